@@ -1,0 +1,106 @@
+//! Metrics: what "near" means, and the kernels that compute it.
+//!
+//! Smaller is nearer, on every path, and every distance is finite: [`Distance::check`] refuses the vectors for which one could overflow.
+//! A distance is computed in two steps: a **kernel** makes one number of the stored bytes of two vectors (a sum of products, of squares, of
+//! differing bits), and [`Distance::finish`] makes the distance of that number, of the **factor** that is stored beside each vector (the
+//! inverse of its norm for [`Cosine`], nothing for the others) and of the number of dimensions. Kernels are chosen once a search by
+//! [`Distance::kernels`]; for one machine they give the same bits for the same pair, one at a time or four at a time, in either order.
+//!
+//! The built-in metrics are in `metrics.rs`; their kernels, with the naive twins that they are tested against, in `kernels/`.
+
+mod kernels;
+mod metrics;
+
+use std::fmt;
+
+pub use self::kernels::{Kernels, prefetch};
+pub use self::metrics::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
+use crate::codec::{Codec, VectorRef};
+use crate::error::VectorDefect;
+
+/// A metric. Implement it to search by a distance of your own: [`name`](Self::name), [`Codec`](Self::Codec) and [`raw`](Self::raw) are enough.
+///
+/// A distance must be symmetric, finite for all vectors that [`check`](Self::check) lets through, and smaller for nearer vectors. It need
+/// not be a metric in the mathematical sense: the triangle inequality is not used.
+///
+/// ```
+/// use voisin::codec::{F32, VectorRef};
+/// use voisin::distances::Distance;
+///
+/// /// The largest difference of any one component.
+/// #[derive(Debug, Clone)]
+/// enum Chebyshev {}
+///
+/// impl Distance for Chebyshev {
+///     type Codec = F32;
+///
+///     fn name() -> &'static str {
+///         "chebyshev"
+///     }
+///
+///     fn raw(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>) -> f32 {
+///         a.iter().zip(b.iter()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+///     }
+/// }
+/// ```
+pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
+    /// How the vectors of an index with this metric are stored.
+    type Codec: Codec;
+
+    /// Whether a factor is stored beside each vector: 4 bytes a vector, handed to [`finish`](Self::finish).
+    const FACTOR: bool = false;
+
+    /// The metric's name, at most [`MAX_NAME_BYTES`] bytes. It is stored in the index, and an index is only opened under the name that it was
+    /// created with.
+    fn name() -> &'static str;
+
+    /// The number that [`finish`](Self::finish) makes a distance of, from the definition. Also the default kernel. Must be symmetric.
+    fn raw(a: VectorRef<'_, Self::Codec>, b: VectorRef<'_, Self::Codec>) -> f32;
+
+    /// The kernels for this machine. The default calls [`raw`](Self::raw).
+    #[must_use]
+    fn kernels() -> Kernels {
+        Kernels::of_raw::<Self>()
+    }
+
+    /// What is stored beside a vector when [`FACTOR`](Self::FACTOR) is set.
+    #[must_use]
+    fn factor(_vector: VectorRef<'_, Self::Codec>) -> f32 {
+        0.0
+    }
+
+    /// The distance of two vectors of `dimensions` components, from their [`raw`](Self::raw) number and their factors. Never `-0.0`.
+    #[must_use]
+    fn finish(raw: f32, _factors: [f32; 2], _dimensions: usize) -> f32 {
+        raw
+    }
+
+    /// Whether this metric can compare `vector`, whose components the codec has accepted already.
+    ///
+    /// # Errors
+    /// What is wrong with it, with the value and the limit.
+    fn check(_vector: &[f32]) -> Result<(), VectorDefect> {
+        Ok(())
+    }
+}
+
+/// The longest metric name that the metadata of an index can hold.
+pub const MAX_NAME_BYTES: usize = 32;
+
+/// The distance of two plain vectors, computed from the definition, without an index. The oracle of tests; slow.
+///
+/// # Errors
+/// What is wrong with the first vector that cannot be compared.
+pub fn distance<D: Distance>(a: &[f32], b: &[f32]) -> Result<f32, VectorDefect> {
+    let stored = |vector: &[f32]| {
+        D::Codec::check(vector)?;
+        D::check(vector)?;
+        let mut bytes = Vec::new();
+        D::Codec::encode(vector, &mut bytes);
+        Ok(bytes)
+    };
+    let (bytes_a, bytes_b) = (stored(a)?, stored(b)?);
+    let (stored_a, stored_b) = (VectorRef::new(&bytes_a), VectorRef::new(&bytes_b));
+    let factors = [D::factor(stored_a), D::factor(stored_b)];
+    Ok(D::finish(D::raw(stored_a, stored_b), factors, a.len()))
+}

@@ -1,0 +1,207 @@
+//! What can go wrong, grouped by who has to act: the caller, the environment, the data on disk, or nobody (a build that was cancelled).
+//!
+//! Every message names the value, the limit and the remedy. A call that returns an error has changed nothing, unless its documentation says
+//! what it left in the transaction.
+
+use std::fmt;
+
+use crate::ItemId;
+use crate::format::Key;
+
+/// The result of everything that can fail here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // For the caller.
+    /// A vector has another number of components than the index.
+    #[error("the vector has {found} dimensions, the index has {expected}: give a vector of {expected} components")]
+    DimensionMismatch {
+        /// Dimensions of the index.
+        expected: usize,
+        /// Components of the vector that was given.
+        found: usize,
+    },
+    /// A number of dimensions that no index can have.
+    #[error("an index cannot have {found} dimensions: use 1 to {max}")]
+    InvalidDimensions {
+        /// What was asked for.
+        found: usize,
+        /// The most that is possible.
+        max: usize,
+    },
+    /// A vector that cannot be stored or compared.
+    #[error("item {item}: {defect}")]
+    InvalidItem {
+        /// The item whose vector it is.
+        item: ItemId,
+        /// What is wrong with the vector.
+        defect: VectorDefect,
+    },
+    /// A query that cannot be compared.
+    #[error("the query: {defect}")]
+    InvalidQuery {
+        /// What is wrong with the vector.
+        defect: VectorDefect,
+    },
+    /// The two slices of a call that adds many items do not fit together.
+    #[error("{ids} ids need {} components in one slice, row by row, but {components} were given", ids * dimensions)]
+    LengthMismatch {
+        /// Number of ids.
+        ids: usize,
+        /// Number of components.
+        components: usize,
+        /// Dimensions of the index.
+        dimensions: usize,
+    },
+    /// A build parameter out of its range.
+    #[error("{name} is {value}: {remedy}")]
+    InvalidParameter {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        remedy: &'static str,
+    },
+    /// The index was created with another metric.
+    #[error("index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as {stored:?}")]
+    MetricMismatch {
+        /// The index.
+        index: u16,
+        /// The metric it was created with.
+        stored: String,
+        /// The metric it was opened with.
+        requested: String,
+    },
+    /// The graph was built with another connectivity.
+    #[error("index {index} was built with M {stored_m} and M0 {stored_m0}, not {m} and {m0}: use the same, or clear the index first")]
+    ConnectivityMismatch {
+        /// The index.
+        index: u16,
+        /// M of the stored graph.
+        stored_m: usize,
+        /// M0 of the stored graph.
+        stored_m0: usize,
+        /// M that was asked for.
+        m: usize,
+        /// M0 that was asked for.
+        m0: usize,
+    },
+    /// No index of this number is in the database.
+    #[error("there is no index {0} in this database: add an item with a Writer first")]
+    MissingIndex(u16),
+    /// A reader was used with a transaction of another snapshot than its own.
+    #[error("the reader belongs to snapshot {expected}, the transaction to {found}: use the transaction that the reader was opened with, or open a new reader")]
+    SnapshotMismatch {
+        /// Transaction number of the reader's snapshot.
+        expected: usize,
+        /// Transaction number of the transaction that was given.
+        found: usize,
+    },
+    /// The index has as many items and free places as its format can count.
+    #[error("index {0} is full: {max} slots are in use or free, build to free those of removed items", max = u32::MAX)]
+    IndexFull(u16),
+
+    // For the environment.
+    /// The memory map has no room left for this transaction.
+    #[error("the LMDB map is full: abort the transaction, enlarge the map (Env::resize, or a larger map_size at open), and try again")]
+    MapFull,
+    /// LMDB refused.
+    #[error("LMDB: {0}")]
+    Heed(#[source] heed::Error),
+
+    // The data on disk.
+    /// The keys of this index were written by another program.
+    #[error("index {index} of this database was not written by voisin ({what}): use another database, or another index number")]
+    Foreign {
+        /// The index.
+        index: u16,
+        /// What was found.
+        what: &'static str,
+    },
+    /// The index was written in a newer format.
+    #[error("index {index} has format version {found}, this version of voisin reads {supported}: upgrade voisin")]
+    FormatVersion {
+        /// The index.
+        index: u16,
+        /// The version that was found.
+        found: u16,
+        /// The version that this library reads and writes.
+        supported: u16,
+    },
+    /// A value on disk breaks the format.
+    #[error("{key} is corrupt: {what}; run check to see all damage, restore a backup, or rebuild from the vectors")]
+    Corrupt {
+        /// The key of the value.
+        key: Key,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+
+    // Control.
+    /// The cancellation of a build was asked for. Nothing was written.
+    #[error("the build was cancelled; nothing of it was written")]
+    Cancelled,
+}
+
+impl Error {
+    pub(crate) fn corrupt(key: Key, what: &'static str) -> Self {
+        Self::Corrupt { key, what }
+    }
+}
+
+impl From<heed::Error> for Error {
+    fn from(error: heed::Error) -> Self {
+        match error {
+            heed::Error::Mdb(heed::MdbError::MapFull) => Self::MapFull,
+            other => Self::Heed(other),
+        }
+    }
+}
+
+/// What is wrong with a vector.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum VectorDefect {
+    /// A component is NaN or infinite.
+    NotFinite {
+        /// Its position, from 0.
+        position: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A component of a binary vector is neither 0 nor 1.
+    NotBinary {
+        /// Its position, from 0.
+        position: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// The vector has no direction, and the metric compares directions.
+    ZeroNorm,
+    /// A norm so small or large that distances would lose their meaning or overflow.
+    NormOutOfRange {
+        /// The norm of the vector: the Euclidean one, for Manhattan the sum of absolute values.
+        norm: f64,
+        /// The smallest that is accepted.
+        min: f64,
+        /// The largest that is accepted.
+        max: f64,
+    },
+}
+
+impl fmt::Display for VectorDefect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFinite { position, value } => write!(f, "component {position} is {value}: every component must be finite"),
+            Self::NotBinary { position, value } => write!(f, "component {position} is {value}: a binary vector has zeros and ones only"),
+            Self::ZeroNorm => write!(f, "the vector is zero and has no direction: leave it out, or use another metric"),
+            Self::NormOutOfRange { norm, min, max } => {
+                write!(f, "the vector's norm is {norm:e}: scale the vectors to between {min:e} and {max:e}")
+            }
+        }
+    }
+}
