@@ -3,7 +3,7 @@
 //! The limits on norms keep every distance finite and every partial sum of a kernel, too: by Cauchy-Schwarz no sum of products exceeds the
 //! product of the norms, whatever the order it is computed in.
 
-use super::Distance;
+use super::{Distance, Kernels};
 use crate::codec::{Bits, F32, VectorRef};
 use crate::error::VectorDefect;
 
@@ -62,6 +62,10 @@ impl Distance for Euclidean {
         sum(pairs(a, b).map(|(a, b)| (a - b) * (a - b)))
     }
 
+    fn kernels() -> Kernels {
+        Kernels::euclidean()
+    }
+
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
         check_range(norm(vector), 0.0, MAX_NORM)
     }
@@ -78,6 +82,10 @@ impl Distance for Cosine {
 
     fn raw(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>) -> f32 {
         sum(pairs(a, b).map(|(a, b)| a * b))
+    }
+
+    fn kernels() -> Kernels {
+        Kernels::inner_product()
     }
 
     fn factor(vector: VectorRef<'_, F32>) -> f32 {
@@ -105,6 +113,10 @@ impl Distance for DotProduct {
         sum(pairs(a, b).map(|(a, b)| a * b))
     }
 
+    fn kernels() -> Kernels {
+        Kernels::inner_product()
+    }
+
     fn finish(raw: f32, _factors: [f32; 2], _dimensions: usize) -> f32 {
         0.0 - raw
     }
@@ -125,6 +137,10 @@ impl Distance for Manhattan {
         sum(pairs(a, b).map(|(a, b)| (a - b).abs()))
     }
 
+    fn kernels() -> Kernels {
+        Kernels::manhattan()
+    }
+
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
         check_range(vector.iter().map(|&v| f64::from(v).abs()).sum(), 0.0, MAX_L1_NORM)
     }
@@ -141,8 +157,11 @@ impl Distance for Hamming {
         a.as_bytes().iter().zip(b.as_bytes()).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() as f32
     }
 
+    fn kernels() -> Kernels {
+        Kernels::hamming()
+    }
+
     fn finish(raw: f32, _factors: [f32; 2], dimensions: usize) -> f32 {
         raw / dimensions as f32
     }
 }
-

@@ -13,7 +13,8 @@ mod metrics;
 
 use std::fmt;
 
-pub use self::kernels::{Kernels, prefetch};
+pub use self::kernels::Kernels;
+pub(crate) use self::kernels::prefetch;
 pub use self::metrics::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
 use crate::codec::{Codec, VectorRef};
 use crate::error::VectorDefect;

@@ -1,12 +1,32 @@
-//! placeholder, to be written in full by the owner of this room
+//! The kernels of the built-in metrics: the innermost loops of every search and build, over the stored bytes of two vectors, or of one and
+//! four.
+//!
+//! A kernel takes byte slices of the same length, at any alignment; should they differ, it reads no more of any than the shortest has. It
+//! never panics. On one machine a pair has one result, bit for bit: alone or among four, in either order. Between instruction sets results
+//! differ by rounding, as the order of the additions does; Hamming counts and sums of small integers are exact everywhere.
+//!
+//! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loop that they share is in `sum.rs`. The best one that
+//! the processor can run is taken when a `Kernels` is made, which a search does once: the functions of the AVX modules leave them only as
+//! `Kernels` that are made after the features were detected, so that to hold one is the proof. The naive twin of each kernel, which the
+//! tests here compare it with, is the metric's [`Distance::raw`].
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+mod sum;
+
+use self::sum::{AbsoluteDifferences, Products, SquaredDifferences, Sum};
 use super::Distance;
 use crate::codec::VectorRef;
 
 /// The functions that a search computes distances with, chosen once for the machine it runs on.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
+    /// The raw number of two vectors.
     pub(crate) one: fn(&[u8], &[u8]) -> f32,
+    /// The raw numbers of a vector and each of four others: the same bits as `one`, in less time.
     pub(crate) four: fn(&[u8], [&[u8]; 4]) -> [f32; 4],
 }
 
@@ -22,8 +42,260 @@ impl Kernels {
         }
         Self { one: one::<D>, four: four::<D> }
     }
+
+    /// The sum of squared differences of [`F32`](crate::codec::F32) vectors.
+    #[must_use]
+    pub fn euclidean() -> Self {
+        Self::sum::<SquaredDifferences>()
+    }
+
+    /// The sum of products of [`F32`](crate::codec::F32) vectors.
+    #[must_use]
+    pub fn inner_product() -> Self {
+        Self::sum::<Products>()
+    }
+
+    /// The sum of absolute differences of [`F32`](crate::codec::F32) vectors.
+    #[must_use]
+    pub fn manhattan() -> Self {
+        Self::sum::<AbsoluteDifferences>()
+    }
+
+    /// The number of bits that differ, of [`Bits`](crate::codec::Bits) vectors.
+    #[must_use]
+    pub fn hamming() -> Self {
+        fast_hamming().into_iter().flatten().next().unwrap_or_else(portable::hamming)
+    }
+
+    fn sum<S: Sum>() -> Self {
+        fast_sum::<S>().into_iter().flatten().next().unwrap_or_else(portable::kernels::<S>)
+    }
+
+    /// The raw number of two vectors. A hook for benches.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub fn one(&self, a: &[u8], b: &[u8]) -> f32 {
+        (self.one)(a, b)
+    }
+
+    /// The raw numbers of a vector and each of four others. A hook for benches.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    pub fn four(&self, a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
+        (self.four)(a, b)
+    }
 }
 
-/// Hints the processor to load `bytes`.
+/// The kernels beside the portable ones, `None` where the processor lacks a feature, the best first.
+#[cfg(target_arch = "x86_64")]
+fn fast_sum<S: Sum>() -> [Option<Kernels>; 2] {
+    [avx512::kernels::<S>(), avx2::kernels::<S>()]
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fast_hamming() -> [Option<Kernels>; 2] {
+    [avx512::hamming(), avx2::hamming()]
+}
+
+/// The kernels beside the portable ones: none.
+#[cfg(not(target_arch = "x86_64"))]
+fn fast_sum<S: Sum>() -> [Option<Kernels>; 0] {
+    []
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fast_hamming() -> [Option<Kernels>; 0] {
+    []
+}
+
+/// Hints the processor to load every cache line that `bytes` touches. Does nothing on other processors than x86-64.
 #[inline]
-pub fn prefetch(_bytes: &[u8]) {}
+pub(crate) fn prefetch(bytes: &[u8]) {
+    /// Of all x86-64 processors.
+    const LINE_BYTES: usize = 64;
+    for line in bytes.chunks(LINE_BYTES) {
+        prefetch_line(line.as_ptr());
+    }
+    // Where the first byte is not the first of its line, the last is in a line of its own.
+    if let Some(last) = bytes.last() {
+        prefetch_line(last);
+    }
+}
+
+#[inline]
+fn prefetch_line(byte: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(byte.cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = byte;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distance::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
+    use proptest::prelude::*;
+
+    /// A metric's naive twin and everything that must agree with it.
+    struct Subject {
+        name: &'static str,
+        naive: Kernels,
+        implementations: Vec<Kernels>,
+    }
+
+    impl Subject {
+        fn new<D: Distance>(fast: impl IntoIterator<Item = Option<Kernels>>, portable: Kernels) -> Self {
+            let implementations = fast.into_iter().flatten().chain([portable, D::kernels()]).collect();
+            Self { name: D::name(), naive: Kernels::of_raw::<D>(), implementations }
+        }
+
+        fn of_sum<D: Distance, S: Sum>() -> Self {
+            Self::new::<D>(fast_sum::<S>(), portable::kernels::<S>())
+        }
+
+        fn sums() -> [Self; 4] {
+            [
+                Self::of_sum::<Euclidean, SquaredDifferences>(),
+                Self::of_sum::<Cosine, Products>(),
+                Self::of_sum::<DotProduct, Products>(),
+                Self::of_sum::<Manhattan, AbsoluteDifferences>(),
+            ]
+        }
+
+        fn hamming() -> Self {
+            Self::new::<Hamming>(fast_hamming(), portable::hamming())
+        }
+    }
+
+    /// A stored vector that begins at any address and ends where its memory ends.
+    #[derive(Clone)]
+    struct Stored {
+        memory: Vec<u8>,
+        start: usize,
+    }
+
+    impl Stored {
+        fn new<const N: usize>(words: impl IntoIterator<Item = [u8; N]>, start: usize) -> Self {
+            let memory = std::iter::repeat_n(0xFF, start).chain(words.into_iter().flatten()).collect();
+            Self { memory, start }
+        }
+
+        fn bytes(&self) -> &[u8] {
+            &self.memory[self.start..]
+        }
+    }
+
+    impl std::fmt::Debug for Stored {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{:?} at {}", self.bytes(), self.start)
+        }
+    }
+
+    /// Five vectors of one length, of words made by `word`.
+    fn five<const N: usize, W: Strategy<Value = [u8; N]> + Clone>(
+        words: impl Strategy<Value = usize>,
+        word: W,
+    ) -> impl Strategy<Value = [Stored; 5]> {
+        let stored =
+            move |words| (prop::collection::vec(word.clone(), words), 0..64usize).prop_map(|(words, start)| Stored::new(words, start));
+        words.prop_flat_map(move |words| std::array::from_fn(|_| stored(words)))
+    }
+
+    fn lengths() -> impl Strategy<Value = usize> {
+        prop_oneof![30 => 0..=300usize, 1 => Just(768), 1 => Just(1536), 1 => Just(1537)]
+    }
+
+    fn float() -> impl Strategy<Value = [u8; 4]> + Clone {
+        (-1e3f32..1e3).prop_map(f32::to_le_bytes)
+    }
+
+    fn small_integer() -> impl Strategy<Value = [u8; 4]> + Clone {
+        any::<u8>().prop_map(|value| f32::from(value).to_le_bytes())
+    }
+
+    fn magnitudes(bytes: &[u8]) -> Vec<u8> {
+        bytes.as_chunks().0.iter().flat_map(|word| f32::from_le_bytes(*word).abs().to_le_bytes()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn every_kernel_is_as_near_to_its_naive_twin_as_rounding_allows([a, b, ..] in five(lengths(), float())) {
+            let (a, b) = (a.bytes(), b.bytes());
+            for Subject { name, naive, implementations } in Subject::sums() {
+                let expected = naive.one(a, b);
+                // The terms of differences have one sign, so that the sum is the sum of magnitudes.
+                let magnitude = if matches!(name, "cosine" | "dot product") { naive.one(&magnitudes(a), &magnitudes(b)) } else { expected };
+                // The portable kernels make the longest chain: one addition in 32, then three and eight for the total; three for a term.
+                let roundings = a.len() / (4 * 32) + 1 + 3 + 8 + 3;
+                for kernels in implementations {
+                    let error = (kernels.one(a, b) - expected).abs();
+                    prop_assert!(error <= magnitude * f32::EPSILON * roundings as f32, "{name}: {error} for {expected}");
+                }
+            }
+        }
+
+        #[test]
+        fn one_and_four_give_the_same_bits_in_either_order([query, stored @ ..] in five(lengths(), float())) {
+            for Subject { name, implementations, .. } in Subject::sums() {
+                for kernels in implementations {
+                    let four = kernels.four(query.bytes(), stored.each_ref().map(Stored::bytes)).map(f32::to_bits);
+                    prop_assert_eq!(four, stored.each_ref().map(|stored| kernels.one(query.bytes(), stored.bytes()).to_bits()), "{}", name);
+                    prop_assert_eq!(four, stored.each_ref().map(|stored| kernels.one(stored.bytes(), query.bytes()).to_bits()), "{}", name);
+                }
+            }
+        }
+
+        #[test]
+        fn sums_of_small_integers_are_exact([query, stored @ ..] in five(0..=128usize, small_integer())) {
+            let stored = stored.each_ref().map(Stored::bytes);
+            for Subject { name, naive, implementations } in Subject::sums() {
+                for kernels in implementations {
+                    prop_assert_eq!(kernels.four(query.bytes(), stored), naive.four(query.bytes(), stored), "{}", name);
+                }
+            }
+        }
+
+        #[test]
+        fn bits_are_counted_exactly([query, stored @ ..] in five(0..=40usize, any::<[u8; 8]>())) {
+            let stored = stored.each_ref().map(Stored::bytes);
+            let Subject { naive, implementations, .. } = Subject::hamming();
+            for kernels in implementations {
+                prop_assert_eq!(kernels.four(query.bytes(), stored), naive.four(query.bytes(), stored));
+                prop_assert_eq!(stored.map(|stored| kernels.one(query.bytes(), stored)), naive.four(query.bytes(), stored));
+                prop_assert_eq!(stored.map(|stored| kernels.one(stored, query.bytes())), naive.four(query.bytes(), stored));
+            }
+        }
+
+        #[test]
+        fn of_vectors_that_differ_in_length_the_shortest_counts([a, b, ..] in five(0..=100usize, small_integer()), cut in 0..=400usize) {
+            let (a, b) = (a.bytes(), b.bytes());
+            let cut = cut.min(a.len());
+            for Subject { naive, implementations, .. } in Subject::sums() {
+                for kernels in implementations {
+                    let expected = naive.one(&a[..cut], &b[..cut]);
+                    prop_assert_eq!(kernels.one(a, &b[..cut]), expected);
+                    prop_assert_eq!(kernels.one(&a[..cut], b), expected);
+                    prop_assert_eq!(kernels.four(a, [&b[..cut]; 4]), [expected; 4]);
+                }
+            }
+            for kernels in Subject::hamming().implementations {
+                prop_assert_eq!(kernels.one(a, &b[..cut]), kernels.one(&a[..cut], &b[..cut]));
+            }
+        }
+    }
+
+    #[test]
+    fn any_slice_can_be_prefetched() {
+        let memory = [0; 300];
+        for len in [0, 1, 63, 64, 65, 300] {
+            prefetch(&memory[..len]);
+            prefetch(&memory[300 - len..]);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Figures of voisin, alone and beside hannoy: recall, queries per second, build time, bytes on disk. See the README of this crate.
+//!
+//! Exits non-zero when a figure is missed.
+#![allow(clippy::expect_used, clippy::panic, missing_docs)]
+
+mod data;
+mod engines;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use data::DataSet;
+use engines::{Hannoy, Searcher, Voisin};
+use voisin::distances::{Cosine, Euclidean};
+
+const K: usize = 10;
+const EFS: [usize; 9] = [20, 30, 40, 60, 80, 120, 160, 240, 320];
+const ROUNDS: usize = 3;
+
+/// What must be reached on one set of vectors.
+struct Goals {
+    recall: [(usize, f64); 3],
+    /// Queries per second at this recall, as a multiple of hannoy's.
+    search: (f64, f64),
+    build: f64,
+}
+
+struct Report {
+    missed: usize,
+}
+
+impl Report {
+    fn row(&mut self, what: &str, found: f64, goal: f64, at_most: bool) {
+        let reached = if at_most { found <= goal } else { found >= goal };
+        self.missed += usize::from(!reached);
+        let (sign, verdict) = (if at_most { "<=" } else { ">=" }, if reached { "ok" } else { "MISSED" });
+        println!("  {what:<58} {found:>12.4} {sign} {goal:<12.4} {verdict}");
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(folder) = arguments.iter().find(|a| !a.starts_with("--")).map(PathBuf::from) else {
+        eprintln!("usage: voisin-bench FOLDER_OF_DATA [--alone]");
+        return ExitCode::FAILURE;
+    };
+    let alone = arguments.iter().any(|a| a == "--alone");
+    let mut report = Report { missed: 0 };
+    let photos = Goals { recall: [(40, 0.960), (80, 0.987), (160, 0.996)], search: (0.96, 6.0), build: 4.0 };
+    run::<Euclidean, hannoy::distances::Euclidean>(&DataSet::photos(&folder), &photos, alone, &mut report);
+    let glosses = Goals { recall: [(40, 0.975), (80, 0.991), (160, 0.997)], search: (0.975, 4.0), build: 4.0 };
+    run::<Cosine, hannoy::distances::Cosine>(&DataSet::glosses(&folder), &glosses, alone, &mut report);
+    println!("{} figures missed", report.missed);
+    if report.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals: &Goals, alone: bool, report: &mut Report) {
+    println!("{}", set.name);
+    let count = set.rows().len() as f64;
+    let raw = set.base.len() as f64 * 4.0;
+
+    let start = Instant::now();
+    let voisin = Voisin::<D>::build(set, false);
+    let seconds = start.elapsed().as_secs_f64();
+    println!("  voisin: added, built, committed in {seconds:.1} s ({:.1} s of it building)", voisin.build_seconds);
+    let two = Voisin::<D>::build(set, true);
+    for (name, bytes, goal) in [
+        ("file, one transaction, bytes", voisin.file_bytes(), raw * 1.25 + 260.0 * count),
+        ("file, two transactions, bytes", two.file_bytes(), raw * 1.25 + 260.0 * count),
+        ("fresh compacted copy, bytes", voisin.compacted_bytes(), raw * 1.03 + 230.0 * count),
+    ] {
+        println!("  {name}: raw x {:.4}, raw + {:.1} B a vector", bytes as f64 / raw, (bytes as f64 - raw) / count);
+        report.row(name, bytes as f64, goal, true);
+    }
+    drop(two);
+
+    let mut curves = vec![sweep::<D>(set, &voisin)];
+    for (ef, goal) in goals.recall {
+        let found = curves[0].iter().find(|point| point.ef == ef).expect("a point of the sweep").recall;
+        report.row(&format!("recall@10 at ef {ef}"), found, goal, false);
+    }
+    if alone {
+        return;
+    }
+
+    let start = Instant::now();
+    let hannoy = Hannoy::<H>::build(set);
+    let hannoy_seconds = start.elapsed().as_secs_f64();
+    println!("  hannoy: added, built, committed in {hannoy_seconds:.1} s");
+    report.row("build with durable commit, times hannoy's speed", hannoy_seconds / seconds, goals.build, false);
+    curves.push(sweep::<D>(set, &hannoy));
+    for _ in 1..ROUNDS {
+        for (curve, searcher) in curves.iter_mut().zip([&voisin as &dyn Searcher, &hannoy]) {
+            for (point, again) in curve.iter_mut().zip(sweep::<D>(set, searcher)) {
+                point.qps = point.qps.max(again.qps);
+            }
+        }
+    }
+    for (name, curve) in ["voisin", "hannoy"].iter().zip(&curves) {
+        let points: Vec<String> = curve.iter().map(|p| format!("{} {:.4} {:.0}", p.ef, p.recall, p.qps)).collect();
+        println!("  {name}: ef, recall, q/s: {}", points.join(" | "));
+    }
+    let (recall, goal) = goals.search;
+    let [ours, theirs] = [&curves[0], &curves[1]].map(|curve| qps_at(curve, recall));
+    println!("  at recall {recall}: voisin {ours:.0} q/s, hannoy {theirs:.0} q/s");
+    report.row(&format!("search at recall {recall}, times hannoy's speed"), ours / theirs, goal, false);
+}
+
+struct Point {
+    ef: usize,
+    recall: f64,
+    qps: f64,
+}
+
+fn sweep<D: voisin::distances::Distance>(set: &DataSet, searcher: &dyn Searcher) -> Vec<Point> {
+    searcher.search(set, K, EFS[0]);
+    EFS.iter()
+        .map(|&ef| {
+            let start = Instant::now();
+            let answers = searcher.search(set, K, ef);
+            let qps = answers.len() as f64 / start.elapsed().as_secs_f64();
+            Point { ef, recall: set.recall::<D>(&answers, K), qps }
+        })
+        .collect()
+}
+
+/// Queries per second at a recall, interpolated in the logarithm of both speed and error.
+fn qps_at(curve: &[Point], recall: f64) -> f64 {
+    let Some(i) = curve.iter().position(|point| point.recall >= recall) else { return 0.0 };
+    if i == 0 {
+        return curve[0].qps;
+    }
+    let (below, above) = (&curve[i - 1], &curve[i]);
+    let error = |recall: f64| (1.0 - recall).max(1e-6).ln();
+    let share = (error(recall) - error(below.recall)) / (error(above.recall) - error(below.recall));
+    (below.qps.ln() + share * (above.qps.ln() - below.qps.ln())).exp()
+}

@@ -1,0 +1,240 @@
+//! Building: linking what is pending into the graph, and taking out what was removed.
+//!
+//! A build first computes, on all threads of the surrounding rayon pool, and reads only; then it writes. Until it writes it can be cancelled,
+//! and the transaction is as it was before.
+
+use std::fmt;
+
+use heed::RwTxn;
+use rand::{Rng, SeedableRng};
+use roaring::RoaringBitmap;
+
+use crate::distance::Distance;
+use crate::format::meta::{Connectivity, MAX_DEGREE};
+use crate::format::set::SetKind;
+use crate::format::{Key, Kind};
+use crate::graph::insert::{Plan, insert};
+use crate::graph::working::Working;
+use crate::store::links;
+use crate::store::snapshot::Snapshot;
+use crate::store::source::Shared;
+use crate::store::view::View;
+use crate::writer::Writer;
+use crate::{Error, Result, Slot};
+
+/// Candidates that a construction search keeps unless told otherwise.
+pub const DEFAULT_EF_CONSTRUCTION: usize = 100;
+/// The pruning factor unless told otherwise: the paper's.
+pub const DEFAULT_ALPHA: f32 = 1.0;
+
+/// What a build is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Finding the neighbors of items.
+    Linking,
+    /// Writing the values that have changed.
+    Writing,
+}
+
+/// How far a build is, as it is told to [`Builder::progress`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What it is doing.
+    pub phase: Phase,
+    /// How many items (linking) or values (writing) are done.
+    pub done: u64,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// A build being put together: see [`Writer::builder`].
+pub struct Builder<'a, 'e, D, R> {
+    writer: &'a Writer<'e, D>,
+    rng: &'a mut R,
+    ef_construction: usize,
+    alpha: f32,
+    cancel: Box<dyn Fn() -> bool + Sync + 'a>,
+    progress: Box<dyn Fn(Progress) + Sync + 'a>,
+}
+
+impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("ef_construction", &self.ef_construction).field("alpha", &self.alpha).finish_non_exhaustive()
+    }
+}
+
+impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
+    pub(crate) fn new(writer: &'a Writer<'e, D>, rng: &'a mut R) -> Self {
+        let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
+        Self { writer, rng, ef_construction: DEFAULT_EF_CONSTRUCTION, alpha: DEFAULT_ALPHA, cancel, progress }
+    }
+
+    /// How many candidates are kept while the neighbors of an item are looked for: more makes a better graph, in about proportionally more
+    /// time. At least 1; [`DEFAULT_EF_CONSTRUCTION`] unless set.
+    pub fn ef_construction(&mut self, ef: usize) -> &mut Self {
+        self.ef_construction = ef;
+        self
+    }
+
+    /// How much nearer a kept neighbor must be to a candidate than the item is, as a factor of the distance that the metric returns, for the
+    /// candidate to be dropped. 1 is the heuristic of HNSW; more keeps more and longer edges. From 1 to 10; [`DEFAULT_ALPHA`] unless set.
+    pub fn alpha(&mut self, alpha: f32) -> &mut Self {
+        self.alpha = alpha;
+        self
+    }
+
+    /// Asked at least once an item, from any thread, until the build begins to write; `true` ends it with [`Error::Cancelled`].
+    pub fn cancel(&mut self, cancel: impl Fn() -> bool + Sync + 'a) -> &mut Self {
+        self.cancel = Box::new(cancel);
+        self
+    }
+
+    /// Told how far the build is, from any thread.
+    pub fn progress(&mut self, progress: impl Fn(Progress) + Sync + 'a) -> &mut Self {
+        self.progress = Box::new(progress);
+        self
+    }
+
+    /// Links all pending items, and takes out the removed ones. `M` and `M0`: see [`build_with`](Self::build_with).
+    ///
+    /// # Errors
+    /// As [`build_with`](Self::build_with).
+    pub fn build<const M: usize, const M0: usize>(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        self.build_with(wtxn, M, M0)
+    }
+
+    /// Links all items anew. `M` and `M0`: see [`build_with`](Self::build_with).
+    ///
+    /// # Errors
+    /// As [`build_with`](Self::build_with).
+    pub fn force_rebuild<const M: usize, const M0: usize>(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        self.force_rebuild_with(wtxn, M, M0)
+    }
+
+    /// Links all pending items, and takes out the removed ones. A node gets at most `m` neighbors on each layer above the base and `m0` on the
+    /// base layer, usually `2 * m`; both 2 to 2 048, fixed by the first build. On an index without items this only creates it.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`](Error::InvalidParameter), [`ConnectivityMismatch`](Error::ConnectivityMismatch), [`Cancelled`](Error::Cancelled),
+    /// and those of [`Writer::add_item`] about the index: nothing has changed. [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt): drop
+    /// the transaction.
+    pub fn build_with(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize) -> Result<()> {
+        self.run(wtxn, m, m0, false)
+    }
+
+    /// Links all items anew, as if they had all just been added.
+    ///
+    /// # Errors
+    /// As [`build_with`](Self::build_with).
+    pub fn force_rebuild_with(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize) -> Result<()> {
+        self.run(wtxn, m, m0, true)
+    }
+
+    fn connectivity(&self, m: usize, m0: usize) -> Result<Connectivity> {
+        let invalid = |name, value, remedy| Err(Error::InvalidParameter { name, value, remedy });
+        if self.ef_construction == 0 {
+            return invalid("ef_construction", 0.0, "use at least 1, better 100 or more");
+        }
+        if !(1.0..=10.0).contains(&self.alpha) {
+            return invalid("alpha", self.alpha.into(), "use 1 to 10; 1 is the heuristic of HNSW");
+        }
+        let Some(connectivity) = Connectivity::new(m, m0) else {
+            let (name, value) = if (2..=MAX_DEGREE).contains(&m) { ("M0", m0) } else { ("M", m) };
+            return invalid(name, value as f64, "use 2 to 2048, such as 16 for M and 32 for M0");
+        };
+        Ok(connectivity)
+    }
+
+    fn run(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, force: bool) -> Result<()> {
+        let connectivity = self.connectivity(m, m0)?;
+        let place = self.writer.place();
+        // Writes nothing but, perhaps, the metadata of an index that is created here.
+        let mut edit = self.writer.edit(wtxn)?;
+        if let Some(stored) = edit.meta.connectivity.filter(|stored| *stored != connectivity) {
+            let (stored_m, stored_m0) = (stored.m.into(), stored.m0.into());
+            return Err(Error::ConnectivityMismatch { index: place.index, stored_m, stored_m0, m, m0 });
+        }
+        if edit.meta.pending == 0 && edit.meta.removed == 0 && !force {
+            edit.meta.connectivity = Some(connectivity);
+            return edit.finish();
+        }
+        drop(edit);
+
+        let built = self.compute(wtxn, connectivity, force)?;
+        let mut edit = self.writer.edit(wtxn)?;
+        if built.anew {
+            for kind in [Kind::Links, Kind::Spill, Kind::In] {
+                let bound = |sub, n| Key::new(place.index, kind, sub, n);
+                place.delete_range(edit.wtxn(), bound(0, 0), bound(u8::MAX, u32::MAX))?;
+            }
+        }
+        let total = built.changes.len() as u64;
+        for (done, (key, body)) in built.changes.into_iter().enumerate() {
+            place.put_or_delete(edit.wtxn(), key, body)?;
+            (self.progress)(Progress { phase: Phase::Writing, done: done as u64 + 1, total });
+        }
+        edit.built(built.pending.into_iter().map(Slot), built.removed.into_iter().map(Slot))?;
+        edit.meta.connectivity = Some(connectivity);
+        edit.meta.ef_construction = self.ef_construction.min(u32::MAX as usize) as u32;
+        edit.meta.alpha = self.alpha;
+        edit.meta.next_rank = built.next_rank;
+        edit.meta.roots = built.roots;
+        edit.finish()
+    }
+
+    /// Everything that the build changes, without changing it.
+    fn compute(&mut self, wtxn: &RwTxn<'_>, connectivity: Connectivity, force: bool) -> Result<Built> {
+        let place = self.writer.place();
+        let mut snapshot = Snapshot::open::<D>(place, wtxn)?;
+        snapshot.meta.connectivity = Some(connectivity);
+        let meta = &snapshot.meta;
+        let ranks_run_out = u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
+        let anew = force || meta.removed > 0 || ranks_run_out;
+        let (pending, removed) = (snapshot.pending.clone(), snapshot.removed.clone());
+        if anew {
+            snapshot = snapshot.without_graph();
+        }
+        let view = View::<D, _>::new(&snapshot, Shared::new(place, wtxn)?);
+        let meta = &snapshot.meta;
+        let slots: Vec<Slot> = if anew {
+            let mut live = RoaringBitmap::new();
+            live.insert_range(0..meta.slots);
+            live -= &removed;
+            live -= view.set(SetKind::Free)?;
+            live.iter().map(Slot).collect()
+        } else {
+            pending.iter().copied().map(Slot).collect()
+        };
+        let linked = if anew { 0 } else { meta.linked() as usize };
+        let next_rank = if anew { 0 } else { meta.next_rank };
+        let mut working = Working::new(&view, meta.roots.clone(), next_rank);
+        let total = slots.len() as u64;
+        let plan = Plan {
+            m0: connectivity.m0.into(),
+            m: connectivity.m.into(),
+            ef_construction: self.ef_construction,
+            alpha: self.alpha,
+            cancel: &*self.cancel,
+            progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
+        };
+        insert(&mut working, &view, &slots, linked, &plan, &mut self.rng)?;
+        let changes = links::changes(&view, &working)?;
+        if (self.cancel)() {
+            return Err(Error::Cancelled);
+        }
+        Ok(Built { changes, anew, pending, removed, roots: working.roots, next_rank: working.next_rank })
+    }
+}
+
+/// What a build has computed.
+struct Built {
+    changes: Vec<links::Change>,
+    /// Whether the stored graph is to be dropped first.
+    anew: bool,
+    pending: Vec<u32>,
+    removed: RoaringBitmap,
+    roots: Vec<Slot>,
+    next_rank: u32,
+}

@@ -1,0 +1,118 @@
+//! Kernels for x86-64 processors with AVX-512: sixteen floats or eight words of 64 bits at a time, the tail by a load under a mask.
+//!
+//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which detect them.
+
+use std::arch::x86_64::*;
+
+use super::Kernels;
+use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
+
+type Lanes = __m512;
+const LANES: usize = 16;
+/// The accumulators of four vectors take half of the 32 registers.
+const VECTORS: usize = 4;
+
+sum_kernels!(#[target_feature(enable = "avx512f")]);
+
+/// Kernels for sums over floats, if the processor can run them.
+pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
+    #[target_feature(enable = "avx512f")]
+    fn kernels<S: Sum>() -> Kernels {
+        Kernels { one: one::<S>, four: four::<S> }
+    }
+    // SAFETY: the processor has AVX-512F.
+    is_x86_feature_detected!("avx512f").then(|| unsafe { kernels::<S>() })
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn zero() -> Lanes {
+    _mm512_setzero_ps()
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load(words: &[[u8; 4]; LANES]) -> Lanes {
+    // SAFETY: reads the 64 bytes of the array, at any alignment.
+    unsafe { _mm512_loadu_ps(words.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load_part(words: &[[u8; 4]]) -> Lanes {
+    let floats = words.len().min(LANES);
+    let mask = (1u32 << floats).wrapping_sub(1) as __mmask16;
+    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any alignment.
+    unsafe { _mm512_maskz_loadu_ps(mask, words.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
+    match S::TERM {
+        Term::SquaredDifference => {
+            let difference = _mm512_sub_ps(a, b);
+            _mm512_fmadd_ps(difference, difference, sum)
+        }
+        Term::Product => _mm512_fmadd_ps(a, b, sum),
+        Term::AbsoluteDifference => _mm512_add_ps(sum, _mm512_abs_ps(_mm512_sub_ps(a, b))),
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
+    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
+}
+
+/// The kernels for the number of bits that differ, if the processor can run them.
+pub(super) fn hamming() -> Option<Kernels> {
+    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    fn kernels() -> Kernels {
+        Kernels { one: one_hamming, four: four_hamming }
+    }
+    let detected = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq");
+    // SAFETY: the processor has AVX-512F and AVX512-VPOPCNTDQ.
+    detected.then(|| unsafe { kernels() })
+}
+
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn one_hamming(a: &[u8], b: &[u8]) -> f32 {
+    let [bits] = differing_bits(a, [b]);
+    bits
+}
+
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn four_hamming(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
+    differing_bits(a, b)
+}
+
+/// The number of bits in which `a` and each of `b` differ, over the length of the shortest.
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+#[inline]
+fn differing_bits<const N: usize>(a: &[u8], b: [&[u8]; N]) -> [f32; N] {
+    let len = b.iter().fold(a.len(), |len, b| len.min(b.len()));
+    let mut counts = [_mm512_setzero_si512(); N];
+    for start in (0..len).step_by(size_of::<__m512i>()) {
+        let a = load_words(&a[start..len]);
+        for (count, b) in counts.iter_mut().zip(b) {
+            let difference = _mm512_xor_si512(a, load_words(&b[start..len]));
+            *count = _mm512_add_epi64(*count, _mm512_popcnt_epi64(difference));
+        }
+    }
+    let mut bits = [0.0; N];
+    for (bits, count) in bits.iter_mut().zip(counts) {
+        *bits = _mm512_reduce_add_epi64(count) as f32;
+    }
+    bits
+}
+
+/// The first eight words of 64 bits, zeros where `bytes` ends.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load_words(bytes: &[u8]) -> __m512i {
+    let words = (bytes.len() / size_of::<u64>()).min(8);
+    let mask = (1u32 << words).wrapping_sub(1) as __mmask8;
+    // SAFETY: reads the lanes of the mask only, of which there are no more than whole words in `bytes`, at any alignment.
+    unsafe { _mm512_maskz_loadu_epi64(mask, bytes.as_ptr().cast()) }
+}

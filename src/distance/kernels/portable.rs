@@ -1,0 +1,65 @@
+//! Kernels for every processor: eight floats at a time with the `wide` crate, which compiles to what all processors of the target have (two
+//! registers of SSE2 or NEON; one of AVX where the build asks for it), and 64 bits at a time.
+
+use wide::f32x8 as Lanes;
+
+use super::Kernels;
+use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
+
+const LANES: usize = 8;
+/// As many as have accumulators in half of the registers: those of one vector with SSE2, of two with NEON or AVX.
+const VECTORS: usize = if cfg!(any(target_arch = "aarch64", target_feature = "avx")) { 2 } else { 1 };
+
+sum_kernels!();
+
+/// Kernels for sums over floats.
+pub(super) fn kernels<S: Sum>() -> Kernels {
+    Kernels { one: one::<S>, four: four::<S> }
+}
+
+#[inline]
+fn zero() -> Lanes {
+    Lanes::ZERO
+}
+
+#[inline]
+fn load(words: &[[u8; 4]; LANES]) -> Lanes {
+    Lanes::new(words.map(f32::from_le_bytes))
+}
+
+#[inline]
+fn load_part(words: &[[u8; 4]]) -> Lanes {
+    Lanes::new(std::array::from_fn(|i| words.get(i).map_or(0.0, |word| f32::from_le_bytes(*word))))
+}
+
+#[inline]
+fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
+    match S::TERM {
+        Term::SquaredDifference => (a - b).mul_add(a - b, sum),
+        Term::Product => a.mul_add(b, sum),
+        Term::AbsoluteDifference => sum + (a - b).abs(),
+    }
+}
+
+#[inline]
+fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
+    ((a + b) + (c + d)).reduce_add()
+}
+
+/// The kernels for the number of bits that differ.
+pub(super) fn hamming() -> Kernels {
+    fn one(a: &[u8], b: &[u8]) -> f32 {
+        differing_bits(a, b)
+    }
+    fn four(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
+        b.map(|b| differing_bits(a, b))
+    }
+    Kernels { one, four }
+}
+
+/// The number of bits that differ. Inlined always, as the compiler makes the best of the features that the caller has.
+#[inline(always)]
+pub(super) fn differing_bits(a: &[u8], b: &[u8]) -> f32 {
+    let words = a.as_chunks().0.iter().zip(b.as_chunks().0);
+    words.map(|(a, b)| u64::from((u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)).count_ones())).sum::<u64>() as f32
+}

@@ -1,0 +1,136 @@
+//! Where vectors lie: blocks of a fixed number of them, and single values for the tail.
+//!
+//! [`Geometry`] is derived from the bytes of one vector and its factor, and is the only place that knows an offset. A block is addressed by
+//! division: `slot / vectors` is the block, `slot % vectors` the place in it.
+
+use super::{Damage, checksum, take, take_u32};
+use crate::Slot;
+
+/// Block number, vectors a block, reserved bytes: with LMDB's 16 bytes before a large value, vectors begin 64 bytes into a page.
+const HEADER_BYTES: usize = 48;
+const LMDB_PAGE_HEADER: usize = 16;
+/// Small enough to be rewritten for one vector, large enough that addresses take little room: 8 bytes in 64 KiB.
+const MIN_RUN_BYTES: usize = 64 * 1024;
+const MAX_RUN_BYTES: usize = 1024 * 1024;
+
+/// The layout of vectors in an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Bytes of a stored vector.
+    pub(crate) stride: usize,
+    /// Bytes of its factor: 0 or 4.
+    pub(crate) factor: usize,
+    /// Length of a block value.
+    pub(crate) block_bytes: usize,
+    /// Vectors in a block.
+    pub(crate) vectors: u32,
+    /// `ceil(2^64 / vectors)`: a product and its high half divide any `u32` exactly (Lemire, Kaser, Kurz 2019, "Faster remainder by direct
+    /// computation"), a quarter of the latency of a division.
+    reciprocal: u64,
+}
+
+impl Geometry {
+    pub(crate) fn new(stride: usize, factor: bool) -> Self {
+        let factor = if factor { size_of::<f32>() } else { 0 };
+        let fits = |run: usize| (run - LMDB_PAGE_HEADER - HEADER_BYTES - checksum::BYTES) / (stride + factor);
+        let mut run = MIN_RUN_BYTES;
+        while run < MAX_RUN_BYTES && (fits(run) < 2 || fits(run) * (stride + factor) < run - run / 16) {
+            run *= 2;
+        }
+        let vectors = fits(run) as u32;
+        debug_assert!(vectors > 1, "no reciprocal of 1 fits");
+        let reciprocal = (u64::MAX / u64::from(vectors)).wrapping_add(1);
+        Self { stride, factor, block_bytes: run - LMDB_PAGE_HEADER, vectors, reciprocal }
+    }
+
+    /// The block of a slot, and the slot's place in it.
+    #[inline]
+    pub(crate) fn place(&self, slot: Slot) -> (usize, usize) {
+        let block = ((u128::from(self.reciprocal) * u128::from(slot.0)) >> 64) as u32;
+        (block as usize, (slot.0 - block * self.vectors) as usize)
+    }
+
+    /// Where the vector at a place of a block begins.
+    #[inline]
+    pub(crate) fn vector_offset(&self, place: usize) -> usize {
+        HEADER_BYTES + place * self.stride
+    }
+
+    /// Where the factor at a place of a block is. Only for metrics that have one.
+    #[inline]
+    pub(crate) fn factor_offset(&self, place: usize) -> usize {
+        HEADER_BYTES + self.vectors as usize * self.stride + place * self.factor
+    }
+
+    /// Length of a TAIL value.
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.stride + self.factor + checksum::BYTES
+    }
+
+    /// The body of an empty block: its header, and zeros up to the checksum.
+    pub(crate) fn new_block(&self, block: u32) -> Vec<u8> {
+        let mut body = vec![0; self.block_bytes - checksum::BYTES];
+        body[..4].copy_from_slice(&block.to_le_bytes());
+        body[4..8].copy_from_slice(&self.vectors.to_le_bytes());
+        body
+    }
+
+    /// Writes a vector into its place of a block's body.
+    pub(crate) fn put(&self, body: &mut [u8], place: usize, vector: &[u8], factor: Option<f32>) {
+        let at = self.vector_offset(place);
+        body[at..at + self.stride].copy_from_slice(vector);
+        if let Some(factor) = factor {
+            let at = self.factor_offset(place);
+            body[at..at + self.factor].copy_from_slice(&factor.to_le_bytes());
+        }
+    }
+
+    /// Whether `value` is laid out as block `block`: header, length, and zeros where they belong.
+    pub(crate) fn check_block(&self, block: u32, value: &[u8]) -> Result<(), Damage> {
+        let used = HEADER_BYTES + self.vectors as usize * (self.stride + self.factor);
+        if value.len() != self.block_bytes {
+            Err("a block does not have the length of its geometry")
+        } else if take_u32(value, 0) != Some(block) || take_u32(value, 4) != Some(self.vectors) {
+            Err("a block's header does not fit its key or its geometry")
+        } else if value[8..HEADER_BYTES].iter().chain(&value[used..value.len() - checksum::BYTES]).any(|byte| *byte != 0) {
+            Err("a reserved byte of a block is not zero")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The factor of a TAIL value.
+    pub(crate) fn tail_factor(&self, value: &[u8]) -> Option<f32> {
+        take(value, self.stride).map(f32::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_agree_with_division_for_every_geometry() {
+        for stride in [4, 8, 512, 1536, 3072, 6144, 16_384, 63_000, 100_000, 262_140] {
+            for factor in [false, true] {
+                let geometry = Geometry::new(stride, factor);
+                for slot in (0..10_000).chain([u32::MAX - 1, u32::MAX - 2, 1 << 31, (1 << 31) - 1]) {
+                    let expected = ((slot / geometry.vectors) as usize, (slot % geometry.vectors) as usize);
+                    assert_eq!(geometry.place(Slot(slot)), expected, "{stride} {slot}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn little_of_a_block_is_padding() {
+        for dimensions in 1..=2048 {
+            let geometry = Geometry::new(4 * dimensions, true);
+            let used = geometry.vectors as usize * (geometry.stride + geometry.factor);
+            assert!(used * 16 >= geometry.block_bytes * 15 - 16 * 16, "{dimensions}: {used} of {}", geometry.block_bytes);
+            assert!(geometry.factor_offset(geometry.vectors as usize) + checksum::BYTES <= geometry.block_bytes);
+        }
+        let largest = Geometry::new(4 * 65_535, true);
+        assert!(largest.vectors >= 3);
+    }
+}

@@ -1,0 +1,202 @@
+//! The two maps between item ids and slots.
+//!
+//! SLOT_IDS groups are plain arrays, [`SLOT_GROUP`] entries to a full page. ID_SLOTS groups cover [`ID_GROUP`] ids and are sparse (6 bytes an
+//! item) or dense (4 bytes an id), whichever is smaller, so that ids may be any `u32`.
+
+use super::{Damage, take_u16, take_u32};
+use crate::{ItemId, Slot};
+
+/// Slots in a SLOT_IDS group.
+pub(crate) const SLOT_GROUP: u32 = 1019;
+/// Ids in an ID_SLOTS group.
+pub(crate) const ID_GROUP: u32 = 1000;
+
+const HEADER_BYTES: usize = 4;
+const SPARSE: u8 = 0;
+const DENSE: u8 = 1;
+/// From this many items on the dense form is the smaller one.
+const DENSE_FROM: usize = 667;
+const NONE: u32 = u32::MAX;
+
+/// Length of a SLOT_IDS value with so many entries.
+pub(crate) fn group_bytes(slots: u32) -> usize {
+    size_of::<ItemId>() * slots as usize + super::checksum::BYTES
+}
+
+/// The group of a slot and its place in it.
+#[inline]
+pub(crate) fn slot_place(slot: Slot) -> (u32, usize) {
+    (slot.0 / SLOT_GROUP, (slot.0 % SLOT_GROUP) as usize)
+}
+
+/// The item id at a place of a SLOT_IDS value.
+#[inline]
+pub(crate) fn item_at(value: &[u8], place: usize) -> Option<ItemId> {
+    take_u32(value, size_of::<ItemId>() * place)
+}
+
+/// The body of a SLOT_IDS value.
+pub(crate) fn encode_slots(items: &[ItemId]) -> Vec<u8> {
+    items.iter().flat_map(|item| item.to_le_bytes()).collect()
+}
+
+/// The item ids of a SLOT_IDS body.
+pub(crate) fn decode_slots(body: &[u8]) -> Vec<ItemId> {
+    body.as_chunks().0.iter().map(|word| ItemId::from_le_bytes(*word)).collect()
+}
+
+/// The group of an item id and its place in it.
+pub(crate) fn id_place(id: ItemId) -> (u32, u16) {
+    (id / ID_GROUP, (id % ID_GROUP) as u16)
+}
+
+/// One ID_SLOTS group: the slots of its live items, by their place in the group, ascending.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct IdGroup {
+    entries: Vec<(u16, Slot)>,
+}
+
+impl IdGroup {
+    pub(crate) fn entries(&self) -> &[(u16, Slot)] {
+        &self.entries
+    }
+
+    /// The slot at a place.
+    pub(crate) fn find(&self, low: u16) -> Option<Slot> {
+        let at = self.entries.binary_search_by_key(&low, |entry| entry.0).ok()?;
+        Some(self.entries[at].1)
+    }
+
+    /// Sets the slot of a place; `None` takes the item out.
+    pub(crate) fn set(&mut self, low: u16, slot: Option<Slot>) {
+        match (self.entries.binary_search_by_key(&low, |entry| entry.0), slot) {
+            (Ok(at), Some(slot)) => self.entries[at].1 = slot,
+            (Ok(at), None) => drop(self.entries.remove(at)),
+            (Err(at), Some(slot)) => self.entries.insert(at, (low, slot)),
+            (Err(_), None) => {}
+        }
+    }
+
+    /// The body of the value. Not to be stored when there are no entries.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let count = self.entries.len();
+        let dense = count >= DENSE_FROM;
+        let mut out = vec![if dense { DENSE } else { SPARSE }, 0];
+        out.extend((count as u16).to_le_bytes());
+        if dense {
+            let mut slots = vec![NONE; ID_GROUP as usize];
+            for (low, slot) in &self.entries {
+                slots[usize::from(*low)] = slot.0;
+            }
+            out.extend(slots.iter().flat_map(|slot| slot.to_le_bytes()));
+        } else {
+            out.extend(self.entries.iter().flat_map(|(low, _)| low.to_le_bytes()));
+            out.extend(self.entries.iter().flat_map(|(_, slot)| slot.0.to_le_bytes()));
+        }
+        out
+    }
+
+    /// Decodes a body, strictly: what is accepted is what [`encode`](Self::encode) writes.
+    pub(crate) fn decode(body: &[u8]) -> Result<Self, Damage> {
+        let header = header(body)?;
+        let entries: Vec<(u16, Slot)> = match header.form {
+            DENSE => (0..ID_GROUP as u16).filter_map(|low| Some((low, header.dense(body, low)?))).collect(),
+            _ => (0..header.count).filter_map(|i| header.sparse(body, i)).collect(),
+        };
+        let group = Self { entries };
+        let ascending = group.entries.is_sorted_by(|a, b| a.0 < b.0) && group.entries.last().is_none_or(|last| u32::from(last.0) < ID_GROUP);
+        if !ascending || group.encode() != body {
+            return Err("an id group does not have its canonical form");
+        }
+        Ok(group)
+    }
+}
+
+struct Header {
+    form: u8,
+    count: usize,
+}
+
+impl Header {
+    fn dense(&self, body: &[u8], low: u16) -> Option<Slot> {
+        take_u32(body, HEADER_BYTES + 4 * usize::from(low)).filter(|slot| *slot != NONE).map(Slot)
+    }
+
+    fn low(&self, body: &[u8], i: usize) -> Option<u16> {
+        take_u16(body, HEADER_BYTES + 2 * i)
+    }
+
+    fn sparse(&self, body: &[u8], i: usize) -> Option<(u16, Slot)> {
+        Some((self.low(body, i)?, Slot(take_u32(body, HEADER_BYTES + 2 * self.count + 4 * i)?)))
+    }
+}
+
+fn header(body: &[u8]) -> Result<Header, Damage> {
+    let (Some(&form), Some(count)) = (body.first(), take_u16(body, 2)) else { return Err("an id group has no header") };
+    let count = usize::from(count);
+    let expected = match form {
+        SPARSE => 6 * count,
+        DENSE => 4 * ID_GROUP as usize,
+        _ => return Err("an id group has an unknown form"),
+    };
+    if count == 0 || count > ID_GROUP as usize || body.len() != HEADER_BYTES + expected {
+        return Err("an id group does not have the length of its form");
+    }
+    Ok(Header { form, count })
+}
+
+/// The slot at a place of an encoded group, without decoding the rest.
+pub(crate) fn find(body: &[u8], low: u16) -> Result<Option<Slot>, Damage> {
+    let header = header(body)?;
+    if header.form == DENSE {
+        return Ok(header.dense(body, low));
+    }
+    let (mut from, mut to) = (0, header.count);
+    while from < to {
+        let middle = usize::midpoint(from, to);
+        match header.low(body, middle) {
+            Some(found) if found < low => from = middle + 1,
+            _ => to = middle,
+        }
+    }
+    Ok(header.sparse(body, from).filter(|(found, _)| from < header.count && *found == low).map(|(_, slot)| slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_group_of_any_density_comes_back_and_finds_what_it_holds(lows in prop::collection::btree_set(0..ID_GROUP as u16, 1..1000)) {
+            let mut group = IdGroup::default();
+            for &low in lows.iter().rev() {
+                group.set(low, Some(Slot(u32::from(low) * 7)));
+            }
+            let body = group.encode();
+            prop_assert_eq!(IdGroup::decode(&body), Ok(group));
+            for low in 0..ID_GROUP as u16 {
+                prop_assert_eq!(find(&body, low), Ok(lows.contains(&low).then_some(Slot(u32::from(low) * 7))));
+            }
+        }
+
+        #[test]
+        fn any_bytes_give_a_group_or_an_error(body in prop::collection::vec(any::<u8>(), 0..64), low in 0..1000u16) {
+            let _ = IdGroup::decode(&body);
+            let _ = find(&body, low);
+        }
+    }
+
+    #[test]
+    fn taking_the_last_item_out_leaves_an_empty_group() {
+        let mut group = IdGroup::default();
+        group.set(3, Some(Slot(1)));
+        group.set(3, Some(Slot(2)));
+        assert_eq!(group.entries(), [(3, Slot(2))]);
+        group.set(3, None);
+        group.set(4, None);
+        assert!(group.entries().is_empty());
+    }
+}

@@ -1,0 +1,267 @@
+//! META: what an index is, and its counts. One value an index, rewritten by every commit that changes the index.
+
+use super::block::Geometry;
+use super::{Damage, Key, take, take_u16, take_u32};
+use crate::distance::MAX_NAME_BYTES;
+use crate::{Error, Layer, Result, Slot};
+
+const MAGIC: [u8; 8] = *b"voisin\x1a\n";
+/// The format that this library writes, and the newest that it reads.
+pub(crate) const VERSION: u16 = 1;
+/// Length of a META value without its checksum.
+const BODY_BYTES: usize = 176;
+/// With M = 2 a top layer above 15 has a chance of 2^-16; capping it there costs nothing.
+pub(crate) const MAX_LAYERS: usize = 16;
+/// A vector of more dimensions would not leave three to a block of 1 MiB.
+pub(crate) const MAX_DIMENSIONS: usize = 65_535;
+/// The longest neighbor list that is possible. Offsets in a group are `u16`: with lists of this length a group is one slot, of at most 21 KB.
+pub(crate) const MAX_DEGREE: usize = 2048;
+/// Bytes of LINKS that a group aims at: a page, less LMDB's and our own headers.
+const GROUP_TARGET_BYTES: usize = 4064;
+
+/// The longest neighbor lists: fixed by the first build of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Connectivity {
+    /// Longest list above layer 0.
+    pub(crate) m: u16,
+    /// Longest list on layer 0.
+    pub(crate) m0: u16,
+    /// Slots in a LINKS group.
+    pub(crate) links_group: u16,
+}
+
+impl Connectivity {
+    /// `None` if a list could not be encoded, or would lead nowhere.
+    pub(crate) fn new(m: usize, m0: usize) -> Option<Self> {
+        let possible = 2..=MAX_DEGREE;
+        if !possible.contains(&m) || !possible.contains(&m0) {
+            return None;
+        }
+        // A full list of local slots, its in-neighbors and its place in the tree take 4 bytes for each of M0 edges, or a little less.
+        let links_group = (GROUP_TARGET_BYTES / (4 * m0 + 12)).clamp(1, 64) as u16;
+        Some(Self { m: m as u16, m0: m0 as u16, links_group })
+    }
+
+    /// The longest neighbor list of a layer.
+    pub(crate) fn max_degree(&self, layer: Layer) -> usize {
+        usize::from(if layer.0 == 0 { self.m0 } else { self.m })
+    }
+}
+
+/// The decoded value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Meta {
+    pub(crate) metric: String,
+    pub(crate) codec: u8,
+    pub(crate) dimensions: u32,
+    pub(crate) geometry: Geometry,
+    /// `None` until the first build.
+    pub(crate) connectivity: Option<Connectivity>,
+    pub(crate) ef_construction: u32,
+    pub(crate) alpha: f32,
+    pub(crate) slots: u32,
+    pub(crate) sealed: u32,
+    pub(crate) items: u32,
+    pub(crate) pending: u32,
+    pub(crate) removed: u32,
+    pub(crate) free: u32,
+    pub(crate) next_rank: u32,
+    /// The root of each layer, from layer 0 on. Empty if there is no graph.
+    pub(crate) roots: Vec<Slot>,
+}
+
+impl Meta {
+    /// The layer that a search begins on, and the slot that it begins at.
+    pub(crate) fn entry(&self) -> Option<(Layer, Slot)> {
+        Some((Layer(self.roots.len().checked_sub(1)? as u8), *self.roots.last()?))
+    }
+
+    /// The first slot of the tail.
+    pub(crate) fn tail_start(&self) -> u32 {
+        self.sealed * self.geometry.vectors
+    }
+
+    /// How many slots are in the graph, removed ones included.
+    pub(crate) fn linked(&self) -> u32 {
+        self.slots - self.free - self.pending
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(BODY_BYTES + super::checksum::BYTES);
+        out.extend(MAGIC);
+        out.extend(VERSION.to_le_bytes());
+        out.extend([self.codec, self.roots.len() as u8]);
+        for value in [self.dimensions, self.geometry.block_bytes as u32, self.geometry.vectors] {
+            out.extend(value.to_le_bytes());
+        }
+        let [m, m0, group] = self.connectivity.map_or([0; 3], |c| [c.m, c.m0, c.links_group]);
+        for value in [m, m0, group, self.geometry.factor as u16] {
+            out.extend(value.to_le_bytes());
+        }
+        out.extend(self.ef_construction.to_le_bytes());
+        out.extend(self.alpha.to_le_bytes());
+        for value in [self.slots, self.sealed, self.items, self.pending, self.removed, self.free, self.next_rank] {
+            out.extend(value.to_le_bytes());
+        }
+        out.resize(80, 0);
+        out.extend(self.metric.bytes().take(MAX_NAME_BYTES));
+        out.resize(112, 0);
+        out.extend(self.roots.iter().flat_map(|root| root.0.to_le_bytes()));
+        out.resize(BODY_BYTES, 0);
+        out
+    }
+
+    /// Decodes a META value, tells foreign and newer ones apart from damaged ones, and checks that its numbers are possible.
+    pub(crate) fn decode(index: u16, value: &[u8]) -> Result<Self> {
+        if take(value, 0) != Some(MAGIC) {
+            return Err(Error::Foreign { index, what: "its metadata has another form" });
+        }
+        let corrupt = |what| Error::corrupt(Key::meta(index), what);
+        let found = take_u16(value, 8).ok_or(corrupt("it is cut short"))?;
+        if found != VERSION {
+            return Err(Error::FormatVersion { index, found, supported: VERSION });
+        }
+        Self::decode_body(super::checksum::body(value)).map_err(corrupt)
+    }
+
+    fn decode_body(body: &[u8]) -> Result<Self, Damage> {
+        if body.len() != BODY_BYTES {
+            return Err("it does not have the length of its version");
+        }
+        let u16_at = |offset| take_u16(body, offset).unwrap_or_default();
+        let u32_at = |offset| take_u32(body, offset).unwrap_or_default();
+        let (codec, layers) = (body[10], usize::from(body[11]));
+        let name = body[80..112].split(|byte| *byte == 0).next().unwrap_or_default();
+        let metric = std::str::from_utf8(name).map_err(|_| "the name of its metric is not UTF-8")?.to_owned();
+        let dimensions = u32_at(12);
+        if dimensions == 0 || dimensions as usize > MAX_DIMENSIONS {
+            return Err("its number of dimensions is impossible");
+        }
+        let stride = match codec {
+            1 => 4 * dimensions as usize,
+            2 => 8 * (dimensions as usize).div_ceil(64),
+            _ => return Err("its codec is unknown"),
+        };
+        let geometry = match u16_at(30) {
+            0 => Geometry::new(stride, false),
+            4 => Geometry::new(stride, true),
+            _ => return Err("the length of its factors is impossible"),
+        };
+        if u32_at(16) as usize != geometry.block_bytes || u32_at(20) != geometry.vectors {
+            return Err("its block geometry is not that of its dimensions");
+        }
+        let connectivity = match [u16_at(24), u16_at(26), u16_at(28)] {
+            [0, 0, 0] => None,
+            [m, m0, group] => Connectivity::new(m.into(), m0.into()).filter(|c| c.links_group == group),
+        };
+        if connectivity.is_none() && (layers > 0 || u16_at(24) > 0) || layers > MAX_LAYERS {
+            return Err("its connectivity or number of layers is impossible");
+        }
+        let roots = (0..layers).map(|layer| Slot(u32_at(112 + 4 * layer))).collect();
+        let meta = Self {
+            metric,
+            codec,
+            dimensions,
+            geometry,
+            connectivity,
+            ef_construction: u32_at(32),
+            alpha: f32::from_bits(u32_at(36)),
+            slots: u32_at(40),
+            sealed: u32_at(44),
+            items: u32_at(48),
+            pending: u32_at(52),
+            removed: u32_at(56),
+            free: u32_at(60),
+            next_rank: u32_at(64),
+            roots,
+        };
+        meta.possible()?;
+        if meta.encode() == body { Ok(meta) } else { Err("a reserved byte of it is not zero") }
+    }
+
+    fn possible(&self) -> Result<(), Damage> {
+        let [slots, pending, removed, free] = [self.slots, self.pending, self.removed, self.free].map(u64::from);
+        if self.slots == u32::MAX || pending + free > slots || removed > slots - pending - free {
+            return Err("its sets are larger than its slots");
+        }
+        if u64::from(self.items) != slots - free - removed {
+            return Err("its number of items does not follow from its sets");
+        }
+        if u64::from(self.sealed) != slots / u64::from(self.geometry.vectors) {
+            return Err("its number of blocks does not follow from its slots");
+        }
+        if self.roots.iter().any(|root| root.0 >= self.slots) {
+            return Err("a root is not one of its slots");
+        }
+        if self.roots.is_empty() != (self.linked() == 0) {
+            return Err("it has linked slots and no root, or a root and no linked slots");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta() -> Meta {
+        Meta {
+            metric: "cosine".into(),
+            codec: 1,
+            dimensions: 384,
+            geometry: Geometry::new(1536, true),
+            connectivity: Connectivity::new(16, 32),
+            ef_construction: 200,
+            alpha: 1.1,
+            slots: 1000,
+            sealed: 1000 / 42,
+            items: 980,
+            pending: 5,
+            removed: 7,
+            free: 13,
+            next_rank: 2000,
+            roots: vec![Slot(3), Slot(3), Slot(9)],
+        }
+    }
+
+    fn decode(body: &[u8]) -> Result<Meta> {
+        let mut value = body.to_vec();
+        super::super::checksum::seal(Key::meta(7), &mut value);
+        Meta::decode(7, &value)
+    }
+
+    #[test]
+    fn what_is_encoded_comes_back() {
+        let built = meta();
+        assert_eq!(decode(&built.encode()).unwrap(), built);
+        let fresh = Meta { connectivity: None, roots: vec![], pending: 980, removed: 0, free: 20, ..meta() };
+        assert_eq!(decode(&fresh.encode()).unwrap(), fresh);
+    }
+
+    #[test]
+    fn foreign_newer_and_damaged_values_are_told_apart() {
+        let body = meta().encode();
+        assert!(matches!(decode(b"cosine\0and so on"), Err(Error::Foreign { index: 7, .. })));
+        let mut newer = body.clone();
+        newer[8] = 2;
+        assert!(matches!(decode(&newer), Err(Error::FormatVersion { found: 2, supported: 1, .. })));
+        assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
+        for reserved in [31, 68, 79, 110, 140] {
+            let mut damaged = body.clone();
+            damaged[reserved] = 1;
+            assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{reserved}");
+        }
+    }
+
+    #[test]
+    fn no_byte_can_make_decoding_panic() {
+        let body = meta().encode();
+        for at in 0..body.len() {
+            for byte in [0, 1, 127, 255] {
+                let mut damaged = body.clone();
+                damaged[at] = byte;
+                let _ = decode(&damaged);
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Every byte on disk and nothing else: pure functions between bytes and types, no LMDB, no graph.
+//!
+//! `docs/format.md` is the specification; a constant or a layout here changes together with it. Decoders take any bytes: they check every
+//! length, offset and number before they use it, and say what is wrong as a `&'static str`, which the store turns into
+//! [`Error::Corrupt`](crate::Error::Corrupt) with the key. Checksums are verified by `check` only; a reader relies on the bounds checks.
+
+pub(crate) mod block;
+pub(crate) mod checksum;
+pub(crate) mod edges;
+pub(crate) mod ids;
+mod key;
+pub(crate) mod links;
+pub(crate) mod meta;
+pub(crate) mod set;
+
+pub use self::key::{Key, Kind};
+
+/// What is wrong with some bytes.
+pub(crate) type Damage = &'static str;
+
+/// The `N` bytes of `bytes` from `offset`, or nothing where they do not exist.
+pub(crate) fn take<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
+}
+
+pub(crate) fn take_u16(bytes: &[u8], offset: usize) -> Option<u16> {
+    take(bytes, offset).map(u16::from_le_bytes)
+}
+
+pub(crate) fn take_u32(bytes: &[u8], offset: usize) -> Option<u32> {
+    take(bytes, offset).map(u32::from_le_bytes)
+}

@@ -1,0 +1,407 @@
+//! Construction: slots are linked in batches that double, from one to a fiftieth of the graph.
+//!
+//! 1. Each slot of a batch searches the graph as it is before the batch, in parallel (algorithm 1 of Malkov and Yashunin 2018), and prunes
+//!    what it finds to its own edges.
+//! 2. In order, each slot is given a parent: the nearest node it has an edge to that has room for another child.
+//! 3. Reverse edges are grouped by their target, and each target is merged, and pruned if it overflows, once, in parallel.
+//!
+//! Step 1 reads what no step writes, step 2 is sequential, step 3 changes each node once: the graph depends on the seed, not on threads
+//! (ParlayANN, Manohar et al. 2024). A batch starts from one slot again in every build, so that a group of new slots that is far from all
+//! others finds itself. Lists may overflow by a quarter between prunes; none does at the end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rand::{Rng, RngExt};
+use rayon::prelude::*;
+
+use super::beam::Scope;
+use super::prune::{Edge, Limit, prune};
+use super::working::{Node, Stored, Working};
+use super::{Beam, Graph, Probe, Vectors};
+use crate::{Error, Layer, Result, Slot};
+
+/// A batch is at most this share of the graph and the slots linked before it: its members do not see each other.
+const BATCH_SHARE: usize = 50;
+/// How far a list may exceed its limit between prunes, in parts of the limit. Prunes become rarer by as many edges as it takes to get there.
+const HEADROOM: usize = 4;
+/// At most this part of a list is child edges, so that most of it is for the search.
+const CHILD_SHARE: usize = 2;
+/// How many of the nearest candidates are kept to look for a parent among, beside the selected neighbors.
+const PARENT_CANDIDATES: usize = 32;
+/// The highest layer that a slot can have.
+const MAX_TOP_LAYER: f64 = (crate::format::meta::MAX_LAYERS - 1) as f64;
+
+/// How to build.
+pub(crate) struct Plan<'a> {
+    /// The longest list on layer 0.
+    pub(crate) m0: usize,
+    /// The longest list above.
+    pub(crate) m: usize,
+    pub(crate) ef_construction: usize,
+    pub(crate) alpha: f32,
+    /// Whether to give up. Asked once a slot.
+    pub(crate) cancel: &'a (dyn Fn() -> bool + Sync),
+    /// Told how many slots are done.
+    pub(crate) progress: &'a (dyn Fn(u64) + Sync),
+}
+
+impl Plan<'_> {
+    fn limit(&self, layer: Layer) -> Limit {
+        Limit { degree: if layer.0 == 0 { self.m0 } else { self.m }, alpha: self.alpha }
+    }
+
+    fn max_children(&self, layer: Layer) -> usize {
+        (self.limit(layer).degree / CHILD_SHARE).max(1)
+    }
+
+    fn check_cancelled(&self) -> Result<()> {
+        if (self.cancel)() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// A slot to link, and its top layer.
+#[derive(Debug, Clone, Copy)]
+struct Newcomer {
+    slot: Slot,
+    top: Layer,
+}
+
+/// What step 1 found for a slot on one layer.
+struct Found {
+    /// Its edges, the nearest first.
+    edges: Vec<Edge>,
+    /// The nearest candidates, whether they became edges or not.
+    nearest: Vec<Edge>,
+}
+
+/// An edge to be added to a list that exists.
+struct Reverse {
+    layer: Layer,
+    target: Slot,
+    edge: Edge,
+}
+
+/// Links `slots`, none of which is in the graph.
+pub(crate) fn insert<S: Stored + Sync>(
+    working: &mut Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    slots: &[Slot],
+    linked: usize,
+    plan: &Plan<'_>,
+    rng: &mut impl Rng,
+) -> Result<()> {
+    let newcomers = draw(slots, plan.m, rng);
+    let (mut done, mut size) = (0, 1);
+    while done < newcomers.len() {
+        let largest = ((linked + done) / BATCH_SHARE).max(1);
+        let batch = &newcomers[done..newcomers.len().min(done + size.min(largest))];
+        insert_batch(working, vectors, batch, done as u64, plan)?;
+        done += batch.len();
+        size = size.saturating_mul(2);
+    }
+    prune_overflows(working, vectors, plan)?;
+    reach_roots(working, vectors, plan)
+}
+
+/// The slots in the order they are linked: top layers first, else at random. The first one has the highest top layer of all.
+fn draw(slots: &[Slot], m: usize, rng: &mut impl Rng) -> Vec<Newcomer> {
+    // The paper's mL: the expected number of nodes falls by a factor of M a layer.
+    let scale = 1.0 / (m.max(2) as f64).ln();
+    let mut newcomers: Vec<(u64, Newcomer)> = slots
+        .iter()
+        .map(|&slot| {
+            let uniform: f64 = rng.random();
+            let top = Layer((-(1.0 - uniform).ln() * scale).floor().min(MAX_TOP_LAYER) as u8);
+            (rng.random(), Newcomer { slot, top })
+        })
+        .collect();
+    newcomers.sort_by_key(|(order, newcomer)| (std::cmp::Reverse(newcomer.top), *order, newcomer.slot));
+    newcomers.into_iter().map(|(_, newcomer)| newcomer).collect()
+}
+
+fn insert_batch<S: Stored + Sync>(
+    working: &mut Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    batch: &[Newcomer],
+    done: u64,
+    plan: &Plan<'_>,
+) -> Result<()> {
+    let counter = AtomicU64::new(done);
+    let frozen = &*working;
+    let found: Vec<Vec<Found>> = batch
+        .par_iter()
+        .map(|newcomer| {
+            plan.check_cancelled()?;
+            let found = Beam::with(|beam| find(frozen, vectors, *newcomer, plan, beam))?;
+            (plan.progress)(counter.fetch_add(1, Ordering::Relaxed) + 1);
+            Ok(found)
+        })
+        .collect::<Result<_>>()?;
+    let mut reverse = Vec::new();
+    for (newcomer, found) in batch.iter().zip(found) {
+        link(working, vectors, *newcomer, found, plan, &mut reverse)?;
+    }
+    merge(working, vectors, reverse, plan)
+}
+
+/// Step 1: the edges of one slot, for each layer from 0 to its top layer, as far as the graph has them.
+fn find<S: Stored + Sync>(
+    working: &Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    newcomer: Newcomer,
+    plan: &Plan<'_>,
+    beam: &mut Beam,
+) -> Result<Vec<Found>> {
+    let Some((entry_layer, entry)) = working.entry() else { return Ok(Vec::new()) };
+    let probe = vectors.probe(newcomer.slot)?;
+    let top = newcomer.top.min(entry_layer);
+    let mut nearest = beam.descend(working, &probe, (entry_layer, entry), top)?;
+    let mut layers = Vec::with_capacity(top.index() + 1);
+    for layer in (0..=top.0).rev().map(Layer) {
+        let starts = [nearest, working.roots[layer.index()]];
+        let scope = Scope { layer, starts: &starts, ef: plan.ef_construction };
+        let candidates = beam.search(working, &probe, scope, |_| Ok(true), || false)?;
+        let candidates: Vec<Edge> = candidates.iter().map(|c| Edge { distance: c.distance, slot: c.slot }).collect();
+        nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
+        let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
+        layers.push(Found { edges, nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect() });
+    }
+    layers.reverse();
+    Ok(layers)
+}
+
+/// Step 2: gives a slot its rank, and on each layer its parent, and hands in the reverse edges.
+fn link<S: Stored + Sync>(
+    working: &mut Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    newcomer: Newcomer,
+    found: Vec<Found>,
+    plan: &Plan<'_>,
+    reverse: &mut Vec<Reverse>,
+) -> Result<()> {
+    let Newcomer { slot, top } = newcomer;
+    let rank = working.next_rank;
+    working.next_rank += 1;
+    let mut found = found.into_iter();
+    for layer in (0..=top.0).map(Layer) {
+        let found = found.next().unwrap_or(Found { edges: Vec::new(), nearest: Vec::new() });
+        let parent = if working.roots.len() <= layer.index() {
+            working.push_layer(slot);
+            slot
+        } else {
+            let parent = choose_parent(working, vectors, layer, slot, &found, plan)?;
+            if let Some(node) = working.node_mut(vectors, layer, parent)? {
+                node.children.push(slot);
+            }
+            if !found.edges.iter().any(|edge| edge.slot == parent.0) {
+                let mut distance = Vec::new();
+                vectors.probe(parent)?.distances(&[slot.0], &mut distance)?;
+                let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: slot.0 };
+                reverse.push(Reverse { layer, target: parent, edge });
+            }
+            parent
+        };
+        reverse.extend(found.edges.iter().map(|edge| Reverse {
+            layer,
+            target: Slot(edge.slot),
+            edge: Edge { distance: edge.distance, slot: slot.0 },
+        }));
+        working.set(layer, slot, Node { edges: found.edges, children: Vec::new(), parent, rank });
+    }
+    Ok(())
+}
+
+/// The nearest node with room for another child. If all that were met are full, a walk down the tree finds one: every branch ends.
+fn choose_parent<S: Stored + Sync>(
+    working: &mut Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    layer: Layer,
+    slot: Slot,
+    found: &Found,
+    plan: &Plan<'_>,
+) -> Result<Slot> {
+    for edge in found.edges.iter().chain(&found.nearest) {
+        if has_room(working, vectors, layer, Slot(edge.slot), plan)? {
+            return Ok(Slot(edge.slot));
+        }
+    }
+    let mut current = found.edges.first().map_or(working.roots[layer.index()], |edge| Slot(edge.slot));
+    let mut turn = slot.0;
+    while !has_room(working, vectors, layer, current, plan)? {
+        // Another branch at every turn, or a great many equal vectors would make one long path of the tree.
+        turn = turn.wrapping_mul(0x9E37_79B9).rotate_left(13);
+        let children = working.node_mut(vectors, layer, current)?.map_or(&[][..], |node| &node.children);
+        let Some(&child) = children.get(turn as usize % children.len().max(1)) else { break };
+        current = child;
+    }
+    Ok(current)
+}
+
+fn has_room<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {
+    let children = working.node_mut(vectors, layer, slot)?.map_or(0, |node| node.children.len());
+    Ok(children < plan.max_children(layer))
+}
+
+/// Step 3: adds the reverse edges, target by target.
+fn merge<S: Stored + Sync>(
+    working: &mut Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    mut reverse: Vec<Reverse>,
+    plan: &Plan<'_>,
+) -> Result<()> {
+    reverse.par_sort_unstable_by_key(|r| (r.layer, r.target, r.edge.slot));
+    let targets: Vec<&[Reverse]> = reverse.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
+    let frozen = &*working;
+    let merged: Vec<Node> = targets
+        .par_iter()
+        .map(|group| {
+            let Some(Reverse { layer, target, .. }) = group.first() else { return Err(Error::Cancelled) };
+            let mut node = frozen.node(vectors, *layer, *target)?;
+            let limit = plan.limit(*layer);
+            node.edges.extend(group.iter().map(|r| r.edge));
+            if node.edges.len() > limit.degree + limit.degree / HEADROOM {
+                prune_node(vectors, &mut node, limit)?;
+            }
+            Ok(node)
+        })
+        .collect::<Result<_>>()?;
+    let places: Vec<(Layer, Slot)> = targets.iter().filter_map(|group| group.first()).map(|r| (r.layer, r.target)).collect();
+    for ((layer, target), node) in places.into_iter().zip(merged) {
+        working.set(layer, target, node);
+    }
+    Ok(())
+}
+
+fn prune_node(vectors: &(impl Vectors + Sync), node: &mut Node, limit: Limit) -> Result<()> {
+    node.edges.sort_unstable_by(Edge::order);
+    node.edges.dedup_by_key(|edge| edge.slot);
+    node.edges = prune(vectors, &node.edges, &node.children, limit)?;
+    Ok(())
+}
+
+/// Brings every changed list within its limit.
+fn prune_overflows<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
+    for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
+        let limit = plan.limit(layer);
+        let over: Vec<(Slot, &Node)> = working.all_changed(layer).filter(|(_, node)| node.edges.len() > limit.degree).collect();
+        let pruned: Vec<(Slot, Node)> = over
+            .into_par_iter()
+            .map(|(slot, node)| {
+                plan.check_cancelled()?;
+                let mut node = node.clone();
+                prune_node(vectors, &mut node, limit)?;
+                Ok((slot, node))
+            })
+            .collect::<Result<_>>()?;
+        for (slot, node) in pruned {
+            working.set(layer, slot, node);
+        }
+    }
+    Ok(())
+}
+
+/// Sees to it that the root of each layer has an in-edge: all other nodes have one from their parents.
+fn reach_roots<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
+    for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
+        let root = working.roots[layer.index()];
+        let node = working.node(vectors, layer, root)?;
+        let Some(&child) = node.children.first() else { continue };
+        let mut list = Vec::new();
+        let mut reached = false;
+        for edge in &node.edges {
+            list.clear();
+            working.neighbors(layer, Slot(edge.slot), &mut list)?;
+            reached |= list.contains(&root.0);
+        }
+        let degree = plan.limit(layer).degree;
+        let distance = node.edges.iter().find(|edge| edge.slot == child.0).map_or(0.0, |edge| edge.distance);
+        if !reached && let Some(node) = working.node_mut(vectors, layer, child)? {
+            node.edges.sort_unstable_by(Edge::order);
+            if node.edges.len() >= degree && let Some(last) = node.edges.iter().rposition(|e| !node.children.contains(&Slot(e.slot))) {
+                node.edges.remove(last);
+            }
+            node.edges.push(Edge { distance, slot: root.0 });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::super::prune::tests::Plane;
+    use super::super::working::StoredNode;
+    use super::*;
+
+    /// A store with room for slots and no graph.
+    struct Empty(usize);
+
+    impl Graph for Empty {
+        fn slots(&self) -> usize {
+            self.0
+        }
+
+        fn neighbors(&self, _: Layer, _: Slot, _: &mut Vec<u32>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stored for Empty {
+        fn node(&self, _: Layer, _: Slot) -> Result<Option<StoredNode>> {
+            Ok(None)
+        }
+    }
+
+    fn build(points: Vec<[f32; 2]>, m: usize) {
+        let count = points.len();
+        let (plane, store) = (Plane(points), Empty(count));
+        let mut working = Working::new(&store, Vec::new(), 0);
+        let slots: Vec<Slot> = (0..count as u32).map(Slot).collect();
+        let plan = Plan { m0: 2 * m, m, ef_construction: 20, alpha: 1.0, cancel: &|| false, progress: &|_| {} };
+        insert(&mut working, &plane, &slots, 0, &plan, &mut StdRng::seed_from_u64(7)).unwrap();
+
+        assert_eq!(working.all_changed(Layer(0)).count(), count);
+        for layer in (0..working.roots.len() as u8).map(Layer) {
+            let mut in_edges = BTreeSet::new();
+            for (slot, node) in working.all_changed(layer) {
+                let list: BTreeSet<u32> = node.edges.iter().map(|edge| edge.slot).collect();
+                assert_eq!(list.len(), node.edges.len(), "an edge is there twice");
+                assert!(list.len() <= plan.limit(layer).degree && !list.contains(&slot.0));
+                for child in &node.children {
+                    assert!(list.contains(&child.0));
+                    assert_eq!(working.changed(layer, *child).unwrap().parent, slot);
+                }
+                let parent = working.changed(layer, node.parent).unwrap();
+                assert!(node.parent == slot && working.roots[layer.index()] == slot || parent.rank < node.rank);
+                in_edges.extend(list);
+            }
+            let all = working.all_changed(layer).count();
+            assert!(in_edges.len() == all || all == 1, "{layer}: {} of {all} have an in-edge", in_edges.len());
+        }
+    }
+
+    #[test]
+    fn every_node_has_a_parent_that_leads_to_it_whatever_the_points() {
+        build(vec![[0.0, 0.0]], 4);
+        build(vec![[0.0, 0.0], [1.0, 0.0]], 4);
+        build(vec![[0.0, 0.0], [1.0, 0.0], [5.0, 1.0]], 2);
+        build((0..500).map(|i| [i as f32, 0.0]).collect(), 3);
+        build(vec![[3.0, 3.0]; 700], 2);
+        build((0..600).map(|i| [(i * 37 % 101) as f32, (i * 53 % 97) as f32]).collect(), 8);
+        build((0..400).map(|i| [if i % 2 == 0 { 0.0 } else { 1e6 }, (i / 2) as f32]).collect(), 5);
+    }
+
+    #[test]
+    fn a_build_that_is_cancelled_says_so() {
+        let (plane, store) = (Plane(vec![[1.0, 2.0]; 50]), Empty(50));
+        let mut working = Working::new(&store, Vec::new(), 0);
+        let slots: Vec<Slot> = (0..50).map(Slot).collect();
+        let plan = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, cancel: &|| true, progress: &|_| {} };
+        let result = insert(&mut working, &plane, &slots, 0, &plan, &mut StdRng::seed_from_u64(7));
+        assert!(matches!(result, Err(Error::Cancelled)));
+    }
+}

@@ -1,0 +1,48 @@
+//! The graph, as an algorithm: HNSW (Malkov and Yashunin 2018) over small view traits. No LMDB, no bytes, no unsafe.
+//!
+//! - `beam`: the one search loop, for queries, construction and filters; with its candidate `pool` and its `visited` marks.
+//! - `prune`: which neighbors a node keeps.
+//! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), the same graph for any number of threads.
+//! - `working`: the lists that a build has changed, over the stored ones.
+//!
+//! Owns the invariant that every node can be reached: each layer has a tree of child edges that pruning leaves alone. Distances are smaller
+//! for nearer vectors and finite; ties are broken by slot.
+
+pub(crate) mod beam;
+pub(crate) mod insert;
+mod pool;
+pub(crate) mod prune;
+mod visited;
+pub(crate) mod working;
+
+pub(crate) use self::beam::Beam;
+use crate::{Layer, Result, Slot};
+
+/// A graph that can be walked.
+pub(crate) trait Graph {
+    /// All slots that a list can name are below.
+    fn slots(&self) -> usize;
+
+    /// Appends the slots that a node has edges to. All are below [`slots`](Self::slots).
+    fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()>;
+
+    /// A hint that the neighbors of a node will be asked for soon.
+    fn prefetch_neighbors(&self, _layer: Layer, _slot: Slot) {}
+}
+
+/// Distances from one vector, a query or a stored one.
+pub(crate) trait Probe {
+    /// Replaces `out` by the distances to `slots`, in order.
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()>;
+}
+
+/// Vectors that distances can be computed between.
+pub(crate) trait Vectors {
+    /// Distances from one of them.
+    type Probe<'a>: Probe
+    where
+        Self: 'a;
+
+    /// A probe from the vector of a slot.
+    fn probe(&self, slot: Slot) -> Result<Self::Probe<'_>>;
+}

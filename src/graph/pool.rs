@@ -1,0 +1,131 @@
+//! The candidates of a beam search: one array, sorted by distance and then slot, that is frontier and result at once.
+//!
+//! A candidate is *accepted* if it may be a result, and *expanded* once its neighbors have been looked at. Candidates that are not accepted
+//! (filtered out, or removed) are walked through. The pool ends at its `ef`-th accepted candidate: nothing beyond it can lead anywhere that
+//! the search still wants to go. Inserting costs a binary search and a move of what lies behind, which for the few hundred candidates of a
+//! search is less than two heaps cost; whoever wants many thousands scans instead (`query.rs`).
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Candidate {
+    pub(crate) distance: f32,
+    pub(crate) slot: u32,
+    pub(crate) accepted: bool,
+    expanded: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    candidates: Vec<Candidate>,
+    ef: usize,
+    accepted: usize,
+    /// All candidates before this one are expanded.
+    next: usize,
+}
+
+impl Pool {
+    pub(super) fn start(&mut self, ef: usize) {
+        self.candidates.clear();
+        (self.ef, self.accepted, self.next) = (ef, 0, 0);
+    }
+
+    /// What a candidate's distance must not exceed.
+    #[inline]
+    pub(super) fn bound(&self) -> f32 {
+        match self.candidates.last() {
+            Some(last) if self.accepted >= self.ef => last.distance,
+            _ => f32::INFINITY,
+        }
+    }
+
+    /// Inserts a candidate. What falls out at the end is gone.
+    #[inline]
+    pub(super) fn insert(&mut self, distance: f32, slot: u32, accepted: bool) {
+        let before = |c: &Candidate| c.distance < distance || (c.distance == distance && c.slot < slot);
+        let full = self.accepted >= self.ef;
+        if full && self.candidates.last().is_none_or(before) {
+            return;
+        }
+        let at = self.candidates.partition_point(before);
+        self.candidates.insert(at, Candidate { distance, slot, accepted, expanded: false });
+        self.next = self.next.min(at);
+        self.accepted += usize::from(accepted);
+        if self.accepted > self.ef {
+            self.accepted -= 1;
+            self.candidates.pop();
+        }
+        if self.accepted == self.ef {
+            while self.candidates.last().is_some_and(|last| !last.accepted) {
+                self.candidates.pop();
+            }
+        }
+    }
+
+    /// The nearest candidate that was not expanded yet, marked as expanded.
+    #[inline]
+    pub(super) fn expand(&mut self) -> Option<u32> {
+        let candidate = self.candidates.get_mut(self.next)?;
+        candidate.expanded = true;
+        let slot = candidate.slot;
+        self.next += 1;
+        while self.candidates.get(self.next).is_some_and(|c| c.expanded) {
+            self.next += 1;
+        }
+        Some(slot)
+    }
+
+    /// What [`expand`](Self::expand) would return if nothing is inserted before.
+    #[inline]
+    pub(super) fn peek(&self) -> Option<u32> {
+        self.candidates.get(self.next).map(|c| c.slot)
+    }
+
+    pub(super) fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_pool_is_the_sorted_prefix_that_ends_at_the_ef_th_accepted(offers in prop::collection::vec((0..20u32, any::<bool>()), 0..80), ef in 1..9usize) {
+            let mut pool = Pool::default();
+            pool.start(ef);
+            let mut all = Vec::new();
+            for (slot, (distance, accepted)) in offers.into_iter().enumerate() {
+                pool.insert(distance as f32, slot as u32, accepted);
+                all.push((distance as f32, slot as u32, accepted));
+                all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                let end = all.iter().enumerate().filter(|(_, c)| c.2).nth(ef - 1).map_or(all.len(), |(i, _)| i + 1);
+                all.truncate(end);
+                let found: Vec<_> = pool.candidates().iter().map(|c| (c.distance, c.slot, c.accepted)).collect();
+                prop_assert_eq!(&found, &all);
+            }
+            let mut expanded = Vec::new();
+            while let Some(slot) = pool.expand() {
+                expanded.push(slot);
+            }
+            prop_assert_eq!(expanded, all.iter().map(|c| c.1).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_nearer_candidate_is_expanded_next(distances in prop::collection::vec(0..100u32, 1..60)) {
+            let mut pool = Pool::default();
+            pool.start(1000);
+            let mut waiting = Vec::new();
+            for (slot, distance) in distances.into_iter().enumerate() {
+                pool.insert(distance as f32, slot as u32, true);
+                waiting.push((distance, slot as u32));
+                if slot % 2 == 1 {
+                    waiting.sort();
+                    prop_assert_eq!(pool.peek(), Some(waiting[0].1));
+                    prop_assert_eq!(pool.expand(), Some(waiting.remove(0).1));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Which neighbors a node keeps: the diversity heuristic (algorithm 4 of Malkov and Yashunin 2018), with the `alpha` of RobustPrune
+//! (Subramanya et al. 2019, DiskANN).
+//!
+//! Candidates are taken from the nearest on. One is dropped if a kept one lies nearer to it, by the factor `alpha`, than the node itself
+//! does: it can be reached over that one. A tie does not drop, or a cluster of identical vectors would end with one edge each.
+
+use super::{Probe, Vectors};
+use crate::{Result, Slot};
+
+/// An edge of a node, with the distance to it: pruning never computes that again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Edge {
+    pub(crate) distance: f32,
+    pub(crate) slot: u32,
+}
+
+impl Edge {
+    /// By distance, ties by slot.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        self.distance.total_cmp(&other.distance).then(self.slot.cmp(&other.slot))
+    }
+}
+
+/// How far to prune.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    /// At most so many edges are kept.
+    pub(crate) degree: usize,
+    /// 1 is the paper's heuristic; more keeps more, and longer, edges.
+    pub(crate) alpha: f32,
+}
+
+/// The edges to keep of `candidates`, which are sorted and all different. Those to `children` stay whatever else does.
+pub(crate) fn prune(vectors: &impl Vectors, candidates: &[Edge], children: &[Slot], limit: Limit) -> Result<Vec<Edge>> {
+    let is_child = |edge: &Edge| children.contains(&Slot(edge.slot));
+    let mut room = limit.degree.saturating_sub(children.len());
+    let mut kept: Vec<Edge> = Vec::with_capacity(limit.degree);
+    let mut kept_slots: Vec<u32> = Vec::with_capacity(limit.degree);
+    let mut distances = Vec::with_capacity(4);
+    for candidate in candidates {
+        if !is_child(candidate) {
+            if room == 0 || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)? {
+                continue;
+            }
+            room -= 1;
+        }
+        kept.push(*candidate);
+        kept_slots.push(candidate.slot);
+        if room == 0 && children.is_empty() {
+            break;
+        }
+    }
+    Ok(kept)
+}
+
+fn occluded(vectors: &impl Vectors, candidate: &Edge, kept: &[u32], alpha: f32, distances: &mut Vec<f32>) -> Result<bool> {
+    // `alpha * d < distance`, written such that it also means "nearer" where distances are negative.
+    let threshold = if candidate.distance > 0.0 { candidate.distance / alpha } else { candidate.distance * alpha };
+    let probe = vectors.probe(Slot(candidate.slot))?;
+    for slots in kept.chunks(4) {
+        probe.distances(slots, distances)?;
+        if distances.iter().any(|distance| *distance < threshold) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Points of a plane under squared Euclidean distance.
+    pub(crate) struct Plane(pub(crate) Vec<[f32; 2]>);
+
+    pub(crate) struct From<'a>(&'a Plane, [f32; 2]);
+
+    impl Probe for From<'_> {
+        fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+            out.clear();
+            out.extend(slots.iter().map(|&slot| {
+                let [x, y] = self.0.0[slot as usize];
+                (x - self.1[0]).powi(2) + (y - self.1[1]).powi(2)
+            }));
+            Ok(())
+        }
+    }
+
+    impl Vectors for Plane {
+        type Probe<'a> = From<'a>;
+
+        fn probe(&self, slot: Slot) -> Result<From<'_>> {
+            Ok(From(self, self.0[slot.index()]))
+        }
+    }
+
+    fn kept(points: &[[f32; 2]], children: &[u32], degree: usize, alpha: f32) -> Vec<u32> {
+        let plane = Plane(points.to_vec());
+        let slots: Vec<u32> = (1..points.len() as u32).collect();
+        let mut distances = Vec::new();
+        plane.probe(Slot(0)).unwrap().distances(&slots, &mut distances).unwrap();
+        let mut edges: Vec<Edge> = slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
+        edges.sort_by(Edge::order);
+        let children: Vec<Slot> = children.iter().copied().map(Slot).collect();
+        prune(&plane, &edges, &children, Limit { degree, alpha }).unwrap().iter().map(|edge| edge.slot).collect()
+    }
+
+    #[test]
+    fn what_lies_behind_a_kept_neighbor_is_dropped() {
+        // To the right: a near point and one behind it. To the left: one alone.
+        let points = [[0.0, 0.0], [1.0, 0.0], [2.0, 0.1], [-3.0, 0.0]];
+        assert_eq!(kept(&points, &[], 8, 1.0), [1, 3]);
+        assert_eq!(kept(&points, &[], 8, 4.0), [1, 2, 3]);
+        assert_eq!(kept(&points, &[], 1, 1.0), [1]);
+    }
+
+    #[test]
+    fn children_stay_and_count() {
+        let points = [[0.0, 0.0], [1.0, 0.0], [2.0, 0.1], [-3.0, 0.0]];
+        assert_eq!(kept(&points, &[2], 8, 1.0), [1, 2, 3]);
+        assert_eq!(kept(&points, &[2], 2, 1.0), [1, 2]);
+        assert_eq!(kept(&points, &[2, 3], 2, 1.0), [2, 3]);
+    }
+
+    #[test]
+    fn identical_points_keep_a_full_list() {
+        assert_eq!(kept(&[[1.0, 1.0]; 10], &[], 4, 1.0), [1, 2, 3, 4]);
+    }
+}

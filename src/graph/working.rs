@@ -1,0 +1,170 @@
+//! The graph while it is changed: the nodes that a build has touched, over the stored ones.
+//!
+//! Reads go to the changed node if there is one, else to the store. A changed node keeps the distance of each edge, so that pruning never
+//! computes one to its own center; a stored list has none, and gets them when it is first changed. What was not touched is never loaded.
+
+use super::prune::Edge;
+use super::{Graph, Probe, Vectors};
+use crate::{Layer, Result, Slot};
+
+/// A node of one layer as the store has it.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredNode {
+    /// Ascending.
+    pub(crate) neighbors: Vec<u32>,
+    pub(crate) children: Vec<Slot>,
+    pub(crate) parent: Slot,
+    pub(crate) rank: u32,
+}
+
+/// The graph before the build.
+pub(crate) trait Stored: Graph {
+    /// A node, if the layer has it.
+    fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>>;
+}
+
+/// A changed node of one layer.
+#[derive(Debug, Clone)]
+pub(crate) struct Node {
+    pub(crate) edges: Vec<Edge>,
+    /// The nodes whose parent this is. Each has an edge here, once the batch that added it is done.
+    pub(crate) children: Vec<Slot>,
+    pub(crate) parent: Slot,
+    /// When the slot was linked, among all: a parent's rank is below that of its children.
+    pub(crate) rank: u32,
+}
+
+/// Nodes in a page of [`Pages`].
+const PAGE: usize = 64;
+
+/// A map from slots, in pages: as quick as an array where it is full, and small where it is empty.
+#[derive(Debug)]
+struct Pages<T> {
+    pages: Vec<Option<Box<[Option<T>; PAGE]>>>,
+}
+
+impl<T> Pages<T> {
+    fn new(slots: usize) -> Self {
+        Self { pages: std::iter::repeat_with(|| None).take(slots.div_ceil(PAGE)).collect() }
+    }
+
+    fn get(&self, slot: Slot) -> Option<&T> {
+        self.pages.get(slot.index() / PAGE)?.as_ref()?.get(slot.index() % PAGE)?.as_ref()
+    }
+
+    /// `None` for a slot beyond the end.
+    fn entry(&mut self, slot: Slot) -> Option<&mut Option<T>> {
+        let page = self.pages.get_mut(slot.index() / PAGE)?.get_or_insert_with(|| Box::new([const { None }; PAGE]));
+        page.get_mut(slot.index() % PAGE)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
+        let pages = self.pages.iter().enumerate().filter_map(|(number, page)| Some((number, page.as_ref()?)));
+        pages.flat_map(|(number, page)| {
+            page.iter().enumerate().filter_map(move |(place, node)| Some((Slot((number * PAGE + place) as u32), node.as_ref()?)))
+        })
+    }
+}
+
+/// The graph of a build.
+#[derive(Debug)]
+pub(crate) struct Working<'a, S> {
+    pub(crate) stored: &'a S,
+    layers: Vec<Pages<Node>>,
+    /// The root of each layer, from layer 0 on.
+    pub(crate) roots: Vec<Slot>,
+    /// What the next linked slot gets.
+    pub(crate) next_rank: u32,
+}
+
+impl<S: Stored> Graph for Working<'_, S> {
+    fn slots(&self) -> usize {
+        self.stored.slots()
+    }
+
+    #[inline]
+    fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
+        match self.changed(layer, slot) {
+            Some(node) => {
+                out.extend(node.edges.iter().map(|edge| edge.slot));
+                Ok(())
+            }
+            None => self.stored.neighbors(layer, slot, out),
+        }
+    }
+}
+
+impl<'a, S: Stored> Working<'a, S> {
+    pub(crate) fn new(stored: &'a S, roots: Vec<Slot>, next_rank: u32) -> Self {
+        let layers = roots.iter().map(|_| Pages::new(stored.slots())).collect();
+        Self { stored, layers, roots, next_rank }
+    }
+
+    /// A new layer, with this slot as its root.
+    pub(crate) fn push_layer(&mut self, root: Slot) {
+        self.roots.push(root);
+        self.layers.push(Pages::new(self.stored.slots()));
+    }
+
+    /// The layer and slot that searches begin at.
+    pub(crate) fn entry(&self) -> Option<(Layer, Slot)> {
+        Some((Layer(self.roots.len().checked_sub(1)? as u8), *self.roots.last()?))
+    }
+
+    /// A node, if this build has changed it.
+    #[inline]
+    pub(crate) fn changed(&self, layer: Layer, slot: Slot) -> Option<&Node> {
+        self.layers.get(layer.index())?.get(slot)
+    }
+
+    /// All nodes of a layer that this build has changed, by slot.
+    pub(crate) fn all_changed(&self, layer: Layer) -> impl Iterator<Item = (Slot, &Node)> {
+        self.layers.get(layer.index()).into_iter().flat_map(Pages::iter)
+    }
+
+    pub(crate) fn set(&mut self, layer: Layer, slot: Slot, node: Node) {
+        if let Some(entry) = self.layers.get_mut(layer.index()).and_then(|nodes| nodes.entry(slot)) {
+            *entry = Some(node);
+        }
+    }
+
+    /// A copy of a node, changed or stored; without edges if the layer does not have it.
+    pub(crate) fn node(&self, vectors: &impl Vectors, layer: Layer, slot: Slot) -> Result<Node> {
+        if let Some(node) = self.changed(layer, slot) {
+            return Ok(node.clone());
+        }
+        let Some(stored) = self.stored.node(layer, slot)? else {
+            return Ok(Node { edges: Vec::new(), children: Vec::new(), parent: slot, rank: 0 });
+        };
+        let mut distances = Vec::new();
+        vectors.probe(slot)?.distances(&stored.neighbors, &mut distances)?;
+        let edges = stored.neighbors.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
+        Ok(Node { edges, children: stored.children, parent: stored.parent, rank: stored.rank })
+    }
+
+    /// A node to change.
+    pub(crate) fn node_mut(&mut self, vectors: &impl Vectors, layer: Layer, slot: Slot) -> Result<Option<&mut Node>> {
+        if self.changed(layer, slot).is_none() {
+            let node = self.node(vectors, layer, slot)?;
+            self.set(layer, slot, node);
+        }
+        Ok(self.layers.get_mut(layer.index()).and_then(|nodes| nodes.entry(slot)).and_then(Option::as_mut))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_hold_what_they_are_given_and_nothing_beyond_their_end() {
+        let mut pages = Pages::new(130);
+        for slot in [0, 63, 64, 129] {
+            *pages.entry(Slot(slot)).unwrap() = Some(slot);
+        }
+        assert!(pages.entry(Slot(192)).is_none());
+        assert_eq!(pages.get(Slot(64)), Some(&64));
+        assert_eq!(pages.get(Slot(65)), None);
+        assert_eq!(pages.iter().map(|(slot, value)| (slot.0, *value)).collect::<Vec<_>>(), [(0, 0), (63, 63), (64, 64), (129, 129)]);
+    }
+}

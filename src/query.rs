@@ -1,0 +1,304 @@
+//! One query: its options, which way it is answered, and the answer.
+//!
+//! Three ways lead to an answer. The **graph** is walked with a beam, and pending items are compared beside it. **All** live vectors are
+//! compared where that is asked for ([`exact`](QueryBuilder::exact)), or costs less than the walk would. Only the **candidates** are compared
+//! where there are so few that walking to them would cost more. Every way gives `k` results, or all that exist.
+
+use std::fmt;
+
+use heed::RoTxn;
+use roaring::RoaringBitmap;
+
+use crate::distance::Distance;
+use crate::flat::{Nearest, Neighbor, scan};
+use crate::format::set::SetKind;
+use crate::graph::Beam;
+use crate::graph::beam::Scope;
+use crate::reader::{Reader, WarmReader};
+use crate::store::source::Source;
+use crate::store::view::{StoredProbe, View};
+use crate::{ItemId, Layer, Result, Slot};
+
+/// Candidates that a beam search keeps unless told otherwise.
+pub const DEFAULT_EF_SEARCH: usize = 100;
+
+/// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache, in nanoseconds.
+const EXPANSION_NS: f64 = 1000.0;
+/// Estimated cost of keeping the sorted pool, for each pair of its members: three insertions a member, each moving half of the pool.
+const POOL_NS: f64 = 1.2;
+/// Estimated cost of finding a vector by its item id.
+const LOOKUP_NS: f64 = 150.0;
+/// Bytes of vectors that one thread compares in a nanosecond when they lie one after the other.
+const SCAN_BYTES_PER_NS: f64 = 8.0;
+
+/// How a query was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// The graph was walked; pending items were compared beside it.
+    Graph,
+    /// All live vectors were compared: the answer is exact.
+    All,
+    /// All candidates were compared: the answer is exact.
+    Candidates,
+}
+
+/// The answer to a query.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Searched {
+    /// Items and their distances, the nearest first, ties by item id.
+    pub nns: Vec<(ItemId, f32)>,
+    /// Whether the search was cancelled: then these are the nearest of what had been seen.
+    pub did_cancel: bool,
+    /// How it was answered.
+    pub strategy: Strategy,
+    /// How many distances were computed.
+    pub distances: u64,
+}
+
+impl Searched {
+    /// Items and their distances, the nearest first, ties by item id.
+    #[must_use]
+    pub fn into_nns(self) -> Vec<(ItemId, f32)> {
+        self.nns
+    }
+
+    /// Whether the search was cancelled.
+    #[must_use]
+    pub fn did_cancel(&self) -> bool {
+        self.did_cancel
+    }
+}
+
+/// What a query asks for.
+#[derive(Debug, Clone, Copy)]
+struct Options<'a> {
+    k: usize,
+    ef_search: usize,
+    exact: bool,
+    candidates: Option<&'a RoaringBitmap>,
+}
+
+/// A query being put together: see [`Reader::nns`] and [`WarmReader::nns`].
+#[derive(Clone, Copy)]
+pub struct QueryBuilder<'a, R> {
+    reader: &'a R,
+    options: Options<'a>,
+}
+
+impl<R> fmt::Debug for QueryBuilder<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.options.fmt(f)
+    }
+}
+
+impl<'a, R> QueryBuilder<'a, R> {
+    pub(crate) fn new(reader: &'a R, k: usize) -> Self {
+        let options = Options { k, ef_search: DEFAULT_EF_SEARCH, exact: false, candidates: None };
+        Self { reader, options }
+    }
+
+    /// How many candidates the beam keeps: more finds more of the true neighbors, in about proportionally more time. Anything below `k`
+    /// counts as `k`. [`DEFAULT_EF_SEARCH`] unless set.
+    pub fn ef_search(&mut self, ef: usize) -> &mut Self {
+        self.options.ef_search = ef;
+        self
+    }
+
+    /// Compares every live vector, on all threads of the surrounding rayon pool: the answer is exact. O(items * dimensions).
+    pub fn exact(&mut self) -> &mut Self {
+        self.options.exact = true;
+        self
+    }
+
+    /// Only these items may be results. Ids that are not in the index are ignored.
+    pub fn candidates(&mut self, candidates: &'a RoaringBitmap) -> &mut Self {
+        self.options.candidates = Some(candidates);
+        self
+    }
+}
+
+impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
+    /// The items nearest to `vector`. `rtxn` must be on the reader's snapshot: the transaction that it was opened with, or another one
+    /// that began before the next commit.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery),
+    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
+    pub fn by_vector(&self, rtxn: &RoTxn<'_>, vector: &[f32]) -> Result<Searched> {
+        self.by_vector_with_cancellation(rtxn, vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_with_cancellation(&self, rtxn: &RoTxn<'_>, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+        by_vector(&self.reader.view(rtxn)?, self.options, vector, &cancel)
+    }
+
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Searched>> {
+        self.by_item_with_cancellation(rtxn, item, || false)
+    }
+
+    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item_with_cancellation(
+        &self,
+        rtxn: &RoTxn<'_>,
+        item: ItemId,
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Option<Searched>> {
+        by_item(&self.reader.view(rtxn)?, self.options, item, &cancel)
+    }
+}
+
+impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
+    /// The items nearest to `vector`.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery),
+    /// [`Corrupt`](crate::Error::Corrupt).
+    pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
+        by_vector(&self.reader.view(), self.options, vector, &|| false)
+    }
+
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::Error::Corrupt).
+    pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
+        by_item(&self.reader.view(), self.options, item, &|| false)
+    }
+}
+
+fn by_vector<'t, D: Distance, S: Source<'t>>(
+    view: &View<'_, 't, D, S>,
+    options: Options<'_>,
+    vector: &[f32],
+    cancel: &(impl Fn() -> bool + Sync),
+) -> Result<Searched> {
+    Search { view, options, probe: view.query(vector)?, excluded: None, cancel }.run()
+}
+
+fn by_item<'t, D: Distance, S: Source<'t>>(
+    view: &View<'_, 't, D, S>,
+    options: Options<'_>,
+    item: ItemId,
+    cancel: &(impl Fn() -> bool + Sync),
+) -> Result<Option<Searched>> {
+    use crate::graph::Vectors;
+    let Some(slot) = view.slot(item)? else { return Ok(None) };
+    Search { view, options, probe: view.probe(slot)?, excluded: Some(item), cancel }.run().map(Some)
+}
+
+/// A query on its way.
+struct Search<'q, 's, 't, D, S, C> {
+    view: &'q View<'s, 't, D, S>,
+    options: Options<'q>,
+    probe: StoredProbe<'q, 's, 't, D, S>,
+    excluded: Option<ItemId>,
+    cancel: &'q C,
+}
+
+impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, D, S, C> {
+    fn run(self) -> Result<Searched> {
+        let items = self.view.snapshot.meta.items as usize;
+        let possible = self.options.candidates.map_or(items, |candidates| items.min(candidates.len() as usize));
+        let k = self.options.k.min(possible);
+        let strategy = if k == 0 { Strategy::All } else { self.strategy(k, possible) };
+        let (nearest, distances) = match strategy {
+            _ if k == 0 => (Nearest::new(0), 0),
+            Strategy::Graph => self.walk(k)?,
+            Strategy::All => self.scan(k, &self.live()?)?,
+            Strategy::Candidates => self.scan(k, &self.candidate_slots()?)?,
+        };
+        Ok(Searched { nns: nearest.into_sorted(), did_cancel: (self.cancel)(), strategy, distances })
+    }
+
+    /// The cheapest way, by estimates of what each costs on one thread.
+    fn strategy(&self, k: usize, possible: usize) -> Strategy {
+        let meta = &self.view.snapshot.meta;
+        let (items, vector_ns) = (f64::from(meta.items), meta.geometry.stride as f64 / SCAN_BYTES_PER_NS);
+        let all_ns = items * vector_ns;
+        let candidates_ns = possible as f64 * (vector_ns + LOOKUP_NS);
+        let scan = match self.options.candidates {
+            Some(_) if candidates_ns < all_ns => (Strategy::Candidates, candidates_ns),
+            _ => (Strategy::All, all_ns),
+        };
+        // As many more nodes must be expanded as there are items for every candidate.
+        let ef = self.options.ef_search.max(k) as f64 * (items / possible as f64);
+        let graph_ns = ef * EXPANSION_NS + ef * ef * POOL_NS + self.view.snapshot.pending.len() as f64 * vector_ns;
+        if self.options.exact || meta.linked() == 0 || scan.1 < graph_ns { scan.0 } else { Strategy::Graph }
+    }
+
+    /// Whether an item may be a result.
+    fn accepts(&self) -> impl Fn(ItemId) -> bool + Sync + '_ {
+        let (candidates, excluded) = (self.options.candidates, self.excluded);
+        move |item| candidates.is_none_or(|candidates| candidates.contains(item)) && excluded != Some(item)
+    }
+
+    /// Whether every slot that is not removed is accepted, so that its item need not be known.
+    fn accepts_all(&self) -> bool {
+        self.options.candidates.is_none() && self.excluded.is_none()
+    }
+
+    fn walk(&self, k: usize) -> Result<(Nearest, u64)> {
+        let snapshot = self.view.snapshot;
+        let (mut nearest, mut distances) = self.scan(k, &snapshot.pending)?;
+        let Some(entry) = snapshot.meta.entry() else { return Ok((nearest, distances)) };
+        let (accepts, accepts_all) = (self.accepts(), self.accepts_all());
+        let accept = |slot: Slot| -> Result<bool> {
+            if snapshot.meta.removed > 0 && snapshot.removed.contains(slot.0) {
+                return Ok(false);
+            }
+            Ok(accepts_all || accepts(self.view.item(slot)?))
+        };
+        Beam::with(|beam| {
+            beam.reset_counts();
+            let start = beam.descend(self.view, &self.probe, entry, Layer(0))?;
+            let starts = [start, snapshot.meta.roots[0]];
+            let scope = Scope { layer: Layer(0), starts: &starts, ef: self.options.ef_search.max(k) };
+            let found = beam.search(self.view, &self.probe, scope, accept, self.cancel)?;
+            for candidate in found.iter().filter(|candidate| candidate.accepted) {
+                nearest.offer(Neighbor { distance: candidate.distance, item: self.view.item(Slot(candidate.slot))? });
+            }
+            distances += beam.distance_count;
+            Ok((nearest, distances))
+        })
+    }
+
+    fn scan(&self, k: usize, slots: &[u32]) -> Result<(Nearest, u64)> {
+        let nearest = scan(self.view, &self.probe, slots, k, self.accepts(), self.cancel)?;
+        Ok((nearest, slots.len() as u64))
+    }
+
+    /// The slots of all live items.
+    fn live(&self) -> Result<Vec<u32>> {
+        let meta = &self.view.snapshot.meta;
+        let mut live = RoaringBitmap::new();
+        live.insert_range(0..meta.slots);
+        live -= &self.view.snapshot.removed;
+        if meta.free > 0 {
+            live -= self.view.set(SetKind::Free)?;
+        }
+        Ok(live.iter().collect())
+    }
+
+    fn candidate_slots(&self) -> Result<Vec<u32>> {
+        let mut slots = Vec::new();
+        for item in self.options.candidates.into_iter().flatten() {
+            slots.extend(self.view.slot(item)?.map(|slot| slot.0));
+        }
+        // In the order they lie in, for the prefetcher.
+        slots.sort_unstable();
+        Ok(slots)
+    }
+}

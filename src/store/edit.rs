@@ -1,0 +1,304 @@
+//! Adding and removing items: one pass for one item or for many.
+//!
+//! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, vectors of the unfinished block), and writes each
+//! value once, in [`finish`](Edit::finish). A vector is written to its place at once and never moves: to TAIL while its block is not full,
+//! to VECTORS with the whole block when it is.
+//!
+//! Work for one item: O(1) values, none larger than a page except a block that becomes full.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::ops::Bound;
+
+use heed::RwTxn;
+
+use super::sets::SetEdit;
+use super::snapshot::read_meta;
+use super::view::encode;
+use super::Place;
+use crate::codec::Codec;
+use crate::distance::{Distance, MAX_NAME_BYTES};
+use crate::format::block::Geometry;
+use crate::format::ids::{self, IdGroup, SLOT_GROUP};
+use crate::format::meta::{MAX_DIMENSIONS, Meta};
+use crate::format::set::SetKind;
+use crate::format::{Key, Kind, checksum};
+use crate::{Error, ItemId, Result, Slot};
+
+/// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
+const CACHED_GROUPS: usize = 1024;
+
+/// Changes to one index that have not been written yet.
+pub(crate) struct Edit<'w, 'e, 'p, D> {
+    place: Place<'e>,
+    wtxn: &'w mut RwTxn<'p>,
+    pub(crate) meta: Meta,
+    pending: SetEdit,
+    removed: SetEdit,
+    free: SetEdit,
+    slot_ids: BTreeMap<u32, Vec<ItemId>>,
+    id_slots: BTreeMap<u32, IdGroup>,
+    /// Bodies of TAIL values.
+    tail: BTreeMap<Slot, Vec<u8>>,
+    metric: PhantomData<D>,
+}
+
+/// The metadata of an index without items.
+///
+/// # Errors
+/// [`Error::InvalidDimensions`].
+fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
+    if dimensions == 0 || dimensions > MAX_DIMENSIONS {
+        return Err(Error::InvalidDimensions { found: dimensions, max: MAX_DIMENSIONS });
+    }
+    if D::name().len() > MAX_NAME_BYTES || D::name().is_empty() || D::name().contains('\0') {
+        let remedy = "give the metric a name of 1 to 32 bytes without zeros";
+        return Err(Error::InvalidParameter { name: "the length of the metric's name", value: D::name().len() as f64, remedy });
+    }
+    Ok(Meta {
+        metric: D::name().to_owned(),
+        codec: D::Codec::ID,
+        dimensions: dimensions as u32,
+        geometry: Geometry::new(D::Codec::bytes(dimensions), D::FACTOR),
+        connectivity: None,
+        ef_construction: 0,
+        alpha: 0.0,
+        slots: 0,
+        sealed: 0,
+        items: 0,
+        pending: 0,
+        removed: 0,
+        free: 0,
+        next_rank: 0,
+        roots: Vec::new(),
+    })
+}
+
+impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
+    /// Opens the index, or prepares to create it.
+    ///
+    /// # Errors
+    /// Those of [`read_meta`], [`Error::InvalidDimensions`], and [`Error::DimensionMismatch`] if the index has others.
+    pub(crate) fn begin(place: Place<'e>, wtxn: &'w mut RwTxn<'p>, dimensions: usize) -> Result<Self> {
+        let fresh = new_meta::<D>(dimensions)?;
+        let meta = read_meta::<D>(place, wtxn)?.unwrap_or(fresh);
+        if meta.dimensions as usize != dimensions {
+            return Err(Error::DimensionMismatch { expected: meta.dimensions as usize, found: dimensions });
+        }
+        Ok(Self {
+            place,
+            wtxn,
+            meta,
+            pending: SetEdit::new(SetKind::Pending),
+            removed: SetEdit::new(SetKind::Removed),
+            free: SetEdit::new(SetKind::Free),
+            slot_ids: BTreeMap::new(),
+            id_slots: BTreeMap::new(),
+            tail: BTreeMap::new(),
+            metric: PhantomData,
+        })
+    }
+
+    /// Adds an item, or replaces it.
+    ///
+    /// # Errors
+    /// A vector that does not fit: nothing has changed. [`Error::IndexFull`].
+    pub(crate) fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
+        let (bytes, factor) = encode::<D>(vector, self.meta.dimensions as usize)?.map_err(|defect| Error::InvalidItem { item, defect })?;
+        // The slot first: a replaced item's may only be reused by others.
+        let slot = self.allocate()?;
+        self.delete(item)?;
+        self.set_slot(item, Some(slot))?;
+        self.set_item(slot, item)?;
+        self.pending.insert(self.place, self.wtxn, slot)?;
+        self.meta.pending += 1;
+        self.meta.items += 1;
+        let mut body = bytes;
+        if D::FACTOR {
+            body.extend(factor.to_le_bytes());
+        }
+        self.tail.insert(slot, body);
+        if self.meta.slots == (self.meta.sealed + 1).saturating_mul(self.meta.geometry.vectors) {
+            self.seal()?;
+        }
+        if self.id_slots.len() > CACHED_GROUPS {
+            self.write_maps()?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an item. `false` if there is none.
+    pub(crate) fn delete(&mut self, item: ItemId) -> Result<bool> {
+        let Some(slot) = self.slot(item)? else { return Ok(false) };
+        self.set_slot(item, None)?;
+        self.meta.items -= 1;
+        if self.pending.remove(self.place, self.wtxn, slot)? {
+            self.meta.pending -= 1;
+            self.release(slot)?;
+        } else {
+            self.removed.insert(self.place, self.wtxn, slot)?;
+            self.meta.removed += 1;
+        }
+        Ok(true)
+    }
+
+    /// Makes a slot that is in no other set free.
+    fn release(&mut self, slot: Slot) -> Result<()> {
+        self.free.insert(self.place, self.wtxn, slot)?;
+        self.meta.free += 1;
+        self.set_item(slot, 0)?;
+        if slot.0 >= self.meta.tail_start() && self.tail.remove(&slot).is_none() {
+            self.place.delete(self.wtxn, self.key(Kind::Tail, slot.0))?;
+        }
+        Ok(())
+    }
+
+    /// Records a finished build: what was pending is linked, what was removed is free.
+    pub(crate) fn built(&mut self, pending: impl Iterator<Item = Slot>, removed: impl Iterator<Item = Slot>) -> Result<()> {
+        for slot in pending {
+            self.pending.remove(self.place, self.wtxn, slot)?;
+        }
+        self.meta.pending = 0;
+        for slot in removed {
+            self.removed.remove(self.place, self.wtxn, slot)?;
+            self.release(slot)?;
+        }
+        self.meta.removed = 0;
+        Ok(())
+    }
+
+    /// The transaction, for writing what is not part of an edit.
+    pub(crate) fn wtxn(&mut self) -> &mut RwTxn<'p> {
+        self.wtxn
+    }
+
+    /// Writes everything.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.write_maps()?;
+        for (slot, body) in std::mem::take(&mut self.tail) {
+            self.place.put(self.wtxn, Key::new(self.place.index, Kind::Tail, 0, slot.0), body)?;
+        }
+        let Self { place, wtxn, meta, pending, removed, free, .. } = self;
+        for set in [pending, removed, free] {
+            set.finish(place, wtxn)?;
+        }
+        place.put(wtxn, Key::meta(place.index), meta.encode())
+    }
+
+    fn key(&self, kind: Kind, n: u32) -> Key {
+        Key::new(self.place.index, kind, 0, n)
+    }
+
+    /// A free slot of the tail, where reusing costs no more than appending, or the next new one.
+    fn allocate(&mut self) -> Result<Slot> {
+        if self.meta.free > 0
+            && let Some(slot) = self.free.first_in(self.place, self.wtxn, self.meta.tail_start(), self.meta.slots)?
+        {
+            self.free.remove(self.place, self.wtxn, slot)?;
+            self.meta.free -= 1;
+            return Ok(slot);
+        }
+        if self.meta.slots == u32::MAX - 1 {
+            return Err(Error::IndexFull(self.place.index));
+        }
+        let slot = Slot(self.meta.slots);
+        self.meta.slots += 1;
+        Ok(slot)
+    }
+
+    /// The slot of an item.
+    fn slot(&mut self, item: ItemId) -> Result<Option<Slot>> {
+        let (group, low) = ids::id_place(item);
+        let key = self.key(Kind::IdSlots, group);
+        let damaged = |what| Error::corrupt(key, what);
+        let slot = match self.id_slots.get(&group) {
+            Some(group) => group.find(low),
+            None => match self.place.get(self.wtxn, key)? {
+                Some(value) => ids::find(checksum::body(value), low).map_err(damaged)?,
+                None => None,
+            },
+        };
+        if slot.is_some_and(|slot| slot.0 >= self.meta.slots) { Err(damaged("it names a slot beyond all")) } else { Ok(slot) }
+    }
+
+    fn set_slot(&mut self, item: ItemId, slot: Option<Slot>) -> Result<()> {
+        let (number, low) = ids::id_place(item);
+        let key = self.key(Kind::IdSlots, number);
+        let group = match self.id_slots.remove(&number) {
+            Some(group) => group,
+            None => match self.place.get(self.wtxn, key)? {
+                Some(value) => IdGroup::decode(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?,
+                None => IdGroup::default(),
+            },
+        };
+        self.id_slots.entry(number).or_insert(group).set(low, slot);
+        Ok(())
+    }
+
+    fn set_item(&mut self, slot: Slot, item: ItemId) -> Result<()> {
+        let (number, place) = ids::slot_place(slot);
+        let key = self.key(Kind::SlotIds, number);
+        let group = match self.slot_ids.remove(&number) {
+            Some(group) => group,
+            None => ids::decode_slots(self.place.get(self.wtxn, key)?.map(checksum::body).unwrap_or_default()),
+        };
+        let group = self.slot_ids.entry(number).or_insert(group);
+        if group.len() <= place {
+            group.resize(place + 1, 0);
+        }
+        group[place] = item;
+        debug_assert!(group.len() <= SLOT_GROUP as usize);
+        Ok(())
+    }
+
+    fn write_maps(&mut self) -> Result<()> {
+        let index = self.place.index;
+        for (number, group) in std::mem::take(&mut self.slot_ids) {
+            self.place.put(self.wtxn, Key::new(index, Kind::SlotIds, 0, number), ids::encode_slots(&group))?;
+        }
+        for (number, group) in std::mem::take(&mut self.id_slots) {
+            let body = (!group.entries().is_empty()).then(|| group.encode());
+            self.place.put_or_delete(self.wtxn, Key::new(index, Kind::IdSlots, 0, number), body)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the full tail into a block.
+    fn seal(&mut self) -> Result<()> {
+        let geometry = self.meta.geometry;
+        let block = self.meta.sealed;
+        let start = self.meta.tail_start();
+        let mut body = geometry.new_block(block);
+        let mut stored = Vec::new();
+        for place in 0..geometry.vectors {
+            let slot = Slot(start + place);
+            let key = self.key(Kind::Tail, slot.0);
+            let new = self.tail.remove(&slot);
+            let old = match &new {
+                Some(_) => None,
+                None => self.place.get(self.wtxn, key)?,
+            };
+            stored.extend(old.map(|_| key));
+            // A free slot has neither.
+            let Some(value) = new.as_deref().or(old) else { continue };
+            let vector = value.get(..geometry.stride).ok_or(Error::corrupt(key, "it is shorter than a vector"))?;
+            let factor = geometry.tail_factor(value).filter(|_| D::FACTOR);
+            geometry.put(&mut body, place as usize, vector, factor);
+        }
+        self.place.put(self.wtxn, self.key(Kind::Vectors, block), body)?;
+        for key in stored {
+            self.place.delete(self.wtxn, key)?;
+        }
+        self.meta.sealed += 1;
+        Ok(())
+    }
+}
+
+/// Deletes all keys of an index, whatever wrote them.
+pub(crate) fn delete_index(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<()> {
+    let first = place.index.to_be_bytes();
+    let next = place.index.checked_add(1).map(u16::to_be_bytes);
+    let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
+    place.raw.delete_range(wtxn, &(Bound::Included(&first[..]), end))?;
+    Ok(())
+}

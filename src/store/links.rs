@@ -1,0 +1,165 @@
+//! Writing the graph that a build has made: which records change with it, and the values they lie in.
+//!
+//! The build knows the lists that have changed. From the difference to the stored ones follow the in-neighbors that change, from both the
+//! records, from these the groups. A group without a changed record is not read.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::source::Source;
+use super::view::View;
+use crate::distance::Distance;
+use crate::format::links::{OneWay, Record, encode_group, encode_record};
+use crate::format::{Key, Kind, edges};
+use crate::graph::Graph;
+use crate::graph::working::{Node, Working};
+use crate::{Error, Layer, Result, Slot};
+
+/// A value to store, or to delete.
+pub(crate) type Change = (Key, Option<Vec<u8>>);
+
+/// Whether `source` is a one-way in-neighbor of `target`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct InEdge {
+    target: Slot,
+    source: u32,
+    one_way: bool,
+}
+
+/// What of a node's record is known to change.
+#[derive(Debug, Default)]
+struct Affected<'a> {
+    node: Option<&'a Node>,
+    in_edges: &'a [InEdge],
+}
+
+/// Every value that differs after the build, in key order.
+pub(crate) fn changes<'t, D: Distance, S: Source<'t> + Sync>(
+    view: &View<'_, 't, D, S>,
+    working: &Working<'_, View<'_, 't, D, S>>,
+) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
+        changes.extend(layer_changes(view, working, layer)?);
+    }
+    changes.par_sort_unstable_by_key(|(key, _)| *key);
+    Ok(changes)
+}
+
+fn layer_changes<'t, D: Distance, S: Source<'t> + Sync>(
+    view: &View<'_, 't, D, S>,
+    working: &Working<'_, View<'_, 't, D, S>>,
+    layer: Layer,
+) -> Result<Vec<Change>> {
+    let in_edges = in_edges(view, working, layer)?;
+    let mut affected: BTreeMap<Slot, Affected<'_>> =
+        working.all_changed(layer).map(|(slot, node)| (slot, Affected { node: Some(node), in_edges: &[] })).collect();
+    for group in in_edges.chunk_by(|a, b| a.target == b.target) {
+        affected.entry(group[0].target).or_default().in_edges = group;
+    }
+    let size = view.group_size()?;
+    let affected: Vec<(Slot, Affected<'_>)> = affected.into_iter().collect();
+    let groups: Vec<&[(Slot, Affected<'_>)]> = affected.chunk_by(|(a, _), (b, _)| a.index() / size == b.index() / size).collect();
+    let changes: Vec<Vec<Change>> = groups.into_par_iter().map(|group| group_changes(view, layer, group, size)).collect::<Result<_>>()?;
+    Ok(changes.into_iter().flatten().collect())
+}
+
+/// For each pair of nodes with an edge that was added or taken away: which of the two, if any, is now a one-way in-neighbor of the other.
+fn in_edges<'t, D: Distance, S: Source<'t> + Sync>(
+    view: &View<'_, 't, D, S>,
+    working: &Working<'_, View<'_, 't, D, S>>,
+    layer: Layer,
+) -> Result<Vec<InEdge>> {
+    let nodes: Vec<(Slot, &Node)> = working.all_changed(layer).collect();
+    let per_node = |(slot, node): &(Slot, &Node)| -> Result<Vec<InEdge>> {
+        let now = sorted_slots(node);
+        let before = view.record(layer, *slot)?.map(|record| record.neighbors).unwrap_or_default();
+        let added = now.iter().filter(|other| before.binary_search(other).is_err()).map(|&other| (other, true));
+        let gone = before.iter().filter(|other| now.binary_search(other).is_err()).map(|&other| (other, false));
+        let mut in_edges = Vec::with_capacity(now.len());
+        let mut list = Vec::new();
+        for (other, forward) in added.chain(gone) {
+            let backward = match working.changed(layer, Slot(other)) {
+                Some(node) => node.edges.iter().any(|edge| edge.slot == slot.0),
+                None => {
+                    list.clear();
+                    view.neighbors(layer, Slot(other), &mut list)?;
+                    list.binary_search(&slot.0).is_ok()
+                }
+            };
+            in_edges.push(InEdge { target: Slot(other), source: slot.0, one_way: forward && !backward });
+            in_edges.push(InEdge { target: *slot, source: other, one_way: backward && !forward });
+        }
+        // Where nothing was stored, there is nothing to take out.
+        in_edges.retain(|edge| edge.one_way || view.has_graph(layer));
+        Ok(in_edges)
+    };
+    let mut in_edges: Vec<InEdge> = nodes.par_iter().map(per_node).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    in_edges.par_sort_unstable();
+    in_edges.dedup();
+    Ok(in_edges)
+}
+
+fn sorted_slots(node: &Node) -> Vec<u32> {
+    let mut slots: Vec<u32> = node.edges.iter().map(|edge| edge.slot).collect();
+    slots.sort_unstable();
+    slots
+}
+
+/// The changed values of one group.
+fn group_changes<'t, D: Distance, S: Source<'t> + Sync>(
+    view: &View<'_, 't, D, S>,
+    layer: Layer,
+    affected: &[(Slot, Affected<'_>)],
+    size: usize,
+) -> Result<Vec<Change>> {
+    let Some((first, _)) = affected.first() else { return Ok(Vec::new()) };
+    let group = first.index() / size;
+    let mut records = view.group_records(layer, group)?;
+    let mut changes = Vec::new();
+    for (slot, affected) in affected {
+        let stored = view.record(layer, *slot)?;
+        let mut one_way = match &stored {
+            Some(record) => view.one_way(layer, *slot, record)?,
+            None => Vec::new(),
+        };
+        for edge in affected.in_edges {
+            match (one_way.binary_search(&edge.source), edge.one_way) {
+                (Err(at), true) => one_way.insert(at, edge.source),
+                (Ok(at), false) => drop(one_way.remove(at)),
+                _ => {}
+            }
+        }
+        let was_elsewhere = stored.as_ref().is_some_and(|record| record.one_way == OneWay::Elsewhere);
+        let elsewhere = OneWay::is_elsewhere(one_way.len());
+        if elsewhere || was_elsewhere {
+            let body = elsewhere.then(|| {
+                let mut body = Vec::new();
+                edges::encode_many(&one_way, &mut body);
+                body
+            });
+            changes.push((view.key(Kind::In, layer.0, slot.0), body));
+        }
+        let one_way = if elsewhere { OneWay::Elsewhere } else { OneWay::Here(one_way) };
+        let record = match (affected.node, stored) {
+            (Some(node), _) => {
+                let neighbors = sorted_slots(node);
+                let children = neighbors.iter().map(|slot| node.children.contains(&Slot(*slot))).collect();
+                Record { neighbors, parent: node.parent, rank: node.rank, children, one_way }
+            }
+            (None, Some(stored)) => Record { one_way, ..stored },
+            (None, None) => return Err(Error::corrupt(view.key(Kind::Links, layer.0, group as u32), "a node that has an in-edge is missing")),
+        };
+        let bytes = &mut records[slot.index() % size];
+        bytes.clear();
+        encode_record(&record, bytes);
+    }
+    let [links, spill] = encode_group(&records);
+    let spilled_before = view.has_spill(layer, group)?;
+    changes.push((view.key(Kind::Links, layer.0, group as u32), links));
+    if spill.is_some() || spilled_before {
+        changes.push((view.key(Kind::Spill, layer.0, group as u32), spill));
+    }
+    Ok(changes)
+}

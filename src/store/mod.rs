@@ -1,0 +1,93 @@
+//! LMDB: where the bytes of `format/` are found and put, and the views that `graph/` walks.
+//!
+//! - `source`: a value by its key, through one transaction or behind a lock.
+//! - `table`: pointers to values that have been found, so that finding them again costs one load.
+//! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
+//! - `sets`: the chunked sets of slots.
+//! - `edit`: adding and removing items; `links`: writing the graph that a build has made.
+//!
+//! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
+//! unsafe code outside of the kernels (`table`, `source`).
+
+pub(crate) mod edit;
+pub(crate) mod links;
+pub(crate) mod sets;
+pub(crate) mod snapshot;
+pub(crate) mod source;
+mod table;
+pub(crate) mod view;
+
+use std::ops::Bound;
+
+use heed::types::Bytes;
+use heed::{RoTxn, RwTxn};
+
+use crate::format::{Key, checksum};
+use crate::{Error, Result};
+
+/// The database as bytes.
+pub(crate) type Raw<'e> = heed::Database<'e, Bytes, Bytes>;
+
+/// One index of a database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'e> {
+    pub(crate) raw: Raw<'e>,
+    pub(crate) index: u16,
+}
+
+impl<'e> Place<'e> {
+    pub(crate) fn get<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
+        Ok(self.raw.get(rtxn, &key.to_bytes())?)
+    }
+
+    /// Stores a body under its key, with its checksum.
+    pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, key: Key, mut body: Vec<u8>) -> Result<()> {
+        checksum::seal(key, &mut body);
+        Ok(self.raw.put(wtxn, &key.to_bytes(), &body)?)
+    }
+
+    /// Stores a body, or deletes the value if there is none.
+    pub(crate) fn put_or_delete(&self, wtxn: &mut RwTxn<'_>, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+        match body {
+            Some(body) => self.put(wtxn, key, body),
+            None => self.delete(wtxn, key),
+        }
+    }
+
+    pub(crate) fn delete(&self, wtxn: &mut RwTxn<'_>, key: Key) -> Result<()> {
+        self.raw.delete(wtxn, &key.to_bytes())?;
+        Ok(())
+    }
+
+    /// Deletes all values with keys from `first` to `last`, both included.
+    pub(crate) fn delete_range(&self, wtxn: &mut RwTxn<'_>, first: Key, last: Key) -> Result<()> {
+        let (first, last) = (first.to_bytes(), last.to_bytes());
+        self.raw.delete_range(wtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
+        Ok(())
+    }
+
+    /// The values with keys from `first` to `last`, both included, in order.
+    pub(crate) fn range<'t>(
+        &self,
+        rtxn: &'t RoTxn<'_>,
+        first: Key,
+        last: Key,
+    ) -> Result<impl Iterator<Item = Result<(Key, &'t [u8])>> + use<'t>> {
+        let (first, last) = (first.to_bytes(), last.to_bytes());
+        let values = self.raw.range(rtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
+        Ok(values.map(|entry| {
+            let (key, value) = entry?;
+            let key = Key::from_bytes(key).ok_or(Error::Foreign { index: first_index(key), what: "a key of it is not one of ours" })?;
+            Ok((key, value))
+        }))
+    }
+
+    /// The index's first key and value, whatever they are.
+    pub(crate) fn first<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<Option<(&'t [u8], &'t [u8])>> {
+        Ok(self.raw.prefix_iter(rtxn, &self.index.to_be_bytes())?.next().transpose()?)
+    }
+}
+
+fn first_index(key: &[u8]) -> u16 {
+    key.first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))
+}

@@ -1,0 +1,92 @@
+//! The sets of slots, chunk by chunk: reading a whole set, and changing some members of it.
+
+use std::collections::BTreeMap;
+
+use heed::{RoTxn, RwTxn};
+use roaring::RoaringBitmap;
+
+use super::Place;
+use crate::format::set::{CHUNK, SetKind, decode_chunk, encode_chunk};
+use crate::format::{Key, Kind, checksum};
+use crate::{Error, Result, Slot};
+
+/// All members of a set: O(chunks that have any).
+pub(crate) fn read(place: Place<'_>, rtxn: &RoTxn<'_>, set: SetKind) -> Result<RoaringBitmap> {
+    let mut members = RoaringBitmap::new();
+    let key = |n| Key::new(place.index, Kind::Sets, set as u8, n);
+    for entry in place.range(rtxn, key(0), key(u32::MAX))? {
+        let (key, value) = entry?;
+        let base = key.n.checked_mul(CHUNK).ok_or(Error::corrupt(key, "its chunk is beyond all slots"))?;
+        let chunk = decode_chunk(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?;
+        // A chunk ends at the latest at 2^32 - 1.
+        members |= chunk.iter().map(|low| base + low).collect::<RoaringBitmap>();
+    }
+    Ok(members)
+}
+
+/// A set that is being changed: chunks are read when they are first needed, and written at the end.
+#[derive(Debug)]
+pub(crate) struct SetEdit {
+    set: SetKind,
+    chunks: BTreeMap<u32, RoaringBitmap>,
+}
+
+impl SetEdit {
+    pub(crate) fn new(set: SetKind) -> Self {
+        Self { set, chunks: BTreeMap::new() }
+    }
+
+    fn key(&self, index: u16, chunk: u32) -> Key {
+        Key::new(index, Kind::Sets, self.set as u8, chunk)
+    }
+
+    fn chunk(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, number: u32) -> Result<&mut RoaringBitmap> {
+        let key = self.key(place.index, number);
+        match self.chunks.entry(number) {
+            std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let chunk = match place.get(rtxn, key)? {
+                    Some(value) => decode_chunk(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?,
+                    None => RoaringBitmap::new(),
+                };
+                Ok(entry.insert(chunk))
+            }
+        }
+    }
+
+    pub(crate) fn contains(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, slot: Slot) -> Result<bool> {
+        Ok(self.chunk(place, rtxn, slot.0 / CHUNK)?.contains(slot.0 % CHUNK))
+    }
+
+    /// `true` if it was not a member.
+    pub(crate) fn insert(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, slot: Slot) -> Result<bool> {
+        Ok(self.chunk(place, rtxn, slot.0 / CHUNK)?.insert(slot.0 % CHUNK))
+    }
+
+    /// `true` if it was a member.
+    pub(crate) fn remove(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, slot: Slot) -> Result<bool> {
+        Ok(self.chunk(place, rtxn, slot.0 / CHUNK)?.remove(slot.0 % CHUNK))
+    }
+
+    /// The smallest member from `from` on, below `to`.
+    pub(crate) fn first_in(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, from: u32, to: u32) -> Result<Option<Slot>> {
+        for number in from / CHUNK..to.div_ceil(CHUNK) {
+            let base = number * CHUNK;
+            let low = self.chunk(place, rtxn, number)?.iter().find(|low| (from..to).contains(&(base + low)));
+            if let Some(low) = low {
+                return Ok(Some(Slot(base + low)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes all chunks that were touched.
+    pub(crate) fn finish(self, place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        let Self { set, chunks } = self;
+        for (number, members) in chunks {
+            let body = (!members.is_empty()).then(|| encode_chunk(members));
+            place.put_or_delete(wtxn, Key::new(place.index, Kind::Sets, set as u8, number), body)?;
+        }
+        Ok(())
+    }
+}

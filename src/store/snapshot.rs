@@ -1,0 +1,95 @@
+//! An index as one transaction sees it: its metadata, what is pending and removed, and the tables of what has been found so far.
+//!
+//! Opening costs O(1) plus the pending and removed slots; it reads META and those two sets. Everything else is found on first touch.
+
+use heed::RoTxn;
+use roaring::RoaringBitmap;
+
+use super::table::Table;
+use super::{Place, sets};
+use crate::codec::Codec;
+use crate::distance::Distance;
+use crate::format::ids::{SLOT_GROUP, group_bytes};
+use crate::format::meta::Meta;
+use crate::format::set::SetKind;
+use crate::format::{Key, Kind};
+use crate::{Error, Result};
+
+/// Reads META. `None` if the index does not exist.
+///
+/// # Errors
+/// [`Error::Foreign`], [`Error::FormatVersion`], [`Error::MetricMismatch`], [`Error::Corrupt`].
+pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<Meta>> {
+    let index = place.index;
+    let Some(value) = place.get(rtxn, Key::meta(index))? else {
+        return match place.first(rtxn)? {
+            Some(_) => Err(Error::Foreign { index, what: "it has keys and no metadata" }),
+            None => Ok(None),
+        };
+    };
+    let meta = Meta::decode(index, value)?;
+    if meta.metric != D::name() || meta.codec != D::Codec::ID || (meta.geometry.factor > 0) != D::FACTOR {
+        return Err(Error::MetricMismatch { index, stored: meta.metric, requested: D::name().to_owned() });
+    }
+    Ok(Some(meta))
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Snapshot<'t> {
+    pub(crate) index: u16,
+    pub(crate) meta: Meta,
+    /// The number of the transaction.
+    pub(crate) id: usize,
+    /// Live items that are not in the graph, ascending.
+    pub(crate) pending: Vec<u32>,
+    /// Slots in the graph that must not be found.
+    pub(crate) removed: RoaringBitmap,
+    pub(super) blocks: Table<'t>,
+    pub(super) tail: Table<'t>,
+    /// The full groups of SLOT_IDS, and the last, partial one.
+    pub(super) slot_ids: [Table<'t>; 2],
+    /// LINKS and SPILL of each layer.
+    pub(super) links: Vec<[Table<'t>; 2]>,
+}
+
+impl<'t> Snapshot<'t> {
+    /// # Errors
+    /// [`Error::MissingIndex`], and those of [`read_meta`].
+    pub(crate) fn open<D: Distance>(place: Place<'_>, rtxn: &'t RoTxn<'_>) -> Result<Self> {
+        let meta = read_meta::<D>(place, rtxn)?.ok_or(Error::MissingIndex(place.index))?;
+        let read = |set, count| if count == 0 { Ok(RoaringBitmap::new()) } else { sets::read(place, rtxn, set) };
+        let pending = read(SetKind::Pending, meta.pending)?;
+        let removed = read(SetKind::Removed, meta.removed)?;
+        for (set, found, expected) in [(SetKind::Pending, &pending, meta.pending), (SetKind::Removed, &removed, meta.removed)] {
+            if found.len() != u64::from(expected) || found.max().is_some_and(|max| max >= meta.slots) {
+                let key = Key::new(place.index, Kind::Sets, set as u8, 0);
+                return Err(Error::corrupt(key, "the set is not what the metadata counts"));
+            }
+        }
+        let slots = meta.slots as usize;
+        let tail = slots - meta.tail_start() as usize;
+        let groups = meta.connectivity.map_or(0, |c| slots.div_ceil(usize::from(c.links_group)));
+        Ok(Self {
+            index: place.index,
+            id: rtxn.id(),
+            pending: pending.iter().collect(),
+            removed,
+            blocks: Table::fixed(meta.sealed as usize, meta.geometry.block_bytes),
+            tail: Table::fixed(tail, meta.geometry.tail_bytes()),
+            slot_ids: [
+                Table::fixed(slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
+                Table::fixed(usize::from(meta.slots % SLOT_GROUP > 0), group_bytes(meta.slots % SLOT_GROUP)),
+            ],
+            links: meta.roots.iter().map(|_| [Table::prefixed(groups), Table::prefixed(groups)]).collect(),
+            meta,
+        })
+    }
+
+    /// The same without its graph, as if nothing had been linked yet.
+    pub(crate) fn without_graph(mut self) -> Self {
+        self.meta.roots.clear();
+        self.links.clear();
+        self
+    }
+}

@@ -1,0 +1,106 @@
+//! Values by key: through the transaction of the calling thread, behind a lock for the threads of a build, or not at all.
+//!
+//! All sources of one snapshot give the same bytes, which live as long as the snapshot is borrowed: `'t`. That is the promise that lets a
+//! pointer table be filled through one transaction and read while another is in use.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use heed::{RoTxn, RwTxn, WithoutTls};
+
+use super::Place;
+use crate::format::Key;
+use crate::{Error, Result};
+
+/// Where values are looked up that no table has yet.
+pub(crate) trait Source<'t> {
+    /// The value under `key`.
+    fn get(&self, key: Key) -> Result<Option<&'t [u8]>>;
+}
+
+/// Says that `bytes` live as long as `'t`.
+///
+/// # Safety
+/// They must: see the callers.
+unsafe fn extend<'t>(bytes: &[u8]) -> &'t [u8] {
+    // SAFETY: the caller promises that the bytes live, unchanged, as long as 't.
+    unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) }
+}
+
+/// The calling thread's transaction on the snapshot that a reader was opened on.
+pub(crate) struct Calling<'a, 'e> {
+    place: Place<'e>,
+    rtxn: &'a RoTxn<'a>,
+}
+
+impl<'a, 'e> Calling<'a, 'e> {
+    /// A source for a snapshot with transaction number `snapshot`, whose own transaction is borrowed by the caller as long as it uses what it gets.
+    ///
+    /// # Errors
+    /// [`Error::SnapshotMismatch`] if `rtxn` is on another snapshot.
+    pub(crate) fn new(place: Place<'e>, rtxn: &'a RoTxn<'_>, snapshot: usize) -> Result<Self> {
+        let found = rtxn.id();
+        if found == snapshot { Ok(Self { place, rtxn }) } else { Err(Error::SnapshotMismatch { expected: snapshot, found }) }
+    }
+}
+
+impl<'t> Source<'t> for Calling<'_, '_> {
+    #[inline(never)]
+    fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        let value = self.place.get(self.rtxn, key)?;
+        // SAFETY: the transaction has the number of the snapshot (checked in `new`) and belongs to the same environment (heed checks it in
+        // `get`), so both see the same pages: those of the map, which LMDB does not reuse while a transaction that reads the snapshot is open,
+        // or, in a write transaction, its own dirty pages, which do not move until the next write. The snapshot borrows the transaction it was
+        // opened with for 't, mutably where writing would need it, so that transaction is open and nothing is written for all of 't. A write
+        // transaction and the read transaction after its commit share a number, but the first must have ended before the second exists.
+        Ok(value.map(|bytes| unsafe { extend(bytes) }))
+    }
+}
+
+/// A transaction that all threads of a build share: a nested read transaction, which sees what its parent has written.
+pub(crate) struct Shared<'t, 'e> {
+    place: Place<'e>,
+    rtxn: Mutex<RoTxn<'t, WithoutTls>>,
+}
+
+impl<'t, 'e> Shared<'t, 'e> {
+    /// Sees what `wtxn` sees, which is borrowed and cannot be written to as long as this is used.
+    pub(crate) fn new(place: Place<'e>, wtxn: &'t RwTxn<'_>) -> Result<Self> {
+        Ok(Self { place, rtxn: Mutex::new(wtxn.nested_read_txn()?) })
+    }
+}
+
+impl<'t> Source<'t> for Shared<'t, '_> {
+    #[inline(never)]
+    fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        let rtxn = self.rtxn.lock().unwrap_or_else(PoisonError::into_inner);
+        let value = self.place.get(&rtxn, key)?;
+        // SAFETY: a nested read transaction has no pages of its own: the bytes are in the map or in a dirty page of the parent, which is
+        // borrowed for 't and not written to meanwhile.
+        Ok(value.map(|bytes| unsafe { extend(bytes) }))
+    }
+}
+
+/// What no table holds, found in advance: for snapshots whose tables are full.
+#[derive(Debug, Default)]
+pub(crate) struct Warm<'t> {
+    values: HashMap<Key, &'t [u8]>,
+}
+
+impl<'t> Warm<'t> {
+    pub(crate) fn new(values: HashMap<Key, &'t [u8]>) -> Self {
+        Self { values }
+    }
+}
+
+impl<'t> Source<'t> for Warm<'t> {
+    fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        Ok(self.values.get(&key).copied())
+    }
+}
+
+impl<'t, S: Source<'t>> Source<'t> for &S {
+    fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        (**self).get(key)
+    }
+}

@@ -1,0 +1,387 @@
+//! A snapshot with a source: the graph and the vectors that a search walks.
+//!
+//! Every access goes to a table first, and to the source only once per value and snapshot. All numbers that come from disk are checked before
+//! they are used: a damaged value is an [`Error::Corrupt`], never a panic and never a read beyond the map.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use super::snapshot::Snapshot;
+use super::source::Source;
+use crate::codec::{Codec, VectorRef};
+use crate::distance::{Distance, Kernels, prefetch};
+use crate::error::VectorDefect;
+use crate::format::links::{self, OneWay, Record};
+use crate::format::{Key, Kind, checksum, edges, ids, set, take};
+use crate::graph::working::{Stored, StoredNode};
+use crate::graph::{Graph, Probe, Vectors};
+use crate::{Error, ItemId, Layer, Result, Slot};
+
+/// Vectors whose addresses are looked up together, before the first distance is computed.
+const ADDRESSED: usize = 32;
+
+/// See the module. `D` is the metric of the index.
+#[derive(Debug)]
+pub(crate) struct View<'s, 't, D, S> {
+    pub(crate) snapshot: &'s Snapshot<'t>,
+    source: S,
+    kernels: Kernels,
+    metric: PhantomData<D>,
+}
+
+/// A stored vector.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address<'t> {
+    pub(crate) bytes: &'t [u8],
+    pub(crate) factor: f32,
+}
+
+impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
+    pub(crate) fn new(snapshot: &'s Snapshot<'t>, source: S) -> Self {
+        Self { snapshot, source, kernels: D::kernels(), metric: PhantomData }
+    }
+
+    pub(super) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
+        Key::new(self.snapshot.index, kind, sub, n)
+    }
+
+    /// A value that no table is for.
+    pub(crate) fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        self.source.get(key)
+    }
+
+    /// Fills all tables.
+    pub(crate) fn resolve_all(&self) -> Result<()> {
+        let links = &self.snapshot.links;
+        self.resolve_vectors()?;
+        for (layer, [table, _]) in links.iter().enumerate() {
+            for group in 0..table.len() {
+                self.links(Kind::Links, Layer(layer as u8), group)?;
+                self.links(Kind::Spill, Layer(layer as u8), group)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the tables of vectors and item ids.
+    pub(crate) fn resolve_vectors(&self) -> Result<()> {
+        let meta = &self.snapshot.meta;
+        let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { roaring::RoaringBitmap::new() };
+        let tail = meta.tail_start()..meta.slots;
+        for slot in (0..meta.tail_start()).step_by(meta.geometry.vectors as usize).chain(tail.filter(|slot| !free.contains(*slot))) {
+            self.vector(Slot(slot))?;
+        }
+        for slot in (0..meta.slots).step_by(ids::SLOT_GROUP as usize) {
+            self.item(Slot(slot))?;
+        }
+        Ok(())
+    }
+
+    fn require(&self, key: Key) -> Result<&'t [u8]> {
+        self.source.get(key)?.ok_or(Error::corrupt(key, "it is missing"))
+    }
+
+    /// The vector of a slot.
+    #[inline]
+    pub(crate) fn vector(&self, slot: Slot) -> Result<Address<'t>> {
+        let geometry = &self.snapshot.meta.geometry;
+        let (block, place) = geometry.place(slot);
+        let Some(value) = self.snapshot.blocks.get(block) else { return self.vector_slow(slot) };
+        // Offsets within the block follow from the place, and every value in the table has the length of a block.
+        let at = geometry.vector_offset(place);
+        let bytes = &value[at..at + geometry.stride];
+        let factor = if D::FACTOR { take(value, geometry.factor_offset(place)).map_or(0.0, f32::from_le_bytes) } else { 0.0 };
+        Ok(Address { bytes, factor })
+    }
+
+    /// A vector of the tail, or of a block that has not been found yet.
+    #[cold]
+    fn vector_slow(&self, slot: Slot) -> Result<Address<'t>> {
+        let Snapshot { meta, blocks, tail, .. } = self.snapshot;
+        let geometry = &meta.geometry;
+        let (block, _) = geometry.place(slot);
+        if block < blocks.len() {
+            let key = self.key(Kind::Vectors, 0, block as u32);
+            let value = self.require(key)?;
+            blocks.set(block, value).ok_or(Error::corrupt(key, "it does not have the length of a block"))?;
+            return self.vector(slot);
+        }
+        let key = self.key(Kind::Tail, 0, slot.0);
+        let number = slot.index() - meta.tail_start() as usize;
+        let value = match tail.get(number) {
+            Some(value) => value,
+            None => tail.set(number, self.require(key)?).ok_or(Error::corrupt(key, "it does not have the length of a vector"))?,
+        };
+        Ok(Address { bytes: &value[..geometry.stride], factor: geometry.tail_factor(value).filter(|_| D::FACTOR).unwrap_or(0.0) })
+    }
+
+    /// The item that a slot holds, or held.
+    #[inline]
+    pub(crate) fn item(&self, slot: Slot) -> Result<ItemId> {
+        let (group, place) = ids::slot_place(slot);
+        let [full, last] = &self.snapshot.slot_ids;
+        let (table, number) = if (group as usize) < full.len() { (full, group as usize) } else { (last, group as usize - full.len()) };
+        let key = self.key(Kind::SlotIds, 0, group);
+        let value = match table.get(number) {
+            Some(value) => value,
+            None => table.set(number, self.require(key)?).ok_or(Error::corrupt(key, "it does not have the length of its slots"))?,
+        };
+        ids::item_at(checksum::body(value), place).ok_or(Error::corrupt(key, "it ends before a slot"))
+    }
+
+    /// The slot of a live item.
+    pub(crate) fn slot(&self, item: ItemId) -> Result<Option<Slot>> {
+        let (group, low) = ids::id_place(item);
+        let key = self.key(Kind::IdSlots, 0, group);
+        let Some(value) = self.source.get(key)? else { return Ok(None) };
+        let slot = ids::find(checksum::body(value), low).map_err(|what| Error::corrupt(key, what))?;
+        match slot {
+            Some(slot) if slot.0 >= self.snapshot.meta.slots => Err(Error::corrupt(key, "it names a slot beyond all")),
+            slot => Ok(slot),
+        }
+    }
+
+    /// A set of slots, in full.
+    pub(crate) fn set(&self, kind: set::SetKind) -> Result<roaring::RoaringBitmap> {
+        let mut members = roaring::RoaringBitmap::new();
+        for number in 0..self.snapshot.meta.slots.div_ceil(set::CHUNK) {
+            let key = self.key(Kind::Sets, kind as u8, number);
+            if let Some(value) = self.source.get(key)? {
+                let chunk = set::decode_chunk(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?;
+                members.extend(chunk.iter().map(|low| number * set::CHUNK + low));
+            }
+        }
+        Ok(members)
+    }
+
+    /// A query, ready to be compared.
+    ///
+    /// # Errors
+    /// [`Error::DimensionMismatch`], or what is wrong with it.
+    pub(crate) fn query(&self, vector: &[f32]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+        let (bytes, factor) = encode::<D>(vector, self.snapshot.meta.dimensions as usize)?.map_err(|defect| Error::InvalidQuery { defect })?;
+        Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
+    }
+
+    fn group(&self, slot: Slot) -> Option<(usize, usize)> {
+        let size = usize::from(self.snapshot.meta.connectivity?.links_group);
+        Some((slot.index() / size, slot.index() % size))
+    }
+
+    /// A LINKS or SPILL value.
+    #[inline]
+    fn links(&self, kind: Kind, layer: Layer, group: usize) -> Result<&'t [u8]> {
+        let key = self.key(kind, layer.0, group as u32);
+        let tables = self.snapshot.links.get(layer.index()).ok_or(Error::corrupt(key, "there is no such layer"))?;
+        let table = &tables[usize::from(kind == Kind::Spill)];
+        match table.get(group) {
+            Some(value) => Ok(value),
+            None => match self.source.get(key)? {
+                Some(value) => table.set(group, value),
+                None => table.set_absent(group),
+            }
+            .ok_or(Error::corrupt(key, "it does not have the length that it says")),
+        }
+    }
+
+    /// Where the record of a slot is: a LINKS or SPILL value and an offset. `None` if the layer does not have it.
+    #[inline]
+    fn record_place(&self, layer: Layer, slot: Slot) -> Result<Option<(&'t [u8], usize, Key)>> {
+        let Some((group, in_group)) = self.group(slot) else { return Ok(None) };
+        for kind in [Kind::Links, Kind::Spill] {
+            let key = self.key(kind, layer.0, group as u32);
+            let value = self.links(kind, layer, group)?;
+            // An absent value has no directory.
+            if value.len() == links::ABSENT_BYTES {
+                return Ok(None);
+            }
+            match links::place(value, in_group).map_err(|what| Error::corrupt(key, what))? {
+                links::Place::At(offset) => return Ok(Some((value, offset, key))),
+                links::Place::Absent => return Ok(None),
+                links::Place::Spilled => {}
+            }
+        }
+        Err(Error::corrupt(self.key(Kind::Spill, layer.0, group as u32), "a spilled record is missing"))
+    }
+
+    /// Whether a layer has nodes.
+    pub(super) fn has_graph(&self, layer: Layer) -> bool {
+        layer.index() < self.snapshot.links.len()
+    }
+
+    /// Slots in a LINKS group.
+    pub(super) fn group_size(&self) -> Result<usize> {
+        let connectivity = self.snapshot.meta.connectivity.ok_or(Error::corrupt(Key::meta(self.snapshot.index), "it has no connectivity"))?;
+        Ok(usize::from(connectivity.links_group))
+    }
+
+    /// Whether a group has a SPILL value.
+    pub(super) fn has_spill(&self, layer: Layer, group: usize) -> Result<bool> {
+        Ok(self.has_graph(layer) && self.links(Kind::Spill, layer, group)?.len() > links::ABSENT_BYTES)
+    }
+
+    /// The bytes of all records of a group, empty where a slot has none.
+    pub(super) fn group_records(&self, layer: Layer, group: usize) -> Result<Vec<Vec<u8>>> {
+        let size = self.group_size()?;
+        if !self.has_graph(layer) {
+            return Ok(vec![Vec::new(); size]);
+        }
+        let [links, spill] = [self.links(Kind::Links, layer, group)?, self.links(Kind::Spill, layer, group)?]
+            .map(|value| (value.len() > links::ABSENT_BYTES).then_some(value));
+        links::split_group(links, spill, size).map_err(|what| Error::corrupt(self.key(Kind::Links, layer.0, group as u32), what))
+    }
+
+    /// Everything that the graph keeps of a node.
+    pub(crate) fn record(&self, layer: Layer, slot: Slot) -> Result<Option<Record>> {
+        if !self.has_graph(layer) {
+            return Ok(None);
+        }
+        let Some((value, offset, key)) = self.record_place(layer, slot)? else { return Ok(None) };
+        let (record, _) = links::decode_record(value, offset).map_err(|what| Error::corrupt(key, what))?;
+        let bound = self.snapshot.meta.slots;
+        let beyond = |slots: &[u32]| slots.last().is_some_and(|last| *last >= bound);
+        if beyond(&record.neighbors) || matches!(&record.one_way, OneWay::Here(slots) if beyond(slots)) {
+            return Err(Error::corrupt(key, "a record names a slot beyond all"));
+        }
+        Ok(Some(record))
+    }
+
+    /// The in-neighbors of a node that it has no edge to, ascending.
+    pub(crate) fn one_way(&self, layer: Layer, slot: Slot, record: &Record) -> Result<Vec<u32>> {
+        match &record.one_way {
+            OneWay::Here(slots) => Ok(slots.clone()),
+            OneWay::Elsewhere => {
+                let key = self.key(Kind::In, layer.0, slot.0);
+                let value = self.require(key)?;
+                let slots = set::deserialize(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?;
+                Ok(slots.iter().collect())
+            }
+        }
+    }
+}
+
+/// The bytes and the factor of a vector, as they are stored.
+///
+/// # Errors
+/// The outer one for a wrong number of dimensions, the inner one for a vector that cannot be stored or compared.
+pub(crate) fn encode<D: Distance>(vector: &[f32], dimensions: usize) -> Result<Result<(Vec<u8>, f32), VectorDefect>> {
+    if vector.len() != dimensions {
+        return Err(Error::DimensionMismatch { expected: dimensions, found: vector.len() });
+    }
+    Ok(D::Codec::check(vector).and_then(|()| D::check(vector)).map(|()| {
+        let mut bytes = Vec::with_capacity(D::Codec::bytes(dimensions));
+        D::Codec::encode(vector, &mut bytes);
+        let factor = if D::FACTOR { D::factor(VectorRef::new(&bytes)) } else { 0.0 };
+        (bytes, factor)
+    }))
+}
+
+impl<'t, D: Distance, S: Source<'t>> Graph for View<'_, 't, D, S> {
+    fn slots(&self) -> usize {
+        self.snapshot.meta.slots as usize
+    }
+
+    #[inline]
+    fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
+        let Some((value, offset, key)) = self.record_place(layer, slot)? else {
+            let group = self.group(slot).map_or(0, |(group, _)| group as u32);
+            return Err(Error::corrupt(self.key(Kind::Links, layer.0, group), "the record of a node is missing"));
+        };
+        let from = out.len();
+        links::list(value, offset).and_then(|list| edges::decode_list(list, out)).map_err(|what| Error::corrupt(key, what))?;
+        // Ascending, so that the last is the largest.
+        match out[from..].last() {
+            Some(last) if *last >= self.snapshot.meta.slots => Err(Error::corrupt(key, "a neighbor list names a slot beyond all")),
+            _ => Ok(()),
+        }
+    }
+
+    #[inline]
+    fn prefetch_neighbors(&self, layer: Layer, slot: Slot) {
+        let Some((group, in_group)) = self.group(slot) else { return };
+        let Some(value) = self.snapshot.links.get(layer.index()).and_then(|tables| tables[0].get(group)) else { return };
+        if let Ok(links::Place::At(offset)) = links::place(value, in_group) {
+            prefetch(value.get(offset..(offset + 128).min(value.len())).unwrap_or_default());
+        }
+    }
+}
+
+impl<'t, D: Distance, S: Source<'t>> Stored for View<'_, 't, D, S> {
+    fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>> {
+        Ok(self.record(layer, slot)?.map(|record| {
+            let children = record.neighbors.iter().zip(&record.children).filter(|(_, child)| **child).map(|(slot, _)| Slot(*slot)).collect();
+            StoredNode { neighbors: record.neighbors, children, parent: record.parent, rank: record.rank }
+        }))
+    }
+}
+
+impl<'s, 't, D: Distance, S: Source<'t>> Vectors for View<'s, 't, D, S> {
+    type Probe<'a>
+        = StoredProbe<'a, 's, 't, D, S>
+    where
+        Self: 'a;
+
+    #[inline]
+    fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+        let Address { bytes, factor } = self.vector(slot)?;
+        Ok(StoredProbe { view: self, bytes: Cow::Borrowed(bytes), factor })
+    }
+}
+
+/// Distances from a query or a stored vector to the stored ones.
+#[derive(Debug)]
+pub(crate) struct StoredProbe<'v, 's, 't, D, S> {
+    view: &'v View<'s, 't, D, S>,
+    bytes: Cow<'v, [u8]>,
+    factor: f32,
+}
+
+impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
+    #[inline]
+    fn finish(&self, raw: f32, factor: f32) -> f32 {
+        D::finish(raw, [self.factor, factor], self.view.snapshot.meta.dimensions as usize)
+    }
+
+    /// The same, for another view of the same snapshot.
+    pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, D, T>) -> StoredProbe<'a, 's, 't, D, T> {
+        StoredProbe { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
+    }
+
+    /// The distance to one vector.
+    #[inline]
+    pub(crate) fn distance(&self, to: Address<'_>) -> f32 {
+        self.finish((self.view.kernels.one)(&self.bytes, to.bytes), to.factor)
+    }
+
+    /// The distances to four vectors: the same bits as one by one.
+    #[inline]
+    pub(crate) fn distance4(&self, to: [Address<'_>; 4]) -> [f32; 4] {
+        let raw = (self.view.kernels.four)(&self.bytes, to.map(|to| to.bytes));
+        [0, 1, 2, 3].map(|i| self.finish(raw[i], to[i].factor))
+    }
+}
+
+impl<'t, D: Distance, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, D, S> {
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        out.clear();
+        for chunk in slots.chunks(ADDRESSED) {
+            let mut addresses = [Address { bytes: &[], factor: 0.0 }; ADDRESSED];
+            for (address, slot) in addresses.iter_mut().zip(chunk) {
+                *address = self.view.vector(Slot(*slot))?;
+            }
+            let addresses = &addresses[..chunk.len()];
+            for address in addresses.iter().take(4) {
+                prefetch(address.bytes);
+            }
+            let (fours, rest) = addresses.as_chunks::<4>();
+            for (i, four) in fours.iter().enumerate() {
+                for address in addresses.iter().skip(4 * i + 4).take(4) {
+                    prefetch(address.bytes);
+                }
+                out.extend(self.distance4(*four));
+            }
+            out.extend(rest.iter().map(|address| self.distance(*address)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,219 @@
+//! Changing an index, inside a write transaction of the caller.
+//!
+//! Everything is visible to the transaction at once and to everybody else with its commit, pending or not: a build makes searches faster, it
+//! does not make items appear. Nothing is kept between calls; dropping the transaction undoes all of them.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use heed::types::Bytes;
+use heed::{RoTxn, RwTxn};
+use rand::{Rng, SeedableRng};
+
+use crate::builder::Builder;
+use crate::distance::Distance;
+use crate::store::Place;
+use crate::store::edit::{Edit, delete_index};
+use crate::store::snapshot::read_meta;
+use crate::{Database, Error, ItemId, Reader, Result};
+
+/// Adds, replaces and deletes items of one index, and builds its graph. See the [module](self) and the example of [the crate](crate).
+pub struct Writer<'e, D> {
+    pub(crate) database: Database<'e, D>,
+    pub(crate) index: u16,
+    pub(crate) dimensions: usize,
+    metric: PhantomData<D>,
+}
+
+impl<D> fmt::Debug for Writer<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("index", &self.index).field("dimensions", &self.dimensions).finish_non_exhaustive()
+    }
+}
+
+impl<'e, D: Distance> Writer<'e, D> {
+    /// A writer for index `index` of `database`, for vectors of `dimensions` components (1 to 65 535). The index is created by the first call
+    /// that changes it; if it exists, it must have the same metric and dimensions, which every call checks.
+    #[must_use]
+    pub fn new(database: Database<'e, D>, index: u16, dimensions: usize) -> Self {
+        Self { database, index, dimensions, metric: PhantomData }
+    }
+
+    pub(crate) fn place(&self) -> Place<'e> {
+        Place { raw: self.database.remap_types::<Bytes, Bytes>(), index: self.index }
+    }
+
+    pub(crate) fn edit<'w, 'p>(&self, wtxn: &'w mut RwTxn<'p>) -> Result<Edit<'w, 'e, 'p, D>> {
+        Edit::begin(self.place(), wtxn, self.dimensions)
+    }
+
+    /// A reader of the same index; `None` if it does not exist yet.
+    fn reader<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<Option<Reader<'t, D>>>
+    where
+        'e: 't,
+    {
+        match Reader::open(rtxn, self.index, self.database) {
+            Ok(reader) => Ok(Some(reader)),
+            Err(Error::MissingIndex(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds an item, or replaces its vector. O(dimensions), a few values written.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for a vector that cannot be stored or compared:
+    /// nothing has changed. [`InvalidDimensions`](Error::InvalidDimensions), [`MetricMismatch`](Error::MetricMismatch),
+    /// [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
+    /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt): drop the transaction.
+    pub fn add_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[f32]) -> Result<()> {
+        let mut edit = self.edit(wtxn)?;
+        edit.add(item, vector)?;
+        edit.finish()
+    }
+
+    /// Adds or replaces many items: `vectors` holds one row of `dimensions` components for each of `items`, one after the other. Several times
+    /// as fast as one by one. If an item occurs twice, the last one counts.
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
+    pub fn add_items(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[f32]) -> Result<()> {
+        if items.len().checked_mul(self.dimensions) != Some(vectors.len()) {
+            return Err(Error::LengthMismatch { ids: items.len(), components: vectors.len(), dimensions: self.dimensions });
+        }
+        let mut edit = self.edit(wtxn)?;
+        let rows = || items.iter().zip(vectors.chunks(self.dimensions));
+        for (&item, row) in rows() {
+            use crate::codec::Codec;
+            D::Codec::check(row).and_then(|()| D::check(row)).map_err(|defect| Error::InvalidItem { item, defect })?;
+        }
+        for (&item, row) in rows() {
+            edit.add(item, row)?;
+        }
+        edit.finish()
+    }
+
+    /// Adds or replaces the items that an iterator yields, in memory that does not depend on their number. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been added to the transaction, as if by
+    /// [`add_item`](Self::add_item): commit them or drop the transaction.
+    pub fn add_items_from<V: AsRef<[f32]>>(&self, wtxn: &mut RwTxn<'_>, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+        let mut edit = self.edit(wtxn)?;
+        let mut count = 0;
+        for (item, vector) in items {
+            if let Err(error) = edit.add(item, vector.as_ref()) {
+                edit.finish()?;
+                return Err(error);
+            }
+            count += 1;
+        }
+        edit.finish()?;
+        Ok(count)
+    }
+
+    /// Deletes an item. `false` if there is none. It is in no answer from then on; the next build takes it out of the graph.
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), without those about vectors.
+    pub fn del_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId) -> Result<bool> {
+        if read_meta::<D>(self.place(), wtxn)?.is_none() {
+            return Ok(false);
+        }
+        let mut edit = self.edit(wtxn)?;
+        let deleted = edit.delete(item)?;
+        edit.finish()?;
+        Ok(deleted)
+    }
+
+    /// Deletes many items. Returns how many of them there were.
+    ///
+    /// # Errors
+    /// As [`del_item`](Self::del_item).
+    pub fn del_items(&self, wtxn: &mut RwTxn<'_>, items: impl IntoIterator<Item = ItemId>) -> Result<u64> {
+        if read_meta::<D>(self.place(), wtxn)?.is_none() {
+            return Ok(0);
+        }
+        let mut edit = self.edit(wtxn)?;
+        let mut count = 0;
+        for item in items {
+            count += u64::from(edit.delete(item)?);
+        }
+        edit.finish()?;
+        Ok(count)
+    }
+
+    /// Deletes all items and the graph, and forgets dimensions and connectivity: the index is as if it had never existed. O(values).
+    ///
+    /// # Errors
+    /// [`Foreign`](Error::Foreign) if the keys under this index are not voisin's, [`MetricMismatch`](Error::MetricMismatch): nothing has changed.
+    pub fn clear(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        read_meta::<D>(self.place(), wtxn)?;
+        delete_index(self.place(), wtxn)
+    }
+
+    /// Whether there is such an item.
+    ///
+    /// # Errors
+    /// As [`Reader::open`], without [`MissingIndex`](Error::MissingIndex).
+    pub fn contains_item(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<bool> {
+        self.reader(rtxn)?.map_or(Ok(false), |reader| reader.contains_item(rtxn, item))
+    }
+
+    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn item_vector(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Vec<f32>>> {
+        self.reader(rtxn)?.map_or(Ok(None), |reader| reader.item_vector(rtxn, item))
+    }
+
+    /// All items and their vectors, by id.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item); the iterator's items too.
+    pub fn iter<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + use<'t, D>>
+    where
+        'e: 't,
+    {
+        let reader = self.reader(rtxn)?;
+        let items = match &reader {
+            Some(_) => Some(crate::reader::items(self.place(), rtxn)?),
+            None => None,
+        };
+        Ok(items.into_iter().flatten().map(move |entry| {
+            let (item, _) = entry?;
+            let vector = reader.as_ref().map_or(Ok(None), |reader| reader.item_vector(rtxn, item))?;
+            Ok((item, vector.unwrap_or_default()))
+        }))
+    }
+
+    /// Whether there is no item.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn is_empty(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
+        Ok(read_meta::<D>(self.place(), rtxn)?.is_none_or(|meta| meta.items == 0))
+    }
+
+    /// Whether a build would change anything: an item was added, replaced or deleted since the last one.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn need_build(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
+        Ok(read_meta::<D>(self.place(), rtxn)?.is_some_and(|meta| meta.pending > 0 || meta.removed > 0))
+    }
+
+    /// Number of items that no build has linked yet: every search compares them one by one.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn n_pending(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
+        Ok(read_meta::<D>(self.place(), rtxn)?.map_or(0, |meta| meta.pending.into()))
+    }
+
+    /// Prepares a build; one seed gives one graph, whatever the number of threads.
+    pub fn builder<'a, R: Rng + SeedableRng>(&'a self, rng: &'a mut R) -> Builder<'a, 'e, D, R> {
+        Builder::new(self, rng)
+    }
+}

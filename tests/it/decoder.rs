@@ -1,0 +1,807 @@
+//! A second decoder of the bytes on disk, written from `docs/format.md` alone.
+//!
+//! It shares no code with the crate, not even the CRC and the roaring decoder, so that a mistake in the one is not repeated in the other:
+//! where this file and the crate disagree, one of them, or the page, is wrong. [`decode`] reads every key of an index once, and panics with
+//! the rule that is broken; a key that no rule asks for breaks one, too. [`Decoded::verify`] then asserts the invariants of section 8 that
+//! hold between values. "Section" is a section of the page throughout. Everything is copied and nothing is fast.
+//!
+//! Not here: whether a metric accepts a vector, and what a search finds.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a broken rule is a failed test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tempfile::TempDir;
+use voisin::Writer;
+use voisin::distances::{Cosine, Distance, Euclidean, Hamming};
+use voisin::heed::types::Bytes;
+use voisin::heed::{self, CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn};
+
+// The kinds of keys, section 2.
+const META: u8 = 0;
+const VECTORS: u8 = 1;
+const TAIL: u8 = 2;
+const LINKS: u8 = 4;
+const SPILL: u8 = 5;
+const IN: u8 = 6;
+const SLOT_IDS: u8 = 7;
+const ID_SLOTS: u8 = 8;
+const SETS: u8 = 9;
+
+// The sets, section 7.
+const PENDING: u8 = 0;
+const REMOVED: u8 = 1;
+const FREE: u8 = 2;
+
+/// The directory entry of a record that lies in SPILL, and the `one_way` of a record whose in-neighbors lie in IN; section 5.
+const ELSEWHERE: u16 = u16::MAX;
+/// The longest LINKS value, section 5.
+const MAX_LINKS_BYTES: usize = 4080;
+/// The most in-neighbors that a record holds itself, section 5.
+const MAX_ONE_WAY: usize = 64;
+/// The entry of an absent item in a dense ID_SLOTS value, section 6.
+const NO_SLOT: u32 = u32::MAX;
+
+/// Everything that the keys of one index say.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) meta: Meta,
+    /// The stored bytes of every live item's vector, by item id.
+    pub(crate) vectors: BTreeMap<u32, Vec<u8>>,
+    /// The factors of the live items, by item id. Empty if the metric has none.
+    pub(crate) factors: BTreeMap<u32, f32>,
+    /// The graph, by layer and slot.
+    pub(crate) layers: Vec<BTreeMap<u32, Node>>,
+    pub(crate) pending: BTreeSet<u32>,
+    pub(crate) removed: BTreeSet<u32>,
+    pub(crate) free: BTreeSet<u32>,
+    /// ID_SLOTS: item id to slot.
+    pub(crate) slot_of: BTreeMap<u32, u32>,
+    /// SLOT_IDS: item ids by slot, those of removed slots and the zeros of free ones included.
+    pub(crate) slot_ids: Vec<u32>,
+    /// How many records lie in SPILL, and how many nodes have an IN value: so that a test can say that it met them.
+    pub(crate) spilled: usize,
+    pub(crate) in_values: usize,
+}
+
+/// One record of LINKS or SPILL, section 5. All lists are ascending slots.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) neighbors: Vec<u32>,
+    pub(crate) parent: u32,
+    pub(crate) rank: u32,
+    pub(crate) children: Vec<u32>,
+    /// The in-neighbors that the node has no edge to, from the record or from IN.
+    pub(crate) one_way: Vec<u32>,
+}
+
+/// Section 3, field by field.
+#[derive(Debug)]
+pub(crate) struct Meta {
+    pub(crate) codec: u8,
+    pub(crate) layers: u8,
+    pub(crate) dimensions: u32,
+    pub(crate) block_bytes: u32,
+    pub(crate) block_vectors: u32,
+    pub(crate) m: u16,
+    pub(crate) m0: u16,
+    pub(crate) links_group: u16,
+    pub(crate) factor_bytes: u16,
+    pub(crate) ef_construction: u32,
+    pub(crate) alpha: f32,
+    pub(crate) slots: u32,
+    pub(crate) sealed: u32,
+    pub(crate) items: u32,
+    pub(crate) pending: u32,
+    pub(crate) removed: u32,
+    pub(crate) free: u32,
+    pub(crate) next_rank: u32,
+    pub(crate) metric: String,
+    /// The roots of the layers that have nodes.
+    pub(crate) roots: Vec<u32>,
+}
+
+/// Decodes all keys of `index`, and panics with the first rule of sections 1 to 7 that is broken.
+pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u16) -> Decoded {
+    let mut values = Values::read(db, rtxn, index);
+    let meta = Meta::decode(values.expect(META, 0, 0));
+
+    let [pending, removed, free] = [PENDING, REMOVED, FREE].map(|set| decode_set(&mut values, set, meta.slots));
+    let slot_ids = decode_slot_ids(&mut values, meta.slots);
+    let slot_of = decode_id_slots(&mut values, meta.slots);
+    let by_slot = decode_vectors(&mut values, &meta, &free);
+
+    let mut decoded = Decoded {
+        meta,
+        vectors: BTreeMap::new(),
+        factors: BTreeMap::new(),
+        layers: Vec::new(),
+        pending,
+        removed,
+        free,
+        slot_of,
+        slot_ids,
+        spilled: 0,
+        in_values: 0,
+    };
+    for (&id, slot) in &decoded.slot_of {
+        let (vector, factor) = by_slot.get(slot).unwrap_or_else(|| panic!("item {id} has slot {slot}, which is free"));
+        decoded.vectors.insert(id, vector.clone());
+        decoded.factors.extend(factor.map(|factor| (id, factor)));
+    }
+    for layer in 0..decoded.meta.layers {
+        let nodes = decode_layer(&mut values, layer, &mut decoded);
+        decoded.layers.push(nodes);
+    }
+    let left: Vec<&Key> = values.0.keys().collect();
+    assert!(left.is_empty(), "keys (kind, sub, n) that belong to nothing: {left:?}");
+    decoded
+}
+
+/// Kind, sub and n.
+type Key = (u8, u8, u32);
+
+/// The values of an index without their checksums. Whoever decodes one takes it out; what is left over at the end should not exist.
+struct Values(BTreeMap<Key, Vec<u8>>);
+
+impl Values {
+    fn read(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u16) -> Self {
+        let mut values = BTreeMap::new();
+        for entry in db.prefix_iter(rtxn, &index.to_be_bytes()).unwrap() {
+            let (key, value) = entry.unwrap();
+            assert_eq!(key.len(), 8, "a key has 8 bytes, this one is {key:?}");
+            let (body, checksum) = value.split_last_chunk().unwrap_or_else(|| panic!("{key:?}: no room for a checksum in {value:?}"));
+            assert_eq!(u32::from_le_bytes(*checksum), crc32c(key.iter().chain(body)), "{key:?}: the checksum is wrong");
+            values.insert((key[2], key[3], u32::from_be_bytes([key[4], key[5], key[6], key[7]])), body.to_vec());
+        }
+        Self(values)
+    }
+
+    fn take(&mut self, kind: u8, sub: u8, n: u32) -> Option<Cursor> {
+        let what = format!("kind {kind} sub {sub} n {n}");
+        self.0.remove(&(kind, sub, n)).map(|bytes| Cursor { what, bytes, at: 0 })
+    }
+
+    fn expect(&mut self, kind: u8, sub: u8, n: u32) -> Cursor {
+        self.take(kind, sub, n).unwrap_or_else(|| panic!("kind {kind} sub {sub} n {n}: no such key"))
+    }
+
+    fn all_n(&self, kind: u8, sub: u8) -> Vec<u32> {
+        self.0.range((kind, sub, 0)..=(kind, sub, u32::MAX)).map(|(key, _)| key.2).collect()
+    }
+}
+
+/// CRC-32C, bit by bit.
+fn crc32c<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {
+    let step = |crc: u32, _| (crc >> 1) ^ (0x82F6_3B78 & (crc & 1).wrapping_neg());
+    !bytes.fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
+}
+
+/// Reads a value, without its checksum, from front to back.
+struct Cursor {
+    what: String,
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Cursor {
+    fn take(&mut self, len: usize) -> &[u8] {
+        let (at, end) = (self.at, self.bytes.len());
+        assert!(len <= end - at, "{}: {len} bytes wanted at {at}, the value ends at {end}", self.what);
+        self.at += len;
+        &self.bytes[at..at + len]
+    }
+
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        self.take(N).try_into().unwrap()
+    }
+
+    fn u8(&mut self) -> u8 {
+        u8::from_le_bytes(self.array())
+    }
+
+    fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
+    }
+
+    fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    fn f32(&mut self) -> f32 {
+        f32::from_le_bytes(self.array())
+    }
+
+    fn u32s(&mut self, count: usize) -> Vec<u32> {
+        (0..count).map(|_| self.u32()).collect()
+    }
+
+    fn zeros(&mut self, len: usize) {
+        let at = self.at;
+        assert!(self.take(len).iter().all(|&byte| byte == 0), "{}: the {len} bytes at {at} must be zero", self.what);
+    }
+
+    fn rest(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    fn end(&self) {
+        assert_eq!(self.rest(), 0, "{}: bytes are left after {}", self.what, self.at);
+    }
+
+    /// A roaring set of the next `len` bytes.
+    fn roaring(&mut self, len: usize) -> Vec<u32> {
+        let what = format!("{}, roaring at {}", self.what, self.at);
+        decode_roaring(Cursor { what, bytes: self.take(len).to_vec(), at: 0 })
+    }
+}
+
+fn is_ascending(values: &[u32]) -> bool {
+    values.is_sorted_by(|a, b| a < b)
+}
+
+/// The portable serialization of <https://github.com/RoaringBitmap/RoaringFormatSpec>, all of `cursor`.
+fn decode_roaring(mut cursor: Cursor) -> Vec<u32> {
+    let cookie = cursor.u32();
+    let is_run: Vec<bool> = match cookie & 0xFFFF {
+        12_346 => {
+            assert_eq!(cookie, 12_346, "{}: cookie", cursor.what);
+            let containers = cursor.u32();
+            assert!(containers <= 65_536, "{}: {containers} containers", cursor.what);
+            vec![false; containers as usize]
+        }
+        12_347 => {
+            let containers = (cookie >> 16) as usize + 1;
+            let bits = cursor.take(containers.div_ceil(8));
+            (0..containers).map(|i| bits[i / 8] >> (i % 8) & 1 == 1).collect()
+        }
+        _ => panic!("{}: cookie {cookie}", cursor.what),
+    };
+    let headers: Vec<(u32, usize)> = is_run.iter().map(|_| (u32::from(cursor.u16()), usize::from(cursor.u16()) + 1)).collect();
+    assert!(headers.is_sorted_by(|a, b| a.0 < b.0), "{}: the keys of containers ascend", cursor.what);
+    let has_offsets = cookie == 12_346 || headers.len() >= 4;
+    let offsets = if has_offsets { cursor.u32s(headers.len()) } else { Vec::new() };
+
+    let mut set = Vec::new();
+    for (i, (key, cardinality)) in headers.into_iter().enumerate() {
+        let offset = offsets.get(i).map_or(cursor.at, |&offset| offset as usize);
+        assert_eq!(offset, cursor.at, "{}: offset of container {i}", cursor.what);
+        let mut low: Vec<u32> = Vec::new();
+        if is_run[i] {
+            for _ in 0..cursor.u16() {
+                let (first, more) = (u32::from(cursor.u16()), u32::from(cursor.u16()));
+                low.extend(first..=first + more);
+            }
+        } else if cardinality <= 4096 {
+            low.extend((0..cardinality).map(|_| u32::from(cursor.u16())));
+        } else {
+            let bits = cursor.take(8192);
+            low.extend((0..65_536).filter(|&i| bits[i as usize / 8] >> (i % 8) & 1 == 1));
+        }
+        assert_eq!(low.len(), cardinality, "{}: cardinality of container {i}", cursor.what);
+        assert!(is_ascending(&low) && low.last() < Some(&65_536), "{}: container {i} ascends, in 16 bits", cursor.what);
+        set.extend(low.into_iter().map(|low| key << 16 | low));
+    }
+    cursor.end();
+    set
+}
+
+impl Meta {
+    fn decode(mut value: Cursor) -> Self {
+        assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
+        assert_eq!(value.u16(), 1, "META: format version");
+        // The fields of a struct expression are evaluated in the order in which they are written: here that of the page.
+        let mut meta = Self {
+            codec: value.u8(),
+            layers: value.u8(),
+            dimensions: value.u32(),
+            block_bytes: value.u32(),
+            block_vectors: value.u32(),
+            m: value.u16(),
+            m0: value.u16(),
+            links_group: value.u16(),
+            factor_bytes: value.u16(),
+            ef_construction: value.u32(),
+            alpha: value.f32(),
+            slots: value.u32(),
+            sealed: value.u32(),
+            items: value.u32(),
+            pending: value.u32(),
+            removed: value.u32(),
+            free: value.u32(),
+            next_rank: (value.u32(), value.zeros(12)).0,
+            metric: String::from_utf8(value.take(32).to_vec()).expect("META: the name of the metric is UTF-8"),
+            roots: value.u32s(16),
+        };
+        value.end();
+
+        let Self { codec, layers, dimensions, slots, .. } = meta;
+        assert!((1..=2).contains(&codec) && layers <= 16, "META: codec {codec}, {layers} layers");
+        assert!((1..=65_535).contains(&dimensions) && slots < u32::MAX, "META: {dimensions} dimensions, {slots} slots");
+        meta.metric.truncate(meta.metric.trim_end_matches('\0').len());
+        assert!(!meta.metric.is_empty() && !meta.metric.contains('\0'), "META: metric {:?}", meta.metric);
+        let no_roots = meta.roots.split_off(usize::from(layers));
+        assert!(no_roots.iter().all(|&root| root == 0), "META: after the roots of {layers} layers {no_roots:?}");
+        assert!(meta.roots.iter().all(|&root| root < slots), "META: roots {:?} of {slots} slots", meta.roots);
+        let is_built = [meta.m, meta.m0, meta.links_group].map(|value| value != 0);
+        assert!(is_built == [true; 3] || layers == 0 && is_built == [false; 3], "META: M, M0 and links_group: {meta:?}");
+        if is_built[0] {
+            assert!((2..=2048).contains(&meta.m) && (2..=2048).contains(&meta.m0), "META: M and M0: {meta:?}");
+            assert_eq!(meta.links_group, (4064 / (4 * meta.m0 + 12)).clamp(1, 64), "META: links_group follows from M0 {}", meta.m0);
+        }
+        assert_eq!(meta.factor_bytes, if meta.metric == "cosine" { 4 } else { 0 }, "META: bytes of the factor of {:?}", meta.metric);
+        assert_eq!((meta.block_bytes, meta.block_vectors), meta.geometry(), "META: block_bytes and block_vectors are derived, section 4");
+        assert_eq!(meta.sealed, slots / meta.block_vectors, "META: a block is sealed when all of its slots have been given out");
+        meta
+    }
+
+    fn has_factor(&self) -> bool {
+        self.factor_bytes > 0
+    }
+
+    fn stride(&self) -> usize {
+        let dimensions = self.dimensions as usize;
+        if self.codec == 1 { 4 * dimensions } else { 8 * dimensions.div_ceil(64) }
+    }
+
+    /// The block_bytes and block_vectors of section 4.
+    fn geometry(&self) -> (u32, u32) {
+        let vector = self.stride() + if self.has_factor() { 4 } else { 0 };
+        let vectors = |block_bytes: usize| (block_bytes - 52) / vector;
+        let is_full = |&block_bytes: &usize| vectors(block_bytes) >= 2 && 16 * vectors(block_bytes) * vector >= 15 * (block_bytes + 16);
+        let block_bytes = (16..20).map(|power| (1 << power) - 16).find(is_full).unwrap_or((1 << 20) - 16);
+        (block_bytes as u32, vectors(block_bytes) as u32)
+    }
+}
+
+/// VECTORS and TAIL, section 4: the vector and factor of every slot that is not free.
+fn decode_vectors(values: &mut Values, meta: &Meta, free: &BTreeSet<u32>) -> BTreeMap<u32, (Vec<u8>, Option<f32>)> {
+    let (stride, has_factor) = (meta.stride(), meta.has_factor());
+    let mut by_slot = BTreeMap::new();
+    for block in 0..meta.sealed {
+        let mut value = values.expect(VECTORS, 0, block);
+        let what = value.what.clone();
+        assert_eq!(value.bytes.len() + 4, meta.block_bytes as usize, "{what}: block_bytes");
+        assert_eq!(value.u32(), block, "{what}: block");
+        assert_eq!(value.u32(), meta.block_vectors, "{what}: block_vectors");
+        value.zeros(40);
+        let vectors: Vec<_> = (0..meta.block_vectors).map(|_| value.take(stride).to_vec()).collect();
+        let factors: Vec<_> = (0..meta.block_vectors).map(|_| has_factor.then(|| value.f32())).collect();
+        value.zeros(value.rest());
+        by_slot.extend((block * meta.block_vectors..).zip(vectors.into_iter().zip(factors)));
+    }
+    for slot in (meta.sealed * meta.block_vectors..meta.slots).filter(|slot| !free.contains(slot)) {
+        let mut value = values.expect(TAIL, 0, slot);
+        let vector = value.take(stride).to_vec();
+        by_slot.insert(slot, (vector, has_factor.then(|| value.f32())));
+        value.end();
+    }
+    by_slot.retain(|slot, _| !free.contains(slot));
+    for (slot, (vector, factor)) in &by_slot {
+        check_vector(meta, *slot, vector, *factor);
+    }
+    by_slot
+}
+
+/// The invariants `vectors` and `factor` of one stored vector.
+fn check_vector(meta: &Meta, slot: u32, vector: &[u8], factor: Option<f32>) {
+    if meta.codec == 2 {
+        let padding = (meta.dimensions as usize..8 * vector.len()).filter(|i| vector[i / 8] >> (i % 8) & 1 == 1);
+        assert_eq!(padding.count(), 0, "slot {slot}: bits after the last component");
+        return;
+    }
+    let components: Vec<f32> = vector.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    assert!(components.iter().all(|component| component.is_finite()), "slot {slot}: {components:?}");
+    if let Some(factor) = factor {
+        let inverse = 1.0 / components.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        let off_by = factor.to_bits().abs_diff((inverse as f32).to_bits());
+        assert!(off_by <= 2, "slot {slot}: the factor is {factor}, the inverse of the norm {inverse}");
+    }
+}
+
+/// SLOT_IDS, section 6.
+fn decode_slot_ids(values: &mut Values, slots: u32) -> Vec<u32> {
+    let mut slot_ids = Vec::new();
+    for group in 0..slots.div_ceil(1019) {
+        let mut value = values.expect(SLOT_IDS, 0, group);
+        slot_ids.extend(value.u32s((slots - group * 1019).min(1019) as usize));
+        value.end();
+    }
+    slot_ids
+}
+
+/// ID_SLOTS, section 6.
+fn decode_id_slots(values: &mut Values, slots: u32) -> BTreeMap<u32, u32> {
+    let mut slot_of = BTreeMap::new();
+    for group in values.all_n(ID_SLOTS, 0) {
+        let mut value = values.expect(ID_SLOTS, 0, group);
+        let what = value.what.clone();
+        let form = value.u8();
+        value.zeros(1);
+        let count = usize::from(value.u16());
+        assert!((1..=1000).contains(&count), "{what}: {count} items");
+        assert_eq!(form, u8::from(count >= 667), "{what}: the form is dense from 667 items on, this has {count}");
+        let entries: Vec<(u32, u32)> = if form == 1 {
+            (0..).zip(value.u32s(1000)).filter(|&(_, slot)| slot != NO_SLOT).collect()
+        } else {
+            let rests: Vec<u32> = (0..count).map(|_| u32::from(value.u16())).collect();
+            assert!(is_ascending(&rests) && rests.last() < Some(&1000), "{what}: ids ascend below 1000: {rests:?}");
+            rests.into_iter().zip(value.u32s(count)).collect()
+        };
+        value.end();
+        assert_eq!(entries.len(), count, "{what}: count");
+        for (rest, slot) in entries {
+            let id = u64::from(group) * 1000 + u64::from(rest);
+            let id = u32::try_from(id).unwrap_or_else(|_| panic!("{what}: item id {id} is no u32"));
+            assert!(slot < slots, "{what}: item {id} has slot {slot} of {slots}");
+            slot_of.insert(id, slot);
+        }
+    }
+    slot_of
+}
+
+/// One of the SETS, section 7.
+fn decode_set(values: &mut Values, set: u8, slots: u32) -> BTreeSet<u32> {
+    let mut members = BTreeSet::new();
+    for chunk in values.all_n(SETS, set) {
+        let mut value = values.expect(SETS, set, chunk);
+        let in_chunk = value.roaring(value.rest());
+        assert!(!in_chunk.is_empty(), "{}: a chunk without members has no value", value.what);
+        for member in in_chunk {
+            let slot = u64::from(chunk) * 2048 + u64::from(member);
+            assert!(member < 2048 && slot < u64::from(slots), "{}: member {member} of {slots} slots", value.what);
+            members.insert(slot as u32);
+        }
+    }
+    members
+}
+
+/// LINKS, SPILL and IN of one layer, section 5. Counts the spilled records and the IN values in `decoded`.
+fn decode_layer(values: &mut Values, layer: u8, decoded: &mut Decoded) -> BTreeMap<u32, Node> {
+    let group_slots = u32::from(decoded.meta.links_group);
+    let mut nodes = BTreeMap::new();
+    for group in values.all_n(LINKS, layer) {
+        let mut links = decode_group(values.expect(LINKS, layer, group), group_slots);
+        let mut spill = values.take(SPILL, layer, group).map(|value| decode_group(value, group_slots)).unwrap_or_default();
+        let mut links_bytes = 8 + 2 * group_slots as usize;
+        for i in 0..group_slots {
+            let what = format!("layer {layer} group {group} record {i}");
+            let (here, there) = (links.remove(&i), spill.remove(&i));
+            let (is_here, says_there) = (matches!(here, Some(Some(_))), matches!(here, Some(None)));
+            assert!(!matches!(there, Some(None)), "{what}: SPILL points elsewhere");
+            assert_eq!(says_there, there.is_some(), "{what}: LINKS says that SPILL has it, or SPILL has it");
+            let Some((node_bytes, node)) = here.flatten().or(there.flatten()) else { continue };
+            let fits = links_bytes + node_bytes <= MAX_LINKS_BYTES;
+            assert_eq!(is_here, fits, "{what}: LINKS has {links_bytes} bytes before it, it has {node_bytes}: in LINKS if it fits");
+            links_bytes += if fits { node_bytes } else { 0 };
+            decoded.spilled += usize::from(!fits);
+            let slot = u64::from(group) * u64::from(group_slots) + u64::from(i);
+            let slot = u32::try_from(slot).unwrap_or_else(|_| panic!("{what}: slot {slot}"));
+            nodes.insert(slot, node);
+        }
+    }
+    for slot in values.all_n(IN, layer) {
+        let mut value = values.expect(IN, layer, slot);
+        let one_way = value.roaring(value.rest());
+        let node: Option<&mut Node> = nodes.get_mut(&slot);
+        let node = node.unwrap_or_else(|| panic!("{}: no such node", value.what));
+        assert_eq!(node.one_way, [u32::MAX], "{}: the record does not say that its in-neighbors are in IN", value.what);
+        assert!(one_way.len() > MAX_ONE_WAY, "{}: {} in-neighbors fit the record", value.what, one_way.len());
+        node.one_way = one_way;
+        decoded.in_values += 1;
+    }
+    let missing = nodes.iter().find(|(_, node)| node.one_way == [u32::MAX]);
+    assert!(missing.is_none(), "layer {layer}: the IN value of {missing:?} is missing");
+    nodes
+}
+
+/// One LINKS or SPILL value: the length and contents of each record by place in the group, `None` if the record is elsewhere.
+fn decode_group(mut value: Cursor, group_slots: u32) -> BTreeMap<u32, Option<(usize, Node)>> {
+    let what = value.what.clone();
+    assert_eq!(value.u32() as usize, value.bytes.len() + 4, "{what}: length");
+    let mut records = BTreeMap::new();
+    let directory: Vec<u16> = (0..group_slots).map(|_| value.u16()).collect();
+    for (i, offset) in (0..).zip(directory).filter(|&(_, offset)| offset != 0) {
+        if offset == ELSEWHERE {
+            records.insert(i, None);
+            continue;
+        }
+        let start = value.at;
+        assert_eq!(usize::from(offset), start, "{what}: records follow each other in slot order, record {i}");
+        let node = decode_record(&mut value);
+        records.insert(i, Some((value.at - start, node)));
+    }
+    assert!(!records.is_empty(), "{what}: a value without any record does not exist");
+    value.end();
+    records
+}
+
+/// A record of section 5. Its `one_way` is `[u32::MAX]`, which is no slot, if it is to be found in IN.
+fn decode_record(value: &mut Cursor) -> Node {
+    let what = format!("{}, record at {}", value.what, value.at);
+    let list_bytes = usize::from(value.u16());
+    let is_run_free = value.bytes.get(value.at..value.at + 4) == Some(12_346_u32.to_le_bytes().as_slice());
+    assert!(is_run_free, "{what}: a neighbor list has cookie 12346");
+    let neighbors = value.roaring(list_bytes);
+    let has_arrays_only = neighbors.chunk_by(|a, b| a >> 16 == b >> 16).all(|container| container.len() <= 4096);
+    assert!(has_arrays_only, "{what}: a neighbor list has array containers only");
+    let (parent, rank, one_way) = (value.u32(), value.u32(), value.u16());
+    let bits = value.take(neighbors.len().div_ceil(8)).to_vec();
+    let is_child = |i: &usize| bits[i / 8] >> (i % 8) & 1 == 1;
+    assert!(!(neighbors.len()..8 * bits.len()).any(|i| is_child(&i)), "{what}: child bits beyond the list");
+    let children = (0..neighbors.len()).filter(is_child).map(|i| neighbors[i]).collect();
+    let one_way = if one_way == ELSEWHERE {
+        vec![u32::MAX]
+    } else {
+        assert!(usize::from(one_way) <= MAX_ONE_WAY, "{what}: {one_way} in-neighbors belong in IN");
+        value.u32s(usize::from(one_way))
+    };
+    assert!(is_ascending(&one_way), "{what}: in-neighbors ascend: {one_way:?}");
+    Node { neighbors, parent, rank, children, one_way }
+}
+
+impl Decoded {
+    /// Asserts the invariants `sets`, `ids`, `counts`, `nodes`, `lists`, `in-neighbors`, `tree`, `reachable` and `in-degree` of section 8.
+    pub(crate) fn verify(&self) {
+        let sizes = [self.slot_of.len(), self.pending.len(), self.removed.len(), self.free.len()];
+        let [items, pending, removed, free] = sizes.map(|size| size as u32);
+        let meta = &self.meta;
+        assert_eq!([meta.items, meta.pending, meta.removed, meta.free], [items, pending, removed, free], "counts");
+
+        let mut live_slots = 0;
+        for (slot, id) in (0..).zip(&self.slot_ids) {
+            let [pending, removed, free] = [&self.pending, &self.removed, &self.free].map(|set| set.contains(&slot));
+            assert!(u8::from(pending) + u8::from(removed) + u8::from(free) <= 1, "sets: slot {slot} is in two");
+            assert!(!free || *id == 0, "ids: the free slot {slot} has item id {id}");
+            let is_live = !removed && !free;
+            live_slots += u32::from(is_live);
+            assert_eq!(is_live, self.slot_of.get(id) == Some(&slot), "ids: slot {slot}, item {id}, slot of it {:?}", self.slot_of.get(id));
+        }
+        assert_eq!(live_slots, items, "ids: one live slot for every item");
+
+        let linked = (0..meta.slots).filter(|slot| !self.pending.contains(slot) && !self.free.contains(slot));
+        let records: Vec<u32> = self.layers.first().map(|nodes| nodes.keys().copied().collect()).unwrap_or_default();
+        assert!(linked.eq(records), "nodes: the linked slots are those with a record on layer 0");
+        for (layer, nodes) in self.layers.iter().enumerate() {
+            let below = &self.layers[layer.saturating_sub(1)];
+            assert!(!nodes.is_empty(), "nodes: layer {layer} of {} is empty", meta.layers);
+            assert!(nodes.keys().all(|slot| below.contains_key(slot)), "nodes: one of layer {layer} is not on the layer below");
+            self.verify_lists(layer, nodes);
+            self.verify_tree(layer, nodes);
+        }
+    }
+
+    fn verify_lists(&self, layer: usize, nodes: &BTreeMap<u32, Node>) {
+        let max_degree = usize::from(if layer == 0 { self.meta.m0 } else { self.meta.m });
+        let mut one_way: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        let mut has_in_edge = BTreeSet::new();
+        for (slot, Node { neighbors, .. }) in nodes {
+            assert!(is_ascending(neighbors) && neighbors.len() <= max_degree, "lists: layer {layer} slot {slot} has {neighbors:?}");
+            for neighbor in neighbors {
+                assert_ne!(slot, neighbor, "lists: layer {layer} slot {slot} has an edge to itself");
+                let end = nodes.get(neighbor).unwrap_or_else(|| panic!("lists: layer {layer} slot {slot} names {neighbor}, no node"));
+                if !end.neighbors.contains(slot) {
+                    one_way.entry(*neighbor).or_default().push(*slot);
+                }
+                has_in_edge.insert(*neighbor);
+            }
+        }
+        for (slot, node) in nodes {
+            let expected = one_way.remove(slot).unwrap_or_default();
+            assert_eq!(node.one_way, expected, "in-neighbors: layer {layer} slot {slot}");
+            assert!(nodes.len() == 1 || has_in_edge.contains(slot), "in-degree: layer {layer} slot {slot} has no in-edge");
+        }
+    }
+
+    fn verify_tree(&self, layer: usize, nodes: &BTreeMap<u32, Node>) {
+        let root = self.meta.roots[layer];
+        assert!(nodes.contains_key(&root), "tree: the root {root} of layer {layer} is no node of it");
+        for (&slot, node) in nodes {
+            let what = format!("tree: layer {layer} slot {slot} {node:?}");
+            assert!(node.rank < self.meta.next_rank, "{what}: rank, the next is {}", self.meta.next_rank);
+            assert_eq!(node.parent == slot, slot == root, "{what}: its own parent, or the root {root}, and not both");
+            if slot != root {
+                let parent = nodes.get(&node.parent).unwrap_or_else(|| panic!("{what}: no such parent"));
+                assert!(parent.rank < node.rank, "{what}: the parent has rank {}", parent.rank);
+                assert!(parent.children.contains(&slot), "{what}: the parent has no child edge to it");
+            }
+            for child in &node.children {
+                assert_eq!(nodes[child].parent, slot, "{what}: child {child} has another parent");
+            }
+        }
+        let (mut reached, mut to_visit) = (BTreeSet::from([root]), vec![root]);
+        while let Some(slot) = to_visit.pop() {
+            to_visit.extend(nodes[&slot].neighbors.iter().filter(|&&neighbor| reached.insert(neighbor)));
+        }
+        assert_eq!(reached.len(), nodes.len(), "reachable: nodes of layer {layer} from its root");
+    }
+}
+
+// What the decoder itself gets right, by hand-made bytes.
+
+fn roaring_of(cookie: u32, run_flags: &[u8], words: &[u16]) -> Vec<u32> {
+    let mut bytes = [&cookie.to_le_bytes(), run_flags].concat();
+    bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    decode_roaring(Cursor { what: "by hand".to_owned(), bytes, at: 0 })
+}
+
+#[test]
+fn the_checksum_of_123456789_is_the_check_value_of_crc_32c() {
+    assert_eq!(crc32c(b"123456789".iter()), 0xE306_9283);
+}
+
+#[test]
+fn roaring_containers_of_all_three_kinds_are_decoded() {
+    const NO_RUNS: u32 = 12_346;
+    const RUNS: u32 = 12_347;
+    assert_eq!(roaring_of(NO_RUNS, &[], &[0, 0]), [], "an empty set");
+    let arrays = [2, 0, 0, 2, 1, 0, 24, 0, 30, 0, 1, 2, 3, 5];
+    assert_eq!(roaring_of(NO_RUNS, &[], &arrays), [1, 2, 3, 65_541], "two arrays");
+    let runs = [0, 14, 3, 1, 10, 20, 0, 31, 2];
+    let of_runs: Vec<u32> = (1..=11).chain([20]).chain(31..=33).collect();
+    assert_eq!(roaring_of(RUNS, &[0b1], &runs), of_runs, "the runs of the specification's example, without offsets");
+    let mixed = [0, 0, 1, 0, 2, 1, 4, 65_535, 37, 0, 39, 0, 41, 0, 47, 0, 7, 8, 1, 5, 1, 1, 0, 65_535];
+    let of_mixed: Vec<u32> = [7, 65_544, 131_077, 131_078].into_iter().chain(4 << 16..5 << 16).collect();
+    assert_eq!(roaring_of(RUNS | 3 << 16, &[0b1100], &mixed), of_mixed, "four containers have offsets");
+    let mut bitmap = vec![1, 0, 2, 4999, 16, 0];
+    bitmap.extend((0..4096).map(|word| if word < 312 { u16::MAX } else { u16::from(word == 312) * 0xFF }));
+    assert_eq!(roaring_of(NO_RUNS, &[], &bitmap), (131_072..136_072).collect::<Vec<_>>(), "a bitmap");
+}
+
+#[test]
+#[should_panic(expected = "offset of container 0")]
+fn a_roaring_set_whose_offset_is_wrong_is_refused() {
+    roaring_of(12_346, &[], &[1, 0, 0, 0, 18, 0, 7]);
+}
+
+#[test]
+#[should_panic(expected = "container 0 ascends")]
+fn a_roaring_set_whose_values_do_not_ascend_is_refused() {
+    roaring_of(12_346, &[], &[1, 0, 0, 1, 16, 0, 7, 7]);
+}
+
+// What the engine writes, decoded.
+
+type Vectors = BTreeMap<u32, Vec<f32>>;
+
+fn new_env() -> (TempDir, Env) {
+    let dir = tempfile::tempdir().unwrap();
+    // SAFETY: the directory is new, so no one else has its map open or writes to its files.
+    let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(dir.path()) };
+    (dir, env.unwrap())
+}
+
+fn create<D: Distance>(env: &Env) -> voisin::Database<'_, D> {
+    let created = env.create_databases_and_commit(env.write_txn().unwrap(), |opener, wtxn| -> heed::Result<_> {
+        opener.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+    });
+    created.unwrap().unwrap_commit()
+}
+
+fn random_vectors(rng: &mut StdRng, ids: impl IntoIterator<Item = u32>, dimensions: usize) -> Vectors {
+    ids.into_iter().map(|id| (id, (0..dimensions).map(|_| rng.random_range(-1.0..1.0)).collect())).collect()
+}
+
+fn add<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>, vectors: &Vectors) {
+    for (&id, vector) in vectors {
+        writer.add_item(wtxn, id, vector).unwrap();
+    }
+}
+
+fn build<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
+    writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(100).build::<8, 16>(wtxn).unwrap();
+}
+
+fn to_f32_bytes(vector: &[f32]) -> Vec<u8> {
+    vector.iter().flat_map(|component| component.to_le_bytes()).collect()
+}
+
+fn to_bit_bytes(vector: &[f32]) -> Vec<u8> {
+    let word = |chunk: &[f32]| chunk.iter().rev().fold(0_u64, |word, &component| word << 1 | u64::from(component == 1.0));
+    vector.chunks(64).flat_map(|chunk| word(chunk).to_le_bytes()).collect()
+}
+
+/// Decodes and verifies an index, and compares its vectors, byte for byte, with those that it should hold.
+fn decode_all<D: Distance>(
+    env: &Env,
+    db: voisin::Database<'_, D>,
+    index: u16,
+    expected: &Vectors,
+    to_bytes: fn(&[f32]) -> Vec<u8>,
+) -> Decoded {
+    let decoded = decode(db.remap_types(), &env.read_txn().unwrap(), index);
+    decoded.verify();
+    assert!(decoded.vectors.keys().eq(expected.keys()), "the item ids are those that were added");
+    for (id, vector) in expected {
+        assert_eq!(decoded.vectors[id], to_bytes(vector), "item {id}: {vector:?}");
+    }
+    decoded
+}
+
+#[test]
+fn a_cosine_index_decodes_when_built_when_changed_and_when_built_again() {
+    let (_dir, env) = new_env();
+    let db = create::<Cosine>(&env);
+    let writer = Writer::<Cosine>::new(db, 0, 16);
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut expected = random_vectors(&mut rng, 0..3000, 16);
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &expected);
+    build(&writer, &mut wtxn);
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 0, &expected, to_f32_bytes);
+    let Meta { m, m0, ef_construction, alpha, items, pending, .. } = decoded.meta;
+    assert_eq!((m, m0, ef_construction, items, pending), (8, 16, 100, 3000, 0));
+    assert!(alpha >= 1.0 && decoded.factors.len() == 3000, "alpha {alpha}, {} factors", decoded.factors.len());
+
+    let changed = random_vectors(&mut rng, (100..200).chain(3000..3050), 16);
+    let mut wtxn = env.write_txn().unwrap();
+    for id in 0..100 {
+        assert!(writer.del_item(&mut wtxn, id).unwrap(), "item {id} was there");
+        expected.remove(&id);
+    }
+    add(&writer, &mut wtxn, &changed);
+    wtxn.commit().unwrap();
+    expected.extend(changed);
+    let decoded = decode_all(&env, db, 0, &expected, to_f32_bytes);
+    assert_eq!((decoded.meta.items, decoded.meta.pending, decoded.meta.removed), (2950, 150, 200));
+
+    let mut wtxn = env.write_txn().unwrap();
+    build(&writer, &mut wtxn);
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 0, &expected, to_f32_bytes);
+    assert_eq!((decoded.meta.items, decoded.meta.pending, decoded.meta.removed), (2950, 0, 0));
+}
+
+#[test]
+fn two_euclidean_indexes_with_sparse_ids_decode_from_one_database() {
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut wtxn = env.write_txn().unwrap();
+    let indexes = [(3, 24), (65_535, 5)].map(|(index, dimensions)| {
+        let ids: Vec<u32> = (0..700).map(|_| rng.random()).chain([0, u32::MAX]).collect();
+        let mut vectors = random_vectors(&mut rng, ids, dimensions);
+        vectors.insert(1, vec![-0.0; dimensions]);
+        vectors.insert(2, vec![f32::from_bits(1); dimensions]);
+        let writer = Writer::<Euclidean>::new(db, index, dimensions);
+        add(&writer, &mut wtxn, &vectors);
+        build(&writer, &mut wtxn);
+        (index, vectors)
+    });
+    wtxn.commit().unwrap();
+    for (index, vectors) in &indexes {
+        let decoded = decode_all(&env, db, *index, vectors, to_f32_bytes);
+        assert!(decoded.factors.is_empty(), "Euclidean vectors have no factors");
+    }
+}
+
+#[test]
+fn a_hamming_index_of_70_dimensions_decodes_to_the_bits_that_were_added() {
+    let (_dir, env) = new_env();
+    let db = create::<Hamming>(&env);
+    let mut vectors = random_vectors(&mut StdRng::seed_from_u64(3), 0..500, 70);
+    vectors.values_mut().flatten().for_each(|component| *component = if *component < 0.0 { 0.0 } else { 1.0 });
+    let writer = Writer::<Hamming>::new(db, 0, 70);
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &vectors);
+    build(&writer, &mut wtxn);
+    wtxn.commit().unwrap();
+    decode_all(&env, db, 0, &vectors, to_bit_bytes);
+}
+
+#[test]
+fn ten_thousand_identical_vectors_decode() {
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    let vectors: Vectors = (0..10_000).map(|id| (id, vec![0.25, -0.5, 0.75, 1.0])).collect();
+    let writer = Writer::<Euclidean>::new(db, 0, 4);
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &vectors);
+    build(&writer, &mut wtxn);
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 0, &vectors, to_f32_bytes);
+    assert!(decoded.spilled > 0 && decoded.in_values > 0, "{} records in SPILL, {} values of IN", decoded.spilled, decoded.in_values);
+}
