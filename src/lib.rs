@@ -1,6 +1,63 @@
-//! An embedded, transactional vector index.
+//! An embedded, transactional vector index: an HNSW graph, its vectors and the caller's own data in one LMDB environment.
+//!
+//! An **index** holds **items**: a `u32` id that the caller chooses, and a vector. A [`Writer`] adds, replaces and deletes them inside a write
+//! transaction of the caller's, and what is committed is in every answer from then on. A build, through [`Writer::builder`], links what is still
+//! *pending* into the graph, so that searches need not compare it item by item. A [`Reader`] searches the index as it was when its transaction
+//! began; it waits for no writer. Distances are smaller for nearer vectors, under every metric of [`distances`].
+//!
+//! ```
+//! use rand::{SeedableRng, rngs::StdRng};
+//! use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+//! use voisin::{Database, Reader, Writer, distances::Euclidean};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! // SAFETY: nobody changes the files in this folder but through LMDB.
+//! let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+//! let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+//! let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+//!
+//! let writer = Writer::new(db, 0, 2); // index 0 of up to 65 536 in this database, 2 dimensions
+//! let mut wtxn = env.write_txn()?;
+//! writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 3.0, 0.0, 0.0, 4.0])?;
+//! writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(100).build::<16, 32>(&mut wtxn)?;
+//! writer.add_item(&mut wtxn, 4, &[1.0, 0.0])?; // pending
+//! writer.del_item(&mut wtxn, 1)?;
+//! wtxn.commit()?;
+//!
+//! let rtxn = env.read_txn()?;
+//! let reader = Reader::open(&rtxn, 0, db)?;
+//! let found = reader.nns(2).ef_search(50).by_vector(&rtxn, &[0.0, 0.0])?;
+//! assert_eq!(found.into_nns(), [(4, 1.0), (2, 9.0)]); // squared lengths
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `README.md` has the promises, the limits and the differences from hannoy; `examples/glosses.rs` is a whole program.
+//!
+//! # The rooms
+//!
+//! A room knows those below it and never one above, but for one: an error names the [`Key`] of a damaged value.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | `writer`, `builder` | changing an index: items; linking them |
+//! | `reader`, `query` | an index at one snapshot; one query, and which way it is answered |
+//! | `check` | the invariants of `docs/format.md`, verified |
+//! | `flat` | exact search: comparing every vector of a set |
+//! | `store` | LMDB: finding, caching and writing values; the views that `graph` walks |
+//! | `graph` | the algorithm: beam search, pruning, insertion; neither LMDB nor bytes |
+//! | `format` | every byte on disk: keys, blocks, neighbor lists, metadata, checksums; `docs/format.md` is its specification |
+//! | `distance` | the metrics, and the kernels that compute them |
+//! | [`codec`] | how one vector is stored |
+//! | `error`, `types` | what can go wrong, and who must act; item ids, slots, layers |
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
 
 mod builder;
+mod check;
 pub mod codec;
 mod distance;
 mod error;
@@ -21,6 +78,7 @@ pub use roaring;
 pub(crate) use types::{Layer, Slot};
 
 pub use self::builder::{Builder, DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Phase, Progress};
+pub use self::check::{Finding, Invariant, check};
 pub use self::error::{Error, Result, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};

@@ -9,21 +9,21 @@ use half::f16;
 const LISTED: usize = 100;
 
 /// Vectors, queries, and the exact answers.
-pub struct DataSet {
+pub(crate) struct DataSet {
     /// What it is called in tables.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Components of a vector.
-    pub dimensions: usize,
+    pub(crate) dimensions: usize,
     /// Row by row.
-    pub base: Vec<f32>,
+    pub(crate) base: Vec<f32>,
     /// Row by row.
-    pub queries: Vec<f32>,
+    pub(crate) queries: Vec<f32>,
     neighbors: Vec<u32>,
 }
 
 impl DataSet {
     /// Photo descriptors: 100 000 x 128, Euclidean.
-    pub fn photos(folder: &Path) -> Self {
+    pub(crate) fn photos(folder: &Path) -> Self {
         let floats = |name| read(folder, name).into_iter().map(f32::from).collect();
         Self {
             name: "photo descriptors 100k x 128",
@@ -35,7 +35,7 @@ impl DataSet {
     }
 
     /// Glosses: 100 000 x 384, cosine.
-    pub fn glosses(folder: &Path) -> Self {
+    pub(crate) fn glosses(folder: &Path) -> Self {
         let floats = |name| read(folder, name).as_chunks().0.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect();
         Self {
             name: "glosses 100k x 384",
@@ -47,17 +47,17 @@ impl DataSet {
     }
 
     /// The vectors to store.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+    pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.base.chunks_exact(self.dimensions)
     }
 
     /// The vectors to search for.
-    pub fn query_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+    pub(crate) fn query_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.queries.chunks_exact(self.dimensions)
     }
 
     /// The share of the `k` nearest that `answers` (one a query) hold, by distance: another row as near as the `k`-th counts.
-    pub fn recall<D: voisin::distances::Distance>(&self, answers: &[Vec<u32>], k: usize) -> f64 {
+    pub(crate) fn recall<D: voisin::distances::Distance>(&self, answers: &[Vec<u32>], k: usize) -> f64 {
         let distance = |query: &[f32], row: u32| {
             let at = row as usize * self.dimensions;
             f64::from(voisin::distances::distance::<D>(query, &self.base[at..at + self.dimensions]).expect("a valid vector"))

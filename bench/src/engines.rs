@@ -15,7 +15,7 @@ const EF_CONSTRUCTION: usize = 200;
 const MAP_BYTES: usize = 16 << 30;
 
 /// Something that answers queries.
-pub trait Searcher {
+pub(crate) trait Searcher {
     /// The `k` nearest ids of every query, one query after the other, on the calling thread.
     fn search(&self, set: &DataSet, k: usize, ef: usize) -> Vec<Vec<u32>>;
 }
@@ -42,16 +42,16 @@ macro_rules! create {
     }};
 }
 
-pub struct Voisin<D> {
+pub(crate) struct Voisin<D> {
     env: heed::Env,
     folder: TempDir,
-    pub build_seconds: f64,
+    pub(crate) build_seconds: f64,
     metric: std::marker::PhantomData<D>,
 }
 
 impl<D: voisin::distances::Distance> Voisin<D> {
     /// Adds all rows, builds and commits: in one transaction, or the items in one and the graph in another.
-    pub fn build(set: &DataSet, two_transactions: bool) -> Self {
+    pub(crate) fn build(set: &DataSet, two_transactions: bool) -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
         let database = create!(env, voisin::Database<'_, D>);
@@ -71,11 +71,11 @@ impl<D: voisin::distances::Distance> Voisin<D> {
         Self { env, folder, build_seconds, metric: std::marker::PhantomData }
     }
 
-    pub fn file_bytes(&self) -> u64 {
+    pub(crate) fn file_bytes(&self) -> u64 {
         data_bytes(self.folder.path())
     }
 
-    pub fn compacted_bytes(&self) -> u64 {
+    pub(crate) fn compacted_bytes(&self) -> u64 {
         let path = self.folder.path().join("copy.mdb");
         self.env.copy_to_path(&path, CompactionOption::Enabled).expect("a copy");
         let bytes = fs::metadata(&path).expect("a copy").len();
@@ -102,14 +102,14 @@ fn open_database<D: voisin::distances::Distance>(env: &heed::Env) -> voisin::Dat
     database.unwrap_commit()
 }
 
-pub struct Hannoy<D> {
+pub(crate) struct Hannoy<D> {
     env: heed::Env,
     _folder: TempDir,
     metric: std::marker::PhantomData<D>,
 }
 
 impl<D: hannoy::Distance> Hannoy<D> {
-    pub fn build(set: &DataSet) -> Self {
+    pub(crate) fn build(set: &DataSet) -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
         let database = create!(env, hannoy::Database<'_, D>);

@@ -81,6 +81,7 @@ fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals
         report.row(&format!("recall@10 at ef {ef}"), found, goal, false);
     }
     if alone {
+        print_curve("voisin", &curves[0]);
         return;
     }
 
@@ -98,13 +99,17 @@ fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals
         }
     }
     for (name, curve) in ["voisin", "hannoy"].iter().zip(&curves) {
-        let points: Vec<String> = curve.iter().map(|p| format!("{} {:.4} {:.0}", p.ef, p.recall, p.qps)).collect();
-        println!("  {name}: ef, recall, q/s: {}", points.join(" | "));
+        print_curve(name, curve);
     }
     let (recall, goal) = goals.search;
     let [ours, theirs] = [&curves[0], &curves[1]].map(|curve| qps_at(curve, recall));
     println!("  at recall {recall}: voisin {ours:.0} q/s, hannoy {theirs:.0} q/s");
     report.row(&format!("search at recall {recall}, times hannoy's speed"), ours / theirs, goal, false);
+}
+
+fn print_curve(name: &str, curve: &[Point]) {
+    let points: Vec<String> = curve.iter().map(|p| format!("{} {:.4} {:.0}", p.ef, p.recall, p.qps)).collect();
+    println!("  {name}: ef, recall, q/s: {}", points.join(" | "));
 }
 
 struct Point {

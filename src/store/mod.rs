@@ -82,9 +82,18 @@ impl<'e> Place<'e> {
         }))
     }
 
+    /// All keys and values of the index, whatever they are, in order.
+    pub(crate) fn all<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
+        let first = self.index.to_be_bytes();
+        let next = self.index.checked_add(1).map(u16::to_be_bytes);
+        let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
+        let values = self.raw.range(rtxn, &(Bound::Included(&first[..]), end))?;
+        Ok(values.map(|entry| Ok(entry?)))
+    }
+
     /// The index's first key and value, whatever they are.
     pub(crate) fn first<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<Option<(&'t [u8], &'t [u8])>> {
-        Ok(self.raw.prefix_iter(rtxn, &self.index.to_be_bytes())?.next().transpose()?)
+        self.all(rtxn)?.next().transpose()
     }
 }
 

@@ -54,10 +54,6 @@ impl SetEdit {
         }
     }
 
-    pub(crate) fn contains(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, slot: Slot) -> Result<bool> {
-        Ok(self.chunk(place, rtxn, slot.0 / CHUNK)?.contains(slot.0 % CHUNK))
-    }
-
     /// `true` if it was not a member.
     pub(crate) fn insert(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, slot: Slot) -> Result<bool> {
         Ok(self.chunk(place, rtxn, slot.0 / CHUNK)?.insert(slot.0 % CHUNK))

@@ -15,6 +15,9 @@ use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::{Error, Result};
 
+/// What is wrong with a set that is not as large as META says.
+pub(crate) const MISCOUNTED: &str = "the set is not what the metadata counts";
+
 /// Reads META. `None` if the index does not exist.
 ///
 /// # Errors
@@ -64,7 +67,7 @@ impl<'t> Snapshot<'t> {
         for (set, found, expected) in [(SetKind::Pending, &pending, meta.pending), (SetKind::Removed, &removed, meta.removed)] {
             if found.len() != u64::from(expected) || found.max().is_some_and(|max| max >= meta.slots) {
                 let key = Key::new(place.index, Kind::Sets, set as u8, 0);
-                return Err(Error::corrupt(key, "the set is not what the metadata counts"));
+                return Err(Error::corrupt(key, MISCOUNTED));
             }
         }
         let slots = meta.slots as usize;

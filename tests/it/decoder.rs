@@ -13,11 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tempfile::TempDir;
 use voisin::Writer;
 use voisin::distances::{Cosine, Distance, Euclidean, Hamming};
 use voisin::heed::types::Bytes;
-use voisin::heed::{self, CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn};
+use voisin::heed::{Database, RoTxn, RwTxn};
+
+use crate::common::{Env, Model, add, create, new_env};
 
 // The kinds of keys, section 2.
 const META: u8 = 0;
@@ -664,30 +665,8 @@ fn a_roaring_set_whose_values_do_not_ascend_is_refused() {
 
 // What the engine writes, decoded.
 
-type Vectors = BTreeMap<u32, Vec<f32>>;
-
-fn new_env() -> (TempDir, Env) {
-    let dir = tempfile::tempdir().unwrap();
-    // SAFETY: the directory is new, so no one else has its map open or writes to its files.
-    let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(dir.path()) };
-    (dir, env.unwrap())
-}
-
-fn create<D: Distance>(env: &Env) -> voisin::Database<'_, D> {
-    let created = env.create_databases_and_commit(env.write_txn().unwrap(), |opener, wtxn| -> heed::Result<_> {
-        opener.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
-    });
-    created.unwrap().unwrap_commit()
-}
-
-fn random_vectors(rng: &mut StdRng, ids: impl IntoIterator<Item = u32>, dimensions: usize) -> Vectors {
+fn random_vectors(rng: &mut StdRng, ids: impl IntoIterator<Item = u32>, dimensions: usize) -> Model {
     ids.into_iter().map(|id| (id, (0..dimensions).map(|_| rng.random_range(-1.0..1.0)).collect())).collect()
-}
-
-fn add<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>, vectors: &Vectors) {
-    for (&id, vector) in vectors {
-        writer.add_item(wtxn, id, vector).unwrap();
-    }
 }
 
 fn build<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
@@ -708,7 +687,7 @@ fn decode_all<D: Distance>(
     env: &Env,
     db: voisin::Database<'_, D>,
     index: u16,
-    expected: &Vectors,
+    expected: &Model,
     to_bytes: fn(&[f32]) -> Vec<u8>,
 ) -> Decoded {
     let decoded = decode(db.remap_types(), &env.read_txn().unwrap(), index);
@@ -796,7 +775,7 @@ fn a_hamming_index_of_70_dimensions_decodes_to_the_bits_that_were_added() {
 fn ten_thousand_identical_vectors_decode() {
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
-    let vectors: Vectors = (0..10_000).map(|id| (id, vec![0.25, -0.5, 0.75, 1.0])).collect();
+    let vectors: Model = (0..10_000).map(|id| (id, vec![0.25, -0.5, 0.75, 1.0])).collect();
     let writer = Writer::<Euclidean>::new(db, 0, 4);
     let mut wtxn = env.write_txn().unwrap();
     add(&writer, &mut wtxn, &vectors);

@@ -1,0 +1,405 @@
+//! Deliberately damaged indexes, at least one for each invariant: every kind of damage is found, under its name, and nothing panics.
+//!
+//! Damage is done below the engine, with a good checksum unless it is the checksum that is damaged.
+
+use heed::{CommitOrAbort, EnvOpenOptions, RwTxn};
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::Writer;
+use crate::distance::Cosine;
+use crate::format::links::{decode_record, encode_group, encode_record};
+use crate::format::meta::Meta;
+use crate::format::set::encode_chunk;
+
+const INDEX: u16 = 3;
+const DIMENSIONS: usize = 8;
+const M: usize = 4;
+const M0: usize = 8;
+
+struct Patient {
+    _folder: tempfile::TempDir,
+    env: heed::Env<heed::WithoutTls>,
+}
+
+type Place<'e> = crate::store::Place<'e>;
+
+/// 400 items in the graph, of which 10 are removed, 20 pending items, and free slots.
+fn patient() -> Patient {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.map_size(64 << 20);
+    // SAFETY: a fresh folder that nobody else opens.
+    let env = unsafe { options.open(folder.path()) }.unwrap();
+    let wtxn = env.write_txn().unwrap();
+    env.create_databases_and_commit(wtxn, |o, wtxn| {
+        o.create_database::<Bytes, crate::ValueCodec<Cosine>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+    })
+    .unwrap();
+    let patient = Patient { _folder: folder, env };
+    patient.operate(|writer, wtxn, _| {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut vector = || [(); DIMENSIONS].map(|()| rng.random::<f32>() - 0.5);
+        for item in 0..405 {
+            writer.add_item(wtxn, item, &vector()).unwrap();
+        }
+        // Free before they are linked.
+        writer.del_items(wtxn, 400..405).unwrap();
+        writer.builder(&mut StdRng::seed_from_u64(2)).build_with(wtxn, M, M0).unwrap();
+        for item in 500..520 {
+            writer.add_item(wtxn, item, &vector()).unwrap();
+        }
+        writer.del_items(wtxn, [516, 517]).unwrap();
+        writer.del_items(wtxn, (0..100).step_by(10)).unwrap();
+    });
+    patient
+}
+
+impl Patient {
+    fn operate(&self, work: impl FnOnce(&Writer<'_, Cosine>, &mut RwTxn<'_>, Place<'_>)) {
+        let database = self.database();
+        let writer = Writer::<Cosine>::new(database, INDEX, DIMENSIONS);
+        let mut wtxn = self.env.write_txn().unwrap();
+        work(&writer, &mut wtxn, Place { raw: database.remap_types(), index: INDEX });
+        wtxn.commit().unwrap();
+    }
+
+    fn database(&self) -> Database<'_, Cosine> {
+        let rtxn = self.env.read_txn().unwrap();
+        self.env
+            .open_databases_and_commit(rtxn, |o, rtxn| o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.unwrap())))
+            .unwrap()
+            .unwrap_commit()
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let rtxn = self.env.read_txn().unwrap();
+        check(&rtxn, INDEX, self.database()).unwrap()
+    }
+
+    /// Damages a fresh patient, and asks for the invariant to be among the findings.
+    #[track_caller]
+    fn expect(invariant: Invariant, damage: impl FnOnce(&mut RwTxn<'_>, Place<'_>)) {
+        let patient = patient();
+        patient.operate(|_, wtxn, place| damage(wtxn, place));
+        let findings = patient.findings();
+        assert!(findings.iter().any(|finding| finding.invariant == invariant), "{invariant:?} is not among {findings:?}");
+    }
+}
+
+fn key(kind: Kind, sub: u8, n: u32) -> Key {
+    Key::new(INDEX, kind, sub, n)
+}
+
+fn body(wtxn: &RwTxn<'_>, place: Place<'_>, key: Key) -> Vec<u8> {
+    checksum::body(place.get(wtxn, key).unwrap().unwrap()).to_vec()
+}
+
+/// Changes the body of a value, and seals it again.
+fn change(wtxn: &mut RwTxn<'_>, place: Place<'_>, key: Key, with: impl FnOnce(&mut Vec<u8>)) {
+    let mut body = body(wtxn, place, key);
+    with(&mut body);
+    place.put(wtxn, key, body).unwrap();
+}
+
+fn change_meta(wtxn: &mut RwTxn<'_>, place: Place<'_>, with: impl FnOnce(&mut Meta)) {
+    let mut meta = meta(wtxn, place);
+    with(&mut meta);
+    place.put(wtxn, Key::meta(INDEX), meta.encode()).unwrap();
+}
+
+fn meta(wtxn: &RwTxn<'_>, place: Place<'_>) -> Meta {
+    crate::store::snapshot::read_meta::<Cosine>(place, wtxn).unwrap().unwrap()
+}
+
+/// Applies `with` to every record of a layer, and writes those that it changes.
+fn change_records(wtxn: &mut RwTxn<'_>, place: Place<'_>, layer: u8, mut with: impl FnMut(u32, &mut Record)) {
+    let meta = meta(wtxn, place);
+    let size = u32::from(meta.connectivity.unwrap().links_group);
+    for group in 0..meta.slots.div_ceil(size) {
+        let links = place.get(wtxn, key(Kind::Links, layer, group)).unwrap();
+        let spill = place.get(wtxn, key(Kind::Spill, layer, group)).unwrap();
+        let mut records = split_group(links, spill, size as usize).unwrap();
+        for (i, bytes) in records.iter_mut().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
+            let (mut record, _) = decode_record(bytes, 0).unwrap();
+            with(group * size + i as u32, &mut record);
+            bytes.clear();
+            encode_record(&record, bytes);
+        }
+        let [links, spill] = encode_group(&records);
+        place.put_or_delete(wtxn, key(Kind::Links, layer, group), links).unwrap();
+        place.put_or_delete(wtxn, key(Kind::Spill, layer, group), spill).unwrap();
+    }
+}
+
+/// Takes the edge to `neighbor` out of a record, or replaces it.
+fn replace_edge(record: &mut Record, neighbor: u32, by: Option<u32>) {
+    let mut edges: Vec<(u32, bool)> = record.neighbors.iter().copied().zip(record.children.iter().copied()).collect();
+    edges.retain(|(slot, _)| *slot != neighbor);
+    edges.extend(by.map(|slot| (slot, false)));
+    edges.sort();
+    (record.neighbors, record.children) = edges.into_iter().unzip();
+}
+
+#[test]
+fn a_sound_index_has_no_findings() {
+    let patient = patient();
+    assert_eq!(patient.findings(), []);
+    patient.operate(|writer, wtxn, _| writer.builder(&mut StdRng::seed_from_u64(3)).build_with(wtxn, M, M0).unwrap());
+    assert_eq!(patient.findings(), []);
+}
+
+#[test]
+fn values_that_belong_to_nothing_are_found() {
+    for stray in [key(Kind::Tail, 0, 100_000), key(Kind::Sets, 7, 0), key(Kind::Vectors, 0, 9), key(Kind::SlotIds, 0, 50), key(Kind::Links, 15, 0)] {
+        Patient::expect(Invariant::Keys, |wtxn, place| place.put(wtxn, stray, vec![1, 2, 3]).unwrap());
+    }
+    Patient::expect(Invariant::Keys, |wtxn, place| {
+        let reserved = [0, INDEX as u8, 3, 0, 0, 0, 0, 0];
+        place.raw.put(wtxn, &reserved, b"codes").unwrap();
+    });
+}
+
+#[test]
+fn a_changed_byte_of_any_kind_of_value_breaks_its_checksum() {
+    for kind in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Spill | Kind::In | Kind::Vectors)) {
+        Patient::expect(Invariant::Checksum, |wtxn, place| {
+            let found = place.range(wtxn, key(kind, 0, 0), key(kind, u8::MAX, u32::MAX)).unwrap().next().unwrap().unwrap();
+            let (key, mut value) = (found.0, found.1.to_vec());
+            let last = value.len() - 1;
+            value[last] ^= 1;
+            place.raw.put(wtxn, &key.to_bytes(), &value).unwrap();
+        });
+    }
+}
+
+#[test]
+fn impossible_metadata_is_found() {
+    Patient::expect(Invariant::Meta, |wtxn, place| change_meta(wtxn, place, |meta| meta.dimensions = 0));
+    Patient::expect(Invariant::Meta, |wtxn, place| change_meta(wtxn, place, |meta| meta.items += 1));
+    Patient::expect(Invariant::Meta, |wtxn, place| change_meta(wtxn, place, |meta| meta.sealed += 1));
+    Patient::expect(Invariant::Meta, |wtxn, place| change_meta(wtxn, place, |meta| meta.roots.clear()));
+    Patient::expect(Invariant::Meta, |wtxn, place| change(wtxn, place, Key::meta(INDEX), |body| body[150] = 1));
+}
+
+#[test]
+fn a_value_without_the_layout_of_its_kind_is_found() {
+    let cut = |body: &mut Vec<u8>| body.truncate(body.len() - 1);
+    for key in [key(Kind::Links, 0, 0), key(Kind::IdSlots, 0, 0), key(Kind::SlotIds, 0, 0), key(Kind::Tail, 0, 7), key(Kind::Links, 1, 0)] {
+        Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key, cut));
+    }
+    // A directory entry that points into the middle of a record, and one that points nowhere.
+    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key(Kind::Links, 0, 0), |body| body[4] += 2));
+    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key(Kind::Links, 0, 0), |body| body[5] = 0xFE));
+    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key(Kind::Sets, 1, 0), |body| body.push(0)));
+}
+
+#[test]
+fn missing_and_impossible_vectors_are_found() {
+    Patient::expect(Invariant::Vectors, |wtxn, place| place.delete(wtxn, key(Kind::Tail, 0, 7)).unwrap());
+    let nan = |body: &mut Vec<u8>| body[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    Patient::expect(Invariant::Vectors, |wtxn, place| change(wtxn, place, key(Kind::Tail, 0, 7), nan));
+    Patient::expect(Invariant::Vectors, |wtxn, place| change(wtxn, place, key(Kind::Tail, 0, 7), |body| body.fill(0)));
+}
+
+#[test]
+fn a_wrong_factor_is_found() {
+    Patient::expect(Invariant::Factor, |wtxn, place| {
+        change(wtxn, place, key(Kind::Tail, 0, 7), |body| body[4 * DIMENSIONS..].copy_from_slice(&1.5f32.to_le_bytes()));
+    });
+}
+
+fn add_to_set(wtxn: &mut RwTxn<'_>, place: Place<'_>, set: SetKind, slot: u32) {
+    let key = key(Kind::Sets, set as u8, 0);
+    let mut members = decode_chunk(&body(wtxn, place, key)).unwrap();
+    assert!(members.insert(slot));
+    place.put(wtxn, key, encode_chunk(members)).unwrap();
+}
+
+fn member(wtxn: &RwTxn<'_>, place: Place<'_>, set: SetKind) -> u32 {
+    decode_chunk(&body(wtxn, place, key(Kind::Sets, set as u8, 0))).unwrap().min().unwrap()
+}
+
+#[test]
+fn sets_with_a_common_member_are_found() {
+    Patient::expect(Invariant::Sets, |wtxn, place| {
+        let slot = member(wtxn, place, SetKind::Free);
+        add_to_set(wtxn, place, SetKind::Removed, slot);
+        change_meta(wtxn, place, |meta| (meta.removed, meta.items) = (meta.removed + 1, meta.items - 1));
+    });
+}
+
+#[test]
+fn maps_that_disagree_are_found() {
+    Patient::expect(Invariant::Ids, |wtxn, place| change(wtxn, place, key(Kind::SlotIds, 0, 0), |body| body[4 * 7] ^= 1));
+    Patient::expect(Invariant::Ids, |wtxn, place| {
+        let slot = member(wtxn, place, SetKind::Free) as usize;
+        change(wtxn, place, key(Kind::SlotIds, 0, 0), |body| body[4 * slot] = 9);
+    });
+    Patient::expect(Invariant::Ids, |wtxn, place| {
+        change(wtxn, place, key(Kind::IdSlots, 0, 0), |body| {
+            let mut group = IdGroup::decode(body).unwrap();
+            group.set(7, None);
+            *body = group.encode();
+        });
+    });
+}
+
+#[test]
+fn wrong_counts_are_found() {
+    Patient::expect(Invariant::Counts, |wtxn, place| change_meta(wtxn, place, |meta| meta.pending += 1));
+    Patient::expect(Invariant::Counts, |wtxn, place| {
+        change_meta(wtxn, place, |meta| (meta.free, meta.items) = (meta.free - 1, meta.items + 1));
+    });
+}
+
+#[test]
+fn linked_slots_that_are_no_nodes_and_nodes_that_are_not_below_are_found() {
+    Patient::expect(Invariant::Nodes, |wtxn, place| {
+        add_to_set(wtxn, place, SetKind::Pending, 7);
+        change_meta(wtxn, place, |meta| meta.pending += 1);
+    });
+    Patient::expect(Invariant::Nodes, |wtxn, place| {
+        // One more layer, whose only node is on no other but layer 0.
+        let lonely = (0..400).find(|slot| !upper_nodes(wtxn, place, 1).contains(slot)).unwrap();
+        let record = Record { neighbors: vec![], parent: Slot(lonely), rank: 0, children: vec![], one_way: OneWay::Here(vec![]) };
+        let meta = meta(wtxn, place);
+        let (size, layer) = (u32::from(meta.connectivity.unwrap().links_group), meta.roots.len() as u8);
+        let mut records = vec![Vec::new(); size as usize];
+        encode_record(&record, &mut records[(lonely % size) as usize]);
+        let [links, _] = encode_group(&records);
+        place.put_or_delete(wtxn, key(Kind::Links, layer, lonely / size), links).unwrap();
+        change_meta(wtxn, place, |meta| meta.roots.push(Slot(lonely)));
+    });
+}
+
+fn upper_nodes(wtxn: &mut RwTxn<'_>, place: Place<'_>, layer: u8) -> Vec<u32> {
+    let mut nodes = Vec::new();
+    change_records(wtxn, place, layer, |slot, _| nodes.push(slot));
+    nodes
+}
+
+#[test]
+fn lists_that_are_too_long_or_name_the_wrong_slots_are_found() {
+    Patient::expect(Invariant::Lists, |wtxn, place| {
+        change_records(wtxn, place, 0, |slot, record| {
+            if slot == 7 {
+                replace_edge(record, u32::MAX, Some(7));
+            }
+        });
+    });
+    Patient::expect(Invariant::Lists, |wtxn, place| {
+        let pending = member(wtxn, place, SetKind::Pending);
+        change_records(wtxn, place, 0, |slot, record| {
+            if slot == 7 {
+                replace_edge(record, u32::MAX, Some(pending));
+            }
+        });
+    });
+    Patient::expect(Invariant::Lists, |wtxn, place| {
+        change_records(wtxn, place, 0, |slot, record| {
+            if slot == 7 {
+                (100..100 + 2 * M0 as u32).for_each(|neighbor| replace_edge(record, neighbor, Some(neighbor)));
+            }
+        });
+    });
+}
+
+#[test]
+fn false_and_missing_in_neighbors_are_found() {
+    Patient::expect(Invariant::InNeighbors, |wtxn, place| {
+        let mut done = false;
+        change_records(wtxn, place, 0, |_, record| {
+            if let OneWay::Here(slots) = &mut record.one_way
+                && !done
+            {
+                done = slots.pop().is_some();
+            }
+        });
+        assert!(done);
+    });
+    Patient::expect(Invariant::InNeighbors, |wtxn, place| {
+        change_records(wtxn, place, 0, |slot, record| {
+            if slot == 7 {
+                record.one_way = OneWay::Here(vec![7]);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_broken_tree_is_found() {
+    let with_7 = |with: fn(&mut Record)| {
+        move |wtxn: &mut RwTxn<'_>, place: Place<'_>| {
+            change_records(wtxn, place, 0, |slot, record| {
+                if slot == 7 {
+                    with(record);
+                }
+            });
+        }
+    };
+    Patient::expect(Invariant::Tree, with_7(|record| record.parent = Slot(7)));
+    Patient::expect(Invariant::Tree, with_7(|record| record.parent = Slot(u32::MAX)));
+    Patient::expect(Invariant::Tree, with_7(|record| record.rank = u32::MAX));
+    Patient::expect(Invariant::Tree, with_7(|record| record.rank = 0));
+    Patient::expect(Invariant::Tree, with_7(|record| record.children.iter_mut().for_each(|child| *child = !*child)));
+    Patient::expect(Invariant::Tree, |wtxn, place| change_meta(wtxn, place, |meta| meta.roots[0] = Slot(if meta.roots[0].0 == 7 { 8 } else { 7 })));
+    Patient::expect(Invariant::Tree, |wtxn, place| change_meta(wtxn, place, |meta| meta.next_rank -= 1));
+}
+
+#[test]
+fn a_node_that_nothing_leads_to_is_found_twice() {
+    for invariant in [Invariant::Reachable, Invariant::InDegree] {
+        Patient::expect(invariant, |wtxn, place| {
+            change_records(wtxn, place, 0, |slot, record| {
+                if slot != 7 && record.neighbors.contains(&7) {
+                    replace_edge(record, 7, None);
+                }
+            });
+        });
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn any_changed_byte_is_found_and_never_a_panic(at in any::<prop::sample::Index>(), byte in any::<prop::sample::Index>(), flip in 1..=255u8, seal in any::<bool>()) {
+        let patient = shared();
+        let database = patient.database();
+        let mut wtxn = patient.env.write_txn().unwrap();
+        let place = Place { raw: database.remap_types(), index: INDEX };
+        let all: Vec<(Vec<u8>, Vec<u8>)> = place.all(&wtxn).unwrap().map(|entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap()).collect();
+        let (key, mut value) = all[at.index(all.len())].clone();
+        let byte = byte.index(value.len());
+        value[byte] ^= flip;
+        if seal {
+            value.truncate(value.len() - checksum::BYTES);
+            checksum::seal(Key::from_bytes(&key).unwrap(), &mut value);
+        }
+        place.raw.put(&mut wtxn, &key, &value).unwrap();
+        let result = check(&wtxn, INDEX, database);
+        if !seal {
+            prop_assert!(!matches!(result, Ok(findings) if findings.is_empty()));
+        }
+        // Searches of a damaged index answer or fail, too.
+        if let Ok(reader) = crate::Reader::open(&wtxn, INDEX, database) {
+            let query = [1.0; DIMENSIONS];
+            let _ = reader.nns(10).ef_search(50).by_vector(&wtxn, &query);
+            let _ = reader.nns(10).exact().by_vector(&wtxn, &query);
+            let _ = reader.nns(10).by_item(&wtxn, 7);
+            let _ = reader.item_ids(&wtxn);
+            let _ = reader.warm(&wtxn);
+        }
+        let writer = Writer::<Cosine>::new(database, INDEX, DIMENSIONS);
+        let _ = writer.builder(&mut StdRng::seed_from_u64(4)).build_with(&mut wtxn, M, M0);
+        wtxn.abort();
+    }
+}
+
+fn shared() -> &'static Patient {
+    static SHARED: std::sync::OnceLock<Patient> = std::sync::OnceLock::new();
+    SHARED.get_or_init(patient)
+}
