@@ -35,7 +35,7 @@ fn create(env: &Env<WithoutTls>) -> Database<'_, Cosine> {
 }
 
 fn benches(c: &mut Criterion) {
-    let (base, queries) = (vectors("glosses.f16"), vectors("queries.f16"));
+    let (base, queries) = (vectors("glosses-384.f16"), vectors("glosses-384.queries.f16"));
     let ids: Vec<u32> = (0..(base.len() / DIMENSIONS) as u32).collect();
     let folder = tempfile::tempdir().unwrap();
     let env = open(&folder);

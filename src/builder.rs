@@ -13,7 +13,8 @@ use crate::distance::Distance;
 use crate::format::meta::{Connectivity, MAX_DEGREE};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
-use crate::graph::insert::{Plan, insert};
+use crate::graph::delete::delete;
+use crate::graph::insert::{Plan, finish, insert};
 use crate::graph::working::Working;
 use crate::store::links;
 use crate::store::snapshot::Snapshot;
@@ -26,6 +27,9 @@ use crate::{Error, Result, Slot};
 pub const DEFAULT_EF_CONSTRUCTION: usize = 100;
 /// The pruning factor unless told otherwise: the paper's.
 pub const DEFAULT_ALPHA: f32 = 1.0;
+
+/// If more than one in so many nodes is to be taken out, linking the others anew is quicker than mending what is left, and better.
+const REBUILD_SHARE: u64 = 4;
 
 /// What a build is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +195,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         snapshot.meta.connectivity = Some(connectivity);
         let meta = &snapshot.meta;
         let ranks_run_out = u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
-        let anew = force || meta.removed > 0 || ranks_run_out;
+        let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
+        let anew = force || worn_out || ranks_run_out;
         let (pending, removed) = (snapshot.pending.clone(), snapshot.removed.clone());
         if anew {
             snapshot = snapshot.without_graph();
@@ -207,7 +212,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         } else {
             pending.iter().copied().map(Slot).collect()
         };
-        let linked = if anew { 0 } else { meta.linked() as usize };
+        let linked = if anew { 0 } else { (meta.linked() - meta.removed) as usize };
         let next_rank = if anew { 0 } else { meta.next_rank };
         let mut working = Working::new(&view, meta.roots.clone(), next_rank);
         let total = slots.len() as u64;
@@ -219,7 +224,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             cancel: &*self.cancel,
             progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
         };
+        if !anew {
+            let removed: Vec<Slot> = removed.iter().map(Slot).collect();
+            delete(&mut working, &view, &removed, &plan)?;
+        }
         insert(&mut working, &view, &slots, linked, &plan, &mut self.rng)?;
+        finish(&mut working, &view, &plan)?;
         let changes = links::changes(&view, &working)?;
         if (self.cancel)() {
             return Err(Error::Cancelled);
@@ -230,7 +240,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
 
 /// What a build has computed.
 struct Built {
-    changes: Vec<links::Change>,
+    changes: Vec<links::Put>,
     /// Whether the stored graph is to be dropped first.
     anew: bool,
     pending: Vec<u32>,

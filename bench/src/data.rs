@@ -9,21 +9,21 @@ use half::f16;
 const LISTED: usize = 100;
 
 /// Vectors, queries, and the exact answers.
-pub(crate) struct DataSet {
+pub struct DataSet {
     /// What it is called in tables.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// Components of a vector.
-    pub(crate) dimensions: usize,
+    pub dimensions: usize,
     /// Row by row.
-    pub(crate) base: Vec<f32>,
+    pub base: Vec<f32>,
     /// Row by row.
-    pub(crate) queries: Vec<f32>,
+    pub queries: Vec<f32>,
     neighbors: Vec<u32>,
 }
 
 impl DataSet {
     /// Photo descriptors: 100 000 x 128, Euclidean.
-    pub(crate) fn photos(folder: &Path) -> Self {
+    pub fn photos(folder: &Path) -> Self {
         let floats = |name| read(folder, name).into_iter().map(f32::from).collect();
         Self {
             name: "photo descriptors 100k x 128",
@@ -35,7 +35,7 @@ impl DataSet {
     }
 
     /// Glosses: 100 000 x 384, cosine.
-    pub(crate) fn glosses(folder: &Path) -> Self {
+    pub fn glosses(folder: &Path) -> Self {
         let floats = |name| read(folder, name).as_chunks().0.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect();
         Self {
             name: "glosses 100k x 384",
@@ -46,18 +46,31 @@ impl DataSet {
         }
     }
 
+    /// The same with fewer vectors to store. What is listed as nearest does not apply any more.
+    #[must_use]
+    pub fn first(mut self, rows: usize) -> Self {
+        self.base.truncate(rows * self.dimensions);
+        self
+    }
+
+    /// A vector to store.
+    #[must_use]
+    pub fn row(&self, row: u32) -> &[f32] {
+        &self.base[row as usize * self.dimensions..][..self.dimensions]
+    }
+
     /// The vectors to store.
-    pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.base.chunks_exact(self.dimensions)
     }
 
     /// The vectors to search for.
-    pub(crate) fn query_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+    pub fn query_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.queries.chunks_exact(self.dimensions)
     }
 
     /// The share of the `k` nearest that `answers` (one a query) hold, by distance: another row as near as the `k`-th counts.
-    pub(crate) fn recall<D: voisin::distances::Distance>(&self, answers: &[Vec<u32>], k: usize) -> f64 {
+    pub fn recall<D: voisin::distances::Distance>(&self, answers: &[Vec<u32>], k: usize) -> f64 {
         let distance = |query: &[f32], row: u32| {
             let at = row as usize * self.dimensions;
             f64::from(voisin::distances::distance::<D>(query, &self.base[at..at + self.dimensions]).expect("a valid vector"))

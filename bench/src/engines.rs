@@ -15,19 +15,19 @@ const EF_CONSTRUCTION: usize = 200;
 const MAP_BYTES: usize = 16 << 30;
 
 /// Something that answers queries.
-pub(crate) trait Searcher {
+pub trait Searcher {
     /// The `k` nearest ids of every query, one query after the other, on the calling thread.
     fn search(&self, set: &DataSet, k: usize, ef: usize) -> Vec<Vec<u32>>;
 }
 
-fn open(folder: &Path) -> heed::Env {
+pub fn open(folder: &Path) -> heed::Env {
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_BYTES);
     // SAFETY: a fresh folder that nobody else opens.
     unsafe { options.open(folder) }.expect("an environment")
 }
 
-fn data_bytes(folder: &Path) -> u64 {
+pub fn data_bytes(folder: &Path) -> u64 {
     fs::metadata(folder.join("data.mdb")).expect("a database file").len()
 }
 
@@ -42,16 +42,16 @@ macro_rules! create {
     }};
 }
 
-pub(crate) struct Voisin<D> {
+pub struct Voisin<D> {
     env: heed::Env,
     folder: TempDir,
-    pub(crate) build_seconds: f64,
+    pub build_seconds: f64,
     metric: std::marker::PhantomData<D>,
 }
 
 impl<D: voisin::distances::Distance> Voisin<D> {
     /// Adds all rows, builds and commits: in one transaction, or the items in one and the graph in another.
-    pub(crate) fn build(set: &DataSet, two_transactions: bool) -> Self {
+    pub fn build(set: &DataSet, two_transactions: bool) -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
         let database = create!(env, voisin::Database<'_, D>);
@@ -71,11 +71,11 @@ impl<D: voisin::distances::Distance> Voisin<D> {
         Self { env, folder, build_seconds, metric: std::marker::PhantomData }
     }
 
-    pub(crate) fn file_bytes(&self) -> u64 {
+    pub fn file_bytes(&self) -> u64 {
         data_bytes(self.folder.path())
     }
 
-    pub(crate) fn compacted_bytes(&self) -> u64 {
+    pub fn compacted_bytes(&self) -> u64 {
         let path = self.folder.path().join("copy.mdb");
         self.env.copy_to_path(&path, CompactionOption::Enabled).expect("a copy");
         let bytes = fs::metadata(&path).expect("a copy").len();
@@ -94,7 +94,7 @@ impl<D: voisin::distances::Distance> Searcher for Voisin<D> {
     }
 }
 
-fn open_database<D: voisin::distances::Distance>(env: &heed::Env) -> voisin::Database<'_, D> {
+pub fn open_database<D: voisin::distances::Distance>(env: &heed::Env) -> voisin::Database<'_, D> {
     let rtxn = env.read_txn().expect("a transaction");
     let database = env
         .open_databases_and_commit(rtxn, |o, rtxn| o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.expect("a database"))))
@@ -102,14 +102,14 @@ fn open_database<D: voisin::distances::Distance>(env: &heed::Env) -> voisin::Dat
     database.unwrap_commit()
 }
 
-pub(crate) struct Hannoy<D> {
+pub struct Hannoy<D> {
     env: heed::Env,
     _folder: TempDir,
     metric: std::marker::PhantomData<D>,
 }
 
 impl<D: hannoy::Distance> Hannoy<D> {
-    pub(crate) fn build(set: &DataSet) -> Self {
+    pub fn build(set: &DataSet) -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
         let database = create!(env, hannoy::Database<'_, D>);

@@ -66,6 +66,8 @@ pub(crate) struct Meta {
     pub(crate) removed: u32,
     pub(crate) free: u32,
     pub(crate) next_rank: u32,
+    /// Where the reuse of free slots goes on.
+    pub(crate) reuse_from: u32,
     /// The root of each layer, from layer 0 on. Empty if there is no graph.
     pub(crate) roots: Vec<Slot>,
 }
@@ -100,7 +102,7 @@ impl Meta {
         }
         out.extend(self.ef_construction.to_le_bytes());
         out.extend(self.alpha.to_le_bytes());
-        for value in [self.slots, self.sealed, self.items, self.pending, self.removed, self.free, self.next_rank] {
+        for value in [self.slots, self.sealed, self.items, self.pending, self.removed, self.free, self.next_rank, self.reuse_from] {
             out.extend(value.to_le_bytes());
         }
         out.resize(80, 0);
@@ -173,6 +175,7 @@ impl Meta {
             removed: u32_at(56),
             free: u32_at(60),
             next_rank: u32_at(64),
+            reuse_from: u32_at(68),
             roots,
         };
         meta.possible()?;
@@ -189,6 +192,9 @@ impl Meta {
         }
         if u64::from(self.sealed) != slots / u64::from(self.geometry.vectors) {
             return Err("its number of blocks does not follow from its slots");
+        }
+        if self.reuse_from > self.slots {
+            return Err("it would reuse slots beyond all");
         }
         if self.roots.iter().any(|root| root.0 >= self.slots) {
             return Err("a root is not one of its slots");
@@ -220,6 +226,7 @@ mod tests {
             removed: 7,
             free: 13,
             next_rank: 2000,
+            reuse_from: 17,
             roots: vec![Slot(3), Slot(3), Slot(9)],
         }
     }
@@ -246,7 +253,7 @@ mod tests {
         newer[8] = 2;
         assert!(matches!(decode(&newer), Err(Error::FormatVersion { found: 2, supported: 1, .. })));
         assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
-        for reserved in [31, 68, 79, 110, 140] {
+        for reserved in [31, 72, 79, 110, 140] {
             let mut damaged = body.clone();
             damaged[reserved] = 1;
             assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{reserved}");

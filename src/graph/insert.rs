@@ -46,15 +46,15 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    fn limit(&self, layer: Layer) -> Limit {
+    pub(super) fn limit(&self, layer: Layer) -> Limit {
         Limit { degree: if layer.0 == 0 { self.m0 } else { self.m }, alpha: self.alpha }
     }
 
-    fn max_children(&self, layer: Layer) -> usize {
+    pub(super) fn max_children(&self, layer: Layer) -> usize {
         (self.limit(layer).degree / CHILD_SHARE).max(1)
     }
 
-    fn check_cancelled(&self) -> Result<()> {
+    pub(super) fn check_cancelled(&self) -> Result<()> {
         if (self.cancel)() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }
@@ -81,7 +81,7 @@ struct Reverse {
     edge: Edge,
 }
 
-/// Links `slots`, none of which is in the graph.
+/// Links `slots`, none of which is in the graph; `linked` others are.
 pub(crate) fn insert<S: Stored + Sync>(
     working: &mut Working<'_, S>,
     vectors: &(impl Vectors + Sync),
@@ -99,6 +99,11 @@ pub(crate) fn insert<S: Stored + Sync>(
         done += batch.len();
         size = size.saturating_mul(2);
     }
+    Ok(())
+}
+
+/// To be called once at the end of a build: no list is too long, and every root has an in-edge.
+pub(crate) fn finish<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
     prune_overflows(working, vectors, plan)?;
     reach_roots(working, vectors, plan)
 }
@@ -354,6 +359,10 @@ mod tests {
         fn node(&self, _: Layer, _: Slot) -> Result<Option<StoredNode>> {
             Ok(None)
         }
+
+        fn one_way_in_neighbors(&self, _: Layer, _: Slot) -> Result<Vec<u32>> {
+            Ok(Vec::new())
+        }
     }
 
     fn build(points: Vec<[f32; 2]>, m: usize) {
@@ -363,6 +372,7 @@ mod tests {
         let slots: Vec<Slot> = (0..count as u32).map(Slot).collect();
         let plan = Plan { m0: 2 * m, m, ef_construction: 20, alpha: 1.0, cancel: &|| false, progress: &|_| {} };
         insert(&mut working, &plane, &slots, 0, &plan, &mut StdRng::seed_from_u64(7)).unwrap();
+        finish(&mut working, &plane, &plan).unwrap();
 
         assert_eq!(working.all_changed(Layer(0)).count(), count);
         for layer in (0..working.roots.len() as u8).map(Layer) {

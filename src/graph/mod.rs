@@ -3,12 +3,14 @@
 //! - `beam`: the one search loop, for queries, construction and filters; with its candidate `pool` and its `visited` marks.
 //! - `prune`: which neighbors a node keeps.
 //! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), the same graph for any number of threads.
+//! - `delete`: taking nodes out, and mending what led over them.
 //! - `working`: the lists that a build has changed, over the stored ones.
 //!
 //! Owns the invariant that every node can be reached: each layer has a tree of child edges that pruning leaves alone. Distances are smaller
 //! for nearer vectors and finite; ties are broken by slot.
 
 pub(crate) mod beam;
+pub(crate) mod delete;
 pub(crate) mod insert;
 mod pool;
 pub(crate) mod prune;

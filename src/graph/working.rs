@@ -21,6 +21,9 @@ pub(crate) struct StoredNode {
 pub(crate) trait Stored: Graph {
     /// A node, if the layer has it.
     fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>>;
+
+    /// The nodes that have an edge to a node which has none to them.
+    fn one_way_in_neighbors(&self, layer: Layer, slot: Slot) -> Result<Vec<u32>>;
 }
 
 /// A changed node of one layer.
@@ -32,6 +35,15 @@ pub(crate) struct Node {
     pub(crate) parent: Slot,
     /// When the slot was linked, among all: a parent's rank is below that of its children.
     pub(crate) rank: u32,
+}
+
+/// What a build has made of a slot on one layer.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// It is a node, new or with other edges.
+    Node(Node),
+    /// It is no node any more.
+    Gone,
 }
 
 /// Nodes in a page of [`Pages`].
@@ -70,7 +82,7 @@ impl<T> Pages<T> {
 #[derive(Debug)]
 pub(crate) struct Working<'a, S> {
     pub(crate) stored: &'a S,
-    layers: Vec<Pages<Node>>,
+    layers: Vec<Pages<Change>>,
     /// The root of each layer, from layer 0 on.
     pub(crate) roots: Vec<Slot>,
     /// What the next linked slot gets.
@@ -84,13 +96,12 @@ impl<S: Stored> Graph for Working<'_, S> {
 
     #[inline]
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
-        match self.changed(layer, slot) {
-            Some(node) => {
-                out.extend(node.edges.iter().map(|edge| edge.slot));
-                Ok(())
-            }
-            None => self.stored.neighbors(layer, slot, out),
+        match self.change(layer, slot) {
+            Some(Change::Node(node)) => out.extend(node.edges.iter().map(|edge| edge.slot)),
+            Some(Change::Gone) => {}
+            None => return self.stored.neighbors(layer, slot, out),
         }
+        Ok(())
     }
 }
 
@@ -103,7 +114,9 @@ impl<'a, S: Stored> Working<'a, S> {
     /// A new layer, with this slot as its root.
     pub(crate) fn push_layer(&mut self, root: Slot) {
         self.roots.push(root);
-        self.layers.push(Pages::new(self.stored.slots()));
+        if self.layers.len() < self.roots.len() {
+            self.layers.push(Pages::new(self.stored.slots()));
+        }
     }
 
     /// The layer and slot that searches begin at.
@@ -114,17 +127,57 @@ impl<'a, S: Stored> Working<'a, S> {
     /// A node, if this build has changed it.
     #[inline]
     pub(crate) fn changed(&self, layer: Layer, slot: Slot) -> Option<&Node> {
+        match self.change(layer, slot)? {
+            Change::Node(node) => Some(node),
+            Change::Gone => None,
+        }
+    }
+
+    /// What this build has made of a slot, if it has touched it.
+    #[inline]
+    pub(crate) fn change(&self, layer: Layer, slot: Slot) -> Option<&Change> {
         self.layers.get(layer.index())?.get(slot)
+    }
+
+    /// All slots of a layer that this build has touched, in order. Layers that have become empty are included.
+    pub(crate) fn changes(&self, layer: Layer) -> impl Iterator<Item = (Slot, &Change)> {
+        self.layers.get(layer.index()).into_iter().flat_map(Pages::iter)
     }
 
     /// All nodes of a layer that this build has changed, by slot.
     pub(crate) fn all_changed(&self, layer: Layer) -> impl Iterator<Item = (Slot, &Node)> {
-        self.layers.get(layer.index()).into_iter().flat_map(Pages::iter)
+        self.changes(layer).filter_map(|(slot, change)| match change {
+            Change::Node(node) => Some((slot, node)),
+            Change::Gone => None,
+        })
+    }
+
+    /// How many layers there are, or were before the build.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers.len()
     }
 
     pub(crate) fn set(&mut self, layer: Layer, slot: Slot, node: Node) {
+        self.put(layer, slot, Change::Node(node));
+    }
+
+    /// Takes a node out. Edges to it are the caller's business.
+    pub(crate) fn remove(&mut self, layer: Layer, slot: Slot) {
+        self.put(layer, slot, Change::Gone);
+    }
+
+    fn put(&mut self, layer: Layer, slot: Slot, change: Change) {
         if let Some(entry) = self.layers.get_mut(layer.index()).and_then(|nodes| nodes.entry(slot)) {
-            *entry = Some(node);
+            *entry = Some(change);
+        }
+    }
+
+    /// The rank of a node, and how many children it has.
+    pub(crate) fn standing(&self, layer: Layer, slot: Slot) -> Result<Option<(u32, usize)>> {
+        match self.change(layer, slot) {
+            Some(Change::Node(node)) => Ok(Some((node.rank, node.children.len()))),
+            Some(Change::Gone) => Ok(None),
+            None => Ok(self.stored.node(layer, slot)?.map(|node| (node.rank, node.children.len()))),
         }
     }
 
@@ -144,11 +197,14 @@ impl<'a, S: Stored> Working<'a, S> {
 
     /// A node to change.
     pub(crate) fn node_mut(&mut self, vectors: &impl Vectors, layer: Layer, slot: Slot) -> Result<Option<&mut Node>> {
-        if self.changed(layer, slot).is_none() {
+        if self.change(layer, slot).is_none() {
             let node = self.node(vectors, layer, slot)?;
             self.set(layer, slot, node);
         }
-        Ok(self.layers.get_mut(layer.index()).and_then(|nodes| nodes.entry(slot)).and_then(Option::as_mut))
+        Ok(match self.layers.get_mut(layer.index()).and_then(|nodes| nodes.entry(slot)) {
+            Some(Some(Change::Node(node))) => Some(node),
+            _ => None,
+        })
     }
 }
 

@@ -28,6 +28,9 @@ use crate::{Error, ItemId, Result, Slot};
 /// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
 const CACHED_GROUPS: usize = 1024;
 
+/// Free slots of blocks are reused while at least one in so many slots is free: then a block that is rewritten takes many vectors.
+const REUSE_SHARE: u32 = 5;
+
 /// Changes to one index that have not been written yet.
 pub(crate) struct Edit<'w, 'e, 'p, D> {
     place: Place<'e>,
@@ -40,6 +43,8 @@ pub(crate) struct Edit<'w, 'e, 'p, D> {
     id_slots: BTreeMap<u32, IdGroup>,
     /// Bodies of TAIL values.
     tail: BTreeMap<Slot, Vec<u8>>,
+    /// The block whose free slots are being reused, and its body.
+    reused: Option<(u32, Vec<u8>)>,
     metric: PhantomData<D>,
 }
 
@@ -70,6 +75,7 @@ fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
         removed: 0,
         free: 0,
         next_rank: 0,
+        reuse_from: 0,
         roots: Vec::new(),
     })
 }
@@ -95,6 +101,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
             slot_ids: BTreeMap::new(),
             id_slots: BTreeMap::new(),
             tail: BTreeMap::new(),
+            reused: None,
             metric: PhantomData,
         })
     }
@@ -113,11 +120,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         self.pending.insert(self.place, self.wtxn, slot)?;
         self.meta.pending += 1;
         self.meta.items += 1;
-        let mut body = bytes;
-        if D::FACTOR {
-            body.extend(factor.to_le_bytes());
-        }
-        self.tail.insert(slot, body);
+        self.store(slot, bytes, factor)?;
         if self.meta.slots == (self.meta.sealed + 1).saturating_mul(self.meta.geometry.vectors) {
             self.seal()?;
         }
@@ -125,6 +128,43 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
             self.write_maps()?;
         }
         Ok(())
+    }
+
+    /// Puts a vector into its place.
+    fn store(&mut self, slot: Slot, mut bytes: Vec<u8>, factor: f32) -> Result<()> {
+        let geometry = self.meta.geometry;
+        let (block, place) = geometry.place(slot);
+        if block < self.meta.sealed as usize {
+            let body = self.reused_block(block as u32)?;
+            geometry.put(body, place, &bytes, D::FACTOR.then_some(factor));
+            return Ok(());
+        }
+        if D::FACTOR {
+            bytes.extend(factor.to_le_bytes());
+        }
+        self.tail.insert(slot, bytes);
+        Ok(())
+    }
+
+    /// The body of a block, to change. Reused slots come block by block, so that one block is kept.
+    fn reused_block(&mut self, block: u32) -> Result<&mut [u8]> {
+        if self.reused.as_ref().is_none_or(|(kept, _)| *kept != block) {
+            self.write_reused()?;
+            let key = self.key(Kind::Vectors, block);
+            let value = self.place.get(self.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
+            if value.len() != self.meta.geometry.block_bytes {
+                return Err(Error::corrupt(key, "it does not have the length of a block"));
+            }
+            self.reused = Some((block, checksum::body(value).to_vec()));
+        }
+        Ok(self.reused.as_mut().map_or(&mut [], |(_, body)| body))
+    }
+
+    fn write_reused(&mut self) -> Result<()> {
+        match self.reused.take() {
+            Some((block, body)) => self.place.put(self.wtxn, self.key(Kind::Vectors, block), body),
+            None => Ok(()),
+        }
     }
 
     /// Deletes an item. `false` if there is none.
@@ -175,6 +215,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     /// Writes everything.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.write_maps()?;
+        self.write_reused()?;
         for (slot, body) in std::mem::take(&mut self.tail) {
             self.place.put(self.wtxn, Key::new(self.place.index, Kind::Tail, 0, slot.0), body)?;
         }
@@ -189,11 +230,9 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Key::new(self.place.index, kind, 0, n)
     }
 
-    /// A free slot of the tail, where reusing costs no more than appending, or the next new one.
+    /// A free slot of the tail, where reusing costs no more than appending; one of the blocks, while there are many; or the next new one.
     fn allocate(&mut self) -> Result<Slot> {
-        if self.meta.free > 0
-            && let Some(slot) = self.free.first_in(self.place, self.wtxn, self.meta.tail_start(), self.meta.slots)?
-        {
+        if let Some(slot) = self.reusable()? {
             self.free.remove(self.place, self.wtxn, slot)?;
             self.meta.free -= 1;
             return Ok(slot);
@@ -203,6 +242,25 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         }
         let slot = Slot(self.meta.slots);
         self.meta.slots += 1;
+        Ok(slot)
+    }
+
+    fn reusable(&mut self) -> Result<Option<Slot>> {
+        if self.meta.free == 0 {
+            return Ok(None);
+        }
+        let tail = self.meta.tail_start();
+        let slot = self.free.first_in(self.place, self.wtxn, tail, self.meta.slots)?;
+        if slot.is_some() || self.meta.free.saturating_mul(REUSE_SHARE) < self.meta.slots {
+            return Ok(slot);
+        }
+        // A sweep, so that the free slots of a block are used together and the block is rewritten once for all of them.
+        let from = self.meta.reuse_from.min(tail);
+        let mut slot = self.free.first_in(self.place, self.wtxn, from, tail)?;
+        if slot.is_none() {
+            slot = self.free.first_in(self.place, self.wtxn, 0, from)?;
+        }
+        self.meta.reuse_from = slot.map_or(0, |slot| slot.0 + 1);
         Ok(slot)
     }
 

@@ -13,11 +13,11 @@ use crate::distance::Distance;
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::format::{Key, Kind, edges};
 use crate::graph::Graph;
-use crate::graph::working::{Node, Working};
+use crate::graph::working::{Change, Node, Working};
 use crate::{Error, Layer, Result, Slot};
 
 /// A value to store, or to delete.
-pub(crate) type Change = (Key, Option<Vec<u8>>);
+pub(crate) type Put = (Key, Option<Vec<u8>>);
 
 /// Whether `source` is a one-way in-neighbor of `target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +30,7 @@ struct InEdge {
 /// What of a node's record is known to change.
 #[derive(Debug, Default)]
 struct Affected<'a> {
-    node: Option<&'a Node>,
+    change: Option<&'a Change>,
     in_edges: &'a [InEdge],
 }
 
@@ -38,9 +38,9 @@ struct Affected<'a> {
 pub(crate) fn changes<'t, D: Distance, S: Source<'t> + Sync>(
     view: &View<'_, 't, D, S>,
     working: &Working<'_, View<'_, 't, D, S>>,
-) -> Result<Vec<Change>> {
+) -> Result<Vec<Put>> {
     let mut changes = Vec::new();
-    for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
+    for layer in (0..working.layers()).map(|layer| Layer(layer as u8)) {
         changes.extend(layer_changes(view, working, layer)?);
     }
     changes.par_sort_unstable_by_key(|(key, _)| *key);
@@ -51,17 +51,17 @@ fn layer_changes<'t, D: Distance, S: Source<'t> + Sync>(
     view: &View<'_, 't, D, S>,
     working: &Working<'_, View<'_, 't, D, S>>,
     layer: Layer,
-) -> Result<Vec<Change>> {
+) -> Result<Vec<Put>> {
     let in_edges = in_edges(view, working, layer)?;
     let mut affected: BTreeMap<Slot, Affected<'_>> =
-        working.all_changed(layer).map(|(slot, node)| (slot, Affected { node: Some(node), in_edges: &[] })).collect();
+        working.changes(layer).map(|(slot, change)| (slot, Affected { change: Some(change), in_edges: &[] })).collect();
     for group in in_edges.chunk_by(|a, b| a.target == b.target) {
         affected.entry(group[0].target).or_default().in_edges = group;
     }
     let size = view.group_size()?;
     let affected: Vec<(Slot, Affected<'_>)> = affected.into_iter().collect();
     let groups: Vec<&[(Slot, Affected<'_>)]> = affected.chunk_by(|(a, _), (b, _)| a.index() / size == b.index() / size).collect();
-    let changes: Vec<Vec<Change>> = groups.into_par_iter().map(|group| group_changes(view, layer, group, size)).collect::<Result<_>>()?;
+    let changes: Vec<Vec<Put>> = groups.into_par_iter().map(|group| group_changes(view, layer, group, size)).collect::<Result<_>>()?;
     Ok(changes.into_iter().flatten().collect())
 }
 
@@ -71,17 +71,22 @@ fn in_edges<'t, D: Distance, S: Source<'t> + Sync>(
     working: &Working<'_, View<'_, 't, D, S>>,
     layer: Layer,
 ) -> Result<Vec<InEdge>> {
-    let nodes: Vec<(Slot, &Node)> = working.all_changed(layer).collect();
-    let per_node = |(slot, node): &(Slot, &Node)| -> Result<Vec<InEdge>> {
-        let now = sorted_slots(node);
+    let touched: Vec<(Slot, &Change)> = working.changes(layer).collect();
+    let is_gone = |slot| matches!(working.change(layer, slot), Some(Change::Gone));
+    let per_slot = |(slot, change): &(Slot, &Change)| -> Result<Vec<InEdge>> {
+        let now = match change {
+            Change::Node(node) => sorted_slots(node),
+            Change::Gone => Vec::new(),
+        };
         let before = view.record(layer, *slot)?.map(|record| record.neighbors).unwrap_or_default();
         let added = now.iter().filter(|other| before.binary_search(other).is_err()).map(|&other| (other, true));
         let gone = before.iter().filter(|other| now.binary_search(other).is_err()).map(|&other| (other, false));
         let mut in_edges = Vec::with_capacity(now.len());
         let mut list = Vec::new();
         for (other, forward) in added.chain(gone) {
-            let backward = match working.changed(layer, Slot(other)) {
-                Some(node) => node.edges.iter().any(|edge| edge.slot == slot.0),
+            let backward = match working.change(layer, Slot(other)) {
+                Some(Change::Node(node)) => node.edges.iter().any(|edge| edge.slot == slot.0),
+                Some(Change::Gone) => false,
                 None => {
                     list.clear();
                     view.neighbors(layer, Slot(other), &mut list)?;
@@ -92,10 +97,10 @@ fn in_edges<'t, D: Distance, S: Source<'t> + Sync>(
             in_edges.push(InEdge { target: *slot, source: other, one_way: backward && !forward });
         }
         // Where nothing was stored, there is nothing to take out.
-        in_edges.retain(|edge| edge.one_way || view.has_graph(layer));
+        in_edges.retain(|edge| (edge.one_way || view.has_graph(layer)) && !is_gone(edge.target));
         Ok(in_edges)
     };
-    let mut in_edges: Vec<InEdge> = nodes.par_iter().map(per_node).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let mut in_edges: Vec<InEdge> = touched.par_iter().map(per_slot).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
     in_edges.par_sort_unstable();
     in_edges.dedup();
     Ok(in_edges)
@@ -113,7 +118,7 @@ fn group_changes<'t, D: Distance, S: Source<'t> + Sync>(
     layer: Layer,
     affected: &[(Slot, Affected<'_>)],
     size: usize,
-) -> Result<Vec<Change>> {
+) -> Result<Vec<Put>> {
     let Some((first, _)) = affected.first() else { return Ok(Vec::new()) };
     let group = first.index() / size;
     let mut records = view.group_records(layer, group)?;
@@ -131,6 +136,9 @@ fn group_changes<'t, D: Distance, S: Source<'t> + Sync>(
                 _ => {}
             }
         }
+        if matches!(affected.change, Some(Change::Gone)) {
+            one_way.clear();
+        }
         let was_elsewhere = stored.as_ref().is_some_and(|record| record.one_way == OneWay::Elsewhere);
         let elsewhere = OneWay::is_elsewhere(one_way.len());
         if elsewhere || was_elsewhere {
@@ -142,8 +150,11 @@ fn group_changes<'t, D: Distance, S: Source<'t> + Sync>(
             changes.push((view.key(Kind::In, layer.0, slot.0), body));
         }
         let one_way = if elsewhere { OneWay::Elsewhere } else { OneWay::Here(one_way) };
-        let record = match (affected.node, stored) {
-            (Some(node), _) => {
+        let bytes = &mut records[slot.index() % size];
+        bytes.clear();
+        let record = match (affected.change, stored) {
+            (Some(Change::Gone), _) => continue,
+            (Some(Change::Node(node)), _) => {
                 let neighbors = sorted_slots(node);
                 let children = neighbors.iter().map(|slot| node.children.contains(&Slot(*slot))).collect();
                 Record { neighbors, parent: node.parent, rank: node.rank, children, one_way }
@@ -151,8 +162,6 @@ fn group_changes<'t, D: Distance, S: Source<'t> + Sync>(
             (None, Some(stored)) => Record { one_way, ..stored },
             (None, None) => return Err(Error::corrupt(view.key(Kind::Links, layer.0, group as u32), "a node that has an in-edge is missing")),
         };
-        let bytes = &mut records[slot.index() % size];
-        bytes.clear();
         encode_record(&record, bytes);
     }
     let [links, spill] = encode_group(&records);

@@ -68,7 +68,7 @@ impl SetEdit {
     pub(crate) fn first_in(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, from: u32, to: u32) -> Result<Option<Slot>> {
         for number in from / CHUNK..to.div_ceil(CHUNK) {
             let base = number * CHUNK;
-            let low = self.chunk(place, rtxn, number)?.iter().find(|low| (from..to).contains(&(base + low)));
+            let low = self.chunk(place, rtxn, number)?.range(from.saturating_sub(base)..to - base).next();
             if let Some(low) = low {
                 return Ok(Some(Slot(base + low)));
             }

@@ -254,6 +254,9 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
                 let key = self.key(Kind::In, layer.0, slot.0);
                 let value = self.require(key)?;
                 let slots = set::deserialize(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?;
+                if slots.max().is_some_and(|max| max >= self.snapshot.meta.slots) {
+                    return Err(Error::corrupt(key, "it names a slot beyond all"));
+                }
                 Ok(slots.iter().collect())
             }
         }
@@ -312,6 +315,13 @@ impl<'t, D: Distance, S: Source<'t>> Stored for View<'_, 't, D, S> {
             let children = record.neighbors.iter().zip(&record.children).filter(|(_, child)| **child).map(|(slot, _)| Slot(*slot)).collect();
             StoredNode { neighbors: record.neighbors, children, parent: record.parent, rank: record.rank }
         }))
+    }
+
+    fn one_way_in_neighbors(&self, layer: Layer, slot: Slot) -> Result<Vec<u32>> {
+        match self.record(layer, slot)? {
+            Some(record) => self.one_way(layer, slot, &record),
+            None => Ok(Vec::new()),
+        }
     }
 }
 

@@ -99,6 +99,7 @@ pub(crate) struct Meta {
     pub(crate) removed: u32,
     pub(crate) free: u32,
     pub(crate) next_rank: u32,
+    pub(crate) reuse_from: u32,
     pub(crate) metric: String,
     /// The roots of the layers that have nodes.
     pub(crate) roots: Vec<u32>,
@@ -312,7 +313,8 @@ impl Meta {
             pending: value.u32(),
             removed: value.u32(),
             free: value.u32(),
-            next_rank: (value.u32(), value.zeros(12)).0,
+            next_rank: value.u32(),
+            reuse_from: (value.u32(), value.zeros(8)).0,
             metric: String::from_utf8(value.take(32).to_vec()).expect("META: the name of the metric is UTF-8"),
             roots: value.u32s(16),
         };
@@ -334,6 +336,7 @@ impl Meta {
         }
         assert_eq!(meta.factor_bytes, if meta.metric == "cosine" { 4 } else { 0 }, "META: bytes of the factor of {:?}", meta.metric);
         assert_eq!((meta.block_bytes, meta.block_vectors), meta.geometry(), "META: block_bytes and block_vectors are derived, section 4");
+        assert!(meta.reuse_from <= slots, "META: reuse_from {} of {slots} slots", meta.reuse_from);
         assert_eq!(meta.sealed, slots / meta.block_vectors, "META: a block is sealed when all of its slots have been given out");
         meta
     }

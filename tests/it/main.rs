@@ -1,4 +1,13 @@
 //! One test binary; each module is named after a promise.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a broken promise is a failed test")]
 
+mod api;
+mod architecture;
+mod common;
+mod concurrent;
+mod crash;
 mod decoder;
+mod determinism;
+mod malformed;
+mod pending;
+mod queries;

@@ -3,16 +3,14 @@
 //! Exits non-zero when a figure is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
-mod data;
-mod engines;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use data::DataSet;
-use engines::{Hannoy, Searcher, Voisin};
 use voisin::distances::{Cosine, Euclidean};
+use voisin_bench::data::DataSet;
+use voisin_bench::engines::{Hannoy, Searcher, Voisin};
+use voisin_bench::report::Report;
 
 const K: usize = 10;
 const EFS: [usize; 9] = [20, 30, 40, 60, 80, 120, 160, 240, 320];
@@ -26,19 +24,6 @@ struct Goals {
     build: f64,
 }
 
-struct Report {
-    missed: usize,
-}
-
-impl Report {
-    fn row(&mut self, what: &str, found: f64, goal: f64, at_most: bool) {
-        let reached = if at_most { found <= goal } else { found >= goal };
-        self.missed += usize::from(!reached);
-        let (sign, verdict) = (if at_most { "<=" } else { ">=" }, if reached { "ok" } else { "MISSED" });
-        println!("  {what:<58} {found:>12.4} {sign} {goal:<12.4} {verdict}");
-    }
-}
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let Some(folder) = arguments.iter().find(|a| !a.starts_with("--")).map(PathBuf::from) else {
@@ -46,13 +31,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let alone = arguments.iter().any(|a| a == "--alone");
-    let mut report = Report { missed: 0 };
+    let mut report = Report::default();
     let photos = Goals { recall: [(40, 0.960), (80, 0.987), (160, 0.996)], search: (0.96, 6.0), build: 4.0 };
     run::<Euclidean, hannoy::distances::Euclidean>(&DataSet::photos(&folder), &photos, alone, &mut report);
     let glosses = Goals { recall: [(40, 0.975), (80, 0.991), (160, 0.997)], search: (0.975, 4.0), build: 4.0 };
     run::<Cosine, hannoy::distances::Cosine>(&DataSet::glosses(&folder), &glosses, alone, &mut report);
-    println!("{} figures missed", report.missed);
-    if report.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    report.finish()
 }
 
 fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals: &Goals, alone: bool, report: &mut Report) {
@@ -71,14 +55,14 @@ fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals
         ("fresh compacted copy, bytes", voisin.compacted_bytes(), raw * 1.03 + 230.0 * count),
     ] {
         println!("  {name}: raw x {:.4}, raw + {:.1} B a vector", bytes as f64 / raw, (bytes as f64 - raw) / count);
-        report.row(name, bytes as f64, goal, true);
+        report.at_most(name, bytes as f64, goal);
     }
     drop(two);
 
     let mut curves = vec![sweep::<D>(set, &voisin)];
     for (ef, goal) in goals.recall {
         let found = curves[0].iter().find(|point| point.ef == ef).expect("a point of the sweep").recall;
-        report.row(&format!("recall@10 at ef {ef}"), found, goal, false);
+        report.at_least(&format!("recall@10 at ef {ef}"), found, goal);
     }
     if alone {
         print_curve("voisin", &curves[0]);
@@ -89,7 +73,7 @@ fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals
     let hannoy = Hannoy::<H>::build(set);
     let hannoy_seconds = start.elapsed().as_secs_f64();
     println!("  hannoy: added, built, committed in {hannoy_seconds:.1} s");
-    report.row("build with durable commit, times hannoy's speed", hannoy_seconds / seconds, goals.build, false);
+    report.at_least("build with durable commit, times hannoy's speed", hannoy_seconds / seconds, goals.build);
     curves.push(sweep::<D>(set, &hannoy));
     for _ in 1..ROUNDS {
         for (curve, searcher) in curves.iter_mut().zip([&voisin as &dyn Searcher, &hannoy]) {
@@ -104,7 +88,7 @@ fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals
     let (recall, goal) = goals.search;
     let [ours, theirs] = [&curves[0], &curves[1]].map(|curve| qps_at(curve, recall));
     println!("  at recall {recall}: voisin {ours:.0} q/s, hannoy {theirs:.0} q/s");
-    report.row(&format!("search at recall {recall}, times hannoy's speed"), ours / theirs, goal, false);
+    report.at_least(&format!("search at recall {recall}, times hannoy's speed"), ours / theirs, goal);
 }
 
 fn print_curve(name: &str, curve: &[Point]) {

@@ -1,0 +1,6 @@
+//! What the commands of this crate share: the data, the engines, and the report.
+#![allow(clippy::expect_used, clippy::panic, missing_docs)]
+
+pub mod data;
+pub mod engines;
+pub mod report;

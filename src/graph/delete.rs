@@ -1,0 +1,226 @@
+//! Taking nodes out of the graph, and mending what led over them, in place.
+//!
+//! On each layer, every in-neighbor of a removed node is known (the mutual ones from its own list, the others are stored with it). Such a
+//! node gets the removed node's neighbors as candidates for its own, and is pruned once (the consolidation of FreshDiskANN, Singh et al. 2021,
+//! algorithm 4, restricted to the nodes that need it). Before that the tree is mended: a child of a removed node is adopted by the nearest of
+//! its neighbors of lower rank that has room, else by the nearest ancestor that is left. As ranks only fall towards the root, no circle
+//! can arise. A removed root is succeeded by the orphan of the lowest rank, which has the lowest rank of all that are left.
+//!
+//! O(d * M0 * M0) distances for d removed nodes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::insert::Plan;
+use super::prune::{Edge, prune};
+use super::working::{Node, Stored, StoredNode, Working};
+use super::{Probe, Vectors};
+use crate::{Layer, Result, Slot};
+
+/// Takes `removed` slots out of every layer that has them.
+pub(crate) fn delete<S: Stored + Sync>(
+    working: &mut Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    removed: &[Slot],
+    plan: &Plan<'_>,
+) -> Result<()> {
+    let gone: BTreeSet<Slot> = removed.iter().copied().collect();
+    for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
+        let mut nodes = BTreeMap::new();
+        for slot in &gone {
+            if let Some(node) = working.stored.node(layer, *slot)? {
+                nodes.insert(*slot, node);
+            }
+        }
+        // The nodes of a layer are on all layers below.
+        if nodes.is_empty() {
+            break;
+        }
+        delete_on(&mut Mending { working, vectors, plan, layer, nodes })?;
+    }
+    Ok(())
+}
+
+/// The work on one layer.
+struct Mending<'m, 'a, S, V> {
+    working: &'m mut Working<'a, S>,
+    vectors: &'m V,
+    plan: &'m Plan<'m>,
+    layer: Layer,
+    /// The nodes to take out, as they are stored.
+    nodes: BTreeMap<Slot, StoredNode>,
+}
+
+fn delete_on<S: Stored + Sync, V: Vectors + Sync>(mending: &mut Mending<'_, '_, S, V>) -> Result<()> {
+    let in_neighbors = mending.in_neighbors()?;
+    mending.mend_tree()?;
+    for slot in mending.nodes.keys() {
+        mending.working.remove(mending.layer, *slot);
+    }
+    let frozen = &*mending;
+    let mended: Vec<(Slot, Option<Node>)> =
+        in_neighbors.into_par_iter().map(|slot| Ok((slot, frozen.mend(slot)?))).collect::<Result<_>>()?;
+    for (slot, node) in mended {
+        if let Some(node) = node {
+            mending.working.set(mending.layer, slot, node);
+        }
+    }
+    Ok(())
+}
+
+impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
+    fn is_gone(&self, slot: Slot) -> bool {
+        self.nodes.contains_key(&slot)
+    }
+
+    /// All nodes that stay and may have an edge to one that goes.
+    fn in_neighbors(&self) -> Result<Vec<Slot>> {
+        let mut found = BTreeSet::new();
+        for (slot, node) in &self.nodes {
+            let one_way = self.working.stored.one_way_in_neighbors(self.layer, *slot)?;
+            found.extend(node.neighbors.iter().copied().chain(one_way).map(Slot).filter(|slot| !self.is_gone(*slot)));
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Gives every child of a removed node another parent, and the layer a root.
+    fn mend_tree(&mut self) -> Result<()> {
+        let mut orphans = Vec::new();
+        for (slot, node) in &self.nodes {
+            for child in node.children.iter().filter(|child| !self.is_gone(**child)) {
+                if let Some((rank, _)) = self.working.standing(self.layer, *child)? {
+                    orphans.push((rank, *child, *slot));
+                }
+            }
+        }
+        orphans.sort_unstable();
+        let mut orphans = orphans.into_iter();
+        // A layer above one that nobody is left on has no root any more.
+        let Some(&root) = self.working.roots.get(self.layer.index()) else { return Ok(()) };
+        if self.is_gone(root) {
+            let Some((_, heir, _)) = orphans.next() else {
+                // Nobody is left on this layer, nor on those above.
+                self.working.roots.truncate(self.layer.index());
+                return Ok(());
+            };
+            self.set_parent(heir, heir)?;
+            self.working.roots[self.layer.index()] = heir;
+        }
+        for (rank, orphan, parent) in orphans {
+            let ancestor = self.ancestor(parent);
+            self.adopt(orphan, rank, ancestor)?;
+        }
+        Ok(())
+    }
+
+    /// The nearest node above a removed one that stays.
+    fn ancestor(&self, mut slot: Slot) -> Slot {
+        while let Some(node) = self.nodes.get(&slot) {
+            if node.parent == slot {
+                return self.working.roots[self.layer.index()];
+            }
+            slot = node.parent;
+        }
+        slot
+    }
+
+    fn set_parent(&mut self, slot: Slot, parent: Slot) -> Result<()> {
+        if let Some(node) = self.working.node_mut(self.vectors, self.layer, slot)? {
+            node.parent = parent;
+        }
+        Ok(())
+    }
+
+    /// Finds a parent for a node of some rank; `ancestor` has a lower one. Where the ancestor has no room, its youngest child makes some, if it is
+    /// younger than the node, and is adopted in turn; else the node goes to one of the children. Ranks rise from step to step, so this ends.
+    fn adopt(&mut self, mut slot: Slot, mut rank: u32, mut ancestor: Slot) -> Result<()> {
+        self.plan.check_cancelled()?;
+        if let Some(parent) = self.near_parent(slot, rank)? {
+            return self.attach(parent, slot);
+        }
+        let room = self.plan.max_children(self.layer);
+        loop {
+            let children = self.children(ancestor)?;
+            let Some(&(youngest_rank, youngest)) = children.iter().max().filter(|_| children.len() >= room) else {
+                return self.attach(ancestor, slot);
+            };
+            if youngest_rank > rank {
+                if let Some(node) = self.working.node_mut(self.vectors, self.layer, ancestor)? {
+                    node.children.retain(|child| *child != youngest);
+                    node.edges.retain(|edge| edge.slot != youngest.0);
+                }
+                self.attach(ancestor, slot)?;
+                (slot, rank) = (youngest, youngest_rank);
+                if let Some(parent) = self.near_parent(slot, rank)? {
+                    return self.attach(parent, slot);
+                }
+            } else {
+                // All children are older than the node: any of them may adopt it.
+                ancestor = children[rank as usize % children.len()].1;
+            }
+        }
+    }
+
+    /// The children of a node that stay, with their ranks.
+    fn children(&mut self, slot: Slot) -> Result<Vec<(u32, Slot)>> {
+        let Some(node) = self.working.node_mut(self.vectors, self.layer, slot)? else { return Ok(Vec::new()) };
+        let children = node.children.clone();
+        let mut ranked = Vec::with_capacity(children.len());
+        for child in children.into_iter().filter(|child| !self.nodes.contains_key(child)) {
+            ranked.extend(self.working.standing(self.layer, child)?.map(|(rank, _)| (rank, child)));
+        }
+        Ok(ranked)
+    }
+
+    /// The nearest neighbor that stays, has a lower rank, and room.
+    fn near_parent(&mut self, slot: Slot, rank: u32) -> Result<Option<Slot>> {
+        let Some(node) = self.working.node_mut(self.vectors, self.layer, slot)? else { return Ok(None) };
+        let mut edges = node.edges.clone();
+        edges.sort_unstable_by(Edge::order);
+        for candidate in edges.iter().map(|edge| Slot(edge.slot)).filter(|candidate| !self.nodes.contains_key(candidate)) {
+            if let Some((above, children)) = self.working.standing(self.layer, candidate)?
+                && above < rank
+                && children < self.plan.max_children(self.layer)
+            {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a node the child of another one, over an edge.
+    fn attach(&mut self, parent: Slot, child: Slot) -> Result<()> {
+        let mut distance = Vec::new();
+        self.vectors.probe(parent)?.distances(&[child.0], &mut distance)?;
+        let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: child.0 };
+        if let Some(node) = self.working.node_mut(self.vectors, self.layer, parent)? {
+            node.children.push(child);
+            if !node.edges.iter().any(|edge| edge.slot == child.0) {
+                node.edges.push(edge);
+            }
+        }
+        self.set_parent(child, parent)
+    }
+
+    /// A node with its edges to removed nodes replaced. `None` if it has none.
+    fn mend(&self, slot: Slot) -> Result<Option<Node>> {
+        self.plan.check_cancelled()?;
+        let mut node = self.working.node(self.vectors, self.layer, slot)?;
+        let lost: Vec<&StoredNode> = node.edges.iter().filter_map(|edge| self.nodes.get(&Slot(edge.slot))).collect();
+        if lost.is_empty() {
+            return Ok(None);
+        }
+        node.edges.retain(|edge| !self.is_gone(Slot(edge.slot)));
+        node.children.retain(|child| !self.is_gone(*child));
+        let known: BTreeSet<u32> = node.edges.iter().map(|edge| edge.slot).chain([slot.0]).collect();
+        let fresh: BTreeSet<u32> = lost.iter().flat_map(|lost| lost.neighbors.iter().copied()).collect();
+        let fresh: Vec<u32> = fresh.into_iter().filter(|slot| !known.contains(slot) && !self.is_gone(Slot(*slot))).collect();
+        let mut distances = Vec::new();
+        self.vectors.probe(slot)?.distances(&fresh, &mut distances)?;
+        node.edges.extend(fresh.into_iter().zip(distances).map(|(slot, distance)| Edge { distance, slot }));
+        node.edges.sort_unstable_by(Edge::order);
+        node.edges = prune(self.vectors, &node.edges, &node.children, self.plan.limit(self.layer))?;
+        Ok(Some(node))
+    }
+}

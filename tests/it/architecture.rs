@@ -1,0 +1,296 @@
+//! The rooms of the source, and who may know whom: imports run downwards only.
+//!
+//! A room is a folder or file of `src/`; [`ROOMS`] says which rooms it may name. Every path that begins with `crate` or `super` counts,
+//! in imports and in expressions, in tests, too. What a room needs of another against the rule is one path in one file, listed in
+//! [`EXCEPTIONS`] with its reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms, from the bottom to the top, and the rooms that each may name.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("error", &["types"]),
+    ("codec", &["types", "error"]),
+    ("distance", &["types", "error", "codec"]),
+    ("format", &["types", "error"]),
+    ("graph", &["types", "error"]),
+    ("store", &["types", "error", "codec", "distance", "format", "graph"]),
+    ("flat", &["types", "error", "codec", "distance", "format", "graph", "store"]),
+    ("lsh", &["types", "error", "codec", "distance", "format", "graph", "store"]),
+    ("ivf", &["types", "error", "codec", "distance", "format", "graph", "store"]),
+    ("api", &["types", "error", "codec", "distance", "format", "graph", "store", "flat", "lsh", "ivf"]),
+    ("check", &["types", "error", "codec", "distance", "format", "graph", "store", "flat", "lsh", "ivf", "api"]),
+];
+
+/// File, path, reason.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("error.rs", "format::Key", "an error about a damaged value names its key"),
+    ("format/meta.rs", "distance::MAX_NAME_BYTES", "the room that META has for the name of a metric"),
+    ("graph/insert.rs", "format::meta::MAX_LAYERS", "as many roots as META has room for"),
+];
+
+/// Where `unsafe` may be written: files, and folders with a slash at the end. The last has tests only, which open environments.
+const UNSAFE: &[&str] = &["distance/kernels/", "store/table.rs", "store/source.rs", "check/damage.rs"];
+
+/// The room that a module of the crate's root belongs to, or the room of what the root exports under this name.
+fn room_of(name: &str) -> Option<&str> {
+    Some(match name {
+        "ItemId" | "Slot" | "Layer" => "types",
+        "Error" | "Result" | "VectorDefect" => "error",
+        "Key" | "Kind" => "format",
+        "distances" => "distance",
+        // The types of the database, which are made of no room.
+        "Database" | "ValueCodec" => "types",
+        "writer" | "builder" | "reader" | "query" | "index" | "Writer" | "Builder" | "Reader" | "WarmReader" | "QueryBuilder" => "api",
+        _ => ROOMS.iter().map(|(room, _)| *room).find(|room| *room == name)?,
+    })
+}
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// The files of `src/` by their paths in it.
+fn files() -> BTreeMap<String, String> {
+    fn collect(folder: &Path, files: &mut BTreeMap<String, String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, files);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path.strip_prefix(source()).unwrap().to_str().unwrap().replace('\\', "/");
+                files.insert(name, fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut files = BTreeMap::new();
+    collect(&source(), &mut files);
+    assert!(files.len() > 20, "this is not the source: {:?}", files.keys());
+    files
+}
+
+/// The words and signs of a source text, without comments, strings and characters.
+fn tokens(text: &str) -> Vec<String> {
+    let bytes: Vec<char> = text.chars().collect();
+    let at = |i: usize| bytes.get(i).copied().unwrap_or('\0');
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let (mut tokens, mut i) = (Vec::new(), 0);
+    while i < bytes.len() {
+        match (at(i), at(i + 1)) {
+            ('/', '/') => {
+                while i < bytes.len() && at(i) != '\n' {
+                    i += 1;
+                }
+            }
+            ('/', '*') => {
+                let mut depth = 0;
+                loop {
+                    match (at(i), at(i + 1)) {
+                        ('/', '*') => (depth, i) = (depth + 1, i + 2),
+                        ('*', '/') => (depth, i) = (depth - 1, i + 2),
+                        _ => i += 1,
+                    }
+                    if depth == 0 || i >= bytes.len() {
+                        break;
+                    }
+                }
+            }
+            // A raw string, with or without a `b` before it.
+            ('r', '"' | '#') if (i == 0 || !is_word(at(i - 1)) || at(i - 1) == 'b') && raw_hashes(&bytes, i + 1).is_some() => {
+                let hashes = raw_hashes(&bytes, i + 1).unwrap();
+                i += 2 + hashes;
+                while i < bytes.len() && !(at(i) == '"' && (1..=hashes).all(|n| at(i + n) == '#')) {
+                    i += 1;
+                }
+                i += 1 + hashes;
+            }
+            ('"', _) => {
+                i += 1;
+                while i < bytes.len() && at(i) != '"' {
+                    i += if at(i) == '\\' { 2 } else { 1 };
+                }
+                i += 1;
+            }
+            // A character; else a lifetime.
+            ('\'', '\\') => {
+                i += 3;
+                while i < bytes.len() && at(i) != '\'' {
+                    i += 1;
+                }
+                i += 1;
+            }
+            ('\'', _) if at(i + 2) == '\'' => i += 3,
+            (':', ':') => {
+                tokens.push("::".to_owned());
+                i += 2;
+            }
+            (c, _) if is_word(c) => {
+                let start = i;
+                while is_word(at(i)) {
+                    i += 1;
+                }
+                tokens.push(bytes[start..i].iter().collect());
+            }
+            (c, _) => {
+                if !c.is_whitespace() {
+                    tokens.push(c.to_string());
+                }
+                i += 1;
+            }
+        }
+    }
+    tokens
+}
+
+/// How many `#` there are between here and the quote of a raw string.
+fn raw_hashes(bytes: &[char], from: usize) -> Option<usize> {
+    let hashes = bytes[from..].iter().take_while(|c| **c == '#').count();
+    (bytes.get(from + hashes) == Some(&'"')).then_some(hashes)
+}
+
+/// The module that a file is.
+fn module_of(file: &str) -> Vec<String> {
+    let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
+    if path == "lib" { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
+}
+
+/// All paths of a file that begin with `crate` or `super`, from the root of the crate.
+fn paths(file: &str, text: &str) -> BTreeSet<String> {
+    let tokens = tokens(text);
+    let mut modules = module_of(file);
+    // The depth of braces at which each module within the file ends.
+    let (mut depth, mut inner, mut found, mut i) = (0, Vec::new(), BTreeSet::new(), 0);
+    while i < tokens.len() {
+        let next = |n: usize| tokens.get(i + n).map_or("", String::as_str);
+        match next(0) {
+            "{" => depth += 1,
+            "}" => {
+                if inner.last() == Some(&depth) {
+                    inner.pop();
+                    modules.pop();
+                }
+                depth -= 1;
+            }
+            "mod" if next(2) == "{" => {
+                modules.push(next(1).to_owned());
+                depth += 1;
+                inner.push(depth);
+                i += 2;
+            }
+            "crate" if next(1) == "::" => i = leaves(&tokens, i + 2, Vec::new(), &mut found) - 1,
+            "super" if next(1) == "::" => {
+                let mut base = modules.clone();
+                while tokens[i] == "super" && tokens.get(i + 1).is_some_and(|token| token == "::") {
+                    assert!(base.pop().is_some(), "{file}: super beyond the root");
+                    i += 2;
+                }
+                i = leaves(&tokens, i, base, &mut found) - 1;
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    found
+}
+
+/// Adds the paths that a tree of an import, or a path, says; returns where it ends.
+fn leaves(tokens: &[String], mut i: usize, mut base: Vec<String>, found: &mut BTreeSet<String>) -> usize {
+    loop {
+        match tokens[i].as_str() {
+            "{" => {
+                i += 1;
+                while tokens[i] != "}" {
+                    i = leaves(tokens, i, base.clone(), found);
+                    // An alias, and what separates.
+                    while tokens[i] != "}" && tokens[i] != "," {
+                        i += 1;
+                    }
+                    i += usize::from(tokens[i] == ",");
+                }
+                return i + 1;
+            }
+            word => base.push(word.to_owned()),
+        }
+        i += 1;
+        if tokens.get(i).is_none_or(|token| token != "::") || tokens.get(i + 1).is_some_and(|token| token == "<") {
+            found.insert(base.join("::"));
+            return i;
+        }
+        i += 1;
+    }
+}
+
+#[test]
+fn paths_are_read_from_imports_and_expressions() {
+    let text = r##"
+        //! use crate::comment::C;
+        use crate::a::{B, c::{D, E as F}, self};
+        use super::{G, h::I};
+        pub(crate) fn f<'a>(c: char) -> crate::j::K<'a> { let s = "crate::string"; let r = r#"crate::raw""#; '"'; crate::l::<u8>() }
+        mod inner { use super::M; use super::super::N; fn g() { if true { super::O } } }
+        use super::P; /* crate::q */
+    "##;
+    let expected = ["a::B", "a::c::D", "a::c::E", "a::self", "room::G", "room::h::I", "j::K", "l", "room::file::M", "room::N", "room::file::O", "room::P"];
+    assert_eq!(paths("room/file.rs", text), expected.map(str::to_owned).into());
+    assert!(paths("room/mod.rs", "use super::x::Y;").contains("x::Y"));
+    assert!(paths("flat.rs", "use super::x::Y;").contains("x::Y"));
+}
+
+#[test]
+fn imports_run_downwards_only() {
+    let mut used = BTreeSet::new();
+    let mut broken = Vec::new();
+    for (file, text) in &files() {
+        if file == "lib.rs" {
+            continue;
+        }
+        let module = module_of(file);
+        let room = room_of(&module[0]).unwrap_or_else(|| panic!("{file} is in no room"));
+        let (_, below) = ROOMS.iter().find(|(name, _)| *name == room).unwrap();
+        for path in paths(file, text) {
+            let first = path.split("::").next().unwrap();
+            let Some(named) = room_of(first) else {
+                broken.push(format!("{file}: {path} is in no room"));
+                continue;
+            };
+            let exception = EXCEPTIONS.iter().find(|(in_file, to, _)| in_file == file && *to == path);
+            used.extend(exception);
+            if named != room && !below.contains(&named) && exception.is_none() {
+                broken.push(format!("{file} of {room} names {path} of {named}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert_eq!(used, EXCEPTIONS.iter().collect(), "every exception is needed");
+}
+
+#[test]
+fn a_room_may_only_name_rooms_below_it() {
+    for (position, (room, below)) in ROOMS.iter().enumerate() {
+        for other in *below {
+            assert!(ROOMS[..position].iter().any(|(lower, _)| lower == other), "{room} may name {other}, which is not below it");
+        }
+    }
+}
+
+#[test]
+fn unsafe_is_written_where_it_is_allowed_only() {
+    let mut allowed: BTreeSet<&str> = UNSAFE.iter().copied().collect();
+    for (file, text) in &files() {
+        if tokens(text).iter().any(|token| token == "unsafe") {
+            let place = UNSAFE.iter().find(|place| file == *place || place.ends_with('/') && file.starts_with(**place));
+            allowed.remove(place.unwrap_or_else(|| panic!("{file} has unsafe code")));
+        }
+    }
+    assert!(allowed.is_empty(), "there is no unsafe code any more in {allowed:?}");
+}
+
+#[test]
+fn every_source_file_begins_by_saying_what_it_is_for() {
+    for (file, text) in &files() {
+        let header = text.lines().take_while(|line| line.starts_with("//!")).count();
+        assert!(header > 0, "{file} has no header");
+    }
+}

@@ -1,0 +1,265 @@
+//! A process that is killed at any moment leaves what its last commit has written, whole, and nothing else.
+//!
+//! The parent runs this test binary again as a child, which changes an index round by round: adds, replaces, deletes, builds, commits, and
+//! acknowledges each commit over a pipe. What a round does follows from seed and round alone, so the parent knows every state without being
+//! told. It kills the child (SIGKILL) at a random moment of a random phase, opens the environment again, and finds the state of the last
+//! commit that was acknowledged, or of the one that was on its way. The next child goes on from there.
+//!
+//! The page cache outlives the process: what a loss of power does is not tested here.
+//!
+//! The soak, about ten minutes with `--release`, ends by printing its figures:
+//! `cargo test --release --test it crash::soak -- --ignored --nocapture`
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use voisin::distances::Euclidean;
+use voisin::heed::{EnvOpenOptions, WithTls};
+use voisin::{ItemId, Reader, Writer};
+
+use crate::common::{Model, check_holds, create, dump, seed, vector};
+
+/// What a child is told: the folder of the environment, seed, first round, and changes a round.
+const CHILD: &str = "VOISIN_TEST_CRASH_CHILD";
+const DIMENSIONS: usize = 16;
+const INDEX: u16 = 3;
+
+/// The phases of a round, as the child names them when they begin. The one after the last is the next round's first.
+const PHASES: [&str; 4] = ["change", "build", "commit", "committed"];
+
+type Env = voisin::heed::Env<WithTls>;
+
+fn open(path: &Path) -> Env {
+    // SAFETY: the parent opens the environment only when no child is running, and closes it before it starts the next.
+    unsafe { EnvOpenOptions::new().map_size(1 << 30).open(path) }.unwrap()
+}
+
+/// What one round does.
+struct Round {
+    clears: bool,
+    /// In this order; `None` deletes.
+    changes: Vec<(ItemId, Option<Vec<f32>>)>,
+    builds: bool,
+    rebuilds: bool,
+}
+
+impl Round {
+    fn new(seed: u64, round: u64, size: u32) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed ^ round.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let clears = rng.random_bool(0.03);
+        let changes = (0..size)
+            .map(|_| {
+                // Of the ids half as many again as there are changes, so that about half are there at any time.
+                let id = rng.random_range(0..size + size / 2);
+                (id, rng.random_bool(0.6).then(|| vector::<Euclidean>(&mut rng, DIMENSIONS)))
+            })
+            .collect();
+        Self { clears, changes, builds: rng.random_bool(0.8), rebuilds: rng.random_bool(0.1) }
+    }
+
+    fn apply(&self, model: &mut Model) {
+        if self.clears {
+            model.clear();
+        }
+        for (id, vector) in &self.changes {
+            match vector {
+                Some(vector) => drop(model.insert(*id, vector.clone())),
+                None => drop(model.remove(id)),
+            }
+        }
+    }
+}
+
+/// The child. Does nothing unless it is told to by the parent.
+#[test]
+fn child() {
+    let Ok(told) = std::env::var(CHILD) else { return };
+    let told: Vec<&str> = told.split('\n').collect();
+    let [path, seed, first, size] = told[..] else { panic!("{told:?}") };
+    let (seed, first, size): (u64, u64, u32) = (seed.parse().unwrap(), first.parse().unwrap(), size.parse().unwrap());
+    let env = open(Path::new(path));
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::<Euclidean>::new(db, INDEX, DIMENSIONS);
+    let mut stdout = std::io::stdout();
+    // Begins a line of its own: the test harness may have begun one. A parent that is gone ends the child.
+    let mut tell = |phase: &str, round: u64| {
+        writeln!(stdout, "\n{phase} {round}").unwrap();
+        stdout.flush().unwrap();
+    };
+    for round in first.. {
+        let Round { clears, changes, builds, rebuilds } = Round::new(seed, round, size);
+        tell("change", round);
+        let mut wtxn = env.write_txn().unwrap();
+        if clears {
+            writer.clear(&mut wtxn).unwrap();
+        }
+        for (id, vector) in changes {
+            match vector {
+                Some(vector) => writer.add_item(&mut wtxn, id, &vector).unwrap(),
+                None => drop(writer.del_item(&mut wtxn, id).unwrap()),
+            }
+        }
+        tell("build", round);
+        let mut rng = StdRng::seed_from_u64(round);
+        let mut builder = writer.builder(&mut rng);
+        builder.ef_construction(20);
+        if rebuilds {
+            builder.force_rebuild::<6, 12>(&mut wtxn).unwrap();
+        } else if builds {
+            builder.build::<6, 12>(&mut wtxn).unwrap();
+        }
+        tell("commit", round);
+        wtxn.commit().unwrap();
+        tell("committed", round);
+    }
+}
+
+/// A child that runs, and what it has said.
+struct Running {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+    acknowledged: Option<u64>,
+}
+
+impl Running {
+    fn start(path: &Path, seed: u64, first: u64, size: u32) -> Self {
+        let told = format!("{}\n{seed}\n{first}\n{size}", path.display());
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["crash::child", "--exact", "--nocapture", "--test-threads=1"])
+            .env(CHILD, told)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines, acknowledged: None }
+    }
+
+    /// What the child says next: a phase and a round. `None` when it has ended.
+    fn next(&mut self) -> Option<(usize, u64)> {
+        loop {
+            // The last line may have been cut off by the end.
+            let line = self.lines.next()?.ok()?;
+            let Some((word, round)) = line.split_once(' ') else { continue };
+            let (Some(phase), Ok(round)) = (PHASES.iter().position(|phase| *phase == word), round.parse()) else { continue };
+            if PHASES[phase] == "committed" {
+                self.acknowledged = Some(round);
+            }
+            return Some((phase, round));
+        }
+    }
+
+    fn kill(mut self) -> Option<u64> {
+        // SIGKILL.
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), None, "the child ended by itself: {status}");
+        while self.next().is_some() {}
+        self.acknowledged
+    }
+}
+
+/// What was met, for the figures of the soak.
+#[derive(Debug, Default)]
+struct Figures {
+    kills: u64,
+    /// How many children were killed in each phase.
+    in_phase: BTreeMap<&'static str, u64>,
+    /// How often the state was that of the commit that had not been acknowledged yet.
+    in_flight: u64,
+    rounds: u64,
+    largest: usize,
+    slowest_open: Duration,
+}
+
+fn kill_again_and_again(kills: u64, size: u32) -> Figures {
+    let seed = seed();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let mut figures = Figures::default();
+    // The state of the environment, and how many rounds have made it.
+    let (mut model, mut rounds) = (Model::new(), 0);
+    // How long each phase has taken, at most, lately.
+    let mut durations = [Duration::from_millis(5); PHASES.len()];
+    for kill in 0..kills {
+        let mut running = Running::start(dir.path(), seed, rounds, size);
+        let target = (kill as usize % PHASES.len(), rounds + rng.random_range(0..3));
+        let mut began = Instant::now();
+        loop {
+            let said = running.next().expect("the child runs until it is killed");
+            let before = (said.0 + PHASES.len() - 1) % PHASES.len();
+            durations[before] = (durations[before] * 3 + began.elapsed()) / 4;
+            began = Instant::now();
+            if said == target {
+                break;
+            }
+        }
+        // Somewhere in the phase, and now and then in the one after it.
+        std::thread::sleep(durations[target.0].mul_f64(rng.random_range(0.0..1.2)));
+        let acknowledged = running.kill();
+        *figures.in_phase.entry(PHASES[target.0]).or_default() += 1;
+
+        let committed = acknowledged.map_or(rounds, |round| round + 1);
+        while rounds < committed {
+            Round::new(seed, rounds, size).apply(&mut model);
+            rounds += 1;
+        }
+        let began = Instant::now();
+        let env = open(dir.path());
+        env.clear_stale_readers().unwrap();
+        let db = create::<Euclidean>(&env);
+        let rtxn = env.read_txn().unwrap();
+        figures.slowest_open = figures.slowest_open.max(began.elapsed());
+        let mut next = model.clone();
+        Round::new(seed, rounds, size).apply(&mut next);
+        let what = format!("kill {kill} at {target:?}, {committed} rounds committed");
+        let stored: Model = match Reader::<Euclidean>::open(&rtxn, INDEX, db) {
+            Ok(reader) => reader.iter(&rtxn).unwrap().collect::<voisin::Result<_>>().unwrap(),
+            Err(voisin::Error::MissingIndex(_)) => Model::new(),
+            Err(error) => panic!("{what}: {error}"),
+        };
+        let is_next = stored == next;
+        assert!(is_next || stored == model, "{what}: neither the last state nor the next, but {} items", stored.len());
+        // Where only the graph has changed, the items do not say which of the two it is: the check does, whichever it is.
+        if is_next {
+            (model, rounds) = (next, rounds + 1);
+            figures.in_flight += 1;
+        }
+        println!("{what}: {} items, in flight {is_next}", model.len());
+        if rounds > 0 {
+            check_holds(&rtxn, db, INDEX, &model);
+        } else {
+            assert_eq!(dump(&rtxn, db), []);
+        }
+        figures.kills += 1;
+        figures.largest = figures.largest.max(model.len());
+        drop(rtxn);
+        env.prepare_for_closing().wait();
+    }
+    figures.rounds = rounds;
+    figures
+}
+
+#[test]
+fn a_killed_process_leaves_the_state_of_a_commit() {
+    let figures = kill_again_and_again(20, 300);
+    assert!(figures.rounds > 0, "{figures:?}");
+    println!("{figures:?}");
+}
+
+#[test]
+#[ignore = "the soak takes minutes: cargo test --release --test it crash::soak -- --ignored --nocapture"]
+fn soak() {
+    let began = Instant::now();
+    let Figures { kills, in_phase, in_flight, rounds, largest, slowest_open } = kill_again_and_again(300, 2000);
+    println!(
+        "crash soak: {kills} kills ({in_phase:?}), {rounds} rounds committed, {in_flight} of them in flight when killed, \
+         up to {largest} items, slowest reopening {slowest_open:?}, 0 lost commits, 0 findings, {:?}",
+        began.elapsed()
+    );
+}

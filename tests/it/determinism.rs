@@ -1,0 +1,131 @@
+//! One seed makes one graph, byte for byte, and a query has one answer, whatever the number of threads.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rayon::ThreadPoolBuilder;
+use voisin::Reader;
+use voisin::Writer;
+
+use crate::common::{Dump, Metric, Model, add, check, create, dump, for_every_metric, new_env, rng, vector, vectors};
+
+const DIMENSIONS: usize = 24;
+
+/// What is done to an index, commit by commit.
+struct History {
+    first: Model,
+    /// Added to what is built, so that a build only links them.
+    added: Model,
+    /// Replaced and deleted, so that a build also takes out.
+    replaced: Model,
+    deleted: std::ops::Range<u32>,
+}
+
+impl History {
+    fn new<D: Metric>(rng: &mut StdRng) -> Self {
+        let mut first = vectors::<D>(rng, 0..900, DIMENSIONS);
+        // Ties are decided the same way, too.
+        let twins: Model = first.iter().take(100).map(|(id, vector)| (id + 900, vector.clone())).collect();
+        first.extend(twins);
+        let (added, replaced) = (vectors::<D>(rng, 2000..2200, DIMENSIONS), vectors::<D>(rng, 500..600, DIMENSIONS));
+        Self { first, added, replaced, deleted: 0..80 }
+    }
+
+    /// The whole database after each build, made by `threads` threads.
+    fn run<D: Metric>(&self, seed: u64, threads: usize) -> Vec<Dump> {
+        let (_dir, env) = new_env();
+        let db = create::<D>(&env);
+        let writer = Writer::<D>::new(db, 5, DIMENSIONS);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut dumps = Vec::new();
+        for build in 0..4 {
+            let mut wtxn = env.write_txn().unwrap();
+            match build {
+                0 => add(&writer, &mut wtxn, &self.first),
+                1 => add(&writer, &mut wtxn, &self.added),
+                2 => {
+                    add(&writer, &mut wtxn, &self.replaced);
+                    assert_eq!(writer.del_items(&mut wtxn, self.deleted.clone()).unwrap(), 80);
+                }
+                _ => {}
+            }
+            pool.install(|| {
+                let mut builder = writer.builder(&mut rng);
+                builder.ef_construction(30).alpha(1.1);
+                if build < 3 { builder.build::<6, 12>(&mut wtxn) } else { builder.force_rebuild::<6, 12>(&mut wtxn) }
+            })
+            .unwrap();
+            wtxn.commit().unwrap();
+            let rtxn = env.read_txn().unwrap();
+            check(&rtxn, db, 5);
+            dumps.push(dump(&rtxn, db));
+        }
+        dumps
+    }
+}
+
+fn assert_same(a: &[Dump], b: &[Dump], what: &str) {
+    for (build, (a, b)) in a.iter().zip(b).enumerate() {
+        assert!(a.iter().map(|(key, _)| key).eq(b.iter().map(|(key, _)| key)), "{what}, build {build}: the keys differ");
+        for ((key, a), (_, b)) in a.iter().zip(b) {
+            assert_eq!(a, b, "{what}, build {build}: the value of key {key:?}");
+        }
+    }
+}
+
+#[test]
+fn the_graph_is_the_same_for_any_number_of_threads() {
+    fn run<D: Metric>() {
+        let history = History::new::<D>(&mut rng());
+        let alone = history.run::<D>(7, 1);
+        for threads in [2, 5] {
+            assert_same(&alone, &history.run::<D>(7, threads), &format!("{}, {threads} threads", D::name()));
+        }
+        assert_same(&alone, &history.run::<D>(7, 5), &format!("{}, 5 threads once more", D::name()));
+    }
+    for_every_metric!(run);
+}
+
+#[test]
+fn another_seed_makes_another_graph_of_the_same_items() {
+    type D = voisin::distances::Euclidean;
+    let history = History::new::<D>(&mut rng());
+    let (seven, eight) = (history.run::<D>(7, 2), history.run::<D>(8, 2));
+    // LINKS are of kind 4, VECTORS and TAIL of kinds 1 and 2.
+    let of_kinds = |dump: &Dump, kinds: &[u8]| -> Dump { dump.iter().filter(|(key, _)| kinds.contains(&key[2])).cloned().collect() };
+    for (seven, eight) in seven.iter().zip(&eight) {
+        assert_ne!(of_kinds(seven, &[4]), of_kinds(eight, &[4]));
+        assert_eq!(of_kinds(seven, &[1, 2]), of_kinds(eight, &[1, 2]));
+    }
+}
+
+#[test]
+fn a_query_has_the_same_answer_for_any_number_of_threads() {
+    type D = voisin::distances::Euclidean;
+    let mut rng = rng();
+    let (_dir, env) = new_env();
+    let db = create::<D>(&env);
+    // More than the megabyte from which a scan is shared between threads.
+    let items = vectors::<D>(&mut rng, 0..5000, 100);
+    let writer = Writer::<D>::new(db, 0, 100);
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &items);
+    assert_eq!(writer.del_items(&mut wtxn, (0..5000).step_by(9)).unwrap(), 556);
+    wtxn.commit().unwrap();
+    let rtxn = env.read_txn().unwrap();
+    let query = vector::<D>(&mut rng, 100);
+    let answers: Vec<_> = [1, 2, 5]
+        .into_iter()
+        .map(|threads| {
+            let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
+            let warm = reader.warm(&rtxn).unwrap();
+            pool.install(|| {
+                let exact = warm.nns(100).exact().by_vector(&query).unwrap();
+                (exact, warm.nns(100).ef_search(500).by_vector(&query).unwrap(), warm.nns(5000).by_item(1).unwrap())
+            })
+        })
+        .collect();
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+}
