@@ -17,8 +17,9 @@ use crate::graph::delete::delete;
 use crate::graph::insert::{Plan, finish, insert};
 use crate::graph::working::Working;
 use crate::store::links;
-use crate::store::snapshot::Snapshot;
+use crate::store::snapshot::{Snapshot, read_meta};
 use crate::store::source::Shared;
+use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::writer::Writer;
 use crate::{Error, Result, Slot};
@@ -30,6 +31,10 @@ pub const DEFAULT_ALPHA: f32 = 1.0;
 
 /// If more than one in so many nodes is to be taken out, linking the others anew is quicker than mending what is left, and better.
 const REBUILD_SHARE: u64 = 4;
+
+/// A build that changes less than one in so many slots uses memory that does not depend on the size of the index. It walks the graph several
+/// times more slowly, for each item it changes.
+const SMALL_SHARE: u64 = 1000;
 
 /// What a build is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,16 +196,18 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// Everything that the build changes, without changing it.
     fn compute(&mut self, wtxn: &RwTxn<'_>, connectivity: Connectivity, force: bool) -> Result<Built> {
         let place = self.writer.place();
-        let mut snapshot = Snapshot::open::<D>(place, wtxn)?;
-        snapshot.meta.connectivity = Some(connectivity);
-        let meta = &snapshot.meta;
+        let meta = read_meta::<D>(place, wtxn)?.ok_or(Error::MissingIndex(place.index))?;
         let ranks_run_out = u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
         let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
         let anew = force || worn_out || ranks_run_out;
-        let (pending, removed) = (snapshot.pending.clone(), snapshot.removed.clone());
+        let changed = u64::from(meta.pending) + u64::from(meta.removed);
+        let extent = if !anew && changed * SMALL_SHARE < u64::from(meta.slots) { Extent::Small } else { Extent::Full };
+        let mut snapshot = Snapshot::open::<D>(place, wtxn, extent)?;
+        snapshot.meta.connectivity = Some(connectivity);
         if anew {
             snapshot = snapshot.without_graph();
         }
+        let (pending, removed) = (snapshot.pending.clone(), snapshot.removed.clone());
         let view = View::<D, _>::new(&snapshot, Shared::new(place, wtxn)?);
         let meta = &snapshot.meta;
         let slots: Vec<Slot> = if anew {

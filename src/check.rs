@@ -21,6 +21,7 @@ use crate::format::{Damage, Key, Kind, checksum};
 use crate::store::Place;
 use crate::store::snapshot::{MISCOUNTED, Snapshot};
 use crate::store::source::Calling;
+use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::{Database, Error, Layer, Result, Slot};
 
@@ -116,7 +117,7 @@ impl fmt::Display for Finding {
 pub fn check<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: Database<'_, D>) -> Result<Vec<Finding>> {
     let place = Place { raw: database.remap_types::<Bytes, Bytes>(), index };
     let mut findings = Findings::default();
-    let snapshot = match Snapshot::open::<D>(place, rtxn) {
+    let snapshot = match Snapshot::open::<D>(place, rtxn, Extent::Full) {
         Ok(snapshot) => snapshot,
         Err(Error::Corrupt { key, what }) => {
             let invariant = match what {

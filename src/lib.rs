@@ -86,6 +86,12 @@ pub use self::reader::{Reader, WarmReader};
 pub use self::types::ItemId;
 pub use self::writer::Writer;
 
+/// What operations cost, counted: with the feature `meter`, for tests and benches.
+#[cfg(feature = "meter")]
+pub mod meter {
+    pub use crate::store::meter::{Cost, take_cost};
+}
+
 /// The metrics, and the trait to write one of your own.
 pub mod distances {
     pub use crate::distance::{Cosine, Distance, DotProduct, Euclidean, Hamming, Kernels, MAX_NAME_BYTES, Manhattan, distance};

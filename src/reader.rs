@@ -18,6 +18,7 @@ use crate::query::QueryBuilder;
 use crate::store::Place;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Calling, Warm};
+use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::{Database, ItemId, Result, Slot};
 
@@ -36,7 +37,7 @@ impl<'t, D: Distance> Reader<'t, D> {
     /// [`Foreign`](crate::Error::Foreign), [`FormatVersion`](crate::Error::FormatVersion), [`Corrupt`](crate::Error::Corrupt).
     pub fn open(rtxn: &'t RoTxn<'_>, index: u16, database: Database<'t, D>) -> Result<Self> {
         let place = Place { raw: database.remap_types::<Bytes, Bytes>(), index };
-        Ok(Self { snapshot: Snapshot::open::<D>(place, rtxn)?, database })
+        Ok(Self { snapshot: Snapshot::open::<D>(place, rtxn, Extent::Full)?, database })
     }
 
     fn place(&self) -> Place<'t> {

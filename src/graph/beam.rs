@@ -62,7 +62,7 @@ impl Beam {
         accept: impl Fn(Slot) -> Result<bool>,
         stop: impl Fn() -> bool,
     ) -> Result<&[Candidate]> {
-        self.visited.start(graph.slots());
+        self.visited.start(graph.slots(), graph.is_sparse());
         self.pool.start(scope.ef.max(1));
         self.list.clear();
         self.list.extend(scope.starts.iter().map(|slot| slot.0));

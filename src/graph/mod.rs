@@ -25,6 +25,11 @@ pub(crate) trait Graph {
     /// All slots that a list can name are below.
     fn slots(&self) -> usize;
 
+    /// Whether so little of the graph will be walked that memory must not depend on its size.
+    fn is_sparse(&self) -> bool {
+        false
+    }
+
     /// Appends the slots that a node has edges to. All are below [`slots`](Self::slots).
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()>;
 

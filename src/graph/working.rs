@@ -3,6 +3,8 @@
 //! Reads go to the changed node if there is one, else to the store. A changed node keeps the distance of each edge, so that pruning never
 //! computes one to its own center; a stored list has none, and gets them when it is first changed. What was not touched is never loaded.
 
+use std::collections::BTreeMap;
+
 use super::prune::Edge;
 use super::{Graph, Probe, Vectors};
 use crate::{Layer, Result, Slot};
@@ -46,35 +48,62 @@ pub(crate) enum Change {
     Gone,
 }
 
-/// Nodes in a page of [`Pages`].
+/// Entries of a page of [`Slots`].
 const PAGE: usize = 64;
 
-/// A map from slots, in pages: as quick as an array where it is full, and small where it is empty.
+/// A map from slots.
 #[derive(Debug)]
-struct Pages<T> {
-    pages: Vec<Option<Box<[Option<T>; PAGE]>>>,
+enum Slots<T> {
+    /// In pages: as quick as an array where it is full, and small where it is empty. A pointer for every page.
+    Pages(Vec<Option<Box<[Option<T>; PAGE]>>>),
+    /// For a few of a great many.
+    Sparse(BTreeMap<Slot, T>),
 }
 
-impl<T> Pages<T> {
-    fn new(slots: usize) -> Self {
-        Self { pages: std::iter::repeat_with(|| None).take(slots.div_ceil(PAGE)).collect() }
+impl<T> Slots<T> {
+    fn new(slots: usize, sparse: bool) -> Self {
+        if sparse { Self::Sparse(BTreeMap::new()) } else { Self::Pages(std::iter::repeat_with(|| None).take(slots.div_ceil(PAGE)).collect()) }
     }
 
+    #[inline]
     fn get(&self, slot: Slot) -> Option<&T> {
-        self.pages.get(slot.index() / PAGE)?.as_ref()?.get(slot.index() % PAGE)?.as_ref()
+        match self {
+            Self::Pages(pages) => pages.get(slot.index() / PAGE)?.as_ref()?.get(slot.index() % PAGE)?.as_ref(),
+            Self::Sparse(map) => map.get(&slot),
+        }
     }
 
-    /// `None` for a slot beyond the end.
-    fn entry(&mut self, slot: Slot) -> Option<&mut Option<T>> {
-        let page = self.pages.get_mut(slot.index() / PAGE)?.get_or_insert_with(|| Box::new([const { None }; PAGE]));
-        page.get_mut(slot.index() % PAGE)
+    fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        match self {
+            Self::Pages(pages) => pages.get_mut(slot.index() / PAGE)?.as_mut()?.get_mut(slot.index() % PAGE)?.as_mut(),
+            Self::Sparse(map) => map.get_mut(&slot),
+        }
     }
 
+    /// Does nothing for a slot beyond the end.
+    fn set(&mut self, slot: Slot, value: T) {
+        match self {
+            Self::Pages(pages) => {
+                let Some(page) = pages.get_mut(slot.index() / PAGE) else { return };
+                page.get_or_insert_with(|| Box::new([const { None }; PAGE]))[slot.index() % PAGE] = Some(value);
+            }
+            Self::Sparse(map) => {
+                map.insert(slot, value);
+            }
+        }
+    }
+
+    /// By slot.
     fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
-        let pages = self.pages.iter().enumerate().filter_map(|(number, page)| Some((number, page.as_ref()?)));
-        pages.flat_map(|(number, page)| {
-            page.iter().enumerate().filter_map(move |(place, node)| Some((Slot((number * PAGE + place) as u32), node.as_ref()?)))
-        })
+        let (pages, map) = match self {
+            Self::Pages(pages) => (Some(pages), None),
+            Self::Sparse(map) => (None, Some(map)),
+        };
+        let pages = pages.into_iter().flatten().enumerate().filter_map(|(number, page)| Some((number, page.as_ref()?)));
+        let paged = pages.flat_map(|(number, page)| {
+            page.iter().enumerate().filter_map(move |(place, value)| Some((Slot((number * PAGE + place) as u32), value.as_ref()?)))
+        });
+        paged.chain(map.into_iter().flatten().map(|(slot, value)| (*slot, value)))
     }
 }
 
@@ -82,7 +111,7 @@ impl<T> Pages<T> {
 #[derive(Debug)]
 pub(crate) struct Working<'a, S> {
     pub(crate) stored: &'a S,
-    layers: Vec<Pages<Change>>,
+    layers: Vec<Slots<Change>>,
     /// The root of each layer, from layer 0 on.
     pub(crate) roots: Vec<Slot>,
     /// What the next linked slot gets.
@@ -92,6 +121,10 @@ pub(crate) struct Working<'a, S> {
 impl<S: Stored> Graph for Working<'_, S> {
     fn slots(&self) -> usize {
         self.stored.slots()
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.stored.is_sparse()
     }
 
     #[inline]
@@ -107,7 +140,7 @@ impl<S: Stored> Graph for Working<'_, S> {
 
 impl<'a, S: Stored> Working<'a, S> {
     pub(crate) fn new(stored: &'a S, roots: Vec<Slot>, next_rank: u32) -> Self {
-        let layers = roots.iter().map(|_| Pages::new(stored.slots())).collect();
+        let layers = roots.iter().map(|_| Slots::new(stored.slots(), stored.is_sparse())).collect();
         Self { stored, layers, roots, next_rank }
     }
 
@@ -115,7 +148,7 @@ impl<'a, S: Stored> Working<'a, S> {
     pub(crate) fn push_layer(&mut self, root: Slot) {
         self.roots.push(root);
         if self.layers.len() < self.roots.len() {
-            self.layers.push(Pages::new(self.stored.slots()));
+            self.layers.push(Slots::new(self.stored.slots(), self.stored.is_sparse()));
         }
     }
 
@@ -141,7 +174,7 @@ impl<'a, S: Stored> Working<'a, S> {
 
     /// All slots of a layer that this build has touched, in order. Layers that have become empty are included.
     pub(crate) fn changes(&self, layer: Layer) -> impl Iterator<Item = (Slot, &Change)> {
-        self.layers.get(layer.index()).into_iter().flat_map(Pages::iter)
+        self.layers.get(layer.index()).into_iter().flat_map(Slots::iter)
     }
 
     /// All nodes of a layer that this build has changed, by slot.
@@ -167,8 +200,8 @@ impl<'a, S: Stored> Working<'a, S> {
     }
 
     fn put(&mut self, layer: Layer, slot: Slot, change: Change) {
-        if let Some(entry) = self.layers.get_mut(layer.index()).and_then(|nodes| nodes.entry(slot)) {
-            *entry = Some(change);
+        if let Some(changes) = self.layers.get_mut(layer.index()) {
+            changes.set(slot, change);
         }
     }
 
@@ -201,8 +234,8 @@ impl<'a, S: Stored> Working<'a, S> {
             let node = self.node(vectors, layer, slot)?;
             self.set(layer, slot, node);
         }
-        Ok(match self.layers.get_mut(layer.index()).and_then(|nodes| nodes.entry(slot)) {
-            Some(Some(Change::Node(node))) => Some(node),
+        Ok(match self.layers.get_mut(layer.index()).and_then(|changes| changes.get_mut(slot)) {
+            Some(Change::Node(node)) => Some(node),
             _ => None,
         })
     }
@@ -213,14 +246,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_hold_what_they_are_given_and_nothing_beyond_their_end() {
-        let mut pages = Pages::new(130);
-        for slot in [0, 63, 64, 129] {
-            *pages.entry(Slot(slot)).unwrap() = Some(slot);
+    fn both_maps_hold_what_they_are_given_in_order() {
+        for sparse in [false, true] {
+            let mut slots = Slots::new(130, sparse);
+            for slot in [129, 64, 63, 0] {
+                slots.set(Slot(slot), slot);
+            }
+            assert_eq!(slots.get(Slot(64)), Some(&64));
+            assert_eq!(slots.get(Slot(65)), None);
+            *slots.get_mut(Slot(64)).unwrap() = 640;
+            assert_eq!(slots.iter().map(|(slot, value)| (slot.0, *value)).collect::<Vec<_>>(), [(0, 0), (63, 63), (64, 640), (129, 129)]);
         }
-        assert!(pages.entry(Slot(192)).is_none());
-        assert_eq!(pages.get(Slot(64)), Some(&64));
-        assert_eq!(pages.get(Slot(65)), None);
-        assert_eq!(pages.iter().map(|(slot, value)| (slot.0, *value)).collect::<Vec<_>>(), [(0, 0), (63, 63), (64, 64), (129, 129)]);
     }
 }

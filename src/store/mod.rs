@@ -4,6 +4,7 @@
 //! - `table`: pointers to values that have been found, so that finding them again costs one load.
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
 //! - `sets`: the chunked sets of slots.
+//! - `meter`: what all of it costs, counted for tests.
 //! - `edit`: adding and removing items; `links`: writing the graph that a build has made.
 //!
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
@@ -11,10 +12,11 @@
 
 pub(crate) mod edit;
 pub(crate) mod links;
+pub(crate) mod meter;
 pub(crate) mod sets;
 pub(crate) mod snapshot;
 pub(crate) mod source;
-mod table;
+pub(crate) mod table;
 pub(crate) mod view;
 
 use std::ops::Bound;
@@ -37,12 +39,19 @@ pub(crate) struct Place<'e> {
 
 impl<'e> Place<'e> {
     pub(crate) fn get<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
+        meter::read();
+        self.find(rtxn, key)
+    }
+
+    /// As [`get`](Self::get), for a view, which counts what it accesses itself.
+    fn find<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
         Ok(self.raw.get(rtxn, &key.to_bytes())?)
     }
 
     /// Stores a body under its key, with its checksum.
     pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, key: Key, mut body: Vec<u8>) -> Result<()> {
         checksum::seal(key, &mut body);
+        meter::wrote(body.len());
         Ok(self.raw.put(wtxn, &key.to_bytes(), &body)?)
     }
 
@@ -55,6 +64,7 @@ impl<'e> Place<'e> {
     }
 
     pub(crate) fn delete(&self, wtxn: &mut RwTxn<'_>, key: Key) -> Result<()> {
+        meter::wrote(0);
         self.raw.delete(wtxn, &key.to_bytes())?;
         Ok(())
     }

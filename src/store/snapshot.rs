@@ -5,7 +5,7 @@
 use heed::RoTxn;
 use roaring::RoaringBitmap;
 
-use super::table::Table;
+use super::table::{Extent, Table};
 use super::{Place, sets};
 use crate::codec::Codec;
 use crate::distance::Distance;
@@ -42,6 +42,7 @@ pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Resu
 pub(crate) struct Snapshot<'t> {
     pub(crate) index: u16,
     pub(crate) meta: Meta,
+    pub(crate) extent: Extent,
     /// The number of the transaction.
     pub(crate) id: usize,
     /// Live items that are not in the graph, ascending.
@@ -59,7 +60,7 @@ pub(crate) struct Snapshot<'t> {
 impl<'t> Snapshot<'t> {
     /// # Errors
     /// [`Error::MissingIndex`], and those of [`read_meta`].
-    pub(crate) fn open<D: Distance>(place: Place<'_>, rtxn: &'t RoTxn<'_>) -> Result<Self> {
+    pub(crate) fn open<D: Distance>(place: Place<'_>, rtxn: &'t RoTxn<'_>, extent: Extent) -> Result<Self> {
         let meta = read_meta::<D>(place, rtxn)?.ok_or(Error::MissingIndex(place.index))?;
         let read = |set, count| if count == 0 { Ok(RoaringBitmap::new()) } else { sets::read(place, rtxn, set) };
         let pending = read(SetKind::Pending, meta.pending)?;
@@ -78,13 +79,14 @@ impl<'t> Snapshot<'t> {
             id: rtxn.id(),
             pending: pending.iter().collect(),
             removed,
-            blocks: Table::fixed(meta.sealed as usize, meta.geometry.block_bytes),
-            tail: Table::fixed(tail, meta.geometry.tail_bytes()),
+            blocks: Table::fixed(extent, meta.sealed as usize, meta.geometry.block_bytes),
+            tail: Table::fixed(extent, tail, meta.geometry.tail_bytes()),
             slot_ids: [
-                Table::fixed(slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
-                Table::fixed(usize::from(meta.slots % SLOT_GROUP > 0), group_bytes(meta.slots % SLOT_GROUP)),
+                Table::fixed(extent, slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
+                Table::fixed(extent, usize::from(meta.slots % SLOT_GROUP > 0), group_bytes(meta.slots % SLOT_GROUP)),
             ],
-            links: meta.roots.iter().map(|_| [Table::prefixed(groups), Table::prefixed(groups)]).collect(),
+            links: meta.roots.iter().map(|_| [Table::prefixed(extent, groups), Table::prefixed(extent, groups)]).collect(),
+            extent,
             meta,
         })
     }

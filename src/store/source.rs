@@ -47,7 +47,7 @@ impl<'a, 'e> Calling<'a, 'e> {
 impl<'t> Source<'t> for Calling<'_, '_> {
     #[inline(never)]
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
-        let value = self.place.get(self.rtxn, key)?;
+        let value = self.place.find(self.rtxn, key)?;
         // SAFETY: the transaction has the number of the snapshot (checked in `new`) and belongs to the same environment (heed checks it in
         // `get`), so both see the same pages: those of the map, which LMDB does not reuse while a transaction that reads the snapshot is open,
         // or, in a write transaction, its own dirty pages, which do not move until the next write. The snapshot borrows the transaction it was
@@ -74,7 +74,7 @@ impl<'t> Source<'t> for Shared<'t, '_> {
     #[inline(never)]
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         let rtxn = self.rtxn.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = self.place.get(&rtxn, key)?;
+        let value = self.place.find(&rtxn, key)?;
         // SAFETY: a nested read transaction has no pages of its own: the bytes are in the map or in a dirty page of the parent, which is
         // borrowed for 't and not written to meanwhile.
         Ok(value.map(|bytes| unsafe { extend(bytes) }))

@@ -1,13 +1,26 @@
-//! Pointers to values, by number: what an index costs to address beyond RAM speed is one load from here.
+//! Pointers to values, by number: with a table, the address of a vector costs one load and not a walk down the B-tree.
 //!
-//! A table starts empty and is filled as values are first used, by any thread; two threads that find the same value store the same pointer.
-//! Allocating it zeroed costs no time for its size. Measured on 100 000 vectors of 128 components: 12 times the queries per second of
-//! looking every value up in the B-tree (`docs/decisions`).
+//! A table is filled as values are first used, by any thread; two threads that find the same value store the same pointer. A *full* table
+//! has a cell for every value: allocating it zeroed costs no time for its size. A *small* one remembers a fixed number of values, for work
+//! that touches few of a great many, whose memory must not grow with the index.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::format::take_u32;
+
+/// Values that a small table remembers: the vectors that the pruning of one node compares, a few times over.
+const SMALL: usize = 256;
+
+/// How much of an index an operation will touch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// A large part of it, or it is kept for many operations.
+    Full,
+    /// A few values: memory must not depend on the size of the index.
+    Small,
+}
 
 /// How the length of a value is known.
 #[derive(Debug, Clone, Copy)]
@@ -18,10 +31,27 @@ enum Length {
     Prefixed,
 }
 
+impl Length {
+    fn fits(self, value: &[u8]) -> bool {
+        match self {
+            Self::Fixed(length) => value.len() == length,
+            Self::Prefixed => take_u32(value, 0).is_some_and(|length| length as usize == value.len()),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Cells<'t> {
+    Full(Box<[AtomicPtr<u8>]>),
+    /// The value last seen of those with the same remainder, and its number.
+    Small(Box<[Mutex<Option<(usize, &'t [u8])>>]>),
+}
+
 /// Values of one kind, by their number.
 #[derive(Debug)]
 pub(crate) struct Table<'t> {
-    cells: Box<[AtomicPtr<u8>]>,
+    count: usize,
+    cells: Cells<'t>,
     length: Length,
     values: PhantomData<&'t [u8]>,
 }
@@ -31,29 +61,41 @@ static ABSENT: [u8; 4] = 4u32.to_le_bytes();
 
 impl<'t> Table<'t> {
     /// For `count` values of `bytes` bytes each.
-    pub(crate) fn fixed(count: usize, bytes: usize) -> Self {
-        Self::new(count, Length::Fixed(bytes))
+    pub(crate) fn fixed(extent: Extent, count: usize, bytes: usize) -> Self {
+        Self::new(extent, count, Length::Fixed(bytes))
     }
 
     /// For `count` values that begin with their length.
-    pub(crate) fn prefixed(count: usize) -> Self {
-        Self::new(count, Length::Prefixed)
+    pub(crate) fn prefixed(extent: Extent, count: usize) -> Self {
+        Self::new(extent, count, Length::Prefixed)
     }
 
-    fn new(count: usize, length: Length) -> Self {
-        // Null pointers, straight from the allocator: no page of a large table is touched before it is used.
-        Self { cells: bytemuck::zeroed_slice_box(count), length, values: PhantomData }
+    fn new(extent: Extent, count: usize, length: Length) -> Self {
+        let cells = match extent {
+            // Null pointers, straight from the allocator: no page of a large table is touched before it is used.
+            Extent::Full => Cells::Full(bytemuck::zeroed_slice_box(count)),
+            Extent::Small => Cells::Small(std::iter::repeat_with(|| Mutex::new(None)).take(SMALL).collect()),
+        };
+        Self { count, cells, length, values: PhantomData }
     }
 
+    /// How many values there are.
     pub(crate) fn len(&self) -> usize {
-        self.cells.len()
+        self.count
     }
 
-    /// The value, if it has been set.
+    /// The value, if it is remembered.
     #[inline]
     pub(crate) fn get(&self, number: usize) -> Option<&'t [u8]> {
+        let cells = match &self.cells {
+            Cells::Full(cells) => cells,
+            Cells::Small(cells) => {
+                let cell = cells[number % SMALL].lock().unwrap_or_else(PoisonError::into_inner);
+                return cell.filter(|(found, _)| *found == number).map(|(_, value)| value);
+            }
+        };
         // Acquire: whoever set the pointer has checked the bytes behind it.
-        let pointer = self.cells.get(number)?.load(Ordering::Acquire);
+        let pointer = cells.get(number)?.load(Ordering::Acquire);
         if pointer.is_null() {
             return None;
         }
@@ -68,13 +110,14 @@ impl<'t> Table<'t> {
 
     /// Remembers a value, and returns it. `None` if its length is not what the table says of all its values, or the number is beyond it.
     pub(crate) fn set(&self, number: usize, value: &'t [u8]) -> Option<&'t [u8]> {
-        let fits = match self.length {
-            Length::Fixed(length) => value.len() == length,
-            Length::Prefixed => take_u32(value, 0).is_some_and(|length| length as usize == value.len()),
-        };
-        let cell = self.cells.get(number).filter(|_| fits)?;
-        // Never written through: the pointer is only read from, as the slice it came from.
-        cell.store(value.as_ptr().cast_mut(), Ordering::Release);
+        if number >= self.count || !self.length.fits(value) {
+            return None;
+        }
+        match &self.cells {
+            // Never written through: the pointer is only read from, as the slice it came from.
+            Cells::Full(cells) => cells.get(number)?.store(value.as_ptr().cast_mut(), Ordering::Release),
+            Cells::Small(cells) => *cells[number % SMALL].lock().unwrap_or_else(PoisonError::into_inner) = Some((number, value)),
+        }
         Some(value)
     }
 
@@ -91,24 +134,38 @@ mod tests {
     #[test]
     fn a_table_gives_back_what_it_was_given_and_nothing_of_another_length() {
         let bytes = [7u8; 10];
-        let table = Table::fixed(3, 10);
-        assert_eq!(table.get(1), None);
-        assert_eq!(table.set(1, &bytes), Some(&bytes[..]));
-        assert_eq!(table.get(1), Some(&bytes[..]));
-        assert_eq!(table.set(2, &bytes[1..]), None);
-        assert_eq!(table.set(3, &bytes), None);
-        assert_eq!(table.get(3), None);
+        for extent in [Extent::Full, Extent::Small] {
+            let table = Table::fixed(extent, 3, 10);
+            assert_eq!(table.get(1), None);
+            assert_eq!(table.set(1, &bytes), Some(&bytes[..]));
+            assert_eq!(table.get(1), Some(&bytes[..]));
+            assert_eq!(table.set(2, &bytes[1..]), None);
+            assert_eq!(table.set(3, &bytes), None);
+            assert_eq!(table.get(3), None);
+        }
     }
 
     #[test]
     fn a_prefixed_value_must_say_its_own_length() {
-        let table = Table::prefixed(2);
         let value = [6, 0, 0, 0, 1, 2];
-        assert_eq!(table.set(0, &value), Some(&value[..]));
-        assert_eq!(table.get(0), Some(&value[..]));
-        assert_eq!(table.set(1, &value[..5]), None);
-        assert_eq!(table.set(1, &[2, 0]), None);
-        assert_eq!(table.set_absent(1), Some(&ABSENT[..]));
-        assert_eq!(table.get(1), Some(&ABSENT[..]));
+        for extent in [Extent::Full, Extent::Small] {
+            let table = Table::prefixed(extent, 2);
+            assert_eq!(table.set(0, &value), Some(&value[..]));
+            assert_eq!(table.get(0), Some(&value[..]));
+            assert_eq!(table.set(1, &value[..5]), None);
+            assert_eq!(table.set(1, &[2, 0]), None);
+            assert_eq!(table.set_absent(1), Some(&ABSENT[..]));
+            assert_eq!(table.get(1), Some(&ABSENT[..]));
+        }
+    }
+
+    #[test]
+    fn a_small_table_forgets_and_never_confuses() {
+        let values = [[1u8; 4], [2; 4]];
+        let table = Table::fixed(Extent::Small, 10 * SMALL, 4);
+        table.set(5, &values[0]);
+        table.set(5 + SMALL, &values[1]);
+        assert_eq!(table.get(5), None);
+        assert_eq!(table.get(5 + SMALL), Some(&values[1][..]));
     }
 }

@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use super::meter;
 use super::snapshot::Snapshot;
 use super::source::Source;
+use super::table::Extent;
 use crate::codec::{Codec, VectorRef};
 use crate::distance::{Distance, Kernels, prefetch};
 use crate::error::VectorDefect;
@@ -84,14 +86,22 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// The vector of a slot.
     #[inline]
     pub(crate) fn vector(&self, slot: Slot) -> Result<Address<'t>> {
+        meter::read();
         let geometry = &self.snapshot.meta.geometry;
         let (block, place) = geometry.place(slot);
         let Some(value) = self.snapshot.blocks.get(block) else { return self.vector_slow(slot) };
+        Ok(self.in_block(value, place))
+    }
+
+    /// The vector at a place of a block.
+    #[inline]
+    fn in_block(&self, value: &'t [u8], place: usize) -> Address<'t> {
+        let geometry = &self.snapshot.meta.geometry;
         // Offsets within the block follow from the place, and every value in the table has the length of a block.
         let at = geometry.vector_offset(place);
         let bytes = &value[at..at + geometry.stride];
         let factor = if D::FACTOR { take(value, geometry.factor_offset(place)).map_or(0.0, f32::from_le_bytes) } else { 0.0 };
-        Ok(Address { bytes, factor })
+        Address { bytes, factor }
     }
 
     /// A vector of the tail, or of a block that has not been found yet.
@@ -99,12 +109,12 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     fn vector_slow(&self, slot: Slot) -> Result<Address<'t>> {
         let Snapshot { meta, blocks, tail, .. } = self.snapshot;
         let geometry = &meta.geometry;
-        let (block, _) = geometry.place(slot);
+        let (block, place) = geometry.place(slot);
         if block < blocks.len() {
             let key = self.key(Kind::Vectors, 0, block as u32);
             let value = self.require(key)?;
-            blocks.set(block, value).ok_or(Error::corrupt(key, "it does not have the length of a block"))?;
-            return self.vector(slot);
+            let value = blocks.set(block, value).ok_or(Error::corrupt(key, "it does not have the length of a block"))?;
+            return Ok(self.in_block(value, place));
         }
         let key = self.key(Kind::Tail, 0, slot.0);
         let number = slot.index() - meta.tail_start() as usize;
@@ -118,6 +128,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// The item that a slot holds, or held.
     #[inline]
     pub(crate) fn item(&self, slot: Slot) -> Result<ItemId> {
+        meter::read();
         let (group, place) = ids::slot_place(slot);
         let [full, last] = &self.snapshot.slot_ids;
         let (table, number) = if (group as usize) < full.len() { (full, group as usize) } else { (last, group as usize - full.len()) };
@@ -131,6 +142,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
 
     /// The slot of a live item.
     pub(crate) fn slot(&self, item: ItemId) -> Result<Option<Slot>> {
+        meter::read();
         let (group, low) = ids::id_place(item);
         let key = self.key(Kind::IdSlots, 0, group);
         let Some(value) = self.source.get(key)? else { return Ok(None) };
@@ -171,6 +183,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// A LINKS or SPILL value.
     #[inline]
     fn links(&self, kind: Kind, layer: Layer, group: usize) -> Result<&'t [u8]> {
+        meter::read();
         let key = self.key(kind, layer.0, group as u32);
         let tables = self.snapshot.links.get(layer.index()).ok_or(Error::corrupt(key, "there is no such layer"))?;
         let table = &tables[usize::from(kind == Kind::Spill)];
@@ -251,6 +264,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         match &record.one_way {
             OneWay::Here(slots) => Ok(slots.clone()),
             OneWay::Elsewhere => {
+                meter::read();
                 let key = self.key(Kind::In, layer.0, slot.0);
                 let value = self.require(key)?;
                 let slots = set::deserialize(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?;
@@ -282,6 +296,10 @@ pub(crate) fn encode<D: Distance>(vector: &[f32], dimensions: usize) -> Result<R
 impl<'t, D: Distance, S: Source<'t>> Graph for View<'_, 't, D, S> {
     fn slots(&self) -> usize {
         self.snapshot.meta.slots as usize
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.snapshot.extent == Extent::Small
     }
 
     #[inline]

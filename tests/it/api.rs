@@ -776,7 +776,7 @@ fn a_build_tells_its_progress_and_can_be_cancelled_at_every_probe() {
         }
         probes += 1;
     }
-    assert!(probes >= 90, "asked at least once an item: {probes}");
+    assert!(probes >= 40, "asked at least once for every item that is linked: {probes}");
     check_holds(&wtxn, db, 0, &model);
 
     let told: Mutex<Vec<Progress>> = Mutex::new(Vec::new());

@@ -1,0 +1,155 @@
+//! A change costs what it changes: adding, deleting or replacing one item, building and committing, at several sizes of the index.
+//!
+//! `cargo test --release --features meter --test cost -- --nocapture`; `VOISIN_COST_SIZES=10000,100000,1000000` for the large run. Counts are
+//! those of the engine (values), of the allocator (heap) and of the kernel (bytes handed to `write`), each the mean of 20 changes.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use voisin::distances::Euclidean;
+use voisin::heed::{CommitOrAbort, Env, EnvOpenOptions, WithoutTls};
+use voisin::meter::{Cost, take_cost};
+use voisin::{Database, Writer};
+
+const DIMENSIONS: usize = 128;
+const CHANGES: u32 = 20;
+
+/// Counts the bytes that are allocated, and their highest number.
+struct Counting;
+
+static HEAP: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: everything is handed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        PEAK.fetch_max(HEAP.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HEAP.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Points near a curved surface of few dimensions, as embeddings are.
+fn vector(rng: &mut StdRng) -> Vec<f32> {
+    let latent = [(); 12].map(|()| rng.random::<f32>() * 2.0 - 1.0);
+    let component = |i: usize| {
+        let phase = (i as f32 * 0.37).sin() * 3.0;
+        let sum: f32 = latent.iter().enumerate().map(|(j, l)| l * ((i * 7 + j * 13) as f32 * 0.61).cos()).sum();
+        (sum + phase).tanh()
+    };
+    (0..DIMENSIONS).map(|i| component(i) + rng.random::<f32>() * 0.05).collect()
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    values_read: f64,
+    values_written: f64,
+    heap: f64,
+    file_bytes: f64,
+}
+
+fn handed_to_write() -> f64 {
+    let io = fs::read_to_string("/proc/self/io").unwrap();
+    io.lines().find_map(|line| line.strip_prefix("wchar: ")).unwrap().parse().unwrap()
+}
+
+fn open(folder: &std::path::Path) -> Env<WithoutTls> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.map_size(8 << 30);
+    // SAFETY: a fresh folder that nobody else opens.
+    unsafe { options.open(folder) }.unwrap()
+}
+
+/// The mean cost of a change, built and committed.
+fn measure(env: &Env<WithoutTls>, mut change: impl FnMut(&mut voisin::heed::RwTxn<'_>, u32)) -> Sample {
+    let mut sum = Sample { values_read: 0.0, values_written: 0.0, heap: 0.0, file_bytes: 0.0 };
+    for number in 0..CHANGES {
+        take_cost();
+        let (before, written) = (HEAP.load(Relaxed), handed_to_write());
+        PEAK.store(before, Relaxed);
+        let mut wtxn = env.write_txn().unwrap();
+        change(&mut wtxn, number);
+        wtxn.commit().unwrap();
+        let Cost { values_read, values_written, .. } = take_cost();
+        sum.values_read += values_read as f64;
+        sum.values_written += values_written as f64;
+        sum.heap += (PEAK.load(Relaxed) - before) as f64;
+        sum.file_bytes += handed_to_write() - written;
+    }
+    let n = f64::from(CHANGES);
+    Sample { values_read: sum.values_read / n, values_written: sum.values_written / n, heap: sum.heap / n, file_bytes: sum.file_bytes / n }
+}
+
+fn samples(size: u32) -> [Sample; 3] {
+    let folder = tempfile::tempdir().unwrap();
+    let env = open(folder.path());
+    let wtxn = env.write_txn().unwrap();
+    let database: Database<'_, Euclidean> = env
+        .create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit))
+        .unwrap()
+        .unwrap_commit();
+    let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
+    let mut rng = StdRng::seed_from_u64(11);
+    let build = |wtxn: &mut voisin::heed::RwTxn<'_>| {
+        writer.builder(&mut StdRng::seed_from_u64(5)).ef_construction(200).build::<16, 32>(wtxn).unwrap();
+    };
+    let mut wtxn = env.write_txn().unwrap();
+    writer.add_items_from(&mut wtxn, (0..size).map(|item| (item, vector(&mut rng)))).unwrap();
+    build(&mut wtxn);
+    wtxn.commit().unwrap();
+
+    let vectors: Vec<Vec<f32>> = (0..2 * CHANGES).map(|_| vector(&mut rng)).collect();
+    let add = measure(&env, |wtxn, number| {
+        writer.add_item(wtxn, size + number, &vectors[number as usize]).unwrap();
+        build(wtxn);
+    });
+    let delete = measure(&env, |wtxn, number| {
+        assert!(writer.del_item(wtxn, (number * 7919) % size).unwrap());
+        build(wtxn);
+    });
+    let replace = measure(&env, |wtxn, number| {
+        writer.add_item(wtxn, (number * 7919 + 1) % size, &vectors[(CHANGES + number) as usize]).unwrap();
+        build(wtxn);
+    });
+    let rtxn = env.read_txn().unwrap();
+    assert_eq!(voisin::check(&rtxn, 0, database).unwrap(), []);
+    [add, delete, replace]
+}
+
+#[test]
+fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
+    let sizes = std::env::var("VOISIN_COST_SIZES").unwrap_or_else(|_| "10000,100000".into());
+    let sizes: Vec<u32> = sizes.split(',').map(|size| size.parse().unwrap()).collect();
+    let all: Vec<[Sample; 3]> = sizes.iter().map(|&size| samples(size)).collect();
+    for (i, change) in ["add", "delete", "replace"].iter().enumerate() {
+        for (size, samples) in sizes.iter().zip(&all) {
+            let Sample { values_read, values_written, heap, file_bytes } = samples[i];
+            println!("{change} 1 of {size}: {values_read:.0} values read, {values_written:.1} written, heap {heap:.0} B, file {file_bytes:.0} B");
+        }
+        let spread = |of: fn(&Sample) -> f64| {
+            let values = all.iter().map(|samples| of(&samples[i]));
+            values.clone().fold(0.0, f64::max) / values.fold(f64::INFINITY, f64::min)
+        };
+        let (read, written, heap) = (spread(|s| s.values_read), spread(|s| s.values_written), spread(|s| s.heap));
+        println!("{change}: largest over smallest: read {read:.2}, written {written:.2}, heap {heap:.2}");
+        assert!(read <= 1.5, "{change}: values read");
+        assert!(written <= 1.2, "{change}: values written");
+        assert!(heap <= 1.2, "{change}: heap");
+        for samples in &all {
+            assert!(samples[i].file_bytes <= 400_000.0, "{change}: bytes written");
+        }
+    }
+}
