@@ -31,7 +31,9 @@ fn open(folder: &TempDir) -> Env<WithoutTls> {
 
 fn create(env: &Env<WithoutTls>) -> Database<'_, Cosine> {
     let wtxn = env.write_txn().unwrap();
-    env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)).unwrap().unwrap_commit()
+    env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit))
+        .unwrap()
+        .unwrap_commit()
 }
 
 fn benches(c: &mut Criterion) {

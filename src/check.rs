@@ -150,7 +150,9 @@ fn checksums(place: Place<'_>, rtxn: &RoTxn<'_>, findings: &mut Findings) -> Res
         let (key, value) = entry?;
         match Key::from_bytes(key) {
             None => findings.add(Invariant::Keys, format!("the key {key:02x?} is of no used kind")),
-            Some(key) if !checksum::holds(key, value) => findings.add(Invariant::Checksum, format!("{key}: its bytes do not have its checksum")),
+            Some(key) if !checksum::holds(key, value) => {
+                findings.add(Invariant::Checksum, format!("{key}: its bytes do not have its checksum"))
+            }
             Some(_) => {}
         }
     }
@@ -296,7 +298,10 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             Kind::Spill => node_key && self.get(Key { kind: Kind::Links, ..key })?.is_some(),
             Kind::In => {
                 let many = deserialize(body).map(|set| OneWay::is_elsewhere(set.len() as usize));
-                self.layout(key, many.and_then(|many| if many { Ok(()) } else { Err("it has so few members that they belong in the record") }));
+                self.layout(
+                    key,
+                    many.and_then(|many| if many { Ok(()) } else { Err("it has so few members that they belong in the record") }),
+                );
                 let record = if node_key && key.n < slots { self.view.record(Layer(key.sub), Slot(key.n)) } else { Ok(None) };
                 self.survive(record)?.flatten().is_none_or(|record| record.one_way == OneWay::Elsewhere)
             }
@@ -365,7 +370,8 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
         for slot in self.set(SetKind::Free).clone().iter().filter(|slot| *slot < slots) {
             let item = self.view.item(Slot(slot));
             let item = self.survive(item)?;
-            self.findings.expect(item.is_none_or(|item| item == 0), Invariant::Ids, || format!("slot {slot} is free and says it holds {item:?}"));
+            self.findings
+                .expect(item.is_none_or(|item| item == 0), Invariant::Ids, || format!("slot {slot} is free and says it holds {item:?}"));
         }
         let items = self.view.snapshot.meta.items;
         let say = || format!("{} items have a slot, the metadata counts {items}", named.len());
@@ -475,7 +481,8 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             let Some(record) = self.record(layer, slot)? else { continue };
             let (parent, rank) = (record.parent, record.rank);
             self.findings.expect(rank < meta.next_rank, Invariant::Tree, || format!("slot {slot} has rank {rank} of {}", meta.next_rank));
-            self.findings.expect(seen.insert(rank), Invariant::Tree, || format!("two nodes of {layer} have rank {rank}, one of them slot {slot}"));
+            self.findings
+                .expect(seen.insert(rank), Invariant::Tree, || format!("two nodes of {layer} have rank {rank}, one of them slot {slot}"));
             let is_root = parent.0 == slot;
             let say = || format!("slot {slot} is its own parent on {layer}: {is_root}; the root is {root:?}");
             self.findings.expect(is_root == (root == Some(Slot(slot))), Invariant::Tree, say);
@@ -484,9 +491,11 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 let child = above.as_ref().is_some_and(|above| {
                     above.neighbors.binary_search(&slot).is_ok_and(|at| above.children.get(at).copied().unwrap_or_default())
                 });
-                self.findings.expect(child, Invariant::Tree, || format!("the parent of slot {slot} on {layer}, {parent}, has no child edge to it"));
+                self.findings
+                    .expect(child, Invariant::Tree, || format!("the parent of slot {slot} on {layer}, {parent}, has no child edge to it"));
                 let lower = rank_of(parent.0).is_some_and(|above| above < rank);
-                self.findings.expect(lower, Invariant::Tree, || format!("the parent of slot {slot} on {layer}, {parent}, has no lower rank"));
+                self.findings
+                    .expect(lower, Invariant::Tree, || format!("the parent of slot {slot} on {layer}, {parent}, has no lower rank"));
             }
             let children = record.neighbors.iter().zip(&record.children).filter(|(_, child)| **child).map(|(slot, _)| *slot);
             for child in children.collect::<Vec<_>>() {

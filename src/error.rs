@@ -94,7 +94,9 @@ pub enum Error {
     #[error("there is no index {0} in this database: add an item with a Writer first")]
     MissingIndex(u16),
     /// A reader was used with a transaction of another snapshot than its own.
-    #[error("the reader belongs to snapshot {expected}, the transaction to {found}: use the transaction that the reader was opened with, or open a new reader")]
+    #[error(
+        "the reader belongs to snapshot {expected}, the transaction to {found}: use the transaction that the reader was opened with, or open a new reader"
+    )]
     SnapshotMismatch {
         /// Transaction number of the reader's snapshot.
         expected: usize,

@@ -73,9 +73,11 @@ mod writer;
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-pub use heed;
-pub use roaring;
+#[cfg(target_endian = "big")]
+compile_error!("values are read in place, as little-endian numbers: voisin does not support big-endian machines");
+
 pub(crate) use types::{Layer, Slot};
+pub use {heed, rand, roaring};
 
 pub use self::builder::{Builder, DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Phase, Progress};
 pub use self::check::{Finding, Invariant, check};

@@ -81,11 +81,19 @@ struct Options<'a> {
 }
 
 /// A query being put together: see [`Reader::nns`] and [`WarmReader::nns`].
-#[derive(Clone, Copy)]
 pub struct QueryBuilder<'a, R> {
     reader: &'a R,
     options: Options<'a>,
 }
+
+// Not derived: a reference can be copied whether or not the reader can.
+impl<R> Clone for QueryBuilder<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R> Copy for QueryBuilder<'_, R> {}
 
 impl<R> fmt::Debug for QueryBuilder<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,12 +158,7 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(
-        &self,
-        rtxn: &RoTxn<'_>,
-        item: ItemId,
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Option<Searched>> {
+    pub fn by_item_with_cancellation(&self, rtxn: &RoTxn<'_>, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
         by_item(&self.reader.view(rtxn)?, self.options, item, &cancel)
     }
 }

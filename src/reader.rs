@@ -22,7 +22,10 @@ use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::{Database, ItemId, Result, Slot};
 
-/// An index at one snapshot. See the [module](self) and the example of [the crate](crate).
+/// An index at one snapshot, borrowed from a transaction: see the example of [the crate](crate).
+///
+/// Holds no transaction: it can be shared between threads, each of which searches through a transaction of its own on the same snapshot. One
+/// reader for many queries is faster than many readers, as it remembers where everything is.
 #[derive(Debug)]
 pub struct Reader<'t, D> {
     snapshot: Snapshot<'t>,
@@ -177,7 +180,13 @@ pub struct WarmReader<'r, 't, D> {
     source: Warm<'t>,
 }
 
-impl<D: Distance> WarmReader<'_, '_, D> {
+impl<'r, 't, D: Distance> WarmReader<'r, 't, D> {
+    /// The reader that this was made of.
+    #[must_use]
+    pub fn reader(&self) -> &'r Reader<'t, D> {
+        self.reader
+    }
+
     /// Starts a query for the `k` nearest items.
     #[must_use]
     pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {

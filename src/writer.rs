@@ -17,7 +17,9 @@ use crate::store::edit::{Edit, delete_index};
 use crate::store::snapshot::read_meta;
 use crate::{Database, Error, ItemId, Reader, Result};
 
-/// Adds, replaces and deletes items of one index, and builds its graph. See the [module](self) and the example of [the crate](crate).
+/// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction: see the example of [the crate](crate).
+///
+/// What it does is visible to the transaction at once, and to everybody with its commit, before any build.
 pub struct Writer<'e, D> {
     pub(crate) database: Database<'e, D>,
     pub(crate) index: u16,

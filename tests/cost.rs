@@ -137,7 +137,9 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
     for (i, change) in ["add", "delete", "replace"].iter().enumerate() {
         for (size, samples) in sizes.iter().zip(&all) {
             let Sample { values_read, values_written, heap, file_bytes } = samples[i];
-            println!("{change} 1 of {size}: {values_read:.0} values read, {values_written:.1} written, heap {heap:.0} B, file {file_bytes:.0} B");
+            println!(
+                "{change} 1 of {size}: {values_read:.0} values read, {values_written:.1} written, heap {heap:.0} B, file {file_bytes:.0} B"
+            );
         }
         let spread = |of: fn(&Sample) -> f64| {
             let values = all.iter().map(|samples| of(&samples[i]));

@@ -97,7 +97,9 @@ impl<D: voisin::distances::Distance> Searcher for Voisin<D> {
 pub fn open_database<D: voisin::distances::Distance>(env: &heed::Env) -> voisin::Database<'_, D> {
     let rtxn = env.read_txn().expect("a transaction");
     let database = env
-        .open_databases_and_commit(rtxn, |o, rtxn| o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.expect("a database"))))
+        .open_databases_and_commit(rtxn, |o, rtxn| {
+            o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.expect("a database")))
+        })
         .expect("a database");
     database.unwrap_commit()
 }
@@ -130,7 +132,9 @@ impl<D: hannoy::Distance> Searcher for Hannoy<D> {
         let rtxn = self.env.read_txn().expect("a transaction");
         let database: hannoy::Database<'_, D> = self
             .env
-            .open_databases_and_commit(rtxn, |o, rtxn| o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.expect("a database"))))
+            .open_databases_and_commit(rtxn, |o, rtxn| {
+                o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.expect("a database")))
+            })
             .expect("a database")
             .unwrap_commit();
         let rtxn = self.env.read_txn().expect("a transaction");

@@ -153,7 +153,9 @@ fn a_sound_index_has_no_findings() {
 
 #[test]
 fn values_that_belong_to_nothing_are_found() {
-    for stray in [key(Kind::Tail, 0, 100_000), key(Kind::Sets, 7, 0), key(Kind::Vectors, 0, 9), key(Kind::SlotIds, 0, 50), key(Kind::Links, 15, 0)] {
+    for stray in
+        [key(Kind::Tail, 0, 100_000), key(Kind::Sets, 7, 0), key(Kind::Vectors, 0, 9), key(Kind::SlotIds, 0, 50), key(Kind::Links, 15, 0)]
+    {
         Patient::expect(Invariant::Keys, |wtxn, place| place.put(wtxn, stray, vec![1, 2, 3]).unwrap());
     }
     Patient::expect(Invariant::Keys, |wtxn, place| {
@@ -345,7 +347,9 @@ fn a_broken_tree_is_found() {
     Patient::expect(Invariant::Tree, with_7(|record| record.rank = u32::MAX));
     Patient::expect(Invariant::Tree, with_7(|record| record.rank = 0));
     Patient::expect(Invariant::Tree, with_7(|record| record.children.iter_mut().for_each(|child| *child = !*child)));
-    Patient::expect(Invariant::Tree, |wtxn, place| change_meta(wtxn, place, |meta| meta.roots[0] = Slot(if meta.roots[0].0 == 7 { 8 } else { 7 })));
+    Patient::expect(Invariant::Tree, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.roots[0] = Slot(if meta.roots[0].0 == 7 { 8 } else { 7 }))
+    });
     Patient::expect(Invariant::Tree, |wtxn, place| change_meta(wtxn, place, |meta| meta.next_rank -= 1));
 }
 

@@ -104,7 +104,8 @@ impl IdGroup {
             _ => (0..header.count).filter_map(|i| header.sparse(body, i)).collect(),
         };
         let group = Self { entries };
-        let ascending = group.entries.is_sorted_by(|a, b| a.0 < b.0) && group.entries.last().is_none_or(|last| u32::from(last.0) < ID_GROUP);
+        let ascending =
+            group.entries.is_sorted_by(|a, b| a.0 < b.0) && group.entries.last().is_none_or(|last| u32::from(last.0) < ID_GROUP);
         if !ascending || group.encode() != body {
             return Err("an id group does not have its canonical form");
         }

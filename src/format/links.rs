@@ -174,7 +174,11 @@ pub(crate) fn split_group(links: Option<&[u8]>, spill: Option<&[u8]>, slots: usi
     }
     let expected = encode_group(&records);
     let same = |body: &Option<Vec<u8>>, value: Option<&[u8]>| body.as_deref() == value.map(super::checksum::body);
-    if same(&expected[0], Some(links)) && same(&expected[1], spill) { Ok(records) } else { Err("a group does not have its canonical layout") }
+    if same(&expected[0], Some(links)) && same(&expected[1], spill) {
+        Ok(records)
+    } else {
+        Err("a group does not have its canonical layout")
+    }
 }
 
 #[cfg(test)]

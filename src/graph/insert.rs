@@ -242,7 +242,13 @@ fn choose_parent<S: Stored + Sync>(
     Ok(current)
 }
 
-fn has_room<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {
+fn has_room<S: Stored + Sync>(
+    working: &mut Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    layer: Layer,
+    slot: Slot,
+    plan: &Plan<'_>,
+) -> Result<bool> {
     let children = working.node_mut(vectors, layer, slot)?.map_or(0, |node| node.children.len());
     Ok(children < plan.max_children(layer))
 }
@@ -322,7 +328,9 @@ fn reach_roots<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl V
         let distance = node.edges.iter().find(|edge| edge.slot == child.0).map_or(0.0, |edge| edge.distance);
         if !reached && let Some(node) = working.node_mut(vectors, layer, child)? {
             node.edges.sort_unstable_by(Edge::order);
-            if node.edges.len() >= degree && let Some(last) = node.edges.iter().rposition(|e| !node.children.contains(&Slot(e.slot))) {
+            if node.edges.len() >= degree
+                && let Some(last) = node.edges.iter().rposition(|e| !node.children.contains(&Slot(e.slot)))
+            {
                 node.edges.remove(last);
             }
             node.edges.push(Edge { distance, slot: root.0 });

@@ -62,7 +62,11 @@ enum Slots<T> {
 
 impl<T> Slots<T> {
     fn new(slots: usize, sparse: bool) -> Self {
-        if sparse { Self::Sparse(BTreeMap::new()) } else { Self::Pages(std::iter::repeat_with(|| None).take(slots.div_ceil(PAGE)).collect()) }
+        if sparse {
+            Self::Sparse(BTreeMap::new())
+        } else {
+            Self::Pages(std::iter::repeat_with(|| None).take(slots.div_ceil(PAGE)).collect())
+        }
     }
 
     #[inline]

@@ -12,10 +12,10 @@ use std::ops::Bound;
 
 use heed::RwTxn;
 
+use super::Place;
 use super::sets::SetEdit;
 use super::snapshot::read_meta;
 use super::view::encode;
-use super::Place;
 use crate::codec::Codec;
 use crate::distance::{Distance, MAX_NAME_BYTES};
 use crate::format::block::Geometry;

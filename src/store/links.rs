@@ -160,7 +160,9 @@ fn group_changes<'t, D: Distance, S: Source<'t> + Sync>(
                 Record { neighbors, parent: node.parent, rank: node.rank, children, one_way }
             }
             (None, Some(stored)) => Record { one_way, ..stored },
-            (None, None) => return Err(Error::corrupt(view.key(Kind::Links, layer.0, group as u32), "a node that has an in-edge is missing")),
+            (None, None) => {
+                return Err(Error::corrupt(view.key(Kind::Links, layer.0, group as u32), "a node that has an in-edge is missing"));
+            }
         };
         encode_record(&record, bytes);
     }

@@ -40,11 +40,14 @@ impl Length {
     }
 }
 
+/// A value and its number.
+type Numbered<'t> = (usize, &'t [u8]);
+
 #[derive(Debug)]
 enum Cells<'t> {
     Full(Box<[AtomicPtr<u8>]>),
     /// The value last seen of those with the same remainder, and its number.
-    Small(Box<[Mutex<Option<(usize, &'t [u8])>>]>),
+    Small(Box<[Mutex<Option<Numbered<'t>>>]>),
 }
 
 /// Values of one kind, by their number.

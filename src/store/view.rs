@@ -171,7 +171,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// # Errors
     /// [`Error::DimensionMismatch`], or what is wrong with it.
     pub(crate) fn query(&self, vector: &[f32]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
-        let (bytes, factor) = encode::<D>(vector, self.snapshot.meta.dimensions as usize)?.map_err(|defect| Error::InvalidQuery { defect })?;
+        let (bytes, factor) =
+            encode::<D>(vector, self.snapshot.meta.dimensions as usize)?.map_err(|defect| Error::InvalidQuery { defect })?;
         Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
     }
 
@@ -224,7 +225,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
 
     /// Slots in a LINKS group.
     pub(super) fn group_size(&self) -> Result<usize> {
-        let connectivity = self.snapshot.meta.connectivity.ok_or(Error::corrupt(Key::meta(self.snapshot.index), "it has no connectivity"))?;
+        let connectivity =
+            self.snapshot.meta.connectivity.ok_or(Error::corrupt(Key::meta(self.snapshot.index), "it has no connectivity"))?;
         Ok(usize::from(connectivity.links_group))
     }
 
@@ -330,7 +332,8 @@ impl<'t, D: Distance, S: Source<'t>> Graph for View<'_, 't, D, S> {
 impl<'t, D: Distance, S: Source<'t>> Stored for View<'_, 't, D, S> {
     fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>> {
         Ok(self.record(layer, slot)?.map(|record| {
-            let children = record.neighbors.iter().zip(&record.children).filter(|(_, child)| **child).map(|(slot, _)| Slot(*slot)).collect();
+            let children =
+                record.neighbors.iter().zip(&record.children).filter(|(_, child)| **child).map(|(slot, _)| Slot(*slot)).collect();
             StoredNode { neighbors: record.neighbors, children, parent: record.parent, rank: record.rank }
         }))
     }

@@ -198,7 +198,8 @@ fn many_items_are_added_as_if_one_by_one() {
         for index in [0, 1, 2] {
             check_holds(&wtxn, db, index, &model);
         }
-        let values = |index| dump_of(&wtxn, db, index).into_iter().map(|(key, value)| (key[2..].to_vec(), value[..value.len() - 4].to_vec()));
+        let values =
+            |index| dump_of(&wtxn, db, index).into_iter().map(|(key, value)| (key[2..].to_vec(), value[..value.len() - 4].to_vec()));
         assert!(values(0).eq(values(1)) && values(0).eq(values(2)), "{}: the same bytes but for the index and the checksums", D::name());
     }
     for_every_metric!(run);
@@ -303,7 +304,11 @@ fn several_indexes_of_one_database_do_not_see_each_other() {
         build(&writer, &mut wtxn);
         writer.clear(&mut wtxn).unwrap();
         for ((index, _), before) in indexes.iter().zip(before) {
-            assert_eq!(dump_of(&wtxn, db, *index), if *index == cleared { vec![] } else { before }, "index {index} when {cleared} is cleared");
+            assert_eq!(
+                dump_of(&wtxn, db, *index),
+                if *index == cleared { vec![] } else { before },
+                "index {index} when {cleared} is cleared"
+            );
         }
         assert!(matches!(Reader::<Euclidean>::open(&wtxn, cleared, db), Err(Error::MissingIndex(index)) if index == cleared));
         models.insert(cleared, Model::new());
@@ -663,7 +668,11 @@ fn a_build_of_an_index_without_items_creates_it_and_it_can_be_searched_and_fille
     let writer = Writer::<Euclidean>::new(db, 0, 4);
     let mut wtxn = env.write_txn().unwrap();
     for force in [false, true, false] {
-        if force { rebuild(&writer, &mut wtxn) } else { build(&writer, &mut wtxn) }
+        if force {
+            rebuild(&writer, &mut wtxn)
+        } else {
+            build(&writer, &mut wtxn)
+        }
         check_holds(&wtxn, db, 0, &Model::new());
         let reader = Reader::<Euclidean>::open(&wtxn, 0, db).unwrap();
         assert!(found(&reader, &wtxn, &[0.0; 4]).is_empty());
@@ -780,7 +789,10 @@ fn a_build_tells_its_progress_and_can_be_cancelled_at_every_probe() {
     check_holds(&wtxn, db, 0, &model);
 
     let told: Mutex<Vec<Progress>> = Mutex::new(Vec::new());
-    let mut wtxn = { wtxn.abort(); env.write_txn().unwrap() };
+    let mut wtxn = {
+        wtxn.abort();
+        env.write_txn().unwrap()
+    };
     writer.add_item(&mut wtxn, 1000, &[9.0; 4]).unwrap();
     writer.builder(&mut rng).progress(|progress| told.lock().unwrap().push(progress)).force_rebuild::<8, 16>(&mut wtxn).unwrap();
     let told = told.into_inner().unwrap();

@@ -232,7 +232,20 @@ fn paths_are_read_from_imports_and_expressions() {
         mod inner { use super::M; use super::super::N; fn g() { if true { super::O } } }
         use super::P; /* crate::q */
     "##;
-    let expected = ["a::B", "a::c::D", "a::c::E", "a::self", "room::G", "room::h::I", "j::K", "l", "room::file::M", "room::N", "room::file::O", "room::P"];
+    let expected = [
+        "a::B",
+        "a::c::D",
+        "a::c::E",
+        "a::self",
+        "room::G",
+        "room::h::I",
+        "j::K",
+        "l",
+        "room::file::M",
+        "room::N",
+        "room::file::O",
+        "room::P",
+    ];
     assert_eq!(paths("room/file.rs", text), expected.map(str::to_owned).into());
     assert!(paths("room/mod.rs", "use super::x::Y;").contains("x::Y"));
     assert!(paths("flat.rs", "use super::x::Y;").contains("x::Y"));

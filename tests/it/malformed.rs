@@ -10,7 +10,9 @@ use voisin::distances::{Cosine, Distance, DotProduct, Euclidean, Hamming, Manhat
 use voisin::heed::RwTxn;
 use voisin::{Error, Reader, VectorDefect, Writer};
 
-use crate::common::{Chebyshev, Env, Metric, Model, check, check_holds, create, dump, for_every_metric, new_env, rng, to_bits, vector, vectors};
+use crate::common::{
+    Chebyshev, Env, Metric, Model, check, check_holds, create, dump, for_every_metric, new_env, rng, to_bits, vector, vectors,
+};
 
 const INFINITY: f32 = f32::INFINITY;
 /// The smallest subnormal number.
@@ -32,10 +34,9 @@ fn out_of_range(norm: f64, (min, max): (f64, f64)) -> VectorDefect {
 fn is_same(a: VectorDefect, b: VectorDefect) -> bool {
     let is_close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs();
     match (a, b) {
-        (
-            VectorDefect::NormOutOfRange { norm, min, max },
-            VectorDefect::NormOutOfRange { norm: norm_b, min: min_b, max: max_b },
-        ) => is_close(norm, norm_b) && is_close(min, min_b) && is_close(max, max_b),
+        (VectorDefect::NormOutOfRange { norm, min, max }, VectorDefect::NormOutOfRange { norm: norm_b, min: min_b, max: max_b }) => {
+            is_close(norm, norm_b) && is_close(min, min_b) && is_close(max, max_b)
+        }
         _ => format!("{a:?}") == format!("{b:?}"),
     }
 }
@@ -96,11 +97,10 @@ fn assert_refused<D: Metric>(bad: &[f32], defect: VectorDefect, says: &[&str]) {
         type Call<'a> = &'a dyn Fn(&mut RwTxn<'_>) -> voisin::Result<()>;
         // An item that is new, and one that is there.
         for item in [3, 1000] {
-            let calls: [Call<'_>; 3] = [
-                &|wtxn| writer.add_item(wtxn, item, bad),
-                &|wtxn| writer.add_items(wtxn, &[7, item, 2000], &rows),
-                &|wtxn| writer.add_items_from(wtxn, [(item, bad)]).map(drop),
-            ];
+            let calls: [Call<'_>; 3] =
+                [&|wtxn| writer.add_item(wtxn, item, bad), &|wtxn| writer.add_items(wtxn, &[7, item, 2000], &rows), &|wtxn| {
+                    writer.add_items_from(wtxn, [(item, bad)]).map(drop)
+                }];
             for (number, call) in calls.into_iter().enumerate() {
                 if number == 2 && state == "missing" {
                     continue;
@@ -292,7 +292,9 @@ fn no_distance_is_a_negative_zero() {
 
 #[test]
 fn components_that_are_no_bits_are_refused_by_hamming() {
-    for (value, text) in [(0.5, "0.5"), (-1.0, "-1"), (2.0, "2"), (-0.0, "-0"), (SUBNORMAL, "0.000"), (f32::MAX, "34028"), (1.000_000_1, "1.0")] {
+    for (value, text) in
+        [(0.5, "0.5"), (-1.0, "-1"), (2.0, "2"), (-0.0, "-0"), (SUBNORMAL, "0.000"), (f32::MAX, "34028"), (1.000_000_1, "1.0")]
+    {
         for position in [0, 1, 64, 69] {
             let mut bad = vec![1.0; 70];
             bad[position] = value;
@@ -438,7 +440,13 @@ fn the_smallest_and_the_largest_number_of_dimensions_work() {
 }
 
 /// Every state of an index refuses a build with these parameters, by name and value.
-fn assert_build_refused(prepare_build: impl Fn(&mut voisin::Builder<'_, '_, Euclidean, StdRng>), m: usize, m0: usize, name: &str, shown: &str) {
+fn assert_build_refused(
+    prepare_build: impl Fn(&mut voisin::Builder<'_, '_, Euclidean, StdRng>),
+    m: usize,
+    m0: usize,
+    name: &str,
+    shown: &str,
+) {
     let (_dir, env) = new_env();
     for state in STATES {
         let (db, model) = prepare::<Euclidean>(&env, state, 8);

@@ -277,7 +277,11 @@ fn distances_are_those_of_the_definition() {
                         let expected = distance::<D>(query, &model[&id]).unwrap();
                         let naive = D::between(query, &model[&id]);
                         assert!((expected - naive).abs() <= 1e-5 * naive.abs().max(1.0), "{}: {expected}, naively {naive}", D::name());
-                        assert!((found - expected).abs() <= 1e-5 * expected.abs().max(1.0), "{} item {id}: {found}, not {expected}", D::name());
+                        assert!(
+                            (found - expected).abs() <= 1e-5 * expected.abs().max(1.0),
+                            "{} item {id}: {found}, not {expected}",
+                            D::name()
+                        );
                     }
                 }
             }

@@ -130,7 +130,9 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
         fresh.commit(set, &[], &living, 1);
         let (fresh_recall, fresh_distances) = fresh.quality(set);
         let bytes = [&index, &fresh].map(|index| data_bytes(index.folder.path()) as f64);
-        println!("  round {round}: {seconds:.2} s; recall {recall:.4}, fresh {fresh_recall:.4}; distances {distances:.0}, fresh {fresh_distances:.0}");
+        println!(
+            "  round {round}: {seconds:.2} s; recall {recall:.4}, fresh {fresh_recall:.4}; distances {distances:.0}, fresh {fresh_distances:.0}"
+        );
         report.at_most("points of recall below a fresh build", (fresh_recall - recall) * 100.0, 1.0);
         report.at_most("distances a query, times a fresh build's", distances / fresh_distances, 1.15);
         report.at_most("bytes of the file, times a fresh one's", bytes[0] / bytes[1], 2.2);
