@@ -147,7 +147,9 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             return invalid("ef_construction", 0.0, "use at least 1, better 100 or more");
         }
         if !(1.0..=10.0).contains(&self.alpha) {
-            return invalid("alpha", self.alpha.into(), "use 1 to 10; 1 is the heuristic of HNSW");
+            // By way of its digits, so that 0.9 is told as 0.9 and not as the nearest single.
+            let value = self.alpha.to_string().parse().unwrap_or(f64::NAN);
+            return invalid("alpha", value, "use 1 to 10; 1 is the heuristic of HNSW");
         }
         let Some(connectivity) = Connectivity::new(m, m0) else {
             let (name, value) = if (2..=MAX_DEGREE).contains(&m) { ("M0", m0) } else { ("M", m) };

@@ -47,7 +47,7 @@ pub enum Error {
         defect: VectorDefect,
     },
     /// The two slices of a call that adds many items do not fit together.
-    #[error("{ids} ids need {} components in one slice, row by row, but {components} were given", ids * dimensions)]
+    #[error("{ids} ids need {} components in one slice, row by row, but {components} were given", ids.saturating_mul(*dimensions))]
     LengthMismatch {
         /// Number of ids.
         ids: usize,

@@ -104,9 +104,13 @@ impl<'e, D: Distance> Writer<'e, D> {
         let mut edit = self.edit(wtxn)?;
         let mut count = 0;
         for (item, vector) in items {
-            if let Err(error) = edit.add(item, vector.as_ref()) {
-                edit.finish()?;
-                return Err(error);
+            match edit.add(item, vector.as_ref()) {
+                Ok(()) => {}
+                Err(error @ (Error::DimensionMismatch { .. } | Error::InvalidItem { .. } | Error::IndexFull(_))) if count > 0 => {
+                    edit.finish()?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
             count += 1;
         }

@@ -785,5 +785,20 @@ fn ten_thousand_identical_vectors_decode() {
     build(&writer, &mut wtxn);
     wtxn.commit().unwrap();
     let decoded = decode_all(&env, db, 0, &vectors, to_f32_bytes);
+    assert!(decoded.in_values > 0, "no values of IN");
+}
+
+#[test]
+fn an_index_with_hubs_whose_groups_spill_decodes() {
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    // Independent components make hubs: a few vectors are near to a great many.
+    let vectors = random_vectors(&mut StdRng::seed_from_u64(4), 0..3000, 200);
+    let writer = Writer::<Euclidean>::new(db, 0, 200);
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &vectors);
+    build(&writer, &mut wtxn);
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 0, &vectors, to_f32_bytes);
     assert!(decoded.spilled > 0 && decoded.in_values > 0, "{} records in SPILL, {} values of IN", decoded.spilled, decoded.in_values);
 }

@@ -275,36 +275,56 @@ fn items_that_were_never_built_are_found() {
     for_every_metric!(run);
 }
 
-#[test]
-fn commit_after_commit_of_random_changes_every_answer_is_right() {
-    let seed = crate::common::seed();
-    type D = voisin::distances::Euclidean;
-    let mut rng = StdRng::seed_from_u64(seed);
+/// Random changes and builds, commit after commit, to an index of items below `ids`, at most `changes` at a time.
+fn change_at_random<D: Metric>(rng: &mut StdRng, rounds: usize, (ids, changes): (u32, usize), (m, m0): (usize, usize)) {
     let (_dir, env) = new_env();
     let db = create::<D>(&env);
     let writer = Writer::<D>::new(db, 0, 12);
     let mut model = Model::new();
-    for round in 0..40 {
+    for round in 0..rounds {
         let mut wtxn = env.write_txn().unwrap();
-        for _ in 0..rng.random_range(1..60) {
-            let id = rng.random_range(0..150);
-            if rng.random_bool(0.6) {
-                let vector = vector::<D>(&mut rng, 12);
+        // Times of growth and times of decline, down to nothing.
+        let added = if round / 10 % 2 == 0 { 0.7 } else { 0.3 };
+        for _ in 0..rng.random_range(1..=changes) {
+            let id = rng.random_range(0..ids);
+            if rng.random_bool(added) {
+                let vector = vector::<D>(rng, 12);
                 writer.add_item(&mut wtxn, id, &vector).unwrap();
                 model.insert(id, vector);
             } else {
                 assert_eq!(writer.del_item(&mut wtxn, id).unwrap(), model.remove(&id).is_some());
             }
         }
-        if rng.random_bool(0.4) {
-            writer.builder(&mut rng).ef_construction(20).build::<4, 8>(&mut wtxn).unwrap();
+        if rng.random_bool(0.02) {
+            writer.del_items(&mut wtxn, 0..ids).unwrap();
+            model.clear();
+        }
+        if rng.random_bool(0.5) {
+            writer.builder(rng).ef_construction(20).build_with(&mut wtxn, m, m0).unwrap();
         }
         wtxn.commit().unwrap();
+        let what = format!("{} M {m} M0 {m0}, {ids} ids, round {round}", D::name());
+        println!("{what}");
         let rtxn = env.read_txn().unwrap();
         check_holds(&rtxn, db, 0, &model);
         let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
-        ask_everything((&reader, &rtxn, &model, &mut rng), &[3, 200], 200, |how, k, found, oracle| {
-            oracle.assert_exact(k, &found.nns, &format!("round {round}, {how}, {:?}", found.strategy));
+        ask_everything((&reader, &rtxn, &model, rng), &[3, 2000], 200, |how, k, found, oracle| {
+            oracle.assert_exact(k, &found.nns, &format!("{what}, {how}, {:?}", found.strategy));
         });
+    }
+}
+
+#[test]
+fn commit_after_commit_of_random_changes_every_answer_is_right() {
+    fn run<D: Metric>() {
+        let mut rng = rng();
+        change_at_random::<D>(&mut rng, 25, (150, 60), (4, 8));
+    }
+    for_every_metric!(run);
+    let mut rng = rng();
+    type D = voisin::distances::Euclidean;
+    // Few items and many, lists as short as they may be, and no room for a list to shrink.
+    for (shape, connectivity) in [((12, 8), (2, 2)), ((150, 60), (2, 3)), ((700, 300), (2, 2)), ((700, 300), (16, 32)), ((400, 20), (3, 60))] {
+        change_at_random::<D>(&mut rng, 60, shape, connectivity);
     }
 }
