@@ -9,8 +9,9 @@ use crate::error::VectorDefect;
 
 /// The largest Euclidean norm under which a product of two norms, and the square of a sum of two, is below `f32::MAX`.
 const MAX_NORM: f64 = 9e18;
-/// The smallest norm under which the inverse and the products of two are normal numbers with room to spare.
-const MIN_NORM: f64 = 1e-15;
+/// The range of norms in which the inverse and the products of two are normal numbers with room to spare.
+const MIN_DIRECTED_NORM: f64 = 1e-15;
+const MAX_DIRECTED_NORM: f64 = 1e15;
 /// The largest sum of absolute values under which the sum of two is below `f32::MAX`.
 const MAX_L1_NORM: f64 = 1.5e38;
 
@@ -98,7 +99,7 @@ impl Distance for Cosine {
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
         let norm = norm(vector);
-        if norm == 0.0 { Err(VectorDefect::ZeroNorm) } else { check_range(norm, MIN_NORM, 1.0 / MIN_NORM) }
+        if norm == 0.0 { Err(VectorDefect::ZeroNorm) } else { check_range(norm, MIN_DIRECTED_NORM, MAX_DIRECTED_NORM) }
     }
 }
 
