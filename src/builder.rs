@@ -167,7 +167,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let (stored_m, stored_m0) = (stored.m.into(), stored.m0.into());
             return Err(Error::ConnectivityMismatch { index: place.index, stored_m, stored_m0, m, m0 });
         }
-        if edit.meta.pending == 0 && edit.meta.removed == 0 && !force {
+        let unchanged = edit.meta.pending == 0 && edit.meta.removed == 0;
+        if unchanged && (!force || edit.meta.items == 0) {
             edit.meta.connectivity = Some(connectivity);
             return edit.finish();
         }

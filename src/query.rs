@@ -76,8 +76,15 @@ impl Searched {
 struct Options<'a> {
     k: usize,
     ef_search: usize,
-    exact: bool,
+    forced: Option<Forced>,
     candidates: Option<&'a RoaringBitmap>,
+}
+
+/// A way to the answer that the caller has chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Forced {
+    Exact,
+    Graph,
 }
 
 /// A query being put together: see [`Reader::nns`] and [`WarmReader::nns`].
@@ -103,7 +110,7 @@ impl<R> fmt::Debug for QueryBuilder<'_, R> {
 
 impl<'a, R> QueryBuilder<'a, R> {
     pub(crate) fn new(reader: &'a R, k: usize) -> Self {
-        let options = Options { k, ef_search: DEFAULT_EF_SEARCH, exact: false, candidates: None };
+        let options = Options { k, ef_search: DEFAULT_EF_SEARCH, forced: None, candidates: None };
         Self { reader, options }
     }
 
@@ -116,7 +123,14 @@ impl<'a, R> QueryBuilder<'a, R> {
 
     /// Compares every live vector, on all threads of the surrounding rayon pool: the answer is exact. O(items * dimensions).
     pub fn exact(&mut self) -> &mut Self {
-        self.options.exact = true;
+        self.options.forced = Some(Forced::Exact);
+        self
+    }
+
+    /// Walks the graph even where comparing all vectors would be quicker: to measure or to test the graph. An index whose items are all pending
+    /// has none.
+    pub fn walk_graph(&mut self) -> &mut Self {
+        self.options.forced = Some(Forced::Graph);
         self
     }
 
@@ -239,7 +253,13 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
         // As many more nodes must be expanded as there are items for every candidate.
         let ef = self.options.ef_search.max(k) as f64 * (items / possible as f64);
         let graph_ns = ef * EXPANSION_NS + ef * ef * POOL_NS + self.view.snapshot.pending.len() as f64 * vector_ns;
-        if self.options.exact || meta.linked() == 0 || scan.1 < graph_ns { scan.0 } else { Strategy::Graph }
+        match self.options.forced {
+            Some(Forced::Exact) => scan.0,
+            _ if meta.linked() == 0 => scan.0,
+            Some(Forced::Graph) => Strategy::Graph,
+            None if scan.1 < graph_ns => scan.0,
+            None => Strategy::Graph,
+        }
     }
 
     /// Whether an item may be a result.

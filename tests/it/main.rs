@@ -9,5 +9,6 @@ mod crash;
 mod decoder;
 mod determinism;
 mod malformed;
+mod model;
 mod pending;
 mod queries;

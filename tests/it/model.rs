@@ -1,0 +1,242 @@
+//! Random programs against an exact model: whatever is done in whatever order, the index holds what it should, answers exactly where it must,
+//! and breaks no invariant.
+//!
+//! A program that fails is shrunk and printed, with the seed that `proptest` repeats it by. 100 programs run by default;
+//! `PROPTEST_CASES=20000 cargo test --release --test it model` runs as many as one likes.
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use roaring::RoaringBitmap;
+use voisin::distances::Euclidean;
+use voisin::heed::RwTxn;
+use voisin::{ItemId, Reader, Searched, Writer, roaring};
+
+use crate::common::{Env, Model, Oracle, check_holds, create, new_env, vector};
+
+const DIMENSIONS: usize = 3;
+const INDEXES: [u16; 2] = [0, 65_535];
+/// Programs of a run that is not told otherwise.
+const PROGRAMS: u32 = 100;
+const STEPS: usize = 60;
+
+type Database<'e> = voisin::Database<'e, Euclidean>;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Adds or replaces an item; its vector follows from the seed.
+    Add { index: usize, item: u8, seed: u8 },
+    /// Adds or replaces many, from `first` on.
+    AddMany { index: usize, first: u8, count: u8, seed: u8 },
+    Delete { index: usize, item: u8 },
+    DeleteMany { index: usize, first: u8, step: u8 },
+    Clear { index: usize },
+    Build { index: usize, rebuild: bool, cancelled: bool },
+    Commit,
+    Abort,
+    Search(Query),
+}
+
+#[derive(Debug, Clone)]
+struct Query {
+    index: usize,
+    by_item: Option<u8>,
+    seed: u8,
+    k: usize,
+    ef: usize,
+    way: Way,
+    candidates: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Planned,
+    Graph,
+    Exact,
+}
+
+/// Few ids, so that they meet often; among them the smallest and the largest.
+fn id(item: u8) -> ItemId {
+    match item {
+        255 => u32::MAX,
+        254 => 1_000_000,
+        item => item.into(),
+    }
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let index = 0..INDEXES.len();
+    let query = (
+        (index.clone(), prop::option::weighted(0.3, any::<u8>()), any::<u8>()),
+        prop_oneof![Just(0), Just(1), 1..12usize, Just(usize::MAX)],
+        prop_oneof![Just(0), 1..20usize, Just(1000), Just(usize::MAX)],
+        prop_oneof![Just(Way::Planned), Just(Way::Graph), Just(Way::Exact)],
+        prop::option::weighted(0.4, prop::collection::vec(any::<u8>(), 0..60)),
+    );
+    let query = query.prop_map(|((index, by_item, seed), k, ef, way, candidates)| Query { index, by_item, seed, k, ef, way, candidates });
+    prop_oneof![
+        8 => (index.clone(), any::<u8>(), any::<u8>()).prop_map(|(index, item, seed)| Step::Add { index, item, seed }),
+        6 => (index.clone(), any::<u8>(), 1..120u8, any::<u8>()).prop_map(|(index, first, count, seed)| Step::AddMany { index, first, count, seed }),
+        6 => (index.clone(), any::<u8>()).prop_map(|(index, item)| Step::Delete { index, item }),
+        3 => (index.clone(), any::<u8>(), 1..30u8).prop_map(|(index, first, step)| Step::DeleteMany { index, first, step }),
+        1 => index.clone().prop_map(|index| Step::Clear { index }),
+        10 => (index, prop::bool::weighted(0.1), prop::bool::weighted(0.05))
+            .prop_map(|(index, rebuild, cancelled)| Step::Build { index, rebuild, cancelled }),
+        6 => Just(Step::Commit),
+        2 => Just(Step::Abort),
+        8 => query.prop_map(Step::Search),
+    ]
+}
+
+fn seeded(seed: u8) -> Vec<f32> {
+    vector::<Euclidean>(&mut StdRng::seed_from_u64(seed.into()), DIMENSIONS)
+}
+
+type Models = [Model; INDEXES.len()];
+
+struct Run<'e> {
+    env: &'e Env,
+    db: Database<'e>,
+    wtxn: Option<RwTxn<'e>>,
+    committed: Models,
+    working: Models,
+}
+
+impl<'e> Run<'e> {
+    fn wtxn(&mut self) -> &mut RwTxn<'e> {
+        self.wtxn.get_or_insert_with(|| self.env.write_txn().unwrap())
+    }
+
+    fn writer(&self, index: usize) -> Writer<'e, Euclidean> {
+        Writer::new(self.db, INDEXES[index], DIMENSIONS)
+    }
+
+    fn step(&mut self, number: usize, step: &Step) {
+        match step {
+            Step::Add { index, item, seed } => self.add(*index, *item, *seed),
+            Step::AddMany { index, first, count, seed } => {
+                for i in 0..*count {
+                    self.add(*index, first.wrapping_add(i), seed.wrapping_add(i));
+                }
+            }
+            Step::Delete { index, item } => self.delete(*index, *item),
+            Step::DeleteMany { index, first, step } => (*first..=u8::MAX).step_by((*step).into()).for_each(|item| self.delete(*index, item)),
+            Step::Clear { index } => {
+                self.writer(*index).clear(self.wtxn()).unwrap();
+                self.working[*index].clear();
+            }
+            Step::Build { index, rebuild, cancelled } => self.build(number, *index, *rebuild, *cancelled),
+            Step::Commit => {
+                if let Some(wtxn) = self.wtxn.take() {
+                    wtxn.commit().unwrap();
+                    self.committed = self.working.clone();
+                }
+                self.check();
+            }
+            Step::Abort => {
+                self.wtxn = None;
+                self.working = self.committed.clone();
+                self.check();
+            }
+            Step::Search(query) => self.search(query),
+        }
+    }
+
+    fn add(&mut self, index: usize, item: u8, seed: u8) {
+        let vector = seeded(seed);
+        self.writer(index).add_item(self.wtxn(), id(item), &vector).unwrap();
+        self.working[index].insert(id(item), vector);
+    }
+
+    fn delete(&mut self, index: usize, item: u8) {
+        let deleted = self.writer(index).del_item(self.wtxn(), id(item)).unwrap();
+        assert_eq!(deleted, self.working[index].remove(&id(item)).is_some());
+    }
+
+    fn build(&mut self, number: usize, index: usize, rebuild: bool, cancelled: bool) {
+        let writer = self.writer(index);
+        let needed = writer.need_build(self.wtxn()).unwrap() || rebuild && !self.working[index].is_empty();
+        let mut rng = StdRng::seed_from_u64(number as u64);
+        let mut builder = writer.builder(&mut rng);
+        builder.ef_construction(12).cancel(move || cancelled);
+        let built = if rebuild { builder.force_rebuild::<3, 6>(self.wtxn()) } else { builder.build::<3, 6>(self.wtxn()) };
+        match built {
+            Err(voisin::Error::Cancelled) => assert!(cancelled),
+            built => {
+                built.unwrap();
+                assert!(!cancelled || !needed, "a build that was cancelled went on");
+                assert_eq!(writer.n_pending(self.wtxn()).unwrap(), 0);
+            }
+        }
+    }
+
+    /// Inside of the transaction if there is one, which sees its own changes.
+    fn search(&self, query: &Query) {
+        match &self.wtxn {
+            Some(wtxn) => search(wtxn, self.db, &self.working[query.index], query),
+            None => search(&self.env.read_txn().unwrap(), self.db, &self.working[query.index], query),
+        }
+    }
+
+    fn check(&self) {
+        let rtxn = self.env.read_txn().unwrap();
+        for (index, model) in INDEXES.iter().zip(&self.committed) {
+            check_holds(&rtxn, self.db, *index, model);
+        }
+    }
+}
+
+fn search(rtxn: &voisin::heed::RoTxn<'_>, db: Database<'_>, model: &Model, query: &Query) {
+    let reader = match Reader::<Euclidean>::open(rtxn, INDEXES[query.index], db) {
+        Ok(reader) => reader,
+        Err(voisin::Error::MissingIndex(_)) => return assert!(model.is_empty()),
+        Err(error) => panic!("{error}"),
+    };
+    let candidates: Option<RoaringBitmap> = query.candidates.as_ref().map(|items| items.iter().map(|item| id(*item)).collect());
+    let mut nns = reader.nns(query.k);
+    nns.ef_search(query.ef);
+    match query.way {
+        Way::Planned => &mut nns,
+        Way::Graph => nns.walk_graph(),
+        Way::Exact => nns.exact(),
+    };
+    if let Some(candidates) = &candidates {
+        nns.candidates(candidates);
+    }
+    let (center, excluded): (Vec<f32>, Option<ItemId>) = match query.by_item {
+        Some(item) => match model.get(&id(item)) {
+            Some(vector) => (vector.clone(), Some(id(item))),
+            None => return assert!(nns.by_item(rtxn, id(item)).unwrap().is_none()),
+        },
+        None => (seeded(query.seed), None),
+    };
+    let found: Searched = match excluded {
+        Some(item) => nns.by_item(rtxn, item).unwrap().unwrap(),
+        None => nns.by_vector(rtxn, &center).unwrap(),
+    };
+    let allowed = |item| excluded != Some(item) && candidates.as_ref().is_none_or(|candidates| candidates.contains(item));
+    let oracle = Oracle::<Euclidean>::new(model, &center, allowed);
+    let nearest = found.into_nns();
+    oracle.assert_plausible(query.k, &nearest, &format!("{query:?}"));
+    if matches!(query.way, Way::Exact) || query.ef.max(query.k) >= model.len() {
+        let expected: Vec<(ItemId, f32)> = oracle.all.iter().copied().take(query.k).collect();
+        assert_eq!(nearest, expected, "{query:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").map_or(PROGRAMS, |cases| cases.parse().unwrap()), ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_random_program_leaves_what_the_model_says(steps in prop::collection::vec(step(), 1..=STEPS)) {
+        let (_dir, env) = new_env();
+        let db = create::<Euclidean>(&env);
+        let mut run = Run { env: &env, db, wtxn: None, committed: Models::default(), working: Models::default() };
+        for (number, step) in steps.iter().enumerate() {
+            run.step(number, step);
+        }
+        run.step(steps.len(), &Step::Commit);
+        // Everything that follows a commit is in the file: a fresh look at it finds the same.
+        run.check();
+    }
+}
