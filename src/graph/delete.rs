@@ -1,8 +1,8 @@
 //! Taking nodes out of the graph, and mending what led over them, in place.
 //!
 //! On each layer, every in-neighbor of a removed node is known (the mutual ones from its own list, the others are stored with it). Such a
-//! node gets the removed node's neighbors as candidates for its own, and is pruned once (the consolidation of FreshDiskANN, Singh et al. 2021,
-//! algorithm 4, restricted to the nodes that need it). Before that the tree is mended: a child of a removed node is adopted by the nearest of
+//! node keeps its other edges, and gets the nearest of the removed node's neighbors that none of them occludes in its place (as the in-place
+//! deletion of IP-DiskANN, Xu et al. 2025, does for the in-neighbors that it finds). Before that the tree is mended: a child of a removed node is adopted by the nearest of
 //! its neighbors of lower rank that has room, else by the nearest ancestor that is left. As ranks only fall towards the root, no circle
 //! can arise. A removed root is succeeded by the orphan of the lowest rank, which has the lowest rank of all that are left.
 //!
@@ -13,10 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::insert::Plan;
-use super::prune::{Edge, prune};
+use super::prune::{Edge, replenish};
 use super::working::{Node, Stored, StoredNode, Working};
 use super::{Probe, Vectors};
 use crate::{Layer, Result, Slot};
+
+/// A node gets at most so many new edges for each that it loses (IP-DiskANN, Xu et al. 2025, takes up to three).
+const REPLACEMENTS: usize = 1;
 
 /// Takes `removed` slots out of every layer that has them.
 pub(crate) fn delete<S: Stored + Sync>(
@@ -218,9 +221,11 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
         let fresh: Vec<u32> = fresh.into_iter().filter(|slot| !known.contains(slot) && !self.is_gone(Slot(*slot))).collect();
         let mut distances = Vec::new();
         self.vectors.probe(slot)?.distances(&fresh, &mut distances)?;
-        node.edges.extend(fresh.into_iter().zip(distances).map(|(slot, distance)| Edge { distance, slot }));
+        let mut candidates: Vec<Edge> = fresh.into_iter().zip(distances).map(|(slot, distance)| Edge { distance, slot }).collect();
+        candidates.sort_unstable_by(Edge::order);
+        let count = lost.len() * REPLACEMENTS;
         node.edges.sort_unstable_by(Edge::order);
-        node.edges = prune(self.vectors, &node.edges, &node.children, self.plan.limit(self.layer))?;
+        replenish(self.vectors, &mut node.edges, &candidates, count, self.plan.limit(self.layer))?;
         Ok(Some(node))
     }
 }

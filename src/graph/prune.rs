@@ -53,6 +53,23 @@ pub(crate) fn prune(vectors: &impl Vectors, candidates: &[Edge], children: &[Slo
     Ok(kept)
 }
 
+/// Adds at most `count` of the `candidates`, which are sorted, to a list that otherwise stays as it is: those that no edge of it occludes.
+pub(crate) fn replenish(vectors: &impl Vectors, edges: &mut Vec<Edge>, candidates: &[Edge], count: usize, limit: Limit) -> Result<()> {
+    let mut slots: Vec<u32> = edges.iter().map(|edge| edge.slot).collect();
+    let full = limit.degree.min(edges.len() + count);
+    let mut distances = Vec::with_capacity(4);
+    for candidate in candidates {
+        if edges.len() >= full {
+            break;
+        }
+        if !occluded(vectors, candidate, &slots, limit.alpha, &mut distances)? {
+            edges.push(*candidate);
+            slots.push(candidate.slot);
+        }
+    }
+    Ok(())
+}
+
 fn occluded(vectors: &impl Vectors, candidate: &Edge, kept: &[u32], alpha: f32, distances: &mut Vec<f32>) -> Result<bool> {
     // `alpha * d < distance`, written such that it also means "nearer" where distances are negative.
     let threshold = if candidate.distance > 0.0 { candidate.distance / alpha } else { candidate.distance * alpha };

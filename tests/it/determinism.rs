@@ -38,7 +38,7 @@ impl History {
         let mut rng = StdRng::seed_from_u64(seed);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut dumps = Vec::new();
-        for build in 0..4 {
+        for build in 0..5 {
             let mut wtxn = env.write_txn().unwrap();
             match build {
                 0 => add(&writer, &mut wtxn, &self.first),
@@ -47,12 +47,14 @@ impl History {
                     add(&writer, &mut wtxn, &self.replaced);
                     assert_eq!(writer.del_items(&mut wtxn, self.deleted.clone()).unwrap(), 80);
                 }
+                // So little that the build takes another path through memory.
+                3 => writer.add_item(&mut wtxn, 3000, &self.first[&100]).unwrap(),
                 _ => {}
             }
             pool.install(|| {
                 let mut builder = writer.builder(&mut rng);
                 builder.ef_construction(30).alpha(1.1);
-                if build < 3 { builder.build::<6, 12>(&mut wtxn) } else { builder.force_rebuild::<6, 12>(&mut wtxn) }
+                if build < 4 { builder.build::<6, 12>(&mut wtxn) } else { builder.force_rebuild::<6, 12>(&mut wtxn) }
             })
             .unwrap();
             wtxn.commit().unwrap();

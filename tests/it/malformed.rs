@@ -377,7 +377,7 @@ fn dimensions_that_no_index_can_have_are_refused() {
         let (_dir, env) = new_env();
         for state in STATES {
             let (db, model) = prepare::<D>(&env, state, 8);
-            for dimensions in [0, 65_536, 1 << 32, usize::MAX] {
+            for dimensions in [0, 65_536, u32::MAX as usize, 1 << 32, usize::MAX] {
                 let writer = Writer::<D>::new(db, 0, dimensions);
                 type Call<'a> = &'a dyn Fn(&mut RwTxn<'_>) -> voisin::Result<()>;
                 // The last says whether this call is refused for that reason in this state.

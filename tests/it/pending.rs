@@ -4,10 +4,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use voisin::heed::{RoTxn, RwTxn};
 use voisin::roaring::RoaringBitmap;
-use voisin::{ItemId, Reader, Searched, Strategy, Writer};
+use voisin::{ItemId, QueryBuilder, Reader, Searched, Writer};
 
 use crate::common::{
-    Env, Metric, Model, Oracle, add, build_index, check_holds, create, for_every_metric, is_binary, new_env, rng, vector, vectors,
+    Env, Metric, Model, Oracle, add, build_index, check_holds, create, for_every_metric, new_env, rng, vector, vectors,
 };
 
 /// A change to an index and to the model of it.
@@ -136,7 +136,27 @@ fn commit<'a, D: Metric>(
     edit.wtxn.commit().unwrap();
 }
 
-/// Asks by vector, by item, among candidates, and exactly, each through the transaction and warm, and hands over every answer.
+/// The ways to an answer.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Planned,
+    Walk,
+    Exact,
+}
+
+const WAYS: [Way; 3] = [Way::Planned, Way::Walk, Way::Exact];
+
+fn on<'a, R>(way: Way, mut by: QueryBuilder<'a, R>, ef: usize) -> QueryBuilder<'a, R> {
+    by.ef_search(ef);
+    match way {
+        Way::Planned => {}
+        Way::Walk => drop(by.walk_graph()),
+        Way::Exact => drop(by.exact()),
+    }
+    by
+}
+
+/// Asks by vector, by item, and among candidates, on all ways, each through the transaction and warm, and hands over every answer.
 fn ask_everything<D: Metric>(
     (reader, rtxn, model, rng): (&Reader<'_, D>, &RoTxn<'_>, &Model, &mut StdRng),
     ks: &[usize],
@@ -146,36 +166,31 @@ fn ask_everything<D: Metric>(
     let warm = reader.warm(rtxn).unwrap();
     let queries = [vector::<D>(rng, reader.dimensions()), model.values().last().cloned().unwrap_or(vector::<D>(rng, reader.dimensions()))];
     let candidates: RoaringBitmap = (0..4000).filter(|_| rng.random_bool(0.5)).collect();
-    for &k in ks {
-        let by = || {
-            let mut by = reader.nns(k);
-            by.ef_search(ef);
-            by
-        };
-        let warm_by = || {
-            let mut by = warm.nns(k);
-            by.ef_search(ef);
-            by
+    let items = [0, 1, 3, 4, 9, 1000, 1003];
+    for (&k, way) in ks.iter().flat_map(|k| WAYS.map(|way| (k, way))) {
+        let (by, by_warm) = (on(way, reader.nns(k), ef), on(way, warm.nns(k), ef));
+        let (mut among, mut among_warm) = (by, by_warm);
+        among.candidates(&candidates);
+        among_warm.candidates(&candidates);
+        let answered = |what: &str, found: Searched, found_warm: Searched, oracle: &Oracle<D>| {
+            assert_eq!(found, found_warm, "{what}, {way:?}: a warm reader gives the same answer");
+            answered(&format!("{what}, {way:?} by {:?}", found.strategy), k, found, oracle);
         };
         for query in &queries {
             let oracle = Oracle::<D>::new(model, query, |_| true);
-            answered("by vector", k, by().by_vector(rtxn, query).unwrap(), &oracle);
-            answered("by vector, warm", k, warm_by().by_vector(query).unwrap(), &oracle);
-            answered("exactly", k, by().exact().by_vector(rtxn, query).unwrap(), &oracle);
+            answered("by vector", by.by_vector(rtxn, query).unwrap(), by_warm.by_vector(query).unwrap(), &oracle);
             let oracle = Oracle::<D>::new(model, query, |id| candidates.contains(id));
-            answered("among candidates", k, by().candidates(&candidates).by_vector(rtxn, query).unwrap(), &oracle);
-            answered("among candidates, warm", k, warm_by().candidates(&candidates).by_vector(query).unwrap(), &oracle);
-            answered("exactly among candidates", k, by().candidates(&candidates).exact().by_vector(rtxn, query).unwrap(), &oracle);
+            answered("among candidates", among.by_vector(rtxn, query).unwrap(), among_warm.by_vector(query).unwrap(), &oracle);
         }
-        for id in [0, 1, 3, 4, 9, 1000, 1003] {
-            let found = by().by_item(rtxn, id).unwrap();
-            assert_eq!(found.is_some(), model.contains_key(&id), "an answer for item {id}");
+        for id in items {
+            let (found, found_warm) = (by.by_item(rtxn, id).unwrap(), by_warm.by_item(id).unwrap());
+            assert_eq!((found.is_some(), found_warm.is_some()), (model.contains_key(&id), model.contains_key(&id)), "an answer for item {id}");
             let Some(found) = found else { continue };
             let oracle = Oracle::<D>::new(model, &model[&id], |other| other != id);
-            answered("by item", k, found, &oracle);
-            answered("by item, warm", k, warm_by().by_item(id).unwrap().unwrap(), &oracle);
+            answered("by item", found, found_warm.unwrap(), &oracle);
+            let (found, found_warm) = (among.by_item(rtxn, id).unwrap(), among_warm.by_item(id).unwrap());
             let oracle = Oracle::<D>::new(model, &model[&id], |other| other != id && candidates.contains(other));
-            answered("by item among candidates", k, by().candidates(&candidates).by_item(rtxn, id).unwrap().unwrap(), &oracle);
+            answered("by item among candidates", found.unwrap(), found_warm.unwrap(), &oracle);
         }
     }
 }
@@ -186,35 +201,8 @@ fn every_answer_after_a_commit_is_what_an_exact_model_says() {
         let all = mixes::<D>().into_iter().chain(total_mixes::<D>()).collect();
         after_each::<D>(all, (40, 20), |what, reader, rtxn, model, rng| {
             ask_everything((reader, rtxn, model, rng), &[1, 7, 200], 100, |how, k, found, oracle| {
-                oracle.assert_exact(k, &found.nns, &format!("{what}, {how}, {:?}", found.strategy));
+                oracle.assert_exact(k, &found.nns, &format!("{what}, {how}"));
             });
-        });
-    }
-    for_every_metric!(run);
-}
-
-#[test]
-fn a_walk_of_the_whole_graph_and_what_is_pending_is_what_an_exact_model_says() {
-    fn run<D: Metric>() {
-        // Vectors that are so long that walking over all of them is estimated to cost less than scanning them.
-        let shape = if is_binary::<D>() { (12, 65_535) } else { (30, 5000) };
-        let mixes = mixes::<D>().into_iter().filter(|(name, _)| !is_binary::<D>() || !name.contains("and"));
-        after_each::<D>(mixes.collect(), shape, |what, reader, rtxn, model, rng| {
-            let queries = [vector::<D>(rng, shape.1), model.values().next().unwrap().clone()];
-            let linked = reader.n_items() - reader.n_pending();
-            for query in &queries {
-                let oracle = Oracle::<D>::new(model, query, |_| true);
-                let found = reader.nns(model.len()).ef_search(1).by_vector(rtxn, query).unwrap();
-                if linked >= 12 && !is_binary::<D>() {
-                    assert_eq!(found.strategy, Strategy::Graph, "{what}");
-                }
-                oracle.assert_exact(model.len(), &found.nns, what);
-            }
-            for id in [2, 7, 1000] {
-                let Some(found) = reader.nns(model.len()).ef_search(1).by_item(rtxn, id).unwrap() else { continue };
-                let oracle = Oracle::<D>::new(model, &model[&id], |other| other != id);
-                oracle.assert_exact(model.len(), &found.nns, &format!("{what}, by item {id}, {:?}", found.strategy));
-            }
         });
     }
     for_every_metric!(run);
@@ -223,27 +211,15 @@ fn a_walk_of_the_whole_graph_and_what_is_pending_is_what_an_exact_model_says() {
 #[test]
 fn a_narrow_walk_misses_nothing_that_is_pending_and_finds_nothing_that_was_deleted() {
     fn run<D: Metric>() {
-        let shape = if is_binary::<D>() { (600, 6000) } else { (700, 200) };
-        after_each::<D>(mixes::<D>(), shape, |what, reader, rtxn, model, rng| {
-            let linked: Vec<ItemId> = model.keys().copied().filter(|id| *id < 1000).collect();
-            for _ in 0..6 {
-                let query = vector::<D>(rng, shape.1);
-                let oracle = Oracle::<D>::new(model, &query, |_| true);
-                let found = reader.nns(10).ef_search(10).by_vector(rtxn, &query).unwrap();
-                if linked.len() > 100 {
-                    assert_eq!(found.strategy, Strategy::Graph, "{what}");
-                }
-                oracle.assert_plausible(10, &found.nns, what);
+        after_each::<D>(mixes::<D>(), (300, 24), |what, reader, rtxn, model, rng| {
+            ask_everything((reader, rtxn, model, rng), &[1, 10], 1, |how, k, found, oracle| {
+                let what = format!("{what}, {how}, k {k}");
+                oracle.assert_plausible(k, &found.nns, &what);
                 // Everything from 1000 on was added and not built: these are compared one by one.
-                let nearest = oracle.all.iter().take(10).filter(|(id, _)| *id >= 1000);
-                for (id, distance) in nearest {
-                    assert!(found.nns.iter().any(|(other, _)| other == id), "{what}: item {id} at {distance} is missing: {found:?}");
-                }
-            }
-            for id in [5, 6, 1001] {
-                let Some(found) = reader.nns(10).ef_search(10).by_item(rtxn, id).unwrap() else { continue };
-                Oracle::<D>::new(model, &model[&id], |other| other != id).assert_plausible(10, &found.nns, what);
-            }
+                let mut nearest = oracle.all.iter().take(k).filter(|(id, _)| *id >= 1000);
+                let is_missing = |(id, _): &&(ItemId, f32)| !found.nns.iter().any(|(other, _)| other == id);
+                assert_eq!(nearest.find(is_missing), None, "{what}: it is not in {found:?}");
+            });
         });
     }
     for_every_metric!(run);
@@ -267,7 +243,7 @@ fn items_that_were_never_built_are_found() {
             check_holds(&rtxn, db, 0, &model);
             let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
             assert_eq!(reader.n_pending(), model.len() as u64);
-            ask_everything((&reader, &rtxn, &model, &mut rng), &[1, 5, 100], 10, |how, k, found, oracle| {
+            ask_everything((&reader, &rtxn, &model, &mut rng), &[1, 5, 100], 100, |how, k, found, oracle| {
                 oracle.assert_exact(k, &found.nns, how);
             });
         }
@@ -275,56 +251,118 @@ fn items_that_were_never_built_are_found() {
     for_every_metric!(run);
 }
 
-/// Random changes and builds, commit after commit, to an index of items below `ids`, at most `changes` at a time.
-fn change_at_random<D: Metric>(rng: &mut StdRng, rounds: usize, (ids, changes): (u32, usize), (m, m0): (usize, usize)) {
-    let (_dir, env) = new_env();
-    let db = create::<D>(&env);
-    let writer = Writer::<D>::new(db, 0, 12);
-    let mut model = Model::new();
-    for round in 0..rounds {
-        let mut wtxn = env.write_txn().unwrap();
-        // Times of growth and times of decline, down to nothing.
-        let added = if round / 10 % 2 == 0 { 0.7 } else { 0.3 };
-        for _ in 0..rng.random_range(1..=changes) {
-            let id = rng.random_range(0..ids);
-            if rng.random_bool(added) {
-                let vector = vector::<D>(rng, 12);
-                writer.add_item(&mut wtxn, id, &vector).unwrap();
-                model.insert(id, vector);
-            } else {
-                assert_eq!(writer.del_item(&mut wtxn, id).unwrap(), model.remove(&id).is_some());
+/// Random changes and builds, commit after commit.
+#[derive(Debug, Clone, Copy)]
+struct Churn {
+    rounds: usize,
+    dimensions: usize,
+    /// All items are below.
+    ids: u32,
+    /// At most so many a commit.
+    changes: usize,
+    m: usize,
+    m0: usize,
+}
+
+impl Churn {
+    fn run<D: Metric>(self, rng: &mut StdRng) {
+        let Self { rounds, dimensions, ids, changes, m, m0 } = self;
+        let (_dir, env) = new_env();
+        let db = create::<D>(&env);
+        let writer = Writer::<D>::new(db, 0, dimensions);
+        let mut model = Model::new();
+        for round in 0..rounds {
+            let mut wtxn = env.write_txn().unwrap();
+            // Times of growth and times of decline, down to nothing.
+            let added = if round / 10 % 2 == 0 { 0.7 } else { 0.3 };
+            for _ in 0..rng.random_range(1..=changes) {
+                let id = rng.random_range(0..ids);
+                if rng.random_bool(added) {
+                    let vector = vector::<D>(rng, dimensions);
+                    writer.add_item(&mut wtxn, id, &vector).unwrap();
+                    model.insert(id, vector);
+                } else {
+                    assert_eq!(writer.del_item(&mut wtxn, id).unwrap(), model.remove(&id).is_some());
+                }
             }
+            if rng.random_bool(0.02) {
+                writer.del_items(&mut wtxn, 0..ids).unwrap();
+                model.clear();
+            }
+            if rng.random_bool(0.5) {
+                writer.builder(rng).ef_construction(20).build_with(&mut wtxn, m, m0).unwrap();
+            }
+            wtxn.commit().unwrap();
+            let what = format!("{} {self:?}, round {round}", D::name());
+            println!("{what}");
+            let rtxn = env.read_txn().unwrap();
+            check_holds(&rtxn, db, 0, &model);
+            let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
+            ask_everything((&reader, &rtxn, &model, rng), &[3, 2000], 2000, |how, k, found, oracle| {
+                oracle.assert_exact(k, &found.nns, &format!("{what}, {how}"));
+            });
         }
-        if rng.random_bool(0.02) {
-            writer.del_items(&mut wtxn, 0..ids).unwrap();
-            model.clear();
-        }
-        if rng.random_bool(0.5) {
-            writer.builder(rng).ef_construction(20).build_with(&mut wtxn, m, m0).unwrap();
-        }
-        wtxn.commit().unwrap();
-        let what = format!("{} M {m} M0 {m0}, {ids} ids, round {round}", D::name());
-        println!("{what}");
-        let rtxn = env.read_txn().unwrap();
-        check_holds(&rtxn, db, 0, &model);
-        let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
-        ask_everything((&reader, &rtxn, &model, rng), &[3, 2000], 200, |how, k, found, oracle| {
-            oracle.assert_exact(k, &found.nns, &format!("{what}, {how}, {:?}", found.strategy));
-        });
     }
 }
 
 #[test]
 fn commit_after_commit_of_random_changes_every_answer_is_right() {
     fn run<D: Metric>() {
-        let mut rng = rng();
-        change_at_random::<D>(&mut rng, 25, (150, 60), (4, 8));
+        Churn { rounds: 20, dimensions: 12, ids: 150, changes: 60, m: 4, m0: 8 }.run::<D>(&mut rng());
     }
     for_every_metric!(run);
+}
+
+#[test]
+fn churn_of_any_size_with_lists_of_any_length_keeps_every_answer_right() {
     let mut rng = rng();
+    let churn = Churn { rounds: 40, dimensions: 12, ids: 150, changes: 60, m: 2, m0: 3 };
+    // Few items and many, lists as short as they may be, hardly any change, and blocks of vectors that are rewritten for those that follow.
+    for churn in [
+        churn,
+        Churn { ids: 12, changes: 8, m0: 2, ..churn },
+        Churn { ids: 500, changes: 300, m0: 2, ..churn },
+        Churn { ids: 500, changes: 300, m: 16, m0: 32, ..churn },
+        Churn { ids: 300, changes: 10, m: 3, m0: 60, ..churn },
+        Churn { dimensions: 1000, ids: 100, changes: 90, m: 4, m0: 8, ..churn },
+    ] {
+        churn.run::<voisin::distances::Euclidean>(&mut rng);
+    }
+}
+
+/// A build that changes a tiny part of an index takes another path through memory.
+#[test]
+fn single_changes_to_a_large_index_are_linked_and_taken_out() {
     type D = voisin::distances::Euclidean;
-    // Few items and many, lists as short as they may be, and no room for a list to shrink.
-    for (shape, connectivity) in [((12, 8), (2, 2)), ((150, 60), (2, 3)), ((700, 300), (2, 2)), ((700, 300), (16, 32)), ((400, 20), (3, 60))] {
-        change_at_random::<D>(&mut rng, 60, shape, connectivity);
+    let mut rng = rng();
+    let (_dir, env) = new_env();
+    let db = create::<D>(&env);
+    let mut model = vectors::<D>(&mut rng, 0..4500, 12);
+    build_index(&env, db, 0, &model);
+    let writer = Writer::<D>::new(db, 0, 12);
+    for round in 0..15 {
+        let mut wtxn = env.write_txn().unwrap();
+        let (id, new) = (rng.random_range(0..4600), vector::<D>(&mut rng, 12));
+        if round % 3 < 2 {
+            writer.add_item(&mut wtxn, id, &new).unwrap();
+            model.insert(id, new);
+        }
+        if round % 3 > 0 {
+            let gone = rng.random_range(0..4600);
+            assert_eq!(writer.del_item(&mut wtxn, gone).unwrap(), model.remove(&gone).is_some());
+        }
+        crate::common::build(&writer, &mut wtxn);
+        wtxn.commit().unwrap();
+        let rtxn = env.read_txn().unwrap();
+        let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
+        assert_eq!((reader.n_items(), reader.n_pending()), (model.len() as u64, 0));
+        if round % 5 == 4 {
+            check_holds(&rtxn, db, 0, &model);
+        } else {
+            assert_eq!(voisin::check(&rtxn, 0, db).unwrap(), []);
+        }
+        let query = vector::<D>(&mut rng, 12);
+        let found = reader.nns(5000).ef_search(5000).walk_graph().by_vector(&rtxn, &query).unwrap();
+        Oracle::<D>::new(&model, &query, |_| true).assert_exact(5000, &found.nns, &format!("round {round}"));
     }
 }

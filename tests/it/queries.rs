@@ -83,20 +83,23 @@ fn an_ef_below_k_counts_as_k() {
 fn a_walk_with_ef_of_all_items_is_exact() {
     fn run<D: Metric>() {
         let mut rng = rng();
-        // Vectors that are so long that walking over all of them is estimated to cost less than scanning them.
-        let (count, dimensions) = if is_binary::<D>() { (14, 65_535) } else { (60, 2500) };
-        let model = vectors::<D>(&mut rng, 100..100 + count, dimensions);
+        let model = vectors::<D>(&mut rng, 100..500, 20);
+        let candidates: RoaringBitmap = (0..500).filter(|_| rng.random_bool(0.3)).collect();
         with_reader::<D>(&model, |reader, rtxn| {
-            let n = model.len();
-            for _ in 0..3 {
-                let query = vector::<D>(&mut rng, dimensions);
-                let found = reader.nns(n).ef_search(n).by_vector(rtxn, &query).unwrap();
-                assert_eq!(found.strategy, Strategy::Graph, "{}", D::name());
-                Oracle::<D>::new(&model, &query, |_| true).assert_exact(n, &found.nns, D::name());
+            for k in [1, 30, 400] {
+                let mut by = reader.nns(k);
+                by.ef_search(400).walk_graph();
+                let query = vector::<D>(&mut rng, 20);
+                let found = by.by_vector(rtxn, &query).unwrap();
+                assert_eq!(found.strategy, Strategy::Graph);
+                Oracle::<D>::new(&model, &query, |_| true).assert_exact(k, &found.nns, D::name());
+                let found = by.by_item(rtxn, 105).unwrap().unwrap();
+                assert_eq!(found.strategy, Strategy::Graph);
+                Oracle::<D>::new(&model, &model[&105], |id| id != 105).assert_exact(k, &found.nns, D::name());
+                let found = by.candidates(&candidates).by_vector(rtxn, &query).unwrap();
+                assert_eq!(found.strategy, Strategy::Graph);
+                Oracle::<D>::new(&model, &query, |id| candidates.contains(id)).assert_exact(k, &found.nns, D::name());
             }
-            let found = reader.nns(n).ef_search(n).by_item(rtxn, 105).unwrap().unwrap();
-            assert_eq!(found.strategy, Strategy::Graph, "{}", D::name());
-            Oracle::<D>::new(&model, &model[&105], |id| id != 105).assert_exact(n, &found.nns, D::name());
         });
     }
     for_every_metric!(run);
@@ -404,6 +407,19 @@ fn two_clusters_that_are_far_apart_are_both_reached() {
 }
 
 #[test]
+fn a_line_of_items_and_one_far_away_from_all_are_found() {
+    let mut model: Model = (0..500).map(|id| (id, vec![id as f32, 2.0 * id as f32, -3.0])).collect();
+    model.insert(1000, vec![-1e6, 1e6, 0.0]);
+    with_reader::<Euclidean>(&model, |reader, rtxn| {
+        for (item, vector) in model.iter().step_by(25).chain(model.last_key_value()) {
+            let found = reader.nns(3).ef_search(20).walk_graph().by_vector(rtxn, vector).unwrap();
+            assert_eq!(found.nns[0], (*item, 0.0));
+            Oracle::<Euclidean>::new(&model, vector, |_| true).assert_exact(3, &found.nns, &format!("item {item}"));
+        }
+    });
+}
+
+#[test]
 fn a_walk_finds_most_of_what_is_nearest() {
     let mut rng = rng();
     // As real vectors: near a few hundred centers.
@@ -466,6 +482,12 @@ fn a_query_that_is_cancelled_says_so_and_returns_what_it_has_seen() {
                     break;
                 }
                 assert!(probes < 10_000, "{strategy:?}: it always says that it was cancelled");
+            }
+            // Whoever asks for the end only once has asked for it.
+            for probes in 0..5 {
+                let asked = AtomicUsize::new(0);
+                let found = by.by_vector_with_cancellation(rtxn, &query, || asked.fetch_add(1, Ordering::Relaxed) == probes).unwrap();
+                assert!(found.did_cancel() || found == whole, "{strategy:?}, cancelled once, at probe {probes}: {found:?}");
             }
             let found = by.by_item_with_cancellation(rtxn, 5, || true).unwrap().unwrap();
             assert!(found.did_cancel() && found.nns.iter().all(|(id, _)| *id != 5), "{found:?}");

@@ -24,12 +24,17 @@ const K: usize = 10;
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: churn FOLDER_OF_DATA");
+        eprintln!("usage: churn FOLDER_OF_DATA [glosses|photos]");
         return ExitCode::FAILURE;
     };
     let mut report = Report::default();
-    run::<Cosine>(&DataSet::glosses(&folder).first(20_000), &mut report);
-    run::<Euclidean>(&DataSet::photos(&folder), &mut report);
+    let only = std::env::args().nth(2);
+    if only.as_deref().is_none_or(|set| set == "glosses") {
+        run::<Cosine>(&DataSet::glosses(&folder).first(20_000), &mut report);
+    }
+    if only.as_deref().is_none_or(|set| set == "photos") {
+        run::<Euclidean>(&DataSet::photos(&folder), &mut report);
+    }
     report.finish()
 }
 
