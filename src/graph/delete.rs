@@ -21,6 +21,9 @@ use crate::{Layer, Result, Slot};
 /// A node gets at most so many new edges for each that it loses (IP-DiskANN, Xu et al. 2025, takes up to three).
 const REPLACEMENTS: usize = 1;
 
+/// So many of the nearest candidates are tried for each new edge: farther ones would rarely be taken.
+const CANDIDATES: usize = 4;
+
 /// Takes `removed` slots out of every layer that has them.
 pub(crate) fn delete<S: Stored + Sync>(
     working: &mut Working<'_, S>,
@@ -129,7 +132,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
     }
 
     fn set_parent(&mut self, slot: Slot, parent: Slot) -> Result<()> {
-        if let Some(node) = self.working.node_mut(self.vectors, self.layer, slot)? {
+        if let Some(node) = self.working.node_mut(self.layer, slot)? {
             node.parent = parent;
         }
         Ok(())
@@ -149,7 +152,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
                 return self.attach(ancestor, slot);
             };
             if youngest_rank > rank {
-                if let Some(node) = self.working.node_mut(self.vectors, self.layer, ancestor)? {
+                if let Some(node) = self.working.node_mut(self.layer, ancestor)? {
                     node.children.retain(|child| *child != youngest);
                     node.edges.retain(|edge| edge.slot != youngest.0);
                 }
@@ -167,7 +170,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
 
     /// The children of a node that stay, with their ranks.
     fn children(&mut self, slot: Slot) -> Result<Vec<(u32, Slot)>> {
-        let Some(node) = self.working.node_mut(self.vectors, self.layer, slot)? else { return Ok(Vec::new()) };
+        let Some(node) = self.working.node_mut(self.layer, slot)? else { return Ok(Vec::new()) };
         let children = node.children.clone();
         let mut ranked = Vec::with_capacity(children.len());
         for child in children.into_iter().filter(|child| !self.nodes.contains_key(child)) {
@@ -178,8 +181,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
 
     /// The nearest neighbor that stays, has a lower rank, and room.
     fn near_parent(&mut self, slot: Slot, rank: u32) -> Result<Option<Slot>> {
-        let Some(node) = self.working.node_mut(self.vectors, self.layer, slot)? else { return Ok(None) };
-        let mut edges = node.edges.clone();
+        let mut edges = self.working.node(self.vectors, self.layer, slot)?.edges;
         edges.sort_unstable_by(Edge::order);
         for candidate in edges.iter().map(|edge| Slot(edge.slot)).filter(|candidate| !self.nodes.contains_key(candidate)) {
             if let Some((above, children)) = self.working.standing(self.layer, candidate)?
@@ -197,7 +199,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
         let mut distance = Vec::new();
         self.vectors.probe(parent)?.distances(&[child.0], &mut distance)?;
         let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: child.0 };
-        if let Some(node) = self.working.node_mut(self.vectors, self.layer, parent)? {
+        if let Some(node) = self.working.node_mut(self.layer, parent)? {
             node.children.push(child);
             if !node.edges.iter().any(|edge| edge.slot == child.0) {
                 node.edges.push(edge);
@@ -209,7 +211,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
     /// A node with its edges to removed nodes replaced. `None` if it has none.
     fn mend(&self, slot: Slot) -> Result<Option<Node>> {
         self.plan.check_cancelled()?;
-        let mut node = self.working.node(self.vectors, self.layer, slot)?;
+        let mut node = self.working.unmeasured(self.layer, slot)?;
         let lost: Vec<&StoredNode> = node.edges.iter().filter_map(|edge| self.nodes.get(&Slot(edge.slot))).collect();
         if lost.is_empty() {
             return Ok(None);
@@ -224,7 +226,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
         let mut candidates: Vec<Edge> = fresh.into_iter().zip(distances).map(|(slot, distance)| Edge { distance, slot }).collect();
         candidates.sort_unstable_by(Edge::order);
         let count = lost.len() * REPLACEMENTS;
-        node.edges.sort_unstable_by(Edge::order);
+        candidates.truncate(count * CANDIDATES);
         replenish(self.vectors, &mut node.edges, &candidates, count, self.plan.limit(self.layer))?;
         Ok(Some(node))
     }

@@ -194,8 +194,8 @@ fn link<S: Stored + Sync>(
             working.push_layer(slot);
             slot
         } else {
-            let parent = choose_parent(working, vectors, layer, slot, &found, plan)?;
-            if let Some(node) = working.node_mut(vectors, layer, parent)? {
+            let parent = choose_parent(working, layer, slot, &found, plan)?;
+            if let Some(node) = working.node_mut(layer, parent)? {
                 node.children.push(slot);
             }
             if !found.edges.iter().any(|edge| edge.slot == parent.0) {
@@ -217,39 +217,26 @@ fn link<S: Stored + Sync>(
 }
 
 /// The nearest node with room for another child. If all that were met are full, a walk down the tree finds one: every branch ends.
-fn choose_parent<S: Stored + Sync>(
-    working: &mut Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
-    layer: Layer,
-    slot: Slot,
-    found: &Found,
-    plan: &Plan<'_>,
-) -> Result<Slot> {
+fn choose_parent<S: Stored>(working: &Working<'_, S>, layer: Layer, slot: Slot, found: &Found, plan: &Plan<'_>) -> Result<Slot> {
     for edge in found.edges.iter().chain(&found.nearest) {
-        if has_room(working, vectors, layer, Slot(edge.slot), plan)? {
+        if has_room(working, layer, Slot(edge.slot), plan)? {
             return Ok(Slot(edge.slot));
         }
     }
     let mut current = found.edges.first().map_or(working.roots[layer.index()], |edge| Slot(edge.slot));
     let mut turn = slot.0;
-    while !has_room(working, vectors, layer, current, plan)? {
+    while !has_room(working, layer, current, plan)? {
         // Another branch at every turn, or a great many equal vectors would make one long path of the tree.
         turn = turn.wrapping_mul(0x9E37_79B9).rotate_left(13);
-        let children = working.node_mut(vectors, layer, current)?.map_or(&[][..], |node| &node.children);
+        let children = working.unmeasured(layer, current)?.children;
         let Some(&child) = children.get(turn as usize % children.len().max(1)) else { break };
         current = child;
     }
     Ok(current)
 }
 
-fn has_room<S: Stored + Sync>(
-    working: &mut Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
-    layer: Layer,
-    slot: Slot,
-    plan: &Plan<'_>,
-) -> Result<bool> {
-    let children = working.node_mut(vectors, layer, slot)?.map_or(0, |node| node.children.len());
+fn has_room<S: Stored>(working: &Working<'_, S>, layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {
+    let children = working.standing(layer, slot)?.map_or(0, |(_, children)| children);
     Ok(children < plan.max_children(layer))
 }
 
@@ -267,11 +254,11 @@ fn merge<S: Stored + Sync>(
         .par_iter()
         .map(|group| {
             let Some(Reverse { layer, target, .. }) = group.first() else { return Err(Error::Cancelled) };
-            let mut node = frozen.node(vectors, *layer, *target)?;
+            let mut node = frozen.unmeasured(*layer, *target)?;
             let limit = plan.limit(*layer);
             node.edges.extend(group.iter().map(|r| r.edge));
             if node.edges.len() > limit.degree + limit.degree / HEADROOM {
-                prune_node(vectors, &mut node, limit)?;
+                prune_node(vectors, *target, &mut node, limit)?;
             }
             Ok(node)
         })
@@ -283,7 +270,8 @@ fn merge<S: Stored + Sync>(
     Ok(())
 }
 
-fn prune_node(vectors: &(impl Vectors + Sync), node: &mut Node, limit: Limit) -> Result<()> {
+fn prune_node(vectors: &impl Vectors, slot: Slot, node: &mut Node, limit: Limit) -> Result<()> {
+    node.measure(vectors, slot)?;
     node.edges.sort_unstable_by(Edge::order);
     node.edges.dedup_by_key(|edge| edge.slot);
     node.edges = prune(vectors, &node.edges, &node.children, limit)?;
@@ -300,7 +288,7 @@ fn prune_overflows<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(im
             .map(|(slot, node)| {
                 plan.check_cancelled()?;
                 let mut node = node.clone();
-                prune_node(vectors, &mut node, limit)?;
+                prune_node(vectors, slot, &mut node, limit)?;
                 Ok((slot, node))
             })
             .collect::<Result<_>>()?;
@@ -315,7 +303,7 @@ fn prune_overflows<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(im
 fn reach_roots<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let root = working.roots[layer.index()];
-        let node = working.node(vectors, layer, root)?;
+        let node = working.unmeasured(layer, root)?;
         let Some(&child) = node.children.first() else { continue };
         let mut list = Vec::new();
         let mut reached = false;
@@ -326,7 +314,8 @@ fn reach_roots<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl V
         }
         let degree = plan.limit(layer).degree;
         let distance = node.edges.iter().find(|edge| edge.slot == child.0).map_or(0.0, |edge| edge.distance);
-        if !reached && let Some(node) = working.node_mut(vectors, layer, child)? {
+        if !reached && let Some(node) = working.node_mut(layer, child)? {
+            node.measure(vectors, child)?;
             node.edges.sort_unstable_by(Edge::order);
             if node.edges.len() >= degree
                 && let Some(last) = node.edges.iter().rposition(|e| !node.children.contains(&Slot(e.slot)))

@@ -1,7 +1,8 @@
 //! The graph while it is changed: the nodes that a build has touched, over the stored ones.
 //!
 //! Reads go to the changed node if there is one, else to the store. A changed node keeps the distance of each edge, so that pruning never
-//! computes one to its own center; a stored list has none, and gets them when it is first changed. What was not touched is never loaded.
+//! computes one to its own center twice; a stored list has none, and gets them when they are first needed. What was not touched is never
+//! loaded.
 
 use std::collections::BTreeMap;
 
@@ -218,30 +219,51 @@ impl<'a, S: Stored> Working<'a, S> {
         }
     }
 
-    /// A copy of a node, changed or stored; without edges if the layer does not have it.
+    /// A copy of a node, changed or stored, with the distances of all its edges; without edges if the layer does not have it.
     pub(crate) fn node(&self, vectors: &impl Vectors, layer: Layer, slot: Slot) -> Result<Node> {
+        let mut node = self.unmeasured(layer, slot)?;
+        node.measure(vectors, slot)?;
+        Ok(node)
+    }
+
+    /// As [`node`](Self::node); the distances of edges that come from the store are NaN.
+    pub(crate) fn unmeasured(&self, layer: Layer, slot: Slot) -> Result<Node> {
         if let Some(node) = self.changed(layer, slot) {
             return Ok(node.clone());
         }
         let Some(stored) = self.stored.node(layer, slot)? else {
             return Ok(Node { edges: Vec::new(), children: Vec::new(), parent: slot, rank: 0 });
         };
-        let mut distances = Vec::new();
-        vectors.probe(slot)?.distances(&stored.neighbors, &mut distances)?;
-        let edges = stored.neighbors.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
+        let edges = stored.neighbors.iter().map(|&slot| Edge { distance: f32::NAN, slot }).collect();
         Ok(Node { edges, children: stored.children, parent: stored.parent, rank: stored.rank })
     }
 
-    /// A node to change.
-    pub(crate) fn node_mut(&mut self, vectors: &impl Vectors, layer: Layer, slot: Slot) -> Result<Option<&mut Node>> {
+    /// A node to change. The distances of edges that come from the store are NaN.
+    pub(crate) fn node_mut(&mut self, layer: Layer, slot: Slot) -> Result<Option<&mut Node>> {
         if self.change(layer, slot).is_none() {
-            let node = self.node(vectors, layer, slot)?;
+            let node = self.unmeasured(layer, slot)?;
             self.set(layer, slot, node);
         }
         Ok(match self.layers.get_mut(layer.index()).and_then(|changes| changes.get_mut(slot)) {
             Some(Change::Node(node)) => Some(node),
             _ => None,
         })
+    }
+}
+
+impl Node {
+    /// Computes the distances that are not known yet. `slot` is the node's own.
+    pub(crate) fn measure(&mut self, vectors: &impl Vectors, slot: Slot) -> Result<()> {
+        let unknown: Vec<u32> = self.edges.iter().filter(|edge| edge.distance.is_nan()).map(|edge| edge.slot).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let mut distances = Vec::new();
+        vectors.probe(slot)?.distances(&unknown, &mut distances)?;
+        for (edge, distance) in self.edges.iter_mut().filter(|edge| edge.distance.is_nan()).zip(distances) {
+            edge.distance = distance;
+        }
+        Ok(())
     }
 }
 

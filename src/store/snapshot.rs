@@ -85,7 +85,9 @@ impl<'t> Snapshot<'t> {
                 Table::fixed(extent, slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
                 Table::fixed(extent, usize::from(meta.slots % SLOT_GROUP > 0), group_bytes(meta.slots % SLOT_GROUP)),
             ],
-            links: meta.roots.iter().map(|_| [Table::prefixed(extent, groups), Table::prefixed(extent, groups)]).collect(),
+            links: (0..meta.roots.len())
+                .map(|layer| [Table::prefixed(extent, groups, layer == 0), Table::prefixed(extent, groups, false)])
+                .collect(),
             extent,
             meta,
         })

@@ -10,8 +10,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::format::take_u32;
 
-/// Values that a small table remembers: the vectors that the pruning of one node compares, a few times over.
+/// Values that a small table remembers, where they are in demand: the vectors that the pruning of one node compares, a few times over.
 const SMALL: usize = 256;
+/// The same, where they are not: upper layers, and what is rare.
+const SMALLEST: usize = 16;
 
 /// How much of an index an operation will touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,19 +67,19 @@ static ABSENT: [u8; 4] = 4u32.to_le_bytes();
 impl<'t> Table<'t> {
     /// For `count` values of `bytes` bytes each.
     pub(crate) fn fixed(extent: Extent, count: usize, bytes: usize) -> Self {
-        Self::new(extent, count, Length::Fixed(bytes))
+        Self::new(extent, count, Length::Fixed(bytes), SMALL)
     }
 
-    /// For `count` values that begin with their length.
-    pub(crate) fn prefixed(extent: Extent, count: usize) -> Self {
-        Self::new(extent, count, Length::Prefixed)
+    /// For `count` values that begin with their length, and are much in demand or not.
+    pub(crate) fn prefixed(extent: Extent, count: usize, in_demand: bool) -> Self {
+        Self::new(extent, count, Length::Prefixed, if in_demand { SMALL } else { SMALLEST })
     }
 
-    fn new(extent: Extent, count: usize, length: Length) -> Self {
+    fn new(extent: Extent, count: usize, length: Length, small: usize) -> Self {
         let cells = match extent {
             // Null pointers, straight from the allocator: no page of a large table is touched before it is used.
             Extent::Full => Cells::Full(bytemuck::zeroed_slice_box(count)),
-            Extent::Small => Cells::Small(std::iter::repeat_with(|| Mutex::new(None)).take(SMALL).collect()),
+            Extent::Small => Cells::Small(std::iter::repeat_with(|| Mutex::new(None)).take(small).collect()),
         };
         Self { count, cells, length, values: PhantomData }
     }
@@ -93,7 +95,7 @@ impl<'t> Table<'t> {
         let cells = match &self.cells {
             Cells::Full(cells) => cells,
             Cells::Small(cells) => {
-                let cell = cells[number % SMALL].lock().unwrap_or_else(PoisonError::into_inner);
+                let cell = cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner);
                 return cell.filter(|(found, _)| *found == number).map(|(_, value)| value);
             }
         };
@@ -119,7 +121,7 @@ impl<'t> Table<'t> {
         match &self.cells {
             // Never written through: the pointer is only read from, as the slice it came from.
             Cells::Full(cells) => cells.get(number)?.store(value.as_ptr().cast_mut(), Ordering::Release),
-            Cells::Small(cells) => *cells[number % SMALL].lock().unwrap_or_else(PoisonError::into_inner) = Some((number, value)),
+            Cells::Small(cells) => *cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner) = Some((number, value)),
         }
         Some(value)
     }
@@ -152,7 +154,7 @@ mod tests {
     fn a_prefixed_value_must_say_its_own_length() {
         let value = [6, 0, 0, 0, 1, 2];
         for extent in [Extent::Full, Extent::Small] {
-            let table = Table::prefixed(extent, 2);
+            let table = Table::prefixed(extent, 2, true);
             assert_eq!(table.set(0, &value), Some(&value[..]));
             assert_eq!(table.get(0), Some(&value[..]));
             assert_eq!(table.set(1, &value[..5]), None);

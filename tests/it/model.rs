@@ -25,13 +25,35 @@ type Database<'e> = voisin::Database<'e, Euclidean>;
 #[derive(Debug, Clone)]
 enum Step {
     /// Adds or replaces an item; its vector follows from the seed.
-    Add { index: usize, item: u8, seed: u8 },
+    Add {
+        index: usize,
+        item: u8,
+        seed: u8,
+    },
     /// Adds or replaces many, from `first` on.
-    AddMany { index: usize, first: u8, count: u8, seed: u8 },
-    Delete { index: usize, item: u8 },
-    DeleteMany { index: usize, first: u8, step: u8 },
-    Clear { index: usize },
-    Build { index: usize, rebuild: bool, cancelled: bool },
+    AddMany {
+        index: usize,
+        first: u8,
+        count: u8,
+        seed: u8,
+    },
+    Delete {
+        index: usize,
+        item: u8,
+    },
+    DeleteMany {
+        index: usize,
+        first: u8,
+        step: u8,
+    },
+    Clear {
+        index: usize,
+    },
+    Build {
+        index: usize,
+        rebuild: bool,
+        cancelled: bool,
+    },
     Commit,
     Abort,
     Search(Query),
@@ -120,7 +142,9 @@ impl<'e> Run<'e> {
                 }
             }
             Step::Delete { index, item } => self.delete(*index, *item),
-            Step::DeleteMany { index, first, step } => (*first..=u8::MAX).step_by((*step).into()).for_each(|item| self.delete(*index, item)),
+            Step::DeleteMany { index, first, step } => {
+                (*first..=u8::MAX).step_by((*step).into()).for_each(|item| self.delete(*index, item))
+            }
             Step::Clear { index } => {
                 self.writer(*index).clear(self.wtxn()).unwrap();
                 self.working[*index].clear();

@@ -1,14 +1,12 @@
 //! What was added, replaced or deleted is right in every answer from its commit on, whether a build has linked it or not.
 
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use voisin::heed::{RoTxn, RwTxn};
 use voisin::roaring::RoaringBitmap;
 use voisin::{ItemId, QueryBuilder, Reader, Searched, Writer};
 
-use crate::common::{
-    Env, Metric, Model, Oracle, add, build_index, check_holds, create, for_every_metric, new_env, rng, vector, vectors,
-};
+use crate::common::{Env, Metric, Model, Oracle, add, build_index, check_holds, create, for_every_metric, new_env, rng, vector, vectors};
 
 /// A change to an index and to the model of it.
 struct Edit<'a, D> {
@@ -150,8 +148,8 @@ fn on<'a, R>(way: Way, mut by: QueryBuilder<'a, R>, ef: usize) -> QueryBuilder<'
     by.ef_search(ef);
     match way {
         Way::Planned => {}
-        Way::Walk => drop(by.walk_graph()),
-        Way::Exact => drop(by.exact()),
+        Way::Walk => _ = by.walk_graph(),
+        Way::Exact => _ = by.exact(),
     }
     by
 }
@@ -184,7 +182,11 @@ fn ask_everything<D: Metric>(
         }
         for id in items {
             let (found, found_warm) = (by.by_item(rtxn, id).unwrap(), by_warm.by_item(id).unwrap());
-            assert_eq!((found.is_some(), found_warm.is_some()), (model.contains_key(&id), model.contains_key(&id)), "an answer for item {id}");
+            assert_eq!(
+                (found.is_some(), found_warm.is_some()),
+                (model.contains_key(&id), model.contains_key(&id)),
+                "an answer for item {id}"
+            );
             let Some(found) = found else { continue };
             let oracle = Oracle::<D>::new(model, &model[&id], |other| other != id);
             answered("by item", found, found_warm.unwrap(), &oracle);
