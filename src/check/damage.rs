@@ -390,7 +390,7 @@ proptest! {
         }
         // Searches of a damaged index answer or fail, too.
         if let Ok(reader) = crate::Reader::open(&wtxn, INDEX, database) {
-            let query = [1.0; DIMENSIONS];
+            let query = query_vector();
             let _ = reader.nns(10).ef_search(50).by_vector(&wtxn, &query);
             let _ = reader.nns(10).exact().by_vector(&wtxn, &query);
             let _ = reader.nns(10).by_item(&wtxn, 7);
@@ -398,9 +398,17 @@ proptest! {
             let _ = reader.warm(&wtxn);
         }
         let writer = Writer::<Cosine>::new(database, INDEX, DIMENSIONS);
+        for item in [7, 40, 500, 1000] {
+            let _ = writer.del_item(&mut wtxn, item);
+            let _ = writer.add_item(&mut wtxn, item, &query_vector());
+        }
         let _ = writer.builder(&mut StdRng::seed_from_u64(4)).build_with(&mut wtxn, M, M0);
         wtxn.abort();
     }
+}
+
+fn query_vector() -> [f32; DIMENSIONS] {
+    [1.0; DIMENSIONS]
 }
 
 fn shared() -> &'static Patient {

@@ -40,9 +40,10 @@ pub(crate) fn encode_slots(items: &[ItemId]) -> Vec<u8> {
     items.iter().flat_map(|item| item.to_le_bytes()).collect()
 }
 
-/// The item ids of a SLOT_IDS body.
-pub(crate) fn decode_slots(body: &[u8]) -> Vec<ItemId> {
-    body.as_chunks().0.iter().map(|word| ItemId::from_le_bytes(*word)).collect()
+/// The item ids of a SLOT_IDS body. `None` if there are more than a group has.
+pub(crate) fn decode_slots(body: &[u8]) -> Option<Vec<ItemId>> {
+    let (words, rest) = body.as_chunks();
+    (words.len() <= SLOT_GROUP as usize && rest.is_empty()).then(|| words.iter().map(|word| ItemId::from_le_bytes(*word)).collect())
 }
 
 /// The group of an item id and its place in it.

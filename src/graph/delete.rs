@@ -24,6 +24,9 @@ const REPLACEMENTS: usize = 1;
 /// So many of the nearest candidates are tried for each new edge: farther ones would rarely be taken.
 const CANDIDATES: usize = 4;
 
+/// A walk through the tree that takes longer goes in a circle, which only a damaged tree has.
+pub(super) const MAX_STEPS: usize = 1_000_000;
+
 /// Takes `removed` slots out of every layer that has them.
 pub(crate) fn delete<S: Stored + Sync>(
     working: &mut Working<'_, S>,
@@ -122,13 +125,14 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
 
     /// The nearest node above a removed one that stays.
     fn ancestor(&self, mut slot: Slot) -> Slot {
-        while let Some(node) = self.nodes.get(&slot) {
-            if node.parent == slot {
-                return self.working.roots[self.layer.index()];
+        // A damaged tree may have a circle.
+        for _ in 0..self.nodes.len() {
+            match self.nodes.get(&slot) {
+                Some(node) => slot = node.parent,
+                None => return slot,
             }
-            slot = node.parent;
         }
-        slot
+        if self.is_gone(slot) { self.working.roots[self.layer.index()] } else { slot }
     }
 
     fn set_parent(&mut self, slot: Slot, parent: Slot) -> Result<()> {
@@ -146,9 +150,12 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
             return self.attach(parent, slot);
         }
         let room = self.plan.max_children(self.layer);
+        let mut steps = 0;
         loop {
             let children = self.children(ancestor)?;
-            let Some(&(youngest_rank, youngest)) = children.iter().max().filter(|_| children.len() >= room) else {
+            steps += 1;
+            let full = children.len() >= room && steps < MAX_STEPS;
+            let Some(&(youngest_rank, youngest)) = children.iter().max().filter(|_| full) else {
                 return self.attach(ancestor, slot);
             };
             if youngest_rank > rank {

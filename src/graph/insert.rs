@@ -15,6 +15,7 @@ use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
 use super::beam::Scope;
+use super::delete::MAX_STEPS;
 use super::prune::{Edge, Limit, prune};
 use super::working::{Node, Stored, Working};
 use super::{Beam, Graph, Probe, Vectors};
@@ -225,7 +226,10 @@ fn choose_parent<S: Stored>(working: &Working<'_, S>, layer: Layer, slot: Slot, 
     }
     let mut current = found.edges.first().map_or(working.roots[layer.index()], |edge| Slot(edge.slot));
     let mut turn = slot.0;
-    while !has_room(working, layer, current, plan)? {
+    for _ in 0..MAX_STEPS {
+        if has_room(working, layer, current, plan)? {
+            break;
+        }
         // Another branch at every turn, or a great many equal vectors would make one long path of the tree.
         turn = turn.wrapping_mul(0x9E37_79B9).rotate_left(13);
         let children = working.unmeasured(layer, current)?.children;

@@ -19,7 +19,7 @@ use super::view::encode;
 use crate::codec::Codec;
 use crate::distance::{Distance, MAX_NAME_BYTES};
 use crate::format::block::Geometry;
-use crate::format::ids::{self, IdGroup, SLOT_GROUP};
+use crate::format::ids::{self, IdGroup};
 use crate::format::meta::{MAX_DIMENSIONS, Meta};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind, checksum};
@@ -171,15 +171,20 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     pub(crate) fn delete(&mut self, item: ItemId) -> Result<bool> {
         let Some(slot) = self.slot(item)? else { return Ok(false) };
         self.set_slot(item, None)?;
-        self.meta.items -= 1;
+        self.meta.items = self.one_less(self.meta.items)?;
         if self.pending.remove(self.place, self.wtxn, slot)? {
-            self.meta.pending -= 1;
+            self.meta.pending = self.one_less(self.meta.pending)?;
             self.release(slot)?;
         } else {
             self.removed.insert(self.place, self.wtxn, slot)?;
             self.meta.removed += 1;
         }
         Ok(true)
+    }
+
+    /// A count after one of what it counts is gone.
+    fn one_less(&self, count: u32) -> Result<u32> {
+        count.checked_sub(1).ok_or(Error::corrupt(Key::meta(self.place.index), "it counts less than there is"))
     }
 
     /// Makes a slot that is in no other set free.
@@ -234,7 +239,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     fn allocate(&mut self) -> Result<Slot> {
         if let Some(slot) = self.reusable()? {
             self.free.remove(self.place, self.wtxn, slot)?;
-            self.meta.free -= 1;
+            self.meta.free = self.one_less(self.meta.free)?;
             return Ok(slot);
         }
         if self.meta.slots == u32::MAX - 1 {
@@ -298,14 +303,14 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let key = self.key(Kind::SlotIds, number);
         let group = match self.slot_ids.remove(&number) {
             Some(group) => group,
-            None => ids::decode_slots(self.place.get(self.wtxn, key)?.map(checksum::body).unwrap_or_default()),
+            None => ids::decode_slots(self.place.get(self.wtxn, key)?.map(checksum::body).unwrap_or_default())
+                .ok_or(Error::corrupt(key, "it has more entries than a group"))?,
         };
         let group = self.slot_ids.entry(number).or_insert(group);
         if group.len() <= place {
             group.resize(place + 1, 0);
         }
         group[place] = item;
-        debug_assert!(group.len() <= SLOT_GROUP as usize);
         Ok(())
     }
 

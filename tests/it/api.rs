@@ -228,6 +228,29 @@ fn a_batch_with_a_bad_row_changes_nothing() {
 }
 
 #[test]
+fn a_batch_whose_last_row_is_bad_changes_nothing_however_many_blocks_it_would_fill() {
+    let mut rng = rng();
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    // 16 of these to a block.
+    let dimensions = 1000;
+    let model = vectors::<Euclidean>(&mut rng, 0..40, dimensions);
+    build_index(&env, db, 0, &model);
+    let before = dump(&env.read_txn().unwrap(), db);
+    let writer = Writer::<Euclidean>::new(db, 0, dimensions);
+    let ids: Vec<ItemId> = (20..90).collect();
+    let mut rows = vec![1.0; ids.len() * dimensions];
+    *rows.last_mut().unwrap() = f32::NAN;
+    let mut wtxn = env.write_txn().unwrap();
+    let error = writer.add_items(&mut wtxn, &ids, &rows).unwrap_err();
+    assert!(matches!(error, Error::InvalidItem { item: 89, .. }), "{error}");
+    wtxn.commit().unwrap();
+    let rtxn = env.read_txn().unwrap();
+    assert!(dump(&rtxn, db) == before, "nothing has changed");
+    check_holds(&rtxn, db, 0, &model);
+}
+
+#[test]
 fn an_iterator_with_a_bad_vector_has_added_those_before_it() {
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
