@@ -1,9 +1,10 @@
 //! A process that is killed at any moment leaves what its last commit has written, whole, and nothing else.
 //!
 //! The parent runs this test binary again as a child, which changes an index round by round: adds, replaces, deletes, builds, commits, and
-//! acknowledges each commit over a pipe. What a round does follows from seed and round alone, so the parent knows every state without being
-//! told. It kills the child (SIGKILL) at a random moment of a random phase, opens the environment again, and finds the state of the last
-//! commit that was acknowledged, or of the one that was on its way. The next child goes on from there.
+//! acknowledges each commit over a pipe. What a round does follows from seed and round alone, and one seed makes one graph: the parent does
+//! the same in an environment of its own, and knows every byte without being told. It kills the child (SIGKILL) at a random moment of a
+//! random phase, opens the environment again, and finds the database of the last commit that was acknowledged, or of the one that was on its
+//! way. The next child goes on from there.
 //!
 //! The page cache outlives the process: what a loss of power does is not tested here.
 //!
@@ -19,10 +20,10 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use voisin::distances::Euclidean;
-use voisin::heed::{EnvOpenOptions, WithTls};
+use voisin::heed::{EnvOpenOptions, RwTxn, WithTls};
 use voisin::{ItemId, Reader, Writer};
 
-use crate::common::{Model, check_holds, create, dump, seed, vector};
+use crate::common::{check, create, dump, new_env, seed, vector};
 
 /// What a child is told: the folder of the environment, seed, first round, and changes a round.
 const CHILD: &str = "VOISIN_TEST_CRASH_CHILD";
@@ -41,6 +42,7 @@ fn open(path: &Path) -> Env {
 
 /// What one round does.
 struct Round {
+    number: u64,
     clears: bool,
     /// In this order; `None` deletes.
     changes: Vec<(ItemId, Option<Vec<f32>>)>,
@@ -49,8 +51,9 @@ struct Round {
 }
 
 impl Round {
-    fn new(seed: u64, round: u64, size: u32) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed ^ round.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    fn new(seed: u64, number: u64, size: u32) -> Self {
+        // Far from the numbers of other seeds.
+        let mut rng = StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let clears = rng.random_bool(0.03);
         let changes = (0..size)
             .map(|_| {
@@ -59,18 +62,29 @@ impl Round {
                 (id, rng.random_bool(0.6).then(|| vector::<Euclidean>(&mut rng, DIMENSIONS)))
             })
             .collect();
-        Self { clears, changes, builds: rng.random_bool(0.8), rebuilds: rng.random_bool(0.1) }
+        Self { number, clears, changes, builds: rng.random_bool(0.8), rebuilds: rng.random_bool(0.1) }
     }
 
-    fn apply(&self, model: &mut Model) {
+    /// Does it, and tells when each phase begins.
+    fn run(&self, writer: &Writer<'_, Euclidean>, wtxn: &mut RwTxn<'_>, mut tell: impl FnMut(&str)) {
+        tell("change");
         if self.clears {
-            model.clear();
+            writer.clear(wtxn).unwrap();
         }
         for (id, vector) in &self.changes {
             match vector {
-                Some(vector) => drop(model.insert(*id, vector.clone())),
-                None => drop(model.remove(id)),
+                Some(vector) => writer.add_item(wtxn, *id, vector).unwrap(),
+                None => _ = writer.del_item(wtxn, *id).unwrap(),
             }
+        }
+        tell("build");
+        let mut rng = StdRng::seed_from_u64(self.number);
+        let mut builder = writer.builder(&mut rng);
+        builder.ef_construction(20);
+        if self.rebuilds {
+            builder.force_rebuild::<6, 12>(wtxn).unwrap();
+        } else if self.builds {
+            builder.build::<6, 12>(wtxn).unwrap();
         }
     }
 }
@@ -91,31 +105,13 @@ fn child() {
         writeln!(stdout, "\n{phase} {round}").unwrap();
         stdout.flush().unwrap();
     };
-    for round in first.. {
-        let Round { clears, changes, builds, rebuilds } = Round::new(seed, round, size);
-        tell("change", round);
+    for number in first.. {
+        let round = Round::new(seed, number, size);
         let mut wtxn = env.write_txn().unwrap();
-        if clears {
-            writer.clear(&mut wtxn).unwrap();
-        }
-        for (id, vector) in changes {
-            match vector {
-                Some(vector) => writer.add_item(&mut wtxn, id, &vector).unwrap(),
-                None => drop(writer.del_item(&mut wtxn, id).unwrap()),
-            }
-        }
-        tell("build", round);
-        let mut rng = StdRng::seed_from_u64(round);
-        let mut builder = writer.builder(&mut rng);
-        builder.ef_construction(20);
-        if rebuilds {
-            builder.force_rebuild::<6, 12>(&mut wtxn).unwrap();
-        } else if builds {
-            builder.build::<6, 12>(&mut wtxn).unwrap();
-        }
-        tell("commit", round);
+        round.run(&writer, &mut wtxn, |phase| tell(phase, number));
+        tell("commit", number);
         wtxn.commit().unwrap();
-        tell("committed", round);
+        tell("committed", number);
     }
 }
 
@@ -173,7 +169,7 @@ struct Figures {
     /// How often the state was that of the commit that had not been acknowledged yet.
     in_flight: u64,
     rounds: u64,
-    largest: usize,
+    largest: u64,
     slowest_open: Duration,
 }
 
@@ -182,8 +178,10 @@ fn kill_again_and_again(kills: u64, size: u32) -> Figures {
     let mut rng = StdRng::seed_from_u64(seed);
     let dir = tempfile::tempdir().unwrap();
     let mut figures = Figures::default();
-    // The state of the environment, and how many rounds have made it.
-    let (mut model, mut rounds) = (Model::new(), 0);
+    // What the environment should be, and how many rounds have made it so.
+    let (_mirror_dir, mirror) = new_env();
+    let mirror_writer = Writer::<Euclidean>::new(create(&mirror), INDEX, DIMENSIONS);
+    let mut rounds = 0;
     // How long each phase has taken, at most, lately.
     let mut durations = [Duration::from_millis(5); PHASES.len()];
     for kill in 0..kills {
@@ -206,7 +204,9 @@ fn kill_again_and_again(kills: u64, size: u32) -> Figures {
 
         let committed = acknowledged.map_or(rounds, |round| round + 1);
         while rounds < committed {
-            Round::new(seed, rounds, size).apply(&mut model);
+            let mut wtxn = mirror.write_txn().unwrap();
+            Round::new(seed, rounds, size).run(&mirror_writer, &mut wtxn, |_| {});
+            wtxn.commit().unwrap();
             rounds += 1;
         }
         let began = Instant::now();
@@ -215,29 +215,25 @@ fn kill_again_and_again(kills: u64, size: u32) -> Figures {
         let db = create::<Euclidean>(&env);
         let rtxn = env.read_txn().unwrap();
         figures.slowest_open = figures.slowest_open.max(began.elapsed());
-        let mut next = model.clone();
-        Round::new(seed, rounds, size).apply(&mut next);
         let what = format!("kill {kill} at {target:?}, {committed} rounds committed");
-        let stored: Model = match Reader::<Euclidean>::open(&rtxn, INDEX, db) {
-            Ok(reader) => reader.iter(&rtxn).unwrap().collect::<voisin::Result<_>>().unwrap(),
-            Err(voisin::Error::MissingIndex(_)) => Model::new(),
-            Err(error) => panic!("{what}: {error}"),
-        };
-        let is_next = stored == next;
-        assert!(is_next || stored == model, "{what}: neither the last state nor the next, but {} items", stored.len());
-        // Where only the graph has changed, the items do not say which of the two it is: the check does, whichever it is.
-        if is_next {
-            (model, rounds) = (next, rounds + 1);
+        let stored = dump(&rtxn, db);
+        let is_last = stored == dump(&mirror.read_txn().unwrap(), create::<Euclidean>(&mirror));
+        if !is_last {
+            let mut wtxn = mirror.write_txn().unwrap();
+            Round::new(seed, rounds, size).run(&mirror_writer, &mut wtxn, |_| {});
+            wtxn.commit().unwrap();
+            rounds += 1;
             figures.in_flight += 1;
+            assert!(
+                stored == dump(&mirror.read_txn().unwrap(), create::<Euclidean>(&mirror)),
+                "{what}: neither the last state nor the next"
+            );
         }
-        println!("{what}: {} items, in flight {is_next}", model.len());
-        if rounds > 0 {
-            check_holds(&rtxn, db, INDEX, &model);
-        } else {
-            assert_eq!(dump(&rtxn, db), []);
-        }
+        check(&rtxn, db, INDEX);
+        let items = Reader::<Euclidean>::open(&rtxn, INDEX, db).map_or(0, |reader| reader.n_items());
+        println!("{what}: {items} items, in flight {}", !is_last);
         figures.kills += 1;
-        figures.largest = figures.largest.max(model.len());
+        figures.largest = figures.largest.max(items);
         drop(rtxn);
         env.prepare_for_closing().wait();
     }
