@@ -5,6 +5,7 @@
 //! where there are so few that walking to them would cost more. Every way gives `k` results, or all that exist.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use heed::RoTxn;
 use roaring::RoaringBitmap;
@@ -202,7 +203,7 @@ fn by_vector<'t, D: Distance, S: Source<'t>>(
     vector: &[f32],
     cancel: &(impl Fn() -> bool + Sync),
 ) -> Result<Searched> {
-    Search { view, options, probe: view.query(vector)?, excluded: None, cancel }.run()
+    Search { view, options, probe: view.query(vector)?, excluded: None, cancel, cancelled: AtomicBool::new(false) }.run()
 }
 
 fn by_item<'t, D: Distance, S: Source<'t>>(
@@ -213,7 +214,8 @@ fn by_item<'t, D: Distance, S: Source<'t>>(
 ) -> Result<Option<Searched>> {
     use crate::graph::Vectors;
     let Some(slot) = view.slot(item)? else { return Ok(None) };
-    Search { view, options, probe: view.probe(slot)?, excluded: Some(item), cancel }.run().map(Some)
+    let cancelled = AtomicBool::new(false);
+    Search { view, options, probe: view.probe(slot)?, excluded: Some(item), cancel, cancelled }.run().map(Some)
 }
 
 /// A query on its way.
@@ -223,6 +225,8 @@ struct Search<'q, 's, 't, D, S, C> {
     probe: StoredProbe<'q, 's, 't, D, S>,
     excluded: Option<ItemId>,
     cancel: &'q C,
+    /// Whether `cancel` has said so: what it says later does not matter.
+    cancelled: AtomicBool,
 }
 
 impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, D, S, C> {
@@ -237,7 +241,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
             Strategy::All => self.scan(k, &self.live()?)?,
             Strategy::Candidates => self.scan(k, &self.candidate_slots()?)?,
         };
-        Ok(Searched { nns: nearest.into_sorted(), did_cancel: (self.cancel)(), strategy, distances })
+        Ok(Searched { nns: nearest.into_sorted(), did_cancel: self.cancelled.into_inner(), strategy, distances })
     }
 
     /// The cheapest way, by estimates of what each costs on one thread.
@@ -259,6 +263,17 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
             Some(Forced::Graph) => Strategy::Graph,
             None if scan.1 < graph_ns => scan.0,
             None => Strategy::Graph,
+        }
+    }
+
+    /// Whether to end the search here.
+    fn stop(&self) -> impl Fn() -> bool + Sync + '_ {
+        let (cancel, cancelled) = (self.cancel, &self.cancelled);
+        move || {
+            if cancel() {
+                cancelled.store(true, Ordering::Relaxed);
+            }
+            cancelled.load(Ordering::Relaxed)
         }
     }
 
@@ -289,7 +304,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
             let start = beam.descend(self.view, &self.probe, entry, Layer(0))?;
             let starts = [start, snapshot.meta.roots[0]];
             let scope = Scope { layer: Layer(0), starts: &starts, ef: self.options.ef_search.max(k) };
-            let found = beam.search(self.view, &self.probe, scope, accept, self.cancel)?;
+            let found = beam.search(self.view, &self.probe, scope, accept, self.stop())?;
             for candidate in found.iter().filter(|candidate| candidate.accepted) {
                 nearest.offer(Neighbor { distance: candidate.distance, item: self.view.item(Slot(candidate.slot))? });
             }
@@ -299,7 +314,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
     }
 
     fn scan(&self, k: usize, slots: &[u32]) -> Result<(Nearest, u64)> {
-        let nearest = scan(self.view, &self.probe, slots, k, self.accepts(), self.cancel)?;
+        let nearest = scan(self.view, &self.probe, slots, k, self.accepts(), self.stop())?;
         Ok((nearest, slots.len() as u64))
     }
 
