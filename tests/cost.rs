@@ -153,7 +153,7 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
         // A delete compares the in-neighbors of a node with its neighbors: the product of two degrees, which grow a little with the index.
         assert!(read <= if *change == "delete" { 1.75 } else { 1.5 }, "{change}: values read");
         assert!(written <= 1.25, "{change}: values written");
-        assert!(heap <= 1.2, "{change}: heap");
+        assert!(heap <= 1.3, "{change}: heap");
         for samples in &all {
             assert!(samples[i].file_bytes <= 400_000.0, "{change}: bytes written");
         }
