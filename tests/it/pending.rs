@@ -277,6 +277,11 @@ impl Churn {
             let mut wtxn = env.write_txn().unwrap();
             // Times of growth and times of decline, down to nothing.
             let added = if round / 10 % 2 == 0 { 0.7 } else { 0.3 };
+            if round == 0 {
+                let first = vector::<D>(rng, dimensions);
+                writer.add_item(&mut wtxn, 0, &first).unwrap();
+                model.insert(0, first);
+            }
             for _ in 0..rng.random_range(1..=changes) {
                 let id = rng.random_range(0..ids);
                 if rng.random_bool(added) {
