@@ -1,9 +1,12 @@
 //! The two sets of real vectors, from a folder of raw arrays: see the README of this crate for their layout.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
 use half::f16;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 /// The nearest rows that the files list for each query.
 const LISTED: usize = 100;
@@ -46,10 +49,46 @@ impl DataSet {
         }
     }
 
+    /// The same with `times` as many vectors to store: each is followed, a whole set later, by copies that differ from it by about as much as
+    /// it does from its neighbors. What is listed as nearest does not apply any more.
+    #[must_use]
+    pub fn enlarged(mut self, times: usize, noise: f32) -> Self {
+        let mut rng = StdRng::seed_from_u64(3);
+        let components = self.base.len();
+        self.base.reserve(components * (times - 1));
+        for at in 0..components * (times - 1) {
+            let component = self.base[at % components] + rng.random_range(-noise..noise);
+            self.base.push(component);
+        }
+        self
+    }
+
+    /// The same with the last `rows` vectors moved away from all others.
+    #[must_use]
+    pub fn with_island(mut self, rows: usize, away: impl Fn(f32) -> f32) -> Self {
+        let from = self.base.len() - rows * self.dimensions;
+        self.base[from..].iter_mut().for_each(|component| *component = away(*component));
+        self
+    }
+
     /// The same with fewer vectors to store. What is listed as nearest does not apply any more.
     #[must_use]
     pub fn first(mut self, rows: usize) -> Self {
         self.base.truncate(rows * self.dimensions);
+        self
+    }
+
+    /// The first `rows` vectors that no other one is equal to.
+    #[must_use]
+    pub fn distinct(mut self, rows: usize) -> Self {
+        let mut seen = HashSet::new();
+        let mut distinct = Vec::with_capacity(rows * self.dimensions);
+        for row in self.base.chunks_exact(self.dimensions) {
+            if distinct.len() < rows * self.dimensions && seen.insert(row.iter().map(|c| c.to_bits()).collect::<Vec<_>>()) {
+                distinct.extend(row);
+            }
+        }
+        self.base = distinct;
         self
     }
 

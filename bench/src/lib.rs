@@ -3,4 +3,5 @@
 
 pub mod data;
 pub mod engines;
+pub mod living;
 pub mod report;

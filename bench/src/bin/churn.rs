@@ -5,22 +5,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
-use tempfile::TempDir;
 use voisin::distances::{Cosine, Distance, Euclidean};
-use voisin::heed::{CommitOrAbort, Env};
-use voisin::{Reader, Writer};
 use voisin_bench::data::DataSet;
-use voisin_bench::engines::{data_bytes, open, open_database};
+use voisin_bench::living::Living;
 use voisin_bench::report::Report;
 
 const ROUNDS: usize = 50;
 const EF: usize = 80;
-const K: usize = 10;
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args().nth(1).map(PathBuf::from) else {
@@ -36,63 +31,6 @@ fn main() -> ExitCode {
         run::<Euclidean>(&DataSet::photos(&folder), &mut report);
     }
     report.finish()
-}
-
-/// An index, and which row of the data each item holds.
-struct Living<D> {
-    env: Env,
-    folder: TempDir,
-    metric: std::marker::PhantomData<D>,
-}
-
-impl<D: Distance> Living<D> {
-    fn new() -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let env = open(folder.path());
-        let wtxn = env.write_txn().expect("a transaction");
-        env.create_databases_and_commit(wtxn, |o, wtxn| {
-            o.create_database::<voisin::heed::types::Bytes, voisin::ValueCodec<D>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
-        })
-        .expect("a database");
-        Self { env, folder, metric: std::marker::PhantomData }
-    }
-
-    /// Deletes and adds, builds, and commits. Returns the seconds that it took.
-    fn commit(&self, set: &DataSet, delete: &[u32], add: &[(u32, u32)], seed: u64) -> f64 {
-        let database = open_database::<D>(&self.env);
-        let writer = Writer::<D>::new(database, 0, set.dimensions);
-        let start = Instant::now();
-        let mut wtxn = self.env.write_txn().expect("a transaction");
-        writer.del_items(&mut wtxn, delete.iter().copied()).expect("deletes");
-        writer.add_items_from(&mut wtxn, add.iter().map(|&(item, row)| (item, set.row(row)))).expect("valid items");
-        writer.builder(&mut StdRng::seed_from_u64(seed)).ef_construction(200).build::<16, 32>(&mut wtxn).expect("a build");
-        wtxn.commit().expect("a commit");
-        start.elapsed().as_secs_f64()
-    }
-
-    /// Recall against exact search, and distances a query.
-    fn quality(&self, set: &DataSet) -> (f64, f64) {
-        let database = open_database::<D>(&self.env);
-        let rtxn = self.env.read_txn().expect("a transaction");
-        let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
-        let (mut hits, mut distances, mut queries) = (0, 0, 0);
-        for query in set.query_rows() {
-            let found = reader.nns(K).ef_search(EF).by_vector(&rtxn, query).expect("an answer");
-            assert_eq!(found.strategy, voisin::Strategy::Graph);
-            let exact = reader.nns(K).exact().by_vector(&rtxn, query).expect("an answer").into_nns();
-            let farthest = exact.last().expect("results").1;
-            hits += found.nns.iter().filter(|(_, distance)| *distance <= farthest).count();
-            distances += found.distances;
-            queries += 1;
-        }
-        (hits as f64 / (K * queries) as f64, distances as f64 / queries as f64)
-    }
-
-    fn findings(&self) -> Vec<voisin::Finding> {
-        let database = open_database::<D>(&self.env);
-        let rtxn = self.env.read_txn().expect("a transaction");
-        voisin::check(&rtxn, 0, database).expect("a check")
-    }
 }
 
 fn run<D: Distance>(set: &DataSet, report: &mut Report) {
@@ -130,11 +68,11 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
         if round % 10 > 0 {
             continue;
         }
-        let (recall, distances) = index.quality(set);
+        let (recall, distances) = index.quality(set, EF);
         let fresh = Living::<D>::new();
         fresh.commit(set, &[], &living, 1);
-        let (fresh_recall, fresh_distances) = fresh.quality(set);
-        let bytes = [&index, &fresh].map(|index| data_bytes(index.folder.path()) as f64);
+        let (fresh_recall, fresh_distances) = fresh.quality(set, EF);
+        let bytes = [&index, &fresh].map(|index| index.file_bytes() as f64);
         println!(
             "  round {round}: {seconds:.2} s; recall {recall:.4}, fresh {fresh_recall:.4}; distances {distances:.0}, fresh {fresh_distances:.0}"
         );

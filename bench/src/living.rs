@@ -1,0 +1,90 @@
+//! An index that changes, over the rows of a data set.
+
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+use voisin::distances::Distance;
+use voisin::heed::{CommitOrAbort, Env};
+use voisin::{Reader, Writer};
+
+use crate::data::DataSet;
+use crate::engines::{data_bytes, open, open_database};
+
+const K: usize = 10;
+
+/// See the module.
+pub struct Living<D> {
+    env: Env,
+    folder: TempDir,
+    metric: std::marker::PhantomData<D>,
+}
+
+impl<D: Distance> Living<D> {
+    /// An empty one.
+    pub fn new() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let env = open(folder.path());
+        let wtxn = env.write_txn().expect("a transaction");
+        env.create_databases_and_commit(wtxn, |o, wtxn| {
+            o.create_database::<voisin::heed::types::Bytes, voisin::ValueCodec<D>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+        })
+        .expect("a database");
+        Self { env, folder, metric: std::marker::PhantomData }
+    }
+
+    /// Deletes and adds, builds, and commits. Returns the seconds that it took.
+    pub fn commit(&self, set: &DataSet, delete: &[u32], add: &[(u32, u32)], seed: u64) -> f64 {
+        let database = open_database::<D>(&self.env);
+        let writer = Writer::<D>::new(database, 0, set.dimensions);
+        let start = Instant::now();
+        let mut wtxn = self.env.write_txn().expect("a transaction");
+        writer.del_items(&mut wtxn, delete.iter().copied()).expect("deletes");
+        writer.add_items_from(&mut wtxn, add.iter().map(|&(item, row)| (item, set.row(row)))).expect("valid items");
+        writer.builder(&mut StdRng::seed_from_u64(seed)).ef_construction(200).build::<16, 32>(&mut wtxn).expect("a build");
+        wtxn.commit().expect("a commit");
+        start.elapsed().as_secs_f64()
+    }
+
+    /// Recall against exact search with this `ef_search`, and distances a query.
+    pub fn quality(&self, set: &DataSet, ef: usize) -> (f64, f64) {
+        let database = open_database::<D>(&self.env);
+        let rtxn = self.env.read_txn().expect("a transaction");
+        let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
+        let (mut hits, mut distances, mut queries) = (0, 0, 0);
+        for query in set.query_rows() {
+            let found = reader.nns(K).ef_search(ef).by_vector(&rtxn, query).expect("an answer");
+            assert_eq!(found.strategy, voisin::Strategy::Graph);
+            let exact = reader.nns(K).exact().by_vector(&rtxn, query).expect("an answer").into_nns();
+            let farthest = exact.last().expect("results").1;
+            hits += found.nns.iter().filter(|(_, distance)| *distance <= farthest).count();
+            distances += found.distances;
+            queries += 1;
+        }
+        (hits as f64 / (K * queries) as f64, distances as f64 / queries as f64)
+    }
+
+    /// How many of these items a walk of the graph does not find by their own vectors.
+    pub fn lost(&self, set: &DataSet, items: &[(u32, u32)], ef: usize) -> usize {
+        let database = open_database::<D>(&self.env);
+        let rtxn = self.env.read_txn().expect("a transaction");
+        let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
+        let is_lost = |&&(item, row): &&(u32, u32)| {
+            let found = reader.nns(1).ef_search(ef).walk_graph().by_vector(&rtxn, set.row(row)).expect("an answer");
+            found.nns.first().is_none_or(|(nearest, _)| *nearest != item)
+        };
+        items.iter().filter(is_lost).count()
+    }
+
+    pub fn file_bytes(&self) -> u64 {
+        data_bytes(self.folder.path())
+    }
+
+    /// What `check` finds.
+    pub fn findings(&self) -> Vec<voisin::Finding> {
+        let database = open_database::<D>(&self.env);
+        let rtxn = self.env.read_txn().expect("a transaction");
+        voisin::check(&rtxn, 0, database).expect("a check")
+    }
+}
