@@ -4,6 +4,7 @@
 //! what it left in the transaction.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::ItemId;
 use crate::format::Key;
@@ -111,6 +112,12 @@ pub enum Error {
     /// The memory map has no room left for this transaction.
     #[error("the LMDB map is full: abort the transaction, enlarge the map (Env::resize, or a larger map_size at open), and try again")]
     MapFull,
+    /// A copy would replace a database.
+    #[error("{} is there already: copy to another path, or remove it first", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// LMDB refused.
     #[error("LMDB: {0}")]
     Heed(#[source] heed::Error),

@@ -43,6 +43,7 @@
 //! |---|---|
 //! | `writer`, `builder` | changing an index: items; linking them |
 //! | `reader`, `query` | an index at one snapshot; one query, and which way it is answered |
+//! | `stats` | an index in numbers |
 //! | `check` | the invariants of `docs/format.md`, verified |
 //! | `flat` | exact search: comparing every vector of a set |
 //! | `store` | LMDB: finding, caching and writing values; the views that `graph` walks |
@@ -66,6 +67,7 @@ mod format;
 mod graph;
 mod query;
 mod reader;
+mod stats;
 mod store;
 mod types;
 mod writer;
@@ -85,6 +87,8 @@ pub use self::error::{Error, Result, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
+pub use self::stats::{KindStats, LayerStats, Stats};
+pub use self::store::file::{Environment, OldestReader, copy_to};
 pub use self::types::ItemId;
 pub use self::writer::Writer;
 

@@ -7,15 +7,17 @@
 
 use std::collections::HashMap;
 
-use heed::RoTxn;
 use heed::types::Bytes;
+use heed::{Env, RoTxn};
 use roaring::RoaringBitmap;
 
 use crate::codec::VectorRef;
 use crate::distance::Distance;
 use crate::format::{Key, Kind};
 use crate::query::QueryBuilder;
+use crate::stats::{self, Stats};
 use crate::store::Place;
+use crate::store::file::Environment;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Calling, Warm};
 use crate::store::table::Extent;
@@ -125,6 +127,15 @@ impl<'t, D: Distance> Reader<'t, D> {
             let (item, slot) = entry?;
             Ok((item, VectorRef::<D::Codec>::new(view.vector(slot)?.bytes).to_vec(self.dimensions())))
         }))
+    }
+
+    /// Counts what the index is made of, and what is free in the file that it lies in; `env` is the environment of the transaction.
+    /// O(values + edges), about 16 bytes of memory an item.
+    ///
+    /// # Errors
+    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt), those of the file system.
+    pub fn stats<T>(&self, rtxn: &RoTxn<'_>, env: &Env<T>) -> Result<Stats> {
+        stats::gather(&self.view(rtxn)?, self.place(), rtxn, Environment::read(env, rtxn)?)
     }
 
     /// Starts a query for the `k` nearest items.

@@ -30,3 +30,7 @@ pub(crate) fn take_u16(bytes: &[u8], offset: usize) -> Option<u16> {
 pub(crate) fn take_u32(bytes: &[u8], offset: usize) -> Option<u32> {
     take(bytes, offset).map(u32::from_le_bytes)
 }
+
+pub(crate) fn take_u64(bytes: &[u8], offset: usize) -> Option<u64> {
+    take(bytes, offset).map(u64::from_le_bytes)
+}

@@ -5,12 +5,14 @@
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
 //! - `sets`: the chunked sets of slots.
 //! - `meter`: what all of it costs, counted for tests.
+//! - `file`: LMDB's free pages and readers, and a compacted copy.
 //! - `edit`: adding and removing items; `links`: writing the graph that a build has made.
 //!
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
 //! unsafe code outside of the kernels (`table`, `source`).
 
 pub(crate) mod edit;
+pub(crate) mod file;
 pub(crate) mod links;
 pub(crate) mod meter;
 pub(crate) mod sets;

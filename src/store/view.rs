@@ -261,6 +261,12 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(Some(record))
     }
 
+    /// The bytes of a node's neighbor list; none for a slot that is no node.
+    pub(crate) fn list(&self, layer: Layer, slot: Slot) -> Result<&'t [u8]> {
+        let Some((value, offset, key)) = self.record_place(layer, slot)? else { return Ok(&[]) };
+        links::list(value, offset).map_err(|what| Error::corrupt(key, what))
+    }
+
     /// The in-neighbors of a node that it has no edge to, ascending.
     pub(crate) fn one_way(&self, layer: Layer, slot: Slot, record: &Record) -> Result<Vec<u32>> {
         match &record.one_way {

@@ -43,7 +43,8 @@ fn room_of(name: &str) -> Option<&str> {
         "distances" => "distance",
         // The types of the database, which are made of no room.
         "Database" | "ValueCodec" => "types",
-        "writer" | "builder" | "reader" | "query" | "index" | "Writer" | "Builder" | "Reader" | "WarmReader" | "QueryBuilder" => "api",
+        "writer" | "builder" | "reader" | "query" | "stats" | "index" | "Stats" | "Writer" | "Builder" | "Reader" | "WarmReader"
+        | "QueryBuilder" => "api",
         _ => ROOMS.iter().map(|(room, _)| *room).find(|room| *room == name)?,
     })
 }

@@ -8,6 +8,7 @@ mod concurrent;
 mod crash;
 mod decoder;
 mod determinism;
+mod environment;
 mod malformed;
 mod model;
 mod pending;

@@ -1,0 +1,140 @@
+//! What an index is made of, in numbers: for watching it, and for knowing when it is worth optimizing.
+//!
+//! Nothing here is kept up to date anywhere: [`Stats`] are counted when they are asked for, in one pass over the values of the index. O(values +
+//! edges), about 16 bytes of memory a slot. What is known without a pass is in [`Reader`](crate::Reader) and [`Environment`].
+
+use heed::RoTxn;
+
+use crate::distance::Distance;
+use crate::format::{Key, Kind};
+use crate::store::Place;
+use crate::store::file::Environment;
+use crate::store::source::Source;
+use crate::store::view::View;
+use crate::{Error, Layer, Result, Slot};
+
+/// An index in numbers: see [`Reader::stats`](crate::Reader::stats).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Items that can be found.
+    pub items: u64,
+    /// Those of them that no build has linked yet: every search compares them one by one.
+    pub pending: u64,
+    /// Places in the graph of items that were deleted or replaced since the last build.
+    pub removed: u64,
+    /// Places for vectors that have been given out, in use or not.
+    pub slots: u64,
+    /// Those of them that wait to be used again: [`optimize`](crate::Builder::optimize) gives back their room.
+    pub free_slots: u64,
+    /// Vectors that lie in values of their own, because the last block is not full.
+    pub tail: u64,
+    /// The layers of the graph, the base first.
+    pub layers: Vec<LayerStats>,
+    /// What each kind of value takes, in the order of the keys.
+    pub kinds: Vec<KindStats>,
+    /// The file that the index lies in, with all else that does.
+    pub environment: Environment,
+}
+
+/// One layer of the graph.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LayerStats {
+    /// Items and removed ones that it holds.
+    pub nodes: u64,
+    /// How many nodes have 0, 1, 2, ... edges to others.
+    pub degrees: Vec<u64>,
+    /// Edges without an edge back.
+    pub one_way_edges: u64,
+    /// Bytes of all neighbor lists: fewer where the neighbors of a node have numbers near each other.
+    pub list_bytes: u64,
+    /// Edges from the root to the node that is farthest from it in the tree that keeps the layer connected.
+    pub tree_depth: u32,
+}
+
+impl LayerStats {
+    /// Edges of all nodes.
+    #[must_use]
+    pub fn edges(&self) -> u64 {
+        self.degrees.iter().zip(0..).map(|(nodes, degree): (&u64, u64)| nodes * degree).sum()
+    }
+}
+
+/// The values of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KindStats {
+    /// The kind: `docs/format.md` says what its values hold.
+    pub kind: Kind,
+    /// How many values there are.
+    pub values: u64,
+    /// Bytes of all of them with their keys; LMDB's own come on top.
+    pub bytes: u64,
+}
+
+impl Stats {
+    /// Bytes of all values of the index with their keys; LMDB's own come on top.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.kinds.iter().map(|kind| kind.bytes).sum()
+    }
+}
+
+/// Counts everything.
+pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
+    view: &View<'_, 't, D, S>,
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+    environment: Environment,
+) -> Result<Stats> {
+    let meta = &view.snapshot.meta;
+    let mut kinds: Vec<KindStats> = Kind::ALL.map(|kind| KindStats { kind, values: 0, bytes: 0 }).into();
+    for entry in place.all(rtxn)? {
+        let (key, value) = entry?;
+        let kind = Key::from_bytes(key).ok_or(Error::Foreign { index: place.index, what: "a key of it is not one of ours" })?.kind;
+        if let Some(stats) = kinds.iter_mut().find(|stats| stats.kind == kind) {
+            stats.values += 1;
+            stats.bytes += (key.len() + value.len()) as u64;
+        }
+    }
+    let tail = kinds.iter().find(|stats| stats.kind == Kind::Tail).map_or(0, |stats| stats.values);
+    Ok(Stats {
+        items: meta.items.into(),
+        pending: meta.pending.into(),
+        removed: meta.removed.into(),
+        slots: meta.slots.into(),
+        free_slots: meta.free.into(),
+        tail,
+        layers: (0..meta.roots.len()).map(|number| layer(view, Layer(number as u8))).collect::<Result<_>>()?,
+        kinds,
+        environment,
+    })
+}
+
+fn layer<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, layer: Layer) -> Result<LayerStats> {
+    let mut stats = LayerStats::default();
+    let slots = view.snapshot.meta.slots;
+    let mut tree: Vec<(u32, Slot, Slot)> = Vec::new();
+    for slot in (0..slots).map(Slot) {
+        let Some(record) = view.record(layer, slot)? else { continue };
+        let degree = record.neighbors.len();
+        stats.nodes += 1;
+        if stats.degrees.len() <= degree {
+            stats.degrees.resize(degree + 1, 0);
+        }
+        stats.degrees[degree] += 1;
+        stats.one_way_edges += view.one_way(layer, slot, &record)?.len() as u64;
+        stats.list_bytes += view.list(layer, slot)?.len() as u64;
+        tree.push((record.rank, slot, record.parent));
+    }
+    // Parents have lower ranks than their children.
+    tree.sort_unstable();
+    let mut depths = vec![0u32; slots as usize];
+    for (_, slot, parent) in tree.into_iter().filter(|(_, slot, parent)| slot != parent) {
+        let above = depths.get(parent.index()).copied().unwrap_or_default();
+        depths[slot.index()] = above + 1;
+        stats.tree_depth = stats.tree_depth.max(above + 1);
+    }
+    Ok(stats)
+}
