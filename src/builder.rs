@@ -14,7 +14,7 @@ use crate::format::meta::{Connectivity, MAX_DEGREE};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::graph::delete::delete;
-use crate::graph::insert::{Plan, finish, insert};
+use crate::graph::insert::{Plan, finish, insert, refresh};
 use crate::graph::working::Working;
 use crate::store::links;
 use crate::store::snapshot::{Snapshot, read_meta};
@@ -236,7 +236,9 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         };
         if !anew {
             let removed: Vec<Slot> = removed.iter().map(Slot).collect();
-            delete(&mut working, &view, &removed, &plan)?;
+            let worn = delete(&mut working, &view, &removed, &plan)?;
+            // New items bring new edges: only where there are fewer than the removed ones, the graph thins out.
+            refresh(&mut working, &view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
         insert(&mut working, &view, &slots, linked, &plan, &mut self.rng)?;
         finish(&mut working, &view, &plan)?;

@@ -77,6 +77,13 @@ impl<D: Distance> Living<D> {
         items.iter().filter(is_lost).count()
     }
 
+    /// What it is made of.
+    pub fn stats(&self) -> voisin::Stats {
+        let database = open_database::<D>(&self.env);
+        let rtxn = self.env.read_txn().expect("a transaction");
+        Reader::<D>::open(&rtxn, 0, database).expect("a reader").stats(&rtxn, &self.env).expect("statistics")
+    }
+
     pub fn file_bytes(&self) -> u64 {
         data_bytes(self.folder.path())
     }

@@ -27,13 +27,15 @@ const CANDIDATES: usize = 4;
 /// A walk through the tree that takes longer goes in a circle, which only a damaged tree has.
 pub(super) const MAX_STEPS: usize = 1_000_000;
 
-/// Takes `removed` slots out of every layer that has them.
+/// Takes `removed` slots out of every layer that has them. Returns the nodes of layer 0 that have lost edges by it, those that are left with the
+/// fewest first.
 pub(crate) fn delete<S: Stored + Sync>(
     working: &mut Working<'_, S>,
     vectors: &(impl Vectors + Sync),
     removed: &[Slot],
     plan: &Plan<'_>,
-) -> Result<()> {
+) -> Result<Vec<Slot>> {
+    let mut worn = Vec::new();
     let gone: BTreeSet<Slot> = removed.iter().copied().collect();
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let mut nodes = BTreeMap::new();
@@ -46,9 +48,13 @@ pub(crate) fn delete<S: Stored + Sync>(
         if nodes.is_empty() {
             break;
         }
-        delete_on(&mut Mending { working, vectors, plan, layer, nodes })?;
+        let mended = delete_on(&mut Mending { working, vectors, plan, layer, nodes })?;
+        if layer.0 == 0 {
+            worn = mended;
+        }
     }
-    Ok(())
+    worn.sort_unstable();
+    Ok(worn.into_iter().map(|(_, slot)| slot).collect())
 }
 
 /// The work on one layer.
@@ -61,7 +67,8 @@ struct Mending<'m, 'a, S, V> {
     nodes: BTreeMap<Slot, StoredNode>,
 }
 
-fn delete_on<S: Stored + Sync, V: Vectors + Sync>(mending: &mut Mending<'_, '_, S, V>) -> Result<()> {
+/// Returns the nodes that have lost edges, and how many they have left.
+fn delete_on<S: Stored + Sync, V: Vectors + Sync>(mending: &mut Mending<'_, '_, S, V>) -> Result<Vec<(usize, Slot)>> {
     let in_neighbors = mending.in_neighbors()?;
     mending.mend_tree()?;
     for slot in mending.nodes.keys() {
@@ -70,12 +77,14 @@ fn delete_on<S: Stored + Sync, V: Vectors + Sync>(mending: &mut Mending<'_, '_, 
     let frozen = &*mending;
     let mended: Vec<(Slot, Option<Node>)> =
         in_neighbors.into_par_iter().map(|slot| Ok((slot, frozen.mend(slot)?))).collect::<Result<_>>()?;
+    let mut degrees = Vec::new();
     for (slot, node) in mended {
         if let Some(node) = node {
+            degrees.push((node.edges.len(), slot));
             mending.working.set(mending.layer, slot, node);
         }
     }
-    Ok(())
+    Ok(degrees)
 }
 
 impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {

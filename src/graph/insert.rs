@@ -103,6 +103,39 @@ pub(crate) fn insert<S: Stored + Sync>(
     Ok(())
 }
 
+/// Gives nodes of layer 0 the edges that they would get if they were linked now, beside those to their children. For nodes that have lost some:
+/// their neighborhood has changed, and what is left of it may be too little to mend them from.
+pub(crate) fn refresh<S: Stored + Sync>(
+    working: &mut Working<'_, S>,
+    vectors: &(impl Vectors + Sync),
+    slots: &[Slot],
+    plan: &Plan<'_>,
+) -> Result<()> {
+    let layer = Layer(0);
+    let frozen = &*working;
+    let refreshed: Vec<(Slot, Node)> = slots
+        .par_iter()
+        .map(|&slot| {
+            plan.check_cancelled()?;
+            let found = Beam::with(|beam| find(frozen, vectors, Newcomer { slot, top: layer }, plan, beam))?;
+            let mut node = frozen.unmeasured(layer, slot)?;
+            node.edges.extend(found.into_iter().flat_map(|found| found.nearest).filter(|edge| edge.slot != slot.0));
+            prune_node(vectors, slot, &mut node, plan.limit(layer))?;
+            Ok((slot, node))
+        })
+        .collect::<Result<_>>()?;
+    let mut reverse = Vec::new();
+    for (slot, node) in refreshed {
+        reverse.extend(node.edges.iter().map(|edge| Reverse {
+            layer,
+            target: Slot(edge.slot),
+            edge: Edge { distance: edge.distance, slot: slot.0 },
+        }));
+        working.set(layer, slot, node);
+    }
+    merge(working, vectors, reverse, plan)
+}
+
 /// To be called once at the end of a build: no list is too long, and every root has an in-edge.
 pub(crate) fn finish<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
     prune_overflows(working, vectors, plan)?;
@@ -260,7 +293,12 @@ fn merge<S: Stored + Sync>(
             let Some(Reverse { layer, target, .. }) = group.first() else { return Err(Error::Cancelled) };
             let mut node = frozen.unmeasured(*layer, *target)?;
             let limit = plan.limit(*layer);
-            node.edges.extend(group.iter().map(|r| r.edge));
+            for Reverse { edge, .. } in *group {
+                // A refreshed node may be known already.
+                if !node.edges.iter().any(|known| known.slot == edge.slot) {
+                    node.edges.push(*edge);
+                }
+            }
             if node.edges.len() > limit.degree + limit.degree / HEADROOM {
                 prune_node(vectors, *target, &mut node, limit)?;
             }
