@@ -122,7 +122,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
                 self.working.roots.truncate(self.layer.index());
                 return Ok(());
             };
-            self.set_parent(heir, heir)?;
+            self.working.set_parent(self.layer, heir, heir)?;
             self.working.roots[self.layer.index()] = heir;
         }
         for (rank, orphan, parent) in orphans {
@@ -144,19 +144,12 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
         if self.is_gone(slot) { self.working.roots[self.layer.index()] } else { slot }
     }
 
-    fn set_parent(&mut self, slot: Slot, parent: Slot) -> Result<()> {
-        if let Some(node) = self.working.node_mut(self.layer, slot)? {
-            node.parent = parent;
-        }
-        Ok(())
-    }
-
     /// Finds a parent for a node of some rank; `ancestor` has a lower one. Where the ancestor has no room, its youngest child makes some, if it is
     /// younger than the node, and is adopted in turn; else the node goes to one of the children. Ranks rise from step to step, so this ends.
     fn adopt(&mut self, mut slot: Slot, mut rank: u32, mut ancestor: Slot) -> Result<()> {
         self.plan.check_cancelled()?;
         if let Some(parent) = self.near_parent(slot, rank)? {
-            return self.attach(parent, slot);
+            return self.working.attach(self.vectors, self.layer, parent, slot);
         }
         let room = self.plan.max_children(self.layer);
         let mut steps = 0;
@@ -165,17 +158,17 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
             steps += 1;
             let full = children.len() >= room && steps < MAX_STEPS;
             let Some(&(youngest_rank, youngest)) = children.iter().max().filter(|_| full) else {
-                return self.attach(ancestor, slot);
+                return self.working.attach(self.vectors, self.layer, ancestor, slot);
             };
             if youngest_rank > rank {
                 if let Some(node) = self.working.node_mut(self.layer, ancestor)? {
                     node.children.retain(|child| *child != youngest);
                     node.edges.retain(|edge| edge.slot != youngest.0);
                 }
-                self.attach(ancestor, slot)?;
+                self.working.attach(self.vectors, self.layer, ancestor, slot)?;
                 (slot, rank) = (youngest, youngest_rank);
                 if let Some(parent) = self.near_parent(slot, rank)? {
-                    return self.attach(parent, slot);
+                    return self.working.attach(self.vectors, self.layer, parent, slot);
                 }
             } else {
                 // All children are older than the node: any of them may adopt it.
@@ -208,20 +201,6 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
             }
         }
         Ok(None)
-    }
-
-    /// Makes a node the child of another one, over an edge.
-    fn attach(&mut self, parent: Slot, child: Slot) -> Result<()> {
-        let mut distance = Vec::new();
-        self.vectors.probe(parent)?.distances(&[child.0], &mut distance)?;
-        let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: child.0 };
-        if let Some(node) = self.working.node_mut(self.layer, parent)? {
-            node.children.push(child);
-            if !node.edges.iter().any(|edge| edge.slot == child.0) {
-                node.edges.push(edge);
-            }
-        }
-        self.set_parent(child, parent)
     }
 
     /// A node with its edges to removed nodes replaced. `None` if it has none.

@@ -27,6 +27,10 @@ const BATCH_SHARE: usize = 50;
 const HEADROOM: usize = 4;
 /// At most this part of a list is child edges, so that most of it is for the search.
 const CHILD_SHARE: usize = 2;
+/// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others instead of it.
+const FEW_EDGES: usize = 5;
+/// The `ef` that such a node must be found with.
+const NARROW: usize = 24;
 /// How many of the nearest candidates are kept to look for a parent among, beside the selected neighbors.
 const PARENT_CANDIDATES: usize = 32;
 /// The highest layer that a slot can have.
@@ -139,7 +143,56 @@ pub(crate) fn refresh<S: Stored + Sync>(
 /// To be called once at the end of a build: no list is too long, and every root has an in-edge.
 pub(crate) fn finish<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
     prune_overflows(working, vectors, plan)?;
+    settle(working, vectors, plan)?;
+    prune_overflows(working, vectors, plan)?;
     reach_roots(working, vectors, plan)
+}
+
+/// Sees to it that the nodes which are the hardest to find are found. A node with few edges has few in-edges, and one that has no edge to its
+/// own parent may lie in a group that nothing but that parent's edge leads to. Those of layer 0 that a narrow search for their own vectors does
+/// not find become children of the node where such a search ends: as child edges are not pruned, it finds them from then on.
+fn settle<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
+    let layer = Layer(0);
+    let Some(entry) = working.entry() else { return Ok(()) };
+    let root = working.roots[0];
+    let is_hard = |node: &Node| node.edges.len() <= FEW_EDGES || !node.edges.iter().any(|edge| edge.slot == node.parent.0);
+    let hard: Vec<Slot> =
+        working.all_changed(layer).filter(|(slot, node)| node.parent != *slot && is_hard(node)).map(|(slot, _)| slot).collect();
+    let frozen = &*working;
+    let lost: Vec<(Slot, Vec<u32>)> = hard
+        .par_iter()
+        .map(|&slot| {
+            plan.check_cancelled()?;
+            let probe = vectors.probe(slot)?;
+            Beam::with(|beam| {
+                let nearest = beam.descend(frozen, &probe, entry, layer)?;
+                let scope = Scope { layer, starts: &[nearest, root], ef: NARROW };
+                let found = beam.search(frozen, &probe, scope, |_| Ok(true), || false)?;
+                let is_lost = !found.iter().any(|candidate| candidate.slot == slot.0);
+                Ok(is_lost.then(|| (slot, found.iter().map(|candidate| candidate.slot).collect())))
+            })
+        })
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .flatten()
+        .collect();
+    for (slot, found) in lost {
+        let Some((rank, _)) = working.standing(layer, slot)? else { continue };
+        for candidate in found.into_iter().map(Slot) {
+            if let Some((above, children)) = working.standing(layer, candidate)?
+                && above < rank
+                && children < plan.max_children(layer)
+            {
+                let parent = working.unmeasured(layer, slot)?.parent;
+                if let Some(node) = working.node_mut(layer, parent)? {
+                    node.children.retain(|child| *child != slot);
+                }
+                working.attach(vectors, layer, candidate, slot)?;
+                break;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The slots in the order they are linked: top layers first, else at random. The first one has the highest top layer of all.

@@ -219,6 +219,27 @@ impl<'a, S: Stored> Working<'a, S> {
         }
     }
 
+    /// Makes a node the child of another one, over an edge. Its parent until now is told by the caller, or is gone.
+    pub(crate) fn attach(&mut self, vectors: &impl Vectors, layer: Layer, parent: Slot, child: Slot) -> Result<()> {
+        let mut distance = Vec::new();
+        vectors.probe(parent)?.distances(&[child.0], &mut distance)?;
+        let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: child.0 };
+        if let Some(node) = self.node_mut(layer, parent)? {
+            node.children.push(child);
+            if !node.edges.iter().any(|edge| edge.slot == child.0) {
+                node.edges.push(edge);
+            }
+        }
+        self.set_parent(layer, child, parent)
+    }
+
+    pub(crate) fn set_parent(&mut self, layer: Layer, slot: Slot, parent: Slot) -> Result<()> {
+        if let Some(node) = self.node_mut(layer, slot)? {
+            node.parent = parent;
+        }
+        Ok(())
+    }
+
     /// A copy of a node, changed or stored, with the distances of all its edges; without edges if the layer does not have it.
     pub(crate) fn node(&self, vectors: &impl Vectors, layer: Layer, slot: Slot) -> Result<Node> {
         let mut node = self.unmeasured(layer, slot)?;

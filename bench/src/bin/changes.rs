@@ -1,0 +1,80 @@
+//! What changes cost beside a build of everything: 100 000 vectors in batches of 1 000, and 1 % added to a million. See the README of this crate.
+//!
+//! Exits non-zero when a figure is missed.
+#![allow(clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use voisin::distances::Euclidean;
+use voisin_bench::data::DataSet;
+use voisin_bench::living::Living;
+use voisin_bench::report::Report;
+
+const BATCH: usize = 1000;
+/// A vector and nine that differ from it by this much a component, at most, make the million: they are about as far from each other as from
+/// their other neighbors.
+const NOISE: f32 = 20.0;
+
+fn main() -> ExitCode {
+    let Some(folder) = std::env::args().nth(1).map(PathBuf::from) else {
+        eprintln!("usage: changes FOLDER_OF_DATA [batches|million]");
+        return ExitCode::FAILURE;
+    };
+    let only = std::env::args().nth(2);
+    let wants = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    let mut report = Report::default();
+    let photos = DataSet::photos(&folder);
+    if wants("batches") {
+        batches(&photos, &mut report);
+    }
+    if wants("million") {
+        million(&photos.enlarged(10, NOISE), &mut report);
+    }
+    report.finish()
+}
+
+fn rows(set: &DataSet) -> Vec<(u32, u32)> {
+    (0..set.rows().len() as u32).map(|row| (row, row)).collect()
+}
+
+fn batches(set: &DataSet, report: &mut Report) {
+    let rows = rows(set);
+    println!("{} of {} dimensions, in one build and in batches of {BATCH}, each built and committed", rows.len(), set.dimensions);
+    let whole = Living::<Euclidean>::new();
+    let one = whole.commit(set, &[], &rows, 1);
+    let index = Living::<Euclidean>::new();
+    let many: f64 = rows.chunks(BATCH).map(|batch| index.commit(set, &[], batch, 1)).sum();
+    println!("  {one:.1} s and {many:.1} s");
+    report.at_most("time in batches, times one build's", many / one, 2.5);
+    let (recall, _) = index.quality(set, 80);
+    let (whole_recall, _) = whole.quality(set, 80);
+    report.at_most("points of recall at ef 80 below one build", (whole_recall - recall) * 100.0, 1.0);
+    report.at_most("findings of check", index.findings().len() as f64, 0.0);
+    println!("  file: {:.2} of one build's", index.file_bytes() as f64 / whole.file_bytes() as f64);
+}
+
+fn million(set: &DataSet, report: &mut Report) {
+    let rows = rows(set);
+    let (first, last) = rows.split_at(rows.len() / 100 * 99);
+    println!("{} of {} dimensions, the last hundredth added to the others", rows.len(), set.dimensions);
+    let index = Living::<Euclidean>::new();
+    let full = index.commit(set, &[], first, 1);
+    let added = index.commit(set, &[], last, 2);
+    println!("  {full:.1} s and {added:.2} s");
+    report.at_most("time of adding 1 %, of 100 of the full build's", added / full * 100.0, 3.0);
+    let lost = index.lost(set, &last[..BATCH], 64);
+    report.at_least("added items that are found at ef 64, of 1 000", (BATCH - lost) as f64, 999.0);
+    let stats = index.stats();
+    println!("  {} bytes of file, {} of values: {:?}", index.file_bytes(), stats.bytes(), stats.kinds);
+    for (number, layer) in stats.layers.iter().enumerate() {
+        let (nodes, edges) = (layer.nodes as f64, layer.edges() as f64);
+        println!(
+            "  layer {number}: {nodes} nodes, {:.1} edges a node, {:.0} % of them one-way, {:.0} bytes a list, tree of depth {}",
+            edges / nodes,
+            layer.one_way_edges as f64 / edges * 100.0,
+            layer.list_bytes as f64 / nodes,
+            layer.tree_depth
+        );
+    }
+}
