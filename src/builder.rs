@@ -15,8 +15,10 @@ use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::graph::delete::delete;
 use crate::graph::insert::{Plan, finish, insert, refresh};
+use crate::graph::locality;
 use crate::graph::working::Working;
 use crate::store::links;
+use crate::store::renumber::{Renumbered, renumber};
 use crate::store::snapshot::{Snapshot, read_meta};
 use crate::store::source::Shared;
 use crate::store::table::Extent;
@@ -122,6 +124,14 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.force_rebuild_with(wtxn, M, M0)
     }
 
+    /// As [`build`](Self::build), and then gives every item a new place. `M` and `M0`: see [`optimize_with`](Self::optimize_with).
+    ///
+    /// # Errors
+    /// As [`build_with`](Self::build_with).
+    pub fn optimize<const M: usize, const M0: usize>(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        self.optimize_with(wtxn, M, M0)
+    }
+
     /// Links all pending items, and takes out the removed ones. A node gets at most `m` neighbors on each layer above the base and `m0` on the
     /// base layer, usually `2 * m`; both 2 to 2 048, fixed by the first build. On an index without items this only creates it.
     ///
@@ -130,7 +140,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// and those of [`Writer::add_item`] about the index: nothing has changed. [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt): drop
     /// the transaction.
     pub fn build_with(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize) -> Result<()> {
-        self.run(wtxn, m, m0, false)
+        self.run(wtxn, m, m0, Goal::Linked)
     }
 
     /// Links all items anew, as if they had all just been added.
@@ -138,7 +148,20 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// # Errors
     /// As [`build_with`](Self::build_with).
     pub fn force_rebuild_with(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize) -> Result<()> {
-        self.run(wtxn, m, m0, true)
+        self.run(wtxn, m, m0, Goal::LinkedAnew)
+    }
+
+    /// As [`build_with`](Self::build_with), and then gives every item a new place, near those of its neighbors: no place is free any more, and
+    /// lists of neighbors are shorter, which large indexes gain the most by. Answers stay the same; force a rebuild first to have other edges, too.
+    ///
+    /// O(items), some seconds for a million; every value is written again, so that the file grows by what the index takes, which the next
+    /// transactions use up or [`copy_to`](crate::copy_to) leaves out. The vectors wait in the system's folder for temporary files meanwhile, if
+    /// they are more than 64 MB.
+    ///
+    /// # Errors
+    /// As [`build_with`](Self::build_with), and those of the file system.
+    pub fn optimize_with(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize) -> Result<()> {
+        self.run(wtxn, m, m0, Goal::Optimized)
     }
 
     fn connectivity(&self, m: usize, m0: usize) -> Result<Connectivity> {
@@ -158,7 +181,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         Ok(connectivity)
     }
 
-    fn run(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, force: bool) -> Result<()> {
+    fn run(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, goal: Goal) -> Result<()> {
         let connectivity = self.connectivity(m, m0)?;
         let place = self.writer.place();
         // Writes nothing but, perhaps, the metadata of an index that is created here.
@@ -167,44 +190,56 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let (stored_m, stored_m0) = (stored.m.into(), stored.m0.into());
             return Err(Error::ConnectivityMismatch { index: place.index, stored_m, stored_m0, m, m0 });
         }
-        let unchanged = edit.meta.pending == 0 && edit.meta.removed == 0;
-        if unchanged && (!force || edit.meta.items == 0) {
+        let is_needed = edit.meta.pending > 0
+            || edit.meta.removed > 0
+            || match goal {
+                Goal::Linked => false,
+                Goal::LinkedAnew => edit.meta.items > 0,
+                Goal::Optimized => edit.meta.slots > 0,
+            };
+        if !is_needed {
             edit.meta.connectivity = Some(connectivity);
             return edit.finish();
         }
         drop(edit);
 
-        let built = self.compute(wtxn, connectivity, force)?;
+        let built = self.compute(wtxn, connectivity, goal)?;
         let mut edit = self.writer.edit(wtxn)?;
-        if built.anew {
-            for kind in [Kind::Links, Kind::Spill, Kind::In] {
-                let bound = |sub, n| Key::new(place.index, kind, sub, n);
-                place.delete_range(edit.wtxn(), bound(0, 0), bound(u8::MAX, u32::MAX))?;
-            }
-        }
-        let total = built.changes.len() as u64;
-        for (done, (key, body)) in built.changes.into_iter().enumerate() {
-            place.put_or_delete(edit.wtxn(), key, body)?;
-            (self.progress)(Progress { phase: Phase::Writing, done: done as u64 + 1, total });
-        }
-        edit.built(built.pending.into_iter().map(Slot), built.removed.into_iter().map(Slot))?;
         edit.meta.connectivity = Some(connectivity);
         edit.meta.ef_construction = self.ef_construction.min(u32::MAX as usize) as u32;
         edit.meta.alpha = self.alpha;
-        edit.meta.next_rank = built.next_rank;
-        edit.meta.roots = built.roots;
-        edit.finish()
+        let report = |done, total| (self.progress)(Progress { phase: Phase::Writing, done, total });
+        match built {
+            Built::Renumbered(renumbered) => renumbered.write::<D>(edit, report),
+            Built::Changes { puts, anew, pending, removed, roots, next_rank } => {
+                if anew {
+                    for kind in [Kind::Links, Kind::Spill, Kind::In] {
+                        let bound = |sub, n| Key::new(place.index, kind, sub, n);
+                        edit.delete_range(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+                    }
+                }
+                let total = puts.len() as u64;
+                for (done, (key, body)) in (1..).zip(puts) {
+                    edit.put(key, body)?;
+                    report(done, total);
+                }
+                edit.built(pending.into_iter().map(Slot), removed.into_iter().map(Slot))?;
+                (edit.meta.next_rank, edit.meta.roots) = (next_rank, roots);
+                edit.finish()
+            }
+        }
     }
 
     /// Everything that the build changes, without changing it.
-    fn compute(&mut self, wtxn: &RwTxn<'_>, connectivity: Connectivity, force: bool) -> Result<Built> {
+    fn compute(&mut self, wtxn: &RwTxn<'_>, connectivity: Connectivity, goal: Goal) -> Result<Built> {
         let place = self.writer.place();
         let meta = read_meta::<D>(place, wtxn)?.ok_or(Error::MissingIndex(place.index))?;
         let ranks_run_out = u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
         let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
-        let anew = force || worn_out || ranks_run_out;
+        let anew = goal == Goal::LinkedAnew || worn_out || ranks_run_out;
         let changed = u64::from(meta.pending) + u64::from(meta.removed);
-        let extent = if !anew && changed * SMALL_SHARE < u64::from(meta.slots) { Extent::Small } else { Extent::Full };
+        let extent =
+            if !anew && goal != Goal::Optimized && changed * SMALL_SHARE < u64::from(meta.slots) { Extent::Small } else { Extent::Full };
         let mut snapshot = Snapshot::open::<D>(place, wtxn, extent)?;
         snapshot.meta.connectivity = Some(connectivity);
         if anew {
@@ -242,21 +277,37 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         }
         insert(&mut working, &view, &slots, linked, &plan, &mut self.rng)?;
         finish(&mut working, &view, &plan)?;
-        let changes = links::changes(&view, &working)?;
-        if (self.cancel)() {
-            return Err(Error::Cancelled);
-        }
-        Ok(Built { changes, anew, pending, removed, roots: working.roots, next_rank: working.next_rank })
+        let built = if goal == Goal::Optimized {
+            Built::Renumbered(renumber(&view, &working, &locality::order(&working)?)?)
+        } else {
+            let puts = links::changes(&view, &working)?;
+            Built::Changes { puts, anew, pending, removed, roots: working.roots, next_rank: working.next_rank }
+        };
+        plan.check_cancelled()?;
+        Ok(built)
     }
 }
 
+/// What a build is to achieve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Linked,
+    LinkedAnew,
+    Optimized,
+}
+
 /// What a build has computed.
-struct Built {
-    changes: Vec<links::Put>,
-    /// Whether the stored graph is to be dropped first.
-    anew: bool,
-    pending: Vec<u32>,
-    removed: RoaringBitmap,
-    roots: Vec<Slot>,
-    next_rank: u32,
+enum Built {
+    /// Values that differ.
+    Changes {
+        puts: Vec<links::Put>,
+        /// Whether the stored graph is to be dropped first.
+        anew: bool,
+        pending: Vec<u32>,
+        removed: RoaringBitmap,
+        roots: Vec<Slot>,
+        next_rank: u32,
+    },
+    /// All values.
+    Renumbered(Renumbered),
 }

@@ -47,6 +47,33 @@ impl<D: Distance> Living<D> {
         start.elapsed().as_secs_f64()
     }
 
+    /// Optimizes, and commits. Returns the seconds that it took.
+    pub fn optimize(&self, set: &DataSet) -> f64 {
+        let database = open_database::<D>(&self.env);
+        let writer = Writer::<D>::new(database, 0, set.dimensions);
+        let start = Instant::now();
+        let mut wtxn = self.env.write_txn().expect("a transaction");
+        writer.builder(&mut StdRng::seed_from_u64(1)).ef_construction(200).optimize::<16, 32>(&mut wtxn).expect("to optimize");
+        wtxn.commit().expect("a commit");
+        start.elapsed().as_secs_f64()
+    }
+
+    /// Queries a second with this `ef_search`, on one thread: the best of three rounds.
+    pub fn speed(&self, set: &DataSet, ef: usize) -> f64 {
+        let database = open_database::<D>(&self.env);
+        let rtxn = self.env.read_txn().expect("a transaction");
+        let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
+        let round = |_| {
+            let start = Instant::now();
+            for query in set.query_rows() {
+                reader.nns(K).ef_search(ef).by_vector(&rtxn, query).expect("an answer");
+            }
+            set.query_rows().len() as f64 / start.elapsed().as_secs_f64()
+        };
+        round(0);
+        (0..3).map(round).fold(0.0, f64::max)
+    }
+
     /// Recall against exact search with this `ef_search`, and distances a query.
     pub fn quality(&self, set: &DataSet, ef: usize) -> (f64, f64) {
         let database = open_database::<D>(&self.env);

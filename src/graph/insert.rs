@@ -59,7 +59,7 @@ impl Plan<'_> {
         (self.limit(layer).degree / CHILD_SHARE).max(1)
     }
 
-    pub(super) fn check_cancelled(&self) -> Result<()> {
+    pub(crate) fn check_cancelled(&self) -> Result<()> {
         if (self.cancel)() { Err(Error::Cancelled) } else { Ok(()) }
     }
 }

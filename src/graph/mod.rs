@@ -4,6 +4,7 @@
 //! - `prune`: which neighbors a node keeps.
 //! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), the same graph for any number of threads.
 //! - `delete`: taking nodes out, and mending what led over them.
+//! - `locality`: an order in which neighbors are near each other.
 //! - `working`: the lists that a build has changed, over the stored ones.
 //!
 //! Owns the invariant that every node can be reached: each layer has a tree of child edges that pruning leaves alone. Distances are smaller
@@ -12,6 +13,7 @@
 pub(crate) mod beam;
 pub(crate) mod delete;
 pub(crate) mod insert;
+pub(crate) mod locality;
 mod pool;
 pub(crate) mod prune;
 mod visited;

@@ -212,9 +212,18 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(())
     }
 
-    /// The transaction, for writing what is not part of an edit.
-    pub(crate) fn wtxn(&mut self) -> &mut RwTxn<'p> {
-        self.wtxn
+    pub(crate) fn index(&self) -> u16 {
+        self.place.index
+    }
+
+    /// Stores a value that is not part of an edit, or deletes it.
+    pub(crate) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+        self.place.put_or_delete(self.wtxn, key, body)
+    }
+
+    /// Deletes all values with keys from `first` to `last`, both included, which are not part of an edit.
+    pub(crate) fn delete_range(&mut self, first: Key, last: Key) -> Result<()> {
+        self.place.delete_range(self.wtxn, first, last)
     }
 
     /// Writes everything.

@@ -6,7 +6,7 @@
 //! - `sets`: the chunked sets of slots.
 //! - `meter`: what all of it costs, counted for tests.
 //! - `file`: LMDB's free pages and readers, and a compacted copy.
-//! - `edit`: adding and removing items; `links`: writing the graph that a build has made.
+//! - `edit`: adding and removing items; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order.
 //!
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
 //! unsafe code outside of the kernels (`table`, `source`).
@@ -15,6 +15,7 @@ pub(crate) mod edit;
 pub(crate) mod file;
 pub(crate) mod links;
 pub(crate) mod meter;
+pub(crate) mod renumber;
 pub(crate) mod sets;
 pub(crate) mod snapshot;
 pub(crate) mod source;

@@ -1,0 +1,222 @@
+//! Giving every item another slot: what `optimize` does.
+//!
+//! Everything that a slot names is computed first, from the graph of a build, and then written in the place of what there was. The vectors, which
+//! may be more than memory holds, wait in a temporary file meanwhile. O(items).
+
+use std::io::{BufReader, BufWriter, Read as _, Seek as _, Write as _};
+
+use rayon::prelude::*;
+use tempfile::SpooledTempFile;
+
+use super::edit::Edit;
+use super::links::Put;
+use super::source::Source;
+use super::view::View;
+use crate::distance::Distance;
+use crate::format::ids::{self, IdGroup, SLOT_GROUP};
+use crate::format::links::{OneWay, Record, encode_group, encode_record};
+use crate::format::{Key, Kind, edges};
+use crate::graph::working::Working;
+use crate::{Error, ItemId, Layer, Result, Slot};
+
+/// Vectors that wait in memory and not on disk.
+const SPOOL_BYTES: usize = 64 << 20;
+/// What an entry of a map from slots is where there is no slot.
+const NONE: u32 = u32::MAX;
+
+/// A whole index with other slots, ready to be written.
+pub(crate) struct Renumbered {
+    /// Everything but META and vectors, in key order.
+    puts: Vec<Put>,
+    /// Vectors and their factors, by new slot.
+    vectors: SpooledTempFile,
+    slots: u32,
+    next_rank: u32,
+    roots: Vec<Slot>,
+}
+
+/// The slots of a graph by their new numbers, and back.
+struct Numbers<'a> {
+    /// Old slots, by new.
+    order: &'a [Slot],
+    /// New slots, by old.
+    new: Vec<u32>,
+    /// New ranks, by old slot.
+    ranks: Vec<u32>,
+}
+
+impl Numbers<'_> {
+    fn of(&self, slot: Slot) -> Slot {
+        Slot(self.new.get(slot.index()).copied().unwrap_or(NONE))
+    }
+
+    /// New slots, ascending.
+    fn of_all(&self, slots: impl Iterator<Item = u32>) -> Vec<u32> {
+        let mut slots: Vec<u32> = slots.map(|slot| self.of(Slot(slot)).0).collect();
+        slots.sort_unstable();
+        slots
+    }
+}
+
+/// The index that `working` is the graph of, with slots in this order, which names all of its nodes. Nothing is written.
+pub(crate) fn renumber<'t, D: Distance, S: Source<'t> + Sync>(
+    view: &View<'_, 't, D, S>,
+    working: &Working<'_, View<'_, 't, D, S>>,
+    order: &[Slot],
+) -> Result<Renumbered> {
+    let slots = view.snapshot.meta.slots as usize;
+    let mut numbers = Numbers { order, new: vec![NONE; slots], ranks: vec![NONE; slots] };
+    let mut by_rank = Vec::with_capacity(order.len());
+    for (new, old) in order.iter().enumerate() {
+        numbers.new[old.index()] = new as u32;
+        by_rank.push((working.standing(Layer(0), *old)?.map(|(rank, _)| rank), old.index()));
+    }
+    by_rank.sort_unstable();
+    for (rank, (_, old)) in by_rank.into_iter().enumerate() {
+        numbers.ranks[old] = rank as u32;
+    }
+    let mut puts = Vec::new();
+    for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
+        puts.extend(layer_puts(view, working, &numbers, layer)?);
+    }
+    puts.extend(id_puts(view, order)?);
+    puts.par_sort_unstable_by_key(|(key, _)| *key);
+    Ok(Renumbered {
+        puts,
+        vectors: spool(view, order)?,
+        slots: order.len() as u32,
+        next_rank: order.len() as u32,
+        roots: working.roots.iter().map(|root| numbers.of(*root)).collect(),
+    })
+}
+
+/// The values of a layer of the graph.
+fn layer_puts<'t, D: Distance, S: Source<'t> + Sync>(
+    view: &View<'_, 't, D, S>,
+    working: &Working<'_, View<'_, 't, D, S>>,
+    numbers: &Numbers<'_>,
+    layer: Layer,
+) -> Result<Vec<Put>> {
+    let record = |(new, old): (usize, &Slot)| -> Result<Option<(u32, Record)>> {
+        if working.standing(layer, *old)?.is_none() {
+            return Ok(None);
+        }
+        let node = working.unmeasured(layer, *old)?;
+        let neighbors = numbers.of_all(node.edges.iter().map(|edge| edge.slot));
+        let children = numbers.of_all(node.children.iter().map(|child| child.0));
+        let children = neighbors.iter().map(|neighbor| children.binary_search(neighbor).is_ok()).collect();
+        let (parent, rank) = (numbers.of(node.parent), numbers.ranks[old.index()]);
+        Ok(Some((new as u32, Record { neighbors, parent, rank, children, one_way: OneWay::Here(Vec::new()) })))
+    };
+    let records: Vec<Option<(u32, Record)>> = numbers.order.par_iter().enumerate().map(record).collect::<Result<_>>()?;
+    let mut records: Vec<(u32, Record)> = records.into_iter().flatten().collect();
+    let mut places = vec![NONE; numbers.order.len()];
+    for (place, (slot, _)) in records.iter().enumerate() {
+        places[*slot as usize] = place as u32;
+    }
+    let damaged = || Error::corrupt(view.key(Kind::Links, layer.0, 0), "a list names a slot that is no node of its layer");
+    let mut one_way: Vec<Vec<u32>> = vec![Vec::new(); records.len()];
+    for (slot, record) in &records {
+        for neighbor in &record.neighbors {
+            let place = places.get(*neighbor as usize).map_or(NONE, |place| *place) as usize;
+            let (_, back) = records.get(place).ok_or_else(damaged)?;
+            if back.neighbors.binary_search(slot).is_err() {
+                one_way[place].push(*slot);
+            }
+        }
+    }
+    let mut puts = Vec::new();
+    for ((slot, record), one_way) in records.iter_mut().zip(one_way) {
+        record.one_way = if OneWay::is_elsewhere(one_way.len()) {
+            let mut body = Vec::new();
+            edges::encode_many(&one_way, &mut body);
+            puts.push((view.key(Kind::In, layer.0, *slot), Some(body)));
+            OneWay::Elsewhere
+        } else {
+            OneWay::Here(one_way)
+        };
+    }
+    let size = view.group_size()?;
+    let group = |records: &[(u32, Record)]| {
+        let number = records[0].0 / size as u32;
+        let mut bytes = vec![Vec::new(); size];
+        for (slot, record) in records {
+            encode_record(record, &mut bytes[*slot as usize % size]);
+        }
+        let [links, spill] = encode_group(&bytes);
+        [(Kind::Links, links), (Kind::Spill, spill)].map(|(kind, body)| (view.key(kind, layer.0, number), body))
+    };
+    let groups: Vec<&[(u32, Record)]> = records.chunk_by(|(a, _), (b, _)| *a as usize / size == *b as usize / size).collect();
+    let groups: Vec<[Put; 2]> = groups.into_par_iter().map(group).collect();
+    puts.extend(groups.into_iter().flatten().filter(|(_, body)| body.is_some()));
+    Ok(puts)
+}
+
+/// The two maps between items and slots.
+fn id_puts<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, order: &[Slot]) -> Result<Vec<Put>> {
+    let items: Vec<ItemId> = order.iter().map(|slot| view.item(*slot)).collect::<Result<_>>()?;
+    let groups = items.chunks(SLOT_GROUP as usize).enumerate();
+    let mut puts: Vec<Put> =
+        groups.map(|(number, items)| (view.key(Kind::SlotIds, 0, number as u32), Some(ids::encode_slots(items)))).collect();
+    let mut items: Vec<(ItemId, Slot)> = items.into_iter().zip((0..).map(Slot)).collect();
+    items.sort_unstable();
+    for items in items.chunk_by(|(a, _), (b, _)| ids::id_place(*a).0 == ids::id_place(*b).0) {
+        let mut group = IdGroup::default();
+        for (item, slot) in items {
+            group.set(ids::id_place(*item).1, Some(*slot));
+        }
+        puts.push((view.key(Kind::IdSlots, 0, ids::id_place(items[0].0).0), Some(group.encode())));
+    }
+    Ok(puts)
+}
+
+/// The vectors in their new order.
+fn spool<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, order: &[Slot]) -> Result<SpooledTempFile> {
+    let mut file = BufWriter::new(SpooledTempFile::new(SPOOL_BYTES));
+    for slot in order {
+        let vector = view.vector(*slot)?;
+        file.write_all(vector.bytes).map_err(heed::Error::from)?;
+        if D::FACTOR {
+            file.write_all(&vector.factor.to_le_bytes()).map_err(heed::Error::from)?;
+        }
+    }
+    file.into_inner().map_err(|error| heed::Error::from(error.into_error()).into())
+}
+
+impl Renumbered {
+    /// Writes everything in the place of what the index holds; `report` is told how many values of how many.
+    pub(crate) fn write<D: Distance>(mut self, mut edit: Edit<'_, '_, '_, D>, report: impl Fn(u64, u64)) -> Result<()> {
+        let index = edit.index();
+        let bound = |kind, sub, n| Key::new(index, kind, sub, n);
+        edit.delete_range(bound(Kind::Vectors, 0, 0), bound(Kind::Sets, u8::MAX, u32::MAX))?;
+        let geometry = edit.meta.geometry;
+        let sealed = self.slots / geometry.vectors;
+        let total = self.puts.len() as u64 + u64::from(sealed);
+        self.vectors.rewind().map_err(heed::Error::from)?;
+        let mut vectors = BufReader::new(self.vectors);
+        let mut bytes = vec![0; geometry.stride + geometry.factor];
+        for block in 0..sealed {
+            let mut body = geometry.new_block(block);
+            for in_block in 0..geometry.vectors as usize {
+                vectors.read_exact(&mut bytes).map_err(heed::Error::from)?;
+                let factor = geometry.tail_factor(&bytes).filter(|_| D::FACTOR);
+                geometry.put(&mut body, in_block, &bytes[..geometry.stride], factor);
+            }
+            edit.put(bound(Kind::Vectors, 0, block), Some(body))?;
+            report(u64::from(block) + 1, total);
+        }
+        for slot in sealed * geometry.vectors..self.slots {
+            vectors.read_exact(&mut bytes).map_err(heed::Error::from)?;
+            edit.put(bound(Kind::Tail, 0, slot), Some(bytes.clone()))?;
+        }
+        for (done, (key, body)) in (u64::from(sealed) + 1..).zip(self.puts) {
+            edit.put(key, body)?;
+            report(done, total);
+        }
+        let meta = &mut edit.meta;
+        (meta.slots, meta.sealed, meta.items) = (self.slots, sealed, self.slots);
+        (meta.pending, meta.removed, meta.free, meta.reuse_from) = (0, 0, 0, 0);
+        (meta.next_rank, meta.roots) = (self.next_rank, self.roots);
+        edit.finish()
+    }
+}
