@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::path::Path;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -32,9 +33,15 @@ pub(crate) fn new_env() -> (TempDir, Env) {
 
 pub(crate) fn new_env_of(map_size_bytes: usize) -> (TempDir, Env) {
     let dir = tempfile::tempdir().unwrap();
-    // SAFETY: the directory is new, so no one else has its map open or writes to its files.
-    let env = unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(map_size_bytes).open(dir.path()) };
-    (dir, env.unwrap())
+    let env = open_env(dir.path(), map_size_bytes);
+    (dir, env)
+}
+
+/// An environment in a folder of the test's own.
+pub(crate) fn open_env(folder: &Path, map_size_bytes: usize) -> Env {
+    // SAFETY: no one else has the map open or writes to the files.
+    let env = unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(map_size_bytes).open(folder) };
+    env.unwrap()
 }
 
 /// The unnamed database.

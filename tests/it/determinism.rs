@@ -38,7 +38,7 @@ impl History {
         let mut rng = StdRng::seed_from_u64(seed);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut dumps = Vec::new();
-        for build in 0..5 {
+        for build in 0..6 {
             let mut wtxn = env.write_txn().unwrap();
             match build {
                 0 => add(&writer, &mut wtxn, &self.first),
@@ -54,7 +54,11 @@ impl History {
             pool.install(|| {
                 let mut builder = writer.builder(&mut rng);
                 builder.ef_construction(30).alpha(1.1);
-                if build < 4 { builder.build::<6, 12>(&mut wtxn) } else { builder.force_rebuild::<6, 12>(&mut wtxn) }
+                match build {
+                    0..4 => builder.build::<6, 12>(&mut wtxn),
+                    4 => builder.optimize::<6, 12>(&mut wtxn),
+                    _ => builder.force_rebuild::<6, 12>(&mut wtxn),
+                }
             })
             .unwrap();
             wtxn.commit().unwrap();
@@ -95,7 +99,8 @@ fn another_seed_makes_another_graph_of_the_same_items() {
     let (seven, eight) = (history.run::<D>(7, 2), history.run::<D>(8, 2));
     // LINKS are of kind 4, VECTORS and TAIL of kinds 1 and 2.
     let of_kinds = |dump: &Dump, kinds: &[u8]| -> Dump { dump.iter().filter(|(key, _)| kinds.contains(&key[2])).cloned().collect() };
-    for (seven, eight) in seven.iter().zip(&eight) {
+    // Where vectors lie depends on the graph once it is optimized.
+    for (seven, eight) in seven.iter().zip(&eight).take(4) {
         assert_ne!(of_kinds(seven, &[4]), of_kinds(eight, &[4]));
         assert_eq!(of_kinds(seven, &[1, 2]), of_kinds(eight, &[1, 2]));
     }

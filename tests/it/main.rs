@@ -13,3 +13,4 @@ mod malformed;
 mod model;
 mod pending;
 mod queries;
+mod removal;

@@ -1,8 +1,8 @@
 //! Random programs against an exact model: whatever is done in whatever order, the index holds what it should, answers exactly where it must,
 //! and breaks no invariant.
 //!
-//! A program that fails is shrunk and printed, with the seed that `proptest` repeats it by. 100 programs run by default;
-//! `PROPTEST_CASES=20000 cargo test --release --test it model` runs as many as one likes.
+//! A program that fails is shrunk and printed, with the seed that `proptest` repeats it by. 300 programs run by default;
+//! `PROPTEST_CASES=20000 cargo test --release --test it a_random_program` runs as many as one likes.
 
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -12,12 +12,12 @@ use voisin::distances::Euclidean;
 use voisin::heed::RwTxn;
 use voisin::{ItemId, Reader, Searched, Writer, roaring};
 
-use crate::common::{Env, Model, Oracle, check_holds, create, new_env, vector};
+use crate::common::{Env, Model, Oracle, check_holds, create, open_env, vector};
 
 const DIMENSIONS: usize = 3;
 const INDEXES: [u16; 2] = [0, 65_535];
 /// Programs of a run that is not told otherwise.
-const PROGRAMS: u32 = 100;
+const PROGRAMS: u32 = 300;
 const STEPS: usize = 60;
 
 type Database<'e> = voisin::Database<'e, Euclidean>;
@@ -51,12 +51,21 @@ enum Step {
     },
     Build {
         index: usize,
-        rebuild: bool,
+        how: Building,
         cancelled: bool,
     },
     Commit,
     Abort,
+    /// Drops what is not committed, closes the environment and opens it again.
+    Reopen,
     Search(Query),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Building {
+    Build,
+    Rebuild,
+    Optimize,
 }
 
 #[derive(Debug, Clone)]
@@ -88,6 +97,7 @@ fn id(item: u8) -> ItemId {
 
 fn step() -> impl Strategy<Value = Step> {
     let index = 0..INDEXES.len();
+    let how = prop_oneof![8 => Just(Building::Build), 1 => Just(Building::Rebuild), 2 => Just(Building::Optimize)];
     let query = (
         (index.clone(), prop::option::weighted(0.3, any::<u8>()), any::<u8>()),
         prop_oneof![Just(0), Just(1), 1..12usize, Just(usize::MAX)],
@@ -102,10 +112,10 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (index.clone(), any::<u8>()).prop_map(|(index, item)| Step::Delete { index, item }),
         3 => (index.clone(), any::<u8>(), 1..30u8).prop_map(|(index, first, step)| Step::DeleteMany { index, first, step }),
         1 => index.clone().prop_map(|index| Step::Clear { index }),
-        10 => (index, prop::bool::weighted(0.1), prop::bool::weighted(0.05))
-            .prop_map(|(index, rebuild, cancelled)| Step::Build { index, rebuild, cancelled }),
+        10 => (index, how, prop::bool::weighted(0.05)).prop_map(|(index, how, cancelled)| Step::Build { index, how, cancelled }),
         6 => Just(Step::Commit),
         2 => Just(Step::Abort),
+        1 => Just(Step::Reopen),
         8 => query.prop_map(Step::Search),
     ]
 }
@@ -149,7 +159,7 @@ impl<'e> Run<'e> {
                 self.writer(*index).clear(self.wtxn()).unwrap();
                 self.working[*index].clear();
             }
-            Step::Build { index, rebuild, cancelled } => self.build(number, *index, *rebuild, *cancelled),
+            Step::Build { index, how, cancelled } => self.build(number, *index, *how, *cancelled),
             Step::Commit => {
                 if let Some(wtxn) = self.wtxn.take() {
                     wtxn.commit().unwrap();
@@ -157,7 +167,7 @@ impl<'e> Run<'e> {
                 }
                 self.check();
             }
-            Step::Abort => {
+            Step::Abort | Step::Reopen => {
                 self.wtxn = None;
                 self.working = self.committed.clone();
                 self.check();
@@ -177,21 +187,43 @@ impl<'e> Run<'e> {
         assert_eq!(deleted, self.working[index].remove(&id(item)).is_some());
     }
 
-    fn build(&mut self, number: usize, index: usize, rebuild: bool, cancelled: bool) {
+    fn build(&mut self, number: usize, index: usize, how: Building, cancelled: bool) {
         let writer = self.writer(index);
-        let needed = writer.need_build(self.wtxn()).unwrap() || rebuild && !self.working[index].is_empty();
+        let nothing_to_do = match how {
+            Building::Build => !writer.need_build(self.wtxn()).unwrap(),
+            Building::Rebuild => !writer.need_build(self.wtxn()).unwrap() && self.working[index].is_empty(),
+            // What was deleted may have left free places.
+            Building::Optimize => self.working[index].is_empty(),
+        };
         let mut rng = StdRng::seed_from_u64(number as u64);
         let mut builder = writer.builder(&mut rng);
         builder.ef_construction(12).cancel(move || cancelled);
-        let built = if rebuild { builder.force_rebuild::<3, 6>(self.wtxn()) } else { builder.build::<3, 6>(self.wtxn()) };
+        let built = match how {
+            Building::Build => builder.build::<3, 6>(self.wtxn()),
+            Building::Rebuild => builder.force_rebuild::<3, 6>(self.wtxn()),
+            Building::Optimize => builder.optimize::<3, 6>(self.wtxn()),
+        };
         match built {
             Err(voisin::Error::Cancelled) => assert!(cancelled),
             built => {
                 built.unwrap();
-                assert!(!cancelled || !needed, "a build that was cancelled went on");
+                assert!(!cancelled || nothing_to_do, "a build that was cancelled went on");
                 assert_eq!(writer.n_pending(self.wtxn()).unwrap(), 0);
+                assert!(!writer.need_build(self.wtxn()).unwrap());
+                if how == Building::Optimize {
+                    self.is_compact(index);
+                }
             }
         }
+    }
+
+    /// Nothing is left of what was deleted.
+    fn is_compact(&mut self, index: usize) {
+        let (db, env) = (self.db, self.env);
+        let items = self.working[index].len() as u64;
+        let wtxn = self.wtxn();
+        let stats = Reader::<Euclidean>::open(wtxn, INDEXES[index], db).unwrap().stats(wtxn, env).unwrap();
+        assert_eq!((stats.items, stats.slots, stats.free_slots, stats.removed), (items, items, 0, 0));
     }
 
     /// Inside of the transaction if there is one, which sees its own changes.
@@ -253,14 +285,25 @@ proptest! {
 
     #[test]
     fn a_random_program_leaves_what_the_model_says(steps in prop::collection::vec(step(), 1..=STEPS)) {
-        let (_dir, env) = new_env();
-        let db = create::<Euclidean>(&env);
-        let mut run = Run { env: &env, db, wtxn: None, committed: Models::default(), working: Models::default() };
-        for (number, step) in steps.iter().enumerate() {
-            run.step(number, step);
+        let dir = tempfile::tempdir().unwrap();
+        let mut committed = Models::default();
+        let mut number = 0;
+        for session in steps.split_inclusive(|step| matches!(step, Step::Reopen)) {
+            let env = open_env(dir.path(), 1 << 30);
+            committed = {
+                let db = create::<Euclidean>(&env);
+                let mut run = Run { env: &env, db, wtxn: None, working: committed.clone(), committed };
+                for step in session {
+                    run.step(number, step);
+                    number += 1;
+                }
+                if number == steps.len() {
+                    run.step(number, &Step::Commit);
+                }
+                run.wtxn = None;
+                run.committed
+            };
+            env.prepare_for_closing().wait();
         }
-        run.step(steps.len(), &Step::Commit);
-        // Everything that follows a commit is in the file: a fresh look at it finds the same.
-        run.check();
     }
 }
