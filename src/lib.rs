@@ -83,6 +83,7 @@ pub use {heed, rand, roaring};
 
 pub use self::builder::{Builder, DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Phase, Progress};
 pub use self::check::{Finding, Invariant, check};
+pub use self::distance::Distance;
 pub use self::error::{Error, Result, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};

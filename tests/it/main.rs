@@ -12,5 +12,6 @@ mod environment;
 mod malformed;
 mod model;
 mod pending;
+mod port;
 mod queries;
 mod removal;
