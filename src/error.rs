@@ -104,6 +104,14 @@ pub enum Error {
         /// Transaction number of the transaction that was given.
         found: usize,
     },
+    /// An index of hannoy or arroy that cannot be imported, or not by this writer.
+    #[error("index {index} of the source: {defect}")]
+    InvalidSource {
+        /// The index, as it is numbered in the source.
+        index: u16,
+        /// What is in the way.
+        defect: SourceDefect,
+    },
     /// The index has as many items and free places as its format can count.
     #[error("index {0} is full: {max} slots are in use or free, build to free those of removed items", max = u32::MAX)]
     IndexFull(u16),
@@ -149,6 +157,16 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A value of an index that is imported is not what hannoy or arroy write.
+    #[error("{}: {what}; restore the source from a backup, or have the program that wrote it write it anew", source_value(*index, *item))]
+    CorruptSource {
+        /// The index, as it is numbered in the source.
+        index: u16,
+        /// The item whose value it is; `None` for what describes the index.
+        item: Option<ItemId>,
+        /// What is wrong with it.
+        what: &'static str,
+    },
 
     // Control.
     /// The cancellation of a build was asked for. Nothing was written.
@@ -159,6 +177,14 @@ pub enum Error {
 impl Error {
     pub(crate) fn corrupt(key: Key, what: &'static str) -> Self {
         Self::Corrupt { key, what }
+    }
+}
+
+/// Names a value of an index that is imported.
+fn source_value(index: u16, item: Option<ItemId>) -> String {
+    match item {
+        Some(item) => format!("item {item} of index {index} of the source"),
+        None => format!("index {index} of the source"),
     }
 }
 
@@ -210,6 +236,82 @@ impl fmt::Display for VectorDefect {
             Self::ZeroNorm => write!(f, "the vector is zero and has no direction: leave it out, or use another metric"),
             Self::NormOutOfRange { norm, min, max } => {
                 write!(f, "the vector's norm is {norm:e}: scale the vectors to between {min:e} and {max:e}")
+            }
+        }
+    }
+}
+
+/// Why an index of hannoy or arroy cannot be imported: see [`Import`](crate::Import).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SourceDefect {
+    /// The database has no key under this number.
+    Missing,
+    /// It has items and no metadata, which a build writes, so that metric and dimensions are not known.
+    NotBuilt,
+    /// There are keys, and they are none of hannoy's or arroy's.
+    Unknown,
+    /// It is an index of voisin.
+    Ours,
+    /// It was written by a version that may write other bytes.
+    Version {
+        /// The program that wrote it.
+        program: &'static str,
+        /// Its version: major, minor, patch.
+        found: [u32; 3],
+        /// The newest version whose bytes are known: major, minor.
+        newest: [u32; 2],
+    },
+    /// Its vectors were quantized when they were added, and are not there any more.
+    Quantized {
+        /// The name of its metric.
+        metric: String,
+    },
+    /// It has a metric that is not one of voisin's.
+    UnknownMetric {
+        /// The name of its metric.
+        metric: String,
+    },
+    /// It has a metric of voisin's, and the writer has another one.
+    MetricMismatch {
+        /// The metric of the source, by voisin's name.
+        stored: &'static str,
+        /// The metric of the writer.
+        requested: String,
+    },
+    /// It has other dimensions than the writer.
+    DimensionMismatch {
+        /// Dimensions of the source.
+        stored: usize,
+        /// Dimensions of the writer.
+        requested: usize,
+    },
+}
+
+impl fmt::Display for SourceDefect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => write!(f, "there is none: use the number and the database that hannoy or arroy were given"),
+            Self::NotBuilt => {
+                write!(f, "it is not built, so its metric and dimensions are not known: have the program that wrote it build it")
+            }
+            Self::Unknown => write!(f, "its keys are not those of hannoy, or of arroy from version 0.5 on: let arroy upgrade an older one"),
+            Self::Ours => write!(f, "voisin wrote it: open a Reader, and add the items that it iterates over"),
+            Self::Version { program, found: [major, minor, patch], newest: [known_major, known_minor] } => write!(
+                f,
+                "{program} {major}.{minor}.{patch} wrote it, and is known up to {known_major}.{known_minor}: upgrade voisin, or add its vectors one by one"
+            ),
+            Self::Quantized { metric } => {
+                write!(f, "its metric {metric:?} has kept one bit of each component: add the vectors from where they came from")
+            }
+            Self::UnknownMetric { metric } => {
+                write!(f, "its metric {metric:?} is not one of voisin's: add its vectors one by one, under a metric of your own")
+            }
+            Self::MetricMismatch { stored, requested } => {
+                write!(f, "it has the metric {stored:?}, not {requested:?}: use a writer for {stored:?}")
+            }
+            Self::DimensionMismatch { stored, requested } => {
+                write!(f, "it has {stored} dimensions, not {requested}: use a writer for {stored} dimensions")
             }
         }
     }

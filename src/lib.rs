@@ -41,6 +41,7 @@
 //!
 //! | room | what it is for |
 //! |---|---|
+//! | `import` | the items of an index that hannoy or arroy wrote |
 //! | `writer`, `builder` | changing an index: items; linking them |
 //! | `reader`, `query` | an index at one snapshot; one query, and which way it is answered |
 //! | `stats` | an index in numbers |
@@ -65,6 +66,7 @@ mod error;
 mod flat;
 mod format;
 mod graph;
+mod import;
 mod query;
 mod reader;
 mod stats;
@@ -84,8 +86,9 @@ pub use {heed, rand, roaring};
 pub use self::builder::{Builder, DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Phase, Progress};
 pub use self::check::{Finding, Invariant, check};
 pub use self::distance::Distance;
-pub use self::error::{Error, Result, VectorDefect};
+pub use self::error::{Error, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
+pub use self::import::Import;
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
 pub use self::stats::{KindStats, LayerStats, Stats};

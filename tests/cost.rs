@@ -1,4 +1,5 @@
-//! A change costs what it changes: adding, deleting or replacing one item, building and committing, at several sizes of the index.
+//! A change costs what it changes: adding, deleting or replacing one item, building and committing, at several sizes of the index. An import
+//! holds a small part of what it reads.
 //!
 //! `cargo test --release --features meter --test cost -- --nocapture`; `VOISIN_COST_SIZES=10000,100000,1000000` for the large run. Counts are
 //! those of the engine (values), of the allocator (heap) and of the kernel (bytes handed to `write`), each the median of 200 changes.
@@ -6,14 +7,16 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use voisin::distances::Euclidean;
+use voisin::heed::types::Bytes;
 use voisin::heed::{CommitOrAbort, Env, EnvOpenOptions, WithoutTls};
 use voisin::meter::{Cost, take_cost};
-use voisin::{Database, Writer};
+use voisin::{Database, Import, Writer};
 
 const DIMENSIONS: usize = 128;
 const CHANGES: u32 = 200;
@@ -23,6 +26,8 @@ struct Counting;
 
 static HEAP: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// What is counted is counted for the whole process: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 // SAFETY: everything is handed on to the system's allocator.
 unsafe impl GlobalAlloc for Counting {
@@ -73,6 +78,13 @@ fn open(folder: &std::path::Path) -> Env<WithoutTls> {
     unsafe { options.open(folder) }.unwrap()
 }
 
+fn create(env: &Env<WithoutTls>) -> Database<'_, Euclidean> {
+    let created = env.create_databases_and_commit(env.write_txn().unwrap(), |o, wtxn| -> voisin::heed::Result<_> {
+        o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+    });
+    created.unwrap().unwrap_commit()
+}
+
 /// The median cost of a change, built and committed: a hub costs more than others, and is met by chance.
 fn measure(env: &Env<WithoutTls>, mut change: impl FnMut(&mut voisin::heed::RwTxn<'_>, u32)) -> Sample {
     let samples: Vec<[f64; 4]> = (0..CHANGES)
@@ -99,11 +111,7 @@ fn measure(env: &Env<WithoutTls>, mut change: impl FnMut(&mut voisin::heed::RwTx
 fn samples(size: u32) -> [Sample; 3] {
     let folder = tempfile::tempdir().unwrap();
     let env = open(folder.path());
-    let wtxn = env.write_txn().unwrap();
-    let database: Database<'_, Euclidean> = env
-        .create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit))
-        .unwrap()
-        .unwrap_commit();
+    let database = create(&env);
     let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
     let mut rng = StdRng::seed_from_u64(11);
     let build = |wtxn: &mut voisin::heed::RwTxn<'_>| {
@@ -134,6 +142,7 @@ fn samples(size: u32) -> [Sample; 3] {
 
 #[test]
 fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
+    let _alone = ALONE.lock().unwrap();
     let sizes = std::env::var("VOISIN_COST_SIZES").unwrap_or_else(|_| "10000,100000".into());
     let sizes: Vec<u32> = sizes.split(',').map(|size| size.parse().unwrap()).collect();
     let all: Vec<[Sample; 3]> = sizes.iter().map(|&size| samples(size)).collect();
@@ -158,4 +167,37 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
             assert!(samples[i].file_bytes <= 400_000.0, "{change}: bytes written");
         }
     }
+}
+
+#[test]
+fn an_import_holds_a_small_part_of_what_it_reads() {
+    let _alone = ALONE.lock().unwrap();
+    const ITEMS: u32 = 200_000;
+    let folder = tempfile::tempdir().unwrap();
+    let env = open(folder.path());
+    let database = create(&env);
+    let theirs = database.remap_types::<Bytes, Bytes>();
+
+    // An index 1 as hannoy writes it, without its graph.
+    let mut rng = StdRng::seed_from_u64(11);
+    let mut wtxn = env.write_txn().unwrap();
+    let metadata = [b"euclidean\0", &(DIMENSIONS as u32).to_be_bytes()[..], &[0; 5]].concat();
+    theirs.put(&mut wtxn, &[0, 1, 0, 0, 0, 0, 0, 0], &metadata).unwrap();
+    for item in 0..ITEMS {
+        let value: Vec<u8> = [0; 5].into_iter().chain((0..DIMENSIONS).flat_map(|_| rng.random::<f32>().to_le_bytes())).collect();
+        theirs.put(&mut wtxn, &[&[0, 1, 3], &item.to_be_bytes()[..], &[0]].concat(), &value).unwrap();
+    }
+    wtxn.commit().unwrap();
+
+    let rtxn = env.read_txn().unwrap();
+    let mut wtxn = env.write_txn().unwrap();
+    let before = HEAP.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
+    let added = Import::open(&rtxn, 1, theirs).unwrap().add_to(&writer, &mut wtxn).unwrap();
+    let (heap, read) = (PEAK.load(Relaxed) - before, ITEMS as usize * DIMENSIONS * size_of::<f32>());
+    println!("importing {ITEMS} items of {read} bytes: heap {heap} B");
+    assert_eq!(added, u64::from(ITEMS));
+    // The maps between ids and slots, up to a fixed number of them, and a vector at a time.
+    assert!(heap <= read / 10, "heap {heap} B");
 }

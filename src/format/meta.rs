@@ -5,7 +5,8 @@ use super::{Damage, Key, take, take_u16, take_u32};
 use crate::distance::MAX_NAME_BYTES;
 use crate::{Error, Layer, Result, Slot};
 
-const MAGIC: [u8; 8] = *b"voisin\x1a\n";
+/// What every META value begins with.
+pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format that this library writes, and the newest that it reads.
 pub(crate) const VERSION: u16 = 1;
 /// Length of a META value without its checksum.

@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lsh", &["types", "error", "codec", "distance", "format", "graph", "store"]),
     ("ivf", &["types", "error", "codec", "distance", "format", "graph", "store"]),
     ("api", &["types", "error", "codec", "distance", "format", "graph", "store", "flat", "lsh", "ivf"]),
+    ("import", &["types", "error", "codec", "distance", "format", "api"]),
     ("check", &["types", "error", "codec", "distance", "format", "graph", "store", "flat", "lsh", "ivf", "api"]),
 ];
 
@@ -38,7 +39,7 @@ const UNSAFE: &[&str] = &["distance/kernels/", "store/table.rs", "store/source.r
 fn room_of(name: &str) -> Option<&str> {
     Some(match name {
         "ItemId" | "Slot" | "Layer" => "types",
-        "Error" | "Result" | "VectorDefect" => "error",
+        "Error" | "Result" | "VectorDefect" | "SourceDefect" => "error",
         "Key" | "Kind" => "format",
         "distances" => "distance",
         // The types of the database, which are made of no room.

@@ -9,6 +9,7 @@ mod crash;
 mod decoder;
 mod determinism;
 mod environment;
+mod import;
 mod malformed;
 mod model;
 mod pending;

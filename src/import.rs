@@ -1,0 +1,397 @@
+//! Taking over the items of an index that hannoy or arroy wrote, without either of them.
+//!
+//! Only vectors are read; the graph is built anew. Both programs have keys of 8 bytes, `[index u16][mode u8][n u32][last u8]`, big-endian, and
+//! these values:
+//!
+//! | mode | n | value |
+//! |---|---|---|
+//! | 0 | 0 | metadata, from the first build on: the metric's name, a zero; big-endian: dimensions `u32`, bytes `u32` of the set that follows; then words of 4 bytes, and one more byte if hannoy wrote it |
+//! | 0 | 1 | version: three big-endian `u32`; arroy before 0.6 and early hannoy have none |
+//! | 1 | item | pending: the item was changed since the last build |
+//! | 2 | | hannoy's links (last = layer), arroy's trees |
+//! | 3 | item | 0, the metric's header, the vector: `f32`, or bits in `u64` words, in the byte order of the machine |
+//!
+//! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds, built or not.
+//!
+//! Owns the invariant that any bytes are items or an error. O(values) time, memory for one vector beside what adding takes.
+
+use std::fmt;
+
+use heed::types::Bytes;
+use heed::{RoTxn, RwTxn};
+
+use crate::codec::{Bits, Codec, F32, VectorRef};
+use crate::distance::{Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan};
+use crate::error::{SourceDefect, VectorDefect};
+use crate::format::meta::MAGIC;
+use crate::writer::Writer;
+use crate::{Error, ItemId, Result};
+
+const METADATA: [u8; 6] = [0; 6];
+const VERSION: [u8; 6] = [0, 0, 0, 0, 1, 0];
+const ITEM_MODE: u8 = 3;
+const ITEM_TAG: u8 = 0;
+
+/// An index of hannoy (up to 0.3) or arroy (0.5 to 0.9), opened to add its items to an index of voisin.
+///
+/// It is read through a transaction and a database of bytes, of the same environment that is written to, or of another. hannoy and arroy need
+/// not be linked: any `heed::Database<Bytes, Bytes>` that was opened under the name of theirs will do.
+///
+/// ```
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use voisin::heed::{CommitOrAbort, EnvOpenOptions, types::Bytes};
+/// use voisin::{Import, Reader, Writer, distances::Euclidean};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = tempfile::tempdir()?;
+/// // SAFETY: nobody changes the files in this folder but through LMDB.
+/// let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(2).open(folder.path())? };
+/// let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> voisin::heed::Result<_> {
+///     let theirs: hannoy::Database<'_, hannoy::distances::Euclidean> = opener.create_database(wtxn, Some("hannoy"))?;
+///     let ours: voisin::Database<'_, Euclidean> = opener.create_database(wtxn, Some("voisin"))?;
+///     Ok(CommitOrAbort::<_, ()>::Commit((theirs, ours)))
+/// })?;
+/// let (theirs, ours) = created.unwrap_commit();
+///
+/// // An index that has been there for long.
+/// let mut wtxn = env.write_txn()?;
+/// let old = hannoy::Writer::new(theirs, 7, 2);
+/// old.add_item(&mut wtxn, 1, &[0.5, 0.0])?;
+/// old.add_item(&mut wtxn, 2, &[0.0, 2.0])?;
+/// let mut rng = StdRng::seed_from_u64(42);
+/// old.builder(&mut rng).build::<16, 32>(&mut wtxn)?;
+/// wtxn.commit()?;
+///
+/// let rtxn = env.read_txn()?;
+/// let source = Import::open(&rtxn, 7, theirs.remap_types::<Bytes, Bytes>())?;
+/// assert_eq!((source.metric(), source.dimensions()), ("euclidean", 2));
+/// let mut wtxn = env.write_txn()?;
+/// let writer = Writer::new(ours, 0, source.dimensions());
+/// assert_eq!(source.add_to(&writer, &mut wtxn)?, 2);
+/// writer.builder(&mut rng).build::<16, 32>(&mut wtxn)?;
+/// wtxn.commit()?;
+/// drop(rtxn);
+///
+/// let rtxn = env.read_txn()?;
+/// let found = Reader::open(&rtxn, 0, ours)?.nns(1).by_vector(&rtxn, &[0.0, 0.0])?;
+/// assert_eq!(found.into_nns(), [(1, 0.25)]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// To take the place of the old index, in the same database and under the same number, delete its keys in the write transaction first: the read
+/// transaction still sees them.
+///
+/// ```no_run
+/// use std::ops::Bound::{Excluded, Included};
+/// # use voisin::heed::{Database, RwTxn, types::Bytes};
+/// # fn f(database: Database<'_, Bytes, Bytes>, wtxn: &mut RwTxn<'_>) -> voisin::heed::Result<()> {
+/// let (first, end) = (7u16.to_be_bytes(), 8u16.to_be_bytes()); // of index 7
+/// database.delete_range(wtxn, &(Included(&first[..]), Excluded(&end[..])))?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Import<'a> {
+    rtxn: &'a RoTxn<'a>,
+    database: heed::Database<'a, Bytes, Bytes>,
+    index: u16,
+    metric: Metric,
+    dimensions: u32,
+    skipped: Option<Box<dyn FnMut(ItemId, VectorDefect) + 'a>>,
+}
+
+impl fmt::Debug for Import<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, metric, dimensions, .. } = self;
+        f.debug_struct("Import").field("index", index).field("metric", metric).field("dimensions", dimensions).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Import<'a> {
+    /// Opens index `index` of a database of theirs, as `rtxn` sees it. O(1).
+    ///
+    /// # Errors
+    /// [`InvalidSource`](Error::InvalidSource) if there is none, if it is not built, or if its version or its metric cannot be imported, and
+    /// [`CorruptSource`](Error::CorruptSource).
+    ///
+    /// # Panics
+    /// In heed, if `rtxn` and `database` are not of the same environment.
+    pub fn open(rtxn: &'a RoTxn<'_>, index: u16, database: heed::Database<'a, Bytes, Bytes>) -> Result<Self> {
+        let invalid = |defect| Error::InvalidSource { index, defect };
+        let corrupt = |what| Error::CorruptSource { index, item: None, what };
+        let key = |rest: [u8; 6]| [&index.to_be_bytes()[..], &rest].concat();
+        let Some(metadata) = database.get(rtxn, &key(METADATA))? else {
+            let first = database.prefix_iter(rtxn, &index.to_be_bytes())?.next().transpose()?;
+            return Err(invalid(match first {
+                None => SourceDefect::Missing,
+                // Before the first build, the lowest mode is that of what is pending.
+                Some((&[_, _, 1..=ITEM_MODE, _, _, _, _, _], _)) => SourceDefect::NotBuilt,
+                Some(_) => SourceDefect::Unknown,
+            }));
+        };
+        if metadata.starts_with(&MAGIC) {
+            return Err(invalid(SourceDefect::Ours));
+        }
+        let Metadata { name, dimensions, program } = Metadata::decode(metadata).map_err(corrupt)?;
+        if let Some(version) = database.get(rtxn, &key(VERSION))? {
+            let found = decode_version(version).ok_or(corrupt("its version is not three numbers"))?;
+            let (program, newest) = match program {
+                Program::Hannoy => ("hannoy", 3),
+                Program::Arroy => ("arroy", 9),
+            };
+            if found[0] > 0 || found[1] > newest {
+                return Err(invalid(SourceDefect::Version { program, found, newest: [0, newest] }));
+            }
+        }
+        let metric = match Metric::of(name) {
+            Some(metric) => metric,
+            None if name.starts_with("binary quantized ") => return Err(invalid(SourceDefect::Quantized { metric: name.to_owned() })),
+            None => return Err(invalid(SourceDefect::UnknownMetric { metric: name.to_owned() })),
+        };
+        Ok(Self { rtxn, database, index, metric, dimensions, skipped: None })
+    }
+
+    /// Number of components of every vector.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        self.dimensions as usize
+    }
+
+    /// The name of the metric, as voisin calls it: what [`Distance::name`] of the writer's metric must be.
+    #[must_use]
+    pub fn metric(&self) -> &'static str {
+        self.metric.name()
+    }
+
+    /// Leaves out vectors that the metric of the writer refuses, instead of ending with an error at the first, and tells `skipped` which, and
+    /// why. The usual ones are zero vectors under cosine, which hannoy and arroy take.
+    ///
+    /// ```no_run
+    /// # fn f(source: voisin::Import<'_>, writer: voisin::Writer<'_, voisin::distances::Cosine>, wtxn: &mut voisin::heed::RwTxn<'_>) -> voisin::Result<()> {
+    /// source.skip_invalid(|item, defect| eprintln!("item {item} is left out: {defect}")).add_to(&writer, wtxn)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn skip_invalid(mut self, skipped: impl FnMut(ItemId, VectorDefect) + 'a) -> Self {
+        self.skipped = Some(Box::new(skipped));
+        self
+    }
+
+    /// Adds all items to the index of `writer`, or replaces them there, under their ids, and returns how many. Vectors come over bit for bit.
+    /// They are pending afterwards, like all that is added: build when all is added. O(items); one vector at a time is in memory.
+    ///
+    /// # Errors
+    /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other dimensions: nothing has changed.
+    /// [`CorruptSource`](Error::CorruptSource) for a value that is no item of theirs, [`InvalidItem`](Error::InvalidItem) for a vector that
+    /// cannot be stored or compared, with its item id: those before it, by id, have been added to the transaction; drop it. See
+    /// [`skip_invalid`](Self::skip_invalid). Further those of [`Writer::add_item`].
+    pub fn add_to<D: Distance>(self, writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) -> Result<u64> {
+        let Self { rtxn, database, index, metric, dimensions, mut skipped } = self;
+        if D::name() != metric.name() {
+            let defect = SourceDefect::MetricMismatch { stored: metric.name(), requested: D::name().to_owned() };
+            return Err(Error::InvalidSource { index, defect });
+        }
+        if writer.dimensions != dimensions as usize {
+            let defect = SourceDefect::DimensionMismatch { stored: dimensions as usize, requested: writer.dimensions };
+            return Err(Error::InvalidSource { index, defect });
+        }
+        let [i0, i1] = index.to_be_bytes();
+        let mut failure = None;
+        let items = database.prefix_iter(rtxn, &[i0, i1, ITEM_MODE])?.map_while(|entry| {
+            let item = entry.map_err(Error::from).and_then(|(key, value)| {
+                let corrupt = |item, what| Error::CorruptSource { index, item, what };
+                let item = decode_key(key).ok_or(corrupt(None, "a key among those of its items is not one"))?;
+                let vector = metric.decode(value, dimensions).map_err(|what| corrupt(Some(item), what))?;
+                Ok((item, vector))
+            });
+            item.map_err(|error| failure = Some(error)).ok()
+        });
+        let accepted = items.filter(|(item, vector)| {
+            let Some(skipped) = &mut skipped else { return true };
+            let checked = D::Codec::check(vector).and_then(|()| D::check(vector));
+            checked.map_err(|defect| skipped(*item, defect)).is_ok()
+        });
+        let added = writer.add_items_from(wtxn, accepted)?;
+        failure.map_or(Ok(added), Err)
+    }
+}
+
+/// Their metrics that are ours, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Metric {
+    Cosine,
+    DotProduct,
+    Euclidean,
+    Hamming,
+    Manhattan,
+}
+
+impl Metric {
+    const ALL: [Self; 5] = [Self::Cosine, Self::DotProduct, Self::Euclidean, Self::Hamming, Self::Manhattan];
+
+    /// By their name for it.
+    fn of(theirs: &str) -> Option<Self> {
+        let is_it = |metric: &Self| match metric {
+            Self::DotProduct => theirs == "dot-product",
+            other => theirs == other.name(),
+        };
+        Self::ALL.into_iter().find(is_it)
+    }
+
+    /// Our name for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cosine => Cosine::name(),
+            Self::DotProduct => DotProduct::name(),
+            Self::Euclidean => Euclidean::name(),
+            Self::Hamming => Hamming::name(),
+            Self::Manhattan => Manhattan::name(),
+        }
+    }
+
+    /// Bytes between the tag and the vector.
+    fn header_bytes(self) -> usize {
+        match self {
+            // A norm or an offset.
+            Self::Cosine | Self::Euclidean | Self::Manhattan => size_of::<f32>(),
+            // A norm and a component more.
+            Self::DotProduct => 2 * size_of::<f32>(),
+            // A position, of the size that the machine has for it; LMDB's files are bound to that size themselves.
+            Self::Hamming => size_of::<usize>(),
+        }
+    }
+
+    /// The vector of an item's value.
+    fn decode(self, value: &[u8], dimensions: u32) -> Result<Vec<f32>, &'static str> {
+        let (&tag, rest) = value.split_first().ok_or("its value is empty")?;
+        if tag != ITEM_TAG {
+            return Err("its value is not marked as that of an item");
+        }
+        let vector = rest.get(self.header_bytes()..).ok_or("its value is cut short")?;
+        let dimensions = dimensions as usize;
+        let decoded = if self == Self::Hamming { stored::<Bits>(vector, dimensions) } else { stored::<F32>(vector, dimensions) };
+        decoded.ok_or("its value does not have the length that the metric and the dimensions of the index give")
+    }
+}
+
+/// The components of a stored vector; `None` if it does not have as many bytes as they need.
+fn stored<C: Codec>(bytes: &[u8], dimensions: usize) -> Option<Vec<f32>> {
+    // Beyond ours there are no dimensions that a writer could have, and the product could overflow.
+    (dimensions <= crate::format::meta::MAX_DIMENSIONS && bytes.len() == C::bytes(dimensions))
+        .then(|| VectorRef::<C>::new(bytes).to_vec(dimensions))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Program {
+    Hannoy,
+    Arroy,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Metadata<'a> {
+    name: &'a str,
+    dimensions: u32,
+    program: Program,
+}
+
+impl<'a> Metadata<'a> {
+    fn decode(value: &'a [u8]) -> Result<Self, &'static str> {
+        const SHORT: &str = "its metadata is cut short";
+        let end = value.iter().position(|byte| *byte == 0).filter(|end| *end > 0);
+        let (name, rest) =
+            end.and_then(|end| value.split_at_checked(end)).ok_or("its metadata does not begin with the name of a metric")?;
+        let name = std::str::from_utf8(name).map_err(|_| "the name of its metric is not UTF-8")?;
+        let rest = rest.get(1..).ok_or(SHORT)?;
+        let dimensions = big_endian(rest, 0).ok_or(SHORT)?;
+        let set_bytes = big_endian(rest, 4).ok_or(SHORT)? as usize;
+        let tail = rest.get(8..).and_then(|rest| rest.get(set_bytes..)).ok_or(SHORT)?;
+        let program = match tail.len() % size_of::<u32>() {
+            0 => Program::Arroy,
+            1 => Program::Hannoy,
+            _ => return Err("its metadata has a length that neither hannoy nor arroy gives it"),
+        };
+        Ok(Self { name, dimensions, program })
+    }
+}
+
+/// Major, minor and patch version.
+fn decode_version(value: &[u8]) -> Option<[u32; 3]> {
+    let part = |n| big_endian(value, n);
+    let version = [part(0)?, part(4)?, part(8)?];
+    (value.len() == size_of_val(&version)).then_some(version)
+}
+
+/// The item whose key this is.
+fn decode_key(key: &[u8]) -> Option<ItemId> {
+    match *key {
+        [_, _, ITEM_MODE, n0, n1, n2, n3, 0] => Some(ItemId::from_be_bytes([n0, n1, n2, n3])),
+        _ => None,
+    }
+}
+
+fn big_endian(bytes: &[u8], offset: usize) -> Option<u32> {
+    crate::format::take(bytes, offset).map(u32::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Metadata as it is written: of a set of `set_bytes` bytes and a tail.
+    fn metadata(name: &str, dimensions: u32, set_bytes: u32, tail: &[u8]) -> Vec<u8> {
+        let mut value = [name.as_bytes(), &[0], &dimensions.to_be_bytes(), &set_bytes.to_be_bytes()].concat();
+        value.extend(vec![7; set_bytes as usize]);
+        value.extend(tail);
+        value
+    }
+
+    #[test]
+    fn metadata_names_metric_dimensions_and_program() {
+        for (tail, program) in
+            [(&[][..], Program::Arroy), (&[1, 2, 3, 4], Program::Arroy), (&[9], Program::Hannoy), (&[1, 2, 3, 4, 9], Program::Hannoy)]
+        {
+            let value = metadata("dot-product", 70_000, 16, tail);
+            assert_eq!(Metadata::decode(&value), Ok(Metadata { name: "dot-product", dimensions: 70_000, program }));
+        }
+        let value = metadata("cosine", 3, 16, &[9]);
+        for length in 0..value.len() {
+            assert!(Metadata::decode(&value[..length]).is_err() || length == value.len() - 1, "cut off after {length} bytes");
+        }
+        assert!(Metadata::decode(&metadata("cosine", 3, 16, &[1, 2])).is_err());
+        assert!(Metadata::decode(&metadata("", 3, 16, &[])).is_err());
+        let mut lying = metadata("cosine", 3, 16, &[]);
+        lying[11..15].copy_from_slice(&u32::MAX.to_be_bytes());
+        assert_eq!(Metadata::decode(&lying), Err("its metadata is cut short"));
+    }
+
+    #[test]
+    fn a_vector_follows_its_tag_and_a_header_of_its_metric() {
+        let vector = [1.5f32, -0.0, 3.0];
+        let bytes: Vec<u8> = vector.iter().flat_map(|component| component.to_le_bytes()).collect();
+        for metric in Metric::ALL {
+            let (bytes, expected) = match metric {
+                Metric::Hamming => (vec![0b101, 0, 0, 0, 0, 0, 0, 0], vec![1.0, 0.0, 1.0]),
+                _ => (bytes.clone(), vector.to_vec()),
+            };
+            let value = [vec![0], vec![9; metric.header_bytes()], bytes].concat();
+            assert_eq!(metric.decode(&value, 3), Ok(expected), "{metric:?}");
+            assert!(metric.decode(&value, 66).is_err() && metric.decode(&value, 0).is_err() && metric.decode(&value, u32::MAX).is_err());
+            assert!(metric.decode(&[&value[..], &[0]].concat(), 3).is_err(), "{metric:?}: a byte too many");
+            for length in 0..value.len() {
+                assert!(metric.decode(&value[..length], 3).is_err(), "{metric:?}: cut off after {length} bytes");
+            }
+            assert!(metric.decode(&[&[1], &value[1..]].concat(), 3).is_err(), "{metric:?}: another tag");
+        }
+    }
+
+    #[test]
+    fn keys_and_versions_have_their_lengths() {
+        assert_eq!(decode_key(&[0, 9, 3, 0, 0, 1, 2, 0]), Some(258));
+        for key in [&[0, 9, 3, 0, 0, 1, 2, 1][..], &[0, 9, 3, 0, 0, 1, 2], &[0, 9, 3, 0, 0, 1, 2, 0, 0], &[]] {
+            assert_eq!(decode_key(key), None);
+        }
+        assert_eq!(decode_version(&[0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0]), Some([0, 9, 256]));
+        assert_eq!((decode_version(&[0; 11]), decode_version(&[0; 13])), (None, None));
+    }
+}
