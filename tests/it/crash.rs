@@ -12,9 +12,7 @@
 //! `cargo test --release --test it crash::soak -- --ignored --nocapture`
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -23,15 +21,14 @@ use voisin::distances::Euclidean;
 use voisin::heed::{EnvOpenOptions, RwTxn, WithTls};
 use voisin::{ItemId, Reader, Writer};
 
+use crate::child::{Killer, tell, told};
 use crate::common::{check, create, dump, new_env, seed, vector};
 
-/// What a child is told: the folder of the environment, seed, first round, and changes a round.
-const CHILD: &str = "VOISIN_TEST_CRASH_CHILD";
 const DIMENSIONS: usize = 16;
 const INDEX: u16 = 3;
 
 /// The phases of a round, as the child names them when they begin. The one after the last is the next round's first.
-const PHASES: [&str; 4] = ["change", "build", "commit", "committed"];
+const PHASES: &[&str] = &["change", "build", "commit", "committed"];
 
 type Env = voisin::heed::Env<WithTls>;
 
@@ -92,19 +89,12 @@ impl Round {
 /// The child. Does nothing unless it is told to by the parent.
 #[test]
 fn child() {
-    let Ok(told) = std::env::var(CHILD) else { return };
-    let told: Vec<&str> = told.split('\n').collect();
-    let [path, seed, first, size] = told[..] else { panic!("{told:?}") };
+    let Some(told) = told() else { return };
+    let [path, seed, first, size] = &told[..] else { panic!("{told:?}") };
     let (seed, first, size): (u64, u64, u32) = (seed.parse().unwrap(), first.parse().unwrap(), size.parse().unwrap());
     let env = open(Path::new(path));
     let db = create::<Euclidean>(&env);
     let writer = Writer::<Euclidean>::new(db, INDEX, DIMENSIONS);
-    let mut stdout = std::io::stdout();
-    // Begins a line of its own: the test harness may have begun one. A parent that is gone ends the child.
-    let mut tell = |phase: &str, round: u64| {
-        writeln!(stdout, "\n{phase} {round}").unwrap();
-        stdout.flush().unwrap();
-    };
     for number in first.. {
         let round = Round::new(seed, number, size);
         let mut wtxn = env.write_txn().unwrap();
@@ -112,51 +102,6 @@ fn child() {
         tell("commit", number);
         wtxn.commit().unwrap();
         tell("committed", number);
-    }
-}
-
-/// A child that runs, and what it has said.
-struct Running {
-    child: Child,
-    lines: std::io::Lines<BufReader<ChildStdout>>,
-    acknowledged: Option<u64>,
-}
-
-impl Running {
-    fn start(path: &Path, seed: u64, first: u64, size: u32) -> Self {
-        let told = format!("{}\n{seed}\n{first}\n{size}", path.display());
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["crash::child", "--exact", "--nocapture", "--test-threads=1"])
-            .env(CHILD, told)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines, acknowledged: None }
-    }
-
-    /// What the child says next: a phase and a round. `None` when it has ended.
-    fn next(&mut self) -> Option<(usize, u64)> {
-        loop {
-            // The last line may have been cut off by the end.
-            let line = self.lines.next()?.ok()?;
-            let Some((word, round)) = line.split_once(' ') else { continue };
-            let (Some(phase), Ok(round)) = (PHASES.iter().position(|phase| *phase == word), round.parse()) else { continue };
-            if PHASES[phase] == "committed" {
-                self.acknowledged = Some(round);
-            }
-            return Some((phase, round));
-        }
-    }
-
-    fn kill(mut self) -> Option<u64> {
-        // SIGKILL.
-        self.child.kill().unwrap();
-        let status = self.child.wait().unwrap();
-        assert_eq!(status.code(), None, "the child ended by itself: {status}");
-        while self.next().is_some() {}
-        self.acknowledged
     }
 }
 
@@ -182,24 +127,12 @@ fn kill_again_and_again(kills: u64, size: u32) -> Figures {
     let (_mirror_dir, mirror) = new_env();
     let mirror_writer = Writer::<Euclidean>::new(create(&mirror), INDEX, DIMENSIONS);
     let mut rounds = 0;
-    // How long each phase has taken, at most, lately.
-    let mut durations = [Duration::from_millis(5); PHASES.len()];
+    let mut killer = Killer::new("crash::child", PHASES);
     for kill in 0..kills {
-        let mut running = Running::start(dir.path(), seed, rounds, size);
         let target = (kill as usize % PHASES.len(), rounds + rng.random_range(0..3));
-        let mut began = Instant::now();
-        loop {
-            let said = running.next().expect("the child runs until it is killed");
-            let before = (said.0 + PHASES.len() - 1) % PHASES.len();
-            durations[before] = (durations[before] * 3 + began.elapsed()) / 4;
-            began = Instant::now();
-            if said == target {
-                break;
-            }
-        }
-        // Somewhere in the phase, and now and then in the one after it.
-        std::thread::sleep(durations[target.0].mul_f64(rng.random_range(0.0..1.2)));
-        let acknowledged = running.kill();
+        // The folder of the environment, seed, first round, and changes a round.
+        let told = format!("{}\n{seed}\n{rounds}\n{size}", dir.path().display());
+        let acknowledged = killer.kill(&told, target.0, target.1, &mut rng);
         *figures.in_phase.entry(PHASES[target.0]).or_default() += 1;
 
         let committed = acknowledged.map_or(rounds, |round| round + 1);

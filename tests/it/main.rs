@@ -3,6 +3,7 @@
 
 mod api;
 mod architecture;
+mod child;
 mod common;
 mod concurrent;
 mod crash;
