@@ -33,7 +33,8 @@
 //! # }
 //! ```
 //!
-//! `README.md` has the promises, the limits and the differences from hannoy; `examples/glosses.rs` is a whole program.
+//! `README.md` has the promises, the limits and the differences from hannoy; `examples/glosses.rs` is a whole program, `examples/documents.rs` one
+//! that keeps vectors in step with a table of its own.
 //!
 //! # The rooms
 //!

@@ -9,6 +9,7 @@ mod concurrent;
 mod crash;
 mod decoder;
 mod determinism;
+mod documents;
 mod environment;
 mod import;
 mod malformed;
