@@ -132,7 +132,9 @@ pub enum Error {
 
     // The data on disk.
     /// The keys of this index were written by another program.
-    #[error("index {index} of this database was not written by voisin ({what}): use another database, or another index number")]
+    #[error(
+        "index {index} of this database was not written by voisin ({what}): use another database or another index number; Import reads those of hannoy and arroy"
+    )]
     Foreign {
         /// The index.
         index: u16,

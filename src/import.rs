@@ -11,7 +11,8 @@
 //! | 2 | | hannoy's links (last = layer), arroy's trees |
 //! | 3 | item | 0, the metric's header, the vector: `f32`, or bits in `u64` words, in the byte order of the machine |
 //!
-//! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds, built or not.
+//! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds, built or not. The tests import what hannoy 0.3 and
+//! arroy 0.9 write; their sources tell that older versions write the same items.
 //!
 //! Owns the invariant that any bytes are items or an error. O(values) time, memory for one vector beside what adding takes.
 
@@ -32,7 +33,7 @@ const VERSION: [u8; 6] = [0, 0, 0, 0, 1, 0];
 const ITEM_MODE: u8 = 3;
 const ITEM_TAG: u8 = 0;
 
-/// An index of hannoy (up to 0.3) or arroy (0.5 to 0.9), opened to add its items to an index of voisin.
+/// An index of hannoy (0.1 to 0.3) or arroy (0.5 to 0.9), opened to add its items to an index of voisin.
 ///
 /// It is read through a transaction and a database of bytes, of the same environment that is written to, or of another. hannoy and arroy need
 /// not be linked: any `heed::Database<Bytes, Bytes>` that was opened under the name of theirs will do.
