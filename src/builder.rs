@@ -275,12 +275,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             // New items bring new edges: only where there are fewer than the removed ones, the graph thins out.
             refresh(&mut working, &view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
-        insert(&mut working, &view, &slots, linked, &plan, &mut self.rng)?;
+        insert(&mut working, &view, &slots, linked, &plan, self.rng)?;
         finish(&mut working, &view, &plan)?;
         let built = if goal == Goal::Optimized {
             Built::Renumbered(renumber(&view, &working, &locality::order(&working)?)?)
         } else {
-            let puts = links::changes(&view, &working)?;
+            let puts = links::changes(&view.without_metric(), &working)?;
             Built::Changes { puts, anew, pending, removed, roots: working.roots, next_rank: working.next_rank }
         };
         plan.check_cancelled()?;

@@ -212,7 +212,6 @@ fn by_item<'t, D: Distance, S: Source<'t>>(
     item: ItemId,
     cancel: &(impl Fn() -> bool + Sync),
 ) -> Result<Option<Searched>> {
-    use crate::graph::Vectors;
     let Some(slot) = view.slot(item)? else { return Ok(None) };
     let cancelled = AtomicBool::new(false);
     Search { view, options, probe: view.probe(slot)?, excluded: Some(item), cancel, cancelled }.run().map(Some)

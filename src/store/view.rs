@@ -43,13 +43,9 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Self { snapshot, source, kernels: D::kernels(), metric: PhantomData }
     }
 
-    pub(super) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
-        Key::new(self.snapshot.index, kind, sub, n)
-    }
-
-    /// A value that no table is for.
-    pub(crate) fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
-        self.source.get(key)
+    /// The same without its metric: what reads the graph alone is compiled once for all.
+    pub(crate) fn without_metric(&self) -> View<'s, 't, (), &S> {
+        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels, metric: PhantomData }
     }
 
     /// Fills all tables.
@@ -77,10 +73,6 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
             self.item(Slot(slot))?;
         }
         Ok(())
-    }
-
-    fn require(&self, key: Key) -> Result<&'t [u8]> {
-        self.source.get(key)?.ok_or(Error::corrupt(key, "it is missing"))
     }
 
     /// The vector of a slot.
@@ -125,6 +117,38 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(Address { bytes: &value[..geometry.stride], factor: geometry.tail_factor(value).filter(|_| D::FACTOR).unwrap_or(0.0) })
     }
 
+    /// A query, ready to be compared.
+    ///
+    /// # Errors
+    /// [`Error::DimensionMismatch`], or what is wrong with it.
+    pub(crate) fn query(&self, vector: &[f32]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+        let (bytes, factor) =
+            encode::<D>(vector, self.snapshot.meta.dimensions as usize)?.map_err(|defect| Error::InvalidQuery { defect })?;
+        Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
+    }
+
+    /// The vector of a slot, ready to be compared.
+    #[inline]
+    pub(crate) fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+        let Address { bytes, factor } = self.vector(slot)?;
+        Ok(StoredProbe { view: self, bytes: Cow::Borrowed(bytes), factor })
+    }
+}
+
+impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
+    pub(super) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
+        Key::new(self.snapshot.index, kind, sub, n)
+    }
+
+    /// A value that no table is for.
+    pub(crate) fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        self.source.get(key)
+    }
+
+    fn require(&self, key: Key) -> Result<&'t [u8]> {
+        self.source.get(key)?.ok_or(Error::corrupt(key, "it is missing"))
+    }
+
     /// The item that a slot holds, or held.
     #[inline]
     pub(crate) fn item(&self, slot: Slot) -> Result<ItemId> {
@@ -164,16 +188,6 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
             }
         }
         Ok(members)
-    }
-
-    /// A query, ready to be compared.
-    ///
-    /// # Errors
-    /// [`Error::DimensionMismatch`], or what is wrong with it.
-    pub(crate) fn query(&self, vector: &[f32]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
-        let (bytes, factor) =
-            encode::<D>(vector, self.snapshot.meta.dimensions as usize)?.map_err(|defect| Error::InvalidQuery { defect })?;
-        Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
     }
 
     fn group(&self, slot: Slot) -> Option<(usize, usize)> {
@@ -301,7 +315,7 @@ pub(crate) fn encode<D: Distance>(vector: &[f32], dimensions: usize) -> Result<R
     }))
 }
 
-impl<'t, D: Distance, S: Source<'t>> Graph for View<'_, 't, D, S> {
+impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
     fn slots(&self) -> usize {
         self.snapshot.meta.slots as usize
     }
@@ -335,7 +349,7 @@ impl<'t, D: Distance, S: Source<'t>> Graph for View<'_, 't, D, S> {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>> Stored for View<'_, 't, D, S> {
+impl<'t, D: Sync, S: Source<'t> + Sync> Stored for View<'_, 't, D, S> {
     fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>> {
         Ok(self.record(layer, slot)?.map(|record| {
             let children =
@@ -352,16 +366,9 @@ impl<'t, D: Distance, S: Source<'t>> Stored for View<'_, 't, D, S> {
     }
 }
 
-impl<'s, 't, D: Distance, S: Source<'t>> Vectors for View<'s, 't, D, S> {
-    type Probe<'a>
-        = StoredProbe<'a, 's, 't, D, S>
-    where
-        Self: 'a;
-
-    #[inline]
-    fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, D, S>> {
-        let Address { bytes, factor } = self.vector(slot)?;
-        Ok(StoredProbe { view: self, bytes: Cow::Borrowed(bytes), factor })
+impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for View<'_, 't, D, S> {
+    fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.probe(from)?.distances(slots, out)
     }
 }
 
