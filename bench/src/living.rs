@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rayon::prelude::*;
 use tempfile::TempDir;
 use voisin::distances::Distance;
 use voisin::heed::{CommitOrAbort, Env};
@@ -90,6 +91,20 @@ impl<D: Distance> Living<D> {
             queries += 1;
         }
         (hits as f64 / (K * queries) as f64, distances as f64 / queries as f64)
+    }
+
+    /// The `k` items nearest to each item, by id, as a search finds them.
+    pub fn neighbors(&self, k: usize) -> Vec<Vec<u32>> {
+        let database = open_database::<D>(&self.env);
+        let rtxn = self.env.read_txn().expect("a transaction");
+        let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
+        let warm = reader.warm(&rtxn).expect("a warm reader");
+        let items: Vec<u32> = reader.item_ids(&rtxn).expect("ids").iter().collect();
+        let near = |item: &u32| {
+            let found = warm.nns(k).ef_search(4 * k).by_item(*item).expect("an answer").expect("the item");
+            found.nns.into_iter().map(|(near, _)| near).collect()
+        };
+        items.par_iter().map(near).collect()
     }
 
     /// How many of these items a walk of the graph does not find by their own vectors.

@@ -190,6 +190,18 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         Ok(members)
     }
 
+    /// The slots of all live items, pending or linked.
+    pub(crate) fn live(&self) -> Result<roaring::RoaringBitmap> {
+        let Snapshot { meta, removed, .. } = self.snapshot;
+        let mut live = roaring::RoaringBitmap::new();
+        live.insert_range(0..meta.slots);
+        live -= removed;
+        if meta.free > 0 {
+            live -= self.set(set::SetKind::Free)?;
+        }
+        Ok(live)
+    }
+
     fn group(&self, slot: Slot) -> Option<(usize, usize)> {
         let size = usize::from(self.snapshot.meta.connectivity?.links_group);
         Some((slot.index() / size, slot.index() % size))

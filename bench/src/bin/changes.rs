@@ -12,9 +12,6 @@ use voisin_bench::living::Living;
 use voisin_bench::report::Report;
 
 const BATCH: usize = 1000;
-/// A vector and nine that differ from it by this much a component, at most, make the million: they are about as far from each other as from
-/// their other neighbors.
-const NOISE: f32 = 30.0;
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args().nth(1).map(PathBuf::from) else {
@@ -29,7 +26,7 @@ fn main() -> ExitCode {
         batches(&photos, &mut report);
     }
     if wants("million") {
-        million(&photos.enlarged(10, NOISE), &mut report);
+        million(&photos.enlarged(10), &mut report);
     }
     report.finish()
 }
