@@ -35,6 +35,14 @@ impl<D: Distance> Living<D> {
         Self { env, folder, metric: std::marker::PhantomData }
     }
 
+    /// Adds, and commits without a build.
+    pub fn add(&self, set: &DataSet, add: &[(u32, u32)]) {
+        let writer = Writer::<D>::new(open_database::<D>(&self.env), 0, set.dimensions);
+        let mut wtxn = self.env.write_txn().expect("a transaction");
+        writer.add_items_from(&mut wtxn, add.iter().map(|&(item, row)| (item, set.row(row)))).expect("valid items");
+        wtxn.commit().expect("a commit");
+    }
+
     /// Deletes and adds, builds, and commits. Returns the seconds that it took.
     pub fn commit(&self, set: &DataSet, delete: &[u32], add: &[(u32, u32)], seed: u64) -> f64 {
         let database = open_database::<D>(&self.env);
