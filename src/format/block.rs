@@ -9,8 +9,8 @@ use crate::Slot;
 /// Block number, vectors a block, reserved bytes: with LMDB's 16 bytes before a large value, vectors begin 64 bytes into a page.
 const HEADER_BYTES: usize = 48;
 const LMDB_PAGE_HEADER: usize = 16;
-/// Small enough to be rewritten for one vector, large enough that addresses take little room: 8 bytes in 64 KiB.
-const MIN_RUN_BYTES: usize = 64 * 1024;
+/// Small enough to be rewritten for one vector, large enough that addresses take little room: 8 bytes in 32 KiB.
+const MIN_RUN_BYTES: usize = 32 * 1024;
 const MAX_RUN_BYTES: usize = 1024 * 1024;
 
 /// The layout of vectors in an index.

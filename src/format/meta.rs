@@ -222,7 +222,7 @@ mod tests {
             ef_construction: 200,
             alpha: 1.1,
             slots: 1000,
-            sealed: 1000 / 42,
+            sealed: 1000 / 21,
             items: 980,
             pending: 5,
             removed: 7,

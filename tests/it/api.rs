@@ -29,7 +29,7 @@ fn items_come_back_bit_for_bit_and_in_the_order_of_their_ids() {
         let mut rng = rng();
         let (_dir, env) = new_env();
         let db = create::<D>(&env);
-        // 54 of these to a block: there are full blocks and a tail.
+        // 27 of these to a block: there are full blocks and a tail.
         let dimensions = if is_binary::<D>() { 9000 } else { 300 };
         let ids: Vec<ItemId> = (0..130).map(|_| rng.random()).chain([0, 1, 999, 1000, u32::MAX - 1, u32::MAX]).collect();
         let mut model = vectors::<D>(&mut rng, ids, dimensions);
@@ -232,7 +232,7 @@ fn a_batch_whose_last_row_is_bad_changes_nothing_however_many_blocks_it_would_fi
     let mut rng = rng();
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
-    // 16 of these to a block.
+    // 8 of these to a block.
     let dimensions = 1000;
     let model = vectors::<Euclidean>(&mut rng, 0..40, dimensions);
     build_index(&env, db, 0, &model);

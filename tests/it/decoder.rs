@@ -355,7 +355,7 @@ impl Meta {
         let vector = self.stride() + if self.has_factor() { 4 } else { 0 };
         let vectors = |block_bytes: usize| (block_bytes - 52) / vector;
         let is_full = |&block_bytes: &usize| vectors(block_bytes) >= 2 && 16 * vectors(block_bytes) * vector >= 15 * (block_bytes + 16);
-        let block_bytes = (16..20).map(|power| (1 << power) - 16).find(is_full).unwrap_or((1 << 20) - 16);
+        let block_bytes = (15..20).map(|power| (1 << power) - 16).find(is_full).unwrap_or((1 << 20) - 16);
         (block_bytes as u32, vectors(block_bytes) as u32)
     }
 }
