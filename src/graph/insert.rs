@@ -409,35 +409,12 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::super::prune::tests::Plane;
-    use super::super::working::{Stored, StoredNode};
+    use super::super::working::tests::Nothing;
     use super::*;
-
-    /// A store with room for slots and no graph.
-    struct Empty(usize);
-
-    impl Graph for Empty {
-        fn slots(&self) -> usize {
-            self.0
-        }
-
-        fn neighbors(&self, _: Layer, _: Slot, _: &mut Vec<u32>) -> Result<()> {
-            Ok(())
-        }
-    }
-
-    impl Stored for Empty {
-        fn node(&self, _: Layer, _: Slot) -> Result<Option<StoredNode>> {
-            Ok(None)
-        }
-
-        fn one_way_in_neighbors(&self, _: Layer, _: Slot) -> Result<Vec<u32>> {
-            Ok(Vec::new())
-        }
-    }
 
     fn build(points: Vec<[f32; 2]>, m: usize) {
         let count = points.len();
-        let (plane, store) = (Plane(points), Empty(count));
+        let (plane, store) = (Plane(points), Nothing(count));
         let mut working = Working::new(&store, Vec::new(), 0);
         let slots: Vec<Slot> = (0..count as u32).map(Slot).collect();
         let plan = Plan { m0: 2 * m, m, ef_construction: 20, alpha: 1.0, cancel: &|| false, progress: &|_| {} };
@@ -475,9 +452,78 @@ mod tests {
         build((0..400).map(|i| [if i % 2 == 0 { 0.0 } else { 1e6 }, (i / 2) as f32]).collect(), 5);
     }
 
+    const PLAN: Plan<'_> = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, cancel: &|| false, progress: &|_| {} };
+
+    /// Points on a line, each with edges to its neighbors and the child of the one before.
+    fn chain(store: &Nothing) -> Working<'_> {
+        let mut working = Working::new(store, vec![Slot(0)], store.0 as u32);
+        for slot in 0..store.0 as u32 {
+            let edges = [slot.wrapping_sub(1), slot + 1].into_iter().filter(|other| *other < store.0 as u32);
+            let edges = edges.map(|slot| Edge { distance: 1.0, slot }).collect();
+            let children = if slot + 1 < store.0 as u32 { vec![Slot(slot + 1)] } else { Vec::new() };
+            working.set(Layer(0), Slot(slot), Node { edges, children, parent: Slot(slot.saturating_sub(1)), rank: slot });
+        }
+        working
+    }
+
+    fn line(count: usize) -> Vec<[f32; 2]> {
+        (0..count).map(|i| [i as f32, 0.0]).collect()
+    }
+
+    #[test]
+    fn a_node_that_a_narrow_search_misses_becomes_the_child_of_where_it_ends() {
+        // The last point lies beside 50, and only 70, from where the search goes another way, leads to it.
+        let store = Nothing(100);
+        let mut working = chain(&store);
+        let mut points = line(99);
+        points.push([50.0, 0.5]);
+        let plane = Plane(points);
+        let layer = Layer(0);
+        let lost = Slot(99);
+        for (slot, child) in [(98, false), (70, true)] {
+            let node = working.node_mut(layer, Slot(slot)).unwrap().unwrap();
+            node.edges.retain(|edge| edge.slot != lost.0);
+            node.children.retain(|slot| *slot != lost);
+            if child {
+                node.edges.push(Edge { distance: 400.25, slot: lost.0 });
+                node.children.push(lost);
+            }
+        }
+        working.set(
+            layer,
+            lost,
+            Node { edges: vec![Edge { distance: 400.25, slot: 70 }], children: Vec::new(), parent: Slot(70), rank: 99 },
+        );
+        settle(&mut working, &plane, &PLAN).unwrap();
+        assert_eq!(working.changed(layer, lost).unwrap().parent, Slot(50));
+        let node = working.changed(layer, Slot(50)).unwrap();
+        assert!(node.children.contains(&lost) && node.edges.contains(&Edge { distance: 0.25, slot: 99 }));
+        assert!(!working.changed(layer, Slot(70)).unwrap().children.contains(&lost));
+        // All others are where they were.
+        assert!((1..99).all(|slot| working.changed(layer, Slot(slot)).unwrap().parent == Slot(slot - 1)));
+    }
+
+    #[test]
+    fn a_node_is_refreshed_with_the_edges_of_a_new_one_and_keeps_its_children() {
+        let store = Nothing(60);
+        let mut working = chain(&store);
+        let plane = Plane(line(60));
+        let layer = Layer(0);
+        // 30 has lost the edge to 29.
+        working.node_mut(layer, Slot(30)).unwrap().unwrap().edges.retain(|edge| edge.slot != 29);
+        refresh(&mut working, &plane, &[Slot(30)], &PLAN).unwrap();
+        let node = working.changed(layer, Slot(30)).unwrap();
+        let mut slots: Vec<u32> = node.edges.iter().map(|edge| edge.slot).collect();
+        slots.sort_unstable();
+        assert_eq!(slots, [29, 31], "the nearest on both sides, which hide the others");
+        assert_eq!((node.parent, &node.children[..], node.rank), (Slot(29), &[Slot(31)][..], 30));
+        let back = working.changed(layer, Slot(29)).unwrap();
+        assert_eq!(back.edges.iter().filter(|edge| edge.slot == 30).count(), 1, "an edge that was there is not there twice");
+    }
+
     #[test]
     fn a_build_that_is_cancelled_says_so() {
-        let (plane, store) = (Plane(vec![[1.0, 2.0]; 50]), Empty(50));
+        let (plane, store) = (Plane(vec![[1.0, 2.0]; 50]), Nothing(50));
         let mut working = Working::new(&store, Vec::new(), 0);
         let slots: Vec<Slot> = (0..50).map(Slot).collect();
         let plan = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, cancel: &|| true, progress: &|_| {} };

@@ -19,3 +19,25 @@ pub(crate) fn order(working: &Working<'_>) -> Result<Vec<Slot>> {
     }
     Ok(order)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::working::tests::Nothing;
+    use super::super::working::{Node, Working};
+    use super::*;
+
+    #[test]
+    fn a_subtree_is_numbered_before_the_next() {
+        let store = Nothing(7);
+        let mut working = Working::new(&store, vec![Slot(3)], 7);
+        for (slot, parent, children) in
+            [(3, 3, vec![0, 5]), (0, 3, vec![6]), (6, 0, vec![]), (5, 3, vec![1, 2]), (1, 5, vec![]), (2, 5, vec![4]), (4, 2, vec![])]
+        {
+            let children = children.into_iter().map(Slot).collect();
+            working.set(Layer(0), Slot(slot), Node { edges: Vec::new(), children, parent: Slot(parent), rank: slot });
+        }
+        let order: Vec<u32> = order(&working).unwrap().into_iter().map(|slot| slot.0).collect();
+        assert_eq!(order, [3, 5, 2, 4, 1, 0, 6]);
+        assert!(super::order(&Working::new(&store, Vec::new(), 0)).unwrap().is_empty());
+    }
+}

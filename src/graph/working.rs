@@ -288,8 +288,31 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A store with room for slots and no graph.
+    pub(crate) struct Nothing(pub(crate) usize);
+
+    impl Graph for Nothing {
+        fn slots(&self) -> usize {
+            self.0
+        }
+
+        fn neighbors(&self, _: Layer, _: Slot, _: &mut Vec<u32>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stored for Nothing {
+        fn node(&self, _: Layer, _: Slot) -> Result<Option<StoredNode>> {
+            Ok(None)
+        }
+
+        fn one_way_in_neighbors(&self, _: Layer, _: Slot) -> Result<Vec<u32>> {
+            Ok(Vec::new())
+        }
+    }
 
     #[test]
     fn both_maps_hold_what_they_are_given_in_order() {
