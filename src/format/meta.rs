@@ -38,9 +38,9 @@ impl Connectivity {
         if !possible.contains(&m) || !possible.contains(&m0) {
             return None;
         }
-        // The record of a node takes 36 bytes, and 2.4 for each of M0 edges: lists are four fifths full, in two containers, and a fifth of the edges
+        // The record of a node takes 36 bytes, and 2 for each of M0 edges: lists are two thirds full, in two containers, and a fifth of the edges
         // to the node is one-way.
-        let links_group = (5 * GROUP_TARGET_BYTES / (12 * m0 + 180)).clamp(1, 64) as u16;
+        let links_group = (GROUP_TARGET_BYTES / (2 * m0 + 36)).clamp(1, 64) as u16;
         Some(Self { m: m as u16, m0: m0 as u16, links_group })
     }
 
