@@ -68,6 +68,7 @@ mod flat;
 mod format;
 mod graph;
 mod import;
+mod index;
 mod query;
 mod reader;
 mod stats;
@@ -90,10 +91,15 @@ pub use self::distance::Distance;
 pub use self::error::{Error, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
+pub use self::index::{
+    Batch, DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Index, LoadPhase,
+    LoadProgress, Loader, Options, Snapshot,
+};
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
 pub use self::stats::{KindStats, LayerStats, Stats};
 pub use self::store::file::{Environment, OldestReader, copy_to};
+pub use self::store::warm::Warmed;
 pub use self::types::ItemId;
 pub use self::writer::Writer;
 
