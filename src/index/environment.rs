@@ -8,9 +8,10 @@
 //! Order of locks: turn, gate, a cache, the counts. The unsafe code here opens the environment and moves its map; nothing else may.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,7 @@ const MAX_DATABASES: u32 = 8;
 const COMMITS_BETWEEN_CLEARINGS: u64 = 64;
 /// The largest map that is tried: half of what a process can address.
 const MAX_MAP_BYTES: usize = 1 << 46;
-/// How often a thread that waits for transactions to end looks for caches that have been filled again.
+/// How often a thread that waits for others looks whether something has changed that it is not told of.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// How often a transaction begins anew because another process has grown the map.
 const MAX_ADOPTIONS: usize = 3;
@@ -111,10 +112,13 @@ impl SharedEnv {
     /// # Errors
     /// See [`Index::open`](crate::Index::open).
     pub(super) fn open(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
-        let file = if access == Access::Create { DataFile::create(folder)? } else { DataFile::find(folder)? };
-        if !options.takes_any_file_system() {
-            filesystem::check(&file.folder)?;
+        if access == Access::Create {
+            fs::create_dir_all(folder).map_err(heed::Error::from)?;
         }
+        if !options.takes_any_file_system() {
+            filesystem::check(folder)?;
+        }
+        let file = if access == Access::Create { DataFile::create(folder)? } else { DataFile::find(folder)? };
         let how = "read-only";
         match claim(&file)? {
             Claim::Open(env) if env.is_read_only && access != Access::Read => Err(Error::AlreadyOpen { path: file.folder, how }),
@@ -239,13 +243,15 @@ impl SharedEnv {
     /// # Errors
     /// [`Error::NestedWrite`] if it has it already.
     fn turn(&self) -> Result<Turn<'_>> {
-        let this = thread::current().id();
-        if *lock(&self.writing) == Some(this) {
+        if *lock(&self.writing) == Some(thread::current().id()) {
             return Err(Error::NestedWrite { path: self.folder.clone() });
         }
-        let turn = lock(&self.turn);
-        *lock(&self.writing) = Some(this);
-        Ok(Turn { env: self, _turn: turn })
+        Ok(self.begin_turn(lock(&self.turn)))
+    }
+
+    fn begin_turn<'a>(&'a self, turn: MutexGuard<'a, ()>) -> Turn<'a> {
+        *lock(&self.writing) = Some(thread::current().id());
+        Turn { env: self, _turn: turn }
     }
 
     /// Runs `work` in a write transaction, which it returns to have it committed; again, in a larger map, if the map is full.
@@ -340,14 +346,23 @@ impl SharedEnv {
 
     /// Takes over the size that another process has given the map.
     fn adopt(&self) -> Result<()> {
-        let turn = self.turn()?;
-        self.gate().map(drop)?;
-        let info = self.env.info();
-        // Another thread may have done it while this one waited for its turn.
-        if (info.last_page_number + 1).saturating_mul(self.env.unnamed_database_stat().page_size as usize) <= info.map_size {
-            return Ok(());
+        loop {
+            // Another thread may do it: one that writes does when its turn begins, and then has it for as long as its transaction.
+            if self.is_map_large_enough()? {
+                return Ok(());
+            }
+            match self.turn.try_lock() {
+                Ok(turn) => return self.resize(0, &self.begin_turn(turn)),
+                Err(TryLockError::Poisoned(turn)) => return self.resize(0, &self.begin_turn(turn.into_inner())),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
+            }
         }
-        self.resize(0, &turn)
+    }
+
+    fn is_map_large_enough(&self) -> Result<bool> {
+        let _gate = self.gate()?;
+        let (info, page_bytes) = (self.env.info(), self.env.unnamed_database_stat().page_size as usize);
+        Ok((info.last_page_number + 1).saturating_mul(page_bytes) <= info.map_size)
     }
 
     /// Moves the map, once this process has no transaction.

@@ -30,7 +30,7 @@ const REFUSED: &[(u32, &str)] = &[
     (0xBACB_ACBC, "VMware shared folder"),
 ];
 
-/// That LMDB can be trusted with a folder.
+/// That LMDB can be trusted with a folder, if it exists.
 ///
 /// # Errors
 /// [`Error::FileSystem`] if it cannot.

@@ -102,13 +102,12 @@ impl DataFile {
         Ok(Self { id: FileId::of(&file, &metadata), linked, folder: canonical })
     }
 
-    /// Creates folder and file where they are missing, so that the file has an identity before LMDB opens it: it takes an empty file for a new
+    /// Creates the file where it is missing, so that it has an identity before LMDB opens it: it takes an empty file for a new
     /// environment.
     ///
     /// # Errors
     /// Those of the file system.
     pub(super) fn create(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(heed::Error::from)?;
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]

@@ -179,3 +179,47 @@ fn a_map_that_another_process_has_grown_is_adopted() {
     assert!(map_bytes(&index) > adopted);
     assert_eq!(index.snapshot().unwrap().len(), 12_001);
 }
+
+/// The child: has no address space for a larger map.
+#[test]
+#[cfg(target_os = "linux")]
+fn confined() {
+    let Some(told) = told() else { return };
+    let index = Vectors::open(&told[0], small()).unwrap();
+    let snapshot = index.snapshot().unwrap();
+    assert_eq!(snapshot.search(1).by_vector(&long(4)).unwrap().into_nns(), [(4, 0.0)]);
+    drop(snapshot);
+    let limit = |bytes| {
+        let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: the limit is read only.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
+    };
+    // The threads that build have what they need.
+    add_long(&index, 0..500).unwrap();
+    // Room for what is written, and not for the map that is asked for in the end.
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = status.split(' ').next().unwrap().parse().unwrap();
+    limit(pages * 4096 + (250 << 20));
+    let error = (0..100).find_map(|step| add_long(&index, step * 2000..(step + 1) * 2000).err());
+    assert!(matches!(error, Some(Error::MapLost { .. })), "{error:?}");
+    // The handle is of no use any more, and does no harm.
+    assert!(matches!(index.search(1).by_vector(&long(4)), Err(Error::MapLost { .. })));
+    assert!(matches!(index.write(|_| Ok(())), Err(Error::MapLost { .. })));
+    assert!(matches!(index.stats(), Err(Error::MapLost { .. })));
+    drop(index);
+    limit(libc::RLIM_INFINITY);
+    let index = Vectors::open(&told[0], small()).unwrap();
+    assert_eq!(index.search(1).by_vector(&long(4)).unwrap().into_nns(), [(4, 0.0)]);
+    check(&index);
+    tell("done");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_map_for_which_there_is_no_address_space_is_an_error_until_it_is_opened_again() {
+    let (_folder, index) = create(small());
+    add_long(&index, 0..10).unwrap();
+    let mut child = Running::start("growth::confined", &[index.path().to_str().unwrap()]);
+    child.expect("done");
+    assert!(child.end().success());
+}
