@@ -69,12 +69,13 @@ impl Entry {
             Some(version) => return Err(Unreadable::Version(version)),
             None => return Err(Unreadable::Damaged("it ends before its version")),
         }
-        Self::decode_this_version(name, value).ok_or(Unreadable::Damaged("its length, its checksum or its text is wrong"))
+        Self::decode_this_version(name, value).ok_or(Unreadable::Damaged("its length, its checksum, its text or a reserved byte is wrong"))
     }
 
     fn decode_this_version(name: &[u8], value: &[u8]) -> Option<Self> {
         let body = value.get(..BODY_BYTES)?;
-        if value.len() != BYTES || take(value, BODY_BYTES)? != checksum(name, body) {
+        let reserved: [u8; 4] = take(body, 28)?;
+        if value.len() != BYTES || take(value, BODY_BYTES)? != checksum(name, body) || reserved != [0; 4] {
             return None;
         }
         let metric: [u8; MAX_METRIC_BYTES] = take(body, 40)?;
@@ -133,6 +134,11 @@ mod tests {
             assert!(Entry::decode(b"photos", &damaged).is_err(), "byte {i}");
             assert!(Entry::decode(b"photos", &value[..i]).is_err(), "{i} bytes");
         }
+        let mut reserved = value[..BODY_BYTES].to_vec();
+        reserved[29] = 1;
+        let sealed = checksum(b"photos", &reserved);
+        reserved.extend(sealed);
+        assert!(Entry::decode(b"photos", &reserved).is_err());
         let mut newer = value;
         newer[8] = 9;
         assert_eq!(Entry::decode(b"photos", &newer), Err(Unreadable::Version(9)));

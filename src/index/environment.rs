@@ -149,7 +149,18 @@ impl SharedEnv {
             Err(error) => return Err(error.into()),
         };
         env.clear_stale_readers()?;
-        let (indexes, catalog) = databases(&env, &folder, access)?;
+        let mut adoptions = 0;
+        let (indexes, catalog) = loop {
+            match databases(&env, &folder, access) {
+                // Another process has grown the map since.
+                Err(Error::Heed(heed::Error::Mdb(MdbError::MapResized))) if adoptions < MAX_ADOPTIONS => {
+                    adoptions += 1;
+                    // SAFETY: nobody else has the environment yet, and the transaction that failed has ended.
+                    unsafe { env.resize(0) }?;
+                }
+                found => break found?,
+            }
+        };
         Ok(Self {
             env,
             registered,
@@ -430,7 +441,11 @@ impl SharedEnv {
 
 /// Finds the databases of an environment, or makes them.
 fn databases(env: &Env<WithoutTls>, folder: &Path, access: Access) -> Result<(Raw<'static>, Raw<'static>)> {
-    let found = env.open_databases_and_commit(env.read_txn()?, |opener, rtxn| -> heed::Result<_> {
+    let rtxn = env.read_txn().map_err(|error| match error {
+        heed::Error::Mdb(MdbError::ReadersFull) => Error::ReadersFull { path: folder.to_owned(), max: env.max_readers() },
+        error => error.into(),
+    })?;
+    let found = env.open_databases_and_commit(rtxn, |opener, rtxn| -> heed::Result<_> {
         let open = |name| opener.open_database::<Bytes, Bytes>(rtxn, Some(name));
         let main = opener.open_database::<Bytes, Bytes>(rtxn, None)?;
         // Names of databases, or keys of one who keeps data beside them.

@@ -190,6 +190,12 @@ impl<D: Distance> Index<D> {
     fn create_or(path: &Path, options: &Options, exists: impl Fn(&str, &SharedEnv) -> Result<()>) -> Result<Self> {
         let name = options.index_name()?;
         let env = SharedEnv::open(path, options, Access::Create)?;
+        // Looked up first without writing, so that opening what exists waits for no writer.
+        let is_there = entry(&env, &env.read()?.txn, name)?.is_some();
+        if is_there {
+            exists(name, &env)?;
+            return Self::open_in(env, options, false);
+        }
         env.write::<(), Error>(|mut txn| {
             if entry(&env, &txn, name)?.is_some() {
                 exists(name, &env)?;

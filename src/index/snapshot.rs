@@ -215,6 +215,18 @@ impl<D: Distance> Snapshot<D> {
     /// until `budget_bytes` have been read. Says how many bytes that were, and whether they were all. Of an index that is in memory already it
     /// finds all values, so that the first searches need not look for them.
     ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+    /// index.load((0..1000).map(|item| (item, [item as f32, 0.0])), |_| {})?;
+    /// let warmed = index.snapshot()?.warm(1 << 30)?;
+    /// assert!(warmed.is_complete && warmed.bytes > 1000 * 2 * 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn warm(&self, budget_bytes: u64) -> Result<Warmed> {

@@ -12,13 +12,12 @@ use std::time::{Duration, Instant};
 use voisin::distances::Euclidean;
 use voisin::{ItemId, Options, Snapshot};
 
-use crate::child::{Running, told};
+use crate::child::{Running, tell, told};
 use crate::{DIMENSIONS, Vectors, add, check, create, vector};
 
 /// The item that describes all others.
 const SEAL: ItemId = 1_000_000;
 const ITEMS: ItemId = 300;
-const READERS: usize = 4;
 
 fn is_over(folder: &Path) -> bool {
     folder.join("over").exists()
@@ -47,7 +46,7 @@ fn writer() {
     let folder = Path::new(&told[0]);
     let index = Vectors::open(folder.join("vectors"), Options::default()).unwrap();
     let mut items: Vec<(ItemId, Vec<f32>)> = (0..ITEMS).map(|item| (item, vector(item, 0))).collect();
-    let began = Instant::now();
+    let pause = Duration::from_millis(told[1].parse().unwrap());
     let mut round = 0;
     while !is_over(folder) {
         round += 1;
@@ -70,10 +69,9 @@ fn writer() {
         // Renamed into its place: never seen half.
         fs::write(folder.join("round.new"), round.to_string()).unwrap();
         fs::rename(folder.join("round.new"), folder.join("round")).unwrap();
-        std::thread::sleep(Duration::from_millis(3));
+        std::thread::sleep(pause);
     }
     check(&index);
-    println!("{round} commits in {:?}", began.elapsed());
     assert!(round > 10);
 }
 
@@ -97,11 +95,13 @@ fn reader() {
     let Some(told) = told() else { return };
     let folder = Path::new(&told[0]);
     let index = Vectors::open_read_only(folder.join("vectors"), Options::default()).unwrap();
-    let (mut verified, mut kept) = (0u64, None);
+    let (mut verified, mut kept, mut slowest) = (0u64, None, Duration::ZERO);
     while !is_over(folder) {
         let committed: u64 = fs::read_to_string(folder.join("round")).unwrap().parse().unwrap();
-        // A search of its own refreshes what the snapshot would.
+        // The first after a commit moves to its snapshot.
+        let began = Instant::now();
         let found = index.search(1).by_vector(&seal(committed, 0)).unwrap();
+        slowest = slowest.max(began.elapsed());
         assert_eq!(found.nns.len(), 1);
         let snapshot = index.snapshot().unwrap();
         let round = verify(&snapshot);
@@ -115,37 +115,50 @@ fn reader() {
         }
     }
     assert!(verified > 0);
-    println!("{verified} snapshots verified");
+    tell(&format!("{verified} snapshots verified, the slowest search took {slowest:?}"));
 }
 
-#[test]
-fn readers_of_other_processes_see_every_commit_whole_and_at_once_while_some_are_killed() {
+/// One writer, and readers of which two are killed and started again every so often. Prints what the others have seen.
+fn kill_readers(readers: usize, pause_ms: u64, kills: u32, between: Duration) {
     let (folder, index) = create(Options::new(DIMENSIONS).m(6).ef_construction(20));
     drop(index);
-    let told = [folder.path().to_str().unwrap()];
+    let told = [folder.path().to_str().unwrap(), &pause_ms.to_string()];
     let writer = Running::start("processes::writer", &told);
     while !folder.path().join("round").exists() {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let mut readers: Vec<Running> = (0..READERS).map(|_| Running::start("processes::reader", &told)).collect();
-    for _ in 0..4 {
-        std::thread::sleep(Duration::from_millis(700));
+    let mut running: Vec<Running> = (0..readers).map(|_| Running::start("processes::reader", &told)).collect();
+    for _ in 0..kills {
+        std::thread::sleep(between);
         for _ in 0..2 {
-            readers.remove(0).kill();
-            readers.push(Running::start("processes::reader", &told));
+            running.remove(0).kill();
+            running.push(Running::start("processes::reader", &told));
         }
     }
-    std::thread::sleep(Duration::from_millis(700));
+    std::thread::sleep(between);
     fs::write(folder.path().join("over"), "").unwrap();
     assert!(writer.end().success());
-    for reader in readers {
+    for mut reader in running {
+        println!("{}", reader.hear().unwrap());
         assert!(reader.end().success());
     }
     let index = Vectors::open(folder.path().join("vectors"), Options::default()).unwrap();
     check(&index);
     let environment = index.stats().unwrap().environment;
-    println!("{} commits, {} bytes", environment.last_commit, environment.file_bytes);
+    let live = index.copy_to(folder.path().join("copy")).unwrap();
+    println!("{} commits, {} bytes, {live} of them live", environment.last_commit, environment.file_bytes);
     assert!(environment.file_bytes < 64 << 20, "the dead readers have kept everything: {environment:?}");
+}
+
+#[test]
+fn readers_of_other_processes_see_every_commit_whole_and_at_once_while_some_are_killed() {
+    kill_readers(4, 3, 4, Duration::from_millis(700));
+}
+
+#[test]
+#[ignore = "the soak, a minute: cargo test --release --test index processes::soak -- --ignored --nocapture"]
+fn soak() {
+    kill_readers(8, 50, 60, Duration::from_secs(1));
 }
 
 /// The child that adds some items and ends.
