@@ -11,7 +11,6 @@ use roaring::RoaringBitmap;
 
 use crate::distance::Distance;
 use crate::format::meta::{Connectivity, MAX_DEGREE};
-use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::graph::delete::delete;
 use crate::graph::insert::{Plan, finish, insert, refresh};
@@ -96,7 +95,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self
     }
 
-    /// Asked at least once an item, from any thread, until the build begins to write; `true` ends it with [`Error::Cancelled`].
+    /// Asked at least once for every item and list, from any thread, until the build begins to write, which takes a few seconds for a million
+    /// items; `true` ends it with [`Error::Cancelled`], and nothing has changed.
     pub fn cancel(&mut self, cancel: impl Fn() -> bool + Sync + 'a) -> &mut Self {
         self.cancel = Box::new(cancel);
         self
@@ -248,15 +248,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let (pending, removed) = (snapshot.pending.clone(), snapshot.removed.clone());
         let view = View::<D, _>::new(&snapshot, Shared::new(place, wtxn)?);
         let meta = &snapshot.meta;
-        let slots: Vec<Slot> = if anew {
-            let mut live = RoaringBitmap::new();
-            live.insert_range(0..meta.slots);
-            live -= &removed;
-            live -= view.set(SetKind::Free)?;
-            live.iter().map(Slot).collect()
-        } else {
-            pending.iter().copied().map(Slot).collect()
-        };
+        let slots: Vec<Slot> = if anew { view.live()?.iter().map(Slot).collect() } else { pending.iter().copied().map(Slot).collect() };
         let linked = if anew { 0 } else { (meta.linked() - meta.removed) as usize };
         let next_rank = if anew { 0 } else { meta.next_rank };
         let mut working = Working::new(&view, meta.roots.clone(), next_rank);
@@ -275,12 +267,13 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             // New items bring new edges: only where there are fewer than the removed ones, the graph thins out.
             refresh(&mut working, &view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
-        insert(&mut working, &view, &slots, linked, &plan, &mut self.rng)?;
+        insert(&mut working, &view, &slots, linked, &plan, self.rng)?;
         finish(&mut working, &view, &plan)?;
+        let go_on = &|| plan.check_cancelled();
         let built = if goal == Goal::Optimized {
-            Built::Renumbered(renumber(&view, &working, &locality::order(&working)?)?)
+            Built::Renumbered(renumber(&view, &working, &locality::order(&working)?, go_on)?)
         } else {
-            let puts = links::changes(&view, &working)?;
+            let puts = links::changes(&view.without_metric(), &working, go_on)?;
             Built::Changes { puts, anew, pending, removed, roots: working.roots, next_rank: working.next_rank }
         };
         plan.check_cancelled()?;

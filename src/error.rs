@@ -283,8 +283,8 @@ pub enum Error {
         /// What was found.
         what: &'static str,
     },
-    /// The index was written in a newer format.
-    #[error("index {index} has format version {found}, this version of voisin reads {supported}: upgrade voisin")]
+    /// The index was written in another format.
+    #[error("index {index} has format version {found}, this version of voisin reads {supported}: {}", version_remedy(*found, *supported))]
     FormatVersion {
         /// The index.
         index: u16,
@@ -339,6 +339,14 @@ pub enum Error {
 impl Error {
     pub(crate) fn corrupt(key: Key, what: &'static str) -> Self {
         Self::Corrupt { key, what }
+    }
+}
+
+fn version_remedy(found: u16, supported: u16) -> &'static str {
+    if found > supported {
+        "upgrade voisin"
+    } else {
+        "add its items to a new index, from where they came or with the version of voisin that wrote them"
     }
 }
 

@@ -213,6 +213,8 @@ impl<'a> Import<'a> {
             let checked = D::Codec::check(vector).and_then(|()| D::check(vector));
             checked.map_err(|defect| skipped(*item, defect)).is_ok()
         });
+        // Of none, too, an index is made.
+        writer.create(wtxn)?;
         let added = writer.add_items_from(wtxn, accepted)?;
         failure.map_or(Ok(added), Err)
     }

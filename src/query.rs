@@ -12,7 +12,6 @@ use roaring::RoaringBitmap;
 
 use crate::distance::Distance;
 use crate::flat::{Nearest, Neighbor, scan};
-use crate::format::set::SetKind;
 use crate::graph::Beam;
 use crate::graph::beam::Scope;
 use crate::reader::{Reader, WarmReader};
@@ -212,7 +211,6 @@ pub(crate) fn by_item<'t, D: Distance, S: Source<'t>>(
     item: ItemId,
     cancel: &(impl Fn() -> bool + Sync),
 ) -> Result<Option<Searched>> {
-    use crate::graph::Vectors;
     let Some(slot) = view.slot(item)? else { return Ok(None) };
     let cancelled = AtomicBool::new(false);
     Search { view, options, probe: view.probe(slot)?, excluded: Some(item), cancel, cancelled }.run().map(Some)
@@ -238,7 +236,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
         let (nearest, distances) = match strategy {
             _ if k == 0 => (Nearest::new(0), 0),
             Strategy::Graph => self.walk(k)?,
-            Strategy::All => self.scan(k, &self.live()?)?,
+            Strategy::All => self.scan(k, &self.view.live()?.iter().collect::<Vec<_>>())?,
             Strategy::Candidates => self.scan(k, &self.candidate_slots()?)?,
         };
         Ok(Searched { nns: nearest.into_sorted(), did_cancel: self.cancelled.into_inner(), strategy, distances })
@@ -316,18 +314,6 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
     fn scan(&self, k: usize, slots: &[u32]) -> Result<(Nearest, u64)> {
         let nearest = scan(self.view, &self.probe, slots, k, self.accepts(), self.stop())?;
         Ok((nearest, slots.len() as u64))
-    }
-
-    /// The slots of all live items.
-    fn live(&self) -> Result<Vec<u32>> {
-        let meta = &self.view.snapshot.meta;
-        let mut live = RoaringBitmap::new();
-        live.insert_range(0..meta.slots);
-        live -= &self.view.snapshot.removed;
-        if meta.free > 0 {
-            live -= self.view.set(SetKind::Free)?;
-        }
-        Ok(live.iter().collect())
     }
 
     fn candidate_slots(&self) -> Result<Vec<u32>> {

@@ -13,7 +13,8 @@ use roaring::RoaringBitmap;
 
 use crate::codec::VectorRef;
 use crate::distance::Distance;
-use crate::format::{Key, Kind};
+use crate::format::ids::{ID_GROUP, IdGroup};
+use crate::format::{Key, Kind, checksum};
 use crate::query::QueryBuilder;
 use crate::stats::{self, Stats};
 use crate::store::Place;
@@ -166,8 +167,6 @@ impl<'t, D: Distance> Reader<'t, D> {
 
 /// The items and slots of an index, by item id.
 pub(crate) fn items<'a>(place: Place<'_>, rtxn: &'a RoTxn<'_>) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
-    use crate::format::checksum;
-    use crate::format::ids::{ID_GROUP, IdGroup};
     let bound = |n| Key::new(place.index, Kind::IdSlots, 0, n);
     let groups = place.range(rtxn, bound(0), bound(u32::MAX))?;
     Ok(groups.flat_map(|entry| {

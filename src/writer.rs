@@ -11,6 +11,7 @@ use heed::{RoTxn, RwTxn};
 use rand::{Rng, SeedableRng};
 
 use crate::builder::Builder;
+use crate::codec::Codec;
 use crate::distance::Distance;
 use crate::store::Place;
 use crate::store::edit::{Edit, delete_index};
@@ -35,7 +36,8 @@ impl<D> fmt::Debug for Writer<'_, D> {
 
 impl<'e, D: Distance> Writer<'e, D> {
     /// A writer for index `index` of `database`, for vectors of `dimensions` components (1 to 65 535). The index is created by the first call
-    /// that changes it; if it exists, it must have the same metric and dimensions, which every call checks.
+    /// that changes it; if it exists, it must have the same metric, which every call checks, and the same dimensions, which every call checks that
+    /// adds, deletes or builds.
     #[must_use]
     pub fn new(database: Database<'e, D>, index: u16, dimensions: usize) -> Self {
         Self { database, index, dimensions, metric: PhantomData }
@@ -43,6 +45,11 @@ impl<'e, D: Distance> Writer<'e, D> {
 
     pub(crate) fn place(&self) -> Place<'e> {
         Place { raw: self.database.remap_types::<Bytes, Bytes>(), index: self.index }
+    }
+
+    /// Creates the index if it does not exist.
+    pub(crate) fn create(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        self.edit(wtxn)?.finish()
     }
 
     pub(crate) fn edit<'w, 'p>(&self, wtxn: &'w mut RwTxn<'p>) -> Result<Edit<'w, 'e, 'p, D>> {
@@ -84,9 +91,11 @@ impl<'e, D: Distance> Writer<'e, D> {
             return Err(Error::LengthMismatch { ids: items.len(), components: vectors.len(), dimensions: self.dimensions });
         }
         let mut edit = self.edit(wtxn)?;
+        if items.is_empty() {
+            return Ok(());
+        }
         let rows = || items.iter().zip(vectors.chunks(self.dimensions));
         for (&item, row) in rows() {
-            use crate::codec::Codec;
             D::Codec::check(row).and_then(|()| D::check(row)).map_err(|defect| Error::InvalidItem { item, defect })?;
         }
         for (&item, row) in rows() {
@@ -114,7 +123,9 @@ impl<'e, D: Distance> Writer<'e, D> {
             }
             count += 1;
         }
-        edit.finish()?;
+        if count > 0 {
+            edit.finish()?;
+        }
         Ok(count)
     }
 

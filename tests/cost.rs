@@ -47,7 +47,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Points near a curved surface of few dimensions, as embeddings are.
+/// Points of a curved surface of few dimensions, as embeddings are. It has as many dimensions from near as from afar: with noise of a size that
+/// neighbors only have in the larger index, lists would be longer there, and costs would grow by what the data does.
 fn vector(rng: &mut StdRng) -> Vec<f32> {
     let latent = [(); 8].map(|()| rng.random::<f32>() * 2.0 - 1.0);
     let component = |i: usize| {
@@ -55,7 +56,7 @@ fn vector(rng: &mut StdRng) -> Vec<f32> {
         let sum: f32 = latent.iter().enumerate().map(|(j, l)| l * ((i * 7 + j * 13) as f32 * 0.61).cos()).sum();
         (sum + phase).tanh()
     };
-    (0..DIMENSIONS).map(|i| component(i) + rng.random::<f32>() * 0.05).collect()
+    (0..DIMENSIONS).map(|i| component(i) + rng.random::<f32>() * 0.001).collect()
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -159,10 +160,9 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
         };
         let (read, written, heap) = (spread(|s| s.values_read), spread(|s| s.values_written), spread(|s| s.heap));
         println!("{change}: largest over smallest: read {read:.2}, written {written:.2}, heap {heap:.2}");
-        // A delete compares the in-neighbors of a node with its neighbors: the product of two degrees, which grow a little with the index.
-        assert!(read <= if *change == "delete" { 1.75 } else { 1.5 }, "{change}: values read");
-        assert!(written <= 1.25, "{change}: values written");
-        assert!(heap <= 1.3, "{change}: heap");
+        assert!(read <= 1.5, "{change}: values read");
+        assert!(written <= 1.2, "{change}: values written");
+        assert!(heap <= 1.2, "{change}: heap");
         for samples in &all {
             assert!(samples[i].file_bytes <= 400_000.0, "{change}: bytes written");
         }

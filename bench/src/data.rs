@@ -7,6 +7,9 @@ use std::path::Path;
 use half::f16;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use voisin::distances::Euclidean;
+
+use crate::living::Living;
 
 /// The nearest rows that the files list for each query.
 const LISTED: usize = 100;
@@ -49,16 +52,23 @@ impl DataSet {
         }
     }
 
-    /// The same with `times` as many vectors to store: each is followed, a whole set later, by copies that differ from it by about as much as
-    /// it does from its neighbors. What is listed as nearest does not apply any more.
+    /// The same with `times` as many vectors to store: each is followed, a whole set later, by one between it and its nearest other vector, then
+    /// by one between it and the second nearest, and so on, so that all lie where the set does. What is listed as nearest does not apply any more.
     #[must_use]
-    pub fn enlarged(mut self, times: usize, noise: f32) -> Self {
+    pub fn enlarged(mut self, times: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(3);
-        let components = self.base.len();
-        self.base.reserve(components * (times - 1));
-        for at in 0..components * (times - 1) {
-            let component = self.base[at % components] + rng.random_range(-noise..noise);
-            self.base.push(component);
+        let rows: Vec<(u32, u32)> = (0..self.rows().len() as u32).map(|row| (row, row)).collect();
+        let index = Living::<Euclidean>::new();
+        index.commit(&self, &[], &rows, 1);
+        let neighbors = index.neighbors(times - 1);
+        for nth in 0..times - 1 {
+            for (row, neighbors) in rows.iter().zip(&neighbors) {
+                let share: f32 = rng.random_range(0.25..0.75);
+                let (a, b) = (row.0 as usize * self.dimensions, neighbors[nth] as usize * self.dimensions);
+                for i in 0..self.dimensions {
+                    self.base.push(self.base[a + i] + share * (self.base[b + i] - self.base[a + i]));
+                }
+            }
         }
         self
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rayon::prelude::*;
 use tempfile::TempDir;
 use voisin::distances::Distance;
 use voisin::heed::{CommitOrAbort, Env};
@@ -32,6 +33,14 @@ impl<D: Distance> Living<D> {
         })
         .expect("a database");
         Self { env, folder, metric: std::marker::PhantomData }
+    }
+
+    /// Adds, and commits without a build.
+    pub fn add(&self, set: &DataSet, add: &[(u32, u32)]) {
+        let writer = Writer::<D>::new(open_database::<D>(&self.env), 0, set.dimensions);
+        let mut wtxn = self.env.write_txn().expect("a transaction");
+        writer.add_items_from(&mut wtxn, add.iter().map(|&(item, row)| (item, set.row(row)))).expect("valid items");
+        wtxn.commit().expect("a commit");
     }
 
     /// Deletes and adds, builds, and commits. Returns the seconds that it took.
@@ -90,6 +99,20 @@ impl<D: Distance> Living<D> {
             queries += 1;
         }
         (hits as f64 / (K * queries) as f64, distances as f64 / queries as f64)
+    }
+
+    /// The `k` items nearest to each item, by id, as a search finds them.
+    pub fn neighbors(&self, k: usize) -> Vec<Vec<u32>> {
+        let database = open_database::<D>(&self.env);
+        let rtxn = self.env.read_txn().expect("a transaction");
+        let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
+        let warm = reader.warm(&rtxn).expect("a warm reader");
+        let items: Vec<u32> = reader.item_ids(&rtxn).expect("ids").iter().collect();
+        let near = |item: &u32| {
+            let found = warm.nns(k).ef_search(4 * k).by_item(*item).expect("an answer").expect("the item");
+            found.nns.into_iter().map(|(near, _)| near).collect()
+        };
+        items.par_iter().map(near).collect()
     }
 
     /// How many of these items a walk of the graph does not find by their own vectors.

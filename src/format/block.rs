@@ -25,7 +25,7 @@ pub(crate) struct Geometry {
     /// Vectors in a block.
     pub(crate) vectors: u32,
     /// `ceil(2^64 / vectors)`: a product and its high half divide any `u32` exactly (Lemire, Kaser, Kurz 2019, "Faster remainder by direct
-    /// computation"), a quarter of the latency of a division.
+    /// computation"), in two thirds of the time of a division.
     reciprocal: u64,
 }
 

@@ -8,7 +8,7 @@ use crate::{Error, Layer, Result, Slot};
 /// What every META value begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format that this library writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 /// Length of a META value without its checksum.
 const BODY_BYTES: usize = 176;
 /// With M = 2 a top layer above 15 has a chance of 2^-16; capping it there costs nothing.
@@ -38,8 +38,9 @@ impl Connectivity {
         if !possible.contains(&m) || !possible.contains(&m0) {
             return None;
         }
-        // A full list of local slots, its in-neighbors and its place in the tree take 4 bytes for each of M0 edges, or a little less.
-        let links_group = (GROUP_TARGET_BYTES / (4 * m0 + 12)).clamp(1, 64) as u16;
+        // The record of a node takes 36 bytes, and 2.4 for each of M0 edges: lists are four fifths full, in two containers, and a fifth of the edges
+        // to the node is one-way.
+        let links_group = (5 * GROUP_TARGET_BYTES / (12 * m0 + 180)).clamp(1, 64) as u16;
         Some(Self { m: m as u16, m0: m0 as u16, links_group })
     }
 
@@ -251,8 +252,11 @@ mod tests {
         let body = meta().encode();
         assert!(matches!(decode(b"cosine\0and so on"), Err(Error::Foreign { index: 7, .. })));
         let mut newer = body.clone();
-        newer[8] = 2;
-        assert!(matches!(decode(&newer), Err(Error::FormatVersion { found: 2, supported: 1, .. })));
+        newer[8] = 3;
+        assert!(matches!(decode(&newer), Err(Error::FormatVersion { found: 3, supported: 2, .. })));
+        newer[8] = 1;
+        let Err(older) = decode(&newer) else { panic!("version 1 was read") };
+        assert!(older.to_string().contains("version 1") && older.to_string().contains("add its items"), "{older}");
         assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
         for reserved in [31, 72, 79, 110, 140] {
             let mut damaged = body.clone();

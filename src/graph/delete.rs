@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
+use super::Vectors;
 use super::insert::Plan;
 use super::prune::{Edge, replenish};
-use super::working::{Node, Stored, StoredNode, Working};
-use super::{Probe, Vectors};
+use super::working::{Node, StoredNode, Working};
 use crate::{Layer, Result, Slot};
 
 /// A node gets at most so many new edges for each that it loses (IP-DiskANN, Xu et al. 2025, takes up to three).
@@ -29,12 +29,7 @@ pub(super) const MAX_STEPS: usize = 1_000_000;
 
 /// Takes `removed` slots out of every layer that has them. Returns the nodes of layer 0 that have lost edges by it, those that are left with the
 /// fewest first.
-pub(crate) fn delete<S: Stored + Sync>(
-    working: &mut Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
-    removed: &[Slot],
-    plan: &Plan<'_>,
-) -> Result<Vec<Slot>> {
+pub(crate) fn delete(working: &mut Working<'_>, vectors: &dyn Vectors, removed: &[Slot], plan: &Plan<'_>) -> Result<Vec<Slot>> {
     let mut worn = Vec::new();
     let gone: BTreeSet<Slot> = removed.iter().copied().collect();
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
@@ -58,9 +53,9 @@ pub(crate) fn delete<S: Stored + Sync>(
 }
 
 /// The work on one layer.
-struct Mending<'m, 'a, S, V> {
-    working: &'m mut Working<'a, S>,
-    vectors: &'m V,
+struct Mending<'m, 'a> {
+    working: &'m mut Working<'a>,
+    vectors: &'m dyn Vectors,
     plan: &'m Plan<'m>,
     layer: Layer,
     /// The nodes to take out, as they are stored.
@@ -68,7 +63,7 @@ struct Mending<'m, 'a, S, V> {
 }
 
 /// Returns the nodes that have lost edges, and how many they have left.
-fn delete_on<S: Stored + Sync, V: Vectors + Sync>(mending: &mut Mending<'_, '_, S, V>) -> Result<Vec<(usize, Slot)>> {
+fn delete_on(mending: &mut Mending<'_, '_>) -> Result<Vec<(usize, Slot)>> {
     let in_neighbors = mending.in_neighbors()?;
     mending.mend_tree()?;
     for slot in mending.nodes.keys() {
@@ -87,7 +82,7 @@ fn delete_on<S: Stored + Sync, V: Vectors + Sync>(mending: &mut Mending<'_, '_, 
     Ok(degrees)
 }
 
-impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
+impl Mending<'_, '_> {
     fn is_gone(&self, slot: Slot) -> bool {
         self.nodes.contains_key(&slot)
     }
@@ -217,7 +212,7 @@ impl<S: Stored + Sync, V: Vectors + Sync> Mending<'_, '_, S, V> {
         let fresh: BTreeSet<u32> = lost.iter().flat_map(|lost| lost.neighbors.iter().copied()).collect();
         let fresh: Vec<u32> = fresh.into_iter().filter(|slot| !known.contains(slot) && !self.is_gone(Slot(*slot))).collect();
         let mut distances = Vec::new();
-        self.vectors.probe(slot)?.distances(&fresh, &mut distances)?;
+        self.vectors.distances(slot, &fresh, &mut distances)?;
         let mut candidates: Vec<Edge> = fresh.into_iter().zip(distances).map(|(slot, distance)| Edge { distance, slot }).collect();
         candidates.sort_unstable_by(Edge::order);
         let count = lost.len() * REPLACEMENTS;

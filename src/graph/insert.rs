@@ -17,8 +17,8 @@ use rayon::prelude::*;
 use super::beam::Scope;
 use super::delete::MAX_STEPS;
 use super::prune::{Edge, Limit, prune};
-use super::working::{Node, Stored, Working};
-use super::{Beam, Graph, Probe, Vectors};
+use super::working::{Node, Working};
+use super::{Beam, FromSlot, Graph, Vectors};
 use crate::{Error, Layer, Result, Slot};
 
 /// A batch is at most this share of the graph and the slots linked before it: its members do not see each other.
@@ -87,13 +87,13 @@ struct Reverse {
 }
 
 /// Links `slots`, none of which is in the graph; `linked` others are.
-pub(crate) fn insert<S: Stored + Sync>(
-    working: &mut Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
+pub(crate) fn insert(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
     slots: &[Slot],
     linked: usize,
     plan: &Plan<'_>,
-    rng: &mut impl Rng,
+    rng: &mut dyn Rng,
 ) -> Result<()> {
     let newcomers = draw(slots, plan.m, rng);
     let (mut done, mut size) = (0, 1);
@@ -109,12 +109,7 @@ pub(crate) fn insert<S: Stored + Sync>(
 
 /// Gives nodes of layer 0 the edges that they would get if they were linked now, beside those to their children. For nodes that have lost some:
 /// their neighborhood has changed, and what is left of it may be too little to mend them from.
-pub(crate) fn refresh<S: Stored + Sync>(
-    working: &mut Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
-    slots: &[Slot],
-    plan: &Plan<'_>,
-) -> Result<()> {
+pub(crate) fn refresh(working: &mut Working<'_>, vectors: &dyn Vectors, slots: &[Slot], plan: &Plan<'_>) -> Result<()> {
     let layer = Layer(0);
     let frozen = &*working;
     let refreshed: Vec<(Slot, Node)> = slots
@@ -141,7 +136,7 @@ pub(crate) fn refresh<S: Stored + Sync>(
 }
 
 /// To be called once at the end of a build: no list is too long, and every root has an in-edge.
-pub(crate) fn finish<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
+pub(crate) fn finish(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     prune_overflows(working, vectors, plan)?;
     settle(working, vectors, plan)?;
     prune_overflows(working, vectors, plan)?;
@@ -151,7 +146,7 @@ pub(crate) fn finish<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(
 /// Sees to it that the nodes which are the hardest to find are found. A node with few edges has few in-edges, and one that has no edge to its
 /// own parent may lie in a group that nothing but that parent's edge leads to. Those of layer 0 that a narrow search for their own vectors does
 /// not find become children of the node where such a search ends: as child edges are not pruned, it finds them from then on.
-fn settle<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
+fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     let layer = Layer(0);
     let Some(entry) = working.entry() else { return Ok(()) };
     let root = working.roots[0];
@@ -163,7 +158,7 @@ fn settle<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vector
         .par_iter()
         .map(|&slot| {
             plan.check_cancelled()?;
-            let probe = vectors.probe(slot)?;
+            let probe = FromSlot(vectors, slot);
             Beam::with(|beam| {
                 let nearest = beam.descend(frozen, &probe, entry, layer)?;
                 let scope = Scope { layer, starts: &[nearest, root], ef: NARROW };
@@ -196,7 +191,7 @@ fn settle<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vector
 }
 
 /// The slots in the order they are linked: top layers first, else at random. The first one has the highest top layer of all.
-fn draw(slots: &[Slot], m: usize, rng: &mut impl Rng) -> Vec<Newcomer> {
+fn draw(slots: &[Slot], m: usize, rng: &mut dyn Rng) -> Vec<Newcomer> {
     // The paper's mL: the expected number of nodes falls by a factor of M a layer.
     let scale = 1.0 / (m.max(2) as f64).ln();
     let mut newcomers: Vec<(u64, Newcomer)> = slots
@@ -211,13 +206,7 @@ fn draw(slots: &[Slot], m: usize, rng: &mut impl Rng) -> Vec<Newcomer> {
     newcomers.into_iter().map(|(_, newcomer)| newcomer).collect()
 }
 
-fn insert_batch<S: Stored + Sync>(
-    working: &mut Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
-    batch: &[Newcomer],
-    done: u64,
-    plan: &Plan<'_>,
-) -> Result<()> {
+fn insert_batch(working: &mut Working<'_>, vectors: &dyn Vectors, batch: &[Newcomer], done: u64, plan: &Plan<'_>) -> Result<()> {
     let counter = AtomicU64::new(done);
     let frozen = &*working;
     let found: Vec<Vec<Found>> = batch
@@ -237,15 +226,9 @@ fn insert_batch<S: Stored + Sync>(
 }
 
 /// Step 1: the edges of one slot, for each layer from 0 to its top layer, as far as the graph has them.
-fn find<S: Stored + Sync>(
-    working: &Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
-    newcomer: Newcomer,
-    plan: &Plan<'_>,
-    beam: &mut Beam,
-) -> Result<Vec<Found>> {
+fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: &Plan<'_>, beam: &mut Beam) -> Result<Vec<Found>> {
     let Some((entry_layer, entry)) = working.entry() else { return Ok(Vec::new()) };
-    let probe = vectors.probe(newcomer.slot)?;
+    let probe = FromSlot(vectors, newcomer.slot);
     let top = newcomer.top.min(entry_layer);
     let mut nearest = beam.descend(working, &probe, (entry_layer, entry), top)?;
     let mut layers = Vec::with_capacity(top.index() + 1);
@@ -263,9 +246,9 @@ fn find<S: Stored + Sync>(
 }
 
 /// Step 2: gives a slot its rank, and on each layer its parent, and hands in the reverse edges.
-fn link<S: Stored + Sync>(
-    working: &mut Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
+fn link(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
     newcomer: Newcomer,
     found: Vec<Found>,
     plan: &Plan<'_>,
@@ -287,7 +270,7 @@ fn link<S: Stored + Sync>(
             }
             if !found.edges.iter().any(|edge| edge.slot == parent.0) {
                 let mut distance = Vec::new();
-                vectors.probe(parent)?.distances(&[slot.0], &mut distance)?;
+                vectors.distances(parent, &[slot.0], &mut distance)?;
                 let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: slot.0 };
                 reverse.push(Reverse { layer, target: parent, edge });
             }
@@ -304,7 +287,7 @@ fn link<S: Stored + Sync>(
 }
 
 /// The nearest node with room for another child. If all that were met are full, a walk down the tree finds one: every branch ends.
-fn choose_parent<S: Stored>(working: &Working<'_, S>, layer: Layer, slot: Slot, found: &Found, plan: &Plan<'_>) -> Result<Slot> {
+fn choose_parent(working: &Working<'_>, layer: Layer, slot: Slot, found: &Found, plan: &Plan<'_>) -> Result<Slot> {
     for edge in found.edges.iter().chain(&found.nearest) {
         if has_room(working, layer, Slot(edge.slot), plan)? {
             return Ok(Slot(edge.slot));
@@ -325,18 +308,13 @@ fn choose_parent<S: Stored>(working: &Working<'_, S>, layer: Layer, slot: Slot, 
     Ok(current)
 }
 
-fn has_room<S: Stored>(working: &Working<'_, S>, layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {
+fn has_room(working: &Working<'_>, layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {
     let children = working.standing(layer, slot)?.map_or(0, |(_, children)| children);
     Ok(children < plan.max_children(layer))
 }
 
 /// Step 3: adds the reverse edges, target by target.
-fn merge<S: Stored + Sync>(
-    working: &mut Working<'_, S>,
-    vectors: &(impl Vectors + Sync),
-    mut reverse: Vec<Reverse>,
-    plan: &Plan<'_>,
-) -> Result<()> {
+fn merge(working: &mut Working<'_>, vectors: &dyn Vectors, mut reverse: Vec<Reverse>, plan: &Plan<'_>) -> Result<()> {
     reverse.par_sort_unstable_by_key(|r| (r.layer, r.target, r.edge.slot));
     let targets: Vec<&[Reverse]> = reverse.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
     let frozen = &*working;
@@ -365,7 +343,7 @@ fn merge<S: Stored + Sync>(
     Ok(())
 }
 
-fn prune_node(vectors: &impl Vectors, slot: Slot, node: &mut Node, limit: Limit) -> Result<()> {
+fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) -> Result<()> {
     node.measure(vectors, slot)?;
     node.edges.sort_unstable_by(Edge::order);
     node.edges.dedup_by_key(|edge| edge.slot);
@@ -374,7 +352,7 @@ fn prune_node(vectors: &impl Vectors, slot: Slot, node: &mut Node, limit: Limit)
 }
 
 /// Brings every changed list within its limit.
-fn prune_overflows<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
+fn prune_overflows(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let limit = plan.limit(layer);
         let over: Vec<(Slot, &Node)> = working.all_changed(layer).filter(|(_, node)| node.edges.len() > limit.degree).collect();
@@ -395,7 +373,7 @@ fn prune_overflows<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(im
 }
 
 /// Sees to it that the root of each layer has an in-edge: all other nodes have one from their parents.
-fn reach_roots<S: Stored + Sync>(working: &mut Working<'_, S>, vectors: &(impl Vectors + Sync), plan: &Plan<'_>) -> Result<()> {
+fn reach_roots(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let root = working.roots[layer.index()];
         let node = working.unmeasured(layer, root)?;
@@ -431,7 +409,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::super::prune::tests::Plane;
-    use super::super::working::StoredNode;
+    use super::super::working::{Stored, StoredNode};
     use super::*;
 
     /// A store with room for slots and no graph.

@@ -3,11 +3,11 @@
 //! The tree of layer 0 has it already: a node's parent was the nearest node with room when it was linked, so that a subtree is a region. Walking it
 //! depth first, region by region, costs no distance.
 
-use super::working::{Stored, Working};
+use super::working::Working;
 use crate::{Layer, Result, Slot};
 
 /// All nodes of layer 0. O(nodes).
-pub(crate) fn order<S: Stored>(working: &Working<'_, S>) -> Result<Vec<Slot>> {
+pub(crate) fn order(working: &Working<'_>) -> Result<Vec<Slot>> {
     let layer = Layer(0);
     let mut order = Vec::new();
     let mut waiting: Vec<Slot> = working.roots.first().copied().into_iter().collect();

@@ -46,12 +46,17 @@ pub(crate) trait Probe {
 }
 
 /// Vectors that distances can be computed between.
-pub(crate) trait Vectors {
-    /// Distances from one of them.
-    type Probe<'a>: Probe
-    where
-        Self: 'a;
+pub(crate) trait Vectors: Sync {
+    /// Replaces `out` by the distances from the vector of a slot to those of `slots`, in order.
+    fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()>;
+}
 
-    /// A probe from the vector of a slot.
-    fn probe(&self, slot: Slot) -> Result<Self::Probe<'_>>;
+/// A probe from the vector of a slot.
+#[derive(Clone, Copy)]
+struct FromSlot<'a>(&'a dyn Vectors, Slot);
+
+impl Probe for FromSlot<'_> {
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.0.distances(self.1, slots, out)
+    }
 }

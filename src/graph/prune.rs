@@ -4,7 +4,7 @@
 //! Candidates are taken from the nearest on. One is dropped if a kept one lies nearer to it, by the factor `alpha`, than the node itself
 //! does: it can be reached over that one. A tie does not drop, or a cluster of identical vectors would end with one edge each.
 
-use super::{Probe, Vectors};
+use super::Vectors;
 use crate::{Result, Slot};
 
 /// An edge of a node, with the distance to it: pruning never computes that again.
@@ -31,7 +31,7 @@ pub(crate) struct Limit {
 }
 
 /// The edges to keep of `candidates`, which are sorted and all different. Those to `children` stay whatever else does.
-pub(crate) fn prune(vectors: &impl Vectors, candidates: &[Edge], children: &[Slot], limit: Limit) -> Result<Vec<Edge>> {
+pub(crate) fn prune(vectors: &dyn Vectors, candidates: &[Edge], children: &[Slot], limit: Limit) -> Result<Vec<Edge>> {
     let is_child = |edge: &Edge| children.contains(&Slot(edge.slot));
     let mut room = limit.degree.saturating_sub(children.len());
     let mut kept: Vec<Edge> = Vec::with_capacity(limit.degree);
@@ -54,7 +54,7 @@ pub(crate) fn prune(vectors: &impl Vectors, candidates: &[Edge], children: &[Slo
 }
 
 /// Adds at most `count` of the `candidates`, which are sorted, to a list that otherwise stays as it is: those that no edge of it occludes.
-pub(crate) fn replenish(vectors: &impl Vectors, edges: &mut Vec<Edge>, candidates: &[Edge], count: usize, limit: Limit) -> Result<()> {
+pub(crate) fn replenish(vectors: &dyn Vectors, edges: &mut Vec<Edge>, candidates: &[Edge], count: usize, limit: Limit) -> Result<()> {
     let mut slots: Vec<u32> = edges.iter().map(|edge| edge.slot).collect();
     let full = limit.degree.min(edges.len() + count);
     let mut distances = Vec::with_capacity(4);
@@ -70,12 +70,11 @@ pub(crate) fn replenish(vectors: &impl Vectors, edges: &mut Vec<Edge>, candidate
     Ok(())
 }
 
-fn occluded(vectors: &impl Vectors, candidate: &Edge, kept: &[u32], alpha: f32, distances: &mut Vec<f32>) -> Result<bool> {
+fn occluded(vectors: &dyn Vectors, candidate: &Edge, kept: &[u32], alpha: f32, distances: &mut Vec<f32>) -> Result<bool> {
     // `alpha * d < distance`, written such that it also means "nearer" where distances are negative.
     let threshold = if candidate.distance > 0.0 { candidate.distance / alpha } else { candidate.distance * alpha };
-    let probe = vectors.probe(Slot(candidate.slot))?;
     for slots in kept.chunks(4) {
-        probe.distances(slots, distances)?;
+        vectors.distances(Slot(candidate.slot), slots, distances)?;
         if distances.iter().any(|distance| *distance < threshold) {
             return Ok(true);
         }
@@ -90,24 +89,13 @@ pub(super) mod tests {
     /// Points of a plane under squared Euclidean distance.
     pub(crate) struct Plane(pub(crate) Vec<[f32; 2]>);
 
-    pub(crate) struct From<'a>(&'a Plane, [f32; 2]);
-
-    impl Probe for From<'_> {
-        fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-            out.clear();
-            out.extend(slots.iter().map(|&slot| {
-                let [x, y] = self.0.0[slot as usize];
-                (x - self.1[0]).powi(2) + (y - self.1[1]).powi(2)
-            }));
-            Ok(())
-        }
-    }
-
     impl Vectors for Plane {
-        type Probe<'a> = From<'a>;
-
-        fn probe(&self, slot: Slot) -> Result<From<'_>> {
-            Ok(From(self, self.0[slot.index()]))
+        fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+            let [x, y] = self.0[from.index()];
+            let squared = |&slot: &u32| (self.0[slot as usize][0] - x).powi(2) + (self.0[slot as usize][1] - y).powi(2);
+            out.clear();
+            out.extend(slots.iter().map(squared));
+            Ok(())
         }
     }
 
@@ -115,7 +103,7 @@ pub(super) mod tests {
         let plane = Plane(points.to_vec());
         let slots: Vec<u32> = (1..points.len() as u32).collect();
         let mut distances = Vec::new();
-        plane.probe(Slot(0)).unwrap().distances(&slots, &mut distances).unwrap();
+        plane.distances(Slot(0), &slots, &mut distances).unwrap();
         let mut edges: Vec<Edge> = slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
         edges.sort_by(Edge::order);
         let children: Vec<Slot> = children.iter().copied().map(Slot).collect();

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::prune::Edge;
-use super::{Graph, Probe, Vectors};
+use super::{Graph, Vectors};
 use crate::{Layer, Result, Slot};
 
 /// A node of one layer as the store has it.
@@ -21,7 +21,7 @@ pub(crate) struct StoredNode {
 }
 
 /// The graph before the build.
-pub(crate) trait Stored: Graph {
+pub(crate) trait Stored: Graph + Sync {
     /// A node, if the layer has it.
     fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>>;
 
@@ -113,9 +113,8 @@ impl<T> Slots<T> {
 }
 
 /// The graph of a build.
-#[derive(Debug)]
-pub(crate) struct Working<'a, S> {
-    pub(crate) stored: &'a S,
+pub(crate) struct Working<'a> {
+    pub(crate) stored: &'a dyn Stored,
     layers: Vec<Slots<Change>>,
     /// The root of each layer, from layer 0 on.
     pub(crate) roots: Vec<Slot>,
@@ -123,7 +122,7 @@ pub(crate) struct Working<'a, S> {
     pub(crate) next_rank: u32,
 }
 
-impl<S: Stored> Graph for Working<'_, S> {
+impl Graph for Working<'_> {
     fn slots(&self) -> usize {
         self.stored.slots()
     }
@@ -143,8 +142,8 @@ impl<S: Stored> Graph for Working<'_, S> {
     }
 }
 
-impl<'a, S: Stored> Working<'a, S> {
-    pub(crate) fn new(stored: &'a S, roots: Vec<Slot>, next_rank: u32) -> Self {
+impl<'a> Working<'a> {
+    pub(crate) fn new(stored: &'a dyn Stored, roots: Vec<Slot>, next_rank: u32) -> Self {
         let layers = roots.iter().map(|_| Slots::new(stored.slots(), stored.is_sparse())).collect();
         Self { stored, layers, roots, next_rank }
     }
@@ -220,9 +219,9 @@ impl<'a, S: Stored> Working<'a, S> {
     }
 
     /// Makes a node the child of another one, over an edge. Its parent until now is told by the caller, or is gone.
-    pub(crate) fn attach(&mut self, vectors: &impl Vectors, layer: Layer, parent: Slot, child: Slot) -> Result<()> {
+    pub(crate) fn attach(&mut self, vectors: &dyn Vectors, layer: Layer, parent: Slot, child: Slot) -> Result<()> {
         let mut distance = Vec::new();
-        vectors.probe(parent)?.distances(&[child.0], &mut distance)?;
+        vectors.distances(parent, &[child.0], &mut distance)?;
         let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: child.0 };
         if let Some(node) = self.node_mut(layer, parent)? {
             node.children.push(child);
@@ -241,7 +240,7 @@ impl<'a, S: Stored> Working<'a, S> {
     }
 
     /// A copy of a node, changed or stored, with the distances of all its edges; without edges if the layer does not have it.
-    pub(crate) fn node(&self, vectors: &impl Vectors, layer: Layer, slot: Slot) -> Result<Node> {
+    pub(crate) fn node(&self, vectors: &dyn Vectors, layer: Layer, slot: Slot) -> Result<Node> {
         let mut node = self.unmeasured(layer, slot)?;
         node.measure(vectors, slot)?;
         Ok(node)
@@ -274,13 +273,13 @@ impl<'a, S: Stored> Working<'a, S> {
 
 impl Node {
     /// Computes the distances that are not known yet. `slot` is the node's own.
-    pub(crate) fn measure(&mut self, vectors: &impl Vectors, slot: Slot) -> Result<()> {
+    pub(crate) fn measure(&mut self, vectors: &dyn Vectors, slot: Slot) -> Result<()> {
         let unknown: Vec<u32> = self.edges.iter().filter(|edge| edge.distance.is_nan()).map(|edge| edge.slot).collect();
         if unknown.is_empty() {
             return Ok(());
         }
         let mut distances = Vec::new();
-        vectors.probe(slot)?.distances(&unknown, &mut distances)?;
+        vectors.distances(slot, &unknown, &mut distances)?;
         for (edge, distance) in self.edges.iter_mut().filter(|edge| edge.distance.is_nan()).zip(distances) {
             edge.distance = distance;
         }

@@ -29,7 +29,7 @@ use crate::{Error, ItemId, Result, Slot};
 const CACHED_GROUPS: usize = 1024;
 
 /// Free slots of blocks are reused while at least one in so many slots is free: then a block that is rewritten takes many vectors.
-const REUSE_SHARE: u32 = 5;
+const REUSE_SHARE: u32 = 6;
 
 /// Changes to one index that have not been written yet.
 pub(crate) struct Edit<'w, 'e, 'p, D> {

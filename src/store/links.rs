@@ -7,17 +7,22 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::source::Source;
+use super::source::Shared;
 use super::view::View;
-use crate::distance::Distance;
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::format::{Key, Kind, edges};
 use crate::graph::Graph;
 use crate::graph::working::{Change, Node, Working};
 use crate::{Error, Layer, Result, Slot};
 
+/// The graph before a build, for all of its threads.
+pub(super) type Before<'s, 't, 'e> = View<'s, 't, (), &'s Shared<'t, 'e>>;
+
 /// A value to store, or to delete.
 pub(crate) type Put = (Key, Option<Vec<u8>>);
+
+/// Asked now and then whether to go on; an error ends the work.
+pub(crate) type GoOn<'a> = dyn Fn() -> Result<()> + Sync + 'a;
 
 /// Whether `source` is a one-way in-neighbor of `target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,24 +40,17 @@ struct Affected<'a> {
 }
 
 /// Every value that differs after the build, in key order.
-pub(crate) fn changes<'t, D: Distance, S: Source<'t> + Sync>(
-    view: &View<'_, 't, D, S>,
-    working: &Working<'_, View<'_, 't, D, S>>,
-) -> Result<Vec<Put>> {
+pub(crate) fn changes(view: &Before<'_, '_, '_>, working: &Working<'_>, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
     let mut changes = Vec::new();
     for layer in (0..working.layers()).map(|layer| Layer(layer as u8)) {
-        changes.extend(layer_changes(view, working, layer)?);
+        changes.extend(layer_changes(view, working, layer, go_on)?);
     }
     changes.par_sort_unstable_by_key(|(key, _)| *key);
     Ok(changes)
 }
 
-fn layer_changes<'t, D: Distance, S: Source<'t> + Sync>(
-    view: &View<'_, 't, D, S>,
-    working: &Working<'_, View<'_, 't, D, S>>,
-    layer: Layer,
-) -> Result<Vec<Put>> {
-    let in_edges = in_edges(view, working, layer)?;
+fn layer_changes(view: &Before<'_, '_, '_>, working: &Working<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
+    let in_edges = in_edges(view, working, layer, go_on)?;
     let mut affected: BTreeMap<Slot, Affected<'_>> =
         working.changes(layer).map(|(slot, change)| (slot, Affected { change: Some(change), in_edges: &[] })).collect();
     for group in in_edges.chunk_by(|a, b| a.target == b.target) {
@@ -61,19 +59,17 @@ fn layer_changes<'t, D: Distance, S: Source<'t> + Sync>(
     let size = view.group_size()?;
     let affected: Vec<(Slot, Affected<'_>)> = affected.into_iter().collect();
     let groups: Vec<&[(Slot, Affected<'_>)]> = affected.chunk_by(|(a, _), (b, _)| a.index() / size == b.index() / size).collect();
-    let changes: Vec<Vec<Put>> = groups.into_par_iter().map(|group| group_changes(view, layer, group, size)).collect::<Result<_>>()?;
+    let changes = |group| go_on().and_then(|()| group_changes(view, layer, group, size));
+    let changes: Vec<Vec<Put>> = groups.into_par_iter().map(changes).collect::<Result<_>>()?;
     Ok(changes.into_iter().flatten().collect())
 }
 
 /// For each pair of nodes with an edge that was added or taken away: which of the two, if any, is now a one-way in-neighbor of the other.
-fn in_edges<'t, D: Distance, S: Source<'t> + Sync>(
-    view: &View<'_, 't, D, S>,
-    working: &Working<'_, View<'_, 't, D, S>>,
-    layer: Layer,
-) -> Result<Vec<InEdge>> {
+fn in_edges(view: &Before<'_, '_, '_>, working: &Working<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<InEdge>> {
     let touched: Vec<(Slot, &Change)> = working.changes(layer).collect();
     let is_gone = |slot| matches!(working.change(layer, slot), Some(Change::Gone));
     let per_slot = |(slot, change): &(Slot, &Change)| -> Result<Vec<InEdge>> {
+        go_on()?;
         let now = match change {
             Change::Node(node) => sorted_slots(node),
             Change::Gone => Vec::new(),
@@ -113,12 +109,7 @@ fn sorted_slots(node: &Node) -> Vec<u32> {
 }
 
 /// The changed values of one group.
-fn group_changes<'t, D: Distance, S: Source<'t> + Sync>(
-    view: &View<'_, 't, D, S>,
-    layer: Layer,
-    affected: &[(Slot, Affected<'_>)],
-    size: usize,
-) -> Result<Vec<Put>> {
+fn group_changes(view: &Before<'_, '_, '_>, layer: Layer, affected: &[(Slot, Affected<'_>)], size: usize) -> Result<Vec<Put>> {
     let Some((first, _)) = affected.first() else { return Ok(Vec::new()) };
     let group = first.index() / size;
     let mut records = view.group_records(layer, group)?;

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use tempfile::SpooledTempFile;
 
 use super::edit::Edit;
-use super::links::Put;
-use super::source::Source;
+use super::links::{Before, GoOn, Put};
+use super::source::Shared;
 use super::view::View;
 use crate::distance::Distance;
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
@@ -58,12 +58,16 @@ impl Numbers<'_> {
     }
 }
 
-/// The index that `working` is the graph of, with slots in this order, which names all of its nodes. Nothing is written.
-pub(crate) fn renumber<'t, D: Distance, S: Source<'t> + Sync>(
-    view: &View<'_, 't, D, S>,
-    working: &Working<'_, View<'_, 't, D, S>>,
+/// The index that `working` is the graph of, with slots in this order, which names all of its nodes. Nothing is written;
+/// `go_on` is asked for every node.
+pub(crate) fn renumber<'t, D: Distance>(
+    view: &View<'_, 't, D, Shared<'t, '_>>,
+    working: &Working<'_>,
     order: &[Slot],
+    go_on: &GoOn<'_>,
 ) -> Result<Renumbered> {
+    let vectors = spool(view, order, go_on)?;
+    let view = &view.without_metric();
     let slots = view.snapshot.meta.slots as usize;
     let mut numbers = Numbers { order, new: vec![NONE; slots], ranks: vec![NONE; slots] };
     let mut by_rank = Vec::with_capacity(order.len());
@@ -77,13 +81,13 @@ pub(crate) fn renumber<'t, D: Distance, S: Source<'t> + Sync>(
     }
     let mut puts = Vec::new();
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
-        puts.extend(layer_puts(view, working, &numbers, layer)?);
+        puts.extend(layer_puts(view, working, &numbers, layer, go_on)?);
     }
     puts.extend(id_puts(view, order)?);
     puts.par_sort_unstable_by_key(|(key, _)| *key);
     Ok(Renumbered {
         puts,
-        vectors: spool(view, order)?,
+        vectors,
         slots: order.len() as u32,
         next_rank: order.len() as u32,
         roots: working.roots.iter().map(|root| numbers.of(*root)).collect(),
@@ -91,13 +95,9 @@ pub(crate) fn renumber<'t, D: Distance, S: Source<'t> + Sync>(
 }
 
 /// The values of a layer of the graph.
-fn layer_puts<'t, D: Distance, S: Source<'t> + Sync>(
-    view: &View<'_, 't, D, S>,
-    working: &Working<'_, View<'_, 't, D, S>>,
-    numbers: &Numbers<'_>,
-    layer: Layer,
-) -> Result<Vec<Put>> {
+fn layer_puts(view: &Before<'_, '_, '_>, working: &Working<'_>, numbers: &Numbers<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
     let record = |(new, old): (usize, &Slot)| -> Result<Option<(u32, Record)>> {
+        go_on()?;
         if working.standing(layer, *old)?.is_none() {
             return Ok(None);
         }
@@ -153,7 +153,7 @@ fn layer_puts<'t, D: Distance, S: Source<'t> + Sync>(
 }
 
 /// The two maps between items and slots.
-fn id_puts<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, order: &[Slot]) -> Result<Vec<Put>> {
+fn id_puts(view: &Before<'_, '_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
     let items: Vec<ItemId> = order.iter().map(|slot| view.item(*slot)).collect::<Result<_>>()?;
     let groups = items.chunks(SLOT_GROUP as usize).enumerate();
     let mut puts: Vec<Put> =
@@ -171,9 +171,10 @@ fn id_puts<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, order: &[S
 }
 
 /// The vectors in their new order.
-fn spool<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, order: &[Slot]) -> Result<SpooledTempFile> {
+fn spool<'t, D: Distance>(view: &View<'_, 't, D, Shared<'t, '_>>, order: &[Slot], go_on: &GoOn<'_>) -> Result<SpooledTempFile> {
     let mut file = BufWriter::new(SpooledTempFile::new(SPOOL_BYTES));
     for slot in order {
+        go_on()?;
         let vector = view.vector(*slot)?;
         file.write_all(vector.bytes).map_err(heed::Error::from)?;
         if D::FACTOR {

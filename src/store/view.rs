@@ -43,13 +43,9 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Self { snapshot, source, kernels: D::kernels(), metric: PhantomData }
     }
 
-    pub(super) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
-        Key::new(self.snapshot.index, kind, sub, n)
-    }
-
-    /// A value that no table is for.
-    pub(crate) fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
-        self.source.get(key)
+    /// The same without its metric: what reads the graph alone is compiled once for all.
+    pub(crate) fn without_metric(&self) -> View<'s, 't, (), &S> {
+        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels, metric: PhantomData }
     }
 
     /// Fills all tables.
@@ -82,10 +78,6 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { roaring::RoaringBitmap::new() };
         let tail = (meta.tail_start()..meta.slots).filter(move |slot| !free.contains(*slot));
         Ok((0..meta.tail_start()).step_by(meta.geometry.vectors as usize).chain(tail).map(Slot))
-    }
-
-    fn require(&self, key: Key) -> Result<&'t [u8]> {
-        self.source.get(key)?.ok_or(Error::corrupt(key, "it is missing"))
     }
 
     /// The vector of a slot.
@@ -130,6 +122,38 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(Address { bytes: &value[..geometry.stride], factor: geometry.tail_factor(value).filter(|_| D::FACTOR).unwrap_or(0.0) })
     }
 
+    /// A query, ready to be compared.
+    ///
+    /// # Errors
+    /// [`Error::DimensionMismatch`], or what is wrong with it.
+    pub(crate) fn query(&self, vector: &[f32]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+        let (bytes, factor) =
+            encode::<D>(vector, self.snapshot.meta.dimensions as usize)?.map_err(|defect| Error::InvalidQuery { defect })?;
+        Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
+    }
+
+    /// The vector of a slot, ready to be compared.
+    #[inline]
+    pub(crate) fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+        let Address { bytes, factor } = self.vector(slot)?;
+        Ok(StoredProbe { view: self, bytes: Cow::Borrowed(bytes), factor })
+    }
+}
+
+impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
+    pub(super) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
+        Key::new(self.snapshot.index, kind, sub, n)
+    }
+
+    /// A value that no table is for.
+    pub(crate) fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        self.source.get(key)
+    }
+
+    fn require(&self, key: Key) -> Result<&'t [u8]> {
+        self.source.get(key)?.ok_or(Error::corrupt(key, "it is missing"))
+    }
+
     /// The item that a slot holds, or held.
     #[inline]
     pub(crate) fn item(&self, slot: Slot) -> Result<ItemId> {
@@ -171,14 +195,16 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(members)
     }
 
-    /// A query, ready to be compared.
-    ///
-    /// # Errors
-    /// [`Error::DimensionMismatch`], or what is wrong with it.
-    pub(crate) fn query(&self, vector: &[f32]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
-        let (bytes, factor) =
-            encode::<D>(vector, self.snapshot.meta.dimensions as usize)?.map_err(|defect| Error::InvalidQuery { defect })?;
-        Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
+    /// The slots of all live items, pending or linked.
+    pub(crate) fn live(&self) -> Result<roaring::RoaringBitmap> {
+        let Snapshot { meta, removed, .. } = self.snapshot;
+        let mut live = roaring::RoaringBitmap::new();
+        live.insert_range(0..meta.slots);
+        live -= removed;
+        if meta.free > 0 {
+            live -= self.set(set::SetKind::Free)?;
+        }
+        Ok(live)
     }
 
     fn group(&self, slot: Slot) -> Option<(usize, usize)> {
@@ -306,7 +332,7 @@ pub(crate) fn encode<D: Distance>(vector: &[f32], dimensions: usize) -> Result<R
     }))
 }
 
-impl<'t, D: Distance, S: Source<'t>> Graph for View<'_, 't, D, S> {
+impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
     fn slots(&self) -> usize {
         self.snapshot.meta.slots as usize
     }
@@ -340,7 +366,7 @@ impl<'t, D: Distance, S: Source<'t>> Graph for View<'_, 't, D, S> {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>> Stored for View<'_, 't, D, S> {
+impl<'t, D: Sync, S: Source<'t> + Sync> Stored for View<'_, 't, D, S> {
     fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>> {
         Ok(self.record(layer, slot)?.map(|record| {
             let children =
@@ -357,16 +383,9 @@ impl<'t, D: Distance, S: Source<'t>> Stored for View<'_, 't, D, S> {
     }
 }
 
-impl<'s, 't, D: Distance, S: Source<'t>> Vectors for View<'s, 't, D, S> {
-    type Probe<'a>
-        = StoredProbe<'a, 's, 't, D, S>
-    where
-        Self: 'a;
-
-    #[inline]
-    fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, D, S>> {
-        let Address { bytes, factor } = self.vector(slot)?;
-        Ok(StoredProbe { view: self, bytes: Cow::Borrowed(bytes), factor })
+impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for View<'_, 't, D, S> {
+    fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.probe(from)?.distances(slots, out)
     }
 }
 

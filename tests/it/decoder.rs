@@ -293,7 +293,7 @@ fn decode_roaring(mut cursor: Cursor) -> Vec<u32> {
 impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
-        assert_eq!(value.u16(), 1, "META: format version");
+        assert_eq!(value.u16(), 2, "META: format version");
         // The fields of a struct expression are evaluated in the order in which they are written: here that of the page.
         let mut meta = Self {
             codec: value.u8(),
@@ -332,7 +332,7 @@ impl Meta {
         assert!(is_built == [true; 3] || layers == 0 && is_built == [false; 3], "META: M, M0 and links_group: {meta:?}");
         if is_built[0] {
             assert!((2..=2048).contains(&meta.m) && (2..=2048).contains(&meta.m0), "META: M and M0: {meta:?}");
-            assert_eq!(meta.links_group, (4064 / (4 * meta.m0 + 12)).clamp(1, 64), "META: links_group follows from M0 {}", meta.m0);
+            assert_eq!(meta.links_group, (5 * 4064 / (12 * meta.m0 + 180)).clamp(1, 64), "META: links_group follows from M0 {}", meta.m0);
         }
         assert_eq!(meta.factor_bytes, if meta.metric == "cosine" { 4 } else { 0 }, "META: bytes of the factor of {:?}", meta.metric);
         assert_eq!((meta.block_bytes, meta.block_vectors), meta.geometry(), "META: block_bytes and block_vectors are derived, section 4");

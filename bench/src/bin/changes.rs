@@ -12,13 +12,10 @@ use voisin_bench::living::Living;
 use voisin_bench::report::Report;
 
 const BATCH: usize = 1000;
-/// A vector and nine that differ from it by this much a component, at most, make the million: they are about as far from each other as from
-/// their other neighbors.
-const NOISE: f32 = 30.0;
 
 fn main() -> ExitCode {
     let Some(folder) = std::env::args().nth(1).map(PathBuf::from) else {
-        eprintln!("usage: changes FOLDER_OF_DATA [batches|million]");
+        eprintln!("usage: changes FOLDER_OF_DATA [batches|pending|million]");
         return ExitCode::FAILURE;
     };
     let only = std::env::args().nth(2);
@@ -28,8 +25,11 @@ fn main() -> ExitCode {
     if wants("batches") {
         batches(&photos, &mut report);
     }
+    if wants("pending") {
+        pending(&photos);
+    }
     if wants("million") {
-        million(&photos.enlarged(10, NOISE), &mut report);
+        million(&photos.enlarged(10), &mut report);
     }
     report.finish()
 }
@@ -53,6 +53,25 @@ fn batches(set: &DataSet, report: &mut Report) {
     report.at_most("findings of check", index.findings().len() as f64, 0.0);
     println!("  file: {:.2} of one build's", index.file_bytes() as f64 / whole.file_bytes() as f64);
     optimize(set, &index, report);
+}
+
+/// What items that are not built yet cost a search.
+fn pending(set: &DataSet) {
+    let rows = rows(set);
+    let (built, rest) = rows.split_at(rows.len() / 10 * 9);
+    println!("{} items of {} dimensions built, and others not; microseconds a search at ef 80", built.len(), set.dimensions);
+    let index = Living::<Euclidean>::new();
+    index.commit(set, &[], built, 1);
+    let microseconds = || 1e6 / index.speed(set, 80);
+    let without = microseconds();
+    println!("  0 pending: {without:.0}");
+    let mut done = 0;
+    for count in [100, 1000, rest.len()] {
+        index.add(set, &rest[done..count]);
+        done = count;
+        let with = microseconds();
+        println!("  {count} pending: {with:.0}, {:.0} ns for each of them", (with - without) * 1000.0 / count as f64);
+    }
 }
 
 fn million(set: &DataSet, report: &mut Report) {

@@ -79,6 +79,14 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
         report.at_most("points of recall below a fresh build", (fresh_recall - recall) * 100.0, 1.0);
         report.at_most("distances a query, times a fresh build's", distances / fresh_distances, 1.15);
         report.at_most("bytes of the file, times a fresh one's", bytes[0] / bytes[1], 2.2);
+        let stats = index.stats();
+        let environment = &stats.environment;
+        println!(
+            "  {} pages, {:?} free, {} slots, {} free, {} tail",
+            environment.pages, environment.free_pages, stats.slots, stats.free_slots, stats.tail
+        );
+        println!("  {:?}", stats.kinds.iter().map(|k| (k.kind, k.values, k.bytes / k.values.max(1))).collect::<Vec<_>>());
+        println!("  depth {}, degree {:.1}", stats.layers[0].tree_depth, stats.layers[0].edges() as f64 / stats.layers[0].nodes as f64);
         let findings = index.findings();
         report.at_most("findings of check, such as unreachable nodes", findings.len() as f64, 0.0);
         for finding in findings.iter().take(5) {
