@@ -119,6 +119,10 @@ impl SharedEnv {
             filesystem::check(folder)?;
         }
         let file = if access == Access::Create { DataFile::create(folder)? } else { DataFile::find(folder)? };
+        if file.is_empty && access != Access::Create {
+            // Its creation was interrupted.
+            return Err(Error::MissingEnvironment { path: file.folder });
+        }
         let how = "read-only";
         match claim(&file)? {
             Claim::Open(env) if env.is_read_only && access != Access::Read => Err(Error::AlreadyOpen { path: file.folder, how }),
@@ -144,7 +148,7 @@ impl SharedEnv {
         let env = match unsafe { open.open(&folder) } {
             Ok(env) => OfProcess::new(env),
             Err(heed::Error::EnvAlreadyOpened) => {
-                return Err(Error::AlreadyOpen { path: folder, how: "through heed" });
+                return Err(Error::AlreadyOpen { path: folder, how: "through heed, or from files that have been removed since" });
             }
             Err(error) => return Err(error.into()),
         };

@@ -77,6 +77,8 @@ fn entries() -> MutexGuard<'static, HashMap<FileId, Entry>> {
 pub(super) struct DataFile {
     /// The folder, without symbolic links.
     pub(super) folder: PathBuf,
+    /// Whether LMDB has not written anything yet.
+    pub(super) is_empty: bool,
     id: FileId,
     /// How else it can be reached, if it can: by a path with a lock file of its own.
     linked: Option<&'static str>,
@@ -99,7 +101,7 @@ impl DataFile {
             true => Some("a symbolic link to another folder"),
             false => has_hard_links(&metadata).then_some("one of several hard links"),
         };
-        Ok(Self { id: FileId::of(&file, &metadata), linked, folder: canonical })
+        Ok(Self { id: FileId::of(&file, &metadata), is_empty: metadata.len() == 0, linked, folder: canonical })
     }
 
     /// Creates the file where it is missing, so that it has an identity before LMDB opens it: it takes an empty file for a new

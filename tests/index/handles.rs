@@ -98,6 +98,23 @@ fn opening_where_nothing_was_created_says_so_and_leaves_nothing() {
     assert!(!path.exists());
     assert!(matches!(Vectors::open(folder.path(), Options::default()), Err(Error::MissingEnvironment { .. })));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    // What a process leaves that is killed before LMDB has written anything.
+    fs::write(folder.path().join("data.mdb"), "").unwrap();
+    assert!(matches!(Vectors::open(folder.path(), Options::default()), Err(Error::MissingEnvironment { .. })));
+    assert!(matches!(Vectors::open_read_only(folder.path(), Options::default()), Err(Error::MissingEnvironment { .. })));
+    assert!(Vectors::create(folder.path(), Options::new(2)).unwrap().snapshot().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_that_is_no_environment_is_an_error_and_stays_as_it_is() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("data.mdb");
+    for bytes in [&b"not LMDB"[..], &[0; 4096], &[0xFF; 100_000]] {
+        fs::write(&path, bytes).unwrap();
+        assert!(Vectors::open(folder.path(), Options::default()).is_err());
+        assert!(Vectors::open_or_create(folder.path(), Options::new(2)).is_err());
+        assert!(fs::read(&path).unwrap() == bytes);
+    }
 }
 
 #[test]
