@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use tempfile::TempDir;
 use voisin::distances::Cosine;
 use voisin::heed::{CommitOrAbort, Env, EnvOpenOptions, WithoutTls};
-use voisin::{Database, Reader, Writer};
+use voisin::{Database, Index, Options, Reader, Writer};
 
 const DIMENSIONS: usize = 384;
 
@@ -83,6 +83,13 @@ fn benches(c: &mut Criterion) {
             b.iter(|| reader.nns(10).ef_search(ef).by_vector(&rtxn, next.next().unwrap()).unwrap());
         });
     }
+    // The same through a handle that looks for the newest commit at each search.
+    let index_folder = tempfile::tempdir().unwrap();
+    let index = Index::<Cosine>::create(index_folder.path(), Options::new(DIMENSIONS).seed(1)).unwrap();
+    index.load(ids.iter().copied().zip(base.chunks_exact(DIMENSIONS)), |_| {}).unwrap();
+    c.bench_function("10 nearest through an Index, ef 40", |b| {
+        b.iter(|| index.search(10).ef_search(40).by_vector(next.next().unwrap()).unwrap());
+    });
     c.bench_function("10 nearest, exact", |b| b.iter(|| reader.nns(10).exact().by_vector(&rtxn, next.next().unwrap()).unwrap()));
 }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::ItemId;
 use crate::format::Key;
@@ -116,10 +117,151 @@ pub enum Error {
     #[error("index {0} is full: {max} slots are in use or free, build to free those of removed items", max = u32::MAX)]
     IndexFull(u16),
 
+    /// An [`Index`](crate::Index) was opened with an option that is not the one it was created with.
+    #[error("the index {index:?} was created with {option} {stored}, not {requested}: open it with {stored}, or leave the option out")]
+    OptionMismatch {
+        /// The name of the index.
+        index: String,
+        /// The option.
+        option: &'static str,
+        /// Its value when the index was created.
+        stored: String,
+        /// The value that was asked for.
+        requested: String,
+    },
+    /// A name that no [`Index`](crate::Index) can have.
+    #[error("an index cannot have a name of {bytes} bytes: use 1 to {max} bytes of UTF-8")]
+    InvalidName {
+        /// Bytes of the name.
+        bytes: usize,
+        /// The most that are possible.
+        max: usize,
+    },
+    /// There is no index of this name where it was looked for.
+    #[error("there is no index {name:?} in {}, which has {known:?}: create it first", path.display())]
+    MissingName {
+        /// The name.
+        name: String,
+        /// The folder.
+        path: PathBuf,
+        /// The names of the indexes that are there.
+        known: Vec<String>,
+    },
+    /// An index of this name exists, and was to be created.
+    #[error("there is an index {name:?} in {} already: open it, or choose another name", path.display())]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A change to an index that was opened read-only.
+    #[error("{} was opened read-only: open it with Index::open to change it", path.display())]
+    ReadOnly {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A change to an environment was begun inside another one, by the same thread.
+    #[error("this thread is changing an index of {} already: end that change first, or make this one inside it", path.display())]
+    NestedWrite {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A change went on after a part of it had failed half-way.
+    #[error("an earlier call on this batch failed, and left a part of its work behind: return its error, so that the batch is rolled back")]
+    BatchFailed,
+    /// A handle was used in another process than the one that opened it, or one was opened in a fork of a process that has opened others.
+    #[error(
+        "the environment was opened in process {opened}, and this is process {here}, a fork of it: open indexes after forking, not before, or start          the process anew (exec)"
+    )]
+    Forked {
+        /// The process that opened the environment.
+        opened: u32,
+        /// This process.
+        here: u32,
+    },
+
     // For the environment.
     /// The memory map has no room left for this transaction.
     #[error("the LMDB map is full: abort the transaction, enlarge the map (Env::resize, or a larger map_size at open), and try again")]
     MapFull,
+    /// The map must become larger, and something in this process still reads through it.
+    #[error(
+        "the LMDB map of {} must grow to {map_bytes} bytes, and could not within {waited:?}: this process holds {snapshots} snapshots, the oldest for \
+         {oldest:?}, and {searches} searches were under way; drop the snapshots and try again, wait longer (Options::growth_wait), or begin with a larger \
+         map (Options::map_size_bytes)",
+        path.display()
+    )]
+    MapBusy {
+        /// The folder.
+        path: PathBuf,
+        /// How large the map was to become; 0 for as large as another process has made it.
+        map_bytes: u64,
+        /// [`Snapshot`](crate::Snapshot)s that this process holds, and copies, checks and counts that are under way.
+        snapshots: usize,
+        /// For how long the oldest of them has been held.
+        oldest: Duration,
+        /// Transactions of searches that had not ended.
+        searches: usize,
+        /// For how long this was waited for.
+        waited: Duration,
+    },
+    /// The map could not be made larger, and is gone.
+    #[error("the LMDB map of {} could not be made {map_bytes} bytes long: close all handles on it, and open it again", path.display())]
+    MapLost {
+        /// The folder.
+        path: PathBuf,
+        /// How large the map was to become.
+        map_bytes: u64,
+    },
+    /// Every entry of the reader table is in use.
+    #[error("all {max} entries of the reader table of {} are in use: close readers, or open it with more (Options::max_readers) when no process has it open", path.display())]
+    ReadersFull {
+        /// The folder.
+        path: PathBuf,
+        /// Entries that the table has.
+        max: u32,
+    },
+    /// A folder that holds no environment.
+    #[error("there are no indexes in {}: create one with Index::create", path.display())]
+    MissingEnvironment {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file system on which LMDB loses data.
+    #[error(
+        "{} is on a file system of type {file_system}, where LMDB's locks and its map are not reliable: use a local one, or force this one \
+         (Options::any_file_system) if one machine alone uses it, and you have tested it",
+        path.display()
+    )]
+    FileSystem {
+        /// The folder.
+        path: PathBuf,
+        /// The type of the file system.
+        file_system: &'static str,
+    },
+    /// The data file can be reached by several paths, each with a lock file of its own.
+    #[error("{} is {how}: programs that open it by another path do not see its locks; remove the other name, or copy the file", path.display())]
+    LinkedFile {
+        /// The data file.
+        path: PathBuf,
+        /// What it is.
+        how: &'static str,
+    },
+    /// An environment that is open in this process, in another way.
+    #[error("{} is open in this process already, {how}: close it first, or use it as it is", path.display())]
+    AlreadyOpen {
+        /// The folder.
+        path: PathBuf,
+        /// How it was opened.
+        how: &'static str,
+    },
+    /// An environment that another program keeps data in.
+    #[error("{} holds tables of another program: choose a folder of its own, or use Writer and Reader inside that environment", path.display())]
+    ForeignEnvironment {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A copy would replace a database.
     #[error("{} is there already: copy to another path, or remove it first", path.display())]
     Exists {
@@ -158,6 +300,24 @@ pub enum Error {
         key: Key,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// What an environment says about one of its indexes breaks the format.
+    #[error("what the catalog says about the index {name:?} is corrupt: {what}; restore a backup")]
+    CorruptCatalog {
+        /// The name of the index.
+        name: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// An index was created by a newer version of voisin.
+    #[error("the catalog entry of the index {name:?} has version {found}, this version of voisin reads {supported}: upgrade voisin")]
+    CatalogVersion {
+        /// The name of the index.
+        name: String,
+        /// The version that was found.
+        found: u16,
+        /// The version that this library reads and writes.
+        supported: u16,
     },
     /// A value of an index that is imported is not what hannoy or arroy write.
     #[error("{}: {what}; restore the source from a backup, or have the program that wrote it write it anew", source_value(*index, *item))]

@@ -1,5 +1,8 @@
 //! An embedded, transactional vector index: an HNSW graph, its vectors and the caller's own data in one LMDB environment.
 //!
+//! There are two ways in. [`Index`] is a folder that looks after itself: a path and three calls, for programs that have no LMDB. [`Writer`] and
+//! [`Reader`] work inside an LMDB environment of yours, under your transactions, beside your own tables; what follows is about them.
+//!
 //! An **index** holds **items**: a `u32` id that the caller chooses, and a vector. A [`Writer`] adds, replaces and deletes them inside a write
 //! transaction of the caller's, and what is committed is in every answer from then on. A build, through [`Writer::builder`], links what is still
 //! *pending* into the graph, so that searches need not compare it item by item. A [`Reader`] searches the index as it was when its transaction
@@ -33,6 +36,21 @@
 //! # }
 //! ```
 //!
+//! [`Index`] needs less:
+//!
+//! ```
+//! use voisin::{Index, Options, distances::Euclidean};
+//!
+//! # fn main() -> voisin::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("vectors");
+//! let index = Index::<Euclidean>::create(&path, Options::new(2))?;
+//! index.write(|batch| batch.add_items(&[1, 2], &[0.0, 0.0, 3.0, 0.0]))?;
+//! assert_eq!(index.search(1).by_vector(&[2.0, 0.0])?.into_nns(), [(2, 1.0)]);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! `README.md` has the promises, the limits and the differences from hannoy; `examples/glosses.rs` is a whole program, `examples/documents.rs` one
 //! that keeps vectors in step with a table of its own.
 //!
@@ -42,6 +60,7 @@
 //!
 //! | room | what it is for |
 //! |---|---|
+//! | `index` | [`Index`]: its environment, snapshots, batches, and who else has it open |
 //! | `import` | the items of an index that hannoy or arroy wrote |
 //! | `writer`, `builder` | changing an index: items; linking them |
 //! | `reader`, `query` | an index at one snapshot; one query, and which way it is answered |
@@ -68,6 +87,7 @@ mod flat;
 mod format;
 mod graph;
 mod import;
+mod index;
 mod query;
 mod reader;
 mod stats;
@@ -90,10 +110,15 @@ pub use self::distance::Distance;
 pub use self::error::{Error, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
+pub use self::index::{
+    Batch, DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Index, LoadPhase,
+    LoadProgress, Loader, Options, Snapshot,
+};
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
 pub use self::stats::{KindStats, LayerStats, Stats};
 pub use self::store::file::{Environment, OldestReader, copy_to};
+pub use self::store::warm::Warmed;
 pub use self::types::ItemId;
 pub use self::writer::Writer;
 

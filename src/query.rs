@@ -73,7 +73,7 @@ impl Searched {
 
 /// What a query asks for.
 #[derive(Debug, Clone, Copy)]
-struct Options<'a> {
+pub(crate) struct Options<'a> {
     k: usize,
     ef_search: usize,
     forced: Option<Forced>,
@@ -87,10 +87,10 @@ enum Forced {
     Graph,
 }
 
-/// A query being put together: see [`Reader::nns`] and [`WarmReader::nns`].
+/// A query being put together: see [`Reader::nns`], [`WarmReader::nns`] and [`Index::search`](crate::Index::search).
 pub struct QueryBuilder<'a, R> {
-    reader: &'a R,
-    options: Options<'a>,
+    pub(crate) reader: &'a R,
+    pub(crate) options: Options<'a>,
 }
 
 // Not derived: a reference can be copied whether or not the reader can.
@@ -196,7 +196,7 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     }
 }
 
-fn by_vector<'t, D: Distance, S: Source<'t>>(
+pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(
     view: &View<'_, 't, D, S>,
     options: Options<'_>,
     vector: &[f32],
@@ -205,7 +205,7 @@ fn by_vector<'t, D: Distance, S: Source<'t>>(
     Search { view, options, probe: view.query(vector)?, excluded: None, cancel, cancelled: AtomicBool::new(false) }.run()
 }
 
-fn by_item<'t, D: Distance, S: Source<'t>>(
+pub(crate) fn by_item<'t, D: Distance, S: Source<'t>>(
     view: &View<'_, 't, D, S>,
     options: Options<'_>,
     item: ItemId,

@@ -5,6 +5,7 @@
 //! [`Error::Corrupt`](crate::Error::Corrupt) with the key. Checksums are verified by `check` only; a reader relies on the bounds checks.
 
 pub(crate) mod block;
+pub(crate) mod catalog;
 pub(crate) mod checksum;
 pub(crate) mod edges;
 pub(crate) mod ids;

@@ -3,24 +3,28 @@
 //! - `source`: a value by its key, through one transaction or behind a lock.
 //! - `table`: pointers to values that have been found, so that finding them again costs one load.
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
+//! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
 //! - `sets`: the chunked sets of slots.
 //! - `meter`: what all of it costs, counted for tests.
 //! - `file`: LMDB's free pages and readers, and a compacted copy.
 //! - `edit`: adding and removing items; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order.
 //!
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
-//! unsafe code outside of the kernels (`table`, `source`).
+//! unsafe code on pointers outside of the kernels (`table`, `source`, `held`).
 
 pub(crate) mod edit;
 pub(crate) mod file;
+pub(crate) mod held;
 pub(crate) mod links;
 pub(crate) mod meter;
+pub(crate) mod process;
 pub(crate) mod renumber;
 pub(crate) mod sets;
 pub(crate) mod snapshot;
 pub(crate) mod source;
 pub(crate) mod table;
 pub(crate) mod view;
+pub(crate) mod warm;
 
 use std::ops::Bound;
 

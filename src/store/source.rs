@@ -22,7 +22,7 @@ pub(crate) trait Source<'t> {
 ///
 /// # Safety
 /// They must: see the callers.
-unsafe fn extend<'t>(bytes: &[u8]) -> &'t [u8] {
+pub(super) unsafe fn extend<'t>(bytes: &[u8]) -> &'t [u8] {
     // SAFETY: the caller promises that the bytes live, unchanged, as long as 't.
     unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) }
 }

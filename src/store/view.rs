@@ -63,16 +63,21 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
 
     /// Fills the tables of vectors and item ids.
     pub(crate) fn resolve_vectors(&self) -> Result<()> {
-        let meta = &self.snapshot.meta;
-        let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { roaring::RoaringBitmap::new() };
-        let tail = meta.tail_start()..meta.slots;
-        for slot in (0..meta.tail_start()).step_by(meta.geometry.vectors as usize).chain(tail.filter(|slot| !free.contains(*slot))) {
-            self.vector(Slot(slot))?;
+        for slot in self.first_slots()? {
+            self.vector(slot)?;
         }
-        for slot in (0..meta.slots).step_by(ids::SLOT_GROUP as usize) {
+        for slot in (0..self.snapshot.meta.slots).step_by(ids::SLOT_GROUP as usize) {
             self.item(Slot(slot))?;
         }
         Ok(())
+    }
+
+    /// The first slot of every value that holds vectors.
+    pub(super) fn first_slots(&self) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
+        let meta = &self.snapshot.meta;
+        let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { roaring::RoaringBitmap::new() };
+        let tail = (meta.tail_start()..meta.slots).filter(move |slot| !free.contains(*slot));
+        Ok((0..meta.tail_start()).step_by(meta.geometry.vectors as usize).chain(tail).map(Slot))
     }
 
     /// The vector of a slot.
@@ -209,7 +214,7 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
 
     /// A LINKS or SPILL value.
     #[inline]
-    fn links(&self, kind: Kind, layer: Layer, group: usize) -> Result<&'t [u8]> {
+    pub(super) fn links(&self, kind: Kind, layer: Layer, group: usize) -> Result<&'t [u8]> {
         meter::read();
         let key = self.key(kind, layer.0, group as u32);
         let tables = self.snapshot.links.get(layer.index()).ok_or(Error::corrupt(key, "there is no such layer"))?;

@@ -1,0 +1,146 @@
+//! The catalog of an environment that [`Index`](crate::Index) keeps: a value for each of its indexes, under the name of the index.
+//!
+//! It says what number the index has among the keys of the database, and how it is built: what META does not know, or only from the last build.
+//! The checksum covers the name and the value.
+
+use super::{Damage, take, take_u16, take_u32, take_u64};
+
+/// What every value begins with.
+const MAGIC: [u8; 8] = *b"voisin\x1ac";
+/// The version of what follows.
+pub(crate) const VERSION: u16 = 1;
+/// Bytes of a value.
+const BYTES: usize = 76;
+/// Bytes before the checksum.
+const BODY_BYTES: usize = BYTES - 4;
+/// The longest name of an index: half of what a key of LMDB may have.
+pub(crate) const MAX_NAME_BYTES: usize = 255;
+/// The longest name of a metric, as META has room for.
+const MAX_METRIC_BYTES: usize = 32;
+
+/// One index of an environment.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    /// Its number among the keys of the database.
+    pub(crate) number: u16,
+    pub(crate) metric: String,
+    pub(crate) dimensions: u32,
+    pub(crate) m: u16,
+    pub(crate) m0: u16,
+    pub(crate) ef_construction: u32,
+    pub(crate) alpha: f32,
+    pub(crate) seed: u64,
+}
+
+/// Why bytes are no entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    Damaged(Damage),
+    /// Another version wrote it.
+    Version(u16),
+}
+
+impl Entry {
+    pub(crate) fn encode(&self, name: &[u8]) -> Vec<u8> {
+        let mut value = Vec::with_capacity(BYTES);
+        value.extend(MAGIC);
+        value.extend(VERSION.to_le_bytes());
+        value.extend(self.number.to_le_bytes());
+        value.extend(self.dimensions.to_le_bytes());
+        value.extend(self.m.to_le_bytes());
+        value.extend(self.m0.to_le_bytes());
+        value.extend(self.ef_construction.to_le_bytes());
+        value.extend(self.alpha.to_le_bytes());
+        value.extend([0; 4]);
+        value.extend(self.seed.to_le_bytes());
+        value.extend(self.metric.bytes().take(MAX_METRIC_BYTES));
+        value.resize(BODY_BYTES, 0);
+        let checksum = checksum(name, &value);
+        value.extend(checksum);
+        value
+    }
+
+    pub(crate) fn decode(name: &[u8], value: &[u8]) -> Result<Self, Unreadable> {
+        if !value.starts_with(&MAGIC) {
+            return Err(Unreadable::Damaged("it does not begin with the magic bytes"));
+        }
+        match take_u16(value, 8) {
+            Some(VERSION) => {}
+            Some(version) => return Err(Unreadable::Version(version)),
+            None => return Err(Unreadable::Damaged("it ends before its version")),
+        }
+        Self::decode_this_version(name, value).ok_or(Unreadable::Damaged("its length, its checksum, its text or a reserved byte is wrong"))
+    }
+
+    fn decode_this_version(name: &[u8], value: &[u8]) -> Option<Self> {
+        let body = value.get(..BODY_BYTES)?;
+        let reserved: [u8; 4] = take(body, 28)?;
+        if value.len() != BYTES || take(value, BODY_BYTES)? != checksum(name, body) || reserved != [0; 4] {
+            return None;
+        }
+        let metric: [u8; MAX_METRIC_BYTES] = take(body, 40)?;
+        let metric = metric.split(|byte| *byte == 0).next()?;
+        Some(Self {
+            number: take_u16(body, 10)?,
+            dimensions: take_u32(body, 12)?,
+            m: take_u16(body, 16)?,
+            m0: take_u16(body, 18)?,
+            ef_construction: take_u32(body, 20)?,
+            alpha: take(body, 24).map(f32::from_le_bytes)?,
+            seed: take_u64(body, 32)?,
+            metric: String::from_utf8(metric.to_vec()).ok()?,
+        })
+    }
+}
+
+fn checksum(name: &[u8], body: &[u8]) -> [u8; 4] {
+    crc32c::crc32c_append(crc32c::crc32c(name), body).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        Entry {
+            number: 258,
+            metric: "manhattan".to_owned(),
+            dimensions: 384,
+            m: 16,
+            m0: 32,
+            ef_construction: 200,
+            alpha: 1.5,
+            seed: 0x0102_0304_0506_0708,
+        }
+    }
+
+    #[test]
+    fn an_entry_comes_back_as_it_was() {
+        let value = entry().encode(b"photos");
+        assert_eq!(value.len(), BYTES);
+        assert_eq!(Entry::decode(b"photos", &value), Ok(entry()));
+        assert_eq!(&value[8..20], [1, 0, 2, 1, 128, 1, 0, 0, 16, 0, 32, 0]);
+        let long = Entry { metric: "m".repeat(MAX_METRIC_BYTES), ..entry() };
+        assert_eq!(Entry::decode(b"", &long.encode(b"")), Ok(long));
+    }
+
+    #[test]
+    fn no_damaged_byte_and_no_other_name_goes_unseen() {
+        let value = entry().encode(b"photos");
+        assert!(Entry::decode(b"photo", &value).is_err());
+        for i in 0..value.len() {
+            let mut damaged = value.clone();
+            damaged[i] ^= 0x20;
+            assert!(Entry::decode(b"photos", &damaged).is_err(), "byte {i}");
+            assert!(Entry::decode(b"photos", &value[..i]).is_err(), "{i} bytes");
+        }
+        let mut reserved = value[..BODY_BYTES].to_vec();
+        reserved[29] = 1;
+        let sealed = checksum(b"photos", &reserved);
+        reserved.extend(sealed);
+        assert!(Entry::decode(b"photos", &reserved).is_err());
+        let mut newer = value;
+        newer[8] = 9;
+        assert_eq!(Entry::decode(b"photos", &newer), Err(Unreadable::Version(9)));
+    }
+}

@@ -1,0 +1,264 @@
+//! One transaction on an index: what is changed in it is committed as a whole, or not at all.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::environment::{Interrupted, WriteTxn};
+use super::{Goal, Hooks, Shared};
+use crate::distance::Distance;
+use crate::query::{QueryBuilder, Searched};
+use crate::store::snapshot::read_meta;
+use crate::{Error, ItemId, Reader, Result, Writer};
+
+/// The changes of one [`Index::write`](crate::Index::write): all are committed when it returns, or none.
+///
+/// What is asked of it sees what it has changed. It stays on the thread that it was made on, as LMDB's write transactions do.
+///
+/// ```
+/// use voisin::{Error, Index, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+/// let moved = index.write(|batch| {
+///     batch.add(1, &[0.0, 0.0])?;
+///     batch.add(2, &[5.0, 0.0])?;
+///     let nearest = batch.search(1).by_vector(&[4.0, 0.0])?.into_nns();
+///     for (item, _) in &nearest {
+///         batch.add(*item, &[4.0, 0.0])?;
+///     }
+///     Ok(nearest.len())
+/// })?;
+/// assert_eq!((moved, index.search(1).by_vector(&[4.0, 0.0])?.into_nns()), (1, vec![(2, 0.0)]));
+///
+/// // An error undoes all of it.
+/// let result = index.write(|batch| {
+///     batch.clear()?;
+///     batch.add(3, &[1.0, 2.0, 3.0])
+/// });
+/// assert!(matches!(result, Err(Error::DimensionMismatch { expected: 2, found: 3 })));
+/// assert_eq!(index.snapshot()?.len(), 2);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Batch<'w, D> {
+    txn: WriteTxn<'w>,
+    writer: Writer<'static, D>,
+    shared: Arc<Shared>,
+    state: State,
+    /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's lock behind for ever.
+    one_thread: PhantomData<*const ()>,
+}
+
+/// Whether a batch can be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    /// The map was full. All of it must be done again in a larger one.
+    MapFull,
+    /// A call has left a part of its work behind.
+    Failed,
+}
+
+impl<D> fmt::Debug for Batch<'_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// Whether an error says that nothing has changed: those that are the caller's to mend.
+fn has_changed_nothing(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DimensionMismatch { .. }
+            | Error::InvalidItem { .. }
+            | Error::InvalidQuery { .. }
+            | Error::LengthMismatch { .. }
+            | Error::IndexFull(_)
+            | Error::BatchFailed
+    )
+}
+
+impl<'w, D: Distance> Batch<'w, D> {
+    pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Self {
+        Self { txn, writer: shared.writer(), shared: Arc::clone(shared), state: State::Whole, one_thread: PhantomData }
+    }
+
+    /// Changes something, unless an earlier change has failed half-way.
+    fn change<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
+        self.txn.check()?;
+        match self.state {
+            State::Whole => {}
+            State::MapFull => return Err(Error::MapFull),
+            State::Failed => return Err(Error::BatchFailed),
+        }
+        let result = change(&self.writer, &mut self.txn);
+        match &result {
+            Err(Error::MapFull) => self.state = State::MapFull,
+            Err(error) if !has_changed_nothing(error) => self.state = State::Failed,
+            _ => {}
+        }
+        result
+    }
+
+    fn reader(&self) -> Result<Reader<'_, D>> {
+        self.txn.check()?;
+        Reader::open(&self.txn, self.shared.entry.number, self.shared.database())
+    }
+
+    /// Adds an item, or replaces its vector. O(dimensions), a few values written.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem), [`IndexFull`](Error::IndexFull): nothing has
+    /// changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the
+    /// batch can only be rolled back.
+    pub fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
+        self.change(|writer, txn| writer.add_item(txn, item, vector))
+    }
+
+    /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](crate::Index::dimensions) components for each of `items`, one
+    /// after the other. Several times as fast as one by one. If an item occurs twice, the last one counts.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
+    pub fn add_items(&mut self, items: &[ItemId], vectors: &[f32]) -> Result<()> {
+        self.change(|writer, txn| writer.add_items(txn, items, vectors))
+    }
+
+    /// Adds or replaces the items that an iterator yields. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), at the first bad vector; the items before it have been added.
+    pub fn add_items_from<V: AsRef<[f32]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+        self.change(|writer, txn| writer.add_items_from(txn, items))
+    }
+
+    /// Deletes an item. `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), without those about vectors.
+    pub fn delete(&mut self, item: ItemId) -> Result<bool> {
+        self.change(|writer, txn| writer.del_item(txn, item))
+    }
+
+    /// Deletes many items. Returns how many of them there were.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn delete_items(&mut self, items: impl IntoIterator<Item = ItemId>) -> Result<u64> {
+        self.change(|writer, txn| writer.del_items(txn, items))
+    }
+
+    /// Deletes all items and the graph. The index keeps its options. O(values).
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn clear(&mut self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        self.change(|writer, txn| {
+            writer.clear(txn)?;
+            // Creates it again, empty.
+            shared.build(writer, txn, Goal::Build, Hooks::NONE)
+        })
+    }
+
+    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
+    pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
+        self.reader()?.item_vector(&self.txn, item)
+    }
+
+    /// Whether there is such an item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn contains(&self, item: ItemId) -> Result<bool> {
+        self.reader()?.contains_item(&self.txn, item)
+    }
+
+    /// Number of items.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn len(&self) -> Result<u64> {
+        self.txn.check()?;
+        Ok(read_meta::<D>(self.shared.place, &self.txn)?.map_or(0, |meta| meta.items.into()))
+    }
+
+    /// Whether there is no item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Starts a query for the `k` nearest items, those of this batch included: its methods are those of [`Reader::nns`]. What the batch has
+    /// added is compared item by item, and nothing is remembered from one query to the next.
+    #[must_use]
+    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
+        QueryBuilder::new(self, k)
+    }
+
+    /// Links what was added, and more if the goal asks for it. The transaction is to be committed, if the closure has returned `result`.
+    pub(super) fn finish<T, E: From<Error>>(
+        mut self,
+        result: Result<T, E>,
+        goal: Goal,
+        hooks: Hooks<'_>,
+    ) -> Result<(T, WriteTxn<'w>), Interrupted<E>> {
+        // A closure that was told of a full map may have made any error of it, or none.
+        if self.state == State::MapFull {
+            return Err(Interrupted::MapFull);
+        }
+        let value = result.map_err(Interrupted::Failed)?;
+        let shared = Arc::clone(&self.shared);
+        self.change(|writer, txn| {
+            if goal != Goal::Build || writer.need_build(txn)? {
+                shared.build(writer, txn, goal, hooks)?;
+            }
+            Ok(())
+        })?;
+        Ok((value, self.txn))
+    }
+}
+
+impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
+    /// The items nearest to `vector`.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), [`Forked`](Error::Forked),
+    /// [`Corrupt`](Error::Corrupt).
+    pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
+        self.by_vector_with_cancellation(vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+        let reader = self.reader.reader()?;
+        QueryBuilder { reader: &reader, options: self.options }.by_vector_with_cancellation(&self.reader.txn, vector, cancel)
+    }
+
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
+        self.by_item_with_cancellation(item, || false)
+    }
+
+    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
+        let reader = self.reader.reader()?;
+        QueryBuilder { reader: &reader, options: self.options }.by_item_with_cancellation(&self.reader.txn, item, cancel)
+    }
+}

@@ -1,0 +1,546 @@
+//! An environment that all handles of this process on one file share: transactions, who holds them, and the size of the map.
+//!
+//! LMDB lets the map be moved only while the process has no transaction, and does not check it. So every transaction begins here, is counted
+//! while it lives, and begins behind a gate that is closed while the map is moved. The map grows in two steps: first the snapshots that
+//! callers hold are waited for, with the gate open, so that searches go on; then the gate is closed, cached snapshots are dropped, the searches
+//! that are under way end, and the map is moved. Only the thread whose *turn* it is to write, of which there is one, moves the map.
+//!
+//! Order of locks: turn, gate, a cache, the counts. The unsafe code here opens the environment and moves its map; nothing else may.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithoutTls};
+
+use super::filesystem;
+use super::options::Options;
+use super::registry::{Claim, DataFile, Registered, claim};
+use super::snapshot::Cache;
+use crate::store::Raw;
+use crate::store::held::ReadTxn;
+use crate::store::process::{self, OfProcess};
+use crate::{Error, Result};
+
+/// The database that the indexes lie in, as `docs/format.md` specifies them.
+const INDEXES: &str = "voisin";
+/// The database that names them.
+const CATALOG: &str = "voisin.catalog";
+/// Named databases that an environment may have, those to come included.
+const MAX_DATABASES: u32 = 8;
+/// Entries of dead processes are looked for after so many commits of this process.
+const COMMITS_BETWEEN_CLEARINGS: u64 = 64;
+/// The largest map that is tried: half of what a process can address.
+const MAX_MAP_BYTES: usize = 1 << 46;
+/// How often a thread that waits for others looks whether something has changed that it is not told of.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// How often a transaction begins anew because another process has grown the map.
+const MAX_ADOPTIONS: usize = 3;
+
+/// How to open an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// It may have to be created.
+    Create,
+    Write,
+    Read,
+}
+
+/// A write transaction, to be committed by who has it.
+pub(super) type WriteTxn<'e> = OfProcess<RwTxn<'e>>;
+
+/// Why a write did not come to its end.
+pub(super) enum Interrupted<E> {
+    /// It needs a larger map.
+    MapFull,
+    Failed(E),
+}
+
+impl<E: From<Error>> From<Error> for Interrupted<E> {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::MapFull => Self::MapFull,
+            error => Self::Failed(error.into()),
+        }
+    }
+}
+
+/// Transactions and what they are for.
+#[derive(Debug, Default)]
+struct Live {
+    /// Read transactions that have not ended.
+    transactions: usize,
+    /// Those of them that callers hold, or that work for long, by number, and since when.
+    held: BTreeMap<u64, Instant>,
+    next: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct SharedEnv {
+    env: OfProcess<Env<WithoutTls>>,
+    /// Dropped after the environment.
+    registered: Registered,
+    folder: PathBuf,
+    is_read_only: bool,
+    growth_wait: Duration,
+    pub(super) indexes: Raw<'static>,
+    pub(super) catalog: Raw<'static>,
+    /// Whether there is a map: it is lost if it could not be moved.
+    gate: RwLock<bool>,
+    live: Mutex<Live>,
+    ended: Condvar,
+    turn: Mutex<()>,
+    writing: Mutex<Option<ThreadId>>,
+    caches: Mutex<Vec<Weak<Cache>>>,
+    commits: AtomicU64,
+}
+
+/// A lock whose content holds whatever a panic has interrupted.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SharedEnv {
+    /// The environment in a folder: the one that this process has open, or a new one.
+    ///
+    /// # Errors
+    /// See [`Index::open`](crate::Index::open).
+    pub(super) fn open(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
+        if access == Access::Create {
+            fs::create_dir_all(folder).map_err(heed::Error::from)?;
+        }
+        if !options.takes_any_file_system() {
+            filesystem::check(folder)?;
+        }
+        let file = if access == Access::Create { DataFile::create(folder)? } else { DataFile::find(folder)? };
+        if file.is_empty && access != Access::Create {
+            // Its creation was interrupted.
+            return Err(Error::MissingEnvironment { path: file.folder });
+        }
+        let how = "read-only";
+        match claim(&file)? {
+            Claim::Open(env) if env.is_read_only && access != Access::Read => Err(Error::AlreadyOpen { path: file.folder, how }),
+            Claim::Open(env) => Ok(env),
+            Claim::Ours(registered) => {
+                let env = Arc::new(Self::new(file.folder, options, access, registered)?);
+                env.registered.opened(&env);
+                Ok(env)
+            }
+        }
+    }
+
+    fn new(folder: PathBuf, options: &Options, access: Access, registered: Registered) -> Result<Self> {
+        let mut open = EnvOpenOptions::new().read_txn_without_tls();
+        open.map_size(options.map_bytes()).max_readers(options.readers()).max_dbs(MAX_DATABASES);
+        let is_read_only = access == Access::Read;
+        if is_read_only {
+            // SAFETY: unlike other flags, this one takes nothing away that LMDB needs to be sound.
+            unsafe { open.flags(EnvFlags::READ_ONLY) };
+        }
+        // SAFETY: the files are changed through LMDB only, as far as voisin can see to it: the folder is not on a network file system, the data
+        // file has one name, and this process does not have it open. `docs/how-to-lose-data.md` says what is left to the user.
+        let env = match unsafe { open.open(&folder) } {
+            Ok(env) => OfProcess::new(env),
+            Err(heed::Error::EnvAlreadyOpened) => {
+                return Err(Error::AlreadyOpen { path: folder, how: "through heed, or from files that have been removed since" });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        env.clear_stale_readers()?;
+        let mut adoptions = 0;
+        let (indexes, catalog) = loop {
+            match databases(&env, &folder, access) {
+                // Another process has grown the map since.
+                Err(Error::Heed(heed::Error::Mdb(MdbError::MapResized))) if adoptions < MAX_ADOPTIONS => {
+                    adoptions += 1;
+                    // SAFETY: nobody else has the environment yet, and the transaction that failed has ended.
+                    unsafe { env.resize(0) }?;
+                }
+                found => break found?,
+            }
+        };
+        Ok(Self {
+            env,
+            registered,
+            folder,
+            is_read_only,
+            growth_wait: options.wait(),
+            indexes,
+            catalog,
+            gate: RwLock::new(true),
+            live: Mutex::default(),
+            ended: Condvar::new(),
+            turn: Mutex::new(()),
+            writing: Mutex::new(None),
+            caches: Mutex::default(),
+            commits: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// That this process has opened the environment.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    #[inline]
+    pub(super) fn check_process(&self) -> Result<()> {
+        self.env.check()
+    }
+
+    /// Keeps the map where it is.
+    fn gate(&self) -> Result<RwLockReadGuard<'_, bool>> {
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        if *gate { Ok(gate) } else { Err(self.map_lost(0)) }
+    }
+
+    fn map_lost(&self, map_bytes: usize) -> Error {
+        Error::MapLost { path: self.folder.clone(), map_bytes: map_bytes as u64 }
+    }
+
+    /// What `look` finds in the cache, told the number of the newest commit of all processes. Reads two numbers in the map, and asks nobody.
+    #[inline]
+    pub(super) fn with_newest<T>(&self, look: impl FnOnce(usize) -> T) -> Result<T> {
+        self.check_process()?;
+        let _gate = self.gate()?;
+        Ok(look(self.env.info().last_txn_id))
+    }
+
+    /// Begins a read transaction on the newest commit.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], [`Error::ReadersFull`], [`Error::MapBusy`], [`Error::MapLost`].
+    pub(super) fn read(self: &Arc<Self>) -> Result<Reading> {
+        self.check_process()?;
+        let mut is_cleared = false;
+        let mut adoptions = 0;
+        loop {
+            let begun = {
+                let _gate = self.gate()?;
+                lock(&self.live).transactions += 1;
+                let ticket = Ticket { env: Arc::clone(self), process: std::process::id() };
+                self.env.clone().static_read_txn().map(|txn| Reading { txn: OfProcess::new(txn), ticket })
+            };
+            match begun {
+                Err(heed::Error::Mdb(MdbError::ReadersFull)) if !is_cleared => {
+                    is_cleared = true;
+                    self.env.clear_stale_readers()?;
+                }
+                Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
+                    return Err(Error::ReadersFull { path: self.folder.clone(), max: self.env.max_readers() });
+                }
+                Err(heed::Error::Mdb(MdbError::MapResized)) if adoptions < MAX_ADOPTIONS => {
+                    adoptions += 1;
+                    self.adopt()?;
+                }
+                begun => return Ok(begun?),
+            }
+        }
+    }
+
+    /// A read transaction that lasts longer than a search: the map is not moved meanwhile, and an error names it.
+    pub(super) fn work<T>(self: &Arc<Self>, work: impl FnOnce(&ReadTxn, &Env<WithoutTls>) -> Result<T>) -> Result<T> {
+        let reading = self.read()?;
+        let _held = Hold::new(self);
+        work(&reading.txn, &self.env)
+    }
+
+    /// The turn of this thread to write.
+    ///
+    /// # Errors
+    /// [`Error::NestedWrite`] if it has it already.
+    fn turn(&self) -> Result<Turn<'_>> {
+        if *lock(&self.writing) == Some(thread::current().id()) {
+            return Err(Error::NestedWrite { path: self.folder.clone() });
+        }
+        Ok(self.begin_turn(lock(&self.turn)))
+    }
+
+    fn begin_turn<'a>(&'a self, turn: MutexGuard<'a, ()>) -> Turn<'a> {
+        *lock(&self.writing) = Some(thread::current().id());
+        Turn { env: self, _turn: turn }
+    }
+
+    /// Runs `work` in a write transaction, which it returns to have it committed; again, in a larger map, if the map is full.
+    ///
+    /// # Errors
+    /// What `work` says, and [`Error::Forked`], [`Error::ReadOnly`], [`Error::NestedWrite`], [`Error::MapBusy`], [`Error::MapLost`].
+    pub(super) fn write<T, E: From<Error>>(
+        &self,
+        mut work: impl for<'e> FnMut(WriteTxn<'e>) -> Result<(T, WriteTxn<'e>), Interrupted<E>>,
+    ) -> Result<T, E> {
+        self.check_process()?;
+        if self.is_read_only {
+            return Err(Error::ReadOnly { path: self.folder.clone() }.into());
+        }
+        let turn = self.turn()?;
+        loop {
+            let mut commit = || -> Result<T, Interrupted<E>> {
+                let (value, txn) = work(self.begin_write(&turn)?)?;
+                txn.into_inner()?.commit().map_err(Error::from)?;
+                Ok(value)
+            };
+            match commit() {
+                Ok(value) => {
+                    self.committed();
+                    return Ok(value);
+                }
+                Err(Interrupted::Failed(error)) => return Err(error),
+                Err(Interrupted::MapFull) => self.grow(&turn)?,
+            }
+        }
+    }
+
+    fn begin_write(&self, turn: &Turn<'_>) -> Result<WriteTxn<'_>> {
+        let mut adoptions = 0;
+        loop {
+            // No gate: the map is moved by the thread whose turn it is only. Waiting for a writer of another process must not close it.
+            self.gate().map(drop)?;
+            match self.env.write_txn() {
+                Err(heed::Error::Mdb(MdbError::MapResized)) if adoptions < MAX_ADOPTIONS => {
+                    adoptions += 1;
+                    self.resize(0, turn)?;
+                }
+                begun => return Ok(OfProcess::new(begun?)),
+            }
+        }
+    }
+
+    /// After a commit: snapshots that only the caches hold are let go, as they keep pages from being reused; dead readers are, now and then.
+    fn committed(&self) {
+        self.drop_cached();
+        if self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(COMMITS_BETWEEN_CLEARINGS) {
+            // The commit has succeeded, whatever comes of this; the next one tries again.
+            _ = self.env.clear_stale_readers();
+        }
+    }
+
+    /// Frees the entries of dead processes in the table of readers. Returns how many there were.
+    pub(super) fn clear_stale_readers(&self) -> Result<usize> {
+        self.check_process()?;
+        Ok(self.env.clear_stale_readers()?)
+    }
+
+    /// Has a cache dropped when no transaction may live.
+    pub(super) fn register(&self, cache: &Arc<Cache>) {
+        let mut caches = lock(&self.caches);
+        caches.retain(|cache| cache.strong_count() > 0);
+        caches.push(Arc::downgrade(cache));
+    }
+
+    fn drop_cached(&self) {
+        let caches: Vec<_> = lock(&self.caches).iter().filter_map(Weak::upgrade).collect();
+        caches.iter().for_each(|cache| cache.clear());
+    }
+
+    /// Snapshots that callers hold, and for how long the oldest has been.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub(super) fn held(&self) -> Result<(usize, Duration)> {
+        self.check_process()?;
+        let live = lock(&self.live);
+        Ok((live.held.len(), live.held.values().next().map_or(Duration::ZERO, Instant::elapsed)))
+    }
+
+    fn grow(&self, turn: &Turn<'_>) -> Result<()> {
+        let size = self.env.info().map_size;
+        if size >= MAX_MAP_BYTES {
+            return Err(Error::MapFull);
+        }
+        self.resize((size * 2).min(MAX_MAP_BYTES), turn)
+    }
+
+    /// Takes over the size that another process has given the map.
+    fn adopt(&self) -> Result<()> {
+        loop {
+            // Another thread may do it: one that writes does when its turn begins, and then has it for as long as its transaction.
+            if self.is_map_large_enough()? {
+                return Ok(());
+            }
+            match self.turn.try_lock() {
+                Ok(turn) => return self.resize(0, &self.begin_turn(turn)),
+                Err(TryLockError::Poisoned(turn)) => return self.resize(0, &self.begin_turn(turn.into_inner())),
+                Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
+            }
+        }
+    }
+
+    fn is_map_large_enough(&self) -> Result<bool> {
+        let _gate = self.gate()?;
+        let (info, page_bytes) = (self.env.info(), self.env.unnamed_database_stat().page_size as usize);
+        Ok((info.last_page_number + 1).saturating_mul(page_bytes) <= info.map_size)
+    }
+
+    /// Moves the map, once this process has no transaction.
+    fn resize(&self, bytes: usize, _turn: &Turn<'_>) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            self.wait_for_held(began, bytes)?;
+            let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+            if !self.wait_for_searches(bytes)? {
+                continue;
+            }
+            // SAFETY: there is no transaction in this process: no read transaction begins behind the gate, and those that had begun have ended;
+            // write transactions begin on the thread whose turn it is, which is this one, and here it has none.
+            if unsafe { self.env.resize(bytes) }.is_err() {
+                *gate = false;
+                return Err(self.map_lost(bytes));
+            }
+            return Ok(());
+        }
+    }
+
+    /// Waits until no caller holds a snapshot.
+    fn wait_for_held(&self, began: Instant, bytes: usize) -> Result<()> {
+        let mut live = lock(&self.live);
+        while !live.held.is_empty() {
+            let Some(left) = self.growth_wait.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
+                return Err(self.map_busy(&live, bytes));
+            };
+            live = self.ended.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        Ok(())
+    }
+
+    /// Waits until the searches that are under way have ended. `false` if a caller has come to hold a snapshot before the gate was closed.
+    fn wait_for_searches(&self, bytes: usize) -> Result<bool> {
+        let began = Instant::now();
+        loop {
+            // A search that had begun may have filled one again.
+            self.drop_cached();
+            let live = lock(&self.live);
+            if !live.held.is_empty() {
+                return Ok(false);
+            }
+            if live.transactions == 0 {
+                return Ok(true);
+            }
+            if began.elapsed() > self.growth_wait.max(Duration::from_secs(1)) {
+                return Err(self.map_busy(&live, bytes));
+            }
+            drop(self.ended.wait_timeout(live, LOOK_AGAIN));
+        }
+    }
+
+    fn map_busy(&self, live: &Live, bytes: usize) -> Error {
+        Error::MapBusy {
+            path: self.folder.clone(),
+            map_bytes: bytes as u64,
+            snapshots: live.held.len(),
+            oldest: live.held.values().next().map_or(Duration::ZERO, Instant::elapsed),
+            searches: live.transactions.saturating_sub(live.held.len()),
+            waited: self.growth_wait,
+        }
+    }
+}
+
+/// Finds the databases of an environment, or makes them.
+fn databases(env: &Env<WithoutTls>, folder: &Path, access: Access) -> Result<(Raw<'static>, Raw<'static>)> {
+    let rtxn = env.read_txn().map_err(|error| match error {
+        heed::Error::Mdb(MdbError::ReadersFull) => Error::ReadersFull { path: folder.to_owned(), max: env.max_readers() },
+        error => error.into(),
+    })?;
+    let found = env.open_databases_and_commit(rtxn, |opener, rtxn| -> heed::Result<_> {
+        let open = |name| opener.open_database::<Bytes, Bytes>(rtxn, Some(name));
+        let main = opener.open_database::<Bytes, Bytes>(rtxn, None)?;
+        // Names of databases, or keys of one who keeps data beside them.
+        let is_empty = main.map_or(Ok(true), |main| main.is_empty(rtxn))?;
+        Ok(CommitOrAbort::<_, ()>::Commit((open(INDEXES)?, open(CATALOG)?, is_empty.then_some(()))))
+    })?;
+    match found.commit() {
+        Some((Some(indexes), Some(catalog), _)) => Ok((indexes, catalog)),
+        Some((_, _, Some(()))) if access == Access::Create => {
+            let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {
+                let indexes = opener.create_database::<Bytes, Bytes>(wtxn, Some(INDEXES))?;
+                let catalog = opener.create_database::<Bytes, Bytes>(wtxn, Some(CATALOG))?;
+                Ok(CommitOrAbort::<_, ()>::Commit((indexes, catalog)))
+            })?;
+            created.commit().ok_or_else(|| Error::MissingEnvironment { path: folder.to_owned() })
+        }
+        Some((_, _, None)) => Err(Error::ForeignEnvironment { path: folder.to_owned() }),
+        _ => Err(Error::MissingEnvironment { path: folder.to_owned() }),
+    }
+}
+
+/// The turn to write, until it is dropped.
+struct Turn<'a> {
+    env: &'a SharedEnv,
+    _turn: MutexGuard<'a, ()>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *lock(&self.env.writing) = None;
+    }
+}
+
+/// A read transaction that is counted.
+#[derive(Debug)]
+pub(super) struct Reading {
+    // In this order: the transaction has ended when it is not counted any more.
+    pub(super) txn: ReadTxn,
+    pub(super) ticket: Ticket,
+}
+
+/// The count of a read transaction, and its environment.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    env: Arc<SharedEnv>,
+    process: u32,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // In a fork nobody counts, and the lock may be held by a thread that does not exist there.
+        if process::check(self.process).is_ok() {
+            lock(&self.env.live).transactions -= 1;
+            self.env.ended.notify_all();
+        }
+    }
+}
+
+/// Says that a transaction is held for long, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    env: Arc<SharedEnv>,
+    process: u32,
+    number: u64,
+}
+
+impl Hold {
+    pub(super) fn new(env: &Arc<SharedEnv>) -> Self {
+        let mut live = lock(&env.live);
+        let number = live.next;
+        live.next += 1;
+        live.held.insert(number, Instant::now());
+        drop(live);
+        Self { env: Arc::clone(env), process: std::process::id(), number }
+    }
+
+    /// That this is the process that holds it.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    #[inline]
+    pub(super) fn check_process(&self) -> Result<()> {
+        process::check(self.process)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.check_process().is_ok() {
+            lock(&self.env.live).held.remove(&self.number);
+            self.env.ended.notify_all();
+        }
+    }
+}

@@ -1,0 +1,519 @@
+//! [`Index`]: vectors in a folder of their own, for programs that have no LMDB.
+//!
+//! It owns what the level below borrows: the environment, the transactions, the databases. One file a concern:
+//!
+//! - `options`: how to create and open; the check against what is stored.
+//! - `registry`: one environment a file and process. `environment`: its transactions, and the size of its map. `filesystem`: where LMDB works.
+//! - `snapshot`: an index at one commit, and the cache of the newest. `batch`: one transaction. `load`: many items at once.
+//!
+//! Owns the invariant that this process has no transaction while the map is moved. The catalog that names the indexes of an environment is read
+//! and written here; its bytes are `format/catalog.rs`.
+
+mod batch;
+mod environment;
+mod filesystem;
+mod load;
+mod options;
+mod registry;
+mod snapshot;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use heed::types::Bytes;
+use heed::{RoTxn, RwTxn};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+pub use self::batch::Batch;
+use self::environment::{Access, SharedEnv};
+pub use self::load::{LoadPhase, LoadProgress, Loader};
+pub use self::options::{DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Options};
+use self::snapshot::Cache;
+pub use self::snapshot::Snapshot;
+use crate::builder::Progress;
+use crate::distance::Distance;
+use crate::format::catalog::{self, Entry, Unreadable};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector};
+use crate::store::Place;
+use crate::store::file::copy_to;
+use crate::store::snapshot::read_meta;
+use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec, Writer};
+
+/// Vectors in a folder, searched by any number of threads and processes while one of them writes.
+///
+/// A handle can be cloned, which is cheap, and used from any thread. All handles of a process on one folder share its files, and the last one that is
+/// dropped, with the last [`Snapshot`], closes them. One folder can hold many indexes, under names of their own.
+///
+/// ```
+/// use voisin::{Index, Options, distances::Cosine};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("vectors");
+/// let index = Index::<Cosine>::create(&path, Options::new(3))?;
+/// index.write(|batch| {
+///     batch.add(10, &[1.0, 0.0, 0.0])?;
+///     batch.add(11, &[0.0, 1.0, 0.0])
+/// })?;
+/// let found = index.search(1).ef_search(50).by_vector(&[0.1, 0.9, 0.0])?;
+/// assert_eq!(found.into_nns()[0].0, 11);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Index<D> {
+    shared: Arc<Shared>,
+    metric: PhantomData<fn() -> D>,
+}
+
+/// What the clones of a handle share.
+#[derive(Debug)]
+struct Shared {
+    cache: Arc<Cache>,
+    name: String,
+    entry: Entry,
+    place: Place<'static>,
+    is_read_only: bool,
+    // Last: what is above ends before the environment is closed.
+    env: Arc<SharedEnv>,
+}
+
+/// What a build is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Build,
+    Rebuild,
+    Optimize,
+}
+
+/// Who wants to know how far a build is, and whether it goes on.
+#[derive(Clone, Copy)]
+struct Hooks<'a> {
+    cancel: &'a (dyn Fn() -> bool + Sync),
+    progress: &'a (dyn Fn(Progress) + Sync),
+}
+
+impl Hooks<'_> {
+    const NONE: Hooks<'static> = Hooks { cancel: &|| false, progress: &|_| {} };
+}
+
+impl Shared {
+    fn database<D>(&self) -> Database<'static, D> {
+        self.place.raw.remap_types::<Bytes, ValueCodec<D>>()
+    }
+
+    fn writer<D: Distance>(&self) -> Writer<'static, D> {
+        Writer::new(self.database(), self.entry.number, self.entry.dimensions as usize)
+    }
+
+    /// Builds as the index was created to be built.
+    fn build<D: Distance>(&self, writer: &Writer<'static, D>, txn: &mut RwTxn<'_>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
+        let next_rank = read_meta::<D>(self.place, txn)?.map_or(0, |meta| meta.next_rank);
+        let mut rng = rng(self.entry.seed, next_rank);
+        let mut builder = writer.builder(&mut rng);
+        builder.ef_construction(self.entry.ef_construction as usize).alpha(self.entry.alpha);
+        builder.cancel(|| (hooks.cancel)()).progress(|progress| (hooks.progress)(progress));
+        let (m, m0) = (self.entry.m.into(), self.entry.m0.into());
+        match goal {
+            Goal::Build => builder.build_with(txn, m, m0),
+            Goal::Rebuild => builder.force_rebuild_with(txn, m, m0),
+            Goal::Optimize => builder.optimize_with(txn, m, m0),
+        }
+    }
+}
+
+/// What the random choices of a build begin from: another number for every build that links something, so that items which are added one by
+/// one do not all get the same top layer, and the same for the same sequence of changes.
+fn rng(seed: u64, next_rank: u32) -> StdRng {
+    // An odd constant with well mixed bits, that of Fibonacci hashing.
+    StdRng::seed_from_u64(seed ^ u64::from(next_rank).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+impl<D> Clone for Index<D> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), metric: PhantomData }
+    }
+}
+
+impl<D> fmt::Debug for Index<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { name, entry, env, .. } = &*self.shared;
+        f.debug_struct("Index").field("folder", &env.folder()).field("name", name).field("entry", entry).finish_non_exhaustive()
+    }
+}
+
+/// What the catalog says about an index. `None` if it is not there.
+fn entry(env: &SharedEnv, txn: &RoTxn<'_>, name: &str) -> Result<Option<Entry>> {
+    let Some(value) = env.catalog.get(txn, name.as_bytes())? else { return Ok(None) };
+    decode(name.as_bytes(), value).map(Some)
+}
+
+fn decode(name: &[u8], value: &[u8]) -> Result<Entry> {
+    let text = || String::from_utf8_lossy(name).into_owned();
+    Entry::decode(name, value).map_err(|unreadable| match unreadable {
+        Unreadable::Damaged(what) => Error::CorruptCatalog { name: text(), what },
+        Unreadable::Version(found) => Error::CatalogVersion { name: text(), found, supported: catalog::VERSION },
+    })
+}
+
+/// Names and entries of all indexes of an environment, by name.
+fn entries(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<(String, Entry)>> {
+    let entries = env.catalog.iter(txn)?.map(|entry| {
+        let (name, value) = entry?;
+        Ok((String::from_utf8_lossy(name).into_owned(), decode(name, value)?))
+    });
+    entries.collect()
+}
+
+impl<D: Distance> Index<D> {
+    /// Creates an index in the folder `path`, which is created, too, if it is not there. `options` must have the dimensions.
+    ///
+    /// # Errors
+    /// [`NameTaken`](Error::NameTaken) if the folder has an index of this name. [`InvalidDimensions`](Error::InvalidDimensions),
+    /// [`InvalidParameter`](Error::InvalidParameter), [`InvalidName`](Error::InvalidName): an option is out of its range. And those of
+    /// [`open`](Self::open).
+    pub fn create(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::create_or(path.as_ref(), &options, |name, env| Err(Error::NameTaken { name: name.to_owned(), path: env.folder().to_owned() }))
+    }
+
+    /// Opens an index, and creates it if it is not there: of several processes that do so at once, one creates it.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and [`OptionMismatch`](Error::OptionMismatch).
+    pub fn open_or_create(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::create_or(path.as_ref(), &options, |_, _| Ok(()))
+    }
+
+    fn create_or(path: &Path, options: &Options, exists: impl Fn(&str, &SharedEnv) -> Result<()>) -> Result<Self> {
+        let name = options.index_name()?;
+        let env = SharedEnv::open(path, options, Access::Create)?;
+        // Looked up first without writing, so that opening what exists waits for no writer.
+        let is_there = entry(&env, &env.read()?.txn, name)?.is_some();
+        if is_there {
+            exists(name, &env)?;
+            return Self::open_in(env, options, false);
+        }
+        env.write::<(), Error>(|mut txn| {
+            if entry(&env, &txn, name)?.is_some() {
+                exists(name, &env)?;
+                return Ok(((), txn));
+            }
+            // Numbers are not used again: a handle that is still open would take one index for the other.
+            let last = entries(&env, &txn)?.iter().map(|(_, entry)| entry.number).max();
+            let number = last.map_or(Some(0), |last| last.checked_add(1)).ok_or(Error::IndexFull(u16::MAX))?;
+            let entry = options.entry::<D>(number);
+            let shared = Shared::new(&env, name, entry.clone(), false);
+            // Creates the index, empty, and checks the options.
+            shared.build(&shared.writer::<D>(), &mut txn, Goal::Build, Hooks::NONE)?;
+            env.catalog.put(&mut txn, name.as_bytes(), &entry.encode(name.as_bytes())).map_err(Error::from)?;
+            Ok(((), txn))
+        })?;
+        Self::open_in(env, options, false)
+    }
+
+    /// Opens an index that exists. Options that are left out are as they are stored.
+    ///
+    /// # Errors
+    /// - Nothing to open: [`MissingEnvironment`](Error::MissingEnvironment), [`MissingName`](Error::MissingName),
+    ///   [`ForeignEnvironment`](Error::ForeignEnvironment).
+    /// - Another index than was expected: [`OptionMismatch`](Error::OptionMismatch), [`MetricMismatch`](Error::MetricMismatch).
+    /// - A way to lose data: [`FileSystem`](Error::FileSystem), [`LinkedFile`](Error::LinkedFile), [`AlreadyOpen`](Error::AlreadyOpen),
+    ///   [`Forked`](Error::Forked) if this process is a fork of one that has opened an index.
+    /// - [`ReadersFull`](Error::ReadersFull), [`CorruptCatalog`](Error::CorruptCatalog), [`CatalogVersion`](Error::CatalogVersion), those of the file
+    ///   system and of LMDB.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::open_in(SharedEnv::open(path.as_ref(), &options, Access::Write)?, &options, false)
+    }
+
+    /// As [`open`](Self::open), for searches only: changes are refused with [`ReadOnly`](Error::ReadOnly). A process whose handles are all read-only cannot
+    /// change the file, and needs no right to; the lock file it must be able to write, unless the file system is read-only.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::open_in(SharedEnv::open(path.as_ref(), &options, Access::Read)?, &options, true)
+    }
+
+    fn open_in(env: Arc<SharedEnv>, options: &Options, is_read_only: bool) -> Result<Self> {
+        let name = options.index_name()?;
+        let found = {
+            let reading = env.read()?;
+            match entry(&env, &reading.txn, name)? {
+                Some(entry) => Ok(entry),
+                None => Err(entries(&env, &reading.txn)?.into_iter().map(|(name, _)| name).collect()),
+            }
+        };
+        let entry = found.map_err(|known| Error::MissingName { name: name.to_owned(), path: env.folder().to_owned(), known })?;
+        options.check::<D>(name, &entry)?;
+        let shared = Shared::new(&env, name, entry, is_read_only);
+        env.register(&shared.cache);
+        Ok(Self { shared: Arc::new(shared), metric: PhantomData })
+    }
+
+    /// That this handle may change the index.
+    fn writable(&self) -> Result<()> {
+        self.shared.env.check_process()?;
+        match self.shared.is_read_only {
+            true => Err(Error::ReadOnly { path: self.shared.env.folder().to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Number of components of every vector.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        self.shared.entry.dimensions as usize
+    }
+
+    /// The name of the index.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The folder, without symbolic links.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.shared.env.folder()
+    }
+
+    /// M: the most neighbors of a node on each layer above the base.
+    #[must_use]
+    pub fn m(&self) -> usize {
+        self.shared.entry.m.into()
+    }
+
+    /// M0: the most neighbors of a node on the base layer.
+    #[must_use]
+    pub fn m0(&self) -> usize {
+        self.shared.entry.m0.into()
+    }
+
+    /// The names of all indexes in the folder, in the order of their bytes.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked), [`CorruptCatalog`](Error::CorruptCatalog).
+    pub fn names(&self) -> Result<Vec<String>> {
+        let env = &self.shared.env;
+        env.work(|txn, _| Ok(entries(env, txn)?.into_iter().map(|(name, _)| name).collect()))
+    }
+
+    /// Changes the index: what the closure does is linked and committed when it returns, as a whole; if it returns an error or panics, nothing has
+    /// happened. Another thread or process that writes, to any index of the folder, waits for its turn.
+    ///
+    /// **The closure may be run more than once**, which is why it is `FnMut`: when the map is full, what it has done is rolled back, the map grows, and
+    /// it is run again. So it should not do what cannot be done twice, such as taking messages from a queue: take them before.
+    ///
+    /// # Errors
+    /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked), [`NestedWrite`](Error::NestedWrite) if this thread is
+    /// changing an index of this folder already, [`MapBusy`](Error::MapBusy) if the map must grow and snapshots are held,
+    /// [`Corrupt`](Error::Corrupt), and what LMDB reports of the disk.
+    pub fn write<T>(&self, work: impl FnMut(&mut Batch<'_, D>) -> Result<T>) -> Result<T> {
+        self.try_write(work)
+    }
+
+    /// As [`write`](Self::write), for a closure with errors of its own.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// let text = "1.5 2.5 x";
+    /// let result = index.try_write(|batch| -> Result<(), Box<dyn std::error::Error>> {
+    ///     for (item, word) in (0..).zip(text.split(' ')) {
+    ///         batch.add(item, &[word.parse()?])?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// assert!(result.is_err() && index.snapshot()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn try_write<T, E: From<Error>>(&self, mut work: impl FnMut(&mut Batch<'_, D>) -> Result<T, E>) -> Result<T, E> {
+        self.writable()?;
+        self.shared.env.write(|txn| {
+            let mut batch = Batch::new(txn, &self.shared);
+            let result = work(&mut batch);
+            batch.finish(result, Goal::Build, Hooks::NONE)
+        })
+    }
+
+    /// Starts a query for the `k` nearest items, on the newest commit of any process: its methods are those of [`Reader::nns`], without a
+    /// transaction. Any number of threads may search at once.
+    #[must_use]
+    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
+        QueryBuilder::new(self, k)
+    }
+
+    /// The index as it is at the newest commit, for as long as the snapshot is held.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked), [`ReadersFull`](Error::ReadersFull), [`MapBusy`](Error::MapBusy) if another process has grown the map and this one
+    /// holds snapshots, [`Corrupt`](Error::Corrupt).
+    pub fn snapshot(&self) -> Result<Snapshot<D>> {
+        let Shared { cache, env, place, .. } = &*self.shared;
+        Ok(Snapshot::new(cache.newest::<D>(env, *place)?, env))
+    }
+
+    /// Lets go of the snapshot that searches share, until the next search. A process that has searched and then waits for long keeps pages from being
+    /// used again without this, if another process writes.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked).
+    pub fn release(&self) -> Result<()> {
+        self.shared.env.check_process()?;
+        self.shared.cache.clear();
+        Ok(())
+    }
+
+    /// How many [`Snapshot`]s this process holds of all indexes of the folder, and for how long the oldest has been held. Those of other processes are
+    /// in [`stats`](Self::stats): the oldest of all, and how many commits there have been since.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked).
+    pub fn held_snapshots(&self) -> Result<(usize, Duration)> {
+        self.shared.env.held()
+    }
+
+    /// Counts what the index is made of, what is free in the file, and who reads. O(values + edges), about 16 bytes of memory an item.
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot), and those of the file system.
+    pub fn stats(&self) -> Result<Stats> {
+        self.shared.env.work(|txn, env| Reader::<D>::open(txn, self.shared.entry.number, self.shared.database())?.stats(txn, env))
+    }
+
+    /// Verifies every invariant of the index, down to the last byte. An empty list means that all hold. See [`check`](crate::check()).
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot). Damage is not an error but a finding.
+    pub fn check(&self) -> Result<Vec<Finding>> {
+        self.shared.env.work(|txn, _| crate::check::<D>(txn, self.shared.entry.number, self.shared.database()))
+    }
+
+    /// Writes a compacted copy of all indexes of the folder to the folder `path`, while others go on reading and writing. Returns the length of the
+    /// copy in bytes. See [`copy_to`](crate::copy_to()).
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot), [`Exists`](Error::Exists) if `path` holds a database, and those of the file system.
+    pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<u64> {
+        self.shared.env.work(|_, env| copy_to(env, path))
+    }
+
+    /// Gives every item a new place, near those of its neighbors. See [`Builder::optimize_with`](crate::Builder::optimize_with).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), and those of the file system.
+    pub fn optimize(&self) -> Result<()> {
+        self.build(Goal::Optimize)
+    }
+
+    /// Links all items anew, as if they had all just been added.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn force_rebuild(&self) -> Result<()> {
+        self.build(Goal::Rebuild)
+    }
+
+    fn build(&self, goal: Goal) -> Result<()> {
+        self.writable()?;
+        self.shared.env.write::<(), Error>(|txn| Batch::<D>::new(txn, &self.shared).finish(Ok(()), goal, Hooks::NONE))
+    }
+
+    /// Adds all items of an iterator and links them, in one commit, and tells how far it is. Returns how many there were. [`loader`](Self::loader) does the
+    /// same with more to choose.
+    ///
+    /// What the iterator yields waits in memory up to 64 MB, and beyond in a file without a name in the folder, before any of it is stored. One
+    /// commit holds what it writes in memory until it ends, about as much as the vectors take, and the build comes on top. To load more than fits,
+    /// load it in parts.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem) at the first bad vector, those of the file system, and
+    /// those of [`write`](Self::write): nothing has changed.
+    pub fn load<V: AsRef<[f32]>>(
+        &self,
+        items: impl IntoIterator<Item = (ItemId, V)>,
+        progress: impl Fn(LoadProgress) + Sync,
+    ) -> Result<u64> {
+        self.loader().progress(progress).load(items)
+    }
+
+    /// Prepares a load of many items.
+    ///
+    /// ```
+    /// use voisin::{Index, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+    /// let items = (0..5000).map(|item| (item, [(item % 71) as f32, (item / 71) as f32]));
+    /// let loader = index.loader().optimize(true).progress(|progress| println!("{progress:?}"));
+    /// assert_eq!(loader.load(items)?, 5000);
+    /// assert_eq!(index.stats()?.items, 5000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn loader(&self) -> Loader<'_, D> {
+        Loader::new(self)
+    }
+
+    /// Frees the entries that dead processes have left in the table of readers, and with them the pages that only they still saw. Returns how many
+    /// there were. Done by itself when an environment is opened, after every 64th commit, and when the table is full.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked), and what LMDB reports.
+    pub fn clear_stale_readers(&self) -> Result<usize> {
+        self.shared.env.clear_stale_readers()
+    }
+}
+
+impl Shared {
+    fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool) -> Self {
+        let place = Place { raw: env.indexes, index: entry.number };
+        Self { cache: Arc::default(), name: name.to_owned(), entry, place, is_read_only, env: Arc::clone(env) }
+    }
+}
+
+impl<D: Distance> QueryBuilder<'_, Index<D>> {
+    /// The items nearest to `vector`.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), and those of [`Index::snapshot`].
+    pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
+        self.by_vector_with_cancellation(vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+        let Shared { cache, env, place, .. } = &*self.reader.shared;
+        by_vector(&cache.newest::<D>(env, *place)?.held.view::<D>(), self.options, vector, &cancel)
+    }
+
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
+        self.by_item_with_cancellation(item, || false)
+    }
+
+    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
+        let Shared { cache, env, place, .. } = &*self.reader.shared;
+        by_item(&cache.newest::<D>(env, *place)?.held.view::<D>(), self.options, item, &cancel)
+    }
+}

@@ -1,0 +1,242 @@
+//! How an index is created and opened: its defaults, each with its reason, and the check against what is stored.
+
+use std::time::Duration;
+
+use crate::distance::Distance;
+use crate::format::catalog::{Entry, MAX_NAME_BYTES};
+use crate::{DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Error, Result};
+
+/// The name of an index that was given none.
+pub const DEFAULT_NAME: &str = "main";
+/// Neighbors of a node on the layers above the base: what most vectors of a few hundred dimensions are well served by.
+pub const DEFAULT_M: usize = 16;
+/// The seed of an index that was given none. Any number does: it only makes the same changes give the same graph.
+pub const DEFAULT_SEED: u64 = 42;
+/// The map of a new environment: address space, of which a process has 128 TiB, and not disk. Enough for 16 million vectors of 768 dimensions.
+pub const DEFAULT_MAP_SIZE_BYTES: u64 = 64 << 30;
+/// Read transactions at a time, of all processes: 64 bytes each in the lock file.
+pub const DEFAULT_MAX_READERS: u32 = 1024;
+/// How long to wait for held snapshots when the map must grow: longer than a request takes that uses one.
+pub const DEFAULT_GROWTH_WAIT: Duration = Duration::from_secs(5);
+
+/// How to create or open an [`Index`](crate::Index).
+///
+/// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed) are stored when it is created. Opening it
+/// with an option that is set to something else is an error; one that is left out is what is stored. The options of the environment (map size,
+/// readers, waiting time, file system) are those of whoever opens it first in a process.
+///
+/// ```
+/// use voisin::{Index, Options, distances::Cosine};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("vectors");
+/// let options = Options::new(384).name("texts").m(24).ef_construction(200).map_size_bytes(1 << 30);
+/// let texts = Index::<Cosine>::create(&path, options)?;
+/// let again = Index::<Cosine>::open(&path, Options::default().name("texts"))?;
+/// assert_eq!((again.dimensions(), again.m(), again.m0()), (384, 24, 48));
+/// assert!(Index::<Cosine>::open(&path, Options::new(768).name("texts")).is_err());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq)]
+#[must_use]
+pub struct Options {
+    name: Option<String>,
+    dimensions: Option<usize>,
+    m: Option<usize>,
+    m0: Option<usize>,
+    ef_construction: Option<usize>,
+    alpha: Option<f32>,
+    seed: Option<u64>,
+    map_size_bytes: Option<u64>,
+    max_readers: Option<u32>,
+    growth_wait: Option<Duration>,
+    any_file_system: bool,
+}
+
+impl Options {
+    /// For vectors of `dimensions` components, 1 to 65 535, which an index must be created with. To open one, [`Options::default`] will do.
+    pub fn new(dimensions: usize) -> Self {
+        Self { dimensions: Some(dimensions), ..Self::default() }
+    }
+
+    /// The name of the index among those of its environment, 1 to 255 bytes; [`DEFAULT_NAME`] unless set.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// M: the most neighbors of a node on each layer above the base, 2 to 2 048; [`DEFAULT_M`] unless set.
+    pub fn m(mut self, m: usize) -> Self {
+        self.m = Some(m);
+        self
+    }
+
+    /// M0: the most neighbors of a node on the base layer, 2 to 2 048; twice M unless set.
+    pub fn m0(mut self, m0: usize) -> Self {
+        self.m0 = Some(m0);
+        self
+    }
+
+    /// Candidates that are kept while the neighbors of an item are looked for, at least 1; [`DEFAULT_EF_CONSTRUCTION`] unless set. See
+    /// [`Builder::ef_construction`](crate::Builder::ef_construction).
+    pub fn ef_construction(mut self, ef: usize) -> Self {
+        self.ef_construction = Some(ef);
+        self
+    }
+
+    /// The pruning factor, 1 to 10; [`DEFAULT_ALPHA`] unless set. See [`Builder::alpha`](crate::Builder::alpha).
+    pub fn alpha(mut self, alpha: f32) -> Self {
+        self.alpha = Some(alpha);
+        self
+    }
+
+    /// What the random choices of builds begin from; [`DEFAULT_SEED`] unless set. One seed and one sequence of changes give one graph.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// How much address space the file is mapped into, in bytes; [`DEFAULT_MAP_SIZE_BYTES`] unless set. Not disk: the file is as long as what it
+    /// holds. It is doubled when it is full.
+    pub fn map_size_bytes(mut self, bytes: u64) -> Self {
+        self.map_size_bytes = Some(bytes);
+        self
+    }
+
+    /// How many read transactions there can be at a time, of all processes; [`DEFAULT_MAX_READERS`] unless set. Only counts for the first of all
+    /// processes that have the environment open.
+    pub fn max_readers(mut self, readers: u32) -> Self {
+        self.max_readers = Some(readers);
+        self
+    }
+
+    /// How long a write waits for [`Snapshot`](crate::Snapshot)s that this process holds when the map must grow; [`DEFAULT_GROWTH_WAIT`] unless
+    /// set. After it, the write fails with [`MapBusy`](Error::MapBusy).
+    pub fn growth_wait(mut self, wait: Duration) -> Self {
+        self.growth_wait = Some(wait);
+        self
+    }
+
+    /// Opens the environment on every file system, on those that LMDB is known to lose data on, too.
+    pub fn any_file_system(mut self) -> Self {
+        self.any_file_system = true;
+        self
+    }
+
+    /// # Errors
+    /// [`Error::InvalidName`].
+    pub(super) fn index_name(&self) -> Result<&str> {
+        let name = self.name.as_deref().unwrap_or(DEFAULT_NAME);
+        if (1..=MAX_NAME_BYTES).contains(&name.len()) {
+            Ok(name)
+        } else {
+            Err(Error::InvalidName { bytes: name.len(), max: MAX_NAME_BYTES })
+        }
+    }
+
+    /// In whole megabytes, which are whole pages on every machine.
+    pub(super) fn map_bytes(&self) -> usize {
+        const UNIT: u64 = 1 << 20;
+        let bytes = self.map_size_bytes.unwrap_or(DEFAULT_MAP_SIZE_BYTES).clamp(UNIT, 1 << 46);
+        usize::try_from(bytes.next_multiple_of(UNIT)).unwrap_or(1 << 30)
+    }
+
+    pub(super) fn readers(&self) -> u32 {
+        self.max_readers.unwrap_or(DEFAULT_MAX_READERS).max(1)
+    }
+
+    pub(super) fn wait(&self) -> Duration {
+        self.growth_wait.unwrap_or(DEFAULT_GROWTH_WAIT)
+    }
+
+    pub(super) fn takes_any_file_system(&self) -> bool {
+        self.any_file_system
+    }
+
+    /// What a new index is created with. Numbers that are out of range are cut off here, and refused by the first build, which creates it.
+    pub(super) fn entry<D: Distance>(&self, number: u16) -> Entry {
+        let m = self.m.unwrap_or(DEFAULT_M);
+        Entry {
+            number,
+            metric: D::name().to_owned(),
+            dimensions: saturate(self.dimensions.unwrap_or(0)),
+            m: saturate(m),
+            m0: saturate(self.m0.unwrap_or(m.saturating_mul(2))),
+            ef_construction: saturate(self.ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION)),
+            alpha: self.alpha.unwrap_or(DEFAULT_ALPHA),
+            seed: self.seed.unwrap_or(DEFAULT_SEED),
+        }
+    }
+
+    /// That every option of the index which is set is the stored one.
+    ///
+    /// # Errors
+    /// [`Error::OptionMismatch`], [`Error::MetricMismatch`].
+    pub(super) fn check<D: Distance>(&self, name: &str, stored: &Entry) -> Result<()> {
+        fn check<T: PartialEq + ToString>(index: &str, option: &'static str, requested: Option<T>, stored: T) -> Result<()> {
+            match requested.filter(|requested| *requested != stored) {
+                Some(requested) => {
+                    let (index, stored, requested) = (index.to_owned(), stored.to_string(), requested.to_string());
+                    Err(Error::OptionMismatch { index, option, stored, requested })
+                }
+                None => Ok(()),
+            }
+        }
+        if stored.metric != D::name() {
+            let (index, stored) = (stored.number, stored.metric.clone());
+            return Err(Error::MetricMismatch { index, stored, requested: D::name().to_owned() });
+        }
+        check(name, "dimensions", self.dimensions, stored.dimensions as usize)?;
+        check(name, "M", self.m, stored.m.into())?;
+        check(name, "M0", self.m0, stored.m0.into())?;
+        check(name, "ef_construction", self.ef_construction, stored.ef_construction as usize)?;
+        check(name, "alpha", self.alpha, stored.alpha)?;
+        check(name, "seed", self.seed, stored.seed)
+    }
+}
+
+/// As a smaller integer, the largest one for what does not fit.
+fn saturate<T: TryFrom<usize> + Bounded>(value: usize) -> T {
+    T::try_from(value).unwrap_or(T::MAX)
+}
+
+/// An integer that has a largest value.
+trait Bounded {
+    const MAX: Self;
+}
+
+impl Bounded for u16 {
+    const MAX: Self = u16::MAX;
+}
+
+impl Bounded for u32 {
+    const MAX: Self = u32::MAX;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distances::{Cosine, Euclidean};
+
+    #[test]
+    fn what_is_set_must_be_what_is_stored_and_the_error_names_both() {
+        let stored = Options::new(8).m(6).entry::<Euclidean>(3);
+        assert_eq!((stored.m, stored.m0, stored.dimensions), (6, 12, 8));
+        Options::default().check::<Euclidean>("a", &stored).unwrap();
+        Options::new(8).m(6).m0(12).alpha(1.0).seed(DEFAULT_SEED).check::<Euclidean>("a", &stored).unwrap();
+        let message = Options::default().m0(32).check::<Euclidean>("a", &stored).unwrap_err().to_string();
+        assert!(message.contains("M0 12, not 32"), "{message}");
+        assert!(matches!(Options::default().check::<Cosine>("a", &stored), Err(Error::MetricMismatch { .. })));
+    }
+
+    #[test]
+    fn a_map_is_whole_megabytes_and_a_name_is_neither_empty_nor_long() {
+        assert_eq!(Options::default().map_size_bytes(1).map_bytes(), 1 << 20);
+        assert_eq!(Options::default().map_size_bytes((1 << 20) + 1).map_bytes(), 2 << 20);
+        assert_eq!(Options::default().index_name().unwrap(), DEFAULT_NAME);
+        assert!(matches!(Options::default().name("").index_name(), Err(Error::InvalidName { bytes: 0, .. })));
+        assert!(Options::default().name("x".repeat(256)).index_name().is_err());
+    }
+}

@@ -1,0 +1,190 @@
+//! The environments that this process has open, by the identity of their data files: one file is one environment, whatever path leads to it.
+//!
+//! LMDB must not open a file twice in a process: its locks belong to the process, and closing either environment would drop those of both.
+//! An entry is made before an environment is opened and removed after it has been closed; who wants to open the same file meanwhile waits.
+
+use std::collections::HashMap;
+use std::fs::{self, Metadata, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+
+use super::environment::SharedEnv;
+use crate::store::process;
+use crate::{Error, Result};
+
+/// The data file of an environment in a folder.
+const DATA: &str = "data.mdb";
+
+/// What tells one file from another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct FileId {
+    #[cfg(unix)]
+    device: u64,
+    #[cfg(unix)]
+    inode: u64,
+    /// Where files have no numbers, the path without symbolic links.
+    #[cfg(not(unix))]
+    path: PathBuf,
+}
+
+impl FileId {
+    #[cfg(unix)]
+    fn of(_path: &Path, metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+
+    #[cfg(not(unix))]
+    fn of(path: &Path, _metadata: &Metadata) -> Self {
+        Self { path: path.to_owned() }
+    }
+}
+
+/// Whether a file has other names.
+fn has_hard_links(_metadata: &Metadata) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        _metadata.nlink() > 1
+    }
+    #[cfg(not(unix))]
+    false
+}
+
+/// An environment that is open, or being opened or closed.
+struct Entry {
+    /// Nothing while it is being opened or closed.
+    environment: Weak<SharedEnv>,
+    path: PathBuf,
+}
+
+struct Registry {
+    /// Whose registry it is.
+    process: u32,
+    entries: Mutex<HashMap<FileId, Entry>>,
+    changed: Condvar,
+}
+
+static REGISTRY: LazyLock<Registry> =
+    LazyLock::new(|| Registry { process: std::process::id(), entries: Mutex::default(), changed: Condvar::new() });
+
+fn entries() -> MutexGuard<'static, HashMap<FileId, Entry>> {
+    REGISTRY.entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The data file that a folder holds, found and not opened yet.
+#[derive(Debug)]
+pub(super) struct DataFile {
+    /// The folder, without symbolic links.
+    pub(super) folder: PathBuf,
+    /// Whether LMDB has not written anything yet.
+    pub(super) is_empty: bool,
+    id: FileId,
+    /// How else it can be reached, if it can: by a path with a lock file of its own.
+    linked: Option<&'static str>,
+}
+
+impl DataFile {
+    /// # Errors
+    /// [`Error::MissingEnvironment`], and those of the file system.
+    pub(super) fn find(folder: &Path) -> Result<Self> {
+        let missing = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::MissingEnvironment { path: folder.to_owned() },
+            _ => heed::Error::from(error).into(),
+        };
+        let canonical = folder.canonicalize().map_err(missing)?;
+        let file = canonical.join(DATA);
+        // Opens nothing.
+        let is_symbolic = fs::symlink_metadata(&file).map_err(missing)?.is_symlink();
+        let metadata = fs::metadata(&file).map_err(missing)?;
+        let linked = match is_symbolic {
+            true => Some("a symbolic link to another folder"),
+            false => has_hard_links(&metadata).then_some("one of several hard links"),
+        };
+        Ok(Self { id: FileId::of(&file, &metadata), is_empty: metadata.len() == 0, linked, folder: canonical })
+    }
+
+    /// Creates the file where it is missing, so that it has an identity before LMDB opens it: it takes an empty file for a new
+    /// environment.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub(super) fn create(folder: &Path) -> Result<Self> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            // As LMDB does.
+            options.mode(0o600);
+        }
+        // The data file has no locks that closing it could drop: LMDB's are on the lock file.
+        options.open(folder.join(DATA)).map_err(heed::Error::from)?;
+        Self::find(folder)
+    }
+}
+
+/// What a process that wants to open a file gets.
+pub(super) enum Claim {
+    /// The environment, which is open already.
+    Open(Arc<SharedEnv>),
+    /// The right to open it.
+    Ours(Registered),
+}
+
+/// An entry, which is removed when this is dropped. An environment is dropped before its entry.
+#[derive(Debug)]
+pub(super) struct Registered {
+    id: FileId,
+}
+
+/// Finds the environment of a file, or makes an entry for it.
+///
+/// # Errors
+/// [`Error::Forked`] in a fork of a process that has opened any environment: its locks may be held, and the threads that build for it do not exist,
+/// which it would wait for without end. [`Error::LinkedFile`].
+pub(super) fn claim(file: &DataFile) -> Result<Claim> {
+    process::check(REGISTRY.process)?;
+    let mut entries = entries();
+    while let Some(entry) = entries.get(&file.id) {
+        let is_path = entry.path == file.folder;
+        if let Some(environment) = entry.environment.upgrade() {
+            // Not dropped while the lock is held: its end needs the lock.
+            drop(entries);
+            // The same path as before is no second way to the file, whatever links there are by now.
+            return if is_path { Ok(Claim::Open(environment)) } else { single(file).map(|()| Claim::Open(environment)) };
+        }
+        entries = REGISTRY.changed.wait(entries).unwrap_or_else(PoisonError::into_inner);
+    }
+    single(file)?;
+    entries.insert(file.id.clone(), Entry { environment: Weak::new(), path: file.folder.clone() });
+    Ok(Claim::Ours(Registered { id: file.id.clone() }))
+}
+
+/// That a file has one name: each would have a lock file of its own.
+fn single(file: &DataFile) -> Result<()> {
+    match file.linked {
+        None => Ok(()),
+        Some(how) => Err(Error::LinkedFile { path: file.folder.join(DATA), how }),
+    }
+}
+
+impl Registered {
+    /// Says that the environment is open.
+    pub(super) fn opened(&self, environment: &Arc<SharedEnv>) {
+        if let Some(entry) = entries().get_mut(&self.id) {
+            entry.environment = Arc::downgrade(environment);
+        }
+        REGISTRY.changed.notify_all();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        // In a fork the environment was not closed, and the lock may be held by a thread that does not exist there.
+        if process::check(REGISTRY.process).is_ok() {
+            entries().remove(&self.id);
+            REGISTRY.changed.notify_all();
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! An index as it was at one commit, with the transaction that keeps it so; and the cache that lets all searches share the newest one.
+//!
+//! A snapshot remembers where everything is that has been found, so a new one for each search would find everything anew. The cache holds the
+//! newest that has been asked for, until there is a newer commit: a search costs the look at the number of the newest commit, and a count.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use roaring::RoaringBitmap;
+
+use super::environment::{Hold, SharedEnv, Ticket};
+use crate::codec::VectorRef;
+use crate::distance::Distance;
+use crate::query::{QueryBuilder, Searched, by_item, by_vector};
+use crate::reader::items;
+use crate::store::Place;
+use crate::store::held::{Held, Own};
+use crate::store::view::View;
+use crate::store::warm::Warmed;
+use crate::{ItemId, Result, Slot};
+
+/// A snapshot and its place among the transactions of the environment.
+#[derive(Debug)]
+pub(super) struct Inner {
+    // In this order: counted until it has ended.
+    pub(super) held: Held,
+    _ticket: Ticket,
+}
+
+/// The newest snapshot that has been asked for.
+#[derive(Debug, Default)]
+pub(super) struct Cache(RwLock<Option<Arc<Inner>>>);
+
+impl Cache {
+    pub(super) fn clear(&self) {
+        // Dropped when the lock is not held any more.
+        let cached = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(cached);
+    }
+
+    fn get(&self, id: usize) -> Option<Arc<Inner>> {
+        let cached = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        cached.as_ref().filter(|inner| inner.held.id() == id).map(Arc::clone)
+    }
+
+    /// The snapshot of the newest commit, of whatever process.
+    ///
+    /// # Errors
+    /// Those of [`SharedEnv::read`] and of opening a [`Held`].
+    #[inline]
+    pub(super) fn newest<D: Distance>(&self, env: &Arc<SharedEnv>, place: Place<'static>) -> Result<Arc<Inner>> {
+        match env.with_newest(|id| self.get(id))? {
+            Some(inner) => Ok(inner),
+            None => self.refresh::<D>(env, place),
+        }
+    }
+
+    #[cold]
+    fn refresh<D: Distance>(&self, env: &Arc<SharedEnv>, place: Place<'static>) -> Result<Arc<Inner>> {
+        let reading = env.read()?;
+        // Another thread was quicker, or the commit has not quite ended.
+        if let Some(inner) = self.get(reading.txn.id()) {
+            return Ok(inner);
+        }
+        let inner = Arc::new(Inner { held: Held::open::<D>(place, reading.txn)?, _ticket: reading.ticket });
+        let replaced = {
+            let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            match &*cached {
+                Some(newer) if newer.held.id() > inner.held.id() => None,
+                _ => cached.replace(Arc::clone(&inner)),
+            }
+        };
+        drop(replaced);
+        Ok(inner)
+    }
+}
+
+/// An index as it was at one commit, for as long as one likes: see [`Index::snapshot`](crate::Index::snapshot).
+///
+/// It can be cloned, which is cheap, shared between threads and sent to others. All its answers are those of one commit, whatever is committed
+/// meanwhile. It costs others nothing but disk: pages that it sees are not used again, so a file that changes grows while it is held.
+///
+/// ```
+/// use voisin::{Index, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+/// index.write(|batch| batch.add_items(&[1, 2], &[0.0, 0.0, 3.0, 0.0]))?;
+/// let before = index.snapshot()?;
+/// index.write(|batch| batch.delete(1))?;
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let found = before.search(1).by_vector(&[0.0, 1.0]).unwrap();
+///         assert_eq!(found.into_nns(), [(1, 1.0)]);
+///     });
+/// });
+/// assert_eq!(index.search(1).by_vector(&[0.0, 1.0])?.into_nns(), [(2, 10.0)]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Snapshot<D> {
+    shared: Arc<Shared>,
+    metric: PhantomData<fn() -> D>,
+}
+
+/// What the clones of a snapshot share.
+#[derive(Debug)]
+struct Shared {
+    inner: Arc<Inner>,
+    hold: Hold,
+}
+
+impl<D> Clone for Snapshot<D> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), metric: PhantomData }
+    }
+}
+
+impl<D> fmt::Debug for Snapshot<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").field("commit", &self.commit()).finish_non_exhaustive()
+    }
+}
+
+impl<D> Snapshot<D> {
+    fn held(&self) -> &Held {
+        &self.shared.inner.held
+    }
+
+    /// The number of the commit that it shows, of all indexes of the environment. A later commit has a larger number.
+    #[must_use]
+    pub fn commit(&self) -> u64 {
+        self.held().id() as u64
+    }
+}
+
+impl<D: Distance> Snapshot<D> {
+    pub(super) fn new(inner: Arc<Inner>, env: &Arc<SharedEnv>) -> Self {
+        Self { shared: Arc::new(Shared { inner, hold: Hold::new(env) }), metric: PhantomData }
+    }
+
+    fn view(&self) -> Result<View<'_, 'static, D, Own<'_>>> {
+        self.shared.hold.check_process()?;
+        Ok(self.held().view::<D>())
+    }
+
+    /// Number of components of every vector.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        self.held().meta().dimensions as usize
+    }
+
+    /// Number of items.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.held().meta().items.into()
+    }
+
+    /// Whether there is no item.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Starts a query for the `k` nearest items: its methods are those of [`Reader::nns`](crate::Reader::nns), without a transaction.
+    #[must_use]
+    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
+        QueryBuilder::new(self, k)
+    }
+
+    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).
+    pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
+        let view = self.view()?;
+        view.slot(item)?.map(|slot| vector(&view, slot)).transpose()
+    }
+
+    /// Whether there is such an item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn contains(&self, item: ItemId) -> Result<bool> {
+        Ok(self.view()?.slot(item)?.is_some())
+    }
+
+    /// The ids of all items. O(items).
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn ids(&self) -> Result<RoaringBitmap> {
+        Ok(self.slots()?.into_iter().map(|(item, _)| item).collect())
+    }
+
+    /// All items and their vectors, by id. The ids are looked up first, 8 bytes each, the vectors one by one.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector); the iterator's items the same.
+    pub fn iter(&self) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + '_> {
+        let (view, slots) = (self.view()?, self.slots()?);
+        Ok(slots.into_iter().map(move |(item, slot)| Ok((item, vector(&view, slot)?))))
+    }
+
+    /// Items and slots, by id.
+    fn slots(&self) -> Result<Vec<(ItemId, Slot)>> {
+        self.shared.hold.check_process()?;
+        let txn = self.held().txn();
+        items(self.held().place(), &txn)?.collect()
+    }
+
+    /// Reads what searches need from the disk, so that they need not wait for it: the graph first, from the top, then item ids, and vectors last,
+    /// until `budget_bytes` have been read. Says how many bytes that were, and whether they were all. Of an index that is in memory already it
+    /// finds all values, so that the first searches need not look for them.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+    /// index.load((0..1000).map(|item| (item, [item as f32, 0.0])), |_| {})?;
+    /// let warmed = index.snapshot()?.warm(1 << 30)?;
+    /// assert!(warmed.is_complete && warmed.bytes > 1000 * 2 * 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn warm(&self, budget_bytes: u64) -> Result<Warmed> {
+        self.view()?.warm(budget_bytes)
+    }
+}
+
+fn vector<D: Distance>(view: &View<'_, 'static, D, Own<'_>>, slot: Slot) -> Result<Vec<f32>> {
+    Ok(VectorRef::<D::Codec>::new(view.vector(slot)?.bytes).to_vec(view.snapshot.meta.dimensions as usize))
+}
+
+impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
+    /// The items nearest to `vector`.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery), [`Forked`](crate::Error::Forked),
+    /// [`Corrupt`](crate::Error::Corrupt).
+    pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
+        self.by_vector_with_cancellation(vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+        by_vector(&self.reader.view()?, self.options, vector, &cancel)
+    }
+
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
+        self.by_item_with_cancellation(item, || false)
+    }
+
+    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
+        by_item(&self.reader.view()?, self.options, item, &cancel)
+    }
+}

@@ -1,0 +1,89 @@
+//! A snapshot that owns its transaction: it can be kept as long as one likes, shared between threads and sent to others.
+//!
+//! [`Snapshot<'t>`](Snapshot) borrows a transaction for `'t`; a [`Held`] has both, so no lifetime of Rust says how long its pointers hold. It
+//! uses `'static` in that place, which here means *as long as the `Held` lives*, and keeps it to itself: what it gives out is a [`View`], and
+//! everything that takes a view is generic over its lifetime and returns values that do not mention it.
+//!
+//! Values that no table has yet are looked up through the transaction, which one thread may use at a time: behind a mutex. A search of a
+//! snapshot that has been used for a while does not take it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use heed::{RoTxn, WithoutTls};
+
+use super::Place;
+use super::process::OfProcess;
+use super::snapshot::Snapshot;
+use super::source::{Source, extend};
+use super::table::Extent;
+use super::view::View;
+use crate::Result;
+use crate::distance::Distance;
+use crate::format::Key;
+use crate::format::meta::Meta;
+
+/// A transaction that owns its part of the environment.
+pub(crate) type ReadTxn = OfProcess<RoTxn<'static, WithoutTls>>;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Held {
+    // In this order: pointers are gone before the transaction that they hold by.
+    snapshot: Snapshot<'static>,
+    txn: Mutex<ReadTxn>,
+    place: Place<'static>,
+}
+
+impl Held {
+    /// # Errors
+    /// Those of [`Snapshot::open`].
+    pub(crate) fn open<D: Distance>(place: Place<'static>, txn: ReadTxn) -> Result<Self> {
+        let borrowed: *const RoTxn<'_> = &raw const **txn;
+        // SAFETY: the reference is used in this call only, in which `txn` stays where it is. What outlives the call is the lifetime of the
+        // snapshot's pointers, of which there are none yet. Those that its tables will hold come from `Own` below, through the same
+        // transaction: it is never written through, lives in the same struct, and is dropped after the snapshot.
+        let snapshot = Snapshot::open::<D>(place, unsafe { &*borrowed }, Extent::Full)?;
+        Ok(Self { snapshot, txn: Mutex::new(txn), place })
+    }
+
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.snapshot.meta
+    }
+
+    /// The number of the transaction.
+    #[inline]
+    pub(crate) fn id(&self) -> usize {
+        self.snapshot.id
+    }
+
+    /// The transaction, for one thread at a time.
+    pub(crate) fn txn(&self) -> MutexGuard<'_, ReadTxn> {
+        self.txn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn place(&self) -> Place<'static> {
+        self.place
+    }
+
+    /// The snapshot as graph and vectors, for any thread.
+    #[inline]
+    pub(crate) fn view<D: Distance>(&self) -> View<'_, 'static, D, Own<'_>> {
+        View::new(&self.snapshot, Own(self))
+    }
+}
+
+/// The transaction of a held snapshot as the source of its values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Own<'a>(&'a Held);
+
+impl Source<'static> for Own<'_> {
+    #[inline(never)]
+    fn get(&self, key: Key) -> Result<Option<&'static [u8]>> {
+        let txn = self.0.txn();
+        let value = self.0.place.find(&txn, key)?;
+        // SAFETY: a read transaction of its own sees the pages of the map, which LMDB does not reuse while it is open, and which stay where they
+        // are, as the map is moved only when this process has no transaction (`index/environment.rs`). The transaction is open as long as the
+        // `Held` lives, which is what 'static stands for here: `Own` borrows the `Held`, and a `View` with it is the only way to what it returns.
+        Ok(value.map(|bytes| unsafe { extend(bytes) }))
+    }
+}

@@ -1,0 +1,200 @@
+//! Searches see the newest commit, a snapshot sees its own, and both answer as level 1 does.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use voisin::distances::{Cosine, Euclidean};
+use voisin::roaring::RoaringBitmap;
+use voisin::{Batch, Error, Index, LoadPhase, Options, Snapshot, Strategy};
+
+use crate::{DIMENSIONS, add, check, create, vector};
+
+#[test]
+fn what_may_cross_threads_is_decided_by_types() {
+    fn crosses<T: Send + Sync + Clone + 'static>() {}
+    crosses::<Index<Euclidean>>();
+    crosses::<Snapshot<Cosine>>();
+
+    // What may not be sent has one answer to this, what may would have two.
+    trait NotSend<A> {
+        fn holds() {}
+    }
+    impl<T: ?Sized> NotSend<()> for T {}
+    struct IfSend;
+    impl<T: ?Sized + Send> NotSend<IfSend> for T {}
+    <Batch<'static, Euclidean> as NotSend<_>>::holds();
+}
+
+#[test]
+fn an_index_and_its_snapshot_answer_with_every_option() {
+    let (_folder, index) = create(Options::new(DIMENSIONS));
+    add(&index, 0..3000, 1).unwrap();
+    let snapshot = index.snapshot().unwrap();
+    let query = vector(1500, 1);
+    let exact = index.search(20).exact().by_vector(&query).unwrap();
+    assert_eq!((exact.strategy, exact.nns.len(), exact.nns[0]), (Strategy::All, 20, (1500, 0.0)));
+    assert_eq!(snapshot.search(20).exact().by_vector(&query).unwrap(), exact);
+    let walked = index.search(20).ef_search(3000).walk_graph().by_vector(&query).unwrap();
+    assert_eq!((walked.strategy, &walked.nns), (Strategy::Graph, &exact.nns));
+    assert_eq!(snapshot.search(20).ef_search(3000).walk_graph().by_vector(&query).unwrap().nns, exact.nns);
+
+    let candidates: RoaringBitmap = (0..3000).step_by(100).chain([9999]).collect();
+    let among = index.search(3).candidates(&candidates).by_vector(&query).unwrap();
+    assert!(among.nns[0] == (1500, 0.0) && among.nns.iter().all(|(item, _)| candidates.contains(*item)));
+    assert_eq!(snapshot.search(3).candidates(&candidates).by_vector(&query).unwrap(), among);
+
+    let by_item = index.search(5).by_item(1500).unwrap().unwrap();
+    assert!(by_item.nns.len() == 5 && by_item.nns.iter().all(|(item, _)| *item != 1500));
+    assert_eq!(snapshot.search(5).by_item(1500).unwrap().unwrap(), by_item);
+    assert!(index.search(5).by_item(5000).unwrap().is_none() && snapshot.search(5).by_item(5000).unwrap().is_none());
+
+    let stopped = index.search(5).by_vector_with_cancellation(&query, || true).unwrap();
+    assert!(stopped.did_cancel() && snapshot.search(5).by_item_with_cancellation(7, || true).unwrap().unwrap().did_cancel());
+    assert!(matches!(index.search(5).by_vector(&[1.0]), Err(Error::DimensionMismatch { .. })));
+    assert!(matches!(snapshot.search(5).by_vector(&[f32::NAN; DIMENSIONS]), Err(Error::InvalidQuery { .. })));
+}
+
+#[test]
+fn a_held_snapshot_does_not_change_while_everything_else_does() {
+    let (_folder, index) = create(Options::new(DIMENSIONS));
+    add(&index, 0..500, 0).unwrap();
+    // Nothing of it has been looked at before the changes.
+    let old = index.snapshot().unwrap();
+    for round in 1..30 {
+        add(&index, 0..500, round).unwrap();
+        if round % 7 == 0 {
+            index.optimize().unwrap();
+        }
+    }
+    index.force_rebuild().unwrap();
+    let items: Vec<_> = old.iter().unwrap().collect::<voisin::Result<_>>().unwrap();
+    assert!(items.iter().map(|(item, _)| *item).eq(0..500));
+    assert!(items.iter().all(|(item, found)| *found == vector(*item, 0)));
+    for item in (0..500).step_by(7) {
+        assert_eq!(old.search(1).walk_graph().by_vector(&vector(item, 0)).unwrap().into_nns(), [(item, 0.0)]);
+        assert_eq!(index.search(1).by_vector(&vector(item, 29)).unwrap().into_nns(), [(item, 0.0)]);
+    }
+    let newest = index.snapshot().unwrap();
+    assert!(old.commit() < newest.commit());
+    assert_eq!(newest.ids().unwrap().len(), 500);
+    check(&index);
+}
+
+#[test]
+fn every_search_sees_the_newest_commit_from_every_thread() {
+    let (_folder, index) = create(Options::new(DIMENSIONS));
+    add(&index, 0..200, 0).unwrap();
+    let done = AtomicBool::new(false);
+    let round = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let committed = round.load(Ordering::SeqCst);
+                    let found = index.search(1).by_vector(&vector(42, committed)).unwrap().into_nns();
+                    // The commit that was known, or a later one, in which the item has moved.
+                    assert!(found == [(42, 0.0)] || round.load(Ordering::SeqCst) > committed || found[0].0 == 42, "{found:?}");
+                    let snapshot = index.snapshot().unwrap();
+                    let at = snapshot.vector(0).unwrap().unwrap()[3];
+                    assert!(at >= committed as f32);
+                    assert!(snapshot.iter().unwrap().all(|entry| entry.unwrap().1[3] == at), "a torn snapshot");
+                }
+            });
+        }
+        for next in 1..60 {
+            add(&index, 0..200, next).unwrap();
+            round.store(next, Ordering::SeqCst);
+            assert_eq!(index.search(1).by_vector(&vector(42, next)).unwrap().into_nns(), [(42, 0.0)]);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn a_snapshot_is_warmed_up_to_a_budget() {
+    let (_folder, index) = create(Options::new(64));
+    let items = (0..3000u32).map(|item| (item, (0..64).map(|i| ((item * 31 + i * 7) % 97) as f32).collect::<Vec<_>>()));
+    index.load(items.clone(), |_| {}).unwrap();
+    let snapshot = index.snapshot().unwrap();
+    let nothing = snapshot.warm(0).unwrap();
+    assert!(nothing.bytes == 0 && !nothing.is_complete);
+    let some = snapshot.warm(100_000).unwrap();
+    assert!(some.bytes > 50_000 && some.bytes <= 100_000 && !some.is_complete, "{some:?}");
+    let all = snapshot.warm(u64::MAX).unwrap();
+    // Vectors, lists and ids, and little beside them.
+    assert!(all.is_complete && all.bytes > 3000 * 64 * 4 && all.bytes < 2 * 3000 * 64 * 4, "{all:?}");
+    assert_eq!(snapshot.warm(all.bytes).unwrap(), all);
+    for (item, vector) in items.step_by(100) {
+        assert_eq!(snapshot.search(1).by_vector(&vector).unwrap().nns[0].1, 0.0, "item {item}");
+    }
+    // With free places and a tail.
+    index.write(|batch| batch.delete_items(0..1500)).unwrap();
+    assert!(index.snapshot().unwrap().warm(u64::MAX).unwrap().is_complete);
+    let empty = create(Options::new(3)).1;
+    assert!(empty.snapshot().unwrap().warm(0).unwrap().is_complete);
+}
+
+#[test]
+fn a_load_says_how_far_it_is_and_is_one_commit() {
+    let (_folder, index) = create(Options::new(DIMENSIONS));
+    add(&index, 0..10, 1).unwrap();
+    let before = index.snapshot().unwrap().commit();
+    let told = std::sync::Mutex::new(Vec::new());
+    let items = (0..5000).map(|item| (item, vector(item, 2)));
+    let loader = index.loader().optimize(true).progress(|progress| told.lock().unwrap().push(progress));
+    assert_eq!(loader.load(items).unwrap(), 5000);
+    drop(loader);
+    let told = told.into_inner().unwrap();
+    for phase in [LoadPhase::Reading, LoadPhase::Adding, LoadPhase::Linking, LoadPhase::Writing] {
+        assert!(told.iter().any(|progress| progress.phase == phase), "{phase:?}");
+    }
+    assert!(told.iter().all(|progress| progress.total.is_none_or(|total| progress.done <= total)));
+    let snapshot = index.snapshot().unwrap();
+    assert_eq!((snapshot.commit(), snapshot.len()), (before + 1, 5000));
+    assert_eq!(snapshot.vector(3).unwrap().unwrap(), vector(3, 2));
+    check(&index);
+
+    // A bad vector, and being told to stop: nothing has happened.
+    let bad = (0..5000).map(|item| (item, vec![if item == 4000 { f32::NAN } else { 1.0 }; DIMENSIONS]));
+    assert!(matches!(index.load(bad, |_| {}), Err(Error::InvalidItem { item: 4000, .. })));
+    let cancelled = AtomicBool::new(false);
+    let loader = index.loader().progress(|progress| cancelled.store(progress.phase == LoadPhase::Adding, Ordering::Relaxed));
+    let result = loader.cancel(|| cancelled.load(Ordering::Relaxed)).load((0..5000).map(|item| (item, vector(item, 3))));
+    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
+    assert_eq!(index.snapshot().unwrap().commit(), snapshot.commit());
+    assert_eq!(index.load([(1, [0.0; DIMENSIONS]); 0], |_| {}).unwrap(), 0);
+}
+
+#[test]
+fn a_copy_is_opened_like_the_index_it_was_made_of() {
+    let (folder, index) = create(Options::new(DIMENSIONS).name("a"));
+    let other = crate::Vectors::create(index.path(), Options::new(DIMENSIONS).name("b")).unwrap();
+    add(&index, 0..300, 1).unwrap();
+    add(&other, 0..30, 2).unwrap();
+    let target = folder.path().join("backup");
+    let bytes = index.copy_to(&target).unwrap();
+    assert_eq!(std::fs::metadata(target.join("data.mdb")).unwrap().len(), bytes);
+    assert!(matches!(index.copy_to(&target), Err(Error::Exists { .. })));
+    let copy = crate::Vectors::open(&target, Options::new(DIMENSIONS).name("a")).unwrap();
+    assert_eq!(copy.search(1).by_vector(&vector(7, 1)).unwrap().into_nns(), [(7, 0.0)]);
+    add(&copy, 300..310, 1).unwrap();
+    assert_eq!((copy.snapshot().unwrap().len(), index.snapshot().unwrap().len()), (310, 300));
+    assert_eq!(copy.names().unwrap(), ["a", "b"]);
+    check(&copy);
+}
+
+#[test]
+fn a_released_index_holds_no_transaction_until_the_next_search() {
+    let (_folder, index) = create(Options::new(DIMENSIONS));
+    add(&index, 0..10, 1).unwrap();
+    let process = |index: &crate::Vectors| {
+        // Its own transaction is the newest: an older one is the cached snapshot.
+        index.stats().unwrap().environment.oldest_reader.unwrap().commits_behind
+    };
+    index.search(1).by_vector(&[0.0; DIMENSIONS]).unwrap();
+    // A commit lets go of what only the cache holds.
+    add(&index, 0..10, 2).unwrap();
+    assert_eq!(process(&index), 0);
+    index.search(1).by_vector(&[0.0; DIMENSIONS]).unwrap();
+    index.release().unwrap();
+    assert_eq!(index.search(1).by_vector(&vector(3, 2)).unwrap().into_nns(), [(3, 0.0)]);
+}
