@@ -267,7 +267,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             // New items bring new edges: only where there are fewer than the removed ones, the graph thins out.
             refresh(&mut working, &view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
-        insert(&mut working, &view, &slots, linked, &plan, self.rng)?;
+        let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
+        insert(&mut working, &view, &slots, linked, &plan, &mut rng)?;
         finish(&mut working, &view, &plan)?;
         let go_on = &|| plan.check_cancelled();
         let built = if goal == Goal::Optimized {
@@ -279,6 +280,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         plan.check_cancelled()?;
         Ok(built)
     }
+}
+
+/// Mixed into the seed of a build, so that items which are added and built one by one do not all get the same top layer from callers who seed every
+/// build alike: an odd constant with well mixed bits, that of Fibonacci hashing.
+fn spread(next_rank: u32) -> u64 {
+    u64::from(next_rank).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// What a build is to achieve.

@@ -40,7 +40,6 @@ use crate::format::catalog::{self, Entry, Unreadable};
 use crate::query::{QueryBuilder, Searched, by_item, by_vector};
 use crate::store::Place;
 use crate::store::file::copy_to;
-use crate::store::snapshot::read_meta;
 use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec, Writer};
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
@@ -111,8 +110,7 @@ impl Shared {
 
     /// Builds as the index was created to be built.
     fn build<D: Distance>(&self, writer: &Writer<'static, D>, txn: &mut RwTxn<'_>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
-        let next_rank = read_meta::<D>(self.place, txn)?.map_or(0, |meta| meta.next_rank);
-        let mut rng = rng(self.entry.seed, next_rank);
+        let mut rng = StdRng::seed_from_u64(self.entry.seed);
         let mut builder = writer.builder(&mut rng);
         builder.ef_construction(self.entry.ef_construction as usize).alpha(self.entry.alpha);
         builder.cancel(|| (hooks.cancel)()).progress(|progress| (hooks.progress)(progress));
@@ -123,13 +121,6 @@ impl Shared {
             Goal::Optimize => builder.optimize_with(txn, m, m0),
         }
     }
-}
-
-/// What the random choices of a build begin from: another number for every build that links something, so that items which are added one by
-/// one do not all get the same top layer, and the same for the same sequence of changes.
-fn rng(seed: u64, next_rank: u32) -> StdRng {
-    // An odd constant with well mixed bits, that of Fibonacci hashing.
-    StdRng::seed_from_u64(seed ^ u64::from(next_rank).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
 impl<D> Clone for Index<D> {

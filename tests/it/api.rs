@@ -711,6 +711,24 @@ fn a_build_of_an_index_without_items_creates_it_and_it_can_be_searched_and_fille
     check_holds(&wtxn, db, 0, &model);
 }
 
+/// Callers who seed every build alike, and build after every item, once gave all items the same top layer.
+#[test]
+fn items_that_are_built_one_by_one_have_different_top_layers_whatever_the_seed_is() {
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::<Euclidean>::new(db, 0, 4);
+    let model = vectors::<Euclidean>(&mut rng(), 0..200, 4);
+    let mut wtxn = env.write_txn().unwrap();
+    for (item, vector) in &model {
+        writer.add_item(&mut wtxn, *item, vector).unwrap();
+        writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(20).build::<4, 8>(&mut wtxn).unwrap();
+    }
+    check_holds(&wtxn, db, 0, &model);
+    let nodes: Vec<u64> = Reader::open(&wtxn, 0, db).unwrap().stats(&wtxn, &env).unwrap().layers.iter().map(|layer| layer.nodes).collect();
+    // A fourth of each layer is expected on the next.
+    assert!(nodes.len() > 2 && nodes[0] == 200 && (25..90).contains(&nodes[1]), "{nodes:?}");
+}
+
 #[test]
 fn a_second_build_changes_nothing() {
     let mut rng = rng();
