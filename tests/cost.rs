@@ -147,6 +147,7 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
     let sizes = std::env::var("VOISIN_COST_SIZES").unwrap_or_else(|_| "10000,100000".into());
     let sizes: Vec<u32> = sizes.split(',').map(|size| size.parse().unwrap()).collect();
     let all: Vec<[Sample; 3]> = sizes.iter().map(|&size| samples(size)).collect();
+    let mut missed = Vec::new();
     for (i, change) in ["add", "delete", "replace"].iter().enumerate() {
         for (size, samples) in sizes.iter().zip(&all) {
             let Sample { values_read, values_written, heap, file_bytes } = samples[i];
@@ -160,13 +161,16 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
         };
         let (read, written, heap) = (spread(|s| s.values_read), spread(|s| s.values_written), spread(|s| s.heap));
         println!("{change}: largest over smallest: read {read:.2}, written {written:.2}, heap {heap:.2}");
-        assert!(read <= 1.5, "{change}: values read");
-        assert!(written <= 1.2, "{change}: values written");
-        assert!(heap <= 1.2, "{change}: heap");
-        for samples in &all {
-            assert!(samples[i].file_bytes <= 400_000.0, "{change}: bytes written");
+        let bytes = all.iter().map(|samples| samples[i].file_bytes).fold(0.0, f64::max);
+        for (what, found, bound) in
+            [("values read", read, 1.5), ("values written", written, 1.2), ("heap", heap, 1.2), ("bytes written", bytes, 400_000.0)]
+        {
+            if found > bound {
+                missed.push(format!("{change}, {what}: {found} is more than {bound}"));
+            }
         }
     }
+    assert_eq!(missed, [""; 0]);
 }
 
 #[test]

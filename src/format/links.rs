@@ -130,7 +130,9 @@ pub(crate) fn encode_record(record: &Record, out: &mut Vec<u8>) {
 /// group: the bytes of its record, empty if it has none.
 pub(crate) fn encode_group(records: &[Vec<u8>]) -> [Option<Vec<u8>>; 2] {
     let header = HEADER_BYTES + 2 * records.len();
-    let mut links = vec![0; header];
+    // A page, however full: what a change keeps in memory does not depend on how long lists are.
+    let mut links = Vec::with_capacity(PAGE_BYTES.max(header));
+    links.resize(header, 0);
     let mut spill = vec![0; header];
     for (i, record) in records.iter().enumerate().filter(|(_, record)| !record.is_empty()) {
         let entry = HEADER_BYTES + 2 * i;
