@@ -139,7 +139,9 @@ impl<'e, D: Distance> Writer<'e, D> {
         }
         let mut edit = self.edit(wtxn)?;
         let deleted = edit.delete(item)?;
-        edit.finish()?;
+        if deleted {
+            edit.finish()?;
+        }
         Ok(deleted)
     }
 
@@ -156,7 +158,9 @@ impl<'e, D: Distance> Writer<'e, D> {
         for item in items {
             count += u64::from(edit.delete(item)?);
         }
-        edit.finish()?;
+        if count > 0 {
+            edit.finish()?;
+        }
         Ok(count)
     }
 

@@ -139,3 +139,17 @@ fn optimizing_gives_back_every_free_place_and_changes_no_answer() {
     let stats = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap().stats(&rtxn, &env).unwrap();
     assert_eq!((stats.slots, stats.free_slots, stats.items), (model.len() as u64, 0, model.len() as u64));
 }
+
+#[test]
+fn deleting_what_is_not_there_is_no_change() {
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    build_index(&env, db, 0, &vectors::<Euclidean>(&mut rng(), 0..20, DIMENSIONS));
+    let writer = Writer::<Euclidean>::new(db, 0, DIMENSIONS);
+    let before = env.info().last_txn_id;
+    let mut wtxn = env.write_txn().unwrap();
+    assert!(!writer.del_item(&mut wtxn, 20).unwrap());
+    assert_eq!(writer.del_items(&mut wtxn, 20..30).unwrap(), 0);
+    wtxn.commit().unwrap();
+    assert_eq!(env.info().last_txn_id, before, "LMDB makes no commit of a transaction that has written nothing");
+}
