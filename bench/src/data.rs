@@ -58,7 +58,7 @@ impl DataSet {
     pub fn enlarged(mut self, times: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(3);
         let rows: Vec<(u32, u32)> = (0..self.rows().len() as u32).map(|row| (row, row)).collect();
-        let index = Living::<Euclidean>::new();
+        let index = Living::<Euclidean>::create();
         index.commit(&self, &[], &rows, 1);
         let neighbors = index.neighbors(times - 1);
         for nth in 0..times - 1 {

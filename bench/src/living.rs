@@ -24,7 +24,7 @@ pub struct Living<D> {
 
 impl<D: Distance> Living<D> {
     /// An empty one.
-    pub fn new() -> Self {
+    pub fn create() -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
         let wtxn = env.write_txn().expect("a transaction");

@@ -41,9 +41,9 @@ fn rows(set: &DataSet) -> Vec<(u32, u32)> {
 fn batches(set: &DataSet, report: &mut Report) {
     let rows = rows(set);
     println!("{} of {} dimensions, in one build and in batches of {BATCH}, each built and committed", rows.len(), set.dimensions);
-    let whole = Living::<Euclidean>::new();
+    let whole = Living::<Euclidean>::create();
     let one = whole.commit(set, &[], &rows, 1);
-    let index = Living::<Euclidean>::new();
+    let index = Living::<Euclidean>::create();
     let many: f64 = (1..).zip(rows.chunks(BATCH)).map(|(seed, batch)| index.commit(set, &[], batch, seed)).sum();
     println!("  {one:.1} s and {many:.1} s");
     report.at_most("time in batches, times one build's", many / one, 2.5);
@@ -60,7 +60,7 @@ fn pending(set: &DataSet) {
     let rows = rows(set);
     let (built, rest) = rows.split_at(rows.len() / 10 * 9);
     println!("{} items of {} dimensions built, and others not; microseconds a search at ef 80", built.len(), set.dimensions);
-    let index = Living::<Euclidean>::new();
+    let index = Living::<Euclidean>::create();
     index.commit(set, &[], built, 1);
     let microseconds = || 1e6 / index.speed(set, 80);
     let without = microseconds();
@@ -78,7 +78,7 @@ fn million(set: &DataSet, report: &mut Report) {
     let rows = rows(set);
     let (first, last) = rows.split_at(rows.len() / 100 * 99);
     println!("{} of {} dimensions, the last hundredth added to the others", rows.len(), set.dimensions);
-    let index = Living::<Euclidean>::new();
+    let index = Living::<Euclidean>::create();
     let full = index.commit(set, &[], first, 1);
     let added = index.commit(set, &[], last, 2);
     println!("  {full:.1} s and {added:.2} s");

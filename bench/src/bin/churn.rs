@@ -41,7 +41,7 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
     let mut reserve: Vec<u32> = (0..rows as u32).collect();
     reserve.shuffle(&mut rng);
     let mut living: Vec<(u32, u32)> = reserve.split_off(share).into_iter().enumerate().map(|(item, row)| (item as u32, row)).collect();
-    let index = Living::<D>::new();
+    let index = Living::<D>::create();
     let full = index.commit(set, &[], &living, 1);
     println!("  {} items built and committed in {full:.1} s", living.len());
     let mut next_item = living.len() as u32;
@@ -69,7 +69,7 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
             continue;
         }
         let (recall, distances) = index.quality(set, EF);
-        let fresh = Living::<D>::new();
+        let fresh = Living::<D>::create();
         fresh.commit(set, &[], &living, 1);
         let (fresh_recall, fresh_distances) = fresh.quality(set, EF);
         let bytes = [&index, &fresh].map(|index| index.file_bytes() as f64);

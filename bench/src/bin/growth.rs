@@ -101,7 +101,7 @@ struct Story {
 }
 
 fn tell_one<D: Distance>(name: &'static str, set: &DataSet, stay: &[(u32, u32)], seed: u64, live: impl Fn(&Living<D>, u64)) -> Story {
-    let index = Living::<D>::new();
+    let index = Living::<D>::create();
     live(&index, seed);
     let lost = [64, 256].map(|ef| index.lost(set, stay, ef));
     Story { name, items: stay.len(), lost, findings: index.findings().len() }
