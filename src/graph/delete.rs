@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rayon::prelude::*;
 
 use super::Vectors;
-use super::insert::Plan;
+use super::insert::{Plan, first_to_adopt};
 use super::prune::{Edge, replenish};
 use super::working::{Node, StoredNode, Working};
 use crate::{Layer, Result, Slot};
@@ -187,15 +187,8 @@ impl Mending<'_, '_> {
     fn near_parent(&mut self, slot: Slot, rank: u32) -> Result<Option<Slot>> {
         let mut edges = self.working.node(self.vectors, self.layer, slot)?.edges;
         edges.sort_unstable_by(Edge::order);
-        for candidate in edges.iter().map(|edge| Slot(edge.slot)).filter(|candidate| !self.nodes.contains_key(candidate)) {
-            if let Some((above, children)) = self.working.standing(self.layer, candidate)?
-                && above < rank
-                && children < self.plan.max_children(self.layer)
-            {
-                return Ok(Some(candidate));
-            }
-        }
-        Ok(None)
+        edges.retain(|edge| !self.is_gone(Slot(edge.slot)));
+        first_to_adopt(self.working, self.layer, &edges, rank, self.plan)
     }
 
     /// A node with its edges to removed nodes replaced. `None` if it has none.

@@ -116,9 +116,9 @@ pub(crate) fn refresh(working: &mut Working<'_>, vectors: &dyn Vectors, slots: &
         .par_iter()
         .map(|&slot| {
             plan.check_cancelled()?;
-            let found = Beam::with(|beam| find(frozen, vectors, Newcomer { slot, top: layer }, plan, beam))?;
             let mut node = frozen.unmeasured(layer, slot)?;
-            node.edges.extend(found.into_iter().flat_map(|found| found.nearest).filter(|edge| edge.slot != slot.0));
+            let near = Beam::with(|beam| nearest(frozen, vectors, slot, plan.ef_construction, beam))?;
+            node.edges.extend(near.into_iter().take(PARENT_CANDIDATES).filter(|edge| edge.slot != slot.0));
             prune_node(vectors, slot, &mut node, plan.limit(layer))?;
             Ok((slot, node))
         })
@@ -148,46 +148,61 @@ pub(crate) fn finish(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Pl
 /// not find become children of the node where such a search ends: as child edges are not pruned, it finds them from then on.
 fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     let layer = Layer(0);
-    let Some(entry) = working.entry() else { return Ok(()) };
-    let root = working.roots[0];
     let is_hard = |node: &Node| node.edges.len() <= FEW_EDGES || !node.edges.iter().any(|edge| edge.slot == node.parent.0);
     let hard: Vec<Slot> =
         working.all_changed(layer).filter(|(slot, node)| node.parent != *slot && is_hard(node)).map(|(slot, _)| slot).collect();
     let frozen = &*working;
-    let lost: Vec<(Slot, Vec<u32>)> = hard
+    let lost: Vec<(Slot, Vec<Edge>)> = hard
         .par_iter()
         .map(|&slot| {
             plan.check_cancelled()?;
-            let probe = FromSlot(vectors, slot);
-            Beam::with(|beam| {
-                let nearest = beam.descend(frozen, &probe, entry, layer)?;
-                let scope = Scope { layer, starts: &[nearest, root], ef: NARROW };
-                let found = beam.search(frozen, &probe, scope, |_| Ok(true), || false)?;
-                let is_lost = !found.iter().any(|candidate| candidate.slot == slot.0);
-                Ok(is_lost.then(|| (slot, found.iter().map(|candidate| candidate.slot).collect())))
-            })
+            let near = Beam::with(|beam| nearest(frozen, vectors, slot, NARROW, beam))?;
+            let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
+            Ok(is_lost.then_some((slot, near)))
         })
         .collect::<Result<Vec<_>>>()?
         .into_iter()
         .flatten()
         .collect();
-    for (slot, found) in lost {
+    for (slot, near) in lost {
         let Some((rank, _)) = working.standing(layer, slot)? else { continue };
-        for candidate in found.into_iter().map(Slot) {
-            if let Some((above, children)) = working.standing(layer, candidate)?
-                && above < rank
-                && children < plan.max_children(layer)
-            {
-                let parent = working.unmeasured(layer, slot)?.parent;
-                if let Some(node) = working.node_mut(layer, parent)? {
-                    node.children.retain(|child| *child != slot);
-                }
-                working.attach(vectors, layer, candidate, slot)?;
-                break;
+        if let Some(parent) = first_to_adopt(working, layer, &near, rank, plan)? {
+            let until_now = working.unmeasured(layer, slot)?.parent;
+            if let Some(node) = working.node_mut(layer, until_now)? {
+                node.children.retain(|child| *child != slot);
             }
+            working.attach(vectors, layer, parent, slot)?;
         }
     }
     Ok(())
+}
+
+/// The first of the candidates that is a node of lower rank, with room for another child.
+pub(super) fn first_to_adopt(working: &Working<'_>, layer: Layer, candidates: &[Edge], rank: u32, plan: &Plan<'_>) -> Result<Option<Slot>> {
+    for candidate in candidates.iter().map(|edge| Slot(edge.slot)) {
+        if let Some((above, children)) = working.standing(layer, candidate)?
+            && above < rank
+            && children < plan.max_children(layer)
+        {
+            return Ok(Some(candidate));
+        }
+    }
+    Ok(None)
+}
+
+/// What a search for the vector of a slot finds on layer 0, as a query would.
+fn nearest(working: &Working<'_>, vectors: &dyn Vectors, slot: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
+    let Some(entry) = working.entry() else { return Ok(Vec::new()) };
+    let probe = FromSlot(vectors, slot);
+    let start = beam.descend(working, &probe, entry, Layer(0))?;
+    search(working, &probe, Layer(0), start, ef, beam)
+}
+
+/// What a search on one layer finds from `start` and from the root, the nearest first.
+fn search(working: &Working<'_>, probe: &FromSlot<'_>, layer: Layer, start: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
+    let scope = Scope { layer, starts: &[start, working.roots[layer.index()]], ef };
+    let found = beam.search(working, probe, scope, |_| Ok(true), || false)?;
+    Ok(found.iter().map(|candidate| Edge { distance: candidate.distance, slot: candidate.slot }).collect())
 }
 
 /// The slots in the order they are linked: top layers first, else at random. The first one has the highest top layer of all.
@@ -233,10 +248,7 @@ fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: 
     let mut nearest = beam.descend(working, &probe, (entry_layer, entry), top)?;
     let mut layers = Vec::with_capacity(top.index() + 1);
     for layer in (0..=top.0).rev().map(Layer) {
-        let starts = [nearest, working.roots[layer.index()]];
-        let scope = Scope { layer, starts: &starts, ef: plan.ef_construction };
-        let candidates = beam.search(working, &probe, scope, |_| Ok(true), || false)?;
-        let candidates: Vec<Edge> = candidates.iter().map(|c| Edge { distance: c.distance, slot: c.slot }).collect();
+        let candidates = search(working, &probe, layer, nearest, plan.ef_construction, beam)?;
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
         let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
         layers.push(Found { edges, nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect() });
