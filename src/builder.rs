@@ -181,7 +181,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         Ok(connectivity)
     }
 
-    fn run(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, goal: Goal) -> Result<()> {
+    pub(crate) fn run(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, goal: Goal) -> Result<()> {
         let connectivity = self.connectivity(m, m0)?;
         let place = self.writer.place();
         // Writes nothing but, perhaps, the metadata of an index that is created here.
@@ -290,9 +290,12 @@ fn spread(next_rank: u32) -> u64 {
 
 /// What a build is to achieve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goal {
+pub(crate) enum Goal {
+    /// What is pending is linked, what was removed is out.
     Linked,
+    /// All is linked anew.
     LinkedAnew,
+    /// As [`Linked`](Self::Linked), and numbered by locality.
     Optimized,
 }
 

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::environment::{Interrupted, WriteTxn};
-use super::{Goal, Hooks, Shared};
+use super::{Hooks, Shared};
+use crate::builder::Goal;
 use crate::distance::Distance;
 use crate::query::{QueryBuilder, Searched};
 use crate::store::snapshot::read_meta;
@@ -159,7 +160,7 @@ impl<'w, D: Distance> Batch<'w, D> {
         self.change(|writer, txn| {
             writer.clear(txn)?;
             // Creates it again, empty.
-            shared.build(writer, txn, Goal::Build, Hooks::NONE)
+            shared.build(writer, txn, Goal::Linked, Hooks::NONE)
         })
     }
 
@@ -217,7 +218,7 @@ impl<'w, D: Distance> Batch<'w, D> {
         let value = result.map_err(Interrupted::Failed)?;
         let shared = Arc::clone(&self.shared);
         self.change(|writer, txn| {
-            if goal != Goal::Build || writer.need_build(txn)? {
+            if goal != Goal::Linked || writer.need_build(txn)? {
                 shared.build(writer, txn, goal, hooks)?;
             }
             Ok(())

@@ -10,8 +10,8 @@ use std::path::Path;
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
 use super::batch::Batch;
-use super::{Goal, Hooks, Index};
-use crate::builder::{Phase, Progress};
+use super::{Hooks, Index};
+use crate::builder::{Goal, Phase, Progress};
 use crate::codec::Codec;
 use crate::distance::Distance;
 use crate::{Error, ItemId, Result};
@@ -103,7 +103,7 @@ impl<'a, D: Distance> Loader<'a, D> {
         shared.env.write::<u64, Error>(|txn| {
             let mut batch = Batch::<D>::new(txn, shared);
             let result = self.add(&mut aside, &mut batch);
-            let goal = if self.optimize { Goal::Optimize } else { Goal::Build };
+            let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
             batch.finish(result, goal, Hooks { cancel: &*self.cancel, progress: &|progress| self.report_build(progress) })
         })
     }

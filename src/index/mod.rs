@@ -34,7 +34,7 @@ pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::{DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Options};
 use self::snapshot::Cache;
 pub use self::snapshot::Snapshot;
-use crate::builder::Progress;
+use crate::builder::{Goal, Progress};
 use crate::distance::Distance;
 use crate::format::catalog::{self, Entry, Unreadable};
 use crate::query::{QueryBuilder, Searched, by_item, by_vector};
@@ -80,14 +80,6 @@ struct Shared {
     env: Arc<SharedEnv>,
 }
 
-/// What a build is to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goal {
-    Build,
-    Rebuild,
-    Optimize,
-}
-
 /// Who wants to know how far a build is, and whether it goes on.
 #[derive(Clone, Copy)]
 struct Hooks<'a> {
@@ -114,12 +106,7 @@ impl Shared {
         let mut builder = writer.builder(&mut rng);
         builder.ef_construction(self.entry.ef_construction as usize).alpha(self.entry.alpha);
         builder.cancel(|| (hooks.cancel)()).progress(|progress| (hooks.progress)(progress));
-        let (m, m0) = (self.entry.m.into(), self.entry.m0.into());
-        match goal {
-            Goal::Build => builder.build_with(txn, m, m0),
-            Goal::Rebuild => builder.force_rebuild_with(txn, m, m0),
-            Goal::Optimize => builder.optimize_with(txn, m, m0),
-        }
+        builder.run(txn, self.entry.m.into(), self.entry.m0.into(), goal)
     }
 }
 
@@ -198,7 +185,7 @@ impl<D: Distance> Index<D> {
             let entry = options.entry::<D>(number);
             let shared = Shared::new(&env, name, entry.clone(), false);
             // Creates the index, empty, and checks the options.
-            shared.build(&shared.writer::<D>(), &mut txn, Goal::Build, Hooks::NONE)?;
+            shared.build(&shared.writer::<D>(), &mut txn, Goal::Linked, Hooks::NONE)?;
             env.catalog.put(&mut txn, name.as_bytes(), &entry.encode(name.as_bytes())).map_err(Error::from)?;
             Ok(((), txn))
         })?;
@@ -332,7 +319,7 @@ impl<D: Distance> Index<D> {
         self.shared.env.write(|txn| {
             let mut batch = Batch::new(txn, &self.shared);
             let result = work(&mut batch);
-            batch.finish(result, Goal::Build, Hooks::NONE)
+            batch.finish(result, Goal::Linked, Hooks::NONE)
         })
     }
 
@@ -403,7 +390,7 @@ impl<D: Distance> Index<D> {
     /// # Errors
     /// As [`write`](Self::write), and those of the file system.
     pub fn optimize(&self) -> Result<()> {
-        self.build(Goal::Optimize)
+        self.build(Goal::Optimized)
     }
 
     /// Links all items anew, as if they had all just been added.
@@ -411,7 +398,7 @@ impl<D: Distance> Index<D> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn force_rebuild(&self) -> Result<()> {
-        self.build(Goal::Rebuild)
+        self.build(Goal::LinkedAnew)
     }
 
     fn build(&self, goal: Goal) -> Result<()> {
