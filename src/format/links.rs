@@ -45,6 +45,16 @@ impl OneWay {
     pub(crate) fn is_elsewhere(count: usize) -> bool {
         count > MAX_INLINE
     }
+
+    /// What a record keeps of these slots, ascending, and the body of the IN value if they are kept there.
+    pub(crate) fn place(slots: Vec<u32>) -> (Self, Option<Vec<u8>>) {
+        if !Self::is_elsewhere(slots.len()) {
+            return (Self::Here(slots), None);
+        }
+        let mut body = Vec::new();
+        edges::encode_many(&slots, &mut body);
+        (Self::Elsewhere, Some(body))
+    }
 }
 
 /// Where a slot's record is, as its LINKS value says.

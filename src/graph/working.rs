@@ -162,7 +162,7 @@ impl<'a> Working<'a> {
     }
 
     /// A node, if this build has changed it.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn changed(&self, layer: Layer, slot: Slot) -> Option<&Node> {
         match self.change(layer, slot)? {
             Change::Node(node) => Some(node),
@@ -248,14 +248,20 @@ impl<'a> Working<'a> {
 
     /// As [`node`](Self::node); the distances of edges that come from the store are NaN.
     pub(crate) fn unmeasured(&self, layer: Layer, slot: Slot) -> Result<Node> {
-        if let Some(node) = self.changed(layer, slot) {
-            return Ok(node.clone());
+        Ok(self.get(layer, slot)?.unwrap_or(Node { edges: Vec::new(), children: Vec::new(), parent: slot, rank: 0 }))
+    }
+
+    /// As [`unmeasured`](Self::unmeasured), if the layer has the node.
+    pub(crate) fn get(&self, layer: Layer, slot: Slot) -> Result<Option<Node>> {
+        match self.change(layer, slot) {
+            Some(Change::Node(node)) => return Ok(Some(node.clone())),
+            Some(Change::Gone) => return Ok(None),
+            None => {}
         }
-        let Some(stored) = self.stored.node(layer, slot)? else {
-            return Ok(Node { edges: Vec::new(), children: Vec::new(), parent: slot, rank: 0 });
-        };
-        let edges = stored.neighbors.iter().map(|&slot| Edge { distance: f32::NAN, slot }).collect();
-        Ok(Node { edges, children: stored.children, parent: stored.parent, rank: stored.rank })
+        Ok(self.stored.node(layer, slot)?.map(|stored| {
+            let edges = stored.neighbors.iter().map(|&slot| Edge { distance: f32::NAN, slot }).collect();
+            Node { edges, children: stored.children, parent: stored.parent, rank: stored.rank }
+        }))
     }
 
     /// A node to change. The distances of edges that come from the store are NaN.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::source::Shared;
 use super::view::View;
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
-use crate::format::{Key, Kind, edges};
+use crate::format::{Key, Kind};
 use crate::graph::Graph;
 use crate::graph::working::{Change, Node, Working};
 use crate::{Error, Layer, Result, Slot};
@@ -131,16 +131,10 @@ fn group_changes(view: &Before<'_, '_, '_>, layer: Layer, affected: &[(Slot, Aff
             one_way.clear();
         }
         let was_elsewhere = stored.as_ref().is_some_and(|record| record.one_way == OneWay::Elsewhere);
-        let elsewhere = OneWay::is_elsewhere(one_way.len());
-        if elsewhere || was_elsewhere {
-            let body = elsewhere.then(|| {
-                let mut body = Vec::new();
-                edges::encode_many(&one_way, &mut body);
-                body
-            });
+        let (one_way, body) = OneWay::place(one_way);
+        if body.is_some() || was_elsewhere {
             changes.push((view.key(Kind::In, layer.0, slot.0), body));
         }
-        let one_way = if elsewhere { OneWay::Elsewhere } else { OneWay::Here(one_way) };
         let bytes = &mut records[slot.index() % size];
         bytes.clear();
         let record = match (affected.change, stored) {

@@ -15,7 +15,7 @@ use super::view::View;
 use crate::distance::Distance;
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
-use crate::format::{Key, Kind, edges};
+use crate::format::{Key, Kind};
 use crate::graph::working::Working;
 use crate::{Error, ItemId, Layer, Result, Slot};
 
@@ -98,10 +98,7 @@ pub(crate) fn renumber<'t, D: Distance>(
 fn layer_puts(view: &Before<'_, '_, '_>, working: &Working<'_>, numbers: &Numbers<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
     let record = |(new, old): (usize, &Slot)| -> Result<Option<(u32, Record)>> {
         go_on()?;
-        if working.standing(layer, *old)?.is_none() {
-            return Ok(None);
-        }
-        let node = working.unmeasured(layer, *old)?;
+        let Some(node) = working.get(layer, *old)? else { return Ok(None) };
         let neighbors = numbers.of_all(node.edges.iter().map(|edge| edge.slot));
         let children = numbers.of_all(node.children.iter().map(|child| child.0));
         let children = neighbors.iter().map(|neighbor| children.binary_search(neighbor).is_ok()).collect();
@@ -127,14 +124,9 @@ fn layer_puts(view: &Before<'_, '_, '_>, working: &Working<'_>, numbers: &Number
     }
     let mut puts = Vec::new();
     for ((slot, record), one_way) in records.iter_mut().zip(one_way) {
-        record.one_way = if OneWay::is_elsewhere(one_way.len()) {
-            let mut body = Vec::new();
-            edges::encode_many(&one_way, &mut body);
-            puts.push((view.key(Kind::In, layer.0, *slot), Some(body)));
-            OneWay::Elsewhere
-        } else {
-            OneWay::Here(one_way)
-        };
+        let (one_way, body) = OneWay::place(one_way);
+        record.one_way = one_way;
+        puts.extend(body.map(|body| (view.key(Kind::In, layer.0, *slot), Some(body))));
     }
     let size = view.group_size()?;
     let group = |records: &[(u32, Record)]| {
