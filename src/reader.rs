@@ -11,7 +11,6 @@ use heed::types::Bytes;
 use heed::{Env, RoTxn};
 use roaring::RoaringBitmap;
 
-use crate::codec::VectorRef;
 use crate::distance::Distance;
 use crate::format::ids::{ID_GROUP, IdGroup};
 use crate::format::{Key, Kind, checksum};
@@ -106,8 +105,7 @@ impl<'t, D: Distance> Reader<'t, D> {
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
     pub fn item_vector(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Vec<f32>>> {
         let view = self.view(rtxn)?;
-        let Some(slot) = view.slot(item)? else { return Ok(None) };
-        Ok(Some(VectorRef::<D::Codec>::new(view.vector(slot)?.bytes).to_vec(self.dimensions())))
+        view.slot(item)?.map(|slot| view.components(slot)).transpose()
     }
 
     /// Whether there is such an item.
@@ -126,7 +124,7 @@ impl<'t, D: Distance> Reader<'t, D> {
         let view = self.view(rtxn)?;
         Ok(items(self.place(), rtxn)?.map(move |entry| {
             let (item, slot) = entry?;
-            Ok((item, VectorRef::<D::Codec>::new(view.vector(slot)?.bytes).to_vec(self.dimensions())))
+            Ok((item, view.components(slot)?))
         }))
     }
 

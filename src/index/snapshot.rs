@@ -10,7 +10,6 @@ use std::sync::{Arc, PoisonError, RwLock};
 use roaring::RoaringBitmap;
 
 use super::environment::{Hold, SharedEnv, Ticket};
-use crate::codec::VectorRef;
 use crate::distance::Distance;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector};
 use crate::reader::items;
@@ -176,7 +175,7 @@ impl<D: Distance> Snapshot<D> {
     /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).
     pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
         let view = self.view()?;
-        view.slot(item)?.map(|slot| vector(&view, slot)).transpose()
+        view.slot(item)?.map(|slot| view.components(slot)).transpose()
     }
 
     /// Whether there is such an item.
@@ -201,7 +200,7 @@ impl<D: Distance> Snapshot<D> {
     /// As [`vector`](Self::vector); the iterator's items the same.
     pub fn iter(&self) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + '_> {
         let (view, slots) = (self.view()?, self.slots()?);
-        Ok(slots.into_iter().map(move |(item, slot)| Ok((item, vector(&view, slot)?))))
+        Ok(slots.into_iter().map(move |(item, slot)| Ok((item, view.components(slot)?))))
     }
 
     /// Items and slots, by id.
@@ -232,10 +231,6 @@ impl<D: Distance> Snapshot<D> {
     pub fn warm(&self, budget_bytes: u64) -> Result<Warmed> {
         self.view()?.warm(budget_bytes)
     }
-}
-
-fn vector<D: Distance>(view: &View<'_, 'static, D, Own<'_>>, slot: Slot) -> Result<Vec<f32>> {
-    Ok(VectorRef::<D::Codec>::new(view.vector(slot)?.bytes).to_vec(view.snapshot.meta.dimensions as usize))
 }
 
 impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {

@@ -122,6 +122,11 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(Address { bytes: &value[..geometry.stride], factor: geometry.tail_factor(value).filter(|_| D::FACTOR).unwrap_or(0.0) })
     }
 
+    /// The components of a slot's vector.
+    pub(crate) fn components(&self, slot: Slot) -> Result<Vec<f32>> {
+        Ok(VectorRef::<D::Codec>::new(self.vector(slot)?.bytes).to_vec(self.snapshot.meta.dimensions as usize))
+    }
+
     /// A query, ready to be compared.
     ///
     /// # Errors

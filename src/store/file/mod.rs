@@ -18,6 +18,10 @@ use std::path::{Path, PathBuf};
 use heed::{CompactionOption, Env, EnvFlags, RoTxn};
 use tempfile::NamedTempFile;
 
+#[cfg(unix)]
+use self::free_list::free_pages;
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+use self::lock_table::oldest_reader;
 use crate::{Error, Result};
 
 /// What data and lock file begin with, after the header of a page.
@@ -81,11 +85,6 @@ impl Environment {
         })
     }
 }
-
-#[cfg(unix)]
-use self::free_list::free_pages;
-#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
-use self::lock_table::oldest_reader;
 
 #[cfg(not(unix))]
 fn free_pages(_data: &File, _page_bytes: usize) -> Option<u64> {
