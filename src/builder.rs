@@ -5,21 +5,24 @@
 
 use std::fmt;
 
-use heed::RwTxn;
+use heed::{Env, RwTxn, WithoutTls};
 use rand::{Rng, SeedableRng};
-use roaring::RoaringBitmap;
 
 use crate::distance::Distance;
-use crate::format::meta::{Connectivity, MAX_DEGREE};
+use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
 use crate::format::{Key, Kind};
 use crate::graph::delete::delete;
 use crate::graph::insert::{Plan, finish, insert, refresh};
 use crate::graph::locality;
 use crate::graph::working::Working;
-use crate::store::links;
+use crate::store::edit::Edit;
+use crate::store::held::{Held, ReadTxn};
+use crate::store::links::{self, Changes};
+use crate::store::process::OfProcess;
+use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber};
 use crate::store::snapshot::{Snapshot, read_meta};
-use crate::store::source::Shared;
+use crate::store::source::{AnySource, Shared};
 use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::writer::Writer;
@@ -36,6 +39,9 @@ const REBUILD_SHARE: u64 = 4;
 /// A build that changes less than one in so many slots uses memory that does not depend on the size of the index. It walks the graph several
 /// times more slowly, for each item it changes.
 const SMALL_SHARE: u64 = 1000;
+
+/// How often a build that holds nobody up is tried before others are held up.
+pub(crate) const CONCURRENT_ATTEMPTS: usize = 2;
 
 /// What a build is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +170,68 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.run(wtxn, m, m0, Goal::Optimized)
     }
 
-    fn connectivity(&self, m: usize, m0: usize) -> Result<Connectivity> {
+    /// As [`build_concurrently_with`](Self::build_concurrently_with).
+    ///
+    /// # Errors
+    /// As [`build_concurrently_with`](Self::build_concurrently_with).
+    pub fn build_concurrently<const M: usize, const M0: usize>(&mut self, env: &Env<WithoutTls>) -> Result<()> {
+        self.build_concurrently_with(env, M, M0)
+    }
+
+    /// As [`build_with`](Self::build_with), in transactions of its own, so that other writers need not wait for it: neighbors are found on the newest
+    /// commit, without the right to write, and linked in a write transaction that is as short as writing the lists, and is committed. What others
+    /// have committed in between, builds included, counts: items that they have deleted stay deleted, those that they have added stay pending.
+    ///
+    /// If others have renumbered or cleared the index meanwhile, it begins anew; the third time it is a [`build_with`](Self::build_with). The pages of
+    /// the commit that it works on are not used again meanwhile, so that the file grows by what others change. The calling thread must not
+    /// have a write transaction.
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use voisin::{Reader, Writer, distances::Euclidean, heed::EnvOpenOptions};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// let env = unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(1 << 30).open(folder.path())? };
+    /// let mut wtxn = env.write_txn()?;
+    /// let db = env.create_database(&mut wtxn, None)?;
+    /// let writer = Writer::<Euclidean>::new(db, 0, 2);
+    /// for item in 0..500u16 {
+    ///     writer.add_item(&mut wtxn, item.into(), &[item.into(), 0.0])?;
+    /// }
+    /// wtxn.commit()?;
+    /// std::thread::scope(|scope| -> voisin::Result<()> {
+    ///     let build = scope.spawn(|| writer.builder(&mut StdRng::seed_from_u64(1)).build_concurrently::<16, 32>(&env));
+    ///     let mut wtxn = env.write_txn()?;
+    ///     writer.add_item(&mut wtxn, 1000, &[7.0, 0.5])?;
+    ///     wtxn.commit()?;
+    ///     build.join().unwrap()
+    /// })?;
+    /// let rtxn = env.read_txn()?;
+    /// let reader = Reader::<Euclidean>::open(&rtxn, 0, db)?;
+    /// assert_eq!(reader.nns(2).by_vector(&rtxn, &[7.0, 1.0])?.into_nns()[0].0, 1000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`build_with`](Self::build_with), and those of LMDB; nothing has changed.
+    pub fn build_concurrently_with(&mut self, env: &Env<WithoutTls>, m: usize, m0: usize) -> Result<()> {
+        let connectivity = self.connectivity(m, m0)?;
+        for _ in 0..CONCURRENT_ATTEMPTS {
+            let txn = OfProcess::new(env.clone().static_read_txn()?);
+            let Some(prepared) = self.prepare(txn, connectivity)? else { break };
+            let mut wtxn = env.write_txn()?;
+            if self.link(&prepared, &mut wtxn)? {
+                return Ok(wtxn.commit()?);
+            }
+        }
+        let mut wtxn = env.write_txn()?;
+        self.build_with(&mut wtxn, m, m0)?;
+        Ok(wtxn.commit()?)
+    }
+
+    pub(crate) fn connectivity(&self, m: usize, m0: usize) -> Result<Connectivity> {
         let invalid = |name, value, remedy| Err(Error::InvalidParameter { name, value, remedy });
         if self.ef_construction == 0 {
             return invalid("ef_construction", 0.0, "use at least 1, better 100 or more");
@@ -186,72 +253,104 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let place = self.writer.place();
         // Writes nothing but, perhaps, the metadata of an index that is created here.
         let mut edit = self.writer.edit(wtxn)?;
-        if let Some(stored) = edit.meta.connectivity.filter(|stored| *stored != connectivity) {
-            let (stored_m, stored_m0) = (stored.m.into(), stored.m0.into());
-            return Err(Error::ConnectivityMismatch { index: place.index, stored_m, stored_m0, m, m0 });
-        }
-        let is_needed = edit.meta.pending > 0
-            || edit.meta.removed > 0
-            || match goal {
-                Goal::Linked => false,
-                Goal::LinkedAnew => edit.meta.items > 0,
-                Goal::Optimized => edit.meta.slots > 0,
-            };
-        if !is_needed {
+        check_connectivity(place.index, &edit.meta, connectivity)?;
+        if !is_needed(&edit.meta, goal) {
             edit.meta.connectivity = Some(connectivity);
             return edit.finish();
         }
+        let Scope { extent, anew } = Scope::of(&edit.meta, goal);
         drop(edit);
 
-        let built = self.compute(wtxn, connectivity, goal)?;
-        let mut edit = self.writer.edit(wtxn)?;
-        edit.meta.connectivity = Some(connectivity);
-        edit.meta.ef_construction = self.ef_construction.min(u32::MAX as usize) as u32;
-        edit.meta.alpha = self.alpha;
-        let report = |done, total| (self.progress)(Progress { phase: Phase::Writing, done, total });
+        let (built, rebased) = {
+            let mut snapshot = Snapshot::open::<D>(place, wtxn, extent)?;
+            snapshot.prepare_build(connectivity, anew);
+            let source = Shared::new(place, wtxn)?;
+            let built = self.compute(&View::new(&snapshot, &source), anew, goal)?;
+            (built, Rebased::nothing_between(&snapshot))
+        };
+        let edit = self.edit(wtxn, connectivity)?;
         match built {
-            Built::Renumbered(renumbered) => renumbered.write::<D>(edit, report),
-            Built::Changes { puts, anew, pending, removed, roots, next_rank } => {
-                if anew {
-                    for kind in [Kind::Links, Kind::Spill, Kind::In] {
-                        let bound = |sub, n| Key::new(place.index, kind, sub, n);
-                        edit.delete_range(bound(0, 0), bound(u8::MAX, u32::MAX))?;
-                    }
-                }
-                let total = puts.len() as u64;
-                for (done, (key, body)) in (1..).zip(puts) {
-                    edit.put(key, body)?;
-                    report(done, total);
-                }
-                edit.built(pending.into_iter().map(Slot), removed.into_iter().map(Slot))?;
-                (edit.meta.next_rank, edit.meta.roots) = (next_rank, roots);
-                edit.finish()
+            Built::Renumbered(renumbered) => renumbered.write::<D>(edit, |done, total| self.report_writing(done, total)),
+            Built::Changes(mut changes) => {
+                let puts = std::mem::take(&mut changes.puts);
+                self.write(edit, puts.into_iter(), &changes, &rebased)
             }
         }
     }
 
-    /// Everything that the build changes, without changing it.
-    fn compute(&mut self, wtxn: &RwTxn<'_>, connectivity: Connectivity, goal: Goal) -> Result<Built> {
+    /// Computes what a build would change in the commit that `txn` sees. `None` if that is nothing.
+    pub(crate) fn prepare(&mut self, txn: ReadTxn, connectivity: Connectivity) -> Result<Option<Prepared<'e>>> {
         let place = self.writer.place();
-        let meta = read_meta::<D>(place, wtxn)?.ok_or(Error::MissingIndex(place.index))?;
-        let ranks_run_out = u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
-        let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
-        let anew = goal == Goal::LinkedAnew || worn_out || ranks_run_out;
-        let changed = u64::from(meta.pending) + u64::from(meta.removed);
-        let extent =
-            if !anew && goal != Goal::Optimized && changed * SMALL_SHARE < u64::from(meta.slots) { Extent::Small } else { Extent::Full };
-        let mut snapshot = Snapshot::open::<D>(place, wtxn, extent)?;
-        snapshot.meta.connectivity = Some(connectivity);
-        if anew {
-            snapshot = snapshot.without_graph();
+        let Some(meta) = read_meta::<D>(place, &txn)? else { return Ok(None) };
+        check_connectivity(place.index, &meta, connectivity)?;
+        if !is_needed(&meta, Goal::Linked) {
+            return Ok(None);
         }
-        let (pending, removed) = (snapshot.pending.clone(), snapshot.removed.clone());
-        let view = View::<D, _>::new(&snapshot, Shared::new(place, wtxn)?);
-        let meta = &snapshot.meta;
-        let slots: Vec<Slot> = if anew { view.live()?.iter().map(Slot).collect() } else { pending.iter().copied().map(Slot).collect() };
+        let Scope { extent, anew } = Scope::of(&meta, Goal::Linked);
+        let mut held = Held::open::<D>(place, txn, extent)?;
+        held.prepare_build(connectivity, anew);
+        match self.compute(&held.view::<D>().erased(), anew, Goal::Linked)? {
+            Built::Changes(changes) => Ok(Some(Prepared { held, changes, connectivity })),
+            Built::Renumbered(_) => Ok(None),
+        }
+    }
+
+    /// Links what was prepared, whatever has been committed since. `false` if that is so much that it must be prepared anew: nothing has changed.
+    pub(crate) fn link(&self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
+        let Prepared { held, changes, connectivity } = prepared;
+        let Some(rebased) = Rebased::new::<D>(held, changes, wtxn)? else { return Ok(false) };
+        let edit = self.edit(wtxn, *connectivity)?;
+        self.write(edit, changes.puts.iter().cloned(), changes, &rebased)?;
+        Ok(true)
+    }
+
+    /// The index, to write what was built.
+    fn edit<'w, 'p>(&self, wtxn: &'w mut RwTxn<'p>, connectivity: Connectivity) -> Result<Edit<'w, 'e, 'p, D>> {
+        let mut edit = self.writer.edit(wtxn)?;
+        edit.meta.connectivity = Some(connectivity);
+        edit.meta.ef_construction = self.ef_construction.min(u32::MAX as usize) as u32;
+        edit.meta.alpha = self.alpha;
+        Ok(edit)
+    }
+
+    fn report_writing(&self, done: u64, total: u64) {
+        (self.progress)(Progress { phase: Phase::Writing, done, total });
+    }
+
+    /// Stores the values of a graph, and what else comes with it.
+    fn write(
+        &self,
+        mut edit: Edit<'_, 'e, '_, D>,
+        puts: impl ExactSizeIterator<Item = links::Put>,
+        changes: &Changes,
+        rebased: &Rebased,
+    ) -> Result<()> {
+        if changes.anew {
+            let index = edit.index();
+            for kind in [Kind::Links, Kind::Spill, Kind::In] {
+                let bound = |sub, n| Key::new(index, kind, sub, n);
+                edit.delete_range(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+            }
+        }
+        let total = puts.len() as u64;
+        for (done, (key, body)) in (1..).zip(puts) {
+            edit.put(key, body)?;
+            self.report_writing(done, total);
+        }
+        (edit.meta.next_rank, edit.meta.roots) = (changes.next_rank, changes.roots.clone());
+        rebased.write(&mut edit)?;
+        edit.finish()
+    }
+
+    /// Everything that the build changes, without changing it.
+    fn compute<'t>(&mut self, view: &View<'_, 't, D, AnySource<'_, 't>>, anew: bool, goal: Goal) -> Result<Built> {
+        let Snapshot { meta, pending, removed, .. } = view.snapshot;
+        let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
+        let live = view.live()?;
+        let slots: Vec<Slot> = if anew { live.iter().map(Slot).collect() } else { pending.iter().copied().map(Slot).collect() };
         let linked = if anew { 0 } else { (meta.linked() - meta.removed) as usize };
         let next_rank = if anew { 0 } else { meta.next_rank };
-        let mut working = Working::new(&view, meta.roots.clone(), next_rank);
+        let mut working = Working::new(view, meta.roots.clone(), next_rank);
         let total = slots.len() as u64;
         let plan = Plan {
             m0: connectivity.m0.into(),
@@ -263,22 +362,65 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         };
         if !anew {
             let removed: Vec<Slot> = removed.iter().map(Slot).collect();
-            let worn = delete(&mut working, &view, &removed, &plan)?;
+            let worn = delete(&mut working, view, &removed, &plan)?;
             // New items bring new edges: only where there are fewer than the removed ones, the graph thins out.
-            refresh(&mut working, &view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
+            refresh(&mut working, view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
         let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
-        insert(&mut working, &view, &slots, linked, &plan, &mut rng)?;
-        finish(&mut working, &view, &plan)?;
+        insert(&mut working, view, &slots, linked, &plan, &mut rng)?;
+        finish(&mut working, view, &plan)?;
         let go_on = &|| plan.check_cancelled();
         let built = if goal == Goal::Optimized {
-            Built::Renumbered(renumber(&view, &working, &locality::order(&working)?, go_on)?)
+            Built::Renumbered(renumber(view, &working, &locality::order(&working)?, go_on)?)
         } else {
             let puts = links::changes(&view.without_metric(), &working, go_on)?;
-            Built::Changes { puts, anew, pending, removed, roots: working.roots, next_rank: working.next_rank }
+            Built::Changes(Changes { puts, anew, live, roots: working.roots, next_rank: working.next_rank })
         };
         plan.check_cancelled()?;
         Ok(built)
+    }
+}
+
+/// That the index has no other connectivity already.
+fn check_connectivity(index: u16, meta: &Meta, wanted: Connectivity) -> Result<()> {
+    match meta.connectivity.filter(|stored| *stored != wanted) {
+        None => Ok(()),
+        Some(stored) => Err(Error::ConnectivityMismatch {
+            index,
+            stored_m: stored.m.into(),
+            stored_m0: stored.m0.into(),
+            m: wanted.m.into(),
+            m0: wanted.m0.into(),
+        }),
+    }
+}
+
+/// Whether a build would change anything.
+fn is_needed(meta: &Meta, goal: Goal) -> bool {
+    meta.pending > 0
+        || meta.removed > 0
+        || match goal {
+            Goal::Linked => false,
+            Goal::LinkedAnew => meta.items > 0,
+            Goal::Optimized => meta.slots > 0,
+        }
+}
+
+/// How much of an index a build works on.
+struct Scope {
+    extent: Extent,
+    /// Whether all is linked anew.
+    anew: bool,
+}
+
+impl Scope {
+    fn of(meta: &Meta, goal: Goal) -> Self {
+        let ranks_run_out = u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
+        let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
+        let anew = goal == Goal::LinkedAnew || worn_out || ranks_run_out;
+        let changed = u64::from(meta.pending) + u64::from(meta.removed);
+        let is_small = !anew && goal != Goal::Optimized && changed * SMALL_SHARE < u64::from(meta.slots);
+        Self { extent: if is_small { Extent::Small } else { Extent::Full }, anew }
     }
 }
 
@@ -302,15 +444,14 @@ pub(crate) enum Goal {
 /// What a build has computed.
 enum Built {
     /// Values that differ.
-    Changes {
-        puts: Vec<links::Put>,
-        /// Whether the stored graph is to be dropped first.
-        anew: bool,
-        pending: Vec<u32>,
-        removed: RoaringBitmap,
-        roots: Vec<Slot>,
-        next_rank: u32,
-    },
+    Changes(Changes),
     /// All values.
     Renumbered(Renumbered),
+}
+
+/// A build that has been computed on a commit, and not been linked yet.
+pub(crate) struct Prepared<'e> {
+    held: Held<'e>,
+    changes: Changes,
+    connectivity: Connectivity,
 }

@@ -15,6 +15,7 @@ use crate::query::{QueryBuilder, Searched, by_item, by_vector};
 use crate::reader::items;
 use crate::store::Place;
 use crate::store::held::{Held, Own};
+use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::store::warm::Warmed;
 use crate::{ItemId, Result, Slot};
@@ -23,7 +24,7 @@ use crate::{ItemId, Result, Slot};
 #[derive(Debug)]
 pub(super) struct Inner {
     // In this order: counted until it has ended.
-    pub(super) held: Held,
+    pub(super) held: Held<'static>,
     _ticket: Ticket,
 }
 
@@ -62,7 +63,7 @@ impl Cache {
         if let Some(inner) = self.get(reading.txn.id()) {
             return Ok(inner);
         }
-        let inner = Arc::new(Inner { held: Held::open::<D>(place, reading.txn)?, _ticket: reading.ticket });
+        let inner = Arc::new(Inner { held: Held::open::<D>(place, reading.txn, Extent::Full)?, _ticket: reading.ticket });
         let replaced = {
             let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
             match &*cached {
@@ -124,7 +125,7 @@ impl<D> fmt::Debug for Snapshot<D> {
 }
 
 impl<D> Snapshot<D> {
-    fn held(&self) -> &Held {
+    fn held(&self) -> &Held<'static> {
         &self.shared.inner.held
     }
 
@@ -140,7 +141,7 @@ impl<D: Distance> Snapshot<D> {
         Self { shared: Arc::new(Shared { inner, hold: Hold::new(env) }), metric: PhantomData }
     }
 
-    fn view(&self) -> Result<View<'_, 'static, D, Own<'_>>> {
+    fn view(&self) -> Result<View<'_, 'static, D, Own<'_, 'static>>> {
         self.shared.hold.check_process()?;
         Ok(self.held().view::<D>())
     }

@@ -11,6 +11,7 @@ use std::marker::PhantomData;
 use std::ops::Bound;
 
 use heed::RwTxn;
+use roaring::RoaringBitmap;
 
 use super::Place;
 use super::sets::SetEdit;
@@ -198,18 +199,43 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(())
     }
 
-    /// Records a finished build: what was pending is linked, what was removed is free.
-    pub(crate) fn built(&mut self, pending: impl Iterator<Item = Slot>, removed: impl Iterator<Item = Slot>) -> Result<()> {
-        for slot in pending {
-            self.pending.remove(self.place, self.wtxn, slot)?;
+    /// Records that pending slots are in the graph.
+    pub(crate) fn linked(&mut self, slots: &RoaringBitmap) -> Result<()> {
+        for slot in slots {
+            if self.pending.remove(self.place, self.wtxn, Slot(slot))? {
+                self.meta.pending = self.one_less(self.meta.pending)?;
+            }
         }
-        self.meta.pending = 0;
-        for slot in removed {
-            self.removed.remove(self.place, self.wtxn, slot)?;
-            self.release(slot)?;
-        }
-        self.meta.removed = 0;
         Ok(())
+    }
+
+    /// Records that live slots are not in the graph.
+    pub(crate) fn unlinked(&mut self, slots: &RoaringBitmap) -> Result<()> {
+        for slot in slots {
+            self.meta.pending += u32::from(self.pending.insert(self.place, self.wtxn, Slot(slot))?);
+        }
+        Ok(())
+    }
+
+    /// Records that removed slots are not in the graph any more: they are free.
+    pub(crate) fn taken_out(&mut self, slots: &RoaringBitmap) -> Result<()> {
+        for slot in slots {
+            if self.removed.remove(self.place, self.wtxn, Slot(slot))? {
+                self.meta.removed = self.one_less(self.meta.removed)?;
+                self.release(Slot(slot))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Records that a slot without an item is in the graph, with the vector that the graph knows it by: the next build takes it out.
+    pub(crate) fn left_in(&mut self, slot: Slot, vector: &[u8], factor: f32) -> Result<()> {
+        if self.free.remove(self.place, self.wtxn, slot)? {
+            self.meta.free = self.one_less(self.meta.free)?;
+            self.removed.insert(self.place, self.wtxn, slot)?;
+            self.meta.removed += 1;
+        }
+        self.store(slot, vector.to_vec(), factor)
     }
 
     pub(crate) fn index(&self) -> u16 {

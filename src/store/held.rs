@@ -20,29 +20,29 @@ use super::view::View;
 use crate::Result;
 use crate::distance::Distance;
 use crate::format::Key;
-use crate::format::meta::Meta;
+use crate::format::meta::{Connectivity, Meta};
 
 /// A transaction that owns its part of the environment.
 pub(crate) type ReadTxn = OfProcess<RoTxn<'static, WithoutTls>>;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct Held<'e> {
     // In this order: pointers are gone before the transaction that they hold by.
     snapshot: Snapshot<'static>,
     txn: Mutex<ReadTxn>,
-    place: Place<'static>,
+    place: Place<'e>,
 }
 
-impl Held {
+impl<'e> Held<'e> {
     /// # Errors
     /// Those of [`Snapshot::open`].
-    pub(crate) fn open<D: Distance>(place: Place<'static>, txn: ReadTxn) -> Result<Self> {
+    pub(crate) fn open<D: Distance>(place: Place<'e>, txn: ReadTxn, extent: Extent) -> Result<Self> {
         let borrowed: *const RoTxn<'_> = &raw const **txn;
         // SAFETY: the reference is used in this call only, in which `txn` stays where it is. What outlives the call is the lifetime of the
         // snapshot's pointers, of which there are none yet. Those that its tables will hold come from `Own` below, through the same
         // transaction: it is never written through, lives in the same struct, and is dropped after the snapshot.
-        let snapshot = Snapshot::open::<D>(place, unsafe { &*borrowed }, Extent::Full)?;
+        let snapshot = Snapshot::open::<D>(place, unsafe { &*borrowed }, extent)?;
         Ok(Self { snapshot, txn: Mutex::new(txn), place })
     }
 
@@ -61,22 +61,27 @@ impl Held {
         self.txn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn place(&self) -> Place<'static> {
+    pub(crate) fn place(&self) -> Place<'e> {
         self.place
+    }
+
+    /// See [`Snapshot::prepare_build`].
+    pub(crate) fn prepare_build(&mut self, connectivity: Connectivity, anew: bool) {
+        self.snapshot.prepare_build(connectivity, anew);
     }
 
     /// The snapshot as graph and vectors, for any thread.
     #[inline]
-    pub(crate) fn view<D: Distance>(&self) -> View<'_, 'static, D, Own<'_>> {
+    pub(crate) fn view<D: Distance>(&self) -> View<'_, 'static, D, Own<'_, 'e>> {
         View::new(&self.snapshot, Own(self))
     }
 }
 
 /// The transaction of a held snapshot as the source of its values.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Own<'a>(&'a Held);
+pub(crate) struct Own<'a, 'e>(&'a Held<'e>);
 
-impl Source<'static> for Own<'_> {
+impl Source<'static> for Own<'_, '_> {
     #[inline(never)]
     fn get(&self, key: Key) -> Result<Option<&'static [u8]>> {
         let txn = self.0.txn();

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
+use roaring::RoaringBitmap;
 
-use super::source::Shared;
+use super::source::AnySource;
 use super::view::View;
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::format::{Key, Kind};
@@ -16,10 +17,24 @@ use crate::graph::working::{Change, Node, Working};
 use crate::{Error, Layer, Result, Slot};
 
 /// The graph before a build, for all of its threads.
-pub(super) type Before<'s, 't, 'e> = View<'s, 't, (), &'s Shared<'t, 'e>>;
+pub(super) type Before<'s, 't> = View<'s, 't, (), AnySource<'s, 't>>;
 
 /// A value to store, or to delete.
 pub(crate) type Put = (Key, Option<Vec<u8>>);
+
+/// A graph that has been built, as what differs from the one before.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    /// Values of the graph, in key order.
+    pub(crate) puts: Vec<Put>,
+    /// Whether the graph before is to be dropped first.
+    pub(crate) anew: bool,
+    /// The nodes: all items that were live.
+    pub(crate) live: RoaringBitmap,
+    /// The root of each layer.
+    pub(crate) roots: Vec<Slot>,
+    pub(crate) next_rank: u32,
+}
 
 /// Asked now and then whether to go on; an error ends the work.
 pub(crate) type GoOn<'a> = dyn Fn() -> Result<()> + Sync + 'a;
@@ -40,7 +55,7 @@ struct Affected<'a> {
 }
 
 /// Every value that differs after the build, in key order.
-pub(crate) fn changes(view: &Before<'_, '_, '_>, working: &Working<'_>, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
+pub(crate) fn changes(view: &Before<'_, '_>, working: &Working<'_>, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
     let mut changes = Vec::new();
     for layer in (0..working.layers()).map(|layer| Layer(layer as u8)) {
         changes.extend(layer_changes(view, working, layer, go_on)?);
@@ -49,7 +64,7 @@ pub(crate) fn changes(view: &Before<'_, '_, '_>, working: &Working<'_>, go_on: &
     Ok(changes)
 }
 
-fn layer_changes(view: &Before<'_, '_, '_>, working: &Working<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
+fn layer_changes(view: &Before<'_, '_>, working: &Working<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
     let in_edges = in_edges(view, working, layer, go_on)?;
     let mut affected: BTreeMap<Slot, Affected<'_>> =
         working.changes(layer).map(|(slot, change)| (slot, Affected { change: Some(change), in_edges: &[] })).collect();
@@ -65,7 +80,7 @@ fn layer_changes(view: &Before<'_, '_, '_>, working: &Working<'_>, layer: Layer,
 }
 
 /// For each pair of nodes with an edge that was added or taken away: which of the two, if any, is now a one-way in-neighbor of the other.
-fn in_edges(view: &Before<'_, '_, '_>, working: &Working<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<InEdge>> {
+fn in_edges(view: &Before<'_, '_>, working: &Working<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<InEdge>> {
     let touched: Vec<(Slot, &Change)> = working.changes(layer).collect();
     let is_gone = |slot| matches!(working.change(layer, slot), Some(Change::Gone));
     let per_slot = |(slot, change): &(Slot, &Change)| -> Result<Vec<InEdge>> {
@@ -109,7 +124,7 @@ fn sorted_slots(node: &Node) -> Vec<u32> {
 }
 
 /// The changed values of one group.
-fn group_changes(view: &Before<'_, '_, '_>, layer: Layer, affected: &[(Slot, Affected<'_>)], size: usize) -> Result<Vec<Put>> {
+fn group_changes(view: &Before<'_, '_>, layer: Layer, affected: &[(Slot, Affected<'_>)], size: usize) -> Result<Vec<Put>> {
     let Some((first, _)) = affected.first() else { return Ok(Vec::new()) };
     let group = first.index() / size;
     let mut records = view.group_records(layer, group)?;

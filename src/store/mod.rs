@@ -7,7 +7,8 @@
 //! - `sets`: the chunked sets of slots.
 //! - `meter`: what all of it costs, counted for tests.
 //! - `file`: LMDB's free pages and readers, and a compacted copy.
-//! - `edit`: adding and removing items; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order.
+//! - `edit`: adding and removing items; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order;
+//!   `rebase`: writing it on top of what others have committed since.
 //!
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
 //! unsafe code on pointers outside of the kernels (`table`, `source`, `held`).
@@ -18,6 +19,7 @@ pub(crate) mod held;
 pub(crate) mod links;
 pub(crate) mod meter;
 pub(crate) mod process;
+pub(crate) mod rebase;
 pub(crate) mod renumber;
 pub(crate) mod sets;
 pub(crate) mod snapshot;

@@ -10,7 +10,7 @@ use tempfile::SpooledTempFile;
 
 use super::edit::Edit;
 use super::links::{Before, GoOn, Put};
-use super::source::Shared;
+use super::source::AnySource;
 use super::view::View;
 use crate::distance::Distance;
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
@@ -61,7 +61,7 @@ impl Numbers<'_> {
 /// The index that `working` is the graph of, with slots in this order, which names all of its nodes. Nothing is written;
 /// `go_on` is asked for every node.
 pub(crate) fn renumber<'t, D: Distance>(
-    view: &View<'_, 't, D, Shared<'t, '_>>,
+    view: &View<'_, 't, D, AnySource<'_, 't>>,
     working: &Working<'_>,
     order: &[Slot],
     go_on: &GoOn<'_>,
@@ -95,7 +95,7 @@ pub(crate) fn renumber<'t, D: Distance>(
 }
 
 /// The values of a layer of the graph.
-fn layer_puts(view: &Before<'_, '_, '_>, working: &Working<'_>, numbers: &Numbers<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
+fn layer_puts(view: &Before<'_, '_>, working: &Working<'_>, numbers: &Numbers<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
     let record = |(new, old): (usize, &Slot)| -> Result<Option<(u32, Record)>> {
         go_on()?;
         let Some(node) = working.get(layer, *old)? else { return Ok(None) };
@@ -145,7 +145,7 @@ fn layer_puts(view: &Before<'_, '_, '_>, working: &Working<'_>, numbers: &Number
 }
 
 /// The two maps between items and slots.
-fn id_puts(view: &Before<'_, '_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
+fn id_puts(view: &Before<'_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
     let items: Vec<ItemId> = order.iter().map(|slot| view.item(*slot)).collect::<Result<_>>()?;
     let groups = items.chunks(SLOT_GROUP as usize).enumerate();
     let mut puts: Vec<Put> =
@@ -163,7 +163,7 @@ fn id_puts(view: &Before<'_, '_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
 }
 
 /// The vectors in their new order.
-fn spool<'t, D: Distance>(view: &View<'_, 't, D, Shared<'t, '_>>, order: &[Slot], go_on: &GoOn<'_>) -> Result<SpooledTempFile> {
+fn spool<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, order: &[Slot], go_on: &GoOn<'_>) -> Result<SpooledTempFile> {
     let mut file = BufWriter::new(SpooledTempFile::new(SPOOL_BYTES));
     for slot in order {
         go_on()?;

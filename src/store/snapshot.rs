@@ -10,7 +10,7 @@ use super::{Place, sets};
 use crate::codec::Codec;
 use crate::distance::Distance;
 use crate::format::ids::{SLOT_GROUP, group_bytes};
-use crate::format::meta::Meta;
+use crate::format::meta::{Connectivity, Meta};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::{Error, Result};
@@ -93,10 +93,12 @@ impl<'t> Snapshot<'t> {
         })
     }
 
-    /// The same without its graph, as if nothing had been linked yet.
-    pub(crate) fn without_graph(mut self) -> Self {
-        self.meta.roots.clear();
-        self.links.clear();
-        self
+    /// For a build: with the connectivity that the graph will have, and without the graph if all is linked anew.
+    pub(crate) fn prepare_build(&mut self, connectivity: Connectivity, anew: bool) {
+        self.meta.connectivity = Some(connectivity);
+        if anew {
+            self.meta.roots.clear();
+            self.links.clear();
+        }
     }
 }

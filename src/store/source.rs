@@ -12,6 +12,9 @@ use super::Place;
 use crate::format::Key;
 use crate::{Error, Result};
 
+/// A source for all threads of a build, of whatever kind: what builds is compiled once.
+pub(crate) type AnySource<'s, 't> = &'s (dyn Source<'t> + Sync + 's);
+
 /// Where values are looked up that no table has yet.
 pub(crate) trait Source<'t> {
     /// The value under `key`.
@@ -99,7 +102,7 @@ impl<'t> Source<'t> for Warm<'t> {
     }
 }
 
-impl<'t, S: Source<'t>> Source<'t> for &S {
+impl<'t, S: Source<'t> + ?Sized> Source<'t> for &S {
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         (**self).get(key)
     }

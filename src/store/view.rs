@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use super::meter;
 use super::snapshot::Snapshot;
-use super::source::Source;
+use super::source::{AnySource, Source};
 use super::table::Extent;
 use crate::codec::{Codec, VectorRef};
 use crate::distance::{Distance, Kernels, prefetch};
@@ -43,9 +43,21 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Self { snapshot, source, kernels: D::kernels(), metric: PhantomData }
     }
 
-    /// The same without its metric: what reads the graph alone is compiled once for all.
-    pub(crate) fn without_metric(&self) -> View<'s, 't, (), &S> {
+    /// The same on whatever source.
+    pub(crate) fn erased<'v>(&'v self) -> View<'s, 't, D, AnySource<'v, 't>>
+    where
+        S: Sync,
+        't: 'v,
+    {
         View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels, metric: PhantomData }
+    }
+
+    /// The same without its metric: what reads the graph alone is compiled once for all.
+    pub(crate) fn without_metric(&self) -> View<'s, 't, (), S>
+    where
+        S: Copy,
+    {
+        View { snapshot: self.snapshot, source: self.source, kernels: self.kernels, metric: PhantomData }
     }
 
     /// Fills all tables.

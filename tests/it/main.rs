@@ -3,6 +3,7 @@
 
 mod api;
 mod architecture;
+mod beside;
 mod child;
 mod common;
 mod concurrent;

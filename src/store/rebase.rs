@@ -1,0 +1,187 @@
+//! A build that was computed on one commit, and is linked on top of a later one.
+//!
+//! The graph is derived from the items, so it need not be merged: what is stored in the end is the graph that was computed, whatever other
+//! builds have made of the one before it, and the items are brought into line with it:
+//!
+//! - Items that have been added since, linked meanwhile or not, are pending.
+//! - Items of the computed graph that have been deleted since are removed ones, which the next build takes out. If another item has taken the
+//!   slot of such a one, it is given another slot, and the graph gets back the vector that it knows the slot by.
+//! - What the computed graph does not have and is removed, is free.
+//!
+//! O(values of the graph + items) reads if there was another commit, O(what has changed) writes.
+
+use std::cmp::Ordering;
+
+use heed::{RoTxn, RwTxn};
+use roaring::RoaringBitmap;
+
+use super::Place;
+use super::edit::Edit;
+use super::held::Held;
+use super::links::{Changes, Put};
+use super::snapshot::{Snapshot, read_meta};
+use super::source::{Calling, Source};
+use super::table::Extent;
+use super::view::View;
+use crate::distance::Distance;
+use crate::format::set::SetKind;
+use crate::format::{Key, Kind, checksum};
+use crate::{ItemId, Result, Slot};
+
+/// If more than one in so many items of the computed graph are gone, it is not worth linking.
+const GONE_SHARE: u64 = 8;
+/// So many may be gone in any case.
+const GONE_FEW: u64 = 1000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Rebased {
+    /// Values of the graph that others have changed, as they were.
+    restored: Vec<Put>,
+    /// Nodes without an item.
+    gone: Vec<Node>,
+    /// Items that lie in the slots of such nodes.
+    moved: Vec<(ItemId, Vec<f32>, Node)>,
+    linked: RoaringBitmap,
+    unlinked: RoaringBitmap,
+    taken_out: RoaringBitmap,
+}
+
+/// A node of the computed graph, with the vector that the graph knows it by.
+#[derive(Debug)]
+struct Node {
+    slot: Slot,
+    vector: Vec<u8>,
+    factor: f32,
+}
+
+impl Rebased {
+    /// For a build in the transaction that it was computed in.
+    pub(crate) fn nothing_between(snapshot: &Snapshot<'_>) -> Self {
+        Self { linked: snapshot.pending.iter().copied().collect(), taken_out: snapshot.removed.clone(), ..Self::default() }
+    }
+
+    /// What there is to do in `wtxn` besides storing `changes`, which were computed on `held`. `None` if the build is to be done again.
+    ///
+    /// # Errors
+    /// Those of opening an index, and of damaged values.
+    pub(crate) fn new<D: Distance>(held: &Held<'_>, changes: &Changes, wtxn: &RwTxn<'_>) -> Result<Option<Self>> {
+        let place = held.place();
+        let before = held.view::<D>();
+        // LMDB numbers the commits of an environment one by one.
+        if wtxn.id() == before.snapshot.id + 1 {
+            return Ok(Some(Self::nothing_between(before.snapshot)));
+        }
+        let is_comparable = read_meta::<D>(place, wtxn)?.is_some_and(|now| {
+            let then = held.meta();
+            now.dimensions == then.dimensions
+                && now.slots >= then.slots
+                && now.connectivity.is_none_or(|now| Some(now) == then.connectivity)
+        });
+        if !is_comparable {
+            return Ok(None);
+        }
+        let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
+        let now = View::<D, _>::new(&snapshot, Calling::new(place, wtxn, snapshot.id)?);
+        let free = now.set(SetKind::Free)?;
+        let pending: RoaringBitmap = snapshot.pending.iter().copied().collect();
+        let mut rebased = Self {
+            linked: &pending & &changes.live,
+            unlinked: now.live()? - &changes.live - &pending,
+            taken_out: &snapshot.removed - &changes.live,
+            ..Self::default()
+        };
+        let others = replaced(&before, &now, &(&changes.live - &free))?;
+        let gone = &changes.live & &free;
+        if gone.len() + others.len() > GONE_FEW + changes.live.len() / GONE_SHARE {
+            return Ok(None);
+        }
+        let node = |slot: u32| -> Result<Node> {
+            let address = before.vector(Slot(slot))?;
+            Ok(Node { slot: Slot(slot), vector: address.bytes.to_vec(), factor: address.factor })
+        };
+        for slot in gone | (&others & &snapshot.removed) {
+            rebased.gone.push(node(slot)?);
+        }
+        for slot in others - &snapshot.removed {
+            rebased.linked.remove(slot);
+            rebased.moved.push((now.item(Slot(slot))?, now.components(Slot(slot))?, node(slot)?));
+        }
+        if !changes.anew {
+            rebased.restored = restored(place, &held.txn(), wtxn, &changes.puts)?;
+        }
+        Ok(Some(rebased))
+    }
+
+    /// Does it, after the computed values have been stored.
+    pub(crate) fn write<D: Distance>(&self, edit: &mut Edit<'_, '_, '_, D>) -> Result<()> {
+        for (key, body) in &self.restored {
+            edit.put(*key, body.clone())?;
+        }
+        for node in &self.gone {
+            edit.left_in(node.slot, &node.vector, node.factor)?;
+        }
+        for (item, vector, node) in &self.moved {
+            edit.add(*item, vector)?;
+            edit.left_in(node.slot, &node.vector, node.factor)?;
+        }
+        edit.linked(&self.linked)?;
+        edit.unlinked(&self.unlinked)?;
+        edit.taken_out(&self.taken_out)
+    }
+}
+
+/// Those of `slots` that have another vector now.
+fn replaced<'b, 'n, D: Distance>(
+    before: &View<'_, 'b, D, impl Source<'b>>,
+    now: &View<'_, 'n, D, impl Source<'n>>,
+    slots: &RoaringBitmap,
+) -> Result<RoaringBitmap> {
+    let mut replaced = RoaringBitmap::new();
+    for slot in slots {
+        let [then, now] = [before.vector(Slot(slot))?, now.vector(Slot(slot))?];
+        // Mostly it is the same page.
+        let is_same = std::ptr::eq(then.bytes, now.bytes) || then.bytes == now.bytes && then.factor.to_bits() == now.factor.to_bits();
+        if !is_same {
+            replaced.insert(slot);
+        }
+    }
+    Ok(replaced)
+}
+
+/// What others have changed of the graph since and the build has not: the values as they were.
+fn restored(place: Place<'_>, before: &RoTxn<'_>, now: &RoTxn<'_>, puts: &[Put]) -> Result<Vec<Put>> {
+    let mut restored = Vec::new();
+    let mut restore = |key: Key, value: Option<&[u8]>| {
+        if puts.binary_search_by_key(&key, |(key, _)| *key).is_err() {
+            restored.push((key, value.map(|value| checksum::body(value).to_vec())));
+        }
+    };
+    for kind in [Kind::Links, Kind::Spill, Kind::In] {
+        let bound = |sub, n| Key::new(place.index, kind, sub, n);
+        let all = |txn| place.range(txn, bound(0, 0), bound(u8::MAX, u32::MAX));
+        let (mut before, mut now) = (all(before)?, all(now)?);
+        let (mut then, mut later) = (before.next().transpose()?, now.next().transpose()?);
+        loop {
+            let order = match (&then, &later) {
+                (Some((then, _)), Some((later, _))) => then.cmp(later),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (None, None) => break,
+            };
+            match (order, then, later) {
+                (Ordering::Less, Some((key, value)), _) => restore(key, Some(value)),
+                (Ordering::Greater, _, Some((key, _))) => restore(key, None),
+                (_, Some((key, value)), Some((_, other))) if !std::ptr::eq(value, other) && value != other => restore(key, Some(value)),
+                _ => {}
+            }
+            if order.is_le() {
+                then = before.next().transpose()?;
+            }
+            if order.is_ge() {
+                later = now.next().transpose()?;
+            }
+        }
+    }
+    Ok(restored)
+}
