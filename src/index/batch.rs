@@ -48,9 +48,15 @@ pub struct Batch<'w, D> {
     writer: Writer<'static, D>,
     shared: Arc<Shared>,
     state: State,
+    /// How many items it has added.
+    added: u64,
+    links_later: bool,
     /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's lock behind for ever.
     one_thread: PhantomData<*const ()>,
 }
+
+/// So many items of others a batch links with its own, or as many as its own: more are those of a load.
+const OTHERS_PENDING: u64 = 1000;
 
 /// Whether a batch can be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +89,15 @@ fn has_changed_nothing(error: &Error) -> bool {
 
 impl<'w, D: Distance> Batch<'w, D> {
     pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Self {
-        Self { txn, writer: shared.writer(), shared: Arc::clone(shared), state: State::Whole, one_thread: PhantomData }
+        Self {
+            txn,
+            writer: shared.writer(),
+            shared: Arc::clone(shared),
+            state: State::Whole,
+            added: 0,
+            links_later: false,
+            one_thread: PhantomData,
+        }
     }
 
     /// Changes something, unless an earlier change has failed half-way.
@@ -115,7 +129,9 @@ impl<'w, D: Distance> Batch<'w, D> {
     /// changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the
     /// batch can only be rolled back.
     pub fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
-        self.change(|writer, txn| writer.add_item(txn, item, vector))
+        self.change(|writer, txn| writer.add_item(txn, item, vector))?;
+        self.added += 1;
+        Ok(())
     }
 
     /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](crate::Index::dimensions) components for each of `items`, one
@@ -124,7 +140,9 @@ impl<'w, D: Distance> Batch<'w, D> {
     /// # Errors
     /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
     pub fn add_items(&mut self, items: &[ItemId], vectors: &[f32]) -> Result<()> {
-        self.change(|writer, txn| writer.add_items(txn, items, vectors))
+        self.change(|writer, txn| writer.add_items(txn, items, vectors))?;
+        self.added += items.len() as u64;
+        Ok(())
     }
 
     /// Adds or replaces the items that an iterator yields. Returns how many there were.
@@ -132,7 +150,9 @@ impl<'w, D: Distance> Batch<'w, D> {
     /// # Errors
     /// As [`add`](Self::add), at the first bad vector; the items before it have been added.
     pub fn add_items_from<V: AsRef<[f32]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
-        self.change(|writer, txn| writer.add_items_from(txn, items))
+        let added = self.change(|writer, txn| writer.add_items_from(txn, items))?;
+        self.added += added;
+        Ok(added)
     }
 
     /// Deletes an item. `false` if there is none.
@@ -204,11 +224,40 @@ impl<'w, D: Distance> Batch<'w, D> {
         QueryBuilder::new(self, k)
     }
 
-    /// Links what was added, and more if the goal asks for it. The transaction is to be committed, if the closure has returned `result`.
+    /// Commits what is added without linking it, which takes much less time: it can be found at once, but every search compares it item by item until
+    /// [`Index::link`](crate::Index::link) has linked it, which holds no other writer up.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+    /// index.write(|batch| {
+    ///     batch.link_later();
+    ///     batch.add(7, &[1.0, 2.0])
+    /// })?;
+    /// assert_eq!(index.search(1).by_vector(&[1.0, 2.0])?.into_nns(), [(7, 0.0)]);
+    /// assert_eq!(index.stats()?.pending, 1);
+    /// index.link()?;
+    /// assert_eq!(index.stats()?.pending, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn link_later(&mut self) {
+        self.links_later = true;
+    }
+
+    /// Whether to link at the end: not what others have left for later.
+    fn links(&self, writer: &Writer<'static, D>) -> Result<bool> {
+        let pending = writer.n_pending(&self.txn)?;
+        Ok(!self.links_later && pending <= self.added + self.added.max(OTHERS_PENDING) && writer.need_build(&self.txn)?)
+    }
+
+    /// Links what was added, or does what `goal` asks for. The transaction is to be committed, if the closure has returned `result`.
     pub(super) fn finish<T, E: From<Error>>(
         mut self,
         result: Result<T, E>,
-        goal: Goal,
+        goal: Option<Goal>,
         hooks: Hooks<'_>,
     ) -> Result<(T, WriteTxn<'w>), Interrupted<E>> {
         // A closure that was told of a full map may have made any error of it, or none.
@@ -216,13 +265,14 @@ impl<'w, D: Distance> Batch<'w, D> {
             return Err(Interrupted::MapFull);
         }
         let value = result.map_err(Interrupted::Failed)?;
+        self.txn.check()?;
         let shared = Arc::clone(&self.shared);
-        self.change(|writer, txn| {
-            if goal != Goal::Linked || writer.need_build(txn)? {
-                shared.build(writer, txn, goal, hooks)?;
-            }
-            Ok(())
-        })?;
+        if let Some(goal) = match goal {
+            Some(goal) => Some(goal),
+            None => self.links(&self.writer)?.then_some(Goal::Linked),
+        } {
+            self.change(|writer, txn| shared.build(writer, txn, goal, hooks))?;
+        }
         Ok((value, self.txn))
     }
 }

@@ -299,6 +299,18 @@ impl SharedEnv {
         }
     }
 
+    /// Makes the map larger.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(super) fn enlarge(&self) -> Result<()> {
+        let mut is_enlarged = false;
+        self.write(|txn| match std::mem::replace(&mut is_enlarged, true) {
+            true => Ok(((), txn)),
+            false => Err(Interrupted::MapFull),
+        })
+    }
+
     fn begin_write(&self, turn: &Turn<'_>) -> Result<WriteTxn<'_>> {
         let mut adoptions = 0;
         loop {

@@ -51,6 +51,7 @@ pub struct LoadProgress {
 pub struct Loader<'a, D> {
     index: &'a Index<D>,
     optimize: bool,
+    part: Option<u64>,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(LoadProgress) + Sync + 'a>,
 }
@@ -63,13 +64,22 @@ impl<D> fmt::Debug for Loader<'_, D> {
 
 impl<'a, D: Distance> Loader<'a, D> {
     pub(super) fn new(index: &'a Index<D>) -> Self {
-        Self { index, optimize: false, cancel: Box::new(|| false), progress: Box::new(|_| {}) }
+        Self { index, optimize: false, part: None, cancel: Box::new(|| false), progress: Box::new(|_| {}) }
     }
 
     /// Whether to number the items by locality in the end, as [`Index::optimize`] does: worth it for a large index that is loaded once.
     #[must_use]
     pub fn optimize(mut self, optimize: bool) -> Self {
         self.optimize = optimize;
+        self
+    }
+
+    /// Commits after every so many items, at least 1, and links them all at the end, as [`Index::link`] does: memory for items does not depend on how
+    /// many there are, and other writers have their turn in between. What is committed can be found at once, and stays if the load does not come
+    /// to its end. Without this, the load is one commit.
+    #[must_use]
+    pub fn commit_every(mut self, items: u64) -> Self {
+        self.part = Some(items.max(1));
         self
     }
 
@@ -87,32 +97,53 @@ impl<'a, D: Distance> Loader<'a, D> {
         self
     }
 
-    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An item that is there, or occurs twice, gets the
+    /// Adds all items of an iterator and links them, in one commit unless [`commit_every`](Self::commit_every) is set. Returns how many there were. An item that is there, or occurs twice, gets the
     /// last vector.
     ///
     /// # Errors
-    /// As [`Index::load`]: nothing has changed.
+    /// As [`Index::load`]: nothing has changed, or what was committed stays.
     pub fn load<V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
         let shared = &self.index.shared;
         self.index.writable()?;
-        let mut aside = Aside::new(shared.env.folder(), self.index.dimensions());
-        for (item, vector) in items {
-            aside.put::<D>(item, vector.as_ref())?;
-            self.report(LoadPhase::Reading, aside.count, None)?;
+        let (mut items, mut loaded) = (items.into_iter(), 0);
+        let hooks = Hooks { cancel: &*self.cancel, progress: &|progress| self.report_build(progress) };
+        let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
+        loop {
+            let mut aside = Aside::new(shared.env.folder(), self.index.dimensions());
+            for (item, vector) in items.by_ref().take(self.part.map_or(usize::MAX, |part| part as usize)) {
+                aside.put::<D>(item, vector.as_ref())?;
+                self.report(LoadPhase::Reading, loaded + aside.count, None)?;
+            }
+            if loaded > 0 && aside.count == 0 {
+                break;
+            }
+            let is_last = self.part.is_none_or(|part| aside.count < part);
+            shared.env.write::<_, Error>(|txn| {
+                let mut batch = Batch::<D>::new(txn, shared);
+                if self.part.is_some() {
+                    batch.link_later();
+                }
+                let result = self.add(&mut aside, loaded, &mut batch);
+                batch.finish(result, self.part.is_none().then_some(goal), hooks)
+            })?;
+            loaded += aside.count;
+            if is_last {
+                break;
+            }
         }
-        shared.env.write::<u64, Error>(|txn| {
-            let mut batch = Batch::<D>::new(txn, shared);
-            let result = self.add(&mut aside, &mut batch);
-            let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
-            batch.finish(result, goal, Hooks { cancel: &*self.cancel, progress: &|progress| self.report_build(progress) })
-        })
+        match (self.part, goal) {
+            (None, _) => {}
+            (Some(_), Goal::Linked) => self.index.link_with(hooks)?,
+            (Some(_), goal) => self.index.build(goal, hooks)?,
+        }
+        Ok(loaded)
     }
 
-    /// Adds what was put aside.
-    fn add(&self, aside: &mut Aside, batch: &mut Batch<'_, D>) -> Result<u64> {
-        let total = Some(aside.count);
+    /// Adds what was put aside, after others.
+    fn add(&self, aside: &mut Aside, loaded: u64, batch: &mut Batch<'_, D>) -> Result<u64> {
+        let total = Some(loaded + aside.count);
         let mut stopped = Ok(());
-        let rows = (1..).zip(aside.rows()?).map_while(|(done, row)| {
+        let rows = (loaded + 1..).zip(aside.rows()?).map_while(|(done, row)| {
             let row = row.and_then(|row| self.report(LoadPhase::Adding, done, total).map(|()| row));
             row.map_err(|error| stopped = Err(error)).ok()
         });

@@ -29,12 +29,12 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub use self::batch::Batch;
-use self::environment::{Access, SharedEnv};
+use self::environment::{Access, Hold, Interrupted, Reading, SharedEnv};
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::{DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Options};
 use self::snapshot::Cache;
 pub use self::snapshot::Snapshot;
-use crate::builder::{Goal, Progress};
+use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Progress};
 use crate::distance::Distance;
 use crate::format::catalog::{self, Entry, Unreadable};
 use crate::query::{QueryBuilder, Searched, by_item, by_vector};
@@ -103,10 +103,34 @@ impl Shared {
     /// Builds as the index was created to be built.
     fn build<D: Distance>(&self, writer: &Writer<'static, D>, txn: &mut RwTxn<'_>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
         let mut rng = StdRng::seed_from_u64(self.entry.seed);
-        let mut builder = writer.builder(&mut rng);
+        self.builder(writer, &mut rng, hooks).run(txn, self.entry.m.into(), self.entry.m0.into(), goal)
+    }
+
+    fn builder<'a, D: Distance>(
+        &self,
+        writer: &'a Writer<'static, D>,
+        rng: &'a mut StdRng,
+        hooks: Hooks<'a>,
+    ) -> Builder<'a, 'static, D, StdRng> {
+        let mut builder = writer.builder(rng);
         builder.ef_construction(self.entry.ef_construction as usize).alpha(self.entry.alpha);
         builder.cancel(|| (hooks.cancel)()).progress(|progress| (hooks.progress)(progress));
-        builder.run(txn, self.entry.m.into(), self.entry.m0.into(), goal)
+        builder
+    }
+
+    /// Links what is pending, without the turn to write while neighbors are looked for. `false` if too much was committed meanwhile.
+    fn link<D: Distance>(&self, hooks: Hooks<'_>) -> Result<bool> {
+        let (writer, mut rng) = (self.writer::<D>(), StdRng::seed_from_u64(self.entry.seed));
+        let mut builder = self.builder(&writer, &mut rng, hooks);
+        let connectivity = builder.connectivity(self.entry.m.into(), self.entry.m0.into())?;
+        let Reading { txn, ticket: _ticket } = self.env.read()?;
+        let _hold = Hold::new(&self.env);
+        let Some(prepared) = builder.prepare(txn, connectivity)? else { return Ok(true) };
+        // A full map cannot grow while this holds a snapshot.
+        self.env.write(|mut txn| match builder.link(&prepared, &mut txn) {
+            Ok(linked) => Ok((linked, txn)),
+            Err(error) => Err(Interrupted::Failed(error)),
+        })
     }
 }
 
@@ -282,6 +306,9 @@ impl<D: Distance> Index<D> {
     /// Changes the index: what the closure does is linked and committed when it returns, as a whole; if it returns an error or panics, nothing has
     /// happened. Another thread or process that writes, to any index of the folder, waits for its turn.
     ///
+    /// All that is pending is linked, unless there is much more than the closure has added: that of a load, which will link it itself, or which was
+    /// interrupted and left it to [`link`](Self::link).
+    ///
     /// **The closure may be run more than once**, which is why it is `FnMut`: when the map is full, what it has done is rolled back, the map grows, and
     /// it is run again. So it should not do what cannot be done twice, such as taking messages from a queue: take them before.
     ///
@@ -319,7 +346,7 @@ impl<D: Distance> Index<D> {
         self.shared.env.write(|txn| {
             let mut batch = Batch::new(txn, &self.shared);
             let result = work(&mut batch);
-            batch.finish(result, Goal::Linked, Hooks::NONE)
+            batch.finish(result, None, Hooks::NONE)
         })
     }
 
@@ -385,12 +412,35 @@ impl<D: Distance> Index<D> {
         self.shared.env.work(|_, env| copy_to(env, path))
     }
 
+    /// Links the items that are pending, as every [`write`](Self::write) does with its own, while others go on writing: they wait only for the
+    /// short transaction at the end. For what was added with [`Batch::link_later`].
+    ///
+    /// # Errors
+    /// As [`write`](Self::write). The pages of the commit that it works on are kept meanwhile, as if a snapshot was held.
+    pub fn link(&self) -> Result<()> {
+        self.link_with(Hooks::NONE)
+    }
+
+    fn link_with(&self, hooks: Hooks<'_>) -> Result<()> {
+        self.writable()?;
+        for _ in 0..CONCURRENT_ATTEMPTS {
+            match self.shared.link::<D>(hooks) {
+                Ok(true) => return Ok(()),
+                // Another process may have grown the map, which cannot be taken over while this holds a snapshot.
+                Ok(false) | Err(Error::MapBusy { .. }) => {}
+                Err(Error::MapFull) => self.shared.env.enlarge()?,
+                Err(error) => return Err(error),
+            }
+        }
+        self.build(Goal::Linked, hooks)
+    }
+
     /// Gives every item a new place, near those of its neighbors. See [`Builder::optimize_with`](crate::Builder::optimize_with).
     ///
     /// # Errors
     /// As [`write`](Self::write), and those of the file system.
     pub fn optimize(&self) -> Result<()> {
-        self.build(Goal::Optimized)
+        self.build(Goal::Optimized, Hooks::NONE)
     }
 
     /// Links all items anew, as if they had all just been added.
@@ -398,12 +448,12 @@ impl<D: Distance> Index<D> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn force_rebuild(&self) -> Result<()> {
-        self.build(Goal::LinkedAnew)
+        self.build(Goal::LinkedAnew, Hooks::NONE)
     }
 
-    fn build(&self, goal: Goal) -> Result<()> {
+    fn build(&self, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
         self.writable()?;
-        self.shared.env.write::<(), Error>(|txn| Batch::<D>::new(txn, &self.shared).finish(Ok(()), goal, Hooks::NONE))
+        self.shared.env.write::<(), Error>(|txn| Batch::<D>::new(txn, &self.shared).finish(Ok(()), Some(goal), hooks))
     }
 
     /// Adds all items of an iterator and links them, in one commit, and tells how far it is. Returns how many there were. [`loader`](Self::loader) does the
@@ -411,7 +461,7 @@ impl<D: Distance> Index<D> {
     ///
     /// What the iterator yields waits in memory up to 64 MB, and beyond in a file without a name in the folder, before any of it is stored. One
     /// commit holds what it writes in memory until it ends, about as much as the vectors take, and the build comes on top. To load more than fits,
-    /// load it in parts.
+    /// load it with [`Loader::commit_every`].
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem) at the first bad vector, those of the file system, and

@@ -10,6 +10,7 @@ mod child;
 mod fork;
 mod growth;
 mod handles;
+mod loads;
 mod processes;
 mod readers;
 mod searches;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use voisin::distances::{Cosine, Euclidean};
 use voisin::roaring::RoaringBitmap;
-use voisin::{Batch, Error, Index, LoadPhase, Options, Snapshot, Strategy};
+use voisin::{Batch, Error, Index, Options, Snapshot, Strategy};
 
 use crate::{DIMENSIONS, add, check, create, vector};
 
@@ -131,37 +131,6 @@ fn a_snapshot_is_warmed_up_to_a_budget() {
     assert!(index.snapshot().unwrap().warm(u64::MAX).unwrap().is_complete);
     let empty = create(Options::new(3)).1;
     assert!(empty.snapshot().unwrap().warm(0).unwrap().is_complete);
-}
-
-#[test]
-fn a_load_says_how_far_it_is_and_is_one_commit() {
-    let (_folder, index) = create(Options::new(DIMENSIONS));
-    add(&index, 0..10, 1).unwrap();
-    let before = index.snapshot().unwrap().commit();
-    let told = std::sync::Mutex::new(Vec::new());
-    let items = (0..5000).map(|item| (item, vector(item, 2)));
-    let loader = index.loader().optimize(true).progress(|progress| told.lock().unwrap().push(progress));
-    assert_eq!(loader.load(items).unwrap(), 5000);
-    drop(loader);
-    let told = told.into_inner().unwrap();
-    for phase in [LoadPhase::Reading, LoadPhase::Adding, LoadPhase::Linking, LoadPhase::Writing] {
-        assert!(told.iter().any(|progress| progress.phase == phase), "{phase:?}");
-    }
-    assert!(told.iter().all(|progress| progress.total.is_none_or(|total| progress.done <= total)));
-    let snapshot = index.snapshot().unwrap();
-    assert_eq!((snapshot.commit(), snapshot.len()), (before + 1, 5000));
-    assert_eq!(snapshot.vector(3).unwrap().unwrap(), vector(3, 2));
-    check(&index);
-
-    // A bad vector, and being told to stop: nothing has happened.
-    let bad = (0..5000).map(|item| (item, vec![if item == 4000 { f32::NAN } else { 1.0 }; DIMENSIONS]));
-    assert!(matches!(index.load(bad, |_| {}), Err(Error::InvalidItem { item: 4000, .. })));
-    let cancelled = AtomicBool::new(false);
-    let loader = index.loader().progress(|progress| cancelled.store(progress.phase == LoadPhase::Adding, Ordering::Relaxed));
-    let result = loader.cancel(|| cancelled.load(Ordering::Relaxed)).load((0..5000).map(|item| (item, vector(item, 3))));
-    assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
-    assert_eq!(index.snapshot().unwrap().commit(), snapshot.commit());
-    assert_eq!(index.load([(1, [0.0; DIMENSIONS]); 0], |_| {}).unwrap(), 0);
 }
 
 #[test]
