@@ -78,7 +78,7 @@ fn a_load_in_parts_is_searchable_by_the_part_and_linked_at_the_end() {
     assert_eq!(pending(&index), 0);
     check(&index);
     assert_eq!(index.loader().commit_every(1).optimize(true).load((0..3).map(|item| (item, vector(item, 5)))).unwrap(), 3);
-    assert_eq!((index.snapshot().unwrap().len(), pending(&index)), (10_001, 0));
+    assert_eq!((index.snapshot().unwrap().len(), pending(&index)), (10_000, 0));
     check(&index);
 }
 
