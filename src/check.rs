@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 
 use crate::codec::{Codec, VectorRef};
 use crate::distance::Distance;
+use crate::format::delta::{Delta, RING};
 use crate::format::ids::{ID_GROUP, IdGroup, SLOT_GROUP, group_bytes};
 use crate::format::links::{OneWay, Record, split_group};
 use crate::format::set::{CHUNK, SetKind, decode_chunk, deserialize};
@@ -317,6 +318,11 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 key.sub == 0 && key.n <= u32::MAX / ID_GROUP
             }
             Kind::Sets => usize::from(key.sub) < SetKind::ALL.len() && key.n < slots.div_ceil(CHUNK),
+            Kind::Delta => {
+                let in_place = Delta::decode(body).map(|(transaction, _)| transaction % RING == key.n.into());
+                self.layout(key, in_place.and_then(|holds| if holds { Ok(()) } else { Err("it is in the place of another transaction") }));
+                key.sub == 0 && u64::from(key.n) < RING
+            }
         };
         Ok(known)
     }

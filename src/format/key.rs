@@ -25,12 +25,14 @@ pub enum Kind {
     IdSlots = 8,
     /// Sets of slots.
     Sets = 9,
+    /// What recent transactions have rewritten.
+    Delta = 10,
 }
 
 impl Kind {
     /// Every kind that this version writes, in key order.
-    pub(crate) const ALL: [Self; 9] =
-        [Self::Meta, Self::Vectors, Self::Tail, Self::Links, Self::Spill, Self::In, Self::SlotIds, Self::IdSlots, Self::Sets];
+    pub(crate) const ALL: [Self; 10] =
+        [Self::Meta, Self::Vectors, Self::Tail, Self::Links, Self::Spill, Self::In, Self::SlotIds, Self::IdSlots, Self::Sets, Self::Delta];
 
     fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)

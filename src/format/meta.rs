@@ -8,7 +8,7 @@ use crate::{Error, Layer, Result, Slot};
 /// What every META value begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format that this library writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 2;
+pub(crate) const VERSION: u16 = 3;
 /// Length of a META value without its checksum.
 const BODY_BYTES: usize = 176;
 /// With M = 2 a top layer above 15 has a chance of 2^-16; capping it there costs nothing.
@@ -252,8 +252,8 @@ mod tests {
         let body = meta().encode();
         assert!(matches!(decode(b"cosine\0and so on"), Err(Error::Foreign { index: 7, .. })));
         let mut newer = body.clone();
-        newer[8] = 3;
-        assert!(matches!(decode(&newer), Err(Error::FormatVersion { found: 3, supported: 2, .. })));
+        newer[8] = 4;
+        assert!(matches!(decode(&newer), Err(Error::FormatVersion { found: 4, supported: 3, .. })));
         newer[8] = 1;
         let Err(older) = decode(&newer) else { panic!("version 1 was read") };
         assert!(older.to_string().contains("version 1") && older.to_string().contains("add its items"), "{older}");

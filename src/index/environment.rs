@@ -349,8 +349,11 @@ impl SharedEnv {
     }
 
     fn drop_cached(&self) {
-        let caches: Vec<_> = lock(&self.caches).iter().filter_map(Weak::upgrade).collect();
-        caches.iter().for_each(|cache| cache.clear());
+        self.caches().iter().for_each(|cache| cache.clear());
+    }
+
+    fn caches(&self) -> Vec<Arc<Cache>> {
+        lock(&self.caches).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Snapshots that callers hold, and for how long the oldest has been.
@@ -401,6 +404,7 @@ impl SharedEnv {
             if !self.wait_for_searches(bytes)? {
                 continue;
             }
+            self.caches().iter().for_each(|cache| cache.forget());
             // SAFETY: there is no transaction in this process: no read transaction begins behind the gate, and those that had begun have ended;
             // write transactions begin on the thread whose turn it is, which is this one, and here it has none.
             if unsafe { self.env.resize(bytes) }.is_err() {

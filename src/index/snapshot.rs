@@ -14,7 +14,7 @@ use crate::distance::Distance;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector};
 use crate::reader::items;
 use crate::store::Place;
-use crate::store::held::{Held, Own};
+use crate::store::held::{Held, Own, Tables};
 use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::store::warm::Warmed;
@@ -30,18 +30,50 @@ pub(super) struct Inner {
 
 /// The newest snapshot that has been asked for.
 #[derive(Debug, Default)]
-pub(super) struct Cache(RwLock<Option<Arc<Inner>>>);
+pub(super) struct Cache(RwLock<Cached>);
+
+#[derive(Debug, Default)]
+enum Cached {
+    #[default]
+    Nothing,
+    /// It has been let go, and this is what it had found.
+    Found(Tables),
+    Snapshot(Arc<Inner>),
+}
+
+impl Cached {
+    fn tables(&self) -> Option<Tables> {
+        match self {
+            Self::Nothing => None,
+            Self::Found(tables) => Some(tables.clone()),
+            Self::Snapshot(inner) => Some(inner.held.tables()),
+        }
+    }
+}
 
 impl Cache {
+    /// Lets go of the snapshot, but not of what it has found.
     pub(super) fn clear(&self) {
+        let replaced = {
+            let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let tables = cached.tables();
+            std::mem::replace(&mut *cached, tables.map_or(Cached::Nothing, Cached::Found))
+        };
         // Dropped when the lock is not held any more.
-        let cached = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(cached);
+        drop(replaced);
+    }
+
+    /// Lets go of everything: where it was found, it will not be any more.
+    pub(super) fn forget(&self) {
+        let forgotten = std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
+        drop(forgotten);
     }
 
     fn get(&self, id: usize) -> Option<Arc<Inner>> {
-        let cached = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        cached.as_ref().filter(|inner| inner.held.id() == id).map(Arc::clone)
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Cached::Snapshot(inner) if inner.held.id() == id => Some(Arc::clone(inner)),
+            _ => None,
+        }
     }
 
     /// The snapshot of the newest commit, of whatever process.
@@ -64,11 +96,17 @@ impl Cache {
             return Ok(inner);
         }
         let inner = Arc::new(Inner { held: Held::open::<D>(place, reading.txn, Extent::Full)?, _ticket: reading.ticket });
+        let tables = self.0.read().unwrap_or_else(PoisonError::into_inner).tables();
+        if let Some(tables) = tables {
+            // SAFETY: the tables are of this index, as the cache is; and of the map as it is: it is not moved while there is a transaction, which
+            // there is, and `forget` is called whenever it is.
+            unsafe { inner.held.carry(&tables) }?;
+        }
         let replaced = {
             let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
             match &*cached {
-                Some(newer) if newer.held.id() > inner.held.id() => None,
-                _ => cached.replace(Arc::clone(&inner)),
+                Cached::Snapshot(newer) if newer.held.id() > inner.held.id() => Cached::Nothing,
+                _ => std::mem::replace(&mut *cached, Cached::Snapshot(Arc::clone(&inner))),
             }
         };
         drop(replaced);

@@ -20,6 +20,7 @@ use super::view::encode;
 use crate::codec::Codec;
 use crate::distance::{Distance, MAX_NAME_BYTES};
 use crate::format::block::Geometry;
+use crate::format::delta::{Delta, RING};
 use crate::format::ids::{self, IdGroup};
 use crate::format::meta::{MAX_DIMENSIONS, Meta};
 use crate::format::set::SetKind;
@@ -46,6 +47,8 @@ pub(crate) struct Edit<'w, 'e, 'p, D> {
     tail: BTreeMap<Slot, Vec<u8>>,
     /// The block whose free slots are being reused, and its body.
     reused: Option<(u32, Vec<u8>)>,
+    /// What has been written.
+    delta: Delta,
     metric: PhantomData<D>,
 }
 
@@ -88,7 +91,10 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     /// Those of [`read_meta`], [`Error::InvalidDimensions`], and [`Error::DimensionMismatch`] if the index has others.
     pub(crate) fn begin(place: Place<'e>, wtxn: &'w mut RwTxn<'p>, dimensions: usize) -> Result<Self> {
         let fresh = new_meta::<D>(dimensions)?;
-        let meta = read_meta::<D>(place, wtxn)?.unwrap_or(fresh);
+        let stored = read_meta::<D>(place, wtxn)?;
+        // What was there before a new index is not there any more.
+        let delta = if stored.is_some() { Delta::Values(Default::default()) } else { Delta::Everything };
+        let meta = stored.unwrap_or(fresh);
         if meta.dimensions as usize != dimensions {
             return Err(Error::DimensionMismatch { expected: meta.dimensions as usize, found: dimensions });
         }
@@ -103,6 +109,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
             id_slots: BTreeMap::new(),
             tail: BTreeMap::new(),
             reused: None,
+            delta,
             metric: PhantomData,
         })
     }
@@ -163,7 +170,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
 
     fn write_reused(&mut self) -> Result<()> {
         match self.reused.take() {
-            Some((block, body)) => self.place.put(self.wtxn, self.key(Kind::Vectors, block), body),
+            Some((block, body)) => self.put(self.key(Kind::Vectors, block), Some(body)),
             None => Ok(()),
         }
     }
@@ -242,13 +249,17 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         self.place.index
     }
 
-    /// Stores a value that is not part of an edit, or deletes it.
+    /// Stores a value, or deletes it.
     pub(crate) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+        if let (Delta::Values(values), Some(list)) = (&mut self.delta, list(key)) {
+            values[list].push(key.n);
+        }
         self.place.put_or_delete(self.wtxn, key, body)
     }
 
     /// Deletes all values with keys from `first` to `last`, both included, which are not part of an edit.
     pub(crate) fn delete_range(&mut self, first: Key, last: Key) -> Result<()> {
+        self.delta = Delta::Everything;
         self.place.delete_range(self.wtxn, first, last)
     }
 
@@ -259,6 +270,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         for (slot, body) in std::mem::take(&mut self.tail) {
             self.place.put(self.wtxn, Key::new(self.place.index, Kind::Tail, 0, slot.0), body)?;
         }
+        self.write_delta()?;
         let Self { place, wtxn, meta, pending, removed, free, .. } = self;
         for set in [pending, removed, free] {
             set.finish(place, wtxn)?;
@@ -352,13 +364,30 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     fn write_maps(&mut self) -> Result<()> {
         let index = self.place.index;
         for (number, group) in std::mem::take(&mut self.slot_ids) {
-            self.place.put(self.wtxn, Key::new(index, Kind::SlotIds, 0, number), ids::encode_slots(&group))?;
+            self.put(Key::new(index, Kind::SlotIds, 0, number), Some(ids::encode_slots(&group)))?;
         }
         for (number, group) in std::mem::take(&mut self.id_slots) {
             let body = (!group.entries().is_empty()).then(|| group.encode());
             self.place.put_or_delete(self.wtxn, Key::new(index, Kind::IdSlots, 0, number), body)?;
         }
         Ok(())
+    }
+
+    /// Adds what was written to what the transaction had written before.
+    fn write_delta(&mut self) -> Result<()> {
+        let transaction = self.wtxn.id() as u64;
+        let key = self.key(Kind::Delta, (transaction % RING) as u32);
+        let mut written = Delta::Values(Default::default());
+        if let Some(value) = self.place.get(self.wtxn, key)? {
+            match Delta::decode(checksum::body(value)) {
+                Ok((earlier, _)) if earlier != transaction => {}
+                Ok((_, delta)) => written = delta,
+                Err(_) => written = Delta::Everything,
+            }
+        }
+        // Also puts it in order.
+        written.merge(std::mem::replace(&mut self.delta, Delta::Everything));
+        self.place.put(self.wtxn, key, written.encode(transaction))
     }
 
     /// Turns the full tail into a block.
@@ -383,12 +412,22 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
             let factor = geometry.tail_factor(value).filter(|_| D::FACTOR);
             geometry.put(&mut body, place as usize, vector, factor);
         }
-        self.place.put(self.wtxn, self.key(Kind::Vectors, block), body)?;
+        self.put(self.key(Kind::Vectors, block), Some(body))?;
         for key in stored {
             self.place.delete(self.wtxn, key)?;
         }
         self.meta.sealed += 1;
         Ok(())
+    }
+}
+
+/// The list of DELTA that a value belongs to.
+fn list(key: Key) -> Option<usize> {
+    match (key.kind, key.sub) {
+        (Kind::Vectors, _) => Some(0),
+        (Kind::Links, 0) => Some(1),
+        (Kind::SlotIds, _) => Some(2),
+        _ => None,
     }
 }
 

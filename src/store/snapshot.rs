@@ -9,6 +9,7 @@ use super::table::{Extent, Table};
 use super::{Place, sets};
 use crate::codec::Codec;
 use crate::distance::Distance;
+use crate::format::delta::LISTS;
 use crate::format::ids::{SLOT_GROUP, group_bytes};
 use crate::format::meta::{Connectivity, Meta};
 use crate::format::set::SetKind;
@@ -91,6 +92,37 @@ impl<'t> Snapshot<'t> {
             extent,
             meta,
         })
+    }
+
+    /// Takes over what the tables of an earlier snapshot remember, except what was `rewritten` since, in the lists of DELTA.
+    ///
+    /// # Safety
+    /// See [`Table::carry`].
+    pub(super) unsafe fn carry(&self, earlier: &Snapshot<'_>, rewritten: &[Vec<u32>; LISTS], page_bytes: usize) {
+        let [blocks, links, slot_ids] = rewritten;
+        // SAFETY: the caller's promise, for all three.
+        unsafe {
+            self.blocks.carry(&earlier.blocks, blocks, page_bytes);
+            self.slot_ids[0].carry(&earlier.slot_ids[0], slot_ids, page_bytes);
+            if let ([[table, _], ..], [[earlier, _], ..]) = (&self.links[..], &earlier.links[..]) {
+                table.carry(earlier, links, page_bytes);
+            }
+        }
+    }
+
+    /// Whether every value that was carried over lies where a lookup finds it.
+    pub(super) fn is_where(&self, place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<bool> {
+        let tables = [(Kind::Vectors, &self.blocks), (Kind::SlotIds, &self.slot_ids[0])];
+        for (kind, table) in tables.into_iter().chain(self.links.first().map(|[links, _]| (Kind::Links, links))) {
+            for number in 0..table.len() {
+                let Some(value) = table.get(number) else { continue };
+                let found = place.get(rtxn, Key::new(self.index, kind, 0, number as u32))?;
+                if !found.is_some_and(|found| std::ptr::eq(found, value)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     /// For a build: with the connectivity that the graph will have, and without the graph if all is linked anew.

@@ -24,8 +24,12 @@ pub(crate) enum Extent {
     Small,
 }
 
+/// Where LMDB puts a value that has pages to itself, from the start of the first. A value that shares a page with others never lies there: that is
+/// where the page's directory begins.
+const PAGE_HEADER_BYTES: usize = 16;
+
 /// How the length of a value is known.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
     /// All values have it.
     Fixed(usize),
@@ -124,6 +128,29 @@ impl<'t> Table<'t> {
             Cells::Small(cells) => *cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner) = Some((number, value)),
         }
         Some(value)
+    }
+
+    /// Remembers what an older table does of the values that have pages to themselves, except those that were `rewritten`.
+    /// Values that share a page move with each other, so that nothing is known of them.
+    ///
+    /// # Safety
+    /// What the older table remembers, and is not among the rewritten ones, must lie where it lay, unchanged, for all of `'t`.
+    pub(super) unsafe fn carry(&self, older: &Table<'_>, rewritten: &[u32], page_bytes: usize) {
+        let (Cells::Full(cells), Cells::Full(older_cells)) = (&self.cells, &older.cells) else { return };
+        if self.length != older.length {
+            return;
+        }
+        for (cell, older) in cells.iter().zip(older_cells) {
+            let pointer = older.load(Ordering::Relaxed);
+            if pointer.addr() & (page_bytes - 1) == PAGE_HEADER_BYTES {
+                cell.store(pointer, Ordering::Relaxed);
+            }
+        }
+        for number in rewritten {
+            if let Some(cell) = cells.get(*number as usize) {
+                cell.store(std::ptr::null_mut(), Ordering::Relaxed);
+            }
+        }
     }
 
     /// Remembers that there is no such value: a prefixed one without content stands for it.

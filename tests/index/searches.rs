@@ -1,7 +1,10 @@
 //! Searches see the newest commit, a snapshot sees its own, and both answer as level 1 does.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use voisin::distances::{Cosine, Euclidean};
 use voisin::roaring::RoaringBitmap;
 use voisin::{Batch, Error, Index, Options, Snapshot, Strategy};
@@ -131,6 +134,62 @@ fn a_snapshot_is_warmed_up_to_a_budget() {
     assert!(index.snapshot().unwrap().warm(u64::MAX).unwrap().is_complete);
     let empty = create(Options::new(3)).1;
     assert!(empty.snapshot().unwrap().warm(0).unwrap().is_complete);
+}
+
+/// A snapshot takes over from the one before what no commit has rewritten. In builds with assertions it compares all of it with what a lookup finds;
+/// here whatever rewrites values happens between two searches.
+#[test]
+fn what_is_taken_over_from_the_snapshot_before_is_right_whatever_was_committed() {
+    const LONG: usize = 64;
+    let long = |item: u32, round: u32| -> Vec<f32> {
+        (0..LONG as u32).map(|i| ((item.wrapping_mul(31) ^ round.wrapping_mul(17)).wrapping_mul(i + 7) % 101) as f32).collect()
+    };
+    let mut rng = StdRng::seed_from_u64(3);
+    let (folder, index) = create(Options::new(LONG).m(8).ef_construction(20));
+    let beside = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2).name("beside")).unwrap();
+    let mut model = BTreeMap::new();
+    for round in 0..80 {
+        for _ in 0..rng.random_range(1..4) {
+            let first = rng.random_range(0..4000);
+            let items = first..first + [1, 30, 1500][rng.random_range(0..3)];
+            match rng.random_range(0..20) {
+                0 => index.optimize().unwrap(),
+                1 => index.force_rebuild().unwrap(),
+                2 if round % 5 == 0 => {
+                    index.write(|batch| batch.clear()).unwrap();
+                    model.clear();
+                }
+                3 => index.link().unwrap(),
+                4..7 => beside.write(|batch| batch.add(items.start, &[1.0, 2.0])).unwrap(),
+                7..12 => {
+                    index.write(|batch| batch.delete_items(items.clone())).unwrap();
+                    model.retain(|item, _| !items.contains(item));
+                }
+                kind => {
+                    let add = |batch: &mut Batch<'_, Euclidean>| {
+                        if kind == 12 {
+                            batch.link_later();
+                        }
+                        batch.add_items_from(items.clone().map(|item| (item, long(item, round))))
+                    };
+                    index.write(add).unwrap();
+                    model.extend(items.clone().map(|item| (item, long(item, round))));
+                }
+            }
+        }
+        let snapshot = index.snapshot().unwrap();
+        assert_eq!(snapshot.len(), model.len() as u64);
+        // A handle that has found nothing yet.
+        let fresh = Index::<Euclidean>::open(index.path(), Options::default()).unwrap();
+        for (item, vector) in model.iter().step_by(37) {
+            assert_eq!(snapshot.vector(*item).unwrap().as_ref(), Some(vector));
+            let [found, expected] = [&index, &fresh].map(|index| index.search(3).ef_search(20).by_vector(vector).unwrap());
+            assert_eq!(found, expected);
+        }
+        if round % 30 == 0 {
+            check(&index);
+        }
+    }
 }
 
 #[test]

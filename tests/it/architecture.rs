@@ -41,6 +41,7 @@ const UNSAFE: &[&str] = &[
     "store/held.rs",
     "store/process.rs",
     "index/environment.rs",
+    "index/snapshot.rs",
     "index/filesystem.rs",
     "check/damage.rs",
 ];

@@ -30,6 +30,7 @@ const IN: u8 = 6;
 const SLOT_IDS: u8 = 7;
 const ID_SLOTS: u8 = 8;
 const SETS: u8 = 9;
+const DELTA: u8 = 10;
 
 // The sets, section 7.
 const PENDING: u8 = 0;
@@ -137,6 +138,7 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
         let nodes = decode_layer(&mut values, layer, &mut decoded);
         decoded.layers.push(nodes);
     }
+    decode_deltas(&mut values);
     let left: Vec<&Key> = values.0.keys().collect();
     assert!(left.is_empty(), "keys (kind, sub, n) that belong to nothing: {left:?}");
     decoded
@@ -216,6 +218,10 @@ impl Cursor {
         f32::from_le_bytes(self.array())
     }
 
+    fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
     fn u32s(&mut self, count: usize) -> Vec<u32> {
         (0..count).map(|_| self.u32()).collect()
     }
@@ -290,10 +296,28 @@ fn decode_roaring(mut cursor: Cursor) -> Vec<u32> {
     set
 }
 
+fn decode_deltas(values: &mut Values) {
+    for n in values.all_n(DELTA, 0) {
+        let mut value = values.expect(DELTA, 0, n);
+        assert_eq!(value.u64() % 64, u64::from(n), "DELTA {n}: its transaction");
+        let counts = [value.u32(), value.u32(), value.u32()];
+        if counts[0] == u32::MAX {
+            assert_eq!(counts[1..], [0, 0], "DELTA {n}: everything and something");
+        } else {
+            assert!(counts.iter().sum::<u32>() <= 900, "DELTA {n}: {counts:?}");
+            for count in counts {
+                let numbers = value.u32s(count as usize);
+                assert!(numbers.is_sorted_by(|a, b| a < b), "DELTA {n}: {numbers:?}");
+            }
+        }
+        value.end();
+    }
+}
+
 impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
-        assert_eq!(value.u16(), 2, "META: format version");
+        assert_eq!(value.u16(), 3, "META: format version");
         // The fields of a struct expression are evaluated in the order in which they are written: here that of the page.
         let mut meta = Self {
             codec: value.u8(),
