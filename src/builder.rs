@@ -43,6 +43,9 @@ const SMALL_SHARE: u64 = 1000;
 /// How often a build that holds nobody up is tried before others are held up.
 pub(crate) const CONCURRENT_ATTEMPTS: usize = 2;
 
+/// A build that links more than one in so many slots changes most lists, and keeps copies of them that searches find more quickly.
+const LARGE_SHARE: usize = 8;
+
 /// What a build is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -255,8 +258,10 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let mut edit = self.writer.edit(wtxn)?;
         check_connectivity(place.index, &edit.meta, connectivity)?;
         if !is_needed(&edit.meta, goal) {
-            edit.meta.connectivity = Some(connectivity);
-            return edit.finish();
+            return match edit.meta.connectivity.replace(connectivity) {
+                None => edit.finish(),
+                Some(_) => Ok(()),
+            };
         }
         let Scope { extent, anew } = Scope::of(&edit.meta, goal);
         drop(edit);
@@ -360,6 +365,9 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             cancel: &*self.cancel,
             progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
         };
+        if slots.len() * LARGE_SHARE > meta.slots as usize {
+            working = working.with_lists(plan.longest());
+        }
         if !anew {
             let removed: Vec<Slot> = removed.iter().map(Slot).collect();
             let worn = delete(&mut working, view, &removed, &plan)?;
@@ -369,6 +377,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
         insert(&mut working, view, &slots, linked, &plan, &mut rng)?;
         finish(&mut working, view, &plan)?;
+        working.drop_lists();
         let go_on = &|| plan.check_cancelled();
         let built = if goal == Goal::Optimized {
             Built::Renumbered(renumber(view, &working, &locality::order(&working)?, go_on)?)

@@ -51,6 +51,11 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// The longest list of layer 0 between prunes, mostly.
+    pub(crate) fn longest(&self) -> usize {
+        self.m0 + self.m0 / HEADROOM
+    }
+
     pub(super) fn limit(&self, layer: Layer) -> Limit {
         Limit { degree: if layer.0 == 0 { self.m0 } else { self.m }, alpha: self.alpha }
     }

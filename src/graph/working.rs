@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::prune::Edge;
 use super::{Graph, Vectors};
+use crate::distance::prefetch;
 use crate::{Layer, Result, Slot};
 
 /// A node of one layer as the store has it.
@@ -112,10 +113,57 @@ impl<T> Slots<T> {
     }
 }
 
+/// The lists of the changed nodes of layer 0 once more, as slots alone, one after the other: a search finds them by their number, and can have them
+/// loaded before it needs them.
+#[derive(Debug)]
+struct Lists {
+    /// The longest list that has a place, and its length before it.
+    stride: usize,
+    /// The length of each list and one more, then its slots; 0 where the list is to be looked up in its node.
+    places: Vec<u32>,
+}
+
+impl Lists {
+    fn new(slots: usize, longest: usize) -> Self {
+        let stride = longest + 1;
+        // From the allocator: no page is touched before it is used.
+        Self { stride, places: bytemuck::zeroed_vec(slots * stride) }
+    }
+
+    fn place(&self, slot: Slot) -> &[u32] {
+        let start = slot.index() * self.stride;
+        self.places.get(start..start + self.stride).unwrap_or_default()
+    }
+
+    #[inline]
+    fn get(&self, slot: Slot) -> Option<&[u32]> {
+        let (count, list) = self.place(slot).split_first()?;
+        list.get(..(*count as usize).checked_sub(1)?)
+    }
+
+    fn set(&mut self, slot: Slot, change: &Change) {
+        let start = slot.index() * self.stride;
+        let Some((count, list)) = self.places.get_mut(start..start + self.stride).and_then(<[u32]>::split_first_mut) else { return };
+        let edges = match change {
+            Change::Node(node) => &node.edges[..],
+            Change::Gone => &[],
+        };
+        *count = if edges.len() <= list.len() { edges.len() as u32 + 1 } else { 0 };
+        list.iter_mut().zip(edges).for_each(|(place, edge)| *place = edge.slot);
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        if let Some(count) = self.places.get_mut(slot.index() * self.stride) {
+            *count = 0;
+        }
+    }
+}
+
 /// The graph of a build.
 pub(crate) struct Working<'a> {
     pub(crate) stored: &'a dyn Stored,
     layers: Vec<Slots<Change>>,
+    lists: Option<Lists>,
     /// The root of each layer, from layer 0 on.
     pub(crate) roots: Vec<Slot>,
     /// What the next linked slot gets.
@@ -133,6 +181,12 @@ impl Graph for Working<'_> {
 
     #[inline]
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
+        if layer.0 == 0
+            && let Some(list) = self.lists.as_ref().and_then(|lists| lists.get(slot))
+        {
+            out.extend_from_slice(list);
+            return Ok(());
+        }
         match self.change(layer, slot) {
             Some(Change::Node(node)) => out.extend(node.edges.iter().map(|edge| edge.slot)),
             Some(Change::Gone) => {}
@@ -140,12 +194,28 @@ impl Graph for Working<'_> {
         }
         Ok(())
     }
+
+    #[inline]
+    fn prefetch_neighbors(&self, layer: Layer, slot: Slot) {
+        if layer.0 == 0
+            && let Some(lists) = &self.lists
+        {
+            prefetch(bytemuck::cast_slice(lists.place(slot)));
+        }
+    }
 }
 
 impl<'a> Working<'a> {
     pub(crate) fn new(stored: &'a dyn Stored, roots: Vec<Slot>, next_rank: u32) -> Self {
         let layers = roots.iter().map(|_| Slots::new(stored.slots(), stored.is_sparse())).collect();
-        Self { stored, layers, roots, next_rank }
+        Self { stored, layers, lists: None, roots, next_rank }
+    }
+
+    /// For a build that changes most of the graph: keeps the lists of layer 0, of at most `longest` slots, where searches find them quickly.
+    /// Four bytes for each slot and place.
+    pub(crate) fn with_lists(mut self, longest: usize) -> Self {
+        self.lists = Some(Lists::new(self.stored.slots(), longest));
+        self
     }
 
     /// A new layer, with this slot as its root.
@@ -203,7 +273,17 @@ impl<'a> Working<'a> {
         self.put(layer, slot, Change::Gone);
     }
 
+    /// When no search will need them any more.
+    pub(crate) fn drop_lists(&mut self) {
+        self.lists = None;
+    }
+
     fn put(&mut self, layer: Layer, slot: Slot, change: Change) {
+        if layer.0 == 0
+            && let Some(lists) = &mut self.lists
+        {
+            lists.set(slot, &change);
+        }
         if let Some(changes) = self.layers.get_mut(layer.index()) {
             changes.set(slot, change);
         }
@@ -269,6 +349,11 @@ impl<'a> Working<'a> {
         if self.change(layer, slot).is_none() {
             let node = self.unmeasured(layer, slot)?;
             self.set(layer, slot, node);
+        }
+        if layer.0 == 0
+            && let Some(lists) = &mut self.lists
+        {
+            lists.forget(slot);
         }
         Ok(match self.layers.get_mut(layer.index()).and_then(|changes| changes.get_mut(slot)) {
             Some(Change::Node(node)) => Some(node),
