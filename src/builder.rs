@@ -15,6 +15,7 @@ use crate::graph::delete::delete;
 use crate::graph::insert::{Plan, finish, insert, refresh};
 use crate::graph::locality;
 use crate::graph::working::Working;
+use crate::store::coarse::{Coarse, WithCoarse};
 use crate::store::edit::Edit;
 use crate::store::held::{Held, ReadTxn};
 use crate::store::links::{self, Changes};
@@ -45,6 +46,8 @@ pub(crate) const CONCURRENT_ATTEMPTS: usize = 2;
 
 /// A build that links more than one in so many slots changes most lists, and keeps copies of them that searches find more quickly.
 const LARGE_SHARE: usize = 8;
+/// If it links at least so many, it makes coarse copies of the vectors first.
+const COARSE_ITEMS: usize = 5000;
 
 /// What a build is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -365,7 +368,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             cancel: &*self.cancel,
             progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
         };
-        if slots.len() * LARGE_SHARE > meta.slots as usize {
+        let is_large = slots.len() * LARGE_SHARE > meta.slots as usize;
+        if is_large {
             working = working.with_lists(plan.longest());
         }
         if !anew {
@@ -375,7 +379,13 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             refresh(&mut working, view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
         let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
-        insert(&mut working, view, &slots, linked, &plan, &mut rng)?;
+        let coarse =
+            if slots.len() >= COARSE_ITEMS && is_large { Coarse::new(view, &live.iter().map(Slot).collect::<Vec<_>>())? } else { None };
+        match &coarse {
+            Some(coarse) => insert(&mut working, &WithCoarse { view, coarse }, &slots, linked, &plan, &mut rng)?,
+            None => insert(&mut working, view, &slots, linked, &plan, &mut rng)?,
+        }
+        drop(coarse);
         finish(&mut working, view, &plan)?;
         working.drop_lists();
         let go_on = &|| plan.check_cancelled();

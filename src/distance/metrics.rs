@@ -55,6 +55,8 @@ fn check_range(norm: f64, min: f64, max: f64) -> Result<(), VectorDefect> {
 impl Distance for Euclidean {
     type Codec = F32;
 
+    const EUCLIDEAN: bool = true;
+
     fn name() -> &'static str {
         "euclidean"
     }
@@ -75,6 +77,7 @@ impl Distance for Euclidean {
 impl Distance for Cosine {
     type Codec = F32;
 
+    const EUCLIDEAN: bool = true;
     const FACTOR: bool = true;
 
     fn name() -> &'static str {

@@ -14,7 +14,7 @@ mod metrics;
 use std::fmt;
 
 pub use self::kernels::Kernels;
-pub(crate) use self::kernels::prefetch;
+pub(crate) use self::kernels::{ByteKernels, prefetch};
 pub use self::metrics::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
 use crate::codec::{Codec, VectorRef};
 use crate::error::VectorDefect;
@@ -50,6 +50,10 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// Whether a factor is stored beside each vector: 4 bytes a vector, handed to [`finish`](Self::finish).
     const FACTOR: bool = false;
+
+    /// Whether distances order as the Euclidean distances between the vectors, each multiplied by its factor if there is one. Then large builds are
+    /// quicker.
+    const EUCLIDEAN: bool = false;
 
     /// The metric's name, at most [`MAX_NAME_BYTES`] bytes. It is stored in the index, and an index is only opened under the name that it was
     /// created with.

@@ -18,7 +18,7 @@ use super::beam::Scope;
 use super::delete::MAX_STEPS;
 use super::prune::{Edge, Limit, prune};
 use super::working::{Node, Working};
-use super::{Beam, FromSlot, Graph, Vectors};
+use super::{Beam, Estimating, FromSlot, Graph, Probe, Vectors};
 use crate::{Error, Layer, Result, Slot};
 
 /// A batch is at most this share of the graph and the slots linked before it: its members do not see each other.
@@ -204,7 +204,7 @@ fn nearest(working: &Working<'_>, vectors: &dyn Vectors, slot: Slot, ef: usize, 
 }
 
 /// What a search on one layer finds from `start` and from the root, the nearest first.
-fn search(working: &Working<'_>, probe: &FromSlot<'_>, layer: Layer, start: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
+fn search(working: &Working<'_>, probe: &impl Probe, layer: Layer, start: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
     let scope = Scope { layer, starts: &[start, working.roots[layer.index()]], ef };
     let found = beam.search(working, probe, scope, |_| Ok(true), || false)?;
     Ok(found.iter().map(|candidate| Edge { distance: candidate.distance, slot: candidate.slot }).collect())
@@ -248,18 +248,31 @@ fn insert_batch(working: &mut Working<'_>, vectors: &dyn Vectors, batch: &[Newco
 /// Step 1: the edges of one slot, for each layer from 0 to its top layer, as far as the graph has them.
 fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: &Plan<'_>, beam: &mut Beam) -> Result<Vec<Found>> {
     let Some((entry_layer, entry)) = working.entry() else { return Ok(Vec::new()) };
-    let probe = FromSlot(vectors, newcomer.slot);
+    let probe = Estimating(vectors, newcomer.slot);
     let top = newcomer.top.min(entry_layer);
     let mut nearest = beam.descend(working, &probe, (entry_layer, entry), top)?;
     let mut layers = Vec::with_capacity(top.index() + 1);
     for layer in (0..=top.0).rev().map(Layer) {
-        let candidates = search(working, &probe, layer, nearest, plan.ef_construction, beam)?;
+        let mut candidates = search(working, &probe, layer, nearest, plan.ef_construction, beam)?;
+        measure(vectors, newcomer.slot, &mut candidates)?;
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
         let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
         layers.push(Found { edges, nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect() });
     }
     layers.reverse();
     Ok(layers)
+}
+
+/// Replaces estimates by distances.
+fn measure(vectors: &dyn Vectors, slot: Slot, candidates: &mut [Edge]) -> Result<()> {
+    let mut distances = Vec::new();
+    if !vectors.estimates(slot, &[], &mut distances)? {
+        let slots: Vec<u32> = candidates.iter().map(|edge| edge.slot).collect();
+        vectors.distances(slot, &slots, &mut distances)?;
+        candidates.iter_mut().zip(distances).for_each(|(edge, distance)| edge.distance = distance);
+        candidates.sort_unstable_by(Edge::order);
+    }
+    Ok(())
 }
 
 /// Step 2: gives a slot its rank, and on each layer its parent, and hands in the reverse edges.

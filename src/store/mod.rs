@@ -4,6 +4,7 @@
 //! - `table`: pointers to values that have been found, so that finding them again costs one load.
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
+//! - `coarse`: copies of the vectors in memory, for large builds.
 //! - `sets`: the chunked sets of slots.
 //! - `meter`: what all of it costs, counted for tests.
 //! - `file`: LMDB's free pages and readers, and a compacted copy.
@@ -13,6 +14,7 @@
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
 //! unsafe code on pointers outside of the kernels (`table`, `source`, `held`).
 
+pub(crate) mod coarse;
 pub(crate) mod edit;
 pub(crate) mod file;
 pub(crate) mod held;

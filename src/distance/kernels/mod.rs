@@ -14,9 +14,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod bytes;
 mod portable;
 mod sum;
 
+pub(crate) use self::bytes::ByteKernels;
 use self::sum::{AbsoluteDifferences, Products, SquaredDifferences, Sum};
 use super::Distance;
 use crate::codec::VectorRef;

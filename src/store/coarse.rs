@@ -1,0 +1,170 @@
+//! Copies of the vectors in memory, a byte a component, for large builds: most of a build's time goes into reading vectors that turn out to be
+//! no neighbors, and a fourth of the bytes is enough to tell.
+//!
+//! A component is the number of steps above the smallest value of its dimension; all dimensions have the same step, so that the sum of
+//! squared differences orders as squared Euclidean distances do, but for rounding. What a search finds by them is measured exactly before anything is made of
+//! it. Whether the copies can tell near vectors apart is tried on a sample first ([`Coarse::new`]).
+
+use rayon::prelude::*;
+
+use super::source::Source;
+use super::view::View;
+use crate::codec::VectorRef;
+use crate::distance::{ByteKernels, Distance, prefetch};
+use crate::graph::Vectors;
+use crate::{Result, Slot};
+
+/// Vectors that the range of each dimension is taken from.
+const SAMPLE: usize = 4096;
+/// Vectors of the sample whose nearest neighbors are looked for to try the copies.
+const TRIED: usize = 64;
+/// How many.
+const NEIGHBORS: usize = 10;
+/// The share of them that must be found.
+const FOUND: f64 = 0.9;
+/// Slots whose copies are made at a time.
+const TASK: usize = 1024;
+/// Vectors that are hinted before the first is compared.
+const AHEAD: usize = 4;
+
+/// The copies of the vectors of all live slots.
+pub(crate) struct Coarse {
+    dimensions: usize,
+    codes: Vec<u8>,
+    kernels: ByteKernels,
+}
+
+/// The vectors of a view, with estimates from their copies.
+pub(crate) struct WithCoarse<'v, 's, 't, D, S> {
+    pub(crate) view: &'v View<'s, 't, D, S>,
+    pub(crate) coarse: &'v Coarse,
+}
+
+/// What a byte stands for.
+struct Scale {
+    lowest: Vec<f32>,
+    steps_per_unit: f32,
+}
+
+impl Scale {
+    fn of(rows: &[f32], dimensions: usize) -> Self {
+        let (mut lowest, mut highest) = (vec![f32::INFINITY; dimensions], vec![f32::NEG_INFINITY; dimensions]);
+        for row in rows.chunks_exact(dimensions) {
+            for ((lowest, highest), value) in lowest.iter_mut().zip(&mut highest).zip(row) {
+                (*lowest, *highest) = (lowest.min(*value), highest.max(*value));
+            }
+        }
+        let widest = lowest.iter().zip(&highest).map(|(lowest, highest)| highest - lowest).fold(0.0, f32::max);
+        Self { lowest, steps_per_unit: if widest > 0.0 { 255.0 / widest } else { 1.0 } }
+    }
+
+    fn encode(&self, vector: impl Iterator<Item = f32>, out: &mut [u8]) {
+        for ((code, value), lowest) in out.iter_mut().zip(vector).zip(&self.lowest) {
+            // What is outside of the range of the sample becomes the end of it, and so does what is no number.
+            *code = ((value - lowest) * self.steps_per_unit + 0.5) as u8;
+        }
+    }
+}
+
+impl Coarse {
+    /// Copies of the vectors of `slots`. `None` if the metric does not order as Euclidean distances do, or if the copies do not tell apart what is
+    /// near each other. O(slots * dimensions), a byte of memory a component.
+    pub(crate) fn new<'t, D: Distance, S: Source<'t> + Sync>(view: &View<'_, 't, D, S>, slots: &[Slot]) -> Result<Option<Self>> {
+        let dimensions = view.snapshot.meta.dimensions as usize;
+        if !D::EUCLIDEAN {
+            return Ok(None);
+        }
+        let sample: Vec<Slot> = slots.iter().copied().step_by(slots.len().div_ceil(SAMPLE).max(1)).collect();
+        let mut rows = Vec::with_capacity(sample.len() * dimensions);
+        for slot in &sample {
+            rows.extend(components(view, *slot)?);
+        }
+        let scale = Scale::of(&rows, dimensions);
+        let mut codes = vec![0; rows.len()];
+        codes.chunks_mut(dimensions).zip(rows.chunks(dimensions)).for_each(|(code, row)| scale.encode(row.iter().copied(), code));
+        let tried = Self { dimensions, codes, kernels: ByteKernels::detect() };
+        if !tried.tells_apart(view, &sample)? {
+            return Ok(None);
+        }
+        let mut codes: Vec<u8> = bytemuck::zeroed_vec(view.snapshot.meta.slots as usize * dimensions);
+        // The slots that are not among them are not compared, whatever their copies are.
+        let chunks = codes.par_chunks_mut(TASK * dimensions).zip(in_chunks(slots));
+        chunks.try_for_each(|(codes, slots)| -> Result<()> {
+            for slot in slots {
+                let start = slot.index() % TASK * dimensions;
+                scale.encode(components(view, *slot)?, &mut codes[start..start + dimensions]);
+            }
+            Ok(())
+        })?;
+        Ok(Some(Self { codes, ..tried }))
+    }
+
+    fn code(&self, number: usize) -> &[u8] {
+        let start = number * self.dimensions;
+        self.codes.get(start..start + self.dimensions).unwrap_or_default()
+    }
+
+    fn squared(&self, from: usize, numbers: &[u32], out: &mut Vec<f32>) {
+        out.clear();
+        let from = self.code(from);
+        let hint = |numbers: &[u32]| numbers.iter().for_each(|number| prefetch(self.code(*number as usize)));
+        hint(&numbers[..numbers.len().min(AHEAD)]);
+        let (fours, rest) = numbers.as_chunks::<4>();
+        for (i, four) in fours.iter().enumerate() {
+            let next = numbers.len().min(4 * i + AHEAD)..numbers.len().min(4 * i + 4 + AHEAD);
+            hint(&numbers[next]);
+            out.extend((self.kernels.four)(from, four.map(|number| self.code(number as usize))).map(|squared| squared as f32));
+        }
+        out.extend(rest.iter().map(|number| (self.kernels.one)(from, self.code(*number as usize)) as f32));
+    }
+
+    /// Whether the copies of the sample, in its order, have nearly the same neighbors as the vectors.
+    fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(&self, view: &View<'_, 't, D, S>, sample: &[Slot]) -> Result<bool> {
+        let tried: Vec<usize> = (0..sample.len()).step_by(sample.len().div_ceil(TRIED).max(1)).collect();
+        let numbers: Vec<u32> = (0..sample.len() as u32).collect();
+        let slots: Vec<u32> = sample.iter().map(|slot| slot.0).collect();
+        let found = |&from: &usize| -> Result<(usize, usize)> {
+            let (mut exact, mut estimates) = (Vec::new(), Vec::new());
+            view.distances(sample[from], &slots, &mut exact)?;
+            self.squared(from, &numbers, &mut estimates);
+            let nearest = |distances: &[f32]| {
+                let mut order: Vec<usize> = (0..distances.len()).filter(|other| *other != from).collect();
+                order.sort_by(|a, b| distances[*a].total_cmp(&distances[*b]));
+                order.truncate(NEIGHBORS);
+                order
+            };
+            let Some(farthest) = nearest(&exact).last().map(|last| exact[*last]) else { return Ok((0, 0)) };
+            let estimated = nearest(&estimates);
+            // By distance, as there may be many at the same.
+            Ok((estimated.iter().filter(|other| exact[**other] <= farthest).count(), estimated.len()))
+        };
+        let found: Vec<(usize, usize)> = tried.par_iter().map(found).collect::<Result<_>>()?;
+        let (found, wanted) = found.iter().fold((0, 0), |sum, (found, wanted)| (sum.0 + found, sum.1 + wanted));
+        Ok(found as f64 >= FOUND * wanted as f64)
+    }
+}
+
+/// The components that Euclidean distances are taken between.
+fn components<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, slot: Slot) -> Result<impl Iterator<Item = f32> + use<'t, D, S>> {
+    let address = view.vector(slot)?;
+    let factor = if D::FACTOR { address.factor } else { 1.0 };
+    Ok(VectorRef::<D::Codec>::new(address.bytes).iter().map(move |value| value * factor).take(view.snapshot.meta.dimensions as usize))
+}
+
+/// Ascending slots, those of each [`TASK`] together.
+fn in_chunks(slots: &[Slot]) -> Vec<&[Slot]> {
+    let chunks = slots.last().map_or(0, |last| last.index() / TASK + 1);
+    let start = |chunk: usize| slots.partition_point(|slot| slot.index() < chunk * TASK);
+    (0..chunks).map(|chunk| &slots[start(chunk)..start(chunk + 1)]).collect()
+}
+
+impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCoarse<'_, '_, 't, D, S> {
+    fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.view.distances(from, slots, out)
+    }
+
+    fn estimates(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<bool> {
+        self.coarse.squared(from.index(), slots, out);
+        Ok(false)
+    }
+}
