@@ -42,6 +42,22 @@ pub enum Error {
         /// What is wrong with the vector.
         defect: VectorDefect,
     },
+    /// As [`InvalidItem`](Self::InvalidItem), where items are named by keys.
+    #[error("item {key}: {defect}")]
+    InvalidKeyedItem {
+        /// The key of the item whose vector it is.
+        key: String,
+        /// What is wrong with the vector.
+        defect: VectorDefect,
+    },
+    /// A string that cannot be the key of an item.
+    #[error("an item cannot have a key of {bytes} bytes: use 1 to {max} bytes of UTF-8, such as a hash of what is longer")]
+    InvalidItemKey {
+        /// Bytes of the key.
+        bytes: usize,
+        /// The most that are possible.
+        max: usize,
+    },
     /// A query that cannot be compared.
     #[error("the query: {defect}")]
     InvalidQuery {
@@ -128,6 +144,35 @@ pub enum Error {
         stored: String,
         /// The value that was asked for.
         requested: String,
+    },
+    /// An [`Index`](crate::Index) was opened as one whose items are named in another way.
+    #[error("the items of the index {index:?} are named by {stored}, not by {requested}: open it as what it is, {}", type_of(stored))]
+    NamingMismatch {
+        /// The name of the index.
+        index: String,
+        /// What names its items.
+        stored: &'static str,
+        /// What would have named them.
+        requested: &'static str,
+    },
+    /// An index has been removed from its folder since a handle on it was opened.
+    #[error("the index {name:?} has been removed from {} since this handle on it was opened: drop the handle", path.display())]
+    Removed {
+        /// The name.
+        name: String,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// All numbers have been given out that the indexes of a folder can have.
+    #[error(
+        "{} has had {max} indexes, those that were removed included, and can have no more: copy what is needed to indexes of another folder",
+        path.display()
+    )]
+    TooManyIndexes {
+        /// The folder.
+        path: PathBuf,
+        /// How many there can be.
+        max: usize,
     },
     /// A name that no [`Index`](crate::Index) can have.
     #[error("an index cannot have a name of {bytes} bytes: use 1 to {max} bytes of UTF-8")]
@@ -301,6 +346,16 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// What is stored under the key of an item breaks the format.
+    #[error("what index {index} stores under the item key {key} is corrupt: {what}; run check to see all damage, or restore a backup")]
+    CorruptItemKey {
+        /// The number of the index.
+        index: u16,
+        /// The key.
+        key: String,
+        /// What is wrong.
+        what: &'static str,
+    },
     /// What an environment says about one of its indexes breaks the format.
     #[error("what the catalog says about the index {name:?} is corrupt: {what}; restore a backup")]
     CorruptCatalog {
@@ -339,6 +394,15 @@ pub enum Error {
 impl Error {
     pub(crate) fn corrupt(key: Key, what: &'static str) -> Self {
         Self::Corrupt { key, what }
+    }
+}
+
+/// The type of an index whose items are named in this way.
+fn type_of(naming: &str) -> &'static str {
+    match naming {
+        "u64 keys" => "Index<_, u64>",
+        "string keys" => "Index<_, str>",
+        _ => "Index<_>",
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod catalog;
 pub(crate) mod checksum;
 pub(crate) mod edges;
 pub(crate) mod ids;
+pub(crate) mod item_keys;
 mod key;
 pub(crate) mod links;
 pub(crate) mod meta;

@@ -9,6 +9,7 @@ use super::{Hooks, Shared};
 use crate::builder::Goal;
 use crate::distance::Distance;
 use crate::query::{QueryBuilder, Searched};
+use crate::store::Place;
 use crate::store::snapshot::read_meta;
 use crate::{Error, ItemId, Reader, Result, Writer};
 
@@ -43,13 +44,13 @@ use crate::{Error, ItemId, Reader, Result, Writer};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Batch<'w, D> {
+pub struct Batch<'w, D, K: ?Sized = ItemId> {
     txn: WriteTxn<'w>,
     writer: Writer<'static, D>,
     shared: Arc<Shared>,
     state: State,
     /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's lock behind for ever.
-    one_thread: PhantomData<*const ()>,
+    one_thread: PhantomData<*const K>,
 }
 
 /// Whether a batch can be committed.
@@ -62,7 +63,7 @@ enum State {
     Failed,
 }
 
-impl<D> fmt::Debug for Batch<'_, D> {
+impl<D, K: ?Sized> fmt::Debug for Batch<'_, D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("state", &self.state).finish_non_exhaustive()
     }
@@ -74,6 +75,8 @@ fn has_changed_nothing(error: &Error) -> bool {
         error,
         Error::DimensionMismatch { .. }
             | Error::InvalidItem { .. }
+            | Error::InvalidItemKey { .. }
+            | Error::InvalidKeyedItem { .. }
             | Error::InvalidQuery { .. }
             | Error::LengthMismatch { .. }
             | Error::IndexFull(_)
@@ -81,13 +84,28 @@ fn has_changed_nothing(error: &Error) -> bool {
     )
 }
 
-impl<'w, D: Distance> Batch<'w, D> {
-    pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Self {
-        Self { txn, writer: shared.writer(), shared: Arc::clone(shared), state: State::Whole, one_thread: PhantomData }
+impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
+    /// # Errors
+    /// [`Removed`](Error::Removed).
+    pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Result<Self> {
+        shared.check_exists(&txn)?;
+        Ok(Self { txn, writer: shared.writer(), shared: Arc::clone(shared), state: State::Whole, one_thread: PhantomData })
+    }
+
+    pub(super) fn txn(&self) -> &WriteTxn<'w> {
+        &self.txn
+    }
+
+    pub(super) fn place(&self) -> Place<'static> {
+        self.shared.place
+    }
+
+    pub(super) fn dimensions(&self) -> usize {
+        self.writer.dimensions
     }
 
     /// Changes something, unless an earlier change has failed half-way.
-    fn change<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
         self.txn.check()?;
         match self.state {
             State::Whole => {}
@@ -103,11 +121,78 @@ impl<'w, D: Distance> Batch<'w, D> {
         result
     }
 
-    fn reader(&self) -> Result<Reader<'_, D>> {
+    /// As [`change`](Self::change), for work that has done a part of it whatever its error is.
+    pub(super) fn change_whole<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
+        let result = self.change(change);
+        if result.is_err() && self.state == State::Whole {
+            self.state = State::Failed;
+        }
+        result
+    }
+
+    pub(super) fn check_process(&self) -> Result<()> {
+        self.txn.check()
+    }
+
+    pub(super) fn reader(&self) -> Result<Reader<'_, D>> {
         self.txn.check()?;
         Reader::open(&self.txn, self.shared.entry.number, self.shared.database())
     }
 
+    /// Deletes all items and the graph. The index keeps its options. O(values).
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn clear(&mut self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        self.change(|writer, txn| {
+            writer.clear(txn)?;
+            // Creates it again, empty.
+            shared.build(writer, txn, Goal::Linked, Hooks::NONE)
+        })
+    }
+
+    /// Number of items.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn len(&self) -> Result<u64> {
+        self.txn.check()?;
+        Ok(read_meta::<D>(self.shared.place, &self.txn)?.map_or(0, |meta| meta.items.into()))
+    }
+
+    /// Whether there is no item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Links what was added, and more if the goal asks for it. The transaction is to be committed, if the closure has returned `result`.
+    pub(super) fn finish<T, E: From<Error>>(
+        mut self,
+        result: Result<T, E>,
+        goal: Goal,
+        hooks: Hooks<'_>,
+    ) -> Result<(T, WriteTxn<'w>), Interrupted<E>> {
+        // A closure that was told of a full map may have made any error of it, or none.
+        if self.state == State::MapFull {
+            return Err(Interrupted::MapFull);
+        }
+        let value = result.map_err(Interrupted::Failed)?;
+        let shared = Arc::clone(&self.shared);
+        self.change(|writer, txn| {
+            if goal != Goal::Linked || writer.need_build(txn)? {
+                shared.build(writer, txn, goal, hooks)?;
+            }
+            Ok(())
+        })?;
+        Ok((value, self.txn))
+    }
+}
+
+impl<D: Distance> Batch<'_, D> {
     /// Adds an item, or replaces its vector. O(dimensions), a few values written.
     ///
     /// # Errors
@@ -151,19 +236,6 @@ impl<'w, D: Distance> Batch<'w, D> {
         self.change(|writer, txn| writer.del_items(txn, items))
     }
 
-    /// Deletes all items and the graph. The index keeps its options. O(values).
-    ///
-    /// # Errors
-    /// As [`delete`](Self::delete).
-    pub fn clear(&mut self) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
-        self.change(|writer, txn| {
-            writer.clear(txn)?;
-            // Creates it again, empty.
-            shared.build(writer, txn, Goal::Linked, Hooks::NONE)
-        })
-    }
-
     /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
     ///
     /// # Errors
@@ -180,50 +252,11 @@ impl<'w, D: Distance> Batch<'w, D> {
         self.reader()?.contains_item(&self.txn, item)
     }
 
-    /// Number of items.
-    ///
-    /// # Errors
-    /// As [`vector`](Self::vector).
-    pub fn len(&self) -> Result<u64> {
-        self.txn.check()?;
-        Ok(read_meta::<D>(self.shared.place, &self.txn)?.map_or(0, |meta| meta.items.into()))
-    }
-
-    /// Whether there is no item.
-    ///
-    /// # Errors
-    /// As [`vector`](Self::vector).
-    pub fn is_empty(&self) -> Result<bool> {
-        Ok(self.len()? == 0)
-    }
-
     /// Starts a query for the `k` nearest items, those of this batch included: its methods are those of [`Reader::nns`]. What the batch has
     /// added is compared item by item, and nothing is remembered from one query to the next.
     #[must_use]
     pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
         QueryBuilder::new(self, k)
-    }
-
-    /// Links what was added, and more if the goal asks for it. The transaction is to be committed, if the closure has returned `result`.
-    pub(super) fn finish<T, E: From<Error>>(
-        mut self,
-        result: Result<T, E>,
-        goal: Goal,
-        hooks: Hooks<'_>,
-    ) -> Result<(T, WriteTxn<'w>), Interrupted<E>> {
-        // A closure that was told of a full map may have made any error of it, or none.
-        if self.state == State::MapFull {
-            return Err(Interrupted::MapFull);
-        }
-        let value = result.map_err(Interrupted::Failed)?;
-        let shared = Arc::clone(&self.shared);
-        self.change(|writer, txn| {
-            if goal != Goal::Linked || writer.need_build(txn)? {
-                shared.build(writer, txn, goal, hooks)?;
-            }
-            Ok(())
-        })?;
-        Ok((value, self.txn))
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
 use super::batch::Batch;
-use super::{Hooks, Index};
+use super::{Hooks, Index, ItemName};
 use crate::builder::{Goal, Phase, Progress};
 use crate::codec::Codec;
 use crate::distance::Distance;
@@ -48,21 +48,21 @@ pub struct LoadProgress {
 }
 
 /// A load being put together: see [`Index::loader`](crate::Index::loader).
-pub struct Loader<'a, D> {
-    index: &'a Index<D>,
+pub struct Loader<'a, D, K: ?Sized = ItemId> {
+    pub(super) index: &'a Index<D, K>,
     optimize: bool,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(LoadProgress) + Sync + 'a>,
 }
 
-impl<D> fmt::Debug for Loader<'_, D> {
+impl<D, K: ?Sized> fmt::Debug for Loader<'_, D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loader").field("optimize", &self.optimize).finish_non_exhaustive()
     }
 }
 
-impl<'a, D: Distance> Loader<'a, D> {
-    pub(super) fn new(index: &'a Index<D>) -> Self {
+impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
+    pub(super) fn new(index: &'a Index<D, K>) -> Self {
         Self { index, optimize: false, cancel: Box::new(|| false), progress: Box::new(|_| {}) }
     }
 
@@ -87,36 +87,43 @@ impl<'a, D: Distance> Loader<'a, D> {
         self
     }
 
-    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An item that is there, or occurs twice, gets the
-    /// last vector.
-    ///
-    /// # Errors
-    /// As [`Index::load`]: nothing has changed.
-    pub fn load<V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+    /// Puts rows aside, which can be stored, and has `add` add them. A row is what names an item, as bytes, and its vector.
+    pub(super) fn load_rows<V: AsRef<[f32]>>(
+        &self,
+        rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
+        add: impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<f32>)>) -> Result<u64>,
+    ) -> Result<u64> {
         let shared = &self.index.shared;
         self.index.writable()?;
         let mut aside = Aside::new(shared.env.folder(), self.index.dimensions());
-        for (item, vector) in items {
-            aside.put::<D>(item, vector.as_ref())?;
+        for row in rows {
+            let (name, vector) = row?;
+            aside.put(&name, vector.as_ref())?;
             self.report(LoadPhase::Reading, aside.count, None)?;
         }
         shared.env.write::<u64, Error>(|txn| {
-            let mut batch = Batch::<D>::new(txn, shared);
-            let result = self.add(&mut aside, &mut batch);
+            let mut batch = Batch::<D, K>::new(txn, shared)?;
+            let result = self.add(&mut aside, &mut batch, &add);
             let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
             batch.finish(result, goal, Hooks { cancel: &*self.cancel, progress: &|progress| self.report_build(progress) })
         })
     }
 
     /// Adds what was put aside.
-    fn add(&self, aside: &mut Aside, batch: &mut Batch<'_, D>) -> Result<u64> {
+    fn add(
+        &self,
+        aside: &mut Aside,
+        batch: &mut Batch<'_, D, K>,
+        add: &impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<f32>)>) -> Result<u64>,
+    ) -> Result<u64> {
         let total = Some(aside.count);
         let mut stopped = Ok(());
-        let rows = (1..).zip(aside.rows()?).map_while(|(done, row)| {
+        let mut rows = (1..).zip(aside.rows()?).map_while(|(done, row)| {
             let row = row.and_then(|row| self.report(LoadPhase::Adding, done, total).map(|()| row));
             row.map_err(|error| stopped = Err(error)).ok()
         });
-        let added = batch.add_items_from(rows)?;
+        let added = add(batch, &mut rows)?;
+        drop(rows);
         stopped.map(|()| added)
     }
 
@@ -140,7 +147,28 @@ impl<'a, D: Distance> Loader<'a, D> {
     }
 }
 
-/// Items that have been put aside: rows of an id and the components of its vector, all in little-endian order.
+impl<D: Distance> Loader<'_, D> {
+    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An item that is there, or occurs twice, gets the
+    /// last vector.
+    ///
+    /// # Errors
+    /// As [`Index::load`]: nothing has changed.
+    pub fn load<V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+        let dimensions = self.index.dimensions();
+        let rows = items.into_iter().map(|(item, vector)| {
+            let components = vector.as_ref();
+            if components.len() != dimensions {
+                return Err(Error::DimensionMismatch { expected: dimensions, found: components.len() });
+            }
+            D::Codec::check(components).and_then(|()| D::check(components)).map_err(|defect| Error::InvalidItem { item, defect })?;
+            Ok((item.to_le_bytes().to_vec(), vector))
+        });
+        let id = |name: Vec<u8>| name.first_chunk().map_or(0, |bytes| ItemId::from_le_bytes(*bytes));
+        self.load_rows(rows, |batch, rows| batch.add_items_from(rows.map(|(name, vector)| (id(name), vector))))
+    }
+}
+
+/// Items that have been put aside: rows of a length, so many bytes that name an item, and the components of its vector, all in little-endian order.
 struct Aside {
     file: BufWriter<SpooledTempFile>,
     dimensions: usize,
@@ -153,31 +181,29 @@ impl Aside {
     }
 
     /// # Errors
-    /// What is wrong with a vector, and those of the file system.
-    fn put<D: Distance>(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
-        if vector.len() != self.dimensions {
-            return Err(Error::DimensionMismatch { expected: self.dimensions, found: vector.len() });
-        }
-        D::Codec::check(vector).and_then(|()| D::check(vector)).map_err(|defect| Error::InvalidItem { item, defect })?;
-        self.file.write_all(&item.to_le_bytes()).map_err(heed::Error::from)?;
-        for component in vector {
-            self.file.write_all(&component.to_le_bytes()).map_err(heed::Error::from)?;
-        }
+    /// Those of the file system.
+    fn put(&mut self, name: &[u8], vector: &[f32]) -> Result<()> {
+        let mut write = |bytes: &[u8]| self.file.write_all(bytes).map_err(heed::Error::from);
+        write(&(name.len() as u16).to_le_bytes())?;
+        write(name)?;
+        vector.iter().try_for_each(|component| write(&component.to_le_bytes()))?;
         self.count += 1;
         Ok(())
     }
 
     /// All of them, from the first.
-    fn rows(&mut self) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>>> {
+    fn rows(&mut self) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<f32>)>>> {
         // Also writes what is buffered.
         self.file.rewind().map_err(heed::Error::from)?;
         let mut file = BufReader::new(self.file.get_mut());
-        let mut row = vec![0; 4 + 4 * self.dimensions];
+        let mut row = vec![0; 4 * self.dimensions];
         Ok((0..self.count).map(move |_| {
+            let mut length = [0; 2];
+            file.read_exact(&mut length).map_err(heed::Error::from)?;
+            let mut name = vec![0; u16::from_le_bytes(length).into()];
+            file.read_exact(&mut name).map_err(heed::Error::from)?;
             file.read_exact(&mut row).map_err(heed::Error::from)?;
-            let mut words = row.as_chunks::<4>().0.iter().copied();
-            let item = words.next().map_or(0, ItemId::from_le_bytes);
-            Ok((item, words.map(f32::from_le_bytes).collect()))
+            Ok((name, row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
         }))
     }
 }

@@ -4,7 +4,7 @@
 //! - `table`: pointers to values that have been found, so that finding them again costs one load.
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
-//! - `sets`: the chunked sets of slots.
+//! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an item id.
 //! - `meter`: what all of it costs, counted for tests.
 //! - `file`: LMDB's free pages and readers, and a compacted copy.
 //! - `edit`: adding and removing items; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order.
@@ -15,6 +15,7 @@
 pub(crate) mod edit;
 pub(crate) mod file;
 pub(crate) mod held;
+pub(crate) mod item_keys;
 pub(crate) mod links;
 pub(crate) mod meter;
 pub(crate) mod process;

@@ -10,8 +10,10 @@ mod child;
 mod fork;
 mod growth;
 mod handles;
+mod keyed;
 mod processes;
 mod readers;
+mod removal;
 mod searches;
 
 use tempfile::TempDir;
