@@ -4,7 +4,8 @@
 //! what it left in the transaction.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::ItemId;
@@ -313,6 +314,17 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// There is no room on the disk, or no more of it may be used. Nothing has changed, and what was committed is there.
+    #[error(
+        "the disk of {} is full, or a quota is used up ({source}): nothing has changed; free some room or raise the quota, and try again",
+        path.display()
+    )]
+    DiskFull {
+        /// The folder or the file that was to be written.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// LMDB refused.
     #[error("LMDB: {0}")]
     Heed(#[source] heed::Error),
@@ -394,6 +406,17 @@ pub enum Error {
 impl Error {
     pub(crate) fn corrupt(key: Key, what: &'static str) -> Self {
         Self::Corrupt { key, what }
+    }
+
+    /// The same error, of something that was written to `path`: there, a full disk has a name.
+    pub(crate) fn writing(self, path: &Path) -> Self {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Heed(heed::Error::Io(source)) if matches!(source.kind(), StorageFull | QuotaExceeded) => {
+                Self::DiskFull { path: path.to_owned(), source }
+            }
+            error => error,
+        }
     }
 }
 

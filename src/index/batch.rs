@@ -112,7 +112,7 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
             State::MapFull => return Err(Error::MapFull),
             State::Failed => return Err(Error::BatchFailed),
         }
-        let result = change(&self.writer, &mut self.txn);
+        let result = change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
         match &result {
             Err(Error::MapFull) => self.state = State::MapFull,
             Err(error) if !has_changed_nothing(error) => self.state = State::Failed,

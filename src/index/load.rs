@@ -98,7 +98,7 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         let mut aside = Aside::new(shared.env.folder(), self.index.dimensions());
         for row in rows {
             let (name, vector) = row?;
-            aside.put(&name, vector.as_ref())?;
+            aside.put(&name, vector.as_ref()).map_err(|error| shared.env.explain(error))?;
             self.report(LoadPhase::Reading, aside.count, None)?;
         }
         shared.env.write::<u64, Error>(|txn| {

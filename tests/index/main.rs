@@ -7,6 +7,8 @@
 mod batches;
 mod child;
 #[cfg(target_os = "linux")]
+mod disk_full;
+#[cfg(target_os = "linux")]
 mod fork;
 mod growth;
 mod handles;

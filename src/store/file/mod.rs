@@ -2,7 +2,7 @@
 //!
 //! Read-only. Free pages are counted from LMDB's free list, a B-tree of its own in the data file, whose root a meta page names (format version
 //! 1, that of LMDB 0.9); it is read as the pages of the last commit, which a reader keeps from being reused. Readers are counted in the lock
-//! file, through the map that LMDB has of it: a process must never open that file itself, as closing it again would drop every lock that the
+//! file, through the map that LMDB has of it: a process that has the environment open must never open that file itself, as closing it again would drop every lock that the
 //! process has on it. Nor is the position in the data file ever moved, which LMDB's own handle shares. Whatever looks unlike what is expected is
 //! an absent figure, not an error.
 
@@ -109,7 +109,8 @@ fn is_file<T>(env: &Env<T>) -> bool {
 /// `read_txn_without_tls`, the calling thread must not have another.
 ///
 /// # Errors
-/// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone. Those of the file system, and of LMDB: nothing has changed.
+/// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone. [`DiskFull`](Error::DiskFull), and others of the file system and of
+/// LMDB: there is no copy.
 ///
 /// # Examples
 /// ```
@@ -124,6 +125,10 @@ fn is_file<T>(env: &Env<T>) -> bool {
 /// ```
 pub fn copy_to<T>(env: &Env<T>, path: impl AsRef<Path>) -> Result<u64> {
     let path = path.as_ref();
+    copy(env, path).map_err(|error| error.writing(path))
+}
+
+fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
     let (folder, file) = if is_file(env) {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         (parent.unwrap_or(Path::new(".")), path.to_owned())
