@@ -19,7 +19,8 @@ use crate::{Error, Result};
 
 /// A query by key being put together: see [`Index::search`](crate::Index::search).
 ///
-/// Its answers are those of [`QueryBuilder`](crate::QueryBuilder), with keys in the place of ids; of items at the same distance any may come
+/// Its answers are those of [`QueryBuilder`](crate::QueryBuilder), with keys in the place of ids: [`Searched<u64>`](Searched) or
+/// [`Searched<String>`](Searched); of items at the same distance any may come
 /// first. Finding the key of a result costs one lookup, the first time that a snapshot gives it.
 ///
 /// ```

@@ -22,6 +22,22 @@ const MEMORY_BYTES: usize = 64 << 20;
 const REPORT_ITEMS: u64 = 1024;
 
 /// What a load is doing.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use voisin::{Index, LoadPhase, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+/// let phases = Mutex::new(Vec::new());
+/// index.load((0..2000).map(|item| (item, [item as f32])), |progress| phases.lock().unwrap().push(progress.phase))?;
+/// let mut phases = phases.into_inner().unwrap();
+/// phases.dedup();
+/// assert_eq!(phases, [LoadPhase::Reading, LoadPhase::Adding, LoadPhase::Linking, LoadPhase::Writing]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadPhase {
@@ -36,6 +52,24 @@ pub enum LoadPhase {
 }
 
 /// How far a load is. Phases follow each other; from [`Adding`](LoadPhase::Adding) on they begin anew when the map has had to grow.
+///
+/// ```
+/// use voisin::{Index, LoadProgress, Options, distances::Euclidean};
+///
+/// fn show(progress: LoadProgress) {
+///     match progress.total {
+///         Some(total) => println!("{:?}: {} of {total}", progress.phase, progress.done),
+///         None => println!("{:?}: {}", progress.phase, progress.done),
+///     }
+/// }
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+/// index.load((0..3000).map(|item| (item, [item as f32])), show)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadProgress {
@@ -48,6 +82,25 @@ pub struct LoadProgress {
 }
 
 /// A load being put together: see [`Index::loader`](crate::Index::loader).
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use voisin::{Error, Index, LoadPhase, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean, str>::create(folder.path().join("vectors"), Options::new(1))?;
+/// let is_too_late = AtomicBool::new(false);
+/// let watch = |phase| is_too_late.store(phase == LoadPhase::Adding, Ordering::Relaxed);
+/// let loader = index.loader().progress(|progress| watch(progress.phase)).cancel(|| is_too_late.load(Ordering::Relaxed));
+/// let items = (0..3000).map(|item| (format!("item {item}"), [item as f32]));
+/// assert!(matches!(loader.load(items.clone()), Err(Error::Cancelled)));
+/// assert!(index.snapshot()?.is_empty(), "all of it or nothing");
+///
+/// assert_eq!(index.loader().optimize(true).load(items)?, 3000);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Loader<'a, D, K: ?Sized = ItemId> {
     pub(super) index: &'a Index<D, K>,
     optimize: bool,

@@ -28,6 +28,20 @@ use crate::{Error, Result};
 const MAGIC: u32 = 0xBEEF_C0DE;
 
 /// An LMDB environment in numbers.
+///
+/// ```
+/// use voisin::{Index, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2).map_size_bytes(1 << 30))?;
+/// index.write(|batch| batch.add(1, &[0.5, 0.5]))?;
+/// let environment = index.stats()?.environment;
+/// assert_eq!(environment.map_bytes, 1 << 30);
+/// assert!(environment.file_bytes < 1 << 20, "a map takes no disk");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Environment {
@@ -53,6 +67,24 @@ pub struct Environment {
 }
 
 /// The reader that keeps the most pages from being reused.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+/// # fn main() -> voisin::Result<()> {
+/// use voisin::{Index, Options, distances::Euclidean};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+/// let held = index.snapshot()?;
+/// (0..3).try_for_each(|item| index.write(|batch| batch.add(item, &[0.5, 0.5])))?;
+/// let oldest = index.stats()?.environment.oldest_reader.unwrap();
+/// assert_eq!((oldest.process, oldest.commits_behind), (std::process::id(), 3));
+/// drop(held);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+/// # fn main() {}
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OldestReader {
