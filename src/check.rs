@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod damage;
+mod item_keys;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ use crate::codec::{Codec, VectorRef};
 use crate::distance::Distance;
 use crate::format::delta::{Delta, RING};
 use crate::format::ids::{ID_GROUP, IdGroup, SLOT_GROUP, group_bytes};
+use crate::format::item_keys::Naming;
 use crate::format::links::{OneWay, Record, split_group};
 use crate::format::set::{CHUNK, SetKind, decode_chunk, deserialize};
 use crate::format::{Damage, Key, Kind, checksum};
@@ -51,6 +53,8 @@ pub enum Invariant {
     Sets,
     /// The two maps between items and slots agree.
     Ids,
+    /// Every item has one key, and no key has another item, where items are named by keys.
+    ItemKeys,
     /// The counts in the metadata are what is there.
     Counts,
     /// Linked slots and nodes are the same, on every layer.
@@ -80,6 +84,7 @@ impl Invariant {
             Self::Factor => "factor",
             Self::Sets => "sets",
             Self::Ids => "ids",
+            Self::ItemKeys => "item-keys",
             Self::Counts => "counts",
             Self::Nodes => "nodes",
             Self::Lists => "lists",
@@ -116,6 +121,11 @@ impl fmt::Display for Finding {
 /// [`MissingIndex`](Error::MissingIndex), [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion),
 /// [`MetricMismatch`](Error::MetricMismatch), and what LMDB reports. Damage is not an error but a finding.
 pub fn check<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: Database<'_, D>) -> Result<Vec<Finding>> {
+    check_named(rtxn, index, database, Naming::Ids)
+}
+
+/// As [`check`], for an index whose items are named so.
+pub(crate) fn check_named<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: Database<'_, D>, naming: Naming) -> Result<Vec<Finding>> {
     let place = Place { raw: database.remap_types::<Bytes, Bytes>(), index };
     let mut findings = Findings::default();
     let snapshot = match Snapshot::open::<D>(place, rtxn, Extent::Full) {
@@ -127,18 +137,19 @@ pub fn check<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: Database<'_, D
                 _ => Invariant::Layout,
             };
             findings.add(invariant, format!("{key}: {what}"));
-            checksums(place, rtxn, &mut findings)?;
+            checksums(place, rtxn, naming, &mut findings)?;
             return Ok(findings.list);
         }
         Err(error) => return Err(error),
     };
-    checksums(place, rtxn, &mut findings)?;
+    checksums(place, rtxn, naming, &mut findings)?;
     let view = View::<D, _>::new(&snapshot, Calling::new(place, rtxn, snapshot.id)?);
-    let mut checker = Checker { place, rtxn, view, findings, sets: Default::default() };
+    let mut checker = Checker { place, rtxn, naming, view, findings, sets: Default::default() };
     checker.sets()?;
     checker.values()?;
     checker.vectors()?;
     checker.ids()?;
+    checker.item_keys()?;
     for layer in (0..snapshot.meta.roots.len()).map(|layer| Layer(layer as u8)) {
         checker.layer(layer)?;
     }
@@ -146,10 +157,11 @@ pub fn check<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: Database<'_, D
 }
 
 /// Every key is one of ours, and every value ends in its checksum.
-fn checksums(place: Place<'_>, rtxn: &RoTxn<'_>, findings: &mut Findings) -> Result<()> {
+fn checksums(place: Place<'_>, rtxn: &RoTxn<'_>, naming: Naming, findings: &mut Findings) -> Result<()> {
     for entry in place.all(rtxn)? {
         let (key, value) = entry?;
         match Key::from_bytes(key) {
+            _ if Kind::of(key) == Some(Kind::Keys) => item_keys::checksum_of(key, value, naming, findings),
             None => findings.add(Invariant::Keys, format!("the key {key:02x?} is of no used kind")),
             Some(key) if !checksum::holds(key, value) => {
                 findings.add(Invariant::Checksum, format!("{key}: its bytes do not have its checksum"))
@@ -195,6 +207,7 @@ type Sets = [RoaringBitmap; 3];
 struct Checker<'a, 's, 't, D> {
     place: Place<'a>,
     rtxn: &'a RoTxn<'a>,
+    naming: Naming,
     view: View<'s, 't, D, Calling<'a, 'a>>,
     findings: Findings,
     sets: Sets,
@@ -263,7 +276,7 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
     fn values(&mut self) -> Result<()> {
         for entry in self.place.all(self.rtxn)? {
             let (bytes, value) = entry?;
-            let Some(key) = Key::from_bytes(bytes) else { continue };
+            let Some(key) = Key::from_bytes(bytes).filter(|key| key.kind != Kind::Keys) else { continue };
             let known = self.value(key, value)?;
             self.findings.expect(known, Invariant::Keys, || format!("{key} belongs to nothing"));
         }
@@ -317,6 +330,8 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 self.layout(key, IdGroup::decode(body).map(drop));
                 key.sub == 0 && key.n <= u32::MAX / ID_GROUP
             }
+            // In `item_keys`.
+            Kind::Keys => true,
             Kind::Sets => usize::from(key.sub) < SetKind::ALL.len() && key.n < slots.div_ceil(CHUNK),
             Kind::Delta => {
                 let in_place = Delta::decode(body).map(|(transaction, _)| transaction % RING == key.n.into());

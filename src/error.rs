@@ -4,7 +4,8 @@
 //! what it left in the transaction.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::ItemId;
@@ -41,6 +42,22 @@ pub enum Error {
         item: ItemId,
         /// What is wrong with the vector.
         defect: VectorDefect,
+    },
+    /// As [`InvalidItem`](Self::InvalidItem), where items are named by keys.
+    #[error("item {key}: {defect}")]
+    InvalidKeyedItem {
+        /// The key of the item whose vector it is.
+        key: String,
+        /// What is wrong with the vector.
+        defect: VectorDefect,
+    },
+    /// A string that cannot be the key of an item.
+    #[error("an item cannot have a key of {bytes} bytes: use 1 to {max} bytes of UTF-8, such as a hash of what is longer")]
+    InvalidItemKey {
+        /// Bytes of the key.
+        bytes: usize,
+        /// The most that are possible.
+        max: usize,
     },
     /// A query that cannot be compared.
     #[error("the query: {defect}")]
@@ -128,6 +145,35 @@ pub enum Error {
         stored: String,
         /// The value that was asked for.
         requested: String,
+    },
+    /// An [`Index`](crate::Index) was opened as one whose items are named in another way.
+    #[error("the items of the index {index:?} are named by {stored}, not by {requested}: open it as what it is, {}", type_of(stored))]
+    NamingMismatch {
+        /// The name of the index.
+        index: String,
+        /// What names its items.
+        stored: &'static str,
+        /// What would have named them.
+        requested: &'static str,
+    },
+    /// An index has been removed from its folder since a handle on it was opened.
+    #[error("the index {name:?} has been removed from {} since this handle on it was opened: drop the handle", path.display())]
+    Removed {
+        /// The name.
+        name: String,
+        /// The folder.
+        path: PathBuf,
+    },
+    /// All numbers have been given out that the indexes of a folder can have.
+    #[error(
+        "{} has had {max} indexes, those that were removed included, and can have no more: copy what is needed to indexes of another folder",
+        path.display()
+    )]
+    TooManyIndexes {
+        /// The folder.
+        path: PathBuf,
+        /// How many there can be.
+        max: usize,
     },
     /// A name that no [`Index`](crate::Index) can have.
     #[error("an index cannot have a name of {bytes} bytes: use 1 to {max} bytes of UTF-8")]
@@ -268,6 +314,17 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// There is no room on the disk, or no more of it may be used. Nothing has changed, and what was committed is there.
+    #[error(
+        "the disk of {} is full, or a quota is used up ({source}): nothing has changed; free some room or raise the quota, and try again",
+        path.display()
+    )]
+    DiskFull {
+        /// The folder or the file that was to be written.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// LMDB refused.
     #[error("LMDB: {0}")]
     Heed(#[source] heed::Error),
@@ -299,6 +356,16 @@ pub enum Error {
         /// The key of the value.
         key: Key,
         /// What is wrong with it.
+        what: &'static str,
+    },
+    /// What is stored under the key of an item breaks the format.
+    #[error("what index {index} stores under the item key {key} is corrupt: {what}; run check to see all damage, or restore a backup")]
+    CorruptItemKey {
+        /// The number of the index.
+        index: u16,
+        /// The key.
+        key: String,
+        /// What is wrong.
         what: &'static str,
     },
     /// What an environment says about one of its indexes breaks the format.
@@ -339,6 +406,26 @@ pub enum Error {
 impl Error {
     pub(crate) fn corrupt(key: Key, what: &'static str) -> Self {
         Self::Corrupt { key, what }
+    }
+
+    /// The same error, of something that was written to `path`: there, a full disk has a name.
+    pub(crate) fn writing(self, path: &Path) -> Self {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Self::Heed(heed::Error::Io(source)) if matches!(source.kind(), StorageFull | QuotaExceeded) => {
+                Self::DiskFull { path: path.to_owned(), source }
+            }
+            error => error,
+        }
+    }
+}
+
+/// The type of an index whose items are named in this way.
+fn type_of(naming: &str) -> &'static str {
+    match naming {
+        "u64 keys" => "Index<_, u64>",
+        "string keys" => "Index<_, str>",
+        _ => "Index<_>",
     }
 }
 

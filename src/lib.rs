@@ -111,8 +111,8 @@ pub use self::error::{Error, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    Batch, DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Index, LoadPhase,
-    LoadProgress, Loader, Options, Snapshot,
+    AsKey, Batch, DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Index, ItemKey,
+    ItemName, KeyedQuery, LoadPhase, LoadProgress, Loader, MAX_KEY_BYTES, Options, Snapshot, remove_index,
 };
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};

@@ -43,12 +43,12 @@ pub enum Strategy {
     Candidates,
 }
 
-/// The answer to a query.
+/// The answer to a query. It names items by their ids, or by their keys where they have any.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct Searched {
+pub struct Searched<I = ItemId> {
     /// Items and their distances, the nearest first, ties by item id.
-    pub nns: Vec<(ItemId, f32)>,
+    pub nns: Vec<(I, f32)>,
     /// Whether the search was cancelled: then these are the nearest of what had been seen.
     pub did_cancel: bool,
     /// How it was answered.
@@ -57,11 +57,23 @@ pub struct Searched {
     pub distances: u64,
 }
 
-impl Searched {
+impl<I> Searched<I> {
     /// Items and their distances, the nearest first, ties by item id.
     #[must_use]
-    pub fn into_nns(self) -> Vec<(ItemId, f32)> {
+    pub fn into_nns(self) -> Vec<(I, f32)> {
         self.nns
+    }
+
+    /// No answer, for no distance.
+    pub(crate) fn empty() -> Self {
+        Self { nns: Vec::new(), did_cancel: false, strategy: Strategy::All, distances: 0 }
+    }
+
+    /// The same with other names for the items.
+    pub(crate) fn name<J>(self, mut name: impl FnMut(I) -> Result<J>) -> Result<Searched<J>> {
+        let Self { nns, did_cancel, strategy, distances } = self;
+        let nns = nns.into_iter().map(|(item, distance)| Ok((name(item)?, distance))).collect::<Result<_>>()?;
+        Ok(Searched { nns, did_cancel, strategy, distances })
     }
 
     /// Whether the search was cancelled.

@@ -6,7 +6,7 @@
 use heed::RoTxn;
 
 use crate::distance::Distance;
-use crate::format::{Key, Kind};
+use crate::format::Kind;
 use crate::store::Place;
 use crate::store::file::Environment;
 use crate::store::source::Source;
@@ -92,7 +92,7 @@ pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
     let mut kinds: Vec<KindStats> = Kind::ALL.map(|kind| KindStats { kind, values: 0, bytes: 0 }).into();
     for entry in place.all(rtxn)? {
         let (key, value) = entry?;
-        let kind = Key::from_bytes(key).ok_or(Error::Foreign { index: place.index, what: "a key of it is not one of ours" })?.kind;
+        let kind = Kind::of(key).ok_or(Error::Foreign { index: place.index, what: "a key of it is not one of ours" })?;
         if let Some(stats) = kinds.iter_mut().find(|stats| stats.kind == kind) {
             stats.values += 1;
             stats.bytes += (key.len() + value.len()) as u64;

@@ -10,9 +10,11 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::Writer;
 use crate::distance::Cosine;
+use crate::format::item_keys::Row;
 use crate::format::links::{decode_record, encode_group, encode_record};
 use crate::format::meta::Meta;
 use crate::format::set::encode_chunk;
+use crate::store::item_keys::ItemKeys;
 
 const INDEX: u16 = 3;
 const DIMENSIONS: usize = 8;
@@ -164,9 +166,82 @@ fn values_that_belong_to_nothing_are_found() {
     });
 }
 
+/// Damages the keys of an index with three items, 0 to 2, of which 1 was deleted, and asks for a finding.
+#[track_caller]
+fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'_>, Place<'_>)) {
+    let patient = patient();
+    patient.operate(|writer, wtxn, place| {
+        writer.clear(wtxn).unwrap();
+        let keys = ItemKeys { place, naming: Naming::Text };
+        for key in ["a", "b", "c"] {
+            let id = keys.next(wtxn).unwrap();
+            writer.add_item(wtxn, id, &query_vector()).unwrap();
+            keys.insert(wtxn, key.as_bytes(), id).unwrap();
+        }
+        writer.del_item(wtxn, 1).unwrap();
+        keys.remove(wtxn, b"b", 1).unwrap();
+        damage(wtxn, place);
+    });
+    let rtxn = patient.env.read_txn().unwrap();
+    let findings = check_named(&rtxn, INDEX, patient.database(), Naming::Text).unwrap();
+    match invariant {
+        Some(invariant) => {
+            assert!(findings.iter().any(|finding| finding.invariant == invariant), "{invariant:?} is not among {findings:?}")
+        }
+        None => assert_eq!(findings, []),
+    }
+}
+
+/// A row, and the body it gets; `None` takes it out.
+type Damaged<'a> = (Row<'a>, Option<&'a [u8]>);
+
+/// Stores a row, or takes it out.
+fn put_row(wtxn: &mut RwTxn<'_>, place: Place<'_>, row: Row<'_>, body: Option<&[u8]>) {
+    let key = row.to_bytes(INDEX);
+    match body {
+        Some(body) => {
+            let mut value = body.to_vec();
+            checksum::seal_under(&key, &mut value);
+            place.raw.put(wtxn, &key, &value).unwrap();
+        }
+        None => assert!(place.raw.delete(wtxn, &key).unwrap()),
+    }
+}
+
+#[test]
+fn keys_that_do_not_fit_their_items_are_found() {
+    expect_of_keys(None, |_, _| {});
+    let damages: &[(Invariant, &[Damaged<'_>])] = &[
+        // Only one direction, or none of an item.
+        (Invariant::ItemKeys, &[(Row::Id(b"a"), None)]),
+        (Invariant::ItemKeys, &[(Row::Key(2), None)]),
+        (Invariant::ItemKeys, &[(Row::Id(b"a"), None), (Row::Key(0), None)]),
+        // Two keys of one item, a key of another's, and one of an item that does not exist.
+        (Invariant::ItemKeys, &[(Row::Id(b"d"), Some(&[0, 0, 0, 0]))]),
+        (Invariant::ItemKeys, &[(Row::Id(b"a"), Some(&[2, 0, 0, 0]))]),
+        (Invariant::ItemKeys, &[(Row::Id(b"d"), Some(&[3, 0, 0, 0])), (Row::Key(3), Some(b"\x09\0\0\0d"))]),
+        (Invariant::ItemKeys, &[(Row::Key(0), Some(b"\x09\0\0\0c"))]),
+        // Ids that are neither free nor in use, or both, or free beyond all.
+        (Invariant::ItemKeys, &[(Row::Free(1), None)]),
+        (Invariant::ItemKeys, &[(Row::Free(2), Some(b""))]),
+        (Invariant::ItemKeys, &[(Row::Free(u32::MAX), Some(b""))]),
+        (Invariant::Layout, &[(Row::Free(1), Some(b"?"))]),
+        (Invariant::Layout, &[(Row::Id(b"a"), Some(&[0, 0, 0]))]),
+        (Invariant::Layout, &[(Row::Key(0), Some(b"\x0a\0\0\0a"))]),
+        (Invariant::Layout, &[(Row::Key(0), Some(b"\x09\0\0\0\xFF"))]),
+        (Invariant::Layout, &[(Row::Id(&[b'x'; 481]), Some(&[0, 0, 0, 0]))]),
+    ];
+    for (invariant, rows) in damages {
+        expect_of_keys(Some(*invariant), |wtxn, place| rows.iter().for_each(|(row, body)| put_row(wtxn, place, *row, *body)));
+    }
+    // Of an index without keys, each of them is one too many.
+    Patient::expect(Invariant::Keys, |wtxn, place| put_row(wtxn, place, Row::Id(b"key"), Some(&[0, 0, 0, 0])));
+    Patient::expect(Invariant::Keys, |wtxn, place| put_row(wtxn, place, Row::Free(7), Some(b"")));
+}
+
 #[test]
 fn a_changed_byte_of_any_kind_of_value_breaks_its_checksum() {
-    for kind in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Spill | Kind::In | Kind::Vectors)) {
+    for kind in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Spill | Kind::In | Kind::Vectors | Kind::Keys)) {
         Patient::expect(Invariant::Checksum, |wtxn, place| {
             let found = place.range(wtxn, key(kind, 0, 0), key(kind, u8::MAX, u32::MAX)).unwrap().next().unwrap().unwrap();
             let (key, mut value) = (found.0, found.1.to_vec());

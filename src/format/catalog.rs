@@ -3,12 +3,19 @@
 //! It says what number the index has among the keys of the database, and how it is built: what META does not know, or only from the last build.
 //! The checksum covers the name and the value.
 
+use super::item_keys::Naming;
 use super::{Damage, take, take_u16, take_u32, take_u64};
 
 /// What every value begins with.
 const MAGIC: [u8; 8] = *b"voisin\x1ac";
-/// The version of what follows.
-pub(crate) const VERSION: u16 = 1;
+/// The newest version of what follows. A value is written in the oldest that can say it, so that what is older can read it.
+pub(crate) const VERSION: u16 = 2;
+/// The version of an index whose items have ids only.
+const VERSION_OF_IDS: u16 = 1;
+/// Under which the highest number is that has been given out, once an index has been removed: no name, as it is not UTF-8.
+pub(crate) const HIGHEST: [u8; 1] = [0xFF];
+/// Bytes of that value.
+const HIGHEST_BYTES: usize = 16;
 /// Bytes of a value.
 const BYTES: usize = 76;
 /// Bytes before the checksum.
@@ -23,6 +30,8 @@ const MAX_METRIC_BYTES: usize = 32;
 pub(crate) struct Entry {
     /// Its number among the keys of the database.
     pub(crate) number: u16,
+    /// What names its items.
+    pub(crate) naming: Naming,
     pub(crate) metric: String,
     pub(crate) dimensions: u32,
     pub(crate) m: u16,
@@ -44,14 +53,15 @@ impl Entry {
     pub(crate) fn encode(&self, name: &[u8]) -> Vec<u8> {
         let mut value = Vec::with_capacity(BYTES);
         value.extend(MAGIC);
-        value.extend(VERSION.to_le_bytes());
+        let version = if self.naming == Naming::Ids { VERSION_OF_IDS } else { VERSION };
+        value.extend(version.to_le_bytes());
         value.extend(self.number.to_le_bytes());
         value.extend(self.dimensions.to_le_bytes());
         value.extend(self.m.to_le_bytes());
         value.extend(self.m0.to_le_bytes());
         value.extend(self.ef_construction.to_le_bytes());
         value.extend(self.alpha.to_le_bytes());
-        value.extend([0; 4]);
+        value.extend([self.naming as u8, 0, 0, 0]);
         value.extend(self.seed.to_le_bytes());
         value.extend(self.metric.bytes().take(MAX_METRIC_BYTES));
         value.resize(BODY_BYTES, 0);
@@ -61,27 +71,23 @@ impl Entry {
     }
 
     pub(crate) fn decode(name: &[u8], value: &[u8]) -> Result<Self, Unreadable> {
-        if !value.starts_with(&MAGIC) {
-            return Err(Unreadable::Damaged("it does not begin with the magic bytes"));
-        }
-        match take_u16(value, 8) {
-            Some(VERSION) => {}
-            Some(version) => return Err(Unreadable::Version(version)),
-            None => return Err(Unreadable::Damaged("it ends before its version")),
-        }
-        Self::decode_this_version(name, value).ok_or(Unreadable::Damaged("its length, its checksum, its text or a reserved byte is wrong"))
+        let version = version(value)?;
+        Self::decode_version(name, value, version).ok_or(WRONG)
     }
 
-    fn decode_this_version(name: &[u8], value: &[u8]) -> Option<Self> {
+    fn decode_version(name: &[u8], value: &[u8], version: u16) -> Option<Self> {
         let body = value.get(..BODY_BYTES)?;
-        let reserved: [u8; 4] = take(body, 28)?;
-        if value.len() != BYTES || take(value, BODY_BYTES)? != checksum(name, body) || reserved != [0; 4] {
+        let [naming, reserved @ ..]: [u8; 4] = take(body, 28)?;
+        let naming = Naming::from_byte(naming)?;
+        let is_possible = reserved == [0; 3] && (version == VERSION_OF_IDS) == (naming == Naming::Ids);
+        if value.len() != BYTES || take(value, BODY_BYTES)? != checksum(name, body) || !is_possible {
             return None;
         }
         let metric: [u8; MAX_METRIC_BYTES] = take(body, 40)?;
         let metric = metric.split(|byte| *byte == 0).next()?;
         Some(Self {
             number: take_u16(body, 10)?,
+            naming,
             dimensions: take_u32(body, 12)?,
             m: take_u16(body, 16)?,
             m0: take_u16(body, 18)?,
@@ -91,6 +97,40 @@ impl Entry {
             metric: String::from_utf8(metric.to_vec()).ok()?,
         })
     }
+}
+
+/// What is wrong with a value that has a version.
+const WRONG: Unreadable = Unreadable::Damaged("its length, its checksum, its text or a reserved byte is wrong");
+
+/// The version of any value of the catalog.
+fn version(value: &[u8]) -> Result<u16, Unreadable> {
+    if !value.starts_with(&MAGIC) {
+        return Err(Unreadable::Damaged("it does not begin with the magic bytes"));
+    }
+    match take_u16(value, 8) {
+        Some(version @ VERSION_OF_IDS..=VERSION) => Ok(version),
+        Some(version) => Err(Unreadable::Version(version)),
+        None => Err(Unreadable::Damaged("it ends before its version")),
+    }
+}
+
+/// The value under [`HIGHEST`].
+pub(crate) fn encode_highest(number: u16) -> Vec<u8> {
+    let mut value = MAGIC.to_vec();
+    value.extend(VERSION.to_le_bytes());
+    value.extend(number.to_le_bytes());
+    let checksum = checksum(&HIGHEST, &value);
+    value.extend(checksum);
+    value
+}
+
+pub(crate) fn decode_highest(value: &[u8]) -> Result<u16, Unreadable> {
+    version(value)?;
+    let (body, sealed) = value.split_last_chunk().ok_or(WRONG)?;
+    if value.len() != HIGHEST_BYTES || *sealed != checksum(&HIGHEST, body) {
+        return Err(WRONG);
+    }
+    take_u16(body, 10).ok_or(WRONG)
 }
 
 fn checksum(name: &[u8], body: &[u8]) -> [u8; 4] {
@@ -104,6 +144,7 @@ mod tests {
     fn entry() -> Entry {
         Entry {
             number: 258,
+            naming: Naming::Ids,
             metric: "manhattan".to_owned(),
             dimensions: 384,
             m: 16,
@@ -120,6 +161,12 @@ mod tests {
         assert_eq!(value.len(), BYTES);
         assert_eq!(Entry::decode(b"photos", &value), Ok(entry()));
         assert_eq!(&value[8..20], [1, 0, 2, 1, 128, 1, 0, 0, 16, 0, 32, 0]);
+        for (naming, byte) in [(Naming::U64, 1), (Naming::Text, 2)] {
+            let keyed = Entry { naming, ..entry() };
+            let value = keyed.encode(b"photos");
+            assert_eq!((value[8], value[28]), (2, byte), "what is older refuses it by its version");
+            assert_eq!(Entry::decode(b"photos", &value), Ok(keyed));
+        }
         let long = Entry { metric: "m".repeat(MAX_METRIC_BYTES), ..entry() };
         assert_eq!(Entry::decode(b"", &long.encode(b"")), Ok(long));
     }
@@ -134,13 +181,26 @@ mod tests {
             assert!(Entry::decode(b"photos", &damaged).is_err(), "byte {i}");
             assert!(Entry::decode(b"photos", &value[..i]).is_err(), "{i} bytes");
         }
-        let mut reserved = value[..BODY_BYTES].to_vec();
-        reserved[29] = 1;
-        let sealed = checksum(b"photos", &reserved);
-        reserved.extend(sealed);
-        assert!(Entry::decode(b"photos", &reserved).is_err());
+        // A reserved byte, ids under the version of keys and the reverse, and a way to name items that there is not.
+        for (at, byte) in [(29, 1), (8, 2), (28, 1), (28, 3)] {
+            let mut wrong = value[..BODY_BYTES].to_vec();
+            wrong[at] = byte;
+            let sealed = checksum(b"photos", &wrong);
+            wrong.extend(sealed);
+            assert!(Entry::decode(b"photos", &wrong).is_err(), "byte {at}");
+        }
         let mut newer = value;
         newer[8] = 9;
         assert_eq!(Entry::decode(b"photos", &newer), Err(Unreadable::Version(9)));
+    }
+    #[test]
+    fn the_highest_number_comes_back_or_is_damaged() {
+        let value = encode_highest(513);
+        assert_eq!((value.len(), decode_highest(&value)), (HIGHEST_BYTES, Ok(513)));
+        for i in 0..value.len() {
+            let mut damaged = value.clone();
+            damaged[i] ^= 0x20;
+            assert!(decode_highest(&damaged).is_err() && decode_highest(&value[..i]).is_err(), "byte {i}");
+        }
     }
 }

@@ -5,18 +5,28 @@ use super::Key;
 /// Bytes of a checksum.
 pub(crate) const BYTES: usize = 4;
 
-fn of(key: Key, body: &[u8]) -> [u8; BYTES] {
-    crc32c::crc32c_append(crc32c::crc32c(&key.to_bytes()), body).to_le_bytes()
+fn of(key: &[u8], body: &[u8]) -> [u8; BYTES] {
+    crc32c::crc32c_append(crc32c::crc32c(key), body).to_le_bytes()
 }
 
 /// Appends the checksum to a finished value.
 pub(crate) fn seal(key: Key, value: &mut Vec<u8>) {
+    seal_under(&key.to_bytes(), value);
+}
+
+/// As [`seal`], for a key of any length.
+pub(crate) fn seal_under(key: &[u8], value: &mut Vec<u8>) {
     let checksum = of(key, value);
     value.extend(checksum);
 }
 
 /// Whether `value` ends in its checksum.
 pub(crate) fn holds(key: Key, value: &[u8]) -> bool {
+    holds_under(&key.to_bytes(), value)
+}
+
+/// As [`holds`], for a key of any length.
+pub(crate) fn holds_under(key: &[u8], value: &[u8]) -> bool {
     value.split_last_chunk::<BYTES>().is_some_and(|(body, checksum)| of(key, body) == *checksum)
 }
 

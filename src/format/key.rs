@@ -1,4 +1,5 @@
-//! Keys: 8 bytes, big-endian, so that LMDB's byte order is the order of index, kind, sub and number.
+//! Keys: 8 bytes, big-endian, so that LMDB's byte order is the order of index, kind, sub and number. Those that end in the key of an item are
+//! longer, and in `item_keys`.
 
 use std::fmt;
 
@@ -27,12 +28,31 @@ pub enum Kind {
     Sets = 9,
     /// What recent transactions have rewritten.
     Delta = 10,
+    /// The keys that name items, of an index whose items have any.
+    Keys = 14,
 }
 
 impl Kind {
     /// Every kind that this version writes, in key order.
-    pub(crate) const ALL: [Self; 10] =
-        [Self::Meta, Self::Vectors, Self::Tail, Self::Links, Self::Spill, Self::In, Self::SlotIds, Self::IdSlots, Self::Sets, Self::Delta];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Meta,
+        Self::Vectors,
+        Self::Tail,
+        Self::Links,
+        Self::Spill,
+        Self::In,
+        Self::SlotIds,
+        Self::IdSlots,
+        Self::Sets,
+        Self::Delta,
+        Self::Keys,
+    ];
+
+    /// The kind of what lies under a key of LMDB's, which is longer than others where it ends in the key of an item.
+    pub(crate) fn of(key: &[u8]) -> Option<Self> {
+        let kind = Self::from_byte(*key.get(2)?)?;
+        (key.len() == Key::BYTES || kind == Self::Keys).then_some(kind)
+    }
 
     fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
@@ -105,5 +125,7 @@ mod tests {
         }
         assert_eq!(Key::from_bytes(&[0; 7]), None);
         assert_eq!(Key::from_bytes(&[0, 0, 99, 0, 0, 0, 0, 0]), None);
+        assert_eq!((Kind::of(&[0, 0, 9, 0, 0, 0, 0, 0]), Kind::of(&[0, 0, 9, 0, 0]), Kind::of(&[0, 0])), (Some(Kind::Sets), None, None));
+        assert_eq!(Kind::of(&[0, 0, 14, 0, b'a']), Some(Kind::Keys));
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod checksum;
 pub(crate) mod delta;
 pub(crate) mod edges;
 pub(crate) mod ids;
+pub(crate) mod item_keys;
 mod key;
 pub(crate) mod links;
 pub(crate) mod meta;

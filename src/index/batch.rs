@@ -9,6 +9,7 @@ use super::{Hooks, Shared};
 use crate::builder::Goal;
 use crate::distance::Distance;
 use crate::query::{QueryBuilder, Searched};
+use crate::store::Place;
 use crate::store::snapshot::read_meta;
 use crate::{Error, ItemId, Reader, Result, Writer};
 
@@ -43,16 +44,16 @@ use crate::{Error, ItemId, Reader, Result, Writer};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Batch<'w, D> {
+pub struct Batch<'w, D, K: ?Sized = ItemId> {
     txn: WriteTxn<'w>,
     writer: Writer<'static, D>,
     shared: Arc<Shared>,
     state: State,
-    /// How many items it has added.
-    added: u64,
+    /// How many items were pending when it began.
+    others_pending: u64,
     links_later: bool,
     /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's lock behind for ever.
-    one_thread: PhantomData<*const ()>,
+    one_thread: PhantomData<*const K>,
 }
 
 /// So many items of others a batch links with its own, or as many as its own: more are those of a load.
@@ -68,7 +69,7 @@ enum State {
     Failed,
 }
 
-impl<D> fmt::Debug for Batch<'_, D> {
+impl<D, K: ?Sized> fmt::Debug for Batch<'_, D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch").field("state", &self.state).finish_non_exhaustive()
     }
@@ -80,6 +81,8 @@ fn has_changed_nothing(error: &Error) -> bool {
         error,
         Error::DimensionMismatch { .. }
             | Error::InvalidItem { .. }
+            | Error::InvalidItemKey { .. }
+            | Error::InvalidKeyedItem { .. }
             | Error::InvalidQuery { .. }
             | Error::LengthMismatch { .. }
             | Error::IndexFull(_)
@@ -87,28 +90,44 @@ fn has_changed_nothing(error: &Error) -> bool {
     )
 }
 
-impl<'w, D: Distance> Batch<'w, D> {
-    pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Self {
-        Self {
+impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
+    /// # Errors
+    /// [`Removed`](Error::Removed).
+    pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Result<Self> {
+        shared.check_exists(&txn)?;
+        let writer = shared.writer();
+        Ok(Self {
+            others_pending: writer.n_pending(&txn)?,
             txn,
-            writer: shared.writer(),
+            writer,
             shared: Arc::clone(shared),
             state: State::Whole,
-            added: 0,
             links_later: false,
             one_thread: PhantomData,
-        }
+        })
+    }
+
+    pub(super) fn txn(&self) -> &WriteTxn<'w> {
+        &self.txn
+    }
+
+    pub(super) fn place(&self) -> Place<'static> {
+        self.shared.place
+    }
+
+    pub(super) fn dimensions(&self) -> usize {
+        self.writer.dimensions
     }
 
     /// Changes something, unless an earlier change has failed half-way.
-    fn change<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
         self.txn.check()?;
         match self.state {
             State::Whole => {}
             State::MapFull => return Err(Error::MapFull),
             State::Failed => return Err(Error::BatchFailed),
         }
-        let result = change(&self.writer, &mut self.txn);
+        let result = change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
         match &result {
             Err(Error::MapFull) => self.state = State::MapFull,
             Err(error) if !has_changed_nothing(error) => self.state = State::Failed,
@@ -117,58 +136,22 @@ impl<'w, D: Distance> Batch<'w, D> {
         result
     }
 
-    fn reader(&self) -> Result<Reader<'_, D>> {
+    /// As [`change`](Self::change), for work that has done a part of it whatever its error is.
+    pub(super) fn change_whole<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
+        let result = self.change(change);
+        if result.is_err() && self.state == State::Whole {
+            self.state = State::Failed;
+        }
+        result
+    }
+
+    pub(super) fn check_process(&self) -> Result<()> {
+        self.txn.check()
+    }
+
+    pub(super) fn reader(&self) -> Result<Reader<'_, D>> {
         self.txn.check()?;
         Reader::open(&self.txn, self.shared.entry.number, self.shared.database())
-    }
-
-    /// Adds an item, or replaces its vector. O(dimensions), a few values written.
-    ///
-    /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem), [`IndexFull`](Error::IndexFull): nothing has
-    /// changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the
-    /// batch can only be rolled back.
-    pub fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
-        self.change(|writer, txn| writer.add_item(txn, item, vector))?;
-        self.added += 1;
-        Ok(())
-    }
-
-    /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](crate::Index::dimensions) components for each of `items`, one
-    /// after the other. Several times as fast as one by one. If an item occurs twice, the last one counts.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
-    pub fn add_items(&mut self, items: &[ItemId], vectors: &[f32]) -> Result<()> {
-        self.change(|writer, txn| writer.add_items(txn, items, vectors))?;
-        self.added += items.len() as u64;
-        Ok(())
-    }
-
-    /// Adds or replaces the items that an iterator yields. Returns how many there were.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add), at the first bad vector; the items before it have been added.
-    pub fn add_items_from<V: AsRef<[f32]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
-        let added = self.change(|writer, txn| writer.add_items_from(txn, items))?;
-        self.added += added;
-        Ok(added)
-    }
-
-    /// Deletes an item. `false` if there is none.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add), without those about vectors.
-    pub fn delete(&mut self, item: ItemId) -> Result<bool> {
-        self.change(|writer, txn| writer.del_item(txn, item))
-    }
-
-    /// Deletes many items. Returns how many of them there were.
-    ///
-    /// # Errors
-    /// As [`delete`](Self::delete).
-    pub fn delete_items(&mut self, items: impl IntoIterator<Item = ItemId>) -> Result<u64> {
-        self.change(|writer, txn| writer.del_items(txn, items))
     }
 
     /// Deletes all items and the graph. The index keeps its options. O(values).
@@ -182,22 +165,6 @@ impl<'w, D: Distance> Batch<'w, D> {
             // Creates it again, empty.
             shared.build(writer, txn, Goal::Linked, Hooks::NONE)
         })
-    }
-
-    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
-    ///
-    /// # Errors
-    /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
-    pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
-        self.reader()?.item_vector(&self.txn, item)
-    }
-
-    /// Whether there is such an item.
-    ///
-    /// # Errors
-    /// As [`vector`](Self::vector).
-    pub fn contains(&self, item: ItemId) -> Result<bool> {
-        self.reader()?.contains_item(&self.txn, item)
     }
 
     /// Number of items.
@@ -215,13 +182,6 @@ impl<'w, D: Distance> Batch<'w, D> {
     /// As [`vector`](Self::vector).
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self.len()? == 0)
-    }
-
-    /// Starts a query for the `k` nearest items, those of this batch included: its methods are those of [`Reader::nns`]. What the batch has
-    /// added is compared item by item, and nothing is remembered from one query to the next.
-    #[must_use]
-    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
     }
 
     /// Commits what is added without linking it, which takes much less time: it can be found at once, but every search compares it item by item until
@@ -248,9 +208,9 @@ impl<'w, D: Distance> Batch<'w, D> {
     }
 
     /// Whether to link at the end: not what others have left for later.
-    fn links(&self, writer: &Writer<'static, D>) -> Result<bool> {
-        let pending = writer.n_pending(&self.txn)?;
-        Ok(!self.links_later && pending <= self.added + self.added.max(OTHERS_PENDING) && writer.need_build(&self.txn)?)
+    fn links(&self) -> Result<bool> {
+        let added = self.writer.n_pending(&self.txn)?.saturating_sub(self.others_pending);
+        Ok(!self.links_later && self.others_pending <= added.max(OTHERS_PENDING) && self.writer.need_build(&self.txn)?)
     }
 
     /// Links what was added, or does what `goal` asks for. The transaction is to be committed, if the closure has returned `result`.
@@ -269,11 +229,79 @@ impl<'w, D: Distance> Batch<'w, D> {
         let shared = Arc::clone(&self.shared);
         if let Some(goal) = match goal {
             Some(goal) => Some(goal),
-            None => self.links(&self.writer)?.then_some(Goal::Linked),
+            None => self.links()?.then_some(Goal::Linked),
         } {
             self.change(|writer, txn| shared.build(writer, txn, goal, hooks))?;
         }
         Ok((value, self.txn))
+    }
+}
+
+impl<D: Distance> Batch<'_, D> {
+    /// Adds an item, or replaces its vector. O(dimensions), a few values written.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem), [`IndexFull`](Error::IndexFull): nothing has
+    /// changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the
+    /// batch can only be rolled back.
+    pub fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
+        self.change(|writer, txn| writer.add_item(txn, item, vector))
+    }
+
+    /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](crate::Index::dimensions) components for each of `items`, one
+    /// after the other. Several times as fast as one by one. If an item occurs twice, the last one counts.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
+    pub fn add_items(&mut self, items: &[ItemId], vectors: &[f32]) -> Result<()> {
+        self.change(|writer, txn| writer.add_items(txn, items, vectors))
+    }
+
+    /// Adds or replaces the items that an iterator yields. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), at the first bad vector; the items before it have been added.
+    pub fn add_items_from<V: AsRef<[f32]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+        self.change(|writer, txn| writer.add_items_from(txn, items))
+    }
+
+    /// Deletes an item. `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), without those about vectors.
+    pub fn delete(&mut self, item: ItemId) -> Result<bool> {
+        self.change(|writer, txn| writer.del_item(txn, item))
+    }
+
+    /// Deletes many items. Returns how many of them there were.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn delete_items(&mut self, items: impl IntoIterator<Item = ItemId>) -> Result<u64> {
+        self.change(|writer, txn| writer.del_items(txn, items))
+    }
+
+    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
+    pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
+        self.reader()?.item_vector(&self.txn, item)
+    }
+
+    /// Whether there is such an item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn contains(&self, item: ItemId) -> Result<bool> {
+        self.reader()?.contains_item(&self.txn, item)
+    }
+
+    /// Starts a query for the `k` nearest items, those of this batch included: its methods are those of [`Reader::nns`]. What the batch has
+    /// added is compared item by item, and nothing is remembered from one query to the next.
+    #[must_use]
+    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
+        QueryBuilder::new(self, k)
     }
 }
 

@@ -112,6 +112,10 @@ impl SharedEnv {
     /// # Errors
     /// See [`Index::open`](crate::Index::open).
     pub(super) fn open(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
+        Self::claim(folder, options, access).map_err(|error| filesystem::explain(error, folder))
+    }
+
+    fn claim(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
         if access == Access::Create {
             fs::create_dir_all(folder).map_err(heed::Error::from)?;
         }
@@ -142,6 +146,10 @@ impl SharedEnv {
         if is_read_only {
             // SAFETY: unlike other flags, this one takes nothing away that LMDB needs to be sound.
             unsafe { open.flags(EnvFlags::READ_ONLY) };
+        }
+        // If it is open, LMDB refuses it below.
+        if heed::env_closing_event(&folder).is_none() {
+            filesystem::reserve_lock_file(&folder, options.readers(), access != Access::Read)?;
         }
         // SAFETY: the files are changed through LMDB only, as far as voisin can see to it: the folder is not on a network file system, the data
         // file has one name, and this process does not have it open. `docs/how-to-lose-data.md` says what is left to the user.
@@ -284,8 +292,8 @@ impl SharedEnv {
         let turn = self.turn()?;
         loop {
             let mut commit = || -> Result<T, Interrupted<E>> {
-                let (value, txn) = work(self.begin_write(&turn)?)?;
-                txn.into_inner()?.commit().map_err(Error::from)?;
+                let (value, txn) = work(self.begin_write(&turn).map_err(|error| self.explain(error))?)?;
+                txn.into_inner()?.commit().map_err(|error| self.explain(error.into()))?;
                 Ok(value)
             };
             match commit() {
@@ -309,6 +317,11 @@ impl SharedEnv {
             true => Ok(((), txn)),
             false => Err(Interrupted::MapFull),
         })
+    }
+
+    /// An error about a full disk where that is what it is.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        filesystem::explain(error, &self.folder)
     }
 
     fn begin_write(&self, turn: &Turn<'_>) -> Result<WriteTxn<'_>> {

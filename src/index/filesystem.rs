@@ -1,4 +1,5 @@
-//! What kind of file system a folder is on: LMDB needs one that keeps locks and shared maps coherent, which network file systems do not.
+//! What kind of file system a folder is on: LMDB needs one that keeps locks and shared maps coherent, which network file systems do not. And whether
+//! it is full, which LMDB does not always say.
 //!
 //! Known by its number, as `statfs` tells it, on Linux only; elsewhere every file system passes. A file system that is not listed passes, too.
 
@@ -41,6 +42,64 @@ pub(super) fn check(path: &Path) -> Result<()> {
     }
 }
 
+/// A disk with less room than this has none for what LMDB writes at a time.
+#[cfg(target_os = "linux")]
+const FULL_BYTES: u64 = 1 << 20;
+
+/// The same error, of something that LMDB has written to `path`. Where there is room for a part of what it writes, it says that input or output has
+/// failed, and not that the disk is full.
+pub(super) fn explain(error: Error, path: &Path) -> Error {
+    match error {
+        #[cfg(target_os = "linux")]
+        Error::Heed(heed::Error::Io(source)) if source.raw_os_error() == Some(libc::EIO) && is_full(path) => {
+            Error::DiskFull { path: path.to_owned(), source }
+        }
+        error => error.writing(path),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_full(path: &Path) -> bool {
+    // As wide as the libc has them.
+    #[allow(clippy::unnecessary_cast, reason = "it is one where they are no u64")]
+    told(path).is_some_and(|told| (told.f_bavail as u64).saturating_mul(told.f_bsize as u64) < FULL_BYTES)
+}
+
+/// Gives the lock file of a folder the room on the disk that it can take, before LMDB makes it as long as that: LMDB writes to it through a map, and a
+/// process that writes to a part of a map which the disk has no room for is killed. Elsewhere than on Linux, and where a file system cannot do
+/// it, it does nothing.
+///
+/// To be called only while this process does not have the environment open: closing the file drops the locks that the process has on it.
+///
+/// # Errors
+/// That there is no room.
+#[cfg(target_os = "linux")]
+pub(super) fn reserve_lock_file(folder: &Path, readers: u32, may_create: bool) -> Result<()> {
+    use std::os::fd::AsRawFd as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let path = folder.join("lock.mdb");
+    let Ok(file) = std::fs::OpenOptions::new().read(true).write(true).create(may_create).mode(0o600).open(path) else {
+        // LMDB says what is wrong with it, if it needs it.
+        return Ok(());
+    };
+    // A line of the cache for each reader, and some more.
+    let bytes = u64::from(readers) * 64 + 4096;
+    let bytes = file.metadata().map_or(bytes, |metadata| metadata.len().max(bytes));
+    // SAFETY: the file is open. Its length and its content stay as they are, whoever else has it open.
+    let result = unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, bytes as libc::off_t) };
+    let error = std::io::Error::last_os_error();
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded if result != 0 => Err(heed::Error::Io(error).into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn reserve_lock_file(_folder: &Path, _readers: u32, _may_create: bool) -> Result<()> {
+    Ok(())
+}
+
 #[cfg(not(target_os = "linux"))]
 fn refused(_path: &Path) -> Option<&'static str> {
     None
@@ -60,6 +119,13 @@ fn name_of(magic: u32) -> Option<&'static str> {
 /// The number of the file system that a path is on. `None` if it cannot be told: then opening will fail, or not.
 #[cfg(target_os = "linux")]
 fn magic(path: &Path) -> Option<u32> {
+    // The type is as wide as a long, and its sign depends on the libc.
+    told(path).map(|told| told.f_type as u32)
+}
+
+/// What the system tells about the file system of a path.
+#[cfg(target_os = "linux")]
+fn told(path: &Path) -> Option<libc::statfs> {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut told = std::mem::MaybeUninit::<libc::statfs>::zeroed();
@@ -67,8 +133,7 @@ fn magic(path: &Path) -> Option<u32> {
     let result = unsafe { libc::statfs(path.as_ptr(), told.as_mut_ptr()) };
     // SAFETY: zeros are a valid `statfs`, and the call has put valid numbers in their place.
     let told = unsafe { told.assume_init() };
-    // The type is as wide as a long, and its sign depends on the libc.
-    (result == 0).then_some(told.f_type as u32)
+    (result == 0).then_some(told)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -85,5 +150,20 @@ mod tests {
         }
         assert_eq!(magic(Path::new("/proc")), Some(0x9FA0));
         assert_eq!(magic(Path::new("/no/such/path")), None);
+    }
+
+    #[test]
+    fn a_full_disk_and_a_quota_that_is_used_up_have_a_name_and_other_failures_keep_theirs() {
+        // One that is always full, and one that is not.
+        let (full, roomy) = (Path::new("/proc"), std::env::temp_dir());
+        let explained = |number, path: &Path| explain(heed::Error::Io(std::io::Error::from_raw_os_error(number)).into(), path);
+        for number in [libc::ENOSPC, libc::EDQUOT] {
+            match explained(number, &roomy) {
+                Error::DiskFull { path, source } => assert_eq!((path, source.raw_os_error()), (roomy.clone(), Some(number))),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(explained(libc::EIO, full), Error::DiskFull { .. }));
+        assert!(matches!(explained(libc::EIO, &roomy), Error::Heed(_)) && matches!(explained(libc::EACCES, full), Error::Heed(_)));
     }
 }

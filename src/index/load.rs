@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
 use super::batch::Batch;
-use super::{Hooks, Index};
+use super::{Hooks, Index, ItemName};
 use crate::builder::{Goal, Phase, Progress};
 use crate::codec::Codec;
 use crate::distance::Distance;
@@ -22,6 +22,22 @@ const MEMORY_BYTES: usize = 64 << 20;
 const REPORT_ITEMS: u64 = 1024;
 
 /// What a load is doing.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use voisin::{Index, LoadPhase, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+/// let phases = Mutex::new(Vec::new());
+/// index.load((0..2000).map(|item| (item, [item as f32])), |progress| phases.lock().unwrap().push(progress.phase))?;
+/// let mut phases = phases.into_inner().unwrap();
+/// phases.dedup();
+/// assert_eq!(phases, [LoadPhase::Reading, LoadPhase::Adding, LoadPhase::Linking, LoadPhase::Writing]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadPhase {
@@ -36,6 +52,24 @@ pub enum LoadPhase {
 }
 
 /// How far a load is. Phases follow each other; from [`Adding`](LoadPhase::Adding) on they begin anew when the map has had to grow.
+///
+/// ```
+/// use voisin::{Index, LoadProgress, Options, distances::Euclidean};
+///
+/// fn show(progress: LoadProgress) {
+///     match progress.total {
+///         Some(total) => println!("{:?}: {} of {total}", progress.phase, progress.done),
+///         None => println!("{:?}: {}", progress.phase, progress.done),
+///     }
+/// }
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+/// index.load((0..3000).map(|item| (item, [item as f32])), show)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadProgress {
@@ -48,22 +82,41 @@ pub struct LoadProgress {
 }
 
 /// A load being put together: see [`Index::loader`](crate::Index::loader).
-pub struct Loader<'a, D> {
-    index: &'a Index<D>,
+///
+/// ```
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use voisin::{Error, Index, LoadPhase, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean, str>::create(folder.path().join("vectors"), Options::new(1))?;
+/// let is_too_late = AtomicBool::new(false);
+/// let watch = |phase| is_too_late.store(phase == LoadPhase::Adding, Ordering::Relaxed);
+/// let loader = index.loader().progress(|progress| watch(progress.phase)).cancel(|| is_too_late.load(Ordering::Relaxed));
+/// let items = (0..3000).map(|item| (format!("item {item}"), [item as f32]));
+/// assert!(matches!(loader.load(items.clone()), Err(Error::Cancelled)));
+/// assert!(index.snapshot()?.is_empty(), "all of it or nothing");
+///
+/// assert_eq!(index.loader().optimize(true).load(items)?, 3000);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Loader<'a, D, K: ?Sized = ItemId> {
+    pub(super) index: &'a Index<D, K>,
     optimize: bool,
     part: Option<u64>,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(LoadProgress) + Sync + 'a>,
 }
 
-impl<D> fmt::Debug for Loader<'_, D> {
+impl<D, K: ?Sized> fmt::Debug for Loader<'_, D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loader").field("optimize", &self.optimize).finish_non_exhaustive()
     }
 }
 
-impl<'a, D: Distance> Loader<'a, D> {
-    pub(super) fn new(index: &'a Index<D>) -> Self {
+impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
+    pub(super) fn new(index: &'a Index<D, K>) -> Self {
         Self { index, optimize: false, part: None, cancel: Box::new(|| false), progress: Box::new(|_| {}) }
     }
 
@@ -97,37 +150,38 @@ impl<'a, D: Distance> Loader<'a, D> {
         self
     }
 
-    /// Adds all items of an iterator and links them, in one commit unless [`commit_every`](Self::commit_every) is set. Returns how many there were. An item that is there, or occurs twice, gets the
-    /// last vector.
-    ///
-    /// # Errors
-    /// As [`Index::load`]: nothing has changed, or what was committed stays.
-    pub fn load<V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+    /// Puts rows aside, which can be stored, and has `add` add them: all in one commit, or part by part. A row is what names an item, as bytes,
+    /// and its vector.
+    pub(super) fn load_rows<V: AsRef<[f32]>>(
+        &self,
+        mut rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
+        add: impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<f32>)>) -> Result<u64>,
+    ) -> Result<u64> {
         let shared = &self.index.shared;
         self.index.writable()?;
-        let (mut items, mut loaded) = (items.into_iter(), 0);
         let hooks = Hooks { cancel: &*self.cancel, progress: &|progress| self.report_build(progress) };
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
+        let mut loaded = 0;
         loop {
             let mut aside = Aside::new(shared.env.folder(), self.index.dimensions());
-            for (item, vector) in items.by_ref().take(self.part.map_or(usize::MAX, |part| part as usize)) {
-                aside.put::<D>(item, vector.as_ref())?;
+            for row in rows.by_ref().take(self.part.map_or(usize::MAX, |part| part as usize)) {
+                let (name, vector) = row?;
+                aside.put(&name, vector.as_ref()).map_err(|error| shared.env.explain(error))?;
                 self.report(LoadPhase::Reading, loaded + aside.count, None)?;
             }
             if loaded > 0 && aside.count == 0 {
                 break;
             }
-            let is_last = self.part.is_none_or(|part| aside.count < part);
             shared.env.write::<_, Error>(|txn| {
-                let mut batch = Batch::<D>::new(txn, shared);
+                let mut batch = Batch::<D, K>::new(txn, shared)?;
                 if self.part.is_some() {
                     batch.link_later();
                 }
-                let result = self.add(&mut aside, loaded, &mut batch);
+                let result = self.add(&mut aside, loaded, &mut batch, &add);
                 batch.finish(result, self.part.is_none().then_some(goal), hooks)
             })?;
             loaded += aside.count;
-            if is_last {
+            if self.part.is_none_or(|part| aside.count < part) {
                 break;
             }
         }
@@ -140,14 +194,21 @@ impl<'a, D: Distance> Loader<'a, D> {
     }
 
     /// Adds what was put aside, after others.
-    fn add(&self, aside: &mut Aside, loaded: u64, batch: &mut Batch<'_, D>) -> Result<u64> {
+    fn add(
+        &self,
+        aside: &mut Aside,
+        loaded: u64,
+        batch: &mut Batch<'_, D, K>,
+        add: &impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<f32>)>) -> Result<u64>,
+    ) -> Result<u64> {
         let total = Some(loaded + aside.count);
         let mut stopped = Ok(());
-        let rows = (loaded + 1..).zip(aside.rows()?).map_while(|(done, row)| {
+        let mut rows = (loaded + 1..).zip(aside.rows()?).map_while(|(done, row)| {
             let row = row.and_then(|row| self.report(LoadPhase::Adding, done, total).map(|()| row));
             row.map_err(|error| stopped = Err(error)).ok()
         });
-        let added = batch.add_items_from(rows)?;
+        let added = add(batch, &mut rows)?;
+        drop(rows);
         stopped.map(|()| added)
     }
 
@@ -171,7 +232,28 @@ impl<'a, D: Distance> Loader<'a, D> {
     }
 }
 
-/// Items that have been put aside: rows of an id and the components of its vector, all in little-endian order.
+impl<D: Distance> Loader<'_, D> {
+    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An item that is there, or occurs twice, gets the
+    /// last vector.
+    ///
+    /// # Errors
+    /// As [`Index::load`]: nothing has changed.
+    pub fn load<V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+        let dimensions = self.index.dimensions();
+        let rows = items.into_iter().map(|(item, vector)| {
+            let components = vector.as_ref();
+            if components.len() != dimensions {
+                return Err(Error::DimensionMismatch { expected: dimensions, found: components.len() });
+            }
+            D::Codec::check(components).and_then(|()| D::check(components)).map_err(|defect| Error::InvalidItem { item, defect })?;
+            Ok((item.to_le_bytes().to_vec(), vector))
+        });
+        let id = |name: Vec<u8>| name.first_chunk().map_or(0, |bytes| ItemId::from_le_bytes(*bytes));
+        self.load_rows(rows, |batch, rows| batch.add_items_from(rows.map(|(name, vector)| (id(name), vector))))
+    }
+}
+
+/// Items that have been put aside: rows of a length, so many bytes that name an item, and the components of its vector, all in little-endian order.
 struct Aside {
     file: BufWriter<SpooledTempFile>,
     dimensions: usize,
@@ -184,31 +266,29 @@ impl Aside {
     }
 
     /// # Errors
-    /// What is wrong with a vector, and those of the file system.
-    fn put<D: Distance>(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
-        if vector.len() != self.dimensions {
-            return Err(Error::DimensionMismatch { expected: self.dimensions, found: vector.len() });
-        }
-        D::Codec::check(vector).and_then(|()| D::check(vector)).map_err(|defect| Error::InvalidItem { item, defect })?;
-        self.file.write_all(&item.to_le_bytes()).map_err(heed::Error::from)?;
-        for component in vector {
-            self.file.write_all(&component.to_le_bytes()).map_err(heed::Error::from)?;
-        }
+    /// Those of the file system.
+    fn put(&mut self, name: &[u8], vector: &[f32]) -> Result<()> {
+        let mut write = |bytes: &[u8]| self.file.write_all(bytes).map_err(heed::Error::from);
+        write(&(name.len() as u16).to_le_bytes())?;
+        write(name)?;
+        vector.iter().try_for_each(|component| write(&component.to_le_bytes()))?;
         self.count += 1;
         Ok(())
     }
 
     /// All of them, from the first.
-    fn rows(&mut self) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>>> {
+    fn rows(&mut self) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<f32>)>>> {
         // Also writes what is buffered.
         self.file.rewind().map_err(heed::Error::from)?;
         let mut file = BufReader::new(self.file.get_mut());
-        let mut row = vec![0; 4 + 4 * self.dimensions];
+        let mut row = vec![0; 4 * self.dimensions];
         Ok((0..self.count).map(move |_| {
+            let mut length = [0; 2];
+            file.read_exact(&mut length).map_err(heed::Error::from)?;
+            let mut name = vec![0; u16::from_le_bytes(length).into()];
+            file.read_exact(&mut name).map_err(heed::Error::from)?;
             file.read_exact(&mut row).map_err(heed::Error::from)?;
-            let mut words = row.as_chunks::<4>().0.iter().copied();
-            let item = words.next().map_or(0, ItemId::from_le_bytes);
-            Ok((item, words.map(f32::from_le_bytes).collect()))
+            Ok((name, row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
         }))
     }
 }

@@ -5,13 +5,18 @@
 //! - `options`: how to create and open; the check against what is stored.
 //! - `registry`: one environment a file and process. `environment`: its transactions, and the size of its map. `filesystem`: where LMDB works.
 //! - `snapshot`: an index at one commit, and the cache of the newest. `batch`: one transaction. `load`: many items at once.
+//! - `catalog`: the names and numbers of the indexes of an environment.
+//! - `item_key`: what items are named by; `keyed`, `keyed_query`: the same as above by keys.
 //!
-//! Owns the invariant that this process has no transaction while the map is moved. The catalog that names the indexes of an environment is read
-//! and written here; its bytes are `format/catalog.rs`.
+//! Owns the invariant that this process has no transaction while the map is moved.
 
 mod batch;
+mod catalog;
 mod environment;
 mod filesystem;
+mod item_key;
+mod keyed;
+mod keyed_query;
 mod load;
 mod options;
 mod registry;
@@ -29,17 +34,22 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub use self::batch::Batch;
+pub use self::catalog::remove_index;
 use self::environment::{Access, Hold, Interrupted, Reading, SharedEnv};
+pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
+pub use self::keyed_query::KeyedQuery;
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::{DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Options};
-use self::snapshot::Cache;
 pub use self::snapshot::Snapshot;
+use self::snapshot::{Cache, Inner};
 use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Progress};
+use crate::check::check_named;
 use crate::distance::Distance;
-use crate::format::catalog::{self, Entry, Unreadable};
+use crate::format::catalog::Entry;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector};
 use crate::store::Place;
 use crate::store::file::copy_to;
+use crate::store::item_keys::ItemKeys;
 use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec, Writer};
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
@@ -63,9 +73,12 @@ use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec,
 /// # Ok(())
 /// # }
 /// ```
-pub struct Index<D> {
+///
+/// Items are named by `u32` ids. `Index<D, u64>` and `Index<D, str>` name them by [keys](ItemKey): everything that takes or gives an id
+/// takes or gives a key there.
+pub struct Index<D, K: ?Sized = ItemId> {
     shared: Arc<Shared>,
-    metric: PhantomData<fn() -> D>,
+    types: PhantomData<fn(&K) -> D>,
 }
 
 /// What the clones of a handle share.
@@ -125,52 +138,30 @@ impl Shared {
         let connectivity = builder.connectivity(self.entry.m.into(), self.entry.m0.into())?;
         let Reading { txn, ticket: _ticket } = self.env.read()?;
         let _hold = Hold::new(&self.env);
+        self.check_exists(&txn)?;
         let Some(prepared) = builder.prepare(txn, connectivity)? else { return Ok(true) };
         // A full map cannot grow while this holds a snapshot.
-        self.env.write(|mut txn| match builder.link(&prepared, &mut txn) {
+        self.env.write(|mut txn| match self.check_exists(&txn).and_then(|()| builder.link(&prepared, &mut txn)) {
             Ok(linked) => Ok((linked, txn)),
-            Err(error) => Err(Interrupted::Failed(error)),
+            Err(error) => Err(Interrupted::Failed(self.env.explain(error))),
         })
     }
 }
 
-impl<D> Clone for Index<D> {
+impl<D, K: ?Sized> Clone for Index<D, K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), metric: PhantomData }
+        Self { shared: Arc::clone(&self.shared), types: PhantomData }
     }
 }
 
-impl<D> fmt::Debug for Index<D> {
+impl<D, K: ?Sized> fmt::Debug for Index<D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { name, entry, env, .. } = &*self.shared;
         f.debug_struct("Index").field("folder", &env.folder()).field("name", name).field("entry", entry).finish_non_exhaustive()
     }
 }
 
-/// What the catalog says about an index. `None` if it is not there.
-fn entry(env: &SharedEnv, txn: &RoTxn<'_>, name: &str) -> Result<Option<Entry>> {
-    let Some(value) = env.catalog.get(txn, name.as_bytes())? else { return Ok(None) };
-    decode(name.as_bytes(), value).map(Some)
-}
-
-fn decode(name: &[u8], value: &[u8]) -> Result<Entry> {
-    let text = || String::from_utf8_lossy(name).into_owned();
-    Entry::decode(name, value).map_err(|unreadable| match unreadable {
-        Unreadable::Damaged(what) => Error::CorruptCatalog { name: text(), what },
-        Unreadable::Version(found) => Error::CatalogVersion { name: text(), found, supported: catalog::VERSION },
-    })
-}
-
-/// Names and entries of all indexes of an environment, by name.
-fn entries(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<(String, Entry)>> {
-    let entries = env.catalog.iter(txn)?.map(|entry| {
-        let (name, value) = entry?;
-        Ok((String::from_utf8_lossy(name).into_owned(), decode(name, value)?))
-    });
-    entries.collect()
-}
-
-impl<D: Distance> Index<D> {
+impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// Creates an index in the folder `path`, which is created, too, if it is not there. `options` must have the dimensions.
     ///
     /// # Errors
@@ -193,24 +184,21 @@ impl<D: Distance> Index<D> {
         let name = options.index_name()?;
         let env = SharedEnv::open(path, options, Access::Create)?;
         // Looked up first without writing, so that opening what exists waits for no writer.
-        let is_there = entry(&env, &env.read()?.txn, name)?.is_some();
+        let is_there = catalog::entry(&env, &env.read()?.txn, name)?.is_some();
         if is_there {
             exists(name, &env)?;
             return Self::open_in(env, options, false);
         }
         env.write::<(), Error>(|mut txn| {
-            if entry(&env, &txn, name)?.is_some() {
+            if catalog::entry(&env, &txn, name)?.is_some() {
                 exists(name, &env)?;
                 return Ok(((), txn));
             }
-            // Numbers are not used again: a handle that is still open would take one index for the other.
-            let last = entries(&env, &txn)?.iter().map(|(_, entry)| entry.number).max();
-            let number = last.map_or(Some(0), |last| last.checked_add(1)).ok_or(Error::IndexFull(u16::MAX))?;
-            let entry = options.entry::<D>(number);
+            let entry = options.entry::<D>(catalog::next_number(&env, &txn)?, K::NAMING);
             let shared = Shared::new(&env, name, entry.clone(), false);
             // Creates the index, empty, and checks the options.
             shared.build(&shared.writer::<D>(), &mut txn, Goal::Linked, Hooks::NONE)?;
-            env.catalog.put(&mut txn, name.as_bytes(), &entry.encode(name.as_bytes())).map_err(Error::from)?;
+            catalog::add(&env, &mut txn, name, &entry)?;
             Ok(((), txn))
         })?;
         Self::open_in(env, options, false)
@@ -221,7 +209,8 @@ impl<D: Distance> Index<D> {
     /// # Errors
     /// - Nothing to open: [`MissingEnvironment`](Error::MissingEnvironment), [`MissingName`](Error::MissingName),
     ///   [`ForeignEnvironment`](Error::ForeignEnvironment).
-    /// - Another index than was expected: [`OptionMismatch`](Error::OptionMismatch), [`MetricMismatch`](Error::MetricMismatch).
+    /// - Another index than was expected: [`OptionMismatch`](Error::OptionMismatch), [`MetricMismatch`](Error::MetricMismatch),
+    ///   [`NamingMismatch`](Error::NamingMismatch).
     /// - A way to lose data: [`FileSystem`](Error::FileSystem), [`LinkedFile`](Error::LinkedFile), [`AlreadyOpen`](Error::AlreadyOpen),
     ///   [`Forked`](Error::Forked) if this process is a fork of one that has opened an index.
     /// - [`ReadersFull`](Error::ReadersFull), [`CorruptCatalog`](Error::CorruptCatalog), [`CatalogVersion`](Error::CatalogVersion), those of the file
@@ -243,16 +232,16 @@ impl<D: Distance> Index<D> {
         let name = options.index_name()?;
         let found = {
             let reading = env.read()?;
-            match entry(&env, &reading.txn, name)? {
+            match catalog::entry(&env, &reading.txn, name)? {
                 Some(entry) => Ok(entry),
-                None => Err(entries(&env, &reading.txn)?.into_iter().map(|(name, _)| name).collect()),
+                None => Err(catalog::names(&env, &reading.txn)?),
             }
         };
-        let entry = found.map_err(|known| Error::MissingName { name: name.to_owned(), path: env.folder().to_owned(), known })?;
-        options.check::<D>(name, &entry)?;
+        let entry = found.map_err(|known| catalog::missing(&env, name, known))?;
+        options.check::<D>(name, K::NAMING, &entry)?;
         let shared = Shared::new(&env, name, entry, is_read_only);
         env.register(&shared.cache);
-        Ok(Self { shared: Arc::new(shared), metric: PhantomData })
+        Ok(Self { shared: Arc::new(shared), types: PhantomData })
     }
 
     /// That this handle may change the index.
@@ -300,7 +289,7 @@ impl<D: Distance> Index<D> {
     /// [`Forked`](Error::Forked), [`CorruptCatalog`](Error::CorruptCatalog).
     pub fn names(&self) -> Result<Vec<String>> {
         let env = &self.shared.env;
-        env.work(|txn, _| Ok(entries(env, txn)?.into_iter().map(|(name, _)| name).collect()))
+        env.work(|txn, _| catalog::names(env, txn))
     }
 
     /// Changes the index: what the closure does is linked and committed when it returns, as a whole; if it returns an error or panics, nothing has
@@ -316,7 +305,7 @@ impl<D: Distance> Index<D> {
     /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked), [`NestedWrite`](Error::NestedWrite) if this thread is
     /// changing an index of this folder already, [`MapBusy`](Error::MapBusy) if the map must grow and snapshots are held,
     /// [`Corrupt`](Error::Corrupt), and what LMDB reports of the disk.
-    pub fn write<T>(&self, work: impl FnMut(&mut Batch<'_, D>) -> Result<T>) -> Result<T> {
+    pub fn write<T>(&self, work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T>) -> Result<T> {
         self.try_write(work)
     }
 
@@ -341,20 +330,13 @@ impl<D: Distance> Index<D> {
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub fn try_write<T, E: From<Error>>(&self, mut work: impl FnMut(&mut Batch<'_, D>) -> Result<T, E>) -> Result<T, E> {
+    pub fn try_write<T, E: From<Error>>(&self, mut work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T, E>) -> Result<T, E> {
         self.writable()?;
         self.shared.env.write(|txn| {
-            let mut batch = Batch::new(txn, &self.shared);
+            let mut batch = Batch::new(txn, &self.shared)?;
             let result = work(&mut batch);
             batch.finish(result, None, Hooks::NONE)
         })
-    }
-
-    /// Starts a query for the `k` nearest items, on the newest commit of any process: its methods are those of [`Reader::nns`], without a
-    /// transaction. Any number of threads may search at once.
-    #[must_use]
-    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
     }
 
     /// The index as it is at the newest commit, for as long as the snapshot is held.
@@ -362,9 +344,8 @@ impl<D: Distance> Index<D> {
     /// # Errors
     /// [`Forked`](Error::Forked), [`ReadersFull`](Error::ReadersFull), [`MapBusy`](Error::MapBusy) if another process has grown the map and this one
     /// holds snapshots, [`Corrupt`](Error::Corrupt).
-    pub fn snapshot(&self) -> Result<Snapshot<D>> {
-        let Shared { cache, env, place, .. } = &*self.shared;
-        Ok(Snapshot::new(cache.newest::<D>(env, *place)?, env))
+    pub fn snapshot(&self) -> Result<Snapshot<D, K>> {
+        Ok(Snapshot::new(self.shared.newest::<D>()?, &self.shared.env))
     }
 
     /// Lets go of the snapshot that searches share, until the next search. A process that has searched and then waits for long keeps pages from being
@@ -392,7 +373,8 @@ impl<D: Distance> Index<D> {
     /// # Errors
     /// As [`snapshot`](Self::snapshot), and those of the file system.
     pub fn stats(&self) -> Result<Stats> {
-        self.shared.env.work(|txn, env| Reader::<D>::open(txn, self.shared.entry.number, self.shared.database())?.stats(txn, env))
+        let stats = |txn: &RoTxn<'_>, env: &_| Reader::<D>::open(txn, self.shared.entry.number, self.shared.database())?.stats(txn, env);
+        self.shared.env.work(|txn, env| stats(txn, env).map_err(|error| self.shared.explain(error)))
     }
 
     /// Verifies every invariant of the index, down to the last byte. An empty list means that all hold. See [`check`](crate::check()).
@@ -400,7 +382,8 @@ impl<D: Distance> Index<D> {
     /// # Errors
     /// As [`snapshot`](Self::snapshot). Damage is not an error but a finding.
     pub fn check(&self) -> Result<Vec<Finding>> {
-        self.shared.env.work(|txn, _| crate::check::<D>(txn, self.shared.entry.number, self.shared.database()))
+        let check = |txn: &RoTxn<'_>| check_named::<D>(txn, self.shared.entry.number, self.shared.database(), K::NAMING);
+        self.shared.env.work(|txn, _| check(txn).map_err(|error| self.shared.explain(error)))
     }
 
     /// Writes a compacted copy of all indexes of the folder to the folder `path`, while others go on reading and writing. Returns the length of the
@@ -453,7 +436,81 @@ impl<D: Distance> Index<D> {
 
     fn build(&self, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
         self.writable()?;
-        self.shared.env.write::<(), Error>(|txn| Batch::<D>::new(txn, &self.shared).finish(Ok(()), Some(goal), hooks))
+        self.shared.env.write::<(), Error>(|txn| Batch::<D, K>::new(txn, &self.shared)?.finish(Ok(()), Some(goal), hooks))
+    }
+
+    /// Prepares a load of many items.
+    ///
+    /// ```
+    /// use voisin::{Index, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+    /// let items = (0..5000).map(|item| (item, [(item % 71) as f32, (item / 71) as f32]));
+    /// let loader = index.loader().optimize(true).progress(|progress| println!("{progress:?}"));
+    /// assert_eq!(loader.load(items)?, 5000);
+    /// assert_eq!(index.stats()?.items, 5000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn loader(&self) -> Loader<'_, D, K> {
+        Loader::new(self)
+    }
+
+    /// Frees the entries that dead processes have left in the table of readers, and with them the pages that only they still saw. Returns how many
+    /// there were. Done by itself when an environment is opened, after every 64th commit, and when the table is full.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked), and what LMDB reports.
+    pub fn clear_stale_readers(&self) -> Result<usize> {
+        self.shared.env.clear_stale_readers()
+    }
+}
+
+impl Shared {
+    fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool) -> Self {
+        let place = Place { raw: env.indexes, index: entry.number };
+        Self { cache: Arc::default(), name: name.to_owned(), entry, place, is_read_only, env: Arc::clone(env) }
+    }
+
+    /// The snapshot of the newest commit.
+    #[inline]
+    fn newest<D: Distance>(&self) -> Result<Arc<Inner>> {
+        self.cache.newest::<D>(&self.env, self.place).map_err(|error| self.explain(error))
+    }
+
+    /// That the index has not been removed: what is written to it would be there again.
+    ///
+    /// # Errors
+    /// [`Error::Removed`].
+    fn check_exists(&self, txn: &RoTxn<'_>) -> Result<()> {
+        let is_ours = catalog::entry(&self.env, txn, &self.name)?.is_some_and(|entry| entry.number == self.entry.number);
+        if is_ours { Ok(()) } else { Err(self.explain(Error::MissingIndex(self.entry.number))) }
+    }
+
+    /// An index that is in the catalog has metadata, and no number is used twice: one without has been removed.
+    fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::MissingIndex(number) if number == self.entry.number => {
+                Error::Removed { name: self.name.clone(), path: self.env.folder().to_owned() }
+            }
+            error => error,
+        }
+    }
+}
+
+/// The keys of an index whose items are named by `K`.
+fn item_keys<K: ItemKey + ?Sized>(place: Place<'static>) -> ItemKeys<'static> {
+    ItemKeys { place, naming: K::NAMING }
+}
+
+impl<D: Distance> Index<D> {
+    /// Starts a query for the `k` nearest items, on the newest commit of any process: its methods are those of [`Reader::nns`], without a
+    /// transaction. Any number of threads may search at once.
+    #[must_use]
+    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
+        QueryBuilder::new(self, k)
     }
 
     /// Adds all items of an iterator and links them, in one commit, and tells how far it is. Returns how many there were. [`loader`](Self::loader) does the
@@ -473,41 +530,6 @@ impl<D: Distance> Index<D> {
     ) -> Result<u64> {
         self.loader().progress(progress).load(items)
     }
-
-    /// Prepares a load of many items.
-    ///
-    /// ```
-    /// use voisin::{Index, Options, distances::Euclidean};
-    ///
-    /// # fn main() -> voisin::Result<()> {
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
-    /// let items = (0..5000).map(|item| (item, [(item % 71) as f32, (item / 71) as f32]));
-    /// let loader = index.loader().optimize(true).progress(|progress| println!("{progress:?}"));
-    /// assert_eq!(loader.load(items)?, 5000);
-    /// assert_eq!(index.stats()?.items, 5000);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn loader(&self) -> Loader<'_, D> {
-        Loader::new(self)
-    }
-
-    /// Frees the entries that dead processes have left in the table of readers, and with them the pages that only they still saw. Returns how many
-    /// there were. Done by itself when an environment is opened, after every 64th commit, and when the table is full.
-    ///
-    /// # Errors
-    /// [`Forked`](Error::Forked), and what LMDB reports.
-    pub fn clear_stale_readers(&self) -> Result<usize> {
-        self.shared.env.clear_stale_readers()
-    }
-}
-
-impl Shared {
-    fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool) -> Self {
-        let place = Place { raw: env.indexes, index: entry.number };
-        Self { cache: Arc::default(), name: name.to_owned(), entry, place, is_read_only, env: Arc::clone(env) }
-    }
 }
 
 impl<D: Distance> QueryBuilder<'_, Index<D>> {
@@ -524,8 +546,7 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
-        let Shared { cache, env, place, .. } = &*self.reader.shared;
-        by_vector(&cache.newest::<D>(env, *place)?.held.view::<D>(), self.options, vector, &cancel)
+        by_vector(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, vector, &cancel)
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
@@ -541,7 +562,6 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
-        let Shared { cache, env, place, .. } = &*self.reader.shared;
-        by_item(&cache.newest::<D>(env, *place)?.held.view::<D>(), self.options, item, &cancel)
+        by_item(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, item, &cancel)
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::distance::Distance;
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
+use crate::format::item_keys::Naming;
 use crate::{DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Error, Result};
 
 /// The name of an index that was given none.
@@ -156,10 +157,11 @@ impl Options {
     }
 
     /// What a new index is created with. Numbers that are out of range are cut off here, and refused by the first build, which creates it.
-    pub(super) fn entry<D: Distance>(&self, number: u16) -> Entry {
+    pub(super) fn entry<D: Distance>(&self, number: u16, naming: Naming) -> Entry {
         let m = self.m.unwrap_or(DEFAULT_M);
         Entry {
             number,
+            naming,
             metric: D::name().to_owned(),
             dimensions: saturate(self.dimensions.unwrap_or(0)),
             m: saturate(m),
@@ -173,8 +175,24 @@ impl Options {
     /// That every option of the index which is set is the stored one.
     ///
     /// # Errors
-    /// [`Error::OptionMismatch`], [`Error::MetricMismatch`].
-    pub(super) fn check<D: Distance>(&self, name: &str, stored: &Entry) -> Result<()> {
+    /// [`Error::OptionMismatch`], [`Error::MetricMismatch`], [`Error::NamingMismatch`].
+    pub(super) fn check<D: Distance>(&self, name: &str, naming: Naming, stored: &Entry) -> Result<()> {
+        if stored.metric != D::name() {
+            let (index, stored) = (stored.number, stored.metric.clone());
+            return Err(Error::MetricMismatch { index, stored, requested: D::name().to_owned() });
+        }
+        if stored.naming != naming {
+            let (stored, requested) = (stored.naming.describe(), naming.describe());
+            return Err(Error::NamingMismatch { index: name.to_owned(), stored, requested });
+        }
+        self.check_stored(name, stored)
+    }
+
+    /// As [`check`](Self::check), whatever the metric is and what names the items.
+    ///
+    /// # Errors
+    /// [`Error::OptionMismatch`].
+    pub(super) fn check_stored(&self, name: &str, stored: &Entry) -> Result<()> {
         fn check<T: PartialEq + ToString>(index: &str, option: &'static str, requested: Option<T>, stored: T) -> Result<()> {
             match requested.filter(|requested| *requested != stored) {
                 Some(requested) => {
@@ -183,10 +201,6 @@ impl Options {
                 }
                 None => Ok(()),
             }
-        }
-        if stored.metric != D::name() {
-            let (index, stored) = (stored.number, stored.metric.clone());
-            return Err(Error::MetricMismatch { index, stored, requested: D::name().to_owned() });
         }
         check(name, "dimensions", self.dimensions, stored.dimensions as usize)?;
         check(name, "M", self.m, stored.m.into())?;
@@ -222,13 +236,13 @@ mod tests {
 
     #[test]
     fn what_is_set_must_be_what_is_stored_and_the_error_names_both() {
-        let stored = Options::new(8).m(6).entry::<Euclidean>(3);
+        let stored = Options::new(8).m(6).entry::<Euclidean>(3, Naming::Ids);
         assert_eq!((stored.m, stored.m0, stored.dimensions), (6, 12, 8));
-        Options::default().check::<Euclidean>("a", &stored).unwrap();
-        Options::new(8).m(6).m0(12).alpha(1.0).seed(DEFAULT_SEED).check::<Euclidean>("a", &stored).unwrap();
-        let message = Options::default().m0(32).check::<Euclidean>("a", &stored).unwrap_err().to_string();
+        Options::default().check::<Euclidean>("a", Naming::Ids, &stored).unwrap();
+        Options::new(8).m(6).m0(12).alpha(1.0).seed(DEFAULT_SEED).check::<Euclidean>("a", Naming::Ids, &stored).unwrap();
+        let message = Options::default().m0(32).check::<Euclidean>("a", Naming::Ids, &stored).unwrap_err().to_string();
         assert!(message.contains("M0 12, not 32"), "{message}");
-        assert!(matches!(Options::default().check::<Cosine>("a", &stored), Err(Error::MetricMismatch { .. })));
+        assert!(matches!(Options::default().check::<Cosine>("a", Naming::Ids, &stored), Err(Error::MetricMismatch { .. })));
     }
 
     #[test]

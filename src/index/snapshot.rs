@@ -138,9 +138,9 @@ impl Cache {
 /// # Ok(())
 /// # }
 /// ```
-pub struct Snapshot<D> {
+pub struct Snapshot<D, K: ?Sized = ItemId> {
     shared: Arc<Shared>,
-    metric: PhantomData<fn() -> D>,
+    types: PhantomData<fn(&K) -> D>,
 }
 
 /// What the clones of a snapshot share.
@@ -150,21 +150,25 @@ struct Shared {
     hold: Hold,
 }
 
-impl<D> Clone for Snapshot<D> {
+impl<D, K: ?Sized> Clone for Snapshot<D, K> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), metric: PhantomData }
+        Self { shared: Arc::clone(&self.shared), types: PhantomData }
     }
 }
 
-impl<D> fmt::Debug for Snapshot<D> {
+impl<D, K: ?Sized> fmt::Debug for Snapshot<D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").field("commit", &self.commit()).finish_non_exhaustive()
     }
 }
 
-impl<D> Snapshot<D> {
-    fn held(&self) -> &Held<'static> {
+impl<D, K: ?Sized> Snapshot<D, K> {
+    pub(super) fn held(&self) -> &Held<'static> {
         &self.shared.inner.held
+    }
+
+    pub(super) fn check_process(&self) -> Result<()> {
+        self.shared.hold.check_process()
     }
 
     /// The number of the commit that it shows, of all indexes of the environment. A later commit has a larger number.
@@ -174,13 +178,13 @@ impl<D> Snapshot<D> {
     }
 }
 
-impl<D: Distance> Snapshot<D> {
+impl<D: Distance, K: ?Sized> Snapshot<D, K> {
     pub(super) fn new(inner: Arc<Inner>, env: &Arc<SharedEnv>) -> Self {
-        Self { shared: Arc::new(Shared { inner, hold: Hold::new(env) }), metric: PhantomData }
+        Self { shared: Arc::new(Shared { inner, hold: Hold::new(env) }), types: PhantomData }
     }
 
-    fn view(&self) -> Result<View<'_, 'static, D, Own<'_, 'static>>> {
-        self.shared.hold.check_process()?;
+    pub(super) fn view(&self) -> Result<View<'_, 'static, D, Own<'_, 'static>>> {
+        self.check_process()?;
         Ok(self.held().view::<D>())
     }
 
@@ -202,6 +206,30 @@ impl<D: Distance> Snapshot<D> {
         self.len() == 0
     }
 
+    /// Reads what searches need from the disk, so that they need not wait for it: the graph first, from the top, then item ids, and vectors last,
+    /// until `budget_bytes` have been read. Says how many bytes that were, and whether they were all. Of an index that is in memory already it
+    /// finds all values, so that the first searches need not look for them.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+    /// index.load((0..1000).map(|item| (item, [item as f32, 0.0])), |_| {})?;
+    /// let warmed = index.snapshot()?.warm(1 << 30)?;
+    /// assert!(warmed.is_complete && warmed.bytes > 1000 * 2 * 4);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).
+    pub fn warm(&self, budget_bytes: u64) -> Result<Warmed> {
+        self.view()?.warm(budget_bytes)
+    }
+}
+
+impl<D: Distance> Snapshot<D> {
     /// Starts a query for the `k` nearest items: its methods are those of [`Reader::nns`](crate::Reader::nns), without a transaction.
     #[must_use]
     pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
@@ -244,31 +272,9 @@ impl<D: Distance> Snapshot<D> {
 
     /// Items and slots, by id.
     fn slots(&self) -> Result<Vec<(ItemId, Slot)>> {
-        self.shared.hold.check_process()?;
+        self.check_process()?;
         let txn = self.held().txn();
         items(self.held().place(), &txn)?.collect()
-    }
-
-    /// Reads what searches need from the disk, so that they need not wait for it: the graph first, from the top, then item ids, and vectors last,
-    /// until `budget_bytes` have been read. Says how many bytes that were, and whether they were all. Of an index that is in memory already it
-    /// finds all values, so that the first searches need not look for them.
-    ///
-    /// ```
-    /// # use voisin::{Index, Options, distances::Euclidean};
-    /// # fn main() -> voisin::Result<()> {
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
-    /// index.load((0..1000).map(|item| (item, [item as f32, 0.0])), |_| {})?;
-    /// let warmed = index.snapshot()?.warm(1 << 30)?;
-    /// assert!(warmed.is_complete && warmed.bytes > 1000 * 2 * 4);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`vector`](Self::vector).
-    pub fn warm(&self, budget_bytes: u64) -> Result<Warmed> {
-        self.view()?.warm(budget_bytes)
     }
 }
 

@@ -5,7 +5,7 @@
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
 //! - `coarse`: copies of the vectors in memory, for large builds.
-//! - `sets`: the chunked sets of slots.
+//! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an item id.
 //! - `meter`: what all of it costs, counted for tests.
 //! - `file`: LMDB's free pages and readers, and a compacted copy.
 //! - `edit`: adding and removing items; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order;
@@ -18,6 +18,7 @@ pub(crate) mod coarse;
 pub(crate) mod edit;
 pub(crate) mod file;
 pub(crate) mod held;
+pub(crate) mod item_keys;
 pub(crate) mod links;
 pub(crate) mod meter;
 pub(crate) mod process;

@@ -2,6 +2,8 @@
 //!
 //! Opening costs O(1) plus the pending and removed slots; it reads META and those two sets. Everything else is found on first touch.
 
+use std::sync::OnceLock;
+
 use heed::RoTxn;
 use roaring::RoaringBitmap;
 
@@ -56,6 +58,8 @@ pub(crate) struct Snapshot<'t> {
     pub(super) slot_ids: [Table<'t>; 2],
     /// LINKS and SPILL of each layer.
     pub(super) links: Vec<[Table<'t>; 2]>,
+    /// The keys of items, by item id, once one is asked for.
+    pub(super) item_keys: OnceLock<Table<'t>>,
 }
 
 impl<'t> Snapshot<'t> {
@@ -89,6 +93,7 @@ impl<'t> Snapshot<'t> {
             links: (0..meta.roots.len())
                 .map(|layer| [Table::prefixed(extent, groups, layer == 0), Table::prefixed(extent, groups, false)])
                 .collect(),
+            item_keys: OnceLock::new(),
             extent,
             meta,
         })

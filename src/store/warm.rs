@@ -15,6 +15,19 @@ use crate::{Layer, Result, Slot};
 const PAGE_BYTES: usize = 4096;
 
 /// How much of a snapshot has been read in advance: see [`Snapshot::warm`](crate::Snapshot::warm).
+///
+/// ```
+/// use voisin::{Index, Options, Warmed, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(64))?;
+/// index.load((0..1000).map(|item| (item, [item as f32; 64])), |_| {})?;
+/// let Warmed { bytes, is_complete, .. } = index.snapshot()?.warm(10_000)?;
+/// assert!(bytes <= 10_000 && !is_complete, "the vectors alone are 256 000 bytes");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Warmed {

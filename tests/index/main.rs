@@ -7,12 +7,16 @@
 mod batches;
 mod child;
 #[cfg(target_os = "linux")]
+mod disk_full;
+#[cfg(target_os = "linux")]
 mod fork;
 mod growth;
 mod handles;
+mod keyed;
 mod loads;
 mod processes;
 mod readers;
+mod removal;
 mod searches;
 
 use tempfile::TempDir;

@@ -2,8 +2,8 @@
 //!
 //! The compiler makes vector code of the loop; it is compiled once for each set of features.
 
-/// The largest number of components: their sum fits 32 bits.
-const _: () = assert!(crate::format::meta::MAX_DIMENSIONS as u64 * 255 * 255 <= u32::MAX as u64);
+/// Vectors have at most 65 535 components, whose sum fits 32 bits.
+const _: () = assert!(65_535u64 * 255 * 255 <= u32::MAX as u64);
 
 /// The sum of squared differences, chosen once for the machine.
 #[derive(Debug, Clone, Copy)]

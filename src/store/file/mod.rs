@@ -2,7 +2,7 @@
 //!
 //! Read-only. Free pages are counted from LMDB's free list, a B-tree of its own in the data file, whose root a meta page names (format version
 //! 1, that of LMDB 0.9); it is read as the pages of the last commit, which a reader keeps from being reused. Readers are counted in the lock
-//! file, through the map that LMDB has of it: a process must never open that file itself, as closing it again would drop every lock that the
+//! file, through the map that LMDB has of it: a process that has the environment open must never open that file itself, as closing it again would drop every lock that the
 //! process has on it. Nor is the position in the data file ever moved, which LMDB's own handle shares. Whatever looks unlike what is expected is
 //! an absent figure, not an error.
 
@@ -28,6 +28,20 @@ use crate::{Error, Result};
 const MAGIC: u32 = 0xBEEF_C0DE;
 
 /// An LMDB environment in numbers.
+///
+/// ```
+/// use voisin::{Index, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2).map_size_bytes(1 << 30))?;
+/// index.write(|batch| batch.add(1, &[0.5, 0.5]))?;
+/// let environment = index.stats()?.environment;
+/// assert_eq!(environment.map_bytes, 1 << 30);
+/// assert!(environment.file_bytes < 1 << 20, "a map takes no disk");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Environment {
@@ -53,6 +67,24 @@ pub struct Environment {
 }
 
 /// The reader that keeps the most pages from being reused.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+/// # fn main() -> voisin::Result<()> {
+/// use voisin::{Index, Options, distances::Euclidean};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+/// let held = index.snapshot()?;
+/// (0..3).try_for_each(|item| index.write(|batch| batch.add(item, &[0.5, 0.5])))?;
+/// let oldest = index.stats()?.environment.oldest_reader.unwrap();
+/// assert_eq!((oldest.process, oldest.commits_behind), (std::process::id(), 3));
+/// drop(held);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
+/// # fn main() {}
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OldestReader {
@@ -109,7 +141,8 @@ fn is_file<T>(env: &Env<T>) -> bool {
 /// `read_txn_without_tls`, the calling thread must not have another.
 ///
 /// # Errors
-/// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone. Those of the file system, and of LMDB: nothing has changed.
+/// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone. [`DiskFull`](Error::DiskFull), and others of the file system and of
+/// LMDB: there is no copy.
 ///
 /// # Examples
 /// ```
@@ -124,6 +157,10 @@ fn is_file<T>(env: &Env<T>) -> bool {
 /// ```
 pub fn copy_to<T>(env: &Env<T>, path: impl AsRef<Path>) -> Result<u64> {
     let path = path.as_ref();
+    copy(env, path).map_err(|error| error.writing(path))
+}
+
+fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
     let (folder, file) = if is_file(env) {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         (parent.unwrap_or(Path::new(".")), path.to_owned())

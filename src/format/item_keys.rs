@@ -1,0 +1,187 @@
+//! The keys of items: the values of an index whose items are named by more than an item id.
+//!
+//! Three kinds of rows, told apart by the sub of their key: from an item key to its item id (the LMDB key ends in the item key itself), from an
+//! item id back to its key, and the item ids that are free. `u64` keys are 8 bytes, big-endian, so that LMDB's order is numeric; text is UTF-8 as
+//! it is. Which of the two an index has is said by its entry in the catalog.
+
+use super::{Damage, Key, Kind, checksum, take_u32};
+use crate::ItemId;
+
+/// The longest item key: what a key of LMDB, 511 bytes, has room for beside what is ours, and some to spare.
+pub(crate) const MAX_BYTES: usize = 480;
+/// Bytes of a row's key before what the row is about.
+const PREFIX_BYTES: usize = 4;
+
+/// The subs of rows.
+const IDS: u8 = 0;
+const KEYS: u8 = 1;
+const FREE: u8 = 2;
+
+/// What names the items of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Naming {
+    /// Item ids, `u32`, and no keys.
+    Ids = 0,
+    U64 = 1,
+    Text = 2,
+}
+
+impl Naming {
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Ids, Self::U64, Self::Text].into_iter().find(|naming| *naming as u8 == byte)
+    }
+
+    /// For messages.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            Self::Ids => "u32 ids",
+            Self::U64 => "u64 keys",
+            Self::Text => "string keys",
+        }
+    }
+
+    /// Whether an item can have this key.
+    pub(crate) fn check(self, key: &[u8]) -> Result<(), Damage> {
+        match self {
+            Self::Ids => Err("the items of its index have no keys"),
+            Self::U64 if key.len() != 8 => Err("its key does not have the 8 bytes of a u64"),
+            Self::Text if key.is_empty() || key.len() > MAX_BYTES => Err("its key is empty or too long"),
+            Self::Text if std::str::from_utf8(key).is_err() => Err("its key is not UTF-8"),
+            Self::U64 | Self::Text => Ok(()),
+        }
+    }
+
+    /// An item key for messages, whatever its bytes are.
+    pub(crate) fn show(self, key: &[u8]) -> String {
+        match (self, <[u8; 8]>::try_from(key), std::str::from_utf8(key)) {
+            (Self::U64, Ok(bytes), _) => u64::from_be_bytes(bytes).to_string(),
+            (Self::Text, _, Ok(text)) => format!("{text:?}"),
+            _ => format!("{key:02x?}"),
+        }
+    }
+}
+
+/// What a row is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Row<'a> {
+    /// The item id of a key: its value.
+    Id(&'a [u8]),
+    /// The key of an item id: its value.
+    Key(ItemId),
+    /// That an item id is free, though a larger one is not: its value is empty.
+    Free(ItemId),
+}
+
+impl<'a> Row<'a> {
+    /// The key of LMDB that the row lies under.
+    pub(crate) fn to_bytes(self, index: u16) -> Vec<u8> {
+        let id_bytes;
+        let (sub, rest) = match self {
+            Self::Id(key) => (IDS, key),
+            Self::Key(id) | Self::Free(id) => {
+                id_bytes = id.to_be_bytes();
+                (if matches!(self, Self::Key(_)) { KEYS } else { FREE }, &id_bytes[..])
+            }
+        };
+        let [i0, i1] = index.to_be_bytes();
+        [&[i0, i1, Kind::Keys as u8, sub], rest].concat()
+    }
+
+    /// The row that a key of LMDB of the kind KEYS is for.
+    pub(crate) fn from_bytes(key: &'a [u8]) -> Option<Self> {
+        let (prefix, rest) = key.split_at_checked(PREFIX_BYTES)?;
+        let id = || rest.try_into().ok().map(ItemId::from_be_bytes);
+        match *prefix.last()? {
+            IDS => Some(Self::Id(rest)),
+            KEYS => id().map(Self::Key),
+            FREE => id().map(Self::Free),
+            _ => None,
+        }
+    }
+
+    /// The name of a row for errors, which an item key has no place in.
+    pub(crate) fn name_of(index: u16, id: ItemId) -> Key {
+        Key::new(index, Kind::Keys, KEYS, id)
+    }
+}
+
+/// Where the rows of a kind begin and the next begin.
+pub(crate) fn bounds(index: u16, of: Row<'_>) -> [Vec<u8>; 2] {
+    let mut first = of.to_bytes(index);
+    first.truncate(PREFIX_BYTES);
+    let mut end = first.clone();
+    if let Some(sub) = end.last_mut() {
+        // The last is [`FREE`].
+        *sub += 1;
+    }
+    [first, end]
+}
+
+/// The body of [`Row::Key`]: it begins with the length of its value.
+pub(crate) fn encode_key(key: &[u8]) -> Vec<u8> {
+    let bytes = size_of::<u32>() + key.len() + checksum::BYTES;
+    [&(bytes as u32).to_le_bytes(), key].concat()
+}
+
+/// The item key that a body says.
+pub(crate) fn decode_key(body: &[u8]) -> Result<&[u8], Damage> {
+    let bytes = take_u32(body, 0).ok_or("it is too short")?;
+    body.get(size_of::<u32>()..).filter(|_| bytes as usize == body.len() + checksum::BYTES).ok_or("it does not say its own length")
+}
+
+/// The item id that a body says.
+pub(crate) fn decode_id(body: &[u8]) -> Result<ItemId, Damage> {
+    take_u32(body, 0).filter(|_| body.len() == size_of::<ItemId>()).ok_or("it does not have the length of an item id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_lie_apart_and_sort_as_what_they_are_about() {
+        let numbers = [0u64, 1, 255, 256, u64::MAX].map(u64::to_be_bytes);
+        let keys: Vec<&[u8]> = numbers.iter().map(|bytes| &bytes[..]).collect();
+        let rows: Vec<Row<'_>> = keys
+            .iter()
+            .map(|key| Row::Id(key))
+            .chain([0, 255, 256, u32::MAX].map(Row::Key))
+            .chain([0, 255, 256, u32::MAX].map(Row::Free))
+            .collect();
+        let bytes: Vec<_> = rows.iter().map(|row| row.to_bytes(258)).collect();
+        assert!(bytes.is_sorted());
+        for (row, bytes) in rows.iter().zip(&bytes) {
+            assert_eq!((Row::from_bytes(bytes), Kind::of(bytes)), (Some(*row), Some(Kind::Keys)));
+            let [first, end] = bounds(258, *row);
+            assert!(first < *bytes && *bytes < end);
+        }
+        assert_eq!(Row::Key(7).to_bytes(258), Row::name_of(258, 7).to_bytes());
+        for wrong in [&[1, 2, 14][..], &[1, 2, 14, 1, 0, 0, 0], &[1, 2, 14, 2, 0, 0, 0, 0, 0], &[1, 2, 14, 3, 0, 0, 0, 0]] {
+            assert_eq!(Row::from_bytes(wrong), None);
+        }
+        assert_eq!((decode_id(&[1, 2, 0, 0]), decode_id(&[1]).is_err(), decode_id(&[0; 5]).is_err()), (Ok(513), true, true));
+    }
+
+    #[test]
+    fn a_key_comes_back_from_its_body_and_a_body_of_another_length_does_not() {
+        let body = encode_key(b"key");
+        assert_eq!((&body[..], decode_key(&body)), (&b"\x0b\0\0\0key"[..], Ok(&b"key"[..])));
+        for wrong in [&body[..6], &[&body[..], b"s"].concat(), &[], &[8, 0]] {
+            assert!(decode_key(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_what_the_index_names_its_items_by() {
+        let long = [b'x'; MAX_BYTES + 1];
+        assert!(Naming::Text.check(&long[1..]).is_ok() && Naming::Text.check("é".as_bytes()).is_ok() && Naming::U64.check(&[0; 8]).is_ok());
+        for (naming, key) in
+            [(Naming::Text, &long[..]), (Naming::Text, b""), (Naming::Text, b"\xFF"), (Naming::U64, b"1"), (Naming::Ids, b"a")]
+        {
+            assert!(naming.check(key).is_err(), "{naming:?} {key:?}");
+        }
+        assert_eq!((Naming::U64.show(&[0, 0, 0, 0, 0, 0, 1, 2]), Naming::Text.show(b"a")), ("258".to_owned(), "\"a\"".to_owned()));
+        assert_eq!((Naming::Text.show(b"\xFF"), Naming::U64.show(b"a")), ("[ff]".to_owned(), "[61]".to_owned()));
+    }
+}

@@ -1,0 +1,201 @@
+//! What items are named by: ids, which every item has, or keys of the caller's, which `store/item_keys.rs` keeps beside them.
+//!
+//! The types are few and closed: an index says on disk which of them it has, and what it was not created with it cannot be opened with.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use crate::format::item_keys::{MAX_BYTES, Naming};
+use crate::{Error, ItemId, Result};
+
+/// The bytes of an item key, at most: 480.
+pub const MAX_KEY_BYTES: usize = MAX_BYTES;
+
+pub(crate) mod sealed {
+    use crate::Result;
+    use crate::format::item_keys::Naming;
+
+    /// What an index says on disk.
+    pub trait Name {
+        const NAMING: Naming;
+    }
+
+    /// Keys as bytes whose order is that of the keys.
+    pub trait Bytes: super::ItemName {
+        /// Appends the bytes.
+        ///
+        /// # Errors
+        /// [`InvalidItemKey`](crate::Error::InvalidItemKey).
+        fn put(&self, out: &mut Vec<u8>) -> Result<()>;
+        /// The key of some bytes, if they have passed [`Naming::check`].
+        fn take(bytes: &[u8]) -> Option<Self::Owned>;
+    }
+}
+
+/// What the items of an [`Index`](crate::Index) are named by: [`ItemId`], that is `u32`, or an [`ItemKey`].
+///
+/// ```
+/// use voisin::{Error, Index, ItemName, Options, distances::Euclidean};
+///
+/// /// Works for indexes of every kind.
+/// fn count<K: ItemName + ?Sized>(index: &Index<Euclidean, K>) -> voisin::Result<u64> {
+///     Ok(index.snapshot()?.len())
+/// }
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("vectors");
+/// let by_id = Index::<Euclidean>::create(&path, Options::new(2))?;
+/// let by_key = Index::<Euclidean, str>::create(&path, Options::new(2).name("texts"))?;
+/// assert_eq!((count(&by_id)?, count(&by_key)?), (0, 0));
+/// let wrong = Index::<Euclidean, u64>::open(&path, Options::default().name("texts"));
+/// assert!(matches!(wrong, Err(Error::NamingMismatch { stored: "string keys", requested: "u64 keys", .. })));
+/// # Ok(())
+/// # }
+/// ```
+pub trait ItemName: sealed::Name + 'static {
+    /// How answers name an item: `u32`, `u64` or `String`.
+    type Owned: Clone + Debug + Eq + Hash + Ord + Send + Sync + 'static;
+}
+
+/// What an item can be named by, if not by a `u32`: a `u64`, or a string of 1 to [`MAX_KEY_BYTES`] bytes.
+///
+/// A key costs two lookups where it is added, one where it is looked up, and one where it is in an answer for the first time; on disk it takes about 45
+/// bytes and twice its length, in memory 8 bytes in every snapshot that is searched. An index with keys gives ids to its items itself, and does not tell them.
+///
+/// ```
+/// use voisin::{Index, Options, distances::Cosine};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("vectors");
+/// let index = Index::<Cosine, str>::create(&path, Options::new(2))?;
+/// index.write(|batch| {
+///     batch.add("a note", &[1.0, 0.0])?;
+///     batch.add(format!("{} note", "another"), &[0.0, 1.0])
+/// })?;
+/// let found = index.search(1).by_vector(&[0.1, 0.9])?.into_nns();
+/// assert_eq!(found[0].0, "another note");
+/// let like_it = index.search(1).by_item("another note")?.unwrap().into_nns();
+/// assert_eq!(like_it[0].0, "a note");
+/// # Ok(())
+/// # }
+/// ```
+pub trait ItemKey: ItemName + sealed::Bytes {}
+
+impl sealed::Name for ItemId {
+    const NAMING: Naming = Naming::Ids;
+}
+
+impl ItemName for ItemId {
+    type Owned = Self;
+}
+
+impl sealed::Name for u64 {
+    const NAMING: Naming = Naming::U64;
+}
+
+impl ItemName for u64 {
+    type Owned = Self;
+}
+
+impl ItemKey for u64 {}
+
+impl sealed::Bytes for u64 {
+    fn put(&self, out: &mut Vec<u8>) -> Result<()> {
+        out.extend(self.to_be_bytes());
+        Ok(())
+    }
+
+    fn take(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+}
+
+impl sealed::Name for str {
+    const NAMING: Naming = Naming::Text;
+}
+
+impl ItemName for str {
+    type Owned = String;
+}
+
+impl ItemKey for str {}
+
+impl sealed::Bytes for str {
+    fn put(&self, out: &mut Vec<u8>) -> Result<()> {
+        if !(1..=MAX_KEY_BYTES).contains(&self.len()) {
+            return Err(Error::InvalidItemKey { bytes: self.len(), max: MAX_KEY_BYTES });
+        }
+        out.extend(self.as_bytes());
+        Ok(())
+    }
+
+    fn take(bytes: &[u8]) -> Option<String> {
+        std::str::from_utf8(bytes).ok().map(str::to_owned)
+    }
+}
+
+/// What can be given for a key: `u64` and `&u64` where items are named by `u64`; where they are named by strings, all that is
+/// [`AsRef<str>`], such as `&str`, `String` and `&String`.
+///
+/// ```
+/// use voisin::{AsKey, ItemKey};
+///
+/// fn length<K: ItemKey + ?Sized>(key: impl AsKey<K>) -> usize {
+///     size_of_val(key.as_key())
+/// }
+///
+/// assert_eq!((length::<str>("four"), length::<str>(String::from("three")), length::<u64>(17)), (4, 5, 8));
+/// ```
+pub trait AsKey<K: ItemKey + ?Sized> {
+    /// The key.
+    fn as_key(&self) -> &K;
+}
+
+impl<T: AsRef<str> + ?Sized> AsKey<str> for T {
+    fn as_key(&self) -> &str {
+        self.as_ref()
+    }
+}
+
+impl AsKey<u64> for u64 {
+    fn as_key(&self) -> &u64 {
+        self
+    }
+}
+
+impl AsKey<u64> for &u64 {
+    fn as_key(&self) -> &u64 {
+        self
+    }
+}
+
+/// The bytes of a key.
+///
+/// # Errors
+/// [`Error::InvalidItemKey`].
+pub(super) fn bytes_of<K: ItemKey + ?Sized>(key: &impl AsKey<K>) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    sealed::Bytes::put(key.as_key(), &mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_come_back_and_sort_as_their_bytes() {
+        let numbers = [0, 1, 255, 256, u64::MAX].map(|key| bytes_of::<u64>(&key).unwrap());
+        assert!(numbers.is_sorted());
+        assert_eq!(<u64 as sealed::Bytes>::take(&numbers[3]), Some(256));
+        assert_eq!(<str as sealed::Bytes>::take(&bytes_of::<str>(&"né").unwrap()), Some("né".to_owned()));
+        for length in [0, MAX_KEY_BYTES + 1, 100_000] {
+            let error = bytes_of::<str>(&"x".repeat(length)).unwrap_err();
+            assert!(matches!(error, Error::InvalidItemKey { bytes, max: 480 } if bytes == length));
+            assert!(error.to_string().contains("480") && error.to_string().contains(&length.to_string()), "{error}");
+        }
+        assert_eq!(bytes_of::<str>(&"x".repeat(MAX_KEY_BYTES)).unwrap().len(), MAX_KEY_BYTES);
+    }
+}

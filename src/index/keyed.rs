@@ -1,0 +1,338 @@
+//! What an index, a batch, a snapshot and a load do by the keys of items, where items are named by keys and not by ids.
+//!
+//! Each is what the same method does by ids, between two steps: keys become ids, and ids keys, in the same transaction.
+
+use std::collections::VecDeque;
+
+use super::item_key::{AsKey, ItemKey, bytes_of, sealed};
+use super::keyed_query::KeyedQuery;
+use super::{Batch, Index, LoadProgress, Loader, Snapshot, item_keys};
+use crate::codec::Codec;
+use crate::distance::Distance;
+use crate::format::item_keys::Row;
+use crate::store::held::Held;
+use crate::store::item_keys::ItemKeys;
+use crate::{Error, ItemId, Result, VectorDefect};
+
+/// Items whose vectors are kept in memory until their ids are known, before they are added together: at most so many, and so many bytes.
+const CHUNK_ITEMS: usize = 4096;
+const CHUNK_BYTES: usize = 4 << 20;
+/// Keys that an iterator looks up at a time.
+const KEYS_AHEAD: usize = 1024;
+
+fn invalid<K: ItemKey + ?Sized>(key: &[u8], defect: VectorDefect) -> Error {
+    Error::InvalidKeyedItem { key: <K as sealed::Name>::NAMING.show(key), defect }
+}
+
+/// That a vector can be stored.
+fn check_vector<D: Distance, K: ItemKey + ?Sized>(key: &[u8], vector: &[f32], dimensions: usize) -> Result<()> {
+    if vector.len() != dimensions {
+        return Err(Error::DimensionMismatch { expected: dimensions, found: vector.len() });
+    }
+    D::Codec::check(vector).and_then(|()| D::check(vector)).map_err(|defect| invalid::<K>(key, defect))
+}
+
+impl<D: Distance, K: ItemKey + ?Sized> Index<D, K> {
+    /// Starts a query for the `k` nearest items, on the newest commit of any process. Any number of threads may search at once.
+    #[must_use]
+    pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {
+        KeyedQuery::new(self, k)
+    }
+
+    /// Adds all items of an iterator and links them, in one commit, and tells how far it is. Returns how many there were. [`loader`](Self::loader) does the
+    /// same with more to choose. Memory and disk are as for an index without keys.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey) and
+    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem) at the first bad item, those of the file system, and those of [`write`](Self::write): nothing
+    /// has changed.
+    pub fn load<Q: AsKey<K>, V: AsRef<[f32]>>(
+        &self,
+        items: impl IntoIterator<Item = (Q, V)>,
+        progress: impl Fn(LoadProgress) + Sync,
+    ) -> Result<u64> {
+        self.loader().progress(progress).load(items)
+    }
+}
+
+impl<D: Distance, K: ItemKey + ?Sized> Loader<'_, D, K> {
+    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An item that is there, or occurs twice, gets the
+    /// last vector.
+    ///
+    /// # Errors
+    /// As [`Index::load`]: nothing has changed.
+    pub fn load<Q: AsKey<K>, V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
+        let dimensions = self.index.dimensions();
+        let rows = items.into_iter().map(|(key, vector)| {
+            let key = bytes_of(&key)?;
+            check_vector::<D, K>(&key, vector.as_ref(), dimensions)?;
+            Ok((key, vector))
+        });
+        self.load_rows(rows, |batch, rows| batch.add_rows(rows.map(Ok)))
+    }
+}
+
+impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
+    pub(super) fn keys(&self) -> ItemKeys<'static> {
+        item_keys::<K>(self.place())
+    }
+
+    /// The id of an item.
+    fn id(&self, key: impl AsKey<K>) -> Result<Option<ItemId>> {
+        let key = bytes_of(&key)?;
+        self.keys().id(self.txn(), &key)
+    }
+
+    /// Adds an item, or replaces its vector. O(dimensions), a few values written.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey),
+    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return it, and
+    /// the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
+    pub fn add(&mut self, key: impl AsKey<K>, vector: &[f32]) -> Result<()> {
+        let keys = self.keys();
+        self.change(|writer, txn| {
+            let key = bytes_of(&key)?;
+            check_vector::<D, K>(&key, vector, writer.dimensions)?;
+            let known = keys.id(txn, &key)?;
+            let id = known.map_or_else(|| keys.next(txn), Ok)?;
+            // First what may be refused.
+            writer.add_item(txn, id, vector)?;
+            if known.is_none() { keys.insert(txn, &key, id) } else { Ok(()) }
+        })
+    }
+
+    /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](Index::dimensions) components for each of `keys`, one after the other.
+    /// Several times as fast as one by one. If a key occurs twice, the last one counts.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All keys and vectors are checked first: a bad one changes nothing.
+    pub fn add_items<Q: AsKey<K>>(&mut self, keys: &[Q], vectors: &[f32]) -> Result<()> {
+        let dimensions = self.dimensions();
+        if keys.len().checked_mul(dimensions) != Some(vectors.len()) {
+            return Err(Error::LengthMismatch { ids: keys.len(), components: vectors.len(), dimensions });
+        }
+        let rows = keys.iter().zip(vectors.chunks(dimensions));
+        let rows: Vec<_> = rows.map(|(key, row)| Ok((bytes_of(key)?, row))).collect::<Result<_>>()?;
+        rows.iter().try_for_each(|(key, row)| check_vector::<D, K>(key, row, dimensions))?;
+        self.add_rows(rows.into_iter().map(|(key, row)| Ok((key, row.to_vec())))).map(drop)
+    }
+
+    /// Adds or replaces the items that an iterator yields. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), at the first bad item; the items before it have been added.
+    pub fn add_items_from<Q: AsKey<K>, V: AsRef<[f32]>>(&mut self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
+        let dimensions = self.dimensions();
+        self.add_rows(items.into_iter().map(|(key, vector)| {
+            let (key, vector) = (bytes_of(&key)?, vector.as_ref());
+            check_vector::<D, K>(&key, vector, dimensions)?;
+            Ok((key, vector.to_vec()))
+        }))
+    }
+
+    /// Adds keys and vectors that can be stored, some at a time, up to the first error.
+    fn add_rows(&mut self, rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<f32>)>>) -> Result<u64> {
+        let most = (CHUNK_BYTES / (self.dimensions() * size_of::<f32>())).clamp(1, CHUNK_ITEMS);
+        let (mut chunk, mut count) = (Vec::new(), 0);
+        for row in rows {
+            match row {
+                Ok(row) => chunk.push(row),
+                Err(error) => {
+                    self.add_chunk(chunk)?;
+                    return Err(error);
+                }
+            }
+            count += 1;
+            if chunk.len() >= most {
+                self.add_chunk(std::mem::take(&mut chunk))?;
+            }
+        }
+        self.add_chunk(chunk)?;
+        Ok(count)
+    }
+
+    fn add_chunk(&mut self, chunk: Vec<(Vec<u8>, Vec<f32>)>) -> Result<()> {
+        let keys = self.keys();
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.change_whole(|writer, txn| {
+            let mut rows = Vec::with_capacity(chunk.len());
+            for (key, vector) in chunk {
+                let id = match keys.id(txn, &key)? {
+                    Some(id) => id,
+                    None => {
+                        let id = keys.next(txn)?;
+                        keys.insert(txn, &key, id)?;
+                        id
+                    }
+                };
+                rows.push((id, vector));
+            }
+            writer.add_items_from(txn, rows).map(drop)
+        })
+    }
+
+    /// Deletes an item. `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), without those about vectors.
+    pub fn delete(&mut self, key: impl AsKey<K>) -> Result<bool> {
+        Ok(self.delete_items([key])? > 0)
+    }
+
+    /// Deletes many items. Returns how many of them there were.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete). All keys are checked first: a bad one changes nothing.
+    pub fn delete_items<Q: AsKey<K>>(&mut self, keys: impl IntoIterator<Item = Q>) -> Result<u64> {
+        let named: Vec<_> = keys.into_iter().map(|key| bytes_of(&key)).collect::<Result<_>>()?;
+        let keys = self.keys();
+        self.change_whole(|writer, txn| {
+            let mut ids = Vec::new();
+            for key in named {
+                if let Some(id) = keys.id(txn, &key)? {
+                    keys.remove(txn, &key, id)?;
+                    ids.push(id);
+                }
+            }
+            let expected = ids.len() as u64;
+            let last = ids.last().copied();
+            let deleted = writer.del_items(txn, ids)?;
+            match last {
+                Some(last) if deleted != expected => {
+                    Err(Error::corrupt(Row::name_of(keys.place.index, last), "it is of an item that does not exist, or one before it is"))
+                }
+                _ => Ok(deleted),
+            }
+        })
+    }
+
+    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey), [`Corrupt`](Error::Corrupt),
+    /// [`CorruptItemKey`](Error::CorruptItemKey).
+    pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
+        let reader = self.reader()?;
+        self.id(key)?.map_or(Ok(None), |id| reader.item_vector(self.txn(), id))
+    }
+
+    /// Whether there is such an item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn contains(&self, key: impl AsKey<K>) -> Result<bool> {
+        self.check_process()?;
+        Ok(self.id(key)?.is_some())
+    }
+
+    /// Starts a query for the `k` nearest items, those of this batch included. What the batch has added is compared item by item, and nothing is
+    /// remembered from one query to the next.
+    #[must_use]
+    pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {
+        KeyedQuery::new(self, k)
+    }
+}
+
+impl<D: Distance, K: ItemKey + ?Sized> Snapshot<D, K> {
+    /// Starts a query for the `k` nearest items.
+    #[must_use]
+    pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {
+        KeyedQuery::new(self, k)
+    }
+
+    fn id(&self, key: impl AsKey<K>) -> Result<Option<ItemId>> {
+        self.check_process()?;
+        let (key, held) = (bytes_of(&key)?, self.held());
+        item_keys::<K>(held.place()).id(&held.txn(), &key)
+    }
+
+    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey), [`Corrupt`](Error::Corrupt),
+    /// [`CorruptItemKey`](Error::CorruptItemKey).
+    pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
+        self.id(key)?.map_or(Ok(None), |id| self.components(id))
+    }
+
+    /// Whether there is such an item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn contains(&self, key: impl AsKey<K>) -> Result<bool> {
+        Ok(self.id(key)?.is_some())
+    }
+
+    /// The keys of all items, in their order: that of numbers, or of the bytes of strings.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector); the iterator's items the same.
+    pub fn keys(&self) -> Result<impl Iterator<Item = Result<K::Owned>> + '_> {
+        Ok(self.names()?.map(|entry| Ok(entry?.0)))
+    }
+
+    /// All items and their vectors, by key: see [`keys`](Self::keys). Looked up as they are asked for.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector); the iterator's items the same.
+    pub fn iter(&self) -> Result<impl Iterator<Item = Result<(K::Owned, Vec<f32>)>> + '_> {
+        Ok(self.names()?.map(|entry| {
+            let (key, id) = entry?;
+            let vector = self.components(id)?;
+            let missing = || Error::corrupt(Row::name_of(self.held().place().index, id), "it is of an item that does not exist");
+            Ok((key, vector.ok_or_else(missing)?))
+        }))
+    }
+
+    fn components(&self, id: ItemId) -> Result<Option<Vec<f32>>> {
+        let view = self.view()?;
+        view.slot(id)?.map(|slot| view.components(slot)).transpose()
+    }
+
+    fn names(&self) -> Result<Names<'_, K>> {
+        self.check_process()?;
+        let held = self.held();
+        Ok(Names {
+            held,
+            keys: item_keys::<K>(held.place()),
+            ahead: VecDeque::new(),
+            last: None,
+            is_over: false,
+            key: std::marker::PhantomData,
+        })
+    }
+}
+
+/// Keys and ids of a snapshot, in the order of the keys. Its transaction is used for some of them at a time.
+struct Names<'a, K: ?Sized> {
+    held: &'a Held<'static>,
+    keys: ItemKeys<'static>,
+    ahead: VecDeque<(Vec<u8>, ItemId)>,
+    last: Option<Vec<u8>>,
+    is_over: bool,
+    key: std::marker::PhantomData<fn(&K)>,
+}
+
+impl<K: ItemKey + ?Sized> Iterator for Names<'_, K> {
+    type Item = Result<(K::Owned, ItemId)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ahead.is_empty() && !self.is_over {
+            match self.keys.after(&self.held.txn(), self.last.as_deref(), KEYS_AHEAD) {
+                Ok(found) => self.ahead = found.into(),
+                Err(error) => {
+                    self.is_over = true;
+                    return Some(Err(error));
+                }
+            }
+            self.is_over = self.ahead.len() < KEYS_AHEAD;
+            self.last = self.ahead.back().map(|(key, _)| key.clone());
+        }
+        let (key, id) = self.ahead.pop_front()?;
+        let corrupt = || Error::corrupt(Row::name_of(self.keys.place.index, id), "its key is not of the type of the index");
+        Some(<K as sealed::Bytes>::take(&key).map(|key| (key, id)).ok_or_else(corrupt))
+    }
+}

@@ -1,0 +1,235 @@
+//! One query of an index whose items have keys: candidates and answers by key, on the one snapshot that is searched.
+
+use std::fmt;
+
+use heed::RoTxn;
+use roaring::RoaringBitmap;
+
+use super::environment::WriteTxn;
+use super::item_key::{AsKey, ItemKey, ItemName, bytes_of, sealed};
+use super::{Batch, Index, Snapshot, item_keys};
+use crate::distance::Distance;
+use crate::format::item_keys::Row;
+use crate::query::{QueryBuilder, Searched, by_item, by_vector};
+use crate::store::held::Held;
+use crate::store::item_keys::ItemKeys;
+use crate::store::source::Source;
+use crate::store::view::View;
+use crate::{Error, Result};
+
+/// A query by key being put together: see [`Index::search`](crate::Index::search).
+///
+/// Its answers are those of [`QueryBuilder`](crate::QueryBuilder), with keys in the place of ids: [`Searched<u64>`](Searched) or
+/// [`Searched<String>`](Searched); of items at the same distance any may come
+/// first. Finding the key of a result costs one lookup, the first time that a snapshot gives it.
+///
+/// ```
+/// use voisin::{Index, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("vectors");
+/// let index = Index::<Euclidean, u64>::create(&path, Options::new(1))?;
+/// index.write(|batch| (0..1000).try_for_each(|i| batch.add(i << 40, &[i as f32])))?;
+/// let found = index.search(2).ef_search(50).candidates([3 << 40, 90 << 40]).by_vector(&[80.0])?;
+/// assert_eq!(found.into_nns(), [(90 << 40, 100.0), (3 << 40, 5929.0)]);
+/// # Ok(())
+/// # }
+/// ```
+pub struct KeyedQuery<'a, R> {
+    query: QueryBuilder<'a, R>,
+    candidates: Option<Vec<Vec<u8>>>,
+    /// Bytes of the first candidate that no item can have as its key.
+    invalid: Option<usize>,
+}
+
+impl<R> Clone for KeyedQuery<'_, R> {
+    fn clone(&self) -> Self {
+        Self { query: self.query, candidates: self.candidates.clone(), invalid: self.invalid }
+    }
+}
+
+impl<R> fmt::Debug for KeyedQuery<'_, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let candidates = self.candidates.as_ref().map(Vec::len);
+        f.debug_struct("KeyedQuery").field("query", &self.query).field("candidates", &candidates).finish_non_exhaustive()
+    }
+}
+
+/// What a query is for.
+#[derive(Debug, Clone, Copy)]
+pub enum Target<'a> {
+    Vector(&'a [f32]),
+    /// The key of an item, as bytes.
+    Item(&'a [u8]),
+}
+
+type Cancel<'a> = &'a (dyn Fn() -> bool + Sync);
+type Answer<R> = Searched<<<R as Searchable>::Key as ItemName>::Owned>;
+
+/// What can be searched by key: an index, a snapshot or a batch.
+pub trait Searchable: Sized {
+    /// What names its items.
+    type Key: ItemKey + ?Sized;
+
+    /// # Errors
+    /// Those of [`KeyedQuery::by_vector`]. `None` if there is no such item.
+    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Answer<Self>>>;
+}
+
+/// A transaction that is used for a moment at a time: a view of the same snapshot needs it, too.
+trait Lend {
+    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> T) -> T;
+}
+
+impl Lend for Held<'_> {
+    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> T) -> T {
+        work(&self.txn())
+    }
+}
+
+impl Lend for WriteTxn<'_> {
+    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> T) -> T {
+        work(self)
+    }
+}
+
+impl<'a, R: Searchable> KeyedQuery<'a, R> {
+    pub(super) fn new(reader: &'a R, k: usize) -> Self {
+        Self { query: QueryBuilder::new(reader, k), candidates: None, invalid: None }
+    }
+
+    /// How many candidates the beam keeps: see [`QueryBuilder::ef_search`](crate::QueryBuilder::ef_search).
+    pub fn ef_search(&mut self, ef: usize) -> &mut Self {
+        self.query.ef_search(ef);
+        self
+    }
+
+    /// Compares every live vector: see [`QueryBuilder::exact`](crate::QueryBuilder::exact).
+    pub fn exact(&mut self) -> &mut Self {
+        self.query.exact();
+        self
+    }
+
+    /// Walks the graph even where comparing all vectors would be quicker: see [`QueryBuilder::walk_graph`](crate::QueryBuilder::walk_graph).
+    pub fn walk_graph(&mut self) -> &mut Self {
+        self.query.walk_graph();
+        self
+    }
+
+    /// Only these items may be results. Keys that are not in the index are ignored. Each is looked up by every search: a microsecond or less.
+    pub fn candidates<Q: AsKey<R::Key>>(&mut self, keys: impl IntoIterator<Item = Q>) -> &mut Self {
+        self.invalid = None;
+        let mut candidates = Vec::new();
+        for key in keys {
+            match bytes_of(&key) {
+                Ok(key) => candidates.push(key),
+                Err(_) => self.invalid = self.invalid.or(Some(size_of_val(key.as_key()))),
+            }
+        }
+        self.candidates = Some(candidates);
+        self
+    }
+
+    /// The items nearest to `vector`.
+    ///
+    /// # Errors
+    /// As those of [`QueryBuilder`](crate::QueryBuilder), and [`InvalidItemKey`](Error::InvalidItemKey),
+    /// [`CorruptItemKey`](Error::CorruptItemKey).
+    pub fn by_vector(&self, vector: &[f32]) -> Result<Answer<R>> {
+        self.by_vector_with_cancellation(vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Answer<R>> {
+        Ok(R::answer(self, Target::Vector(vector), &cancel)?.unwrap_or_else(Searched::empty))
+    }
+
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item(&self, key: impl AsKey<R::Key>) -> Result<Option<Answer<R>>> {
+        self.by_item_with_cancellation(key, || false)
+    }
+
+    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_item_with_cancellation(&self, key: impl AsKey<R::Key>, cancel: impl Fn() -> bool + Sync) -> Result<Option<Answer<R>>> {
+        R::answer(self, Target::Item(&bytes_of(&key)?), &cancel)
+    }
+
+    /// The answer on one snapshot, whose transaction is lent for the keys.
+    fn run<'t, D: Distance, S: Source<'t>>(
+        &self,
+        view: &View<'_, 't, D, S>,
+        keys: ItemKeys<'_>,
+        txn: &impl Lend,
+        (target, cancel): (Target<'_>, Cancel<'_>),
+    ) -> Result<Option<Answer<R>>> {
+        if let Some(bytes) = self.invalid {
+            return Err(Error::InvalidItemKey { bytes, max: super::MAX_KEY_BYTES });
+        }
+        let (item, candidates) = txn.lend(|txn| -> Result<_> {
+            let item = match target {
+                Target::Vector(_) => None,
+                Target::Item(key) => keys.id(txn, key)?,
+            };
+            let ids = |all: &Vec<Vec<u8>>| all.iter().filter_map(|key| keys.id(txn, key).transpose()).collect::<Result<RoaringBitmap>>();
+            Ok((item, self.candidates.as_ref().map(ids).transpose()?))
+        })?;
+        let mut query = self.query;
+        if let Some(candidates) = &candidates {
+            query = QueryBuilder { reader: query.reader, options: query.options };
+            query.candidates(candidates);
+        }
+        let cancel = || cancel();
+        let found = match (target, item) {
+            (Target::Vector(vector), _) => Some(by_vector(view, query.options, vector, &cancel)?),
+            (Target::Item(_), Some(item)) => by_item(view, query.options, item, &cancel)?,
+            (Target::Item(_), None) => None,
+        };
+        let known = keys.known(view.snapshot, || txn.lend(|txn| keys.bound(txn)))?;
+        let name = |id| {
+            let owned = <R::Key as sealed::Bytes>::take(keys.key(view, known, id)?);
+            owned.ok_or(Error::corrupt(Row::name_of(keys.place.index, id), "its key is not of the type of the index"))
+        };
+        found.map(|found| found.name(name)).transpose()
+    }
+
+    fn run_held<D: Distance>(&self, held: &Held<'static>, query: (Target<'_>, Cancel<'_>)) -> Result<Option<Answer<R>>> {
+        self.run(&held.view::<D>(), item_keys::<R::Key>(held.place()), held, query)
+    }
+}
+
+impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
+    type Key = K;
+
+    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Answer<Self>>> {
+        query.run_held::<D>(&query.query.reader.shared.newest::<D>()?.held, (target, cancel))
+    }
+}
+
+impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
+    type Key = K;
+
+    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Answer<Self>>> {
+        query.query.reader.check_process()?;
+        query.run_held::<D>(query.query.reader.held(), (target, cancel))
+    }
+}
+
+impl<D: Distance, K: ItemKey + ?Sized> Searchable for Batch<'_, D, K> {
+    type Key = K;
+
+    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Answer<Self>>> {
+        let batch = query.query.reader;
+        let reader = batch.reader()?;
+        query.run(&reader.view(batch.txn())?, batch.keys(), batch.txn(), (target, cancel))
+    }
+}

@@ -1,0 +1,144 @@
+//! The keys of items, and the item ids behind them: looking up, giving out and taking back.
+//!
+//! The ids of an index whose items have keys are given out here: a free one, the smallest first, or the next beyond all. An id is free once its item
+//! is deleted, also within the transaction: the graph knows slots, and a replaced item gets a new one. Each change writes two or three small rows, and a
+//! lookup is one descent of the B-tree. Owns the invariant `item-keys` of `docs/format.md`.
+
+use std::ops::Bound;
+
+use heed::{RoTxn, RwTxn};
+
+use super::snapshot::Snapshot;
+use super::source::Source;
+use super::table::Table;
+use super::view::View;
+use super::{Place, meter};
+use crate::format::checksum;
+use crate::format::item_keys::{Naming, Row, bounds, decode_id, decode_key, encode_key};
+use crate::{Error, ItemId, Result};
+
+/// The keys of an index.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ItemKeys<'e> {
+    pub(crate) place: Place<'e>,
+    pub(crate) naming: Naming,
+}
+
+impl ItemKeys<'_> {
+    fn get<'t>(&self, rtxn: &'t RoTxn<'_>, row: Row<'_>) -> Result<Option<&'t [u8]>> {
+        meter::read();
+        Ok(self.place.raw.get(rtxn, &row.to_bytes(self.place.index))?)
+    }
+
+    fn put(&self, wtxn: &mut RwTxn<'_>, row: Row<'_>, body: &[u8]) -> Result<()> {
+        let (key, mut value) = (row.to_bytes(self.place.index), body.to_vec());
+        checksum::seal_under(&key, &mut value);
+        meter::wrote(value.len());
+        Ok(self.place.raw.put(wtxn, &key, &value)?)
+    }
+
+    fn delete(&self, wtxn: &mut RwTxn<'_>, row: Row<'_>) -> Result<()> {
+        meter::wrote(0);
+        self.place.raw.delete(wtxn, &row.to_bytes(self.place.index))?;
+        Ok(())
+    }
+
+    fn corrupt(&self, key: &[u8], what: &'static str) -> Error {
+        Error::CorruptItemKey { index: self.place.index, key: self.naming.show(key), what }
+    }
+
+    /// The item id of a key. `None` if there is no such item.
+    pub(crate) fn id(&self, rtxn: &RoTxn<'_>, key: &[u8]) -> Result<Option<ItemId>> {
+        let Some(value) = self.get(rtxn, Row::Id(key))? else { return Ok(None) };
+        decode_id(checksum::body(value)).map(Some).map_err(|what| self.corrupt(key, what))
+    }
+
+    /// The key of an item. It is looked up once for a snapshot, which remembers where it is.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if it has none.
+    pub(crate) fn key<'t, D, S: Source<'t>>(&self, view: &View<'_, 't, D, S>, known: &Table<'t>, id: ItemId) -> Result<&'t [u8]> {
+        let name = Row::name_of(self.place.index, id);
+        let corrupt = |what| Error::corrupt(name, what);
+        let value = match known.get(id as usize) {
+            Some(value) => value,
+            None => {
+                let value = view.get(name)?.ok_or(corrupt("it is missing, though there is an item"))?;
+                known.set(id as usize, value).ok_or(corrupt("it does not say its own length, or is of an id beyond all"))?
+            }
+        };
+        decode_key(checksum::body(value)).map_err(corrupt)
+    }
+
+    /// Where the keys of a snapshot are, as far as they have been looked up. `bound` is [`bound`](Self::bound), which is asked for once.
+    pub(crate) fn known<'s, 't>(&self, snapshot: &'s Snapshot<'t>, bound: impl FnOnce() -> Result<u64>) -> Result<&'s Table<'t>> {
+        if let Some(known) = snapshot.item_keys.get() {
+            return Ok(known);
+        }
+        let count = usize::try_from(bound()?).unwrap_or(usize::MAX);
+        Ok(snapshot.item_keys.get_or_init(|| Table::prefixed(snapshot.extent, count, true)))
+    }
+
+    /// All ids that have a key are below.
+    pub(crate) fn bound(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
+        Ok(self.end(rtxn, Row::Key(0), true)?.map_or(0, |last| u64::from(last) + 1))
+    }
+
+    /// The id that the next new item gets.
+    pub(crate) fn next(&self, rtxn: &RoTxn<'_>) -> Result<ItemId> {
+        if let Some(id) = self.end(rtxn, Row::Free(0), false)? {
+            return Ok(id);
+        }
+        match self.end(rtxn, Row::Key(0), true)? {
+            None => Ok(0),
+            Some(last) => last.checked_add(1).ok_or(Error::IndexFull(self.place.index)),
+        }
+    }
+
+    /// The first or the last id that there is a row of this kind for.
+    fn end(&self, rtxn: &RoTxn<'_>, of: Row<'_>, is_last: bool) -> Result<Option<ItemId>> {
+        let [first, end] = bounds(self.place.index, of);
+        let range = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
+        meter::read();
+        let found = match is_last {
+            true => self.place.raw.rev_range(rtxn, &range)?.next(),
+            false => self.place.raw.range(rtxn, &range)?.next(),
+        };
+        let Some((key, _)) = found.transpose()? else { return Ok(None) };
+        match Row::from_bytes(key) {
+            Some(Row::Key(id) | Row::Free(id)) => Ok(Some(id)),
+            _ => Err(Error::Foreign { index: self.place.index, what: "a key of it is not one of ours" }),
+        }
+    }
+
+    /// Gives a key, which has none, the id that [`next`](Self::next) has told.
+    pub(crate) fn insert(&self, wtxn: &mut RwTxn<'_>, key: &[u8], id: ItemId) -> Result<()> {
+        self.put(wtxn, Row::Id(key), &id.to_le_bytes())?;
+        self.put(wtxn, Row::Key(id), &encode_key(key))?;
+        self.delete(wtxn, Row::Free(id))
+    }
+
+    /// Takes a key and its id apart. The id is free.
+    pub(crate) fn remove(&self, wtxn: &mut RwTxn<'_>, key: &[u8], id: ItemId) -> Result<()> {
+        self.delete(wtxn, Row::Id(key))?;
+        self.delete(wtxn, Row::Key(id))?;
+        self.put(wtxn, Row::Free(id), &[])
+    }
+
+    /// What [`ids`](Self::id) the keys after `last` have, in the order of the keys, at most `count` of them.
+    pub(crate) fn after(&self, rtxn: &RoTxn<'_>, last: Option<&[u8]>, count: usize) -> Result<Vec<(Vec<u8>, ItemId)>> {
+        let [first, end] = bounds(self.place.index, Row::Id(&[]));
+        let last = last.map(|key| Row::Id(key).to_bytes(self.place.index));
+        let from = last.as_deref().map_or(Bound::Included(&first[..]), Bound::Excluded);
+        let rows = self.place.raw.range(rtxn, &(from, Bound::Excluded(&end[..])))?;
+        let rows = rows.take(count).map(|entry| {
+            let (row, value) = entry?;
+            let Some(Row::Id(key)) = Row::from_bytes(row) else {
+                return Err(Error::Foreign { index: self.place.index, what: "a key of it is not one of ours" });
+            };
+            let id = self.naming.check(key).and_then(|()| decode_id(checksum::body(value)));
+            Ok((key.to_vec(), id.map_err(|what| self.corrupt(key, what))?))
+        });
+        rows.collect()
+    }
+}
