@@ -104,8 +104,8 @@
 //!   are some thousands of them, or when a timer says so.
 //! - **Only some records may be found** (those of one user, say): keep their ids in a [`RoaringBitmap`](crate::roaring::RoaringBitmap), and give it
 //!   to [`candidates`](crate::QueryBuilder::candidates).
-//! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one takes microseconds; its first query finds anew where everything
-//!   is. One reader for a batch of queries is faster than one for each.
+//! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one is cheap; its first query finds anew where everything is. One
+//!   reader for a batch of queries is faster than one for each.
 //! - **After [`MapFull`](crate::Error::MapFull)** drop the transaction; `Env::resize` then wants that the process has no other one.
 //!
 //! # Many processes
@@ -133,14 +133,15 @@
 //! # }
 //! ```
 //!
-//! - **Killing a process** at any moment harms nobody. Forking one does: open after the fork. `docs/how-to-lose-data.md` has this and more.
+//! - **Killing a process** at any moment harms nobody. A **fork** of one that has opened an index can use none: open after the fork.
+//!   `docs/how-to-lose-data.md` has this and more.
 //! - **If the file grows**, some process holds an old snapshot: [`stats`](crate::Index::stats) has the [oldest reader](crate::OldestReader).
 //! - **More than 1 024 snapshots at a time**, of all processes, need [`max_readers`](crate::Options::max_readers) in whoever opens first.
 //!
 //! # Bulk loads
 //!
 //! A [`Loader`](crate::Loader) takes an iterator, tells how far it is, can be cancelled, and commits once. `optimize` numbers the items by locality
-//! in the end, which makes the searches of a large index faster and its file smaller.
+//! in the end, which makes the searches of a large index faster.
 //!
 //! ```
 //! use voisin::{Index, LoadPhase, Options, distances::Euclidean};
@@ -161,8 +162,8 @@
 //! # }
 //! ```
 //!
-//! - **Loads larger than memory** are loaded in parts, one commit each: a commit holds what it writes until it ends. Parts of a hundred thousand
-//!   items cost little more than one load of all.
+//! - **Loads larger than memory** are loaded in parts, one commit each: a commit holds what it writes until it ends. The larger the parts, the less
+//!   work in all.
 //! - **Over HTTP or from a queue**: collect some hundred items, and [`write`](crate::Index::write) them.
 //! - **At level 1** it is [`Writer::add_items_from`](crate::Writer::add_items_from) and one build.
 //!
@@ -195,7 +196,7 @@
 //!
 //! [`Import`](crate::Import) reads their items without them; its example imports into the same environment, and says how to take the place of the old
 //! index. `README.md` lists what a program that has used hannoy must change. To move to an [`Index`](crate::Index) instead, import into an
-//! environment that is thrown away, and load from there:
+//! environment that is thrown away, and load from there. Both transactions hold what they write in memory:
 //!
 //! ```
 //! use voisin::heed::types::Bytes;

@@ -29,7 +29,7 @@ const KILLED_A_SECOND: usize = 2;
 const LASTS: Duration = Duration::from_secs(60);
 const BETWEEN_COMMITS: Duration = Duration::from_millis(50);
 /// Items of a commit, which takes a few milliseconds for each of them on a core that it shares.
-const REPLACED: usize = 4;
+const REPLACED: usize = 2;
 /// The item that describes all others.
 const SEAL: ItemId = ItemId::MAX;
 /// The answers of every so many searches are compared with their snapshot.

@@ -1,9 +1,12 @@
 //! Where the time of a piece of work went: computing, waiting for a core, or waiting for something else.
 //!
-//! Three clocks of the calling thread are read: the wall, its time on a core (`CLOCK_THREAD_CPUTIME_ID`), and its time in the queue of those that
+//! Three clocks of the calling thread are read: the wall's, its time on a core (`CLOCK_THREAD_CPUTIME_ID`), and its time in the queue of those that
 //! could run and had no core (the second number of `/proc/thread-self/schedstat`). What is left of the wall is time in which it slept: for a lock, a
-//! page, the disk. A thread sleeps by a voluntary context switch only, so time that is left without one is none of these: it is the
-//! hypervisor's, or an interrupt's. Reading them all takes some 3 microseconds.
+//! page, the disk. A thread sleeps by a voluntary context switch only, so time that is left without one is an interrupt's or the hypervisor's.
+//!
+//! The order in which they are read matters. Asking for the time on a core makes the scheduler look whether the thread has had its share, so that many
+//! are put into the queue there: it comes first before the work and last after it, and the queue is read next to the wall. All of it takes some
+//! 3 microseconds, which count as time on a core.
 
 use std::fmt;
 use std::fs::File;
@@ -32,38 +35,39 @@ pub(crate) struct Spent {
     pub(crate) major_faults: u64,
 }
 
-#[derive(Clone, Copy)]
-struct Moment {
-    cpu: Duration,
-    queue: Duration,
-    counts: [u64; 3],
-}
-
 impl Clocks {
     /// Those of the calling thread.
     pub(crate) fn of_this_thread() -> Self {
         Self(File::open("/proc/thread-self/schedstat").expect("the statistics of the scheduler"))
     }
 
-    fn now(&self) -> Moment {
+    fn queue(&self) -> Duration {
         let mut text = [0; 64];
         let length = self.0.read_at(&mut text, 0).expect("the statistics of the scheduler");
-        let queue = str::from_utf8(&text[..length]).ok().and_then(|text| text.split(' ').nth(1)?.parse().ok()).expect("a number");
-        let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("the usage of the thread");
-        let cpu = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the time of the thread").into();
-        let counts = [usage.voluntary_context_switches(), usage.involuntary_context_switches(), usage.major_page_faults()];
-        Moment { cpu, queue: Duration::from_nanos(queue), counts: counts.map(|count| count as u64) }
+        let nanos = str::from_utf8(&text[..length]).ok().and_then(|text| text.split(' ').nth(1)?.parse().ok());
+        Duration::from_nanos(nanos.expect("a number"))
     }
 
-    /// What `work` returns and takes, with the reading of the clocks.
+    /// What `work` returns, and what it takes.
     pub(crate) fn time<T>(&self, work: impl FnOnce() -> T) -> (T, Spent) {
-        let (start, from) = (Instant::now(), self.now());
+        let (cpu, before, queue, start) = (core(), counts(), self.queue(), Instant::now());
         let result = work();
-        let (to, wall) = (self.now(), start.elapsed());
-        let [voluntary, involuntary, major_faults] = [0, 1, 2].map(|i| to.counts[i] - from.counts[i]);
-        let [wall, cpu, queue] = [wall, to.cpu - from.cpu, to.queue - from.queue].map(|time| time.as_micros() as u64);
+        let (wall, queue, after, cpu) = (start.elapsed(), self.queue() - queue, counts(), core() - cpu);
+        let [voluntary, involuntary, major_faults] = [0, 1, 2].map(|i| after[i] - before[i]);
+        let [wall, cpu, queue] = [wall, cpu, queue].map(|time| time.as_micros() as u64);
         (result, Spent { wall, cpu, queue, voluntary, involuntary, major_faults })
     }
+}
+
+/// What this thread has had of the cores.
+fn core() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the time of the thread").into()
+}
+
+/// Its voluntary and involuntary context switches, and the pages that it has had read from the disk.
+fn counts() -> [u64; 3] {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("the usage of the thread");
+    [usage.voluntary_context_switches(), usage.involuntary_context_switches(), usage.major_page_faults()].map(|count| count as u64)
 }
 
 impl Spent {
