@@ -51,8 +51,9 @@
 //! # }
 //! ```
 //!
-//! `README.md` has the promises, the limits and the differences from hannoy; `examples/glosses.rs` is a whole program, `examples/documents.rs` one
-//! that keeps vectors in step with a table of its own.
+//! [`cookbook`] has recipes: a service, tables of your own, many processes, bulk loads, backups, coming from hannoy. `README.md` has the promises,
+//! the limits and the differences from hannoy; `examples/glosses.rs` is a whole program, `examples/documents.rs` one that keeps vectors in step with
+//! a table of its own.
 //!
 //! # The rooms
 //!
@@ -60,6 +61,7 @@
 //!
 //! | room | what it is for |
 //! |---|---|
+//! | [`cookbook`] | recipes, and no code beside theirs |
 //! | `index` | [`Index`]: its environment, snapshots, batches, and who else has it open |
 //! | `import` | the items of an index that hannoy or arroy wrote |
 //! | `writer`, `builder` | changing an index: items; linking them |
@@ -81,6 +83,7 @@ mod readme {}
 mod builder;
 mod check;
 pub mod codec;
+pub mod cookbook;
 mod distance;
 mod error;
 mod flat;

@@ -30,13 +30,21 @@ pub struct DataSet {
 impl DataSet {
     /// Photo descriptors: 100 000 x 128, Euclidean.
     pub fn photos(folder: &Path) -> Self {
-        let floats = |name| read(folder, name).into_iter().map(f32::from).collect();
+        Self {
+            base: bytes_as_floats(folder, "photo-sift-128.u8"),
+            neighbors: words(&read(folder, "photo-sift-128.neighbors.i32")),
+            ..Self::photo_queries(folder)
+        }
+    }
+
+    /// The queries of the photo descriptors, without vectors to store.
+    pub fn photo_queries(folder: &Path) -> Self {
         Self {
             name: "photo descriptors 100k x 128",
             dimensions: 128,
-            base: floats("photo-sift-128.u8"),
-            queries: floats("photo-sift-128.queries.u8"),
-            neighbors: words(&read(folder, "photo-sift-128.neighbors.i32")),
+            base: Vec::new(),
+            queries: bytes_as_floats(folder, "photo-sift-128.queries.u8"),
+            neighbors: Vec::new(),
         }
     }
 
@@ -114,7 +122,7 @@ impl DataSet {
     }
 
     /// The vectors to search for.
-    pub fn query_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+    pub fn query_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> + Clone {
         self.queries.chunks_exact(self.dimensions)
     }
 
@@ -136,6 +144,10 @@ impl DataSet {
 fn read(folder: &Path, name: &str) -> Vec<u8> {
     let path = folder.join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn bytes_as_floats(folder: &Path, name: &str) -> Vec<f32> {
+    read(folder, name).into_iter().map(f32::from).collect()
 }
 
 fn words(bytes: &[u8]) -> Vec<u32> {

@@ -2,6 +2,12 @@
 
 use std::process::ExitCode;
 
+/// The middle one, the upper of two.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 #[derive(Debug, Default)]
 pub struct Report {
     missed: usize,

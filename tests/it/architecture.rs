@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("import", &["types", "error", "codec", "distance", "format", "api"]),
     ("check", &["types", "error", "codec", "distance", "format", "graph", "store", "flat", "lsh", "ivf", "api"]),
     ("index", &["types", "error", "codec", "distance", "format", "store", "api", "check"]),
+    ("cookbook", &[]),
 ];
 
 /// File, path, reason.
