@@ -22,6 +22,15 @@ pub(super) struct Pool {
     next: usize,
 }
 
+/// A number that orders as distances do, ties by slot: one comparison, without a branch to guess.
+#[inline]
+fn order(distance: f32, slot: u32) -> i64 {
+    let bits = distance.to_bits() as i32;
+    // Negative numbers order the other way round.
+    let ordered = bits ^ ((bits >> 31) as u32 >> 1) as i32;
+    i64::from(ordered) << 32 | i64::from(slot)
+}
+
 impl Pool {
     pub(super) fn start(&mut self, ef: usize) {
         self.candidates.clear();
@@ -40,7 +49,8 @@ impl Pool {
     /// Inserts a candidate. What falls out at the end is gone.
     #[inline]
     pub(super) fn insert(&mut self, distance: f32, slot: u32, accepted: bool) {
-        let before = |c: &Candidate| c.distance < distance || (c.distance == distance && c.slot < slot);
+        let key = order(distance, slot);
+        let before = |c: &Candidate| order(c.distance, c.slot) < key;
         let full = self.accepted >= self.ef;
         if full && self.candidates.last().is_none_or(before) {
             return;
