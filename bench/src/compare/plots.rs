@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::results::{EngineResults, Run, SetResults};
 use crate::curve::Point;
@@ -75,6 +76,7 @@ fn searches(set: &SetResults, threads: usize, title: &str, path: &Path) -> Drawn
         .build_cartesian_2d(RECALLS, (least.min(most) * 0.8..most * 1.25).log_scale())?;
     chart
         .configure_mesh()
+        .max_light_lines(0)
         .x_desc("recall of the 10 nearest")
         .y_desc("queries a second")
         .x_label_formatter(&|recall| format!("{recall:.2}"))
@@ -114,8 +116,10 @@ fn costs(set: &SetResults, path: &Path) -> Drawn {
     let area = SVGBackend::new(path, (PANEL.0 * columns, PANEL.1 * rows as u32)).into_drawing_area();
     area.fill(&WHITE)?;
     for (area, (title, figure)) in area.split_evenly((rows, columns as usize)).iter().zip(PANELS) {
-        let bars: Vec<(usize, &str, f64)> =
+        let mut bars: Vec<(usize, &str, f64)> =
             set.engines.iter().enumerate().filter_map(|(i, engine)| Some((i, &*engine.name, figure(set, engine)?))).collect();
+        // The first one on top.
+        bars.reverse();
         let most = bars.iter().map(|(_, _, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
         let names: Vec<&str> = bars.iter().map(|(_, name, _)| *name).collect();
         let mut chart = ChartBuilder::on(area)
@@ -133,6 +137,7 @@ fn costs(set: &SetResults, path: &Path) -> Drawn {
                 _ => String::new(),
             })
             .draw()?;
+        let label = TextStyle::from(("sans-serif", 12)).pos(Pos::new(HPos::Left, VPos::Center));
         for (place, (i, _, value)) in (0..).zip(&bars) {
             let corners = [(0.0, SegmentValue::Exact(place)), (*value, SegmentValue::Exact(place + 1))];
             let mut bar = Rectangle::new(corners, COLORS[i % COLORS.len()].filled());
@@ -140,7 +145,7 @@ fn costs(set: &SetResults, path: &Path) -> Drawn {
             chart.draw_series([bar])?;
             let text = if *value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") };
             let place = (*value + most * 0.01, SegmentValue::CenterOf(place));
-            chart.draw_series([Text::new(text, place, ("sans-serif", 12))])?;
+            chart.draw_series([Text::new(text, place, label.clone())])?;
         }
     }
     area.present()?;
