@@ -158,11 +158,14 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Some queries, and where the ids of their answers go.
+type Share<'a> = (&'a [f32], &'a mut [u32]);
+
 /// Queries that several threads answer together.
 pub struct Work<'a> {
     dimensions: usize,
     k: usize,
-    shares: Mutex<Box<dyn Iterator<Item = (&'a [f32], &'a mut [u32])> + Send + 'a>>,
+    shares: Mutex<Box<dyn Iterator<Item = Share<'a>> + Send + 'a>>,
     ready: Barrier,
     /// When the first thread began, which is when all were ready.
     start: OnceLock<Instant>,

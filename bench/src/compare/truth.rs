@@ -54,7 +54,7 @@ impl Truth {
 /// The distance of the `k`-th nearest row of each of some queries.
 fn nearest(vectors: &Vectors, queries: &[&[f32]], k: usize) -> Vec<f64> {
     let kept = k + SPARE;
-    let mut nearest: Vec<(f32, Vec<(f32, usize)>)> = queries.iter().map(|_| (f32::INFINITY, Vec::new())).collect();
+    let mut nearest: Vec<(f32, Vec<Rough>)> = queries.iter().map(|_| (f32::INFINITY, Vec::new())).collect();
     for (number, block) in vectors.base.chunks(BLOCK * vectors.dimensions).enumerate() {
         for (query, (limit, rows)) in queries.iter().zip(&mut nearest) {
             for (i, row) in block.chunks_exact(vectors.dimensions).enumerate() {
@@ -70,16 +70,18 @@ fn nearest(vectors: &Vectors, queries: &[&[f32]], k: usize) -> Vec<f64> {
             }
         }
     }
-    let exact_ones = |(query, (_, rows)): (&&[f32], (f32, Vec<(f32, usize)>))| {
-        let mut rows = rows;
+    let farthest = |query: &[f32], mut rows: Vec<Rough>| {
         rows.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-        let mut distances: Vec<f64> =
-            rows.iter().take(kept).filter_map(|(_, row)| vectors.row(*row)).map(|row| exact(vectors.metric, query, row)).collect();
+        let rows = rows.iter().take(kept).filter_map(|(_, row)| vectors.row(*row));
+        let mut distances: Vec<f64> = rows.map(|row| exact(vectors.metric, query, row)).collect();
         distances.sort_unstable_by(f64::total_cmp);
         distances[k.min(distances.len()) - 1]
     };
-    queries.iter().zip(nearest).map(exact_ones).collect()
+    queries.iter().zip(nearest).map(|(query, (_, rows))| farthest(query, rows)).collect()
 }
+
+/// A rough distance, and the row.
+type Rough = (f32, usize);
 
 /// In the same order as the distance, up to rounding.
 fn rough(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
