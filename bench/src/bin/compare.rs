@@ -51,7 +51,8 @@ fn main() -> ExitCode {
     }
 
     let goals: Vec<_> = sets.iter().flat_map(goals::rows).collect();
-    let command = format!("cargo run --release -p voisin-bench --bin compare -- {} FOLDER", plan.mode);
+    let options: String = arguments.iter().skip(2).map(|option| format!(" {option}")).collect();
+    let command = format!("cargo run --release -p voisin-bench --bin compare -- {} FOLDER{options}", plan.mode);
     let run = Run { command, machine, sets, goals };
     let folder = if plan.is_whole() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks").join(plan.mode)
