@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use voisin_bench::compare::machine::Machine;
+use voisin_bench::compare::machine::{Machine, Ticks};
 use voisin_bench::compare::plan::{ENGINES, Plan};
 use voisin_bench::compare::protocol::Metric;
 use voisin_bench::compare::results::Run;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     fs::create_dir_all(&target).expect("a folder");
     let python = venv::prepare(&target);
 
-    let machine = Machine::read();
+    let (machine, before) = (Machine::read(), Ticks::now());
     let mut sets = Vec::new();
     let mut compare = |set: DataSet, short, metric| {
         let folder = tempfile::TempDir::new_in(&target).expect("a folder");
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     let goals: Vec<_> = sets.iter().flat_map(goals::rows).collect();
     let options: String = arguments.iter().skip(2).map(|option| format!(" {option}")).collect();
     let command = format!("cargo run --release -p voisin-bench --bin compare -- {} FOLDER{options}", plan.mode);
-    let run = Run { command, machine, sets, goals };
+    let run = Run { command, machine, others_share: before.others_since(), sets, goals };
     let folder = if plan.is_whole() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks").join(plan.mode)
     } else {
@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         println!("{}", table::goal(row));
     }
     let missed = run.goals.iter().filter(|row| !row.is_met()).count();
+    println!("other programs took {:.0} % of the processors' time", 100.0 * run.others_share);
     println!("{missed} of {} goals missed; written to {}", run.goals.len(), folder.display());
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

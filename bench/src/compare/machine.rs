@@ -46,6 +46,38 @@ impl Machine {
     }
 }
 
+/// Processor time of the whole machine and of this program with its ended children, in ticks of the kernel.
+#[derive(Debug)]
+pub struct Ticks {
+    all: u64,
+    busy: u64,
+    own: u64,
+}
+
+impl Ticks {
+    pub fn now() -> Self {
+        let numbers = |file, skipped: usize| -> Vec<u64> {
+            let text = fs::read_to_string(file).unwrap_or_default();
+            let line = text.lines().next().unwrap_or_default();
+            line.split_whitespace().skip(skipped).map(|word| word.parse().unwrap_or(0)).collect()
+        };
+        // user, nice, system, idle, iowait, irq, softirq, steal; guests are in user already.
+        let machine = numbers("/proc/stat", 1);
+        let all: u64 = machine.iter().take(8).sum();
+        let idle: u64 = machine.iter().skip(3).take(2).sum();
+        // utime, stime, cutime, cstime.
+        let own = numbers("/proc/self/stat", 13).iter().take(4).sum();
+        Self { all, busy: all - idle, own }
+    }
+
+    /// The share of the machine that others have used since then: every figure suffers from it, and not every one the same.
+    pub fn others_since(&self) -> f64 {
+        let now = Self::now();
+        let (all, busy, own) = (now.all - self.all, now.busy - self.busy, now.own - self.own);
+        busy.saturating_sub(own) as f64 / all.max(1) as f64
+    }
+}
+
 fn said(command: &mut Command) -> String {
     let output = command.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     output.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned())

@@ -12,6 +12,8 @@ use crate::curve::{Point, qps_at};
 pub struct Run {
     pub command: String,
     pub machine: Machine,
+    /// The share of the processors' time that other programs took: a few hundredths where the machine was idle otherwise.
+    pub others_share: f64,
     pub sets: Vec<SetResults>,
     pub goals: Vec<Row>,
 }

@@ -30,6 +30,7 @@ pub fn page(run: &Run, plots: &[Plot]) -> String {
     let instructions = &machine.instructions;
     let of = format!("{} with {instructions}, {} cores, {} GiB", machine.processor, machine.cores, machine.memory_gib);
     line(&mut page, &format!("| machine | {of}, {}, {} |", machine.system, machine.compiler));
+    line(&mut page, &format!("| other programs | took {:.0} % of the processors' time during the run |", 100.0 * run.others_share));
     line(&mut page, &format!("| versions | voisin at commit {}, {} |", machine.commit, versions(run)));
     let all = format!("M {M}, M0 {M0}, ef_construction {EF_CONSTRUCTION}, seed {SEED}, k {K}, builds on {THREADS} threads");
     line(&mut page, &format!("| all engines | {all} |\n"));
