@@ -31,15 +31,22 @@ pub fn data_bytes(folder: &Path) -> u64 {
     fs::metadata(folder.join("data.mdb")).expect("a database file").len()
 }
 
-macro_rules! create {
-    ($env:expr, $database:ty) => {{
-        let wtxn = $env.write_txn().expect("a transaction");
-        let database: $database = $env
-            .create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit))
-            .expect("a database")
-            .unwrap_commit();
-        database
-    }};
+/// Creates the database without a name.
+pub fn create<K: 'static, V: 'static>(env: &heed::Env) -> heed::Database<'_, K, V> {
+    let wtxn = env.write_txn().expect("a transaction");
+    env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit))
+        .expect("a database")
+        .unwrap_commit()
+}
+
+/// Opens the database without a name.
+pub fn open_existing<K: 'static, V: 'static>(env: &heed::Env) -> heed::Database<'_, K, V> {
+    let rtxn = env.read_txn().expect("a transaction");
+    env.open_databases_and_commit(rtxn, |o, rtxn| {
+        o.open_database(rtxn, None).map(|database| CommitOrAbort::<_, ()>::Commit(database.expect("a database")))
+    })
+    .expect("a database")
+    .unwrap_commit()
 }
 
 pub struct Voisin<D> {
@@ -54,7 +61,7 @@ impl<D: voisin::distances::Distance> Voisin<D> {
     pub fn build(set: &DataSet, two_transactions: bool) -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
-        let database = create!(env, voisin::Database<'_, D>);
+        let database: voisin::Database<'_, D> = create(&env);
         let writer = voisin::Writer::<D>::new(database, 0, set.dimensions);
         let ids: Vec<u32> = (0..set.rows().len() as u32).collect();
         let mut wtxn = env.write_txn().expect("a transaction");
@@ -95,13 +102,7 @@ impl<D: voisin::distances::Distance> Searcher for Voisin<D> {
 }
 
 pub fn open_database<D: voisin::distances::Distance>(env: &heed::Env) -> voisin::Database<'_, D> {
-    let rtxn = env.read_txn().expect("a transaction");
-    let database = env
-        .open_databases_and_commit(rtxn, |o, rtxn| {
-            o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.expect("a database")))
-        })
-        .expect("a database");
-    database.unwrap_commit()
+    open_existing(env)
 }
 
 pub struct Hannoy<D> {
@@ -114,7 +115,7 @@ impl<D: hannoy::Distance> Hannoy<D> {
     pub fn build(set: &DataSet) -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
-        let database = create!(env, hannoy::Database<'_, D>);
+        let database: hannoy::Database<'_, D> = create(&env);
         let writer = hannoy::Writer::<D>::new(database, 0, set.dimensions);
         let mut wtxn = env.write_txn().expect("a transaction");
         for (id, row) in set.rows().enumerate() {
@@ -129,14 +130,7 @@ impl<D: hannoy::Distance> Hannoy<D> {
 
 impl<D: hannoy::Distance> Searcher for Hannoy<D> {
     fn search(&self, set: &DataSet, k: usize, ef: usize) -> Vec<Vec<u32>> {
-        let rtxn = self.env.read_txn().expect("a transaction");
-        let database: hannoy::Database<'_, D> = self
-            .env
-            .open_databases_and_commit(rtxn, |o, rtxn| {
-                o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.expect("a database")))
-            })
-            .expect("a database")
-            .unwrap_commit();
+        let database: hannoy::Database<'_, D> = open_existing(&self.env);
         let rtxn = self.env.read_txn().expect("a transaction");
         let reader = hannoy::Reader::<D>::open(&rtxn, 0, database).expect("a reader");
         let ids = |found: hannoy::Searched| found.into_nns().into_iter().map(|(id, _)| id).collect();

@@ -1,6 +1,8 @@
 //! What the commands of this crate share: the data, the engines, and the report.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
+pub mod compare;
+pub mod curve;
 pub mod data;
 pub mod engines;
 pub mod living;

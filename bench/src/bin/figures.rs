@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use voisin::distances::{Cosine, Euclidean};
+use voisin_bench::curve::{Point, qps_at};
 use voisin_bench::data::DataSet;
 use voisin_bench::engines::{Hannoy, Searcher, Voisin};
 use voisin_bench::report::Report;
@@ -66,7 +67,7 @@ fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals
 
     let mut curves = vec![sweep::<D>(set, &voisin)];
     for (ef, goal) in goals.recall {
-        let found = curves[0].iter().find(|point| point.ef == ef).expect("a point of the sweep").recall;
+        let found = curves[0].iter().find(|point| point.knob == ef).expect("a point of the sweep").recall;
         report.at_least(&format!("recall@10 at ef {ef}"), found, goal);
     }
     if alone {
@@ -91,20 +92,14 @@ fn run<D: voisin::distances::Distance, H: hannoy::Distance>(set: &DataSet, goals
         print_curve(name, curve);
     }
     let (recall, goal) = goals.search;
-    let [ours, theirs] = [&curves[0], &curves[1]].map(|curve| qps_at(curve, recall));
+    let [ours, theirs] = [&curves[0], &curves[1]].map(|curve| qps_at(curve, recall).unwrap_or(0.0));
     println!("  at recall {recall}: voisin {ours:.0} q/s, hannoy {theirs:.0} q/s");
     report.at_least(&format!("search at recall {recall}, times hannoy's speed"), ours / theirs, goal);
 }
 
 fn print_curve(name: &str, curve: &[Point]) {
-    let points: Vec<String> = curve.iter().map(|p| format!("{} {:.4} {:.0}", p.ef, p.recall, p.qps)).collect();
+    let points: Vec<String> = curve.iter().map(|p| format!("{} {:.4} {:.0}", p.knob, p.recall, p.qps)).collect();
     println!("  {name}: ef, recall, q/s: {}", points.join(" | "));
-}
-
-struct Point {
-    ef: usize,
-    recall: f64,
-    qps: f64,
 }
 
 fn sweep<D: voisin::distances::Distance>(set: &DataSet, searcher: &dyn Searcher) -> Vec<Point> {
@@ -114,19 +109,7 @@ fn sweep<D: voisin::distances::Distance>(set: &DataSet, searcher: &dyn Searcher)
             let start = Instant::now();
             let answers = searcher.search(set, K, ef);
             let qps = answers.len() as f64 / start.elapsed().as_secs_f64();
-            Point { ef, recall: set.recall::<D>(&answers, K), qps }
+            Point { knob: ef, recall: set.recall::<D>(&answers, K), qps }
         })
         .collect()
-}
-
-/// Queries per second at a recall, interpolated in the logarithm of both speed and error.
-fn qps_at(curve: &[Point], recall: f64) -> f64 {
-    let Some(i) = curve.iter().position(|point| point.recall >= recall) else { return 0.0 };
-    if i == 0 {
-        return curve[0].qps;
-    }
-    let (below, above) = (&curve[i - 1], &curve[i]);
-    let error = |recall: f64| (1.0 - recall).max(1e-6).ln();
-    let share = (error(recall) - error(below.recall)) / (error(above.recall) - error(below.recall));
-    (below.qps.ln() + share * (above.qps.ln() - below.qps.ln())).exp()
 }

@@ -1,0 +1,219 @@
+"""The peers from PyPI, each behind the protocol of src/compare/protocol.rs: a task on the first line, a request on each further one, and one line
+of JSON back for each. A request is answered by one native call where the engine has one, and only that call is timed."""
+
+import importlib.metadata
+import json
+import os
+import statistics
+import sys
+import time
+
+import numpy as np
+
+# What a library prints must not get among the replies.
+replies = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+
+SPARE = 1000  # room for items that are added later
+
+
+def timed(call):
+    start = time.perf_counter()
+    result = call()
+    return time.perf_counter() - start, result
+
+
+def synced(path):
+    """The bytes of a file, after they have reached the disk."""
+    with open(path) as file:
+        os.fsync(file.fileno())
+    return os.path.getsize(path)
+
+
+class Hnswlib:
+    package = "hnswlib"
+
+    def __init__(self, task):
+        import hnswlib
+
+        self.task, self.path = task, "hnswlib.index"
+        assert task["m0"] == 2 * task["m"], "hnswlib always gives the base layer twice as many neighbors"
+        self.index = hnswlib.Index({"euclidean": "l2", "cosine": "cosine"}[task["metric"]], task["dimensions"])
+
+    def build(self, vectors):
+        task = self.task
+        self.index.init_index(len(vectors) + SPARE, ef_construction=task["ef_construction"], M=task["m"], random_seed=task["seed"])
+        self.index.add_items(vectors, num_threads=task["threads"])
+
+    def save(self):
+        self.index.save_index(self.path)
+        return synced(self.path)
+
+    def open(self):
+        self.index.load_index(self.path, max_elements=self.task["rows"] + SPARE)
+
+    def search(self, queries, knob, threads):
+        self.index.set_ef(knob)
+        seconds, (ids, _) = timed(lambda: self.index.knn_query(queries, self.task["k"], num_threads=threads))
+        return seconds, ids
+
+    def update(self, item, vector):
+        self.index.add_items(vector[None], [item], num_threads=1)
+        self.save()
+
+
+class Faiss:
+    """What both indexes of faiss share."""
+
+    package, path = "faiss-cpu", "faiss.index"
+
+    def __init__(self, task):
+        import faiss
+
+        self.task, self.faiss = task, faiss
+        self.metric = {"euclidean": faiss.METRIC_L2, "cosine": faiss.METRIC_INNER_PRODUCT}[task["metric"]]
+        faiss.omp_set_num_threads(task["threads"])
+
+    def build(self, vectors):
+        self.index = self.create()
+        self.index.add(vectors)
+
+    def save(self):
+        self.faiss.write_index(self.index, self.path)
+        return synced(self.path)
+
+    def open(self):
+        self.index = self.faiss.read_index(self.path)
+
+    def update(self, item, vector):
+        self.index.add(vector[None])
+        self.save()
+
+
+class FaissHnsw(Faiss):
+    def create(self):
+        assert self.task["m0"] == 2 * self.task["m"], "faiss always gives the base layer twice as many neighbors"
+        index = self.faiss.IndexHNSWFlat(self.task["dimensions"], self.task["m"], self.metric)
+        index.hnsw.efConstruction = self.task["ef_construction"]
+        return index
+
+    def search(self, queries, knob, threads):
+        self.index.hnsw.efSearch = knob
+        self.faiss.omp_set_num_threads(threads)
+        seconds, (_, ids) = timed(lambda: self.index.search(queries, self.task["k"]))
+        self.faiss.omp_set_num_threads(self.task["threads"])
+        return seconds, ids
+
+
+class FaissFlat(Faiss):
+    def create(self):
+        return self.faiss.IndexFlat(self.task["dimensions"], self.metric)
+
+    def scan(self, queries, batch):
+        calls = [queries] if batch else np.split(queries, len(queries))
+        seconds, answers = timed(lambda: [self.index.search(call, self.task["k"]) for call in calls])
+        return seconds, np.concatenate([ids for _, ids in answers])
+
+    def search(self, queries, knob, threads):
+        return self.scan(queries, True)
+
+
+class Nseekfs:
+    package = "nseekfs"
+
+    def __init__(self, task):
+        import nseekfs
+
+        self.task, self.nseekfs = task, nseekfs
+
+    def build(self, vectors):
+        self.index = self.nseekfs.from_embeddings(vectors, metric=self.task["metric"], normalized=True)
+
+    def save(self):
+        return synced(self.index.index_path)
+
+    def open(self):
+        (path,) = (name for name in os.listdir() if name.endswith(".bin"))
+        self.index = self.nseekfs.from_bin(path)
+
+    def scan(self, queries, batch):
+        if batch:
+            seconds, answers = timed(lambda: self.index.query_batch_arrays(queries, self.task["k"]))
+            return seconds, np.asarray(answers["indices"])
+        seconds, answers = timed(lambda: [self.index.query_simple_arrays(query, self.task["k"]) for query in queries])
+        return seconds, np.array([answer["indices"] for answer in answers])
+
+    def search(self, queries, knob, threads):
+        return self.scan(queries, False)
+
+
+class Symqg:
+    """A static graph with codes beside the edges; it knows no M0 and no commits, and always has a degree that is a multiple of 32."""
+
+    package, path = "rabitqlib", "symqg.index"
+
+    def __init__(self, task):
+        import rabitqlib
+
+        self.task, self.type = task, rabitqlib.SymqgIndex
+        self.metric = {"euclidean": "l2", "cosine": "ip"}[task["metric"]]
+
+    def build(self, vectors):
+        self.index = self.type(self.task["dimensions"], self.task["m0"], self.metric)
+        self.index.build(vectors, self.task["ef_construction"], self.task["threads"])
+
+    def save(self):
+        self.index.save(self.path)
+        return synced(self.path)
+
+    def open(self):
+        self.index = self.type.load(self.path)
+
+    def search(self, queries, knob, threads):
+        seconds, (ids, _) = timed(lambda: self.index.search_batch(queries, self.task["k"], knob, threads))
+        return seconds, ids
+
+
+ENGINES = {"hnswlib": Hnswlib, "faiss-hnsw": FaissHnsw, "faiss-flat": FaissFlat, "nseekfs": Nseekfs, "symqg": Symqg}
+
+
+def answer(engine, request, vectors, queries):
+    what = request["do"]
+    if what == "build":
+        return {"seconds": timed(lambda: engine.build(vectors))[0]}
+    if what == "save":
+        seconds, size = timed(engine.save)
+        return {"seconds": seconds, "bytes": size}
+    if what == "open":
+        return {"seconds": timed(lambda: (engine.open(), engine.search(queries[:1], 40, 1)))[0]}
+    if what in ("search", "scan"):
+        if what == "search":
+            seconds, ids = engine.search(queries, request["knob"], request["threads"])
+        else:
+            seconds, ids = engine.scan(queries[: request["queries"]], request["batch"])
+        assert ids.shape[1] == engine.task["k"]
+        ids.astype(np.uint32).tofile(request["answers"])
+        return {"seconds": seconds}
+    if what == "update":
+        seconds, processor = [], []
+        for number in range(request["times"]):
+            before = time.process_time()
+            seconds.append(timed(lambda: engine.update(len(vectors) + number, queries[number]))[0])
+            processor.append(time.process_time() - before)
+        return {"seconds": statistics.median_high(seconds), "cpu_seconds": statistics.median_high(processor)}
+    raise ValueError(f"{what} is not for engines in Python")
+
+
+def main():
+    task = json.loads(sys.stdin.readline())
+    shape = (-1, task["dimensions"])
+    # Mapped, so that the input is in no engine's memory.
+    vectors = np.memmap(task["vectors"], np.float32, "r").reshape(shape).view(np.ndarray)
+    queries = np.fromfile(task["queries"], np.float32).reshape(shape)
+    engine = ENGINES[sys.argv[1]](task)
+    print(json.dumps({"version": importlib.metadata.version(engine.package)}), file=replies)
+    for line in sys.stdin:
+        print(json.dumps(answer(engine, json.loads(line), vectors, queries)), file=replies)
+
+
+main()

@@ -1,0 +1,114 @@
+//! An engine in a process of its own, and what the system knows of it.
+
+use std::fmt::Display;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::PathBuf;
+use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::protocol::{Hello, Reply, Request, Task};
+
+/// How often memory is looked at: a look takes some microseconds of one core.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// See the module. Ends with this value.
+pub struct Child {
+    name: &'static str,
+    process: Process,
+    /// `None` while it ends.
+    requests: Option<ChildStdin>,
+    replies: BufReader<ChildStdout>,
+    pub version: String,
+}
+
+/// What a request has used.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// The most memory that no file stands behind, beyond what the process had before.
+    pub anonymous_bytes: u64,
+    /// What it gave to the system to write to the disk.
+    pub written_bytes: u64,
+}
+
+impl Child {
+    /// Starts `command`, and gives it its task.
+    pub fn start(name: &'static str, mut command: Command, task: &Task) -> Self {
+        let threads = task.threads.to_string();
+        command.env("RAYON_NUM_THREADS", &threads).env("OMP_NUM_THREADS", &threads);
+        command.current_dir(&task.folder).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap_or_else(|error| panic!("{name}: {error}"));
+        let requests = process.stdin.take();
+        let replies = BufReader::new(process.stdout.take().expect("a pipe"));
+        let mut child = Self { name, process, requests, replies, version: String::new() };
+        child.version = child.exchange::<Hello>(task).unwrap_or_else(|error| panic!("{error}")).version;
+        child
+    }
+
+    pub fn ask(&mut self, request: &Request) -> Reply {
+        self.exchange(request).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`ask`](Self::ask), and watches the process meanwhile: not for short calls whose time counts.
+    pub fn ask_watched(&mut self, request: &Request) -> (Reply, Usage) {
+        let status = self.file("status");
+        let anonymous = move || number(&status, "RssAnon:").map_or(0, |kilobytes| kilobytes * 1024);
+        let written = |child: &Self| number(&child.file("io"), "write_bytes:").unwrap_or(0);
+        let (anonymous_before, written_before) = (anonymous(), written(self));
+        let done = AtomicBool::new(false);
+        let (reply, peak) = thread::scope(|scope| {
+            let watch = || {
+                let mut peak = 0;
+                while !done.load(Ordering::Relaxed) {
+                    peak = peak.max(anonymous());
+                    thread::sleep(LOOK);
+                }
+                // At least once after the reply, however short the request was.
+                peak.max(anonymous())
+            };
+            let watcher = scope.spawn(watch);
+            let reply = self.exchange(request);
+            done.store(true, Ordering::Relaxed);
+            (reply, watcher.join().expect("a peak"))
+        });
+        let usage = Usage { anonymous_bytes: peak.saturating_sub(anonymous_before), written_bytes: written(self) - written_before };
+        (reply.unwrap_or_else(|error| panic!("{error}")), usage)
+    }
+
+    /// # Errors
+    /// What went wrong. What the child says of it is on its standard error.
+    fn exchange<R: DeserializeOwned>(&mut self, request: &impl Serialize) -> Result<R, String> {
+        let line = serde_json::to_string(request).map_err(|error| error.to_string())?;
+        let failed = |error: &dyn Display| format!("{} does not answer {line}: {error}", self.name);
+        let Some(requests) = &mut self.requests else { return Err(failed(&"it is ending")) };
+        writeln!(requests, "{line}").map_err(|error| failed(&error))?;
+        let mut reply = String::new();
+        self.replies.read_line(&mut reply).map_err(|error| failed(&error))?;
+        serde_json::from_str(&reply).map_err(|error| failed(&error))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.process.id()))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // The end of its requests is the end of the child.
+        self.requests = None;
+        if self.process.wait().is_err() {
+            eprintln!("{} does not end", self.name);
+        }
+    }
+}
+
+/// The number behind a word at the beginning of a line.
+fn number(file: &PathBuf, word: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(word))?.split_whitespace().next()?.parse().ok()
+}

@@ -1,0 +1,42 @@
+//! The engines that are called from Rust, each through its own API. They live as long as their process, and their environments with them.
+
+mod arroy;
+mod hannoy;
+mod usearch;
+mod voisin;
+
+use std::path::Path;
+
+use ::voisin::heed;
+
+use super::protocol::Metric;
+use super::serve::{Engine, Input};
+use crate::engines::open;
+
+const LOCK: &str = include_str!("../../../../Cargo.lock");
+
+/// An engine without an index.
+pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
+    match (name, input.task.metric) {
+        ("voisin", Metric::Euclidean) => Box::new(voisin::Voisin::<::voisin::distances::Euclidean>::new(input)),
+        ("voisin", Metric::Cosine) => Box::new(voisin::Voisin::<::voisin::distances::Cosine>::new(input)),
+        ("hannoy", Metric::Euclidean) => Box::new(hannoy::Hannoy::<::hannoy::distances::Euclidean>::new(input)),
+        ("hannoy", Metric::Cosine) => Box::new(hannoy::Hannoy::<::hannoy::distances::Cosine>::new(input)),
+        ("arroy", Metric::Euclidean) => Box::new(arroy::Arroy::<::arroy::distances::Euclidean>::new(input)),
+        ("arroy", Metric::Cosine) => Box::new(arroy::Arroy::<::arroy::distances::Cosine>::new(input)),
+        ("usearch", _) => Box::new(usearch::Usearch::new(input)),
+        _ => panic!("there is no engine {name}"),
+    }
+}
+
+/// The version of a crate, as it is locked.
+pub fn version(name: &str) -> String {
+    let mut lines = LOCK.lines().skip_while(|line| *line != format!("name = \"{name}\""));
+    let version = lines.nth(1).and_then(|line| line.split('"').nth(1));
+    version.unwrap_or("unknown").to_owned()
+}
+
+/// An LMDB environment that is never closed.
+fn environment(folder: &Path) -> &'static heed::Env {
+    Box::leak(Box::new(open(folder)))
+}

@@ -1,0 +1,157 @@
+//! What must be reached: one function a row, for all sets that it is about.
+//!
+//! A row is left out where an engine that it needs did not take part (`--engines`), and missed where an engine that did has no such figure.
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{RECALLS, THREADS};
+use super::results::{EngineResults, SetResults};
+
+/// A figure beside its goal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Row {
+    pub set: String,
+    pub what: String,
+    /// `None` if it could not be measured.
+    pub found: Option<f64>,
+    pub goal: f64,
+    /// Whether the figure must be at least the goal, or at most.
+    pub at_least: bool,
+    pub unit: String,
+}
+
+impl Row {
+    pub fn is_met(&self) -> bool {
+        self.found.is_some_and(|found| if self.at_least { found >= self.goal } else { found <= self.goal })
+    }
+}
+
+/// Which of the goals' columns a set belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Column {
+    Photos,
+    Glosses,
+    Million,
+}
+
+impl Column {
+    fn of(set: &SetResults) -> Self {
+        match (set.dimensions, set.rows) {
+            (_, 1_000_000..) => Self::Million,
+            (384, _) => Self::Glosses,
+            _ => Self::Photos,
+        }
+    }
+
+    /// A goal for photo descriptors and one for glosses; none for a million.
+    fn small(self, photos: f64, glosses: f64) -> Option<f64> {
+        match self {
+            Self::Photos => Some(photos),
+            Self::Glosses => Some(glosses),
+            Self::Million => None,
+        }
+    }
+
+    fn million(self, goal: f64) -> Option<f64> {
+        (self == Self::Million).then_some(goal)
+    }
+}
+
+/// All rows of a set.
+pub fn rows(set: &SetResults) -> Vec<Row> {
+    let Some(voisin) = set.engine("voisin") else { return Vec::new() };
+    let column = Column::of(set);
+    let mut rows = Rows { set: set.name.clone(), rows: Vec::new() };
+    searches(&mut rows, set, voisin, column);
+    build(&mut rows, set, voisin);
+    costs(&mut rows, set, voisin, column);
+    scans(&mut rows, set, voisin);
+    rows.rows
+}
+
+struct Rows {
+    set: String,
+    rows: Vec<Row>,
+}
+
+impl Rows {
+    fn at_least(&mut self, what: impl Into<String>, found: Option<f64>, goal: f64, unit: &str) {
+        self.push(what.into(), found, goal, true, unit);
+    }
+
+    fn at_most(&mut self, what: impl Into<String>, found: Option<f64>, goal: f64, unit: &str) {
+        self.push(what.into(), found, goal, false, unit);
+    }
+
+    fn push(&mut self, what: String, found: Option<f64>, goal: f64, at_least: bool, unit: &str) {
+        self.rows.push(Row { set: self.set.clone(), what, found, goal, at_least, unit: unit.to_owned() });
+    }
+}
+
+fn ratio(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    Some(a? / b?)
+}
+
+fn searches(rows: &mut Rows, set: &SetResults, voisin: &EngineResults, column: Column) {
+    let goals = [
+        ("hnswlib", column.small(1.25, 1.1).or(column.million(1.25))),
+        ("faiss-hnsw", column.small(1.4, 1.25)),
+        ("hannoy", column.small(10.0, 6.0)),
+    ];
+    for (name, goal) in goals {
+        let (Some(peer), Some(goal)) = (set.engine(name), goal) else { continue };
+        for recall in RECALLS {
+            let found = ratio(voisin.qps(1, recall), peer.qps(1, recall));
+            rows.at_least(format!("search, 1 thread, recall {recall}, times {name}'s speed"), found, goal, "x");
+        }
+    }
+    if column != Column::Million {
+        for recall in RECALLS {
+            let found = ratio(voisin.qps(THREADS, recall), voisin.qps(1, recall));
+            rows.at_least(format!("search, 2 threads, recall {recall}, times the speed of 1 thread"), found, 1.9, "x");
+        }
+    }
+}
+
+fn build(rows: &mut Rows, set: &SetResults, voisin: &EngineResults) {
+    let Some(hnswlib) = set.engine("hnswlib") else { return };
+    let found = voisin.build_seconds / hnswlib.build_seconds;
+    rows.at_most("build and durable commit, 2 threads, of hnswlib's time", Some(found), 0.9, "x");
+    let (ours, theirs) = (voisin.curve(1).unwrap_or_default(), hnswlib.curve(1).unwrap_or_default());
+    let below = ours.iter().zip(theirs).filter(|(a, b)| a.knob == b.knob && b.recall >= RECALLS[0] - 0.05);
+    let worst = below.map(|(a, b)| 100.0 * (b.recall - a.recall)).reduce(f64::max);
+    rows.at_most("points of recall below hnswlib's at the same ef, the worst from .90 on", worst, 0.5, "");
+}
+
+fn costs(rows: &mut Rows, set: &SetResults, voisin: &EngineResults, column: Column) {
+    let count = set.rows as f64;
+    if column == Column::Million {
+        let bytes = set.linking_anonymous_bytes.map(|bytes| bytes / count);
+        rows.at_most("anonymous memory at the peak, vectors committed before", bytes, 1000.0, "B a vector");
+        rows.at_most("one item added, built, committed: processor", voisin.update.map(|update| 1000.0 * update.cpu_seconds), 3.0, "ms");
+        rows.at_most("one item added, built, committed: written", voisin.update.map(|update| update.written_bytes / 1000.0), 300.0, "KB");
+    }
+    if column == Column::Glosses {
+        rows.at_most("file of a bulk load, of the raw vectors", Some(voisin.disk_bytes / set.raw_bytes()), 1.12, "x");
+    } else {
+        let beyond = (voisin.disk_bytes - set.raw_bytes()) / count;
+        rows.at_most("file of a bulk load, beyond the raw vectors", Some(beyond), 200.0, "B a vector");
+    }
+}
+
+fn scans(rows: &mut Rows, set: &SetResults, voisin: &EngineResults) {
+    let scan = |name| set.engine(name).map(|engine| engine.scan);
+    let Some(ours) = voisin.scan else { return };
+    let rate = ratio(Some(100.0 * ours.one_by_one_qps * set.raw_bytes()), set.read_rate);
+    rows.at_least("exact scan, one query, 2 threads, of the rate at which the map is read", rate, 80.0, "%");
+    for name in ["faiss-flat", "nseekfs"] {
+        let Some(theirs) = scan(name) else { continue };
+        let found = ratio(Some(ours.one_by_one_qps), theirs.map(|scan| scan.one_by_one_qps));
+        rows.at_least(format!("exact scan, one query, 2 threads, times {name}'s speed"), found, 1.0, "x");
+    }
+    if let Some(flat) = scan("faiss-flat") {
+        let found = ratio(Some(ours.batch_qps), flat.map(|scan| scan.batch_qps));
+        rows.at_least("exact scan, batch of 64, times the speed of faiss-flat's batch", found, 1.0, "x");
+    }
+    rows.at_least("exact scan, batch of 64, times the speed of one by one", Some(ours.batch_qps / ours.one_by_one_qps), 6.0, "x");
+}

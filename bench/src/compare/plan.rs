@@ -1,0 +1,118 @@
+//! Who takes part in what, and the terms that are equal for all.
+
+use super::protocol::{Metric, Task};
+use super::vectors::Vectors;
+
+pub const M: usize = 16;
+pub const M0: usize = 32;
+pub const EF_CONSTRUCTION: usize = 200;
+pub const SEED: u64 = 42;
+/// Of builds, exact scans, and of the second curve of each engine.
+pub const THREADS: usize = 2;
+pub const K: usize = 10;
+/// Queries a second are stated at these recalls.
+pub const RECALLS: [f64; 2] = [0.95, 0.99];
+/// A curve ends with the first point above this recall.
+pub const ENOUGH: f64 = 0.996;
+/// Queries of an exact scan, one by one or in one batch.
+pub const SCANS: usize = 64;
+/// Rounds of exact scans: they are short.
+pub const SCAN_ROUNDS: usize = 5;
+/// New processes that open an index.
+pub const OPENINGS: usize = 3;
+
+/// How an engine is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// This program, as a child.
+    Rust,
+    /// `peer.py`.
+    Python,
+}
+
+/// What an engine can do here.
+#[derive(Debug)]
+pub struct Spec {
+    pub name: &'static str,
+    pub home: Home,
+    /// What takes the place of `ef_search`.
+    pub knob: &'static str,
+    /// Its values, from the fastest search to the best; none if the engine only answers exactly.
+    pub knobs: &'static [usize],
+    /// Whether it is asked for exact answers.
+    pub scans: bool,
+    /// How often one item is added to measure an update: seldom where that writes the whole file, never where it is not possible.
+    pub updates: usize,
+    /// Whether it is compared at a million vectors, too: the others need hours, or search more slowly than a scan.
+    pub at_a_million: bool,
+}
+
+const EFS: &[usize] = &[14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448];
+/// Fewer, for an engine that takes seconds for each.
+const SOME_EFS: &[usize] = &[20, 40, 80, 160, 320];
+const SEARCH_KS: &[usize] = &[400, 1600, 6400, 25_600];
+
+/// In the order of the tables; voisin is the first.
+pub const ENGINES: &[Spec] = &[
+    Spec { name: "voisin", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 20, at_a_million: true },
+    Spec { name: "hnswlib", home: Home::Python, knob: "ef", knobs: EFS, scans: false, updates: 3, at_a_million: true },
+    Spec { name: "faiss-hnsw", home: Home::Python, knob: "efSearch", knobs: EFS, scans: false, updates: 3, at_a_million: true },
+    Spec { name: "usearch", home: Home::Rust, knob: "expansion_search", knobs: EFS, scans: false, updates: 3, at_a_million: true },
+    Spec { name: "symqg", home: Home::Python, knob: "ef", knobs: EFS, scans: false, updates: 0, at_a_million: true },
+    Spec { name: "hannoy", home: Home::Rust, knob: "ef_search", knobs: SOME_EFS, scans: false, updates: 5, at_a_million: false },
+    Spec { name: "arroy", home: Home::Rust, knob: "search_k", knobs: SEARCH_KS, scans: false, updates: 3, at_a_million: false },
+    Spec { name: "faiss-flat", home: Home::Python, knob: "none", knobs: &[], scans: true, updates: 3, at_a_million: true },
+    Spec { name: "nseekfs", home: Home::Python, knob: "none", knobs: &[], scans: true, updates: 0, at_a_million: true },
+];
+
+/// How much is measured.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// `quick` or `full`.
+    pub mode: &'static str,
+    /// Rounds of searches: every point is the best of them.
+    pub rounds: usize,
+    pub million: bool,
+    /// For development: only so many vectors of each set, and only these engines.
+    pub rows: Option<usize>,
+    pub engines: Option<Vec<String>>,
+}
+
+impl Plan {
+    /// Whether this is what the goals and the committed results are about.
+    pub fn is_whole(&self) -> bool {
+        self.rows.is_none() && self.engines.is_none()
+    }
+
+    /// Those that take part with `rows` vectors.
+    pub fn specs(&self, rows: usize) -> impl Iterator<Item = &'static Spec> {
+        let chosen = |spec: &&Spec| self.engines.as_ref().is_none_or(|engines| engines.iter().any(|name| name == spec.name));
+        ENGINES.iter().filter(chosen).filter(move |spec| rows < 1_000_000 || spec.at_a_million)
+    }
+}
+
+/// The task of every engine. Its folder is to be set.
+pub fn task(vectors: &Vectors) -> Task {
+    Task {
+        vectors: vectors.base_file(),
+        queries: vectors.query_file(),
+        rows: vectors.rows(),
+        dimensions: vectors.dimensions,
+        metric: vectors.metric,
+        m: M,
+        m0: M0,
+        ef_construction: EF_CONSTRUCTION,
+        seed: SEED,
+        threads: THREADS,
+        k: K,
+        folder: vectors.folder.clone(),
+    }
+}
+
+/// The name of a metric in texts.
+pub fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Euclidean => "Euclidean",
+        Metric::Cosine => "cosine",
+    }
+}

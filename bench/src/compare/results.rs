@@ -1,0 +1,101 @@
+//! What was found, as it is written to `figures.json`.
+
+use serde::{Deserialize, Serialize};
+
+use super::goals::Row;
+use super::machine::Machine;
+use super::protocol::Metric;
+use crate::curve::{Point, qps_at};
+
+/// One run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub command: String,
+    pub machine: Machine,
+    /// The share of the processors' time that other programs took: a few hundredths where the machine was idle otherwise.
+    pub others_share: f64,
+    pub sets: Vec<SetResults>,
+    pub goals: Vec<Row>,
+}
+
+/// All engines on one set of vectors.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SetResults {
+    pub name: String,
+    pub short: String,
+    pub rows: usize,
+    pub dimensions: usize,
+    pub metric: Metric,
+    pub engines: Vec<EngineResults>,
+    /// How fast voisin's file can be read through its map, bytes a second.
+    pub read_rate: Option<f64>,
+    /// The most anonymous memory of a build of voisin's whose vectors had been committed before.
+    pub linking_anonymous_bytes: Option<f64>,
+}
+
+/// One engine on one set of vectors.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EngineResults {
+    pub name: String,
+    pub version: String,
+    pub knob: String,
+    pub build_seconds: f64,
+    /// To bring the finished index to the disk, where the build does not.
+    pub save_seconds: f64,
+    /// The most anonymous memory of the build, beyond what the process had before it.
+    pub build_anonymous_bytes: f64,
+    /// Given to the system to write, by building and saving.
+    pub written_bytes: f64,
+    pub disk_bytes: f64,
+    /// From opening to the first answer, file in the page cache; the best of several new processes.
+    pub open_seconds: f64,
+    pub update: Option<Update>,
+    /// One for each number of threads.
+    pub curves: Vec<Curve>,
+    pub scan: Option<Scan>,
+}
+
+/// One item added, linked and durable.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Update {
+    pub seconds: f64,
+    pub cpu_seconds: f64,
+    pub written_bytes: f64,
+}
+
+/// Searches with so many threads.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Curve {
+    pub threads: usize,
+    pub points: Vec<Point>,
+}
+
+/// Exact answers, queries a second.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Scan {
+    pub one_by_one_qps: f64,
+    pub batch_qps: f64,
+    /// The lower one of both.
+    pub recall: f64,
+}
+
+impl SetResults {
+    pub fn engine(&self, name: &str) -> Option<&EngineResults> {
+        self.engines.iter().find(|engine| engine.name == name)
+    }
+
+    pub fn raw_bytes(&self) -> f64 {
+        4.0 * self.rows as f64 * self.dimensions as f64
+    }
+}
+
+impl EngineResults {
+    pub fn curve(&self, threads: usize) -> Option<&[Point]> {
+        self.curves.iter().find(|curve| curve.threads == threads).map(|curve| &*curve.points)
+    }
+
+    /// Queries a second at a recall.
+    pub fn qps(&self, threads: usize, recall: f64) -> Option<f64> {
+        qps_at(self.curve(threads)?, recall)
+    }
+}
