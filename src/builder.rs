@@ -365,6 +365,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             m: connectivity.m.into(),
             ef_construction: self.ef_construction,
             alpha: self.alpha,
+            is_small: view.snapshot.extent == Extent::Small,
             cancel: &*self.cancel,
             progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
         };

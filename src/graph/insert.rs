@@ -44,6 +44,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) m: usize,
     pub(crate) ef_construction: usize,
     pub(crate) alpha: f32,
+    /// Whether so little is linked that lists which overflow lose no more than they must: see [`Limit::fill`].
+    pub(crate) is_small: bool,
     /// Whether to give up. Asked once a slot.
     pub(crate) cancel: &'a (dyn Fn() -> bool + Sync),
     /// Told how many slots are done.
@@ -57,7 +59,7 @@ impl Plan<'_> {
     }
 
     pub(super) fn limit(&self, layer: Layer) -> Limit {
-        Limit { degree: if layer.0 == 0 { self.m0 } else { self.m }, alpha: self.alpha }
+        Limit { degree: if layer.0 == 0 { self.m0 } else { self.m }, alpha: self.alpha, fill: false }
     }
 
     pub(super) fn max_children(&self, layer: Layer) -> usize {
@@ -384,7 +386,7 @@ fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) 
 /// Brings every changed list within its limit.
 fn prune_overflows(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
-        let limit = plan.limit(layer);
+        let limit = Limit { fill: plan.is_small, ..plan.limit(layer) };
         let over: Vec<(Slot, &Node)> = working.all_changed(layer).filter(|(_, node)| node.edges.len() > limit.degree).collect();
         let pruned: Vec<(Slot, Node)> = over
             .into_par_iter()
@@ -447,7 +449,7 @@ mod tests {
         let (plane, store) = (Plane(points), Nothing(count));
         let mut working = Working::new(&store, Vec::new(), 0);
         let slots: Vec<Slot> = (0..count as u32).map(Slot).collect();
-        let plan = Plan { m0: 2 * m, m, ef_construction: 20, alpha: 1.0, cancel: &|| false, progress: &|_| {} };
+        let plan = Plan { m0: 2 * m, m, ef_construction: 20, alpha: 1.0, is_small: false, cancel: &|| false, progress: &|_| {} };
         insert(&mut working, &plane, &slots, 0, &plan, &mut StdRng::seed_from_u64(7)).unwrap();
         finish(&mut working, &plane, &plan).unwrap();
 
@@ -482,7 +484,7 @@ mod tests {
         build((0..400).map(|i| [if i % 2 == 0 { 0.0 } else { 1e6 }, (i / 2) as f32]).collect(), 5);
     }
 
-    const PLAN: Plan<'_> = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, cancel: &|| false, progress: &|_| {} };
+    const PLAN: Plan<'_> = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, is_small: false, cancel: &|| false, progress: &|_| {} };
 
     /// Points on a line, each with edges to its neighbors and the child of the one before.
     fn chain(store: &Nothing) -> Working<'_> {
@@ -556,7 +558,7 @@ mod tests {
         let (plane, store) = (Plane(vec![[1.0, 2.0]; 50]), Nothing(50));
         let mut working = Working::new(&store, Vec::new(), 0);
         let slots: Vec<Slot> = (0..50).map(Slot).collect();
-        let plan = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, cancel: &|| true, progress: &|_| {} };
+        let plan = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, is_small: false, cancel: &|| true, progress: &|_| {} };
         let result = insert(&mut working, &plane, &slots, 0, &plan, &mut StdRng::seed_from_u64(7));
         assert!(matches!(result, Err(Error::Cancelled)));
     }

@@ -28,6 +28,9 @@ pub(crate) struct Limit {
     pub(crate) degree: usize,
     /// 1 is the paper's heuristic; more keeps more, and longer, edges.
     pub(crate) alpha: f32,
+    /// Whether there stay as many edges as may, the nearest of the dropped ones beside those that the heuristic keeps (the paper's
+    /// `keepPrunedConnections`): each edge that goes changes two nodes.
+    pub(crate) fill: bool,
 }
 
 /// The edges to keep of `candidates`, which are sorted and all different. Those to `children` stay whatever else does.
@@ -37,9 +40,11 @@ pub(crate) fn prune(vectors: &dyn Vectors, candidates: &[Edge], children: &[Slot
     let mut kept: Vec<Edge> = Vec::with_capacity(limit.degree);
     let mut kept_slots: Vec<u32> = Vec::with_capacity(limit.degree);
     let mut distances = Vec::with_capacity(4);
+    let mut dropped = Vec::new();
     for candidate in candidates {
         if !is_child(candidate) {
             if room == 0 || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)? {
+                dropped.push(*candidate);
                 continue;
             }
             room -= 1;
@@ -49,6 +54,10 @@ pub(crate) fn prune(vectors: &dyn Vectors, candidates: &[Edge], children: &[Slot
         if room == 0 && children.is_empty() {
             break;
         }
+    }
+    if limit.fill && room > 0 {
+        kept.extend(dropped.into_iter().take(room));
+        kept.sort_unstable_by(Edge::order);
     }
     Ok(kept)
 }
@@ -100,6 +109,10 @@ pub(super) mod tests {
     }
 
     fn kept(points: &[[f32; 2]], children: &[u32], degree: usize, alpha: f32) -> Vec<u32> {
+        kept_of(points, children, Limit { degree, alpha, fill: false })
+    }
+
+    fn kept_of(points: &[[f32; 2]], children: &[u32], limit: Limit) -> Vec<u32> {
         let plane = Plane(points.to_vec());
         let slots: Vec<u32> = (1..points.len() as u32).collect();
         let mut distances = Vec::new();
@@ -107,7 +120,7 @@ pub(super) mod tests {
         let mut edges: Vec<Edge> = slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
         edges.sort_by(Edge::order);
         let children: Vec<Slot> = children.iter().copied().map(Slot).collect();
-        prune(&plane, &edges, &children, Limit { degree, alpha }).unwrap().iter().map(|edge| edge.slot).collect()
+        prune(&plane, &edges, &children, limit).unwrap().iter().map(|edge| edge.slot).collect()
     }
 
     #[test]
@@ -117,6 +130,15 @@ pub(super) mod tests {
         assert_eq!(kept(&points, &[], 8, 1.0), [1, 3]);
         assert_eq!(kept(&points, &[], 8, 4.0), [1, 2, 3]);
         assert_eq!(kept(&points, &[], 1, 1.0), [1]);
+    }
+
+    #[test]
+    fn a_list_that_is_filled_loses_only_what_there_is_no_room_for() {
+        let points = [[0.0, 0.0], [1.0, 0.0], [2.0, 0.1], [-3.0, 0.0], [5.0, 0.0]];
+        for (degree, expected) in [(2, &[1, 3][..]), (3, &[1, 2, 3]), (4, &[1, 2, 3, 4]), (9, &[1, 2, 3, 4])] {
+            assert_eq!(kept_of(&points, &[], Limit { degree, alpha: 1.0, fill: true }), expected, "{degree}");
+        }
+        assert_eq!(kept_of(&points, &[4], Limit { degree: 3, alpha: 1.0, fill: true }), [1, 3, 4]);
     }
 
     #[test]

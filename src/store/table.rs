@@ -1,12 +1,12 @@
 //! Pointers to values, by number: with a table, the address of a vector costs one load and not a walk down the B-tree.
 //!
 //! A table is filled as values are first used, by any thread; two threads that find the same value store the same pointer. A *full* table
-//! has a cell for every value: allocating it zeroed costs no time for its size. A *small* one remembers a fixed number of values, for work
-//! that touches few of a great many, whose memory must not grow with the index.
+//! has a cell for every value, in segments that are made when they are first needed, so that a new one costs next to nothing. A *small* one remembers a
+//! fixed number of values, for work that touches few of a great many, whose memory must not grow with the index.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::format::take_u32;
 
@@ -46,12 +46,22 @@ impl Length {
     }
 }
 
+/// Cells of a segment: a page of them.
+const SEGMENT: usize = 512;
+
+type Segment = Box<[AtomicPtr<u8>; SEGMENT]>;
+
+/// Null pointers.
+fn new_segment() -> Segment {
+    bytemuck::zeroed_box()
+}
+
 /// A value and its number.
 type Numbered<'t> = (usize, &'t [u8]);
 
 #[derive(Debug)]
 enum Cells<'t> {
-    Full(Box<[AtomicPtr<u8>]>),
+    Full(Box<[OnceLock<Segment>]>),
     /// The value last seen of those with the same remainder, and its number.
     Small(Box<[Mutex<Option<Numbered<'t>>>]>),
 }
@@ -81,8 +91,7 @@ impl<'t> Table<'t> {
 
     fn new(extent: Extent, count: usize, length: Length, small: usize) -> Self {
         let cells = match extent {
-            // Null pointers, straight from the allocator: no page of a large table is touched before it is used.
-            Extent::Full => Cells::Full(bytemuck::zeroed_slice_box(count)),
+            Extent::Full => Cells::Full(std::iter::repeat_with(OnceLock::new).take(count.div_ceil(SEGMENT)).collect()),
             Extent::Small => Cells::Small(std::iter::repeat_with(|| Mutex::new(None)).take(small).collect()),
         };
         Self { count, cells, length, values: PhantomData }
@@ -104,7 +113,7 @@ impl<'t> Table<'t> {
             }
         };
         // Acquire: whoever set the pointer has checked the bytes behind it.
-        let pointer = cells.get(number)?.load(Ordering::Acquire);
+        let pointer = cells.get(number / SEGMENT)?.get()?[number % SEGMENT].load(Ordering::Acquire);
         if pointer.is_null() {
             return None;
         }
@@ -124,7 +133,10 @@ impl<'t> Table<'t> {
         }
         match &self.cells {
             // Never written through: the pointer is only read from, as the slice it came from.
-            Cells::Full(cells) => cells.get(number)?.store(value.as_ptr().cast_mut(), Ordering::Release),
+            Cells::Full(cells) => {
+                let segment = cells.get(number / SEGMENT)?.get_or_init(new_segment);
+                segment[number % SEGMENT].store(value.as_ptr().cast_mut(), Ordering::Release);
+            }
             Cells::Small(cells) => *cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner) = Some((number, value)),
         }
         Some(value)
@@ -140,15 +152,18 @@ impl<'t> Table<'t> {
         if self.length != older.length {
             return;
         }
-        for (cell, older) in cells.iter().zip(older_cells) {
-            let pointer = older.load(Ordering::Relaxed);
-            if pointer.addr() & (page_bytes - 1) == PAGE_HEADER_BYTES {
-                cell.store(pointer, Ordering::Relaxed);
+        for (segment, older) in cells.iter().zip(older_cells) {
+            let Some(older) = older.get() else { continue };
+            for (cell, older) in segment.get_or_init(new_segment).iter().zip(older.iter()) {
+                let pointer = older.load(Ordering::Relaxed);
+                if pointer.addr() & (page_bytes - 1) == PAGE_HEADER_BYTES {
+                    cell.store(pointer, Ordering::Relaxed);
+                }
             }
         }
-        for number in rewritten {
-            if let Some(cell) = cells.get(*number as usize) {
-                cell.store(std::ptr::null_mut(), Ordering::Relaxed);
+        for number in rewritten.iter().map(|number| *number as usize) {
+            if let Some(segment) = cells.get(number / SEGMENT).and_then(OnceLock::get) {
+                segment[number % SEGMENT].store(std::ptr::null_mut(), Ordering::Relaxed);
             }
         }
     }
