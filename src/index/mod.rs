@@ -37,7 +37,7 @@ pub use self::snapshot::Snapshot;
 use crate::builder::{Goal, Progress};
 use crate::distance::Distance;
 use crate::format::catalog::{self, Entry, Unreadable};
-use crate::query::{QueryBuilder, Searched, by_item, by_vector};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec, Writer};
@@ -476,6 +476,25 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
         let Shared { cache, env, place, .. } = &*self.reader.shared;
         by_vector(&cache.newest::<D>(env, *place)?.held.view::<D>(), self.options, vector, &cancel)
+    }
+
+    /// The items nearest to each of many vectors, one row of components after the other: as
+    /// [`Reader`'s `by_vectors`](crate::QueryBuilder::<crate::Reader<'_, D>>::by_vectors), without a transaction.
+    ///
+    /// # Errors
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
+    /// [`by_vector`](Self::by_vector) that are not about the query.
+    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Searched>> {
+        self.by_vectors_with_cancellation(rows, || false)
+    }
+
+    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vectors`](Self::by_vectors).
+    pub fn by_vectors_with_cancellation(&self, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+        let Shared { cache, env, place, .. } = &*self.reader.shared;
+        by_vectors(&cache.newest::<D>(env, *place)?.held.view::<D>(), self.options, rows, &cancel)
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.

@@ -11,7 +11,7 @@ use super::snapshot::Snapshot;
 use super::source::Source;
 use super::table::Extent;
 use crate::codec::{Codec, VectorRef};
-use crate::distance::{Distance, Kernels, prefetch};
+use crate::distance::{Distance, Estimate, Kernels, prefetch};
 use crate::error::VectorDefect;
 use crate::format::links::{self, OneWay, Record};
 use crate::format::{Key, Kind, checksum, edges, ids, set, take};
@@ -70,6 +70,11 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
             self.item(Slot(slot))?;
         }
         Ok(())
+    }
+
+    /// What rules out most pairs of many queries and vectors, if the metric has it.
+    pub(crate) fn estimate(&self) -> Option<Estimate> {
+        Estimate::new::<D>(&self.kernels, self.snapshot.meta.dimensions as usize)
     }
 
     /// The first slot of every value that holds vectors.
@@ -202,14 +207,16 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
 
     /// The slots of all live items, pending or linked.
     pub(crate) fn live(&self) -> Result<roaring::RoaringBitmap> {
-        let Snapshot { meta, removed, .. } = self.snapshot;
         let mut live = roaring::RoaringBitmap::new();
-        live.insert_range(0..meta.slots);
-        live -= removed;
-        if meta.free > 0 {
-            live -= self.set(set::SetKind::Free)?;
-        }
+        live.insert_range(0..self.snapshot.meta.slots);
+        live -= self.dead()?;
         Ok(live)
+    }
+
+    /// The slots of no item: those that are free, and those whose item has been removed.
+    pub(crate) fn dead(&self) -> Result<roaring::RoaringBitmap> {
+        let Snapshot { meta, removed, .. } = self.snapshot;
+        if meta.free == 0 { Ok(removed.clone()) } else { Ok(removed | self.set(set::SetKind::Free)?) }
     }
 
     fn group(&self, slot: Slot) -> Option<(usize, usize)> {
@@ -411,6 +418,11 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
     /// The same, for another view of the same snapshot.
     pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, D, T>) -> StoredProbe<'a, 's, 't, D, T> {
         StoredProbe { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
+    }
+
+    /// The vector as it is stored, and its factor.
+    pub(crate) fn stored(&self) -> (&[u8], f32) {
+        (&self.bytes, self.factor)
     }
 
     /// The distance to one vector.

@@ -13,6 +13,7 @@ mod documents;
 mod environment;
 mod import;
 mod malformed;
+mod many;
 mod model;
 mod pending;
 mod port;
