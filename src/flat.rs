@@ -224,15 +224,14 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
     /// Finds the vectors of a piece.
     fn address(&self, piece: usize, vectors: &mut Vec<(Slot, Address<'t>)>) -> Result<()> {
         vectors.clear();
-        let mut push = |slot: u32| self.view.vector(Slot(slot)).map(|address| vectors.push((Slot(slot), address)));
         let start = piece * self.piece;
+        let end = (start + self.piece).min(self.slots.count(self.view));
         match self.slots {
-            Slots::Only(slots) => slots.iter().skip(start).take(self.piece).try_for_each(|slot| push(*slot)),
-            Slots::Except(gaps) => {
-                let slots = start as u32..(start + self.piece).min(self.slots.count(self.view)) as u32;
-                let mut gaps = gaps.range(slots.clone()).peekable();
-                slots.filter(|slot| gaps.next_if_eq(slot).is_none()).try_for_each(push)
-            }
+            Slots::Except(gaps) => self.view.vectors(start as u32..end as u32, gaps, vectors),
+            Slots::Only(slots) => slots[start..end].iter().try_for_each(|&slot| {
+                vectors.push((Slot(slot), self.view.vector(Slot(slot))?));
+                Ok(())
+            }),
         }
     }
 
@@ -261,7 +260,7 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
         for ((panel, limits), (probes, nearest)) in panels.iter().zip(limits).zip(queries) {
             for (rows, vectors) in rows.as_chunks().0.iter().zip(vectors.chunks(ROWS)) {
                 for (mask, (slot, address)) in estimate.near(panel, limits, rows).into_iter().zip(vectors) {
-                    for query in (0..probes.len()).filter(|query| mask >> query & 1 == 1) {
+                    for query in bits(mask).take_while(|query| *query < probes.len()) {
                         self.offer(*slot, probes[query].distance(*address), &mut nearest[query])?;
                         if let Some(farthest) = nearest[query].farthest() {
                             limits[query] = estimate.limit(panel, query, farthest);
@@ -283,6 +282,12 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
         }
         Ok(())
     }
+}
+
+/// The numbers of the bits that are set, ascending.
+fn bits(mask: u32) -> impl Iterator<Item = usize> {
+    let rest = |mask: &u32| Some(mask & (mask - 1)).filter(|mask| *mask != 0);
+    std::iter::successors(Some(mask).filter(|mask| *mask != 0), rest).map(|mask| mask.trailing_zeros() as usize)
 }
 
 #[cfg(test)]

@@ -177,12 +177,7 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(
-        &self,
-        rtxn: &RoTxn<'_>,
-        rows: &[f32],
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Vec<Searched>> {
+    pub fn by_vectors_with_cancellation(&self, rtxn: &RoTxn<'_>, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
         by_vectors(&self.reader.view(rtxn)?, self.options, rows, &cancel)
     }
 
@@ -213,7 +208,8 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
         by_vector(&self.reader.view(), self.options, vector, &|| false)
     }
 
-    /// The items nearest to each of many vectors: see [`Reader`]'s [`by_vectors`](QueryBuilder::<Reader<'_, D>>::by_vectors).
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
+    /// the other. On all threads; exact searches share one pass over what is stored.
     ///
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow), [`Corrupt`](crate::Error::Corrupt).

@@ -158,12 +158,12 @@ mod tests {
             });
             assert_eq!(estimate.near(&panel, &Estimate::no_limits(), &judged), [u32::MAX; ROWS]);
             for (row, mask) in estimate.near(&panel, &limits, &judged).into_iter().enumerate() {
-                for query in 0..queries.len() {
+                for (query, vector) in queries.iter().enumerate() {
                     let (found, limit) = (distance(query, row), farthest(query));
                     let is_near = mask >> query & 1 == 1;
                     assert!(is_near || found > limit, "{}: row {row} at {found} is ruled out for query {query} by {limit}", D::name());
                     let beyond = f64::from(found) - f64::from(limit);
-                    let slack = slack(&queries[query], &rows[row]) + 1e-30;
+                    let slack = slack(vector, &rows[row]) + 1e-30;
                     assert!(!is_near || beyond <= slack, "{}: row {row} at {found} is not ruled out by {limit}: {slack}", D::name());
                 }
             }

@@ -251,8 +251,8 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
         by_vector(&self.reader.view()?, self.options, vector, &cancel)
     }
 
-    /// The items nearest to each of many vectors, one row of components after the other: as
-    /// [`Reader`'s `by_vectors`](crate::QueryBuilder::<crate::Reader<'_, D>>::by_vectors), without a transaction.
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
+    /// the other. On all threads; exact searches share one pass over what is stored.
     ///
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of

@@ -5,6 +5,9 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::ops::Range;
+
+use roaring::RoaringBitmap;
 
 use super::meter;
 use super::snapshot::Snapshot;
@@ -80,7 +83,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// The first slot of every value that holds vectors.
     pub(super) fn first_slots(&self) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
         let meta = &self.snapshot.meta;
-        let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { roaring::RoaringBitmap::new() };
+        let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { RoaringBitmap::new() };
         let tail = (meta.tail_start()..meta.slots).filter(move |slot| !free.contains(*slot));
         Ok((0..meta.tail_start()).step_by(meta.geometry.vectors as usize).chain(tail).map(Slot))
     }
@@ -93,6 +96,24 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         let (block, place) = geometry.place(slot);
         let Some(value) = self.snapshot.blocks.get(block) else { return self.vector_slow(slot) };
         Ok(self.in_block(value, place))
+    }
+
+    /// Adds the vectors of these slots, `gaps` left out, in order: a block is found once.
+    pub(crate) fn vectors(&self, slots: Range<u32>, gaps: &RoaringBitmap, out: &mut Vec<(Slot, Address<'t>)>) -> Result<()> {
+        let mut gaps = gaps.range(slots.clone()).peekable();
+        let mut start = slots.start;
+        while start < slots.end {
+            let (block, place) = self.snapshot.meta.geometry.place(Slot(start));
+            let first = start - place as u32;
+            let end = slots.end.min(first + self.snapshot.meta.geometry.vectors);
+            let mut live = (start..end).filter(|slot| gaps.next_if_eq(slot).is_none());
+            match self.snapshot.blocks.get(block) {
+                Some(value) => out.extend(live.map(|slot| (Slot(slot), self.in_block(value, (slot - first) as usize)))),
+                None => live.try_for_each(|slot| self.vector(Slot(slot)).map(|address| out.push((Slot(slot), address))))?,
+            }
+            start = end;
+        }
+        Ok(())
     }
 
     /// The vector at a place of a block.
@@ -193,8 +214,8 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     }
 
     /// A set of slots, in full.
-    pub(crate) fn set(&self, kind: set::SetKind) -> Result<roaring::RoaringBitmap> {
-        let mut members = roaring::RoaringBitmap::new();
+    pub(crate) fn set(&self, kind: set::SetKind) -> Result<RoaringBitmap> {
+        let mut members = RoaringBitmap::new();
         for number in 0..self.snapshot.meta.slots.div_ceil(set::CHUNK) {
             let key = self.key(Kind::Sets, kind as u8, number);
             if let Some(value) = self.source.get(key)? {
@@ -206,15 +227,15 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     }
 
     /// The slots of all live items, pending or linked.
-    pub(crate) fn live(&self) -> Result<roaring::RoaringBitmap> {
-        let mut live = roaring::RoaringBitmap::new();
+    pub(crate) fn live(&self) -> Result<RoaringBitmap> {
+        let mut live = RoaringBitmap::new();
         live.insert_range(0..self.snapshot.meta.slots);
         live -= self.dead()?;
         Ok(live)
     }
 
     /// The slots of no item: those that are free, and those whose item has been removed.
-    pub(crate) fn dead(&self) -> Result<roaring::RoaringBitmap> {
+    pub(crate) fn dead(&self) -> Result<RoaringBitmap> {
         let Snapshot { meta, removed, .. } = self.snapshot;
         if meta.free == 0 { Ok(removed.clone()) } else { Ok(removed | self.set(set::SetKind::Free)?) }
     }

@@ -12,8 +12,8 @@ use std::time::Instant;
 
 use memmap2::Mmap;
 use rayon::prelude::*;
-use voisin::distances::{Cosine, Distance, Euclidean};
 use voisin::Reader;
+use voisin::distances::{Cosine, Distance, Euclidean};
 use voisin_bench::data::DataSet;
 use voisin_bench::engines::open_database;
 use voisin_bench::living::Living;
@@ -53,11 +53,7 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
     let one = |query: &[f32]| reader.nns(K).exact().by_vector(&rtxn, query).expect("an answer");
     let many = |rows: &[f32]| reader.nns(K).exact().by_vectors(&rtxn, rows).expect("answers");
     let rows = &set.queries[..BATCH * set.dimensions];
-    assert_eq!(
-        many(rows),
-        queries.iter().map(|query| one(query)).collect::<Vec<_>>(),
-        "many at once are answered as one at a time"
-    );
+    assert_eq!(many(rows), queries.iter().map(|query| one(query)).collect::<Vec<_>>(), "many at once are answered as one at a time");
 
     let (mut read, mut alone, mut together) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
