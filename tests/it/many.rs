@@ -40,7 +40,7 @@ fn by_every_way_to_an_answer() {
         check(&wtxn, db, 0);
         let reader = Reader::<D>::open(&wtxn, 0, db).unwrap();
         assert!(reader.n_pending() > 0);
-        let candidates: RoaringBitmap = (0..3000).filter(|_| rng.random_bool(0.2)).collect();
+        let [many, few] = [0.2, 0.005].map(|share| (0..3000).filter(|_| rng.random_bool(share)).collect::<RoaringBitmap>());
         let mut strategies = Vec::new();
         for count in COUNTS {
             let rows: Vec<_> = (0..count).map(|_| vector::<D>(&mut rng, dimensions)).collect();
@@ -54,7 +54,10 @@ fn by_every_way_to_an_answer() {
                     let what = format!("{count} queries for {k}, {how}");
                     let found = assert_same(&by, &wtxn, &rows, &what);
                     strategies.extend(found.iter().map(|found| found.strategy));
-                    strategies.extend(assert_same(by.candidates(&candidates), &wtxn, &rows, &what).iter().map(|found| found.strategy));
+                    for candidates in [&many, &few] {
+                        let found = assert_same(by.candidates(candidates), &wtxn, &rows, &what);
+                        strategies.extend(found.iter().map(|found| found.strategy));
+                    }
                 }
                 let warm = reader.warm(&wtxn).unwrap();
                 let found = warm.nns(k).exact().by_vectors(&rows.concat()).unwrap();
