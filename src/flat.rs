@@ -23,6 +23,10 @@ const PARALLEL_BYTES: usize = 1 << 20;
 const PIECE: usize = 64;
 /// Queries from which on a panel is quicker than one by one.
 const PANEL_FROM: usize = 6;
+/// One pair in so many may be compared in vain before the next estimate is used: a comparison costs as much as a dozen estimates.
+const MOST_IN_VAIN: usize = 32;
+/// Pairs whose limits have not settled yet.
+const FEW_PAIRS: usize = 1 << 16;
 /// The panels of a pass take no more, so that they stay in the cache beside a piece.
 const PASS_BYTES: usize = 1 << 20;
 
@@ -126,7 +130,7 @@ pub(crate) fn scan<'t, D: Distance, S: Source<'t>>(
     let panel_bytes = PANEL * size_of::<f32>() * meta.dimensions as usize;
     let mut found = Vec::with_capacity(probes.len());
     for probes in probes.chunks(PANEL * (PASS_BYTES / panel_bytes).max(1)) {
-        let judge = view.estimate().filter(|_| probes.len() >= PANEL_FROM).map(|estimate| Judge::new(estimate, probes));
+        let judge = if probes.len() < PANEL_FROM { None } else { Judge::new(view.estimates(), probes) };
         let judge = judge.as_ref();
         if count * meta.geometry.stride * probes.len() < PARALLEL_BYTES {
             let pass = Pass { view, probes, judge, slots, piece, accept: &accept };
@@ -161,14 +165,17 @@ impl Slots<'_> {
 
 /// What rules out vectors for many queries at once.
 struct Judge {
-    estimate: Estimate,
+    /// The quickest first.
+    estimates: Vec<Estimate>,
     panels: Vec<Panel>,
 }
 
 impl Judge {
-    fn new<'t, D: Distance, S: Source<'t>>(estimate: Estimate, probes: &[StoredProbe<'_, '_, 't, D, S>]) -> Self {
-        let panels = probes.chunks(PANEL).map(|probes| estimate.panel(probes.iter().map(StoredProbe::stored))).collect();
-        Self { estimate, panels }
+    /// `None` if the metric has no estimates.
+    fn new<'t, D: Distance, S: Source<'t>>(estimates: Vec<Estimate>, probes: &[StoredProbe<'_, '_, 't, D, S>]) -> Option<Self> {
+        let first = estimates.first()?;
+        let panels = probes.chunks(PANEL).map(|probes| first.panel(probes.iter().map(StoredProbe::stored))).collect();
+        Some(Self { estimates, panels })
     }
 }
 
@@ -186,6 +193,10 @@ struct Pass<'a, 's, 't, D, S, A> {
 /// What a thread has found, and its buffers.
 struct State<'t> {
     nearest: Vec<Nearest>,
+    /// Which estimate is used, and the pairs that were judged by it, and those of them that were compared in vain.
+    estimate: usize,
+    pairs: usize,
+    in_vain: usize,
     limits: Vec<Limits>,
     vectors: Vec<(Slot, Address<'t>)>,
     rows: Vec<Row<'t>>,
@@ -195,7 +206,8 @@ impl<'t> State<'t> {
     fn new<D, S, A>(k: usize, pass: &Pass<'_, '_, 't, D, S, A>) -> Self {
         let nearest = pass.probes.iter().map(|_| Nearest::new(k)).collect();
         let panels = pass.judge.map_or(0, |judge| judge.panels.len());
-        Self { nearest, limits: vec![Estimate::no_limits(); panels], vectors: Vec::new(), rows: Vec::new() }
+        let limits = vec![Estimate::no_limits(); panels];
+        Self { nearest, estimate: 0, pairs: 0, in_vain: 0, limits, vectors: Vec::new(), rows: Vec::new() }
     }
 }
 
@@ -250,24 +262,33 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
     }
 
     /// Compares all queries with those vectors that are not ruled out for them.
-    fn judge(&self, Judge { estimate, panels }: &Judge, state: &mut State<'t>) -> Result<()> {
-        let State { nearest, limits, vectors, rows } = state;
+    fn judge(&self, Judge { estimates, panels }: &Judge, state: &mut State<'t>) -> Result<()> {
+        let State { nearest, limits, vectors, rows, .. } = state;
+        let estimate = &estimates[state.estimate];
         rows.clear();
         rows.extend(vectors.iter().map(|(_, address)| estimate.row(address.bytes, address.factor)));
         // Filled up with copies of the last, which are not looked at.
         rows.extend(rows.last().copied().into_iter().cycle().take(rows.len().next_multiple_of(ROWS) - rows.len()));
         let queries = self.probes.chunks(PANEL).zip(nearest.chunks_mut(PANEL));
-        for ((panel, limits), (probes, nearest)) in panels.iter().zip(limits).zip(queries) {
+        for ((panel, limits), (probes, nearest)) in panels.iter().zip(&mut *limits).zip(queries) {
             for (rows, vectors) in rows.as_chunks().0.iter().zip(vectors.chunks(ROWS)) {
                 for (mask, (slot, address)) in estimate.near(panel, limits, rows).into_iter().zip(vectors) {
                     for query in bits(mask).take_while(|query| *query < probes.len()) {
-                        self.offer(*slot, probes[query].distance(*address), &mut nearest[query])?;
+                        let distance = probes[query].distance(*address);
+                        state.in_vain += usize::from(!nearest[query].may_keep(distance));
+                        self.offer(*slot, distance, &mut nearest[query])?;
                         if let Some(farthest) = nearest[query].farthest() {
                             limits[query] = estimate.limit(panel, query, farthest);
                         }
                     }
                 }
             }
+        }
+        state.pairs += vectors.len() * self.probes.len();
+        if state.in_vain * MOST_IN_VAIN > state.pairs && state.pairs > FEW_PAIRS && state.estimate + 1 < estimates.len() {
+            (state.estimate, state.pairs, state.in_vain) = (state.estimate + 1, 0, 0);
+            // They are set again by the next comparison.
+            limits.fill(Estimate::no_limits());
         }
         Ok(())
     }

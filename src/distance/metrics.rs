@@ -55,7 +55,7 @@ fn check_range(norm: f64, min: f64, max: f64) -> Result<(), VectorDefect> {
 impl Distance for Euclidean {
     type Codec = F32;
 
-    const FORM: Form = Form::Differences;
+    const FORM: Form = Form::SquaredDifferences;
 
     fn name() -> &'static str {
         "euclidean"

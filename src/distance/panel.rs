@@ -17,6 +17,8 @@ use crate::codec::{F32, VectorRef};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[doc(hidden)]
 pub enum Form {
+    /// It is the raw number, a sum of squared differences.
+    SquaredDifferences,
     /// It is the raw number, a sum of terms that are not negative.
     Differences,
     /// The negated sum of products.
@@ -36,7 +38,8 @@ pub(crate) struct Estimate {
     form: Form,
     near: Near,
     one: fn(&[u8], &[u8]) -> f32,
-    dimensions: usize,
+    /// A vector of zeros: the squared differences from it are a squared norm.
+    zero: Vec<u8>,
     /// How far estimate and ordinary sum can be from each other, for a sum of magnitudes of one.
     error: f64,
 }
@@ -45,65 +48,74 @@ pub(crate) struct Estimate {
 #[derive(Debug)]
 pub(crate) struct Panel {
     components: Vec<[[u8; 4]; PANEL]>,
-    /// The norm under the dot product, the factor under cosine.
-    measures: Vec<f64>,
+    /// The squared norm of each.
+    squares: Vec<f64>,
+    /// The factor of each.
+    factors: Vec<f64>,
 }
 
 /// What the sum of a query and a vector must reach, as the kernel reads it.
 pub(crate) type Limits = [[u8; 4]; PANEL];
 
 impl Estimate {
-    /// `None` if the metric has no estimates.
-    pub(crate) fn new<D: Distance>(kernels: &Kernels, dimensions: usize) -> Option<Self> {
-        let near = kernels.near.filter(|_| D::FORM != Form::Other)?;
+    /// The estimates that the metric has, the quickest first, the one that rules out most last.
+    ///
+    /// Squared differences have two. That by products takes half as long, but its error is a share of the norms: where vectors are far from the
+    /// origin and near each other, it rules out nothing. The error of a sum of squares is a share of itself.
+    pub(crate) fn of<D: Distance>(kernels: &Kernels, dimensions: usize) -> Vec<Self> {
+        let forms = match D::FORM {
+            Form::SquaredDifferences => [(Form::SquaredDifferences, kernels.near_by_products), (Form::Differences, kernels.near)],
+            Form::Other => [(Form::Other, None); 2],
+            form => [(form, kernels.near), (form, None)],
+        };
         // Each of the two sums rounds once a term, and a term itself at most thrice; the rest is for scales, offsets and limits.
         let roundings = 2 * dimensions + 32;
         let error = 1.01 * roundings as f64 * f64::from(f32::EPSILON) / 2.0;
-        Some(Self { form: D::FORM, near, one: kernels.one, dimensions, error })
+        let zero = vec![0; dimensions * size_of::<f32>()];
+        let estimate = |(form, near): (Form, Option<Near>)| Some(Self { form, near: near?, one: kernels.one, zero: zero.clone(), error });
+        forms.into_iter().filter_map(estimate).collect()
     }
 
-    /// Queries, of which there are at most [`PANEL`], as stored bytes and factors.
+    /// Queries, of which there are at most [`PANEL`], as stored bytes and factors. The same panel serves all estimates of a metric.
     pub(crate) fn panel<'a>(&self, queries: impl Iterator<Item = (&'a [u8], f32)>) -> Panel {
-        let mut components = vec![[[0; 4]; PANEL]; self.dimensions];
-        let measures = queries.take(PANEL).enumerate().map(|(number, (bytes, factor))| {
-            let query = || VectorRef::<F32>::new(bytes).iter();
-            let square: f64 = query().map(|component| f64::from(component) * f64::from(component)).sum();
-            let norm = if square == 0.0 { 1.0 } else { square.sqrt() };
-            for (queries, component) in components.iter_mut().zip(query()) {
-                // The error of a product is a share of both norms: a query of norm 1 leaves that of the vector, for the offset.
-                let component = if self.form == Form::NegatedProducts { (f64::from(component) / norm) as f32 } else { component };
-                queries[number] = component.to_le_bytes();
+        let mut panel = Panel { components: vec![[[0; 4]; PANEL]; self.zero.len() / size_of::<f32>()], squares: vec![], factors: vec![] };
+        for (number, (bytes, factor)) in queries.take(PANEL).enumerate() {
+            let query = || VectorRef::<F32>::new(bytes).iter().map(f64::from);
+            let square: f64 = query().map(|component| component * component).sum();
+            // The error of a product is a share of both norms: a query of norm 1 leaves that of the vector, for the offset.
+            let norm = if self.form == Form::NegatedProducts && square > 0.0 { square.sqrt() } else { 1.0 };
+            for (queries, component) in panel.components.iter_mut().zip(query()) {
+                queries[number] = ((component / norm) as f32).to_le_bytes();
             }
-            match self.form {
-                Form::NegatedProducts => norm,
-                Form::Cosine => factor.into(),
-                Form::Differences | Form::Other => 1.0,
-            }
-        });
-        let measures = measures.collect();
-        Panel { components, measures }
+            panel.squares.push(square);
+            panel.factors.push(factor.into());
+        }
+        panel
     }
 
     /// A vector, ready to be judged.
     pub(crate) fn row<'a>(&self, bytes: &'a [u8], factor: f32) -> Row<'a> {
         let (scale, offset) = match self.form {
+            // The square of the distance is that of both norms, less twice the product, of whose error both norms bear a half.
+            Form::SquaredDifferences => (2.0, -f64::from((self.one)(bytes, &self.zero)) * (1.0 - 2.0 * self.error)),
+            Form::Differences | Form::Other => (-1.0, 0.0),
             Form::NegatedProducts => {
                 let square = f64::from((self.one)(bytes, bytes));
-                (1.0, (self.error * (square * (1.0 + self.error) + UNDERFLOW).sqrt()) as f32)
+                (1.0, self.error * (square * (1.0 + self.error) + UNDERFLOW).sqrt())
             }
             Form::Cosine => (factor, 0.0),
-            Form::Differences | Form::Other => (-1.0, 0.0),
         };
-        Row { bytes, scale, offset }
+        Row { bytes, scale, offset: offset as f32 }
     }
 
     /// The limit for vectors whose distance from a query of the panel is not above `distance`.
     pub(crate) fn limit(&self, panel: &Panel, query: usize, distance: f32) -> [u8; 4] {
-        let (distance, measure) = (f64::from(distance), panel.measures.get(query).copied().unwrap_or(1.0));
+        let (distance, square, factor) = (f64::from(distance), panel.squares[query], panel.factors[query]);
         let limit = match self.form {
+            Form::SquaredDifferences => square * (1.0 - self.error) - distance * (1.0 + 2.0 * self.error) - 4.0 * UNDERFLOW,
             Form::Differences | Form::Other => -distance * (1.0 + 2.0 * self.error) - UNDERFLOW,
-            Form::NegatedProducts => (-distance - UNDERFLOW) / measure,
-            Form::Cosine => (1.0 - 2.0 * distance - self.error) / measure,
+            Form::NegatedProducts => (-distance - UNDERFLOW) / if square > 0.0 { square.sqrt() } else { 1.0 },
+            Form::Cosine => (1.0 - 2.0 * distance - self.error) / factor,
         };
         (limit as f32).next_down().to_le_bytes()
     }
@@ -140,34 +152,43 @@ mod tests {
         };
         let (stored_queries, stored_rows): (Vec<_>, Vec<_>) = (queries.iter().map(stored).collect(), rows.iter().map(stored).collect());
         for kernels in implementations::<D>() {
-            let estimate = Estimate::new::<D>(&kernels, dimensions).unwrap();
-            let panel = estimate.panel(stored_queries.iter().map(|(bytes, factor)| (&bytes[..], *factor)));
-            let distance = |query: usize, row: usize| {
-                let ((a, factor_a), (b, factor_b)) = (&stored_queries[query], &stored_rows[row]);
-                D::finish(kernels.one(a, b), [*factor_a, *factor_b], dimensions)
-            };
-            // The limit of each query is the distance of one of the rows, exactly.
-            let farthest = |query: usize| distance(query, query % rows.len());
-            let mut limits = Estimate::no_limits();
-            for (query, limit) in limits.iter_mut().enumerate().take(queries.len()) {
-                *limit = estimate.limit(&panel, query, farthest(query));
-            }
-            let judged: [Row<'_>; ROWS] = std::array::from_fn(|row| {
-                let (bytes, factor) = &stored_rows[row];
-                estimate.row(bytes, *factor)
-            });
-            assert_eq!(estimate.near(&panel, &Estimate::no_limits(), &judged), [u32::MAX; ROWS]);
-            for (row, mask) in estimate.near(&panel, &limits, &judged).into_iter().enumerate() {
-                for (query, vector) in queries.iter().enumerate() {
-                    let (found, limit) = (distance(query, row), farthest(query));
-                    let is_near = mask >> query & 1 == 1;
-                    assert!(is_near || found > limit, "{}: row {row} at {found} is ruled out for query {query} by {limit}", D::name());
-                    let beyond = f64::from(found) - f64::from(limit);
-                    let slack = slack(vector, &rows[row]) + 1e-30;
-                    assert!(!is_near || beyond <= slack, "{}: row {row} at {found} is not ruled out by {limit}: {slack}", D::name());
+            let estimates = Estimate::of::<D>(&kernels, dimensions);
+            assert!(!estimates.is_empty());
+            for estimate in estimates {
+                let panel = estimate.panel(stored_queries.iter().map(|(bytes, factor)| (&bytes[..], *factor)));
+                let distance = |query: usize, row: usize| {
+                    let ((a, factor_a), (b, factor_b)) = (&stored_queries[query], &stored_rows[row]);
+                    D::finish(kernels.one(a, b), [*factor_a, *factor_b], dimensions)
+                };
+                // The limit of each query is the distance of one of the rows, exactly.
+                let farthest = |query: usize| distance(query, query % rows.len());
+                let mut limits = Estimate::no_limits();
+                for (query, limit) in limits.iter_mut().enumerate().take(queries.len()) {
+                    *limit = estimate.limit(&panel, query, farthest(query));
+                }
+                let judged: [Row<'_>; ROWS] = std::array::from_fn(|row| {
+                    let (bytes, factor) = &stored_rows[row];
+                    estimate.row(bytes, *factor)
+                });
+                assert_eq!(estimate.near(&panel, &Estimate::no_limits(), &judged), [u32::MAX; ROWS]);
+                for (row, mask) in estimate.near(&panel, &limits, &judged).into_iter().enumerate() {
+                    for (query, vector) in queries.iter().enumerate() {
+                        let (found, limit) = (distance(query, row), farthest(query));
+                        let is_near = mask >> query & 1 == 1;
+                        assert!(is_near || found > limit, "{}: row {row} at {found} is ruled out for query {query} by {limit}", D::name());
+                        let beyond = f64::from(found) - f64::from(limit);
+                        let slack = slack(vector, &rows[row])
+                            + if estimate.form == Form::SquaredDifferences { by_products(vector, &rows[row]) } else { 1e-30 };
+                        assert!(!is_near || beyond <= slack, "{}: row {row} at {found} is not ruled out by {limit}: {slack}", D::name());
+                    }
                 }
             }
         }
+    }
+
+    /// What the error of products adds to that of differences.
+    fn by_products(a: &[f32], b: &[f32]) -> f64 {
+        4.0 * (2.0 * a.len() as f64 + 32.0) * f64::from(f32::EPSILON) * (norm(a).powi(2) + norm(b).powi(2))
     }
 
     fn norm(vector: &[f32]) -> f64 {

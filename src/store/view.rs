@@ -76,8 +76,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     }
 
     /// What rules out most pairs of many queries and vectors, if the metric has it.
-    pub(crate) fn estimate(&self) -> Option<Estimate> {
-        Estimate::new::<D>(&self.kernels, self.snapshot.meta.dimensions as usize)
+    pub(crate) fn estimates(&self) -> Vec<Estimate> {
+        Estimate::of::<D>(&self.kernels, self.snapshot.meta.dimensions as usize)
     }
 
     /// The first slot of every value that holds vectors.

@@ -22,7 +22,7 @@ near_kernel!(#[target_feature(enable = "avx2,fma")]);
 pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
     #[target_feature(enable = "avx2,fma")]
     fn kernels<S: Sum>() -> Kernels {
-        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>) }
+        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
     }
     let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     // SAFETY: the processor has AVX2 and FMA.
@@ -97,7 +97,7 @@ pub(super) fn hamming() -> Option<Kernels> {
     }
     #[target_feature(enable = "avx2,popcnt")]
     fn kernels() -> Kernels {
-        Kernels { one, four, near: None }
+        Kernels { one, four, near: None, near_by_products: None }
     }
     let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
     // SAFETY: the processor has AVX2 and POPCNT.

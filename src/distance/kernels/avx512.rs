@@ -22,7 +22,7 @@ near_kernel!(#[target_feature(enable = "avx512f")]);
 pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
     #[target_feature(enable = "avx512f")]
     fn kernels<S: Sum>() -> Kernels {
-        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>) }
+        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
     }
     // SAFETY: the processor has AVX-512F.
     is_x86_feature_detected!("avx512f").then(|| unsafe { kernels::<S>() })
@@ -85,7 +85,7 @@ fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
 pub(super) fn hamming() -> Option<Kernels> {
     #[target_feature(enable = "avx512f,avx512vpopcntdq")]
     fn kernels() -> Kernels {
-        Kernels { one: one_hamming, four: four_hamming, near: None }
+        Kernels { one: one_hamming, four: four_hamming, near: None, near_by_products: None }
     }
     let detected = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq");
     // SAFETY: the processor has AVX-512F and AVX512-VPOPCNTDQ.

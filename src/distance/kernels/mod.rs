@@ -32,6 +32,8 @@ pub struct Kernels {
     pub(crate) four: fn(&[u8], [&[u8]; 4]) -> [f32; 4],
     /// Which of many pairs may be near, for [`panel`](super::panel).
     pub(crate) near: Option<Near>,
+    /// The same for sums of squared differences, from sums of products: half the work.
+    pub(crate) near_by_products: Option<Near>,
 }
 
 /// Queries of a panel.
@@ -61,13 +63,13 @@ impl Kernels {
         fn four<D: Distance>(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
             b.map(|b| one::<D>(a, b))
         }
-        Self { one: one::<D>, four: four::<D>, near: None }
+        Self { one: one::<D>, four: four::<D>, near: None, near_by_products: None }
     }
 
     /// The sum of squared differences of [`F32`](crate::codec::F32) vectors.
     #[must_use]
     pub fn euclidean() -> Self {
-        Self::sum::<SquaredDifferences>()
+        Self { near_by_products: Self::sum::<Products>().near, ..Self::sum::<SquaredDifferences>() }
     }
 
     /// The sum of products of [`F32`](crate::codec::F32) vectors.
@@ -196,8 +198,11 @@ pub(super) mod tests {
 
     /// The kernels of a built-in metric over floats for every instruction set that the processor has.
     pub(crate) fn implementations<D: Distance>() -> Vec<Kernels> {
-        let subject = Subject::sums().into_iter().find(|subject| subject.name == D::name());
-        subject.map(|subject| subject.implementations).unwrap()
+        let sums = Subject::sums();
+        let products = sums.iter().find(|subject| subject.name == DotProduct::name()).unwrap();
+        let subject = sums.iter().find(|subject| subject.name == D::name()).unwrap();
+        let both = subject.implementations.iter().zip(&products.implementations);
+        both.map(|(kernels, products)| Kernels { near_by_products: products.near, ..*kernels }).collect()
     }
 
     /// A stored vector that begins at any address and ends where its memory ends.

@@ -18,7 +18,7 @@ near_kernel!();
 
 /// Kernels for sums over floats.
 pub(super) fn kernels<S: Sum>() -> Kernels {
-    Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>) }
+    Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
 }
 
 #[inline]
@@ -68,7 +68,7 @@ pub(super) fn hamming() -> Kernels {
     fn four(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
         b.map(|b| differing_bits(a, b))
     }
-    Kernels { one, four, near: None }
+    Kernels { one, four, near: None, near_by_products: None }
 }
 
 /// The number of bits that differ. Inlined always, as the compiler makes the best of the features that the caller has.
