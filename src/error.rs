@@ -65,6 +65,22 @@ pub enum Error {
         /// What is wrong with the vector.
         defect: VectorDefect,
     },
+    /// One of many queries cannot be compared.
+    #[error("row {row} of the queries: {defect}")]
+    InvalidRow {
+        /// The number of the query, from 0.
+        row: usize,
+        /// What is wrong with the vector.
+        defect: VectorDefect,
+    },
+    /// A slice of many queries does not hold whole rows.
+    #[error("{components} components are no whole number of rows of {dimensions}: row {row} has {rest} only", row = components / dimensions, rest = components % dimensions)]
+    UnevenRows {
+        /// Components of the slice.
+        components: usize,
+        /// Dimensions of the index.
+        dimensions: usize,
+    },
     /// The two slices of a call that adds many items do not fit together.
     #[error("{ids} ids need {} components in one slice, row by row, but {components} were given", ids.saturating_mul(*dimensions))]
     LengthMismatch {

@@ -1,21 +1,34 @@
 //! Exact search: every vector that may be a result is compared, and the nearest are kept, ties by item id.
 //!
-//! Large scans use all threads of the surrounding rayon pool; the answer does not depend on how many there are.
+//! One pass over the vectors, in the order they lie in, serves all queries of a scan. A few queries are compared with them one by one, which is
+//! bound by memory. Many are compared a panel at a time, which rules out most vectors by an estimate (`distance/panel.rs`) and is bound by
+//! arithmetic; what is not ruled out is compared as a single query would, so that the answer is the same. Large scans use all threads of the
+//! surrounding rayon pool; the answer does not depend on how many there are.
 
-use std::cmp::Ordering;
+use std::cmp;
 use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
+use roaring::RoaringBitmap;
 
-use crate::distance::{Distance, prefetch};
+use crate::distance::{Distance, Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, StoredProbe, View};
 use crate::{ItemId, Result, Slot};
 
 /// A scan of fewer bytes than this is done before other threads have woken up.
 const PARALLEL_BYTES: usize = 1 << 20;
-/// Slots that a thread takes at a time.
-const TASK: usize = 2048;
+/// About as many vectors are addressed at a time, in whole blocks: enough to fill the rows of a kernel, few enough to stay in the cache.
+const PIECE: usize = 64;
+/// Queries from which on a panel is quicker than one by one.
+const PANEL_FROM: usize = 6;
+/// One pair in so many may be compared in vain before the next estimate is used: a comparison costs as much as a dozen estimates.
+const MOST_IN_VAIN: usize = 32;
+/// Pairs whose limits have not settled yet.
+const FEW_PAIRS: usize = 1 << 16;
+/// The panels of a pass take no more, so that they stay in the cache beside a piece.
+const PASS_BYTES: usize = 1 << 20;
 
 /// A result.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +38,13 @@ pub(crate) struct Neighbor {
 }
 
 impl Ord for Neighbor {
-    fn cmp(&self, other: &Self) -> Ordering {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
         self.distance.total_cmp(&other.distance).then(self.item.cmp(&other.item))
     }
 }
 
 impl PartialOrd for Neighbor {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
@@ -73,6 +86,11 @@ impl Nearest {
         }
     }
 
+    /// The distance beyond which nothing is kept, once there are `k`.
+    fn farthest(&self) -> Option<f32> {
+        self.heap.peek().filter(|_| self.heap.len() >= self.k).map(|farthest| farthest.distance)
+    }
+
     fn merge(mut self, other: Self) -> Self {
         other.heap.into_iter().for_each(|neighbor| self.offer(neighbor));
         self
@@ -84,78 +102,213 @@ impl Nearest {
     }
 }
 
-/// The `k` nearest to the probe of those `slots` whose item `accept`s. `stop` is asked now and then, and ends the scan early.
+/// Which slots a scan compares.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Slots<'a> {
+    /// All but these.
+    Except(&'a RoaringBitmap),
+    /// These, ascending.
+    Only(&'a [u32]),
+}
+
+/// For each probe the `k` nearest of those slots whose item `accept`s. `stop` is asked now and then, and ends the scan early.
 pub(crate) fn scan<'t, D: Distance, S: Source<'t>>(
     view: &View<'_, 't, D, S>,
-    probe: &StoredProbe<'_, '_, 't, D, S>,
-    slots: &[u32],
+    probes: &[StoredProbe<'_, '_, 't, D, S>],
+    slots: Slots<'_>,
     k: usize,
     accept: impl Fn(ItemId) -> bool + Sync,
     stop: impl Fn() -> bool + Sync,
-) -> Result<Nearest> {
-    if k == 0 {
-        return Ok(Nearest::new(0));
+) -> Result<Vec<Nearest>> {
+    let (meta, count) = (&view.snapshot.meta, slots.count(view));
+    if k == 0 || count == 0 {
+        return Ok(probes.iter().map(|_| Nearest::new(k)).collect());
     }
-    if slots.len() * view.snapshot.meta.geometry.stride < PARALLEL_BYTES {
-        let mut nearest = Nearest::new(k);
-        for slots in slots.chunks(TASK).take_while(|_| !stop()) {
-            scan_some(view, probe, slots, &accept, &mut nearest)?;
+    let vectors = meta.geometry.vectors as usize;
+    let piece = vectors * PIECE.div_ceil(vectors);
+    let pieces = count.div_ceil(piece);
+    let panel_bytes = PANEL * size_of::<f32>() * meta.dimensions as usize;
+    let mut found = Vec::with_capacity(probes.len());
+    for probes in probes.chunks(PANEL * (PASS_BYTES / panel_bytes).max(1)) {
+        let judge = if probes.len() < PANEL_FROM { None } else { Judge::new(view.estimates(), probes) };
+        let judge = judge.as_ref();
+        if count * meta.geometry.stride * probes.len() < PARALLEL_BYTES {
+            let pass = Pass { view, probes, judge, slots, piece, accept: &accept };
+            found.extend(pass.run(0..pieces, k, &stop)?);
+            continue;
         }
-        return Ok(nearest);
+        // A transaction cannot be shared between threads, full tables can.
+        view.resolve_vectors()?;
+        let warm = View::<D, _>::new(view.snapshot, Warm::default());
+        let probes: Vec<_> = probes.iter().map(|probe| probe.on(&warm)).collect();
+        let pass = Pass { view: &warm, probes: &probes, judge, slots, piece, accept: &accept };
+        // Each thread takes the next piece, so that none waits for another, and all read where the others do.
+        let next = AtomicUsize::new(0);
+        let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
+        let work = |_| pass.run(std::iter::from_fn(take), k, &stop);
+        let merge = |a: Vec<Nearest>, b| Ok(a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect());
+        let none = || probes.iter().map(|_| Nearest::new(k)).collect();
+        found.extend((0..rayon::current_num_threads()).into_par_iter().map(work).try_reduce(none, merge)?);
     }
-    // A transaction cannot be shared between threads, full tables can.
-    view.resolve_vectors()?;
-    let warm = View::<D, _>::new(view.snapshot, Warm::default());
-    let probe = probe.on(&warm);
-    let task = |slots: &[u32]| {
-        let mut nearest = Nearest::new(k);
-        if !stop() {
-            scan_some(&warm, &probe, slots, &accept, &mut nearest)?;
-        }
-        Ok(nearest)
-    };
-    slots.par_chunks(TASK).map(task).try_reduce(|| Nearest::new(k), |a, b| Ok(a.merge(b)))
+    Ok(found)
 }
 
-fn scan_some<'t, D: Distance, S: Source<'t>>(
-    view: &View<'_, 't, D, S>,
-    probe: &StoredProbe<'_, '_, 't, D, S>,
-    slots: &[u32],
-    accept: &impl Fn(ItemId) -> bool,
-    nearest: &mut Nearest,
-) -> Result<()> {
-    let mut offer = |slot: u32, distance: f32| -> Result<()> {
+impl Slots<'_> {
+    /// How many slots are looked at.
+    fn count<'t, D, S: Source<'t>>(self, view: &View<'_, 't, D, S>) -> usize {
+        match self {
+            Slots::Except(_) => view.snapshot.meta.slots as usize,
+            Slots::Only(slots) => slots.len(),
+        }
+    }
+}
+
+/// What rules out vectors for many queries at once.
+struct Judge {
+    /// The quickest first.
+    estimates: Vec<Estimate>,
+    panels: Vec<Panel>,
+}
+
+impl Judge {
+    /// `None` if the metric has no estimates.
+    fn new<'t, D: Distance, S: Source<'t>>(estimates: Vec<Estimate>, probes: &[StoredProbe<'_, '_, 't, D, S>]) -> Option<Self> {
+        let first = estimates.first()?;
+        let panels = probes.chunks(PANEL).map(|probes| first.panel(probes.iter().map(StoredProbe::stored))).collect();
+        Some(Self { estimates, panels })
+    }
+}
+
+/// One pass over the vectors.
+struct Pass<'a, 's, 't, D, S, A> {
+    view: &'a View<'s, 't, D, S>,
+    probes: &'a [StoredProbe<'a, 's, 't, D, S>],
+    judge: Option<&'a Judge>,
+    slots: Slots<'a>,
+    /// Slots of a piece.
+    piece: usize,
+    accept: &'a A,
+}
+
+/// What a thread has found, and its buffers.
+struct State<'t> {
+    nearest: Vec<Nearest>,
+    /// Which estimate is used, and the pairs that were judged by it, and those of them that were compared in vain.
+    estimate: usize,
+    pairs: usize,
+    in_vain: usize,
+    limits: Vec<Limits>,
+    vectors: Vec<(Slot, Address<'t>)>,
+    rows: Vec<Row<'t>>,
+}
+
+impl<'t> State<'t> {
+    fn new<D, S, A>(k: usize, pass: &Pass<'_, '_, 't, D, S, A>) -> Self {
+        let nearest = pass.probes.iter().map(|_| Nearest::new(k)).collect();
+        let panels = pass.judge.map_or(0, |judge| judge.panels.len());
+        let limits = vec![Estimate::no_limits(); panels];
+        Self { nearest, estimate: 0, pairs: 0, in_vain: 0, limits, vectors: Vec::new(), rows: Vec::new() }
+    }
+}
+
+impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, S, A> {
+    /// Scans pieces until there are no more, or `stop` says so.
+    fn run(&self, pieces: impl Iterator<Item = usize>, k: usize, stop: &impl Fn() -> bool) -> Result<Vec<Nearest>> {
+        let mut state = State::new(k, self);
+        for piece in pieces.take_while(|_| !stop()) {
+            self.scan(piece, &mut state)?;
+        }
+        Ok(state.nearest)
+    }
+
+    /// Compares the vectors of a piece with all queries.
+    fn scan(&self, piece: usize, state: &mut State<'t>) -> Result<()> {
+        self.address(piece, &mut state.vectors)?;
+        match self.judge {
+            Some(judge) => self.judge(judge, state),
+            None => {
+                let mut queries = self.probes.iter().zip(&mut state.nearest);
+                queries.try_for_each(|(probe, nearest)| self.compare(probe, &state.vectors, nearest))
+            }
+        }
+    }
+
+    /// Finds the vectors of a piece.
+    fn address(&self, piece: usize, vectors: &mut Vec<(Slot, Address<'t>)>) -> Result<()> {
+        vectors.clear();
+        let start = piece * self.piece;
+        let end = (start + self.piece).min(self.slots.count(self.view));
+        match self.slots {
+            Slots::Except(gaps) => self.view.vectors(start as u32..end as u32, gaps, vectors),
+            Slots::Only(slots) => slots[start..end].iter().try_for_each(|&slot| {
+                vectors.push((Slot(slot), self.view.vector(Slot(slot))?));
+                Ok(())
+            }),
+        }
+    }
+
+    /// Compares one query with vectors.
+    fn compare(&self, probe: &StoredProbe<'_, '_, 't, D, S>, vectors: &[(Slot, Address<'t>)], nearest: &mut Nearest) -> Result<()> {
+        let (fours, rest) = vectors.as_chunks::<4>();
+        for (i, four) in fours.iter().enumerate() {
+            for (_, address) in fours.get(i + 1).into_iter().flatten() {
+                prefetch(address.bytes);
+            }
+            for ((slot, _), distance) in four.iter().zip(probe.distance4(four.map(|(_, address)| address))) {
+                self.offer(*slot, distance, nearest)?;
+            }
+        }
+        rest.iter().try_for_each(|(slot, address)| self.offer(*slot, probe.distance(*address), nearest))
+    }
+
+    /// Compares all queries with those vectors that are not ruled out for them.
+    fn judge(&self, Judge { estimates, panels }: &Judge, state: &mut State<'t>) -> Result<()> {
+        let State { nearest, limits, vectors, rows, .. } = state;
+        let estimate = &estimates[state.estimate];
+        rows.clear();
+        rows.extend(vectors.iter().map(|(_, address)| estimate.row(address.bytes, address.factor)));
+        // Filled up with copies of the last, which are not looked at.
+        rows.extend(rows.last().copied().into_iter().cycle().take(rows.len().next_multiple_of(ROWS) - rows.len()));
+        let queries = self.probes.chunks(PANEL).zip(nearest.chunks_mut(PANEL));
+        for ((panel, limits), (probes, nearest)) in panels.iter().zip(&mut *limits).zip(queries) {
+            for (rows, vectors) in rows.as_chunks().0.iter().zip(vectors.chunks(ROWS)) {
+                for (mask, (slot, address)) in estimate.near(panel, limits, rows).into_iter().zip(vectors) {
+                    for query in bits(mask).take_while(|query| *query < probes.len()) {
+                        let distance = probes[query].distance(*address);
+                        state.in_vain += usize::from(!nearest[query].may_keep(distance));
+                        self.offer(*slot, distance, &mut nearest[query])?;
+                        if let Some(farthest) = nearest[query].farthest() {
+                            limits[query] = estimate.limit(panel, query, farthest);
+                        }
+                    }
+                }
+            }
+        }
+        state.pairs += vectors.len() * self.probes.len();
+        if state.in_vain * MOST_IN_VAIN > state.pairs && state.pairs > FEW_PAIRS && state.estimate + 1 < estimates.len() {
+            (state.estimate, state.pairs, state.in_vain) = (state.estimate + 1, 0, 0);
+            // They are set again by the next comparison.
+            limits.fill(Estimate::no_limits());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn offer(&self, slot: Slot, distance: f32, nearest: &mut Nearest) -> Result<()> {
         if nearest.may_keep(distance) {
-            let item = view.item(Slot(slot))?;
-            if accept(item) {
+            let item = self.view.item(slot)?;
+            if (self.accept)(item) {
                 nearest.offer(Neighbor { distance, item });
             }
         }
         Ok(())
-    };
-    let (fours, rest) = slots.as_chunks::<4>();
-    let address = |four: &[u32; 4]| -> Result<[Address<'t>; 4]> {
-        let mut addresses = [Address { bytes: &[], factor: 0.0 }; 4];
-        for (address, slot) in addresses.iter_mut().zip(four) {
-            *address = view.vector(Slot(*slot))?;
-        }
-        Ok(addresses)
-    };
-    let mut next = fours.first().map(address).transpose()?;
-    for (i, four) in fours.iter().enumerate() {
-        let Some(current) = next else { break };
-        next = fours.get(i + 1).map(address).transpose()?;
-        for address in next.iter().flatten() {
-            prefetch(address.bytes);
-        }
-        for (slot, distance) in four.iter().zip(probe.distance4(current)) {
-            offer(*slot, distance)?;
-        }
     }
-    for slot in rest {
-        offer(*slot, probe.distance(view.vector(Slot(*slot))?))?;
-    }
-    Ok(())
+}
+
+/// The numbers of the bits that are set, ascending.
+fn bits(mask: u32) -> impl Iterator<Item = usize> {
+    let rest = |mask: &u32| Some(mask & (mask - 1)).filter(|mask| *mask != 0);
+    std::iter::successors(Some(mask).filter(|mask| *mask != 0), rest).map(|mask| mask.trailing_zeros() as usize)
 }
 
 #[cfg(test)]

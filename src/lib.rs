@@ -133,6 +133,8 @@ pub mod meter {
 
 /// The metrics, and the trait to write one of your own.
 pub mod distances {
+    #[doc(hidden)]
+    pub use crate::distance::Form;
     pub use crate::distance::{Cosine, Distance, DotProduct, Euclidean, Hamming, Kernels, MAX_NAME_BYTES, Manhattan, distance};
 }
 

@@ -8,16 +8,17 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heed::RoTxn;
+use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use crate::distance::Distance;
-use crate::flat::{Nearest, Neighbor, scan};
+use crate::flat::{Nearest, Neighbor, Slots, scan};
 use crate::graph::Beam;
 use crate::graph::beam::Scope;
 use crate::reader::{Reader, WarmReader};
-use crate::store::source::Source;
+use crate::store::source::{Source, Warm};
 use crate::store::view::{StoredProbe, View};
-use crate::{ItemId, Layer, Result, Slot};
+use crate::{Error, ItemId, Layer, Result, Slot};
 
 /// Candidates that a beam search keeps unless told otherwise.
 pub const DEFAULT_EF_SEARCH: usize = 100;
@@ -172,6 +173,26 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
         by_vector(&self.reader.view(rtxn)?, self.options, vector, &cancel)
     }
 
+    /// The items nearest to each of many vectors: `rows` holds them one after the other, [`dimensions`](Reader::dimensions) components each.
+    /// Answers as [`by_vector`](Self::by_vector) would for one after the other, on all threads of the surrounding rayon pool. Where vectors are
+    /// compared and the graph is not walked, as with [`exact`](Self::exact), one pass over them serves many queries: from dozens of rows on
+    /// that is many times as fast.
+    ///
+    /// # Errors
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared,
+    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
+    pub fn by_vectors(&self, rtxn: &RoTxn<'_>, rows: &[f32]) -> Result<Vec<Searched>> {
+        self.by_vectors_with_cancellation(rtxn, rows, || false)
+    }
+
+    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`: then every answer is that of a search that was cancelled.
+    ///
+    /// # Errors
+    /// As [`by_vectors`](Self::by_vectors).
+    pub fn by_vectors_with_cancellation(&self, rtxn: &RoTxn<'_>, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+        by_vectors(&self.reader.view(rtxn)?, self.options, rows, &cancel)
+    }
+
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
     ///
     /// # Errors
@@ -199,6 +220,15 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
         by_vector(&self.reader.view(), self.options, vector, &|| false)
     }
 
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
+    /// the other. On all threads; exact searches share one pass over what is stored.
+    ///
+    /// # Errors
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow), [`Corrupt`](crate::Error::Corrupt).
+    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Searched>> {
+        by_vectors(&self.reader.view(), self.options, rows, &|| false)
+    }
+
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
     ///
     /// # Errors
@@ -214,7 +244,30 @@ pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(
     vector: &[f32],
     cancel: &(impl Fn() -> bool + Sync),
 ) -> Result<Searched> {
-    Search { view, options, probe: view.query(vector)?, excluded: None, cancel, cancelled: AtomicBool::new(false) }.run()
+    let probe = view.query(vector)?;
+    let mut nearest = Search { view, probes: &[probe], wish: Wish::new(options, None, cancel) }.run()?;
+    // One probe has one answer.
+    Ok(nearest.swap_remove(0))
+}
+
+pub(crate) fn by_vectors<'t, D: Distance, S: Source<'t>>(
+    view: &View<'_, 't, D, S>,
+    options: Options<'_>,
+    rows: &[f32],
+    cancel: &(impl Fn() -> bool + Sync),
+) -> Result<Vec<Searched>> {
+    let dimensions = view.snapshot.meta.dimensions as usize;
+    if !rows.len().is_multiple_of(dimensions) {
+        return Err(Error::UnevenRows { components: rows.len(), dimensions });
+    }
+    let probe = |(row, vector)| {
+        view.query(vector).map_err(|error| match error {
+            Error::InvalidQuery { defect } => Error::InvalidRow { row, defect },
+            error => error,
+        })
+    };
+    let probes = rows.chunks(dimensions).enumerate().map(probe).collect::<Result<Vec<_>>>()?;
+    Search { view, probes: &probes, wish: Wish::new(options, None, cancel) }.run()
 }
 
 pub(crate) fn by_item<'t, D: Distance, S: Source<'t>>(
@@ -224,50 +277,86 @@ pub(crate) fn by_item<'t, D: Distance, S: Source<'t>>(
     cancel: &(impl Fn() -> bool + Sync),
 ) -> Result<Option<Searched>> {
     let Some(slot) = view.slot(item)? else { return Ok(None) };
-    let cancelled = AtomicBool::new(false);
-    Search { view, options, probe: view.probe(slot)?, excluded: Some(item), cancel, cancelled }.run().map(Some)
+    let probe = view.probe(slot)?;
+    Ok(Search { view, probes: &[probe], wish: Wish::new(options, Some(item), cancel) }.run()?.pop())
 }
 
-/// A query on its way.
-struct Search<'q, 's, 't, D, S, C> {
-    view: &'q View<'s, 't, D, S>,
+/// What is asked of a search, beside the vectors: any thread may look at it.
+struct Wish<'q, C> {
     options: Options<'q>,
-    probe: StoredProbe<'q, 's, 't, D, S>,
     excluded: Option<ItemId>,
     cancel: &'q C,
     /// Whether `cancel` has said so: what it says later does not matter.
     cancelled: AtomicBool,
 }
 
-impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, D, S, C> {
-    fn run(self) -> Result<Searched> {
-        let items = self.view.snapshot.meta.items as usize;
-        let possible = self.options.candidates.map_or(items, |candidates| items.min(candidates.len() as usize));
-        let k = self.options.k.min(possible);
-        let strategy = if k == 0 { Strategy::All } else { self.strategy(k, possible) };
-        let (nearest, distances) = match strategy {
-            _ if k == 0 => (Nearest::new(0), 0),
-            Strategy::Graph => self.walk(k)?,
-            Strategy::All => self.scan(k, &self.view.live()?.iter().collect::<Vec<_>>())?,
-            Strategy::Candidates => self.scan(k, &self.candidate_slots()?)?,
-        };
-        Ok(Searched { nns: nearest.into_sorted(), did_cancel: self.cancelled.into_inner(), strategy, distances })
+impl<'q, C: Fn() -> bool + Sync> Wish<'q, C> {
+    fn new(options: Options<'q>, excluded: Option<ItemId>, cancel: &'q C) -> Self {
+        Self { options, excluded, cancel, cancelled: AtomicBool::new(false) }
     }
 
-    /// The cheapest way, by estimates of what each costs on one thread.
+    /// Whether to end the search here.
+    fn stop(&self) -> bool {
+        if (self.cancel)() {
+            self.cancelled.store(true, Ordering::Relaxed);
+        }
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Whether an item may be a result.
+    fn accepts(&self, item: ItemId) -> bool {
+        self.options.candidates.is_none_or(|candidates| candidates.contains(item)) && self.excluded != Some(item)
+    }
+
+    /// Whether every slot that is not removed is accepted, so that its item need not be known.
+    fn accepts_all(&self) -> bool {
+        self.options.candidates.is_none() && self.excluded.is_none()
+    }
+}
+
+/// Queries on their way.
+struct Search<'q, 's, 't, D, S, C> {
+    view: &'q View<'s, 't, D, S>,
+    probes: &'q [StoredProbe<'q, 's, 't, D, S>],
+    wish: Wish<'q, C>,
+}
+
+impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, D, S, C> {
+    /// An answer for each probe.
+    fn run(self) -> Result<Vec<Searched>> {
+        let items = self.view.snapshot.meta.items as usize;
+        let possible = self.wish.options.candidates.map_or(items, |candidates| items.min(candidates.len() as usize));
+        let k = self.wish.options.k.min(possible);
+        let strategy = if k == 0 { Strategy::All } else { self.strategy(k, possible) };
+        let found = match strategy {
+            _ if k == 0 => self.scan(0, Slots::Only(&[]), 0)?,
+            Strategy::Graph => self.walk(k)?,
+            Strategy::All => self.scan(k, Slots::Except(&self.view.dead()?), items)?,
+            Strategy::Candidates => {
+                let slots = self.candidate_slots()?;
+                self.scan(k, Slots::Only(&slots), slots.len())?
+            }
+        };
+        let did_cancel = self.wish.cancelled.into_inner();
+        let answer = |(nearest, distances): (Nearest, u64)| Searched { nns: nearest.into_sorted(), did_cancel, strategy, distances };
+        Ok(found.into_iter().map(answer).collect())
+    }
+
+    /// The cheapest way, by estimates of what each costs on one thread. The same for one query and for many, so that many have the answers that
+    /// each would have alone.
     fn strategy(&self, k: usize, possible: usize) -> Strategy {
-        let meta = &self.view.snapshot.meta;
+        let (options, meta) = (&self.wish.options, &self.view.snapshot.meta);
         let (items, vector_ns) = (f64::from(meta.items), meta.geometry.stride as f64 / SCAN_BYTES_PER_NS);
         let all_ns = items * vector_ns;
         let candidates_ns = possible as f64 * (vector_ns + LOOKUP_NS);
-        let scan = match self.options.candidates {
+        let scan = match options.candidates {
             Some(_) if candidates_ns < all_ns => (Strategy::Candidates, candidates_ns),
             _ => (Strategy::All, all_ns),
         };
         // As many more nodes must be expanded as there are items for every candidate.
-        let ef = self.options.ef_search.max(k) as f64 * (items / possible as f64);
+        let ef = options.ef_search.max(k) as f64 * (items / possible as f64);
         let graph_ns = ef * EXPANSION_NS + ef * ef * POOL_NS + self.view.snapshot.pending.len() as f64 * vector_ns;
-        match self.options.forced {
+        match options.forced {
             Some(Forced::Exact) => scan.0,
             _ if meta.linked() == 0 => scan.0,
             Some(Forced::Graph) => Strategy::Graph,
@@ -276,65 +365,70 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
         }
     }
 
-    /// Whether to end the search here.
-    fn stop(&self) -> impl Fn() -> bool + Sync + '_ {
-        let (cancel, cancelled) = (self.cancel, &self.cancelled);
-        move || {
-            if cancel() {
-                cancelled.store(true, Ordering::Relaxed);
-            }
-            cancelled.load(Ordering::Relaxed)
+    fn walk(&self, k: usize) -> Result<Vec<(Nearest, u64)>> {
+        let pending = &self.view.snapshot.pending;
+        let found = self.scan(k, Slots::Only(pending), pending.len())?;
+        let walk = Walk { view: self.view, wish: &self.wish, k };
+        if let [probe] = self.probes {
+            return found.into_iter().map(|found| walk.walk(probe, found)).collect();
         }
+        // A transaction cannot be shared between threads, full tables can.
+        self.view.resolve_all()?;
+        let warm = View::<D, _>::new(self.view.snapshot, Warm::default());
+        let probes: Vec<_> = self.probes.iter().map(|probe| probe.on(&warm)).collect();
+        let walk = Walk { view: &warm, wish: &self.wish, k };
+        probes.par_iter().zip(found).map(|(probe, found)| walk.walk(probe, found)).collect()
     }
 
-    /// Whether an item may be a result.
-    fn accepts(&self) -> impl Fn(ItemId) -> bool + Sync + '_ {
-        let (candidates, excluded) = (self.options.candidates, self.excluded);
-        move |item| candidates.is_none_or(|candidates| candidates.contains(item)) && excluded != Some(item)
-    }
-
-    /// Whether every slot that is not removed is accepted, so that its item need not be known.
-    fn accepts_all(&self) -> bool {
-        self.options.candidates.is_none() && self.excluded.is_none()
-    }
-
-    fn walk(&self, k: usize) -> Result<(Nearest, u64)> {
-        let snapshot = self.view.snapshot;
-        let (mut nearest, mut distances) = self.scan(k, &snapshot.pending)?;
-        let Some(entry) = snapshot.meta.entry() else { return Ok((nearest, distances)) };
-        let (accepts, accepts_all) = (self.accepts(), self.accepts_all());
-        let accept = |slot: Slot| -> Result<bool> {
-            if snapshot.meta.removed > 0 && snapshot.removed.contains(slot.0) {
-                return Ok(false);
-            }
-            Ok(accepts_all || accepts(self.view.item(slot)?))
-        };
-        Beam::with(|beam| {
-            beam.reset_counts();
-            let start = beam.descend(self.view, &self.probe, entry, Layer(0))?;
-            let starts = [start, snapshot.meta.roots[0]];
-            let scope = Scope { layer: Layer(0), starts: &starts, ef: self.options.ef_search.max(k) };
-            let found = beam.search(self.view, &self.probe, scope, accept, self.stop())?;
-            for candidate in found.iter().filter(|candidate| candidate.accepted) {
-                nearest.offer(Neighbor { distance: candidate.distance, item: self.view.item(Slot(candidate.slot))? });
-            }
-            distances += beam.distance_count;
-            Ok((nearest, distances))
-        })
-    }
-
-    fn scan(&self, k: usize, slots: &[u32]) -> Result<(Nearest, u64)> {
-        let nearest = scan(self.view, &self.probe, slots, k, self.accepts(), self.stop())?;
-        Ok((nearest, slots.len() as u64))
+    /// What a scan finds for each probe, and how many `vectors` it compares for each.
+    fn scan(&self, k: usize, slots: Slots<'_>, vectors: usize) -> Result<Vec<(Nearest, u64)>> {
+        let wish = &self.wish;
+        let found = scan(self.view, self.probes, slots, k, |item| wish.accepts(item), || wish.stop())?;
+        Ok(found.into_iter().map(|nearest| (nearest, vectors as u64)).collect())
     }
 
     fn candidate_slots(&self) -> Result<Vec<u32>> {
         let mut slots = Vec::new();
-        for item in self.options.candidates.into_iter().flatten() {
+        for item in self.wish.options.candidates.into_iter().flatten() {
             slots.extend(self.view.slot(item)?.map(|slot| slot.0));
         }
         // In the order they lie in, for the prefetcher.
         slots.sort_unstable();
         Ok(slots)
+    }
+}
+
+/// Walks of the graph.
+struct Walk<'q, 's, 't, D, S, C> {
+    view: &'q View<'s, 't, D, S>,
+    wish: &'q Wish<'q, C>,
+    k: usize,
+}
+
+impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D, S, C> {
+    /// Adds what is found to what has been.
+    fn walk(&self, probe: &StoredProbe<'_, '_, 't, D, S>, (mut nearest, mut distances): (Nearest, u64)) -> Result<(Nearest, u64)> {
+        let Self { view, wish, k } = *self;
+        let snapshot = view.snapshot;
+        let Some(entry) = snapshot.meta.entry() else { return Ok((nearest, distances)) };
+        let accepts_all = wish.accepts_all();
+        let accept = |slot: Slot| -> Result<bool> {
+            if snapshot.meta.removed > 0 && snapshot.removed.contains(slot.0) {
+                return Ok(false);
+            }
+            Ok(accepts_all || wish.accepts(view.item(slot)?))
+        };
+        Beam::with(|beam| {
+            beam.reset_counts();
+            let start = beam.descend(view, probe, entry, Layer(0))?;
+            let starts = [start, snapshot.meta.roots[0]];
+            let scope = Scope { layer: Layer(0), starts: &starts, ef: wish.options.ef_search.max(k) };
+            let found = beam.search(view, probe, scope, accept, || wish.stop())?;
+            for candidate in found.iter().filter(|candidate| candidate.accepted) {
+                nearest.offer(Neighbor { distance: candidate.distance, item: view.item(Slot(candidate.slot))? });
+            }
+            distances += beam.distance_count;
+            Ok((nearest, distances))
+        })
     }
 }

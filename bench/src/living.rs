@@ -1,5 +1,6 @@
 //! An index that changes, over the rows of a data set.
 
+use std::path::Path;
 use std::time::Instant;
 
 use rand::SeedableRng;
@@ -33,6 +34,16 @@ impl<D: Distance> Living<D> {
         })
         .expect("a database");
         Self { env, folder, metric: std::marker::PhantomData }
+    }
+
+    /// The environment.
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// The folder that the file is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Adds, and commits without a build.

@@ -3,7 +3,7 @@
 //! The limits on norms keep every distance finite and every partial sum of a kernel, too: by Cauchy-Schwarz no sum of products exceeds the
 //! product of the norms, whatever the order it is computed in.
 
-use super::{Distance, Kernels};
+use super::{Distance, Form, Kernels};
 use crate::codec::{Bits, F32, VectorRef};
 use crate::error::VectorDefect;
 
@@ -55,7 +55,7 @@ fn check_range(norm: f64, min: f64, max: f64) -> Result<(), VectorDefect> {
 impl Distance for Euclidean {
     type Codec = F32;
 
-    const EUCLIDEAN: bool = true;
+    const FORM: Form = Form::SquaredDifferences;
 
     fn name() -> &'static str {
         "euclidean"
@@ -77,8 +77,8 @@ impl Distance for Euclidean {
 impl Distance for Cosine {
     type Codec = F32;
 
-    const EUCLIDEAN: bool = true;
     const FACTOR: bool = true;
+    const FORM: Form = Form::Cosine;
 
     fn name() -> &'static str {
         "cosine"
@@ -109,6 +109,8 @@ impl Distance for Cosine {
 impl Distance for DotProduct {
     type Codec = F32;
 
+    const FORM: Form = Form::NegatedProducts;
+
     fn name() -> &'static str {
         "dot product"
     }
@@ -132,6 +134,8 @@ impl Distance for DotProduct {
 
 impl Distance for Manhattan {
     type Codec = F32;
+
+    const FORM: Form = Form::Differences;
 
     fn name() -> &'static str {
         "manhattan"

@@ -6,16 +6,22 @@
 //! inverse of its norm for [`Cosine`], nothing for the others) and of the number of dimensions. Kernels are chosen once a search by
 //! [`Distance::kernels`]; for one machine they give the same bits for the same pair, one at a time or four at a time, in either order.
 //!
+//! Scans for many queries at once rule out most vectors by an estimate: see `panel.rs`.
+//!
 //! The built-in metrics are in `metrics.rs`; their kernels, with the naive twins that they are tested against, in `kernels/`.
 
 mod kernels;
 mod metrics;
+mod panel;
 
 use std::fmt;
 
 pub use self::kernels::Kernels;
-pub(crate) use self::kernels::{ByteKernels, prefetch};
+pub(crate) use self::kernels::{ByteKernels, PANEL, ROWS, Row, prefetch};
 pub use self::metrics::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
+#[doc(hidden)]
+pub use self::panel::Form;
+pub(crate) use self::panel::{Estimate, Limits, Panel};
 use crate::codec::{Codec, VectorRef};
 use crate::error::VectorDefect;
 
@@ -51,9 +57,9 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
     /// Whether a factor is stored beside each vector: 4 bytes a vector, handed to [`finish`](Self::finish).
     const FACTOR: bool = false;
 
-    /// Whether distances order as the Euclidean distances between the vectors, each multiplied by its factor if there is one. Then large builds are
-    /// quicker.
-    const EUCLIDEAN: bool = false;
+    /// How [`finish`](Self::finish) follows from the raw number, where the kernels are built-in ones.
+    #[doc(hidden)]
+    const FORM: Form = Form::Other;
 
     /// The metric's name, at most [`MAX_NAME_BYTES`] bytes. It is stored in the index, and an index is only opened under the name that it was
     /// created with.

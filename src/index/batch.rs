@@ -324,6 +324,25 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
         QueryBuilder { reader: &reader, options: self.options }.by_vector_with_cancellation(&self.reader.txn, vector, cancel)
     }
 
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
+    /// the other. On all threads; exact searches share one pass over what is stored.
+    ///
+    /// # Errors
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
+    /// [`by_vector`](Self::by_vector) that are not about the query.
+    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Searched>> {
+        self.by_vectors_with_cancellation(rows, || false)
+    }
+
+    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vectors`](Self::by_vectors).
+    pub fn by_vectors_with_cancellation(&self, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+        let reader = self.reader.reader()?;
+        QueryBuilder { reader: &reader, options: self.options }.by_vectors_with_cancellation(&self.reader.txn, rows, cancel)
+    }
+
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
     ///
     /// # Errors

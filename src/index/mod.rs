@@ -46,7 +46,7 @@ use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Progress};
 use crate::check::check_named;
 use crate::distance::Distance;
 use crate::format::catalog::Entry;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::store::item_keys::ItemKeys;
@@ -547,6 +547,24 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// As [`by_vector`](Self::by_vector).
     pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
         by_vector(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, vector, &cancel)
+    }
+
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
+    /// the other. On all threads; exact searches share one pass over what is stored.
+    ///
+    /// # Errors
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
+    /// [`by_vector`](Self::by_vector) that are not about the query.
+    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Searched>> {
+        self.by_vectors_with_cancellation(rows, || false)
+    }
+
+    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vectors`](Self::by_vectors).
+    pub fn by_vectors_with_cancellation(&self, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+        by_vectors(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, rows, &cancel)
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.

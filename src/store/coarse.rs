@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::source::Source;
 use super::view::View;
 use crate::codec::VectorRef;
-use crate::distance::{ByteKernels, Distance, prefetch};
+use crate::distance::{ByteKernels, Distance, Form, prefetch};
 use crate::graph::Vectors;
 use crate::{Result, Slot};
 
@@ -71,7 +71,7 @@ impl Coarse {
     /// near each other. O(slots * dimensions), a byte of memory a component.
     pub(crate) fn new<'t, D: Distance, S: Source<'t> + Sync>(view: &View<'_, 't, D, S>, slots: &[Slot]) -> Result<Option<Self>> {
         let dimensions = view.snapshot.meta.dimensions as usize;
-        if !D::EUCLIDEAN {
+        if !matches!(D::FORM, Form::SquaredDifferences | Form::Cosine) {
             return Ok(None);
         }
         let sample: Vec<Slot> = slots.iter().copied().step_by(slots.len().div_ceil(SAMPLE).max(1)).collect();

@@ -5,13 +5,16 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::ops::Range;
+
+use roaring::RoaringBitmap;
 
 use super::meter;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
 use super::table::Extent;
 use crate::codec::{Codec, VectorRef};
-use crate::distance::{Distance, Kernels, prefetch};
+use crate::distance::{Distance, Estimate, Kernels, prefetch};
 use crate::error::VectorDefect;
 use crate::format::links::{self, OneWay, Record};
 use crate::format::{Key, Kind, checksum, edges, ids, set, take};
@@ -84,10 +87,15 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(())
     }
 
+    /// What rules out most pairs of many queries and vectors, if the metric has it.
+    pub(crate) fn estimates(&self) -> Vec<Estimate> {
+        Estimate::of::<D>(&self.kernels, self.snapshot.meta.dimensions as usize)
+    }
+
     /// The first slot of every value that holds vectors.
     pub(super) fn first_slots(&self) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
         let meta = &self.snapshot.meta;
-        let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { roaring::RoaringBitmap::new() };
+        let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { RoaringBitmap::new() };
         let tail = (meta.tail_start()..meta.slots).filter(move |slot| !free.contains(*slot));
         Ok((0..meta.tail_start()).step_by(meta.geometry.vectors as usize).chain(tail).map(Slot))
     }
@@ -100,6 +108,24 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         let (block, place) = geometry.place(slot);
         let Some(value) = self.snapshot.blocks.get(block) else { return self.vector_slow(slot) };
         Ok(self.in_block(value, place))
+    }
+
+    /// Adds the vectors of these slots, `gaps` left out, in order: a block is found once.
+    pub(crate) fn vectors(&self, slots: Range<u32>, gaps: &RoaringBitmap, out: &mut Vec<(Slot, Address<'t>)>) -> Result<()> {
+        let mut gaps = gaps.range(slots.clone()).peekable();
+        let mut start = slots.start;
+        while start < slots.end {
+            let (block, place) = self.snapshot.meta.geometry.place(Slot(start));
+            let first = start - place as u32;
+            let end = slots.end.min(first + self.snapshot.meta.geometry.vectors);
+            let mut live = (start..end).filter(|slot| gaps.next_if_eq(slot).is_none());
+            match self.snapshot.blocks.get(block) {
+                Some(value) => out.extend(live.map(|slot| (Slot(slot), self.in_block(value, (slot - first) as usize)))),
+                None => live.try_for_each(|slot| self.vector(Slot(slot)).map(|address| out.push((Slot(slot), address))))?,
+            }
+            start = end;
+        }
+        Ok(())
     }
 
     /// The vector at a place of a block.
@@ -200,8 +226,8 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     }
 
     /// A set of slots, in full.
-    pub(crate) fn set(&self, kind: set::SetKind) -> Result<roaring::RoaringBitmap> {
-        let mut members = roaring::RoaringBitmap::new();
+    pub(crate) fn set(&self, kind: set::SetKind) -> Result<RoaringBitmap> {
+        let mut members = RoaringBitmap::new();
         for number in 0..self.snapshot.meta.slots.div_ceil(set::CHUNK) {
             let key = self.key(Kind::Sets, kind as u8, number);
             if let Some(value) = self.source.get(key)? {
@@ -213,15 +239,17 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     }
 
     /// The slots of all live items, pending or linked.
-    pub(crate) fn live(&self) -> Result<roaring::RoaringBitmap> {
-        let Snapshot { meta, removed, .. } = self.snapshot;
-        let mut live = roaring::RoaringBitmap::new();
-        live.insert_range(0..meta.slots);
-        live -= removed;
-        if meta.free > 0 {
-            live -= self.set(set::SetKind::Free)?;
-        }
+    pub(crate) fn live(&self) -> Result<RoaringBitmap> {
+        let mut live = RoaringBitmap::new();
+        live.insert_range(0..self.snapshot.meta.slots);
+        live -= self.dead()?;
         Ok(live)
+    }
+
+    /// The slots of no item: those that are free, and those whose item has been removed.
+    pub(crate) fn dead(&self) -> Result<RoaringBitmap> {
+        let Snapshot { meta, removed, .. } = self.snapshot;
+        if meta.free == 0 { Ok(removed.clone()) } else { Ok(removed | self.set(set::SetKind::Free)?) }
     }
 
     fn group(&self, slot: Slot) -> Option<(usize, usize)> {
@@ -423,6 +451,11 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
     /// The same, for another view of the same snapshot.
     pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, D, T>) -> StoredProbe<'a, 's, 't, D, T> {
         StoredProbe { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
+    }
+
+    /// The vector as it is stored, and its factor.
+    pub(crate) fn stored(&self) -> (&[u8], f32) {
+        (&self.bytes, self.factor)
     }
 
     /// The distance to one vector.

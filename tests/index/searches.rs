@@ -50,6 +50,18 @@ fn an_index_and_its_snapshot_answer_with_every_option() {
     assert_eq!(snapshot.search(5).by_item(1500).unwrap().unwrap(), by_item);
     assert!(index.search(5).by_item(5000).unwrap().is_none() && snapshot.search(5).by_item(5000).unwrap().is_none());
 
+    let rows: Vec<f32> = (0..40).flat_map(|item| vector(item * 50, 1)).collect();
+    let alone: Vec<_> = rows.chunks(DIMENSIONS).map(|row| index.search(5).exact().by_vector(row).unwrap()).collect();
+    assert_eq!(index.search(5).exact().by_vectors(&rows).unwrap(), alone);
+    assert_eq!(snapshot.search(5).exact().by_vectors(&rows).unwrap(), alone);
+    let walked: Vec<_> = rows.chunks(DIMENSIONS).map(|row| index.search(5).walk_graph().by_vector(row).unwrap()).collect();
+    assert_eq!(index.search(5).walk_graph().by_vectors(&rows).unwrap(), walked);
+    assert_eq!(snapshot.search(5).walk_graph().by_vectors(&rows).unwrap(), walked);
+    let in_batch = index.write(|batch| batch.search(5).exact().by_vectors(&rows)).unwrap();
+    assert_eq!(in_batch, alone);
+    assert!(index.search(5).by_vectors_with_cancellation(&rows, || true).unwrap().iter().all(|found| found.did_cancel()));
+    assert!(matches!(snapshot.search(5).by_vectors(&rows[1..]), Err(Error::UnevenRows { .. })));
+
     let stopped = index.search(5).by_vector_with_cancellation(&query, || true).unwrap();
     assert!(stopped.did_cancel() && snapshot.search(5).by_item_with_cancellation(7, || true).unwrap().unwrap().did_cancel());
     assert!(matches!(index.search(5).by_vector(&[1.0]), Err(Error::DimensionMismatch { .. })));

@@ -14,6 +14,7 @@ mod documents;
 mod environment;
 mod import;
 mod malformed;
+mod many;
 mod model;
 mod pending;
 mod port;

@@ -4,21 +4,25 @@
 
 use std::arch::x86_64::*;
 
+use super::panel::near_kernel;
 use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
-use super::{Kernels, portable};
+use super::{Kernels, PANEL, ROWS, Row, portable};
 
 type Lanes = __m256;
 const LANES: usize = 8;
 /// The accumulators of two vectors take half of the 16 registers, those of four would take them all.
 const VECTORS: usize = 2;
+/// Four registers of queries for each: eight sums, as many as hide the latency of a fused multiply-add.
+const ROWS_ABREAST: usize = 2;
 
 sum_kernels!(#[target_feature(enable = "avx2,fma")]);
+near_kernel!(#[target_feature(enable = "avx2,fma")]);
 
 /// Kernels for sums over floats, if the processor can run them.
 pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
     #[target_feature(enable = "avx2,fma")]
     fn kernels<S: Sum>() -> Kernels {
-        Kernels { one: one::<S>, four: four::<S> }
+        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
     }
     let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     // SAFETY: the processor has AVX2 and FMA.
@@ -29,6 +33,18 @@ pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
 #[inline]
 fn zero() -> Lanes {
     _mm256_setzero_ps()
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn splat(value: f32) -> Lanes {
+    _mm256_set1_ps(value)
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32 {
+    _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(_mm256_fmadd_ps(sum, scale, offset), limit)) as u32
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -81,7 +97,7 @@ pub(super) fn hamming() -> Option<Kernels> {
     }
     #[target_feature(enable = "avx2,popcnt")]
     fn kernels() -> Kernels {
-        Kernels { one, four }
+        Kernels { one, four, near: None, near_by_products: None }
     }
     let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
     // SAFETY: the processor has AVX2 and POPCNT.

@@ -4,21 +4,25 @@
 
 use std::arch::x86_64::*;
 
-use super::Kernels;
+use super::panel::near_kernel;
 use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
+use super::{Kernels, PANEL, ROWS, Row};
 
 type Lanes = __m512;
 const LANES: usize = 16;
 /// The accumulators of four vectors take half of the 32 registers.
 const VECTORS: usize = 4;
+/// Two registers of queries for each: sixteen sums, twice as many as hide the latency of a fused multiply-add.
+const ROWS_ABREAST: usize = 8;
 
 sum_kernels!(#[target_feature(enable = "avx512f")]);
+near_kernel!(#[target_feature(enable = "avx512f")]);
 
 /// Kernels for sums over floats, if the processor can run them.
 pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
     #[target_feature(enable = "avx512f")]
     fn kernels<S: Sum>() -> Kernels {
-        Kernels { one: one::<S>, four: four::<S> }
+        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
     }
     // SAFETY: the processor has AVX-512F.
     is_x86_feature_detected!("avx512f").then(|| unsafe { kernels::<S>() })
@@ -28,6 +32,18 @@ pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
 #[inline]
 fn zero() -> Lanes {
     _mm512_setzero_ps()
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn splat(value: f32) -> Lanes {
+    _mm512_set1_ps(value)
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32 {
+    _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_fmadd_ps(sum, scale, offset), limit).into()
 }
 
 #[target_feature(enable = "avx512f")]
@@ -69,7 +85,7 @@ fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
 pub(super) fn hamming() -> Option<Kernels> {
     #[target_feature(enable = "avx512f,avx512vpopcntdq")]
     fn kernels() -> Kernels {
-        Kernels { one: one_hamming, four: four_hamming }
+        Kernels { one: one_hamming, four: four_hamming, near: None, near_by_products: None }
     }
     let detected = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq");
     // SAFETY: the processor has AVX-512F and AVX512-VPOPCNTDQ.

@@ -5,7 +5,8 @@
 //! never panics. On one machine a pair has one result, bit for bit: alone or among four, in either order. Between instruction sets results
 //! differ by rounding, as the order of the additions does; Hamming counts and sums of small integers are exact everywhere.
 //!
-//! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loop that they share is in `sum.rs`. The best one that
+//! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loops that they share are in `sum.rs`, and in `panel.rs` for
+//! many vectors and many queries, of which it only estimates the result. The best one that
 //! the processor can run is taken when a `Kernels` is made, which a search does once: the functions of the AVX modules leave them only as
 //! `Kernels` that are made after the features were detected, so that to hold one is the proof. The naive twin of each kernel, which the
 //! tests here compare it with, is the metric's [`Distance::raw`].
@@ -15,6 +16,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bytes;
+mod panel;
 mod portable;
 mod sum;
 
@@ -30,6 +32,27 @@ pub struct Kernels {
     pub(crate) one: fn(&[u8], &[u8]) -> f32,
     /// The raw numbers of a vector and each of four others: the same bits as `one`, in less time.
     pub(crate) four: fn(&[u8], [&[u8]; 4]) -> [f32; 4],
+    /// Which of many pairs may be near, for [`panel`](super::panel).
+    pub(crate) near: Option<Near>,
+    /// The same for sums of squared differences, from sums of products: half the work.
+    pub(crate) near_by_products: Option<Near>,
+}
+
+/// Queries of a panel.
+pub(crate) const PANEL: usize = 32;
+/// Vectors that are compared with a panel at a time.
+pub(crate) const ROWS: usize = 8;
+
+/// For each row, a bit for each query of the panel: whether `sum * scale + offset` is not below the limit of the query, where `sum` is an
+/// estimate of the raw number of the row and the query. The panel has an array of the same component of all queries for each component.
+pub(crate) type Near = fn(panel: &[[[u8; 4]; PANEL]], limits: &[[u8; 4]; PANEL], rows: &[Row<'_>; ROWS]) -> [u32; ROWS];
+
+/// A vector that is compared with a panel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) scale: f32,
+    pub(crate) offset: f32,
 }
 
 impl Kernels {
@@ -42,13 +65,13 @@ impl Kernels {
         fn four<D: Distance>(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
             b.map(|b| one::<D>(a, b))
         }
-        Self { one: one::<D>, four: four::<D> }
+        Self { one: one::<D>, four: four::<D>, near: None, near_by_products: None }
     }
 
     /// The sum of squared differences of [`F32`](crate::codec::F32) vectors.
     #[must_use]
     pub fn euclidean() -> Self {
-        Self::sum::<SquaredDifferences>()
+        Self { near_by_products: Self::sum::<Products>().near, ..Self::sum::<SquaredDifferences>() }
     }
 
     /// The sum of products of [`F32`](crate::codec::F32) vectors.
@@ -139,7 +162,7 @@ fn prefetch_line(byte: *const u8) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::distance::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
     use proptest::prelude::*;
@@ -173,6 +196,15 @@ mod tests {
         fn hamming() -> Self {
             Self::new::<Hamming>(fast_hamming(), portable::hamming())
         }
+    }
+
+    /// The kernels of a built-in metric over floats for every instruction set that the processor has.
+    pub(crate) fn implementations<D: Distance>() -> Vec<Kernels> {
+        let sums = Subject::sums();
+        let products = sums.iter().find(|subject| subject.name == DotProduct::name()).unwrap();
+        let subject = sums.iter().find(|subject| subject.name == D::name()).unwrap();
+        let both = subject.implementations.iter().zip(&products.implementations);
+        both.map(|(kernels, products)| Kernels { near_by_products: products.near, ..*kernels }).collect()
     }
 
     /// A stored vector that begins at any address and ends where its memory ends.

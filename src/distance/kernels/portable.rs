@@ -3,23 +3,37 @@
 
 use wide::f32x8 as Lanes;
 
-use super::Kernels;
+use super::panel::near_kernel;
 use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
+use super::{Kernels, PANEL, ROWS, Row};
 
 const LANES: usize = 8;
 /// As many as have accumulators in half of the registers: those of one vector with SSE2, of two with NEON or AVX.
 const VECTORS: usize = if cfg!(any(target_arch = "aarch64", target_feature = "avx")) { 2 } else { 1 };
+/// Four times eight queries for each: half of the registers, too.
+const ROWS_ABREAST: usize = VECTORS;
 
 sum_kernels!();
+near_kernel!();
 
 /// Kernels for sums over floats.
 pub(super) fn kernels<S: Sum>() -> Kernels {
-    Kernels { one: one::<S>, four: four::<S> }
+    Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
 }
 
 #[inline]
 fn zero() -> Lanes {
     Lanes::ZERO
+}
+
+#[inline]
+fn splat(value: f32) -> Lanes {
+    Lanes::splat(value)
+}
+
+#[inline]
+fn not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32 {
+    !sum.mul_add(scale, offset).simd_lt(limit).to_bitmask() & 0xFF
 }
 
 #[inline]
@@ -54,7 +68,7 @@ pub(super) fn hamming() -> Kernels {
     fn four(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
         b.map(|b| differing_bits(a, b))
     }
-    Kernels { one, four }
+    Kernels { one, four, near: None, near_by_products: None }
 }
 
 /// The number of bits that differ. Inlined always, as the compiler makes the best of the features that the caller has.

@@ -84,7 +84,13 @@ macro_rules! sum_kernels {
             }
             for j in 0..ACCUMULATORS {
                 let start = j * LANES;
-                if start < a_rest.len() {
+                if start + LANES <= a_rest.len() {
+                    // A register that is full needs no mask.
+                    let a = load(&a_rest[start..].as_chunks().0[0]);
+                    for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
+                        accumulators[j] = step::<S>(accumulators[j], a, load(&b_rest[start..].as_chunks().0[0]));
+                    }
+                } else if start < a_rest.len() {
                     let a = load_part(&a_rest[start..]);
                     for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
                         accumulators[j] = step::<S>(accumulators[j], a, load_part(&b_rest[start..]));
