@@ -10,7 +10,7 @@ use super::item_key::{AsKey, ItemKey, ItemName, bytes_of, sealed};
 use super::{Batch, Index, Snapshot, item_keys};
 use crate::distance::Distance;
 use crate::format::item_keys::Row;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
 use crate::store::source::Source;
@@ -60,6 +60,8 @@ impl<R> fmt::Debug for KeyedQuery<'_, R> {
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {
     Vector(&'a [f32]),
+    /// One after the other.
+    Vectors(&'a [f32]),
     /// The key of an item, as bytes.
     Item(&'a [u8]),
 }
@@ -72,9 +74,11 @@ pub trait Searchable: Sized {
     /// What names its items.
     type Key: ItemKey + ?Sized;
 
+    /// An answer for each vector, or one for an item.
+    ///
     /// # Errors
-    /// Those of [`KeyedQuery::by_vector`]. `None` if there is no such item.
-    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Answer<Self>>>;
+    /// Those of [`KeyedQuery::by_vectors`]. `None` if there is no such item.
+    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>>;
 }
 
 /// A transaction that is used for a moment at a time: a view of the same snapshot needs it, too.
@@ -145,7 +149,26 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Answer<R>> {
-        Ok(R::answer(self, Target::Vector(vector), &cancel)?.unwrap_or_else(Searched::empty))
+        let answers = R::answer(self, Target::Vector(vector), &cancel)?;
+        Ok(answers.into_iter().flatten().next().unwrap_or_else(Searched::empty))
+    }
+
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
+    /// the other. On all threads; exact searches share one pass over what is stored.
+    ///
+    /// # Errors
+    /// [`UnevenRows`](Error::UnevenRows), [`InvalidRow`](Error::InvalidRow) for the first row that cannot be compared, and those of
+    /// [`by_vector`](Self::by_vector) that are not about the query.
+    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Answer<R>>> {
+        self.by_vectors_with_cancellation(rows, || false)
+    }
+
+    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`.
+    ///
+    /// # Errors
+    /// As [`by_vectors`](Self::by_vectors).
+    pub fn by_vectors_with_cancellation(&self, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Answer<R>>> {
+        Ok(R::answer(self, Target::Vectors(rows), &cancel)?.unwrap_or_default())
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
@@ -161,7 +184,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_item_with_cancellation(&self, key: impl AsKey<R::Key>, cancel: impl Fn() -> bool + Sync) -> Result<Option<Answer<R>>> {
-        R::answer(self, Target::Item(&bytes_of(&key)?), &cancel)
+        Ok(R::answer(self, Target::Item(&bytes_of(&key)?), &cancel)?.into_iter().flatten().next())
     }
 
     /// The answer on one snapshot, whose transaction is lent for the keys.
@@ -171,13 +194,13 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         keys: ItemKeys<'_>,
         txn: &impl Lend,
         (target, cancel): (Target<'_>, Cancel<'_>),
-    ) -> Result<Option<Answer<R>>> {
+    ) -> Result<Option<Vec<Answer<R>>>> {
         if let Some(bytes) = self.invalid {
             return Err(Error::InvalidItemKey { bytes, max: super::MAX_KEY_BYTES });
         }
         let (item, candidates) = txn.lend(|txn| -> Result<_> {
             let item = match target {
-                Target::Vector(_) => None,
+                Target::Vector(_) | Target::Vectors(_) => None,
                 Target::Item(key) => keys.id(txn, key)?,
             };
             let ids = |all: &Vec<Vec<u8>>| all.iter().filter_map(|key| keys.id(txn, key).transpose()).collect::<Result<RoaringBitmap>>();
@@ -190,8 +213,9 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         }
         let cancel = || cancel();
         let found = match (target, item) {
-            (Target::Vector(vector), _) => Some(by_vector(view, query.options, vector, &cancel)?),
-            (Target::Item(_), Some(item)) => by_item(view, query.options, item, &cancel)?,
+            (Target::Vector(vector), _) => Some(vec![by_vector(view, query.options, vector, &cancel)?]),
+            (Target::Vectors(rows), _) => Some(by_vectors(view, query.options, rows, &cancel)?),
+            (Target::Item(_), Some(item)) => by_item(view, query.options, item, &cancel)?.map(|found| vec![found]),
             (Target::Item(_), None) => None,
         };
         let known = keys.known(view.snapshot, || txn.lend(|txn| keys.bound(txn)))?;
@@ -199,10 +223,10 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
             let owned = <R::Key as sealed::Bytes>::take(keys.key(view, known, id)?);
             owned.ok_or(Error::corrupt(Row::name_of(keys.place.index, id), "its key is not of the type of the index"))
         };
-        found.map(|found| found.name(name)).transpose()
+        found.map(|found| found.into_iter().map(|found| found.name(name)).collect()).transpose()
     }
 
-    fn run_held<D: Distance>(&self, held: &Held<'static>, query: (Target<'_>, Cancel<'_>)) -> Result<Option<Answer<R>>> {
+    fn run_held<D: Distance>(&self, held: &Held<'static>, query: (Target<'_>, Cancel<'_>)) -> Result<Option<Vec<Answer<R>>>> {
         self.run(&held.view::<D>(), item_keys::<R::Key>(held.place()), held, query)
     }
 }
@@ -210,7 +234,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
     type Key = K;
 
-    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Answer<Self>>> {
+    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
         query.run_held::<D>(&query.query.reader.shared.newest::<D>()?.held, (target, cancel))
     }
 }
@@ -218,7 +242,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
     type Key = K;
 
-    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Answer<Self>>> {
+    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
         query.query.reader.check_process()?;
         query.run_held::<D>(query.query.reader.held(), (target, cancel))
     }
@@ -227,7 +251,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Batch<'_, D, K> {
     type Key = K;
 
-    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Answer<Self>>> {
+    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
         let batch = query.query.reader;
         let reader = batch.reader()?;
         query.run(&reader.view(batch.txn())?, batch.keys(), batch.txn(), (target, cancel))

@@ -230,6 +230,9 @@ where
                         let query = of(seed, seed);
                         let found = of_index.by_vector(&query).unwrap();
                         assert_eq!(found, of_snapshot.by_vector(&query).unwrap());
+                        let twice = [&query[..], &query[..]].concat();
+                        assert_eq!(of_index.by_vectors(&twice).unwrap(), [found.clone(), found.clone()]);
+                        assert_eq!(of_snapshot.by_vectors(&twice).unwrap().len(), 2);
                         verify_answer(&found.nns, &query, k.into(), &possible);
                     }
                 }

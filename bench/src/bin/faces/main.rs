@@ -6,6 +6,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the clocks and the memory of a process are read from Linux");
 
+mod beside;
 mod child;
 mod reading;
 mod roles;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
         [data, indexes] => (data, indexes, None),
         [data, indexes, part] => (data, indexes, Some(part)),
         _ => {
-            eprintln!("usage: faces FOLDER_OF_DATA FOLDER_OF_INDEXES [open|index|move|memory|readers|processes|busy]");
+            eprintln!("usage: faces FOLDER_OF_DATA FOLDER_OF_INDEXES [open|index|move|memory|readers|processes|busy|beside]");
             return ExitCode::FAILURE;
         }
     };
@@ -64,6 +65,9 @@ fn main() -> ExitCode {
     }
     if wants("busy") {
         sharing::processes(&places, sharing::Pace::Busy, &mut report);
+    }
+    if wants("beside") {
+        beside::beside(&places, &mut report);
     }
     report.finish()
 }
