@@ -96,6 +96,7 @@ impl Distance for Cosine {
         (1.0 / pairs(vector, vector).map(|(a, b)| a * b).sum::<f64>().sqrt()) as f32
     }
 
+    #[inline]
     fn finish(raw: f32, factors: [f32; 2], _dimensions: usize) -> f32 {
         (1.0 - (raw * (factors[0] * factors[1])).clamp(-1.0, 1.0)) / 2.0
     }
@@ -123,6 +124,7 @@ impl Distance for DotProduct {
         Kernels::inner_product()
     }
 
+    #[inline]
     fn finish(raw: f32, _factors: [f32; 2], _dimensions: usize) -> f32 {
         0.0 - raw
     }
@@ -169,6 +171,7 @@ impl Distance for Hamming {
         Kernels::hamming()
     }
 
+    #[inline]
     fn finish(raw: f32, _factors: [f32; 2], dimensions: usize) -> f32 {
         raw / dimensions as f32
     }

@@ -17,7 +17,7 @@ mod panel;
 use std::fmt;
 
 pub use self::kernels::Kernels;
-pub(crate) use self::kernels::{ByteKernels, PANEL, ROWS, Row, prefetch};
+pub(crate) use self::kernels::{ByteKernels, PANEL, ROWS, Row, prefetch, prefetch_line};
 pub use self::metrics::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
 #[doc(hidden)]
 pub use self::panel::Form;
@@ -82,6 +82,7 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// The distance of two vectors of `dimensions` components, from their [`raw`](Self::raw) number and their factors. Never `-0.0`.
     #[must_use]
+    #[inline]
     fn finish(raw: f32, _factors: [f32; 2], _dimensions: usize) -> f32 {
         raw
     }

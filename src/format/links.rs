@@ -65,10 +65,16 @@ pub(crate) enum Place {
     At(usize),
 }
 
+/// Where the directory has a slot.
+#[inline]
+pub(crate) fn entry_offset(slot_in_group: usize) -> usize {
+    HEADER_BYTES + 2 * slot_in_group
+}
+
 /// Looks a slot up in the directory of a LINKS or SPILL value.
 #[inline]
 pub(crate) fn place(value: &[u8], slot_in_group: usize) -> Result<Place, Damage> {
-    match take_u16(value, HEADER_BYTES + 2 * slot_in_group) {
+    match take_u16(value, entry_offset(slot_in_group)) {
         Some(0) => Ok(Place::Absent),
         Some(SPILLED) => Ok(Place::Spilled),
         Some(offset) => Ok(Place::At(usize::from(offset))),

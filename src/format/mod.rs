@@ -22,18 +22,22 @@ pub use self::key::{Key, Kind};
 pub(crate) type Damage = &'static str;
 
 /// The `N` bytes of `bytes` from `offset`, or nothing where they do not exist.
+#[inline]
 pub(crate) fn take<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()
 }
 
+#[inline]
 pub(crate) fn take_u16(bytes: &[u8], offset: usize) -> Option<u16> {
     take(bytes, offset).map(u16::from_le_bytes)
 }
 
+#[inline]
 pub(crate) fn take_u32(bytes: &[u8], offset: usize) -> Option<u32> {
     take(bytes, offset).map(u32::from_le_bytes)
 }
 
+#[inline]
 pub(crate) fn take_u64(bytes: &[u8], offset: usize) -> Option<u64> {
     take(bytes, offset).map(u64::from_le_bytes)
 }

@@ -78,6 +78,7 @@ impl Beam {
             let mut bound = self.pool.bound();
             for (&slot, &distance) in self.fresh.iter().zip(&self.distances) {
                 if distance <= bound {
+                    graph.prefetch_place(scope.layer, Slot(slot));
                     self.pool.insert(distance, slot, accept(Slot(slot))?);
                     bound = self.pool.bound();
                 }

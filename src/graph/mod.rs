@@ -35,6 +35,9 @@ pub(crate) trait Graph {
     /// Appends the slots that a node has edges to. All are below [`slots`](Self::slots).
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()>;
 
+    /// A hint that the neighbors of a node may be asked for, if it is not known yet where they are.
+    fn prefetch_place(&self, _layer: Layer, _slot: Slot) {}
+
     /// A hint that the neighbors of a node will be asked for soon.
     fn prefetch_neighbors(&self, _layer: Layer, _slot: Slot) {}
 }

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::distance::prefetch_line;
 use crate::format::take_u32;
 
 /// Values that a small table remembers, where they are in demand: the vectors that the pruning of one node compares, a few times over.
@@ -103,7 +104,7 @@ impl<'t> Table<'t> {
     }
 
     /// The value, if it is remembered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, number: usize) -> Option<&'t [u8]> {
         let cells = match &self.cells {
             Cells::Full(cells) => cells,
@@ -124,6 +125,17 @@ impl<'t> Table<'t> {
         };
         // SAFETY: `set` was given a slice of exactly this length at this address, which lives, unchanged, as long as 't.
         Some(unsafe { std::slice::from_raw_parts(pointer, length) })
+    }
+
+    /// Hints the processor to load the beginning of a value, and what is at `offset`, if the value is remembered: without a look at it.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, number: usize, offset: usize) {
+        let Cells::Full(cells) = &self.cells else { return };
+        if let Some(segment) = cells.get(number / SEGMENT).and_then(OnceLock::get) {
+            let pointer = segment[number % SEGMENT].load(Ordering::Relaxed);
+            prefetch_line(pointer);
+            prefetch_line(pointer.wrapping_add(offset));
+        }
     }
 
     /// Remembers a value, and returns it. `None` if its length is not what the table says of all its values, or the number is beyond it.

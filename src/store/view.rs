@@ -101,7 +101,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     }
 
     /// The vector of a slot.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn vector(&self, slot: Slot) -> Result<Address<'t>> {
         meter::read();
         let geometry = &self.snapshot.meta.geometry;
@@ -129,7 +129,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     }
 
     /// The vector at a place of a block.
-    #[inline]
+    #[inline(always)]
     fn in_block(&self, value: &'t [u8], place: usize) -> Address<'t> {
         let geometry = &self.snapshot.meta.geometry;
         // Offsets within the block follow from the place, and every value in the table has the length of a block.
@@ -253,8 +253,8 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     }
 
     fn group(&self, slot: Slot) -> Option<(usize, usize)> {
-        let size = usize::from(self.snapshot.meta.connectivity?.links_group);
-        Some((slot.index() / size, slot.index() % size))
+        let size = u32::from(self.snapshot.meta.connectivity?.links_group);
+        Some(((slot.0 / size) as usize, (slot.0 % size) as usize))
     }
 
     /// A LINKS or SPILL value.
@@ -398,6 +398,14 @@ impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
         match out[from..].last() {
             Some(last) if *last >= self.snapshot.meta.slots => Err(Error::corrupt(key, "a neighbor list names a slot beyond all")),
             _ => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch_place(&self, layer: Layer, slot: Slot) {
+        let Some((group, in_group)) = self.group(slot) else { return };
+        if let Some([table, _]) = self.snapshot.links.get(layer.index()) {
+            table.prefetch(group, links::entry_offset(in_group));
         }
     }
 

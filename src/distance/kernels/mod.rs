@@ -135,22 +135,23 @@ fn fast_hamming() -> [Option<Kernels>; 0] {
     []
 }
 
-/// Hints the processor to load every cache line that `bytes` touches. Does nothing on other processors than x86-64.
-#[inline]
+/// Hints the processor to load the beginning of `bytes`. Does nothing on other processors than x86-64.
+#[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8]) {
     /// Of all x86-64 processors.
     const LINE_BYTES: usize = 64;
-    for line in bytes.chunks(LINE_BYTES) {
-        prefetch_line(line.as_ptr());
-    }
-    // Where the first byte is not the first of its line, the last is in a line of its own.
-    if let Some(last) = bytes.last() {
-        prefetch_line(last);
+    /// What lies behind, the processor loads ahead by itself once it sees these being read. More hints than it can have loads under way hold it up:
+    /// hinting all 24 lines of a vector of 384 components costs an eighth of the searches.
+    const LINES: usize = 4;
+    let start = bytes.as_ptr();
+    for line in 0..bytes.len().div_ceil(LINE_BYTES).min(LINES) {
+        prefetch_line(start.wrapping_add(line * LINE_BYTES));
     }
 }
 
-#[inline]
-fn prefetch_line(byte: *const u8) {
+/// Hints the processor to load the line of cache that a byte is in, if there is memory at all.
+#[inline(always)]
+pub(crate) fn prefetch_line(byte: *const u8) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
