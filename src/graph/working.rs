@@ -50,6 +50,9 @@ pub(crate) enum Change {
     Gone,
 }
 
+/// Edges that a copy of a node has room for beside its own.
+const ROOM: usize = 4;
+
 /// Entries of a page of [`Slots`].
 const PAGE: usize = 64;
 
@@ -334,7 +337,12 @@ impl<'a> Working<'a> {
     /// As [`unmeasured`](Self::unmeasured), if the layer has the node.
     pub(crate) fn get(&self, layer: Layer, slot: Slot) -> Result<Option<Node>> {
         match self.change(layer, slot) {
-            Some(Change::Node(node)) => return Ok(Some(node.clone())),
+            Some(Change::Node(node)) => {
+                // With room for what is added mostly, so that it need not be copied again.
+                let mut edges = Vec::with_capacity(node.edges.len() + ROOM);
+                edges.extend_from_slice(&node.edges);
+                return Ok(Some(Node { edges, children: node.children.clone(), ..*node }));
+            }
             Some(Change::Gone) => return Ok(None),
             None => {}
         }

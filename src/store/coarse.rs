@@ -10,10 +10,13 @@ use rayon::prelude::*;
 use super::source::Source;
 use super::view::View;
 use crate::codec::VectorRef;
-use crate::distance::{ByteKernels, Distance, Form, prefetch};
+use crate::distance::{ByteKernels, Bytes, Distance, Form, prefetch};
+use crate::format::take_u32;
 use crate::graph::Vectors;
 use crate::{Result, Slot};
 
+/// Bytes of a copy after the components.
+const SUMS_BYTES: usize = 8;
 /// Vectors that the range of each dimension is taken from.
 const SAMPLE: usize = 4096;
 /// Vectors of the sample whose nearest neighbors are looked for to try the copies.
@@ -29,7 +32,8 @@ const AHEAD: usize = 4;
 
 /// The copies of the vectors of all live slots.
 pub(crate) struct Coarse {
-    dimensions: usize,
+    /// Bytes of a copy: the components, their sum and the sum of their squares.
+    stride: usize,
     codes: Vec<u8>,
     kernels: ByteKernels,
 }
@@ -59,10 +63,12 @@ impl Scale {
     }
 
     fn encode(&self, vector: impl Iterator<Item = f32>, out: &mut [u8]) {
+        let Some((out, sums)) = out.split_last_chunk_mut::<SUMS_BYTES>() else { return };
         for ((code, value), lowest) in out.iter_mut().zip(vector).zip(&self.lowest) {
             // What is outside of the range of the sample becomes the end of it, and so does what is no number.
             *code = ((value - lowest) * self.steps_per_unit + 0.5) as u8;
         }
+        sums.as_chunks_mut().0.iter_mut().zip(Bytes::sums(out)).for_each(|(bytes, sum)| *bytes = sum.to_le_bytes());
     }
 }
 
@@ -80,42 +86,55 @@ impl Coarse {
             rows.extend(components(view, *slot)?);
         }
         let scale = Scale::of(&rows, dimensions);
-        let mut codes = vec![0; rows.len()];
-        codes.chunks_mut(dimensions).zip(rows.chunks(dimensions)).for_each(|(code, row)| scale.encode(row.iter().copied(), code));
-        let tried = Self { dimensions, codes, kernels: ByteKernels::detect() };
+        let stride = dimensions + SUMS_BYTES;
+        let mut codes = vec![0; sample.len() * stride];
+        codes.chunks_mut(stride).zip(rows.chunks(dimensions)).for_each(|(code, row)| scale.encode(row.iter().copied(), code));
+        let tried = Self { stride, codes, kernels: ByteKernels::detect() };
         if !tried.tells_apart(view, &sample)? {
             return Ok(None);
         }
-        let mut codes: Vec<u8> = bytemuck::zeroed_vec(view.snapshot.meta.slots as usize * dimensions);
+        let mut codes: Vec<u8> = bytemuck::zeroed_vec(view.snapshot.meta.slots as usize * stride);
         // The slots that are not among them are not compared, whatever their copies are.
-        let chunks = codes.par_chunks_mut(TASK * dimensions).zip(in_chunks(slots));
+        let chunks = codes.par_chunks_mut(TASK * stride).zip(in_chunks(slots));
         chunks.try_for_each(|(codes, slots)| -> Result<()> {
             for slot in slots {
-                let start = slot.index() % TASK * dimensions;
-                scale.encode(components(view, *slot)?, &mut codes[start..start + dimensions]);
+                let start = slot.index() % TASK * stride;
+                scale.encode(components(view, *slot)?, &mut codes[start..start + stride]);
             }
             Ok(())
         })?;
         Ok(Some(Self { codes, ..tried }))
     }
 
-    fn code(&self, number: usize) -> &[u8] {
-        let start = number * self.dimensions;
-        self.codes.get(start..start + self.dimensions).unwrap_or_default()
+    #[inline]
+    fn bytes(&self, number: usize) -> &[u8] {
+        let start = number * self.stride;
+        self.codes.get(start..start + self.stride).unwrap_or_default()
+    }
+
+    #[inline]
+    fn code(&self, number: u32) -> Bytes<'_> {
+        let Some((components, sums)) = self.bytes(number as usize).split_last_chunk::<SUMS_BYTES>() else { return Bytes::default() };
+        let [sum, squares] = [0, 4].map(|at| take_u32(sums, at).unwrap_or_default());
+        Bytes { components, sum, squares }
     }
 
     fn squared(&self, from: usize, numbers: &[u32], out: &mut Vec<f32>) {
         out.clear();
-        let from = self.code(from);
-        let hint = |numbers: &[u32]| numbers.iter().for_each(|number| prefetch(self.code(*number as usize)));
+        let from = self.code(from as u32);
+        let hint = |numbers: &[u32]| numbers.iter().for_each(|number| prefetch(self.bytes(*number as usize)));
         hint(&numbers[..numbers.len().min(AHEAD)]);
         let (fours, rest) = numbers.as_chunks::<4>();
         for (i, four) in fours.iter().enumerate() {
             let next = numbers.len().min(4 * i + AHEAD)..numbers.len().min(4 * i + 4 + AHEAD);
             hint(&numbers[next]);
-            out.extend((self.kernels.four)(from, four.map(|number| self.code(number as usize))).map(|squared| squared as f32));
+            out.extend((self.kernels.four)(from, four.map(|number| self.code(number))).map(|squared| squared as f32));
         }
-        out.extend(rest.iter().map(|number| (self.kernels.one)(from, self.code(*number as usize)) as f32));
+        let mut four = [Bytes::default(); 4];
+        four.iter_mut().zip(rest).for_each(|(code, number)| *code = self.code(*number));
+        // An empty one would cut the others off.
+        four.iter_mut().skip(rest.len()).for_each(|code| *code = from);
+        out.extend((self.kernels.four)(from, four).map(|squared| squared as f32).iter().take(rest.len()));
     }
 
     /// Whether the copies of the sample, in its order, have nearly the same neighbors as the vectors.

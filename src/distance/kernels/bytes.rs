@@ -1,22 +1,37 @@
 //! Kernels for vectors of a byte a component: sums of squared differences, in whole numbers, so that every machine has the same result.
 //!
-//! The compiler makes vector code of the loop; it is compiled once for each set of features.
+//! With a vector come its own sum and sum of squares ([`Bytes`]), as the instruction that multiplies the most bytes at once (VNNI) gives inner products:
+//! `|a - b|^2 = |a|^2 + |b|^2 - 2 ab`. It takes one side as signed: `ab = a (b - 128) + 128 sum(a)`. Without it the compiler makes vector code of the
+//! differences; it is compiled once for each set of features.
 
-/// Vectors have at most 65 535 components, whose sum fits 32 bits.
+/// Vectors have at most 65 535 components, the sum of whose squares fits 32 bits.
 const _: () = assert!(65_535u64 * 255 * 255 <= u32::MAX as u64);
 
-/// The sum of squared differences, chosen once for the machine.
+/// A vector, with what is known of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Bytes<'a> {
+    pub(crate) components: &'a [u8],
+    pub(crate) sum: u32,
+    pub(crate) squares: u32,
+}
+
+impl Bytes<'_> {
+    /// The sum and the sum of squares of some components.
+    pub(crate) fn sums(components: &[u8]) -> [u32; 2] {
+        [components.iter().map(|c| u32::from(*c)).sum(), components.iter().map(|c| u32::from(*c).pow(2)).sum()]
+    }
+}
+
+/// The sum of squared differences of a vector and each of four others, chosen once for the machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByteKernels {
-    pub(crate) one: fn(&[u8], &[u8]) -> u32,
-    /// Of a vector and each of four others, in less time.
-    pub(crate) four: fn(&[u8], [&[u8]; 4]) -> [u32; 4],
+    pub(crate) four: fn(Bytes<'_>, [Bytes<'_>; 4]) -> [u32; 4],
 }
 
 impl ByteKernels {
     /// The best that the processor can run.
     pub(crate) fn detect() -> Self {
-        fast().unwrap_or(Self { one, four })
+        fast().into_iter().flatten().next().unwrap_or(Self { four: portable })
     }
 }
 
@@ -31,43 +46,74 @@ fn squared_differences(a: &[u8], b: &[u8]) -> u32 {
     terms.fold(0, i32::wrapping_add) as u32
 }
 
-fn one(a: &[u8], b: &[u8]) -> u32 {
-    squared_differences(a, b)
-}
-
-fn four(a: &[u8], b: [&[u8]; 4]) -> [u32; 4] {
-    b.map(|b| squared_differences(a, b))
+fn portable(a: Bytes<'_>, b: [Bytes<'_>; 4]) -> [u32; 4] {
+    b.map(|b| squared_differences(a.components, b.components))
 }
 
 #[cfg(target_arch = "x86_64")]
-fn fast() -> Option<ByteKernels> {
-    macro_rules! kernels {
+fn fast() -> [Option<ByteKernels>; 3] {
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn vnni(a: Bytes<'_>, b: [Bytes<'_>; 4]) -> [u32; 4] {
+        const LANES: usize = size_of::<__m512i>();
+        let length = b.iter().fold(a.components.len(), |length, b| length.min(b.components.len()));
+        let load = |components: &[u8], start: usize| {
+            let mask = if length - start < LANES { (1u64 << (length - start)) - 1 } else { u64::MAX };
+            // SAFETY: reads the bytes of the mask only, which lie before `length`, at any alignment.
+            unsafe { _mm512_maskz_loadu_epi8(mask, components.as_ptr().wrapping_add(start).cast()) }
+        };
+        let sign = _mm512_set1_epi8(i8::MIN);
+        let mut products = [_mm512_setzero_si512(); 4];
+        for start in (0..length).step_by(LANES) {
+            // Beyond the end this is zero, whatever the other side is.
+            let a = load(a.components, start);
+            for (product, b) in products.iter_mut().zip(&b) {
+                *product = _mm512_dpbusd_epi32(*product, a, _mm512_xor_si512(load(b.components, start), sign));
+            }
+        }
+        let mut squared = [0; 4];
+        for (i, squared) in squared.iter_mut().enumerate() {
+            // All of it modulo 2^32, in which the result lies.
+            let product = (_mm512_reduce_add_epi32(products[i]) as u32).wrapping_add(a.sum.wrapping_mul(128));
+            *squared = a.squares.wrapping_add(b[i].squares).wrapping_sub(product.wrapping_mul(2));
+        }
+        squared
+    }
+
+    macro_rules! compiled_for {
         ($features:literal) => {{
             #[target_feature(enable = $features)]
-            fn one(a: &[u8], b: &[u8]) -> u32 {
-                squared_differences(a, b)
-            }
-            #[target_feature(enable = $features)]
-            fn four(a: &[u8], b: [&[u8]; 4]) -> [u32; 4] {
-                [squared_differences(a, b[0]), squared_differences(a, b[1]), squared_differences(a, b[2]), squared_differences(a, b[3])]
+            fn four(a: Bytes<'_>, b: [Bytes<'_>; 4]) -> [u32; 4] {
+                let [p, q, r, s] = b.map(|b| b.components);
+                let a = a.components;
+                [squared_differences(a, p), squared_differences(a, q), squared_differences(a, r), squared_differences(a, s)]
             }
             #[target_feature(enable = $features)]
             fn kernels() -> ByteKernels {
-                ByteKernels { one, four }
+                ByteKernels { four }
             }
             // SAFETY: called where the features were detected.
             unsafe { kernels() }
         }};
     }
-    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") {
-        return Some(kernels!("avx512f,avx512bw"));
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn vnni_kernels() -> ByteKernels {
+        ByteKernels { four: vnni }
     }
-    is_x86_feature_detected!("avx2").then(|| kernels!("avx2"))
+    let has_avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    [
+        // SAFETY: the features were detected.
+        (has_avx512 && is_x86_feature_detected!("avx512vnni")).then(|| unsafe { vnni_kernels() }),
+        has_avx512.then(|| compiled_for!("avx512f,avx512bw")),
+        is_x86_feature_detected!("avx2").then(|| compiled_for!("avx2")),
+    ]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn fast() -> Option<ByteKernels> {
-    None
+fn fast() -> [Option<ByteKernels>; 0] {
+    []
 }
 
 #[cfg(test)]
@@ -80,15 +126,23 @@ mod tests {
         a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(*b)).pow(2)).sum()
     }
 
+    fn with_sums(components: &[u8]) -> Bytes<'_> {
+        let [sum, squares] = Bytes::sums(components);
+        Bytes { components, sum, squares }
+    }
+
+    fn all() -> impl Iterator<Item = ByteKernels> {
+        fast().into_iter().flatten().chain([ByteKernels { four: portable }])
+    }
+
     proptest! {
         #[test]
         fn all_kernels_are_the_definition(bytes in prop::collection::vec(any::<[u8; 5]>(), 0..700)) {
             let vector = |i: usize| bytes.iter().map(|row| row[i]).collect::<Vec<u8>>();
             let (a, others) = (vector(4), [0, 1, 2, 3].map(vector));
             let expected = [0, 1, 2, 3].map(|i| naive(&a, &others[i]));
-            for kernels in [ByteKernels::detect(), ByteKernels { one, four }] {
-                prop_assert_eq!((kernels.four)(&a, [0, 1, 2, 3].map(|i| &others[i][..])), expected);
-                prop_assert_eq!((kernels.one)(&a, &others[0]), expected[0]);
+            for kernels in all() {
+                prop_assert_eq!((kernels.four)(with_sums(&a), [0, 1, 2, 3].map(|i| with_sums(&others[i]))), expected);
             }
         }
     }
@@ -96,8 +150,10 @@ mod tests {
     #[test]
     fn the_largest_sum_does_not_overflow() {
         let (zeros, ones) = (vec![0; 65_535], vec![255; 65_535]);
-        for kernels in [ByteKernels::detect(), ByteKernels { one, four }] {
-            assert_eq!((kernels.one)(&zeros, &ones), 65_535 * 255 * 255);
+        for kernels in all() {
+            let found = (kernels.four)(with_sums(&zeros), [with_sums(&ones), with_sums(&zeros), with_sums(&ones), with_sums(&ones)]);
+            assert_eq!(found, [65_535 * 255 * 255, 0, 65_535 * 255 * 255, 65_535 * 255 * 255]);
+            assert_eq!((kernels.four)(with_sums(&ones), [with_sums(&ones); 4]), [0; 4]);
         }
     }
 }

@@ -20,7 +20,7 @@ mod panel;
 mod portable;
 mod sum;
 
-pub(crate) use self::bytes::ByteKernels;
+pub(crate) use self::bytes::{ByteKernels, Bytes};
 use self::sum::{AbsoluteDifferences, Products, SquaredDifferences, Sum};
 use super::Distance;
 use crate::codec::VectorRef;
