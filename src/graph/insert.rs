@@ -31,6 +31,9 @@ const CHILD_SHARE: usize = 2;
 const FEW_EDGES: usize = 5;
 /// The `ef` that such a node must be found with.
 const NARROW: usize = 24;
+/// A list is made of the nearest candidates that a search has found, so many for each place: those beyond are hidden by a nearer one nearly always, and
+/// to find that out takes a fifth of a build.
+const LISTED: usize = 3;
 /// How many of the nearest candidates are kept to look for a parent among, beside the selected neighbors.
 const PARENT_CANDIDATES: usize = 32;
 /// The highest layer that a slot can have.
@@ -256,6 +259,7 @@ fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: 
     let mut layers = Vec::with_capacity(top.index() + 1);
     for layer in (0..=top.0).rev().map(Layer) {
         let mut candidates = search(working, &probe, layer, nearest, plan.ef_construction, beam)?;
+        candidates.truncate(LISTED * plan.m0);
         measure(vectors, newcomer.slot, &mut candidates)?;
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
         let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
