@@ -53,6 +53,7 @@
 //! ```
 //!
 //! - **Many items in one `write`** cost one commit, which waits for the disk; as many writes wait as many times. Collect what arrives together.
+//! - **Items that have names**: an `Index<Cosine, str>` or `Index<Cosine, u64>` takes and gives keys in the place of ids.
 //! - **Several questions to one state**, such as a search and the vectors of what it has found: ask a [`Snapshot`](crate::Snapshot). Let go of it
 //!   soon, because the file grows while it is held.
 //! - **In an async program**, searches and writes block the thread that they run on: the one for microseconds, unless the file is not in memory, the
@@ -101,7 +102,8 @@
 //! ```
 //!
 //! - **A build is not needed for every change**: what is [pending](crate::Writer::n_pending) is found, but compared item by item. Build when there
-//!   are some thousands of them, or when a timer says so.
+//!   are some thousands of them, or when a timer says so. [`build_concurrently`](crate::Builder::build_concurrently) holds other writers up only for
+//!   a moment.
 //! - **Only some records may be found** (those of one user, say): keep their ids in a [`RoaringBitmap`](crate::roaring::RoaringBitmap), and give it
 //!   to [`candidates`](crate::QueryBuilder::candidates).
 //! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one is cheap; its first query finds anew where everything is. One
@@ -162,9 +164,10 @@
 //! # }
 //! ```
 //!
-//! - **Loads larger than memory** are loaded in parts, one commit each: a commit holds what it writes until it ends. The larger the parts, the less
-//!   work in all.
-//! - **Over HTTP or from a queue**: collect some hundred items, and [`write`](crate::Index::write) them.
+//! - **Loads larger than memory**, or beside others that write: [`commit_every`](crate::Loader::commit_every) commits part by part, and links all in the
+//!   end while others go on. What is committed is found at once.
+//! - **Over HTTP or from a queue**: collect some hundred items, and [`write`](crate::Index::write) them. If linking them in the same commit takes too
+//!   long, [`link_later`](crate::Batch::link_later), and [`link`](crate::Index::link) now and then.
 //! - **At level 1** it is [`Writer::add_items_from`](crate::Writer::add_items_from) and one build.
 //!
 //! # Backups
