@@ -194,13 +194,18 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     ///
     /// ```
     /// use rand::{SeedableRng, rngs::StdRng};
-    /// use voisin::{Reader, Writer, distances::Euclidean, heed::EnvOpenOptions};
+    /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+    /// use voisin::{Database, Reader, Writer, distances::Euclidean};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
+    /// // SAFETY: the folder is on a local disk, and nobody changes the files in it but through LMDB.
     /// let env = unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(1 << 30).open(folder.path())? };
+    /// # let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
+    /// #     opener.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+    /// # })?;
+    /// # let db: Database<'_, Euclidean> = created.unwrap_commit();
     /// let mut wtxn = env.write_txn()?;
-    /// let db = env.create_database(&mut wtxn, None)?;
     /// let writer = Writer::<Euclidean>::new(db, 0, 2);
     /// for item in 0..500u16 {
     ///     writer.add_item(&mut wtxn, item.into(), &[item.into(), 0.0])?;
