@@ -72,6 +72,30 @@ pub struct Progress {
 }
 
 /// A build being put together: see [`Writer::builder`].
+///
+/// ```
+/// use rand::{SeedableRng, rngs::StdRng};
+/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+/// use voisin::{Database, Phase, Progress, Writer, distances::Euclidean};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// let writer = Writer::new(db, 0, 1);
+/// let mut wtxn = env.write_txn()?;
+/// writer.add_items_from(&mut wtxn, (0..500).map(|item| (item, [item as f32])))?;
+/// let show = |progress: Progress| match progress.phase {
+///     Phase::Linking => eprint!("\r{} of {} items", progress.done, progress.total),
+///     _ => eprint!("\r{} of {} values", progress.done, progress.total),
+/// };
+/// let mut rng = StdRng::seed_from_u64(42);
+/// writer.builder(&mut rng).ef_construction(200).progress(show).build::<16, 32>(&mut wtxn)?;
+/// assert!(!writer.need_build(&wtxn)?);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Builder<'a, 'e, D, R> {
     writer: &'a Writer<'e, D>,
     rng: &'a mut R,

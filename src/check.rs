@@ -120,6 +120,28 @@ impl fmt::Display for Finding {
 /// # Errors
 /// [`MissingIndex`](Error::MissingIndex), [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion),
 /// [`MetricMismatch`](Error::MetricMismatch), and what LMDB reports. Damage is not an error but a finding.
+///
+/// ```
+/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+/// use voisin::{Database, Finding, Writer, distances::Euclidean};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// # let mut wtxn = env.write_txn()?;
+/// # Writer::new(db, 0, 1).add_item(&mut wtxn, 7, &[0.5])?;
+/// # wtxn.commit()?;
+/// let rtxn = env.read_txn()?;
+/// let findings: Vec<Finding> = voisin::check(&rtxn, 0, db)?;
+/// for finding in &findings {
+///     eprintln!("{finding}"); // the name of the invariant, the value, what is wrong with it
+/// }
+/// assert!(findings.is_empty());
+/// # Ok(())
+/// # }
+/// ```
 pub fn check<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: Database<'_, D>) -> Result<Vec<Finding>> {
     check_named(rtxn, index, database, Naming::Ids)
 }

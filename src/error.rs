@@ -14,7 +14,23 @@ use crate::format::Key;
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation failed.
+/// Why an operation failed. What says that the caller gave something wrong has changed nothing.
+///
+/// ```
+/// use voisin::{Error, Index, Options, VectorDefect, distances::Cosine};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Cosine>::create(folder.path().join("vectors"), Options::new(2))?;
+/// match index.write(|batch| batch.add(7, &[0.0, 0.0])) {
+///     Err(Error::InvalidItem { item: 7, defect: VectorDefect::ZeroNorm }) => {}
+///     other => panic!("{other:?}"),
+/// }
+/// let error = index.search(1).by_vector(&[1.0]).unwrap_err();
+/// assert!(matches!(error, Error::DimensionMismatch { expected: 2, found: 1 }), "{error}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -101,6 +101,23 @@ enum Forced {
 }
 
 /// A query being put together: see [`Reader::nns`], [`WarmReader::nns`] and [`Index::search`](crate::Index::search).
+///
+/// ```
+/// use voisin::{Index, Options, Strategy, distances::Euclidean, roaring::RoaringBitmap};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+/// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+/// let even: RoaringBitmap = (0..3000).filter(|item| item % 2 == 0).collect();
+/// let found = index.search(2).ef_search(50).candidates(&even).by_vector(&[6.9])?;
+/// assert_eq!(found.nns.iter().map(|(item, _)| *item).collect::<Vec<_>>(), [6, 8]);
+/// // Compared one by one: the answer is exact, and says so.
+/// let exact = index.search(1).exact().by_item(5)?.unwrap();
+/// assert_eq!((exact.strategy, exact.nns[0].1, exact.did_cancel), (Strategy::All, 1.0, false));
+/// # Ok(())
+/// # }
+/// ```
 pub struct QueryBuilder<'a, R> {
     pub(crate) reader: &'a R,
     pub(crate) options: Options<'a>,

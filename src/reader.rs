@@ -28,6 +28,31 @@ use crate::{Database, ItemId, Result, Slot};
 ///
 /// Holds no transaction: it can be shared between threads, each of which searches through a transaction of its own on the same snapshot. One
 /// reader for many queries is faster than many readers, as it remembers where everything is.
+///
+/// ```
+/// # use rand::SeedableRng;
+/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+/// use voisin::{Database, Reader, Writer, distances::Euclidean};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// # let writer = Writer::new(db, 0, 2);
+/// # let mut wtxn = env.write_txn()?;
+/// # writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 3.0, 0.0, 0.0, 4.0])?;
+/// # writer.builder(&mut rand::rngs::StdRng::seed_from_u64(42)).build::<16, 32>(&mut wtxn)?;
+/// # wtxn.commit()?;
+/// let rtxn = env.read_txn()?;
+/// let reader = Reader::open(&rtxn, 0, db)?;
+/// assert_eq!((reader.n_items(), reader.dimensions()), (3, 2));
+/// assert_eq!(reader.nns(1).by_vector(&rtxn, &[2.5, 0.0])?.into_nns(), [(2, 0.25)]);
+/// let (item, vector) = reader.iter(&rtxn)?.last().unwrap()?;
+/// assert_eq!((item, vector), (3, vec![0.0, 4.0]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Reader<'t, D> {
     snapshot: Snapshot<'t>,
@@ -182,6 +207,33 @@ pub(crate) fn items<'a>(place: Place<'_>, rtxn: &'a RoTxn<'_>) -> Result<impl It
 }
 
 /// A reader that has found everything: any thread may search with it, without a transaction.
+///
+/// ```
+/// # use rand::SeedableRng;
+/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+/// use voisin::{Database, Reader, Writer, distances::Euclidean};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// # let writer = Writer::new(db, 0, 2);
+/// # let mut wtxn = env.write_txn()?;
+/// # writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 3.0, 0.0, 0.0, 4.0])?;
+/// # writer.builder(&mut rand::rngs::StdRng::seed_from_u64(42)).build::<16, 32>(&mut wtxn)?;
+/// # wtxn.commit()?;
+/// let rtxn = env.read_txn()?;
+/// let reader = Reader::open(&rtxn, 0, db)?;
+/// let warm = reader.warm(&rtxn)?;
+/// std::thread::scope(|scope| {
+///     for _ in 0..2 {
+///         scope.spawn(|| assert_eq!(warm.nns(1).by_vector(&[2.5, 0.0]).unwrap().into_nns(), [(2, 0.25)]));
+///     }
+/// });
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct WarmReader<'r, 't, D> {
     reader: &'r Reader<'t, D>,

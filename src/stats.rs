@@ -14,6 +14,25 @@ use crate::store::view::View;
 use crate::{Error, Layer, Result, Slot};
 
 /// An index in numbers: see [`Reader::stats`](crate::Reader::stats).
+///
+/// ```
+/// use voisin::{Index, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+/// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+/// index.write(|batch| batch.delete_items(0..1000))?;
+/// let stats = index.stats()?;
+/// assert_eq!((stats.items, stats.slots, stats.m0), (2000, 3000, 32));
+/// let base = &stats.layers[0];
+/// println!("{} edges a node", base.edges() as f64 / base.nodes as f64);
+/// for kind in &stats.kinds {
+///     println!("{:?}: {} values, {} bytes", kind.kind, kind.values, kind.bytes);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -29,6 +48,14 @@ pub struct Stats {
     pub free_slots: u64,
     /// Vectors that lie in values of their own, because the last block is not full.
     pub tail: u64,
+    /// M: the most neighbors of a node on each layer above the base. 0 until the first build, as are the next three.
+    pub m: usize,
+    /// M0: the most neighbors of a node on the base layer.
+    pub m0: usize,
+    /// How many candidates the last build kept while it looked for the neighbors of an item.
+    pub ef_construction: usize,
+    /// The pruning factor of the last build.
+    pub alpha: f32,
     /// The layers of the graph, the base first.
     pub layers: Vec<LayerStats>,
     /// What each kind of value takes, in the order of the keys.
@@ -106,6 +133,10 @@ pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
         slots: meta.slots.into(),
         free_slots: meta.free.into(),
         tail,
+        m: meta.connectivity.map_or(0, |connectivity| connectivity.m.into()),
+        m0: meta.connectivity.map_or(0, |connectivity| connectivity.m0.into()),
+        ef_construction: meta.ef_construction as usize,
+        alpha: meta.alpha,
         layers: (0..meta.roots.len()).map(|number| layer(view, Layer(number as u8))).collect::<Result<_>>()?,
         kinds,
         environment,

@@ -21,6 +21,26 @@ use crate::{Database, Error, ItemId, Reader, Result};
 /// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction: see the example of [the crate](crate).
 ///
 /// What it does is visible to the transaction at once, and to everybody with its commit, before any build.
+///
+/// ```
+/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+/// use voisin::{Database, Writer, distances::Euclidean};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// let writer = Writer::new(db, 0, 2);
+/// let mut wtxn = env.write_txn()?;
+/// writer.add_item(&mut wtxn, 7, &[0.5, 1.5])?;
+/// writer.add_item(&mut wtxn, 7, &[0.5, 2.5])?; // replaced
+/// assert_eq!(writer.item_vector(&wtxn, 7)?, Some(vec![0.5, 2.5]));
+/// assert!(writer.del_item(&mut wtxn, 7)? && !writer.del_item(&mut wtxn, 7)?);
+/// wtxn.commit()?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Writer<'e, D> {
     pub(crate) database: Database<'e, D>,
     pub(crate) index: u16,
