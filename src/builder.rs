@@ -383,8 +383,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     fn compute<'t>(&mut self, view: &View<'_, 't, D, AnySource<'_, 't>>, anew: bool, goal: Goal) -> Result<Built> {
         let Snapshot { meta, pending, removed, .. } = view.snapshot;
         let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
-        let live = view.live()?;
-        let slots: Vec<Slot> = if anew { live.iter().map(Slot).collect() } else { pending.iter().copied().map(Slot).collect() };
+        let live = || -> Result<Vec<Slot>> { Ok(view.live()?.iter().map(Slot).collect()) };
+        let slots: Vec<Slot> = if anew { live()? } else { pending.iter().copied().map(Slot).collect() };
         let linked = if anew { 0 } else { (meta.linked() - meta.removed) as usize };
         let next_rank = if anew { 0 } else { meta.next_rank };
         let mut working = Working::new(view, meta.roots.clone(), next_rank);
@@ -409,8 +409,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             refresh(&mut working, view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
         let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
-        let coarse =
-            if slots.len() >= COARSE_ITEMS && is_large { Coarse::new(view, &live.iter().map(Slot).collect::<Vec<_>>())? } else { None };
+        let coarse = if slots.len() >= COARSE_ITEMS && is_large { Coarse::new(view, &live()?)? } else { None };
         match &coarse {
             Some(coarse) => insert(&mut working, &WithCoarse { view, coarse }, &slots, linked, &plan, &mut rng)?,
             None => insert(&mut working, view, &slots, linked, &plan, &mut rng)?,
@@ -423,7 +422,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             Built::Renumbered(renumber(view, &working, &locality::order(&working)?, go_on)?)
         } else {
             let puts = links::changes(&view.without_metric(), &working, go_on)?;
-            Built::Changes(Changes { puts, anew, live, roots: working.roots, next_rank: working.next_rank })
+            Built::Changes(Changes { puts, anew, roots: working.roots, next_rank: working.next_rank })
         };
         plan.check_cancelled()?;
         Ok(built)

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use roaring::RoaringBitmap;
 
 use super::source::AnySource;
 use super::view::View;
@@ -29,8 +28,6 @@ pub(crate) struct Changes {
     pub(crate) puts: Vec<Put>,
     /// Whether the graph before is to be dropped first.
     pub(crate) anew: bool,
-    /// The nodes: all items that were live.
-    pub(crate) live: RoaringBitmap,
     /// The root of each layer.
     pub(crate) roots: Vec<Slot>,
     pub(crate) next_rank: u32,

@@ -83,17 +83,19 @@ impl Rebased {
         }
         let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
         let now = View::<D, _>::new(&snapshot, Calling::new(place, wtxn, snapshot.id)?);
+        // The nodes of the computed graph: all items that were live.
+        let nodes = before.live()?;
         let free = now.set(SetKind::Free)?;
         let pending: RoaringBitmap = snapshot.pending.iter().copied().collect();
         let mut rebased = Self {
-            linked: &pending & &changes.live,
-            unlinked: now.live()? - &changes.live - &pending,
-            taken_out: &snapshot.removed - &changes.live,
+            linked: &pending & &nodes,
+            unlinked: now.live()? - &nodes - &pending,
+            taken_out: &snapshot.removed - &nodes,
             ..Self::default()
         };
-        let others = replaced(&before, &now, &(&changes.live - &free))?;
-        let gone = &changes.live & &free;
-        if gone.len() + others.len() > GONE_FEW + changes.live.len() / GONE_SHARE {
+        let others = replaced(&before, &now, &(&nodes - &free))?;
+        let gone = &nodes & &free;
+        if gone.len() + others.len() > GONE_FEW + nodes.len() / GONE_SHARE {
             return Ok(None);
         }
         let node = |slot: u32| -> Result<Node> {
