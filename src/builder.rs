@@ -302,7 +302,15 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let mut snapshot = Snapshot::open::<D>(place, wtxn, extent)?;
             snapshot.prepare_build(connectivity, anew);
             let source = Shared::new(place, wtxn)?;
-            let built = self.compute(&View::new(&snapshot, &source), anew, goal)?;
+            let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
+            let built = if goal == Goal::Optimized {
+                let working = self.graph(&view, anew)?;
+                let cancel = &*self.cancel;
+                Built::Renumbered(renumber(&view, &working, &locality::order(&working)?, &|| go_on(cancel))?)
+            } else {
+                Built::Changes(self.changes(&view, anew)?)
+            };
+            go_on(&*self.cancel)?;
             (built, Rebased::nothing_between(&snapshot))
         };
         let edit = self.edit(wtxn, connectivity)?;
@@ -326,10 +334,9 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let Scope { extent, anew } = Scope::of(&meta, Goal::Linked);
         let mut held = Held::open::<D>(place, txn, extent)?;
         held.prepare_build(connectivity, anew);
-        match self.compute(&held.view::<D>().erased(), anew, Goal::Linked)? {
-            Built::Changes(changes) => Ok(Some(Prepared { held, changes, connectivity })),
-            Built::Renumbered(_) => Ok(None),
-        }
+        let changes = self.changes(&held.view::<D>().erased(), anew)?;
+        go_on(&*self.cancel)?;
+        Ok(Some(Prepared { held, changes, connectivity }))
     }
 
     /// Links what was prepared, whatever has been committed since. `false` if that is so much that it must be prepared anew: nothing has changed.
@@ -380,7 +387,15 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     /// Everything that the build changes, without changing it.
-    fn compute<'t>(&mut self, view: &View<'_, 't, D, AnySource<'_, 't>>, anew: bool, goal: Goal) -> Result<Built> {
+    fn changes<'t>(&mut self, view: &View<'_, 't, D, AnySource<'_, 't>>, anew: bool) -> Result<Changes> {
+        let working = self.graph(view, anew)?;
+        let cancel = &*self.cancel;
+        let puts = links::changes(&view.without_metric(), &working, &|| go_on(cancel))?;
+        Ok(Changes { puts, anew, roots: working.roots, next_rank: working.next_rank })
+    }
+
+    /// The graph that the build makes of what is stored.
+    fn graph<'v, 't>(&mut self, view: &'v View<'_, 't, D, AnySource<'_, 't>>, anew: bool) -> Result<Working<'v>> {
         let Snapshot { meta, pending, removed, .. } = view.snapshot;
         let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
         let live = || -> Result<Vec<Slot>> { Ok(view.live()?.iter().map(Slot).collect()) };
@@ -417,16 +432,13 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         drop(coarse);
         finish(&mut working, view, &plan)?;
         working.drop_lists();
-        let go_on = &|| plan.check_cancelled();
-        let built = if goal == Goal::Optimized {
-            Built::Renumbered(renumber(view, &working, &locality::order(&working)?, go_on)?)
-        } else {
-            let puts = links::changes(&view.without_metric(), &working, go_on)?;
-            Built::Changes(Changes { puts, anew, roots: working.roots, next_rank: working.next_rank })
-        };
-        plan.check_cancelled()?;
-        Ok(built)
+        Ok(working)
     }
+}
+
+/// Whether a build goes on.
+fn go_on(cancel: &(dyn Fn() -> bool + Sync)) -> Result<()> {
+    if cancel() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
 /// That the index has no other connectivity already.
