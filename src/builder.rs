@@ -16,9 +16,10 @@ use crate::graph::insert::{Plan, finish, insert, refresh};
 use crate::graph::locality;
 use crate::graph::working::Working;
 use crate::store::coarse::{Coarse, WithCoarse};
+use crate::store::codes::encode_all;
 use crate::store::edit::Edit;
 use crate::store::held::{Held, ReadTxn};
-use crate::store::links::{self, Changes};
+use crate::store::links::{self, Changes, GoOn};
 use crate::store::process::OfProcess;
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber};
@@ -290,10 +291,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let mut edit = self.writer.edit(wtxn)?;
         check_connectivity(place.index, &edit.meta, connectivity)?;
         if !is_needed(&edit.meta, goal) {
-            return match edit.meta.connectivity.replace(connectivity) {
-                None => edit.finish(),
-                Some(_) => Ok(()),
-            };
+            if edit.meta.connectivity.replace(connectivity).is_none() {
+                edit.finish()?;
+            }
+            let cancel = &*self.cancel;
+            return Self::encode(self.writer, self.rng, wtxn, &|| go_on(cancel));
         }
         let Scope { extent, anew } = Scope::of(&edit.meta, goal);
         drop(edit);
@@ -315,12 +317,33 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         };
         let edit = self.edit(wtxn, connectivity)?;
         match built {
-            Built::Renumbered(renumbered) => renumbered.write::<D>(edit, |done, total| self.report_writing(done, total)),
+            Built::Renumbered(renumbered) => renumbered.write::<D>(edit, |done, total| self.report_writing(done, total))?,
             Built::Changes(mut changes) => {
                 let puts = std::mem::take(&mut changes.puts);
-                self.write(edit, puts.into_iter(), &changes, &rebased)
+                self.write(edit, puts.into_iter(), &changes, &rebased)?;
             }
         }
+        // It is too late to stop.
+        Self::encode(self.writer, self.rng, wtxn, &|| Ok(()))
+    }
+
+    /// Makes the codes that are wanted and not there.
+    fn encode(writer: &Writer<'e, D>, rng: &mut R, wtxn: &mut RwTxn<'_>, go_on: &GoOn<'_>) -> Result<()> {
+        let place = writer.place();
+        if !read_meta::<D>(place, wtxn)?.is_some_and(|meta| meta.lacks_codes()) {
+            return Ok(());
+        }
+        let puts = {
+            let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
+            let source = Shared::new(place, wtxn)?;
+            encode_all(&View::<D, AnySource<'_, '_>>::new(&snapshot, &source), rng.next_u64(), go_on)?
+        };
+        let mut edit = writer.edit(wtxn)?;
+        for (key, body) in puts {
+            edit.put(key, body)?;
+        }
+        edit.meta.is_coded = true;
+        edit.finish()
     }
 
     /// Computes what a build would change in the commit that `txn` sees. `None` if that is nothing.
@@ -340,11 +363,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     /// Links what was prepared, whatever has been committed since. `false` if that is so much that it must be prepared anew: nothing has changed.
-    pub(crate) fn link(&self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
+    pub(crate) fn link(&mut self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
         let Prepared { held, changes, connectivity } = prepared;
         let Some(rebased) = Rebased::new::<D>(held, changes, wtxn)? else { return Ok(false) };
         let edit = self.edit(wtxn, *connectivity)?;
         self.write(edit, changes.puts.iter().cloned(), changes, &rebased)?;
+        Self::encode(self.writer, self.rng, wtxn, &|| Ok(()))?;
         Ok(true)
     }
 

@@ -14,11 +14,14 @@ use heed::types::Bytes;
 use roaring::RoaringBitmap;
 
 use crate::codec::{Codec, VectorRef};
+use crate::codes::Scratch;
 use crate::distance::Distance;
+use crate::format::codes::{self, Trained};
 use crate::format::delta::{Delta, RING};
 use crate::format::ids::{ID_GROUP, IdGroup, SLOT_GROUP, group_bytes};
 use crate::format::item_keys::Naming;
 use crate::format::links::{OneWay, Record, split_group};
+use crate::format::meta::Meta;
 use crate::format::set::{CHUNK, SetKind, decode_chunk, deserialize};
 use crate::format::{Damage, Key, Kind, checksum};
 use crate::store::Place;
@@ -57,6 +60,8 @@ pub enum Invariant {
     ItemKeys,
     /// The counts in the metadata are what is there.
     Counts,
+    /// Every code is the one of its vector.
+    Codes,
     /// Linked slots and nodes are the same, on every layer.
     Nodes,
     /// Neighbor lists are short enough and name other nodes of their layer.
@@ -82,6 +87,7 @@ impl Invariant {
             Self::Layout => "layout",
             Self::Vectors => "vectors",
             Self::Factor => "factor",
+            Self::Codes => "codes",
             Self::Sets => "sets",
             Self::Ids => "ids",
             Self::ItemKeys => "item-keys",
@@ -170,6 +176,7 @@ pub(crate) fn check_named<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: D
     checker.sets()?;
     checker.values()?;
     checker.vectors()?;
+    checker.codes()?;
     checker.ids()?;
     checker.item_keys()?;
     for layer in (0..snapshot.meta.roots.len()).map(|layer| Layer(layer as u8)) {
@@ -324,6 +331,7 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 self.layout(key, if fits { Ok(()) } else { Err("it does not have the length of a vector") });
                 key.sub == 0 && tail.contains(&key.n) && !self.set(SetKind::Free).contains(key.n)
             }
+            Kind::Codes => self.code_value(key, value),
             Kind::Links => {
                 let spill = self.get(Key { kind: Kind::Spill, ..key })?;
                 let split = split_group(Some(value), spill, group);
@@ -362,6 +370,43 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             }
         };
         Ok(known)
+    }
+
+    /// As [`value`](Self::value), for one of CODES.
+    fn code_value(&mut self, key: Key, value: &[u8]) -> bool {
+        let Meta { slots, dimensions, .. } = self.view.snapshot.meta;
+        let Some(geometry) = self.view.snapshot.meta.code_geometry() else { return false };
+        let sealed = slots / geometry.vectors;
+        let length = |fits| if fits { Ok(()) } else { Err("it does not have the length of a code") };
+        let (result, known) = match key.sub {
+            codes::BLOCKS => (geometry.check_block(key.n, value), key.n < sealed),
+            codes::TAIL => {
+                let is_there = (sealed * geometry.vectors..slots).contains(&key.n) && !self.set(SetKind::Free).contains(key.n);
+                (length(value.len() == geometry.tail_bytes()), is_there)
+            }
+            codes::TRAINED => (Trained::decode(checksum::body(value), dimensions).map(drop), key.n == 0),
+            _ => (Ok(()), false),
+        };
+        self.layout(key, result);
+        known
+    }
+
+    /// `codes`.
+    fn codes(&mut self) -> Result<()> {
+        let trained = self.view.trained();
+        if self.survive(trained)?.flatten().is_none() {
+            return Ok(());
+        }
+        let mut scratch = Scratch::default();
+        for slot in (0..self.view.snapshot.meta.slots).filter(|slot| !self.sets[SetKind::Free as usize].contains(*slot)) {
+            match self.view.has_its_code(Slot(slot), &mut scratch) {
+                Ok(true) => {}
+                Ok(false) => self.findings.add(Invariant::Codes, format!("slot {slot} has the code of another vector")),
+                Err(Error::Corrupt { key, what }) => self.findings.add(Invariant::Codes, format!("slot {slot}: {key}: {what}")),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// `vectors` and `factor`.

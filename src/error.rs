@@ -117,6 +117,14 @@ pub enum Error {
         /// What it may be.
         remedy: &'static str,
     },
+    /// Codes were asked for under a metric that they cannot estimate.
+    #[error(
+        "an index of the metric {metric:?} cannot have codes, which estimate inner products and what follows from those: use it without, or an index of the metric euclidean, cosine or dot product"
+    )]
+    CodesUnsupported {
+        /// The metric.
+        metric: &'static str,
+    },
     /// The index was created with another metric.
     #[error("index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as {stored:?}")]
     MetricMismatch {

@@ -72,7 +72,7 @@ impl Nearest {
 
     /// Whether something at this distance may be kept.
     #[inline]
-    fn may_keep(&self, distance: f32) -> bool {
+    pub(crate) fn may_keep(&self, distance: f32) -> bool {
         self.heap.len() < self.k || self.heap.peek().is_some_and(|farthest| distance <= farthest.distance)
     }
 

@@ -83,6 +83,7 @@ mod readme {}
 mod builder;
 mod check;
 pub mod codec;
+mod codes;
 pub mod cookbook;
 mod distance;
 mod error;
@@ -109,6 +110,7 @@ pub use {heed, rand, roaring};
 
 pub use self::builder::{Builder, DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Phase, Progress};
 pub use self::check::{Finding, Invariant, check};
+pub use self::codes::Codes;
 pub use self::distance::Distance;
 pub use self::error::{Error, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};

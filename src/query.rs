@@ -13,9 +13,10 @@ use roaring::RoaringBitmap;
 
 use crate::distance::Distance;
 use crate::flat::{Nearest, Neighbor, Slots, scan};
-use crate::graph::Beam;
 use crate::graph::beam::Scope;
+use crate::graph::{Beam, Candidate, Probe};
 use crate::reader::{Reader, WarmReader};
+use crate::store::codes::CodeProbe;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{StoredProbe, View};
 use crate::{Error, ItemId, Layer, Result, Slot};
@@ -56,6 +57,8 @@ pub struct Searched<I = ItemId> {
     pub strategy: Strategy,
     /// How many distances were computed.
     pub distances: u64,
+    /// How many distances were estimated by codes.
+    pub estimates: u64,
 }
 
 impl<I> Searched<I> {
@@ -67,14 +70,14 @@ impl<I> Searched<I> {
 
     /// No answer, for no distance.
     pub(crate) fn empty() -> Self {
-        Self { nns: Vec::new(), did_cancel: false, strategy: Strategy::All, distances: 0 }
+        Self { nns: Vec::new(), did_cancel: false, strategy: Strategy::All, distances: 0, estimates: 0 }
     }
 
     /// The same with other names for the items.
     pub(crate) fn name<J>(self, mut name: impl FnMut(I) -> Result<J>) -> Result<Searched<J>> {
-        let Self { nns, did_cancel, strategy, distances } = self;
+        let Self { nns, did_cancel, strategy, distances, estimates } = self;
         let nns = nns.into_iter().map(|(item, distance)| Ok((name(item)?, distance))).collect::<Result<_>>()?;
-        Ok(Searched { nns, did_cancel, strategy, distances })
+        Ok(Searched { nns, did_cancel, strategy, distances, estimates })
     }
 
     /// Whether the search was cancelled.
@@ -91,6 +94,7 @@ pub(crate) struct Options<'a> {
     ef_search: usize,
     forced: Option<Forced>,
     candidates: Option<&'a RoaringBitmap>,
+    codes: bool,
 }
 
 /// A way to the answer that the caller has chosen.
@@ -140,7 +144,7 @@ impl<R> fmt::Debug for QueryBuilder<'_, R> {
 
 impl<'a, R> QueryBuilder<'a, R> {
     pub(crate) fn new(reader: &'a R, k: usize) -> Self {
-        let options = Options { k, ef_search: DEFAULT_EF_SEARCH, forced: None, candidates: None };
+        let options = Options { k, ef_search: DEFAULT_EF_SEARCH, forced: None, candidates: None, codes: true };
         Self { reader, options }
     }
 
@@ -161,6 +165,13 @@ impl<'a, R> QueryBuilder<'a, R> {
     /// has none.
     pub fn walk_graph(&mut self) -> &mut Self {
         self.options.forced = Some(Forced::Graph);
+        self
+    }
+
+    /// Whether to use the codes of the index, if it has any; `true` unless set. Without them the search is slower, and answers as one of an index
+    /// that has none.
+    pub fn codes(&mut self, codes: bool) -> &mut Self {
+        self.options.codes = codes;
         self
     }
 
@@ -331,6 +342,13 @@ impl<'q, C: Fn() -> bool + Sync> Wish<'q, C> {
     }
 }
 
+/// What one query has found so far.
+struct Found {
+    nearest: Nearest,
+    distances: u64,
+    estimates: u64,
+}
+
 /// Queries on their way.
 struct Search<'q, 's, 't, D, S, C> {
     view: &'q View<'s, 't, D, S>,
@@ -355,7 +373,10 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
             }
         };
         let did_cancel = self.wish.cancelled.into_inner();
-        let answer = |(nearest, distances): (Nearest, u64)| Searched { nns: nearest.into_sorted(), did_cancel, strategy, distances };
+        let answer = |found: Found| {
+            let Found { nearest, distances, estimates } = found;
+            Searched { nns: nearest.into_sorted(), did_cancel, strategy, distances, estimates }
+        };
         Ok(found.into_iter().map(answer).collect())
     }
 
@@ -382,7 +403,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
         }
     }
 
-    fn walk(&self, k: usize) -> Result<Vec<(Nearest, u64)>> {
+    fn walk(&self, k: usize) -> Result<Vec<Found>> {
         let pending = &self.view.snapshot.pending;
         let found = self.scan(k, Slots::Only(pending), pending.len())?;
         let walk = Walk { view: self.view, wish: &self.wish, k };
@@ -398,10 +419,10 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
     }
 
     /// What a scan finds for each probe, and how many `vectors` it compares for each.
-    fn scan(&self, k: usize, slots: Slots<'_>, vectors: usize) -> Result<Vec<(Nearest, u64)>> {
+    fn scan(&self, k: usize, slots: Slots<'_>, vectors: usize) -> Result<Vec<Found>> {
         let wish = &self.wish;
         let found = scan(self.view, self.probes, slots, k, |item| wish.accepts(item), || wish.stop())?;
-        Ok(found.into_iter().map(|nearest| (nearest, vectors as u64)).collect())
+        Ok(found.into_iter().map(|nearest| Found { nearest, distances: vectors as u64, estimates: 0 }).collect())
     }
 
     fn candidate_slots(&self) -> Result<Vec<u32>> {
@@ -424,10 +445,10 @@ struct Walk<'q, 's, 't, D, S, C> {
 
 impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D, S, C> {
     /// Adds what is found to what has been.
-    fn walk(&self, probe: &StoredProbe<'_, '_, 't, D, S>, (mut nearest, mut distances): (Nearest, u64)) -> Result<(Nearest, u64)> {
-        let Self { view, wish, k } = *self;
+    fn walk(&self, probe: &StoredProbe<'_, '_, 't, D, S>, mut found: Found) -> Result<Found> {
+        let Self { view, wish, .. } = *self;
         let snapshot = view.snapshot;
-        let Some(entry) = snapshot.meta.entry() else { return Ok((nearest, distances)) };
+        let Some(entry) = snapshot.meta.entry() else { return Ok(found) };
         let accepts_all = wish.accepts_all();
         let accept = |slot: Slot| -> Result<bool> {
             if snapshot.meta.removed > 0 && snapshot.removed.contains(slot.0) {
@@ -435,17 +456,72 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
             }
             Ok(accepts_all || wish.accepts(view.item(slot)?))
         };
+        let codes = if wish.options.codes { view.code_probe(probe)? } else { None };
         Beam::with(|beam| {
             beam.reset_counts();
-            let start = beam.descend(view, probe, entry, Layer(0))?;
-            let starts = [start, snapshot.meta.roots[0]];
-            let scope = Scope { layer: Layer(0), starts: &starts, ef: wish.options.ef_search.max(k) };
-            let found = beam.search(view, probe, scope, accept, || wish.stop())?;
-            for candidate in found.iter().filter(|candidate| candidate.accepted) {
-                nearest.offer(Neighbor { distance: candidate.distance, item: view.item(Slot(candidate.slot))? });
-            }
-            distances += beam.distance_count;
-            Ok((nearest, distances))
+            let Some(codes) = codes else {
+                let candidates = self.beam(beam, entry, probe, accept)?;
+                for candidate in candidates.iter().filter(|candidate| candidate.accepted) {
+                    found.nearest.offer(Neighbor { distance: candidate.distance, item: view.item(Slot(candidate.slot))? });
+                }
+                found.distances += beam.distance_count;
+                return Ok(found);
+            };
+            let candidates = self.beam(beam, entry, &codes, accept)?;
+            found.distances += self.measure(probe, &codes, candidates, &mut found.nearest)?;
+            found.estimates += beam.distance_count;
+            Ok(found)
         })
+    }
+
+    /// The candidates that lie nearest to a probe, for all that edges lead to.
+    fn beam<'b>(
+        &self,
+        beam: &'b mut Beam,
+        entry: (Layer, Slot),
+        probe: &impl Probe,
+        accept: impl Fn(Slot) -> Result<bool>,
+    ) -> Result<&'b [Candidate]> {
+        let Self { view, wish, k } = *self;
+        let start = beam.descend(view, probe, entry, Layer(0))?;
+        let starts = [start, view.snapshot.meta.roots[0]];
+        let scope = Scope { layer: Layer(0), starts: &starts, ef: wish.options.ef_search.max(k) };
+        beam.search(view, probe, scope, accept, || wish.stop())
+    }
+
+    /// Measures the candidates that were found by their estimates, the nearest first, but for those that cannot be among the nearest. Returns how many
+    /// distances were computed.
+    fn measure(
+        &self,
+        probe: &StoredProbe<'_, '_, 't, D, S>,
+        codes: &CodeProbe<'_, '_, 't, D, S>,
+        candidates: &[Candidate],
+        nearest: &mut Nearest,
+    ) -> Result<u64> {
+        let mut left = candidates.iter().filter(|candidate| candidate.accepted);
+        let (mut slots, mut distances, mut count) = (Vec::with_capacity(self.k), Vec::new(), 0);
+        loop {
+            slots.clear();
+            // As many as there must be, and then four at a time.
+            let wanted = if count == 0 { self.k } else { 4 };
+            for candidate in left.by_ref() {
+                if nearest.may_keep(candidate.distance - codes.likely_bound(Slot(candidate.slot))?) {
+                    slots.push(candidate.slot);
+                    if slots.len() == wanted {
+                        break;
+                    }
+                }
+            }
+            if slots.is_empty() {
+                return Ok(count);
+            }
+            probe.distances(&slots, &mut distances)?;
+            count += slots.len() as u64;
+            for (slot, distance) in slots.iter().zip(&distances) {
+                if nearest.may_keep(*distance) {
+                    nearest.offer(Neighbor { distance: *distance, item: self.view.item(Slot(*slot))? });
+                }
+            }
+        }
     }
 }

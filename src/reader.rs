@@ -11,6 +11,7 @@ use heed::types::Bytes;
 use heed::{Env, RoTxn};
 use roaring::RoaringBitmap;
 
+use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::format::ids::{ID_GROUP, IdGroup};
 use crate::format::{Key, Kind, checksum};
@@ -94,6 +95,12 @@ impl<'t, D: Distance> Reader<'t, D> {
     #[must_use]
     pub fn n_pending(&self) -> u64 {
         self.snapshot.meta.pending.into()
+    }
+
+    /// The codes that the index is searched by. `None` if it has none, or if they were chosen and no build has made them yet.
+    #[must_use]
+    pub fn codes(&self) -> Option<Codes> {
+        Codes::of_bits(self.snapshot.meta.code_bits).filter(|_| self.snapshot.meta.is_coded)
     }
 
     /// Whether there is no item.

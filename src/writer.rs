@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::builder::Builder;
 use crate::codec::Codec;
+use crate::codes::{self, Codes};
 use crate::distance::Distance;
 use crate::store::Place;
 use crate::store::edit::{Edit, delete_index};
@@ -184,6 +185,49 @@ impl<'e, D: Distance> Writer<'e, D> {
         Ok(count)
     }
 
+    /// Chooses how many bits a component has in the codes that the index is searched by, or that it has no codes; a new index has none. See [`Codes`].
+    ///
+    /// The codes that there are, if they have other bits, are deleted at once, and the next build makes the new ones, in the same transaction if it is
+    /// called in that. From then on they are kept in step with every change. Readers of earlier commits go on with what they have.
+    ///
+    /// ```
+    /// use rand::{SeedableRng, rngs::StdRng};
+    /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+    /// use voisin::{Codes, Database, Reader, Writer, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+    /// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+    /// let writer = Writer::new(db, 0, 3);
+    /// let mut wtxn = env.write_txn()?;
+    /// writer.add_items_from(&mut wtxn, (0..5000).map(|item| (item, [item as f32, 1.0, (item % 7) as f32])))?;
+    /// writer.set_codes(&mut wtxn, Some(Codes::fast(3)))?;
+    /// writer.builder(&mut StdRng::seed_from_u64(42)).build::<16, 32>(&mut wtxn)?;
+    /// wtxn.commit()?;
+    /// let rtxn = env.read_txn()?;
+    /// let reader = Reader::<Euclidean>::open(&rtxn, 0, db)?;
+    /// assert_eq!(reader.codes(), Some(Codes::Bits8));
+    /// let found = reader.nns(1).by_vector(&rtxn, &[1000.0, 1.0, 6.0])?;
+    /// assert!(found.estimates > found.distances);
+    /// assert_eq!(found.into_nns(), [(1000, 0.0)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`CodesUnsupported`](Error::CodesUnsupported) for metrics that do not follow from inner products, and those of
+    /// [`add_item`](Self::add_item) about the index: nothing has changed.
+    pub fn set_codes(&self, wtxn: &mut RwTxn<'_>, codes: Option<Codes>) -> Result<()> {
+        if codes.is_some() && !codes::is_sound::<D>() {
+            return Err(Error::CodesUnsupported { metric: D::name() });
+        }
+        let mut edit = self.edit(wtxn)?;
+        edit.set_codes(codes.map_or(0, |codes| codes.bits() as u8))?;
+        edit.finish()
+    }
+
     /// Deletes all items and the graph, and forgets dimensions and connectivity: the index is as if it had never existed. O(values).
     ///
     /// # Errors
@@ -237,12 +281,12 @@ impl<'e, D: Distance> Writer<'e, D> {
         Ok(read_meta::<D>(self.place(), rtxn)?.is_none_or(|meta| meta.items == 0))
     }
 
-    /// Whether a build would change anything: an item was added, replaced or deleted since the last one.
+    /// Whether a build would change anything: an item was added, replaced or deleted since the last one, or other codes were chosen.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn need_build(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        Ok(read_meta::<D>(self.place(), rtxn)?.is_some_and(|meta| meta.pending > 0 || meta.removed > 0))
+        Ok(read_meta::<D>(self.place(), rtxn)?.is_some_and(|meta| meta.pending > 0 || meta.removed > 0 || meta.lacks_codes()))
     }
 
     /// Number of items that no build has linked yet: every search compares them one by one.

@@ -17,7 +17,9 @@ mod panel;
 use std::fmt;
 
 pub use self::kernels::Kernels;
-pub(crate) use self::kernels::{ByteKernels, Bytes, PANEL, ROWS, Row, prefetch, prefetch_line};
+pub(crate) use self::kernels::{
+    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, PANEL, ROWS, Rotation, Row, estimates, prefetch, prefetch_line,
+};
 pub use self::metrics::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
 #[doc(hidden)]
 pub use self::panel::Form;

@@ -75,14 +75,13 @@ impl Geometry {
         body
     }
 
-    /// Writes a vector into its place of a block's body.
-    pub(crate) fn put(&self, body: &mut [u8], place: usize, vector: &[u8], factor: Option<f32>) {
+    /// Writes a vector, followed by its factor, into its place of a block's body. The value has the length of both.
+    pub(crate) fn put_value(&self, body: &mut [u8], place: usize, value: &[u8]) {
+        let (vector, factor) = value.split_at(self.stride);
         let at = self.vector_offset(place);
         body[at..at + self.stride].copy_from_slice(vector);
-        if let Some(factor) = factor {
-            let at = self.factor_offset(place);
-            body[at..at + self.factor].copy_from_slice(&factor.to_le_bytes());
-        }
+        let at = self.factor_offset(place);
+        body[at..at + self.factor].copy_from_slice(factor);
     }
 
     /// Whether `value` is laid out as block `block`: header, length, and zeros where they belong.

@@ -9,8 +9,8 @@ const MAX_NUMBERS: usize = 900;
 /// What stands in the place of the first count if nothing is listed.
 const EVERYTHING: u32 = u32::MAX;
 
-/// The values that are listed: VECTORS blocks, LINKS groups of layer 0, SLOT_IDS groups.
-pub(crate) const LISTS: usize = 3;
+/// The values that are listed: VECTORS blocks, LINKS groups of layer 0, SLOT_IDS groups, CODES blocks.
+pub(crate) const LISTS: usize = 4;
 
 /// What a transaction has rewritten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Delta {
                 out.extend(values.iter().flat_map(|values| (values.len() as u32).to_le_bytes()));
                 out.extend(values.iter().flatten().flat_map(|number| number.to_le_bytes()));
             }
-            _ => out.extend([EVERYTHING, 0, 0].iter().flat_map(|count| count.to_le_bytes())),
+            _ => out.extend([EVERYTHING, 0, 0, 0].iter().flat_map(|count| count.to_le_bytes())),
         }
         out
     }
@@ -59,7 +59,7 @@ impl Delta {
         }
         let (numbers, rest) = body.get(8 + 4 * LISTS..).unwrap_or_default().as_chunks::<4>();
         let mut numbers = numbers.iter().map(|number| u32::from_le_bytes(*number));
-        let delta = if counts == [EVERYTHING, 0, 0] {
+        let delta = if counts == [EVERYTHING, 0, 0, 0] {
             Self::Everything
         } else {
             Self::Values(counts.map(|count| numbers.by_ref().take(count as usize).collect()))
@@ -81,11 +81,11 @@ mod tests {
 
     #[test]
     fn what_is_encoded_comes_back_and_too_much_is_everything() {
-        let mut delta = Delta::Values([vec![3, 9], vec![], vec![0, 1, u32::MAX]]);
+        let mut delta = Delta::Values([vec![3, 9], vec![], vec![0, 1, u32::MAX], vec![]]);
         assert_eq!(Delta::decode(&delta.encode(7)), Ok((7, delta.clone())));
-        delta.merge(Delta::Values([vec![9, 1], vec![4], vec![]]));
-        assert_eq!(delta, Delta::Values([vec![1, 3, 9], vec![4], vec![0, 1, u32::MAX]]));
-        let many = Delta::Values([(0..MAX_NUMBERS as u32).collect(), vec![], vec![1]]);
+        delta.merge(Delta::Values([vec![9, 1], vec![4], vec![], vec![5]]));
+        assert_eq!(delta, Delta::Values([vec![1, 3, 9], vec![4], vec![0, 1, u32::MAX], vec![5]]));
+        let many = Delta::Values([(0..MAX_NUMBERS as u32).collect(), vec![], vec![1], vec![]]);
         assert_eq!(Delta::decode(&many.encode(u64::MAX)), Ok((u64::MAX, Delta::Everything)));
         delta.merge(Delta::Everything);
         assert_eq!(delta, Delta::Everything);
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_delta_are_an_error() {
-        let body = Delta::Values([vec![3, 9], vec![2], vec![]]).encode(7);
+        let body = Delta::Values([vec![3, 9], vec![2], vec![], vec![8]]).encode(7);
         for end in 0..body.len() {
             assert!(Delta::decode(&body[..end]).is_err(), "{end}");
         }
@@ -104,7 +104,7 @@ mod tests {
                 _ = Delta::decode(&damaged);
             }
         }
-        let unsorted = Delta::Values([vec![9, 3], vec![], vec![]]).encode(7);
+        let unsorted = Delta::Values([vec![9, 3], vec![], vec![], vec![]]).encode(7);
         assert!(Delta::decode(&unsorted).is_err());
     }
 }

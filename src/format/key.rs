@@ -14,6 +14,8 @@ pub enum Kind {
     Vectors = 1,
     /// Single vectors, beyond the last block.
     Tail = 2,
+    /// Codes of vectors, and what they were made with.
+    Codes = 3,
     /// Neighbor lists.
     Links = 4,
     /// Neighbor lists that found no room in their group.
@@ -34,10 +36,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind that this version writes, in key order.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Meta,
         Self::Vectors,
         Self::Tail,
+        Self::Codes,
         Self::Links,
         Self::Spill,
         Self::In,

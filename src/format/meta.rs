@@ -1,14 +1,14 @@
 //! META: what an index is, and its counts. One value an index, rewritten by every commit that changes the index.
 
 use super::block::Geometry;
-use super::{Damage, Key, take, take_u16, take_u32};
+use super::{Damage, Key, codes, take, take_u16, take_u32};
 use crate::distance::MAX_NAME_BYTES;
 use crate::{Error, Layer, Result, Slot};
 
 /// What every META value begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format that this library writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 3;
+pub(crate) const VERSION: u16 = 4;
 /// Length of a META value without its checksum.
 const BODY_BYTES: usize = 176;
 /// With M = 2 a top layer above 15 has a chance of 2^-16; capping it there costs nothing.
@@ -70,6 +70,10 @@ pub(crate) struct Meta {
     pub(crate) next_rank: u32,
     /// Where the reuse of free slots goes on.
     pub(crate) reuse_from: u32,
+    /// Bits a component of the codes that the index is to have; 0: none.
+    pub(crate) code_bits: u8,
+    /// Whether it has them: every slot that is not free has a code.
+    pub(crate) is_coded: bool,
     /// The root of each layer, from layer 0 on. Empty if there is no graph.
     pub(crate) roots: Vec<Slot>,
 }
@@ -83,6 +87,16 @@ impl Meta {
     /// The first slot of the tail.
     pub(crate) fn tail_start(&self) -> u32 {
         self.sealed * self.geometry.vectors
+    }
+
+    /// The layout of the codes that there are.
+    pub(crate) fn code_geometry(&self) -> Option<Geometry> {
+        self.is_coded.then(|| codes::geometry(self.code_bits, self.dimensions))
+    }
+
+    /// Whether codes are wanted that are not there, of items that are.
+    pub(crate) fn lacks_codes(&self) -> bool {
+        self.code_bits > 0 && !self.is_coded && self.items > 0
     }
 
     /// How many slots are in the graph, removed ones included.
@@ -107,6 +121,7 @@ impl Meta {
         for value in [self.slots, self.sealed, self.items, self.pending, self.removed, self.free, self.next_rank, self.reuse_from] {
             out.extend(value.to_le_bytes());
         }
+        out.extend([self.code_bits, u8::from(self.is_coded)]);
         out.resize(80, 0);
         out.extend(self.metric.bytes().take(MAX_NAME_BYTES));
         out.resize(112, 0);
@@ -178,6 +193,8 @@ impl Meta {
             free: u32_at(60),
             next_rank: u32_at(64),
             reuse_from: u32_at(68),
+            code_bits: body[72],
+            is_coded: body[73] == 1,
             roots,
         };
         meta.possible()?;
@@ -194,6 +211,9 @@ impl Meta {
         }
         if u64::from(self.sealed) != slots / u64::from(self.geometry.vectors) {
             return Err("its number of blocks does not follow from its slots");
+        }
+        if self.code_bits != 0 && !codes::is_possible(self.code_bits) || self.is_coded && self.code_bits == 0 {
+            return Err("the bits of its codes are impossible");
         }
         if self.reuse_from > self.slots {
             return Err("it would reuse slots beyond all");
@@ -229,6 +249,8 @@ mod tests {
             free: 13,
             next_rank: 2000,
             reuse_from: 17,
+            code_bits: 4,
+            is_coded: true,
             roots: vec![Slot(3), Slot(3), Slot(9)],
         }
     }
@@ -252,13 +274,13 @@ mod tests {
         let body = meta().encode();
         assert!(matches!(decode(b"cosine\0and so on"), Err(Error::Foreign { index: 7, .. })));
         let mut newer = body.clone();
-        newer[8] = 4;
-        assert!(matches!(decode(&newer), Err(Error::FormatVersion { found: 4, supported: 3, .. })));
+        newer[8] = 5;
+        assert!(matches!(decode(&newer), Err(Error::FormatVersion { found: 5, supported: 4, .. })));
         newer[8] = 1;
         let Err(older) = decode(&newer) else { panic!("version 1 was read") };
         assert!(older.to_string().contains("version 1") && older.to_string().contains("add its items"), "{older}");
         assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
-        for reserved in [31, 72, 79, 110, 140] {
+        for reserved in [31, 74, 79, 110, 140] {
             let mut damaged = body.clone();
             damaged[reserved] = 1;
             assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{reserved}");

@@ -7,6 +7,7 @@
 pub(crate) mod block;
 pub(crate) mod catalog;
 pub(crate) mod checksum;
+pub(crate) mod codes;
 pub(crate) mod delta;
 pub(crate) mod edges;
 pub(crate) mod ids;

@@ -20,6 +20,7 @@ mod visited;
 pub(crate) mod working;
 
 pub(crate) use self::beam::Beam;
+pub(crate) use self::pool::Candidate;
 use crate::{Layer, Result, Slot};
 
 /// A graph that can be walked.

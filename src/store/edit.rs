@@ -1,8 +1,7 @@
 //! Adding and removing items: one pass for one item or for many.
 //!
-//! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, vectors of the unfinished block), and writes each
-//! value once, in [`finish`](Edit::finish). A vector is written to its place at once and never moves: to TAIL while its block is not full,
-//! to VECTORS with the whole block when it is.
+//! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, vectors and codes of unfinished blocks), and writes each
+//! value once, in [`finish`](Edit::finish). Where vectors and their codes go is for `blocks`.
 //!
 //! Work for one item: O(1) values, none larger than a page except a block that becomes full.
 
@@ -14,17 +13,20 @@ use heed::RwTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
+use super::blocks::{Blocks, Target};
+use super::codes::read_coder;
 use super::sets::SetEdit;
 use super::snapshot::read_meta;
 use super::view::encode;
-use crate::codec::Codec;
+use crate::codec::{Codec, VectorRef};
+use crate::codes::{Coder, Scratch};
 use crate::distance::{Distance, MAX_NAME_BYTES};
 use crate::format::block::Geometry;
 use crate::format::delta::{Delta, RING};
 use crate::format::ids::{self, IdGroup};
 use crate::format::meta::{MAX_DIMENSIONS, Meta};
 use crate::format::set::SetKind;
-use crate::format::{Key, Kind, checksum};
+use crate::format::{Key, Kind, checksum, codes};
 use crate::{Error, ItemId, Result, Slot};
 
 /// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
@@ -43,13 +45,19 @@ pub(crate) struct Edit<'w, 'e, 'p, D> {
     free: SetEdit,
     slot_ids: BTreeMap<u32, Vec<ItemId>>,
     id_slots: BTreeMap<u32, IdGroup>,
-    /// Bodies of TAIL values.
-    tail: BTreeMap<Slot, Vec<u8>>,
-    /// The block whose free slots are being reused, and its body.
-    reused: Option<(u32, Vec<u8>)>,
+    vectors: Blocks,
+    codes: Option<Codes>,
     /// What has been written.
     delta: Delta,
     metric: PhantomData<D>,
+}
+
+/// The codes of an index, as they are being changed.
+struct Codes {
+    blocks: Blocks,
+    /// Read when the first vector is encoded.
+    coder: Option<Coder>,
+    scratch: Scratch,
 }
 
 /// The metadata of an index without items.
@@ -80,6 +88,8 @@ fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
         free: 0,
         next_rank: 0,
         reuse_from: 0,
+        code_bits: 0,
+        is_coded: false,
         roots: Vec::new(),
     })
 }
@@ -98,17 +108,23 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         if meta.dimensions as usize != dimensions {
             return Err(Error::DimensionMismatch { expected: meta.dimensions as usize, found: dimensions });
         }
+        let blocks = |geometry, blocks, tail| Blocks::new(geometry, meta.slots, blocks, tail);
+        let codes = meta.code_geometry().map(|geometry| Codes {
+            blocks: blocks(geometry, (Kind::Codes, codes::BLOCKS), (Kind::Codes, codes::TAIL)),
+            coder: None,
+            scratch: Scratch::default(),
+        });
         Ok(Self {
             place,
             wtxn,
+            vectors: blocks(meta.geometry, (Kind::Vectors, 0), (Kind::Tail, 0)),
+            codes,
             meta,
             pending: SetEdit::new(SetKind::Pending),
             removed: SetEdit::new(SetKind::Removed),
             free: SetEdit::new(SetKind::Free),
             slot_ids: BTreeMap::new(),
             id_slots: BTreeMap::new(),
-            tail: BTreeMap::new(),
-            reused: None,
             delta,
             metric: PhantomData,
         })
@@ -129,50 +145,50 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         self.meta.pending += 1;
         self.meta.items += 1;
         self.store(slot, bytes, factor)?;
-        if self.meta.slots == (self.meta.sealed + 1).saturating_mul(self.meta.geometry.vectors) {
-            self.seal()?;
-        }
+        self.seal()?;
         if self.id_slots.len() > CACHED_GROUPS {
             self.write_maps()?;
         }
         Ok(())
     }
 
-    /// Puts a vector into its place.
+    /// Puts a vector into its place, and its code.
     fn store(&mut self, slot: Slot, mut bytes: Vec<u8>, factor: f32) -> Result<()> {
-        let geometry = self.meta.geometry;
-        let (block, place) = geometry.place(slot);
-        if block < self.meta.sealed as usize {
-            let body = self.reused_block(block as u32)?;
-            geometry.put(body, place, &bytes, D::FACTOR.then_some(factor));
-            return Ok(());
+        let mut code = Vec::new();
+        if let Some(Codes { coder, scratch, .. }) = &mut self.codes {
+            let coder = match coder {
+                Some(coder) => coder,
+                None => coder.insert(read_coder::<D>(self.place, self.wtxn, &self.meta)?),
+            };
+            coder.encode::<D>(VectorRef::new(&bytes), factor, scratch, &mut code);
         }
         if D::FACTOR {
             bytes.extend(factor.to_le_bytes());
         }
-        self.tail.insert(slot, bytes);
-        Ok(())
-    }
-
-    /// The body of a block, to change. Reused slots come block by block, so that one block is kept.
-    fn reused_block(&mut self, block: u32) -> Result<&mut [u8]> {
-        if self.reused.as_ref().is_none_or(|(kept, _)| *kept != block) {
-            self.write_reused()?;
-            let key = self.key(Kind::Vectors, block);
-            let value = self.place.get(self.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
-            if value.len() != self.meta.geometry.block_bytes {
-                return Err(Error::corrupt(key, "it does not have the length of a block"));
-            }
-            self.reused = Some((block, checksum::body(value).to_vec()));
-        }
-        Ok(self.reused.as_mut().map_or(&mut [], |(_, body)| body))
-    }
-
-    fn write_reused(&mut self) -> Result<()> {
-        match self.reused.take() {
-            Some((block, body)) => self.put(self.key(Kind::Vectors, block), Some(body)),
+        let Self { place, wtxn, delta, vectors, codes, .. } = self;
+        vectors.store(Target { place: *place, wtxn, delta }, slot, bytes)?;
+        match codes {
+            Some(codes) => codes.blocks.store(Target { place: *place, wtxn, delta }, slot, code),
             None => Ok(()),
         }
+    }
+
+    /// Does something to the vectors, and the same to the codes.
+    fn each_blocks(&mut self, work: impl Fn(&mut Blocks, Target<'_, '_, '_>) -> Result<()>) -> Result<()> {
+        let Self { place, wtxn, delta, vectors, codes, .. } = self;
+        work(vectors, Target { place: *place, wtxn, delta })?;
+        match codes {
+            Some(codes) => work(&mut codes.blocks, Target { place: *place, wtxn, delta }),
+            None => Ok(()),
+        }
+    }
+
+    /// Turns what is full into blocks.
+    fn seal(&mut self) -> Result<()> {
+        let slots = self.meta.slots;
+        self.each_blocks(|blocks, target| blocks.seal(target, slots))?;
+        self.meta.sealed = slots / self.meta.geometry.vectors;
+        Ok(())
     }
 
     /// Deletes an item. `false` if there is none.
@@ -200,10 +216,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         self.free.insert(self.place, self.wtxn, slot)?;
         self.meta.free += 1;
         self.set_item(slot, 0)?;
-        if slot.0 >= self.meta.tail_start() && self.tail.remove(&slot).is_none() {
-            self.place.delete(self.wtxn, self.key(Kind::Tail, slot.0))?;
-        }
-        Ok(())
+        self.each_blocks(|blocks, target| blocks.release(target, slot))
     }
 
     /// Records that pending slots are in the graph.
@@ -245,16 +258,25 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         self.store(slot, vector.to_vec(), factor)
     }
 
+    /// Chooses the bits of codes, 0 for none. Those that are there and have others are deleted.
+    pub(crate) fn set_codes(&mut self, bits: u8) -> Result<()> {
+        if self.meta.is_coded && self.meta.code_bits != bits {
+            let bound = |sub, n| Key::new(self.place.index, Kind::Codes, sub, n);
+            self.delete_range(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+            self.codes = None;
+            self.meta.is_coded = false;
+        }
+        self.meta.code_bits = bits;
+        Ok(())
+    }
+
     pub(crate) fn index(&self) -> u16 {
         self.place.index
     }
 
     /// Stores a value, or deletes it.
     pub(crate) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
-        if let (Delta::Values(values), Some(list)) = (&mut self.delta, list(key)) {
-            values[list].push(key.n);
-        }
-        self.place.put_or_delete(self.wtxn, key, body)
+        Target { place: self.place, wtxn: self.wtxn, delta: &mut self.delta }.put(key, body)
     }
 
     /// Deletes all values with keys from `first` to `last`, both included, which are not part of an edit.
@@ -266,10 +288,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     /// Writes everything.
     pub(crate) fn finish(mut self) -> Result<()> {
         self.write_maps()?;
-        self.write_reused()?;
-        for (slot, body) in std::mem::take(&mut self.tail) {
-            self.place.put(self.wtxn, Key::new(self.place.index, Kind::Tail, 0, slot.0), body)?;
-        }
+        self.each_blocks(Blocks::finish)?;
         self.write_delta()?;
         let Self { place, wtxn, meta, pending, removed, free, .. } = self;
         for set in [pending, removed, free] {
@@ -301,7 +320,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         if self.meta.free == 0 {
             return Ok(None);
         }
-        let tail = self.meta.tail_start();
+        let tail = self.vectors.tail_start();
         let slot = self.free.first_in(self.place, self.wtxn, tail, self.meta.slots)?;
         if slot.is_some() || self.meta.free.saturating_mul(REUSE_SHARE) < self.meta.slots {
             return Ok(slot);
@@ -388,46 +407,6 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         // Also puts it in order.
         written.merge(std::mem::replace(&mut self.delta, Delta::Everything));
         self.place.put(self.wtxn, key, written.encode(transaction))
-    }
-
-    /// Turns the full tail into a block.
-    fn seal(&mut self) -> Result<()> {
-        let geometry = self.meta.geometry;
-        let block = self.meta.sealed;
-        let start = self.meta.tail_start();
-        let mut body = geometry.new_block(block);
-        let mut stored = Vec::new();
-        for place in 0..geometry.vectors {
-            let slot = Slot(start + place);
-            let key = self.key(Kind::Tail, slot.0);
-            let new = self.tail.remove(&slot);
-            let old = match &new {
-                Some(_) => None,
-                None => self.place.get(self.wtxn, key)?,
-            };
-            stored.extend(old.map(|_| key));
-            // A free slot has neither.
-            let Some(value) = new.as_deref().or(old) else { continue };
-            let vector = value.get(..geometry.stride).ok_or(Error::corrupt(key, "it is shorter than a vector"))?;
-            let factor = geometry.tail_factor(value).filter(|_| D::FACTOR);
-            geometry.put(&mut body, place as usize, vector, factor);
-        }
-        self.put(self.key(Kind::Vectors, block), Some(body))?;
-        for key in stored {
-            self.place.delete(self.wtxn, key)?;
-        }
-        self.meta.sealed += 1;
-        Ok(())
-    }
-}
-
-/// The list of DELTA that a value belongs to.
-fn list(key: Key) -> Option<usize> {
-    match (key.kind, key.sub) {
-        (Kind::Vectors, _) => Some(0),
-        (Kind::Links, 0) => Some(1),
-        (Kind::SlotIds, _) => Some(2),
-        _ => None,
     }
 }
 

@@ -14,7 +14,9 @@
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
 //! unsafe code on pointers outside of the kernels (`table`, `source`, `held`).
 
+mod blocks;
 pub(crate) mod coarse;
+pub(crate) mod codes;
 pub(crate) mod edit;
 pub(crate) mod file;
 pub(crate) mod held;

@@ -192,8 +192,7 @@ impl Renumbered {
             let mut body = geometry.new_block(block);
             for in_block in 0..geometry.vectors as usize {
                 vectors.read_exact(&mut bytes).map_err(heed::Error::from)?;
-                let factor = geometry.tail_factor(&bytes).filter(|_| D::FACTOR);
-                geometry.put(&mut body, in_block, &bytes[..geometry.stride], factor);
+                geometry.put_value(&mut body, in_block, &bytes);
             }
             edit.put(bound(Kind::Vectors, 0, block), Some(body))?;
             report(u64::from(block) + 1, total);
@@ -210,6 +209,8 @@ impl Renumbered {
         (meta.slots, meta.sealed, meta.items) = (self.slots, sealed, self.slots);
         (meta.pending, meta.removed, meta.free, meta.reuse_from) = (0, 0, 0, 0);
         (meta.next_rank, meta.roots) = (self.next_rank, self.roots);
+        // They were of the old slots, and of a center that the vectors may have left.
+        meta.is_coded = false;
         edit.finish()
     }
 }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use heed::RoTxn;
 use roaring::RoaringBitmap;
 
+use super::codes::CodeTables;
 use super::table::{Extent, Table};
 use super::{Place, sets};
 use crate::codec::Codec;
@@ -58,6 +59,8 @@ pub(crate) struct Snapshot<'t> {
     pub(super) slot_ids: [Table<'t>; 2],
     /// LINKS and SPILL of each layer.
     pub(super) links: Vec<[Table<'t>; 2]>,
+    /// Where codes are, if there are any.
+    pub(super) codes: Option<CodeTables<'t>>,
     /// The keys of items, by item id, once one is asked for.
     pub(super) item_keys: OnceLock<Table<'t>>,
 }
@@ -93,6 +96,7 @@ impl<'t> Snapshot<'t> {
             links: (0..meta.roots.len())
                 .map(|layer| [Table::prefixed(extent, groups, layer == 0), Table::prefixed(extent, groups, false)])
                 .collect(),
+            codes: CodeTables::new(extent, &meta),
             item_keys: OnceLock::new(),
             extent,
             meta,
@@ -104,13 +108,16 @@ impl<'t> Snapshot<'t> {
     /// # Safety
     /// See [`Table::carry`].
     pub(super) unsafe fn carry(&self, earlier: &Snapshot<'_>, rewritten: &[Vec<u32>; LISTS], page_bytes: usize) {
-        let [blocks, links, slot_ids] = rewritten;
-        // SAFETY: the caller's promise, for all three.
+        let [blocks, links, slot_ids, codes] = rewritten;
+        // SAFETY: the caller's promise, for all four.
         unsafe {
             self.blocks.carry(&earlier.blocks, blocks, page_bytes);
             self.slot_ids[0].carry(&earlier.slot_ids[0], slot_ids, page_bytes);
             if let ([[table, _], ..], [[earlier, _], ..]) = (&self.links[..], &earlier.links[..]) {
                 table.carry(earlier, links, page_bytes);
+            }
+            if let (Some(now), Some(earlier)) = (&self.codes, &earlier.codes) {
+                now.blocks.carry(&earlier.blocks, codes, page_bytes);
             }
         }
     }
@@ -118,7 +125,9 @@ impl<'t> Snapshot<'t> {
     /// Whether every value that was carried over lies where a lookup finds it.
     pub(super) fn is_where(&self, place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<bool> {
         let tables = [(Kind::Vectors, &self.blocks), (Kind::SlotIds, &self.slot_ids[0])];
-        for (kind, table) in tables.into_iter().chain(self.links.first().map(|[links, _]| (Kind::Links, links))) {
+        let links = self.links.first().map(|[links, _]| (Kind::Links, links));
+        let codes = self.codes.as_ref().map(|codes| (Kind::Codes, &codes.blocks));
+        for (kind, table) in tables.into_iter().chain(links).chain(codes) {
             for number in 0..table.len() {
                 let Some(value) = table.get(number) else { continue };
                 let found = place.get(rtxn, Key::new(self.index, kind, 0, number as u32))?;

@@ -16,6 +16,7 @@ use super::table::Extent;
 use crate::codec::{Codec, VectorRef};
 use crate::distance::{Distance, Estimate, Kernels, prefetch};
 use crate::error::VectorDefect;
+use crate::format::block::Geometry;
 use crate::format::links::{self, OneWay, Record};
 use crate::format::{Key, Kind, checksum, edges, ids, set, take};
 use crate::graph::working::{Stored, StoredNode};
@@ -67,6 +68,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     pub(crate) fn resolve_all(&self) -> Result<()> {
         let links = &self.snapshot.links;
         self.resolve_vectors()?;
+        self.resolve_codes()?;
         for (layer, [table, _]) in links.iter().enumerate() {
             for group in 0..table.len() {
                 self.links(Kind::Links, Layer(layer as u8), group)?;
@@ -94,10 +96,16 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
 
     /// The first slot of every value that holds vectors.
     pub(super) fn first_slots(&self) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
+        self.first_slots_of(&self.snapshot.meta.geometry)
+    }
+
+    /// The first slot of every value of this layout: blocks, and what is beyond them.
+    pub(super) fn first_slots_of(&self, geometry: &Geometry) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
         let meta = &self.snapshot.meta;
         let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { RoaringBitmap::new() };
-        let tail = (meta.tail_start()..meta.slots).filter(move |slot| !free.contains(*slot));
-        Ok((0..meta.tail_start()).step_by(meta.geometry.vectors as usize).chain(tail).map(Slot))
+        let tail_start = meta.slots - meta.slots % geometry.vectors;
+        let tail = (tail_start..meta.slots).filter(move |slot| !free.contains(*slot));
+        Ok((0..tail_start).step_by(geometry.vectors as usize).chain(tail).map(Slot))
     }
 
     /// The vector of a slot.

@@ -16,11 +16,15 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bytes;
+mod codes;
 mod panel;
 mod portable;
+mod rotation;
 mod sum;
 
 pub(crate) use self::bytes::{ByteKernels, Bytes};
+pub(crate) use self::codes::{CodeQuery, Estimates, FACTOR_BYTES, Factors, estimates};
+pub(crate) use self::rotation::Rotation;
 use self::sum::{AbsoluteDifferences, Products, SquaredDifferences, Sum};
 use super::Distance;
 use crate::codec::VectorRef;

@@ -1,0 +1,350 @@
+//! Codes: vectors at 1, 2, 4 or 8 bits a component, to search by; the answers are made of the vectors themselves.
+//!
+//! A code is of the **residual** of a vector, which is what is left of it without the **center** of the index, rotated so that all of its components are
+//! alike (`kernels/rotation.rs`). Each component is the number of the step it falls into, of a width that is chosen for each vector. The
+//! scale beside a code is the one of extended RaBitQ (Gao et al. 2024): the scaled code has the inner product with the residual that the residual has
+//! with itself, so that estimates are unbiased. We depart from it in how the width is found (a few are tried, where the paper enumerates all that
+//! matter) and in the bound: ours is that of Cauchy and Schwarz, with the length of what the code lacks, so that it holds always and not
+//! nearly always, and an exact scan may skip by it.
+//!
+//! Owns the invariants that the code of a vector is the same on every machine, bit for bit, and that a distance, as the kernels of the metric
+//! compute it, differs from its estimate by no more than the bound. For metrics that follow from inner products: rotating keeps those, and
+//! neither sums of absolute differences nor bits.
+
+use std::fmt;
+
+use crate::codec::VectorRef;
+use crate::distance::{CodeQuery, Distance, Estimates, FACTOR_BYTES, Factors, Form, Rotation, estimates};
+
+/// The largest magnitude of a component of a query.
+const QUERY_LEVELS: f32 = 127.0;
+/// Of how many standard deviations an error is hardly ever.
+const DEVIATIONS: f32 = 3.0;
+/// From so many dimensions on, an error of 4 bits a component averages out well enough.
+const FAST_4_FROM: usize = 256;
+
+/// How many bits a component has in the codes that an index is searched by.
+///
+/// Codes lie beside the vectors, `bits * dimensions / 8 + 12` bytes each. A search walks the graph by them, and computes the distances of what it finds
+/// from the vectors: answers have exact distances always, and miss a little more of the true neighbors the fewer bits there are.
+///
+/// | bits | for | recall at equal `ef_search` |
+/// |---|---|---|
+/// | 8 | everything | as without codes |
+/// | 4 | from about 256 dimensions on | a few tenths of a percent lower |
+/// | 2, 1 | a thousand dimensions and more, or little memory: raise `ef_search` | lower |
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codes {
+    /// One bit a component: its sign.
+    Bits1,
+    /// Two bits a component.
+    Bits2,
+    /// Four bits a component.
+    Bits4,
+    /// Eight bits a component.
+    Bits8,
+}
+
+impl Codes {
+    /// Those that make searches the fastest at nearly the same recall: 4 bits from 256 dimensions on, 8 below.
+    #[must_use]
+    pub fn fast(dimensions: usize) -> Self {
+        if dimensions < FAST_4_FROM { Self::Bits8 } else { Self::Bits4 }
+    }
+
+    /// Bits a component.
+    #[must_use]
+    pub fn bits(self) -> usize {
+        match self {
+            Self::Bits1 => 1,
+            Self::Bits2 => 2,
+            Self::Bits4 => 4,
+            Self::Bits8 => 8,
+        }
+    }
+
+    pub(crate) fn of_bits(bits: u8) -> Option<Self> {
+        [Self::Bits1, Self::Bits2, Self::Bits4, Self::Bits8].into_iter().find(|codes| codes.bits() == usize::from(bits))
+    }
+
+    /// Bytes of a code without its factors.
+    pub(crate) fn code_bytes(self, dimensions: usize) -> usize {
+        (dimensions * self.bits()).div_ceil(8)
+    }
+
+    /// Bytes of a code with its factors.
+    pub(crate) fn stride(self, dimensions: usize) -> usize {
+        self.code_bytes(dimensions) + FACTOR_BYTES
+    }
+
+    /// The widths of a step that are tried, in shares of the one that reaches the largest component. Few steps are better spent on where most
+    /// components are.
+    fn widths(self) -> &'static [f32] {
+        match self {
+            Self::Bits1 | Self::Bits8 => &[1.0],
+            Self::Bits4 => &[1.0, 0.9, 0.8, 0.7],
+            Self::Bits2 => &[1.0, 0.85, 0.7, 0.6],
+        }
+    }
+}
+
+impl fmt::Display for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bits", self.bits())
+    }
+}
+
+/// Whether vectors of a metric can be searched by codes.
+pub(crate) fn is_sound<D: Distance>() -> bool {
+    matches!(D::FORM, Form::SquaredDifferences | Form::NegatedProducts | Form::Cosine)
+}
+
+/// What makes codes of vectors, and estimates of codes.
+#[derive(Debug)]
+pub(crate) struct Coder {
+    codes: Codes,
+    form: Form,
+    center: Vec<f32>,
+    rotation: Rotation,
+    pub(crate) estimates: Estimates,
+}
+
+/// Space for the components of a vector that is being encoded.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    residual: Vec<f32>,
+    tried: Vec<u8>,
+    best: Vec<u8>,
+}
+
+impl Coder {
+    /// For vectors of as many components as the center has, which is one of directions for metrics that compare those.
+    pub(crate) fn new<D: Distance>(codes: Codes, seed: u64, center: Vec<f32>) -> Self {
+        let rotation = Rotation::new(seed, center.len());
+        Self { codes, form: D::FORM, rotation, estimates: estimates(codes.bits()), center }
+    }
+
+    /// Appends the code of a vector, with its factors. The stored factor of a metric that has none is 1 here.
+    pub(crate) fn encode<D: Distance>(&self, vector: VectorRef<'_, D::Codec>, factor: f32, scratch: &mut Scratch, out: &mut Vec<u8>) {
+        let Scratch { residual, tried, best } = scratch;
+        residual.clear();
+        residual.extend(components::<D>(vector, factor).zip(&self.center).map(|(value, center)| value - center));
+        let square = dot(residual, residual);
+        let offset = match self.form {
+            Form::Cosine => square / 4.0,
+            Form::NegatedProducts => -dot(residual, &self.center),
+            _ => square,
+        };
+        self.rotation.rotate(residual);
+        let levels = 1u32 << self.codes.bits();
+        let widest = residual.iter().fold(0f32, |widest, value| widest.max(value.abs())) / (levels / 2) as f32;
+        let mut products = (0.0, 1.0);
+        best.clear();
+        best.resize(residual.len(), 0);
+        for share in self.codes.widths() {
+            tried.clear();
+            let found = quantize(residual, widest * share, levels as f32, tried);
+            // The cosine of the angle between the two, but for the length of the residual.
+            if found.0 > 0.0 && found.0 * found.0 * products.1 > products.0 * products.0 * found.1 {
+                products = found;
+                std::mem::swap(tried, best);
+            }
+        }
+        let rotated = dot(residual, residual);
+        let scale = if products.0 > 0.0 { rotated / products.0 } else { 0.0 };
+        let length = scale * products.1.sqrt();
+        // At a right angle to the residual, as the products are equal.
+        let error = if scale > 0.0 { (length * length - rotated).max(0.0).sqrt() } else { rotated.sqrt() };
+        self.pack(best, out);
+        let [offset, scale, error, length] =
+            [offset, scale, error, length].map(|value| value.clamp(f32::MIN.into(), f32::MAX.into()) as f32);
+        out.extend(Factors { offset, scale, error, length }.encode());
+    }
+
+    /// Appends the numbers of steps, plane by plane.
+    fn pack(&self, levels: &[u8], out: &mut Vec<u8>) {
+        let start = out.len();
+        let bits = self.codes.bits();
+        let bytes = self.codes.code_bytes(levels.len());
+        out.resize(start + bytes, 0);
+        for (plane, levels) in levels.chunks(bytes).enumerate() {
+            out[start..].iter_mut().zip(levels).for_each(|(byte, level)| *byte |= level << (plane * bits));
+        }
+    }
+
+    /// A query, ready to be compared with codes.
+    pub(crate) fn query<D: Distance>(&self, vector: VectorRef<'_, D::Codec>, factor: f32) -> CodeQuery {
+        let values: Vec<f32> = components::<D>(vector, factor).take(self.center.len()).collect();
+        let mut residual: Vec<f32> = values.iter().zip(&self.center).map(|(value, center)| value - center).collect();
+        let square = dot(&residual, &residual);
+        self.rotation.rotate(&mut residual);
+        let largest = residual.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+        let step = if largest > 0.0 { largest / QUERY_LEVELS } else { 1.0 };
+        let steps: Vec<f32> = residual.iter().map(|value| nearest_whole(value / step)).collect();
+        let lost: Vec<f32> = residual.iter().zip(&steps).map(|(value, steps)| value - steps * step).collect();
+        let sum: f64 = steps.iter().map(|steps| f64::from(*steps)).sum();
+        let bits = self.codes.bits();
+        let middle = f64::from((1u32 << bits) - 1) / 2.0;
+        let (multiple, offset, own) = match self.form {
+            Form::Cosine => (0.5, square / 4.0, square.sqrt() + 2.0),
+            Form::NegatedProducts => {
+                let (around, norm) = (dot(&self.center, &self.center).sqrt(), dot(&values, &values).sqrt());
+                (1.0, -dot(&self.center, &values), around + norm + square.sqrt())
+            }
+            _ => (2.0, square, square.sqrt()),
+        };
+        let mut query = CodeQuery::new(steps.iter().map(|steps| *steps as i8), self.codes.code_bytes(values.len()), bits);
+        query.offset = offset as f32;
+        query.slope = (multiple * f64::from(step)) as f32;
+        query.intercept = (-multiple * f64::from(step) * middle * sum) as f32;
+        // Rounded up, and then some for the rounding of the rotation, which `slack` has its share of, too.
+        let up = |value: f64| (value * (1.0 + 1e-5)) as f32;
+        query.error = up(multiple * square.sqrt());
+        query.length = up(multiple * dot(&lost, &lost).sqrt());
+        query.slack = (2 * values.len() + 64) as f32 * f32::EPSILON;
+        query.own = up(own);
+        query.likely = (DEVIATIONS / (values.len() as f32).sqrt()).min(1.0);
+        query
+    }
+}
+
+/// The components that a code is of: those of the direction, where the metric compares directions.
+pub(crate) fn components<'a, D: Distance>(vector: VectorRef<'a, D::Codec>, factor: f32) -> impl Iterator<Item = f32> + 'a {
+    let factor = if D::FACTOR { factor } else { 1.0 };
+    vector.iter().map(move |value| value * factor)
+}
+
+/// Appends the steps of `width` that values fall into, of `levels`, the middle of which is at zero. Returns the inner product of the middles of the steps
+/// with the values, and that with themselves, in widths.
+fn quantize(values: &[f32], width: f32, levels: f32, out: &mut Vec<u8>) -> (f64, f64) {
+    let per_width = if width > 0.0 { width.recip() } else { 0.0 };
+    let (half, last) = (levels / 2.0, levels - 1.0);
+    out.extend(values.iter().map(|value| (value * per_width + half).clamp(0.0, last) as u8));
+    let middle = |level: &u8| f32::from(*level) - last / 2.0;
+    (sum(values.iter().zip(&*out).map(|(value, level)| value * middle(level))), sum(out.iter().map(|level| middle(level) * middle(level))))
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    sum(a.iter().zip(b).map(|(a, b)| a * b))
+}
+
+/// In an order that does not depend on the machine.
+fn sum(values: impl Iterator<Item = f32>) -> f64 {
+    values.map(f64::from).sum()
+}
+
+/// Halves away from zero.
+fn nearest_whole(value: f32) -> f32 {
+    (value + 0.5f32.copysign(value)).trunc()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::distance::{Cosine, DotProduct, Euclidean, distance};
+
+    const ALL: [Codes; 4] = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits8];
+
+    fn bytes(vector: &[f32]) -> Vec<u8> {
+        vector.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    /// Estimate and bound of the distance of two vectors.
+    fn estimate<D: Distance>(coder: &Coder, query: &[f32], vector: &[f32]) -> (f32, f32) {
+        let (query, vector) = (bytes(query), bytes(vector));
+        let (query, vector) = (VectorRef::new(&query), VectorRef::new(&vector));
+        let mut code = Vec::new();
+        coder.encode::<D>(vector, D::factor(vector), &mut Scratch::default(), &mut code);
+        let query = coder.query::<D>(query, D::factor(query));
+        let mut out = Vec::new();
+        (coder.estimates)(&query, &[&code], &mut out);
+        (out[0], query.bound(&code))
+    }
+
+    fn check_bound<D: Distance>(center: &[f32], a: &[f32], b: &[f32]) {
+        let Ok(exact) = distance::<D>(a, b) else { return };
+        for codes in ALL {
+            let coder = Coder::new::<D>(codes, 5, center.to_vec());
+            let (estimate, bound) = estimate::<D>(&coder, a, b);
+            assert!((exact - estimate).abs() <= bound, "{} {codes}: {exact} is not {estimate} but for {bound}", D::name());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn no_distance_is_farther_from_its_estimate_than_the_bound(
+            rows in prop::collection::vec((-10.0..10f32, -1.0..1f32, -1.0..1f32), 1..150),
+            near in any::<bool>(),
+        ) {
+            let center: Vec<f32> = rows.iter().map(|row| row.0).collect();
+            let a: Vec<f32> = rows.iter().map(|row| row.0 + row.1).collect();
+            let b: Vec<f32> = rows.iter().map(|row| row.0 + if near { row.1 + row.2 * 1e-3 } else { row.2 }).collect();
+            check_bound::<Euclidean>(&center, &a, &b);
+            check_bound::<DotProduct>(&center, &a, &b);
+            check_bound::<Cosine>(&center, &a, &b);
+        }
+    }
+
+    /// Numbers as good as normally distributed.
+    fn vector(salt: u32, dimensions: usize) -> Vec<f32> {
+        let mut state = salt.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state as f32 / u32::MAX as f32 - 0.5
+        };
+        (0..dimensions).map(|_| (0..6).map(|_| next()).sum()).collect()
+    }
+
+    #[test]
+    fn estimates_are_unbiased_and_more_bits_are_nearer() {
+        let query = vector(1, 200);
+        let mut errors = Vec::new();
+        for codes in ALL {
+            let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; 200]);
+            let (mut off, mut square) = (0.0, 0.0);
+            for salt in 2..302 {
+                let vector = vector(salt, 200);
+                let exact = f64::from(distance::<Euclidean>(&query, &vector).unwrap());
+                let error = f64::from(estimate::<Euclidean>(&coder, &query, &vector).0) / exact - 1.0;
+                (off, square) = (off + error, square + error * error);
+            }
+            let deviation = (square / 300.0).sqrt();
+            assert!((off / 300.0).abs() < deviation / 4.0, "{codes}: {off} {deviation}");
+            errors.push(deviation);
+        }
+        assert!(errors.is_sorted_by(|fewer, more| *more < fewer / 1.5), "{errors:?}");
+        assert!(errors[2] < 0.012 && errors[3] < 0.0015, "{errors:?}");
+    }
+
+    #[test]
+    fn the_center_itself_and_huge_vectors_have_finite_estimates() {
+        let center = vec![3.0; 20];
+        let huge = vec![9e17; 20];
+        for codes in ALL {
+            let coder = Coder::new::<Euclidean>(codes, 5, center.clone());
+            assert_eq!(estimate::<Euclidean>(&coder, &center, &center).0, 0.0);
+            for (a, b) in [(&center, &huge), (&huge, &huge), (&huge, &center)] {
+                assert!(estimate::<Euclidean>(&coder, a, b).0.is_finite());
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_has_the_length_that_is_said() {
+        for codes in ALL {
+            for dimensions in [1, 3, 7, 8, 9, 64, 100, 384] {
+                let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; dimensions]);
+                let (row, mut out) = (bytes(&vector(3, dimensions)), vec![1, 2]);
+                coder.encode::<Euclidean>(VectorRef::new(&row), 1.0, &mut Scratch::default(), &mut out);
+                assert_eq!(out.len(), 2 + codes.stride(dimensions));
+                assert_eq!(codes.stride(dimensions), (codes.bits() * dimensions).div_ceil(8) + 12);
+            }
+        }
+    }
+}

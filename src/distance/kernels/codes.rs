@@ -1,0 +1,302 @@
+//! Kernels for codes of 1, 2, 4 or 8 bits a component: inner products with a query of 8 bits, and the estimates that follow.
+//!
+//! A byte of a code holds one component of each *plane*: of `8 / bits` runs of components, one after the other, so that a whole register of one
+//! plane is got by one shift and one mask, whatever the number of bits ([`CodeQuery`] says what is where). The query is kept by planes. A code is
+//! followed by its factors; the estimate of four candidates is one call without a branch, and those of the next four are hinted meanwhile.
+//!
+//! The sums are whole numbers, so that all machines have the same: `bits <= 8` and at most 65 535 components, `255 * 127 * 65 535 < 2^31`. VNNI
+//! multiplies 64 bytes at once; without it the compiler makes vector code of the plain loop, for each set of features.
+
+use super::prefetch;
+
+const _: () = assert!(65_535i64 * 255 * 127 < i32::MAX as i64);
+
+/// Codes are read in pieces of so many bytes; a plane of the query is padded with zeros to whole ones.
+const PIECE: usize = 64;
+
+/// Bytes of the factors after a code.
+pub(crate) const FACTOR_BYTES: usize = 12;
+
+/// What stands beside a code, of a vector `x` and its residual `r`, which the code is of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Factors {
+    /// What is added to every estimate: the part of the distance that is the vector's own.
+    pub(crate) offset: f32,
+    /// By what the code is multiplied so that it has the inner product with `r` that `r` has with itself.
+    pub(crate) scale: f32,
+    /// The length of what the scaled code lacks of `r`, rounded up.
+    pub(crate) error: f32,
+    /// The length of the scaled code, rounded up.
+    pub(crate) length: f32,
+}
+
+impl Factors {
+    pub(crate) fn encode(&self) -> [u8; FACTOR_BYTES] {
+        let mut bytes = [0; FACTOR_BYTES];
+        bytes[..4].copy_from_slice(&self.offset.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.scale.to_le_bytes());
+        bytes[8..10].copy_from_slice(&upper_half(self.error).to_le_bytes());
+        bytes[10..].copy_from_slice(&upper_half(self.length).to_le_bytes());
+        bytes
+    }
+
+    #[inline(always)]
+    pub(crate) fn decode(bytes: [u8; FACTOR_BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        let short = |low, high| f32::from_bits(u32::from(u16::from_le_bytes([low, high])) << 16);
+        Self { offset: f32::from_le_bytes([a, b, c, d]), scale: f32::from_le_bytes([e, f, g, h]), error: short(i, j), length: short(k, l) }
+    }
+}
+
+/// The upper half of a number that is not negative, rounded up.
+fn upper_half(value: f32) -> u16 {
+    (value.to_bits().saturating_add(0xffff) >> 16) as u16
+}
+
+/// A query, ready to be compared with codes. Component `i` of `n` is in byte `i % plane` of a code, `bits * (i / plane)` bits from its lowest, where
+/// `plane = ceil(n * bits / 8)` is the length of the code.
+#[derive(Debug, Clone)]
+pub(crate) struct CodeQuery {
+    /// The components, plane by plane, each plane padded to whole pieces.
+    planes: Vec<i8>,
+    code_bytes: usize,
+    /// `estimate = offset of the vector + offset - scale of the vector * (slope * sum + intercept)`.
+    pub(crate) offset: f32,
+    pub(crate) slope: f32,
+    pub(crate) intercept: f32,
+    /// By what the factors of the same names are multiplied in the bound of the estimate's error.
+    pub(crate) error: f32,
+    pub(crate) length: f32,
+    /// `slack * (length of the scaled code + own)^2` covers what rounding takes.
+    pub(crate) slack: f32,
+    pub(crate) own: f32,
+    /// What of the bound but for `slack` is hardly ever exceeded: an error has no direction, so that it is rarely along the query.
+    pub(crate) likely: f32,
+}
+
+impl CodeQuery {
+    /// From the components, at most 127 in magnitude, in their order.
+    pub(crate) fn new(components: impl Iterator<Item = i8>, code_bytes: usize, bits: usize) -> Self {
+        let padded = code_bytes.next_multiple_of(PIECE);
+        let mut planes = vec![0; padded * (8 / bits)];
+        for (i, component) in components.enumerate() {
+            planes[i / code_bytes * padded + i % code_bytes] = component;
+        }
+        Self { planes, code_bytes, offset: 0.0, slope: 0.0, intercept: 0.0, error: 0.0, length: 0.0, slack: 0.0, own: 0.0, likely: 1.0 }
+    }
+
+    #[inline(always)]
+    fn estimate(&self, sum: i32, code: &[u8]) -> f32 {
+        let Some(factors) = code.last_chunk() else { return f32::MAX };
+        let Factors { offset, scale, .. } = Factors::decode(*factors);
+        let estimate = offset + self.offset - scale * (self.slope * sum as f32 + self.intercept);
+        // Finite, whatever the factors are: huge vectors overflow.
+        estimate.clamp(f32::MIN, f32::MAX)
+    }
+
+    /// How far the distance can be from the estimate, at most.
+    #[inline]
+    pub(crate) fn bound(&self, code: &[u8]) -> f32 {
+        self.share_of_bound(code, 1.0)
+    }
+
+    /// How far it is, but for one in some hundreds.
+    #[inline]
+    pub(crate) fn likely_bound(&self, code: &[u8]) -> f32 {
+        self.share_of_bound(code, self.likely)
+    }
+
+    #[inline]
+    fn share_of_bound(&self, code: &[u8], share: f32) -> f32 {
+        let Some(factors) = code.last_chunk() else { return f32::INFINITY };
+        let Factors { error, length, .. } = Factors::decode(*factors);
+        let around = length + self.own;
+        share * (self.error * error + self.length * length) + self.slack * around * around
+    }
+
+    /// The code of each, without its factors, as long as the shortest has it.
+    #[inline(always)]
+    fn common(&self, codes: &[&[u8]; 4]) -> usize {
+        codes.iter().fold(self.code_bytes, |length, code| length.min(code.len()))
+    }
+}
+
+/// Appends estimates of the distances of a query and any number of codes with their factors.
+pub(crate) type Estimates = fn(&CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>);
+
+/// The best that the processor can run, for codes of 1, 2, 4 or 8 bits.
+pub(crate) fn estimates(bits: usize) -> Estimates {
+    let [portable, fast @ ..] = all(bits);
+    fast.into_iter().flatten().next().or(portable).unwrap_or(none)
+}
+
+fn none(_: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
+    out.extend(codes.iter().map(|_| 0.0));
+}
+
+/// The portable one, and then those that the processor can run, the best first.
+fn all(bits: usize) -> [Option<Estimates>; 4] {
+    match bits {
+        8 => with_planes::<1>(),
+        4 => with_planes::<2>(),
+        2 => with_planes::<4>(),
+        1 => with_planes::<8>(),
+        _ => [None; 4],
+    }
+}
+
+#[inline(always)]
+fn each_four(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>, sums: impl Fn(&CodeQuery, &[&[u8]; 4]) -> [i32; 4]) {
+    out.reserve(codes.len());
+    let (fours, rest) = codes.as_chunks::<4>();
+    let mut ahead = codes.iter().skip(4);
+    for four in fours {
+        ahead.by_ref().take(4).for_each(|code| prefetch(code));
+        let sums = sums(query, four);
+        out.extend([0, 1, 2, 3].map(|i| query.estimate(sums[i], four[i])));
+    }
+    if let [first, ..] = rest {
+        let mut four = [*first; 4];
+        four.iter_mut().zip(rest).for_each(|(four, code)| *four = code);
+        let sums = sums(query, &four);
+        out.extend(rest.iter().zip(sums).map(|(code, sum)| query.estimate(sum, code)));
+    }
+}
+
+#[inline(always)]
+fn plain<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
+    let length = query.common(codes);
+    let padded = query.planes.len() / PLANES;
+    let bits = 8 / PLANES;
+    let mask = (0xffu16 >> (8 - bits)) as u8;
+    codes.map(|code| {
+        let sum = |plane: usize| -> i32 {
+            let query = &query.planes[plane * padded..];
+            let products =
+                code[..length].iter().zip(query).map(|(code, query)| i32::from(code >> (plane * bits) & mask) * i32::from(*query));
+            products.fold(0, i32::wrapping_add)
+        };
+        (0..PLANES).map(sum).fold(0, i32::wrapping_add)
+    })
+}
+
+fn portable<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
+    each_four(query, codes, out, plain::<PLANES>);
+}
+
+#[cfg(target_arch = "x86_64")]
+fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 4] {
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn vnni_sums<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
+        let length = query.common(codes);
+        let padded = query.planes.len() / PLANES;
+        let bits = 8 / PLANES;
+        let mask = _mm512_set1_epi8((0xffu16 >> (8 - bits)) as i8);
+        let mut sums = [_mm512_setzero_si512(); 4];
+        for start in (0..length).step_by(PIECE) {
+            let tail = if length - start < PIECE { (1u64 << (length - start)) - 1 } else { u64::MAX };
+            // SAFETY: reads the bytes of the mask only, which lie before `length`, at any alignment.
+            let codes = codes.map(|code| unsafe { _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast()) });
+            for plane in 0..PLANES {
+                let part = &query.planes[plane * padded + start..][..PIECE];
+                // SAFETY: the slice is as long as the register.
+                let part = unsafe { _mm512_loadu_si512(part.as_ptr().cast()) };
+                let shift = _mm_cvtsi32_si128((plane * bits) as i32);
+                for (sum, code) in sums.iter_mut().zip(codes) {
+                    let code = if PLANES == 1 { code } else { _mm512_and_si512(_mm512_srl_epi16(code, shift), mask) };
+                    *sum = _mm512_dpbusd_epi32(*sum, code, part);
+                }
+            }
+        }
+        // Adds the lanes of all four at once: each 128 bits hold a part of the sum of each.
+        let [a, b, c, d] = sums;
+        let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+        let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+        let sum = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
+        [_mm_extract_epi32::<0>(sum), _mm_extract_epi32::<1>(sum), _mm_extract_epi32::<2>(sum), _mm_extract_epi32::<3>(sum)]
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn vnni<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
+        each_four(query, codes, out, |query, codes| vnni_sums::<PLANES>(query, codes));
+    }
+
+    macro_rules! compiled_for {
+        ($features:literal) => {{
+            #[target_feature(enable = $features)]
+            fn compiled<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
+                each_four(query, codes, out, plain::<PLANES>);
+            }
+            // SAFETY: called where the features were detected.
+            let safe: Estimates = |query, codes, out| unsafe { compiled::<PLANES>(query, codes, out) };
+            safe
+        }};
+    }
+    let has_avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    // SAFETY: called where the features were detected.
+    let vnni: Estimates = |query, codes, out| unsafe { vnni::<PLANES>(query, codes, out) };
+    [
+        Some(portable::<PLANES>),
+        (has_avx512 && is_x86_feature_detected!("avx512vnni")).then_some(vnni),
+        has_avx512.then(|| compiled_for!("avx512f,avx512bw")),
+        is_x86_feature_detected!("avx2").then(|| compiled_for!("avx2")),
+    ]
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 4] {
+    [Some(portable::<PLANES>), None, None, None]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Component by component, from the definition of what is where.
+    fn naive(components: &[i8], code: &[u8], bits: usize) -> i64 {
+        let plane = (components.len() * bits).div_ceil(8);
+        let value = |i: usize| i64::from(code[i % plane]) >> (bits * (i / plane)) & ((1 << bits) - 1);
+        components.iter().enumerate().map(|(i, component)| i64::from(*component) * value(i)).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn all_kernels_are_the_definition(rows in prop::collection::vec((any::<i8>(), any::<[u8; 7]>()), 1..400), count in 0..8usize) {
+            let components: Vec<i8> = rows.iter().map(|row| row.0.max(-127)).collect();
+            for bits in [1, 2, 4, 8] {
+                let code_bytes = (components.len() * bits).div_ceil(8);
+                let factors = Factors { offset: 3.0, scale: 0.5, error: 0.0, length: 0.0 }.encode();
+                let codes: Vec<Vec<u8>> =
+                    (0..count.min(7)).map(|j| rows.iter().take(code_bytes).map(|row| row.1[j]).chain(factors).collect()).collect();
+                let mut query = CodeQuery::new(components.iter().copied(), code_bytes, bits);
+                (query.slope, query.intercept, query.offset) = (-1.0, 1.0, 4.0);
+                let expected: Vec<f32> =
+                    codes.iter().map(|code| (7.0 - 0.5 * (1.0 - naive(&components, code, bits) as f64)) as f32).collect();
+                let codes: Vec<&[u8]> = codes.iter().map(Vec::as_slice).collect();
+                for kernel in all(bits).into_iter().flatten() {
+                    let mut found = vec![1.0];
+                    kernel(&query, &codes, &mut found);
+                    prop_assert_eq!(&found[1..], &expected[..]);
+                }
+            }
+        }
+
+        #[test]
+        fn factors_come_back_and_bounds_are_not_smaller(values in any::<[f32; 4]>()) {
+            let [offset, scale, error, length] = values;
+            prop_assume!(values.iter().all(|value| !value.is_nan()));
+            let factors = Factors { offset, scale, error: error.abs(), length: length.abs() };
+            let found = Factors::decode(factors.encode());
+            prop_assert_eq!((found.offset, found.scale), (offset, scale));
+            for (found, was) in [(found.error, factors.error), (found.length, factors.length)] {
+                prop_assert!(found >= was && (found <= was * 1.01 + 1e-35 || was > 3e38));
+            }
+        }
+    }
+}

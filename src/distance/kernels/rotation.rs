@@ -1,0 +1,189 @@
+//! Rotations that look random and take O(n log n): what makes the components of any vector alike, so that few bits can hold each.
+//!
+//! Four rounds of random signs, a fast Walsh-Hadamard transform of the first or the last power of two of the components, in turn, and, where
+//! that is not all of them, a quarter turn of the first half against the second: orthogonal for every number of components, without padding
+//! (Ailon and Chazelle 2009; the rounds are those of RaBitQ's library, Gao et al. 2024). Every addition is made in the same order on every machine, so that
+//! the result is the same bit for bit; the compiler makes vector code of it, once for each set of features.
+
+use std::f32::consts::FRAC_1_SQRT_2;
+
+const ROUNDS: usize = 4;
+
+/// A rotation of vectors of a fixed number of components.
+#[derive(Debug, Clone)]
+pub(crate) struct Rotation {
+    /// One or minus one for each component, for each round; the factor that keeps the transform's lengths is part of them.
+    signs: [Vec<f32>; ROUNDS],
+    run: fn(&[Vec<f32>; ROUNDS], &mut [f32]),
+}
+
+impl Rotation {
+    /// The rotation of `components` components that a seed stands for: bit `i % 64` of the `i / 64`-th number of SplitMix64 (Steele, Lea, Flood 2014)
+    /// is set if the `i`-th sign, counted through the rounds, is minus.
+    pub(crate) fn new(seed: u64, components: usize) -> Self {
+        let mut state = seed;
+        let mut word = 0;
+        let scale = ((largest_power(components) as f64).sqrt().recip()) as f32;
+        let largest = largest_power(components);
+        let mut number = 0;
+        let signs = std::array::from_fn(|round| {
+            let transformed = part(round, largest, components);
+            let sign = |i: usize| {
+                if number % 64 == 0 {
+                    word = split_mix(&mut state);
+                }
+                let sign = if word >> (number % 64) & 1 == 1 { -1.0 } else { 1.0 };
+                number += 1;
+                if transformed.contains(&i) { sign * scale } else { sign }
+            };
+            (0..components).map(sign).collect()
+        });
+        Self { signs, run: fast().unwrap_or(rotate) }
+    }
+
+    /// Rotates a vector, which has the number of components that this was made for.
+    pub(crate) fn rotate(&self, vector: &mut [f32]) {
+        (self.run)(&self.signs, vector);
+    }
+}
+
+fn split_mix(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn largest_power(components: usize) -> usize {
+    1 << components.max(1).ilog2()
+}
+
+/// The components that a round transforms.
+fn part(round: usize, largest: usize, components: usize) -> std::ops::Range<usize> {
+    if round.is_multiple_of(2) { 0..largest.min(components) } else { components.saturating_sub(largest)..components }
+}
+
+#[inline(always)]
+fn rotate(signs: &[Vec<f32>; ROUNDS], vector: &mut [f32]) {
+    let largest = largest_power(vector.len());
+    for (round, signs) in signs.iter().enumerate() {
+        vector.iter_mut().zip(signs).for_each(|(value, sign)| *value *= sign);
+        let components = vector.len();
+        hadamard(&mut vector[part(round, largest, components)]);
+        if largest < components {
+            let (first, second) = vector.split_at_mut(components - components / 2);
+            for (a, b) in first.iter_mut().zip(second) {
+                (*a, *b) = ((*a + *b) * FRAC_1_SQRT_2, (*a - *b) * FRAC_1_SQRT_2);
+            }
+        }
+    }
+}
+
+/// Of a power of two of components.
+#[inline(always)]
+fn hadamard(vector: &mut [f32]) {
+    /// Components that fit a register of any machine.
+    const LANES: usize = 16;
+    let mut half = 1;
+    // Within a register's width the loops are unrolled, beyond it they are over registers.
+    let (chunks, _) = vector.as_chunks_mut::<LANES>();
+    if !chunks.is_empty() {
+        for chunk in chunks {
+            for half in [1, 2, 4, 8] {
+                let old = *chunk;
+                for i in 0..LANES {
+                    let other = old[i ^ half];
+                    chunk[i] = if i & half == 0 { old[i] + other } else { other - old[i] };
+                }
+            }
+        }
+        half = LANES;
+    }
+    while half < vector.len() {
+        for pair in vector.chunks_exact_mut(2 * half) {
+            let (first, second) = pair.split_at_mut(half);
+            for (a, b) in first.iter_mut().zip(second) {
+                (*a, *b) = (*a + *b, *a - *b);
+            }
+        }
+        half *= 2;
+    }
+}
+
+/// Compiled for what the processor has.
+#[cfg(target_arch = "x86_64")]
+fn fast() -> Option<fn(&[Vec<f32>; ROUNDS], &mut [f32])> {
+    macro_rules! compiled_for {
+        ($features:literal) => {{
+            #[target_feature(enable = $features)]
+            fn compiled(signs: &[Vec<f32>; ROUNDS], vector: &mut [f32]) {
+                rotate(signs, vector);
+            }
+            // SAFETY: called where the features were detected.
+            |signs, vector| unsafe { compiled(signs, vector) }
+        }};
+    }
+    if is_x86_feature_detected!("avx512f") {
+        Some(compiled_for!("avx512f"))
+    } else if is_x86_feature_detected!("avx2") {
+        Some(compiled_for!("avx2"))
+    } else {
+        None
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fast() -> Option<fn(&[Vec<f32>; ROUNDS], &mut [f32])> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(components: usize, salt: usize) -> Vec<f32> {
+        (0..components).map(|i| ((i * 37 + salt * 101) % 97) as f32 - 31.0).collect()
+    }
+
+    fn dot(a: &[f32], b: &[f32]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    }
+
+    #[test]
+    fn lengths_and_angles_stay_for_every_number_of_components() {
+        for components in (1..70).chain([96, 100, 127, 128, 129, 200, 384, 768, 1000, 1536]) {
+            let rotation = Rotation::new(7, components);
+            let (a, b) = (vector(components, 1), vector(components, 2));
+            let (mut p, mut q) = (a.clone(), b.clone());
+            rotation.rotate(&mut p);
+            rotation.rotate(&mut q);
+            for (before, after) in [(dot(&a, &a), dot(&p, &p)), (dot(&a, &b), dot(&p, &q)), (dot(&b, &b), dot(&q, &q))] {
+                let scale = (dot(&a, &a) * dot(&b, &b)).sqrt().max(1.0);
+                assert!((before - after).abs() <= 1e-5 * scale, "{components}: {before} {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_result_is_that_of_the_plain_loops_bit_for_bit() {
+        for components in [1, 2, 3, 15, 16, 17, 31, 64, 100, 384] {
+            let rotation = Rotation::new(99, components);
+            let (mut fast, mut plain) = (vector(components, 3), vector(components, 3));
+            rotation.rotate(&mut fast);
+            rotate(&rotation.signs, &mut plain);
+            assert_eq!(fast.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), plain.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn one_component_becomes_many_of_the_same_size() {
+        for components in [128, 384, 100] {
+            let mut vector = vec![0.0; components];
+            vector[components / 2] = 1.0;
+            Rotation::new(1, components).rotate(&mut vector);
+            let largest = vector.iter().fold(0f32, |largest, value| largest.max(value.abs()));
+            assert!(largest < 6.0 / (components as f32).sqrt(), "{components}: {largest}");
+        }
+    }
+}

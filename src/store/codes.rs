@@ -1,0 +1,254 @@
+//! The codes of an index: finding them, comparing a query with them, and making all of them.
+
+use std::sync::OnceLock;
+
+use heed::RoTxn;
+use rayon::prelude::*;
+use roaring::RoaringBitmap;
+
+use super::links::{GoOn, Put};
+use super::snapshot::Snapshot;
+use super::source::{AnySource, Source};
+use super::table::{Extent, Table};
+use super::view::{StoredProbe, View};
+use super::{Place, meter};
+use crate::codec::VectorRef;
+use crate::codes::{Coder, Codes, Scratch, components};
+use crate::distance::{CodeQuery, Distance, prefetch};
+use crate::format::block::Geometry;
+use crate::format::codes::{BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
+use crate::format::meta::Meta;
+use crate::format::set::SetKind;
+use crate::format::{Key, Kind, checksum};
+use crate::graph::Probe;
+use crate::{Error, Result, Slot};
+
+const _: () = assert!(FACTOR_BYTES == crate::distance::FACTOR_BYTES);
+
+/// Vectors that the center is the mean of, at most: its error is then a hundredth of their spread.
+const SAMPLE: usize = 10_000;
+/// Codes whose addresses are looked up together, before the first is compared.
+const ADDRESSED: usize = 32;
+/// Of those, how many are hinted as soon as they are known; the kernel hints the others.
+const HINTED: usize = 8;
+
+/// What is known of the codes at a snapshot.
+#[derive(Debug)]
+pub(super) struct CodeTables<'t> {
+    geometry: Geometry,
+    pub(super) blocks: Table<'t>,
+    tail: Table<'t>,
+    coder: OnceLock<Coder>,
+}
+
+impl CodeTables<'_> {
+    /// `None` if the index has none.
+    pub(super) fn new(extent: Extent, meta: &Meta) -> Option<Self> {
+        let geometry = meta.code_geometry()?;
+        let sealed = meta.slots / geometry.vectors;
+        let tail = meta.slots - sealed * geometry.vectors;
+        Some(Self {
+            geometry,
+            blocks: Table::fixed(extent, sealed as usize, geometry.block_bytes),
+            tail: Table::fixed(extent, tail as usize, geometry.tail_bytes()),
+            coder: OnceLock::new(),
+        })
+    }
+}
+
+fn decode(key: Key, value: Option<&[u8]>, meta: &Meta) -> Result<Trained> {
+    let value = value.ok_or(Error::corrupt(key, "it is missing"))?;
+    Trained::decode(checksum::body(value), meta.dimensions).map_err(|what| Error::corrupt(key, what))
+}
+
+fn trained_key(index: u16) -> Key {
+    Key::new(index, Kind::Codes, TRAINED, 0)
+}
+
+fn coder<D: Distance>(meta: &Meta, trained: Trained) -> Result<Coder> {
+    let codes = Codes::of_bits(meta.code_bits).ok_or(Error::corrupt(trained_key(0), "the bits of its codes are impossible"))?;
+    Ok(Coder::new::<D>(codes, trained.seed, trained.center))
+}
+
+/// What encodes the vectors of an index that has codes.
+pub(super) fn read_coder<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>, meta: &Meta) -> Result<Coder> {
+    let key = trained_key(place.index);
+    coder::<D>(meta, decode(key, place.get(rtxn, key)?, meta)?)
+}
+
+impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
+    /// What the codes were made with. `None` if there are none.
+    pub(crate) fn trained(&self) -> Result<Option<Trained>> {
+        if self.snapshot.codes.is_none() {
+            return Ok(None);
+        }
+        let key = trained_key(self.snapshot.index);
+        decode(key, self.get(key)?, &self.snapshot.meta).map(Some)
+    }
+
+    /// What encodes vectors, and where the codes are. `None` if there are none.
+    fn coder(&self) -> Result<Option<(&'s CodeTables<'t>, &'s Coder)>> {
+        let snapshot: &'s Snapshot<'t> = self.snapshot;
+        let Some(tables) = &snapshot.codes else { return Ok(None) };
+        if let Some(coder) = tables.coder.get() {
+            return Ok(Some((tables, coder)));
+        }
+        let Some(trained) = self.trained()? else { return Ok(None) };
+        let coder = coder::<D>(&snapshot.meta, trained)?;
+        Ok(Some((tables, tables.coder.get_or_init(|| coder))))
+    }
+
+    /// Whether the code of a slot, if there are codes, is the one that its vector gives.
+    pub(crate) fn has_its_code(&self, slot: Slot, scratch: &mut Scratch) -> Result<bool> {
+        let Some((tables, coder)) = self.coder()? else { return Ok(true) };
+        let (found, address) = (self.code_in(tables, slot)?, self.vector(slot)?);
+        let mut code = Vec::with_capacity(found.len());
+        coder.encode::<D>(VectorRef::new(address.bytes), address.factor, scratch, &mut code);
+        Ok(code == found)
+    }
+
+    #[inline(always)]
+    fn code_in(&self, tables: &CodeTables<'t>, slot: Slot) -> Result<&'t [u8]> {
+        meter::read();
+        let (block, place) = tables.geometry.place(slot);
+        let Some(value) = tables.blocks.get(block) else { return self.code_slow(tables, slot) };
+        // Offsets within the block follow from the place, and every value in the table has the length of a block.
+        let at = tables.geometry.vector_offset(place);
+        Ok(&value[at..at + tables.geometry.stride])
+    }
+
+    /// A code of the tail, or of a block that has not been found yet.
+    #[cold]
+    fn code_slow(&self, tables: &CodeTables<'t>, slot: Slot) -> Result<&'t [u8]> {
+        let CodeTables { geometry, blocks, tail, .. } = tables;
+        let (block, place) = geometry.place(slot);
+        let find = |table: &Table<'t>, number: usize, key: Key| -> Result<&'t [u8]> {
+            if let Some(value) = table.get(number) {
+                return Ok(value);
+            }
+            let value = self.get(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
+            table.set(number, value).ok_or(Error::corrupt(key, "it does not have the length of its codes"))
+        };
+        let (value, at) = if block < blocks.len() {
+            (find(blocks, block, self.key(Kind::Codes, BLOCKS, block as u32))?, geometry.vector_offset(place))
+        } else {
+            let number = slot.index() - blocks.len() * geometry.vectors as usize;
+            (find(tail, number, self.key(Kind::Codes, TAIL, slot.0))?, 0)
+        };
+        Ok(&value[at..at + geometry.stride])
+    }
+
+    /// Fills the tables of codes.
+    pub(super) fn resolve_codes(&self) -> Result<()> {
+        let Some((tables, _)) = self.coder()? else { return Ok(()) };
+        for slot in self.first_slots_of(&tables.geometry)? {
+            self.code_in(tables, slot)?;
+        }
+        Ok(())
+    }
+
+    /// A query by codes. `None` if there are none.
+    pub(crate) fn code_probe(&self, probe: &StoredProbe<'_, 's, 't, D, S>) -> Result<Option<CodeProbe<'_, 's, 't, D, S>>> {
+        let Some((tables, coder)) = self.coder()? else { return Ok(None) };
+        let (vector, factor) = probe.stored();
+        Ok(Some(CodeProbe { view: self, tables, coder, query: coder.query::<D>(VectorRef::new(vector), factor) }))
+    }
+}
+
+/// Estimates of the distances from a query to stored vectors, from their codes.
+#[derive(Debug)]
+pub(crate) struct CodeProbe<'v, 's, 't, D, S> {
+    view: &'v View<'s, 't, D, S>,
+    tables: &'s CodeTables<'t>,
+    coder: &'s Coder,
+    query: CodeQuery,
+}
+
+impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
+    /// How far the distance to a slot is from its estimate, all but certainly.
+    pub(crate) fn likely_bound(&self, slot: Slot) -> Result<f32> {
+        Ok(self.query.likely_bound(self.view.code_in(self.tables, slot)?))
+    }
+}
+
+impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        out.clear();
+        for chunk in slots.chunks(ADDRESSED) {
+            let mut codes: [&[u8]; ADDRESSED] = [&[]; ADDRESSED];
+            for (i, (code, slot)) in codes.iter_mut().zip(chunk).enumerate() {
+                *code = self.view.code_in(self.tables, Slot(*slot))?;
+                if i < HINTED {
+                    prefetch(code);
+                }
+            }
+            (self.coder.estimates)(&self.query, &codes[..chunk.len()], out);
+        }
+        Ok(())
+    }
+}
+
+/// What the codes of all vectors are made with: the center of a sample of them.
+fn train<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, slots: &RoaringBitmap, seed: u64) -> Result<Trained> {
+    let dimensions = view.snapshot.meta.dimensions as usize;
+    let sample: Vec<Slot> = slots.iter().step_by((slots.len() as usize).div_ceil(SAMPLE).max(1)).map(Slot).collect();
+    let rows = || {
+        sample.iter().map(|slot| {
+            let address = view.vector(*slot)?;
+            Ok(components::<D>(VectorRef::new(address.bytes), address.factor).take(dimensions))
+        })
+    };
+    let mut sums = vec![0.0; dimensions];
+    for row in rows() {
+        let row: Result<_> = row;
+        sums.iter_mut().zip(row?).for_each(|(sum, value)| *sum += f64::from(value));
+    }
+    let count = sample.len().max(1) as f64;
+    let center: Vec<f32> = sums.iter().map(|sum| (sum / count) as f32).collect();
+    let mut spread = 0.0;
+    for row in rows() {
+        let row: Result<_> = row;
+        spread += row?.zip(&center).map(|(value, center)| f64::from(value - center).powi(2)).sum::<f64>();
+    }
+    let spread = (spread / count).min(f32::MAX.into()) as f32;
+    Ok(Trained { seed, sample: sample.len() as u32, spread, center })
+}
+
+/// All values of CODES that the index of a view should have, in the order of their keys. O(slots * dimensions), on all threads; memory for all codes.
+pub(crate) fn encode_all<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, seed: u64, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
+    let meta = &view.snapshot.meta;
+    let mut slots = RoaringBitmap::new();
+    slots.insert_range(0..meta.slots);
+    slots -= view.set(SetKind::Free)?;
+    let trained = train(view, &slots, seed)?;
+    let body = trained.encode();
+    let coder = coder::<D>(meta, trained)?;
+    let geometry = crate::format::codes::geometry(meta.code_bits, meta.dimensions);
+    let encode = |slot: Slot, scratch: &mut Scratch, code: &mut Vec<u8>| -> Result<()> {
+        code.clear();
+        let address = view.vector(slot)?;
+        coder.encode::<D>(VectorRef::new(address.bytes), address.factor, scratch, code);
+        Ok(())
+    };
+    let sealed = meta.slots / geometry.vectors;
+    let blocks = (0..sealed).into_par_iter().map(|block| -> Result<Put> {
+        go_on()?;
+        let (mut scratch, mut code) = (Scratch::default(), Vec::new());
+        let mut body = geometry.new_block(block);
+        let first = block * geometry.vectors;
+        for slot in slots.range(first..first + geometry.vectors) {
+            encode(Slot(slot), &mut scratch, &mut code)?;
+            geometry.put_value(&mut body, (slot - first) as usize, &code);
+        }
+        Ok((view.key(Kind::Codes, BLOCKS, block), Some(body)))
+    });
+    let mut puts: Vec<Put> = blocks.collect::<Result<_>>()?;
+    let mut scratch = Scratch::default();
+    for slot in slots.range(sealed * geometry.vectors..meta.slots) {
+        let mut code = Vec::new();
+        encode(Slot(slot), &mut scratch, &mut code)?;
+        puts.push((view.key(Kind::Codes, TAIL, slot), Some(code)));
+    }
+    puts.push((view.key(Kind::Codes, TRAINED, 0), Some(body)));
+    Ok(puts)
+}
