@@ -462,7 +462,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
             let Some(codes) = codes else {
                 let candidates = self.beam(beam, entry, probe, accept)?;
                 for candidate in candidates.iter().filter(|candidate| candidate.accepted) {
-                    found.nearest.offer(Neighbor { distance: candidate.distance, item: view.item(Slot(candidate.slot))? });
+                    found.nearest.offer(Neighbor { distance: candidate.distance(), item: view.item(Slot(candidate.slot()))? });
                 }
                 found.distances += beam.distance_count;
                 return Ok(found);
@@ -505,8 +505,8 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
             // As many as there must be, and then four at a time.
             let wanted = if count == 0 { self.k } else { 4 };
             for candidate in left.by_ref() {
-                if nearest.may_keep(candidate.distance - codes.likely_bound(Slot(candidate.slot))?) {
-                    slots.push(candidate.slot);
+                if nearest.may_keep(candidate.distance() - codes.likely_bound(Slot(candidate.slot()))?) {
+                    slots.push(candidate.slot());
                     if slots.len() == wanted {
                         break;
                     }

@@ -45,7 +45,7 @@ pub(crate) fn decode_list(bytes: &[u8], out: &mut Vec<u32>) -> Result<(), Damage
     let data_offset = (count as usize).saturating_mul(CONTAINER_BYTES).saturating_add(HEADER_BYTES);
     let descriptions = bytes.get(HEADER_BYTES..).and_then(|rest| rest.get(..4 * count as usize)).ok_or("a neighbor list is cut short")?;
     let mut data = bytes.get(data_offset..).ok_or("a neighbor list is cut short")?;
-    let mut previous = None;
+    let from = out.len();
     for description in descriptions.as_chunks::<4>().0 {
         let [high0, high1, len0, len1] = *description;
         let high = u32::from(u16::from_le_bytes([high0, high1])) << 16;
@@ -55,14 +55,12 @@ pub(crate) fn decode_list(bytes: &[u8], out: &mut Vec<u32>) -> Result<(), Damage
         }
         let (container, rest) = data.split_at(2 * len);
         data = rest;
-        for low in container.as_chunks::<2>().0 {
-            let value = high | u32::from(u16::from_le_bytes(*low));
-            if previous.is_some_and(|previous| previous >= value) {
-                return Err("a neighbor list is not ascending");
-            }
-            previous = Some(value);
-            out.push(value);
-        }
+        out.extend(container.as_chunks::<2>().0.iter().map(|low| high | u32::from(u16::from_le_bytes(*low))));
+    }
+    // All of them are looked at, in vector code.
+    let is_ascending = out[from..].iter().zip(&out[from..][1.min(out.len() - from)..]).fold(true, |so_far, (a, b)| so_far & (a < b));
+    if !is_ascending {
+        return Err("a neighbor list is not ascending");
     }
     if data.is_empty() { Ok(()) } else { Err("a neighbor list is longer than its values") }
 }

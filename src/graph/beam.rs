@@ -68,11 +68,7 @@ impl Beam {
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
         loop {
             self.fresh.clear();
-            for &slot in &self.list {
-                if self.visited.insert(slot) {
-                    self.fresh.push(slot);
-                }
-            }
+            self.visited.insert_all(&self.list, &mut self.fresh);
             probe.distances(&self.fresh, &mut self.distances)?;
             self.distance_count += self.fresh.len() as u64;
             let mut bound = self.pool.bound();
@@ -103,7 +99,7 @@ impl Beam {
         for layer in (to.0 + 1..=top.0).rev().map(Layer) {
             let scope = Scope { layer, starts: &[current], ef: 1 };
             if let [nearest, ..] = self.search(graph, probe, scope, |_| Ok(true), || false)? {
-                current = Slot(nearest.slot);
+                current = Slot(nearest.slot());
             }
         }
         Ok(current)
@@ -149,7 +145,7 @@ mod tests {
         let scope = Scope { layer: Layer(0), starts: &[Slot(0)], ef };
         let mut beam = Beam::default();
         let candidates = beam.search(line, &At(at, line), scope, |slot| Ok(accept(slot.0)), || false).unwrap();
-        candidates.iter().filter(|c| c.accepted).map(|c| c.slot).collect()
+        candidates.iter().filter(|c| c.accepted).map(|c| c.slot()).collect()
     }
 
     #[test]

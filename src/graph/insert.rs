@@ -212,7 +212,7 @@ fn nearest(working: &Working<'_>, vectors: &dyn Vectors, slot: Slot, ef: usize, 
 fn search(working: &Working<'_>, probe: &impl Probe, layer: Layer, start: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
     let scope = Scope { layer, starts: &[start, working.roots[layer.index()]], ef };
     let found = beam.search(working, probe, scope, |_| Ok(true), || false)?;
-    Ok(found.iter().map(|candidate| Edge { distance: candidate.distance, slot: candidate.slot }).collect())
+    Ok(found.iter().map(|candidate| Edge { distance: candidate.distance(), slot: candidate.slot() }).collect())
 }
 
 /// The slots in the order they are linked: top layers first, else at random. The first one has the highest top layer of all.

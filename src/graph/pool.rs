@@ -7,10 +7,22 @@
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate {
-    pub(crate) distance: f32,
-    pub(crate) slot: u32,
+    order: i64,
     pub(crate) accepted: bool,
     expanded: bool,
+}
+
+impl Candidate {
+    #[inline]
+    pub(crate) fn distance(&self) -> f32 {
+        let ordered = (self.order >> 32) as i32;
+        f32::from_bits((ordered ^ ((ordered >> 31) as u32 >> 1) as i32) as u32)
+    }
+
+    #[inline]
+    pub(crate) fn slot(&self) -> u32 {
+        self.order as u32
+    }
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +53,7 @@ impl Pool {
     #[inline]
     pub(super) fn bound(&self) -> f32 {
         match self.candidates.last() {
-            Some(last) if self.accepted >= self.ef => last.distance,
+            Some(last) if self.accepted >= self.ef => last.distance(),
             _ => f32::INFINITY,
         }
     }
@@ -49,14 +61,14 @@ impl Pool {
     /// Inserts a candidate. What falls out at the end is gone.
     #[inline]
     pub(super) fn insert(&mut self, distance: f32, slot: u32, accepted: bool) {
-        let key = order(distance, slot);
-        let before = |c: &Candidate| order(c.distance, c.slot) < key;
+        let order = order(distance, slot);
+        let before = |c: &Candidate| c.order < order;
         let full = self.accepted >= self.ef;
         if full && self.candidates.last().is_none_or(before) {
             return;
         }
         let at = self.candidates.partition_point(before);
-        self.candidates.insert(at, Candidate { distance, slot, accepted, expanded: false });
+        self.candidates.insert(at, Candidate { order, accepted, expanded: false });
         self.next = self.next.min(at);
         self.accepted += usize::from(accepted);
         if self.accepted > self.ef {
@@ -75,7 +87,7 @@ impl Pool {
     pub(super) fn expand(&mut self) -> Option<u32> {
         let candidate = self.candidates.get_mut(self.next)?;
         candidate.expanded = true;
-        let slot = candidate.slot;
+        let slot = candidate.slot();
         self.next += 1;
         while self.candidates.get(self.next).is_some_and(|c| c.expanded) {
             self.next += 1;
@@ -86,7 +98,7 @@ impl Pool {
     /// What [`expand`](Self::expand) would return if nothing is inserted before.
     #[inline]
     pub(super) fn peek(&self) -> Option<u32> {
-        self.candidates.get(self.next).map(|c| c.slot)
+        self.candidates.get(self.next).map(Candidate::slot)
     }
 
     pub(super) fn candidates(&self) -> &[Candidate] {
@@ -112,7 +124,7 @@ mod tests {
                 all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
                 let end = all.iter().enumerate().filter(|(_, c)| c.2).nth(ef - 1).map_or(all.len(), |(i, _)| i + 1);
                 all.truncate(end);
-                let found: Vec<_> = pool.candidates().iter().map(|c| (c.distance, c.slot, c.accepted)).collect();
+                let found: Vec<_> = pool.candidates().iter().map(|c| (c.distance(), c.slot(), c.accepted)).collect();
                 prop_assert_eq!(&found, &all);
             }
             let mut expanded = Vec::new();

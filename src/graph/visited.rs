@@ -31,6 +31,26 @@ impl Visited {
         }
     }
 
+    /// Marks slots, and appends those that were not marked yet, in order, and are not beyond the room that was made.
+    #[inline]
+    pub(super) fn insert_all(&mut self, slots: &[u32], fresh: &mut Vec<u32>) {
+        if self.set.is_some() {
+            fresh.extend(slots.iter().filter(|slot| self.insert(**slot)));
+            return;
+        }
+        // Without a branch, which nobody could guess: each is appended, and stays if it is new.
+        let start = fresh.len();
+        fresh.resize(start + slots.len(), 0);
+        let mut end = start;
+        for &slot in slots {
+            let Some(mark) = self.marks.get_mut(slot as usize) else { continue };
+            fresh[end] = slot;
+            end += usize::from(*mark != self.epoch);
+            *mark = self.epoch;
+        }
+        fresh.truncate(end);
+    }
+
     /// Marks a slot. `true` if it was not marked yet; `false` for a slot beyond the room that was made.
     #[inline]
     pub(super) fn insert(&mut self, slot: u32) -> bool {

@@ -14,7 +14,7 @@ use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
-use crate::distance::{CodeQuery, Distance, prefetch};
+use crate::distance::{AHEAD, CodeQuery, Distance, prefetch};
 use crate::format::block::Geometry;
 use crate::format::codes::{BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
@@ -29,8 +29,6 @@ const _: () = assert!(FACTOR_BYTES == crate::distance::FACTOR_BYTES);
 const SAMPLE: usize = 10_000;
 /// Codes whose addresses are looked up together, before the first is compared.
 const ADDRESSED: usize = 32;
-/// Of those, how many are hinted as soon as they are known; the kernel hints the others.
-const HINTED: usize = 8;
 
 /// What is known of the codes at a snapshot.
 #[derive(Debug)]
@@ -176,12 +174,10 @@ impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
         out.clear();
         for chunk in slots.chunks(ADDRESSED) {
             let mut codes: [&[u8]; ADDRESSED] = [&[]; ADDRESSED];
-            for (i, (code, slot)) in codes.iter_mut().zip(chunk).enumerate() {
+            for (code, slot) in codes.iter_mut().zip(chunk) {
                 *code = self.view.code_in(self.tables, Slot(*slot))?;
-                if i < HINTED {
-                    prefetch(code);
-                }
             }
+            codes[..AHEAD].iter().for_each(|code| prefetch(code));
             (self.coder.estimates)(&self.query, &codes[..chunk.len()], out);
         }
         Ok(())

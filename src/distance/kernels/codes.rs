@@ -14,6 +14,9 @@ const _: () = assert!(65_535i64 * 255 * 127 < i32::MAX as i64);
 /// Codes are read in pieces of so many bytes; a plane of the query is padded with zeros to whole ones.
 const PIECE: usize = 64;
 
+/// Codes that whoever calls hints, before the first is compared.
+pub(crate) const AHEAD: usize = 8;
+
 /// Bytes of the factors after a code.
 pub(crate) const FACTOR_BYTES: usize = 12;
 
@@ -147,19 +150,25 @@ fn all(bits: usize) -> [Option<Estimates>; 4] {
 
 #[inline(always)]
 fn each_four(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>, sums: impl Fn(&CodeQuery, &[&[u8]; 4]) -> [i32; 4]) {
-    out.reserve(codes.len());
+    let start = out.len();
+    out.resize(start + codes.len(), 0.0);
     let (fours, rest) = codes.as_chunks::<4>();
-    let mut ahead = codes.iter().skip(4);
-    for four in fours {
+    let (estimates, rest_estimates) = out[start..].as_chunks_mut::<4>();
+    let mut ahead = codes.iter().skip(AHEAD);
+    for (four, estimates) in fours.iter().zip(estimates) {
         ahead.by_ref().take(4).for_each(|code| prefetch(code));
         let sums = sums(query, four);
-        out.extend([0, 1, 2, 3].map(|i| query.estimate(sums[i], four[i])));
+        for i in 0..4 {
+            estimates[i] = query.estimate(sums[i], four[i]);
+        }
     }
     if let [first, ..] = rest {
         let mut four = [*first; 4];
         four.iter_mut().zip(rest).for_each(|(four, code)| *four = code);
         let sums = sums(query, &four);
-        out.extend(rest.iter().zip(sums).map(|(code, sum)| query.estimate(sum, code)));
+        for ((estimate, code), sum) in rest_estimates.iter_mut().zip(rest).zip(sums) {
+            *estimate = query.estimate(sum, code);
+        }
     }
 }
 
@@ -198,7 +207,8 @@ fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 4] {
         for start in (0..length).step_by(PIECE) {
             let tail = if length - start < PIECE { (1u64 << (length - start)) - 1 } else { u64::MAX };
             // SAFETY: reads the bytes of the mask only, which lie before `length`, at any alignment.
-            let codes = codes.map(|code| unsafe { _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast()) });
+            let load = |code: &[u8]| unsafe { _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast()) };
+            let codes = [load(codes[0]), load(codes[1]), load(codes[2]), load(codes[3])];
             for plane in 0..PLANES {
                 let part = &query.planes[plane * padded + start..][..PIECE];
                 // SAFETY: the slice is as long as the register.

@@ -23,7 +23,7 @@ mod rotation;
 mod sum;
 
 pub(crate) use self::bytes::{ByteKernels, Bytes};
-pub(crate) use self::codes::{CodeQuery, Estimates, FACTOR_BYTES, Factors, estimates};
+pub(crate) use self::codes::{AHEAD, CodeQuery, Estimates, FACTOR_BYTES, Factors, estimates};
 pub(crate) use self::rotation::Rotation;
 use self::sum::{AbsoluteDifferences, Products, SquaredDifferences, Sum};
 use super::Distance;

@@ -80,26 +80,18 @@ fn rotate(signs: &[Vec<f32>; ROUNDS], vector: &mut [f32]) {
     }
 }
 
+/// Components that are transformed within a register, on any machine.
+const LANES: usize = 16;
+
 /// Of a power of two of components.
 #[inline(always)]
 fn hadamard(vector: &mut [f32]) {
-    /// Components that fit a register of any machine.
-    const LANES: usize = 16;
-    let mut half = 1;
-    // Within a register's width the loops are unrolled, beyond it they are over registers.
-    let (chunks, _) = vector.as_chunks_mut::<LANES>();
-    if !chunks.is_empty() {
-        for chunk in chunks {
-            for half in [1, 2, 4, 8] {
-                let old = *chunk;
-                for i in 0..LANES {
-                    let other = old[i ^ half];
-                    chunk[i] = if i & half == 0 { old[i] + other } else { other - old[i] };
-                }
-            }
-        }
-        half = LANES;
+    let (chunks, few) = vector.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        *chunk = within::<8>(within::<4>(within::<2>(within::<1>(*chunk))));
     }
+    // A vector of fewer has no chunk.
+    let mut half = if few.is_empty() { LANES } else { 1 };
     while half < vector.len() {
         for pair in vector.chunks_exact_mut(2 * half) {
             let (first, second) = pair.split_at_mut(half);
@@ -109,6 +101,23 @@ fn hadamard(vector: &mut [f32]) {
         }
         half *= 2;
     }
+}
+
+/// One step of the transform, as a shuffle, a change of signs and a sum, which is what the compiler makes of it.
+#[inline(always)]
+fn within<const HALF: usize>(old: [f32; LANES]) -> [f32; LANES] {
+    let mut shuffled = [0.0; LANES];
+    let mut signed = [0.0; LANES];
+    for i in 0..LANES {
+        shuffled[i] = old[i ^ HALF];
+    }
+    for i in 0..LANES {
+        signed[i] = old[i] * if i & HALF == 0 { 1.0 } else { -1.0 };
+    }
+    for i in 0..LANES {
+        shuffled[i] += signed[i];
+    }
+    shuffled
 }
 
 /// Compiled for what the processor has.
