@@ -1,4 +1,4 @@
-//! The invariants of an index, in code: what `docs/format.md` section 8 lists, one by one, on a live snapshot.
+//! The invariants of an index, in code: what `docs/format.md` section 9 lists, one by one, on a live snapshot.
 //!
 //! Returns findings and never panics, whatever the bytes are. Reads every value of the index once and the graph a few times: O(items *
 //! (dimensions + M0 * M0)), about 12 bytes of memory an item. What a damaged value hides is not checked; what does not depend on it still is.
@@ -36,7 +36,7 @@ const MAX_FINDINGS: usize = 1000;
 /// A stored factor may differ from the computed one by so many units in the last place.
 const FACTOR_ULPS: u32 = 2;
 
-/// What must hold. `docs/format.md` section 8 says each in full.
+/// What must hold. `docs/format.md` section 9 says each in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Invariant {

@@ -49,6 +49,7 @@ fn patient() -> Patient {
         }
         // Free before they are linked.
         writer.del_items(wtxn, 400..405).unwrap();
+        writer.set_codes(wtxn, Some(crate::Codes::Bits4)).unwrap();
         writer.builder(&mut StdRng::seed_from_u64(2)).build_with(wtxn, M, M0).unwrap();
         for item in 500..520 {
             writer.add_item(wtxn, item, &vector()).unwrap();
@@ -286,6 +287,25 @@ fn a_wrong_factor_is_found() {
     Patient::expect(Invariant::Factor, |wtxn, place| {
         change(wtxn, place, key(Kind::Tail, 0, 7), |body| body[4 * DIMENSIONS..].copy_from_slice(&1.5f32.to_le_bytes()));
     });
+}
+
+#[test]
+fn wrong_missing_and_superfluous_codes_are_found() {
+    let tail = key(Kind::Codes, codes::TAIL, 7);
+    for at in [0, DIMENSIONS / 2, DIMENSIONS / 2 + 4, DIMENSIONS / 2 + 8, DIMENSIONS / 2 + 11] {
+        Patient::expect(Invariant::Codes, |wtxn, place| change(wtxn, place, tail, |body| body[at] ^= 1));
+    }
+    Patient::expect(Invariant::Codes, |wtxn, place| place.delete(wtxn, tail).unwrap());
+    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, tail, |body| body.push(0)));
+    let trained = key(Kind::Codes, codes::TRAINED, 0);
+    Patient::expect(Invariant::Codes, |wtxn, place| change(wtxn, place, trained, |body| body[0] ^= 1));
+    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, trained, |body| body[16..20].fill(0xFF)));
+    Patient::expect(Invariant::Layout, |wtxn, place| place.delete(wtxn, trained).unwrap());
+    for superfluous in [key(Kind::Codes, 3, 0), key(Kind::Codes, codes::TRAINED, 1), key(Kind::Codes, codes::BLOCKS, 0)] {
+        Patient::expect(Invariant::Keys, |wtxn, place| place.put(wtxn, superfluous, vec![0; 16]).unwrap());
+    }
+    Patient::expect(Invariant::Keys, |wtxn, place| change_meta(wtxn, place, |meta| meta.is_coded = false));
+    Patient::expect(Invariant::Meta, |wtxn, place| change(wtxn, place, Key::meta(INDEX), |body| body[72] = 3));
 }
 
 fn add_to_set(wtxn: &mut RwTxn<'_>, place: Place<'_>, set: SetKind, slot: u32) {

@@ -14,7 +14,7 @@
 use std::fmt;
 
 use crate::codec::VectorRef;
-use crate::distance::{CodeQuery, Distance, Estimates, FACTOR_BYTES, Factors, Form, Rotation, estimates};
+use crate::distance::{CodeQuery, Distance, Estimates, Factors, Form, Rotation, estimates};
 
 /// The largest magnitude of a component of a query.
 const QUERY_LEVELS: f32 = 127.0;
@@ -71,11 +71,6 @@ impl Codes {
     /// Bytes of a code without its factors.
     pub(crate) fn code_bytes(self, dimensions: usize) -> usize {
         (dimensions * self.bits()).div_ceil(8)
-    }
-
-    /// Bytes of a code with its factors.
-    pub(crate) fn stride(self, dimensions: usize) -> usize {
-        self.code_bytes(dimensions) + FACTOR_BYTES
     }
 
     /// The widths of a step that are tried, in shares of the one that reaches the largest component. Few steps are better spent on where most
@@ -139,26 +134,26 @@ impl Coder {
         self.rotation.rotate(residual);
         let levels = 1u32 << self.codes.bits();
         let widest = residual.iter().fold(0f32, |widest, value| widest.max(value.abs())) / (levels / 2) as f32;
-        let mut products = (0.0, 1.0);
+        let mut products = (0.0, 0.0);
         best.clear();
         best.resize(residual.len(), 0);
         for share in self.codes.widths() {
             tried.clear();
             let found = quantize(residual, widest * share, levels as f32, tried);
-            // The cosine of the angle between the two, but for the length of the residual.
-            if found.0 > 0.0 && found.0 * found.0 * products.1 > products.0 * products.0 * found.1 {
+                // The cosine of the angle between the two, but for the length of the residual.
+            if found.0 > 0.0 && found.0 * found.0 * products.1 >= products.0 * products.0 * found.1 {
                 products = found;
                 std::mem::swap(tried, best);
             }
         }
         let rotated = dot(residual, residual);
-        let scale = if products.0 > 0.0 { rotated / products.0 } else { 0.0 };
-        let length = scale * products.1.sqrt();
-        // At a right angle to the residual, as the products are equal.
-        let error = if scale > 0.0 { (length * length - rotated).max(0.0).sqrt() } else { rotated.sqrt() };
+        let scale = (if products.0 > 0.0 { rotated / products.0 } else { 0.0 }).min(f32::MAX.into()) as f32;
+        let middle = (levels - 1) as f32 / 2.0;
+        let lost = residual.iter().zip(&*best).map(|(value, level)| f64::from(value - scale * (f32::from(*level) - middle)));
+        let error = lost.map(|lost| lost * lost).sum::<f64>().sqrt() as f32;
+        let length = (f64::from(scale) * products.1.sqrt()) as f32;
         self.pack(best, out);
-        let [offset, scale, error, length] =
-            [offset, scale, error, length].map(|value| value.clamp(f32::MIN.into(), f32::MAX.into()) as f32);
+        let offset = offset.clamp(f32::MIN.into(), f32::MAX.into()) as f32;
         out.extend(Factors { offset, scale, error, length }.encode());
     }
 
@@ -236,7 +231,8 @@ fn sum(values: impl Iterator<Item = f32>) -> f64 {
 
 /// Halves away from zero.
 fn nearest_whole(value: f32) -> f32 {
-    (value + 0.5f32.copysign(value)).trunc()
+    // Within what the type holds, without a call of the mathematical library.
+    (value + 0.5f32.copysign(value)) as i32 as f32
 }
 
 #[cfg(test)]
@@ -342,8 +338,7 @@ mod tests {
                 let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; dimensions]);
                 let (row, mut out) = (bytes(&vector(3, dimensions)), vec![1, 2]);
                 coder.encode::<Euclidean>(VectorRef::new(&row), 1.0, &mut Scratch::default(), &mut out);
-                assert_eq!(out.len(), 2 + codes.stride(dimensions));
-                assert_eq!(codes.stride(dimensions), (codes.bits() * dimensions).div_ceil(8) + 12);
+                assert_eq!(out.len(), 2 + (codes.bits() * dimensions).div_ceil(8) + 12);
             }
         }
     }

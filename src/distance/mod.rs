@@ -18,7 +18,7 @@ use std::fmt;
 
 pub use self::kernels::Kernels;
 pub(crate) use self::kernels::{
-    AHEAD, ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, PANEL, ROWS, Rotation, Row, estimates, prefetch, prefetch_line,
+    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, PANEL, ROWS, Rotation, Row, estimates, prefetch, prefetch_line,
 };
 pub use self::metrics::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
 #[doc(hidden)]

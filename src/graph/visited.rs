@@ -38,17 +38,20 @@ impl Visited {
             fresh.extend(slots.iter().filter(|slot| self.insert(**slot)));
             return;
         }
-        // Without a branch, which nobody could guess: each is appended, and stays if it is new.
+        // Without a branch, which nobody could guess: each is put behind the others, and stays if it is new.
         let start = fresh.len();
         fresh.resize(start + slots.len(), 0);
-        let mut end = start;
+        let (marks, epoch, new) = (&mut self.marks[..], self.epoch, &mut fresh[start..]);
+        let mut count = 0;
         for &slot in slots {
-            let Some(mark) = self.marks.get_mut(slot as usize) else { continue };
-            fresh[end] = slot;
-            end += usize::from(*mark != self.epoch);
-            *mark = self.epoch;
+            // `count` is smaller than the number of slots.
+            if let (Some(mark), Some(place)) = (marks.get_mut(slot as usize), new.get_mut(count)) {
+                *place = slot;
+                count += usize::from(*mark != epoch);
+                *mark = epoch;
+            }
         }
-        fresh.truncate(end);
+        fresh.truncate(start + count);
     }
 
     /// Marks a slot. `true` if it was not marked yet; `false` for a slot beyond the room that was made.

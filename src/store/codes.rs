@@ -9,12 +9,12 @@ use roaring::RoaringBitmap;
 use super::links::{GoOn, Put};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
-use super::table::{Extent, Table};
+use super::table::{Extent, FullTable, Table};
 use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
-use crate::distance::{AHEAD, CodeQuery, Distance, prefetch};
+use crate::distance::{CodeQuery, Distance, prefetch};
 use crate::format::block::Geometry;
 use crate::format::codes::{BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
@@ -27,8 +27,10 @@ const _: () = assert!(FACTOR_BYTES == crate::distance::FACTOR_BYTES);
 
 /// Vectors that the center is the mean of, at most: its error is then a hundredth of their spread.
 const SAMPLE: usize = 10_000;
-/// Codes whose addresses are looked up together, before the first is compared.
-const ADDRESSED: usize = 32;
+/// Codes that are looked up and hinted together, before the ones before them are compared.
+const FEW: usize = 8;
+
+type Few<'t> = [&'t [u8]; FEW];
 
 /// What is known of the codes at a snapshot.
 #[derive(Debug)]
@@ -169,16 +171,40 @@ impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
     }
 }
 
+impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
+    /// Finds the codes of a few slots, and hints them.
+    #[inline(always)]
+    fn find(&self, blocks: Option<FullTable<'_, 't>>, geometry: &Geometry, slots: &[u32], codes: &mut Few<'t>) -> Result<()> {
+        for (code, slot) in codes.iter_mut().zip(slots) {
+            let (block, place) = geometry.place(Slot(*slot));
+            *code = match blocks.and_then(|blocks| blocks.get(block)) {
+                Some(value) => &value[geometry.vector_offset(place)..][..geometry.stride],
+                None => self.view.code_in(self.tables, Slot(*slot))?,
+            };
+            prefetch(code);
+        }
+        Ok(())
+    }
+}
+
 impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
+    #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         out.clear();
-        for chunk in slots.chunks(ADDRESSED) {
-            let mut codes: [&[u8]; ADDRESSED] = [&[]; ADDRESSED];
-            for (code, slot) in codes.iter_mut().zip(chunk) {
-                *code = self.view.code_in(self.tables, Slot(*slot))?;
+        let (blocks, geometry) = (self.tables.blocks.full(), self.tables.geometry);
+        let (mut first, mut second): (Few<'_>, Few<'_>) = ([&[]; FEW], [&[]; FEW]);
+        let (mut codes, mut next) = (&mut first, &mut second);
+        let mut chunks = slots.chunks(FEW).peekable();
+        if let Some(slots) = chunks.peek() {
+            self.find(blocks, &geometry, slots, codes)?;
+        }
+        while let Some(slots) = chunks.next() {
+            // While these are compared, the next are on their way.
+            if let Some(slots) = chunks.peek() {
+                self.find(blocks, &geometry, slots, next)?;
             }
-            codes[..AHEAD].iter().for_each(|code| prefetch(code));
-            (self.coder.estimates)(&self.query, &codes[..chunk.len()], out);
+            (self.coder.estimates)(&self.query, &codes[..slots.len()], out);
+            std::mem::swap(&mut codes, &mut next);
         }
         Ok(())
     }

@@ -76,6 +76,25 @@ pub(crate) struct Table<'t> {
     values: PhantomData<&'t [u8]>,
 }
 
+/// A full table of values of one length, with what it takes to read it at hand.
+#[derive(Clone, Copy)]
+pub(crate) struct FullTable<'a, 't> {
+    cells: &'a [OnceLock<Segment>],
+    length: usize,
+    values: PhantomData<&'t [u8]>,
+}
+
+impl<'t> FullTable<'_, 't> {
+    /// As [`Table::get`].
+    #[inline(always)]
+    pub(crate) fn get(&self, number: usize) -> Option<&'t [u8]> {
+        // Acquire: whoever set the pointer has checked the bytes behind it.
+        let pointer = self.cells.get(number / SEGMENT)?.get()?[number % SEGMENT].load(Ordering::Acquire);
+        // SAFETY: `set` was given a slice of exactly this length at this address, which lives, unchanged, as long as 't.
+        (!pointer.is_null()).then(|| unsafe { std::slice::from_raw_parts(pointer, self.length) })
+    }
+}
+
 /// What a value that does not exist points to: its own length and nothing else.
 static ABSENT: [u8; 4] = 4u32.to_le_bytes();
 
@@ -125,6 +144,15 @@ impl<'t> Table<'t> {
         };
         // SAFETY: `set` was given a slice of exactly this length at this address, which lives, unchanged, as long as 't.
         Some(unsafe { std::slice::from_raw_parts(pointer, length) })
+    }
+
+    /// The same for one value after the other, where there is a cell for each.
+    #[inline(always)]
+    pub(crate) fn full(&self) -> Option<FullTable<'_, 't>> {
+        match (&self.cells, self.length) {
+            (Cells::Full(cells), Length::Fixed(length)) => Some(FullTable { cells, length, values: PhantomData }),
+            _ => None,
+        }
     }
 
     /// Hints the processor to load the beginning of a value, and what is at `offset`, if the value is remembered: without a look at it.

@@ -2,7 +2,7 @@
 //!
 //! It shares no code with the crate, not even the CRC and the roaring decoder, so that a mistake in the one is not repeated in the other:
 //! where this file and the crate disagree, one of them, or the page, is wrong. [`decode`] reads every key of an index once, and panics with
-//! the rule that is broken; a key that no rule asks for breaks one, too. [`Decoded::verify`] then asserts the invariants of section 8 that
+//! the rule that is broken; a key that no rule asks for breaks one, too. [`Decoded::verify`] then asserts the invariants of section 9 that
 //! hold between values. "Section" is a section of the page throughout. Everything is copied and nothing is fast.
 //!
 //! Not here: whether a metric accepts a vector, and what a search finds.
@@ -24,6 +24,7 @@ use crate::common::{Env, Model, add, create, new_env};
 const META: u8 = 0;
 const VECTORS: u8 = 1;
 const TAIL: u8 = 2;
+const CODES: u8 = 3;
 const LINKS: u8 = 4;
 const SPILL: u8 = 5;
 const IN: u8 = 6;
@@ -32,18 +33,18 @@ const ID_SLOTS: u8 = 8;
 const SETS: u8 = 9;
 const DELTA: u8 = 10;
 
-// The sets, section 7.
+// The sets, section 8.
 const PENDING: u8 = 0;
 const REMOVED: u8 = 1;
 const FREE: u8 = 2;
 
-/// The directory entry of a record that lies in SPILL, and the `one_way` of a record whose in-neighbors lie in IN; section 5.
+/// The directory entry of a record that lies in SPILL, and the `one_way` of a record whose in-neighbors lie in IN; section 6.
 const ELSEWHERE: u16 = u16::MAX;
-/// The longest LINKS value, section 5.
+/// The longest LINKS value, section 6.
 const MAX_LINKS_BYTES: usize = 4080;
-/// The most in-neighbors that a record holds itself, section 5.
+/// The most in-neighbors that a record holds itself, section 6.
 const MAX_ONE_WAY: usize = 64;
-/// The entry of an absent item in a dense ID_SLOTS value, section 6.
+/// The entry of an absent item in a dense ID_SLOTS value, section 7.
 const NO_SLOT: u32 = u32::MAX;
 
 /// Everything that the keys of one index say.
@@ -68,7 +69,7 @@ pub(crate) struct Decoded {
     pub(crate) in_values: usize,
 }
 
-/// One record of LINKS or SPILL, section 5. All lists are ascending slots.
+/// One record of LINKS or SPILL, section 6. All lists are ascending slots.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) neighbors: Vec<u32>,
@@ -101,12 +102,14 @@ pub(crate) struct Meta {
     pub(crate) free: u32,
     pub(crate) next_rank: u32,
     pub(crate) reuse_from: u32,
+    pub(crate) code_bits: u8,
+    pub(crate) is_coded: u8,
     pub(crate) metric: String,
     /// The roots of the layers that have nodes.
     pub(crate) roots: Vec<u32>,
 }
 
-/// Decodes all keys of `index`, and panics with the first rule of sections 1 to 7 that is broken.
+/// Decodes all keys of `index`, and panics with the first rule of sections 1 to 8 that is broken.
 pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u16) -> Decoded {
     let mut values = Values::read(db, rtxn, index);
     let meta = Meta::decode(values.expect(META, 0, 0));
@@ -115,6 +118,7 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
     let slot_ids = decode_slot_ids(&mut values, meta.slots);
     let slot_of = decode_id_slots(&mut values, meta.slots);
     let by_slot = decode_vectors(&mut values, &meta, &free);
+    decode_codes(&mut values, &meta, &by_slot);
 
     let mut decoded = Decoded {
         meta,
@@ -300,9 +304,9 @@ fn decode_deltas(values: &mut Values) {
     for n in values.all_n(DELTA, 0) {
         let mut value = values.expect(DELTA, 0, n);
         assert_eq!(value.u64() % 64, u64::from(n), "DELTA {n}: its transaction");
-        let counts = [value.u32(), value.u32(), value.u32()];
+        let counts = [value.u32(), value.u32(), value.u32(), value.u32()];
         if counts[0] == u32::MAX {
-            assert_eq!(counts[1..], [0, 0], "DELTA {n}: everything and something");
+            assert_eq!(counts[1..], [0, 0, 0], "DELTA {n}: everything and something");
         } else {
             assert!(counts.iter().sum::<u32>() <= 900, "DELTA {n}: {counts:?}");
             for count in counts {
@@ -317,7 +321,7 @@ fn decode_deltas(values: &mut Values) {
 impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
-        assert_eq!(value.u16(), 3, "META: format version");
+        assert_eq!(value.u16(), 4, "META: format version");
         // The fields of a struct expression are evaluated in the order in which they are written: here that of the page.
         let mut meta = Self {
             codec: value.u8(),
@@ -338,7 +342,9 @@ impl Meta {
             removed: value.u32(),
             free: value.u32(),
             next_rank: value.u32(),
-            reuse_from: (value.u32(), value.zeros(8)).0,
+            reuse_from: value.u32(),
+            code_bits: value.u8(),
+            is_coded: (value.u8(), value.zeros(6)).0,
             metric: String::from_utf8(value.take(32).to_vec()).expect("META: the name of the metric is UTF-8"),
             roots: value.u32s(16),
         };
@@ -360,6 +366,7 @@ impl Meta {
         }
         assert_eq!(meta.factor_bytes, if meta.metric == "cosine" { 4 } else { 0 }, "META: bytes of the factor of {:?}", meta.metric);
         assert_eq!((meta.block_bytes, meta.block_vectors), meta.geometry(), "META: block_bytes and block_vectors are derived, section 4");
+        assert!([0, 1, 2, 4, 8].contains(&meta.code_bits) && meta.is_coded <= u8::from(meta.code_bits > 0), "META: codes: {meta:?}");
         assert!(meta.reuse_from <= slots, "META: reuse_from {} of {slots} slots", meta.reuse_from);
         assert_eq!(meta.sealed, slots / meta.block_vectors, "META: a block is sealed when all of its slots have been given out");
         meta
@@ -376,7 +383,10 @@ impl Meta {
 
     /// The block_bytes and block_vectors of section 4.
     fn geometry(&self) -> (u32, u32) {
-        let vector = self.stride() + if self.has_factor() { 4 } else { 0 };
+        Self::geometry_of(self.stride() + if self.has_factor() { 4 } else { 0 })
+    }
+
+    fn geometry_of(vector: usize) -> (u32, u32) {
         let vectors = |block_bytes: usize| (block_bytes - 52) / vector;
         let is_full = |&block_bytes: &usize| vectors(block_bytes) >= 2 && 16 * vectors(block_bytes) * vector >= 15 * (block_bytes + 16);
         let block_bytes = (15..20).map(|power| (1 << power) - 16).find(is_full).unwrap_or((1 << 20) - 16);
@@ -413,6 +423,112 @@ fn decode_vectors(values: &mut Values, meta: &Meta, free: &BTreeSet<u32>) -> BTr
     by_slot
 }
 
+/// CODES, section 5: that each is near the vector of its slot, as near as it says.
+fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u8>, Option<f32>)>) {
+    if meta.is_coded == 0 {
+        return;
+    }
+    let (n, bits) = (meta.dimensions as usize, usize::from(meta.code_bits));
+    let plane = (n * bits).div_ceil(8);
+    let (block_bytes, block_codes) = Meta::geometry_of(plane + 12);
+    let mut value = values.expect(CODES, 2, 0);
+    let (seed, sample, spread) = (value.u64(), value.u32(), value.f32());
+    assert!(sample > 0 && spread >= 0.0, "CODES: {sample} vectors, spread {spread}");
+    let center: Vec<f64> = (0..n).map(|_| value.f32().into()).collect();
+    value.end();
+
+    let mut codes = BTreeMap::new();
+    let sealed = meta.slots / block_codes;
+    for block in 0..sealed {
+        let mut value = values.expect(CODES, 0, block);
+        assert_eq!(value.bytes.len() + 4, block_bytes as usize, "CODES {block}: bytes of a block");
+        assert_eq!((value.u32(), value.u32()), (block, block_codes), "CODES {block}: header");
+        value.zeros(40);
+        codes.extend((block * block_codes..).zip((0..block_codes).map(|_| value.take(plane + 12).to_vec())));
+        value.zeros(value.rest());
+    }
+    for slot in (sealed * block_codes..meta.slots).filter(|slot| by_slot.contains_key(slot)) {
+        let mut value = values.expect(CODES, 1, slot);
+        codes.insert(slot, value.take(plane + 12).to_vec());
+        value.end();
+    }
+    let rotation = Rotation::new(seed, n);
+    for (slot, (vector, factor)) in by_slot {
+        let code = &codes[slot];
+        let x: Vec<f64> =
+            vector.as_chunks::<4>().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes) * factor.unwrap_or(1.0))).collect();
+        let r: Vec<f64> = x.iter().zip(&center).map(|(x, c)| x - c).collect();
+        let float = |at: usize| f64::from(f32::from_le_bytes(code[plane + at..][..4].try_into().unwrap()));
+        let half = |at: usize| f64::from(f32::from_le_bytes([0, 0, code[plane + at], code[plane + at + 1]]));
+        let (offset, scale, error, length) = (float(0), float(4), half(8), half(10));
+        let expected = match &*meta.metric {
+            "euclidean" => dot(&r, &r),
+            "cosine" => dot(&r, &r) / 4.0,
+            "dot product" => -dot(&r, &center),
+            metric => panic!("codes of the metric {metric:?}"),
+        };
+        let around = dot(&r, &r) + dot(&center, &center);
+        assert!((offset - expected).abs() <= 1e-4 * around + 1e-30, "slot {slot}: offset {offset}, not {expected}");
+        let middle = ((1 << bits) - 1) as f64 / 2.0;
+        let step = |i: usize| (code[i % plane] >> (bits * (i / plane)) & (((1u16 << bits) - 1) as u8)) as f64;
+        let scaled: Vec<f64> = (0..n).map(|i| scale * (step(i) - middle)).collect();
+        let y = rotation.rotate(&r);
+        let e: Vec<f64> = y.iter().zip(&scaled).map(|(y, scaled)| y - scaled).collect();
+        let slack = 1e-4 * around.sqrt() + 1e-30;
+        assert!(dot(&e, &e).sqrt() <= error + slack, "slot {slot}: the error is {}, not {error}", dot(&e, &e).sqrt());
+        assert!(
+            dot(&scaled, &scaled).sqrt() <= length + slack && dot(&y, &e).abs() <= slack * around.sqrt().max(1.0),
+            "slot {slot}: {length}"
+        );
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The rotation of section 5.
+struct Rotation(Vec<Vec<bool>>);
+
+impl Rotation {
+    fn new(seed: u64, n: usize) -> Self {
+        let mut state = seed;
+        let words = std::iter::repeat_with(|| {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = state;
+            z ^= z >> 30;
+            z = z.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z ^= z >> 27;
+            z = z.wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^ z >> 31
+        });
+        let bits: Vec<bool> = words.take((4 * n).div_ceil(64)).flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1)).collect();
+        Self(bits[..4 * n].chunks(n).map(<[bool]>::to_vec).collect())
+    }
+
+    fn rotate(&self, vector: &[f64]) -> Vec<f64> {
+        let n = vector.len();
+        let p = 1 << n.ilog2();
+        let mut v = vector.to_vec();
+        for (round, minus) in self.0.iter().enumerate() {
+            v.iter_mut().zip(minus).filter(|(_, minus)| **minus).for_each(|(value, _)| *value = -*value);
+            let from = if round % 2 == 0 { 0 } else { n - p };
+            let old = v[from..from + p].to_vec();
+            for (i, value) in v[from..from + p].iter_mut().enumerate() {
+                let term = |(j, value): (usize, &f64)| if (i & j).count_ones() % 2 == 0 { *value } else { -value };
+                *value = old.iter().enumerate().map(term).sum::<f64>() / (p as f64).sqrt();
+            }
+            if p < n {
+                for i in 0..n / 2 {
+                    let (a, b) = (v[i], v[i + n.div_ceil(2)]);
+                    (v[i], v[i + n.div_ceil(2)]) = ((a + b) / 2f64.sqrt(), (a - b) / 2f64.sqrt());
+                }
+            }
+        }
+        v
+    }
+}
+
 /// The invariants `vectors` and `factor` of one stored vector.
 fn check_vector(meta: &Meta, slot: u32, vector: &[u8], factor: Option<f32>) {
     if meta.codec == 2 {
@@ -429,7 +545,7 @@ fn check_vector(meta: &Meta, slot: u32, vector: &[u8], factor: Option<f32>) {
     }
 }
 
-/// SLOT_IDS, section 6.
+/// SLOT_IDS, section 7.
 fn decode_slot_ids(values: &mut Values, slots: u32) -> Vec<u32> {
     let mut slot_ids = Vec::new();
     for group in 0..slots.div_ceil(1019) {
@@ -440,7 +556,7 @@ fn decode_slot_ids(values: &mut Values, slots: u32) -> Vec<u32> {
     slot_ids
 }
 
-/// ID_SLOTS, section 6.
+/// ID_SLOTS, section 7.
 fn decode_id_slots(values: &mut Values, slots: u32) -> BTreeMap<u32, u32> {
     let mut slot_of = BTreeMap::new();
     for group in values.all_n(ID_SLOTS, 0) {
@@ -470,7 +586,7 @@ fn decode_id_slots(values: &mut Values, slots: u32) -> BTreeMap<u32, u32> {
     slot_of
 }
 
-/// One of the SETS, section 7.
+/// One of the SETS, section 8.
 fn decode_set(values: &mut Values, set: u8, slots: u32) -> BTreeSet<u32> {
     let mut members = BTreeSet::new();
     for chunk in values.all_n(SETS, set) {
@@ -486,7 +602,7 @@ fn decode_set(values: &mut Values, set: u8, slots: u32) -> BTreeSet<u32> {
     members
 }
 
-/// LINKS, SPILL and IN of one layer, section 5. Counts the spilled records and the IN values in `decoded`.
+/// LINKS, SPILL and IN of one layer, section 6. Counts the spilled records and the IN values in `decoded`.
 fn decode_layer(values: &mut Values, layer: u8, decoded: &mut Decoded) -> BTreeMap<u32, Node> {
     let group_slots = u32::from(decoded.meta.links_group);
     let mut nodes = BTreeMap::new();
@@ -546,7 +662,7 @@ fn decode_group(mut value: Cursor, group_slots: u32) -> BTreeMap<u32, Option<(us
     records
 }
 
-/// A record of section 5. Its `one_way` is `[u32::MAX]`, which is no slot, if it is to be found in IN.
+/// A record of section 6. Its `one_way` is `[u32::MAX]`, which is no slot, if it is to be found in IN.
 fn decode_record(value: &mut Cursor) -> Node {
     let what = format!("{}, record at {}", value.what, value.at);
     let list_bytes = usize::from(value.u16());
@@ -571,7 +687,7 @@ fn decode_record(value: &mut Cursor) -> Node {
 }
 
 impl Decoded {
-    /// Asserts the invariants `sets`, `ids`, `counts`, `nodes`, `lists`, `in-neighbors`, `tree`, `reachable` and `in-degree` of section 8.
+    /// Asserts the invariants `sets`, `ids`, `counts`, `nodes`, `lists`, `in-neighbors`, `tree`, `reachable` and `in-degree` of section 9.
     pub(crate) fn verify(&self) {
         let sizes = [self.slot_of.len(), self.pending.len(), self.removed.len(), self.free.len()];
         let [items, pending, removed, free] = sizes.map(|size| size as u32);

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use roaring::RoaringBitmap;
 use voisin::distances::Euclidean;
 use voisin::heed::RwTxn;
-use voisin::{ItemId, Reader, Searched, Writer, roaring};
+use voisin::{Codes, ItemId, Reader, Searched, Writer, roaring};
 
 use crate::common::{Env, Model, Oracle, check_holds, create, open_env, vector};
 
@@ -49,6 +49,11 @@ enum Step {
     Clear {
         index: usize,
     },
+    /// Chooses codes of so many bits, 0 for none.
+    SetCodes {
+        index: usize,
+        bits: usize,
+    },
     Build {
         index: usize,
         how: Building,
@@ -77,6 +82,7 @@ struct Query {
     ef: usize,
     way: Way,
     candidates: Option<Vec<u8>>,
+    codes: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -103,15 +109,25 @@ fn step() -> impl Strategy<Value = Step> {
         prop_oneof![Just(0), Just(1), 1..12usize, Just(usize::MAX)],
         prop_oneof![Just(0), 1..20usize, Just(1000), Just(usize::MAX)],
         prop_oneof![Just(Way::Planned), Just(Way::Graph), Just(Way::Exact)],
-        prop::option::weighted(0.4, prop::collection::vec(any::<u8>(), 0..60)),
+        (prop::option::weighted(0.4, prop::collection::vec(any::<u8>(), 0..60)), prop::bool::weighted(0.8)),
     );
-    let query = query.prop_map(|((index, by_item, seed), k, ef, way, candidates)| Query { index, by_item, seed, k, ef, way, candidates });
+    let query = query.prop_map(|((index, by_item, seed), k, ef, way, (candidates, codes))| Query {
+        index,
+        by_item,
+        seed,
+        k,
+        ef,
+        way,
+        candidates,
+        codes,
+    });
     prop_oneof![
         8 => (index.clone(), any::<u8>(), any::<u8>()).prop_map(|(index, item, seed)| Step::Add { index, item, seed }),
         6 => (index.clone(), any::<u8>(), 1..120u8, any::<u8>()).prop_map(|(index, first, count, seed)| Step::AddMany { index, first, count, seed }),
         6 => (index.clone(), any::<u8>()).prop_map(|(index, item)| Step::Delete { index, item }),
         3 => (index.clone(), any::<u8>(), 1..30u8).prop_map(|(index, first, step)| Step::DeleteMany { index, first, step }),
         1 => index.clone().prop_map(|index| Step::Clear { index }),
+        2 => (index.clone(), prop_oneof![Just(0), Just(1), Just(2), Just(4), Just(8)]).prop_map(|(index, bits)| Step::SetCodes { index, bits }),
         10 => (index, how, prop::bool::weighted(0.05)).prop_map(|(index, how, cancelled)| Step::Build { index, how, cancelled }),
         6 => Just(Step::Commit),
         2 => Just(Step::Abort),
@@ -158,6 +174,10 @@ impl<'e> Run<'e> {
             Step::Clear { index } => {
                 self.writer(*index).clear(self.wtxn()).unwrap();
                 self.working[*index].clear();
+            }
+            Step::SetCodes { index, bits } => {
+                let codes = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits8].into_iter().find(|codes| codes.bits() == *bits);
+                self.writer(*index).set_codes(self.wtxn(), codes).unwrap();
             }
             Step::Build { index, how, cancelled } => self.build(number, *index, *how, *cancelled),
             Step::Commit => {
@@ -250,7 +270,7 @@ fn search(rtxn: &voisin::heed::RoTxn<'_>, db: Database<'_>, model: &Model, query
     };
     let candidates: Option<RoaringBitmap> = query.candidates.as_ref().map(|items| items.iter().map(|item| id(*item)).collect());
     let mut nns = reader.nns(query.k);
-    nns.ef_search(query.ef);
+    nns.ef_search(query.ef).codes(query.codes);
     match query.way {
         Way::Planned => &mut nns,
         Way::Graph => nns.walk_graph(),

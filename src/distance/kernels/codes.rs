@@ -2,20 +2,15 @@
 //!
 //! A byte of a code holds one component of each *plane*: of `8 / bits` runs of components, one after the other, so that a whole register of one
 //! plane is got by one shift and one mask, whatever the number of bits ([`CodeQuery`] says what is where). The query is kept by planes. A code is
-//! followed by its factors; the estimate of four candidates is one call without a branch, and those of the next four are hinted meanwhile.
+//! followed by its factors.
 //!
 //! The sums are whole numbers, so that all machines have the same: `bits <= 8` and at most 65 535 components, `255 * 127 * 65 535 < 2^31`. VNNI
-//! multiplies 64 bytes at once; without it the compiler makes vector code of the plain loop, for each set of features.
-
-use super::prefetch;
+//! multiplies 64 bytes at once, AVX2 16.
 
 const _: () = assert!(65_535i64 * 255 * 127 < i32::MAX as i64);
 
 /// Codes are read in pieces of so many bytes; a plane of the query is padded with zeros to whole ones.
 const PIECE: usize = 64;
-
-/// Codes that whoever calls hints, before the first is compared.
-pub(crate) const AHEAD: usize = 8;
 
 /// Bytes of the factors after a code.
 pub(crate) const FACTOR_BYTES: usize = 12;
@@ -138,38 +133,39 @@ fn none(_: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
 }
 
 /// The portable one, and then those that the processor can run, the best first.
-fn all(bits: usize) -> [Option<Estimates>; 4] {
+fn all(bits: usize) -> [Option<Estimates>; 3] {
     match bits {
         8 => with_planes::<1>(),
         4 => with_planes::<2>(),
         2 => with_planes::<4>(),
         1 => with_planes::<8>(),
-        _ => [None; 4],
+        _ => [None; 3],
     }
 }
 
-#[inline(always)]
-fn each_four(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>, sums: impl Fn(&CodeQuery, &[&[u8]; 4]) -> [i32; 4]) {
-    let start = out.len();
-    out.resize(start + codes.len(), 0.0);
-    let (fours, rest) = codes.as_chunks::<4>();
-    let (estimates, rest_estimates) = out[start..].as_chunks_mut::<4>();
-    let mut ahead = codes.iter().skip(AHEAD);
-    for (four, estimates) in fours.iter().zip(estimates) {
-        ahead.by_ref().take(4).for_each(|code| prefetch(code));
-        let sums = sums(query, four);
-        for i in 0..4 {
-            estimates[i] = query.estimate(sums[i], four[i]);
+/// The estimates of codes by the sums of four at a time. A macro, as what is compiled for a set of features is inlined only where those are known.
+macro_rules! each_four {
+    ($query:expr, $codes:expr, $out:expr, $sums:expr) => {{
+        let (query, codes, out): (&CodeQuery, &[&[u8]], &mut Vec<f32>) = ($query, $codes, $out);
+        let start = out.len();
+        out.resize(start + codes.len(), 0.0);
+        let (fours, rest) = codes.as_chunks::<4>();
+        let (estimates, rest_estimates) = out[start..].as_chunks_mut::<4>();
+        for (four, estimates) in fours.iter().zip(estimates) {
+            let sums: [i32; 4] = $sums(query, four);
+            for i in 0..4 {
+                estimates[i] = query.estimate(sums[i], four[i]);
+            }
         }
-    }
-    if let [first, ..] = rest {
-        let mut four = [*first; 4];
-        four.iter_mut().zip(rest).for_each(|(four, code)| *four = code);
-        let sums = sums(query, &four);
-        for ((estimate, code), sum) in rest_estimates.iter_mut().zip(rest).zip(sums) {
-            *estimate = query.estimate(sum, code);
+        if let [first, ..] = rest {
+            let mut four = [*first; 4];
+            four.iter_mut().zip(rest).for_each(|(four, code)| *four = code);
+            let sums: [i32; 4] = $sums(query, &four);
+            for ((estimate, code), sum) in rest_estimates.iter_mut().zip(rest).zip(sums) {
+                *estimate = query.estimate(sum, code);
+            }
         }
-    }
+    }};
 }
 
 #[inline(always)]
@@ -190,13 +186,14 @@ fn plain<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4]
 }
 
 fn portable<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
-    each_four(query, codes, out, plain::<PLANES>);
+    each_four!(query, codes, out, plain::<PLANES>);
 }
 
 #[cfg(target_arch = "x86_64")]
-fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 4] {
+fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 3] {
     use std::arch::x86_64::*;
 
+    #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn vnni_sums<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
         let length = query.common(codes);
@@ -207,14 +204,16 @@ fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 4] {
         for start in (0..length).step_by(PIECE) {
             let tail = if length - start < PIECE { (1u64 << (length - start)) - 1 } else { u64::MAX };
             // SAFETY: reads the bytes of the mask only, which lie before `length`, at any alignment.
-            let load = |code: &[u8]| unsafe { _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast()) };
-            let codes = [load(codes[0]), load(codes[1]), load(codes[2]), load(codes[3])];
+            let mut pieces = [_mm512_setzero_si512(); 4];
+            for (piece, code) in pieces.iter_mut().zip(codes) {
+                *piece = unsafe { _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast()) };
+            }
             for plane in 0..PLANES {
                 let part = &query.planes[plane * padded + start..][..PIECE];
                 // SAFETY: the slice is as long as the register.
                 let part = unsafe { _mm512_loadu_si512(part.as_ptr().cast()) };
                 let shift = _mm_cvtsi32_si128((plane * bits) as i32);
-                for (sum, code) in sums.iter_mut().zip(codes) {
+                for (sum, code) in sums.iter_mut().zip(pieces) {
                     let code = if PLANES == 1 { code } else { _mm512_and_si512(_mm512_srl_epi16(code, shift), mask) };
                     *sum = _mm512_dpbusd_epi32(*sum, code, part);
                 }
@@ -232,34 +231,65 @@ fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 4] {
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn vnni<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
-        each_four(query, codes, out, |query, codes| vnni_sums::<PLANES>(query, codes));
+        each_four!(query, codes, out, vnni_sums::<PLANES>);
     }
 
-    macro_rules! compiled_for {
-        ($features:literal) => {{
-            #[target_feature(enable = $features)]
-            fn compiled<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
-                each_four(query, codes, out, plain::<PLANES>);
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn avx2_sums<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
+        const LANES: usize = size_of::<__m128i>();
+        let length = query.common(codes);
+        let padded = query.planes.len() / PLANES;
+        let bits = 8 / PLANES;
+        let mask = _mm_set1_epi8((0xffu16 >> (8 - bits)) as i8);
+        let load = |bytes: &[u8; LANES]| {
+            // SAFETY: the array is as long as the register.
+            unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+        };
+        let mut sums = [_mm256_setzero_si256(); 4];
+        for start in (0..length).step_by(LANES) {
+            for (sum, code) in sums.iter_mut().zip(codes) {
+                let code = &code[start..length];
+                let piece = match code.first_chunk() {
+                    Some(piece) => load(piece),
+                    None => {
+                        let mut piece = [0; LANES];
+                        piece[..code.len()].copy_from_slice(code);
+                        load(&piece)
+                    }
+                };
+                for plane in 0..PLANES {
+                    let part: &[u8] = bytemuck::cast_slice(&query.planes[plane * padded + start..][..LANES]);
+                    let part = part.first_chunk().map_or(_mm_setzero_si128(), load);
+                    let shift = _mm_cvtsi32_si128((plane * bits) as i32);
+                    let values = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srl_epi16(piece, shift), mask));
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(values, _mm256_cvtepi8_epi16(part)));
+                }
             }
-            // SAFETY: called where the features were detected.
-            let safe: Estimates = |query, codes, out| unsafe { compiled::<PLANES>(query, codes, out) };
-            safe
-        }};
+        }
+        sums.map(|sum| {
+            let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+            let sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
+            _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32::<1>(sum)))
+        })
     }
-    let has_avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+
+    #[target_feature(enable = "avx2")]
+    fn avx2<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
+        each_four!(query, codes, out, avx2_sums::<PLANES>);
+    }
+
+    let has_vnni = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
     // SAFETY: called where the features were detected.
     let vnni: Estimates = |query, codes, out| unsafe { vnni::<PLANES>(query, codes, out) };
-    [
-        Some(portable::<PLANES>),
-        (has_avx512 && is_x86_feature_detected!("avx512vnni")).then_some(vnni),
-        has_avx512.then(|| compiled_for!("avx512f,avx512bw")),
-        is_x86_feature_detected!("avx2").then(|| compiled_for!("avx2")),
-    ]
+    // SAFETY: as above.
+    let avx2: Estimates = |query, codes, out| unsafe { avx2::<PLANES>(query, codes, out) };
+    [Some(portable::<PLANES>), has_vnni.then_some(vnni), is_x86_feature_detected!("avx2").then_some(avx2)]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 4] {
-    [Some(portable::<PLANES>), None, None, None]
+fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 3] {
+    [Some(portable::<PLANES>), None, None]
 }
 
 #[cfg(test)]
