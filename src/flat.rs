@@ -1,7 +1,8 @@
 //! Exact search: every vector that may be a result is compared, and the nearest are kept, ties by item id.
 //!
 //! One pass over the vectors, in the order they lie in, serves all queries of a scan. A few queries are compared with them one by one, which is
-//! bound by memory. Many are compared a panel at a time, which rules out most vectors by an estimate (`distance/panel.rs`) and is bound by
+//! bound by memory; if the index has codes, those are compared first, which are fewer bytes, and rule out a vector if its distance cannot be below
+//! their estimate by so much. Many are compared a panel at a time, which rules out most vectors by an estimate (`distance/panel.rs`) and is bound by
 //! arithmetic; what is not ruled out is compared as a single query would, so that the answer is the same. Large scans use all threads of the
 //! surrounding rayon pool; the answer does not depend on how many there are.
 
@@ -13,6 +14,8 @@ use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use crate::distance::{Distance, Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
+use crate::graph::Probe;
+use crate::store::codes::CodeProbe;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, StoredProbe, View};
 use crate::{ItemId, Result, Slot};
@@ -21,6 +24,12 @@ use crate::{ItemId, Result, Slot};
 const PARALLEL_BYTES: usize = 1 << 20;
 /// About as many vectors are addressed at a time, in whole blocks: enough to fill the rows of a kernel, few enough to stay in the cache.
 const PIECE: usize = 64;
+/// Slots from which on their codes are looked at first.
+const CODES_FROM: usize = 1000;
+/// What has been estimated before it is known whether that is worth while, and the share that may be compared nevertheless: an estimate takes about as long
+/// as a half of a comparison.
+const FEW_ESTIMATES: u64 = 4096;
+const WORTH_SHARE: u64 = 2;
 /// Queries from which on a panel is quicker than one by one.
 const PANEL_FROM: usize = 6;
 /// One pair in so many may be compared in vain before the next estimate is used: a comparison costs as much as a dozen estimates.
@@ -102,6 +111,30 @@ impl Nearest {
     }
 }
 
+/// What one query has found so far, and what that took.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) nearest: Nearest,
+    /// How many distances were computed.
+    pub(crate) distances: u64,
+    /// How many were estimated by codes.
+    pub(crate) estimates: u64,
+}
+
+impl Found {
+    fn nothing(k: usize) -> Self {
+        Self { nearest: Nearest::new(k), distances: 0, estimates: 0 }
+    }
+
+    fn merge(self, other: Self) -> Self {
+        Self {
+            nearest: self.nearest.merge(other.nearest),
+            distances: self.distances + other.distances,
+            estimates: self.estimates + other.estimates,
+        }
+    }
+}
+
 /// Which slots a scan compares.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Slots<'a> {
@@ -117,13 +150,15 @@ pub(crate) fn scan<'t, D: Distance, S: Source<'t>>(
     probes: &[StoredProbe<'_, '_, 't, D, S>],
     slots: Slots<'_>,
     k: usize,
+    by_codes: bool,
     accept: impl Fn(ItemId) -> bool + Sync,
     stop: impl Fn() -> bool + Sync,
-) -> Result<Vec<Nearest>> {
+) -> Result<Vec<Found>> {
     let (meta, count) = (&view.snapshot.meta, slots.count(view));
     if k == 0 || count == 0 {
-        return Ok(probes.iter().map(|_| Nearest::new(k)).collect());
+        return Ok(probes.iter().map(|_| Found::nothing(k)).collect());
     }
+    let by_codes = by_codes && count >= CODES_FROM;
     let vectors = meta.geometry.vectors as usize;
     let piece = vectors * PIECE.div_ceil(vectors);
     let pieces = count.div_ceil(piece);
@@ -132,22 +167,28 @@ pub(crate) fn scan<'t, D: Distance, S: Source<'t>>(
     for probes in probes.chunks(PANEL * (PASS_BYTES / panel_bytes).max(1)) {
         let judge = if probes.len() < PANEL_FROM { None } else { Judge::new(view.estimates(), probes) };
         let judge = judge.as_ref();
+        let by_codes = by_codes && judge.is_none();
         if count * meta.geometry.stride * probes.len() < PARALLEL_BYTES {
-            let pass = Pass { view, probes, judge, slots, piece, accept: &accept };
+            let codes = if by_codes { view.code_probes(probes)? } else { Vec::new() };
+            let pass = Pass { view, probes, judge, codes: &codes, slots, piece, accept: &accept };
             found.extend(pass.run(0..pieces, k, &stop)?);
             continue;
         }
         // A transaction cannot be shared between threads, full tables can.
         view.resolve_vectors()?;
+        if by_codes {
+            view.resolve_codes()?;
+        }
         let warm = View::<D, _>::new(view.snapshot, Warm::default());
         let probes: Vec<_> = probes.iter().map(|probe| probe.on(&warm)).collect();
-        let pass = Pass { view: &warm, probes: &probes, judge, slots, piece, accept: &accept };
+        let codes = if by_codes { warm.code_probes(&probes)? } else { Vec::new() };
+        let pass = Pass { view: &warm, probes: &probes, judge, codes: &codes, slots, piece, accept: &accept };
         // Each thread takes the next piece, so that none waits for another, and all read where the others do.
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
         let work = |_| pass.run(std::iter::from_fn(take), k, &stop);
-        let merge = |a: Vec<Nearest>, b| Ok(a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect());
-        let none = || probes.iter().map(|_| Nearest::new(k)).collect();
+        let merge = |a: Vec<Found>, b| Ok(a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect());
+        let none = || probes.iter().map(|_| Found::nothing(k)).collect();
         found.extend((0..rayon::current_num_threads()).into_par_iter().map(work).try_reduce(none, merge)?);
     }
     Ok(found)
@@ -184,6 +225,8 @@ struct Pass<'a, 's, 't, D, S, A> {
     view: &'a View<'s, 't, D, S>,
     probes: &'a [StoredProbe<'a, 's, 't, D, S>],
     judge: Option<&'a Judge>,
+    /// One for each probe, or none.
+    codes: &'a [CodeProbe<'a, 's, 't, D, S>],
     slots: Slots<'a>,
     /// Slots of a piece.
     piece: usize,
@@ -192,7 +235,11 @@ struct Pass<'a, 's, 't, D, S, A> {
 
 /// What a thread has found, and its buffers.
 struct State<'t> {
-    nearest: Vec<Nearest>,
+    found: Vec<Found>,
+    /// Whether the codes have ruled out so few that they are not worth looking at.
+    without_codes: bool,
+    slots: Vec<u32>,
+    estimates: Vec<f32>,
     /// Which estimate is used, and the pairs that were judged by it, and those of them that were compared in vain.
     estimate: usize,
     pairs: usize,
@@ -204,21 +251,22 @@ struct State<'t> {
 
 impl<'t> State<'t> {
     fn new<D, S, A>(k: usize, pass: &Pass<'_, '_, 't, D, S, A>) -> Self {
-        let nearest = pass.probes.iter().map(|_| Nearest::new(k)).collect();
+        let found = pass.probes.iter().map(|_| Found::nothing(k)).collect();
         let panels = pass.judge.map_or(0, |judge| judge.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
-        Self { nearest, estimate: 0, pairs: 0, in_vain: 0, limits, vectors: Vec::new(), rows: Vec::new() }
+        let (vectors, rows, slots, estimates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { found, without_codes: pass.codes.is_empty(), slots, estimates, estimate: 0, pairs: 0, in_vain: 0, limits, vectors, rows }
     }
 }
 
 impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, S, A> {
     /// Scans pieces until there are no more, or `stop` says so.
-    fn run(&self, pieces: impl Iterator<Item = usize>, k: usize, stop: &impl Fn() -> bool) -> Result<Vec<Nearest>> {
+    fn run(&self, pieces: impl Iterator<Item = usize>, k: usize, stop: &impl Fn() -> bool) -> Result<Vec<Found>> {
         let mut state = State::new(k, self);
         for piece in pieces.take_while(|_| !stop()) {
             self.scan(piece, &mut state)?;
         }
-        Ok(state.nearest)
+        Ok(state.found)
     }
 
     /// Compares the vectors of a piece with all queries.
@@ -226,11 +274,31 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
         self.address(piece, &mut state.vectors)?;
         match self.judge {
             Some(judge) => self.judge(judge, state),
+            None if !state.without_codes => self.compare_by_codes(state),
             None => {
-                let mut queries = self.probes.iter().zip(&mut state.nearest);
-                queries.try_for_each(|(probe, nearest)| self.compare(probe, &state.vectors, nearest))
+                let mut queries = self.probes.iter().zip(&mut state.found);
+                queries.try_for_each(|(probe, found)| self.compare(probe, &state.vectors, found))
             }
         }
+    }
+
+    /// Compares the vectors whose codes do not rule them out with each query.
+    fn compare_by_codes(&self, state: &mut State<'t>) -> Result<()> {
+        let State { found, vectors, slots, estimates, .. } = state;
+        slots.clear();
+        slots.extend(vectors.iter().map(|(slot, _)| slot.0));
+        for ((probe, codes), found) in self.probes.iter().zip(self.codes).zip(found) {
+            codes.distances(slots, estimates)?;
+            found.estimates += slots.len() as u64;
+            for ((slot, address), estimate) in vectors.iter().zip(&*estimates) {
+                if found.nearest.may_keep(estimate - codes.bound(*slot)?) {
+                    found.distances += 1;
+                    self.offer(*slot, probe.distance(*address), &mut found.nearest)?;
+                }
+            }
+            state.without_codes |= found.estimates > FEW_ESTIMATES && found.distances * WORTH_SHARE > found.estimates;
+        }
+        Ok(())
     }
 
     /// Finds the vectors of a piece.
@@ -248,7 +316,9 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
     }
 
     /// Compares one query with vectors.
-    fn compare(&self, probe: &StoredProbe<'_, '_, 't, D, S>, vectors: &[(Slot, Address<'t>)], nearest: &mut Nearest) -> Result<()> {
+    fn compare(&self, probe: &StoredProbe<'_, '_, 't, D, S>, vectors: &[(Slot, Address<'t>)], found: &mut Found) -> Result<()> {
+        let Found { nearest, distances, .. } = found;
+        *distances += vectors.len() as u64;
         let (fours, rest) = vectors.as_chunks::<4>();
         for (i, four) in fours.iter().enumerate() {
             for (_, address) in fours.get(i + 1).into_iter().flatten() {
@@ -263,27 +333,29 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
 
     /// Compares all queries with those vectors that are not ruled out for them.
     fn judge(&self, Judge { estimates, panels }: &Judge, state: &mut State<'t>) -> Result<()> {
-        let State { nearest, limits, vectors, rows, .. } = state;
+        let State { found, limits, vectors, rows, .. } = state;
         let estimate = &estimates[state.estimate];
         rows.clear();
         rows.extend(vectors.iter().map(|(_, address)| estimate.row(address.bytes, address.factor)));
         // Filled up with copies of the last, which are not looked at.
         rows.extend(rows.last().copied().into_iter().cycle().take(rows.len().next_multiple_of(ROWS) - rows.len()));
-        let queries = self.probes.chunks(PANEL).zip(nearest.chunks_mut(PANEL));
-        for ((panel, limits), (probes, nearest)) in panels.iter().zip(&mut *limits).zip(queries) {
+        let queries = self.probes.chunks(PANEL).zip(found.chunks_mut(PANEL));
+        for ((panel, limits), (probes, found)) in panels.iter().zip(&mut *limits).zip(queries) {
             for (rows, vectors) in rows.as_chunks().0.iter().zip(vectors.chunks(ROWS)) {
                 for (mask, (slot, address)) in estimate.near(panel, limits, rows).into_iter().zip(vectors) {
                     for query in bits(mask).take_while(|query| *query < probes.len()) {
                         let distance = probes[query].distance(*address);
-                        state.in_vain += usize::from(!nearest[query].may_keep(distance));
-                        self.offer(*slot, distance, &mut nearest[query])?;
-                        if let Some(farthest) = nearest[query].farthest() {
+                        let nearest = &mut found[query].nearest;
+                        state.in_vain += usize::from(!nearest.may_keep(distance));
+                        self.offer(*slot, distance, nearest)?;
+                        if let Some(farthest) = nearest.farthest() {
                             limits[query] = estimate.limit(panel, query, farthest);
                         }
                     }
                 }
             }
         }
+        found.iter_mut().for_each(|found| found.distances += vectors.len() as u64);
         state.pairs += vectors.len() * self.probes.len();
         if state.in_vain * MOST_IN_VAIN > state.pairs && state.pairs > FEW_PAIRS && state.estimate + 1 < estimates.len() {
             (state.estimate, state.pairs, state.in_vain) = (state.estimate + 1, 0, 0);

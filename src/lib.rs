@@ -121,7 +121,7 @@ pub use self::index::{
 };
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
-pub use self::stats::{KindStats, LayerStats, Stats};
+pub use self::stats::{CodeStats, KindStats, LayerStats, Stats};
 pub use self::store::file::{Environment, OldestReader, copy_to};
 pub use self::store::warm::Warmed;
 pub use self::types::ItemId;

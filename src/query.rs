@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use crate::distance::Distance;
-use crate::flat::{Nearest, Neighbor, Slots, scan};
+use crate::flat::{Found, Nearest, Neighbor, Slots, scan};
 use crate::graph::beam::Scope;
 use crate::graph::{Beam, Candidate, Probe};
 use crate::reader::{Reader, WarmReader};
@@ -342,13 +342,6 @@ impl<'q, C: Fn() -> bool + Sync> Wish<'q, C> {
     }
 }
 
-/// What one query has found so far.
-struct Found {
-    nearest: Nearest,
-    distances: u64,
-    estimates: u64,
-}
-
 /// Queries on their way.
 struct Search<'q, 's, 't, D, S, C> {
     view: &'q View<'s, 't, D, S>,
@@ -364,12 +357,12 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
         let k = self.wish.options.k.min(possible);
         let strategy = if k == 0 { Strategy::All } else { self.strategy(k, possible) };
         let found = match strategy {
-            _ if k == 0 => self.scan(0, Slots::Only(&[]), 0)?,
+            _ if k == 0 => self.scan(0, Slots::Only(&[]))?,
             Strategy::Graph => self.walk(k)?,
-            Strategy::All => self.scan(k, Slots::Except(&self.view.dead()?), items)?,
+            Strategy::All => self.scan(k, Slots::Except(&self.view.dead()?))?,
             Strategy::Candidates => {
                 let slots = self.candidate_slots()?;
-                self.scan(k, Slots::Only(&slots), slots.len())?
+                self.scan(k, Slots::Only(&slots))?
             }
         };
         let did_cancel = self.wish.cancelled.into_inner();
@@ -405,7 +398,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
 
     fn walk(&self, k: usize) -> Result<Vec<Found>> {
         let pending = &self.view.snapshot.pending;
-        let found = self.scan(k, Slots::Only(pending), pending.len())?;
+        let found = self.scan(k, Slots::Only(pending))?;
         let walk = Walk { view: self.view, wish: &self.wish, k };
         if let [probe] = self.probes {
             return found.into_iter().map(|found| walk.walk(probe, found)).collect();
@@ -418,11 +411,10 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
         probes.par_iter().zip(found).map(|(probe, found)| walk.walk(probe, found)).collect()
     }
 
-    /// What a scan finds for each probe, and how many `vectors` it compares for each.
-    fn scan(&self, k: usize, slots: Slots<'_>, vectors: usize) -> Result<Vec<Found>> {
+    /// What a scan finds for each probe.
+    fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
         let wish = &self.wish;
-        let found = scan(self.view, self.probes, slots, k, |item| wish.accepts(item), || wish.stop())?;
-        Ok(found.into_iter().map(|nearest| Found { nearest, distances: vectors as u64, estimates: 0 }).collect())
+        scan(self.view, self.probes, slots, k, wish.options.codes, |item| wish.accepts(item), || wish.stop())
     }
 
     fn candidate_slots(&self) -> Result<Vec<u32>> {

@@ -5,7 +5,8 @@
 
 use heed::RoTxn;
 
-use crate::distance::Distance;
+use crate::codes::Codes;
+use crate::distance::{Distance, Factors};
 use crate::format::Kind;
 use crate::store::Place;
 use crate::store::file::Environment;
@@ -56,12 +57,39 @@ pub struct Stats {
     pub ef_construction: usize,
     /// The pruning factor of the last build.
     pub alpha: f32,
+    /// The codes that searches go by, if there are any.
+    pub codes: Option<CodeStats>,
     /// The layers of the graph, the base first.
     pub layers: Vec<LayerStats>,
     /// What each kind of value takes, in the order of the keys.
     pub kinds: Vec<KindStats>,
     /// The file that the index lies in, with all else that does.
     pub environment: Environment,
+}
+
+/// The codes of an index: see [`Codes`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct CodeStats {
+    /// Which they are.
+    pub codes: Codes,
+    /// How many vectors the center was taken from that codes count from.
+    pub trained_on: u64,
+    /// The mean square of the distances of those from the center; of directions of length 1, where the metric compares those.
+    pub trained_spread: f64,
+    /// The same of all vectors that are there now.
+    pub spread: f64,
+    /// How far codes are from their vectors, as a share of those' distances from the center: the root of the mean square.
+    pub error: f64,
+}
+
+impl CodeStats {
+    /// How much farther from the center the vectors are than those that it was taken from: 1 if they are alike. As much larger is the error of an
+    /// estimate, squared, than it need be: from about 1.5 on [`optimize`](crate::Builder::optimize), which makes all codes anew, pays.
+    #[must_use]
+    pub fn drift(&self) -> f64 {
+        if self.trained_spread > 0.0 { self.spread / self.trained_spread } else { 1.0 }
+    }
 }
 
 /// One layer of the graph.
@@ -137,10 +165,32 @@ pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
         m0: meta.connectivity.map_or(0, |connectivity| connectivity.m0.into()),
         ef_construction: meta.ef_construction as usize,
         alpha: meta.alpha,
+        codes: codes(view)?,
         layers: (0..meta.roots.len()).map(|number| layer(view, Layer(number as u8))).collect::<Result<_>>()?,
         kinds,
         environment,
     })
+}
+
+fn codes<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>) -> Result<Option<CodeStats>> {
+    let (Some(trained), Some(codes)) = (view.trained()?, Codes::of_bits(view.snapshot.meta.code_bits)) else { return Ok(None) };
+    let (mut spread, mut errors) = (0.0, 0.0);
+    let slots = view.live()?;
+    for slot in &slots {
+        let Some(Factors { error, length, .. }) = view.code_factors(Slot(slot))? else { continue };
+        // The vector is at a right angle to what the code lacks of it, so that the scaled code is the hypotenuse.
+        let (length, error) = (f64::from(length).powi(2), f64::from(error).powi(2));
+        spread += length - error;
+        errors += error;
+    }
+    let count = slots.len().max(1) as f64;
+    Ok(Some(CodeStats {
+        codes,
+        trained_on: trained.sample.into(),
+        trained_spread: trained.spread.into(),
+        spread: spread / count,
+        error: if spread > 0.0 { (errors / spread).sqrt() } else { 0.0 },
+    }))
 }
 
 fn layer<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, layer: Layer) -> Result<LayerStats> {

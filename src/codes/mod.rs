@@ -140,7 +140,7 @@ impl Coder {
         for share in self.codes.widths() {
             tried.clear();
             let found = quantize(residual, widest * share, levels as f32, tried);
-                // The cosine of the angle between the two, but for the length of the residual.
+            // The cosine of the angle between the two, but for the length of the residual.
             if found.0 > 0.0 && found.0 * found.0 * products.1 >= products.0 * products.0 * found.1 {
                 products = found;
                 std::mem::swap(tried, best);

@@ -103,6 +103,12 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         Self { query: QueryBuilder::new(reader, k), candidates: None, invalid: None }
     }
 
+    /// Whether to use codes: see [`QueryBuilder::codes`](crate::QueryBuilder::codes).
+    pub fn codes(&mut self, codes: bool) -> &mut Self {
+        self.query.codes(codes);
+        self
+    }
+
     /// How many candidates the beam keeps: see [`QueryBuilder::ef_search`](crate::QueryBuilder::ef_search).
     pub fn ef_search(&mut self, ef: usize) -> &mut Self {
         self.query.ef_search(ef);

@@ -44,12 +44,14 @@ pub use self::snapshot::Snapshot;
 use self::snapshot::{Cache, Inner};
 use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Progress};
 use crate::check::check_named;
+use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::format::catalog::Entry;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::store::item_keys::ItemKeys;
+use crate::store::snapshot::read_meta;
 use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec, Writer};
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
@@ -198,6 +200,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
             let shared = Shared::new(&env, name, entry.clone(), false);
             // Creates the index, empty, and checks the options.
             shared.build(&shared.writer::<D>(), &mut txn, Goal::Linked, Hooks::NONE)?;
+            if let Some(codes) = options.wanted_codes() {
+                shared.writer::<D>().set_codes(&mut txn, Some(codes))?;
+            }
             catalog::add(&env, &mut txn, name, &entry)?;
             Ok(((), txn))
         })?;
@@ -240,6 +245,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         let entry = found.map_err(|known| catalog::missing(&env, name, known))?;
         options.check::<D>(name, K::NAMING, &entry)?;
         let shared = Shared::new(&env, name, entry, is_read_only);
+        if options.wanted_codes().is_some() {
+            let meta = read_meta::<D>(shared.place, &env.read()?.txn)?;
+            options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
+        }
         env.register(&shared.cache);
         Ok(Self { shared: Arc::new(shared), types: PhantomData })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
@@ -50,6 +51,7 @@ pub struct Options {
     ef_construction: Option<usize>,
     alpha: Option<f32>,
     seed: Option<u64>,
+    codes: Option<Codes>,
     map_size_bytes: Option<u64>,
     max_readers: Option<u32>,
     growth_wait: Option<Duration>,
@@ -96,6 +98,12 @@ impl Options {
     /// What the random choices of builds begin from; [`DEFAULT_SEED`] unless set. One seed and one sequence of changes give one graph.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
+        self
+    }
+
+    /// The codes that the index is searched by; none unless set. They can be changed later: see [`Batch::set_codes`](crate::Batch::set_codes).
+    pub fn codes(mut self, codes: Codes) -> Self {
+        self.codes = Some(codes);
         self
     }
 
@@ -150,6 +158,27 @@ impl Options {
 
     pub(super) fn wait(&self) -> Duration {
         self.growth_wait.unwrap_or(DEFAULT_GROWTH_WAIT)
+    }
+
+    /// The codes that a new index is to have.
+    pub(super) fn wanted_codes(&self) -> Option<Codes> {
+        self.codes
+    }
+
+    /// That the codes of an index are those that are set, if any are.
+    ///
+    /// # Errors
+    /// [`Error::OptionMismatch`].
+    pub(super) fn check_codes(&self, name: &str, stored: Option<Codes>) -> Result<()> {
+        match self.codes {
+            Some(requested) if stored != Some(requested) => Err(Error::OptionMismatch {
+                index: name.to_owned(),
+                option: "codes of",
+                stored: stored.map_or("no bits".to_owned(), |codes| codes.to_string()),
+                requested: requested.to_string(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn takes_any_file_system(&self) -> bool {

@@ -14,7 +14,7 @@ use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
-use crate::distance::{CodeQuery, Distance, prefetch};
+use crate::distance::{CodeQuery, Distance, Factors, prefetch};
 use crate::format::block::Geometry;
 use crate::format::codes::{BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
@@ -138,8 +138,14 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(&value[at..at + geometry.stride])
     }
 
+    /// What stands beside the code of a slot. `None` if there are no codes.
+    pub(crate) fn code_factors(&self, slot: Slot) -> Result<Option<Factors>> {
+        let Some(tables) = &self.snapshot.codes else { return Ok(None) };
+        Ok(self.code_in(tables, slot)?.last_chunk().map(|bytes| Factors::decode(*bytes)))
+    }
+
     /// Fills the tables of codes.
-    pub(super) fn resolve_codes(&self) -> Result<()> {
+    pub(crate) fn resolve_codes(&self) -> Result<()> {
         let Some((tables, _)) = self.coder()? else { return Ok(()) };
         for slot in self.first_slots_of(&tables.geometry)? {
             self.code_in(tables, slot)?;
@@ -155,6 +161,13 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     }
 }
 
+impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
+    /// Queries by codes. None if there are no codes.
+    pub(crate) fn code_probes<'v>(&'v self, probes: &[StoredProbe<'_, 's, 't, D, S>]) -> Result<Vec<CodeProbe<'v, 's, 't, D, S>>> {
+        probes.iter().filter_map(|probe| self.code_probe(probe).transpose()).collect()
+    }
+}
+
 /// Estimates of the distances from a query to stored vectors, from their codes.
 #[derive(Debug)]
 pub(crate) struct CodeProbe<'v, 's, 't, D, S> {
@@ -165,7 +178,13 @@ pub(crate) struct CodeProbe<'v, 's, 't, D, S> {
 }
 
 impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
-    /// How far the distance to a slot is from its estimate, all but certainly.
+    /// How far the distance to a slot can be from its estimate.
+    #[inline]
+    pub(crate) fn bound(&self, slot: Slot) -> Result<f32> {
+        Ok(self.query.bound(self.view.code_in(self.tables, slot)?))
+    }
+
+    /// How far it is, all but certainly.
     pub(crate) fn likely_bound(&self, slot: Slot) -> Result<f32> {
         Ok(self.query.likely_bound(self.view.code_in(self.tables, slot)?))
     }

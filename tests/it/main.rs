@@ -5,6 +5,7 @@ mod api;
 mod architecture;
 mod beside;
 mod child;
+mod codes;
 mod common;
 mod concurrent;
 mod crash;

@@ -1,0 +1,259 @@
+//! Codes: searches by them answer with the exact distances, exact ones stay exact, and they are in step with the vectors whatever is done.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use rayon::ThreadPoolBuilder;
+use voisin::distances::{Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan};
+use voisin::heed::{RoTxn, RwTxn};
+use voisin::roaring::RoaringBitmap;
+use voisin::{Codes, Error, ItemId, Reader, Writer};
+
+use crate::common::{Model, add, build, check, check_holds, create, dump, new_env, rng};
+
+const ALL: [Codes; 4] = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits8];
+
+/// Vectors around a few centers, all of them far from the origin: what an estimate must tell apart is small beside what it is a part of.
+fn clustered(rng: &mut StdRng, ids: impl Iterator<Item = ItemId>, dimensions: usize) -> Model {
+    let centers: Vec<Vec<f32>> = (0..12).map(|_| (0..dimensions).map(|_| 5.0 + rng.random::<f32>()).collect()).collect();
+    let mut vector = |id: ItemId| centers[id as usize % centers.len()].iter().map(|center| center + 0.6 * (rng.random::<f32>() - 0.5)).collect();
+    ids.map(|id| (id, vector(id))).collect()
+}
+
+fn set_and_build<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>, codes: Option<Codes>) {
+    writer.set_codes(wtxn, codes).unwrap();
+    build(writer, wtxn);
+    assert!(!writer.need_build(wtxn).unwrap());
+}
+
+#[test]
+fn an_exact_search_has_the_same_answer_with_codes_and_without() {
+    fn run<D: Distance>() {
+        let mut rng = rng();
+        for dimensions in [3, 40, 100] {
+            let model = clustered(&mut rng, 0..3000, dimensions);
+            let (_dir, env) = new_env();
+            let db = create::<D>(&env);
+            let writer = Writer::<D>::new(db, 0, dimensions);
+            let mut wtxn = env.write_txn().unwrap();
+            add(&writer, &mut wtxn, &model);
+            writer.del_items(&mut wtxn, (0..3000).step_by(7)).unwrap();
+            let few: RoaringBitmap = (0..3000).filter(|_| rng.random_bool(0.6)).collect();
+            for codes in ALL {
+                set_and_build(&writer, &mut wtxn, Some(codes));
+                let reader = Reader::<D>::open(&wtxn, 0, db).unwrap();
+                assert_eq!(reader.codes(), Some(codes));
+                let (mut saved, mut queries) = (0, 0);
+                for item in (1..3000).step_by(271) {
+                    let row = &model[&item];
+                    for k in [1, 10, 2000] {
+                        for candidates in [None, Some(&few)] {
+                            let mut nns = reader.nns(k);
+                            nns.exact();
+                            if let Some(candidates) = candidates {
+                                nns.candidates(candidates);
+                            }
+                            let by_codes = nns.by_vector(&wtxn, row).unwrap();
+                            let mut without = nns;
+                            let without = without.codes(false).by_vector(&wtxn, row).unwrap();
+                            assert_eq!(by_codes.nns, without.nns, "{} {dimensions} {codes} {k}", D::name());
+                            assert!(by_codes.estimates > 0 && without.estimates == 0);
+                            if k == 10 && candidates.is_none() {
+                                (saved, queries) = (saved + without.distances - by_codes.distances, queries + without.distances);
+                            }
+                        }
+                    }
+                }
+                if codes == Codes::Bits8 {
+                    assert!(saved * 10 > queries * 9, "{} {dimensions}: {saved} of {queries}", D::name());
+                }
+                check(&wtxn, db, 0);
+            }
+        }
+    }
+    run::<Euclidean>();
+    run::<Cosine>();
+    run::<DotProduct>();
+}
+
+/// The share of the 10 nearest that walks with `ef` find, with codes or without.
+fn recall<D: Distance>(reader: &Reader<'_, D>, rtxn: &RoTxn<'_>, model: &Model, ef: usize, codes: bool) -> f64 {
+    let (mut found, mut wanted) = (0, 0);
+    for row in model.values().step_by(29) {
+        let exact = reader.nns(10).exact().by_vector(rtxn, row).unwrap().into_nns();
+        let farthest = exact.last().unwrap().1;
+        let walked = reader.nns(10).ef_search(ef).walk_graph().codes(codes).by_vector(rtxn, row).unwrap();
+        assert_eq!(walked.estimates > walked.distances, codes);
+        for (item, distance) in &walked.nns {
+            // Exact, whatever the way.
+            let expected = reader.nns(1).candidates(&RoaringBitmap::from([*item])).codes(false).by_vector(rtxn, row).unwrap().nns[0].1;
+            assert_eq!(distance.to_bits(), expected.to_bits());
+        }
+        found += walked.nns.iter().filter(|(_, distance)| *distance <= farthest).count();
+        wanted += exact.len();
+    }
+    found as f64 / wanted as f64
+}
+
+#[test]
+fn a_walk_by_codes_finds_nearly_what_one_by_vectors_does() {
+    fn run<D: Distance>() {
+        let model = clustered(&mut rng(), 0..4000, 64);
+        let (_dir, env) = new_env();
+        let db = create::<D>(&env);
+        let writer = Writer::<D>::new(db, 0, 64);
+        let mut wtxn = env.write_txn().unwrap();
+        add(&writer, &mut wtxn, &model);
+        for (codes, ef, lower) in [(Codes::Bits8, 60, 0.01), (Codes::Bits4, 60, 0.05), (Codes::Bits2, 200, 0.08), (Codes::Bits1, 500, 0.15)] {
+            set_and_build(&writer, &mut wtxn, Some(codes));
+            let reader = Reader::<D>::open(&wtxn, 0, db).unwrap();
+            let [by_codes, by_vectors] = [true, false].map(|codes| recall(&reader, &wtxn, &model, ef, codes));
+            assert!(by_codes >= by_vectors - lower, "{} {codes}: {by_codes} beside {by_vectors}", D::name());
+        }
+    }
+    run::<Euclidean>();
+    run::<Cosine>();
+    run::<DotProduct>();
+}
+
+#[test]
+fn metrics_that_do_not_follow_from_inner_products_refuse_codes_and_nothing_changes() {
+    fn run<D: Distance>(vector: &[f32]) {
+        let (_dir, env) = new_env();
+        let db = create::<D>(&env);
+        let writer = Writer::<D>::new(db, 0, vector.len());
+        let mut wtxn = env.write_txn().unwrap();
+        assert!(matches!(writer.set_codes(&mut wtxn, Some(Codes::Bits4)), Err(Error::CodesUnsupported { metric }) if metric == D::name()));
+        assert!(dump(&wtxn, db).is_empty());
+        writer.add_item(&mut wtxn, 1, vector).unwrap();
+        let before = dump(&wtxn, db);
+        assert!(writer.set_codes(&mut wtxn, Some(Codes::Bits8)).is_err());
+        assert_eq!(dump(&wtxn, db), before);
+        // None is what there is.
+        writer.set_codes(&mut wtxn, None).unwrap();
+        check(&wtxn, db, 0);
+    }
+    run::<Manhattan>(&[1.0, 2.0]);
+    run::<Hamming>(&[1.0, 0.0]);
+}
+
+#[test]
+fn codes_are_added_changed_and_dropped_while_readers_keep_theirs() {
+    let model = clustered(&mut rng(), 0..2500, 20);
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::<Euclidean>::new(db, 0, 20);
+    let commit = |codes: Option<Codes>| {
+        let mut wtxn = env.write_txn().unwrap();
+        set_and_build(&writer, &mut wtxn, codes);
+        wtxn.commit().unwrap();
+    };
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &model);
+    build(&writer, &mut wtxn);
+    wtxn.commit().unwrap();
+    let plain = dump(&env.read_txn().unwrap(), db);
+    let choices = [None, Some(Codes::Bits8), Some(Codes::Bits4), None, Some(Codes::Bits1), Some(Codes::Bits1)];
+    let mut txns = Vec::new();
+    for codes in choices {
+        commit(codes);
+        txns.push(env.read_txn().unwrap());
+    }
+    for (rtxn, codes) in txns.iter().zip(choices) {
+        check_holds(rtxn, db, 0, &model);
+        let reader = Reader::<Euclidean>::open(rtxn, 0, db).unwrap();
+        assert_eq!(reader.codes(), codes);
+        let found = reader.nns(1).walk_graph().by_vector(rtxn, &model[&77]).unwrap();
+        assert_eq!(found.estimates > 0, codes.is_some());
+        assert_eq!(found.nns, [(77, 0.0)]);
+    }
+    drop(txns);
+    // Nothing is left of codes that were dropped, but for the note of what was rewritten.
+    commit(None);
+    let without_notes = |dump: Vec<(Vec<u8>, Vec<u8>)>| dump.into_iter().filter(|(key, _)| key[2] != 10).collect::<BTreeMap<_, _>>();
+    assert_eq!(without_notes(dump(&env.read_txn().unwrap(), db)), without_notes(plain));
+}
+
+#[test]
+fn an_index_is_the_same_for_every_number_of_threads_and_another_for_another_seed() {
+    let model = clustered(&mut rng(), 0..6000, 30);
+    let built = |threads: usize, seed: u64| {
+        let (_dir, env) = new_env();
+        let db = create::<Cosine>(&env);
+        let writer = Writer::<Cosine>::new(db, 0, 30);
+        let mut wtxn = env.write_txn().unwrap();
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        writer.set_codes(&mut wtxn, Some(Codes::Bits4)).unwrap();
+        add(&writer, &mut wtxn, &model);
+        let mut rng = StdRng::seed_from_u64(seed);
+        // The transaction stays on this thread, as LMDB wants it: only the work of the build is the pool's.
+        pool.in_place_scope(|_| writer.builder(&mut rng).build::<8, 16>(&mut wtxn)).unwrap();
+        check(&wtxn, db, 0);
+        dump(&wtxn, db)
+    };
+    let one = built(1, 7);
+    assert_eq!(built(2, 7), one);
+    assert_ne!(built(1, 8), one);
+}
+
+#[test]
+fn vectors_that_move_away_from_the_center_are_seen_in_the_stats_and_optimizing_heals_it() {
+    let model = clustered(&mut rng(), 0..2000, 24);
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::<Euclidean>::new(db, 0, 24);
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &model);
+    set_and_build(&writer, &mut wtxn, Some(Codes::Bits4));
+    let stats = |wtxn: &RwTxn<'_>| Reader::<Euclidean>::open(wtxn, 0, db).unwrap().stats(wtxn, &env).unwrap().codes.unwrap();
+    let trained = stats(&wtxn);
+    assert_eq!((trained.codes, trained.trained_on), (Codes::Bits4, 2000));
+    assert!((0.98..1.02).contains(&trained.drift()) && (0.05..0.2).contains(&trained.error), "{trained:?}");
+    let moved: Model = model.iter().map(|(id, vector)| (id + 10_000, vector.iter().map(|v| v - 9.0).collect())).collect();
+    add(&writer, &mut wtxn, &moved);
+    build(&writer, &mut wtxn);
+    assert!(stats(&wtxn).drift() > 20.0, "{:?}", stats(&wtxn));
+    writer.builder(&mut rng()).optimize::<8, 16>(&mut wtxn).unwrap();
+    let healed = stats(&wtxn);
+    assert!((0.98..1.02).contains(&healed.drift()) && healed.trained_on == 4000, "{healed:?}");
+    check_holds(&wtxn, db, 0, &model.into_iter().chain(moved).collect());
+}
+
+#[test]
+fn codes_that_are_chosen_first_come_with_the_first_items_and_with_every_way_to_build() {
+    let model = clustered(&mut rng(), 0..1500, 16);
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::<Euclidean>::new(db, 0, 16);
+    let mut wtxn = env.write_txn().unwrap();
+    writer.set_codes(&mut wtxn, Some(Codes::Bits8)).unwrap();
+    build(&writer, &mut wtxn);
+    assert!(!writer.need_build(&wtxn).unwrap(), "there is nothing to make codes of");
+    check(&wtxn, db, 0);
+    wtxn.commit().unwrap();
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &model);
+    wtxn.commit().unwrap();
+    assert_eq!(Reader::<Euclidean>::open(&env.read_txn().unwrap(), 0, db).unwrap().codes(), None);
+    writer.builder(&mut rng()).build_concurrently::<8, 16>(&env).unwrap();
+    let rtxn = env.read_txn().unwrap();
+    assert_eq!(Reader::<Euclidean>::open(&rtxn, 0, db).unwrap().codes(), Some(Codes::Bits8));
+    check_holds(&rtxn, db, 0, &model);
+    // One more, without any build: it is encoded at once, and found by its vector.
+    let mut wtxn = env.write_txn().unwrap();
+    writer.add_item(&mut wtxn, 9999, &[2.0; 16]).unwrap();
+    check(&wtxn, db, 0);
+    let reader = Reader::<Euclidean>::open(&wtxn, 0, db).unwrap();
+    assert_eq!(reader.nns(1).by_vector(&wtxn, &[2.0; 16]).unwrap().nns, [(9999, 0.0)]);
+    // Cancelled, a change of codes leaves what there was.
+    writer.set_codes(&mut wtxn, Some(Codes::Bits2)).unwrap();
+    wtxn.commit().unwrap();
+    let mut wtxn = env.write_txn().unwrap();
+    build(&writer, &mut wtxn);
+    writer.set_codes(&mut wtxn, Some(Codes::Bits4)).unwrap();
+    let before = dump(&wtxn, db);
+    assert!(matches!(writer.builder(&mut rng()).cancel(|| true).build::<8, 16>(&mut wtxn), Err(Error::Cancelled)));
+    assert_eq!(dump(&wtxn, db), before);
+    check(&wtxn, db, 0);
+}
