@@ -7,6 +7,7 @@ use std::fmt;
 
 use heed::{Env, RwTxn, WithoutTls};
 use rand::{Rng, SeedableRng};
+use roaring::RoaringBitmap;
 
 use crate::distance::Distance;
 use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
@@ -16,7 +17,7 @@ use crate::graph::insert::{Plan, finish, insert, refresh};
 use crate::graph::locality;
 use crate::graph::working::Working;
 use crate::store::coarse::{Coarse, WithCoarse};
-use crate::store::codes::encode_all;
+use crate::store::codes::{Encoded, WithCodes};
 use crate::store::edit::Edit;
 use crate::store::held::{Held, ReadTxn};
 use crate::store::links::{self, Changes, GoOn};
@@ -49,6 +50,9 @@ pub(crate) const CONCURRENT_ATTEMPTS: usize = 2;
 const LARGE_SHARE: usize = 8;
 /// If it links at least so many, it makes coarse copies of the vectors first.
 const COARSE_ITEMS: usize = 5000;
+
+/// Vectors by which it is tried whether codes tell apart what is near.
+const ENCODED_SAMPLE: usize = 4096;
 
 /// What a build is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,20 +310,28 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let source = Shared::new(place, wtxn)?;
             let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
             let built = if goal == Goal::Optimized {
-                let working = self.graph(&view, anew)?;
+                let Graph { working, .. } = self.graph(&view, anew)?;
                 let cancel = &*self.cancel;
                 Built::Renumbered(renumber(&view, &working, &locality::order(&working)?, &|| go_on(cancel))?)
             } else {
-                Built::Changes(self.changes(&view, anew)?)
+                let (mut changes, encoded) = self.changes(&view, anew)?;
+                if let Some(encoded) = encoded {
+                    changes.codes = encoded.puts(&view, &snapshot.removed)?;
+                }
+                Built::Changes(changes)
             };
             go_on(&*self.cancel)?;
             (built, Rebased::nothing_between(&snapshot))
         };
-        let edit = self.edit(wtxn, connectivity)?;
+        let mut edit = self.edit(wtxn, connectivity)?;
         match built {
             Built::Renumbered(renumbered) => renumbered.write::<D>(edit, |done, total| self.report_writing(done, total))?,
             Built::Changes(mut changes) => {
-                let puts = std::mem::take(&mut changes.puts);
+                let (mut puts, codes) = (std::mem::take(&mut changes.puts), std::mem::take(&mut changes.codes));
+                if !codes.is_empty() {
+                    edit.meta.is_coded = true;
+                }
+                puts.extend(codes);
                 self.write(edit, puts.into_iter(), &changes, &rebased)?;
             }
         }
@@ -336,7 +348,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let puts = {
             let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
             let source = Shared::new(place, wtxn)?;
-            encode_all(&View::<D, AnySource<'_, '_>>::new(&snapshot, &source), rng.next_u64(), go_on)?
+            let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
+            Encoded::new(&view, rng.next_u64(), go_on)?.puts(&view, &RoaringBitmap::new())?
         };
         let mut edit = writer.edit(wtxn)?;
         for (key, body) in puts {
@@ -357,7 +370,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let Scope { extent, anew } = Scope::of(&meta, Goal::Linked);
         let mut held = Held::open::<D>(place, txn, extent)?;
         held.prepare_build(connectivity, anew);
-        let changes = self.changes(&held.view::<D>().erased(), anew)?;
+        let (changes, _) = self.changes(&held.view::<D>().erased(), anew)?;
         go_on(&*self.cancel)?;
         Ok(Some(Prepared { held, changes, connectivity }))
     }
@@ -411,15 +424,15 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     /// Everything that the build changes, without changing it.
-    fn changes<'t>(&mut self, view: &View<'_, 't, D, AnySource<'_, 't>>, anew: bool) -> Result<Changes> {
-        let working = self.graph(view, anew)?;
+    fn changes<'t>(&mut self, view: &View<'_, 't, D, AnySource<'_, 't>>, anew: bool) -> Result<(Changes, Option<Encoded>)> {
+        let Graph { working, encoded } = self.graph(view, anew)?;
         let cancel = &*self.cancel;
         let puts = links::changes(&view.without_metric(), &working, &|| go_on(cancel))?;
-        Ok(Changes { puts, anew, roots: working.roots, next_rank: working.next_rank })
+        Ok((Changes { puts, anew, roots: working.roots, next_rank: working.next_rank, codes: Vec::new() }, encoded))
     }
 
     /// The graph that the build makes of what is stored.
-    fn graph<'v, 't>(&mut self, view: &'v View<'_, 't, D, AnySource<'_, 't>>, anew: bool) -> Result<Working<'v>> {
+    fn graph<'v, 't>(&mut self, view: &'v View<'_, 't, D, AnySource<'_, 't>>, anew: bool) -> Result<Graph<'v>> {
         let Snapshot { meta, pending, removed, .. } = view.snapshot;
         let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
         let live = || -> Result<Vec<Slot>> { Ok(view.live()?.iter().map(Slot).collect()) };
@@ -448,15 +461,33 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             refresh(&mut working, view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
         let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
-        let coarse = if slots.len() >= COARSE_ITEMS && is_large { Coarse::new(view, &live()?)? } else { None };
-        match &coarse {
-            Some(coarse) => insert(&mut working, &WithCoarse { view, coarse }, &slots, linked, &plan, &mut rng)?,
-            None => insert(&mut working, view, &slots, linked, &plan, &mut rng)?,
+        let estimates = match meta.code_bits {
+            _ if slots.len() < COARSE_ITEMS || !is_large => Estimates::None,
+            0 => Coarse::new(view, &live()?)?.map_or(Estimates::None, Estimates::Coarse),
+            _ => Self::encoded(view, &live()?, self.rng.next_u64(), &|| go_on(&*self.cancel))?,
+        };
+        match &estimates {
+            Estimates::Codes { encoded, .. } => insert(&mut working, &WithCodes { view, encoded }, &slots, linked, &plan, &mut rng)?,
+            Estimates::Coarse(coarse) => insert(&mut working, &WithCoarse { view, coarse }, &slots, linked, &plan, &mut rng)?,
+            Estimates::None => insert(&mut working, view, &slots, linked, &plan, &mut rng)?,
         }
-        drop(coarse);
+        let encoded = match estimates {
+            Estimates::Codes { encoded, is_new: true } => Some(encoded),
+            _ => None,
+        };
         finish(&mut working, view, &plan)?;
         working.drop_lists();
-        Ok(working)
+        Ok(Graph { working, encoded })
+    }
+
+    /// The codes that the index has or is to have, for a large build to search by. None if they do not tell apart what is near.
+    fn encoded<'t>(view: &View<'_, 't, D, AnySource<'_, 't>>, live: &[Slot], seed: u64, go_on: &GoOn<'_>) -> Result<Estimates> {
+        let (encoded, is_new) = match Encoded::stored(view, go_on)? {
+            Some(encoded) => (encoded, false),
+            None => (Encoded::new(view, seed, go_on)?, true),
+        };
+        let sample: Vec<Slot> = live.iter().copied().step_by(live.len().div_ceil(ENCODED_SAMPLE).max(1)).collect();
+        Ok(if encoded.tells_apart(view, &sample)? { Estimates::Codes { encoded, is_new } } else { Estimates::None })
     }
 }
 
@@ -523,6 +554,20 @@ pub(crate) enum Goal {
     LinkedAnew,
     /// As [`Linked`](Self::Linked), and numbered by locality.
     Optimized,
+}
+
+/// What a large build searches by.
+enum Estimates {
+    Codes { encoded: Encoded, is_new: bool },
+    Coarse(Coarse),
+    None,
+}
+
+/// The graph that a build makes.
+struct Graph<'v> {
+    working: Working<'v>,
+    /// Codes that the index is to have and does not have yet.
+    encoded: Option<Encoded>,
 }
 
 /// What a build has computed.

@@ -18,7 +18,7 @@ use super::beam::Scope;
 use super::delete::MAX_STEPS;
 use super::prune::{Edge, Limit, prune};
 use super::working::{Node, Working};
-use super::{Beam, Estimating, FromSlot, Graph, Probe, Vectors};
+use super::{Beam, FromSlot, Graph, Probe, Vectors};
 use crate::{Error, Layer, Result, Slot};
 
 /// A batch is at most this share of the graph and the slots linked before it: its members do not see each other.
@@ -253,14 +253,20 @@ fn insert_batch(working: &mut Working<'_>, vectors: &dyn Vectors, batch: &[Newco
 /// Step 1: the edges of one slot, for each layer from 0 to its top layer, as far as the graph has them.
 fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: &Plan<'_>, beam: &mut Beam) -> Result<Vec<Found>> {
     let Some((entry_layer, entry)) = working.entry() else { return Ok(Vec::new()) };
-    let probe = Estimating(vectors, newcomer.slot);
+    let (exact, estimator) = (FromSlot(vectors, newcomer.slot), vectors.estimator(newcomer.slot)?);
+    let probe: &dyn Probe = match &estimator {
+        Some(estimator) => &**estimator,
+        None => &exact,
+    };
     let top = newcomer.top.min(entry_layer);
     let mut nearest = beam.descend(working, &probe, (entry_layer, entry), top)?;
     let mut layers = Vec::with_capacity(top.index() + 1);
     for layer in (0..=top.0).rev().map(Layer) {
         let mut candidates = search(working, &probe, layer, nearest, plan.ef_construction, beam)?;
         candidates.truncate(LISTED * plan.m0);
-        measure(vectors, newcomer.slot, &mut candidates)?;
+        if estimator.is_some() {
+            measure(vectors, newcomer.slot, &mut candidates)?;
+        }
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
         let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
         layers.push(Found { edges, nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect() });
@@ -271,13 +277,11 @@ fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: 
 
 /// Replaces estimates by distances.
 fn measure(vectors: &dyn Vectors, slot: Slot, candidates: &mut [Edge]) -> Result<()> {
+    let slots: Vec<u32> = candidates.iter().map(|edge| edge.slot).collect();
     let mut distances = Vec::new();
-    if !vectors.estimates(slot, &[], &mut distances)? {
-        let slots: Vec<u32> = candidates.iter().map(|edge| edge.slot).collect();
-        vectors.distances(slot, &slots, &mut distances)?;
-        candidates.iter_mut().zip(distances).for_each(|(edge, distance)| edge.distance = distance);
-        candidates.sort_unstable_by(Edge::order);
-    }
+    vectors.distances(slot, &slots, &mut distances)?;
+    candidates.iter_mut().zip(distances).for_each(|(edge, distance)| edge.distance = distance);
+    candidates.sort_unstable_by(Edge::order);
     Ok(())
 }
 

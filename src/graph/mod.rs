@@ -54,19 +54,15 @@ pub(crate) trait Vectors: Sync {
     /// Replaces `out` by the distances from the vector of a slot to those of `slots`, in order.
     fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()>;
 
-    /// Replaces `out` by numbers that order the `slots` nearly as their distances do, in less time. `true` if they are the distances.
-    fn estimates(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<bool> {
-        self.distances(from, slots, out).map(|()| true)
+    /// What gives numbers that order slots nearly as their distances from `from` do, in less time. `None` if there is nothing.
+    fn estimator(&self, _from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
+        Ok(None)
     }
 }
 
-/// A probe from the vector of a slot, by estimates.
-#[derive(Clone, Copy)]
-struct Estimating<'a>(&'a dyn Vectors, Slot);
-
-impl Probe for Estimating<'_> {
+impl<P: Probe + ?Sized> Probe for &P {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        self.0.estimates(self.1, slots, out).map(drop)
+        (**self).distances(slots, out)
     }
 }
 

@@ -12,7 +12,7 @@ use super::view::View;
 use crate::codec::VectorRef;
 use crate::distance::{ByteKernels, Bytes, Distance, Form, prefetch};
 use crate::format::take_u32;
-use crate::graph::Vectors;
+use crate::graph::{Probe, Vectors};
 use crate::{Result, Slot};
 
 /// Bytes of a copy after the components.
@@ -23,8 +23,10 @@ const SAMPLE: usize = 4096;
 const TRIED: usize = 64;
 /// How many.
 const NEIGHBORS: usize = 10;
+/// How many times as many of the nearest by estimate are looked at for them.
+const MEASURED: usize = 2;
 /// The share of them that must be found.
-const FOUND: f64 = 0.9;
+const FOUND: f64 = 0.95;
 /// Slots whose copies are made at a time.
 const TASK: usize = 1024;
 /// Vectors that are hinted before the first is compared.
@@ -90,7 +92,7 @@ impl Coarse {
         let mut codes = vec![0; sample.len() * stride];
         codes.chunks_mut(stride).zip(rows.chunks(dimensions)).for_each(|(code, row)| scale.encode(row.iter().copied(), code));
         let tried = Self { stride, codes, kernels: ByteKernels::detect() };
-        if !tried.tells_apart(view, &sample)? {
+        if !tells_apart(view, &sample, |from, numbers, out| tried.squared(from, numbers, out))? {
             return Ok(None);
         }
         let mut codes: Vec<u8> = bytemuck::zeroed_vec(view.snapshot.meta.slots as usize * stride);
@@ -136,31 +138,36 @@ impl Coarse {
         four.iter_mut().skip(rest.len()).for_each(|code| *code = from);
         out.extend((self.kernels.four)(from, four).map(|squared| squared as f32).iter().take(rest.len()));
     }
+}
 
-    /// Whether the copies of the sample, in its order, have nearly the same neighbors as the vectors.
-    fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(&self, view: &View<'_, 't, D, S>, sample: &[Slot]) -> Result<bool> {
-        let tried: Vec<usize> = (0..sample.len()).step_by(sample.len().div_ceil(TRIED).max(1)).collect();
-        let numbers: Vec<u32> = (0..sample.len() as u32).collect();
-        let slots: Vec<u32> = sample.iter().map(|slot| slot.0).collect();
-        let found = |&from: &usize| -> Result<(usize, usize)> {
-            let (mut exact, mut estimates) = (Vec::new(), Vec::new());
-            view.distances(sample[from], &slots, &mut exact)?;
-            self.squared(from, &numbers, &mut estimates);
-            let nearest = |distances: &[f32]| {
-                let mut order: Vec<usize> = (0..distances.len()).filter(|other| *other != from).collect();
-                order.sort_by(|a, b| distances[*a].total_cmp(&distances[*b]));
-                order.truncate(NEIGHBORS);
-                order
-            };
-            let Some(farthest) = nearest(&exact).last().map(|last| exact[*last]) else { return Ok((0, 0)) };
-            let estimated = nearest(&estimates);
-            // By distance, as there may be many at the same.
-            Ok((estimated.iter().filter(|other| exact[**other] <= farthest).count(), estimated.len()))
+/// Whether what `estimate` says of the slots of a sample, by their numbers in it, has them nearly the same neighbors as their vectors have.
+pub(super) fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(
+    view: &View<'_, 't, D, S>,
+    sample: &[Slot],
+    estimate: impl Fn(usize, &[u32], &mut Vec<f32>) + Sync,
+) -> Result<bool> {
+    let tried: Vec<usize> = (0..sample.len()).step_by(sample.len().div_ceil(TRIED).max(1)).collect();
+    let numbers: Vec<u32> = (0..sample.len() as u32).collect();
+    let slots: Vec<u32> = sample.iter().map(|slot| slot.0).collect();
+    let found = |&from: &usize| -> Result<(usize, usize)> {
+        let (mut exact, mut estimates) = (Vec::new(), Vec::new());
+        view.distances(sample[from], &slots, &mut exact)?;
+        estimate(from, &numbers, &mut estimates);
+        let nearest = |distances: &[f32], count: usize| {
+            let mut order: Vec<usize> = (0..distances.len()).filter(|other| *other != from).collect();
+            order.sort_by(|a, b| distances[*a].total_cmp(&distances[*b]));
+            order.truncate(count);
+            order
         };
-        let found: Vec<(usize, usize)> = tried.par_iter().map(found).collect::<Result<_>>()?;
-        let (found, wanted) = found.iter().fold((0, 0), |sum, (found, wanted)| (sum.0 + found, sum.1 + wanted));
-        Ok(found as f64 >= FOUND * wanted as f64)
-    }
+        let Some(farthest) = nearest(&exact, NEIGHBORS).last().map(|last| exact[*last]) else { return Ok((0, 0)) };
+        // More candidates are measured than are wanted. By distance, as there may be many at the same.
+        let estimated = nearest(&estimates, MEASURED * NEIGHBORS);
+        let found = estimated.iter().filter(|other| exact[**other] <= farthest).count().min(NEIGHBORS);
+        Ok((found, estimated.len().min(NEIGHBORS)))
+    };
+    let found: Vec<(usize, usize)> = tried.par_iter().map(found).collect::<Result<_>>()?;
+    let (found, wanted) = found.iter().fold((0, 0), |sum, (found, wanted)| (sum.0 + found, sum.1 + wanted));
+    Ok(found as f64 >= FOUND * wanted as f64)
 }
 
 /// The components that Euclidean distances are taken between.
@@ -182,8 +189,20 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCoarse<'_, '_, 't, D
         self.view.distances(from, slots, out)
     }
 
-    fn estimates(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<bool> {
-        self.coarse.squared(from.index(), slots, out);
-        Ok(false)
+    fn estimator(&self, from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
+        Ok(Some(Box::new(FromCopy { coarse: self.coarse, from })))
+    }
+}
+
+/// The squared distances from the copy of a slot.
+struct FromCopy<'v> {
+    coarse: &'v Coarse,
+    from: Slot,
+}
+
+impl Probe for FromCopy<'_> {
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.coarse.squared(self.from.index(), slots, out);
+        Ok(())
     }
 }

@@ -6,27 +6,30 @@ use heed::RoTxn;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
+use super::coarse::tells_apart;
 use super::links::{GoOn, Put};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
 use super::table::{Extent, FullTable, Table};
-use super::view::{StoredProbe, View};
+use super::view::{Address, StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
 use crate::distance::{CodeQuery, Distance, Factors, prefetch};
 use crate::format::block::Geometry;
-use crate::format::codes::{BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
+use crate::format::codes::{self, BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind, checksum};
-use crate::graph::Probe;
+use crate::graph::{Probe, Vectors};
 use crate::{Error, Result, Slot};
 
 const _: () = assert!(FACTOR_BYTES == crate::distance::FACTOR_BYTES);
 
 /// Vectors that the center is the mean of, at most: its error is then a hundredth of their spread.
 const SAMPLE: usize = 10_000;
+/// Slots whose vectors are encoded by a thread at a time.
+const TASK: usize = 1024;
 /// Codes that are looked up and hinted together, before the ones before them are compared.
 const FEW: usize = 8;
 
@@ -255,41 +258,142 @@ fn train<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, slots: &Roa
     Ok(Trained { seed, sample: sample.len() as u32, spread, center })
 }
 
-/// All values of CODES that the index of a view should have, in the order of their keys. O(slots * dimensions), on all threads; memory for all codes.
-pub(crate) fn encode_all<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, seed: u64, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
-    let meta = &view.snapshot.meta;
-    let mut slots = RoaringBitmap::new();
-    slots.insert_range(0..meta.slots);
-    slots -= view.set(SetKind::Free)?;
-    let trained = train(view, &slots, seed)?;
-    let body = trained.encode();
-    let coder = coder::<D>(meta, trained)?;
-    let geometry = crate::format::codes::geometry(meta.code_bits, meta.dimensions);
-    let encode = |slot: Slot, scratch: &mut Scratch, code: &mut Vec<u8>| -> Result<()> {
-        code.clear();
-        let address = view.vector(slot)?;
-        coder.encode::<D>(VectorRef::new(address.bytes), address.factor, scratch, code);
-        Ok(())
-    };
-    let sealed = meta.slots / geometry.vectors;
-    let blocks = (0..sealed).into_par_iter().map(|block| -> Result<Put> {
-        go_on()?;
-        let (mut scratch, mut code) = (Scratch::default(), Vec::new());
-        let mut body = geometry.new_block(block);
-        let first = block * geometry.vectors;
-        for slot in slots.range(first..first + geometry.vectors) {
-            encode(Slot(slot), &mut scratch, &mut code)?;
-            geometry.put_value(&mut body, (slot - first) as usize, &code);
-        }
-        Ok((view.key(Kind::Codes, BLOCKS, block), Some(body)))
-    });
-    let mut puts: Vec<Put> = blocks.collect::<Result<_>>()?;
-    let mut scratch = Scratch::default();
-    for slot in slots.range(sealed * geometry.vectors..meta.slots) {
-        let mut code = Vec::new();
-        encode(Slot(slot), &mut scratch, &mut code)?;
-        puts.push((view.key(Kind::Codes, TAIL, slot), Some(code)));
+/// The codes of all vectors of an index, in memory: to be written, or for a large build to search by.
+pub(crate) struct Encoded {
+    trained: Trained,
+    coder: Coder,
+    stride: usize,
+    codes: Vec<u8>,
+}
+
+impl Encoded {
+    /// Trains, and encodes the vectors of all slots that are not free. O(slots * dimensions), on all threads; memory for all codes.
+    pub(crate) fn new<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, seed: u64, go_on: &GoOn<'_>) -> Result<Self> {
+        let slots = coded_slots(view)?;
+        let trained = train(view, &slots, seed)?;
+        Self::with(view, &slots, trained, go_on)
     }
-    puts.push((view.key(Kind::Codes, TRAINED, 0), Some(body)));
-    Ok(puts)
+
+    /// The codes that the index has, made again, if it has any.
+    pub(crate) fn stored<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, go_on: &GoOn<'_>) -> Result<Option<Self>> {
+        let Some(trained) = view.trained()? else { return Ok(None) };
+        Self::with(view, &coded_slots(view)?, trained, go_on).map(Some)
+    }
+
+    fn with<'t, D: Distance>(
+        view: &View<'_, 't, D, AnySource<'_, 't>>,
+        slots: &RoaringBitmap,
+        trained: Trained,
+        go_on: &GoOn<'_>,
+    ) -> Result<Self> {
+        let meta = &view.snapshot.meta;
+        let stride = codes::geometry(meta.code_bits, meta.dimensions).stride;
+        let coder = coder::<D>(meta, trained.clone())?;
+        let mut codes: Vec<u8> = bytemuck::zeroed_vec(meta.slots as usize * stride);
+        codes.par_chunks_mut(TASK * stride).enumerate().try_for_each(|(task, codes)| -> Result<()> {
+            go_on()?;
+            let first = (task * TASK) as u32;
+            let (mut scratch, mut code) = (Scratch::default(), Vec::with_capacity(stride));
+            for slot in slots.range(first..first + TASK as u32) {
+                let address = view.vector(Slot(slot))?;
+                code.clear();
+                coder.encode::<D>(VectorRef::new(address.bytes), address.factor, &mut scratch, &mut code);
+                codes[(slot - first) as usize * stride..][..stride].copy_from_slice(&code);
+            }
+            Ok(())
+        })?;
+        Ok(Self { trained, coder, stride, codes })
+    }
+
+    #[inline]
+    fn code(&self, slot: u32) -> &[u8] {
+        let start = slot as usize * self.stride;
+        self.codes.get(start..start + self.stride).unwrap_or_default()
+    }
+
+    /// All values of CODES, in the order of their keys, for an index in which the slots of `freed` are free.
+    pub(crate) fn puts<'t, D: Distance>(&self, view: &View<'_, 't, D, AnySource<'_, 't>>, freed: &RoaringBitmap) -> Result<Vec<Put>> {
+        let meta = &view.snapshot.meta;
+        let geometry = codes::geometry(meta.code_bits, meta.dimensions);
+        let slots = coded_slots(view)? - freed;
+        let sealed = meta.slots / geometry.vectors;
+        let mut puts = Vec::with_capacity(sealed as usize + geometry.vectors as usize);
+        for block in 0..sealed {
+            let mut body = geometry.new_block(block);
+            let first = block * geometry.vectors;
+            for slot in slots.range(first..first + geometry.vectors) {
+                geometry.put_value(&mut body, (slot - first) as usize, self.code(slot));
+            }
+            puts.push((view.key(Kind::Codes, BLOCKS, block), Some(body)));
+        }
+        let tail = slots.range(sealed * geometry.vectors..meta.slots);
+        puts.extend(tail.map(|slot| (view.key(Kind::Codes, TAIL, slot), Some(self.code(slot).to_vec()))));
+        puts.push((view.key(Kind::Codes, TRAINED, 0), Some(self.trained.encode())));
+        Ok(puts)
+    }
+
+    /// Whether the codes can tell what is near each other apart: see [`tells_apart`].
+    pub(crate) fn tells_apart<'t, D: Distance>(&self, view: &View<'_, 't, D, AnySource<'_, 't>>, sample: &[Slot]) -> Result<bool> {
+        let estimate = |from: usize, numbers: &[u32], out: &mut Vec<f32>| {
+            out.clear();
+            // A vector that cannot be read is an error of the comparison with it.
+            if let Ok(address) = view.vector(sample[from]) {
+                let query = self.coder.query::<D>(VectorRef::new(address.bytes), address.factor);
+                let codes: Vec<&[u8]> = numbers.iter().map(|number| self.code(sample[*number as usize].0)).collect();
+                (self.coder.estimates)(&query, &codes, out);
+            }
+        };
+        tells_apart(view, sample, estimate)
+    }
+}
+
+/// Slots that are not free.
+fn coded_slots<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>) -> Result<RoaringBitmap> {
+    let mut slots = RoaringBitmap::new();
+    slots.insert_range(0..view.snapshot.meta.slots);
+    Ok(slots - view.set(SetKind::Free)?)
+}
+
+/// The vectors of a view, with estimates from codes in memory.
+pub(crate) struct WithCodes<'v, 's, 't, D, S> {
+    pub(crate) view: &'v View<'s, 't, D, S>,
+    pub(crate) encoded: &'v Encoded,
+}
+
+impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, D, S> {
+    fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.view.distances(from, slots, out)
+    }
+
+    fn estimator(&self, from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
+        let Address { bytes, factor } = self.view.vector(from)?;
+        let query = self.encoded.coder.query::<D>(VectorRef::new(bytes), factor);
+        Ok(Some(Box::new(ByCodes { encoded: self.encoded, query })))
+    }
+}
+
+/// Estimates from codes in memory.
+struct ByCodes<'v> {
+    encoded: &'v Encoded,
+    query: CodeQuery,
+}
+
+impl Probe for ByCodes<'_> {
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        out.clear();
+        let mut codes: Few<'_> = [&[]; FEW];
+        let mut chunks = slots.chunks(FEW).peekable();
+        let hint = |slots: &[u32]| slots.iter().for_each(|slot| prefetch(self.encoded.code(*slot)));
+        if let Some(slots) = chunks.peek() {
+            hint(slots);
+        }
+        while let Some(slots) = chunks.next() {
+            if let Some(slots) = chunks.peek() {
+                hint(slots);
+            }
+            codes.iter_mut().zip(slots).for_each(|(code, slot)| *code = self.encoded.code(*slot));
+            (self.encoded.coder.estimates)(&self.query, &codes[..slots.len()], out);
+        }
+        Ok(())
+    }
 }

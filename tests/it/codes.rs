@@ -17,7 +17,8 @@ const ALL: [Codes; 4] = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits8]
 /// Vectors around a few centers, all of them far from the origin: what an estimate must tell apart is small beside what it is a part of.
 fn clustered(rng: &mut StdRng, ids: impl Iterator<Item = ItemId>, dimensions: usize) -> Model {
     let centers: Vec<Vec<f32>> = (0..12).map(|_| (0..dimensions).map(|_| 5.0 + rng.random::<f32>()).collect()).collect();
-    let mut vector = |id: ItemId| centers[id as usize % centers.len()].iter().map(|center| center + 0.6 * (rng.random::<f32>() - 0.5)).collect();
+    let mut vector =
+        |id: ItemId| centers[id as usize % centers.len()].iter().map(|center| center + 0.6 * (rng.random::<f32>() - 0.5)).collect();
     ids.map(|id| (id, vector(id))).collect()
 }
 
@@ -105,7 +106,8 @@ fn a_walk_by_codes_finds_nearly_what_one_by_vectors_does() {
         let writer = Writer::<D>::new(db, 0, 64);
         let mut wtxn = env.write_txn().unwrap();
         add(&writer, &mut wtxn, &model);
-        for (codes, ef, lower) in [(Codes::Bits8, 60, 0.01), (Codes::Bits4, 60, 0.05), (Codes::Bits2, 200, 0.08), (Codes::Bits1, 500, 0.15)] {
+        for (codes, ef, lower) in [(Codes::Bits8, 60, 0.01), (Codes::Bits4, 60, 0.05), (Codes::Bits2, 200, 0.08), (Codes::Bits1, 500, 0.15)]
+        {
             set_and_build(&writer, &mut wtxn, Some(codes));
             let reader = Reader::<D>::open(&wtxn, 0, db).unwrap();
             let [by_codes, by_vectors] = [true, false].map(|codes| recall(&reader, &wtxn, &model, ef, codes));
