@@ -66,6 +66,11 @@ pub fn rows(set: &SetResults) -> Vec<Row> {
     build(&mut rows, set, voisin);
     costs(&mut rows, set, voisin, column);
     scans(&mut rows, set, voisin);
+    for (name, bits) in [("voisin-8-bit", 8.0), ("voisin-4-bit", 4.0)] {
+        if let Some(coded) = set.engine(name) {
+            codes(&mut rows, set, [voisin, coded], bits, column);
+        }
+    }
     rows.rows
 }
 
@@ -109,6 +114,49 @@ fn searches(rows: &mut Rows, set: &SetResults, voisin: &EngineResults, column: C
         for recall in RECALLS {
             let found = ratio(voisin.qps(THREADS, recall), voisin.qps(1, recall));
             rows.at_least(format!("search, 2 threads, recall {recall}, times the speed of 1 thread"), found, 1.9, "x");
+        }
+    }
+}
+
+/// What searching by codes of so many bits is worth, and what it costs.
+fn codes(rows: &mut Rows, set: &SetResults, [plain, coded]: [&EngineResults; 2], bits: f64, column: Column) {
+    // The bits that `Codes::fast` takes: 4 from 256 dimensions on.
+    let is_fast = (bits == 8.0) == (set.dimensions < 256);
+    let goals = match column {
+        Column::Photos => [("hnswlib", [2.8, 2.5]), ("symqg", [1.0, 0.9])],
+        Column::Glosses => [("hnswlib", [4.0, 3.8]), ("symqg", [0.9, 0.85])],
+        Column::Million => [("hnswlib", [2.6, 2.3]), ("symqg", [0.65, 0.6])],
+    };
+    for (name, goals) in goals.into_iter().filter(|_| is_fast) {
+        let Some(peer) = set.engine(name) else { continue };
+        for (recall, goal) in RECALLS.into_iter().zip(goals) {
+            let found = ratio(coded.qps(1, recall), peer.qps(1, recall));
+            rows.at_least(format!("search by {bits} bits, 1 thread, recall {recall}, times {name}'s speed"), found, goal, "x");
+        }
+    }
+    let (with, without) = (coded.curve(1).unwrap_or_default(), plain.curve(1).unwrap_or_default());
+    let below = with.iter().zip(without).filter(|(a, b)| a.knob == b.knob && b.recall >= RECALLS[0] - 0.05);
+    let worst = below.map(|(a, b)| 100.0 * (b.recall - a.recall)).reduce(f64::max);
+    let goal = match (column, bits as u32) {
+        (Column::Glosses, 8) => 0.1,
+        (_, 8) | (Column::Glosses, _) => 0.3,
+        (Column::Million, _) => 1.5,
+        _ => 1.0,
+    };
+    rows.at_most(format!("points of recall below those by vectors at the same ef, {bits} bits, the worst from .90 on"), worst, goal, "");
+    let bytes = (coded.disk_bytes - plain.disk_bytes) / set.rows as f64;
+    let goal = (bits * set.dimensions as f64 / 8.0 + 16.0) * 1.02;
+    rows.at_most(format!("disk for codes of {bits} bits"), Some(bytes), goal, "B a vector");
+    if is_fast {
+        let goal = if column == Column::Glosses { 0.8 } else { 1.0 };
+        let found = coded.build_seconds / plain.build_seconds;
+        rows.at_most(format!("build with codes of {bits} bits, of the time without"), Some(found), goal, "x");
+        if column == Column::Million {
+            let updates = coded.update.zip(plain.update);
+            let cpu = updates.map(|(with, without)| with.cpu_seconds / without.cpu_seconds);
+            rows.at_most("one item added with codes: processor time, of that without", cpu, 1.2, "x");
+            let written = updates.map(|(with, without)| with.written_bytes / without.written_bytes);
+            rows.at_most("one item added with codes: bytes written, of those without", written, 1.2, "x");
         }
     }
 }

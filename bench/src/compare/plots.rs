@@ -14,8 +14,10 @@ const PANEL: (u32, u32) = (450, 240);
 /// What is shown of a curve.
 const RECALLS: std::ops::Range<f64> = 0.80..1.0;
 /// One an engine, told apart by people with any color vision.
-const COLORS: [RGBColor; 9] = [
+const COLORS: [RGBColor; 11] = [
     RGBColor(213, 94, 0),
+    RGBColor(180, 40, 40),
+    RGBColor(240, 160, 110),
     RGBColor(0, 114, 178),
     RGBColor(0, 158, 115),
     RGBColor(204, 121, 167),

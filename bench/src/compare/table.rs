@@ -56,7 +56,7 @@ fn line(page: &mut String, text: &str) {
 
 fn versions(run: &Run) -> String {
     let mut versions: Vec<String> = Vec::new();
-    for engine in run.sets.iter().flat_map(|set| &set.engines).filter(|engine| engine.name != "voisin") {
+    for engine in run.sets.iter().flat_map(|set| &set.engines).filter(|engine| !engine.name.starts_with("voisin")) {
         let version = format!("{} {}", engine.name, engine.version);
         if !versions.contains(&version) {
             versions.push(version);

@@ -7,7 +7,7 @@ mod voisin;
 
 use std::path::Path;
 
-use ::voisin::heed;
+use ::voisin::{Codes, heed};
 
 use super::protocol::Metric;
 use super::serve::{Engine, Input};
@@ -15,11 +15,18 @@ use crate::engines::open;
 
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
+/// The ways in which voisin takes part.
+const VOISINS: [(&str, Option<Codes>); 3] = [("voisin", None), ("voisin-8-bit", Some(Codes::Bits8)), ("voisin-4-bit", Some(Codes::Bits4))];
+
 /// An engine without an index.
 pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
+    if let Some((_, codes)) = VOISINS.iter().find(|(voisin, _)| *voisin == name) {
+        return match input.task.metric {
+            Metric::Euclidean => Box::new(voisin::Voisin::<::voisin::distances::Euclidean>::new(input, *codes)),
+            Metric::Cosine => Box::new(voisin::Voisin::<::voisin::distances::Cosine>::new(input, *codes)),
+        };
+    }
     match (name, input.task.metric) {
-        ("voisin", Metric::Euclidean) => Box::new(voisin::Voisin::<::voisin::distances::Euclidean>::new(input)),
-        ("voisin", Metric::Cosine) => Box::new(voisin::Voisin::<::voisin::distances::Cosine>::new(input)),
         ("hannoy", Metric::Euclidean) => Box::new(hannoy::Hannoy::<::hannoy::distances::Euclidean>::new(input)),
         ("hannoy", Metric::Cosine) => Box::new(hannoy::Hannoy::<::hannoy::distances::Cosine>::new(input)),
         ("arroy", Metric::Euclidean) => Box::new(arroy::Arroy::<::arroy::distances::Euclidean>::new(input)),
@@ -31,6 +38,7 @@ pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
 
 /// The version of a crate, as it is locked.
 pub fn version(name: &str) -> String {
+    let name = if VOISINS.iter().any(|(voisin, _)| *voisin == name) { "voisin" } else { name };
     let mut lines = LOCK.lines().skip_while(|line| *line != format!("name = \"{name}\""));
     let version = lines.nth(1).and_then(|line| line.split('"').nth(1));
     version.unwrap_or("unknown").to_owned()

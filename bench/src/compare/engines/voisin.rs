@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use voisin::distances::Distance;
 use voisin::heed::Env;
 use voisin::rand::{SeedableRng as _, rngs::StdRng};
-use voisin::{Database, Reader, WarmReader, Writer};
+use voisin::{Codes, Database, Reader, WarmReader, Writer};
 
 use super::environment;
 use crate::compare::serve::{Engine, Input, answer_all};
@@ -19,12 +19,13 @@ pub(super) struct Voisin<D> {
     input: &'static Input,
     env: Option<&'static Env>,
     stored: bool,
+    codes: Option<Codes>,
     metric: PhantomData<D>,
 }
 
 impl<D: Distance> Voisin<D> {
-    pub(super) fn new(input: &'static Input) -> Self {
-        Self { input, env: None, stored: false, metric: PhantomData }
+    pub(super) fn new(input: &'static Input, codes: Option<Codes>) -> Self {
+        Self { input, env: None, stored: false, codes, metric: PhantomData }
     }
 
     fn env(&self) -> &'static Env {
@@ -48,6 +49,7 @@ impl<D: Distance> Voisin<D> {
     fn add_all(&self, writer: &Writer<'_, D>, wtxn: &mut voisin::heed::RwTxn<'_>) {
         let ids: Vec<u32> = (0..self.input.task.rows as u32).collect();
         writer.add_items(wtxn, &ids, self.input.vectors()).expect("valid items");
+        writer.set_codes(wtxn, self.codes).expect("a metric that can have codes");
     }
 
     /// Calls `with` with a reader that any thread may use.
