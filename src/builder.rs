@@ -13,7 +13,7 @@ use crate::distance::Distance;
 use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
 use crate::format::{Key, Kind};
 use crate::graph::delete::delete;
-use crate::graph::insert::{Plan, finish, insert, refresh};
+use crate::graph::insert::{Plan, finish, growth, insert, refresh};
 use crate::graph::locality;
 use crate::graph::working::Working;
 use crate::store::coarse::{Coarse, WithCoarse};
@@ -51,6 +51,8 @@ const LARGE_SHARE: usize = 8;
 /// If it links at least so many, it makes coarse copies of the vectors first.
 const COARSE_ITEMS: usize = 5000;
 
+/// Vectors around which it is measured how distances grow.
+const GROWTH_SAMPLE: usize = 500;
 /// Vectors by which it is tried whether codes tell apart what is near.
 const ENCODED_SAMPLE: usize = 4096;
 
@@ -310,9 +312,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let source = Shared::new(place, wtxn)?;
             let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
             let built = if goal == Goal::Optimized {
-                let Graph { working, .. } = self.graph(&view, anew)?;
+                let Graph { working, growth, .. } = self.graph(&view, anew)?;
                 let cancel = &*self.cancel;
-                Built::Renumbered(renumber(&view, &working, &locality::order(&working)?, &|| go_on(cancel))?)
+                let mut renumbered = renumber(&view, &working, &locality::order(&working)?, &|| go_on(cancel))?;
+                renumbered.growth = growth;
+                Built::Renumbered(renumbered)
             } else {
                 let (mut changes, encoded) = self.changes(&view, anew)?;
                 if let Some(encoded) = encoded {
@@ -419,16 +423,17 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             self.report_writing(done, total);
         }
         (edit.meta.next_rank, edit.meta.roots) = (changes.next_rank, changes.roots.clone());
+        edit.meta.growth = changes.growth.unwrap_or(edit.meta.growth);
         rebased.write(&mut edit)?;
         edit.finish()
     }
 
     /// Everything that the build changes, without changing it.
     fn changes<'t>(&mut self, view: &View<'_, 't, D, AnySource<'_, 't>>, anew: bool) -> Result<(Changes, Option<Encoded>)> {
-        let Graph { working, encoded } = self.graph(view, anew)?;
+        let Graph { working, encoded, growth } = self.graph(view, anew)?;
         let cancel = &*self.cancel;
         let puts = links::changes(&view.without_metric(), &working, &|| go_on(cancel))?;
-        Ok((Changes { puts, anew, roots: working.roots, next_rank: working.next_rank, codes: Vec::new() }, encoded))
+        Ok((Changes { puts, anew, roots: working.roots, next_rank: working.next_rank, growth, codes: Vec::new() }, encoded))
     }
 
     /// The graph that the build makes of what is stored.
@@ -476,8 +481,15 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             _ => None,
         };
         finish(&mut working, view, &plan)?;
+        let growth = if is_large {
+            let linked = live()?;
+            let sample: Vec<Slot> = linked.iter().copied().step_by(linked.len().div_ceil(GROWTH_SAMPLE).max(1)).collect();
+            Some(growth(&working, view, &sample)?)
+        } else {
+            None
+        };
         working.drop_lists();
-        Ok(Graph { working, encoded })
+        Ok(Graph { working, encoded, growth })
     }
 
     /// The codes that the index has or is to have, for a large build to search by. None if they do not tell apart what is near.
@@ -568,6 +580,8 @@ struct Graph<'v> {
     working: Working<'v>,
     /// Codes that the index is to have and does not have yet.
     encoded: Option<Encoded>,
+    /// How distances grow, if so much is new that it was measured.
+    growth: Option<f32>,
 }
 
 /// What a build has computed.

@@ -74,6 +74,8 @@ pub(crate) struct Meta {
     pub(crate) code_bits: u8,
     /// Whether it has them: every slot that is not free has a code.
     pub(crate) is_coded: bool,
+    /// How distances grow around a vector; 0 if that is not known.
+    pub(crate) growth: f32,
     /// The root of each layer, from layer 0 on. Empty if there is no graph.
     pub(crate) roots: Vec<Slot>,
 }
@@ -122,7 +124,8 @@ impl Meta {
             out.extend(value.to_le_bytes());
         }
         out.extend([self.code_bits, u8::from(self.is_coded)]);
-        out.resize(80, 0);
+        out.resize(76, 0);
+        out.extend(self.growth.to_le_bytes());
         out.extend(self.metric.bytes().take(MAX_NAME_BYTES));
         out.resize(112, 0);
         out.extend(self.roots.iter().flat_map(|root| root.0.to_le_bytes()));
@@ -195,6 +198,7 @@ impl Meta {
             reuse_from: u32_at(68),
             code_bits: body[72],
             is_coded: body[73] == 1,
+            growth: f32::from_bits(u32_at(76)),
             roots,
         };
         meta.possible()?;
@@ -214,6 +218,9 @@ impl Meta {
         }
         if self.code_bits != 0 && !codes::is_possible(self.code_bits) || self.is_coded && self.code_bits == 0 {
             return Err("the bits of its codes are impossible");
+        }
+        if !(0.0..=f32::MAX).contains(&self.growth) {
+            return Err("the growth of its distances is not a number that it can be");
         }
         if self.reuse_from > self.slots {
             return Err("it would reuse slots beyond all");
@@ -251,6 +258,7 @@ mod tests {
             reuse_from: 17,
             code_bits: 4,
             is_coded: true,
+            growth: 0.1,
             roots: vec![Slot(3), Slot(3), Slot(9)],
         }
     }
@@ -280,7 +288,7 @@ mod tests {
         let Err(older) = decode(&newer) else { panic!("version 1 was read") };
         assert!(older.to_string().contains("version 1") && older.to_string().contains("add its items"), "{older}");
         assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
-        for reserved in [31, 74, 79, 110, 140] {
+        for reserved in [31, 74, 75, 110, 140] {
             let mut damaged = body.clone();
             damaged[reserved] = 1;
             assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{reserved}");

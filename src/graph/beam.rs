@@ -3,10 +3,15 @@
 //! One expansion: take the nearest candidate, hint the list of the next; pass 1 turns its neighbor list into a dense list of slots not met
 //! yet; pass 2 computes their distances, several at a time, with vectors hinted ahead ([`Probe::distances`]). Nothing is allocated after the
 //! first search of a thread.
+//!
+//! A search ends when the nearest candidate that is left is farther than the farthest of `ef`, as in the paper; or, with a [`Reach`], when it is a
+//! given factor farther than the `nth` (Al-Jazzazi, Diwan, Gou, Musco, Musco, Suel 2025, "Distance adaptive beam search for provably accurate graph-based
+//! nearest neighbor search"). Among vectors of one kind some have their neighbors far nearer than what else is there, and are found at once, and
+//! others do not: a factor spends on each what it needs, where one `ef` for all is too much for most.
 
 use std::cell::Cell;
 
-use super::pool::{Candidate, Pool};
+use super::pool::{Candidate, Pool, Reach};
 use super::visited::Visited;
 use super::{Graph, Probe};
 use crate::{Layer, Result, Slot};
@@ -31,6 +36,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) layer: Layer,
     pub(crate) starts: &'a [Slot],
     pub(crate) ef: usize,
+    pub(crate) reach: Option<Reach>,
 }
 
 impl Beam {
@@ -63,7 +69,7 @@ impl Beam {
         stop: impl Fn() -> bool,
     ) -> Result<&[Candidate]> {
         self.visited.start(graph.slots(), graph.is_sparse());
-        self.pool.start(scope.ef.max(1));
+        self.pool.start(scope.ef.max(1), scope.reach);
         self.list.clear();
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
         loop {
@@ -97,7 +103,7 @@ impl Beam {
     pub(crate) fn descend(&mut self, graph: &impl Graph, probe: &impl Probe, entry: (Layer, Slot), to: Layer) -> Result<Slot> {
         let (top, mut current) = entry;
         for layer in (to.0 + 1..=top.0).rev().map(Layer) {
-            let scope = Scope { layer, starts: &[current], ef: 1 };
+            let scope = Scope { layer, starts: &[current], ef: 1, reach: None };
             if let [nearest, ..] = self.search(graph, probe, scope, |_| Ok(true), || false)? {
                 current = Slot(nearest.slot());
             }
@@ -142,7 +148,7 @@ mod tests {
     }
 
     fn found(line: &Line, at: f32, ef: usize, accept: impl Fn(u32) -> bool) -> Vec<u32> {
-        let scope = Scope { layer: Layer(0), starts: &[Slot(0)], ef };
+        let scope = Scope { layer: Layer(0), starts: &[Slot(0)], ef, reach: None };
         let mut beam = Beam::default();
         let candidates = beam.search(line, &At(at, line), scope, |slot| Ok(accept(slot.0)), || false).unwrap();
         candidates.iter().filter(|c| c.accepted).map(|c| c.slot()).collect()
@@ -171,7 +177,7 @@ mod tests {
     #[test]
     fn a_search_that_is_stopped_returns_what_it_has() {
         let line = chain(50);
-        let scope = Scope { layer: Layer(0), starts: &[Slot(7)], ef: 5 };
+        let scope = Scope { layer: Layer(0), starts: &[Slot(7)], ef: 5, reach: None };
         let mut beam = Beam::default();
         assert_eq!(beam.search(&line, &At(40.0, &line), scope, |_| Ok(true), || true).unwrap().len(), 1);
     }

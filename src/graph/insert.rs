@@ -21,6 +21,10 @@ use super::working::{Node, Working};
 use super::{Beam, FromSlot, Graph, Probe, Vectors};
 use crate::{Error, Layer, Result, Slot};
 
+/// The neighbors whose distances tell how distances grow: as many as are usually asked for, and as many as a thorough search looks at.
+const GROWTH_FROM: usize = 10;
+const GROWTH_TO: usize = 80;
+
 /// A batch is at most this share of the graph and the slots linked before it: its members do not see each other.
 const BATCH_SHARE: usize = 50;
 /// How far a list may exceed its limit between prunes, in parts of the limit. Prunes become rarer by as many edges as it takes to get there.
@@ -153,6 +157,20 @@ pub(crate) fn finish(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Pl
     reach_roots(working, vectors, plan)
 }
 
+/// How distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is `a^g` times as far away as the `n`-th is. In the mean; 0 if
+/// too few have so many neighbors at distances that are not zero, or negative.
+pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
+    let of = |slot: &Slot| -> Result<Option<f64>> {
+        let near = Beam::with(|beam| nearest(working, vectors, *slot, GROWTH_TO + 1, beam))?;
+        // The first is the vector itself.
+        let at = |nth: usize| near.get(nth).map(|edge| f64::from(edge.distance)).filter(|distance| *distance > 0.0);
+        Ok(at(GROWTH_FROM).zip(at(GROWTH_TO)).map(|(from, to)| (to / from).ln() / (GROWTH_TO as f64 / GROWTH_FROM as f64).ln()))
+    };
+    let found: Vec<f64> = sample.par_iter().map(of).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let is_enough = 2 * found.len() > sample.len();
+    Ok(if is_enough { (found.iter().sum::<f64>() / found.len() as f64) as f32 } else { 0.0 })
+}
+
 /// Sees to it that the nodes which are the hardest to find are found. A node with few edges has few in-edges, and one that has no edge to its
 /// own parent may lie in a group that nothing but that parent's edge leads to. Those of layer 0 that a narrow search for their own vectors does
 /// not find become children of the node where such a search ends: as child edges are not pruned, it finds them from then on.
@@ -210,7 +228,7 @@ fn nearest(working: &Working<'_>, vectors: &dyn Vectors, slot: Slot, ef: usize, 
 
 /// What a search on one layer finds from `start` and from the root, the nearest first.
 fn search(working: &Working<'_>, probe: &impl Probe, layer: Layer, start: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
-    let scope = Scope { layer, starts: &[start, working.roots[layer.index()]], ef };
+    let scope = Scope { layer, starts: &[start, working.roots[layer.index()]], ef, reach: None };
     let found = beam.search(working, probe, scope, |_| Ok(true), || false)?;
     Ok(found.iter().map(|candidate| Edge { distance: candidate.distance(), slot: candidate.slot() }).collect())
 }

@@ -20,7 +20,7 @@ mod visited;
 pub(crate) mod working;
 
 pub(crate) use self::beam::Beam;
-pub(crate) use self::pool::Candidate;
+pub(crate) use self::pool::{Candidate, Reach};
 use crate::{Layer, Result, Slot};
 
 /// A graph that can be walked.

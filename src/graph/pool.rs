@@ -25,10 +25,20 @@ impl Candidate {
     }
 }
 
+/// How far beyond what it has found a search goes on, whatever its `ef`: see [`Beam`](super::Beam).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Reach {
+    /// Counted from 1.
+    pub(crate) nth: usize,
+    /// As many times as far as the `nth` candidate; at least 1.
+    pub(crate) factor: f32,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     candidates: Vec<Candidate>,
     ef: usize,
+    reach: Option<Reach>,
     accepted: usize,
     /// All candidates before this one are expanded.
     next: usize,
@@ -44,17 +54,25 @@ fn order(distance: f32, slot: u32) -> i64 {
 }
 
 impl Pool {
-    pub(super) fn start(&mut self, ef: usize) {
+    pub(super) fn start(&mut self, ef: usize, reach: Option<Reach>) {
         self.candidates.clear();
-        (self.ef, self.accepted, self.next) = (ef, 0, 0);
+        (self.ef, self.reach, self.accepted, self.next) = (ef, reach, 0, 0);
     }
 
     /// What a candidate's distance must not exceed.
     #[inline]
     pub(super) fn bound(&self) -> f32 {
-        match self.candidates.last() {
+        let bound = match self.candidates.last() {
             Some(last) if self.accepted >= self.ef => last.distance(),
             _ => f32::INFINITY,
+        };
+        match self.reach {
+            // Where some are not accepted, nobody knows which is the nth that is.
+            Some(Reach { nth, factor }) if self.accepted == self.candidates.len() => {
+                let nth = self.candidates.get(nth.wrapping_sub(1));
+                nth.map_or(bound, |nth| bound.min(nth.distance().max(0.0) * factor))
+            }
+            _ => bound,
         }
     }
 
@@ -82,10 +100,11 @@ impl Pool {
         }
     }
 
-    /// The nearest candidate that was not expanded yet, marked as expanded.
+    /// The nearest candidate that was not expanded yet, marked as expanded. `None` if it is too far away, as all others then are.
     #[inline]
     pub(super) fn expand(&mut self) -> Option<u32> {
-        let candidate = self.candidates.get_mut(self.next)?;
+        let bound = self.bound();
+        let candidate = self.candidates.get_mut(self.next).filter(|next| next.distance() <= bound)?;
         candidate.expanded = true;
         let slot = candidate.slot();
         self.next += 1;
@@ -116,7 +135,7 @@ mod tests {
         #[test]
         fn the_pool_is_the_sorted_prefix_that_ends_at_the_ef_th_accepted(offers in prop::collection::vec((0..20u32, any::<bool>()), 0..80), ef in 1..9usize) {
             let mut pool = Pool::default();
-            pool.start(ef);
+            pool.start(ef, None);
             let mut all = Vec::new();
             for (slot, (distance, accepted)) in offers.into_iter().enumerate() {
                 pool.insert(distance as f32, slot as u32, accepted);
@@ -135,9 +154,24 @@ mod tests {
         }
 
         #[test]
+        fn nothing_beyond_its_reach_is_expanded(distances in prop::collection::vec(0..100u32, 1..60), nth in 1..6usize) {
+            let mut pool = Pool::default();
+            pool.start(1000, Some(Reach { nth, factor: 1.5 }));
+            for (slot, distance) in distances.iter().enumerate() {
+                pool.insert(*distance as f32, slot as u32, true);
+            }
+            let mut sorted = distances;
+            sorted.sort_unstable();
+            let bound = sorted.get(nth - 1).map_or(f32::INFINITY, |nth| *nth as f32 * 1.5);
+            prop_assert_eq!(pool.bound(), bound);
+            let count = std::iter::from_fn(|| pool.expand()).count();
+            prop_assert_eq!(count, sorted.iter().filter(|distance| **distance as f32 <= bound).count());
+        }
+
+        #[test]
         fn a_nearer_candidate_is_expanded_next(distances in prop::collection::vec(0..100u32, 1..60)) {
             let mut pool = Pool::default();
-            pool.start(1000);
+            pool.start(1000, None);
             let mut waiting = Vec::new();
             for (slot, distance) in distances.into_iter().enumerate() {
                 pool.insert(distance as f32, slot as u32, true);

@@ -90,6 +90,7 @@ fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
         reuse_from: 0,
         code_bits: 0,
         is_coded: false,
+        growth: 0.0,
         roots: Vec::new(),
     })
 }

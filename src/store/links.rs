@@ -33,6 +33,8 @@ pub(crate) struct Changes {
     /// The root of each layer.
     pub(crate) roots: Vec<Slot>,
     pub(crate) next_rank: u32,
+    /// How distances grow, if the build has measured it.
+    pub(crate) growth: Option<f32>,
 }
 
 /// Asked now and then whether to go on; an error ends the work.

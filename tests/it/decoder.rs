@@ -104,6 +104,7 @@ pub(crate) struct Meta {
     pub(crate) reuse_from: u32,
     pub(crate) code_bits: u8,
     pub(crate) is_coded: u8,
+    pub(crate) growth: f32,
     pub(crate) metric: String,
     /// The roots of the layers that have nodes.
     pub(crate) roots: Vec<u32>,
@@ -344,7 +345,8 @@ impl Meta {
             next_rank: value.u32(),
             reuse_from: value.u32(),
             code_bits: value.u8(),
-            is_coded: (value.u8(), value.zeros(6)).0,
+            is_coded: (value.u8(), value.zeros(2)).0,
+            growth: value.f32(),
             metric: String::from_utf8(value.take(32).to_vec()).expect("META: the name of the metric is UTF-8"),
             roots: value.u32s(16),
         };
@@ -367,6 +369,7 @@ impl Meta {
         assert_eq!(meta.factor_bytes, if meta.metric == "cosine" { 4 } else { 0 }, "META: bytes of the factor of {:?}", meta.metric);
         assert_eq!((meta.block_bytes, meta.block_vectors), meta.geometry(), "META: block_bytes and block_vectors are derived, section 4");
         assert!([0, 1, 2, 4, 8].contains(&meta.code_bits) && meta.is_coded <= u8::from(meta.code_bits > 0), "META: codes: {meta:?}");
+        assert!((0.0..=f32::MAX).contains(&meta.growth), "META: growth {}", meta.growth);
         assert!(meta.reuse_from <= slots, "META: reuse_from {} of {slots} slots", meta.reuse_from);
         assert_eq!(meta.sealed, slots / meta.block_vectors, "META: a block is sealed when all of its slots have been given out");
         meta
