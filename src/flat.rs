@@ -174,7 +174,7 @@ impl Judge {
     /// `None` if the metric has no estimates.
     fn new<'t, D: Distance, S: Source<'t>>(estimates: Vec<Estimate>, probes: &[StoredProbe<'_, '_, 't, D, S>]) -> Option<Self> {
         let first = estimates.first()?;
-        let panels = probes.chunks(PANEL).map(|probes| first.panel(probes.iter().map(StoredProbe::stored))).collect();
+        let panels = probes.chunks(PANEL).map(|probes| first.panel(probes.iter().map(StoredProbe::prepared))).collect();
         Some(Self { estimates, panels })
     }
 }

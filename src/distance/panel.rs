@@ -13,7 +13,7 @@ use super::kernels::{Near, PANEL, ROWS, Row};
 use super::{Distance, Kernels};
 use crate::codec::{F32, VectorRef};
 
-/// How a distance follows from the raw number, for metrics whose pairs can be estimated.
+/// How a distance follows from the raw number, for metrics whose pairs can be estimated: those of vectors that are stored as `f32`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[doc(hidden)]
 pub enum Form {
@@ -37,7 +37,7 @@ const UNDERFLOW: f64 = f32::MIN_POSITIVE as f64;
 pub(crate) struct Estimate {
     form: Form,
     near: Near,
-    one: fn(&[u8], &[u8]) -> f32,
+    kernels: Kernels,
     /// A vector of zeros: the squared differences from it are a squared norm.
     zero: Vec<u8>,
     /// How far estimate and ordinary sum can be from each other, for a sum of magnitudes of one.
@@ -72,7 +72,7 @@ impl Estimate {
         let roundings = 2 * dimensions + 32;
         let error = 1.01 * roundings as f64 * f64::from(f32::EPSILON) / 2.0;
         let zero = vec![0; dimensions * size_of::<f32>()];
-        let estimate = |(form, near): (Form, Option<Near>)| Some(Self { form, near: near?, one: kernels.one, zero: zero.clone(), error });
+        let estimate = |(form, near): (Form, Option<Near>)| Some(Self { form, near: near?, kernels: *kernels, zero: zero.clone(), error });
         forms.into_iter().filter_map(estimate).collect()
     }
 
@@ -97,10 +97,10 @@ impl Estimate {
     pub(crate) fn row<'a>(&self, bytes: &'a [u8], factor: f32) -> Row<'a> {
         let (scale, offset) = match self.form {
             // The square of the distance is that of both norms, less twice the product, of whose error both norms bear a half.
-            Form::SquaredDifferences => (2.0, -f64::from((self.one)(bytes, &self.zero)) * (1.0 - 2.0 * self.error)),
+            Form::SquaredDifferences => (2.0, -f64::from(self.kernels.one(bytes, &self.zero)) * (1.0 - 2.0 * self.error)),
             Form::Differences | Form::Other => (-1.0, 0.0),
             Form::NegatedProducts => {
-                let square = f64::from((self.one)(bytes, bytes));
+                let square = f64::from(self.kernels.one(bytes, bytes));
                 (1.0, self.error * (square * (1.0 + self.error) + UNDERFLOW).sqrt())
             }
             Form::Cosine => (factor, 0.0),
@@ -137,7 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::Codec;
+    use crate::codec::{Codec, Scale};
     use crate::distance::kernels::tests::implementations;
     use crate::distance::{Cosine, DotProduct, Euclidean, Manhattan};
 
@@ -146,7 +146,7 @@ mod tests {
         let dimensions = queries[0].len();
         let stored = |vector: &Vec<f32>| {
             let mut bytes = Vec::new();
-            F32::encode(vector, &mut bytes);
+            F32::encode(vector, Scale::NONE, &mut bytes);
             let factor = if D::FACTOR { D::factor(VectorRef::new(&bytes)) } else { 0.0 };
             (bytes, factor)
         };

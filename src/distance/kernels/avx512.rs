@@ -5,8 +5,9 @@
 use std::arch::x86_64::*;
 
 use super::panel::near_kernel;
-use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
+use super::sum::{ACCUMULATORS, Load, Stored, Sum, Term, sum_kernels, words};
 use super::{Kernels, PANEL, ROWS, Row};
+use crate::codec::Scale;
 
 type Lanes = __m512;
 const LANES: usize = 16;
@@ -19,13 +20,13 @@ sum_kernels!(#[target_feature(enable = "avx512f")]);
 near_kernel!(#[target_feature(enable = "avx512f")]);
 
 /// Kernels for sums over floats, if the processor can run them.
-pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
+pub(super) fn kernels<S: Sum, L: Load>() -> Option<Kernels> {
     #[target_feature(enable = "avx512f")]
-    fn kernels<S: Sum>() -> Kernels {
-        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
+    fn kernels<S: Sum, L: Load>() -> Kernels {
+        Kernels { near: (L::STORED == Stored::F32).then_some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
     }
     // SAFETY: the processor has AVX-512F.
-    is_x86_feature_detected!("avx512f").then(|| unsafe { kernels::<S>() })
+    is_x86_feature_detected!("avx512f").then(|| unsafe { kernels::<S, L>() })
 }
 
 #[target_feature(enable = "avx512f")]
@@ -56,10 +57,45 @@ fn load(words: &[[u8; 4]; LANES]) -> Lanes {
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn load_part(words: &[[u8; 4]]) -> Lanes {
-    let floats = words.len().min(LANES);
-    let mask = (1u32 << floats).wrapping_sub(1) as __mmask16;
     // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any alignment.
-    unsafe { _mm512_maskz_loadu_ps(mask, words.as_ptr().cast()) }
+    unsafe { _mm512_maskz_loadu_ps(first(words.len()), words.as_ptr().cast()) }
+}
+
+/// The first lanes.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn first(lanes: usize) -> __mmask16 {
+    (1u32 << lanes.min(LANES)).wrapping_sub(1) as __mmask16
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
+    let words = words.as_ptr();
+    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the size that the form has, at any alignment.
+    unsafe {
+        match L::STORED {
+            Stored::F32 => _mm512_loadu_ps(words.cast()),
+            Stored::F16 => _mm512_cvtph_ps(_mm256_loadu_si256(words.cast())),
+            Stored::Bf16 => _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(words.cast())))),
+            Stored::I8 => {
+                let codes = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(words.cast())));
+                _mm512_fmadd_ps(codes, splat(scale.step), splat(scale.center))
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
+    if L::STORED == Stored::F32 {
+        return load_part(L::bytes(words).as_chunks().0);
+    }
+    let mut copy = [L::ZERO; LANES];
+    copy.iter_mut().zip(words).for_each(|(copy, word)| *copy = *word);
+    // A code of zero does not stand for zero.
+    _mm512_maskz_mov_ps(first(words.len()), load_stored::<L>(&copy, scale))
 }
 
 #[target_feature(enable = "avx512f")]
@@ -85,7 +121,7 @@ fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
 pub(super) fn hamming() -> Option<Kernels> {
     #[target_feature(enable = "avx512f,avx512vpopcntdq")]
     fn kernels() -> Kernels {
-        Kernels { one: one_hamming, four: four_hamming, near: None, near_by_products: None }
+        Kernels::new(one_hamming, four_hamming)
     }
     let detected = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq");
     // SAFETY: the processor has AVX-512F and AVX512-VPOPCNTDQ.
@@ -93,13 +129,13 @@ pub(super) fn hamming() -> Option<Kernels> {
 }
 
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn one_hamming(a: &[u8], b: &[u8]) -> f32 {
+fn one_hamming(a: &[u8], b: &[u8], _: Scale) -> f32 {
     let [bits] = differing_bits(a, [b]);
     bits
 }
 
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn four_hamming(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
+fn four_hamming(a: &[u8], b: [&[u8]; 4], _: Scale) -> [f32; 4] {
     differing_bits(a, b)
 }
 
