@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
+use crate::codec::Codec;
 use crate::distance::{Distance, Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, StoredProbe, View};
@@ -199,7 +200,6 @@ struct State<'t> {
     in_vain: usize,
     limits: Vec<Limits>,
     vectors: Vec<(Slot, Address<'t>)>,
-    rows: Vec<Row<'t>>,
 }
 
 impl<'t> State<'t> {
@@ -207,7 +207,7 @@ impl<'t> State<'t> {
         let nearest = pass.probes.iter().map(|_| Nearest::new(k)).collect();
         let panels = pass.judge.map_or(0, |judge| judge.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
-        Self { nearest, estimate: 0, pairs: 0, in_vain: 0, limits, vectors: Vec::new(), rows: Vec::new() }
+        Self { nearest, estimate: 0, pairs: 0, in_vain: 0, limits, vectors: Vec::new() }
     }
 }
 
@@ -263,10 +263,12 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
 
     /// Compares all queries with those vectors that are not ruled out for them.
     fn judge(&self, Judge { estimates, panels }: &Judge, state: &mut State<'t>) -> Result<()> {
-        let State { nearest, limits, vectors, rows, .. } = state;
+        let State { nearest, limits, vectors, .. } = state;
         let estimate = &estimates[state.estimate];
-        rows.clear();
-        rows.extend(vectors.iter().map(|(_, address)| estimate.row(address.bytes, address.factor)));
+        let scale = self.view.snapshot.meta.scale;
+        let decoded: Vec<_> = vectors.iter().map(|(_, address)| D::Codec::probe(address.bytes, scale)).collect();
+        let rows = vectors.iter().zip(&decoded).map(|((_, address), decoded)| estimate.row(decoded, address.factor));
+        let mut rows: Vec<Row<'_>> = rows.collect();
         // Filled up with copies of the last, which are not looked at.
         rows.extend(rows.last().copied().into_iter().cycle().take(rows.len().next_multiple_of(ROWS) - rows.len()));
         let queries = self.probes.chunks(PANEL).zip(nearest.chunks_mut(PANEL));

@@ -187,7 +187,7 @@ impl<'a> Import<'a> {
     /// They are pending afterwards, like all that is added: build when all is added. O(items); one vector at a time is in memory.
     ///
     /// # Errors
-    /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other dimensions: nothing has changed.
+    /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other dimensions, [`NotTrained`](Error::NotTrained): nothing has changed.
     /// [`CorruptSource`](Error::CorruptSource) for a value that is no item of theirs, [`InvalidItem`](Error::InvalidItem) for a vector that
     /// cannot be stored or compared, with its item id: those before it, by id, have been added to the transaction; drop it. See
     /// [`skip_invalid`](Self::skip_invalid). Further those of [`Writer::add_item`].
@@ -200,6 +200,9 @@ impl<'a> Import<'a> {
         if writer.dimensions != dimensions as usize {
             let defect = SourceDefect::DimensionMismatch { stored: dimensions as usize, requested: writer.dimensions };
             return Err(Error::InvalidSource { index, defect });
+        }
+        if writer.needs_training(wtxn)? {
+            return Err(Error::NotTrained { index: writer.index });
         }
         // Of none, too, an index is made.
         let scale = writer.create(wtxn)?;

@@ -242,8 +242,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         let entry = found.map_err(|known| catalog::missing(&env, name, known))?;
         options.check::<D>(name, K::NAMING, &entry)?;
         let shared = Shared::new(&env, name, entry, is_read_only);
-        // That vectors are stored in the form that they are to be opened in, which the catalog does not say.
-        read_meta::<D>(shared.place, &env.read()?.txn)?;
+        // The catalog does not say which form vectors are stored in. What is damaged is for those who use it, and for `check`.
+        if let Err(error @ Error::MetricMismatch { .. }) = read_meta::<D>(shared.place, &env.read()?.txn) {
+            return Err(error);
+        }
         env.register(&shared.cache);
         Ok(Self { shared: Arc::new(shared), types: PhantomData })
     }

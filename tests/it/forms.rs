@@ -288,6 +288,11 @@ fn a_load_trains_an_index_that_is_empty() {
     assert_eq!(parts.stats().unwrap().saturated, 500 - 256);
     assert_eq!(parts.snapshot().unwrap().vector(499).unwrap(), Some(vec![255.0, 0.0]));
     assert_eq!(parts.check().unwrap(), []);
+    parts.copy_to(folder.path().join("copy")).unwrap();
+    let copy = Index::<Euclidean<I8>, u64>::open(folder.path().join("copy"), Options::default()).unwrap();
+    assert_eq!((copy.check().unwrap(), copy.stats().unwrap().saturated), (vec![], 500 - 256));
+    copy.write(|batch| batch.add(1000, &[3.0, 4.0])).unwrap();
+    assert_eq!(copy.search(1).by_vector(&[3.0, 4.25]).unwrap().into_nns(), [(1000, 0.0625)]);
 
     // What cannot be trained on is not stored.
     let far = Index::<Euclidean<I8>>::create(folder.path().join("c"), Options::new(2)).unwrap();

@@ -8,6 +8,7 @@ use std::ops::Bound;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
+use voisin::codec::{F16, I8};
 use voisin::distances::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan,
 };
@@ -291,6 +292,31 @@ fn what_cannot_be_imported_is_told_with_its_reason_and_nothing_changes() {
     Writer::<Euclidean>::new(db, 4, 8).clear(&mut wtxn).unwrap();
     Writer::<Cosine>::new(with_metric(db), 4, 8).add_item(&mut wtxn, 1, &[1.0; 8]).unwrap();
     assert!(matches!(onto(4, &mut wtxn), Error::MetricMismatch { index: 4, .. }));
+}
+
+#[test]
+fn what_comes_over_is_rounded_to_the_form_of_the_index() {
+    let (_dir, env) = static_env();
+    let model = vectors::<Euclidean>(&mut rng(), 0..50, 8);
+    let thirds: Model = model.iter().map(|(id, vector)| (*id, vector.iter().map(|component| component / 3.0).collect())).collect();
+    let map =
+        |component: fn(f32) -> f32| -> Model { thirds.iter().map(|(id, v)| (*id, v.iter().map(|c| component(*c)).collect())).collect() };
+    Hannoy::<hannoy::distances::Euclidean>::change(env, 0, 8, &added(&thirds), true);
+    let theirs = env.read_txn().unwrap();
+    let source = || Import::open(&theirs, 0, raw(env)).unwrap();
+
+    let (_dir, other) = new_env();
+    let db = create::<Euclidean<F16>>(&other);
+    let mut wtxn = other.write_txn().unwrap();
+    assert_eq!(source().add_to(&Writer::<Euclidean<F16>>::new(db, 0, 8), &mut wtxn).unwrap(), 50);
+    check_holds(&wtxn, db, 0, &map(|component| half::f16::from_f32(component).to_f32()));
+    let writer = Writer::<Euclidean<I8>>::new(with_metric(db), 1, 8);
+    for source in [source(), source().skip_invalid(|item, defect| panic!("{item}: {defect}"))] {
+        assert!(matches!(source.add_to(&writer, &mut wtxn), Err(Error::NotTrained { index: 1 })));
+    }
+    <Euclidean<I8>>::prepare(&writer, &mut wtxn);
+    assert_eq!(source().add_to(&writer, &mut wtxn).unwrap(), 50);
+    check_holds(&wtxn, with_metric::<Euclidean<I8>, _>(db), 1, &map(|component| component.round() + 0.0));
 }
 
 #[test]

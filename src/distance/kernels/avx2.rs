@@ -23,7 +23,7 @@ near_kernel!(#[target_feature(enable = "avx2,fma,f16c")]);
 pub(super) fn kernels<S: Sum, L: Load>() -> Option<Kernels> {
     #[target_feature(enable = "avx2,fma,f16c")]
     fn kernels<S: Sum, L: Load>() -> Kernels {
-        Kernels { near: (L::STORED == Stored::F32).then_some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
+        Kernels { near: Some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
     }
     let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
     // SAFETY: the processor has AVX2, FMA and F16C.
@@ -93,10 +93,25 @@ fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
     if L::STORED == Stored::F32 {
         return load_part(L::bytes(words).as_chunks().0);
     }
-    let mut copy = [L::ZERO; LANES];
-    copy.iter_mut().zip(words).for_each(|(copy, word)| *copy = *word);
+    let copy = first_bytes(L::bytes(words)).to_le_bytes();
+    let (copy, _) = L::words(&copy).as_chunks();
     // A code of zero does not stand for zero.
-    _mm256_and_ps(_mm256_castsi256_ps(first(words.len())), load_stored::<L>(&copy, scale))
+    _mm256_and_ps(_mm256_castsi256_ps(first(words.len())), load_stored::<L>(&copy[0], scale))
+}
+
+/// Up to sixteen bytes, the first in the lowest place: by two loads that may overlap, and not one by one.
+#[inline]
+fn first_bytes(bytes: &[u8]) -> u128 {
+    let join = |low: u64, high: u64, size: usize| u128::from(low) | u128::from(high) << (8 * (bytes.len() - size));
+    if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        join(u64::from_le_bytes(*low), u64::from_le_bytes(*high), 8)
+    } else if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        join(u32::from_le_bytes(*low).into(), u32::from_le_bytes(*high).into(), 4)
+    } else if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        join(u16::from_le_bytes(*low).into(), u16::from_le_bytes(*high).into(), 2)
+    } else {
+        bytes.first().map_or(0, |byte| u128::from(*byte))
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -38,7 +38,7 @@ pub struct Kernels {
     four: Four,
     /// What the stored codes stand for.
     scale: Scale,
-    /// Which of many pairs may be near, for [`panel`](super::panel).
+    /// Which of many pairs may be near, for [`panel`](super::panel): of decoded vectors.
     pub(crate) near: Option<Near>,
     /// The same for sums of squared differences, from sums of products: half the work.
     pub(crate) near_by_products: Option<Near>,
@@ -147,8 +147,7 @@ impl Kernels {
 // By the number of the form and not by its type: they are compiled once, here, and not wherever a metric is used.
 
 fn squared_differences(form: u8) -> Kernels {
-    let near_by_products = if form == F32::ID { products(form).near } else { None };
-    Kernels { near_by_products, ..sum::<SquaredDifferences>(form) }
+    Kernels { near_by_products: products(form).near, ..sum::<SquaredDifferences>(form) }
 }
 
 fn products(form: u8) -> Kernels {

@@ -19,7 +19,7 @@ near_kernel!();
 
 /// Kernels for sums over floats.
 pub(super) fn kernels<S: Sum, L: Load>() -> Kernels {
-    Kernels { near: (L::STORED == Stored::F32).then_some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
+    Kernels { near: Some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
 }
 
 #[inline]

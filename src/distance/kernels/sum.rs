@@ -59,7 +59,6 @@ pub(super) trait Load {
 
     /// The bytes of a component: as many as the form has, which the loads of the instruction sets rely on.
     type Word: Copy;
-    const ZERO: Self::Word;
 
     /// Whole components only.
     fn words(bytes: &[u8]) -> &[Self::Word];
@@ -72,7 +71,6 @@ macro_rules! load {
             const STORED: Stored = Stored::$form;
 
             type Word = [u8; $bytes];
-            const ZERO: Self::Word = [0; $bytes];
 
             #[inline]
             fn words(bytes: &[u8]) -> &[Self::Word] {
