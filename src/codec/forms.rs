@@ -69,9 +69,13 @@ impl Range {
 
 /// That all components are finite and no larger than `limit`.
 fn check_limit<T: Component>(vector: &[T], limit: f64, form: &'static str) -> Result<(), VectorDefect> {
-    let values = || vector.iter().map(|component| -> f64 { (*component).into() }).enumerate();
     // NaN is not at most anything.
-    match values().find(|(_, value)| !matches!(value.abs().partial_cmp(&limit), Some(order) if order.is_le())) {
+    let is_held = |component: &T| -> bool { (*component).into().abs() <= limit };
+    // All of them, without a look at the outcome of each, is what the compiler makes vector code of.
+    if vector.iter().fold(true, |all, component| all & is_held(component)) {
+        return Ok(());
+    }
+    match vector.iter().enumerate().find(|(_, component)| !is_held(component)).map(|(position, value)| (position, (*value).into())) {
         None => Ok(()),
         Some((position, value)) if value.is_finite() => Err(VectorDefect::TooLarge { position, value, limit, form }),
         Some((position, value)) => Err(VectorDefect::NotFinite { position, value: value as f32 }),

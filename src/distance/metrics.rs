@@ -21,20 +21,21 @@ const MAX_DIRECTED_NORM: f64 = 1e15;
 /// The largest sum of absolute values under which the sum of two is below `f32::MAX`.
 const MAX_L1_NORM: f64 = 1.5e38;
 
-/// **Squared** Euclidean distance: `sum((a[i] - b[i])^2)`, from 0. Take the root for lengths; the order is the same.
+/// **Squared** Euclidean distance: `sum((a[i] - b[i])^2)`, from 0. Take the root for lengths; the order is the same. Vectors are
+/// stored in the form `C`.
 #[derive(Debug, Clone, Copy)]
 pub struct Euclidean<C = F32>(PhantomData<C>, Infallible);
 
 /// Half of one minus the cosine of the angle: `(1 - dot(a, b) / (|a| |b|)) / 2`, from 0 (same direction) over 0.5 (orthogonal) to 1
-/// (opposite). The zero vector is refused. Vectors are stored as they are given, with the inverse of their norm beside them.
+/// (opposite). The zero vector is refused. Vectors are stored in the form `C` with the length that they are given, and the inverse of it beside them.
 #[derive(Debug, Clone, Copy)]
 pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 
-/// The negated inner product: `-sum(a[i] * b[i])`. Any finite number; the largest product is the nearest.
+/// The negated inner product: `-sum(a[i] * b[i])`. Any finite number; the largest product is the nearest. Vectors are stored in the form `C`.
 #[derive(Debug, Clone, Copy)]
 pub struct DotProduct<C = F32>(PhantomData<C>, Infallible);
 
-/// Sum of absolute differences: `sum(|a[i] - b[i]|)`, from 0.
+/// Sum of absolute differences: `sum(|a[i] - b[i]|)`, from 0. Vectors are stored in the form `C`.
 #[derive(Debug, Clone, Copy)]
 pub struct Manhattan<C = F32>(PhantomData<C>, Infallible);
 

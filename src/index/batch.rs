@@ -280,8 +280,8 @@ impl<D: Distance> Batch<'_, D> {
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem), [`NotTrained`](Error::NotTrained),
-    /// [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the
-    /// batch can only be rolled back.
+    /// [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map.
+    /// [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
     pub fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
         self.change(|writer, txn| writer.add_item(txn, item, vector))
     }

@@ -99,8 +99,9 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey),
-    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`NotTrained`](Error::NotTrained), [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return it, and
-    /// the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
+    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`NotTrained`](Error::NotTrained), [`IndexFull`](Error::IndexFull): nothing has changed.
+    /// [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the batch can only be
+    /// rolled back.
     pub fn add(&mut self, key: impl AsKey<K>, vector: &[f32]) -> Result<()> {
         self.add_of(key, vector)
     }

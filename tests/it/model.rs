@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use roaring::RoaringBitmap;
 use voisin::codec::{Bf16, F16, I8};
-use voisin::distances::{BinaryQuantizedEuclidean, Euclidean};
+use voisin::distances::{BinaryQuantizedEuclidean, Euclidean, Hamming};
 use voisin::heed::RwTxn;
 use voisin::{Database, ItemId, Reader, Searched, Writer, roaring};
 
@@ -329,5 +329,6 @@ proptest! {
         run::<Euclidean<Bf16>>(&steps);
         run::<Euclidean<I8>>(&steps);
         run::<BinaryQuantizedEuclidean>(&steps);
+        run::<Hamming>(&steps);
     }
 }
