@@ -39,10 +39,11 @@ pub(super) fn to_f16(value: f32) -> u16 {
 pub(crate) fn from_f16(bits: u16) -> f32 {
     /// 2 to the power of 112, by which the exponents of the two forms differ.
     const SCALE: f32 = 5_192_296_858_534_827_628_530_496_329_220_096.0;
-    let sign = u32::from(bits & 0x8000) << 16;
-    let magnitude = f32::from_bits(u32::from(bits & 0x7FFF) << 13) * SCALE;
+    // In 32 bits throughout: the compiler makes vector code of it.
+    let bits = u32::from(bits);
+    let magnitude = f32::from_bits((bits & 0x7FFF) << 13) * SCALE;
     let special = if bits & 0x7C00 == 0x7C00 { 0x7F80_0000 } else { 0 };
-    f32::from_bits(magnitude.to_bits() | sign | special)
+    f32::from_bits(magnitude.to_bits() | (bits & 0x8000) << 16 | special)
 }
 
 pub(super) fn to_bf16(value: f32) -> u16 {
