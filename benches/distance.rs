@@ -7,41 +7,62 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use diskann_vector::distance::{Distance as Diskann, Metric};
-use voisin::codec::Codec;
-use voisin::distances::{Cosine, Distance, Euclidean, Hamming, Manhattan};
+use diskann_vector::distance::{Distance as Diskann, DistanceProvider, Metric};
+use half::f16;
+use voisin::codec::{Bf16, Codec, F16, I8, Scale};
+use voisin::distances::{Cosine, Distance, Euclidean, Hamming, Manhattan, ProbeOf};
 
 const DIMENSIONS: [usize; 9] = [96, 100, 128, 256, 384, 768, 960, 1024, 1536];
 /// By how much medians of one program differ from run to run.
 const TOLERANCE: f64 = 0.03;
 
-const LINE_FLOATS: usize = 16;
+const LINE_BYTES: usize = 64;
 
-/// Memory for a query and four vectors of components from -1 to 1, one after the other from the start of a cache line, as in a block.
+/// A query and four vectors of components from -1 to 1.
 struct Vectors {
-    memory: Vec<f32>,
-    dimensions: usize,
+    rows: Vec<Vec<f32>>,
+}
+
+/// Some vectors, one after the other from the start of a cache line, as in a block.
+struct Block<T> {
+    memory: Vec<T>,
+    start: usize,
+    length: usize,
+}
+
+impl<T: Copy> Block<T> {
+    fn new(rows: &[Vec<T>], any: T) -> Self {
+        let line = LINE_BYTES / size_of::<T>();
+        let mut memory: Vec<T> = Vec::with_capacity(rows.len() * rows[0].len() + line);
+        let start = memory.as_ptr().align_offset(LINE_BYTES);
+        memory.resize(start, any);
+        rows.iter().for_each(|row| memory.extend(row));
+        Self { memory, start, length: rows[0].len() }
+    }
+
+    fn rows<const N: usize>(&self) -> [&[T]; N] {
+        std::array::from_fn(|i| &self.memory[self.start + i * self.length..][..self.length])
+    }
 }
 
 impl Vectors {
     fn new(dimensions: usize) -> Self {
         let mut state = 1u32;
-        let component = || {
+        let mut component = || {
             state = state.wrapping_mul(747_796_405).wrapping_add(2_891_336_453);
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         };
-        let memory = std::iter::repeat_with(component).take(5 * dimensions + LINE_FLOATS).collect();
-        Self { memory, dimensions }
+        Self { rows: (0..5).map(|_| (0..dimensions).map(|_| component()).collect()).collect() }
     }
 
-    fn floats(&self, i: usize) -> &[f32] {
-        let start = self.memory.as_ptr().align_offset(LINE_FLOATS * size_of::<f32>()) + i * self.dimensions;
-        &self.memory[start..][..self.dimensions]
-    }
-
-    /// As many bytes as a stored vector has. Their values do not matter to the time.
-    fn bytes<C: Codec>(&self, i: usize) -> &[u8] {
-        &bytemuck::cast_slice(self.floats(i))[..C::bytes(self.dimensions)]
+    /// As they are in a form. What bits and codes stand for does not matter to the time.
+    fn encoded<C: Codec>(&self) -> Block<u8> {
+        let encode = |row: &Vec<f32>| {
+            let mut bytes = Vec::new();
+            C::encode(row, Scale::NONE, &mut bytes);
+            bytes
+        };
+        Block::new(&self.rows.iter().map(encode).collect::<Vec<_>>(), 0)
     }
 }
 
@@ -63,31 +84,56 @@ fn medians<const N: usize>(mut ways: [&mut dyn FnMut(); N]) -> [f64; N] {
     })
 }
 
-/// Prints a line for each number of dimensions. Returns in how many of them the peer is quicker.
-fn metric<D: Distance>(peer: Option<Metric>) -> usize {
+/// A distance of `diskann-vector`, between floats and what it has stored.
+struct Peer<T: 'static> {
+    metric: Metric,
+    stored: fn(f32) -> T,
+}
+
+/// Prints a line for each number of dimensions.
+fn metric<D: Distance>() {
+    let kernels = D::kernels();
+    for dimensions in DIMENSIONS {
+        let vectors = Vectors::new(dimensions);
+        let (probes, stored) = (vectors.encoded::<ProbeOf<D>>(), vectors.encoded::<D::Codec>());
+        let ([query], [_, stored @ ..]) = (probes.rows::<1>(), stored.rows::<5>());
+        let mut one = || _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)));
+        let mut four = || _ = black_box(kernels.four(query, black_box(stored)));
+        let [one, four] = medians([&mut one, &mut four]);
+        println!("{:>12} {:>5} {dimensions:>5} {one:>9.1} {four:>9.1}", D::name(), D::Codec::NAME);
+    }
+}
+
+/// The same beside a peer. Returns in how many lines the peer is quicker.
+fn beside<D: Distance, T: Copy + 'static>(peer: &Peer<T>) -> usize
+where
+    f32: DistanceProvider<T>,
+{
     let kernels = D::kernels();
     let mut missed = 0;
     for dimensions in DIMENSIONS {
         let vectors = Vectors::new(dimensions);
-        let query = vectors.bytes::<D::Codec>(0);
-        let stored = [1, 2, 3, 4].map(|i| vectors.bytes::<D::Codec>(i));
-        let mut one = || _ = black_box(black_box(stored).map(|vector| kernels.one(query, vector)));
+        let (probes, stored) = (vectors.encoded::<ProbeOf<D>>(), vectors.encoded::<D::Codec>());
+        let ([query], [_, stored @ ..]) = (probes.rows::<1>(), stored.rows::<5>());
+        let mut one = || _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)));
         let mut four = || _ = black_box(kernels.four(query, black_box(stored)));
-        let name = D::name();
-        let Some(peer) = peer else {
-            let [one, four] = medians([&mut one, &mut four]);
-            println!("{name:>12} {dimensions:>5} {one:>9.1} {four:>9.1}");
-            continue;
-        };
-        let peer = Diskann::<f32, f32>::new(peer, Some(dimensions));
-        let (query, stored) = (vectors.floats(0), [1, 2, 3, 4].map(|i| vectors.floats(i)));
-        let mut theirs = || _ = black_box(black_box(stored).map(|vector| peer.call(query, vector)));
+
+        let distance = Diskann::<f32, T>::new(peer.metric, Some(dimensions));
+        let floats = Block::new(&vectors.rows, 0.0);
+        let theirs: Vec<Vec<T>> = vectors.rows.iter().map(|row| row.iter().map(|value| (peer.stored)(*value)).collect()).collect();
+        let theirs = Block::new(&theirs, (peer.stored)(0.0));
+        let ([query], [_, theirs @ ..]) = (floats.rows::<1>(), theirs.rows::<5>());
+        let mut theirs = || _ = black_box(black_box::<[&[T]; 4]>(theirs).map(|vector| distance.call(query, vector)));
         let [one, four, theirs] = medians([&mut one, &mut four, &mut theirs]);
         let (ratio_one, ratio_four) = (theirs / one, theirs / four);
         let is_missed = ratio_one.min(ratio_four) < 1.0 - TOLERANCE;
         missed += usize::from(is_missed);
         let verdict = if is_missed { "MISSED" } else { "ok" };
-        println!("{name:>12} {dimensions:>5} {one:>9.1} {four:>9.1} {theirs:>9.1} {ratio_one:>9.2} {ratio_four:>9.2}  {verdict}");
+        println!(
+            "{:>12} {:>5} {dimensions:>5} {one:>9.1} {four:>9.1} {theirs:>9.1} {ratio_one:>9.2} {ratio_four:>9.2}  {verdict}",
+            D::name(),
+            D::Codec::NAME
+        );
     }
     missed
 }
@@ -98,11 +144,16 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("nanoseconds for four distances, and how many times as long diskann-vector takes");
-    println!("{:>12} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9}", "metric", "dims", "one", "four", "diskann", "by one", "by four");
-    let missed = metric::<Euclidean>(Some(Metric::L2))
-        + metric::<Cosine>(Some(Metric::InnerProduct))
-        + metric::<Manhattan>(None)
-        + metric::<Hamming>(None);
+    println!("{:>12} {:>5} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9}", "metric", "form", "dims", "one", "four", "diskann", "by one", "by four");
+    let missed = beside::<Euclidean, f32>(&Peer { metric: Metric::L2, stored: |value| value })
+        + beside::<Cosine, f32>(&Peer { metric: Metric::InnerProduct, stored: |value| value })
+        + beside::<Euclidean<F16>, f16>(&Peer { metric: Metric::L2, stored: f16::from_f32 })
+        + beside::<Cosine<F16>, f16>(&Peer { metric: Metric::InnerProduct, stored: f16::from_f32 });
+    metric::<Manhattan>();
+    metric::<Euclidean<Bf16>>();
+    metric::<Euclidean<I8>>();
+    metric::<Cosine<I8>>();
+    metric::<Hamming>();
     println!("slower than diskann-vector in {missed} lines");
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -15,7 +15,7 @@ use roaring::RoaringBitmap;
 
 use crate::codec::{Codec, VectorRef};
 use crate::codes::Scratch;
-use crate::distance::Distance;
+use crate::distance::{Distance, ProbeOf};
 use crate::format::codes::{self, Trained};
 use crate::format::delta::{Delta, RING};
 use crate::format::ids::{ID_GROUP, IdGroup, SLOT_GROUP, group_bytes};
@@ -421,10 +421,11 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 }
                 Err(error) => return Err(error),
             };
-            let stored = VectorRef::<D::Codec>::new(address.bytes);
+            let probe = D::Codec::probe(address.bytes, self.view.snapshot.meta.scale);
+            let stored = VectorRef::<ProbeOf<D>>::new(&probe);
             let vector = stored.to_vec(dimensions);
             let defect = D::Codec::check(&vector).and_then(|()| D::check(&vector)).err().map(|defect| defect.to_string());
-            let padding = stored.iter().skip(dimensions).take(64).any(|component| component != 0.0);
+            let padding = !D::Codec::has_clean_padding(address.bytes, dimensions);
             let defect = defect.or(padding.then(|| "its padding is not zero".to_owned()));
             if let Some(defect) = &defect {
                 self.findings.add(Invariant::Vectors, format!("slot {slot}: {defect}"));

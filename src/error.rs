@@ -89,7 +89,7 @@ pub enum Error {
         /// What is wrong with the vector.
         defect: VectorDefect,
     },
-    /// A slice of many queries does not hold whole rows.
+    /// A slice of many queries, or of a sample, does not hold whole rows.
     #[error("{components} components are no whole number of rows of {dimensions}: row {row} has {rest} only", row = components / dimensions, rest = components % dimensions)]
     UnevenRows {
         /// Components of the slice.
@@ -148,6 +148,30 @@ pub enum Error {
         m: usize,
         /// M0 that was asked for.
         m0: usize,
+    },
+    /// An index that stores bytes has not been told which range they stand for.
+    #[error(
+        "index {index} stores components as i8, and is not trained: give Writer::train, or Index::train, a sample of its vectors first"
+    )]
+    NotTrained {
+        /// The index.
+        index: u16,
+    },
+    /// An index has vectors that a training would give another meaning.
+    #[error("index {index} has {vectors} vectors that are stored by its training: clear it first, train it, and add its items again")]
+    AlreadyInUse {
+        /// The index.
+        index: u16,
+        /// Stored vectors, those of items that were deleted since the last build included.
+        vectors: u64,
+    },
+    /// A row of a sample that an index cannot be trained on.
+    #[error("row {row} of the sample: {defect}")]
+    InvalidSample {
+        /// The number of the row, from 0.
+        row: usize,
+        /// What is wrong with the vector.
+        defect: VectorDefect,
     },
     /// No index of this number is in the database.
     #[error("there is no index {0} in this database: add an item with a Writer first")]
@@ -505,6 +529,17 @@ pub enum VectorDefect {
         /// Its value.
         value: f32,
     },
+    /// A component is larger than the largest number of the form that vectors are stored in.
+    TooLarge {
+        /// Its position, from 0.
+        position: usize,
+        /// Its value.
+        value: f64,
+        /// The largest magnitude that is accepted.
+        limit: f64,
+        /// The form.
+        form: &'static str,
+    },
     /// A component of a binary vector is neither 0 nor 1.
     NotBinary {
         /// Its position, from 0.
@@ -512,7 +547,7 @@ pub enum VectorDefect {
         /// Its value.
         value: f32,
     },
-    /// The vector has no direction, and the metric compares directions.
+    /// The vector has no direction, and the metric compares directions: it is zero, or so small that it is zero in the form that it would be stored in.
     ZeroNorm,
     /// A norm so small or large that distances would lose their meaning or overflow.
     NormOutOfRange {
@@ -529,8 +564,16 @@ impl fmt::Display for VectorDefect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFinite { position, value } => write!(f, "component {position} is {value}: every component must be finite"),
+            Self::TooLarge { position, value, limit, form } => {
+                write!(
+                    f,
+                    "component {position} is {value:e}, and {form} holds up to {limit:e}: scale the vectors, or store them in another form"
+                )
+            }
             Self::NotBinary { position, value } => write!(f, "component {position} is {value}: a binary vector has zeros and ones only"),
-            Self::ZeroNorm => write!(f, "the vector is zero and has no direction: leave it out, or use another metric"),
+            Self::ZeroNorm => {
+                write!(f, "the vector, as it would be stored, is zero and has no direction: leave it out, or use another metric")
+            }
             Self::NormOutOfRange { norm, min, max } => {
                 write!(f, "the vector's norm is {norm:e}: scale the vectors to between {min:e} and {max:e}")
             }

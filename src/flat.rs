@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
+use crate::codec::Codec;
 use crate::distance::{Distance, Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
 use crate::graph::Probe;
 use crate::store::codes::CodeProbe;
@@ -215,7 +216,7 @@ impl Judge {
     /// `None` if the metric has no estimates.
     fn new<'t, D: Distance, S: Source<'t>>(estimates: Vec<Estimate>, probes: &[StoredProbe<'_, '_, 't, D, S>]) -> Option<Self> {
         let first = estimates.first()?;
-        let panels = probes.chunks(PANEL).map(|probes| first.panel(probes.iter().map(StoredProbe::stored))).collect();
+        let panels = probes.chunks(PANEL).map(|probes| first.panel(probes.iter().map(StoredProbe::prepared))).collect();
         Some(Self { estimates, panels })
     }
 }
@@ -246,7 +247,6 @@ struct State<'t> {
     in_vain: usize,
     limits: Vec<Limits>,
     vectors: Vec<(Slot, Address<'t>)>,
-    rows: Vec<Row<'t>>,
 }
 
 impl<'t> State<'t> {
@@ -254,8 +254,8 @@ impl<'t> State<'t> {
         let found = pass.probes.iter().map(|_| Found::nothing(k)).collect();
         let panels = pass.judge.map_or(0, |judge| judge.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
-        let (vectors, rows, slots, estimates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { found, without_codes: pass.codes.is_empty(), slots, estimates, estimate: 0, pairs: 0, in_vain: 0, limits, vectors, rows }
+        let (vectors, slots, estimates) = (Vec::new(), Vec::new(), Vec::new());
+        Self { found, without_codes: pass.codes.is_empty(), slots, estimates, estimate: 0, pairs: 0, in_vain: 0, limits, vectors }
     }
 }
 
@@ -333,10 +333,12 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
 
     /// Compares all queries with those vectors that are not ruled out for them.
     fn judge(&self, Judge { estimates, panels }: &Judge, state: &mut State<'t>) -> Result<()> {
-        let State { found, limits, vectors, rows, .. } = state;
+        let State { found, limits, vectors, .. } = state;
         let estimate = &estimates[state.estimate];
-        rows.clear();
-        rows.extend(vectors.iter().map(|(_, address)| estimate.row(address.bytes, address.factor)));
+        let scale = self.view.snapshot.meta.scale;
+        let decoded: Vec<_> = vectors.iter().map(|(_, address)| D::Codec::probe(address.bytes, scale)).collect();
+        let rows = vectors.iter().zip(&decoded).map(|((_, address), decoded)| estimate.row(decoded, address.factor));
+        let mut rows: Vec<Row<'_>> = rows.collect();
         // Filled up with copies of the last, which are not looked at.
         rows.extend(rows.last().copied().into_iter().cycle().take(rows.len().next_multiple_of(ROWS) - rows.len()));
         let queries = self.probes.chunks(PANEL).zip(found.chunks_mut(PANEL));

@@ -9,7 +9,7 @@
 //! | 0 | 1 | version: three big-endian `u32`; arroy before 0.6 and early hannoy have none |
 //! | 1 | item | pending: the item was changed since the last build |
 //! | 2 | | hannoy's links (last = layer), arroy's trees |
-//! | 3 | item | 0, the metric's header, the vector: `f32`, or bits in `u64` words, in the byte order of the machine |
+//! | 3 | item | 0, the metric's header, the vector: `f32`, or bits in `u64` words, of the signs for the binary quantized metrics, in the byte order of the machine |
 //!
 //! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds, built or not. The tests import what hannoy 0.3 and
 //! arroy 0.9 write; their sources tell that older versions write the same items.
@@ -21,10 +21,13 @@ use std::fmt;
 use heed::types::Bytes;
 use heed::{RoTxn, RwTxn};
 
-use crate::codec::{Bits, Codec, F32, VectorRef};
-use crate::distance::{Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan};
+use crate::codec::{Bits, F32, Probe, Signs, VectorRef};
+use crate::distance::{
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan,
+};
 use crate::error::{SourceDefect, VectorDefect};
 use crate::format::meta::MAGIC;
+use crate::store::view::check_vector;
 use crate::writer::Writer;
 use crate::{Error, ItemId, Result};
 
@@ -179,11 +182,12 @@ impl<'a> Import<'a> {
         self
     }
 
-    /// Adds all items to the index of `writer`, or replaces them there, under their ids, and returns how many. Vectors come over bit for bit.
+    /// Adds all items to the index of `writer`, or replaces them there, under their ids, and returns how many. Vectors come over bit for bit, or rounded
+    /// to the form that the index stores them in: one of [`I8`](crate::codec::I8) must be trained before. Of the binary quantized metrics, signs come over.
     /// They are pending afterwards, like all that is added: build when all is added. O(items); one vector at a time is in memory.
     ///
     /// # Errors
-    /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other dimensions: nothing has changed.
+    /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other dimensions, [`NotTrained`](Error::NotTrained): nothing has changed.
     /// [`CorruptSource`](Error::CorruptSource) for a value that is no item of theirs, [`InvalidItem`](Error::InvalidItem) for a vector that
     /// cannot be stored or compared, with its item id: those before it, by id, have been added to the transaction; drop it. See
     /// [`skip_invalid`](Self::skip_invalid). Further those of [`Writer::add_item`].
@@ -197,6 +201,11 @@ impl<'a> Import<'a> {
             let defect = SourceDefect::DimensionMismatch { stored: dimensions as usize, requested: writer.dimensions };
             return Err(Error::InvalidSource { index, defect });
         }
+        if writer.needs_training(wtxn)? {
+            return Err(Error::NotTrained { index: writer.index });
+        }
+        // Of none, too, an index is made.
+        let scale = writer.create(wtxn)?;
         let [i0, i1] = index.to_be_bytes();
         let mut failure = None;
         let items = database.prefix_iter(rtxn, &[i0, i1, ITEM_MODE])?.map_while(|entry| {
@@ -210,11 +219,8 @@ impl<'a> Import<'a> {
         });
         let accepted = items.filter(|(item, vector)| {
             let Some(skipped) = &mut skipped else { return true };
-            let checked = D::Codec::check(vector).and_then(|()| D::check(vector));
-            checked.map_err(|defect| skipped(*item, defect)).is_ok()
+            check_vector::<D, f32>(vector, scale).map_err(|defect| skipped(*item, defect)).is_ok()
         });
-        // Of none, too, an index is made.
-        writer.create(wtxn)?;
         let added = writer.add_items_from(wtxn, accepted)?;
         failure.map_or(Ok(added), Err)
     }
@@ -228,10 +234,22 @@ enum Metric {
     Euclidean,
     Hamming,
     Manhattan,
+    BinaryQuantizedCosine,
+    BinaryQuantizedEuclidean,
+    BinaryQuantizedManhattan,
 }
 
 impl Metric {
-    const ALL: [Self; 5] = [Self::Cosine, Self::DotProduct, Self::Euclidean, Self::Hamming, Self::Manhattan];
+    const ALL: [Self; 8] = [
+        Self::Cosine,
+        Self::DotProduct,
+        Self::Euclidean,
+        Self::Hamming,
+        Self::Manhattan,
+        Self::BinaryQuantizedCosine,
+        Self::BinaryQuantizedEuclidean,
+        Self::BinaryQuantizedManhattan,
+    ];
 
     /// By their name for it.
     fn of(theirs: &str) -> Option<Self> {
@@ -245,11 +263,14 @@ impl Metric {
     /// Our name for it.
     fn name(self) -> &'static str {
         match self {
-            Self::Cosine => Cosine::name(),
-            Self::DotProduct => DotProduct::name(),
-            Self::Euclidean => Euclidean::name(),
+            Self::Cosine => <Cosine>::name(),
+            Self::DotProduct => <DotProduct>::name(),
+            Self::Euclidean => <Euclidean>::name(),
             Self::Hamming => Hamming::name(),
-            Self::Manhattan => Manhattan::name(),
+            Self::Manhattan => <Manhattan>::name(),
+            Self::BinaryQuantizedCosine => BinaryQuantizedCosine::name(),
+            Self::BinaryQuantizedEuclidean => BinaryQuantizedEuclidean::name(),
+            Self::BinaryQuantizedManhattan => BinaryQuantizedManhattan::name(),
         }
     }
 
@@ -258,6 +279,7 @@ impl Metric {
         match self {
             // A norm or an offset.
             Self::Cosine | Self::Euclidean | Self::Manhattan => size_of::<f32>(),
+            Self::BinaryQuantizedCosine | Self::BinaryQuantizedEuclidean | Self::BinaryQuantizedManhattan => size_of::<f32>(),
             // A norm and a component more.
             Self::DotProduct => 2 * size_of::<f32>(),
             // A position, of the size that the machine has for it; LMDB's files are bound to that size themselves.
@@ -273,13 +295,19 @@ impl Metric {
         }
         let vector = rest.get(self.header_bytes()..).ok_or("its value is cut short")?;
         let dimensions = dimensions as usize;
-        let decoded = if self == Self::Hamming { stored::<Bits>(vector, dimensions) } else { stored::<F32>(vector, dimensions) };
+        let decoded = match self {
+            Self::Hamming => stored::<Bits>(vector, dimensions),
+            Self::BinaryQuantizedCosine | Self::BinaryQuantizedEuclidean | Self::BinaryQuantizedManhattan => {
+                stored::<Signs>(vector, dimensions)
+            }
+            _ => stored::<F32>(vector, dimensions),
+        };
         decoded.ok_or("its value does not have the length that the metric and the dimensions of the index give")
     }
 }
 
 /// The components of a stored vector; `None` if it does not have as many bytes as they need.
-fn stored<C: Codec>(bytes: &[u8], dimensions: usize) -> Option<Vec<f32>> {
+fn stored<C: Probe>(bytes: &[u8], dimensions: usize) -> Option<Vec<f32>> {
     // Beyond ours there are no dimensions that a writer could have, and the product could overflow.
     (dimensions <= crate::format::meta::MAX_DIMENSIONS && bytes.len() == C::bytes(dimensions))
         .then(|| VectorRef::<C>::new(bytes).to_vec(dimensions))
@@ -375,6 +403,7 @@ mod tests {
         for metric in Metric::ALL {
             let (bytes, expected) = match metric {
                 Metric::Hamming => (vec![0b101, 0, 0, 0, 0, 0, 0, 0], vec![1.0, 0.0, 1.0]),
+                metric if metric.name().starts_with("binary quantized") => (vec![0b101, 0, 0, 0, 0, 0, 0, 0], vec![1.0, -1.0, 1.0]),
                 _ => (bytes.clone(), vector.to_vec()),
             };
             let value = [vec![0], vec![9; metric.header_bytes()], bytes].concat();

@@ -6,7 +6,8 @@
 //! An **index** holds **items**: a `u32` id that the caller chooses, and a vector. A [`Writer`] adds, replaces and deletes them inside a write
 //! transaction of the caller's, and what is committed is in every answer from then on. A build, through [`Writer::builder`], links what is still
 //! *pending* into the graph, so that searches need not compare it item by item. A [`Reader`] searches the index as it was when its transaction
-//! began; it waits for no writer. Distances are smaller for nearer vectors, under every metric of [`distances`].
+//! began; it waits for no writer. Distances are smaller for nearer vectors, under every metric of [`distances`]. Vectors are stored as `f32`, or in a smaller
+//! form of [`codec`], which is a parameter of the metric: `Cosine<F16>`.
 //!
 //! ```
 //! use rand::{SeedableRng, rngs::StdRng};
@@ -73,7 +74,7 @@
 //! | `graph` | the algorithm: beam search, pruning, insertion; neither LMDB nor bytes |
 //! | `format` | every byte on disk: keys, blocks, neighbor lists, metadata, checksums; `docs/format.md` is its specification |
 //! | `distance` | the metrics, and the kernels that compute them |
-//! | [`codec`] | how one vector is stored |
+//! | [`codec`] | how one vector is stored, and what each form takes and loses |
 //! | `error`, `types` | what can go wrong, and who must act; item ids, slots, layers |
 
 #[cfg(doctest)]
@@ -137,7 +138,10 @@ pub mod meter {
 pub mod distances {
     #[doc(hidden)]
     pub use crate::distance::Form;
-    pub use crate::distance::{Cosine, Distance, DotProduct, Euclidean, Hamming, Kernels, MAX_NAME_BYTES, Manhattan, distance};
+    pub use crate::distance::{
+        BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming,
+        Kernels, MAX_NAME_BYTES, Manhattan, ProbeOf, distance,
+    };
 }
 
 /// A database that indexes with the metric `D` lie in: up to 65 536 of them.

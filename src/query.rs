@@ -11,6 +11,7 @@ use heed::RoTxn;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
+use crate::codec::{Codec, Component, F32};
 use crate::distance::Distance;
 use crate::flat::{Found, Nearest, Neighbor, Slots, scan};
 use crate::graph::beam::Scope;
@@ -200,6 +201,14 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
         self.by_vector_with_cancellation(rtxn, vector, || false)
     }
 
+    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_f64(&self, rtxn: &RoTxn<'_>, vector: &[f64]) -> Result<Searched> {
+        self.by_vector(rtxn, &rounded(vector)?)
+    }
+
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
     ///
     /// # Errors
@@ -255,6 +264,14 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
         by_vector(&self.reader.view(), self.options, vector, &|| false)
     }
 
+    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Searched> {
+        self.by_vector(&rounded(vector)?)
+    }
+
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
     /// the other. On all threads; exact searches share one pass over what is stored.
     ///
@@ -271,6 +288,15 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
         by_item(&self.reader.view(), self.options, item, &|| false)
     }
+}
+
+/// A query of `f64`.
+///
+/// # Errors
+/// [`Error::InvalidQuery`].
+pub(crate) fn rounded(vector: &[f64]) -> Result<Vec<f32>> {
+    F32::check(vector).map_err(|defect| Error::InvalidQuery { defect })?;
+    Ok(f64::floats(vector).into_owned())
 }
 
 pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(

@@ -11,6 +11,7 @@ use heed::types::Bytes;
 use heed::{Env, RoTxn};
 use roaring::RoaringBitmap;
 
+use crate::codec::Codec;
 use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::format::ids::{ID_GROUP, IdGroup};
@@ -103,6 +104,19 @@ impl<'t, D: Distance> Reader<'t, D> {
         Codes::of_bits(self.snapshot.meta.code_bits).filter(|_| self.snapshot.meta.is_coded)
     }
 
+    /// What vectors are stored as: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or `"signs"`. See [`codec`](crate::codec).
+    #[must_use]
+    pub fn form(&self) -> &'static str {
+        D::Codec::NAME
+    }
+
+    /// How many components of all vectors that were added, those replaced or deleted since included, were beyond the range that an index of
+    /// [`I8`](crate::codec::I8) is trained for, and were stored as the end of it. 0 for other forms, which refuse what they cannot hold.
+    #[must_use]
+    pub fn saturated(&self) -> u64 {
+        self.snapshot.meta.saturated
+    }
+
     /// Whether there is no item.
     ///
     /// # Errors
@@ -131,7 +145,8 @@ impl<'t, D: Distance> Reader<'t, D> {
         Ok(ids)
     }
 
-    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
+    /// is no such item.
     ///
     /// # Errors
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).

@@ -5,6 +5,7 @@
 
 use heed::RoTxn;
 
+use crate::codec::Codec;
 use crate::codes::Codes;
 use crate::distance::{Distance, Factors};
 use crate::format::Kind;
@@ -47,6 +48,10 @@ pub struct Stats {
     pub slots: u64,
     /// Those of them that wait to be used again: [`optimize`](crate::Builder::optimize) gives back their room.
     pub free_slots: u64,
+    /// What vectors are stored as: see [`Reader::form`](crate::Reader::form).
+    pub form: &'static str,
+    /// Components that were stored as the end of the range of an index of `i8`: see [`Reader::saturated`](crate::Reader::saturated).
+    pub saturated: u64,
     /// Vectors that lie in values of their own, because the last block is not full.
     pub tail: u64,
     /// M: the most neighbors of a node on each layer above the base. 0 until the first build, as are the next three.
@@ -160,6 +165,8 @@ pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
         removed: meta.removed.into(),
         slots: meta.slots.into(),
         free_slots: meta.free.into(),
+        form: D::Codec::NAME,
+        saturated: meta.saturated,
         tail,
         m: meta.connectivity.map_or(0, |connectivity| connectivity.m.into()),
         m0: meta.connectivity.map_or(0, |connectivity| connectivity.m0.into()),

@@ -11,12 +11,13 @@ use heed::{RoTxn, RwTxn};
 use rand::{Rng, SeedableRng};
 
 use crate::builder::Builder;
-use crate::codec::Codec;
+use crate::codec::{Codec, Component, I8, Range, Scale};
 use crate::codes::{self, Codes};
 use crate::distance::Distance;
 use crate::store::Place;
 use crate::store::edit::{Edit, delete_index};
 use crate::store::snapshot::read_meta;
+use crate::store::view::check_vector;
 use crate::{Database, Error, ItemId, Reader, Result};
 
 /// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction: see the example of [the crate](crate).
@@ -64,13 +65,21 @@ impl<'e, D: Distance> Writer<'e, D> {
         Self { database, index, dimensions, metric: PhantomData }
     }
 
+    /// Number of components of every vector.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        self.dimensions
+    }
+
     pub(crate) fn place(&self) -> Place<'e> {
         Place { raw: self.database.remap_types::<Bytes, Bytes>(), index: self.index }
     }
 
-    /// Creates the index if it does not exist.
-    pub(crate) fn create(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
-        self.edit(wtxn)?.finish()
+    /// Creates the index if it does not exist. Returns what its codes stand for.
+    pub(crate) fn create(&self, wtxn: &mut RwTxn<'_>) -> Result<Scale> {
+        let edit = self.edit(wtxn)?;
+        let scale = edit.meta.scale;
+        edit.finish().map(|()| scale)
     }
 
     pub(crate) fn edit<'w, 'p>(&self, wtxn: &'w mut RwTxn<'p>) -> Result<Edit<'w, 'e, 'p, D>> {
@@ -93,10 +102,22 @@ impl<'e, D: Distance> Writer<'e, D> {
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for a vector that cannot be stored or compared:
-    /// nothing has changed. [`InvalidDimensions`](Error::InvalidDimensions), [`MetricMismatch`](Error::MetricMismatch),
+    /// nothing has changed. [`NotTrained`](Error::NotTrained), [`InvalidDimensions`](Error::InvalidDimensions), [`MetricMismatch`](Error::MetricMismatch),
     /// [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
     /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt): drop the transaction.
     pub fn add_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[f32]) -> Result<()> {
+        self.add_of(wtxn, item, vector)
+    }
+
+    /// As [`add_item`](Self::add_item), of `f64`: each component is rounded once, from what is given to what is stored.
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item).
+    pub fn add_item_f64(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[f64]) -> Result<()> {
+        self.add_of(wtxn, item, vector)
+    }
+
+    pub(crate) fn add_of<T: Component>(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[T]) -> Result<()> {
         let mut edit = self.edit(wtxn)?;
         edit.add(item, vector)?;
         edit.finish()
@@ -108,6 +129,18 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// # Errors
     /// As [`add_item`](Self::add_item), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
     pub fn add_items(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[f32]) -> Result<()> {
+        self.add_all_of(wtxn, items, vectors)
+    }
+
+    /// As [`add_items`](Self::add_items), of `f64`: each component is rounded once, from what is given to what is stored.
+    ///
+    /// # Errors
+    /// As [`add_items`](Self::add_items).
+    pub fn add_items_f64(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[f64]) -> Result<()> {
+        self.add_all_of(wtxn, items, vectors)
+    }
+
+    fn add_all_of<T: Component>(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[T]) -> Result<()> {
         if items.len().checked_mul(self.dimensions) != Some(vectors.len()) {
             return Err(Error::LengthMismatch { ids: items.len(), components: vectors.len(), dimensions: self.dimensions });
         }
@@ -115,9 +148,10 @@ impl<'e, D: Distance> Writer<'e, D> {
         if items.is_empty() {
             return Ok(());
         }
+        edit.check_trained()?;
         let rows = || items.iter().zip(vectors.chunks(self.dimensions));
         for (&item, row) in rows() {
-            D::Codec::check(row).and_then(|()| D::check(row)).map_err(|defect| Error::InvalidItem { item, defect })?;
+            check_vector::<D, T>(row, edit.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
         }
         for (&item, row) in rows() {
             edit.add(item, row)?;
@@ -148,6 +182,22 @@ impl<'e, D: Distance> Writer<'e, D> {
             edit.finish()?;
         }
         Ok(count)
+    }
+
+    /// Fixes what codes stand for by the range of what is to be added.
+    ///
+    /// # Errors
+    /// [`AlreadyInUse`](Error::AlreadyInUse).
+    pub(crate) fn train_on(&self, wtxn: &mut RwTxn<'_>, range: Range) -> Result<()> {
+        let mut edit = self.edit(wtxn)?;
+        edit.train(range.scale())?;
+        edit.finish()
+    }
+
+    /// Whether the index must be trained before its first item, and is not.
+    pub(crate) fn needs_training(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
+        let meta = if D::Codec::IS_TRAINED { read_meta::<D>(self.place(), rtxn)? } else { return Ok(false) };
+        Ok(meta.is_none_or(|meta| !meta.scale.is_trained()))
     }
 
     /// Deletes an item. `false` if there is none. It is in no answer from then on; the next build takes it out of the graph.
@@ -245,7 +295,8 @@ impl<'e, D: Distance> Writer<'e, D> {
         self.reader(rtxn)?.map_or(Ok(false), |reader| reader.contains_item(rtxn, item))
     }
 
-    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
+    /// is no such item.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
@@ -300,5 +351,51 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// Prepares a build; one seed gives one graph, whatever the number of threads.
     pub fn builder<'a, R: Rng + SeedableRng>(&'a self, rng: &'a mut R) -> Builder<'a, 'e, D, R> {
         Builder::new(self, rng)
+    }
+}
+
+impl<D: Distance<Codec = I8>> Writer<'_, D> {
+    /// Tells the index which range its codes stand for, before the first item: from the smallest to the largest component of `sample`, rows of
+    /// vectors like those that will be added, one after the other. Some thousands are enough; components of later vectors that lie beyond the range become
+    /// the end of it, and are counted ([`Reader::saturated`]). The index is created if it does not exist; one without vectors is trained again.
+    ///
+    /// ```
+    /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+    /// use voisin::{Database, Reader, Writer, codec::I8, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+    /// # let db: Database<Euclidean<I8>> = create(env.write_txn()?)?.unwrap_commit();
+    /// let writer = Writer::new(db, 0, 2);
+    /// let mut wtxn = env.write_txn()?;
+    /// writer.train(&mut wtxn, &[0.0, 10.0, 255.0, 70.0])?; // two rows
+    /// writer.add_item(&mut wtxn, 7, &[12.3, 300.0])?;
+    /// assert_eq!(writer.item_vector(&wtxn, 7)?, Some(vec![12.0, 255.0]));
+    /// assert_eq!(Reader::open(&wtxn, 0, db)?.saturated(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AlreadyInUse`](Error::AlreadyInUse) if there are vectors, [`UnevenRows`](Error::UnevenRows), [`InvalidSample`](Error::InvalidSample),
+    /// [`InvalidParameter`](Error::InvalidParameter) for an empty sample, and those of [`add_item`](Self::add_item) about the index: nothing has changed.
+    pub fn train(&self, wtxn: &mut RwTxn<'_>, sample: &[f32]) -> Result<()> {
+        let dimensions = self.dimensions;
+        if sample.is_empty() {
+            let remedy = "give some rows of vectors like those that are to be added";
+            return Err(Error::InvalidParameter { name: "the length of the sample", value: 0.0, remedy });
+        }
+        // Also that there are dimensions.
+        self.edit(wtxn)?;
+        if !sample.len().is_multiple_of(dimensions) {
+            return Err(Error::UnevenRows { components: sample.len(), dimensions });
+        }
+        let mut range = Range::default();
+        for (row, vector) in sample.chunks(dimensions).enumerate() {
+            range.add(vector).map_err(|defect| Error::InvalidSample { row, defect })?;
+        }
+        self.train_on(wtxn, range)
     }
 }

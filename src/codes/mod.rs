@@ -13,8 +13,8 @@
 
 use std::fmt;
 
-use crate::codec::VectorRef;
-use crate::distance::{CodeQuery, Distance, Estimates, Factors, Form, Rotation, estimates};
+use crate::codec::{Codec, Scale, VectorRef};
+use crate::distance::{CodeQuery, Distance, Estimates, Factors, Form, ProbeOf, Rotation, estimates};
 
 /// The largest magnitude of a component of a query.
 const QUERY_LEVELS: f32 = 127.0;
@@ -102,6 +102,8 @@ pub(crate) struct Coder {
     form: Form,
     center: Vec<f32>,
     rotation: Rotation,
+    /// What vectors are stored in.
+    scale: Scale,
     pub(crate) estimates: Estimates,
 }
 
@@ -115,16 +117,17 @@ pub(crate) struct Scratch {
 
 impl Coder {
     /// For vectors of as many components as the center has, which is one of directions for metrics that compare those.
-    pub(crate) fn new<D: Distance>(codes: Codes, seed: u64, center: Vec<f32>) -> Self {
+    pub(crate) fn new<D: Distance>(codes: Codes, seed: u64, center: Vec<f32>, scale: Scale) -> Self {
         let rotation = Rotation::new(seed, center.len());
-        Self { codes, form: D::FORM, rotation, estimates: estimates(codes.bits()), center }
+        Self { codes, form: D::FORM, rotation, scale, estimates: estimates(codes.bits()), center }
     }
 
-    /// Appends the code of a vector, with its factors. The stored factor of a metric that has none is 1 here.
-    pub(crate) fn encode<D: Distance>(&self, vector: VectorRef<'_, D::Codec>, factor: f32, scratch: &mut Scratch, out: &mut Vec<u8>) {
+    /// Appends the code of a stored vector, with its factors.
+    pub(crate) fn encode<D: Distance>(&self, stored: &[u8], factor: f32, scratch: &mut Scratch, out: &mut Vec<u8>) {
         let Scratch { residual, tried, best } = scratch;
         residual.clear();
-        residual.extend(components::<D>(vector, factor).zip(&self.center).map(|(value, center)| value - center));
+        let probe = D::Codec::probe(stored, self.scale);
+        residual.extend(components::<D>(VectorRef::new(&probe), factor).zip(&self.center).map(|(value, center)| value - center));
         let square = dot(residual, residual);
         let offset = match self.form {
             Form::Cosine => square / 4.0,
@@ -169,7 +172,7 @@ impl Coder {
     }
 
     /// A query, ready to be compared with codes.
-    pub(crate) fn query<D: Distance>(&self, vector: VectorRef<'_, D::Codec>, factor: f32) -> CodeQuery {
+    pub(crate) fn query<D: Distance>(&self, vector: VectorRef<'_, ProbeOf<D>>, factor: f32) -> CodeQuery {
         let values: Vec<f32> = components::<D>(vector, factor).take(self.center.len()).collect();
         let mut residual: Vec<f32> = values.iter().zip(&self.center).map(|(value, center)| value - center).collect();
         let square = dot(&residual, &residual);
@@ -205,7 +208,7 @@ impl Coder {
 }
 
 /// The components that a code is of: those of the direction, where the metric compares directions.
-pub(crate) fn components<'a, D: Distance>(vector: VectorRef<'a, D::Codec>, factor: f32) -> impl Iterator<Item = f32> + 'a {
+pub(crate) fn components<'a, D: Distance>(vector: VectorRef<'a, ProbeOf<D>>, factor: f32) -> impl Iterator<Item = f32> + 'a {
     let factor = if D::FACTOR { factor } else { 1.0 };
     vector.iter().map(move |value| value * factor)
 }
@@ -240,6 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::codec::F32;
     use crate::distance::{Cosine, DotProduct, Euclidean, distance};
 
     const ALL: [Codes; 4] = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits8];
@@ -249,21 +253,21 @@ mod tests {
     }
 
     /// Estimate and bound of the distance of two vectors.
-    fn estimate<D: Distance>(coder: &Coder, query: &[f32], vector: &[f32]) -> (f32, f32) {
-        let (query, vector) = (bytes(query), bytes(vector));
-        let (query, vector) = (VectorRef::new(&query), VectorRef::new(&vector));
+    fn estimate<D: Distance<Codec = F32>>(coder: &Coder, query: &[f32], vector: &[f32]) -> (f32, f32) {
+        let (query, stored) = (bytes(query), bytes(vector));
+        let (query, vector) = (VectorRef::new(&query), VectorRef::new(&stored));
         let mut code = Vec::new();
-        coder.encode::<D>(vector, D::factor(vector), &mut Scratch::default(), &mut code);
+        coder.encode::<D>(&stored, D::factor(vector), &mut Scratch::default(), &mut code);
         let query = coder.query::<D>(query, D::factor(query));
         let mut out = Vec::new();
         (coder.estimates)(&query, &[&code], &mut out);
         (out[0], query.bound(&code))
     }
 
-    fn check_bound<D: Distance>(center: &[f32], a: &[f32], b: &[f32]) {
+    fn check_bound<D: Distance<Codec = F32>>(center: &[f32], a: &[f32], b: &[f32]) {
         let Ok(exact) = distance::<D>(a, b) else { return };
         for codes in ALL {
-            let coder = Coder::new::<D>(codes, 5, center.to_vec());
+            let coder = Coder::new::<D>(codes, 5, center.to_vec(), Scale::NONE);
             let (estimate, bound) = estimate::<D>(&coder, a, b);
             assert!((exact - estimate).abs() <= bound, "{} {codes}: {exact} is not {estimate} but for {bound}", D::name());
         }
@@ -302,7 +306,7 @@ mod tests {
         let query = vector(1, 200);
         let mut errors = Vec::new();
         for codes in ALL {
-            let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; 200]);
+            let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; 200], Scale::NONE);
             let (mut off, mut square) = (0.0, 0.0);
             for salt in 2..302 {
                 let vector = vector(salt, 200);
@@ -323,7 +327,7 @@ mod tests {
         let center = vec![3.0; 20];
         let huge = vec![9e17; 20];
         for codes in ALL {
-            let coder = Coder::new::<Euclidean>(codes, 5, center.clone());
+            let coder = Coder::new::<Euclidean>(codes, 5, center.clone(), Scale::NONE);
             assert_eq!(estimate::<Euclidean>(&coder, &center, &center).0, 0.0);
             for (a, b) in [(&center, &huge), (&huge, &huge), (&huge, &center)] {
                 assert!(estimate::<Euclidean>(&coder, a, b).0.is_finite());
@@ -335,9 +339,9 @@ mod tests {
     fn a_code_has_the_length_that_is_said() {
         for codes in ALL {
             for dimensions in [1, 3, 7, 8, 9, 64, 100, 384] {
-                let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; dimensions]);
+                let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; dimensions], Scale::NONE);
                 let (row, mut out) = (bytes(&vector(3, dimensions)), vec![1, 2]);
-                coder.encode::<Euclidean>(VectorRef::new(&row), 1.0, &mut Scratch::default(), &mut out);
+                coder.encode::<Euclidean>(&row, 1.0, &mut Scratch::default(), &mut out);
                 assert_eq!(out.len(), 2 + (codes.bits() * dimensions).div_ceil(8) + 12);
             }
         }

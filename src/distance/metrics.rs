@@ -2,9 +2,15 @@
 //!
 //! The limits on norms keep every distance finite and every partial sum of a kernel, too: by Cauchy-Schwarz no sum of products exceeds the
 //! product of the norms, whatever the order it is computed in.
+//!
+//! Those over floats have a parameter: the form that vectors are stored in, `f32` unless given, as in `Cosine<F16>`. It changes what is compared, and not
+//! how: a distance is that of the query, which is not rounded, to the vector that the stored form stands for.
+
+use std::convert::Infallible;
+use std::marker::PhantomData;
 
 use super::{Distance, Form, Kernels};
-use crate::codec::{Bits, F32, VectorRef};
+use crate::codec::{Bits, Codec, F32, Floats, Signs, VectorRef};
 use crate::error::VectorDefect;
 
 /// The largest Euclidean norm under which a product of two norms, and the square of a sum of two, is below `f32::MAX`.
@@ -15,26 +21,42 @@ const MAX_DIRECTED_NORM: f64 = 1e15;
 /// The largest sum of absolute values under which the sum of two is below `f32::MAX`.
 const MAX_L1_NORM: f64 = 1.5e38;
 
-/// **Squared** Euclidean distance: `sum((a[i] - b[i])^2)`, from 0. Take the root for lengths; the order is the same.
+/// **Squared** Euclidean distance: `sum((a[i] - b[i])^2)`, from 0. Take the root for lengths; the order is the same. Vectors are
+/// stored in the form `C`.
 #[derive(Debug, Clone, Copy)]
-pub enum Euclidean {}
+pub struct Euclidean<C = F32>(PhantomData<C>, Infallible);
 
 /// Half of one minus the cosine of the angle: `(1 - dot(a, b) / (|a| |b|)) / 2`, from 0 (same direction) over 0.5 (orthogonal) to 1
-/// (opposite). The zero vector is refused. Vectors are stored as they are given, with the inverse of their norm beside them.
+/// (opposite). The zero vector is refused. Vectors are stored in the form `C` with the length that they are given, and the inverse of it beside them.
 #[derive(Debug, Clone, Copy)]
-pub enum Cosine {}
+pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 
-/// The negated inner product: `-sum(a[i] * b[i])`. Any finite number; the largest product is the nearest.
+/// The negated inner product: `-sum(a[i] * b[i])`. Any finite number; the largest product is the nearest. Vectors are stored in the form `C`.
 #[derive(Debug, Clone, Copy)]
-pub enum DotProduct {}
+pub struct DotProduct<C = F32>(PhantomData<C>, Infallible);
 
-/// Sum of absolute differences: `sum(|a[i] - b[i]|)`, from 0.
+/// Sum of absolute differences: `sum(|a[i] - b[i]|)`, from 0. Vectors are stored in the form `C`.
 #[derive(Debug, Clone, Copy)]
-pub enum Manhattan {}
+pub struct Manhattan<C = F32>(PhantomData<C>, Infallible);
 
 /// The share of components that differ, from 0 to 1, of binary vectors: all components are 0 or 1 and stored as one bit.
 #[derive(Debug, Clone, Copy)]
 pub enum Hamming {}
+
+/// As [`Euclidean`], between the signs of the components, 1 and -1: four times the number of signs that differ. One bit a component is stored.
+/// Distances are those of hannoy's metric of this name.
+#[derive(Debug, Clone, Copy)]
+pub enum BinaryQuantizedEuclidean {}
+
+/// As [`Cosine`], between the signs of the components: the share of signs that differ, from 0 to 1, where the dimensions are counted up to the next
+/// multiple of 64 and those beyond the last one are alike. One bit a component is stored. Distances are those of hannoy's metric of this name, to rounding.
+#[derive(Debug, Clone, Copy)]
+pub enum BinaryQuantizedCosine {}
+
+/// As [`Manhattan`], between the signs of the components, 1 and -1: twice the number of signs that differ. One bit a component is stored. Distances
+/// are those of hannoy's metric of this name.
+#[derive(Debug, Clone, Copy)]
+pub enum BinaryQuantizedManhattan {}
 
 fn sum(values: impl Iterator<Item = f64>) -> f32 {
     values.sum::<f64>() as f32
@@ -42,6 +64,10 @@ fn sum(values: impl Iterator<Item = f64>) -> f32 {
 
 fn pairs<'a>(a: VectorRef<'a, F32>, b: VectorRef<'a, F32>) -> impl Iterator<Item = (f64, f64)> + 'a {
     a.iter().zip(b.iter()).map(|(a, b)| (f64::from(a), f64::from(b)))
+}
+
+fn differing_bits(a: &[u8], b: &[u8]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() as f32
 }
 
 fn norm(vector: &[f32]) -> f64 {
@@ -52,8 +78,8 @@ fn check_range(norm: f64, min: f64, max: f64) -> Result<(), VectorDefect> {
     if norm < min || norm > max { Err(VectorDefect::NormOutOfRange { norm, min, max }) } else { Ok(()) }
 }
 
-impl Distance for Euclidean {
-    type Codec = F32;
+impl<C: Floats> Distance for Euclidean<C> {
+    type Codec = C;
 
     const FORM: Form = Form::SquaredDifferences;
 
@@ -66,7 +92,7 @@ impl Distance for Euclidean {
     }
 
     fn kernels() -> Kernels {
-        Kernels::euclidean()
+        Kernels::euclidean_of::<C>()
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -74,8 +100,8 @@ impl Distance for Euclidean {
     }
 }
 
-impl Distance for Cosine {
-    type Codec = F32;
+impl<C: Floats> Distance for Cosine<C> {
+    type Codec = C;
 
     const FACTOR: bool = true;
     const FORM: Form = Form::Cosine;
@@ -89,7 +115,7 @@ impl Distance for Cosine {
     }
 
     fn kernels() -> Kernels {
-        Kernels::inner_product()
+        Kernels::inner_product_of::<C>()
     }
 
     fn factor(vector: VectorRef<'_, F32>) -> f32 {
@@ -107,8 +133,8 @@ impl Distance for Cosine {
     }
 }
 
-impl Distance for DotProduct {
-    type Codec = F32;
+impl<C: Floats> Distance for DotProduct<C> {
+    type Codec = C;
 
     const FORM: Form = Form::NegatedProducts;
 
@@ -121,7 +147,7 @@ impl Distance for DotProduct {
     }
 
     fn kernels() -> Kernels {
-        Kernels::inner_product()
+        Kernels::inner_product_of::<C>()
     }
 
     #[inline]
@@ -134,8 +160,8 @@ impl Distance for DotProduct {
     }
 }
 
-impl Distance for Manhattan {
-    type Codec = F32;
+impl<C: Floats> Distance for Manhattan<C> {
+    type Codec = C;
 
     const FORM: Form = Form::Differences;
 
@@ -148,7 +174,7 @@ impl Distance for Manhattan {
     }
 
     fn kernels() -> Kernels {
-        Kernels::manhattan()
+        Kernels::manhattan_of::<C>()
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -164,7 +190,7 @@ impl Distance for Hamming {
     }
 
     fn raw(a: VectorRef<'_, Bits>, b: VectorRef<'_, Bits>) -> f32 {
-        a.as_bytes().iter().zip(b.as_bytes()).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() as f32
+        differing_bits(a.as_bytes(), b.as_bytes())
     }
 
     fn kernels() -> Kernels {
@@ -174,5 +200,68 @@ impl Distance for Hamming {
     #[inline]
     fn finish(raw: f32, _factors: [f32; 2], dimensions: usize) -> f32 {
         raw / dimensions as f32
+    }
+}
+
+impl Distance for BinaryQuantizedEuclidean {
+    type Codec = Signs;
+
+    fn name() -> &'static str {
+        "binary quantized euclidean"
+    }
+
+    fn raw(a: VectorRef<'_, Signs>, b: VectorRef<'_, Signs>) -> f32 {
+        differing_bits(a.as_bytes(), b.as_bytes())
+    }
+
+    fn kernels() -> Kernels {
+        Kernels::hamming()
+    }
+
+    #[inline]
+    fn finish(raw: f32, _factors: [f32; 2], _dimensions: usize) -> f32 {
+        4.0 * raw
+    }
+}
+
+impl Distance for BinaryQuantizedCosine {
+    type Codec = Signs;
+
+    fn name() -> &'static str {
+        "binary quantized cosine"
+    }
+
+    fn raw(a: VectorRef<'_, Signs>, b: VectorRef<'_, Signs>) -> f32 {
+        differing_bits(a.as_bytes(), b.as_bytes())
+    }
+
+    fn kernels() -> Kernels {
+        Kernels::hamming()
+    }
+
+    #[inline]
+    fn finish(raw: f32, _factors: [f32; 2], dimensions: usize) -> f32 {
+        raw / (8 * Signs::bytes(dimensions)) as f32
+    }
+}
+
+impl Distance for BinaryQuantizedManhattan {
+    type Codec = Signs;
+
+    fn name() -> &'static str {
+        "binary quantized manhattan"
+    }
+
+    fn raw(a: VectorRef<'_, Signs>, b: VectorRef<'_, Signs>) -> f32 {
+        differing_bits(a.as_bytes(), b.as_bytes())
+    }
+
+    fn kernels() -> Kernels {
+        Kernels::hamming()
+    }
+
+    #[inline]
+    fn finish(raw: f32, _factors: [f32; 2], _dimensions: usize) -> f32 {
+        2.0 * raw
     }
 }

@@ -20,15 +20,18 @@ pub use self::kernels::Kernels;
 pub(crate) use self::kernels::{
     ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, PANEL, ROWS, Rotation, Row, estimates, prefetch, prefetch_line,
 };
-pub use self::metrics::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
+pub use self::metrics::{
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DotProduct, Euclidean, Hamming, Manhattan,
+};
 #[doc(hidden)]
 pub use self::panel::Form;
 pub(crate) use self::panel::{Estimate, Limits, Panel};
-use crate::codec::{Codec, VectorRef};
+use crate::codec::{Codec, Scale, VectorRef};
 use crate::error::VectorDefect;
 
 /// A metric. Implement it to search by a distance of your own: [`name`](Self::name), [`Codec`](Self::Codec) and [`raw`](Self::raw) are enough.
 ///
+/// Everything is about vectors as they are compared: a stored one is decoded first, to the form that its codec calls the [`Probe`](Codec::Probe).
 /// A distance must be symmetric, finite for all vectors that [`check`](Self::check) lets through, and smaller for nearer vectors. It need
 /// not be a metric in the mathematical sense: the triangle inequality is not used.
 ///
@@ -68,7 +71,7 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
     fn name() -> &'static str;
 
     /// The number that [`finish`](Self::finish) makes a distance of, from the definition. Also the default kernel. Must be symmetric.
-    fn raw(a: VectorRef<'_, Self::Codec>, b: VectorRef<'_, Self::Codec>) -> f32;
+    fn raw(a: VectorRef<'_, ProbeOf<Self>>, b: VectorRef<'_, ProbeOf<Self>>) -> f32;
 
     /// The kernels for this machine. The default calls [`raw`](Self::raw).
     #[must_use]
@@ -78,7 +81,7 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// What is stored beside a vector when [`FACTOR`](Self::FACTOR) is set.
     #[must_use]
-    fn factor(_vector: VectorRef<'_, Self::Codec>) -> f32 {
+    fn factor(_vector: VectorRef<'_, ProbeOf<Self>>) -> f32 {
         0.0
     }
 
@@ -89,7 +92,7 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
         raw
     }
 
-    /// Whether this metric can compare `vector`, whose components the codec has accepted already.
+    /// Whether this metric can compare `vector`, whose components the codec has accepted already: a query, or a vector as it is stored.
     ///
     /// # Errors
     /// What is wrong with it, with the value and the limit.
@@ -98,23 +101,28 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
     }
 }
 
+/// The form that the vectors of a metric are compared in.
+pub type ProbeOf<D> = <<D as Distance>::Codec as Codec>::Probe;
+
 /// The longest metric name that the metadata of an index can hold.
 pub const MAX_NAME_BYTES: usize = 32;
 
-/// The distance of two plain vectors, computed from the definition, without an index. The oracle of tests; slow.
+/// The distance of two plain vectors, computed from the definition, without an index and before they are rounded to what is stored. The oracle of
+/// tests; slow.
 ///
 /// # Errors
 /// What is wrong with the first vector that cannot be compared.
 pub fn distance<D: Distance>(a: &[f32], b: &[f32]) -> Result<f32, VectorDefect> {
-    let stored = |vector: &[f32]| {
-        D::Codec::check(vector)?;
-        D::check(vector)?;
-        let mut bytes = Vec::new();
-        D::Codec::encode(vector, &mut bytes);
-        Ok(bytes)
-    };
-    let (bytes_a, bytes_b) = (stored(a)?, stored(b)?);
-    let (stored_a, stored_b) = (VectorRef::new(&bytes_a), VectorRef::new(&bytes_b));
-    let factors = [D::factor(stored_a), D::factor(stored_b)];
-    Ok(D::finish(D::raw(stored_a, stored_b), factors, a.len()))
+    let ((bytes_a, factor_a), (bytes_b, factor_b)) = (probe::<D>(a)?, probe::<D>(b)?);
+    Ok(D::finish(D::raw(VectorRef::new(&bytes_a), VectorRef::new(&bytes_b)), [factor_a, factor_b], a.len()))
+}
+
+/// A query, as it is compared, and its factor.
+pub(crate) fn probe<D: Distance>(query: &[f32]) -> Result<(Vec<u8>, f32), VectorDefect> {
+    ProbeOf::<D>::check(query)?;
+    D::check(query)?;
+    let mut bytes = Vec::with_capacity(ProbeOf::<D>::bytes(query.len()));
+    ProbeOf::<D>::encode(query, Scale::NONE, &mut bytes);
+    let factor = if D::FACTOR { D::factor(VectorRef::new(&bytes)) } else { 0.0 };
+    Ok((bytes, factor))
 }

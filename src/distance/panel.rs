@@ -4,7 +4,8 @@
 //! [`Kernels`] give. Both are the true number but for rounding, whose bound is known (Higham 2002, "Accuracy and Stability of Numerical
 //! Algorithms", section 3.1: a sum of `n` products is off by at most `n u / (1 - n u)` times the sum of their magnitudes). Owns the invariant
 //! that a vector is ruled out for a query only if its distance, as the ordinary kernels compute it, is beyond the limit that was set: what is
-//! left is compared by those, and an answer does not depend on whether estimates were used.
+//! left is compared by those, and an answer does not depend on whether estimates were used. Vectors that are stored in another form than `f32` are
+//! decoded first, once for all queries; the ordinary kernels compute what they would compute of decoded vectors, to the last bit.
 //!
 //! A pair is judged by `sum * scale + offset >= limit`, where the sum is the estimate, scale and offset belong to the vector, and the limit to
 //! the query. How a distance becomes such a limit is the [`Form`] of its metric.
@@ -37,9 +38,9 @@ const UNDERFLOW: f64 = f32::MIN_POSITIVE as f64;
 pub(crate) struct Estimate {
     form: Form,
     near: Near,
-    one: fn(&[u8], &[u8]) -> f32,
-    /// A vector of zeros: the squared differences from it are a squared norm.
-    zero: Vec<u8>,
+    /// Products of floats: those of a vector with itself are a squared norm.
+    products: Kernels,
+    dimensions: usize,
     /// How far estimate and ordinary sum can be from each other, for a sum of magnitudes of one.
     error: f64,
 }
@@ -71,14 +72,14 @@ impl Estimate {
         // Each of the two sums rounds once a term, and a term itself at most thrice; the rest is for scales, offsets and limits.
         let roundings = 2 * dimensions + 32;
         let error = 1.01 * roundings as f64 * f64::from(f32::EPSILON) / 2.0;
-        let zero = vec![0; dimensions * size_of::<f32>()];
-        let estimate = |(form, near): (Form, Option<Near>)| Some(Self { form, near: near?, one: kernels.one, zero: zero.clone(), error });
+        let products = Kernels::inner_product();
+        let estimate = |(form, near): (Form, Option<Near>)| Some(Self { form, near: near?, products, dimensions, error });
         forms.into_iter().filter_map(estimate).collect()
     }
 
     /// Queries, of which there are at most [`PANEL`], as stored bytes and factors. The same panel serves all estimates of a metric.
     pub(crate) fn panel<'a>(&self, queries: impl Iterator<Item = (&'a [u8], f32)>) -> Panel {
-        let mut panel = Panel { components: vec![[[0; 4]; PANEL]; self.zero.len() / size_of::<f32>()], squares: vec![], factors: vec![] };
+        let mut panel = Panel { components: vec![[[0; 4]; PANEL]; self.dimensions], squares: vec![], factors: vec![] };
         for (number, (bytes, factor)) in queries.take(PANEL).enumerate() {
             let query = || VectorRef::<F32>::new(bytes).iter().map(f64::from);
             let square: f64 = query().map(|component| component * component).sum();
@@ -93,14 +94,14 @@ impl Estimate {
         panel
     }
 
-    /// A vector, ready to be judged.
+    /// A vector, as floats, ready to be judged.
     pub(crate) fn row<'a>(&self, bytes: &'a [u8], factor: f32) -> Row<'a> {
         let (scale, offset) = match self.form {
             // The square of the distance is that of both norms, less twice the product, of whose error both norms bear a half.
-            Form::SquaredDifferences => (2.0, -f64::from((self.one)(bytes, &self.zero)) * (1.0 - 2.0 * self.error)),
+            Form::SquaredDifferences => (2.0, -f64::from(self.products.one(bytes, bytes)) * (1.0 - 2.0 * self.error)),
             Form::Differences | Form::Other => (-1.0, 0.0),
             Form::NegatedProducts => {
-                let square = f64::from((self.one)(bytes, bytes));
+                let square = f64::from(self.products.one(bytes, bytes));
                 (1.0, self.error * (square * (1.0 + self.error) + UNDERFLOW).sqrt())
             }
             Form::Cosine => (factor, 0.0),
@@ -137,7 +138,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::codec::Codec;
+    use crate::codec::{Codec, Scale};
     use crate::distance::kernels::tests::implementations;
     use crate::distance::{Cosine, DotProduct, Euclidean, Manhattan};
 
@@ -146,7 +147,7 @@ mod tests {
         let dimensions = queries[0].len();
         let stored = |vector: &Vec<f32>| {
             let mut bytes = Vec::new();
-            F32::encode(vector, &mut bytes);
+            F32::encode(vector, Scale::NONE, &mut bytes);
             let factor = if D::FACTOR { D::factor(VectorRef::new(&bytes)) } else { 0.0 };
             (bytes, factor)
         };

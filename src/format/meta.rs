@@ -3,6 +3,7 @@
 use super::block::Geometry;
 use super::{Damage, Key, codes, take, take_u16, take_u32};
 use crate::distance::MAX_NAME_BYTES;
+use crate::types::Scale;
 use crate::{Error, Layer, Result, Slot};
 
 /// What every META value begins with.
@@ -10,7 +11,7 @@ pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format that this library writes, and the newest that it reads.
 pub(crate) const VERSION: u16 = 4;
 /// Length of a META value without its checksum.
-const BODY_BYTES: usize = 176;
+const BODY_BYTES: usize = 192;
 /// With M = 2 a top layer above 15 has a chance of 2^-16; capping it there costs nothing.
 pub(crate) const MAX_LAYERS: usize = 16;
 /// A vector of more dimensions would not leave three to a block of 1 MiB.
@@ -78,6 +79,10 @@ pub(crate) struct Meta {
     pub(crate) growth: f32,
     /// The root of each layer, from layer 0 on. Empty if there is no graph.
     pub(crate) roots: Vec<Slot>,
+    /// What codes stand for, where vectors are stored as `i8`.
+    pub(crate) scale: Scale,
+    /// Components of all vectors that were added since, which were beyond the ends of it.
+    pub(crate) saturated: u64,
 }
 
 impl Meta {
@@ -129,7 +134,10 @@ impl Meta {
         out.extend(self.metric.bytes().take(MAX_NAME_BYTES));
         out.resize(112, 0);
         out.extend(self.roots.iter().flat_map(|root| root.0.to_le_bytes()));
-        out.resize(BODY_BYTES, 0);
+        out.resize(176, 0);
+        out.extend(self.scale.center.to_le_bytes());
+        out.extend(self.scale.step.to_le_bytes());
+        out.extend(self.saturated.to_le_bytes());
         out
     }
 
@@ -159,11 +167,7 @@ impl Meta {
         if dimensions == 0 || dimensions as usize > MAX_DIMENSIONS {
             return Err("its number of dimensions is impossible");
         }
-        let stride = match codec {
-            1 => 4 * dimensions as usize,
-            2 => 8 * (dimensions as usize).div_ceil(64),
-            _ => return Err("its codec is unknown"),
-        };
+        let stride = stride(codec, dimensions as usize).ok_or("its codec is unknown")?;
         let geometry = match u16_at(30) {
             0 => Geometry::new(stride, false),
             4 => Geometry::new(stride, true),
@@ -200,6 +204,8 @@ impl Meta {
             is_coded: body[73] == 1,
             growth: f32::from_bits(u32_at(76)),
             roots,
+            scale: Scale { center: f32::from_bits(u32_at(176)), step: f32::from_bits(u32_at(180)) },
+            saturated: take(body, 184).map_or(0, u64::from_le_bytes),
         };
         meta.possible()?;
         if meta.encode() == body { Ok(meta) } else { Err("a reserved byte of it is not zero") }
@@ -228,10 +234,31 @@ impl Meta {
         if self.roots.iter().any(|root| root.0 >= self.slots) {
             return Err("a root is not one of its slots");
         }
+        let is_trained = self.scale.to_bits() != Scale::NONE.to_bits();
+        if is_trained && (self.codec != I8 || !self.scale.is_possible()) {
+            return Err("its scale is impossible");
+        }
+        if !is_trained && (self.saturated > 0 || self.codec == I8 && slots > free) {
+            return Err("it has vectors and no scale, or counts what was beyond the ends of none");
+        }
         if self.roots.is_empty() != (self.linked() == 0) {
             return Err("it has linked slots and no root, or a root and no linked slots");
         }
         Ok(())
+    }
+}
+
+/// The codec whose vectors need a scale.
+const I8: u8 = 5;
+
+/// Bytes of a stored vector. `None` for an unknown codec.
+fn stride(codec: u8, dimensions: usize) -> Option<usize> {
+    match codec {
+        1 => Some(4 * dimensions),
+        2 | 6 => Some(8 * dimensions.div_ceil(64)),
+        3 | 4 => Some(2 * dimensions),
+        I8 => Some(dimensions),
+        _ => None,
     }
 }
 
@@ -260,6 +287,8 @@ mod tests {
             is_coded: true,
             growth: 0.1,
             roots: vec![Slot(3), Slot(3), Slot(9)],
+            scale: Scale::NONE,
+            saturated: 0,
         }
     }
 
@@ -275,6 +304,15 @@ mod tests {
         assert_eq!(decode(&built.encode()).unwrap(), built);
         let fresh = Meta { connectivity: None, roots: vec![], pending: 980, removed: 0, free: 20, ..meta() };
         assert_eq!(decode(&fresh.encode()).unwrap(), fresh);
+        let (geometry, scale) = (Geometry::new(384, true), Scale::between(-0.5, 0.25).unwrap());
+        let bytes = Meta { codec: 5, geometry, sealed: 1000 / geometry.vectors, scale, saturated: 1 << 40, ..meta() };
+        assert_eq!(decode(&bytes.encode()).unwrap(), bytes);
+        let untrained = Meta { scale: Scale::NONE, saturated: 0, ..bytes.clone() };
+        assert!(decode(&untrained.encode()).is_err(), "vectors without a scale");
+        for step in [0.0, -1.0, f32::NAN, f32::INFINITY, 1e38, 0.1] {
+            let meta = Meta { scale: Scale { step, ..scale }, ..bytes.clone() };
+            assert!(decode(&meta.encode()).is_err(), "a step of {step}");
+        }
     }
 
     #[test]
@@ -288,7 +326,7 @@ mod tests {
         let Err(older) = decode(&newer) else { panic!("version 1 was read") };
         assert!(older.to_string().contains("version 1") && older.to_string().contains("add its items"), "{older}");
         assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
-        for reserved in [31, 74, 75, 110, 140] {
+        for reserved in [31, 74, 75, 110, 140, 176, 183, 184] {
             let mut damaged = body.clone();
             damaged[reserved] = 1;
             assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{reserved}");

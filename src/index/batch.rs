@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::environment::{Interrupted, WriteTxn};
 use super::{Hooks, Shared};
 use crate::builder::Goal;
+use crate::codec::{Codec, I8, Range, Scale};
 use crate::codes::Codes;
 use crate::distance::Distance;
-use crate::query::{QueryBuilder, Searched};
+use crate::query::{QueryBuilder, Searched, rounded};
 use crate::store::Place;
 use crate::store::snapshot::read_meta;
 use crate::{Error, ItemId, Reader, Result, Writer};
@@ -87,6 +88,11 @@ fn has_changed_nothing(error: &Error) -> bool {
             | Error::InvalidQuery { .. }
             | Error::CodesUnsupported { .. }
             | Error::LengthMismatch { .. }
+            | Error::UnevenRows { .. }
+            | Error::InvalidParameter { .. }
+            | Error::InvalidSample { .. }
+            | Error::NotTrained { .. }
+            | Error::AlreadyInUse { .. }
             | Error::IndexFull(_)
             | Error::BatchFailed
     )
@@ -147,6 +153,28 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         result
     }
 
+    /// Whether the index must be trained before its first item, and is not.
+    pub(super) fn needs_training(&self) -> Result<bool> {
+        self.writer.needs_training(&self.txn)
+    }
+
+    /// What the codes of the index stand for.
+    ///
+    /// # Errors
+    /// [`NotTrained`](Error::NotTrained).
+    pub(super) fn scale(&self) -> Result<Scale> {
+        let scale = read_meta::<D>(self.shared.place, &self.txn)?.map_or(Scale::NONE, |meta| meta.scale);
+        match D::Codec::IS_TRAINED && !scale.is_trained() {
+            true => Err(Error::NotTrained { index: self.shared.entry.number }),
+            false => Ok(scale),
+        }
+    }
+
+    /// Trains the index on what is to be added.
+    pub(super) fn train_on(&mut self, range: Range) -> Result<()> {
+        self.change(|writer, txn| writer.train_on(txn, range))
+    }
+
     pub(super) fn check_process(&self) -> Result<()> {
         self.txn.check()
     }
@@ -156,7 +184,7 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         Reader::open(&self.txn, self.shared.entry.number, self.shared.database())
     }
 
-    /// Deletes all items and the graph. The index keeps its options. O(values).
+    /// Deletes all items and the graph. The index keeps its options; one that stores `i8` must be trained again. O(values).
     ///
     /// # Errors
     /// As [`delete`](Self::delete).
@@ -266,15 +294,33 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     }
 }
 
+impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
+    /// Tells the index which range its codes stand for, before the first item: see [`Writer::train`].
+    ///
+    /// # Errors
+    /// As [`Writer::train`].
+    pub fn train(&mut self, sample: &[f32]) -> Result<()> {
+        self.change(|writer, txn| writer.train(txn, sample))
+    }
+}
+
 impl<D: Distance> Batch<'_, D> {
     /// Adds an item, or replaces its vector. O(dimensions), a few values written.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem), [`IndexFull`](Error::IndexFull): nothing has
-    /// changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the
-    /// batch can only be rolled back.
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem), [`NotTrained`](Error::NotTrained),
+    /// [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map.
+    /// [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
     pub fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
         self.change(|writer, txn| writer.add_item(txn, item, vector))
+    }
+
+    /// As [`add`](Self::add), of `f64`: each component is rounded once, from what is given to what is stored.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_f64(&mut self, item: ItemId, vector: &[f64]) -> Result<()> {
+        self.change(|writer, txn| writer.add_item_f64(txn, item, vector))
     }
 
     /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](crate::Index::dimensions) components for each of `items`, one
@@ -284,6 +330,14 @@ impl<D: Distance> Batch<'_, D> {
     /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
     pub fn add_items(&mut self, items: &[ItemId], vectors: &[f32]) -> Result<()> {
         self.change(|writer, txn| writer.add_items(txn, items, vectors))
+    }
+
+    /// As [`add_items`](Self::add_items), of `f64`: each component is rounded once, from what is given to what is stored.
+    ///
+    /// # Errors
+    /// As [`add_items`](Self::add_items).
+    pub fn add_items_f64(&mut self, items: &[ItemId], vectors: &[f64]) -> Result<()> {
+        self.change(|writer, txn| writer.add_items_f64(txn, items, vectors))
     }
 
     /// Adds or replaces the items that an iterator yields. Returns how many there were.
@@ -310,7 +364,8 @@ impl<D: Distance> Batch<'_, D> {
         self.change(|writer, txn| writer.del_items(txn, items))
     }
 
-    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
+    /// is no such item.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
@@ -342,6 +397,14 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
     /// [`Corrupt`](Error::Corrupt).
     pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Searched> {
+        self.by_vector(&rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.

@@ -6,12 +6,14 @@ use std::collections::VecDeque;
 
 use super::item_key::{AsKey, ItemKey, bytes_of, sealed};
 use super::keyed_query::KeyedQuery;
+use super::load::check_input;
 use super::{Batch, Index, LoadProgress, Loader, Snapshot, item_keys};
-use crate::codec::Codec;
+use crate::codec::{Component, Scale};
 use crate::distance::Distance;
 use crate::format::item_keys::Row;
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
+use crate::store::view::{check_dimensions, check_vector};
 use crate::{Error, ItemId, Result, VectorDefect};
 
 /// Items whose vectors are kept in memory until their ids are known, before they are added together: at most so many, and so many bytes.
@@ -24,12 +26,18 @@ fn invalid<K: ItemKey + ?Sized>(key: &[u8], defect: VectorDefect) -> Error {
     Error::InvalidKeyedItem { key: <K as sealed::Name>::NAMING.show(key), defect }
 }
 
-/// That a vector can be stored.
-fn check_vector<D: Distance, K: ItemKey + ?Sized>(key: &[u8], vector: &[f32], dimensions: usize) -> Result<()> {
-    if vector.len() != dimensions {
-        return Err(Error::DimensionMismatch { expected: dimensions, found: vector.len() });
+/// That a vector can be stored in an index of this scale.
+fn check_row<D: Distance, K: ItemKey + ?Sized>(key: &[u8], vector: &[f32], dimensions: usize, scale: Scale) -> Result<()> {
+    check_dimensions(vector.len(), dimensions)?;
+    check_vector::<D, f32>(vector, scale).map_err(|defect| invalid::<K>(key, defect))
+}
+
+/// What an error says of the item whose id the index gave it, of the item by its key.
+fn by_key<K: ItemKey + ?Sized>(key: &[u8]) -> impl FnOnce(Error) -> Error + '_ {
+    |error| match error {
+        Error::InvalidItem { defect, .. } => invalid::<K>(key, defect),
+        error => error,
     }
-    D::Codec::check(vector).and_then(|()| D::check(vector)).map_err(|defect| invalid::<K>(key, defect))
 }
 
 impl<D: Distance, K: ItemKey + ?Sized> Index<D, K> {
@@ -64,11 +72,15 @@ impl<D: Distance, K: ItemKey + ?Sized> Loader<'_, D, K> {
     pub fn load<Q: AsKey<K>, V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
         let dimensions = self.index.dimensions();
         let rows = items.into_iter().map(|(key, vector)| {
-            let key = bytes_of(&key)?;
-            check_vector::<D, K>(&key, vector.as_ref(), dimensions)?;
+            let (key, components) = (bytes_of(&key)?, vector.as_ref());
+            check_dimensions(components.len(), dimensions)?;
+            check_input::<D>(components).map_err(|defect| invalid::<K>(&key, defect))?;
             Ok((key, vector))
         });
-        self.load_rows(rows, |batch, rows| batch.add_rows(rows.map(Ok)))
+        self.load_rows(rows, |batch, rows| {
+            let scale = batch.scale()?;
+            batch.add_rows(rows.map(|(key, vector)| check_row::<D, K>(&key, &vector, dimensions, scale).map(|()| (key, vector))))
+        })
     }
 }
 
@@ -87,17 +99,29 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey),
-    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return it, and
-    /// the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
+    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`NotTrained`](Error::NotTrained), [`IndexFull`](Error::IndexFull): nothing has changed.
+    /// [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the batch can only be
+    /// rolled back.
     pub fn add(&mut self, key: impl AsKey<K>, vector: &[f32]) -> Result<()> {
+        self.add_of(key, vector)
+    }
+
+    /// As [`add`](Self::add), of `f64`: each component is rounded once, from what is given to what is stored.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_f64(&mut self, key: impl AsKey<K>, vector: &[f64]) -> Result<()> {
+        self.add_of(key, vector)
+    }
+
+    fn add_of<T: Component>(&mut self, key: impl AsKey<K>, vector: &[T]) -> Result<()> {
         let keys = self.keys();
         self.change(|writer, txn| {
             let key = bytes_of(&key)?;
-            check_vector::<D, K>(&key, vector, writer.dimensions)?;
             let known = keys.id(txn, &key)?;
             let id = known.map_or_else(|| keys.next(txn), Ok)?;
             // First what may be refused.
-            writer.add_item(txn, id, vector)?;
+            writer.add_of(txn, id, vector).map_err(by_key::<K>(&key))?;
             if known.is_none() { keys.insert(txn, &key, id) } else { Ok(()) }
         })
     }
@@ -114,7 +138,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         }
         let rows = keys.iter().zip(vectors.chunks(dimensions));
         let rows: Vec<_> = rows.map(|(key, row)| Ok((bytes_of(key)?, row))).collect::<Result<_>>()?;
-        rows.iter().try_for_each(|(key, row)| check_vector::<D, K>(key, row, dimensions))?;
+        let scale = self.scale()?;
+        rows.iter().try_for_each(|(key, row)| check_row::<D, K>(key, row, dimensions, scale))?;
         self.add_rows(rows.into_iter().map(|(key, row)| Ok((key, row.to_vec())))).map(drop)
     }
 
@@ -123,10 +148,10 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// # Errors
     /// As [`add`](Self::add), at the first bad item; the items before it have been added.
     pub fn add_items_from<Q: AsKey<K>, V: AsRef<[f32]>>(&mut self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
-        let dimensions = self.dimensions();
+        let (dimensions, scale) = (self.dimensions(), self.scale()?);
         self.add_rows(items.into_iter().map(|(key, vector)| {
             let (key, vector) = (bytes_of(&key)?, vector.as_ref());
-            check_vector::<D, K>(&key, vector, dimensions)?;
+            check_row::<D, K>(&key, vector, dimensions, scale)?;
             Ok((key, vector.to_vec()))
         }))
     }
@@ -209,7 +234,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         })
     }
 
-    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
+    /// is no such item.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey), [`Corrupt`](Error::Corrupt),
@@ -249,7 +275,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Snapshot<D, K> {
         item_keys::<K>(held.place()).id(&held.txn(), &key)
     }
 
-    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
+    /// is no such item.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey), [`Corrupt`](Error::Corrupt),

@@ -10,7 +10,7 @@ use super::item_key::{AsKey, ItemKey, ItemName, bytes_of, sealed};
 use super::{Batch, Index, Snapshot, item_keys};
 use crate::distance::Distance;
 use crate::format::item_keys::Row;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors, rounded};
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
 use crate::store::source::Source;
@@ -148,6 +148,14 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     /// [`CorruptItemKey`](Error::CorruptItemKey).
     pub fn by_vector(&self, vector: &[f32]) -> Result<Answer<R>> {
         self.by_vector_with_cancellation(vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Answer<R>> {
+        self.by_vector(&rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.

@@ -12,9 +12,9 @@ use tempfile::{SpooledTempFile, spooled_tempfile_in};
 use super::batch::Batch;
 use super::{Hooks, Index, ItemName};
 use crate::builder::{Goal, Phase, Progress};
-use crate::codec::Codec;
+use crate::codec::{Codec, Range};
 use crate::distance::Distance;
-use crate::{Error, ItemId, Result};
+use crate::{Error, ItemId, Result, VectorDefect};
 
 /// Items are put aside in memory up to so many bytes, and in a file beyond.
 const MEMORY_BYTES: usize = 64 << 20;
@@ -202,6 +202,13 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         add: &impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<f32>)>) -> Result<u64>,
     ) -> Result<u64> {
         let total = Some(loaded + aside.count);
+        if batch.needs_training()? && aside.count > 0 {
+            let mut range = Range::default();
+            for (row, vector) in aside.rows()?.enumerate() {
+                range.add(&vector?.1).map_err(|defect| Error::InvalidSample { row, defect })?;
+            }
+            batch.train_on(range)?;
+        }
         let mut stopped = Ok(());
         let mut rows = (loaded + 1..).zip(aside.rows()?).map_while(|(done, row)| {
             let row = row.and_then(|row| self.report(LoadPhase::Adding, done, total).map(|()| row));
@@ -245,12 +252,17 @@ impl<D: Distance> Loader<'_, D> {
             if components.len() != dimensions {
                 return Err(Error::DimensionMismatch { expected: dimensions, found: components.len() });
             }
-            D::Codec::check(components).and_then(|()| D::check(components)).map_err(|defect| Error::InvalidItem { item, defect })?;
+            check_input::<D>(components).map_err(|defect| Error::InvalidItem { item, defect })?;
             Ok((item.to_le_bytes().to_vec(), vector))
         });
         let id = |name: Vec<u8>| name.first_chunk().map_or(0, |bytes| ItemId::from_le_bytes(*bytes));
         self.load_rows(rows, |batch, rows| batch.add_items_from(rows.map(|(name, vector)| (id(name), vector))))
     }
+}
+
+/// What can be told of a vector before it is known what it is rounded to.
+pub(super) fn check_input<D: Distance>(vector: &[f32]) -> Result<(), VectorDefect> {
+    D::Codec::check(vector).and_then(|()| D::check(vector))
 }
 
 /// Items that have been put aside: rows of a length, so many bytes that name an item, and the components of its vector, all in little-endian order.

@@ -44,10 +44,11 @@ pub use self::snapshot::Snapshot;
 use self::snapshot::{Cache, Inner};
 use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Progress};
 use crate::check::check_named;
+use crate::codec::I8;
 use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::format::catalog::Entry;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors, rounded};
 use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::store::item_keys::ItemKeys;
@@ -245,9 +246,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         let entry = found.map_err(|known| catalog::missing(&env, name, known))?;
         options.check::<D>(name, K::NAMING, &entry)?;
         let shared = Shared::new(&env, name, entry, is_read_only);
-        if options.wanted_codes().is_some() {
-            let meta = read_meta::<D>(shared.place, &env.read()?.txn)?;
-            options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
+        // The catalog says neither which form vectors are stored in nor what codes there are. What is damaged is for those who use it, and for `check`.
+        match read_meta::<D>(shared.place, &env.read()?.txn) {
+            Err(error @ Error::MetricMismatch { .. }) => return Err(error),
+            meta => options.check_codes(name, meta.ok().flatten().and_then(|meta| Codes::of_bits(meta.code_bits)))?,
         }
         env.register(&shared.cache);
         Ok(Self { shared: Arc::new(shared), types: PhantomData })
@@ -514,6 +516,31 @@ fn item_keys<K: ItemKey + ?Sized>(place: Place<'static>) -> ItemKeys<'static> {
     ItemKeys { place, naming: K::NAMING }
 }
 
+impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
+    /// Tells an index that stores `i8` which range its codes stand for, before the first item, and commits that: see [`Writer::train`]. A
+    /// [`loader`](Self::loader) trains an index that it finds empty and untrained by what it loads, with `commit_every` by the first part.
+    ///
+    /// ```
+    /// use voisin::{Error, Index, Options, codec::I8, distances::Cosine};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let index = Index::<Cosine<I8>>::create(folder.path().join("vectors"), Options::new(2))?;
+    /// assert!(matches!(index.write(|batch| batch.add(1, &[0.5, 0.1])), Err(Error::NotTrained { .. })));
+    /// index.train(&[-1.0, 1.0])?;
+    /// index.write(|batch| batch.add(1, &[0.5, 0.1]))?;
+    /// assert_eq!((index.stats()?.form, index.stats()?.saturated), ("i8", 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Writer::train`] and [`write`](Self::write).
+    pub fn train(&self, sample: &[f32]) -> Result<()> {
+        self.write(|batch| batch.train(sample))
+    }
+}
+
 impl<D: Distance> Index<D> {
     /// Starts a query for the `k` nearest items, on the newest commit of any process: its methods are those of [`Reader::nns`], without a
     /// transaction. Any number of threads may search at once.
@@ -548,6 +575,14 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), and those of [`Index::snapshot`].
     pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Searched> {
+        self.by_vector(&rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.

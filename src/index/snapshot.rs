@@ -11,7 +11,7 @@ use roaring::RoaringBitmap;
 
 use super::environment::{Hold, SharedEnv, Ticket};
 use crate::distance::Distance;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors, rounded};
 use crate::reader::items;
 use crate::store::Place;
 use crate::store::held::{Held, Own, Tables};
@@ -236,7 +236,8 @@ impl<D: Distance> Snapshot<D> {
         QueryBuilder::new(self, k)
     }
 
-    /// The vector of an item, bit for bit as it was added. `None` if there is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
+    /// is no such item.
     ///
     /// # Errors
     /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).
@@ -286,6 +287,14 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     /// [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
+    }
+
+    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector).
+    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Searched> {
+        self.by_vector(&rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.

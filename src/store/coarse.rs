@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use super::source::Source;
 use super::view::View;
-use crate::codec::VectorRef;
-use crate::distance::{ByteKernels, Bytes, Distance, Form, prefetch};
+use crate::codec::{Codec, VectorRef};
+use crate::distance::{ByteKernels, Bytes, Distance, Form, ProbeOf, prefetch};
 use crate::format::take_u32;
 use crate::graph::{Probe, Vectors};
 use crate::{Result, Slot};
@@ -85,7 +85,7 @@ impl Coarse {
         let sample: Vec<Slot> = slots.iter().copied().step_by(slots.len().div_ceil(SAMPLE).max(1)).collect();
         let mut rows = Vec::with_capacity(sample.len() * dimensions);
         for slot in &sample {
-            rows.extend(components(view, *slot)?);
+            components(view, *slot, &mut rows)?;
         }
         let scale = Scale::of(&rows, dimensions);
         let stride = dimensions + SUMS_BYTES;
@@ -99,9 +99,12 @@ impl Coarse {
         // The slots that are not among them are not compared, whatever their copies are.
         let chunks = codes.par_chunks_mut(TASK * stride).zip(in_chunks(slots));
         chunks.try_for_each(|(codes, slots)| -> Result<()> {
+            let mut row = Vec::with_capacity(dimensions);
             for slot in slots {
                 let start = slot.index() % TASK * stride;
-                scale.encode(components(view, *slot)?, &mut codes[start..start + stride]);
+                row.clear();
+                components(view, *slot, &mut row)?;
+                scale.encode(row.iter().copied(), &mut codes[start..start + stride]);
             }
             Ok(())
         })?;
@@ -170,11 +173,13 @@ pub(super) fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(
     Ok(found as f64 >= FOUND * wanted as f64)
 }
 
-/// The components that Euclidean distances are taken between.
-fn components<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, slot: Slot) -> Result<impl Iterator<Item = f32> + use<'t, D, S>> {
-    let address = view.vector(slot)?;
+/// Adds the components that Euclidean distances are taken between.
+fn components<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, slot: Slot, out: &mut Vec<f32>) -> Result<()> {
+    let (address, meta) = (view.vector(slot)?, &view.snapshot.meta);
     let factor = if D::FACTOR { address.factor } else { 1.0 };
-    Ok(VectorRef::<D::Codec>::new(address.bytes).iter().map(move |value| value * factor).take(view.snapshot.meta.dimensions as usize))
+    let probe = D::Codec::probe(address.bytes, meta.scale);
+    out.extend(VectorRef::<ProbeOf<D>>::new(&probe).iter().map(|value| value * factor).take(meta.dimensions as usize));
+    Ok(())
 }
 
 /// Ascending slots, those of each [`TASK`] together.

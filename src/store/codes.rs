@@ -11,7 +11,7 @@ use super::links::{GoOn, Put};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
 use super::table::{Extent, FullTable, Table};
-use super::view::{Address, StoredProbe, View};
+use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
@@ -70,7 +70,7 @@ fn trained_key(index: u16) -> Key {
 
 fn coder<D: Distance>(meta: &Meta, trained: Trained) -> Result<Coder> {
     let codes = Codes::of_bits(meta.code_bits).ok_or(Error::corrupt(trained_key(0), "the bits of its codes are impossible"))?;
-    Ok(Coder::new::<D>(codes, trained.seed, trained.center))
+    Ok(Coder::new::<D>(codes, trained.seed, trained.center, meta.scale))
 }
 
 /// What encodes the vectors of an index that has codes.
@@ -106,7 +106,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         let Some((tables, coder)) = self.coder()? else { return Ok(true) };
         let (found, address) = (self.code_in(tables, slot)?, self.vector(slot)?);
         let mut code = Vec::with_capacity(found.len());
-        coder.encode::<D>(VectorRef::new(address.bytes), address.factor, scratch, &mut code);
+        coder.encode::<D>(address.bytes, address.factor, scratch, &mut code);
         Ok(code == found)
     }
 
@@ -159,7 +159,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// A query by codes. `None` if there are none.
     pub(crate) fn code_probe(&self, probe: &StoredProbe<'_, 's, 't, D, S>) -> Result<Option<CodeProbe<'_, 's, 't, D, S>>> {
         let Some((tables, coder)) = self.coder()? else { return Ok(None) };
-        let (vector, factor) = probe.stored();
+        let (vector, factor) = probe.prepared();
         Ok(Some(CodeProbe { view: self, tables, coder, query: coder.query::<D>(VectorRef::new(vector), factor) }))
     }
 }
@@ -238,21 +238,22 @@ fn train<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, slots: &Roa
     let sample: Vec<Slot> = slots.iter().step_by((slots.len() as usize).div_ceil(SAMPLE).max(1)).map(Slot).collect();
     let rows = || {
         sample.iter().map(|slot| {
-            let address = view.vector(*slot)?;
-            Ok(components::<D>(VectorRef::new(address.bytes), address.factor).take(dimensions))
+            let probe = view.probe(*slot)?;
+            let (vector, factor) = probe.prepared();
+            Ok(components::<D>(VectorRef::new(vector), factor).take(dimensions).collect::<Vec<f32>>())
         })
     };
     let mut sums = vec![0.0; dimensions];
     for row in rows() {
-        let row: Result<_> = row;
+        let row: Result<Vec<f32>> = row;
         sums.iter_mut().zip(row?).for_each(|(sum, value)| *sum += f64::from(value));
     }
     let count = sample.len().max(1) as f64;
     let center: Vec<f32> = sums.iter().map(|sum| (sum / count) as f32).collect();
     let mut spread = 0.0;
     for row in rows() {
-        let row: Result<_> = row;
-        spread += row?.zip(&center).map(|(value, center)| f64::from(value - center).powi(2)).sum::<f64>();
+        let row: Result<Vec<f32>> = row;
+        spread += row?.iter().zip(&center).map(|(value, center)| f64::from(value - center).powi(2)).sum::<f64>();
     }
     let spread = (spread / count).min(f32::MAX.into()) as f32;
     Ok(Trained { seed, sample: sample.len() as u32, spread, center })
@@ -297,7 +298,7 @@ impl Encoded {
             for slot in slots.range(first..first + TASK as u32) {
                 let address = view.vector(Slot(slot))?;
                 code.clear();
-                coder.encode::<D>(VectorRef::new(address.bytes), address.factor, &mut scratch, &mut code);
+                coder.encode::<D>(address.bytes, address.factor, &mut scratch, &mut code);
                 codes[(slot - first) as usize * stride..][..stride].copy_from_slice(&code);
             }
             Ok(())
@@ -337,8 +338,9 @@ impl Encoded {
         let estimate = |from: usize, numbers: &[u32], out: &mut Vec<f32>| {
             out.clear();
             // A vector that cannot be read is an error of the comparison with it.
-            if let Ok(address) = view.vector(sample[from]) {
-                let query = self.coder.query::<D>(VectorRef::new(address.bytes), address.factor);
+            if let Ok(probe) = view.probe(sample[from]) {
+                let (vector, factor) = probe.prepared();
+                let query = self.coder.query::<D>(VectorRef::new(vector), factor);
                 let codes: Vec<&[u8]> = numbers.iter().map(|number| self.code(sample[*number as usize].0)).collect();
                 (self.coder.estimates)(&query, &codes, out);
             }
@@ -366,8 +368,9 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, D,
     }
 
     fn estimator(&self, from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
-        let Address { bytes, factor } = self.view.vector(from)?;
-        let query = self.encoded.coder.query::<D>(VectorRef::new(bytes), factor);
+        let probe = self.view.probe(from)?;
+        let (vector, factor) = probe.prepared();
+        let query = self.encoded.coder.query::<D>(VectorRef::new(vector), factor);
         Ok(Some(Box::new(ByCodes { encoded: self.encoded, query })))
     }
 }

@@ -17,8 +17,8 @@ use super::blocks::{Blocks, Target};
 use super::codes::read_coder;
 use super::sets::SetEdit;
 use super::snapshot::read_meta;
-use super::view::encode;
-use crate::codec::{Codec, VectorRef};
+use super::view::{Encoded, check_dimensions, encode};
+use crate::codec::{Codec, Component};
 use crate::codes::{Coder, Scratch};
 use crate::distance::{Distance, MAX_NAME_BYTES};
 use crate::format::block::Geometry;
@@ -27,6 +27,7 @@ use crate::format::ids::{self, IdGroup};
 use crate::format::meta::{MAX_DIMENSIONS, Meta};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind, checksum, codes};
+use crate::types::Scale;
 use crate::{Error, ItemId, Result, Slot};
 
 /// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
@@ -92,6 +93,8 @@ fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
         is_coded: false,
         growth: 0.0,
         roots: Vec::new(),
+        scale: Scale::NONE,
+        saturated: 0,
     })
 }
 
@@ -134,9 +137,40 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     /// Adds an item, or replaces it.
     ///
     /// # Errors
-    /// A vector that does not fit: nothing has changed. [`Error::IndexFull`].
-    pub(crate) fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
-        let (bytes, factor) = encode::<D>(vector, self.meta.dimensions as usize)?.map_err(|defect| Error::InvalidItem { item, defect })?;
+    /// A vector that does not fit, [`Error::NotTrained`]: nothing has changed. [`Error::IndexFull`].
+    pub(crate) fn add<T: Component>(&mut self, item: ItemId, vector: &[T]) -> Result<()> {
+        check_dimensions(vector.len(), self.meta.dimensions as usize)?;
+        self.check_trained()?;
+        let Encoded { bytes, factor, saturated } =
+            encode::<D, T>(vector, self.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
+        self.add_stored(item, bytes, factor)?;
+        self.meta.saturated = self.meta.saturated.saturating_add(saturated);
+        Ok(())
+    }
+
+    /// That vectors can be encoded.
+    ///
+    /// # Errors
+    /// [`Error::NotTrained`].
+    pub(crate) fn check_trained(&self) -> Result<()> {
+        if D::Codec::IS_TRAINED && !self.meta.scale.is_trained() { Err(Error::NotTrained { index: self.place.index }) } else { Ok(()) }
+    }
+
+    /// Fixes what codes stand for, between the lowest and the highest number of a sample.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyInUse`].
+    pub(crate) fn train(&mut self, scale: Scale) -> Result<()> {
+        let vectors = self.meta.slots - self.meta.free;
+        if vectors > 0 {
+            return Err(Error::AlreadyInUse { index: self.place.index, vectors: vectors.into() });
+        }
+        (self.meta.scale, self.meta.saturated) = (scale, 0);
+        Ok(())
+    }
+
+    /// Adds an item, or replaces it, with a vector as it is stored.
+    pub(crate) fn add_stored(&mut self, item: ItemId, bytes: Vec<u8>, factor: f32) -> Result<()> {
         // The slot first: a replaced item's may only be reused by others.
         let slot = self.allocate()?;
         self.delete(item)?;
@@ -161,7 +195,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
                 Some(coder) => coder,
                 None => coder.insert(read_coder::<D>(self.place, self.wtxn, &self.meta)?),
             };
-            coder.encode::<D>(VectorRef::new(&bytes), factor, scratch, &mut code);
+            coder.encode::<D>(&bytes, factor, scratch, &mut code);
         }
         if D::FACTOR {
             bytes.extend(factor.to_le_bytes());

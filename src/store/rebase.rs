@@ -41,7 +41,7 @@ pub(crate) struct Rebased {
     /// Nodes without an item.
     gone: Vec<Node>,
     /// Items that lie in the slots of such nodes.
-    moved: Vec<(ItemId, Vec<f32>, Node)>,
+    moved: Vec<Moved>,
     linked: RoaringBitmap,
     unlinked: RoaringBitmap,
     taken_out: RoaringBitmap,
@@ -53,6 +53,15 @@ struct Node {
     slot: Slot,
     vector: Vec<u8>,
     factor: f32,
+}
+
+/// An item that has taken the slot of a node, as it is stored.
+#[derive(Debug)]
+struct Moved {
+    item: ItemId,
+    vector: Vec<u8>,
+    factor: f32,
+    node: Node,
 }
 
 impl Rebased {
@@ -75,6 +84,7 @@ impl Rebased {
         let is_comparable = read_meta::<D>(place, wtxn)?.is_some_and(|now| {
             let then = held.meta();
             now.dimensions == then.dimensions
+                && now.scale == then.scale
                 && now.slots >= then.slots
                 && now.connectivity.is_none_or(|now| Some(now) == then.connectivity)
         });
@@ -107,7 +117,9 @@ impl Rebased {
         }
         for slot in others - &snapshot.removed {
             rebased.linked.remove(slot);
-            rebased.moved.push((now.item(Slot(slot))?, now.components(Slot(slot))?, node(slot)?));
+            let address = now.vector(Slot(slot))?;
+            let moved = Moved { item: now.item(Slot(slot))?, vector: address.bytes.to_vec(), factor: address.factor, node: node(slot)? };
+            rebased.moved.push(moved);
         }
         if !changes.anew {
             rebased.restored = restored(place, &held.txn(), wtxn, &changes.puts)?;
@@ -123,8 +135,8 @@ impl Rebased {
         for node in &self.gone {
             edit.left_in(node.slot, &node.vector, node.factor)?;
         }
-        for (item, vector, node) in &self.moved {
-            edit.add(*item, vector)?;
+        for Moved { item, vector, factor, node } in &self.moved {
+            edit.add_stored(*item, vector.clone(), *factor)?;
             edit.left_in(node.slot, &node.vector, node.factor)?;
         }
         edit.linked(&self.linked)?;

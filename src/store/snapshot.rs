@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use super::codes::CodeTables;
 use super::table::{Extent, Table};
 use super::{Place, sets};
-use crate::codec::Codec;
+use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
 use crate::distance::Distance;
 use crate::format::delta::LISTS;
 use crate::format::ids::{SLOT_GROUP, group_bytes};
@@ -35,10 +35,27 @@ pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Resu
         };
     };
     let meta = Meta::decode(index, value)?;
-    if meta.metric != D::name() || meta.codec != D::Codec::ID || (meta.geometry.factor > 0) != D::FACTOR {
+    if meta.metric != D::name() || (meta.geometry.factor > 0) != D::FACTOR {
         return Err(Error::MetricMismatch { index, stored: meta.metric, requested: D::name().to_owned() });
     }
+    if meta.codec != D::Codec::ID {
+        let [stored, requested] = [form_name(meta.codec), D::Codec::NAME].map(|form| format!("{} stored as {form}", meta.metric));
+        return Err(Error::MetricMismatch { index, stored, requested });
+    }
     Ok(Some(meta))
+}
+
+/// What a codec is called.
+fn form_name(codec: u8) -> &'static str {
+    let all = [
+        (F32::ID, F32::NAME),
+        (F16::ID, F16::NAME),
+        (Bf16::ID, Bf16::NAME),
+        (I8::ID, I8::NAME),
+        (Bits::ID, Bits::NAME),
+        (Signs::ID, Signs::NAME),
+    ];
+    all.into_iter().find(|(id, _)| *id == codec).map_or("an unknown form", |(_, name)| name)
 }
 
 /// See the module.

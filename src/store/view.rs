@@ -13,8 +13,8 @@ use super::meter;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
 use super::table::Extent;
-use crate::codec::{Codec, VectorRef};
-use crate::distance::{Distance, Estimate, Kernels, prefetch};
+use crate::codec::{Codec, Component, Scale, VectorRef};
+use crate::distance::{self, Distance, Estimate, Kernels, ProbeOf, prefetch};
 use crate::error::VectorDefect;
 use crate::format::block::Geometry;
 use crate::format::links::{self, OneWay, Record};
@@ -44,7 +44,7 @@ pub(crate) struct Address<'t> {
 
 impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     pub(crate) fn new(snapshot: &'s Snapshot<'t>, source: S) -> Self {
-        Self { snapshot, source, kernels: D::kernels(), metric: PhantomData }
+        Self { snapshot, source, kernels: D::kernels().with_scale(snapshot.meta.scale), metric: PhantomData }
     }
 
     /// The same on whatever source.
@@ -168,9 +168,10 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(Address { bytes: &value[..geometry.stride], factor: geometry.tail_factor(value).filter(|_| D::FACTOR).unwrap_or(0.0) })
     }
 
-    /// The components of a slot's vector.
+    /// The components of a slot's vector, as they are stored.
     pub(crate) fn components(&self, slot: Slot) -> Result<Vec<f32>> {
-        Ok(VectorRef::<D::Codec>::new(self.vector(slot)?.bytes).to_vec(self.snapshot.meta.dimensions as usize))
+        let probe = self.probe(slot)?;
+        Ok(VectorRef::<ProbeOf<D>>::new(&probe.bytes).to_vec(self.snapshot.meta.dimensions as usize))
     }
 
     /// A query, ready to be compared.
@@ -178,8 +179,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// # Errors
     /// [`Error::DimensionMismatch`], or what is wrong with it.
     pub(crate) fn query(&self, vector: &[f32]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
-        let (bytes, factor) =
-            encode::<D>(vector, self.snapshot.meta.dimensions as usize)?.map_err(|defect| Error::InvalidQuery { defect })?;
+        check_dimensions(vector.len(), self.snapshot.meta.dimensions as usize)?;
+        let (bytes, factor) = distance::probe::<D>(vector).map_err(|defect| Error::InvalidQuery { defect })?;
         Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
     }
 
@@ -187,7 +188,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     #[inline]
     pub(crate) fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, D, S>> {
         let Address { bytes, factor } = self.vector(slot)?;
-        Ok(StoredProbe { view: self, bytes: Cow::Borrowed(bytes), factor })
+        Ok(StoredProbe { view: self, bytes: D::Codec::probe(bytes, self.snapshot.meta.scale), factor })
     }
 }
 
@@ -369,20 +370,52 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     }
 }
 
-/// The bytes and the factor of a vector, as they are stored.
+/// A vector that can be stored and compared, as it is stored.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) factor: f32,
+    /// Components that were beyond the ends of the scale.
+    pub(crate) saturated: u64,
+}
+
+/// # Errors
+/// [`Error::DimensionMismatch`].
+pub(crate) fn check_dimensions(found: usize, expected: usize) -> Result<()> {
+    if found == expected { Ok(()) } else { Err(Error::DimensionMismatch { expected, found }) }
+}
+
+/// A vector as it is stored.
 ///
 /// # Errors
-/// The outer one for a wrong number of dimensions, the inner one for a vector that cannot be stored or compared.
-pub(crate) fn encode<D: Distance>(vector: &[f32], dimensions: usize) -> Result<Result<(Vec<u8>, f32), VectorDefect>> {
-    if vector.len() != dimensions {
-        return Err(Error::DimensionMismatch { expected: dimensions, found: vector.len() });
+/// What is wrong with it, where it cannot be stored, or could not be compared as it would be stored.
+pub(crate) fn encode<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<Encoded, VectorDefect> {
+    D::Codec::check(vector)?;
+    if D::Codec::IS_EXACT {
+        D::check(&T::floats(vector))?;
     }
-    Ok(D::Codec::check(vector).and_then(|()| D::check(vector)).map(|()| {
-        let mut bytes = Vec::with_capacity(D::Codec::bytes(dimensions));
-        D::Codec::encode(vector, &mut bytes);
-        let factor = if D::FACTOR { D::factor(VectorRef::new(&bytes)) } else { 0.0 };
-        (bytes, factor)
-    }))
+    let mut bytes = Vec::with_capacity(D::Codec::bytes(vector.len()));
+    let saturated = D::Codec::encode(vector, scale, &mut bytes);
+    let probe = D::Codec::probe(&bytes, scale);
+    let stored = VectorRef::<ProbeOf<D>>::new(&probe);
+    if !D::Codec::IS_EXACT {
+        D::check(&stored.to_vec(vector.len()))?;
+    }
+    let factor = if D::FACTOR { D::factor(stored) } else { 0.0 };
+    Ok(Encoded { factor, saturated, bytes })
+}
+
+/// That a vector can be stored in an index of this scale.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn check_vector<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<(), VectorDefect> {
+    // What comes back as it was needs no encoding to be judged.
+    if D::Codec::IS_EXACT {
+        D::Codec::check(vector).and_then(|()| D::check(&T::floats(vector)))
+    } else {
+        encode::<D, T>(vector, scale).map(drop)
+    }
 }
 
 impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
@@ -469,21 +502,21 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
         StoredProbe { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
     }
 
-    /// The vector as it is stored, and its factor.
-    pub(crate) fn stored(&self) -> (&[u8], f32) {
+    /// The vector as it is compared, and its factor.
+    pub(crate) fn prepared(&self) -> (&[u8], f32) {
         (&self.bytes, self.factor)
     }
 
     /// The distance to one vector.
     #[inline]
     pub(crate) fn distance(&self, to: Address<'_>) -> f32 {
-        self.finish((self.view.kernels.one)(&self.bytes, to.bytes), to.factor)
+        self.finish(self.view.kernels.one(&self.bytes, to.bytes), to.factor)
     }
 
     /// The distances to four vectors: the same bits as one by one.
     #[inline]
     pub(crate) fn distance4(&self, to: [Address<'_>; 4]) -> [f32; 4] {
-        let raw = (self.view.kernels.four)(&self.bytes, to.map(|to| to.bytes));
+        let raw = self.view.kernels.four(&self.bytes, to.map(|to| to.bytes));
         [0, 1, 2, 3].map(|i| self.finish(raw[i], to[i].factor))
     }
 }

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lsh", &["types", "error", "codec", "distance", "codes", "format", "graph", "store"]),
     ("ivf", &["types", "error", "codec", "distance", "codes", "format", "graph", "store"]),
     ("api", &["types", "error", "codec", "distance", "codes", "format", "graph", "store", "flat", "lsh", "ivf"]),
-    ("import", &["types", "error", "codec", "distance", "format", "api"]),
+    ("import", &["types", "error", "codec", "distance", "format", "store", "api"]),
     ("check", &["types", "error", "codec", "distance", "codes", "format", "graph", "store", "flat", "lsh", "ivf", "api"]),
     ("index", &["types", "error", "codec", "distance", "codes", "format", "store", "api", "check"]),
     ("cookbook", &[]),

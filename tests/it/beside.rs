@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rayon::ThreadPoolBuilder;
-use voisin::distances::{Cosine, Euclidean};
+use voisin::codec::{F16, I8};
+use voisin::distances::{BinaryQuantizedEuclidean, Cosine, Euclidean};
 use voisin::heed::RwTxn;
 use voisin::{Error, Phase, Reader, Writer};
 
@@ -61,6 +62,7 @@ fn nothing_is_lost_of_what_is_committed_meanwhile() {
         let (_dir, env) = new_env();
         let db = create::<D>(&env);
         let writer = Writer::<D>::new(db, 3, DIMENSIONS);
+        commit(&env, |wtxn| D::prepare(&writer, wtxn));
         let mut model = Model::new();
         for round in 0..6 {
             // Something to link and something to take out.
@@ -101,6 +103,9 @@ fn nothing_is_lost_of_what_is_committed_meanwhile() {
         holds(&env, db, &writer, &model);
     }
     for_every_metric!(run);
+    run::<Euclidean<F16>>();
+    run::<Euclidean<I8>>();
+    run::<BinaryQuantizedEuclidean>();
 }
 
 #[test]

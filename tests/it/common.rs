@@ -10,8 +10,8 @@ use std::path::Path;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
-use voisin::codec::{Bits, Codec, F32, VectorRef};
-use voisin::distances::{Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan};
+use voisin::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs, VectorRef};
+use voisin::distances::{BinaryQuantizedEuclidean, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan};
 use voisin::heed::types::Bytes;
 use voisin::heed::{self, CommitOrAbort, Database, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use voisin::{ItemId, Reader, ValueCodec, Writer};
@@ -119,6 +119,9 @@ pub(crate) trait Metric: Distance {
     const IS_EXACT: bool = true;
 
     fn between(a: &[f32], b: &[f32]) -> f32;
+
+    /// Called before items are added to an index that may have none.
+    fn prepare(_writer: &Writer<'_, Self>, _wtxn: &mut RwTxn<'_>) {}
 }
 
 fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
@@ -130,9 +133,45 @@ fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f64, f64) -> f64) -> f64 {
     sum
 }
 
+fn squared(a: &[f32], b: &[f32]) -> f32 {
+    sum_of(a, b, |a, b| (a - b) * (a - b)) as f32
+}
+
 impl Metric for Euclidean {
     fn between(a: &[f32], b: &[f32]) -> f32 {
-        sum_of(a, b, |a, b| (a - b) * (a - b)) as f32
+        squared(a, b)
+    }
+}
+
+impl Metric for Euclidean<F16> {
+    fn between(a: &[f32], b: &[f32]) -> f32 {
+        squared(a, b)
+    }
+}
+
+impl Metric for Euclidean<Bf16> {
+    fn between(a: &[f32], b: &[f32]) -> f32 {
+        squared(a, b)
+    }
+}
+
+impl Metric for Euclidean<I8> {
+    fn between(a: &[f32], b: &[f32]) -> f32 {
+        squared(a, b)
+    }
+
+    /// A step of one, so that test vectors come back as they were.
+    fn prepare(writer: &Writer<'_, Self>, wtxn: &mut RwTxn<'_>) {
+        match writer.train(wtxn, &[vec![-128.0; writer.dimensions()], vec![127.0; writer.dimensions()]].concat()) {
+            Ok(()) | Err(voisin::Error::AlreadyInUse { .. }) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+impl Metric for BinaryQuantizedEuclidean {
+    fn between(a: &[f32], b: &[f32]) -> f32 {
+        squared(a, b)
     }
 }
 
@@ -205,6 +244,9 @@ pub(crate) fn is_binary<D: Distance>() -> bool {
 
 /// A random vector that the metric accepts, of small whole components.
 pub(crate) fn vector<D: Distance>(rng: &mut StdRng, dimensions: usize) -> Vec<f32> {
+    if D::Codec::ID == Signs::ID {
+        return (0..dimensions).map(|_| if rng.random_bool(0.5) { 1.0 } else { -1.0 }).collect();
+    }
     let components = if is_binary::<D>() { 0..=1 } else { -4..=4 };
     let mut vector: Vec<f32> = (0..dimensions).map(|_| rng.random_range(components.clone()) as f32).collect();
     if vector.iter().all(|component| *component == 0.0) {

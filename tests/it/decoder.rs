@@ -108,6 +108,9 @@ pub(crate) struct Meta {
     pub(crate) metric: String,
     /// The roots of the layers that have nodes.
     pub(crate) roots: Vec<u32>,
+    pub(crate) center: f32,
+    pub(crate) step: f32,
+    pub(crate) saturated: u64,
 }
 
 /// Decodes all keys of `index`, and panics with the first rule of sections 1 to 8 that is broken.
@@ -183,7 +186,7 @@ impl Values {
 }
 
 /// CRC-32C, bit by bit.
-fn crc32c<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {
+pub(crate) fn crc32c<'a>(bytes: impl Iterator<Item = &'a u8>) -> u32 {
     let step = |crc: u32, _| (crc >> 1) ^ (0x82F6_3B78 & (crc & 1).wrapping_neg());
     !bytes.fold(!0, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), step))
 }
@@ -349,11 +352,24 @@ impl Meta {
             growth: value.f32(),
             metric: String::from_utf8(value.take(32).to_vec()).expect("META: the name of the metric is UTF-8"),
             roots: value.u32s(16),
+            center: value.f32(),
+            step: value.f32(),
+            saturated: value.u64(),
         };
         value.end();
 
         let Self { codec, layers, dimensions, slots, .. } = meta;
-        assert!((1..=2).contains(&codec) && layers <= 16, "META: codec {codec}, {layers} layers");
+        assert!((1..=6).contains(&codec) && layers <= 16, "META: codec {codec}, {layers} layers");
+        if codec == 5 && meta.step > 0.0 {
+            assert!(meta.step.is_normal() && meta.step.to_bits() & 0xFF == 0, "META: a step of {}", meta.step);
+            let ends = [-128.0, 127.0].map(|code| meta.center + meta.step * code);
+            assert!(ends.iter().all(|end| end.is_finite()), "META: components from {} to {}", ends[0], ends[1]);
+        } else {
+            let is_empty = codec != 5 || slots == meta.free;
+            assert!(is_empty, "META: vectors of codec 5 without center and step");
+            assert_eq!([meta.center.to_bits(), meta.step.to_bits()], [0, 0], "META: center and step");
+            assert_eq!(meta.saturated, 0, "META: saturated");
+        }
         assert!((1..=65_535).contains(&dimensions) && slots < u32::MAX, "META: {dimensions} dimensions, {slots} slots");
         meta.metric.truncate(meta.metric.trim_end_matches('\0').len());
         assert!(!meta.metric.is_empty() && !meta.metric.contains('\0'), "META: metric {:?}", meta.metric);
@@ -381,7 +397,12 @@ impl Meta {
 
     fn stride(&self) -> usize {
         let dimensions = self.dimensions as usize;
-        if self.codec == 1 { 4 * dimensions } else { 8 * dimensions.div_ceil(64) }
+        match self.codec {
+            1 => 4 * dimensions,
+            3 | 4 => 2 * dimensions,
+            5 => dimensions,
+            _ => 8 * dimensions.div_ceil(64),
+        }
     }
 
     /// The block_bytes and block_vectors of section 4.
@@ -534,12 +555,18 @@ impl Rotation {
 
 /// The invariants `vectors` and `factor` of one stored vector.
 fn check_vector(meta: &Meta, slot: u32, vector: &[u8], factor: Option<f32>) {
-    if meta.codec == 2 {
+    if matches!(meta.codec, 2 | 6) {
         let padding = (meta.dimensions as usize..8 * vector.len()).filter(|i| vector[i / 8] >> (i % 8) & 1 == 1);
         assert_eq!(padding.count(), 0, "slot {slot}: bits after the last component");
         return;
     }
-    let components: Vec<f32> = vector.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    let pairs = || vector.chunks_exact(2).map(|bytes| u16::from_le_bytes(bytes.try_into().unwrap()));
+    let components: Vec<f32> = match meta.codec {
+        1 => vector.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect(),
+        3 => pairs().map(|bits| half::f16::from_bits(bits).to_f32()).collect(),
+        4 => pairs().map(|bits| half::bf16::from_bits(bits).to_f32()).collect(),
+        _ => vector.iter().map(|byte| meta.center + meta.step * f32::from(byte.cast_signed())).collect(),
+    };
     assert!(components.iter().all(|component| component.is_finite()), "slot {slot}: {components:?}");
     if let Some(factor) = factor {
         let inverse = 1.0 / components.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();

@@ -30,7 +30,7 @@ fn the_statistics_of_an_index_are_what_it_holds() {
     assert_eq!(stats.slots, stats.items + stats.removed + stats.free_slots);
     assert_eq!((inside.items, &inside.layers, &inside.kinds), (stats.items, &stats.layers, &stats.kinds));
     let kind = |kind| stats.kinds.iter().find(|stats| stats.kind == kind).unwrap();
-    assert_eq!((kind(Kind::Meta).values, kind(Kind::Meta).bytes), (1, 8 + 180));
+    assert_eq!((kind(Kind::Meta).values, kind(Kind::Meta).bytes), (1, 8 + 196));
     assert_eq!(kind(Kind::Tail).values, stats.tail);
     assert_eq!(kind(Kind::Tail).bytes, stats.tail * (8 + 400 + 4));
     assert_eq!(stats.bytes(), crate::common::dump_of(&rtxn, db, 3).iter().map(|(key, value)| (key.len() + value.len()) as u64).sum());

@@ -8,7 +8,10 @@ use std::ops::Bound;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
-use voisin::distances::{Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan};
+use voisin::codec::{F16, I8};
+use voisin::distances::{
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan,
+};
 use voisin::heed::types::Bytes;
 use voisin::heed::{self, CommitOrAbort, RoTxn, RwTxn};
 use voisin::{Error, Import, ItemId, Reader, SourceDefect, VectorDefect, Writer};
@@ -292,20 +295,53 @@ fn what_cannot_be_imported_is_told_with_its_reason_and_nothing_changes() {
 }
 
 #[test]
-fn vectors_that_were_quantized_are_not_there_to_be_imported() {
-    fn run<P: Program>(metric: &str) {
-        let (_dir, env) = static_env();
-        P::change(env, 0, 70, &added(&vectors::<Euclidean>(&mut rng(), 0..20, 70)), true);
-        let writer = Writer::<Euclidean>::new(create(env), 1, 70);
-        let error = refused(env, 0, &writer, &[metric, "one bit of each component", "from where they came from"]);
-        assert_defect(error, SourceDefect::Quantized { metric: metric.to_owned() });
+fn what_comes_over_is_rounded_to_the_form_of_the_index() {
+    let (_dir, env) = static_env();
+    let model = vectors::<Euclidean>(&mut rng(), 0..50, 8);
+    let thirds: Model = model.iter().map(|(id, vector)| (*id, vector.iter().map(|component| component / 3.0).collect())).collect();
+    let map =
+        |component: fn(f32) -> f32| -> Model { thirds.iter().map(|(id, v)| (*id, v.iter().map(|c| component(*c)).collect())).collect() };
+    Hannoy::<hannoy::distances::Euclidean>::change(env, 0, 8, &added(&thirds), true);
+    let theirs = env.read_txn().unwrap();
+    let source = || Import::open(&theirs, 0, raw(env)).unwrap();
+
+    let (_dir, other) = new_env();
+    let db = create::<Euclidean<F16>>(&other);
+    let mut wtxn = other.write_txn().unwrap();
+    assert_eq!(source().add_to(&Writer::<Euclidean<F16>>::new(db, 0, 8), &mut wtxn).unwrap(), 50);
+    check_holds(&wtxn, db, 0, &map(|component| half::f16::from_f32(component).to_f32()));
+    let writer = Writer::<Euclidean<I8>>::new(with_metric(db), 1, 8);
+    for source in [source(), source().skip_invalid(|item, defect| panic!("{item}: {defect}"))] {
+        assert!(matches!(source.add_to(&writer, &mut wtxn), Err(Error::NotTrained { index: 1 })));
     }
-    run::<Hannoy<hannoy::distances::BinaryQuantizedCosine>>("binary quantized cosine");
-    run::<Hannoy<hannoy::distances::BinaryQuantizedEuclidean>>("binary quantized euclidean");
-    run::<Hannoy<hannoy::distances::BinaryQuantizedManhattan>>("binary quantized manhattan");
-    run::<Arroy<arroy::distances::BinaryQuantizedCosine>>("binary quantized cosine");
-    run::<Arroy<arroy::distances::BinaryQuantizedEuclidean>>("binary quantized euclidean");
-    run::<Arroy<arroy::distances::BinaryQuantizedManhattan>>("binary quantized manhattan");
+    <Euclidean<I8>>::prepare(&writer, &mut wtxn);
+    assert_eq!(source().add_to(&writer, &mut wtxn).unwrap(), 50);
+    check_holds(&wtxn, with_metric::<Euclidean<I8>, _>(db), 1, &map(|component| component.round() + 0.0));
+}
+
+#[test]
+fn the_signs_that_quantized_metrics_have_kept_come_over() {
+    fn run<P: Program, D: Distance>() {
+        let (_dir, env) = static_env();
+        let model = vectors::<Euclidean>(&mut rng(), 0..20, 70);
+        P::change(env, 0, 70, &added(&model), true);
+        // What they were taken of is not there any more.
+        let writer = Writer::<Euclidean>::new(create(env), 1, 70);
+        let error = refused(env, 0, &writer, &[D::name(), "euclidean"]);
+        assert_defect(error, SourceDefect::MetricMismatch { stored: D::name(), requested: "euclidean".to_owned() });
+
+        let (_dir, other) = new_env();
+        let db = create::<D>(&other);
+        let rtxn = env.read_txn().unwrap();
+        let mut wtxn = other.write_txn().unwrap();
+        assert_eq!(Import::open(&rtxn, 0, raw(env)).unwrap().add_to(&Writer::<D>::new(db, 0, 70), &mut wtxn).unwrap(), 20);
+        let signs = |vector: &Vec<f32>| vector.iter().map(|component| component.signum()).collect();
+        check_holds(&wtxn, db, 0, &model.iter().map(|(id, vector)| (*id, signs(vector))).collect());
+    }
+    run::<Hannoy<hannoy::distances::BinaryQuantizedCosine>, BinaryQuantizedCosine>();
+    run::<Hannoy<hannoy::distances::BinaryQuantizedEuclidean>, BinaryQuantizedEuclidean>();
+    run::<Hannoy<hannoy::distances::BinaryQuantizedManhattan>, BinaryQuantizedManhattan>();
+    run::<Arroy<arroy::distances::BinaryQuantizedCosine>, BinaryQuantizedCosine>();
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod decoder;
 mod determinism;
 mod documents;
 mod environment;
+mod forms;
 mod import;
 mod malformed;
 mod many;

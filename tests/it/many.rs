@@ -97,7 +97,7 @@ fn where_distances_tie_or_differ_by_rounding_only() {
         let mut rng = rng();
         // Squares of the smallest underflow, and those of the largest are of another order than what they are compared by.
         for (dimensions, magnitude) in [(1, 1.0), (7, 1.0), (100, 1.0), (700, 1e-3), (100, 1e12), (33, 1e-12), (20, 1e-21)] {
-            if D::name() == Cosine::name() && magnitude < 1e-13 {
+            if D::name() == <Cosine>::name() && magnitude < 1e-13 {
                 continue;
             }
             let model = nearly_equal(dimensions, magnitude);

@@ -8,19 +8,20 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use roaring::RoaringBitmap;
-use voisin::distances::Euclidean;
+use voisin::codec::{Bf16, F16, I8};
+use voisin::distances::{BinaryQuantizedEuclidean, Euclidean, Hamming};
 use voisin::heed::RwTxn;
-use voisin::{Codes, ItemId, Reader, Searched, Writer, roaring};
+use voisin::{Codes, Database, ItemId, Reader, Searched, Writer, roaring};
 
-use crate::common::{Env, Model, Oracle, check_holds, create, open_env, vector};
+use crate::common::{Env, Metric, Model, Oracle, check_holds, create, open_env, vector};
 
 const DIMENSIONS: usize = 3;
 const INDEXES: [u16; 2] = [0, 65_535];
 /// Programs of a run that is not told otherwise.
 const PROGRAMS: u32 = 300;
+/// The same for the forms that vectors are stored in beside `f32`, each of which runs all of them.
+const PROGRAMS_OF_A_FORM: u32 = 75;
 const STEPS: usize = 60;
-
-type Database<'e> = voisin::Database<'e, Euclidean>;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -136,26 +137,26 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn seeded(seed: u8) -> Vec<f32> {
-    vector::<Euclidean>(&mut StdRng::seed_from_u64(seed.into()), DIMENSIONS)
+fn seeded<D: Metric>(seed: u8) -> Vec<f32> {
+    vector::<D>(&mut StdRng::seed_from_u64(seed.into()), DIMENSIONS)
 }
 
 type Models = [Model; INDEXES.len()];
 
-struct Run<'e> {
+struct Run<'e, D> {
     env: &'e Env,
-    db: Database<'e>,
+    db: Database<'e, D>,
     wtxn: Option<RwTxn<'e>>,
     committed: Models,
     working: Models,
 }
 
-impl<'e> Run<'e> {
+impl<'e, D: Metric> Run<'e, D> {
     fn wtxn(&mut self) -> &mut RwTxn<'e> {
         self.wtxn.get_or_insert_with(|| self.env.write_txn().unwrap())
     }
 
-    fn writer(&self, index: usize) -> Writer<'e, Euclidean> {
+    fn writer(&self, index: usize) -> Writer<'e, D> {
         Writer::new(self.db, INDEXES[index], DIMENSIONS)
     }
 
@@ -197,8 +198,10 @@ impl<'e> Run<'e> {
     }
 
     fn add(&mut self, index: usize, item: u8, seed: u8) {
-        let vector = seeded(seed);
-        self.writer(index).add_item(self.wtxn(), id(item), &vector).unwrap();
+        let vector = seeded::<D>(seed);
+        let writer = self.writer(index);
+        D::prepare(&writer, self.wtxn());
+        writer.add_item(self.wtxn(), id(item), &vector).unwrap();
         self.working[index].insert(id(item), vector);
     }
 
@@ -242,7 +245,7 @@ impl<'e> Run<'e> {
         let (db, env) = (self.db, self.env);
         let items = self.working[index].len() as u64;
         let wtxn = self.wtxn();
-        let stats = Reader::<Euclidean>::open(wtxn, INDEXES[index], db).unwrap().stats(wtxn, env).unwrap();
+        let stats = Reader::<D>::open(wtxn, INDEXES[index], db).unwrap().stats(wtxn, env).unwrap();
         assert_eq!((stats.items, stats.slots, stats.free_slots, stats.removed), (items, items, 0, 0));
     }
 
@@ -262,8 +265,8 @@ impl<'e> Run<'e> {
     }
 }
 
-fn search(rtxn: &voisin::heed::RoTxn<'_>, db: Database<'_>, model: &Model, query: &Query) {
-    let reader = match Reader::<Euclidean>::open(rtxn, INDEXES[query.index], db) {
+fn search<D: Metric>(rtxn: &voisin::heed::RoTxn<'_>, db: Database<'_, D>, model: &Model, query: &Query) {
+    let reader = match Reader::<D>::open(rtxn, INDEXES[query.index], db) {
         Ok(reader) => reader,
         Err(voisin::Error::MissingIndex(_)) => return assert!(model.is_empty()),
         Err(error) => panic!("{error}"),
@@ -284,14 +287,14 @@ fn search(rtxn: &voisin::heed::RoTxn<'_>, db: Database<'_>, model: &Model, query
             Some(vector) => (vector.clone(), Some(id(item))),
             None => return assert!(nns.by_item(rtxn, id(item)).unwrap().is_none()),
         },
-        None => (seeded(query.seed), None),
+        None => (seeded::<D>(query.seed), None),
     };
     let found: Searched = match excluded {
         Some(item) => nns.by_item(rtxn, item).unwrap().unwrap(),
         None => nns.by_vector(rtxn, &center).unwrap(),
     };
     let allowed = |item| excluded != Some(item) && candidates.as_ref().is_none_or(|candidates| candidates.contains(item));
-    let oracle = Oracle::<Euclidean>::new(model, &center, allowed);
+    let oracle = Oracle::<D>::new(model, &center, allowed);
     let nearest = found.into_nns();
     oracle.assert_plausible(query.k, &nearest, &format!("{query:?}"));
     if matches!(query.way, Way::Exact) || query.ef.max(query.k) >= model.len() {
@@ -300,30 +303,52 @@ fn search(rtxn: &voisin::heed::RoTxn<'_>, db: Database<'_>, model: &Model, query
     }
 }
 
+/// Runs a program, in sessions that end with a reopening.
+fn run<D: Metric>(steps: &[Step]) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut committed = Models::default();
+    let mut number = 0;
+    for session in steps.split_inclusive(|step| matches!(step, Step::Reopen)) {
+        let env = open_env(dir.path(), 1 << 30);
+        committed = {
+            let db = create::<D>(&env);
+            let mut run = Run { env: &env, db, wtxn: None, working: committed.clone(), committed };
+            for step in session {
+                run.step(number, step);
+                number += 1;
+            }
+            if number == steps.len() {
+                run.step(number, &Step::Commit);
+            }
+            run.wtxn = None;
+            run.committed
+        };
+        env.prepare_for_closing().wait();
+    }
+}
+
+fn programs(programs: u32) -> ProptestConfig {
+    ProptestConfig { cases: std::env::var("PROPTEST_CASES").map_or(programs, |cases| cases.parse().unwrap()), ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: std::env::var("PROPTEST_CASES").map_or(PROGRAMS, |cases| cases.parse().unwrap()), ..ProptestConfig::default() })]
+    #![proptest_config(programs(PROGRAMS))]
 
     #[test]
     fn a_random_program_leaves_what_the_model_says(steps in prop::collection::vec(step(), 1..=STEPS)) {
-        let dir = tempfile::tempdir().unwrap();
-        let mut committed = Models::default();
-        let mut number = 0;
-        for session in steps.split_inclusive(|step| matches!(step, Step::Reopen)) {
-            let env = open_env(dir.path(), 1 << 30);
-            committed = {
-                let db = create::<Euclidean>(&env);
-                let mut run = Run { env: &env, db, wtxn: None, working: committed.clone(), committed };
-                for step in session {
-                    run.step(number, step);
-                    number += 1;
-                }
-                if number == steps.len() {
-                    run.step(number, &Step::Commit);
-                }
-                run.wtxn = None;
-                run.committed
-            };
-            env.prepare_for_closing().wait();
-        }
+        run::<Euclidean>(&steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(programs(PROGRAMS_OF_A_FORM))]
+
+    #[test]
+    fn a_random_program_leaves_what_the_model_says_in_every_form(steps in prop::collection::vec(step(), 1..=STEPS)) {
+        run::<Euclidean<F16>>(&steps);
+        run::<Euclidean<Bf16>>(&steps);
+        run::<Euclidean<I8>>(&steps);
+        run::<BinaryQuantizedEuclidean>(&steps);
+        run::<Hamming>(&steps);
     }
 }

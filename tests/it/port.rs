@@ -91,6 +91,12 @@ fn a_program_for_hannoy_is_told_the_same_by_voisin_under_every_metric_they_share
     // Whole words of 64 bits, and not.
     assert_same::<hannoy::distances::Hamming, voisin::distances::Hamming>(128, 1.0, bit);
     assert_same::<hannoy::distances::Hamming, voisin::distances::Hamming>(80, 128.0 / 80.0, bit);
+    // Where the root of the dimensions is not exact, hannoy has an item a little nearer than 0 to itself, and names it last.
+    for dimensions in [256, 250] {
+        assert_same::<hannoy::distances::BinaryQuantizedEuclidean, voisin::distances::BinaryQuantizedEuclidean>(dimensions, 1.0, real);
+        assert_same::<hannoy::distances::BinaryQuantizedCosine, voisin::distances::BinaryQuantizedCosine>(dimensions, 1.0, real);
+        assert_same::<hannoy::distances::BinaryQuantizedManhattan, voisin::distances::BinaryQuantizedManhattan>(dimensions, 1.0, real);
+    }
 }
 
 /// A database of either, and a writer for its index 0.

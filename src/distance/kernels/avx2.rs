@@ -1,12 +1,13 @@
-//! Kernels for x86-64 processors with AVX2 and FMA (2013 and later): eight floats at a time.
+//! Kernels for x86-64 processors with AVX2, FMA and F16C, which came together in 2013: eight floats at a time.
 //!
 //! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which detect them.
 
 use std::arch::x86_64::*;
 
 use super::panel::near_kernel;
-use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
+use super::sum::{ACCUMULATORS, Load, Stored, Sum, Term, sum_kernels, words};
 use super::{Kernels, PANEL, ROWS, Row, portable};
+use crate::codec::Scale;
 
 type Lanes = __m256;
 const LANES: usize = 8;
@@ -15,55 +16,105 @@ const VECTORS: usize = 2;
 /// Four registers of queries for each: eight sums, as many as hide the latency of a fused multiply-add.
 const ROWS_ABREAST: usize = 2;
 
-sum_kernels!(#[target_feature(enable = "avx2,fma")]);
-near_kernel!(#[target_feature(enable = "avx2,fma")]);
+sum_kernels!(#[target_feature(enable = "avx2,fma,f16c")]);
+near_kernel!(#[target_feature(enable = "avx2,fma,f16c")]);
 
 /// Kernels for sums over floats, if the processor can run them.
-pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
-    #[target_feature(enable = "avx2,fma")]
-    fn kernels<S: Sum>() -> Kernels {
-        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
+pub(super) fn kernels<S: Sum, L: Load>() -> Option<Kernels> {
+    #[target_feature(enable = "avx2,fma,f16c")]
+    fn kernels<S: Sum, L: Load>() -> Kernels {
+        Kernels { near: Some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
     }
-    let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    // SAFETY: the processor has AVX2 and FMA.
-    detected.then(|| unsafe { kernels::<S>() })
+    let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+    // SAFETY: the processor has AVX2, FMA and F16C.
+    detected.then(|| unsafe { kernels::<S, L>() })
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn zero() -> Lanes {
     _mm256_setzero_ps()
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn splat(value: f32) -> Lanes {
     _mm256_set1_ps(value)
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32 {
     _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(_mm256_fmadd_ps(sum, scale, offset), limit)) as u32
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load(words: &[[u8; 4]; LANES]) -> Lanes {
     // SAFETY: reads the 32 bytes of the array, at any alignment.
     unsafe { _mm256_loadu_ps(words.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load_part(words: &[[u8; 4]]) -> Lanes {
-    let floats = words.len().min(LANES) as i32;
-    let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(floats), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any alignment.
-    unsafe { _mm256_maskload_ps(words.as_ptr().cast(), mask) }
+    unsafe { _mm256_maskload_ps(words.as_ptr().cast(), first(words.len())) }
 }
 
-#[target_feature(enable = "avx2,fma")]
+/// All bits of the first lanes.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn first(lanes: usize) -> __m256i {
+    _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes.min(LANES) as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
+    let words = words.as_ptr();
+    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the size that the form has, at any alignment.
+    unsafe {
+        match L::STORED {
+            Stored::F32 => _mm256_loadu_ps(words.cast()),
+            Stored::F16 => _mm256_cvtph_ps(_mm_loadu_si128(words.cast())),
+            Stored::Bf16 => _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(words.cast())))),
+            Stored::I8 => {
+                let codes = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(words.cast())));
+                _mm256_fmadd_ps(codes, splat(scale.step), splat(scale.center))
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
+    if L::STORED == Stored::F32 {
+        return load_part(L::bytes(words).as_chunks().0);
+    }
+    let copy = first_bytes(L::bytes(words)).to_le_bytes();
+    let (copy, _) = L::words(&copy).as_chunks();
+    // A code of zero does not stand for zero.
+    _mm256_and_ps(_mm256_castsi256_ps(first(words.len())), load_stored::<L>(&copy[0], scale))
+}
+
+/// Up to sixteen bytes, the first in the lowest place: by two loads that may overlap, and not one by one.
+#[inline]
+fn first_bytes(bytes: &[u8]) -> u128 {
+    let join = |low: u64, high: u64, size: usize| u128::from(low) | u128::from(high) << (8 * (bytes.len() - size));
+    if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        join(u64::from_le_bytes(*low), u64::from_le_bytes(*high), 8)
+    } else if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        join(u32::from_le_bytes(*low).into(), u32::from_le_bytes(*high).into(), 4)
+    } else if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        join(u16::from_le_bytes(*low).into(), u16::from_le_bytes(*high).into(), 2)
+    } else {
+        bytes.first().map_or(0, |byte| u128::from(*byte))
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
     match S::TERM {
@@ -76,7 +127,7 @@ fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
     }
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
     let eight = _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
@@ -88,16 +139,16 @@ fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
 /// The kernels for the number of bits that differ, if the processor can run them.
 pub(super) fn hamming() -> Option<Kernels> {
     #[target_feature(enable = "avx2,popcnt")]
-    fn one(a: &[u8], b: &[u8]) -> f32 {
+    fn one(a: &[u8], b: &[u8], _: Scale) -> f32 {
         portable::differing_bits(a, b)
     }
     #[target_feature(enable = "avx2,popcnt")]
-    fn four(a: &[u8], [b, c, d, e]: [&[u8]; 4]) -> [f32; 4] {
-        [one(a, b), one(a, c), one(a, d), one(a, e)]
+    fn four(a: &[u8], [b, c, d, e]: [&[u8]; 4], scale: Scale) -> [f32; 4] {
+        [one(a, b, scale), one(a, c, scale), one(a, d, scale), one(a, e, scale)]
     }
     #[target_feature(enable = "avx2,popcnt")]
     fn kernels() -> Kernels {
-        Kernels { one, four, near: None, near_by_products: None }
+        Kernels::new(one, four)
     }
     let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
     // SAFETY: the processor has AVX2 and POPCNT.

@@ -5,8 +5,9 @@
 use std::arch::x86_64::*;
 
 use super::panel::near_kernel;
-use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
+use super::sum::{ACCUMULATORS, Load, Stored, Sum, Term, sum_kernels, words};
 use super::{Kernels, PANEL, ROWS, Row};
+use crate::codec::Scale;
 
 type Lanes = __m512;
 const LANES: usize = 16;
@@ -15,54 +16,107 @@ const VECTORS: usize = 4;
 /// Two registers of queries for each: sixteen sums, twice as many as hide the latency of a fused multiply-add.
 const ROWS_ABREAST: usize = 8;
 
-sum_kernels!(#[target_feature(enable = "avx512f")]);
-near_kernel!(#[target_feature(enable = "avx512f")]);
+sum_kernels!(#[target_feature(enable = "avx512f,avx512bw,avx512vl")]);
+near_kernel!(#[target_feature(enable = "avx512f,avx512bw,avx512vl")]);
 
-/// Kernels for sums over floats, if the processor can run them.
-pub(super) fn kernels<S: Sum>() -> Option<Kernels> {
-    #[target_feature(enable = "avx512f")]
-    fn kernels<S: Sum>() -> Kernels {
-        Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
-    }
-    // SAFETY: the processor has AVX-512F.
-    is_x86_feature_detected!("avx512f").then(|| unsafe { kernels::<S>() })
+/// All processors with AVX-512 but one have them, which had no successor.
+fn is_detected() -> bool {
+    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl")
 }
 
-#[target_feature(enable = "avx512f")]
+/// Kernels for sums over floats, if the processor can run them.
+pub(super) fn kernels<S: Sum, L: Load>() -> Option<Kernels> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    fn kernels<S: Sum, L: Load>() -> Kernels {
+        Kernels { near: Some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
+    }
+    // SAFETY: the processor has all three.
+    is_detected().then(|| unsafe { kernels::<S, L>() })
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn zero() -> Lanes {
     _mm512_setzero_ps()
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn splat(value: f32) -> Lanes {
     _mm512_set1_ps(value)
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32 {
     _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_fmadd_ps(sum, scale, offset), limit).into()
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn load(words: &[[u8; 4]; LANES]) -> Lanes {
     // SAFETY: reads the 64 bytes of the array, at any alignment.
     unsafe { _mm512_loadu_ps(words.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn load_part(words: &[[u8; 4]]) -> Lanes {
-    let floats = words.len().min(LANES);
-    let mask = (1u32 << floats).wrapping_sub(1) as __mmask16;
     // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any alignment.
-    unsafe { _mm512_maskz_loadu_ps(mask, words.as_ptr().cast()) }
+    unsafe { _mm512_maskz_loadu_ps(first(words.len()), words.as_ptr().cast()) }
 }
 
-#[target_feature(enable = "avx512f")]
+/// The first lanes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn first(lanes: usize) -> __mmask16 {
+    (1u32 << lanes.min(LANES)).wrapping_sub(1) as __mmask16
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
+    let words = words.as_ptr();
+    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the size that the form has, at any alignment.
+    unsafe {
+        match L::STORED {
+            Stored::F32 => _mm512_loadu_ps(words.cast()),
+            Stored::F16 => _mm512_cvtph_ps(_mm256_loadu_si256(words.cast())),
+            Stored::Bf16 => from_bf16(_mm256_loadu_si256(words.cast())),
+            Stored::I8 => from_codes(_mm_loadu_si128(words.cast()), scale),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
+    let (mask, words) = (first(words.len()), words.as_ptr());
+    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, of the size that the form has, at any alignment.
+    unsafe {
+        match L::STORED {
+            Stored::F32 => _mm512_maskz_loadu_ps(mask, words.cast()),
+            Stored::F16 => _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, words.cast())),
+            Stored::Bf16 => from_bf16(_mm256_maskz_loadu_epi16(mask, words.cast())),
+            // A code of zero does not stand for zero.
+            Stored::I8 => _mm512_maskz_mov_ps(mask, from_codes(_mm_maskz_loadu_epi8(mask, words.cast()), scale)),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn from_bf16(words: __m256i) -> Lanes {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(words)))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn from_codes(codes: __m128i, scale: Scale) -> Lanes {
+    _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)), splat(scale.step), splat(scale.center))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
     match S::TERM {
@@ -75,7 +129,7 @@ fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
     }
 }
 
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
     _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
@@ -83,28 +137,28 @@ fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
 
 /// The kernels for the number of bits that differ, if the processor can run them.
 pub(super) fn hamming() -> Option<Kernels> {
-    #[target_feature(enable = "avx512f,avx512vpopcntdq")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq")]
     fn kernels() -> Kernels {
-        Kernels { one: one_hamming, four: four_hamming, near: None, near_by_products: None }
+        Kernels::new(one_hamming, four_hamming)
     }
-    let detected = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vpopcntdq");
-    // SAFETY: the processor has AVX-512F and AVX512-VPOPCNTDQ.
+    let detected = is_detected() && is_x86_feature_detected!("avx512vpopcntdq");
+    // SAFETY: the processor has all four.
     detected.then(|| unsafe { kernels() })
 }
 
-#[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn one_hamming(a: &[u8], b: &[u8]) -> f32 {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq")]
+fn one_hamming(a: &[u8], b: &[u8], _: Scale) -> f32 {
     let [bits] = differing_bits(a, [b]);
     bits
 }
 
-#[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn four_hamming(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq")]
+fn four_hamming(a: &[u8], b: [&[u8]; 4], _: Scale) -> [f32; 4] {
     differing_bits(a, b)
 }
 
 /// The number of bits in which `a` and each of `b` differ, over the length of the shortest.
-#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq")]
 #[inline]
 fn differing_bits<const N: usize>(a: &[u8], b: [&[u8]; N]) -> [f32; N] {
     let len = b.iter().fold(a.len(), |len, b| len.min(b.len()));
@@ -124,7 +178,7 @@ fn differing_bits<const N: usize>(a: &[u8], b: [&[u8]; N]) -> [f32; N] {
 }
 
 /// The first eight words of 64 bits, zeros where `bytes` ends.
-#[target_feature(enable = "avx512f")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn load_words(bytes: &[u8]) -> __m512i {
     let words = (bytes.len() / size_of::<u64>()).min(8);

@@ -1,9 +1,10 @@
 //! The kernels of the built-in metrics: the innermost loops of every search and build, over the stored bytes of two vectors, or of one and
 //! four.
 //!
-//! A kernel takes byte slices of the same length, at any alignment; should they differ, it reads no more of any than the shortest has. It
-//! never panics. On one machine a pair has one result, bit for bit: alone or among four, in either order. Between instruction sets results
-//! differ by rounding, as the order of the additions does; Hamming counts and sums of small integers are exact everywhere.
+//! A kernel takes the bytes of a probe and those of stored vectors, of the same number of components, at any alignment; should they differ, it reads
+//! no more of any than the shortest has. It never panics. On one machine a pair has one result, bit for bit: alone or among four, in either order.
+//! Between instruction sets results differ by rounding, as the order of the additions does; Hamming counts and sums of small integers are exact
+//! everywhere.
 //!
 //! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loops that they share are in `sum.rs`, and in `panel.rs` for
 //! many vectors and many queries, of which it only estimates the result. The best one that
@@ -25,18 +26,24 @@ mod sum;
 pub(crate) use self::bytes::{ByteKernels, Bytes};
 pub(crate) use self::codes::{CodeQuery, Estimates, FACTOR_BYTES, Factors, estimates};
 pub(crate) use self::rotation::Rotation;
-use self::sum::{AbsoluteDifferences, Products, SquaredDifferences, Sum};
+use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;
-use crate::codec::VectorRef;
+use crate::codec::{Bf16, Codec, F16, F32, Floats, I8, Scale, VectorRef};
+
+/// The raw number of a probe and a stored vector.
+pub(crate) type One = fn(&[u8], &[u8], Scale) -> f32;
+/// The raw numbers of a probe and each of four stored vectors.
+pub(crate) type Four = fn(&[u8], [&[u8]; 4], Scale) -> [f32; 4];
 
 /// The functions that a search computes distances with, chosen once for the machine it runs on.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
-    /// The raw number of two vectors.
-    pub(crate) one: fn(&[u8], &[u8]) -> f32,
-    /// The raw numbers of a vector and each of four others: the same bits as `one`, in less time.
-    pub(crate) four: fn(&[u8], [&[u8]; 4]) -> [f32; 4],
-    /// Which of many pairs may be near, for [`panel`](super::panel).
+    one: One,
+    /// The same bits as `one`, in less time.
+    four: Four,
+    /// What the stored codes stand for.
+    scale: Scale,
+    /// Which of many pairs may be near, for [`panel`](super::panel): of decoded vectors.
     pub(crate) near: Option<Near>,
     /// The same for sums of squared differences, from sums of products: half the work.
     pub(crate) near_by_products: Option<Near>,
@@ -60,67 +67,118 @@ pub(crate) struct Row<'a> {
 }
 
 impl Kernels {
-    /// Kernels that call [`Distance::raw`].
+    fn new(one: One, four: Four) -> Self {
+        Self { one, four, scale: Scale::NONE, near: None, near_by_products: None }
+    }
+
+    /// Kernels that call [`Distance::raw`]. Stored vectors of another form than those they are compared in are decoded first, one by one, into
+    /// memory that is allocated for it.
     #[must_use]
     pub fn of_raw<D: Distance>() -> Self {
-        fn one<D: Distance>(a: &[u8], b: &[u8]) -> f32 {
-            D::raw(VectorRef::new(a), VectorRef::new(b))
+        fn one<D: Distance>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
+            D::raw(VectorRef::new(a), VectorRef::new(&D::Codec::probe(b, scale)))
         }
-        fn four<D: Distance>(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
-            b.map(|b| one::<D>(a, b))
+        fn four<D: Distance>(a: &[u8], b: [&[u8]; 4], scale: Scale) -> [f32; 4] {
+            b.map(|b| one::<D>(a, b, scale))
         }
-        Self { one: one::<D>, four: four::<D>, near: None, near_by_products: None }
+        Self::new(one::<D>, four::<D>)
     }
 
-    /// The sum of squared differences of [`F32`](crate::codec::F32) vectors.
+    /// The sum of squared differences of [`F32`] vectors.
     #[must_use]
     pub fn euclidean() -> Self {
-        Self { near_by_products: Self::sum::<Products>().near, ..Self::sum::<SquaredDifferences>() }
+        Self::euclidean_of::<F32>()
     }
 
-    /// The sum of products of [`F32`](crate::codec::F32) vectors.
+    /// The sum of squared differences of vectors that are stored in the form `C`.
+    #[must_use]
+    pub fn euclidean_of<C: Floats>() -> Self {
+        squared_differences(C::ID)
+    }
+
+    /// The sum of products of [`F32`] vectors.
     #[must_use]
     pub fn inner_product() -> Self {
-        Self::sum::<Products>()
+        Self::inner_product_of::<F32>()
     }
 
-    /// The sum of absolute differences of [`F32`](crate::codec::F32) vectors.
+    /// The sum of products of vectors that are stored in the form `C`.
+    #[must_use]
+    pub fn inner_product_of<C: Floats>() -> Self {
+        products(C::ID)
+    }
+
+    /// The sum of absolute differences of [`F32`] vectors.
     #[must_use]
     pub fn manhattan() -> Self {
-        Self::sum::<AbsoluteDifferences>()
+        Self::manhattan_of::<F32>()
     }
 
-    /// The number of bits that differ, of [`Bits`](crate::codec::Bits) vectors.
+    /// The sum of absolute differences of vectors that are stored in the form `C`.
+    #[must_use]
+    pub fn manhattan_of<C: Floats>() -> Self {
+        absolute_differences(C::ID)
+    }
+
+    /// The number of bits that differ, of [`Bits`](crate::codec::Bits) or [`Signs`](crate::codec::Signs) vectors.
     #[must_use]
     pub fn hamming() -> Self {
         fast_hamming().into_iter().flatten().next().unwrap_or_else(portable::hamming)
     }
 
-    fn sum<S: Sum>() -> Self {
-        fast_sum::<S>().into_iter().flatten().next().unwrap_or_else(portable::kernels::<S>)
+    /// The same for stored vectors whose codes stand for something else.
+    #[must_use]
+    pub(crate) fn with_scale(self, scale: Scale) -> Self {
+        Self { scale, ..self }
     }
 
-    /// The raw number of two vectors. A hook for benches.
+    /// The raw number of a probe and a stored vector. A hook for benches.
     #[doc(hidden)]
     #[inline]
     #[must_use]
     pub fn one(&self, a: &[u8], b: &[u8]) -> f32 {
-        (self.one)(a, b)
+        (self.one)(a, b, self.scale)
     }
 
-    /// The raw numbers of a vector and each of four others. A hook for benches.
+    /// The raw numbers of a probe and each of four stored vectors. A hook for benches.
     #[doc(hidden)]
     #[inline]
     #[must_use]
     pub fn four(&self, a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
-        (self.four)(a, b)
+        (self.four)(a, b, self.scale)
+    }
+}
+
+// By the number of the form and not by its type: they are compiled once, here, and not wherever a metric is used.
+
+fn squared_differences(form: u8) -> Kernels {
+    Kernels { near_by_products: products(form).near, ..sum::<SquaredDifferences>(form) }
+}
+
+fn products(form: u8) -> Kernels {
+    sum::<Products>(form)
+}
+
+fn absolute_differences(form: u8) -> Kernels {
+    sum::<AbsoluteDifferences>(form)
+}
+
+fn sum<S: Sum>(form: u8) -> Kernels {
+    fn best<S: Sum, L: Load>() -> Kernels {
+        fast_sum::<S, L>().into_iter().flatten().next().unwrap_or_else(portable::kernels::<S, L>)
+    }
+    match form {
+        F16::ID => best::<S, F16>(),
+        Bf16::ID => best::<S, Bf16>(),
+        I8::ID => best::<S, I8>(),
+        _ => best::<S, F32>(),
     }
 }
 
 /// The kernels beside the portable ones, `None` where the processor lacks a feature, the best first.
 #[cfg(target_arch = "x86_64")]
-fn fast_sum<S: Sum>() -> [Option<Kernels>; 2] {
-    [avx512::kernels::<S>(), avx2::kernels::<S>()]
+fn fast_sum<S: Sum, L: Load>() -> [Option<Kernels>; 2] {
+    [avx512::kernels::<S, L>(), avx2::kernels::<S, L>()]
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -130,7 +188,7 @@ fn fast_hamming() -> [Option<Kernels>; 2] {
 
 /// The kernels beside the portable ones: none.
 #[cfg(not(target_arch = "x86_64"))]
-fn fast_sum<S: Sum>() -> [Option<Kernels>; 0] {
+fn fast_sum<S: Sum, L: Load>() -> [Option<Kernels>; 0] {
     []
 }
 
@@ -192,7 +250,7 @@ pub(super) mod tests {
         }
 
         fn of_sum<D: Distance, S: Sum>() -> Self {
-            Self::new::<D>(fast_sum::<S>(), portable::kernels::<S>())
+            Self::new::<D>(fast_sum::<S, F32>(), portable::kernels::<S, F32>())
         }
 
         fn sums() -> [Self; 4] {
@@ -212,7 +270,7 @@ pub(super) mod tests {
     /// The kernels of a built-in metric over floats for every instruction set that the processor has.
     pub(crate) fn implementations<D: Distance>() -> Vec<Kernels> {
         let sums = Subject::sums();
-        let products = sums.iter().find(|subject| subject.name == DotProduct::name()).unwrap();
+        let products = sums.iter().find(|subject| subject.name == <DotProduct>::name()).unwrap();
         let subject = sums.iter().find(|subject| subject.name == D::name()).unwrap();
         let both = subject.implementations.iter().zip(&products.implementations);
         both.map(|(kernels, products)| Kernels { near_by_products: products.near, ..*kernels }).collect()
@@ -332,6 +390,62 @@ pub(super) mod tests {
             for kernels in Subject::hamming().implementations {
                 prop_assert_eq!(kernels.one(a, &b[..cut]), kernels.one(&a[..cut], &b[..cut]));
             }
+        }
+    }
+
+    /// Kernels of the same instruction set for floats and for another form.
+    fn pairs<S: Sum, L: Load>() -> impl Iterator<Item = (Kernels, Kernels)> {
+        let of_form = fast_sum::<S, L>().into_iter().chain([Some(portable::kernels::<S, L>())]);
+        let of_floats = fast_sum::<S, F32>().into_iter().chain([Some(portable::kernels::<S, F32>())]);
+        of_floats.zip(of_form).filter_map(|(floats, form)| Some((floats?, form?)))
+    }
+
+    /// A kernel that decodes gives the bits that the one for floats gives of what was decoded: all that holds for that one holds for it.
+    fn decodes<L: Load + Codec>(probe: &Stored, stored: [&Stored; 4], scale: Scale) -> Result<(), TestCaseError> {
+        fn run<S: Sum, L: Load + Codec>(probe: &Stored, stored: [&Stored; 4], scale: Scale) -> Result<(), TestCaseError> {
+            let stored = stored.map(Stored::bytes);
+            let decoded = stored.map(|stored| L::probe(stored, scale));
+            for (floats, form) in pairs::<S, L>() {
+                let form = form.with_scale(scale);
+                let expected = floats.four(probe.bytes(), decoded.each_ref().map(|decoded| &**decoded)).map(f32::to_bits);
+                prop_assert_eq!(form.four(probe.bytes(), stored).map(f32::to_bits), expected);
+                prop_assert_eq!(stored.map(|stored| form.one(probe.bytes(), stored).to_bits()), expected);
+                let back: [u32; 4] = std::array::from_fn(|i| form.one(&decoded[i], stored[(i + 1) % 4]).to_bits());
+                prop_assert_eq!(std::array::from_fn(|i| form.one(&decoded[(i + 1) % 4], stored[i]).to_bits()), back);
+            }
+            Ok(())
+        }
+        run::<SquaredDifferences, L>(probe, stored, scale)?;
+        run::<Products, L>(probe, stored, scale)?;
+        run::<AbsoluteDifferences, L>(probe, stored, scale)
+    }
+
+    /// Any finite number of 16 bits, small ones among them, and of a form of few bits of exponent.
+    fn half(exponents: u16) -> impl Strategy<Value = [u8; 2]> + Clone {
+        any::<u16>().prop_map(move |bits| (bits & !exponents | (bits & exponents >> 1)).to_le_bytes())
+    }
+
+    proptest! {
+        #[test]
+        fn kernels_of_halves_decode_exactly([probe, ..] in five(lengths(), float()), halves in five(lengths(), half(0x7C00))) {
+            let [a, b, c, d, _] = halves.each_ref();
+            decodes::<F16>(&probe, [a, b, c, d], Scale::NONE)?;
+        }
+
+        #[test]
+        fn kernels_of_upper_halves_decode_exactly([probe, ..] in five(lengths(), float()), halves in five(lengths(), half(0x7F80))) {
+            let [a, b, c, d, _] = halves.each_ref();
+            decodes::<Bf16>(&probe, [a, b, c, d], Scale::NONE)?;
+        }
+
+        #[test]
+        fn kernels_of_bytes_decode_exactly(
+            [probe, ..] in five(lengths(), float()),
+            bytes in five(lengths(), any::<u8>().prop_map(|byte| [byte])),
+            (lowest, width) in (-100f32..100.0, 0f32..300.0),
+        ) {
+            let [a, b, c, d, _] = bytes.each_ref();
+            decodes::<I8>(&probe, [a, b, c, d], Scale::between(lowest, lowest + width).unwrap())?;
         }
     }
 

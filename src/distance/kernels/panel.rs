@@ -22,7 +22,7 @@ macro_rules! near_kernel {
             rows: &[Row<'_>; ROWS_ABREAST],
         ) -> [u32; ROWS_ABREAST] {
             let len = rows.iter().fold(size_of::<f32>() * panel.len(), |len, row| len.min(row.bytes.len()));
-            let components = rows.each_ref().map(|row| words(row.bytes, len));
+            let components = rows.each_ref().map(|row| words(&row.bytes[..len]));
             let mut sums = [[zero(); PANEL / LANES]; ROWS_ABREAST];
             for (i, queries) in panel.iter().take(components[0].len()).enumerate() {
                 let queries = queries.as_chunks::<LANES>().0;

@@ -4,8 +4,9 @@
 use wide::f32x8 as Lanes;
 
 use super::panel::near_kernel;
-use super::sum::{ACCUMULATORS, Sum, Term, sum_kernels, words};
+use super::sum::{ACCUMULATORS, Load, Stored, Sum, Term, sum_kernels, words};
 use super::{Kernels, PANEL, ROWS, Row};
+use crate::codec::{Scale, from_bf16, from_f16};
 
 const LANES: usize = 8;
 /// As many as have accumulators in half of the registers: those of one vector with SSE2, of two with NEON or AVX.
@@ -17,8 +18,8 @@ sum_kernels!();
 near_kernel!();
 
 /// Kernels for sums over floats.
-pub(super) fn kernels<S: Sum>() -> Kernels {
-    Kernels { one: one::<S>, four: four::<S>, near: Some(near::<S>), near_by_products: None }
+pub(super) fn kernels<S: Sum, L: Load>() -> Kernels {
+    Kernels { near: Some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
 }
 
 #[inline]
@@ -47,6 +48,26 @@ fn load_part(words: &[[u8; 4]]) -> Lanes {
 }
 
 #[inline]
+fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
+    load_stored_part::<L>(words, scale)
+}
+
+#[inline]
+fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
+    fn lanes<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> Lanes {
+        let words = bytes.as_chunks().0;
+        Lanes::new(std::array::from_fn(|i| words.get(i).map_or(0.0, |word| decode(*word))))
+    }
+    let bytes = L::bytes(words);
+    match L::STORED {
+        Stored::F32 => lanes(bytes, f32::from_le_bytes),
+        Stored::F16 => lanes(bytes, |word| from_f16(u16::from_le_bytes(word))),
+        Stored::Bf16 => lanes(bytes, |word| from_bf16(u16::from_le_bytes(word))),
+        Stored::I8 => lanes(bytes, |[byte]| scale.value(byte.cast_signed())),
+    }
+}
+
+#[inline]
 fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
     match S::TERM {
         Term::SquaredDifference => (a - b).mul_add(a - b, sum),
@@ -62,13 +83,13 @@ fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
 
 /// The kernels for the number of bits that differ.
 pub(super) fn hamming() -> Kernels {
-    fn one(a: &[u8], b: &[u8]) -> f32 {
+    fn one(a: &[u8], b: &[u8], _: Scale) -> f32 {
         differing_bits(a, b)
     }
-    fn four(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
+    fn four(a: &[u8], b: [&[u8]; 4], _: Scale) -> [f32; 4] {
         b.map(|b| differing_bits(a, b))
     }
-    Kernels { one, four, near: None, near_by_products: None }
+    Kernels::new(one, four)
 }
 
 /// The number of bits that differ. Inlined always, as the compiler makes the best of the features that the caller has.

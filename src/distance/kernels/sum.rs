@@ -4,7 +4,10 @@
 //! function, so that both add the same terms to the same accumulators in the same order, and no step depends on which vector comes first.
 //!
 //! It is a macro and not a generic function, because a function has the instructions that are enabled where it is written. What differs
-//! between instruction sets, a register and five small functions, is in the file of each.
+//! between instruction sets, a register and a few small functions, is in the file of each.
+//!
+//! The first vector is a probe, floats; the second a stored one, which is decoded as it is loaded ([`Load`]). Decoding is exact, so that which
+//! of two stored vectors is the probe makes no difference.
 
 /// What is added up for each pair of components.
 #[derive(Debug, Clone, Copy)]
@@ -41,13 +44,59 @@ impl Sum for AbsoluteDifferences {
     const TERM: Term = Term::AbsoluteDifference;
 }
 
+/// How the components of a stored vector lie in its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    F32,
+    F16,
+    Bf16,
+    I8,
+}
+
+/// A [`Stored`] as a type, so that it is known when a kernel is compiled.
+pub(super) trait Load {
+    const STORED: Stored;
+
+    /// The bytes of a component: as many as the form has, which the loads of the instruction sets rely on.
+    type Word: Copy;
+
+    /// Whole components only.
+    fn words(bytes: &[u8]) -> &[Self::Word];
+    fn bytes(words: &[Self::Word]) -> &[u8];
+}
+
+macro_rules! load {
+    ($form:ident, $bytes:literal) => {
+        impl Load for crate::codec::$form {
+            const STORED: Stored = Stored::$form;
+
+            type Word = [u8; $bytes];
+
+            #[inline]
+            fn words(bytes: &[u8]) -> &[Self::Word] {
+                bytes.as_chunks().0
+            }
+
+            #[inline]
+            fn bytes(words: &[Self::Word]) -> &[u8] {
+                words.as_flattened()
+            }
+        }
+    };
+}
+
+load!(F32, 4);
+load!(F16, 2);
+load!(Bf16, 2);
+load!(I8, 1);
+
 /// Accumulators per vector. A fused multiply-add takes four cycles, the two loads that feed it take one: four chains hide its latency.
 pub(super) const ACCUMULATORS: usize = 4;
 
-/// The bytes of each float in the first `len` bytes.
+/// The bytes of each float.
 #[inline]
-pub(super) fn words(bytes: &[u8], len: usize) -> &[[u8; 4]] {
-    bytes[..len].as_chunks().0
+pub(super) fn words(bytes: &[u8]) -> &[[u8; 4]] {
+    bytes.as_chunks().0
 }
 
 /// Defines `one` and `four` for the instruction set of the module that it is used in. The module provides:
@@ -57,17 +106,20 @@ pub(super) fn words(bytes: &[u8], len: usize) -> &[[u8; 4]] {
 /// - `zero() -> Lanes`;
 /// - `load(&[[u8; 4]; LANES]) -> Lanes`, of little-endian floats;
 /// - `load_part(&[[u8; 4]]) -> Lanes`: the same of the first floats of a slice, zeros past its end;
+/// - `load_stored::<L: Load>(&[L::Word; LANES], Scale) -> Lanes`: of stored components, decoded;
+/// - `load_stored_part::<L: Load>(&[L::Word], Scale) -> Lanes`: the same of the first of a slice, zeros past its end;
 /// - `step::<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes`: `sum` plus the terms. Symmetric, and a term of two zeros is zero;
 /// - `total([Lanes; ACCUMULATORS]) -> f32`: the sum of all lanes of all accumulators.
 macro_rules! sum_kernels {
     ($(#[$features:meta])?) => {
-        /// The sum over `a` and each of `b`, over the length of the shortest.
+        /// The sum over `a`, floats, and each of `b`, stored, over the components of the shortest.
         $(#[$features])?
         #[inline]
-        fn sums<S: Sum, const N: usize>(a: &[u8], b: [&[u8]; N]) -> [f32; N] {
+        fn sums<S: Sum, L: Load, const N: usize>(a: &[u8], b: [&[u8]; N], scale: Scale) -> [f32; N] {
+            let (a, b) = (words(a), b.map(L::words));
             let len = b.iter().fold(a.len(), |len, b| len.min(b.len()));
-            let (a_blocks, a_rest) = words(a, len).as_chunks::<{ LANES * ACCUMULATORS }>();
-            let b = b.map(|b| words(b, len).as_chunks::<{ LANES * ACCUMULATORS }>());
+            let (a_blocks, a_rest) = a[..len].as_chunks::<{ LANES * ACCUMULATORS }>();
+            let b = b.map(|b| b[..len].as_chunks::<{ LANES * ACCUMULATORS }>());
 
             let mut accumulators = [[zero(); ACCUMULATORS]; N];
             for i in 0..a_blocks.len() {
@@ -78,7 +130,7 @@ macro_rules! sum_kernels {
                         // that too late: with a checked index it copies the accumulators every time, and spills some: with
                         // AVX2, `four` of squared differences takes a fifth longer.
                         let b = unsafe { b_blocks.get_unchecked(i) };
-                        accumulators[j] = step::<S>(accumulators[j], a, load(&b.as_chunks().0[j]));
+                        accumulators[j] = step::<S>(accumulators[j], a, load_stored::<L>(&b.as_chunks().0[j], scale));
                     }
                 }
             }
@@ -88,12 +140,14 @@ macro_rules! sum_kernels {
                     // A register that is full needs no mask.
                     let a = load(&a_rest[start..].as_chunks().0[0]);
                     for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
-                        accumulators[j] = step::<S>(accumulators[j], a, load(&b_rest[start..].as_chunks().0[0]));
+                        let b = load_stored::<L>(&b_rest[start..].as_chunks().0[0], scale);
+                        accumulators[j] = step::<S>(accumulators[j], a, b);
                     }
                 } else if start < a_rest.len() {
                     let a = load_part(&a_rest[start..]);
                     for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
-                        accumulators[j] = step::<S>(accumulators[j], a, load_part(&b_rest[start..]));
+                        let b = load_stored_part::<L>(&b_rest[start..], scale);
+                        accumulators[j] = step::<S>(accumulators[j], a, b);
                     }
                 }
             }
@@ -106,16 +160,16 @@ macro_rules! sum_kernels {
         }
 
         $(#[$features])?
-        fn one<S: Sum>(a: &[u8], b: &[u8]) -> f32 {
-            let [sum] = sums::<S, 1>(a, [b]);
+        fn one<S: Sum, L: Load>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
+            let [sum] = sums::<S, L, 1>(a, [b], scale);
             sum
         }
 
         $(#[$features])?
-        fn four<S: Sum>(a: &[u8], b: [&[u8]; 4]) -> [f32; 4] {
+        fn four<S: Sum, L: Load>(a: &[u8], b: [&[u8]; 4], scale: Scale) -> [f32; 4] {
             let mut all = [0.0; 4];
             for (some, b) in all.as_chunks_mut().0.iter_mut().zip(b.as_chunks().0) {
-                *some = sums::<S, VECTORS>(a, *b);
+                *some = sums::<S, L, VECTORS>(a, *b, scale);
             }
             all
         }
