@@ -28,6 +28,8 @@ pub const DEFAULT_EF_SEARCH: usize = 100;
 /// How far a walk goes beyond the nearest that are asked for: this power of how far the `ef_search`-th lies beyond them in the mean. Vectors whose neighbors
 /// are hard to tell apart are walked to for longer, and most for less long (decision 0019 has the figures).
 const REACH: f32 = 0.8;
+/// One in so many of `ef_search` candidates is always looked around.
+const LEAST_SHARE: usize = 2;
 /// How many times as many candidates as `ef_search` a walk keeps at most.
 const MOST_EF: usize = 2;
 
@@ -520,7 +522,11 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
         let ef = self.wish.options.ef_search.max(self.k);
         let meta = &self.view.snapshot.meta;
         let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize;
-        let reach = is_adaptive.then(|| Reach { nth: self.k, factor: (ef as f32 / self.k as f32).powf(REACH * meta.growth) });
+        let reach = is_adaptive.then(|| Reach {
+            nth: self.k,
+            factor: (ef as f32 / self.k as f32).powf(REACH * meta.growth),
+            least: self.k.max(ef / LEAST_SHARE),
+        });
         let ef = if is_adaptive { ef.saturating_mul(MOST_EF) } else { ef };
         Scope { layer: Layer(0), starts, ef, reach }
     }

@@ -32,6 +32,8 @@ pub(crate) struct Reach {
     pub(crate) nth: usize,
     /// As many times as far as the `nth` candidate; at least 1.
     pub(crate) factor: f32,
+    /// But at least as far as this one, counted from 1: what the first candidates look like says little of where the walk will get to.
+    pub(crate) least: usize,
 }
 
 #[derive(Debug, Default)]
@@ -68,9 +70,10 @@ impl Pool {
         };
         match self.reach {
             // Where some are not accepted, nobody knows which is the nth that is.
-            Some(Reach { nth, factor }) if self.accepted == self.candidates.len() => {
-                let nth = self.candidates.get(nth.wrapping_sub(1));
-                nth.map_or(bound, |nth| bound.min(nth.distance().max(0.0) * factor))
+            Some(Reach { nth, factor, least }) if self.accepted == self.candidates.len() => {
+                let at = |nth: usize| self.candidates.get(nth.wrapping_sub(1)).map(Candidate::distance);
+                let reach = at(nth).zip(at(least)).map(|(nth, least)| (nth.max(0.0) * factor).max(least));
+                reach.map_or(bound, |reach| bound.min(reach))
             }
             _ => bound,
         }
@@ -154,15 +157,16 @@ mod tests {
         }
 
         #[test]
-        fn nothing_beyond_its_reach_is_expanded(distances in prop::collection::vec(0..100u32, 1..60), nth in 1..6usize) {
+        fn nothing_beyond_its_reach_is_expanded(distances in prop::collection::vec(0..100u32, 1..60), nth in 1..6usize, more in 0..9usize) {
             let mut pool = Pool::default();
-            pool.start(1000, Some(Reach { nth, factor: 1.5 }));
+            pool.start(1000, Some(Reach { nth, factor: 1.5, least: nth + more }));
             for (slot, distance) in distances.iter().enumerate() {
                 pool.insert(*distance as f32, slot as u32, true);
             }
             let mut sorted = distances;
             sorted.sort_unstable();
-            let bound = sorted.get(nth - 1).map_or(f32::INFINITY, |nth| *nth as f32 * 1.5);
+            let least = sorted.get(nth + more - 1);
+            let bound = least.map_or(f32::INFINITY, |least| (sorted[nth - 1] as f32 * 1.5).max(*least as f32));
             prop_assert_eq!(pool.bound(), bound);
             let count = std::iter::from_fn(|| pool.expand()).count();
             prop_assert_eq!(count, sorted.iter().filter(|distance| **distance as f32 <= bound).count());
