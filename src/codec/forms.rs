@@ -121,7 +121,8 @@ impl Codec for F32 {
     }
 
     fn encode<T: Component>(vector: &[T], _scale: Scale, out: &mut Vec<u8>) -> u64 {
-        out.extend(T::floats(vector).iter().flat_map(|value| value.to_le_bytes()));
+        // Of this machine, which is little-endian.
+        out.extend_from_slice(bytemuck::cast_slice(&T::floats(vector)));
         0
     }
 
@@ -131,8 +132,13 @@ impl Codec for F32 {
 }
 
 impl Probe for F32 {
+    #[inline]
     fn component(bytes: &[u8], i: usize) -> Option<f32> {
         bytes.as_chunks().0.get(i).map(|word| f32::from_le_bytes(*word))
+    }
+
+    fn components(bytes: &[u8], count: usize) -> Vec<f32> {
+        bytes.as_chunks().0.iter().take(count).map(|word| f32::from_le_bytes(*word)).collect()
     }
 }
 

@@ -86,6 +86,11 @@ pub trait Codec: sealed::Sealed + fmt::Debug + Clone + Copy + Send + Sync + 'sta
 pub trait Probe: Codec<Probe = Self> {
     /// Component `i` of a vector. `None` past its end.
     fn component(bytes: &[u8], i: usize) -> Option<f32>;
+
+    /// The first `count` components.
+    fn components(bytes: &[u8], count: usize) -> Vec<f32> {
+        (0..count).map_while(|i| Self::component(bytes, i)).collect()
+    }
 }
 
 /// A form of vectors of any numbers, which the metrics take as their parameter: [`F32`], [`F16`], [`Bf16`] or [`I8`].
@@ -142,7 +147,7 @@ impl<'a, C: Probe> VectorRef<'a, C> {
     /// The first `dimensions` components.
     #[must_use]
     pub fn to_vec(self, dimensions: usize) -> Vec<f32> {
-        self.iter().take(dimensions).collect()
+        C::components(self.bytes, dimensions)
     }
 }
 

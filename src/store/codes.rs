@@ -240,7 +240,7 @@ fn train<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, slots: &Roa
         sample.iter().map(|slot| {
             let probe = view.probe(*slot)?;
             let (vector, factor) = probe.prepared();
-            Ok(components::<D>(VectorRef::new(vector), factor).take(dimensions).collect::<Vec<f32>>())
+            Ok(components::<D>(VectorRef::new(vector), factor, dimensions))
         })
     };
     let mut sums = vec![0.0; dimensions];

@@ -74,11 +74,11 @@ pub(crate) struct CodeQuery {
 
 impl CodeQuery {
     /// From the components, at most 127 in magnitude, in their order.
-    pub(crate) fn new(components: impl Iterator<Item = i8>, code_bytes: usize, bits: usize) -> Self {
+    pub(crate) fn new(components: &[i8], code_bytes: usize, bits: usize) -> Self {
         let padded = code_bytes.next_multiple_of(PIECE);
         let mut planes = vec![0; padded * (8 / bits)];
-        for (i, component) in components.enumerate() {
-            planes[i / code_bytes * padded + i % code_bytes] = component;
+        for (plane, components) in planes.chunks_mut(padded).zip(components.chunks(code_bytes)) {
+            plane[..components.len()].copy_from_slice(components);
         }
         Self { planes, code_bytes, offset: 0.0, slope: 0.0, intercept: 0.0, error: 0.0, length: 0.0, slack: 0.0, own: 0.0, likely: 1.0 }
     }
@@ -314,7 +314,7 @@ mod tests {
                 let factors = Factors { offset: 3.0, scale: 0.5, error: 0.0, length: 0.0 }.encode();
                 let codes: Vec<Vec<u8>> =
                     (0..count.min(7)).map(|j| rows.iter().take(code_bytes).map(|row| row.1[j]).chain(factors).collect()).collect();
-                let mut query = CodeQuery::new(components.iter().copied(), code_bytes, bits);
+                let mut query = CodeQuery::new(&components, code_bytes, bits);
                 (query.slope, query.intercept, query.offset) = (-1.0, 1.0, 4.0);
                 let expected: Vec<f32> =
                     codes.iter().map(|code| (7.0 - 0.5 * (1.0 - naive(&components, code, bits) as f64)) as f32).collect();
