@@ -28,6 +28,8 @@ pub const DEFAULT_EF_SEARCH: usize = 100;
 /// How far a walk goes beyond the nearest that are asked for: this power of how far the `ef_search`-th lies beyond them in the mean. Vectors whose neighbors
 /// are hard to tell apart are walked to for longer, and most for less long (decision 0019 has the figures).
 const REACH: f32 = 0.8;
+/// Bits a component that distances are told apart by well enough.
+const LEAST_BITS: u8 = 4;
 /// One in so many of `ef_search` candidates is always looked around.
 const LEAST_SHARE: usize = 2;
 /// How many times as many candidates as `ef_search` a walk keeps at most.
@@ -521,7 +523,9 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
     fn scope<'a>(&self, starts: &'a [Slot]) -> Scope<'a> {
         let ef = self.wish.options.ef_search.max(self.k);
         let meta = &self.view.snapshot.meta;
-        let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize;
+        // Estimates by few bits are too far off to say what stands out.
+        let is_vague = self.wish.options.codes && meta.is_coded && meta.code_bits < LEAST_BITS;
+        let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize && !is_vague;
         let reach = is_adaptive.then(|| Reach {
             nth: self.k,
             factor: (ef as f32 / self.k as f32).powf(REACH * meta.growth),

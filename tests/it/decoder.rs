@@ -479,8 +479,7 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
     let rotation = Rotation::new(seed, n);
     for (slot, (vector, factor)) in by_slot {
         let code = &codes[slot];
-        let x: Vec<f64> =
-            vector.as_chunks::<4>().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes) * factor.unwrap_or(1.0))).collect();
+        let x: Vec<f64> = floats(meta, vector).iter().map(|value| f64::from(value * factor.unwrap_or(1.0))).collect();
         let r: Vec<f64> = x.iter().zip(&center).map(|(x, c)| x - c).collect();
         let float = |at: usize| f64::from(f32::from_le_bytes(code[plane + at..][..4].try_into().unwrap()));
         let half = |at: usize| f64::from(f32::from_le_bytes([0, 0, code[plane + at], code[plane + at + 1]]));
@@ -504,6 +503,18 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
             dot(&scaled, &scaled).sqrt() <= length + slack && dot(&y, &e).abs() <= slack * around.sqrt().max(1.0),
             "slot {slot}: {length}"
         );
+    }
+}
+
+/// The components of a stored vector, section 4, of a form of numbers.
+fn floats(meta: &Meta, vector: &[u8]) -> Vec<f32> {
+    let halves = || vector.as_chunks::<2>().0.iter().copied();
+    match meta.codec {
+        1 => vector.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+        3 => halves().map(|bytes| half::f16::from_le_bytes(bytes).to_f32()).collect(),
+        4 => halves().map(|bytes| half::bf16::from_le_bytes(bytes).to_f32()).collect(),
+        5 => vector.iter().map(|byte| meta.center + f32::from(*byte as i8) * meta.step).collect(),
+        codec => panic!("codec {codec} is none of numbers"),
     }
 }
 
