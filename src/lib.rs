@@ -72,6 +72,7 @@
 //! | `flat` | exact search: comparing every vector of a set |
 //! | `store` | LMDB: finding, caching and writing values; the views that `graph` walks |
 //! | `graph` | the algorithm: beam search, pruning, insertion; neither LMDB nor bytes |
+//! | `codes` | vectors in a few bits a component, for searches to go by: [`Codes`] |
 //! | `format` | every byte on disk: keys, blocks, neighbor lists, metadata, checksums; `docs/format.md` is its specification |
 //! | `distance` | the metrics, and the kernels that compute them |
 //! | [`codec`] | how one vector is stored, and what each form takes and loses |

@@ -30,6 +30,8 @@ pub const DEFAULT_EF_SEARCH: usize = 100;
 const REACH: f32 = 0.8;
 /// Bits a component that distances are told apart by well enough.
 const LEAST_BITS: u8 = 4;
+/// One more candidate for so many where distances are estimated by these: recall is then within a percent of what it is without codes.
+const LEAST_BITS_EF: usize = 8;
 /// One in so many of `ef_search` candidates is always looked around.
 const LEAST_SHARE: usize = 2;
 /// How many times as many candidates as `ef_search` a walk keeps at most.
@@ -523,8 +525,10 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
     fn scope<'a>(&self, starts: &'a [Slot]) -> Scope<'a> {
         let ef = self.wish.options.ef_search.max(self.k);
         let meta = &self.view.snapshot.meta;
-        // Estimates by few bits are too far off to say what stands out.
-        let is_vague = self.wish.options.codes && meta.is_coded && meta.code_bits < LEAST_BITS;
+        let bits = if self.wish.options.codes && meta.is_coded { meta.code_bits } else { u8::MAX };
+        // Estimates by fewer bits are too far off to say what stands out, and by these, a few neighbors fall behind what is no nearer.
+        let is_vague = bits < LEAST_BITS;
+        let ef = if bits == LEAST_BITS { ef.saturating_add(ef / LEAST_BITS_EF) } else { ef };
         let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize && !is_vague;
         let reach = is_adaptive.then(|| Reach {
             nth: self.k,

@@ -59,6 +59,11 @@ pub struct Voisin<D> {
 impl<D: voisin::distances::Distance> Voisin<D> {
     /// Adds all rows, builds and commits: in one transaction, or the items in one and the graph in another.
     pub fn build(set: &DataSet, two_transactions: bool) -> Self {
+        Self::build_with(set, two_transactions, None)
+    }
+
+    /// The same with codes.
+    pub fn build_with(set: &DataSet, two_transactions: bool, codes: Option<voisin::Codes>) -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
         let database: voisin::Database<'_, D> = create(&env);
@@ -66,6 +71,7 @@ impl<D: voisin::distances::Distance> Voisin<D> {
         let ids: Vec<u32> = (0..set.rows().len() as u32).collect();
         let mut wtxn = env.write_txn().expect("a transaction");
         writer.add_items(&mut wtxn, &ids, &set.base).expect("valid items");
+        writer.set_codes(&mut wtxn, codes).expect("a metric that can have codes");
         if two_transactions {
             wtxn.commit().expect("a commit");
             wtxn = env.write_txn().expect("a transaction");

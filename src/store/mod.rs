@@ -4,11 +4,11 @@
 //! - `table`: pointers to values that have been found, so that finding them again costs one load.
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
-//! - `coarse`: copies of the vectors in memory, for large builds.
+//! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors, found, compared and made.
 //! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an item id.
 //! - `meter`: what all of it costs, counted for tests.
 //! - `file`: LMDB's free pages and readers, and a compacted copy.
-//! - `edit`: adding and removing items; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order;
+//! - `edit`: adding and removing items; `blocks`: where their vectors and codes go; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order;
 //!   `rebase`: writing it on top of what others have committed since.
 //!
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only

@@ -4,9 +4,9 @@ use std::fs;
 use std::sync::Barrier;
 
 use tempfile::tempdir;
-use voisin::distances::{Cosine, Euclidean};
+use voisin::distances::{Cosine, Euclidean, Manhattan};
 use voisin::heed::EnvOpenOptions;
-use voisin::{Error, Index, Options};
+use voisin::{Codes, Error, Index, Options};
 
 use crate::{DIMENSIONS, Vectors, add, check, create, vector};
 
@@ -52,6 +52,36 @@ fn an_option_that_is_not_what_is_stored_is_refused_and_both_are_named() {
     }
     let other = Index::<Cosine>::open(&path, Options::default());
     assert!(matches!(other, Err(Error::MetricMismatch { stored, .. }) if stored == "euclidean"));
+}
+
+#[test]
+fn codes_are_an_option_that_stays_until_a_batch_chooses_others() {
+    let (_folder, index) = create(Options::new(DIMENSIONS).codes(Codes::Bits4));
+    let path = index.path().to_owned();
+    let codes = || index.stats().unwrap().codes.map(|codes| codes.codes);
+    assert_eq!(codes(), None, "there is nothing to make codes of");
+    for seed in [1, 2] {
+        add(&index, 0..300, seed).unwrap();
+        assert_eq!(codes(), Some(Codes::Bits4));
+        check(&index);
+        index.write(|batch| batch.clear()).unwrap();
+    }
+    for options in [Options::default(), Options::default().codes(Codes::Bits4)] {
+        Vectors::open(&path, options).unwrap();
+    }
+    let wrong = Vectors::open(&path, Options::default().codes(Codes::Bits8));
+    assert!(matches!(wrong, Err(Error::OptionMismatch { option: "codes of", .. })), "{wrong:?}");
+    assert!(wrong.unwrap_err().to_string().contains("codes of 4 bits, not 8 bits"));
+    add(&index, 0..300, 3).unwrap();
+    index.write(|batch| batch.set_codes(None)).unwrap();
+    assert_eq!(codes(), None);
+    let wrong = Vectors::open(&path, Options::default().codes(Codes::Bits8));
+    assert!(wrong.unwrap_err().to_string().contains("codes of no bits, not 8 bits"));
+    check(&index);
+    // A metric that cannot have codes creates nothing.
+    let refused = Index::<Manhattan>::create(&path, Options::new(3).name("other").codes(Codes::Bits8));
+    assert!(matches!(refused, Err(Error::CodesUnsupported { metric: "manhattan" })));
+    assert_eq!(index.names().unwrap(), ["main"]);
 }
 
 #[test]

@@ -10,9 +10,9 @@ use std::process::ExitCode;
 use voisin::codec::{Bf16, F16, I8};
 use voisin::distances::{BinaryQuantizedCosine, BinaryQuantizedEuclidean, Cosine, Distance, Euclidean};
 use voisin::heed::RwTxn;
-use voisin::{Kind, Reader, Writer};
+use voisin::{Codes, Kind, Reader, Writer};
 use voisin_bench::data::DataSet;
-use voisin_bench::engines::open_database;
+use voisin_bench::engines::{Hannoy, Searcher, Voisin, open_database};
 use voisin_bench::living::Living;
 use voisin_bench::report::Report;
 
@@ -70,7 +70,22 @@ fn main() -> ExitCode {
     }
     photos.report(&mut report);
     glosses.report(&mut report);
+    one_bit(&DataSet::glosses(&folder), &mut report);
     report.finish()
+}
+
+/// Walks by one bit a component: codes beside vectors that what is found is measured by, and signs with nothing beside them, as hannoy has them, too.
+fn one_bit(set: &DataSet, report: &mut Report) {
+    const EF: usize = 200;
+    println!("{}, walks with ef {EF}", set.name);
+    let recall = |searcher: &dyn Searcher| set.recall::<Cosine>(&searcher.search(set, K, EF), K);
+    let codes = recall(&Voisin::<Cosine>::build_with(set, false, Some(Codes::Bits1)));
+    report.at_least("codes of 1 bit, vectors kept: recall@10", codes, 0.95);
+    let [ours, theirs] = [
+        recall(&Voisin::<BinaryQuantizedCosine>::build(set, false)),
+        recall(&Hannoy::<hannoy::distances::BinaryQuantizedCosine>::build(set)),
+    ];
+    report.at_least("signs alone: recall@10, beside hannoy's", ours, theirs);
 }
 
 /// The vectors of a set in each form, `f32` first.
