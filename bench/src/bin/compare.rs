@@ -15,7 +15,9 @@ use voisin_bench::compare::vectors::Vectors;
 use voisin_bench::compare::{contest, goals, plots, serve, table, venv};
 use voisin_bench::data::DataSet;
 
-const USAGE: &str = "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...]";
+const USAGE: &str = "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million]";
+
+const SETS: [&str; 3] = ["photos", "glosses", "million"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,9 +46,13 @@ fn main() -> ExitCode {
         };
         sets.push(contest::run(&plan, &Vectors::write(set, short, metric, folder.path()), &python));
     };
-    compare(DataSet::photos(&data), "photos", Metric::Euclidean);
-    compare(DataSet::glosses(&data), "glosses", Metric::Cosine);
-    if plan.million {
+    if plan.has("photos") {
+        compare(DataSet::photos(&data), "photos", Metric::Euclidean);
+    }
+    if plan.has("glosses") {
+        compare(DataSet::glosses(&data), "glosses", Metric::Cosine);
+    }
+    if plan.million && plan.has("million") {
         compare(DataSet::photos(&data).enlarged(10), "million", Metric::Euclidean);
     }
 
@@ -76,7 +82,7 @@ fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
         "full" => ("full", 5, true),
         _ => return None,
     };
-    let mut plan = Plan { mode, rounds, million, rows: None, engines: None };
+    let mut plan = Plan { mode, rounds, million, rows: None, engines: None, sets: None };
     for option in options.chunks(2) {
         match option {
             [name, rows] if name == "--rows" => plan.rows = Some(rows.parse().ok().filter(|rows| *rows >= 1000)?),
@@ -84,6 +90,11 @@ fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
                 let engines: Vec<String> = engines.split(',').map(str::to_owned).collect();
                 plan.engines = Some(engines).filter(|names| names.iter().all(|name| ENGINES.iter().any(|spec| spec.name == name)));
                 plan.engines.as_ref()?;
+            }
+            [name, sets] if name == "--sets" => {
+                let sets: Vec<String> = sets.split(',').map(str::to_owned).collect();
+                plan.sets = Some(sets).filter(|names| names.iter().all(|name| SETS.contains(&&**name)));
+                plan.sets.as_ref()?;
             }
             _ => return None,
         }

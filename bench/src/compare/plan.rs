@@ -75,15 +75,21 @@ pub struct Plan {
     /// Rounds of searches: every point is the best of them.
     pub rounds: usize,
     pub million: bool,
-    /// For development: only so many vectors of each set, and only these engines.
+    /// For development: only so many vectors of each set, only these engines, and only these sets.
     pub rows: Option<usize>,
     pub engines: Option<Vec<String>>,
+    pub sets: Option<Vec<String>>,
 }
 
 impl Plan {
     /// Whether this is what the goals and the committed results are about.
     pub fn is_whole(&self) -> bool {
-        self.rows.is_none() && self.engines.is_none()
+        self.rows.is_none() && self.engines.is_none() && self.sets.is_none()
+    }
+
+    /// Whether a set is among those that are compared.
+    pub fn has(&self, set: &str) -> bool {
+        self.sets.as_ref().is_none_or(|sets| sets.iter().any(|name| name == set))
     }
 
     /// Those that take part with `rows` vectors.

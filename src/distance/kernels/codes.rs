@@ -203,9 +203,9 @@ fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 3] {
         let mut sums = [_mm512_setzero_si512(); 4];
         for start in (0..length).step_by(PIECE) {
             let tail = if length - start < PIECE { (1u64 << (length - start)) - 1 } else { u64::MAX };
-            // SAFETY: reads the bytes of the mask only, which lie before `length`, at any alignment.
             let mut pieces = [_mm512_setzero_si512(); 4];
             for (piece, code) in pieces.iter_mut().zip(codes) {
+                // SAFETY: reads the bytes of the mask only, which lie before `length`, at any alignment.
                 *piece = unsafe { _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast()) };
             }
             for plane in 0..PLANES {

@@ -13,9 +13,12 @@ const ROUNDS: usize = 4;
 #[derive(Debug, Clone)]
 pub(crate) struct Rotation {
     /// One or minus one for each component, for each round; the factor that keeps the transform's lengths is part of them.
-    signs: [Vec<f32>; ROUNDS],
-    run: fn(&[Vec<f32>; ROUNDS], &mut [f32]),
+    signs: Signs,
+    run: Run,
 }
+
+type Signs = [Vec<f32>; ROUNDS];
+type Run = fn(&Signs, &mut [f32]);
 
 impl Rotation {
     /// The rotation of `components` components that a seed stands for: bit `i % 64` of the `i / 64`-th number of SplitMix64 (Steele, Lea, Flood 2014)
@@ -65,7 +68,7 @@ fn part(round: usize, largest: usize, components: usize) -> std::ops::Range<usiz
 }
 
 #[inline(always)]
-fn rotate(signs: &[Vec<f32>; ROUNDS], vector: &mut [f32]) {
+fn rotate(signs: &Signs, vector: &mut [f32]) {
     let largest = largest_power(vector.len());
     for (round, signs) in signs.iter().enumerate() {
         vector.iter_mut().zip(signs).for_each(|(value, sign)| *value *= sign);
@@ -122,11 +125,11 @@ fn within<const HALF: usize>(old: [f32; LANES]) -> [f32; LANES] {
 
 /// Compiled for what the processor has.
 #[cfg(target_arch = "x86_64")]
-fn fast() -> Option<fn(&[Vec<f32>; ROUNDS], &mut [f32])> {
+fn fast() -> Option<Run> {
     macro_rules! compiled_for {
         ($features:literal) => {{
             #[target_feature(enable = $features)]
-            fn compiled(signs: &[Vec<f32>; ROUNDS], vector: &mut [f32]) {
+            fn compiled(signs: &Signs, vector: &mut [f32]) {
                 rotate(signs, vector);
             }
             // SAFETY: called where the features were detected.
@@ -143,7 +146,7 @@ fn fast() -> Option<fn(&[Vec<f32>; ROUNDS], &mut [f32])> {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn fast() -> Option<fn(&[Vec<f32>; ROUNDS], &mut [f32])> {
+fn fast() -> Option<Run> {
     None
 }
 
