@@ -58,7 +58,8 @@ impl Child {
     pub fn ask_watched(&mut self, request: &Request) -> (Reply, Usage) {
         let status = self.file("status");
         let anonymous = move || number(&status, "RssAnon:").map_or(0, |kilobytes| kilobytes * 1024);
-        let written = |child: &Self| number(&child.file("io"), "write_bytes:").unwrap_or(0);
+        // Not `write_bytes`, which counts a whole folio of the page cache for every page in it that is written: up to 2 MB for 4 KB.
+        let written = |child: &Self| number(&child.file("io"), "wchar:").unwrap_or(0);
         let (anonymous_before, written_before) = (anonymous(), written(self));
         let done = AtomicBool::new(false);
         let (reply, peak) = thread::scope(|scope| {
