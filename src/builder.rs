@@ -16,11 +16,11 @@ use crate::graph::delete::delete;
 use crate::graph::insert::{Plan, finish, growth, insert, refresh};
 use crate::graph::locality;
 use crate::graph::working::Working;
-use crate::store::coarse::{Coarse, WithCoarse};
+use crate::store::coarse::{Coarse, WithCoarse, sample};
 use crate::store::codes::{Encoded, WithCodes};
 use crate::store::edit::Edit;
 use crate::store::held::{Held, ReadTxn};
-use crate::store::links::{self, Changes, GoOn};
+use crate::store::links::{self, Changes, GoOn, Put};
 use crate::store::process::OfProcess;
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber};
@@ -314,28 +314,24 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let built = if goal == Goal::Optimized {
                 let Graph { working, growth, .. } = self.graph(&view, anew)?;
                 let cancel = &*self.cancel;
-                let mut renumbered = renumber(&view, &working, &locality::order(&working)?, &|| go_on(cancel))?;
-                renumbered.growth = growth;
-                Built::Renumbered(renumbered)
+                Built::Renumbered(renumber(&view, &working, &locality::order(&working)?, &|| go_on(cancel))?, growth)
             } else {
-                let (mut changes, encoded) = self.changes(&view, anew)?;
-                if let Some(encoded) = encoded {
-                    changes.codes = encoded.puts(&view, &snapshot.removed)?;
-                }
-                Built::Changes(changes)
+                let (changes, encoded) = self.changes(&view, anew)?;
+                Built::Changes(changes, encoded.map(|encoded| encoded.puts(&view, &snapshot.removed)))
             };
             go_on(&*self.cancel)?;
             (built, Rebased::nothing_between(&snapshot))
         };
         let mut edit = self.edit(wtxn, connectivity)?;
         match built {
-            Built::Renumbered(renumbered) => renumbered.write::<D>(edit, |done, total| self.report_writing(done, total))?,
-            Built::Changes(mut changes) => {
-                let (mut puts, codes) = (std::mem::take(&mut changes.puts), std::mem::take(&mut changes.codes));
-                if !codes.is_empty() {
-                    edit.meta.is_coded = true;
-                }
-                puts.extend(codes);
+            Built::Renumbered(renumbered, growth) => {
+                edit.meta.growth = growth.unwrap_or(edit.meta.growth);
+                renumbered.write::<D>(edit, |done, total| self.report_writing(done, total))?;
+            }
+            Built::Changes(mut changes, codes) => {
+                let mut puts = std::mem::take(&mut changes.puts);
+                edit.meta.is_coded |= codes.is_some();
+                puts.extend(codes.into_iter().flatten());
                 self.write(edit, puts.into_iter(), &changes, &rebased)?;
             }
         }
@@ -353,7 +349,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
             let source = Shared::new(place, wtxn)?;
             let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
-            Encoded::new(&view, rng.next_u64(), go_on)?.puts(&view, &RoaringBitmap::new())?
+            Encoded::new(&view, rng.next_u64(), go_on)?.puts(&view, &RoaringBitmap::new())
         };
         let mut edit = writer.edit(wtxn)?;
         for (key, body) in puts {
@@ -406,7 +402,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     fn write(
         &self,
         mut edit: Edit<'_, 'e, '_, D>,
-        puts: impl ExactSizeIterator<Item = links::Put>,
+        puts: impl ExactSizeIterator<Item = Put>,
         changes: &Changes,
         rebased: &Rebased,
     ) -> Result<()> {
@@ -433,7 +429,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let Graph { working, encoded, growth } = self.graph(view, anew)?;
         let cancel = &*self.cancel;
         let puts = links::changes(&view.without_metric(), &working, &|| go_on(cancel))?;
-        Ok((Changes { puts, anew, roots: working.roots, next_rank: working.next_rank, growth, codes: Vec::new() }, encoded))
+        Ok((Changes { puts, anew, roots: working.roots, next_rank: working.next_rank, growth }, encoded))
     }
 
     /// The graph that the build makes of what is stored.
@@ -466,10 +462,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             refresh(&mut working, view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
         }
         let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
+        let live = if is_large { live()? } else { Vec::new() };
         let estimates = match meta.code_bits {
             _ if slots.len() < COARSE_ITEMS || !is_large => Estimates::None,
-            0 => Coarse::new(view, &live()?)?.map_or(Estimates::None, Estimates::Coarse),
-            _ => Self::encoded(view, &live()?, self.rng.next_u64(), &|| go_on(&*self.cancel))?,
+            0 => Coarse::new(view, &live)?.map_or(Estimates::None, Estimates::Coarse),
+            _ => Self::encoded(view, &live, self.rng.next_u64(), &|| go_on(&*self.cancel))?,
         };
         match &estimates {
             Estimates::Codes { encoded, .. } => insert(&mut working, &WithCodes { view, encoded }, &slots, linked, &plan, &mut rng)?,
@@ -477,17 +474,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             Estimates::None => insert(&mut working, view, &slots, linked, &plan, &mut rng)?,
         }
         let encoded = match estimates {
-            Estimates::Codes { encoded, is_new: true } => Some(encoded),
+            Estimates::Codes { encoded, is_new: true } => Some(*encoded),
             _ => None,
         };
         finish(&mut working, view, &plan)?;
-        let growth = if is_large {
-            let linked = live()?;
-            let sample: Vec<Slot> = linked.iter().copied().step_by(linked.len().div_ceil(GROWTH_SAMPLE).max(1)).collect();
-            Some(growth(&working, view, &sample)?)
-        } else {
-            None
-        };
+        let growth = if is_large { Some(growth(&working, view, &sample(live.iter().copied(), live.len(), GROWTH_SAMPLE))?) } else { None };
         working.drop_lists();
         Ok(Graph { working, encoded, growth })
     }
@@ -498,8 +489,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             Some(encoded) => (encoded, false),
             None => (Encoded::new(view, seed, go_on)?, true),
         };
-        let sample: Vec<Slot> = live.iter().copied().step_by(live.len().div_ceil(ENCODED_SAMPLE).max(1)).collect();
-        Ok(if encoded.tells_apart(view, &sample)? { Estimates::Codes { encoded, is_new } } else { Estimates::None })
+        let sample = sample(live.iter().copied(), live.len(), ENCODED_SAMPLE);
+        Ok(if encoded.tells_apart(view, &sample)? { Estimates::Codes { encoded: Box::new(encoded), is_new } } else { Estimates::None })
     }
 }
 
@@ -570,7 +561,7 @@ pub(crate) enum Goal {
 
 /// What a large build searches by.
 enum Estimates {
-    Codes { encoded: Encoded, is_new: bool },
+    Codes { encoded: Box<Encoded>, is_new: bool },
     Coarse(Coarse),
     None,
 }
@@ -586,10 +577,10 @@ struct Graph<'v> {
 
 /// What a build has computed.
 enum Built {
-    /// Values that differ.
-    Changes(Changes),
-    /// All values.
-    Renumbered(Renumbered),
+    /// Values that differ, and those of the codes that the index is to have, if the build has made them.
+    Changes(Changes, Option<Vec<Put>>),
+    /// All values, and how distances grow, if that was measured.
+    Renumbered(Renumbered, Option<f32>),
 }
 
 /// A build that has been computed on a commit, and not been linked yet.

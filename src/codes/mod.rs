@@ -14,7 +14,7 @@
 use std::fmt;
 
 use crate::codec::{Codec, Scale, VectorRef};
-use crate::distance::{CodeQuery, Distance, Estimates, Factors, Form, ProbeOf, Rotation, estimates};
+use crate::distance::{CodeQuery, Distance, Estimates, Factors, Form, ProbeOf, Rotation, estimates, sum_of};
 
 /// The largest magnitude of a component of a query.
 const QUERY_LEVELS: f32 = 127.0;
@@ -186,7 +186,7 @@ impl Coder {
         let step = if largest > 0.0 { largest / QUERY_LEVELS } else { 1.0 };
         let steps: Vec<f32> = residual.iter().map(|value| nearest_whole(value / step)).collect();
         let lost: Vec<f32> = residual.iter().zip(&steps).map(|(value, steps)| value - steps * step).collect();
-        let sum = sum_of(&steps, &steps, |steps, _| steps);
+        let sum = sum_of(&steps, &steps, |steps, _| f64::from(steps));
         let bits = self.codes.bits();
         let middle = f64::from((1u32 << bits) - 1) / 2.0;
         let (multiple, offset, own) = match self.form {
@@ -234,20 +234,7 @@ fn quantize(values: &[f32], width: f32, levels: f32, out: &mut Vec<u8>) -> (f64,
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
-    sum_of(a, b, |a, b| a * b)
-}
-
-/// In an order that does not depend on the machine: sums side by side, which the compiler makes vector code of.
-fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
-    const LANES: usize = 8;
-    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0.0; LANES];
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for i in 0..LANES {
-            sums[i] += f64::from(term(a[i], b[i]));
-        }
-    }
-    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| f64::from(term(*a, *b))).sum::<f64>()
+    sum_of(a, b, |a, b| f64::from(a * b))
 }
 
 /// Halves away from zero.

@@ -71,16 +71,21 @@ fn differing_bits(a: &[u8], b: &[u8]) -> f32 {
 }
 
 fn norm(vector: &[f32]) -> f64 {
-    /// Sums side by side, which the compiler makes vector code of, in an order that is the same on every machine.
+    sum_of(vector, vector, |a, b| f64::from(a) * f64::from(b)).sqrt()
+}
+
+/// The sum of the terms of two vectors' components, in an order that is the same on every machine: sums side by side, which the compiler makes vector
+/// code of.
+pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
     const LANES: usize = 8;
-    let (chunks, rest) = vector.as_chunks::<LANES>();
+    let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0; LANES];
-    for chunk in chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(*value) * f64::from(*value);
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for i in 0..LANES {
+            sums[i] += term(a[i], b[i]);
         }
     }
-    (sums.iter().sum::<f64>() + rest.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>()).sqrt()
+    sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| term(*a, *b)).sum::<f64>()
 }
 
 fn check_range(norm: f64, min: f64, max: f64) -> Result<(), VectorDefect> {

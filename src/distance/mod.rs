@@ -20,6 +20,7 @@ pub use self::kernels::Kernels;
 pub(crate) use self::kernels::{
     ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, PANEL, ROWS, Rotation, Row, estimates, prefetch, prefetch_line,
 };
+pub(crate) use self::metrics::sum_of;
 pub use self::metrics::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DotProduct, Euclidean, Hamming, Manhattan,
 };

@@ -34,8 +34,8 @@ impl Visited {
     /// Marks slots, and appends those that were not marked yet, in order, and are not beyond the room that was made.
     #[inline]
     pub(super) fn insert_all(&mut self, slots: &[u32], fresh: &mut Vec<u32>) {
-        if self.set.is_some() {
-            fresh.extend(slots.iter().filter(|slot| self.insert(**slot)));
+        if let Some(set) = &mut self.set {
+            fresh.extend(slots.iter().filter(|slot| set.insert(**slot)));
             return;
         }
         // Without a branch, which nobody could guess: each is put behind the others, and stays if it is new.
@@ -53,36 +53,31 @@ impl Visited {
         }
         fresh.truncate(start + count);
     }
-
-    /// Marks a slot. `true` if it was not marked yet; `false` for a slot beyond the room that was made.
-    #[inline]
-    pub(super) fn insert(&mut self, slot: u32) -> bool {
-        if let Some(set) = &mut self.set {
-            return set.insert(slot);
-        }
-        match self.marks.get_mut(slot as usize) {
-            Some(mark) if *mark != self.epoch => {
-                *mark = self.epoch;
-                true
-            }
-            _ => false,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Whether a slot was not marked yet.
+    fn insert(visited: &mut Visited, slot: u32) -> bool {
+        let mut fresh = Vec::new();
+        visited.insert_all(&[slot], &mut fresh);
+        fresh == [slot]
+    }
+
     #[test]
     fn every_search_starts_with_nothing_visited() {
         let mut visited = Visited::default();
         for round in 0..600 {
             visited.start(8 + round % 3, round % 7 == 0);
-            assert!(visited.insert(3) && !visited.insert(3), "round {round}");
-            assert!(visited.insert(7));
+            assert!(insert(&mut visited, 3) && !insert(&mut visited, 3), "round {round}");
+            assert!(insert(&mut visited, 7));
         }
         visited.start(8, false);
-        assert!(!visited.insert(1000));
+        assert!(!insert(&mut visited, 1000));
+        let mut fresh = vec![1];
+        visited.insert_all(&[5, 3, 5, 99, 7], &mut fresh);
+        assert_eq!(fresh, [1, 5, 3, 7]);
     }
 }

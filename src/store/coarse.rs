@@ -82,7 +82,7 @@ impl Coarse {
         if !matches!(D::FORM, Form::SquaredDifferences | Form::Cosine) {
             return Ok(None);
         }
-        let sample: Vec<Slot> = slots.iter().copied().step_by(slots.len().div_ceil(SAMPLE).max(1)).collect();
+        let sample = sample(slots.iter().copied(), slots.len(), SAMPLE);
         let mut rows = Vec::with_capacity(sample.len() * dimensions);
         for slot in &sample {
             components(view, *slot, &mut rows)?;
@@ -180,6 +180,11 @@ fn components<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, slot: S
     let probe = D::Codec::probe(address.bytes, meta.scale);
     out.extend(VectorRef::<ProbeOf<D>>::new(&probe).iter().map(|value| value * factor).take(meta.dimensions as usize));
     Ok(())
+}
+
+/// At most `most` of `count` slots, evenly from all over them.
+pub(crate) fn sample(slots: impl Iterator<Item = Slot>, count: usize, most: usize) -> Vec<Slot> {
+    slots.step_by(count.div_ceil(most).max(1)).collect()
 }
 
 /// Ascending slots, those of each [`TASK`] together.

@@ -6,11 +6,11 @@ use heed::RoTxn;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
-use super::coarse::tells_apart;
+use super::coarse::{sample, tells_apart};
 use super::links::{GoOn, Put};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
-use super::table::{Extent, FullTable, Table};
+use super::table::{Extent, Table};
 use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
@@ -68,15 +68,15 @@ fn trained_key(index: u16) -> Key {
     Key::new(index, Kind::Codes, TRAINED, 0)
 }
 
-fn coder<D: Distance>(meta: &Meta, trained: Trained) -> Result<Coder> {
-    let codes = Codes::of_bits(meta.code_bits).ok_or(Error::corrupt(trained_key(0), "the bits of its codes are impossible"))?;
+fn coder<D: Distance>(index: u16, meta: &Meta, trained: Trained) -> Result<Coder> {
+    let codes = Codes::of_bits(meta.code_bits).ok_or(Error::corrupt(Key::meta(index), "the bits of its codes are impossible"))?;
     Ok(Coder::new::<D>(codes, trained.seed, trained.center, meta.scale))
 }
 
 /// What encodes the vectors of an index that has codes.
 pub(super) fn read_coder<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>, meta: &Meta) -> Result<Coder> {
     let key = trained_key(place.index);
-    coder::<D>(meta, decode(key, place.get(rtxn, key)?, meta)?)
+    coder::<D>(place.index, meta, decode(key, place.get(rtxn, key)?, meta)?)
 }
 
 impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
@@ -97,7 +97,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
             return Ok(Some((tables, coder)));
         }
         let Some(trained) = self.trained()? else { return Ok(None) };
-        let coder = coder::<D>(&snapshot.meta, trained)?;
+        let coder = coder::<D>(snapshot.index, &snapshot.meta, trained)?;
         Ok(Some((tables, tables.coder.get_or_init(|| coder))))
     }
 
@@ -162,9 +162,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         let (vector, factor) = probe.prepared();
         Ok(Some(CodeProbe { view: self, tables, coder, query: coder.query::<D>(VectorRef::new(vector), factor) }))
     }
-}
 
-impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// Queries by codes. None if there are no codes.
     pub(crate) fn code_probes<'v>(&'v self, probes: &[StoredProbe<'_, 's, 't, D, S>]) -> Result<Vec<CodeProbe<'v, 's, 't, D, S>>> {
         probes.iter().filter_map(|probe| self.code_probe(probe).transpose()).collect()
@@ -193,49 +191,59 @@ impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
-    /// Finds the codes of a few slots, and hints them.
-    #[inline(always)]
-    fn find(&self, blocks: Option<FullTable<'_, 't>>, geometry: &Geometry, slots: &[u32], codes: &mut Few<'t>) -> Result<()> {
-        for (code, slot) in codes.iter_mut().zip(slots) {
-            let (block, place) = geometry.place(Slot(*slot));
-            *code = match blocks.and_then(|blocks| blocks.get(block)) {
-                Some(value) => &value[geometry.vector_offset(place)..][..geometry.stride],
-                None => self.view.code_in(self.tables, Slot(*slot))?,
-            };
-            prefetch(code);
-        }
-        Ok(())
-    }
-}
-
 impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
     #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        out.clear();
         let (blocks, geometry) = (self.tables.blocks.full(), self.tables.geometry);
-        let (mut first, mut second): (Few<'_>, Few<'_>) = ([&[]; FEW], [&[]; FEW]);
-        let (mut codes, mut next) = (&mut first, &mut second);
-        let mut chunks = slots.chunks(FEW).peekable();
-        if let Some(slots) = chunks.peek() {
-            self.find(blocks, &geometry, slots, codes)?;
-        }
-        while let Some(slots) = chunks.next() {
-            // While these are compared, the next are on their way.
-            if let Some(slots) = chunks.peek() {
-                self.find(blocks, &geometry, slots, next)?;
+        let find = |slot: Slot| {
+            let (block, place) = geometry.place(slot);
+            match blocks.and_then(|blocks| blocks.get(block)) {
+                Some(value) => Ok(&value[geometry.vector_offset(place)..][..geometry.stride]),
+                None => self.view.code_in(self.tables, slot),
             }
-            (self.coder.estimates)(&self.query, &codes[..slots.len()], out);
-            std::mem::swap(&mut codes, &mut next);
+        };
+        estimate(self.coder, &self.query, slots, find, out)
+    }
+}
+
+/// Replaces `out` by the estimates for `slots`, in order, whose codes `find` finds.
+#[inline(always)]
+fn estimate<'c>(
+    coder: &Coder,
+    query: &CodeQuery,
+    slots: &[u32],
+    find: impl Fn(Slot) -> Result<&'c [u8]>,
+    out: &mut Vec<f32>,
+) -> Result<()> {
+    let find = |slots: &[u32], codes: &mut Few<'c>| -> Result<()> {
+        for (code, slot) in codes.iter_mut().zip(slots) {
+            *code = find(Slot(*slot))?;
+            prefetch(code);
         }
         Ok(())
+    };
+    out.clear();
+    let (mut first, mut second): (Few<'c>, Few<'c>) = ([&[]; FEW], [&[]; FEW]);
+    let (mut codes, mut next) = (&mut first, &mut second);
+    let mut chunks = slots.chunks(FEW).peekable();
+    if let Some(slots) = chunks.peek() {
+        find(slots, codes)?;
     }
+    while let Some(slots) = chunks.next() {
+        // While these are compared, the next are on their way.
+        if let Some(slots) = chunks.peek() {
+            find(slots, next)?;
+        }
+        (coder.estimates)(query, &codes[..slots.len()], out);
+        std::mem::swap(&mut codes, &mut next);
+    }
+    Ok(())
 }
 
 /// What the codes of all vectors are made with: the center of a sample of them.
 fn train<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, slots: &RoaringBitmap, seed: u64) -> Result<Trained> {
     let dimensions = view.snapshot.meta.dimensions as usize;
-    let sample: Vec<Slot> = slots.iter().step_by((slots.len() as usize).div_ceil(SAMPLE).max(1)).map(Slot).collect();
+    let sample = sample(slots.iter().map(Slot), slots.len() as usize, SAMPLE);
     let rows = || {
         sample.iter().map(|slot| {
             let probe = view.probe(*slot)?;
@@ -261,6 +269,8 @@ fn train<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, slots: &Roa
 
 /// The codes of all vectors of an index, in memory: to be written, or for a large build to search by.
 pub(crate) struct Encoded {
+    /// Those that have a code.
+    slots: RoaringBitmap,
     trained: Trained,
     coder: Coder,
     stride: usize,
@@ -272,24 +282,24 @@ impl Encoded {
     pub(crate) fn new<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, seed: u64, go_on: &GoOn<'_>) -> Result<Self> {
         let slots = coded_slots(view)?;
         let trained = train(view, &slots, seed)?;
-        Self::with(view, &slots, trained, go_on)
+        Self::with(view, slots, trained, go_on)
     }
 
     /// The codes that the index has, made again, if it has any.
     pub(crate) fn stored<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, go_on: &GoOn<'_>) -> Result<Option<Self>> {
         let Some(trained) = view.trained()? else { return Ok(None) };
-        Self::with(view, &coded_slots(view)?, trained, go_on).map(Some)
+        Self::with(view, coded_slots(view)?, trained, go_on).map(Some)
     }
 
     fn with<'t, D: Distance>(
         view: &View<'_, 't, D, AnySource<'_, 't>>,
-        slots: &RoaringBitmap,
+        slots: RoaringBitmap,
         trained: Trained,
         go_on: &GoOn<'_>,
     ) -> Result<Self> {
         let meta = &view.snapshot.meta;
         let stride = codes::geometry(meta.code_bits, meta.dimensions).stride;
-        let coder = coder::<D>(meta, trained.clone())?;
+        let coder = coder::<D>(view.snapshot.index, meta, trained.clone())?;
         let mut codes: Vec<u8> = bytemuck::zeroed_vec(meta.slots as usize * stride);
         codes.par_chunks_mut(TASK * stride).enumerate().try_for_each(|(task, codes)| -> Result<()> {
             go_on()?;
@@ -303,7 +313,7 @@ impl Encoded {
             }
             Ok(())
         })?;
-        Ok(Self { trained, coder, stride, codes })
+        Ok(Self { slots, trained, coder, stride, codes })
     }
 
     #[inline]
@@ -313,10 +323,10 @@ impl Encoded {
     }
 
     /// All values of CODES, in the order of their keys, for an index in which the slots of `freed` are free.
-    pub(crate) fn puts<'t, D: Distance>(&self, view: &View<'_, 't, D, AnySource<'_, 't>>, freed: &RoaringBitmap) -> Result<Vec<Put>> {
+    pub(crate) fn puts<'t, D: Distance>(&self, view: &View<'_, 't, D, AnySource<'_, 't>>, freed: &RoaringBitmap) -> Vec<Put> {
         let meta = &view.snapshot.meta;
         let geometry = codes::geometry(meta.code_bits, meta.dimensions);
-        let slots = coded_slots(view)? - freed;
+        let slots = &self.slots - freed;
         let sealed = meta.slots / geometry.vectors;
         let mut puts = Vec::with_capacity(sealed as usize + geometry.vectors as usize);
         for block in 0..sealed {
@@ -330,7 +340,7 @@ impl Encoded {
         let tail = slots.range(sealed * geometry.vectors..meta.slots);
         puts.extend(tail.map(|slot| (view.key(Kind::Codes, TAIL, slot), Some(self.code(slot).to_vec()))));
         puts.push((view.key(Kind::Codes, TRAINED, 0), Some(self.trained.encode())));
-        Ok(puts)
+        puts
     }
 
     /// Whether the codes can tell what is near each other apart: see [`tells_apart`].
@@ -383,20 +393,6 @@ struct ByCodes<'v> {
 
 impl Probe for ByCodes<'_> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        out.clear();
-        let mut codes: Few<'_> = [&[]; FEW];
-        let mut chunks = slots.chunks(FEW).peekable();
-        let hint = |slots: &[u32]| slots.iter().for_each(|slot| prefetch(self.encoded.code(*slot)));
-        if let Some(slots) = chunks.peek() {
-            hint(slots);
-        }
-        while let Some(slots) = chunks.next() {
-            if let Some(slots) = chunks.peek() {
-                hint(slots);
-            }
-            codes.iter_mut().zip(slots).for_each(|(code, slot)| *code = self.encoded.code(*slot));
-            (self.encoded.coder.estimates)(&self.query, &codes[..slots.len()], out);
-        }
-        Ok(())
+        estimate(&self.encoded.coder, &self.query, slots, |slot| Ok(self.encoded.code(slot.0)), out)
     }
 }

@@ -26,8 +26,6 @@ pub(crate) type Put = (Key, Option<Vec<u8>>);
 pub(crate) struct Changes {
     /// Values of the graph, in key order.
     pub(crate) puts: Vec<Put>,
-    /// Values of the codes that the index is to have, if the build has made them.
-    pub(crate) codes: Vec<Put>,
     /// Whether the graph before is to be dropped first.
     pub(crate) anew: bool,
     /// The root of each layer.

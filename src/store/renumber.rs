@@ -33,8 +33,6 @@ pub(crate) struct Renumbered {
     slots: u32,
     next_rank: u32,
     roots: Vec<Slot>,
-    /// How distances grow, if the build has measured it.
-    pub(crate) growth: Option<f32>,
 }
 
 /// The slots of a graph by their new numbers, and back.
@@ -93,7 +91,6 @@ pub(crate) fn renumber<'t, D: Distance>(
         slots: order.len() as u32,
         next_rank: order.len() as u32,
         roots: working.roots.iter().map(|root| numbers.of(*root)).collect(),
-        growth: None,
     })
 }
 
@@ -212,7 +209,6 @@ impl Renumbered {
         (meta.slots, meta.sealed, meta.items) = (self.slots, sealed, self.slots);
         (meta.pending, meta.removed, meta.free, meta.reuse_from) = (0, 0, 0, 0);
         (meta.next_rank, meta.roots) = (self.next_rank, self.roots);
-        meta.growth = self.growth.unwrap_or(meta.growth);
         // They were of the old slots, and of a center that the vectors may have left.
         meta.is_coded = false;
         edit.finish()
