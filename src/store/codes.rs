@@ -322,12 +322,19 @@ impl Encoded {
         self.codes.get(start..start + self.stride).unwrap_or_default()
     }
 
+    /// The same codes for slots that are numbered in this order.
+    pub(crate) fn in_order(self, order: &[Slot]) -> Self {
+        let codes = order.iter().flat_map(|slot| self.code(slot.0)).copied().collect();
+        Self { slots: (0..order.len() as u32).collect(), codes, ..self }
+    }
+
     /// All values of CODES, in the order of their keys, for an index in which the slots of `freed` are free.
     pub(crate) fn puts<'t, D: Distance>(&self, view: &View<'_, 't, D, AnySource<'_, 't>>, freed: &RoaringBitmap) -> Vec<Put> {
         let meta = &view.snapshot.meta;
         let geometry = codes::geometry(meta.code_bits, meta.dimensions);
         let slots = &self.slots - freed;
-        let sealed = meta.slots / geometry.vectors;
+        let count = (self.codes.len() / self.stride) as u32;
+        let sealed = count / geometry.vectors;
         let mut puts = Vec::with_capacity(sealed as usize + geometry.vectors as usize);
         for block in 0..sealed {
             let mut body = geometry.new_block(block);
@@ -337,7 +344,7 @@ impl Encoded {
             }
             puts.push((view.key(Kind::Codes, BLOCKS, block), Some(body)));
         }
-        let tail = slots.range(sealed * geometry.vectors..meta.slots);
+        let tail = slots.range(sealed * geometry.vectors..count);
         puts.extend(tail.map(|slot| (view.key(Kind::Codes, TAIL, slot), Some(self.code(slot).to_vec()))));
         puts.push((view.key(Kind::Codes, TRAINED, 0), Some(self.trained.encode())));
         puts

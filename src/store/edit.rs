@@ -428,20 +428,28 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     }
 
     /// Adds what was written to what the transaction had written before.
-    fn write_delta(&mut self) -> Result<()> {
+    /// What earlier edits of the transaction have written, and where that is noted.
+    fn written(&self) -> Result<(Key, Delta)> {
         let transaction = self.wtxn.id() as u64;
         let key = self.key(Kind::Delta, (transaction % RING) as u32);
-        let mut written = Delta::Values(Default::default());
-        if let Some(value) = self.place.get(self.wtxn, key)? {
-            match Delta::decode(checksum::body(value)) {
-                Ok((earlier, _)) if earlier != transaction => {}
-                Ok((_, delta)) => written = delta,
-                Err(_) => written = Delta::Everything,
-            }
-        }
+        let written = match self.place.get(self.wtxn, key)?.map(|value| Delta::decode(checksum::body(value))) {
+            Some(Ok((earlier, delta))) if earlier == transaction => delta,
+            None | Some(Ok(_)) => Delta::Values(Default::default()),
+            Some(Err(_)) => Delta::Everything,
+        };
+        Ok((key, written))
+    }
+
+    /// Whether earlier edits of the transaction have written more than a small part of the index.
+    pub(crate) fn has_written_much(&self) -> Result<bool> {
+        Ok(self.written()?.1 == Delta::Everything)
+    }
+
+    fn write_delta(&mut self) -> Result<()> {
+        let (key, mut written) = self.written()?;
         // Also puts it in order.
         written.merge(std::mem::replace(&mut self.delta, Delta::Everything));
-        self.place.put(self.wtxn, key, written.encode(transaction))
+        self.place.put(self.wtxn, key, written.encode(self.wtxn.id() as u64))
     }
 }
 

@@ -35,6 +35,14 @@ pub(crate) struct Changes {
     pub(crate) growth: Option<f32>,
 }
 
+impl Changes {
+    /// Everything that the build of `working` changes.
+    pub(crate) fn new(view: &Before<'_, '_>, working: Working<'_>, anew: bool, growth: Option<f32>, go_on: &GoOn<'_>) -> Result<Self> {
+        let puts = changes(view, &working, go_on)?;
+        Ok(Self { puts, anew, roots: working.roots, next_rank: working.next_rank, growth })
+    }
+}
+
 /// Asked now and then whether to go on; an error ends the work.
 pub(crate) type GoOn<'a> = dyn Fn() -> Result<()> + Sync + 'a;
 
@@ -54,7 +62,7 @@ struct Affected<'a> {
 }
 
 /// Every value that differs after the build, in key order.
-pub(crate) fn changes(view: &Before<'_, '_>, working: &Working<'_>, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
+fn changes(view: &Before<'_, '_>, working: &Working<'_>, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
     let mut changes = Vec::new();
     for layer in (0..working.layers()).map(|layer| Layer(layer as u8)) {
         changes.extend(layer_changes(view, working, layer, go_on)?);

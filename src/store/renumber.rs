@@ -6,8 +6,10 @@
 use std::io::{BufReader, BufWriter, Read as _, Seek as _, Write as _};
 
 use rayon::prelude::*;
+use roaring::RoaringBitmap;
 use tempfile::SpooledTempFile;
 
+use super::codes::Encoded;
 use super::edit::Edit;
 use super::links::{Before, GoOn, Put};
 use super::source::AnySource;
@@ -16,6 +18,7 @@ use crate::distance::Distance;
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::format::{Key, Kind};
+use crate::graph::locality;
 use crate::graph::working::Working;
 use crate::{Error, ItemId, Layer, Result, Slot};
 
@@ -24,10 +27,18 @@ const SPOOL_BYTES: usize = 64 << 20;
 /// What an entry of a map from slots is where there is no slot.
 const NONE: u32 = u32::MAX;
 
+/// Vectors and their factors in a new order, and the slots that they have been in until now.
+pub(crate) struct Spooled {
+    order: Vec<Slot>,
+    vectors: SpooledTempFile,
+}
+
 /// A whole index with other slots, ready to be written.
 pub(crate) struct Renumbered {
     /// Everything but META and vectors, in key order.
     puts: Vec<Put>,
+    /// Whether there are codes among them.
+    is_coded: bool,
     /// Vectors and their factors, by new slot.
     vectors: SpooledTempFile,
     slots: u32,
@@ -58,15 +69,17 @@ impl Numbers<'_> {
     }
 }
 
-/// The index that `working` is the graph of, with slots in this order, which names all of its nodes. Nothing is written;
-/// `go_on` is asked for every node.
+/// The index that `working` is the graph of, with slots in the order of the vectors that were put aside, and these codes if they are known. Nothing is
+/// written; `go_on` is asked for every node.
 pub(crate) fn renumber<'t, D: Distance>(
     view: &View<'_, 't, D, AnySource<'_, 't>>,
     working: &Working<'_>,
-    order: &[Slot],
+    Spooled { order, vectors }: Spooled,
+    encoded: Option<Encoded>,
     go_on: &GoOn<'_>,
 ) -> Result<Renumbered> {
-    let vectors = spool(view, order, go_on)?;
+    let order = order.as_slice();
+    let codes = encoded.map(|encoded| encoded.in_order(order).puts(view, &RoaringBitmap::new()));
     let view = &view.without_metric();
     let slots = view.snapshot.meta.slots as usize;
     let mut numbers = Numbers { order, new: vec![NONE; slots], ranks: vec![NONE; slots] };
@@ -84,9 +97,12 @@ pub(crate) fn renumber<'t, D: Distance>(
         puts.extend(layer_puts(view, working, &numbers, layer, go_on)?);
     }
     puts.extend(id_puts(view, order)?);
+    let is_coded = codes.is_some();
+    puts.extend(codes.into_iter().flatten());
     puts.par_sort_unstable_by_key(|(key, _)| *key);
     Ok(Renumbered {
         puts,
+        is_coded,
         vectors,
         slots: order.len() as u32,
         next_rank: order.len() as u32,
@@ -162,10 +178,18 @@ fn id_puts(view: &Before<'_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
     Ok(puts)
 }
 
-/// The vectors in their new order.
-fn spool<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, order: &[Slot], go_on: &GoOn<'_>) -> Result<SpooledTempFile> {
+/// Puts the vectors aside in the order that the graph gives them.
+///
+/// # Errors
+/// Those of the file system, and [`Error::Corrupt`].
+pub(crate) fn spool<'t, D: Distance>(
+    view: &View<'_, 't, D, AnySource<'_, 't>>,
+    working: &Working<'_>,
+    go_on: &GoOn<'_>,
+) -> Result<Spooled> {
+    let order = locality::order(working)?;
     let mut file = BufWriter::new(SpooledTempFile::new(SPOOL_BYTES));
-    for slot in order {
+    for slot in &order {
         go_on()?;
         let vector = view.vector(*slot)?;
         file.write_all(vector.bytes).map_err(heed::Error::from)?;
@@ -173,7 +197,8 @@ fn spool<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, order: &[Sl
             file.write_all(&vector.factor.to_le_bytes()).map_err(heed::Error::from)?;
         }
     }
-    file.into_inner().map_err(|error| heed::Error::from(error.into_error()).into())
+    let vectors = file.into_inner().map_err(|error| heed::Error::from(error.into_error()))?;
+    Ok(Spooled { order, vectors })
 }
 
 impl Renumbered {
@@ -181,9 +206,10 @@ impl Renumbered {
     pub(crate) fn write<D: Distance>(mut self, mut edit: Edit<'_, '_, '_, D>, report: impl Fn(u64, u64)) -> Result<()> {
         let index = edit.index();
         let bound = |kind, sub, n| Key::new(index, kind, sub, n);
-        edit.delete_range(bound(Kind::Vectors, 0, 0), bound(Kind::Sets, u8::MAX, u32::MAX))?;
         let geometry = edit.meta.geometry;
         let sealed = self.slots / geometry.vectors;
+        // Blocks are written over: where the transaction has added the vectors itself, the file does not grow.
+        edit.delete_range(bound(Kind::Vectors, 0, sealed), bound(Kind::Sets, u8::MAX, u32::MAX))?;
         let total = self.puts.len() as u64 + u64::from(sealed);
         self.vectors.rewind().map_err(heed::Error::from)?;
         let mut vectors = BufReader::new(self.vectors);
@@ -209,8 +235,8 @@ impl Renumbered {
         (meta.slots, meta.sealed, meta.items) = (self.slots, sealed, self.slots);
         (meta.pending, meta.removed, meta.free, meta.reuse_from) = (0, 0, 0, 0);
         (meta.next_rank, meta.roots) = (self.next_rank, self.roots);
-        // They were of the old slots, and of a center that the vectors may have left.
-        meta.is_coded = false;
+        // Older ones were of the old slots, and of a center that the vectors may have left.
+        meta.is_coded = self.is_coded;
         edit.finish()
     }
 }

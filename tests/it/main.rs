@@ -4,6 +4,7 @@
 mod api;
 mod architecture;
 mod beside;
+mod bulk;
 mod child;
 mod codes;
 mod common;
