@@ -22,7 +22,6 @@ pub(crate) struct Beam {
     pool: Pool,
     visited: Visited,
     list: Vec<u32>,
-    fresh: Vec<u32>,
     distances: Vec<f32>,
     /// How many distances have been computed since the last [`reset_counts`](Self::reset_counts).
     pub(crate) distance_count: u64,
@@ -73,12 +72,11 @@ impl Beam {
         self.list.clear();
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
         loop {
-            self.fresh.clear();
-            self.visited.insert_all(&self.list, &mut self.fresh);
-            probe.distances(&self.fresh, &mut self.distances)?;
-            self.distance_count += self.fresh.len() as u64;
+            let fresh = self.visited.insert_all(&self.list);
+            probe.distances(fresh, &mut self.distances)?;
+            self.distance_count += fresh.len() as u64;
             let mut bound = self.pool.bound();
-            for (&slot, &distance) in self.fresh.iter().zip(&self.distances) {
+            for (&slot, &distance) in fresh.iter().zip(&self.distances) {
                 if distance <= bound {
                     graph.prefetch_place(scope.layer, Slot(slot));
                     self.pool.insert(distance, slot, accept(Slot(slot))?);
