@@ -62,6 +62,12 @@ impl Geometry {
         HEADER_BYTES + self.vectors as usize * self.stride + place * self.factor
     }
 
+    /// Whether the values and factors of all places lie within a block, as they do if nobody has changed the geometry.
+    #[inline]
+    pub(crate) fn fits_its_block(&self) -> bool {
+        HEADER_BYTES + self.vectors as usize * (self.stride + self.factor) <= self.block_bytes
+    }
+
     /// Length of a TAIL value.
     pub(crate) fn tail_bytes(&self) -> usize {
         self.stride + self.factor + checksum::BYTES

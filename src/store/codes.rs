@@ -10,13 +10,13 @@ use super::coarse::{sample, tells_apart};
 use super::links::{GoOn, Put};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
-use super::table::{Extent, Table};
+use super::strided::Strided;
+use super::table::Extent;
 use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
 use crate::distance::{CodeQuery, Distance, Factors, prefetch};
-use crate::format::block::Geometry;
 use crate::format::codes::{self, BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
@@ -38,24 +38,15 @@ type Few<'t> = [&'t [u8]; FEW];
 /// What is known of the codes at a snapshot.
 #[derive(Debug)]
 pub(super) struct CodeTables<'t> {
-    geometry: Geometry,
-    pub(super) blocks: Table<'t>,
-    tail: Table<'t>,
+    pub(super) values: Strided<'t>,
     coder: OnceLock<Coder>,
 }
 
 impl CodeTables<'_> {
     /// `None` if the index has none.
     pub(super) fn new(extent: Extent, meta: &Meta) -> Option<Self> {
-        let geometry = meta.code_geometry()?;
-        let sealed = meta.slots / geometry.vectors;
-        let tail = meta.slots - sealed * geometry.vectors;
-        Some(Self {
-            geometry,
-            blocks: Table::fixed(extent, sealed as usize, geometry.block_bytes),
-            tail: Table::fixed(extent, tail as usize, geometry.tail_bytes()),
-            coder: OnceLock::new(),
-        })
+        let values = Strided::new(extent, meta.code_geometry()?, meta.slots, (Kind::Codes, BLOCKS), (Kind::Codes, TAIL));
+        Some(Self { values, coder: OnceLock::new() })
     }
 }
 
@@ -113,32 +104,9 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     #[inline(always)]
     fn code_in(&self, tables: &CodeTables<'t>, slot: Slot) -> Result<&'t [u8]> {
         meter::read();
-        let (block, place) = tables.geometry.place(slot);
-        let Some(value) = tables.blocks.get(block) else { return self.code_slow(tables, slot) };
-        // Offsets within the block follow from the place, and every value in the table has the length of a block.
-        let at = tables.geometry.vector_offset(place);
-        Ok(&value[at..at + tables.geometry.stride])
-    }
-
-    /// A code of the tail, or of a block that has not been found yet.
-    #[cold]
-    fn code_slow(&self, tables: &CodeTables<'t>, slot: Slot) -> Result<&'t [u8]> {
-        let CodeTables { geometry, blocks, tail, .. } = tables;
-        let (block, place) = geometry.place(slot);
-        let find = |table: &Table<'t>, number: usize, key: Key| -> Result<&'t [u8]> {
-            if let Some(value) = table.get(number) {
-                return Ok(value);
-            }
-            let value = self.get(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
-            table.set(number, value).ok_or(Error::corrupt(key, "it does not have the length of its codes"))
-        };
-        let (value, at) = if block < blocks.len() {
-            (find(blocks, block, self.key(Kind::Codes, BLOCKS, block as u32))?, geometry.vector_offset(place))
-        } else {
-            let number = slot.index() - blocks.len() * geometry.vectors as usize;
-            (find(tail, number, self.key(Kind::Codes, TAIL, slot.0))?, 0)
-        };
-        Ok(&value[at..at + geometry.stride])
+        let values = &tables.values;
+        let found = values.get(slot).map_or_else(|| values.find(self.snapshot.index, slot, |key| self.get(key)), Ok)?;
+        Ok(found.bytes)
     }
 
     /// What stands beside the code of a slot. `None` if there are no codes.
@@ -150,7 +118,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// Fills the tables of codes.
     pub(crate) fn resolve_codes(&self) -> Result<()> {
         let Some((tables, _)) = self.coder()? else { return Ok(()) };
-        for slot in self.first_slots_of(&tables.geometry)? {
+        for slot in self.first_slots_of(&tables.values.geometry)? {
             self.code_in(tables, slot)?;
         }
         Ok(())
@@ -185,6 +153,13 @@ impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
         Ok(self.query.bound(self.view.code_in(self.tables, slot)?))
     }
 
+    /// A code that is not at hand.
+    #[cold]
+    #[inline(never)]
+    fn elsewhere(&self, slot: Slot) -> Result<&'t [u8]> {
+        self.view.code_in(self.tables, slot)
+    }
+
     /// How far it is, all but certainly.
     pub(crate) fn likely_bound(&self, slot: Slot) -> Result<f32> {
         Ok(self.query.likely_bound(self.view.code_in(self.tables, slot)?))
@@ -194,13 +169,10 @@ impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
 impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
     #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        let (blocks, geometry) = (self.tables.blocks.full(), self.tables.geometry);
-        let find = |slot: Slot| {
-            let (block, place) = geometry.place(slot);
-            match blocks.and_then(|blocks| blocks.get(block)) {
-                Some(value) => Ok(&value[geometry.vector_offset(place)..][..geometry.stride]),
-                None => self.view.code_in(self.tables, slot),
-            }
+        let places = self.tables.values.places();
+        let find = |slot: Slot| match places.and_then(|places| places.get(slot, false)) {
+            Some(code) => Ok(code.bytes),
+            None => self.elsewhere(slot),
         };
         estimate(self.coder, &self.query, slots, find, out)
     }
@@ -215,27 +187,18 @@ fn estimate<'c>(
     find: impl Fn(Slot) -> Result<&'c [u8]>,
     out: &mut Vec<f32>,
 ) -> Result<()> {
-    let find = |slots: &[u32], codes: &mut Few<'c>| -> Result<()> {
-        for (code, slot) in codes.iter_mut().zip(slots) {
+    out.clear();
+    let (mut now, mut next): (Few<'c>, Few<'c>) = ([&[]; FEW], [&[]; FEW]);
+    for start in (0..slots.len() + FEW).step_by(FEW) {
+        // While those before them are compared, these are on their way.
+        for (code, slot) in next.iter_mut().zip(slots.get(start..).unwrap_or_default()) {
             *code = find(Slot(*slot))?;
             prefetch(code);
         }
-        Ok(())
-    };
-    out.clear();
-    let (mut first, mut second): (Few<'c>, Few<'c>) = ([&[]; FEW], [&[]; FEW]);
-    let (mut codes, mut next) = (&mut first, &mut second);
-    let mut chunks = slots.chunks(FEW).peekable();
-    if let Some(slots) = chunks.peek() {
-        find(slots, codes)?;
-    }
-    while let Some(slots) = chunks.next() {
-        // While these are compared, the next are on their way.
-        if let Some(slots) = chunks.peek() {
-            find(slots, next)?;
+        if let Some(before) = start.checked_sub(FEW) {
+            (coder.estimates)(query, &now[..FEW.min(slots.len() - before)], out);
         }
-        (coder.estimates)(query, &codes[..slots.len()], out);
-        std::mem::swap(&mut codes, &mut next);
+        now = next;
     }
     Ok(())
 }

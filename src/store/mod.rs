@@ -1,7 +1,7 @@
 //! LMDB: where the bytes of `format/` are found and put, and the views that `graph/` walks.
 //!
 //! - `source`: a value by its key, through one transaction or behind a lock.
-//! - `table`: pointers to values that have been found, so that finding them again costs one load.
+//! - `table`: pointers to values that have been found, so that finding them again costs one load; `strided`: values of one length, in blocks of many.
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
 //! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors, found, compared and made.
@@ -29,6 +29,7 @@ pub(crate) mod renumber;
 pub(crate) mod sets;
 pub(crate) mod snapshot;
 pub(crate) mod source;
+pub(crate) mod strided;
 pub(crate) mod table;
 pub(crate) mod view;
 pub(crate) mod warm;

@@ -8,6 +8,7 @@ use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use super::codes::CodeTables;
+use super::strided::Strided;
 use super::table::{Extent, Table};
 use super::{Place, sets};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
@@ -70,8 +71,7 @@ pub(crate) struct Snapshot<'t> {
     pub(crate) pending: Vec<u32>,
     /// Slots in the graph that must not be found.
     pub(crate) removed: RoaringBitmap,
-    pub(super) blocks: Table<'t>,
-    pub(super) tail: Table<'t>,
+    pub(super) vectors: Strided<'t>,
     /// The full groups of SLOT_IDS, and the last, partial one.
     pub(super) slot_ids: [Table<'t>; 2],
     /// LINKS and SPILL of each layer.
@@ -97,15 +97,13 @@ impl<'t> Snapshot<'t> {
             }
         }
         let slots = meta.slots as usize;
-        let tail = slots - meta.tail_start() as usize;
         let groups = meta.connectivity.map_or(0, |c| slots.div_ceil(usize::from(c.links_group)));
         Ok(Self {
             index: place.index,
             id: rtxn.id(),
             pending: pending.iter().collect(),
             removed,
-            blocks: Table::fixed(extent, meta.sealed as usize, meta.geometry.block_bytes),
-            tail: Table::fixed(extent, tail, meta.geometry.tail_bytes()),
+            vectors: Strided::new(extent, meta.geometry, meta.slots, (Kind::Vectors, 0), (Kind::Tail, 0)),
             slot_ids: [
                 Table::fixed(extent, slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
                 Table::fixed(extent, usize::from(meta.slots % SLOT_GROUP > 0), group_bytes(meta.slots % SLOT_GROUP)),
@@ -128,22 +126,22 @@ impl<'t> Snapshot<'t> {
         let [blocks, links, slot_ids, codes] = rewritten;
         // SAFETY: the caller's promise, for all four.
         unsafe {
-            self.blocks.carry(&earlier.blocks, blocks, page_bytes);
+            self.vectors.blocks.carry(&earlier.vectors.blocks, blocks, page_bytes);
             self.slot_ids[0].carry(&earlier.slot_ids[0], slot_ids, page_bytes);
             if let ([[table, _], ..], [[earlier, _], ..]) = (&self.links[..], &earlier.links[..]) {
                 table.carry(earlier, links, page_bytes);
             }
             if let (Some(now), Some(earlier)) = (&self.codes, &earlier.codes) {
-                now.blocks.carry(&earlier.blocks, codes, page_bytes);
+                now.values.blocks.carry(&earlier.values.blocks, codes, page_bytes);
             }
         }
     }
 
     /// Whether every value that was carried over lies where a lookup finds it.
     pub(super) fn is_where(&self, place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<bool> {
-        let tables = [(Kind::Vectors, &self.blocks), (Kind::SlotIds, &self.slot_ids[0])];
+        let tables = [(Kind::Vectors, &self.vectors.blocks), (Kind::SlotIds, &self.slot_ids[0])];
         let links = self.links.first().map(|[links, _]| (Kind::Links, links));
-        let codes = self.codes.as_ref().map(|codes| (Kind::Codes, &codes.blocks));
+        let codes = self.codes.as_ref().map(|codes| (Kind::Codes, &codes.values.blocks));
         for (kind, table) in tables.into_iter().chain(links).chain(codes) {
             for number in 0..table.len() {
                 let Some(value) = table.get(number) else { continue };

@@ -1,14 +1,17 @@
 //! Pointers to values, by number: with a table, the address of a vector costs one load and not a walk down the B-tree.
 //!
 //! A table is filled as values are first used, by any thread; two threads that find the same value store the same pointer. A *full* table
-//! has a cell for every value, in segments that are made when they are first needed, so that a new one costs next to nothing. A *small* one remembers a
-//! fixed number of values, for work that touches few of a great many, whose memory must not grow with the index.
+//! has a cell for every value, in segments that are made when they are first needed, so that a new one costs next to nothing; or, for *blocks* of many
+//! values, in one piece. A *small* one remembers a fixed number of values, for work that touches few of a great many, whose memory must not grow with the index.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+use super::strided::Address;
+use crate::Slot;
 use crate::distance::prefetch_line;
+use crate::format::block::Geometry;
 use crate::format::take_u32;
 
 /// Values that a small table remembers, where they are in demand: the vectors that the pruning of one node compares, a few times over.
@@ -62,6 +65,8 @@ type Numbered<'t> = (usize, &'t [u8]);
 
 #[derive(Debug)]
 enum Cells<'t> {
+    /// All in one, as they are few.
+    Blocks(Box<[AtomicPtr<u8>]>),
     Full(Box<[OnceLock<Segment>]>),
     /// The value last seen of those with the same remainder, and its number.
     Small(Box<[Mutex<Option<Numbered<'t>>>]>),
@@ -76,22 +81,31 @@ pub(crate) struct Table<'t> {
     values: PhantomData<&'t [u8]>,
 }
 
-/// A full table of values of one length, with what it takes to read it at hand.
+/// Where the values are that the blocks of a table consist of, as their geometry says.
 #[derive(Clone, Copy)]
-pub(crate) struct FullTable<'a, 't> {
-    cells: &'a [OnceLock<Segment>],
-    length: usize,
+pub(crate) struct Places<'a, 't> {
+    cells: &'a [AtomicPtr<u8>],
+    geometry: &'a Geometry,
     values: PhantomData<&'t [u8]>,
 }
 
-impl<'t> FullTable<'_, 't> {
-    /// As [`Table::get`].
+impl<'t> Places<'_, 't> {
+    /// The value of a slot, with its factor if it has one, if the block is remembered.
     #[inline(always)]
-    pub(crate) fn get(&self, number: usize) -> Option<&'t [u8]> {
+    pub(crate) fn get(&self, slot: Slot, has_factor: bool) -> Option<Address<'t>> {
+        let (block, place) = self.geometry.place(slot);
         // Acquire: whoever set the pointer has checked the bytes behind it.
-        let pointer = self.cells.get(number / SEGMENT)?.get()?[number % SEGMENT].load(Ordering::Acquire);
-        // SAFETY: `set` was given a slice of exactly this length at this address, which lives, unchanged, as long as 't.
-        (!pointer.is_null()).then(|| unsafe { std::slice::from_raw_parts(pointer, self.length) })
+        let pointer = self.cells.get(block)?.load(Ordering::Acquire);
+        if pointer.is_null() || place >= self.geometry.vectors as usize {
+            return None;
+        }
+        // SAFETY: `set` was given a slice of the length of a block at this address, which lives, unchanged, as long as 't. Values and factors of all
+        // places below the number of a block's lie within it: [`Table::places`] has looked.
+        unsafe {
+            let bytes = std::slice::from_raw_parts(pointer.add(self.geometry.vector_offset(place)), self.geometry.stride);
+            let factor = if has_factor { pointer.add(self.geometry.factor_offset(place)).cast::<[u8; 4]>().read() } else { [0; 4] };
+            Some(Address { bytes, factor: f32::from_le_bytes(factor) })
+        }
     }
 }
 
@@ -102,6 +116,26 @@ impl<'t> Table<'t> {
     /// For `count` values of `bytes` bytes each.
     pub(crate) fn fixed(extent: Extent, count: usize, bytes: usize) -> Self {
         Self::new(extent, count, Length::Fixed(bytes), SMALL)
+    }
+
+    /// For `count` blocks of `bytes` bytes each.
+    pub(crate) fn blocks(extent: Extent, count: usize, bytes: usize) -> Self {
+        let table = Self::fixed(extent, if extent == Extent::Small { count } else { 0 }, bytes);
+        match extent {
+            Extent::Full => Self { count, cells: Cells::Blocks(bytemuck::zeroed_slice_box(count)), ..table },
+            Extent::Small => table,
+        }
+    }
+
+    /// Where the values of blocks are, if there is a cell for each block.
+    #[inline(always)]
+    pub(crate) fn places<'a>(&'a self, geometry: &'a Geometry) -> Option<Places<'a, 't>> {
+        match &self.cells {
+            Cells::Blocks(cells) if self.length == Length::Fixed(geometry.block_bytes) && geometry.fits_its_block() => {
+                Some(Places { cells, geometry, values: PhantomData })
+            }
+            _ => None,
+        }
     }
 
     /// For `count` values that begin with their length, and are much in demand or not.
@@ -125,15 +159,16 @@ impl<'t> Table<'t> {
     /// The value, if it is remembered.
     #[inline(always)]
     pub(crate) fn get(&self, number: usize) -> Option<&'t [u8]> {
-        let cells = match &self.cells {
-            Cells::Full(cells) => cells,
+        let cell = match &self.cells {
+            Cells::Blocks(cells) => cells.get(number)?,
+            Cells::Full(cells) => &cells.get(number / SEGMENT)?.get()?[number % SEGMENT],
             Cells::Small(cells) => {
                 let cell = cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner);
                 return cell.filter(|(found, _)| *found == number).map(|(_, value)| value);
             }
         };
         // Acquire: whoever set the pointer has checked the bytes behind it.
-        let pointer = cells.get(number / SEGMENT)?.get()?[number % SEGMENT].load(Ordering::Acquire);
+        let pointer = cell.load(Ordering::Acquire);
         if pointer.is_null() {
             return None;
         }
@@ -144,15 +179,6 @@ impl<'t> Table<'t> {
         };
         // SAFETY: `set` was given a slice of exactly this length at this address, which lives, unchanged, as long as 't.
         Some(unsafe { std::slice::from_raw_parts(pointer, length) })
-    }
-
-    /// The same for one value after the other, where there is a cell for each.
-    #[inline(always)]
-    pub(crate) fn full(&self) -> Option<FullTable<'_, 't>> {
-        match (&self.cells, self.length) {
-            (Cells::Full(cells), Length::Fixed(length)) => Some(FullTable { cells, length, values: PhantomData }),
-            _ => None,
-        }
     }
 
     /// Hints the processor to load the beginning of a value, and what is at `offset`, if the value is remembered: without a look at it.
@@ -173,6 +199,7 @@ impl<'t> Table<'t> {
         }
         match &self.cells {
             // Never written through: the pointer is only read from, as the slice it came from.
+            Cells::Blocks(cells) => cells[number].store(value.as_ptr().cast_mut(), Ordering::Release),
             Cells::Full(cells) => {
                 let segment = cells.get(number / SEGMENT)?.get_or_init(new_segment);
                 segment[number % SEGMENT].store(value.as_ptr().cast_mut(), Ordering::Release);
@@ -188,22 +215,35 @@ impl<'t> Table<'t> {
     /// # Safety
     /// What the older table remembers, and is not among the rewritten ones, must lie where it lay, unchanged, for all of `'t`.
     pub(super) unsafe fn carry(&self, older: &Table<'_>, rewritten: &[u32], page_bytes: usize) {
-        let (Cells::Full(cells), Cells::Full(older_cells)) = (&self.cells, &older.cells) else { return };
         if self.length != older.length {
             return;
         }
-        for (segment, older) in cells.iter().zip(older_cells) {
-            let Some(older) = older.get() else { continue };
-            for (cell, older) in segment.get_or_init(new_segment).iter().zip(older.iter()) {
+        let carry = |cells: &[AtomicPtr<u8>], older: &[AtomicPtr<u8>]| {
+            for (cell, older) in cells.iter().zip(older) {
                 let pointer = older.load(Ordering::Relaxed);
                 if pointer.addr() & (page_bytes - 1) == PAGE_HEADER_BYTES {
                     cell.store(pointer, Ordering::Relaxed);
                 }
             }
+        };
+        match (&self.cells, &older.cells) {
+            (Cells::Blocks(cells), Cells::Blocks(older)) => carry(cells, older),
+            (Cells::Full(cells), Cells::Full(older)) => {
+                for (segment, older) in cells.iter().zip(older) {
+                    let Some(older) = older.get() else { continue };
+                    carry(&segment.get_or_init(new_segment)[..], &older[..]);
+                }
+            }
+            _ => return,
         }
         for number in rewritten.iter().map(|number| *number as usize) {
-            if let Some(segment) = cells.get(number / SEGMENT).and_then(OnceLock::get) {
-                segment[number % SEGMENT].store(std::ptr::null_mut(), Ordering::Relaxed);
+            let cell = match &self.cells {
+                Cells::Blocks(cells) => cells.get(number),
+                Cells::Full(cells) => cells.get(number / SEGMENT).and_then(OnceLock::get).map(|segment| &segment[number % SEGMENT]),
+                Cells::Small(_) => None,
+            };
+            if let Some(cell) = cell {
+                cell.store(std::ptr::null_mut(), Ordering::Relaxed);
             }
         }
     }

@@ -12,19 +12,20 @@ use roaring::RoaringBitmap;
 use super::meter;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
+pub(crate) use super::strided::Address;
 use super::table::Extent;
 use crate::codec::{Codec, Component, Scale, VectorRef};
 use crate::distance::{self, Distance, Estimate, Kernels, ProbeOf, prefetch};
 use crate::error::VectorDefect;
 use crate::format::block::Geometry;
 use crate::format::links::{self, OneWay, Record};
-use crate::format::{Key, Kind, checksum, edges, ids, set, take};
+use crate::format::{Key, Kind, checksum, edges, ids, set};
 use crate::graph::working::{Stored, StoredNode};
 use crate::graph::{Graph, Probe, Vectors};
 use crate::{Error, ItemId, Layer, Result, Slot};
 
-/// Vectors whose addresses are looked up together, before the first distance is computed.
-const ADDRESSED: usize = 32;
+/// Vectors that are compared together.
+type Four<'t> = [Address<'t>; 4];
 
 /// See the module. `D` is the metric of the index.
 #[derive(Debug)]
@@ -33,13 +34,6 @@ pub(crate) struct View<'s, 't, D, S> {
     source: S,
     kernels: Kernels,
     metric: PhantomData<D>,
-}
-
-/// A stored vector.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Address<'t> {
-    pub(crate) bytes: &'t [u8],
-    pub(crate) factor: f32,
 }
 
 impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
@@ -112,10 +106,15 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     #[inline(always)]
     pub(crate) fn vector(&self, slot: Slot) -> Result<Address<'t>> {
         meter::read();
-        let geometry = &self.snapshot.meta.geometry;
-        let (block, place) = geometry.place(slot);
-        let Some(value) = self.snapshot.blocks.get(block) else { return self.vector_slow(slot) };
-        Ok(self.in_block(value, place))
+        let vectors = &self.snapshot.vectors;
+        vectors.get(slot).map_or_else(|| vectors.find(self.snapshot.index, slot, |key| self.get(key)), Ok)
+    }
+
+    /// The same, where it is rarely asked for.
+    #[cold]
+    #[inline(never)]
+    fn vector_elsewhere(&self, slot: Slot) -> Result<Address<'t>> {
+        self.vector(slot)
     }
 
     /// Adds the vectors of these slots, `gaps` left out, in order: a block is found once.
@@ -127,45 +126,13 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
             let first = start - place as u32;
             let end = slots.end.min(first + self.snapshot.meta.geometry.vectors);
             let mut live = (start..end).filter(|slot| gaps.next_if_eq(slot).is_none());
-            match self.snapshot.blocks.get(block) {
-                Some(value) => out.extend(live.map(|slot| (Slot(slot), self.in_block(value, (slot - first) as usize)))),
+            match self.snapshot.vectors.blocks.get(block) {
+                Some(value) => out.extend(live.map(|slot| (Slot(slot), self.snapshot.vectors.in_block(value, (slot - first) as usize)))),
                 None => live.try_for_each(|slot| self.vector(Slot(slot)).map(|address| out.push((Slot(slot), address))))?,
             }
             start = end;
         }
         Ok(())
-    }
-
-    /// The vector at a place of a block.
-    #[inline(always)]
-    fn in_block(&self, value: &'t [u8], place: usize) -> Address<'t> {
-        let geometry = &self.snapshot.meta.geometry;
-        // Offsets within the block follow from the place, and every value in the table has the length of a block.
-        let at = geometry.vector_offset(place);
-        let bytes = &value[at..at + geometry.stride];
-        let factor = if D::FACTOR { take(value, geometry.factor_offset(place)).map_or(0.0, f32::from_le_bytes) } else { 0.0 };
-        Address { bytes, factor }
-    }
-
-    /// A vector of the tail, or of a block that has not been found yet.
-    #[cold]
-    fn vector_slow(&self, slot: Slot) -> Result<Address<'t>> {
-        let Snapshot { meta, blocks, tail, .. } = self.snapshot;
-        let geometry = &meta.geometry;
-        let (block, place) = geometry.place(slot);
-        if block < blocks.len() {
-            let key = self.key(Kind::Vectors, 0, block as u32);
-            let value = self.require(key)?;
-            let value = blocks.set(block, value).ok_or(Error::corrupt(key, "it does not have the length of a block"))?;
-            return Ok(self.in_block(value, place));
-        }
-        let key = self.key(Kind::Tail, 0, slot.0);
-        let number = slot.index() - meta.tail_start() as usize;
-        let value = match tail.get(number) {
-            Some(value) => value,
-            None => tail.set(number, self.require(key)?).ok_or(Error::corrupt(key, "it does not have the length of a vector"))?,
-        };
-        Ok(Address { bytes: &value[..geometry.stride], factor: geometry.tail_factor(value).filter(|_| D::FACTOR).unwrap_or(0.0) })
     }
 
     /// The components of a slot's vector, as they are stored.
@@ -524,23 +491,24 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
 impl<'t, D: Distance, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, D, S> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         out.clear();
-        for chunk in slots.chunks(ADDRESSED) {
-            let mut addresses = [Address { bytes: &[], factor: 0.0 }; ADDRESSED];
-            for (address, slot) in addresses.iter_mut().zip(chunk) {
-                *address = self.view.vector(Slot(*slot))?;
-            }
-            let addresses = &addresses[..chunk.len()];
-            for address in addresses.iter().take(4) {
+        let places = self.view.snapshot.vectors.places();
+        let none = Address { bytes: &[], factor: 0.0 };
+        let (mut now, mut next): (Four<'t>, Four<'t>) = ([none; 4], [none; 4]);
+        for start in (0..slots.len() + 4).step_by(4) {
+            // While the four before them are compared, these are on their way.
+            for (address, slot) in next.iter_mut().zip(slots.get(start..).unwrap_or_default()) {
+                *address = match places.and_then(|places| places.get(Slot(*slot), D::FACTOR)) {
+                    Some(address) => address,
+                    None => self.view.vector_elsewhere(Slot(*slot))?,
+                };
                 prefetch(address.bytes);
             }
-            let (fours, rest) = addresses.as_chunks::<4>();
-            for (i, four) in fours.iter().enumerate() {
-                for address in addresses.iter().skip(4 * i + 4).take(4) {
-                    prefetch(address.bytes);
-                }
-                out.extend(self.distance4(*four));
+            match start.checked_sub(4).map(|before| slots.len() - before) {
+                None => {}
+                Some(4..) => out.extend_from_slice(&self.distance4(now)),
+                Some(rest) => out.extend(now[..rest].iter().map(|address| self.distance(*address))),
             }
-            out.extend(rest.iter().map(|address| self.distance(*address)));
+            now = next;
         }
         Ok(())
     }

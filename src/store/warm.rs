@@ -96,9 +96,7 @@ impl<'t, D: Distance, S: Source<'t>> View<'_, 't, D, S> {
     fn warm_vectors(&self, budget: &mut Budget) -> Result<bool> {
         for slot in self.first_slots()? {
             self.vector(slot)?;
-            let (block, _) = self.snapshot.meta.geometry.place(slot);
-            let tail = || self.snapshot.tail.get(slot.0.checked_sub(self.snapshot.meta.tail_start())? as usize);
-            if self.snapshot.blocks.get(block).or_else(tail).is_some_and(|value| !budget.spend(value)) {
+            if self.snapshot.vectors.stored(slot).is_some_and(|value| !budget.spend(value)) {
                 return Ok(false);
             }
         }

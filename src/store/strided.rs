@@ -1,0 +1,90 @@
+//! Values of one length, one for each slot: the vectors of an index, or their codes. In blocks, where the place of each follows from that of its block; and
+//! single ones in the tail, beyond the last block.
+
+use super::table::{Extent, Places, Table};
+use crate::format::block::Geometry;
+use crate::format::{Key, Kind, take};
+use crate::{Error, Result, Slot};
+
+/// A value and its factor, 0 if it has none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Address<'t> {
+    pub(crate) bytes: &'t [u8],
+    pub(crate) factor: f32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Strided<'t> {
+    pub(super) geometry: Geometry,
+    pub(super) blocks: Table<'t>,
+    tail: Table<'t>,
+    /// The kind and sub of the keys of blocks, and of single values.
+    block: (Kind, u8),
+    single: (Kind, u8),
+}
+
+impl<'t> Strided<'t> {
+    /// For that many slots.
+    pub(super) fn new(extent: Extent, geometry: Geometry, slots: u32, block: (Kind, u8), single: (Kind, u8)) -> Self {
+        let sealed = slots / geometry.vectors;
+        let blocks = Table::blocks(extent, sealed as usize, geometry.block_bytes);
+        let tail = Table::fixed(extent, (slots - sealed * geometry.vectors) as usize, geometry.tail_bytes());
+        Self { geometry, blocks, tail, block, single }
+    }
+
+    /// What finds the values of all blocks that have been found, if there is a cell for each.
+    #[inline(always)]
+    pub(super) fn places(&self) -> Option<Places<'_, 't>> {
+        self.blocks.places(&self.geometry)
+    }
+
+    /// The value of a slot, if its block has been found.
+    #[inline(always)]
+    pub(super) fn get(&self, slot: Slot) -> Option<Address<'t>> {
+        if let Some(places) = self.places() {
+            return places.get(slot, self.geometry.factor > 0);
+        }
+        let (block, place) = self.geometry.place(slot);
+        Some(self.in_block(self.blocks.get(block)?, place))
+    }
+
+    /// The value at a place of a block.
+    #[inline(always)]
+    pub(super) fn in_block(&self, block: &'t [u8], place: usize) -> Address<'t> {
+        // Offsets within the block follow from the place, and every value in the table has the length of a block.
+        let at = self.geometry.vector_offset(place);
+        let factor = if self.geometry.factor > 0 { take(block, self.geometry.factor_offset(place)) } else { None };
+        Address { bytes: &block[at..at + self.geometry.stride], factor: factor.map_or(0.0, f32::from_le_bytes) }
+    }
+
+    /// The stored value that the one of a slot is part of, if it has been found: a block, or a single one.
+    pub(super) fn stored(&self, slot: Slot) -> Option<&'t [u8]> {
+        let (block, _) = self.geometry.place(slot);
+        self.blocks.get(block).or_else(|| self.tail.get(slot.index().checked_sub(self.tail_start())?))
+    }
+
+    /// The value of a slot of the tail, or of a block that has not been found yet, in the index of this number.
+    #[cold]
+    pub(super) fn find(&self, index: u16, slot: Slot, read: impl Fn(Key) -> Result<Option<&'t [u8]>>) -> Result<Address<'t>> {
+        let find = |table: &Table<'t>, number: usize, (kind, sub): (Kind, u8), n: u32| -> Result<&'t [u8]> {
+            if let Some(value) = table.get(number) {
+                return Ok(value);
+            }
+            let key = Key::new(index, kind, sub, n);
+            let value = read(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
+            table.set(number, value).ok_or(Error::corrupt(key, "it does not have the length of such values"))
+        };
+        let (block, place) = self.geometry.place(slot);
+        if block < self.blocks.len() {
+            return Ok(self.in_block(find(&self.blocks, block, self.block, block as u32)?, place));
+        }
+        let value = find(&self.tail, slot.index() - self.tail_start(), self.single, slot.0)?;
+        let factor = self.geometry.tail_factor(value).filter(|_| self.geometry.factor > 0);
+        Ok(Address { bytes: &value[..self.geometry.stride], factor: factor.unwrap_or(0.0) })
+    }
+
+    fn tail_start(&self) -> usize {
+        self.blocks.len() * self.geometry.vectors as usize
+    }
+}
