@@ -492,8 +492,13 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
             beam.reset_counts();
             let Some(codes) = codes else {
                 let candidates = self.beam(beam, entry, probe, accept)?;
+                // The nearest first: the rest are not worth asking for their items.
                 for candidate in candidates.iter().filter(|candidate| candidate.accepted) {
-                    found.nearest.offer(Neighbor { distance: candidate.distance(), item: view.item(Slot(candidate.slot()))? });
+                    let distance = candidate.distance();
+                    if !found.nearest.may_keep(distance) {
+                        break;
+                    }
+                    found.nearest.offer(Neighbor { distance, item: view.item(Slot(candidate.slot()))? });
                 }
                 found.distances += beam.distance_count;
                 return Ok(found);

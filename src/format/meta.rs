@@ -1,6 +1,6 @@
 //! META: what an index is, and its counts. One value an index, rewritten by every commit that changes the index.
 
-use super::block::Geometry;
+use super::block::{Divisor, Geometry};
 use super::{Damage, Key, codes, take, take_u16, take_u32};
 use crate::distance::MAX_NAME_BYTES;
 use crate::types::Scale;
@@ -43,6 +43,11 @@ impl Connectivity {
         // to the node is one-way.
         let links_group = (GROUP_TARGET_BYTES / (2 * m0 + 36)).clamp(1, 64) as u16;
         Some(Self { m: m as u16, m0: m0 as u16, links_group })
+    }
+
+    /// What tells the group of a slot, and its number in it.
+    pub(crate) fn group(self) -> Divisor {
+        Divisor::new(self.links_group.into())
     }
 
     /// The longest neighbor list of a layer.

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 #[derive(Debug, Default)]
 pub(super) struct Visited {
     marks: Vec<u64>,
-    /// All slots that are marked.
+    /// The slots that are marked, `count` of them, and room for more.
     met: Vec<u32>,
+    count: usize,
     /// The marks of a sparse search.
     set: Option<HashSet<u32>>,
 }
@@ -17,11 +18,12 @@ pub(super) struct Visited {
 impl Visited {
     /// Forgets everything, and makes room for `slots` slots.
     pub(super) fn start(&mut self, slots: usize, sparse: bool) {
-        for slot in self.met.drain(..) {
-            if let Some(word) = self.marks.get_mut(slot as usize / 64) {
+        for slot in &self.met[..self.count] {
+            if let Some(word) = self.marks.get_mut(*slot as usize / 64) {
                 *word = 0;
             }
         }
+        self.count = 0;
         if sparse {
             self.set.get_or_insert_default().clear();
             return;
@@ -35,26 +37,32 @@ impl Visited {
     /// Marks slots, and returns those that were not marked yet, in order, and are not beyond the room that was made.
     #[inline]
     pub(super) fn insert_all(&mut self, slots: &[u32]) -> &[u32] {
-        let start = self.met.len();
-        if let Some(set) = &mut self.set {
-            self.met.extend(slots.iter().filter(|slot| set.insert(**slot)));
-            return &self.met[start..];
+        let start = self.count;
+        if self.met.len() < start + slots.len() {
+            self.met.resize((start + slots.len()).next_power_of_two(), 0);
         }
-        // Without a branch, which nobody could guess: each is put behind the others, and stays if it is new.
-        self.met.resize(start + slots.len(), 0);
-        let (marks, new) = (&mut self.marks[..], &mut self.met[start..]);
+        let new = &mut self.met[start..];
         let mut count = 0;
-        for &slot in slots {
-            // `count` is smaller than the number of slots.
-            if let (Some(word), Some(place)) = (marks.get_mut(slot as usize / 64), new.get_mut(count)) {
-                let mark = 1 << (slot % 64);
-                *place = slot;
-                count += usize::from(*word & mark == 0);
-                *word |= mark;
+        if let Some(set) = &mut self.set {
+            for (place, slot) in new.iter_mut().zip(slots.iter().filter(|slot| set.insert(**slot))) {
+                *place = *slot;
+                count += 1;
+            }
+        } else {
+            let marks = &mut self.marks[..];
+            // Without a branch, which nobody could guess: each is put behind the others, and stays if it is new.
+            for &slot in slots {
+                // `count` is smaller than the number of slots.
+                if let (Some(word), Some(place)) = (marks.get_mut(slot as usize / 64), new.get_mut(count)) {
+                    let mark = 1 << (slot % 64);
+                    *place = slot;
+                    count += usize::from(*word & mark == 0);
+                    *word |= mark;
+                }
             }
         }
-        self.met.truncate(start + count);
-        &self.met[start..]
+        self.count += count;
+        &self.met[start..self.count]
     }
 }
 

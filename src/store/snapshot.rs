@@ -13,6 +13,7 @@ use super::table::{Extent, Table};
 use super::{Place, sets};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
 use crate::distance::Distance;
+use crate::format::block::Divisor;
 use crate::format::delta::LISTS;
 use crate::format::ids::{SLOT_GROUP, group_bytes};
 use crate::format::meta::{Connectivity, Meta};
@@ -74,6 +75,8 @@ pub(crate) struct Snapshot<'t> {
     pub(super) vectors: Strided<'t>,
     /// The full groups of SLOT_IDS, and the last, partial one.
     pub(super) slot_ids: [Table<'t>; 2],
+    /// Slots in a LINKS group, if it is known.
+    pub(super) group: Option<Divisor>,
     /// LINKS and SPILL of each layer.
     pub(super) links: Vec<[Table<'t>; 2]>,
     /// Where codes are, if there are any.
@@ -108,6 +111,7 @@ impl<'t> Snapshot<'t> {
                 Table::fixed(extent, slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
                 Table::fixed(extent, usize::from(meta.slots % SLOT_GROUP > 0), group_bytes(meta.slots % SLOT_GROUP)),
             ],
+            group: meta.connectivity.map(Connectivity::group),
             links: (0..meta.roots.len())
                 .map(|layer| [Table::prefixed(extent, groups, layer == 0), Table::prefixed(extent, groups, false)])
                 .collect(),
@@ -157,6 +161,7 @@ impl<'t> Snapshot<'t> {
     /// For a build: with the connectivity that the graph will have, and without the graph if all is linked anew.
     pub(crate) fn prepare_build(&mut self, connectivity: Connectivity, anew: bool) {
         self.meta.connectivity = Some(connectivity);
+        self.group = Some(connectivity.group());
         if anew {
             self.meta.roots.clear();
             self.links.clear();

@@ -183,9 +183,9 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         let key = self.key(Kind::SlotIds, 0, group);
         let value = match table.get(number) {
             Some(value) => value,
-            None => table.set(number, self.require(key)?).ok_or(Error::corrupt(key, "it does not have the length of its slots"))?,
+            None => table.set(number, self.require(key)?).ok_or_else(|| Error::corrupt(key, "it does not have the length of its slots"))?,
         };
-        ids::item_at(checksum::body(value), place).ok_or(Error::corrupt(key, "it ends before a slot"))
+        ids::item_at(checksum::body(value), place).ok_or_else(|| Error::corrupt(key, "it ends before a slot"))
     }
 
     /// The slot of a live item.
@@ -228,9 +228,10 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         if meta.free == 0 { Ok(removed.clone()) } else { Ok(removed | self.set(set::SetKind::Free)?) }
     }
 
+    /// The LINKS group of a slot, and its number in it.
+    #[inline]
     fn group(&self, slot: Slot) -> Option<(usize, usize)> {
-        let size = u32::from(self.snapshot.meta.connectivity?.links_group);
-        Some(((slot.0 / size) as usize, (slot.0 % size) as usize))
+        Some(self.snapshot.group?.divide(slot.0))
     }
 
     /// A LINKS or SPILL value.
@@ -238,7 +239,7 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     pub(super) fn links(&self, kind: Kind, layer: Layer, group: usize) -> Result<&'t [u8]> {
         meter::read();
         let key = self.key(kind, layer.0, group as u32);
-        let tables = self.snapshot.links.get(layer.index()).ok_or(Error::corrupt(key, "there is no such layer"))?;
+        let tables = self.snapshot.links.get(layer.index()).ok_or_else(|| Error::corrupt(key, "there is no such layer"))?;
         let table = &tables[usize::from(kind == Kind::Spill)];
         match table.get(group) {
             Some(value) => Ok(value),
@@ -246,7 +247,7 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
                 Some(value) => table.set(group, value),
                 None => table.set_absent(group),
             }
-            .ok_or(Error::corrupt(key, "it does not have the length that it says")),
+            .ok_or_else(|| Error::corrupt(key, "it does not have the length that it says")),
         }
     }
 
