@@ -183,6 +183,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// Links all pending items, and takes out the removed ones. A node gets at most `m` neighbors on each layer above the base and `m0` on the
     /// base layer, usually `2 * m`; both 2 to 2 048, fixed by the first build. On an index without items this only creates it.
     ///
+    /// The first build of 100 000 items or more, and up to 4 GiB of vectors, also gives every item a place near those of its neighbors, as
+    /// [`optimize_with`](Self::optimize_with) does, if this transaction has added most of them: then the file does not grow by it, and a million are
+    /// searched a third more quickly. Vectors of more than 64 MB wait in the system's folder for temporary files meanwhile; if there is no room, items stay
+    /// where they are.
+    ///
     /// # Errors
     /// [`InvalidParameter`](Error::InvalidParameter), [`ConnectivityMismatch`](Error::ConnectivityMismatch), [`Cancelled`](Error::Cancelled),
     /// and those of [`Writer::add_item`] about the index: nothing has changed. [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt): drop

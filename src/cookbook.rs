@@ -143,7 +143,7 @@
 //! # Bulk loads
 //!
 //! A [`Loader`](crate::Loader) takes an iterator, tells how far it is, can be cancelled, and commits once. `optimize` numbers the items by locality
-//! in the end, which makes the searches of a large index faster.
+//! in the end, which makes the searches of a large index faster: a first load of 100 000 items or more in one commit does so anyway.
 //!
 //! ```
 //! use voisin::{Index, LoadPhase, Options, distances::Euclidean};

@@ -120,7 +120,8 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         Self { index, optimize: false, part: None, cancel: Box::new(|| false), progress: Box::new(|_| {}) }
     }
 
-    /// Whether to number the items by locality in the end, as [`Index::optimize`] does: worth it for a large index that is loaded once.
+    /// Whether to number the items by locality in the end, as [`Index::optimize`] does: worth it for a large index that is not changed much afterwards. One
+    /// commit that fills an empty index with 100 000 items or more does so anyway, as [`Builder::build_with`](crate::Builder::build_with) says.
     #[must_use]
     pub fn optimize(mut self, optimize: bool) -> Self {
         self.optimize = optimize;

@@ -206,8 +206,8 @@ impl<D: Distance, K: ?Sized> Snapshot<D, K> {
         self.len() == 0
     }
 
-    /// Reads what searches need from the disk, so that they need not wait for it: the graph first, from the top, then item ids, and vectors last,
-    /// until `budget_bytes` have been read. Says how many bytes that were, and whether they were all. Of an index that is in memory already it
+    /// Reads what searches need from the disk, so that they need not wait for it: the graph first, from the top, then item ids and codes, and vectors
+    /// last, until `budget_bytes` have been read. Says how many bytes that were, and whether they were all. Of an index that is in memory already it
     /// finds all values, so that the first searches need not look for them.
     ///
     /// ```

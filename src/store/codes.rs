@@ -117,11 +117,19 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
 
     /// Fills the tables of codes.
     pub(crate) fn resolve_codes(&self) -> Result<()> {
-        let Some((tables, _)) = self.coder()? else { return Ok(()) };
+        self.each_code_value(|_| true).map(drop)
+    }
+
+    /// Finds all values that hold codes, and shows each, until `go_on` does not want more. Whether it has seen all.
+    pub(super) fn each_code_value(&self, mut go_on: impl FnMut(&[u8]) -> bool) -> Result<bool> {
+        let Some((tables, _)) = self.coder()? else { return Ok(true) };
         for slot in self.first_slots_of(&tables.values.geometry)? {
             self.code_in(tables, slot)?;
+            if tables.values.stored(slot).is_some_and(|value| !go_on(value)) {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A query by codes. `None` if there are none.

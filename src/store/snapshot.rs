@@ -3,6 +3,7 @@
 //! Opening costs O(1) plus the pending and removed slots; it reads META and those two sets. Everything else is found on first touch.
 
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use heed::RoTxn;
 use roaring::RoaringBitmap;
@@ -81,6 +82,8 @@ pub(crate) struct Snapshot<'t> {
     pub(super) links: Vec<[Table<'t>; 2]>,
     /// Where codes are, if there are any.
     pub(super) codes: Option<CodeTables<'t>>,
+    /// Whether all tables of vectors, codes and the graph have been filled.
+    pub(super) is_resolved: AtomicBool,
     /// The keys of items, by item id, once one is asked for.
     pub(super) item_keys: OnceLock<Table<'t>>,
 }
@@ -116,6 +119,7 @@ impl<'t> Snapshot<'t> {
                 .map(|layer| [Table::prefixed(extent, groups, layer == 0), Table::prefixed(extent, groups, false)])
                 .collect(),
             codes: CodeTables::new(extent, &meta),
+            is_resolved: AtomicBool::new(false),
             item_keys: OnceLock::new(),
             extent,
             meta,

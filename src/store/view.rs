@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use roaring::RoaringBitmap;
 
@@ -58,9 +59,12 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         View { snapshot: self.snapshot, source: self.source, kernels: self.kernels, metric: PhantomData }
     }
 
-    /// Fills all tables.
+    /// Fills all tables. O(values) the first time.
     pub(crate) fn resolve_all(&self) -> Result<()> {
-        let links = &self.snapshot.links;
+        let Snapshot { links, is_resolved, extent, .. } = self.snapshot;
+        if is_resolved.load(Ordering::Acquire) {
+            return Ok(());
+        }
         self.resolve_vectors()?;
         self.resolve_codes()?;
         for (layer, [table, _]) in links.iter().enumerate() {
@@ -69,6 +73,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
                 self.links(Kind::Spill, Layer(layer as u8), group)?;
             }
         }
+        // Small tables forget.
+        is_resolved.store(*extent == Extent::Full, Ordering::Release);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Reading a snapshot's pages before they are needed: a search of a cold file waits for the disk once a page, one after the other.
 //!
-//! What every search needs comes first: the graph, from its top layer down; then item ids; vectors, the most by far, come last. Finding a value
+//! What every search needs comes first: the graph, from its top layer down; then item ids, and codes if there are any; vectors, the most by far, come last. Finding a value
 //! also fills its place in the table, so that a search finds it with one load.
 
 use std::hint::black_box;
@@ -62,7 +62,10 @@ impl<'t, D: Distance, S: Source<'t>> View<'_, 't, D, S> {
     /// [`Error::Corrupt`](crate::Error::Corrupt).
     pub(crate) fn warm(&self, budget_bytes: u64) -> Result<Warmed> {
         let mut budget = Budget { left: budget_bytes, read: 0 };
-        let is_complete = self.warm_graph(&mut budget)? && self.warm_items(&mut budget)? && self.warm_vectors(&mut budget)?;
+        let is_complete = self.warm_graph(&mut budget)?
+            && self.warm_items(&mut budget)?
+            && self.each_code_value(|value| budget.spend(value))?
+            && self.warm_vectors(&mut budget)?;
         Ok(Warmed { bytes: budget.read, is_complete })
     }
 
