@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use voisin::distances::{Cosine, Euclidean};
 use voisin::roaring::RoaringBitmap;
-use voisin::{Batch, Error, Index, Options, Snapshot, Strategy};
+use voisin::{Batch, Codes, Error, Index, Options, Snapshot, Strategy};
 
 use crate::{DIMENSIONS, add, check, create, vector};
 
@@ -237,4 +237,20 @@ fn a_released_index_holds_no_transaction_until_the_next_search() {
     index.search(1).by_vector(&[0.0; DIMENSIONS]).unwrap();
     index.release().unwrap();
     assert_eq!(index.search(1).by_vector(&vector(3, 2)).unwrap().into_nns(), [(3, 0.0)]);
+}
+
+#[test]
+fn all_that_a_search_can_need_is_read_in_advance_codes_among_it() {
+    let (_folder, index) = create(Options::new(DIMENSIONS).codes(Codes::Bits8));
+    let items = 3000;
+    add(&index, 0..items, 1).unwrap();
+    index.optimize().unwrap();
+    let with_codes = index.snapshot().unwrap().warm(1 << 30).unwrap();
+    // Four components, and a code with its factors.
+    assert!(with_codes.is_complete && with_codes.bytes > u64::from(items) * (16 + 4 + 12), "{with_codes:?}");
+    let part = index.snapshot().unwrap().warm(with_codes.bytes - 1).unwrap();
+    assert!(!part.is_complete && part.bytes < with_codes.bytes, "{part:?}");
+    index.write(|batch| batch.set_codes(None)).unwrap();
+    let without = index.snapshot().unwrap().warm(1 << 30).unwrap();
+    assert!(without.is_complete && without.bytes + u64::from(items) * (4 + 12) < with_codes.bytes, "{without:?}");
 }
