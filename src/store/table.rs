@@ -103,6 +103,7 @@ impl<'t> Places<'_, 't> {
         // places below the number of a block's lie within it: [`Table::places`] has looked.
         unsafe {
             let bytes = std::slice::from_raw_parts(pointer.add(self.geometry.vector_offset(place)), self.geometry.stride);
+            let has_factor = has_factor && self.geometry.factor == size_of::<f32>();
             let factor = if has_factor { pointer.add(self.geometry.factor_offset(place)).cast::<[u8; 4]>().read() } else { [0; 4] };
             Some(Address { bytes, factor: f32::from_le_bytes(factor) })
         }

@@ -15,9 +15,9 @@ use voisin_bench::compare::vectors::Vectors;
 use voisin_bench::compare::{contest, goals, plots, serve, table, venv};
 use voisin_bench::data::DataSet;
 
-const USAGE: &str = "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million]";
+const USAGE: &str = "usage: compare quick|million|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million]";
 
-const SETS: [&str; 3] = ["photos", "glosses", "million"];
+static SETS: [&str; 3] = ["photos", "glosses", "million"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     if plan.has("glosses") {
         compare(DataSet::glosses(&data), "glosses", Metric::Cosine);
     }
-    if plan.million && plan.has("million") {
+    if plan.has("million") {
         compare(DataSet::photos(&data).enlarged(10), "million", Metric::Euclidean);
     }
 
@@ -77,12 +77,13 @@ fn main() -> ExitCode {
 
 fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
     let [mode, data, options @ ..] = arguments else { return None };
-    let (mode, rounds, million) = match &**mode {
-        "quick" => ("quick", 3, false),
-        "full" => ("full", 5, true),
+    let (mode, rounds, all): (_, _, &'static [_]) = match &**mode {
+        "quick" => ("quick", 3, &SETS[..2]),
+        "million" => ("million", 3, &SETS[2..]),
+        "full" => ("full", 5, &SETS),
         _ => return None,
     };
-    let mut plan = Plan { mode, rounds, million, rows: None, engines: None, sets: None };
+    let mut plan = Plan { mode, rounds, all, rows: None, engines: None, sets: None };
     for option in options.chunks(2) {
         match option {
             [name, rows] if name == "--rows" => plan.rows = Some(rows.parse().ok().filter(|rows| *rows >= 1000)?),
@@ -93,7 +94,7 @@ fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
             }
             [name, sets] if name == "--sets" => {
                 let sets: Vec<String> = sets.split(',').map(str::to_owned).collect();
-                plan.sets = Some(sets).filter(|names| names.iter().all(|name| SETS.contains(&&**name)));
+                plan.sets = Some(sets).filter(|names| names.iter().all(|name| all.contains(&&**name)));
                 plan.sets.as_ref()?;
             }
             _ => return None,

@@ -70,11 +70,12 @@ pub const ENGINES: &[Spec] = &[
 /// How much is measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// `quick` or `full`.
+    /// `quick`, `million` or `full`.
     pub mode: &'static str,
     /// Rounds of searches: every point is the best of them.
     pub rounds: usize,
-    pub million: bool,
+    /// The sets that belong to the mode.
+    pub all: &'static [&'static str],
     /// For development: only so many vectors of each set, only these engines, and only these sets.
     pub rows: Option<usize>,
     pub engines: Option<Vec<String>>,
@@ -89,7 +90,7 @@ impl Plan {
 
     /// Whether a set is among those that are compared.
     pub fn has(&self, set: &str) -> bool {
-        self.sets.as_ref().is_none_or(|sets| sets.iter().any(|name| name == set))
+        self.all.contains(&set) && self.sets.as_ref().is_none_or(|sets| sets.iter().any(|name| name == set))
     }
 
     /// Those that take part with `rows` vectors.
