@@ -54,9 +54,9 @@ const SEARCH_KS: &[usize] = &[400, 1600, 6400, 25_600];
 
 /// In the order of the tables; voisin is the first.
 pub const ENGINES: &[Spec] = &[
-    Spec { name: "voisin", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 20, at_a_million: true },
-    Spec { name: "voisin-8-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 20, at_a_million: true },
-    Spec { name: "voisin-4-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 20, at_a_million: true },
+    Spec { name: "voisin", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
+    Spec { name: "voisin-8-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
+    Spec { name: "voisin-4-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
     Spec { name: "hnswlib", home: Home::Python, knob: "ef", knobs: EFS, scans: false, updates: 3, at_a_million: true },
     Spec { name: "faiss-hnsw", home: Home::Python, knob: "efSearch", knobs: EFS, scans: false, updates: 3, at_a_million: true },
     Spec { name: "usearch", home: Home::Rust, knob: "expansion_search", knobs: EFS, scans: false, updates: 3, at_a_million: true },
