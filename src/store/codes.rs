@@ -200,6 +200,7 @@ fn estimate<'c>(
     for start in (0..slots.len() + FEW).step_by(FEW) {
         // While those before them are compared, these are on their way.
         for (code, slot) in next.iter_mut().zip(slots.get(start..).unwrap_or_default()) {
+            meter::read();
             *code = find(Slot(*slot))?;
             prefetch(code);
         }

@@ -274,6 +274,32 @@ mod tests {
     }
 
     #[test]
+    fn a_value_is_found_in_its_block_with_its_factor() {
+        for has_factor in [false, true] {
+            let geometry = Geometry::new(8, has_factor);
+            let mut block = geometry.new_block(1);
+            for place in 0..geometry.vectors as usize {
+                let value = [(place as u64).to_le_bytes().as_slice(), &(place as f32).to_le_bytes()].concat();
+                geometry.put_value(&mut block, place, &value[..8 + geometry.factor]);
+            }
+            block.resize(geometry.block_bytes, 0);
+            let table = Table::blocks(Extent::Full, 2, geometry.block_bytes);
+            table.set(1, &block).unwrap();
+            let places = table.places(&geometry).unwrap();
+            for place in 0..geometry.vectors {
+                let found = places.get(Slot(geometry.vectors + place), true).unwrap();
+                assert_eq!(found.bytes, u64::from(place).to_le_bytes());
+                assert_eq!(found.factor, if has_factor { place as f32 } else { 0.0 });
+            }
+            for slot in [0, geometry.vectors - 1, 2 * geometry.vectors, u32::MAX] {
+                assert!(places.get(Slot(slot), true).is_none(), "{slot}");
+            }
+            assert!(table.places(&Geometry::new(60_000, has_factor)).is_none(), "blocks of another length");
+            assert!(Table::blocks(Extent::Small, 2, geometry.block_bytes).places(&geometry).is_none());
+        }
+    }
+
+    #[test]
     fn a_prefixed_value_must_say_its_own_length() {
         let value = [6, 0, 0, 0, 1, 2];
         for extent in [Extent::Full, Extent::Small] {
