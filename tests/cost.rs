@@ -120,7 +120,8 @@ fn samples(size: u32) -> [Sample; 3] {
     };
     let mut wtxn = env.write_txn().unwrap();
     writer.add_items_from(&mut wtxn, (0..size).map(|item| (item, vector(&mut rng)))).unwrap();
-    build(&mut wtxn);
+    // A large index would be numbered by locality anyway, and change at less cost than a small one that is not.
+    writer.builder(&mut StdRng::seed_from_u64(5)).ef_construction(200).optimize::<16, 32>(&mut wtxn).unwrap();
     wtxn.commit().unwrap();
 
     let vectors: Vec<Vec<f32>> = (0..2 * CHANGES).map(|_| vector(&mut rng)).collect();

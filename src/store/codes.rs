@@ -179,7 +179,10 @@ impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         let places = self.tables.values.places();
         let find = |slot: Slot| match places.and_then(|places| places.get(slot, false)) {
-            Some(code) => Ok(code.bytes),
+            Some(code) => {
+                meter::read();
+                Ok(code.bytes)
+            }
             None => self.elsewhere(slot),
         };
         estimate(self.coder, &self.query, slots, find, out)
@@ -200,7 +203,6 @@ fn estimate<'c>(
     for start in (0..slots.len() + FEW).step_by(FEW) {
         // While those before them are compared, these are on their way.
         for (code, slot) in next.iter_mut().zip(slots.get(start..).unwrap_or_default()) {
-            meter::read();
             *code = find(Slot(*slot))?;
             prefetch(code);
         }

@@ -504,9 +504,11 @@ impl<'t, D: Distance, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, D, S> {
         for start in (0..slots.len() + 4).step_by(4) {
             // While the four before them are compared, these are on their way.
             for (address, slot) in next.iter_mut().zip(slots.get(start..).unwrap_or_default()) {
-                meter::read();
                 *address = match places.and_then(|places| places.get(Slot(*slot), D::FACTOR)) {
-                    Some(address) => address,
+                    Some(address) => {
+                        meter::read();
+                        address
+                    }
                     None => self.view.vector_elsewhere(Slot(*slot))?,
                 };
                 prefetch(address.bytes);
