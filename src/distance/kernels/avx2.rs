@@ -129,11 +129,13 @@ fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
-    let eight = _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
-    let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
-    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] {
+    accumulators.map(|[a, b, c, d]| {
+        let eight = _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+    })
 }
 
 /// The kernels for the number of bits that differ, if the processor can run them.

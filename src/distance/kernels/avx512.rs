@@ -131,8 +131,35 @@ fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
-    _mm512_reduce_add_ps(_mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)))
+fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] {
+    let sums = accumulators.map(|[a, b, c, d]| _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
+    let mut totals = [0.0; N];
+    let (fours, rest) = sums.as_chunks::<4>();
+    let (four_totals, rest_totals) = totals.as_chunks_mut::<4>();
+    // Of each 128 bits (0 + 2) + (1 + 3), and then the upper half to the lower, twice: all four at once, in two thirds of the instructions.
+    for ([a, b, c, d], totals) in fours.iter().zip(four_totals) {
+        let ab = _mm512_add_ps(_mm512_unpacklo_ps(*a, *b), _mm512_unpackhi_ps(*a, *b));
+        let cd = _mm512_add_ps(_mm512_unpacklo_ps(*c, *d), _mm512_unpackhi_ps(*c, *d));
+        let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+        let (even, odd) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+        let sums = fold(_mm512_add_ps(_mm512_castpd_ps(even), _mm512_castpd_ps(odd)));
+        // SAFETY: the array is as long as the register.
+        unsafe { _mm_storeu_ps(totals.as_mut_ptr(), sums) };
+    }
+    for (sum, total) in rest.iter().zip(rest_totals) {
+        let two = _mm512_add_ps(*sum, _mm512_permute_ps::<0b01_00_11_10>(*sum));
+        *total = _mm_cvtss_f32(fold(_mm512_add_ps(two, _mm512_permute_ps::<0b10_11_00_01>(two))));
+    }
+    totals
+}
+
+/// The sums of the lanes with the same place in 128 bits.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn fold(lanes: Lanes) -> __m128 {
+    let upper = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(lanes)));
+    let half = _mm256_add_ps(_mm512_castps512_ps256(lanes), upper);
+    _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half))
 }
 
 /// The kernels for the number of bits that differ, if the processor can run them.

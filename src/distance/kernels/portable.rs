@@ -77,8 +77,8 @@ fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
 }
 
 #[inline]
-fn total([a, b, c, d]: [Lanes; ACCUMULATORS]) -> f32 {
-    ((a + b) + (c + d)).reduce_add()
+fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] {
+    accumulators.map(|[a, b, c, d]| ((a + b) + (c + d)).reduce_add())
 }
 
 /// The kernels for the number of bits that differ.

@@ -109,7 +109,7 @@ pub(super) fn words(bytes: &[u8]) -> &[[u8; 4]] {
 /// - `load_stored::<L: Load>(&[L::Word; LANES], Scale) -> Lanes`: of stored components, decoded;
 /// - `load_stored_part::<L: Load>(&[L::Word], Scale) -> Lanes`: the same of the first of a slice, zeros past its end;
 /// - `step::<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes`: `sum` plus the terms. Symmetric, and a term of two zeros is zero;
-/// - `total([Lanes; ACCUMULATORS]) -> f32`: the sum of all lanes of all accumulators.
+/// - `totals([[Lanes; ACCUMULATORS]; N]) -> [f32; N]`: for each vector the sum of all lanes of all accumulators, in the same order for every `N`.
 macro_rules! sum_kernels {
     ($(#[$features:meta])?) => {
         /// The sum over `a`, floats, and each of `b`, stored, over the components of the shortest.
@@ -152,11 +152,7 @@ macro_rules! sum_kernels {
                 }
             }
 
-            let mut sums = [0.0; N];
-            for (sum, accumulators) in sums.iter_mut().zip(accumulators) {
-                *sum = total(accumulators);
-            }
-            sums
+            totals(accumulators)
         }
 
         $(#[$features])?
