@@ -427,7 +427,6 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(())
     }
 
-    /// Adds what was written to what the transaction had written before.
     /// What earlier edits of the transaction have written, and where that is noted.
     fn written(&self) -> Result<(Key, Delta)> {
         let transaction = self.wtxn.id() as u64;
@@ -445,6 +444,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(self.written()?.1 == Delta::Everything)
     }
 
+    /// Adds what was written to what the transaction had written before.
     fn write_delta(&mut self) -> Result<()> {
         let (key, mut written) = self.written()?;
         // Also puts it in order.

@@ -1,8 +1,9 @@
 //! Pointers to values, by number: with a table, the address of a vector costs one load and not a walk down the B-tree.
 //!
 //! A table is filled as values are first used, by any thread; two threads that find the same value store the same pointer. A *full* table
-//! has a cell for every value, in segments that are made when they are first needed, so that a new one costs next to nothing; or, for *blocks* of many
-//! values, in one piece. A *small* one remembers a fixed number of values, for work that touches few of a great many, whose memory must not grow with the index.
+//! has a cell for every value, in segments that are made when they are first needed, so that a new one costs next to nothing; or, for *blocks* of
+//! many values, in one piece. A *small* one remembers a fixed number of values, for work that touches few of a great many, whose memory must not
+//! grow with the index.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -121,10 +122,11 @@ impl<'t> Table<'t> {
 
     /// For `count` blocks of `bytes` bytes each.
     pub(crate) fn blocks(extent: Extent, count: usize, bytes: usize) -> Self {
-        let table = Self::fixed(extent, if extent == Extent::Small { count } else { 0 }, bytes);
         match extent {
-            Extent::Full => Self { count, cells: Cells::Blocks(bytemuck::zeroed_slice_box(count)), ..table },
-            Extent::Small => table,
+            Extent::Full => {
+                Self { count, cells: Cells::Blocks(bytemuck::zeroed_slice_box(count)), length: Length::Fixed(bytes), values: PhantomData }
+            }
+            Extent::Small => Self::fixed(extent, count, bytes),
         }
     }
 
@@ -157,19 +159,25 @@ impl<'t> Table<'t> {
         self.count
     }
 
+    /// The cell of a value, if it has one of its own that has been made.
+    #[inline(always)]
+    fn cell(&self, number: usize) -> Option<&AtomicPtr<u8>> {
+        match &self.cells {
+            Cells::Blocks(cells) => cells.get(number),
+            Cells::Full(cells) => cells.get(number / SEGMENT)?.get().map(|segment| &segment[number % SEGMENT]),
+            Cells::Small(_) => None,
+        }
+    }
+
     /// The value, if it is remembered.
     #[inline(always)]
     pub(crate) fn get(&self, number: usize) -> Option<&'t [u8]> {
-        let cell = match &self.cells {
-            Cells::Blocks(cells) => cells.get(number)?,
-            Cells::Full(cells) => &cells.get(number / SEGMENT)?.get()?[number % SEGMENT],
-            Cells::Small(cells) => {
-                let cell = cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner);
-                return cell.filter(|(found, _)| *found == number).map(|(_, value)| value);
-            }
-        };
+        if let Cells::Small(cells) = &self.cells {
+            let cell = cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner);
+            return cell.filter(|(found, _)| *found == number).map(|(_, value)| value);
+        }
         // Acquire: whoever set the pointer has checked the bytes behind it.
-        let pointer = cell.load(Ordering::Acquire);
+        let pointer = self.cell(number)?.load(Ordering::Acquire);
         if pointer.is_null() {
             return None;
         }
@@ -185,9 +193,8 @@ impl<'t> Table<'t> {
     /// Hints the processor to load the beginning of a value, and what is at `offset`, if the value is remembered: without a look at it.
     #[inline(always)]
     pub(crate) fn prefetch(&self, number: usize, offset: usize) {
-        let Cells::Full(cells) = &self.cells else { return };
-        if let Some(segment) = cells.get(number / SEGMENT).and_then(OnceLock::get) {
-            let pointer = segment[number % SEGMENT].load(Ordering::Relaxed);
+        if let Some(cell) = self.cell(number) {
+            let pointer = cell.load(Ordering::Relaxed);
             prefetch_line(pointer);
             prefetch_line(pointer.wrapping_add(offset));
         }
@@ -238,12 +245,7 @@ impl<'t> Table<'t> {
             _ => return,
         }
         for number in rewritten.iter().map(|number| *number as usize) {
-            let cell = match &self.cells {
-                Cells::Blocks(cells) => cells.get(number),
-                Cells::Full(cells) => cells.get(number / SEGMENT).and_then(OnceLock::get).map(|segment| &segment[number % SEGMENT]),
-                Cells::Small(_) => None,
-            };
-            if let Some(cell) = cell {
+            if let Some(cell) = self.cell(number) {
                 cell.store(std::ptr::null_mut(), Ordering::Relaxed);
             }
         }

@@ -1,7 +1,7 @@
 //! Reading a snapshot's pages before they are needed: a search of a cold file waits for the disk once a page, one after the other.
 //!
-//! What every search needs comes first: the graph, from its top layer down; then item ids, and codes if there are any; vectors, the most by far, come last. Finding a value
-//! also fills its place in the table, so that a search finds it with one load.
+//! What every search needs comes first: the graph, from its top layer down; then item ids, and codes if there are any; vectors, the most by far, come
+//! last. Finding a value also fills its place in the table, so that a search finds it with one load.
 
 use std::hint::black_box;
 
