@@ -184,9 +184,10 @@ impl Coder {
         self.rotation.rotate(&mut residual);
         let largest = residual.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         let step = if largest > 0.0 { largest / QUERY_LEVELS } else { 1.0 };
-        let steps: Vec<f32> = residual.iter().map(|value| nearest_whole(value / step)).collect();
-        let lost: Vec<f32> = residual.iter().zip(&steps).map(|(value, steps)| value - steps * step).collect();
-        let sum = sum_of(&steps, &steps, |steps, _| f64::from(steps));
+        let steps: Vec<i8> = residual.iter().map(|value| nearest_whole(value / step)).collect();
+        residual.iter_mut().zip(&steps).for_each(|(value, steps)| *value -= f32::from(*steps) * step);
+        let lost = dot(&residual, &residual).sqrt();
+        let sum = f64::from(steps.iter().map(|steps| i32::from(*steps)).sum::<i32>());
         let bits = self.codes.bits();
         let middle = f64::from((1u32 << bits) - 1) / 2.0;
         let (multiple, offset, own) = match self.form {
@@ -197,15 +198,14 @@ impl Coder {
             }
             _ => (2.0, square, square.sqrt()),
         };
-        let mut query =
-            CodeQuery::new(&steps.iter().map(|steps| *steps as i8).collect::<Vec<i8>>(), self.codes.code_bytes(values.len()), bits);
+        let mut query = CodeQuery::new(&steps, self.codes.code_bytes(values.len()), bits);
         query.offset = offset as f32;
         query.slope = (multiple * f64::from(step)) as f32;
         query.intercept = (-multiple * f64::from(step) * middle * sum) as f32;
         // Rounded up, and then some for the rounding of the rotation, which `slack` has its share of, too.
         let up = |value: f64| (value * (1.0 + 1e-5)) as f32;
         query.error = up(multiple * square.sqrt());
-        query.length = up(multiple * dot(&lost, &lost).sqrt());
+        query.length = up(multiple * lost);
         query.slack = (2 * values.len() + 64) as f32 * f32::EPSILON;
         query.own = up(own);
         query.likely = (DEVIATIONS / (values.len() as f32).sqrt()).min(1.0);
@@ -237,10 +237,10 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     sum_of(a, b, |a, b| f64::from(a * b))
 }
 
-/// Halves away from zero.
-fn nearest_whole(value: f32) -> f32 {
-    // Within what the type holds, without a call of the mathematical library.
-    (value + 0.5f32.copysign(value)) as i32 as f32
+/// Halves to the even number. Of magnitudes up to 127.
+fn nearest_whole(value: f32) -> i8 {
+    // Where floats are whole numbers apart, the last bits of one are those of the number.
+    (value + 1.5 * (1u32 << f32::MANTISSA_DIGITS - 1) as f32).to_bits() as i8
 }
 
 #[cfg(test)]

@@ -83,13 +83,21 @@ impl CodeQuery {
         Self { planes, code_bytes, offset: 0.0, slope: 0.0, intercept: 0.0, error: 0.0, length: 0.0, slack: 0.0, own: 0.0, likely: 1.0 }
     }
 
+    /// The estimates of four codes that have these inner products with the components.
     #[inline(always)]
-    fn estimate(&self, sum: i32, code: &[u8]) -> f32 {
-        let Some(factors) = code.last_chunk() else { return f32::MAX };
-        let Factors { offset, scale, .. } = Factors::decode(*factors);
-        let estimate = offset + self.offset - scale * (self.slope * sum as f32 + self.intercept);
-        // Finite, whatever the factors are: huge vectors overflow.
-        estimate.clamp(f32::MIN, f32::MAX)
+    fn estimates(&self, sums: [i32; 4], codes: &[&[u8]; 4]) -> [f32; 4] {
+        let (mut offsets, mut scales, mut estimates) = ([f32::MAX; 4], [0.0; 4], [0.0; 4]);
+        for i in 0..4 {
+            if let Some(factors) = codes[i].last_chunk() {
+                Factors { offset: offsets[i], scale: scales[i], .. } = Factors::decode(*factors);
+            }
+        }
+        for i in 0..4 {
+            let estimate = offsets[i] + self.offset - scales[i] * (self.slope * sums[i] as f32 + self.intercept);
+            // Finite, whatever the factors are: huge vectors overflow.
+            estimates[i] = estimate.clamp(f32::MIN, f32::MAX);
+        }
+        estimates
     }
 
     /// How far the distance can be from the estimate, at most.
@@ -152,18 +160,13 @@ macro_rules! each_four {
         let (fours, rest) = codes.as_chunks::<4>();
         let (estimates, rest_estimates) = out[start..].as_chunks_mut::<4>();
         for (four, estimates) in fours.iter().zip(estimates) {
-            let sums: [i32; 4] = $sums(query, four);
-            for i in 0..4 {
-                estimates[i] = query.estimate(sums[i], four[i]);
-            }
+            *estimates = query.estimates($sums(query, four), four);
         }
         if let [first, ..] = rest {
             let mut four = [*first; 4];
             four.iter_mut().zip(rest).for_each(|(four, code)| *four = code);
-            let sums: [i32; 4] = $sums(query, &four);
-            for ((estimate, code), sum) in rest_estimates.iter_mut().zip(rest).zip(sums) {
-                *estimate = query.estimate(sum, code);
-            }
+            let estimates = query.estimates($sums(query, &four), &four);
+            rest_estimates.copy_from_slice(&estimates[..rest.len()]);
         }
     }};
 }

@@ -41,7 +41,7 @@ impl Rotation {
             };
             (0..components).map(sign).collect()
         });
-        Self { signs, run: fast().unwrap_or(rotate) }
+        Self { signs, run: fast().unwrap_or(portable) }
     }
 
     /// Rotates a vector, which has the number of components that this was made for.
@@ -67,13 +67,14 @@ fn part(round: usize, largest: usize, components: usize) -> std::ops::Range<usiz
     if round.is_multiple_of(2) { 0..largest.min(components) } else { components.saturating_sub(largest)..components }
 }
 
+/// `within` transforms a chunk of a vector by itself.
 #[inline(always)]
-fn rotate(signs: &Signs, vector: &mut [f32]) {
+fn rotate(signs: &Signs, vector: &mut [f32], within: impl Fn(&mut [f32; LANES])) {
     let largest = largest_power(vector.len());
     for (round, signs) in signs.iter().enumerate() {
         vector.iter_mut().zip(signs).for_each(|(value, sign)| *value *= sign);
         let components = vector.len();
-        hadamard(&mut vector[part(round, largest, components)]);
+        hadamard(&mut vector[part(round, largest, components)], &within);
         if largest < components {
             let (first, second) = vector.split_at_mut(components - components / 2);
             for (a, b) in first.iter_mut().zip(second) {
@@ -88,11 +89,9 @@ const LANES: usize = 16;
 
 /// Of a power of two of components.
 #[inline(always)]
-fn hadamard(vector: &mut [f32]) {
+fn hadamard(vector: &mut [f32], within: impl Fn(&mut [f32; LANES])) {
     let (chunks, few) = vector.as_chunks_mut::<LANES>();
-    for chunk in chunks {
-        *chunk = within::<8>(within::<4>(within::<2>(within::<1>(*chunk))));
-    }
+    chunks.iter_mut().for_each(within);
     // A vector of fewer has no chunk.
     let mut half = if few.is_empty() { LANES } else { 1 };
     while half < vector.len() {
@@ -106,9 +105,14 @@ fn hadamard(vector: &mut [f32]) {
     }
 }
 
-/// One step of the transform, as a shuffle, a change of signs and a sum, which is what the compiler makes of it.
 #[inline(always)]
-fn within<const HALF: usize>(old: [f32; LANES]) -> [f32; LANES] {
+fn within(chunk: &mut [f32; LANES]) {
+    *chunk = step::<8>(step::<4>(step::<2>(step::<1>(*chunk))));
+}
+
+/// One step of the transform, as a shuffle, a change of signs and a sum.
+#[inline(always)]
+fn step<const HALF: usize>(old: [f32; LANES]) -> [f32; LANES] {
     let mut shuffled = [0.0; LANES];
     let mut signed = [0.0; LANES];
     for i in 0..LANES {
@@ -123,23 +127,46 @@ fn within<const HALF: usize>(old: [f32; LANES]) -> [f32; LANES] {
     shuffled
 }
 
+fn portable(signs: &Signs, vector: &mut [f32]) {
+    rotate(signs, vector, within);
+}
+
 /// Compiled for what the processor has.
 #[cfg(target_arch = "x86_64")]
 fn fast() -> Option<Run> {
-    macro_rules! compiled_for {
-        ($features:literal) => {{
-            #[target_feature(enable = $features)]
-            fn compiled(signs: &Signs, vector: &mut [f32]) {
-                rotate(signs, vector);
-            }
-            // SAFETY: called where the features were detected.
-            |signs, vector| unsafe { compiled(signs, vector) }
-        }};
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx2")]
+    fn avx2(signs: &Signs, vector: &mut [f32]) {
+        rotate(signs, vector, within);
     }
+
+    /// Step by step as [`within`], of which the compiler makes something far slower here.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn avx512_within(chunk: &mut [f32; LANES]) {
+        let step = |shuffled, old, second| _mm512_mask_sub_ps(_mm512_add_ps(shuffled, old), second, shuffled, old);
+        // SAFETY: the array is as long as the register.
+        let v = unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
+        let v = step(_mm512_permute_ps::<0b10_11_00_01>(v), v, 0b1010_1010_1010_1010);
+        let v = step(_mm512_permute_ps::<0b01_00_11_10>(v), v, 0b1100_1100_1100_1100);
+        let v = step(_mm512_shuffle_f32x4::<0b10_11_00_01>(v, v), v, 0b1111_0000_1111_0000);
+        let v = step(_mm512_shuffle_f32x4::<0b01_00_11_10>(v, v), v, 0b1111_1111_0000_0000);
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_ps(chunk.as_mut_ptr(), v) };
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn avx512(signs: &Signs, vector: &mut [f32]) {
+        rotate(signs, vector, |chunk| avx512_within(chunk));
+    }
+
     if is_x86_feature_detected!("avx512f") {
-        Some(compiled_for!("avx512f"))
+        // SAFETY: called where the feature was detected.
+        Some(|signs, vector| unsafe { avx512(signs, vector) })
     } else if is_x86_feature_detected!("avx2") {
-        Some(compiled_for!("avx2"))
+        // SAFETY: as above.
+        Some(|signs, vector| unsafe { avx2(signs, vector) })
     } else {
         None
     }
@@ -183,7 +210,7 @@ mod tests {
             let rotation = Rotation::new(99, components);
             let (mut fast, mut plain) = (vector(components, 3), vector(components, 3));
             rotation.rotate(&mut fast);
-            rotate(&rotation.signs, &mut plain);
+            portable(&rotation.signs, &mut plain);
             assert_eq!(fast.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), plain.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
         }
     }
