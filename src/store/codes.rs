@@ -31,9 +31,7 @@ const SAMPLE: usize = 10_000;
 /// Slots whose vectors are encoded by a thread at a time.
 const TASK: usize = 1024;
 /// Codes that are looked up and hinted together, before the ones before them are compared.
-const FEW: usize = 8;
-
-type Few<'t> = [&'t [u8]; FEW];
+const FEW: usize = 16;
 
 /// What is known of the codes at a snapshot.
 #[derive(Debug)]
@@ -199,17 +197,14 @@ fn estimate<'c>(
     out: &mut Vec<f32>,
 ) -> Result<()> {
     out.clear();
-    let (mut now, mut next): (Few<'c>, Few<'c>) = ([&[]; FEW], [&[]; FEW]);
-    for start in (0..slots.len() + FEW).step_by(FEW) {
-        // While those before them are compared, these are on their way.
-        for (code, slot) in next.iter_mut().zip(slots.get(start..).unwrap_or_default()) {
+    for slots in slots.chunks(FEW) {
+        let mut codes: [&[u8]; FEW] = [&[]; FEW];
+        // All are on their way before the first is compared.
+        for (code, slot) in codes.iter_mut().zip(slots) {
             *code = find(Slot(*slot))?;
             prefetch(code);
         }
-        if let Some(before) = start.checked_sub(FEW) {
-            (coder.estimates)(query, &now[..FEW.min(slots.len() - before)], out);
-        }
-        now = next;
+        (coder.estimates)(query, &codes[..slots.len()], out);
     }
     Ok(())
 }
