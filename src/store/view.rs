@@ -25,8 +25,8 @@ use crate::graph::working::{Stored, StoredNode};
 use crate::graph::{Graph, Probe, Vectors};
 use crate::{Error, ItemId, Layer, Result, Slot};
 
-/// Vectors that are compared together.
-type Four<'t> = [Address<'t>; 4];
+/// Vectors that are looked up and hinted together, before they are compared.
+const FEW: usize = 8;
 
 /// See the module. `D` is the metric of the index.
 #[derive(Debug)]
@@ -499,11 +499,10 @@ impl<'t, D: Distance, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, D, S> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         out.clear();
         let places = self.view.snapshot.vectors.places();
-        let none = Address { bytes: &[], factor: 0.0 };
-        let (mut now, mut next): (Four<'t>, Four<'t>) = ([none; 4], [none; 4]);
-        for start in (0..slots.len() + 4).step_by(4) {
-            // While the four before them are compared, these are on their way.
-            for (address, slot) in next.iter_mut().zip(slots.get(start..).unwrap_or_default()) {
+        for slots in slots.chunks(FEW) {
+            let mut few = [Address { bytes: &[], factor: 0.0 }; FEW];
+            // All are on their way before the first is compared.
+            for (address, slot) in few.iter_mut().zip(slots) {
                 *address = match places.and_then(|places| places.get(Slot(*slot), D::FACTOR)) {
                     Some(address) => {
                         meter::read();
@@ -513,12 +512,11 @@ impl<'t, D: Distance, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, D, S> {
                 };
                 prefetch(address.bytes);
             }
-            match start.checked_sub(4).map(|before| slots.len() - before) {
-                None => {}
-                Some(4..) => out.extend_from_slice(&self.distance4(now)),
-                Some(rest) => out.extend(now[..rest].iter().map(|address| self.distance(*address))),
+            let (fours, rest) = few[..slots.len()].as_chunks::<4>();
+            for four in fours {
+                out.extend_from_slice(&self.distance4(*four));
             }
-            now = next;
+            out.extend(rest.iter().map(|address| self.distance(*address)));
         }
         Ok(())
     }
