@@ -40,6 +40,9 @@ const FEW_PAIRS: usize = 1 << 16;
 /// The panels of a pass take no more, so that they stay in the cache beside a piece.
 const PASS_BYTES: usize = 1 << 20;
 
+/// Room for results is made beforehand for no more.
+const USUAL_K: usize = 128;
+
 /// A result.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Neighbor {
@@ -77,7 +80,7 @@ pub(crate) struct Nearest {
 
 impl Nearest {
     pub(crate) fn new(k: usize) -> Self {
-        Self { k, heap: BinaryHeap::new() }
+        Self { k, heap: BinaryHeap::with_capacity(k.min(USUAL_K)) }
     }
 
     /// Whether something at this distance may be kept.

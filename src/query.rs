@@ -554,7 +554,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
         nearest: &mut Nearest,
     ) -> Result<u64> {
         let mut left = candidates.iter().filter(|candidate| candidate.accepted);
-        let (mut slots, mut distances, mut count) = (Vec::with_capacity(self.k), Vec::new(), 0);
+        let (mut slots, mut distances, mut count) = (Vec::with_capacity(self.k), Vec::with_capacity(self.k), 0);
         loop {
             slots.clear();
             // As many as there must be, and then four at a time.

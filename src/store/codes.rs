@@ -175,8 +175,10 @@ impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
 impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
     #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        let places = self.tables.values.places();
-        let find = |slot: Slot| match places.and_then(|places| places.get(slot, false)) {
+        let Some(places) = self.tables.values.places() else {
+            return estimate(self.coder, &self.query, slots, |slot| self.elsewhere(slot), out);
+        };
+        let find = |slot: Slot| match places.get(slot, false) {
             Some(code) => {
                 meter::read();
                 Ok(code.bytes)

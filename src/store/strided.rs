@@ -36,7 +36,7 @@ impl<'t> Strided<'t> {
     /// What finds the values of all blocks that have been found, if there is a cell for each.
     #[inline(always)]
     pub(super) fn places(&self) -> Option<Places<'_, 't>> {
-        self.blocks.places(&self.geometry)
+        self.blocks.places(self.geometry)
     }
 
     /// The value of a slot, if its block has been found.

@@ -86,7 +86,8 @@ pub(crate) struct Table<'t> {
 #[derive(Clone, Copy)]
 pub(crate) struct Places<'a, 't> {
     cells: &'a [AtomicPtr<u8>],
-    geometry: &'a Geometry,
+    /// A copy: what lies behind a reference would be loaded anew after every load of a pointer, which acquires.
+    geometry: Geometry,
     values: PhantomData<&'t [u8]>,
 }
 
@@ -132,7 +133,7 @@ impl<'t> Table<'t> {
 
     /// Where the values of blocks are, if there is a cell for each block.
     #[inline(always)]
-    pub(crate) fn places<'a>(&'a self, geometry: &'a Geometry) -> Option<Places<'a, 't>> {
+    pub(crate) fn places(&self, geometry: Geometry) -> Option<Places<'_, 't>> {
         match &self.cells {
             Cells::Blocks(cells) if self.length == Length::Fixed(geometry.block_bytes) && geometry.fits_its_block() => {
                 Some(Places { cells, geometry, values: PhantomData })
@@ -287,7 +288,7 @@ mod tests {
             block.resize(geometry.block_bytes, 0);
             let table = Table::blocks(Extent::Full, 2, geometry.block_bytes);
             table.set(1, &block).unwrap();
-            let places = table.places(&geometry).unwrap();
+            let places = table.places(geometry).unwrap();
             for place in 0..geometry.vectors {
                 let found = places.get(Slot(geometry.vectors + place), true).unwrap();
                 assert_eq!(found.bytes, u64::from(place).to_le_bytes());
@@ -296,8 +297,8 @@ mod tests {
             for slot in [0, geometry.vectors - 1, 2 * geometry.vectors, u32::MAX] {
                 assert!(places.get(Slot(slot), true).is_none(), "{slot}");
             }
-            assert!(table.places(&Geometry::new(60_000, has_factor)).is_none(), "blocks of another length");
-            assert!(Table::blocks(Extent::Small, 2, geometry.block_bytes).places(&geometry).is_none());
+            assert!(table.places(Geometry::new(60_000, has_factor)).is_none(), "blocks of another length");
+            assert!(Table::blocks(Extent::Small, 2, geometry.block_bytes).places(geometry).is_none());
         }
     }
 
