@@ -34,6 +34,10 @@ pub(crate) struct Reach {
     pub(crate) factor: f32,
     /// But at least as far as this one, counted from 1: what the first candidates look like says little of where the walk will get to.
     pub(crate) least: usize,
+    /// How many candidates are expanded at most, though more may be kept.
+    pub(crate) most: usize,
+    /// Candidates that are farther by no more than this are kept, and not expanded: where distances are estimates, these may be results.
+    pub(crate) margin: f32,
 }
 
 #[derive(Debug, Default)]
@@ -61,18 +65,23 @@ impl Pool {
         (self.ef, self.reach, self.accepted, self.next) = (ef, reach, 0, 0);
     }
 
-    /// What a candidate's distance must not exceed.
+    /// What the distance of a candidate that is kept must not exceed.
     #[inline]
     pub(super) fn bound(&self) -> f32 {
+        self.bound_with(self.reach.map_or(0.0, |reach| reach.margin))
+    }
+
+    #[inline]
+    fn bound_with(&self, margin: f32) -> f32 {
         let bound = match self.candidates.last() {
             Some(last) if self.accepted >= self.ef => last.distance(),
             _ => f32::INFINITY,
         };
         match self.reach {
             // Where some are not accepted, nobody knows which is the nth that is.
-            Some(Reach { nth, factor, least }) if self.accepted == self.candidates.len() => {
+            Some(Reach { nth, factor, least, .. }) if self.accepted == self.candidates.len() => {
                 let at = |nth: usize| self.candidates.get(nth.wrapping_sub(1)).map(Candidate::distance);
-                let reach = at(nth).zip(at(least)).map(|(nth, least)| (nth.max(0.0) * factor).max(least));
+                let reach = at(nth).zip(at(least)).map(|(nth, least)| (nth.max(0.0) * factor).max(least) + margin);
                 reach.map_or(bound, |reach| bound.min(reach))
             }
             _ => bound,
@@ -106,7 +115,10 @@ impl Pool {
     /// The nearest candidate that was not expanded yet, marked as expanded. `None` if it is too far away, as all others then are.
     #[inline]
     pub(super) fn expand(&mut self) -> Option<u32> {
-        let bound = self.bound();
+        if self.reach.is_some_and(|reach| self.next >= reach.most) {
+            return None;
+        }
+        let bound = self.bound_with(0.0);
         let candidate = self.candidates.get_mut(self.next).filter(|next| next.distance() <= bound)?;
         candidate.expanded = true;
         let slot = candidate.slot();
@@ -157,9 +169,9 @@ mod tests {
         }
 
         #[test]
-        fn nothing_beyond_its_reach_is_expanded(distances in prop::collection::vec(0..100u32, 1..60), nth in 1..6usize, more in 0..9usize) {
+        fn nothing_beyond_its_reach_is_expanded(distances in prop::collection::vec(0..100u32, 1..60), nth in 1..6usize, more in 0..9usize, most in 9..40usize) {
             let mut pool = Pool::default();
-            pool.start(1000, Some(Reach { nth, factor: 1.5, least: nth + more }));
+            pool.start(1000, Some(Reach { nth, factor: 1.5, least: nth + more, most, margin: 3.0 }));
             for (slot, distance) in distances.iter().enumerate() {
                 pool.insert(*distance as f32, slot as u32, true);
             }
@@ -167,9 +179,9 @@ mod tests {
             sorted.sort_unstable();
             let least = sorted.get(nth + more - 1);
             let bound = least.map_or(f32::INFINITY, |least| (sorted[nth - 1] as f32 * 1.5).max(*least as f32));
-            prop_assert_eq!(pool.bound(), bound);
+            prop_assert_eq!(pool.bound(), bound + 3.0);
             let count = std::iter::from_fn(|| pool.expand()).count();
-            prop_assert_eq!(count, sorted.iter().filter(|distance| **distance as f32 <= bound).count());
+            prop_assert_eq!(count, sorted.iter().filter(|distance| **distance as f32 <= bound).count().min(most));
         }
 
         #[test]
