@@ -1,9 +1,12 @@
 //! Which slots a search has met: one bit a slot. The bits that a search has set are those of the slots that it has met, so that the next one takes them
-//! back one by one.
+//! back one by one, or wipes all where that is less.
 //!
 //! 125 KB for a million slots. Where memory must not depend on the number of slots, a hash set instead.
 
 use std::collections::HashSet;
+
+/// Words that are wiped in the time that it takes to find one.
+const WIPED_AT_ONCE: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Visited {
@@ -18,9 +21,13 @@ pub(super) struct Visited {
 impl Visited {
     /// Forgets everything, and makes room for `slots` slots.
     pub(super) fn start(&mut self, slots: usize, sparse: bool) {
-        for slot in &self.met[..self.count] {
-            if let Some(word) = self.marks.get_mut(*slot as usize / 64) {
-                *word = 0;
+        if self.marks.len() < WIPED_AT_ONCE * self.count {
+            self.marks.fill(0);
+        } else {
+            for slot in &self.met[..self.count] {
+                if let Some(word) = self.marks.get_mut(*slot as usize / 64) {
+                    *word = 0;
+                }
             }
         }
         self.count = 0;
@@ -79,10 +86,13 @@ mod tests {
     fn every_search_starts_with_nothing_visited() {
         let mut visited = Visited::default();
         for round in 0..600 {
-            visited.start(8 + round % 3, round % 7 == 0);
+            // Sometimes so much room that what has been met is taken back one by one.
+            let slots = if round % 200 < 100 { 8 + round % 3 } else { 100_000 };
+            visited.start(slots, round % 7 == 0);
             assert!(insert(&mut visited, 3) && !insert(&mut visited, 3), "round {round}");
             assert!(insert(&mut visited, 7));
         }
+        let mut visited = Visited::default();
         visited.start(8, false);
         assert!(!insert(&mut visited, 1000));
         assert_eq!(visited.insert_all(&[5, 3, 5, 999, 7]), [5, 3, 7]);
