@@ -573,7 +573,8 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
             // As many as there must be, and then four at a time.
             let wanted = if count == 0 { self.k } else { 4 };
             for candidate in left.by_ref() {
-                if nearest.may_keep(candidate.distance() - codes.likely_bound(Slot(candidate.slot()))?) {
+                let estimate = candidate.distance();
+                if nearest.may_keep(estimate) || nearest.may_keep(estimate - codes.likely_bound(Slot(candidate.slot()))?) {
                     slots.push(candidate.slot());
                     if slots.len() == wanted {
                         break;

@@ -178,8 +178,9 @@ impl Coder {
 
     /// A query, ready to be compared with codes.
     pub(crate) fn query<D: Distance>(&self, vector: VectorRef<'_, ProbeOf<D>>, factor: f32) -> CodeQuery {
-        let values = components::<D>(vector, factor, self.center.len());
-        let mut residual: Vec<f32> = values.iter().zip(&self.center).map(|(value, center)| value - center).collect();
+        let mut residual = components::<D>(vector, factor, self.center.len());
+        let products = (self.form == Form::NegatedProducts).then(|| (dot(&self.center, &residual), dot(&residual, &residual)));
+        residual.iter_mut().zip(&self.center).for_each(|(value, center)| *value -= center);
         let square = dot(&residual, &residual);
         self.rotation.rotate(&mut residual);
         let largest = residual.iter().fold(0f32, |largest, value| largest.max(value.abs()));
@@ -190,15 +191,12 @@ impl Coder {
         let sum = f64::from(steps.iter().map(|steps| i32::from(*steps)).sum::<i32>());
         let bits = self.codes.bits();
         let middle = f64::from((1u32 << bits) - 1) / 2.0;
-        let (multiple, offset, own) = match self.form {
-            Form::Cosine => (0.5, square / 4.0, square.sqrt() + 2.0),
-            Form::NegatedProducts => {
-                let (around, norm) = (dot(&self.center, &self.center).sqrt(), dot(&values, &values).sqrt());
-                (1.0, -dot(&self.center, &values), around + norm + square.sqrt())
-            }
+        let (multiple, offset, own) = match (self.form, products) {
+            (Form::Cosine, _) => (0.5, square / 4.0, square.sqrt() + 2.0),
+            (_, Some((with_center, own))) => (1.0, -with_center, dot(&self.center, &self.center).sqrt() + own.sqrt() + square.sqrt()),
             _ => (2.0, square, square.sqrt()),
         };
-        let mut query = CodeQuery::new(&steps, self.codes.code_bytes(values.len()), bits);
+        let mut query = CodeQuery::new(&steps, self.codes.code_bytes(steps.len()), bits);
         query.offset = offset as f32;
         query.slope = (multiple * f64::from(step)) as f32;
         query.intercept = (-multiple * f64::from(step) * middle * sum) as f32;
@@ -206,9 +204,9 @@ impl Coder {
         let up = |value: f64| (value * (1.0 + 1e-5)) as f32;
         query.error = up(multiple * square.sqrt());
         query.length = up(multiple * lost);
-        query.slack = (2 * values.len() + 64) as f32 * f32::EPSILON;
+        query.slack = (2 * steps.len() + 64) as f32 * f32::EPSILON;
         query.own = up(own);
-        query.likely = (DEVIATIONS / (values.len() as f32).sqrt()).min(1.0);
+        query.likely = (DEVIATIONS / (steps.len() as f32).sqrt()).min(1.0);
         query
     }
 }

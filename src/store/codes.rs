@@ -11,7 +11,7 @@ use super::links::{GoOn, Put};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
 use super::strided::Strided;
-use super::table::Extent;
+use super::table::{Extent, Places};
 use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
@@ -134,7 +134,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     pub(crate) fn code_probe(&self, probe: &StoredProbe<'_, 's, 't, D, S>) -> Result<Option<CodeProbe<'_, 's, 't, D, S>>> {
         let Some((tables, coder)) = self.coder()? else { return Ok(None) };
         let (vector, factor) = probe.prepared();
-        Ok(Some(CodeProbe { view: self, tables, coder, query: coder.query::<D>(VectorRef::new(vector), factor) }))
+        let query = coder.query::<D>(VectorRef::new(vector), factor);
+        Ok(Some(CodeProbe { view: self, tables, places: tables.values.places(), coder, query }))
     }
 
     /// Queries by codes. None if there are no codes.
@@ -148,15 +149,33 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
 pub(crate) struct CodeProbe<'v, 's, 't, D, S> {
     view: &'v View<'s, 't, D, S>,
     tables: &'s CodeTables<'t>,
+    places: Option<Places<'s, 't>>,
     coder: &'s Coder,
     query: CodeQuery,
 }
 
-impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
+impl<'s, 't, D: Distance, S: Source<'t>> CodeProbe<'_, 's, 't, D, S> {
     /// How far the distance to a slot can be from its estimate.
     #[inline]
     pub(crate) fn bound(&self, slot: Slot) -> Result<f32> {
-        Ok(self.query.bound(self.view.code_in(self.tables, slot)?))
+        Ok(self.query.bound(self.code(self.places.as_ref(), slot)?))
+    }
+
+    /// How far it is, all but certainly.
+    #[inline]
+    pub(crate) fn likely_bound(&self, slot: Slot) -> Result<f32> {
+        Ok(self.query.likely_bound(self.code(self.places.as_ref(), slot)?))
+    }
+
+    #[inline(always)]
+    fn code(&self, places: Option<&Places<'s, 't>>, slot: Slot) -> Result<&'t [u8]> {
+        match places.and_then(|places| places.get(slot, false)) {
+            Some(code) => {
+                meter::read();
+                Ok(code.bytes)
+            }
+            None => self.elsewhere(slot),
+        }
     }
 
     /// A code that is not at hand.
@@ -165,27 +184,14 @@ impl<'t, D: Distance, S: Source<'t>> CodeProbe<'_, '_, 't, D, S> {
     fn elsewhere(&self, slot: Slot) -> Result<&'t [u8]> {
         self.view.code_in(self.tables, slot)
     }
-
-    /// How far it is, all but certainly.
-    pub(crate) fn likely_bound(&self, slot: Slot) -> Result<f32> {
-        Ok(self.query.likely_bound(self.view.code_in(self.tables, slot)?))
-    }
 }
 
 impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
     #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        let Some(places) = self.tables.values.places() else {
-            return estimate(self.coder, &self.query, slots, |slot| self.elsewhere(slot), out);
-        };
-        let find = |slot: Slot| match places.get(slot, false) {
-            Some(code) => {
-                meter::read();
-                Ok(code.bytes)
-            }
-            None => self.elsewhere(slot),
-        };
-        estimate(self.coder, &self.query, slots, find, out)
+        // A copy, which stays in registers.
+        let places = self.places;
+        estimate(self.coder, &self.query, slots, |slot| self.code(places.as_ref(), slot), out)
     }
 }
 

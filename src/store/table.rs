@@ -83,7 +83,7 @@ pub(crate) struct Table<'t> {
 }
 
 /// Where the values are that the blocks of a table consist of, as their geometry says.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Places<'a, 't> {
     cells: &'a [AtomicPtr<u8>],
     /// A copy: what lies behind a reference would be loaded anew after every load of a pointer, which acquires.
