@@ -1,0 +1,220 @@
+//! What a change costs where the codes of a node's neighbors lie beside its edges, in one row a node as SymphonyQG has them (Gou et al. 2025), and where
+//! every code is stored once, as here: one item added, and one deleted, each in a commit of its own. Figures of decision 0020.
+//!
+//! The rows are in LMDB, under their numbers: vector, 32 edges, and for each of them a code of a bit a component and 12 bytes of factors. A change of
+//! the rows is given the neighbors for nothing: only what it reads, computes and writes is counted. That of the index is all of it, the search for neighbors included.
+#![allow(clippy::expect_used, missing_docs)]
+
+use std::fs;
+use std::path::Path;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rustix::time::{ClockId, clock_gettime};
+use tempfile::TempDir;
+use voisin::distances::{Cosine, Distance, Euclidean};
+use voisin::heed::types::{Bytes, U32};
+use voisin::heed::{self, PutFlags, byteorder::BigEndian};
+use voisin::{Codes, Database, Reader, Writer};
+use voisin_bench::data::DataSet;
+use voisin_bench::engines;
+use voisin_bench::report::median;
+
+const M: usize = 16;
+const M0: usize = 32;
+const EF_CONSTRUCTION: usize = 200;
+const FACTOR_BYTES: usize = 12;
+/// Changes of each kind.
+const CHANGES: usize = 100;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().expect("the folder of the data");
+    let (folder, only) = (Path::new(&folder), arguments.next());
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    println!("| set | what | added: processor, ms | written, KB | deleted: processor, ms | written, KB |\n|---|---|---|---|---|---|");
+    if wanted("photos") {
+        compare::<Euclidean>("photos", &DataSet::photos(folder), Codes::Bits8);
+    }
+    if wanted("glosses") {
+        compare::<Cosine>("glosses", &DataSet::glosses(folder), Codes::Bits4);
+    }
+    if wanted("million") {
+        compare::<Euclidean>("million", &DataSet::photos(folder).enlarged(10), Codes::Bits8);
+    }
+}
+
+fn compare<D: Distance>(name: &str, set: &DataSet, codes: Codes) {
+    let folder = TempDir::new().expect("a folder");
+    let env = engines::open(folder.path());
+    let index = Index { database: engines::create(&env), env: &env, set };
+    index.commit(|writer, wtxn| {
+        writer.add_items_from(wtxn, set.rows().enumerate().map(|(row, vector)| (row as u32, vector))).expect("valid items");
+        writer.set_codes(wtxn, Some(codes)).expect("a metric that can have codes");
+    });
+    let degree = index.degree();
+    let added: Vec<Added<'_>> = set
+        .query_rows()
+        .take(CHANGES)
+        .zip(set.rows().len() as u32..)
+        .map(|(vector, item)| Added { item, vector, near: index.near(vector, degree) })
+        .collect();
+    let of_index = [
+        costs(&added, |added| index.commit(|writer, wtxn| writer.add_item(wtxn, added.item, added.vector).expect("a valid item"))),
+        costs(&added, |added| {
+            index.commit(|writer, wtxn| assert!(writer.del_item(wtxn, added.item).expect("an item that is there"), "it was added"));
+        }),
+    ];
+    print(name, &format!("codes once, {codes}"), of_index);
+
+    let folder = TempDir::new().expect("a folder");
+    let env = engines::open(folder.path());
+    let rows = Rows { database: engines::create(&env), env: &env, dimensions: set.dimensions };
+    rows.fill(set);
+    let of_rows = [costs(&added, |added| rows.add(added)), costs(&added, |added| rows.delete(added))];
+    print(name, &format!("codes beside {M0} edges, {degree} of them changed"), of_rows);
+}
+
+/// An item that is added, and deleted again.
+struct Added<'a> {
+    item: u32,
+    vector: &'a [f32],
+    /// As many of the nearest as a node has edges.
+    near: Vec<u32>,
+}
+
+/// Processor time in milliseconds, and bytes.
+type Cost = (f64, f64);
+
+/// The median of what the changes cost.
+fn costs(added: &[Added<'_>], mut change: impl FnMut(&Added<'_>)) -> Cost {
+    let cost = |added| {
+        let before = (cpu_ms(), written_bytes());
+        change(added);
+        (cpu_ms() - before.0, written_bytes() - before.1)
+    };
+    let (times, bytes) = added.iter().map(cost).unzip();
+    (median(times), median(bytes))
+}
+
+fn print(set: &str, what: &str, [added, deleted]: [Cost; 2]) {
+    println!("| {set} | {what} | {:.2} | {:.0} | {:.2} | {:.0} |", added.0, added.1 / 1e3, deleted.0, deleted.1 / 1e3);
+}
+
+fn cpu_ms() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
+}
+
+/// What the process has handed to the system to be written.
+fn written_bytes() -> f64 {
+    let io = fs::read_to_string("/proc/self/io").expect("Linux");
+    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("a count");
+    line.parse().expect("a number")
+}
+
+struct Index<'a, D: Distance> {
+    env: &'a heed::Env,
+    database: Database<'a, D>,
+    set: &'a DataSet,
+}
+
+impl<D: Distance> Index<'_, D> {
+    fn commit(&self, change: impl FnOnce(&Writer<'_, D>, &mut heed::RwTxn<'_>)) {
+        let writer = Writer::new(self.database, 0, self.set.dimensions);
+        let mut wtxn = self.env.write_txn().expect("a transaction");
+        change(&writer, &mut wtxn);
+        let mut rng = StdRng::seed_from_u64(42);
+        writer.builder(&mut rng).ef_construction(EF_CONSTRUCTION).build_with(&mut wtxn, M, M0).expect("a build");
+        wtxn.commit().expect("a commit");
+    }
+
+    /// The edges of a node of the base layer, in the mean.
+    fn degree(&self) -> usize {
+        let rtxn = self.env.read_txn().expect("a transaction");
+        let stats = Reader::<D>::open(&rtxn, 0, self.database).expect("a reader").stats(&rtxn).expect("numbers");
+        let base = stats.layers.first().expect("a base layer");
+        (base.edges() / base.nodes) as usize
+    }
+
+    fn near(&self, vector: &[f32], count: usize) -> Vec<u32> {
+        let rtxn = self.env.read_txn().expect("a transaction");
+        let reader = Reader::<D>::open(&rtxn, 0, self.database).expect("a reader");
+        let found = reader.nns(count).by_vector(&rtxn, vector).expect("an answer");
+        found.nns.into_iter().map(|(item, _)| item).collect()
+    }
+}
+
+struct Rows<'a> {
+    env: &'a heed::Env,
+    database: heed::Database<'a, U32<BigEndian>, Bytes>,
+    dimensions: usize,
+}
+
+impl Rows<'_> {
+    fn code_bytes(&self) -> usize {
+        self.dimensions.div_ceil(8) + FACTOR_BYTES
+    }
+
+    fn new_row(&self, vector: &[f32]) -> Vec<u8> {
+        let mut row: Vec<u8> = vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+        row.resize(row.len() + M0 * (size_of::<u32>() + self.code_bytes()), 0);
+        row
+    }
+
+    fn fill(&self, set: &DataSet) {
+        let mut wtxn = self.env.write_txn().expect("a transaction");
+        for (number, vector) in set.rows().enumerate() {
+            self.database.put_with_flags(&mut wtxn, PutFlags::APPEND, &(number as u32), &self.new_row(vector)).expect("a put");
+        }
+        wtxn.commit().expect("a commit");
+    }
+
+    fn row(&self, rtxn: &heed::RoTxn<'_>, number: u32) -> Vec<u8> {
+        self.database.get(rtxn, &number).expect("a get").expect("a row that is there").to_vec()
+    }
+
+    /// Lets an edge of a row lead to another, of which it needs the vector. Vectors count as rotated already.
+    fn set_edge(&self, row: &mut [u8], place: usize, to: u32, other: &[u8]) {
+        let (own, edges) = row.split_at_mut(size_of::<f32>() * self.dimensions);
+        let (numbers, codes) = edges.split_at_mut(M0 * size_of::<u32>());
+        numbers.as_chunks_mut().0[place] = to.to_le_bytes();
+        let code = &mut codes[place * self.code_bytes()..][..self.code_bytes()];
+        code.fill(0);
+        let (mut square, mut magnitude) = (0.0, 0.0);
+        for (i, (own, other)) in own.as_chunks().0.iter().zip(other.as_chunks().0).enumerate() {
+            let residual = f32::from_le_bytes(*other) - f32::from_le_bytes(*own);
+            code[i / 8] |= u8::from(residual > 0.0) << (i % 8);
+            square += residual * residual;
+            magnitude += residual.abs();
+        }
+        let factors = code.len() - FACTOR_BYTES;
+        code[factors..factors + 4].copy_from_slice(&square.to_le_bytes());
+        code[factors + 4..factors + 8].copy_from_slice(&magnitude.to_le_bytes());
+    }
+
+    fn add(&self, added: &Added<'_>) {
+        let mut wtxn = self.env.write_txn().expect("a transaction");
+        let mut row = self.new_row(added.vector);
+        for (place, number) in added.near.iter().enumerate().take(M0) {
+            let mut neighbor = self.row(&wtxn, *number);
+            self.set_edge(&mut row, place, *number, &neighbor);
+            self.set_edge(&mut neighbor, M0 - 1, added.item, &row);
+            self.database.put(&mut wtxn, number, &neighbor).expect("a put");
+        }
+        self.database.put(&mut wtxn, &added.item, &row).expect("a put");
+        wtxn.commit().expect("a commit");
+    }
+
+    /// Each neighbor gets an edge to another of the neighbors.
+    fn delete(&self, added: &Added<'_>) {
+        let mut wtxn = self.env.write_txn().expect("a transaction");
+        for (number, other) in added.near.iter().zip(added.near.iter().cycle().skip(1)).take(M0) {
+            let (mut neighbor, replacement) = (self.row(&wtxn, *number), self.row(&wtxn, *other));
+            self.set_edge(&mut neighbor, M0 - 1, *other, &replacement);
+            self.database.put(&mut wtxn, number, &neighbor).expect("a put");
+        }
+        assert!(self.database.delete(&mut wtxn, &added.item).expect("a delete"), "it was added");
+        wtxn.commit().expect("a commit");
+    }
+}
