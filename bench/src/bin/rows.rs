@@ -47,7 +47,7 @@ fn main() {
 fn compare<D: Distance>(name: &str, set: &DataSet, codes: Codes) {
     let folder = TempDir::new().expect("a folder");
     let env = engines::open(folder.path());
-    let index = Index { database: engines::create(&env), env: &env, set };
+    let index = Index::<D> { database: engines::create(&env), env: &env, set };
     index.commit(|writer, wtxn| {
         writer.add_items_from(wtxn, set.rows().enumerate().map(|(row, vector)| (row as u32, vector))).expect("valid items");
         writer.set_codes(wtxn, Some(codes)).expect("a metric that can have codes");
@@ -132,7 +132,7 @@ impl<D: Distance> Index<'_, D> {
     /// The edges of a node of the base layer, in the mean.
     fn degree(&self) -> usize {
         let rtxn = self.env.read_txn().expect("a transaction");
-        let stats = Reader::<D>::open(&rtxn, 0, self.database).expect("a reader").stats(&rtxn).expect("numbers");
+        let stats = Reader::<D>::open(&rtxn, 0, self.database).expect("a reader").stats(&rtxn, self.env).expect("numbers");
         let base = stats.layers.first().expect("a base layer");
         (base.edges() / base.nodes) as usize
     }

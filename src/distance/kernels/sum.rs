@@ -134,20 +134,22 @@ macro_rules! sum_kernels {
                     }
                 }
             }
-            for j in 0..ACCUMULATORS {
-                let start = j * LANES;
-                if start + LANES <= a_rest.len() {
-                    // A register that is full needs no mask.
-                    let a = load(&a_rest[start..].as_chunks().0[0]);
-                    for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
-                        let b = load_stored::<L>(&b_rest[start..].as_chunks().0[0], scale);
-                        accumulators[j] = step::<S>(accumulators[j], a, b);
-                    }
-                } else if start < a_rest.len() {
-                    let a = load_part(&a_rest[start..]);
-                    for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
-                        let b = load_stored_part::<L>(&b_rest[start..], scale);
-                        accumulators[j] = step::<S>(accumulators[j], a, b);
+            if !a_rest.is_empty() {
+                for j in 0..ACCUMULATORS {
+                    let start = j * LANES;
+                    if start + LANES <= a_rest.len() {
+                        // A register that is full needs no mask.
+                        let a = load(&a_rest[start..].as_chunks().0[0]);
+                        for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
+                            let b = load_stored::<L>(&b_rest[start..].as_chunks().0[0], scale);
+                            accumulators[j] = step::<S>(accumulators[j], a, b);
+                        }
+                    } else if start < a_rest.len() {
+                        let a = load_part(&a_rest[start..]);
+                        for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
+                            let b = load_stored_part::<L>(&b_rest[start..], scale);
+                            accumulators[j] = step::<S>(accumulators[j], a, b);
+                        }
                     }
                 }
             }
