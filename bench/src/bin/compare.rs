@@ -16,7 +16,7 @@ use voisin_bench::compare::{contest, goals, plots, serve, table, venv};
 use voisin_bench::data::DataSet;
 
 const USAGE: &str =
-    "usage: compare quick|million|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million]";
+    "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million]";
 
 static SETS: [&str; 3] = ["photos", "glosses", "million"];
 
@@ -78,13 +78,12 @@ fn main() -> ExitCode {
 
 fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
     let [mode, data, options @ ..] = arguments else { return None };
-    let (mode, rounds, all): (_, _, &'static [_]) = match &**mode {
-        "quick" => ("quick", 3, &SETS[..2]),
-        "million" => ("million", 3, &SETS[2..]),
-        "full" => ("full", 5, &SETS),
+    let (mode, all) = match &**mode {
+        "quick" => ("quick", &SETS[..2]),
+        "full" => ("full", &SETS[2..]),
         _ => return None,
     };
-    let mut plan = Plan { mode, rounds, all, rows: None, engines: None, sets: None };
+    let mut plan = Plan { mode, all, rows: None, engines: None, sets: None };
     for option in options.chunks(2) {
         match option {
             [name, rows] if name == "--rows" => plan.rows = Some(rows.parse().ok().filter(|rows| *rows >= 1000)?),

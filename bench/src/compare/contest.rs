@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::child::Child;
-use super::plan::{self, ENOUGH, Home, K, OPENINGS, Plan, SCAN_ROUNDS, SCANS, Spec, THREADS};
+use super::plan::{self, ENOUGH, Home, K, OPENINGS, Plan, ROUNDS, SCAN_ROUNDS, SCANS, Spec, THREADS};
 use super::protocol::{Request, Task};
 use super::results::{Curve, EngineResults, Scan, SetResults, Update};
 use super::truth::Truth;
@@ -46,7 +46,7 @@ pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> SetResults {
     for spec in plan.specs(vectors.rows()) {
         contest.build(spec);
     }
-    contest.search(plan.rounds);
+    contest.search();
     contest.scan();
     contest.open();
     contest.update();
@@ -107,13 +107,13 @@ impl Contest<'_> {
     }
 
     /// All engines answer with their first setting, then all with their second, and so on, on one thread and on several; then the next round.
-    fn search(&mut self, rounds: usize) {
+    fn search(&mut self) {
         let mut contenders = std::mem::take(&mut self.contenders);
         for contender in contenders.iter_mut().filter(|contender| !contender.spec.knobs.is_empty()) {
             contender.results.curves = [1, THREADS].map(|threads| Curve { threads, points: Vec::new() }).into();
         }
         let longest = contenders.iter().map(|contender| contender.spec.knobs.len()).max().unwrap_or(0);
-        for _ in 0..rounds {
+        for _ in 0..ROUNDS {
             for turn in 0..longest {
                 for contender in &mut contenders {
                     self.search_once(contender, turn);

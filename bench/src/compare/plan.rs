@@ -16,6 +16,8 @@ pub const RECALLS: [f64; 2] = [0.95, 0.99];
 pub const ENOUGH: f64 = 0.996;
 /// Queries of an exact scan, one by one or in one batch.
 pub const SCANS: usize = 64;
+/// Rounds of searches: every point is the best of them.
+pub const ROUNDS: usize = 3;
 /// Rounds of exact scans: they are short.
 pub const SCAN_ROUNDS: usize = 5;
 /// New processes that open an index.
@@ -70,10 +72,8 @@ pub const ENGINES: &[Spec] = &[
 /// How much is measured.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// `quick`, `million` or `full`.
+    /// `quick` or `full`.
     pub mode: &'static str,
-    /// Rounds of searches: every point is the best of them.
-    pub rounds: usize,
     /// The sets that belong to the mode.
     pub all: &'static [&'static str],
     /// For development: only so many vectors of each set, only these engines, and only these sets.

@@ -11,7 +11,10 @@ const _: () = assert!(65_535u64 * 255 * 255 <= u32::MAX as u64);
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Bytes<'a> {
     pub(crate) components: &'a [u8],
+    /// This and the next are for VNNI.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) sum: u32,
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) squares: u32,
 }
 
