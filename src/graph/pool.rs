@@ -34,7 +34,7 @@ pub(crate) struct Reach {
     pub(crate) factor: f32,
     /// But at least as far as this one, counted from 1: what the first candidates look like says little of where the walk will get to.
     pub(crate) least: usize,
-    /// How many candidates are expanded at most, though more may be kept.
+    /// Only so many of the nearest are expanded, though more may be kept.
     pub(crate) most: usize,
     /// Candidates that are farther by no more than this are kept, and not expanded: where distances are estimates, these may be results.
     pub(crate) margin: f32,

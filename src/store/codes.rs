@@ -30,7 +30,7 @@ const _: () = assert!(FACTOR_BYTES == crate::distance::FACTOR_BYTES);
 const SAMPLE: usize = 10_000;
 /// Slots whose vectors are encoded by a thread at a time.
 const TASK: usize = 1024;
-/// Codes that are looked up and hinted together, before the ones before them are compared.
+/// Codes that are looked up and hinted together, before they are compared.
 const FEW: usize = 16;
 
 /// What is known of the codes at a snapshot.
