@@ -238,7 +238,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 /// Halves to the even number. Of magnitudes up to 127.
 fn nearest_whole(value: f32) -> i8 {
     // Where floats are whole numbers apart, the last bits of one are those of the number.
-    (value + 1.5 * (1u32 << f32::MANTISSA_DIGITS - 1) as f32).to_bits() as i8
+    (value + 1.5 * (1u32 << (f32::MANTISSA_DIGITS - 1)) as f32).to_bits() as i8
 }
 
 #[cfg(test)]
