@@ -1,13 +1,15 @@
 //! A first build of many items numbers them by locality, if it is part of the transaction that has added them.
 
-use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, fs};
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use voisin::distances::Euclidean;
-use voisin::{Codes, ItemId, Reader, Writer};
+use voisin::{Codes, Error, ItemId, Reader, Writer, heed};
 
-use crate::common::{check, create, new_env, rng};
+use crate::common::{check, create, new_env, open_env, rng};
 use crate::decoder;
 
 const ITEMS: u32 = 100_000;
@@ -74,4 +76,41 @@ fn items_are_numbered_by_locality_where_their_transaction_links_them() {
 
     let few: Vec<u32> = places.into_iter().filter(|place| *place != 17).collect();
     assert!(build(&few, false).apart > 30_000.0, "numbered for nothing");
+}
+
+/// Where the child of the next test puts its index.
+const FOLDER: &str = "VOISIN_TEST_BULK_FOLDER";
+
+#[test]
+fn without_room_for_a_temporary_file_a_build_goes_on_and_optimizing_says_so() {
+    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else {
+        // Where temporary files go is a matter of the process.
+        let folder = tempfile::tempdir().unwrap();
+        let child = Command::new(env::current_exe().unwrap())
+            .args(["bulk::without_room_for_a_temporary_file_a_build_goes_on_and_optimizing_says_so", "--exact", "--nocapture"])
+            .env(FOLDER, folder.path())
+            .env("TMPDIR", folder.path().join("nowhere"))
+            .output()
+            .unwrap();
+        let (said, errors) = (String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+        assert!(child.status.success() && said.contains("1 passed"), "{said}{errors}");
+        return;
+    };
+    // More bytes than are kept in memory.
+    const LARGE: usize = 176;
+    let env = open_env(&folder, 1 << 30);
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::<Euclidean>::new(db, 0, LARGE);
+    let mut wtxn = env.write_txn().unwrap();
+    writer.add_items_from(&mut wtxn, (0..ITEMS).map(|item| (item, [(item * 7919 % ITEMS) as f32; LARGE]))).unwrap();
+    writer.builder(&mut rng()).ef_construction(8).build::<4, 8>(&mut wtxn).unwrap();
+    wtxn.commit().unwrap();
+
+    let mut wtxn = env.write_txn().unwrap();
+    check(&wtxn, db, 0);
+    let slots = decoder::decode(db.remap_types(), &wtxn, 0).slot_ids;
+    assert!(slots.is_sorted(), "slots in the order of the items");
+    let optimized = writer.builder(&mut rng()).ef_construction(8).optimize::<4, 8>(&mut wtxn);
+    assert!(matches!(optimized, Err(Error::Heed(heed::Error::Io(_)))), "{optimized:?}");
+    check(&wtxn, db, 0);
 }
