@@ -101,6 +101,7 @@ impl Contest<'_> {
             open_seconds: f64::INFINITY,
             update: None,
             curves: Vec::new(),
+            recalls_by_vectors: Vec::new(),
             scan: None,
         };
         self.contenders.push(Contender { spec, child, results });
@@ -119,6 +120,14 @@ impl Contest<'_> {
                     self.search_once(contender, turn);
                 }
             }
+        }
+        for contender in contenders.iter_mut().filter(|contender| contender.spec.has_codes()) {
+            let by_vectors = |point: &Point| {
+                contender.child.ask(&Request::SearchByVectors { knob: point.knob, answers: self.answers_file() });
+                self.recall()
+            };
+            let points = contender.results.curves.first().map_or(&[][..], |curve| &curve.points);
+            contender.results.recalls_by_vectors = points.iter().map(by_vectors).collect();
         }
         for contender in &contenders {
             for Curve { threads, points } in &contender.results.curves {

@@ -49,6 +49,13 @@ pub struct Spec {
     pub at_a_million: bool,
 }
 
+impl Spec {
+    /// Whether its index has codes.
+    pub fn has_codes(&self) -> bool {
+        self.name.ends_with("-bit")
+    }
+}
+
 const EFS: &[usize] = &[14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448];
 /// Fewer, for an engine that takes seconds for each.
 const SOME_EFS: &[usize] = &[20, 40, 80, 160, 320];

@@ -52,6 +52,9 @@ pub struct EngineResults {
     pub update: Option<Update>,
     /// One for each number of threads.
     pub curves: Vec<Curve>,
+    /// The recall of the same settings by vectors, on one thread, where the index has codes.
+    #[serde(default)]
+    pub recalls_by_vectors: Vec<f64>,
     pub scan: Option<Scan>,
 }
 

@@ -74,7 +74,12 @@ pub trait Engine {
     /// The seconds that answering took, and `k` ids a query.
     fn search(&self, queries: &[f32], knob: usize, threads: usize) -> (Duration, Vec<u32>);
 
-    /// The same for exact answers: one query after the other, or all in one call.
+    /// The ids that one thread finds by vectors, where the index has codes.
+    fn search_by_vectors(&self, _queries: &[f32], _knob: usize) -> Vec<u32> {
+        panic!("this engine has no codes")
+    }
+
+    /// The seconds that exact answers took, and the ids: one query after the other, or all in one call.
     fn scan(&self, _queries: &[f32], _batch: bool) -> (Duration, Vec<u32>) {
         panic!("this engine is not asked for exact answers");
     }
@@ -124,6 +129,10 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
             let (time, ids) = engine.search(input.queries(), knob, threads);
             fs::write(answers, bytemuck::cast_slice(&ids)).expect("to write answers");
             return Reply { seconds: time.as_secs_f64(), ..Reply::default() };
+        }
+        Request::SearchByVectors { knob, answers } => {
+            let ids = engine.search_by_vectors(input.queries(), knob);
+            fs::write(answers, bytemuck::cast_slice(&ids)).expect("to write answers");
         }
         Request::Scan { queries, batch, answers } => {
             let (time, ids) = engine.scan(&input.queries()[..queries * input.task.dimensions], batch);

@@ -52,6 +52,14 @@ impl<D: Distance> Voisin<D> {
         writer.set_codes(wtxn, self.codes).expect("a metric that can have codes");
     }
 
+    fn answer(&self, queries: &[f32], ef: usize, threads: usize, codes: bool) -> (Duration, Vec<u32>) {
+        let k = self.input.task.k;
+        let nearest = |reader: &WarmReader<'_, '_, D>, query: &[f32]| {
+            ids(reader.nns(k).ef_search(ef).codes(codes).by_vector(query).expect("an answer"))
+        };
+        self.read_warm(|reader| answer_all(self.input, queries, threads, |work| work.answer(|query| nearest(reader, query))))
+    }
+
     /// Calls `with` with a reader that any thread may use.
     fn read_warm<T>(&self, with: impl FnOnce(&WarmReader<'_, '_, D>) -> T) -> T {
         let database = open_database(self.env());
@@ -89,9 +97,11 @@ impl<D: Distance> Engine for Voisin<D> {
     }
 
     fn search(&self, queries: &[f32], ef: usize, threads: usize) -> (Duration, Vec<u32>) {
-        let k = self.input.task.k;
-        let nearest = |reader: &WarmReader<'_, '_, D>, query: &[f32]| ids(reader.nns(k).ef_search(ef).by_vector(query).expect("an answer"));
-        self.read_warm(|reader| answer_all(self.input, queries, threads, |work| work.answer(|query| nearest(reader, query))))
+        self.answer(queries, ef, threads, true)
+    }
+
+    fn search_by_vectors(&self, queries: &[f32], ef: usize) -> Vec<u32> {
+        self.answer(queries, ef, 1, false).1
     }
 
     fn scan(&self, queries: &[f32], batch: bool) -> (Duration, Vec<u32>) {
