@@ -71,15 +71,20 @@ impl Pool {
         self.bound_with(self.reach.map_or(0.0, |reach| reach.margin))
     }
 
+    /// Where some candidates are not accepted there is none: nobody knows which is the nth that is.
+    #[inline]
+    fn reach(&self) -> Option<Reach> {
+        self.reach.filter(|_| self.accepted == self.candidates.len())
+    }
+
     #[inline]
     fn bound_with(&self, margin: f32) -> f32 {
         let bound = match self.candidates.last() {
             Some(last) if self.accepted >= self.ef => last.distance(),
             _ => f32::INFINITY,
         };
-        match self.reach {
-            // Where some are not accepted, nobody knows which is the nth that is.
-            Some(Reach { nth, factor, least, .. }) if self.accepted == self.candidates.len() => {
+        match self.reach() {
+            Some(Reach { nth, factor, least, .. }) => {
                 let at = |nth: usize| self.candidates.get(nth.wrapping_sub(1)).map(Candidate::distance);
                 let reach = at(nth).zip(at(least)).map(|(nth, least)| (nth.max(0.0) * factor).max(least) + margin);
                 reach.map_or(bound, |reach| bound.min(reach))
@@ -115,7 +120,7 @@ impl Pool {
     /// The nearest candidate that was not expanded yet, marked as expanded. `None` if it is too far away, as all others then are.
     #[inline]
     pub(super) fn expand(&mut self) -> Option<u32> {
-        if self.reach.is_some_and(|reach| self.next >= reach.most) {
+        if self.reach().is_some_and(|reach| self.next >= reach.most) {
             return None;
         }
         let bound = self.bound_with(0.0);
@@ -182,6 +187,17 @@ mod tests {
             prop_assert_eq!(pool.bound(), bound + 3.0);
             let count = std::iter::from_fn(|| pool.expand()).count();
             prop_assert_eq!(count, sorted.iter().filter(|distance| **distance as f32 <= bound).count().min(most));
+        }
+
+        #[test]
+        fn among_candidates_that_are_not_accepted_there_is_no_reach(distances in prop::collection::vec(0..100u32, 1..60), other in 0..60usize) {
+            let mut pool = Pool::default();
+            pool.start(1000, Some(Reach { nth: 1, factor: 1.1, least: 1, most: 3, margin: 0.0 }));
+            for (slot, distance) in distances.iter().enumerate() {
+                pool.insert(*distance as f32, slot as u32, slot != other % distances.len());
+            }
+            prop_assert_eq!(pool.bound(), f32::INFINITY);
+            prop_assert_eq!(std::iter::from_fn(|| pool.expand()).count(), distances.len());
         }
 
         #[test]
