@@ -38,8 +38,9 @@ const LEAST_BITS_SHARE: f32 = 3.0;
 const MARGIN: f32 = 0.25;
 /// One in so many of `ef_search` candidates is always looked around.
 const LEAST_SHARE: usize = 2;
-/// How many times as many candidates as `ef_search` a walk looks around, and keeps, at most.
+/// How many times as many candidates as `ef_search` a walk looks around at most, and keeps.
 const MOST_EF: usize = 2;
+/// How many times as many it keeps where some are kept for their distances to be computed.
 const MOST_KEPT: usize = 3;
 
 /// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache, in nanoseconds.

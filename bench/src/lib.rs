@@ -7,3 +7,4 @@ pub mod data;
 pub mod engines;
 pub mod living;
 pub mod report;
+pub mod usage;

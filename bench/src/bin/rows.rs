@@ -5,12 +5,11 @@
 //! the rows is given the neighbors for nothing: only what it reads, computes and writes is counted. That of the index is all of it, the search for neighbors included.
 #![allow(clippy::expect_used, missing_docs)]
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 use voisin::distances::{Cosine, Distance, Euclidean};
 use voisin::heed::types::{Bytes, U32};
@@ -19,6 +18,7 @@ use voisin::{Codes, Database, Reader, Writer};
 use voisin_bench::data::DataSet;
 use voisin_bench::engines;
 use voisin_bench::report::median;
+use voisin_bench::usage::{cpu_seconds, written_bytes};
 
 const M: usize = 16;
 const M0: usize = 32;
@@ -27,21 +27,27 @@ const FACTOR_BYTES: usize = 12;
 /// Changes of each kind.
 const CHANGES: usize = 100;
 
-fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().expect("the folder of the data");
-    let (folder, only) = (Path::new(&folder), arguments.next());
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
+const SETS: [&str; 3] = ["photos", "glosses", "million"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (folder, wanted) = match &*arguments {
+        [folder] => (PathBuf::from(folder), None),
+        [folder, set] if SETS.contains(&&**set) => (PathBuf::from(folder), Some(&**set)),
+        _ => {
+            eprintln!("usage: rows FOLDER_OF_DATA [{}]", SETS.join("|"));
+            return ExitCode::FAILURE;
+        }
+    };
     println!("| set | what | added: processor, ms | written, KB | deleted: processor, ms | written, KB |\n|---|---|---|---|---|---|");
-    if wanted("photos") {
-        compare::<Euclidean>("photos", &DataSet::photos(folder), Codes::Bits8);
+    for set in SETS.into_iter().filter(|set| wanted.is_none_or(|wanted| wanted == *set)) {
+        match set {
+            "glosses" => compare::<Cosine>(set, &DataSet::glosses(&folder), Codes::Bits4),
+            "million" => compare::<Euclidean>(set, &DataSet::photos(&folder).enlarged(10), Codes::Bits8),
+            _ => compare::<Euclidean>(set, &DataSet::photos(&folder), Codes::Bits8),
+        }
     }
-    if wanted("glosses") {
-        compare::<Cosine>("glosses", &DataSet::glosses(folder), Codes::Bits4);
-    }
-    if wanted("million") {
-        compare::<Euclidean>("million", &DataSet::photos(folder).enlarged(10), Codes::Bits8);
-    }
+    ExitCode::SUCCESS
 }
 
 fn compare<D: Distance>(name: &str, set: &DataSet, codes: Codes) {
@@ -91,10 +97,11 @@ type Cost = (f64, f64);
 
 /// The median of what the changes cost.
 fn costs(added: &[Added<'_>], mut change: impl FnMut(&Added<'_>)) -> Cost {
+    let written = || written_bytes(Path::new("/proc/self/io")).expect("Linux") as f64;
     let cost = |added| {
-        let before = (cpu_ms(), written_bytes());
+        let before = (cpu_seconds(), written());
         change(added);
-        (cpu_ms() - before.0, written_bytes() - before.1)
+        (1e3 * (cpu_seconds() - before.0), written() - before.1)
     };
     let (times, bytes) = added.iter().map(cost).unzip();
     (median(times), median(bytes))
@@ -102,18 +109,6 @@ fn costs(added: &[Added<'_>], mut change: impl FnMut(&Added<'_>)) -> Cost {
 
 fn print(set: &str, what: &str, [added, deleted]: [Cost; 2]) {
     println!("| {set} | {what} | {:.2} | {:.0} | {:.2} | {:.0} |", added.0, added.1 / 1e3, deleted.0, deleted.1 / 1e3);
-}
-
-fn cpu_ms() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 * 1e3 + time.tv_nsec as f64 / 1e6
-}
-
-/// What the process has handed to the system to be written.
-fn written_bytes() -> f64 {
-    let io = fs::read_to_string("/proc/self/io").expect("Linux");
-    let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("a count");
-    line.parse().expect("a number")
 }
 
 struct Index<'a, D: Distance> {

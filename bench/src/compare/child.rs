@@ -1,7 +1,6 @@
 //! An engine in a process of its own, and what the system knows of it.
 
 use std::fmt::Display;
-use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
@@ -13,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::protocol::{Hello, Reply, Request, Task};
+use crate::usage::{number, written_bytes};
 
 /// How often memory is looked at: a look takes some microseconds of one core.
 const LOOK: Duration = Duration::from_millis(10);
@@ -58,8 +58,7 @@ impl Child {
     pub fn ask_watched(&mut self, request: &Request) -> (Reply, Usage) {
         let status = self.file("status");
         let anonymous = move || number(&status, "RssAnon:").map_or(0, |kilobytes| kilobytes * 1024);
-        // Not `write_bytes`, which counts a whole folio of the page cache for every page in it that is written: up to 2 MB for 4 KB.
-        let written = |child: &Self| number(&child.file("io"), "wchar:").unwrap_or(0);
+        let written = |child: &Self| written_bytes(&child.file("io")).unwrap_or(0);
         let (anonymous_before, written_before) = (anonymous(), written(self));
         let done = AtomicBool::new(false);
         let (reply, peak) = thread::scope(|scope| {
@@ -106,10 +105,4 @@ impl Drop for Child {
             eprintln!("{} does not end", self.name);
         }
     }
-}
-
-/// The number behind a word at the beginning of a line.
-fn number(file: &PathBuf, word: &str) -> Option<u64> {
-    let text = fs::read_to_string(file).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(word))?.split_whitespace().next()?.parse().ok()
 }

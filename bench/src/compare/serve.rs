@@ -7,11 +7,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use super::engines;
 use super::protocol::{Hello, Reply, Request, Task};
+use crate::report::median;
+use crate::usage::cpu_seconds;
 
 /// Queries that a thread takes at a time: few, so that all threads end together.
 const SHARE: usize = 4;
@@ -155,16 +156,6 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
         }
     }
     Reply { seconds: start.elapsed().as_secs_f64(), ..Reply::default() }
-}
-
-fn cpu_seconds() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Some queries, and where the ids of their answers go.
