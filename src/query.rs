@@ -11,7 +11,7 @@ use heed::RoTxn;
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
-use crate::codec::{Codec, Component, F32};
+use crate::codec::Component;
 use crate::distance::Distance;
 use crate::flat::{Found, Nearest, Neighbor, Slots, scan};
 use crate::graph::beam::Scope;
@@ -209,23 +209,20 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     /// # Errors
     /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery),
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_vector(&self, rtxn: &RoTxn<'_>, vector: &[f32]) -> Result<Searched> {
+    pub fn by_vector(&self, rtxn: &RoTxn<'_>, vector: &[impl Component]) -> Result<Searched> {
         self.by_vector_with_cancellation(rtxn, vector, || false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_f64(&self, rtxn: &RoTxn<'_>, vector: &[f64]) -> Result<Searched> {
-        self.by_vector(rtxn, &rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, rtxn: &RoTxn<'_>, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+    pub fn by_vector_with_cancellation(
+        &self,
+        rtxn: &RoTxn<'_>,
+        vector: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Searched> {
         by_vector(&self.reader.view(rtxn)?, self.options, vector, &cancel)
     }
 
@@ -237,7 +234,7 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared,
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_vectors(&self, rtxn: &RoTxn<'_>, rows: &[f32]) -> Result<Vec<Searched>> {
+    pub fn by_vectors(&self, rtxn: &RoTxn<'_>, rows: &[impl Component]) -> Result<Vec<Searched>> {
         self.by_vectors_with_cancellation(rtxn, rows, || false)
     }
 
@@ -245,7 +242,12 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rtxn: &RoTxn<'_>, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+    pub fn by_vectors_with_cancellation(
+        &self,
+        rtxn: &RoTxn<'_>,
+        rows: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Vec<Searched>> {
         by_vectors(&self.reader.view(rtxn)?, self.options, rows, &cancel)
     }
 
@@ -272,16 +274,8 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     /// # Errors
     /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery),
     /// [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
+    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
         by_vector(&self.reader.view(), self.options, vector, &|| false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Searched> {
-        self.by_vector(&rounded(vector)?)
     }
 
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
@@ -289,7 +283,7 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     ///
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow), [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Searched>> {
+    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
         by_vectors(&self.reader.view(), self.options, rows, &|| false)
     }
 
@@ -302,19 +296,10 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     }
 }
 
-/// A query of `f64`.
-///
-/// # Errors
-/// [`Error::InvalidQuery`].
-pub(crate) fn rounded(vector: &[f64]) -> Result<Vec<f32>> {
-    F32::check(vector).map_err(|defect| Error::InvalidQuery { defect })?;
-    Ok(f64::floats(vector).into_owned())
-}
-
 pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(
     view: &View<'_, 't, D, S>,
     options: Options<'_>,
-    vector: &[f32],
+    vector: &[impl Component],
     cancel: &(impl Fn() -> bool + Sync),
 ) -> Result<Searched> {
     let probe = view.query(vector)?;
@@ -326,7 +311,7 @@ pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(
 pub(crate) fn by_vectors<'t, D: Distance, S: Source<'t>>(
     view: &View<'_, 't, D, S>,
     options: Options<'_>,
-    rows: &[f32],
+    rows: &[impl Component],
     cancel: &(impl Fn() -> bool + Sync),
 ) -> Result<Vec<Searched>> {
     let dimensions = view.snapshot.meta.dimensions as usize;

@@ -105,19 +105,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// nothing has changed. [`NotTrained`](Error::NotTrained), [`InvalidDimensions`](Error::InvalidDimensions), [`MetricMismatch`](Error::MetricMismatch),
     /// [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
     /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt): drop the transaction.
-    pub fn add_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[f32]) -> Result<()> {
-        self.add_of(wtxn, item, vector)
-    }
-
-    /// As [`add_item`](Self::add_item), of `f64`: each component is rounded once, from what is given to what is stored.
-    ///
-    /// # Errors
-    /// As [`add_item`](Self::add_item).
-    pub fn add_item_f64(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[f64]) -> Result<()> {
-        self.add_of(wtxn, item, vector)
-    }
-
-    pub(crate) fn add_of<T: Component>(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[T]) -> Result<()> {
+    pub fn add_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[impl Component]) -> Result<()> {
         let mut edit = self.edit(wtxn)?;
         edit.add(item, vector)?;
         edit.finish()
@@ -128,19 +116,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     ///
     /// # Errors
     /// As [`add_item`](Self::add_item), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
-    pub fn add_items(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[f32]) -> Result<()> {
-        self.add_all_of(wtxn, items, vectors)
-    }
-
-    /// As [`add_items`](Self::add_items), of `f64`: each component is rounded once, from what is given to what is stored.
-    ///
-    /// # Errors
-    /// As [`add_items`](Self::add_items).
-    pub fn add_items_f64(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[f64]) -> Result<()> {
-        self.add_all_of(wtxn, items, vectors)
-    }
-
-    fn add_all_of<T: Component>(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[T]) -> Result<()> {
+    pub fn add_items(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[impl Component]) -> Result<()> {
         if items.len().checked_mul(self.dimensions) != Some(vectors.len()) {
             return Err(Error::LengthMismatch { ids: items.len(), components: vectors.len(), dimensions: self.dimensions });
         }
@@ -151,7 +127,7 @@ impl<'e, D: Distance> Writer<'e, D> {
         edit.check_trained()?;
         let rows = || items.iter().zip(vectors.chunks(self.dimensions));
         for (&item, row) in rows() {
-            check_vector::<D, T>(row, edit.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
+            check_vector::<D, _>(row, edit.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
         }
         for (&item, row) in rows() {
             edit.add(item, row)?;
@@ -164,7 +140,11 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// # Errors
     /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been added to the transaction, as if by
     /// [`add_item`](Self::add_item): commit them or drop the transaction.
-    pub fn add_items_from<V: AsRef<[f32]>>(&self, wtxn: &mut RwTxn<'_>, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+    pub fn add_items_from<T: Component, V: AsRef<[T]>>(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: impl IntoIterator<Item = (ItemId, V)>,
+    ) -> Result<u64> {
         let mut edit = self.edit(wtxn)?;
         let mut count = 0;
         for (item, vector) in items {
@@ -381,7 +361,7 @@ impl<D: Distance<Codec = I8>> Writer<'_, D> {
     /// # Errors
     /// [`AlreadyInUse`](Error::AlreadyInUse) if there are vectors, [`UnevenRows`](Error::UnevenRows), [`InvalidSample`](Error::InvalidSample),
     /// [`InvalidParameter`](Error::InvalidParameter) for an empty sample, and those of [`add_item`](Self::add_item) about the index: nothing has changed.
-    pub fn train(&self, wtxn: &mut RwTxn<'_>, sample: &[f32]) -> Result<()> {
+    pub fn train(&self, wtxn: &mut RwTxn<'_>, sample: &[impl Component]) -> Result<()> {
         let dimensions = self.dimensions;
         if sample.is_empty() {
             let remedy = "give some rows of vectors like those that are to be added";

@@ -53,9 +53,9 @@ impl Default for Range {
 impl Range {
     /// # Errors
     /// The first component that no scale has room for.
-    pub(crate) fn add(&mut self, vector: &[f32]) -> Result<(), VectorDefect> {
+    pub(crate) fn add<T: Component>(&mut self, vector: &[T]) -> Result<(), VectorDefect> {
         check_limit(vector, Scale::MAX.into(), "the range of i8")?;
-        for component in vector {
+        for component in T::floats(vector).iter() {
             (self.lowest, self.highest) = (self.lowest.min(*component), self.highest.max(*component));
         }
         Ok(())

@@ -37,9 +37,32 @@ mod sealed {
     impl Sealed for super::Bits {}
     impl Sealed for super::Signs {}
 
-    pub trait Component {}
-    impl Component for f32 {}
-    impl Component for f64 {}
+    pub trait Component: Sized {
+        type Bytes: AsRef<[u8]>;
+
+        /// Little-endian.
+        fn to_bytes(self) -> Self::Bytes;
+        /// What the bytes of many are of.
+        fn of_bytes(bytes: &[u8]) -> Vec<Self>;
+    }
+
+    macro_rules! component {
+        ($type:ty) => {
+            impl Component for $type {
+                type Bytes = [u8; size_of::<$type>()];
+
+                fn to_bytes(self) -> Self::Bytes {
+                    self.to_le_bytes()
+                }
+
+                fn of_bytes(bytes: &[u8]) -> Vec<Self> {
+                    bytes.as_chunks().0.iter().map(|bytes| Self::from_le_bytes(*bytes)).collect()
+                }
+            }
+        };
+    }
+    component!(f32);
+    component!(f64);
 }
 
 /// How a vector is stored: [`F32`], [`F16`], [`Bf16`], [`I8`], [`Bits`] or [`Signs`].
@@ -101,7 +124,7 @@ impl Floats for F16 {}
 impl Floats for Bf16 {}
 impl Floats for I8 {}
 
-/// What vectors that are to be stored are made of: `f32` or `f64`.
+/// What vectors are made of that are given: `f32` or `f64`, each component of which is rounded once, to what is stored, or to `f32` in a query.
 pub trait Component: sealed::Component + Copy + fmt::Debug + Into<f64> + Sync {
     /// All components as `f32`, rounded to the nearest.
     fn floats(vector: &[Self]) -> Cow<'_, [f32]>;

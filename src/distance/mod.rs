@@ -27,7 +27,7 @@ pub use self::metrics::{
 #[doc(hidden)]
 pub use self::panel::Form;
 pub(crate) use self::panel::{Estimate, Limits, Panel};
-use crate::codec::{Codec, Scale, VectorRef};
+use crate::codec::{Codec, Component, Scale, VectorRef};
 use crate::error::VectorDefect;
 
 /// A metric. Implement it to search by a distance of your own: [`name`](Self::name), [`Codec`](Self::Codec) and [`raw`](Self::raw) are enough.
@@ -119,9 +119,9 @@ pub fn distance<D: Distance>(a: &[f32], b: &[f32]) -> Result<f32, VectorDefect> 
 }
 
 /// A query, as it is compared, and its factor.
-pub(crate) fn probe<D: Distance>(query: &[f32]) -> Result<(Vec<u8>, f32), VectorDefect> {
+pub(crate) fn probe<D: Distance>(query: &[impl Component]) -> Result<(Vec<u8>, f32), VectorDefect> {
     ProbeOf::<D>::check(query)?;
-    D::check(query)?;
+    D::check(&Component::floats(query))?;
     let mut bytes = Vec::with_capacity(ProbeOf::<D>::bytes(query.len()));
     ProbeOf::<D>::encode(query, Scale::NONE, &mut bytes);
     let factor = if D::FACTOR { D::factor(VectorRef::new(&bytes)) } else { 0.0 };

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::environment::{Interrupted, WriteTxn};
 use super::{Hooks, Shared};
 use crate::builder::Goal;
-use crate::codec::{Codec, I8, Range, Scale};
+use crate::codec::{Codec, Component, I8, Range, Scale};
 use crate::codes::Codes;
 use crate::distance::Distance;
-use crate::query::{QueryBuilder, Searched, rounded};
+use crate::query::{QueryBuilder, Searched};
 use crate::store::Place;
 use crate::store::snapshot::read_meta;
 use crate::{Error, ItemId, Reader, Result, Writer};
@@ -299,7 +299,7 @@ impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
     ///
     /// # Errors
     /// As [`Writer::train`].
-    pub fn train(&mut self, sample: &[f32]) -> Result<()> {
+    pub fn train(&mut self, sample: &[impl Component]) -> Result<()> {
         self.change(|writer, txn| writer.train(txn, sample))
     }
 }
@@ -311,16 +311,8 @@ impl<D: Distance> Batch<'_, D> {
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem), [`NotTrained`](Error::NotTrained),
     /// [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map.
     /// [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
-    pub fn add(&mut self, item: ItemId, vector: &[f32]) -> Result<()> {
+    pub fn add(&mut self, item: ItemId, vector: &[impl Component]) -> Result<()> {
         self.change(|writer, txn| writer.add_item(txn, item, vector))
-    }
-
-    /// As [`add`](Self::add), of `f64`: each component is rounded once, from what is given to what is stored.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add).
-    pub fn add_f64(&mut self, item: ItemId, vector: &[f64]) -> Result<()> {
-        self.change(|writer, txn| writer.add_item_f64(txn, item, vector))
     }
 
     /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](crate::Index::dimensions) components for each of `items`, one
@@ -328,23 +320,15 @@ impl<D: Distance> Batch<'_, D> {
     ///
     /// # Errors
     /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
-    pub fn add_items(&mut self, items: &[ItemId], vectors: &[f32]) -> Result<()> {
+    pub fn add_items(&mut self, items: &[ItemId], vectors: &[impl Component]) -> Result<()> {
         self.change(|writer, txn| writer.add_items(txn, items, vectors))
-    }
-
-    /// As [`add_items`](Self::add_items), of `f64`: each component is rounded once, from what is given to what is stored.
-    ///
-    /// # Errors
-    /// As [`add_items`](Self::add_items).
-    pub fn add_items_f64(&mut self, items: &[ItemId], vectors: &[f64]) -> Result<()> {
-        self.change(|writer, txn| writer.add_items_f64(txn, items, vectors))
     }
 
     /// Adds or replaces the items that an iterator yields. Returns how many there were.
     ///
     /// # Errors
     /// As [`add`](Self::add), at the first bad vector; the items before it have been added.
-    pub fn add_items_from<V: AsRef<[f32]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+    pub fn add_items_from<T: Component, V: AsRef<[T]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
         self.change(|writer, txn| writer.add_items_from(txn, items))
     }
 
@@ -395,23 +379,15 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), [`Forked`](Error::Forked),
     /// [`Corrupt`](Error::Corrupt).
-    pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
+    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Searched> {
-        self.by_vector(&rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+    pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
         let reader = self.reader.reader()?;
         QueryBuilder { reader: &reader, options: self.options }.by_vector_with_cancellation(&self.reader.txn, vector, cancel)
     }
@@ -422,7 +398,7 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
     /// [`by_vector`](Self::by_vector) that are not about the query.
-    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Searched>> {
+    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
         self.by_vectors_with_cancellation(rows, || false)
     }
 
@@ -430,7 +406,7 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+    pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
         let reader = self.reader.reader()?;
         QueryBuilder { reader: &reader, options: self.options }.by_vectors_with_cancellation(&self.reader.txn, rows, cancel)
     }

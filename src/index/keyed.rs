@@ -27,9 +27,9 @@ fn invalid<K: ItemKey + ?Sized>(key: &[u8], defect: VectorDefect) -> Error {
 }
 
 /// That a vector can be stored in an index of this scale.
-fn check_row<D: Distance, K: ItemKey + ?Sized>(key: &[u8], vector: &[f32], dimensions: usize, scale: Scale) -> Result<()> {
+fn check_row<D: Distance, K: ItemKey + ?Sized>(key: &[u8], vector: &[impl Component], dimensions: usize, scale: Scale) -> Result<()> {
     check_dimensions(vector.len(), dimensions)?;
-    check_vector::<D, f32>(vector, scale).map_err(|defect| invalid::<K>(key, defect))
+    check_vector::<D, _>(vector, scale).map_err(|defect| invalid::<K>(key, defect))
 }
 
 /// What an error says of the item whose id the index gave it, of the item by its key.
@@ -54,7 +54,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Index<D, K> {
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey) and
     /// [`InvalidKeyedItem`](Error::InvalidKeyedItem) at the first bad item, those of the file system, and those of [`write`](Self::write): nothing
     /// has changed.
-    pub fn load<Q: AsKey<K>, V: AsRef<[f32]>>(
+    pub fn load<Q: AsKey<K>, T: Component, V: AsRef<[T]>>(
         &self,
         items: impl IntoIterator<Item = (Q, V)>,
         progress: impl Fn(LoadProgress) + Sync,
@@ -69,7 +69,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Loader<'_, D, K> {
     ///
     /// # Errors
     /// As [`Index::load`]: nothing has changed.
-    pub fn load<Q: AsKey<K>, V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
+    pub fn load<Q: AsKey<K>, T: Component, V: AsRef<[T]>>(&self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
         let dimensions = self.index.dimensions();
         let rows = items.into_iter().map(|(key, vector)| {
             let (key, components) = (bytes_of(&key)?, vector.as_ref());
@@ -102,26 +102,14 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`NotTrained`](Error::NotTrained), [`IndexFull`](Error::IndexFull): nothing has changed.
     /// [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the batch can only be
     /// rolled back.
-    pub fn add(&mut self, key: impl AsKey<K>, vector: &[f32]) -> Result<()> {
-        self.add_of(key, vector)
-    }
-
-    /// As [`add`](Self::add), of `f64`: each component is rounded once, from what is given to what is stored.
-    ///
-    /// # Errors
-    /// As [`add`](Self::add).
-    pub fn add_f64(&mut self, key: impl AsKey<K>, vector: &[f64]) -> Result<()> {
-        self.add_of(key, vector)
-    }
-
-    fn add_of<T: Component>(&mut self, key: impl AsKey<K>, vector: &[T]) -> Result<()> {
+    pub fn add(&mut self, key: impl AsKey<K>, vector: &[impl Component]) -> Result<()> {
         let keys = self.keys();
         self.change(|writer, txn| {
             let key = bytes_of(&key)?;
             let known = keys.id(txn, &key)?;
             let id = known.map_or_else(|| keys.next(txn), Ok)?;
             // First what may be refused.
-            writer.add_of(txn, id, vector).map_err(by_key::<K>(&key))?;
+            writer.add_item(txn, id, vector).map_err(by_key::<K>(&key))?;
             if known.is_none() { keys.insert(txn, &key, id) } else { Ok(()) }
         })
     }
@@ -131,7 +119,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     ///
     /// # Errors
     /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All keys and vectors are checked first: a bad one changes nothing.
-    pub fn add_items<Q: AsKey<K>>(&mut self, keys: &[Q], vectors: &[f32]) -> Result<()> {
+    pub fn add_items<Q: AsKey<K>>(&mut self, keys: &[Q], vectors: &[impl Component]) -> Result<()> {
         let dimensions = self.dimensions();
         if keys.len().checked_mul(dimensions) != Some(vectors.len()) {
             return Err(Error::LengthMismatch { ids: keys.len(), components: vectors.len(), dimensions });
@@ -147,7 +135,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     ///
     /// # Errors
     /// As [`add`](Self::add), at the first bad item; the items before it have been added.
-    pub fn add_items_from<Q: AsKey<K>, V: AsRef<[f32]>>(&mut self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
+    pub fn add_items_from<Q: AsKey<K>, T: Component, V: AsRef<[T]>>(&mut self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
         let (dimensions, scale) = (self.dimensions(), self.scale()?);
         self.add_rows(items.into_iter().map(|(key, vector)| {
             let (key, vector) = (bytes_of(&key)?, vector.as_ref());
@@ -157,8 +145,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     }
 
     /// Adds keys and vectors that can be stored, some at a time, up to the first error.
-    fn add_rows(&mut self, rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<f32>)>>) -> Result<u64> {
-        let most = (CHUNK_BYTES / (self.dimensions() * size_of::<f32>())).clamp(1, CHUNK_ITEMS);
+    fn add_rows<T: Component>(&mut self, rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<T>)>>) -> Result<u64> {
+        let most = (CHUNK_BYTES / (self.dimensions() * size_of::<T>())).clamp(1, CHUNK_ITEMS);
         let (mut chunk, mut count) = (Vec::new(), 0);
         for row in rows {
             match row {
@@ -177,7 +165,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         Ok(count)
     }
 
-    fn add_chunk(&mut self, chunk: Vec<(Vec<u8>, Vec<f32>)>) -> Result<()> {
+    fn add_chunk(&mut self, chunk: Vec<(Vec<u8>, Vec<impl Component>)>) -> Result<()> {
         let keys = self.keys();
         if chunk.is_empty() {
             return Ok(());

@@ -8,9 +8,10 @@ use roaring::RoaringBitmap;
 use super::environment::WriteTxn;
 use super::item_key::{AsKey, ItemKey, ItemName, bytes_of, sealed};
 use super::{Batch, Index, Snapshot, item_keys};
+use crate::codec::Component;
 use crate::distance::Distance;
 use crate::format::item_keys::Row;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors, rounded};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
 use crate::store::source::Source;
@@ -58,10 +59,10 @@ impl<R> fmt::Debug for KeyedQuery<'_, R> {
 
 /// What a query is for.
 #[derive(Debug, Clone, Copy)]
-pub enum Target<'a> {
-    Vector(&'a [f32]),
+pub enum Target<'a, T> {
+    Vector(&'a [T]),
     /// One after the other.
-    Vectors(&'a [f32]),
+    Vectors(&'a [T]),
     /// The key of an item, as bytes.
     Item(&'a [u8]),
 }
@@ -78,7 +79,7 @@ pub trait Searchable: Sized {
     ///
     /// # Errors
     /// Those of [`KeyedQuery::by_vectors`]. `None` if there is no such item.
-    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>>;
+    fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>>;
 }
 
 /// A transaction that is used for a moment at a time: a view of the same snapshot needs it, too.
@@ -146,23 +147,15 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     /// # Errors
     /// As those of [`QueryBuilder`](crate::QueryBuilder), and [`InvalidItemKey`](Error::InvalidItemKey),
     /// [`CorruptItemKey`](Error::CorruptItemKey).
-    pub fn by_vector(&self, vector: &[f32]) -> Result<Answer<R>> {
+    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Answer<R>> {
         self.by_vector_with_cancellation(vector, || false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Answer<R>> {
-        self.by_vector(&rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Answer<R>> {
+    pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Answer<R>> {
         let answers = R::answer(self, Target::Vector(vector), &cancel)?;
         Ok(answers.into_iter().flatten().next().unwrap_or_else(Searched::empty))
     }
@@ -173,7 +166,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     /// # Errors
     /// [`UnevenRows`](Error::UnevenRows), [`InvalidRow`](Error::InvalidRow) for the first row that cannot be compared, and those of
     /// [`by_vector`](Self::by_vector) that are not about the query.
-    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Answer<R>>> {
+    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Answer<R>>> {
         self.by_vectors_with_cancellation(rows, || false)
     }
 
@@ -181,7 +174,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Answer<R>>> {
+    pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Answer<R>>> {
         Ok(R::answer(self, Target::Vectors(rows), &cancel)?.unwrap_or_default())
     }
 
@@ -198,16 +191,16 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_item_with_cancellation(&self, key: impl AsKey<R::Key>, cancel: impl Fn() -> bool + Sync) -> Result<Option<Answer<R>>> {
-        Ok(R::answer(self, Target::Item(&bytes_of(&key)?), &cancel)?.into_iter().flatten().next())
+        Ok(R::answer(self, Target::<f32>::Item(&bytes_of(&key)?), &cancel)?.into_iter().flatten().next())
     }
 
     /// The answer on one snapshot, whose transaction is lent for the keys.
-    fn run<'t, D: Distance, S: Source<'t>>(
+    fn run<'t, D: Distance, S: Source<'t>, T: Component>(
         &self,
         view: &View<'_, 't, D, S>,
         keys: ItemKeys<'_>,
         txn: &impl Lend,
-        (target, cancel): (Target<'_>, Cancel<'_>),
+        (target, cancel): (Target<'_, T>, Cancel<'_>),
     ) -> Result<Option<Vec<Answer<R>>>> {
         if let Some(bytes) = self.invalid {
             return Err(Error::InvalidItemKey { bytes, max: super::MAX_KEY_BYTES });
@@ -240,7 +233,11 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         found.map(|found| found.into_iter().map(|found| found.name(name)).collect()).transpose()
     }
 
-    fn run_held<D: Distance>(&self, held: &Held<'static>, query: (Target<'_>, Cancel<'_>)) -> Result<Option<Vec<Answer<R>>>> {
+    fn run_held<D: Distance>(
+        &self,
+        held: &Held<'static>,
+        query: (Target<'_, impl Component>, Cancel<'_>),
+    ) -> Result<Option<Vec<Answer<R>>>> {
         self.run(&held.view::<D>(), item_keys::<R::Key>(held.place()), held, query)
     }
 }
@@ -248,7 +245,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
     type Key = K;
 
-    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
+    fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
         query.run_held::<D>(&query.query.reader.shared.newest::<D>()?.held, (target, cancel))
     }
 }
@@ -256,7 +253,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
     type Key = K;
 
-    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
+    fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
         query.query.reader.check_process()?;
         query.run_held::<D>(query.query.reader.held(), (target, cancel))
     }
@@ -265,7 +262,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Batch<'_, D, K> {
     type Key = K;
 
-    fn answer(query: &KeyedQuery<'_, Self>, target: Target<'_>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
+    fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
         let batch = query.query.reader;
         let reader = batch.reader()?;
         query.run(&reader.view(batch.txn())?, batch.keys(), batch.txn(), (target, cancel))

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{BufReader, BufWriter, Read as _, Seek as _, Write as _};
+use std::marker::PhantomData;
 use std::path::Path;
 
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
@@ -12,7 +13,7 @@ use tempfile::{SpooledTempFile, spooled_tempfile_in};
 use super::batch::Batch;
 use super::{Hooks, Index, ItemName};
 use crate::builder::{Goal, Phase, Progress};
-use crate::codec::{Codec, Range};
+use crate::codec::{Codec, Component, Range};
 use crate::distance::Distance;
 use crate::{Error, ItemId, Result, VectorDefect};
 
@@ -153,10 +154,10 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
 
     /// Puts rows aside, which can be stored, and has `add` add them: all in one commit, or part by part. A row is what names an item, as bytes,
     /// and its vector.
-    pub(super) fn load_rows<V: AsRef<[f32]>>(
+    pub(super) fn load_rows<T: Component, V: AsRef<[T]>>(
         &self,
         mut rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
-        add: impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<f32>)>) -> Result<u64>,
+        add: impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<T>)>) -> Result<u64>,
     ) -> Result<u64> {
         let shared = &self.index.shared;
         self.index.writable()?;
@@ -164,7 +165,7 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
         let mut loaded = 0;
         loop {
-            let mut aside = Aside::new(shared.env.folder(), self.index.dimensions());
+            let mut aside = Aside::<T>::new(shared.env.folder(), self.index.dimensions());
             for row in rows.by_ref().take(self.part.map_or(usize::MAX, |part| part as usize)) {
                 let (name, vector) = row?;
                 aside.put(&name, vector.as_ref()).map_err(|error| shared.env.explain(error))?;
@@ -195,12 +196,12 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
     }
 
     /// Adds what was put aside, after others.
-    fn add(
+    fn add<T: Component>(
         &self,
-        aside: &mut Aside,
+        aside: &mut Aside<T>,
         loaded: u64,
         batch: &mut Batch<'_, D, K>,
-        add: &impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<f32>)>) -> Result<u64>,
+        add: &impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<T>)>) -> Result<u64>,
     ) -> Result<u64> {
         let total = Some(loaded + aside.count);
         if batch.needs_training()? && aside.count > 0 {
@@ -246,7 +247,7 @@ impl<D: Distance> Loader<'_, D> {
     ///
     /// # Errors
     /// As [`Index::load`]: nothing has changed.
-    pub fn load<V: AsRef<[f32]>>(&self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+    pub fn load<T: Component, V: AsRef<[T]>>(&self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
         let dimensions = self.index.dimensions();
         let rows = items.into_iter().map(|(item, vector)| {
             let components = vector.as_ref();
@@ -262,46 +263,47 @@ impl<D: Distance> Loader<'_, D> {
 }
 
 /// What can be told of a vector before it is known what it is rounded to.
-pub(super) fn check_input<D: Distance>(vector: &[f32]) -> Result<(), VectorDefect> {
-    D::Codec::check(vector).and_then(|()| D::check(vector))
+pub(super) fn check_input<D: Distance>(vector: &[impl Component]) -> Result<(), VectorDefect> {
+    D::Codec::check(vector).and_then(|()| D::check(&Component::floats(vector)))
 }
 
 /// Items that have been put aside: rows of a length, so many bytes that name an item, and the components of its vector, all in little-endian order.
-struct Aside {
+struct Aside<T> {
     file: BufWriter<SpooledTempFile>,
     dimensions: usize,
     count: u64,
+    component: PhantomData<T>,
 }
 
-impl Aside {
+impl<T: Component> Aside<T> {
     fn new(folder: &Path, dimensions: usize) -> Self {
-        Self { file: BufWriter::new(spooled_tempfile_in(MEMORY_BYTES, folder)), dimensions, count: 0 }
+        Self { file: BufWriter::new(spooled_tempfile_in(MEMORY_BYTES, folder)), dimensions, count: 0, component: PhantomData }
     }
 
     /// # Errors
     /// Those of the file system.
-    fn put(&mut self, name: &[u8], vector: &[f32]) -> Result<()> {
+    fn put(&mut self, name: &[u8], vector: &[T]) -> Result<()> {
         let mut write = |bytes: &[u8]| self.file.write_all(bytes).map_err(heed::Error::from);
         write(&(name.len() as u16).to_le_bytes())?;
         write(name)?;
-        vector.iter().try_for_each(|component| write(&component.to_le_bytes()))?;
+        vector.iter().try_for_each(|component| write(component.to_bytes().as_ref()))?;
         self.count += 1;
         Ok(())
     }
 
     /// All of them, from the first.
-    fn rows(&mut self) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<f32>)>>> {
+    fn rows(&mut self) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<T>)>>> {
         // Also writes what is buffered.
         self.file.rewind().map_err(heed::Error::from)?;
         let mut file = BufReader::new(self.file.get_mut());
-        let mut row = vec![0; 4 * self.dimensions];
+        let mut row = vec![0; size_of::<T>() * self.dimensions];
         Ok((0..self.count).map(move |_| {
             let mut length = [0; 2];
             file.read_exact(&mut length).map_err(heed::Error::from)?;
             let mut name = vec![0; u16::from_le_bytes(length).into()];
             file.read_exact(&mut name).map_err(heed::Error::from)?;
             file.read_exact(&mut row).map_err(heed::Error::from)?;
-            Ok((name, row.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()))
+            Ok((name, T::of_bytes(&row)))
         }))
     }
 }

@@ -44,11 +44,11 @@ pub use self::snapshot::Snapshot;
 use self::snapshot::{Cache, Inner};
 use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Progress};
 use crate::check::check_named;
-use crate::codec::I8;
+use crate::codec::{Component, I8};
 use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::format::catalog::Entry;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors, rounded};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::store::item_keys::ItemKeys;
@@ -536,7 +536,7 @@ impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
     ///
     /// # Errors
     /// As [`Writer::train`] and [`write`](Self::write).
-    pub fn train(&self, sample: &[f32]) -> Result<()> {
+    pub fn train(&self, sample: &[impl Component]) -> Result<()> {
         self.write(|batch| batch.train(sample))
     }
 }
@@ -559,7 +559,7 @@ impl<D: Distance> Index<D> {
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem) at the first bad vector, those of the file system, and
     /// those of [`write`](Self::write): nothing has changed.
-    pub fn load<V: AsRef<[f32]>>(
+    pub fn load<T: Component, V: AsRef<[T]>>(
         &self,
         items: impl IntoIterator<Item = (ItemId, V)>,
         progress: impl Fn(LoadProgress) + Sync,
@@ -573,23 +573,15 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), and those of [`Index::snapshot`].
-    pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
+    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Searched> {
-        self.by_vector(&rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+    pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
         by_vector(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, vector, &cancel)
     }
 
@@ -599,7 +591,7 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
     /// [`by_vector`](Self::by_vector) that are not about the query.
-    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Searched>> {
+    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
         self.by_vectors_with_cancellation(rows, || false)
     }
 
@@ -607,7 +599,7 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+    pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
         by_vectors(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, rows, &cancel)
     }
 

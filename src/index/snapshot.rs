@@ -10,8 +10,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use roaring::RoaringBitmap;
 
 use super::environment::{Hold, SharedEnv, Ticket};
+use crate::codec::Component;
 use crate::distance::Distance;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors, rounded};
+use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::reader::items;
 use crate::store::Place;
 use crate::store::held::{Held, Own, Tables};
@@ -285,23 +286,15 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     /// # Errors
     /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery), [`Forked`](crate::Error::Forked),
     /// [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_vector(&self, vector: &[f32]) -> Result<Searched> {
+    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), of `f64`, each component of which is rounded once, to `f32`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_f64(&self, vector: &[f64]) -> Result<Searched> {
-        self.by_vector(&rounded(vector)?)
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, vector: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+    pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
         by_vector(&self.reader.view()?, self.options, vector, &cancel)
     }
 
@@ -311,7 +304,7 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
     /// [`by_vector`](Self::by_vector) that are not about the query.
-    pub fn by_vectors(&self, rows: &[f32]) -> Result<Vec<Searched>> {
+    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
         self.by_vectors_with_cancellation(rows, || false)
     }
 
@@ -319,7 +312,7 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rows: &[f32], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+    pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
         by_vectors(&self.reader.view()?, self.options, rows, &cancel)
     }
 

@@ -151,7 +151,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`], or what is wrong with it.
-    pub(crate) fn query(&self, vector: &[f32]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+    pub(crate) fn query(&self, vector: &[impl Component]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
         check_dimensions(vector.len(), self.snapshot.meta.dimensions as usize)?;
         let (bytes, factor) = distance::probe::<D>(vector).map_err(|defect| Error::InvalidQuery { defect })?;
         Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })

@@ -281,7 +281,7 @@ fn calls_that_change_nothing_create_no_index() {
     assert!(!writer.del_item(&mut wtxn, 1).unwrap());
     assert_eq!(writer.del_items(&mut wtxn, [1, 2]).unwrap(), 0);
     writer.clear(&mut wtxn).unwrap();
-    writer.add_items(&mut wtxn, &[], &[]).unwrap();
+    writer.add_items(&mut wtxn, &[], &[0.0; 0]).unwrap();
     assert_eq!(writer.add_items_from(&mut wtxn, std::iter::empty::<(ItemId, Vec<f32>)>()).unwrap(), 0);
     assert!(writer.add_item(&mut wtxn, 1, &[f32::NAN, 0.0]).is_err());
     assert!(!writer.contains_item(&wtxn, 1).unwrap() && !writer.need_build(&wtxn).unwrap() && writer.is_empty(&wtxn).unwrap());

@@ -46,7 +46,7 @@ fn compares_what_is_stored<D: Distance>(env: &Env, db: Database<'_, D>, stored: 
         let nearer = stored.values().filter(|vector| between(&floats(query), &floats(vector)) < f64::from(exact[9].1) - 1e-4);
         assert!(nearer.count() <= 9, "{}: something nearer was not found", D::name());
         assert_eq!(reader.nns(10).ef_search(400).walk_graph().by_vector(&rtxn, query).unwrap().into_nns(), exact, "{}", D::name());
-        assert_eq!(reader.nns(10).exact().by_vector_f64(&rtxn, &floats(query)).unwrap().into_nns(), exact, "{}", D::name());
+        assert_eq!(reader.nns(10).exact().by_vector(&rtxn, &floats(query)).unwrap().into_nns(), exact, "{}", D::name());
     }
     let by_many = reader.nns(10).exact().by_vectors(&rtxn, &sample(&queries)).unwrap();
     for (query, found) in queries.values().zip(by_many) {
@@ -135,11 +135,11 @@ fn f64_is_rounded_once() {
     let (db, expected) = (create::<Euclidean<F16>>(&env), 1.0 + 1.0 / 1024.0);
     let writer = Writer::<Euclidean<F16>>::new(db, 0, 2);
     commit(&env, |wtxn| {
-        writer.add_item_f64(wtxn, 1, &[ABOVE, -ABOVE]).unwrap();
-        writer.add_items_f64(wtxn, &[2, 3], &[ABOVE, 0.0, 1.0, 0.1]).unwrap();
-        assert!(matches!(writer.add_items_f64(wtxn, &[2, 3], &[1.0]), Err(Error::LengthMismatch { .. })));
+        writer.add_item(wtxn, 1, &[ABOVE, -ABOVE]).unwrap();
+        writer.add_items(wtxn, &[2, 3], &[ABOVE, 0.0, 1.0, 0.1]).unwrap();
+        assert!(matches!(writer.add_items(wtxn, &[2, 3], &[1.0]), Err(Error::LengthMismatch { .. })));
         assert!(matches!(
-            writer.add_item_f64(wtxn, 4, &[0.0, 1e300]),
+            writer.add_item(wtxn, 4, &[0.0, 1e300]),
             Err(Error::InvalidItem { item: 4, defect: VectorDefect::TooLarge { position: 1, form: "f16", .. } })
         ));
     });
@@ -147,24 +147,43 @@ fn f64_is_rounded_once() {
     assert_eq!(writer.item_vector(&rtxn, 1).unwrap(), Some(vec![expected, -expected]));
     assert_eq!(writer.item_vector(&rtxn, 2).unwrap(), Some(vec![expected, 0.0]));
     let reader = Reader::open(&rtxn, 0, db).unwrap();
-    let found = reader.nns(1).by_vector_f64(&rtxn, &[f64::from(expected), -0.25]).unwrap().into_nns();
+    let found = reader.nns(1).by_vector(&rtxn, &[f64::from(expected), -0.25]).unwrap().into_nns();
     assert_eq!(found, [(2, 0.0625)]);
-    let refused = reader.nns(1).by_vector_f64(&rtxn, &[1e39, 0.0]).unwrap_err();
+    let refused = reader.nns(1).by_vector(&rtxn, &[1e39, 0.0]).unwrap_err();
     assert!(matches!(refused, Error::InvalidQuery { defect: VectorDefect::TooLarge { position: 0, form: "f32", .. } }), "{refused}");
 
     let folder = tempfile::tempdir().unwrap();
     let index = Index::<Euclidean<F16>>::create(folder.path().join("a"), Options::new(2)).unwrap();
     let add = |batch: &mut Batch<'_, Euclidean<F16>>| {
-        batch.add_f64(1, &[ABOVE, 0.0])?;
-        batch.add_items_f64(&[2], &[-ABOVE, 0.0])
+        batch.add(1, &[ABOVE, 0.0])?;
+        batch.add_items(&[2], &[-ABOVE, 0.0])
     };
     index.write(add).unwrap();
     let query = [f64::from(expected), 0.0];
-    assert_eq!(index.search(1).by_vector_f64(&query).unwrap().into_nns(), [(1, 0.0)]);
-    assert_eq!(index.snapshot().unwrap().search(1).by_vector_f64(&query).unwrap().into_nns(), [(1, 0.0)]);
+    assert_eq!(index.search(1).by_vector(&query).unwrap().into_nns(), [(1, 0.0)]);
+    assert_eq!(index.snapshot().unwrap().search(1).by_vector(&query).unwrap().into_nns(), [(1, 0.0)]);
+    index.write(|batch| batch.add_items_from([(3, [ABOVE, 1.0])])).unwrap();
+    index.load([(4, vec![-ABOVE, 1.0])], |_| {}).unwrap();
+    let rows = [f64::from(expected), 1.0, f64::from(-expected), 1.0];
+    let nearest: Vec<_> = index.search(1).by_vectors(&rows).unwrap().into_iter().map(|found| found.into_nns()).collect();
+    assert_eq!(nearest, [[(3, 0.0)], [(4, 0.0)]]);
+    let refused = index.search(1).by_vectors(&[0.0, 0.0, 0.0, -1e39]).unwrap_err();
+    assert!(matches!(refused, Error::InvalidRow { row: 1, defect: VectorDefect::TooLarge { position: 1, .. } }), "{refused}");
+    let refused = index.load([(5, [0.0, 1e300])], |_| {}).unwrap_err();
+    assert!(matches!(refused, Error::InvalidItem { item: 5, defect: VectorDefect::TooLarge { form: "f16", .. } }), "{refused}");
+    let trained = Index::<Euclidean<I8>>::create(folder.path().join("i8"), Options::new(1)).unwrap();
+    // Nearly in the middle between two codes: `f32` cannot tell which is nearer.
+    let little = 1.0 / (1u64 << 40) as f64;
+    trained.load([(1, [0.0]), (2, [255.0]), (3, [2.5 - little]), (4, [2.5 + little])], |_| {}).unwrap();
+    let stored = trained.snapshot().unwrap();
+    assert_eq!([3, 4].map(|item| stored.vector(item).unwrap().unwrap()), [[2.0], [3.0]]);
     let keyed = Index::<Euclidean<F16>, str>::create(folder.path().join("b"), Options::new(2)).unwrap();
-    keyed.write(|batch| batch.add_f64("one", &[ABOVE, 0.0])).unwrap();
-    assert_eq!(keyed.search(1).by_vector_f64(&query).unwrap().into_nns(), [("one".to_owned(), 0.0)]);
+    keyed.write(|batch| batch.add("one", &[ABOVE, 0.0])).unwrap();
+    assert_eq!(keyed.search(1).by_vector(&query).unwrap().into_nns(), [("one".to_owned(), 0.0)]);
+    keyed.load([("three", [-ABOVE, 0.0])], |_| {}).unwrap();
+    keyed.write(|batch| batch.add_items(&["four"], &[ABOVE, 1.0])).unwrap();
+    assert_eq!(keyed.search(1).by_vectors(&rows).unwrap()[1].nns, [("three".to_owned(), 1.0)]);
+    assert_eq!(keyed.search(1).by_vectors(&rows).unwrap()[0].nns, [("four".to_owned(), 0.0)]);
     let error = keyed.write(|batch| batch.add("two", &[0.0, 65505.0])).unwrap_err().to_string();
     assert!(["two", "component 1", "6.5505e4", "6.5504e4", "f16"].iter().all(|part| error.contains(part)), "{error}");
 }
@@ -235,7 +254,7 @@ fn an_index_of_bytes_is_trained_before_its_first_item_and_never_after() {
         is_untrained(writer.add_item(wtxn, 1, &[1.0, 2.0]));
         is_untrained(writer.add_items(wtxn, &[1], &[1.0, 2.0]));
         is_untrained(writer.add_items_from(wtxn, [(1, [1.0, 2.0])]).map(drop));
-        assert!(matches!(writer.train(wtxn, &[]), Err(Error::InvalidParameter { .. })));
+        assert!(matches!(writer.train(wtxn, &[0.0; 0]), Err(Error::InvalidParameter { .. })));
         assert!(matches!(writer.train(wtxn, &[1.0; 3]), Err(Error::UnevenRows { components: 3, dimensions: 2 })));
         let defect = writer.train(wtxn, &[1.0, 2.0, 1.0, f32::NAN]).unwrap_err();
         assert!(matches!(defect, Error::InvalidSample { row: 1, defect: VectorDefect::NotFinite { position: 1, .. } }), "{defect}");
@@ -327,7 +346,7 @@ fn components_beyond_the_range_are_counted() {
     commit(&env, |wtxn| {
         writer.add_items(wtxn, &[3, 4], &[300.0, 0.0, 0.0, 1e30]).unwrap();
         writer.add_items_from(wtxn, [(5, [1.0, -9.0]), (6, [1.0, 2.0])]).unwrap();
-        writer.add_items_f64(wtxn, &[7], &[1.0, 1e300]).unwrap_err();
+        writer.add_items(wtxn, &[7], &[1.0, 1e300]).unwrap_err();
     });
     saturated(&env, 6);
     assert_eq!(writer.item_vector(&env.read_txn().unwrap(), 4).unwrap(), Some(vec![0.0, 255.0]));

@@ -383,8 +383,8 @@ fn dimensions_that_no_index_can_have_are_refused() {
                 // The last says whether this call is refused for that reason in this state.
                 let calls: [(&str, Call<'_>, bool); 6] = [
                     ("add_item", &|wtxn| writer.add_item(wtxn, 3, &[1.0; 8]), true),
-                    ("add_items of none", &|wtxn| writer.add_items(wtxn, &[], &[]), true),
-                    ("add_items", &|wtxn| writer.add_items(wtxn, &[1, 2, 3], &[]), dimensions == 0),
+                    ("add_items of none", &|wtxn| writer.add_items(wtxn, &[], &[0.0; 0]), true),
+                    ("add_items", &|wtxn| writer.add_items(wtxn, &[1, 2, 3], &[0.0; 0]), dimensions == 0),
                     ("add_items_from", &|wtxn| writer.add_items_from(wtxn, [(3, [1.0; 8])]).map(drop), true),
                     ("del_item", &|wtxn| writer.del_item(wtxn, 3).map(drop), state != "missing"),
                     ("build", &|wtxn| writer.builder(&mut StdRng::seed_from_u64(1)).build::<8, 16>(wtxn), true),
