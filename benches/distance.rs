@@ -68,8 +68,8 @@ impl Vectors {
 
 /// What four distances take each way, in nanoseconds: the median of rounds that alternate between the ways.
 fn medians<const N: usize>(mut ways: [&mut dyn FnMut(); N]) -> [f64; N] {
-    const ROUNDS: usize = 31;
-    const CALLS: usize = 20_000;
+    const ROUNDS: usize = 201;
+    const CALLS: usize = 5_000;
     let mut times = [const { Vec::new() }; N];
     for _ in 0..ROUNDS {
         for (way, times) in ways.iter_mut().zip(&mut times) {
@@ -92,9 +92,8 @@ struct Peer<T: 'static> {
 
 /// Prints a line for each number of dimensions.
 fn metric<D: Distance>() {
-    let kernels = D::kernels();
     for dimensions in DIMENSIONS {
-        let vectors = Vectors::new(dimensions);
+        let (kernels, vectors) = (D::kernels(dimensions), Vectors::new(dimensions));
         let (probes, stored) = (vectors.encoded::<ProbeOf<D>>(), vectors.encoded::<D::Codec>());
         let ([query], [_, stored @ ..]) = (probes.rows::<1>(), stored.rows::<5>());
         let mut one = || _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)));
@@ -109,10 +108,9 @@ fn beside<D: Distance, T: Copy + 'static>(peer: &Peer<T>) -> usize
 where
     f32: DistanceProvider<T>,
 {
-    let kernels = D::kernels();
     let mut missed = 0;
     for dimensions in DIMENSIONS {
-        let vectors = Vectors::new(dimensions);
+        let (kernels, vectors) = (D::kernels(dimensions), Vectors::new(dimensions));
         let (probes, stored) = (vectors.encoded::<ProbeOf<D>>(), vectors.encoded::<D::Codec>());
         let ([query], [_, stored @ ..]) = (probes.rows::<1>(), stored.rows::<5>());
         let mut one = || _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)));

@@ -105,8 +105,8 @@ impl<C: Floats> Distance for Euclidean<C> {
         sum(pairs(a, b).map(|(a, b)| (a - b) * (a - b)))
     }
 
-    fn kernels() -> Kernels {
-        Kernels::euclidean_of::<C>()
+    fn kernels(dimensions: usize) -> Kernels {
+        Kernels::euclidean_of::<C>(dimensions)
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -128,8 +128,8 @@ impl<C: Floats> Distance for Cosine<C> {
         sum(pairs(a, b).map(|(a, b)| a * b))
     }
 
-    fn kernels() -> Kernels {
-        Kernels::inner_product_of::<C>()
+    fn kernels(dimensions: usize) -> Kernels {
+        Kernels::inner_product_of::<C>(dimensions)
     }
 
     fn factor(vector: VectorRef<'_, F32>) -> f32 {
@@ -160,8 +160,8 @@ impl<C: Floats> Distance for DotProduct<C> {
         sum(pairs(a, b).map(|(a, b)| a * b))
     }
 
-    fn kernels() -> Kernels {
-        Kernels::inner_product_of::<C>()
+    fn kernels(dimensions: usize) -> Kernels {
+        Kernels::inner_product_of::<C>(dimensions)
     }
 
     #[inline]
@@ -187,8 +187,8 @@ impl<C: Floats> Distance for Manhattan<C> {
         sum(pairs(a, b).map(|(a, b)| (a - b).abs()))
     }
 
-    fn kernels() -> Kernels {
-        Kernels::manhattan_of::<C>()
+    fn kernels(dimensions: usize) -> Kernels {
+        Kernels::manhattan_of::<C>(dimensions)
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -207,7 +207,7 @@ impl Distance for Hamming {
         differing_bits(a.as_bytes(), b.as_bytes())
     }
 
-    fn kernels() -> Kernels {
+    fn kernels(_dimensions: usize) -> Kernels {
         Kernels::hamming()
     }
 
@@ -228,7 +228,7 @@ impl Distance for BinaryQuantizedEuclidean {
         differing_bits(a.as_bytes(), b.as_bytes())
     }
 
-    fn kernels() -> Kernels {
+    fn kernels(_dimensions: usize) -> Kernels {
         Kernels::hamming()
     }
 
@@ -249,7 +249,7 @@ impl Distance for BinaryQuantizedCosine {
         differing_bits(a.as_bytes(), b.as_bytes())
     }
 
-    fn kernels() -> Kernels {
+    fn kernels(_dimensions: usize) -> Kernels {
         Kernels::hamming()
     }
 
@@ -270,7 +270,7 @@ impl Distance for BinaryQuantizedManhattan {
         differing_bits(a.as_bytes(), b.as_bytes())
     }
 
-    fn kernels() -> Kernels {
+    fn kernels(_dimensions: usize) -> Kernels {
         Kernels::hamming()
     }
 

@@ -74,9 +74,9 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
     /// The number that [`finish`](Self::finish) makes a distance of, from the definition. Also the default kernel. Must be symmetric.
     fn raw(a: VectorRef<'_, ProbeOf<Self>>, b: VectorRef<'_, ProbeOf<Self>>) -> f32;
 
-    /// The kernels for this machine. The default calls [`raw`](Self::raw).
+    /// The kernels for this machine and for vectors of so many components; of others they are right, too. The default calls [`raw`](Self::raw).
     #[must_use]
-    fn kernels() -> Kernels {
+    fn kernels(_dimensions: usize) -> Kernels {
         Kernels::of_raw::<Self>()
     }
 

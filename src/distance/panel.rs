@@ -72,7 +72,7 @@ impl Estimate {
         // Each of the two sums rounds once a term, and a term itself at most thrice; the rest is for scales, offsets and limits.
         let roundings = 2 * dimensions + 32;
         let error = 1.01 * roundings as f64 * f64::from(f32::EPSILON) / 2.0;
-        let products = Kernels::inner_product();
+        let products = Kernels::inner_product(dimensions);
         let estimate = |(form, near): (Form, Option<Near>)| Some(Self { form, near: near?, products, dimensions, error });
         forms.into_iter().filter_map(estimate).collect()
     }

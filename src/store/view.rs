@@ -39,7 +39,12 @@ pub(crate) struct View<'s, 't, D, S> {
 
 impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     pub(crate) fn new(snapshot: &'s Snapshot<'t>, source: S) -> Self {
-        Self { snapshot, source, kernels: D::kernels().with_scale(snapshot.meta.scale), metric: PhantomData }
+        Self {
+            snapshot,
+            source,
+            kernels: D::kernels(snapshot.meta.dimensions as usize).with_scale(snapshot.meta.scale),
+            metric: PhantomData,
+        }
     }
 
     /// The same on whatever source.

@@ -5,29 +5,27 @@
 use std::arch::x86_64::*;
 
 use super::panel::near_kernel;
-use super::sum::{ACCUMULATORS, Load, Stored, Sum, Term, sum_kernels, words};
-use super::{Kernels, PANEL, ROWS, Row, portable};
+use super::sum::{Load, Stored, Sum, Term, sum_kernels, words};
+use super::{Four, Kernels, One, PANEL, ROWS, Row, portable};
 use crate::codec::Scale;
 
 type Lanes = __m256;
 const LANES: usize = 8;
-/// The accumulators of two vectors take half of the 16 registers, those of four would take them all.
+/// Of two vectors they are eight sums, as many as hide the latency of a fused multiply-add.
+const ACCUMULATORS: usize = 4;
+/// Their accumulators take half of the 16 registers.
 const VECTORS: usize = 2;
-/// Four registers of queries for each: eight sums, as many as hide the latency of a fused multiply-add.
+/// Four registers of queries for each: eight sums, too.
 const ROWS_ABREAST: usize = 2;
 
 sum_kernels!(#[target_feature(enable = "avx2,fma,f16c")]);
 near_kernel!(#[target_feature(enable = "avx2,fma,f16c")]);
 
 /// Kernels for sums over floats, if the processor can run them.
-pub(super) fn kernels<S: Sum, L: Load>() -> Option<Kernels> {
-    #[target_feature(enable = "avx2,fma,f16c")]
-    fn kernels<S: Sum, L: Load>() -> Kernels {
-        Kernels { near: Some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
-    }
+pub(super) fn kernels<S: Sum, L: Load>(dimensions: usize) -> Option<Kernels> {
     let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
     // SAFETY: the processor has AVX2, FMA and F16C.
-    detected.then(|| unsafe { kernels::<S, L>() })
+    detected.then(|| unsafe { kernels_of::<S, L>(dimensions) })
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -5,13 +5,16 @@
 use std::arch::x86_64::*;
 
 use super::panel::near_kernel;
-use super::sum::{ACCUMULATORS, Load, Stored, Sum, Term, sum_kernels, words};
-use super::{Kernels, PANEL, ROWS, Row};
+use super::sum::{Load, Stored, Sum, Term, sum_kernels, words};
+use super::{Four, Kernels, One, PANEL, ROWS, Row};
 use crate::codec::Scale;
 
 type Lanes = __m512;
 const LANES: usize = 16;
-/// The accumulators of four vectors take half of the 32 registers.
+/// Most numbers of components are a multiple of it. A rest of so many takes no mask.
+const QUARTER: usize = LANES / 4;
+/// Of four vectors they are eight sums, as many as hide the latency of a fused multiply-add.
+const ACCUMULATORS: usize = 2;
 const VECTORS: usize = 4;
 /// Two registers of queries for each: sixteen sums, twice as many as hide the latency of a fused multiply-add.
 const ROWS_ABREAST: usize = 8;
@@ -25,13 +28,9 @@ fn is_detected() -> bool {
 }
 
 /// Kernels for sums over floats, if the processor can run them.
-pub(super) fn kernels<S: Sum, L: Load>() -> Option<Kernels> {
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn kernels<S: Sum, L: Load>() -> Kernels {
-        Kernels { near: Some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
-    }
+pub(super) fn kernels<S: Sum, L: Load>(dimensions: usize) -> Option<Kernels> {
     // SAFETY: the processor has all three.
-    is_detected().then(|| unsafe { kernels::<S, L>() })
+    is_detected().then(|| unsafe { kernels_of::<S, L>(dimensions) })
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -62,6 +61,10 @@ fn load(words: &[[u8; 4]; LANES]) -> Lanes {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn load_part(words: &[[u8; 4]]) -> Lanes {
+    if let Ok(words) = <&[[u8; 4]; QUARTER]>::try_from(words) {
+        // SAFETY: reads the 16 bytes of the array, at any alignment.
+        return _mm512_zextps128_ps512(unsafe { _mm_loadu_ps(words.as_ptr().cast()) });
+    }
     // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any alignment.
     unsafe { _mm512_maskz_loadu_ps(first(words.len()), words.as_ptr().cast()) }
 }
@@ -91,6 +94,16 @@ fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
+    if let (Ok(words), Stored::F32 | Stored::F16) = (<&[L::Word; QUARTER]>::try_from(words), L::STORED) {
+        let words = words.as_ptr();
+        // SAFETY: reads the bytes of the array, which holds a quarter as many words as there are lanes, at any alignment.
+        return _mm512_zextps128_ps512(unsafe {
+            match L::STORED {
+                Stored::F16 => _mm_cvtph_ps(_mm_loadl_epi64(words.cast())),
+                _ => _mm_loadu_ps(words.cast()),
+            }
+        });
+    }
     let (mask, words) = (first(words.len()), words.as_ptr());
     // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, of the size that the form has, at any alignment.
     unsafe {
@@ -132,7 +145,7 @@ fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] {
-    let sums = accumulators.map(|[a, b, c, d]| _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d)));
+    let sums = accumulators.map(|[a, b]| _mm512_add_ps(a, b));
     let mut totals = [0.0; N];
     let (fours, rest) = sums.as_chunks::<4>();
     let (four_totals, rest_totals) = totals.as_chunks_mut::<4>();

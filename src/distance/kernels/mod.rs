@@ -86,38 +86,38 @@ impl Kernels {
 
     /// The sum of squared differences of [`F32`] vectors.
     #[must_use]
-    pub fn euclidean() -> Self {
-        Self::euclidean_of::<F32>()
+    pub fn euclidean(dimensions: usize) -> Self {
+        Self::euclidean_of::<F32>(dimensions)
     }
 
     /// The sum of squared differences of vectors that are stored in the form `C`.
     #[must_use]
-    pub fn euclidean_of<C: Floats>() -> Self {
-        squared_differences(C::ID)
+    pub fn euclidean_of<C: Floats>(dimensions: usize) -> Self {
+        squared_differences(C::ID, dimensions)
     }
 
     /// The sum of products of [`F32`] vectors.
     #[must_use]
-    pub fn inner_product() -> Self {
-        Self::inner_product_of::<F32>()
+    pub fn inner_product(dimensions: usize) -> Self {
+        Self::inner_product_of::<F32>(dimensions)
     }
 
     /// The sum of products of vectors that are stored in the form `C`.
     #[must_use]
-    pub fn inner_product_of<C: Floats>() -> Self {
-        products(C::ID)
+    pub fn inner_product_of<C: Floats>(dimensions: usize) -> Self {
+        products(C::ID, dimensions)
     }
 
     /// The sum of absolute differences of [`F32`] vectors.
     #[must_use]
-    pub fn manhattan() -> Self {
-        Self::manhattan_of::<F32>()
+    pub fn manhattan(dimensions: usize) -> Self {
+        Self::manhattan_of::<F32>(dimensions)
     }
 
     /// The sum of absolute differences of vectors that are stored in the form `C`.
     #[must_use]
-    pub fn manhattan_of<C: Floats>() -> Self {
-        absolute_differences(C::ID)
+    pub fn manhattan_of<C: Floats>(dimensions: usize) -> Self {
+        absolute_differences(C::ID, dimensions)
     }
 
     /// The number of bits that differ, of [`Bits`](crate::codec::Bits) or [`Signs`](crate::codec::Signs) vectors.
@@ -151,34 +151,34 @@ impl Kernels {
 
 // By the number of the form and not by its type: they are compiled once, here, and not wherever a metric is used.
 
-fn squared_differences(form: u8) -> Kernels {
-    Kernels { near_by_products: products(form).near, ..sum::<SquaredDifferences>(form) }
+fn squared_differences(form: u8, dimensions: usize) -> Kernels {
+    Kernels { near_by_products: products(form, dimensions).near, ..sum::<SquaredDifferences>(form, dimensions) }
 }
 
-fn products(form: u8) -> Kernels {
-    sum::<Products>(form)
+fn products(form: u8, dimensions: usize) -> Kernels {
+    sum::<Products>(form, dimensions)
 }
 
-fn absolute_differences(form: u8) -> Kernels {
-    sum::<AbsoluteDifferences>(form)
+fn absolute_differences(form: u8, dimensions: usize) -> Kernels {
+    sum::<AbsoluteDifferences>(form, dimensions)
 }
 
-fn sum<S: Sum>(form: u8) -> Kernels {
-    fn best<S: Sum, L: Load>() -> Kernels {
-        fast_sum::<S, L>().into_iter().flatten().next().unwrap_or_else(portable::kernels::<S, L>)
+fn sum<S: Sum>(form: u8, dimensions: usize) -> Kernels {
+    fn best<S: Sum, L: Load>(dimensions: usize) -> Kernels {
+        fast_sum::<S, L>(dimensions).into_iter().flatten().next().unwrap_or_else(|| portable::kernels::<S, L>(dimensions))
     }
     match form {
-        F16::ID => best::<S, F16>(),
-        Bf16::ID => best::<S, Bf16>(),
-        I8::ID => best::<S, I8>(),
-        _ => best::<S, F32>(),
+        F16::ID => best::<S, F16>(dimensions),
+        Bf16::ID => best::<S, Bf16>(dimensions),
+        I8::ID => best::<S, I8>(dimensions),
+        _ => best::<S, F32>(dimensions),
     }
 }
 
 /// The kernels beside the portable ones, `None` where the processor lacks a feature, the best first.
 #[cfg(target_arch = "x86_64")]
-fn fast_sum<S: Sum, L: Load>() -> [Option<Kernels>; 2] {
-    [avx512::kernels::<S, L>(), avx2::kernels::<S, L>()]
+fn fast_sum<S: Sum, L: Load>(dimensions: usize) -> [Option<Kernels>; 2] {
+    [avx512::kernels::<S, L>(dimensions), avx2::kernels::<S, L>(dimensions)]
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -188,7 +188,7 @@ fn fast_hamming() -> [Option<Kernels>; 2] {
 
 /// The kernels beside the portable ones: none.
 #[cfg(not(target_arch = "x86_64"))]
-fn fast_sum<S: Sum, L: Load>() -> [Option<Kernels>; 0] {
+fn fast_sum<S: Sum, L: Load>(_dimensions: usize) -> [Option<Kernels>; 0] {
     []
 }
 
@@ -236,6 +236,11 @@ pub(super) mod tests {
     use crate::distance::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
     use proptest::prelude::*;
 
+    /// All that there are for vectors of so many components.
+    fn sums<S: Sum, L: Load>(dimensions: usize) -> impl Iterator<Item = Option<Kernels>> {
+        fast_sum::<S, L>(dimensions).into_iter().chain([Some(portable::kernels::<S, L>(dimensions))])
+    }
+
     /// A metric's naive twin and everything that must agree with it.
     struct Subject {
         name: &'static str,
@@ -244,13 +249,13 @@ pub(super) mod tests {
     }
 
     impl Subject {
-        fn new<D: Distance>(fast: impl IntoIterator<Item = Option<Kernels>>, portable: Kernels) -> Self {
-            let implementations = fast.into_iter().flatten().chain([portable, D::kernels()]).collect();
+        fn new<D: Distance>(implementations: impl IntoIterator<Item = Option<Kernels>>) -> Self {
+            let implementations = implementations.into_iter().flatten().chain([D::kernels(0)]).collect();
             Self { name: D::name(), naive: Kernels::of_raw::<D>(), implementations }
         }
 
         fn of_sum<D: Distance, S: Sum>() -> Self {
-            Self::new::<D>(fast_sum::<S, F32>(), portable::kernels::<S, F32>())
+            Self::new::<D>(sums::<S, F32>(0))
         }
 
         fn sums() -> [Self; 4] {
@@ -263,7 +268,7 @@ pub(super) mod tests {
         }
 
         fn hamming() -> Self {
-            Self::new::<Hamming>(fast_hamming(), portable::hamming())
+            Self::new::<Hamming>(fast_hamming().into_iter().chain([Some(portable::hamming())]))
         }
     }
 
@@ -310,8 +315,11 @@ pub(super) mod tests {
         words.prop_flat_map(move |words| std::array::from_fn(|_| stored(words)))
     }
 
+    /// The lengths that kernels are compiled for, and one that they are not.
+    const KNOWN: [usize; 6] = [96, 100, 128, 256, 384, 7];
+
     fn lengths() -> impl Strategy<Value = usize> {
-        prop_oneof![30 => 0..=300usize, 1 => Just(768), 1 => Just(1536), 1 => Just(1537)]
+        prop_oneof![30 => 0..=300usize, 10 => prop::sample::select(&KNOWN), 1 => Just(768), 1 => Just(1536), 1 => Just(1537)]
     }
 
     fn float() -> impl Strategy<Value = [u8; 4]> + Clone {
@@ -393,11 +401,9 @@ pub(super) mod tests {
         }
     }
 
-    /// Kernels of the same instruction set for floats and for another form.
-    fn pairs<S: Sum, L: Load>() -> impl Iterator<Item = (Kernels, Kernels)> {
-        let of_form = fast_sum::<S, L>().into_iter().chain([Some(portable::kernels::<S, L>())]);
-        let of_floats = fast_sum::<S, F32>().into_iter().chain([Some(portable::kernels::<S, F32>())]);
-        of_floats.zip(of_form).filter_map(|(floats, form)| Some((floats?, form?)))
+    /// Kernels of the same instruction set: of floats of any length, and of a form for vectors of so many components.
+    fn pairs<S: Sum, L: Load>(dimensions: usize) -> impl Iterator<Item = (Kernels, Kernels)> {
+        sums::<S, F32>(0).zip(sums::<S, L>(dimensions)).filter_map(|(floats, form)| Some((floats?, form?)))
     }
 
     /// A kernel that decodes gives the bits that the one for floats gives of what was decoded: all that holds for that one holds for it.
@@ -405,7 +411,8 @@ pub(super) mod tests {
         fn run<S: Sum, L: Load + Codec>(probe: &Stored, stored: [&Stored; 4], scale: Scale) -> Result<(), TestCaseError> {
             let stored = stored.map(Stored::bytes);
             let decoded = stored.map(|stored| L::probe(stored, scale));
-            for (floats, form) in pairs::<S, L>() {
+            // Made for vectors of a length, and used for any.
+            for (floats, form) in KNOWN.into_iter().flat_map(pairs::<S, L>) {
                 let form = form.with_scale(scale);
                 let expected = floats.four(probe.bytes(), decoded.each_ref().map(|decoded| &**decoded)).map(f32::to_bits);
                 prop_assert_eq!(form.four(probe.bytes(), stored).map(f32::to_bits), expected);
@@ -426,6 +433,11 @@ pub(super) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn kernels_of_a_known_length_give_the_bits_of_others([probe, a, b, c, d] in five(lengths(), float())) {
+            decodes::<F32>(&probe, [&a, &b, &c, &d], Scale::NONE)?;
+        }
+
         #[test]
         fn kernels_of_halves_decode_exactly([probe, ..] in five(lengths(), float()), halves in five(lengths(), half(0x7C00))) {
             let [a, b, c, d, _] = halves.each_ref();

@@ -4,11 +4,13 @@
 use wide::f32x8 as Lanes;
 
 use super::panel::near_kernel;
-use super::sum::{ACCUMULATORS, Load, Stored, Sum, Term, sum_kernels, words};
-use super::{Kernels, PANEL, ROWS, Row};
+use super::sum::{Load, Stored, Sum, Term, sum_kernels, words};
+use super::{Four, Kernels, One, PANEL, ROWS, Row};
 use crate::codec::{Scale, from_bf16, from_f16};
 
 const LANES: usize = 8;
+/// An addition takes about four cycles, the loads that feed it one.
+const ACCUMULATORS: usize = 4;
 /// As many as have accumulators in half of the registers: those of one vector with SSE2, of two with NEON or AVX.
 const VECTORS: usize = if cfg!(any(target_arch = "aarch64", target_feature = "avx")) { 2 } else { 1 };
 /// Four times eight queries for each: half of the registers, too.
@@ -18,8 +20,8 @@ sum_kernels!();
 near_kernel!();
 
 /// Kernels for sums over floats.
-pub(super) fn kernels<S: Sum, L: Load>() -> Kernels {
-    Kernels { near: Some(near::<S>), ..Kernels::new(one::<S, L>, four::<S, L>) }
+pub(super) fn kernels<S: Sum, L: Load>(dimensions: usize) -> Kernels {
+    kernels_of::<S, L>(dimensions)
 }
 
 #[inline]

@@ -90,9 +90,6 @@ load!(F16, 2);
 load!(Bf16, 2);
 load!(I8, 1);
 
-/// Accumulators per vector. A fused multiply-add takes four cycles, the two loads that feed it take one: four chains hide its latency.
-pub(super) const ACCUMULATORS: usize = 4;
-
 /// The bytes of each float.
 #[inline]
 pub(super) fn words(bytes: &[u8]) -> &[[u8; 4]] {
@@ -102,7 +99,7 @@ pub(super) fn words(bytes: &[u8]) -> &[[u8; 4]] {
 /// Defines `one` and `four` for the instruction set of the module that it is used in. The module provides:
 ///
 /// - `Lanes`: a register of floats, and `LANES`, how many;
-/// - `VECTORS`: how many vectors `four` reads side by side, 1, 2 or 4;
+/// - `VECTORS`: how many vectors `four` reads side by side, 1, 2 or 4, and `ACCUMULATORS`, how many sums of each there are;
 /// - `zero() -> Lanes`;
 /// - `load(&[[u8; 4]; LANES]) -> Lanes`, of little-endian floats;
 /// - `load_part(&[[u8; 4]]) -> Lanes`: the same of the first floats of a slice, zeros past its end;
@@ -112,12 +109,13 @@ pub(super) fn words(bytes: &[u8]) -> &[[u8; 4]] {
 /// - `totals([[Lanes; ACCUMULATORS]; N]) -> [f32; N]`: for each vector the sum of all lanes of all accumulators, in the same order for every `N`.
 macro_rules! sum_kernels {
     ($(#[$features:meta])?) => {
-        /// The sum over `a`, floats, and each of `b`, stored, over the components of the shortest.
+        /// The sum over `a`, floats, and each of `b`, stored, over the components of the shortest; or over the first `LEN`, which each must have, unless that
+        /// is zero.
         $(#[$features])?
         #[inline]
-        fn sums<S: Sum, L: Load, const N: usize>(a: &[u8], b: [&[u8]; N], scale: Scale) -> [f32; N] {
+        fn sums<S: Sum, L: Load, const N: usize, const LEN: usize>(a: &[u8], b: [&[u8]; N], scale: Scale) -> [f32; N] {
             let (a, b) = (words(a), b.map(L::words));
-            let len = b.iter().fold(a.len(), |len, b| len.min(b.len()));
+            let len = if LEN > 0 { LEN } else { b.iter().fold(a.len(), |len, b| len.min(b.len())) };
             let (a_blocks, a_rest) = a[..len].as_chunks::<{ LANES * ACCUMULATORS }>();
             let b = b.map(|b| b[..len].as_chunks::<{ LANES * ACCUMULATORS }>());
 
@@ -157,19 +155,49 @@ macro_rules! sum_kernels {
             totals(accumulators)
         }
 
+        /// Whether `a` and `b` are not of as many components as the kernel is compiled for.
+        #[inline]
+        fn differ<L: Load, const LEN: usize>(a: &[u8], b: &[&[u8]]) -> bool {
+            LEN > 0 && (words(a).len() != LEN || b.iter().any(|b| L::words(b).len() != LEN))
+        }
+
+        // Those of any length are called by the others, too, which would leave `sums` uninlined in all of them.
         $(#[$features])?
-        fn one<S: Sum, L: Load>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
-            let [sum] = sums::<S, L, 1>(a, [b], scale);
+        #[inline(never)]
+        fn one<S: Sum, L: Load, const LEN: usize>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
+            if differ::<L, LEN>(a, &[b]) {
+                return one::<S, L, 0>(a, b, scale);
+            }
+            let [sum] = sums::<S, L, 1, LEN>(a, [b], scale);
             sum
         }
 
         $(#[$features])?
-        fn four<S: Sum, L: Load>(a: &[u8], b: [&[u8]; 4], scale: Scale) -> [f32; 4] {
+        #[inline(never)]
+        fn four<S: Sum, L: Load, const LEN: usize>(a: &[u8], b: [&[u8]; 4], scale: Scale) -> [f32; 4] {
+            if differ::<L, LEN>(a, &b) {
+                return four::<S, L, 0>(a, b, scale);
+            }
             let mut all = [0.0; 4];
             for (some, b) in all.as_chunks_mut().0.iter_mut().zip(b.as_chunks().0) {
-                *some = sums::<S, L, VECTORS>(a, *b, scale);
+                *some = sums::<S, L, VECTORS, LEN>(a, *b, scale);
             }
             all
+        }
+
+        /// The kernels for vectors of so many components. Of common numbers, those are compiled in: a fifth of the time for short vectors goes into finding
+        /// out how long they are. Beyond these it does not matter.
+        $(#[$features])?
+        fn kernels_of<S: Sum, L: Load>(dimensions: usize) -> Kernels {
+            let (one, four): (One, Four) = match dimensions {
+                96 => (one::<S, L, 96>, four::<S, L, 96>),
+                100 => (one::<S, L, 100>, four::<S, L, 100>),
+                128 => (one::<S, L, 128>, four::<S, L, 128>),
+                256 => (one::<S, L, 256>, four::<S, L, 256>),
+                384 => (one::<S, L, 384>, four::<S, L, 384>),
+                _ => (one::<S, L, 0>, four::<S, L, 0>),
+            };
+            Kernels { near: Some(near::<S>), ..Kernels::new(one, four) }
         }
     };
 }
