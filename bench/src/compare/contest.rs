@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::child::Child;
-use super::plan::{self, ENOUGH, Home, K, OPENINGS, Plan, ROUNDS, SCAN_ROUNDS, SCANS, Spec, THREADS};
+use super::plan::{self, ENOUGH, Home, K, OPENINGS, PASSES, Plan, ROUNDS, SCAN_ROUNDS, SCANS, Spec, THREADS};
 use super::protocol::{Request, Task};
 use super::results::{Curve, EngineResults, Scan, SetResults, Update};
 use super::truth::Truth;
@@ -145,11 +145,13 @@ impl Contest<'_> {
             if points.iter().take(turn).any(|point| point.recall >= ENOUGH) {
                 return;
             }
-            let reply = contender.child.ask(&Request::Search { knob, threads: *threads, answers: self.answers_file() });
-            let qps = (self.vectors.queries.len() / self.vectors.dimensions) as f64 / reply.seconds;
-            match points.get_mut(turn) {
-                Some(point) => point.qps = point.qps.max(qps),
-                None => points.push(Point { knob, recall: self.recall(), qps }),
+            for _ in 0..PASSES {
+                let reply = contender.child.ask(&Request::Search { knob, threads: *threads, answers: self.answers_file() });
+                let qps = (self.vectors.queries.len() / self.vectors.dimensions) as f64 / reply.seconds;
+                match points.get_mut(turn) {
+                    Some(point) => point.qps = point.qps.max(qps),
+                    None => points.push(Point { knob, recall: self.recall(), qps }),
+                }
             }
         }
     }

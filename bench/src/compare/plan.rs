@@ -16,6 +16,8 @@ pub const RECALLS: [f64; 2] = [0.95, 0.99];
 pub const ENOUGH: f64 = 0.996;
 /// Queries of an exact scan, one by one or in one batch.
 pub const SCANS: usize = 64;
+/// How often an engine answers all queries in a turn, one pass after the other: the first finds the caches full of what the engine before has left.
+pub const PASSES: usize = 2;
 /// Rounds of searches: every point is the best of them.
 pub const ROUNDS: usize = 3;
 /// Rounds of exact scans: they are short.
