@@ -330,7 +330,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// let text = "1.5 2.5 x";
     /// let result = index.try_write(|batch| -> Result<(), Box<dyn std::error::Error>> {
     ///     for (item, word) in (0..).zip(text.split(' ')) {
-    ///         batch.add(item, &[word.parse()?])?;
+    ///         batch.add(item, &[word.parse::<f32>()?])?;
     ///     }
     ///     Ok(())
     /// });
