@@ -124,7 +124,7 @@ impl Floats for F16 {}
 impl Floats for Bf16 {}
 impl Floats for I8 {}
 
-/// What vectors are made of that are given: `f32` or `f64`, each component of which is rounded once, to what is stored, or to `f32` in a query.
+/// What the vectors of a caller are made of: `f32`, or `f64`, each component of which is rounded once, to what is stored, or to `f32` in a query.
 pub trait Component: sealed::Component + Copy + fmt::Debug + Into<f64> + Sync {
     /// All components as `f32`, rounded to the nearest.
     fn floats(vector: &[Self]) -> Cow<'_, [f32]>;
