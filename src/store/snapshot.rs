@@ -116,7 +116,10 @@ impl<'t> Snapshot<'t> {
             ],
             group: meta.connectivity.map(Connectivity::group),
             links: (0..meta.roots.len())
-                .map(|layer| [Table::prefixed(extent, groups, layer == 0), Table::prefixed(extent, groups, false)])
+                .map(|layer| match layer {
+                    0 => [Table::groups(extent, groups), Table::prefixed(extent, groups, false)],
+                    _ => [Table::prefixed(extent, groups, false), Table::prefixed(extent, groups, false)],
+                })
                 .collect(),
             codes: CodeTables::new(extent, &meta),
             is_resolved: AtomicBool::new(false),

@@ -1,9 +1,9 @@
 //! Pointers to values, by number: with a table, the address of a vector costs one load and not a walk down the B-tree.
 //!
 //! A table is filled as values are first used, by any thread; two threads that find the same value store the same pointer. A *full* table
-//! has a cell for every value, in segments that are made when they are first needed, so that a new one costs next to nothing; or, for *blocks* of
-//! many values, in one piece. A *small* one remembers a fixed number of values, for work that touches few of a great many, whose memory must not
-//! grow with the index.
+//! has a cell for every value, in segments that are made when they are first needed, so that a new one costs next to nothing; or *flat*, in one
+//! piece, for what a search looks up for every vector and every list. A *small* one remembers a fixed number of values, for work that touches few of a
+//! great many, whose memory must not grow with the index.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -66,8 +66,8 @@ type Numbered<'t> = (usize, &'t [u8]);
 
 #[derive(Debug)]
 enum Cells<'t> {
-    /// All in one, as they are few.
-    Blocks(Box<[AtomicPtr<u8>]>),
+    /// All in one: a load less to find each. They are few, as values hold many vectors or lists.
+    Flat(Box<[AtomicPtr<u8>]>),
     Full(Box<[OnceLock<Segment>]>),
     /// The value last seen of those with the same remainder, and its number.
     Small(Box<[Mutex<Option<Numbered<'t>>>]>),
@@ -123,11 +123,18 @@ impl<'t> Table<'t> {
 
     /// For `count` blocks of `bytes` bytes each.
     pub(crate) fn blocks(extent: Extent, count: usize, bytes: usize) -> Self {
+        Self::flat(extent, count, Length::Fixed(bytes))
+    }
+
+    /// For `count` groups of lists, which begin with their length.
+    pub(crate) fn groups(extent: Extent, count: usize) -> Self {
+        Self::flat(extent, count, Length::Prefixed)
+    }
+
+    fn flat(extent: Extent, count: usize, length: Length) -> Self {
         match extent {
-            Extent::Full => {
-                Self { count, cells: Cells::Blocks(bytemuck::zeroed_slice_box(count)), length: Length::Fixed(bytes), values: PhantomData }
-            }
-            Extent::Small => Self::fixed(extent, count, bytes),
+            Extent::Full => Self { count, cells: Cells::Flat(bytemuck::zeroed_slice_box(count)), length, values: PhantomData },
+            Extent::Small => Self::new(extent, count, length, SMALL),
         }
     }
 
@@ -135,7 +142,7 @@ impl<'t> Table<'t> {
     #[inline(always)]
     pub(crate) fn places(&self, geometry: Geometry) -> Option<Places<'_, 't>> {
         match &self.cells {
-            Cells::Blocks(cells) if self.length == Length::Fixed(geometry.block_bytes) && geometry.fits_its_block() => {
+            Cells::Flat(cells) if self.length == Length::Fixed(geometry.block_bytes) && geometry.fits_its_block() => {
                 Some(Places { cells, geometry, values: PhantomData })
             }
             _ => None,
@@ -164,7 +171,7 @@ impl<'t> Table<'t> {
     #[inline(always)]
     fn cell(&self, number: usize) -> Option<&AtomicPtr<u8>> {
         match &self.cells {
-            Cells::Blocks(cells) => cells.get(number),
+            Cells::Flat(cells) => cells.get(number),
             Cells::Full(cells) => cells.get(number / SEGMENT)?.get().map(|segment| &segment[number % SEGMENT]),
             Cells::Small(_) => None,
         }
@@ -208,7 +215,7 @@ impl<'t> Table<'t> {
         }
         match &self.cells {
             // Never written through: the pointer is only read from, as the slice it came from.
-            Cells::Blocks(cells) => cells[number].store(value.as_ptr().cast_mut(), Ordering::Release),
+            Cells::Flat(cells) => cells[number].store(value.as_ptr().cast_mut(), Ordering::Release),
             Cells::Full(cells) => {
                 let segment = cells.get(number / SEGMENT)?.get_or_init(new_segment);
                 segment[number % SEGMENT].store(value.as_ptr().cast_mut(), Ordering::Release);
@@ -236,7 +243,7 @@ impl<'t> Table<'t> {
             }
         };
         match (&self.cells, &older.cells) {
-            (Cells::Blocks(cells), Cells::Blocks(older)) => carry(cells, older),
+            (Cells::Flat(cells), Cells::Flat(older)) => carry(cells, older),
             (Cells::Full(cells), Cells::Full(older)) => {
                 for (segment, older) in cells.iter().zip(older) {
                     let Some(older) = older.get() else { continue };
