@@ -119,7 +119,7 @@ impl Coder {
     /// For vectors of as many components as the center has, which is one of directions for metrics that compare those.
     pub(crate) fn new<D: Distance>(codes: Codes, seed: u64, center: Vec<f32>, scale: Scale) -> Self {
         let rotation = Rotation::new(seed, center.len());
-        Self { codes, form: D::FORM, rotation, scale, estimates: estimates(codes.bits()), center }
+        Self { codes, form: D::FORM, rotation, scale, estimates: estimates(codes.bits(), codes.code_bytes(center.len())), center }
     }
 
     /// Appends the code of a stored vector, with its factors.

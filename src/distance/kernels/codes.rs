@@ -83,6 +83,12 @@ impl CodeQuery {
         Self { planes, code_bytes, offset: 0.0, slope: 0.0, intercept: 0.0, error: 0.0, length: 0.0, slack: 0.0, own: 0.0, likely: 1.0 }
     }
 
+    /// How many lines of a code and its factors to hint.
+    #[inline(always)]
+    pub(crate) fn hinted_lines(&self) -> usize {
+        super::hinted_lines(self.code_bytes + FACTOR_BYTES)
+    }
+
     /// The estimates of four codes that have these inner products with the components.
     #[inline(always)]
     fn estimates(&self, sums: [i32; 4], codes: &[&[u8]; 4]) -> [f32; 4] {
@@ -130,9 +136,9 @@ impl CodeQuery {
 /// Appends estimates of the distances of a query and any number of codes with their factors.
 pub(crate) type Estimates = fn(&CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>);
 
-/// The best that the processor can run, for codes of 1, 2, 4 or 8 bits.
-pub(crate) fn estimates(bits: usize) -> Estimates {
-    let [portable, fast @ ..] = all(bits);
+/// The best that the processor can run, for codes of 1, 2, 4 or 8 bits a component, which are that long without their factors.
+pub(crate) fn estimates(bits: usize, code_bytes: usize) -> Estimates {
+    let [portable, fast @ ..] = all(bits, code_bytes);
     fast.into_iter().flatten().next().or(portable).unwrap_or(none)
 }
 
@@ -141,12 +147,12 @@ fn none(_: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
 }
 
 /// The portable one, and then those that the processor can run, the best first.
-fn all(bits: usize) -> [Option<Estimates>; 3] {
+fn all(bits: usize, code_bytes: usize) -> [Option<Estimates>; 3] {
     match bits {
-        8 => with_planes::<1>(),
-        4 => with_planes::<2>(),
-        2 => with_planes::<4>(),
-        1 => with_planes::<8>(),
+        8 => with_planes::<1>(code_bytes),
+        4 => with_planes::<2>(code_bytes),
+        2 => with_planes::<4>(code_bytes),
+        1 => with_planes::<8>(code_bytes),
         _ => [None; 3],
     }
 }
@@ -193,7 +199,7 @@ fn portable<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut V
 }
 
 #[cfg(target_arch = "x86_64")]
-fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 3] {
+fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3] {
     use std::arch::x86_64::*;
 
     #[inline]
@@ -222,19 +228,73 @@ fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 3] {
                 }
             }
         }
-        // Adds the lanes of all four at once: each 128 bits hold a part of the sum of each.
-        let [a, b, c, d] = sums;
+        let sum = totals(sums);
+        [_mm_extract_epi32::<0>(sum), _mm_extract_epi32::<1>(sum), _mm_extract_epi32::<2>(sum), _mm_extract_epi32::<3>(sum)]
+    }
+
+    /// The sums of the lanes of each.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn totals([a, b, c, d]: [__m512i; 4]) -> __m128i {
+        // All four at once: each 128 bits hold a part of the sum of each.
         let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
         let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
         let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
         let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
-        let sum = _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half));
-        [_mm_extract_epi32::<0>(sum), _mm_extract_epi32::<1>(sum), _mm_extract_epi32::<2>(sum), _mm_extract_epi32::<3>(sum)]
+        _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn vnni<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
         each_four!(query, codes, out, vnni_sums::<PLANES>);
+    }
+
+    /// For codes that are so many whole pieces: without masks, loops and most checks. Others are left to [`vnni`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    fn vnni_known<const PLANES: usize, const PIECES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
+        let (parts, _) = query.planes.as_chunks::<PIECE>();
+        if parts.len() != PLANES * PIECES || codes.iter().any(|code| code.len() != PIECES * PIECE + FACTOR_BYTES) {
+            return vnni::<PLANES>(query, codes, out);
+        }
+        let bits = 8 / PLANES;
+        let mask = _mm512_set1_epi8((0xffu16 >> (8 - bits)) as i8);
+        let [offset, slope, intercept] = [query.offset, query.slope, query.intercept].map(|value| _mm_set1_ps(value));
+        let [least, most] = [f32::MIN, f32::MAX].map(|value| _mm_set1_ps(value));
+        let start = out.len();
+        out.resize(start + codes.len(), 0.0);
+        for (codes, estimates) in codes.chunks(4).zip(out[start..].chunks_mut(4)) {
+            let mut four = [codes[0].as_ptr(); 4];
+            four.iter_mut().zip(codes).for_each(|(four, code)| *four = code.as_ptr());
+            let mut sums = [_mm512_setzero_si512(); 4];
+            for piece in 0..PIECES {
+                // SAFETY: all codes have that many pieces.
+                let pieces = four.map(|code| unsafe { _mm512_loadu_si512(code.add(piece * PIECE).cast()) });
+                for plane in 0..PLANES {
+                    // SAFETY: a part is as long as the register.
+                    let part = unsafe { _mm512_loadu_si512(parts[plane * PIECES + piece].as_ptr().cast()) };
+                    let shift = _mm_cvtsi32_si128((plane * bits) as i32);
+                    for (sum, code) in sums.iter_mut().zip(pieces) {
+                        let code = if PLANES == 1 { code } else { _mm512_and_si512(_mm512_srl_epi16(code, shift), mask) };
+                        *sum = _mm512_dpbusd_epi32(*sum, code, part);
+                    }
+                }
+            }
+            let sums = _mm_cvtepi32_ps(totals(sums));
+            // SAFETY: the factors begin there, the first two of which are read.
+            let [a, b, c, d] = four.map(|code| unsafe { _mm_castsi128_ps(_mm_loadl_epi64(code.add(PIECES * PIECE).cast())) });
+            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+            let (offsets, scales) = (_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
+            let products = _mm_mul_ps(scales, _mm_add_ps(_mm_mul_ps(slope, sums), intercept));
+            let found = _mm_sub_ps(_mm_add_ps(offsets, offset), products);
+            let found = _mm_min_ps(most, _mm_max_ps(least, found));
+            let mut all = [0.0; 4];
+            // SAFETY: the array is as long as the register.
+            unsafe { _mm_storeu_ps(all.as_mut_ptr(), found) };
+            match estimates.first_chunk_mut() {
+                Some(four) => *four = all,
+                None => estimates.copy_from_slice(&all[..estimates.len()]),
+            }
+        }
     }
 
     #[inline]
@@ -283,15 +343,26 @@ fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 3] {
     }
 
     let has_vnni = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
-    // SAFETY: called where the features were detected.
-    let vnni: Estimates = |query, codes, out| unsafe { vnni::<PLANES>(query, codes, out) };
-    // SAFETY: as above.
-    let avx2: Estimates = |query, codes, out| unsafe { avx2::<PLANES>(query, codes, out) };
+    macro_rules! detected {
+        ($kernel:expr) => {
+            // SAFETY: called where the features were detected.
+            |query, codes, out| unsafe { $kernel(query, codes, out) }
+        };
+    }
+    let vnni: Estimates = match code_bytes {
+        64 => detected!(vnni_known::<PLANES, 1>),
+        128 => detected!(vnni_known::<PLANES, 2>),
+        192 => detected!(vnni_known::<PLANES, 3>),
+        256 => detected!(vnni_known::<PLANES, 4>),
+        384 => detected!(vnni_known::<PLANES, 6>),
+        _ => detected!(vnni::<PLANES>),
+    };
+    let avx2: Estimates = detected!(avx2::<PLANES>);
     [Some(portable::<PLANES>), has_vnni.then_some(vnni), is_x86_feature_detected!("avx2").then_some(avx2)]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn with_planes<const PLANES: usize>() -> [Option<Estimates>; 3] {
+fn with_planes<const PLANES: usize>(_code_bytes: usize) -> [Option<Estimates>; 3] {
     [Some(portable::<PLANES>), None, None]
 }
 
@@ -310,7 +381,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_kernels_are_the_definition(rows in prop::collection::vec((any::<i8>(), any::<[u8; 7]>()), 1..400), count in 0..8usize) {
+        fn all_kernels_are_the_definition(
+            rows in prop::collection::vec((any::<i8>(), any::<[u8; 7]>()), 768),
+            length in prop_oneof![1..=400usize, Just(64), Just(128), Just(192), Just(256), Just(384), Just(512), Just(768)],
+            count in 0..8usize,
+        ) {
+            let rows = &rows[..length];
             let components: Vec<i8> = rows.iter().map(|row| row.0.max(-127)).collect();
             for bits in [1, 2, 4, 8] {
                 let code_bytes = (components.len() * bits).div_ceil(8);
@@ -322,7 +398,7 @@ mod tests {
                 let expected: Vec<f32> =
                     codes.iter().map(|code| (7.0 - 0.5 * (1.0 - naive(&components, code, bits) as f64)) as f32).collect();
                 let codes: Vec<&[u8]> = codes.iter().map(Vec::as_slice).collect();
-                for kernel in all(bits).into_iter().flatten() {
+                for kernel in all(bits, code_bytes).into_iter().flatten() {
                     let mut found = vec![1.0];
                     kernel(&query, &codes, &mut found);
                     prop_assert_eq!(&found[1..], &expected[..]);

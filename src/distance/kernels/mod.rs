@@ -197,23 +197,35 @@ fn fast_hamming() -> [Option<Kernels>; 0] {
     []
 }
 
+/// Of all x86-64 processors.
+const LINE_BYTES: usize = 64;
+/// What lies behind so many lines, the processor loads ahead by itself once it sees these being read. More hints than it can have loads under way hold it
+/// up: hinting all 24 lines of a vector of 384 components costs an eighth of the searches.
+pub(crate) const MOST_HINTED: usize = 4;
+
+/// How many lines of a value of that length to hint.
+#[inline(always)]
+pub(crate) fn hinted_lines(bytes: usize) -> usize {
+    bytes.div_ceil(LINE_BYTES).min(MOST_HINTED)
+}
+
 /// Hints the processor to load the beginning of `bytes`. Does nothing on other processors than x86-64.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8]) {
-    /// Of all x86-64 processors.
-    const LINE_BYTES: usize = 64;
-    // What lies behind four lines, the processor loads ahead by itself once it sees these being read. More hints than it can have loads under way hold it
-    // up: hinting all 24 lines of a vector of 384 components costs an eighth of the searches. Without a loop, which costs more than the hints.
-    let (start, length) = (bytes.as_ptr(), bytes.len());
-    prefetch_line(start);
-    if length > LINE_BYTES {
-        prefetch_line(start.wrapping_add(LINE_BYTES));
+    // Without a loop, which costs more than the hints.
+    match hinted_lines(bytes.len()) {
+        MOST_HINTED => prefetch_lines::<MOST_HINTED>(bytes),
+        3 => prefetch_lines::<3>(bytes),
+        2 => prefetch_lines::<2>(bytes),
+        _ => prefetch_lines::<1>(bytes),
     }
-    if length > 2 * LINE_BYTES {
-        prefetch_line(start.wrapping_add(2 * LINE_BYTES));
-    }
-    if length > 3 * LINE_BYTES {
-        prefetch_line(start.wrapping_add(3 * LINE_BYTES));
+}
+
+/// Hints the processor to load that many lines, from the first of `bytes` on, whatever their length.
+#[inline(always)]
+pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
+    for line in 0..LINES {
+        prefetch_line(bytes.as_ptr().wrapping_add(line * LINE_BYTES));
     }
 }
 
