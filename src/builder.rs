@@ -138,6 +138,9 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
 
     /// How much nearer a kept neighbor must be to a candidate than the item is, as a factor of the distance that the metric returns, for the
     /// candidate to be dropped. 1 is the heuristic of HNSW; more keeps more and longer edges. From 1 to 10; [`DEFAULT_ALPHA`] unless set.
+    ///
+    /// Worth a try: of 100 000 image descriptors, 1.1 answers a tenth more queries at recall .95 and a sixth more at .99, for a sixth more time to build and
+    /// 4 % more bytes; of 100 000 text embeddings, up to a tenth fewer.
     pub fn alpha(&mut self, alpha: f32) -> &mut Self {
         self.alpha = alpha;
         self

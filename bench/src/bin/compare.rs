@@ -15,7 +15,8 @@ use voisin_bench::compare::vectors::Vectors;
 use voisin_bench::compare::{contest, goals, plots, serve, table, venv};
 use voisin_bench::data::DataSet;
 
-const USAGE: &str = "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million]";
+const USAGE: &str =
+    "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million] [--alpha ALPHA]";
 
 static SETS: [&str; 3] = ["photos", "glosses", "million"];
 
@@ -82,7 +83,7 @@ fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
         "full" => ("full", &SETS[2..]),
         _ => return None,
     };
-    let mut plan = Plan { mode, all, rows: None, engines: None, sets: None };
+    let mut plan = Plan { mode, all, rows: None, engines: None, sets: None, alpha: None };
     for option in options.chunks(2) {
         match option {
             [name, rows] if name == "--rows" => plan.rows = Some(rows.parse().ok().filter(|rows| *rows >= 1000)?),
@@ -96,6 +97,7 @@ fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
                 plan.sets = Some(sets).filter(|names| names.iter().all(|name| all.contains(&&**name)));
                 plan.sets.as_ref()?;
             }
+            [name, alpha] if name == "--alpha" => plan.alpha = Some(alpha.parse().ok()?),
             _ => return None,
         }
     }

@@ -22,6 +22,7 @@ struct Contender {
 
 /// See the module.
 struct Contest<'a> {
+    plan: &'a Plan,
     vectors: &'a Vectors,
     python: &'a Path,
     truth: Truth,
@@ -42,7 +43,7 @@ pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> SetResults {
         read_rate: None,
         linking_anonymous_bytes: None,
     };
-    let mut contest = Contest { vectors, python, truth: Truth::compute(vectors, K), contenders: Vec::new(), results };
+    let mut contest = Contest { plan, vectors, python, truth: Truth::compute(vectors, K), contenders: Vec::new(), results };
     for spec in plan.specs(vectors.rows()) {
         contest.build(spec);
     }
@@ -70,7 +71,7 @@ impl Contest<'_> {
                 command
             }
         };
-        Child::start(spec.name, command, &Task { folder, ..plan::task(self.vectors) })
+        Child::start(spec.name, command, &Task { folder, ..plan::task(self.plan, self.vectors) })
     }
 
     fn answers_file(&self) -> PathBuf {

@@ -85,16 +85,18 @@ pub struct Plan {
     pub mode: &'static str,
     /// The sets that belong to the mode.
     pub all: &'static [&'static str],
-    /// For development: only so many vectors of each set, only these engines, and only these sets.
+    /// For development: only so many vectors of each set, only these engines, only these sets, or another graph.
     pub rows: Option<usize>,
     pub engines: Option<Vec<String>>,
     pub sets: Option<Vec<String>>,
+    /// `alpha` of voisin's builds; `None` for its own.
+    pub alpha: Option<f32>,
 }
 
 impl Plan {
     /// Whether this is what the goals and the committed results are about.
     pub fn is_whole(&self) -> bool {
-        self.rows.is_none() && self.engines.is_none() && self.sets.is_none()
+        self.rows.is_none() && self.engines.is_none() && self.sets.is_none() && self.alpha.is_none()
     }
 
     /// Whether a set is among those that are compared.
@@ -110,7 +112,7 @@ impl Plan {
 }
 
 /// The task of every engine. Its folder is to be set.
-pub fn task(vectors: &Vectors) -> Task {
+pub fn task(plan: &Plan, vectors: &Vectors) -> Task {
     Task {
         vectors: vectors.base_file(),
         queries: vectors.query_file(),
@@ -120,6 +122,7 @@ pub fn task(vectors: &Vectors) -> Task {
         m: M,
         m0: M0,
         ef_construction: EF_CONSTRUCTION,
+        alpha: plan.alpha,
         seed: SEED,
         threads: THREADS,
         k: K,

@@ -27,6 +27,8 @@ pub struct Task {
     pub m: usize,
     pub m0: usize,
     pub ef_construction: usize,
+    /// For voisin alone; `None` for its default.
+    pub alpha: Option<f32>,
     pub seed: u64,
     /// Of builds and of exact scans.
     pub threads: usize,
