@@ -12,6 +12,7 @@ use roaring::RoaringBitmap;
 use crate::distance::Distance;
 use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
 use crate::format::{Key, Kind};
+use crate::graph::Vectors;
 use crate::graph::delete::delete;
 use crate::graph::insert::{Plan, finish, growth, insert, refresh};
 use crate::graph::working::Working;
@@ -484,16 +485,19 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             0 => Coarse::new(view, &live)?.map_or(Estimates::None, Estimates::Coarse),
             _ => Self::encoded(view, &live, self.rng.next_u64(), &|| go_on(&*self.cancel))?,
         };
-        match &estimates {
-            Estimates::Codes { encoded, .. } => insert(&mut working, &WithCodes { view, encoded }, &slots, linked, &plan, &mut rng)?,
-            Estimates::Coarse(coarse) => insert(&mut working, &WithCoarse { view, coarse }, &slots, linked, &plan, &mut rng)?,
-            Estimates::None => insert(&mut working, view, &slots, linked, &plan, &mut rng)?,
-        }
+        let estimating: Option<Box<dyn Vectors + '_>> = match &estimates {
+            Estimates::Codes { encoded, .. } => Some(Box::new(WithCodes { view, encoded })),
+            Estimates::Coarse(coarse) => Some(Box::new(WithCoarse { view, coarse })),
+            Estimates::None => None,
+        };
+        let vectors = estimating.as_deref().unwrap_or(view);
+        insert(&mut working, vectors, &slots, linked, &plan, &mut rng)?;
+        finish(&mut working, vectors, &plan)?;
+        drop(estimating);
         let encoded = match estimates {
             Estimates::Codes { encoded, is_new: true } => Some(*encoded),
             _ => None,
         };
-        finish(&mut working, view, &plan)?;
         let growth = if is_large { Some(growth(&working, view, &sample(live.iter().copied(), live.len(), GROWTH_SAMPLE))?) } else { None };
         working.drop_lists();
         Ok(Graph { working, encoded, growth })

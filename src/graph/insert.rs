@@ -131,7 +131,7 @@ pub(crate) fn refresh(working: &mut Working<'_>, vectors: &dyn Vectors, slots: &
         .map(|&slot| {
             plan.check_cancelled()?;
             let mut node = frozen.unmeasured(layer, slot)?;
-            let near = Beam::with(|beam| nearest(frozen, vectors, slot, plan.ef_construction, beam))?;
+            let near = Beam::with(|beam| nearest(frozen, &FromSlot(vectors, slot), plan.ef_construction, beam))?;
             node.edges.extend(near.into_iter().take(PARENT_CANDIDATES).filter(|edge| edge.slot != slot.0));
             prune_node(vectors, slot, &mut node, plan.limit(layer))?;
             Ok((slot, node))
@@ -161,7 +161,7 @@ pub(crate) fn finish(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Pl
 /// too few have so many neighbors at distances that are not zero, or negative.
 pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
     let of = |slot: &Slot| -> Result<Option<f64>> {
-        let near = Beam::with(|beam| nearest(working, vectors, *slot, GROWTH_TO + 1, beam))?;
+        let near = Beam::with(|beam| nearest(working, &FromSlot(vectors, *slot), GROWTH_TO + 1, beam))?;
         // The first is the vector itself.
         let at = |nth: usize| near.get(nth).map(|edge| f64::from(edge.distance)).filter(|distance| *distance > 0.0);
         Ok(at(GROWTH_FROM).zip(at(GROWTH_TO)).map(|(from, to)| (to / from).ln() / (GROWTH_TO as f64 / GROWTH_FROM as f64).ln()))
@@ -184,7 +184,9 @@ fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> 
         .par_iter()
         .map(|&slot| {
             plan.check_cancelled()?;
-            let near = Beam::with(|beam| nearest(frozen, vectors, slot, NARROW, beam))?;
+            let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
+            let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
+            let near = Beam::with(|beam| nearest(frozen, &probe, NARROW, beam))?;
             let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
             Ok(is_lost.then_some((slot, near)))
         })
@@ -218,12 +220,11 @@ pub(super) fn first_to_adopt(working: &Working<'_>, layer: Layer, candidates: &[
     Ok(None)
 }
 
-/// What a search for the vector of a slot finds on layer 0, as a query would.
-fn nearest(working: &Working<'_>, vectors: &dyn Vectors, slot: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
+/// What a search finds on layer 0, as a query would.
+fn nearest(working: &Working<'_>, probe: &impl Probe, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
     let Some(entry) = working.entry() else { return Ok(Vec::new()) };
-    let probe = FromSlot(vectors, slot);
-    let start = beam.descend(working, &probe, entry, Layer(0))?;
-    search(working, &probe, Layer(0), start, ef, beam)
+    let start = beam.descend(working, probe, entry, Layer(0))?;
+    search(working, probe, Layer(0), start, ef, beam)
 }
 
 /// What a search on one layer finds from `start` and from the root, the nearest first.
@@ -272,10 +273,7 @@ fn insert_batch(working: &mut Working<'_>, vectors: &dyn Vectors, batch: &[Newco
 fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: &Plan<'_>, beam: &mut Beam) -> Result<Vec<Found>> {
     let Some((entry_layer, entry)) = working.entry() else { return Ok(Vec::new()) };
     let (exact, estimator) = (FromSlot(vectors, newcomer.slot), vectors.estimator(newcomer.slot)?);
-    let probe: &dyn Probe = match &estimator {
-        Some(estimator) => &**estimator,
-        None => &exact,
-    };
+    let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
     let top = newcomer.top.min(entry_layer);
     let mut nearest = beam.descend(working, &probe, (entry_layer, entry), top)?;
     let mut layers = Vec::with_capacity(top.index() + 1);

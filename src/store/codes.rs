@@ -318,7 +318,8 @@ impl Encoded {
 
     /// The same codes for slots that are numbered in this order.
     pub(crate) fn in_order(self, order: &[Slot]) -> Self {
-        let codes = order.iter().flat_map(|slot| self.code(slot.0)).copied().collect();
+        let mut codes = Vec::with_capacity(order.len() * self.stride);
+        order.iter().for_each(|slot| codes.extend_from_slice(self.code(slot.0)));
         Self { slots: (0..order.len() as u32).collect(), codes, ..self }
     }
 
