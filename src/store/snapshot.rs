@@ -116,9 +116,9 @@ impl<'t> Snapshot<'t> {
             ],
             group: meta.connectivity.map(Connectivity::group),
             links: (0..meta.roots.len())
-                .map(|layer| match layer {
-                    0 => [Table::groups(extent, groups), Table::prefixed(extent, groups, false)],
-                    _ => [Table::prefixed(extent, groups, false), Table::prefixed(extent, groups, false)],
+                .map(|layer| {
+                    let rare = || Table::prefixed(extent, groups, false);
+                    [if layer == 0 { Table::groups(extent, groups) } else { rare() }, rare()]
                 })
                 .collect(),
             codes: CodeTables::new(extent, &meta),

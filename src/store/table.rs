@@ -312,8 +312,8 @@ mod tests {
     #[test]
     fn a_prefixed_value_must_say_its_own_length() {
         let value = [6, 0, 0, 0, 1, 2];
-        for extent in [Extent::Full, Extent::Small] {
-            let table = Table::prefixed(extent, 2, true);
+        let tables = |extent| [Table::prefixed(extent, 2, true), Table::groups(extent, 2)];
+        for table in [Extent::Full, Extent::Small].into_iter().flat_map(tables) {
             assert_eq!(table.set(0, &value), Some(&value[..]));
             assert_eq!(table.get(0), Some(&value[..]));
             assert_eq!(table.set(1, &value[..5]), None);

@@ -97,7 +97,7 @@ fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
                 plan.sets = Some(sets).filter(|names| names.iter().all(|name| all.contains(&&**name)));
                 plan.sets.as_ref()?;
             }
-            [name, alpha] if name == "--alpha" => plan.alpha = Some(alpha.parse().ok()?),
+            [name, alpha] if name == "--alpha" => plan.alpha = Some(alpha.parse().ok().filter(|alpha| (1.0..=10.0).contains(alpha))?),
             _ => return None,
         }
     }
