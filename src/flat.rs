@@ -25,6 +25,9 @@ use crate::{ItemId, Result, Slot};
 const PARALLEL_BYTES: usize = 1 << 20;
 /// About as many vectors are addressed at a time, in whole blocks: enough to fill the rows of a kernel, few enough to stay in the cache.
 const PIECE: usize = 64;
+/// Vectors of so many bytes that lie in a row are compared one after the other by the first query to see them: four at once are four runs of memory, and one
+/// run is what processors load ahead best. Four shorter ones are one run, too.
+const IN_A_RUN_FROM: usize = 512;
 /// Slots from which on their codes are looked at first.
 const CODES_FROM: usize = 1000;
 /// What has been estimated before it is known whether that is worth while, and the share that may be compared nevertheless: an estimate takes about as long
@@ -279,8 +282,14 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
             Some(judge) => self.judge(judge, state),
             None if !state.without_codes => self.compare_by_codes(state),
             None => {
-                let mut queries = self.probes.iter().zip(&mut state.found);
-                queries.try_for_each(|(probe, found)| self.compare(probe, &state.vectors, found))
+                let mut queries = self.probes.iter().zip(&mut state.found).enumerate();
+                queries.try_for_each(|(nth, (probe, found))| {
+                    if nth == 0 && self.is_run() {
+                        self.compare_run(probe, &state.vectors, found)
+                    } else {
+                        self.compare(probe, &state.vectors, found)
+                    }
+                })
             }
         }
     }
@@ -318,7 +327,18 @@ impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, 
         }
     }
 
-    /// Compares one query with vectors.
+    /// Whether the vectors of a piece lie in a row, and are best read so.
+    fn is_run(&self) -> bool {
+        matches!(self.slots, Slots::Except(_)) && self.view.snapshot.meta.geometry.stride >= IN_A_RUN_FROM
+    }
+
+    /// Compares one query with vectors that lie in a row and are in no cache.
+    fn compare_run(&self, probe: &StoredProbe<'_, '_, 't, D, S>, vectors: &[(Slot, Address<'t>)], found: &mut Found) -> Result<()> {
+        found.distances += vectors.len() as u64;
+        vectors.iter().try_for_each(|(slot, address)| self.offer(*slot, probe.distance(*address), &mut found.nearest))
+    }
+
+    /// Compares one query with vectors, hints ahead.
     fn compare(&self, probe: &StoredProbe<'_, '_, 't, D, S>, vectors: &[(Slot, Address<'t>)], found: &mut Found) -> Result<()> {
         let Found { nearest, distances, .. } = found;
         *distances += vectors.len() as u64;
