@@ -130,14 +130,14 @@ fn where_distances_tie_or_differ_by_rounding_only() {
 #[test]
 fn for_any_number_of_threads() {
     let mut rng = rng();
-    let model = vectors::<Euclidean>(&mut rng, 0..5000, 100);
+    let model = vectors::<Euclidean>(&mut rng, 0..5000, 150);
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
     let mut wtxn = env.write_txn().unwrap();
-    add(&Writer::<Euclidean>::new(db, 0, 100), &mut wtxn, &model);
+    add(&Writer::<Euclidean>::new(db, 0, 150), &mut wtxn, &model);
     wtxn.commit().unwrap();
     let rtxn = env.read_txn().unwrap();
-    let rows: Vec<_> = (0..40).map(|_| vector::<Euclidean>(&mut rng, 100)).collect();
+    let rows: Vec<_> = (0..40).map(|_| vector::<Euclidean>(&mut rng, 150)).collect();
     for threads in [1, 2, 5] {
         let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let warm = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap();
