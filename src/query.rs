@@ -570,6 +570,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D,
             if slots.is_empty() {
                 return Ok(count);
             }
+            probe.prefetch(&slots);
             probe.distances(&slots, &mut distances)?;
             count += slots.len() as u64;
             for (slot, distance) in slots.iter().zip(&distances) {

@@ -77,6 +77,7 @@ impl Beam {
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
         loop {
             let fresh = self.visited.insert_all(&self.list);
+            probe.prefetch(fresh);
             probe.distances(fresh, &mut self.distances)?;
             self.distance_count += fresh.len() as u64;
             let mut bound = self.pool.bound();

@@ -47,6 +47,9 @@ pub(crate) trait Graph {
 pub(crate) trait Probe {
     /// Replaces `out` by the distances to `slots`, in order.
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()>;
+
+    /// A hint that the distances to `slots` will be asked for next, if it is not known yet that all they are computed from is at hand.
+    fn prefetch(&self, _slots: &[u32]) {}
 }
 
 /// Vectors that distances can be computed between.
@@ -58,11 +61,18 @@ pub(crate) trait Vectors: Sync {
     fn estimator(&self, _from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
         Ok(None)
     }
+
+    /// See [`Probe::prefetch`].
+    fn prefetch(&self, _slots: &[u32]) {}
 }
 
 impl<P: Probe + ?Sized> Probe for &P {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         (**self).distances(slots, out)
+    }
+
+    fn prefetch(&self, slots: &[u32]) {
+        (**self).prefetch(slots);
     }
 }
 
@@ -73,5 +83,9 @@ struct FromSlot<'a>(&'a dyn Vectors, Slot);
 impl Probe for FromSlot<'_> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.0.distances(self.1, slots, out)
+    }
+
+    fn prefetch(&self, slots: &[u32]) {
+        self.0.prefetch(slots);
     }
 }

@@ -10,13 +10,13 @@ use super::coarse::{sample, tells_apart};
 use super::links::{GoOn, Put};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
-use super::strided::Strided;
+use super::strided::{Strided, prefetch_places};
 use super::table::{Extent, Places};
 use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
-use crate::distance::{CodeQuery, Distance, Factors, MOST_HINTED, prefetch_lines};
+use crate::distance::{CodeQuery, Distance, Factors, MOST_HINTED, are_early_hints_worth_it, prefetch_early, prefetch_lines};
 use crate::format::codes::{self, BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
@@ -192,6 +192,11 @@ impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
         // A copy, which stays in registers.
         let places = self.places;
         estimate(self.coder, &self.query, slots, |slot| self.code(places.as_ref(), slot), out)
+    }
+
+    #[inline]
+    fn prefetch(&self, slots: &[u32]) {
+        prefetch_places(self.places, slots);
     }
 }
 
@@ -379,6 +384,10 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, D,
         self.view.distances(from, slots, out)
     }
 
+    fn prefetch(&self, slots: &[u32]) {
+        self.view.prefetch(slots);
+    }
+
     fn estimator(&self, from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
         let probe = self.view.probe(from)?;
         let (vector, factor) = probe.prepared();
@@ -396,5 +405,11 @@ struct ByCodes<'v> {
 impl Probe for ByCodes<'_> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         estimate(&self.encoded.coder, &self.query, slots, |slot| Ok(self.encoded.code(slot.0)), out)
+    }
+
+    fn prefetch(&self, slots: &[u32]) {
+        if are_early_hints_worth_it() {
+            slots.iter().for_each(|slot| prefetch_early(self.encoded.code(*slot)));
+        }
     }
 }

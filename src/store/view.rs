@@ -14,6 +14,7 @@ use super::meter;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
 pub(crate) use super::strided::Address;
+use super::strided::prefetch_places;
 use super::table::Extent;
 use crate::codec::{Codec, Component, Scale, VectorRef};
 use crate::distance::{self, Distance, Estimate, Kernels, ProbeOf, prefetch};
@@ -460,6 +461,10 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for View<'_, 't, D, S> {
     fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.probe(from)?.distances(slots, out)
     }
+
+    fn prefetch(&self, slots: &[u32]) {
+        prefetch_places(self.snapshot.vectors.places(), slots);
+    }
 }
 
 /// Distances from a query or a stored vector to the stored ones.
@@ -524,5 +529,10 @@ impl<'t, D: Distance, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, D, S> {
             out.extend(rest.iter().map(|address| self.distance(*address)));
         }
         Ok(())
+    }
+
+    #[inline]
+    fn prefetch(&self, slots: &[u32]) {
+        prefetch_places(self.view.snapshot.vectors.places(), slots);
     }
 }

@@ -86,7 +86,7 @@ impl CodeQuery {
     /// How many lines of a code and its factors to hint.
     #[inline(always)]
     pub(crate) fn hinted_lines(&self) -> usize {
-        super::hinted_lines(self.code_bytes + FACTOR_BYTES)
+        super::hints::hinted_lines(self.code_bytes + FACTOR_BYTES)
     }
 
     /// The estimates of four codes that have these inner products with the components.

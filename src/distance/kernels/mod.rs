@@ -18,6 +18,7 @@ mod avx2;
 mod avx512;
 mod bytes;
 mod codes;
+mod hints;
 mod panel;
 mod portable;
 mod rotation;
@@ -25,6 +26,7 @@ mod sum;
 
 pub(crate) use self::bytes::{ByteKernels, Bytes};
 pub(crate) use self::codes::{CodeQuery, Estimates, FACTOR_BYTES, Factors, estimates};
+pub(crate) use self::hints::{MOST_HINTED, are_early_hints_worth_it, prefetch, prefetch_early, prefetch_line, prefetch_lines};
 pub(crate) use self::rotation::Rotation;
 use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;
@@ -195,51 +197,6 @@ fn fast_sum<S: Sum, L: Load>(_dimensions: usize) -> [Option<Kernels>; 0] {
 #[cfg(not(target_arch = "x86_64"))]
 fn fast_hamming() -> [Option<Kernels>; 0] {
     []
-}
-
-/// Of all x86-64 processors.
-const LINE_BYTES: usize = 64;
-/// What lies behind so many lines, the processor loads ahead by itself once it sees these being read. More hints than it can have loads under way hold it
-/// up: hinting all 24 lines of a vector of 384 components costs an eighth of the searches.
-pub(crate) const MOST_HINTED: usize = 4;
-
-/// How many lines of a value of that length to hint.
-#[inline(always)]
-pub(crate) fn hinted_lines(bytes: usize) -> usize {
-    bytes.div_ceil(LINE_BYTES).min(MOST_HINTED)
-}
-
-/// Hints the processor to load the beginning of `bytes`. Does nothing on other processors than x86-64.
-#[inline(always)]
-pub(crate) fn prefetch(bytes: &[u8]) {
-    // Without a loop, which costs more than the hints.
-    match hinted_lines(bytes.len()) {
-        MOST_HINTED => prefetch_lines::<MOST_HINTED>(bytes),
-        3 => prefetch_lines::<3>(bytes),
-        2 => prefetch_lines::<2>(bytes),
-        _ => prefetch_lines::<1>(bytes),
-    }
-}
-
-/// Hints the processor to load that many lines, from the first of `bytes` on, whatever their length.
-#[inline(always)]
-pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
-    for line in 0..LINES {
-        prefetch_line(bytes.as_ptr().wrapping_add(line * LINE_BYTES));
-    }
-}
-
-/// Hints the processor to load the line of cache that a byte is in, if there is memory at all.
-#[inline(always)]
-pub(crate) fn prefetch_line(byte: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(byte.cast()) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = byte;
 }
 
 #[cfg(test)]
@@ -470,15 +427,6 @@ pub(super) mod tests {
         ) {
             let [a, b, c, d, _] = bytes.each_ref();
             decodes::<I8>(&probe, [a, b, c, d], Scale::between(lowest, lowest + width).unwrap())?;
-        }
-    }
-
-    #[test]
-    fn any_slice_can_be_prefetched() {
-        let memory = [0; 300];
-        for len in [0, 1, 63, 64, 65, 300] {
-            prefetch(&memory[..len]);
-            prefetch(&memory[300 - len..]);
         }
     }
 }

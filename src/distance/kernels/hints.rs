@@ -1,0 +1,93 @@
+//! Hints to the processor to load what is about to be compared. They read nothing and change nothing but the time that passes.
+//!
+//! [`prefetch`] asks for the beginning of a value, just before it is compared. [`prefetch_early`] asks for all of it, one level of cache farther away, as soon
+//! as it is known that it will be: on processors where a line that is on its way to the nearest cache holds up what comes after it, which is what
+//! [`are_early_hints_worth_it`] says.
+
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+
+/// Of all x86-64 processors.
+const LINE_BYTES: usize = 64;
+/// What lies behind so many lines, the processor loads ahead by itself once it sees these being read. More hints than it can have loads under way hold it
+/// up: hinting all 24 lines of a vector of 384 components costs an eighth of the searches.
+pub(crate) const MOST_HINTED: usize = 4;
+
+/// How many lines of a value of that length to hint.
+#[inline(always)]
+pub(crate) fn hinted_lines(bytes: usize) -> usize {
+    bytes.div_ceil(LINE_BYTES).min(MOST_HINTED)
+}
+
+/// Hints the processor to load the beginning of `bytes`. Does nothing on other processors than x86-64.
+#[inline(always)]
+pub(crate) fn prefetch(bytes: &[u8]) {
+    // Without a loop, which costs more than the hints.
+    match hinted_lines(bytes.len()) {
+        MOST_HINTED => prefetch_lines::<MOST_HINTED>(bytes),
+        3 => prefetch_lines::<3>(bytes),
+        2 => prefetch_lines::<2>(bytes),
+        _ => prefetch_lines::<1>(bytes),
+    }
+}
+
+/// Hints the processor to load that many lines, from the first of `bytes` on, whatever their length.
+#[inline(always)]
+pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
+    for line in 0..LINES {
+        prefetch_line(bytes.as_ptr().wrapping_add(line * LINE_BYTES));
+    }
+}
+
+/// Hints the processor to load the line of cache that a byte is in, if there is memory at all.
+#[inline(always)]
+pub(crate) fn prefetch_line(byte: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of x86-64.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(byte.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = byte;
+}
+
+/// Whether [`prefetch_early`] makes searches faster. On AMD's Zen 4 it does: they take a tenth to a fifth less time (decision 0027). On Intel's Xeons hints into
+/// the second-level cache cost more than they gain (decision 0023).
+#[inline(always)]
+pub(crate) fn are_early_hints_worth_it() -> bool {
+    // Instructions that AMD's processors have and others have not.
+    #[cfg(target_arch = "x86_64")]
+    return is_x86_feature_detected!("sse4a");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Hints the processor to load all of `bytes` into its second-level cache.
+#[inline(always)]
+pub(crate) fn prefetch_early(bytes: &[u8]) {
+    for line in (0..bytes.len()).step_by(LINE_BYTES) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of x86-64.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(line).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_slice_can_be_prefetched() {
+        let memory = [0; 300];
+        for len in [0, 1, 63, 64, 65, 300] {
+            for bytes in [&memory[..len], &memory[300 - len..]] {
+                prefetch(bytes);
+                prefetch_early(bytes);
+            }
+        }
+    }
+}
