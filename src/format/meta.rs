@@ -9,7 +9,7 @@ use crate::{Error, Layer, Result, Slot};
 /// What every META value begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format that this library writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 4;
+pub(crate) const VERSION: u16 = 5;
 /// Length of a META value without its checksum.
 const BODY_BYTES: usize = 192;
 /// With M = 2 a top layer above 15 has a chance of 2^-16; capping it there costs nothing.

@@ -16,7 +16,7 @@ use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
-use crate::distance::{CodeQuery, Distance, Factors, MOST_HINTED, are_early_hints_worth_it, prefetch_early, prefetch_lines};
+use crate::distance::{CodeQuery, Distance, Factors, MOST_HINTED, prefetch_early, prefetch_lines};
 use crate::format::codes::{self, BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
@@ -408,8 +408,6 @@ impl Probe for ByCodes<'_> {
     }
 
     fn prefetch(&self, slots: &[u32]) {
-        if are_early_hints_worth_it() {
-            slots.iter().for_each(|slot| prefetch_early(self.encoded.code(*slot)));
-        }
+        prefetch_early(slots.iter().map(|slot| self.encoded.code(*slot)));
     }
 }

@@ -2,7 +2,7 @@
 //! single ones in the tail, beyond the last block.
 
 use super::table::{Extent, Places, Table};
-use crate::distance::{are_early_hints_worth_it, prefetch_early};
+use crate::distance::prefetch_early;
 use crate::format::block::Geometry;
 use crate::format::{Key, Kind, take};
 use crate::{Error, Result, Slot};
@@ -14,13 +14,11 @@ pub(crate) struct Address<'t> {
     pub(crate) factor: f32,
 }
 
-/// Hints the processor to load the values of slots that are known to be compared next, where that is worth it.
+/// Hints the processor to load the values of slots, which will be compared next, as far as their blocks have been found.
 #[inline]
 pub(super) fn prefetch_places(places: Option<Places<'_, '_>>, slots: &[u32]) {
-    if let Some(places) = places
-        && are_early_hints_worth_it()
-    {
-        slots.iter().filter_map(|slot| places.get(Slot(*slot), false)).for_each(|value| prefetch_early(value.bytes));
+    if let Some(places) = places {
+        prefetch_early(slots.iter().filter_map(|slot| Some(places.get(Slot(*slot), false)?.bytes)));
     }
 }
 

@@ -12,7 +12,7 @@ use voisin::{Codes, Error, ItemId, Reader, Writer};
 
 use crate::common::{Model, add, build, check, check_holds, create, dump, new_env, rng};
 
-const ALL: [Codes; 4] = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits8];
+const ALL: [Codes; 5] = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits7, Codes::Bits8];
 
 /// Vectors around a few centers, all of them far from the origin: what an estimate must tell apart is small beside what it is a part of.
 fn clustered(rng: &mut StdRng, ids: impl Iterator<Item = ItemId>, dimensions: usize) -> Model {
@@ -66,7 +66,7 @@ fn an_exact_search_has_the_same_answer_with_codes_and_without() {
                         }
                     }
                 }
-                if codes == Codes::Bits8 {
+                if codes.bits() >= 7 {
                     assert!(saved * 10 > queries * 8, "{} {dimensions}: {saved} of {queries}", D::name());
                 }
                 check(&wtxn, db, 0);
@@ -106,8 +106,14 @@ fn a_walk_by_codes_finds_nearly_what_one_by_vectors_does() {
         let writer = Writer::<D>::new(db, 0, 64);
         let mut wtxn = env.write_txn().unwrap();
         add(&writer, &mut wtxn, &model);
-        for (codes, ef, lower) in [(Codes::Bits8, 60, 0.01), (Codes::Bits4, 60, 0.05), (Codes::Bits2, 200, 0.08), (Codes::Bits1, 500, 0.15)]
-        {
+        let wanted = [
+            (Codes::Bits8, 60, 0.01),
+            (Codes::Bits7, 60, 0.01),
+            (Codes::Bits4, 60, 0.05),
+            (Codes::Bits2, 200, 0.08),
+            (Codes::Bits1, 500, 0.15),
+        ];
+        for (codes, ef, lower) in wanted {
             set_and_build(&writer, &mut wtxn, Some(codes));
             let reader = Reader::<D>::open(&wtxn, 0, db).unwrap();
             let [by_codes, by_vectors] = [true, false].map(|codes| recall(&reader, &wtxn, &model, ef, codes));
@@ -156,7 +162,7 @@ fn codes_are_added_changed_and_dropped_while_readers_keep_theirs() {
     build(&writer, &mut wtxn);
     wtxn.commit().unwrap();
     let plain = dump(&env.read_txn().unwrap(), db);
-    let choices = [None, Some(Codes::Bits8), Some(Codes::Bits4), None, Some(Codes::Bits1), Some(Codes::Bits1)];
+    let choices = [None, Some(Codes::Bits8), Some(Codes::Bits7), Some(Codes::Bits4), None, Some(Codes::Bits1), Some(Codes::Bits1)];
     let mut txns = Vec::new();
     for codes in choices {
         commit(codes);

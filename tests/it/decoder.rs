@@ -384,7 +384,7 @@ impl Meta {
         }
         assert_eq!(meta.factor_bytes, if meta.metric == "cosine" { 4 } else { 0 }, "META: bytes of the factor of {:?}", meta.metric);
         assert_eq!((meta.block_bytes, meta.block_vectors), meta.geometry(), "META: block_bytes and block_vectors are derived, section 4");
-        assert!([0, 1, 2, 4, 8].contains(&meta.code_bits) && meta.is_coded <= u8::from(meta.code_bits > 0), "META: codes: {meta:?}");
+        assert!([0, 1, 2, 4, 7, 8].contains(&meta.code_bits) && meta.is_coded <= u8::from(meta.code_bits > 0), "META: codes: {meta:?}");
         assert!((0.0..=f32::MAX).contains(&meta.growth), "META: growth {}", meta.growth);
         assert!(meta.reuse_from <= slots, "META: reuse_from {} of {slots} slots", meta.reuse_from);
         assert_eq!(meta.sealed, slots / meta.block_vectors, "META: a block is sealed when all of its slots have been given out");
@@ -453,7 +453,10 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
         return;
     }
     let (n, bits) = (meta.dimensions as usize, usize::from(meta.code_bits));
-    let plane = (n * bits).div_ceil(8);
+    let least = (n * bits).div_ceil(8);
+    // Codes of 7 bits may have zeros before their factors, to the end of a line.
+    let zeros = if bits == 7 { (64 - (least + 12) % 64) % 64 } else { 0 };
+    let plane = if zeros <= 4 { least + zeros } else { least };
     let (block_bytes, block_codes) = Meta::geometry_of(plane + 12);
     let mut value = values.expect(CODES, 2, 0);
     let (seed, sample, spread) = (value.u64(), value.u32(), value.f32());
@@ -493,7 +496,12 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
         let around = dot(&r, &r) + dot(&center, &center);
         assert!((offset - expected).abs() <= 1e-4 * around + 1e-30, "slot {slot}: offset {offset}, not {expected}");
         let middle = ((1 << bits) - 1) as f64 / 2.0;
-        let step = |i: usize| (code[i % plane] >> (bits * (i / plane)) & (((1u16 << bits) - 1) as u8)) as f64;
+        let bit = |at: usize| u32::from(code[at / 8] >> (at % 8) & 1);
+        assert!((n * bits..8 * plane).all(|at| bits < 7 || bit(at) == 0), "slot {slot}: bits after the last component");
+        let step = |i: usize| match bits {
+            7 => f64::from((0..7).map(|j| bit(7 * i + j) << j).sum::<u32>()),
+            _ => f64::from(code[i % plane] >> (bits * (i / plane)) & (((1u16 << bits) - 1) as u8)),
+        };
         let scaled: Vec<f64> = (0..n).map(|i| scale * (step(i) - middle)).collect();
         let y = rotation.rotate(&r);
         let e: Vec<f64> = y.iter().zip(&scaled).map(|(y, scaled)| y - scaled).collect();

@@ -128,7 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (index.clone(), any::<u8>()).prop_map(|(index, item)| Step::Delete { index, item }),
         3 => (index.clone(), any::<u8>(), 1..30u8).prop_map(|(index, first, step)| Step::DeleteMany { index, first, step }),
         1 => index.clone().prop_map(|index| Step::Clear { index }),
-        2 => (index.clone(), prop_oneof![Just(0), Just(1), Just(2), Just(4), Just(8)]).prop_map(|(index, bits)| Step::SetCodes { index, bits }),
+        2 => (index.clone(), prop_oneof![Just(0), Just(1), Just(2), Just(4), Just(7), Just(8)]).prop_map(|(index, bits)| Step::SetCodes { index, bits }),
         10 => (index, how, prop::bool::weighted(0.05)).prop_map(|(index, how, cancelled)| Step::Build { index, how, cancelled }),
         6 => Just(Step::Commit),
         2 => Just(Step::Abort),
@@ -177,7 +177,8 @@ impl<'e, D: Metric> Run<'e, D> {
                 self.working[*index].clear();
             }
             Step::SetCodes { index, bits } => {
-                let codes = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits8].into_iter().find(|codes| codes.bits() == *bits);
+                let codes =
+                    [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits7, Codes::Bits8].into_iter().find(|codes| codes.bits() == *bits);
                 match self.writer(*index).set_codes(self.wtxn(), codes) {
                     Err(voisin::Error::CodesUnsupported { .. }) => assert!(codes.is_some() && D::name() != "euclidean"),
                     done => done.unwrap(),

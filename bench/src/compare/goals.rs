@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use voisin::Codes;
+
 use super::plan::{RECALLS, THREADS};
 use super::results::{EngineResults, SetResults};
 
@@ -66,7 +68,7 @@ pub fn rows(set: &SetResults) -> Vec<Row> {
     build(&mut rows, set, voisin);
     costs(&mut rows, set, voisin, column);
     scans(&mut rows, set, voisin);
-    for (name, bits) in [("voisin-8-bit", 8.0), ("voisin-4-bit", 4.0)] {
+    for (name, bits) in [("voisin-8-bit", Codes::Bits8), ("voisin-7-bit", Codes::Bits7), ("voisin-4-bit", Codes::Bits4)] {
         if let Some(coded) = set.engine(name) {
             codes(&mut rows, set, [voisin, coded], bits, column);
         }
@@ -119,9 +121,8 @@ fn searches(rows: &mut Rows, set: &SetResults, voisin: &EngineResults, column: C
 }
 
 /// What searching by codes of so many bits is worth, and what it costs.
-fn codes(rows: &mut Rows, set: &SetResults, [plain, coded]: [&EngineResults; 2], bits: f64, column: Column) {
-    // The bits that `Codes::fast` takes: 4 from 256 dimensions on.
-    let is_fast = (bits == 8.0) == (set.dimensions < 256);
+fn codes(rows: &mut Rows, set: &SetResults, [plain, coded]: [&EngineResults; 2], codes: Codes, column: Column) {
+    let (bits, is_fast) = (codes.bits(), codes == Codes::fast(set.dimensions));
     let goals = match column {
         Column::Photos => [("hnswlib", [2.8, 2.5]), ("symqg", [1.0, 0.9])],
         Column::Glosses => [("hnswlib", [4.0, 3.8]), ("symqg", [0.9, 0.85])],
@@ -141,9 +142,9 @@ fn codes(rows: &mut Rows, set: &SetResults, [plain, coded]: [&EngineResults; 2],
     };
     let walks = worst(&mut with.iter().zip(&coded.recalls_by_vectors).map(|(point, by_vectors)| (point.recall, *by_vectors)));
     let builds = worst(&mut with.iter().zip(without).filter(|(a, b)| a.knob == b.knob).map(|(a, b)| (a.recall, b.recall)));
-    let goal = match (column, bits as u32) {
-        (Column::Glosses, 8) => 0.1,
-        (_, 8) | (Column::Glosses, _) => 0.3,
+    let goal = match (column, bits) {
+        (Column::Glosses, 7 | 8) => 0.1,
+        (_, 7 | 8) | (Column::Glosses, _) => 0.3,
         (Column::Million, _) => 1.5,
         _ => 1.0,
     };
@@ -152,7 +153,7 @@ fn codes(rows: &mut Rows, set: &SetResults, [plain, coded]: [&EngineResults; 2],
         rows.at_most(format!("points of recall below those {what} at the same ef, {bits} bits, the worst from .90 on"), found, goal, "");
     }
     let bytes = (coded.disk_bytes - plain.disk_bytes) / set.rows as f64;
-    let goal = (bits * set.dimensions as f64 / 8.0 + 16.0) * 1.02;
+    let goal = ((bits * set.dimensions) as f64 / 8.0 + 16.0) * 1.02;
     rows.at_most(format!("disk for codes of {bits} bits"), Some(bytes), goal, "B a vector");
     if is_fast {
         let goal = if column == Column::Glosses { 0.8 } else { 1.0 };

@@ -67,6 +67,7 @@ const SEARCH_KS: &[usize] = &[400, 1600, 6400, 25_600];
 pub const ENGINES: &[Spec] = &[
     Spec { name: "voisin", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
     Spec { name: "voisin-8-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
+    Spec { name: "voisin-7-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
     Spec { name: "voisin-4-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
     Spec { name: "hnswlib", home: Home::Python, knob: "ef", knobs: EFS, scans: false, updates: 3, at_a_million: true },
     Spec { name: "faiss-hnsw", home: Home::Python, knob: "efSearch", knobs: EFS, scans: false, updates: 3, at_a_million: true },

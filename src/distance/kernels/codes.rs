@@ -1,16 +1,21 @@
-//! Kernels for codes of 1, 2, 4 or 8 bits a component: inner products with a query of 8 bits, and the estimates that follow.
+//! Kernels for codes of 1, 2, 4, 7 or 8 bits a component: inner products with a query of 8 bits, and the estimates that follow.
 //!
 //! A byte of a code holds one component of each *plane*: of `8 / bits` runs of components, one after the other, so that a whole register of one
-//! plane is got by one shift and one mask, whatever the number of bits ([`CodeQuery`] says what is where). The query is kept by planes. A code is
-//! followed by its factors.
+//! plane is got by one shift and one mask, whatever the number of bits ([`CodeQuery`] says what is where). The query is kept by planes. Components of 7 bits
+//! lie one after the other instead (`packed.rs`). A code is followed by its factors.
 //!
 //! The sums are whole numbers, so that all machines have the same: `bits <= 8` and at most 65 535 components, `255 * 127 * 65 535 < 2^31`. VNNI
 //! multiplies 64 bytes at once, AVX2 16.
 
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::*;
+
+use super::packed;
+
 const _: () = assert!(65_535i64 * 255 * 127 < i32::MAX as i64);
 
 /// Codes are read in pieces of so many bytes; a plane of the query is padded with zeros to whole ones.
-const PIECE: usize = 64;
+pub(super) const PIECE: usize = 64;
 
 /// Bytes of the factors after a code.
 pub(crate) const FACTOR_BYTES: usize = 12;
@@ -52,12 +57,12 @@ fn upper_half(value: f32) -> u16 {
 }
 
 /// A query, ready to be compared with codes. Component `i` of `n` is in byte `i % plane` of a code, `bits * (i / plane)` bits from its lowest, where
-/// `plane = ceil(n * bits / 8)` is the length of the code.
+/// `plane = ceil(n * bits / 8)` is the length of the code; of 7 bits, it is in the 7 bits from bit `7 * i` on.
 #[derive(Debug, Clone)]
 pub(crate) struct CodeQuery {
     /// The components, plane by plane, each plane padded to whole pieces.
-    planes: Vec<i8>,
-    code_bytes: usize,
+    pub(super) planes: Vec<i8>,
+    pub(super) code_bytes: usize,
     /// `estimate = offset of the vector + offset - scale of the vector * (slope * sum + intercept)`.
     pub(crate) offset: f32,
     pub(crate) slope: f32,
@@ -75,9 +80,10 @@ pub(crate) struct CodeQuery {
 impl CodeQuery {
     /// From the components, at most 127 in magnitude, in their order.
     pub(crate) fn new(components: &[i8], code_bytes: usize, bits: usize) -> Self {
-        let padded = code_bytes.next_multiple_of(PIECE);
+        let of_plane = if bits == packed::BITS { components.len().max(1) } else { code_bytes };
+        let padded = of_plane.next_multiple_of(PIECE);
         let mut planes = vec![0; padded * (8 / bits)];
-        for (plane, components) in planes.chunks_mut(padded).zip(components.chunks(code_bytes)) {
+        for (plane, components) in planes.chunks_mut(padded).zip(components.chunks(of_plane)) {
             plane[..components.len()].copy_from_slice(components);
         }
         Self { planes, code_bytes, offset: 0.0, slope: 0.0, intercept: 0.0, error: 0.0, length: 0.0, slack: 0.0, own: 0.0, likely: 1.0 }
@@ -91,7 +97,7 @@ impl CodeQuery {
 
     /// The estimates of four codes that have these inner products with the components.
     #[inline(always)]
-    fn estimates(&self, sums: [i32; 4], codes: &[&[u8]; 4]) -> [f32; 4] {
+    pub(super) fn estimates(&self, sums: [i32; 4], codes: &[&[u8]; 4]) -> [f32; 4] {
         let (mut offsets, mut scales, mut estimates) = ([f32::MAX; 4], [0.0; 4], [0.0; 4]);
         for i in 0..4 {
             if let Some(factors) = codes[i].last_chunk() {
@@ -128,7 +134,7 @@ impl CodeQuery {
 
     /// The code of each, without its factors, as long as the shortest has it.
     #[inline(always)]
-    fn common(&self, codes: &[&[u8]; 4]) -> usize {
+    pub(super) fn common(&self, codes: &[&[u8]; 4]) -> usize {
         codes.iter().fold(self.code_bytes, |length, code| length.min(code.len()))
     }
 }
@@ -136,7 +142,7 @@ impl CodeQuery {
 /// Appends estimates of the distances of a query and any number of codes with their factors.
 pub(crate) type Estimates = fn(&CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>);
 
-/// The best that the processor can run, for codes of 1, 2, 4 or 8 bits a component, which are that long without their factors.
+/// The best that the processor can run, for codes of 1, 2, 4, 7 or 8 bits a component, which are that long without their factors.
 pub(crate) fn estimates(bits: usize, code_bytes: usize) -> Estimates {
     let [portable, fast @ ..] = all(bits, code_bytes);
     fast.into_iter().flatten().next().or(portable).unwrap_or(none)
@@ -150,6 +156,7 @@ fn none(_: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
 fn all(bits: usize, code_bytes: usize) -> [Option<Estimates>; 3] {
     match bits {
         8 => with_planes::<1>(code_bytes),
+        packed::BITS => packed::all(code_bytes),
         4 => with_planes::<2>(code_bytes),
         2 => with_planes::<4>(code_bytes),
         1 => with_planes::<8>(code_bytes),
@@ -177,6 +184,8 @@ macro_rules! each_four {
     }};
 }
 
+pub(super) use each_four;
+
 #[inline(always)]
 fn plain<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
     let length = query.common(codes);
@@ -198,10 +207,40 @@ fn portable<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut V
     each_four!(query, codes, out, plain::<PLANES>);
 }
 
+/// The sums of the lanes of each.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn totals([a, b, c, d]: [__m512i; 4]) -> __m128i {
+    // All four at once: each 128 bits hold a part of the sum of each.
+    let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
+    _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
+}
+
+/// As [`CodeQuery::estimates`], of the sums of four codes and the first two factors of each.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn estimates_of(query: &CodeQuery, sums: __m128i, factors: [__m128i; 4]) -> [f32; 4] {
+    let [offset, slope, intercept] = [query.offset, query.slope, query.intercept].map(|value| _mm_set1_ps(value));
+    let [least, most] = [f32::MIN, f32::MAX].map(|value| _mm_set1_ps(value));
+    let [a, b, c, d] = factors.map(|factors| _mm_castsi128_ps(factors));
+    let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
+    let (offsets, scales) = (_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
+    let products = _mm_mul_ps(scales, _mm_add_ps(_mm_mul_ps(slope, _mm_cvtepi32_ps(sums)), intercept));
+    let found = _mm_sub_ps(_mm_add_ps(offsets, offset), products);
+    let found = _mm_min_ps(most, _mm_max_ps(least, found));
+    let mut all = [0.0; 4];
+    // SAFETY: the array is as long as the register.
+    unsafe { _mm_storeu_ps(all.as_mut_ptr(), found) };
+    all
+}
+
 #[cfg(target_arch = "x86_64")]
 fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3] {
-    use std::arch::x86_64::*;
-
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn vnni_sums<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
@@ -232,18 +271,6 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         [_mm_extract_epi32::<0>(sum), _mm_extract_epi32::<1>(sum), _mm_extract_epi32::<2>(sum), _mm_extract_epi32::<3>(sum)]
     }
 
-    /// The sums of the lanes of each.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn totals([a, b, c, d]: [__m512i; 4]) -> __m128i {
-        // All four at once: each 128 bits hold a part of the sum of each.
-        let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-        let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
-        let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
-        let half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64::<1>(all));
-        _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
-    }
-
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn vnni<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
         each_four!(query, codes, out, vnni_sums::<PLANES>);
@@ -258,8 +285,6 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         }
         let bits = 8 / PLANES;
         let mask = _mm512_set1_epi8((0xffu16 >> (8 - bits)) as i8);
-        let [offset, slope, intercept] = [query.offset, query.slope, query.intercept].map(|value| _mm_set1_ps(value));
-        let [least, most] = [f32::MIN, f32::MAX].map(|value| _mm_set1_ps(value));
         let start = out.len();
         out.resize(start + codes.len(), 0.0);
         for (codes, estimates) in codes.chunks(4).zip(out[start..].chunks_mut(4)) {
@@ -279,17 +304,9 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
                     }
                 }
             }
-            let sums = _mm_cvtepi32_ps(totals(sums));
-            // SAFETY: the factors begin there, the first two of which are read.
-            let [a, b, c, d] = four.map(|code| unsafe { _mm_castsi128_ps(_mm_loadl_epi64(code.add(PIECES * PIECE).cast())) });
-            let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
-            let (offsets, scales) = (_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
-            let products = _mm_mul_ps(scales, _mm_add_ps(_mm_mul_ps(slope, sums), intercept));
-            let found = _mm_sub_ps(_mm_add_ps(offsets, offset), products);
-            let found = _mm_min_ps(most, _mm_max_ps(least, found));
-            let mut all = [0.0; 4];
-            // SAFETY: the array is as long as the register.
-            unsafe { _mm_storeu_ps(all.as_mut_ptr(), found) };
+            // SAFETY: the factors begin there.
+            let factors = four.map(|code| unsafe { _mm_loadl_epi64(code.add(PIECES * PIECE).cast()) });
+            let all = estimates_of(query, totals(sums), factors);
             match estimates.first_chunk_mut() {
                 Some(four) => *four = all,
                 None => estimates.copy_from_slice(&all[..estimates.len()]),
@@ -374,6 +391,11 @@ mod tests {
 
     /// Component by component, from the definition of what is where.
     fn naive(components: &[i8], code: &[u8], bits: usize) -> i64 {
+        if bits == 7 {
+            let bit = |at: usize| i64::from(code[at / 8] >> (at % 8) & 1);
+            let value = |i: usize| (0..7).map(|j| bit(7 * i + j) << j).sum::<i64>();
+            return components.iter().enumerate().map(|(i, component)| i64::from(*component) * value(i)).sum();
+        }
         let plane = (components.len() * bits).div_ceil(8);
         let value = |i: usize| i64::from(code[i % plane]) >> (bits * (i / plane)) & ((1 << bits) - 1);
         components.iter().enumerate().map(|(i, component)| i64::from(*component) * value(i)).sum()
@@ -388,8 +410,8 @@ mod tests {
         ) {
             let rows = &rows[..length];
             let components: Vec<i8> = rows.iter().map(|row| row.0.max(-127)).collect();
-            for bits in [1, 2, 4, 8] {
-                let code_bytes = (components.len() * bits).div_ceil(8);
+            for bits in [1, 2, 4, 7, 8] {
+                let code_bytes = crate::format::codes::code_bytes(bits as u8, components.len());
                 let factors = Factors { offset: 3.0, scale: 0.5, error: 0.0, length: 0.0 }.encode();
                 let codes: Vec<Vec<u8>> =
                     (0..count.min(7)).map(|j| rows.iter().take(code_bytes).map(|row| row.1[j]).chain(factors).collect()).collect();

@@ -19,6 +19,7 @@ mod avx512;
 mod bytes;
 mod codes;
 mod hints;
+mod packed;
 mod panel;
 mod portable;
 mod rotation;
@@ -26,7 +27,7 @@ mod sum;
 
 pub(crate) use self::bytes::{ByteKernels, Bytes};
 pub(crate) use self::codes::{CodeQuery, Estimates, FACTOR_BYTES, Factors, estimates};
-pub(crate) use self::hints::{MOST_HINTED, are_early_hints_worth_it, prefetch, prefetch_early, prefetch_line, prefetch_lines};
+pub(crate) use self::hints::{MOST_HINTED, prefetch, prefetch_early, prefetch_line, prefetch_lines};
 pub(crate) use self::rotation::Rotation;
 use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;

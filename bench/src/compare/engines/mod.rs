@@ -16,7 +16,8 @@ use crate::engines::open;
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
 /// The ways in which voisin takes part.
-const VOISINS: [(&str, Option<Codes>); 3] = [("voisin", None), ("voisin-8-bit", Some(Codes::Bits8)), ("voisin-4-bit", Some(Codes::Bits4))];
+const VOISINS: [(&str, Option<Codes>); 4] =
+    [("voisin", None), ("voisin-8-bit", Some(Codes::Bits8)), ("voisin-7-bit", Some(Codes::Bits7)), ("voisin-4-bit", Some(Codes::Bits4))];
 
 /// An engine without an index.
 pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
