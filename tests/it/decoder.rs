@@ -325,7 +325,7 @@ fn decode_deltas(values: &mut Values) {
 impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
-        assert_eq!(value.u16(), 4, "META: format version");
+        assert_eq!(value.u16(), 5, "META: format version");
         // The fields of a struct expression are evaluated in the order in which they are written: here that of the page.
         let mut meta = Self {
             codec: value.u8(),
