@@ -14,8 +14,7 @@
 use std::fmt;
 
 use crate::codec::{Codec, Scale, VectorRef};
-use crate::distance::{CodeQuery, Distance, Estimates, Factors, Form, ProbeOf, Rotation, estimates, sum_of};
-use crate::format::codes;
+use crate::distance::{CodeQuery, Distance, Estimates, Factors, Form, ProbeOf, Rotation, code_bytes, estimates, fills_lines, sum_of};
 
 /// The largest magnitude of a component of a query.
 const QUERY_LEVELS: f32 = 127.0;
@@ -61,7 +60,7 @@ impl Codes {
     pub fn fast(dimensions: usize) -> Self {
         match dimensions {
             FAST_4_FROM.. => Self::Bits4,
-            _ if codes::fills_lines(codes::PACKED_BITS, dimensions) => Self::Bits7,
+            _ if fills_lines(Self::Bits7.bits(), dimensions) => Self::Bits7,
             _ => Self::Bits8,
         }
     }
@@ -84,7 +83,7 @@ impl Codes {
 
     /// Bytes of a code without its factors.
     pub(crate) fn code_bytes(self, dimensions: usize) -> usize {
-        codes::code_bytes(self.bits() as u8, dimensions)
+        code_bytes(self.bits(), dimensions)
     }
 
     /// The widths of a step that are tried, in shares of the one that reaches the largest component. Few steps are better spent on where most
@@ -363,12 +362,12 @@ mod tests {
 
     #[test]
     fn a_code_has_the_length_that_is_said() {
-        for code in Codes::ALL {
+        for codes in Codes::ALL {
             for dimensions in [1, 3, 7, 8, 9, 64, 100, 384] {
-                let coder = Coder::new::<Euclidean>(code, 5, vec![0.0; dimensions], Scale::NONE);
+                let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; dimensions], Scale::NONE);
                 let (row, mut out) = (bytes(&vector(3, dimensions)), vec![1, 2]);
                 coder.encode::<Euclidean>(&row, 1.0, &mut Scratch::default(), &mut out);
-                assert_eq!(out.len(), 2 + codes::code_bytes(code.bits() as u8, dimensions) + 12);
+                assert_eq!(out.len(), 2 + code_bytes(codes.bits(), dimensions) + 12);
             }
         }
     }

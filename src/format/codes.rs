@@ -2,9 +2,7 @@
 
 use super::block::Geometry;
 use super::{Damage, checksum, take, take_u32, take_u64};
-
-/// Bytes of the factors after each code.
-pub(crate) const FACTOR_BYTES: usize = 12;
+use crate::distance::{FACTOR_BYTES, code_bytes};
 
 /// What the sub of a key says.
 pub(crate) const BLOCKS: u8 = 0;
@@ -13,31 +11,12 @@ pub(crate) const TRAINED: u8 = 2;
 
 /// Whether a component can have so many bits.
 pub(crate) fn is_possible(bits: u8) -> bool {
-    matches!(bits, 1 | 2 | 4 | PACKED_BITS | 8)
-}
-
-/// Bits of a component that do not divide a byte: components lie one after the other, and not in planes.
-pub(crate) const PACKED_BITS: u8 = 7;
-/// What a processor loads at once.
-const LINE_BYTES: usize = 64;
-/// Zeros that a packed code may have before its factors, so that it fills whole lines.
-const MOST_PADDING: usize = 4;
-
-/// Bytes of a code without its factors.
-pub(crate) fn code_bytes(bits: u8, dimensions: usize) -> usize {
-    let bytes = (dimensions * usize::from(bits)).div_ceil(8);
-    let in_lines = (bytes + FACTOR_BYTES).next_multiple_of(LINE_BYTES) - FACTOR_BYTES;
-    if bits == PACKED_BITS && in_lines - bytes <= MOST_PADDING { in_lines } else { bytes }
-}
-
-/// Whether codes and their factors take no line of a block in part.
-pub(crate) fn fills_lines(bits: u8, dimensions: usize) -> bool {
-    (code_bytes(bits, dimensions) + FACTOR_BYTES).is_multiple_of(LINE_BYTES)
+    matches!(bits, 1 | 2 | 4 | 7 | 8)
 }
 
 /// The layout of codes of so many bits a component.
 pub(crate) fn geometry(bits: u8, dimensions: u32) -> Geometry {
-    Geometry::new(code_bytes(bits, dimensions as usize) + FACTOR_BYTES, false)
+    Geometry::new(code_bytes(bits.into(), dimensions as usize) + FACTOR_BYTES, false)
 }
 
 /// What the codes of an index were made with, and of what.

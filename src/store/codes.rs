@@ -17,14 +17,12 @@ use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
 use crate::distance::{CodeQuery, Distance, Factors, MOST_HINTED, prefetch_early, prefetch_lines};
-use crate::format::codes::{self, BLOCKS, FACTOR_BYTES, TAIL, TRAINED, Trained};
+use crate::format::codes::{self, BLOCKS, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind, checksum};
 use crate::graph::{Probe, Vectors};
 use crate::{Error, Result, Slot};
-
-const _: () = assert!(FACTOR_BYTES == crate::distance::FACTOR_BYTES);
 
 /// Vectors that the center is the mean of, at most: its error is then a hundredth of their spread.
 const SAMPLE: usize = 10_000;

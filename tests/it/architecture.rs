@@ -31,6 +31,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// File, path, reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("error.rs", "format::Key", "an error about a damaged value names its key"),
+    ("format/codes.rs", "distance::FACTOR_BYTES", "how long codes are, which the kernels know that read them"),
+    ("format/codes.rs", "distance::code_bytes", "the same"),
     ("format/meta.rs", "distance::MAX_NAME_BYTES", "the room that META has for the name of a metric"),
     ("graph/working.rs", "distance::prefetch", "a hint to the processor, which knows no metric"),
     ("graph/insert.rs", "format::meta::MAX_LAYERS", "as many roots as META has room for"),

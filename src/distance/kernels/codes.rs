@@ -10,6 +10,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
+use super::hints::{self, LINE_BYTES};
 use super::packed;
 
 const _: () = assert!(65_535i64 * 255 * 127 < i32::MAX as i64);
@@ -19,6 +20,21 @@ pub(super) const PIECE: usize = 64;
 
 /// Bytes of the factors after a code.
 pub(crate) const FACTOR_BYTES: usize = 12;
+
+/// Zeros that a code of 7 bits may have before its factors, so that both fill whole lines.
+const MOST_PADDING: usize = 4;
+
+/// Bytes of a code without its factors.
+pub(crate) fn code_bytes(bits: usize, dimensions: usize) -> usize {
+    let bytes = (dimensions * bits).div_ceil(8);
+    let in_lines = (bytes + FACTOR_BYTES).next_multiple_of(LINE_BYTES) - FACTOR_BYTES;
+    if bits == packed::BITS && in_lines - bytes <= MOST_PADDING { in_lines } else { bytes }
+}
+
+/// Whether codes and their factors, one after the other, take no line in part.
+pub(crate) fn fills_lines(bits: usize, dimensions: usize) -> bool {
+    (code_bytes(bits, dimensions) + FACTOR_BYTES).is_multiple_of(LINE_BYTES)
+}
 
 /// What stands beside a code, of a vector `x` and its residual `r`, which the code is of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,7 +108,7 @@ impl CodeQuery {
     /// How many lines of a code and its factors to hint.
     #[inline(always)]
     pub(crate) fn hinted_lines(&self) -> usize {
-        super::hints::hinted_lines(self.code_bytes + FACTOR_BYTES)
+        hints::hinted_lines(self.code_bytes + FACTOR_BYTES)
     }
 
     /// The estimates of four codes that have these inner products with the components.
@@ -411,7 +427,7 @@ mod tests {
             let rows = &rows[..length];
             let components: Vec<i8> = rows.iter().map(|row| row.0.max(-127)).collect();
             for bits in [1, 2, 4, 7, 8] {
-                let code_bytes = crate::format::codes::code_bytes(bits as u8, components.len());
+                let code_bytes = code_bytes(bits, components.len());
                 let factors = Factors { offset: 3.0, scale: 0.5, error: 0.0, length: 0.0 }.encode();
                 let codes: Vec<Vec<u8>> =
                     (0..count.min(7)).map(|j| rows.iter().take(code_bytes).map(|row| row.1[j]).chain(factors).collect()).collect();
