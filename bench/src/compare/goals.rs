@@ -3,7 +3,6 @@
 //! A row is left out where an engine that it needs did not take part (`--engines`), and missed where an engine that did has no such figure.
 
 use serde::{Deserialize, Serialize};
-
 use voisin::Codes;
 
 use super::plan::{RECALLS, THREADS};

@@ -202,6 +202,31 @@ macro_rules! each_four {
 
 pub(super) use each_four;
 
+/// The same for codes that all have a known length without their factors: `$sums` makes a register of sums for each of `$four`, where codes begin.
+#[cfg(target_arch = "x86_64")]
+macro_rules! each_known_four {
+    ($query:expr, $codes:expr, $out:expr, $length:expr, |$four:ident| $sums:expr) => {{
+        let (query, codes, out): (&CodeQuery, &[&[u8]], &mut Vec<f32>) = ($query, $codes, $out);
+        let start = out.len();
+        out.resize(start + codes.len(), 0.0);
+        for (codes, estimates) in codes.chunks(4).zip(out[start..].chunks_mut(4)) {
+            let mut $four = [codes[0].as_ptr(); 4];
+            $four.iter_mut().zip(codes).for_each(|(four, code)| *four = code.as_ptr());
+            let sums: [__m512i; 4] = $sums;
+            // SAFETY: the factors begin there.
+            let factors = $four.map(|code| unsafe { _mm_loadl_epi64(code.add($length).cast()) });
+            let all = estimates_of(query, totals(sums), factors);
+            match estimates.first_chunk_mut() {
+                Some(four) => *four = all,
+                None => estimates.copy_from_slice(&all[..estimates.len()]),
+            }
+        }
+    }};
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use each_known_four;
+
 #[inline(always)]
 fn plain<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
     let length = query.common(codes);
@@ -255,6 +280,34 @@ pub(super) fn estimates_of(query: &CodeQuery, sums: __m128i, factors: [__m128i; 
     all
 }
 
+/// Bytes of an AVX2 kernel's register of codes.
+#[cfg(target_arch = "x86_64")]
+pub(super) const LANES: usize = size_of::<__m128i>();
+
+/// The first bytes, as many as a register holds; zeros, where there are fewer.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn load(bytes: &[u8]) -> __m128i {
+    let mut padded = [0; LANES];
+    let bytes = bytes.first_chunk().unwrap_or_else(|| {
+        padded[..bytes.len()].copy_from_slice(bytes);
+        &padded
+    });
+    // SAFETY: the array is as long as the register.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+/// The sum of the lanes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn total(sum: __m256i) -> i32 {
+    let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+    let sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
+    _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32::<1>(sum)))
+}
+
 #[cfg(target_arch = "x86_64")]
 fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3] {
     #[inline]
@@ -301,11 +354,7 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         }
         let bits = 8 / PLANES;
         let mask = _mm512_set1_epi8((0xffu16 >> (8 - bits)) as i8);
-        let start = out.len();
-        out.resize(start + codes.len(), 0.0);
-        for (codes, estimates) in codes.chunks(4).zip(out[start..].chunks_mut(4)) {
-            let mut four = [codes[0].as_ptr(); 4];
-            four.iter_mut().zip(codes).for_each(|(four, code)| *four = code.as_ptr());
+        each_known_four!(query, codes, out, PIECES * PIECE, |four| {
             let mut sums = [_mm512_setzero_si512(); 4];
             for piece in 0..PIECES {
                 // SAFETY: all codes have that many pieces.
@@ -320,54 +369,30 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
                     }
                 }
             }
-            // SAFETY: the factors begin there.
-            let factors = four.map(|code| unsafe { _mm_loadl_epi64(code.add(PIECES * PIECE).cast()) });
-            let all = estimates_of(query, totals(sums), factors);
-            match estimates.first_chunk_mut() {
-                Some(four) => *four = all,
-                None => estimates.copy_from_slice(&all[..estimates.len()]),
-            }
-        }
+            sums
+        });
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
     fn avx2_sums<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
-        const LANES: usize = size_of::<__m128i>();
         let length = query.common(codes);
         let padded = query.planes.len() / PLANES;
         let bits = 8 / PLANES;
         let mask = _mm_set1_epi8((0xffu16 >> (8 - bits)) as i8);
-        let load = |bytes: &[u8; LANES]| {
-            // SAFETY: the array is as long as the register.
-            unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
-        };
         let mut sums = [_mm256_setzero_si256(); 4];
         for start in (0..length).step_by(LANES) {
             for (sum, code) in sums.iter_mut().zip(codes) {
-                let code = &code[start..length];
-                let piece = match code.first_chunk() {
-                    Some(piece) => load(piece),
-                    None => {
-                        let mut piece = [0; LANES];
-                        piece[..code.len()].copy_from_slice(code);
-                        load(&piece)
-                    }
-                };
+                let piece = load(&code[start..length]);
                 for plane in 0..PLANES {
-                    let part: &[u8] = bytemuck::cast_slice(&query.planes[plane * padded + start..][..LANES]);
-                    let part = part.first_chunk().map_or(_mm_setzero_si128(), load);
+                    let part = load(bytemuck::cast_slice(&query.planes[plane * padded + start..][..LANES]));
                     let shift = _mm_cvtsi32_si128((plane * bits) as i32);
                     let values = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srl_epi16(piece, shift), mask));
                     *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(values, _mm256_cvtepi8_epi16(part)));
                 }
             }
         }
-        sums.map(|sum| {
-            let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-            let sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
-            _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32::<1>(sum)))
-        })
+        sums.map(|sum| total(sum))
     }
 
     #[target_feature(enable = "avx2")]

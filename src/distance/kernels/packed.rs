@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use super::codes::{CodeQuery, Estimates, each_four};
 #[cfg(target_arch = "x86_64")]
-use super::codes::{FACTOR_BYTES, PIECE, estimates_of, totals};
+use super::codes::{FACTOR_BYTES, LANES, PIECE, each_known_four, estimates_of, load, total, totals};
 
 pub(super) const BITS: usize = 7;
 /// Components that end with a byte: as many as they have bytes and one more.
@@ -87,11 +87,7 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
         // SAFETY: both arrays are as long as the register.
         let [groups, shifts] = [&GROUPS, &SHIFTS].map(|bytes| unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) });
         let mask = _mm512_set1_epi8(((1u8 << BITS) - 1) as i8);
-        let start = out.len();
-        out.resize(start + codes.len(), 0.0);
-        for (codes, estimates) in codes.chunks(4).zip(out[start..].chunks_mut(4)) {
-            let mut four = [codes[0].as_ptr(); 4];
-            four.iter_mut().zip(codes).for_each(|(four, code)| *four = code.as_ptr());
+        each_known_four!(query, codes, out, length, |four| {
             let mut sums = [_mm512_setzero_si512(); 4];
             for (piece, part) in parts[..pieces].iter().enumerate() {
                 let at = piece * PIECE_BYTES;
@@ -107,27 +103,16 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
                     *sum = _mm512_dpbusd_epi32(*sum, _mm512_and_si512(levels, mask), part);
                 }
             }
-            // SAFETY: the factors begin there.
-            let factors = four.map(|code| unsafe { _mm_loadl_epi64(code.add(length).cast()) });
-            let all = estimates_of(query, totals(sums), factors);
-            match estimates.first_chunk_mut() {
-                Some(four) => *four = all,
-                None => estimates.copy_from_slice(&all[..estimates.len()]),
-            }
-        }
+            sums
+        });
     }
 
     #[inline]
     #[target_feature(enable = "avx2")]
     fn avx2_sums(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
-        const LANES: usize = size_of::<__m128i>();
         /// Of 16 components.
         const STEP: usize = LANES / GROUP * BITS;
         let length = query.common(codes);
-        let load = |bytes: &[u8; LANES]| {
-            // SAFETY: the array is as long as the register.
-            unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
-        };
         // The two bytes that a component is in, and by what they are multiplied so that it is the highest bits of both.
         let pairs =
             _mm256_setr_epi8(0, 1, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 7, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14);
@@ -137,23 +122,12 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
             let mut sum = _mm256_setzero_si256();
             let (parts, _) = query.planes.as_chunks::<LANES>();
             for (at, part) in (0..length).step_by(STEP).zip(parts) {
-                let bytes = &code[at..];
-                let piece = match bytes.first_chunk() {
-                    Some(piece) => load(piece),
-                    None => {
-                        let mut piece = [0; LANES];
-                        piece[..bytes.len()].copy_from_slice(bytes);
-                        load(&piece)
-                    }
-                };
-                let pairs = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(piece), pairs);
+                let pairs = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(load(&code[at..])), pairs);
                 let levels = _mm256_srli_epi16::<{ 16 - BITS as i32 }>(_mm256_mullo_epi16(pairs, multiples));
-                let part = load(bytemuck::cast_ref(part));
+                let part = load(bytemuck::cast_slice(part));
                 sum = _mm256_add_epi32(sum, _mm256_madd_epi16(levels, _mm256_cvtepi8_epi16(part)));
             }
-            let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-            let sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
-            _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32::<1>(sum)))
+            total(sum)
         })
     }
 
