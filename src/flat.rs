@@ -152,9 +152,9 @@ pub(crate) enum Slots<'a> {
 }
 
 /// For each probe the `k` nearest of those slots whose item `accept`s. `stop` is asked now and then, and ends the scan early.
-pub(crate) fn scan<'t, D: Distance, S: Source<'t>>(
-    view: &View<'_, 't, D, S>,
-    probes: &[StoredProbe<'_, '_, 't, D, S>],
+pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
+    view: &View<'s, 't, D, S>,
+    probes: &[StoredProbe<'_, 's, 't, D, S>],
     slots: Slots<'_>,
     k: usize,
     by_codes: bool,
@@ -176,7 +176,7 @@ pub(crate) fn scan<'t, D: Distance, S: Source<'t>>(
         let judge = judge.as_ref();
         let by_codes = by_codes && judge.is_none();
         if count * meta.geometry.stride * probes.len() < PARALLEL_BYTES {
-            let codes = if by_codes { view.code_probes(probes)? } else { Vec::new() };
+            let codes = if by_codes { code_probes(view, probes)? } else { Vec::new() };
             let pass = Pass { view, probes, judge, codes: &codes, slots, piece, accept: &accept };
             found.extend(pass.run(0..pieces, k, &stop)?);
             continue;
@@ -188,7 +188,7 @@ pub(crate) fn scan<'t, D: Distance, S: Source<'t>>(
         }
         let warm = View::<D, _>::new(view.snapshot, Warm::default());
         let probes: Vec<_> = probes.iter().map(|probe| probe.on(&warm)).collect();
-        let codes = if by_codes { warm.code_probes(&probes)? } else { Vec::new() };
+        let codes = if by_codes { code_probes(&warm, &probes)? } else { Vec::new() };
         let pass = Pass { view: &warm, probes: &probes, judge, codes: &codes, slots, piece, accept: &accept };
         // Each thread takes the next piece, so that none waits for another, and all read where the others do.
         let next = AtomicUsize::new(0);
@@ -199,6 +199,14 @@ pub(crate) fn scan<'t, D: Distance, S: Source<'t>>(
         found.extend((0..rayon::current_num_threads()).into_par_iter().map(work).try_reduce(none, merge)?);
     }
     Ok(found)
+}
+
+/// Queries by codes. None if there are no codes.
+fn code_probes<'v, 's, 't, D: Distance, S: Source<'t>>(
+    view: &'v View<'s, 't, D, S>,
+    probes: &[StoredProbe<'_, 's, 't, D, S>],
+) -> Result<Vec<CodeProbe<'v, 's, 't, D, S>>> {
+    Ok(view.code_probes()?.map(|code| probes.iter().map(|probe| code.of(probe)).collect()).unwrap_or_default())
 }
 
 impl Slots<'_> {

@@ -4,44 +4,25 @@
 //! compared where that is asked for ([`exact`](QueryBuilder::exact)), or costs less than the walk would. Only the **candidates** are compared
 //! where there are so few that walking to them would cost more. Every way gives `k` results, or all that exist.
 
+mod walk;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use heed::RoTxn;
-use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
+use self::walk::Walk;
 use crate::codec::Component;
 use crate::distance::Distance;
-use crate::flat::{Found, Nearest, Neighbor, Slots, scan};
-use crate::graph::beam::Scope;
-use crate::graph::{Beam, Candidate, Probe, Reach};
+use crate::flat::{Found, Slots, scan};
 use crate::reader::{Reader, WarmReader};
-use crate::store::codes::CodeProbe;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{StoredProbe, View};
-use crate::{Error, ItemId, Layer, Result, Slot};
+use crate::{Error, ItemId, Result};
 
 /// Candidates that a beam search keeps unless told otherwise.
 pub const DEFAULT_EF_SEARCH: usize = 100;
-
-/// How far a walk goes beyond the nearest that are asked for: this power of how far the `ef_search`-th lies beyond them in the mean. Vectors whose neighbors
-/// are hard to tell apart are walked to for longer, and most for less long (decision 0019 has the figures).
-const REACH: f32 = 0.8;
-/// Bits a component that distances are told apart by well enough.
-const LEAST_BITS: u8 = 4;
-/// This share of the candidates is looked around in addition where distances are estimated by these, if there were one dimension. The error of an estimate
-/// falls with the root of their number: 26 % more for 128, 15 % for 384. Recall is then about what it is without codes.
-const LEAST_BITS_SHARE: f32 = 3.0;
-/// And candidates are kept, for their distances to be computed, if they are farther than what is looked around by no more than this share of how far an
-/// estimate is off at most, all but certainly.
-const MARGIN: f32 = 0.25;
-/// One in so many of `ef_search` candidates is always looked around.
-const LEAST_SHARE: usize = 2;
-/// How many times as many candidates as `ef_search` a walk looks around at most, and keeps.
-const MOST_EF: usize = 2;
-/// How many times as many it keeps where some are kept for their distances to be computed.
-const MOST_KEPT: usize = 3;
 
 /// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache, in nanoseconds.
 const EXPANSION_NS: f64 = 1000.0;
@@ -428,17 +409,17 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
 
     fn walk(&self, k: usize) -> Result<Vec<Found>> {
         let pending = &self.view.snapshot.pending;
-        let found = self.scan(k, Slots::Only(pending))?;
-        let walk = Walk { view: self.view, wish: &self.wish, k };
-        if let [probe] = self.probes {
-            return found.into_iter().map(|found| walk.walk(probe, found)).collect();
+        let mut found = self.scan(k, Slots::Only(pending))?;
+        if let ([probe], [found]) = (self.probes, &mut found[..]) {
+            Walk { view: self.view, wish: &self.wish, k }.one(probe, found)?;
+        } else {
+            // A transaction cannot be shared between threads, full tables can.
+            self.view.resolve_all()?;
+            let warm = View::<D, _>::new(self.view.snapshot, Warm::default());
+            let probes: Vec<_> = self.probes.iter().map(|probe| probe.on(&warm)).collect();
+            Walk { view: &warm, wish: &self.wish, k }.many(&probes, &mut found)?;
         }
-        // A transaction cannot be shared between threads, full tables can.
-        self.view.resolve_all()?;
-        let warm = View::<D, _>::new(self.view.snapshot, Warm::default());
-        let probes: Vec<_> = self.probes.iter().map(|probe| probe.on(&warm)).collect();
-        let walk = Walk { view: &warm, wish: &self.wish, k };
-        probes.par_iter().zip(found).map(|(probe, found)| walk.walk(probe, found)).collect()
+        Ok(found)
     }
 
     /// What a scan finds for each probe.
@@ -455,129 +436,5 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
         // In the order they lie in, for the prefetcher.
         slots.sort_unstable();
         Ok(slots)
-    }
-}
-
-/// Walks of the graph.
-struct Walk<'q, 's, 't, D, S, C> {
-    view: &'q View<'s, 't, D, S>,
-    wish: &'q Wish<'q, C>,
-    k: usize,
-}
-
-impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'_, '_, 't, D, S, C> {
-    /// Adds what is found to what has been.
-    fn walk(&self, probe: &StoredProbe<'_, '_, 't, D, S>, mut found: Found) -> Result<Found> {
-        let Self { view, wish, .. } = *self;
-        let snapshot = view.snapshot;
-        let Some(entry) = snapshot.meta.entry() else { return Ok(found) };
-        let accepts_all = wish.accepts_all();
-        let accept = |slot: Slot| -> Result<bool> {
-            if snapshot.meta.removed > 0 && snapshot.removed.contains(slot.0) {
-                return Ok(false);
-            }
-            Ok(accepts_all || wish.accepts(view.item(slot)?))
-        };
-        let codes = if wish.options.codes { view.code_probe(probe)? } else { None };
-        Beam::with(|beam| {
-            beam.reset_counts();
-            let Some(codes) = codes else {
-                let candidates = self.beam(beam, entry, probe, accept, |_| Ok(0.0))?;
-                // The nearest first: the rest are not worth asking for their items.
-                for candidate in candidates.iter().filter(|candidate| candidate.accepted) {
-                    let distance = candidate.distance();
-                    if !found.nearest.may_keep(distance) {
-                        break;
-                    }
-                    found.nearest.offer(Neighbor { distance, item: view.item(Slot(candidate.slot()))? });
-                }
-                found.distances += beam.distance_count;
-                return Ok(found);
-            };
-            let candidates = self.beam(beam, entry, &codes, accept, |slot| codes.likely_bound(slot))?;
-            found.distances += self.measure(probe, &codes, candidates, &mut found.nearest)?;
-            found.estimates += beam.distance_count;
-            Ok(found)
-        })
-    }
-
-    /// The candidates that lie nearest to a probe, for all that edges lead to. `error` is how far the distance of a slot is off.
-    fn beam<'b>(
-        &self,
-        beam: &'b mut Beam,
-        entry: (Layer, Slot),
-        probe: &impl Probe,
-        accept: impl Fn(Slot) -> Result<bool>,
-        error: impl Fn(Slot) -> Result<f32>,
-    ) -> Result<&'b [Candidate]> {
-        let Self { view, wish, .. } = *self;
-        let start = beam.descend(view, probe, entry, Layer(0))?;
-        let starts = [start, view.snapshot.meta.roots[0]];
-        let scope = self.scope(&starts, error(start)?);
-        beam.search(view, probe, scope, accept, || wish.stop())
-    }
-
-    /// How far the walk goes: as far as about `ef` candidates lie around a vector of this index in the mean, in multiples of the distance of the `k`-th. If
-    /// there are not more items, all are looked at.
-    fn scope<'a>(&self, starts: &'a [Slot], error: f32) -> Scope<'a> {
-        let ef = self.wish.options.ef_search.max(self.k);
-        let meta = &self.view.snapshot.meta;
-        let bits = if self.wish.options.codes && meta.is_coded { meta.code_bits } else { u8::MAX };
-        // Estimates by fewer bits are too far off to say what stands out, and by these, a few neighbors fall behind what is no nearer.
-        let is_vague = bits < LEAST_BITS;
-        let (share, margin) = match bits {
-            LEAST_BITS => (LEAST_BITS_SHARE / (meta.dimensions as f32).sqrt(), MARGIN * error),
-            _ => (0.0, 0.0),
-        };
-        let ef = ef.saturating_add((ef as f32 * share) as usize);
-        let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize && !is_vague;
-        let reach = is_adaptive.then(|| Reach {
-            nth: self.k,
-            factor: (ef as f32 / self.k as f32).powf(REACH * meta.growth),
-            least: self.k.max(ef / LEAST_SHARE),
-            most: ef.saturating_mul(MOST_EF),
-            margin,
-        });
-        let kept = if margin > 0.0 { MOST_KEPT } else { MOST_EF };
-        let ef = if is_adaptive { ef.saturating_mul(kept) } else { ef };
-        Scope { layer: Layer(0), starts, ef, reach }
-    }
-
-    /// Measures the candidates that were found by their estimates, the nearest first, but for those that cannot be among the nearest. Returns how many
-    /// distances were computed.
-    fn measure(
-        &self,
-        probe: &StoredProbe<'_, '_, 't, D, S>,
-        codes: &CodeProbe<'_, '_, 't, D, S>,
-        candidates: &[Candidate],
-        nearest: &mut Nearest,
-    ) -> Result<u64> {
-        let mut left = candidates.iter().filter(|candidate| candidate.accepted);
-        let (mut slots, mut distances, mut count) = (Vec::with_capacity(self.k), Vec::with_capacity(self.k), 0);
-        loop {
-            slots.clear();
-            // As many as there must be, and then four at a time.
-            let wanted = if count == 0 { self.k } else { 4 };
-            for candidate in left.by_ref() {
-                let estimate = candidate.distance();
-                if nearest.may_keep(estimate) || nearest.may_keep(estimate - codes.likely_bound(Slot(candidate.slot()))?) {
-                    slots.push(candidate.slot());
-                    if slots.len() == wanted {
-                        break;
-                    }
-                }
-            }
-            if slots.is_empty() {
-                return Ok(count);
-            }
-            probe.prefetch(&slots);
-            probe.distances(&slots, &mut distances)?;
-            count += slots.len() as u64;
-            for (slot, distance) in slots.iter().zip(&distances) {
-                if nearest.may_keep(*distance) {
-                    nearest.offer(Neighbor { distance: *distance, item: self.view.item(Slot(*slot))? });
-                }
-            }
-        }
     }
 }

@@ -27,36 +27,73 @@ pub(crate) struct Beam {
     visited: Visited,
     list: Vec<u32>,
     distances: Vec<f32>,
-    /// How many distances have been computed since the last [`reset_counts`](Self::reset_counts).
+    /// Nodes that the search may still expand.
+    hops_left: usize,
+    /// How many distances have been computed for the errand.
     pub(crate) distance_count: u64,
-    /// How many nodes have been expanded since.
-    pub(crate) hops: u64,
 }
 
 /// What a search on a layer is told.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scope<'a> {
+pub(crate) struct Scope {
     pub(crate) layer: Layer,
-    pub(crate) starts: &'a [Slot],
+    pub(crate) starts: [Slot; 2],
     pub(crate) ef: usize,
     pub(crate) reach: Option<Reach>,
+    /// Nodes that are expanded at most.
+    pub(crate) hops: usize,
+}
+
+impl Scope {
+    /// One step of a descent: the start for the layer below.
+    pub(crate) fn descent(layer: Layer, start: Slot) -> Self {
+        Self { layer, starts: [start; 2], ef: 1, reach: None, hops: DESCENT_HOPS }
+    }
+}
+
+/// What searches on one or several layers, one after the other, are for.
+pub(crate) trait Errand {
+    /// Gives the distances by which the searches find their way.
+    fn probe(&self) -> &impl Probe;
+
+    /// What is searched next. The beam holds what was found last, nothing at first.
+    fn next(&mut self, beam: &Beam) -> Result<Option<Scope>>;
+
+    /// Whether a slot may be a result.
+    fn accepts(&self, _slot: Slot) -> Result<bool> {
+        Ok(true)
+    }
+
+    /// Asked before every expansion: whether the search ends here, with what it has found so far.
+    fn stops(&self) -> bool {
+        false
+    }
 }
 
 impl Beam {
-    /// Runs `work` with the beam of this thread.
-    pub(crate) fn with<T>(work: impl FnOnce(&mut Self) -> T) -> T {
+    /// Runs `work` with beams of this thread.
+    pub(crate) fn with<const N: usize, T>(work: impl FnOnce(&mut [Self; N]) -> T) -> T {
         thread_local! {
-            static BEAM: Cell<Option<Box<Beam>>> = const { Cell::new(None) };
+            static IDLE: Cell<Vec<Beam>> = const { Cell::new(Vec::new()) };
         }
-        // Taken out while in use, so that a nested search gets a fresh one.
-        let mut beam = BEAM.take().unwrap_or_default();
-        let result = work(&mut beam);
-        BEAM.set(Some(beam));
+        // Taken out while in use, so that a nested search gets others.
+        let mut idle = IDLE.take();
+        let mut beams = std::array::from_fn(|_| idle.pop().unwrap_or_default());
+        IDLE.set(idle);
+        let result = work(&mut beams);
+        let mut idle = IDLE.take();
+        idle.extend(beams);
+        IDLE.set(idle);
         result
     }
 
-    pub(crate) fn reset_counts(&mut self) {
-        (self.distance_count, self.hops) = (0, 0);
+    /// Does an errand, without a pause.
+    pub(crate) fn run(&mut self, graph: &impl Graph, errand: &mut impl Errand) -> Result<()> {
+        self.reset();
+        while let Some(scope) = errand.next(self)? {
+            self.search(graph, errand.probe(), scope, |slot| errand.accepts(slot), || errand.stops())?;
+        }
+        Ok(())
     }
 
     /// Finds the `ef` accepted slots that are nearest to the probe, as far as edges lead there; `stop` is asked before every expansion, and
@@ -67,66 +104,115 @@ impl Beam {
         &mut self,
         graph: &impl Graph,
         probe: &impl Probe,
-        scope: Scope<'_>,
+        scope: Scope,
         accept: impl Fn(Slot) -> Result<bool>,
         stop: impl Fn() -> bool,
     ) -> Result<&[Candidate]> {
-        self.visited.start(graph.slots(), graph.is_sparse());
-        self.pool.start(scope.ef.max(1), scope.reach);
-        self.list.clear();
-        self.list.extend(scope.starts.iter().map(|slot| slot.0));
+        self.start(graph, scope);
         loop {
-            let fresh = self.visited.insert_all(&self.list);
-            probe.prefetch(fresh);
-            probe.distances(fresh, &mut self.distances)?;
-            self.distance_count += fresh.len() as u64;
-            let mut bound = self.pool.bound();
-            for (&slot, &distance) in fresh.iter().zip(&self.distances) {
-                if distance <= bound {
-                    graph.prefetch_place(scope.layer, Slot(slot));
-                    self.pool.insert(distance, slot, accept(Slot(slot))?);
-                    bound = self.pool.bound();
-                }
-            }
-            if stop() {
-                break;
-            }
-            let Some(current) = self.pool.expand() else { break };
+            self.meet(probe);
+            self.compare(graph, probe, scope.layer, &accept)?;
+            let Some(current) = self.expand(&stop) else { break };
             if let Some(next) = self.pool.peek() {
                 graph.prefetch_neighbors(scope.layer, Slot(next));
             }
-            self.list.clear();
-            graph.neighbors(scope.layer, Slot(current), &mut self.list)?;
-            self.hops += 1;
+            self.unfold(graph, scope.layer, current)?;
         }
-        Ok(self.pool.candidates())
+        Ok(self.candidates())
     }
 
     /// Walks greedily from the entry point down to the layer above `to`, and returns where it ended.
     pub(crate) fn descend(&mut self, graph: &impl Graph, probe: &impl Probe, entry: (Layer, Slot), to: Layer) -> Result<Slot> {
         let (top, mut current) = entry;
         for layer in (to.0 + 1..=top.0).rev().map(Layer) {
-            let scope = Scope { layer, starts: &[current], ef: 1, reach: None };
-            let hops = Cell::new(0);
-            let stop = || hops.replace(hops.get() + 1) == DESCENT_HOPS;
-            if let [nearest, ..] = self.search(graph, probe, scope, |_| Ok(true), stop)? {
-                current = Slot(nearest.slot());
-            }
+            self.search(graph, probe, Scope::descent(layer, current), |_| Ok(true), || false)?;
+            current = self.nearest().unwrap_or(current);
         }
         Ok(current)
+    }
+
+    /// Forgets what it has done for another errand.
+    pub(super) fn reset(&mut self) {
+        self.pool.start(1, None);
+        self.distance_count = 0;
+    }
+
+    /// Begins a search.
+    pub(super) fn start(&mut self, graph: &impl Graph, scope: Scope) {
+        self.visited.start(graph.slots(), graph.is_sparse());
+        self.pool.start(scope.ef.max(1), scope.reach);
+        self.hops_left = scope.hops;
+        self.list.clear();
+        self.list.extend(scope.starts.iter().map(|slot| slot.0));
+    }
+
+    /// Sees which slots of the list are new, and hints what they are compared by.
+    #[inline]
+    pub(super) fn meet(&mut self, probe: &impl Probe) {
+        probe.prefetch(self.visited.insert_all(&self.list));
+    }
+
+    /// Compares these with the probe, and keeps the nearest.
+    #[inline]
+    pub(super) fn compare(
+        &mut self,
+        graph: &impl Graph,
+        probe: &impl Probe,
+        layer: Layer,
+        accept: impl Fn(Slot) -> Result<bool>,
+    ) -> Result<()> {
+        let fresh = self.visited.latest();
+        probe.distances(fresh, &mut self.distances)?;
+        self.distance_count += fresh.len() as u64;
+        let mut bound = self.pool.bound();
+        for (&slot, &distance) in fresh.iter().zip(&self.distances) {
+            if distance <= bound {
+                graph.prefetch_place(layer, Slot(slot));
+                self.pool.insert(distance, slot, accept(Slot(slot))?);
+                bound = self.pool.bound();
+            }
+        }
+        Ok(())
+    }
+
+    /// The node to go on from. `None` if the search has ended.
+    #[inline]
+    pub(super) fn expand(&mut self, stop: impl Fn() -> bool) -> Option<Slot> {
+        if self.hops_left == 0 || stop() {
+            return None;
+        }
+        self.hops_left -= 1;
+        self.pool.expand().map(Slot)
+    }
+
+    /// Lists the neighbors of a node.
+    #[inline]
+    pub(super) fn unfold(&mut self, graph: &impl Graph, layer: Layer, slot: Slot) -> Result<()> {
+        self.list.clear();
+        graph.neighbors(layer, slot, &mut self.list)
+    }
+
+    /// What the last search has found, the nearest first.
+    pub(crate) fn candidates(&self) -> &[Candidate] {
+        self.pool.candidates()
+    }
+
+    /// The nearest of what the last search has found.
+    pub(crate) fn nearest(&self) -> Option<Slot> {
+        self.candidates().first().map(|candidate| Slot(candidate.slot()))
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Points on a line, with hand-drawn edges.
-    struct Line {
-        edges: Vec<Vec<u32>>,
+    pub(in super::super) struct Line {
+        pub(in super::super) edges: Vec<Vec<u32>>,
     }
 
-    struct At<'a>(f32, &'a Line);
+    pub(in super::super) struct At<'a>(pub(in super::super) f32, pub(in super::super) &'a Line);
 
     impl Graph for Line {
         fn slots(&self) -> usize {
@@ -152,10 +238,13 @@ mod tests {
         Line { edges: (0..n).map(|i| [i.wrapping_sub(1), i + 1].into_iter().filter(|j| *j < n).collect()).collect() }
     }
 
+    fn from(slot: u32, ef: usize) -> Scope {
+        Scope { layer: Layer(0), starts: [Slot(slot); 2], ef, reach: None, hops: usize::MAX }
+    }
+
     fn found(line: &Line, at: f32, ef: usize, accept: impl Fn(u32) -> bool) -> Vec<u32> {
-        let scope = Scope { layer: Layer(0), starts: &[Slot(0)], ef, reach: None };
         let mut beam = Beam::default();
-        let candidates = beam.search(line, &At(at, line), scope, |slot| Ok(accept(slot.0)), || false).unwrap();
+        let candidates = beam.search(line, &At(at, line), from(0, ef), |slot| Ok(accept(slot.0)), || false).unwrap();
         candidates.iter().filter(|c| c.accepted).map(|c| c.slot()).collect()
     }
 
@@ -182,8 +271,13 @@ mod tests {
     #[test]
     fn a_search_that_is_stopped_returns_what_it_has() {
         let line = chain(50);
-        let scope = Scope { layer: Layer(0), starts: &[Slot(7)], ef: 5, reach: None };
         let mut beam = Beam::default();
-        assert_eq!(beam.search(&line, &At(40.0, &line), scope, |_| Ok(true), || true).unwrap().len(), 1);
+        assert_eq!(beam.search(&line, &At(40.0, &line), from(7, 5), |_| Ok(true), || true).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_descent_ends_after_two_steps() {
+        let line = chain(50);
+        assert_eq!(Beam::default().descend(&line, &At(40.0, &line), (Layer(1), Slot(7)), Layer(0)).unwrap(), Slot(9));
     }
 }

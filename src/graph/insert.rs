@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::{Rng, RngExt};
 use rayon::prelude::*;
 
-use super::beam::Scope;
+use super::beam::{Beam, Scope};
 use super::delete::MAX_STEPS;
 use super::prune::{Edge, Limit, prune};
 use super::working::{Node, Working};
-use super::{Beam, FromSlot, Graph, Probe, Vectors};
+use super::{FromSlot, Graph, Probe, Vectors};
 use crate::{Error, Layer, Result, Slot};
 
 /// The neighbors whose distances tell how distances grow: as many as are usually asked for, and as many as a thorough search looks at.
@@ -131,7 +131,7 @@ pub(crate) fn refresh(working: &mut Working<'_>, vectors: &dyn Vectors, slots: &
         .map(|&slot| {
             plan.check_cancelled()?;
             let mut node = frozen.unmeasured(layer, slot)?;
-            let near = Beam::with(|beam| nearest(frozen, &FromSlot(vectors, slot), plan.ef_construction, beam))?;
+            let near = Beam::with(|[beam]| nearest(frozen, &FromSlot(vectors, slot), plan.ef_construction, beam))?;
             node.edges.extend(near.into_iter().take(PARENT_CANDIDATES).filter(|edge| edge.slot != slot.0));
             prune_node(vectors, slot, &mut node, plan.limit(layer))?;
             Ok((slot, node))
@@ -161,7 +161,7 @@ pub(crate) fn finish(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Pl
 /// too few have so many neighbors at distances that are not zero, or negative.
 pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
     let of = |slot: &Slot| -> Result<Option<f64>> {
-        let near = Beam::with(|beam| nearest(working, &FromSlot(vectors, *slot), GROWTH_TO + 1, beam))?;
+        let near = Beam::with(|[beam]| nearest(working, &FromSlot(vectors, *slot), GROWTH_TO + 1, beam))?;
         // The first is the vector itself.
         let at = |nth: usize| near.get(nth).map(|edge| f64::from(edge.distance)).filter(|distance| *distance > 0.0);
         Ok(at(GROWTH_FROM).zip(at(GROWTH_TO)).map(|(from, to)| (to / from).ln() / (GROWTH_TO as f64 / GROWTH_FROM as f64).ln()))
@@ -186,7 +186,7 @@ fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> 
             plan.check_cancelled()?;
             let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
             let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
-            let near = Beam::with(|beam| nearest(frozen, &probe, NARROW, beam))?;
+            let near = Beam::with(|[beam]| nearest(frozen, &probe, NARROW, beam))?;
             let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
             Ok(is_lost.then_some((slot, near)))
         })
@@ -229,7 +229,7 @@ fn nearest(working: &Working<'_>, probe: &impl Probe, ef: usize, beam: &mut Beam
 
 /// What a search on one layer finds from `start` and from the root, the nearest first.
 fn search(working: &Working<'_>, probe: &impl Probe, layer: Layer, start: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
-    let scope = Scope { layer, starts: &[start, working.roots[layer.index()]], ef, reach: None };
+    let scope = Scope { layer, starts: [start, working.roots[layer.index()]], ef, reach: None, hops: usize::MAX };
     let found = beam.search(working, probe, scope, |_| Ok(true), || false)?;
     Ok(found.iter().map(|candidate| Edge { distance: candidate.distance(), slot: candidate.slot() }).collect())
 }
@@ -257,7 +257,7 @@ fn insert_batch(working: &mut Working<'_>, vectors: &dyn Vectors, batch: &[Newco
         .par_iter()
         .map(|newcomer| {
             plan.check_cancelled()?;
-            let found = Beam::with(|beam| find(frozen, vectors, *newcomer, plan, beam))?;
+            let found = Beam::with(|[beam]| find(frozen, vectors, *newcomer, plan, beam))?;
             (plan.progress)(counter.fetch_add(1, Ordering::Relaxed) + 1);
             Ok(found)
         })

@@ -1,6 +1,7 @@
 //! The graph, as an algorithm: HNSW (Malkov and Yashunin 2018) over small view traits. No LMDB, no bytes, no unsafe.
 //!
 //! - `beam`: the one search loop, for queries, construction and filters; with its candidate `pool` and its `visited` marks.
+//! - `turns`: several searches of one thread, each going on while the others wait.
 //! - `prune`: which neighbors a node keeps.
 //! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), the same graph for any number of threads.
 //! - `delete`: taking nodes out, and mending what led over them.
@@ -16,11 +17,11 @@ pub(crate) mod insert;
 pub(crate) mod locality;
 mod pool;
 pub(crate) mod prune;
+pub(crate) mod turns;
 mod visited;
 pub(crate) mod working;
 
-pub(crate) use self::beam::Beam;
-pub(crate) use self::pool::{Candidate, Reach};
+pub(crate) use self::pool::Reach;
 use crate::{Layer, Result, Slot};
 
 /// A graph that can be walked.

@@ -14,6 +14,8 @@ pub(super) struct Visited {
     /// The slots that are marked, `count` of them, and room for more.
     met: Vec<u32>,
     count: usize,
+    /// How many had been before those that were marked last.
+    before: usize,
     /// The marks of a sparse search.
     set: Option<HashSet<u32>>,
 }
@@ -30,7 +32,7 @@ impl Visited {
                 }
             }
         }
-        self.count = 0;
+        (self.count, self.before) = (0, 0);
         if sparse {
             self.set.get_or_insert_default().clear();
             return;
@@ -69,7 +71,14 @@ impl Visited {
             }
         }
         self.count += count;
-        &self.met[start..self.count]
+        self.before = start;
+        self.latest()
+    }
+
+    /// What [`insert_all`](Self::insert_all) has returned last.
+    #[inline]
+    pub(super) fn latest(&self) -> &[u32] {
+        &self.met[self.before..self.count]
     }
 }
 

@@ -128,17 +128,25 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok(true)
     }
 
-    /// A query by codes. `None` if there are none.
-    pub(crate) fn code_probe(&self, probe: &StoredProbe<'_, 's, 't, D, S>) -> Result<Option<CodeProbe<'_, 's, 't, D, S>>> {
-        let Some((tables, coder)) = self.coder()? else { return Ok(None) };
-        let (vector, factor) = probe.prepared();
-        let query = coder.query::<D>(VectorRef::new(vector), factor);
-        Ok(Some(CodeProbe { view: self, tables, places: tables.values.places(), coder, query }))
+    /// What makes queries by codes. `None` if there are no codes.
+    pub(crate) fn code_probes(&self) -> Result<Option<CodeProbes<'_, 's, 't, D, S>>> {
+        Ok(self.coder()?.map(|(tables, coder)| CodeProbes { view: self, tables, coder }))
     }
+}
 
-    /// Queries by codes. None if there are no codes.
-    pub(crate) fn code_probes<'v>(&'v self, probes: &[StoredProbe<'_, 's, 't, D, S>]) -> Result<Vec<CodeProbe<'v, 's, 't, D, S>>> {
-        probes.iter().filter_map(|probe| self.code_probe(probe).transpose()).collect()
+/// Makes queries by codes of those by vectors.
+#[derive(Debug)]
+pub(crate) struct CodeProbes<'v, 's, 't, D, S> {
+    view: &'v View<'s, 't, D, S>,
+    tables: &'s CodeTables<'t>,
+    coder: &'s Coder,
+}
+
+impl<'v, 's, 't, D: Distance, S: Source<'t>> CodeProbes<'v, 's, 't, D, S> {
+    pub(crate) fn of(&self, probe: &StoredProbe<'_, 's, 't, D, S>) -> CodeProbe<'v, 's, 't, D, S> {
+        let (vector, factor) = probe.prepared();
+        let query = self.coder.query::<D>(VectorRef::new(vector), factor);
+        CodeProbe { view: self.view, tables: self.tables, places: self.tables.values.places(), coder: self.coder, query }
     }
 }
 

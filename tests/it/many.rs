@@ -5,7 +5,7 @@ use rayon::ThreadPoolBuilder;
 use voisin::distances::{Cosine, Distance, DotProduct, Euclidean, Manhattan};
 use voisin::heed::RoTxn;
 use voisin::roaring::RoaringBitmap;
-use voisin::{Error, QueryBuilder, Reader, Searched, Strategy, VectorDefect, Writer};
+use voisin::{Codes, Error, QueryBuilder, Reader, Searched, Strategy, VectorDefect, Writer};
 
 use crate::common::{Metric, Model, add, build, check, create, for_every_metric, is_binary, new_env, rng, vector, vectors};
 
@@ -70,6 +70,36 @@ fn by_every_way_to_an_answer() {
         assert!(ways.iter().all(|way| strategies.contains(way)), "{}", D::name());
     }
     for_every_metric!(run);
+}
+
+#[test]
+fn walks_by_codes_on_any_number_of_threads() {
+    let mut rng = rng();
+    let dimensions = 40;
+    let model = vectors::<Euclidean>(&mut rng, 0..2000, dimensions);
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::<Euclidean>::new(db, 0, dimensions);
+    let mut wtxn = env.write_txn().unwrap();
+    add(&writer, &mut wtxn, &model);
+    for codes in [Codes::Bits8, Codes::Bits7, Codes::Bits4, Codes::Bits1] {
+        writer.set_codes(&mut wtxn, Some(codes)).unwrap();
+        build(&writer, &mut wtxn);
+        let reader = Reader::<Euclidean>::open(&wtxn, 0, db).unwrap();
+        let warm = reader.warm(&wtxn).unwrap();
+        for count in [2, 3, 4, 7, 40] {
+            let rows: Vec<_> = (0..count).map(|_| vector::<Euclidean>(&mut rng, dimensions)).collect();
+            let mut by = reader.nns(10);
+            by.ef_search(30).walk_graph();
+            let alone = assert_same(&by, &wtxn, &rows, &format!("{count} queries by {codes}"));
+            assert!(alone.iter().all(|found| found.estimates > 100 && found.distances < found.estimates));
+            for threads in [1, 2, 5] {
+                let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let found = pool.install(|| warm.nns(10).ef_search(30).walk_graph().by_vectors(&rows.concat())).unwrap();
+                assert_eq!(found, alone, "{count} queries by {codes} on {threads} threads");
+            }
+        }
+    }
 }
 
 /// Vectors whose distances to a query differ by rounding, or not at all: copies, copies in which one component is the next float, and multiples.

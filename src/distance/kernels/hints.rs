@@ -53,7 +53,7 @@ pub(crate) fn prefetch_line(byte: *const u8) {
 /// Hints the processor to load all of the values, which will be compared next, into its second-level cache, if that is worth it.
 #[inline(always)]
 pub(crate) fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
-    if are_early_hints_worth_it() {
+    if hints_early() {
         values.for_each(prefetch_far);
     }
 }
@@ -61,7 +61,7 @@ pub(crate) fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
 /// Whether hints into the second-level cache make searches faster. On AMD's Zen 4 they do: by a tenth to a fifth (decision 0027). On Intel's Xeons they cost
 /// more than they gain (decision 0023).
 #[inline(always)]
-fn are_early_hints_worth_it() -> bool {
+pub(crate) fn hints_early() -> bool {
     // Instructions that AMD's processors have and others have not.
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("sse4a");

@@ -1,0 +1,238 @@
+//! Walks of the graph: how far they go, and what they make of what they have found.
+
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::Wish;
+use crate::distance::{Distance, hints_early};
+use crate::flat::{Found, Neighbor};
+use crate::graph::beam::{Beam, Errand, Scope};
+use crate::graph::turns::take_turns;
+use crate::graph::{Probe, Reach};
+use crate::store::codes::{CodeProbe, CodeProbes};
+use crate::store::source::Source;
+use crate::store::view::{StoredProbe, View};
+use crate::{Layer, Result, Slot};
+
+/// How far a walk goes beyond the nearest that are asked for: this power of how far the `ef_search`-th lies beyond them in the mean. Vectors whose neighbors
+/// are hard to tell apart are walked to for longer, and most for less long (decision 0019 has the figures).
+const REACH: f32 = 0.8;
+/// Bits a component that distances are told apart by well enough.
+const LEAST_BITS: u8 = 4;
+/// This share of the candidates is looked around in addition where distances are estimated by these, if there were one dimension. The error of an estimate
+/// falls with the root of their number: 26 % more for 128, 15 % for 384. Recall is then about what it is without codes.
+const LEAST_BITS_SHARE: f32 = 3.0;
+/// And candidates are kept, for their distances to be computed, if they are farther than what is looked around by no more than this share of how far an
+/// estimate is off at most, all but certainly.
+const MARGIN: f32 = 0.25;
+/// One in so many of `ef_search` candidates is always looked around.
+const LEAST_SHARE: usize = 2;
+/// How many times as many candidates as `ef_search` a walk looks around at most, and keeps.
+const MOST_EF: usize = 2;
+/// How many times as many it keeps where some are kept for their distances to be computed.
+const MOST_KEPT: usize = 3;
+
+/// What the walks of some queries share.
+pub(super) struct Walk<'q, 's, 't, D, S, C> {
+    pub(super) view: &'q View<'s, 't, D, S>,
+    pub(super) wish: &'q Wish<'q, C>,
+    pub(super) k: usize,
+}
+
+impl<'q, 's, 't, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'q, 's, 't, D, S, C> {
+    /// Adds what is found for a probe to what has been.
+    pub(super) fn one(&self, probe: &StoredProbe<'_, 's, 't, D, S>, found: &mut Found) -> Result<()> {
+        Beam::with(|[beam]| match self.code_probes()? {
+            Some(code) => beam.run(self.view, &mut self.errand(probe, code.of(probe), found)),
+            None => beam.run(self.view, &mut self.errand(probe, probe, found)),
+        })
+    }
+
+    /// Adds what is found for each probe to what has been, on all threads. To be called where any thread may use the view.
+    pub(super) fn many(&self, probes: &[StoredProbe<'_, 's, 't, D, S>], found: &mut [Found]) -> Result<()>
+    where
+        S: Sync,
+    {
+        let code = self.code_probes()?;
+        let threads = rayon::current_num_threads().min(probes.len()).max(1);
+        // Where nothing is hinted early, a turn would end with nothing on its way.
+        let together = if hints_early() { probes.len().div_ceil(threads) } else { 1 };
+        let queue = Mutex::new(probes.iter().zip(found));
+        (0..threads).into_par_iter().try_for_each(|_| {
+            let each = std::iter::from_fn(|| queue.lock().unwrap_or_else(PoisonError::into_inner).next());
+            match &code {
+                Some(code) => take_turns(self.view, together, each.map(|(probe, found)| self.errand(probe, code.of(probe), found))),
+                None => take_turns(self.view, together, each.map(|(probe, found)| self.errand(probe, probe, found))),
+            }
+        })
+    }
+
+    /// What makes queries by codes, if there are any and they are wished for.
+    fn code_probes(&self) -> Result<Option<CodeProbes<'q, 's, 't, D, S>>> {
+        if self.wish.options.codes { self.view.code_probes() } else { Ok(None) }
+    }
+
+    fn errand<'a, P>(&'a self, exact: &'a StoredProbe<'a, 's, 't, D, S>, probe: P, found: &'a mut Found) -> Walker<'a, 's, 't, D, S, C, P> {
+        Walker { walk: self, exact, probe, layer: None, found }
+    }
+
+    /// How far the walk goes: as far as about `ef` candidates lie around a vector of this index in the mean, in multiples of the distance of the `k`-th. If
+    /// there are not more items, all are looked at.
+    fn scope(&self, starts: [Slot; 2], error: f32) -> Scope {
+        let ef = self.wish.options.ef_search.max(self.k);
+        let meta = &self.view.snapshot.meta;
+        let bits = if self.wish.options.codes && meta.is_coded { meta.code_bits } else { u8::MAX };
+        // Estimates by fewer bits are too far off to say what stands out, and by these, a few neighbors fall behind what is no nearer.
+        let is_vague = bits < LEAST_BITS;
+        let (share, margin) = match bits {
+            LEAST_BITS => (LEAST_BITS_SHARE / (meta.dimensions as f32).sqrt(), MARGIN * error),
+            _ => (0.0, 0.0),
+        };
+        let ef = ef.saturating_add((ef as f32 * share) as usize);
+        let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize && !is_vague;
+        let reach = is_adaptive.then(|| Reach {
+            nth: self.k,
+            factor: (ef as f32 / self.k as f32).powf(REACH * meta.growth),
+            least: self.k.max(ef / LEAST_SHARE),
+            most: ef.saturating_mul(MOST_EF),
+            margin,
+        });
+        let kept = if margin > 0.0 { MOST_KEPT } else { MOST_EF };
+        let ef = if is_adaptive { ef.saturating_mul(kept) } else { ef };
+        Scope { layer: Layer(0), starts, ef, reach, hops: usize::MAX }
+    }
+}
+
+/// One query on its way.
+struct Walker<'a, 's, 't, D, S, C, P> {
+    walk: &'a Walk<'a, 's, 't, D, S, C>,
+    exact: &'a StoredProbe<'a, 's, 't, D, S>,
+    probe: P,
+    /// Where it is.
+    layer: Option<Layer>,
+    found: &'a mut Found,
+}
+
+impl<'s, 't, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync, P: Compass<'s, 't, D, S>> Errand for Walker<'_, 's, 't, D, S, C, P> {
+    fn probe(&self) -> &impl Probe {
+        &self.probe
+    }
+
+    fn next(&mut self, beam: &Beam) -> Result<Option<Scope>> {
+        let Self { walk: Walk { view, k, .. }, exact, probe, .. } = self;
+        let Some((top, entry)) = view.snapshot.meta.entry() else { return Ok(None) };
+        let nearest = beam.nearest().unwrap_or(entry);
+        let layer = match self.layer {
+            None => top,
+            Some(Layer(0)) => return probe.keep(view, exact, *k, beam, self.found).map(|()| None),
+            Some(layer) => Layer(layer.0 - 1),
+        };
+        self.layer = Some(layer);
+        Ok(Some(match layer {
+            Layer(0) => self.walk.scope([nearest, view.snapshot.meta.roots[0]], probe.error(nearest)?),
+            _ => Scope::descent(layer, nearest),
+        }))
+    }
+
+    fn accepts(&self, slot: Slot) -> Result<bool> {
+        let Walk { view, wish, .. } = self.walk;
+        if view.snapshot.meta.removed > 0 && view.snapshot.removed.contains(slot.0) {
+            return Ok(false);
+        }
+        Ok(wish.accepts_all() || wish.accepts(view.item(slot)?))
+    }
+
+    fn stops(&self) -> bool {
+        self.layer == Some(Layer(0)) && self.walk.wish.stop()
+    }
+}
+
+/// What a walk finds its way by.
+trait Compass<'s, 't, D, S>: Probe {
+    /// How far the distance of a slot is from what this says, all but certainly.
+    fn error(&self, slot: Slot) -> Result<f32>;
+
+    /// Adds the `k` nearest of what a walk has found to what has been found before, by their exact distances.
+    fn keep(
+        &self,
+        view: &View<'s, 't, D, S>,
+        exact: &StoredProbe<'_, 's, 't, D, S>,
+        k: usize,
+        beam: &Beam,
+        found: &mut Found,
+    ) -> Result<()>;
+}
+
+impl<'s, 't, D: Distance, S: Source<'t>> Compass<'s, 't, D, S> for &StoredProbe<'_, 's, 't, D, S> {
+    fn error(&self, _slot: Slot) -> Result<f32> {
+        Ok(0.0)
+    }
+
+    fn keep(
+        &self,
+        view: &View<'s, 't, D, S>,
+        _exact: &StoredProbe<'_, 's, 't, D, S>,
+        _k: usize,
+        beam: &Beam,
+        found: &mut Found,
+    ) -> Result<()> {
+        found.distances += beam.distance_count;
+        // The nearest first: the rest are not worth asking for their items.
+        for candidate in beam.candidates().iter().filter(|candidate| candidate.accepted) {
+            let distance = candidate.distance();
+            if !found.nearest.may_keep(distance) {
+                break;
+            }
+            found.nearest.offer(Neighbor { distance, item: view.item(Slot(candidate.slot()))? });
+        }
+        Ok(())
+    }
+}
+
+impl<'s, 't, D: Distance, S: Source<'t>> Compass<'s, 't, D, S> for CodeProbe<'_, 's, 't, D, S> {
+    fn error(&self, slot: Slot) -> Result<f32> {
+        self.likely_bound(slot)
+    }
+
+    /// Measures the candidates, but for those that cannot be among the nearest.
+    fn keep(
+        &self,
+        view: &View<'s, 't, D, S>,
+        exact: &StoredProbe<'_, 's, 't, D, S>,
+        k: usize,
+        beam: &Beam,
+        found: &mut Found,
+    ) -> Result<()> {
+        found.estimates += beam.distance_count;
+        let nearest = &mut found.nearest;
+        let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
+        let (mut slots, mut distances) = (Vec::with_capacity(k), Vec::with_capacity(k));
+        let mut wanted = k;
+        loop {
+            slots.clear();
+            for candidate in left.by_ref() {
+                let estimate = candidate.distance();
+                if nearest.may_keep(estimate) || nearest.may_keep(estimate - self.likely_bound(Slot(candidate.slot()))?) {
+                    slots.push(candidate.slot());
+                    if slots.len() == wanted {
+                        break;
+                    }
+                }
+            }
+            if slots.is_empty() {
+                return Ok(());
+            }
+            exact.prefetch(&slots);
+            exact.distances(&slots, &mut distances)?;
+            found.distances += slots.len() as u64;
+            for (slot, distance) in slots.iter().zip(&distances) {
+                if nearest.may_keep(*distance) {
+                    nearest.offer(Neighbor { distance: *distance, item: view.item(Slot(*slot))? });
+                }
+            }
+            // As many as there must be, and then four at a time.
+            wanted = 4;
+        }
+    }
+}
