@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use voisin::Codes;
+
 use super::child::Child;
-use super::plan::{self, ENOUGH, Home, K, OPENINGS, PASSES, Plan, ROUNDS, SCAN_ROUNDS, SCANS, Spec, THREADS};
+use super::plan::{self, ENOUGH, Home, K, OPENINGS, PASSES, Plan, REBUILDS, ROUNDS, SCAN_ROUNDS, SCANS, Spec, THREADS};
 use super::protocol::{Request, Task};
 use super::results::{Curve, EngineResults, Scan, SetResults, Update};
 use super::truth::Truth;
@@ -47,6 +49,7 @@ pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> SetResults {
     for spec in plan.specs(vectors.rows()) {
         contest.build(spec);
     }
+    contest.build_again();
     contest.search();
     contest.scan();
     contest.open();
@@ -102,10 +105,30 @@ impl Contest<'_> {
             open_seconds: f64::INFINITY,
             update: None,
             curves: Vec::new(),
+            one_by_one: Vec::new(),
+            rebuild_seconds: Vec::new(),
             recalls_by_vectors: Vec::new(),
             scan: None,
         };
         self.contenders.push(Contender { spec, child, results });
+    }
+
+    /// Builds without codes and with them, in turn.
+    fn build_again(&mut self) {
+        let coded = format!("voisin-{}-bit", Codes::fast(self.vectors.dimensions).bits());
+        let mut contenders = std::mem::take(&mut self.contenders);
+        let takes_part = |contender: &&mut Contender| ["voisin", &coded].contains(&contender.spec.name);
+        if contenders.iter_mut().filter(takes_part).count() == 2 {
+            for _ in 0..REBUILDS {
+                for contender in contenders.iter_mut().filter(takes_part) {
+                    let seconds = self.start(contender.spec, "again").ask(&Request::Build).seconds;
+                    fs::remove_dir_all(self.vectors.folder.join("again")).expect("to remove a folder");
+                    println!("  {}: built again in {seconds:.1} s", contender.spec.name);
+                    contender.results.rebuild_seconds.push(seconds);
+                }
+            }
+        }
+        self.contenders = contenders;
     }
 
     /// All engines answer with their first setting, then all with their second, and so on, on one thread and on several; then the next round.
@@ -142,17 +165,27 @@ impl Contest<'_> {
     /// One turn of one engine, unless a setting before was good enough.
     fn search_once(&self, contender: &mut Contender, turn: usize) {
         let Some(&knob) = contender.spec.knobs.get(turn) else { return };
+        let answers = self.answers_file();
+        let child = &mut contender.child;
         for Curve { threads, points } in &mut contender.results.curves {
-            if points.iter().take(turn).any(|point| point.recall >= ENOUGH) {
-                return;
-            }
-            for _ in 0..PASSES {
-                let reply = contender.child.ask(&Request::Search { knob, threads: *threads, answers: self.answers_file() });
-                let qps = (self.vectors.queries.len() / self.vectors.dimensions) as f64 / reply.seconds;
-                match points.get_mut(turn) {
-                    Some(point) => point.qps = point.qps.max(qps),
-                    None => points.push(Point { knob, recall: self.recall(), qps }),
-                }
+            self.pass(child, &Request::Search { knob, threads: *threads, answers: answers.clone() }, knob, turn, points);
+        }
+        if contender.spec.is_asked_both_ways() {
+            self.pass(child, &Request::SearchOneByOne { knob, answers }, knob, turn, &mut contender.results.one_by_one);
+        }
+    }
+
+    /// The same request some times, for one point of a curve.
+    fn pass(&self, child: &mut Child, request: &Request, knob: usize, turn: usize, points: &mut Vec<Point>) {
+        if points.iter().take(turn).any(|point| point.recall >= ENOUGH) {
+            return;
+        }
+        for _ in 0..PASSES {
+            let reply = child.ask(request);
+            let qps = (self.vectors.queries.len() / self.vectors.dimensions) as f64 / reply.seconds;
+            match points.get_mut(turn) {
+                Some(point) => point.qps = point.qps.max(qps),
+                None => points.push(Point { knob, recall: self.recall(), qps }),
             }
         }
     }

@@ -156,7 +156,7 @@ fn codes(rows: &mut Rows, set: &SetResults, [plain, coded]: [&EngineResults; 2],
     rows.at_most(format!("disk for codes of {bits} bits"), Some(bytes), goal, "B a vector");
     if is_fast {
         let goal = if column == Column::Glosses { 0.8 } else { 1.0 };
-        let found = coded.build_seconds / plain.build_seconds;
+        let found = coded.median_build_seconds() / plain.median_build_seconds();
         rows.at_most(format!("build with codes of {bits} bits, of the time without"), Some(found), goal, "x");
         if column == Column::Million {
             let updates = coded.update.zip(plain.update);

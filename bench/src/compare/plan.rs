@@ -22,6 +22,9 @@ pub const PASSES: usize = 2;
 pub const ROUNDS: usize = 3;
 /// Rounds of exact scans: they are short.
 pub const SCAN_ROUNDS: usize = 5;
+/// How often voisin builds again without codes and then with those that [`Codes::fast`](voisin::Codes::fast) chooses, in turn: one build beside another,
+/// minutes apart, says more of the machine than of either.
+pub const REBUILDS: usize = 2;
 /// New processes that open an index.
 pub const OPENINGS: usize = 3;
 
@@ -52,6 +55,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Whether it is asked in one call for all queries, and also in a call for each.
+    pub fn is_asked_both_ways(&self) -> bool {
+        self.name.starts_with("voisin")
+    }
+
     /// Whether its index has codes.
     pub fn has_codes(&self) -> bool {
         self.name.ends_with("-bit")

@@ -58,6 +58,8 @@ pub enum Request {
     Open,
     /// Answers all queries in one native call where the engine has one, and writes the ids to `answers`: `k` `u32` a query, filled up with `u32::MAX`.
     Search { knob: usize, threads: usize, answers: PathBuf },
+    /// The same on one thread, in a call a query.
+    SearchOneByOne { knob: usize, answers: PathBuf },
     /// The same on one thread, by vectors, though the index has codes. Its time does not count.
     SearchByVectors { knob: usize, answers: PathBuf },
     /// Answers the first `queries` exactly, one by one or in one call.

@@ -6,6 +6,7 @@ use super::goals::Row;
 use super::machine::Machine;
 use super::protocol::Metric;
 use crate::curve::{Point, qps_at};
+use crate::report::median;
 
 /// One run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +53,12 @@ pub struct EngineResults {
     pub update: Option<Update>,
     /// One for each number of threads.
     pub curves: Vec<Curve>,
+    /// The first curve again, with a call for each query, of an engine that has a call for all.
+    #[serde(default)]
+    pub one_by_one: Vec<Point>,
+    /// Seconds of further builds, in turn with those of another engine of which all but one thing is the same.
+    #[serde(default)]
+    pub rebuild_seconds: Vec<f64>,
     /// The recall of the same settings by vectors, on one thread, where the index has codes.
     #[serde(default)]
     pub recalls_by_vectors: Vec<f64>,
@@ -95,6 +102,11 @@ impl SetResults {
 impl EngineResults {
     pub fn curve(&self, threads: usize) -> Option<&[Point]> {
         self.curves.iter().find(|curve| curve.threads == threads).map(|curve| &*curve.points)
+    }
+
+    /// The median of all builds, in seconds.
+    pub fn median_build_seconds(&self) -> f64 {
+        median([&[self.build_seconds], &*self.rebuild_seconds].concat())
     }
 
     /// Queries a second at a recall.

@@ -75,6 +75,11 @@ pub trait Engine {
     /// The seconds that answering took, and `k` ids a query.
     fn search(&self, queries: &[f32], knob: usize, threads: usize) -> (Duration, Vec<u32>);
 
+    /// The same on one thread, in a call a query, where `search` makes one for all.
+    fn search_one_by_one(&self, _queries: &[f32], _knob: usize) -> (Duration, Vec<u32>) {
+        panic!("this engine is not asked in two ways")
+    }
+
     /// The ids that one thread finds by vectors, where the index has codes.
     fn search_by_vectors(&self, _queries: &[f32], _knob: usize) -> Vec<u32> {
         panic!("this engine has no codes")
@@ -128,6 +133,11 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
         }
         Request::Search { knob, threads, answers } => {
             let (time, ids) = engine.search(input.queries(), knob, threads);
+            fs::write(answers, bytemuck::cast_slice(&ids)).expect("to write answers");
+            return Reply { seconds: time.as_secs_f64(), ..Reply::default() };
+        }
+        Request::SearchOneByOne { knob, answers } => {
+            let (time, ids) = engine.search_one_by_one(input.queries(), knob);
             fs::write(answers, bytemuck::cast_slice(&ids)).expect("to write answers");
             return Reply { seconds: time.as_secs_f64(), ..Reply::default() };
         }

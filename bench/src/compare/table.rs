@@ -6,6 +6,7 @@ use super::goals::Row;
 use super::plan::{EF_CONSTRUCTION, K, M, M0, RECALLS, SEED, THREADS, metric_name};
 use super::plots::Plot;
 use super::results::{EngineResults, Run, SetResults};
+use crate::curve::qps_at;
 
 /// One goal in one line.
 pub fn goal(row: &Row) -> String {
@@ -75,6 +76,16 @@ fn set_page(page: &mut String, set: &SetResults) {
             [1, THREADS].iter().flat_map(|threads| RECALLS.map(|recall| optional(engine.qps(*threads, recall)))).collect();
         let scans = [engine.scan.map(|scan| scan.one_by_one_qps), engine.scan.map(|scan| scan.batch_qps)].map(optional);
         line(page, &format!("| {} | {} | {} |", engine.name, speeds.join(" | "), scans.join(" | ")));
+    }
+    let one_by_one = set.engines.iter().filter(|engine| !engine.one_by_one.is_empty());
+    let told: Vec<String> = one_by_one
+        .map(|engine| {
+            let [low, high] = RECALLS.map(|recall| optional(qps_at(&engine.one_by_one, recall)));
+            format!("{} {low} and {high}", engine.name)
+        })
+        .collect();
+    if !told.is_empty() {
+        line(page, &format!("\nWith a call for each query, on 1 thread, recall .95 and .99: {}.", told.join(", ")));
     }
     if let Some(rate) = set.read_rate {
         line(page, &format!("\nThe map of voisin's file is read at {:.1} GB/s.", rate / 1e9));

@@ -54,12 +54,18 @@ impl<D: Distance> Voisin<D> {
         writer.set_codes(wtxn, self.codes).expect("a metric that can have codes");
     }
 
+    /// All queries in one call.
     fn answer(&self, queries: &[f32], ef: usize, threads: usize, codes: bool) -> (Duration, Vec<u32>) {
-        let k = self.input.task.k;
-        let nearest = |reader: &WarmReader<'_, '_, D>, query: &[f32]| {
-            ids(reader.nns(k).ef_search(ef).codes(codes).by_vector(query).expect("an answer"))
-        };
-        self.read_warm(|reader| answer_all(self.input, queries, threads, |work| work.answer(|query| nearest(reader, query))))
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        self.read_warm(|reader| {
+            let mut by = reader.nns(self.input.task.k);
+            by.ef_search(ef).codes(codes);
+            pool.install(|| {
+                let start = Instant::now();
+                let found = by.by_vectors(queries).expect("answers");
+                (start.elapsed(), all_ids(found))
+            })
+        })
     }
 
     /// Calls `with` with a reader that any thread may use.
@@ -100,6 +106,14 @@ impl<D: Distance> Engine for Voisin<D> {
 
     fn search(&self, queries: &[f32], ef: usize, threads: usize) -> (Duration, Vec<u32>) {
         self.answer(queries, ef, threads, true)
+    }
+
+    fn search_one_by_one(&self, queries: &[f32], ef: usize) -> (Duration, Vec<u32>) {
+        let k = self.input.task.k;
+        self.read_warm(|reader| {
+            let nearest = |query: &[f32]| ids(reader.nns(k).ef_search(ef).by_vector(query).expect("an answer"));
+            answer_all(self.input, queries, 1, |work| work.answer(nearest))
+        })
     }
 
     fn search_by_vectors(&self, queries: &[f32], ef: usize) -> Vec<u32> {
@@ -146,12 +160,15 @@ fn ids(found: voisin::Searched) -> impl Iterator<Item = u32> {
     found.into_nns().into_iter().map(|(item, _)| item)
 }
 
+fn all_ids(found: Vec<voisin::Searched>) -> Vec<u32> {
+    found.into_iter().flat_map(ids).collect()
+}
+
 fn scan_one_by_one<D: Distance>(reader: &WarmReader<'_, '_, D>, queries: &[f32], k: usize) -> Vec<u32> {
     let queries = queries.chunks_exact(reader.reader().dimensions());
     queries.flat_map(|query| ids(reader.nns(k).exact().by_vector(query).expect("an answer"))).collect()
 }
 
 fn scan_batch<D: Distance>(reader: &WarmReader<'_, '_, D>, queries: &[f32], k: usize) -> Vec<u32> {
-    let found = reader.nns(k).exact().by_vectors(queries).expect("answers");
-    found.into_iter().flat_map(|found| found.nns.into_iter().map(|(id, _)| id)).collect()
+    all_ids(reader.nns(k).exact().by_vectors(queries).expect("answers"))
 }
