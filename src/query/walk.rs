@@ -137,6 +137,9 @@ impl<'s, 't, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync, P: Compass<'s, 
 
     fn accepts(&self, slot: Slot) -> Result<bool> {
         let Walk { view, wish, .. } = self.walk;
+        if self.is_descending() {
+            return Ok(true);
+        }
         if view.snapshot.meta.removed > 0 && view.snapshot.removed.contains(slot.0) {
             return Ok(false);
         }
@@ -144,7 +147,14 @@ impl<'s, 't, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync, P: Compass<'s, 
     }
 
     fn stops(&self) -> bool {
-        self.layer == Some(Layer(0)) && self.walk.wish.stop()
+        !self.is_descending() && self.walk.wish.stop()
+    }
+}
+
+impl<D, S, C, P> Walker<'_, '_, '_, D, S, C, P> {
+    /// Whether it looks for a start only, which any node can be.
+    fn is_descending(&self) -> bool {
+        self.layer != Some(Layer(0))
     }
 }
 
