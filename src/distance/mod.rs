@@ -18,8 +18,8 @@ use std::fmt;
 
 pub use self::kernels::Kernels;
 pub(crate) use self::kernels::{
-    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, MOST_HINTED, PANEL, ROWS, Rotation, Row, code_bytes, estimates,
-    fills_lines, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines,
+    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, LINE_BYTES, MOST_HINTED, PANEL, ROWS, Rotation, Row, code_bytes,
+    estimates, fills_lines, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines,
 };
 pub(crate) use self::metrics::sum_of;
 pub use self::metrics::{

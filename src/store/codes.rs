@@ -1,5 +1,6 @@
 //! The codes of an index: finding them, comparing a query with them, and making all of them.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use heed::RoTxn;
@@ -16,7 +17,7 @@ use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
-use crate::distance::{CodeQuery, Distance, Factors, MOST_HINTED, prefetch_early, prefetch_lines};
+use crate::distance::{CodeQuery, Distance, Factors, LINE_BYTES, MOST_HINTED, prefetch_early, prefetch_lines};
 use crate::format::codes::{self, BLOCKS, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
@@ -279,7 +280,30 @@ pub(crate) struct Encoded {
     trained: Trained,
     coder: Coder,
     stride: usize,
-    codes: Vec<u8>,
+    codes: Lines,
+}
+
+/// Bytes that begin at a line of cache, so that values which fill lines lie in no more than they must.
+struct Lines {
+    bytes: Vec<u8>,
+    place: Range<usize>,
+}
+
+impl Lines {
+    fn zeroed(len: usize) -> Self {
+        let bytes: Vec<u8> = bytemuck::zeroed_vec(len + LINE_BYTES - 1);
+        let start = bytes.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES - 1);
+        Self { bytes, place: start..start + len }
+    }
+
+    #[inline(always)]
+    fn get(&self) -> &[u8] {
+        &self.bytes[self.place.clone()]
+    }
+
+    fn get_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.place.clone()]
+    }
 }
 
 impl Encoded {
@@ -305,8 +329,8 @@ impl Encoded {
         let meta = &view.snapshot.meta;
         let stride = codes::geometry(meta.code_bits, meta.dimensions).stride;
         let coder = coder::<D>(view.snapshot.index, meta, trained.clone())?;
-        let mut codes: Vec<u8> = bytemuck::zeroed_vec(meta.slots as usize * stride);
-        codes.par_chunks_mut(TASK * stride).enumerate().try_for_each(|(task, codes)| -> Result<()> {
+        let mut codes = Lines::zeroed(meta.slots as usize * stride);
+        codes.get_mut().par_chunks_mut(TASK * stride).enumerate().try_for_each(|(task, codes)| -> Result<()> {
             go_on()?;
             let first = (task * TASK) as u32;
             let (mut scratch, mut code) = (Scratch::default(), Vec::with_capacity(stride));
@@ -324,13 +348,13 @@ impl Encoded {
     #[inline]
     fn code(&self, slot: u32) -> &[u8] {
         let start = slot as usize * self.stride;
-        self.codes.get(start..start + self.stride).unwrap_or_default()
+        self.codes.get().get(start..start + self.stride).unwrap_or_default()
     }
 
     /// The same codes for slots that are numbered in this order.
     pub(crate) fn in_order(self, order: &[Slot]) -> Self {
-        let mut codes = Vec::with_capacity(order.len() * self.stride);
-        order.iter().for_each(|slot| codes.extend_from_slice(self.code(slot.0)));
+        let mut codes = Lines::zeroed(order.len() * self.stride);
+        codes.get_mut().chunks_exact_mut(self.stride).zip(order).for_each(|(code, slot)| code.copy_from_slice(self.code(slot.0)));
         Self { slots: (0..order.len() as u32).collect(), codes, ..self }
     }
 
@@ -339,7 +363,7 @@ impl Encoded {
         let meta = &view.snapshot.meta;
         let geometry = codes::geometry(meta.code_bits, meta.dimensions);
         let slots = &self.slots - freed;
-        let count = (self.codes.len() / self.stride) as u32;
+        let count = (self.codes.get().len() / self.stride) as u32;
         let sealed = count / geometry.vectors;
         let mut puts = Vec::with_capacity(sealed as usize + geometry.vectors as usize);
         for block in 0..sealed {

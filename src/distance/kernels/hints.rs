@@ -7,7 +7,7 @@
 use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
 /// Of all x86-64 processors.
-pub(super) const LINE_BYTES: usize = 64;
+pub(crate) const LINE_BYTES: usize = 64;
 /// What lies behind so many lines, the processor loads ahead by itself once it sees these being read. More hints than it can have loads under way hold it
 /// up: hinting all 24 lines of a vector of 384 components costs an eighth of the searches.
 pub(crate) const MOST_HINTED: usize = 4;

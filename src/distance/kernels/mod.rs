@@ -27,7 +27,7 @@ mod sum;
 
 pub(crate) use self::bytes::{ByteKernels, Bytes};
 pub(crate) use self::codes::{CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes, estimates, fills_lines};
-pub(crate) use self::hints::{MOST_HINTED, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines};
+pub(crate) use self::hints::{LINE_BYTES, MOST_HINTED, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines};
 pub(crate) use self::rotation::Rotation;
 use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;
