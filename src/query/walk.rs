@@ -114,23 +114,24 @@ struct Walker<'a, 's, 't, D, S, C, P> {
     found: &'a mut Found,
 }
 
-impl<'s, 't, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync, P: Compass<'s, 't, D, S>> Errand for Walker<'_, 's, 't, D, S, C, P> {
+impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync, P: Compass> Errand for Walker<'_, '_, 't, D, S, C, P> {
     fn probe(&self) -> &impl Probe {
         &self.probe
     }
 
     fn next(&mut self, beam: &Beam) -> Result<Option<Scope>> {
-        let Self { walk: Walk { view, k, .. }, exact, probe, .. } = self;
-        let Some((top, entry)) = view.snapshot.meta.entry() else { return Ok(None) };
+        let meta = &self.walk.view.snapshot.meta;
+        let Some((top, entry)) = meta.entry() else { return Ok(None) };
         let nearest = beam.nearest().unwrap_or(entry);
         let layer = match self.layer {
             None => top,
-            Some(Layer(0)) => return probe.keep(view, exact, *k, beam, self.found).map(|()| None),
+            Some(Layer(0)) if P::IS_EXACT => return self.keep(beam).map(|()| None),
+            Some(Layer(0)) => return self.measure(beam).map(|()| None),
             Some(layer) => Layer(layer.0 - 1),
         };
         self.layer = Some(layer);
         Ok(Some(match layer {
-            Layer(0) => self.walk.scope([nearest, view.snapshot.meta.roots[0]], probe.error(nearest)?),
+            Layer(0) => self.walk.scope([nearest, meta.roots[0]], self.probe.error(nearest)?),
             _ => Scope::descent(layer, nearest),
         }))
     }
@@ -158,35 +159,10 @@ impl<D, S, C, P> Walker<'_, '_, '_, D, S, C, P> {
     }
 }
 
-/// What a walk finds its way by.
-trait Compass<'s, 't, D, S>: Probe {
-    /// How far the distance of a slot is from what this says, all but certainly.
-    fn error(&self, slot: Slot) -> Result<f32>;
-
-    /// Adds the `k` nearest of what a walk has found to what has been found before, by their exact distances.
-    fn keep(
-        &self,
-        view: &View<'s, 't, D, S>,
-        exact: &StoredProbe<'_, 's, 't, D, S>,
-        k: usize,
-        beam: &Beam,
-        found: &mut Found,
-    ) -> Result<()>;
-}
-
-impl<'s, 't, D: Distance, S: Source<'t>> Compass<'s, 't, D, S> for &StoredProbe<'_, 's, 't, D, S> {
-    fn error(&self, _slot: Slot) -> Result<f32> {
-        Ok(0.0)
-    }
-
-    fn keep(
-        &self,
-        view: &View<'s, 't, D, S>,
-        _exact: &StoredProbe<'_, 's, 't, D, S>,
-        _k: usize,
-        beam: &Beam,
-        found: &mut Found,
-    ) -> Result<()> {
+impl<'t, D: Distance, S: Source<'t>, C, P: Compass> Walker<'_, '_, 't, D, S, C, P> {
+    /// Keeps the nearest candidates, whose distances are exact.
+    fn keep(&mut self, beam: &Beam) -> Result<()> {
+        let Self { walk: Walk { view, .. }, found, .. } = self;
         found.distances += beam.distance_count;
         // The nearest first: the rest are not worth asking for their items.
         for candidate in beam.candidates().iter().filter(|candidate| candidate.accepted) {
@@ -198,32 +174,20 @@ impl<'s, 't, D: Distance, S: Source<'t>> Compass<'s, 't, D, S> for &StoredProbe<
         }
         Ok(())
     }
-}
 
-impl<'s, 't, D: Distance, S: Source<'t>> Compass<'s, 't, D, S> for CodeProbe<'_, 's, 't, D, S> {
-    fn error(&self, slot: Slot) -> Result<f32> {
-        self.likely_bound(slot)
-    }
-
-    /// Measures the candidates, but for those that cannot be among the nearest.
-    fn keep(
-        &self,
-        view: &View<'s, 't, D, S>,
-        exact: &StoredProbe<'_, 's, 't, D, S>,
-        k: usize,
-        beam: &Beam,
-        found: &mut Found,
-    ) -> Result<()> {
+    /// Measures the candidates, which were found by estimates, but for those that cannot be among the nearest, and keeps the nearest.
+    fn measure(&mut self, beam: &Beam) -> Result<()> {
+        let Self { walk: Walk { view, k, .. }, exact, probe, found, .. } = self;
         found.estimates += beam.distance_count;
         let nearest = &mut found.nearest;
         let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
-        let (mut slots, mut distances) = (Vec::with_capacity(k), Vec::with_capacity(k));
-        let mut wanted = k;
+        let (mut slots, mut distances) = (Vec::with_capacity(*k), Vec::with_capacity(*k));
+        let mut wanted = *k;
         loop {
             slots.clear();
             for candidate in left.by_ref() {
                 let estimate = candidate.distance();
-                if nearest.may_keep(estimate) || nearest.may_keep(estimate - self.likely_bound(Slot(candidate.slot()))?) {
+                if nearest.may_keep(estimate) || nearest.may_keep(estimate - probe.error(Slot(candidate.slot()))?) {
                     slots.push(candidate.slot());
                     if slots.len() == wanted {
                         break;
@@ -244,5 +208,31 @@ impl<'s, 't, D: Distance, S: Source<'t>> Compass<'s, 't, D, S> for CodeProbe<'_,
             // As many as there must be, and then four at a time.
             wanted = 4;
         }
+    }
+}
+
+/// What a walk finds its way by.
+trait Compass: Probe {
+    /// Whether what it says are the distances themselves.
+    const IS_EXACT: bool;
+
+    /// How far the distance of a slot is from what this says, all but certainly.
+    fn error(&self, slot: Slot) -> Result<f32>;
+}
+
+impl<'t, D: Distance, S: Source<'t>> Compass for &StoredProbe<'_, '_, 't, D, S> {
+    const IS_EXACT: bool = true;
+
+    fn error(&self, _slot: Slot) -> Result<f32> {
+        Ok(0.0)
+    }
+}
+
+impl<'t, D: Distance, S: Source<'t>> Compass for CodeProbe<'_, '_, 't, D, S> {
+    const IS_EXACT: bool = false;
+
+    #[inline]
+    fn error(&self, slot: Slot) -> Result<f32> {
+        self.likely_bound(slot)
     }
 }
