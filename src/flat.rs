@@ -142,6 +142,9 @@ impl Found {
     }
 }
 
+/// Whether an item may be a result.
+type Accept<'a> = &'a (dyn Fn(ItemId) -> bool + Sync);
+
 /// Which slots a scan compares.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Slots<'a> {
@@ -158,8 +161,8 @@ pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
     slots: Slots<'_>,
     k: usize,
     by_codes: bool,
-    accept: impl Fn(ItemId) -> bool + Sync,
-    stop: impl Fn() -> bool + Sync,
+    accept: Accept<'_>,
+    stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Found>> {
     let (meta, count) = (&view.snapshot.meta, slots.count(view));
     if k == 0 || count == 0 {
@@ -177,8 +180,8 @@ pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
         let by_codes = by_codes && judge.is_none();
         if count * meta.geometry.stride * probes.len() < PARALLEL_BYTES {
             let codes = if by_codes { code_probes(view, probes)? } else { Vec::new() };
-            let pass = Pass { view, probes, judge, codes: &codes, slots, piece, accept: &accept };
-            found.extend(pass.run(0..pieces, k, &stop)?);
+            let pass = Pass { view, probes, judge, codes: &codes, slots, piece, accept };
+            found.extend(pass.run(0..pieces, k, stop)?);
             continue;
         }
         // A transaction cannot be shared between threads, full tables can.
@@ -189,11 +192,11 @@ pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
         let warm = View::<D, _>::new(view.snapshot, Warm::default());
         let probes: Vec<_> = probes.iter().map(|probe| probe.on(&warm)).collect();
         let codes = if by_codes { code_probes(&warm, &probes)? } else { Vec::new() };
-        let pass = Pass { view: &warm, probes: &probes, judge, codes: &codes, slots, piece, accept: &accept };
+        let pass = Pass { view: &warm, probes: &probes, judge, codes: &codes, slots, piece, accept };
         // Each thread takes the next piece, so that none waits for another, and all read where the others do.
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
-        let work = |_| pass.run(std::iter::from_fn(take), k, &stop);
+        let work = |_| pass.run(std::iter::from_fn(take), k, stop);
         let merge = |a: Vec<Found>, b| Ok(a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect());
         let none = || probes.iter().map(|_| Found::nothing(k)).collect();
         found.extend((0..rayon::current_num_threads()).into_par_iter().map(work).try_reduce(none, merge)?);
@@ -236,7 +239,7 @@ impl Judge {
 }
 
 /// One pass over the vectors.
-struct Pass<'a, 's, 't, D, S, A> {
+struct Pass<'a, 's, 't, D, S> {
     view: &'a View<'s, 't, D, S>,
     probes: &'a [StoredProbe<'a, 's, 't, D, S>],
     judge: Option<&'a Judge>,
@@ -245,7 +248,7 @@ struct Pass<'a, 's, 't, D, S, A> {
     slots: Slots<'a>,
     /// Slots of a piece.
     piece: usize,
-    accept: &'a A,
+    accept: Accept<'a>,
 }
 
 /// What a thread has found, and its buffers.
@@ -264,7 +267,7 @@ struct State<'t> {
 }
 
 impl<'t> State<'t> {
-    fn new<D, S, A>(k: usize, pass: &Pass<'_, '_, 't, D, S, A>) -> Self {
+    fn new<D, S>(k: usize, pass: &Pass<'_, '_, 't, D, S>) -> Self {
         let found = pass.probes.iter().map(|_| Found::nothing(k)).collect();
         let panels = pass.judge.map_or(0, |judge| judge.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
@@ -273,9 +276,9 @@ impl<'t> State<'t> {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>, A: Fn(ItemId) -> bool> Pass<'_, '_, 't, D, S, A> {
+impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     /// Scans pieces until there are no more, or `stop` says so.
-    fn run(&self, pieces: impl Iterator<Item = usize>, k: usize, stop: &impl Fn() -> bool) -> Result<Vec<Found>> {
+    fn run(&self, pieces: impl Iterator<Item = usize>, k: usize, stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<Found>> {
         let mut state = State::new(k, self);
         for piece in pieces.take_while(|_| !stop()) {
             self.scan(piece, &mut state)?;

@@ -281,8 +281,9 @@ pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(
     view: &View<'_, 't, D, S>,
     options: Options<'_>,
     vector: &[impl Component],
-    cancel: &(impl Fn() -> bool + Sync),
+    cancel: Cancel<'_>,
 ) -> Result<Searched> {
+    let view = &view.on_any_source();
     let probe = view.query(vector)?;
     let mut nearest = Search { view, probes: &[probe], wish: Wish::new(options, None, cancel) }.run()?;
     // One probe has one answer.
@@ -293,8 +294,9 @@ pub(crate) fn by_vectors<'t, D: Distance, S: Source<'t>>(
     view: &View<'_, 't, D, S>,
     options: Options<'_>,
     rows: &[impl Component],
-    cancel: &(impl Fn() -> bool + Sync),
+    cancel: Cancel<'_>,
 ) -> Result<Vec<Searched>> {
+    let view = &view.on_any_source();
     let dimensions = view.snapshot.meta.dimensions as usize;
     if !rows.len().is_multiple_of(dimensions) {
         return Err(Error::UnevenRows { components: rows.len(), dimensions });
@@ -313,24 +315,28 @@ pub(crate) fn by_item<'t, D: Distance, S: Source<'t>>(
     view: &View<'_, 't, D, S>,
     options: Options<'_>,
     item: ItemId,
-    cancel: &(impl Fn() -> bool + Sync),
+    cancel: Cancel<'_>,
 ) -> Result<Option<Searched>> {
+    let view = &view.on_any_source();
     let Some(slot) = view.slot(item)? else { return Ok(None) };
     let probe = view.probe(slot)?;
     Ok(Search { view, probes: &[probe], wish: Wish::new(options, Some(item), cancel) }.run()?.pop())
 }
 
+/// What ends a search early: a value, so that a search is compiled once a metric and not once a closure.
+pub(crate) type Cancel<'q> = &'q (dyn Fn() -> bool + Sync);
+
 /// What is asked of a search, beside the vectors: any thread may look at it.
-struct Wish<'q, C> {
+struct Wish<'q> {
     options: Options<'q>,
     excluded: Option<ItemId>,
-    cancel: &'q C,
+    cancel: Cancel<'q>,
     /// Whether `cancel` has said so: what it says later does not matter.
     cancelled: AtomicBool,
 }
 
-impl<'q, C: Fn() -> bool + Sync> Wish<'q, C> {
-    fn new(options: Options<'q>, excluded: Option<ItemId>, cancel: &'q C) -> Self {
+impl<'q> Wish<'q> {
+    fn new(options: Options<'q>, excluded: Option<ItemId>, cancel: Cancel<'q>) -> Self {
         Self { options, excluded, cancel, cancelled: AtomicBool::new(false) }
     }
 
@@ -354,13 +360,13 @@ impl<'q, C: Fn() -> bool + Sync> Wish<'q, C> {
 }
 
 /// Queries on their way.
-struct Search<'q, 's, 't, D, S, C> {
+struct Search<'q, 's, 't, D, S> {
     view: &'q View<'s, 't, D, S>,
     probes: &'q [StoredProbe<'q, 's, 't, D, S>],
-    wish: Wish<'q, C>,
+    wish: Wish<'q>,
 }
 
-impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, D, S, C> {
+impl<'t, D: Distance, S: Source<'t>> Search<'_, '_, 't, D, S> {
     /// An answer for each probe.
     fn run(self) -> Result<Vec<Searched>> {
         let items = self.view.snapshot.meta.items as usize;
@@ -425,7 +431,7 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Search<'_, '_, 't, 
     /// What a scan finds for each probe.
     fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
         let wish = &self.wish;
-        scan(self.view, self.probes, slots, k, wish.options.codes, |item| wish.accepts(item), || wish.stop())
+        scan(self.view, self.probes, slots, k, wish.options.codes, &|item| wish.accepts(item), &|| wish.stop())
     }
 
     fn candidate_slots(&self) -> Result<Vec<u32>> {

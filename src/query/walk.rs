@@ -34,13 +34,13 @@ const MOST_EF: usize = 2;
 const MOST_KEPT: usize = 3;
 
 /// What the walks of some queries share.
-pub(super) struct Walk<'q, 's, 't, D, S, C> {
+pub(super) struct Walk<'q, 's, 't, D, S> {
     pub(super) view: &'q View<'s, 't, D, S>,
-    pub(super) wish: &'q Wish<'q, C>,
+    pub(super) wish: &'q Wish<'q>,
     pub(super) k: usize,
 }
 
-impl<'q, 's, 't, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'q, 's, 't, D, S, C> {
+impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
     /// Adds what is found for a probe to what has been.
     pub(super) fn one(&self, probe: &StoredProbe<'_, 's, 't, D, S>, found: &mut Found) -> Result<()> {
         Beam::with(|[beam]| match self.code_probes()? {
@@ -73,7 +73,7 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'q, 's
         if self.wish.options.codes { self.view.code_probes() } else { Ok(None) }
     }
 
-    fn errand<'a, P>(&'a self, exact: &'a StoredProbe<'a, 's, 't, D, S>, probe: P, found: &'a mut Found) -> Walker<'a, 's, 't, D, S, C, P> {
+    fn errand<'a, P>(&'a self, exact: &'a StoredProbe<'a, 's, 't, D, S>, probe: P, found: &'a mut Found) -> Walker<'a, 's, 't, D, S, P> {
         Walker { walk: self, exact, probe, layer: None, found }
     }
 
@@ -105,8 +105,8 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync> Walk<'q, 's
 }
 
 /// One query on its way.
-struct Walker<'a, 's, 't, D, S, C, P> {
-    walk: &'a Walk<'a, 's, 't, D, S, C>,
+struct Walker<'a, 's, 't, D, S, P> {
+    walk: &'a Walk<'a, 's, 't, D, S>,
     exact: &'a StoredProbe<'a, 's, 't, D, S>,
     probe: P,
     /// Where it is.
@@ -114,7 +114,7 @@ struct Walker<'a, 's, 't, D, S, C, P> {
     found: &'a mut Found,
 }
 
-impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync, P: Compass> Errand for Walker<'_, '_, 't, D, S, C, P> {
+impl<'t, D: Distance, S: Source<'t>, P: Compass> Errand for Walker<'_, '_, 't, D, S, P> {
     fn probe(&self) -> &impl Probe {
         &self.probe
     }
@@ -152,14 +152,14 @@ impl<'t, D: Distance, S: Source<'t>, C: Fn() -> bool + Sync, P: Compass> Errand 
     }
 }
 
-impl<D, S, C, P> Walker<'_, '_, '_, D, S, C, P> {
+impl<D, S, P> Walker<'_, '_, '_, D, S, P> {
     /// Whether it looks for a start only, which any node can be.
     fn is_descending(&self) -> bool {
         self.layer != Some(Layer(0))
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>, C, P: Compass> Walker<'_, '_, 't, D, S, C, P> {
+impl<'t, D: Distance, S: Source<'t>, P: Compass> Walker<'_, '_, 't, D, S, P> {
     /// Keeps the nearest candidates, whose distances are exact.
     fn keep(&mut self, beam: &Beam) -> Result<()> {
         let Self { walk: Walk { view, .. }, found, .. } = self;

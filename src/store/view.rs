@@ -48,6 +48,14 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         }
     }
 
+    /// The same on whatever source, for the calling thread: what searches is compiled once a metric.
+    pub(crate) fn on_any_source<'v>(&'v self) -> View<'s, 't, D, &'v (dyn Source<'t> + 'v)>
+    where
+        't: 'v,
+    {
+        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels, metric: PhantomData }
+    }
+
     /// The same on whatever source.
     pub(crate) fn erased<'v>(&'v self) -> View<'s, 't, D, AnySource<'v, 't>>
     where
