@@ -1,0 +1,1 @@
+//! Identical vectors: recall beside thousands of copies of one vector.

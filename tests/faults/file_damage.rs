@@ -1,0 +1,1 @@
+//! Files that are cut short, and damage in LMDB's own pages.

@@ -1,0 +1,1 @@
+//! Searches while the map grows.

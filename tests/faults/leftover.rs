@@ -1,0 +1,1 @@
+//! Items that an interrupted load has left unlinked.

@@ -1,0 +1,1 @@
+//! Calls from rayon pools, and processes that cannot start a thread.

@@ -1,0 +1,1 @@
+//! Errors of the system: each names the path and the remedy.

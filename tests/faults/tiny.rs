@@ -1,0 +1,1 @@
+//! Vectors whose squares underflow.

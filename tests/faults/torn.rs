@@ -1,0 +1,1 @@
+//! Changes that do not come to their end, by an error or a panic.
