@@ -276,7 +276,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let connectivity = self.connectivity(m, m0)?;
         for _ in 0..CONCURRENT_ATTEMPTS {
             let txn = OfProcess::new(env.clone().static_read_txn()?);
-            let Some(prepared) = self.prepare(txn, connectivity)? else { break };
+            let Some(prepared) = self.prepare(txn, connectivity, u64::MAX)? else { break };
             let mut wtxn = env.write_txn()?;
             if self.link(&prepared, &mut wtxn)? {
                 return Ok(wtxn.commit()?);
@@ -326,7 +326,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             snapshot.prepare_build(connectivity, anew);
             let source = Shared::new(place, wtxn)?;
             let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
-            let Graph { working, encoded, growth } = self.graph(&view, anew)?;
+            let pending = Pending::of(&snapshot, anew, goal.limit());
+            let Graph { working, encoded, growth } = self.graph(&view, anew, &pending)?;
             let (cancel, is_optimized) = (&*self.cancel, goal == Goal::Optimized);
             let go_on = || go_on(cancel);
             let spooled = (is_optimized || is_bulk).then(|| spool(&view, &working, &go_on)).transpose();
@@ -340,7 +341,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
                 }
             };
             go_on()?;
-            (built, Rebased::nothing_between(&snapshot))
+            (built, Rebased::nothing_between(&snapshot, &pending.left))
         };
         let mut edit = self.edit(wtxn, connectivity)?;
         match built {
@@ -379,31 +380,35 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         edit.finish()
     }
 
-    /// Computes what a build would change in the commit that `txn` sees. `None` if that is nothing.
-    pub(crate) fn prepare(&mut self, txn: ReadTxn, connectivity: Connectivity) -> Result<Option<Prepared<'e>>> {
+    /// Computes what a build that links at most `limit` items would change in the commit that
+    /// `txn` sees. `None` if that is nothing.
+    pub(crate) fn prepare(&mut self, txn: ReadTxn, connectivity: Connectivity, limit: u64) -> Result<Option<Prepared<'e>>> {
         let place = self.writer.place();
         let Some(meta) = read_meta::<D>(place, &txn)? else { return Ok(None) };
         check_connectivity(place.index, &meta, connectivity)?;
         if !is_needed(&meta, Goal::Linked) {
             return Ok(None);
         }
-        let Scope { extent, anew } = Scope::of(&meta, Goal::Linked);
+        let Scope { extent, anew } = Scope::of(&meta, Goal::Part(limit));
         let mut held = Held::open::<D>(place, txn, extent)?;
         held.prepare_build(connectivity, anew);
-        let changes = {
+        let (changes, pending) = {
             let view = held.view::<D>();
             let view = view.erased();
-            let Graph { working, growth, .. } = self.graph(&view, anew)?;
-            Changes::new(&view.without_metric(), working, anew, growth, &|| go_on(&*self.cancel))?
+            let pending = Pending::of(view.snapshot, anew, limit);
+            let Graph { working, growth, .. } = self.graph(&view, anew, &pending)?;
+            let go_on = || go_on(&*self.cancel);
+            (Changes::new(&view.without_metric(), working, anew, growth, &go_on)?, pending)
         };
         go_on(&*self.cancel)?;
-        Ok(Some(Prepared { held, changes, connectivity }))
+        Ok(Some(Prepared { held, changes, pending, connectivity }))
     }
 
     /// Links what was prepared, whatever has been committed since. `false` if that is so much that it must be prepared anew: nothing has changed.
     pub(crate) fn link(&mut self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
-        let Prepared { held, changes, connectivity } = prepared;
-        let Some(rebased) = Rebased::new::<D>(held, changes, wtxn)? else { return Ok(false) };
+        let Prepared { held, changes, pending, connectivity } = prepared;
+        let rebased = Rebased::new::<D>(held, changes, &pending.left, wtxn)?;
+        let Some(rebased) = rebased else { return Ok(false) };
         let edit = self.edit(wtxn, *connectivity)?;
         self.write(edit, changes.puts.iter().cloned(), changes, &rebased)?;
         Self::encode(self.writer, self.rng, wtxn, &|| Ok(()))?;
@@ -450,11 +455,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     /// The graph that the build makes of what is stored.
-    fn graph<'v, 't>(&mut self, view: &'v View<'_, 't, D, AnySource<'_, 't>>, anew: bool) -> Result<Graph<'v>> {
-        let Snapshot { meta, pending, removed, .. } = view.snapshot;
+    fn graph<'v, 't>(&mut self, view: &'v View<'_, 't, D, AnySource<'_, 't>>, anew: bool, pending: &Pending) -> Result<Graph<'v>> {
+        let Snapshot { meta, removed, .. } = view.snapshot;
         let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
-        let live = || -> Result<Vec<Slot>> { Ok(view.live()?.iter().map(Slot).collect()) };
-        let slots: Vec<Slot> = if anew { live()? } else { pending.iter().copied().map(Slot).collect() };
+        // What stays pending is not in the graph: no search of the build may meet it.
+        let live = || -> Result<Vec<Slot>> { Ok((view.live()? - &pending.left).iter().map(Slot).collect()) };
+        let slots: Vec<Slot> = if anew { live()? } else { pending.linked.iter().copied().map(Slot).collect() };
         let linked = if anew { 0 } else { (meta.linked() - meta.removed) as usize };
         let next_rank = if anew { 0 } else { meta.next_rank };
         let mut working = Working::new(view, meta.roots.clone(), next_rank);
@@ -468,7 +474,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             cancel: &*self.cancel,
             progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
         };
-        let is_large = slots.len() * LARGE_SHARE > meta.slots as usize;
+        let size = meta.slots as usize - pending.left.len() as usize;
+        let is_large = slots.len() * LARGE_SHARE > size;
         if is_large {
             working = working.with_lists(plan.longest());
         }
@@ -538,7 +545,7 @@ fn is_needed(meta: &Meta, goal: Goal) -> bool {
     meta.pending > 0
         || meta.removed > 0
         || match goal {
-            Goal::Linked => false,
+            Goal::Linked | Goal::Part(_) => false,
             Goal::LinkedAnew => meta.items > 0,
             Goal::Optimized => meta.slots > 0,
         }
@@ -562,7 +569,7 @@ impl Scope {
         let ranks_run_out = u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
         let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
         let anew = goal == Goal::LinkedAnew || worn_out || ranks_run_out;
-        let changed = u64::from(meta.pending) + u64::from(meta.removed);
+        let changed = u64::from(meta.pending).min(goal.limit()) + u64::from(meta.removed);
         let is_small = !anew && goal != Goal::Optimized && changed * SMALL_SHARE < u64::from(meta.slots);
         Self { extent: if is_small { Extent::Small } else { Extent::Full }, anew }
     }
@@ -579,10 +586,37 @@ fn spread(next_rank: u32) -> u64 {
 pub(crate) enum Goal {
     /// What is pending is linked, what was removed is out.
     Linked,
+    /// The same for at most so many pending items, those with the lowest slots: the rest stays
+    /// pending. A build anew links all.
+    Part(u64),
     /// All is linked anew.
     LinkedAnew,
     /// As [`Linked`](Self::Linked), and numbered by locality.
     Optimized,
+}
+
+impl Goal {
+    /// The most pending items that are linked.
+    fn limit(self) -> u64 {
+        if let Self::Part(limit) = self { limit } else { u64::MAX }
+    }
+}
+
+/// The pending slots of a snapshot, as a build treats them.
+struct Pending {
+    /// Those that it links, ascending.
+    linked: Vec<u32>,
+    /// Those that stay pending.
+    left: RoaringBitmap,
+}
+
+impl Pending {
+    fn of(snapshot: &Snapshot<'_>, anew: bool, limit: u64) -> Self {
+        let pending = &snapshot.pending;
+        let count = if anew { pending.len() } else { pending.len().min(limit as usize) };
+        let (linked, left) = pending.split_at(count);
+        Self { linked: linked.to_vec(), left: left.iter().copied().collect() }
+    }
 }
 
 /// What a large build searches by.
@@ -613,5 +647,13 @@ enum Built {
 pub(crate) struct Prepared<'e> {
     held: Held<'e>,
     changes: Changes,
+    pending: Pending,
     connectivity: Connectivity,
+}
+
+impl Prepared<'_> {
+    /// How many pending items it links.
+    pub(crate) fn linked(&self) -> u64 {
+        self.pending.linked.len() as u64
+    }
 }

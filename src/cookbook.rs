@@ -168,6 +168,8 @@
 //!   end while others go on. What is committed is found at once.
 //! - **Over HTTP or from a queue**: collect some hundred items, and [`write`](crate::Index::write) them. If linking them in the same commit takes too
 //!   long, [`link_later`](crate::Batch::link_later), and [`link`](crate::Index::link) now and then.
+//! - **When a service starts**, it may find what an interrupted load has left unlinked:
+//!   `if index.pending_at_open() > 0 { index.link()? }`. Later writes link it bit by bit otherwise.
 //! - **At level 1** it is [`Writer::add_items_from`](crate::Writer::add_items_from) and one build.
 //!
 //! # Backups

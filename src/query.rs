@@ -59,6 +59,9 @@ pub struct Searched<I = ItemId> {
     pub distances: u64,
     /// How many distances were estimated by codes.
     pub estimates: u64,
+    /// How many items of the index were pending, that is, in no graph yet: a search compares them
+    /// one by one. A number that stays large wants a build, or [`Index::link`](crate::Index::link).
+    pub pending: u64,
 }
 
 impl<I> Searched<I> {
@@ -70,14 +73,14 @@ impl<I> Searched<I> {
 
     /// No answer, for no distance.
     pub(crate) fn empty() -> Self {
-        Self { nns: Vec::new(), did_cancel: false, strategy: Strategy::All, distances: 0, estimates: 0 }
+        Self { nns: Vec::new(), did_cancel: false, strategy: Strategy::All, distances: 0, estimates: 0, pending: 0 }
     }
 
     /// The same with other names for the items.
     pub(crate) fn name<J>(self, mut name: impl FnMut(I) -> Result<J>) -> Result<Searched<J>> {
-        let Self { nns, did_cancel, strategy, distances, estimates } = self;
+        let Self { nns, did_cancel, strategy, distances, estimates, pending } = self;
         let nns = nns.into_iter().map(|(item, distance)| Ok((name(item)?, distance))).collect::<Result<_>>()?;
-        Ok(Searched { nns, did_cancel, strategy, distances, estimates })
+        Ok(Searched { nns, did_cancel, strategy, distances, estimates, pending })
     }
 
     /// Whether the search was cancelled.
@@ -383,9 +386,11 @@ impl<'t, D: Distance, S: Source<'t>> Search<'_, '_, 't, D, S> {
             }
         };
         let did_cancel = self.wish.cancelled.into_inner();
+        let pending = self.view.snapshot.meta.pending.into();
         let answer = |found: Found| {
             let Found { nearest, distances, estimates } = found;
-            Searched { nns: nearest.into_sorted(), did_cancel, strategy, distances, estimates }
+            let nns = nearest.into_sorted();
+            Searched { nns, did_cancel, strategy, distances, estimates, pending }
         };
         Ok(found.into_iter().map(answer).collect())
     }

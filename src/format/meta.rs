@@ -116,6 +116,11 @@ impl Meta {
         self.slots - self.free - self.pending
     }
 
+    /// The most pending items that a round of linking links: `least`, or as many as are linked.
+    pub(crate) fn round(&self, least: u64) -> u64 {
+        least.max(self.linked().into())
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(BODY_BYTES + super::checksum::BYTES);
         out.extend(MAGIC);

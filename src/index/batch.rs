@@ -58,8 +58,10 @@ pub struct Batch<'w, D, K: ?Sized = ItemId> {
     one_thread: PhantomData<*const K>,
 }
 
-/// So many items of others a batch links with its own, or as many as its own: more are those of a load.
-const OTHERS_PENDING: u64 = 1000;
+/// A batch links this many items that others have left pending, or as many as it has added itself
+/// if that is more: what an interrupted load has left is linked bit by bit, and no single write
+/// pays for all of it. 64 links take some 20 ms.
+const LEAST_OTHERS_LINKED: u64 = 64;
 
 /// Whether a batch can be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,8 +243,10 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         Ok(self.len()? == 0)
     }
 
-    /// Commits what is added without linking it, which takes much less time: it can be found at once, but every search compares it item by item until
-    /// [`Index::link`](crate::Index::link) has linked it, which holds no other writer up.
+    /// Commits what is added without linking it, which takes much less time: it can be found at
+    /// once, but every search compares it item by item until it is linked, by
+    /// [`Index::link`](crate::Index::link), which holds no other writer up, or bit by bit by later
+    /// writes.
     ///
     /// ```
     /// # use voisin::{Index, Options, distances::Euclidean};
@@ -264,10 +268,16 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         self.links_later = true;
     }
 
-    /// Whether to link at the end: not what others have left for later.
-    fn links(&self) -> Result<bool> {
-        let added = self.writer.n_pending(&self.txn)?.saturating_sub(self.others_pending);
-        Ok(!self.links_later && self.others_pending <= added.max(OTHERS_PENDING) && self.writer.need_build(&self.txn)?)
+    /// What to link at the end: as many items as the batch has added, and some that others have
+    /// left pending.
+    fn goal(&self) -> Result<Option<Goal>> {
+        if self.links_later || !self.writer.need_build(&self.txn)? {
+            return Ok(None);
+        }
+        let pending = self.writer.n_pending(&self.txn)?;
+        let added = pending.saturating_sub(self.others_pending);
+        let limit = added + added.max(LEAST_OTHERS_LINKED);
+        Ok(Some(if pending <= limit { Goal::Linked } else { Goal::Part(limit) }))
     }
 
     /// Links what was added, or does what `goal` asks for. The transaction is to be committed, if the closure has returned `result`.
@@ -286,7 +296,7 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         let shared = Arc::clone(&self.shared);
         if let Some(goal) = match goal {
             Some(goal) => Some(goal),
-            None => self.links()?.then_some(Goal::Linked),
+            None => self.goal()?,
         } {
             self.change(|writer, txn| shared.build(writer, txn, goal, hooks))?;
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
 use super::batch::Batch;
-use super::{Hooks, Index, ItemName};
+use super::{Hooks, Index, ItemName, LEAST_ROUND_ITEMS};
 use crate::builder::{Goal, Phase, Progress};
 use crate::codec::{Codec, Component, Range};
 use crate::distance::Distance;
@@ -129,9 +129,13 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         self
     }
 
-    /// Commits after every so many items, at least 1, and links them all at the end, as [`Index::link`] does: memory for items does not depend on how
-    /// many there are, and other writers have their turn in between. What is committed can be found at once, and stays if the load does not come
-    /// to its end. Without this, the load is one commit.
+    /// Commits after every so many items, at least 1, and links them all at the end, as
+    /// [`Index::link`] does, in rounds of this many items or more. The memory for adding items does
+    /// not depend on how many there are; linking takes about 1 kB for each item that a round links
+    /// or whose list it changes (M 16). Other writers have their turn in between. What is committed
+    /// can be found at once, and stays if the load does not come to its end; what it has left
+    /// unlinked is then linked by [`Index::link`], or bit by bit by later writes. Without this, the
+    /// load is one commit.
     #[must_use]
     pub fn commit_every(mut self, items: u64) -> Self {
         self.part = Some(items.max(1));
@@ -189,7 +193,7 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         }
         match (self.part, goal) {
             (None, _) => {}
-            (Some(_), Goal::Linked) => self.index.link_with(hooks)?,
+            (Some(part), Goal::Linked) => self.index.link_with(part.max(LEAST_ROUND_ITEMS), hooks)?,
             (Some(_), goal) => self.index.build(goal, hooks)?,
         }
         Ok(loaded)

@@ -65,21 +65,23 @@ struct Moved {
 }
 
 impl Rebased {
-    /// For a build in the transaction that it was computed in.
-    pub(crate) fn nothing_between(snapshot: &Snapshot<'_>) -> Self {
-        Self { linked: snapshot.pending.iter().copied().collect(), taken_out: snapshot.removed.clone(), ..Self::default() }
+    /// For a build in the transaction that it was computed in, which has left some slots pending.
+    pub(crate) fn nothing_between(snapshot: &Snapshot<'_>, left: &RoaringBitmap) -> Self {
+        let pending: RoaringBitmap = snapshot.pending.iter().copied().collect();
+        Self { linked: pending - left, taken_out: snapshot.removed.clone(), ..Self::default() }
     }
 
-    /// What there is to do in `wtxn` besides storing `changes`, which were computed on `held`. `None` if the build is to be done again.
+    /// What there is to do in `wtxn` besides storing `changes`, which were computed on `held` and
+    /// have `left` some slots pending. `None` if the build is to be done again.
     ///
     /// # Errors
     /// Those of opening an index, and of damaged values.
-    pub(crate) fn new<D: Distance>(held: &Held<'_>, changes: &Changes, wtxn: &RwTxn<'_>) -> Result<Option<Self>> {
+    pub(crate) fn new<D: Distance>(held: &Held<'_>, changes: &Changes, left: &RoaringBitmap, wtxn: &RwTxn<'_>) -> Result<Option<Self>> {
         let place = held.place();
         let before = held.view::<D>();
         // LMDB numbers the commits of an environment one by one.
         if wtxn.id() == before.snapshot.id + 1 {
-            return Ok(Some(Self::nothing_between(before.snapshot)));
+            return Ok(Some(Self::nothing_between(before.snapshot, left)));
         }
         let is_comparable = read_meta::<D>(place, wtxn)?.is_some_and(|now| {
             let then = held.meta();
@@ -93,8 +95,8 @@ impl Rebased {
         }
         let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
         let now = View::<D, _>::new(&snapshot, Calling::new(place, wtxn, snapshot.id)?);
-        // The nodes of the computed graph: all items that were live.
-        let nodes = before.live()?;
+        // The nodes of the computed graph: all items that were live and not left pending.
+        let nodes = before.live()? - left;
         let free = now.set(SetKind::Free)?;
         let pending: RoaringBitmap = snapshot.pending.iter().copied().collect();
         let mut rebased = Self {
