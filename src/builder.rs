@@ -4,6 +4,7 @@
 //! and the transaction is as it was before.
 
 use std::fmt;
+use std::sync::Arc;
 
 use heed::{Env, RwTxn, WithoutTls};
 use rand::{Rng, SeedableRng};
@@ -19,7 +20,7 @@ use crate::graph::working::Working;
 use crate::store::coarse::{Coarse, WithCoarse, sample};
 use crate::store::codes::{Encoded, WithCodes};
 use crate::store::edit::Edit;
-use crate::store::held::{Held, ReadTxn};
+use crate::store::held::{Held, ReadTxn, SharedTxn};
 use crate::store::links::{Changes, GoOn, Put};
 use crate::store::process::OfProcess;
 use crate::store::rebase::Rebased;
@@ -390,7 +391,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             return Ok(None);
         }
         let Scope { extent, anew } = Scope::of(&meta, Goal::Part(limit));
-        let mut held = Held::open::<D>(place, txn, extent)?;
+        let mut held = Held::open::<D>(place, Arc::new(SharedTxn::alone(txn)), extent)?;
         held.prepare_build(connectivity, anew);
         let (changes, pending) = {
             let view = held.view::<D>();

@@ -297,10 +297,9 @@ pub enum Error {
     MapFull,
     /// The map must become larger, and something in this process still reads through it.
     #[error(
-        "the LMDB map of {} must grow to {map_bytes} bytes, and could not within {waited:?}: this process holds {snapshots} snapshots, the oldest for \
-         {oldest:?}, and {searches} searches were under way; drop the snapshots and try again, wait longer (Options::growth_wait), or begin with a larger \
-         map (Options::map_size_bytes)",
-        path.display()
+        "the LMDB map of {} must {}, and could not within {waited:?}: {}, wait longer (Options::growth_wait), or begin with a larger map \
+         (Options::map_size_bytes)",
+        path.display(), growth(*map_bytes), readers_of_map(*snapshots, *oldest, *searches)
     )]
     MapBusy {
         /// The folder.
@@ -311,10 +310,24 @@ pub enum Error {
         snapshots: usize,
         /// For how long the oldest of them has been held.
         oldest: Duration,
-        /// Transactions of searches that had not ended.
+        /// Transactions of searches that had not ended; all searches that begin on one commit share
+        /// one.
         searches: usize,
         /// For how long this was waited for.
         waited: Duration,
+    },
+    /// The map must become larger, and the thread that needs it is in the middle of a search, which
+    /// would wait for itself.
+    #[error(
+        "the LMDB map of {} must {}, and this thread is in the middle of a search in it: write when the search has ended, not in a closure that \
+         it calls, or begin with a larger map (Options::map_size_bytes)",
+        path.display(), growth(*map_bytes)
+    )]
+    NestedGrowth {
+        /// The folder.
+        path: PathBuf,
+        /// How large the map was to become; 0 for as large as another process has made it.
+        map_bytes: u64,
     },
     /// The map could not be made larger, and is gone.
     #[error("the LMDB map of {} could not be made {map_bytes} bytes long: close all handles on it, and open it again", path.display())]
@@ -490,6 +503,25 @@ fn type_of(naming: &str) -> &'static str {
         "u64 keys" => "Index<_, u64>",
         "string keys" => "Index<_, str>",
         _ => "Index<_>",
+    }
+}
+
+/// What the map must do.
+fn growth(map_bytes: u64) -> String {
+    match map_bytes {
+        0 => "become as large as another process has made it".to_owned(),
+        bytes => format!("grow to {bytes} bytes"),
+    }
+}
+
+/// Who keeps the map from being moved, and what to do about it.
+fn readers_of_map(snapshots: usize, oldest: Duration, searches: usize) -> String {
+    let slow = format!("searches on {searches} commits had not ended");
+    let held = format!("this process holds {snapshots} snapshots, the oldest for {oldest:?}");
+    match (snapshots, searches) {
+        (0, _) => format!("{slow}; try again"),
+        (_, 0) => format!("{held}; drop them and try again"),
+        _ => format!("{held}, and {slow}; drop the snapshots and try again"),
     }
 }
 

@@ -212,9 +212,18 @@ impl<'t, D: Distance> Reader<'t, D> {
 
 /// The items and slots of an index, by item id.
 pub(crate) fn items<'a>(place: Place<'_>, rtxn: &'a RoTxn<'_>) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
+    items_from(place, rtxn, 0)
+}
+
+/// The same, from an item id on.
+pub(crate) fn items_from<'a>(
+    place: Place<'_>,
+    rtxn: &'a RoTxn<'_>,
+    first: ItemId,
+) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
     let bound = |n| Key::new(place.index, Kind::IdSlots, 0, n);
-    let groups = place.range(rtxn, bound(0), bound(u32::MAX))?;
-    Ok(groups.flat_map(|entry| {
+    let groups = place.range(rtxn, bound(first / ID_GROUP), bound(u32::MAX))?;
+    Ok(groups.flat_map(move |entry| {
         let group = entry.and_then(|(key, value)| {
             let group = IdGroup::decode(checksum::body(value)).map_err(|what| crate::Error::corrupt(key, what))?;
             let id = |low: u16| key.n.checked_mul(ID_GROUP).and_then(|base| base.checked_add(low.into()));
@@ -222,7 +231,7 @@ pub(crate) fn items<'a>(place: Place<'_>, rtxn: &'a RoTxn<'_>) -> Result<impl It
             items.collect::<Option<Vec<_>>>().ok_or(crate::Error::corrupt(key, "it has an id beyond all"))
         });
         match group {
-            Ok(items) => items.into_iter().map(Ok).collect::<Vec<_>>(),
+            Ok(items) => items.into_iter().filter(|(id, _)| *id >= first).map(Ok).collect::<Vec<_>>(),
             Err(error) => vec![Err(error)],
         }
     }))

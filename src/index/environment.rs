@@ -1,14 +1,29 @@
-//! An environment that all handles of this process on one file share: transactions, who holds them, and the size of the map.
+//! An environment that all handles of this process on one file share: transactions, who holds them,
+//! and the size of the map.
 //!
-//! LMDB lets the map be moved only while the process has no transaction, and does not check it. So every transaction begins here, is counted
-//! while it lives, and begins behind a gate that is closed while the map is moved. The map grows in two steps: first the snapshots that
-//! callers hold are waited for, with the gate open, so that searches go on; then the gate is closed, cached snapshots are dropped, the searches
-//! that are under way end, and the map is moved. Only the thread whose *turn* it is to write, of which there is one, moves the map.
+//! A commit is one of all indexes of an environment, so one read transaction serves the searches of
+//! all: the newest that any of them has needed. It ends once no cache and no search holds by it;
+//! the caches let go when there is a newer one, after a commit of this process, and when the table
+//! of readers is full.
 //!
-//! Order of locks: turn, gate, a cache, the counts. The unsafe code here opens the environment and moves its map; nothing else may.
+//! LMDB lets the map be moved only while the process has no transaction, and does not check it. So
+//! every transaction begins here, is counted while it lives, and begins behind a gate that is
+//! closed while the map is moved; one that takes the place of another of the same commit begins
+//! while that one is counted. The map grows in steps that keep no search waiting for another. The
+//! snapshots that callers hold are waited for with the gate open. Then the gate is closed for
+//! `CLOSED` at most, in which cached snapshots are dropped and the searches that are under way
+//! should end; then the map is moved. If they do not end, the gate is opened, searches begin anew
+//! on a transaction of their own, and the next try comes when those have ended that the last one
+//! met. Only the thread whose *turn* it is to write, of which there is one, moves the map.
+//!
+//! Order of locks: turn, refreshing, gate, a cache, newest, the counts. Who has `refreshing` takes
+//! the turn only if it is free. The unsafe code here opens the environment and moves its map;
+//! nothing else may.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak};
@@ -16,14 +31,14 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use heed::types::Bytes;
-use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, MdbError, RwTxn, WithoutTls};
+use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
 use super::filesystem;
 use super::options::Options;
 use super::registry::{Claim, DataFile, Registered, claim};
 use super::snapshot::Cache;
 use crate::store::Raw;
-use crate::store::held::ReadTxn;
+use crate::store::held::{ReadTxn, SharedTxn};
 use crate::store::process::{self, OfProcess};
 use crate::{Error, Result};
 
@@ -39,6 +54,14 @@ const COMMITS_BETWEEN_CLEARINGS: u64 = 64;
 const MAX_MAP_BYTES: usize = 1 << 46;
 /// How often a thread that waits for others looks whether something has changed that it is not told of.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// For how long the gate is closed at most, before the map is moved: searches wait for it, and none
+/// may wait for more than 50 ms.
+const CLOSED: Duration = Duration::from_millis(40);
+/// For how long it is open at least before it is closed again: searches have what they need by
+/// then.
+const OPEN: Duration = Duration::from_millis(100);
+/// For how long searches that are under way are waited for at least.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 /// How often a transaction begins anew because another process has grown the map.
 const MAX_ADOPTIONS: usize = 3;
 
@@ -73,11 +96,32 @@ impl<E: From<Error>> From<Error> for Interrupted<E> {
 /// Transactions and what they are for.
 #[derive(Debug, Default)]
 struct Live {
-    /// Read transactions that have not ended.
-    transactions: usize,
-    /// Those of them that callers hold, or that work for long, by number, and since when.
+    /// The numbers of read transactions that have not ended.
+    transactions: BTreeSet<u64>,
+    /// Why some of them last: callers hold them, or work through them for long. By number, and
+    /// since when.
     held: BTreeMap<u64, Instant>,
+    /// The number of the next transaction, or of who holds one.
     next: u64,
+    /// When the gate was last opened without the map having been moved.
+    opened: Option<Instant>,
+}
+
+impl Live {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// For how long one has been held.
+    fn oldest(&self) -> Duration {
+        self.held.values().next().map_or(Duration::ZERO, Instant::elapsed)
+    }
+}
+
+thread_local! {
+    /// The environments in which this thread is in the middle of a search, one for each search.
+    static SEARCHED: RefCell<Vec<*const SharedEnv>> = const { RefCell::new(Vec::new()) };
 }
 
 /// See the module.
@@ -97,7 +141,12 @@ pub(super) struct SharedEnv {
     ended: Condvar,
     turn: Mutex<()>,
     writing: Mutex<Option<ThreadId>>,
-    caches: Mutex<Vec<Weak<Cache>>>,
+    /// Of indexes, by number.
+    caches: Mutex<BTreeMap<u16, Weak<Cache>>>,
+    /// The transaction that caches hold by.
+    newest: Mutex<Weak<SharedTxn>>,
+    /// To be had by who begins such a transaction: it is one, however many threads want it.
+    refreshing: Mutex<()>,
     commits: AtomicU64,
 }
 
@@ -187,6 +236,8 @@ impl SharedEnv {
             turn: Mutex::new(()),
             writing: Mutex::new(None),
             caches: Mutex::default(),
+            newest: Mutex::default(),
+            refreshing: Mutex::new(()),
             commits: AtomicU64::new(0),
         })
     }
@@ -222,43 +273,116 @@ impl SharedEnv {
         Ok(look(self.env.info().last_txn_id))
     }
 
+    /// The transaction that searches share, if there is one on the newest commit.
+    fn cached_txn(&self) -> Result<Option<Arc<SharedTxn>>> {
+        let (found, newest) = self.with_newest(|newest| (lock(&self.newest).upgrade(), newest))?;
+        Ok(found.filter(|txn| txn.id() == newest && !txn.is_defective()))
+    }
+
+    /// The transaction on the newest commit that searches share, for caches to hold by.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub(super) fn newest_txn(self: &Arc<Self>) -> Result<Arc<SharedTxn>> {
+        if let Some(txn) = self.cached_txn()? {
+            return Ok(txn);
+        }
+        let began = Instant::now();
+        let _refreshing = lock(&self.refreshing);
+        if let Some(txn) = self.cached_txn()? {
+            return Ok(txn);
+        }
+        let Reading { txn, ticket } = self.read_since(began)?;
+        let txn = Arc::new(SharedTxn::new(txn, (*self.env).clone(), ticket));
+        *lock(&self.newest) = Arc::downgrade(&txn);
+        self.clear_caches(Some(&txn), txn.id());
+        Ok(txn)
+    }
+
+    /// Whether caches may hold by a transaction.
+    pub(super) fn is_newest(&self, txn: &Arc<SharedTxn>) -> bool {
+        std::ptr::eq(lock(&self.newest).as_ptr(), Arc::as_ptr(txn))
+    }
+
+    /// Looks something up in the newest commit, in a moment. Takes no reader if searches have one.
+    ///
+    /// # Errors
+    /// Those of `look` and of [`read`](Self::read).
+    pub(super) fn look<T>(self: &Arc<Self>, look: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
+        match self.cached_txn()? {
+            Some(txn) => txn.lend(|txn| look(txn)),
+            None => look(&self.read()?.txn),
+        }
+    }
+
     /// Begins a read transaction on the newest commit.
     ///
     /// # Errors
     /// [`Error::Forked`], [`Error::ReadersFull`], [`Error::MapBusy`], [`Error::MapLost`].
     pub(super) fn read(self: &Arc<Self>) -> Result<Reading> {
+        self.read_since(Instant::now())
+    }
+
+    /// The same, wanted since `began`.
+    fn read_since(self: &Arc<Self>, began: Instant) -> Result<Reading> {
         self.check_process()?;
         let mut is_cleared = false;
         let mut adoptions = 0;
         loop {
             let begun = {
                 let _gate = self.gate()?;
-                lock(&self.live).transactions += 1;
-                let ticket = Ticket { env: Arc::clone(self), process: std::process::id() };
+                let ticket = Ticket::new(self);
                 self.env.clone().static_read_txn().map(|txn| Reading { txn: OfProcess::new(txn), ticket })
             };
             match begun {
                 Err(heed::Error::Mdb(MdbError::ReadersFull)) if !is_cleared => {
                     is_cleared = true;
-                    self.env.clear_stale_readers()?;
+                    self.free_readers()?;
                 }
-                Err(heed::Error::Mdb(MdbError::ReadersFull)) => {
-                    return Err(Error::ReadersFull { path: self.folder.clone(), max: self.env.max_readers() });
-                }
+                Err(heed::Error::Mdb(MdbError::ReadersFull)) => return Err(self.readers_full()),
                 Err(heed::Error::Mdb(MdbError::MapResized)) if adoptions < MAX_ADOPTIONS => {
                     adoptions += 1;
-                    self.adopt()?;
+                    self.adopt(began)?;
                 }
                 begun => return Ok(begun?),
             }
         }
     }
 
-    /// A read transaction that lasts longer than a search: the map is not moved meanwhile, and an error names it.
-    pub(super) fn work<T>(self: &Arc<Self>, work: impl FnOnce(&ReadTxn, &Env<WithoutTls>) -> Result<T>) -> Result<T> {
+    /// Frees what entries of the table of readers nobody needs: of idle snapshots, and of the dead.
+    fn free_readers(&self) -> Result<()> {
+        self.drop_cached();
+        self.env.clear_stale_readers()?;
+        Ok(())
+    }
+
+    fn readers_full(&self) -> Error {
+        Error::ReadersFull { path: self.folder.clone(), max: self.env.max_readers() }
+    }
+
+    /// A read transaction that lasts longer than a search: the map is not moved meanwhile, and an
+    /// error names it. `work` may need another one, which LMDB begins itself; it is run once more
+    /// if there is no entry left for that.
+    pub(super) fn work<T>(self: &Arc<Self>, work: impl Fn(&ReadTxn, &Env<WithoutTls>) -> Result<T>) -> Result<T> {
         let reading = self.read()?;
         let _held = Hold::new(self);
-        work(&reading.txn, &self.env)
+        let is_full = |result: &Result<T>| matches!(result, Err(Error::Heed(heed::Error::Mdb(MdbError::ReadersFull))));
+        let mut result = work(&reading.txn, &self.env);
+        if is_full(&result) {
+            self.free_readers()?;
+            result = work(&reading.txn, &self.env);
+        }
+        if is_full(&result) { Err(self.readers_full()) } else { result }
+    }
+
+    /// Says that this thread is in the middle of a search, until it is dropped.
+    pub(super) fn searching(&self) -> Searching {
+        SEARCHED.with_borrow_mut(|searched| searched.push(std::ptr::from_ref(self)));
+        Searching { one_thread: PhantomData }
+    }
+
+    fn is_searched_here(&self) -> bool {
+        SEARCHED.with_borrow(|searched| searched.contains(&std::ptr::from_ref(self)))
     }
 
     /// The turn of this thread to write.
@@ -332,7 +456,7 @@ impl SharedEnv {
             match self.env.write_txn() {
                 Err(heed::Error::Mdb(MdbError::MapResized)) if adoptions < MAX_ADOPTIONS => {
                     adoptions += 1;
-                    self.resize(0, turn)?;
+                    self.resize(0, turn, Instant::now())?;
                 }
                 begun => return Ok(OfProcess::new(begun?)),
             }
@@ -354,19 +478,31 @@ impl SharedEnv {
         Ok(self.env.clear_stale_readers()?)
     }
 
-    /// Has a cache dropped when no transaction may live.
-    pub(super) fn register(&self, cache: &Arc<Cache>) {
+    /// The cache of the index of a number, which all handles on it share.
+    pub(super) fn cache(&self, index: u16) -> Arc<Cache> {
         let mut caches = lock(&self.caches);
-        caches.retain(|cache| cache.strong_count() > 0);
-        caches.push(Arc::downgrade(cache));
+        if let Some(cache) = caches.get(&index).and_then(Weak::upgrade) {
+            return cache;
+        }
+        caches.retain(|_, cache| cache.strong_count() > 0);
+        let cache = Arc::default();
+        caches.insert(index, Arc::downgrade(&cache));
+        cache
     }
 
-    fn drop_cached(&self) {
-        self.caches().iter().for_each(|cache| cache.clear());
+    /// Lets go of the transaction that searches share: it ends with those that are under way.
+    pub(super) fn drop_cached(&self) {
+        // First: no cache comes to hold by it after it has been cleared.
+        *lock(&self.newest) = Weak::new();
+        self.clear_caches(None, self.env.info().last_txn_id);
+    }
+
+    fn clear_caches(&self, but: Option<&Arc<SharedTxn>>, newest: usize) {
+        self.caches().iter().for_each(|cache| cache.clear(but, newest));
     }
 
     fn caches(&self) -> Vec<Arc<Cache>> {
-        lock(&self.caches).iter().filter_map(Weak::upgrade).collect()
+        lock(&self.caches).values().filter_map(Weak::upgrade).collect()
     }
 
     /// Snapshots that callers hold, and for how long the oldest has been.
@@ -376,7 +512,7 @@ impl SharedEnv {
     pub(super) fn held(&self) -> Result<(usize, Duration)> {
         self.check_process()?;
         let live = lock(&self.live);
-        Ok((live.held.len(), live.held.values().next().map_or(Duration::ZERO, Instant::elapsed)))
+        Ok((live.held.len(), live.oldest()))
     }
 
     fn grow(&self, turn: &Turn<'_>) -> Result<()> {
@@ -384,19 +520,27 @@ impl SharedEnv {
         if size >= MAX_MAP_BYTES {
             return Err(Error::MapFull);
         }
-        self.resize((size * 2).min(MAX_MAP_BYTES), turn)
+        self.resize((size * 2).min(MAX_MAP_BYTES), turn, Instant::now())
     }
 
-    /// Takes over the size that another process has given the map.
-    fn adopt(&self) -> Result<()> {
+    /// Takes over the size that another process has given the map. All that wait for the same
+    /// transactions to end, each since it `began`, give up together.
+    fn adopt(&self, began: Instant) -> Result<()> {
+        let mut is_first = true;
         loop {
             // Another thread may do it: one that writes does when its turn begins, and then has it for as long as its transaction.
             if self.is_map_large_enough()? {
                 return Ok(());
             }
+            // Another thread has waited meanwhile, and given up.
+            let wait = self.growth_wait.max(LEAST_WAIT);
+            if std::mem::take(&mut is_first) && began.elapsed() >= wait {
+                let live = lock(&self.live);
+                return Err(self.map_busy((live.held.len(), live.transactions.len()), &live, 0, wait));
+            }
             match self.turn.try_lock() {
-                Ok(turn) => return self.resize(0, &self.begin_turn(turn)),
-                Err(TryLockError::Poisoned(turn)) => return self.resize(0, &self.begin_turn(turn.into_inner())),
+                Ok(turn) => return self.resize(0, &self.begin_turn(turn), began),
+                Err(TryLockError::Poisoned(turn)) => return self.resize(0, &self.begin_turn(turn.into_inner()), began),
                 Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
             }
         }
@@ -408,66 +552,81 @@ impl SharedEnv {
         Ok((info.last_page_number + 1).saturating_mul(page_bytes) <= info.map_size)
     }
 
-    /// Moves the map, once this process has no transaction.
-    fn resize(&self, bytes: usize, _turn: &Turn<'_>) -> Result<()> {
-        let began = Instant::now();
+    /// Moves the map, once this process has no transaction. It has been waited for since `began`.
+    fn resize(&self, bytes: usize, _turn: &Turn<'_>, began: Instant) -> Result<()> {
+        if self.is_searched_here() {
+            return Err(Error::NestedGrowth { path: self.folder.clone(), map_bytes: bytes as u64 });
+        }
+        let wait = self.growth_wait.max(LEAST_WAIT);
         loop {
-            self.wait_for_held(began, bytes)?;
-            let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-            if !self.wait_for_searches(bytes)? {
-                continue;
+            self.wait_for(began, bytes, self.growth_wait, |live| (live.held.len(), 0))?;
+            let opened = lock(&self.live).opened;
+            thread::sleep(opened.map_or(Duration::ZERO, |opened| OPEN.saturating_sub(opened.elapsed())));
+            let Some(met) = self.try_resize(bytes)? else { return Ok(()) };
+            // New ones do not count: if they are slow, the next try will meet them.
+            let met = |live: &Live| (0, live.transactions.range(..met).count());
+            self.wait_for(began, bytes, wait, met)?;
+            if began.elapsed() >= wait {
+                let live = lock(&self.live);
+                return Err(self.map_busy((live.held.len(), live.transactions.len()), &live, bytes, wait));
             }
-            self.caches().iter().for_each(|cache| cache.forget());
-            // SAFETY: there is no transaction in this process: no read transaction begins behind the gate, and those that had begun have ended;
-            // write transactions begin on the thread whose turn it is, which is this one, and here it has none.
-            if unsafe { self.env.resize(bytes) }.is_err() {
-                *gate = false;
-                return Err(self.map_lost(bytes));
-            }
-            return Ok(());
         }
     }
 
-    /// Waits until no caller holds a snapshot.
-    fn wait_for_held(&self, began: Instant, bytes: usize) -> Result<()> {
-        let mut live = lock(&self.live);
-        while !live.held.is_empty() {
-            let Some(left) = self.growth_wait.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) else {
-                return Err(self.map_busy(&live, bytes));
-            };
-            live = self.ended.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        Ok(())
-    }
-
-    /// Waits until the searches that are under way have ended. `false` if a caller has come to hold a snapshot before the gate was closed.
-    fn wait_for_searches(&self, bytes: usize) -> Result<bool> {
-        let began = Instant::now();
+    /// Closes the gate, and moves the map if all searches end while it may be closed. If not, the
+    /// number that transactions have from then on; 0 if a caller has come to hold a snapshot.
+    fn try_resize(&self, bytes: usize) -> Result<Option<u64>> {
+        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let closed = Instant::now();
         loop {
             // A search that had begun may have filled one again.
             self.drop_cached();
-            let live = lock(&self.live);
-            if !live.held.is_empty() {
-                return Ok(false);
+            let mut live = lock(&self.live);
+            if live.transactions.is_empty() {
+                break;
             }
-            if live.transactions == 0 {
-                return Ok(true);
+            let left = CLOSED.saturating_sub(closed.elapsed());
+            if !live.held.is_empty() || left.is_zero() {
+                live.opened = Some(Instant::now());
+                return Ok(Some(if live.held.is_empty() { live.next } else { 0 }));
             }
-            if began.elapsed() > self.growth_wait.max(Duration::from_secs(1)) {
-                return Err(self.map_busy(&live, bytes));
+            drop(self.ended.wait_timeout(live, left.min(LOOK_AGAIN)));
+        }
+        self.caches().iter().for_each(|cache| cache.forget());
+        // SAFETY: there is no transaction in this process: no read transaction begins behind the gate, and those that had begun have ended;
+        // write transactions begin on the thread whose turn it is, which is this one, and here it has none.
+        if unsafe { self.env.resize(bytes) }.is_err() {
+            *gate = false;
+            return Err(self.map_lost(bytes));
+        }
+        Ok(None)
+    }
+
+    /// Waits until neither snapshots nor searches are in the way, as `look` counts them, up to
+    /// `wait` since `began`.
+    fn wait_for(&self, began: Instant, bytes: usize, wait: Duration, look: impl Fn(&Live) -> (usize, usize)) -> Result<()> {
+        let mut live = lock(&self.live);
+        loop {
+            let in_the_way = look(&live);
+            if in_the_way == (0, 0) {
+                return Ok(());
             }
-            drop(self.ended.wait_timeout(live, LOOK_AGAIN));
+            let left = wait.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                return Err(self.map_busy(in_the_way, &live, bytes, wait));
+            }
+            live = self.ended.wait_timeout(live, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    fn map_busy(&self, live: &Live, bytes: usize) -> Error {
+    fn map_busy(&self, (snapshots, searches): (usize, usize), live: &Live, bytes: usize, waited: Duration) -> Error {
         Error::MapBusy {
             path: self.folder.clone(),
             map_bytes: bytes as u64,
-            snapshots: live.held.len(),
-            oldest: live.held.values().next().map_or(Duration::ZERO, Instant::elapsed),
-            searches: live.transactions.saturating_sub(live.held.len()),
-            waited: self.growth_wait,
+            snapshots,
+            oldest: live.oldest(),
+            searches: searches.saturating_sub(snapshots),
+            waited,
         }
     }
 }
@@ -525,15 +684,40 @@ pub(super) struct Reading {
 pub(super) struct Ticket {
     env: Arc<SharedEnv>,
     process: u32,
+    number: u64,
+}
+
+impl Ticket {
+    fn new(env: &Arc<SharedEnv>) -> Self {
+        let mut live = lock(&env.live);
+        let number = live.number();
+        live.transactions.insert(number);
+        drop(live);
+        Self { env: Arc::clone(env), process: std::process::id(), number }
+    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         // In a fork nobody counts, and the lock may be held by a thread that does not exist there.
         if process::check(self.process).is_ok() {
-            lock(&self.env.live).transactions -= 1;
+            lock(&self.env.live).transactions.remove(&self.number);
             self.env.ended.notify_all();
         }
+    }
+}
+
+/// A search of this thread, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Searching {
+    // It ends where it began.
+    one_thread: PhantomData<*const ()>,
+}
+
+impl Drop for Searching {
+    fn drop(&mut self) {
+        // They end in the order in which they began, the last first.
+        _ = SEARCHED.try_with(|searched| searched.borrow_mut().pop());
     }
 }
 
@@ -548,8 +732,7 @@ pub(super) struct Hold {
 impl Hold {
     pub(super) fn new(env: &Arc<SharedEnv>) -> Self {
         let mut live = lock(&env.live);
-        let number = live.next;
-        live.next += 1;
+        let number = live.number();
         live.held.insert(number, Instant::now());
         drop(live);
         Self { env: Arc::clone(env), process: std::process::id(), number }
@@ -562,6 +745,11 @@ impl Hold {
     #[inline]
     pub(super) fn check_process(&self) -> Result<()> {
         process::check(self.process)
+    }
+
+    /// Says that this thread searches what is held.
+    pub(super) fn searching(&self) -> Searching {
+        self.env.searching()
     }
 }
 

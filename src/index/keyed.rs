@@ -260,7 +260,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Snapshot<D, K> {
     fn id(&self, key: impl AsKey<K>) -> Result<Option<ItemId>> {
         self.check_process()?;
         let (key, held) = (bytes_of(&key)?, self.held());
-        item_keys::<K>(held.place()).id(&held.txn(), &key)
+        held.lend(|txn| item_keys::<K>(held.place()).id(txn, &key))
     }
 
     /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
@@ -336,7 +336,7 @@ impl<K: ItemKey + ?Sized> Iterator for Names<'_, K> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ahead.is_empty() && !self.is_over {
-            match self.keys.after(&self.held.txn(), self.last.as_deref(), KEYS_AHEAD) {
+            match self.held.lend(|txn| self.keys.after(txn, self.last.as_deref(), KEYS_AHEAD)) {
                 Ok(found) => self.ahead = found.into(),
                 Err(error) => {
                     self.is_over = true;

@@ -84,17 +84,17 @@ pub trait Searchable: Sized {
 
 /// A transaction that is used for a moment at a time: a view of the same snapshot needs it, too.
 trait Lend {
-    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> T) -> T;
+    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T>;
 }
 
 impl Lend for Held<'_> {
-    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> T) -> T {
-        work(&self.txn())
+    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
+        self.lend(work)
     }
 }
 
 impl Lend for WriteTxn<'_> {
-    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> T) -> T {
+    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
         work(self)
     }
 }
@@ -205,14 +205,14 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         if let Some(bytes) = self.invalid {
             return Err(Error::InvalidItemKey { bytes, max: super::MAX_KEY_BYTES });
         }
-        let (item, candidates) = txn.lend(|txn| -> Result<_> {
-            let item = match target {
-                Target::Vector(_) | Target::Vectors(_) => None,
-                Target::Item(key) => keys.id(txn, key)?,
-            };
-            let ids = |all: &Vec<Vec<u8>>| all.iter().filter_map(|key| keys.id(txn, key).transpose()).collect::<Result<RoaringBitmap>>();
-            Ok((item, self.candidates.as_ref().map(ids).transpose()?))
-        })?;
+        // Lent for each anew: others wait for it.
+        let id = |key: &[u8]| txn.lend(|txn| keys.id(txn, key));
+        let item = match target {
+            Target::Vector(_) | Target::Vectors(_) => None,
+            Target::Item(key) => id(key)?,
+        };
+        let ids = |all: &Vec<Vec<u8>>| all.iter().filter_map(|key| id(key).transpose()).collect::<Result<RoaringBitmap>>();
+        let candidates = self.candidates.as_ref().map(ids).transpose()?;
         let mut query = self.query;
         if let Some(candidates) = &candidates {
             query = QueryBuilder { reader: query.reader, options: query.options };
@@ -246,7 +246,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
     type Key = K;
 
     fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
-        query.run_held::<D>(&query.query.reader.shared.newest::<D>()?.held, (target, cancel))
+        query.query.reader.shared.search::<D, _>(|held| query.run_held::<D>(held, (target, cancel)))
     }
 }
 
@@ -255,6 +255,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
 
     fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
         query.query.reader.check_process()?;
+        let _searching = query.query.reader.searching();
         query.run_held::<D>(query.query.reader.held(), (target, cancel))
     }
 }

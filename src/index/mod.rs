@@ -40,8 +40,8 @@ pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::keyed_query::KeyedQuery;
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::{DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Options};
+use self::snapshot::Cache;
 pub use self::snapshot::Snapshot;
-use self::snapshot::{Cache, Inner};
 use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Phase, Progress};
 use crate::check::check_named;
 use crate::codec::{Component, I8};
@@ -51,6 +51,7 @@ use crate::format::catalog::Entry;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::store::Place;
 use crate::store::file::copy_to;
+use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
 use crate::store::snapshot::read_meta;
 use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec, Writer};
@@ -83,6 +84,9 @@ pub struct Index<D, K: ?Sized = ItemId> {
     shared: Arc<Shared>,
     types: PhantomData<fn(&K) -> D>,
 }
+
+/// How often a search begins anew because LMDB refuses the transaction that it shares.
+const SNAPSHOT_ATTEMPTS: usize = 3;
 
 /// What the clones of a handle share.
 #[derive(Debug)]
@@ -207,16 +211,20 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     fn create_or(path: &Path, options: &Options, exists: impl Fn(&str, &SharedEnv) -> Result<()>) -> Result<Self> {
         let name = options.index_name()?;
         let env = SharedEnv::open(path, options, Access::Create)?;
+        let find = |txn: &RoTxn<'_>| match catalog::entry(&env, txn, name)? {
+            Some(entry) => exists(name, &env).and_then(|()| Self::found(&env, txn, options, entry, false)).map(Some),
+            None => Ok(None),
+        };
         // Looked up first without writing, so that opening what exists waits for no writer.
-        let is_there = catalog::entry(&env, &env.read()?.txn, name)?.is_some();
-        if is_there {
-            exists(name, &env)?;
-            return Self::open_in(env, options, false);
+        match env.look(find) {
+            Ok(Some(index)) => return Ok(index),
+            // It is to be created, or there is no reader to look it up, which a write needs not.
+            Ok(None) | Err(Error::ReadersFull { .. }) => {}
+            Err(error) => return Err(error),
         }
-        env.write::<(), Error>(|mut txn| {
-            if catalog::entry(&env, &txn, name)?.is_some() {
-                exists(name, &env)?;
-                return Ok(((), txn));
+        env.write::<_, Error>(|mut txn| {
+            if let Some(index) = find(&txn)? {
+                return Ok((index, txn));
             }
             let entry = options.entry::<D>(catalog::next_number(&env, &txn)?, K::NAMING);
             let shared = Shared::new(&env, name, entry.clone(), false);
@@ -226,9 +234,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
                 shared.writer::<D>().set_codes(&mut txn, Some(codes))?;
             }
             catalog::add(&env, &mut txn, name, &entry)?;
-            Ok(((), txn))
-        })?;
-        Self::open_in(env, options, false)
+            // Opened here, where it takes no reader: what has been created is not an error.
+            Ok((Self::found(&env, &txn, options, entry, false)?, txn))
+        })
     }
 
     /// Opens an index that exists. Options that are left out are as they are stored.
@@ -260,24 +268,24 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 
     fn open_in(env: Arc<SharedEnv>, options: &Options, is_read_only: bool) -> Result<Self> {
         let name = options.index_name()?;
-        let found = {
-            let reading = env.read()?;
-            match catalog::entry(&env, &reading.txn, name)? {
-                Some(entry) => Ok(entry),
-                None => Err(catalog::names(&env, &reading.txn)?),
-            }
-        };
-        let entry = found.map_err(|known| catalog::missing(&env, name, known))?;
+        env.look(|txn| match catalog::entry(&env, txn, name)? {
+            Some(entry) => Self::found(&env, txn, options, entry, is_read_only),
+            None => Err(catalog::missing(&env, name, catalog::names(&env, txn)?)),
+        })
+    }
+
+    /// The index of a name that the catalog has, if it is what the options say.
+    fn found(env: &Arc<SharedEnv>, txn: &RoTxn<'_>, options: &Options, entry: Entry, is_read_only: bool) -> Result<Self> {
+        let name = options.index_name()?;
         options.check::<D>(name, K::NAMING, &entry)?;
-        let mut shared = Shared::new(&env, name, entry, is_read_only);
+        let mut shared = Shared::new(env, name, entry, is_read_only);
         // The catalog says neither which form vectors are stored in nor what codes there are. What is damaged is for those who use it, and for `check`.
-        let meta = match read_meta::<D>(shared.place, &env.read()?.txn) {
+        let meta = match read_meta::<D>(shared.place, txn) {
             Err(error @ Error::MetricMismatch { .. }) => return Err(error),
             meta => meta.ok().flatten(),
         };
         shared.pending_at_open = meta.as_ref().map_or(0, |meta| meta.pending.into());
         options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
-        env.register(&shared.cache);
         Ok(Self { shared: Arc::new(shared), types: PhantomData })
     }
 
@@ -341,7 +349,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     ///
     /// # Errors
     /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked), [`NestedWrite`](Error::NestedWrite) if this thread is
-    /// changing an index of this folder already, [`MapBusy`](Error::MapBusy) if the map must grow and snapshots are held,
+    /// changing an index of this folder already, [`MapBusy`](Error::MapBusy) if the map must grow and snapshots are held, or searches do
+    /// not end, [`NestedGrowth`](Error::NestedGrowth) if it must grow and this thread is in the middle of a search,
     /// [`Corrupt`](Error::Corrupt), and what LMDB reports of the disk.
     pub fn write<T>(&self, work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T>) -> Result<T> {
         self.try_write(work)
@@ -381,19 +390,20 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`ReadersFull`](Error::ReadersFull), [`MapBusy`](Error::MapBusy) if another process has grown the map and this one
-    /// holds snapshots, [`Corrupt`](Error::Corrupt).
+    /// holds snapshots or searches for long, [`Corrupt`](Error::Corrupt).
     pub fn snapshot(&self) -> Result<Snapshot<D, K>> {
         Ok(Snapshot::new(self.shared.newest::<D>()?, &self.shared.env))
     }
 
-    /// Lets go of the snapshot that searches share, until the next search. A process that has searched and then waits for long keeps pages from being
-    /// used again without this, if another process writes.
+    /// Lets go of the snapshot that searches of all indexes of the folder share, until the next
+    /// search. A process that has searched and then waits for long keeps pages from being used
+    /// again without this, if another process writes.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked).
     pub fn release(&self) -> Result<()> {
         self.shared.env.check_process()?;
-        self.shared.cache.clear();
+        self.shared.env.drop_cached();
         Ok(())
     }
 
@@ -430,7 +440,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`snapshot`](Self::snapshot), [`Exists`](Error::Exists) if `path` holds a database, and those of the file system.
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<u64> {
-        self.shared.env.work(|_, env| copy_to(env, path))
+        self.shared.env.work(|_, env| copy_to(env, path.as_ref()))
     }
 
     /// How many items are pending, that is, committed and in no graph yet: every search compares
@@ -440,7 +450,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`snapshot`](Self::snapshot).
     pub fn pending(&self) -> Result<u64> {
-        Ok(self.shared.newest::<D>()?.held.meta().pending.into())
+        Ok(self.shared.newest::<D>()?.meta().pending.into())
     }
 
     /// How many items were [pending](Self::pending) when this handle was opened: a service that
@@ -501,6 +511,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
                 Ok(Round::Linked(linked)) => return Ok(linked),
                 // Another process may have grown the map, which cannot be taken over while this holds a snapshot.
                 Ok(Round::Outdated) | Err(Error::MapBusy { .. }) => {}
+                // A build inside a write transaction needs no entry of the table of readers.
+                Err(Error::ReadersFull { .. }) => break,
                 Err(Error::MapFull) => self.shared.env.enlarge()?,
                 Err(error) => return Err(error),
             }
@@ -568,14 +580,31 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 impl Shared {
     fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool) -> Self {
         let place = Place { raw: env.indexes, index: entry.number };
-        let (name, env) = (name.to_owned(), Arc::clone(env));
-        Self { cache: Arc::default(), name, entry, place, is_read_only, pending_at_open: 0, env }
+        let (cache, name, env) = (env.cache(entry.number), name.to_owned(), Arc::clone(env));
+        Self { cache, name, entry, place, is_read_only, pending_at_open: 0, env }
     }
 
     /// The snapshot of the newest commit.
     #[inline]
-    fn newest<D: Distance>(&self) -> Result<Arc<Inner>> {
+    fn newest<D: Distance>(&self) -> Result<Arc<Held<'static>>> {
         self.cache.newest::<D>(&self.env, self.place).map_err(|error| self.explain(error))
+    }
+
+    /// A search of the newest commit.
+    fn search<D: Distance, T>(&self, search: impl Fn(&Held<'static>) -> Result<T>) -> Result<T> {
+        let mut attempts = 1;
+        loop {
+            let held = self.newest::<D>()?;
+            let found = {
+                let _searching = self.env.searching();
+                search(&held)
+            };
+            match found {
+                // The transaction has met damage, and perhaps that of another index.
+                Err(Error::Heed(heed::Error::Mdb(_))) if held.is_defective() && attempts < SNAPSHOT_ATTEMPTS => attempts += 1,
+                found => return found,
+            }
+        }
     }
 
     /// That the index has not been removed: what is written to it would be there again.
@@ -669,7 +698,7 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
-        by_vector(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, vector, &cancel)
+        self.reader.shared.search::<D, _>(|held| by_vector(&held.view::<D>(), self.options, vector, &cancel))
     }
 
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
@@ -687,7 +716,7 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
     pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
-        by_vectors(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, rows, &cancel)
+        self.reader.shared.search::<D, _>(|held| by_vectors(&held.view::<D>(), self.options, rows, &cancel))
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
@@ -703,6 +732,6 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
-        by_item(&self.reader.shared.newest::<D>()?.held.view::<D>(), self.options, item, &cancel)
+        self.reader.shared.search::<D, _>(|held| by_item(&held.view::<D>(), self.options, item, &cancel))
     }
 }

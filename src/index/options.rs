@@ -18,7 +18,8 @@ pub const DEFAULT_SEED: u64 = 42;
 pub const DEFAULT_MAP_SIZE_BYTES: u64 = 64 << 30;
 /// Read transactions at a time, of all processes: 64 bytes each in the lock file.
 pub const DEFAULT_MAX_READERS: u32 = 1024;
-/// How long to wait for held snapshots when the map must grow: longer than a request takes that uses one.
+/// How long to wait for held snapshots and slow searches when the map must grow: longer than a
+/// request takes that uses one.
 pub const DEFAULT_GROWTH_WAIT: Duration = Duration::from_secs(5);
 
 /// How to create or open an [`Index`](crate::Index).
@@ -114,15 +115,20 @@ impl Options {
         self
     }
 
-    /// How many read transactions there can be at a time, of all processes; [`DEFAULT_MAX_READERS`] unless set. Only counts for the first of all
-    /// processes that have the environment open.
+    /// How many read transactions there can be at a time, of all processes; [`DEFAULT_MAX_READERS`]
+    /// unless set. Only counts for the first of all processes that have the environment open. All
+    /// searches of a process share one, whatever index of the folder they search; each commit that
+    /// it holds a [`Snapshot`](crate::Snapshot) of takes one, and so does work that lasts, such as
+    /// [`check`](crate::Index::check).
     pub fn max_readers(mut self, readers: u32) -> Self {
         self.max_readers = Some(readers);
         self
     }
 
-    /// How long a write waits for [`Snapshot`](crate::Snapshot)s that this process holds when the map must grow; [`DEFAULT_GROWTH_WAIT`] unless
-    /// set. After it, the write fails with [`MapBusy`](Error::MapBusy).
+    /// How long a write waits for [`Snapshot`](crate::Snapshot)s that this process holds when the
+    /// map must grow; [`DEFAULT_GROWTH_WAIT`] unless set. For searches that have begun it waits as
+    /// long, and a second at least. After it, the write fails with [`MapBusy`](Error::MapBusy).
+    /// Other searches go on meanwhile, and wait for 50 ms at most.
     pub fn growth_wait(mut self, wait: Duration) -> Self {
         self.growth_wait = Some(wait);
         self

@@ -1,7 +1,13 @@
-//! An index as it was at one commit, with the transaction that keeps it so; and the cache that lets all searches share the newest one.
+//! An index as it was at one commit, with the transaction that keeps it so; and the cache that lets
+//! all searches share the newest one.
 //!
-//! A snapshot remembers where everything is that has been found, so a new one for each search would find everything anew. The cache holds the
-//! newest that has been asked for, until there is a newer commit: a search costs the look at the number of the newest commit, and a count.
+//! A snapshot remembers where everything is that has been found, so a new one for each search would
+//! find everything anew. The cache of an index, which all handles on it share, holds the newest
+//! that has been asked for, until there is a newer commit: a search costs the look at the number of
+//! the newest commit, and a count. The snapshots of all indexes of a folder hold by one
+//! transaction, that of the newest commit any of them was asked for: `environment` sees to it that
+//! no cache holds by an older one, so that idle indexes take no entries of the table of readers.
+//! What an index had found outlives its snapshot, for as long as a later one can take it over.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,27 +15,23 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use roaring::RoaringBitmap;
 
-use super::environment::{Hold, SharedEnv, Ticket};
+use super::SNAPSHOT_ATTEMPTS;
+use super::environment::{Hold, Searching, SharedEnv};
 use crate::codec::Component;
 use crate::distance::Distance;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
-use crate::reader::items;
+use crate::reader::items_from;
 use crate::store::Place;
-use crate::store::held::{Held, Own, Tables};
+use crate::store::held::{Held, Own, SharedTxn, Tables};
 use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::store::warm::Warmed;
-use crate::{ItemId, Result, Slot};
+use crate::{Error, ItemId, Result, Slot};
 
-/// A snapshot and its place among the transactions of the environment.
-#[derive(Debug)]
-pub(super) struct Inner {
-    // In this order: counted until it has ended.
-    pub(super) held: Held<'static>,
-    _ticket: Ticket,
-}
+/// Items that are looked up while others wait for the transaction: a tenth of a millisecond.
+const ITEMS_AHEAD: usize = 4096;
 
-/// The newest snapshot that has been asked for.
+/// The newest snapshot that has been asked for of an index.
 #[derive(Debug, Default)]
 pub(super) struct Cache(RwLock<Cached>);
 
@@ -39,7 +41,7 @@ enum Cached {
     Nothing,
     /// It has been let go, and this is what it had found.
     Found(Tables),
-    Snapshot(Arc<Inner>),
+    Snapshot(Arc<Held<'static>>),
 }
 
 impl Cached {
@@ -47,17 +49,23 @@ impl Cached {
         match self {
             Self::Nothing => None,
             Self::Found(tables) => Some(tables.clone()),
-            Self::Snapshot(inner) => Some(inner.held.tables()),
+            Self::Snapshot(held) => Some(held.tables()),
         }
     }
 }
 
 impl Cache {
-    /// Lets go of the snapshot, but not of what it has found.
-    pub(super) fn clear(&self) {
+    /// Lets go of the snapshot, unless it holds by `but`, and of what it has found, unless that is
+    /// of use to one of commit `newest`.
+    pub(super) fn clear(&self, but: Option<&Arc<SharedTxn>>, newest: usize) {
         let replaced = {
             let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            let tables = cached.tables();
+            match (&*cached, but) {
+                (Cached::Nothing, _) => return,
+                (Cached::Snapshot(held), Some(txn)) if held.shares(txn) => return,
+                _ => {}
+            }
+            let tables = cached.tables().filter(|tables| tables.are_of_use(newest));
             std::mem::replace(&mut *cached, tables.map_or(Cached::Nothing, Cached::Found))
         };
         // Dropped when the lock is not held any more.
@@ -70,9 +78,9 @@ impl Cache {
         drop(forgotten);
     }
 
-    fn get(&self, id: usize) -> Option<Arc<Inner>> {
+    fn get(&self, commit: usize) -> Option<Arc<Held<'static>>> {
         match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            Cached::Snapshot(inner) if inner.held.id() == id => Some(Arc::clone(inner)),
+            Cached::Snapshot(held) if held.is_of(commit) => Some(Arc::clone(held)),
             _ => None,
         }
     }
@@ -82,36 +90,52 @@ impl Cache {
     /// # Errors
     /// Those of [`SharedEnv::read`] and of opening a [`Held`].
     #[inline]
-    pub(super) fn newest<D: Distance>(&self, env: &Arc<SharedEnv>, place: Place<'static>) -> Result<Arc<Inner>> {
-        match env.with_newest(|id| self.get(id))? {
-            Some(inner) => Ok(inner),
+    pub(super) fn newest<D: Distance>(&self, env: &Arc<SharedEnv>, place: Place<'static>) -> Result<Arc<Held<'static>>> {
+        match env.with_newest(|commit| self.get(commit))? {
+            Some(held) => Ok(held),
             None => self.refresh::<D>(env, place),
         }
     }
 
     #[cold]
-    fn refresh<D: Distance>(&self, env: &Arc<SharedEnv>, place: Place<'static>) -> Result<Arc<Inner>> {
-        let reading = env.read()?;
-        // Another thread was quicker, or the commit has not quite ended.
-        if let Some(inner) = self.get(reading.txn.id()) {
-            return Ok(inner);
+    fn refresh<D: Distance>(&self, env: &Arc<SharedEnv>, place: Place<'static>) -> Result<Arc<Held<'static>>> {
+        let mut attempts = 1;
+        loop {
+            let txn = env.newest_txn()?;
+            // Another thread was quicker, or the commit has not quite ended.
+            if let Some(held) = self.get(txn.id()) {
+                return Ok(held);
+            }
+            match Held::open::<D>(place, Arc::clone(&txn), Extent::Full) {
+                // It has met damage, and perhaps that of another index.
+                Err(Error::Heed(heed::Error::Mdb(_))) if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS => attempts += 1,
+                held => return Ok(self.put(env, &txn, held?)),
+            }
         }
-        let inner = Arc::new(Inner { held: Held::open::<D>(place, reading.txn, Extent::Full)?, _ticket: reading.ticket });
+    }
+
+    /// Has a snapshot shared that holds by `txn`, with what earlier ones have found.
+    fn put(&self, env: &SharedEnv, txn: &Arc<SharedTxn>, held: Held<'static>) -> Arc<Held<'static>> {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner).tables();
         if let Some(tables) = tables {
             // SAFETY: the tables are of this index, as the cache is; and of the map as it is: it is not moved while there is a transaction, which
             // there is, and `forget` is called whenever it is.
-            unsafe { inner.held.carry(&tables) }?;
+            let carried = unsafe { held.carry(&tables) };
+            // What could not be taken over is found anew, or is an error then.
+            drop(carried);
         }
+        let held = Arc::new(held);
         let replaced = {
             let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            match &*cached {
-                Cached::Snapshot(newer) if newer.held.id() > inner.held.id() => Cached::Nothing,
-                _ => std::mem::replace(&mut *cached, Cached::Snapshot(Arc::clone(&inner))),
+            // Looked at under the lock: who makes another transaction the newest says so first, and
+            // then clears the caches, so that none keeps an older one.
+            match env.is_newest(txn) {
+                true => std::mem::replace(&mut *cached, Cached::Snapshot(Arc::clone(&held))),
+                false => Cached::Nothing,
             }
         };
         drop(replaced);
-        Ok(inner)
+        held
     }
 }
 
@@ -147,7 +171,7 @@ pub struct Snapshot<D, K: ?Sized = ItemId> {
 /// What the clones of a snapshot share.
 #[derive(Debug)]
 struct Shared {
-    inner: Arc<Inner>,
+    held: Arc<Held<'static>>,
     hold: Hold,
 }
 
@@ -165,11 +189,16 @@ impl<D, K: ?Sized> fmt::Debug for Snapshot<D, K> {
 
 impl<D, K: ?Sized> Snapshot<D, K> {
     pub(super) fn held(&self) -> &Held<'static> {
-        &self.shared.inner.held
+        &self.shared.held
     }
 
     pub(super) fn check_process(&self) -> Result<()> {
         self.shared.hold.check_process()
+    }
+
+    /// Says that this thread searches it.
+    pub(super) fn searching(&self) -> Searching {
+        self.shared.hold.searching()
     }
 
     /// The number of the commit that it shows, of all indexes of the environment. A later commit has a larger number.
@@ -180,8 +209,8 @@ impl<D, K: ?Sized> Snapshot<D, K> {
 }
 
 impl<D: Distance, K: ?Sized> Snapshot<D, K> {
-    pub(super) fn new(inner: Arc<Inner>, env: &Arc<SharedEnv>) -> Self {
-        Self { shared: Arc::new(Shared { inner, hold: Hold::new(env) }), types: PhantomData }
+    pub(super) fn new(held: Arc<Held<'static>>, env: &Arc<SharedEnv>) -> Self {
+        Self { shared: Arc::new(Shared { held, hold: Hold::new(env) }), types: PhantomData }
     }
 
     pub(super) fn view(&self) -> Result<View<'_, 'static, D, Own<'_, 'static>>> {
@@ -275,8 +304,14 @@ impl<D: Distance> Snapshot<D> {
     /// Items and slots, by id.
     fn slots(&self) -> Result<Vec<(ItemId, Slot)>> {
         self.check_process()?;
-        let txn = self.held().txn();
-        items(self.held().place(), &txn)?.collect()
+        let (held, mut slots, mut next) = (self.held(), Vec::new(), Some(0));
+        while let Some(first) = next {
+            // Some at a time: others wait for the transaction.
+            let found = held.lend(|txn| items_from(held.place(), txn, first)?.take(ITEMS_AHEAD).collect::<Result<Vec<_>>>())?;
+            next = found.get(ITEMS_AHEAD - 1).and_then(|(last, _)| last.checked_add(1));
+            slots.extend(found);
+        }
+        Ok(slots)
     }
 }
 
@@ -295,6 +330,7 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+        let _searching = self.reader.searching();
         by_vector(&self.reader.view()?, self.options, vector, &cancel)
     }
 
@@ -313,6 +349,7 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
     pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+        let _searching = self.reader.searching();
         by_vectors(&self.reader.view()?, self.options, rows, &cancel)
     }
 
@@ -329,6 +366,7 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
+        let _searching = self.reader.searching();
         by_item(&self.reader.view()?, self.options, item, &cancel)
     }
 }

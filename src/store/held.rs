@@ -1,15 +1,25 @@
-//! A snapshot that owns its transaction: it can be kept as long as one likes, shared between threads and sent to others.
+//! A snapshot that holds its transaction open: it can be kept as long as one likes, shared between
+//! threads and sent to others.
 //!
-//! [`Snapshot<'t>`](Snapshot) borrows a transaction for `'t`; a [`Held`] has both, so no lifetime of Rust says how long its pointers hold. It
-//! uses `'static` in that place, which here means *as long as the `Held` lives*, and keeps it to itself: what it gives out is a [`View`], and
-//! everything that takes a view is generic over its lifetime and returns values that do not mention it.
+//! [`Snapshot<'t>`](Snapshot) borrows a transaction for `'t`; a [`Held`] has a share of one, so no
+//! lifetime of Rust says how long its pointers hold. It uses `'static` in that place, which here
+//! means *as long as the `Held` lives*, and keeps it to itself: what it gives out is a [`View`], and
+//! everything that takes a view is generic over its lifetime and returns values that do not mention
+//! it.
 //!
-//! Values that no table has yet are looked up through the transaction, which one thread may use at a time: behind a mutex. A search of a
-//! snapshot that has been used for a while does not take it.
+//! A commit is one of all indexes of an environment, so the snapshots of all of them can share one
+//! [`SharedTxn`], which takes one entry of LMDB's table of readers. Values that no table has yet are
+//! looked up through it, by one thread at a time: behind a mutex, for as long as a walk down a
+//! B-tree. A search of a snapshot that has been used for a while does not take it. Whoever has more
+//! to look up lets others in between.
+//!
+//! LMDB refuses a transaction for good in which it has met damage. What shares it must not notice,
+//! so another transaction takes its place where there can be one on the same commit.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::any::Any;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use heed::{RoTxn, WithoutTls};
+use heed::{Env, MdbError, RoTxn, WithoutTls};
 
 use super::Place;
 use super::process::OfProcess;
@@ -17,34 +27,110 @@ use super::snapshot::Snapshot;
 use super::source::{Source, extend};
 use super::table::Extent;
 use super::view::View;
-use crate::Result;
 use crate::distance::Distance;
 use crate::format::delta::{Delta, LISTS, RING};
 use crate::format::meta::{Connectivity, Meta};
 use crate::format::{Key, Kind, checksum};
+use crate::{Error, Result};
+
+/// A snapshot with fewer values is not worth remembering: to find them again takes microseconds.
+const FEW_VALUES: usize = 64;
 
 /// A transaction that owns its part of the environment.
 pub(crate) type ReadTxn = OfProcess<RoTxn<'static, WithoutTls>>;
+
+/// A read transaction that any number of snapshots of its commit share.
+#[derive(Debug)]
+pub(crate) struct SharedTxn {
+    // In this order: who counts transactions is told when it has ended.
+    txn: Mutex<ReadTxn>,
+    id: usize,
+    /// Where another one begins.
+    env: Option<OfProcess<Env<WithoutTls>>>,
+    /// The error for which LMDB refuses the transaction from then on.
+    defect: OnceLock<MdbError>,
+    _count: Box<dyn Any + Send + Sync>,
+}
+
+impl SharedTxn {
+    /// A transaction that one snapshot uses.
+    pub(crate) fn alone(txn: ReadTxn) -> Self {
+        Self { id: txn.id(), txn: Mutex::new(txn), env: None, defect: OnceLock::new(), _count: Box::new(()) }
+    }
+
+    /// A transaction of `env` that many snapshots use. `count` is dropped when it has ended.
+    pub(crate) fn new(txn: ReadTxn, env: Env<WithoutTls>, count: impl Any + Send + Sync) -> Self {
+        Self { env: Some(OfProcess::new(env)), _count: Box::new(count), ..Self::alone(txn) }
+    }
+
+    /// The number of the commit.
+    #[inline]
+    pub(crate) fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Whether LMDB refuses it: it is of no use to others.
+    #[inline]
+    pub(crate) fn is_defective(&self) -> bool {
+        self.defect.get().is_some()
+    }
+
+    /// The transaction, for one thread at a time.
+    ///
+    /// # Errors
+    /// Those of `work`. One of LMDB is that which `work` has met, or, where it has met that LMDB
+    /// refuses the transaction, the one that is the reason.
+    pub(crate) fn lend<T>(&self, work: impl FnOnce(&ReadTxn) -> Result<T>) -> Result<T> {
+        let mut txn = self.txn.lock().unwrap_or_else(PoisonError::into_inner);
+        match work(&txn) {
+            Err(Error::Heed(heed::Error::Mdb(error))) => {
+                let cause = self.defect.get().copied().unwrap_or(error);
+                if let Some(another) = self.another() {
+                    // The old one ends here: pages that were found through it are kept by this one.
+                    *txn = another;
+                } else {
+                    _ = self.defect.set(cause);
+                }
+                Err(heed::Error::Mdb(cause).into())
+            }
+            result => result,
+        }
+    }
+
+    /// Another transaction on the same commit, if that is still the newest and this one is not
+    /// known to be of no use. Begins beside this one, which is counted, so that the map stays where
+    /// it is.
+    fn another(&self) -> Option<ReadTxn> {
+        let env = self.env.as_ref().filter(|env| env.check().is_ok() && !self.is_defective())?;
+        let txn = OfProcess::new((**env).clone().static_read_txn().ok()?);
+        (txn.id() == self.id).then_some(txn)
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Held<'e> {
     // In this order: pointers are gone before the transaction that they hold by.
     snapshot: Arc<Snapshot<'static>>,
-    txn: Mutex<ReadTxn>,
+    txn: Arc<SharedTxn>,
     place: Place<'e>,
 }
 
 impl<'e> Held<'e> {
     /// # Errors
     /// Those of [`Snapshot::open`].
-    pub(crate) fn open<D: Distance>(place: Place<'e>, txn: ReadTxn, extent: Extent) -> Result<Self> {
-        let borrowed: *const RoTxn<'_> = &raw const **txn;
-        // SAFETY: the reference is used in this call only, in which `txn` stays where it is. What outlives the call is the lifetime of the
-        // snapshot's pointers, of which there are none yet. Those that its tables will hold come from `Own` below, through the same
-        // transaction: it is never written through, lives in the same struct, and is dropped after the snapshot.
-        let snapshot = Snapshot::open::<D>(place, unsafe { &*borrowed }, extent)?;
-        Ok(Self { snapshot: Arc::new(snapshot), txn: Mutex::new(txn), place })
+    pub(crate) fn open<D: Distance>(place: Place<'e>, txn: Arc<SharedTxn>, extent: Extent) -> Result<Self> {
+        let snapshot = txn.lend(|txn| {
+            let borrowed: *const RoTxn<'_> = &raw const ***txn;
+            // SAFETY: the reference is used in this call only, in which the transaction is locked
+            // and stays where it is. What outlives the call is the lifetime of the snapshot's
+            // pointers, of which there are none yet. Those that its tables will hold come from
+            // `Own` below, through the same `SharedTxn`, or from `carry`. It has a read transaction
+            // on this commit open as long as it lives, which is longer than the snapshot that is
+            // looked at through this struct, where the share of it is dropped after the snapshot.
+            Snapshot::open::<D>(place, unsafe { &*borrowed }, extent)
+        })?;
+        Ok(Self { snapshot: Arc::new(snapshot), txn, place })
     }
 
     /// Where everything is that has been found, to be used by a later snapshot. It may outlive this one.
@@ -57,15 +143,16 @@ impl<'e> Held<'e> {
     /// # Safety
     /// The map has not been moved since, and both snapshots are of one environment and index.
     pub(crate) unsafe fn carry(&self, Tables(earlier): &Tables) -> Result<()> {
-        let txn = self.txn();
-        let Some(rewritten) = rewritten_between(self.place, &txn, earlier.id as u64, self.id() as u64)? else { return Ok(()) };
-        let page_bytes = self.place.raw.stat(&txn)?.page_size as usize;
-        // SAFETY: a value that no commit between the two has put or deleted, and that has pages to itself, is the same pages in both snapshots,
-        // in a map that is where it was. Every commit that changes an index says in its DELTA value what it rewrites, and there is one
-        // for each of them. The pages are not used again as long as the transaction of this snapshot is open: see `Own`.
-        unsafe { self.snapshot.carry(earlier, &rewritten, page_bytes) };
-        debug_assert!(self.snapshot.is_where(self.place, &txn)?, "a value that was carried over lies elsewhere");
-        Ok(())
+        self.lend(|txn| {
+            let Some(rewritten) = rewritten_between(self.place, txn, earlier.id as u64, self.id() as u64)? else { return Ok(()) };
+            let page_bytes = self.place.raw.stat(txn)?.page_size as usize;
+            // SAFETY: a value that no commit between the two has put or deleted, and that has pages to itself, is the same pages in both snapshots,
+            // in a map that is where it was. Every commit that changes an index says in its DELTA value what it rewrites, and there is one
+            // for each of them. The pages are not used again as long as the transaction of this snapshot is open: see `Own`.
+            unsafe { self.snapshot.carry(earlier, &rewritten, page_bytes) };
+            debug_assert!(self.snapshot.is_where(self.place, txn)?, "a value that was carried over lies elsewhere");
+            Ok(())
+        })
     }
 
     pub(crate) fn meta(&self) -> &Meta {
@@ -78,9 +165,29 @@ impl<'e> Held<'e> {
         self.snapshot.id
     }
 
-    /// The transaction, for one thread at a time.
-    pub(crate) fn txn(&self) -> MutexGuard<'_, ReadTxn> {
-        self.txn.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The transaction, for one thread at a time, of all that share it: for no longer than a few
+    /// values take to look up.
+    ///
+    /// # Errors
+    /// Those of [`SharedTxn::lend`].
+    pub(crate) fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
+        self.txn.lend(|txn| work(txn))
+    }
+
+    /// Whether LMDB refuses the transaction.
+    pub(crate) fn is_defective(&self) -> bool {
+        self.txn.is_defective()
+    }
+
+    /// Whether this is a snapshot that can be shared of the commit with a number.
+    #[inline]
+    pub(crate) fn is_of(&self, commit: usize) -> bool {
+        self.id() == commit && !self.is_defective()
+    }
+
+    /// Whether it holds by this transaction.
+    pub(crate) fn shares(&self, txn: &Arc<SharedTxn>) -> bool {
+        Arc::ptr_eq(&self.txn, txn)
     }
 
     pub(crate) fn place(&self) -> Place<'e> {
@@ -104,6 +211,14 @@ impl<'e> Held<'e> {
 /// Where everything was that a snapshot had found. Nothing is read through it: the transaction may have ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Tables(Arc<Snapshot<'static>>);
+
+impl Tables {
+    /// Whether a snapshot of commit `newest` or a later one gains by them: idle indexes must not
+    /// keep what is of no use.
+    pub(crate) fn are_of_use(&self, newest: usize) -> bool {
+        self.0.id as u64 + RING >= newest as u64 && self.0.values() >= FEW_VALUES
+    }
+}
 
 /// What the commits after `earlier` up to `later` have rewritten, list by list. `None` if nobody can tell.
 fn rewritten_between(place: Place<'_>, txn: &RoTxn<'_>, earlier: u64, later: u64) -> Result<Option<[Vec<u32>; LISTS]>> {
@@ -130,11 +245,17 @@ pub(crate) struct Own<'a, 'e>(&'a Held<'e>);
 impl Source<'static> for Own<'_, '_> {
     #[inline(never)]
     fn get(&self, key: Key) -> Result<Option<&'static [u8]>> {
-        let txn = self.0.txn();
-        let value = self.0.place.find(&txn, key)?;
-        // SAFETY: a read transaction of its own sees the pages of the map, which LMDB does not reuse while it is open, and which stay where they
-        // are, as the map is moved only when this process has no transaction (`index/environment.rs`). The transaction is open as long as the
-        // `Held` lives, which is what 'static stands for here: `Own` borrows the `Held`, and a `View` with it is the only way to what it returns.
-        Ok(value.map(|bytes| unsafe { extend(bytes) }))
+        let Self(held) = self;
+        held.lend(|txn| {
+            let value = held.place.find(txn, key)?;
+            // SAFETY: a read transaction of its own sees the pages of the map, which LMDB does not
+            // reuse while it is open, and which stay where they are, as the map is moved only when
+            // this process has no transaction (`index/environment.rs`). A transaction on this
+            // commit is open as long as the `SharedTxn` lives: where another one takes its place,
+            // that is of the same commit, and has begun before the first ends. The `Held` has a
+            // share of it as long as it lives, which is what 'static stands for here: `Own` borrows
+            // the `Held`, and a `View` with it is the only way to what it returns.
+            Ok(value.map(|bytes| unsafe { extend(bytes) }))
+        })
     }
 }

@@ -124,7 +124,7 @@ impl Rebased {
             rebased.moved.push(moved);
         }
         if !changes.anew {
-            rebased.restored = restored(place, &held.txn(), wtxn, &changes.puts)?;
+            rebased.restored = held.lend(|txn| restored(place, txn, wtxn, &changes.puts))?;
         }
         Ok(Some(rebased))
     }

@@ -148,6 +148,13 @@ impl<'t> Snapshot<'t> {
         }
     }
 
+    /// How many values the tables remember that can be carried over, if all have been found.
+    pub(super) fn values(&self) -> usize {
+        let codes = self.codes.as_ref().map_or(0, |codes| codes.values.blocks.len());
+        let links = self.links.first().map_or(0, |[links, _]| links.len());
+        self.vectors.blocks.len() + self.slot_ids[0].len() + links + codes
+    }
+
     /// Whether every value that was carried over lies where a lookup finds it.
     pub(super) fn is_where(&self, place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<bool> {
         let tables = [(Kind::Vectors, &self.vectors.blocks), (Kind::SlotIds, &self.slot_ids[0])];

@@ -191,13 +191,18 @@ fn what_is_taken_over_from_the_snapshot_before_is_right_whatever_was_committed()
         }
         let snapshot = index.snapshot().unwrap();
         assert_eq!(snapshot.len(), model.len() as u64);
-        // A handle that has found nothing yet.
-        let fresh = Index::<Euclidean>::open(index.path(), Options::default()).unwrap();
+        // An environment in which nothing has been found yet: handles on one index share what they
+        // find.
+        let copy = folder.path().join(format!("copy {round}"));
+        index.copy_to(&copy).unwrap();
+        let fresh = Index::<Euclidean>::open(&copy, Options::default()).unwrap();
         for (item, vector) in model.iter().step_by(37) {
             assert_eq!(snapshot.vector(*item).unwrap().as_ref(), Some(vector));
             let [found, expected] = [&index, &fresh].map(|index| index.search(3).ef_search(20).by_vector(vector).unwrap());
             assert_eq!(found, expected);
         }
+        drop(fresh);
+        std::fs::remove_dir_all(copy).unwrap();
         if round % 30 == 0 {
             check(&index);
         }
