@@ -4,6 +4,7 @@
 //! and the transaction is as it was before.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use heed::{Env, RwTxn, WithoutTls};
@@ -117,6 +118,7 @@ pub struct Builder<'a, 'e, D, R> {
     alpha: f32,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(Progress) + Sync + 'a>,
+    temp_dir: Option<PathBuf>,
 }
 
 impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
@@ -128,7 +130,7 @@ impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
 impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     pub(crate) fn new(writer: &'a Writer<'e, D>, rng: &'a mut R) -> Self {
         let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
-        Self { writer, rng, ef_construction: DEFAULT_EF_CONSTRUCTION, alpha: DEFAULT_ALPHA, cancel, progress }
+        Self { writer, rng, ef_construction: DEFAULT_EF_CONSTRUCTION, alpha: DEFAULT_ALPHA, cancel, progress, temp_dir: None }
     }
 
     /// How many candidates are kept while the neighbors of an item are looked for: more makes a better graph, in about proportionally more
@@ -152,6 +154,14 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// items; `true` ends it with [`Error::Cancelled`], and nothing has changed.
     pub fn cancel(&mut self, cancel: impl Fn() -> bool + Sync + 'a) -> &mut Self {
         self.cancel = Box::new(cancel);
+        self
+    }
+
+    /// The folder for the vectors that wait while an index is numbered anew, by [`optimize`](Self::optimize) or by a first build of many items,
+    /// and that take more than 64 MB: where the system has temporary files unless set, which may be a disk that is small or in memory. The folder
+    /// of the environment has room for an index, as a rule. [`Index`](crate::Index) uses that.
+    pub fn temp_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
+        self.temp_dir = Some(path.into());
         self
     }
 
@@ -289,20 +299,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     pub(crate) fn connectivity(&self, m: usize, m0: usize) -> Result<Connectivity> {
-        let invalid = |name, value, remedy| Err(Error::InvalidParameter { name, value, remedy });
-        if self.ef_construction == 0 {
-            return invalid("ef_construction", 0.0, "use at least 1, better 100 or more");
-        }
-        if !(1.0..=10.0).contains(&self.alpha) {
-            // By way of its digits, so that 0.9 is told as 0.9 and not as the nearest single.
-            let value = self.alpha.to_string().parse().unwrap_or(f64::NAN);
-            return invalid("alpha", value, "use 1 to 10; 1 is the heuristic of HNSW");
-        }
-        let Some(connectivity) = Connectivity::new(m, m0) else {
-            let (name, value) = if (2..=MAX_DEGREE).contains(&m) { ("M0", m0) } else { ("M", m) };
-            return invalid(name, value as f64, "use 2 to 2048, such as 16 for M and 32 for M0");
-        };
-        Ok(connectivity)
+        check_parameters(self.ef_construction, self.alpha, m, m0)
     }
 
     pub(crate) fn run(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, goal: Goal) -> Result<()> {
@@ -331,11 +328,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let Graph { working, encoded, growth } = self.graph(&view, anew, &pending)?;
             let (cancel, is_optimized) = (&*self.cancel, goal == Goal::Optimized);
             let go_on = || go_on(cancel);
-            let spooled = (is_optimized || is_bulk).then(|| spool(&view, &working, &go_on)).transpose();
+            let spooled = (is_optimized || is_bulk).then(|| spool(&view, &working, self.temp_dir.as_deref(), &go_on)).transpose();
             let built = match spooled {
                 Ok(Some(spooled)) => Built::Renumbered(renumber(&view, &working, spooled, encoded, &go_on)?, growth),
                 // Nobody has asked for it: without room for a temporary file, all stays where it is.
-                Err(error) if is_optimized || !matches!(error, Error::Heed(heed::Error::Io(_))) => return Err(error),
+                Err(error) if is_optimized || !matches!(error, Error::Io { .. } | Error::DiskFull { .. }) => return Err(error),
                 Ok(None) | Err(_) => {
                     let changes = Changes::new(&view.without_metric(), working, anew, growth, &go_on)?;
                     Built::Changes(changes, encoded.map(|encoded| encoded.puts(&view, &snapshot.removed)))
@@ -520,6 +517,27 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let sample = sample(live.iter().copied(), live.len(), ENCODED_SAMPLE);
         Ok(if encoded.tells_apart(view, &sample)? { Estimates::Codes { encoded: Box::new(encoded), is_new } } else { Estimates::None })
     }
+}
+
+/// That an index can be built with these.
+///
+/// # Errors
+/// [`Error::InvalidParameter`].
+pub(crate) fn check_parameters(ef_construction: usize, alpha: f32, m: usize, m0: usize) -> Result<Connectivity> {
+    let invalid = |name, value, remedy| Err(Error::InvalidParameter { name, value, remedy });
+    if ef_construction == 0 {
+        return invalid("ef_construction", 0.0, "use at least 1, better 100 or more");
+    }
+    if !(1.0..=10.0).contains(&alpha) {
+        // By way of its digits, so that 0.9 is told as 0.9 and not as the nearest single.
+        let value = alpha.to_string().parse().unwrap_or(f64::NAN);
+        return invalid("alpha", value, "use 1 to 10; 1 is the heuristic of HNSW");
+    }
+    let Some(connectivity) = Connectivity::new(m, m0) else {
+        let (name, value) = if (2..=MAX_DEGREE).contains(&m) { ("M0", m0) } else { ("M", m) };
+        return invalid(name, value as f64, "use 2 to 2048, such as 16 for M and 32 for M0");
+    };
+    Ok(connectivity)
 }
 
 /// Whether a build goes on.

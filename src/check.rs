@@ -25,6 +25,7 @@ use crate::format::meta::Meta;
 use crate::format::set::{CHUNK, SetKind, decode_chunk, deserialize};
 use crate::format::{Damage, Key, Kind, checksum};
 use crate::store::Place;
+use crate::store::file::PageFinding;
 use crate::store::snapshot::{MISCOUNTED, Snapshot};
 use crate::store::source::Calling;
 use crate::store::table::Extent;
@@ -40,6 +41,8 @@ const FACTOR_ULPS: u32 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Invariant {
+    /// LMDB's own pages hold together: see [`PageInvariant`](crate::PageInvariant). Verified by [`Index::check`](crate::Index::check) alone.
+    Pages,
     /// Every key belongs to something that exists.
     Keys,
     /// Every value ends in its checksum.
@@ -81,6 +84,7 @@ impl Invariant {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Pages => "pages",
             Self::Keys => "keys",
             Self::Checksum => "checksum",
             Self::Meta => "meta",
@@ -118,7 +122,16 @@ impl fmt::Display for Finding {
     }
 }
 
+impl From<&PageFinding> for Finding {
+    fn from(finding: &PageFinding) -> Self {
+        Self { invariant: Invariant::Pages, what: finding.to_string() }
+    }
+}
+
 /// Verifies every invariant of index `index`, on the snapshot of `rtxn`. An empty list means that all hold.
+///
+/// It reads through LMDB, whose own pages it cannot reach from a transaction: damage there can end the process. Where that is to be feared, call
+/// [`verify_file`](crate::verify_file) before the environment is opened. [`Index::check`](crate::Index::check) does both.
 ///
 /// The graph, the maps and the sets are derived from the vectors and the item ids: if those are sound, adding all items to a new index repairs
 /// everything else.

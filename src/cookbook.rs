@@ -187,7 +187,8 @@
 //! # index.write(|batch| batch.add(1, &[1.0]))?;
 //! let today = backups.join("2026-11-20");
 //! index.copy_to(&today)?;
-//! // A backup that nobody has looked at is a hope.
+//! // A backup that nobody has looked at is a hope. The first look is safe whatever the file has become.
+//! assert_eq!(voisin::verify_file(&today)?.findings, []);
 //! let copy = Index::<Euclidean>::open_read_only(&today, Options::default())?;
 //! assert_eq!(copy.check()?, []);
 //! assert_eq!(copy.snapshot()?.len(), index.snapshot()?.len());

@@ -1,13 +1,20 @@
 //! What can go wrong, grouped by who has to act: the caller, the environment, the data on disk, or nobody (a build that was cancelled).
 //!
 //! Every message names the value, the limit and the remedy. A call that returns an error has changed nothing, unless its documentation says
-//! what it left in the transaction.
+//! what it left in the transaction. `remedy` has the remedies that depend on a value, `responsible` says of every error who has to act.
+
+mod remedy;
+mod responsible;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::remedy::{Role, of_lmdb, of_system};
+pub use self::responsible::Responsible;
 use crate::ItemId;
 use crate::format::Key;
 
@@ -52,7 +59,7 @@ pub enum Error {
         max: usize,
     },
     /// A vector that cannot be stored or compared.
-    #[error("item {item}: {defect}")]
+    #[error("item {item}: {}", defect.of(Role::Item))]
     InvalidItem {
         /// The item whose vector it is.
         item: ItemId,
@@ -60,7 +67,7 @@ pub enum Error {
         defect: VectorDefect,
     },
     /// As [`InvalidItem`](Self::InvalidItem), where items are named by keys.
-    #[error("item {key}: {defect}")]
+    #[error("item {key}: {}", defect.of(Role::Item))]
     InvalidKeyedItem {
         /// The key of the item whose vector it is.
         key: String,
@@ -76,13 +83,13 @@ pub enum Error {
         max: usize,
     },
     /// A query that cannot be compared.
-    #[error("the query: {defect}")]
+    #[error("the query: {}", defect.of(Role::Query))]
     InvalidQuery {
         /// What is wrong with the vector.
         defect: VectorDefect,
     },
     /// One of many queries cannot be compared.
-    #[error("row {row} of the queries: {defect}")]
+    #[error("row {row} of the queries: {}", defect.of(Role::Query))]
     InvalidRow {
         /// The number of the query, from 0.
         row: usize,
@@ -90,7 +97,10 @@ pub enum Error {
         defect: VectorDefect,
     },
     /// A slice of many queries, or of a sample, does not hold whole rows.
-    #[error("{components} components are no whole number of rows of {dimensions}: row {row} has {rest} only", row = components / dimensions, rest = components % dimensions)]
+    #[error(
+        "{components} components are no whole number of rows of {dimensions}: row {row} has {rest} only, give {dimensions} for each",
+        row = components / (*dimensions).max(1), rest = components % (*dimensions).max(1)
+    )]
     UnevenRows {
         /// Components of the slice.
         components: usize,
@@ -98,7 +108,7 @@ pub enum Error {
         dimensions: usize,
     },
     /// The two slices of a call that adds many items do not fit together.
-    #[error("{ids} ids need {} components in one slice, row by row, but {components} were given", ids.saturating_mul(*dimensions))]
+    #[error("{ids} ids need {} components in one slice, row by row, but {components} were given: give as many rows as ids", ids.saturating_mul(*dimensions))]
     LengthMismatch {
         /// Number of ids.
         ids: usize,
@@ -166,7 +176,7 @@ pub enum Error {
         vectors: u64,
     },
     /// A row of a sample that an index cannot be trained on.
-    #[error("row {row} of the sample: {defect}")]
+    #[error("row {row} of the sample: {}", defect.of(Role::Sample))]
     InvalidSample {
         /// The number of the row, from 0.
         row: usize,
@@ -174,7 +184,7 @@ pub enum Error {
         defect: VectorDefect,
     },
     /// No index of this number is in the database.
-    #[error("there is no index {0} in this database: add an item with a Writer first")]
+    #[error("there is no index {0} in this database: give another number, or add an item with a Writer first")]
     MissingIndex(u16),
     /// A reader was used with a transaction of another snapshot than its own.
     #[error(
@@ -272,7 +282,11 @@ pub enum Error {
         path: PathBuf,
     },
     /// A change to an environment was begun inside another one, by the same thread.
-    #[error("this thread is changing an index of {} already: end that change first, or make this one inside it", path.display())]
+    #[error(
+        "this thread is inside a change of an index of {} already, and has one write transaction at a time: make this change when that one \
+         has returned, or, if it is for the same index, through the batch of that one",
+        path.display()
+    )]
     NestedWrite {
         /// The folder.
         path: PathBuf,
@@ -282,7 +296,8 @@ pub enum Error {
     BatchFailed,
     /// A handle was used in another process than the one that opened it, or one was opened in a fork of a process that has opened others.
     #[error(
-        "the environment was opened in process {opened}, and this is process {here}, a fork of it: open indexes after forking, not before, or start          the process anew (exec)"
+        "the environment was opened in process {opened}, and this is process {here}, a fork of it: open indexes after forking, not before, or start \
+         the process anew (exec)"
     )]
     Forked {
         /// The process that opened the environment.
@@ -402,8 +417,19 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The system refused to open, read or write a file: it is missing, of another user, on a read-only file system, too large, or the disk
+    /// has failed. What was committed is there.
+    #[error("could not {doing} {} ({source}): {}", path.display(), of_system(source))]
+    Io {
+        /// The file, or the folder that it lies in.
+        path: PathBuf,
+        /// What was being done with it.
+        doing: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
     /// LMDB refused.
-    #[error("LMDB: {0}")]
+    #[error("LMDB: {0}: {remedy}", remedy = of_lmdb(.0))]
     Heed(#[source] heed::Error),
 
     // The data on disk.
@@ -426,6 +452,29 @@ pub enum Error {
         found: u16,
         /// The version that this library reads and writes.
         supported: u16,
+    },
+    /// A data file is shorter than what was committed to it: most often a copy that was interrupted, or made on a disk that was full. It is
+    /// refused before it is mapped, as reading beyond its end would end the process.
+    #[error(
+        "{} has {bytes} bytes, and its last commit needs {expected}: a copy of it was interrupted, or it was cut off; copy it again, or \
+         restore a backup",
+        path.display()
+    )]
+    Truncated {
+        /// The data file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// The length that it should have.
+        expected: u64,
+    },
+    /// The pages that LMDB keeps a file in do not hold together: see [`verify_file`](crate::verify_file).
+    #[error("the pages of {} are damaged: {what}; run verify_file to see all damage, and restore a backup", path.display())]
+    DamagedFile {
+        /// The data file.
+        path: PathBuf,
+        /// The first damage that was found.
+        what: String,
     },
     /// A value on disk breaks the format.
     #[error("{key} is corrupt: {what}; run check to see all damage, restore a backup, or rebuild from the vectors")]
@@ -476,7 +525,7 @@ pub enum Error {
 
     // Control.
     /// The cancellation of a build was asked for. Nothing was written.
-    #[error("the build was cancelled; nothing of it was written")]
+    #[error("the build was cancelled, and nothing of it was written: run it again when it is wanted")]
     Cancelled,
 }
 
@@ -485,13 +534,21 @@ impl Error {
         Self::Corrupt { key, what }
     }
 
-    /// The same error, of something that was written to `path`: there, a full disk has a name.
-    pub(crate) fn writing(self, path: &Path) -> Self {
-        use io::ErrorKind::{QuotaExceeded, StorageFull};
-        match self {
-            Self::Heed(heed::Error::Io(source)) if matches!(source.kind(), StorageFull | QuotaExceeded) => {
-                Self::DiskFull { path: path.to_owned(), source }
+    /// An error of the system, where it is made: while doing something with `path`. A full disk has a variant of its own.
+    pub(crate) fn io(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + Copy {
+        move |source| {
+            let path = path.to_owned();
+            match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, source },
+                _ => Self::Io { path, doing, source },
             }
+        }
+    }
+
+    /// The same error, where LMDB has passed on one of the system: that was met while doing something with `path`.
+    pub(crate) fn while_doing(self, doing: &'static str, path: &Path) -> Self {
+        match self {
+            Self::Heed(heed::Error::Io(source)) => Self::io(doing, path)(source),
             error => error,
         }
     }
@@ -594,22 +651,7 @@ pub enum VectorDefect {
 
 impl fmt::Display for VectorDefect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFinite { position, value } => write!(f, "component {position} is {value}: every component must be finite"),
-            Self::TooLarge { position, value, limit, form } => {
-                write!(
-                    f,
-                    "component {position} is {value:e}, and {form} holds up to {limit:e}: scale the vectors, or store them in another form"
-                )
-            }
-            Self::NotBinary { position, value } => write!(f, "component {position} is {value}: a binary vector has zeros and ones only"),
-            Self::ZeroNorm => {
-                write!(f, "the vector, as it would be stored, is zero and has no direction: leave it out, or use another metric")
-            }
-            Self::NormOutOfRange { norm, min, max } => {
-                write!(f, "the vector's norm is {norm:e}: scale the vectors to between {min:e} and {max:e}")
-            }
-        }
+        f.write_str(&self.of(Role::Item))
     }
 }
 

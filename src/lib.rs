@@ -114,7 +114,7 @@ pub use self::builder::{Builder, DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Phase, 
 pub use self::check::{Finding, Invariant, check};
 pub use self::codes::Codes;
 pub use self::distance::Distance;
-pub use self::error::{Error, Result, SourceDefect, VectorDefect};
+pub use self::error::{Error, Responsible, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
@@ -124,7 +124,7 @@ pub use self::index::{
 pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
 pub use self::stats::{CodeStats, KindStats, LayerStats, Stats};
-pub use self::store::file::{Environment, OldestReader, copy_to};
+pub use self::store::file::{Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file};
 pub use self::store::warm::Warmed;
 pub use self::types::ItemId;
 pub use self::writer::Writer;

@@ -22,7 +22,6 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,11 +32,13 @@ use std::time::{Duration, Instant};
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
+use super::created::Created;
 use super::filesystem;
 use super::options::Options;
-use super::registry::{Claim, DataFile, Registered, claim};
+use super::registry::{self, Claim, DATA, DataFile, Registered, claim};
 use super::snapshot::Cache;
 use crate::store::Raw;
+use crate::store::file::{FileReport, check_length, verify_newest};
 use crate::store::held::{ReadTxn, SharedTxn};
 use crate::store::process::{self, OfProcess};
 use crate::{Error, Result};
@@ -129,6 +130,8 @@ thread_local! {
 pub(super) struct SharedEnv {
     env: OfProcess<Env<WithoutTls>>,
     /// Dropped after the environment.
+    created: Option<Created>,
+    /// Dropped after both.
     registered: Registered,
     folder: PathBuf,
     is_read_only: bool,
@@ -161,16 +164,17 @@ impl SharedEnv {
     /// # Errors
     /// See [`Index::open`](crate::Index::open).
     pub(super) fn open(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
-        Self::claim(folder, options, access).map_err(|error| filesystem::explain(error, folder))
+        Self::claim(folder, options, access).map_err(|error| filesystem::explain(error, "open the environment in", folder))
     }
 
     fn claim(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
         if access == Access::Create {
-            fs::create_dir_all(folder).map_err(heed::Error::from)?;
+            registry::check_process()?;
         }
         if !options.takes_any_file_system() {
             filesystem::check(folder)?;
         }
+        let mut created = if access == Access::Create { Created::folder(folder)? } else { None };
         let file = if access == Access::Create { DataFile::create(folder)? } else { DataFile::find(folder)? };
         if file.is_empty && access != Access::Create {
             // Its creation was interrupted.
@@ -179,16 +183,21 @@ impl SharedEnv {
         let how = "read-only";
         match claim(&file)? {
             Claim::Open(env) if env.is_read_only && access != Access::Read => Err(Error::AlreadyOpen { path: file.folder, how }),
-            Claim::Open(env) => Ok(env),
+            Claim::Open(env) => {
+                created.iter().for_each(Created::keep);
+                Ok(env)
+            }
             Claim::Ours(registered) => {
-                let env = Arc::new(Self::new(file.folder, options, access, registered)?);
+                created.iter_mut().for_each(|created| created.is_ours = true);
+                let env = Arc::new(Self::new(file.folder, options, access, registered, created)?);
                 env.registered.opened(&env);
                 Ok(env)
             }
         }
     }
 
-    fn new(folder: PathBuf, options: &Options, access: Access, registered: Registered) -> Result<Self> {
+    /// On failure, what was created is removed before anybody else can open it: parameters are dropped from the last.
+    fn new(folder: PathBuf, options: &Options, access: Access, registered: Registered, created: Option<Created>) -> Result<Self> {
         let mut open = EnvOpenOptions::new().read_txn_without_tls();
         open.map_size(options.map_bytes()).max_readers(options.readers()).max_dbs(MAX_DATABASES);
         let is_read_only = access == Access::Read;
@@ -200,6 +209,7 @@ impl SharedEnv {
         if heed::env_closing_event(&folder).is_none() {
             filesystem::reserve_lock_file(&folder, options.readers(), access != Access::Read)?;
         }
+        check_length(&folder.join(DATA))?;
         // SAFETY: the files are changed through LMDB only, as far as voisin can see to it: the folder is not on a network file system, the data
         // file has one name, and this process does not have it open. `docs/how-to-lose-data.md` says what is left to the user.
         let env = match unsafe { open.open(&folder) } {
@@ -224,6 +234,7 @@ impl SharedEnv {
         };
         Ok(Self {
             env,
+            created,
             registered,
             folder,
             is_read_only,
@@ -344,9 +355,14 @@ impl SharedEnv {
                     adoptions += 1;
                     self.adopt(began)?;
                 }
-                begun => return Ok(begun?),
+                begun => return begun.map_err(|error| filesystem::explain(error.into(), "read the environment in", &self.folder)),
             }
         }
+    }
+
+    /// Says that there is an index in the folder: if this call has created it, it stays.
+    pub(super) fn keep(&self) {
+        self.created.iter().for_each(Created::keep);
     }
 
     /// Frees what entries of the table of readers nobody needs: of idle snapshots, and of the dead.
@@ -358,6 +374,14 @@ impl SharedEnv {
 
     fn readers_full(&self) -> Error {
         Error::ReadersFull { path: self.folder.clone(), max: self.env.max_readers() }
+    }
+
+    /// As [`work`](Self::work), after a walk over the pages of the commit that the transaction sees.
+    pub(super) fn verified<T>(self: &Arc<Self>, work: impl FnOnce(&FileReport, &ReadTxn) -> Result<T>) -> Result<T> {
+        self.check_process()?;
+        let _held = Hold::new(self);
+        let (report, reading) = verify_newest(&self.env, || self.read(), |reading| reading.txn.id())?;
+        work(&report, &reading.txn)
     }
 
     /// A read transaction that lasts longer than a search: the map is not moved meanwhile, and an
@@ -443,9 +467,9 @@ impl SharedEnv {
         })
     }
 
-    /// An error about a full disk where that is what it is.
+    /// An error of the system that LMDB has passed on, with the folder.
     pub(super) fn explain(&self, error: Error) -> Error {
-        filesystem::explain(error, &self.folder)
+        filesystem::explain(error, "write to the environment in", &self.folder)
     }
 
     fn begin_write(&self, turn: &Turn<'_>) -> Result<WriteTxn<'_>> {
@@ -475,7 +499,7 @@ impl SharedEnv {
     /// Frees the entries of dead processes in the table of readers. Returns how many there were.
     pub(super) fn clear_stale_readers(&self) -> Result<usize> {
         self.check_process()?;
-        Ok(self.env.clear_stale_readers()?)
+        self.env.clear_stale_readers().map_err(|error| self.explain(error.into()))
     }
 
     /// The cache of the index of a number, which all handles on it share.

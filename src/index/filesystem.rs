@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+#[cfg(target_os = "linux")]
+use super::registry::DATA;
 use crate::{Error, Result};
 
 /// The numbers of those that are refused, as in the headers of Linux, and what they are.
@@ -31,31 +33,48 @@ const REFUSED: &[(u32, &str)] = &[
     (0xBACB_ACBC, "VMware shared folder"),
 ];
 
-/// That LMDB can be trusted with a folder, if it exists.
+/// That LMDB can be trusted with a folder, or with the one that it will be created in.
 ///
 /// # Errors
 /// [`Error::FileSystem`] if it cannot.
 pub(super) fn check(path: &Path) -> Result<()> {
-    match refused(path) {
+    let is_there = |path: &&Path| path.as_os_str().is_empty() || path.exists();
+    let place = path.ancestors().find(is_there).filter(|place| !place.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match refused(place) {
         Some(file_system) => Err(Error::FileSystem { path: path.to_owned(), file_system }),
         None => Ok(()),
     }
 }
 
-/// A disk with less room than this has none for what LMDB writes at a time.
+/// A disk with less room than this, or a file that may not grow by more, has none for what LMDB writes at a time.
 #[cfg(target_os = "linux")]
 const FULL_BYTES: u64 = 1 << 20;
 
-/// The same error, of something that LMDB has written to `path`. Where there is room for a part of what it writes, it says that input or output has
-/// failed, and not that the disk is full.
-pub(super) fn explain(error: Error, path: &Path) -> Error {
+/// The same error, where it is one of the system that LMDB has passed on, met while doing something with the environment in `folder`. Where
+/// there is room for a part of what LMDB writes, it says that input or output has failed, and not that the disk is full or the file too large.
+pub(super) fn explain(error: Error, doing: &'static str, folder: &Path) -> Error {
     match error {
         #[cfg(target_os = "linux")]
-        Error::Heed(heed::Error::Io(source)) if source.raw_os_error() == Some(libc::EIO) && is_full(path) => {
-            Error::DiskFull { path: path.to_owned(), source }
-        }
-        error => error.writing(path),
+        Error::Heed(heed::Error::Io(source)) if source.raw_os_error() == Some(libc::EIO) => match () {
+            () if is_full(folder) => Error::DiskFull { path: folder.to_owned(), source },
+            () if is_at_limit(folder) => Error::io(doing, folder)(std::io::Error::from_raw_os_error(libc::EFBIG)),
+            () => Error::io(doing, folder)(source),
+        },
+        error => error.while_doing(doing, folder),
     }
+}
+
+/// Whether the data file is about as long as this process may make a file.
+#[cfg(target_os = "linux")]
+fn is_at_limit(folder: &Path) -> bool {
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: there is room for what is told.
+    let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
+    let length = std::fs::metadata(folder.join(DATA)).map_or(0, |metadata| metadata.len());
+    // As wide as the libc has it.
+    #[allow(clippy::unnecessary_cast, reason = "it is one where it is no u64")]
+    let limit = limit.rlim_cur as u64;
+    result == 0 && limit.saturating_sub(length) < FULL_BYTES
 }
 
 #[cfg(target_os = "linux")]
@@ -90,9 +109,34 @@ pub(super) fn reserve_lock_file(folder: &Path, readers: u32, may_create: bool) -
     let result = unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, bytes as libc::off_t) };
     let error = std::io::Error::last_os_error();
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded if result != 0 => Err(heed::Error::Io(error).into()),
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded if result != 0 => {
+            Err(Error::io("set aside the lock file in", folder)(error))
+        }
         _ => Ok(()),
     }
+}
+
+/// The lock file of an environment, locked as LMDB locks it before it knows whether others have the environment open. `None` if they do, or if
+/// it cannot be told. Lets go of it when dropped.
+///
+/// To be called only while this process does not have the environment open: closing the file drops the locks that the process has on it.
+#[cfg(target_os = "linux")]
+pub(super) fn lock_alone(path: &Path) -> Option<std::fs::File> {
+    use std::os::fd::AsRawFd as _;
+
+    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).ok()?;
+    // SAFETY: zeros are a valid lock.
+    let mut lock = unsafe { std::mem::zeroed::<libc::flock>() };
+    // The first byte of the file.
+    (lock.l_type, lock.l_whence, lock.l_len) = (libc::F_WRLCK as _, libc::SEEK_SET as _, 1);
+    // SAFETY: the file is open, and there is a lock to read.
+    let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &lock) };
+    (result == 0).then_some(file)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn lock_alone(_path: &Path) -> Option<std::fs::File> {
+    None
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -153,10 +197,10 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_and_a_quota_that_is_used_up_have_a_name_and_other_failures_keep_theirs() {
+    fn a_full_disk_and_a_quota_that_is_used_up_have_a_name_and_other_failures_a_path() {
         // One that is always full, and one that is not.
         let (full, roomy) = (Path::new("/proc"), std::env::temp_dir());
-        let explained = |number, path: &Path| explain(heed::Error::Io(std::io::Error::from_raw_os_error(number)).into(), path);
+        let explained = |number, path: &Path| explain(heed::Error::Io(std::io::Error::from_raw_os_error(number)).into(), "write to", path);
         for number in [libc::ENOSPC, libc::EDQUOT] {
             match explained(number, &roomy) {
                 Error::DiskFull { path, source } => assert_eq!((path, source.raw_os_error()), (roomy.clone(), Some(number))),
@@ -164,6 +208,11 @@ mod tests {
             }
         }
         assert!(matches!(explained(libc::EIO, full), Error::DiskFull { .. }));
-        assert!(matches!(explained(libc::EIO, &roomy), Error::Heed(_)) && matches!(explained(libc::EACCES, full), Error::Heed(_)));
+        for (number, path) in [(libc::EIO, &*roomy), (libc::EACCES, full)] {
+            match explained(number, path) {
+                Error::Io { path: told, doing: "write to", source } => assert_eq!((&*told, source.raw_os_error()), (path, Some(number))),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

@@ -1,20 +1,18 @@
 //! Loading many items: from an iterator, with progress, in one commit.
 //!
-//! What the iterator yields is checked and put aside first, in memory or in a file without a name beside the index: then it is known how much
+//! What the iterator yields is checked and put aside first, in memory or in a file without a name, beside the index unless told otherwise: then it is known how much
 //! there is, a full map can be grown and the work begun anew, and other writers do not wait for the iterator.
 
 use std::fmt;
-use std::io::{BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::marker::PhantomData;
-use std::path::Path;
-
-use tempfile::{SpooledTempFile, spooled_tempfile_in};
+use std::path::{Path, PathBuf};
 
 use super::batch::Batch;
 use super::{Hooks, Index, ItemName, LEAST_ROUND_ITEMS};
 use crate::builder::{Goal, Phase, Progress};
 use crate::codec::{Codec, Component, Range};
 use crate::distance::Distance;
+use crate::store::spool::Spool;
 use crate::{Error, ItemId, Result, VectorDefect};
 
 /// Items are put aside in memory up to so many bytes, and in a file beyond.
@@ -106,6 +104,7 @@ pub struct Loader<'a, D, K: ?Sized = ItemId> {
     pub(super) index: &'a Index<D, K>,
     optimize: bool,
     part: Option<u64>,
+    temp_dir: Option<PathBuf>,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(LoadProgress) + Sync + 'a>,
 }
@@ -118,7 +117,7 @@ impl<D, K: ?Sized> fmt::Debug for Loader<'_, D, K> {
 
 impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
     pub(super) fn new(index: &'a Index<D, K>) -> Self {
-        Self { index, optimize: false, part: None, cancel: Box::new(|| false), progress: Box::new(|_| {}) }
+        Self { index, optimize: false, part: None, temp_dir: None, cancel: Box::new(|| false), progress: Box::new(|_| {}) }
     }
 
     /// Whether to number the items by locality in the end, as [`Index::optimize`] does: worth it for a large index that is not changed much afterwards. One
@@ -139,6 +138,13 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
     #[must_use]
     pub fn commit_every(mut self, items: u64) -> Self {
         self.part = Some(items.max(1));
+        self
+    }
+
+    /// The folder for what the iterator has yielded and memory does not hold: that of [`Options::temp_dir`](crate::Options::temp_dir) unless set.
+    #[must_use]
+    pub fn temp_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.temp_dir = Some(path.into());
         self
     }
 
@@ -169,10 +175,10 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
         let mut loaded = 0;
         loop {
-            let mut aside = Aside::<T>::new(shared.env.folder(), self.index.dimensions());
+            let mut aside = Aside::<T>::new(self.temp_dir.as_deref().unwrap_or(shared.temp_dir()), self.index.dimensions());
             for row in rows.by_ref().take(self.part.map_or(usize::MAX, |part| part as usize)) {
                 let (name, vector) = row?;
-                aside.put(&name, vector.as_ref()).map_err(|error| shared.env.explain(error))?;
+                aside.put(&name, vector.as_ref())?;
                 self.report(LoadPhase::Reading, loaded + aside.count, None)?;
             }
             if loaded > 0 && aside.count == 0 {
@@ -273,7 +279,7 @@ pub(super) fn check_input<D: Distance>(vector: &[impl Component]) -> Result<(), 
 
 /// Items that have been put aside: rows of a length, so many bytes that name an item, and the components of its vector, all in little-endian order.
 struct Aside<T> {
-    file: BufWriter<SpooledTempFile>,
+    rows: Spool,
     dimensions: usize,
     count: u64,
     component: PhantomData<T>,
@@ -281,32 +287,29 @@ struct Aside<T> {
 
 impl<T: Component> Aside<T> {
     fn new(folder: &Path, dimensions: usize) -> Self {
-        Self { file: BufWriter::new(spooled_tempfile_in(MEMORY_BYTES, folder)), dimensions, count: 0, component: PhantomData }
+        Self { rows: Spool::new(MEMORY_BYTES, Some(folder)), dimensions, count: 0, component: PhantomData }
     }
 
     /// # Errors
     /// Those of the file system.
     fn put(&mut self, name: &[u8], vector: &[T]) -> Result<()> {
-        let mut write = |bytes: &[u8]| self.file.write_all(bytes).map_err(heed::Error::from);
-        write(&(name.len() as u16).to_le_bytes())?;
-        write(name)?;
-        vector.iter().try_for_each(|component| write(component.to_bytes().as_ref()))?;
+        self.rows.write(&(name.len() as u16).to_le_bytes())?;
+        self.rows.write(name)?;
+        vector.iter().try_for_each(|component| self.rows.write(component.to_bytes().as_ref()))?;
         self.count += 1;
         Ok(())
     }
 
     /// All of them, from the first.
     fn rows(&mut self) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<T>)>>> {
-        // Also writes what is buffered.
-        self.file.rewind().map_err(heed::Error::from)?;
-        let mut file = BufReader::new(self.file.get_mut());
+        let mut rows = self.rows.read()?;
         let mut row = vec![0; size_of::<T>() * self.dimensions];
         Ok((0..self.count).map(move |_| {
             let mut length = [0; 2];
-            file.read_exact(&mut length).map_err(heed::Error::from)?;
+            rows.read_exact(&mut length)?;
             let mut name = vec![0; u16::from_le_bytes(length).into()];
-            file.read_exact(&mut name).map_err(heed::Error::from)?;
-            file.read_exact(&mut row).map_err(heed::Error::from)?;
+            rows.read_exact(&mut name)?;
+            rows.read_exact(&mut row)?;
             Ok((name, T::of_bytes(&row)))
         }))
     }

@@ -4,6 +4,7 @@
 //!
 //! - `options`: how to create and open; the check against what is stored.
 //! - `registry`: one environment a file and process. `environment`: its transactions, and the size of its map. `filesystem`: where LMDB works.
+//!   `created`: a folder that no index has come of.
 //! - `snapshot`: an index at one commit, and the cache of the newest. `batch`: one transaction. `load`: many items at once.
 //! - `catalog`: the names and numbers of the indexes of an environment.
 //! - `item_key`: what items are named by; `keyed`, `keyed_query`: the same as above by keys.
@@ -12,6 +13,7 @@
 
 mod batch;
 mod catalog;
+mod created;
 mod environment;
 mod filesystem;
 mod item_key;
@@ -24,7 +26,7 @@ mod snapshot;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +42,7 @@ pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::keyed_query::KeyedQuery;
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::{DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Options};
+use self::registry::DATA;
 use self::snapshot::Cache;
 pub use self::snapshot::Snapshot;
 use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Phase, Progress};
@@ -98,6 +101,8 @@ struct Shared {
     is_read_only: bool,
     /// Items that were pending when the handle was opened.
     pending_at_open: u64,
+    /// Where temporary files go, if not beside the index.
+    temp_dir: Option<PathBuf>,
     // Last: what is above ends before the environment is closed.
     env: Arc<SharedEnv>,
 }
@@ -136,8 +141,13 @@ impl Shared {
     ) -> Builder<'a, 'static, D, StdRng> {
         let mut builder = writer.builder(rng);
         builder.ef_construction(self.entry.ef_construction as usize).alpha(self.entry.alpha);
-        builder.cancel(|| (hooks.cancel)()).progress(|progress| (hooks.progress)(progress));
+        builder.cancel(|| (hooks.cancel)()).progress(|progress| (hooks.progress)(progress)).temp_dir(self.temp_dir());
         builder
+    }
+
+    /// The folder for temporary files.
+    fn temp_dir(&self) -> &Path {
+        self.temp_dir.as_deref().unwrap_or(self.env.folder())
     }
 
     /// Links at most `least` pending items, or as many as are linked, without the turn to write
@@ -190,7 +200,8 @@ impl<D, K: ?Sized> fmt::Debug for Index<D, K> {
 }
 
 impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
-    /// Creates an index in the folder `path`, which is created, too, if it is not there. `options` must have the dimensions.
+    /// Creates an index in the folder `path`, which is created, too, if it is not there. `options` must have the dimensions. If the creation is
+    /// refused or fails, a folder that it has created is removed.
     ///
     /// # Errors
     /// [`NameTaken`](Error::NameTaken) if the folder has an index of this name. [`InvalidDimensions`](Error::InvalidDimensions),
@@ -210,6 +221,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 
     fn create_or(path: &Path, options: &Options, exists: impl Fn(&str, &SharedEnv) -> Result<()>) -> Result<Self> {
         let name = options.index_name()?;
+        if !path.join(DATA).exists() {
+            // Before anything is created.
+            options.check_new::<D>()?;
+        }
         let env = SharedEnv::open(path, options, Access::Create)?;
         let find = |txn: &RoTxn<'_>| match catalog::entry(&env, txn, name)? {
             Some(entry) => exists(name, &env).and_then(|()| Self::found(&env, txn, options, entry, false)).map(Some),
@@ -222,12 +237,13 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
             Ok(None) | Err(Error::ReadersFull { .. }) => {}
             Err(error) => return Err(error),
         }
-        env.write::<_, Error>(|mut txn| {
+        options.check_new::<D>()?;
+        let index = env.write::<_, Error>(|mut txn| {
             if let Some(index) = find(&txn)? {
                 return Ok((index, txn));
             }
             let entry = options.entry::<D>(catalog::next_number(&env, &txn)?, K::NAMING);
-            let shared = Shared::new(&env, name, entry.clone(), false);
+            let shared = Shared::new(&env, name, entry.clone(), false, None);
             // Creates the index, empty, and checks the options.
             shared.build(&shared.writer::<D>(), &mut txn, Goal::Linked, Hooks::NONE)?;
             if let Some(codes) = options.wanted_codes() {
@@ -236,7 +252,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
             catalog::add(&env, &mut txn, name, &entry)?;
             // Opened here, where it takes no reader: what has been created is not an error.
             Ok((Self::found(&env, &txn, options, entry, false)?, txn))
-        })
+        })?;
+        env.keep();
+        Ok(index)
     }
 
     /// Opens an index that exists. Options that are left out are as they are stored.
@@ -248,8 +266,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     ///   [`NamingMismatch`](Error::NamingMismatch).
     /// - A way to lose data: [`FileSystem`](Error::FileSystem), [`LinkedFile`](Error::LinkedFile), [`AlreadyOpen`](Error::AlreadyOpen),
     ///   [`Forked`](Error::Forked) if this process is a fork of one that has opened an index.
-    /// - [`ReadersFull`](Error::ReadersFull), [`CorruptCatalog`](Error::CorruptCatalog), [`CatalogVersion`](Error::CatalogVersion), those of the file
-    ///   system and of LMDB.
+    /// - A damaged file: [`Truncated`](Error::Truncated), [`DamagedFile`](Error::DamagedFile), [`CorruptCatalog`](Error::CorruptCatalog). The length
+    ///   is compared with that of the last commit, and no more: see [`verify_file`](crate::verify_file).
+    /// - [`Io`](Error::Io) and [`DiskFull`](Error::DiskFull) of the file system, [`ReadersFull`](Error::ReadersFull),
+    ///   [`CatalogVersion`](Error::CatalogVersion), and those of LMDB.
     ///
     /// An index whose load was interrupted may have many items that no graph has yet, which makes
     /// searches slow: [`pending_at_open`](Self::pending_at_open) says how many.
@@ -278,7 +298,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     fn found(env: &Arc<SharedEnv>, txn: &RoTxn<'_>, options: &Options, entry: Entry, is_read_only: bool) -> Result<Self> {
         let name = options.index_name()?;
         options.check::<D>(name, K::NAMING, &entry)?;
-        let mut shared = Shared::new(env, name, entry, is_read_only);
+        let temp_dir = options.temp_folder().map(Path::to_owned);
+        let mut shared = Shared::new(env, name, entry, is_read_only, temp_dir);
         // The catalog says neither which form vectors are stored in nor what codes there are. What is damaged is for those who use it, and for `check`.
         let meta = match read_meta::<D>(shared.place, txn) {
             Err(error @ Error::MetricMismatch { .. }) => return Err(error),
@@ -427,18 +448,28 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 
     /// Verifies every invariant of the index, down to the last byte. An empty list means that all hold. See [`check`](crate::check()).
     ///
+    /// LMDB's own pages come first, by plain reads, as [`verify_file`](crate::verify_file) does. If they are damaged so that reading through
+    /// them could end the process, that is all that is verified.
+    ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot). Damage is not an error but a finding.
     pub fn check(&self) -> Result<Vec<Finding>> {
         let check = |txn: &RoTxn<'_>| check_named::<D>(txn, self.shared.entry.number, self.shared.database(), K::NAMING);
-        self.shared.env.work(|txn, _| check(txn).map_err(|error| self.shared.explain(error)))
+        self.shared.env.verified(|report, txn| {
+            let mut findings: Vec<Finding> = report.findings.iter().map(Finding::from).collect();
+            if report.is_safe_to_open() {
+                findings.extend(check(txn).map_err(|error| self.shared.explain(error))?);
+            }
+            Ok(findings)
+        })
     }
 
     /// Writes a compacted copy of all indexes of the folder to the folder `path`, while others go on reading and writing. Returns the length of the
     /// copy in bytes. See [`copy_to`](crate::copy_to()).
     ///
     /// # Errors
-    /// As [`snapshot`](Self::snapshot), [`Exists`](Error::Exists) if `path` holds a database, and those of the file system.
+    /// As [`snapshot`](Self::snapshot), [`Exists`](Error::Exists) if `path` holds a database, [`DamagedFile`](Error::DamagedFile) if LMDB's own
+    /// pages are damaged, and those of the file system.
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<u64> {
         self.shared.env.work(|_, env| copy_to(env, path.as_ref()))
     }
@@ -578,10 +609,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 }
 
 impl Shared {
-    fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool) -> Self {
+    fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool, temp_dir: Option<PathBuf>) -> Self {
         let place = Place { raw: env.indexes, index: entry.number };
         let (cache, name, env) = (env.cache(entry.number), name.to_owned(), Arc::clone(env));
-        Self { cache, name, entry, place, is_read_only, pending_at_open: 0, env }
+        Self { cache, name, entry, place, is_read_only, pending_at_open: 0, temp_dir, env }
     }
 
     /// The snapshot of the newest commit.

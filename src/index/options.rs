@@ -1,11 +1,14 @@
 //! How an index is created and opened: its defaults, each with its reason, and the check against what is stored.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::codes::Codes;
+use crate::builder::check_parameters;
+use crate::codes::{Codes, is_sound};
 use crate::distance::Distance;
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
+use crate::store::edit::check_new;
 use crate::{DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Error, Result};
 
 /// The name of an index that was given none.
@@ -57,6 +60,7 @@ pub struct Options {
     max_readers: Option<u32>,
     growth_wait: Option<Duration>,
     any_file_system: bool,
+    temp_dir: Option<PathBuf>,
 }
 
 impl Options {
@@ -140,6 +144,17 @@ impl Options {
         self
     }
 
+    /// The folder for what loads, `optimize` and first builds put aside and memory does not hold: up to the bytes of all vectors. The folder of the
+    /// index unless set. Files in it have no name, and go when the call ends, or the process.
+    pub fn temp_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.temp_dir = Some(path.into());
+        self
+    }
+
+    pub(super) fn temp_folder(&self) -> Option<&Path> {
+        self.temp_dir.as_deref()
+    }
+
     /// # Errors
     /// [`Error::InvalidName`].
     pub(super) fn index_name(&self) -> Result<&str> {
@@ -148,6 +163,21 @@ impl Options {
             Ok(name)
         } else {
             Err(Error::InvalidName { bytes: name.len(), max: MAX_NAME_BYTES })
+        }
+    }
+
+    /// That an index can be created with them.
+    ///
+    /// # Errors
+    /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`], [`Error::CodesUnsupported`].
+    pub(super) fn check_new<D: Distance>(&self) -> Result<()> {
+        check_new::<D>(self.dimensions.unwrap_or(0))?;
+        let m = self.m.unwrap_or(DEFAULT_M);
+        let (ef, alpha) = (self.ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION), self.alpha.unwrap_or(DEFAULT_ALPHA));
+        check_parameters(ef, alpha, m, self.m0.unwrap_or(m.saturating_mul(2)))?;
+        match self.codes {
+            Some(_) if !is_sound::<D>() => Err(Error::CodesUnsupported { metric: D::name() }),
+            _ => Ok(()),
         }
     }
 
@@ -191,7 +221,7 @@ impl Options {
         self.any_file_system
     }
 
-    /// What a new index is created with. Numbers that are out of range are cut off here, and refused by the first build, which creates it.
+    /// What a new index is created with. Numbers that are out of range are cut off here, and refused by [`check_new`](Self::check_new).
     pub(super) fn entry<D: Distance>(&self, number: u16, naming: Naming) -> Entry {
         let m = self.m.unwrap_or(DEFAULT_M);
         Entry {

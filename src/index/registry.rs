@@ -13,7 +13,7 @@ use crate::store::process;
 use crate::{Error, Result};
 
 /// The data file of an environment in a folder.
-const DATA: &str = "data.mdb";
+pub(super) const DATA: &str = "data.mdb";
 
 /// What tells one file from another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -90,7 +90,7 @@ impl DataFile {
     pub(super) fn find(folder: &Path) -> Result<Self> {
         let missing = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::MissingEnvironment { path: folder.to_owned() },
-            _ => heed::Error::from(error).into(),
+            _ => Error::io("find the environment in", folder)(error),
         };
         let canonical = folder.canonicalize().map_err(missing)?;
         let file = canonical.join(DATA);
@@ -119,7 +119,8 @@ impl DataFile {
             options.mode(0o600);
         }
         // The data file has no locks that closing it could drop: LMDB's are on the lock file.
-        options.open(folder.join(DATA)).map_err(heed::Error::from)?;
+        let path = folder.join(DATA);
+        options.open(&path).map_err(Error::io("create", &path))?;
         Self::find(folder)
     }
 }
@@ -136,6 +137,14 @@ pub(super) enum Claim {
 #[derive(Debug)]
 pub(super) struct Registered {
     id: FileId,
+}
+
+/// That this process is no fork of one that has opened any environment.
+///
+/// # Errors
+/// [`Error::Forked`].
+pub(super) fn check_process() -> Result<()> {
+    process::check(REGISTRY.process)
 }
 
 /// Finds the environment of a file, or makes an entry for it.

@@ -61,11 +61,11 @@ struct Codes {
     scratch: Scratch,
 }
 
-/// The metadata of an index without items.
+/// That there can be an index of so many dimensions, under a metric.
 ///
 /// # Errors
-/// [`Error::InvalidDimensions`].
-fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
+/// [`Error::InvalidDimensions`], [`Error::InvalidParameter`].
+pub(crate) fn check_new<D: Distance>(dimensions: usize) -> Result<()> {
     if dimensions == 0 || dimensions > MAX_DIMENSIONS {
         return Err(Error::InvalidDimensions { found: dimensions, max: MAX_DIMENSIONS });
     }
@@ -73,6 +73,15 @@ fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
         let remedy = "give the metric a name of 1 to 32 bytes without zeros";
         return Err(Error::InvalidParameter { name: "the length of the metric's name", value: D::name().len() as f64, remedy });
     }
+    Ok(())
+}
+
+/// The metadata of an index without items.
+///
+/// # Errors
+/// As [`check_new`].
+fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
+    check_new::<D>(dimensions)?;
     Ok(Meta {
         metric: D::name().to_owned(),
         codec: D::Codec::ID,

@@ -7,7 +7,7 @@
 //! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors, found, compared and made.
 //! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an item id.
 //! - `meter`: what all of it costs, counted for tests.
-//! - `file`: LMDB's free pages and readers, and a compacted copy.
+//! - `file`: LMDB's own pages, judged without a map; its free pages and readers; a compacted copy. `spool`: bytes put aside, in memory or in a file.
 //! - `edit`: adding and removing items; `blocks`: where their vectors and codes go; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order;
 //!   `rebase`: writing it on top of what others have committed since.
 //!
@@ -29,6 +29,7 @@ pub(crate) mod renumber;
 pub(crate) mod sets;
 pub(crate) mod snapshot;
 pub(crate) mod source;
+pub(crate) mod spool;
 pub(crate) mod strided;
 pub(crate) mod table;
 pub(crate) mod view;

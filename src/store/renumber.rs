@@ -3,16 +3,16 @@
 //! Everything that a slot names is computed first, from the graph of a build, and then written in the place of what there was. The vectors, which
 //! may be more than memory holds, wait in a temporary file meanwhile. O(items).
 
-use std::io::{BufReader, BufWriter, Read as _, Seek as _, Write as _};
+use std::path::Path;
 
 use rayon::prelude::*;
 use roaring::RoaringBitmap;
-use tempfile::SpooledTempFile;
 
 use super::codes::Encoded;
 use super::edit::Edit;
 use super::links::{Before, GoOn, Put};
 use super::source::AnySource;
+use super::spool::Spool;
 use super::view::View;
 use crate::distance::Distance;
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
@@ -30,7 +30,7 @@ const NONE: u32 = u32::MAX;
 /// Vectors and their factors in a new order, and the slots that they have been in until now.
 pub(crate) struct Spooled {
     order: Vec<Slot>,
-    vectors: SpooledTempFile,
+    vectors: Spool,
 }
 
 /// A whole index with other slots, ready to be written.
@@ -40,7 +40,7 @@ pub(crate) struct Renumbered {
     /// Whether there are codes among them.
     is_coded: bool,
     /// Vectors and their factors, by new slot.
-    vectors: SpooledTempFile,
+    vectors: Spool,
     slots: u32,
     next_rank: u32,
     roots: Vec<Slot>,
@@ -178,26 +178,26 @@ fn id_puts(view: &Before<'_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
     Ok(puts)
 }
 
-/// Puts the vectors aside in the order that the graph gives them.
+/// Puts the vectors aside in the order that the graph gives them: in a temporary file in `folder`, if there are many.
 ///
 /// # Errors
 /// Those of the file system, and [`Error::Corrupt`].
 pub(crate) fn spool<'t, D: Distance>(
     view: &View<'_, 't, D, AnySource<'_, 't>>,
     working: &Working<'_>,
+    folder: Option<&Path>,
     go_on: &GoOn<'_>,
 ) -> Result<Spooled> {
     let order = locality::order(working)?;
-    let mut file = BufWriter::new(SpooledTempFile::new(SPOOL_BYTES));
+    let mut vectors = Spool::new(SPOOL_BYTES, folder);
     for slot in &order {
         go_on()?;
         let vector = view.vector(*slot)?;
-        file.write_all(vector.bytes).map_err(heed::Error::from)?;
+        vectors.write(vector.bytes)?;
         if D::FACTOR {
-            file.write_all(&vector.factor.to_le_bytes()).map_err(heed::Error::from)?;
+            vectors.write(&vector.factor.to_le_bytes())?;
         }
     }
-    let vectors = file.into_inner().map_err(|error| heed::Error::from(error.into_error()))?;
     Ok(Spooled { order, vectors })
 }
 
@@ -211,20 +211,19 @@ impl Renumbered {
         // Blocks are written over: where the transaction has added the vectors itself, the file does not grow.
         edit.delete_range(bound(Kind::Vectors, 0, sealed), bound(Kind::Sets, u8::MAX, u32::MAX))?;
         let total = self.puts.len() as u64 + u64::from(sealed);
-        self.vectors.rewind().map_err(heed::Error::from)?;
-        let mut vectors = BufReader::new(self.vectors);
+        let mut vectors = self.vectors.read()?;
         let mut bytes = vec![0; geometry.stride + geometry.factor];
         for block in 0..sealed {
             let mut body = geometry.new_block(block);
             for in_block in 0..geometry.vectors as usize {
-                vectors.read_exact(&mut bytes).map_err(heed::Error::from)?;
+                vectors.read_exact(&mut bytes)?;
                 geometry.put_value(&mut body, in_block, &bytes);
             }
             edit.put(bound(Kind::Vectors, 0, block), Some(body))?;
             report(u64::from(block) + 1, total);
         }
         for slot in sealed * geometry.vectors..self.slots {
-            vectors.read_exact(&mut bytes).map_err(heed::Error::from)?;
+            vectors.read_exact(&mut bytes)?;
             edit.put(bound(Kind::Tail, 0, slot), Some(bytes.clone()))?;
         }
         for (done, (key, body)) in (u64::from(sealed) + 1..).zip(self.puts) {

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
-use super::{MAGIC, OldestReader};
+use super::OldestReader;
+use super::pages::MAGIC;
 use crate::format::{take_u32, take_u64};
 
 /// The reader with the smallest transaction number in the lock file.

@@ -1,15 +1,21 @@
-//! The environment as files: LMDB's free pages and its readers, which heed does not tell, and a compacted copy.
+//! The environment as files: LMDB's pages, judged without a map; its free pages and its readers, which heed does not tell; a compacted copy.
 //!
-//! Read-only. Free pages are counted from LMDB's free list, a B-tree of its own in the data file, whose root a meta page names (format version
-//! 1, that of LMDB 0.9); it is read as the pages of the last commit, which a reader keeps from being reused. Readers are counted in the lock
+//! - `pages`: what LMDB's pages are made of. `walk`: from page to page (`order`, `free_list`). `verify`: the judgement on a file, closed or in use.
+//! - `lock_table`: who reads.
+//!
+//! Read-only. Free pages are counted from LMDB's free list, a B-tree of its own in the data file, whose root a meta page names;
+//! it is read as the pages of the last commit, which a reader keeps from being reused. Readers are counted in the lock
 //! file, through the map that LMDB has of it: a process that has the environment open must never open that file itself, as closing it again would drop every lock that the
 //! process has on it. Nor is the position in the data file ever moved, which LMDB's own handle shares. Whatever looks unlike what is expected is
 //! an absent figure, not an error.
 
-#[cfg(unix)]
 mod free_list;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod lock_table;
+mod order;
+mod pages;
+mod verify;
+mod walk;
 
 use std::fs::{self, File};
 use std::io;
@@ -18,14 +24,12 @@ use std::path::{Path, PathBuf};
 use heed::{CompactionOption, Env, EnvFlags, RoTxn};
 use tempfile::NamedTempFile;
 
-#[cfg(unix)]
-use self::free_list::free_pages;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use self::lock_table::oldest_reader;
+use self::verify::free_pages;
+pub use self::verify::{FileReport, PageFinding, PageInvariant, verify_file};
+pub(crate) use self::verify::{check_length, newest_commit};
 use crate::{Error, Result};
-
-/// What data and lock file begin with, after the header of a page.
-const MAGIC: u32 = 0xBEEF_C0DE;
 
 /// An LMDB environment in numbers.
 ///
@@ -102,25 +106,20 @@ impl Environment {
     /// Those of the file system.
     pub fn read<T>(env: &Env<T>, _rtxn: &RoTxn<'_>) -> Result<Self> {
         let info = env.info();
-        let file = env.try_clone_inner_file()?;
+        let (path, file) = (data_path(env), data_file(env)?);
         let page_bytes = env.unnamed_database_stat().page_size;
         Ok(Self {
-            file_bytes: file.metadata().map_err(heed::Error::from)?.len(),
+            file_bytes: file.metadata().map_err(Error::io("read", &path))?.len(),
             map_bytes: info.map_size as u64,
             page_bytes: page_bytes.into(),
             pages: info.last_page_number as u64 + 1,
-            free_pages: free_pages(&file, page_bytes as usize),
+            free_pages: free_pages(&file, &path),
             last_commit: info.last_txn_id as u64,
             oldest_reader: oldest_reader(&lock_path(env), info.last_txn_id as u64),
             readers: info.number_of_readers,
             max_readers: info.maximum_number_of_readers,
         })
     }
-}
-
-#[cfg(not(unix))]
-fn free_pages(_data: &File, _page_bytes: usize) -> Option<u64> {
-    None
 }
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
@@ -141,8 +140,9 @@ fn is_file<T>(env: &Env<T>) -> bool {
 /// `read_txn_without_tls`, the calling thread must not have another.
 ///
 /// # Errors
-/// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone. [`DiskFull`](Error::DiskFull), and others of the file system and of
-/// LMDB: there is no copy.
+/// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone. [`DamagedFile`](Error::DamagedFile) if LMDB's own pages do not hold
+/// together, which it walks over first, as [`verify_file`] does; [`DiskFull`](Error::DiskFull) and [`Io`](Error::Io) of the file system, and others of LMDB:
+/// there is no copy.
 ///
 /// # Examples
 /// ```
@@ -157,7 +157,25 @@ fn is_file<T>(env: &Env<T>) -> bool {
 /// ```
 pub fn copy_to<T>(env: &Env<T>, path: impl AsRef<Path>) -> Result<u64> {
     let path = path.as_ref();
-    copy(env, path).map_err(|error| error.writing(path))
+    // A cycle among the pages would make a copy without end.
+    let (report, rtxn) = verify_newest(env, || Ok(env.read_txn()?), |rtxn| rtxn.id())?;
+    drop(rtxn);
+    report.copyable(&data_path(env))?;
+    let is_new = !path.exists();
+    copy(env, path).inspect_err(|_| {
+        // The folder that was made for it, if that is what it is, and if it is empty.
+        if is_new {
+            _ = fs::remove_dir(path);
+        }
+    })
+}
+
+/// Walks over the pages of the newest commit of an environment that is open. Returns what was found, and the transaction that sees the commit.
+///
+/// # Errors
+/// Those of `begin`, and [`Error::Io`].
+pub(crate) fn verify_newest<T, R>(env: &Env<T>, begin: impl Fn() -> Result<R>, id: impl Fn(&R) -> usize) -> Result<(FileReport, R)> {
+    verify::verify_newest(&data_file(env)?, &data_path(env), begin, id)
 }
 
 fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
@@ -165,26 +183,37 @@ fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         (parent.unwrap_or(Path::new(".")), path.to_owned())
     } else {
-        fs::create_dir_all(path).map_err(heed::Error::from)?;
+        fs::create_dir_all(path).map_err(Error::io("create the folder", path))?;
         (path, path.join("data.mdb"))
     };
     let exists = || Error::Exists { path: file.clone() };
     if file.exists() {
         return Err(exists());
     }
-    let mut copy = NamedTempFile::new_in(folder).map_err(heed::Error::from)?;
-    env.copy_to_file(copy.as_file_mut(), CompactionOption::Enabled)?;
-    copy.as_file().sync_all().map_err(heed::Error::from)?;
-    let bytes = copy.as_file().metadata().map_err(heed::Error::from)?.len();
+    let failed = Error::io("copy to", path);
+    let mut copy = NamedTempFile::new_in(folder).map_err(failed)?;
+    env.copy_to_file(copy.as_file_mut(), CompactionOption::Enabled).map_err(|error| Error::from(error).while_doing("copy to", path))?;
+    copy.as_file().sync_all().map_err(failed)?;
+    let bytes = copy.as_file().metadata().map_err(failed)?.len();
     copy.persist_noclobber(&file).map_err(|error| match error.error.kind() {
         io::ErrorKind::AlreadyExists => exists(),
-        _ => heed::Error::from(error.error).into(),
+        _ => failed(error.error),
     })?;
     // So that the name is durable, too; where folders cannot be opened, there is nothing to do.
     if let Ok(folder) = File::open(folder) {
-        folder.sync_all().map_err(heed::Error::from)?;
+        folder.sync_all().map_err(failed)?;
     }
     Ok(bytes)
+}
+
+/// Where LMDB keeps the data of an environment.
+fn data_path<T>(env: &Env<T>) -> PathBuf {
+    if is_file(env) { env.path().to_owned() } else { env.path().join("data.mdb") }
+}
+
+/// The data file that LMDB has open, whatever has been put in its place since.
+fn data_file<T>(env: &Env<T>) -> Result<File> {
+    env.try_clone_inner_file().map_err(|error| Error::from(error).while_doing("read", &data_path(env)))
 }
 
 /// Where LMDB keeps the locks of an environment.

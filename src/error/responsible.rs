@@ -1,0 +1,122 @@
+//! Who must act on an error: one place that every variant has to be entered in.
+
+use super::Error;
+
+/// Who must act on an error: see [`Error::responsible`].
+///
+/// A server maps it to a status:
+///
+/// ```
+/// use voisin::{Error, Index, Options, Responsible, distances::Cosine};
+///
+/// fn status(error: &Error) -> u16 {
+///     match (error, error.responsible()) {
+///         (Error::MissingName { .. } | Error::Removed { .. }, _) => 404,
+///         (Error::NameTaken { .. }, _) => 409,
+///         (_, Responsible::Caller) => 400,
+///         (Error::DiskFull { .. }, _) => 507,
+///         (_, Responsible::Environment) => 503,
+///         (_, Responsible::Control) => 499,
+///         _ => 500, // Responsible::Data: somebody has to look at the file
+///     }
+/// }
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Cosine>::create(folder.path().join("vectors"), Options::new(2))?;
+/// assert_eq!(status(&index.search(1).by_vector(&[0.0, 0.0]).unwrap_err()), 400);
+/// assert_eq!(status(&Index::<Cosine>::open(index.path(), Options::new(2).name("other")).unwrap_err()), 404);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Responsible {
+    /// Who calls: a value that was given, or the order of calls. The same call fails again.
+    Caller,
+    /// Who runs the program: the disk, the file system, rights, limits, other processes. The same call can succeed later.
+    Environment,
+    /// Who owns the file: what is stored is damaged, or of another program or version. The same call fails until the file is another.
+    Data,
+    /// Nobody: what was asked for has happened.
+    Control,
+}
+
+impl Error {
+    /// Who must act on this error.
+    #[must_use]
+    pub fn responsible(&self) -> Responsible {
+        // Every variant by its name, so that a new one does not compile before somebody has thought of it.
+        match self {
+            Self::DimensionMismatch { .. }
+            | Self::InvalidDimensions { .. }
+            | Self::InvalidItem { .. }
+            | Self::InvalidKeyedItem { .. }
+            | Self::InvalidItemKey { .. }
+            | Self::InvalidQuery { .. }
+            | Self::InvalidRow { .. }
+            | Self::UnevenRows { .. }
+            | Self::LengthMismatch { .. }
+            | Self::InvalidParameter { .. }
+            | Self::CodesUnsupported { .. }
+            | Self::MetricMismatch { .. }
+            | Self::ConnectivityMismatch { .. }
+            | Self::NotTrained { .. }
+            | Self::AlreadyInUse { .. }
+            | Self::InvalidSample { .. }
+            | Self::MissingIndex(_)
+            | Self::SnapshotMismatch { .. }
+            | Self::InvalidSource { .. }
+            | Self::IndexFull(_)
+            | Self::OptionMismatch { .. }
+            | Self::NamingMismatch { .. }
+            | Self::Removed { .. }
+            | Self::TooManyIndexes { .. }
+            | Self::InvalidName { .. }
+            | Self::MissingName { .. }
+            | Self::NameTaken { .. }
+            | Self::ReadOnly { .. }
+            | Self::NestedWrite { .. }
+            | Self::NestedGrowth { .. }
+            | Self::BatchFailed
+            | Self::Forked { .. } => Responsible::Caller,
+
+            Self::MapFull
+            | Self::MapBusy { .. }
+            | Self::MapLost { .. }
+            | Self::ReadersFull { .. }
+            | Self::MissingEnvironment { .. }
+            | Self::FileSystem { .. }
+            | Self::LinkedFile { .. }
+            | Self::AlreadyOpen { .. }
+            | Self::ForeignEnvironment { .. }
+            | Self::Exists { .. }
+            | Self::DiskFull { .. }
+            | Self::Io { .. } => Responsible::Environment,
+
+            // What LMDB says of a file that is damaged or another's; all else is between it and the system.
+            Self::Heed(error) => match error {
+                heed::Error::Mdb(
+                    heed::MdbError::PageNotFound
+                    | heed::MdbError::Corrupted
+                    | heed::MdbError::Problem
+                    | heed::MdbError::Invalid
+                    | heed::MdbError::VersionMismatch,
+                ) => Responsible::Data,
+                _ => Responsible::Environment,
+            },
+
+            Self::Foreign { .. }
+            | Self::FormatVersion { .. }
+            | Self::Corrupt { .. }
+            | Self::CorruptItemKey { .. }
+            | Self::CorruptCatalog { .. }
+            | Self::CatalogVersion { .. }
+            | Self::CorruptSource { .. }
+            | Self::Truncated { .. }
+            | Self::DamagedFile { .. } => Responsible::Data,
+
+            Self::Cancelled => Responsible::Control,
+        }
+    }
+}

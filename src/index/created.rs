@@ -1,0 +1,106 @@
+//! The folder that a call has created for an index, taken back if no index comes of it.
+//!
+//! Invariant: nothing is removed that somebody else can have come to use. The folder was made by this call, it holds LMDB's two files and
+//! nothing else, no other process has them open, and no index was ever committed to them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::filesystem;
+use super::registry::DATA;
+use crate::store::file::newest_commit;
+use crate::store::process;
+use crate::{Error, Result};
+
+/// The file with LMDB's locks.
+const LOCK: &str = "lock.mdb";
+/// The commit that creates the two databases of an environment. One after it has created an index.
+const EMPTY_COMMIT: u64 = 1;
+
+/// A folder that this call has created. It is removed when this is dropped, unless it is kept.
+#[derive(Debug)]
+pub(super) struct Created {
+    folder: PathBuf,
+    /// Folders above that were created with it, the innermost first.
+    parents: Vec<PathBuf>,
+    process: u32,
+    is_kept: AtomicBool,
+    /// Whether this process alone opens its files, which holds behind an entry of the registry.
+    pub(super) is_ours: bool,
+}
+
+impl Created {
+    /// Creates a folder and those above it. `None` if it is there already, whoever made it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(super) fn folder(path: &Path) -> Result<Option<Self>> {
+        let failed = Error::io("create the folder", path);
+        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
+        let missing: Vec<PathBuf> = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
+        let Some((_, parents)) = missing.split_first() else {
+            fs::create_dir_all(path).map_err(failed)?;
+            return Ok(None);
+        };
+        parents.first().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
+        match fs::create_dir(path) {
+            // The one that is: what it leads to may change with the working directory.
+            Ok(()) => {
+                let folder = path.canonicalize().map_err(failed)?;
+                let parents = folder.ancestors().skip(1).take(parents.len()).map(Path::to_owned).collect();
+                let (process, is_kept) = (std::process::id(), AtomicBool::new(false));
+                Ok(Some(Self { folder, parents, process, is_kept, is_ours: false }))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Says that there is something in it.
+    pub(super) fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    /// Removes LMDB's files, if nobody else can have them.
+    fn remove_files(&self) -> io::Result<()> {
+        let mut names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name()));
+        if !names.all(|name: io::Result<_>| name.is_ok_and(|name| name == DATA || name == LOCK)) {
+            return Ok(());
+        }
+        let (data, lock) = (self.folder.join(DATA), self.folder.join(LOCK));
+        let Some(_locked) = filesystem::lock_alone(&lock) else { return Ok(()) };
+        if newest_commit(&data).is_some_and(|commit| commit > EMPTY_COMMIT) {
+            return Ok(());
+        }
+        // Out of the way first, whole: who comes by the path now finds nothing, and makes a folder of its own.
+        let mut aside = self.folder.clone().into_os_string();
+        aside.push(format!(".removed-{}", self.process));
+        let aside = PathBuf::from(aside);
+        fs::rename(&self.folder, &aside)?;
+        for name in [DATA, LOCK] {
+            _ = fs::remove_file(aside.join(name));
+        }
+        fs::remove_dir(aside)
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        if *self.is_kept.get_mut() || process::check(self.process).is_err() {
+            return;
+        }
+        // The call fails already, with a better error than one of these.
+        if self.is_ours {
+            _ = self.remove_files();
+        }
+        _ = fs::remove_dir(&self.folder);
+        for parent in &self.parents {
+            // Those that something else lies in stay.
+            if !self.folder.exists() && fs::remove_dir(parent).is_err() {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What is put aside while an index is being written: rows of bytes, in memory up to a limit and in a file without a name beyond.
+//!
+//! Invariant: an error of that file names the folder that it lies in, which need not be the index's.
+
+use std::io::{BufReader, BufWriter, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::{SpooledTempFile, spooled_tempfile_in};
+
+use crate::{Error, Result};
+
+/// Bytes that are written once, from front to back, and then read in the same order, any number of times.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    file: BufWriter<SpooledTempFile>,
+    folder: PathBuf,
+}
+
+impl Spool {
+    /// Nothing yet. Beyond `memory_bytes` it becomes a file in `folder`, or where the system has temporary files.
+    pub(crate) fn new(memory_bytes: usize, folder: Option<&Path>) -> Self {
+        let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
+        Self { file: BufWriter::new(spooled_tempfile_in(memory_bytes, &folder)), folder }
+    }
+
+    /// Adds bytes.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] and [`Error::Io`], of the folder.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(Error::io("write a temporary file in", &self.folder))
+    }
+
+    /// All bytes from the first.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write), as some bytes are written only now.
+    pub(crate) fn read(&mut self) -> Result<Spooled<'_>> {
+        self.file.rewind().map_err(Error::io("write a temporary file in", &self.folder))?;
+        Ok(Spooled { file: BufReader::new(self.file.get_mut()), folder: &self.folder })
+    }
+}
+
+/// What is left to read of a spool.
+#[derive(Debug)]
+pub(crate) struct Spooled<'a> {
+    file: BufReader<&'a mut SpooledTempFile>,
+    folder: &'a Path,
+}
+
+impl Spooled<'_> {
+    /// As many bytes as there is room for.
+    ///
+    /// # Errors
+    /// [`Error::Io`], of the folder.
+    pub(crate) fn read_exact(&mut self, bytes: &mut [u8]) -> Result<()> {
+        self.file.read_exact(bytes).map_err(Error::io("read a temporary file in", self.folder))
+    }
+}
