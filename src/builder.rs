@@ -481,7 +481,9 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let removed: Vec<Slot> = removed.iter().map(Slot).collect();
             let worn = delete(&mut working, view, &removed, &plan)?;
             // New items bring new edges: only where there are fewer than the removed ones, the graph thins out.
-            refresh(&mut working, view, &worn[..removed.len().saturating_sub(slots.len()).min(worn.len())], &plan)?;
+            let lost = removed.len().saturating_sub(slots.len());
+            let refreshed: Vec<Slot> = worn.leads.into_iter().chain(worn.others.into_iter().take(lost)).collect();
+            refresh(&mut working, view, &refreshed, &plan)?;
         }
         let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
         let live = if is_large { live()? } else { Vec::new() };

@@ -629,6 +629,15 @@ pub enum VectorDefect {
         /// The form.
         form: &'static str,
     },
+    /// The vector is not zero, but so small that it would be in the form that vectors are stored in.
+    TooSmall {
+        /// Its largest component, by magnitude.
+        value: f64,
+        /// The smallest positive number of the form.
+        limit: f64,
+        /// The form.
+        form: &'static str,
+    },
     /// A component of a binary vector is neither 0 nor 1.
     NotBinary {
         /// Its position, from 0.

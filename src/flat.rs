@@ -316,7 +316,7 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
             for ((slot, address), estimate) in vectors.iter().zip(&*estimates) {
                 if found.nearest.may_keep(estimate - codes.bound(*slot)?) {
                     found.distances += 1;
-                    self.offer(*slot, probe.distance(*address), &mut found.nearest)?;
+                    self.offer(probe, *slot, probe.distance(*address), &mut found.nearest)?;
                 }
             }
             state.without_codes |= found.estimates > FEW_ESTIMATES && found.distances * WORTH_SHARE > found.estimates;
@@ -346,7 +346,7 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     /// Compares one query with vectors that lie in a row and are in no cache.
     fn compare_run(&self, probe: &StoredProbe<'_, '_, 't, D, S>, vectors: &[(Slot, Address<'t>)], found: &mut Found) -> Result<()> {
         found.distances += vectors.len() as u64;
-        vectors.iter().try_for_each(|(slot, address)| self.offer(*slot, probe.distance(*address), &mut found.nearest))
+        vectors.iter().try_for_each(|(slot, address)| self.offer(probe, *slot, probe.distance(*address), &mut found.nearest))
     }
 
     /// Compares one query with vectors, hints ahead.
@@ -359,10 +359,10 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
                 prefetch(address.bytes);
             }
             for ((slot, _), distance) in four.iter().zip(probe.distance4(four.map(|(_, address)| address))) {
-                self.offer(*slot, distance, nearest)?;
+                self.offer(probe, *slot, distance, nearest)?;
             }
         }
-        rest.iter().try_for_each(|(slot, address)| self.offer(*slot, probe.distance(*address), nearest))
+        rest.iter().try_for_each(|(slot, address)| self.offer(probe, *slot, probe.distance(*address), nearest))
     }
 
     /// Compares all queries with those vectors that are not ruled out for them.
@@ -383,7 +383,7 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
                         let distance = probes[query].distance(*address);
                         let nearest = &mut found[query].nearest;
                         state.in_vain += usize::from(!nearest.may_keep(distance));
-                        self.offer(*slot, distance, nearest)?;
+                        self.offer(&probes[query], *slot, distance, nearest)?;
                         if let Some(farthest) = nearest.farthest() {
                             limits[query] = estimate.limit(panel, query, farthest);
                         }
@@ -402,10 +402,11 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     }
 
     #[inline]
-    fn offer(&self, slot: Slot, distance: f32, nearest: &mut Nearest) -> Result<()> {
+    fn offer(&self, probe: &StoredProbe<'_, '_, 't, D, S>, slot: Slot, distance: f32, nearest: &mut Nearest) -> Result<()> {
         if nearest.may_keep(distance) {
             let item = self.view.item(slot)?;
             if (self.accept)(item) {
+                let distance = probe.told_apart(slot, distance)?;
                 nearest.offer(Neighbor { distance, item });
             }
         }

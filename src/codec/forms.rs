@@ -82,6 +82,16 @@ fn check_limit<T: Component>(vector: &[T], limit: f64, form: &'static str) -> Re
     }
 }
 
+/// That not all of a vector is lost: it is zero, or a component is at least half of `least`, the smallest positive number of the form.
+fn check_least<T: Component>(vector: &[T], least: f64, form: &'static str) -> Result<(), VectorDefect> {
+    // The half itself is rounded to 0, which is even.
+    if vector.iter().any(|component| (*component).into().abs() > least / 2.0) {
+        return Ok(());
+    }
+    let value = vector.iter().fold(0.0, |largest: f64, component| largest.max((*component).into().abs()));
+    if value == 0.0 { Ok(()) } else { Err(VectorDefect::TooSmall { value, limit: least, form }) }
+}
+
 fn to_floats<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> Cow<'_, [u8]> {
     let words = bytes.as_chunks().0;
     let mut floats = vec![0; words.len() * size_of::<f32>()];
@@ -117,7 +127,8 @@ impl Codec for F32 {
     }
 
     fn check<T: Component>(vector: &[T]) -> Result<(), VectorDefect> {
-        check_limit(vector, f32::MAX.into(), Self::NAME)
+        check_limit(vector, f32::MAX.into(), Self::NAME)?;
+        check_least(vector, f32::from_bits(1).into(), Self::NAME)
     }
 
     fn encode<T: Component>(vector: &[T], _scale: Scale, out: &mut Vec<u8>) -> u64 {
@@ -154,7 +165,8 @@ impl Codec for F16 {
     }
 
     fn check<T: Component>(vector: &[T]) -> Result<(), VectorDefect> {
-        check_limit(vector, MAX_F16, Self::NAME)
+        check_limit(vector, MAX_F16, Self::NAME)?;
+        check_least(vector, from_f16(1).into(), Self::NAME)
     }
 
     fn encode<T: Component>(vector: &[T], _scale: Scale, out: &mut Vec<u8>) -> u64 {
@@ -179,7 +191,8 @@ impl Codec for Bf16 {
     }
 
     fn check<T: Component>(vector: &[T]) -> Result<(), VectorDefect> {
-        check_limit(vector, MAX_BF16, Self::NAME)
+        check_limit(vector, MAX_BF16, Self::NAME)?;
+        check_least(vector, from_bf16(1).into(), Self::NAME)
     }
 
     fn encode<T: Component>(vector: &[T], _scale: Scale, out: &mut Vec<u8>) -> u64 {
@@ -235,7 +248,7 @@ impl Codec for Bits {
     }
 
     fn check<T: Component>(vector: &[T]) -> Result<(), VectorDefect> {
-        F32::check(vector)?;
+        check_limit(vector, f32::MAX.into(), Self::NAME)?;
         let values = vector.iter().map(|component| -> f64 { (*component).into() }).enumerate();
         match { values }.find(|(_, value)| value.to_bits() != 0f64.to_bits() && *value != 1.0) {
             Some((position, value)) => Err(VectorDefect::NotBinary { position, value: value as f32 }),

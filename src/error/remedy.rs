@@ -34,6 +34,14 @@ impl VectorDefect {
             (Self::NotBinary { position, value }, _) => {
                 format!("component {position} is {value}: a binary vector has zeros and ones only")
             }
+            (Self::TooSmall { value, limit, form }, Role::Query) => format!(
+                "its largest component is {value:e}, and {form} holds nothing between 0 and {limit:e}: scale the query as the vectors of the \
+                 index were"
+            ),
+            (Self::TooSmall { value, limit, form }, _) => format!(
+                "its largest component is {value:e}, and {form} holds nothing between 0 and {limit:e}: scale the vectors, or store them in \
+                 another form"
+            ),
             (Self::ZeroNorm, Role::Query) => "it is zero and has no direction, which the metric of the index compares: ask with another \
                                               vector, or use an index of another metric"
                 .to_owned(),

@@ -29,6 +29,10 @@ pub(crate) struct Beam {
     distances: Vec<f32>,
     /// Nodes that the search may still expand.
     hops_left: usize,
+    /// See [`Scope::copies`].
+    copies: usize,
+    /// The candidate that was expanded last.
+    expanded: Option<Candidate>,
     /// How many distances have been computed for the errand.
     pub(crate) distance_count: u64,
 }
@@ -42,12 +46,17 @@ pub(crate) struct Scope {
     pub(crate) reach: Option<Reach>,
     /// Nodes that are expanded at most.
     pub(crate) hops: usize,
+    /// Copies of an expanded node lead only to other copies, and thousands of them would leave no room
+    /// for candidates of another vector: they wait until all else is expanded, and become candidates
+    /// while fewer accepted ones than this are as near. At [`usize::MAX`] they are candidates as all
+    /// others are.
+    pub(crate) copies: usize,
 }
 
 impl Scope {
     /// One step of a descent: the start for the layer below.
     pub(crate) fn descent(layer: Layer, start: Slot) -> Self {
-        Self { layer, starts: [start; 2], ef: 1, reach: None, hops: DESCENT_HOPS }
+        Self { layer, starts: [start; 2], ef: 1, reach: None, hops: DESCENT_HOPS, copies: usize::MAX }
     }
 }
 
@@ -141,7 +150,7 @@ impl Beam {
     pub(super) fn start(&mut self, graph: &impl Graph, scope: Scope) {
         self.visited.start(graph.slots(), graph.is_sparse());
         self.pool.start(scope.ef.max(1), scope.reach);
-        self.hops_left = scope.hops;
+        (self.hops_left, self.copies, self.expanded) = (scope.hops, scope.copies, None);
         self.list.clear();
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
     }
@@ -165,10 +174,19 @@ impl Beam {
         probe.distances(fresh, &mut self.distances)?;
         self.distance_count += fresh.len() as u64;
         let mut bound = self.pool.bound();
+        // Equal vectors are equally far from everything; others rarely are. NaN is equal to nothing.
+        let expanded_at = self.expanded.map_or(f32::NAN, |expanded| expanded.distance());
         for (&slot, &distance) in fresh.iter().zip(&self.distances) {
             if distance <= bound {
                 graph.prefetch_place(layer, Slot(slot));
-                self.pool.insert(distance, slot, accept(Slot(slot))?);
+                let accepted = accept(Slot(slot))?;
+                if distance == expanded_at && accepted && self.copies < usize::MAX && is_copy(graph, self.expanded, slot)? {
+                    if self.copies > 0 {
+                        self.pool.defer(distance, slot);
+                    }
+                    continue;
+                }
+                self.pool.insert(distance, slot, accepted);
                 bound = self.pool.bound();
             }
         }
@@ -182,7 +200,11 @@ impl Beam {
             return None;
         }
         self.hops_left -= 1;
-        self.pool.expand().map(Slot)
+        self.expanded = self.pool.expand();
+        while self.expanded.is_none() && self.pool.admit_deferred(self.copies) {
+            self.expanded = self.pool.expand();
+        }
+        self.expanded.map(|expanded| Slot(expanded.slot()))
     }
 
     /// Lists the neighbors of a node.
@@ -203,6 +225,12 @@ impl Beam {
     }
 }
 
+/// Whether a slot is a copy of the expanded candidate, which is as far away.
+#[cold]
+fn is_copy(graph: &impl Graph, expanded: Option<Candidate>, slot: u32) -> Result<bool> {
+    expanded.map_or(Ok(false), |expanded| graph.are_equal(Slot(expanded.slot()), Slot(slot)))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -217,6 +245,10 @@ pub(super) mod tests {
     impl Graph for Line {
         fn slots(&self) -> usize {
             self.edges.len()
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            Ok(a == b)
         }
 
         fn neighbors(&self, _layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
@@ -239,7 +271,7 @@ pub(super) mod tests {
     }
 
     fn from(slot: u32, ef: usize) -> Scope {
-        Scope { layer: Layer(0), starts: [Slot(slot); 2], ef, reach: None, hops: usize::MAX }
+        Scope { layer: Layer(0), starts: [Slot(slot); 2], ef, reach: None, hops: usize::MAX, copies: usize::MAX }
     }
 
     fn found(line: &Line, at: f32, ef: usize, accept: impl Fn(u32) -> bool) -> Vec<u32> {

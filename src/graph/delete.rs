@@ -6,14 +6,17 @@
 //! its neighbors of lower rank that has room, else by the nearest ancestor that is left. As ranks only fall towards the root, no circle
 //! can arise. A removed root is succeeded by the orphan of the lowest rank, which has the lowest rank of all that are left.
 //!
+//! Copies (see `insert`) stay below a node with their vector: where their lead goes, the oldest of its orphans becomes the lead, adopts the
+//! others, and is to be linked as a new node would be. A copy that loses an edge gets none in its place.
+//!
 //! O(d * M0 * M0) distances for d removed nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::Vectors;
-use super::insert::{Plan, first_to_adopt};
+use super::{Graph, Vectors};
+use super::insert::{Plan, first_to_adopt, split_copies};
 use super::prune::{Edge, replenish};
 use super::working::{Node, StoredNode, Working};
 use crate::{Layer, Result, Slot};
@@ -27,10 +30,18 @@ const CANDIDATES: usize = 4;
 /// A walk through the tree that takes longer goes in a circle, which only a damaged tree has.
 pub(super) const MAX_STEPS: usize = 1_000_000;
 
-/// Takes `removed` slots out of every layer that has them. Returns the nodes of layer 0 that have lost edges by it, those that are left with the
-/// fewest first.
-pub(crate) fn delete(working: &mut Working<'_>, vectors: &dyn Vectors, removed: &[Slot], plan: &Plan<'_>) -> Result<Vec<Slot>> {
-    let mut worn = Vec::new();
+/// The nodes of layer 0 whose edges a deletion has left poorer.
+#[derive(Debug, Default)]
+pub(crate) struct Worn {
+    /// Copies whose lead is gone, and that are leads now: they have hardly any edges.
+    pub(crate) leads: Vec<Slot>,
+    /// The others that have lost edges, those that are left with the fewest first.
+    pub(crate) others: Vec<Slot>,
+}
+
+/// Takes `removed` slots out of every layer that has them.
+pub(crate) fn delete(working: &mut Working<'_>, vectors: &dyn Vectors, removed: &[Slot], plan: &Plan<'_>) -> Result<Worn> {
+    let mut worn = Worn::default();
     let gone: BTreeSet<Slot> = removed.iter().copied().collect();
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let mut nodes = BTreeMap::new();
@@ -48,8 +59,7 @@ pub(crate) fn delete(working: &mut Working<'_>, vectors: &dyn Vectors, removed: 
             worn = mended;
         }
     }
-    worn.sort_unstable();
-    Ok(worn.into_iter().map(|(_, slot)| slot).collect())
+    Ok(worn)
 }
 
 /// The work on one layer.
@@ -62,24 +72,32 @@ struct Mending<'m, 'a> {
     nodes: BTreeMap<Slot, StoredNode>,
 }
 
-/// Returns the nodes that have lost edges, and how many they have left.
-fn delete_on(mending: &mut Mending<'_, '_>) -> Result<Vec<(usize, Slot)>> {
+fn delete_on(mending: &mut Mending<'_, '_>) -> Result<Worn> {
     let in_neighbors = mending.in_neighbors()?;
-    mending.mend_tree()?;
+    let leads = mending.mend_tree()?;
     for slot in mending.nodes.keys() {
         mending.working.remove(mending.layer, *slot);
     }
     let frozen = &*mending;
-    let mended: Vec<(Slot, Option<Node>)> =
+    let mended: Vec<(Slot, Option<Mended>)> =
         in_neighbors.into_par_iter().map(|slot| Ok((slot, frozen.mend(slot)?))).collect::<Result<_>>()?;
     let mut degrees = Vec::new();
     for (slot, node) in mended {
-        if let Some(node) = node {
-            degrees.push((node.edges.len(), slot));
+        if let Some(Mended { node, is_copy }) = node {
+            if !is_copy && !leads.contains(&slot) {
+                degrees.push((node.edges.len(), slot));
+            }
             mending.working.set(mending.layer, slot, node);
         }
     }
-    Ok(degrees)
+    degrees.sort_unstable();
+    Ok(Worn { leads: leads.into_iter().collect(), others: degrees.into_iter().map(|(_, slot)| slot).collect() })
+}
+
+/// A node that has lost edges.
+struct Mended {
+    node: Node,
+    is_copy: bool,
 }
 
 impl Mending<'_, '_> {
@@ -97,8 +115,14 @@ impl Mending<'_, '_> {
         Ok(found.into_iter().collect())
     }
 
-    /// Gives every child of a removed node another parent, and the layer a root.
-    fn mend_tree(&mut self) -> Result<()> {
+    /// Whether a node has the vector of its parent.
+    fn is_copy(&self, slot: Slot, node: &Node) -> Result<bool> {
+        Ok(self.layer.0 == 0 && node.parent != slot && self.working.are_equal(slot, node.parent)?)
+    }
+
+    /// Gives every child of a removed node another parent, and the layer a root. Returns the copies that have no parent with their vector any
+    /// more.
+    fn mend_tree(&mut self) -> Result<BTreeSet<Slot>> {
         let mut orphans = Vec::new();
         for (slot, node) in &self.nodes {
             for child in node.children.iter().filter(|child| !self.is_gone(**child)) {
@@ -110,21 +134,55 @@ impl Mending<'_, '_> {
         orphans.sort_unstable();
         let mut orphans = orphans.into_iter();
         // A layer above one that nobody is left on has no root any more.
-        let Some(&root) = self.working.roots.get(self.layer.index()) else { return Ok(()) };
+        let Some(&root) = self.working.roots.get(self.layer.index()) else { return Ok(BTreeSet::new()) };
+        // The new lead for each that goes.
+        let mut heirs = BTreeMap::new();
         if self.is_gone(root) {
-            let Some((_, heir, _)) = orphans.next() else {
+            let Some((_, heir, parent)) = orphans.next() else {
                 // Nobody is left on this layer, nor on those above.
                 self.working.roots.truncate(self.layer.index());
-                return Ok(());
+                return Ok(BTreeSet::new());
             };
             self.working.set_parent(self.layer, heir, heir)?;
             self.working.roots[self.layer.index()] = heir;
+            if let Some(lead) = self.lead(heir, parent)? {
+                heirs.insert(lead, heir);
+            }
         }
         for (rank, orphan, parent) in orphans {
             let ancestor = self.ancestor(parent);
-            self.adopt(orphan, rank, ancestor)?;
+            let Some(lead) = self.lead(orphan, parent)? else {
+                self.adopt(orphan, rank, ancestor)?;
+                continue;
+            };
+            let equal = if lead == ancestor { Some(lead) } else { heirs.get(&lead).copied() };
+            match equal {
+                Some(equal) => self.adopt_below(orphan, rank, equal)?,
+                None => {
+                    heirs.insert(lead, orphan);
+                    self.adopt(orphan, rank, ancestor)?;
+                }
+            }
         }
-        Ok(())
+        Ok(heirs.into_values().collect())
+    }
+
+    /// The nearest node above a copy that stays and has its vector, else the farthest of those that go, its lead. None if the node is no
+    /// copy of its parent, which goes.
+    fn lead(&self, slot: Slot, parent: Slot) -> Result<Option<Slot>> {
+        if self.layer.0 > 0 || !self.working.are_equal(slot, parent)? {
+            return Ok(None);
+        }
+        let mut lead = parent;
+        // A damaged tree may have a circle.
+        for _ in 0..self.nodes.len() {
+            let Some(above) = self.nodes.get(&lead).map(|node| node.parent) else { break };
+            if above == lead || !self.working.are_equal(slot, above)? {
+                break;
+            }
+            lead = above;
+        }
+        Ok(Some(lead))
     }
 
     /// The nearest node above a removed one that stays.
@@ -141,11 +199,16 @@ impl Mending<'_, '_> {
 
     /// Finds a parent for a node of some rank; `ancestor` has a lower one. Where the ancestor has no room, its youngest child makes some, if it is
     /// younger than the node, and is adopted in turn; else the node goes to one of the children. Ranks rise from step to step, so this ends.
-    fn adopt(&mut self, mut slot: Slot, mut rank: u32, mut ancestor: Slot) -> Result<()> {
+    fn adopt(&mut self, slot: Slot, rank: u32, ancestor: Slot) -> Result<()> {
         self.plan.check_cancelled()?;
-        if let Some(parent) = self.near_parent(slot, rank)? {
-            return self.working.attach(self.vectors, self.layer, parent, slot);
+        match self.near_parent(slot, rank)? {
+            Some(parent) => self.working.attach(self.vectors, self.layer, parent, slot),
+            None => self.adopt_below(slot, rank, ancestor),
         }
+    }
+
+    /// Finds the parent in the tree below `ancestor`; for a copy of it among its copies, where it has any.
+    fn adopt_below(&mut self, mut slot: Slot, mut rank: u32, mut ancestor: Slot) -> Result<()> {
         let room = self.plan.max_children(self.layer);
         let mut steps = 0;
         loop {
@@ -167,7 +230,11 @@ impl Mending<'_, '_> {
                 }
             } else {
                 // All children are older than the node: any of them may adopt it.
-                ancestor = children[rank as usize % children.len()].1;
+                let children: Vec<Slot> = children.into_iter().map(|(_, child)| child).collect();
+                let (copies, others) = split_copies(self.working, ancestor, &children)?;
+                let (alike, unlike) = if self.working.are_equal(slot, ancestor)? { (copies, others) } else { (others, copies) };
+                let among = if alike.is_empty() { unlike } else { alike };
+                ancestor = among[rank as usize % among.len()];
             }
         }
     }
@@ -192,7 +259,7 @@ impl Mending<'_, '_> {
     }
 
     /// A node with its edges to removed nodes replaced. `None` if it has none.
-    fn mend(&self, slot: Slot) -> Result<Option<Node>> {
+    fn mend(&self, slot: Slot) -> Result<Option<Mended>> {
         self.plan.check_cancelled()?;
         let mut node = self.working.unmeasured(self.layer, slot)?;
         let lost: Vec<&StoredNode> = node.edges.iter().filter_map(|edge| self.nodes.get(&Slot(edge.slot))).collect();
@@ -201,6 +268,12 @@ impl Mending<'_, '_> {
         }
         node.edges.retain(|edge| !self.is_gone(Slot(edge.slot)));
         node.children.retain(|child| !self.is_gone(*child));
+        if self.is_copy(slot, &node)? {
+            if !node.edges.iter().any(|edge| edge.slot == node.parent.0) {
+                node.edges.push(Edge { distance: f32::NAN, slot: node.parent.0 });
+            }
+            return Ok(Some(Mended { node, is_copy: true }));
+        }
         let known: BTreeSet<u32> = node.edges.iter().map(|edge| edge.slot).chain([slot.0]).collect();
         let fresh: BTreeSet<u32> = lost.iter().flat_map(|lost| lost.neighbors.iter().copied()).collect();
         let fresh: Vec<u32> = fresh.into_iter().filter(|slot| !known.contains(slot) && !self.is_gone(Slot(*slot))).collect();
@@ -211,6 +284,6 @@ impl Mending<'_, '_> {
         let count = lost.len() * REPLACEMENTS;
         candidates.truncate(count * CANDIDATES);
         replenish(self.vectors, &mut node.edges, &candidates, count, self.plan.limit(self.layer))?;
-        Ok(Some(node))
+        Ok(Some(Mended { node, is_copy: false }))
     }
 }

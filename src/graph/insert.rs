@@ -8,6 +8,11 @@
 //! Step 1 reads what no step writes, step 2 is sequential, step 3 changes each node once: the graph depends on the seed, not on threads
 //! (ParlayANN, Manohar et al. 2024). A batch starts from one slot again in every build, so that a group of new slots that is far from all
 //! others finds itself. Lists may overflow by a quarter between prunes; none does at the end.
+//!
+//! Of the slots with one vector, the first that is linked is their **lead**: a node like any other. The others are **copies**: nodes of
+//! layer 0 that have edges to their parent and their children only, in a tree below the lead. Searches of a build leave copies out, so that
+//! what they find are as many different vectors as they are to find, and everything else is linked to the lead. (As full nodes, copies
+//! have each other for neighbors, and a search that meets one meets nothing else.)
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +36,8 @@ const BATCH_SHARE: usize = 50;
 const HEADROOM: usize = 4;
 /// At most this part of a list is child edges, so that most of it is for the search.
 const CHILD_SHARE: usize = 2;
+/// At most this part of the children of a node are copies of it, so that others find room there.
+const COPY_SHARE: usize = 2;
 /// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others instead of it.
 const FEW_EDGES: usize = 5;
 /// The `ef` that such a node must be found with.
@@ -73,6 +80,10 @@ impl Plan<'_> {
         (self.limit(layer).degree / CHILD_SHARE).max(1)
     }
 
+    pub(super) fn max_copies(&self, layer: Layer) -> usize {
+        (self.max_children(layer) / COPY_SHARE).max(1)
+    }
+
     pub(crate) fn check_cancelled(&self) -> Result<()> {
         if (self.cancel)() { Err(Error::Cancelled) } else { Ok(()) }
     }
@@ -91,6 +102,8 @@ struct Found {
     edges: Vec<Edge>,
     /// The nearest candidates, whether they became edges or not.
     nearest: Vec<Edge>,
+    /// A candidate with the same vector.
+    equal: Option<Edge>,
 }
 
 /// An edge to be added to a list that exists.
@@ -177,13 +190,17 @@ pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slo
 fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     let layer = Layer(0);
     let is_hard = |node: &Node| node.edges.len() <= FEW_EDGES || !node.edges.iter().any(|edge| edge.slot == node.parent.0);
-    let hard: Vec<Slot> =
-        working.all_changed(layer).filter(|(slot, node)| node.parent != *slot && is_hard(node)).map(|(slot, _)| slot).collect();
+    let hard = working.all_changed(layer).filter(|(slot, node)| node.parent != *slot && is_hard(node));
+    let hard: Vec<(Slot, Slot)> = hard.map(|(slot, node)| (slot, node.parent)).collect();
     let frozen = &*working;
     let lost: Vec<(Slot, Vec<Edge>)> = hard
         .par_iter()
-        .map(|&slot| {
+        .map(|&(slot, parent)| {
             plan.check_cancelled()?;
+            // A copy is found by way of its parent.
+            if frozen.are_equal(slot, parent)? {
+                return Ok(None);
+            }
             let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
             let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
             let near = Beam::with(|[beam]| nearest(frozen, &probe, NARROW, beam))?;
@@ -229,7 +246,7 @@ fn nearest(working: &Working<'_>, probe: &impl Probe, ef: usize, beam: &mut Beam
 
 /// What a search on one layer finds from `start` and from the root, the nearest first.
 fn search(working: &Working<'_>, probe: &impl Probe, layer: Layer, start: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
-    let scope = Scope { layer, starts: [start, working.roots[layer.index()]], ef, reach: None, hops: usize::MAX };
+    let scope = Scope { layer, starts: [start, working.roots[layer.index()]], ef, reach: None, hops: usize::MAX, copies: 0 };
     let found = beam.search(working, probe, scope, |_| Ok(true), || false)?;
     Ok(found.iter().map(|candidate| Edge { distance: candidate.distance(), slot: candidate.slot() }).collect())
 }
@@ -284,11 +301,25 @@ fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: 
             measure(vectors, newcomer.slot, &mut candidates)?;
         }
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
+        let equal = if layer.0 == 0 { equal(vectors, newcomer.slot, &candidates)? } else { None };
         let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
-        layers.push(Found { edges, nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect() });
+        layers.push(Found { edges, nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect(), equal });
     }
     layers.reverse();
     Ok(layers)
+}
+
+/// The first of the candidates that has the vector of a slot.
+fn equal(vectors: &dyn Vectors, slot: Slot, candidates: &[Edge]) -> Result<Option<Edge>> {
+    let mut own = Vec::new();
+    vectors.distances(slot, &[slot.0], &mut own)?;
+    // It is as far away as the slot is from itself, which need not be 0, nor the least distance of all.
+    for candidate in candidates.iter().filter(|candidate| own.first() == Some(&candidate.distance)) {
+        if vectors.are_equal(slot, Slot(candidate.slot))? {
+            return Ok(Some(*candidate));
+        }
+    }
+    Ok(None)
 }
 
 /// Replaces estimates by distances.
@@ -313,9 +344,20 @@ fn link(
     let Newcomer { slot, top } = newcomer;
     let rank = working.next_rank;
     working.next_rank += 1;
+    if let Some(lead) = found.first().and_then(|found| found.equal)
+        && let Some(parent) = copy_parent(working, Slot(lead.slot), slot, plan)?
+    {
+        if let Some(node) = working.node_mut(Layer(0), parent)? {
+            node.children.push(slot);
+        }
+        let edge = |slot: Slot| Edge { distance: lead.distance, slot: slot.0 };
+        reverse.push(Reverse { layer: Layer(0), target: parent, edge: edge(slot) });
+        working.set(Layer(0), slot, Node { edges: vec![edge(parent)], children: Vec::new(), parent, rank });
+        return Ok(());
+    }
     let mut found = found.into_iter();
     for layer in (0..=top.0).map(Layer) {
-        let found = found.next().unwrap_or(Found { edges: Vec::new(), nearest: Vec::new() });
+        let found = found.next().unwrap_or(Found { edges: Vec::new(), nearest: Vec::new(), equal: None });
         let parent = if working.roots.len() <= layer.index() {
             working.push_layer(slot);
             slot
@@ -355,13 +397,45 @@ fn choose_parent(working: &Working<'_>, layer: Layer, slot: Slot, found: &Found,
         if has_room(working, layer, current, plan)? {
             break;
         }
-        // Another branch at every turn, or a great many equal vectors would make one long path of the tree.
-        turn = turn.wrapping_mul(0x9E37_79B9).rotate_left(13);
         let children = working.unmeasured(layer, current)?.children;
-        let Some(&child) = children.get(turn as usize % children.len().max(1)) else { break };
+        let (copies, others) = split_copies(working, current, &children)?;
+        // What is linked to a copy alone would be hard to find.
+        let Some(child) = choose(if others.is_empty() { &copies } else { &others }, &mut turn) else { break };
         current = child;
     }
     Ok(current)
+}
+
+/// A node with the same vector as `lead`, or the lead itself, that has room for another copy: the nearest on one way down the tree of copies.
+/// None if all room is taken by other nodes.
+fn copy_parent(working: &Working<'_>, lead: Slot, slot: Slot, plan: &Plan<'_>) -> Result<Option<Slot>> {
+    let layer = Layer(0);
+    let (mut current, mut turn) = (lead, slot.0);
+    for _ in 0..MAX_STEPS {
+        let children = working.unmeasured(layer, current)?.children;
+        let (copies, _) = split_copies(working, current, &children)?;
+        if copies.len() < plan.max_copies(layer) && children.len() < plan.max_children(layer) {
+            return Ok(Some(current));
+        }
+        let Some(child) = choose(&copies, &mut turn) else { break };
+        current = child;
+    }
+    Ok(None)
+}
+
+/// The children of a node that have its vector, and the others.
+pub(super) fn split_copies(working: &Working<'_>, slot: Slot, children: &[Slot]) -> Result<(Vec<Slot>, Vec<Slot>)> {
+    let (mut copies, mut others) = (Vec::new(), Vec::new());
+    for child in children {
+        if working.are_equal(slot, *child)? { copies.push(*child) } else { others.push(*child) }
+    }
+    Ok((copies, others))
+}
+
+/// Another one at every turn, or a great many equal vectors would make one long path of the tree.
+fn choose(children: &[Slot], turn: &mut u32) -> Option<Slot> {
+    *turn = turn.wrapping_mul(0x9E37_79B9).rotate_left(13);
+    children.get(*turn as usize % children.len().max(1)).copied()
 }
 
 fn has_room(working: &Working<'_>, layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {

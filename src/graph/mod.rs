@@ -34,6 +34,9 @@ pub(crate) trait Graph {
         false
     }
 
+    /// Whether two nodes have the same vector, to the last bit.
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool>;
+
     /// Appends the slots that a node has edges to. All are below [`slots`](Self::slots).
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()>;
 
@@ -57,6 +60,9 @@ pub(crate) trait Probe {
 pub(crate) trait Vectors: Sync {
     /// Replaces `out` by the distances from the vector of a slot to those of `slots`, in order.
     fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()>;
+
+    /// Whether two slots have the same vector, to the last bit.
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool>;
 
     /// What gives numbers that order slots nearly as their distances from `from` do, in less time. `None` if there is nothing.
     fn estimator(&self, _from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {

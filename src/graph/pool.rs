@@ -5,6 +5,9 @@
 //! the search still wants to go. Inserting costs a binary search and a move of what lies behind, which for the few hundred candidates of a
 //! search is less than two heaps cost; whoever wants many thousands scans instead (`query.rs`).
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Candidate {
     order: i64,
@@ -48,6 +51,8 @@ pub(super) struct Pool {
     accepted: usize,
     /// All candidates before this one are expanded.
     next: usize,
+    /// What may become an accepted candidate in the end: see [`defer`](Self::defer).
+    deferred: BinaryHeap<Reverse<i64>>,
 }
 
 /// A number that orders as distances do, ties by slot: one comparison, without a branch to guess.
@@ -62,6 +67,7 @@ fn order(distance: f32, slot: u32) -> i64 {
 impl Pool {
     pub(super) fn start(&mut self, ef: usize, reach: Option<Reach>) {
         self.candidates.clear();
+        self.deferred.clear();
         (self.ef, self.reach, self.accepted, self.next) = (ef, reach, 0, 0);
     }
 
@@ -119,19 +125,36 @@ impl Pool {
 
     /// The nearest candidate that was not expanded yet, marked as expanded. `None` if it is too far away, as all others then are.
     #[inline]
-    pub(super) fn expand(&mut self) -> Option<u32> {
+    pub(super) fn expand(&mut self) -> Option<Candidate> {
         if self.reach().is_some_and(|reach| self.next >= reach.most) {
             return None;
         }
         let bound = self.bound_with(0.0);
         let candidate = self.candidates.get_mut(self.next).filter(|next| next.distance() <= bound)?;
         candidate.expanded = true;
-        let slot = candidate.slot();
+        let candidate = *candidate;
         self.next += 1;
         while self.candidates.get(self.next).is_some_and(|c| c.expanded) {
             self.next += 1;
         }
-        Some(slot)
+        Some(candidate)
+    }
+
+    /// Keeps an accepted candidate aside, where it takes no room.
+    pub(super) fn defer(&mut self, distance: f32, slot: u32) {
+        self.deferred.push(Reverse(order(distance, slot)));
+    }
+
+    /// Inserts the nearest candidate that was deferred, if fewer than `most` accepted ones are as near. `false` if there is none: all others are no
+    /// nearer.
+    pub(super) fn admit_deferred(&mut self, most: usize) -> bool {
+        let Some(Reverse(order)) = self.deferred.pop() else { return false };
+        let candidate = Candidate { order, accepted: true, expanded: false };
+        let as_near = self.candidates.iter().take_while(|c| c.distance() <= candidate.distance()).filter(|c| c.accepted).count();
+        if as_near < most {
+            self.insert(candidate.distance(), candidate.slot(), true);
+        }
+        as_near < most
     }
 
     /// What [`expand`](Self::expand) would return if nothing is inserted before.
@@ -167,8 +190,8 @@ mod tests {
                 prop_assert_eq!(&found, &all);
             }
             let mut expanded = Vec::new();
-            while let Some(slot) = pool.expand() {
-                expanded.push(slot);
+            while let Some(candidate) = pool.expand() {
+                expanded.push(candidate.slot());
             }
             prop_assert_eq!(expanded, all.iter().map(|c| c.1).collect::<Vec<_>>());
         }
@@ -211,7 +234,7 @@ mod tests {
                 if slot % 2 == 1 {
                     waiting.sort();
                     prop_assert_eq!(pool.peek(), Some(waiting[0].1));
-                    prop_assert_eq!(pool.expand(), Some(waiting.remove(0).1));
+                    prop_assert_eq!(pool.expand().map(|c| c.slot()), Some(waiting.remove(0).1));
                 }
             }
         }

@@ -1,8 +1,10 @@
 //! Which neighbors a node keeps: the diversity heuristic (algorithm 4 of Malkov and Yashunin 2018), with the `alpha` of RobustPrune
 //! (Subramanya et al. 2019, DiskANN).
 //!
-//! Candidates are taken from the nearest on. One is dropped if a kept one lies nearer to it, by the factor `alpha`, than the node itself
-//! does: it can be reached over that one. A tie does not drop, or a cluster of identical vectors would end with one edge each.
+//! Candidates are taken from the nearest on. One is dropped if a kept one lies nearer to it, by the
+//! factor `alpha`, than the node itself does: it can be reached over that one. A tie drops it only if
+//! both have the same vector, so that a list has one edge to all copies of a vector, beside edges to
+//! children. Ties of different vectors are common where distances are counts, and drop nothing.
 
 use super::Vectors;
 use crate::{Result, Slot};
@@ -43,7 +45,10 @@ pub(crate) fn prune(vectors: &dyn Vectors, candidates: &[Edge], children: &[Slot
     let mut dropped = Vec::new();
     for candidate in candidates {
         if !is_child(candidate) {
-            if room == 0 || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)? {
+            if room == 0
+                || has_copy(vectors, candidate, &kept)?
+                || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)?
+            {
                 dropped.push(*candidate);
                 continue;
             }
@@ -71,12 +76,22 @@ pub(crate) fn replenish(vectors: &dyn Vectors, edges: &mut Vec<Edge>, candidates
         if edges.len() >= full {
             break;
         }
-        if !occluded(vectors, candidate, &slots, limit.alpha, &mut distances)? {
+        if !has_copy(vectors, candidate, edges)? && !occluded(vectors, candidate, &slots, limit.alpha, &mut distances)? {
             edges.push(*candidate);
             slots.push(candidate.slot);
         }
     }
     Ok(())
+}
+
+/// Whether one of the edges leads to the same vector. Edges whose distances are not known are not looked at.
+fn has_copy(vectors: &dyn Vectors, candidate: &Edge, edges: &[Edge]) -> Result<bool> {
+    for edge in edges.iter().filter(|edge| edge.distance == candidate.distance) {
+        if vectors.are_equal(Slot(edge.slot), Slot(candidate.slot))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn occluded(vectors: &dyn Vectors, candidate: &Edge, kept: &[u32], alpha: f32, distances: &mut Vec<f32>) -> Result<bool> {
@@ -105,6 +120,10 @@ pub(super) mod tests {
             out.clear();
             out.extend(slots.iter().map(squared));
             Ok(())
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            Ok(self.0[a.index()] == self.0[b.index()])
         }
     }
 
@@ -150,7 +169,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn identical_points_keep_a_full_list() {
-        assert_eq!(kept(&[[1.0, 1.0]; 10], &[], 4, 1.0), [1, 2, 3, 4]);
+    fn identical_points_get_one_edge_beside_those_to_children() {
+        let mut points = vec![[1.0, 1.0]; 10];
+        points.push([3.0, 1.0]);
+        assert_eq!(kept(&points, &[], 4, 1.0), [1, 10]);
+        assert_eq!(kept(&points, &[5, 7], 4, 1.0), [1, 5, 7, 10]);
+        // Equally far, and not the same point.
+        assert_eq!(kept(&[[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], &[], 4, 1.0), [1, 3, 4]);
     }
 }

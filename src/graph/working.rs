@@ -182,6 +182,10 @@ impl Graph for Working<'_> {
         self.stored.is_sparse()
     }
 
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        self.stored.are_equal(a, b)
+    }
+
     #[inline]
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
         if layer.0 == 0
@@ -396,6 +400,10 @@ pub(super) mod tests {
     impl Graph for Nothing {
         fn slots(&self) -> usize {
             self.0
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            Ok(a == b)
         }
 
         fn neighbors(&self, _: Layer, _: Slot, _: &mut Vec<u32>) -> Result<()> {

@@ -98,9 +98,12 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
             most: ef.saturating_mul(MOST_EF),
             margin,
         });
+        // Estimates can have a vector behind others that are farther, and its copies with it.
+        let estimated = if self.wish.options.codes && meta.is_coded { ef / LEAST_SHARE } else { 0 };
+        let copies = if ef < meta.items as usize { self.k.max(estimated) } else { usize::MAX };
         let kept = if margin > 0.0 { MOST_KEPT } else { MOST_EF };
         let ef = if is_adaptive { ef.saturating_mul(kept) } else { ef };
-        Scope { layer: Layer(0), starts, ef, reach, hops: usize::MAX }
+        Scope { layer: Layer(0), starts, ef, reach, hops: usize::MAX, copies }
     }
 }
 
@@ -162,7 +165,7 @@ impl<D, S, P> Walker<'_, '_, '_, D, S, P> {
 impl<'t, D: Distance, S: Source<'t>, P: Compass> Walker<'_, '_, 't, D, S, P> {
     /// Keeps the nearest candidates, whose distances are exact.
     fn keep(&mut self, beam: &Beam) -> Result<()> {
-        let Self { walk: Walk { view, .. }, found, .. } = self;
+        let Self { walk: Walk { view, .. }, exact, found, .. } = self;
         found.distances += beam.distance_count;
         // The nearest first: the rest are not worth asking for their items.
         for candidate in beam.candidates().iter().filter(|candidate| candidate.accepted) {
@@ -170,7 +173,8 @@ impl<'t, D: Distance, S: Source<'t>, P: Compass> Walker<'_, '_, 't, D, S, P> {
             if !found.nearest.may_keep(distance) {
                 break;
             }
-            found.nearest.offer(Neighbor { distance, item: view.item(Slot(candidate.slot()))? });
+            let slot = Slot(candidate.slot());
+            found.nearest.offer(Neighbor { distance: exact.told_apart(slot, distance)?, item: view.item(slot)? });
         }
         Ok(())
     }
@@ -202,7 +206,8 @@ impl<'t, D: Distance, S: Source<'t>, P: Compass> Walker<'_, '_, 't, D, S, P> {
             found.distances += slots.len() as u64;
             for (slot, distance) in slots.iter().zip(&distances) {
                 if nearest.may_keep(*distance) {
-                    nearest.offer(Neighbor { distance: *distance, item: view.item(Slot(*slot))? });
+                    let distance = exact.told_apart(Slot(*slot), *distance)?;
+                    nearest.offer(Neighbor { distance, item: view.item(Slot(*slot))? });
                 }
             }
             // As many as there must be, and then four at a time.

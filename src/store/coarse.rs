@@ -199,6 +199,10 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCoarse<'_, '_, 't, D
         self.view.distances(from, slots, out)
     }
 
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        self.view.are_equal(a, b)
+    }
+
     fn estimator(&self, from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
         Ok(Some(Box::new(FromCopy { coarse: self.coarse, from })))
     }

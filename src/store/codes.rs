@@ -414,6 +414,10 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, D,
         self.view.distances(from, slots, out)
     }
 
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        self.view.are_equal(a, b)
+    }
+
     fn prefetch(&self, slots: &[u32]) {
         self.view.prefetch(slots);
     }

@@ -17,7 +17,7 @@ pub(crate) use super::strided::Address;
 use super::strided::prefetch_places;
 use super::table::Extent;
 use crate::codec::{Codec, Component, Scale, VectorRef};
-use crate::distance::{self, Distance, Estimate, Kernels, ProbeOf, prefetch};
+use crate::distance::{self, Distance, Estimate, Form, Kernels, ProbeOf, prefetch};
 use crate::error::VectorDefect;
 use crate::format::block::Geometry;
 use crate::format::links::{self, OneWay, Record};
@@ -122,14 +122,6 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         Ok((0..tail_start).step_by(geometry.vectors as usize).chain(tail).map(Slot))
     }
 
-    /// The vector of a slot.
-    #[inline(always)]
-    pub(crate) fn vector(&self, slot: Slot) -> Result<Address<'t>> {
-        meter::read();
-        let vectors = &self.snapshot.vectors;
-        vectors.get(slot).map_or_else(|| vectors.find(self.snapshot.index, slot, |key| self.get(key)), Ok)
-    }
-
     /// The same, where it is rarely asked for.
     #[cold]
     #[inline(never)]
@@ -182,6 +174,20 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
 impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     pub(super) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
         Key::new(self.snapshot.index, kind, sub, n)
+    }
+
+    /// The vector of a slot.
+    #[inline(always)]
+    pub(crate) fn vector(&self, slot: Slot) -> Result<Address<'t>> {
+        meter::read();
+        let vectors = &self.snapshot.vectors;
+        vectors.get(slot).map_or_else(|| vectors.find(self.snapshot.index, slot, |key| self.get(key)), Ok)
+    }
+
+    /// Whether two slots have the same vector, to the last bit.
+    #[cold]
+    pub(crate) fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        Ok(a == b || self.vector(a)?.bytes == self.vector(b)?.bytes)
     }
 
     /// A value that no table is for.
@@ -415,6 +421,10 @@ impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
         self.snapshot.extent == Extent::Small
     }
 
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        self.are_equal(a, b)
+    }
+
     #[inline]
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
         let Some((value, offset, key)) = self.record_place(layer, slot)? else {
@@ -470,6 +480,10 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for View<'_, 't, D, S> {
         self.probe(from)?.distances(slots, out)
     }
 
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        self.are_equal(a, b)
+    }
+
     fn prefetch(&self, slots: &[u32]) {
         prefetch_places(self.snapshot.vectors.places(), slots);
     }
@@ -497,6 +511,24 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
     /// The vector as it is compared, and its factor.
     pub(crate) fn prepared(&self) -> (&[u8], f32) {
         (&self.bytes, self.factor)
+    }
+
+    /// The distance to a slot: the least positive one where it came out as 0 and the vectors differ, because
+    /// all squares of their differences underflow. To be asked of results only.
+    #[inline]
+    pub(crate) fn told_apart(&self, slot: Slot, distance: f32) -> Result<f32> {
+        match D::FORM {
+            Form::SquaredDifferences if distance == 0.0 => self.tell_apart(slot),
+            _ => Ok(distance),
+        }
+    }
+
+    #[cold]
+    fn tell_apart(&self, slot: Slot) -> Result<f32> {
+        let stored = D::Codec::probe(self.view.vector(slot)?.bytes, self.view.snapshot.meta.scale);
+        let [stored, own] = [&*stored, &*self.bytes].map(VectorRef::<ProbeOf<D>>::new);
+        // As numbers: -0 is 0.
+        Ok(if stored.iter().eq(own.iter()) { 0.0 } else { f32::from_bits(1) })
     }
 
     /// The distance to one vector.

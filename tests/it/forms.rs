@@ -204,7 +204,7 @@ fn what_a_form_cannot_hold_is_refused_and_changes_nothing() {
         }
         // A direction in `f32`, and none in what would be stored.
         for result in [writer.add_item(wtxn, 1, &[1e-9, 0.0]), writer.add_items(wtxn, &[2, 1], &[1.0, 1.0, 1e-9, 0.0])] {
-            assert!(matches!(result, Err(Error::InvalidItem { item: 1, defect: VectorDefect::ZeroNorm })));
+            assert!(matches!(result, Err(Error::InvalidItem { item: 1, defect: VectorDefect::TooSmall { form: "f16", .. } })));
         }
     });
     assert!(dump(&env.read_txn().unwrap(), db) == before);

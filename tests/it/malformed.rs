@@ -18,7 +18,7 @@ const INFINITY: f32 = f32::INFINITY;
 /// The smallest subnormal number.
 const SUBNORMAL: f32 = f32::from_bits(1);
 /// Norms that a metric accepts; see the messages.
-const EUCLIDEAN: (f64, f64) = (0.0, 9e18);
+const EUCLIDEAN: (f64, f64) = (1e-15, 9e18);
 const COSINE: (f64, f64) = (1e-15, 1e15);
 const MANHATTAN: (f64, f64) = (0.0, 1.5e38);
 
@@ -248,12 +248,17 @@ fn tiny_norms_are_refused_where_they_lose_their_meaning_and_accepted_elsewhere()
     assert_refused::<Cosine>(&[1e-20, 0.0], out_of_range(1e-20, COSINE), &["e-21", "scale the vectors"]);
     assert_refused::<Cosine>(&[9e-16], out_of_range(9e-16, COSINE), &["e-16", "scale the vectors"]);
     assert_refused::<Cosine>(&[SUBNORMAL, 0.0], out_of_range(f64::from(SUBNORMAL), COSINE), &["e-45", "scale the vectors"]);
+    assert_accepted::<Euclidean>(&[1.1e-15, 0.0], &[0.0, -1.1e-15]);
+    assert_accepted::<DotProduct>(&[1.1e-15, 0.0], &[0.0, -1.1e-15]);
     for tiny in [1e-20, SUBNORMAL, -SUBNORMAL, f32::MIN_POSITIVE] {
+        let norm = f64::from(tiny).abs();
+        assert_refused::<Euclidean>(&[tiny, 0.0], out_of_range(norm, EUCLIDEAN), &["scale the vectors", "1e-15"]);
+        assert_refused::<DotProduct>(&[tiny, 0.0], out_of_range(norm, EUCLIDEAN), &["scale the vectors", "1e-15"]);
         assert_accepted::<Manhattan>(&[tiny, tiny], &[-tiny, 0.0]);
         assert_accepted::<Chebyshev>(&[tiny, tiny], &[-tiny, 0.0]);
-        assert_accepted::<Euclidean>(&[tiny, tiny], &[1.0, 2.0]);
-        assert_accepted::<DotProduct>(&[tiny, tiny], &[1.0, 2.0]);
         // Beside a component of some size.
+        assert_accepted::<Euclidean>(&[tiny, 1.0], &[1.0, 2.0]);
+        assert_accepted::<DotProduct>(&[tiny, 1.0], &[1.0, 2.0]);
         assert_accepted::<Cosine>(&[tiny, 1.0], &[1.0, tiny]);
     }
 }
@@ -510,7 +515,7 @@ fn the_value_of_a_parameter_is_told_as_it_was_given() {
     let error = writer.builder(&mut rng).alpha(0.9).build::<8, 16>(&mut wtxn).unwrap_err();
     assert_says(&error, &["alpha is 0.9:"]);
     let error = writer.add_item(&mut wtxn, 1, &[f32::MAX; 8]).unwrap_err();
-    assert_says(&error, &["between 0e0 and 9e18"]);
+    assert_says(&error, &["between 1e-15 and 9e18"]);
     let writer = Writer::<Cosine>::new(crate::common::with_metric(db), 0, 8);
     let error = writer.add_item(&mut wtxn, 1, &[f32::MAX; 8]).unwrap_err();
     assert_says(&error, &["between 1e-15 and 1e15"]);
