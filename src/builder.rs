@@ -64,6 +64,9 @@ const GROWTH_SAMPLE: usize = 500;
 /// Vectors by which it is tried whether codes tell apart what is near.
 const ENCODED_SAMPLE: usize = 4096;
 
+/// A build that writes no more values of the graph tells of the progress when all are written: so few need not be said to be under way.
+const FEW_PUTS: usize = 64;
+
 /// What a build is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -165,7 +168,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self
     }
 
-    /// Told how far the build is, from any thread.
+    /// Told how far the build is, from any thread. Should it panic while values are written, the index is left in the middle of a change: drop the
+    /// transaction, or see [`Writer::repair`]. An [`optimize`](Self::optimize) ends before the panic goes on.
     pub fn progress(&mut self, progress: impl Fn(Progress) + Sync + 'a) -> &mut Self {
         self.progress = Box::new(progress);
         self
@@ -205,8 +209,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     ///
     /// # Errors
     /// [`InvalidParameter`](Error::InvalidParameter), [`ConnectivityMismatch`](Error::ConnectivityMismatch), [`Cancelled`](Error::Cancelled),
-    /// and those of [`Writer::add_item`] about the index: nothing has changed. [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt): drop
-    /// the transaction.
+    /// and those of [`Writer::add_item`] about the index: nothing has changed. [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt),
+    /// [`TornEdit`](Error::TornEdit): drop the transaction.
     pub fn build_with(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize) -> Result<()> {
         self.run(wtxn, m, m0, Goal::Linked)
     }
@@ -371,11 +375,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             Encoded::new(&view, rng.next_u64(), go_on)?.puts(&view, &RoaringBitmap::new())
         };
         let mut edit = writer.edit(wtxn)?;
-        for (key, body) in puts {
-            edit.put(key, body)?;
-        }
         edit.meta.is_coded = true;
-        edit.finish()
+        edit.finish_with(puts)
     }
 
     /// Computes what a build that links at most `limit` items would change in the commit that
@@ -438,16 +439,22 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let index = edit.index();
             for kind in [Kind::Links, Kind::Spill, Kind::In] {
                 let bound = |sub, n| Key::new(index, kind, sub, n);
-                edit.delete_range(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+                edit.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
             }
-        }
-        let total = puts.len() as u64;
-        for (done, (key, body)) in (1..).zip(puts) {
-            edit.put(key, body)?;
-            self.report_writing(done, total);
         }
         (edit.meta.next_rank, edit.meta.roots) = (changes.next_rank, changes.roots.clone());
         edit.meta.growth = changes.growth.unwrap_or(edit.meta.growth);
+        let total = puts.len() as u64;
+        if puts.len() <= FEW_PUTS {
+            rebased.write(&mut edit)?;
+            edit.finish_with(puts.collect())?;
+            (1..=total).for_each(|done| self.report_writing(done, total));
+            return Ok(());
+        }
+        for (done, (key, body)) in (1..).zip(puts) {
+            edit.put_derived(key, body)?;
+            self.report_writing(done, total);
+        }
         rebased.write(&mut edit)?;
         edit.finish()
     }

@@ -1,7 +1,8 @@
 //! Changing an index, inside a write transaction of the caller.
 //!
 //! Everything is visible to the transaction at once and to everybody else with its commit, pending or not: a build makes searches faster, it
-//! does not make items appear. Nothing is kept between calls; dropping the transaction undoes all of them.
+//! does not make items appear. Nothing is kept between calls; dropping the transaction undoes all of them. A call that is left in the middle, by a panic or an
+//! error that says to drop the transaction, is refused from then on, if it had written anything: see `store/target.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -15,8 +16,10 @@ use crate::codec::{Codec, Component, I8, Range, Scale};
 use crate::codes::{self, Codes};
 use crate::distance::Distance;
 use crate::store::Place;
-use crate::store::edit::{Edit, delete_index};
+use crate::store::edit::Edit;
+use crate::store::repair::repair;
 use crate::store::snapshot::read_meta;
+use crate::store::target::delete_index;
 use crate::store::view::check_vector;
 use crate::{Database, Error, ItemId, Reader, Result};
 
@@ -104,10 +107,11 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for a vector that cannot be stored or compared:
     /// nothing has changed. [`NotTrained`](Error::NotTrained), [`InvalidDimensions`](Error::InvalidDimensions), [`MetricMismatch`](Error::MetricMismatch),
     /// [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
-    /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt): drop the transaction.
+    /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt), [`TornEdit`](Error::TornEdit): drop the transaction.
     pub fn add_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[impl Component]) -> Result<()> {
         let mut edit = self.edit(wtxn)?;
-        edit.add(item, vector)?;
+        let row = edit.row(item, vector)?;
+        edit.add(row)?;
         edit.finish()
     }
 
@@ -120,7 +124,7 @@ impl<'e, D: Distance> Writer<'e, D> {
         if items.len().checked_mul(self.dimensions) != Some(vectors.len()) {
             return Err(Error::LengthMismatch { ids: items.len(), components: vectors.len(), dimensions: self.dimensions });
         }
-        let mut edit = self.edit(wtxn)?;
+        let edit = self.edit(wtxn)?;
         if items.is_empty() {
             return Ok(());
         }
@@ -129,39 +133,69 @@ impl<'e, D: Distance> Writer<'e, D> {
         for (&item, row) in rows() {
             check_vector::<D, _>(row, edit.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
         }
-        for (&item, row) in rows() {
-            edit.add(item, row)?;
-        }
-        edit.finish()
+        add_rows(edit, rows().map(|(item, row)| (*item, row))).map(drop)
     }
 
-    /// Adds or replaces the items that an iterator yields, in memory that does not depend on their number. Returns how many there were.
+    /// Adds or replaces the items that an iterator yields, in memory that does not depend on their number. Returns how many there were. Items are taken from
+    /// the iterator up to 1 MB at a time, before any of these is stored.
     ///
     /// # Errors
     /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been added to the transaction, as if by
     /// [`add_item`](Self::add_item): commit them or drop the transaction.
+    ///
+    /// # Panics
+    /// If the iterator does, or what it yields. If some items have been stored by then, the index is left in the middle of a change: drop the transaction. Its
+    /// further use is [`TornEdit`](Error::TornEdit), also after a commit, until [`repair`](Self::repair) has undone the change.
     pub fn add_items_from<T: Component, V: AsRef<[T]>>(
         &self,
         wtxn: &mut RwTxn<'_>,
         items: impl IntoIterator<Item = (ItemId, V)>,
     ) -> Result<u64> {
-        let mut edit = self.edit(wtxn)?;
-        let mut count = 0;
-        for (item, vector) in items {
-            match edit.add(item, vector.as_ref()) {
-                Ok(()) => {}
-                Err(error @ (Error::DimensionMismatch { .. } | Error::InvalidItem { .. } | Error::IndexFull(_))) if count > 0 => {
-                    edit.finish()?;
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
-            }
-            count += 1;
-        }
-        if count > 0 {
-            edit.finish()?;
-        }
-        Ok(count)
+        add_rows(self.edit(wtxn)?, items.into_iter())
+    }
+
+    /// Undoes a change of the index that has not come to its end and was committed all the same: a panic was caught, or an error was overlooked. The
+    /// index then has the items and vectors that it had before this change, what the transaction had changed before it included. `false` if there was no
+    /// such change.
+    ///
+    /// If it was a build, or a choice of codes, that was interrupted, all items are pending, and codes are made by the next build. O(items).
+    ///
+    /// ```
+    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+    /// use voisin::{Database, Error, Writer, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+    /// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+    /// # std::panic::set_hook(Box::new(|_| {}));
+    /// let writer = Writer::new(db, 0, 1000);
+    /// let mut wtxn = env.write_txn()?;
+    /// writer.add_item(&mut wtxn, 7, &[0.5; 1000])?;
+    /// wtxn.commit()?;
+    ///
+    /// let mut wtxn = env.write_txn()?;
+    /// let rows = (0..1000).map(|item| if item < 900 { (item, vec![0.1; 1000]) } else { panic!("a bad line") });
+    /// assert!(catch_unwind(AssertUnwindSafe(|| writer.add_items_from(&mut wtxn, rows))).is_err());
+    /// wtxn.commit()?; // instead of dropping it
+    ///
+    /// let mut wtxn = env.write_txn()?;
+    /// assert!(matches!(writer.item_vector(&wtxn, 7), Err(Error::TornEdit { index: 0 })));
+    /// assert!(writer.repair(&mut wtxn)?);
+    /// assert_eq!(writer.item_vector(&wtxn, 7)?, Some(vec![0.5; 1000]));
+    /// wtxn.commit()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Corrupt`](Error::Corrupt) if what there was before is not whole, which it is not if the temporary file of an
+    /// [`optimize`](Builder::optimize) could no more be read half-way: restore a backup. Those of [`add_item`](Self::add_item) about the index. Nothing
+    /// has changed.
+    pub fn repair(&self, wtxn: &mut RwTxn<'_>) -> Result<bool> {
+        repair::<D>(self.place(), wtxn)
     }
 
     /// Fixes what codes stand for by the range of what is to be added.
@@ -332,6 +366,41 @@ impl<'e, D: Distance> Writer<'e, D> {
     pub fn builder<'a, R: Rng + SeedableRng>(&'a self, rng: &'a mut R) -> Builder<'a, 'e, D, R> {
         Builder::new(self, rng)
     }
+}
+
+/// Adds rows, and ends the edit. What the caller has given is run for some rows at a time, before any of these is written. At a bad row those
+/// before it are added.
+fn add_rows<D: Distance, T: Component, V: AsRef<[T]>>(
+    mut edit: Edit<'_, '_, '_, D>,
+    mut items: impl Iterator<Item = (ItemId, V)>,
+) -> Result<u64> {
+    let (at_once, mut count) = (edit.rows_at_once(), 0);
+    let refused = loop {
+        let mut refused = None;
+        let rows: Vec<_> = items
+            .by_ref()
+            .take(at_once)
+            .map_while(|(item, vector)| edit.row(item, vector.as_ref()).map_err(|error| refused = Some(error)).ok())
+            .collect();
+        let is_last = rows.len() < at_once;
+        for row in rows {
+            match edit.add(row) {
+                Err(error @ Error::IndexFull(_)) if count > 0 => {
+                    edit.finish()?;
+                    return Err(error);
+                }
+                added => added?,
+            }
+            count += 1;
+        }
+        if is_last {
+            break refused;
+        }
+    };
+    if count > 0 {
+        edit.finish()?;
+    }
+    refused.map_or(Ok(count), Err)
 }
 
 impl<D: Distance<Codec = I8>> Writer<'_, D> {

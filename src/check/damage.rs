@@ -306,6 +306,10 @@ fn wrong_missing_and_superfluous_codes_are_found() {
     }
     Patient::expect(Invariant::Keys, |wtxn, place| change_meta(wtxn, place, |meta| meta.is_coded = false));
     Patient::expect(Invariant::Meta, |wtxn, place| change(wtxn, place, Key::meta(INDEX), |body| body[72] = 3));
+    // A change that has not come to its end, and what is no such mark.
+    for mark in 1..=4 {
+        Patient::expect(Invariant::Meta, |wtxn, place| change(wtxn, place, Key::meta(INDEX), |body| body[74] = mark));
+    }
 }
 
 fn add_to_set(wtxn: &mut RwTxn<'_>, place: Place<'_>, set: SetKind, slot: u32) {
@@ -498,6 +502,28 @@ proptest! {
             let _ = writer.add_item(&mut wtxn, item, &query_vector());
         }
         let _ = writer.builder(&mut StdRng::seed_from_u64(4)).build_with(&mut wtxn, M, M0);
+        wtxn.abort();
+    }
+
+    #[test]
+    fn a_repair_of_any_bytes_is_sound_or_an_error(at in any::<prop::sample::Index>(), byte in any::<prop::sample::Index>(), flip in 1..=255u8, mark in 1..=3u8) {
+        let patient = shared();
+        let database = patient.database();
+        let mut wtxn = patient.env.write_txn().unwrap();
+        let place = Place { raw: database.remap_types(), index: INDEX };
+        change(&mut wtxn, place, Key::meta(INDEX), |body| body[74] = mark);
+        let all: Vec<(Vec<u8>, Vec<u8>)> = place.all(&wtxn).unwrap().map(|entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap()).collect();
+        let (key, mut value) = all[at.index(all.len())].clone();
+        let (key, byte) = (Key::from_bytes(&key).unwrap(), byte.index(value.len()));
+        value[byte] ^= flip;
+        value.truncate(value.len() - checksum::BYTES);
+        checksum::seal(key, &mut value);
+        place.raw.put(&mut wtxn, &key.to_bytes(), &value).unwrap();
+        let writer = Writer::<Cosine>::new(database, INDEX, DIMENSIONS);
+        let repaired = writer.repair(&mut wtxn);
+        let is_refused = matches!(repaired, Err(Error::Corrupt { .. }));
+        prop_assert!(mark < 3 || key.kind == Kind::Meta || is_refused);
+        let _ = check(&wtxn, INDEX, database);
         wtxn.abort();
     }
 }

@@ -109,6 +109,7 @@ impl Error {
             Self::Foreign { .. }
             | Self::FormatVersion { .. }
             | Self::Corrupt { .. }
+            | Self::TornEdit { .. }
             | Self::CorruptItemKey { .. }
             | Self::CorruptCatalog { .. }
             | Self::CatalogVersion { .. }

@@ -21,6 +21,28 @@ pub(crate) const MAX_DEGREE: usize = 2048;
 /// Bytes of LINKS that a group aims at: a page, less LMDB's and our own headers.
 const GROUP_TARGET_BYTES: usize = 4064;
 
+/// Where the mark of a change is that has not come to its end.
+const MARK: usize = 74;
+
+/// How far a change had come that has not ended: what of the index is not as META says. Each includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Torn {
+    /// There are vectors, codes and entries of the maps that belong to no slot of META, and ID_SLOTS may be of any state. What META says has vectors
+    /// and codes, its entries in SLOT_IDS, the sets and the graph are whole.
+    Items = 1,
+    /// The graph and all codes are of no state. Items and vectors are as above.
+    Derived = 2,
+    /// Items or vectors may be lost: every value was being written anew, as no more could go wrong but LMDB or the file system.
+    Lost = 3,
+}
+
+impl Torn {
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Items, Self::Derived, Self::Lost].into_iter().find(|torn| *torn as u8 == byte)
+    }
+}
+
 /// The longest neighbor lists: fixed by the first build of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connectivity {
@@ -151,8 +173,16 @@ impl Meta {
         out
     }
 
-    /// Decodes a META value, tells foreign and newer ones apart from damaged ones, and checks that its numbers are possible.
-    pub(crate) fn decode(index: u16, value: &[u8]) -> Result<Self> {
+    /// The same, while a change is under way that begins with it.
+    pub(crate) fn encode_torn(&self, torn: Torn) -> Vec<u8> {
+        let mut out = self.encode();
+        out[MARK] = torn as u8;
+        out
+    }
+
+    /// Decodes a META value, tells foreign and newer ones apart from damaged ones, and checks that its numbers are possible. If a change has not come to
+    /// its end, it is the META before it, with how far the change had come.
+    pub(crate) fn decode(index: u16, value: &[u8]) -> Result<(Self, Option<Torn>)> {
         if take(value, 0) != Some(MAGIC) {
             return Err(Error::Foreign { index, what: "its metadata has another form" });
         }
@@ -164,7 +194,7 @@ impl Meta {
         Self::decode_body(super::checksum::body(value)).map_err(corrupt)
     }
 
-    fn decode_body(body: &[u8]) -> Result<Self, Damage> {
+    fn decode_body(body: &[u8]) -> Result<(Self, Option<Torn>), Damage> {
         if body.len() != BODY_BYTES {
             return Err("it does not have the length of its version");
         }
@@ -218,7 +248,9 @@ impl Meta {
             saturated: take(body, 184).map_or(0, u64::from_le_bytes),
         };
         meta.possible()?;
-        if meta.encode() == body { Ok(meta) } else { Err("a reserved byte of it is not zero") }
+        let torn = Torn::from_byte(body[MARK]);
+        let encoded = torn.map_or_else(|| meta.encode(), |torn| meta.encode_torn(torn));
+        if encoded == body { Ok((meta, torn)) } else { Err("a reserved byte of it is not zero") }
     }
 
     fn possible(&self) -> Result<(), Damage> {
@@ -302,10 +334,17 @@ mod tests {
         }
     }
 
-    fn decode(body: &[u8]) -> Result<Meta> {
+    fn decode_marked(body: &[u8]) -> Result<(Meta, Option<Torn>)> {
         let mut value = body.to_vec();
         super::super::checksum::seal(Key::meta(7), &mut value);
         Meta::decode(7, &value)
+    }
+
+    fn decode(body: &[u8]) -> Result<Meta> {
+        decode_marked(body).map(|(meta, torn)| {
+            assert_eq!(torn, None);
+            meta
+        })
     }
 
     #[test]
@@ -336,10 +375,28 @@ mod tests {
         let Err(older) = decode(&newer) else { panic!("version 1 was read") };
         assert!(older.to_string().contains("version 1") && older.to_string().contains("add its items"), "{older}");
         assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
-        for reserved in [31, 74, 75, 110, 140, 176, 183, 184] {
+        for reserved in [31, 75, 110, 140, 176, 183, 184] {
             let mut damaged = body.clone();
             damaged[reserved] = 1;
             assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{reserved}");
+        }
+    }
+
+    #[test]
+    fn a_mark_says_how_far_a_change_had_come_and_what_was_before_it() {
+        let built = meta();
+        let mut marks = Vec::new();
+        for torn in [Torn::Items, Torn::Derived, Torn::Lost] {
+            let body = built.encode_torn(torn);
+            assert_eq!(decode_marked(&body).unwrap(), (built.clone(), Some(torn)));
+            let differs: Vec<usize> = (0..body.len()).filter(|at| body[*at] != built.encode()[*at]).collect();
+            assert_eq!(differs, [MARK]);
+            marks.push(body[MARK]);
+        }
+        for other in (1..=255).filter(|byte| !marks.contains(byte)) {
+            let mut damaged = built.encode();
+            damaged[MARK] = other;
+            assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{other}");
         }
     }
 
@@ -350,7 +407,7 @@ mod tests {
             for byte in [0, 1, 127, 255] {
                 let mut damaged = body.clone();
                 damaged[at] = byte;
-                let _ = decode(&damaged);
+                let _ = decode_marked(&damaged);
             }
         }
     }

@@ -69,7 +69,7 @@ enum State {
     Whole,
     /// The map was full. All of it must be done again in a larger one.
     MapFull,
-    /// A call has left a part of its work behind.
+    /// A call has left a part of its work behind, or is under way.
     Failed,
 }
 
@@ -132,18 +132,25 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     /// Changes something, unless an earlier change has failed half-way.
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
         self.txn.check()?;
-        match self.state {
-            State::Whole => {}
-            State::MapFull => return Err(Error::MapFull),
-            State::Failed => return Err(Error::BatchFailed),
-        }
+        self.check_whole()?;
+        // Until it has come to its end: a panic may be caught by who has called this.
+        self.state = State::Failed;
         let result = change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
-        match &result {
-            Err(Error::MapFull) => self.state = State::MapFull,
-            Err(error) if !has_changed_nothing(error) => self.state = State::Failed,
-            _ => {}
-        }
+        self.state = match &result {
+            Err(Error::MapFull) => State::MapFull,
+            Err(error) if !has_changed_nothing(error) => State::Failed,
+            _ => State::Whole,
+        };
         result
+    }
+
+    /// That all changes so far have come to their end.
+    fn check_whole(&self) -> Result<()> {
+        match self.state {
+            State::Whole => Ok(()),
+            State::MapFull => Err(Error::MapFull),
+            State::Failed => Err(Error::BatchFailed),
+        }
     }
 
     /// As [`change`](Self::change), for work that has done a part of it whatever its error is.
@@ -293,6 +300,8 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         }
         let value = result.map_err(Interrupted::Failed)?;
         self.txn.check()?;
+        // A closure that has caught a panic, or has ignored an error, may have returned anything.
+        self.check_whole()?;
         let shared = Arc::clone(&self.shared);
         if let Some(goal) = match goal {
             Some(goal) => Some(goal),
@@ -334,10 +343,13 @@ impl<D: Distance> Batch<'_, D> {
         self.change(|writer, txn| writer.add_items(txn, items, vectors))
     }
 
-    /// Adds or replaces the items that an iterator yields. Returns how many there were.
+    /// Adds or replaces the items that an iterator yields, which are taken from it up to 1 MB at a time. Returns how many there were.
     ///
     /// # Errors
     /// As [`add`](Self::add), at the first bad vector; the items before it have been added.
+    ///
+    /// # Panics
+    /// If the iterator does, or what it yields: the batch can only be rolled back.
     pub fn add_items_from<T: Component, V: AsRef<[T]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
         self.change(|writer, txn| writer.add_items_from(txn, items))
     }

@@ -11,7 +11,7 @@ use super::environment::{Access, SharedEnv};
 use super::options::Options;
 use crate::format::catalog::{Entry, HIGHEST, Unreadable, VERSION, decode_highest, encode_highest};
 use crate::store::Place;
-use crate::store::edit::delete_index;
+use crate::store::target::delete_index;
 use crate::{Error, Result};
 
 fn unreadable(name: &[u8], unreadable: Unreadable) -> Error {

@@ -18,7 +18,7 @@ use crate::{Error, ItemId, Result, VectorDefect};
 
 /// Items whose vectors are kept in memory until their ids are known, before they are added together: at most so many, and so many bytes.
 const CHUNK_ITEMS: usize = 4096;
-const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 /// Keys that an iterator looks up at a time.
 const KEYS_AHEAD: usize = 1024;
 

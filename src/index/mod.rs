@@ -56,7 +56,7 @@ use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
-use crate::store::snapshot::read_meta;
+use crate::store::snapshot::{read_marked, read_meta};
 use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec, Writer};
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
@@ -301,9 +301,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         let temp_dir = options.temp_folder().map(Path::to_owned);
         let mut shared = Shared::new(env, name, entry, is_read_only, temp_dir);
         // The catalog says neither which form vectors are stored in nor what codes there are. What is damaged is for those who use it, and for `check`.
-        let meta = match read_meta::<D>(shared.place, txn) {
+        let meta = match read_marked::<D>(shared.place, txn) {
             Err(error @ Error::MetricMismatch { .. }) => return Err(error),
-            meta => meta.ok().flatten(),
+            meta => meta.ok().flatten().map(|(meta, _)| meta),
         };
         shared.pending_at_open = meta.as_ref().map_or(0, |meta| meta.pending.into());
         options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
@@ -360,6 +360,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 
     /// Changes the index: what the closure does is linked and committed when it returns, as a whole; if it returns an error or panics, nothing has
     /// happened. Another thread or process that writes, to any index of the folder, waits for its turn.
+    ///
+    /// If a call on the batch has failed half-way, or has panicked, nothing is committed either, also if the closure catches that and returns `Ok`:
+    /// [`BatchFailed`](Error::BatchFailed).
     ///
     /// What the closure has added is linked, and of what others have left pending as many items
     /// again, 64 at least: what a load by parts will link itself, or has left because it was
@@ -461,6 +464,24 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
                 findings.extend(check(txn).map_err(|error| self.shared.explain(error))?);
             }
             Ok(findings)
+        })
+    }
+
+    /// Undoes a change of the index that has not come to its end and was committed all the same, links what is pending, and commits that. `false` if there
+    /// was no such change. No `Index` commits one: it takes a program that writes to the folder with a [`Writer`] and heed. See [`Writer::repair`].
+    ///
+    /// # Errors
+    /// As [`Writer::repair`] and [`write`](Self::write).
+    pub fn repair(&self) -> Result<bool> {
+        self.writable()?;
+        self.shared.env.write::<_, Error>(|mut txn| {
+            self.shared.check_exists(&txn)?;
+            let writer = self.shared.writer::<D>();
+            let is_repaired = writer.repair(&mut txn)?;
+            if is_repaired {
+                self.shared.build(&writer, &mut txn, Goal::Linked, Hooks::NONE)?;
+            }
+            Ok((is_repaired, txn))
         })
     }
 

@@ -2,44 +2,21 @@
 //!
 //! A value is written to its place at once and never moves: to a value of its own in the *tail* while its block is not full, to a block with all
 //! others of it when it is.
+//!
+//! Until the end of the change nothing is put that takes a value from a slot which had one before it: a block is put when it is full, or when other free
+//! places of it are used again; what the tail had, stays until the end.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use heed::RwTxn;
+use roaring::RoaringBitmap;
 
 use super::Place;
+use super::links::Put;
+use super::target::Target;
 use crate::format::block::Geometry;
-use crate::format::delta::Delta;
 use crate::format::{Key, Kind, checksum};
 use crate::{Error, Result, Slot};
-
-/// Where changes go, and where they are noted.
-pub(super) struct Target<'a, 'e, 'p> {
-    pub(super) place: Place<'e>,
-    pub(super) wtxn: &'a mut RwTxn<'p>,
-    pub(super) delta: &'a mut Delta,
-}
-
-impl Target<'_, '_, '_> {
-    /// Stores a value, or deletes it.
-    pub(super) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
-        if let (Delta::Values(values), Some(list)) = (&mut *self.delta, list(key)) {
-            values[list].push(key.n);
-        }
-        self.place.put_or_delete(self.wtxn, key, body)
-    }
-}
-
-/// The list of DELTA that a value belongs to.
-fn list(key: Key) -> Option<usize> {
-    match (key.kind, key.sub) {
-        (Kind::Vectors, _) => Some(0),
-        (Kind::Links, 0) => Some(1),
-        (Kind::SlotIds, _) => Some(2),
-        (Kind::Codes, crate::format::codes::BLOCKS) => Some(3),
-        _ => None,
-    }
-}
 
 /// See the module.
 pub(super) struct Blocks {
@@ -47,18 +24,34 @@ pub(super) struct Blocks {
     /// The kinds and subs of blocks and of values in the tail.
     block: (Kind, u8),
     single: (Kind, u8),
+    /// How many slots there were before.
+    slots_before: u32,
     /// How many blocks there are.
     sealed: u32,
     /// Bodies of values of the tail, which are to be written.
     tail: BTreeMap<Slot, Vec<u8>>,
+    /// Slots whose values of the tail are to be deleted.
+    obsolete: RoaringBitmap,
     /// The block whose free places are being used again, and its body.
     reused: Option<(u32, Vec<u8>)>,
+    /// Values for places of blocks that are not free.
+    late: BTreeMap<Slot, Vec<u8>>,
 }
 
 impl Blocks {
     /// Those that there are for `slots` slots.
     pub(super) fn new(geometry: Geometry, slots: u32, block: (Kind, u8), single: (Kind, u8)) -> Self {
-        Self { geometry, block, single, sealed: slots / geometry.vectors, tail: BTreeMap::new(), reused: None }
+        Self {
+            geometry,
+            block,
+            single,
+            slots_before: slots,
+            sealed: slots / geometry.vectors,
+            tail: BTreeMap::new(),
+            obsolete: RoaringBitmap::new(),
+            reused: None,
+            late: BTreeMap::new(),
+        }
     }
 
     /// The first slot of the tail.
@@ -70,11 +63,12 @@ impl Blocks {
         Key::new(place.index, kind, sub, n)
     }
 
-    /// Puts a value, with its factor, into the place of a slot.
+    /// Puts a value, with its factor, into the place of a slot that had none before the change.
     pub(super) fn store(&mut self, mut target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
         let geometry = self.geometry;
         let (block, place) = geometry.place(slot);
         if block >= self.sealed as usize {
+            self.obsolete.remove(slot.0);
             self.tail.insert(slot, value);
             return Ok(());
         }
@@ -83,18 +77,32 @@ impl Blocks {
         Ok(())
     }
 
+    /// As [`store`](Self::store), for a slot that may have another value: at the end of the change.
+    pub(super) fn store_late(&mut self, target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
+        if self.geometry.place(slot).0 < self.geometry.place(Slot(self.slots_before)).0 {
+            self.late.insert(slot, value);
+            return Ok(());
+        }
+        self.store(target, slot, value)
+    }
+
     /// The body of a block, to change. Slots are used again block by block, so that one block is kept.
     fn reused_block(&mut self, target: &mut Target<'_, '_, '_>, block: u32) -> Result<&mut [u8]> {
         if self.reused.as_ref().is_none_or(|(kept, _)| *kept != block) {
             self.write_reused(target)?;
-            let key = self.key(target.place, self.block, block);
-            let value = target.place.get(target.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
-            if value.len() != self.geometry.block_bytes {
-                return Err(Error::corrupt(key, "it does not have the length of a block"));
-            }
-            self.reused = Some((block, checksum::body(value).to_vec()));
+            self.reused = Some((block, self.stored_block(target, block)?));
         }
         Ok(self.reused.as_mut().map_or(&mut [], |(_, body)| body))
+    }
+
+    /// The body of a block, as it is stored.
+    fn stored_block(&self, target: &Target<'_, '_, '_>, block: u32) -> Result<Vec<u8>> {
+        let key = self.key(target.place, self.block, block);
+        let value = target.place.get(target.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
+        if value.len() != self.geometry.block_bytes {
+            return Err(Error::corrupt(key, "it does not have the length of a block"));
+        }
+        Ok(checksum::body(value).to_vec())
     }
 
     fn write_reused(&mut self, target: &mut Target<'_, '_, '_>) -> Result<()> {
@@ -105,11 +113,14 @@ impl Blocks {
     }
 
     /// Forgets the value of a slot, if it is in the tail. What a block has in its place does not matter.
-    pub(super) fn release(&mut self, mut target: Target<'_, '_, '_>, slot: Slot) -> Result<()> {
-        if slot.0 >= self.tail_start() && self.tail.remove(&slot).is_none() {
-            target.put(self.key(target.place, self.single, slot.0), None)?;
+    pub(super) fn release(&mut self, slot: Slot) {
+        if slot.0 < self.tail_start() {
+            return;
         }
-        Ok(())
+        let is_stored = self.tail.remove(&slot).is_none() || slot.0 < self.slots_before;
+        if is_stored {
+            self.obsolete.insert(slot.0);
+        }
     }
 
     /// Turns the tail into a block if the slots that there are now fill it.
@@ -120,7 +131,7 @@ impl Blocks {
             return Ok(());
         }
         let mut body = geometry.new_block(block);
-        let mut stored = Vec::new();
+        let mut stored = RoaringBitmap::new();
         for place in 0..geometry.vectors {
             let slot = Slot(start + place);
             let key = self.key(target.place, self.single, slot.0);
@@ -129,7 +140,7 @@ impl Blocks {
                 Some(_) => None,
                 None => target.place.get(target.wtxn, key)?.map(checksum::body),
             };
-            stored.extend(old.map(|_| key));
+            stored.extend(old.map(|_| slot.0));
             // A free slot has neither.
             let Some(value) = new.as_deref().or(old) else { continue };
             if value.len() != geometry.stride + geometry.factor {
@@ -138,19 +149,53 @@ impl Blocks {
             geometry.put_value(&mut body, place as usize, value);
         }
         target.put(self.key(target.place, self.block, block), Some(body))?;
-        for key in stored {
-            target.put(key, None)?;
-        }
+        self.obsolete |= stored;
         self.sealed += 1;
         Ok(())
     }
 
-    /// Writes what has not been written yet.
-    pub(super) fn finish(&mut self, mut target: Target<'_, '_, '_>) -> Result<()> {
-        self.write_reused(&mut target)?;
-        for (slot, body) in std::mem::take(&mut self.tail) {
-            target.put(self.key(target.place, self.single, slot.0), Some(body))?;
+    /// That [`write_late`](Self::write_late) finds what it needs.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub(super) fn check_late(&self, target: &Target<'_, '_, '_>) -> Result<()> {
+        self.late_blocks().try_for_each(|(block, _)| self.stored_block(target, block).map(drop))
+    }
+
+    /// Puts values over others, block by block. Nothing may be interrupted from here on.
+    pub(super) fn write_late(&mut self, mut target: Target<'_, '_, '_>) -> Result<()> {
+        if self.late.is_empty() {
+            return Ok(());
         }
+        self.write_reused(&mut target)?;
+        for (block, slots) in self.late_blocks() {
+            let mut body = self.stored_block(&target, block)?;
+            for (slot, value) in self.late.range(slots) {
+                self.geometry.put_value(&mut body, self.geometry.place(*slot).1, value);
+            }
+            target.put_over(self.key(target.place, self.block, block), Some(body))?;
+        }
+        self.late.clear();
         Ok(())
+    }
+
+    /// The blocks that there are late values of, and their slots.
+    fn late_blocks(&self) -> impl Iterator<Item = (u32, Range<Slot>)> + use<> {
+        let vectors = self.geometry.vectors;
+        let mut blocks: Vec<u32> = self.late.keys().map(|slot| self.geometry.place(*slot).0 as u32).collect();
+        blocks.dedup();
+        blocks.into_iter().map(move |block| (block, Slot(block * vectors)..Slot((block + 1) * vectors)))
+    }
+
+    /// What has not been written yet.
+    pub(super) fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
+        let mut puts: Vec<Put> = self.obsolete.iter().map(|slot| (self.key(place, self.single, slot), None)).collect();
+        for (slot, body) in std::mem::take(&mut self.tail) {
+            puts.push((self.key(place, self.single, slot.0), Some(body)));
+        }
+        if let Some((block, body)) = self.reused.take() {
+            puts.push((self.key(place, self.block, block), Some(body)));
+        }
+        puts
     }
 }

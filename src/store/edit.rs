@@ -1,28 +1,32 @@
 //! Adding and removing items: one pass for one item or for many.
 //!
 //! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, vectors and codes of unfinished blocks), and writes each
-//! value once, in [`finish`](Edit::finish). Where vectors and their codes go is for `blocks`.
+//! value once, in [`finish`](Edit::finish). Where vectors and their codes go is for `blocks`, how it is written for `target`.
+//!
+//! What an edit writes before its end can be undone (`repair`): slots that it frees keep their item and their vector until then, and no other item is given
+//! them. So what META, the sets and SLOT_IDS say of the slots that there were stays true.
 //!
 //! Work for one item: O(1) values, none larger than a page except a block that becomes full.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::ops::Bound;
 
 use heed::RwTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
-use super::blocks::{Blocks, Target};
+use super::blocks::Blocks;
 use super::codes::read_coder;
+use super::links::Put;
 use super::sets::SetEdit;
 use super::snapshot::read_meta;
+use super::target::{Journal, Target, written};
 use super::view::{Encoded, check_dimensions, encode};
 use crate::codec::{Codec, Component};
 use crate::codes::{Coder, Scratch};
 use crate::distance::{Distance, MAX_NAME_BYTES};
 use crate::format::block::Geometry;
-use crate::format::delta::{Delta, RING};
+use crate::format::delta::Delta;
 use crate::format::ids::{self, IdGroup};
 use crate::format::meta::{MAX_DIMENSIONS, Meta};
 use crate::format::set::SetKind;
@@ -32,6 +36,9 @@ use crate::{Error, ItemId, Result, Slot};
 
 /// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
 const CACHED_GROUPS: usize = 1024;
+
+/// Rows that wait in memory to be added: what is called to make them runs before the first of them is written.
+const ROWS_BYTES: usize = 1 << 20;
 
 /// Free slots of blocks are reused while at least one in so many slots is free: then a block that is rewritten takes many vectors.
 const REUSE_SHARE: u32 = 7;
@@ -44,13 +51,21 @@ pub(crate) struct Edit<'w, 'e, 'p, D> {
     pending: SetEdit,
     removed: SetEdit,
     free: SetEdit,
+    /// Slots that are free once this has come to its end.
+    freed: RoaringBitmap,
     slot_ids: BTreeMap<u32, Vec<ItemId>>,
     id_slots: BTreeMap<u32, IdGroup>,
     vectors: Blocks,
     codes: Option<Codes>,
     /// What has been written.
-    delta: Delta,
+    journal: Journal,
     metric: PhantomData<D>,
+}
+
+/// An item with its vector as it is stored, ready to be added.
+pub(crate) struct Row {
+    item: ItemId,
+    vector: Encoded,
 }
 
 /// The codes of an index, as they are being changed.
@@ -116,7 +131,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let fresh = new_meta::<D>(dimensions)?;
         let stored = read_meta::<D>(place, wtxn)?;
         // What was there before a new index is not there any more.
-        let delta = if stored.is_some() { Delta::Values(Default::default()) } else { Delta::Everything };
+        let journal = if stored.is_some() { Journal::of } else { Journal::of_everything };
         let meta = stored.unwrap_or(fresh);
         if meta.dimensions as usize != dimensions {
             return Err(Error::DimensionMismatch { expected: meta.dimensions as usize, found: dimensions });
@@ -132,26 +147,40 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
             wtxn,
             vectors: blocks(meta.geometry, (Kind::Vectors, 0), (Kind::Tail, 0)),
             codes,
+            journal: journal(meta.clone()),
             meta,
             pending: SetEdit::new(SetKind::Pending),
             removed: SetEdit::new(SetKind::Removed),
             free: SetEdit::new(SetKind::Free),
+            freed: RoaringBitmap::new(),
             slot_ids: BTreeMap::new(),
             id_slots: BTreeMap::new(),
-            delta,
             metric: PhantomData,
         })
+    }
+
+    /// An item, ready to be added or to replace that of its id. Runs what the metric is made of, and changes nothing.
+    ///
+    /// # Errors
+    /// A vector that does not fit, [`Error::NotTrained`].
+    pub(crate) fn row<T: Component>(&self, item: ItemId, vector: &[T]) -> Result<Row> {
+        check_dimensions(vector.len(), self.meta.dimensions as usize)?;
+        self.check_trained()?;
+        let vector = encode::<D, T>(vector, self.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
+        Ok(Row { item, vector })
+    }
+
+    /// How many rows are to be made ready before they are added: at least one.
+    pub(crate) fn rows_at_once(&self) -> usize {
+        let Geometry { stride, factor, .. } = self.meta.geometry;
+        (ROWS_BYTES / (size_of::<Row>() + stride + factor)).max(1)
     }
 
     /// Adds an item, or replaces it.
     ///
     /// # Errors
-    /// A vector that does not fit, [`Error::NotTrained`]: nothing has changed. [`Error::IndexFull`].
-    pub(crate) fn add<T: Component>(&mut self, item: ItemId, vector: &[T]) -> Result<()> {
-        check_dimensions(vector.len(), self.meta.dimensions as usize)?;
-        self.check_trained()?;
-        let Encoded { bytes, factor, saturated } =
-            encode::<D, T>(vector, self.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
+    /// [`Error::IndexFull`].
+    pub(crate) fn add(&mut self, Row { item, vector: Encoded { bytes, factor, saturated } }: Row) -> Result<()> {
         self.add_stored(item, bytes, factor)?;
         self.meta.saturated = self.meta.saturated.saturating_add(saturated);
         Ok(())
@@ -188,16 +217,18 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         self.pending.insert(self.place, self.wtxn, slot)?;
         self.meta.pending += 1;
         self.meta.items += 1;
-        self.store(slot, bytes, factor)?;
+        self.store(slot, bytes, factor, false)?;
         self.seal()?;
         if self.id_slots.len() > CACHED_GROUPS {
-            self.write_maps()?;
+            for (key, body) in self.map_puts() {
+                self.target().put(key, body)?;
+            }
         }
         Ok(())
     }
 
-    /// Puts a vector into its place, and its code.
-    fn store(&mut self, slot: Slot, mut bytes: Vec<u8>, factor: f32) -> Result<()> {
+    /// Puts a vector into its place, and its code; at the end, if there may be another one.
+    fn store(&mut self, slot: Slot, mut bytes: Vec<u8>, factor: f32, is_late: bool) -> Result<()> {
         let mut code = Vec::new();
         if let Some(Codes { coder, scratch, .. }) = &mut self.codes {
             let coder = match coder {
@@ -209,20 +240,21 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         if D::FACTOR {
             bytes.extend(factor.to_le_bytes());
         }
-        let Self { place, wtxn, delta, vectors, codes, .. } = self;
-        vectors.store(Target { place: *place, wtxn, delta }, slot, bytes)?;
+        let Self { place, wtxn, journal, vectors, codes, .. } = self;
+        let put = if is_late { Blocks::store_late } else { Blocks::store };
+        put(vectors, Target { place: *place, wtxn, journal }, slot, bytes)?;
         match codes {
-            Some(codes) => codes.blocks.store(Target { place: *place, wtxn, delta }, slot, code),
+            Some(codes) => put(&mut codes.blocks, Target { place: *place, wtxn, journal }, slot, code),
             None => Ok(()),
         }
     }
 
     /// Does something to the vectors, and the same to the codes.
     fn each_blocks(&mut self, work: impl Fn(&mut Blocks, Target<'_, '_, '_>) -> Result<()>) -> Result<()> {
-        let Self { place, wtxn, delta, vectors, codes, .. } = self;
-        work(vectors, Target { place: *place, wtxn, delta })?;
+        let Self { place, wtxn, journal, vectors, codes, .. } = self;
+        work(vectors, Target { place: *place, wtxn, journal })?;
         match codes {
-            Some(codes) => work(&mut codes.blocks, Target { place: *place, wtxn, delta }),
+            Some(codes) => work(&mut codes.blocks, Target { place: *place, wtxn, journal }),
             None => Ok(()),
         }
     }
@@ -255,12 +287,24 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         count.checked_sub(1).ok_or(Error::corrupt(Key::meta(self.place.index), "it counts less than there is"))
     }
 
-    /// Makes a slot that is in no other set free.
+    /// Makes a slot that is in no other set free: at the end, if there was such a slot before.
     fn release(&mut self, slot: Slot) -> Result<()> {
+        if slot.0 < self.journal.before().slots {
+            self.freed.insert(slot.0);
+            return Ok(());
+        }
+        self.free(slot)
+    }
+
+    fn free(&mut self, slot: Slot) -> Result<()> {
         self.free.insert(self.place, self.wtxn, slot)?;
         self.meta.free += 1;
         self.set_item(slot, 0)?;
-        self.each_blocks(|blocks, target| blocks.release(target, slot))
+        self.vectors.release(slot);
+        if let Some(codes) = &mut self.codes {
+            codes.blocks.release(slot);
+        }
+        Ok(())
     }
 
     /// Records that pending slots are in the graph.
@@ -294,19 +338,23 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
 
     /// Records that a slot without an item is in the graph, with the vector that the graph knows it by: the next build takes it out.
     pub(crate) fn left_in(&mut self, slot: Slot, vector: &[u8], factor: f32) -> Result<()> {
-        if self.free.remove(self.place, self.wtxn, slot)? {
+        let is_freed = self.freed.remove(slot.0);
+        let is_free = !is_freed && self.free.remove(self.place, self.wtxn, slot)?;
+        if is_free {
             self.meta.free = self.one_less(self.meta.free)?;
+        }
+        if is_freed || is_free {
             self.removed.insert(self.place, self.wtxn, slot)?;
             self.meta.removed += 1;
         }
-        self.store(slot, vector.to_vec(), factor)
+        self.store(slot, vector.to_vec(), factor, true)
     }
 
     /// Chooses the bits of codes, 0 for none. Those that are there and have others are deleted.
     pub(crate) fn set_codes(&mut self, bits: u8) -> Result<()> {
         if self.meta.is_coded && self.meta.code_bits != bits {
             let bound = |sub, n| Key::new(self.place.index, Kind::Codes, sub, n);
-            self.delete_range(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+            self.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
             self.codes = None;
             self.meta.is_coded = false;
         }
@@ -318,27 +366,49 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         self.place.index
     }
 
-    /// Stores a value, or deletes it.
-    pub(crate) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
-        Target { place: self.place, wtxn: self.wtxn, delta: &mut self.delta }.put(key, body)
+    fn target(&mut self) -> Target<'_, 'e, 'p> {
+        Target { place: self.place, wtxn: self.wtxn, journal: &mut self.journal }
     }
 
-    /// Deletes all values with keys from `first` to `last`, both included, which are not part of an edit.
-    pub(crate) fn delete_range(&mut self, first: Key, last: Key) -> Result<()> {
-        self.delta = Delta::Everything;
-        self.place.delete_range(self.wtxn, first, last)
+    /// Stores a value of the graph or of the codes, or deletes it.
+    pub(crate) fn put_derived(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+        self.target().put_derived(key, body)
+    }
+
+    /// Deletes all values of the graph or of the codes with keys from `first` to `last`, both included.
+    pub(crate) fn delete_derived(&mut self, first: Key, last: Key) -> Result<()> {
+        self.target().delete_derived(first, last)
+    }
+
+    /// Stores a value that holds what was there before. Nothing may be interrupted from here on.
+    pub(super) fn put_over(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+        self.target().put_over(key, body)
+    }
+
+    /// Deletes all values with keys from `first` to `last`, both included, which are not part of an edit. Nothing may be interrupted from here on.
+    pub(super) fn delete_over(&mut self, first: Key, last: Key) -> Result<()> {
+        self.target().delete_over(first, last)
     }
 
     /// Writes everything.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        self.write_maps()?;
-        self.each_blocks(Blocks::finish)?;
-        self.write_delta()?;
-        let Self { place, wtxn, meta, pending, removed, free, .. } = self;
-        for set in [pending, removed, free] {
-            set.finish(place, wtxn)?;
+    pub(crate) fn finish(self) -> Result<()> {
+        self.finish_with(Vec::new())
+    }
+
+    /// Writes everything, and values of the graph or of the codes. What it needs is read before anything is put that takes the place of what was there.
+    pub(crate) fn finish_with(mut self, derived: Vec<Put>) -> Result<()> {
+        for slot in std::mem::take(&mut self.freed) {
+            self.free(Slot(slot))?;
         }
-        place.put(wtxn, Key::meta(place.index), meta.encode())
+        self.each_blocks(|blocks, target| blocks.check_late(&target))?;
+        self.each_blocks(Blocks::write_late)?;
+        let mut puts = derived;
+        puts.extend(self.map_puts());
+        puts.extend(self.vectors.rest(self.place));
+        puts.extend(self.codes.iter_mut().flat_map(|codes| codes.blocks.rest(self.place)));
+        let Self { place, wtxn, mut journal, meta, pending, removed, free, .. } = self;
+        puts.extend([pending, removed, free].into_iter().flat_map(|set| set.into_puts(place)));
+        Target { place, wtxn, journal: &mut journal }.complete(puts, &meta)
     }
 
     fn key(&self, kind: Kind, n: u32) -> Key {
@@ -424,49 +494,21 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(())
     }
 
-    fn write_maps(&mut self) -> Result<()> {
+    /// The groups of the maps that are in memory.
+    fn map_puts(&mut self) -> Vec<Put> {
         let index = self.place.index;
-        for (number, group) in std::mem::take(&mut self.slot_ids) {
-            self.put(Key::new(index, Kind::SlotIds, 0, number), Some(ids::encode_slots(&group)))?;
-        }
-        for (number, group) in std::mem::take(&mut self.id_slots) {
+        let key = |kind, number| Key::new(index, kind, 0, number);
+        let slot_ids = std::mem::take(&mut self.slot_ids).into_iter();
+        let mut puts: Vec<Put> = slot_ids.map(|(number, group)| (key(Kind::SlotIds, number), Some(ids::encode_slots(&group)))).collect();
+        puts.extend(std::mem::take(&mut self.id_slots).into_iter().map(|(number, group)| {
             let body = (!group.entries().is_empty()).then(|| group.encode());
-            self.place.put_or_delete(self.wtxn, Key::new(index, Kind::IdSlots, 0, number), body)?;
-        }
-        Ok(())
-    }
-
-    /// What earlier edits of the transaction have written, and where that is noted.
-    fn written(&self) -> Result<(Key, Delta)> {
-        let transaction = self.wtxn.id() as u64;
-        let key = self.key(Kind::Delta, (transaction % RING) as u32);
-        let written = match self.place.get(self.wtxn, key)?.map(|value| Delta::decode(checksum::body(value))) {
-            Some(Ok((earlier, delta))) if earlier == transaction => delta,
-            None | Some(Ok(_)) => Delta::Values(Default::default()),
-            Some(Err(_)) => Delta::Everything,
-        };
-        Ok((key, written))
+            (key(Kind::IdSlots, number), body)
+        }));
+        puts
     }
 
     /// Whether earlier edits of the transaction have written more than a small part of the index.
     pub(crate) fn has_written_much(&self) -> Result<bool> {
-        Ok(self.written()?.1 == Delta::Everything)
+        Ok(written(self.place, self.wtxn)? == Delta::Everything)
     }
-
-    /// Adds what was written to what the transaction had written before.
-    fn write_delta(&mut self) -> Result<()> {
-        let (key, mut written) = self.written()?;
-        // Also puts it in order.
-        written.merge(std::mem::replace(&mut self.delta, Delta::Everything));
-        self.place.put(self.wtxn, key, written.encode(self.wtxn.id() as u64))
-    }
-}
-
-/// Deletes all keys of an index, whatever wrote them.
-pub(crate) fn delete_index(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<()> {
-    let first = place.index.to_be_bytes();
-    let next = place.index.checked_add(1).map(u16::to_be_bytes);
-    let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
-    place.raw.delete_range(wtxn, &(Bound::Included(&first[..]), end))?;
-    Ok(())
 }

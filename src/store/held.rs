@@ -144,7 +144,13 @@ impl<'e> Held<'e> {
     /// The map has not been moved since, and both snapshots are of one environment and index.
     pub(crate) unsafe fn carry(&self, Tables(earlier): &Tables) -> Result<()> {
         self.lend(|txn| {
-            let Some(rewritten) = rewritten_between(self.place, txn, earlier.id as u64, self.id() as u64)? else { return Ok(()) };
+            let rewritten = rewritten_between(self.place, txn, earlier.id as u64, self.id() as u64)?;
+            let Some(rewritten) = rewritten else { return Ok(()) };
+            // Whoever has changed META has changed more, and must have said so.
+            if rewritten.is_none() && earlier.meta != self.snapshot.meta {
+                return Ok(());
+            }
+            let rewritten = rewritten.unwrap_or_default();
             let page_bytes = self.place.raw.stat(txn)?.page_size as usize;
             // SAFETY: a value that no commit between the two has put or deleted, and that has pages to itself, is the same pages in both snapshots,
             // in a map that is where it was. Every commit that changes an index says in its DELTA value what it rewrites, and there is one
@@ -220,18 +226,22 @@ impl Tables {
     }
 }
 
-/// What the commits after `earlier` up to `later` have rewritten, list by list. `None` if nobody can tell.
-fn rewritten_between(place: Place<'_>, txn: &RoTxn<'_>, earlier: u64, later: u64) -> Result<Option<[Vec<u32>; LISTS]>> {
+/// What the commits after `earlier` up to `later` have rewritten, list by list, or nothing if none of them says that it has changed the index. `None` if
+/// nobody can tell.
+fn rewritten_between(place: Place<'_>, txn: &RoTxn<'_>, earlier: u64, later: u64) -> Result<Option<Option<[Vec<u32>; LISTS]>>> {
     if earlier > later || later - earlier > RING {
         return Ok(None);
     }
-    let mut rewritten = [const { Vec::new() }; LISTS];
+    let mut rewritten: Option<[Vec<u32>; LISTS]> = None;
     for transaction in earlier + 1..=later {
         let key = Key::new(place.index, Kind::Delta, 0, (transaction % RING) as u32);
         let Some(value) = place.get(txn, key)? else { continue };
         match Delta::decode(checksum::body(value)) {
             Ok((found, _)) if found != transaction => {}
-            Ok((_, Delta::Values(values))) => rewritten.iter_mut().zip(values).for_each(|(all, values)| all.extend(values)),
+            Ok((_, Delta::Values(values))) => {
+                let all = rewritten.get_or_insert_default();
+                all.iter_mut().zip(values).for_each(|(all, values)| all.extend(values));
+            }
             Ok((_, Delta::Everything)) | Err(_) => return Ok(None),
         }
     }

@@ -30,6 +30,7 @@ mod counters {
     }
 
     pub(crate) fn read() {
+        super::super::fault::step();
         READ.fetch_add(1, Relaxed);
     }
 
@@ -46,7 +47,9 @@ pub(crate) use counters::{read, wrote};
 
 #[cfg(not(feature = "meter"))]
 #[inline(always)]
-pub(crate) fn read() {}
+pub(crate) fn read() {
+    super::fault::step();
+}
 
 #[cfg(not(feature = "meter"))]
 #[inline(always)]

@@ -6,8 +6,9 @@
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
 //! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors, found, compared and made.
 //! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an item id.
-//! - `meter`: what all of it costs, counted for tests.
+//! - `meter`: what all of it costs, counted for tests. `fault`: where tests interrupt it.
 //! - `file`: LMDB's own pages, judged without a map; its free pages and readers; a compacted copy. `spool`: bytes put aside, in memory or in a file.
+//! - `target`: what all changes go through. `repair`: undoing one that has not come to its end.
 //! - `edit`: adding and removing items; `blocks`: where their vectors and codes go; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order;
 //!   `rebase`: writing it on top of what others have committed since.
 //!
@@ -18,6 +19,7 @@ mod blocks;
 pub(crate) mod coarse;
 pub(crate) mod codes;
 pub(crate) mod edit;
+pub(crate) mod fault;
 pub(crate) mod file;
 pub(crate) mod held;
 pub(crate) mod item_keys;
@@ -26,21 +28,23 @@ pub(crate) mod meter;
 pub(crate) mod process;
 pub(crate) mod rebase;
 pub(crate) mod renumber;
+pub(crate) mod repair;
 pub(crate) mod sets;
 pub(crate) mod snapshot;
 pub(crate) mod source;
 pub(crate) mod spool;
 pub(crate) mod strided;
 pub(crate) mod table;
+pub(crate) mod target;
 pub(crate) mod view;
 pub(crate) mod warm;
 
 use std::ops::Bound;
 
+use heed::RoTxn;
 use heed::types::Bytes;
-use heed::{RoTxn, RwTxn};
 
-use crate::format::{Key, checksum};
+use crate::format::Key;
 use crate::{Error, Result};
 
 /// The database as bytes.
@@ -62,34 +66,6 @@ impl<'e> Place<'e> {
     /// As [`get`](Self::get), for a view, which counts what it accesses itself.
     fn find<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
         Ok(self.raw.get(rtxn, &key.to_bytes())?)
-    }
-
-    /// Stores a body under its key, with its checksum.
-    pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, key: Key, mut body: Vec<u8>) -> Result<()> {
-        checksum::seal(key, &mut body);
-        meter::wrote(body.len());
-        Ok(self.raw.put(wtxn, &key.to_bytes(), &body)?)
-    }
-
-    /// Stores a body, or deletes the value if there is none.
-    pub(crate) fn put_or_delete(&self, wtxn: &mut RwTxn<'_>, key: Key, body: Option<Vec<u8>>) -> Result<()> {
-        match body {
-            Some(body) => self.put(wtxn, key, body),
-            None => self.delete(wtxn, key),
-        }
-    }
-
-    pub(crate) fn delete(&self, wtxn: &mut RwTxn<'_>, key: Key) -> Result<()> {
-        meter::wrote(0);
-        self.raw.delete(wtxn, &key.to_bytes())?;
-        Ok(())
-    }
-
-    /// Deletes all values with keys from `first` to `last`, both included.
-    pub(crate) fn delete_range(&self, wtxn: &mut RwTxn<'_>, first: Key, last: Key) -> Result<()> {
-        let (first, last) = (first.to_bytes(), last.to_bytes());
-        self.raw.delete_range(wtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
-        Ok(())
     }
 
     /// The values with keys from `first` to `last`, both included, in order.

@@ -129,10 +129,10 @@ impl Rebased {
         Ok(Some(rebased))
     }
 
-    /// Does it, after the computed values have been stored.
+    /// Does it, beside storing the computed values.
     pub(crate) fn write<D: Distance>(&self, edit: &mut Edit<'_, '_, '_, D>) -> Result<()> {
         for (key, body) in &self.restored {
-            edit.put(*key, body.clone())?;
+            edit.put_derived(*key, body.clone())?;
         }
         for node in &self.gone {
             edit.left_in(node.slot, &node.vector, node.factor)?;

@@ -2,7 +2,12 @@
 //!
 //! Everything that a slot names is computed first, from the graph of a build, and then written in the place of what there was. The vectors, which
 //! may be more than memory holds, wait in a temporary file meanwhile. O(items).
+//!
+//! From the first value that is deleted to the last that is put nothing is there that could be restored. Only LMDB and the temporary file, which has been
+//! read once before, could end this half-way: a panic of what is told of the progress waits until it is done.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -208,27 +213,29 @@ impl Renumbered {
         let bound = |kind, sub, n| Key::new(index, kind, sub, n);
         let geometry = edit.meta.geometry;
         let sealed = self.slots / geometry.vectors;
-        // Blocks are written over: where the transaction has added the vectors itself, the file does not grow.
-        edit.delete_range(bound(Kind::Vectors, 0, sealed), bound(Kind::Sets, u8::MAX, u32::MAX))?;
         let total = self.puts.len() as u64 + u64::from(sealed);
-        let mut vectors = self.vectors.read()?;
         let mut bytes = vec![0; geometry.stride + geometry.factor];
+        self.vectors.read_through(u64::from(self.slots) * bytes.len() as u64)?;
+        let mut told = Told { report, panic: None };
+        let mut vectors = self.vectors.read()?;
+        // Blocks are written over: where the transaction has added the vectors itself, the file does not grow.
+        edit.delete_over(bound(Kind::Vectors, 0, sealed), bound(Kind::Sets, u8::MAX, u32::MAX))?;
         for block in 0..sealed {
             let mut body = geometry.new_block(block);
             for in_block in 0..geometry.vectors as usize {
                 vectors.read_exact(&mut bytes)?;
                 geometry.put_value(&mut body, in_block, &bytes);
             }
-            edit.put(bound(Kind::Vectors, 0, block), Some(body))?;
-            report(u64::from(block) + 1, total);
+            edit.put_over(bound(Kind::Vectors, 0, block), Some(body))?;
+            told.tell(u64::from(block) + 1, total);
         }
         for slot in sealed * geometry.vectors..self.slots {
             vectors.read_exact(&mut bytes)?;
-            edit.put(bound(Kind::Tail, 0, slot), Some(bytes.clone()))?;
+            edit.put_over(bound(Kind::Tail, 0, slot), Some(bytes.clone()))?;
         }
         for (done, (key, body)) in (u64::from(sealed) + 1..).zip(self.puts) {
-            edit.put(key, body)?;
-            report(done, total);
+            edit.put_over(key, body)?;
+            told.tell(done, total);
         }
         let meta = &mut edit.meta;
         (meta.slots, meta.sealed, meta.items) = (self.slots, sealed, self.slots);
@@ -236,6 +243,21 @@ impl Renumbered {
         (meta.next_rank, meta.roots) = (self.next_rank, self.roots);
         // Older ones were of the old slots, and of a center that the vectors may have left.
         meta.is_coded = self.is_coded;
-        edit.finish()
+        edit.finish()?;
+        told.panic.map_or(Ok(()), |panic| resume_unwind(panic))
+    }
+}
+
+/// Who is told of the progress, until it panics.
+struct Told<F> {
+    report: F,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl<F: Fn(u64, u64)> Told<F> {
+    fn tell(&mut self, done: u64, total: u64) {
+        if self.panic.is_none() {
+            self.panic = catch_unwind(AssertUnwindSafe(|| (self.report)(done, total))).err();
+        }
     }
 }

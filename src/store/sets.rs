@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use heed::{RoTxn, RwTxn};
+use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
+use super::links::Put;
 use crate::format::set::{CHUNK, SetKind, decode_chunk, encode_chunk};
 use crate::format::{Key, Kind, checksum};
 use crate::{Error, Result, Slot};
@@ -76,13 +77,12 @@ impl SetEdit {
         Ok(None)
     }
 
-    /// Writes all chunks that were touched.
-    pub(crate) fn finish(self, place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<()> {
+    /// All chunks that were touched.
+    pub(crate) fn into_puts(self, place: Place<'_>) -> impl Iterator<Item = Put> {
         let Self { set, chunks } = self;
-        for (number, members) in chunks {
+        chunks.into_iter().map(move |(number, members)| {
             let body = (!members.is_empty()).then(|| encode_chunk(members));
-            place.put_or_delete(wtxn, Key::new(place.index, Kind::Sets, set as u8, number), body)?;
-        }
-        Ok(())
+            (Key::new(place.index, Kind::Sets, set as u8, number), body)
+        })
     }
 }

@@ -17,7 +17,7 @@ use crate::distance::Distance;
 use crate::format::block::Divisor;
 use crate::format::delta::LISTS;
 use crate::format::ids::{SLOT_GROUP, group_bytes};
-use crate::format::meta::{Connectivity, Meta};
+use crate::format::meta::{Connectivity, Meta, Torn};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::{Error, Result};
@@ -28,8 +28,16 @@ pub(crate) const MISCOUNTED: &str = "the set is not what the metadata counts";
 /// Reads META. `None` if the index does not exist.
 ///
 /// # Errors
-/// [`Error::Foreign`], [`Error::FormatVersion`], [`Error::MetricMismatch`], [`Error::Corrupt`].
+/// [`Error::Foreign`], [`Error::FormatVersion`], [`Error::MetricMismatch`], [`Error::Corrupt`], [`Error::TornEdit`].
 pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<Meta>> {
+    match read_marked::<D>(place, rtxn)? {
+        Some((_, Some(_))) => Err(Error::TornEdit { index: place.index }),
+        found => Ok(found.map(|(meta, _)| meta)),
+    }
+}
+
+/// As [`read_meta`], also while a change has not come to its end: then it is the META before that.
+pub(crate) fn read_marked<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<(Meta, Option<Torn>)>> {
     let index = place.index;
     let Some(value) = place.get(rtxn, Key::meta(index))? else {
         return match place.first(rtxn)? {
@@ -37,7 +45,7 @@ pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Resu
             None => Ok(None),
         };
     };
-    let meta = Meta::decode(index, value)?;
+    let (meta, torn) = Meta::decode(index, value)?;
     if meta.metric != D::name() || (meta.geometry.factor > 0) != D::FACTOR {
         return Err(Error::MetricMismatch { index, stored: meta.metric, requested: D::name().to_owned() });
     }
@@ -45,7 +53,7 @@ pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Resu
         let [stored, requested] = [form_name(meta.codec), D::Codec::NAME].map(|form| format!("{} stored as {form}", meta.metric));
         return Err(Error::MetricMismatch { index, stored, requested });
     }
-    Ok(Some(meta))
+    Ok(Some((meta, torn)))
 }
 
 /// What a codec is called.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an error of that file names the folder that it lies in, which need not be the index's.
 
-use std::io::{BufReader, BufWriter, Read as _, Seek as _, Write as _};
+use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
@@ -38,6 +38,24 @@ impl Spool {
     pub(crate) fn read(&mut self) -> Result<Spooled<'_>> {
         self.file.rewind().map_err(Error::io("write a temporary file in", &self.folder))?;
         Ok(Spooled { file: BufReader::new(self.file.get_mut()), folder: &self.folder })
+    }
+}
+
+impl Spool {
+    /// Reads all bytes once, before what they are a copy of is deleted: what cannot be read is an
+    /// error before anything has changed.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), also if there are not `expected` bytes.
+    pub(crate) fn read_through(&mut self, expected: u64) -> Result<()> {
+        let Spooled { mut file, folder } = self.read()?;
+        let failed = Error::io("read a temporary file in", folder);
+        let found = io::copy(&mut file, &mut io::sink()).map_err(failed)?;
+        if found == expected {
+            return Ok(());
+        }
+        let what = format!("it has {found} bytes of the {expected} that were written");
+        Err(failed(io::Error::new(io::ErrorKind::UnexpectedEof, what)))
     }
 }
 

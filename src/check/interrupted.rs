@@ -1,0 +1,219 @@
+//! Changes that are interrupted at every step: what is committed then is sound, or says so and can be repaired.
+
+use std::collections::BTreeMap;
+
+use heed::{CommitOrAbort, EnvOpenOptions, RwTxn};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::distance::Euclidean;
+use crate::format::meta::Torn;
+use crate::store::fault::interrupted_after;
+use crate::store::held::Held;
+use crate::store::process::OfProcess;
+use crate::store::snapshot::read_marked;
+use crate::{Codes, ItemId, Writer};
+
+const INDEX: u16 = 3;
+/// 15 vectors to a block.
+const DIMENSIONS: usize = 512;
+const M: usize = 4;
+/// A record to a group: then a build puts many values.
+const M0: usize = 2048;
+/// Steps that a change is interrupted at: from the first on, up to the last, and so many in between.
+const AT_EACH_END: u64 = 12;
+const BETWEEN: u64 = 20;
+
+type Rows = BTreeMap<ItemId, Vec<f32>>;
+type W<'e> = Writer<'e, Euclidean>;
+
+fn vector(item: ItemId, version: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(u64::from(item) << 8 | version);
+    (0..DIMENSIONS).map(|_| rng.random::<f32>()).collect()
+}
+
+fn rows(items: impl IntoIterator<Item = ItemId>, version: u64) -> Rows {
+    items.into_iter().map(|item| (item, vector(item, version))).collect()
+}
+
+fn build(writer: &W<'_>, wtxn: &mut RwTxn<'_>) {
+    writer.builder(&mut StdRng::seed_from_u64(2)).ef_construction(16).build_with(wtxn, M, M0).unwrap();
+}
+
+fn items(writer: &W<'_>, wtxn: &RwTxn<'_>) -> Rows {
+    writer.iter(wtxn).unwrap().map(Result::unwrap).collect()
+}
+
+/// 120 linked items with free slots among them, 25 pending ones, 10 removed ones.
+fn prepare(writer: &W<'_>, wtxn: &mut RwTxn<'_>, codes: Option<Codes>) {
+    writer.add_items_from(wtxn, rows(0..160, 0)).unwrap();
+    writer.set_codes(wtxn, codes).unwrap();
+    build(writer, wtxn);
+    writer.del_items(wtxn, (0..160).step_by(4)).unwrap();
+    build(writer, wtxn);
+    writer.add_items_from(wtxn, rows(400..430, 0)).unwrap();
+    writer.del_items(wtxn, 405..410).unwrap();
+    writer.del_items(wtxn, (1..30).step_by(3)).unwrap();
+}
+
+fn open() -> (tempfile::TempDir, heed::Env<heed::WithoutTls>) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.map_size(64 << 20);
+    // SAFETY: a fresh folder that nobody else opens.
+    let env = unsafe { options.open(folder.path()) }.unwrap();
+    (folder, env)
+}
+
+fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'_, Euclidean> {
+    let created = env.create_databases_and_commit(env.write_txn().unwrap(), |o, wtxn| {
+        o.create_database::<Bytes, crate::ValueCodec<Euclidean>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+    });
+    let database = created.unwrap().unwrap_commit();
+    let mut wtxn = env.write_txn().unwrap();
+    prepare(&W::new(database, INDEX, DIMENSIONS), &mut wtxn, codes);
+    wtxn.commit().unwrap();
+    database
+}
+
+/// Interrupts a change at many steps of it, each time from the same index on. Returns the marks that it has left behind.
+fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> Vec<Option<Torn>> {
+    let (_folder, env) = open();
+    let database = create(&env, codes);
+    let (place, writer) = (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
+
+    let mut wtxn = env.write_txn().unwrap();
+    assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
+    let before = items(&writer, &wtxn);
+    let (is_interrupted, steps) = interrupted_after(u64::MAX, || change(&writer, &mut wtxn));
+    assert!(!is_interrupted && steps > 0);
+    let after = items(&writer, &wtxn);
+    assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
+    wtxn.abort();
+
+    let mut marks = Vec::new();
+    let between = (0..steps).step_by((steps / BETWEEN).max(1) as usize);
+    let at_ends = (0..steps).filter(|at| *at < AT_EACH_END || *at >= steps - AT_EACH_END.min(steps));
+    let at: std::collections::BTreeSet<u64> = between.chain(at_ends).collect();
+    for at in at {
+        let mut wtxn = env.write_txn().unwrap();
+        let (is_interrupted, _) = interrupted_after(at, || change(&writer, &mut wtxn));
+        assert!(is_interrupted, "it has not come to step {at}");
+        let torn = read_marked::<Euclidean>(place, &wtxn).unwrap().and_then(|(_, torn)| torn);
+        if torn.is_some() {
+            assert!(!check(&wtxn, INDEX, database).unwrap().is_empty());
+            assert!(writer.repair(&mut wtxn).unwrap(), "step {at}");
+        }
+        let findings = check(&wtxn, INDEX, database).unwrap();
+        assert!(findings.is_empty(), "step {at} of {steps}, {torn:?}: {:?}", &findings[..findings.len().min(4)]);
+        let found = items(&writer, &wtxn);
+        assert!(found == before || torn.is_none() && found == after, "step {at} of {steps}, {torn:?}: {} items", found.len());
+        // What is repaired is as good as new.
+        writer.add_items_from(&mut wtxn, rows([2, 77, 425, 999], 5)).unwrap();
+        build(&writer, &mut wtxn);
+        let findings = check(&wtxn, INDEX, database).unwrap();
+        assert!(findings.is_empty(), "step {at} of {steps}, {torn:?}, built: {:?}", &findings[..findings.len().min(4)]);
+        wtxn.abort();
+        marks.push(torn);
+    }
+    marks
+}
+
+const CODES: [Option<Codes>; 2] = [None, Some(Codes::Bits4)];
+
+#[test]
+fn adding_is_interrupted() {
+    for codes in CODES {
+        // Replaces pending and linked items, adds others, some twice.
+        let ids = || (395..435).chain(0..60).chain(600..700).chain(415..425).chain(650..670);
+        let marks = interrupt(codes, |writer, wtxn| {
+            writer.add_items_from(wtxn, ids().map(|item| (item, vector(item, 1)))).unwrap();
+        });
+        assert!(marks.contains(&Some(Torn::Items)) && marks.contains(&None));
+        interrupt(codes, |writer, wtxn| writer.add_item(wtxn, 3, &vector(3, 1)).unwrap());
+    }
+}
+
+/// Many groups of ids are written before the end.
+#[test]
+fn adding_items_that_lie_far_apart_is_interrupted() {
+    let marks = interrupt(None, |writer, wtxn| {
+        let ids = (0..1500).map(|item| item * 2_000_000).chain(0..50).chain(400..430);
+        writer.add_items_from(wtxn, ids.map(|item| (item, vector(item % 64, 1)))).unwrap();
+    });
+    assert!(marks.contains(&Some(Torn::Items)));
+}
+
+#[test]
+fn deleting_is_interrupted() {
+    for codes in CODES {
+        let marks = interrupt(codes, |writer, wtxn| {
+            writer.del_items(wtxn, (1..160).step_by(2).chain(400..430)).unwrap();
+        });
+        assert!(marks.iter().all(Option::is_none), "nothing is put before its end");
+    }
+}
+
+#[test]
+fn building_is_interrupted() {
+    for (codes, goal) in [(CODES[0], 0), (CODES[1], 0), (CODES[0], 1), (CODES[1], 2)] {
+        let marks = interrupt(codes, |writer, wtxn| {
+            let mut rng = StdRng::seed_from_u64(3);
+            let mut builder = writer.builder(&mut rng);
+            builder.ef_construction(16);
+            match goal {
+                0 => builder.build_with(wtxn, M, M0).unwrap(),
+                1 => builder.force_rebuild_with(wtxn, M, M0).unwrap(),
+                _ => builder.optimize_with(wtxn, M, M0).unwrap(),
+            }
+        });
+        assert_eq!(marks.contains(&Some(Torn::Derived)), goal < 2, "{codes:?}, {goal}");
+        assert!(!marks.contains(&Some(Torn::Lost)), "what gives all items other places is not interrupted");
+    }
+}
+
+#[test]
+fn choosing_codes_is_interrupted() {
+    for (before, after) in [(None, Some(Codes::Bits4)), (Some(Codes::Bits4), None), (Some(Codes::Bits4), Some(Codes::Bits1))] {
+        interrupt(before, |writer, wtxn| {
+            writer.set_codes(wtxn, after).unwrap();
+            build(writer, wtxn);
+        });
+    }
+}
+
+/// Tables of pointers were taken over a commit that rewrites blocks and does not say so: they led to pages that had been given to others.
+#[test]
+fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
+    let (_folder, env) = open();
+    let database = create(&env, None);
+    let (place, writer) = (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
+    let held = || Held::open::<Euclidean>(place, OfProcess::new(env.clone().static_read_txn().unwrap()), Extent::Full).unwrap();
+    let first = held();
+    first.view::<Euclidean>().resolve_all().unwrap();
+    let tables = first.tables();
+    drop(first);
+
+    let mut wtxn = env.write_txn().unwrap();
+    writer.add_items_from(&mut wtxn, rows(500..530, 1)).unwrap();
+    for number in 0..RING as u32 {
+        place.delete(&mut wtxn, Key::new(INDEX, Kind::Delta, 0, number)).unwrap();
+    }
+    wtxn.commit().unwrap();
+    for version in 0..4 {
+        let mut wtxn = env.write_txn().unwrap();
+        W::new(database, INDEX + 1, DIMENSIONS).add_items_from(&mut wtxn, rows(0..60, version)).unwrap();
+        wtxn.commit().unwrap();
+    }
+    let now = held();
+    // SAFETY: the map has not been moved.
+    unsafe { now.carry(&tables) }.unwrap();
+    let view = now.view::<Euclidean>();
+    let expected = items(&writer, &env.write_txn().unwrap());
+    assert!(expected.len() > 150);
+    for (item, vector) in expected {
+        let slot = view.slot(item).unwrap().unwrap();
+        assert_eq!(view.components(slot).unwrap(), vector, "{item}");
+    }
+}

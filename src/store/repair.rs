@@ -1,0 +1,224 @@
+//! Undoing a change that has not come to its end: the items and vectors that there were before it.
+//!
+//! META is marked with how far the change had come, and is otherwise as it was before it (`target`). What a change puts before
+//! its end leaves the sets and, of each slot that was not free, the vector, the code and the entry in SLOT_IDS as they were
+//! (`edit`, `blocks`). So what belongs to no slot is deleted, ID_SLOTS follow from SLOT_IDS, and the graph and the codes are
+//! kept if the change had not come to them; otherwise all items are pending.
+//!
+//! Everything is read before anything is put, and what is written again is verified. Vectors and the graph are not read, only found: damage that they have
+//! from elsewhere is found by `check` afterwards as before. O(items), some 16 bytes of memory for each.
+
+use std::collections::BTreeMap;
+
+use heed::{RoTxn, RwTxn};
+use roaring::RoaringBitmap;
+
+use super::links::Put;
+use super::snapshot::{MISCOUNTED, read_marked};
+use super::target::{Journal, Target};
+use super::{Place, sets};
+use crate::distance::Distance;
+use crate::format::block::Geometry;
+use crate::format::ids::{self, IdGroup, SLOT_GROUP};
+use crate::format::meta::{Meta, Torn};
+use crate::format::set::{CHUNK, SetKind, encode_chunk};
+use crate::format::{Key, Kind, checksum, codes};
+use crate::{Error, ItemId, Result, Slot};
+
+/// Where values of one length lie, one for each slot: kinds and subs of blocks and of the tail.
+type Strided = [(Kind, u8); 2];
+const VECTORS: Strided = [(Kind::Vectors, 0), (Kind::Tail, 0)];
+const CODES: Strided = [(Kind::Codes, codes::BLOCKS), (Kind::Codes, codes::TAIL)];
+
+/// Restores what an index held before a change that has not come to its end. `false` if there was no such change.
+///
+/// # Errors
+/// [`Error::Corrupt`] if something of it is not there any more, and those of reading META: nothing has changed.
+pub(crate) fn repair<D: Distance>(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
+    let Some((before, Some(torn))) = read_marked::<D>(place, wtxn)? else { return Ok(false) };
+    let reading = Reading { place, rtxn: wtxn };
+    reading.sound(Key::meta(place.index))?;
+    if torn == Torn::Lost {
+        let what = "all of the index was being written anew, and that has not come to its end";
+        return Err(Error::corrupt(Key::meta(place.index), what));
+    }
+    let mut meta = before.clone();
+    let [mut pending, mut removed, mut free] = reading.sets(&before)?;
+    if torn == Torn::Derived {
+        free |= &removed;
+        removed.clear();
+        pending.insert_range(0..meta.slots);
+        pending -= &free;
+        (meta.pending, meta.removed, meta.free) = (meta.items, 0, free.len() as u32);
+        (meta.next_rank, meta.is_coded) = (0, false);
+        meta.roots.clear();
+    }
+    let mut kept = RoaringBitmap::new();
+    kept.insert_range(0..meta.slots);
+    kept -= &free;
+    let mut puts = reading.strided(meta.geometry, VECTORS, meta.slots, &kept)?;
+    if let Some(geometry) = meta.code_geometry() {
+        puts.extend(reading.strided(geometry, CODES, meta.slots, &kept)?);
+    }
+    puts.extend(reading.ids(&meta, &kept, &removed)?);
+    if torn == Torn::Derived {
+        puts.extend(reading.set_puts([(SetKind::Pending, pending), (SetKind::Removed, removed), (SetKind::Free, free)])?);
+    }
+
+    let mut journal = Journal::of_everything(before);
+    let mut target = Target { place, wtxn, journal: &mut journal };
+    target.mark(torn)?;
+    if torn == Torn::Derived {
+        for kind in [Kind::Codes, Kind::Links, Kind::Spill, Kind::In] {
+            let bound = |sub, n| Key::new(place.index, kind, sub, n);
+            target.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+        }
+    }
+    target.complete(puts, &meta)?;
+    Ok(true)
+}
+
+/// The values of an index.
+struct Reading<'a, 'e, 'p> {
+    place: Place<'e>,
+    rtxn: &'a RoTxn<'p>,
+}
+
+impl Reading<'_, '_, '_> {
+    fn key(&self, (kind, sub): (Kind, u8), n: u32) -> Key {
+        Key::new(self.place.index, kind, sub, n)
+    }
+
+    /// The body of a value.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if its checksum does not hold.
+    fn sound(&self, key: Key) -> Result<Option<&[u8]>> {
+        self.place.get(self.rtxn, key)?.map(|value| sound(key, value)).transpose()
+    }
+
+    /// The values of a kind and sub, from `n` on.
+    fn from(&self, of: (Kind, u8), n: u32) -> Result<impl Iterator<Item = Result<(Key, &[u8])>>> {
+        self.place.range(self.rtxn, self.key(of, n), self.key(of, u32::MAX))
+    }
+
+    /// The sets, by [`SetKind`].
+    fn sets(&self, meta: &Meta) -> Result<[RoaringBitmap; 3]> {
+        let read = |set, count: u32| {
+            self.from((Kind::Sets, set as u8), 0)?.try_for_each(|entry| entry.and_then(|(key, value)| sound(key, value).map(drop)))?;
+            let members = sets::read(self.place, self.rtxn, set)?;
+            match members.len() == u64::from(count) && members.max().is_none_or(|max| max < meta.slots) {
+                true => Ok(members),
+                false => Err(Error::corrupt(self.key((Kind::Sets, set as u8), 0), MISCOUNTED)),
+            }
+        };
+        Ok([read(SetKind::Pending, meta.pending)?, read(SetKind::Removed, meta.removed)?, read(SetKind::Free, meta.free)?])
+    }
+
+    /// What makes values of one length again those of `slots` slots, of which these have one.
+    fn strided(&self, geometry: Geometry, [block, single]: Strided, slots: u32, kept: &RoaringBitmap) -> Result<Vec<Put>> {
+        let sealed = slots / geometry.vectors;
+        let tail_start = sealed * geometry.vectors;
+        for number in 0..sealed {
+            let key = self.key(block, number);
+            let first = number * geometry.vectors;
+            let is_there = self.place.get(self.rtxn, key)?.is_some();
+            if !is_there && kept.range_cardinality(first..first + geometry.vectors) > 0 {
+                return Err(Error::corrupt(key, "it is missing"));
+            }
+        }
+        let mut found = RoaringBitmap::new();
+        let mut puts = Vec::new();
+        for entry in self.from(single, 0)? {
+            let (key, _) = entry?;
+            match key.n >= tail_start && kept.contains(key.n) {
+                true => found.extend([key.n]),
+                false => puts.push((key, None)),
+            }
+        }
+        if let Some(slot) = kept.range(tail_start..).find(|slot| !found.contains(*slot)) {
+            return Err(Error::corrupt(self.key(single, slot), "it is missing"));
+        }
+        for entry in self.from(block, sealed)? {
+            puts.push((entry?.0, None));
+        }
+        Ok(puts)
+    }
+
+    /// What makes SLOT_IDS those of these slots again, and ID_SLOTS those of the ones that are not removed.
+    fn ids(&self, meta: &Meta, kept: &RoaringBitmap, removed: &RoaringBitmap) -> Result<Vec<Put>> {
+        let mut puts = Vec::new();
+        let mut groups: BTreeMap<u32, IdGroup> = BTreeMap::new();
+        for number in 0..meta.slots.div_ceil(SLOT_GROUP) {
+            let key = self.key((Kind::SlotIds, 0), number);
+            let body = self.sound(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
+            let mut items = ids::decode_slots(body).ok_or(Error::corrupt(key, "it has more entries than a group"))?;
+            let first = number * SLOT_GROUP;
+            let count = (meta.slots - first).min(SLOT_GROUP) as usize;
+            if items.len() < count {
+                return Err(Error::corrupt(key, "it ends before a slot"));
+            }
+            items.truncate(count);
+            for (item, slot) in items.iter_mut().zip(first..) {
+                if !kept.contains(slot) {
+                    *item = 0;
+                } else if !removed.contains(slot) && !insert(&mut groups, *item, Slot(slot)) {
+                    return Err(Error::corrupt(key, "it names an item that has another slot"));
+                }
+            }
+            let changed = ids::encode_slots(&items);
+            if changed != body {
+                puts.push((key, Some(changed)));
+            }
+        }
+        for entry in self.from((Kind::SlotIds, 0), meta.slots.div_ceil(SLOT_GROUP))? {
+            puts.push((entry?.0, None));
+        }
+        for entry in self.from((Kind::IdSlots, 0), 0)? {
+            let (key, value) = entry?;
+            let group = groups.remove(&key.n).map(|group| group.encode());
+            let is_as_stored = checksum::holds(key, value) && group.as_deref() == Some(checksum::body(value));
+            if !is_as_stored {
+                puts.push((key, group));
+            }
+        }
+        puts.extend(groups.into_iter().map(|(number, group)| (self.key((Kind::IdSlots, 0), number), Some(group.encode()))));
+        Ok(puts)
+    }
+
+    /// What makes the sets these.
+    fn set_puts(&self, sets: [(SetKind, RoaringBitmap); 3]) -> Result<Vec<Put>> {
+        let mut puts = Vec::new();
+        for (set, members) in sets {
+            let mut chunks: BTreeMap<u32, RoaringBitmap> = BTreeMap::new();
+            for entry in self.from((Kind::Sets, set as u8), 0)? {
+                chunks.insert(entry?.0.n, RoaringBitmap::new());
+            }
+            for slot in members {
+                chunks.entry(slot / CHUNK).or_default().insert(slot % CHUNK);
+            }
+            puts.extend(chunks.into_iter().map(|(number, members)| {
+                let body = (!members.is_empty()).then(|| encode_chunk(members));
+                (self.key((Kind::Sets, set as u8), number), body)
+            }));
+        }
+        Ok(puts)
+    }
+}
+
+/// The body of a value.
+///
+/// # Errors
+/// [`Error::Corrupt`] if its checksum does not hold.
+fn sound(key: Key, value: &[u8]) -> Result<&[u8]> {
+    if checksum::holds(key, value) { Ok(checksum::body(value)) } else { Err(Error::corrupt(key, "its bytes do not have its checksum")) }
+}
+
+/// Gives an item a slot. `false` if it has one.
+fn insert(groups: &mut BTreeMap<u32, IdGroup>, item: ItemId, slot: Slot) -> bool {
+    let (number, low) = ids::id_place(item);
+    let group = groups.entry(number).or_default();
+    let is_new = group.find(low).is_none();
+    group.set(low, Some(slot));
+    is_new
+}
