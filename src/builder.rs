@@ -1,7 +1,7 @@
 //! Building: linking what is pending into the graph, and taking out what was removed.
 //!
-//! A build first computes, on all threads of the surrounding rayon pool, and reads only; then it writes. Until it writes it can be cancelled,
-//! and the transaction is as it was before.
+//! A build first computes, on several threads, and reads only; then it writes. Until it writes it can
+//! be cancelled, and the transaction is as it was before.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,6 +30,7 @@ use crate::store::snapshot::{Snapshot, read_meta};
 use crate::store::source::{AnySource, Shared};
 use crate::store::table::Extent;
 use crate::store::view::View;
+use crate::threads;
 use crate::writer::Writer;
 use crate::{Error, Result, Slot};
 
@@ -119,6 +120,7 @@ pub struct Builder<'a, 'e, D, R> {
     rng: &'a mut R,
     ef_construction: usize,
     alpha: f32,
+    threads: usize,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(Progress) + Sync + 'a>,
     temp_dir: Option<PathBuf>,
@@ -133,7 +135,16 @@ impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
 impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     pub(crate) fn new(writer: &'a Writer<'e, D>, rng: &'a mut R) -> Self {
         let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
-        Self { writer, rng, ef_construction: DEFAULT_EF_CONSTRUCTION, alpha: DEFAULT_ALPHA, cancel, progress, temp_dir: None }
+        Self {
+            writer,
+            rng,
+            ef_construction: DEFAULT_EF_CONSTRUCTION,
+            alpha: DEFAULT_ALPHA,
+            threads: 0,
+            cancel,
+            progress,
+            temp_dir: None,
+        }
     }
 
     /// How many candidates are kept while the neighbors of an item are looked for: more makes a better graph, in about proportionally more
@@ -153,6 +164,19 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self
     }
 
+    /// The most threads that the build uses, the calling one included. Unless set, or 0: as many as
+    /// the rayon pool has that the calling thread belongs to; on a thread of no pool, what the
+    /// environment variable `RAYON_NUM_THREADS` says, else as many as the process can run at a time.
+    /// The graph is the same for any number.
+    ///
+    /// The other threads are voisin's own, which it keeps for the next builds: no job of the calling
+    /// pool runs inside a call. There may be fewer of them: where another build has them, or where no
+    /// more can be started, the calling thread does their work.
+    pub fn threads(&mut self, threads: usize) -> &mut Self {
+        self.threads = threads;
+        self
+    }
+
     /// Asked at least once for every item and list, from any thread, until the build begins to write, which takes a few seconds for a million
     /// items; `true` ends it with [`Error::Cancelled`], and nothing has changed.
     pub fn cancel(&mut self, cancel: impl Fn() -> bool + Sync + 'a) -> &mut Self {
@@ -168,7 +192,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self
     }
 
-    /// Told how far the build is, from any thread. Should it panic while values are written, the index is left in the middle of a change: drop the
+    /// Told how far the build is, from any thread. If it has rayon do something, that runs on the
+    /// threads of the build. Should it panic while values are written, the index is left in the middle of a change: drop the
     /// transaction, or see [`Writer::repair`]. An [`optimize`](Self::optimize) ends before the panic goes on.
     pub fn progress(&mut self, progress: impl Fn(Progress) + Sync + 'a) -> &mut Self {
         self.progress = Box::new(progress);
@@ -307,6 +332,10 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     pub(crate) fn run(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, goal: Goal) -> Result<()> {
+        threads::building(self.threads, || self.run_on_threads(wtxn, m, m0, goal))
+    }
+
+    fn run_on_threads(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, goal: Goal) -> Result<()> {
         let connectivity = self.connectivity(m, m0)?;
         let place = self.writer.place();
         // Writes nothing but, perhaps, the metadata of an index that is created here.
@@ -395,9 +424,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let view = held.view::<D>();
             let view = view.erased();
             let pending = Pending::of(view.snapshot, anew, limit);
-            let Graph { working, growth, .. } = self.graph(&view, anew, &pending)?;
-            let go_on = || go_on(&*self.cancel);
-            (Changes::new(&view.without_metric(), working, anew, growth, &go_on)?, pending)
+            let changes = threads::building(self.threads, || {
+                let Graph { working, growth, .. } = self.graph(&view, anew, &pending)?;
+                let go_on = || go_on(&*self.cancel);
+                Changes::new(&view.without_metric(), working, anew, growth, &go_on)
+            })?;
+            (changes, pending)
         };
         go_on(&*self.cancel)?;
         Ok(Some(Prepared { held, changes, pending, connectivity }))
@@ -410,7 +442,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let Some(rebased) = rebased else { return Ok(false) };
         let edit = self.edit(wtxn, *connectivity)?;
         self.write(edit, changes.puts.iter().cloned(), changes, &rebased)?;
-        Self::encode(self.writer, self.rng, wtxn, &|| Ok(()))?;
+        threads::building(self.threads, || Self::encode(self.writer, self.rng, wtxn, &|| Ok(())))?;
         Ok(true)
     }
 

@@ -281,7 +281,8 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// A change to an environment was begun inside another one, by the same thread.
+    /// A change to an environment was begun inside another one: by the same thread, or by a closure that
+    /// one of the threads runs which work on that change.
     #[error(
         "this thread is inside a change of an index of {} already, and has one write transaction at a time: make this change when that one \
          has returned, or, if it is for the same index, through the batch of that one",

@@ -4,13 +4,12 @@
 //! bound by memory; if the index has codes, those are compared first, which are fewer bytes, and rule out a vector if its distance cannot be below
 //! their estimate by so much. Many are compared a panel at a time, which rules out most vectors by an estimate (`distance/panel.rs`) and is bound by
 //! arithmetic; what is not ruled out is compared as a single query would, so that the answer is the same. Large scans use all threads of the
-//! surrounding rayon pool; the answer does not depend on how many there are.
+//! calling rayon pool has, or the machine (`threads`); the answer does not depend on how many there are.
 
 use std::cmp;
 use std::collections::BinaryHeap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use crate::codec::Codec;
@@ -19,6 +18,7 @@ use crate::graph::Probe;
 use crate::store::codes::CodeProbe;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, StoredProbe, View};
+use crate::threads;
 use crate::{ItemId, Result, Slot};
 
 /// A scan of fewer bytes than this is done before other threads have woken up.
@@ -196,10 +196,9 @@ pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
         // Each thread takes the next piece, so that none waits for another, and all read where the others do.
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
-        let work = |_| pass.run(std::iter::from_fn(take), k, stop);
-        let merge = |a: Vec<Found>, b| Ok(a.into_iter().zip(b).map(|(a, b)| a.merge(b)).collect());
-        let none = || probes.iter().map(|_| Found::nothing(k)).collect();
-        found.extend((0..rayon::current_num_threads()).into_par_iter().map(work).try_reduce(none, merge)?);
+        let each = threads::on_each(pieces, || pass.run(std::iter::from_fn(take), k, stop))?;
+        let merge = |a: Vec<Found>, b| a.into_iter().zip(b).map(|(a, b): (Found, _)| a.merge(b)).collect();
+        found.extend(each.into_iter().reduce(merge).unwrap_or_default());
     }
     Ok(found)
 }

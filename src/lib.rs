@@ -98,6 +98,8 @@ mod query;
 mod reader;
 mod stats;
 mod store;
+#[doc(hidden)]
+pub mod threads;
 mod types;
 mod writer;
 

@@ -159,7 +159,9 @@ impl<'a, R> QueryBuilder<'a, R> {
         self
     }
 
-    /// Compares every live vector, on all threads of the surrounding rayon pool: the answer is exact. O(items * dimensions).
+    /// Compares every live vector, on as many threads as the calling rayon pool has, or else the machine:
+    /// the answer is exact. O(items * dimensions). The calling thread takes part, and runs no other job of
+    /// its pool meanwhile; the others are voisin's own.
     pub fn exact(&mut self) -> &mut Self {
         self.options.forced = Some(Forced::Exact);
         self
@@ -211,9 +213,10 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     }
 
     /// The items nearest to each of many vectors: `rows` holds them one after the other, [`dimensions`](Reader::dimensions) components each.
-    /// Answers as [`by_vector`](Self::by_vector) would for one after the other, on all threads of the surrounding rayon pool. Where vectors are
-    /// compared and the graph is not walked, as with [`exact`](Self::exact), one pass over them serves many queries: from dozens of rows on
-    /// that is many times as fast.
+    /// Answers as [`by_vector`](Self::by_vector) would for one after the other, on as many threads as
+    /// [`exact`](Self::exact) uses. Where vectors are compared and the graph is not walked, as with
+    /// [`exact`](Self::exact), one pass over them serves many queries: from dozens of rows on that is many
+    /// times as fast.
     ///
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared,
@@ -263,7 +266,7 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     }
 
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
-    /// the other. On all threads; exact searches share one pass over what is stored.
+    /// the other. On several threads; exact searches share one pass over what is stored.
     ///
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow), [`Corrupt`](crate::Error::Corrupt).

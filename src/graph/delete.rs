@@ -13,12 +13,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rayon::prelude::*;
-
-use super::{Graph, Vectors};
 use super::insert::{Plan, first_to_adopt, split_copies};
 use super::prune::{Edge, replenish};
 use super::working::{Node, StoredNode, Working};
+use super::{Graph, Vectors};
+use crate::threads::{self, LISTS};
 use crate::{Layer, Result, Slot};
 
 /// A node gets at most so many new edges for each that it loses (IP-DiskANN, Xu et al. 2025, takes up to three).
@@ -79,8 +78,7 @@ fn delete_on(mending: &mut Mending<'_, '_>) -> Result<Worn> {
         mending.working.remove(mending.layer, *slot);
     }
     let frozen = &*mending;
-    let mended: Vec<(Slot, Option<Mended>)> =
-        in_neighbors.into_par_iter().map(|slot| Ok((slot, frozen.mend(slot)?))).collect::<Result<_>>()?;
+    let mended = threads::map(&in_neighbors, LISTS, |&slot| -> Result<(Slot, Option<Mended>)> { Ok((slot, frozen.mend(slot)?)) })?;
     let mut degrees = Vec::new();
     for (slot, node) in mended {
         if let Some(Mended { node, is_copy }) = node {

@@ -17,13 +17,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rand::{Rng, RngExt};
-use rayon::prelude::*;
 
 use super::beam::{Beam, Scope};
 use super::delete::MAX_STEPS;
 use super::prune::{Edge, Limit, prune};
 use super::working::{Node, Working};
 use super::{FromSlot, Graph, Probe, Vectors};
+use crate::threads::{self, LISTS, SEARCHES};
 use crate::{Error, Layer, Result, Slot};
 
 /// The neighbors whose distances tell how distances grow: as many as are usually asked for, and as many as a thorough search looks at.
@@ -139,17 +139,14 @@ pub(crate) fn insert(
 pub(crate) fn refresh(working: &mut Working<'_>, vectors: &dyn Vectors, slots: &[Slot], plan: &Plan<'_>) -> Result<()> {
     let layer = Layer(0);
     let frozen = &*working;
-    let refreshed: Vec<(Slot, Node)> = slots
-        .par_iter()
-        .map(|&slot| {
-            plan.check_cancelled()?;
-            let mut node = frozen.unmeasured(layer, slot)?;
-            let near = Beam::with(|[beam]| nearest(frozen, &FromSlot(vectors, slot), plan.ef_construction, beam))?;
-            node.edges.extend(near.into_iter().take(PARENT_CANDIDATES).filter(|edge| edge.slot != slot.0));
-            prune_node(vectors, slot, &mut node, plan.limit(layer))?;
-            Ok((slot, node))
-        })
-        .collect::<Result<_>>()?;
+    let refreshed = threads::map(slots, SEARCHES, |&slot| -> Result<(Slot, Node)> {
+        plan.check_cancelled()?;
+        let mut node = frozen.unmeasured(layer, slot)?;
+        let near = Beam::with(|[beam]| nearest(frozen, &FromSlot(vectors, slot), plan.ef_construction, beam))?;
+        node.edges.extend(near.into_iter().take(PARENT_CANDIDATES).filter(|edge| edge.slot != slot.0));
+        prune_node(vectors, slot, &mut node, plan.limit(layer))?;
+        Ok((slot, node))
+    })?;
     let mut reverse = Vec::new();
     for (slot, node) in refreshed {
         reverse.extend(node.edges.iter().map(|edge| Reverse {
@@ -179,7 +176,7 @@ pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slo
         let at = |nth: usize| near.get(nth).map(|edge| f64::from(edge.distance)).filter(|distance| *distance > 0.0);
         Ok(at(GROWTH_FROM).zip(at(GROWTH_TO)).map(|(from, to)| (to / from).ln() / (GROWTH_TO as f64 / GROWTH_FROM as f64).ln()))
     };
-    let found: Vec<f64> = sample.par_iter().map(of).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let found: Vec<f64> = threads::map(sample, SEARCHES, of)?.into_iter().flatten().collect();
     let is_enough = 2 * found.len() > sample.len();
     Ok(if is_enough { (found.iter().sum::<f64>() / found.len() as f64) as f32 } else { 0.0 })
 }
@@ -193,25 +190,19 @@ fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> 
     let hard = working.all_changed(layer).filter(|(slot, node)| node.parent != *slot && is_hard(node));
     let hard: Vec<(Slot, Slot)> = hard.map(|(slot, node)| (slot, node.parent)).collect();
     let frozen = &*working;
-    let lost: Vec<(Slot, Vec<Edge>)> = hard
-        .par_iter()
-        .map(|&(slot, parent)| {
-            plan.check_cancelled()?;
-            // A copy is found by way of its parent.
-            if frozen.are_equal(slot, parent)? {
-                return Ok(None);
-            }
-            let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
-            let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
-            let near = Beam::with(|[beam]| nearest(frozen, &probe, NARROW, beam))?;
-            let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
-            Ok(is_lost.then_some((slot, near)))
-        })
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .flatten()
-        .collect();
-    for (slot, near) in lost {
+    let lost = threads::map(&hard, SEARCHES, |&(slot, parent)| -> Result<Option<(Slot, Vec<Edge>)>> {
+        plan.check_cancelled()?;
+        // A copy is found by way of its parent.
+        if frozen.are_equal(slot, parent)? {
+            return Ok(None);
+        }
+        let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
+        let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
+        let near = Beam::with(|[beam]| nearest(frozen, &probe, NARROW, beam))?;
+        let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
+        Ok(is_lost.then_some((slot, near)))
+    })?;
+    for (slot, near) in lost.into_iter().flatten() {
         let Some((rank, _)) = working.standing(layer, slot)? else { continue };
         if let Some(parent) = first_to_adopt(working, layer, &near, rank, plan)? {
             let until_now = working.unmeasured(layer, slot)?.parent;
@@ -270,15 +261,12 @@ fn draw(slots: &[Slot], m: usize, rng: &mut dyn Rng) -> Vec<Newcomer> {
 fn insert_batch(working: &mut Working<'_>, vectors: &dyn Vectors, batch: &[Newcomer], done: u64, plan: &Plan<'_>) -> Result<()> {
     let counter = AtomicU64::new(done);
     let frozen = &*working;
-    let found: Vec<Vec<Found>> = batch
-        .par_iter()
-        .map(|newcomer| {
-            plan.check_cancelled()?;
-            let found = Beam::with(|[beam]| find(frozen, vectors, *newcomer, plan, beam))?;
-            (plan.progress)(counter.fetch_add(1, Ordering::Relaxed) + 1);
-            Ok(found)
-        })
-        .collect::<Result<_>>()?;
+    let found = threads::map(batch, SEARCHES, |newcomer| -> Result<Vec<Found>> {
+        plan.check_cancelled()?;
+        let found = Beam::with(|[beam]| find(frozen, vectors, *newcomer, plan, beam))?;
+        (plan.progress)(counter.fetch_add(1, Ordering::Relaxed) + 1);
+        Ok(found)
+    })?;
     let mut reverse = Vec::new();
     for (newcomer, found) in batch.iter().zip(found) {
         link(working, vectors, *newcomer, found, plan, &mut reverse)?;
@@ -445,27 +433,24 @@ fn has_room(working: &Working<'_>, layer: Layer, slot: Slot, plan: &Plan<'_>) ->
 
 /// Step 3: adds the reverse edges, target by target.
 fn merge(working: &mut Working<'_>, vectors: &dyn Vectors, mut reverse: Vec<Reverse>, plan: &Plan<'_>) -> Result<()> {
-    reverse.par_sort_unstable_by_key(|r| (r.layer, r.target, r.edge.slot));
+    threads::sort_by_key(&mut reverse, |r| (r.layer, r.target, r.edge.slot));
     let targets: Vec<&[Reverse]> = reverse.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
     let frozen = &*working;
-    let merged: Vec<Node> = targets
-        .par_iter()
-        .map(|group| {
-            let Some(Reverse { layer, target, .. }) = group.first() else { return Err(Error::Cancelled) };
-            let mut node = frozen.unmeasured(*layer, *target)?;
-            let limit = plan.limit(*layer);
-            for Reverse { edge, .. } in *group {
-                // A refreshed node may be known already.
-                if !node.edges.iter().any(|known| known.slot == edge.slot) {
-                    node.edges.push(*edge);
-                }
+    let merged = threads::map(&targets, LISTS, |group| -> Result<Node> {
+        let Some(Reverse { layer, target, .. }) = group.first() else { return Err(Error::Cancelled) };
+        let mut node = frozen.unmeasured(*layer, *target)?;
+        let limit = plan.limit(*layer);
+        for Reverse { edge, .. } in *group {
+            // A refreshed node may be known already.
+            if !node.edges.iter().any(|known| known.slot == edge.slot) {
+                node.edges.push(*edge);
             }
-            if node.edges.len() > limit.degree + limit.degree / HEADROOM {
-                prune_node(vectors, *target, &mut node, limit)?;
-            }
-            Ok(node)
-        })
-        .collect::<Result<_>>()?;
+        }
+        if node.edges.len() > limit.degree + limit.degree / HEADROOM {
+            prune_node(vectors, *target, &mut node, limit)?;
+        }
+        Ok(node)
+    })?;
     let places: Vec<(Layer, Slot)> = targets.iter().filter_map(|group| group.first()).map(|r| (r.layer, r.target)).collect();
     for ((layer, target), node) in places.into_iter().zip(merged) {
         working.set(layer, target, node);
@@ -486,15 +471,12 @@ fn prune_overflows(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let limit = Limit { fill: plan.is_small, ..plan.limit(layer) };
         let over: Vec<(Slot, &Node)> = working.all_changed(layer).filter(|(_, node)| node.edges.len() > limit.degree).collect();
-        let pruned: Vec<(Slot, Node)> = over
-            .into_par_iter()
-            .map(|(slot, node)| {
-                plan.check_cancelled()?;
-                let mut node = node.clone();
-                prune_node(vectors, slot, &mut node, limit)?;
-                Ok((slot, node))
-            })
-            .collect::<Result<_>>()?;
+        let pruned = threads::map(&over, LISTS, |(slot, node)| -> Result<(Slot, Node)> {
+            plan.check_cancelled()?;
+            let mut node = Node::clone(node);
+            prune_node(vectors, *slot, &mut node, limit)?;
+            Ok((*slot, node))
+        })?;
         for (slot, node) in pruned {
             working.set(layer, slot, node);
         }

@@ -41,6 +41,7 @@ use crate::store::Raw;
 use crate::store::file::{FileReport, check_length, verify_newest};
 use crate::store::held::{ReadTxn, SharedTxn};
 use crate::store::process::{self, OfProcess};
+use crate::threads;
 use crate::{Error, Result};
 
 /// The database that the indexes lie in, as `docs/format.md` specifies them.
@@ -125,6 +126,15 @@ thread_local! {
     static SEARCHED: RefCell<Vec<*const SharedEnv>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Who has the turn to write.
+#[derive(Debug)]
+struct Writing {
+    thread: ThreadId,
+    /// Whether other threads may work on what is written. They do not where the turn was taken at work
+    /// on something else, by a closure that it calls: whoever helps with that may wait for the turn.
+    has_help: bool,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct SharedEnv {
@@ -143,7 +153,7 @@ pub(super) struct SharedEnv {
     live: Mutex<Live>,
     ended: Condvar,
     turn: Mutex<()>,
-    writing: Mutex<Option<ThreadId>>,
+    writing: Mutex<Option<Writing>>,
     /// Of indexes, by number.
     caches: Mutex<BTreeMap<u16, Weak<Cache>>>,
     /// The transaction that caches hold by.
@@ -412,16 +422,20 @@ impl SharedEnv {
     /// The turn of this thread to write.
     ///
     /// # Errors
-    /// [`Error::NestedWrite`] if it has it already.
+    /// [`Error::NestedWrite`] if it has it already, or helps the thread that has it, which waits for it.
     fn turn(&self) -> Result<Turn<'_>> {
-        if *lock(&self.writing) == Some(thread::current().id()) {
+        let is_nested = |writing: &Writing| {
+            let is_helped = writing.has_help && Some(writing.thread) == threads::helped();
+            writing.thread == thread::current().id() || is_helped
+        };
+        if lock(&self.writing).as_ref().is_some_and(is_nested) {
             return Err(Error::NestedWrite { path: self.folder.clone() });
         }
         Ok(self.begin_turn(lock(&self.turn)))
     }
 
     fn begin_turn<'a>(&'a self, turn: MutexGuard<'a, ()>) -> Turn<'a> {
-        *lock(&self.writing) = Some(thread::current().id());
+        *lock(&self.writing) = Some(Writing { thread: thread::current().id(), has_help: !threads::is_at_work() });
         Turn { env: self, _turn: turn }
     }
 

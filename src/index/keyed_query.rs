@@ -161,7 +161,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     }
 
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
-    /// the other. On all threads; exact searches share one pass over what is stored.
+    /// the other. On several threads; exact searches share one pass over what is stored.
     ///
     /// # Errors
     /// [`UnevenRows`](Error::UnevenRows), [`InvalidRow`](Error::InvalidRow) for the first row that cannot be compared, and those of

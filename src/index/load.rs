@@ -105,6 +105,7 @@ pub struct Loader<'a, D, K: ?Sized = ItemId> {
     optimize: bool,
     part: Option<u64>,
     temp_dir: Option<PathBuf>,
+    threads: usize,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(LoadProgress) + Sync + 'a>,
 }
@@ -117,7 +118,8 @@ impl<D, K: ?Sized> fmt::Debug for Loader<'_, D, K> {
 
 impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
     pub(super) fn new(index: &'a Index<D, K>) -> Self {
-        Self { index, optimize: false, part: None, temp_dir: None, cancel: Box::new(|| false), progress: Box::new(|_| {}) }
+        let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
+        Self { index, optimize: false, part: None, temp_dir: None, threads: 0, cancel, progress }
     }
 
     /// Whether to number the items by locality in the end, as [`Index::optimize`] does: worth it for a large index that is not changed much afterwards. One
@@ -148,7 +150,18 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         self
     }
 
-    /// Told how far the load is, from any thread.
+    /// The most threads that link the items; unless set, or 0, what [`Options::threads`] says. See
+    /// [`Builder::threads`](crate::Builder::threads).
+    ///
+    /// [`Options::threads`]: crate::Options::threads
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Told how far the load is, from any thread. A change of the folder that it begins while items
+    /// are added, linked or written is refused with [`NestedWrite`](Error::NestedWrite).
     #[must_use]
     pub fn progress(mut self, progress: impl Fn(LoadProgress) + Sync + 'a) -> Self {
         self.progress = Box::new(progress);
@@ -171,7 +184,8 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
     ) -> Result<u64> {
         let shared = &self.index.shared;
         self.index.writable()?;
-        let hooks = Hooks { cancel: &*self.cancel, progress: &|progress| self.report_build(progress) };
+        let progress = |progress| self.report_build(progress);
+        let hooks = Hooks { cancel: &*self.cancel, progress: &progress, threads: self.threads };
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
         let mut loaded = 0;
         loop {

@@ -103,19 +103,23 @@ struct Shared {
     pending_at_open: u64,
     /// Where temporary files go, if not beside the index.
     temp_dir: Option<PathBuf>,
+    /// The most threads of a build, if not 0.
+    threads: usize,
     // Last: what is above ends before the environment is closed.
     env: Arc<SharedEnv>,
 }
 
-/// Who wants to know how far a build is, and whether it goes on.
+/// Who wants to know how far a build is, and whether it goes on, and on how many threads.
 #[derive(Clone, Copy)]
 struct Hooks<'a> {
     cancel: &'a (dyn Fn() -> bool + Sync),
     progress: &'a (dyn Fn(Progress) + Sync),
+    /// 0: as the handle was opened.
+    threads: usize,
 }
 
 impl Hooks<'_> {
-    const NONE: Hooks<'static> = Hooks { cancel: &|| false, progress: &|_| {} };
+    const NONE: Hooks<'static> = Hooks { cancel: &|| false, progress: &|_| {}, threads: 0 };
 }
 
 impl Shared {
@@ -141,6 +145,7 @@ impl Shared {
     ) -> Builder<'a, 'static, D, StdRng> {
         let mut builder = writer.builder(rng);
         builder.ef_construction(self.entry.ef_construction as usize).alpha(self.entry.alpha);
+        builder.threads(if hooks.threads == 0 { self.threads } else { hooks.threads });
         builder.cancel(|| (hooks.cancel)()).progress(|progress| (hooks.progress)(progress)).temp_dir(self.temp_dir());
         builder
     }
@@ -243,7 +248,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
                 return Ok((index, txn));
             }
             let entry = options.entry::<D>(catalog::next_number(&env, &txn)?, K::NAMING);
-            let shared = Shared::new(&env, name, entry.clone(), false, None);
+            let shared = Shared::new(&env, name, entry.clone(), false);
             // Creates the index, empty, and checks the options.
             shared.build(&shared.writer::<D>(), &mut txn, Goal::Linked, Hooks::NONE)?;
             if let Some(codes) = options.wanted_codes() {
@@ -298,8 +303,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     fn found(env: &Arc<SharedEnv>, txn: &RoTxn<'_>, options: &Options, entry: Entry, is_read_only: bool) -> Result<Self> {
         let name = options.index_name()?;
         options.check::<D>(name, K::NAMING, &entry)?;
-        let temp_dir = options.temp_folder().map(Path::to_owned);
-        let mut shared = Shared::new(env, name, entry, is_read_only, temp_dir);
+        let mut shared = Shared::new(env, name, entry, is_read_only);
+        shared.temp_dir = options.temp_folder().map(Path::to_owned);
+        shared.threads = options.build_threads();
         // The catalog says neither which form vectors are stored in nor what codes there are. What is damaged is for those who use it, and for `check`.
         let meta = match read_marked::<D>(shared.place, txn) {
             Err(error @ Error::MetricMismatch { .. }) => return Err(error),
@@ -371,10 +377,13 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// **The closure may be run more than once**, which is why it is `FnMut`: when the map is full, what it has done is rolled back, the map grows, and
     /// it is run again. So it should not do what cannot be done twice, such as taking messages from a queue: take them before.
     ///
+    /// On a worker of a rayon pool it should not wait for rayon, either: the worker takes up another job of its pool meanwhile, and one
+    /// that writes to this folder, too, is refused as a write inside a write.
+    ///
     /// # Errors
     /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked), [`NestedWrite`](Error::NestedWrite) if this thread is
-    /// changing an index of this folder already, [`MapBusy`](Error::MapBusy) if the map must grow and snapshots are held, or searches do
-    /// not end, [`NestedGrowth`](Error::NestedGrowth) if it must grow and this thread is in the middle of a search,
+    /// changing an index of this folder already, or runs a closure for one that is, [`MapBusy`](Error::MapBusy) if the map must grow and snapshots
+    /// are held, or searches do not end, [`NestedGrowth`](Error::NestedGrowth) if it must grow and this thread is in the middle of a search,
     /// [`Corrupt`](Error::Corrupt), and what LMDB reports of the disk.
     pub fn write<T>(&self, work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T>) -> Result<T> {
         self.try_write(work)
@@ -630,10 +639,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 }
 
 impl Shared {
-    fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool, temp_dir: Option<PathBuf>) -> Self {
+    fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool) -> Self {
         let place = Place { raw: env.indexes, index: entry.number };
         let (cache, name, env) = (env.cache(entry.number), name.to_owned(), Arc::clone(env));
-        Self { cache, name, entry, place, is_read_only, pending_at_open: 0, temp_dir, env }
+        Self { cache, name, entry, place, is_read_only, pending_at_open: 0, temp_dir: None, threads: 0, env }
     }
 
     /// The snapshot of the newest commit.
@@ -754,7 +763,7 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     }
 
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
-    /// the other. On all threads; exact searches share one pass over what is stored.
+    /// the other. On several threads; exact searches share one pass over what is stored.
     ///
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of

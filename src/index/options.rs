@@ -29,7 +29,7 @@ pub const DEFAULT_GROWTH_WAIT: Duration = Duration::from_secs(5);
 ///
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed) are stored when it is created. Opening it
 /// with an option that is set to something else is an error; one that is left out is what is stored. The options of the environment (map size,
-/// readers, waiting time, file system) are those of whoever opens it first in a process.
+/// readers, waiting time, file system) are those of whoever opens it first in a process. The number of threads is that of the handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -56,6 +56,7 @@ pub struct Options {
     alpha: Option<f32>,
     seed: Option<u64>,
     codes: Option<Codes>,
+    threads: usize,
     map_size_bytes: Option<u64>,
     max_readers: Option<u32>,
     growth_wait: Option<Duration>,
@@ -109,6 +110,13 @@ impl Options {
     /// The codes that the index is searched by; none unless set. They can be changed later: see [`Batch::set_codes`](crate::Batch::set_codes).
     pub fn codes(mut self, codes: Codes) -> Self {
         self.codes = Some(codes);
+        self
+    }
+
+    /// The most threads that this handle builds with: where it writes, loads, links or optimizes. Not
+    /// stored. Unless set, or 0, as many as [`Builder::threads`](crate::Builder::threads) says.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
         self
     }
 
@@ -194,6 +202,10 @@ impl Options {
 
     pub(super) fn wait(&self) -> Duration {
         self.growth_wait.unwrap_or(DEFAULT_GROWTH_WAIT)
+    }
+
+    pub(super) fn build_threads(&self) -> usize {
+        self.threads
     }
 
     /// The codes that a new index is to have.

@@ -2,8 +2,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
-
 use super::Wish;
 use crate::distance::{Distance, hints_early};
 use crate::flat::{Found, Neighbor};
@@ -13,6 +11,7 @@ use crate::graph::{Probe, Reach};
 use crate::store::codes::{CodeProbe, CodeProbes};
 use crate::store::source::Source;
 use crate::store::view::{StoredProbe, View};
+use crate::threads;
 use crate::{Layer, Result, Slot};
 
 /// How far a walk goes beyond the nearest that are asked for: this power of how far the `ef_search`-th lies beyond them in the mean. Vectors whose neighbors
@@ -49,23 +48,24 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
         })
     }
 
-    /// Adds what is found for each probe to what has been, on all threads. To be called where any thread may use the view.
+    /// Adds what is found for each probe to what has been, on all threads that are available. To be called where any thread may use the view.
     pub(super) fn many(&self, probes: &[StoredProbe<'_, 's, 't, D, S>], found: &mut [Found]) -> Result<()>
     where
         S: Sync,
     {
         let code = self.code_probes()?;
-        let threads = rayon::current_num_threads().min(probes.len()).max(1);
+        let threads = threads::available().min(probes.len()).max(1);
         // Where nothing is hinted early, a turn would end with nothing on its way.
         let together = if hints_early() { probes.len().div_ceil(threads) } else { 1 };
         let queue = Mutex::new(probes.iter().zip(found));
-        (0..threads).into_par_iter().try_for_each(|_| {
+        threads::on_each(probes.len(), || {
             let each = std::iter::from_fn(|| queue.lock().unwrap_or_else(PoisonError::into_inner).next());
             match &code {
                 Some(code) => take_turns(self.view, together, each.map(|(probe, found)| self.errand(probe, code.of(probe), found))),
                 None => take_turns(self.view, together, each.map(|(probe, found)| self.errand(probe, probe, found))),
             }
         })
+        .map(drop)
     }
 
     /// What makes queries by codes, if there are any and they are wished for.

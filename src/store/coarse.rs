@@ -5,14 +5,13 @@
 //! squared differences orders as squared Euclidean distances do, but for rounding. What a search finds by them is measured exactly before anything is made of
 //! it. Whether the copies can tell near vectors apart is tried on a sample first ([`Coarse::new`]).
 
-use rayon::prelude::*;
-
 use super::source::Source;
 use super::view::View;
 use crate::codec::{Codec, VectorRef};
 use crate::distance::{ByteKernels, Bytes, Distance, Form, ProbeOf, prefetch};
 use crate::format::take_u32;
 use crate::graph::{Probe, Vectors};
+use crate::threads::{self, SEARCHES};
 use crate::{Result, Slot};
 
 /// Bytes of a copy after the components.
@@ -97,8 +96,8 @@ impl Coarse {
         }
         let mut codes: Vec<u8> = bytemuck::zeroed_vec(view.snapshot.meta.slots as usize * stride);
         // The slots that are not among them are not compared, whatever their copies are.
-        let chunks = codes.par_chunks_mut(TASK * stride).zip(in_chunks(slots));
-        chunks.try_for_each(|(codes, slots)| -> Result<()> {
+        let chunks = codes.chunks_mut(TASK * stride).zip(in_chunks(slots));
+        threads::for_each(chunks, |(codes, slots)| -> Result<()> {
             let mut row = Vec::with_capacity(dimensions);
             for slot in slots {
                 let start = slot.index() % TASK * stride;
@@ -168,7 +167,7 @@ pub(super) fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(
         let found = estimated.iter().filter(|other| exact[**other] <= farthest).count().min(NEIGHBORS);
         Ok((found, estimated.len().min(NEIGHBORS)))
     };
-    let found: Vec<(usize, usize)> = tried.par_iter().map(found).collect::<Result<_>>()?;
+    let found = threads::map(&tried, SEARCHES, found)?;
     let (found, wanted) = found.iter().fold((0, 0), |sum, (found, wanted)| (sum.0 + found, sum.1 + wanted));
     Ok(found as f64 >= FOUND * wanted as f64)
 }

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use heed::RoTxn;
-use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::coarse::{sample, tells_apart};
@@ -23,6 +22,7 @@ use crate::format::meta::Meta;
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind, checksum};
 use crate::graph::{Probe, Vectors};
+use crate::threads;
 use crate::{Error, Result, Slot};
 
 /// Vectors that the center is the mean of, at most: its error is then a hundredth of their spread.
@@ -330,7 +330,7 @@ impl Encoded {
         let stride = codes::geometry(meta.code_bits, meta.dimensions).stride;
         let coder = coder::<D>(view.snapshot.index, meta, trained.clone())?;
         let mut codes = Lines::zeroed(meta.slots as usize * stride);
-        codes.get_mut().par_chunks_mut(TASK * stride).enumerate().try_for_each(|(task, codes)| -> Result<()> {
+        threads::for_each(codes.get_mut().chunks_mut(TASK * stride).enumerate(), |(task, codes)| -> Result<()> {
             go_on()?;
             let first = (task * TASK) as u32;
             let (mut scratch, mut code) = (Scratch::default(), Vec::with_capacity(stride));

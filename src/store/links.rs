@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
 use super::source::AnySource;
 use super::view::View;
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::format::{Key, Kind};
 use crate::graph::Graph;
 use crate::graph::working::{Change, Node, Working};
+use crate::threads::{self, LISTS};
 use crate::{Error, Layer, Result, Slot};
 
 /// The graph before a build, for all of its threads.
@@ -67,7 +66,7 @@ fn changes(view: &Before<'_, '_>, working: &Working<'_>, go_on: &GoOn<'_>) -> Re
     for layer in (0..working.layers()).map(|layer| Layer(layer as u8)) {
         changes.extend(layer_changes(view, working, layer, go_on)?);
     }
-    changes.par_sort_unstable_by_key(|(key, _)| *key);
+    threads::sort_by_key(&mut changes, |(key, _)| *key);
     Ok(changes)
 }
 
@@ -81,8 +80,7 @@ fn layer_changes(view: &Before<'_, '_>, working: &Working<'_>, layer: Layer, go_
     let size = view.group_size()?;
     let affected: Vec<(Slot, Affected<'_>)> = affected.into_iter().collect();
     let groups: Vec<&[(Slot, Affected<'_>)]> = affected.chunk_by(|(a, _), (b, _)| a.index() / size == b.index() / size).collect();
-    let changes = |group| go_on().and_then(|()| group_changes(view, layer, group, size));
-    let changes: Vec<Vec<Put>> = groups.into_par_iter().map(changes).collect::<Result<_>>()?;
+    let changes = threads::map(&groups, LISTS, |group| go_on().and_then(|()| group_changes(view, layer, group, size)))?;
     Ok(changes.into_iter().flatten().collect())
 }
 
@@ -118,8 +116,8 @@ fn in_edges(view: &Before<'_, '_>, working: &Working<'_>, layer: Layer, go_on: &
         in_edges.retain(|edge| (edge.one_way || view.has_graph(layer)) && !is_gone(edge.target));
         Ok(in_edges)
     };
-    let mut in_edges: Vec<InEdge> = touched.par_iter().map(per_slot).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    in_edges.par_sort_unstable();
+    let mut in_edges: Vec<InEdge> = threads::map(&touched, LISTS, per_slot)?.into_iter().flatten().collect();
+    threads::sort_by_key(&mut in_edges, |edge| *edge);
     in_edges.dedup();
     Ok(in_edges)
 }

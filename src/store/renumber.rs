@@ -10,7 +10,6 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use rayon::prelude::*;
 use roaring::RoaringBitmap;
 
 use super::codes::Encoded;
@@ -25,6 +24,7 @@ use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::format::{Key, Kind};
 use crate::graph::locality;
 use crate::graph::working::Working;
+use crate::threads::{self, LISTS};
 use crate::{Error, ItemId, Layer, Result, Slot};
 
 /// Vectors that wait in memory and not on disk.
@@ -104,7 +104,7 @@ pub(crate) fn renumber<'t, D: Distance>(
     puts.extend(id_puts(view, order)?);
     let is_coded = codes.is_some();
     puts.extend(codes.into_iter().flatten());
-    puts.par_sort_unstable_by_key(|(key, _)| *key);
+    threads::sort_by_key(&mut puts, |(key, _)| *key);
     Ok(Renumbered {
         puts,
         is_coded,
@@ -117,16 +117,17 @@ pub(crate) fn renumber<'t, D: Distance>(
 
 /// The values of a layer of the graph.
 fn layer_puts(view: &Before<'_, '_>, working: &Working<'_>, numbers: &Numbers<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
-    let record = |(new, old): (usize, &Slot)| -> Result<Option<(u32, Record)>> {
+    let record = |new: usize| -> Result<Option<(u32, Record)>> {
         go_on()?;
-        let Some(node) = working.get(layer, *old)? else { return Ok(None) };
+        let old = numbers.order[new];
+        let Some(node) = working.get(layer, old)? else { return Ok(None) };
         let neighbors = numbers.of_all(node.edges.iter().map(|edge| edge.slot));
         let children = numbers.of_all(node.children.iter().map(|child| child.0));
         let children = neighbors.iter().map(|neighbor| children.binary_search(neighbor).is_ok()).collect();
         let (parent, rank) = (numbers.of(node.parent), numbers.ranks[old.index()]);
         Ok(Some((new as u32, Record { neighbors, parent, rank, children, one_way: OneWay::Here(Vec::new()) })))
     };
-    let records: Vec<Option<(u32, Record)>> = numbers.order.par_iter().enumerate().map(record).collect::<Result<_>>()?;
+    let records = threads::map_range(numbers.order.len(), LISTS, record)?;
     let mut records: Vec<(u32, Record)> = records.into_iter().flatten().collect();
     let mut places = vec![NONE; numbers.order.len()];
     for (place, (slot, _)) in records.iter().enumerate() {
@@ -157,10 +158,10 @@ fn layer_puts(view: &Before<'_, '_>, working: &Working<'_>, numbers: &Numbers<'_
             encode_record(record, &mut bytes[*slot as usize % size]);
         }
         let [links, spill] = encode_group(&bytes);
-        [(Kind::Links, links), (Kind::Spill, spill)].map(|(kind, body)| (view.key(kind, layer.0, number), body))
+        Ok::<[Put; 2], Error>([(Kind::Links, links), (Kind::Spill, spill)].map(|(kind, body)| (view.key(kind, layer.0, number), body)))
     };
     let groups: Vec<&[(u32, Record)]> = records.chunk_by(|(a, _), (b, _)| *a as usize / size == *b as usize / size).collect();
-    let groups: Vec<[Put; 2]> = groups.into_par_iter().map(group).collect();
+    let groups = threads::map(&groups, LISTS, |records| group(records))?;
     puts.extend(groups.into_iter().flatten().filter(|(_, body)| body.is_some()));
     Ok(puts)
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rayon::ThreadPoolBuilder;
 use voisin::codec::{F16, I8};
 use voisin::distances::{BinaryQuantizedEuclidean, Cosine, Euclidean};
 use voisin::heed::RwTxn;
@@ -24,9 +23,8 @@ fn build_beside<D: Metric>(env: &Env, writer: &Writer<'_, D>, meanwhile: impl Fn
     let progress = |progress: voisin::Progress| {
         if progress.phase == Phase::Linking && is_first.swap(false, Ordering::SeqCst) {
             let meanwhile = meanwhile.lock().unwrap().take().unwrap();
-            // Builds of its own need threads that do not wait for it.
-            let pool = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-            std::thread::scope(|scope| scope.spawn(|| pool.install(meanwhile)).join().unwrap());
+            // Not as a part of this build, so that builds of its own may use several threads.
+            std::thread::scope(|scope| scope.spawn(meanwhile).join().unwrap());
         }
     };
     let mut rng = StdRng::seed_from_u64(42);

@@ -1,0 +1,622 @@
+//! Work on several threads: the thread that calls, and helpers from pools of voisin's own.
+//!
+//! [`map`], [`for_each`], [`on_each`] and [`sort_by_key`] are all there is of parallel work; no
+//! other file names rayon. The calling thread always does its share, and helpers do theirs where
+//! some are idle: at most as many threads work as [`available`] says.
+//!
+//! Invariants, each of which rules out a deadlock or a delay:
+//!
+//! - A caller that waits for its helpers blocks. It never runs a job of the pool that it belongs
+//!   to, as rayon's workers do when they wait: that job could ask for the lock, the turn to write
+//!   or the end of the transaction that the caller holds.
+//! - A helper runs one piece of work to its end, and never waits for another helper. What a closure
+//!   of the user's begins there, or on a caller at work, is done by that thread alone.
+//! - A helper is asked only while it is idle, so that no caller waits for the work of another.
+//! - Where no thread can be started the caller works alone, and the next ones try again.
+//! - Results do not depend on how many threads took part.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+/// Items from which on another thread is worth waking (some 10 microseconds), where each is a
+/// search of the graph, or about as much work.
+pub(crate) const SEARCHES: usize = 1;
+/// The same where each is a list to change, a few microseconds.
+pub(crate) const LISTS: usize = 16;
+
+/// More threads than this are not used: the largest machines have as many.
+const MAX_THREADS: usize = 1024;
+/// Pools that are kept for each kind of work, one for each number of threads that is asked for.
+const MAX_POOLS: usize = 16;
+/// How long no threads are started after that has failed, so that a process at its limit is not
+/// kept there by attempts.
+const RETRY: Duration = Duration::from_secs(1);
+/// Processes that fork in a row and use voisin in each: a fork has no thread of its parent's pools.
+const GENERATIONS: usize = 4;
+/// Fewer elements are sorted by one thread.
+const MIN_SORTED: usize = 4096;
+
+/// What threads work on. Builds and searches have pools of their own, so that a search is not
+/// left without helpers while an index is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Search,
+    Build,
+}
+
+impl Kind {
+    /// The name of a thread, of which Linux shows 15 bytes.
+    fn name(self, helper: usize) -> String {
+        match self {
+            Self::Search => format!("voisin-find-{helper}"),
+            Self::Build => format!("voisin-link-{helper}"),
+        }
+    }
+}
+
+/// What this thread is doing.
+#[derive(Debug, Clone, Copy)]
+struct Here {
+    kind: Kind,
+    /// The most threads that may work together. 0: as many as [`default_threads`] says.
+    threads: usize,
+    /// Whether it is at work on a piece: it does alone what is begun meanwhile.
+    is_at_work: bool,
+    /// The thread that it helps.
+    helps: Option<ThreadId>,
+}
+
+thread_local! {
+    static HERE: Cell<Here> =
+        const { Cell::new(Here { kind: Kind::Search, threads: 0, is_at_work: false, helps: None }) };
+    static MOST_USED: Cell<Used> = const { Cell::new(Used { asked: 0, worked: 0 }) };
+}
+
+/// Puts back what this thread was doing, when dropped.
+struct Restore(Here);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        HERE.set(self.0);
+    }
+}
+
+fn set_here(change: impl FnOnce(Here) -> Here) -> Restore {
+    let before = HERE.get();
+    HERE.set(change(before));
+    Restore(before)
+}
+
+/// Threads that took part in a piece of work, the caller included: for tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Used {
+    /// How many were asked for help and came.
+    pub asked: usize,
+    /// How many of them came in time to do something.
+    pub worked: usize,
+}
+
+/// The most threads that any piece of work of the calling thread has used since the last call.
+#[must_use]
+pub fn take_most_used() -> Used {
+    MOST_USED.replace(Used { asked: 0, worked: 0 })
+}
+
+fn note(used: Used) {
+    let most = MOST_USED.get();
+    MOST_USED.set(Used { asked: used.asked.max(most.asked), worked: used.worked.max(most.worked) });
+}
+
+/// Runs a build, whose parallel work uses at most so many threads; 0 for the default.
+pub(crate) fn building<T>(threads: usize, build: impl FnOnce() -> T) -> T {
+    let _restore = set_here(|here| Here { kind: Kind::Build, threads, ..here });
+    build()
+}
+
+/// How many threads may work together, the calling one included: those that [`building`] was told,
+/// else those of the rayon pool that calls, else [`RAYON_NUM_THREADS`](default_threads) or as many
+/// as the process may run at a time.
+pub(crate) fn available() -> usize {
+    let here = HERE.get();
+    match here.threads {
+        _ if here.is_at_work => 1,
+        0 => default_threads().min(MAX_THREADS),
+        threads => threads.min(MAX_THREADS),
+    }
+}
+
+/// Does not ask rayon's global pool, which would be started by the question: where no thread can be
+/// started, rayon panics, and goes on to do so for as long as the process lives.
+fn default_threads() -> usize {
+    // 0 until it is known. Not a lock, which a fork may find held.
+    static OUTSIDE: AtomicUsize = AtomicUsize::new(0);
+    if rayon::current_thread_index().is_some() {
+        return rayon::current_num_threads();
+    }
+    match OUTSIDE.load(Ordering::Relaxed) {
+        0 => {
+            let set = std::env::var("RAYON_NUM_THREADS").ok().and_then(|set| set.parse().ok());
+            let set = set.filter(|threads| *threads > 0);
+            let threads = set.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+            OUTSIDE.store(threads, Ordering::Relaxed);
+            threads
+        }
+        threads => threads,
+    }
+}
+
+/// The thread that this one helps, if it does: one that waits for it.
+pub(crate) fn helped() -> Option<ThreadId> {
+    HERE.get().helps
+}
+
+/// Whether this thread is at work on a piece, as a caller or a helper: what it begins now, it does
+/// without help.
+pub(crate) fn is_at_work() -> bool {
+    HERE.get().is_at_work
+}
+
+/// What `of` makes of `0..count`, in this order. One more thread takes part for every `per_thread`
+/// numbers.
+///
+/// # Errors
+/// One of those that `of` returns; the rest is then left undone.
+pub(crate) fn map_range<R: Send, E: Send>(count: usize, per_thread: usize, of: impl Fn(usize) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+    let most = count.div_ceil(per_thread.max(1)).min(available());
+    if most <= 1 {
+        let _at_work = set_here(|here| Here { is_at_work: true, ..here });
+        note(Used { asked: 1, worked: 1 });
+        return (0..count).map(of).collect();
+    }
+    let (next, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    // Runs of numbers that become shorter towards the end, so that all threads end together.
+    let run_at = |at: usize| (at < count).then(|| at + ((count - at) / (2 * most)).max(1));
+    let take = || next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, run_at).ok();
+    let runs = Mutex::new(Vec::new());
+    share(most, &|| {
+        let mut has_worked = false;
+        while let Some(start) = take().filter(|_| !has_failed.load(Ordering::Relaxed)) {
+            has_worked = true;
+            let end = run_at(start).unwrap_or(count);
+            let run: Result<Vec<R>, E> = (start..end).map(&of).collect();
+            has_failed.fetch_or(run.is_err(), Ordering::Relaxed);
+            lock(&runs).push((start, run));
+        }
+        has_worked
+    });
+    let mut runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
+    runs.sort_unstable_by_key(|(start, _): &(usize, _)| *start);
+    let mut all = Vec::with_capacity(count);
+    for (_, run) in runs {
+        all.append(&mut run?);
+    }
+    Ok(all)
+}
+
+/// What `of` makes of each item, in their order: see [`map_range`].
+///
+/// # Errors
+/// As [`map_range`].
+pub(crate) fn map<T: Sync, R: Send, E: Send>(items: &[T], per_thread: usize, of: impl Fn(&T) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+    map_range(items.len(), per_thread, |at| of(&items[at]))
+}
+
+/// Has `work` done for every item; an item should take far longer than taking a lock.
+///
+/// # Errors
+/// The first that any thread meets; the items that are left are not looked at.
+pub(crate) fn for_each<T: Send, E: Send>(
+    items: impl ExactSizeIterator<Item = T> + Send,
+    work: impl Fn(T) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let (most, items, failed) = (items.len(), Mutex::new(items), Mutex::new(None));
+    // In a function of its own, or the lock would be held while the item is worked on.
+    let next = || lock(&items).next().filter(|_| lock(&failed).is_none());
+    share(most, &|| {
+        let mut has_worked = false;
+        while let Some(item) = next() {
+            has_worked = true;
+            if let Err(error) = work(item) {
+                lock(&failed).get_or_insert(error);
+            }
+        }
+        has_worked
+    });
+    failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
+/// What `work` returns on each thread that takes part, which are as many as are available and at
+/// most `most`; it shares out the work itself. In no particular order.
+///
+/// # Errors
+/// The first that any thread meets; the others are not told.
+pub(crate) fn on_each<R: Send, E: Send>(most: usize, work: impl Fn() -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+    let results = Mutex::new(Ok(Vec::new()));
+    share(most, &|| {
+        let result = work();
+        let mut results = lock(&results);
+        match (&mut *results, result) {
+            (Ok(results), Ok(result)) => results.push(result),
+            (Ok(_), Err(error)) => *results = Err(error),
+            (Err(_), _) => {}
+        }
+        true
+    });
+    results.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sorts; elements with equal keys come in any order.
+pub(crate) fn sort_by_key<T: Send, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K + Sync) {
+    let len = items.len();
+    let threads = available().min(len / MIN_SORTED).max(1);
+    let mut sorted = len.div_ceil(threads).max(1);
+    let never = |result: Result<(), Infallible>| result.unwrap_or_else(|never| match never {});
+    never(for_each(items.chunks_mut(sorted), |run| {
+        run.sort_unstable_by_key(&key);
+        Ok(())
+    }));
+    while sorted < len {
+        sorted *= 2;
+        // Two runs in order, which the stable sort finds and merges.
+        never(for_each(items.chunks_mut(sorted), |runs| {
+            runs.sort_by_key(&key);
+            Ok(())
+        }));
+    }
+}
+
+/// Runs `work`, which says whether it found something to do, on this thread and on as many helpers
+/// as are available and idle, at most `most` threads in all. Returns when all have ended; a panic
+/// of any of them goes on here.
+fn share(most: usize, work: &(dyn Fn() -> bool + Sync)) {
+    let threads = available();
+    let used = Mutex::new(Used { asked: 0, worked: 0 });
+    let take_part = |helps: Option<ThreadId>| {
+        let _restore = set_here(|here| Here { is_at_work: true, helps: helps.or(here.helps), ..here });
+        let has_worked = work();
+        let mut used = lock(&used);
+        (used.asked, used.worked) = (used.asked + 1, used.worked + usize::from(has_worked));
+    };
+    let pool = if most.min(threads) > 1 { Pools::of_process().and_then(|pools| pools.get(threads)) } else { None };
+    match &pool {
+        Some(pool) => pool.share(most - 1, &take_part),
+        None => take_part(None),
+    }
+    note(used.into_inner().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// Helpers for callers of one kind that want one number of threads.
+#[derive(Debug)]
+struct Pool {
+    kind: Kind,
+    /// How many threads its callers want to work together, each caller included.
+    threads: usize,
+    helpers: ThreadPool,
+    /// When it was started, if with fewer helpers than that.
+    short_since: Option<Instant>,
+    /// Callers and helpers at work. Helpers are asked only while there are no more than helpers and
+    /// one caller: where many call at once, each works alone, and they do not crowd each other.
+    at_work: AtomicUsize,
+}
+
+/// One of those that are at work, until this is dropped.
+struct AtWork<'p>(&'p AtomicUsize);
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Pool {
+    /// Starts helpers: as many as can be, if not all. `None` if that is none.
+    fn start(kind: Kind, threads: usize) -> Option<Self> {
+        let mut count = threads - 1;
+        while count > 0 {
+            let builder = ThreadPoolBuilder::new().num_threads(count);
+            if let Ok(helpers) = builder.thread_name(move |helper| kind.name(helper)).build() {
+                let short_since = (count < threads - 1).then(Instant::now);
+                return Some(Self { kind, threads, helpers, short_since, at_work: AtomicUsize::new(0) });
+            }
+            count /= 2;
+        }
+        None
+    }
+
+    /// Has `take_part` called here, and by at most `wanted` helpers, who are told whom they help.
+    fn share(&self, wanted: usize, take_part: &(dyn Fn(Option<ThreadId>) + Sync)) {
+        self.at_work.fetch_add(1, Ordering::AcqRel);
+        let _caller = AtWork(&self.at_work);
+        let reserved = self.reserve(wanted);
+        if reserved.is_empty() {
+            return take_part(None);
+        }
+        let caller = thread::current().id();
+        let help = |reserved: Vec<AtWork<'_>>, meanwhile: &dyn Fn()| {
+            self.helpers.in_place_scope(|scope| {
+                for reserved in reserved {
+                    scope.spawn(move |_| {
+                        // Idle again before the caller goes on.
+                        let _reserved = reserved;
+                        take_part(Some(caller));
+                    });
+                }
+                meanwhile();
+            });
+        };
+        if rayon::current_thread_index().is_none() {
+            return help(reserved, &|| take_part(None));
+        }
+        // A worker of another pool would run that pool's jobs while it waits for a scope of rayon's.
+        // So a thread that is none waits for the scope, and the worker waits for that thread.
+        thread::scope(|scope| {
+            let waiting = thread::Builder::new().name("voisin-wait".to_owned());
+            let waiting = waiting.spawn_scoped(scope, || help(reserved, &|| ()));
+            take_part(None);
+            if let Ok(waiting) = waiting
+                && let Err(panic) = waiting.join()
+            {
+                resume_unwind(panic);
+            }
+        });
+    }
+
+    /// Up to `wanted` helpers that are idle.
+    fn reserve(&self, wanted: usize) -> Vec<AtWork<'_>> {
+        let limit = self.helpers.current_num_threads() + 1;
+        let idle = |at_work: usize| limit.saturating_sub(at_work).min(wanted);
+        let ask = |at_work: usize| Some(at_work + idle(at_work));
+        let before = self.at_work.fetch_update(Ordering::AcqRel, Ordering::Acquire, ask);
+        (0..before.map_or(0, idle)).map(|_| AtWork(&self.at_work)).collect()
+    }
+}
+
+/// The pools of a process.
+struct Pools {
+    /// 0 until a process has come.
+    process: AtomicU32,
+    pools: Mutex<State>,
+}
+
+struct State {
+    pools: Vec<Arc<Pool>>,
+    /// When no thread could be started.
+    failed: Option<Instant>,
+}
+
+impl Pools {
+    /// Those of this process; `None` in a fork of a fork of a fork of one, which works without.
+    /// A fork must not touch its parent's: their threads are not there, and their lock may be held
+    /// by one of these for ever.
+    fn of_process() -> Option<&'static Self> {
+        static POOLS: [Pools; GENERATIONS] =
+            [const { Pools { process: AtomicU32::new(0), pools: Mutex::new(State { pools: Vec::new(), failed: None }) } }; GENERATIONS];
+        let here = std::process::id();
+        let is_ours = |pools: &&Pools| match pools.process.compare_exchange(0, here, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => true,
+            Err(process) => process == here,
+        };
+        POOLS.iter().find(is_ours)
+    }
+
+    /// The pool for this thread's kind of work on so many threads, at least 2. `None` if no thread
+    /// can be started.
+    fn get(&self, threads: usize) -> Option<Arc<Pool>> {
+        let kind = HERE.get().kind;
+        let mut state = lock(&self.pools);
+        let is_due = |failed: Option<Instant>| failed.is_none_or(|failed| failed.elapsed() >= RETRY);
+        let found = state.pools.iter().position(|pool| (pool.kind, pool.threads) == (kind, threads));
+        if let Some(pool) = found.map(|at| &state.pools[at])
+            && (pool.short_since.is_none() || !is_due(pool.short_since))
+        {
+            return Some(Arc::clone(pool));
+        }
+        let of_kind = state.pools.iter().filter(|pool| pool.kind == kind);
+        if found.is_none() && of_kind.clone().count() >= MAX_POOLS {
+            // The next best.
+            let nearest = state.pools.iter().filter(|pool| pool.kind == kind).min_by_key(|pool| pool.threads.abs_diff(threads));
+            return nearest.cloned();
+        }
+        if !is_due(state.failed) {
+            return None;
+        }
+        let started = Pool::start(kind, threads).map(Arc::new);
+        state.failed = started.is_none().then(Instant::now);
+        match (found, &started) {
+            // Those who still have the other one keep it until they are done.
+            (Some(at), Some(pool)) => state.pools[at] = Arc::clone(pool),
+            (Some(at), None) => return Some(Arc::clone(&state.pools[at])),
+            (None, Some(pool)) => state.pools.push(Arc::clone(pool)),
+            (None, None) => {}
+        }
+        started
+    }
+}
+
+/// A lock whose content holds whatever a panic has interrupted.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    // Each test uses a number of threads of its own, so that nobody else has their helpers.
+
+    fn used(work: impl FnOnce()) -> Used {
+        _ = take_most_used();
+        work();
+        take_most_used()
+    }
+
+    /// Long enough for helpers to wake up.
+    fn dawdle() {
+        thread::sleep(Duration::from_millis(1));
+    }
+
+    #[test]
+    fn results_come_in_order_from_as_many_threads_as_were_asked_for() {
+        for threads in [1, 3] {
+            let used = used(|| {
+                let squares = building(threads, || {
+                    map_range(200, SEARCHES, |n| -> Result<usize, ()> {
+                        dawdle();
+                        Ok(n * n)
+                    })
+                });
+                assert_eq!(squares.unwrap(), (0..200).map(|n| n * n).collect::<Vec<_>>());
+            });
+            assert_eq!((used.asked, used.worked > 1), (threads, threads > 1), "{used:?}");
+        }
+        // Too few for as many.
+        let used = used(|| building(3, || map(&[1; 40], 32, |n| Ok::<i32, ()>(*n)).map(drop)).unwrap());
+        assert_eq!(used.asked, 2);
+        assert_eq!(building(3, || map_range(0, SEARCHES, Ok::<usize, ()>)), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn the_first_error_is_returned_and_ends_the_work() {
+        let done = AtomicUsize::new(0);
+        let fail = |n| {
+            done.fetch_add(1, Ordering::Relaxed);
+            dawdle();
+            if n % 10 == 3 { Err(n) } else { Ok(n) }
+        };
+        assert!(building(4, || map_range(1000, SEARCHES, fail)).is_err_and(|n| n % 10 == 3));
+        assert!(done.into_inner() < 900, "the rest is left undone");
+        assert_eq!(building(1, || map_range(1000, SEARCHES, |n| if n > 2 { Err(n) } else { Ok(n) })), Err(3));
+        assert!(building(4, || for_each(0..1000, |n| if n % 10 == 3 { Err(n) } else { Ok(()) })).is_err_and(|n| n % 10 == 3));
+        assert_eq!(building(4, || on_each(9, || Err::<(), _>("no"))), Err("no"));
+    }
+
+    #[test]
+    fn every_item_is_worked_on_once_and_every_thread_says_what_it_has_found() {
+        let sum = AtomicUsize::new(0);
+        let add = |n| {
+            sum.fetch_add(n, Ordering::Relaxed);
+            Ok::<_, ()>(())
+        };
+        building(5, || for_each(0..1000, add)).unwrap();
+        assert_eq!(sum.into_inner(), 499_500);
+        let next = AtomicUsize::new(0);
+        let take = || Ok::<_, ()>(std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < 1000)).sum::<usize>());
+        let sums = building(5, || on_each(1000, take)).unwrap();
+        assert_eq!((sums.len(), sums.iter().sum::<usize>()), (5, 499_500));
+        assert_eq!(building(5, || on_each(2, || Ok::<_, ()>(()))).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn sorted_is_what_any_number_of_threads_sorts() {
+        for (len, threads) in [(0, 6), (1, 6), (5000, 6), (12_345, 6), (100_001, 6), (100_001, 1)] {
+            let mut numbers: Vec<u64> = (0..len).map(|n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44).collect();
+            let mut expected = numbers.clone();
+            expected.sort_unstable();
+            building(threads, || sort_by_key(&mut numbers, |number| *number));
+            assert!(numbers == expected, "{len} numbers on {threads} threads");
+        }
+    }
+
+    #[test]
+    fn work_inside_work_is_done_by_its_thread_alone() {
+        let this = thread::current().id();
+        let outer = |_| {
+            assert!(is_at_work() && available() == 1);
+            assert_eq!(helped(), (thread::current().id() != this).then_some(this));
+            let here = thread::current().id();
+            dawdle();
+            map_range(50, SEARCHES, |_| Ok::<_, ()>(thread::current().id() == here))
+        };
+        let all = building(8, || map_range(50, SEARCHES, outer)).unwrap();
+        assert!(all.into_iter().flatten().all(|is_here| is_here));
+        assert!(!is_at_work() && helped().is_none());
+    }
+
+    #[test]
+    fn a_panic_of_a_helper_reaches_the_caller_once_all_have_ended() {
+        let (this, running) = (thread::current().id(), AtomicUsize::new(0));
+        let work = |_| {
+            running.fetch_add(1, Ordering::SeqCst);
+            dawdle();
+            running.fetch_sub(1, Ordering::SeqCst);
+            assert!(thread::current().id() == this, "on purpose");
+            Ok::<_, ()>(())
+        };
+        for _ in 0..3 {
+            let caught = catch_unwind(AssertUnwindSafe(|| building(9, || map_range(200, SEARCHES, work))));
+            assert!(caught.is_err() && running.load(Ordering::SeqCst) == 0);
+            assert!(!is_at_work());
+        }
+        // The helpers are there for the next.
+        let used = used(|| {
+            drop(building(9, || {
+                map_range(200, SEARCHES, |_| {
+                    dawdle();
+                    Ok::<_, ()>(())
+                })
+            }))
+        });
+        assert_eq!(used.asked, 9);
+    }
+
+    // The same in a rayon pool, whose workers would take up each other's jobs where they wait in rayon.
+    #[test]
+    fn a_worker_of_another_pool_gets_help_and_runs_no_job_of_its_pool_meanwhile() {
+        thread_local! {
+            static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
+        }
+        let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let most = AtomicUsize::new(0);
+        pool.scope(|scope| {
+            for _ in 0..40 {
+                scope.spawn(|_| {
+                    assert_eq!(default_threads(), 2);
+                    assert!(!IS_INSIDE.replace(true), "another job has begun in between");
+                    let used = used(|| {
+                        drop(building(10, || {
+                            map_range(20, SEARCHES, |_| {
+                                dawdle();
+                                Ok::<_, ()>(())
+                            })
+                        }))
+                    });
+                    most.fetch_max(used.asked, Ordering::Relaxed);
+                    IS_INSIDE.set(false);
+                });
+            }
+        });
+        assert!(most.into_inner() > 2, "helpers have come");
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            pool.install(|| building(10, || map_range(9, SEARCHES, |_| -> Result<(), ()> { panic!("on purpose") })))
+        }));
+        assert!(panicked.is_err());
+    }
+
+    #[test]
+    fn callers_at_the_same_time_use_no_more_threads_than_one_would() {
+        let (at_work, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = |_| {
+            most.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            dawdle();
+            at_work.fetch_sub(1, Ordering::SeqCst);
+            Ok::<_, ()>(())
+        };
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| (0..10).for_each(|_| drop(building(12, || map_range(30, SEARCHES, work)))));
+            }
+        });
+        // A caller that comes when all helpers are at work has none, and is one more.
+        assert!(most.into_inner() <= 12 + 2);
+    }
+}
