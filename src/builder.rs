@@ -93,8 +93,8 @@ pub struct Progress {
 /// A build being put together: see [`Writer::builder`].
 ///
 /// ```
-/// use rand::{SeedableRng, rngs::StdRng};
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+/// use voisin::rand::{SeedableRng, rngs::StdRng};
 /// use voisin::{Database, Phase, Progress, Writer, distances::Euclidean};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -278,8 +278,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// have a write transaction.
     ///
     /// ```
-    /// use rand::{SeedableRng, rngs::StdRng};
     /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+    /// use voisin::rand::{SeedableRng, rngs::StdRng};
     /// use voisin::{Database, Reader, Writer, distances::Euclidean};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

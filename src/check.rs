@@ -385,7 +385,7 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             Kind::Keys => true,
             Kind::Sets => usize::from(key.sub) < SetKind::ALL.len() && key.n < slots.div_ceil(CHUNK),
             Kind::Delta => {
-                let in_place = Delta::decode(body).map(|(transaction, _)| transaction % RING == key.n.into());
+                let in_place = Delta::decode(body).map(|(transaction, _)| transaction % RING == u64::from(key.n));
                 self.layout(key, in_place.and_then(|holds| if holds { Ok(()) } else { Err("it is in the place of another transaction") }));
                 key.sub == 0 && u64::from(key.n) < RING
             }

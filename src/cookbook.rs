@@ -67,10 +67,10 @@
 //! that neither is ever there without the other. `examples/documents.rs` is a whole program of this kind.
 //!
 //! ```
-//! use rand::{SeedableRng, rngs::StdRng};
 //! use voisin::heed::byteorder::BE;
 //! use voisin::heed::types::{Str, U32};
 //! use voisin::heed::{self, CommitOrAbort, EnvOpenOptions};
+//! use voisin::rand::{SeedableRng, rngs::StdRng};
 //! use voisin::{Database, Reader, Writer, distances::Euclidean};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -213,7 +213,7 @@
 //! # let temporary = tempfile::tempdir()?;
 //! # let (old_folder, new_folder) = (temporary.path().join("old"), temporary.path().join("new"));
 //! # {
-//! #     use rand::SeedableRng as _;
+//! #     use voisin::rand::SeedableRng as _;
 //! #     std::fs::create_dir(&old_folder)?;
 //! #     let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(1).open(&old_folder)? };
 //! #     let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {

@@ -42,8 +42,8 @@ const ITEM_TAG: u8 = 0;
 /// not be linked: any `heed::Database<Bytes, Bytes>` that was opened under the name of theirs will do.
 ///
 /// ```
-/// use rand::{SeedableRng, rngs::StdRng};
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions, types::Bytes};
+/// use voisin::rand::{SeedableRng, rngs::StdRng};
 /// use voisin::{Import, Reader, Writer, distances::Euclidean};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -10,12 +10,12 @@
 //! form of [`codec`], which is a parameter of the metric: `Cosine<F16>`.
 //!
 //! ```
-//! use rand::{SeedableRng, rngs::StdRng};
 //! use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+//! use voisin::rand::{SeedableRng, rngs::StdRng};
 //! use voisin::{Database, Reader, Writer, distances::Euclidean};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let folder = tempfile::tempdir()?;
+//! # let folder = tempfile::tempdir()?;
 //! // SAFETY: nobody changes the files in this folder but through LMDB.
 //! let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
 //! let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));

@@ -32,7 +32,7 @@ use crate::{Database, ItemId, Result, Slot};
 /// reader for many queries is faster than many readers, as it remembers where everything is.
 ///
 /// ```
-/// # use rand::SeedableRng;
+/// # use voisin::rand::SeedableRng;
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
 /// use voisin::{Database, Reader, Writer, distances::Euclidean};
 ///
@@ -240,7 +240,7 @@ pub(crate) fn items_from<'a>(
 /// A reader that has found everything: any thread may search with it, without a transaction.
 ///
 /// ```
-/// # use rand::SeedableRng;
+/// # use voisin::rand::SeedableRng;
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
 /// use voisin::{Database, Reader, Writer, distances::Euclidean};
 ///

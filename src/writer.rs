@@ -255,8 +255,8 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// called in that. From then on they are kept in step with every change. Readers of earlier commits go on with what they have.
     ///
     /// ```
-    /// use rand::{SeedableRng, rngs::StdRng};
     /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+    /// use voisin::rand::{SeedableRng, rngs::StdRng};
     /// use voisin::{Codes, Database, Reader, Writer, distances::Euclidean};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -119,7 +119,7 @@ fn searches_of_many_threads_are_right_while_the_map_moves_under_them() {
     add_long(&index, 0..50).unwrap();
     let (done, searches) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
-        for thread in 0..3 {
+        let search = |thread| {
             let (index, done, searches) = (&index, &done, &searches);
             scope.spawn(move || {
                 let mut item = thread;
@@ -132,14 +132,19 @@ fn searches_of_many_threads_are_right_while_the_map_moves_under_them() {
                     }
                     searches.fetch_add(1, Ordering::Relaxed);
                 }
-            });
-        }
+            })
+        };
+        let readers = [0, 1, 2].map(search);
         for step in 0..16 {
             add_long(&index, 50 + step * 250..50 + (step + 1) * 250).unwrap();
+            // However little of a processor the searches get, there are some on each map.
+            while searches.load(Ordering::Relaxed) < (step + 1) * 10 && !readers.iter().any(|reader| reader.is_finished()) {
+                std::thread::yield_now();
+            }
         }
         done.store(true, Ordering::Relaxed);
     });
-    assert!(map_bytes(&index) >= 8 << 20 && searches.into_inner() > 100);
+    assert!(map_bytes(&index) >= 8 << 20);
     check(&index);
 }
 

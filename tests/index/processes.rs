@@ -4,6 +4,7 @@
 //! is. Readers compute the hash anew from every snapshot. After each commit the writer says in a file which round it was: a reader that has read
 //! this before its snapshot must not see an older one. How long readers wait is measured by `faces` in `bench`.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -48,7 +49,8 @@ fn writer() {
     let mut items: Vec<(ItemId, Vec<f32>)> = (0..ITEMS).map(|item| (item, vector(item, 0))).collect();
     let pause = Duration::from_millis(told[1].parse().unwrap());
     let mut round = 0;
-    while !is_over(folder) {
+    // However little of a processor it gets, it has something to show.
+    while round <= 10 || !is_over(folder) {
         round += 1;
         for i in 0..5 {
             let item = (round as ItemId * 7 + i * 61) % ITEMS;
@@ -69,10 +71,12 @@ fn writer() {
         // Renamed into its place: never seen half.
         fs::write(folder.join("round.new"), round.to_string()).unwrap();
         fs::rename(folder.join("round.new"), folder.join("round")).unwrap();
+        if round == 1 {
+            tell("writes");
+        }
         std::thread::sleep(pause);
     }
     check(&index);
-    assert!(round > 10);
 }
 
 /// Verifies what a snapshot shows, and returns the round it is of.
@@ -84,7 +88,8 @@ fn verify(snapshot: &Snapshot<Euclidean>) -> u64 {
     let hash = hash_of(items.iter().map(|(item, vector)| (*item, &vector[..])));
     assert_eq!(sealing, seal(round, hash), "a torn snapshot");
     for (item, vector) in items.iter().step_by(37) {
-        assert_eq!(snapshot.search(1).by_vector(vector).unwrap().into_nns(), [(*item, 0.0)]);
+        // How many rounds there are, and so what the graph is like, is a matter of time: a walk that misses nothing.
+        assert_eq!(snapshot.search(1).ef_search(100).by_vector(vector).unwrap().into_nns(), [(*item, 0.0)]);
     }
     round
 }
@@ -96,7 +101,7 @@ fn reader() {
     let folder = Path::new(&told[0]);
     let index = Vectors::open_read_only(folder.join("vectors"), Options::default()).unwrap();
     let (mut verified, mut kept) = (0u64, None);
-    while !is_over(folder) {
+    while verified == 0 || !is_over(folder) {
         let committed: u64 = fs::read_to_string(folder.join("round")).unwrap().parse().unwrap();
         // The first after a commit moves to its snapshot.
         let found = index.search(1).by_vector(&seal(committed, 0)).unwrap();
@@ -105,6 +110,9 @@ fn reader() {
         let round = verify(&snapshot);
         assert!(round >= committed, "round {round} is seen after round {committed} was committed");
         verified += 1;
+        if verified == 1 {
+            tell("reads");
+        }
         // One that is held for some time is as whole as before.
         if verified % 10 == 1
             && let Some((before, snapshot)) = kept.replace((round, snapshot))
@@ -112,7 +120,6 @@ fn reader() {
             assert_eq!(verify(&snapshot), before);
         }
     }
-    assert!(verified > 0);
     tell(&format!("{verified} snapshots verified"));
 }
 
@@ -121,22 +128,24 @@ fn kill_readers(readers: usize, pause_ms: u64, kills: u32, between: Duration) {
     let (folder, index) = create(Options::new(DIMENSIONS).m(6).ef_construction(20));
     drop(index);
     let told = [folder.path().to_str().unwrap(), &pause_ms.to_string()];
-    let writer = Running::start("processes::writer", &told);
-    while !folder.path().join("round").exists() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let mut running: Vec<Running> = (0..readers).map(|_| Running::start("processes::reader", &told)).collect();
+    let mut writer = Running::start("processes::writer", &told);
+    writer.expect("writes");
+    let mut running: VecDeque<Running> = (0..readers).map(|_| Running::start("processes::reader", &told)).collect();
     for _ in 0..kills {
         std::thread::sleep(between);
         for _ in 0..2 {
-            running.remove(0).kill();
-            running.push(Running::start("processes::reader", &told));
+            // One that has begun to read, however long that takes it.
+            let mut oldest = running.pop_front().unwrap();
+            oldest.expect("reads");
+            oldest.kill();
+            running.push_back(Running::start("processes::reader", &told));
         }
     }
     std::thread::sleep(between);
     fs::write(folder.path().join("over"), "").unwrap();
     assert!(writer.end().success());
     for mut reader in running {
+        reader.expect("reads");
         println!("{}", reader.hear().unwrap());
         assert!(reader.end().success());
     }

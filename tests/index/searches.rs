@@ -1,7 +1,8 @@
 //! Searches see the newest commit, a snapshot sees its own, and both answer as level 1 does.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -94,33 +95,58 @@ fn a_held_snapshot_does_not_change_while_everything_else_does() {
     check(&index);
 }
 
+/// What a search may show is bounded from both sides: a round is in `begun` before its commit begins, and in `committed` after it has ended. Between the
+/// two it may be seen or not.
 #[test]
 fn every_search_sees_the_newest_commit_from_every_thread() {
+    const ITEMS: u32 = 200;
     let (_folder, index) = create(Options::new(DIMENSIONS));
-    add(&index, 0..200, 0).unwrap();
-    let done = AtomicBool::new(false);
-    let round = std::sync::atomic::AtomicU64::new(0);
+    add(&index, 0..ITEMS, 0).unwrap();
+    let (begun, committed, done) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                while !done.load(Ordering::Relaxed) {
-                    let committed = round.load(Ordering::SeqCst);
-                    let found = index.search(1).by_vector(&vector(42, committed)).unwrap().into_nns();
-                    // The commit that was known, or a later one, in which the item has moved.
-                    assert!(found == [(42, 0.0)] || round.load(Ordering::SeqCst) > committed || found[0].0 == 42, "{found:?}");
+                loop {
+                    // Asked before the search, so that each thread sees the last commit.
+                    let is_last = done.load(Ordering::SeqCst);
+                    let first = committed.load(Ordering::SeqCst);
+                    let query = vector(42, first);
+                    let found = index.search(1).by_vector(&query).unwrap().into_nns();
+                    let exact = index.search(1).exact().by_vector(&query).unwrap().into_nns();
+                    let last = begun.load(Ordering::SeqCst);
+                    // No two rounds have a vector in common.
+                    assert!(found == [(42, 0.0)] || last > first, "{found:?}");
+                    let nearest = |round: u64| {
+                        let distance = |item| vector(item, round).iter().zip(&query).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
+                        (0..ITEMS).map(|item| (item, distance(item))).min_by(|a, b| a.1.total_cmp(&b.1))
+                    };
+                    let is_of_a_round = (first..=last).any(|round| exact.first().copied() == nearest(round));
+                    assert!(is_of_a_round, "{exact:?} is in none of rounds {first} to {last}");
+
+                    let first = committed.load(Ordering::SeqCst);
                     let snapshot = index.snapshot().unwrap();
+                    let last = begun.load(Ordering::SeqCst);
                     let at = snapshot.vector(0).unwrap().unwrap()[3];
-                    assert!(at >= committed as f32);
+                    assert!((first as f32..=last as f32).contains(&at), "round {at} is not one of {first} to {last}");
                     assert!(snapshot.iter().unwrap().all(|entry| entry.unwrap().1[3] == at), "a torn snapshot");
+                    if is_last {
+                        break;
+                    }
                 }
             });
         }
-        for next in 1..60 {
-            add(&index, 0..200, next).unwrap();
-            round.store(next, Ordering::SeqCst);
-            assert_eq!(index.search(1).by_vector(&vector(42, next)).unwrap().into_nns(), [(42, 0.0)]);
-        }
-        done.store(true, Ordering::Relaxed);
+        let write = || {
+            for next in 1..60 {
+                begun.store(next, Ordering::SeqCst);
+                add(&index, 0..ITEMS, next).unwrap();
+                committed.store(next, Ordering::SeqCst);
+                assert_eq!(index.search(1).by_vector(&vector(42, next)).unwrap().into_nns(), [(42, 0.0)]);
+            }
+        };
+        let written = catch_unwind(AssertUnwindSafe(write));
+        // The readers end, whatever has become of the writer.
+        done.store(true, Ordering::SeqCst);
+        written.unwrap();
     });
 }
 

@@ -60,11 +60,13 @@ fn write(env: &voisin::heed::Env, db: voisin::Database<'_, Euclidean>, states: &
             model.insert(COUNTER, counter(commit));
             states.lock().unwrap().push(Arc::new(model));
             wtxn.commit().unwrap();
-            continue;
+        } else {
+            // Before the commit: whoever sees it finds it here.
+            states.lock().unwrap().push(Arc::new(model));
+            wtxn.commit().unwrap();
         }
-        // Before the commit: whoever sees it finds it here.
-        states.lock().unwrap().push(Arc::new(model));
-        wtxn.commit().unwrap();
+        // Which states the other threads meet is a matter of luck; each is asked once here.
+        assert_eq!(read(env, db, states, &mut StdRng::seed_from_u64(commit)), commit);
     }
 }
 
