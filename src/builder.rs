@@ -27,7 +27,7 @@ use crate::store::process::OfProcess;
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber, spool};
 use crate::store::snapshot::{Snapshot, read_meta};
-use crate::store::source::{AnySource, Shared};
+use crate::store::source::{AnySource, Shared, Verified};
 use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::threads;
@@ -135,16 +135,7 @@ impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
 impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     pub(crate) fn new(writer: &'a Writer<'e, D>, rng: &'a mut R) -> Self {
         let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
-        Self {
-            writer,
-            rng,
-            ef_construction: DEFAULT_EF_CONSTRUCTION,
-            alpha: DEFAULT_ALPHA,
-            threads: 0,
-            cancel,
-            progress,
-            temp_dir: None,
-        }
+        Self { writer, rng, ef_construction: DEFAULT_EF_CONSTRUCTION, alpha: DEFAULT_ALPHA, threads: 0, cancel, progress, temp_dir: None }
     }
 
     /// How many candidates are kept while the neighbors of an item are looked for: more makes a better graph, in about proportionally more
@@ -355,7 +346,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let (built, rebased) = {
             let mut snapshot = Snapshot::open::<D>(place, wtxn, extent)?;
             snapshot.prepare_build(connectivity, anew);
-            let source = Shared::new(place, wtxn)?;
+            let source = Verified::new(Shared::new(place, wtxn)?, extent);
             let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
             let pending = Pending::of(&snapshot, anew, goal.limit());
             let Graph { working, encoded, growth } = self.graph(&view, anew, &pending)?;
@@ -399,7 +390,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         }
         let puts = {
             let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
-            let source = Shared::new(place, wtxn)?;
+            let source = Verified::new(Shared::new(place, wtxn)?, snapshot.extent);
             let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
             Encoded::new(&view, rng.next_u64(), go_on)?.puts(&view, &RoaringBitmap::new())
         };
@@ -421,7 +412,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let mut held = Held::open::<D>(place, Arc::new(SharedTxn::alone(txn)), extent)?;
         held.prepare_build(connectivity, anew);
         let (changes, pending) = {
-            let view = held.view::<D>();
+            let view = held.verified_view::<D>(extent);
             let view = view.erased();
             let pending = Pending::of(view.snapshot, anew, limit);
             let changes = threads::building(self.threads, || {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use self::remedy::{Role, of_lmdb, of_system};
 pub use self::responsible::Responsible;
 use crate::ItemId;
-use crate::format::Key;
+use crate::format::{Key, Kind};
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -478,7 +478,7 @@ pub enum Error {
         what: String,
     },
     /// A value on disk breaks the format.
-    #[error("{key} is corrupt: {what}; run check to see all damage, restore a backup, or rebuild from the vectors")]
+    #[error("{key} is corrupt: {what}; run check to see all damage: {}", corrupt_remedy(*key))]
     Corrupt {
         /// The key of the value.
         key: Key,
@@ -591,6 +591,18 @@ fn readers_of_map(snapshots: usize, oldest: Duration, searches: usize) -> String
         (0, _) => format!("{slow}; try again"),
         (_, 0) => format!("{held}; drop them and try again"),
         _ => format!("{held}, and {slow}; drop the snapshots and try again"),
+    }
+}
+
+/// What makes a damaged value anew, where it follows from others.
+fn corrupt_remedy(key: Key) -> &'static str {
+    match key.kind {
+        Kind::Links | Kind::Spill | Kind::In => {
+            "if it is all in Links, Spill and In, force_rebuild makes these anew from the vectors; if not, restore a backup"
+        }
+        Kind::Codes => "if it is all in Codes, choose no codes and then these again (set_codes); if not, restore a backup",
+        Kind::IdSlots => "if it is all in IdSlots, optimize makes these anew from SlotIds; if not, restore a backup",
+        _ => "restore a backup, or add the items to a new index from where they came",
     }
 }
 

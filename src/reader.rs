@@ -14,14 +14,15 @@ use roaring::RoaringBitmap;
 use crate::codec::Codec;
 use crate::codes::Codes;
 use crate::distance::Distance;
+use crate::format::checksum::Sound;
 use crate::format::ids::{ID_GROUP, IdGroup};
-use crate::format::{Key, Kind, checksum};
+use crate::format::{Key, Kind};
 use crate::query::QueryBuilder;
 use crate::stats::{self, Stats};
 use crate::store::Place;
 use crate::store::file::Environment;
 use crate::store::snapshot::Snapshot;
-use crate::store::source::{Calling, Warm};
+use crate::store::source::{Calling, Verified, Warm};
 use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::{Database, ItemId, Result, Slot};
@@ -155,6 +156,14 @@ impl<'t, D: Distance> Reader<'t, D> {
         view.slot(item)?.map(|slot| view.components(slot)).transpose()
     }
 
+    /// As [`item_vector`](Self::item_vector), verified: it may be changed and added again. For a
+    /// reader that has not been asked for anything else.
+    pub(crate) fn sound_vector(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Vec<f32>>> {
+        let source = Calling::new(self.place(), rtxn, self.snapshot.id)?;
+        let view = View::<D, _>::new(&self.snapshot, Verified::new(source, self.snapshot.extent));
+        view.slot(item)?.map(|slot| view.components(slot)).transpose()
+    }
+
     /// Whether there is such an item.
     ///
     /// # Errors
@@ -225,7 +234,7 @@ pub(crate) fn items_from<'a>(
     let groups = place.range(rtxn, bound(first / ID_GROUP), bound(u32::MAX))?;
     Ok(groups.flat_map(move |entry| {
         let group = entry.and_then(|(key, value)| {
-            let group = IdGroup::decode(checksum::body(value)).map_err(|what| crate::Error::corrupt(key, what))?;
+            let group = IdGroup::decode(Sound::of(key, value)?.body()).map_err(|what| crate::Error::corrupt(key, what))?;
             let id = |low: u16| key.n.checked_mul(ID_GROUP).and_then(|base| base.checked_add(low.into()));
             let items = group.entries().iter().map(|(low, slot)| Some((id(*low)?, *slot)));
             items.collect::<Option<Vec<_>>>().ok_or(crate::Error::corrupt(key, "it has an id beyond all"))

@@ -310,15 +310,15 @@ impl<'e, D: Distance> Writer<'e, D> {
     }
 
     /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item.
+    /// is no such item. Its checksum is verified, as it may be changed and added again.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn item_vector(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Vec<f32>>> {
-        self.reader(rtxn)?.map_or(Ok(None), |reader| reader.item_vector(rtxn, item))
+        self.reader(rtxn)?.map_or(Ok(None), |reader| reader.sound_vector(rtxn, item))
     }
 
-    /// All items and their vectors, by id.
+    /// All items and their vectors, by id, verified as [`item_vector`](Self::item_vector)'s.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item); the iterator's items too.
@@ -333,7 +333,7 @@ impl<'e, D: Distance> Writer<'e, D> {
         };
         Ok(items.into_iter().flatten().map(move |entry| {
             let (item, _) = entry?;
-            let vector = reader.as_ref().map_or(Ok(None), |reader| reader.item_vector(rtxn, item))?;
+            let vector = reader.as_ref().map_or(Ok(None), |reader| reader.sound_vector(rtxn, item))?;
             Ok((item, vector.unwrap_or_default()))
         }))
     }

@@ -133,6 +133,12 @@ pub(crate) fn decode_highest(value: &[u8]) -> Result<u16, Unreadable> {
     take_u16(body, 10).ok_or(WRONG)
 }
 
+/// The name in a message if this is a value of a catalog, and its checksum does not hold.
+pub(crate) fn broken(name: &[u8], value: &[u8]) -> Option<String> {
+    let is_broken = value.starts_with(&MAGIC) && !super::checksum::holds_under(name, value);
+    is_broken.then(|| String::from_utf8_lossy(name).into_owned())
+}
+
 fn checksum(name: &[u8], body: &[u8]) -> [u8; 4] {
     crc32c::crc32c_append(crc32c::crc32c(name), body).to_le_bytes()
 }

@@ -1,6 +1,7 @@
 //! META: what an index is, and its counts. One value an index, rewritten by every commit that changes the index.
 
 use super::block::{Divisor, Geometry};
+use super::checksum::Sound;
 use super::{Damage, Key, codes, take, take_u16, take_u32};
 use crate::distance::MAX_NAME_BYTES;
 use crate::types::Scale;
@@ -180,18 +181,21 @@ impl Meta {
         out
     }
 
-    /// Decodes a META value, tells foreign and newer ones apart from damaged ones, and checks that its numbers are possible. If a change has not come to
-    /// its end, it is the META before it, with how far the change had come.
+    /// Decodes a META value, tells foreign and newer ones apart from damaged ones, verifies its
+    /// checksum, and checks that its numbers are possible: all else is read as it says. If a change
+    /// has not come to its end, it is the META before it, with how far the change had come.
     pub(crate) fn decode(index: u16, value: &[u8]) -> Result<(Self, Option<Torn>)> {
         if take(value, 0) != Some(MAGIC) {
             return Err(Error::Foreign { index, what: "its metadata has another form" });
         }
         let corrupt = |what| Error::corrupt(Key::meta(index), what);
+        // Of every version: a damaged one must not say that it is another.
+        let sound = Sound::of(Key::meta(index), value)?;
         let found = take_u16(value, 8).ok_or(corrupt("it is cut short"))?;
         if found != VERSION {
             return Err(Error::FormatVersion { index, found, supported: VERSION });
         }
-        Self::decode_body(super::checksum::body(value)).map_err(corrupt)
+        Self::decode_body(sound.body()).map_err(corrupt)
     }
 
     fn decode_body(body: &[u8]) -> Result<(Self, Option<Torn>), Damage> {
@@ -288,6 +292,11 @@ impl Meta {
         }
         Ok(())
     }
+}
+
+/// Whether a value begins as META values of any version.
+pub(crate) fn is_ours(value: &[u8]) -> bool {
+    value.starts_with(&MAGIC)
 }
 
 /// The codec whose vectors need a scale.

@@ -2,7 +2,8 @@
 //!
 //! `docs/format.md` is the specification; a constant or a layout here changes together with it. Decoders take any bytes: they check every
 //! length, offset and number before they use it, and say what is wrong as a `&'static str`, which the store turns into
-//! [`Error::Corrupt`](crate::Error::Corrupt) with the key. Checksums are verified by `check` only; a reader relies on the bounds checks.
+//! [`Error::Corrupt`](crate::Error::Corrupt) with the key. Who may read a body whose checksum nobody has
+//! verified is said in `checksum`: searches do, and rely on the bounds checks.
 
 pub(crate) mod block;
 pub(crate) mod catalog;

@@ -45,9 +45,7 @@ pub(crate) fn prune(vectors: &dyn Vectors, candidates: &[Edge], children: &[Slot
     let mut dropped = Vec::new();
     for candidate in candidates {
         if !is_child(candidate) {
-            if room == 0
-                || has_copy(vectors, candidate, &kept)?
-                || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)?
+            if room == 0 || has_copy(vectors, candidate, &kept)? || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)?
             {
                 dropped.push(*candidate);
                 continue;

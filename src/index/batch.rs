@@ -371,12 +371,12 @@ impl<D: Distance> Batch<'_, D> {
     }
 
     /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item.
+    /// is no such item. Its checksum is verified, as it may be changed and added again.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
     pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
-        self.reader()?.item_vector(&self.txn, item)
+        self.reader()?.sound_vector(&self.txn, item)
     }
 
     /// Whether there is such an item.

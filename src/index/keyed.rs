@@ -223,14 +223,14 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     }
 
     /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item.
+    /// is no such item. Its checksum is verified, as it may be changed and added again.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey), [`Corrupt`](Error::Corrupt),
     /// [`CorruptItemKey`](Error::CorruptItemKey).
     pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
         let reader = self.reader()?;
-        self.id(key)?.map_or(Ok(None), |id| reader.item_vector(self.txn(), id))
+        self.id(key)?.map_or(Ok(None), |id| reader.sound_vector(self.txn(), id))
     }
 
     /// Whether there is such an item.

@@ -499,9 +499,15 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot), [`Exists`](Error::Exists) if `path` holds a database, [`DamagedFile`](Error::DamagedFile) if LMDB's own
-    /// pages are damaged, and those of the file system.
+    /// pages are damaged, [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey) and [`CorruptCatalog`](Error::CorruptCatalog) if what
+    /// is in them is, and those of the file system. Of a damaged index there is no copy.
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<u64> {
-        self.shared.env.work(|_, env| copy_to(env, path.as_ref()))
+        let shared = &self.shared;
+        shared.env.work(|txn, env| {
+            // Also those that are no more to be known as entries.
+            catalog::names(&shared.env, txn)?;
+            copy_to(env, path.as_ref())
+        })
     }
 
     /// How many items are pending, that is, committed and in no graph yet: every search compares

@@ -15,7 +15,8 @@ use super::Place;
 use super::links::Put;
 use super::target::Target;
 use crate::format::block::Geometry;
-use crate::format::{Key, Kind, checksum};
+use crate::format::checksum::{self, Sound};
+use crate::format::{Key, Kind};
 use crate::{Error, Result, Slot};
 
 /// See the module.
@@ -98,11 +99,11 @@ impl Blocks {
     /// The body of a block, as it is stored.
     fn stored_block(&self, target: &Target<'_, '_, '_>, block: u32) -> Result<Vec<u8>> {
         let key = self.key(target.place, self.block, block);
-        let value = target.place.get(target.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
-        if value.len() != self.geometry.block_bytes {
+        let sound = target.place.sound(target.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
+        if sound.body().len() + checksum::BYTES != self.geometry.block_bytes {
             return Err(Error::corrupt(key, "it does not have the length of a block"));
         }
-        Ok(checksum::body(value).to_vec())
+        Ok(sound.body().to_vec())
     }
 
     fn write_reused(&mut self, target: &mut Target<'_, '_, '_>) -> Result<()> {
@@ -138,7 +139,7 @@ impl Blocks {
             let new = self.tail.remove(&slot);
             let old = match &new {
                 Some(_) => None,
-                None => target.place.get(target.wtxn, key)?.map(checksum::body),
+                None => target.place.sound(target.wtxn, key)?.map(Sound::body),
             };
             stored.extend(old.map(|_| slot.0));
             // A free slot has neither.

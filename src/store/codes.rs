@@ -17,10 +17,11 @@ use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
 use crate::distance::{CodeQuery, Distance, Factors, LINE_BYTES, MOST_HINTED, prefetch_early, prefetch_lines};
+use crate::format::checksum::Sound;
 use crate::format::codes::{self, BLOCKS, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
-use crate::format::{Key, Kind, checksum};
+use crate::format::{Key, Kind};
 use crate::graph::{Probe, Vectors};
 use crate::threads;
 use crate::{Error, Result, Slot};
@@ -47,9 +48,9 @@ impl CodeTables<'_> {
     }
 }
 
-fn decode(key: Key, value: Option<&[u8]>, meta: &Meta) -> Result<Trained> {
-    let value = value.ok_or(Error::corrupt(key, "it is missing"))?;
-    Trained::decode(checksum::body(value), meta.dimensions).map_err(|what| Error::corrupt(key, what))
+fn decode(key: Key, sound: Option<Sound<'_>>, meta: &Meta) -> Result<Trained> {
+    let sound = sound.ok_or(Error::corrupt(key, "it is missing"))?;
+    Trained::decode(sound.body(), meta.dimensions).map_err(|what| Error::corrupt(key, what))
 }
 
 fn trained_key(index: u16) -> Key {
@@ -64,7 +65,7 @@ fn coder<D: Distance>(index: u16, meta: &Meta, trained: Trained) -> Result<Coder
 /// What encodes the vectors of an index that has codes.
 pub(super) fn read_coder<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>, meta: &Meta) -> Result<Coder> {
     let key = trained_key(place.index);
-    coder::<D>(place.index, meta, decode(key, place.get(rtxn, key)?, meta)?)
+    coder::<D>(place.index, meta, decode(key, place.sound(rtxn, key)?, meta)?)
 }
 
 impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
@@ -73,8 +74,10 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         if self.snapshot.codes.is_none() {
             return Ok(None);
         }
+        // Searches, too: the bounds of all estimates follow from it, and it is read once a snapshot.
         let key = trained_key(self.snapshot.index);
-        decode(key, self.get(key)?, &self.snapshot.meta).map(Some)
+        let sound = self.get(key)?.map(|value| Sound::of(key, value)).transpose()?;
+        decode(key, sound, &self.snapshot.meta).map(Some)
     }
 
     /// What encodes vectors, and where the codes are. `None` if there are none.

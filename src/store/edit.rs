@@ -26,11 +26,12 @@ use crate::codec::{Codec, Component};
 use crate::codes::{Coder, Scratch};
 use crate::distance::{Distance, MAX_NAME_BYTES};
 use crate::format::block::Geometry;
+use crate::format::checksum::Sound;
 use crate::format::delta::Delta;
 use crate::format::ids::{self, IdGroup};
 use crate::format::meta::{MAX_DIMENSIONS, Meta};
 use crate::format::set::SetKind;
-use crate::format::{Key, Kind, checksum, codes};
+use crate::format::{Key, Kind, codes};
 use crate::types::Scale;
 use crate::{Error, ItemId, Result, Slot};
 
@@ -456,8 +457,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let damaged = |what| Error::corrupt(key, what);
         let slot = match self.id_slots.get(&group) {
             Some(group) => group.find(low),
-            None => match self.place.get(self.wtxn, key)? {
-                Some(value) => ids::find(checksum::body(value), low).map_err(damaged)?,
+            None => match self.place.sound(self.wtxn, key)? {
+                Some(sound) => ids::find(sound.body(), low).map_err(damaged)?,
                 None => None,
             },
         };
@@ -469,8 +470,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let key = self.key(Kind::IdSlots, number);
         let group = match self.id_slots.remove(&number) {
             Some(group) => group,
-            None => match self.place.get(self.wtxn, key)? {
-                Some(value) => IdGroup::decode(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?,
+            None => match self.place.sound(self.wtxn, key)? {
+                Some(sound) => IdGroup::decode(sound.body()).map_err(|what| Error::corrupt(key, what))?,
                 None => IdGroup::default(),
             },
         };
@@ -483,7 +484,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let key = self.key(Kind::SlotIds, number);
         let group = match self.slot_ids.remove(&number) {
             Some(group) => group,
-            None => ids::decode_slots(self.place.get(self.wtxn, key)?.map(checksum::body).unwrap_or_default())
+            None => ids::decode_slots(self.place.sound(self.wtxn, key)?.map(Sound::body).unwrap_or_default())
                 .ok_or(Error::corrupt(key, "it has more entries than a group"))?,
         };
         let group = self.slot_ids.entry(number).or_insert(group);

@@ -24,13 +24,13 @@ use heed::{Env, MdbError, RoTxn, WithoutTls};
 use super::Place;
 use super::process::OfProcess;
 use super::snapshot::Snapshot;
-use super::source::{Source, extend};
+use super::source::{Source, Verified, extend};
 use super::table::Extent;
 use super::view::View;
 use crate::distance::Distance;
 use crate::format::delta::{Delta, LISTS, RING};
 use crate::format::meta::{Connectivity, Meta};
-use crate::format::{Key, Kind, checksum};
+use crate::format::{Key, Kind};
 use crate::{Error, Result};
 
 /// A snapshot with fewer values is not worth remembering: to find them again takes microseconds.
@@ -212,6 +212,12 @@ impl<'e> Held<'e> {
     pub(crate) fn view<D: Distance>(&self) -> View<'_, 'static, D, Own<'_, 'e>> {
         View::new(&self.snapshot, Own(self))
     }
+
+    /// The same for a build, whose result is written: see [`Verified`]. For a snapshot that was
+    /// opened for it, and that nothing else has looked values up in.
+    pub(crate) fn verified_view<D: Distance>(&self, extent: Extent) -> View<'_, 'static, D, Verified<Own<'_, 'e>>> {
+        View::new(&self.snapshot, Verified::new(Own(self), extent))
+    }
 }
 
 /// Where everything was that a snapshot had found. Nothing is read through it: the transaction may have ended.
@@ -235,8 +241,14 @@ fn rewritten_between(place: Place<'_>, txn: &RoTxn<'_>, earlier: u64, later: u64
     let mut rewritten: Option<[Vec<u32>; LISTS]> = None;
     for transaction in earlier + 1..=later {
         let key = Key::new(place.index, Kind::Delta, 0, (transaction % RING) as u32);
-        let Some(value) = place.get(txn, key)? else { continue };
-        match Delta::decode(checksum::body(value)) {
+        // What would be carried over by a damaged one may lie on pages of others.
+        let sound = match place.sound(txn, key) {
+            Ok(Some(sound)) => sound,
+            Ok(None) => continue,
+            Err(Error::Corrupt { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match Delta::decode(sound.body()) {
             Ok((found, _)) if found != transaction => {}
             Ok((_, Delta::Values(values))) => {
                 let all = rewritten.get_or_insert_default();

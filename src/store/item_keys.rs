@@ -13,7 +13,7 @@ use super::source::Source;
 use super::table::Table;
 use super::view::View;
 use super::{Place, meter};
-use crate::format::checksum;
+use crate::format::checksum::{self, BROKEN, Sound};
 use crate::format::item_keys::{Naming, Row, bounds, decode_id, decode_key, encode_key};
 use crate::{Error, ItemId, Result};
 
@@ -25,11 +25,6 @@ pub(crate) struct ItemKeys<'e> {
 }
 
 impl ItemKeys<'_> {
-    fn get<'t>(&self, rtxn: &'t RoTxn<'_>, row: Row<'_>) -> Result<Option<&'t [u8]>> {
-        meter::read();
-        Ok(self.place.raw.get(rtxn, &row.to_bytes(self.place.index))?)
-    }
-
     fn put(&self, wtxn: &mut RwTxn<'_>, row: Row<'_>, body: &[u8]) -> Result<()> {
         let (key, mut value) = (row.to_bytes(self.place.index), body.to_vec());
         checksum::seal_under(&key, &mut value);
@@ -49,8 +44,16 @@ impl ItemKeys<'_> {
 
     /// The item id of a key. `None` if there is no such item.
     pub(crate) fn id(&self, rtxn: &RoTxn<'_>, key: &[u8]) -> Result<Option<ItemId>> {
-        let Some(value) = self.get(rtxn, Row::Id(key))? else { return Ok(None) };
-        decode_id(checksum::body(value)).map(Some).map_err(|what| self.corrupt(key, what))
+        meter::read();
+        let row = Row::Id(key).to_bytes(self.place.index);
+        let Some(value) = self.place.raw.get(rtxn, &row)? else { return Ok(None) };
+        self.id_in(key, &row, value).map(Some)
+    }
+
+    /// The item id that the row of a key says. Verified for searches, too, as rows are short.
+    fn id_in(&self, key: &[u8], row: &[u8], value: &[u8]) -> Result<ItemId> {
+        let sound = Sound::under(row, value).ok_or(BROKEN);
+        sound.and_then(|sound| decode_id(sound.body())).map_err(|what| self.corrupt(key, what))
     }
 
     /// The key of an item. It is looked up once for a snapshot, which remembers where it is.
@@ -64,10 +67,12 @@ impl ItemKeys<'_> {
             Some(value) => value,
             None => {
                 let value = view.get(name)?.ok_or(corrupt("it is missing, though there is an item"))?;
+                Sound::of(name, value)?;
                 known.set(id as usize, value).ok_or(corrupt("it does not say its own length, or is of an id beyond all"))?
             }
         };
-        decode_key(checksum::body(value)).map_err(corrupt)
+        // Verified when it was looked up.
+        decode_key(checksum::unverified(value)).map_err(corrupt)
     }
 
     /// Where the keys of a snapshot are, as far as they have been looked up. `bound` is [`bound`](Self::bound), which is asked for once.
@@ -104,9 +109,13 @@ impl ItemKeys<'_> {
             true => self.place.raw.rev_range(rtxn, &range)?.next(),
             false => self.place.raw.range(rtxn, &range)?.next(),
         };
-        let Some((key, _)) = found.transpose()? else { return Ok(None) };
+        let Some((key, value)) = found.transpose()? else { return Ok(None) };
         match Row::from_bytes(key) {
-            Some(Row::Key(id) | Row::Free(id)) => Ok(Some(id)),
+            // What is not what was written may say that the id of an item is free.
+            Some(Row::Key(id) | Row::Free(id)) => match Sound::under(key, value) {
+                Some(_) => Ok(Some(id)),
+                None => Err(Error::corrupt(Row::name_of(self.place.index, id), BROKEN)),
+            },
             _ => Err(Error::Foreign { index: self.place.index, what: "a key of it is not one of ours" }),
         }
     }
@@ -136,8 +145,8 @@ impl ItemKeys<'_> {
             let Some(Row::Id(key)) = Row::from_bytes(row) else {
                 return Err(Error::Foreign { index: self.place.index, what: "a key of it is not one of ours" });
             };
-            let id = self.naming.check(key).and_then(|()| decode_id(checksum::body(value)));
-            Ok((key.to_vec(), id.map_err(|what| self.corrupt(key, what))?))
+            self.naming.check(key).map_err(|what| self.corrupt(key, what))?;
+            Ok((key.to_vec(), self.id_in(key, row, value)?))
         });
         rows.collect()
     }

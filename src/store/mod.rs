@@ -1,6 +1,6 @@
 //! LMDB: where the bytes of `format/` are found and put, and the views that `graph/` walks.
 //!
-//! - `source`: a value by its key, through one transaction or behind a lock.
+//! - `source`: a value by its key, through one transaction or behind a lock, verified or not.
 //! - `table`: pointers to values that have been found, so that finding them again costs one load; `strided`: values of one length, in blocks of many.
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
@@ -45,6 +45,7 @@ use heed::RoTxn;
 use heed::types::Bytes;
 
 use crate::format::Key;
+use crate::format::checksum::Sound;
 use crate::{Error, Result};
 
 /// The database as bytes.
@@ -58,17 +59,27 @@ pub(crate) struct Place<'e> {
 }
 
 impl<'e> Place<'e> {
-    pub(crate) fn get<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
+    /// The body under a key, verified: what is changed is read by this.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if its checksum does not hold.
+    pub(crate) fn sound<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<Sound<'t>>> {
+        self.unverified(rtxn, key)?.map(|value| Sound::of(key, value)).transpose()
+    }
+
+    /// The value under a key with its checksum, at which nobody has looked: see
+    /// [`checksum`](crate::format::checksum) on who may read it.
+    pub(crate) fn unverified<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
         meter::read();
         self.find(rtxn, key)
     }
 
-    /// As [`get`](Self::get), for a view, which counts what it accesses itself.
+    /// As [`unverified`](Self::unverified), for a view, which counts what it accesses itself.
     fn find<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
         Ok(self.raw.get(rtxn, &key.to_bytes())?)
     }
 
-    /// The values with keys from `first` to `last`, both included, in order.
+    /// The values with keys from `first` to `last`, both included, in order, with their checksums.
     pub(crate) fn range<'t>(
         &self,
         rtxn: &'t RoTxn<'_>,

@@ -20,12 +20,13 @@ use super::edit::Edit;
 use super::held::Held;
 use super::links::{Changes, Put};
 use super::snapshot::{Snapshot, read_meta};
-use super::source::{Calling, Source};
+use super::source::{Calling, Source, Verified};
 use super::table::Extent;
 use super::view::View;
 use crate::distance::Distance;
+use crate::format::checksum::Sound;
 use crate::format::set::SetKind;
-use crate::format::{Key, Kind, checksum};
+use crate::format::{Key, Kind};
 use crate::{ItemId, Result, Slot};
 
 /// If more than one in so many items of the computed graph are gone, it is not worth linking.
@@ -78,7 +79,8 @@ impl Rebased {
     /// Those of opening an index, and of damaged values.
     pub(crate) fn new<D: Distance>(held: &Held<'_>, changes: &Changes, left: &RoaringBitmap, wtxn: &RwTxn<'_>) -> Result<Option<Self>> {
         let place = held.place();
-        let before = held.view::<D>();
+        // Where the vectors of all items lie is compared, and hardly any of them is read.
+        let before = held.verified_view::<D>(Extent::Small);
         // LMDB numbers the commits of an environment one by one.
         if wtxn.id() == before.snapshot.id + 1 {
             return Ok(Some(Self::nothing_between(before.snapshot, left)));
@@ -94,7 +96,7 @@ impl Rebased {
             return Ok(None);
         }
         let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
-        let now = View::<D, _>::new(&snapshot, Calling::new(place, wtxn, snapshot.id)?);
+        let now = View::<D, _>::new(&snapshot, Verified::new(Calling::new(place, wtxn, snapshot.id)?, Extent::Small));
         // The nodes of the computed graph: all items that were live and not left pending.
         let nodes = before.live()? - left;
         let free = now.set(SetKind::Free)?;
@@ -111,7 +113,7 @@ impl Rebased {
             return Ok(None);
         }
         let node = |slot: u32| -> Result<Node> {
-            let address = before.vector(Slot(slot))?;
+            let address = before.sound_vector(Slot(slot))?;
             Ok(Node { slot: Slot(slot), vector: address.bytes.to_vec(), factor: address.factor })
         };
         for slot in gone | (&others & &snapshot.removed) {
@@ -119,7 +121,7 @@ impl Rebased {
         }
         for slot in others - &snapshot.removed {
             rebased.linked.remove(slot);
-            let address = now.vector(Slot(slot))?;
+            let address = now.sound_vector(Slot(slot))?;
             let moved = Moved { item: now.item(Slot(slot))?, vector: address.bytes.to_vec(), factor: address.factor, node: node(slot)? };
             rebased.moved.push(moved);
         }
@@ -168,10 +170,12 @@ fn replaced<'b, 'n, D: Distance>(
 /// What others have changed of the graph since and the build has not: the values as they were.
 fn restored(place: Place<'_>, before: &RoTxn<'_>, now: &RoTxn<'_>, puts: &[Put]) -> Result<Vec<Put>> {
     let mut restored = Vec::new();
-    let mut restore = |key: Key, value: Option<&[u8]>| {
+    let mut restore = |key: Key, value: Option<&[u8]>| -> Result<()> {
         if puts.binary_search_by_key(&key, |(key, _)| *key).is_err() {
-            restored.push((key, value.map(|value| checksum::body(value).to_vec())));
+            let sound = value.map(|value| Sound::of(key, value)).transpose()?;
+            restored.push((key, sound.map(|sound| sound.body().to_vec())));
         }
+        Ok(())
     };
     for kind in [Kind::Links, Kind::Spill, Kind::In] {
         let bound = |sub, n| Key::new(place.index, kind, sub, n);
@@ -186,9 +190,9 @@ fn restored(place: Place<'_>, before: &RoTxn<'_>, now: &RoTxn<'_>, puts: &[Put])
                 (None, None) => break,
             };
             match (order, then, later) {
-                (Ordering::Less, Some((key, value)), _) => restore(key, Some(value)),
-                (Ordering::Greater, _, Some((key, _))) => restore(key, None),
-                (_, Some((key, value)), Some((_, other))) if !std::ptr::eq(value, other) && value != other => restore(key, Some(value)),
+                (Ordering::Less, Some((key, value)), _) => restore(key, Some(value))?,
+                (Ordering::Greater, _, Some((key, _))) => restore(key, None)?,
+                (_, Some((key, value)), Some((_, other))) if !std::ptr::eq(value, other) && value != other => restore(key, Some(value))?,
                 _ => {}
             }
             if order.is_le() {

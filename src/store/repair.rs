@@ -19,10 +19,11 @@ use super::target::{Journal, Target};
 use super::{Place, sets};
 use crate::distance::Distance;
 use crate::format::block::Geometry;
+use crate::format::checksum::Sound;
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
 use crate::format::meta::{Meta, Torn};
 use crate::format::set::{CHUNK, SetKind, encode_chunk};
-use crate::format::{Key, Kind, checksum, codes};
+use crate::format::{Key, Kind, codes};
 use crate::{Error, ItemId, Result, Slot};
 
 /// Where values of one length lie, one for each slot: kinds and subs of blocks and of the tail.
@@ -37,7 +38,6 @@ const CODES: Strided = [(Kind::Codes, codes::BLOCKS), (Kind::Codes, codes::TAIL)
 pub(crate) fn repair<D: Distance>(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
     let Some((before, Some(torn))) = read_marked::<D>(place, wtxn)? else { return Ok(false) };
     let reading = Reading { place, rtxn: wtxn };
-    reading.sound(Key::meta(place.index))?;
     if torn == Torn::Lost {
         let what = "all of the index was being written anew, and that has not come to its end";
         return Err(Error::corrupt(Key::meta(place.index), what));
@@ -94,7 +94,7 @@ impl Reading<'_, '_, '_> {
     /// # Errors
     /// [`Error::Corrupt`] if its checksum does not hold.
     fn sound(&self, key: Key) -> Result<Option<&[u8]>> {
-        self.place.get(self.rtxn, key)?.map(|value| sound(key, value)).transpose()
+        Ok(self.place.sound(self.rtxn, key)?.map(Sound::body))
     }
 
     /// The values of a kind and sub, from `n` on.
@@ -105,7 +105,7 @@ impl Reading<'_, '_, '_> {
     /// The sets, by [`SetKind`].
     fn sets(&self, meta: &Meta) -> Result<[RoaringBitmap; 3]> {
         let read = |set, count: u32| {
-            self.from((Kind::Sets, set as u8), 0)?.try_for_each(|entry| entry.and_then(|(key, value)| sound(key, value).map(drop)))?;
+            self.from((Kind::Sets, set as u8), 0)?.try_for_each(|entry| entry.and_then(|(key, value)| Sound::of(key, value).map(drop)))?;
             let members = sets::read(self.place, self.rtxn, set)?;
             match members.len() == u64::from(count) && members.max().is_none_or(|max| max < meta.slots) {
                 true => Ok(members),
@@ -122,7 +122,7 @@ impl Reading<'_, '_, '_> {
         for number in 0..sealed {
             let key = self.key(block, number);
             let first = number * geometry.vectors;
-            let is_there = self.place.get(self.rtxn, key)?.is_some();
+            let is_there = self.place.unverified(self.rtxn, key)?.is_some();
             if !is_there && kept.range_cardinality(first..first + geometry.vectors) > 0 {
                 return Err(Error::corrupt(key, "it is missing"));
             }
@@ -177,7 +177,7 @@ impl Reading<'_, '_, '_> {
         for entry in self.from((Kind::IdSlots, 0), 0)? {
             let (key, value) = entry?;
             let group = groups.remove(&key.n).map(|group| group.encode());
-            let is_as_stored = checksum::holds(key, value) && group.as_deref() == Some(checksum::body(value));
+            let is_as_stored = Sound::of(key, value).is_ok_and(|sound| group.as_deref() == Some(sound.body()));
             if !is_as_stored {
                 puts.push((key, group));
             }
@@ -204,14 +204,6 @@ impl Reading<'_, '_, '_> {
         }
         Ok(puts)
     }
-}
-
-/// The body of a value.
-///
-/// # Errors
-/// [`Error::Corrupt`] if its checksum does not hold.
-fn sound(key: Key, value: &[u8]) -> Result<&[u8]> {
-    if checksum::holds(key, value) { Ok(checksum::body(value)) } else { Err(Error::corrupt(key, "its bytes do not have its checksum")) }
 }
 
 /// Gives an item a slot. `false` if it has one.

@@ -7,8 +7,9 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::links::Put;
+use crate::format::checksum::Sound;
 use crate::format::set::{CHUNK, SetKind, decode_chunk, encode_chunk};
-use crate::format::{Key, Kind, checksum};
+use crate::format::{Key, Kind};
 use crate::{Error, Result, Slot};
 
 /// All members of a set: O(chunks that have any).
@@ -18,7 +19,7 @@ pub(crate) fn read(place: Place<'_>, rtxn: &RoTxn<'_>, set: SetKind) -> Result<R
     for entry in place.range(rtxn, key(0), key(u32::MAX))? {
         let (key, value) = entry?;
         let base = key.n.checked_mul(CHUNK).ok_or(Error::corrupt(key, "its chunk is beyond all slots"))?;
-        let chunk = decode_chunk(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?;
+        let chunk = decode_chunk(Sound::of(key, value)?.body()).map_err(|what| Error::corrupt(key, what))?;
         // A chunk ends at the latest at 2^32 - 1.
         members |= chunk.iter().map(|low| base + low).collect::<RoaringBitmap>();
     }
@@ -46,8 +47,8 @@ impl SetEdit {
         match self.chunks.entry(number) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                let chunk = match place.get(rtxn, key)? {
-                    Some(value) => decode_chunk(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?,
+                let chunk = match place.sound(rtxn, key)? {
+                    Some(sound) => decode_chunk(sound.body()).map_err(|what| Error::corrupt(key, what))?,
                     None => RoaringBitmap::new(),
                 };
                 Ok(entry.insert(chunk))

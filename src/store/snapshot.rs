@@ -1,6 +1,7 @@
 //! An index as one transaction sees it: its metadata, what is pending and removed, and the tables of what has been found so far.
 //!
-//! Opening costs O(1) plus the pending and removed slots; it reads META and those two sets. Everything else is found on first touch.
+//! Opening costs O(1) plus the pending and removed slots; it reads META and those two sets, and
+//! verifies them. Everything else is found on first touch.
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
@@ -39,7 +40,8 @@ pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Resu
 /// As [`read_meta`], also while a change has not come to its end: then it is the META before that.
 pub(crate) fn read_marked<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<(Meta, Option<Torn>)>> {
     let index = place.index;
-    let Some(value) = place.get(rtxn, Key::meta(index))? else {
+    // Verified as it is decoded, once it is known to be ours.
+    let Some(value) = place.unverified(rtxn, Key::meta(index))? else {
         return match place.first(rtxn)? {
             Some(_) => Err(Error::Foreign { index, what: "it has keys and no metadata" }),
             None => Ok(None),
@@ -171,7 +173,7 @@ impl<'t> Snapshot<'t> {
         for (kind, table) in tables.into_iter().chain(links).chain(codes) {
             for number in 0..table.len() {
                 let Some(value) = table.get(number) else { continue };
-                let found = place.get(rtxn, Key::new(self.index, kind, 0, number as u32))?;
+                let found = place.unverified(rtxn, Key::new(self.index, kind, 0, number as u32))?;
                 if !found.is_some_and(|found| std::ptr::eq(found, value)) {
                     return Ok(false);
                 }

@@ -1,5 +1,8 @@
 //! Values by key: through the transaction of the calling thread, behind a lock for the threads of a build, or not at all.
 //!
+//! Work whose result is written reads through [`Verified`], which verifies a value's checksum when it
+//! is looked up: a [`SoundSource`] by its type.
+//!
 //! All sources of one snapshot give the same bytes, which live as long as the snapshot is borrowed: `'t`. That is the promise that lets a
 //! pointer table be filled through one transaction and read while another is in use.
 
@@ -9,17 +12,70 @@ use std::sync::{Mutex, PoisonError};
 use heed::{RoTxn, RwTxn, WithoutTls};
 
 use super::Place;
-use crate::format::Key;
+use super::table::Extent;
+use crate::format::checksum::Sound;
+use crate::format::{Key, Kind, codes};
 use crate::{Error, Result};
 
 /// A source for all threads of a build, of whatever kind: what builds is compiled once.
-pub(crate) type AnySource<'s, 't> = &'s (dyn Source<'t> + Sync + 's);
+pub(crate) type AnySource<'s, 't> = &'s (dyn SoundSource<'t> + Sync + 's);
 
 /// Where values are looked up that no table has yet.
 pub(crate) trait Source<'t> {
     /// The value under `key`.
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>>;
 }
+
+/// A source for work whose result is written: see [`Verified`], which alone is one.
+pub(crate) trait SoundSource<'t>: Source<'t> {}
+
+/// A source that verifies what it finds, for snapshots that have found nothing by another one.
+///
+/// Tables that remember every value look each up once, and it is verified once. Small ones forget:
+/// a walk looks the same values up again and again, and verifying a block of 32 kB for each vector
+/// that is compared would take longer than comparing it. So for them, what a walk visits (blocks of
+/// vectors and codes, groups of lists) is not verified here but by who writes it back:
+/// [`View::group_records`](super::view::View), `sound_vector`. What a walk has found by a damaged
+/// one is a worse neighbor, and the damage is still there for `check` to find.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Verified<S> {
+    source: S,
+    /// Whether that includes what walks visit.
+    all: bool,
+}
+
+impl<S> Verified<S> {
+    /// For tables of this extent; as for small ones also where what a walk visits is looked up, but
+    /// hardly any of it read.
+    pub(crate) fn new(source: S, extent: Extent) -> Self {
+        Self { source, all: extent == Extent::Full }
+    }
+}
+
+/// Whether a walk looks such values up.
+fn is_walked(key: Key) -> bool {
+    match key.kind {
+        Kind::Vectors | Kind::Tail | Kind::Links | Kind::Spill => true,
+        Kind::Codes => key.sub != codes::TRAINED,
+        _ => false,
+    }
+}
+
+impl<'t, S: Source<'t>> Source<'t> for Verified<S> {
+    fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        let value = self.source.get(key)?;
+        if let Some(value) = value
+            && (self.all || !is_walked(key))
+        {
+            Sound::of(key, value)?;
+        }
+        Ok(value)
+    }
+}
+
+impl<'t, S: Source<'t>> SoundSource<'t> for Verified<S> {}
+
+impl<'t, S: SoundSource<'t> + ?Sized> SoundSource<'t> for &S {}
 
 /// Says that `bytes` live as long as `'t`.
 ///

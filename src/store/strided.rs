@@ -73,22 +73,30 @@ impl<'t> Strided<'t> {
         self.blocks.get(block).or_else(|| self.tail.get(slot.index().checked_sub(self.tail_start())?))
     }
 
+    /// The stored value that the one of a slot is part of, and its key, in the index of this number.
+    pub(super) fn value(&self, index: u16, slot: Slot, read: impl Fn(Key) -> Result<Option<&'t [u8]>>) -> Result<(Key, &'t [u8])> {
+        let (block, _) = self.geometry.place(slot);
+        let (table, number, (kind, sub), n) = match block < self.blocks.len() {
+            true => (&self.blocks, block, self.block, block as u32),
+            false => (&self.tail, slot.index() - self.tail_start(), self.single, slot.0),
+        };
+        let key = Key::new(index, kind, sub, n);
+        if let Some(value) = table.get(number) {
+            return Ok((key, value));
+        }
+        let value = read(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
+        let value = table.set(number, value).ok_or(Error::corrupt(key, "it does not have the length of such values"))?;
+        Ok((key, value))
+    }
+
     /// The value of a slot of the tail, or of a block that has not been found yet, in the index of this number.
     #[cold]
     pub(super) fn find(&self, index: u16, slot: Slot, read: impl Fn(Key) -> Result<Option<&'t [u8]>>) -> Result<Address<'t>> {
-        let find = |table: &Table<'t>, number: usize, (kind, sub): (Kind, u8), n: u32| -> Result<&'t [u8]> {
-            if let Some(value) = table.get(number) {
-                return Ok(value);
-            }
-            let key = Key::new(index, kind, sub, n);
-            let value = read(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
-            table.set(number, value).ok_or(Error::corrupt(key, "it does not have the length of such values"))
-        };
+        let (_, value) = self.value(index, slot, read)?;
         let (block, place) = self.geometry.place(slot);
         if block < self.blocks.len() {
-            return Ok(self.in_block(find(&self.blocks, block, self.block, block as u32)?, place));
+            return Ok(self.in_block(value, place));
         }
-        let value = find(&self.tail, slot.index() - self.tail_start(), self.single, slot.0)?;
         let factor = self.geometry.tail_factor(value).filter(|_| self.geometry.factor > 0);
         Ok(Address { bytes: &value[..self.geometry.stride], factor: factor.unwrap_or(0.0) })
     }

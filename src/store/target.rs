@@ -18,10 +18,10 @@ use heed::RwTxn;
 
 use super::links::Put;
 use super::{Place, fault, meter};
-use crate::Result;
 use crate::format::delta::{Delta, RING};
 use crate::format::meta::{Meta, Torn};
 use crate::format::{Key, Kind, checksum};
+use crate::{Error, Result};
 
 /// What is to be known of a change until it has come to its end.
 pub(super) struct Journal {
@@ -165,10 +165,16 @@ fn delta_of(place: Place<'_>, wtxn: &RwTxn<'_>) -> (Key, u64) {
 /// What the changes of a transaction have rewritten so far.
 pub(super) fn written(place: Place<'_>, wtxn: &RwTxn<'_>) -> Result<Delta> {
     let (key, transaction) = delta_of(place, wtxn);
-    Ok(match place.get(wtxn, key)?.map(|value| Delta::decode(checksum::body(value))) {
-        Some(Ok((earlier, delta))) if earlier == transaction => delta,
-        None | Some(Ok(_)) => Delta::Values(Default::default()),
-        Some(Err(_)) => Delta::Everything,
+    Ok(match place.sound(wtxn, key) {
+        Ok(None) => Delta::Values(Default::default()),
+        Ok(Some(sound)) => match Delta::decode(sound.body()) {
+            Ok((earlier, delta)) if earlier == transaction => delta,
+            Ok(_) => Delta::Values(Default::default()),
+            Err(_) => Delta::Everything,
+        },
+        // A damaged one is of no use to anybody, and is replaced by what is true in any case.
+        Err(Error::Corrupt { .. }) => Delta::Everything,
+        Err(error) => return Err(error),
     })
 }
 

@@ -12,7 +12,7 @@ use roaring::RoaringBitmap;
 
 use super::meter;
 use super::snapshot::Snapshot;
-use super::source::{AnySource, Source};
+use super::source::{AnySource, SoundSource, Source};
 pub(crate) use super::strided::Address;
 use super::strided::prefetch_places;
 use super::table::Extent;
@@ -20,8 +20,9 @@ use crate::codec::{Codec, Component, Scale, VectorRef};
 use crate::distance::{self, Distance, Estimate, Form, Kernels, ProbeOf, prefetch};
 use crate::error::VectorDefect;
 use crate::format::block::Geometry;
+use crate::format::checksum::{Sound, unverified};
 use crate::format::links::{self, OneWay, Record};
-use crate::format::{Key, Kind, checksum, edges, ids, set};
+use crate::format::{Key, Kind, edges, ids, set};
 use crate::graph::working::{Stored, StoredNode};
 use crate::graph::{Graph, Probe, Vectors};
 use crate::{Error, ItemId, Layer, Result, Slot};
@@ -56,10 +57,10 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels, metric: PhantomData }
     }
 
-    /// The same on whatever source.
+    /// The same on whatever source that verifies, for builds.
     pub(crate) fn erased<'v>(&'v self) -> View<'s, 't, D, AnySource<'v, 't>>
     where
-        S: Sync,
+        S: SoundSource<'t> + Sync,
         't: 'v,
     {
         View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels, metric: PhantomData }
@@ -126,6 +127,14 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     #[cold]
     #[inline(never)]
     fn vector_elsewhere(&self, slot: Slot) -> Result<Address<'t>> {
+        self.vector(slot)
+    }
+
+    /// The vector of a slot, to be written elsewhere: the value that it lies in is verified, whatever
+    /// the source does. O(bytes of a block).
+    pub(super) fn sound_vector(&self, slot: Slot) -> Result<Address<'t>> {
+        let (key, value) = self.snapshot.vectors.value(self.snapshot.index, slot, |key| self.get(key))?;
+        Sound::of(key, value)?;
         self.vector(slot)
     }
 
@@ -211,7 +220,7 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
             Some(value) => value,
             None => table.set(number, self.require(key)?).ok_or_else(|| Error::corrupt(key, "it does not have the length of its slots"))?,
         };
-        ids::item_at(checksum::body(value), place).ok_or_else(|| Error::corrupt(key, "it ends before a slot"))
+        ids::item_at(unverified(value), place).ok_or_else(|| Error::corrupt(key, "it ends before a slot"))
     }
 
     /// The slot of a live item.
@@ -220,7 +229,7 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         let (group, low) = ids::id_place(item);
         let key = self.key(Kind::IdSlots, 0, group);
         let Some(value) = self.source.get(key)? else { return Ok(None) };
-        let slot = ids::find(checksum::body(value), low).map_err(|what| Error::corrupt(key, what))?;
+        let slot = ids::find(unverified(value), low).map_err(|what| Error::corrupt(key, what))?;
         match slot {
             Some(slot) if slot.0 >= self.snapshot.meta.slots => Err(Error::corrupt(key, "it names a slot beyond all")),
             slot => Ok(slot),
@@ -233,7 +242,7 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         for number in 0..self.snapshot.meta.slots.div_ceil(set::CHUNK) {
             let key = self.key(Kind::Sets, kind as u8, number);
             if let Some(value) = self.source.get(key)? {
-                let chunk = set::decode_chunk(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?;
+                let chunk = set::decode_chunk(unverified(value)).map_err(|what| Error::corrupt(key, what))?;
                 members.extend(chunk.iter().map(|low| number * set::CHUNK + low));
             }
         }
@@ -314,14 +323,21 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         Ok(self.has_graph(layer) && self.links(Kind::Spill, layer, group)?.len() > links::ABSENT_BYTES)
     }
 
-    /// The bytes of all records of a group, empty where a slot has none.
+    /// The bytes of all records of a group, empty where a slot has none: they are written back, so
+    /// the values that they lie in are verified, whatever the source does.
     pub(super) fn group_records(&self, layer: Layer, group: usize) -> Result<Vec<Vec<u8>>> {
         let size = self.group_size()?;
         if !self.has_graph(layer) {
             return Ok(vec![Vec::new(); size]);
         }
-        let [links, spill] = [self.links(Kind::Links, layer, group)?, self.links(Kind::Spill, layer, group)?]
-            .map(|value| (value.len() > links::ABSENT_BYTES).then_some(value));
+        let [links, spill] = [Kind::Links, Kind::Spill].map(|kind| -> Result<Option<&[u8]>> {
+            let value = self.links(kind, layer, group)?;
+            if value.len() == links::ABSENT_BYTES {
+                return Ok(None);
+            }
+            Sound::of(self.key(kind, layer.0, group as u32), value).map(|_| Some(value))
+        });
+        let (links, spill) = (links?, spill?);
         links::split_group(links, spill, size).map_err(|what| Error::corrupt(self.key(Kind::Links, layer.0, group as u32), what))
     }
 
@@ -354,7 +370,7 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
                 meter::read();
                 let key = self.key(Kind::In, layer.0, slot.0);
                 let value = self.require(key)?;
-                let slots = set::deserialize(checksum::body(value)).map_err(|what| Error::corrupt(key, what))?;
+                let slots = set::deserialize(unverified(value)).map_err(|what| Error::corrupt(key, what))?;
                 if slots.max().is_some_and(|max| max >= self.snapshot.meta.slots) {
                     return Err(Error::corrupt(key, "it names a slot beyond all"));
                 }

@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// File, path, reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("error.rs", "format::Key", "an error about a damaged value names its key"),
+    ("error.rs", "format::Kind", "what it says to do depends on what the value is"),
     ("format/codes.rs", "distance::FACTOR_BYTES", "how long codes are, which the kernels know that read them"),
     ("format/codes.rs", "distance::code_bytes", "the same"),
     ("format/meta.rs", "distance::MAX_NAME_BYTES", "the room that META has for the name of a metric"),
@@ -57,6 +58,21 @@ const UNSAFE: &[&str] = &[
 /// Where values are put and deleted. Of an index in `store/target.rs`, which says in META that it is being changed; the keys of items in `store/item_keys.rs`;
 /// names and numbers of indexes in `index/catalog.rs`. The last has tests only, which do damage.
 const PUTS: &[&str] = &["store/target.rs", "store/item_keys.rs", "index/catalog.rs", "check/damage.rs"];
+
+/// Where a value may be read without its checksum being verified, by `checksum::unverified` and
+/// `Place::unverified`, and why. All else reads by `Sound`: what is written back is sealed again.
+const UNVERIFIED: &[(&str, &str)] = &[
+    ("format/checksum.rs", "it is defined there"),
+    ("format/links.rs", "compares a value with what its records encode to"),
+    ("store/mod.rs", "it is defined there, and what verifies is made of it"),
+    ("store/snapshot.rs", "META, which verifies itself as it is decoded; and where values lie, in debug builds"),
+    ("store/view.rs", "what searches read; a build's source has verified it"),
+    ("store/item_keys.rs", "what was verified when it was looked up"),
+    ("store/repair.rs", "compares a value with what it is to be"),
+    ("check.rs", "goes on where a checksum does not hold"),
+    ("check/item_keys.rs", "the same"),
+    ("check/damage.rs", "damages values"),
+];
 
 /// The room that a module of the crate's root belongs to, or the room of what the root exports under this name.
 fn room_of(name: &str) -> Option<&str> {
@@ -360,6 +376,18 @@ fn work_is_shared_between_threads_in_one_place_only() {
         let named = tokens(text).into_iter().find(|token| token == "rayon" || token.starts_with("par_") || token == "into_par_iter");
         assert!(named.is_none() || file == "threads.rs", "{file} works in parallel beside `threads`: {named:?}");
     }
+}
+
+#[test]
+fn values_are_read_unverified_where_it_is_allowed_only() {
+    let mut allowed: BTreeSet<&str> = UNVERIFIED.iter().map(|(file, _)| *file).collect();
+    for (file, text) in &files() {
+        if tokens(text).iter().any(|token| token == "unverified") {
+            let place = UNVERIFIED.iter().find(|(place, _)| file == place);
+            allowed.remove(place.unwrap_or_else(|| panic!("{file} reads values without verifying them")).0);
+        }
+    }
+    assert!(allowed.is_empty(), "nothing is read unverified any more in {allowed:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod free_list;
 mod lock_table;
 mod order;
 mod pages;
+mod values;
 mod verify;
 mod walk;
 
@@ -136,13 +137,17 @@ fn is_file<T>(env: &Env<T>) -> bool {
 /// or a smaller file. An environment in a folder is copied to the folder `path`, which is created if there is none; one that is a file, to a file.
 /// Returns the length of the copy.
 ///
-/// The copy is complete and durable when it appears under its name. It reads in a transaction of its own: in an environment that is opened without
+/// The copy is complete and durable when it appears under its name, and the checksums of all that
+/// voisin has stored in it hold: they are verified in the copy, which is read once for it. What
+/// others have stored in the environment is copied, and not looked at. To save what there is of a
+/// damaged one, copy its file while no process writes. It reads in a transaction of its own: in an environment that is opened without
 /// `read_txn_without_tls`, the calling thread must not have another.
 ///
 /// # Errors
 /// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone. [`DamagedFile`](Error::DamagedFile) if LMDB's own pages do not hold
-/// together, which it walks over first, as [`verify_file`] does; [`DiskFull`](Error::DiskFull) and [`Io`](Error::Io) of the file system, and others of LMDB:
-/// there is no copy.
+/// together, which it walks over first, as [`verify_file`] does; [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey) and
+/// [`CorruptCatalog`](Error::CorruptCatalog) for what is damaged in them; [`DiskFull`](Error::DiskFull) and [`Io`](Error::Io) of the file system, and
+/// others of LMDB: there is no copy.
 ///
 /// # Examples
 /// ```
@@ -193,6 +198,8 @@ fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
     let failed = Error::io("copy to", path);
     let mut copy = NamedTempFile::new_in(folder).map_err(failed)?;
     env.copy_to_file(copy.as_file_mut(), CompactionOption::Enabled).map_err(|error| Error::from(error).while_doing("copy to", path))?;
+    let copied = copy.path().to_owned();
+    values::verify(copy.as_file(), &copied)?;
     copy.as_file().sync_all().map_err(failed)?;
     let bytes = copy.as_file().metadata().map_err(failed)?.len();
     copy.persist_noclobber(&file).map_err(|error| match error.error.kind() {

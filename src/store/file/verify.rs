@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::pages::{Damage, Meta, PageFile, newest};
+use super::pages::{Damage, IS_KNOWN, Meta, PageFile, newest};
 use super::walk::Walk;
 use crate::{Error, Result};
 
@@ -16,8 +16,6 @@ use crate::{Error, Result};
 const MAX_FINDINGS: usize = 100;
 /// How often the meta pages are looked at again because another process has committed meanwhile.
 const MAX_CHANGES: usize = 16;
-/// The layout that `pages` knows is that of 64-bit machines. Elsewhere nothing is judged.
-const IS_KNOWN: bool = cfg!(target_pointer_width = "64");
 
 const SHORT: Damage = "the file ends within its meta pages";
 

@@ -1,0 +1,178 @@
+//! What a finished copy holds, read from its file: every checksum of voisin's is verified before the
+//! copy gets its name, so that a backup does not outlive the damage that it was made of.
+//!
+//! The copy is read, and not what it was made from, which may have changed since; page by page and
+//! without a map, so that databases of the caller's need not be opened, whatever they are. Of these
+//! nothing is looked at but leaf pages: an index is ours if its metadata says so, or if one of its
+//! first values ends in its checksum. O(bytes of the copy), one page or value of memory.
+//!
+//! The layout of the pages is known to `pages`.
+
+use std::fs::File;
+use std::path::Path;
+
+use super::pages::{BRANCH, Damage, Header, IN_OVERFLOW, IS_KNOWN, IS_TREE, LEAF, NO_PAGE, PAGE_HEADER, PageFile, Tree, newest, nodes};
+use crate::format::checksum::{BROKEN, holds_under};
+use crate::format::item_keys::{Naming, Row};
+use crate::format::{Key, Kind, catalog, meta, take_u64};
+use crate::{Error, Result};
+
+/// No tree is deeper.
+const MAX_DEPTH: usize = 32;
+/// An index that has so many values, and none of them with a checksum, is of another program.
+const TRIED: u32 = 8;
+
+/// Verifies the checksums of all indexes in a data file that nobody else reads or writes.
+///
+/// # Errors
+/// [`Error::Corrupt`], [`Error::CorruptItemKey`], [`Error::CorruptCatalog`] for the first value whose
+/// checksum does not hold; [`Error::DamagedFile`], and [`Error::Io`] of the file system.
+pub(super) fn verify(file: &File, path: &Path) -> Result<()> {
+    if !IS_KNOWN {
+        return Ok(());
+    }
+    let file = PageFile { file, path };
+    let metas = file.metas()?.unwrap_or(Err(CUT_SHORT));
+    let meta = newest(metas.map_err(|what| damaged(path, what))?);
+    Pages { file, page_bytes: meta.page_bytes }.tree(meta.main.root, 0, &mut Judge::default())
+}
+
+const CUT_SHORT: Damage = "it is cut short";
+
+fn damaged(path: &Path, what: Damage) -> Error {
+    Error::DamagedFile { path: path.to_owned(), what: what.to_owned() }
+}
+
+struct Pages<'f> {
+    file: PageFile<'f>,
+    page_bytes: usize,
+}
+
+impl Pages<'_> {
+    fn damaged(&self, what: Damage) -> Error {
+        damaged(self.file.path, what)
+    }
+
+    fn read(&self, page: u64, skip: usize, bytes: usize) -> Result<Vec<u8>> {
+        let start = page.checked_mul(self.page_bytes as u64).and_then(|start| start.checked_add(skip as u64));
+        let start = start.ok_or(self.damaged(CUT_SHORT))?;
+        if start.saturating_add(bytes as u64) > self.file.bytes()? {
+            return Err(self.damaged(CUT_SHORT));
+        }
+        let mut read = vec![0; bytes];
+        if self.file.read(start, &mut read)? { Ok(read) } else { Err(self.damaged(CUT_SHORT)) }
+    }
+
+    /// Shows the values below a page to the judge of its database, and those of databases that are
+    /// named there to one of their own.
+    fn tree(&self, number: u64, depth: usize, judge: &mut Judge) -> Result<()> {
+        if number == NO_PAGE {
+            return Ok(());
+        }
+        if depth > MAX_DEPTH {
+            return Err(self.damaged("its trees are too deep"));
+        }
+        let page = self.read(number, 0, self.page_bytes)?;
+        let flags = Header::parse(&page).map_or(0, |header| header.flags);
+        let kind = flags & (BRANCH | LEAF);
+        if kind != BRANCH && kind != LEAF {
+            return Err(self.damaged("a page of a tree is neither a branch nor a leaf"));
+        }
+        for node in nodes(&page, kind == BRANCH).map_err(|what| self.damaged(what))? {
+            match (kind, node.flags) {
+                (BRANCH, _) => self.tree(node.child, depth + 1, judge)?,
+                (_, 0) => judge.see(node.key, node.data)?,
+                // In pages of its own, which are read if they may be ours.
+                (_, IN_OVERFLOW) if judge.wants(node.key) => {
+                    let first = take_u64(node.data, 0).ok_or(self.damaged(CUT_SHORT))?;
+                    let bytes = usize::try_from(node.data_bytes).map_err(|_| self.damaged(CUT_SHORT))?;
+                    judge.see(node.key, &self.read(first, PAGE_HEADER, bytes)?)?;
+                }
+                // Ours have no flags: keys in the order of their bytes, one value for each.
+                (_, IS_TREE) => match Tree::parse(node.data) {
+                    Some(tree) if tree.flags == 0 => self.tree(tree.root, 0, &mut Judge::default())?,
+                    _ => {}
+                },
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whose an index is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// Voisin's: all checksums must hold.
+    Us,
+    /// Not known after so many values, none of which ends in a checksum.
+    Unknown(u32),
+    Others,
+}
+
+/// Looks at the values of one database, in the order of their keys.
+#[derive(Debug)]
+struct Judge {
+    /// The first two bytes of the keys of the index, and whose it is.
+    index: Option<[u8; 2]>,
+    owner: Owner,
+    /// The first value whose checksum does not hold.
+    broken: Option<Vec<u8>>,
+}
+
+impl Default for Judge {
+    fn default() -> Self {
+        Self { index: None, owner: Owner::Unknown(0), broken: None }
+    }
+}
+
+impl Judge {
+    /// Whether the value under a key is to be seen.
+    fn wants(&self, key: &[u8]) -> bool {
+        self.owner != Owner::Others || self.index != key.first_chunk().copied()
+    }
+
+    fn see(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        if let Some(name) = catalog::broken(key, value) {
+            return Err(Error::CorruptCatalog { name, what: BROKEN });
+        }
+        let index = key.first_chunk().copied();
+        if index != self.index {
+            *self = Self { index, ..Self::default() };
+        }
+        let holds = match self.owner {
+            Owner::Others => return Ok(()),
+            _ => holds_under(key, value),
+        };
+        if !holds && self.broken.is_none() {
+            self.broken = Some(key.to_vec());
+        }
+        let is_meta = key.get(2..) == Some(&[0; 6]);
+        self.owner = match self.owner {
+            _ if holds || is_meta && meta::is_ours(value) => Owner::Us,
+            Owner::Unknown(TRIED) => Owner::Others,
+            Owner::Unknown(tried) => Owner::Unknown(tried + 1),
+            owner => owner,
+        };
+        match &self.broken {
+            Some(key) if self.owner == Owner::Us => Err(broken(key)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Names the value under a key of LMDB whose checksum does not hold.
+fn broken(key: &[u8]) -> Error {
+    if let Some(key) = Key::from_bytes(key).filter(|key| key.kind != Kind::Keys) {
+        return Error::corrupt(key, BROKEN);
+    }
+    let index = key.first_chunk().map_or(0, |index| u16::from_be_bytes(*index));
+    match Row::from_bytes(key) {
+        Some(Row::Id(key)) => {
+            let naming = if key.len() == 8 { Naming::U64 } else { Naming::Text };
+            Error::CorruptItemKey { index, key: naming.show(key), what: BROKEN }
+        }
+        Some(Row::Key(id) | Row::Free(id)) => Error::corrupt(Row::name_of(index, id), BROKEN),
+        None => Error::Foreign { index, what: "a key of it is not one of ours" },
+    }
+}
