@@ -1,6 +1,7 @@
 //! Changes that are interrupted at every step: what is committed then is sound, or says so and can be repaired.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use heed::{CommitOrAbort, EnvOpenOptions, RwTxn};
 use rand::rngs::StdRng;
@@ -10,7 +11,7 @@ use super::*;
 use crate::distance::Euclidean;
 use crate::format::meta::Torn;
 use crate::store::fault::interrupted_after;
-use crate::store::held::Held;
+use crate::store::held::{Held, SharedTxn};
 use crate::store::process::OfProcess;
 use crate::store::snapshot::read_marked;
 use crate::{Codes, ItemId, Writer};
@@ -189,7 +190,10 @@ fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     let (_folder, env) = open();
     let database = create(&env, None);
     let (place, writer) = (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
-    let held = || Held::open::<Euclidean>(place, OfProcess::new(env.clone().static_read_txn().unwrap()), Extent::Full).unwrap();
+    let held = || {
+        let txn = OfProcess::new(env.clone().static_read_txn().unwrap());
+        Held::open::<Euclidean>(place, Arc::new(SharedTxn::alone(txn)), Extent::Full).unwrap()
+    };
     let first = held();
     first.view::<Euclidean>().resolve_all().unwrap();
     let tables = first.tables();

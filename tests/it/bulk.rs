@@ -7,7 +7,7 @@ use std::{env, fs};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use voisin::distances::Euclidean;
-use voisin::{Codes, Error, ItemId, Reader, Writer, heed};
+use voisin::{Codes, Error, ItemId, Reader, Writer};
 
 use crate::common::{check, create, new_env, open_env, rng};
 use crate::decoder;

@@ -194,7 +194,7 @@ fn an_index_is_the_same_for_every_number_of_threads_and_another_for_another_seed
         writer.set_codes(&mut wtxn, Some(Codes::Bits4)).unwrap();
         add(&writer, &mut wtxn, &model);
         let mut rng = StdRng::seed_from_u64(seed);
-        take_most_used();
+        _ = take_most_used();
         writer.builder(&mut rng).threads(threads).build::<8, 16>(&mut wtxn).unwrap();
         assert_eq!(take_most_used().asked, threads);
         check(&wtxn, db, 0);

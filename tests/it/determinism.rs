@@ -81,13 +81,13 @@ impl History {
                 }
                 take_most_used()
             };
-            take_most_used();
+            _ = take_most_used();
             // Told how many, and left to find out.
             used.push(if build % 2 == 1 {
                 run(threads)
             } else {
                 pool.install(|| {
-                    take_most_used();
+                    _ = take_most_used();
                     run(0)
                 })
             });
@@ -157,7 +157,7 @@ fn a_query_has_the_same_answer_for_any_number_of_threads() {
             let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
             let warm = reader.warm(&rtxn).unwrap();
             pool.install(|| {
-                take_most_used();
+                _ = take_most_used();
                 let exact = warm.nns(100).exact().by_vector(&query).unwrap();
                 assert!(threads == 2 || take_most_used().asked == threads);
                 (exact, warm.nns(100).ef_search(500).by_vector(&query).unwrap(), warm.nns(5000).by_item(1).unwrap())

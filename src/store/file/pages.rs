@@ -15,9 +15,9 @@ use std::path::Path;
 use crate::format::{take_u16, take_u32, take_u64};
 use crate::{Error, Result};
 
-/// What data and lock file begin with, after the header of a page.
 /// The layout that is known is that of 64-bit machines. Elsewhere nothing is judged.
 pub(super) const IS_KNOWN: bool = cfg!(target_pointer_width = "64");
+/// What data and lock file begin with, after the header of a page.
 pub(super) const MAGIC: u32 = 0xBEEF_C0DE;
 const DATA_VERSION: u32 = 1;
 pub(super) const PAGE_HEADER: usize = 16;
