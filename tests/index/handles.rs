@@ -95,8 +95,14 @@ fn options_out_of_range_create_nothing() {
     assert!(matches!(create(Options::new(4).alpha(0.5)), Err(Error::InvalidParameter { name: "alpha", .. })));
     assert!(matches!(create(Options::new(4).ef_construction(0)), Err(Error::InvalidParameter { .. })));
     assert!(matches!(create(Options::new(4).name("")), Err(Error::InvalidName { bytes: 0, .. })));
+    assert!(matches!(Vectors::open(folder.path(), Options::default()), Err(Error::MissingEnvironment { .. })));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    // In a folder with other indexes, neither.
+    let other = create(Options::new(4).name("other")).unwrap();
+    assert!(matches!(create(Options::new(4).m(1)), Err(Error::InvalidParameter { name: "M", .. })));
+    assert_eq!(other.names().unwrap(), ["other"]);
     match Vectors::open(folder.path(), Options::default()) {
-        Err(Error::MissingName { name, known, .. }) => assert_eq!((&*name, known.len()), ("main", 0)),
+        Err(Error::MissingName { name, known, .. }) => assert_eq!((&*name, known), ("main", vec!["other".to_owned()])),
         other => panic!("{other:?}"),
     }
 }
