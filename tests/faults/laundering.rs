@@ -25,7 +25,7 @@ const DIMENSIONS: usize = 64;
 /// Items that many others are nearest to: their in-neighbors spill, and those of the first fill IN.
 const HUBS: u64 = 14;
 /// Items of the graph, 7 blocks of `f32` or 1 of `i8`, and a tail.
-const LINKED: u64 = 900;
+const LINKED: u64 = 930;
 /// Items that are not linked yet.
 const PENDING: u64 = 20;
 /// As many more fill the block that the tail belongs to, in either form, and that of the codes.
@@ -49,9 +49,9 @@ const DELTA: u8 = 10;
 const KEYS: u8 = 14;
 
 /// Around a hub, in a direction of its own, so that the hub is nearer than all others around it. The
-/// first has a seventh of all.
+/// first has a sixth of all.
 fn vector(rng: &mut StdRng, hubs: &[Vec<f32>], number: u64) -> Vec<f32> {
-    let hub = &hubs[if number.is_multiple_of(7) { 0 } else { (number % HUBS) as usize }];
+    let hub = &hubs[if number.is_multiple_of(6) { 0 } else { (number % HUBS) as usize }];
     hub.iter().map(|center| center + rng.random::<f32>() - 0.5).collect()
 }
 
