@@ -63,6 +63,7 @@ fn vector(rng: &mut StdRng) -> Vec<f32> {
 struct Sample {
     values_read: f64,
     values_written: f64,
+    bytes_written: f64,
     heap: f64,
     file_bytes: f64,
 }
@@ -88,7 +89,7 @@ fn create(env: &Env<WithoutTls>) -> Database<'_, Euclidean> {
 
 /// The median cost of a change, built and committed: a hub costs more than others, and is met by chance.
 fn measure(env: &Env<WithoutTls>, mut change: impl FnMut(&mut voisin::heed::RwTxn<'_>, u32)) -> Sample {
-    let samples: Vec<[f64; 4]> = (0..CHANGES)
+    let samples: Vec<[f64; 5]> = (0..CHANGES)
         .map(|number| {
             take_cost();
             let (before, written) = (HEAP.load(Relaxed), handed_to_write());
@@ -96,17 +97,17 @@ fn measure(env: &Env<WithoutTls>, mut change: impl FnMut(&mut voisin::heed::RwTx
             let mut wtxn = env.write_txn().unwrap();
             change(&mut wtxn, number);
             wtxn.commit().unwrap();
-            let Cost { values_read, values_written, .. } = take_cost();
+            let Cost { values_read, values_written, bytes_written, .. } = take_cost();
             let heap = PEAK.load(Relaxed) - before;
-            [values_read as f64, values_written as f64, heap as f64, handed_to_write() - written]
+            [values_read as f64, values_written as f64, bytes_written as f64, heap as f64, handed_to_write() - written]
         })
         .collect();
-    let [values_read, values_written, heap, file_bytes] = [0, 1, 2, 3].map(|i| {
+    let [values_read, values_written, bytes_written, heap, file_bytes] = [0, 1, 2, 3, 4].map(|i| {
         let mut column: Vec<f64> = samples.iter().map(|sample| sample[i]).collect();
         column.sort_by(f64::total_cmp);
         column[column.len() / 2]
     });
-    Sample { values_read, values_written, heap, file_bytes }
+    Sample { values_read, values_written, bytes_written, heap, file_bytes }
 }
 
 fn samples(size: u32) -> [Sample; 3] {
@@ -151,9 +152,10 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
     let mut missed = Vec::new();
     for (i, change) in ["add", "delete", "replace"].iter().enumerate() {
         for (size, samples) in sizes.iter().zip(&all) {
-            let Sample { values_read, values_written, heap, file_bytes } = samples[i];
+            let Sample { values_read, values_written, bytes_written, heap, file_bytes } = samples[i];
             println!(
-                "{change} 1 of {size}: {values_read:.0} values read, {values_written:.1} written, heap {heap:.0} B, file {file_bytes:.0} B"
+                "{change} 1 of {size}: {values_read:.0} values read, {values_written:.1} of {bytes_written:.0} B written, heap {heap:.0} B, \
+                 file {file_bytes:.0} B"
             );
         }
         let spread = |of: fn(&Sample) -> f64| {
