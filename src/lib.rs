@@ -76,6 +76,7 @@
 //! | `format` | every byte on disk: keys, blocks, neighbor lists, metadata, checksums; `docs/format.md` is its specification |
 //! | `distance` | the metrics, and the kernels that compute them |
 //! | [`codec`] | how one vector is stored, and what each form takes and loses |
+//! | `threads` | work on several threads: the calling one, and helpers of voisin's own |
 //! | `error`, `types` | what can go wrong, and who must act; item ids, slots, layers |
 
 #[cfg(doctest)]

@@ -17,19 +17,23 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
+use std::io;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
-/// Items from which on another thread is worth waking (some 10 microseconds), where each is a
-/// search of the graph, or about as much work.
+/// Items for which a thread is worth waking (some 10 microseconds) where each is a search of the
+/// graph, or about as much work.
 pub(crate) const SEARCHES: usize = 1;
 /// The same where each is a list to change, a few microseconds.
 pub(crate) const LISTS: usize = 16;
+/// So many times as many items are wanted on a worker of another pool, for which a thread is started
+/// whenever it is helped (some 50 microseconds).
+const ON_A_WORKER: usize = 4;
 
 /// More threads than this are not used: the largest machines have as many.
 const MAX_THREADS: usize = 1024;
@@ -105,7 +109,6 @@ pub struct Used {
 }
 
 /// The most threads that any piece of work of the calling thread has used since the last call.
-#[must_use]
 pub fn take_most_used() -> Used {
     MOST_USED.replace(Used { asked: 0, worked: 0 })
 }
@@ -164,14 +167,20 @@ pub(crate) fn is_at_work() -> bool {
     HERE.get().is_at_work
 }
 
-/// What `of` makes of `0..count`, in this order. One more thread takes part for every `per_thread`
-/// numbers.
+/// How many threads `count` items are shared between, each of which gets `per_thread` at least.
+pub(crate) fn for_items(count: usize, per_thread: usize) -> usize {
+    let is_worker = rayon::current_thread_index().is_some();
+    let per_thread = if is_worker { per_thread * ON_A_WORKER } else { per_thread };
+    available().min(count / per_thread.max(1)).max(1)
+}
+
+/// What `of` makes of `0..count`, in this order, on as many threads as [`for_items`] says.
 ///
 /// # Errors
 /// One of those that `of` returns; the rest is then left undone.
 pub(crate) fn map_range<R: Send, E: Send>(count: usize, per_thread: usize, of: impl Fn(usize) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
-    let most = count.div_ceil(per_thread.max(1)).min(available());
-    if most <= 1 {
+    let most = for_items(count, per_thread);
+    if most == 1 {
         let _at_work = set_here(|here| Here { is_at_work: true, ..here });
         note(Used { asked: 1, worked: 1 });
         return (0..count).map(of).collect();
@@ -321,12 +330,20 @@ impl Pool {
     fn start(kind: Kind, threads: usize) -> Option<Self> {
         let mut count = threads - 1;
         while count > 0 {
-            let builder = ThreadPoolBuilder::new().num_threads(count);
-            if let Ok(helpers) = builder.thread_name(move |helper| kind.name(helper)).build() {
+            let mut started = Vec::new();
+            let start = |helper: ThreadBuilder| -> io::Result<()> {
+                let builder = thread::Builder::new().name(helper.name().unwrap_or_default().to_owned());
+                started.push(builder.spawn(|| helper.run())?);
+                Ok(())
+            };
+            let builder = ThreadPoolBuilder::new().num_threads(count).thread_name(move |helper| kind.name(helper));
+            if let Ok(helpers) = builder.spawn_handler(start).build() {
                 let short_since = (count < threads - 1).then(Instant::now);
                 return Some(Self { kind, threads, helpers, short_since, at_work: AtomicUsize::new(0) });
             }
-            count /= 2;
+            // Those that could be started end, and make room for as many.
+            count = started.len().min(count - 1);
+            started.into_iter().for_each(|helper| drop(helper.join()));
         }
         None
     }
@@ -422,8 +439,7 @@ impl Pools {
         let of_kind = state.pools.iter().filter(|pool| pool.kind == kind);
         if found.is_none() && of_kind.clone().count() >= MAX_POOLS {
             // The next best.
-            let nearest = state.pools.iter().filter(|pool| pool.kind == kind).min_by_key(|pool| pool.threads.abs_diff(threads));
-            return nearest.cloned();
+            return of_kind.min_by_key(|pool| pool.threads.abs_diff(threads)).cloned();
         }
         if !is_due(state.failed) {
             return None;
@@ -455,7 +471,7 @@ mod tests {
     // Each test uses a number of threads of its own, so that nobody else has their helpers.
 
     fn used(work: impl FnOnce()) -> Used {
-        _ = take_most_used();
+        take_most_used();
         work();
         take_most_used()
     }
@@ -480,7 +496,7 @@ mod tests {
             assert_eq!((used.asked, used.worked > 1), (threads, threads > 1), "{used:?}");
         }
         // Too few for as many.
-        let used = used(|| building(3, || map(&[1; 40], 32, |n| Ok::<i32, ()>(*n)).map(drop)).unwrap());
+        let used = used(|| building(3, || map(&[1; 80], 32, |n| Ok::<i32, ()>(*n)).map(drop)).unwrap());
         assert_eq!(used.asked, 2);
         assert_eq!(building(3, || map_range(0, SEARCHES, Ok::<usize, ()>)), Ok(Vec::new()));
     }

@@ -54,11 +54,11 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
         S: Sync,
     {
         let code = self.code_probes()?;
-        let threads = threads::available().min(probes.len()).max(1);
+        let threads = threads::for_items(probes.len(), threads::SEARCHES);
         // Where nothing is hinted early, a turn would end with nothing on its way.
         let together = if hints_early() { probes.len().div_ceil(threads) } else { 1 };
         let queue = Mutex::new(probes.iter().zip(found));
-        threads::on_each(probes.len(), || {
+        threads::on_each(threads, || {
             let each = std::iter::from_fn(|| queue.lock().unwrap_or_else(PoisonError::into_inner).next());
             match &code {
                 Some(code) => take_turns(self.view, together, each.map(|(probe, found)| self.errand(probe, code.of(probe), found))),

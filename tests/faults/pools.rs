@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use voisin::distances::Euclidean;
 use voisin::heed::{CommitOrAbort, Env, EnvOpenOptions, WithoutTls};
+use voisin::threads::take_most_used;
 use voisin::{Database, Error, Index, LoadPhase, Options, Reader, Writer};
 
 use crate::child::{Running, tell, told};
@@ -389,9 +390,14 @@ fn limit(folder: &Path) {
     let level1 = Level1::new(&folder.join("level1"));
     level1.search();
 
-    limit_threads(None);
-    thread::sleep(Duration::from_millis(1200));
-    assert!(threads_of_load(&index, 5000..6000).len() > 1, "threads can be started again");
+    // One more, and as many as are wanted.
+    for (more, used) in [(Some(1), 2), (None, 4)] {
+        limit_threads(more);
+        thread::sleep(Duration::from_millis(1200));
+        take_most_used();
+        assert!(threads_of_load(&index, 5000..6000).len() > 1, "threads can be started again");
+        assert_eq!(take_most_used().asked, used);
+    }
     search_exactly(&index);
     let pool = pool(4);
     limit_threads(Some(0));

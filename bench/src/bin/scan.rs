@@ -31,11 +31,14 @@ fn main() -> ExitCode {
         eprintln!("usage: scan FOLDER_OF_DATA");
         return ExitCode::FAILURE;
     };
-    rayon::ThreadPoolBuilder::new().num_threads(THREADS).build_global().expect("the first pool");
-    let mut report = Report::default();
-    run::<Euclidean>(&DataSet::photos(&folder), &mut report);
-    run::<Cosine>(&DataSet::glosses(&folder), &mut report);
-    report.finish()
+    // What is called in the pool uses as many threads as the pool has.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().expect("a pool");
+    pool.install(|| {
+        let mut report = Report::default();
+        run::<Euclidean>(&DataSet::photos(&folder), &mut report);
+        run::<Cosine>(&DataSet::glosses(&folder), &mut report);
+        report.finish()
+    })
 }
 
 fn run<D: Distance>(set: &DataSet, report: &mut Report) {
