@@ -7,6 +7,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::pages::{Damage, IS_KNOWN, Meta, PageFile, newest};
 use super::walk::Walk;
@@ -16,6 +17,8 @@ use crate::{Error, Result};
 const MAX_FINDINGS: usize = 100;
 /// How often the meta pages are looked at again because another process has committed meanwhile.
 const MAX_CHANGES: usize = 16;
+/// How long LMDB takes to write both meta pages of a new file, and more.
+const CREATION: Duration = Duration::from_millis(2);
 
 const SHORT: Damage = "the file ends within its meta pages";
 
@@ -306,25 +309,33 @@ pub(crate) fn check_length(path: &Path) -> Result<()> {
     if !IS_KNOWN || file.bytes()? == 0 {
         return Ok(());
     }
-    let mut judged = judge(file)?;
+    let mut before = None;
     for _ in 0..MAX_CHANGES {
-        match judged {
+        let (metas, error) = match judge(file)? {
             Judged::Sound => return Ok(()),
-            // Of a commit that is not the newest any more, pages may have been used again while they were read.
-            Judged::Short(metas, _) => match judge(file)? {
-                Judged::Short(again, error) if again == metas => return Err(error),
-                again => judged = again,
-            },
             Judged::Damaged(error) => return Err(error),
+            Judged::Short(metas, error) => (metas, error),
+        };
+        // Of a commit that is not the newest any more, pages may have been used again while they were read.
+        if metas.is_some() && metas == before {
+            return Err(error);
         }
+        if metas.is_none() {
+            // Another process may be creating it.
+            std::thread::sleep(CREATION);
+        }
+        before = metas;
     }
-    // Who writes so fast has the file open, and has not lost its end.
-    Ok(())
+    match judge(file)? {
+        Judged::Short(None, error) | Judged::Damaged(error) => Err(error),
+        // Who commits so fast has the file open, and has not lost its end.
+        Judged::Sound | Judged::Short(Some(_), _) => Ok(()),
+    }
 }
 
 enum Judged {
     Sound,
-    Short(Box<Option<[Meta; 2]>>, Error),
+    Short(Option<Box<[Meta; 2]>>, Error),
     Damaged(Error),
 }
 
@@ -336,7 +347,7 @@ fn judge(file: PageFile<'_>) -> Result<Judged> {
         None => {
             // Two pages of the smallest size that there is, at least.
             let (bytes, expected) = (file.bytes()?, 2 * 4096);
-            return Ok(Judged::Short(Box::new(None), Error::Truncated { path: path(), bytes, expected }));
+            return Ok(Judged::Short(None, Error::Truncated { path: path(), bytes, expected }));
         }
     };
     // After the meta pages: what these tell of was written before.
@@ -350,6 +361,6 @@ fn judge(file: PageFile<'_>) -> Result<Judged> {
     let is_free = first_missing >= 2 && walk.free.contains_range(first_missing..=meta.last_page);
     Ok(match walk.findings.is_empty() && is_free {
         true => Judged::Sound,
-        false => Judged::Short(Box::new(Some(metas)), Error::Truncated { path: path(), bytes, expected: meta.whole_bytes() }),
+        false => Judged::Short(Some(Box::new(metas)), Error::Truncated { path: path(), bytes, expected: meta.whole_bytes() }),
     })
 }
