@@ -11,12 +11,14 @@ use crate::error::VectorDefect;
 pub enum F32 {}
 
 /// Every component as an IEEE 754 half, little-endian: `2 * dimensions` bytes, 11 significant bits. Components from 6.1e-5 to 65 504 are off by at most
-/// 1/2048 of themselves, smaller ones by at most 3e-8; larger ones are refused.
+/// 1/2048 of themselves, smaller ones by at most 3e-8; larger ones are refused, and so is a vector without a component above 3e-8 that is not
+/// zero.
 #[derive(Debug, Clone, Copy)]
 pub enum F16 {}
 
 /// Every component as the upper half of an IEEE 754 single, little-endian: `2 * dimensions` bytes, 8 significant bits. Components are off by at most
-/// 1/256 of themselves, those below 1.2e-38 by at most 4.6e-41; those beyond 3.389e38 are refused.
+/// 1/256 of themselves, those below 1.2e-38 by at most 4.6e-41; those beyond 3.389e38 are refused, and so is a vector without a component above 4.6e-41 that is
+/// not zero.
 #[derive(Debug, Clone, Copy)]
 pub enum Bf16 {}
 

@@ -307,6 +307,61 @@ pub(super) mod tests {
         assert_eq!(beam.search(&line, &At(40.0, &line), from(7, 5), |_| Ok(true), || true).unwrap().len(), 1);
     }
 
+    /// Points on a line, any number of them at one place.
+    struct Places {
+        edges: Vec<Vec<u32>>,
+        at: Vec<f32>,
+    }
+
+    impl Graph for Places {
+        fn slots(&self) -> usize {
+            self.at.len()
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            Ok(self.at[a.index()] == self.at[b.index()])
+        }
+
+        fn neighbors(&self, _layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
+            out.extend(&self.edges[slot.index()]);
+            Ok(())
+        }
+    }
+
+    impl Probe for &[f32] {
+        fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+            out.clear();
+            out.extend(slots.iter().map(|&slot| self[slot as usize].abs()));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn copies_of_what_is_expanded_wait_until_all_else_is() {
+        // 0 to 5 are copies at 5, each with an edge to the next; 6 is farther away than they are, and leads to 7, which is nearer.
+        let places = |to: f32| Places {
+            edges: vec![vec![1, 6], vec![2], vec![3], vec![4], vec![5], vec![], vec![0, 7], vec![6]],
+            at: [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 9.0, 2.0].map(|at| at - to).to_vec(),
+        };
+        let search = |to: f32, ef: usize, copies: usize, accept: &dyn Fn(u32) -> bool| -> Vec<u32> {
+            let places = places(to);
+            let scope = Scope { copies, ..from(0, ef) };
+            let mut beam = Beam::default();
+            let found = beam.search(&places, &&places.at[..], scope, |slot| Ok(accept(slot.0)), || false).unwrap();
+            found.iter().filter(|candidate| candidate.accepted).map(Candidate::slot).collect()
+        };
+        // As candidates like all others they fill the beam, and 6 is not gone through.
+        assert_eq!(search(0.0, 4, usize::MAX, &|_| true), [0, 1, 2, 3]);
+        assert_eq!(search(0.0, 4, 0, &|_| true), [7, 0, 6]);
+        assert_eq!(search(0.0, 4, 1, &|_| true), [7, 0, 6]);
+        assert_eq!(search(0.0, 4, 3, &|_| true), [7, 0, 1, 6]);
+        assert_eq!(search(0.0, 5, 5, &|_| true), [7, 0, 1, 2, 3]);
+        // Where they are the nearest, as many are found as are wanted.
+        assert_eq!(search(5.0, 6, 4, &|_| true), [0, 1, 2, 3, 7, 6]);
+        // Those that are not accepted are gone through, to others that may be.
+        assert_eq!(search(0.0, 4, 2, &|slot| slot >= 4), [7, 4, 6]);
+    }
+
     #[test]
     fn a_descent_ends_after_two_steps() {
         let line = chain(50);

@@ -36,8 +36,12 @@ const BATCH_SHARE: usize = 50;
 const HEADROOM: usize = 4;
 /// At most this part of a list is child edges, so that most of it is for the search.
 const CHILD_SHARE: usize = 2;
-/// At most this part of the children of a node are copies of it, so that others find room there.
+/// At most this part of the children of a node are copies of it, so that others find room there; but two may be, or they would make a
+/// path.
 const COPY_SHARE: usize = 2;
+const LEAST_COPIES: usize = 2;
+/// A way down a tree of copies is longer only where lists are so short that it is a path. Then a copy is linked like any other node.
+const COPY_STEPS: usize = 64;
 /// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others instead of it.
 const FEW_EDGES: usize = 5;
 /// The `ef` that such a node must be found with.
@@ -81,7 +85,7 @@ impl Plan<'_> {
     }
 
     pub(super) fn max_copies(&self, layer: Layer) -> usize {
-        (self.max_children(layer) / COPY_SHARE).max(1)
+        (self.max_children(layer) / COPY_SHARE).max(LEAST_COPIES)
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<()> {
@@ -395,11 +399,11 @@ fn choose_parent(working: &Working<'_>, layer: Layer, slot: Slot, found: &Found,
 }
 
 /// A node with the same vector as `lead`, or the lead itself, that has room for another copy: the nearest on one way down the tree of copies.
-/// None if all room is taken by other nodes.
+/// None if all room is taken by other nodes, or the way is too long.
 fn copy_parent(working: &Working<'_>, lead: Slot, slot: Slot, plan: &Plan<'_>) -> Result<Option<Slot>> {
     let layer = Layer(0);
     let (mut current, mut turn) = (lead, slot.0);
-    for _ in 0..MAX_STEPS {
+    for _ in 0..COPY_STEPS {
         let children = working.unmeasured(layer, current)?.children;
         let (copies, _) = split_copies(working, current, &children)?;
         if copies.len() < plan.max_copies(layer) && children.len() < plan.max_children(layer) {
@@ -522,11 +526,41 @@ mod tests {
 
     use super::super::prune::tests::Plane;
     use super::super::working::tests::Nothing;
+    use super::super::working::{Stored, StoredNode};
     use super::*;
 
-    fn build(points: Vec<[f32; 2]>, m: usize) {
+    /// Vectors, and no graph.
+    struct Unlinked<'a>(&'a Plane);
+
+    impl Graph for Unlinked<'_> {
+        fn slots(&self) -> usize {
+            self.0.0.len()
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            self.0.are_equal(a, b)
+        }
+
+        fn neighbors(&self, _: Layer, _: Slot, _: &mut Vec<u32>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stored for Unlinked<'_> {
+        fn node(&self, _: Layer, _: Slot) -> Result<Option<StoredNode>> {
+            Ok(None)
+        }
+
+        fn one_way_in_neighbors(&self, _: Layer, _: Slot) -> Result<Vec<u32>> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// Builds a graph, and returns how many nodes of the base are copies of their parents.
+    fn build(points: Vec<[f32; 2]>, m: usize) -> usize {
         let count = points.len();
-        let (plane, store) = (Plane(points), Nothing(count));
+        let plane = Plane(points);
+        let store = Unlinked(&plane);
         let mut working = Working::new(&store, Vec::new(), 0);
         let slots: Vec<Slot> = (0..count as u32).map(Slot).collect();
         let plan = Plan { m0: 2 * m, m, ef_construction: 20, alpha: 1.0, is_small: false, cancel: &|| false, progress: &|_| {} };
@@ -551,6 +585,21 @@ mod tests {
             let all = working.all_changed(layer).count();
             assert!(in_edges.len() == all || all == 1, "{layer}: {} of {all} have an in-edge", in_edges.len());
         }
+        let is_copy = |(slot, node): &(Slot, &Node)| node.parent != *slot && plane.are_equal(*slot, node.parent).unwrap();
+        for (slot, node) in working.all_changed(Layer(0)).filter(is_copy) {
+            let leads_elsewhere = |edge: &&Edge| edge.slot != node.parent.0 && !node.children.contains(&Slot(edge.slot));
+            assert_eq!(node.edges.iter().filter(leads_elsewhere).count(), 0, "{slot} has edges beside those of the tree");
+        }
+        working.all_changed(Layer(0)).filter(is_copy).count()
+    }
+
+    #[test]
+    fn of_equal_vectors_the_first_is_linked_and_the_others_are_copies_of_it() {
+        assert_eq!(build(vec![[3.0, 3.0]; 700], 8), 699);
+        // Batches grow while there are few: two of one vector may not see each other, and be linked as two.
+        let copies = build((0..600).map(|i| [(i % 3) as f32, 0.0]).collect(), 8);
+        assert!((590..=597).contains(&copies), "{copies}");
+        assert_eq!(build(line(300), 8), 0);
     }
 
     #[test]

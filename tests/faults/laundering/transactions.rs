@@ -97,9 +97,7 @@ fn builds_of_a_few_items_give_no_flipped_bit_a_good_checksum() {
             writer.del_item(wtxn, 700)?;
             build(writer, wtxn)
         }),
-        ("optimize", |writer, wtxn, _, _| {
-            writer.builder(&mut StdRng::seed_from_u64(1)).ef_construction(20).optimize::<8, 16>(wtxn)
-        }),
+        ("optimize", |writer, wtxn, _, _| writer.builder(&mut StdRng::seed_from_u64(1)).ef_construction(20).optimize::<8, 16>(wtxn)),
     ];
     let patient = Patient::new();
     let (writer, database) = (patient.writer(), patient.database());
