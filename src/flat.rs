@@ -4,7 +4,7 @@
 //! bound by memory; if the index has codes, those are compared first, which are fewer bytes, and rule out a vector if its distance cannot be below
 //! their estimate by so much. Many are compared a panel at a time, which rules out most vectors by an estimate (`distance/panel.rs`) and is bound by
 //! arithmetic; what is not ruled out is compared as a single query would, so that the answer is the same. Large scans use all threads of the
-//! calling rayon pool has, or the machine (`threads`); the answer does not depend on how many there are.
+//! calling rayon pool, or else the machine; the answer does not depend on how many there are.
 
 use std::cmp;
 use std::collections::BinaryHeap;

@@ -377,8 +377,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// **The closure may be run more than once**, which is why it is `FnMut`: when the map is full, what it has done is rolled back, the map grows, and
     /// it is run again. So it should not do what cannot be done twice, such as taking messages from a queue: take them before.
     ///
-    /// On a worker of a rayon pool it should not wait for rayon, either: the worker takes up another job of its pool meanwhile, and one
-    /// that writes to this folder, too, is refused as a write inside a write.
+    /// On a worker of a rayon pool it should not wait for rayon, either: the worker takes up another job
+    /// of its pool meanwhile, and one that writes to this folder is refused as a write inside a write.
     ///
     /// # Errors
     /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked), [`NestedWrite`](Error::NestedWrite) if this thread is

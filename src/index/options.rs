@@ -29,7 +29,8 @@ pub const DEFAULT_GROWTH_WAIT: Duration = Duration::from_secs(5);
 ///
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed) are stored when it is created. Opening it
 /// with an option that is set to something else is an error; one that is left out is what is stored. The options of the environment (map size,
-/// readers, waiting time, file system) are those of whoever opens it first in a process. The number of threads is that of the handle.
+/// readers, waiting time, file system) are those of whoever opens it first in a process. The number of
+/// threads is that of the handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};

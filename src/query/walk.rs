@@ -48,7 +48,8 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
         })
     }
 
-    /// Adds what is found for each probe to what has been, on all threads that are available. To be called where any thread may use the view.
+    /// Adds what is found for each probe to what has been, on all threads that are available. To be
+    /// called where any thread may use the view.
     pub(super) fn many(&self, probes: &[StoredProbe<'_, 's, 't, D, S>], found: &mut [Found]) -> Result<()>
     where
         S: Sync,

@@ -45,7 +45,8 @@ impl History {
         dumps
     }
 
-    /// The whole database after each build, made by at most `threads` threads, and how many those were.
+    /// The whole database after each build, made by at most `threads` threads, and how many those
+    /// were.
     fn run<D: Metric>(&self, seed: u64, threads: usize) -> (Vec<Dump>, Vec<Used>) {
         let (_dir, env) = new_env();
         let db = create::<D>(&env);
