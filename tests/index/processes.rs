@@ -88,7 +88,8 @@ fn verify(snapshot: &Snapshot<Euclidean>) -> u64 {
     let hash = hash_of(items.iter().map(|(item, vector)| (*item, &vector[..])));
     assert_eq!(sealing, seal(round, hash), "a torn snapshot");
     for (item, vector) in items.iter().step_by(37) {
-        // How many rounds there are, and so what the graph is like, is a matter of time: a walk that misses nothing.
+        // How many rounds there are, and so what the graph is like, is a matter of time: a walk
+        // that misses nothing.
         assert_eq!(snapshot.search(1).ef_search(100).by_vector(vector).unwrap().into_nns(), [(*item, 0.0)]);
     }
     round

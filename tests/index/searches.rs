@@ -95,8 +95,8 @@ fn a_held_snapshot_does_not_change_while_everything_else_does() {
     check(&index);
 }
 
-/// What a search may show is bounded from both sides: a round is in `begun` before its commit begins, and in `committed` after it has ended. Between the
-/// two it may be seen or not.
+/// What a search may show is bounded from both sides: a round is in `begun` before its commit
+/// begins, and in `committed` after it has ended. Between the two it may be seen or not.
 #[test]
 fn every_search_sees_the_newest_commit_from_every_thread() {
     const ITEMS: u32 = 200;

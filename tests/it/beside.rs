@@ -182,7 +182,8 @@ fn errors_leave_everything_as_it_was() {
     check_holds(&env.read_txn().unwrap(), db, 3, &model);
 }
 
-/// No time is measured: a build that held the lock of writers while it looks for neighbors would wait for a commit that waits for it.
+/// No time is measured: a build that held the lock of writers while it looks for neighbors would
+/// wait for a commit that waits for it.
 #[test]
 fn a_writer_waits_for_the_linking_only() {
     const ITEMS: u32 = 6000;

@@ -1,6 +1,6 @@
-//! A service as somebody would write it who has never seen voisin's source: measurements with ids, times and
-//! vectors come as an Arrow batch, are loaded, and are searched over HTTP. Prints what it does; panics if it
-//! is not so.
+//! A service as somebody would write it who has never seen voisin's source: measurements with ids,
+//! times and vectors come as an Arrow batch, are loaded, and are searched over HTTP. Prints what it
+//! does; panics if it is not so.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,9 +1,11 @@
-//! In the place of the crc32c crate, for `cargo check` alone: a type that implements the traits of the standard library for whatever a crate of its own may: a conversion
-//! or an operand in voisin whose type is only inferred becomes ambiguous beside it, and does not compile.
+//! In the place of the crc32c crate, for `cargo check` alone: a type that implements the traits of
+//! the standard library for whatever a crate of its own may: a conversion or an operand in voisin
+//! whose type is only inferred becomes ambiguous beside it, and does not compile.
 //!
-//! Crates do this: serde_json compares its values with numbers and strings, bstr is an `AsRef` of bytes, glam multiplies numbers with
-//! vectors, num-bigint converts and adds up. A crate's implementations count where it is among the dependencies of the crate that is
-//! compiled, which features that somebody else turns on decide; so one of voisin's own dependencies is replaced.
+//! Crates do this: serde_json compares its values with numbers and strings, bstr is an `AsRef` of
+//! bytes, glam multiplies numbers with vectors, num-bigint converts and adds up. A crate's
+//! implementations count where it is among the dependencies of the crate that is compiled, which
+//! features that somebody else turns on decide; so one of voisin's own dependencies is replaced.
 
 use std::borrow::Borrow;
 use std::ffi::{OsStr, OsString};

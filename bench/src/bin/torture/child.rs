@@ -1,5 +1,6 @@
-//! Processes of their own: this program once more, in a role. A child says what it does, a line at a time, and can be stopped and killed. What a child
-//! says is read by a thread, so that no child waits for its parent.
+//! Processes of their own: this program once more, in a role. A child says what it does, a line at
+//! a time, and can be stopped and killed. What a child says is read by a thread, so that no child
+//! waits for its parent.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -9,7 +10,8 @@ use std::time::Duration;
 
 /// The first argument of a child.
 pub(crate) const ROLE: &str = "role";
-/// How long a child may take for what takes it a second: one that waits for ever is ended by a signal, and counted.
+/// How long a child may take for what takes it a second: one that waits for ever is ended by a
+/// signal, and counted.
 const PATIENCE_SECONDS: u32 = 120;
 
 /// Ends this process by a signal if it takes too long.
@@ -46,7 +48,8 @@ impl Running {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("a pipe"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {
-            // A last line that is cut off by the end has no line break and is left out: it may be half a number.
+            // A last line that is cut off by the end has no line break and is left out: it may be
+            // half a number.
             let mut stdout = BufReader::new(stdout);
             let mut line = String::new();
             while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) && line.ends_with('\n') {

@@ -1,7 +1,9 @@
-//! The power fails: the file system that a child works on is shut down at a random moment, mounted again, and looked at.
+//! The power fails: the file system that a child works on is shut down at a random moment, mounted
+//! again, and looked at.
 //!
-//! What the page cache has and the device has not is lost, as it would be. What a disk does that lies about what it has written is not tried here.
-//! Beside each index lies a file that nobody has synchronized: were it there after every cut, nothing would have been cut.
+//! What the page cache has and the device has not is lost, as it would be. What a disk does that
+//! lies about what it has written is not tried here. Beside each index lies a file that nobody has
+//! synchronized: were it there after every cut, nothing would have been cut.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

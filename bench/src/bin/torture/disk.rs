@@ -1,5 +1,6 @@
-//! File systems of the trials' own: an ext4 on a file, which can be cut off as if the power had failed, and a small one in memory, which can be filled.
-//! Both take the right to mount; without it there is a reason in place of a disk.
+//! File systems of the trials' own: an ext4 on a file, which can be cut off as if the power had
+//! failed, and a small one in memory, which can be filled. Both take the right to mount; without it
+//! there is a reason in place of a disk.
 
 use std::fs::{self, File};
 use std::io::Write as _;

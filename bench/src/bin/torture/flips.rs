@@ -1,5 +1,7 @@
-//! Damage at rest: one bit of a file of indexes that nobody has open is another, or the file ends early. A child opens it, has it checked, makes one
-//! ordinary change and looks at everything. It may find the damage at any of these points; it must not die, and must not make the damage its own.
+//! Damage at rest: one bit of a file of indexes that nobody has open is another, or the file ends
+//! early. A child opens it, has it checked, makes one ordinary change and looks at everything. It
+//! may find the damage at any of these points; it must not die, and must not make the damage its
+//! own.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -23,7 +25,8 @@ const CUTS_ONE_IN: u32 = 8;
 /// Trials that share what is damaged.
 const A_FOLDER: u64 = 100;
 
-/// What is damaged: indexes with free places, pending and removed items, codes; compacted, so that every page is used, or as they are.
+/// What is damaged: indexes with free places, pending and removed items, codes; compacted, so that
+/// every page is used, or as they are.
 struct Sound {
     folder: TempDir,
     state: State,
@@ -107,7 +110,8 @@ fn change(seed: u64) -> Step {
     }
 }
 
-/// The child. What it finds before the change it only says: the change is made anyway, as by a program that never checks.
+/// The child. What it finds before the change it only says: the change is made anyway, as by a
+/// program that never checks.
 pub(crate) fn suffer(folder: &Path, seed: u64) {
     begin();
     match alter(folder, seed) {

@@ -1,5 +1,5 @@
-//! A disk that fills up, or a limit to the length of files, at a random moment of a child's work: what fails says so by a typed error, changes
-//! nothing, and works when there is room again.
+//! A disk that fills up, or a limit to the length of files, at a random moment of a child's work:
+//! what fails says so by a typed error, changes nothing, and works when there is room again.
 
 use std::time::Duration;
 

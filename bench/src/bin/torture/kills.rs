@@ -1,5 +1,5 @@
-//! A child that does all that `Index` can do is killed at random moments. Also the loop that power cuts share: a child works, something happens to it,
-//! and what is there is looked at.
+//! A child that does all that `Index` can do is killed at random moments. Also the loop that power
+//! cuts share: a child works, something happens to it, and what is there is looked at.
 
 use std::path::Path;
 use std::process::ExitStatus;
@@ -12,7 +12,8 @@ use crate::life::{Life, Outcome};
 use crate::tally::Tally;
 use crate::temporary;
 
-/// So many kills are one life of a folder, with one seed: long enough that what one has left behind meets the next.
+/// So many kills are one life of a folder, with one seed: long enough that what one has left behind
+/// meets the next.
 pub(crate) const A_LIFE: u64 = 25;
 
 /// What both kinds count.
@@ -35,7 +36,8 @@ pub(crate) fn run(kills: u64, seed: u64) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Signal,
-    /// The file system is gone first: until the child ends, its calls fail and its maps cannot be read (SIGBUS).
+    /// The file system is gone first: until the child ends, its calls fail and its maps cannot be
+    /// read (SIGBUS).
     Disk,
 }
 

@@ -1,7 +1,9 @@
-//! A folder of indexes that a child works on, over and over, and the parent's knowledge of what it must hold.
+//! A folder of indexes that a child works on, over and over, and the parent's knowledge of what it
+//! must hold.
 //!
-//! A child says which steps are done. When it has ended, however, the folder must hold what the last of them has left, or what one of the commits of
-//! the step on its way has: [`Life::settle`] looks, by another child.
+//! A child says which steps are done. When it has ended, however, the folder must hold what the
+//! last of them has left, or what one of the commits of the step on its way has: [`Life::settle`]
+//! looks, by another child.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -82,13 +84,15 @@ impl Life {
         Self { folder: folder.to_owned(), seed, state: State::default(), next: 0, step_time: Duration::from_millis(20), steps: 0 }
     }
 
-    /// A child that goes on from here. With `room`, its files stop growing that many bytes after its first steps.
+    /// A child that goes on from here. With `room`, its files stop growing that many bytes after
+    /// its first steps.
     pub(crate) fn work(&self, room: Option<u64>) -> Running {
         let room = room.map_or("none".to_owned(), |room| room.to_string());
         Running::start(&["worker", path(&self.folder), &self.seed.to_string(), &self.next.to_string(), &room])
     }
 
-    /// Lets a child do some steps, and waits until somewhere in the next one. Returns what it has said.
+    /// Lets a child do some steps, and waits until somewhere in the next one. Returns what it has
+    /// said.
     pub(crate) fn wait(&mut self, worker: &Running, rng: &mut StdRng) -> Vec<String> {
         let wanted = rng.random_range(0..8);
         let mut lines: Vec<String> = worker.hear().into_iter().collect();
@@ -143,7 +147,8 @@ impl Life {
         }
     }
 
-    /// Looks at the folder: 0 if it holds what the last step has left, or else by how many commits of the next one it is ahead.
+    /// Looks at the folder: 0 if it holds what the last step has left, or else by how many commits
+    /// of the next one it is ahead.
     pub(crate) fn look(&self) -> Result<usize, Outcome> {
         let found = Inspection::of(&self.folder);
         _ = std::fs::remove_dir_all(copies(&self.folder));

@@ -1,6 +1,8 @@
-//! Tries to lose data: kills, power cuts, damage at rest, full disks, processes that are stopped. See the README of this crate.
+//! Tries to lose data: kills, power cuts, damage at rest, full disks, processes that are stopped.
+//! See the README of this crate.
 //!
-//! Everything follows from a seed but the moments at which things happen. Exits non-zero if anything was lost, laundered or unsafe.
+//! Everything follows from a seed but the moments at which things happen. Exits non-zero if
+//! anything was lost, laundered or unsafe.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 #[cfg(not(target_os = "linux"))]

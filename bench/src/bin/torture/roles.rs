@@ -25,8 +25,9 @@ pub(crate) fn play(role: &str, arguments: &[&str]) {
     }
 }
 
-/// Does one step after the other, and says each that is done. One that fails is said, too, and waits: for room, or for the end. With `room`, files
-/// may become that much longer than the first steps have left them, until the parent says that there is more.
+/// Does one step after the other, and says each that is done. One that fails is said, too, and
+/// waits: for room, or for the end. With `room`, files may become that much longer than the first
+/// steps have left them, until the parent says that there is more.
 fn work(folder: &Path, seed: u64, first: u64, room: Option<u64>) {
     begin();
     let mut world = match World::open(folder) {
@@ -62,7 +63,8 @@ fn fail(number: u64, error: &Error) {
 fn limit_files(bytes: u64) {
     // The hard limit stays, so that it can be lifted.
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the limit is read only; the signal that would end this process is ignored, so that writes fail instead.
+    // SAFETY: the limit is read only; the signal that would end this process is ignored, so that
+    // writes fail instead.
     let set = unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         libc::setrlimit(libc::RLIMIT_FSIZE, &raw const limit)

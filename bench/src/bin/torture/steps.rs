@@ -1,8 +1,10 @@
-//! What is done to a folder of indexes, as numbers: what a step does follows from the seed and the number of the step, so that the parent knows
-//! what a child does without being told, and one seed does the same again.
+//! What is done to a folder of indexes, as numbers: what a step does follows from the seed and the
+//! number of the step, so that the parent knows what a child does without being told, and one seed
+//! does the same again.
 //!
-//! An item is a number and a version, and its vector follows from both: a state is small, and no two of its vectors are equal. A step is one commit or
-//! several; [`Step::stages`] are the states that each of them leaves. LMDB is not touched here; that is in `world`.
+//! An item is a number and a version, and its vector follows from both: a state is small, and no
+//! two of its vectors are equal. A step is one commit or several; [`Step::stages`] are the states
+//! that each of them leaves. LMDB is not touched here; that is in `world`.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -94,7 +96,8 @@ impl State {
         after
     }
 
-    /// The name of each index that is there, how many items it has, and a hash of them: what a look at the folder must find.
+    /// The name of each index that is there, how many items it has, and a hash of them: what a look
+    /// at the folder must find.
     pub(crate) fn contents(&self) -> Vec<Contents> {
         let contents = |which: Which| {
             let mut hash = ContentsHasher::default();

@@ -1,11 +1,13 @@
-//! What became of the trials of one kind: counts by the name of the outcome, and the seeds of those that must not be.
+//! What became of the trials of one kind: counts by the name of the outcome, and the seeds of those
+//! that must not be.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-/// Folders of failed trials are kept, up to so many of a kind: a seed alone does not bring back a moment.
+/// Folders of failed trials are kept, up to so many of a kind: a seed alone does not bring back a
+/// moment.
 const KEPT: usize = 5;
 
 pub(crate) struct Tally {
@@ -21,7 +23,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Of `wanted` trials, `again` of which one seed decides on; `outcomes` are told even if none has it.
+    /// Of `wanted` trials, `again` of which one seed decides on; `outcomes` are told even if none
+    /// has it.
     pub(crate) fn new(kind: &'static str, again: u64, wanted: u64, outcomes: &[&'static str]) -> Self {
         let counts = outcomes.iter().map(|outcome| (*outcome, 0)).collect();
         Self { kind, again, trials: 0, wanted, counts, failures: Vec::new(), kept: Vec::new(), notes: Vec::new() }

@@ -1,7 +1,10 @@
-//! Two processes that write and four that read one index, which are stopped (SIGSTOP, SIGCONT) and killed (SIGKILL) at random moments.
+//! Two processes that write and four that read one index, which are stopped (SIGSTOP, SIGCONT) and
+//! killed (SIGKILL) at random moments.
 //!
-//! Each writer has items of its own, and one that says which round it is in and what the hash of all its others is. A reader computes the hashes of every
-//! snapshot anew. After each commit a writer says in a file which round it was: a reader that has read this before its snapshot must not see an older one.
+//! Each writer has items of its own, and one that says which round it is in and what the hash of
+//! all its others is. A reader computes the hashes of every snapshot anew. After each commit a
+//! writer says in a file which round it was: a reader that has read this before its snapshot must
+//! not see an older one.
 
 use std::fs;
 use std::path::Path;
@@ -61,7 +64,8 @@ fn version(position: u64, round: u64) -> u64 {
     (1..=round).rev().take(5).find(|round| moves(position, *round)).unwrap_or(1)
 }
 
-/// The child that writes, from the round after the one that the index shows, which must not be older than what was acknowledged.
+/// The child that writes, from the round after the one that the index shows, which must not be
+/// older than what was acknowledged.
 pub(crate) fn write(folder: &Path, writer: u64, acknowledged: u64) {
     limit_seconds(LIFE_SECONDS);
     let index = open_small(folder).expect("an index");

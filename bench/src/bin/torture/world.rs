@@ -1,4 +1,5 @@
-//! The indexes of a folder, and what the steps do to them through `Index`. What is found in a folder is said as lines, so that whoever looks may die of it.
+//! The indexes of a folder, and what the steps do to them through `Index`. What is found in a
+//! folder is said as lines, so that whoever looks may die of it.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -18,7 +19,8 @@ type Texts = Index<Cosine, str>;
 /// How many items of an index are looked for by their own vectors.
 const SOUGHT: usize = 8;
 
-/// The options of an index of the folder: so small a map that it grows, again and again, and builds that take milliseconds.
+/// The options of an index of the folder: so small a map that it grows, again and again, and builds
+/// that take milliseconds.
 pub(crate) fn options(which: Which) -> Options {
     let options = Options::new(DIMENSIONS).name(which.name()).m(6).ef_construction(24);
     options.map_size_bytes(1 << 20).growth_wait(Duration::from_millis(200))
@@ -57,7 +59,8 @@ impl World {
         Ok(Self { folder: folder.to_owned(), plain, texts, held: None })
     }
 
-    /// Does a step. A map that cannot grow under the snapshot that is held here is waited for in vain: the snapshot is let go.
+    /// Does a step. A map that cannot grow under the snapshot that is held here is waited for in
+    /// vain: the snapshot is let go.
     pub(crate) fn perform(&mut self, step: &Step) -> Result<()> {
         match self.attempt(step) {
             Err(Error::MapBusy { .. }) if self.held.is_some() => {
@@ -192,7 +195,8 @@ fn contents_of(snapshot: &Snapshot<Euclidean>, which: Which) -> Result<Contents>
     Ok(hash.finish(which.name()))
 }
 
-/// Says what is found in a folder: each index and what it holds, each finding of `check`, and "done". What fails is said as an error, and ends it.
+/// Says what is found in a folder: each index and what it holds, each finding of `check`, and
+/// "done". What fails is said as an error, and ends it.
 pub(crate) fn inspect(folder: &Path) {
     if let Err(error) = try_inspect(&place(folder)) {
         say(&format!("error {}: {error}", variant(&error)));
@@ -243,7 +247,8 @@ fn look_at<K: Hash>(which: Which, items: &[(K, Vec<f32>)], findings: Vec<voisin:
     say(&format!("index {name} {items} {hash}"));
 }
 
-/// Looks for some items by their own vectors: an exact search finds each, one by the graph finds something.
+/// Looks for some items by their own vectors: an exact search finds each, one by the graph finds
+/// something.
 fn seek<K: PartialEq + Debug>(which: Which, items: &[(K, Vec<f32>)], found: impl Fn(&[f32], bool) -> Result<Option<K>>) -> Result<()> {
     for (key, vector) in items.iter().step_by(items.len() / SOUGHT + 1) {
         let exact = found(vector, true)?;
