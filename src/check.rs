@@ -183,7 +183,7 @@ pub(crate) fn check_named<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: D
             checksums(place, rtxn, naming, &mut findings)?;
             return Ok(findings.list);
         }
-        // What such an index holds beside META may be anything.
+        // The other invariants do not hold in the middle of an edit.
         Err(error @ Error::TornEdit { .. }) => {
             findings.add(Invariant::Meta, error.to_string());
             checksums(place, rtxn, naming, &mut findings)?;

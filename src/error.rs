@@ -292,7 +292,8 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// A change went on, or was to be committed, after a part of it had failed half-way, or had panicked.
+    /// A batch was used, or was to be committed, after one of its calls had failed half-way or
+    /// panicked.
     #[error("an earlier call on this batch failed, and left a part of its work behind: return its error, so that the batch is rolled back")]
     BatchFailed,
     /// A handle was used in another process than the one that opened it, or one was opened in a fork of a process that has opened others.
@@ -485,12 +486,13 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A change of the index was left in the middle, by an error or by a panic that was caught. Nothing is read of the index, as nobody knows what of the change
-    /// is there: drop the transaction. If it was committed, [`Writer::repair`](crate::Writer::repair) or [`Index::repair`](crate::Index::repair)
-    /// restores the items and vectors that the index had before the change.
+    /// An edit of the index stopped half-way, by an error or by a panic that was caught. The index
+    /// cannot be read: drop the transaction. If it was committed,
+    /// [`Writer::repair`](crate::Writer::repair) or [`Index::repair`](crate::Index::repair)
+    /// restores the items and vectors from before the edit.
     #[error(
-        "a change of index {index} was left in the middle, by an error or a panic: drop the transaction; if it was committed, Writer::repair or \
-         Index::repair restores what the index held before that change"
+        "an edit of index {index} stopped half-way, by an error or a panic: drop the transaction; if \
+         it was committed, Writer::repair or Index::repair restores the items from before that edit"
     )]
     TornEdit {
         /// The index.

@@ -14,7 +14,7 @@
 //! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds, built or not. The tests import what hannoy 0.3 and
 //! arroy 0.9 write; their sources tell that older versions write the same items.
 //!
-//! Owns the invariant that any bytes are items or an error. O(values) time, memory for what adding takes.
+//! Owns the invariant that any bytes are items or an error. O(values) time, memory as for adding.
 
 use std::fmt;
 
@@ -184,7 +184,8 @@ impl<'a> Import<'a> {
 
     /// Adds all items to the index of `writer`, or replaces them there, under their ids, and returns how many. Vectors come over bit for bit, or rounded
     /// to the form that the index stores them in: one of [`I8`](crate::codec::I8) must be trained before. Of the binary quantized metrics, signs come over.
-    /// They are pending afterwards, like all that is added: build when all is added. O(items); 1 MB of vectors at a time is in memory.
+    /// They are pending afterwards, like all that is added: build when all is added. O(items) time,
+    /// 1 MB of memory for vectors.
     ///
     /// # Errors
     /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other dimensions, [`NotTrained`](Error::NotTrained): nothing has changed.
@@ -193,7 +194,8 @@ impl<'a> Import<'a> {
     /// [`skip_invalid`](Self::skip_invalid). Further those of [`Writer::add_item`].
     ///
     /// # Panics
-    /// If what [`skip_invalid`](Self::skip_invalid) was given does: see [`Writer::add_items_from`].
+    /// If the closure of [`skip_invalid`](Self::skip_invalid) panics: see
+    /// [`Writer::add_items_from`].
     pub fn add_to<D: Distance>(self, writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) -> Result<u64> {
         let Self { rtxn, database, index, metric, dimensions, mut skipped } = self;
         if D::name() != metric.name() {

@@ -1,8 +1,10 @@
 //! Changing an index, inside a write transaction of the caller.
 //!
 //! Everything is visible to the transaction at once and to everybody else with its commit, pending or not: a build makes searches faster, it
-//! does not make items appear. Nothing is kept between calls; dropping the transaction undoes all of them. A call that is left in the middle, by a panic or an
-//! error that says to drop the transaction, is refused from then on, if it had written anything: see `store/target.rs`.
+//! does not make items appear. Nothing is kept between calls; dropping the transaction undoes all of them.
+//!
+//! A call that stops half-way, by a panic or an error, after it has written something leaves a torn
+//! edit: every later use of the index is an error until `repair`. See `store/target.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -107,7 +109,8 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for a vector that cannot be stored or compared:
     /// nothing has changed. [`NotTrained`](Error::NotTrained), [`InvalidDimensions`](Error::InvalidDimensions), [`MetricMismatch`](Error::MetricMismatch),
     /// [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
-    /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt), [`TornEdit`](Error::TornEdit): drop the transaction.
+    /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt), [`TornEdit`](Error::TornEdit):
+    /// drop the transaction.
     pub fn add_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[impl Component]) -> Result<()> {
         let mut edit = self.edit(wtxn)?;
         let row = edit.row(item, vector)?;
@@ -136,16 +139,17 @@ impl<'e, D: Distance> Writer<'e, D> {
         add_rows(edit, rows().map(|(item, row)| (*item, row))).map(drop)
     }
 
-    /// Adds or replaces the items that an iterator yields, in memory that does not depend on their number. Returns how many there were. Items are taken from
-    /// the iterator up to 1 MB at a time, before any of these is stored.
+    /// Adds or replaces the items of an iterator, in memory that does not depend on their number.
+    /// Returns how many there were. Pulls up to 1 MB of rows at a time, before storing any of them.
     ///
     /// # Errors
     /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been added to the transaction, as if by
     /// [`add_item`](Self::add_item): commit them or drop the transaction.
     ///
     /// # Panics
-    /// If the iterator does, or what it yields. If some items have been stored by then, the index is left in the middle of a change: drop the transaction. Its
-    /// further use is [`TornEdit`](Error::TornEdit), also after a commit, until [`repair`](Self::repair) has undone the change.
+    /// If the iterator or a row panics. Drop the transaction then: if earlier rows have been
+    /// stored, the edit is torn, and every use of the index is [`TornEdit`](Error::TornEdit), in
+    /// this transaction and after its commit, until [`repair`](Self::repair).
     pub fn add_items_from<T: Component, V: AsRef<[T]>>(
         &self,
         wtxn: &mut RwTxn<'_>,
@@ -154,11 +158,12 @@ impl<'e, D: Distance> Writer<'e, D> {
         add_rows(self.edit(wtxn)?, items.into_iter())
     }
 
-    /// Undoes a change of the index that has not come to its end and was committed all the same: a panic was caught, or an error was overlooked. The
-    /// index then has the items and vectors that it had before this change, what the transaction had changed before it included. `false` if there was no
-    /// such change.
+    /// Undoes a torn edit: a call that stopped half-way, by a panic or an error, in a transaction
+    /// that was committed all the same. Restores the items and vectors from before that call, with
+    /// the effects of earlier calls in the transaction. `false` if there is no torn edit.
     ///
-    /// If it was a build, or a choice of codes, that was interrupted, all items are pending, and codes are made by the next build. O(items).
+    /// After an interrupted build or choice of codes, all items are pending and have no codes:
+    /// build again. O(items).
     ///
     /// ```
     /// use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -191,9 +196,9 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// ```
     ///
     /// # Errors
-    /// [`Corrupt`](Error::Corrupt) if what there was before is not whole, which it is not if the temporary file of an
-    /// [`optimize`](Builder::optimize) could no more be read half-way: restore a backup. Those of [`add_item`](Self::add_item) about the index. Nothing
-    /// has changed.
+    /// [`Corrupt`](Error::Corrupt) if a value from before the edit is missing: restore a backup.
+    /// That happens after an [`optimize`](Builder::optimize) whose temporary file became unreadable
+    /// half-way. And those of [`add_item`](Self::add_item) about the index. Nothing has changed.
     pub fn repair(&self, wtxn: &mut RwTxn<'_>) -> Result<bool> {
         repair::<D>(self.place(), wtxn)
     }
@@ -368,8 +373,8 @@ impl<'e, D: Distance> Writer<'e, D> {
     }
 }
 
-/// Adds rows, and ends the edit. What the caller has given is run for some rows at a time, before any of these is written. At a bad row those
-/// before it are added.
+/// Adds rows and ends the edit. User code (iterator, `AsRef`, metric) runs for a chunk of rows at a
+/// time, before any of them is stored. A bad row ends it, after the rows before it.
 fn add_rows<D: Distance, T: Component, V: AsRef<[T]>>(
     mut edit: Edit<'_, '_, '_, D>,
     mut items: impl Iterator<Item = (ItemId, V)>,

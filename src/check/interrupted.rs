@@ -1,4 +1,4 @@
-//! Changes that are interrupted at every step: what is committed then is sound, or says so and can be repaired.
+//! Edits that panic at every step: the index is sound afterwards, or torn and repaired.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const DIMENSIONS: usize = 512;
 const M: usize = 4;
 /// A record to a group: then a build puts many values.
 const M0: usize = 2048;
-/// Steps that a change is interrupted at: from the first on, up to the last, and so many in between.
+/// Steps to panic at: this many from the first on and up to the last, and this many in between.
 const AT_EACH_END: u64 = 12;
 const BETWEEN: u64 = 20;
 
@@ -78,7 +78,7 @@ fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'
     database
 }
 
-/// Interrupts a change at many steps of it, each time from the same index on. Returns the marks that it has left behind.
+/// Interrupts an edit at many of its steps, each time of the same index. Returns the marks it left.
 fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> Vec<Option<Torn>> {
     let (_folder, env) = open();
     let database = create(&env, codes);
@@ -136,7 +136,7 @@ fn adding_is_interrupted() {
     }
 }
 
-/// Many groups of ids are written before the end.
+/// Groups of ids are flushed before the end.
 #[test]
 fn adding_items_that_lie_far_apart_is_interrupted() {
     let marks = interrupt(None, |writer, wtxn| {
@@ -184,7 +184,8 @@ fn choosing_codes_is_interrupted() {
     }
 }
 
-/// Tables of pointers were taken over a commit that rewrites blocks and does not say so: they led to pages that had been given to others.
+/// Pointers were carried over a commit that rewrote blocks and left no DELTA: they led to pages
+/// that another index had been given meanwhile.
 #[test]
 fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     let (_folder, env) = open();

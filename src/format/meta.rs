@@ -22,19 +22,19 @@ pub(crate) const MAX_DEGREE: usize = 2048;
 /// Bytes of LINKS that a group aims at: a page, less LMDB's and our own headers.
 const GROUP_TARGET_BYTES: usize = 4064;
 
-/// Where the mark of a change is that has not come to its end.
+/// Offset of the mark of an unfinished edit.
 const MARK: usize = 74;
 
-/// How far a change had come that has not ended: what of the index is not as META says. Each includes those before it.
+/// How much of an index an unfinished edit may have touched. Each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Torn {
-    /// There are vectors, codes and entries of the maps that belong to no slot of META, and ID_SLOTS may be of any state. What META says has vectors
-    /// and codes, its entries in SLOT_IDS, the sets and the graph are whole.
+    /// Values of slots that META does not know, entries of free slots, and any of ID_SLOTS. Intact:
+    /// sets, graph, and vector, code and SLOT_IDS entry of every slot that is not free.
     Items = 1,
-    /// The graph and all codes are of no state. Items and vectors are as above.
+    /// Graph and codes as well. Intact: the vectors, sets and SLOT_IDS entries.
     Derived = 2,
-    /// Items or vectors may be lost: every value was being written anew, as no more could go wrong but LMDB or the file system.
+    /// Anything: no user code runs in this stage, but LMDB or the file system may fail.
     Lost = 3,
 }
 
@@ -174,7 +174,7 @@ impl Meta {
         out
     }
 
-    /// The same, while a change is under way that begins with it.
+    /// The same with the mark of an edit that begins with this META.
     pub(crate) fn encode_torn(&self, torn: Torn) -> Vec<u8> {
         let mut out = self.encode();
         out[MARK] = torn as u8;
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_says_how_far_a_change_had_come_and_what_was_before_it() {
+    fn a_mark_changes_one_byte_and_comes_back_with_the_meta_before_the_edit() {
         let built = meta();
         let mut marks = Vec::new();
         for torn in [Torn::Items, Torn::Derived, Torn::Lost] {

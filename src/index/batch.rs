@@ -69,7 +69,7 @@ enum State {
     Whole,
     /// The map was full. All of it must be done again in a larger one.
     MapFull,
-    /// A call has left a part of its work behind, or is under way.
+    /// A call has failed half-way or panicked, or is under way.
     Failed,
 }
 
@@ -133,7 +133,7 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
         self.txn.check()?;
         self.check_whole()?;
-        // Until it has come to its end: a panic may be caught by who has called this.
+        // Stays so if `change` panics and the caller catches that.
         self.state = State::Failed;
         let result = change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
         self.state = match &result {
@@ -144,7 +144,8 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         result
     }
 
-    /// That all changes so far have come to their end.
+    /// # Errors
+    /// [`Error::MapFull`] or [`Error::BatchFailed`] if an earlier call failed half-way or panicked.
     fn check_whole(&self) -> Result<()> {
         match self.state {
             State::Whole => Ok(()),
@@ -300,7 +301,7 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         }
         let value = result.map_err(Interrupted::Failed)?;
         self.txn.check()?;
-        // A closure that has caught a panic, or has ignored an error, may have returned anything.
+        // The closure may have caught a panic or ignored an error, and returned `Ok`.
         self.check_whole()?;
         let shared = Arc::clone(&self.shared);
         if let Some(goal) = match goal {
@@ -343,13 +344,14 @@ impl<D: Distance> Batch<'_, D> {
         self.change(|writer, txn| writer.add_items(txn, items, vectors))
     }
 
-    /// Adds or replaces the items that an iterator yields, which are taken from it up to 1 MB at a time. Returns how many there were.
+    /// Adds or replaces the items of an iterator. Returns how many there were. Pulls up to 1 MB of
+    /// rows at a time, before storing any of them.
     ///
     /// # Errors
     /// As [`add`](Self::add), at the first bad vector; the items before it have been added.
     ///
     /// # Panics
-    /// If the iterator does, or what it yields: the batch can only be rolled back.
+    /// If the iterator or a row panics. The batch can only be rolled back then.
     pub fn add_items_from<T: Component, V: AsRef<[T]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
         self.change(|writer, txn| writer.add_items_from(txn, items))
     }

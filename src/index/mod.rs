@@ -367,8 +367,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// Changes the index: what the closure does is linked and committed when it returns, as a whole; if it returns an error or panics, nothing has
     /// happened. Another thread or process that writes, to any index of the folder, waits for its turn.
     ///
-    /// If a call on the batch has failed half-way, or has panicked, nothing is committed either, also if the closure catches that and returns `Ok`:
-    /// [`BatchFailed`](Error::BatchFailed).
+    /// Nothing is committed after a call on the batch has failed half-way or panicked, even if the
+    /// closure catches that and returns `Ok`: [`BatchFailed`](Error::BatchFailed).
     ///
     /// What the closure has added is linked, and of what others have left pending as many items
     /// again, 64 at least: what a load by parts will link itself, or has left because it was
@@ -476,8 +476,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         })
     }
 
-    /// Undoes a change of the index that has not come to its end and was committed all the same, links what is pending, and commits that. `false` if there
-    /// was no such change. No `Index` commits one: it takes a program that writes to the folder with a [`Writer`] and heed. See [`Writer::repair`].
+    /// Undoes a torn edit that was committed, links all pending items, and commits. `false` if
+    /// there is no torn edit. An `Index` never commits one; a program that writes to the folder
+    /// with heed and [`Writer`] can. See [`Writer::repair`].
     ///
     /// # Errors
     /// As [`Writer::repair`] and [`write`](Self::write).

@@ -3,8 +3,9 @@
 //! A value is written to its place at once and never moves: to a value of its own in the *tail* while its block is not full, to a block with all
 //! others of it when it is.
 //!
-//! Until the end of the change nothing is put that takes a value from a slot which had one before it: a block is put when it is full, or when other free
-//! places of it are used again; what the tail had, stays until the end.
+//! Invariant: until the end of an edit, no put takes the value from a slot that had one before.
+//! Blocks are put when they are full, or with new values in free places; tail values are deleted at
+//! the end.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -25,17 +26,17 @@ pub(super) struct Blocks {
     /// The kinds and subs of blocks and of values in the tail.
     block: (Kind, u8),
     single: (Kind, u8),
-    /// How many slots there were before.
+    /// Slots before the edit.
     slots_before: u32,
     /// How many blocks there are.
     sealed: u32,
     /// Bodies of values of the tail, which are to be written.
     tail: BTreeMap<Slot, Vec<u8>>,
-    /// Slots whose values of the tail are to be deleted.
+    /// Slots whose tail values are deleted at the end.
     obsolete: RoaringBitmap,
     /// The block whose free places are being used again, and its body.
     reused: Option<(u32, Vec<u8>)>,
-    /// Values for places of blocks that are not free.
+    /// Values that overwrite live ones in blocks, at the end.
     late: BTreeMap<Slot, Vec<u8>>,
 }
 
@@ -64,7 +65,7 @@ impl Blocks {
         Key::new(place.index, kind, sub, n)
     }
 
-    /// Puts a value, with its factor, into the place of a slot that had none before the change.
+    /// Puts a value, with its factor, into the place of a slot that had none before the edit.
     pub(super) fn store(&mut self, mut target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
         let geometry = self.geometry;
         let (block, place) = geometry.place(slot);
@@ -78,7 +79,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// As [`store`](Self::store), for a slot that may have another value: at the end of the change.
+    /// As [`store`](Self::store), for a slot that may have a live value, which stays until the end.
     pub(super) fn store_late(&mut self, target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
         if self.geometry.place(slot).0 < self.geometry.place(Slot(self.slots_before)).0 {
             self.late.insert(slot, value);
@@ -96,7 +97,7 @@ impl Blocks {
         Ok(self.reused.as_mut().map_or(&mut [], |(_, body)| body))
     }
 
-    /// The body of a block, as it is stored.
+    /// The stored body of a block.
     fn stored_block(&self, target: &Target<'_, '_, '_>, block: u32) -> Result<Vec<u8>> {
         let key = self.key(target.place, self.block, block);
         let sound = target.place.sound(target.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
@@ -155,7 +156,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// That [`write_late`](Self::write_late) finds what it needs.
+    /// Reads and checks the blocks that [`write_late`](Self::write_late) overwrites.
     ///
     /// # Errors
     /// [`Error::Corrupt`].
@@ -163,7 +164,7 @@ impl Blocks {
         self.late_blocks().try_for_each(|(block, _)| self.stored_block(target, block).map(drop))
     }
 
-    /// Puts values over others, block by block. Nothing may be interrupted from here on.
+    /// Overwrites live values, block by block. Only LMDB may stop the edit from here on.
     pub(super) fn write_late(&mut self, mut target: Target<'_, '_, '_>) -> Result<()> {
         if self.late.is_empty() {
             return Ok(());
@@ -180,7 +181,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// The blocks that there are late values of, and their slots.
+    /// The blocks that late values go to, each with its range of slots.
     fn late_blocks(&self) -> impl Iterator<Item = (u32, Range<Slot>)> + use<> {
         let vectors = self.geometry.vectors;
         let mut blocks: Vec<u32> = self.late.keys().map(|slot| self.geometry.place(*slot).0 as u32).collect();
@@ -188,7 +189,7 @@ impl Blocks {
         blocks.into_iter().map(move |block| (block, Slot(block * vectors)..Slot((block + 1) * vectors)))
     }
 
-    /// What has not been written yet.
+    /// Takes everything not yet written.
     pub(super) fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
         let mut puts: Vec<Put> = self.obsolete.iter().map(|slot| (self.key(place, self.single, slot), None)).collect();
         for (slot, body) in std::mem::take(&mut self.tail) {

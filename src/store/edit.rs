@@ -1,10 +1,11 @@
 //! Adding and removing items: one pass for one item or for many.
 //!
 //! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, vectors and codes of unfinished blocks), and writes each
-//! value once, in [`finish`](Edit::finish). Where vectors and their codes go is for `blocks`, how it is written for `target`.
+//! value once, in [`finish`](Edit::finish). `blocks` places vectors and codes, `target` writes.
 //!
-//! What an edit writes before its end can be undone (`repair`): slots that it frees keep their item and their vector until then, and no other item is given
-//! them. So what META, the sets and SLOT_IDS say of the slots that there were stays true.
+//! Invariant: until `finish`, an edit can be undone (`repair`). A slot that it frees keeps its
+//! vector and its entry in SLOT_IDS, and is not reused within the edit; the sets are written at the
+//! end. So the old META, the sets and SLOT_IDS still describe all items from before the edit.
 //!
 //! Work for one item: O(1) values, none larger than a page except a block that becomes full.
 
@@ -38,7 +39,8 @@ use crate::{Error, ItemId, Result, Slot};
 /// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
 const CACHED_GROUPS: usize = 1024;
 
-/// Rows that wait in memory to be added: what is called to make them runs before the first of them is written.
+/// Bytes of encoded rows that wait in memory. User code (iterator, `AsRef`, metric) makes them, and
+/// runs before any of them is stored.
 const ROWS_BYTES: usize = 1 << 20;
 
 /// Free slots of blocks are reused while at least one in so many slots is free: then a block that is rewritten takes many vectors.
@@ -52,18 +54,17 @@ pub(crate) struct Edit<'w, 'e, 'p, D> {
     pending: SetEdit,
     removed: SetEdit,
     free: SetEdit,
-    /// Slots that are free once this has come to its end.
+    /// Slots that become free at the end.
     freed: RoaringBitmap,
     slot_ids: BTreeMap<u32, Vec<ItemId>>,
     id_slots: BTreeMap<u32, IdGroup>,
     vectors: Blocks,
     codes: Option<Codes>,
-    /// What has been written.
     journal: Journal,
     metric: PhantomData<D>,
 }
 
-/// An item with its vector as it is stored, ready to be added.
+/// An encoded item, ready to be added.
 pub(crate) struct Row {
     item: ItemId,
     vector: Encoded,
@@ -160,7 +161,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         })
     }
 
-    /// An item, ready to be added or to replace that of its id. Runs what the metric is made of, and changes nothing.
+    /// Encodes an item. Runs code of the metric, which may be the user's; changes nothing.
     ///
     /// # Errors
     /// A vector that does not fit, [`Error::NotTrained`].
@@ -171,7 +172,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(Row { item, vector })
     }
 
-    /// How many rows are to be made ready before they are added: at least one.
+    /// How many rows to encode before the first of them is added; at least one.
     pub(crate) fn rows_at_once(&self) -> usize {
         let Geometry { stride, factor, .. } = self.meta.geometry;
         (ROWS_BYTES / (size_of::<Row>() + stride + factor)).max(1)
@@ -228,7 +229,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(())
     }
 
-    /// Puts a vector into its place, and its code; at the end, if there may be another one.
+    /// Puts a vector and its code into place; not before the end if the slot may hold live ones.
     fn store(&mut self, slot: Slot, mut bytes: Vec<u8>, factor: f32, is_late: bool) -> Result<()> {
         let mut code = Vec::new();
         if let Some(Codes { coder, scratch, .. }) = &mut self.codes {
@@ -288,7 +289,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         count.checked_sub(1).ok_or(Error::corrupt(Key::meta(self.place.index), "it counts less than there is"))
     }
 
-    /// Makes a slot that is in no other set free: at the end, if there was such a slot before.
+    /// Frees a slot that is in no other set; not before the end if the slot is older than the edit.
     fn release(&mut self, slot: Slot) -> Result<()> {
         if slot.0 < self.journal.before().slots {
             self.freed.insert(slot.0);
@@ -371,22 +372,23 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Target { place: self.place, wtxn: self.wtxn, journal: &mut self.journal }
     }
 
-    /// Stores a value of the graph or of the codes, or deletes it.
+    /// Puts or deletes a value of the graph or of the codes.
     pub(crate) fn put_derived(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.target().put_derived(key, body)
     }
 
-    /// Deletes all values of the graph or of the codes with keys from `first` to `last`, both included.
+    /// Deletes the values of graph or codes with keys from `first` to `last`, both included.
     pub(crate) fn delete_derived(&mut self, first: Key, last: Key) -> Result<()> {
         self.target().delete_derived(first, last)
     }
 
-    /// Stores a value that holds what was there before. Nothing may be interrupted from here on.
+    /// Puts any value. Only LMDB may stop the edit from here on.
     pub(super) fn put_over(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.target().put_over(key, body)
     }
 
-    /// Deletes all values with keys from `first` to `last`, both included, which are not part of an edit. Nothing may be interrupted from here on.
+    /// Deletes all values with keys from `first` to `last`, both included; none that the edit
+    /// caches. Only LMDB may stop the edit from here on.
     pub(super) fn delete_over(&mut self, first: Key, last: Key) -> Result<()> {
         self.target().delete_over(first, last)
     }
@@ -396,7 +398,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         self.finish_with(Vec::new())
     }
 
-    /// Writes everything, and values of the graph or of the codes. What it needs is read before anything is put that takes the place of what was there.
+    /// Writes everything, and these values of graph or codes. All reads precede the first put that
+    /// overwrites live data.
     pub(crate) fn finish_with(mut self, derived: Vec<Put>) -> Result<()> {
         for slot in std::mem::take(&mut self.freed) {
             self.free(Slot(slot))?;
@@ -495,7 +498,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(())
     }
 
-    /// The groups of the maps that are in memory.
+    /// Takes the cached groups of both maps.
     fn map_puts(&mut self) -> Vec<Put> {
         let index = self.place.index;
         let key = |kind, number| Key::new(index, kind, 0, number);

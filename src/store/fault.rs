@@ -1,6 +1,7 @@
-//! Where a change can be interrupted, for tests: at each value that is read, and before each that is put while META is marked.
+//! Fault injection for tests: a panic at the n-th step of an edit, on the thread that asked for it.
 //!
-//! A change is interrupted by a panic, as by one of the code of others that runs within it. It is that of the thread which has asked for it.
+//! A step is a read of a value, or a put before the last stage of an edit. Puts of the last stage
+//! are no steps: only LMDB runs between them.
 
 #[cfg(test)]
 mod steps {
@@ -10,7 +11,8 @@ mod steps {
         static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
     }
 
-    /// Whether what is called here is interrupted after so many steps, and how many it has taken.
+    /// Runs `work`, with a panic after `steps` steps. Whether it panicked, and how many steps it
+    /// took.
     pub(crate) fn interrupted_after(steps: u64, work: impl FnOnce()) -> (bool, u64) {
         LEFT.set(Some(steps));
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));

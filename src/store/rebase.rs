@@ -131,7 +131,7 @@ impl Rebased {
         Ok(Some(rebased))
     }
 
-    /// Does it, beside storing the computed values.
+    /// Applies it to the edit that also stores the computed values.
     pub(crate) fn write<D: Distance>(&self, edit: &mut Edit<'_, '_, '_, D>) -> Result<()> {
         for (key, body) in &self.restored {
             edit.put_derived(*key, body.clone())?;

@@ -3,8 +3,9 @@
 //! Everything that a slot names is computed first, from the graph of a build, and then written in the place of what there was. The vectors, which
 //! may be more than memory holds, wait in a temporary file meanwhile. O(items).
 //!
-//! From the first value that is deleted to the last that is put nothing is there that could be restored. Only LMDB and the temporary file, which has been
-//! read once before, could end this half-way: a panic of what is told of the progress waits until it is done.
+//! Writing cannot be undone, so nothing may stop it after the first delete. A panic of the progress
+//! closure is held back until the end. The temporary file is read once before the first delete, so
+//! that only LMDB, or a file that becomes unreadable in between, can stop it half-way.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -1,12 +1,14 @@
-//! Undoing a change that has not come to its end: the items and vectors that there were before it.
+//! Undoing a torn edit: restores the items and vectors from before it.
 //!
-//! META is marked with how far the change had come, and is otherwise as it was before it (`target`). What a change puts before
-//! its end leaves the sets and, of each slot that was not free, the vector, the code and the entry in SLOT_IDS as they were
-//! (`edit`, `blocks`). So what belongs to no slot is deleted, ID_SLOTS follow from SLOT_IDS, and the graph and the codes are
-//! kept if the change had not come to them; otherwise all items are pending.
+//! A marked META is the META from before the edit, and says how far the edit had come (`target`).
+//! Before its end, an edit leaves three things intact (`edit`, `blocks`): the sets, and for each
+//! slot that was not free its vector with its code and its entry in SLOT_IDS. So repair deletes
+//! what belongs to no slot, and derives ID_SLOTS from SLOT_IDS. It keeps graph and codes unless the
+//! edit had begun to write them ([`Torn::Derived`]); then all items become pending, without codes.
 //!
-//! Everything is read before anything is put, and what is written again is verified. Vectors and the graph are not read, only found: damage that they have
-//! from elsewhere is found by `check` afterwards as before. O(items), some 16 bytes of memory for each.
+//! All reads precede the first put. Values that are rewritten are verified first. Vectors and graph
+//! are not read, only looked up, so that damage in them stays visible to `check`. O(items) time,
+//! about 16 bytes of memory an item.
 
 use std::collections::BTreeMap;
 
@@ -26,20 +28,21 @@ use crate::format::set::{CHUNK, SetKind, encode_chunk};
 use crate::format::{Key, Kind, codes};
 use crate::{Error, ItemId, Result, Slot};
 
-/// Where values of one length lie, one for each slot: kinds and subs of blocks and of the tail.
+/// Kind and sub of the blocks, and of the tail, of values that each slot has one of.
 type Strided = [(Kind, u8); 2];
 const VECTORS: Strided = [(Kind::Vectors, 0), (Kind::Tail, 0)];
 const CODES: Strided = [(Kind::Codes, codes::BLOCKS), (Kind::Codes, codes::TAIL)];
 
-/// Restores what an index held before a change that has not come to its end. `false` if there was no such change.
+/// Undoes a torn edit. `false` if there is none.
 ///
 /// # Errors
-/// [`Error::Corrupt`] if something of it is not there any more, and those of reading META: nothing has changed.
+/// [`Error::Corrupt`] if a value from before the edit is missing or damaged, and those of reading
+/// META. Nothing has changed then.
 pub(crate) fn repair<D: Distance>(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
     let Some((before, Some(torn))) = read_marked::<D>(place, wtxn)? else { return Ok(false) };
     let reading = Reading { place, rtxn: wtxn };
     if torn == Torn::Lost {
-        let what = "all of the index was being written anew, and that has not come to its end";
+        let what = "an edit that rewrites the whole index failed half-way, and cannot be undone";
         return Err(Error::corrupt(Key::meta(place.index), what));
     }
     let mut meta = before.clone();
@@ -78,7 +81,7 @@ pub(crate) fn repair<D: Distance>(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Res
     Ok(true)
 }
 
-/// The values of an index.
+/// The read side of a repair.
 struct Reading<'a, 'e, 'p> {
     place: Place<'e>,
     rtxn: &'a RoTxn<'p>,
@@ -115,7 +118,7 @@ impl Reading<'_, '_, '_> {
         Ok([read(SetKind::Pending, meta.pending)?, read(SetKind::Removed, meta.removed)?, read(SetKind::Free, meta.free)?])
     }
 
-    /// What makes values of one length again those of `slots` slots, of which these have one.
+    /// The puts that reduce blocks and tail to `slots` slots, and check that `kept` have values.
     fn strided(&self, geometry: Geometry, [block, single]: Strided, slots: u32, kept: &RoaringBitmap) -> Result<Vec<Put>> {
         let sealed = slots / geometry.vectors;
         let tail_start = sealed * geometry.vectors;
@@ -145,7 +148,8 @@ impl Reading<'_, '_, '_> {
         Ok(puts)
     }
 
-    /// What makes SLOT_IDS those of these slots again, and ID_SLOTS those of the ones that are not removed.
+    /// The puts that restore SLOT_IDS, and derive ID_SLOTS from it. `kept` are the slots that are
+    /// not free; those in `removed` have no live item.
     fn ids(&self, meta: &Meta, kept: &RoaringBitmap, removed: &RoaringBitmap) -> Result<Vec<Put>> {
         let mut puts = Vec::new();
         let mut groups: BTreeMap<u32, IdGroup> = BTreeMap::new();
@@ -186,7 +190,7 @@ impl Reading<'_, '_, '_> {
         Ok(puts)
     }
 
-    /// What makes the sets these.
+    /// The puts that replace the stored sets.
     fn set_puts(&self, sets: [(SetKind, RoaringBitmap); 3]) -> Result<Vec<Put>> {
         let mut puts = Vec::new();
         for (set, members) in sets {

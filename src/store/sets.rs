@@ -78,7 +78,7 @@ impl SetEdit {
         Ok(None)
     }
 
-    /// All chunks that were touched.
+    /// The touched chunks, as puts.
     pub(crate) fn into_puts(self, place: Place<'_>) -> impl Iterator<Item = Put> {
         let Self { set, chunks } = self;
         chunks.into_iter().map(move |(number, members)| {

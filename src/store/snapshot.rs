@@ -29,7 +29,8 @@ pub(crate) const MISCOUNTED: &str = "the set is not what the metadata counts";
 /// Reads META. `None` if the index does not exist.
 ///
 /// # Errors
-/// [`Error::Foreign`], [`Error::FormatVersion`], [`Error::MetricMismatch`], [`Error::Corrupt`], [`Error::TornEdit`].
+/// [`Error::Foreign`], [`Error::FormatVersion`], [`Error::MetricMismatch`], [`Error::Corrupt`],
+/// [`Error::TornEdit`].
 pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<Meta>> {
     match read_marked::<D>(place, rtxn)? {
         Some((_, Some(_))) => Err(Error::TornEdit { index: place.index }),
@@ -37,7 +38,7 @@ pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Resu
     }
 }
 
-/// As [`read_meta`], also while a change has not come to its end: then it is the META before that.
+/// As [`read_meta`], but a marked META is no error: it is returned with its mark.
 pub(crate) fn read_marked<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<(Meta, Option<Torn>)>> {
     let index = place.index;
     // Verified as it is decoded, once it is known to be ours.

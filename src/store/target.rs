@@ -1,16 +1,17 @@
-//! The one way to change the values of an index: what a change puts is noted, and META says that it is under way.
+//! The only way to write the values of an index.
 //!
-//! A change is many puts, and the code of others runs between them: an iterator of rows, a metric, what is told of the
-//! progress. A panic there can be caught, and the transaction committed by who owns it. So the first put is preceded by
-//! two: DELTA says that everything may have been rewritten, and META, as it was before the change, is *marked*
-//! ([`Torn`]), so that nothing is read of the index. The end replaces both. A change that is dropped, forgotten or
-//! unwound before its first put has changed nothing; one that is dropped after it stays marked.
+//! An edit is many puts, and user code runs between them: row iterators, metrics, progress
+//! closures. A panic in it can be caught, and the transaction committed by its owner. So [`Target`]
+//! precedes the first put of an edit by two: DELTA = everything, and the META from before the edit
+//! with a *mark* ([`Torn`]), which makes every later open fail with `TornEdit`. The end of the edit
+//! replaces both. An edit that is dropped, forgotten or unwound before its first put has changed
+//! nothing; one that is dropped after it stays marked, and `repair` undoes it.
 //!
-//! [`Target::complete`] puts without a mark what a change has kept in memory to its end: nothing runs between these
-//! puts but LMDB, which refuses to commit a transaction in which a put has failed.
+//! [`Target::complete`] writes the last values of an edit without a mark: no user code runs between
+//! these puts, only LMDB, which refuses to commit a transaction after a failed put.
 //!
-//! Owns the invariant that nobody else puts or deletes values of an index, its item keys apart (`item_keys`, which
-//! change between two changes of the index, in a batch that is not committed unless all have come to their end).
+//! Invariant: no other code puts or deletes values of an index. The exception is `item_keys`, whose
+//! rows change between two edits, inside a batch that commits only if all its calls have succeeded.
 
 use std::ops::Bound;
 
@@ -23,30 +24,30 @@ use crate::format::meta::{Meta, Torn};
 use crate::format::{Key, Kind, checksum};
 use crate::{Error, Result};
 
-/// What is to be known of a change until it has come to its end.
+/// What an edit has written so far, and what it needs to end or to be undone.
 pub(super) struct Journal {
-    /// META before it.
+    /// META before the edit.
     before: Meta,
-    /// The mark that META has.
+    /// The mark that META carries now.
     marked: Option<Torn>,
-    /// What the change has rewritten.
+    /// Values rewritten by this edit.
     delta: Delta,
-    /// What earlier changes of the transaction have rewritten, once DELTA does not say that any more.
+    /// The DELTA of earlier edits of the transaction. `None` while DELTA itself still holds it.
     earlier: Option<Delta>,
 }
 
 impl Journal {
-    /// Of a change of an index that has this META.
+    /// The journal of an edit that begins with this META.
     pub(super) fn of(before: Meta) -> Self {
         Self { before, marked: None, delta: Delta::Values(Default::default()), earlier: None }
     }
 
-    /// Of a change of an index of which everything may be where it was not before.
+    /// The same, for an edit after which every value may lie elsewhere.
     pub(super) fn of_everything(before: Meta) -> Self {
         Self { delta: Delta::Everything, ..Self::of(before) }
     }
 
-    /// META before the change.
+    /// META before the edit.
     pub(super) fn before(&self) -> &Meta {
         &self.before
     }
@@ -69,7 +70,7 @@ fn list(key: Key) -> Option<usize> {
     }
 }
 
-/// Where changes go, and where they are noted.
+/// The write side of an edit: the transaction and the journal of what is written.
 pub(super) struct Target<'a, 'e, 'p> {
     pub(super) place: Place<'e>,
     pub(super) wtxn: &'a mut RwTxn<'p>,
@@ -77,7 +78,7 @@ pub(super) struct Target<'a, 'e, 'p> {
 }
 
 impl Target<'_, '_, '_> {
-    /// Says in META how far the change has come, before it does more than META says already.
+    /// Marks META, unless it carries this mark or a stronger one.
     pub(super) fn mark(&mut self, torn: Torn) -> Result<()> {
         if self.journal.marked >= Some(torn) {
             return Ok(());
@@ -92,17 +93,17 @@ impl Target<'_, '_, '_> {
         Ok(())
     }
 
-    /// Stores a value that holds what belongs to no slot of the META before the change, or deletes such a value.
+    /// Puts or deletes a value without touching what belongs to a live slot of the old META.
     pub(super) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.put_marked(Torn::Items, key, body)
     }
 
-    /// Stores or deletes a value of the graph or of the codes.
+    /// Puts or deletes a value of the graph or of the codes, which `repair` can do without.
     pub(super) fn put_derived(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.put_marked(Torn::Derived, key, body)
     }
 
-    /// Stores or deletes a value that holds what there was before the change.
+    /// Puts or deletes any value. Only LMDB may stop the edit from here on.
     pub(super) fn put_over(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.put_marked(Torn::Lost, key, body)
     }
@@ -116,12 +117,13 @@ impl Target<'_, '_, '_> {
         put_or_delete(self.place, self.wtxn, key, body)
     }
 
-    /// Deletes all values of the graph or of the codes with keys from `first` to `last`, both included.
+    /// Deletes the values of graph or codes with keys from `first` to `last`, both included.
     pub(super) fn delete_derived(&mut self, first: Key, last: Key) -> Result<()> {
         self.delete_range(Torn::Derived, first, last)
     }
 
-    /// Deletes all values with keys from `first` to `last`, both included, whatever they hold.
+    /// Deletes all values with keys from `first` to `last`, both included. Only LMDB may
+    /// stop the edit from here on.
     pub(super) fn delete_over(&mut self, first: Key, last: Key) -> Result<()> {
         self.delete_range(Torn::Lost, first, last)
     }
@@ -134,7 +136,7 @@ impl Target<'_, '_, '_> {
         Ok(())
     }
 
-    /// Ends the change: puts the last of its values, whatever they hold, and the META after it.
+    /// Ends the edit: writes its last values, then DELTA, and META as the very last.
     pub(super) fn complete(mut self, puts: Vec<Put>, meta: &Meta) -> Result<()> {
         let mut written = match self.journal.earlier.take() {
             Some(earlier) => earlier,
@@ -144,7 +146,7 @@ impl Target<'_, '_, '_> {
             self.journal.note(key);
             put_or_delete(self.place, self.wtxn, key, body)?;
         }
-        // Also puts it in order.
+        // Also sorts the lists.
         written.merge(std::mem::replace(&mut self.journal.delta, Delta::Everything));
         self.put_delta(&written)?;
         put(self.place, self.wtxn, Key::meta(self.place.index), meta.encode())
@@ -156,13 +158,13 @@ impl Target<'_, '_, '_> {
     }
 }
 
-/// Where the DELTA of a transaction is, and its number.
+/// The key of the DELTA of a transaction, and the transaction's number.
 fn delta_of(place: Place<'_>, wtxn: &RwTxn<'_>) -> (Key, u64) {
     let transaction = wtxn.id() as u64;
     (Key::new(place.index, Kind::Delta, 0, (transaction % RING) as u32), transaction)
 }
 
-/// What the changes of a transaction have rewritten so far.
+/// The DELTA that earlier edits of the transaction have written.
 pub(super) fn written(place: Place<'_>, wtxn: &RwTxn<'_>) -> Result<Delta> {
     let (key, transaction) = delta_of(place, wtxn);
     Ok(match place.sound(wtxn, key) {
@@ -178,14 +180,14 @@ pub(super) fn written(place: Place<'_>, wtxn: &RwTxn<'_>) -> Result<Delta> {
     })
 }
 
-/// Stores a body under its key, with its checksum.
+/// Puts a body under its key, with its checksum.
 fn put(place: Place<'_>, wtxn: &mut RwTxn<'_>, key: Key, mut body: Vec<u8>) -> Result<()> {
     checksum::seal(key, &mut body);
     meter::wrote(body.len());
     Ok(place.raw.put(wtxn, &key.to_bytes(), &body)?)
 }
 
-/// Stores a body, or deletes the value if there is none.
+/// Puts a body, or deletes the value if `body` is `None`.
 fn put_or_delete(place: Place<'_>, wtxn: &mut RwTxn<'_>, key: Key, body: Option<Vec<u8>>) -> Result<()> {
     let Some(body) = body else {
         meter::wrote(0);
@@ -204,7 +206,7 @@ pub(crate) fn delete_index(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<()>
     Ok(())
 }
 
-/// Changes below the engine, for tests that damage an index.
+/// Unmarked puts, for tests that damage an index.
 #[cfg(test)]
 impl Place<'_> {
     pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, key: Key, body: Vec<u8>) -> Result<()> {

@@ -328,7 +328,8 @@ mod writer {
         }
     }
 
-    /// Before the first megabyte of rows is there, nothing is written, and there is nothing to undo.
+    /// Before the first megabyte of rows is there, nothing is written, and there is nothing to
+    /// undo.
     #[test]
     fn a_panic_before_the_first_write_has_changed_nothing() {
         let (_folder, env) = open();
@@ -373,7 +374,8 @@ mod writer {
     }
 
     /// A closure that is told of the progress panicked while the graph was written: 1 000 findings
-    /// after the commit. In an `optimize` it is told, and waits, as nothing could be restored there.
+    /// after the commit. In an `optimize` it is told, and waits, as nothing could be restored
+    /// there.
     #[test]
     fn a_transaction_whose_progress_has_panicked_can_be_repaired_or_is_done() {
         for (goal, at) in [(0, 1), (0, 90), (1, 1), (1, 300), (2, 1), (2, 200)] {
@@ -482,8 +484,8 @@ mod writer {
         holds(&env.read_txn().unwrap(), db, &expected);
     }
 
-    /// A change that was left in the middle in the folder of an `Index`, by a program that writes to
-    /// it with heed: it can be opened, says so, and is repaired, and linked, by a call.
+    /// A change that was left in the middle in the folder of an `Index`, by a program that writes
+    /// to it with heed: it can be opened, says so, and is repaired, and linked, by a call.
     #[test]
     fn an_index_of_a_folder_is_repaired_by_its_handle() {
         let (folder, index, mut expected) = create(700);

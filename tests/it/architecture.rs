@@ -40,7 +40,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("graph/insert.rs", "format::meta::MAX_LAYERS", "as many roots as META has room for"),
 ];
 
-/// Where `unsafe` may be written: files, and folders with a slash at the end. The last two have tests only, which open environments.
+/// Where `unsafe` may be written: files, and folders with a slash at the end. The last two have
+/// tests only, which open environments.
 const UNSAFE: &[&str] = &[
     "distance/kernels/",
     "store/table.rs",
@@ -55,8 +56,9 @@ const UNSAFE: &[&str] = &[
     "check/interrupted.rs",
 ];
 
-/// Where values are put and deleted. Of an index in `store/target.rs`, which says in META that it is being changed; the keys of items in `store/item_keys.rs`;
-/// names and numbers of indexes in `index/catalog.rs`. The last has tests only, which do damage.
+/// Where LMDB is written to: values of an index in `store/target.rs`, which marks META; item keys
+/// in `store/item_keys.rs`; the catalog in `index/catalog.rs`. The last has tests only, which do
+/// damage.
 const PUTS: &[&str] = &["store/target.rs", "store/item_keys.rs", "index/catalog.rs", "check/damage.rs"];
 
 /// Where a value may be read without its checksum being verified, by `checksum::unverified` and
@@ -355,18 +357,18 @@ fn unsafe_is_written_where_it_is_allowed_only() {
 }
 
 #[test]
-fn values_are_put_and_deleted_where_it_is_noted_only() {
+fn lmdb_is_written_to_where_it_is_allowed_only() {
     let mut allowed: BTreeSet<&str> = PUTS.iter().copied().collect();
     for (file, text) in &files() {
         let tokens = tokens(text);
         let is_database = |token: &str| ["raw", "catalog", "indexes"].contains(&token);
         let changes = |token: &str| token.starts_with("put") || token.starts_with("delete") || token == "clear" || token.ends_with("_mut");
         if tokens.windows(3).any(|three| is_database(&three[0]) && three[1] == "." && changes(&three[2])) {
-            assert!(PUTS.contains(&file.as_str()), "{file} changes what LMDB holds");
+            assert!(PUTS.contains(&file.as_str()), "{file} writes to LMDB");
             allowed.remove(file.as_str());
         }
     }
-    assert!(allowed.is_empty(), "nothing is put any more in {allowed:?}");
+    assert!(allowed.is_empty(), "nothing is written any more in {allowed:?}");
 }
 
 #[test]

@@ -348,7 +348,7 @@ impl Meta {
             next_rank: value.u32(),
             reuse_from: value.u32(),
             code_bits: value.u8(),
-            is_coded: (value.u8(), assert_eq!(value.u8(), 0, "META: a change that has not come to its end"), value.zeros(1)).0,
+            is_coded: (value.u8(), assert_eq!(value.u8(), 0, "META: the mark of a torn edit"), value.zeros(1)).0,
             growth: value.f32(),
             metric: String::from_utf8(value.take(32).to_vec()).expect("META: the name of the metric is UTF-8"),
             roots: value.u32s(16),
