@@ -298,12 +298,15 @@ impl<'e, D: Distance> Writer<'e, D> {
     }
 
     /// Deletes all items and the graph, and forgets dimensions and connectivity: the index is as if it had never existed. O(values).
+    /// Also one whose metadata is damaged, whatever its metric was.
     ///
     /// # Errors
     /// [`Foreign`](Error::Foreign) if the keys under this index are not voisin's, [`MetricMismatch`](Error::MetricMismatch): nothing has changed.
     pub fn clear(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
-        read_meta::<D>(self.place(), wtxn)?;
-        delete_index(self.place(), wtxn)
+        match read_meta::<D>(self.place(), wtxn) {
+            Ok(_) | Err(Error::Corrupt { .. }) => delete_index(self.place(), wtxn),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether there is such an item.

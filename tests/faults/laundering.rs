@@ -104,7 +104,7 @@ impl Patient {
     /// One value of each kind, with the sub and the sort of row that it may have: a key, and a bit
     /// of the body that is not the same for any two `round`s.
     fn targets(&self, round: u64) -> Vec<Target> {
-        let mut values: BTreeMap<(u8, u8), Vec<(Vec<u8>, usize)>> = BTreeMap::new();
+        let mut values: BTreeMap<Sort, Vec<(Vec<u8>, usize)>> = BTreeMap::new();
         raw(&self.folder.path().join("index"), |txn, values_of| {
             for entry in values_of.iter(txn).unwrap() {
                 let (key, value) = entry.unwrap();
@@ -137,6 +137,9 @@ impl Patient {
         folder
     }
 }
+
+/// A kind, and which part, set or sort of row of it.
+type Sort = (u8, u8);
 
 /// A bit of a value.
 #[derive(Debug, Clone)]
@@ -293,7 +296,7 @@ fn outcome<D: Distance>(patient: &Patient, target: &Target, (name, change, apply
 /// Every change of a copy of the index for every kind of value that is damaged.
 fn trial<D: Distance>(codes: Option<Codes>, tolerance: f32) {
     let patient = Patient::new::<D>(codes.map_or(options(), |codes| options().codes(codes)));
-    let mut outcomes: BTreeMap<(u8, u8), Vec<(&str, Outcome)>> = BTreeMap::new();
+    let mut outcomes: BTreeMap<Sort, Vec<(&str, Outcome)>> = BTreeMap::new();
     let mut laundered = Vec::new();
     for (round, change) in (0..).zip(changes::<D>()) {
         for target in patient.targets(round) {

@@ -51,7 +51,8 @@ fn what_follows_from_other_values_is_made_anew_as_the_error_says() {
             remedy(&index).unwrap_or_else(|error| panic!("{target:?}: {error}"));
             assert_eq!(index.check().unwrap(), [], "{target:?}");
             let (mut now, mut expected) = (contents(&index).unwrap(), patient.vectors.clone());
-            (now.remove(&400), expected.remove(&400));
+            now.remove(&400);
+            expected.remove(&400);
             assert!(now == expected, "{target:?}, {found}");
             restored += 1;
         }

@@ -12,7 +12,7 @@ use voisin::heed::types::Bytes;
 use voisin::heed::{self, Database, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use voisin::{Error, ItemId, Phase, Progress, Reader, Writer, check};
 
-use super::{ID_SLOTS, IN, LINKS, SETS, SLOT_IDS, SPILL, TAIL, VECTORS};
+use super::{ID_SLOTS, IN, LINKS, META, SETS, SLOT_IDS, SPILL, TAIL, VECTORS};
 
 const INDEX: u16 = 3;
 const DIMENSIONS: usize = 8;
@@ -147,6 +147,23 @@ fn a_vector_that_is_read_to_be_changed_is_verified() {
         let all: voisin::Result<Vec<_>> = writer.iter(&wtxn).unwrap().collect();
         assert!(matches!(all, Err(Error::Corrupt { .. })));
     }
+}
+
+/// Where the metadata is damaged, nothing else can be read: what is left is to begin anew.
+#[test]
+fn an_index_whose_metadata_is_damaged_can_be_cleared() {
+    let patient = Patient::new();
+    let (writer, database) = (patient.writer(), patient.database());
+    let mut wtxn = patient.env.write_txn().unwrap();
+    let key = keys(&wtxn, database.remap_types(), META).remove(0);
+    let mut value = database.remap_types::<Bytes, Bytes>().get(&wtxn, &key).unwrap().unwrap().to_vec();
+    value[40] ^= 1;
+    database.remap_types::<Bytes, Bytes>().put(&mut wtxn, &key, &value).unwrap();
+    assert!(matches!(writer.add_item(&mut wtxn, 1, &patient.fresh), Err(Error::Corrupt { .. })));
+    writer.clear(&mut wtxn).unwrap();
+    writer.add_item(&mut wtxn, 1, &patient.fresh).unwrap();
+    assert_eq!(contents(&wtxn, database).unwrap(), [(1, patient.fresh.clone())].into());
+    assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
 }
 
 /// A concurrent build moves the items that took a slot of its graph while it was computed: their
