@@ -84,6 +84,8 @@ fn examples() -> Vec<Error> {
         Error::Truncated { path: path(), bytes: 4096, expected: 8192 },
         Error::DamagedFile { path: path(), what: name() },
         Error::Corrupt { key, what },
+        Error::TornEdit { index },
+        Error::NestedGrowth { path: path(), map_bytes: 1 << 30 },
         Error::CorruptItemKey { index, key: name(), what },
         Error::CorruptCatalog { name: name(), what },
         Error::CatalogVersion { name: name(), found: 2, supported: 1 },

@@ -4,6 +4,13 @@
 //! are no steps: only LMDB runs between them.
 
 #[cfg(test)]
+pub(crate) use steps::{interrupted_after, step};
+
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) fn step() {}
+
+#[cfg(test)]
 mod steps {
     use std::cell::Cell;
 
@@ -30,10 +37,3 @@ mod steps {
         }
     }
 }
-
-#[cfg(test)]
-pub(crate) use steps::{interrupted_after, step};
-
-#[cfg(not(test))]
-#[inline(always)]
-pub(crate) fn step() {}

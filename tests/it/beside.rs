@@ -216,7 +216,7 @@ fn a_writer_waits_for_the_linking_only() {
         });
         let both = Mutex::new((ask, answers));
         let progress = |progress: voisin::Progress| {
-            if progress.phase == Phase::Linking && progress.done % EVERY == 0 && !late.load(Ordering::SeqCst) {
+            if progress.phase == Phase::Linking && progress.done.is_multiple_of(EVERY) && !late.load(Ordering::SeqCst) {
                 let both = both.lock().unwrap();
                 both.0.send(()).unwrap();
                 late.store(both.1.recv_timeout(PATIENCE).is_err(), Ordering::SeqCst);
