@@ -936,7 +936,8 @@ fn two_euclidean_indexes_with_sparse_ids_decode_from_one_database() {
         let ids: Vec<u32> = (0..700).map(|_| rng.random()).chain([0, u32::MAX]).collect();
         let mut vectors = random_vectors(&mut rng, ids, dimensions);
         vectors.insert(1, vec![-0.0; dimensions]);
-        vectors.insert(2, vec![f32::from_bits(1); dimensions]);
+        // The smallest number there is, beside one that gives the vector a norm.
+        vectors.insert(2, [vec![f32::from_bits(1); dimensions - 1], vec![1.0]].concat());
         let writer = Writer::<Euclidean>::new(db, index, dimensions);
         add(&writer, &mut wtxn, &vectors);
         build(&writer, &mut wtxn);
