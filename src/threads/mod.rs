@@ -1,9 +1,9 @@
 //! Work on several threads: the thread that calls, and helpers from pools of voisin's own.
 //!
-//! [`map`], [`for_each`], [`on_each`] and [`sort_by_key`] are all there is of parallel work; no
+//! `map`, `for_each`, `on_each` and `sort_by_key` are all there is of parallel work; no
 //! other room names rayon. `pool` has the helpers, and how they are waited for. The calling thread
 //! always does its share, and helpers do theirs where some are idle: at most as many threads work as
-//! [`available`] says.
+//! `available` says.
 //!
 //! Invariants, each of which rules out a deadlock or a delay:
 //!
