@@ -29,8 +29,9 @@ use self::pool::{Kind, Pools};
 /// Items for which a thread is worth waking (some 10 microseconds) where each is a search of the
 /// graph, or about as much work.
 pub(crate) const SEARCHES: usize = 1;
-/// The same where each is a list to change, a few microseconds.
-pub(crate) const LISTS: usize = 16;
+/// The same where each is a list to change: a few microseconds in memory, some ten where it is looked
+/// up in LMDB, as for the 30 lists that one added item changes in a large index.
+pub(crate) const LISTS: usize = 4;
 /// So many times as many items are wanted on a worker of another pool, for which a thread is started
 /// whenever it is helped (some 50 microseconds).
 const ON_A_WORKER: usize = 4;
