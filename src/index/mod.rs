@@ -585,7 +585,6 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
                 Err(error) => return Err(error),
             }
         }
-        // In one write transaction, which needs no entry in the table of readers.
         self.shared.env.write::<u64, Error>(|txn| {
             let batch = Batch::<D, K>::new(txn, &self.shared)?;
             let Some(meta) = read_meta::<D>(self.shared.place, batch.txn())? else { return batch.finish(Ok(0), None, hooks) };

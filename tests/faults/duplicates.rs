@@ -6,10 +6,10 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
-use voisin::distances::Euclidean;
-use voisin::{Index, ItemId, Options};
+use voisin::{ItemId, Options};
 
-type Vectors = Index<Euclidean>;
+use crate::{Vectors, check};
+
 type Items = Vec<(ItemId, Vec<f32>)>;
 
 const DIMENSIONS: usize = 16;
@@ -18,9 +18,7 @@ const COPIES: u32 = 1500;
 const K: usize = 10;
 
 fn create(dimensions: usize) -> (TempDir, Vectors) {
-    let folder = tempfile::tempdir().unwrap();
-    let index = Index::create(folder.path().join("vectors"), Options::new(dimensions)).unwrap();
-    (folder, index)
+    crate::create(Options::new(dimensions))
 }
 
 /// Adds items, so many a commit.
@@ -32,12 +30,6 @@ fn add(index: &Vectors, items: &[(ItemId, Vec<f32>)], at_a_time: usize) {
 
 fn squared(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
-}
-
-#[track_caller]
-fn check(index: &Vectors) {
-    let findings = index.check().unwrap();
-    assert!(findings.is_empty(), "{findings:#?}");
 }
 
 /// Points of a bell curve in every direction, and copies of one that lies among them.

@@ -8,21 +8,13 @@ use std::path::{Path, PathBuf};
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tempfile::TempDir;
 use voisin::distances::Euclidean;
 use voisin::{Error, Index, Invariant, ItemId, Options, PageInvariant, Responsible, verify_file};
 
-type Vectors = Index<Euclidean>;
+use crate::{Vectors, create};
 
 /// Dimensions of most tests.
 const LENGTH: usize = 24;
-
-/// A new index in a folder of its own.
-fn create(options: Options) -> (TempDir, Vectors) {
-    let folder = tempfile::tempdir().unwrap();
-    let index = Index::create(folder.path().join("vectors"), options).unwrap();
-    (folder, index)
-}
 
 /// The vector that tests give an item in a round.
 fn vector(item: ItemId, round: u64) -> Vec<f32> {
@@ -32,7 +24,7 @@ fn vector(item: ItemId, round: u64) -> Vec<f32> {
 
 /// An index with everything that a file can have: several trees, one of them of three levels, long values, free pages. Its data file, as bytes.
 fn file_of_everything() -> Vec<u8> {
-    let (_folder, index) = create(Options::new(LENGTH).m(6).ef_construction(16));
+    let (_folder, index) = create::<Euclidean>(Options::new(LENGTH).m(6).ef_construction(16));
     index.load((0..1500).map(|item| (item, vector(item, 0))), |_| {}).unwrap();
     let texts = Index::<Euclidean, str>::create(index.path(), Options::new(2).name("texts").m(4).ef_construction(8)).unwrap();
     texts.write(|batch| batch.add_items_from((0..400).map(|item| (format!("{item} {}", "x".repeat(200)), [item as f32, 1.0])))).unwrap();

@@ -4,12 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use voisin::distances::Euclidean;
-use voisin::{Error, Index, Options};
+use voisin::{Error, Options};
 
+use crate::Vectors;
 use crate::child::{Running, tell, told};
-
-type Vectors = Index<Euclidean>;
 
 /// Long enough that a thousand vectors are more than a megabyte.
 const LONG: usize = 512;
@@ -22,8 +20,7 @@ fn small() -> Options {
 }
 
 fn create(options: Options) -> (TempDir, Vectors) {
-    let folder = tempfile::tempdir().unwrap();
-    let index = Vectors::create(folder.path().join("vectors"), options).unwrap();
+    let (folder, index) = crate::create(options);
     add(&index, 0..50).unwrap();
     (folder, index)
 }

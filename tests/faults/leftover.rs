@@ -9,9 +9,9 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 use voisin::distances::Euclidean;
-use voisin::{Index, ItemId, LoadPhase, Options, Strategy};
+use voisin::{ItemId, LoadPhase, Options, Strategy};
 
-type Vectors = Index<Euclidean>;
+use crate::{Vectors, check};
 
 fn vector(item: ItemId) -> [f32; 4] {
     let mix = item.wrapping_mul(2_654_435_761);
@@ -19,10 +19,7 @@ fn vector(item: ItemId) -> [f32; 4] {
 }
 
 fn create() -> (TempDir, Vectors) {
-    let folder = tempfile::tempdir().unwrap();
-    let options = Options::new(4).m(6).ef_construction(20);
-    let index = Index::create(folder.path().join("vectors"), options).unwrap();
-    (folder, index)
+    crate::create(Options::new(4).m(6).ef_construction(20))
 }
 
 /// Commits items as a load by parts does that is killed before it links them.
@@ -32,12 +29,6 @@ fn leave(index: &Vectors, items: std::ops::Range<ItemId>) {
         batch.add_items_from(items.clone().map(|item| (item, vector(item))))
     };
     index.write(add).unwrap();
-}
-
-#[track_caller]
-fn check(index: &Vectors) {
-    let findings = index.check().unwrap();
-    assert!(findings.is_empty(), "{findings:#?}");
 }
 
 #[test]

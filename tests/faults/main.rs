@@ -16,3 +16,23 @@ mod readers;
 mod system_errors;
 mod tiny;
 mod torn;
+
+use tempfile::TempDir;
+use voisin::distances::{Distance, Euclidean};
+use voisin::{Index, Options};
+
+type Vectors = Index<Euclidean>;
+
+/// A new index in a folder of its own.
+fn create<D: Distance>(options: Options) -> (TempDir, Index<D>) {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::create(folder.path().join("vectors"), options).unwrap();
+    (folder, index)
+}
+
+/// Every invariant holds.
+#[track_caller]
+fn check(index: &Vectors) {
+    let findings = index.check().unwrap();
+    assert!(findings.is_empty(), "{findings:#?}");
+}

@@ -17,16 +17,15 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use voisin::distances::Euclidean;
 use voisin::heed::{CommitOrAbort, Env, EnvOpenOptions, WithoutTls};
 use voisin::threads::take_most_used;
-use voisin::{Database, Error, Index, LoadPhase, Options, Reader, Writer};
+use voisin::{Database, Error, LoadPhase, Options, Reader, Writer};
 
 use crate::child::{Running, tell, told};
+use crate::{Vectors, check};
 
 const DIMENSIONS: usize = 32;
 /// So many that an exact search for [`ROWS`] of them is shared between threads.
 const ITEMS: u32 = 2000;
 const ROWS: u32 = 64;
-
-type Vectors = Index<Euclidean>;
 
 fn vector(item: u32) -> [f32; DIMENSIONS] {
     std::array::from_fn(|i| (item.wrapping_mul(2_654_435_761).rotate_left(i as u32) % 1009) as f32)
@@ -63,12 +62,6 @@ fn search_exactly(index: &Vectors) {
     };
     let found = index.search(1).exact().by_vectors_with_cancellation(&rows(), slowly).unwrap();
     assert!(found.iter().zip(0..).all(|(found, row)| found.nns[0] == (31 * row, 0.0)));
-}
-
-#[track_caller]
-fn check(index: &Vectors) {
-    let findings = index.check().unwrap();
-    assert!(findings.is_empty(), "{findings:#?}");
 }
 
 /// The process of its own.

@@ -9,9 +9,7 @@ use voisin::{Error, Index, Options, VectorDefect};
 const DIMENSIONS: usize = 4;
 
 fn create<D: Distance>() -> (TempDir, Index<D>) {
-    let folder = tempfile::tempdir().unwrap();
-    let index = Index::create(folder.path().join("vectors"), Options::new(DIMENSIONS)).unwrap();
-    (folder, index)
+    crate::create(Options::new(DIMENSIONS))
 }
 
 /// Components between -1 and 1, the same for the same seed.

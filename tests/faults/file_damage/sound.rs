@@ -247,7 +247,7 @@ fn a_file_that_ends_before_its_last_page_is_sound_if_what_is_missing_is_free() {
 
 #[test]
 fn every_kind_of_change_of_an_index_leaves_a_sound_file() {
-    let (_folder, index) = create(Options::new(LENGTH).codes(Codes::Bits8));
+    let (_folder, index) = create::<Euclidean>(Options::new(LENGTH).codes(Codes::Bits8));
     let path = index.path().to_owned();
     let sound = || is_sound(&path);
     sound();
@@ -299,7 +299,7 @@ fn writer() {
 
 #[test]
 fn a_file_whose_writer_was_killed_is_sound() {
-    let (_folder, index) = create(Options::new(LENGTH).m(6).ef_construction(16));
+    let (_folder, index) = create::<Euclidean>(Options::new(LENGTH).m(6).ef_construction(16));
     let path = index.path().to_owned();
     drop(index);
     let mut lengths = BTreeMap::new();
@@ -318,7 +318,7 @@ fn a_file_whose_writer_was_killed_is_sound() {
 #[test]
 fn an_index_that_is_being_written_is_checked_and_copied_at_any_time() {
     // The meta page of a commit is written over by the commit after the next, while it is being looked for.
-    let (folder, index) = create(Options::new(LENGTH).m(6).ef_construction(16));
+    let (folder, index) = create::<Euclidean>(Options::new(LENGTH).m(6).ef_construction(16));
     let writing = std::sync::atomic::AtomicBool::new(true);
     std::thread::scope(|scope| {
         scope.spawn(|| {
