@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -38,7 +38,7 @@ use super::options::Options;
 use super::registry::{self, Claim, DATA, DataFile, Registered, claim};
 use super::snapshot::Cache;
 use crate::store::Raw;
-use crate::store::file::{FileReport, check_length, verify_newest};
+use crate::store::file::{FileReport, check_length, check_pages, verify_newest};
 use crate::store::held::{ReadTxn, SharedTxn};
 use crate::store::process::{self, OfProcess};
 use crate::threads;
@@ -153,6 +153,8 @@ pub(super) struct SharedEnv {
     live: Mutex<Live>,
     ended: Condvar,
     turn: Mutex<()>,
+    /// Whether a write of this process has looked at the pages of the file.
+    has_checked_pages: AtomicBool,
     writing: Mutex<Option<Writing>>,
     /// Of indexes, by number.
     caches: Mutex<BTreeMap<u16, Weak<Cache>>>,
@@ -255,6 +257,7 @@ impl SharedEnv {
             live: Mutex::default(),
             ended: Condvar::new(),
             turn: Mutex::new(()),
+            has_checked_pages: AtomicBool::new(false),
             writing: Mutex::new(None),
             caches: Mutex::default(),
             newest: Mutex::default(),
@@ -496,7 +499,16 @@ impl SharedEnv {
                     adoptions += 1;
                     self.resize(0, turn, Instant::now())?;
                 }
-                begun => return Ok(OfProcess::new(begun?)),
+                begun => {
+                    let wtxn = begun?;
+                    // LMDB trusts the pages that it changes, and would die of some. Once: what changes later, this process has written, or others
+                    // that have looked, too.
+                    if !self.has_checked_pages.load(Ordering::Relaxed) {
+                        check_pages(&self.env, &wtxn)?;
+                        self.has_checked_pages.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(OfProcess::new(wtxn));
+                }
             }
         }
     }

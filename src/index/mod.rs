@@ -384,7 +384,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked), [`NestedWrite`](Error::NestedWrite) if this thread is
     /// changing an index of this folder already, or runs a closure for one that is, [`MapBusy`](Error::MapBusy) if the map must grow and snapshots
     /// are held, or searches do not end, [`NestedGrowth`](Error::NestedGrowth) if it must grow and this thread is in the middle of a search,
-    /// [`Corrupt`](Error::Corrupt), and what LMDB reports of the disk.
+    /// [`Corrupt`](Error::Corrupt), [`DamagedFile`](Error::DamagedFile) if LMDB would not survive the pages that the first write after an open
+    /// finds, and what LMDB reports of the disk.
     pub fn write<T>(&self, work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T>) -> Result<T> {
         self.try_write(work)
     }

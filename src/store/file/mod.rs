@@ -22,7 +22,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use heed::{CompactionOption, Env, EnvFlags, RoTxn};
+use heed::{CompactionOption, Env, EnvFlags, RoTxn, RwTxn};
 use tempfile::NamedTempFile;
 
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
@@ -181,6 +181,18 @@ pub fn copy_to<T>(env: &Env<T>, path: impl AsRef<Path>) -> Result<u64> {
 /// Those of `begin`, and [`Error::Io`].
 pub(crate) fn verify_newest<T, R>(env: &Env<T>, begin: impl Fn() -> Result<R>, id: impl Fn(&R) -> usize) -> Result<(FileReport, R)> {
     verify::verify_newest(&data_file(env)?, &data_path(env), begin, id)
+}
+
+/// How many pages of trees and of large values [`check_pages`] looks at: some milliseconds.
+const PAGES_BEFORE_WRITES: u64 = 4096;
+
+/// That LMDB can write to an environment without harm to the process, as far as the first 4 096 pages of its trees tell. To be called in a write
+/// transaction that has written nothing yet.
+///
+/// # Errors
+/// [`Error::DamagedFile`], [`Error::Io`].
+pub(crate) fn check_pages<T>(env: &Env<T>, wtxn: &RwTxn<'_>) -> Result<()> {
+    verify::check_pages(&data_file(env)?, &data_path(env), (wtxn.id() as u64).saturating_sub(1), PAGES_BEFORE_WRITES)
 }
 
 fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {

@@ -278,6 +278,35 @@ pub(super) fn verify_newest<R>(
     }
 }
 
+/// That the pages which a write transaction finds are such as LMDB survives: a walk over those of the commit before it, which nobody changes while the
+/// transaction lasts. It ends after `budget` pages, and takes what it has not seen for sound.
+///
+/// # Errors
+/// [`Error::DamagedFile`], [`Error::Io`].
+pub(super) fn check_pages(file: &File, path: &Path, commit: u64, budget: u64) -> Result<()> {
+    if !IS_KNOWN {
+        return Ok(());
+    }
+    let damaged = |what: String| Error::DamagedFile { path: path.to_owned(), what };
+    let file = PageFile { file, path };
+    let metas = match file.metas()? {
+        Some(Ok(metas)) => metas,
+        Some(Err(what)) => return Err(damaged(what.to_owned())),
+        None => return Err(damaged(SHORT.to_owned())),
+    };
+    follow_each_other(metas).map_err(|what| damaged(what.to_owned()))?;
+    let meta = metas[(commit & 1) as usize];
+    if meta.commit != commit {
+        return Err(damaged(format!("no meta page is of commit {commit}, which is the newest")));
+    }
+    let mut walk = Walk::new(file, meta)?.with_budget(budget);
+    walk.all()?;
+    match walk.findings.into_list().into_iter().find(|finding| !finding.invariant.is_survived()) {
+        Some(finding) => Err(damaged(finding.to_string())),
+        None => Ok(()),
+    }
+}
+
 /// The pages in the free list of a file, of the commit that its newest meta page is of: the caller's transaction keeps its pages from being used
 /// again. `None` if the file is not as LMDB 0.9 writes it.
 pub(super) fn free_pages(file: &File, path: &Path) -> Option<u64> {

@@ -69,13 +69,28 @@ pub(super) struct Walk<'a> {
     pub(super) used: RoaringTreemap,
     /// Pages in the free list.
     pub(super) free: RoaringTreemap,
+    /// How many more pages may be read: the walk ends without the rest when there are none left.
+    budget: u64,
     pub(super) findings: Findings,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(file: PageFile<'a>, meta: Meta) -> Result<Self> {
         let (used, free) = (RoaringTreemap::new(), RoaringTreemap::new());
-        Ok(Self { file_bytes: file.bytes()?, file, meta, used, free, findings: Findings::default() })
+        Ok(Self { file_bytes: file.bytes()?, file, meta, used, free, budget: u64::MAX, findings: Findings::default() })
+    }
+
+    /// A walk that ends, without a finding, when it has read so many pages.
+    pub(super) fn with_budget(self, budget: u64) -> Self {
+        Self { budget, ..self }
+    }
+
+    /// Takes a page from the budget. `false` if it is spent.
+    fn spend(&mut self, tally: &mut Tally) -> bool {
+        let is_left = self.budget > 0;
+        self.budget = self.budget.saturating_sub(1);
+        tally.is_partial |= !is_left;
+        is_left
     }
 
     /// The free list alone.
@@ -92,8 +107,8 @@ impl<'a> Walk<'a> {
         let order = Order::of_keys(tree.flags);
         self.tree(&tree, &Walked { purpose: Purpose::Main, name: "the main tree", flags: tree.flags, order, value_bytes: 0 })?;
         let lost = (self.meta.last_page - 1).saturating_sub(self.used.len() + self.free.len());
-        // Below damage there are more, which are not lost.
-        if lost > 0 && self.findings.is_empty() {
+        // There are more below damage, or beyond the budget, which are not lost.
+        if lost > 0 && self.findings.is_empty() && self.budget > 0 {
             self.findings.add(PageInvariant::Lost, format!("{lost} pages are in no tree and not free"));
         }
         Ok(())
@@ -174,6 +189,9 @@ impl<'a> Walk<'a> {
 
     /// A page and what is below it, which has so many levels.
     fn subtree(&mut self, number: u64, depth: u16, bounds: Bounds<'_>, walked: &Walked<'_>, tally: &mut Tally) -> Result<()> {
+        if !self.spend(tally) {
+            return Ok(());
+        }
         if !self.enter_stored(number, 1, walked.name) {
             tally.is_partial = true;
             return Ok(());
@@ -326,6 +344,9 @@ impl<'a> Walk<'a> {
             tally.is_partial = true;
             let what = format!("page {number} of {} has data in page {first} of {}", walked.name, self.meta.last_page + 1);
             self.findings.add(PageInvariant::Once, what);
+            return Ok(None);
+        }
+        if !self.spend(tally) {
             return Ok(None);
         }
         let Some(header) = self.read(first, &mut bytes, walked.name)? else {

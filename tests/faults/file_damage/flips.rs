@@ -115,3 +115,55 @@ fn a_bit_that_flips_in_the_pages_of_lmdb_is_found_or_does_no_harm() {
     println!("of {flips}, {unsafe_to_open} are not to be opened, {found} are found by check, {same} change nothing");
     assert!(unsafe_to_open > flips / 10);
 }
+
+/// The child: opens files, and writes to them at once.
+#[test]
+fn hasty_writer() {
+    let Some(told) = told() else { return };
+    for path in told {
+        let result = Vectors::open(&path, Options::default()).and_then(|index| {
+            tell("opened");
+            index.write(|batch| batch.add_items_from((0..20).map(|item| (item * 70, vector(item, 9)))))
+        });
+        tell(&result.map_or_else(|error| error.to_string(), |_| "written".to_owned()));
+    }
+}
+
+#[test]
+fn a_write_looks_at_the_pages_before_it_changes_the_first() {
+    // A record whose node reaches beyond its page: LMDB copied as much as it said, and died.
+    let file = file_of_everything();
+    let parent = in_memory();
+    let mut refused = 0;
+    for places in places(&file, 600).chunks(120) {
+        let folder = tempfile::tempdir_in(parent.path()).unwrap();
+        let mut unsafe_to_open = Vec::new();
+        for (number, (at, bit)) in places.iter().enumerate() {
+            let mut damaged = file.clone();
+            damaged[*at] ^= 1 << bit;
+            let path = folder_of(folder.path(), number, &damaged);
+            if !verify_file(&path).unwrap().is_safe_to_open() {
+                unsafe_to_open.push((path, format!("bit {bit} of byte {} of page {}", at % 4096, at / 4096)));
+            }
+        }
+        let paths: Vec<_> = unsafe_to_open.iter().map(|(path, _)| path.to_str().unwrap()).collect();
+        let mut child = Running::start("file_damage::flips::hasty_writer", &paths);
+        for (_, what) in &unsafe_to_open {
+            let mut said = child.hear();
+            let is_open = said.as_deref() == Some("opened");
+            if is_open {
+                said = child.hear();
+            }
+            match said.as_deref() {
+                Some("written") => panic!("{what}: it was written to"),
+                Some(text) => {
+                    assert!(text.contains("data.mdb") || !is_open, "{what}: {text}");
+                    refused += 1;
+                }
+                None => panic!("{what}: the process has died, {}", if is_open { "writing" } else { "opening" }),
+            }
+        }
+        assert!(child.end().success());
+    }
+    assert!(refused > 60, "{refused}");
+}
