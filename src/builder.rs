@@ -11,7 +11,9 @@ use heed::{Env, RwTxn, WithoutTls};
 use rand::{Rng, SeedableRng};
 use roaring::RoaringBitmap;
 
+use crate::defaults;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
 use crate::format::{Key, Kind};
 use crate::graph::Vectors;
@@ -31,13 +33,8 @@ use crate::store::source::{AnySource, Shared, Verified};
 use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::threads;
+use crate::types::Slot;
 use crate::writer::Writer;
-use crate::{Error, Result, Slot};
-
-/// Candidates that a construction search keeps unless told otherwise.
-pub const DEFAULT_EF_CONSTRUCTION: usize = 100;
-/// The pruning factor unless told otherwise: the paper's.
-pub const DEFAULT_ALPHA: f32 = 1.0;
 
 /// If more than one in so many nodes is to be taken out, linking the others anew is quicker than mending what is left, and better.
 const REBUILD_SHARE: u64 = 4;
@@ -136,18 +133,27 @@ impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
 impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     pub(crate) fn new(writer: &'a Writer<'e, D>, rng: &'a mut R) -> Self {
         let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
-        Self { writer, rng, ef_construction: DEFAULT_EF_CONSTRUCTION, alpha: DEFAULT_ALPHA, threads: 0, cancel, progress, temp_dir: None }
+        Self {
+            writer,
+            rng,
+            ef_construction: defaults::EF_CONSTRUCTION,
+            alpha: defaults::ALPHA,
+            threads: 0,
+            cancel,
+            progress,
+            temp_dir: None,
+        }
     }
 
     /// How many candidates are kept while the neighbors of an item are looked for: more makes a better graph, in about proportionally more
-    /// time. At least 1; [`DEFAULT_EF_CONSTRUCTION`] unless set.
+    /// time. At least 1; [`defaults::EF_CONSTRUCTION`](crate::defaults::EF_CONSTRUCTION) unless set.
     pub fn ef_construction(&mut self, ef: usize) -> &mut Self {
         self.ef_construction = ef;
         self
     }
 
     /// How much nearer a kept neighbor must be to a candidate than the item is, as a factor of the distance that the metric returns, for the
-    /// candidate to be dropped. 1 is the heuristic of HNSW; more keeps more and longer edges. From 1 to 10; [`DEFAULT_ALPHA`] unless set.
+    /// candidate to be dropped. 1 is the heuristic of HNSW; more keeps more and longer edges. From 1 to 10; [`defaults::ALPHA`](crate::defaults::ALPHA) unless set.
     ///
     /// Worth a try: of 100 000 image descriptors, 1.1 answers a tenth more queries at recall .95 and a sixth more at .99, for a sixth more time to build and
     /// 4 % more bytes; of 100 000 text embeddings, up to a tenth fewer.

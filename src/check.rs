@@ -17,7 +17,9 @@ use roaring::RoaringBitmap;
 
 use crate::codec::{Codec, VectorRef};
 use crate::codes::Scratch;
+use crate::database::Database;
 use crate::distance::{Distance, ProbeOf};
+use crate::error::{Error, Result};
 use crate::format::codes::{self, Trained};
 use crate::format::delta::{Delta, RING};
 use crate::format::ids::{ID_GROUP, IdGroup, SLOT_GROUP, group_bytes};
@@ -32,7 +34,7 @@ use crate::store::snapshot::{MISCOUNTED, Snapshot};
 use crate::store::source::Calling;
 use crate::store::table::Extent;
 use crate::store::view::View;
-use crate::{Database, Error, Layer, Result, Slot};
+use crate::types::{Layer, Slot};
 
 /// More findings than this are counted, not listed.
 const MAX_FINDINGS: usize = 1000;

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use self::remedy::{Role, of_lmdb, of_system};
 pub use self::responsible::Responsible;
-use crate::ItemId;
 use crate::format::{Key, Kind};
+use crate::types::ItemId;
 
 /// The result of everything that can fail here.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

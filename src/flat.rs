@@ -14,12 +14,13 @@ use roaring::RoaringBitmap;
 
 use crate::codec::Codec;
 use crate::distance::{Distance, Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
+use crate::error::Result;
 use crate::graph::Probe;
 use crate::store::codes::CodeProbe;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, StoredProbe, View};
 use crate::threads;
-use crate::{ItemId, Result, Slot};
+use crate::types::{ItemId, Slot};
 
 /// A scan of fewer bytes than this is done before other threads have woken up.
 const PARALLEL_BYTES: usize = 1 << 20;

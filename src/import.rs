@@ -25,11 +25,11 @@ use crate::codec::{Bits, F32, Probe, Signs, VectorRef};
 use crate::distance::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan,
 };
-use crate::error::{SourceDefect, VectorDefect};
+use crate::error::{Error, Result, SourceDefect, VectorDefect};
 use crate::format::meta::MAGIC;
 use crate::store::view::check_vector;
+use crate::types::ItemId;
 use crate::writer::Writer;
-use crate::{Error, ItemId, Result};
 
 const METADATA: [u8; 6] = [0; 6];
 const VERSION: [u8; 6] = [0, 0, 0, 0, 1, 0];

@@ -77,7 +77,8 @@
 //! | `distance` | the metrics, and the kernels that compute them |
 //! | [`codec`] | how one vector is stored, and what each form takes and loses |
 //! | `threads` | work on several threads: the calling one, and helpers of voisin's own |
-//! | `error`, `types` | what can go wrong, and who must act; item ids, slots, layers |
+//! | [`defaults`] | what is used unless a caller says otherwise, and why |
+//! | `error`, `types`, `database` | what can go wrong, and who must act; item ids, slots, layers; the LMDB database of an index |
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -88,6 +89,8 @@ mod check;
 pub mod codec;
 mod codes;
 pub mod cookbook;
+mod database;
+pub mod defaults;
 mod distance;
 mod error;
 mod flat;
@@ -104,27 +107,23 @@ pub mod threads;
 mod types;
 mod writer;
 
-use std::borrow::Cow;
-use std::marker::PhantomData;
-
 #[cfg(target_endian = "big")]
 compile_error!("values are read in place, as little-endian numbers: voisin does not support big-endian machines");
 
-pub(crate) use types::{Layer, Slot};
 pub use {heed, rand, roaring};
 
-pub use self::builder::{Builder, DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Phase, Progress};
+pub use self::builder::{Builder, Phase, Progress};
 pub use self::check::{Finding, Invariant, check};
 pub use self::codes::Codes;
+pub use self::database::{Database, ValueCodec};
 pub use self::distance::Distance;
 pub use self::error::{Error, Responsible, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    AsKey, Batch, DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Index, ItemKey,
-    ItemName, KeyedQuery, LoadPhase, LoadProgress, Loader, MAX_KEY_BYTES, Options, Snapshot, remove_index,
+    AsKey, Batch, Index, ItemKey, ItemName, KeyedQuery, LoadPhase, LoadProgress, Loader, MAX_KEY_BYTES, Options, Snapshot, remove_index,
 };
-pub use self::query::{DEFAULT_EF_SEARCH, QueryBuilder, Searched, Strategy};
+pub use self::query::{QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
 pub use self::stats::{CodeStats, KindStats, LayerStats, Stats};
 pub use self::store::file::{Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file};
@@ -146,27 +145,4 @@ pub mod distances {
         BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming,
         Kernels, MAX_NAME_BYTES, Manhattan, ProbeOf, distance,
     };
-}
-
-/// A database that indexes with the metric `D` lie in: up to 65 536 of them.
-pub type Database<'e, D> = heed::Database<'e, heed::types::Bytes, ValueCodec<D>>;
-
-/// Values as bytes, marked with the metric of the indexes they belong to.
-#[derive(Debug)]
-pub struct ValueCodec<D>(PhantomData<D>);
-
-impl<'a, D: 'a> heed::BytesEncode<'a> for ValueCodec<D> {
-    type EItem = [u8];
-
-    fn bytes_encode(item: &'a [u8]) -> std::result::Result<Cow<'a, [u8]>, heed::BoxedError> {
-        Ok(Cow::Borrowed(item))
-    }
-}
-
-impl<'a, D: 'a> heed::BytesDecode<'a> for ValueCodec<D> {
-    type DItem = &'a [u8];
-
-    fn bytes_decode(bytes: &'a [u8]) -> std::result::Result<&'a [u8], heed::BoxedError> {
-        Ok(bytes)
-    }
 }

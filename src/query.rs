@@ -14,15 +14,14 @@ use roaring::RoaringBitmap;
 
 use self::walk::Walk;
 use crate::codec::Component;
+use crate::defaults;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::flat::{Found, Slots, scan};
 use crate::reader::{Reader, WarmReader};
 use crate::store::source::{Source, Warm};
 use crate::store::view::{StoredProbe, View};
-use crate::{Error, ItemId, Result};
-
-/// Candidates that a beam search keeps unless told otherwise.
-pub const DEFAULT_EF_SEARCH: usize = 100;
+use crate::types::ItemId;
 
 /// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache, in nanoseconds.
 const EXPANSION_NS: f64 = 1000.0;
@@ -147,13 +146,13 @@ impl<R> fmt::Debug for QueryBuilder<'_, R> {
 
 impl<'a, R> QueryBuilder<'a, R> {
     pub(crate) fn new(reader: &'a R, k: usize) -> Self {
-        let options = Options { k, ef_search: DEFAULT_EF_SEARCH, forced: None, candidates: None, codes: true };
+        let options = Options { k, ef_search: defaults::EF_SEARCH, forced: None, candidates: None, codes: true };
         Self { reader, options }
     }
 
     /// How many candidates a walk of the graph looks around, in the mean: more finds more of the true neighbors, in about proportionally more time. A
     /// query whose neighbors stand out takes fewer, one whose do not up to twice as many. Anything below `k` counts as `k`; with as many as there are items
-    /// the walk finds everything that edges lead to. [`DEFAULT_EF_SEARCH`] unless set.
+    /// the walk finds everything that edges lead to. [`defaults::EF_SEARCH`](crate::defaults::EF_SEARCH) unless set.
     pub fn ef_search(&mut self, ef: usize) -> &mut Self {
         self.options.ef_search = ef;
         self

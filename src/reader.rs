@@ -13,7 +13,9 @@ use roaring::RoaringBitmap;
 
 use crate::codec::Codec;
 use crate::codes::Codes;
+use crate::database::Database;
 use crate::distance::Distance;
+use crate::error::Result;
 use crate::format::checksum::Sound;
 use crate::format::ids::{ID_GROUP, IdGroup};
 use crate::format::{Key, Kind};
@@ -25,7 +27,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::source::{Calling, Verified, Warm};
 use crate::store::table::Extent;
 use crate::store::view::View;
-use crate::{Database, ItemId, Result, Slot};
+use crate::types::{ItemId, Slot};
 
 /// An index at one snapshot, borrowed from a transaction: see the example of [the crate](crate).
 ///
@@ -234,10 +236,10 @@ pub(crate) fn items_from<'a>(
     let groups = place.range(rtxn, bound(first / ID_GROUP), bound(u32::MAX))?;
     Ok(groups.flat_map(move |entry| {
         let group = entry.and_then(|(key, value)| {
-            let group = IdGroup::decode(Sound::of(key, value)?.body()).map_err(|what| crate::Error::corrupt(key, what))?;
+            let group = IdGroup::decode(Sound::of(key, value)?.body()).map_err(|what| crate::error::Error::corrupt(key, what))?;
             let id = |low: u16| key.n.checked_mul(ID_GROUP).and_then(|base| base.checked_add(low.into()));
             let items = group.entries().iter().map(|(low, slot)| Some((id(*low)?, *slot)));
-            items.collect::<Option<Vec<_>>>().ok_or(crate::Error::corrupt(key, "it has an id beyond all"))
+            items.collect::<Option<Vec<_>>>().ok_or(crate::error::Error::corrupt(key, "it has an id beyond all"))
         });
         match group {
             Ok(items) => items.into_iter().filter(|(id, _)| *id >= first).map(Ok).collect::<Vec<_>>(),

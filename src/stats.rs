@@ -8,12 +8,13 @@ use heed::RoTxn;
 use crate::codec::Codec;
 use crate::codes::Codes;
 use crate::distance::{Distance, Factors};
+use crate::error::{Error, Result};
 use crate::format::Kind;
 use crate::store::Place;
 use crate::store::file::Environment;
 use crate::store::source::Source;
 use crate::store::view::View;
-use crate::{Error, Layer, Result, Slot};
+use crate::types::{Layer, Slot};
 
 /// An index in numbers: see [`Reader::stats`](crate::Reader::stats).
 ///

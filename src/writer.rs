@@ -16,14 +16,17 @@ use rand::{Rng, SeedableRng};
 use crate::builder::Builder;
 use crate::codec::{Codec, Component, I8, Range, Scale};
 use crate::codes::{self, Codes};
+use crate::database::Database;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
+use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::edit::Edit;
 use crate::store::repair::repair;
 use crate::store::snapshot::read_meta;
 use crate::store::target::delete_index;
 use crate::store::view::check_vector;
-use crate::{Database, Error, ItemId, Reader, Result};
+use crate::types::ItemId;
 
 /// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction: see the example of [the crate](crate).
 ///

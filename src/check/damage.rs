@@ -8,13 +8,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::Writer;
 use crate::distance::Cosine;
 use crate::format::item_keys::Row;
 use crate::format::links::{decode_record, encode_group, encode_record};
 use crate::format::meta::Meta;
 use crate::format::set::encode_chunk;
 use crate::store::item_keys::ItemKeys;
+use crate::writer::Writer;
 
 const INDEX: u16 = 3;
 const DIMENSIONS: usize = 8;
@@ -37,7 +37,7 @@ fn patient() -> Patient {
     let env = unsafe { options.open(folder.path()) }.unwrap();
     let wtxn = env.write_txn().unwrap();
     env.create_databases_and_commit(wtxn, |o, wtxn| {
-        o.create_database::<Bytes, crate::ValueCodec<Cosine>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+        o.create_database::<Bytes, crate::database::ValueCodec<Cosine>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
     })
     .unwrap();
     let patient = Patient { _folder: folder, env };
@@ -49,7 +49,7 @@ fn patient() -> Patient {
         }
         // Free before they are linked.
         writer.del_items(wtxn, 400..405).unwrap();
-        writer.set_codes(wtxn, Some(crate::Codes::Bits4)).unwrap();
+        writer.set_codes(wtxn, Some(crate::codes::Codes::Bits4)).unwrap();
         writer.builder(&mut StdRng::seed_from_u64(2)).build_with(wtxn, M, M0).unwrap();
         for item in 500..520 {
             writer.add_item(wtxn, item, &vector()).unwrap();
@@ -488,7 +488,7 @@ proptest! {
             prop_assert!(!matches!(result, Ok(findings) if findings.is_empty()));
         }
         // Searches of a damaged index answer or fail, too.
-        if let Ok(reader) = crate::Reader::open(&wtxn, INDEX, database) {
+        if let Ok(reader) = crate::reader::Reader::open(&wtxn, INDEX, database) {
             let query = query_vector();
             let _ = reader.nns(10).ef_search(50).by_vector(&wtxn, &query);
             let _ = reader.nns(10).exact().by_vector(&wtxn, &query);

@@ -8,13 +8,15 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::codes::Codes;
 use crate::distance::Euclidean;
 use crate::format::meta::Torn;
 use crate::store::fault::interrupted_after;
 use crate::store::held::{Held, SharedTxn};
 use crate::store::process::OfProcess;
 use crate::store::snapshot::read_marked;
-use crate::{Codes, ItemId, Writer};
+use crate::types::ItemId;
+use crate::writer::Writer;
 
 const INDEX: u16 = 3;
 /// 15 vectors to a block.
@@ -70,7 +72,7 @@ fn open() -> (tempfile::TempDir, heed::Env<heed::WithoutTls>) {
 
 fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'_, Euclidean> {
     let created = env.create_databases_and_commit(env.write_txn().unwrap(), |o, wtxn| {
-        o.create_database::<Bytes, crate::ValueCodec<Euclidean>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+        o.create_database::<Bytes, crate::database::ValueCodec<Euclidean>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
     });
     let database = created.unwrap().unwrap_commit();
     let mut wtxn = env.write_txn().unwrap();

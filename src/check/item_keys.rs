@@ -4,9 +4,10 @@ use heed::RoTxn;
 
 use super::{Checker, Findings, Invariant};
 use crate::distance::Distance;
+use crate::error::Result;
 use crate::format::item_keys::{Naming, Row, decode_id, decode_key};
 use crate::format::{Kind, checksum};
-use crate::{ItemId, Result};
+use crate::types::ItemId;
 
 /// Checks one row for itself: that there may be such a row, and its checksum.
 pub(super) fn checksum_of(key: &[u8], value: &[u8], naming: Naming, findings: &mut Findings) {

@@ -4,7 +4,7 @@
 //! division: `slot / vectors` is the block, `slot % vectors` the place in it.
 
 use super::{Damage, checksum, take, take_u32};
-use crate::Slot;
+use crate::types::Slot;
 
 /// Block number, vectors a block, reserved bytes: with LMDB's 16 bytes before a large value, vectors begin 64 bytes into a page.
 const HEADER_BYTES: usize = 48;

@@ -7,7 +7,7 @@
 //! call it.
 
 use super::Key;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Bytes of a checksum.
 pub(crate) const BYTES: usize = 4;

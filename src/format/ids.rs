@@ -4,7 +4,7 @@
 //! item) or dense (4 bytes an id), whichever is smaller, so that ids may be any `u32`.
 
 use super::{Damage, take_u16, take_u32};
-use crate::{ItemId, Slot};
+use crate::types::{ItemId, Slot};
 
 /// Slots in a SLOT_IDS group.
 pub(crate) const SLOT_GROUP: u32 = 1019;

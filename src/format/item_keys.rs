@@ -5,7 +5,7 @@
 //! it is. Which of the two an index has is said by its entry in the catalog.
 
 use super::{Damage, Key, Kind, checksum, take_u32};
-use crate::ItemId;
+use crate::types::ItemId;
 
 /// The longest item key: what a key of LMDB, 511 bytes, has room for beside what is ours, and some to spare.
 pub(crate) const MAX_BYTES: usize = 480;

@@ -4,7 +4,7 @@
 //! ([`encode_group`]). The record begins with the neighbor list, the only part that a search touches.
 
 use super::{Damage, edges, take_u16, take_u32};
-use crate::Slot;
+use crate::types::Slot;
 
 /// A LINKS value stays within a page: 4 096 bytes less LMDB's 16.
 const PAGE_BYTES: usize = 4080;

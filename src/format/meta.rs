@@ -4,8 +4,8 @@ use super::block::{Divisor, Geometry};
 use super::checksum::Sound;
 use super::{Damage, Key, codes, take, take_u16, take_u32};
 use crate::distance::MAX_NAME_BYTES;
-use crate::types::Scale;
-use crate::{Error, Layer, Result, Slot};
+use crate::error::{Error, Result};
+use crate::types::{Layer, Scale, Slot};
 
 /// What every META value begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";

@@ -14,7 +14,8 @@ use std::cell::Cell;
 use super::pool::{Candidate, Pool, Reach};
 use super::visited::Visited;
 use super::{Graph, Probe};
-use crate::{Layer, Result, Slot};
+use crate::error::Result;
+use crate::types::{Layer, Slot};
 
 /// Nodes that a descent expands on each layer. It wants a start for the layer below, not the nearest node: the steps that would come to that one cost more
 /// distances than they save below (2 to 3 % of all that a search of 100 000 vectors computes at recall .95).

@@ -17,8 +17,9 @@ use super::insert::{Plan, first_to_adopt, split_copies};
 use super::prune::{Edge, replenish};
 use super::working::{Node, StoredNode, Working};
 use super::{Graph, Vectors};
+use crate::error::Result;
 use crate::threads::{self, LISTS};
-use crate::{Layer, Result, Slot};
+use crate::types::{Layer, Slot};
 
 /// A node gets at most so many new edges for each that it loses (IP-DiskANN, Xu et al. 2025, takes up to three).
 const REPLACEMENTS: usize = 1;

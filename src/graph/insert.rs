@@ -23,8 +23,9 @@ use super::delete::MAX_STEPS;
 use super::prune::{Edge, Limit, prune};
 use super::working::{Node, Working};
 use super::{FromSlot, Graph, Probe, Vectors};
+use crate::error::{Error, Result};
 use crate::threads::{self, LISTS, SEARCHES};
-use crate::{Error, Layer, Result, Slot};
+use crate::types::{Layer, Slot};
 
 /// The neighbors whose distances tell how distances grow: as many as are usually asked for, and as many as a thorough search looks at.
 const GROWTH_FROM: usize = 10;

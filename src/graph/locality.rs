@@ -4,7 +4,8 @@
 //! depth first, region by region, costs no distance.
 
 use super::working::Working;
-use crate::{Layer, Result, Slot};
+use crate::error::Result;
+use crate::types::{Layer, Slot};
 
 /// All nodes of layer 0. O(nodes).
 pub(crate) fn order(working: &Working<'_>) -> Result<Vec<Slot>> {

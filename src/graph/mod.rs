@@ -22,7 +22,8 @@ mod visited;
 pub(crate) mod working;
 
 pub(crate) use self::pool::Reach;
-use crate::{Layer, Result, Slot};
+use crate::error::Result;
+use crate::types::{Layer, Slot};
 
 /// A graph that can be walked.
 pub(crate) trait Graph {

@@ -7,7 +7,8 @@
 //! children. Ties of different vectors are common where distances are counts, and drop nothing.
 
 use super::Vectors;
-use crate::{Result, Slot};
+use crate::error::Result;
+use crate::types::Slot;
 
 /// An edge of a node, with the distance to it: pruning never computes that again.
 #[derive(Debug, Clone, Copy, PartialEq)]

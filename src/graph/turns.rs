@@ -6,7 +6,8 @@
 
 use super::Graph;
 use super::beam::{Beam, Errand, Scope};
-use crate::{Layer, Result, Slot};
+use crate::error::Result;
+use crate::types::{Layer, Slot};
 
 /// Searches on their way at a time.
 const SEATS: usize = 3;
@@ -91,7 +92,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::Error;
+    use crate::error::Error;
     use crate::graph::Probe;
     use crate::graph::beam::tests::{At, Line};
 

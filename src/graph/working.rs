@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use super::prune::Edge;
 use super::{Graph, Vectors};
 use crate::distance::prefetch;
-use crate::{Layer, Result, Slot};
+use crate::error::Result;
+use crate::types::{Layer, Slot};
 
 /// A node of one layer as the store has it.
 #[derive(Debug, Clone)]

@@ -10,10 +10,13 @@ use crate::builder::Goal;
 use crate::codec::{Codec, Component, I8, Range, Scale};
 use crate::codes::Codes;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::query::{QueryBuilder, Searched};
+use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::snapshot::read_meta;
-use crate::{Error, ItemId, Reader, Result, Writer};
+use crate::types::ItemId;
+use crate::writer::Writer;
 
 /// The changes of one [`Index::write`](crate::Index::write): all are committed when it returns, or none.
 ///

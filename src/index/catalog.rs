@@ -9,10 +9,10 @@ use heed::{RoTxn, RwTxn};
 
 use super::environment::{Access, SharedEnv};
 use super::options::Options;
+use crate::error::{Error, Result};
 use crate::format::catalog::{Entry, HIGHEST, Unreadable, VERSION, decode_highest, encode_highest};
 use crate::store::Place;
 use crate::store::target::delete_index;
-use crate::{Error, Result};
 
 fn unreadable(name: &[u8], unreadable: Unreadable) -> Error {
     let name = String::from_utf8_lossy(name).into_owned();

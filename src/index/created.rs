@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::filesystem;
 use super::registry::DATA;
+use crate::error::{Error, Result};
 use crate::store::file::newest_commit;
 use crate::store::process;
-use crate::{Error, Result};
 
 /// The file with LMDB's locks.
 const LOCK: &str = "lock.mdb";

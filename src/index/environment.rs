@@ -37,12 +37,12 @@ use super::filesystem;
 use super::options::Options;
 use super::registry::{self, Claim, DATA, DataFile, Registered, claim};
 use super::snapshot::Cache;
+use crate::error::{Error, Result};
 use crate::store::Raw;
 use crate::store::file::{FileReport, check_length, check_pages, verify_newest};
 use crate::store::held::{ReadTxn, SharedTxn};
 use crate::store::process::{self, OfProcess};
 use crate::threads;
-use crate::{Error, Result};
 
 /// The database that the indexes lie in, as `docs/format.md` specifies them.
 const INDEXES: &str = "voisin";

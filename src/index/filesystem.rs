@@ -7,7 +7,7 @@ use std::path::Path;
 
 #[cfg(target_os = "linux")]
 use super::registry::DATA;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The numbers of those that are refused, as in the headers of Linux, and what they are.
 #[cfg(target_os = "linux")]

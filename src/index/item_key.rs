@@ -5,14 +5,15 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
+use crate::error::{Error, Result};
 use crate::format::item_keys::{MAX_BYTES, Naming};
-use crate::{Error, ItemId, Result};
+use crate::types::ItemId;
 
 /// The bytes of an item key, at most: 480.
 pub const MAX_KEY_BYTES: usize = MAX_BYTES;
 
 pub(crate) mod sealed {
-    use crate::Result;
+    use crate::error::Result;
     use crate::format::item_keys::Naming;
 
     /// What an index says on disk.

@@ -10,11 +10,12 @@ use super::load::check_input;
 use super::{Batch, Index, LoadProgress, Loader, Snapshot, item_keys};
 use crate::codec::{Component, Scale};
 use crate::distance::Distance;
+use crate::error::{Error, Result, VectorDefect};
 use crate::format::item_keys::Row;
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
 use crate::store::view::{check_dimensions, check_vector};
-use crate::{Error, ItemId, Result, VectorDefect};
+use crate::types::ItemId;
 
 /// Items whose vectors are kept in memory until their ids are known, before they are added together: at most so many, and so many bytes.
 const CHUNK_ITEMS: usize = 4096;

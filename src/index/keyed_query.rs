@@ -10,13 +10,13 @@ use super::item_key::{AsKey, ItemKey, ItemName, bytes_of, sealed};
 use super::{Batch, Index, Snapshot, item_keys};
 use crate::codec::Component;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::format::item_keys::Row;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
 use crate::store::source::Source;
 use crate::store::view::View;
-use crate::{Error, Result};
 
 /// A query by key being put together: see [`Index::search`](crate::Index::search).
 ///

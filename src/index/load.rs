@@ -12,8 +12,9 @@ use super::{Hooks, Index, ItemName, LEAST_ROUND_ITEMS};
 use crate::builder::{Goal, Phase, Progress};
 use crate::codec::{Codec, Component, Range};
 use crate::distance::Distance;
+use crate::error::{Error, Result, VectorDefect};
 use crate::store::spool::Spool;
-use crate::{Error, ItemId, Result, VectorDefect};
+use crate::types::ItemId;
 
 /// Items are put aside in memory up to so many bytes, and in a file beyond.
 const MEMORY_BYTES: usize = 64 << 20;

@@ -41,23 +41,28 @@ use self::environment::{Access, Hold, Interrupted, Reading, SharedEnv};
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::keyed_query::KeyedQuery;
 pub use self::load::{LoadPhase, LoadProgress, Loader};
-pub use self::options::{DEFAULT_GROWTH_WAIT, DEFAULT_M, DEFAULT_MAP_SIZE_BYTES, DEFAULT_MAX_READERS, DEFAULT_NAME, DEFAULT_SEED, Options};
+pub use self::options::Options;
 use self::registry::DATA;
 use self::snapshot::Cache;
 pub use self::snapshot::Snapshot;
 use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Phase, Progress};
-use crate::check::check_named;
+use crate::check::{Finding, check_named};
 use crate::codec::{Component, I8};
 use crate::codes::Codes;
+use crate::database::{Database, ValueCodec};
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::format::catalog::Entry;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
+use crate::reader::Reader;
+use crate::stats::Stats;
 use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
 use crate::store::snapshot::{read_marked, read_meta};
-use crate::{Database, Error, Finding, ItemId, Reader, Result, Stats, ValueCodec, Writer};
+use crate::types::ItemId;
+use crate::writer::Writer;
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
 ///

@@ -1,29 +1,16 @@
-//! How an index is created and opened: its defaults, each with its reason, and the check against what is stored.
+//! How an index is created and opened, and the check against what is stored.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::builder::check_parameters;
 use crate::codes::{Codes, is_sound};
+use crate::defaults;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
 use crate::store::edit::check_new;
-use crate::{DEFAULT_ALPHA, DEFAULT_EF_CONSTRUCTION, Error, Result};
-
-/// The name of an index that was given none.
-pub const DEFAULT_NAME: &str = "main";
-/// Neighbors of a node on the layers above the base: what most vectors of a few hundred dimensions are well served by.
-pub const DEFAULT_M: usize = 16;
-/// The seed of an index that was given none. Any number does: it only makes the same changes give the same graph.
-pub const DEFAULT_SEED: u64 = 42;
-/// The map of a new environment: address space, of which a process has 128 TiB, and not disk. Enough for 16 million vectors of 768 dimensions.
-pub const DEFAULT_MAP_SIZE_BYTES: u64 = 64 << 30;
-/// Read transactions at a time, of all processes: 64 bytes each in the lock file.
-pub const DEFAULT_MAX_READERS: u32 = 1024;
-/// How long to wait for held snapshots and slow searches when the map must grow: longer than a
-/// request takes that uses one.
-pub const DEFAULT_GROWTH_WAIT: Duration = Duration::from_secs(5);
 
 /// How to create or open an [`Index`](crate::Index).
 ///
@@ -71,13 +58,13 @@ impl Options {
         Self { dimensions: Some(dimensions), ..Self::default() }
     }
 
-    /// The name of the index among those of its environment, 1 to 255 bytes; [`DEFAULT_NAME`] unless set.
+    /// The name of the index among those of its environment, 1 to 255 bytes; [`defaults::NAME`](crate::defaults::NAME) unless set.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// M: the most neighbors of a node on each layer above the base, 2 to 2 048; [`DEFAULT_M`] unless set.
+    /// M: the most neighbors of a node on each layer above the base, 2 to 2 048; [`defaults::M`](crate::defaults::M) unless set.
     pub fn m(mut self, m: usize) -> Self {
         self.m = Some(m);
         self
@@ -89,20 +76,20 @@ impl Options {
         self
     }
 
-    /// Candidates that are kept while the neighbors of an item are looked for, at least 1; [`DEFAULT_EF_CONSTRUCTION`] unless set. See
+    /// Candidates that are kept while the neighbors of an item are looked for, at least 1; [`defaults::EF_CONSTRUCTION`](crate::defaults::EF_CONSTRUCTION) unless set. See
     /// [`Builder::ef_construction`](crate::Builder::ef_construction).
     pub fn ef_construction(mut self, ef: usize) -> Self {
         self.ef_construction = Some(ef);
         self
     }
 
-    /// The pruning factor, 1 to 10; [`DEFAULT_ALPHA`] unless set. See [`Builder::alpha`](crate::Builder::alpha).
+    /// The pruning factor, 1 to 10; [`defaults::ALPHA`](crate::defaults::ALPHA) unless set. See [`Builder::alpha`](crate::Builder::alpha).
     pub fn alpha(mut self, alpha: f32) -> Self {
         self.alpha = Some(alpha);
         self
     }
 
-    /// What the random choices of builds begin from; [`DEFAULT_SEED`] unless set. One seed and one sequence of changes give one graph.
+    /// What the random choices of builds begin from; [`defaults::SEED`](crate::defaults::SEED) unless set. One seed and one sequence of changes give one graph.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
@@ -121,14 +108,14 @@ impl Options {
         self
     }
 
-    /// How much address space the file is mapped into, in bytes; [`DEFAULT_MAP_SIZE_BYTES`] unless set. Not disk: the file is as long as what it
+    /// How much address space the file is mapped into, in bytes; [`defaults::MAP_SIZE_BYTES`](crate::defaults::MAP_SIZE_BYTES) unless set. Not disk: the file is as long as what it
     /// holds. It is doubled when it is full.
     pub fn map_size_bytes(mut self, bytes: u64) -> Self {
         self.map_size_bytes = Some(bytes);
         self
     }
 
-    /// How many read transactions there can be at a time, of all processes; [`DEFAULT_MAX_READERS`]
+    /// How many read transactions there can be at a time, of all processes; [`defaults::MAX_READERS`](crate::defaults::MAX_READERS)
     /// unless set. Only counts for the first of all processes that have the environment open. All
     /// searches of a process share one, whatever index of the folder they search; each commit that
     /// it holds a [`Snapshot`](crate::Snapshot) of takes one, and so does work that lasts, such as
@@ -139,7 +126,7 @@ impl Options {
     }
 
     /// How long a write waits for [`Snapshot`](crate::Snapshot)s that this process holds when the
-    /// map must grow; [`DEFAULT_GROWTH_WAIT`] unless set. For searches that have begun it waits as
+    /// map must grow; [`defaults::GROWTH_WAIT`](crate::defaults::GROWTH_WAIT) unless set. For searches that have begun it waits as
     /// long, and a second at least. After it, the write fails with [`MapBusy`](Error::MapBusy).
     /// Other searches go on meanwhile, and wait for 50 ms at most.
     pub fn growth_wait(mut self, wait: Duration) -> Self {
@@ -167,7 +154,7 @@ impl Options {
     /// # Errors
     /// [`Error::InvalidName`].
     pub(super) fn index_name(&self) -> Result<&str> {
-        let name = self.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let name = self.name.as_deref().unwrap_or(defaults::NAME);
         if (1..=MAX_NAME_BYTES).contains(&name.len()) {
             Ok(name)
         } else {
@@ -181,8 +168,8 @@ impl Options {
     /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`], [`Error::CodesUnsupported`].
     pub(super) fn check_new<D: Distance>(&self) -> Result<()> {
         check_new::<D>(self.dimensions.unwrap_or(0))?;
-        let m = self.m.unwrap_or(DEFAULT_M);
-        let (ef, alpha) = (self.ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION), self.alpha.unwrap_or(DEFAULT_ALPHA));
+        let m = self.m.unwrap_or(defaults::M);
+        let (ef, alpha) = (self.ef_construction.unwrap_or(defaults::EF_CONSTRUCTION), self.alpha.unwrap_or(defaults::ALPHA));
         check_parameters(ef, alpha, m, self.m0.unwrap_or(m.saturating_mul(2)))?;
         match self.codes {
             Some(_) if !is_sound::<D>() => Err(Error::CodesUnsupported { metric: D::name() }),
@@ -193,16 +180,16 @@ impl Options {
     /// In whole megabytes, which are whole pages on every machine.
     pub(super) fn map_bytes(&self) -> usize {
         const UNIT: u64 = 1 << 20;
-        let bytes = self.map_size_bytes.unwrap_or(DEFAULT_MAP_SIZE_BYTES).clamp(UNIT, 1 << 46);
+        let bytes = self.map_size_bytes.unwrap_or(defaults::MAP_SIZE_BYTES).clamp(UNIT, 1 << 46);
         usize::try_from(bytes.next_multiple_of(UNIT)).unwrap_or(1 << 30)
     }
 
     pub(super) fn readers(&self) -> u32 {
-        self.max_readers.unwrap_or(DEFAULT_MAX_READERS).max(1)
+        self.max_readers.unwrap_or(defaults::MAX_READERS).max(1)
     }
 
     pub(super) fn wait(&self) -> Duration {
-        self.growth_wait.unwrap_or(DEFAULT_GROWTH_WAIT)
+        self.growth_wait.unwrap_or(defaults::GROWTH_WAIT)
     }
 
     pub(super) fn build_threads(&self) -> usize {
@@ -236,7 +223,7 @@ impl Options {
 
     /// What a new index is created with. Numbers that are out of range are cut off here, and refused by [`check_new`](Self::check_new).
     pub(super) fn entry<D: Distance>(&self, number: u16, naming: Naming) -> Entry {
-        let m = self.m.unwrap_or(DEFAULT_M);
+        let m = self.m.unwrap_or(defaults::M);
         Entry {
             number,
             naming,
@@ -244,9 +231,9 @@ impl Options {
             dimensions: saturate(self.dimensions.unwrap_or(0)),
             m: saturate(m),
             m0: saturate(self.m0.unwrap_or(m.saturating_mul(2))),
-            ef_construction: saturate(self.ef_construction.unwrap_or(DEFAULT_EF_CONSTRUCTION)),
-            alpha: self.alpha.unwrap_or(DEFAULT_ALPHA),
-            seed: self.seed.unwrap_or(DEFAULT_SEED),
+            ef_construction: saturate(self.ef_construction.unwrap_or(defaults::EF_CONSTRUCTION)),
+            alpha: self.alpha.unwrap_or(defaults::ALPHA),
+            seed: self.seed.unwrap_or(defaults::SEED),
         }
     }
 
@@ -317,7 +304,7 @@ mod tests {
         let stored = Options::new(8).m(6).entry::<Euclidean>(3, Naming::Ids);
         assert_eq!((stored.m, stored.m0, stored.dimensions), (6, 12, 8));
         Options::default().check::<Euclidean>("a", Naming::Ids, &stored).unwrap();
-        Options::new(8).m(6).m0(12).alpha(1.0).seed(DEFAULT_SEED).check::<Euclidean>("a", Naming::Ids, &stored).unwrap();
+        Options::new(8).m(6).m0(12).alpha(1.0).seed(defaults::SEED).check::<Euclidean>("a", Naming::Ids, &stored).unwrap();
         let message = Options::default().m0(32).check::<Euclidean>("a", Naming::Ids, &stored).unwrap_err().to_string();
         assert!(message.contains("M0 12, not 32"), "{message}");
         assert!(matches!(Options::default().check::<Cosine>("a", Naming::Ids, &stored), Err(Error::MetricMismatch { .. })));
@@ -327,7 +314,7 @@ mod tests {
     fn a_map_is_whole_megabytes_and_a_name_is_neither_empty_nor_long() {
         assert_eq!(Options::default().map_size_bytes(1).map_bytes(), 1 << 20);
         assert_eq!(Options::default().map_size_bytes((1 << 20) + 1).map_bytes(), 2 << 20);
-        assert_eq!(Options::default().index_name().unwrap(), DEFAULT_NAME);
+        assert_eq!(Options::default().index_name().unwrap(), defaults::NAME);
         assert!(matches!(Options::default().name("").index_name(), Err(Error::InvalidName { bytes: 0, .. })));
         assert!(Options::default().name("x".repeat(256)).index_name().is_err());
     }

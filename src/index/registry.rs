@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::environment::SharedEnv;
+use crate::error::{Error, Result};
 use crate::store::process;
-use crate::{Error, Result};
 
 /// The data file of an environment in a folder.
 pub(super) const DATA: &str = "data.mdb";

@@ -19,6 +19,7 @@ use super::SNAPSHOT_ATTEMPTS;
 use super::environment::{Hold, Searching, SharedEnv};
 use crate::codec::Component;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::reader::items_from;
 use crate::store::Place;
@@ -26,7 +27,7 @@ use crate::store::held::{Held, Own, SharedTxn, Tables};
 use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::store::warm::Warmed;
-use crate::{Error, ItemId, Result, Slot};
+use crate::types::{ItemId, Slot};
 
 /// Items that are looked up while others wait for the transaction: a tenth of a millisecond.
 const ITEMS_AHEAD: usize = 4096;

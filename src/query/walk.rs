@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Wish;
 use crate::distance::{Distance, hints_early};
+use crate::error::Result;
 use crate::flat::{Found, Neighbor};
 use crate::graph::beam::{Beam, Errand, Scope};
 use crate::graph::turns::take_turns;
@@ -12,7 +13,7 @@ use crate::store::codes::{CodeProbe, CodeProbes};
 use crate::store::source::Source;
 use crate::store::view::{StoredProbe, View};
 use crate::threads;
-use crate::{Layer, Result, Slot};
+use crate::types::{Layer, Slot};
 
 /// How far a walk goes beyond the nearest that are asked for: this power of how far the `ef_search`-th lies beyond them in the mean. Vectors whose neighbors
 /// are hard to tell apart are walked to for longer, and most for less long (decision 0019 has the figures).

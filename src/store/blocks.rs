@@ -15,10 +15,11 @@ use roaring::RoaringBitmap;
 use super::Place;
 use super::links::Put;
 use super::target::Target;
+use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::{self, Sound};
 use crate::format::{Key, Kind};
-use crate::{Error, Result, Slot};
+use crate::types::Slot;
 
 /// See the module.
 pub(super) struct Blocks {

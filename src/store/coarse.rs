@@ -9,10 +9,11 @@ use super::source::Source;
 use super::view::View;
 use crate::codec::{Codec, VectorRef};
 use crate::distance::{ByteKernels, Bytes, Distance, Form, ProbeOf, prefetch};
+use crate::error::Result;
 use crate::format::take_u32;
 use crate::graph::{Probe, Vectors};
 use crate::threads::{self, SEARCHES};
-use crate::{Result, Slot};
+use crate::types::Slot;
 
 /// Bytes of a copy after the components.
 const SUMS_BYTES: usize = 8;

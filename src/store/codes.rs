@@ -17,6 +17,7 @@ use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
 use crate::distance::{CodeQuery, Distance, Factors, LINE_BYTES, MOST_HINTED, prefetch_early, prefetch_lines};
+use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::codes::{self, BLOCKS, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
@@ -24,7 +25,7 @@ use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::graph::{Probe, Vectors};
 use crate::threads;
-use crate::{Error, Result, Slot};
+use crate::types::Slot;
 
 /// Vectors that the center is the mean of, at most: its error is then a hundredth of their spread.
 const SAMPLE: usize = 10_000;

@@ -26,6 +26,7 @@ use super::view::{Encoded, check_dimensions, encode};
 use crate::codec::{Codec, Component};
 use crate::codes::{Coder, Scratch};
 use crate::distance::{Distance, MAX_NAME_BYTES};
+use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::Sound;
 use crate::format::delta::Delta;
@@ -33,8 +34,7 @@ use crate::format::ids::{self, IdGroup};
 use crate::format::meta::{MAX_DIMENSIONS, Meta};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind, codes};
-use crate::types::Scale;
-use crate::{Error, ItemId, Result, Slot};
+use crate::types::{ItemId, Scale, Slot};
 
 /// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
 const CACHED_GROUPS: usize = 1024;

@@ -28,10 +28,10 @@ use super::source::{Source, Verified, extend};
 use super::table::Extent;
 use super::view::View;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::format::delta::{Delta, LISTS, RING};
 use crate::format::meta::{Connectivity, Meta};
 use crate::format::{Key, Kind};
-use crate::{Error, Result};
 
 /// A snapshot with fewer values is not worth remembering: to find them again takes microseconds.
 const FEW_VALUES: usize = 64;

@@ -13,9 +13,10 @@ use super::source::Source;
 use super::table::Table;
 use super::view::View;
 use super::{Place, meter};
+use crate::error::{Error, Result};
 use crate::format::checksum::{self, BROKEN, Sound};
 use crate::format::item_keys::{Naming, Row, bounds, decode_id, decode_key, encode_key};
-use crate::{Error, ItemId, Result};
+use crate::types::ItemId;
 
 /// The keys of an index.
 #[derive(Debug, Clone, Copy)]

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use super::source::AnySource;
 use super::view::View;
+use crate::error::{Error, Result};
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::format::{Key, Kind};
 use crate::graph::Graph;
 use crate::graph::working::{Change, Node, Working};
 use crate::threads::{self, LISTS};
-use crate::{Error, Layer, Result, Slot};
+use crate::types::{Layer, Slot};
 
 /// The graph before a build, for all of its threads.
 pub(super) type Before<'s, 't> = View<'s, 't, (), AnySource<'s, 't>>;

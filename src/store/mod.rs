@@ -44,9 +44,9 @@ use std::ops::Bound;
 use heed::RoTxn;
 use heed::types::Bytes;
 
+use crate::error::{Error, Result};
 use crate::format::Key;
 use crate::format::checksum::Sound;
-use crate::{Error, Result};
 
 /// The database as bytes.
 pub(crate) type Raw<'e> = heed::Database<'e, Bytes, Bytes>;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// A value that is dropped in the process that made it, and forgotten in every other.
 pub(crate) struct OfProcess<T> {

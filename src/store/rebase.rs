@@ -24,10 +24,11 @@ use super::source::{Calling, Source, Verified};
 use super::table::Extent;
 use super::view::View;
 use crate::distance::Distance;
+use crate::error::Result;
 use crate::format::checksum::Sound;
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
-use crate::{ItemId, Result, Slot};
+use crate::types::{ItemId, Slot};
 
 /// If more than one in so many items of the computed graph are gone, it is not worth linking.
 const GONE_SHARE: u64 = 8;

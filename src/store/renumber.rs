@@ -20,13 +20,14 @@ use super::source::AnySource;
 use super::spool::Spool;
 use super::view::View;
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::format::{Key, Kind};
 use crate::graph::locality;
 use crate::graph::working::Working;
 use crate::threads::{self, LISTS};
-use crate::{Error, ItemId, Layer, Result, Slot};
+use crate::types::{ItemId, Layer, Slot};
 
 /// Vectors that wait in memory and not on disk.
 const SPOOL_BYTES: usize = 64 << 20;

@@ -20,13 +20,14 @@ use super::snapshot::{MISCOUNTED, read_marked};
 use super::target::{Journal, Target};
 use super::{Place, sets};
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::Sound;
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
 use crate::format::meta::{Meta, Torn};
 use crate::format::set::{CHUNK, SetKind, encode_chunk};
 use crate::format::{Key, Kind, codes};
-use crate::{Error, ItemId, Result, Slot};
+use crate::types::{ItemId, Slot};
 
 /// Kind and sub of the blocks, and of the tail, of values that each slot has one of.
 type Strided = [(Kind, u8); 2];

@@ -7,10 +7,11 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::links::Put;
+use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::set::{CHUNK, SetKind, decode_chunk, encode_chunk};
 use crate::format::{Key, Kind};
-use crate::{Error, Result, Slot};
+use crate::types::Slot;
 
 /// All members of a set: O(chunks that have any).
 pub(crate) fn read(place: Place<'_>, rtxn: &RoTxn<'_>, set: SetKind) -> Result<RoaringBitmap> {

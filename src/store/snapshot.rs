@@ -15,13 +15,13 @@ use super::table::{Extent, Table};
 use super::{Place, sets};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
 use crate::distance::Distance;
+use crate::error::{Error, Result};
 use crate::format::block::Divisor;
 use crate::format::delta::LISTS;
 use crate::format::ids::{SLOT_GROUP, group_bytes};
 use crate::format::meta::{Connectivity, Meta, Torn};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
-use crate::{Error, Result};
 
 /// What is wrong with a set that is not as large as META says.
 pub(crate) const MISCOUNTED: &str = "the set is not what the metadata counts";

@@ -13,9 +13,9 @@ use heed::{RoTxn, RwTxn, WithoutTls};
 
 use super::Place;
 use super::table::Extent;
+use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::{Key, Kind, codes};
-use crate::{Error, Result};
 
 /// A source for all threads of a build, of whatever kind: what builds is compiled once.
 pub(crate) type AnySource<'s, 't> = &'s (dyn SoundSource<'t> + Sync + 's);

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Bytes that are written once, from front to back, and then read in the same order, any number of times.
 #[derive(Debug)]

@@ -3,9 +3,10 @@
 
 use super::table::{Extent, Places, Table};
 use crate::distance::prefetch_early;
+use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::{Key, Kind, take};
-use crate::{Error, Result, Slot};
+use crate::types::Slot;
 
 /// A value and its factor, 0 if it has none.
 #[derive(Debug, Clone, Copy)]

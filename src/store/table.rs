@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::strided::Address;
-use crate::Slot;
 use crate::distance::prefetch_line;
 use crate::format::block::Geometry;
 use crate::format::take_u32;
+use crate::types::Slot;
 
 /// Values that a small table remembers, where they are in demand: the vectors that the pruning of one node compares, a few times over.
 const SMALL: usize = 256;

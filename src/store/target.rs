@@ -19,10 +19,10 @@ use heed::RwTxn;
 
 use super::links::Put;
 use super::{Place, fault, meter};
+use crate::error::{Error, Result};
 use crate::format::delta::{Delta, RING};
 use crate::format::meta::{Meta, Torn};
 use crate::format::{Key, Kind, checksum};
-use crate::{Error, Result};
 
 /// What an edit has written so far, and what it needs to end or to be undone.
 pub(super) struct Journal {

@@ -18,14 +18,14 @@ use super::strided::prefetch_places;
 use super::table::Extent;
 use crate::codec::{Codec, Component, Scale, VectorRef};
 use crate::distance::{self, Distance, Estimate, Form, Kernels, ProbeOf, prefetch};
-use crate::error::VectorDefect;
+use crate::error::{Error, Result, VectorDefect};
 use crate::format::block::Geometry;
 use crate::format::checksum::{Sound, unverified};
 use crate::format::links::{self, OneWay, Record};
 use crate::format::{Key, Kind, edges, ids, set};
 use crate::graph::working::{Stored, StoredNode};
 use crate::graph::{Graph, Probe, Vectors};
-use crate::{Error, ItemId, Layer, Result, Slot};
+use crate::types::{ItemId, Layer, Slot};
 
 /// Vectors that are looked up and hinted together, before they are compared.
 const FEW: usize = 8;

@@ -8,8 +8,9 @@ use std::hint::black_box;
 use super::source::Source;
 use super::view::View;
 use crate::distance::Distance;
+use crate::error::Result;
 use crate::format::{Kind, ids};
-use crate::{Layer, Result, Slot};
+use crate::types::{Layer, Slot};
 
 /// One byte is read of so many: no page is smaller.
 const PAGE_BYTES: usize = 4096;

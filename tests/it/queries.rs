@@ -7,7 +7,7 @@ use rand::RngExt;
 use voisin::distances::{DotProduct, Euclidean, distance};
 use voisin::heed::RoTxn;
 use voisin::roaring::RoaringBitmap;
-use voisin::{DEFAULT_EF_SEARCH, ItemId, Reader, Strategy, Writer};
+use voisin::{ItemId, Reader, Strategy, Writer};
 
 use crate::common::{
     Metric, Model, Oracle, add, build, build_index, check, create, for_every_metric, is_binary, new_env, rng, vector, vectors,
@@ -44,7 +44,7 @@ fn any_k_and_any_ef_give_k_results_or_all_items() {
                 for ef in [None, Some(0), Some(1), Some(9), Some(10), Some(700), Some(usize::MAX)] {
                     let what = format!("{} k {k} ef {ef:?}", D::name());
                     let mut by = reader.nns(k);
-                    by.ef_search(ef.unwrap_or(DEFAULT_EF_SEARCH));
+                    by.ef_search(ef.unwrap_or(voisin::defaults::EF_SEARCH));
                     let found = by.by_vector(rtxn, &query).unwrap();
                     oracle.assert_plausible(k, &found.nns, &what);
                     assert!(!found.did_cancel(), "{what}");
@@ -52,7 +52,7 @@ fn any_k_and_any_ef_give_k_results_or_all_items() {
                         oracle.assert_exact(k, &found.nns, &what);
                     }
                     strategies.push(found.strategy);
-                    let found_warm = warm.nns(k).ef_search(ef.unwrap_or(DEFAULT_EF_SEARCH)).by_vector(&query).unwrap();
+                    let found_warm = warm.nns(k).ef_search(ef.unwrap_or(voisin::defaults::EF_SEARCH)).by_vector(&query).unwrap();
                     assert_eq!(found_warm, found, "{what}: a warm reader gives the same answer");
                     others.assert_plausible(k, &by.by_item(rtxn, 9).unwrap().unwrap().nns, &what);
                     oracle.assert_exact(k, &by.exact().by_vector(rtxn, &query).unwrap().nns, &what);

@@ -5,7 +5,7 @@
 use super::pages::{IN_OVERFLOW, Node, PAGE_HEADER};
 use super::verify::PageInvariant;
 use super::walk::{Tally, Walk, Walked};
-use crate::Result;
+use crate::error::Result;
 use crate::format::take_u64;
 
 /// So many page numbers are read at a time.

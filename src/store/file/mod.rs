@@ -30,7 +30,7 @@ use self::lock_table::oldest_reader;
 use self::verify::free_pages;
 pub use self::verify::{FileReport, PageFinding, PageInvariant, verify_file};
 pub(crate) use self::verify::{check_length, newest_commit};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// An LMDB environment in numbers.
 ///

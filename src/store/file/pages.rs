@@ -12,8 +12,8 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use crate::error::{Error, Result};
 use crate::format::{take_u16, take_u32, take_u64};
-use crate::{Error, Result};
 
 /// The layout that is known is that of 64-bit machines. Elsewhere nothing is judged.
 pub(super) const IS_KNOWN: bool = cfg!(target_pointer_width = "64");

@@ -12,10 +12,10 @@ use std::fs::File;
 use std::path::Path;
 
 use super::pages::{BRANCH, Damage, Header, IN_OVERFLOW, IS_KNOWN, IS_TREE, LEAF, NO_PAGE, PAGE_HEADER, PageFile, Tree, newest, nodes};
+use crate::error::{Error, Result};
 use crate::format::checksum::{BROKEN, holds_under};
 use crate::format::item_keys::{Naming, Row};
 use crate::format::{Key, Kind, catalog, meta, take_u64};
-use crate::{Error, Result};
 
 /// No tree is deeper.
 const MAX_DEPTH: usize = 32;

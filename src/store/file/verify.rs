@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::pages::{Damage, IS_KNOWN, Meta, PageFile, newest};
 use super::walk::Walk;
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// More findings than this are counted, not listed.
 const MAX_FINDINGS: usize = 100;

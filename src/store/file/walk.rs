@@ -18,7 +18,7 @@ use super::pages::{
     NO_PAGE, Node, OVERFLOW, PAGE_HEADER, PageFile, SUB_PAGE, TREE_BYTES, Tree, fixed_values, nodes,
 };
 use super::verify::{Findings, PageInvariant};
-use crate::Result;
+use crate::error::Result;
 use crate::format::take_u64;
 
 /// LMDB's cursors remember so many levels, and no more.

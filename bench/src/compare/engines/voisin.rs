@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use voisin::distances::Distance;
 use voisin::heed::Env;
 use voisin::rand::{SeedableRng as _, rngs::StdRng};
-use voisin::{Codes, DEFAULT_ALPHA, Database, Reader, WarmReader, Writer};
+use voisin::{Codes, Database, Reader, WarmReader, Writer};
 
 use super::environment;
 use crate::compare::serve::{Engine, Input, answer_all};
@@ -44,7 +44,7 @@ impl<D: Distance> Voisin<D> {
         let task = &self.input.task;
         let mut rng = StdRng::seed_from_u64(task.seed);
         let mut builder = writer.builder(&mut rng);
-        builder.ef_construction(task.ef_construction).alpha(task.alpha.unwrap_or(DEFAULT_ALPHA));
+        builder.ef_construction(task.ef_construction).alpha(task.alpha.unwrap_or(voisin::defaults::ALPHA));
         builder.build_with(wtxn, task.m, task.m0).expect("a build");
     }
 
