@@ -1,5 +1,6 @@
-//! The time of four distances in memory that is in the cache: `one` called four times, `four` called once, and `diskann-vector` called four
-//! times where it has the metric. What a search adds to this is the wait for memory: see the search bench.
+//! The time of four distances in memory that is in the cache: `one` called four times, `four`
+//! called once, and `diskann-vector` called four times where it has the metric. What a search adds
+//! to this is the wait for memory: see the search bench.
 //!
 //! `cargo bench --bench distance` exits non-zero where `diskann-vector` is quicker than either.
 
@@ -66,7 +67,8 @@ impl Vectors {
     }
 }
 
-/// What four distances take each way, in nanoseconds: the median of rounds that alternate between the ways.
+/// What four distances take each way, in nanoseconds: the median of rounds that alternate between
+/// the ways.
 fn medians<const N: usize>(mut ways: [&mut dyn FnMut(); N]) -> [f64; N] {
     const ROUNDS: usize = 201;
     const CALLS: usize = 5_000;
@@ -96,7 +98,9 @@ fn metric<D: Distance>() {
         let (kernels, vectors) = (D::kernels(dimensions), Vectors::new(dimensions));
         let (probes, stored) = (vectors.encoded::<ProbeOf<D>>(), vectors.encoded::<D::Codec>());
         let ([query], [_, stored @ ..]) = (probes.rows::<1>(), stored.rows::<5>());
-        let mut one = || _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)));
+        let mut one = || {
+            _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)))
+        };
         let mut four = || _ = black_box(kernels.four(query, black_box(stored)));
         let [one, four] = medians([&mut one, &mut four]);
         println!("{:>12} {:>5} {dimensions:>5} {one:>9.1} {four:>9.1}", D::name(), D::Codec::NAME);
@@ -113,15 +117,23 @@ where
         let (kernels, vectors) = (D::kernels(dimensions), Vectors::new(dimensions));
         let (probes, stored) = (vectors.encoded::<ProbeOf<D>>(), vectors.encoded::<D::Codec>());
         let ([query], [_, stored @ ..]) = (probes.rows::<1>(), stored.rows::<5>());
-        let mut one = || _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)));
+        let mut one = || {
+            _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)))
+        };
         let mut four = || _ = black_box(kernels.four(query, black_box(stored)));
 
         let distance = Diskann::<f32, T>::new(peer.metric, Some(dimensions));
         let floats = Block::new(&vectors.rows, 0.0);
-        let theirs: Vec<Vec<T>> = vectors.rows.iter().map(|row| row.iter().map(|value| (peer.stored)(*value)).collect()).collect();
+        let theirs: Vec<Vec<T>> = vectors
+            .rows
+            .iter()
+            .map(|row| row.iter().map(|value| (peer.stored)(*value)).collect())
+            .collect();
         let theirs = Block::new(&theirs, (peer.stored)(0.0));
         let ([query], [_, theirs @ ..]) = (floats.rows::<1>(), theirs.rows::<5>());
-        let mut theirs = || _ = black_box(black_box::<[&[T]; 4]>(theirs).map(|vector| distance.call(query, vector)));
+        let mut theirs = || {
+            _ = black_box(black_box::<[&[T]; 4]>(theirs).map(|vector| distance.call(query, vector)))
+        };
         let [one, four, theirs] = medians([&mut one, &mut four, &mut theirs]);
         let (ratio_one, ratio_four) = (theirs / one, theirs / four);
         let is_missed = ratio_one.min(ratio_four) < 1.0 - TOLERANCE;
@@ -142,7 +154,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     println!("nanoseconds for four distances, and how many times as long diskann-vector takes");
-    println!("{:>12} {:>5} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9}", "metric", "form", "dims", "one", "four", "diskann", "by one", "by four");
+    println!(
+        "{:>12} {:>5} {:>5} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "metric", "form", "dims", "one", "four", "diskann", "by one", "by four"
+    );
     let missed = beside::<Euclidean, f32>(&Peer { metric: Metric::L2, stored: |value| value })
         + beside::<Cosine, f32>(&Peer { metric: Metric::InnerProduct, stored: |value| value })
         + beside::<Euclidean<F16>, f16>(&Peer { metric: Metric::L2, stored: f16::from_f32 })

@@ -1,4 +1,5 @@
-//! What users feel: search, exact scan, open, add, build; on the text embeddings that `examples/glosses.rs` ships.
+//! What users feel: search, exact scan, open, add, build; on the text embeddings that
+//! `examples/glosses.rs` ships.
 //!
 //! `cargo bench --bench index`. The figures of the README come from larger data: see `bench/`.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -18,7 +19,8 @@ use voisin::{Database, Index, Options, Reader, Writer};
 const DIMENSIONS: usize = 384;
 
 fn vectors(name: &str) -> Vec<f32> {
-    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data").join(name)).unwrap();
+    let bytes =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data").join(name)).unwrap();
     bytes.as_chunks().0.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect()
 }
 
@@ -31,9 +33,11 @@ fn open(folder: &TempDir) -> Env<WithoutTls> {
 
 fn create(env: &Env<WithoutTls>) -> Database<'_, Cosine> {
     let wtxn = env.write_txn().unwrap();
-    env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit))
-        .unwrap()
-        .unwrap_commit()
+    env.create_databases_and_commit(wtxn, |o, wtxn| {
+        o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+    })
+    .unwrap()
+    .unwrap_commit()
 }
 
 fn benches(c: &mut Criterion) {
@@ -75,7 +79,9 @@ fn benches(c: &mut Criterion) {
     });
 
     let rtxn = env.read_txn().unwrap();
-    c.bench_function("open a reader", |b| b.iter(|| Reader::<Cosine>::open(&rtxn, 0, database).unwrap()));
+    c.bench_function("open a reader", |b| {
+        b.iter(|| Reader::<Cosine>::open(&rtxn, 0, database).unwrap())
+    });
     let reader = Reader::<Cosine>::open(&rtxn, 0, database).unwrap();
     let mut next = queries.chunks_exact(DIMENSIONS).cycle();
     for ef in [20, 40, 80] {
@@ -85,12 +91,15 @@ fn benches(c: &mut Criterion) {
     }
     // The same through a handle that looks for the newest commit at each search.
     let index_folder = tempfile::tempdir().unwrap();
-    let index = Index::<Cosine>::create(index_folder.path(), Options::new(DIMENSIONS).seed(1)).unwrap();
+    let index =
+        Index::<Cosine>::create(index_folder.path(), Options::new(DIMENSIONS).seed(1)).unwrap();
     index.load(ids.iter().copied().zip(base.chunks_exact(DIMENSIONS)), |_| {}).unwrap();
     c.bench_function("10 nearest through an Index, ef 40", |b| {
         b.iter(|| index.search(10).ef_search(40).by_vector(next.next().unwrap()).unwrap());
     });
-    c.bench_function("10 nearest, exact", |b| b.iter(|| reader.nns(10).exact().by_vector(&rtxn, next.next().unwrap()).unwrap()));
+    c.bench_function("10 nearest, exact", |b| {
+        b.iter(|| reader.nns(10).exact().by_vector(&rtxn, next.next().unwrap()).unwrap())
+    });
 }
 
 criterion_group!(all, benches);

@@ -1,15 +1,18 @@
-//! Documents and their vectors, always in step: a table of your own and an index, changed in one transaction.
+//! Documents and their vectors, always in step: a table of your own and an index, changed in one
+//! transaction.
 //!
 //! ```sh
 //! cargo run --release --example documents -- FOLDER                    # a tour; a second one goes on from what the first left
 //! cargo run --release --example documents -- FOLDER bread with herbs   # a search in what is there
 //! ```
 //!
-//! [`Documents`] is the part worth copying: `put`, `delete` and `search`, over two tables of the program's own and an index in one LMDB
-//! environment. A transaction changes all of them or, if it is aborted or the machine stops, none. Every tour ends with a check that there is
-//! a vector for every document, made of its text, and none beside.
+//! [`Documents`] is the part worth copying: `put`, `delete` and `search`, over two tables of the
+//! program's own and an index in one LMDB environment. A transaction changes all of them or, if it
+//! is aborted or the machine stops, none. Every tour ends with a check that there is a vector for
+//! every document, made of its text, and none beside.
 //!
-//! The vectors are a toy, see [`embed`]: a real program asks a model for them, before it begins its write transaction.
+//! The vectors are a toy, see [`embed`]: a real program asks a model for them, before it begins its
+//! write transaction.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -34,7 +37,8 @@ const MAP_BYTES: usize = 1 << 30;
 
 fn main() -> Result<()> {
     let mut arguments = env::args().skip(1);
-    let folder = PathBuf::from(arguments.next().ok_or("usage: documents FOLDER [WORDS TO SEARCH FOR]")?);
+    let folder =
+        PathBuf::from(arguments.next().ok_or("usage: documents FOLDER [WORDS TO SEARCH FOR]")?);
     let words: Vec<String> = arguments.collect();
 
     fs::create_dir_all(&folder)?;
@@ -51,17 +55,23 @@ fn main() -> Result<()> {
         read(&env, |rtxn| print_answer(&documents, rtxn, query))?;
     }
     change(&env, &documents)?;
-    println!("\n{} documents, all in step with their vectors", read(&env, |rtxn| documents.check(rtxn))?);
+    println!(
+        "\n{} documents, all in step with their vectors",
+        read(&env, |rtxn| documents.check(rtxn))?
+    );
     Ok(())
 }
 
-/// Puts all samples, and counts the tours in a document of its own. Putting a document again replaces its text and its vector.
+/// Puts all samples, and counts the tours in a document of its own. Putting a document again
+/// replaces its text and its vector.
 fn fill(env: &Env, documents: &Documents<'_>) -> Result<()> {
     let mut wtxn = env.write_txn()?;
     for (name, text) in SAMPLES {
         documents.put(&mut wtxn, name, text)?;
     }
-    let before = documents.get(&wtxn, "tours")?.and_then(|text| text.split(' ').find_map(|word| word.parse().ok()));
+    let before = documents
+        .get(&wtxn, "tours")?
+        .and_then(|text| text.split(' ').find_map(|word| word.parse().ok()));
     let tours: u64 = before.unwrap_or(0) + 1;
     documents.put(&mut wtxn, "tours", &format!("Tours that this folder has seen: {tours}"))?;
     documents.build(&mut wtxn)?;
@@ -70,13 +80,19 @@ fn fill(env: &Env, documents: &Documents<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Puts a document and aborts, puts it for good, deletes it: the document and its vector come and go together, and what is committed is found
-/// at once, built or not.
+/// Puts a document and aborts, puts it for good, deletes it: the document and its vector come and
+/// go together, and what is committed is found at once, built or not.
 fn change(env: &Env, documents: &Documents<'_>) -> Result<()> {
     let (name, text) = ("cheese", "Cheese ripens in a cool cellar for months.");
     let is_found = |rtxn: &RoTxn<'_>| -> Result<bool> {
-        let found = documents.search(rtxn, "a cellar full of cheese", 1)?.iter().any(|found| found.name == name);
-        ensure(found == (documents.get(rtxn, name)? == Some(text)), "the document and its vector are not in step")?;
+        let found = documents
+            .search(rtxn, "a cellar full of cheese", 1)?
+            .iter()
+            .any(|found| found.name == name);
+        ensure(
+            found == (documents.get(rtxn, name)? == Some(text)),
+            "the document and its vector are not in step",
+        )?;
         Ok(found)
     };
 
@@ -136,31 +152,44 @@ pub(crate) struct Found {
 impl<'e> Documents<'e> {
     /// Opens the tables, and creates what is missing.
     pub(crate) fn open(env: &'e Env) -> Result<Self> {
-        let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {
-            let items = opener.create_database(wtxn, Some("items"))?;
-            let documents = opener.create_database(wtxn, Some("documents"))?;
-            let vectors = opener.create_database(wtxn, Some("vectors"))?;
-            Ok(CommitOrAbort::<_, ()>::Commit((items, documents, vectors)))
-        })?;
+        let created =
+            env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {
+                let items = opener.create_database(wtxn, Some("items"))?;
+                let documents = opener.create_database(wtxn, Some("documents"))?;
+                let vectors = opener.create_database(wtxn, Some("vectors"))?;
+                Ok(CommitOrAbort::<_, ()>::Commit((items, documents, vectors)))
+            })?;
         let (items, documents, vectors) = created.unwrap_commit();
         Ok(Self { items, documents, vectors, writer: Writer::new(vectors, INDEX, DIMENSIONS) })
     }
 
-    /// Adds a document, or replaces the one of that name, and its vector with it. On an error, abort the transaction.
+    /// Adds a document, or replaces the one of that name, and its vector with it. On an error,
+    /// abort the transaction.
     pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, name: &str, text: &str) -> Result<()> {
-        let vector = embed(text).ok_or_else(|| format!("{name:?} has no word of four letters to be found by"))?;
+        let vector = embed(text)
+            .ok_or_else(|| format!("{name:?} has no word of four letters to be found by"))?;
         let item = self.put_document(wtxn, name, text)?;
         self.put_vector(wtxn, item, &vector)
     }
 
-    /// The half of [`put`](Self::put) that writes the tables. Returns the item that the document is in the index.
-    pub(crate) fn put_document(&self, wtxn: &mut RwTxn<'_>, name: &str, text: &str) -> Result<ItemId> {
-        ensure(!name.is_empty() && name.len() <= 511 && !name.contains('\n'), "a name has 1 to 511 bytes, in one line")?;
+    /// The half of [`put`](Self::put) that writes the tables. Returns the item that the document is
+    /// in the index.
+    pub(crate) fn put_document(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        name: &str,
+        text: &str,
+    ) -> Result<ItemId> {
+        ensure(
+            !name.is_empty() && name.len() <= 511 && !name.contains('\n'),
+            "a name has 1 to 511 bytes, in one line",
+        )?;
         let item = match self.items.get(wtxn, name)? {
             Some(item) => item,
             None => {
                 let last = self.documents.last(wtxn)?.map(|(item, _)| item);
-                last.map_or(Some(0), |last| last.checked_add(1)).ok_or("there are no item ids left")?
+                last.map_or(Some(0), |last| last.checked_add(1))
+                    .ok_or("there are no item ids left")?
             }
         };
         self.items.put(wtxn, name, &item)?;
@@ -169,11 +198,17 @@ impl<'e> Documents<'e> {
     }
 
     /// The half of [`put`](Self::put) that writes the index.
-    pub(crate) fn put_vector(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[f32]) -> Result<()> {
+    pub(crate) fn put_vector(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        item: ItemId,
+        vector: &[f32],
+    ) -> Result<()> {
         Ok(self.writer.add_item(wtxn, item, vector)?)
     }
 
-    /// Deletes a document and its vector. `false` if there is none of that name. On an error, abort the transaction.
+    /// Deletes a document and its vector. `false` if there is none of that name. On an error, abort
+    /// the transaction.
     pub(crate) fn delete(&self, wtxn: &mut RwTxn<'_>, name: &str) -> Result<bool> {
         let Some(item) = self.items.get(wtxn, name)? else { return Ok(false) };
         self.items.delete(wtxn, name)?;
@@ -190,7 +225,9 @@ impl<'e> Documents<'e> {
 
     /// The `k` documents whose vectors are nearest to that of `query`, the nearest first.
     pub(crate) fn search(&self, rtxn: &RoTxn<'_>, query: &str, k: usize) -> Result<Vec<Found>> {
-        let (Some(reader), Some(vector)) = (self.reader(rtxn)?, embed(query)) else { return Ok(Vec::new()) };
+        let (Some(reader), Some(vector)) = (self.reader(rtxn)?, embed(query)) else {
+            return Ok(Vec::new());
+        };
         let nearest = reader.nns(k).by_vector(rtxn, &vector)?.into_nns();
         let found = nearest.into_iter().map(|(item, distance)| {
             let (name, text) = self.document(rtxn, item)?;
@@ -199,12 +236,14 @@ impl<'e> Documents<'e> {
         found.collect()
     }
 
-    /// Links what was put since the last build, so that searches need not compare it document by document. Needed now and then, not for every change.
+    /// Links what was put since the last build, so that searches need not compare it document by
+    /// document. Needed now and then, not for every change.
     pub(crate) fn build(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
         Ok(self.writer.builder(&mut StdRng::seed_from_u64(42)).build::<16, 32>(wtxn)?)
     }
 
-    /// Checks that every document has its vector, that there is no vector beside, and the index itself. Returns how many documents there are.
+    /// Checks that every document has its vector, that there is no vector beside, and the index
+    /// itself. Returns how many documents there are.
     pub(crate) fn check(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
         let count = self.documents.len(rtxn)?;
         ensure(self.items.len(rtxn)? == count, "there are not as many names as documents")?;
@@ -218,16 +257,27 @@ impl<'e> Documents<'e> {
             let (name, item) = entry?;
             let (stored, text) = self.document(rtxn, item)?;
             ensure(stored == name, &format!("{name:?} is the item of {stored:?}"))?;
-            ensure(reader.item_vector(rtxn, item)? == embed(text), &format!("{name:?} does not have the vector of its text"))?;
+            ensure(
+                reader.item_vector(rtxn, item)? == embed(text),
+                &format!("{name:?} does not have the vector of its text"),
+            )?;
         }
-        ensure(reader.n_items() == count, &format!("{count} documents have {} vectors", reader.n_items()))?;
+        ensure(
+            reader.n_items() == count,
+            &format!("{count} documents have {} vectors", reader.n_items()),
+        )?;
         Ok(count)
     }
 
     /// Name and text of the document that an item is.
     fn document<'t>(&self, rtxn: &'t RoTxn<'_>, item: ItemId) -> Result<(&'t str, &'t str)> {
-        let document = self.documents.get(rtxn, &item)?.ok_or_else(|| format!("item {item} has no document"))?;
-        Ok(document.split_once('\n').ok_or_else(|| format!("item {item} is a document without a name"))?)
+        let document = self
+            .documents
+            .get(rtxn, &item)?
+            .ok_or_else(|| format!("item {item} has no document"))?;
+        Ok(document
+            .split_once('\n')
+            .ok_or_else(|| format!("item {item} is a document without a name"))?)
     }
 
     /// A reader of the index; `None` while nothing was ever put.
@@ -243,17 +293,18 @@ impl<'e> Documents<'e> {
     }
 }
 
-/// A toy embedding, a bag of words: every word of four letters or more counts one in a component that its hash chooses. Texts that share words are
-/// near each other; of meaning it knows nothing. `None` if there is no such word: zeros have no direction.
+/// A toy embedding, a bag of words: every word of four letters or more counts one in a component
+/// that its hash chooses. Texts that share words are near each other; of meaning it knows nothing.
+/// `None` if there is no such word: zeros have no direction.
 pub(crate) fn embed(text: &str) -> Option<Vec<f32>> {
     let mut vector = vec![0.0; DIMENSIONS];
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= 4);
     for word in words {
-        // FNV-1a: the same in every run and on every machine, which the hashes of the standard library do not promise.
-        let hash = word
-            .to_lowercase()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        // FNV-1a: the same in every run and on every machine, which the hashes of the standard
+        // library do not promise.
+        let hash = word.to_lowercase().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+        });
         vector[(hash % DIMENSIONS as u64) as usize] += 1.0;
     }
     vector.iter().any(|component| *component > 0.0).then_some(vector)

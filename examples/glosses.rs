@@ -1,12 +1,14 @@
-//! Neighbors in meaning: an index of 5 000 dictionary glosses on disk, from the first vector to a change of mind.
+//! Neighbors in meaning: an index of 5 000 dictionary glosses on disk, from the first vector to a
+//! change of mind.
 //!
 //! ```sh
 //! cargo run --release --example glosses
 //! ```
 //!
-//! The vectors, text embeddings, lie in `examples/data`, so that nothing is downloaded. The program stores them with their texts in one LMDB
-//! environment, builds, closes, opens again, and searches; then it adds, replaces and deletes items. It checks itself, and exits non-zero if
-//! recall is below 0.95 or an answer does not follow a change.
+//! The vectors, text embeddings, lie in `examples/data`, so that nothing is downloaded. The program
+//! stores them with their texts in one LMDB environment, builds, closes, opens again, and searches;
+//! then it adds, replaces and deletes items. It checks itself, and exits non-zero if recall is
+//! below 0.95 or an answer does not follow a change.
 
 use std::error::Error;
 use std::path::Path;
@@ -45,7 +47,9 @@ fn main() -> Result<()> {
     let raw_bytes = store_and_build(&env, tables, &items)?;
     let file_bytes = fs::metadata(folder.path().join("data.mdb"))?.len();
     let ratio = file_bytes as f64 / raw_bytes as f64;
-    println!("{file_bytes} bytes in the file, texts included: x {ratio:.3} of the {raw_bytes} that the vectors alone have as f32");
+    println!(
+        "{file_bytes} bytes in the file, texts included: x {ratio:.3} of the {raw_bytes} that the vectors alone have as f32"
+    );
 
     title("Close, open again, and search");
     env.prepare_for_closing().wait();
@@ -54,8 +58,15 @@ fn main() -> Result<()> {
     let tables = Tables::open(&env)?;
     let rtxn = env.read_txn()?;
     let reader = Reader::<Cosine>::open(&rtxn, INDEX, tables.vectors)?;
-    println!("{} items of {} dimensions, open after {}", reader.n_items(), reader.dimensions(), time(start.elapsed()));
-    println!("\nbelow each text its neighbors: cosine distance, from 0 (same direction) to 1 (opposite), item id, text");
+    println!(
+        "{} items of {} dimensions, open after {}",
+        reader.n_items(),
+        reader.dimensions(),
+        time(start.elapsed())
+    );
+    println!(
+        "\nbelow each text its neighbors: cosine distance, from 0 (same direction) to 1 (opposite), item id, text"
+    );
     for name in ["collider", "poke check", "siren", "northeast by east", "ballet position"] {
         let (text, vector) = queries.find(name)?;
         println!("\n{}", shortened(text));
@@ -64,7 +75,8 @@ fn main() -> Result<()> {
 
     title("Recall and speed");
     measure(&rtxn, &reader, &queries)?;
-    // The transaction pins the snapshot that it reads, and with it the pages that later commits replace: end it before writing.
+    // The transaction pins the snapshot that it reads, and with it the pages that later commits
+    // replace: end it before writing.
     drop(rtxn);
 
     title("Change, and search before any build");
@@ -93,7 +105,8 @@ fn open(folder: &Path) -> Result<Env> {
     Ok(unsafe { options.open(folder) }?)
 }
 
-/// What the environment holds: an index, and a table of the program's own. One transaction covers both.
+/// What the environment holds: an index, and a table of the program's own. One transaction covers
+/// both.
 #[derive(Clone, Copy)]
 struct Tables<'e> {
     vectors: voisin::Database<'e, Cosine>,
@@ -105,27 +118,33 @@ impl<'e> Tables<'e> {
     const TEXTS: &'static str = "texts";
 
     fn create(env: &'e Env) -> Result<Self> {
-        let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> Result<_> {
-            let vectors = opener.create_database(wtxn, Some(Self::VECTORS))?;
-            let texts = opener.create_database(wtxn, Some(Self::TEXTS))?;
-            Ok(CommitOrAbort::<_, ()>::Commit((vectors, texts)))
-        })?;
+        let created =
+            env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> Result<_> {
+                let vectors = opener.create_database(wtxn, Some(Self::VECTORS))?;
+                let texts = opener.create_database(wtxn, Some(Self::TEXTS))?;
+                Ok(CommitOrAbort::<_, ()>::Commit((vectors, texts)))
+            })?;
         let (vectors, texts) = created.unwrap_commit();
         Ok(Self { vectors, texts })
     }
 
     fn open(env: &'e Env) -> Result<Self> {
-        let opened = env.open_databases_and_commit(env.read_txn()?, |opener, rtxn| -> Result<_> {
-            let vectors = opener.open_database(rtxn, Some(Self::VECTORS))?;
-            let texts = opener.open_database(rtxn, Some(Self::TEXTS))?;
-            Ok(CommitOrAbort::<_, ()>::Commit((vectors, texts)))
-        })?;
+        let opened =
+            env.open_databases_and_commit(env.read_txn()?, |opener, rtxn| -> Result<_> {
+                let vectors = opener.open_database(rtxn, Some(Self::VECTORS))?;
+                let texts = opener.open_database(rtxn, Some(Self::TEXTS))?;
+                Ok(CommitOrAbort::<_, ()>::Commit((vectors, texts)))
+            })?;
         let (vectors, texts) = opened.unwrap_commit();
-        Ok(Self { vectors: vectors.ok_or("there is no table of vectors")?, texts: texts.ok_or("there is no table of texts")? })
+        Ok(Self {
+            vectors: vectors.ok_or("there is no table of vectors")?,
+            texts: texts.ok_or("there is no table of texts")?,
+        })
     }
 }
 
-/// Adds all items and their texts, links them, and commits all of it or nothing. Returns the bytes of the vectors.
+/// Adds all items and their texts, links them, and commits all of it or nothing. Returns the bytes
+/// of the vectors.
 fn store_and_build(env: &Env, tables: Tables<'_>, items: &Texts) -> Result<usize> {
     let writer = Writer::new(tables.vectors, INDEX, DIMENSIONS);
     let mut wtxn = env.write_txn()?;
@@ -146,7 +165,8 @@ fn store_and_build(env: &Env, tables: Tables<'_>, items: &Texts) -> Result<usize
     Ok(size_of_val(items.components.as_slice()))
 }
 
-/// Links what is pending. The seed makes the graph the same in every run, with any number of threads.
+/// Links what is pending. The seed makes the graph the same in every run, with any number of
+/// threads.
 fn build(writer: &Writer<'_, Cosine>, wtxn: &mut RwTxn<'_>) -> Result<()> {
     let start = Instant::now();
     let mut rng = StdRng::seed_from_u64(42);
@@ -161,29 +181,46 @@ fn measure(rtxn: &RoTxn<'_>, reader: &Reader<'_, Cosine>, queries: &Texts) -> Re
         Some(ef) => reader.nns(K).ef_search(ef).by_vector(rtxn, vector),
         None => reader.nns(K).exact().by_vector(rtxn, vector),
     };
-    let answers = |ef| queries.vectors().map(|vector| answer(vector, ef)).collect::<voisin::Result<Vec<Searched>>>();
+    let answers = |ef| {
+        queries
+            .vectors()
+            .map(|vector| answer(vector, ef))
+            .collect::<voisin::Result<Vec<Searched>>>()
+    };
     let exact = answers(None)?;
 
-    println!("recall@{K} of {} queries; the graph is searched on one thread, exact search uses all", exact.len());
+    println!(
+        "recall@{K} of {} queries; the graph is searched on one thread, exact search uses all",
+        exact.len()
+    );
     println!("{:>10} {:>8} {:>11} {:>12}", "ef_search", "recall", "distances", "time a query");
     for ef in [Some(20), Some(50), Some(100), None] {
         let start = Instant::now();
         let found = answers(ef)?;
         let a_query = start.elapsed() / found.len() as u32;
-        let distances = found.iter().map(|searched| searched.distances).sum::<u64>() / found.len() as u64;
+        let distances =
+            found.iter().map(|searched| searched.distances).sum::<u64>() / found.len() as u64;
         let recall = recall(&found, &exact);
         let name = ef.map_or("exact".to_owned(), |ef| ef.to_string());
         println!("{name:>10} {recall:>8.3} {distances:>11} {:>12}", time(a_query));
         if ef.is_some() {
-            // Small indexes are scanned where that is faster; recall would then say nothing about the graph.
-            ensure(found.iter().all(|searched| searched.strategy == Strategy::Graph), "a query was not answered by the graph")?;
+            // Small indexes are scanned where that is faster; recall would then say nothing about
+            // the graph.
+            ensure(
+                found.iter().all(|searched| searched.strategy == Strategy::Graph),
+                "a query was not answered by the graph",
+            )?;
         }
-        ensure(ef == Some(20) || recall >= 0.95, &format!("recall is {recall:.3} at ef_search {name}, below 0.95"))?;
+        ensure(
+            ef == Some(20) || recall >= 0.95,
+            &format!("recall is {recall:.3} at ef_search {name}, below 0.95"),
+        )?;
     }
     Ok(())
 }
 
-/// The share of the exact neighbors that were found. Another item at the distance of the farthest counts: ties may be broken either way.
+/// The share of the exact neighbors that were found. Another item at the distance of the farthest
+/// counts: ties may be broken either way.
 fn recall(found: &[Searched], exact: &[Searched]) -> f64 {
     let hits = |(found, exact): (&Searched, &Searched)| {
         let farthest = exact.nns.last().map_or(f32::NEG_INFINITY, |(_, distance)| *distance);
@@ -202,7 +239,12 @@ struct Expected<'a> {
 }
 
 /// Adds an item, replaces one, and deletes one, in one transaction. Nothing is built.
-fn change<'a>(env: &Env, tables: Tables<'_>, items: &Texts, queries: &'a Texts) -> Result<Vec<Expected<'a>>> {
+fn change<'a>(
+    env: &Env,
+    tables: Tables<'_>,
+    items: &Texts,
+    queries: &'a Texts,
+) -> Result<Vec<Expected<'a>>> {
     let (astronaut, astronaut_vector) = queries.find("astronaut")?;
     let (pipeline, pipeline_vector) = queries.find("oil pipeline")?;
     let (wrap, wrap_vector) = queries.find("plastic wrap")?;
@@ -237,7 +279,12 @@ fn change<'a>(env: &Env, tables: Tables<'_>, items: &Texts, queries: &'a Texts) 
         Expected { query: astronaut, vector: astronaut_vector, first: Some(added), absent: None },
         Expected { query: pipeline, vector: pipeline_vector, first: None, absent: Some(replaced) },
         Expected { query: wrap, vector: wrap_vector, first: Some(replaced), absent: None },
-        Expected { query: compass, vector: compass_vector, first: Some(successor), absent: Some(deleted) },
+        Expected {
+            query: compass,
+            vector: compass_vector,
+            first: Some(successor),
+            absent: Some(deleted),
+        },
     ])
 }
 
@@ -251,10 +298,16 @@ fn check_changes(env: &Env, tables: Tables<'_>, changes: &[Expected<'_>]) -> Res
         let answer = reader.nns(K).by_vector(&rtxn, vector)?;
         print_neighbors(&rtxn, tables, answer.nns.get(..2).unwrap_or_default())?;
         if let Some(first) = first {
-            ensure(nearest(&answer, 0)? == *first, &format!("item {first} should be the nearest to {query:?}"))?;
+            ensure(
+                nearest(&answer, 0)? == *first,
+                &format!("item {first} should be the nearest to {query:?}"),
+            )?;
         }
         if let Some(absent) = absent {
-            ensure(answer.nns.iter().all(|(id, _)| id != absent), &format!("item {absent} should not be near {query:?} any more"))?;
+            ensure(
+                answer.nns.iter().all(|(id, _)| id != absent),
+                &format!("item {absent} should not be near {query:?} any more"),
+            )?;
         }
     }
     println!();
@@ -263,10 +316,18 @@ fn check_changes(env: &Env, tables: Tables<'_>, changes: &[Expected<'_>]) -> Res
 
 /// The item at a position of an answer, from 0.
 fn nearest(answer: &Searched, position: usize) -> Result<ItemId> {
-    answer.nns.get(position).map(|(id, _)| *id).ok_or_else(|| format!("the answer has fewer than {} items", position + 1).into())
+    answer
+        .nns
+        .get(position)
+        .map(|(id, _)| *id)
+        .ok_or_else(|| format!("the answer has fewer than {} items", position + 1).into())
 }
 
-fn print_neighbors(rtxn: &RoTxn<'_>, tables: Tables<'_>, neighbors: &[(ItemId, f32)]) -> Result<()> {
+fn print_neighbors(
+    rtxn: &RoTxn<'_>,
+    tables: Tables<'_>,
+    neighbors: &[(ItemId, f32)],
+) -> Result<()> {
     for (id, distance) in neighbors {
         let text = tables.texts.get(rtxn, id)?.ok_or("an item has no text")?;
         println!("  {distance:.3}  {id:>4}: {}", shortened(text));
@@ -283,14 +344,27 @@ struct Texts {
 impl Texts {
     fn load(texts: &str, vectors: &str) -> Result<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
-        let failed = |name: &str, error| format!("{}: {error}; the example needs the files of the repository", folder.join(name).display());
+        let failed = |name: &str, error| {
+            format!(
+                "{}: {error}; the example needs the files of the repository",
+                folder.join(name).display()
+            )
+        };
         let lines = fs::read_to_string(folder.join(texts)).map_err(|error| failed(texts, error))?;
         let bytes = fs::read(folder.join(vectors)).map_err(|error| failed(vectors, error))?;
 
         let texts: Vec<String> = lines.lines().map(str::to_owned).collect();
-        let components: Vec<f32> = bytes.as_chunks().0.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect();
+        let components: Vec<f32> =
+            bytes.as_chunks().0.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect();
         let expected = texts.len() * DIMENSIONS * size_of::<f16>();
-        ensure(bytes.len() == expected, &format!("{vectors}: it has {} bytes, {} texts need {expected}", bytes.len(), texts.len()))?;
+        ensure(
+            bytes.len() == expected,
+            &format!(
+                "{vectors}: it has {} bytes, {} texts need {expected}",
+                bytes.len(),
+                texts.len()
+            ),
+        )?;
         Ok(Self { texts, components })
     }
 

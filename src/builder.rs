@@ -1,7 +1,7 @@
 //! Building: linking what is pending into the graph, and taking out what was removed.
 //!
-//! A build first computes, on several threads, and reads only; then it writes. Until it writes it can
-//! be cancelled, and the transaction is as it was before.
+//! A build first computes, on several threads, and reads only; then it writes. Until it writes it
+//! can be cancelled, and the transaction is as it was before.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -36,25 +36,28 @@ use crate::threads;
 use crate::types::Slot;
 use crate::writer::Writer;
 
-/// If more than one in so many nodes is to be taken out, linking the others anew is quicker than mending what is left, and better.
+/// If more than one in so many nodes is to be taken out, linking the others anew is quicker than
+/// mending what is left, and better.
 const REBUILD_SHARE: u64 = 4;
 
-/// A build that changes less than one in so many slots uses memory that does not depend on the size of the index. It walks the graph several
-/// times more slowly, for each item it changes.
+/// A build that changes less than one in so many slots uses memory that does not depend on the size
+/// of the index. It walks the graph several times more slowly, for each item it changes.
 const SMALL_SHARE: u64 = 1000;
 
 /// How often a build that holds nobody up is tried before others are held up.
 pub(crate) const CONCURRENT_ATTEMPTS: usize = 2;
 
-/// A build that links more than one in so many slots changes most lists, and keeps copies of them that searches find more quickly.
+/// A build that links more than one in so many slots changes most lists, and keeps copies of them
+/// that searches find more quickly.
 const LARGE_SHARE: usize = 8;
 /// If it links at least so many, it makes coarse copies of the vectors first.
 const COARSE_ITEMS: usize = 5000;
 
-/// A first build of at least so many items numbers them by locality, where that costs little: searches of 100 000 x 384 are then 7 % faster, of a
-/// million x 128 a third (decision 0021).
+/// A first build of at least so many items numbers them by locality, where that costs little:
+/// searches of 100 000 x 384 are then 7 % faster, of a million x 128 a third (decision 0021).
 const BULK_ITEMS: u32 = 100_000;
-/// The most bytes of vectors that it has wait in a temporary file for that, which may be in memory, without being asked.
+/// The most bytes of vectors that it has wait in a temporary file for that, which may be in memory,
+/// without being asked.
 const BULK_BYTES: u64 = 4 << 30;
 
 /// Vectors around which it is measured how distances grow.
@@ -126,7 +129,10 @@ pub struct Builder<'a, 'e, D, R> {
 
 impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("ef_construction", &self.ef_construction).field("alpha", &self.alpha).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("ef_construction", &self.ef_construction)
+            .field("alpha", &self.alpha)
+            .finish_non_exhaustive()
     }
 }
 
@@ -145,18 +151,22 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         }
     }
 
-    /// How many candidates are kept while the neighbors of an item are looked for: more makes a better graph, in about proportionally more
-    /// time. At least 1; [`defaults::EF_CONSTRUCTION`](crate::defaults::EF_CONSTRUCTION) unless set.
+    /// How many candidates are kept while the neighbors of an item are looked for: more makes a
+    /// better graph, in about proportionally more time. At least 1;
+    /// [`defaults::EF_CONSTRUCTION`](crate::defaults::EF_CONSTRUCTION) unless set.
     pub fn ef_construction(&mut self, ef: usize) -> &mut Self {
         self.ef_construction = ef;
         self
     }
 
-    /// How much nearer a kept neighbor must be to a candidate than the item is, as a factor of the distance that the metric returns, for the
-    /// candidate to be dropped. 1 is the heuristic of HNSW; more keeps more and longer edges. From 1 to 10; [`defaults::ALPHA`](crate::defaults::ALPHA) unless set.
+    /// How much nearer a kept neighbor must be to a candidate than the item is, as a factor of the
+    /// distance that the metric returns, for the candidate to be dropped. 1 is the heuristic of
+    /// HNSW; more keeps more and longer edges. From 1 to 10;
+    /// [`defaults::ALPHA`](crate::defaults::ALPHA) unless set.
     ///
-    /// Worth a try: of 100 000 image descriptors, 1.1 answers a tenth more queries at recall .95 and a sixth more at .99, for a sixth more time to build and
-    /// 4 % more bytes; of 100 000 text embeddings, up to a tenth fewer.
+    /// Worth a try: of 100 000 image descriptors, 1.1 answers a tenth more queries at recall .95
+    /// and a sixth more at .99, for a sixth more time to build and 4 % more bytes; of 100 000 text
+    /// embeddings, up to a tenth fewer.
     pub fn alpha(&mut self, alpha: f32) -> &mut Self {
         self.alpha = alpha;
         self
@@ -164,41 +174,46 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
 
     /// The most threads that the build uses, the calling one included. Unless set, or 0: as many as
     /// the rayon pool has that the calling thread belongs to; on a thread of no pool, what the
-    /// environment variable `RAYON_NUM_THREADS` says, else as many as the process can run at a time.
-    /// The graph is the same for any number.
+    /// environment variable `RAYON_NUM_THREADS` says, else as many as the process can run at a
+    /// time. The graph is the same for any number.
     ///
-    /// The other threads are voisin's own, which it keeps for the next builds: no job of the calling
-    /// pool runs inside a call. There may be fewer of them: where another build has them, or where no
-    /// more can be started, the calling thread does their work.
+    /// The other threads are voisin's own, which it keeps for the next builds: no job of the
+    /// calling pool runs inside a call. There may be fewer of them: where another build has them,
+    /// or where no more can be started, the calling thread does their work.
     pub fn threads(&mut self, threads: usize) -> &mut Self {
         self.threads = threads;
         self
     }
 
-    /// Asked at least once for every item and list, from any thread, until the build begins to write, which takes a few seconds for a million
-    /// items; `true` ends it with [`Error::Cancelled`], and nothing has changed.
+    /// Asked at least once for every item and list, from any thread, until the build begins to
+    /// write, which takes a few seconds for a million items; `true` ends it with
+    /// [`Error::Cancelled`], and nothing has changed.
     pub fn cancel(&mut self, cancel: impl Fn() -> bool + Sync + 'a) -> &mut Self {
         self.cancel = Box::new(cancel);
         self
     }
 
-    /// The folder for the vectors that wait while an index is numbered anew, by [`optimize`](Self::optimize) or by a first build of many items,
-    /// and that take more than 64 MB: where the system has temporary files unless set, which may be a disk that is small or in memory. The folder
-    /// of the environment has room for an index, as a rule. [`Index`](crate::Index) uses that.
+    /// The folder for the vectors that wait while an index is numbered anew, by
+    /// [`optimize`](Self::optimize) or by a first build of many items, and that take more than 64
+    /// MB: where the system has temporary files unless set, which may be a disk that is small or in
+    /// memory. The folder of the environment has room for an index, as a rule.
+    /// [`Index`](crate::Index) uses that.
     pub fn temp_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.temp_dir = Some(path.into());
         self
     }
 
     /// Told how far the build is, from any thread. If it has rayon do something, that runs on the
-    /// threads of the build. Should it panic while values are written, the index is left in the middle of a change: drop the
-    /// transaction, or see [`Writer::repair`]. An [`optimize`](Self::optimize) ends before the panic goes on.
+    /// threads of the build. Should it panic while values are written, the index is left in the
+    /// middle of a change: drop the transaction, or see [`Writer::repair`]. An
+    /// [`optimize`](Self::optimize) ends before the panic goes on.
     pub fn progress(&mut self, progress: impl Fn(Progress) + Sync + 'a) -> &mut Self {
         self.progress = Box::new(progress);
         self
     }
 
-    /// Links all pending items, and takes out the removed ones. `M` and `M0`: see [`build_with`](Self::build_with).
+    /// Links all pending items, and takes out the removed ones. `M` and `M0`: see
+    /// [`build_with`](Self::build_with).
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with).
@@ -210,29 +225,39 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with).
-    pub fn force_rebuild<const M: usize, const M0: usize>(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+    pub fn force_rebuild<const M: usize, const M0: usize>(
+        &mut self,
+        wtxn: &mut RwTxn<'_>,
+    ) -> Result<()> {
         self.force_rebuild_with(wtxn, M, M0)
     }
 
-    /// As [`build`](Self::build), and then gives every item a new place. `M` and `M0`: see [`optimize_with`](Self::optimize_with).
+    /// As [`build`](Self::build), and then gives every item a new place. `M` and `M0`: see
+    /// [`optimize_with`](Self::optimize_with).
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with).
-    pub fn optimize<const M: usize, const M0: usize>(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+    pub fn optimize<const M: usize, const M0: usize>(
+        &mut self,
+        wtxn: &mut RwTxn<'_>,
+    ) -> Result<()> {
         self.optimize_with(wtxn, M, M0)
     }
 
-    /// Links all pending items, and takes out the removed ones. A node gets at most `m` neighbors on each layer above the base and `m0` on the
-    /// base layer, usually `2 * m`; both 2 to 2 048, fixed by the first build. On an index without items this only creates it.
+    /// Links all pending items, and takes out the removed ones. A node gets at most `m` neighbors
+    /// on each layer above the base and `m0` on the base layer, usually `2 * m`; both 2 to 2 048,
+    /// fixed by the first build. On an index without items this only creates it.
     ///
-    /// The first build of 100 000 items or more, and up to 4 GiB of vectors, also gives every item a place near those of its neighbors, as
-    /// [`optimize_with`](Self::optimize_with) does, if this transaction has added most of them: then the file does not grow by it, and a million are
-    /// searched a third more quickly. Vectors of more than 64 MB wait in the system's folder for temporary files meanwhile; if there is no room, items stay
-    /// where they are.
+    /// The first build of 100 000 items or more, and up to 4 GiB of vectors, also gives every item
+    /// a place near those of its neighbors, as [`optimize_with`](Self::optimize_with) does, if this
+    /// transaction has added most of them: then the file does not grow by it, and a million are
+    /// searched a third more quickly. Vectors of more than 64 MB wait in the system's folder for
+    /// temporary files meanwhile; if there is no room, items stay where they are.
     ///
     /// # Errors
-    /// [`InvalidParameter`](Error::InvalidParameter), [`ConnectivityMismatch`](Error::ConnectivityMismatch), [`Cancelled`](Error::Cancelled),
-    /// and those of [`Writer::add_item`] about the index: nothing has changed.
+    /// [`InvalidParameter`](Error::InvalidParameter),
+    /// [`ConnectivityMismatch`](Error::ConnectivityMismatch), [`Cancelled`](Error::Cancelled), and
+    /// those of [`Writer::add_item`] about the index: nothing has changed.
     /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt), [`TornEdit`](Error::TornEdit):
     /// drop the transaction.
     pub fn build_with(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize) -> Result<()> {
@@ -247,12 +272,15 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.run(wtxn, m, m0, Goal::LinkedAnew)
     }
 
-    /// As [`build_with`](Self::build_with), and then gives every item a new place, near those of its neighbors: no place is free any more, and
-    /// lists of neighbors are shorter, which large indexes gain the most by. Answers stay the same; force a rebuild first to have other edges, too.
+    /// As [`build_with`](Self::build_with), and then gives every item a new place, near those of
+    /// its neighbors: no place is free any more, and lists of neighbors are shorter, which large
+    /// indexes gain the most by. Answers stay the same; force a rebuild first to have other edges,
+    /// too.
     ///
-    /// O(items), some seconds for a million; every value is written again, so that the file grows by what the index takes, which the next
-    /// transactions use up or [`copy_to`](crate::copy_to) leaves out. The vectors wait in the system's folder for temporary files meanwhile, if
-    /// they are more than 64 MB.
+    /// O(items), some seconds for a million; every value is written again, so that the file grows
+    /// by what the index takes, which the next transactions use up or [`copy_to`](crate::copy_to)
+    /// leaves out. The vectors wait in the system's folder for temporary files meanwhile, if they
+    /// are more than 64 MB.
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with), and those of the file system.
@@ -264,16 +292,22 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     ///
     /// # Errors
     /// As [`build_concurrently_with`](Self::build_concurrently_with).
-    pub fn build_concurrently<const M: usize, const M0: usize>(&mut self, env: &Env<WithoutTls>) -> Result<()> {
+    pub fn build_concurrently<const M: usize, const M0: usize>(
+        &mut self,
+        env: &Env<WithoutTls>,
+    ) -> Result<()> {
         self.build_concurrently_with(env, M, M0)
     }
 
-    /// As [`build_with`](Self::build_with), in transactions of its own, so that other writers need not wait for it: neighbors are found on the newest
-    /// commit, without the right to write, and linked in a write transaction that is as short as writing the lists, and is committed. What others
-    /// have committed in between, builds included, counts: items that they have deleted stay deleted, those that they have added stay pending.
+    /// As [`build_with`](Self::build_with), in transactions of its own, so that other writers need
+    /// not wait for it: neighbors are found on the newest commit, without the right to write, and
+    /// linked in a write transaction that is as short as writing the lists, and is committed. What
+    /// others have committed in between, builds included, counts: items that they have deleted stay
+    /// deleted, those that they have added stay pending.
     ///
-    /// If others have renumbered or cleared the index meanwhile, it begins anew; the third time it is a [`build_with`](Self::build_with). The pages of
-    /// the commit that it works on are not used again meanwhile, so that the file grows by what others change. The calling thread must not
+    /// If others have renumbered or cleared the index meanwhile, it begins anew; the third time it
+    /// is a [`build_with`](Self::build_with). The pages of the commit that it works on are not used
+    /// again meanwhile, so that the file grows by what others change. The calling thread must not
     /// have a write transaction.
     ///
     /// ```
@@ -311,7 +345,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with), and those of LMDB; nothing has changed.
-    pub fn build_concurrently_with(&mut self, env: &Env<WithoutTls>, m: usize, m0: usize) -> Result<()> {
+    pub fn build_concurrently_with(
+        &mut self,
+        env: &Env<WithoutTls>,
+        m: usize,
+        m0: usize,
+    ) -> Result<()> {
         let connectivity = self.connectivity(m, m0)?;
         for _ in 0..CONCURRENT_ATTEMPTS {
             let txn = OfProcess::new(env.clone().static_read_txn()?);
@@ -330,11 +369,23 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         check_parameters(self.ef_construction, self.alpha, m, m0)
     }
 
-    pub(crate) fn run(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, goal: Goal) -> Result<()> {
+    pub(crate) fn run(
+        &mut self,
+        wtxn: &mut RwTxn<'_>,
+        m: usize,
+        m0: usize,
+        goal: Goal,
+    ) -> Result<()> {
         threads::building(self.threads, || self.run_on_threads(wtxn, m, m0, goal))
     }
 
-    fn run_on_threads(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize, goal: Goal) -> Result<()> {
+    fn run_on_threads(
+        &mut self,
+        wtxn: &mut RwTxn<'_>,
+        m: usize,
+        m0: usize,
+        goal: Goal,
+    ) -> Result<()> {
         let connectivity = self.connectivity(m, m0)?;
         let place = self.writer.place();
         // Writes nothing but, perhaps, the metadata of an index that is created here.
@@ -360,14 +411,28 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             let Graph { working, encoded, growth } = self.graph(&view, anew, &pending)?;
             let (cancel, is_optimized) = (&*self.cancel, goal == Goal::Optimized);
             let go_on = || go_on(cancel);
-            let spooled = (is_optimized || is_bulk).then(|| spool(&view, &working, self.temp_dir.as_deref(), &go_on)).transpose();
+            let spooled = (is_optimized || is_bulk)
+                .then(|| spool(&view, &working, self.temp_dir.as_deref(), &go_on))
+                .transpose();
             let built = match spooled {
-                Ok(Some(spooled)) => Built::Renumbered(renumber(&view, &working, spooled, encoded, &go_on)?, growth),
-                // Nobody has asked for it: without room for a temporary file, all stays where it is.
-                Err(error) if is_optimized || !matches!(error, Error::Io { .. } | Error::DiskFull { .. }) => return Err(error),
+                Ok(Some(spooled)) => {
+                    Built::Renumbered(renumber(&view, &working, spooled, encoded, &go_on)?, growth)
+                }
+                // Nobody has asked for it: without room for a temporary file, all stays where it
+                // is.
+                Err(error)
+                    if is_optimized
+                        || !matches!(error, Error::Io { .. } | Error::DiskFull { .. }) =>
+                {
+                    return Err(error);
+                }
                 Ok(None) | Err(_) => {
-                    let changes = Changes::new(&view.without_metric(), working, anew, growth, &go_on)?;
-                    Built::Changes(changes, encoded.map(|encoded| encoded.puts(&view, &snapshot.removed)))
+                    let changes =
+                        Changes::new(&view.without_metric(), working, anew, growth, &go_on)?;
+                    Built::Changes(
+                        changes,
+                        encoded.map(|encoded| encoded.puts(&view, &snapshot.removed)),
+                    )
                 }
             };
             go_on()?;
@@ -391,7 +456,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     /// Makes the codes that are wanted and not there.
-    fn encode(writer: &Writer<'e, D>, rng: &mut R, wtxn: &mut RwTxn<'_>, go_on: &GoOn<'_>) -> Result<()> {
+    fn encode(
+        writer: &Writer<'e, D>,
+        rng: &mut R,
+        wtxn: &mut RwTxn<'_>,
+        go_on: &GoOn<'_>,
+    ) -> Result<()> {
         let place = writer.place();
         if !read_meta::<D>(place, wtxn)?.is_some_and(|meta| meta.lacks_codes()) {
             return Ok(());
@@ -409,7 +479,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
 
     /// Computes what a build that links at most `limit` items would change in the commit that
     /// `txn` sees. `None` if that is nothing.
-    pub(crate) fn prepare(&mut self, txn: ReadTxn, connectivity: Connectivity, limit: u64) -> Result<Option<Prepared<'e>>> {
+    pub(crate) fn prepare(
+        &mut self,
+        txn: ReadTxn,
+        connectivity: Connectivity,
+        limit: u64,
+    ) -> Result<Option<Prepared<'e>>> {
         let place = self.writer.place();
         let Some(meta) = read_meta::<D>(place, &txn)? else { return Ok(None) };
         check_connectivity(place.index, &meta, connectivity)?;
@@ -434,7 +509,8 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         Ok(Some(Prepared { held, changes, pending, connectivity }))
     }
 
-    /// Links what was prepared, whatever has been committed since. `false` if that is so much that it must be prepared anew: nothing has changed.
+    /// Links what was prepared, whatever has been committed since. `false` if that is so much that
+    /// it must be prepared anew: nothing has changed.
     pub(crate) fn link(&mut self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
         let Prepared { held, changes, pending, connectivity } = prepared;
         let rebased = Rebased::new::<D>(held, changes, &pending.left, wtxn)?;
@@ -446,7 +522,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     /// The index, to write what was built.
-    fn edit<'w, 'p>(&self, wtxn: &'w mut RwTxn<'p>, connectivity: Connectivity) -> Result<Edit<'w, 'e, 'p, D>> {
+    fn edit<'w, 'p>(
+        &self,
+        wtxn: &'w mut RwTxn<'p>,
+        connectivity: Connectivity,
+    ) -> Result<Edit<'w, 'e, 'p, D>> {
         let mut edit = self.writer.edit(wtxn)?;
         edit.meta.connectivity = Some(connectivity);
         edit.meta.ef_construction = self.ef_construction.min(u32::MAX as usize) as u32;
@@ -491,12 +571,20 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     }
 
     /// The graph that the build makes of what is stored.
-    fn graph<'v, 't>(&mut self, view: &'v View<'_, 't, D, AnySource<'_, 't>>, anew: bool, pending: &Pending) -> Result<Graph<'v>> {
+    fn graph<'v, 't>(
+        &mut self,
+        view: &'v View<'_, 't, D, AnySource<'_, 't>>,
+        anew: bool,
+        pending: &Pending,
+    ) -> Result<Graph<'v>> {
         let Snapshot { meta, removed, .. } = view.snapshot;
         let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
         // What stays pending is not in the graph: no search of the build may meet it.
-        let live = || -> Result<Vec<Slot>> { Ok((view.live()? - &pending.left).iter().map(Slot).collect()) };
-        let slots: Vec<Slot> = if anew { live()? } else { pending.linked.iter().copied().map(Slot).collect() };
+        let live = || -> Result<Vec<Slot>> {
+            Ok((view.live()? - &pending.left).iter().map(Slot).collect())
+        };
+        let slots: Vec<Slot> =
+            if anew { live()? } else { pending.linked.iter().copied().map(Slot).collect() };
         let linked = if anew { 0 } else { (meta.linked() - meta.removed) as usize };
         let next_rank = if anew { 0 } else { meta.next_rank };
         let mut working = Working::new(view, meta.roots.clone(), next_rank);
@@ -518,9 +606,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         if !anew {
             let removed: Vec<Slot> = removed.iter().map(Slot).collect();
             let worn = delete(&mut working, view, &removed, &plan)?;
-            // New items bring new edges: only where there are fewer than the removed ones, the graph thins out.
+            // New items bring new edges: only where there are fewer than the removed ones, the
+            // graph thins out.
             let lost = removed.len().saturating_sub(slots.len());
-            let refreshed: Vec<Slot> = worn.leads.into_iter().chain(worn.others.into_iter().take(lost)).collect();
+            let refreshed: Vec<Slot> =
+                worn.leads.into_iter().chain(worn.others.into_iter().take(lost)).collect();
             refresh(&mut working, view, &refreshed, &plan)?;
         }
         let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
@@ -543,19 +633,33 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             Estimates::Codes { encoded, is_new: true } => Some(*encoded),
             _ => None,
         };
-        let growth = if is_large { Some(growth(&working, view, &sample(live.iter().copied(), live.len(), GROWTH_SAMPLE))?) } else { None };
+        let growth = if is_large {
+            Some(growth(&working, view, &sample(live.iter().copied(), live.len(), GROWTH_SAMPLE))?)
+        } else {
+            None
+        };
         working.drop_lists();
         Ok(Graph { working, encoded, growth })
     }
 
-    /// The codes that the index has or is to have, for a large build to search by. None if they do not tell apart what is near.
-    fn encoded<'t>(view: &View<'_, 't, D, AnySource<'_, 't>>, live: &[Slot], seed: u64, go_on: &GoOn<'_>) -> Result<Estimates> {
+    /// The codes that the index has or is to have, for a large build to search by. None if they do
+    /// not tell apart what is near.
+    fn encoded<'t>(
+        view: &View<'_, 't, D, AnySource<'_, 't>>,
+        live: &[Slot],
+        seed: u64,
+        go_on: &GoOn<'_>,
+    ) -> Result<Estimates> {
         let (encoded, is_new) = match Encoded::stored(view, go_on)? {
             Some(encoded) => (encoded, false),
             None => (Encoded::new(view, seed, go_on)?, true),
         };
         let sample = sample(live.iter().copied(), live.len(), ENCODED_SAMPLE);
-        Ok(if encoded.tells_apart(view, &sample)? { Estimates::Codes { encoded: Box::new(encoded), is_new } } else { Estimates::None })
+        Ok(if encoded.tells_apart(view, &sample)? {
+            Estimates::Codes { encoded: Box::new(encoded), is_new }
+        } else {
+            Estimates::None
+        })
     }
 }
 
@@ -563,7 +667,12 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
 ///
 /// # Errors
 /// [`Error::InvalidParameter`].
-pub(crate) fn check_parameters(ef_construction: usize, alpha: f32, m: usize, m0: usize) -> Result<Connectivity> {
+pub(crate) fn check_parameters(
+    ef_construction: usize,
+    alpha: f32,
+    m: usize,
+    m0: usize,
+) -> Result<Connectivity> {
     let invalid = |name, value, remedy| Err(Error::InvalidParameter { name, value, remedy });
     if ef_construction == 0 {
         return invalid("ef_construction", 0.0, "use at least 1, better 100 or more");
@@ -610,7 +719,8 @@ fn is_needed(meta: &Meta, goal: Goal) -> bool {
         }
 }
 
-/// Whether a first build numbers the items by locality as [`Goal::Optimized`] does, where the transaction has written most of them itself.
+/// Whether a first build numbers the items by locality as [`Goal::Optimized`] does, where the
+/// transaction has written most of them itself.
 fn is_bulk(meta: &Meta) -> bool {
     let vector_bytes = u64::from(meta.slots) * meta.geometry.stride as u64;
     meta.linked() == 0 && meta.items >= BULK_ITEMS && vector_bytes <= BULK_BYTES
@@ -625,17 +735,20 @@ struct Scope {
 
 impl Scope {
     fn of(meta: &Meta, goal: Goal) -> Self {
-        let ranks_run_out = u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
+        let ranks_run_out =
+            u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
         let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
         let anew = goal == Goal::LinkedAnew || worn_out || ranks_run_out;
         let changed = u64::from(meta.pending).min(goal.limit()) + u64::from(meta.removed);
-        let is_small = !anew && goal != Goal::Optimized && changed * SMALL_SHARE < u64::from(meta.slots);
+        let is_small =
+            !anew && goal != Goal::Optimized && changed * SMALL_SHARE < u64::from(meta.slots);
         Self { extent: if is_small { Extent::Small } else { Extent::Full }, anew }
     }
 }
 
-/// Mixed into the seed of a build, so that items which are added and built one by one do not all get the same top layer from callers who seed every
-/// build alike: an odd constant with well mixed bits, that of Fibonacci hashing.
+/// Mixed into the seed of a build, so that items which are added and built one by one do not all
+/// get the same top layer from callers who seed every build alike: an odd constant with well mixed
+/// bits, that of Fibonacci hashing.
 fn spread(next_rank: u32) -> u64 {
     u64::from(next_rank).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
@@ -696,7 +809,8 @@ struct Graph<'v> {
 
 /// What a build has computed.
 enum Built {
-    /// Values that differ, and those of the codes that the index is to have, if the build has made them.
+    /// Values that differ, and those of the codes that the index is to have, if the build has made
+    /// them.
     Changes(Changes, Option<Vec<Put>>),
     /// All values, and how distances grow, if that was measured.
     Renumbered(Renumbered, Option<f32>),

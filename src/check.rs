@@ -1,7 +1,9 @@
-//! The invariants of an index, in code: what `docs/format.md` section 9 lists, one by one, on a live snapshot.
+//! The invariants of an index, in code: what `docs/format.md` section 9 lists, one by one, on a
+//! live snapshot.
 //!
-//! Returns findings and never panics, whatever the bytes are. Reads every value of the index once and the graph a few times: O(items *
-//! (dimensions + M0 * M0)), about 12 bytes of memory an item. What a damaged value hides is not checked; what does not depend on it still is.
+//! Returns findings and never panics, whatever the bytes are. Reads every value of the index once
+//! and the graph a few times: O(items * (dimensions + M0 * M0)), about 12 bytes of memory an item.
+//! What a damaged value hides is not checked; what does not depend on it still is.
 
 #[cfg(test)]
 mod damage;
@@ -45,7 +47,8 @@ const FACTOR_ULPS: u32 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// LMDB's own pages hold together: see [`PageInvariant`](crate::PageInvariant). Verified by [`Index::check`](crate::Index::check) alone.
+    /// LMDB's own pages hold together: see [`PageInvariant`](crate::PageInvariant). Verified by
+    /// [`Index::check`](crate::Index::check) alone.
     Pages,
     /// Every key belongs to something that exists.
     Keys,
@@ -132,17 +135,20 @@ impl From<&PageFinding> for Finding {
     }
 }
 
-/// Verifies every invariant of index `index`, on the snapshot of `rtxn`. An empty list means that all hold.
+/// Verifies every invariant of index `index`, on the snapshot of `rtxn`. An empty list means that
+/// all hold.
 ///
-/// It reads through LMDB, whose own pages it cannot reach from a transaction: damage there can end the process. Where that is to be feared, call
-/// [`verify_file`](crate::verify_file) before the environment is opened. [`Index::check`](crate::Index::check) does both.
+/// It reads through LMDB, whose own pages it cannot reach from a transaction: damage there can end
+/// the process. Where that is to be feared, call [`verify_file`](crate::verify_file) before the
+/// environment is opened. [`Index::check`](crate::Index::check) does both.
 ///
-/// The graph, the maps and the sets are derived from the vectors and the item ids: if those are sound, adding all items to a new index repairs
-/// everything else.
+/// The graph, the maps and the sets are derived from the vectors and the item ids: if those are
+/// sound, adding all items to a new index repairs everything else.
 ///
 /// # Errors
-/// [`MissingIndex`](Error::MissingIndex), [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion),
-/// [`MetricMismatch`](Error::MetricMismatch), and what LMDB reports. Damage is not an error but a finding.
+/// [`MissingIndex`](Error::MissingIndex), [`Foreign`](Error::Foreign),
+/// [`FormatVersion`](Error::FormatVersion), [`MetricMismatch`](Error::MetricMismatch), and what
+/// LMDB reports. Damage is not an error but a finding.
 ///
 /// ```
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
@@ -165,12 +171,21 @@ impl From<&PageFinding> for Finding {
 /// # Ok(())
 /// # }
 /// ```
-pub fn check<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: Database<'_, D>) -> Result<Vec<Finding>> {
+pub fn check<D: Distance>(
+    rtxn: &RoTxn<'_>,
+    index: u16,
+    database: Database<'_, D>,
+) -> Result<Vec<Finding>> {
     check_named(rtxn, index, database, Naming::Ids)
 }
 
 /// As [`check`], for an index whose items are named so.
-pub(crate) fn check_named<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: Database<'_, D>, naming: Naming) -> Result<Vec<Finding>> {
+pub(crate) fn check_named<D: Distance>(
+    rtxn: &RoTxn<'_>,
+    index: u16,
+    database: Database<'_, D>,
+    naming: Naming,
+) -> Result<Vec<Finding>> {
     let place = Place { raw: database.remap_types::<Bytes, Bytes>(), index };
     let mut findings = Findings::default();
     let snapshot = match Snapshot::open::<D>(place, rtxn, Extent::Full) {
@@ -209,15 +224,21 @@ pub(crate) fn check_named<D: Distance>(rtxn: &RoTxn<'_>, index: u16, database: D
 }
 
 /// Every key is one of ours, and every value ends in its checksum.
-fn checksums(place: Place<'_>, rtxn: &RoTxn<'_>, naming: Naming, findings: &mut Findings) -> Result<()> {
+fn checksums(
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+    naming: Naming,
+    findings: &mut Findings,
+) -> Result<()> {
     for entry in place.all(rtxn)? {
         let (key, value) = entry?;
         match Key::from_bytes(key) {
-            _ if Kind::of(key) == Some(Kind::Keys) => item_keys::checksum_of(key, value, naming, findings),
-            None => findings.add(Invariant::Keys, format!("the key {key:02x?} is of no used kind")),
-            Some(key) if !checksum::holds(key, value) => {
-                findings.add(Invariant::Checksum, format!("{key}: its bytes do not have its checksum"))
+            _ if Kind::of(key) == Some(Kind::Keys) => {
+                item_keys::checksum_of(key, value, naming, findings)
             }
+            None => findings.add(Invariant::Keys, format!("the key {key:02x?} is of no used kind")),
+            Some(key) if !checksum::holds(key, value) => findings
+                .add(Invariant::Checksum, format!("{key}: its bytes do not have its checksum")),
             Some(_) => {}
         }
     }
@@ -304,19 +325,33 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 let key = self.key(Kind::Sets, set as u8, number);
                 let Some(value) = self.get(key)? else { continue };
                 match decode_chunk(checksum::unverified(value)) {
-                    Ok(chunk) => self.sets[set as usize].extend(chunk.iter().map(|low| number * CHUNK + low)),
+                    Ok(chunk) => {
+                        self.sets[set as usize].extend(chunk.iter().map(|low| number * CHUNK + low))
+                    }
                     Err(what) => self.findings.add(Invariant::Layout, format!("{key}: {what}")),
                 }
             }
             let beyond = self.set(set).max().filter(|max| *max >= slots);
-            self.findings.expect(beyond.is_none(), Invariant::Sets, || format!("{set:?} has slot {beyond:?} of {slots} slots"));
+            self.findings.expect(beyond.is_none(), Invariant::Sets, || {
+                format!("{set:?} has slot {beyond:?} of {slots} slots")
+            });
         }
-        for (a, b) in [(SetKind::Pending, SetKind::Removed), (SetKind::Pending, SetKind::Free), (SetKind::Removed, SetKind::Free)] {
+        for (a, b) in [
+            (SetKind::Pending, SetKind::Removed),
+            (SetKind::Pending, SetKind::Free),
+            (SetKind::Removed, SetKind::Free),
+        ] {
             let both = (self.set(a) & self.set(b)).min();
-            self.findings.expect(both.is_none(), Invariant::Sets, || format!("slot {both:?} is both {a:?} and {b:?}"));
+            self.findings.expect(both.is_none(), Invariant::Sets, || {
+                format!("slot {both:?} is both {a:?} and {b:?}")
+            });
         }
         let meta = &self.view.snapshot.meta;
-        for (set, count) in [(SetKind::Pending, meta.pending), (SetKind::Removed, meta.removed), (SetKind::Free, meta.free)] {
+        for (set, count) in [
+            (SetKind::Pending, meta.pending),
+            (SetKind::Removed, meta.removed),
+            (SetKind::Free, meta.free),
+        ] {
             let found = self.set(set).len();
             let say = || format!("{set:?} has {found} members, the metadata counts {count}");
             self.findings.expect(found == u64::from(count), Invariant::Counts, say);
@@ -328,7 +363,9 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
     fn values(&mut self) -> Result<()> {
         for entry in self.place.all(self.rtxn)? {
             let (bytes, value) = entry?;
-            let Some(key) = Key::from_bytes(bytes).filter(|key| key.kind != Kind::Keys) else { continue };
+            let Some(key) = Key::from_bytes(bytes).filter(|key| key.kind != Kind::Keys) else {
+                continue;
+            };
             let known = self.value(key, value)?;
             self.findings.expect(known, Invariant::Keys, || format!("{key} belongs to nothing"));
         }
@@ -338,7 +375,8 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
     /// Checks the layout of one value. `false` if there should be no such key.
     fn value(&mut self, key: Key, value: &[u8]) -> Result<bool> {
         let meta = &self.view.snapshot.meta;
-        let (slots, sealed, layers, geometry) = (meta.slots, meta.sealed, meta.roots.len(), meta.geometry);
+        let (slots, sealed, layers, geometry) =
+            (meta.slots, meta.sealed, meta.roots.len(), meta.geometry);
         let tail = meta.tail_start()..slots;
         let group = meta.connectivity.map_or(1, |c| usize::from(c.links_group));
         let body = checksum::unverified(value);
@@ -351,14 +389,19 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             }
             Kind::Tail => {
                 let fits = value.len() == geometry.tail_bytes();
-                self.layout(key, if fits { Ok(()) } else { Err("it does not have the length of a vector") });
+                self.layout(
+                    key,
+                    if fits { Ok(()) } else { Err("it does not have the length of a vector") },
+                );
                 key.sub == 0 && tail.contains(&key.n) && !self.set(SetKind::Free).contains(key.n)
             }
             Kind::Codes => self.code_value(key, value),
             Kind::Links => {
                 let spill = self.get(Key { kind: Kind::Spill, ..key })?;
                 let split = split_group(Some(value), spill, group);
-                let fits = split.as_ref().is_ok_and(|records| records.iter().any(|record| !record.is_empty()));
+                let fits = split
+                    .as_ref()
+                    .is_ok_and(|records| records.iter().any(|record| !record.is_empty()));
                 self.layout(key, split.map(drop));
                 node_key && (key.n as usize) < (slots as usize).div_ceil(group) && fits
             }
@@ -367,16 +410,31 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 let many = deserialize(body).map(|set| OneWay::is_elsewhere(set.len() as usize));
                 self.layout(
                     key,
-                    many.and_then(|many| if many { Ok(()) } else { Err("it has so few members that they belong in the record") }),
+                    many.and_then(|many| {
+                        if many {
+                            Ok(())
+                        } else {
+                            Err("it has so few members that they belong in the record")
+                        }
+                    }),
                 );
-                let record = if node_key && key.n < slots { self.view.record(Layer(key.sub), Slot(key.n)) } else { Ok(None) };
-                self.survive(record)?.flatten().is_none_or(|record| record.one_way == OneWay::Elsewhere)
+                let record = if node_key && key.n < slots {
+                    self.view.record(Layer(key.sub), Slot(key.n))
+                } else {
+                    Ok(None)
+                };
+                self.survive(record)?
+                    .flatten()
+                    .is_none_or(|record| record.one_way == OneWay::Elsewhere)
             }
             Kind::SlotIds => {
                 let first = u64::from(key.n) * u64::from(SLOT_GROUP);
                 let count = u64::from(slots).saturating_sub(first).min(SLOT_GROUP.into()) as u32;
                 let fits = value.len() == group_bytes(count);
-                self.layout(key, if fits { Ok(()) } else { Err("it does not have the length of its slots") });
+                self.layout(
+                    key,
+                    if fits { Ok(()) } else { Err("it does not have the length of its slots") },
+                );
                 key.sub == 0 && count > 0
             }
             Kind::IdSlots => {
@@ -385,10 +443,22 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             }
             // In `item_keys`.
             Kind::Keys => true,
-            Kind::Sets => usize::from(key.sub) < SetKind::ALL.len() && key.n < slots.div_ceil(CHUNK),
+            Kind::Sets => {
+                usize::from(key.sub) < SetKind::ALL.len() && key.n < slots.div_ceil(CHUNK)
+            }
             Kind::Delta => {
-                let in_place = Delta::decode(body).map(|(transaction, _)| transaction % RING == u64::from(key.n));
-                self.layout(key, in_place.and_then(|holds| if holds { Ok(()) } else { Err("it is in the place of another transaction") }));
+                let in_place = Delta::decode(body)
+                    .map(|(transaction, _)| transaction % RING == u64::from(key.n));
+                self.layout(
+                    key,
+                    in_place.and_then(|holds| {
+                        if holds {
+                            Ok(())
+                        } else {
+                            Err("it is in the place of another transaction")
+                        }
+                    }),
+                );
                 key.sub == 0 && u64::from(key.n) < RING
             }
         };
@@ -400,14 +470,18 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
         let Meta { slots, dimensions, .. } = self.view.snapshot.meta;
         let Some(geometry) = self.view.snapshot.meta.code_geometry() else { return false };
         let sealed = slots / geometry.vectors;
-        let length = |fits| if fits { Ok(()) } else { Err("it does not have the length of a code") };
+        let length =
+            |fits| if fits { Ok(()) } else { Err("it does not have the length of a code") };
         let (result, known) = match key.sub {
             codes::BLOCKS => (geometry.check_block(key.n, value), key.n < sealed),
             codes::TAIL => {
-                let is_there = (sealed * geometry.vectors..slots).contains(&key.n) && !self.set(SetKind::Free).contains(key.n);
+                let is_there = (sealed * geometry.vectors..slots).contains(&key.n)
+                    && !self.set(SetKind::Free).contains(key.n);
                 (length(value.len() == geometry.tail_bytes()), is_there)
             }
-            codes::TRAINED => (Trained::decode(checksum::unverified(value), dimensions).map(drop), key.n == 0),
+            codes::TRAINED => {
+                (Trained::decode(checksum::unverified(value), dimensions).map(drop), key.n == 0)
+            }
             _ => (Ok(()), false),
         };
         self.layout(key, result);
@@ -421,11 +495,17 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             return Ok(());
         }
         let mut scratch = Scratch::default();
-        for slot in (0..self.view.snapshot.meta.slots).filter(|slot| !self.sets[SetKind::Free as usize].contains(*slot)) {
+        for slot in (0..self.view.snapshot.meta.slots)
+            .filter(|slot| !self.sets[SetKind::Free as usize].contains(*slot))
+        {
             match self.view.has_its_code(Slot(slot), &mut scratch) {
                 Ok(true) => {}
-                Ok(false) => self.findings.add(Invariant::Codes, format!("slot {slot} has the code of another vector")),
-                Err(Error::Corrupt { key, what }) => self.findings.add(Invariant::Codes, format!("slot {slot}: {key}: {what}")),
+                Ok(false) => self
+                    .findings
+                    .add(Invariant::Codes, format!("slot {slot} has the code of another vector")),
+                Err(Error::Corrupt { key, what }) => {
+                    self.findings.add(Invariant::Codes, format!("slot {slot}: {key}: {what}"))
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -435,7 +515,9 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
     /// `vectors` and `factor`.
     fn vectors(&mut self) -> Result<()> {
         let dimensions = self.view.snapshot.meta.dimensions as usize;
-        for slot in (0..self.view.snapshot.meta.slots).filter(|slot| !self.sets[SetKind::Free as usize].contains(*slot)) {
+        for slot in (0..self.view.snapshot.meta.slots)
+            .filter(|slot| !self.sets[SetKind::Free as usize].contains(*slot))
+        {
             let address = match self.view.vector(Slot(slot)) {
                 Ok(address) => address,
                 Err(Error::Corrupt { key, what }) => {
@@ -447,7 +529,10 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             let probe = D::Codec::probe(address.bytes, self.view.snapshot.meta.scale);
             let stored = VectorRef::<ProbeOf<D>>::new(&probe);
             let vector = stored.to_vec(dimensions);
-            let defect = D::Codec::check(&vector).and_then(|()| D::check(&vector)).err().map(|defect| defect.to_string());
+            let defect = D::Codec::check(&vector)
+                .and_then(|()| D::check(&vector))
+                .err()
+                .map(|defect| defect.to_string());
             let padding = !D::Codec::has_clean_padding(address.bytes, dimensions);
             let defect = defect.or(padding.then(|| "its padding is not zero".to_owned()));
             if let Some(defect) = &defect {
@@ -455,7 +540,12 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             } else if D::FACTOR {
                 let expected = D::factor(stored);
                 let near = address.factor.to_bits().abs_diff(expected.to_bits()) <= FACTOR_ULPS;
-                let say = || format!("slot {slot} has the factor {}, its vector gives {expected}", address.factor);
+                let say = || {
+                    format!(
+                        "slot {slot} has the factor {}, its vector gives {expected}",
+                        address.factor
+                    )
+                };
                 self.findings.expect(near, Invariant::Factor, say);
             }
         }
@@ -469,9 +559,15 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
         let entries: Vec<_> = crate::reader::items(self.place, self.rtxn)?.collect();
         for entry in entries {
             let Some((item, slot)) = self.survive(entry)? else { continue };
-            let dead = self.set(SetKind::Removed).contains(slot.0) || self.set(SetKind::Free).contains(slot.0) || slot.0 >= slots;
-            self.findings.expect(!dead, Invariant::Ids, || format!("item {item} has {slot}, which is not live"));
-            self.findings.expect(named.insert(slot.0), Invariant::Ids, || format!("two items have {slot}, one of them {item}"));
+            let dead = self.set(SetKind::Removed).contains(slot.0)
+                || self.set(SetKind::Free).contains(slot.0)
+                || slot.0 >= slots;
+            self.findings.expect(!dead, Invariant::Ids, || {
+                format!("item {item} has {slot}, which is not live")
+            });
+            self.findings.expect(named.insert(slot.0), Invariant::Ids, || {
+                format!("two items have {slot}, one of them {item}")
+            });
             if slot.0 < slots {
                 let back = self.view.item(slot);
                 let back = self.survive(back)?;
@@ -482,13 +578,15 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
         for slot in self.set(SetKind::Free).clone().iter().filter(|slot| *slot < slots) {
             let item = self.view.item(Slot(slot));
             let item = self.survive(item)?;
-            self.findings
-                .expect(item.is_none_or(|item| item == 0), Invariant::Ids, || format!("slot {slot} is free and says it holds {item:?}"));
+            self.findings.expect(item.is_none_or(|item| item == 0), Invariant::Ids, || {
+                format!("slot {slot} is free and says it holds {item:?}")
+            });
         }
         let items = self.view.snapshot.meta.items;
         let say = || format!("{} items have a slot, the metadata counts {items}", named.len());
         self.findings.expect(named.len() == u64::from(items), Invariant::Counts, say);
-        let live = u64::from(slots) - (self.set(SetKind::Free) | self.set(SetKind::Removed)).range_cardinality(..slots);
+        let live = u64::from(slots)
+            - (self.set(SetKind::Free) | self.set(SetKind::Removed)).range_cardinality(..slots);
         let say = || format!("{live} slots are live, {} of them have an item", named.len());
         self.findings.expect(live == named.len(), Invariant::Ids, say);
         Ok(())
@@ -521,35 +619,60 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             }
         }
         let (forward, listed) = (facts.one_way_edges, facts.one_way_listed);
-        let say = || format!("{layer} has {forward} edges without a reverse, {listed} in-neighbors are listed");
+        let say = || {
+            format!(
+                "{layer} has {forward} edges without a reverse, {listed} in-neighbors are listed"
+            )
+        };
         self.findings.expect(forward == listed, Invariant::InNeighbors, say);
         self.tree(layer, &nodes, &ranks)?;
 
         let reached = self.reached(layer, &nodes)?;
         let lost = &nodes - &reached;
-        let say = || format!("{} nodes of {layer} cannot be reached from its root, such as slot {:?}", lost.len(), lost.min());
+        let say = || {
+            format!(
+                "{} nodes of {layer} cannot be reached from its root, such as slot {:?}",
+                lost.len(),
+                lost.min()
+            )
+        };
         self.findings.expect(lost.is_empty(), Invariant::Reachable, say);
         let without = &nodes - &facts.in_edges;
-        let say = || format!("{} nodes of {layer} have no in-edge, such as slot {:?}", without.len(), without.min());
+        let say = || {
+            format!(
+                "{} nodes of {layer} have no in-edge, such as slot {:?}",
+                without.len(),
+                without.min()
+            )
+        };
         self.findings.expect(without.is_empty() || nodes.len() == 1, Invariant::InDegree, say);
         Ok(())
     }
 
     fn nodes(&mut self, layer: Layer, nodes: &RoaringBitmap) -> Result<()> {
         let slots = self.view.snapshot.meta.slots;
-        self.findings.expect(!nodes.is_empty(), Invariant::Nodes, || format!("{layer} has no nodes"));
+        self.findings
+            .expect(!nodes.is_empty(), Invariant::Nodes, || format!("{layer} has no nodes"));
         if layer.0 == 0 {
             let mut linked = RoaringBitmap::new();
             linked.insert_range(0..slots);
             linked -= self.set(SetKind::Pending);
             linked -= self.set(SetKind::Free);
             let differ = &linked ^ nodes;
-            let say = || format!("{} slots are linked or in the graph, but not both, such as {:?}", differ.len(), differ.min());
+            let say = || {
+                format!(
+                    "{} slots are linked or in the graph, but not both, such as {:?}",
+                    differ.len(),
+                    differ.min()
+                )
+            };
             self.findings.expect(differ.is_empty(), Invariant::Nodes, say);
         } else {
             for slot in nodes {
                 let below = self.record(Layer(layer.0 - 1), slot)?;
-                self.findings.expect(below.is_some(), Invariant::Nodes, || format!("slot {slot} is on {layer} and not below"));
+                self.findings.expect(below.is_some(), Invariant::Nodes, || {
+                    format!("slot {slot} is on {layer} and not below")
+                });
             }
         }
         Ok(())
@@ -558,26 +681,53 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
     fn list(&mut self, layer: Layer, slot: u32, record: &Record, nodes: &RoaringBitmap) {
         let max = self.view.snapshot.meta.connectivity.map_or(0, |c| c.max_degree(layer));
         let list = &record.neighbors;
-        let say = || format!("slot {slot} has {} neighbors on {layer}, at most {max} are allowed", list.len());
+        let say = || {
+            format!(
+                "slot {slot} has {} neighbors on {layer}, at most {max} are allowed",
+                list.len()
+            )
+        };
         self.findings.expect(list.len() <= max, Invariant::Lists, say);
-        self.findings.expect(!list.contains(&slot), Invariant::Lists, || format!("slot {slot} is its own neighbor on {layer}"));
+        self.findings.expect(!list.contains(&slot), Invariant::Lists, || {
+            format!("slot {slot} is its own neighbor on {layer}")
+        });
         let stranger = list.iter().find(|neighbor| !nodes.contains(**neighbor));
-        let say = || format!("slot {slot} has the neighbor {stranger:?} on {layer}, which is not a node of it");
+        let say = || {
+            format!(
+                "slot {slot} has the neighbor {stranger:?} on {layer}, which is not a node of it"
+            )
+        };
         self.findings.expect(stranger.is_none(), Invariant::Lists, say);
     }
 
-    fn in_neighbors(&mut self, layer: Layer, slot: u32, record: &Record, facts: &mut LayerFacts) -> Result<()> {
+    fn in_neighbors(
+        &mut self,
+        layer: Layer,
+        slot: u32,
+        record: &Record,
+        facts: &mut LayerFacts,
+    ) -> Result<()> {
         for &neighbor in &record.neighbors {
             facts.in_edges.insert(neighbor);
-            let back = self.view.record(layer, Slot(neighbor)).is_ok_and(|r| r.is_some_and(|r| r.neighbors.binary_search(&slot).is_ok()));
+            let back = self
+                .view
+                .record(layer, Slot(neighbor))
+                .is_ok_and(|r| r.is_some_and(|r| r.neighbors.binary_search(&slot).is_ok()));
             facts.one_way_edges += u64::from(!back);
         }
         let one_way = self.view.one_way(layer, Slot(slot), record);
         for source in self.survive(one_way)?.unwrap_or_default() {
             let edge = source < self.view.snapshot.meta.slots
-                && self.view.record(layer, Slot(source)).is_ok_and(|r| r.is_some_and(|r| r.neighbors.binary_search(&slot).is_ok()));
+                && self
+                    .view
+                    .record(layer, Slot(source))
+                    .is_ok_and(|r| r.is_some_and(|r| r.neighbors.binary_search(&slot).is_ok()));
             let back = record.neighbors.binary_search(&source).is_ok();
-            let say = || format!("slot {slot} lists slot {source} as a one-way in-neighbor on {layer}, which it is not");
+            let say = || {
+                format!(
+                    "slot {slot} lists slot {source} as a one-way in-neighbor on {layer}, which it is not"
+                )
+            };
             self.findings.expect(edge && !back, Invariant::InNeighbors, say);
             facts.one_way_listed += 1;
         }
@@ -592,28 +742,54 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
         for slot in nodes {
             let Some(record) = self.record(layer, slot)? else { continue };
             let (parent, rank) = (record.parent, record.rank);
-            self.findings.expect(rank < meta.next_rank, Invariant::Tree, || format!("slot {slot} has rank {rank} of {}", meta.next_rank));
-            self.findings
-                .expect(seen.insert(rank), Invariant::Tree, || format!("two nodes of {layer} have rank {rank}, one of them slot {slot}"));
+            self.findings.expect(rank < meta.next_rank, Invariant::Tree, || {
+                format!("slot {slot} has rank {rank} of {}", meta.next_rank)
+            });
+            self.findings.expect(seen.insert(rank), Invariant::Tree, || {
+                format!("two nodes of {layer} have rank {rank}, one of them slot {slot}")
+            });
             let is_root = parent.0 == slot;
-            let say = || format!("slot {slot} is its own parent on {layer}: {is_root}; the root is {root:?}");
+            let say = || {
+                format!("slot {slot} is its own parent on {layer}: {is_root}; the root is {root:?}")
+            };
             self.findings.expect(is_root == (root == Some(Slot(slot))), Invariant::Tree, say);
             if !is_root {
-                let above = if parent.0 < meta.slots { self.record(layer, parent.0)? } else { None };
+                let above =
+                    if parent.0 < meta.slots { self.record(layer, parent.0)? } else { None };
                 let child = above.as_ref().is_some_and(|above| {
-                    above.neighbors.binary_search(&slot).is_ok_and(|at| above.children.get(at).copied().unwrap_or_default())
+                    above
+                        .neighbors
+                        .binary_search(&slot)
+                        .is_ok_and(|at| above.children.get(at).copied().unwrap_or_default())
                 });
-                self.findings
-                    .expect(child, Invariant::Tree, || format!("the parent of slot {slot} on {layer}, {parent}, has no child edge to it"));
+                self.findings.expect(child, Invariant::Tree, || {
+                    format!(
+                        "the parent of slot {slot} on {layer}, {parent}, has no child edge to it"
+                    )
+                });
                 let lower = rank_of(parent.0).is_some_and(|above| above < rank);
-                self.findings
-                    .expect(lower, Invariant::Tree, || format!("the parent of slot {slot} on {layer}, {parent}, has no lower rank"));
+                self.findings.expect(lower, Invariant::Tree, || {
+                    format!("the parent of slot {slot} on {layer}, {parent}, has no lower rank")
+                });
             }
-            let children = record.neighbors.iter().zip(&record.children).filter(|(_, child)| **child).map(|(slot, _)| *slot);
+            let children = record
+                .neighbors
+                .iter()
+                .zip(&record.children)
+                .filter(|(_, child)| **child)
+                .map(|(slot, _)| *slot);
             for child in children.collect::<Vec<_>>() {
                 let record = self.record(layer, child)?;
-                let say = || format!("slot {child} is marked as a child of slot {slot} on {layer} and has another parent");
-                self.findings.expect(record.is_some_and(|record| record.parent.0 == slot), Invariant::Tree, say);
+                let say = || {
+                    format!(
+                        "slot {child} is marked as a child of slot {slot} on {layer} and has another parent"
+                    )
+                };
+                self.findings.expect(
+                    record.is_some_and(|record| record.parent.0 == slot),
+                    Invariant::Tree,
+                    say,
+                );
             }
             if layer.0 == 0 {
                 continue;
@@ -628,11 +804,24 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
     /// All nodes that edges lead to from the root.
     fn reached(&mut self, layer: Layer, nodes: &RoaringBitmap) -> Result<RoaringBitmap> {
         let mut reached = RoaringBitmap::new();
-        let mut waiting: Vec<u32> = self.view.snapshot.meta.roots.get(layer.index()).map(|root| root.0).into_iter().collect();
+        let mut waiting: Vec<u32> = self
+            .view
+            .snapshot
+            .meta
+            .roots
+            .get(layer.index())
+            .map(|root| root.0)
+            .into_iter()
+            .collect();
         reached.extend(waiting.iter().copied().filter(|root| nodes.contains(*root)));
         while let Some(slot) = waiting.pop() {
             let Some(record) = self.record(layer, slot)? else { continue };
-            waiting.extend(record.neighbors.into_iter().filter(|neighbor| nodes.contains(*neighbor) && reached.insert(*neighbor)));
+            waiting.extend(
+                record
+                    .neighbors
+                    .into_iter()
+                    .filter(|neighbor| nodes.contains(*neighbor) && reached.insert(*neighbor)),
+            );
         }
         Ok(reached)
     }

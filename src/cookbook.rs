@@ -1,4 +1,5 @@
-//! Recipes for what programs do with voisin. Every one runs as it stands; what a type does in detail is in its own documentation.
+//! Recipes for what programs do with voisin. Every one runs as it stands; what a type does in
+//! detail is in its own documentation.
 //!
 //! - [In a service](#in-a-service)
 //! - [Beside tables of your own](#beside-tables-of-your-own)
@@ -9,9 +10,10 @@
 //!
 //! # In a service
 //!
-//! Open the [`Index`](crate::Index) once, when the service starts, and give every worker a clone of the handle: it is cheap, and any thread may
-//! search while another one writes. [`warm`](crate::Snapshot::warm) reads the file before the first request has to, up to a number of bytes that you
-//! choose.
+//! Open the [`Index`](crate::Index) once, when the service starts, and give every worker a clone of
+//! the handle: it is cheap, and any thread may search while another one writes.
+//! [`warm`](crate::Snapshot::warm) reads the file before the first request has to, up to a number
+//! of bytes that you choose.
 //!
 //! ```
 //! use std::thread;
@@ -52,19 +54,24 @@
 //! # }
 //! ```
 //!
-//! - **Many items in one `write`** cost one commit, which waits for the disk; as many writes wait as many times. Collect what arrives together.
-//! - **Items that have names**: an `Index<Cosine, str>` or `Index<Cosine, u64>` takes and gives keys in the place of ids.
-//! - **Several questions to one state**, such as a search and the vectors of what it has found: ask a [`Snapshot`](crate::Snapshot). Let go of it
-//!   soon, because the file grows while it is held.
-//! - **In an async program**, searches and writes block the thread that they run on: the one for microseconds, unless the file is not in memory, the
-//!   other until the disk has it. Run writes where blocking is allowed (`spawn_blocking` or the like).
-//! - **A request that has gone away**: `by_vector_with_cancellation` ends a search early, and says so.
+//! - **Many items in one `write`** cost one commit, which waits for the disk; as many writes wait
+//!   as many times. Collect what arrives together.
+//! - **Items that have names**: an `Index<Cosine, str>` or `Index<Cosine, u64>` takes and gives
+//!   keys in the place of ids.
+//! - **Several questions to one state**, such as a search and the vectors of what it has found: ask
+//!   a [`Snapshot`](crate::Snapshot). Let go of it soon, because the file grows while it is held.
+//! - **In an async program**, searches and writes block the thread that they run on: the one for
+//!   microseconds, unless the file is not in memory, the other until the disk has it. Run writes
+//!   where blocking is allowed (`spawn_blocking` or the like).
+//! - **A request that has gone away**: `by_vector_with_cancellation` ends a search early, and says
+//!   so.
 //! - **Before a long pause**, call [`release`](crate::Index::release).
 //!
 //! # Beside tables of your own
 //!
-//! A program that has an LMDB environment puts the index into it. Records and vectors are then changed by one transaction and read through one, so
-//! that neither is ever there without the other. `examples/documents.rs` is a whole program of this kind.
+//! A program that has an LMDB environment puts the index into it. Records and vectors are then
+//! changed by one transaction and read through one, so that neither is ever there without the
+//! other. `examples/documents.rs` is a whole program of this kind.
 //!
 //! ```
 //! use voisin::heed::byteorder::BE;
@@ -101,19 +108,25 @@
 //! # }
 //! ```
 //!
-//! - **A build is not needed for every change**: what is [pending](crate::Writer::n_pending) is found, but compared item by item. Build when there
-//!   are some thousands of them, or when a timer says so. [`build_concurrently`](crate::Builder::build_concurrently) holds other writers up only for
-//!   a moment.
-//! - **Only some records may be found** (those of one user, say): keep their ids in a [`RoaringBitmap`](crate::roaring::RoaringBitmap), and give it
-//!   to [`candidates`](crate::QueryBuilder::candidates).
-//! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one is cheap; its first query finds anew where everything is. One
-//!   reader for a batch of queries is faster than one for each.
-//! - **After [`MapFull`](crate::Error::MapFull)** drop the transaction; `Env::resize` then wants that the process has no other one.
+//! - **A build is not needed for every change**: what is [pending](crate::Writer::n_pending) is
+//!   found, but compared item by item. Build when there are some thousands of them, or when a timer
+//!   says so. [`build_concurrently`](crate::Builder::build_concurrently) holds other writers up
+//!   only for a moment.
+//! - **Only some records may be found** (those of one user, say): keep their ids in a
+//!   [`RoaringBitmap`](crate::roaring::RoaringBitmap), and give it to
+//!   [`candidates`](crate::QueryBuilder::candidates).
+//! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one is cheap; its
+//!   first query finds anew where everything is. One reader for a batch of queries is faster than
+//!   one for each.
+//! - **After [`MapFull`](crate::Error::MapFull)** drop the transaction; `Env::resize` then wants
+//!   that the process has no other one.
 //!
 //! # Many processes
 //!
-//! Every process opens the same folder. Those that only search open it [read-only](crate::Index::open_read_only); any of the others may write, one at
-//! a time, and the next waits. Each search looks for the newest commit of all processes: nobody is told, and nothing has to be reopened.
+//! Every process opens the same folder. Those that only search open it
+//! [read-only](crate::Index::open_read_only); any of the others may write, one at a time, and the
+//! next waits. Each search looks for the newest commit of all processes: nobody is told, and
+//! nothing has to be reopened.
 //!
 //! ```
 //! use voisin::{Index, Options, distances::Euclidean};
@@ -135,15 +148,18 @@
 //! # }
 //! ```
 //!
-//! - **Killing a process** at any moment harms nobody. A **fork** of one that has opened an index can use none: open after the fork.
-//!   `docs/how-to-lose-data.md` has this and more.
-//! - **If the file grows**, some process holds an old snapshot: [`stats`](crate::Index::stats) has the [oldest reader](crate::OldestReader).
-//! - **More than 1 024 snapshots at a time**, of all processes, need [`max_readers`](crate::Options::max_readers) in whoever opens first.
+//! - **Killing a process** at any moment harms nobody. A **fork** of one that has opened an index
+//!   can use none: open after the fork. `docs/how-to-lose-data.md` has this and more.
+//! - **If the file grows**, some process holds an old snapshot: [`stats`](crate::Index::stats) has
+//!   the [oldest reader](crate::OldestReader).
+//! - **More than 1 024 snapshots at a time**, of all processes, need
+//!   [`max_readers`](crate::Options::max_readers) in whoever opens first.
 //!
 //! # Bulk loads
 //!
-//! A [`Loader`](crate::Loader) takes an iterator, tells how far it is, can be cancelled, and commits once. `optimize` numbers the items by locality
-//! in the end, which makes the searches of a large index faster: a first load of 100 000 items or more in one commit does so anyway.
+//! A [`Loader`](crate::Loader) takes an iterator, tells how far it is, can be cancelled, and
+//! commits once. `optimize` numbers the items by locality in the end, which makes the searches of a
+//! large index faster: a first load of 100 000 items or more in one commit does so anyway.
 //!
 //! ```
 //! use voisin::{Index, LoadPhase, Options, distances::Euclidean};
@@ -164,18 +180,21 @@
 //! # }
 //! ```
 //!
-//! - **Loads larger than memory**, or beside others that write: [`commit_every`](crate::Loader::commit_every) commits part by part, and links all in the
-//!   end while others go on. What is committed is found at once.
-//! - **Over HTTP or from a queue**: collect some hundred items, and [`write`](crate::Index::write) them. If linking them in the same commit takes too
-//!   long, [`link_later`](crate::Batch::link_later), and [`link`](crate::Index::link) now and then.
+//! - **Loads larger than memory**, or beside others that write:
+//!   [`commit_every`](crate::Loader::commit_every) commits part by part, and links all in the end
+//!   while others go on. What is committed is found at once.
+//! - **Over HTTP or from a queue**: collect some hundred items, and [`write`](crate::Index::write)
+//!   them. If linking them in the same commit takes too long,
+//!   [`link_later`](crate::Batch::link_later), and [`link`](crate::Index::link) now and then.
 //! - **When a service starts**, it may find what an interrupted load has left unlinked:
 //!   `if index.pending_at_open() > 0 { index.link()? }`. Later writes link it bit by bit otherwise.
 //! - **At level 1** it is [`Writer::add_items_from`](crate::Writer::add_items_from) and one build.
 //!
 //! # Backups
 //!
-//! [`copy_to`](crate::Index::copy_to) copies one commit, compacted, while others read and write. The copy is an index as any other: to restore it,
-//! stop all processes, put it where the old folder was, and open it.
+//! [`copy_to`](crate::Index::copy_to) copies one commit, compacted, while others read and write.
+//! The copy is an index as any other: to restore it, stop all processes, put it where the old
+//! folder was, and open it.
 //!
 //! ```
 //! use voisin::{Index, Options, distances::Euclidean};
@@ -196,13 +215,16 @@
 //! # }
 //! ```
 //!
-//! At level 1 it is [`copy_to`](crate::copy_to()), which copies your tables, too. Copying the file by other means is among the ways to lose data.
+//! At level 1 it is [`copy_to`](crate::copy_to()), which copies your tables, too. Copying the file
+//! by other means is among the ways to lose data.
 //!
 //! # From hannoy or arroy
 //!
-//! [`Import`](crate::Import) reads their items without them; its example imports into the same environment, and says how to take the place of the old
-//! index. `README.md` lists what a program that has used hannoy must change. To move to an [`Index`](crate::Index) instead, import into an
-//! environment that is thrown away, and load from there. Both transactions hold what they write in memory:
+//! [`Import`](crate::Import) reads their items without them; its example imports into the same
+//! environment, and says how to take the place of the old index. `README.md` lists what a program
+//! that has used hannoy must change. To move to an [`Index`](crate::Index) instead, import into an
+//! environment that is thrown away, and load from there. Both transactions hold what they write in
+//! memory:
 //!
 //! ```
 //! use voisin::heed::types::Bytes;
@@ -269,4 +291,5 @@
 //! # }
 //! ```
 //!
-//! Compare answers before you remove the old one: [`exact`](crate::QueryBuilder::exact) gives the true neighbors to count both against.
+//! Compare answers before you remove the old one: [`exact`](crate::QueryBuilder::exact) gives the
+//! true neighbors to count both against.

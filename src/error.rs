@@ -1,7 +1,9 @@
-//! What can go wrong, grouped by who has to act: the caller, the environment, the data on disk, or nobody (a build that was cancelled).
+//! What can go wrong, grouped by who has to act: the caller, the environment, the data on disk, or
+//! nobody (a build that was cancelled).
 //!
-//! Every message names the value, the limit and the remedy. A call that returns an error has changed nothing, unless its documentation says
-//! what it left in the transaction. `remedy` has the remedies that depend on a value, `responsible` says of every error who has to act.
+//! Every message names the value, the limit and the remedy. A call that returns an error has
+//! changed nothing, unless its documentation says what it left in the transaction. `remedy` has the
+//! remedies that depend on a value, `responsible` says of every error who has to act.
 
 mod remedy;
 mod responsible;
@@ -43,7 +45,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     // For the caller.
     /// A vector has another number of components than the index.
-    #[error("the vector has {found} dimensions, the index has {expected}: give a vector of {expected} components")]
+    #[error(
+        "the vector has {found} dimensions, the index has {expected}: give a vector of {expected} components"
+    )]
     DimensionMismatch {
         /// Dimensions of the index.
         expected: usize,
@@ -75,7 +79,9 @@ pub enum Error {
         defect: VectorDefect,
     },
     /// A string that cannot be the key of an item.
-    #[error("an item cannot have a key of {bytes} bytes: use 1 to {max} bytes of UTF-8, such as a hash of what is longer")]
+    #[error(
+        "an item cannot have a key of {bytes} bytes: use 1 to {max} bytes of UTF-8, such as a hash of what is longer"
+    )]
     InvalidItemKey {
         /// Bytes of the key.
         bytes: usize,
@@ -136,7 +142,9 @@ pub enum Error {
         metric: &'static str,
     },
     /// The index was created with another metric.
-    #[error("index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as {stored:?}")]
+    #[error(
+        "index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as {stored:?}"
+    )]
     MetricMismatch {
         /// The index.
         index: u16,
@@ -146,7 +154,9 @@ pub enum Error {
         requested: String,
     },
     /// The graph was built with another connectivity.
-    #[error("index {index} was built with M {stored_m} and M0 {stored_m0}, not {m} and {m0}: use the same, or clear the index first")]
+    #[error(
+        "index {index} was built with M {stored_m} and M0 {stored_m0}, not {m} and {m0}: use the same, or clear the index first"
+    )]
     ConnectivityMismatch {
         /// The index.
         index: u16,
@@ -168,7 +178,9 @@ pub enum Error {
         index: u16,
     },
     /// An index has vectors that a training would give another meaning.
-    #[error("index {index} has {vectors} vectors that are stored by its training: clear it first, train it, and add its items again")]
+    #[error(
+        "index {index} has {vectors} vectors that are stored by its training: clear it first, train it, and add its items again"
+    )]
     AlreadyInUse {
         /// The index.
         index: u16,
@@ -184,7 +196,9 @@ pub enum Error {
         defect: VectorDefect,
     },
     /// No index of this number is in the database.
-    #[error("there is no index {0} in this database: give another number, or add an item with a Writer first")]
+    #[error(
+        "there is no index {0} in this database: give another number, or add an item with a Writer first"
+    )]
     MissingIndex(u16),
     /// A reader was used with a transaction of another snapshot than its own.
     #[error(
@@ -208,8 +222,11 @@ pub enum Error {
     #[error("index {0} is full: {max} slots are in use or free, build to free those of removed items", max = u32::MAX)]
     IndexFull(u16),
 
-    /// An [`Index`](crate::Index) was opened with an option that is not the one it was created with.
-    #[error("the index {index:?} was created with {option} {stored}, not {requested}: open it with {stored}, or leave the option out")]
+    /// An [`Index`](crate::Index) was opened with an option that is not the one it was created
+    /// with.
+    #[error(
+        "the index {index:?} was created with {option} {stored}, not {requested}: open it with {stored}, or leave the option out"
+    )]
     OptionMismatch {
         /// The name of the index.
         index: String,
@@ -221,7 +238,10 @@ pub enum Error {
         requested: String,
     },
     /// An [`Index`](crate::Index) was opened as one whose items are named in another way.
-    #[error("the items of the index {index:?} are named by {stored}, not by {requested}: open it as what it is, {}", type_of(stored))]
+    #[error(
+        "the items of the index {index:?} are named by {stored}, not by {requested}: open it as what it is, {}",
+        type_of(stored)
+    )]
     NamingMismatch {
         /// The name of the index.
         index: String,
@@ -281,8 +301,8 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// A change to an environment was begun inside another one: by the same thread, or by a closure that
-    /// one of the threads runs which work on that change.
+    /// A change to an environment was begun inside another one: by the same thread, or by a closure
+    /// that one of the threads runs which work on that change.
     #[error(
         "this thread is inside a change of an index of {} already, and has one write transaction at a time: make this change when that one \
          has returned, or, if it is for the same index, through the batch of that one",
@@ -294,9 +314,12 @@ pub enum Error {
     },
     /// A batch was used, or was to be committed, after one of its calls had failed half-way or
     /// panicked.
-    #[error("an earlier call on this batch failed, and left a part of its work behind: return its error, so that the batch is rolled back")]
+    #[error(
+        "an earlier call on this batch failed, and left a part of its work behind: return its error, so that the batch is rolled back"
+    )]
     BatchFailed,
-    /// A handle was used in another process than the one that opened it, or one was opened in a fork of a process that has opened others.
+    /// A handle was used in another process than the one that opened it, or one was opened in a
+    /// fork of a process that has opened others.
     #[error(
         "the environment was opened in process {opened}, and this is process {here}, a fork of it: open indexes after forking, not before, or start \
          the process anew (exec)"
@@ -310,7 +333,9 @@ pub enum Error {
 
     // For the environment.
     /// The memory map has no room left for this transaction.
-    #[error("the LMDB map is full: abort the transaction, enlarge the map (Env::resize, or a larger map_size at open), and try again")]
+    #[error(
+        "the LMDB map is full: abort the transaction, enlarge the map (Env::resize, or a larger map_size at open), and try again"
+    )]
     MapFull,
     /// The map must become larger, and something in this process still reads through it.
     #[error(
@@ -323,7 +348,8 @@ pub enum Error {
         path: PathBuf,
         /// How large the map was to become; 0 for as large as another process has made it.
         map_bytes: u64,
-        /// [`Snapshot`](crate::Snapshot)s that this process holds, and copies, checks and counts that are under way.
+        /// [`Snapshot`](crate::Snapshot)s that this process holds, and copies, checks and counts
+        /// that are under way.
         snapshots: usize,
         /// For how long the oldest of them has been held.
         oldest: Duration,
@@ -408,7 +434,8 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
-    /// There is no room on the disk, or no more of it may be used. Nothing has changed, and what was committed is there.
+    /// There is no room on the disk, or no more of it may be used. Nothing has changed, and what
+    /// was committed is there.
     #[error(
         "the disk of {} is full, or a quota is used up ({source}): nothing has changed; free some room or raise the quota, and try again",
         path.display()
@@ -419,8 +446,8 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
-    /// The system refused to open, read or write a file: it is missing, of another user, on a read-only file system, too large, or the disk
-    /// has failed. What was committed is there.
+    /// The system refused to open, read or write a file: it is missing, of another user, on a
+    /// read-only file system, too large, or the disk has failed. What was committed is there.
     #[error("could not {doing} {} ({source}): {}", path.display(), of_system(source))]
     Io {
         /// The file, or the folder that it lies in.
@@ -455,8 +482,9 @@ pub enum Error {
         /// The version that this library reads and writes.
         supported: u16,
     },
-    /// A data file is shorter than what was committed to it: most often a copy that was interrupted, or made on a disk that was full. It is
-    /// refused before it is mapped, as reading beyond its end would end the process.
+    /// A data file is shorter than what was committed to it: most often a copy that was
+    /// interrupted, or made on a disk that was full. It is refused before it is mapped, as reading
+    /// beyond its end would end the process.
     #[error(
         "{} has {bytes} bytes, and its last commit needs {expected}: a copy of it was interrupted, or it was cut off; copy it again, or \
          restore a backup",
@@ -470,7 +498,8 @@ pub enum Error {
         /// The length that it should have.
         expected: u64,
     },
-    /// The pages that LMDB keeps a file in do not hold together: see [`verify_file`](crate::verify_file).
+    /// The pages that LMDB keeps a file in do not hold together: see
+    /// [`verify_file`](crate::verify_file).
     #[error("the pages of {} are damaged: {what}; run verify_file to see all damage, and restore a backup", path.display())]
     DamagedFile {
         /// The data file.
@@ -499,7 +528,9 @@ pub enum Error {
         index: u16,
     },
     /// What is stored under the key of an item breaks the format.
-    #[error("what index {index} stores under the item key {key} is corrupt: {what}; run check to see all damage, or restore a backup")]
+    #[error(
+        "what index {index} stores under the item key {key} is corrupt: {what}; run check to see all damage, or restore a backup"
+    )]
     CorruptItemKey {
         /// The number of the index.
         index: u16,
@@ -517,7 +548,9 @@ pub enum Error {
         what: &'static str,
     },
     /// An index was created by a newer version of voisin.
-    #[error("the catalog entry of the index {name:?} has version {found}, this version of voisin reads {supported}: upgrade voisin")]
+    #[error(
+        "the catalog entry of the index {name:?} has version {found}, this version of voisin reads {supported}: upgrade voisin"
+    )]
     CatalogVersion {
         /// The name of the index.
         name: String,
@@ -539,7 +572,9 @@ pub enum Error {
 
     // Control.
     /// The cancellation of a build was asked for. Nothing was written.
-    #[error("the build was cancelled, and nothing of it was written: run it again when it is wanted")]
+    #[error(
+        "the build was cancelled, and nothing of it was written: run it again when it is wanted"
+    )]
     Cancelled,
 }
 
@@ -548,18 +583,22 @@ impl Error {
         Self::Corrupt { key, what }
     }
 
-    /// An error of the system, where it is made: while doing something with `path`. A full disk has a variant of its own.
+    /// An error of the system, where it is made: while doing something with `path`. A full disk has
+    /// a variant of its own.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + Copy {
         move |source| {
             let path = path.to_owned();
             match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { path, source },
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Self::DiskFull { path, source }
+                }
                 _ => Self::Io { path, doing, source },
             }
         }
     }
 
-    /// The same error, where LMDB has passed on one of the system: that was met while doing something with `path`.
+    /// The same error, where LMDB has passed on one of the system: that was met while doing
+    /// something with `path`.
     pub(crate) fn while_doing(self, doing: &'static str, path: &Path) -> Self {
         match self {
             Self::Heed(heed::Error::Io(source)) => Self::io(doing, path)(source),
@@ -602,8 +641,12 @@ fn corrupt_remedy(key: Key) -> &'static str {
         Kind::Links | Kind::Spill | Kind::In => {
             "if it is all in Links, Spill and In, force_rebuild makes these anew from the vectors; if not, restore a backup"
         }
-        Kind::Codes => "if it is all in Codes, choose no codes and then these again (set_codes); if not, restore a backup",
-        Kind::IdSlots => "if it is all in IdSlots, optimize makes these anew from SlotIds; if not, restore a backup",
+        Kind::Codes => {
+            "if it is all in Codes, choose no codes and then these again (set_codes); if not, restore a backup"
+        }
+        Kind::IdSlots => {
+            "if it is all in IdSlots, optimize makes these anew from SlotIds; if not, restore a backup"
+        }
         _ => "restore a backup, or add the items to a new index from where they came",
     }
 }
@@ -655,7 +698,8 @@ pub enum VectorDefect {
         /// The form.
         form: &'static str,
     },
-    /// The vector is not zero, but so small that it would be in the form that vectors are stored in.
+    /// The vector is not zero, but so small that it would be in the form that vectors are stored
+    /// in.
     TooSmall {
         /// Its largest component, by magnitude.
         value: f64,
@@ -671,7 +715,8 @@ pub enum VectorDefect {
         /// Its value.
         value: f32,
     },
-    /// The vector has no direction, and the metric compares directions: it is zero, or so small that it is zero in the form that it would be stored in.
+    /// The vector has no direction, and the metric compares directions: it is zero, or so small
+    /// that it is zero in the form that it would be stored in.
     ZeroNorm,
     /// A norm so small or large that distances would lose their meaning or overflow.
     NormOutOfRange {
@@ -696,7 +741,8 @@ impl fmt::Display for VectorDefect {
 pub enum SourceDefect {
     /// The database has no key under this number.
     Missing,
-    /// It has items and no metadata, which a build writes, so that metric and dimensions are not known.
+    /// It has items and no metadata, which a build writes, so that metric and dimensions are not
+    /// known.
     NotBuilt,
     /// There are keys, and they are none of hannoy's or arroy's.
     Unknown,
@@ -740,27 +786,54 @@ pub enum SourceDefect {
 impl fmt::Display for SourceDefect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing => write!(f, "there is none: use the number and the database that hannoy or arroy were given"),
+            Self::Missing => write!(
+                f,
+                "there is none: use the number and the database that hannoy or arroy were given"
+            ),
             Self::NotBuilt => {
-                write!(f, "it is not built, so its metric and dimensions are not known: have the program that wrote it build it")
+                write!(
+                    f,
+                    "it is not built, so its metric and dimensions are not known: have the program that wrote it build it"
+                )
             }
-            Self::Unknown => write!(f, "its keys are not those of hannoy, or of arroy from version 0.5 on: let arroy upgrade an older one"),
-            Self::Ours => write!(f, "voisin wrote it: open a Reader, and add the items that it iterates over"),
-            Self::Version { program, found: [major, minor, patch], newest: [known_major, known_minor] } => write!(
+            Self::Unknown => write!(
+                f,
+                "its keys are not those of hannoy, or of arroy from version 0.5 on: let arroy upgrade an older one"
+            ),
+            Self::Ours => {
+                write!(f, "voisin wrote it: open a Reader, and add the items that it iterates over")
+            }
+            Self::Version {
+                program,
+                found: [major, minor, patch],
+                newest: [known_major, known_minor],
+            } => write!(
                 f,
                 "{program} {major}.{minor}.{patch} wrote it, and is known up to {known_major}.{known_minor}: upgrade voisin, or add its vectors one by one"
             ),
             Self::Quantized { metric } => {
-                write!(f, "its metric {metric:?} has kept one bit of each component: add the vectors from where they came from")
+                write!(
+                    f,
+                    "its metric {metric:?} has kept one bit of each component: add the vectors from where they came from"
+                )
             }
             Self::UnknownMetric { metric } => {
-                write!(f, "its metric {metric:?} is not one of voisin's: add its vectors one by one, under a metric of your own")
+                write!(
+                    f,
+                    "its metric {metric:?} is not one of voisin's: add its vectors one by one, under a metric of your own"
+                )
             }
             Self::MetricMismatch { stored, requested } => {
-                write!(f, "it has the metric {stored:?}, not {requested:?}: use a writer for {stored:?}")
+                write!(
+                    f,
+                    "it has the metric {stored:?}, not {requested:?}: use a writer for {stored:?}"
+                )
             }
             Self::DimensionMismatch { stored, requested } => {
-                write!(f, "it has {stored} dimensions, not {requested}: use a writer for {stored} dimensions")
+                write!(
+                    f,
+                    "it has {stored} dimensions, not {requested}: use a writer for {stored} dimensions"
+                )
             }
         }
     }

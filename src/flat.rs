@@ -1,9 +1,12 @@
-//! Exact search: every vector that may be a result is compared, and the nearest are kept, ties by item id.
+//! Exact search: every vector that may be a result is compared, and the nearest are kept, ties by
+//! item id.
 //!
-//! One pass over the vectors, in the order they lie in, serves all queries of a scan. A few queries are compared with them one by one, which is
-//! bound by memory; if the index has codes, those are compared first, which are fewer bytes, and rule out a vector if its distance cannot be below
-//! their estimate by so much. Many are compared a panel at a time, which rules out most vectors by an estimate (`distance/panel.rs`) and is bound by
-//! arithmetic; what is not ruled out is compared as a single query would, so that the answer is the same. Large scans use all threads of the
+//! One pass over the vectors, in the order they lie in, serves all queries of a scan. A few queries
+//! are compared with them one by one, which is bound by memory; if the index has codes, those are
+//! compared first, which are fewer bytes, and rule out a vector if its distance cannot be below
+//! their estimate by so much. Many are compared a panel at a time, which rules out most vectors by
+//! an estimate (`distance/panel.rs`) and is bound by arithmetic; what is not ruled out is compared
+//! as a single query would, so that the answer is the same. Large scans use all threads of the
 //! calling rayon pool, or else the machine; the answer does not depend on how many there are.
 
 use std::cmp;
@@ -24,20 +27,23 @@ use crate::types::{ItemId, Slot};
 
 /// A scan of fewer bytes than this is done before other threads have woken up.
 const PARALLEL_BYTES: usize = 1 << 20;
-/// About as many vectors are addressed at a time, in whole blocks: enough to fill the rows of a kernel, few enough to stay in the cache.
+/// About as many vectors are addressed at a time, in whole blocks: enough to fill the rows of a
+/// kernel, few enough to stay in the cache.
 const PIECE: usize = 64;
-/// Vectors of so many bytes that lie in a row are compared one after the other by the first query to see them: four at once are four runs of memory, and one
-/// run is what processors load ahead best. Four shorter ones are one run, too.
+/// Vectors of so many bytes that lie in a row are compared one after the other by the first query
+/// to see them: four at once are four runs of memory, and one run is what processors load ahead
+/// best. Four shorter ones are one run, too.
 const IN_A_RUN_FROM: usize = 512;
 /// Slots from which on their codes are looked at first.
 const CODES_FROM: usize = 1000;
-/// What has been estimated before it is known whether that is worth while, and the share that may be compared nevertheless: an estimate takes about as long
-/// as a half of a comparison.
+/// What has been estimated before it is known whether that is worth while, and the share that may
+/// be compared nevertheless: an estimate takes about as long as a half of a comparison.
 const FEW_ESTIMATES: u64 = 4096;
 const WORTH_SHARE: u64 = 2;
 /// Queries from which on a panel is quicker than one by one.
 const PANEL_FROM: usize = 6;
-/// One pair in so many may be compared in vain before the next estimate is used: a comparison costs as much as a dozen estimates.
+/// One pair in so many may be compared in vain before the next estimate is used: a comparison costs
+/// as much as a dozen estimates.
 const MOST_IN_VAIN: usize = 32;
 /// Pairs whose limits have not settled yet.
 const FEW_PAIRS: usize = 1 << 16;
@@ -90,7 +96,8 @@ impl Nearest {
     /// Whether something at this distance may be kept.
     #[inline]
     pub(crate) fn may_keep(&self, distance: f32) -> bool {
-        self.heap.len() < self.k || self.heap.peek().is_some_and(|farthest| distance <= farthest.distance)
+        self.heap.len() < self.k
+            || self.heap.peek().is_some_and(|farthest| distance <= farthest.distance)
     }
 
     pub(crate) fn offer(&mut self, neighbor: Neighbor) {
@@ -115,7 +122,11 @@ impl Nearest {
 
     /// The nearest first.
     pub(crate) fn into_sorted(self) -> Vec<(ItemId, f32)> {
-        self.heap.into_sorted_vec().into_iter().map(|neighbor| (neighbor.item, neighbor.distance)).collect()
+        self.heap
+            .into_sorted_vec()
+            .into_iter()
+            .map(|neighbor| (neighbor.item, neighbor.distance))
+            .collect()
     }
 }
 
@@ -155,7 +166,8 @@ pub(crate) enum Slots<'a> {
     Only(&'a [u32]),
 }
 
-/// For each probe the `k` nearest of those slots whose item `accept`s. `stop` is asked now and then, and ends the scan early.
+/// For each probe the `k` nearest of those slots whose item `accept`s. `stop` is asked now and
+/// then, and ends the scan early.
 pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
     view: &View<'s, 't, D, S>,
     probes: &[StoredProbe<'_, 's, 't, D, S>],
@@ -176,7 +188,8 @@ pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
     let panel_bytes = PANEL * size_of::<f32>() * meta.dimensions as usize;
     let mut found = Vec::with_capacity(probes.len());
     for probes in probes.chunks(PANEL * (PASS_BYTES / panel_bytes).max(1)) {
-        let judge = if probes.len() < PANEL_FROM { None } else { Judge::new(view.estimates(), probes) };
+        let judge =
+            if probes.len() < PANEL_FROM { None } else { Judge::new(view.estimates(), probes) };
         let judge = judge.as_ref();
         let by_codes = by_codes && judge.is_none();
         if count * meta.geometry.stride * probes.len() < PARALLEL_BYTES {
@@ -193,12 +206,15 @@ pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
         let warm = View::<D, _>::new(view.snapshot, Warm::default());
         let probes: Vec<_> = probes.iter().map(|probe| probe.on(&warm)).collect();
         let codes = if by_codes { code_probes(&warm, &probes)? } else { Vec::new() };
-        let pass = Pass { view: &warm, probes: &probes, judge, codes: &codes, slots, piece, accept };
-        // Each thread takes the next piece, so that none waits for another, and all read where the others do.
+        let pass =
+            Pass { view: &warm, probes: &probes, judge, codes: &codes, slots, piece, accept };
+        // Each thread takes the next piece, so that none waits for another, and all read where the
+        // others do.
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
         let each = threads::on_each(pieces, || pass.run(std::iter::from_fn(take), k, stop))?;
-        let merge = |a: Vec<Found>, b| a.into_iter().zip(b).map(|(a, b): (Found, _)| a.merge(b)).collect();
+        let merge =
+            |a: Vec<Found>, b| a.into_iter().zip(b).map(|(a, b): (Found, _)| a.merge(b)).collect();
         found.extend(each.into_iter().reduce(merge).unwrap_or_default());
     }
     Ok(found)
@@ -209,7 +225,10 @@ fn code_probes<'v, 's, 't, D: Distance, S: Source<'t>>(
     view: &'v View<'s, 't, D, S>,
     probes: &[StoredProbe<'_, 's, 't, D, S>],
 ) -> Result<Vec<CodeProbe<'v, 's, 't, D, S>>> {
-    Ok(view.code_probes()?.map(|code| probes.iter().map(|probe| code.of(probe)).collect()).unwrap_or_default())
+    Ok(view
+        .code_probes()?
+        .map(|code| probes.iter().map(|probe| code.of(probe)).collect())
+        .unwrap_or_default())
 }
 
 impl Slots<'_> {
@@ -231,9 +250,15 @@ struct Judge {
 
 impl Judge {
     /// `None` if the metric has no estimates.
-    fn new<'t, D: Distance, S: Source<'t>>(estimates: Vec<Estimate>, probes: &[StoredProbe<'_, '_, 't, D, S>]) -> Option<Self> {
+    fn new<'t, D: Distance, S: Source<'t>>(
+        estimates: Vec<Estimate>,
+        probes: &[StoredProbe<'_, '_, 't, D, S>],
+    ) -> Option<Self> {
         let first = estimates.first()?;
-        let panels = probes.chunks(PANEL).map(|probes| first.panel(probes.iter().map(StoredProbe::prepared))).collect();
+        let panels = probes
+            .chunks(PANEL)
+            .map(|probes| first.panel(probes.iter().map(StoredProbe::prepared)))
+            .collect();
         Some(Self { estimates, panels })
     }
 }
@@ -258,7 +283,8 @@ struct State<'t> {
     without_codes: bool,
     slots: Vec<u32>,
     estimates: Vec<f32>,
-    /// Which estimate is used, and the pairs that were judged by it, and those of them that were compared in vain.
+    /// Which estimate is used, and the pairs that were judged by it, and those of them that were
+    /// compared in vain.
     estimate: usize,
     pairs: usize,
     in_vain: usize,
@@ -272,13 +298,28 @@ impl<'t> State<'t> {
         let panels = pass.judge.map_or(0, |judge| judge.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
         let (vectors, slots, estimates) = (Vec::new(), Vec::new(), Vec::new());
-        Self { found, without_codes: pass.codes.is_empty(), slots, estimates, estimate: 0, pairs: 0, in_vain: 0, limits, vectors }
+        Self {
+            found,
+            without_codes: pass.codes.is_empty(),
+            slots,
+            estimates,
+            estimate: 0,
+            pairs: 0,
+            in_vain: 0,
+            limits,
+            vectors,
+        }
     }
 }
 
 impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     /// Scans pieces until there are no more, or `stop` says so.
-    fn run(&self, pieces: impl Iterator<Item = usize>, k: usize, stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<Found>> {
+    fn run(
+        &self,
+        pieces: impl Iterator<Item = usize>,
+        k: usize,
+        stop: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Vec<Found>> {
         let mut state = State::new(k, self);
         for piece in pieces.take_while(|_| !stop()) {
             self.scan(piece, &mut state)?;
@@ -319,7 +360,8 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
                     self.offer(probe, *slot, probe.distance(*address), &mut found.nearest)?;
                 }
             }
-            state.without_codes |= found.estimates > FEW_ESTIMATES && found.distances * WORTH_SHARE > found.estimates;
+            state.without_codes |=
+                found.estimates > FEW_ESTIMATES && found.distances * WORTH_SHARE > found.estimates;
         }
         Ok(())
     }
@@ -340,17 +382,30 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
 
     /// Whether the vectors of a piece lie in a row, and are best read so.
     fn is_run(&self) -> bool {
-        matches!(self.slots, Slots::Except(_)) && self.view.snapshot.meta.geometry.stride >= IN_A_RUN_FROM
+        matches!(self.slots, Slots::Except(_))
+            && self.view.snapshot.meta.geometry.stride >= IN_A_RUN_FROM
     }
 
     /// Compares one query with vectors that lie in a row and are in no cache.
-    fn compare_run(&self, probe: &StoredProbe<'_, '_, 't, D, S>, vectors: &[(Slot, Address<'t>)], found: &mut Found) -> Result<()> {
+    fn compare_run(
+        &self,
+        probe: &StoredProbe<'_, '_, 't, D, S>,
+        vectors: &[(Slot, Address<'t>)],
+        found: &mut Found,
+    ) -> Result<()> {
         found.distances += vectors.len() as u64;
-        vectors.iter().try_for_each(|(slot, address)| self.offer(probe, *slot, probe.distance(*address), &mut found.nearest))
+        vectors.iter().try_for_each(|(slot, address)| {
+            self.offer(probe, *slot, probe.distance(*address), &mut found.nearest)
+        })
     }
 
     /// Compares one query with vectors, hints ahead.
-    fn compare(&self, probe: &StoredProbe<'_, '_, 't, D, S>, vectors: &[(Slot, Address<'t>)], found: &mut Found) -> Result<()> {
+    fn compare(
+        &self,
+        probe: &StoredProbe<'_, '_, 't, D, S>,
+        vectors: &[(Slot, Address<'t>)],
+        found: &mut Found,
+    ) -> Result<()> {
         let Found { nearest, distances, .. } = found;
         *distances += vectors.len() as u64;
         let (fours, rest) = vectors.as_chunks::<4>();
@@ -358,11 +413,15 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
             for (_, address) in fours.get(i + 1).into_iter().flatten() {
                 prefetch(address.bytes);
             }
-            for ((slot, _), distance) in four.iter().zip(probe.distance4(four.map(|(_, address)| address))) {
+            for ((slot, _), distance) in
+                four.iter().zip(probe.distance4(four.map(|(_, address)| address)))
+            {
                 self.offer(probe, *slot, distance, nearest)?;
             }
         }
-        rest.iter().try_for_each(|(slot, address)| self.offer(probe, *slot, probe.distance(*address), nearest))
+        rest.iter().try_for_each(|(slot, address)| {
+            self.offer(probe, *slot, probe.distance(*address), nearest)
+        })
     }
 
     /// Compares all queries with those vectors that are not ruled out for them.
@@ -370,15 +429,27 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
         let State { found, limits, vectors, .. } = state;
         let estimate = &estimates[state.estimate];
         let scale = self.view.snapshot.meta.scale;
-        let decoded: Vec<_> = vectors.iter().map(|(_, address)| D::Codec::probe(address.bytes, scale)).collect();
-        let rows = vectors.iter().zip(&decoded).map(|((_, address), decoded)| estimate.row(decoded, address.factor));
+        let decoded: Vec<_> =
+            vectors.iter().map(|(_, address)| D::Codec::probe(address.bytes, scale)).collect();
+        let rows = vectors
+            .iter()
+            .zip(&decoded)
+            .map(|((_, address), decoded)| estimate.row(decoded, address.factor));
         let mut rows: Vec<Row<'_>> = rows.collect();
         // Filled up with copies of the last, which are not looked at.
-        rows.extend(rows.last().copied().into_iter().cycle().take(rows.len().next_multiple_of(ROWS) - rows.len()));
+        rows.extend(
+            rows.last()
+                .copied()
+                .into_iter()
+                .cycle()
+                .take(rows.len().next_multiple_of(ROWS) - rows.len()),
+        );
         let queries = self.probes.chunks(PANEL).zip(found.chunks_mut(PANEL));
         for ((panel, limits), (probes, found)) in panels.iter().zip(&mut *limits).zip(queries) {
             for (rows, vectors) in rows.as_chunks().0.iter().zip(vectors.chunks(ROWS)) {
-                for (mask, (slot, address)) in estimate.near(panel, limits, rows).into_iter().zip(vectors) {
+                for (mask, (slot, address)) in
+                    estimate.near(panel, limits, rows).into_iter().zip(vectors)
+                {
                     for query in bits(mask).take_while(|query| *query < probes.len()) {
                         let distance = probes[query].distance(*address);
                         let nearest = &mut found[query].nearest;
@@ -393,7 +464,10 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
         }
         found.iter_mut().for_each(|found| found.distances += vectors.len() as u64);
         state.pairs += vectors.len() * self.probes.len();
-        if state.in_vain * MOST_IN_VAIN > state.pairs && state.pairs > FEW_PAIRS && state.estimate + 1 < estimates.len() {
+        if state.in_vain * MOST_IN_VAIN > state.pairs
+            && state.pairs > FEW_PAIRS
+            && state.estimate + 1 < estimates.len()
+        {
             (state.estimate, state.pairs, state.in_vain) = (state.estimate + 1, 0, 0);
             // They are set again by the next comparison.
             limits.fill(Estimate::no_limits());
@@ -402,7 +476,13 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     }
 
     #[inline]
-    fn offer(&self, probe: &StoredProbe<'_, '_, 't, D, S>, slot: Slot, distance: f32, nearest: &mut Nearest) -> Result<()> {
+    fn offer(
+        &self,
+        probe: &StoredProbe<'_, '_, 't, D, S>,
+        slot: Slot,
+        distance: f32,
+        nearest: &mut Nearest,
+    ) -> Result<()> {
         if nearest.may_keep(distance) {
             let item = self.view.item(slot)?;
             if (self.accept)(item) {
@@ -417,7 +497,8 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
 /// The numbers of the bits that are set, ascending.
 fn bits(mask: u32) -> impl Iterator<Item = usize> {
     let rest = |mask: &u32| Some(mask & (mask - 1)).filter(|mask| *mask != 0);
-    std::iter::successors(Some(mask).filter(|mask| *mask != 0), rest).map(|mask| mask.trailing_zeros() as usize)
+    std::iter::successors(Some(mask).filter(|mask| *mask != 0), rest)
+        .map(|mask| mask.trailing_zeros() as usize)
 }
 
 #[cfg(test)]

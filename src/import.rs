@@ -1,7 +1,7 @@
 //! Taking over the items of an index that hannoy or arroy wrote, without either of them.
 //!
-//! Only vectors are read; the graph is built anew. Both programs have keys of 8 bytes, `[index u16][mode u8][n u32][last u8]`, big-endian, and
-//! these values:
+//! Only vectors are read; the graph is built anew. Both programs have keys of 8 bytes, `[index
+//! u16][mode u8][n u32][last u8]`, big-endian, and these values:
 //!
 //! | mode | n | value |
 //! |---|---|---|
@@ -11,8 +11,9 @@
 //! | 2 | | hannoy's links (last = layer), arroy's trees |
 //! | 3 | item | 0, the metric's header, the vector: `f32`, or bits in `u64` words, of the signs for the binary quantized metrics, in the byte order of the machine |
 //!
-//! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds, built or not. The tests import what hannoy 0.3 and
-//! arroy 0.9 write; their sources tell that older versions write the same items.
+//! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds,
+//! built or not. The tests import what hannoy 0.3 and arroy 0.9 write; their sources tell that
+//! older versions write the same items.
 //!
 //! Owns the invariant that any bytes are items or an error. O(values) time, memory as for adding.
 
@@ -23,7 +24,8 @@ use heed::{RoTxn, RwTxn};
 
 use crate::codec::{Bits, F32, Probe, Signs, VectorRef};
 use crate::distance::{
-    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan,
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance,
+    DotProduct, Euclidean, Hamming, Manhattan,
 };
 use crate::error::{Error, Result, SourceDefect, VectorDefect};
 use crate::format::meta::MAGIC;
@@ -36,10 +38,12 @@ const VERSION: [u8; 6] = [0, 0, 0, 0, 1, 0];
 const ITEM_MODE: u8 = 3;
 const ITEM_TAG: u8 = 0;
 
-/// An index of hannoy (0.1 to 0.3) or arroy (0.5 to 0.9), opened to add its items to an index of voisin.
+/// An index of hannoy (0.1 to 0.3) or arroy (0.5 to 0.9), opened to add its items to an index of
+/// voisin.
 ///
-/// It is read through a transaction and a database of bytes, of the same environment that is written to, or of another. hannoy and arroy need
-/// not be linked: any `heed::Database<Bytes, Bytes>` that was opened under the name of theirs will do.
+/// It is read through a transaction and a database of bytes, of the same environment that is
+/// written to, or of another. hannoy and arroy need not be linked: any `heed::Database<Bytes,
+/// Bytes>` that was opened under the name of theirs will do.
 ///
 /// ```
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions, types::Bytes};
@@ -83,8 +87,8 @@ const ITEM_TAG: u8 = 0;
 /// # }
 /// ```
 ///
-/// To take the place of the old index, in the same database and under the same number, delete its keys in the write transaction first: the read
-/// transaction still sees them.
+/// To take the place of the old index, in the same database and under the same number, delete its
+/// keys in the write transaction first: the read transaction still sees them.
 ///
 /// ```no_run
 /// use std::ops::Bound::{Excluded, Included};
@@ -107,7 +111,11 @@ pub struct Import<'a> {
 impl fmt::Debug for Import<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { index, metric, dimensions, .. } = self;
-        f.debug_struct("Import").field("index", index).field("metric", metric).field("dimensions", dimensions).finish_non_exhaustive()
+        f.debug_struct("Import")
+            .field("index", index)
+            .field("metric", metric)
+            .field("dimensions", dimensions)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,12 +123,16 @@ impl<'a> Import<'a> {
     /// Opens index `index` of a database of theirs, as `rtxn` sees it. O(1).
     ///
     /// # Errors
-    /// [`InvalidSource`](Error::InvalidSource) if there is none, if it is not built, or if its version or its metric cannot be imported, and
-    /// [`CorruptSource`](Error::CorruptSource).
+    /// [`InvalidSource`](Error::InvalidSource) if there is none, if it is not built, or if its
+    /// version or its metric cannot be imported, and [`CorruptSource`](Error::CorruptSource).
     ///
     /// # Panics
     /// In heed, if `rtxn` and `database` are not of the same environment.
-    pub fn open(rtxn: &'a RoTxn<'_>, index: u16, database: heed::Database<'a, Bytes, Bytes>) -> Result<Self> {
+    pub fn open(
+        rtxn: &'a RoTxn<'_>,
+        index: u16,
+        database: heed::Database<'a, Bytes, Bytes>,
+    ) -> Result<Self> {
         let invalid = |defect| Error::InvalidSource { index, defect };
         let corrupt = |what| Error::CorruptSource { index, item: None, what };
         let key = |rest: [u8; 6]| [&index.to_be_bytes()[..], &rest].concat();
@@ -138,7 +150,8 @@ impl<'a> Import<'a> {
         }
         let Metadata { name, dimensions, program } = Metadata::decode(metadata).map_err(corrupt)?;
         if let Some(version) = database.get(rtxn, &key(VERSION))? {
-            let found = decode_version(version).ok_or(corrupt("its version is not three numbers"))?;
+            let found =
+                decode_version(version).ok_or(corrupt("its version is not three numbers"))?;
             let (program, newest) = match program {
                 Program::Hannoy => ("hannoy", 3),
                 Program::Arroy => ("arroy", 9),
@@ -149,7 +162,9 @@ impl<'a> Import<'a> {
         }
         let metric = match Metric::of(name) {
             Some(metric) => metric,
-            None if name.starts_with("binary quantized ") => return Err(invalid(SourceDefect::Quantized { metric: name.to_owned() })),
+            None if name.starts_with("binary quantized ") => {
+                return Err(invalid(SourceDefect::Quantized { metric: name.to_owned() }));
+            }
             None => return Err(invalid(SourceDefect::UnknownMetric { metric: name.to_owned() })),
         };
         Ok(Self { rtxn, database, index, metric, dimensions, skipped: None })
@@ -161,14 +176,16 @@ impl<'a> Import<'a> {
         self.dimensions as usize
     }
 
-    /// The name of the metric, as voisin calls it: what [`Distance::name`] of the writer's metric must be.
+    /// The name of the metric, as voisin calls it: what [`Distance::name`] of the writer's metric
+    /// must be.
     #[must_use]
     pub fn metric(&self) -> &'static str {
         self.metric.name()
     }
 
-    /// Leaves out vectors that the metric of the writer refuses, instead of ending with an error at the first, and tells `skipped` which, and
-    /// why. The usual ones are zero vectors under cosine, which hannoy and arroy take.
+    /// Leaves out vectors that the metric of the writer refuses, instead of ending with an error at
+    /// the first, and tells `skipped` which, and why. The usual ones are zero vectors under cosine,
+    /// which hannoy and arroy take.
     ///
     /// ```no_run
     /// # fn f(source: voisin::Import<'_>, writer: voisin::Writer<'_, voisin::distances::Cosine>, wtxn: &mut voisin::heed::RwTxn<'_>) -> voisin::Result<()> {
@@ -182,15 +199,18 @@ impl<'a> Import<'a> {
         self
     }
 
-    /// Adds all items to the index of `writer`, or replaces them there, under their ids, and returns how many. Vectors come over bit for bit, or rounded
-    /// to the form that the index stores them in: one of [`I8`](crate::codec::I8) must be trained before. Of the binary quantized metrics, signs come over.
-    /// They are pending afterwards, like all that is added: build when all is added. O(items) time,
-    /// 1 MB of memory for vectors.
+    /// Adds all items to the index of `writer`, or replaces them there, under their ids, and
+    /// returns how many. Vectors come over bit for bit, or rounded to the form that the index
+    /// stores them in: one of [`I8`](crate::codec::I8) must be trained before. Of the binary
+    /// quantized metrics, signs come over. They are pending afterwards, like all that is added:
+    /// build when all is added. O(items) time, 1 MB of memory for vectors.
     ///
     /// # Errors
-    /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other dimensions, [`NotTrained`](Error::NotTrained): nothing has changed.
-    /// [`CorruptSource`](Error::CorruptSource) for a value that is no item of theirs, [`InvalidItem`](Error::InvalidItem) for a vector that
-    /// cannot be stored or compared, with its item id: those before it, by id, have been added to the transaction; drop it. See
+    /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other
+    /// dimensions, [`NotTrained`](Error::NotTrained): nothing has changed.
+    /// [`CorruptSource`](Error::CorruptSource) for a value that is no item of theirs,
+    /// [`InvalidItem`](Error::InvalidItem) for a vector that cannot be stored or compared, with its
+    /// item id: those before it, by id, have been added to the transaction; drop it. See
     /// [`skip_invalid`](Self::skip_invalid). Further those of [`Writer::add_item`].
     ///
     /// # Panics
@@ -199,11 +219,17 @@ impl<'a> Import<'a> {
     pub fn add_to<D: Distance>(self, writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) -> Result<u64> {
         let Self { rtxn, database, index, metric, dimensions, mut skipped } = self;
         if D::name() != metric.name() {
-            let defect = SourceDefect::MetricMismatch { stored: metric.name(), requested: D::name().to_owned() };
+            let defect = SourceDefect::MetricMismatch {
+                stored: metric.name(),
+                requested: D::name().to_owned(),
+            };
             return Err(Error::InvalidSource { index, defect });
         }
         if writer.dimensions != dimensions as usize {
-            let defect = SourceDefect::DimensionMismatch { stored: dimensions as usize, requested: writer.dimensions };
+            let defect = SourceDefect::DimensionMismatch {
+                stored: dimensions as usize,
+                requested: writer.dimensions,
+            };
             return Err(Error::InvalidSource { index, defect });
         }
         if writer.needs_training(wtxn)? {
@@ -216,8 +242,10 @@ impl<'a> Import<'a> {
         let items = database.prefix_iter(rtxn, &[i0, i1, ITEM_MODE])?.map_while(|entry| {
             let item = entry.map_err(Error::from).and_then(|(key, value)| {
                 let corrupt = |item, what| Error::CorruptSource { index, item, what };
-                let item = decode_key(key).ok_or(corrupt(None, "a key among those of its items is not one"))?;
-                let vector = metric.decode(value, dimensions).map_err(|what| corrupt(Some(item), what))?;
+                let item = decode_key(key)
+                    .ok_or(corrupt(None, "a key among those of its items is not one"))?;
+                let vector =
+                    metric.decode(value, dimensions).map_err(|what| corrupt(Some(item), what))?;
                 Ok((item, vector))
             });
             item.map_err(|error| failure = Some(error)).ok()
@@ -284,10 +312,13 @@ impl Metric {
         match self {
             // A norm or an offset.
             Self::Cosine | Self::Euclidean | Self::Manhattan => size_of::<f32>(),
-            Self::BinaryQuantizedCosine | Self::BinaryQuantizedEuclidean | Self::BinaryQuantizedManhattan => size_of::<f32>(),
+            Self::BinaryQuantizedCosine
+            | Self::BinaryQuantizedEuclidean
+            | Self::BinaryQuantizedManhattan => size_of::<f32>(),
             // A norm and a component more.
             Self::DotProduct => 2 * size_of::<f32>(),
-            // A position, of the size that the machine has for it; LMDB's files are bound to that size themselves.
+            // A position, of the size that the machine has for it; LMDB's files are bound to that
+            // size themselves.
             Self::Hamming => size_of::<usize>(),
         }
     }
@@ -302,9 +333,9 @@ impl Metric {
         let dimensions = dimensions as usize;
         let decoded = match self {
             Self::Hamming => stored::<Bits>(vector, dimensions),
-            Self::BinaryQuantizedCosine | Self::BinaryQuantizedEuclidean | Self::BinaryQuantizedManhattan => {
-                stored::<Signs>(vector, dimensions)
-            }
+            Self::BinaryQuantizedCosine
+            | Self::BinaryQuantizedEuclidean
+            | Self::BinaryQuantizedManhattan => stored::<Signs>(vector, dimensions),
             _ => stored::<F32>(vector, dimensions),
         };
         decoded.ok_or("its value does not have the length that the metric and the dimensions of the index give")
@@ -335,8 +366,9 @@ impl<'a> Metadata<'a> {
     fn decode(value: &'a [u8]) -> Result<Self, &'static str> {
         const SHORT: &str = "its metadata is cut short";
         let end = value.iter().position(|byte| *byte == 0).filter(|end| *end > 0);
-        let (name, rest) =
-            end.and_then(|end| value.split_at_checked(end)).ok_or("its metadata does not begin with the name of a metric")?;
+        let (name, rest) = end
+            .and_then(|end| value.split_at_checked(end))
+            .ok_or("its metadata does not begin with the name of a metric")?;
         let name = std::str::from_utf8(name).map_err(|_| "the name of its metric is not UTF-8")?;
         let rest = rest.get(1..).ok_or(SHORT)?;
         let dimensions = big_endian(rest, 0).ok_or(SHORT)?;
@@ -376,7 +408,8 @@ mod tests {
 
     /// Metadata as it is written: of a set of `set_bytes` bytes and a tail.
     fn metadata(name: &str, dimensions: u32, set_bytes: u32, tail: &[u8]) -> Vec<u8> {
-        let mut value = [name.as_bytes(), &[0], &dimensions.to_be_bytes(), &set_bytes.to_be_bytes()].concat();
+        let mut value =
+            [name.as_bytes(), &[0], &dimensions.to_be_bytes(), &set_bytes.to_be_bytes()].concat();
         value.extend(vec![7; set_bytes as usize]);
         value.extend(tail);
         value
@@ -384,15 +417,24 @@ mod tests {
 
     #[test]
     fn metadata_names_metric_dimensions_and_program() {
-        for (tail, program) in
-            [(&[][..], Program::Arroy), (&[1, 2, 3, 4], Program::Arroy), (&[9], Program::Hannoy), (&[1, 2, 3, 4, 9], Program::Hannoy)]
-        {
+        for (tail, program) in [
+            (&[][..], Program::Arroy),
+            (&[1, 2, 3, 4], Program::Arroy),
+            (&[9], Program::Hannoy),
+            (&[1, 2, 3, 4, 9], Program::Hannoy),
+        ] {
             let value = metadata("dot-product", 70_000, 16, tail);
-            assert_eq!(Metadata::decode(&value), Ok(Metadata { name: "dot-product", dimensions: 70_000, program }));
+            assert_eq!(
+                Metadata::decode(&value),
+                Ok(Metadata { name: "dot-product", dimensions: 70_000, program })
+            );
         }
         let value = metadata("cosine", 3, 16, &[9]);
         for length in 0..value.len() {
-            assert!(Metadata::decode(&value[..length]).is_err() || length == value.len() - 1, "cut off after {length} bytes");
+            assert!(
+                Metadata::decode(&value[..length]).is_err() || length == value.len() - 1,
+                "cut off after {length} bytes"
+            );
         }
         assert!(Metadata::decode(&metadata("cosine", 3, 16, &[1, 2])).is_err());
         assert!(Metadata::decode(&metadata("", 3, 16, &[])).is_err());
@@ -408,24 +450,44 @@ mod tests {
         for metric in Metric::ALL {
             let (bytes, expected) = match metric {
                 Metric::Hamming => (vec![0b101, 0, 0, 0, 0, 0, 0, 0], vec![1.0, 0.0, 1.0]),
-                metric if metric.name().starts_with("binary quantized") => (vec![0b101, 0, 0, 0, 0, 0, 0, 0], vec![1.0, -1.0, 1.0]),
+                metric if metric.name().starts_with("binary quantized") => {
+                    (vec![0b101, 0, 0, 0, 0, 0, 0, 0], vec![1.0, -1.0, 1.0])
+                }
                 _ => (bytes.clone(), vector.to_vec()),
             };
             let value = [vec![0], vec![9; metric.header_bytes()], bytes].concat();
             assert_eq!(metric.decode(&value, 3), Ok(expected), "{metric:?}");
-            assert!(metric.decode(&value, 66).is_err() && metric.decode(&value, 0).is_err() && metric.decode(&value, u32::MAX).is_err());
-            assert!(metric.decode(&[&value[..], &[0]].concat(), 3).is_err(), "{metric:?}: a byte too many");
+            assert!(
+                metric.decode(&value, 66).is_err()
+                    && metric.decode(&value, 0).is_err()
+                    && metric.decode(&value, u32::MAX).is_err()
+            );
+            assert!(
+                metric.decode(&[&value[..], &[0]].concat(), 3).is_err(),
+                "{metric:?}: a byte too many"
+            );
             for length in 0..value.len() {
-                assert!(metric.decode(&value[..length], 3).is_err(), "{metric:?}: cut off after {length} bytes");
+                assert!(
+                    metric.decode(&value[..length], 3).is_err(),
+                    "{metric:?}: cut off after {length} bytes"
+                );
             }
-            assert!(metric.decode(&[&[1], &value[1..]].concat(), 3).is_err(), "{metric:?}: another tag");
+            assert!(
+                metric.decode(&[&[1], &value[1..]].concat(), 3).is_err(),
+                "{metric:?}: another tag"
+            );
         }
     }
 
     #[test]
     fn keys_and_versions_have_their_lengths() {
         assert_eq!(decode_key(&[0, 9, 3, 0, 0, 1, 2, 0]), Some(258));
-        for key in [&[0, 9, 3, 0, 0, 1, 2, 1][..], &[0, 9, 3, 0, 0, 1, 2], &[0, 9, 3, 0, 0, 1, 2, 0, 0], &[]] {
+        for key in [
+            &[0, 9, 3, 0, 0, 1, 2, 1][..],
+            &[0, 9, 3, 0, 0, 1, 2],
+            &[0, 9, 3, 0, 0, 1, 2, 0, 0],
+            &[],
+        ] {
             assert_eq!(decode_key(key), None);
         }
         assert_eq!(decode_version(&[0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 1, 0]), Some([0, 9, 256]));

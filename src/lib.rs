@@ -1,13 +1,17 @@
-//! An embedded, transactional vector index: an HNSW graph, its vectors and the caller's own data in one LMDB environment.
+//! An embedded, transactional vector index: an HNSW graph, its vectors and the caller's own data in
+//! one LMDB environment.
 //!
-//! There are two ways in. [`Index`] is a folder that looks after itself: a path and three calls, for programs that have no LMDB. [`Writer`] and
-//! [`Reader`] work inside an LMDB environment of yours, under your transactions, beside your own tables; what follows is about them.
+//! There are two ways in. [`Index`] is a folder that looks after itself: a path and three calls,
+//! for programs that have no LMDB. [`Writer`] and [`Reader`] work inside an LMDB environment of
+//! yours, under your transactions, beside your own tables; what follows is about them.
 //!
-//! An **index** holds **items**: a `u32` id that the caller chooses, and a vector. A [`Writer`] adds, replaces and deletes them inside a write
-//! transaction of the caller's, and what is committed is in every answer from then on. A build, through [`Writer::builder`], links what is still
-//! *pending* into the graph, so that searches need not compare it item by item. A [`Reader`] searches the index as it was when its transaction
-//! began; it waits for no writer. Distances are smaller for nearer vectors, under every metric of [`distances`]. Vectors are stored as `f32`, or in a smaller
-//! form of [`codec`], which is a parameter of the metric: `Cosine<F16>`.
+//! An **index** holds **items**: a `u32` id that the caller chooses, and a vector. A [`Writer`]
+//! adds, replaces and deletes them inside a write transaction of the caller's, and what is
+//! committed is in every answer from then on. A build, through [`Writer::builder`], links what is
+//! still *pending* into the graph, so that searches need not compare it item by item. A [`Reader`]
+//! searches the index as it was when its transaction began; it waits for no writer. Distances are
+//! smaller for nearer vectors, under every metric of [`distances`]. Vectors are stored as `f32`, or
+//! in a smaller form of [`codec`], which is a parameter of the metric: `Cosine<F16>`.
 //!
 //! ```
 //! use voisin::heed::{CommitOrAbort, EnvOpenOptions};
@@ -52,13 +56,15 @@
 //! # }
 //! ```
 //!
-//! [`cookbook`] has recipes: a service, tables of your own, many processes, bulk loads, backups, coming from hannoy. `README.md` has the promises,
-//! the limits and the differences from hannoy; `examples/glosses.rs` is a whole program, `examples/documents.rs` one that keeps vectors in step with
-//! a table of its own.
+//! [`cookbook`] has recipes: a service, tables of your own, many processes, bulk loads, backups,
+//! coming from hannoy. `README.md` has the promises, the limits and the differences from hannoy;
+//! `examples/glosses.rs` is a whole program, `examples/documents.rs` one that keeps vectors in step
+//! with a table of its own.
 //!
 //! # The rooms
 //!
-//! A room knows those below it and never one above, but for one: an error names the [`Key`] of a damaged value.
+//! A room knows those below it and never one above, but for one: an error names the [`Key`] of a
+//! damaged value.
 //!
 //! | room | what it is for |
 //! |---|---|
@@ -108,7 +114,9 @@ mod types;
 mod writer;
 
 #[cfg(target_endian = "big")]
-compile_error!("values are read in place, as little-endian numbers: voisin does not support big-endian machines");
+compile_error!(
+    "values are read in place, as little-endian numbers: voisin does not support big-endian machines"
+);
 
 pub use {heed, rand, roaring};
 
@@ -121,12 +129,15 @@ pub use self::error::{Error, Responsible, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    AsKey, Batch, Index, ItemKey, ItemName, KeyedQuery, LoadPhase, LoadProgress, Loader, MAX_KEY_BYTES, Options, Snapshot, remove_index,
+    AsKey, Batch, Index, ItemKey, ItemName, KeyedQuery, LoadPhase, LoadProgress, Loader,
+    MAX_KEY_BYTES, Options, Snapshot, remove_index,
 };
 pub use self::query::{QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
 pub use self::stats::{CodeStats, KindStats, LayerStats, Stats};
-pub use self::store::file::{Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file};
+pub use self::store::file::{
+    Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
+};
 pub use self::store::warm::Warmed;
 pub use self::types::ItemId;
 pub use self::writer::Writer;
@@ -142,7 +153,8 @@ pub mod distances {
     #[doc(hidden)]
     pub use crate::distance::Form;
     pub use crate::distance::{
-        BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming,
-        Kernels, MAX_NAME_BYTES, Manhattan, ProbeOf, distance,
+        BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine,
+        Distance, DotProduct, Euclidean, Hamming, Kernels, MAX_NAME_BYTES, Manhattan, ProbeOf,
+        distance,
     };
 }

@@ -1,8 +1,10 @@
 //! One query: its options, which way it is answered, and the answer.
 //!
-//! Three ways lead to an answer. The **graph** is walked with a beam, and pending items are compared beside it. **All** live vectors are
-//! compared where that is asked for ([`exact`](QueryBuilder::exact)), or costs less than the walk would. Only the **candidates** are compared
-//! where there are so few that walking to them would cost more. Every way gives `k` results, or all that exist.
+//! Three ways lead to an answer. The **graph** is walked with a beam, and pending items are
+//! compared beside it. **All** live vectors are compared where that is asked for
+//! ([`exact`](QueryBuilder::exact)), or costs less than the walk would. Only the **candidates** are
+//! compared where there are so few that walking to them would cost more. Every way gives `k`
+//! results, or all that exist.
 
 mod walk;
 
@@ -23,9 +25,11 @@ use crate::store::source::{Source, Warm};
 use crate::store::view::{StoredProbe, View};
 use crate::types::ItemId;
 
-/// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache, in nanoseconds.
+/// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache,
+/// in nanoseconds.
 const EXPANSION_NS: f64 = 1000.0;
-/// Estimated cost of keeping the sorted pool, for each pair of its members: three insertions a member, each moving half of the pool.
+/// Estimated cost of keeping the sorted pool, for each pair of its members: three insertions a
+/// member, each moving half of the pool.
 const POOL_NS: f64 = 1.2;
 /// Estimated cost of finding a vector by its item id.
 const LOOKUP_NS: f64 = 150.0;
@@ -72,13 +76,23 @@ impl<I> Searched<I> {
 
     /// No answer, for no distance.
     pub(crate) fn empty() -> Self {
-        Self { nns: Vec::new(), did_cancel: false, strategy: Strategy::All, distances: 0, estimates: 0, pending: 0 }
+        Self {
+            nns: Vec::new(),
+            did_cancel: false,
+            strategy: Strategy::All,
+            distances: 0,
+            estimates: 0,
+            pending: 0,
+        }
     }
 
     /// The same with other names for the items.
     pub(crate) fn name<J>(self, mut name: impl FnMut(I) -> Result<J>) -> Result<Searched<J>> {
         let Self { nns, did_cancel, strategy, distances, estimates, pending } = self;
-        let nns = nns.into_iter().map(|(item, distance)| Ok((name(item)?, distance))).collect::<Result<_>>()?;
+        let nns = nns
+            .into_iter()
+            .map(|(item, distance)| Ok((name(item)?, distance)))
+            .collect::<Result<_>>()?;
         Ok(Searched { nns, did_cancel, strategy, distances, estimates, pending })
     }
 
@@ -106,7 +120,8 @@ enum Forced {
     Graph,
 }
 
-/// A query being put together: see [`Reader::nns`], [`WarmReader::nns`] and [`Index::search`](crate::Index::search).
+/// A query being put together: see [`Reader::nns`], [`WarmReader::nns`] and
+/// [`Index::search`](crate::Index::search).
 ///
 /// ```
 /// use voisin::{Index, Options, Strategy, distances::Euclidean, roaring::RoaringBitmap};
@@ -146,35 +161,43 @@ impl<R> fmt::Debug for QueryBuilder<'_, R> {
 
 impl<'a, R> QueryBuilder<'a, R> {
     pub(crate) fn new(reader: &'a R, k: usize) -> Self {
-        let options = Options { k, ef_search: defaults::EF_SEARCH, forced: None, candidates: None, codes: true };
+        let options = Options {
+            k,
+            ef_search: defaults::EF_SEARCH,
+            forced: None,
+            candidates: None,
+            codes: true,
+        };
         Self { reader, options }
     }
 
-    /// How many candidates a walk of the graph looks around, in the mean: more finds more of the true neighbors, in about proportionally more time. A
-    /// query whose neighbors stand out takes fewer, one whose do not up to twice as many. Anything below `k` counts as `k`; with as many as there are items
-    /// the walk finds everything that edges lead to. [`defaults::EF_SEARCH`](crate::defaults::EF_SEARCH) unless set.
+    /// How many candidates a walk of the graph looks around, in the mean: more finds more of the
+    /// true neighbors, in about proportionally more time. A query whose neighbors stand out takes
+    /// fewer, one whose do not up to twice as many. Anything below `k` counts as `k`; with as many
+    /// as there are items the walk finds everything that edges lead to.
+    /// [`defaults::EF_SEARCH`](crate::defaults::EF_SEARCH) unless set.
     pub fn ef_search(&mut self, ef: usize) -> &mut Self {
         self.options.ef_search = ef;
         self
     }
 
-    /// Compares every live vector, on as many threads as the calling rayon pool has, or else the machine:
-    /// the answer is exact. O(items * dimensions). The calling thread takes part, and runs no other job of
-    /// its pool meanwhile; the others are voisin's own.
+    /// Compares every live vector, on as many threads as the calling rayon pool has, or else the
+    /// machine: the answer is exact. O(items * dimensions). The calling thread takes part, and runs
+    /// no other job of its pool meanwhile; the others are voisin's own.
     pub fn exact(&mut self) -> &mut Self {
         self.options.forced = Some(Forced::Exact);
         self
     }
 
-    /// Walks the graph even where comparing all vectors would be quicker: to measure or to test the graph. An index whose items are all pending
-    /// has none.
+    /// Walks the graph even where comparing all vectors would be quicker: to measure or to test the
+    /// graph. An index whose items are all pending has none.
     pub fn walk_graph(&mut self) -> &mut Self {
         self.options.forced = Some(Forced::Graph);
         self
     }
 
-    /// Whether to use the codes of the index, if it has any; `true` unless set. Without them the search is slower, and answers as one of an index
-    /// that has none.
+    /// Whether to use the codes of the index, if it has any; `true` unless set. Without them the
+    /// search is slower, and answers as one of an index that has none.
     pub fn codes(&mut self, codes: bool) -> &mut Self {
         self.options.codes = codes;
         self
@@ -188,11 +211,12 @@ impl<'a, R> QueryBuilder<'a, R> {
 }
 
 impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
-    /// The items nearest to `vector`. `rtxn` must be on the reader's snapshot: the transaction that it was opened with, or another one
-    /// that began before the next commit.
+    /// The items nearest to `vector`. `rtxn` must be on the reader's snapshot: the transaction that
+    /// it was opened with, or another one that began before the next commit.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery),
+    /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
+    /// [`InvalidQuery`](crate::Error::InvalidQuery),
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vector(&self, rtxn: &RoTxn<'_>, vector: &[impl Component]) -> Result<Searched> {
         self.by_vector_with_cancellation(rtxn, vector, || false)
@@ -211,20 +235,23 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
         by_vector(&self.reader.view(rtxn)?, self.options, vector, &cancel)
     }
 
-    /// The items nearest to each of many vectors: `rows` holds them one after the other, [`dimensions`](Reader::dimensions) components each.
-    /// Answers as [`by_vector`](Self::by_vector) would for one after the other, on as many threads as
+    /// The items nearest to each of many vectors: `rows` holds them one after the other,
+    /// [`dimensions`](Reader::dimensions) components each. Answers as
+    /// [`by_vector`](Self::by_vector) would for one after the other, on as many threads as
     /// [`exact`](Self::exact) uses. Where vectors are compared and the graph is not walked, as with
-    /// [`exact`](Self::exact), one pass over them serves many queries: from dozens of rows on that is many
-    /// times as fast.
+    /// [`exact`](Self::exact), one pass over them serves many queries: from dozens of rows on that
+    /// is many times as fast.
     ///
     /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared,
-    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
+    /// first row that cannot be compared, [`SnapshotMismatch`](crate::Error::SnapshotMismatch),
+    /// [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vectors(&self, rtxn: &RoTxn<'_>, rows: &[impl Component]) -> Result<Vec<Searched>> {
         self.by_vectors_with_cancellation(rtxn, rows, || false)
     }
 
-    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`: then every answer is that of a search that was cancelled.
+    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`: then every
+    /// answer is that of a search that was cancelled.
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
@@ -237,7 +264,8 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
         by_vectors(&self.reader.view(rtxn)?, self.options, rows, &cancel)
     }
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// item.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
@@ -249,7 +277,12 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(&self, rtxn: &RoTxn<'_>, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
+    pub fn by_item_with_cancellation(
+        &self,
+        rtxn: &RoTxn<'_>,
+        item: ItemId,
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Option<Searched>> {
         by_item(&self.reader.view(rtxn)?, self.options, item, &cancel)
     }
 }
@@ -258,22 +291,25 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery),
-    /// [`Corrupt`](crate::Error::Corrupt).
+    /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
+    /// [`InvalidQuery`](crate::Error::InvalidQuery), [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
         by_vector(&self.reader.view(), self.options, vector, &|| false)
     }
 
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
-    /// the other. On several threads; exact searches share one pass over what is stored.
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
+    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
+    /// share one pass over what is stored.
     ///
     /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow), [`Corrupt`](crate::Error::Corrupt).
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow),
+    /// [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
         by_vectors(&self.reader.view(), self.options, rows, &|| false)
     }
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// item.
     ///
     /// # Errors
     /// [`Corrupt`](crate::Error::Corrupt).
@@ -290,7 +326,8 @@ pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(
 ) -> Result<Searched> {
     let view = &view.on_any_source();
     let probe = view.query(vector)?;
-    let mut nearest = Search { view, probes: &[probe], wish: Wish::new(options, None, cancel) }.run()?;
+    let mut nearest =
+        Search { view, probes: &[probe], wish: Wish::new(options, None, cancel) }.run()?;
     // One probe has one answer.
     Ok(nearest.swap_remove(0))
 }
@@ -328,7 +365,8 @@ pub(crate) fn by_item<'t, D: Distance, S: Source<'t>>(
     Ok(Search { view, probes: &[probe], wish: Wish::new(options, Some(item), cancel) }.run()?.pop())
 }
 
-/// What ends a search early: a value, so that a search is compiled once a metric and not once a closure.
+/// What ends a search early: a value, so that a search is compiled once a metric and not once a
+/// closure.
 pub(crate) type Cancel<'q> = &'q (dyn Fn() -> bool + Sync);
 
 /// What is asked of a search, beside the vectors: any thread may look at it.
@@ -355,7 +393,8 @@ impl<'q> Wish<'q> {
 
     /// Whether an item may be a result.
     fn accepts(&self, item: ItemId) -> bool {
-        self.options.candidates.is_none_or(|candidates| candidates.contains(item)) && self.excluded != Some(item)
+        self.options.candidates.is_none_or(|candidates| candidates.contains(item))
+            && self.excluded != Some(item)
     }
 
     /// Whether every slot that is not removed is accepted, so that its item need not be known.
@@ -375,7 +414,11 @@ impl<'t, D: Distance, S: Source<'t>> Search<'_, '_, 't, D, S> {
     /// An answer for each probe.
     fn run(self) -> Result<Vec<Searched>> {
         let items = self.view.snapshot.meta.items as usize;
-        let possible = self.wish.options.candidates.map_or(items, |candidates| items.min(candidates.len() as usize));
+        let possible = self
+            .wish
+            .options
+            .candidates
+            .map_or(items, |candidates| items.min(candidates.len() as usize));
         let k = self.wish.options.k.min(possible);
         let strategy = if k == 0 { Strategy::All } else { self.strategy(k, possible) };
         let found = match strategy {
@@ -397,11 +440,12 @@ impl<'t, D: Distance, S: Source<'t>> Search<'_, '_, 't, D, S> {
         Ok(found.into_iter().map(answer).collect())
     }
 
-    /// The cheapest way, by estimates of what each costs on one thread. The same for one query and for many, so that many have the answers that
-    /// each would have alone.
+    /// The cheapest way, by estimates of what each costs on one thread. The same for one query and
+    /// for many, so that many have the answers that each would have alone.
     fn strategy(&self, k: usize, possible: usize) -> Strategy {
         let (options, meta) = (&self.wish.options, &self.view.snapshot.meta);
-        let (items, vector_ns) = (f64::from(meta.items), meta.geometry.stride as f64 / SCAN_BYTES_PER_NS);
+        let (items, vector_ns) =
+            (f64::from(meta.items), meta.geometry.stride as f64 / SCAN_BYTES_PER_NS);
         let all_ns = items * vector_ns;
         let candidates_ns = possible as f64 * (vector_ns + LOOKUP_NS);
         let scan = match options.candidates {
@@ -410,7 +454,9 @@ impl<'t, D: Distance, S: Source<'t>> Search<'_, '_, 't, D, S> {
         };
         // As many more nodes must be expanded as there are items for every candidate.
         let ef = options.ef_search.max(k) as f64 * (items / possible as f64);
-        let graph_ns = ef * EXPANSION_NS + ef * ef * POOL_NS + self.view.snapshot.pending.len() as f64 * vector_ns;
+        let graph_ns = ef * EXPANSION_NS
+            + ef * ef * POOL_NS
+            + self.view.snapshot.pending.len() as f64 * vector_ns;
         match options.forced {
             Some(Forced::Exact) => scan.0,
             _ if meta.linked() == 0 => scan.0,
@@ -438,7 +484,15 @@ impl<'t, D: Distance, S: Source<'t>> Search<'_, '_, 't, D, S> {
     /// What a scan finds for each probe.
     fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
         let wish = &self.wish;
-        scan(self.view, self.probes, slots, k, wish.options.codes, &|item| wish.accepts(item), &|| wish.stop())
+        scan(
+            self.view,
+            self.probes,
+            slots,
+            k,
+            wish.options.codes,
+            &|item| wish.accepts(item),
+            &|| wish.stop(),
+        )
     }
 
     fn candidate_slots(&self) -> Result<Vec<u32>> {

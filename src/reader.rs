@@ -1,9 +1,10 @@
 //! Searching: an index as it was when a transaction began.
 //!
-//! A [`Reader`] belongs to one snapshot and borrows the transaction that it was opened with; opening it costs O(1) and the pending items.
-//! It keeps pointers to what it has found, so one reader for many queries is faster than many readers; it holds no transaction, so it
-//! can be shared between threads, each of which searches through a transaction of its own on the same snapshot. A [`WarmReader`] has found
-//! everything and needs none.
+//! A [`Reader`] belongs to one snapshot and borrows the transaction that it was opened with;
+//! opening it costs O(1) and the pending items. It keeps pointers to what it has found, so one
+//! reader for many queries is faster than many readers; it holds no transaction, so it can be
+//! shared between threads, each of which searches through a transaction of its own on the same
+//! snapshot. A [`WarmReader`] has found everything and needs none.
 
 use std::collections::HashMap;
 
@@ -31,8 +32,9 @@ use crate::types::{ItemId, Slot};
 
 /// An index at one snapshot, borrowed from a transaction: see the example of [the crate](crate).
 ///
-/// Holds no transaction: it can be shared between threads, each of which searches through a transaction of its own on the same snapshot. One
-/// reader for many queries is faster than many readers, as it remembers where everything is.
+/// Holds no transaction: it can be shared between threads, each of which searches through a
+/// transaction of its own on the same snapshot. One reader for many queries is faster than many
+/// readers, as it remembers where everything is.
 ///
 /// ```
 /// # use voisin::rand::SeedableRng;
@@ -65,11 +67,13 @@ pub struct Reader<'t, D> {
 }
 
 impl<'t, D: Distance> Reader<'t, D> {
-    /// Opens index `index` as `rtxn` sees it; a write transaction sees its own changes. O(1) in the number of items, O(pending + removed).
+    /// Opens index `index` as `rtxn` sees it; a write transaction sees its own changes. O(1) in the
+    /// number of items, O(pending + removed).
     ///
     /// # Errors
-    /// [`MissingIndex`](crate::Error::MissingIndex), [`MetricMismatch`](crate::Error::MetricMismatch),
-    /// [`Foreign`](crate::Error::Foreign), [`FormatVersion`](crate::Error::FormatVersion), [`Corrupt`](crate::Error::Corrupt).
+    /// [`MissingIndex`](crate::Error::MissingIndex),
+    /// [`MetricMismatch`](crate::Error::MetricMismatch), [`Foreign`](crate::Error::Foreign),
+    /// [`FormatVersion`](crate::Error::FormatVersion), [`Corrupt`](crate::Error::Corrupt).
     pub fn open(rtxn: &'t RoTxn<'_>, index: u16, database: Database<'t, D>) -> Result<Self> {
         let place = Place { raw: database.remap_types::<Bytes, Bytes>(), index };
         Ok(Self { snapshot: Snapshot::open::<D>(place, rtxn, Extent::Full)?, database })
@@ -79,7 +83,10 @@ impl<'t, D: Distance> Reader<'t, D> {
         Place { raw: self.database.remap_types::<Bytes, Bytes>(), index: self.snapshot.index }
     }
 
-    pub(crate) fn view<'a>(&'a self, rtxn: &'a RoTxn<'_>) -> Result<View<'a, 't, D, Calling<'a, 't>>> {
+    pub(crate) fn view<'a>(
+        &'a self,
+        rtxn: &'a RoTxn<'_>,
+    ) -> Result<View<'a, 't, D, Calling<'a, 't>>> {
         Ok(View::new(&self.snapshot, Calling::new(self.place(), rtxn, self.snapshot.id)?))
     }
 
@@ -101,20 +108,23 @@ impl<'t, D: Distance> Reader<'t, D> {
         self.snapshot.meta.pending.into()
     }
 
-    /// The codes that the index is searched by. `None` if it has none, or if they were chosen and no build has made them yet.
+    /// The codes that the index is searched by. `None` if it has none, or if they were chosen and
+    /// no build has made them yet.
     #[must_use]
     pub fn codes(&self) -> Option<Codes> {
         Codes::of_bits(self.snapshot.meta.code_bits).filter(|_| self.snapshot.meta.is_coded)
     }
 
-    /// What vectors are stored as: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or `"signs"`. See [`codec`](crate::codec).
+    /// What vectors are stored as: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or `"signs"`. See
+    /// [`codec`](crate::codec).
     #[must_use]
     pub fn form(&self) -> &'static str {
         D::Codec::NAME
     }
 
-    /// How many components of all vectors that were added, those replaced or deleted since included, were beyond the range that an index of
-    /// [`I8`](crate::codec::I8) is trained for, and were stored as the end of it. 0 for other forms, which refuse what they cannot hold.
+    /// How many components of all vectors that were added, those replaced or deleted since
+    /// included, were beyond the range that an index of [`I8`](crate::codec::I8) is trained for,
+    /// and were stored as the end of it. 0 for other forms, which refuse what they cannot hold.
     #[must_use]
     pub fn saturated(&self) -> u64 {
         self.snapshot.meta.saturated
@@ -148,8 +158,8 @@ impl<'t, D: Distance> Reader<'t, D> {
         Ok(ids)
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
+    /// of the index](crate::codec) has made of it. `None` if there is no such item.
     ///
     /// # Errors
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
@@ -177,8 +187,12 @@ impl<'t, D: Distance> Reader<'t, D> {
     /// All items and their vectors, by id.
     ///
     /// # Errors
-    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt); the iterator's items the same.
-    pub fn iter<'a>(&'a self, rtxn: &'a RoTxn<'_>) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + 'a> {
+    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt);
+    /// the iterator's items the same.
+    pub fn iter<'a>(
+        &'a self,
+        rtxn: &'a RoTxn<'_>,
+    ) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + 'a> {
         let view = self.view(rtxn)?;
         Ok(items(self.place(), rtxn)?.map(move |entry| {
             let (item, slot) = entry?;
@@ -186,11 +200,12 @@ impl<'t, D: Distance> Reader<'t, D> {
         }))
     }
 
-    /// Counts what the index is made of, and what is free in the file that it lies in; `env` is the environment of the transaction.
-    /// O(values + edges), about 16 bytes of memory an item.
+    /// Counts what the index is made of, and what is free in the file that it lies in; `env` is the
+    /// environment of the transaction. O(values + edges), about 16 bytes of memory an item.
     ///
     /// # Errors
-    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt), those of the file system.
+    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt),
+    /// those of the file system.
     pub fn stats<T>(&self, rtxn: &RoTxn<'_>, env: &Env<T>) -> Result<Stats> {
         stats::gather(&self.view(rtxn)?, self.place(), rtxn, Environment::read(env, rtxn)?)
     }
@@ -201,8 +216,8 @@ impl<'t, D: Distance> Reader<'t, D> {
         QueryBuilder::new(self, k)
     }
 
-    /// Finds everything that a query can need, so that queries need no transaction any more. One pass over the keys: 3 ms for a million
-    /// items of 128 components.
+    /// Finds everything that a query can need, so that queries need no transaction any more. One
+    /// pass over the keys: 3 ms for a million items of 128 components.
     ///
     /// # Errors
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
@@ -222,7 +237,10 @@ impl<'t, D: Distance> Reader<'t, D> {
 }
 
 /// The items and slots of an index, by item id.
-pub(crate) fn items<'a>(place: Place<'_>, rtxn: &'a RoTxn<'_>) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
+pub(crate) fn items<'a>(
+    place: Place<'_>,
+    rtxn: &'a RoTxn<'_>,
+) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
     items_from(place, rtxn, 0)
 }
 
@@ -236,13 +254,20 @@ pub(crate) fn items_from<'a>(
     let groups = place.range(rtxn, bound(first / ID_GROUP), bound(u32::MAX))?;
     Ok(groups.flat_map(move |entry| {
         let group = entry.and_then(|(key, value)| {
-            let group = IdGroup::decode(Sound::of(key, value)?.body()).map_err(|what| crate::error::Error::corrupt(key, what))?;
-            let id = |low: u16| key.n.checked_mul(ID_GROUP).and_then(|base| base.checked_add(low.into()));
+            let group = IdGroup::decode(Sound::of(key, value)?.body())
+                .map_err(|what| crate::error::Error::corrupt(key, what))?;
+            let id = |low: u16| {
+                key.n.checked_mul(ID_GROUP).and_then(|base| base.checked_add(low.into()))
+            };
             let items = group.entries().iter().map(|(low, slot)| Some((id(*low)?, *slot)));
-            items.collect::<Option<Vec<_>>>().ok_or(crate::error::Error::corrupt(key, "it has an id beyond all"))
+            items
+                .collect::<Option<Vec<_>>>()
+                .ok_or(crate::error::Error::corrupt(key, "it has an id beyond all"))
         });
         match group {
-            Ok(items) => items.into_iter().filter(|(id, _)| *id >= first).map(Ok).collect::<Vec<_>>(),
+            Ok(items) => {
+                items.into_iter().filter(|(id, _)| *id >= first).map(Ok).collect::<Vec<_>>()
+            }
             Err(error) => vec![Err(error)],
         }
     }))

@@ -1,7 +1,9 @@
-//! What an index is made of, in numbers: for watching it, and for knowing when it is worth optimizing.
+//! What an index is made of, in numbers: for watching it, and for knowing when it is worth
+//! optimizing.
 //!
-//! Nothing here is kept up to date anywhere: [`Stats`] are counted when they are asked for, in one pass over the values of the index. O(values +
-//! edges), about 16 bytes of memory a slot. What is known without a pass is in [`Reader`](crate::Reader) and [`Environment`].
+//! Nothing here is kept up to date anywhere: [`Stats`] are counted when they are asked for, in one
+//! pass over the values of the index. O(values + edges), about 16 bytes of memory a slot. What is
+//! known without a pass is in [`Reader`](crate::Reader) and [`Environment`].
 
 use heed::RoTxn;
 
@@ -47,15 +49,18 @@ pub struct Stats {
     pub removed: u64,
     /// Places for vectors that have been given out, in use or not.
     pub slots: u64,
-    /// Those of them that wait to be used again: [`optimize`](crate::Builder::optimize) gives back their room.
+    /// Those of them that wait to be used again: [`optimize`](crate::Builder::optimize) gives back
+    /// their room.
     pub free_slots: u64,
     /// What vectors are stored as: see [`Reader::form`](crate::Reader::form).
     pub form: &'static str,
-    /// Components that were stored as the end of the range of an index of `i8`: see [`Reader::saturated`](crate::Reader::saturated).
+    /// Components that were stored as the end of the range of an index of `i8`: see
+    /// [`Reader::saturated`](crate::Reader::saturated).
     pub saturated: u64,
     /// Vectors that lie in values of their own, because the last block is not full.
     pub tail: u64,
-    /// M: the most neighbors of a node on each layer above the base. 0 until the first build, as are the next three.
+    /// M: the most neighbors of a node on each layer above the base. 0 until the first build, as
+    /// are the next three.
     pub m: usize,
     /// M0: the most neighbors of a node on the base layer.
     pub m0: usize,
@@ -81,17 +86,20 @@ pub struct CodeStats {
     pub codes: Codes,
     /// How many vectors the center was taken from that codes count from.
     pub trained_on: u64,
-    /// The mean square of the distances of those from the center; of directions of length 1, where the metric compares those.
+    /// The mean square of the distances of those from the center; of directions of length 1, where
+    /// the metric compares those.
     pub trained_spread: f64,
     /// The same of all vectors that are there now.
     pub spread: f64,
-    /// How far codes are from their vectors, as a share of those' distances from the center: the root of the mean square.
+    /// How far codes are from their vectors, as a share of those' distances from the center: the
+    /// root of the mean square.
     pub error: f64,
 }
 
 impl CodeStats {
-    /// How much farther from the center the vectors are than those that it was taken from: 1 if they are alike. As much larger is the error of an
-    /// estimate, squared, than it need be: from about 1.5 on [`optimize`](crate::Builder::optimize), which makes all codes anew, pays.
+    /// How much farther from the center the vectors are than those that it was taken from: 1 if
+    /// they are alike. As much larger is the error of an estimate, squared, than it need be: from
+    /// about 1.5 on [`optimize`](crate::Builder::optimize), which makes all codes anew, pays.
     #[must_use]
     pub fn drift(&self) -> f64 {
         if self.trained_spread > 0.0 { self.spread / self.trained_spread } else { 1.0 }
@@ -108,9 +116,11 @@ pub struct LayerStats {
     pub degrees: Vec<u64>,
     /// Edges without an edge back.
     pub one_way_edges: u64,
-    /// Bytes of all neighbor lists: fewer where the neighbors of a node have numbers near each other.
+    /// Bytes of all neighbor lists: fewer where the neighbors of a node have numbers near each
+    /// other.
     pub list_bytes: u64,
-    /// Edges from the root to the node that is farthest from it in the tree that keeps the layer connected.
+    /// Edges from the root to the node that is farthest from it in the tree that keeps the layer
+    /// connected.
     pub tree_depth: u32,
 }
 
@@ -150,10 +160,12 @@ pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
     environment: Environment,
 ) -> Result<Stats> {
     let meta = &view.snapshot.meta;
-    let mut kinds: Vec<KindStats> = Kind::ALL.map(|kind| KindStats { kind, values: 0, bytes: 0 }).into();
+    let mut kinds: Vec<KindStats> =
+        Kind::ALL.map(|kind| KindStats { kind, values: 0, bytes: 0 }).into();
     for entry in place.all(rtxn)? {
         let (key, value) = entry?;
-        let kind = Kind::of(key).ok_or(Error::Foreign { index: place.index, what: "a key of it is not one of ours" })?;
+        let kind = Kind::of(key)
+            .ok_or(Error::Foreign { index: place.index, what: "a key of it is not one of ours" })?;
         if let Some(stats) = kinds.iter_mut().find(|stats| stats.kind == kind) {
             stats.values += 1;
             stats.bytes += (key.len() + value.len()) as u64;
@@ -174,19 +186,26 @@ pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
         ef_construction: meta.ef_construction as usize,
         alpha: meta.alpha,
         codes: codes(view)?,
-        layers: (0..meta.roots.len()).map(|number| layer(view, Layer(number as u8))).collect::<Result<_>>()?,
+        layers: (0..meta.roots.len())
+            .map(|number| layer(view, Layer(number as u8)))
+            .collect::<Result<_>>()?,
         kinds,
         environment,
     })
 }
 
 fn codes<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>) -> Result<Option<CodeStats>> {
-    let (Some(trained), Some(codes)) = (view.trained()?, Codes::of_bits(view.snapshot.meta.code_bits)) else { return Ok(None) };
+    let (Some(trained), Some(codes)) =
+        (view.trained()?, Codes::of_bits(view.snapshot.meta.code_bits))
+    else {
+        return Ok(None);
+    };
     let (mut spread, mut errors) = (0.0, 0.0);
     let slots = view.live()?;
     for slot in &slots {
         let Some(Factors { error, length, .. }) = view.code_factors(Slot(slot))? else { continue };
-        // The vector is at a right angle to what the code lacks of it, so that the scaled code is the hypotenuse.
+        // The vector is at a right angle to what the code lacks of it, so that the scaled code is
+        // the hypotenuse.
         let (length, error) = (f64::from(length).powi(2), f64::from(error).powi(2));
         spread += length - error;
         errors += error;
@@ -201,7 +220,10 @@ fn codes<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>) -> Result<Op
     }))
 }
 
-fn layer<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, layer: Layer) -> Result<LayerStats> {
+fn layer<'t, D: Distance, S: Source<'t>>(
+    view: &View<'_, 't, D, S>,
+    layer: Layer,
+) -> Result<LayerStats> {
     let mut stats = LayerStats::default();
     let slots = view.snapshot.meta.slots;
     let mut tree: Vec<(u32, Slot, Slot)> = Vec::new();

@@ -1,7 +1,8 @@
 //! Changing an index, inside a write transaction of the caller.
 //!
-//! Everything is visible to the transaction at once and to everybody else with its commit, pending or not: a build makes searches faster, it
-//! does not make items appear. Nothing is kept between calls; dropping the transaction undoes all of them.
+//! Everything is visible to the transaction at once and to everybody else with its commit, pending
+//! or not: a build makes searches faster, it does not make items appear. Nothing is kept between
+//! calls; dropping the transaction undoes all of them.
 //!
 //! A call that stops half-way, by a panic or an error, after it has written something leaves a torn
 //! edit: every later use of the index is an error until `repair`. See `store/target.rs`.
@@ -28,9 +29,11 @@ use crate::store::target::delete_index;
 use crate::store::view::check_vector;
 use crate::types::ItemId;
 
-/// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction: see the example of [the crate](crate).
+/// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction:
+/// see the example of [the crate](crate).
 ///
-/// What it does is visible to the transaction at once, and to everybody with its commit, before any build.
+/// What it does is visible to the transaction at once, and to everybody with its commit, before any
+/// build.
 ///
 /// ```
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
@@ -60,13 +63,17 @@ pub struct Writer<'e, D> {
 
 impl<D> fmt::Debug for Writer<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("index", &self.index).field("dimensions", &self.dimensions).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("index", &self.index)
+            .field("dimensions", &self.dimensions)
+            .finish_non_exhaustive()
     }
 }
 
 impl<'e, D: Distance> Writer<'e, D> {
-    /// A writer for index `index` of `database`, for vectors of `dimensions` components (1 to 65 535). The index is created by the first call
-    /// that changes it; if it exists, it must have the same metric, which every call checks, and the same dimensions, which every call checks that
+    /// A writer for index `index` of `database`, for vectors of `dimensions` components (1 to 65
+    /// 535). The index is created by the first call that changes it; if it exists, it must have the
+    /// same metric, which every call checks, and the same dimensions, which every call checks that
     /// adds, deletes or builds.
     #[must_use]
     pub fn new(database: Database<'e, D>, index: u16, dimensions: usize) -> Self {
@@ -109,26 +116,44 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// Adds an item, or replaces its vector. O(dimensions), a few values written.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for a vector that cannot be stored or compared:
-    /// nothing has changed. [`NotTrained`](Error::NotTrained), [`InvalidDimensions`](Error::InvalidDimensions), [`MetricMismatch`](Error::MetricMismatch),
-    /// [`Foreign`](Error::Foreign), [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
+    /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for
+    /// a vector that cannot be stored or compared: nothing has changed.
+    /// [`NotTrained`](Error::NotTrained), [`InvalidDimensions`](Error::InvalidDimensions),
+    /// [`MetricMismatch`](Error::MetricMismatch), [`Foreign`](Error::Foreign),
+    /// [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
     /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt), [`TornEdit`](Error::TornEdit):
     /// drop the transaction.
-    pub fn add_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId, vector: &[impl Component]) -> Result<()> {
+    pub fn add_item(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        item: ItemId,
+        vector: &[impl Component],
+    ) -> Result<()> {
         let mut edit = self.edit(wtxn)?;
         let row = edit.row(item, vector)?;
         edit.add(row)?;
         edit.finish()
     }
 
-    /// Adds or replaces many items: `vectors` holds one row of `dimensions` components for each of `items`, one after the other. Several times
-    /// as fast as one by one. If an item occurs twice, the last one counts.
+    /// Adds or replaces many items: `vectors` holds one row of `dimensions` components for each of
+    /// `items`, one after the other. Several times as fast as one by one. If an item occurs twice,
+    /// the last one counts.
     ///
     /// # Errors
-    /// As [`add_item`](Self::add_item), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
-    pub fn add_items(&self, wtxn: &mut RwTxn<'_>, items: &[ItemId], vectors: &[impl Component]) -> Result<()> {
+    /// As [`add_item`](Self::add_item), and [`LengthMismatch`](Error::LengthMismatch). All vectors
+    /// are checked first: a bad one changes nothing.
+    pub fn add_items(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: &[ItemId],
+        vectors: &[impl Component],
+    ) -> Result<()> {
         if items.len().checked_mul(self.dimensions) != Some(vectors.len()) {
-            return Err(Error::LengthMismatch { ids: items.len(), components: vectors.len(), dimensions: self.dimensions });
+            return Err(Error::LengthMismatch {
+                ids: items.len(),
+                components: vectors.len(),
+                dimensions: self.dimensions,
+            });
         }
         let edit = self.edit(wtxn)?;
         if items.is_empty() {
@@ -137,7 +162,8 @@ impl<'e, D: Distance> Writer<'e, D> {
         edit.check_trained()?;
         let rows = || items.iter().zip(vectors.chunks(self.dimensions));
         for (&item, row) in rows() {
-            check_vector::<D, _>(row, edit.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
+            check_vector::<D, _>(row, edit.meta.scale)
+                .map_err(|defect| Error::InvalidItem { item, defect })?;
         }
         add_rows(edit, rows().map(|(item, row)| (*item, row))).map(drop)
     }
@@ -146,8 +172,9 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// Returns how many there were. Pulls up to 1 MB of rows at a time, before storing any of them.
     ///
     /// # Errors
-    /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been added to the transaction, as if by
-    /// [`add_item`](Self::add_item): commit them or drop the transaction.
+    /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been
+    /// added to the transaction, as if by [`add_item`](Self::add_item): commit them or drop the
+    /// transaction.
     ///
     /// # Panics
     /// If the iterator or a row panics. Drop the transaction then: if earlier rows have been
@@ -218,11 +245,16 @@ impl<'e, D: Distance> Writer<'e, D> {
 
     /// Whether the index must be trained before its first item, and is not.
     pub(crate) fn needs_training(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        let meta = if D::Codec::IS_TRAINED { read_meta::<D>(self.place(), rtxn)? } else { return Ok(false) };
+        let meta = if D::Codec::IS_TRAINED {
+            read_meta::<D>(self.place(), rtxn)?
+        } else {
+            return Ok(false);
+        };
         Ok(meta.is_none_or(|meta| !meta.scale.is_trained()))
     }
 
-    /// Deletes an item. `false` if there is none. It is in no answer from then on; the next build takes it out of the graph.
+    /// Deletes an item. `false` if there is none. It is in no answer from then on; the next build
+    /// takes it out of the graph.
     ///
     /// # Errors
     /// As [`add_item`](Self::add_item), without those about vectors.
@@ -242,7 +274,11 @@ impl<'e, D: Distance> Writer<'e, D> {
     ///
     /// # Errors
     /// As [`del_item`](Self::del_item).
-    pub fn del_items(&self, wtxn: &mut RwTxn<'_>, items: impl IntoIterator<Item = ItemId>) -> Result<u64> {
+    pub fn del_items(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: impl IntoIterator<Item = ItemId>,
+    ) -> Result<u64> {
         if read_meta::<D>(self.place(), wtxn)?.is_none() {
             return Ok(0);
         }
@@ -257,10 +293,12 @@ impl<'e, D: Distance> Writer<'e, D> {
         Ok(count)
     }
 
-    /// Chooses how many bits a component has in the codes that the index is searched by, or that it has no codes; a new index has none. See [`Codes`].
+    /// Chooses how many bits a component has in the codes that the index is searched by, or that it
+    /// has no codes; a new index has none. See [`Codes`].
     ///
-    /// The codes that there are, if they have other bits, are deleted at once, and the next build makes the new ones, in the same transaction if it is
-    /// called in that. From then on they are kept in step with every change. Readers of earlier commits go on with what they have.
+    /// The codes that there are, if they have other bits, are deleted at once, and the next build
+    /// makes the new ones, in the same transaction if it is called in that. From then on they are
+    /// kept in step with every change. Readers of earlier commits go on with what they have.
     ///
     /// ```
     /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
@@ -289,8 +327,8 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// ```
     ///
     /// # Errors
-    /// [`CodesUnsupported`](Error::CodesUnsupported) for metrics that do not follow from inner products, and those of
-    /// [`add_item`](Self::add_item) about the index: nothing has changed.
+    /// [`CodesUnsupported`](Error::CodesUnsupported) for metrics that do not follow from inner
+    /// products, and those of [`add_item`](Self::add_item) about the index: nothing has changed.
     pub fn set_codes(&self, wtxn: &mut RwTxn<'_>, codes: Option<Codes>) -> Result<()> {
         if codes.is_some() && !codes::is_sound::<D>() {
             return Err(Error::CodesUnsupported { metric: D::name() });
@@ -300,11 +338,13 @@ impl<'e, D: Distance> Writer<'e, D> {
         edit.finish()
     }
 
-    /// Deletes all items and the graph, and forgets dimensions and connectivity: the index is as if it had never existed. O(values).
-    /// Also one whose metadata is damaged, whatever its metric was.
+    /// Deletes all items and the graph, and forgets dimensions and connectivity: the index is as if
+    /// it had never existed. O(values). Also one whose metadata is damaged, whatever its metric
+    /// was.
     ///
     /// # Errors
-    /// [`Foreign`](Error::Foreign) if the keys under this index are not voisin's, [`MetricMismatch`](Error::MetricMismatch): nothing has changed.
+    /// [`Foreign`](Error::Foreign) if the keys under this index are not voisin's,
+    /// [`MetricMismatch`](Error::MetricMismatch): nothing has changed.
     pub fn clear(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
         match read_meta::<D>(self.place(), wtxn) {
             Ok(_) | Err(Error::Corrupt { .. }) => delete_index(self.place(), wtxn),
@@ -320,8 +360,9 @@ impl<'e, D: Distance> Writer<'e, D> {
         self.reader(rtxn)?.map_or(Ok(false), |reader| reader.contains_item(rtxn, item))
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item. Its checksum is verified, as it may be changed and added again.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
+    /// of the index](crate::codec) has made of it. `None` if there is no such item. Its checksum is
+    /// verified, as it may be changed and added again.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
@@ -333,7 +374,10 @@ impl<'e, D: Distance> Writer<'e, D> {
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item); the iterator's items too.
-    pub fn iter<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + use<'t, D>>
+    pub fn iter<'t>(
+        &self,
+        rtxn: &'t RoTxn<'_>,
+    ) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + use<'t, D>>
     where
         'e: 't,
     {
@@ -344,7 +388,8 @@ impl<'e, D: Distance> Writer<'e, D> {
         };
         Ok(items.into_iter().flatten().map(move |entry| {
             let (item, _) = entry?;
-            let vector = reader.as_ref().map_or(Ok(None), |reader| reader.sound_vector(rtxn, item))?;
+            let vector =
+                reader.as_ref().map_or(Ok(None), |reader| reader.sound_vector(rtxn, item))?;
             Ok((item, vector.unwrap_or_default()))
         }))
     }
@@ -357,12 +402,14 @@ impl<'e, D: Distance> Writer<'e, D> {
         Ok(read_meta::<D>(self.place(), rtxn)?.is_none_or(|meta| meta.items == 0))
     }
 
-    /// Whether a build would change anything: an item was added, replaced or deleted since the last one, or other codes were chosen.
+    /// Whether a build would change anything: an item was added, replaced or deleted since the last
+    /// one, or other codes were chosen.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn need_build(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        Ok(read_meta::<D>(self.place(), rtxn)?.is_some_and(|meta| meta.pending > 0 || meta.removed > 0 || meta.lacks_codes()))
+        Ok(read_meta::<D>(self.place(), rtxn)?
+            .is_some_and(|meta| meta.pending > 0 || meta.removed > 0 || meta.lacks_codes()))
     }
 
     /// Number of items that no build has linked yet: every search compares them one by one.
@@ -391,7 +438,9 @@ fn add_rows<D: Distance, T: Component, V: AsRef<[T]>>(
         let rows: Vec<_> = items
             .by_ref()
             .take(at_once)
-            .map_while(|(item, vector)| edit.row(item, vector.as_ref()).map_err(|error| refused = Some(error)).ok())
+            .map_while(|(item, vector)| {
+                edit.row(item, vector.as_ref()).map_err(|error| refused = Some(error)).ok()
+            })
             .collect();
         let is_last = rows.len() < at_once;
         for row in rows {
@@ -415,9 +464,11 @@ fn add_rows<D: Distance, T: Component, V: AsRef<[T]>>(
 }
 
 impl<D: Distance<Codec = I8>> Writer<'_, D> {
-    /// Tells the index which range its codes stand for, before the first item: from the smallest to the largest component of `sample`, rows of
-    /// vectors like those that will be added, one after the other. Some thousands are enough; components of later vectors that lie beyond the range become
-    /// the end of it, and are counted ([`Reader::saturated`]). The index is created if it does not exist; one without vectors is trained again.
+    /// Tells the index which range its codes stand for, before the first item: from the smallest to
+    /// the largest component of `sample`, rows of vectors like those that will be added, one after
+    /// the other. Some thousands are enough; components of later vectors that lie beyond the range
+    /// become the end of it, and are counted ([`Reader::saturated`]). The index is created if it
+    /// does not exist; one without vectors is trained again.
     ///
     /// ```
     /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
@@ -439,13 +490,19 @@ impl<D: Distance<Codec = I8>> Writer<'_, D> {
     /// ```
     ///
     /// # Errors
-    /// [`AlreadyInUse`](Error::AlreadyInUse) if there are vectors, [`UnevenRows`](Error::UnevenRows), [`InvalidSample`](Error::InvalidSample),
-    /// [`InvalidParameter`](Error::InvalidParameter) for an empty sample, and those of [`add_item`](Self::add_item) about the index: nothing has changed.
+    /// [`AlreadyInUse`](Error::AlreadyInUse) if there are vectors,
+    /// [`UnevenRows`](Error::UnevenRows), [`InvalidSample`](Error::InvalidSample),
+    /// [`InvalidParameter`](Error::InvalidParameter) for an empty sample, and those of
+    /// [`add_item`](Self::add_item) about the index: nothing has changed.
     pub fn train(&self, wtxn: &mut RwTxn<'_>, sample: &[impl Component]) -> Result<()> {
         let dimensions = self.dimensions;
         if sample.is_empty() {
             let remedy = "give some rows of vectors like those that are to be added";
-            return Err(Error::InvalidParameter { name: "the length of the sample", value: 0.0, remedy });
+            return Err(Error::InvalidParameter {
+                name: "the length of the sample",
+                value: 0.0,
+                remedy,
+            });
         }
         // Also that there are dimensions.
         self.edit(wtxn)?;

@@ -1,8 +1,10 @@
-//! A change costs what it changes: adding, deleting or replacing one item, building and committing, at several sizes of the index. An import
-//! holds a small part of what it reads.
+//! A change costs what it changes: adding, deleting or replacing one item, building and committing,
+//! at several sizes of the index. An import holds a small part of what it reads.
 //!
-//! `cargo test --release --features meter --test cost -- --nocapture`; `VOISIN_COST_SIZES=10000,100000,1000000` for the large run. Counts are
-//! those of the engine (values), of the allocator (heap) and of the kernel (bytes handed to `write`), each the median of 200 changes.
+//! `cargo test --release --features meter --test cost -- --nocapture`;
+//! `VOISIN_COST_SIZES=10000,100000,1000000` for the large run. Counts are those of the engine
+//! (values), of the allocator (heap) and of the kernel (bytes handed to `write`), each the median
+//! of 200 changes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -47,13 +49,18 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Points of a curved surface of few dimensions, as embeddings are. It has as many dimensions from near as from afar: with noise of a size that
-/// neighbors only have in the larger index, lists would be longer there, and costs would grow by what the data does.
+/// Points of a curved surface of few dimensions, as embeddings are. It has as many dimensions from
+/// near as from afar: with noise of a size that neighbors only have in the larger index, lists
+/// would be longer there, and costs would grow by what the data does.
 fn vector(rng: &mut StdRng) -> Vec<f32> {
     let latent = [(); 8].map(|()| rng.random::<f32>() * 2.0 - 1.0);
     let component = |i: usize| {
         let phase = (i as f32 * 0.37).sin() * 3.0;
-        let sum: f32 = latent.iter().enumerate().map(|(j, l)| l * ((i * 7 + j * 13) as f32 * 0.61).cos()).sum();
+        let sum: f32 = latent
+            .iter()
+            .enumerate()
+            .map(|(j, l)| l * ((i * 7 + j * 13) as f32 * 0.61).cos())
+            .sum();
         (sum + phase).tanh()
     };
     (0..DIMENSIONS).map(|i| component(i) + rng.random::<f32>() * 0.001).collect()
@@ -81,14 +88,21 @@ fn open(folder: &std::path::Path) -> Env<WithoutTls> {
 }
 
 fn create(env: &Env<WithoutTls>) -> Database<'_, Euclidean> {
-    let created = env.create_databases_and_commit(env.write_txn().unwrap(), |o, wtxn| -> voisin::heed::Result<_> {
-        o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
-    });
+    let created = env.create_databases_and_commit(
+        env.write_txn().unwrap(),
+        |o, wtxn| -> voisin::heed::Result<_> {
+            o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+        },
+    );
     created.unwrap().unwrap_commit()
 }
 
-/// The median cost of a change, built and committed: a hub costs more than others, and is met by chance.
-fn measure(env: &Env<WithoutTls>, mut change: impl FnMut(&mut voisin::heed::RwTxn<'_>, u32)) -> Sample {
+/// The median cost of a change, built and committed: a hub costs more than others, and is met by
+/// chance.
+fn measure(
+    env: &Env<WithoutTls>,
+    mut change: impl FnMut(&mut voisin::heed::RwTxn<'_>, u32),
+) -> Sample {
     let samples: Vec<[f64; 5]> = (0..CHANGES)
         .map(|number| {
             take_cost();
@@ -99,7 +113,13 @@ fn measure(env: &Env<WithoutTls>, mut change: impl FnMut(&mut voisin::heed::RwTx
             wtxn.commit().unwrap();
             let Cost { values_read, values_written, bytes_written, .. } = take_cost();
             let heap = PEAK.load(Relaxed) - before;
-            [values_read as f64, values_written as f64, bytes_written as f64, heap as f64, handed_to_write() - written]
+            [
+                values_read as f64,
+                values_written as f64,
+                bytes_written as f64,
+                heap as f64,
+                handed_to_write() - written,
+            ]
         })
         .collect();
     let [values_read, values_written, bytes_written, heap, file_bytes] = [0, 1, 2, 3, 4].map(|i| {
@@ -117,12 +137,21 @@ fn samples(size: u32) -> [Sample; 3] {
     let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
     let mut rng = StdRng::seed_from_u64(11);
     let build = |wtxn: &mut voisin::heed::RwTxn<'_>| {
-        writer.builder(&mut StdRng::seed_from_u64(5)).ef_construction(200).build::<16, 32>(wtxn).unwrap();
+        writer
+            .builder(&mut StdRng::seed_from_u64(5))
+            .ef_construction(200)
+            .build::<16, 32>(wtxn)
+            .unwrap();
     };
     let mut wtxn = env.write_txn().unwrap();
     writer.add_items_from(&mut wtxn, (0..size).map(|item| (item, vector(&mut rng)))).unwrap();
-    // A large index would be numbered by locality anyway, and change at less cost than a small one that is not.
-    writer.builder(&mut StdRng::seed_from_u64(5)).ef_construction(200).optimize::<16, 32>(&mut wtxn).unwrap();
+    // A large index would be numbered by locality anyway, and change at less cost than a small one
+    // that is not.
+    writer
+        .builder(&mut StdRng::seed_from_u64(5))
+        .ef_construction(200)
+        .optimize::<16, 32>(&mut wtxn)
+        .unwrap();
     wtxn.commit().unwrap();
 
     let vectors: Vec<Vec<f32>> = (0..2 * CHANGES).map(|_| vector(&mut rng)).collect();
@@ -135,7 +164,9 @@ fn samples(size: u32) -> [Sample; 3] {
         build(wtxn);
     });
     let replace = measure(&env, |wtxn, number| {
-        writer.add_item(wtxn, (number * 7919 + 1) % size, &vectors[(CHANGES + number) as usize]).unwrap();
+        writer
+            .add_item(wtxn, (number * 7919 + 1) % size, &vectors[(CHANGES + number) as usize])
+            .unwrap();
         build(wtxn);
     });
     let rtxn = env.read_txn().unwrap();
@@ -152,7 +183,8 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
     let mut missed = Vec::new();
     for (i, change) in ["add", "delete", "replace"].iter().enumerate() {
         for (size, samples) in sizes.iter().zip(&all) {
-            let Sample { values_read, values_written, bytes_written, heap, file_bytes } = samples[i];
+            let Sample { values_read, values_written, bytes_written, heap, file_bytes } =
+                samples[i];
             println!(
                 "{change} 1 of {size}: {values_read:.0} values read, {values_written:.1} of {bytes_written:.0} B written, heap {heap:.0} B, \
                  file {file_bytes:.0} B"
@@ -162,12 +194,18 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
             let values = all.iter().map(|samples| of(&samples[i]));
             values.clone().fold(0.0, f64::max) / values.fold(f64::INFINITY, f64::min)
         };
-        let (read, written, heap) = (spread(|s| s.values_read), spread(|s| s.values_written), spread(|s| s.heap));
-        println!("{change}: largest over smallest: read {read:.2}, written {written:.2}, heap {heap:.2}");
+        let (read, written, heap) =
+            (spread(|s| s.values_read), spread(|s| s.values_written), spread(|s| s.heap));
+        println!(
+            "{change}: largest over smallest: read {read:.2}, written {written:.2}, heap {heap:.2}"
+        );
         let bytes = all.iter().map(|samples| samples[i].file_bytes).fold(0.0, f64::max);
-        for (what, found, bound) in
-            [("values read", read, 1.5), ("values written", written, 1.2), ("heap", heap, 1.2), ("bytes written", bytes, 400_000.0)]
-        {
+        for (what, found, bound) in [
+            ("values read", read, 1.5),
+            ("values written", written, 1.2),
+            ("heap", heap, 1.2),
+            ("bytes written", bytes, 400_000.0),
+        ] {
             if found > bound {
                 missed.push(format!("{change}, {what}: {found} is more than {bound}"));
             }
@@ -191,8 +229,13 @@ fn an_import_holds_a_small_part_of_what_it_reads() {
     let metadata = [b"euclidean\0", &(DIMENSIONS as u32).to_be_bytes()[..], &[0; 5]].concat();
     theirs.put(&mut wtxn, &[0, 1, 0, 0, 0, 0, 0, 0], &metadata).unwrap();
     for item in 0..ITEMS {
-        let value: Vec<u8> = [0; 5].into_iter().chain((0..DIMENSIONS).flat_map(|_| rng.random::<f32>().to_le_bytes())).collect();
-        theirs.put(&mut wtxn, &[&[0, 1, 3], &item.to_be_bytes()[..], &[0]].concat(), &value).unwrap();
+        let value: Vec<u8> = [0; 5]
+            .into_iter()
+            .chain((0..DIMENSIONS).flat_map(|_| rng.random::<f32>().to_le_bytes()))
+            .collect();
+        theirs
+            .put(&mut wtxn, &[&[0, 1, 3], &item.to_be_bytes()[..], &[0]].concat(), &value)
+            .unwrap();
     }
     wtxn.commit().unwrap();
 
@@ -202,7 +245,8 @@ fn an_import_holds_a_small_part_of_what_it_reads() {
     PEAK.store(before, Relaxed);
     let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
     let added = Import::open(&rtxn, 1, theirs).unwrap().add_to(&writer, &mut wtxn).unwrap();
-    let (heap, read) = (PEAK.load(Relaxed) - before, ITEMS as usize * DIMENSIONS * size_of::<f32>());
+    let (heap, read) =
+        (PEAK.load(Relaxed) - before, ITEMS as usize * DIMENSIONS * size_of::<f32>());
     println!("importing {ITEMS} items of {read} bytes: heap {heap} B");
     assert_eq!(added, u64::from(ITEMS));
     // The maps between ids and slots, up to a fixed number of them, and a vector at a time.

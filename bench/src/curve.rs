@@ -12,8 +12,8 @@ pub struct Point {
     pub qps: f64,
 }
 
-/// Queries per second at a recall, interpolated in the logarithm of both speed and error. At a recall below all points that of the first one, which
-/// is too low; `None` above all points.
+/// Queries per second at a recall, interpolated in the logarithm of both speed and error. At a
+/// recall below all points that of the first one, which is too low; `None` above all points.
 pub fn qps_at(curve: &[Point], recall: f64) -> Option<f64> {
     let i = curve.iter().position(|point| point.recall >= recall)?;
     if i == 0 {
@@ -31,7 +31,11 @@ mod tests {
 
     #[test]
     fn speed_between_two_points_is_interpolated_and_beyond_the_last_there_is_none() {
-        let curve = [(10, 0.9, 1000.0), (100, 0.99, 100.0)].map(|(knob, recall, qps)| Point { knob, recall, qps });
+        let curve = [(10, 0.9, 1000.0), (100, 0.99, 100.0)].map(|(knob, recall, qps)| Point {
+            knob,
+            recall,
+            qps,
+        });
         let middle = 1.0 - 0.1 * 0.1_f64.sqrt();
         assert!((qps_at(&curve, middle).unwrap() - 1000.0 * 0.1_f64.sqrt()).abs() < 1e-6);
         assert_eq!(qps_at(&curve, 0.5), Some(1000.0));

@@ -1,4 +1,5 @@
-//! The two sets of real vectors, from a folder of raw arrays: see the README of this crate for their layout.
+//! The two sets of real vectors, from a folder of raw arrays: see the README of this crate for
+//! their layout.
 
 use std::collections::HashSet;
 use std::fs;
@@ -50,7 +51,14 @@ impl DataSet {
 
     /// Glosses: 100 000 x 384, cosine.
     pub fn glosses(folder: &Path) -> Self {
-        let floats = |name| read(folder, name).as_chunks().0.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect();
+        let floats = |name| {
+            read(folder, name)
+                .as_chunks()
+                .0
+                .iter()
+                .map(|pair| f16::from_le_bytes(*pair).to_f32())
+                .collect()
+        };
         Self {
             name: "glosses 100k x 384",
             dimensions: 384,
@@ -60,8 +68,10 @@ impl DataSet {
         }
     }
 
-    /// The same with `times` as many vectors to store: each is followed, a whole set later, by one between it and its nearest other vector, then
-    /// by one between it and the second nearest, and so on, so that all lie where the set does. What is listed as nearest does not apply any more.
+    /// The same with `times` as many vectors to store: each is followed, a whole set later, by one
+    /// between it and its nearest other vector, then by one between it and the second nearest, and
+    /// so on, so that all lie where the set does. What is listed as nearest does not apply any
+    /// more.
     #[must_use]
     pub fn enlarged(mut self, times: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(3);
@@ -72,9 +82,11 @@ impl DataSet {
         for nth in 0..times - 1 {
             for (row, neighbors) in rows.iter().zip(&neighbors) {
                 let share: f32 = rng.random_range(0.25..0.75);
-                let (a, b) = (row.0 as usize * self.dimensions, neighbors[nth] as usize * self.dimensions);
+                let (a, b) =
+                    (row.0 as usize * self.dimensions, neighbors[nth] as usize * self.dimensions);
                 for i in 0..self.dimensions {
-                    self.base.push(self.base[a + i] + share * (self.base[b + i] - self.base[a + i]));
+                    self.base
+                        .push(self.base[a + i] + share * (self.base[b + i] - self.base[a + i]));
                 }
             }
         }
@@ -102,7 +114,9 @@ impl DataSet {
         let mut seen = HashSet::new();
         let mut distinct = Vec::with_capacity(rows * self.dimensions);
         for row in self.base.chunks_exact(self.dimensions) {
-            if distinct.len() < rows * self.dimensions && seen.insert(row.iter().map(|c| c.to_bits()).collect::<Vec<_>>()) {
+            if distinct.len() < rows * self.dimensions
+                && seen.insert(row.iter().map(|c| c.to_bits()).collect::<Vec<_>>())
+            {
                 distinct.extend(row);
             }
         }
@@ -126,14 +140,20 @@ impl DataSet {
         self.queries.chunks_exact(self.dimensions)
     }
 
-    /// The share of the `k` nearest that `answers` (one a query) hold, by distance: another row as near as the `k`-th counts.
+    /// The share of the `k` nearest that `answers` (one a query) hold, by distance: another row as
+    /// near as the `k`-th counts.
     pub fn recall<D: voisin::distances::Distance>(&self, answers: &[Vec<u32>], k: usize) -> f64 {
         let distance = |query: &[f32], row: u32| {
             let at = row as usize * self.dimensions;
-            f64::from(voisin::distances::distance::<D>(query, &self.base[at..at + self.dimensions]).expect("a valid vector"))
+            f64::from(
+                voisin::distances::distance::<D>(query, &self.base[at..at + self.dimensions])
+                    .expect("a valid vector"),
+            )
         };
         let mut found = 0;
-        for ((query, answer), exact) in self.query_rows().zip(answers).zip(self.neighbors.chunks(LISTED)) {
+        for ((query, answer), exact) in
+            self.query_rows().zip(answers).zip(self.neighbors.chunks(LISTED))
+        {
             let farthest = distance(query, exact[k - 1]) * (1.0 + 1e-6) + 1e-9;
             found += answer.iter().take(k).filter(|row| distance(query, **row) <= farthest).count();
         }

@@ -34,16 +34,19 @@ pub fn data_bytes(folder: &Path) -> u64 {
 /// Creates the database without a name.
 pub fn create<K: 'static, V: 'static>(env: &heed::Env) -> heed::Database<'_, K, V> {
     let wtxn = env.write_txn().expect("a transaction");
-    env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit))
-        .expect("a database")
-        .unwrap_commit()
+    env.create_databases_and_commit(wtxn, |o, wtxn| {
+        o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+    })
+    .expect("a database")
+    .unwrap_commit()
 }
 
 /// Opens the database without a name.
 pub fn open_existing<K: 'static, V: 'static>(env: &heed::Env) -> heed::Database<'_, K, V> {
     let rtxn = env.read_txn().expect("a transaction");
     env.open_databases_and_commit(rtxn, |o, rtxn| {
-        o.open_database(rtxn, None).map(|database| CommitOrAbort::<_, ()>::Commit(database.expect("a database")))
+        o.open_database(rtxn, None)
+            .map(|database| CommitOrAbort::<_, ()>::Commit(database.expect("a database")))
     })
     .expect("a database")
     .unwrap_commit()
@@ -57,7 +60,8 @@ pub struct Voisin<D> {
 }
 
 impl<D: voisin::distances::Distance> Voisin<D> {
-    /// Adds all rows, builds and commits: in one transaction, or the items in one and the graph in another.
+    /// Adds all rows, builds and commits: in one transaction, or the items in one and the graph in
+    /// another.
     pub fn build(set: &DataSet, two_transactions: bool) -> Self {
         Self::build_with(set, two_transactions, None)
     }
@@ -78,7 +82,11 @@ impl<D: voisin::distances::Distance> Voisin<D> {
         }
         let start = Instant::now();
         let mut rng = rand::rngs::StdRng::seed_from_u64(SEED);
-        writer.builder(&mut rng).ef_construction(EF_CONSTRUCTION).build::<16, 32>(&mut wtxn).expect("a build");
+        writer
+            .builder(&mut rng)
+            .ef_construction(EF_CONSTRUCTION)
+            .build::<16, 32>(&mut wtxn)
+            .expect("a build");
         let build_seconds = start.elapsed().as_secs_f64();
         wtxn.commit().expect("a commit");
         Self { env, folder, build_seconds, metric: std::marker::PhantomData }
@@ -103,7 +111,11 @@ impl<D: voisin::distances::Distance> Searcher for Voisin<D> {
         let rtxn = self.env.read_txn().expect("a transaction");
         let reader = voisin::Reader::<D>::open(&rtxn, 0, database).expect("a reader");
         let ids = |found: voisin::Searched| found.nns.into_iter().map(|(id, _)| id).collect();
-        set.query_rows().map(|query| ids(reader.nns(k).ef_search(ef).by_vector(&rtxn, query).expect("an answer"))).collect()
+        set.query_rows()
+            .map(|query| {
+                ids(reader.nns(k).ef_search(ef).by_vector(&rtxn, query).expect("an answer"))
+            })
+            .collect()
     }
 }
 
@@ -128,7 +140,11 @@ impl<D: hannoy::Distance> Hannoy<D> {
             writer.add_item(&mut wtxn, id as u32, row).expect("a valid item");
         }
         let mut rng = rand::rngs::StdRng::seed_from_u64(SEED);
-        writer.builder(&mut rng).ef_construction(EF_CONSTRUCTION).build::<16, 32>(&mut wtxn).expect("a build");
+        writer
+            .builder(&mut rng)
+            .ef_construction(EF_CONSTRUCTION)
+            .build::<16, 32>(&mut wtxn)
+            .expect("a build");
         wtxn.commit().expect("a commit");
         Self { env, _folder: folder, metric: std::marker::PhantomData }
     }
@@ -139,7 +155,12 @@ impl<D: hannoy::Distance> Searcher for Hannoy<D> {
         let database: hannoy::Database<'_, D> = open_existing(&self.env);
         let rtxn = self.env.read_txn().expect("a transaction");
         let reader = hannoy::Reader::<D>::open(&rtxn, 0, database).expect("a reader");
-        let ids = |found: hannoy::Searched| found.into_nns().into_iter().map(|(id, _)| id).collect();
-        set.query_rows().map(|query| ids(reader.nns(k).ef_search(ef).by_vector(&rtxn, query).expect("an answer"))).collect()
+        let ids =
+            |found: hannoy::Searched| found.into_nns().into_iter().map(|(id, _)| id).collect();
+        set.query_rows()
+            .map(|query| {
+                ids(reader.nns(k).ef_search(ef).by_vector(&rtxn, query).expect("an answer"))
+            })
+            .collect()
     }
 }

@@ -30,7 +30,8 @@ impl<D: Distance> Living<D> {
         let env = open(folder.path());
         let wtxn = env.write_txn().expect("a transaction");
         env.create_databases_and_commit(wtxn, |o, wtxn| {
-            o.create_database::<voisin::heed::types::Bytes, voisin::ValueCodec<D>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+            o.create_database::<voisin::heed::types::Bytes, voisin::ValueCodec<D>>(wtxn, None)
+                .map(CommitOrAbort::<_, ()>::Commit)
         })
         .expect("a database");
         Self { env, folder, metric: std::marker::PhantomData }
@@ -50,7 +51,9 @@ impl<D: Distance> Living<D> {
     pub fn add(&self, set: &DataSet, add: &[(u32, u32)]) {
         let writer = Writer::<D>::new(open_database::<D>(&self.env), 0, set.dimensions);
         let mut wtxn = self.env.write_txn().expect("a transaction");
-        writer.add_items_from(&mut wtxn, add.iter().map(|&(item, row)| (item, set.row(row)))).expect("valid items");
+        writer
+            .add_items_from(&mut wtxn, add.iter().map(|&(item, row)| (item, set.row(row))))
+            .expect("valid items");
         wtxn.commit().expect("a commit");
     }
 
@@ -61,8 +64,14 @@ impl<D: Distance> Living<D> {
         let start = Instant::now();
         let mut wtxn = self.env.write_txn().expect("a transaction");
         writer.del_items(&mut wtxn, delete.iter().copied()).expect("deletes");
-        writer.add_items_from(&mut wtxn, add.iter().map(|&(item, row)| (item, set.row(row)))).expect("valid items");
-        writer.builder(&mut StdRng::seed_from_u64(seed)).ef_construction(200).build::<16, 32>(&mut wtxn).expect("a build");
+        writer
+            .add_items_from(&mut wtxn, add.iter().map(|&(item, row)| (item, set.row(row))))
+            .expect("valid items");
+        writer
+            .builder(&mut StdRng::seed_from_u64(seed))
+            .ef_construction(200)
+            .build::<16, 32>(&mut wtxn)
+            .expect("a build");
         wtxn.commit().expect("a commit");
         start.elapsed().as_secs_f64()
     }
@@ -73,7 +82,11 @@ impl<D: Distance> Living<D> {
         let writer = Writer::<D>::new(database, 0, set.dimensions);
         let start = Instant::now();
         let mut wtxn = self.env.write_txn().expect("a transaction");
-        writer.builder(&mut StdRng::seed_from_u64(1)).ef_construction(200).optimize::<16, 32>(&mut wtxn).expect("to optimize");
+        writer
+            .builder(&mut StdRng::seed_from_u64(1))
+            .ef_construction(200)
+            .optimize::<16, 32>(&mut wtxn)
+            .expect("to optimize");
         wtxn.commit().expect("a commit");
         start.elapsed().as_secs_f64()
     }
@@ -103,7 +116,8 @@ impl<D: Distance> Living<D> {
         for query in set.query_rows() {
             let found = reader.nns(K).ef_search(ef).by_vector(&rtxn, query).expect("an answer");
             assert_eq!(found.strategy, voisin::Strategy::Graph);
-            let exact = reader.nns(K).exact().by_vector(&rtxn, query).expect("an answer").into_nns();
+            let exact =
+                reader.nns(K).exact().by_vector(&rtxn, query).expect("an answer").into_nns();
             let farthest = exact.last().expect("results").1;
             hits += found.nns.iter().filter(|(_, distance)| *distance <= farthest).count();
             distances += found.distances;
@@ -120,7 +134,8 @@ impl<D: Distance> Living<D> {
         let warm = reader.warm(&rtxn).expect("a warm reader");
         let items: Vec<u32> = reader.item_ids(&rtxn).expect("ids").iter().collect();
         let near = |item: &u32| {
-            let found = warm.nns(k).ef_search(4 * k).by_item(*item).expect("an answer").expect("the item");
+            let found =
+                warm.nns(k).ef_search(4 * k).by_item(*item).expect("an answer").expect("the item");
             found.nns.into_iter().map(|(near, _)| near).collect()
         };
         items.par_iter().map(near).collect()
@@ -132,7 +147,12 @@ impl<D: Distance> Living<D> {
         let rtxn = self.env.read_txn().expect("a transaction");
         let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
         let is_lost = |&&(item, row): &&(u32, u32)| {
-            let found = reader.nns(1).ef_search(ef).walk_graph().by_vector(&rtxn, set.row(row)).expect("an answer");
+            let found = reader
+                .nns(1)
+                .ef_search(ef)
+                .walk_graph()
+                .by_vector(&rtxn, set.row(row))
+                .expect("an answer");
             found.nns.first().is_none_or(|(nearest, _)| *nearest != item)
         };
         items.iter().filter(is_lost).count()
@@ -142,7 +162,10 @@ impl<D: Distance> Living<D> {
     pub fn stats(&self) -> voisin::Stats {
         let database = open_database::<D>(&self.env);
         let rtxn = self.env.read_txn().expect("a transaction");
-        Reader::<D>::open(&rtxn, 0, database).expect("a reader").stats(&rtxn, &self.env).expect("statistics")
+        Reader::<D>::open(&rtxn, 0, database)
+            .expect("a reader")
+            .stats(&rtxn, &self.env)
+            .expect("statistics")
     }
 
     pub fn file_bytes(&self) -> u64 {

@@ -26,7 +26,10 @@ impl Report {
 
     fn row(&mut self, what: &str, found: f64, sign: &str, goal: f64, reached: bool) {
         self.missed += usize::from(!reached);
-        println!("  {what:<58} {found:>14.4} {sign} {goal:<14.4} {}", if reached { "ok" } else { "MISSED" });
+        println!(
+            "  {what:<58} {found:>14.4} {sign} {goal:<14.4} {}",
+            if reached { "ok" } else { "MISSED" }
+        );
     }
 
     /// Failure if a figure was missed.

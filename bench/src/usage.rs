@@ -11,8 +11,9 @@ pub fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// What a process has given to the system to write, from its `io` file. Not `write_bytes`, which counts a whole folio of the page cache for every page in
-/// it that is written: up to 2 MB for 4 KB.
+/// What a process has given to the system to write, from its `io` file. Not `write_bytes`, which
+/// counts a whole folio of the page cache for every page in it that is written: up to 2 MB for 4
+/// KB.
 pub fn written_bytes(io: &Path) -> Option<u64> {
     number(io, "wchar:")
 }

@@ -1,4 +1,5 @@
-//! Deliberately damaged indexes, at least one for each invariant: every kind of damage is found, under its name, and nothing panics.
+//! Deliberately damaged indexes, at least one for each invariant: every kind of damage is found,
+//! under its name, and nothing panics.
 //!
 //! Damage is done below the engine, with a good checksum unless it is the checksum that is damaged.
 
@@ -37,7 +38,8 @@ fn patient() -> Patient {
     let env = unsafe { options.open(folder.path()) }.unwrap();
     let wtxn = env.write_txn().unwrap();
     env.create_databases_and_commit(wtxn, |o, wtxn| {
-        o.create_database::<Bytes, crate::database::ValueCodec<Cosine>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+        o.create_database::<Bytes, crate::database::ValueCodec<Cosine>>(wtxn, None)
+            .map(CommitOrAbort::<_, ()>::Commit)
     })
     .unwrap();
     let patient = Patient { _folder: folder, env };
@@ -72,7 +74,9 @@ impl Patient {
     fn database(&self) -> Database<'_, Cosine> {
         let rtxn = self.env.read_txn().unwrap();
         self.env
-            .open_databases_and_commit(rtxn, |o, rtxn| o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.unwrap())))
+            .open_databases_and_commit(rtxn, |o, rtxn| {
+                o.open_database(rtxn, None).map(|db| CommitOrAbort::<_, ()>::Commit(db.unwrap()))
+            })
             .unwrap()
             .unwrap_commit()
     }
@@ -88,7 +92,10 @@ impl Patient {
         let patient = patient();
         patient.operate(|_, wtxn, place| damage(wtxn, place));
         let findings = patient.findings();
-        assert!(findings.iter().any(|finding| finding.invariant == invariant), "{invariant:?} is not among {findings:?}");
+        assert!(
+            findings.iter().any(|finding| finding.invariant == invariant),
+            "{invariant:?} is not among {findings:?}"
+        );
     }
 }
 
@@ -118,7 +125,12 @@ fn meta(wtxn: &RwTxn<'_>, place: Place<'_>) -> Meta {
 }
 
 /// Applies `with` to every record of a layer, and writes those that it changes.
-fn change_records(wtxn: &mut RwTxn<'_>, place: Place<'_>, layer: u8, mut with: impl FnMut(u32, &mut Record)) {
+fn change_records(
+    wtxn: &mut RwTxn<'_>,
+    place: Place<'_>,
+    layer: u8,
+    mut with: impl FnMut(u32, &mut Record),
+) {
     let meta = meta(wtxn, place);
     let size = u32::from(meta.connectivity.unwrap().links_group);
     for group in 0..meta.slots.div_ceil(size) {
@@ -139,7 +151,8 @@ fn change_records(wtxn: &mut RwTxn<'_>, place: Place<'_>, layer: u8, mut with: i
 
 /// Takes the edge to `neighbor` out of a record, or replaces it.
 fn replace_edge(record: &mut Record, neighbor: u32, by: Option<u32>) {
-    let mut edges: Vec<(u32, bool)> = record.neighbors.iter().copied().zip(record.children.iter().copied()).collect();
+    let mut edges: Vec<(u32, bool)> =
+        record.neighbors.iter().copied().zip(record.children.iter().copied()).collect();
     edges.retain(|(slot, _)| *slot != neighbor);
     edges.extend(by.map(|slot| (slot, false)));
     edges.sort();
@@ -150,16 +163,24 @@ fn replace_edge(record: &mut Record, neighbor: u32, by: Option<u32>) {
 fn a_sound_index_has_no_findings() {
     let patient = patient();
     assert_eq!(patient.findings(), []);
-    patient.operate(|writer, wtxn, _| writer.builder(&mut StdRng::seed_from_u64(3)).build_with(wtxn, M, M0).unwrap());
+    patient.operate(|writer, wtxn, _| {
+        writer.builder(&mut StdRng::seed_from_u64(3)).build_with(wtxn, M, M0).unwrap()
+    });
     assert_eq!(patient.findings(), []);
 }
 
 #[test]
 fn values_that_belong_to_nothing_are_found() {
-    for stray in
-        [key(Kind::Tail, 0, 100_000), key(Kind::Sets, 7, 0), key(Kind::Vectors, 0, 9), key(Kind::SlotIds, 0, 50), key(Kind::Links, 15, 0)]
-    {
-        Patient::expect(Invariant::Keys, |wtxn, place| place.put(wtxn, stray, vec![1, 2, 3]).unwrap());
+    for stray in [
+        key(Kind::Tail, 0, 100_000),
+        key(Kind::Sets, 7, 0),
+        key(Kind::Vectors, 0, 9),
+        key(Kind::SlotIds, 0, 50),
+        key(Kind::Links, 15, 0),
+    ] {
+        Patient::expect(Invariant::Keys, |wtxn, place| {
+            place.put(wtxn, stray, vec![1, 2, 3]).unwrap()
+        });
     }
     Patient::expect(Invariant::Keys, |wtxn, place| {
         let reserved = [0, INDEX as u8, 3, 0, 0, 0, 0, 0];
@@ -167,7 +188,8 @@ fn values_that_belong_to_nothing_are_found() {
     });
 }
 
-/// Damages the keys of an index with three items, 0 to 2, of which 1 was deleted, and asks for a finding.
+/// Damages the keys of an index with three items, 0 to 2, of which 1 was deleted, and asks for a
+/// finding.
 #[track_caller]
 fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'_>, Place<'_>)) {
     let patient = patient();
@@ -187,7 +209,10 @@ fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'
     let findings = check_named(&rtxn, INDEX, patient.database(), Naming::Text).unwrap();
     match invariant {
         Some(invariant) => {
-            assert!(findings.iter().any(|finding| finding.invariant == invariant), "{invariant:?} is not among {findings:?}")
+            assert!(
+                findings.iter().any(|finding| finding.invariant == invariant),
+                "{invariant:?} is not among {findings:?}"
+            )
         }
         None => assert_eq!(findings, []),
     }
@@ -220,7 +245,10 @@ fn keys_that_do_not_fit_their_items_are_found() {
         // Two keys of one item, a key of another's, and one of an item that does not exist.
         (Invariant::ItemKeys, &[(Row::Id(b"d"), Some(&[0, 0, 0, 0]))]),
         (Invariant::ItemKeys, &[(Row::Id(b"a"), Some(&[2, 0, 0, 0]))]),
-        (Invariant::ItemKeys, &[(Row::Id(b"d"), Some(&[3, 0, 0, 0])), (Row::Key(3), Some(b"\x09\0\0\0d"))]),
+        (
+            Invariant::ItemKeys,
+            &[(Row::Id(b"d"), Some(&[3, 0, 0, 0])), (Row::Key(3), Some(b"\x09\0\0\0d"))],
+        ),
         (Invariant::ItemKeys, &[(Row::Key(0), Some(b"\x09\0\0\0c"))]),
         // Ids that are neither free nor in use, or both, or free beyond all.
         (Invariant::ItemKeys, &[(Row::Free(1), None)]),
@@ -233,18 +261,30 @@ fn keys_that_do_not_fit_their_items_are_found() {
         (Invariant::Layout, &[(Row::Id(&[b'x'; 481]), Some(&[0, 0, 0, 0]))]),
     ];
     for (invariant, rows) in damages {
-        expect_of_keys(Some(*invariant), |wtxn, place| rows.iter().for_each(|(row, body)| put_row(wtxn, place, *row, *body)));
+        expect_of_keys(Some(*invariant), |wtxn, place| {
+            rows.iter().for_each(|(row, body)| put_row(wtxn, place, *row, *body))
+        });
     }
     // Of an index without keys, each of them is one too many.
-    Patient::expect(Invariant::Keys, |wtxn, place| put_row(wtxn, place, Row::Id(b"key"), Some(&[0, 0, 0, 0])));
+    Patient::expect(Invariant::Keys, |wtxn, place| {
+        put_row(wtxn, place, Row::Id(b"key"), Some(&[0, 0, 0, 0]))
+    });
     Patient::expect(Invariant::Keys, |wtxn, place| put_row(wtxn, place, Row::Free(7), Some(b"")));
 }
 
 #[test]
 fn a_changed_byte_of_any_kind_of_value_breaks_its_checksum() {
-    for kind in Kind::ALL.into_iter().filter(|kind| !matches!(kind, Kind::Spill | Kind::In | Kind::Vectors | Kind::Keys)) {
+    for kind in Kind::ALL
+        .into_iter()
+        .filter(|kind| !matches!(kind, Kind::Spill | Kind::In | Kind::Vectors | Kind::Keys))
+    {
         Patient::expect(Invariant::Checksum, |wtxn, place| {
-            let found = place.range(wtxn, key(kind, 0, 0), key(kind, u8::MAX, u32::MAX)).unwrap().next().unwrap().unwrap();
+            let found = place
+                .range(wtxn, key(kind, 0, 0), key(kind, u8::MAX, u32::MAX))
+                .unwrap()
+                .next()
+                .unwrap()
+                .unwrap();
             let (key, mut value) = (found.0, found.1.to_vec());
             let last = value.len() - 1;
             value[last] ^= 1;
@@ -255,37 +295,67 @@ fn a_changed_byte_of_any_kind_of_value_breaks_its_checksum() {
 
 #[test]
 fn impossible_metadata_is_found() {
-    Patient::expect(Invariant::Meta, |wtxn, place| change_meta(wtxn, place, |meta| meta.dimensions = 0));
-    Patient::expect(Invariant::Meta, |wtxn, place| change_meta(wtxn, place, |meta| meta.items += 1));
-    Patient::expect(Invariant::Meta, |wtxn, place| change_meta(wtxn, place, |meta| meta.sealed += 1));
-    Patient::expect(Invariant::Meta, |wtxn, place| change_meta(wtxn, place, |meta| meta.roots.clear()));
-    Patient::expect(Invariant::Meta, |wtxn, place| change(wtxn, place, Key::meta(INDEX), |body| body[150] = 1));
+    Patient::expect(Invariant::Meta, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.dimensions = 0)
+    });
+    Patient::expect(Invariant::Meta, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.items += 1)
+    });
+    Patient::expect(Invariant::Meta, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.sealed += 1)
+    });
+    Patient::expect(Invariant::Meta, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.roots.clear())
+    });
+    Patient::expect(Invariant::Meta, |wtxn, place| {
+        change(wtxn, place, Key::meta(INDEX), |body| body[150] = 1)
+    });
 }
 
 #[test]
 fn a_value_without_the_layout_of_its_kind_is_found() {
     let cut = |body: &mut Vec<u8>| body.truncate(body.len() - 1);
-    for key in [key(Kind::Links, 0, 0), key(Kind::IdSlots, 0, 0), key(Kind::SlotIds, 0, 0), key(Kind::Tail, 0, 7), key(Kind::Links, 1, 0)] {
+    for key in [
+        key(Kind::Links, 0, 0),
+        key(Kind::IdSlots, 0, 0),
+        key(Kind::SlotIds, 0, 0),
+        key(Kind::Tail, 0, 7),
+        key(Kind::Links, 1, 0),
+    ] {
         Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key, cut));
     }
     // A directory entry that points into the middle of a record, and one that points nowhere.
-    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key(Kind::Links, 0, 0), |body| body[4] += 2));
-    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key(Kind::Links, 0, 0), |body| body[5] = 0xFE));
-    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key(Kind::Sets, 1, 0), |body| body.push(0)));
+    Patient::expect(Invariant::Layout, |wtxn, place| {
+        change(wtxn, place, key(Kind::Links, 0, 0), |body| body[4] += 2)
+    });
+    Patient::expect(Invariant::Layout, |wtxn, place| {
+        change(wtxn, place, key(Kind::Links, 0, 0), |body| body[5] = 0xFE)
+    });
+    Patient::expect(Invariant::Layout, |wtxn, place| {
+        change(wtxn, place, key(Kind::Sets, 1, 0), |body| body.push(0))
+    });
 }
 
 #[test]
 fn missing_and_impossible_vectors_are_found() {
-    Patient::expect(Invariant::Vectors, |wtxn, place| place.delete(wtxn, key(Kind::Tail, 0, 7)).unwrap());
+    Patient::expect(Invariant::Vectors, |wtxn, place| {
+        place.delete(wtxn, key(Kind::Tail, 0, 7)).unwrap()
+    });
     let nan = |body: &mut Vec<u8>| body[..4].copy_from_slice(&f32::NAN.to_le_bytes());
-    Patient::expect(Invariant::Vectors, |wtxn, place| change(wtxn, place, key(Kind::Tail, 0, 7), nan));
-    Patient::expect(Invariant::Vectors, |wtxn, place| change(wtxn, place, key(Kind::Tail, 0, 7), |body| body.fill(0)));
+    Patient::expect(Invariant::Vectors, |wtxn, place| {
+        change(wtxn, place, key(Kind::Tail, 0, 7), nan)
+    });
+    Patient::expect(Invariant::Vectors, |wtxn, place| {
+        change(wtxn, place, key(Kind::Tail, 0, 7), |body| body.fill(0))
+    });
 }
 
 #[test]
 fn a_wrong_factor_is_found() {
     Patient::expect(Invariant::Factor, |wtxn, place| {
-        change(wtxn, place, key(Kind::Tail, 0, 7), |body| body[4 * DIMENSIONS..].copy_from_slice(&1.5f32.to_le_bytes()));
+        change(wtxn, place, key(Kind::Tail, 0, 7), |body| {
+            body[4 * DIMENSIONS..].copy_from_slice(&1.5f32.to_le_bytes())
+        });
     });
 }
 
@@ -293,22 +363,42 @@ fn a_wrong_factor_is_found() {
 fn wrong_missing_and_superfluous_codes_are_found() {
     let tail = key(Kind::Codes, codes::TAIL, 7);
     for at in [0, DIMENSIONS / 2, DIMENSIONS / 2 + 4, DIMENSIONS / 2 + 8, DIMENSIONS / 2 + 11] {
-        Patient::expect(Invariant::Codes, |wtxn, place| change(wtxn, place, tail, |body| body[at] ^= 1));
+        Patient::expect(Invariant::Codes, |wtxn, place| {
+            change(wtxn, place, tail, |body| body[at] ^= 1)
+        });
     }
     Patient::expect(Invariant::Codes, |wtxn, place| place.delete(wtxn, tail).unwrap());
-    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, tail, |body| body.push(0)));
+    Patient::expect(Invariant::Layout, |wtxn, place| {
+        change(wtxn, place, tail, |body| body.push(0))
+    });
     let trained = key(Kind::Codes, codes::TRAINED, 0);
-    Patient::expect(Invariant::Codes, |wtxn, place| change(wtxn, place, trained, |body| body[0] ^= 1));
-    Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, trained, |body| body[16..20].fill(0xFF)));
+    Patient::expect(Invariant::Codes, |wtxn, place| {
+        change(wtxn, place, trained, |body| body[0] ^= 1)
+    });
+    Patient::expect(Invariant::Layout, |wtxn, place| {
+        change(wtxn, place, trained, |body| body[16..20].fill(0xFF))
+    });
     Patient::expect(Invariant::Layout, |wtxn, place| place.delete(wtxn, trained).unwrap());
-    for superfluous in [key(Kind::Codes, 3, 0), key(Kind::Codes, codes::TRAINED, 1), key(Kind::Codes, codes::BLOCKS, 0)] {
-        Patient::expect(Invariant::Keys, |wtxn, place| place.put(wtxn, superfluous, vec![0; 16]).unwrap());
+    for superfluous in [
+        key(Kind::Codes, 3, 0),
+        key(Kind::Codes, codes::TRAINED, 1),
+        key(Kind::Codes, codes::BLOCKS, 0),
+    ] {
+        Patient::expect(Invariant::Keys, |wtxn, place| {
+            place.put(wtxn, superfluous, vec![0; 16]).unwrap()
+        });
     }
-    Patient::expect(Invariant::Keys, |wtxn, place| change_meta(wtxn, place, |meta| meta.is_coded = false));
-    Patient::expect(Invariant::Meta, |wtxn, place| change(wtxn, place, Key::meta(INDEX), |body| body[72] = 3));
+    Patient::expect(Invariant::Keys, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.is_coded = false)
+    });
+    Patient::expect(Invariant::Meta, |wtxn, place| {
+        change(wtxn, place, Key::meta(INDEX), |body| body[72] = 3)
+    });
     // A change that has not come to its end, and what is no such mark.
     for mark in 1..=4 {
-        Patient::expect(Invariant::Meta, |wtxn, place| change(wtxn, place, Key::meta(INDEX), |body| body[74] = mark));
+        Patient::expect(Invariant::Meta, |wtxn, place| {
+            change(wtxn, place, Key::meta(INDEX), |body| body[74] = mark)
+        });
     }
 }
 
@@ -328,13 +418,17 @@ fn sets_with_a_common_member_are_found() {
     Patient::expect(Invariant::Sets, |wtxn, place| {
         let slot = member(wtxn, place, SetKind::Free);
         add_to_set(wtxn, place, SetKind::Removed, slot);
-        change_meta(wtxn, place, |meta| (meta.removed, meta.items) = (meta.removed + 1, meta.items - 1));
+        change_meta(wtxn, place, |meta| {
+            (meta.removed, meta.items) = (meta.removed + 1, meta.items - 1)
+        });
     });
 }
 
 #[test]
 fn maps_that_disagree_are_found() {
-    Patient::expect(Invariant::Ids, |wtxn, place| change(wtxn, place, key(Kind::SlotIds, 0, 0), |body| body[4 * 7] ^= 1));
+    Patient::expect(Invariant::Ids, |wtxn, place| {
+        change(wtxn, place, key(Kind::SlotIds, 0, 0), |body| body[4 * 7] ^= 1)
+    });
     Patient::expect(Invariant::Ids, |wtxn, place| {
         let slot = member(wtxn, place, SetKind::Free) as usize;
         change(wtxn, place, key(Kind::SlotIds, 0, 0), |body| body[4 * slot] = 9);
@@ -350,7 +444,9 @@ fn maps_that_disagree_are_found() {
 
 #[test]
 fn wrong_counts_are_found() {
-    Patient::expect(Invariant::Counts, |wtxn, place| change_meta(wtxn, place, |meta| meta.pending += 1));
+    Patient::expect(Invariant::Counts, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.pending += 1)
+    });
     Patient::expect(Invariant::Counts, |wtxn, place| {
         change_meta(wtxn, place, |meta| (meta.free, meta.items) = (meta.free - 1, meta.items + 1));
     });
@@ -365,9 +461,16 @@ fn linked_slots_that_are_no_nodes_and_nodes_that_are_not_below_are_found() {
     Patient::expect(Invariant::Nodes, |wtxn, place| {
         // One more layer, whose only node is on no other but layer 0.
         let lonely = (0..400).find(|slot| !upper_nodes(wtxn, place, 1).contains(slot)).unwrap();
-        let record = Record { neighbors: vec![], parent: Slot(lonely), rank: 0, children: vec![], one_way: OneWay::Here(vec![]) };
+        let record = Record {
+            neighbors: vec![],
+            parent: Slot(lonely),
+            rank: 0,
+            children: vec![],
+            one_way: OneWay::Here(vec![]),
+        };
         let meta = meta(wtxn, place);
-        let (size, layer) = (u32::from(meta.connectivity.unwrap().links_group), meta.roots.len() as u8);
+        let (size, layer) =
+            (u32::from(meta.connectivity.unwrap().links_group), meta.roots.len() as u8);
         let mut records = vec![Vec::new(); size as usize];
         encode_record(&record, &mut records[(lonely % size) as usize]);
         let [links, _] = encode_group(&records);
@@ -402,7 +505,8 @@ fn lists_that_are_too_long_or_name_the_wrong_slots_are_found() {
     Patient::expect(Invariant::Lists, |wtxn, place| {
         change_records(wtxn, place, 0, |slot, record| {
             if slot == 7 {
-                (100..100 + 2 * M0 as u32).for_each(|neighbor| replace_edge(record, neighbor, Some(neighbor)));
+                (100..100 + 2 * M0 as u32)
+                    .for_each(|neighbor| replace_edge(record, neighbor, Some(neighbor)));
             }
         });
     });
@@ -445,11 +549,18 @@ fn a_broken_tree_is_found() {
     Patient::expect(Invariant::Tree, with_7(|record| record.parent = Slot(u32::MAX)));
     Patient::expect(Invariant::Tree, with_7(|record| record.rank = u32::MAX));
     Patient::expect(Invariant::Tree, with_7(|record| record.rank = 0));
-    Patient::expect(Invariant::Tree, with_7(|record| record.children.iter_mut().for_each(|child| *child = !*child)));
+    Patient::expect(
+        Invariant::Tree,
+        with_7(|record| record.children.iter_mut().for_each(|child| *child = !*child)),
+    );
     Patient::expect(Invariant::Tree, |wtxn, place| {
-        change_meta(wtxn, place, |meta| meta.roots[0] = Slot(if meta.roots[0].0 == 7 { 8 } else { 7 }))
+        change_meta(wtxn, place, |meta| {
+            meta.roots[0] = Slot(if meta.roots[0].0 == 7 { 8 } else { 7 })
+        })
     });
-    Patient::expect(Invariant::Tree, |wtxn, place| change_meta(wtxn, place, |meta| meta.next_rank -= 1));
+    Patient::expect(Invariant::Tree, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.next_rank -= 1)
+    });
 }
 
 #[test]

@@ -42,7 +42,12 @@ fn rows(items: impl IntoIterator<Item = ItemId>, version: u64) -> Rows {
 
 fn build(writer: &W<'_>, wtxn: &mut RwTxn<'_>) {
     // On this thread alone: which steps a helper takes differs from run to run.
-    writer.builder(&mut StdRng::seed_from_u64(2)).threads(1).ef_construction(16).build_with(wtxn, M, M0).unwrap();
+    writer
+        .builder(&mut StdRng::seed_from_u64(2))
+        .threads(1)
+        .ef_construction(16)
+        .build_with(wtxn, M, M0)
+        .unwrap();
 }
 
 fn items(writer: &W<'_>, wtxn: &RwTxn<'_>) -> Rows {
@@ -72,7 +77,8 @@ fn open() -> (tempfile::TempDir, heed::Env<heed::WithoutTls>) {
 
 fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'_, Euclidean> {
     let created = env.create_databases_and_commit(env.write_txn().unwrap(), |o, wtxn| {
-        o.create_database::<Bytes, crate::database::ValueCodec<Euclidean>>(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+        o.create_database::<Bytes, crate::database::ValueCodec<Euclidean>>(wtxn, None)
+            .map(CommitOrAbort::<_, ()>::Commit)
     });
     let database = created.unwrap().unwrap_commit();
     let mut wtxn = env.write_txn().unwrap();
@@ -85,7 +91,8 @@ fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'
 fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> Vec<Option<Torn>> {
     let (_folder, env) = open();
     let database = create(&env, codes);
-    let (place, writer) = (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
+    let (place, writer) =
+        (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
 
     let mut wtxn = env.write_txn().unwrap();
     assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
@@ -98,7 +105,8 @@ fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> V
 
     let mut marks = Vec::new();
     let between = (0..steps).step_by((steps / BETWEEN).max(1) as usize);
-    let at_ends = (0..steps).filter(|at| *at < AT_EACH_END || *at >= steps - AT_EACH_END.min(steps));
+    let at_ends =
+        (0..steps).filter(|at| *at < AT_EACH_END || *at >= steps - AT_EACH_END.min(steps));
     let at: std::collections::BTreeSet<u64> = between.chain(at_ends).collect();
     for at in at {
         let mut wtxn = env.write_txn().unwrap();
@@ -110,14 +118,26 @@ fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> V
             assert!(writer.repair(&mut wtxn).unwrap(), "step {at}");
         }
         let findings = check(&wtxn, INDEX, database).unwrap();
-        assert!(findings.is_empty(), "step {at} of {steps}, {torn:?}: {:?}", &findings[..findings.len().min(4)]);
+        assert!(
+            findings.is_empty(),
+            "step {at} of {steps}, {torn:?}: {:?}",
+            &findings[..findings.len().min(4)]
+        );
         let found = items(&writer, &wtxn);
-        assert!(found == before || torn.is_none() && found == after, "step {at} of {steps}, {torn:?}: {} items", found.len());
+        assert!(
+            found == before || torn.is_none() && found == after,
+            "step {at} of {steps}, {torn:?}: {} items",
+            found.len()
+        );
         // What is repaired is as good as new.
         writer.add_items_from(&mut wtxn, rows([2, 77, 425, 999], 5)).unwrap();
         build(&writer, &mut wtxn);
         let findings = check(&wtxn, INDEX, database).unwrap();
-        assert!(findings.is_empty(), "step {at} of {steps}, {torn:?}, built: {:?}", &findings[..findings.len().min(4)]);
+        assert!(
+            findings.is_empty(),
+            "step {at} of {steps}, {torn:?}, built: {:?}",
+            &findings[..findings.len().min(4)]
+        );
         wtxn.abort();
         marks.push(torn);
     }
@@ -173,13 +193,20 @@ fn building_is_interrupted() {
             }
         });
         assert_eq!(marks.contains(&Some(Torn::Derived)), goal < 2, "{codes:?}, {goal}");
-        assert!(!marks.contains(&Some(Torn::Lost)), "what gives all items other places is not interrupted");
+        assert!(
+            !marks.contains(&Some(Torn::Lost)),
+            "what gives all items other places is not interrupted"
+        );
     }
 }
 
 #[test]
 fn choosing_codes_is_interrupted() {
-    for (before, after) in [(None, Some(Codes::Bits4)), (Some(Codes::Bits4), None), (Some(Codes::Bits4), Some(Codes::Bits1))] {
+    for (before, after) in [
+        (None, Some(Codes::Bits4)),
+        (Some(Codes::Bits4), None),
+        (Some(Codes::Bits4), Some(Codes::Bits1)),
+    ] {
         interrupt(before, |writer, wtxn| {
             writer.set_codes(wtxn, after).unwrap();
             build(writer, wtxn);
@@ -193,7 +220,8 @@ fn choosing_codes_is_interrupted() {
 fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     let (_folder, env) = open();
     let database = create(&env, None);
-    let (place, writer) = (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
+    let (place, writer) =
+        (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
     let held = || {
         let txn = OfProcess::new(env.clone().static_read_txn().unwrap());
         Held::open::<Euclidean>(place, Arc::new(SharedTxn::alone(txn)), Extent::Full).unwrap()
@@ -211,7 +239,9 @@ fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     wtxn.commit().unwrap();
     for version in 0..4 {
         let mut wtxn = env.write_txn().unwrap();
-        W::new(database, INDEX + 1, DIMENSIONS).add_items_from(&mut wtxn, rows(0..60, version)).unwrap();
+        W::new(database, INDEX + 1, DIMENSIONS)
+            .add_items_from(&mut wtxn, rows(0..60, version))
+            .unwrap();
         wtxn.commit().unwrap();
     }
     let now = held();

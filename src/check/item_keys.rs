@@ -1,4 +1,5 @@
-//! The keys of items: that every row is whole, and that keys, item ids and items are the same, in both directions.
+//! The keys of items: that every row is whole, and that keys, item ids and items are the same, in
+//! both directions.
 
 use heed::RoTxn;
 
@@ -12,9 +13,17 @@ use crate::types::ItemId;
 /// Checks one row for itself: that there may be such a row, and its checksum.
 pub(super) fn checksum_of(key: &[u8], value: &[u8], naming: Naming, findings: &mut Findings) {
     if naming == Naming::Ids {
-        findings.add(Invariant::Keys, format!("there is the key of an item under {key:02x?}, and the items of the index have none"));
+        findings.add(
+            Invariant::Keys,
+            format!(
+                "there is the key of an item under {key:02x?}, and the items of the index have none"
+            ),
+        );
     } else if !checksum::holds_under(key, value) {
-        findings.add(Invariant::Checksum, format!("{}: its bytes do not have its checksum", show(key, naming)));
+        findings.add(
+            Invariant::Checksum,
+            format!("{}: its bytes do not have its checksum", show(key, naming)),
+        );
     }
 }
 
@@ -47,41 +56,58 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             }
             let body = checksum::unverified(value);
             match Row::from_bytes(key) {
-                None => self.findings.add(Invariant::Keys, format!("the key {key:02x?} is of no used kind")),
+                None => self
+                    .findings
+                    .add(Invariant::Keys, format!("the key {key:02x?} is of no used kind")),
                 Some(Row::Id(item_key)) => {
                     keys += 1;
                     match naming.check(item_key).and_then(|()| decode_id(body)) {
-                        Err(what) => self.findings.add(Invariant::Layout, format!("{}: {what}", show(key, naming))),
+                        Err(what) => self
+                            .findings
+                            .add(Invariant::Layout, format!("{}: {what}", show(key, naming))),
                         Ok(id) => self.item_of(item_key, id)?,
                     }
                 }
                 Some(Row::Key(id)) => {
                     ids += 1;
                     beyond = u64::from(id) + 1;
-                    let item_key = match decode_key(body).and_then(|item_key| naming.check(item_key).map(|()| item_key)) {
+                    let item_key = match decode_key(body)
+                        .and_then(|item_key| naming.check(item_key).map(|()| item_key))
+                    {
                         Ok(item_key) => item_key,
                         Err(what) => {
-                            self.findings.add(Invariant::Layout, format!("{}: {what}", show(key, naming)));
+                            self.findings
+                                .add(Invariant::Layout, format!("{}: {what}", show(key, naming)));
                             continue;
                         }
                     };
                     let back = self.row(rtxn, Row::Id(item_key))?.map(decode_id);
-                    let say = || format!("the item id {id} has the key {}, which has the item id {back:?}", naming.show(item_key));
+                    let say = || {
+                        format!(
+                            "the item id {id} has the key {}, which has the item id {back:?}",
+                            naming.show(item_key)
+                        )
+                    };
                     self.findings.expect(back == Some(Ok(id)), Invariant::ItemKeys, say);
                 }
                 Some(Row::Free(id)) => {
                     free += 1;
                     beyond = beyond.max(u64::from(id) + 1);
                     let is_free = self.row(rtxn, Row::Key(id))?.is_none();
-                    self.findings.expect(is_free, Invariant::ItemKeys, || format!("the item id {id} is free and has a key"));
-                    self.findings.expect(body.is_empty(), Invariant::Layout, || format!("{}: it is not empty", show(key, naming)));
+                    self.findings.expect(is_free, Invariant::ItemKeys, || {
+                        format!("the item id {id} is free and has a key")
+                    });
+                    self.findings.expect(body.is_empty(), Invariant::Layout, || {
+                        format!("{}: it is not empty", show(key, naming))
+                    });
                 }
             }
         }
         let items = u64::from(self.view.snapshot.meta.items);
         let say = || format!("{items} items have {keys} keys, and {ids} item ids have one");
         self.findings.expect(keys == items && ids == items, Invariant::ItemKeys, say);
-        let say = || format!("of the item ids below {beyond}, {ids} have a key and {free} are free");
+        let say =
+            || format!("of the item ids below {beyond}, {ids} have a key and {free} are free");
         self.findings.expect(ids + free == beyond, Invariant::ItemKeys, say);
         Ok(())
     }
@@ -99,7 +125,9 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
         };
         self.findings.expect(back == Some(key), Invariant::ItemKeys, say);
         let slot = self.view.slot(id);
-        let say = || format!("the key {} has the item id {id}, and there is no such item", naming.show(key));
+        let say = || {
+            format!("the key {} has the item id {id}, and there is no such item", naming.show(key))
+        };
         if let Some(slot) = self.survive(slot)? {
             self.findings.expect(slot.is_some(), Invariant::ItemKeys, say);
         }

@@ -6,36 +6,43 @@ use super::round::{MAX_BF16, MAX_F16, from_bf16, from_f16, to_bf16, to_f16, to_o
 use super::{Codec, Component, Probe, Scale};
 use crate::error::VectorDefect;
 
-/// Every component as an IEEE 754 single, little-endian: `4 * dimensions` bytes. Vectors of `f32` come back bit for bit.
+/// Every component as an IEEE 754 single, little-endian: `4 * dimensions` bytes. Vectors of `f32`
+/// come back bit for bit.
 #[derive(Debug, Clone, Copy)]
 pub enum F32 {}
 
-/// Every component as an IEEE 754 half, little-endian: `2 * dimensions` bytes, 11 significant bits. Components from 6.1e-5 to 65 504 are off by at most
-/// 1/2048 of themselves, smaller ones by at most 3e-8; larger ones are refused, and so is a vector without a component above 3e-8 that is not
-/// zero.
+/// Every component as an IEEE 754 half, little-endian: `2 * dimensions` bytes, 11 significant bits.
+/// Components from 6.1e-5 to 65 504 are off by at most 1/2048 of themselves, smaller ones by at
+/// most 3e-8; larger ones are refused, and so is a vector without a component above 3e-8 that is
+/// not zero.
 #[derive(Debug, Clone, Copy)]
 pub enum F16 {}
 
-/// Every component as the upper half of an IEEE 754 single, little-endian: `2 * dimensions` bytes, 8 significant bits. Components are off by at most
-/// 1/256 of themselves, those below 1.2e-38 by at most 4.6e-41; those beyond 3.389e38 are refused, and so is a vector without a component above 4.6e-41 that is
-/// not zero.
+/// Every component as the upper half of an IEEE 754 single, little-endian: `2 * dimensions` bytes,
+/// 8 significant bits. Components are off by at most 1/256 of themselves, those below 1.2e-38 by at
+/// most 4.6e-41; those beyond 3.389e38 are refused, and so is a vector without a component above
+/// 4.6e-41 that is not zero.
 #[derive(Debug, Clone, Copy)]
 pub enum Bf16 {}
 
-/// Every component as one of 256 numbers, evenly spaced over a range that is trained on a sample ([`Scale`]): a byte each. Components are off by at most
-/// half a step, 1/510 of the range; one beyond the range becomes the end of it, and is counted ([`Reader::saturated`](crate::Reader::saturated)).
+/// Every component as one of 256 numbers, evenly spaced over a range that is trained on a sample
+/// ([`Scale`]): a byte each. Components are off by at most half a step, 1/510 of the range; one
+/// beyond the range becomes the end of it, and is counted
+/// ([`Reader::saturated`](crate::Reader::saturated)).
 ///
-/// An index must be trained before its first item: by [`Writer::train`](crate::Writer::train), [`Index::train`](crate::Index::train), or a load.
+/// An index must be trained before its first item: by [`Writer::train`](crate::Writer::train),
+/// [`Index::train`](crate::Index::train), or a load.
 #[derive(Debug, Clone, Copy)]
 pub enum I8 {}
 
-/// One bit a component, in little-endian words of 64, the rest of the last word zero: `8 * ceil(dimensions / 64)` bytes. Component `i` is
-/// bit `i % 64` of word `i / 64`. Holds vectors of zeros and ones.
+/// One bit a component, in little-endian words of 64, the rest of the last word zero: `8 *
+/// ceil(dimensions / 64)` bytes. Component `i` is bit `i % 64` of word `i / 64`. Holds vectors of
+/// zeros and ones.
 #[derive(Debug, Clone, Copy)]
 pub enum Bits {}
 
-/// The sign of each component, one bit as in [`Bits`]: set for positive ones and `0.0`, not set for negative ones and `-0.0`. Any vector can be stored;
-/// what comes back is 1 and -1.
+/// The sign of each component, one bit as in [`Bits`]: set for positive ones and `0.0`, not set for
+/// negative ones and `-0.0`. Any vector can be stored; what comes back is 1 and -1.
 #[derive(Debug, Clone, Copy)]
 pub enum Signs {}
 
@@ -58,7 +65,8 @@ impl Range {
     pub(crate) fn add<T: Component>(&mut self, vector: &[T]) -> Result<(), VectorDefect> {
         check_limit(vector, Scale::MAX.into(), "the range of i8")?;
         for component in T::floats(vector).iter() {
-            (self.lowest, self.highest) = (self.lowest.min(*component), self.highest.max(*component));
+            (self.lowest, self.highest) =
+                (self.lowest.min(*component), self.highest.max(*component));
         }
         Ok(())
     }
@@ -70,27 +78,45 @@ impl Range {
 }
 
 /// That all components are finite and no larger than `limit`.
-fn check_limit<T: Component>(vector: &[T], limit: f64, form: &'static str) -> Result<(), VectorDefect> {
+fn check_limit<T: Component>(
+    vector: &[T],
+    limit: f64,
+    form: &'static str,
+) -> Result<(), VectorDefect> {
     // NaN is not at most anything.
     let is_held = |component: &T| -> bool { (*component).into().abs() <= limit };
-    // All of them, without a look at the outcome of each, is what the compiler makes vector code of.
+    // All of them, without a look at the outcome of each, is what the compiler makes vector code
+    // of.
     if vector.iter().fold(true, |all, component| all & is_held(component)) {
         return Ok(());
     }
-    match vector.iter().enumerate().find(|(_, component)| !is_held(component)).map(|(position, value)| (position, (*value).into())) {
+    match vector
+        .iter()
+        .enumerate()
+        .find(|(_, component)| !is_held(component))
+        .map(|(position, value)| (position, (*value).into()))
+    {
         None => Ok(()),
-        Some((position, value)) if value.is_finite() => Err(VectorDefect::TooLarge { position, value, limit, form }),
+        Some((position, value)) if value.is_finite() => {
+            Err(VectorDefect::TooLarge { position, value, limit, form })
+        }
         Some((position, value)) => Err(VectorDefect::NotFinite { position, value: value as f32 }),
     }
 }
 
-/// That not all of a vector is lost: it is zero, or a component is at least half of `least`, the smallest positive number of the form.
-fn check_least<T: Component>(vector: &[T], least: f64, form: &'static str) -> Result<(), VectorDefect> {
+/// That not all of a vector is lost: it is zero, or a component is at least half of `least`, the
+/// smallest positive number of the form.
+fn check_least<T: Component>(
+    vector: &[T],
+    least: f64,
+    form: &'static str,
+) -> Result<(), VectorDefect> {
     // The half itself is rounded to 0, which is even.
     if vector.iter().any(|component| (*component).into().abs() > least / 2.0) {
         return Ok(());
     }
-    let value = vector.iter().fold(0.0, |largest: f64, component| largest.max((*component).into().abs()));
+    let value =
+        vector.iter().fold(0.0, |largest: f64, component| largest.max((*component).into().abs()));
     if value == 0.0 { Ok(()) } else { Err(VectorDefect::TooSmall { value, limit: least, form }) }
 }
 
@@ -98,13 +124,21 @@ fn to_floats<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> C
     let words = bytes.as_chunks().0;
     let mut floats = vec![0; words.len() * size_of::<f32>()];
     // In a shape that the compiler makes vector code of.
-    floats.as_chunks_mut().0.iter_mut().zip(words).for_each(|(float, word)| *float = decode(*word).to_le_bytes());
+    floats
+        .as_chunks_mut()
+        .0
+        .iter_mut()
+        .zip(words)
+        .for_each(|(float, word)| *float = decode(*word).to_le_bytes());
     Cow::Owned(floats)
 }
 
 fn encode_bits<T: Component>(vector: &[T], is_set: impl Fn(f64) -> bool, out: &mut Vec<u8>) {
     for chunk in vector.chunks(64) {
-        let word = chunk.iter().enumerate().fold(0u64, |word, (i, value)| word | (u64::from(is_set((*value).into())) << i));
+        let word = chunk
+            .iter()
+            .enumerate()
+            .fold(0u64, |word, (i, value)| word | (u64::from(is_set((*value).into())) << i));
         out.extend(word.to_le_bytes());
     }
 }
@@ -253,7 +287,9 @@ impl Codec for Bits {
         check_limit(vector, f32::MAX.into(), Self::NAME)?;
         let values = vector.iter().map(|component| -> f64 { (*component).into() }).enumerate();
         match { values }.find(|(_, value)| value.to_bits() != 0f64.to_bits() && *value != 1.0) {
-            Some((position, value)) => Err(VectorDefect::NotBinary { position, value: value as f32 }),
+            Some((position, value)) => {
+                Err(VectorDefect::NotBinary { position, value: value as f32 })
+            }
             None => Ok(()),
         }
     }
@@ -323,7 +359,11 @@ mod tests {
         let saturated = C::encode(vector, scale, &mut bytes);
         assert_eq!((bytes.len(), saturated), (C::bytes(vector.len()), 0));
         let probe = C::probe(&bytes, scale);
-        VectorRef::<C::Probe>::new(&probe).to_vec(vector.len()).iter().map(|v| v.to_bits()).collect()
+        VectorRef::<C::Probe>::new(&probe)
+            .to_vec(vector.len())
+            .iter()
+            .map(|v| v.to_bits())
+            .collect()
     }
 
     fn to_bits(vector: &[f32]) -> Vec<u32> {
@@ -345,9 +385,11 @@ mod tests {
     #[test]
     fn bits_come_back_for_every_length_around_a_word() {
         for dimensions in [1, 2, 63, 64, 65, 127, 128, 129, 200] {
-            let vector: Vec<f32> = (0..dimensions).map(|i| if i % 3 == 0 { 1.0 } else { 0.0 }).collect();
+            let vector: Vec<f32> =
+                (0..dimensions).map(|i| if i % 3 == 0 { 1.0 } else { 0.0 }).collect();
             assert_eq!(round_trip::<Bits>(&vector, Scale::NONE), to_bits(&vector), "{dimensions}");
-            let signs: Vec<f32> = (0..dimensions).map(|i| if i % 3 == 0 { 1.0 } else { -1.0 }).collect();
+            let signs: Vec<f32> =
+                (0..dimensions).map(|i| if i % 3 == 0 { 1.0 } else { -1.0 }).collect();
             assert_eq!(round_trip::<Signs>(&signs, Scale::NONE), to_bits(&signs), "{dimensions}");
         }
         let mut bytes = Vec::new();
@@ -359,8 +401,14 @@ mod tests {
     #[test]
     fn what_a_form_cannot_hold_is_refused_by_position() {
         fn finite<C: Codec>() {
-            assert!(matches!(C::check(&[0.0, f32::NAN]), Err(VectorDefect::NotFinite { position: 1, .. })));
-            assert!(matches!(C::check(&[f64::NEG_INFINITY]), Err(VectorDefect::NotFinite { position: 0, .. })));
+            assert!(matches!(
+                C::check(&[0.0, f32::NAN]),
+                Err(VectorDefect::NotFinite { position: 1, .. })
+            ));
+            assert!(matches!(
+                C::check(&[f64::NEG_INFINITY]),
+                Err(VectorDefect::NotFinite { position: 0, .. })
+            ));
         }
         finite::<F32>();
         finite::<F16>();
@@ -368,40 +416,75 @@ mod tests {
         finite::<I8>();
         finite::<Bits>();
         finite::<Signs>();
-        assert!(matches!(F32::check(&[0.0, 1e39]), Err(VectorDefect::TooLarge { position: 1, form: "f32", .. })));
-        assert!(matches!(F16::check(&[65504.0, -65505.0f32]), Err(VectorDefect::TooLarge { position: 1, limit: 65504.0, .. })));
-        assert!(matches!(Bf16::check(&[3.39e38f32]), Err(VectorDefect::TooLarge { position: 0, .. })));
-        assert!(F16::check(&[65504.0f32, -65504.0]).is_ok() && Bf16::check(&[-3.389e38f32]).is_ok());
-        assert!(matches!(Bits::check(&[1.0, 0.5]), Err(VectorDefect::NotBinary { position: 1, .. })));
+        assert!(matches!(
+            F32::check(&[0.0, 1e39]),
+            Err(VectorDefect::TooLarge { position: 1, form: "f32", .. })
+        ));
+        assert!(matches!(
+            F16::check(&[65504.0, -65505.0f32]),
+            Err(VectorDefect::TooLarge { position: 1, limit: 65504.0, .. })
+        ));
+        assert!(matches!(
+            Bf16::check(&[3.39e38f32]),
+            Err(VectorDefect::TooLarge { position: 0, .. })
+        ));
+        assert!(
+            F16::check(&[65504.0f32, -65504.0]).is_ok() && Bf16::check(&[-3.389e38f32]).is_ok()
+        );
+        assert!(matches!(
+            Bits::check(&[1.0, 0.5]),
+            Err(VectorDefect::NotBinary { position: 1, .. })
+        ));
         assert!(matches!(Bits::check(&[-0.0]), Err(VectorDefect::NotBinary { position: 0, .. })));
         assert!(Bits::check(&[1.0, 0.0]).is_ok());
     }
 
     #[test]
     fn a_scale_has_room_for_all_between_its_ends_and_counts_what_is_beyond() {
-        for (lowest, highest) in
-            [(0.0, 255.0), (-1.0, 1.0), (-0.21, 0.34), (1e-30, 1e-29), (7.0, 7.0), (0.0, 0.0), (1000.0, 1000.001), (-1e38, 1e38)]
-        {
+        for (lowest, highest) in [
+            (0.0, 255.0),
+            (-1.0, 1.0),
+            (-0.21, 0.34),
+            (1e-30, 1e-29),
+            (7.0, 7.0),
+            (0.0, 0.0),
+            (1000.0, 1000.001),
+            (-1e38, 1e38),
+        ] {
             let scale = Scale::between(lowest, highest).unwrap();
             assert!(scale.is_possible() && scale.is_trained(), "{scale:?}");
             for share in 0..=1000 {
-                let value = f64::from(lowest) + (f64::from(highest) - f64::from(lowest)) * f64::from(share) / 1000.0;
+                let value = f64::from(lowest)
+                    + (f64::from(highest) - f64::from(lowest)) * f64::from(share) / 1000.0;
                 let (code, is_beyond) = scale.code(value);
                 // Half a step, and the rounding of what a code stands for.
                 let error = (f64::from(scale.value(code)) - value).abs();
                 let slack = f64::from(f32::EPSILON) * f64::from(lowest.abs().max(highest.abs()));
-                assert!(!is_beyond && error <= f64::from(scale.step) * 0.5000001 + slack, "{value} is off by {error} on {scale:?}");
+                assert!(
+                    !is_beyond && error <= f64::from(scale.step) * 0.5000001 + slack,
+                    "{value} is off by {error} on {scale:?}"
+                );
             }
             let beyond = f64::from(highest) + 300.0 * f64::from(scale.step);
             assert!(lowest == highest || scale.code(beyond) == (i8::MAX, true));
-            assert!(lowest == highest || scale.code(2.0 * f64::from(lowest) - beyond) == (i8::MIN, true));
+            assert!(
+                lowest == highest
+                    || scale.code(2.0 * f64::from(lowest) - beyond) == (i8::MIN, true)
+            );
         }
         assert_eq!(Scale::between(0.0, 255.0).unwrap(), Scale { center: 128.0, step: 1.0 });
         for (lowest, highest) in [(f32::NAN, 1.0), (0.0, f32::INFINITY), (-2e38, 0.0), (1.0, 0.0)] {
             assert_eq!(Scale::between(lowest, highest), None);
         }
         let mut bytes = Vec::new();
-        assert_eq!(I8::encode(&[-9.0, 0.0, 255.4, 256.0f32], Scale::between(0.0, 255.0).unwrap(), &mut bytes), 2);
+        assert_eq!(
+            I8::encode(
+                &[-9.0, 0.0, 255.4, 256.0f32],
+                Scale::between(0.0, 255.0).unwrap(),
+                &mut bytes
+            ),
+            2
+        );
         assert_eq!(bytes, [0x80, 0x80, 0x7F, 0x7F]);
     }
 }

@@ -1,17 +1,22 @@
 //! How one vector lies on disk and in a kernel's hands: a fixed number of little-endian bytes.
 //!
-//! A **codec** is a form that vectors are stored in. Only stored vectors are rounded to it: a query, or a stored vector that others are compared
-//! with, becomes a **probe** first, once, in the form that kernels read ([`Codec::Probe`]): its components as `f32`, or bits. Kernels decode the other
-//! side as they load it. `forms.rs` has the forms, `round.rs` the two roundings that Rust does not have.
+//! A **codec** is a form that vectors are stored in. Only stored vectors are rounded to it: a
+//! query, or a stored vector that others are compared with, becomes a **probe** first, once, in the
+//! form that kernels read ([`Codec::Probe`]): its components as `f32`, or bits. Kernels decode the
+//! other side as they load it. `forms.rs` has the forms, `round.rs` the two roundings that Rust
+//! does not have.
 //!
-//! Owns the invariant that encoding rounds once, to the nearest, whatever it was given, and that decoding is exact: a stored form stands for one
-//! vector, the same on every machine. All vectors of an index have the same length in bytes. What a distance makes of the bytes is in `distance/`; where
-//! the bytes lie in the database is in `format/`.
+//! Owns the invariant that encoding rounds once, to the nearest, whatever it was given, and that
+//! decoding is exact: a stored form stands for one vector, the same on every machine. All vectors
+//! of an index have the same length in bytes. What a distance makes of the bytes is in `distance/`;
+//! where the bytes lie in the database is in `format/`.
 //!
-//! What each form costs and loses, on 100 000 photo descriptors (128 dimensions, whole numbers of one byte, Euclidean) and 100 000 text embeddings (384
-//! dimensions, which were halves, cosine). Recall is that of an exact search, against the exact answers of `f32`; [`I8`] was trained on every tenth row;
-//! [`Signs`] are those of the binary quantized metrics, for which vectors without negative components are all alike; [`Bits`] lose nothing of zeros and ones.
-//! `cargo run --release -p voisin-bench --bin forms -- FOLDER` measures it.
+//! What each form costs and loses, on 100 000 photo descriptors (128 dimensions, whole numbers of
+//! one byte, Euclidean) and 100 000 text embeddings (384 dimensions, which were halves, cosine).
+//! Recall is that of an exact search, against the exact answers of `f32`; [`I8`] was trained on
+//! every tenth row; [`Signs`] are those of the binary quantized metrics, for which vectors without
+//! negative components are all alike; [`Bits`] lose nothing of zeros and ones. `cargo run --release
+//! -p voisin-bench --bin forms -- FOLDER` measures it.
 //!
 #![doc = include_str!("table.md")]
 
@@ -88,12 +93,13 @@ pub trait Codec: sealed::Sealed + fmt::Debug + Clone + Copy + Send + Sync + 'sta
     /// Whether this form can hold `vector`, but for rounding.
     ///
     /// # Errors
-    /// The first component that it cannot hold: NaN and infinities for all forms, what is beyond the largest number of [`F32`], [`F16`] or [`Bf16`],
-    /// anything but 0 and 1 for [`Bits`].
+    /// The first component that it cannot hold: NaN and infinities for all forms, what is beyond
+    /// the largest number of [`F32`], [`F16`] or [`Bf16`], anything but 0 and 1 for [`Bits`].
     fn check<T: Component>(vector: &[T]) -> Result<(), VectorDefect>;
 
-    /// Appends the `bytes(vector.len())` bytes of `vector` to `out`, each component rounded once, to the nearest. Returns how many components were off
-    /// by more than that, as they are beyond the ends of `scale`: of [`I8`] only.
+    /// Appends the `bytes(vector.len())` bytes of `vector` to `out`, each component rounded once,
+    /// to the nearest. Returns how many components were off by more than that, as they are beyond
+    /// the ends of `scale`: of [`I8`] only.
     fn encode<T: Component>(vector: &[T], scale: Scale, out: &mut Vec<u8>) -> u64;
 
     /// A stored vector in the form that others are compared with. Exact.
@@ -116,7 +122,8 @@ pub trait Probe: Codec<Probe = Self> {
     }
 }
 
-/// A form of vectors of any numbers, which the metrics take as their parameter: [`F32`], [`F16`], [`Bf16`] or [`I8`].
+/// A form of vectors of any numbers, which the metrics take as their parameter: [`F32`], [`F16`],
+/// [`Bf16`] or [`I8`].
 pub trait Floats: Codec<Probe = F32> {}
 
 impl Floats for F32 {}
@@ -124,7 +131,8 @@ impl Floats for F16 {}
 impl Floats for Bf16 {}
 impl Floats for I8 {}
 
-/// What the vectors of a caller are made of: `f32`, or `f64`, each component of which is rounded once, to what is stored, or to `f32` in a query.
+/// What the vectors of a caller are made of: `f32`, or `f64`, each component of which is rounded
+/// once, to what is stored, or to `f32` in a query.
 pub trait Component: sealed::Component + Copy + fmt::Debug + Into<f64> + Sync {
     /// All components as `f32`, rounded to the nearest.
     fn floats(vector: &[Self]) -> Cow<'_, [f32]>;
@@ -142,7 +150,8 @@ impl Component for f64 {
     }
 }
 
-/// A vector in a form that it can be compared in, borrowed from the database or from a query. Not aligned.
+/// A vector in a form that it can be compared in, borrowed from the database or from a query. Not
+/// aligned.
 #[derive(Clone, Copy)]
 pub struct VectorRef<'a, C> {
     bytes: &'a [u8],
@@ -162,7 +171,8 @@ impl<'a, C: Probe> VectorRef<'a, C> {
         self.bytes
     }
 
-    /// The components in order. For [`Bits`] and [`Signs`], up to the end of the last word, with the padding.
+    /// The components in order. For [`Bits`] and [`Signs`], up to the end of the last word, with
+    /// the padding.
     pub fn iter(self) -> impl Iterator<Item = f32> + 'a {
         (0..).map_while(move |i| C::component(self.bytes, i))
     }

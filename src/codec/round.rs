@@ -1,12 +1,15 @@
-//! Rounding to 16 bits, to the nearest, ties to even, and back. What is given is finite, and no larger than the largest number of the form.
+//! Rounding to 16 bits, to the nearest, ties to even, and back. What is given is finite, and no
+//! larger than the largest number of the form.
 //!
-//! From `f64` there are two steps, by way of `f32`, and one rounding: the first step, where it is not exact, gives the neighbor whose last bit is
-//! one ([`to_odd`]), which is on the same side of everything that the second step has to decide between (Boldo and Melquiond 2008, "Emulation of FMA and
-//! Correctly Rounded Sums: Proved Algorithms Using Rounding to Odd").
+//! From `f64` there are two steps, by way of `f32`, and one rounding: the first step, where it is
+//! not exact, gives the neighbor whose last bit is one ([`to_odd`]), which is on the same side of
+//! everything that the second step has to decide between (Boldo and Melquiond 2008, "Emulation of
+//! FMA and Correctly Rounded Sums: Proved Algorithms Using Rounding to Odd").
 
 /// The largest finite number of 5 bits of exponent and 10 of mantissa.
 pub(super) const MAX_F16: f64 = 65504.0;
-/// The largest finite number of 8 bits of exponent and 7 of mantissa: 255 of the 256ths that the largest power of two is doubled by.
+/// The largest finite number of 8 bits of exponent and 7 of mantissa: 255 of the 256ths that the
+/// largest power of two is doubled by.
 pub(super) const MAX_BF16: f64 = 255.0 / 128.0 * (1u128 << 127) as f64;
 
 /// `value` if `f32` has it, else the one of its two neighbors whose last bit is one.
@@ -16,7 +19,8 @@ pub(super) fn to_odd(value: f64) -> f32 {
     if exact == value {
         return nearest;
     }
-    let toward_zero = if exact.abs() > value.abs() { nearest.to_bits() - 1 } else { nearest.to_bits() };
+    let toward_zero =
+        if exact.abs() > value.abs() { nearest.to_bits() - 1 } else { nearest.to_bits() };
     f32::from_bits(toward_zero | 1)
 }
 
@@ -67,18 +71,30 @@ mod tests {
     fn every_number_of_16_bits_is_what_it_is_and_comes_back() {
         for bits in 0..=u16::MAX {
             let (f, b) = (f16::from_bits(bits), bf16::from_bits(bits));
-            assert!(from_f16(bits).to_bits() == f.to_f32().to_bits() || f.is_nan() && from_f16(bits).is_nan(), "{bits:#x}");
-            assert!(from_bf16(bits).to_bits() == b.to_f32().to_bits() || b.is_nan() && from_bf16(bits).is_nan(), "{bits:#x}");
+            assert!(
+                from_f16(bits).to_bits() == f.to_f32().to_bits()
+                    || f.is_nan() && from_f16(bits).is_nan(),
+                "{bits:#x}"
+            );
+            assert!(
+                from_bf16(bits).to_bits() == b.to_f32().to_bits()
+                    || b.is_nan() && from_bf16(bits).is_nan(),
+                "{bits:#x}"
+            );
             assert!(!f.is_finite() || to_f16(from_f16(bits)) == bits, "{bits:#x}");
             assert!(!b.is_finite() || to_bf16(from_bf16(bits)) == bits, "{bits:#x}");
         }
         assert_eq!((MAX_F16, MAX_BF16), (f16::MAX.to_f64(), bf16::MAX.to_f64()));
     }
 
-    /// Of two numbers of 16 bits that follow each other, the one that is nearer; of two as near the one with the even last bit.
+    /// Of two numbers of 16 bits that follow each other, the one that is nearer; of two as near the
+    /// one with the even last bit.
     fn nearest(value: f64, decode: impl Fn(u16) -> f32, largest: u16) -> u16 {
         let magnitude = value.abs();
-        let above = (0..=largest).collect::<Vec<_>>().partition_point(|bits| f64::from(decode(*bits)) < magnitude) as u16;
+        let above = (0..=largest)
+            .collect::<Vec<_>>()
+            .partition_point(|bits| f64::from(decode(*bits)) < magnitude)
+            as u16;
         let below = above.saturating_sub(1);
         let [near, far] = [below, above].map(|bits| (f64::from(decode(bits)) - magnitude).abs());
         let bits = if near < far || near == far && below.is_multiple_of(2) { below } else { above };
@@ -88,16 +104,27 @@ mod tests {
     #[test]
     fn what_lies_between_two_numbers_is_rounded_once() {
         let tiny = f64::EPSILON;
-        for (low, high) in [(0x3C00u16, 0x3C01u16), (0x3C01, 0x3C02), (0, 1), (1, 2), (0x3FF, 0x400), (0x7BFE, 0x7BFF)] {
+        for (low, high) in [
+            (0x3C00u16, 0x3C01u16),
+            (0x3C01, 0x3C02),
+            (0, 1),
+            (1, 2),
+            (0x3FF, 0x400),
+            (0x7BFE, 0x7BFF),
+        ] {
             let middle = (f64::from(from_f16(low)) + f64::from(from_f16(high))) / 2.0;
             let even = if low.is_multiple_of(2) { low } else { high };
             // What a rounding to `f32` in between would make the middle of both.
-            for (value, expected) in [(middle, even), (middle * (1.0 + tiny), high), (middle * (1.0 - tiny), low)] {
+            for (value, expected) in
+                [(middle, even), (middle * (1.0 + tiny), high), (middle * (1.0 - tiny), low)]
+            {
                 assert_eq!(to_f16(to_odd(value)), expected, "{value:e}");
                 assert_eq!(to_f16(to_odd(-value)), expected | 0x8000, "{value:e}");
             }
             let middle = (f64::from(from_bf16(low)) + f64::from(from_bf16(high))) / 2.0;
-            for (value, expected) in [(middle, even), (middle * (1.0 + tiny), high), (middle * (1.0 - tiny), low)] {
+            for (value, expected) in
+                [(middle, even), (middle * (1.0 + tiny), high), (middle * (1.0 - tiny), low)]
+            {
                 assert_eq!(to_bf16(to_odd(value)), expected, "{value:e}");
             }
         }

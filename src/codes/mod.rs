@@ -1,20 +1,28 @@
-//! Codes: vectors at 1, 2, 4, 7 or 8 bits a component, to search by; the answers are made of the vectors themselves.
+//! Codes: vectors at 1, 2, 4, 7 or 8 bits a component, to search by; the answers are made of the
+//! vectors themselves.
 //!
-//! A code is of the **residual** of a vector, which is what is left of it without the **center** of the index, rotated so that all of its components are
-//! alike (`kernels/rotation.rs`). Each component is the number of the step it falls into, of a width that is chosen for each vector. The
-//! scale beside a code is the one of extended RaBitQ (Gao et al. 2024): the scaled code has the inner product with the residual that the residual has
-//! with itself, so that estimates are unbiased. We depart from it in how the width is found (a few are tried, where the paper enumerates all that
-//! matter) and in the bound: ours is that of Cauchy and Schwarz, with the length of what the code lacks, so that it holds always and not
-//! nearly always, and an exact scan may skip by it.
+//! A code is of the **residual** of a vector, which is what is left of it without the **center** of
+//! the index, rotated so that all of its components are alike (`kernels/rotation.rs`). Each
+//! component is the number of the step it falls into, of a width that is chosen for each vector.
+//! The scale beside a code is the one of extended RaBitQ (Gao et al. 2024): the scaled code has the
+//! inner product with the residual that the residual has with itself, so that estimates are
+//! unbiased. We depart from it in how the width is found (a few are tried, where the paper
+//! enumerates all that matter) and in the bound: ours is that of Cauchy and Schwarz, with the
+//! length of what the code lacks, so that it holds always and not nearly always, and an exact scan
+//! may skip by it.
 //!
-//! Owns the invariants that the code of a vector is the same on every machine, bit for bit, and that a distance, as the kernels of the metric
-//! compute it, differs from its estimate by no more than the bound. For metrics that follow from inner products: rotating keeps those, and
-//! neither sums of absolute differences nor bits.
+//! Owns the invariants that the code of a vector is the same on every machine, bit for bit, and
+//! that a distance, as the kernels of the metric compute it, differs from its estimate by no more
+//! than the bound. For metrics that follow from inner products: rotating keeps those, and neither
+//! sums of absolute differences nor bits.
 
 use std::fmt;
 
 use crate::codec::{Codec, Scale, VectorRef};
-use crate::distance::{CodeQuery, Distance, Estimates, Factors, Form, ProbeOf, Rotation, code_bytes, estimates, fills_lines, sum_of};
+use crate::distance::{
+    CodeQuery, Distance, Estimates, Factors, Form, ProbeOf, Rotation, code_bytes, estimates,
+    fills_lines, sum_of,
+};
 
 /// The largest magnitude of a component of a query.
 const QUERY_LEVELS: f32 = 127.0;
@@ -25,9 +33,10 @@ const FAST_4_FROM: usize = 256;
 
 /// How many bits a component has in the codes that an index is searched by.
 ///
-/// Codes lie beside the vectors, `bits * dimensions / 8 + 12` bytes each; those of 7 bits take up to 4 bytes more where that
-/// fills a line of cache. A search walks the graph by them, and computes the distances of what it finds
-/// from the vectors: answers have exact distances always, and miss a little more of the true neighbors the fewer bits there are.
+/// Codes lie beside the vectors, `bits * dimensions / 8 + 12` bytes each; those of 7 bits take up
+/// to 4 bytes more where that fills a line of cache. A search walks the graph by them, and computes
+/// the distances of what it finds from the vectors: answers have exact distances always, and miss a
+/// little more of the true neighbors the fewer bits there are.
 ///
 /// | bits | for | recall at equal `ef_search` |
 /// |---|---|---|
@@ -52,10 +61,12 @@ pub enum Codes {
 
 impl Codes {
     /// All, from the fewest bits to the most.
-    pub(crate) const ALL: [Self; 5] = [Self::Bits1, Self::Bits2, Self::Bits4, Self::Bits7, Self::Bits8];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Bits1, Self::Bits2, Self::Bits4, Self::Bits7, Self::Bits8];
 
-    /// Those that make searches the fastest at nearly the same recall: 4 bits from 256 dimensions on. Below, 7 bits where codes fill whole lines of cache with
-    /// these, as they do for 54 to 59, 127 to 132 and 201 to 205 dimensions, and else 8.
+    /// Those that make searches the fastest at nearly the same recall: 4 bits from 256 dimensions
+    /// on. Below, 7 bits where codes fill whole lines of cache with these, as they do for 54 to 59,
+    /// 127 to 132 and 201 to 205 dimensions, and else 8.
     #[must_use]
     pub fn fast(dimensions: usize) -> Self {
         match dimensions {
@@ -86,8 +97,8 @@ impl Codes {
         code_bytes(self.bits(), dimensions)
     }
 
-    /// The widths of a step that are tried, in shares of the one that reaches the largest component. Few steps are better spent on where most
-    /// components are.
+    /// The widths of a step that are tried, in shares of the one that reaches the largest
+    /// component. Few steps are better spent on where most components are.
     fn widths(self) -> &'static [f32] {
         match self {
             Self::Bits1 | Self::Bits7 | Self::Bits8 => &[1.0],
@@ -129,14 +140,33 @@ pub(crate) struct Scratch {
 }
 
 impl Coder {
-    /// For vectors of as many components as the center has, which is one of directions for metrics that compare those.
-    pub(crate) fn new<D: Distance>(codes: Codes, seed: u64, center: Vec<f32>, scale: Scale) -> Self {
+    /// For vectors of as many components as the center has, which is one of directions for metrics
+    /// that compare those.
+    pub(crate) fn new<D: Distance>(
+        codes: Codes,
+        seed: u64,
+        center: Vec<f32>,
+        scale: Scale,
+    ) -> Self {
         let rotation = Rotation::new(seed, center.len());
-        Self { codes, form: D::FORM, rotation, scale, estimates: estimates(codes.bits(), codes.code_bytes(center.len())), center }
+        Self {
+            codes,
+            form: D::FORM,
+            rotation,
+            scale,
+            estimates: estimates(codes.bits(), codes.code_bytes(center.len())),
+            center,
+        }
     }
 
     /// Appends the code of a stored vector, with its factors.
-    pub(crate) fn encode<D: Distance>(&self, stored: &[u8], factor: f32, scratch: &mut Scratch, out: &mut Vec<u8>) {
+    pub(crate) fn encode<D: Distance>(
+        &self,
+        stored: &[u8],
+        factor: f32,
+        scratch: &mut Scratch,
+        out: &mut Vec<u8>,
+    ) {
         let Scratch { residual, tried, best } = scratch;
         residual.clear();
         let probe = D::Codec::probe(stored, self.scale);
@@ -154,7 +184,8 @@ impl Coder {
         };
         self.rotation.rotate(residual);
         let levels = 1u32 << self.codes.bits();
-        let widest = residual.iter().fold(0f32, |widest, value| widest.max(value.abs())) / (levels / 2) as f32;
+        let widest = residual.iter().fold(0f32, |widest, value| widest.max(value.abs()))
+            / (levels / 2) as f32;
         let mut products = (0.0, 0.0);
         best.clear();
         best.resize(residual.len(), 0);
@@ -162,15 +193,20 @@ impl Coder {
             tried.clear();
             let found = quantize(residual, widest * share, levels as f32, tried);
             // The cosine of the angle between the two, but for the length of the residual.
-            if found.0 > 0.0 && found.0 * found.0 * products.1 >= products.0 * products.0 * found.1 {
+            if found.0 > 0.0 && found.0 * found.0 * products.1 >= products.0 * products.0 * found.1
+            {
                 products = found;
                 std::mem::swap(tried, best);
             }
         }
         let rotated = dot(residual, residual);
-        let scale = (if products.0 > 0.0 { rotated / products.0 } else { 0.0 }).min(f32::MAX.into()) as f32;
+        let scale =
+            (if products.0 > 0.0 { rotated / products.0 } else { 0.0 }).min(f32::MAX.into()) as f32;
         let middle = (levels - 1) as f32 / 2.0;
-        let lost = residual.iter().zip(&*best).map(|(value, level)| f64::from(value - scale * (f32::from(*level) - middle)));
+        let lost = residual
+            .iter()
+            .zip(&*best)
+            .map(|(value, level)| f64::from(value - scale * (f32::from(*level) - middle)));
         let error = lost.map(|lost| lost * lost).sum::<f64>().sqrt() as f32;
         let length = (f64::from(scale) * products.1.sqrt()) as f32;
         self.pack(best, out);
@@ -188,35 +224,51 @@ impl Coder {
             return pack_sevens(levels, &mut out[start..]);
         }
         for (plane, levels) in levels.chunks(bytes).enumerate() {
-            out[start..].iter_mut().zip(levels).for_each(|(byte, level)| *byte |= level << (plane * bits));
+            out[start..]
+                .iter_mut()
+                .zip(levels)
+                .for_each(|(byte, level)| *byte |= level << (plane * bits));
         }
     }
 
     /// A query, ready to be compared with codes.
-    pub(crate) fn query<D: Distance>(&self, vector: VectorRef<'_, ProbeOf<D>>, factor: f32) -> CodeQuery {
+    pub(crate) fn query<D: Distance>(
+        &self,
+        vector: VectorRef<'_, ProbeOf<D>>,
+        factor: f32,
+    ) -> CodeQuery {
         let mut residual = components::<D>(vector, factor, self.center.len());
-        let products = (self.form == Form::NegatedProducts).then(|| (dot(&self.center, &residual), dot(&residual, &residual)));
+        let products = (self.form == Form::NegatedProducts)
+            .then(|| (dot(&self.center, &residual), dot(&residual, &residual)));
         residual.iter_mut().zip(&self.center).for_each(|(value, center)| *value -= center);
         let square = dot(&residual, &residual);
         self.rotation.rotate(&mut residual);
         let largest = residual.iter().fold(0f32, |largest, value| largest.max(value.abs()));
         let step = if largest > 0.0 { largest / QUERY_LEVELS } else { 1.0 };
         let steps: Vec<i8> = residual.iter().map(|value| nearest_whole(value / step)).collect();
-        residual.iter_mut().zip(&steps).for_each(|(value, steps)| *value -= f32::from(*steps) * step);
+        residual
+            .iter_mut()
+            .zip(&steps)
+            .for_each(|(value, steps)| *value -= f32::from(*steps) * step);
         let lost = dot(&residual, &residual).sqrt();
         let sum = f64::from(steps.iter().map(|steps| i32::from(*steps)).sum::<i32>());
         let bits = self.codes.bits();
         let middle = f64::from((1u32 << bits) - 1) / 2.0;
         let (multiple, offset, own) = match (self.form, products) {
             (Form::Cosine, _) => (0.5, square / 4.0, square.sqrt() + 2.0),
-            (_, Some((with_center, own))) => (1.0, -with_center, dot(&self.center, &self.center).sqrt() + own.sqrt() + square.sqrt()),
+            (_, Some((with_center, own))) => (
+                1.0,
+                -with_center,
+                dot(&self.center, &self.center).sqrt() + own.sqrt() + square.sqrt(),
+            ),
             _ => (2.0, square, square.sqrt()),
         };
         let mut query = CodeQuery::new(&steps, self.codes.code_bytes(steps.len()), bits);
         query.offset = offset as f32;
         query.slope = (multiple * f64::from(step)) as f32;
         query.intercept = (-multiple * f64::from(step) * middle * sum) as f32;
-        // Rounded up, and then some for the rounding of the rotation, which `slack` has its share of, too.
+        // Rounded up, and then some for the rounding of the rotation, which `slack` has its share
+        // of, too.
         let up = |value: f64| (value * (1.0 + 1e-5)) as f32;
         query.error = up(multiple * square.sqrt());
         query.length = up(multiple * lost);
@@ -236,7 +288,11 @@ fn pack_sevens(levels: &[u8], out: &mut [u8]) {
 }
 
 /// The components that a code is of: those of the direction, where the metric compares directions.
-pub(crate) fn components<D: Distance>(vector: VectorRef<'_, ProbeOf<D>>, factor: f32, dimensions: usize) -> Vec<f32> {
+pub(crate) fn components<D: Distance>(
+    vector: VectorRef<'_, ProbeOf<D>>,
+    factor: f32,
+    dimensions: usize,
+) -> Vec<f32> {
     let mut components = vector.to_vec(dimensions);
     if D::FACTOR {
         components.iter_mut().for_each(|value| *value *= factor);
@@ -244,8 +300,9 @@ pub(crate) fn components<D: Distance>(vector: VectorRef<'_, ProbeOf<D>>, factor:
     components
 }
 
-/// Appends the steps of `width` that values fall into, of `levels`, the middle of which is at zero. Returns the inner product of the middles of the steps
-/// with the values, and that with themselves, in widths.
+/// Appends the steps of `width` that values fall into, of `levels`, the middle of which is at zero.
+/// Returns the inner product of the middles of the steps with the values, and that with themselves,
+/// in widths.
 fn quantize(values: &[f32], width: f32, levels: f32, out: &mut Vec<u8>) -> (f64, f64) {
     let per_width = if width > 0.0 { width.recip() } else { 0.0 };
     let (half, last) = (levels / 2.0, levels - 1.0);
@@ -278,7 +335,11 @@ mod tests {
     }
 
     /// Estimate and bound of the distance of two vectors.
-    fn estimate<D: Distance<Codec = F32>>(coder: &Coder, query: &[f32], vector: &[f32]) -> (f32, f32) {
+    fn estimate<D: Distance<Codec = F32>>(
+        coder: &Coder,
+        query: &[f32],
+        vector: &[f32],
+    ) -> (f32, f32) {
         let (query, stored) = (bytes(query), bytes(vector));
         let (query, vector) = (VectorRef::new(&query), VectorRef::new(&stored));
         let mut code = Vec::new();
@@ -294,7 +355,11 @@ mod tests {
         for codes in Codes::ALL {
             let coder = Coder::new::<D>(codes, 5, center.to_vec(), Scale::NONE);
             let (estimate, bound) = estimate::<D>(&coder, a, b);
-            assert!((exact - estimate).abs() <= bound, "{} {codes}: {exact} is not {estimate} but for {bound}", D::name());
+            assert!(
+                (exact - estimate).abs() <= bound,
+                "{} {codes}: {exact} is not {estimate} but for {bound}",
+                D::name()
+            );
         }
     }
 
@@ -336,7 +401,8 @@ mod tests {
             for salt in 2..302 {
                 let vector = vector(salt, 200);
                 let exact = f64::from(distance::<Euclidean>(&query, &vector).unwrap());
-                let error = f64::from(estimate::<Euclidean>(&coder, &query, &vector).0) / exact - 1.0;
+                let error =
+                    f64::from(estimate::<Euclidean>(&coder, &query, &vector).0) / exact - 1.0;
                 (off, square) = (off + error, square + error * error);
             }
             let deviation = (square / 300.0).sqrt();

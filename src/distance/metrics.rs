@@ -1,10 +1,12 @@
 //! The built-in metrics: their formulas, what they refuse, and which kernel computes them.
 //!
-//! The limits on norms keep every distance finite and every partial sum of a kernel, too: by Cauchy-Schwarz no sum of products exceeds the
-//! product of the norms, whatever the order it is computed in.
+//! The limits on norms keep every distance finite and every partial sum of a kernel, too: by
+//! Cauchy-Schwarz no sum of products exceeds the product of the norms, whatever the order it is
+//! computed in.
 //!
-//! Those over floats have a parameter: the form that vectors are stored in, `f32` unless given, as in `Cosine<F16>`. It changes what is compared, and not
-//! how: a distance is that of the query, which is not rounded, to the vector that the stored form stands for.
+//! Those over floats have a parameter: the form that vectors are stored in, `f32` unless given, as
+//! in `Cosine<F16>`. It changes what is compared, and not how: a distance is that of the query,
+//! which is not rounded, to the vector that the stored form stands for.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -13,32 +15,37 @@ use super::{Distance, Form, Kernels};
 use crate::codec::{Bits, Codec, F32, Floats, Signs, VectorRef};
 use crate::error::VectorDefect;
 
-/// The largest Euclidean norm under which a product of two norms, and the square of a sum of two, is below `f32::MAX`.
+/// The largest Euclidean norm under which a product of two norms, and the square of a sum of two,
+/// is below `f32::MAX`.
 const MAX_NORM: f64 = 9e18;
-/// The smallest norm but 0 of metrics that multiply: products of two are normal numbers with eight digits to spare, and so is the square of
-/// a difference as small as a thousandth of the norm. Below 1e-22, all products are 0.
+/// The smallest norm but 0 of metrics that multiply: products of two are normal numbers with eight
+/// digits to spare, and so is the square of a difference as small as a thousandth of the norm.
+/// Below 1e-22, all products are 0.
 const MIN_NORM: f64 = 1e-15;
 /// The largest norm whose inverse is a normal number with room to spare.
 const MAX_DIRECTED_NORM: f64 = 1e15;
 /// The largest sum of absolute values under which the sum of two is below `f32::MAX`.
 const MAX_L1_NORM: f64 = 1.5e38;
 
-/// **Squared** Euclidean distance: `sum((a[i] - b[i])^2)`, from 0. Take the root for lengths; the order is the same. Vectors are
-/// stored in the form `C`.
+/// **Squared** Euclidean distance: `sum((a[i] - b[i])^2)`, from 0. Take the root for lengths; the
+/// order is the same. Vectors are stored in the form `C`.
 ///
-/// The Euclidean norm of a vector is 0 or from 1e-15 to 9e18. Results of a search are at distance 0 only if their components are those
-/// of the query: where all squares underflow, as those of differences below 1e-23 do, the distance is the least positive `f32`, 1.4e-45.
+/// The Euclidean norm of a vector is 0 or from 1e-15 to 9e18. Results of a search are at distance 0
+/// only if their components are those of the query: where all squares underflow, as those of
+/// differences below 1e-23 do, the distance is the least positive `f32`, 1.4e-45.
 #[derive(Debug, Clone, Copy)]
 pub struct Euclidean<C = F32>(PhantomData<C>, Infallible);
 
-/// Half of one minus the cosine of the angle: `(1 - dot(a, b) / (|a| |b|)) / 2`, from 0 (same direction) over 0.5 (orthogonal) to 1
-/// (opposite). The zero vector is refused. Vectors are stored in the form `C` with the length that they are given, and the inverse of it beside them.
+/// Half of one minus the cosine of the angle: `(1 - dot(a, b) / (|a| |b|)) / 2`, from 0 (same
+/// direction) over 0.5 (orthogonal) to 1 (opposite). The zero vector is refused. Vectors are stored
+/// in the form `C` with the length that they are given, and the inverse of it beside them.
 ///
 /// The Euclidean norm of a vector is from 1e-15 to 1e15.
 #[derive(Debug, Clone, Copy)]
 pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 
-/// The negated inner product: `-sum(a[i] * b[i])`. Any finite number; the largest product is the nearest. Vectors are stored in the form `C`.
+/// The negated inner product: `-sum(a[i] * b[i])`. Any finite number; the largest product is the
+/// nearest. Vectors are stored in the form `C`.
 ///
 /// The Euclidean norm of a vector is 0 or from 1e-15 to 9e18.
 #[derive(Debug, Clone, Copy)]
@@ -46,27 +53,30 @@ pub struct DotProduct<C = F32>(PhantomData<C>, Infallible);
 
 /// Sum of absolute differences: `sum(|a[i] - b[i]|)`, from 0. Vectors are stored in the form `C`.
 ///
-/// The absolute values of a vector add up to 1.5e38 at most. There is no smallest sum: nothing is multiplied, and differences are exact where
-/// numbers are tiny.
+/// The absolute values of a vector add up to 1.5e38 at most. There is no smallest sum: nothing is
+/// multiplied, and differences are exact where numbers are tiny.
 #[derive(Debug, Clone, Copy)]
 pub struct Manhattan<C = F32>(PhantomData<C>, Infallible);
 
-/// The share of components that differ, from 0 to 1, of binary vectors: all components are 0 or 1 and stored as one bit.
+/// The share of components that differ, from 0 to 1, of binary vectors: all components are 0 or 1
+/// and stored as one bit.
 #[derive(Debug, Clone, Copy)]
 pub enum Hamming {}
 
-/// As [`Euclidean`], between the signs of the components, 1 and -1: four times the number of signs that differ. One bit a component is stored.
-/// Distances are those of hannoy's metric of this name.
+/// As [`Euclidean`], between the signs of the components, 1 and -1: four times the number of signs
+/// that differ. One bit a component is stored. Distances are those of hannoy's metric of this name.
 #[derive(Debug, Clone, Copy)]
 pub enum BinaryQuantizedEuclidean {}
 
-/// As [`Cosine`], between the signs of the components: the share of signs that differ, from 0 to 1, where the dimensions are counted up to the next
-/// multiple of 64 and those beyond the last one are alike. One bit a component is stored. Distances are those of hannoy's metric of this name, to rounding.
+/// As [`Cosine`], between the signs of the components: the share of signs that differ, from 0 to 1,
+/// where the dimensions are counted up to the next multiple of 64 and those beyond the last one are
+/// alike. One bit a component is stored. Distances are those of hannoy's metric of this name, to
+/// rounding.
 #[derive(Debug, Clone, Copy)]
 pub enum BinaryQuantizedCosine {}
 
-/// As [`Manhattan`], between the signs of the components, 1 and -1: twice the number of signs that differ. One bit a component is stored. Distances
-/// are those of hannoy's metric of this name.
+/// As [`Manhattan`], between the signs of the components, 1 and -1: twice the number of signs that
+/// differ. One bit a component is stored. Distances are those of hannoy's metric of this name.
 #[derive(Debug, Clone, Copy)]
 pub enum BinaryQuantizedManhattan {}
 
@@ -74,7 +84,10 @@ fn sum(values: impl Iterator<Item = f64>) -> f32 {
     values.sum::<f64>() as f32
 }
 
-fn pairs<'a>(a: VectorRef<'a, F32>, b: VectorRef<'a, F32>) -> impl Iterator<Item = (f64, f64)> + 'a {
+fn pairs<'a>(
+    a: VectorRef<'a, F32>,
+    b: VectorRef<'a, F32>,
+) -> impl Iterator<Item = (f64, f64)> + 'a {
     a.iter().zip(b.iter()).map(|(a, b)| (f64::from(a), f64::from(b)))
 }
 
@@ -86,8 +99,8 @@ fn norm(vector: &[f32]) -> f64 {
     sum_of(vector, vector, |a, b| f64::from(a) * f64::from(b)).sqrt()
 }
 
-/// The sum of the terms of two vectors' components, in an order that is the same on every machine: sums side by side, which the compiler makes vector
-/// code of.
+/// The sum of the terms of two vectors' components, in an order that is the same on every machine:
+/// sums side by side, which the compiler makes vector code of.
 pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
     const LANES: usize = 8;
     let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
@@ -100,14 +113,19 @@ pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f64) -> f6
     sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| term(*a, *b)).sum::<f64>()
 }
 
-/// That nothing overflows, and that squares and products are not lost. The zero vector is the same everywhere.
+/// That nothing overflows, and that squares and products are not lost. The zero vector is the same
+/// everywhere.
 fn check_norm(vector: &[f32]) -> Result<(), VectorDefect> {
     let norm = norm(vector);
     if norm == 0.0 { Ok(()) } else { check_range(norm, MIN_NORM, MAX_NORM) }
 }
 
 fn check_range(norm: f64, min: f64, max: f64) -> Result<(), VectorDefect> {
-    if norm < min || norm > max { Err(VectorDefect::NormOutOfRange { norm, min, max }) } else { Ok(()) }
+    if norm < min || norm > max {
+        Err(VectorDefect::NormOutOfRange { norm, min, max })
+    } else {
+        Ok(())
+    }
 }
 
 impl<C: Floats> Distance for Euclidean<C> {
@@ -161,7 +179,11 @@ impl<C: Floats> Distance for Cosine<C> {
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
         let norm = norm(vector);
-        if norm == 0.0 { Err(VectorDefect::ZeroNorm) } else { check_range(norm, MIN_NORM, MAX_DIRECTED_NORM) }
+        if norm == 0.0 {
+            Err(VectorDefect::ZeroNorm)
+        } else {
+            check_range(norm, MIN_NORM, MAX_DIRECTED_NORM)
+        }
     }
 }
 

@@ -1,14 +1,18 @@
 //! Metrics: what "near" means, and the kernels that compute it.
 //!
-//! Smaller is nearer, on every path, and every distance is finite: [`Distance::check`] refuses the vectors for which one could overflow.
-//! A distance is computed in two steps: a **kernel** makes one number of the stored bytes of two vectors (a sum of products, of squares, of
-//! differing bits), and [`Distance::finish`] makes the distance of that number, of the **factor** that is stored beside each vector (the
-//! inverse of its norm for [`Cosine`], nothing for the others) and of the number of dimensions. Kernels are chosen once a search by
-//! [`Distance::kernels`]; for one machine they give the same bits for the same pair, one at a time or four at a time, in either order.
+//! Smaller is nearer, on every path, and every distance is finite: [`Distance::check`] refuses the
+//! vectors for which one could overflow. A distance is computed in two steps: a **kernel** makes
+//! one number of the stored bytes of two vectors (a sum of products, of squares, of differing
+//! bits), and [`Distance::finish`] makes the distance of that number, of the **factor** that is
+//! stored beside each vector (the inverse of its norm for [`Cosine`], nothing for the others) and
+//! of the number of dimensions. Kernels are chosen once a search by [`Distance::kernels`]; for one
+//! machine they give the same bits for the same pair, one at a time or four at a time, in either
+//! order.
 //!
 //! Scans for many queries at once rule out most vectors by an estimate: see `panel.rs`.
 //!
-//! The built-in metrics are in `metrics.rs`; their kernels, with the naive twins that they are tested against, in `kernels/`.
+//! The built-in metrics are in `metrics.rs`; their kernels, with the naive twins that they are
+//! tested against, in `kernels/`.
 
 mod kernels;
 mod metrics;
@@ -18,12 +22,14 @@ use std::fmt;
 
 pub use self::kernels::Kernels;
 pub(crate) use self::kernels::{
-    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, LINE_BYTES, MOST_HINTED, PANEL, ROWS, Rotation, Row, code_bytes,
-    estimates, fills_lines, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines,
+    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, LINE_BYTES, MOST_HINTED,
+    PANEL, ROWS, Rotation, Row, code_bytes, estimates, fills_lines, hints_early, prefetch,
+    prefetch_early, prefetch_line, prefetch_lines,
 };
 pub(crate) use self::metrics::sum_of;
 pub use self::metrics::{
-    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DotProduct, Euclidean, Hamming, Manhattan,
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DotProduct,
+    Euclidean, Hamming, Manhattan,
 };
 #[doc(hidden)]
 pub use self::panel::Form;
@@ -31,11 +37,13 @@ pub(crate) use self::panel::{Estimate, Limits, Panel};
 use crate::codec::{Codec, Component, Scale, VectorRef};
 use crate::error::VectorDefect;
 
-/// A metric. Implement it to search by a distance of your own: [`name`](Self::name), [`Codec`](Self::Codec) and [`raw`](Self::raw) are enough.
+/// A metric. Implement it to search by a distance of your own: [`name`](Self::name),
+/// [`Codec`](Self::Codec) and [`raw`](Self::raw) are enough.
 ///
-/// Everything is about vectors as they are compared: a stored one is decoded first, to the form that its codec calls the [`Probe`](Codec::Probe).
-/// A distance must be symmetric, finite for all vectors that [`check`](Self::check) lets through, and smaller for nearer vectors. It need
-/// not be a metric in the mathematical sense: the triangle inequality is not used.
+/// Everything is about vectors as they are compared: a stored one is decoded first, to the form
+/// that its codec calls the [`Probe`](Codec::Probe). A distance must be symmetric, finite for all
+/// vectors that [`check`](Self::check) lets through, and smaller for nearer vectors. It need not be
+/// a metric in the mathematical sense: the triangle inequality is not used.
 ///
 /// ```
 /// use voisin::codec::{F32, VectorRef};
@@ -61,21 +69,25 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
     /// How the vectors of an index with this metric are stored.
     type Codec: Codec;
 
-    /// Whether a factor is stored beside each vector: 4 bytes a vector, handed to [`finish`](Self::finish).
+    /// Whether a factor is stored beside each vector: 4 bytes a vector, handed to
+    /// [`finish`](Self::finish).
     const FACTOR: bool = false;
 
-    /// How [`finish`](Self::finish) follows from the raw number, where the kernels are built-in ones.
+    /// How [`finish`](Self::finish) follows from the raw number, where the kernels are built-in
+    /// ones.
     #[doc(hidden)]
     const FORM: Form = Form::Other;
 
-    /// The metric's name, at most [`MAX_NAME_BYTES`] bytes. It is stored in the index, and an index is only opened under the name that it was
-    /// created with.
+    /// The metric's name, at most [`MAX_NAME_BYTES`] bytes. It is stored in the index, and an index
+    /// is only opened under the name that it was created with.
     fn name() -> &'static str;
 
-    /// The number that [`finish`](Self::finish) makes a distance of, from the definition. Also the default kernel. Must be symmetric.
+    /// The number that [`finish`](Self::finish) makes a distance of, from the definition. Also the
+    /// default kernel. Must be symmetric.
     fn raw(a: VectorRef<'_, ProbeOf<Self>>, b: VectorRef<'_, ProbeOf<Self>>) -> f32;
 
-    /// The kernels for this machine and for vectors of so many components; of others they are right, too. The default calls [`raw`](Self::raw).
+    /// The kernels for this machine and for vectors of so many components; of others they are
+    /// right, too. The default calls [`raw`](Self::raw).
     #[must_use]
     fn kernels(_dimensions: usize) -> Kernels {
         Kernels::of_raw::<Self>()
@@ -87,14 +99,16 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
         0.0
     }
 
-    /// The distance of two vectors of `dimensions` components, from their [`raw`](Self::raw) number and their factors. Never `-0.0`.
+    /// The distance of two vectors of `dimensions` components, from their [`raw`](Self::raw) number
+    /// and their factors. Never `-0.0`.
     #[must_use]
     #[inline]
     fn finish(raw: f32, _factors: [f32; 2], _dimensions: usize) -> f32 {
         raw
     }
 
-    /// Whether this metric can compare `vector`, whose components the codec has accepted already: a query, or a vector as it is stored.
+    /// Whether this metric can compare `vector`, whose components the codec has accepted already: a
+    /// query, or a vector as it is stored.
     ///
     /// # Errors
     /// What is wrong with it, with the value and the limit.
@@ -109,14 +123,18 @@ pub type ProbeOf<D> = <<D as Distance>::Codec as Codec>::Probe;
 /// The longest metric name that the metadata of an index can hold.
 pub const MAX_NAME_BYTES: usize = 32;
 
-/// The distance of two plain vectors, computed from the definition, without an index and before they are rounded to what is stored. The oracle of
-/// tests; slow.
+/// The distance of two plain vectors, computed from the definition, without an index and before
+/// they are rounded to what is stored. The oracle of tests; slow.
 ///
 /// # Errors
 /// What is wrong with the first vector that cannot be compared.
 pub fn distance<D: Distance>(a: &[f32], b: &[f32]) -> Result<f32, VectorDefect> {
     let ((bytes_a, factor_a), (bytes_b, factor_b)) = (probe::<D>(a)?, probe::<D>(b)?);
-    Ok(D::finish(D::raw(VectorRef::new(&bytes_a), VectorRef::new(&bytes_b)), [factor_a, factor_b], a.len()))
+    Ok(D::finish(
+        D::raw(VectorRef::new(&bytes_a), VectorRef::new(&bytes_b)),
+        [factor_a, factor_b],
+        a.len(),
+    ))
 }
 
 /// A query, as it is compared, and its factor.

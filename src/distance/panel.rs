@@ -1,14 +1,19 @@
-//! Many queries against many vectors: most pairs are ruled out by an estimate, many at a time, and never compared one by one.
+//! Many queries against many vectors: most pairs are ruled out by an estimate, many at a time, and
+//! never compared one by one.
 //!
-//! The kernels here are bound by arithmetic and add in an order of their own, so that what they give is an estimate of the raw number that
-//! [`Kernels`] give. Both are the true number but for rounding, whose bound is known (Higham 2002, "Accuracy and Stability of Numerical
-//! Algorithms", section 3.1: a sum of `n` products is off by at most `n u / (1 - n u)` times the sum of their magnitudes). Owns the invariant
-//! that a vector is ruled out for a query only if its distance, as the ordinary kernels compute it, is beyond the limit that was set: what is
-//! left is compared by those, and an answer does not depend on whether estimates were used. Vectors that are stored in another form than `f32` are
-//! decoded first, once for all queries; the ordinary kernels compute what they would compute of decoded vectors, to the last bit.
+//! The kernels here are bound by arithmetic and add in an order of their own, so that what they
+//! give is an estimate of the raw number that [`Kernels`] give. Both are the true number but for
+//! rounding, whose bound is known (Higham 2002, "Accuracy and Stability of Numerical Algorithms",
+//! section 3.1: a sum of `n` products is off by at most `n u / (1 - n u)` times the sum of their
+//! magnitudes). Owns the invariant that a vector is ruled out for a query only if its distance, as
+//! the ordinary kernels compute it, is beyond the limit that was set: what is left is compared by
+//! those, and an answer does not depend on whether estimates were used. Vectors that are stored in
+//! another form than `f32` are decoded first, once for all queries; the ordinary kernels compute
+//! what they would compute of decoded vectors, to the last bit.
 //!
-//! A pair is judged by `sum * scale + offset >= limit`, where the sum is the estimate, scale and offset belong to the vector, and the limit to
-//! the query. How a distance becomes such a limit is the [`Form`] of its metric.
+//! A pair is judged by `sum * scale + offset >= limit`, where the sum is the estimate, scale and
+//! offset belong to the vector, and the limit to the query. How a distance becomes such a limit is
+//! the [`Form`] of its metric.
 
 use super::kernels::{Near, PANEL, ROWS, Row};
 use super::{Distance, Kernels};
@@ -45,7 +50,8 @@ pub(crate) struct Estimate {
     error: f64,
 }
 
-/// Up to [`PANEL`] queries, component by component, and a number of each that its limits are made of.
+/// Up to [`PANEL`] queries, component by component, and a number of each that its limits are made
+/// of.
 #[derive(Debug)]
 pub(crate) struct Panel {
     components: Vec<[[u8; 4]; PANEL]>,
@@ -61,30 +67,47 @@ pub(crate) type Limits = [[u8; 4]; PANEL];
 impl Estimate {
     /// The estimates that the metric has, the quickest first, the one that rules out most last.
     ///
-    /// Squared differences have two. That by products takes half as long, but its error is a share of the norms: where vectors are far from the
-    /// origin and near each other, it rules out nothing. The error of a sum of squares is a share of itself.
+    /// Squared differences have two. That by products takes half as long, but its error is a share
+    /// of the norms: where vectors are far from the origin and near each other, it rules out
+    /// nothing. The error of a sum of squares is a share of itself.
     pub(crate) fn of<D: Distance>(kernels: &Kernels, dimensions: usize) -> Vec<Self> {
         let forms = match D::FORM {
-            Form::SquaredDifferences => [(Form::SquaredDifferences, kernels.near_by_products), (Form::Differences, kernels.near)],
+            Form::SquaredDifferences => [
+                (Form::SquaredDifferences, kernels.near_by_products),
+                (Form::Differences, kernels.near),
+            ],
             Form::Other => [(Form::Other, None); 2],
             form => [(form, kernels.near), (form, None)],
         };
-        // Each of the two sums rounds once a term, and a term itself at most thrice; the rest is for scales, offsets and limits.
+        // Each of the two sums rounds once a term, and a term itself at most thrice; the rest is
+        // for scales, offsets and limits.
         let roundings = 2 * dimensions + 32;
         let error = 1.01 * roundings as f64 * f64::from(f32::EPSILON) / 2.0;
         let products = Kernels::inner_product(dimensions);
-        let estimate = |(form, near): (Form, Option<Near>)| Some(Self { form, near: near?, products, dimensions, error });
+        let estimate = |(form, near): (Form, Option<Near>)| {
+            Some(Self { form, near: near?, products, dimensions, error })
+        };
         forms.into_iter().filter_map(estimate).collect()
     }
 
-    /// Queries, of which there are at most [`PANEL`], as stored bytes and factors. The same panel serves all estimates of a metric.
+    /// Queries, of which there are at most [`PANEL`], as stored bytes and factors. The same panel
+    /// serves all estimates of a metric.
     pub(crate) fn panel<'a>(&self, queries: impl Iterator<Item = (&'a [u8], f32)>) -> Panel {
-        let mut panel = Panel { components: vec![[[0; 4]; PANEL]; self.dimensions], squares: vec![], factors: vec![] };
+        let mut panel = Panel {
+            components: vec![[[0; 4]; PANEL]; self.dimensions],
+            squares: vec![],
+            factors: vec![],
+        };
         for (number, (bytes, factor)) in queries.take(PANEL).enumerate() {
             let query = || VectorRef::<F32>::new(bytes).iter().map(f64::from);
             let square: f64 = query().map(|component| component * component).sum();
-            // The error of a product is a share of both norms: a query of norm 1 leaves that of the vector, for the offset.
-            let norm = if self.form == Form::NegatedProducts && square > 0.0 { square.sqrt() } else { 1.0 };
+            // The error of a product is a share of both norms: a query of norm 1 leaves that of the
+            // vector, for the offset.
+            let norm = if self.form == Form::NegatedProducts && square > 0.0 {
+                square.sqrt()
+            } else {
+                1.0
+            };
             for (queries, component) in panel.components.iter_mut().zip(query()) {
                 queries[number] = ((component / norm) as f32).to_le_bytes();
             }
@@ -97,8 +120,11 @@ impl Estimate {
     /// A vector, as floats, ready to be judged.
     pub(crate) fn row<'a>(&self, bytes: &'a [u8], factor: f32) -> Row<'a> {
         let (scale, offset) = match self.form {
-            // The square of the distance is that of both norms, less twice the product, of whose error both norms bear a half.
-            Form::SquaredDifferences => (2.0, -f64::from(self.products.one(bytes, bytes)) * (1.0 - 2.0 * self.error)),
+            // The square of the distance is that of both norms, less twice the product, of whose
+            // error both norms bear a half.
+            Form::SquaredDifferences => {
+                (2.0, -f64::from(self.products.one(bytes, bytes)) * (1.0 - 2.0 * self.error))
+            }
             Form::Differences | Form::Other => (-1.0, 0.0),
             Form::NegatedProducts => {
                 let square = f64::from(self.products.one(bytes, bytes));
@@ -111,11 +137,16 @@ impl Estimate {
 
     /// The limit for vectors whose distance from a query of the panel is not above `distance`.
     pub(crate) fn limit(&self, panel: &Panel, query: usize, distance: f32) -> [u8; 4] {
-        let (distance, square, factor) = (f64::from(distance), panel.squares[query], panel.factors[query]);
+        let (distance, square, factor) =
+            (f64::from(distance), panel.squares[query], panel.factors[query]);
         let limit = match self.form {
-            Form::SquaredDifferences => square * (1.0 - self.error) - distance * (1.0 + 2.0 * self.error) - 4.0 * UNDERFLOW,
+            Form::SquaredDifferences => {
+                square * (1.0 - self.error) - distance * (1.0 + 2.0 * self.error) - 4.0 * UNDERFLOW
+            }
             Form::Differences | Form::Other => -distance * (1.0 + 2.0 * self.error) - UNDERFLOW,
-            Form::NegatedProducts => (-distance - UNDERFLOW) / if square > 0.0 { square.sqrt() } else { 1.0 },
+            Form::NegatedProducts => {
+                (-distance - UNDERFLOW) / if square > 0.0 { square.sqrt() } else { 1.0 }
+            }
             Form::Cosine => (1.0 - 2.0 * distance - self.error) / factor,
         };
         (limit as f32).next_down().to_le_bytes()
@@ -128,7 +159,12 @@ impl Estimate {
 
     /// For each row, the queries whose limit it may reach: bit `i` for query `i` of the panel.
     #[inline]
-    pub(crate) fn near(&self, panel: &Panel, limits: &Limits, rows: &[Row<'_>; ROWS]) -> [u32; ROWS] {
+    pub(crate) fn near(
+        &self,
+        panel: &Panel,
+        limits: &Limits,
+        rows: &[Row<'_>; ROWS],
+    ) -> [u32; ROWS] {
         (self.near)(&panel.components, limits, rows)
     }
 }
@@ -142,8 +178,13 @@ mod tests {
     use crate::distance::kernels::tests::implementations;
     use crate::distance::{Cosine, DotProduct, Euclidean, Manhattan};
 
-    /// What is judged of rows and one limit for all queries must be what the distances say, but for pairs within `slack` beyond the limit.
-    fn judged_rightly<D: Distance>(queries: &[Vec<f32>], rows: &[Vec<f32>], slack: impl Fn(&[f32], &[f32]) -> f64) {
+    /// What is judged of rows and one limit for all queries must be what the distances say, but for
+    /// pairs within `slack` beyond the limit.
+    fn judged_rightly<D: Distance>(
+        queries: &[Vec<f32>],
+        rows: &[Vec<f32>],
+        slack: impl Fn(&[f32], &[f32]) -> f64,
+    ) {
         let dimensions = queries[0].len();
         let stored = |vector: &Vec<f32>| {
             let mut bytes = Vec::new();
@@ -151,14 +192,17 @@ mod tests {
             let factor = if D::FACTOR { D::factor(VectorRef::new(&bytes)) } else { 0.0 };
             (bytes, factor)
         };
-        let (stored_queries, stored_rows): (Vec<_>, Vec<_>) = (queries.iter().map(stored).collect(), rows.iter().map(stored).collect());
+        let (stored_queries, stored_rows): (Vec<_>, Vec<_>) =
+            (queries.iter().map(stored).collect(), rows.iter().map(stored).collect());
         for kernels in implementations::<D>() {
             let estimates = Estimate::of::<D>(&kernels, dimensions);
             assert!(!estimates.is_empty());
             for estimate in estimates {
-                let panel = estimate.panel(stored_queries.iter().map(|(bytes, factor)| (&bytes[..], *factor)));
+                let panel = estimate
+                    .panel(stored_queries.iter().map(|(bytes, factor)| (&bytes[..], *factor)));
                 let distance = |query: usize, row: usize| {
-                    let ((a, factor_a), (b, factor_b)) = (&stored_queries[query], &stored_rows[row]);
+                    let ((a, factor_a), (b, factor_b)) =
+                        (&stored_queries[query], &stored_rows[row]);
                     D::finish(kernels.one(a, b), [*factor_a, *factor_b], dimensions)
                 };
                 // The limit of each query is the distance of one of the rows, exactly.
@@ -171,16 +215,31 @@ mod tests {
                     let (bytes, factor) = &stored_rows[row];
                     estimate.row(bytes, *factor)
                 });
-                assert_eq!(estimate.near(&panel, &Estimate::no_limits(), &judged), [u32::MAX; ROWS]);
+                assert_eq!(
+                    estimate.near(&panel, &Estimate::no_limits(), &judged),
+                    [u32::MAX; ROWS]
+                );
                 for (row, mask) in estimate.near(&panel, &limits, &judged).into_iter().enumerate() {
                     for (query, vector) in queries.iter().enumerate() {
                         let (found, limit) = (distance(query, row), farthest(query));
                         let is_near = mask >> query & 1 == 1;
-                        assert!(is_near || found > limit, "{}: row {row} at {found} is ruled out for query {query} by {limit}", D::name());
+                        assert!(
+                            is_near || found > limit,
+                            "{}: row {row} at {found} is ruled out for query {query} by {limit}",
+                            D::name()
+                        );
                         let beyond = f64::from(found) - f64::from(limit);
                         let slack = slack(vector, &rows[row])
-                            + if estimate.form == Form::SquaredDifferences { by_products(vector, &rows[row]) } else { 1e-30 };
-                        assert!(!is_near || beyond <= slack, "{}: row {row} at {found} is not ruled out by {limit}: {slack}", D::name());
+                            + if estimate.form == Form::SquaredDifferences {
+                                by_products(vector, &rows[row])
+                            } else {
+                                1e-30
+                            };
+                        assert!(
+                            !is_near || beyond <= slack,
+                            "{}: row {row} at {found} is not ruled out by {limit}: {slack}",
+                            D::name()
+                        );
                     }
                 }
             }
@@ -189,19 +248,34 @@ mod tests {
 
     /// What the error of products adds to that of differences.
     fn by_products(a: &[f32], b: &[f32]) -> f64 {
-        4.0 * (2.0 * a.len() as f64 + 32.0) * f64::from(f32::EPSILON) * (norm(a).powi(2) + norm(b).powi(2))
+        4.0 * (2.0 * a.len() as f64 + 32.0)
+            * f64::from(f32::EPSILON)
+            * (norm(a).powi(2) + norm(b).powi(2))
     }
 
     fn norm(vector: &[f32]) -> f64 {
         vector.iter().map(|component| f64::from(*component).powi(2)).sum::<f64>().sqrt()
     }
 
-    /// Vectors that are near each other in all but a few components, so that distances are about as far apart as rounding is large.
-    fn vectors(count: usize, dimensions: usize, spread: f32) -> impl Strategy<Value = Vec<Vec<f32>>> {
+    /// Vectors that are near each other in all but a few components, so that distances are about as
+    /// far apart as rounding is large.
+    fn vectors(
+        count: usize,
+        dimensions: usize,
+        spread: f32,
+    ) -> impl Strategy<Value = Vec<Vec<f32>>> {
         let base = prop::collection::vec(-1f32..1.0, dimensions);
         let other = prop::collection::vec(prop::collection::vec(-1f32..1.0, dimensions), count);
         (base, other).prop_map(move |(base, others)| {
-            others.iter().map(|other| base.iter().zip(other).map(|(base, other)| 1.5 + base + spread * other).collect()).collect()
+            others
+                .iter()
+                .map(|other| {
+                    base.iter()
+                        .zip(other)
+                        .map(|(base, other)| 1.5 + base + spread * other)
+                        .collect()
+                })
+                .collect()
         })
     }
 
@@ -212,7 +286,8 @@ mod tests {
             (queries, rows) in (1..=130usize, prop::sample::select(vec![0.0f32, 1e-7, 1e-5, 1e-2, 1.0]), 1..=PANEL)
                 .prop_flat_map(|(dimensions, spread, count)| (vectors(count, dimensions, spread), vectors(ROWS, dimensions, spread))),
         ) {
-            // Four times the error that is allowed for: on both sides of the limit, in the sum and in the distance.
+            // Four times the error that is allowed for: on both sides of the limit, in the sum and
+            // in the distance.
             let error = 4.0 * (2.0 * queries[0].len() as f64 + 32.0) * f64::from(f32::EPSILON);
             judged_rightly::<Euclidean>(&queries, &rows, |a, b| {
                 error * a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()

@@ -1,7 +1,8 @@
-//! What to do about an error of the system, of LMDB, or about a vector: the ends of messages that depend on a value.
+//! What to do about an error of the system, of LMDB, or about a vector: the ends of messages that
+//! depend on a value.
 //!
-//! Invariant: every one of them says what the reader can do. Numbers of errors are those of Unix; elsewhere only their kinds are
-//! known.
+//! Invariant: every one of them says what the reader can do. Numbers of errors are those of Unix;
+//! elsewhere only their kinds are known.
 
 use std::io;
 
@@ -87,9 +88,13 @@ pub(super) fn of_system(source: &io::Error) -> &'static str {
             "there is too little memory or address space: free some, raise the limit (ulimit -v), or use a smaller map \
              (Options::map_size_bytes)"
         }
-        (Kind::UnexpectedEof, _) => "the file is shorter than what was written: look for what has truncated it, and try again",
+        (Kind::UnexpectedEof, _) => {
+            "the file is shorter than what was written: look for what has truncated it, and try again"
+        }
         (Kind::Unsupported, _) => "this system cannot do it: do it on another",
-        (_, Some(EMFILE | ENFILE)) => "too many files are open: close some, or raise the limit (ulimit -n)",
+        (_, Some(EMFILE | ENFILE)) => {
+            "too many files are open: close some, or raise the limit (ulimit -n)"
+        }
         (_, Some(EIO)) => {
             "the device has failed, or has written a part only: look at the log of the system, run check, and restore a backup of what \
              is damaged"
@@ -115,16 +120,26 @@ pub(super) fn of_lmdb(error: &heed::Error) -> &'static str {
         heed::Error::Mdb(Mdb::PageNotFound | Mdb::Corrupted | Mdb::Problem) => {
             "the file is damaged: abort the transaction, run verify_file, and restore a backup"
         }
-        heed::Error::Mdb(Mdb::Invalid) => "the file is not LMDB's, or is damaged: give another path, or restore a backup",
+        heed::Error::Mdb(Mdb::Invalid) => {
+            "the file is not LMDB's, or is damaged: give another path, or restore a backup"
+        }
         heed::Error::Mdb(Mdb::VersionMismatch) => {
             "another version of LMDB has written the file, or has it open: use the version of LMDB that the others use"
         }
-        heed::Error::Mdb(Mdb::Panic) => "an earlier commit could not be written: close the environment, and open it again",
-        heed::Error::Mdb(Mdb::MapResized) => "another process has grown the map: end all transactions, and call Env::resize(0)",
+        heed::Error::Mdb(Mdb::Panic) => {
+            "an earlier commit could not be written: close the environment, and open it again"
+        }
+        heed::Error::Mdb(Mdb::MapResized) => {
+            "another process has grown the map: end all transactions, and call Env::resize(0)"
+        }
         heed::Error::Mdb(Mdb::DbsFull) => "open the environment with more databases (max_dbs)",
-        heed::Error::Mdb(Mdb::ReadersFull) => "close readers, or open the environment with more (max_readers)",
+        heed::Error::Mdb(Mdb::ReadersFull) => {
+            "close readers, or open the environment with more (max_readers)"
+        }
         heed::Error::Mdb(Mdb::TxnFull) => "abort the transaction, and commit less at a time",
-        heed::Error::Mdb(Mdb::BadTxn) => "an earlier call in the transaction has failed: abort it, and begin another",
+        heed::Error::Mdb(Mdb::BadTxn) => {
+            "an earlier call in the transaction has failed: abort it, and begin another"
+        }
         heed::Error::Mdb(Mdb::BadRslot) => {
             "this thread has a read transaction already: end it first, or open the environment with read_txn_without_tls"
         }

@@ -34,9 +34,11 @@ use super::Error;
 pub enum Responsible {
     /// Who calls: a value that was given, or the order of calls. The same call fails again.
     Caller,
-    /// Who runs the program: the disk, the file system, rights, limits, other processes. The same call can succeed later.
+    /// Who runs the program: the disk, the file system, rights, limits, other processes. The same
+    /// call can succeed later.
     Environment,
-    /// Who owns the file: what is stored is damaged, or of another program or version. The same call fails until the file is another.
+    /// Who owns the file: what is stored is damaged, or of another program or version. The same
+    /// call fails until the file is another.
     Data,
     /// Nobody: what was asked for has happened.
     Control,
@@ -46,7 +48,8 @@ impl Error {
     /// Who must act on this error.
     #[must_use]
     pub fn responsible(&self) -> Responsible {
-        // Every variant by its name, so that a new one does not compile before somebody has thought of it.
+        // Every variant by its name, so that a new one does not compile before somebody has thought
+        // of it.
         match self {
             Self::DimensionMismatch { .. }
             | Self::InvalidDimensions { .. }
@@ -94,7 +97,8 @@ impl Error {
             | Self::DiskFull { .. }
             | Self::Io { .. } => Responsible::Environment,
 
-            // What LMDB says of a file that is damaged or another's; all else is between it and the system.
+            // What LMDB says of a file that is damaged or another's; all else is between it and the
+            // system.
             Self::Heed(error) => match error {
                 heed::Error::Mdb(
                     heed::MdbError::PageNotFound

@@ -48,7 +48,12 @@ fn examples() -> Vec<Error> {
         Error::MissingIndex(index),
         Error::SnapshotMismatch { expected: 4, found: 5 },
         Error::IndexFull(index),
-        Error::OptionMismatch { index: name(), option: "M", stored: "16".into(), requested: "8".into() },
+        Error::OptionMismatch {
+            index: name(),
+            option: "M",
+            stored: "16".into(),
+            requested: "8".into(),
+        },
         Error::NamingMismatch { index: name(), stored: "u64 keys", requested: "item ids" },
         Error::Removed { name: name(), path: path() },
         Error::TooManyIndexes { path: path(), max: 65_536 },
@@ -101,8 +106,14 @@ fn examples() -> Vec<Error> {
         all.push(Error::InvalidSample { row: 7, defect });
     }
     all.extend(sources.map(|defect| Error::InvalidSource { index, defect }));
-    all.extend([heed::MdbError::Corrupted, heed::MdbError::BadTxn].map(|error| Error::Heed(heed::Error::Mdb(error))));
-    all.extend([2, 5, 11, 12, 13, 24, 27, 30].map(|number| Error::Heed(heed::Error::Io(io::Error::from_raw_os_error(number)))));
+    all.extend(
+        [heed::MdbError::Corrupted, heed::MdbError::BadTxn]
+            .map(|error| Error::Heed(heed::Error::Mdb(error))),
+    );
+    all.extend(
+        [2, 5, 11, 12, 13, 24, 27, 30]
+            .map(|number| Error::Heed(heed::Error::Io(io::Error::from_raw_os_error(number)))),
+    );
     all
 }
 
@@ -166,10 +177,15 @@ fn somebody_is_responsible_for_every_error() {
     let all = examples();
     let count = |responsible| all.iter().filter(|error| error.responsible() == responsible).count();
     assert_eq!(count(Responsible::Control), 1);
-    assert!(count(Responsible::Caller) > 25 && count(Responsible::Environment) > 10 && count(Responsible::Data) > 8);
+    assert!(
+        count(Responsible::Caller) > 25
+            && count(Responsible::Environment) > 10
+            && count(Responsible::Data) > 8
+    );
     // What names a damaged value is of the data, whoever says it.
     for error in &all {
-        let is_damage = error.to_string().contains("corrupt") || error.to_string().contains("damaged:");
+        let is_damage =
+            error.to_string().contains("corrupt") || error.to_string().contains("damaged:");
         assert!(!is_damage || error.responsible() == Responsible::Data, "{error}");
     }
 }

@@ -1,15 +1,18 @@
 //! Where vectors lie: blocks of a fixed number of them, and single values for the tail.
 //!
-//! [`Geometry`] is derived from the bytes of one vector and its factor, and is the only place that knows an offset. A block is addressed by
-//! division: `slot / vectors` is the block, `slot % vectors` the place in it.
+//! [`Geometry`] is derived from the bytes of one vector and its factor, and is the only place that
+//! knows an offset. A block is addressed by division: `slot / vectors` is the block, `slot %
+//! vectors` the place in it.
 
 use super::{Damage, checksum, take, take_u32};
 use crate::types::Slot;
 
-/// Block number, vectors a block, reserved bytes: with LMDB's 16 bytes before a large value, vectors begin 64 bytes into a page.
+/// Block number, vectors a block, reserved bytes: with LMDB's 16 bytes before a large value,
+/// vectors begin 64 bytes into a page.
 const HEADER_BYTES: usize = 48;
 const LMDB_PAGE_HEADER: usize = 16;
-/// Small enough to be rewritten for one vector, large enough that addresses take little room: 8 bytes in 32 KiB.
+/// Small enough to be rewritten for one vector, large enough that addresses take little room: 8
+/// bytes in 32 KiB.
 const MIN_RUN_BYTES: usize = 32 * 1024;
 const MAX_RUN_BYTES: usize = 1024 * 1024;
 
@@ -31,8 +34,8 @@ pub(crate) struct Geometry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Divisor {
     divisor: u32,
-    /// `ceil(2^64 / divisor)`: a product and its high half divide any `u32` exactly (Lemire, Kaser, Kurz 2019, "Faster remainder by direct
-    /// computation"). 0 for 1, of which it does not fit.
+    /// `ceil(2^64 / divisor)`: a product and its high half divide any `u32` exactly (Lemire, Kaser,
+    /// Kurz 2019, "Faster remainder by direct computation"). 0 for 1, of which it does not fit.
     reciprocal: u64,
 }
 
@@ -57,13 +60,23 @@ impl Divisor {
 impl Geometry {
     pub(crate) fn new(stride: usize, factor: bool) -> Self {
         let factor = if factor { size_of::<f32>() } else { 0 };
-        let fits = |run: usize| (run - LMDB_PAGE_HEADER - HEADER_BYTES - checksum::BYTES) / (stride + factor);
+        let fits = |run: usize| {
+            (run - LMDB_PAGE_HEADER - HEADER_BYTES - checksum::BYTES) / (stride + factor)
+        };
         let mut run = MIN_RUN_BYTES;
-        while run < MAX_RUN_BYTES && (fits(run) < 2 || fits(run) * (stride + factor) < run - run / 16) {
+        while run < MAX_RUN_BYTES
+            && (fits(run) < 2 || fits(run) * (stride + factor) < run - run / 16)
+        {
             run *= 2;
         }
         let vectors = fits(run) as u32;
-        Self { stride, factor, block_bytes: run - LMDB_PAGE_HEADER, vectors, by_vectors: Divisor::new(vectors) }
+        Self {
+            stride,
+            factor,
+            block_bytes: run - LMDB_PAGE_HEADER,
+            vectors,
+            by_vectors: Divisor::new(vectors),
+        }
     }
 
     /// The block of a slot, and the slot's place in it.
@@ -84,7 +97,8 @@ impl Geometry {
         HEADER_BYTES + self.vectors as usize * self.stride + place * self.factor
     }
 
-    /// Whether the values and factors of all places lie within a block, as they do if nobody has changed the geometry.
+    /// Whether the values and factors of all places lie within a block, as they do if nobody has
+    /// changed the geometry.
     #[inline]
     pub(crate) fn fits_its_block(&self) -> bool {
         HEADER_BYTES + self.vectors as usize * (self.stride + self.factor) <= self.block_bytes
@@ -103,7 +117,8 @@ impl Geometry {
         body
     }
 
-    /// Writes a vector, followed by its factor, into its place of a block's body. The value has the length of both.
+    /// Writes a vector, followed by its factor, into its place of a block's body. The value has the
+    /// length of both.
     pub(crate) fn put_value(&self, body: &mut [u8], place: usize, value: &[u8]) {
         let (vector, factor) = value.split_at(self.stride);
         let at = self.vector_offset(place);
@@ -119,7 +134,11 @@ impl Geometry {
             Err("a block does not have the length of its geometry")
         } else if take_u32(value, 0) != Some(block) || take_u32(value, 4) != Some(self.vectors) {
             Err("a block's header does not fit its key or its geometry")
-        } else if value[8..HEADER_BYTES].iter().chain(&value[used..value.len() - checksum::BYTES]).any(|byte| *byte != 0) {
+        } else if value[8..HEADER_BYTES]
+            .iter()
+            .chain(&value[used..value.len() - checksum::BYTES])
+            .any(|byte| *byte != 0)
+        {
             Err("a reserved byte of a block is not zero")
         } else {
             Ok(())
@@ -139,7 +158,13 @@ mod tests {
     #[test]
     fn a_divisor_divides() {
         for divisor in (1..200).chain([1019, 65_535, 1 << 31, u32::MAX - 1, u32::MAX]) {
-            for number in (0..500).chain([divisor - 1, divisor, divisor.saturating_add(1), u32::MAX - 1, u32::MAX]) {
+            for number in (0..500).chain([
+                divisor - 1,
+                divisor,
+                divisor.saturating_add(1),
+                u32::MAX - 1,
+                u32::MAX,
+            ]) {
                 let expected = ((number / divisor) as usize, (number % divisor) as usize);
                 assert_eq!(Divisor::new(divisor).divide(number), expected, "{number} by {divisor}");
             }
@@ -151,8 +176,10 @@ mod tests {
         for stride in [4, 8, 512, 1536, 3072, 6144, 16_384, 63_000, 100_000, 262_140] {
             for factor in [false, true] {
                 let geometry = Geometry::new(stride, factor);
-                for slot in (0..10_000).chain([u32::MAX - 1, u32::MAX - 2, 1 << 31, (1 << 31) - 1]) {
-                    let expected = ((slot / geometry.vectors) as usize, (slot % geometry.vectors) as usize);
+                for slot in (0..10_000).chain([u32::MAX - 1, u32::MAX - 2, 1 << 31, (1 << 31) - 1])
+                {
+                    let expected =
+                        ((slot / geometry.vectors) as usize, (slot % geometry.vectors) as usize);
                     assert_eq!(geometry.place(Slot(slot)), expected, "{stride} {slot}");
                 }
             }
@@ -164,8 +191,15 @@ mod tests {
         for dimensions in 1..=2048 {
             let geometry = Geometry::new(4 * dimensions, true);
             let used = geometry.vectors as usize * (geometry.stride + geometry.factor);
-            assert!(used * 16 >= geometry.block_bytes * 15 - 16 * 16, "{dimensions}: {used} of {}", geometry.block_bytes);
-            assert!(geometry.factor_offset(geometry.vectors as usize) + checksum::BYTES <= geometry.block_bytes);
+            assert!(
+                used * 16 >= geometry.block_bytes * 15 - 16 * 16,
+                "{dimensions}: {used} of {}",
+                geometry.block_bytes
+            );
+            assert!(
+                geometry.factor_offset(geometry.vectors as usize) + checksum::BYTES
+                    <= geometry.block_bytes
+            );
         }
         let largest = Geometry::new(4 * 65_535, true);
         assert!(largest.vectors >= 3);

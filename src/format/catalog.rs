@@ -1,18 +1,21 @@
-//! The catalog of an environment that [`Index`](crate::Index) keeps: a value for each of its indexes, under the name of the index.
+//! The catalog of an environment that [`Index`](crate::Index) keeps: a value for each of its
+//! indexes, under the name of the index.
 //!
-//! It says what number the index has among the keys of the database, and how it is built: what META does not know, or only from the last build.
-//! The checksum covers the name and the value.
+//! It says what number the index has among the keys of the database, and how it is built: what META
+//! does not know, or only from the last build. The checksum covers the name and the value.
 
 use super::item_keys::Naming;
 use super::{Damage, take, take_u16, take_u32, take_u64};
 
 /// What every value begins with.
 const MAGIC: [u8; 8] = *b"voisin\x1ac";
-/// The newest version of what follows. A value is written in the oldest that can say it, so that what is older can read it.
+/// The newest version of what follows. A value is written in the oldest that can say it, so that
+/// what is older can read it.
 pub(crate) const VERSION: u16 = 2;
 /// The version of an index whose items have ids only.
 const VERSION_OF_IDS: u16 = 1;
-/// Under which the highest number is that has been given out, once an index has been removed: no name, as it is not UTF-8.
+/// Under which the highest number is that has been given out, once an index has been removed: no
+/// name, as it is not UTF-8.
 pub(crate) const HIGHEST: [u8; 1] = [0xFF];
 /// Bytes of that value.
 const HIGHEST_BYTES: usize = 16;
@@ -79,8 +82,10 @@ impl Entry {
         let body = value.get(..BODY_BYTES)?;
         let [naming, reserved @ ..]: [u8; 4] = take(body, 28)?;
         let naming = Naming::from_byte(naming)?;
-        let is_possible = reserved == [0; 3] && (version == VERSION_OF_IDS) == (naming == Naming::Ids);
-        if value.len() != BYTES || take(value, BODY_BYTES)? != checksum(name, body) || !is_possible {
+        let is_possible =
+            reserved == [0; 3] && (version == VERSION_OF_IDS) == (naming == Naming::Ids);
+        if value.len() != BYTES || take(value, BODY_BYTES)? != checksum(name, body) || !is_possible
+        {
             return None;
         }
         let metric: [u8; MAX_METRIC_BYTES] = take(body, 40)?;
@@ -100,7 +105,8 @@ impl Entry {
 }
 
 /// What is wrong with a value that has a version.
-const WRONG: Unreadable = Unreadable::Damaged("its length, its checksum, its text or a reserved byte is wrong");
+const WRONG: Unreadable =
+    Unreadable::Damaged("its length, its checksum, its text or a reserved byte is wrong");
 
 /// The version of any value of the catalog.
 fn version(value: &[u8]) -> Result<u16, Unreadable> {
@@ -187,7 +193,8 @@ mod tests {
             assert!(Entry::decode(b"photos", &damaged).is_err(), "byte {i}");
             assert!(Entry::decode(b"photos", &value[..i]).is_err(), "{i} bytes");
         }
-        // A reserved byte, ids under the version of keys and the reverse, and a way to name items that there is not.
+        // A reserved byte, ids under the version of keys and the reverse, and a way to name items
+        // that there is not.
         for (at, byte) in [(29, 1), (8, 2), (28, 1), (28, 3)] {
             let mut wrong = value[..BODY_BYTES].to_vec();
             wrong[at] = byte;
@@ -206,7 +213,10 @@ mod tests {
         for i in 0..value.len() {
             let mut damaged = value.clone();
             damaged[i] ^= 0x20;
-            assert!(decode_highest(&damaged).is_err() && decode_highest(&value[..i]).is_err(), "byte {i}");
+            assert!(
+                decode_highest(&damaged).is_err() && decode_highest(&value[..i]).is_err(),
+                "byte {i}"
+            );
         }
     }
 }

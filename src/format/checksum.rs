@@ -1,10 +1,10 @@
 //! The four bytes at the end of every value: CRC-32C over the key and the value before them.
 //!
-//! A value is taken apart from its checksum here only, in one of two ways. [`Sound`] is a body whose
-//! checksum has been verified: the only one that may be written back, as writing seals what it is
-//! given, damaged or not. [`unverified`] is for searches, which must not pay for reading a whole
-//! value to use a part of it, and for `check`; `tests/it/architecture.rs` lists the files that may
-//! call it.
+//! A value is taken apart from its checksum here only, in one of two ways. [`Sound`] is a body
+//! whose checksum has been verified: the only one that may be written back, as writing seals what
+//! it is given, damaged or not. [`unverified`] is for searches, which must not pay for reading a
+//! whole value to use a part of it, and for `check`; `tests/it/architecture.rs` lists the files
+//! that may call it.
 
 use super::Key;
 use crate::error::{Error, Result};

@@ -1,4 +1,5 @@
-//! CODES: the codes of vectors, in blocks and single values as the vectors themselves ([`Geometry`]), and what they were made with.
+//! CODES: the codes of vectors, in blocks and single values as the vectors themselves
+//! ([`Geometry`]), and what they were made with.
 
 use super::block::Geometry;
 use super::{Damage, checksum, take, take_u32, take_u64};
@@ -35,7 +36,8 @@ impl Trained {
     const HEADER_BYTES: usize = 16;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(Self::HEADER_BYTES + 4 * self.center.len() + checksum::BYTES);
+        let mut out =
+            Vec::with_capacity(Self::HEADER_BYTES + 4 * self.center.len() + checksum::BYTES);
         out.extend(self.seed.to_le_bytes());
         out.extend(self.sample.to_le_bytes());
         out.extend(self.spread.to_le_bytes());
@@ -54,7 +56,9 @@ impl Trained {
         if !center.iter().all(|value| value.is_finite()) || !(0.0..=f32::MAX).contains(&spread) {
             return Err("its center or its spread is not a number that it can be");
         }
-        let (Some(seed), Some(sample)) = (take_u64(body, 0), take_u32(body, 8)) else { return Err(SHORT) };
+        let (Some(seed), Some(sample)) = (take_u64(body, 0), take_u32(body, 8)) else {
+            return Err(SHORT);
+        };
         Ok(Self { seed, sample, spread, center })
     }
 }
@@ -65,12 +69,23 @@ mod tests {
 
     #[test]
     fn what_is_encoded_comes_back_and_damage_is_told() {
-        let trained = Trained { seed: 7 << 40, sample: 100, spread: 2.5, center: vec![1.0, -2.0, 0.25] };
+        let trained =
+            Trained { seed: 7 << 40, sample: 100, spread: 2.5, center: vec![1.0, -2.0, 0.25] };
         let body = trained.encode();
         assert_eq!(Trained::decode(&body, 3).as_ref(), Ok(&trained));
-        assert!(Trained::decode(&body, 2).is_err() && Trained::decode(&body[..27], 3).is_err() && Trained::decode(&[], 3).is_err());
+        assert!(
+            Trained::decode(&body, 2).is_err()
+                && Trained::decode(&body[..27], 3).is_err()
+                && Trained::decode(&[], 3).is_err()
+        );
         for center in [f32::NAN, f32::INFINITY] {
-            assert!(Trained::decode(&Trained { center: vec![0.0, center, 1.0], ..trained.clone() }.encode(), 3).is_err());
+            assert!(
+                Trained::decode(
+                    &Trained { center: vec![0.0, center, 1.0], ..trained.clone() }.encode(),
+                    3
+                )
+                .is_err()
+            );
         }
         for spread in [f32::NAN, f32::INFINITY, -1.0] {
             assert!(Trained::decode(&Trained { spread, ..trained.clone() }.encode(), 3).is_err());
@@ -79,9 +94,16 @@ mod tests {
 
     #[test]
     fn a_code_takes_its_bits_and_twelve_bytes_or_whole_lines() {
-        for (bits, dimensions, bytes) in
-            [(8, 128, 140), (4, 384, 204), (2, 3, 13), (1, 9, 14), (7, 128, 128), (7, 132, 128), (7, 133, 129), (7, 8, 19)]
-        {
+        for (bits, dimensions, bytes) in [
+            (8, 128, 140),
+            (4, 384, 204),
+            (2, 3, 13),
+            (1, 9, 14),
+            (7, 128, 128),
+            (7, 132, 128),
+            (7, 133, 129),
+            (7, 8, 19),
+        ] {
             assert_eq!(geometry(bits, dimensions).stride, bytes);
         }
     }

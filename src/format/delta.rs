@@ -1,4 +1,5 @@
-//! DELTA: which large values a transaction has rewritten, so that whoever knows where they were before it knows what to look up again.
+//! DELTA: which large values a transaction has rewritten, so that whoever knows where they were
+//! before it knows what to look up again.
 
 use super::{Damage, take_u32, take_u64};
 
@@ -9,7 +10,8 @@ const MAX_NUMBERS: usize = 900;
 /// What stands in the place of the first count if nothing is listed.
 const EVERYTHING: u32 = u32::MAX;
 
-/// The values that are listed: VECTORS blocks, LINKS groups of layer 0, SLOT_IDS groups, CODES blocks.
+/// The values that are listed: VECTORS blocks, LINKS groups of layer 0, SLOT_IDS groups, CODES
+/// blocks.
 pub(crate) const LISTS: usize = 4;
 
 /// What a transaction has rewritten.
@@ -67,11 +69,15 @@ impl Delta {
         let is_whole = rest.is_empty() && numbers.next().is_none();
         let is_listed = match &delta {
             Self::Everything => true,
-            Self::Values(values) => {
-                values.iter().zip(counts).all(|(values, count)| values.len() == count as usize && values.is_sorted_by(|a, b| a < b))
-            }
+            Self::Values(values) => values.iter().zip(counts).all(|(values, count)| {
+                values.len() == count as usize && values.is_sorted_by(|a, b| a < b)
+            }),
         };
-        if is_whole && is_listed { Ok((transaction, delta)) } else { Err("its numbers are not those that it counts, ascending") }
+        if is_whole && is_listed {
+            Ok((transaction, delta))
+        } else {
+            Err("its numbers are not those that it counts, ascending")
+        }
     }
 }
 

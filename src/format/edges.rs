@@ -1,11 +1,13 @@
 //! Edge lists: `u32` sets in the portable roaring serialization, decoded in place.
 //!
-//! [`decode_list`] walks the bytes of a short list (array containers, no runs: what [`encode_list`] writes) and pushes its values into a
-//! buffer that the caller keeps, in ascending order: no heap, every length checked, no value repeated. Sets that may be large, and have run
-//! containers, go through the `roaring` crate in `set.rs`.
+//! [`decode_list`] walks the bytes of a short list (array containers, no runs: what [`encode_list`]
+//! writes) and pushes its values into a buffer that the caller keeps, in ascending order: no heap,
+//! every length checked, no value repeated. Sets that may be large, and have run containers, go
+//! through the `roaring` crate in `set.rs`.
 //!
-//! Layout of a list: cookie `u32`, number of containers `u32`, for each container its high 16 bits and its cardinality - 1 (`u16` each), for
-//! each container its offset (`u32`), then the low 16 bits of the values, container by container.
+//! Layout of a list: cookie `u32`, number of containers `u32`, for each container its high 16 bits
+//! and its cardinality - 1 (`u16` each), for each container its offset (`u32`), then the low 16
+//! bits of the values, container by container.
 
 use roaring::RoaringBitmap;
 
@@ -41,9 +43,14 @@ pub(crate) fn encode_list(values: &[u32], out: &mut Vec<u8>) {
 /// Pushes the values of a serialized set onto `out`, strictly ascending.
 #[inline]
 pub(crate) fn decode_list(bytes: &[u8], out: &mut Vec<u32>) -> Result<(), Damage> {
-    let (Some(COOKIE), Some(count)) = (take_u32(bytes, 0), take_u32(bytes, 4)) else { return Err("a neighbor list has no roaring header") };
+    let (Some(COOKIE), Some(count)) = (take_u32(bytes, 0), take_u32(bytes, 4)) else {
+        return Err("a neighbor list has no roaring header");
+    };
     let data_offset = (count as usize).saturating_mul(CONTAINER_BYTES).saturating_add(HEADER_BYTES);
-    let descriptions = bytes.get(HEADER_BYTES..).and_then(|rest| rest.get(..4 * count as usize)).ok_or("a neighbor list is cut short")?;
+    let descriptions = bytes
+        .get(HEADER_BYTES..)
+        .and_then(|rest| rest.get(..4 * count as usize))
+        .ok_or("a neighbor list is cut short")?;
     let mut data = bytes.get(data_offset..).ok_or("a neighbor list is cut short")?;
     let from = out.len();
     for description in descriptions.as_chunks::<4>().0 {
@@ -55,10 +62,19 @@ pub(crate) fn decode_list(bytes: &[u8], out: &mut Vec<u32>) -> Result<(), Damage
         }
         let (container, rest) = data.split_at(2 * len);
         data = rest;
-        out.extend(container.as_chunks::<2>().0.iter().map(|low| high | u32::from(u16::from_le_bytes(*low))));
+        out.extend(
+            container
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|low| high | u32::from(u16::from_le_bytes(*low))),
+        );
     }
     // All of them are looked at, in vector code.
-    let is_ascending = out[from..].iter().zip(&out[from..][1.min(out.len() - from)..]).fold(true, |so_far, (a, b)| so_far & (a < b));
+    let is_ascending = out[from..]
+        .iter()
+        .zip(&out[from..][1.min(out.len() - from)..])
+        .fold(true, |so_far, (a, b)| so_far & (a < b));
     if !is_ascending {
         return Err("a neighbor list is not ascending");
     }

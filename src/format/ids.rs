@@ -1,7 +1,8 @@
 //! The two maps between item ids and slots.
 //!
-//! SLOT_IDS groups are plain arrays, [`SLOT_GROUP`] entries to a full page. ID_SLOTS groups cover [`ID_GROUP`] ids and are sparse (6 bytes an
-//! item) or dense (4 bytes an id), whichever is smaller, so that ids may be any `u32`.
+//! SLOT_IDS groups are plain arrays, [`SLOT_GROUP`] entries to a full page. ID_SLOTS groups cover
+//! [`ID_GROUP`] ids and are sparse (6 bytes an item) or dense (4 bytes an id), whichever is
+//! smaller, so that ids may be any `u32`.
 
 use super::{Damage, take_u16, take_u32};
 use crate::types::{ItemId, Slot};
@@ -43,7 +44,8 @@ pub(crate) fn encode_slots(items: &[ItemId]) -> Vec<u8> {
 /// The item ids of a SLOT_IDS body. `None` if there are more than a group has.
 pub(crate) fn decode_slots(body: &[u8]) -> Option<Vec<ItemId>> {
     let (words, rest) = body.as_chunks();
-    (words.len() <= SLOT_GROUP as usize && rest.is_empty()).then(|| words.iter().map(|word| ItemId::from_le_bytes(*word)).collect())
+    (words.len() <= SLOT_GROUP as usize && rest.is_empty())
+        .then(|| words.iter().map(|word| ItemId::from_le_bytes(*word)).collect())
 }
 
 /// The group of an item id and its place in it.
@@ -101,12 +103,14 @@ impl IdGroup {
     pub(crate) fn decode(body: &[u8]) -> Result<Self, Damage> {
         let header = header(body)?;
         let entries: Vec<(u16, Slot)> = match header.form {
-            DENSE => (0..ID_GROUP as u16).filter_map(|low| Some((low, header.dense(body, low)?))).collect(),
+            DENSE => (0..ID_GROUP as u16)
+                .filter_map(|low| Some((low, header.dense(body, low)?)))
+                .collect(),
             _ => (0..header.count).filter_map(|i| header.sparse(body, i)).collect(),
         };
         let group = Self { entries };
-        let ascending =
-            group.entries.is_sorted_by(|a, b| a.0 < b.0) && group.entries.last().is_none_or(|last| u32::from(last.0) < ID_GROUP);
+        let ascending = group.entries.is_sorted_by(|a, b| a.0 < b.0)
+            && group.entries.last().is_none_or(|last| u32::from(last.0) < ID_GROUP);
         if !ascending || group.encode() != body {
             return Err("an id group does not have its canonical form");
         }
@@ -134,7 +138,9 @@ impl Header {
 }
 
 fn header(body: &[u8]) -> Result<Header, Damage> {
-    let (Some(&form), Some(count)) = (body.first(), take_u16(body, 2)) else { return Err("an id group has no header") };
+    let (Some(&form), Some(count)) = (body.first(), take_u16(body, 2)) else {
+        return Err("an id group has no header");
+    };
     let count = usize::from(count);
     let expected = match form {
         SPARSE => 6 * count,
@@ -161,7 +167,10 @@ pub(crate) fn find(body: &[u8], low: u16) -> Result<Option<Slot>, Damage> {
             _ => to = middle,
         }
     }
-    Ok(header.sparse(body, from).filter(|(found, _)| from < header.count && *found == low).map(|(_, slot)| slot))
+    Ok(header
+        .sparse(body, from)
+        .filter(|(found, _)| from < header.count && *found == low)
+        .map(|(_, slot)| slot))
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! The keys of items: the values of an index whose items are named by more than an item id.
 //!
-//! Three kinds of rows, told apart by the sub of their key: from an item key to its item id (the LMDB key ends in the item key itself), from an
-//! item id back to its key, and the item ids that are free. `u64` keys are 8 bytes, big-endian, so that LMDB's order is numeric; text is UTF-8 as
+//! Three kinds of rows, told apart by the sub of their key: from an item key to its item id (the
+//! LMDB key ends in the item key itself), from an item id back to its key, and the item ids that
+//! are free. `u64` keys are 8 bytes, big-endian, so that LMDB's order is numeric; text is UTF-8 as
 //! it is. Which of the two an index has is said by its entry in the catalog.
 
 use super::{Damage, Key, Kind, checksum, take_u32};
 use crate::types::ItemId;
 
-/// The longest item key: what a key of LMDB, 511 bytes, has room for beside what is ours, and some to spare.
+/// The longest item key: what a key of LMDB, 511 bytes, has room for beside what is ours, and some
+/// to spare.
 pub(crate) const MAX_BYTES: usize = 480;
 /// Bytes of a row's key before what the row is about.
 const PREFIX_BYTES: usize = 4;
@@ -46,7 +48,9 @@ impl Naming {
         match self {
             Self::Ids => Err("the items of its index have no keys"),
             Self::U64 if key.len() != 8 => Err("its key does not have the 8 bytes of a u64"),
-            Self::Text if key.is_empty() || key.len() > MAX_BYTES => Err("its key is empty or too long"),
+            Self::Text if key.is_empty() || key.len() > MAX_BYTES => {
+                Err("its key is empty or too long")
+            }
             Self::Text if std::str::from_utf8(key).is_err() => Err("its key is not UTF-8"),
             Self::U64 | Self::Text => Ok(()),
         }
@@ -127,12 +131,16 @@ pub(crate) fn encode_key(key: &[u8]) -> Vec<u8> {
 /// The item key that a body says.
 pub(crate) fn decode_key(body: &[u8]) -> Result<&[u8], Damage> {
     let bytes = take_u32(body, 0).ok_or("it is too short")?;
-    body.get(size_of::<u32>()..).filter(|_| bytes as usize == body.len() + checksum::BYTES).ok_or("it does not say its own length")
+    body.get(size_of::<u32>()..)
+        .filter(|_| bytes as usize == body.len() + checksum::BYTES)
+        .ok_or("it does not say its own length")
 }
 
 /// The item id that a body says.
 pub(crate) fn decode_id(body: &[u8]) -> Result<ItemId, Damage> {
-    take_u32(body, 0).filter(|_| body.len() == size_of::<ItemId>()).ok_or("it does not have the length of an item id")
+    take_u32(body, 0)
+        .filter(|_| body.len() == size_of::<ItemId>())
+        .ok_or("it does not have the length of an item id")
 }
 
 #[cfg(test)]
@@ -157,10 +165,18 @@ mod tests {
             assert!(first < *bytes && *bytes < end);
         }
         assert_eq!(Row::Key(7).to_bytes(258), Row::name_of(258, 7).to_bytes());
-        for wrong in [&[1, 2, 14][..], &[1, 2, 14, 1, 0, 0, 0], &[1, 2, 14, 2, 0, 0, 0, 0, 0], &[1, 2, 14, 3, 0, 0, 0, 0]] {
+        for wrong in [
+            &[1, 2, 14][..],
+            &[1, 2, 14, 1, 0, 0, 0],
+            &[1, 2, 14, 2, 0, 0, 0, 0, 0],
+            &[1, 2, 14, 3, 0, 0, 0, 0],
+        ] {
             assert_eq!(Row::from_bytes(wrong), None);
         }
-        assert_eq!((decode_id(&[1, 2, 0, 0]), decode_id(&[1]).is_err(), decode_id(&[0; 5]).is_err()), (Ok(513), true, true));
+        assert_eq!(
+            (decode_id(&[1, 2, 0, 0]), decode_id(&[1]).is_err(), decode_id(&[0; 5]).is_err()),
+            (Ok(513), true, true)
+        );
     }
 
     #[test]
@@ -175,13 +191,27 @@ mod tests {
     #[test]
     fn a_key_is_what_the_index_names_its_items_by() {
         let long = [b'x'; MAX_BYTES + 1];
-        assert!(Naming::Text.check(&long[1..]).is_ok() && Naming::Text.check("é".as_bytes()).is_ok() && Naming::U64.check(&[0; 8]).is_ok());
-        for (naming, key) in
-            [(Naming::Text, &long[..]), (Naming::Text, b""), (Naming::Text, b"\xFF"), (Naming::U64, b"1"), (Naming::Ids, b"a")]
-        {
+        assert!(
+            Naming::Text.check(&long[1..]).is_ok()
+                && Naming::Text.check("é".as_bytes()).is_ok()
+                && Naming::U64.check(&[0; 8]).is_ok()
+        );
+        for (naming, key) in [
+            (Naming::Text, &long[..]),
+            (Naming::Text, b""),
+            (Naming::Text, b"\xFF"),
+            (Naming::U64, b"1"),
+            (Naming::Ids, b"a"),
+        ] {
             assert!(naming.check(key).is_err(), "{naming:?} {key:?}");
         }
-        assert_eq!((Naming::U64.show(&[0, 0, 0, 0, 0, 0, 1, 2]), Naming::Text.show(b"a")), ("258".to_owned(), "\"a\"".to_owned()));
-        assert_eq!((Naming::Text.show(b"\xFF"), Naming::U64.show(b"a")), ("[ff]".to_owned(), "[61]".to_owned()));
+        assert_eq!(
+            (Naming::U64.show(&[0, 0, 0, 0, 0, 0, 1, 2]), Naming::Text.show(b"a")),
+            ("258".to_owned(), "\"a\"".to_owned())
+        );
+        assert_eq!(
+            (Naming::Text.show(b"\xFF"), Naming::U64.show(b"a")),
+            ("[ff]".to_owned(), "[61]".to_owned())
+        );
     }
 }

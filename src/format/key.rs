@@ -1,5 +1,5 @@
-//! Keys: 8 bytes, big-endian, so that LMDB's byte order is the order of index, kind, sub and number. Those that end in the key of an item are
-//! longer, and in `item_keys`.
+//! Keys: 8 bytes, big-endian, so that LMDB's byte order is the order of index, kind, sub and
+//! number. Those that end in the key of an item are longer, and in `item_keys`.
 
 use std::fmt;
 
@@ -51,7 +51,8 @@ impl Kind {
         Self::Keys,
     ];
 
-    /// The kind of what lies under a key of LMDB's, which is longer than others where it ends in the key of an item.
+    /// The kind of what lies under a key of LMDB's, which is longer than others where it ends in
+    /// the key of an item.
     pub(crate) fn of(key: &[u8]) -> Option<Self> {
         let kind = Self::from_byte(*key.get(2)?)?;
         (key.len() == Key::BYTES || kind == Self::Keys).then_some(kind)
@@ -95,7 +96,12 @@ impl Key {
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let &[i0, i1, kind, sub, n0, n1, n2, n3] = bytes else { return None };
         let kind = Kind::from_byte(kind)?;
-        Some(Self { index: u16::from_be_bytes([i0, i1]), kind, sub, n: u32::from_be_bytes([n0, n1, n2, n3]) })
+        Some(Self {
+            index: u16::from_be_bytes([i0, i1]),
+            kind,
+            sub,
+            n: u32::from_be_bytes([n0, n1, n2, n3]),
+        })
     }
 }
 
@@ -128,7 +134,10 @@ mod tests {
         }
         assert_eq!(Key::from_bytes(&[0; 7]), None);
         assert_eq!(Key::from_bytes(&[0, 0, 99, 0, 0, 0, 0, 0]), None);
-        assert_eq!((Kind::of(&[0, 0, 9, 0, 0, 0, 0, 0]), Kind::of(&[0, 0, 9, 0, 0]), Kind::of(&[0, 0])), (Some(Kind::Sets), None, None));
+        assert_eq!(
+            (Kind::of(&[0, 0, 9, 0, 0, 0, 0, 0]), Kind::of(&[0, 0, 9, 0, 0]), Kind::of(&[0, 0])),
+            (Some(Kind::Sets), None, None)
+        );
         assert_eq!(Kind::of(&[0, 0, 14, 0, b'a']), Some(Kind::Keys));
     }
 }

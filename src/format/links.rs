@@ -1,7 +1,8 @@
 //! LINKS, SPILL and IN: the records of a group of slots, and where they lie.
 //!
-//! A search reads one list of a group in place ([`list`]); a build decodes a whole [`Record`], changes it, and encodes the group again
-//! ([`encode_group`]). The record begins with the neighbor list, the only part that a search touches.
+//! A search reads one list of a group in place ([`list`]); a build decodes a whole [`Record`],
+//! changes it, and encodes the group again ([`encode_group`]). The record begins with the neighbor
+//! list, the only part that a search touches.
 
 use super::{Damage, edges, take_u16, take_u32};
 use crate::types::Slot;
@@ -16,7 +17,8 @@ pub(crate) const ABSENT_BYTES: usize = HEADER_BYTES;
 const SPILLED: u16 = u16::MAX;
 /// Count of one-way in-neighbors: they are in an IN value.
 const ELSEWHERE: u16 = u16::MAX;
-/// More one-way in-neighbors than this leave the group, so that a hub does not push its neighbors out of the page.
+/// More one-way in-neighbors than this leave the group, so that a hub does not push its neighbors
+/// out of the page.
 const MAX_INLINE: usize = 64;
 
 /// All that the graph keeps of a node on one layer.
@@ -46,7 +48,8 @@ impl OneWay {
         count > MAX_INLINE
     }
 
-    /// What a record keeps of these slots, ascending, and the body of the IN value if they are kept there.
+    /// What a record keeps of these slots, ascending, and the body of the IN value if they are kept
+    /// there.
     pub(crate) fn place(slots: Vec<u32>) -> (Self, Option<Vec<u8>>) {
         if !Self::is_elsewhere(slots.len()) {
             return (Self::Here(slots), None);
@@ -86,7 +89,10 @@ pub(crate) fn place(value: &[u8], slot_in_group: usize) -> Result<Place, Damage>
 #[inline]
 pub(crate) fn list(value: &[u8], offset: usize) -> Result<&[u8], Damage> {
     let bytes = take_u16(value, offset).ok_or("a record begins beyond its group")?;
-    value.get(offset + 2..).and_then(|rest| rest.get(..usize::from(bytes))).ok_or("a neighbor list ends beyond its group")
+    value
+        .get(offset + 2..)
+        .and_then(|rest| rest.get(..usize::from(bytes)))
+        .ok_or("a neighbor list ends beyond its group")
 }
 
 /// The record at `offset`, and where it ends.
@@ -102,7 +108,8 @@ pub(crate) fn decode_record(value: &[u8], offset: usize) -> Result<(Record, usiz
     at += 10;
     let bits = value.get(at..at + neighbors.len().div_ceil(8)).ok_or(CUT)?;
     at += bits.len();
-    let children: Vec<bool> = (0..neighbors.len()).map(|i| bits[i / 8] >> (i % 8) & 1 == 1).collect();
+    let children: Vec<bool> =
+        (0..neighbors.len()).map(|i| bits[i / 8] >> (i % 8) & 1 == 1).collect();
     if bits != pack(&children) {
         return Err("a child bit beyond the list is set");
     }
@@ -111,7 +118,8 @@ pub(crate) fn decode_record(value: &[u8], offset: usize) -> Result<(Record, usiz
     } else {
         let bytes = value.get(at..at + 4 * usize::from(one_way)).ok_or(CUT)?;
         at += bytes.len();
-        let slots: Vec<u32> = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
+        let slots: Vec<u32> =
+            bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
         if slots.len() > MAX_INLINE || !slots.is_sorted_by(|a, b| a < b) {
             return Err("the in-neighbors of a record are too many or not ascending");
         }
@@ -121,7 +129,12 @@ pub(crate) fn decode_record(value: &[u8], offset: usize) -> Result<(Record, usiz
 }
 
 fn pack(children: &[bool]) -> Vec<u8> {
-    children.chunks(8).map(|chunk| chunk.iter().enumerate().fold(0, |byte, (i, child)| byte | u8::from(*child) << i)).collect()
+    children
+        .chunks(8)
+        .map(|chunk| {
+            chunk.iter().enumerate().fold(0, |byte, (i, child)| byte | u8::from(*child) << i)
+        })
+        .collect()
 }
 
 /// Appends the bytes of a record.
@@ -142,8 +155,9 @@ pub(crate) fn encode_record(record: &Record, out: &mut Vec<u8>) {
     out.extend(slots.iter().flat_map(|slot| slot.to_le_bytes()));
 }
 
-/// The bodies of the LINKS and SPILL values of a group, `None` where there is nothing to store. `records` has an entry for each slot of the
-/// group: the bytes of its record, empty if it has none.
+/// The bodies of the LINKS and SPILL values of a group, `None` where there is nothing to store.
+/// `records` has an entry for each slot of the group: the bytes of its record, empty if it has
+/// none.
 pub(crate) fn encode_group(records: &[Vec<u8>]) -> [Option<Vec<u8>>; 2] {
     let header = HEADER_BYTES + 2 * records.len();
     // A page, however full: what a change keeps in memory does not depend on how long lists are.
@@ -171,12 +185,20 @@ pub(crate) fn encode_group(records: &[Vec<u8>]) -> [Option<Vec<u8>>; 2] {
     [finish(links, any), finish(spill, any_spilled)]
 }
 
-/// The records of a group from its LINKS and SPILL values, as [`encode_group`] takes them; `slots` of them. What is accepted is what
-/// [`encode_group`] writes.
-pub(crate) fn split_group(links: Option<&[u8]>, spill: Option<&[u8]>, slots: usize) -> Result<Vec<Vec<u8>>, Damage> {
+/// The records of a group from its LINKS and SPILL values, as [`encode_group`] takes them; `slots`
+/// of them. What is accepted is what [`encode_group`] writes.
+pub(crate) fn split_group(
+    links: Option<&[u8]>,
+    spill: Option<&[u8]>,
+    slots: usize,
+) -> Result<Vec<Vec<u8>>, Damage> {
     let mut records = vec![Vec::new(); slots];
     let Some(links) = links else {
-        return if spill.is_none() { Ok(records) } else { Err("a group has spilled records and no others") };
+        return if spill.is_none() {
+            Ok(records)
+        } else {
+            Err("a group has spilled records and no others")
+        };
     };
     for (i, record) in records.iter_mut().enumerate() {
         let (value, offset) = match place(links, i)? {
@@ -191,7 +213,9 @@ pub(crate) fn split_group(links: Option<&[u8]>, spill: Option<&[u8]>, slots: usi
         *record = value[offset..end].to_vec();
     }
     let expected = encode_group(&records);
-    let same = |body: &Option<Vec<u8>>, value: Option<&[u8]>| body.as_deref() == value.map(super::checksum::unverified);
+    let same = |body: &Option<Vec<u8>>, value: Option<&[u8]>| {
+        body.as_deref() == value.map(super::checksum::unverified)
+    };
     if same(&expected[0], Some(links)) && same(&expected[1], spill) {
         Ok(records)
     } else {
@@ -206,16 +230,18 @@ mod tests {
     use super::*;
 
     fn record() -> impl Strategy<Value = Record> {
-        let slots = |max| prop::collection::btree_set(0..2_000_000u32, 0..max).prop_map(|set| set.into_iter().collect::<Vec<_>>());
-        (slots(33), any::<u32>(), any::<u32>(), any::<u64>(), slots(64), prop::bool::weighted(0.1)).prop_map(
-            |(neighbors, parent, rank, bits, one_way, elsewhere)| Record {
+        let slots = |max| {
+            prop::collection::btree_set(0..2_000_000u32, 0..max)
+                .prop_map(|set| set.into_iter().collect::<Vec<_>>())
+        };
+        (slots(33), any::<u32>(), any::<u32>(), any::<u64>(), slots(64), prop::bool::weighted(0.1))
+            .prop_map(|(neighbors, parent, rank, bits, one_way, elsewhere)| Record {
                 children: (0..neighbors.len()).map(|i| bits >> (i % 64) & 1 == 1).collect(),
                 neighbors,
                 parent: Slot(parent),
                 rank,
                 one_way: if elsewhere { OneWay::Elsewhere } else { OneWay::Here(one_way) },
-            },
-        )
+            })
     }
 
     fn sealed(body: &Option<Vec<u8>>) -> Option<Vec<u8>> {

@@ -1,4 +1,5 @@
-//! META: what an index is, and its counts. One value an index, rewritten by every commit that changes the index.
+//! META: what an index is, and its counts. One value an index, rewritten by every commit that
+//! changes the index.
 
 use super::block::{Divisor, Geometry};
 use super::checksum::Sound;
@@ -17,7 +18,8 @@ const BODY_BYTES: usize = 192;
 pub(crate) const MAX_LAYERS: usize = 16;
 /// A vector of more dimensions would not leave three to a block of 1 MiB.
 pub(crate) const MAX_DIMENSIONS: usize = 65_535;
-/// The longest neighbor list that is possible. Offsets in a group are `u16`: with lists of this length a group is one slot, of at most 21 KB.
+/// The longest neighbor list that is possible. Offsets in a group are `u16`: with lists of this
+/// length a group is one slot, of at most 21 KB.
 pub(crate) const MAX_DEGREE: usize = 2048;
 /// Bytes of LINKS that a group aims at: a page, less LMDB's and our own headers.
 const GROUP_TARGET_BYTES: usize = 4064;
@@ -62,8 +64,8 @@ impl Connectivity {
         if !possible.contains(&m) || !possible.contains(&m0) {
             return None;
         }
-        // The record of a node takes 36 bytes, and 2 for each of M0 edges: lists are two thirds full, in two containers, and a fifth of the edges
-        // to the node is one-way.
+        // The record of a node takes 36 bytes, and 2 for each of M0 edges: lists are two thirds
+        // full, in two containers, and a fifth of the edges to the node is one-way.
         let links_group = (GROUP_TARGET_BYTES / (2 * m0 + 36)).clamp(1, 64) as u16;
         Some(Self { m: m as u16, m0: m0 as u16, links_group })
     }
@@ -158,7 +160,16 @@ impl Meta {
         }
         out.extend(self.ef_construction.to_le_bytes());
         out.extend(self.alpha.to_le_bytes());
-        for value in [self.slots, self.sealed, self.items, self.pending, self.removed, self.free, self.next_rank, self.reuse_from] {
+        for value in [
+            self.slots,
+            self.sealed,
+            self.items,
+            self.pending,
+            self.removed,
+            self.free,
+            self.next_rank,
+            self.reuse_from,
+        ] {
             out.extend(value.to_le_bytes());
         }
         out.extend([self.code_bits, u8::from(self.is_coded)]);
@@ -206,7 +217,9 @@ impl Meta {
         let u32_at = |offset| take_u32(body, offset).unwrap_or_default();
         let (codec, layers) = (body[10], usize::from(body[11]));
         let name = body[80..112].split(|byte| *byte == 0).next().unwrap_or_default();
-        let metric = std::str::from_utf8(name).map_err(|_| "the name of its metric is not UTF-8")?.to_owned();
+        let metric = std::str::from_utf8(name)
+            .map_err(|_| "the name of its metric is not UTF-8")?
+            .to_owned();
         let dimensions = u32_at(12);
         if dimensions == 0 || dimensions as usize > MAX_DIMENSIONS {
             return Err("its number of dimensions is impossible");
@@ -222,7 +235,9 @@ impl Meta {
         }
         let connectivity = match [u16_at(24), u16_at(26), u16_at(28)] {
             [0, 0, 0] => None,
-            [m, m0, group] => Connectivity::new(m.into(), m0.into()).filter(|c| c.links_group == group),
+            [m, m0, group] => {
+                Connectivity::new(m.into(), m0.into()).filter(|c| c.links_group == group)
+            }
         };
         if connectivity.is_none() && (layers > 0 || u16_at(24) > 0) || layers > MAX_LAYERS {
             return Err("its connectivity or number of layers is impossible");
@@ -258,7 +273,8 @@ impl Meta {
     }
 
     fn possible(&self) -> Result<(), Damage> {
-        let [slots, pending, removed, free] = [self.slots, self.pending, self.removed, self.free].map(u64::from);
+        let [slots, pending, removed, free] =
+            [self.slots, self.pending, self.removed, self.free].map(u64::from);
         if self.slots == u32::MAX || pending + free > slots || removed > slots - pending - free {
             return Err("its sets are larger than its slots");
         }
@@ -268,7 +284,9 @@ impl Meta {
         if u64::from(self.sealed) != slots / u64::from(self.geometry.vectors) {
             return Err("its number of blocks does not follow from its slots");
         }
-        if self.code_bits != 0 && !codes::is_possible(self.code_bits) || self.is_coded && self.code_bits == 0 {
+        if self.code_bits != 0 && !codes::is_possible(self.code_bits)
+            || self.is_coded && self.code_bits == 0
+        {
             return Err("the bits of its codes are impossible");
         }
         if !(0.0..=f32::MAX).contains(&self.growth) {
@@ -360,10 +378,24 @@ mod tests {
     fn what_is_encoded_comes_back() {
         let built = meta();
         assert_eq!(decode(&built.encode()).unwrap(), built);
-        let fresh = Meta { connectivity: None, roots: vec![], pending: 980, removed: 0, free: 20, ..meta() };
+        let fresh = Meta {
+            connectivity: None,
+            roots: vec![],
+            pending: 980,
+            removed: 0,
+            free: 20,
+            ..meta()
+        };
         assert_eq!(decode(&fresh.encode()).unwrap(), fresh);
         let (geometry, scale) = (Geometry::new(384, true), Scale::between(-0.5, 0.25).unwrap());
-        let bytes = Meta { codec: 5, geometry, sealed: 1000 / geometry.vectors, scale, saturated: 1 << 40, ..meta() };
+        let bytes = Meta {
+            codec: 5,
+            geometry,
+            sealed: 1000 / geometry.vectors,
+            scale,
+            saturated: 1 << 40,
+            ..meta()
+        };
         assert_eq!(decode(&bytes.encode()).unwrap(), bytes);
         let untrained = Meta { scale: Scale::NONE, saturated: 0, ..bytes.clone() };
         assert!(decode(&untrained.encode()).is_err(), "vectors without a scale");
@@ -379,10 +411,15 @@ mod tests {
         assert!(matches!(decode(b"cosine\0and so on"), Err(Error::Foreign { index: 7, .. })));
         let mut newer = body.clone();
         newer[8] = VERSION as u8 + 1;
-        assert!(matches!(decode(&newer), Err(Error::FormatVersion { found, supported: VERSION, .. }) if found == VERSION + 1));
+        assert!(
+            matches!(decode(&newer), Err(Error::FormatVersion { found, supported: VERSION, .. }) if found == VERSION + 1)
+        );
         newer[8] = 1;
         let Err(older) = decode(&newer) else { panic!("version 1 was read") };
-        assert!(older.to_string().contains("version 1") && older.to_string().contains("add its items"), "{older}");
+        assert!(
+            older.to_string().contains("version 1") && older.to_string().contains("add its items"),
+            "{older}"
+        );
         assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
         for reserved in [31, 75, 110, 140, 176, 183, 184] {
             let mut damaged = body.clone();
@@ -398,7 +435,8 @@ mod tests {
         for torn in [Torn::Items, Torn::Derived, Torn::Lost] {
             let body = built.encode_torn(torn);
             assert_eq!(decode_marked(&body).unwrap(), (built.clone(), Some(torn)));
-            let differs: Vec<usize> = (0..body.len()).filter(|at| body[*at] != built.encode()[*at]).collect();
+            let differs: Vec<usize> =
+                (0..body.len()).filter(|at| body[*at] != built.encode()[*at]).collect();
             assert_eq!(differs, [MARK]);
             marks.push(body[MARK]);
         }

@@ -1,9 +1,10 @@
 //! Every byte on disk and nothing else: pure functions between bytes and types, no LMDB, no graph.
 //!
-//! `docs/format.md` is the specification; a constant or a layout here changes together with it. Decoders take any bytes: they check every
-//! length, offset and number before they use it, and say what is wrong as a `&'static str`, which the store turns into
-//! [`Error::Corrupt`](crate::Error::Corrupt) with the key. Who may read a body whose checksum nobody has
-//! verified is said in `checksum`: searches do, and rely on the bounds checks.
+//! `docs/format.md` is the specification; a constant or a layout here changes together with it.
+//! Decoders take any bytes: they check every length, offset and number before they use it, and say
+//! what is wrong as a `&'static str`, which the store turns into
+//! [`Error::Corrupt`](crate::Error::Corrupt) with the key. Who may read a body whose checksum
+//! nobody has verified is said in `checksum`: searches do, and rely on the bounds checks.
 
 pub(crate) mod block;
 pub(crate) mod catalog;

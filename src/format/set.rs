@@ -1,4 +1,5 @@
-//! Chunks of slot sets: roaring bitmaps of at most [`CHUNK`] values, with run containers where they are smaller.
+//! Chunks of slot sets: roaring bitmaps of at most [`CHUNK`] values, with run containers where they
+//! are smaller.
 //!
 //! A chunk of 2 048 slots is below 2.8 KB whatever its members are, so it never outgrows a page.
 
@@ -35,7 +36,8 @@ pub(crate) fn serialize(set: &RoaringBitmap, out: &mut Vec<u8>) {
 
 /// The set that `bytes` hold, all of them.
 pub(crate) fn deserialize(mut bytes: &[u8]) -> Result<RoaringBitmap, Damage> {
-    let set = RoaringBitmap::deserialize_from(&mut bytes).map_err(|_| "a set is not a roaring bitmap")?;
+    let set =
+        RoaringBitmap::deserialize_from(&mut bytes).map_err(|_| "a set is not a roaring bitmap")?;
     if bytes.is_empty() { Ok(set) } else { Err("a set has bytes after its end") }
 }
 
@@ -65,7 +67,8 @@ mod tests {
     fn a_chunk_fits_a_page_whatever_its_members() {
         for step in 1..=8u32 {
             for run in 1..=4 {
-                let members: RoaringBitmap = (0..CHUNK).filter(|i| i % (step + run) < run).collect();
+                let members: RoaringBitmap =
+                    (0..CHUNK).filter(|i| i % (step + run) < run).collect();
                 let bytes = encode_chunk(members.clone());
                 assert!(bytes.len() <= 2800, "{step} {run}: {}", bytes.len());
                 assert_eq!(decode_chunk(&bytes), Ok(members));

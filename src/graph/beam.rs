@@ -1,13 +1,17 @@
-//! Beam search on one layer (algorithm 2 of Malkov and Yashunin 2018), and the greedy descent to it (algorithm 5).
+//! Beam search on one layer (algorithm 2 of Malkov and Yashunin 2018), and the greedy descent to it
+//! (algorithm 5).
 //!
-//! One expansion: take the nearest candidate, hint the list of the next; pass 1 turns its neighbor list into a dense list of slots not met
-//! yet; pass 2 computes their distances, several at a time, with vectors hinted ahead ([`Probe::distances`]). Nothing is allocated after the
-//! first search of a thread.
+//! One expansion: take the nearest candidate, hint the list of the next; pass 1 turns its neighbor
+//! list into a dense list of slots not met yet; pass 2 computes their distances, several at a time,
+//! with vectors hinted ahead ([`Probe::distances`]). Nothing is allocated after the first search of
+//! a thread.
 //!
-//! A search ends when the nearest candidate that is left is farther than the farthest of `ef`, as in the paper; or, with a [`Reach`], when it is a
-//! given factor farther than the `nth` (Al-Jazzazi, Diwan, Gou, Musco, Musco, Suel 2025, "Distance adaptive beam search for provably accurate graph-based
-//! nearest neighbor search"). Among vectors of one kind some have their neighbors far nearer than what else is there, and are found at once, and
-//! others do not: a factor spends on each what it needs, where one `ef` for all is too much for most.
+//! A search ends when the nearest candidate that is left is farther than the farthest of `ef`, as
+//! in the paper; or, with a [`Reach`], when it is a given factor farther than the `nth`
+//! (Al-Jazzazi, Diwan, Gou, Musco, Musco, Suel 2025, "Distance adaptive beam search for provably
+//! accurate graph-based nearest neighbor search"). Among vectors of one kind some have their
+//! neighbors far nearer than what else is there, and are found at once, and others do not: a factor
+//! spends on each what it needs, where one `ef` for all is too much for most.
 
 use std::cell::Cell;
 
@@ -17,8 +21,9 @@ use super::{Graph, Probe};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
-/// Nodes that a descent expands on each layer. It wants a start for the layer below, not the nearest node: the steps that would come to that one cost more
-/// distances than they save below (2 to 3 % of all that a search of 100 000 vectors computes at recall .95).
+/// Nodes that a descent expands on each layer. It wants a start for the layer below, not the
+/// nearest node: the steps that would come to that one cost more distances than they save below (2
+/// to 3 % of all that a search of 100 000 vectors computes at recall .95).
 const DESCENT_HOPS: usize = 2;
 
 /// The scratch memory of a search, and its result.
@@ -47,17 +52,24 @@ pub(crate) struct Scope {
     pub(crate) reach: Option<Reach>,
     /// Nodes that are expanded at most.
     pub(crate) hops: usize,
-    /// Copies of an expanded node lead only to other copies, and thousands of them would leave no room
-    /// for candidates of another vector: they wait until all else is expanded, and become candidates
-    /// while fewer accepted ones than this are as near. At [`usize::MAX`] they are candidates as all
-    /// others are.
+    /// Copies of an expanded node lead only to other copies, and thousands of them would leave no
+    /// room for candidates of another vector: they wait until all else is expanded, and become
+    /// candidates while fewer accepted ones than this are as near. At [`usize::MAX`] they are
+    /// candidates as all others are.
     pub(crate) copies: usize,
 }
 
 impl Scope {
     /// One step of a descent: the start for the layer below.
     pub(crate) fn descent(layer: Layer, start: Slot) -> Self {
-        Self { layer, starts: [start; 2], ef: 1, reach: None, hops: DESCENT_HOPS, copies: usize::MAX }
+        Self {
+            layer,
+            starts: [start; 2],
+            ef: 1,
+            reach: None,
+            hops: DESCENT_HOPS,
+            copies: usize::MAX,
+        }
     }
 }
 
@@ -101,13 +113,19 @@ impl Beam {
     pub(crate) fn run(&mut self, graph: &impl Graph, errand: &mut impl Errand) -> Result<()> {
         self.reset();
         while let Some(scope) = errand.next(self)? {
-            self.search(graph, errand.probe(), scope, |slot| errand.accepts(slot), || errand.stops())?;
+            self.search(
+                graph,
+                errand.probe(),
+                scope,
+                |slot| errand.accepts(slot),
+                || errand.stops(),
+            )?;
         }
         Ok(())
     }
 
-    /// Finds the `ef` accepted slots that are nearest to the probe, as far as edges lead there; `stop` is asked before every expansion, and
-    /// ends the search with what was found so far.
+    /// Finds the `ef` accepted slots that are nearest to the probe, as far as edges lead there;
+    /// `stop` is asked before every expansion, and ends the search with what was found so far.
     ///
     /// If fewer than `ef` accepted slots are connected to the starts, all of them are found.
     pub(crate) fn search(
@@ -131,8 +149,15 @@ impl Beam {
         Ok(self.candidates())
     }
 
-    /// Walks greedily from the entry point down to the layer above `to`, and returns where it ended.
-    pub(crate) fn descend(&mut self, graph: &impl Graph, probe: &impl Probe, entry: (Layer, Slot), to: Layer) -> Result<Slot> {
+    /// Walks greedily from the entry point down to the layer above `to`, and returns where it
+    /// ended.
+    pub(crate) fn descend(
+        &mut self,
+        graph: &impl Graph,
+        probe: &impl Probe,
+        entry: (Layer, Slot),
+        to: Layer,
+    ) -> Result<Slot> {
         let (top, mut current) = entry;
         for layer in (to.0 + 1..=top.0).rev().map(Layer) {
             self.search(graph, probe, Scope::descent(layer, current), |_| Ok(true), || false)?;
@@ -175,13 +200,18 @@ impl Beam {
         probe.distances(fresh, &mut self.distances)?;
         self.distance_count += fresh.len() as u64;
         let mut bound = self.pool.bound();
-        // Equal vectors are equally far from everything; others rarely are. NaN is equal to nothing.
+        // Equal vectors are equally far from everything; others rarely are. NaN is equal to
+        // nothing.
         let expanded_at = self.expanded.map_or(f32::NAN, |expanded| expanded.distance());
         for (&slot, &distance) in fresh.iter().zip(&self.distances) {
             if distance <= bound {
                 graph.prefetch_place(layer, Slot(slot));
                 let accepted = accept(Slot(slot))?;
-                if distance == expanded_at && accepted && self.copies < usize::MAX && is_copy(graph, self.expanded, slot)? {
+                if distance == expanded_at
+                    && accepted
+                    && self.copies < usize::MAX
+                    && is_copy(graph, self.expanded, slot)?
+                {
                     if self.copies > 0 {
                         self.pool.defer(distance, slot);
                     }
@@ -268,16 +298,29 @@ pub(super) mod tests {
     }
 
     fn chain(n: u32) -> Line {
-        Line { edges: (0..n).map(|i| [i.wrapping_sub(1), i + 1].into_iter().filter(|j| *j < n).collect()).collect() }
+        Line {
+            edges: (0..n)
+                .map(|i| [i.wrapping_sub(1), i + 1].into_iter().filter(|j| *j < n).collect())
+                .collect(),
+        }
     }
 
     fn from(slot: u32, ef: usize) -> Scope {
-        Scope { layer: Layer(0), starts: [Slot(slot); 2], ef, reach: None, hops: usize::MAX, copies: usize::MAX }
+        Scope {
+            layer: Layer(0),
+            starts: [Slot(slot); 2],
+            ef,
+            reach: None,
+            hops: usize::MAX,
+            copies: usize::MAX,
+        }
     }
 
     fn found(line: &Line, at: f32, ef: usize, accept: impl Fn(u32) -> bool) -> Vec<u32> {
         let mut beam = Beam::default();
-        let candidates = beam.search(line, &At(at, line), from(0, ef), |slot| Ok(accept(slot.0)), || false).unwrap();
+        let candidates = beam
+            .search(line, &At(at, line), from(0, ef), |slot| Ok(accept(slot.0)), || false)
+            .unwrap();
         candidates.iter().filter(|c| c.accepted).map(|c| c.slot()).collect()
     }
 
@@ -305,7 +348,10 @@ pub(super) mod tests {
     fn a_search_that_is_stopped_returns_what_it_has() {
         let line = chain(50);
         let mut beam = Beam::default();
-        assert_eq!(beam.search(&line, &At(40.0, &line), from(7, 5), |_| Ok(true), || true).unwrap().len(), 1);
+        assert_eq!(
+            beam.search(&line, &At(40.0, &line), from(7, 5), |_| Ok(true), || true).unwrap().len(),
+            1
+        );
     }
 
     /// Points on a line, any number of them at one place.
@@ -339,18 +385,31 @@ pub(super) mod tests {
 
     #[test]
     fn copies_of_what_is_expanded_wait_until_all_else_is() {
-        // 0 to 5 are copies at 5, each with an edge to the next; 6 is farther away than they are, and leads to 7, which is nearer.
+        // 0 to 5 are copies at 5, each with an edge to the next; 6 is farther away than they are,
+        // and leads to 7, which is nearer.
         let places = |to: f32| Places {
-            edges: vec![vec![1, 6], vec![2], vec![3], vec![4], vec![5], vec![], vec![0, 7], vec![6]],
+            edges: vec![
+                vec![1, 6],
+                vec![2],
+                vec![3],
+                vec![4],
+                vec![5],
+                vec![],
+                vec![0, 7],
+                vec![6],
+            ],
             at: [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 9.0, 2.0].map(|at| at - to).to_vec(),
         };
-        let search = |to: f32, ef: usize, copies: usize, accept: &dyn Fn(u32) -> bool| -> Vec<u32> {
-            let places = places(to);
-            let scope = Scope { copies, ..from(0, ef) };
-            let mut beam = Beam::default();
-            let found = beam.search(&places, &&places.at[..], scope, |slot| Ok(accept(slot.0)), || false).unwrap();
-            found.iter().filter(|candidate| candidate.accepted).map(Candidate::slot).collect()
-        };
+        let search =
+            |to: f32, ef: usize, copies: usize, accept: &dyn Fn(u32) -> bool| -> Vec<u32> {
+                let places = places(to);
+                let scope = Scope { copies, ..from(0, ef) };
+                let mut beam = Beam::default();
+                let found = beam
+                    .search(&places, &&places.at[..], scope, |slot| Ok(accept(slot.0)), || false)
+                    .unwrap();
+                found.iter().filter(|candidate| candidate.accepted).map(Candidate::slot).collect()
+            };
         // As candidates like all others they fill the beam, and 6 is not gone through.
         assert_eq!(search(0.0, 4, usize::MAX, &|_| true), [0, 1, 2, 3]);
         assert_eq!(search(0.0, 4, 0, &|_| true), [7, 0, 6]);
@@ -366,6 +425,11 @@ pub(super) mod tests {
     #[test]
     fn a_descent_ends_after_two_steps() {
         let line = chain(50);
-        assert_eq!(Beam::default().descend(&line, &At(40.0, &line), (Layer(1), Slot(7)), Layer(0)).unwrap(), Slot(9));
+        assert_eq!(
+            Beam::default()
+                .descend(&line, &At(40.0, &line), (Layer(1), Slot(7)), Layer(0))
+                .unwrap(),
+            Slot(9)
+        );
     }
 }

@@ -1,13 +1,17 @@
 //! Taking nodes out of the graph, and mending what led over them, in place.
 //!
-//! On each layer, every in-neighbor of a removed node is known (the mutual ones from its own list, the others are stored with it). Such a
-//! node keeps its other edges, and gets the nearest of the removed node's neighbors that none of them occludes in its place (as the in-place
-//! deletion of IP-DiskANN, Xu et al. 2025, does for the in-neighbors that it finds). Before that the tree is mended: a child of a removed node is adopted by the nearest of
-//! its neighbors of lower rank that has room, else by the nearest ancestor that is left. As ranks only fall towards the root, no circle
-//! can arise. A removed root is succeeded by the orphan of the lowest rank, which has the lowest rank of all that are left.
+//! On each layer, every in-neighbor of a removed node is known (the mutual ones from its own list,
+//! the others are stored with it). Such a node keeps its other edges, and gets the nearest of the
+//! removed node's neighbors that none of them occludes in its place (as the in-place deletion of
+//! IP-DiskANN, Xu et al. 2025, does for the in-neighbors that it finds). Before that the tree is
+//! mended: a child of a removed node is adopted by the nearest of its neighbors of lower rank that
+//! has room, else by the nearest ancestor that is left. As ranks only fall towards the root, no
+//! circle can arise. A removed root is succeeded by the orphan of the lowest rank, which has the
+//! lowest rank of all that are left.
 //!
-//! Copies (see `insert`) stay below a node with their vector: where their lead goes, the oldest of its orphans becomes the lead, adopts the
-//! others, and is to be linked as a new node would be. A copy that loses an edge gets none in its place.
+//! Copies (see `insert`) stay below a node with their vector: where their lead goes, the oldest of
+//! its orphans becomes the lead, adopts the others, and is to be linked as a new node would be. A
+//! copy that loses an edge gets none in its place.
 //!
 //! O(d * M0 * M0) distances for d removed nodes.
 
@@ -21,10 +25,12 @@ use crate::error::Result;
 use crate::threads::{self, LISTS};
 use crate::types::{Layer, Slot};
 
-/// A node gets at most so many new edges for each that it loses (IP-DiskANN, Xu et al. 2025, takes up to three).
+/// A node gets at most so many new edges for each that it loses (IP-DiskANN, Xu et al. 2025, takes
+/// up to three).
 const REPLACEMENTS: usize = 1;
 
-/// So many of the nearest candidates are tried for each new edge: farther ones would rarely be taken.
+/// So many of the nearest candidates are tried for each new edge: farther ones would rarely be
+/// taken.
 const CANDIDATES: usize = 4;
 
 /// A walk through the tree that takes longer goes in a circle, which only a damaged tree has.
@@ -40,7 +46,12 @@ pub(crate) struct Worn {
 }
 
 /// Takes `removed` slots out of every layer that has them.
-pub(crate) fn delete(working: &mut Working<'_>, vectors: &dyn Vectors, removed: &[Slot], plan: &Plan<'_>) -> Result<Worn> {
+pub(crate) fn delete(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
+    removed: &[Slot],
+    plan: &Plan<'_>,
+) -> Result<Worn> {
     let mut worn = Worn::default();
     let gone: BTreeSet<Slot> = removed.iter().copied().collect();
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
@@ -79,7 +90,9 @@ fn delete_on(mending: &mut Mending<'_, '_>) -> Result<Worn> {
         mending.working.remove(mending.layer, *slot);
     }
     let frozen = &*mending;
-    let mended = threads::map(&in_neighbors, LISTS, |&slot| -> Result<(Slot, Option<Mended>)> { Ok((slot, frozen.mend(slot)?)) })?;
+    let mended = threads::map(&in_neighbors, LISTS, |&slot| -> Result<(Slot, Option<Mended>)> {
+        Ok((slot, frozen.mend(slot)?))
+    })?;
     let mut degrees = Vec::new();
     for (slot, node) in mended {
         if let Some(Mended { node, is_copy }) = node {
@@ -90,7 +103,10 @@ fn delete_on(mending: &mut Mending<'_, '_>) -> Result<Worn> {
         }
     }
     degrees.sort_unstable();
-    Ok(Worn { leads: leads.into_iter().collect(), others: degrees.into_iter().map(|(_, slot)| slot).collect() })
+    Ok(Worn {
+        leads: leads.into_iter().collect(),
+        others: degrees.into_iter().map(|(_, slot)| slot).collect(),
+    })
 }
 
 /// A node that has lost edges.
@@ -109,7 +125,14 @@ impl Mending<'_, '_> {
         let mut found = BTreeSet::new();
         for (slot, node) in &self.nodes {
             let one_way = self.working.stored.one_way_in_neighbors(self.layer, *slot)?;
-            found.extend(node.neighbors.iter().copied().chain(one_way).map(Slot).filter(|slot| !self.is_gone(*slot)));
+            found.extend(
+                node.neighbors
+                    .iter()
+                    .copied()
+                    .chain(one_way)
+                    .map(Slot)
+                    .filter(|slot| !self.is_gone(*slot)),
+            );
         }
         Ok(found.into_iter().collect())
     }
@@ -119,8 +142,8 @@ impl Mending<'_, '_> {
         Ok(self.layer.0 == 0 && node.parent != slot && self.working.are_equal(slot, node.parent)?)
     }
 
-    /// Gives every child of a removed node another parent, and the layer a root. Returns the copies that have no parent with their vector any
-    /// more.
+    /// Gives every child of a removed node another parent, and the layer a root. Returns the copies
+    /// that have no parent with their vector any more.
     fn mend_tree(&mut self) -> Result<BTreeSet<Slot>> {
         let mut orphans = Vec::new();
         for (slot, node) in &self.nodes {
@@ -133,7 +156,9 @@ impl Mending<'_, '_> {
         orphans.sort_unstable();
         let mut orphans = orphans.into_iter();
         // A layer above one that nobody is left on has no root any more.
-        let Some(&root) = self.working.roots.get(self.layer.index()) else { return Ok(BTreeSet::new()) };
+        let Some(&root) = self.working.roots.get(self.layer.index()) else {
+            return Ok(BTreeSet::new());
+        };
         // The new lead for each that goes.
         let mut heirs = BTreeMap::new();
         if self.is_gone(root) {
@@ -166,8 +191,8 @@ impl Mending<'_, '_> {
         Ok(heirs.into_values().collect())
     }
 
-    /// The nearest node above a copy that stays and has its vector, else the farthest of those that go, its lead. None if the node is no
-    /// copy of its parent, which goes.
+    /// The nearest node above a copy that stays and has its vector, else the farthest of those that
+    /// go, its lead. None if the node is no copy of its parent, which goes.
     fn lead(&self, slot: Slot, parent: Slot) -> Result<Option<Slot>> {
         if self.layer.0 > 0 || !self.working.are_equal(slot, parent)? {
             return Ok(None);
@@ -196,8 +221,9 @@ impl Mending<'_, '_> {
         if self.is_gone(slot) { self.working.roots[self.layer.index()] } else { slot }
     }
 
-    /// Finds a parent for a node of some rank; `ancestor` has a lower one. Where the ancestor has no room, its youngest child makes some, if it is
-    /// younger than the node, and is adopted in turn; else the node goes to one of the children. Ranks rise from step to step, so this ends.
+    /// Finds a parent for a node of some rank; `ancestor` has a lower one. Where the ancestor has
+    /// no room, its youngest child makes some, if it is younger than the node, and is adopted in
+    /// turn; else the node goes to one of the children. Ranks rise from step to step, so this ends.
     fn adopt(&mut self, slot: Slot, rank: u32, ancestor: Slot) -> Result<()> {
         self.plan.check_cancelled()?;
         match self.near_parent(slot, rank)? {
@@ -206,7 +232,8 @@ impl Mending<'_, '_> {
         }
     }
 
-    /// Finds the parent in the tree below `ancestor`; for a copy of it among its copies, where it has any.
+    /// Finds the parent in the tree below `ancestor`; for a copy of it among its copies, where it
+    /// has any.
     fn adopt_below(&mut self, mut slot: Slot, mut rank: u32, mut ancestor: Slot) -> Result<()> {
         let room = self.plan.max_children(self.layer);
         let mut steps = 0;
@@ -231,7 +258,11 @@ impl Mending<'_, '_> {
                 // All children are older than the node: any of them may adopt it.
                 let children: Vec<Slot> = children.into_iter().map(|(_, child)| child).collect();
                 let (copies, others) = split_copies(self.working, ancestor, &children)?;
-                let (alike, unlike) = if self.working.are_equal(slot, ancestor)? { (copies, others) } else { (others, copies) };
+                let (alike, unlike) = if self.working.are_equal(slot, ancestor)? {
+                    (copies, others)
+                } else {
+                    (others, copies)
+                };
                 let among = if alike.is_empty() { unlike } else { alike };
                 ancestor = among[rank as usize % among.len()];
             }
@@ -261,7 +292,8 @@ impl Mending<'_, '_> {
     fn mend(&self, slot: Slot) -> Result<Option<Mended>> {
         self.plan.check_cancelled()?;
         let mut node = self.working.unmeasured(self.layer, slot)?;
-        let lost: Vec<&StoredNode> = node.edges.iter().filter_map(|edge| self.nodes.get(&Slot(edge.slot))).collect();
+        let lost: Vec<&StoredNode> =
+            node.edges.iter().filter_map(|edge| self.nodes.get(&Slot(edge.slot))).collect();
         if lost.is_empty() {
             return Ok(None);
         }
@@ -273,12 +305,21 @@ impl Mending<'_, '_> {
             }
             return Ok(Some(Mended { node, is_copy: true }));
         }
-        let known: BTreeSet<u32> = node.edges.iter().map(|edge| edge.slot).chain([slot.0]).collect();
-        let fresh: BTreeSet<u32> = lost.iter().flat_map(|lost| lost.neighbors.iter().copied()).collect();
-        let fresh: Vec<u32> = fresh.into_iter().filter(|slot| !known.contains(slot) && !self.is_gone(Slot(*slot))).collect();
+        let known: BTreeSet<u32> =
+            node.edges.iter().map(|edge| edge.slot).chain([slot.0]).collect();
+        let fresh: BTreeSet<u32> =
+            lost.iter().flat_map(|lost| lost.neighbors.iter().copied()).collect();
+        let fresh: Vec<u32> = fresh
+            .into_iter()
+            .filter(|slot| !known.contains(slot) && !self.is_gone(Slot(*slot)))
+            .collect();
         let mut distances = Vec::new();
         self.vectors.distances(slot, &fresh, &mut distances)?;
-        let mut candidates: Vec<Edge> = fresh.into_iter().zip(distances).map(|(slot, distance)| Edge { distance, slot }).collect();
+        let mut candidates: Vec<Edge> = fresh
+            .into_iter()
+            .zip(distances)
+            .map(|(slot, distance)| Edge { distance, slot })
+            .collect();
         candidates.sort_unstable_by(Edge::order);
         let count = lost.len() * REPLACEMENTS;
         candidates.truncate(count * CANDIDATES);

@@ -1,18 +1,23 @@
 //! Construction: slots are linked in batches that double, from one to a fiftieth of the graph.
 //!
-//! 1. Each slot of a batch searches the graph as it is before the batch, in parallel (algorithm 1 of Malkov and Yashunin 2018), and prunes
-//!    what it finds to its own edges.
-//! 2. In order, each slot is given a parent: the nearest node it has an edge to that has room for another child.
-//! 3. Reverse edges are grouped by their target, and each target is merged, and pruned if it overflows, once, in parallel.
+//! 1. Each slot of a batch searches the graph as it is before the batch, in parallel (algorithm 1
+//!    of Malkov and Yashunin 2018), and prunes what it finds to its own edges.
+//! 2. In order, each slot is given a parent: the nearest node it has an edge to that has room for
+//!    another child.
+//! 3. Reverse edges are grouped by their target, and each target is merged, and pruned if it
+//!    overflows, once, in parallel.
 //!
-//! Step 1 reads what no step writes, step 2 is sequential, step 3 changes each node once: the graph depends on the seed, not on threads
-//! (ParlayANN, Manohar et al. 2024). A batch starts from one slot again in every build, so that a group of new slots that is far from all
-//! others finds itself. Lists may overflow by a quarter between prunes; none does at the end.
+//! Step 1 reads what no step writes, step 2 is sequential, step 3 changes each node once: the graph
+//! depends on the seed, not on threads (ParlayANN, Manohar et al. 2024). A batch starts from one
+//! slot again in every build, so that a group of new slots that is far from all others finds
+//! itself. Lists may overflow by a quarter between prunes; none does at the end.
 //!
-//! Of the slots with one vector, the first that is linked is their **lead**: a node like any other. The others are **copies**: nodes of
-//! layer 0 that have edges to their parent and their children only, in a tree below the lead. Searches of a build leave copies out, so that
-//! what they find are as many different vectors as they are to find, and everything else is linked to the lead. (As full nodes, copies
-//! have each other for neighbors, and a search that meets one meets nothing else.)
+//! Of the slots with one vector, the first that is linked is their **lead**: a node like any other.
+//! The others are **copies**: nodes of layer 0 that have edges to their parent and their children
+//! only, in a tree below the lead. Searches of a build leave copies out, so that what they find are
+//! as many different vectors as they are to find, and everything else is linked to the lead. (As
+//! full nodes, copies have each other for neighbors, and a search that meets one meets nothing
+//! else.)
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,30 +32,36 @@ use crate::error::{Error, Result};
 use crate::threads::{self, LISTS, SEARCHES};
 use crate::types::{Layer, Slot};
 
-/// The neighbors whose distances tell how distances grow: as many as are usually asked for, and as many as a thorough search looks at.
+/// The neighbors whose distances tell how distances grow: as many as are usually asked for, and as
+/// many as a thorough search looks at.
 const GROWTH_FROM: usize = 10;
 const GROWTH_TO: usize = 80;
 
-/// A batch is at most this share of the graph and the slots linked before it: its members do not see each other.
+/// A batch is at most this share of the graph and the slots linked before it: its members do not
+/// see each other.
 const BATCH_SHARE: usize = 50;
-/// How far a list may exceed its limit between prunes, in parts of the limit. Prunes become rarer by as many edges as it takes to get there.
+/// How far a list may exceed its limit between prunes, in parts of the limit. Prunes become rarer
+/// by as many edges as it takes to get there.
 const HEADROOM: usize = 4;
 /// At most this part of a list is child edges, so that most of it is for the search.
 const CHILD_SHARE: usize = 2;
-/// At most this part of the children of a node are copies of it, so that others find room there; but two may be, or they would make a
-/// path.
+/// At most this part of the children of a node are copies of it, so that others find room there;
+/// but two may be, or they would make a path.
 const COPY_SHARE: usize = 2;
 const LEAST_COPIES: usize = 2;
-/// A way down a tree of copies is longer only where lists are so short that it is a path. Then a copy is linked like any other node.
+/// A way down a tree of copies is longer only where lists are so short that it is a path. Then a
+/// copy is linked like any other node.
 const COPY_STEPS: usize = 64;
-/// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others instead of it.
+/// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others
+/// instead of it.
 const FEW_EDGES: usize = 5;
 /// The `ef` that such a node must be found with.
 const NARROW: usize = 24;
-/// A list is made of the nearest candidates that a search has found, so many for each place: those beyond are hidden by a nearer one nearly always, and
-/// to find that out takes a fifth of a build.
+/// A list is made of the nearest candidates that a search has found, so many for each place: those
+/// beyond are hidden by a nearer one nearly always, and to find that out takes a fifth of a build.
 const LISTED: usize = 3;
-/// How many of the nearest candidates are kept to look for a parent among, beside the selected neighbors.
+/// How many of the nearest candidates are kept to look for a parent among, beside the selected
+/// neighbors.
 const PARENT_CANDIDATES: usize = 32;
 /// The highest layer that a slot can have.
 const MAX_TOP_LAYER: f64 = (crate::format::meta::MAX_LAYERS - 1) as f64;
@@ -63,7 +74,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) m: usize,
     pub(crate) ef_construction: usize,
     pub(crate) alpha: f32,
-    /// Whether so little is linked that lists which overflow lose no more than they must: see [`Limit::fill`].
+    /// Whether so little is linked that lists which overflow lose no more than they must: see
+    /// [`Limit::fill`].
     pub(crate) is_small: bool,
     /// Whether to give up. Asked once a slot.
     pub(crate) cancel: &'a (dyn Fn() -> bool + Sync),
@@ -78,7 +90,11 @@ impl Plan<'_> {
     }
 
     pub(super) fn limit(&self, layer: Layer) -> Limit {
-        Limit { degree: if layer.0 == 0 { self.m0 } else { self.m }, alpha: self.alpha, fill: false }
+        Limit {
+            degree: if layer.0 == 0 { self.m0 } else { self.m },
+            alpha: self.alpha,
+            fill: false,
+        }
     }
 
     pub(super) fn max_children(&self, layer: Layer) -> usize {
@@ -139,16 +155,25 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// Gives nodes of layer 0 the edges that they would get if they were linked now, beside those to their children. For nodes that have lost some:
-/// their neighborhood has changed, and what is left of it may be too little to mend them from.
-pub(crate) fn refresh(working: &mut Working<'_>, vectors: &dyn Vectors, slots: &[Slot], plan: &Plan<'_>) -> Result<()> {
+/// Gives nodes of layer 0 the edges that they would get if they were linked now, beside those to
+/// their children. For nodes that have lost some: their neighborhood has changed, and what is left
+/// of it may be too little to mend them from.
+pub(crate) fn refresh(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
+    slots: &[Slot],
+    plan: &Plan<'_>,
+) -> Result<()> {
     let layer = Layer(0);
     let frozen = &*working;
     let refreshed = threads::map(slots, SEARCHES, |&slot| -> Result<(Slot, Node)> {
         plan.check_cancelled()?;
         let mut node = frozen.unmeasured(layer, slot)?;
-        let near = Beam::with(|[beam]| nearest(frozen, &FromSlot(vectors, slot), plan.ef_construction, beam))?;
-        node.edges.extend(near.into_iter().take(PARENT_CANDIDATES).filter(|edge| edge.slot != slot.0));
+        let near = Beam::with(|[beam]| {
+            nearest(frozen, &FromSlot(vectors, slot), plan.ef_construction, beam)
+        })?;
+        node.edges
+            .extend(near.into_iter().take(PARENT_CANDIDATES).filter(|edge| edge.slot != slot.0));
         prune_node(vectors, slot, &mut node, plan.limit(layer))?;
         Ok((slot, node))
     })?;
@@ -165,48 +190,64 @@ pub(crate) fn refresh(working: &mut Working<'_>, vectors: &dyn Vectors, slots: &
 }
 
 /// To be called once at the end of a build: no list is too long, and every root has an in-edge.
-pub(crate) fn finish(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
+pub(crate) fn finish(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
+    plan: &Plan<'_>,
+) -> Result<()> {
     prune_overflows(working, vectors, plan)?;
     settle(working, vectors, plan)?;
     prune_overflows(working, vectors, plan)?;
     reach_roots(working, vectors, plan)
 }
 
-/// How distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is `a^g` times as far away as the `n`-th is. In the mean; 0 if
-/// too few have so many neighbors at distances that are not zero, or negative.
+/// How distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is `a^g`
+/// times as far away as the `n`-th is. In the mean; 0 if too few have so many neighbors at
+/// distances that are not zero, or negative.
 pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
     let of = |slot: &Slot| -> Result<Option<f64>> {
-        let near = Beam::with(|[beam]| nearest(working, &FromSlot(vectors, *slot), GROWTH_TO + 1, beam))?;
+        let near =
+            Beam::with(|[beam]| nearest(working, &FromSlot(vectors, *slot), GROWTH_TO + 1, beam))?;
         // The first is the vector itself.
-        let at = |nth: usize| near.get(nth).map(|edge| f64::from(edge.distance)).filter(|distance| *distance > 0.0);
-        Ok(at(GROWTH_FROM).zip(at(GROWTH_TO)).map(|(from, to)| (to / from).ln() / (GROWTH_TO as f64 / GROWTH_FROM as f64).ln()))
+        let at = |nth: usize| {
+            near.get(nth).map(|edge| f64::from(edge.distance)).filter(|distance| *distance > 0.0)
+        };
+        Ok(at(GROWTH_FROM)
+            .zip(at(GROWTH_TO))
+            .map(|(from, to)| (to / from).ln() / (GROWTH_TO as f64 / GROWTH_FROM as f64).ln()))
     };
     let found: Vec<f64> = threads::map(sample, SEARCHES, of)?.into_iter().flatten().collect();
     let is_enough = 2 * found.len() > sample.len();
     Ok(if is_enough { (found.iter().sum::<f64>() / found.len() as f64) as f32 } else { 0.0 })
 }
 
-/// Sees to it that the nodes which are the hardest to find are found. A node with few edges has few in-edges, and one that has no edge to its
-/// own parent may lie in a group that nothing but that parent's edge leads to. Those of layer 0 that a narrow search for their own vectors does
-/// not find become children of the node where such a search ends: as child edges are not pruned, it finds them from then on.
+/// Sees to it that the nodes which are the hardest to find are found. A node with few edges has few
+/// in-edges, and one that has no edge to its own parent may lie in a group that nothing but that
+/// parent's edge leads to. Those of layer 0 that a narrow search for their own vectors does not
+/// find become children of the node where such a search ends: as child edges are not pruned, it
+/// finds them from then on.
 fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     let layer = Layer(0);
-    let is_hard = |node: &Node| node.edges.len() <= FEW_EDGES || !node.edges.iter().any(|edge| edge.slot == node.parent.0);
-    let hard = working.all_changed(layer).filter(|(slot, node)| node.parent != *slot && is_hard(node));
+    let is_hard = |node: &Node| {
+        node.edges.len() <= FEW_EDGES || !node.edges.iter().any(|edge| edge.slot == node.parent.0)
+    };
+    let hard =
+        working.all_changed(layer).filter(|(slot, node)| node.parent != *slot && is_hard(node));
     let hard: Vec<(Slot, Slot)> = hard.map(|(slot, node)| (slot, node.parent)).collect();
     let frozen = &*working;
-    let lost = threads::map(&hard, SEARCHES, |&(slot, parent)| -> Result<Option<(Slot, Vec<Edge>)>> {
-        plan.check_cancelled()?;
-        // A copy is found by way of its parent.
-        if frozen.are_equal(slot, parent)? {
-            return Ok(None);
-        }
-        let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
-        let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
-        let near = Beam::with(|[beam]| nearest(frozen, &probe, NARROW, beam))?;
-        let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
-        Ok(is_lost.then_some((slot, near)))
-    })?;
+    let lost =
+        threads::map(&hard, SEARCHES, |&(slot, parent)| -> Result<Option<(Slot, Vec<Edge>)>> {
+            plan.check_cancelled()?;
+            // A copy is found by way of its parent.
+            if frozen.are_equal(slot, parent)? {
+                return Ok(None);
+            }
+            let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
+            let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
+            let near = Beam::with(|[beam]| nearest(frozen, &probe, NARROW, beam))?;
+            let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
+            Ok(is_lost.then_some((slot, near)))
+        })?;
     for (slot, near) in lost.into_iter().flatten() {
         let Some((rank, _)) = working.standing(layer, slot)? else { continue };
         if let Some(parent) = first_to_adopt(working, layer, &near, rank, plan)? {
@@ -221,7 +262,13 @@ fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> 
 }
 
 /// The first of the candidates that is a node of lower rank, with room for another child.
-pub(super) fn first_to_adopt(working: &Working<'_>, layer: Layer, candidates: &[Edge], rank: u32, plan: &Plan<'_>) -> Result<Option<Slot>> {
+pub(super) fn first_to_adopt(
+    working: &Working<'_>,
+    layer: Layer,
+    candidates: &[Edge],
+    rank: u32,
+    plan: &Plan<'_>,
+) -> Result<Option<Slot>> {
     for candidate in candidates.iter().map(|edge| Slot(edge.slot)) {
         if let Some((above, children)) = working.standing(layer, candidate)?
             && above < rank
@@ -234,20 +281,43 @@ pub(super) fn first_to_adopt(working: &Working<'_>, layer: Layer, candidates: &[
 }
 
 /// What a search finds on layer 0, as a query would.
-fn nearest(working: &Working<'_>, probe: &impl Probe, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
+fn nearest(
+    working: &Working<'_>,
+    probe: &impl Probe,
+    ef: usize,
+    beam: &mut Beam,
+) -> Result<Vec<Edge>> {
     let Some(entry) = working.entry() else { return Ok(Vec::new()) };
     let start = beam.descend(working, probe, entry, Layer(0))?;
     search(working, probe, Layer(0), start, ef, beam)
 }
 
 /// What a search on one layer finds from `start` and from the root, the nearest first.
-fn search(working: &Working<'_>, probe: &impl Probe, layer: Layer, start: Slot, ef: usize, beam: &mut Beam) -> Result<Vec<Edge>> {
-    let scope = Scope { layer, starts: [start, working.roots[layer.index()]], ef, reach: None, hops: usize::MAX, copies: 0 };
+fn search(
+    working: &Working<'_>,
+    probe: &impl Probe,
+    layer: Layer,
+    start: Slot,
+    ef: usize,
+    beam: &mut Beam,
+) -> Result<Vec<Edge>> {
+    let scope = Scope {
+        layer,
+        starts: [start, working.roots[layer.index()]],
+        ef,
+        reach: None,
+        hops: usize::MAX,
+        copies: 0,
+    };
     let found = beam.search(working, probe, scope, |_| Ok(true), || false)?;
-    Ok(found.iter().map(|candidate| Edge { distance: candidate.distance(), slot: candidate.slot() }).collect())
+    Ok(found
+        .iter()
+        .map(|candidate| Edge { distance: candidate.distance(), slot: candidate.slot() })
+        .collect())
 }
 
-/// The slots in the order they are linked: top layers first, else at random. The first one has the highest top layer of all.
+/// The slots in the order they are linked: top layers first, else at random. The first one has the
+/// highest top layer of all.
 fn draw(slots: &[Slot], m: usize, rng: &mut dyn Rng) -> Vec<Newcomer> {
     // The paper's mL: the expected number of nodes falls by a factor of M a layer.
     let scale = 1.0 / (m.max(2) as f64).ln();
@@ -259,11 +329,18 @@ fn draw(slots: &[Slot], m: usize, rng: &mut dyn Rng) -> Vec<Newcomer> {
             (rng.random(), Newcomer { slot, top })
         })
         .collect();
-    newcomers.sort_by_key(|(order, newcomer)| (std::cmp::Reverse(newcomer.top), *order, newcomer.slot));
+    newcomers
+        .sort_by_key(|(order, newcomer)| (std::cmp::Reverse(newcomer.top), *order, newcomer.slot));
     newcomers.into_iter().map(|(_, newcomer)| newcomer).collect()
 }
 
-fn insert_batch(working: &mut Working<'_>, vectors: &dyn Vectors, batch: &[Newcomer], done: u64, plan: &Plan<'_>) -> Result<()> {
+fn insert_batch(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
+    batch: &[Newcomer],
+    done: u64,
+    plan: &Plan<'_>,
+) -> Result<()> {
     let counter = AtomicU64::new(done);
     let frozen = &*working;
     let found = threads::map(batch, SEARCHES, |newcomer| -> Result<Vec<Found>> {
@@ -279,8 +356,15 @@ fn insert_batch(working: &mut Working<'_>, vectors: &dyn Vectors, batch: &[Newco
     merge(working, vectors, reverse, plan)
 }
 
-/// Step 1: the edges of one slot, for each layer from 0 to its top layer, as far as the graph has them.
-fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: &Plan<'_>, beam: &mut Beam) -> Result<Vec<Found>> {
+/// Step 1: the edges of one slot, for each layer from 0 to its top layer, as far as the graph has
+/// them.
+fn find(
+    working: &Working<'_>,
+    vectors: &dyn Vectors,
+    newcomer: Newcomer,
+    plan: &Plan<'_>,
+    beam: &mut Beam,
+) -> Result<Vec<Found>> {
     let Some((entry_layer, entry)) = working.entry() else { return Ok(Vec::new()) };
     let (exact, estimator) = (FromSlot(vectors, newcomer.slot), vectors.estimator(newcomer.slot)?);
     let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
@@ -296,7 +380,11 @@ fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: 
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
         let equal = if layer.0 == 0 { equal(vectors, newcomer.slot, &candidates)? } else { None };
         let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
-        layers.push(Found { edges, nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect(), equal });
+        layers.push(Found {
+            edges,
+            nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect(),
+            equal,
+        });
     }
     layers.reverse();
     Ok(layers)
@@ -306,8 +394,10 @@ fn find(working: &Working<'_>, vectors: &dyn Vectors, newcomer: Newcomer, plan: 
 fn equal(vectors: &dyn Vectors, slot: Slot, candidates: &[Edge]) -> Result<Option<Edge>> {
     let mut own = Vec::new();
     vectors.distances(slot, &[slot.0], &mut own)?;
-    // It is as far away as the slot is from itself, which need not be 0, nor the least distance of all.
-    for candidate in candidates.iter().filter(|candidate| own.first() == Some(&candidate.distance)) {
+    // It is as far away as the slot is from itself, which need not be 0, nor the least distance of
+    // all.
+    for candidate in candidates.iter().filter(|candidate| own.first() == Some(&candidate.distance))
+    {
         if vectors.are_equal(slot, Slot(candidate.slot))? {
             return Ok(Some(*candidate));
         }
@@ -345,12 +435,17 @@ fn link(
         }
         let edge = |slot: Slot| Edge { distance: lead.distance, slot: slot.0 };
         reverse.push(Reverse { layer: Layer(0), target: parent, edge: edge(slot) });
-        working.set(Layer(0), slot, Node { edges: vec![edge(parent)], children: Vec::new(), parent, rank });
+        working.set(
+            Layer(0),
+            slot,
+            Node { edges: vec![edge(parent)], children: Vec::new(), parent, rank },
+        );
         return Ok(());
     }
     let mut found = found.into_iter();
     for layer in (0..=top.0).map(Layer) {
-        let found = found.next().unwrap_or(Found { edges: Vec::new(), nearest: Vec::new(), equal: None });
+        let found =
+            found.next().unwrap_or(Found { edges: Vec::new(), nearest: Vec::new(), equal: None });
         let parent = if working.roots.len() <= layer.index() {
             working.push_layer(slot);
             slot
@@ -362,7 +457,8 @@ fn link(
             if !found.edges.iter().any(|edge| edge.slot == parent.0) {
                 let mut distance = Vec::new();
                 vectors.distances(parent, &[slot.0], &mut distance)?;
-                let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: slot.0 };
+                let edge =
+                    Edge { distance: distance.first().copied().unwrap_or_default(), slot: slot.0 };
                 reverse.push(Reverse { layer, target: parent, edge });
             }
             parent
@@ -377,14 +473,22 @@ fn link(
     Ok(())
 }
 
-/// The nearest node with room for another child. If all that were met are full, a walk down the tree finds one: every branch ends.
-fn choose_parent(working: &Working<'_>, layer: Layer, slot: Slot, found: &Found, plan: &Plan<'_>) -> Result<Slot> {
+/// The nearest node with room for another child. If all that were met are full, a walk down the
+/// tree finds one: every branch ends.
+fn choose_parent(
+    working: &Working<'_>,
+    layer: Layer,
+    slot: Slot,
+    found: &Found,
+    plan: &Plan<'_>,
+) -> Result<Slot> {
     for edge in found.edges.iter().chain(&found.nearest) {
         if has_room(working, layer, Slot(edge.slot), plan)? {
             return Ok(Slot(edge.slot));
         }
     }
-    let mut current = found.edges.first().map_or(working.roots[layer.index()], |edge| Slot(edge.slot));
+    let mut current =
+        found.edges.first().map_or(working.roots[layer.index()], |edge| Slot(edge.slot));
     let mut turn = slot.0;
     for _ in 0..MAX_STEPS {
         if has_room(working, layer, current, plan)? {
@@ -393,15 +497,24 @@ fn choose_parent(working: &Working<'_>, layer: Layer, slot: Slot, found: &Found,
         let children = working.unmeasured(layer, current)?.children;
         let (copies, others) = split_copies(working, current, &children)?;
         // What is linked to a copy alone would be hard to find.
-        let Some(child) = choose(if others.is_empty() { &copies } else { &others }, &mut turn) else { break };
+        let Some(child) = choose(if others.is_empty() { &copies } else { &others }, &mut turn)
+        else {
+            break;
+        };
         current = child;
     }
     Ok(current)
 }
 
-/// A node with the same vector as `lead`, or the lead itself, that has room for another copy: the nearest on one way down the tree of copies.
-/// None if all room is taken by other nodes, or the way is too long.
-fn copy_parent(working: &Working<'_>, lead: Slot, slot: Slot, plan: &Plan<'_>) -> Result<Option<Slot>> {
+/// A node with the same vector as `lead`, or the lead itself, that has room for another copy: the
+/// nearest on one way down the tree of copies. None if all room is taken by other nodes, or the way
+/// is too long.
+fn copy_parent(
+    working: &Working<'_>,
+    lead: Slot,
+    slot: Slot,
+    plan: &Plan<'_>,
+) -> Result<Option<Slot>> {
     let layer = Layer(0);
     let (mut current, mut turn) = (lead, slot.0);
     for _ in 0..COPY_STEPS {
@@ -417,7 +530,11 @@ fn copy_parent(working: &Working<'_>, lead: Slot, slot: Slot, plan: &Plan<'_>) -
 }
 
 /// The children of a node that have its vector, and the others.
-pub(super) fn split_copies(working: &Working<'_>, slot: Slot, children: &[Slot]) -> Result<(Vec<Slot>, Vec<Slot>)> {
+pub(super) fn split_copies(
+    working: &Working<'_>,
+    slot: Slot,
+    children: &[Slot],
+) -> Result<(Vec<Slot>, Vec<Slot>)> {
     let (mut copies, mut others) = (Vec::new(), Vec::new());
     for child in children {
         if working.are_equal(slot, *child)? { copies.push(*child) } else { others.push(*child) }
@@ -437,12 +554,20 @@ fn has_room(working: &Working<'_>, layer: Layer, slot: Slot, plan: &Plan<'_>) ->
 }
 
 /// Step 3: adds the reverse edges, target by target.
-fn merge(working: &mut Working<'_>, vectors: &dyn Vectors, mut reverse: Vec<Reverse>, plan: &Plan<'_>) -> Result<()> {
+fn merge(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
+    mut reverse: Vec<Reverse>,
+    plan: &Plan<'_>,
+) -> Result<()> {
     threads::sort_by_key(&mut reverse, |r| (r.layer, r.target, r.edge.slot));
-    let targets: Vec<&[Reverse]> = reverse.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
+    let targets: Vec<&[Reverse]> =
+        reverse.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
     let frozen = &*working;
     let merged = threads::map(&targets, LISTS, |group| -> Result<Node> {
-        let Some(Reverse { layer, target, .. }) = group.first() else { return Err(Error::Cancelled) };
+        let Some(Reverse { layer, target, .. }) = group.first() else {
+            return Err(Error::Cancelled);
+        };
         let mut node = frozen.unmeasured(*layer, *target)?;
         let limit = plan.limit(*layer);
         for Reverse { edge, .. } in *group {
@@ -456,7 +581,8 @@ fn merge(working: &mut Working<'_>, vectors: &dyn Vectors, mut reverse: Vec<Reve
         }
         Ok(node)
     })?;
-    let places: Vec<(Layer, Slot)> = targets.iter().filter_map(|group| group.first()).map(|r| (r.layer, r.target)).collect();
+    let places: Vec<(Layer, Slot)> =
+        targets.iter().filter_map(|group| group.first()).map(|r| (r.layer, r.target)).collect();
     for ((layer, target), node) in places.into_iter().zip(merged) {
         working.set(layer, target, node);
     }
@@ -472,10 +598,17 @@ fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) 
 }
 
 /// Brings every changed list within its limit.
-fn prune_overflows(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
+fn prune_overflows(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
+    plan: &Plan<'_>,
+) -> Result<()> {
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let limit = Limit { fill: plan.is_small, ..plan.limit(layer) };
-        let over: Vec<(Slot, &Node)> = working.all_changed(layer).filter(|(_, node)| node.edges.len() > limit.degree).collect();
+        let over: Vec<(Slot, &Node)> = working
+            .all_changed(layer)
+            .filter(|(_, node)| node.edges.len() > limit.degree)
+            .collect();
         let pruned = threads::map(&over, LISTS, |(slot, node)| -> Result<(Slot, Node)> {
             plan.check_cancelled()?;
             let mut node = Node::clone(node);
@@ -489,7 +622,8 @@ fn prune_overflows(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan
     Ok(())
 }
 
-/// Sees to it that the root of each layer has an in-edge: all other nodes have one from their parents.
+/// Sees to it that the root of each layer has an in-edge: all other nodes have one from their
+/// parents.
 fn reach_roots(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let root = working.roots[layer.index()];
@@ -503,12 +637,14 @@ fn reach_roots(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>
             reached |= list.contains(&root.0);
         }
         let degree = plan.limit(layer).degree;
-        let distance = node.edges.iter().find(|edge| edge.slot == child.0).map_or(0.0, |edge| edge.distance);
+        let distance =
+            node.edges.iter().find(|edge| edge.slot == child.0).map_or(0.0, |edge| edge.distance);
         if !reached && let Some(node) = working.node_mut(layer, child)? {
             node.measure(vectors, child)?;
             node.edges.sort_unstable_by(Edge::order);
             if node.edges.len() >= degree
-                && let Some(last) = node.edges.iter().rposition(|e| !node.children.contains(&Slot(e.slot)))
+                && let Some(last) =
+                    node.edges.iter().rposition(|e| !node.children.contains(&Slot(e.slot)))
             {
                 node.edges.remove(last);
             }
@@ -564,7 +700,15 @@ mod tests {
         let store = Unlinked(&plane);
         let mut working = Working::new(&store, Vec::new(), 0);
         let slots: Vec<Slot> = (0..count as u32).map(Slot).collect();
-        let plan = Plan { m0: 2 * m, m, ef_construction: 20, alpha: 1.0, is_small: false, cancel: &|| false, progress: &|_| {} };
+        let plan = Plan {
+            m0: 2 * m,
+            m,
+            ef_construction: 20,
+            alpha: 1.0,
+            is_small: false,
+            cancel: &|| false,
+            progress: &|_| {},
+        };
         insert(&mut working, &plane, &slots, 0, &plan, &mut StdRng::seed_from_u64(7)).unwrap();
         finish(&mut working, &plane, &plan).unwrap();
 
@@ -580,16 +724,31 @@ mod tests {
                     assert_eq!(working.changed(layer, *child).unwrap().parent, slot);
                 }
                 let parent = working.changed(layer, node.parent).unwrap();
-                assert!(node.parent == slot && working.roots[layer.index()] == slot || parent.rank < node.rank);
+                assert!(
+                    node.parent == slot && working.roots[layer.index()] == slot
+                        || parent.rank < node.rank
+                );
                 in_edges.extend(list);
             }
             let all = working.all_changed(layer).count();
-            assert!(in_edges.len() == all || all == 1, "{layer}: {} of {all} have an in-edge", in_edges.len());
+            assert!(
+                in_edges.len() == all || all == 1,
+                "{layer}: {} of {all} have an in-edge",
+                in_edges.len()
+            );
         }
-        let is_copy = |(slot, node): &(Slot, &Node)| node.parent != *slot && plane.are_equal(*slot, node.parent).unwrap();
+        let is_copy = |(slot, node): &(Slot, &Node)| {
+            node.parent != *slot && plane.are_equal(*slot, node.parent).unwrap()
+        };
         for (slot, node) in working.all_changed(Layer(0)).filter(is_copy) {
-            let leads_elsewhere = |edge: &&Edge| edge.slot != node.parent.0 && !node.children.contains(&Slot(edge.slot));
-            assert_eq!(node.edges.iter().filter(leads_elsewhere).count(), 0, "{slot} has edges beside those of the tree");
+            let leads_elsewhere = |edge: &&Edge| {
+                edge.slot != node.parent.0 && !node.children.contains(&Slot(edge.slot))
+            };
+            assert_eq!(
+                node.edges.iter().filter(leads_elsewhere).count(),
+                0,
+                "{slot} has edges beside those of the tree"
+            );
         }
         working.all_changed(Layer(0)).filter(is_copy).count()
     }
@@ -597,7 +756,8 @@ mod tests {
     #[test]
     fn of_equal_vectors_the_first_is_linked_and_the_others_are_copies_of_it() {
         assert_eq!(build(vec![[3.0, 3.0]; 700], 8), 699);
-        // Batches grow while there are few: two of one vector may not see each other, and be linked as two.
+        // Batches grow while there are few: two of one vector may not see each other, and be linked
+        // as two.
         let copies = build((0..600).map(|i| [(i % 3) as f32, 0.0]).collect(), 8);
         assert!((590..=597).contains(&copies), "{copies}");
         assert_eq!(build(line(300), 8), 0);
@@ -614,16 +774,31 @@ mod tests {
         build((0..400).map(|i| [if i % 2 == 0 { 0.0 } else { 1e6 }, (i / 2) as f32]).collect(), 5);
     }
 
-    const PLAN: Plan<'_> = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, is_small: false, cancel: &|| false, progress: &|_| {} };
+    const PLAN: Plan<'_> = Plan {
+        m0: 8,
+        m: 4,
+        ef_construction: 20,
+        alpha: 1.0,
+        is_small: false,
+        cancel: &|| false,
+        progress: &|_| {},
+    };
 
     /// Points on a line, each with edges to its neighbors and the child of the one before.
     fn chain(store: &Nothing) -> Working<'_> {
         let mut working = Working::new(store, vec![Slot(0)], store.0 as u32);
         for slot in 0..store.0 as u32 {
-            let edges = [slot.wrapping_sub(1), slot + 1].into_iter().filter(|other| *other < store.0 as u32);
+            let edges = [slot.wrapping_sub(1), slot + 1]
+                .into_iter()
+                .filter(|other| *other < store.0 as u32);
             let edges = edges.map(|slot| Edge { distance: 1.0, slot }).collect();
-            let children = if slot + 1 < store.0 as u32 { vec![Slot(slot + 1)] } else { Vec::new() };
-            working.set(Layer(0), Slot(slot), Node { edges, children, parent: Slot(slot.saturating_sub(1)), rank: slot });
+            let children =
+                if slot + 1 < store.0 as u32 { vec![Slot(slot + 1)] } else { Vec::new() };
+            working.set(
+                Layer(0),
+                Slot(slot),
+                Node { edges, children, parent: Slot(slot.saturating_sub(1)), rank: slot },
+            );
         }
         working
     }
@@ -634,7 +809,8 @@ mod tests {
 
     #[test]
     fn a_node_that_a_narrow_search_misses_becomes_the_child_of_where_it_ends() {
-        // The last point lies beside 50, and only 70, from where the search goes another way, leads to it.
+        // The last point lies beside 50, and only 70, from where the search goes another way, leads
+        // to it.
         let store = Nothing(100);
         let mut working = chain(&store);
         let mut points = line(99);
@@ -654,15 +830,26 @@ mod tests {
         working.set(
             layer,
             lost,
-            Node { edges: vec![Edge { distance: 400.25, slot: 70 }], children: Vec::new(), parent: Slot(70), rank: 99 },
+            Node {
+                edges: vec![Edge { distance: 400.25, slot: 70 }],
+                children: Vec::new(),
+                parent: Slot(70),
+                rank: 99,
+            },
         );
         settle(&mut working, &plane, &PLAN).unwrap();
         assert_eq!(working.changed(layer, lost).unwrap().parent, Slot(50));
         let node = working.changed(layer, Slot(50)).unwrap();
-        assert!(node.children.contains(&lost) && node.edges.contains(&Edge { distance: 0.25, slot: 99 }));
+        assert!(
+            node.children.contains(&lost)
+                && node.edges.contains(&Edge { distance: 0.25, slot: 99 })
+        );
         assert!(!working.changed(layer, Slot(70)).unwrap().children.contains(&lost));
         // All others are where they were.
-        assert!((1..99).all(|slot| working.changed(layer, Slot(slot)).unwrap().parent == Slot(slot - 1)));
+        assert!(
+            (1..99)
+                .all(|slot| working.changed(layer, Slot(slot)).unwrap().parent == Slot(slot - 1))
+        );
     }
 
     #[test]
@@ -680,7 +867,11 @@ mod tests {
         assert_eq!(slots, [29, 31], "the nearest on both sides, which hide the others");
         assert_eq!((node.parent, &node.children[..], node.rank), (Slot(29), &[Slot(31)][..], 30));
         let back = working.changed(layer, Slot(29)).unwrap();
-        assert_eq!(back.edges.iter().filter(|edge| edge.slot == 30).count(), 1, "an edge that was there is not there twice");
+        assert_eq!(
+            back.edges.iter().filter(|edge| edge.slot == 30).count(),
+            1,
+            "an edge that was there is not there twice"
+        );
     }
 
     #[test]
@@ -688,7 +879,15 @@ mod tests {
         let (plane, store) = (Plane(vec![[1.0, 2.0]; 50]), Nothing(50));
         let mut working = Working::new(&store, Vec::new(), 0);
         let slots: Vec<Slot> = (0..50).map(Slot).collect();
-        let plan = Plan { m0: 8, m: 4, ef_construction: 20, alpha: 1.0, is_small: false, cancel: &|| true, progress: &|_| {} };
+        let plan = Plan {
+            m0: 8,
+            m: 4,
+            ef_construction: 20,
+            alpha: 1.0,
+            is_small: false,
+            cancel: &|| true,
+            progress: &|_| {},
+        };
         let result = insert(&mut working, &plane, &slots, 0, &plan, &mut StdRng::seed_from_u64(7));
         assert!(matches!(result, Err(Error::Cancelled)));
     }

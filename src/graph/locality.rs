@@ -1,7 +1,8 @@
 //! An order of the nodes in which neighbors are near each other: for numbering the slots by it.
 //!
-//! The tree of layer 0 has it already: a node's parent was the nearest node with room when it was linked, so that a subtree is a region. Walking it
-//! depth first, region by region, costs no distance.
+//! The tree of layer 0 has it already: a node's parent was the nearest node with room when it was
+//! linked, so that a subtree is a region. Walking it depth first, region by region, costs no
+//! distance.
 
 use super::working::Working;
 use crate::error::Result;
@@ -31,11 +32,21 @@ mod tests {
     fn a_subtree_is_numbered_before_the_next() {
         let store = Nothing(7);
         let mut working = Working::new(&store, vec![Slot(3)], 7);
-        for (slot, parent, children) in
-            [(3, 3, vec![0, 5]), (0, 3, vec![6]), (6, 0, vec![]), (5, 3, vec![1, 2]), (1, 5, vec![]), (2, 5, vec![4]), (4, 2, vec![])]
-        {
+        for (slot, parent, children) in [
+            (3, 3, vec![0, 5]),
+            (0, 3, vec![6]),
+            (6, 0, vec![]),
+            (5, 3, vec![1, 2]),
+            (1, 5, vec![]),
+            (2, 5, vec![4]),
+            (4, 2, vec![]),
+        ] {
             let children = children.into_iter().map(Slot).collect();
-            working.set(Layer(0), Slot(slot), Node { edges: Vec::new(), children, parent: Slot(parent), rank: slot });
+            working.set(
+                Layer(0),
+                Slot(slot),
+                Node { edges: Vec::new(), children, parent: Slot(parent), rank: slot },
+            );
         }
         let order: Vec<u32> = order(&working).unwrap().into_iter().map(|slot| slot.0).collect();
         assert_eq!(order, [3, 5, 2, 4, 1, 0, 6]);

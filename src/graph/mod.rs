@@ -1,15 +1,19 @@
-//! The graph, as an algorithm: HNSW (Malkov and Yashunin 2018) over small view traits. No LMDB, no bytes, no unsafe.
+//! The graph, as an algorithm: HNSW (Malkov and Yashunin 2018) over small view traits. No LMDB, no
+//! bytes, no unsafe.
 //!
-//! - `beam`: the one search loop, for queries, construction and filters; with its candidate `pool` and its `visited` marks.
+//! - `beam`: the one search loop, for queries, construction and filters; with its candidate `pool`
+//!   and its `visited` marks.
 //! - `turns`: several searches of one thread, each going on while the others wait.
 //! - `prune`: which neighbors a node keeps.
-//! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), the same graph for any number of threads.
+//! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), the same
+//!   graph for any number of threads.
 //! - `delete`: taking nodes out, and mending what led over them.
 //! - `locality`: an order in which neighbors are near each other.
 //! - `working`: the lists that a build has changed, over the stored ones.
 //!
-//! Owns the invariant that every node can be reached: each layer has a tree of child edges that pruning leaves alone. Distances are smaller
-//! for nearer vectors and finite; ties are broken by slot.
+//! Owns the invariant that every node can be reached: each layer has a tree of child edges that
+//! pruning leaves alone. Distances are smaller for nearer vectors and finite; ties are broken by
+//! slot.
 
 pub(crate) mod beam;
 pub(crate) mod delete;
@@ -53,7 +57,8 @@ pub(crate) trait Probe {
     /// Replaces `out` by the distances to `slots`, in order.
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()>;
 
-    /// A hint that the distances to `slots` will be asked for next, if it is not known yet that all they are computed from is at hand.
+    /// A hint that the distances to `slots` will be asked for next, if it is not known yet that all
+    /// they are computed from is at hand.
     fn prefetch(&self, _slots: &[u32]) {}
 }
 
@@ -65,7 +70,8 @@ pub(crate) trait Vectors: Sync {
     /// Whether two slots have the same vector, to the last bit.
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool>;
 
-    /// What gives numbers that order slots nearly as their distances from `from` do, in less time. `None` if there is nothing.
+    /// What gives numbers that order slots nearly as their distances from `from` do, in less time.
+    /// `None` if there is nothing.
     fn estimator(&self, _from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
         Ok(None)
     }

@@ -1,9 +1,12 @@
-//! The candidates of a beam search: one array, sorted by distance and then slot, that is frontier and result at once.
+//! The candidates of a beam search: one array, sorted by distance and then slot, that is frontier
+//! and result at once.
 //!
-//! A candidate is *accepted* if it may be a result, and *expanded* once its neighbors have been looked at. Candidates that are not accepted
-//! (filtered out, or removed) are walked through. The pool ends at its `ef`-th accepted candidate: nothing beyond it can lead anywhere that
-//! the search still wants to go. Inserting costs a binary search and a move of what lies behind, which for the few hundred candidates of a
-//! search is less than two heaps cost; whoever wants many thousands scans instead (`query.rs`).
+//! A candidate is *accepted* if it may be a result, and *expanded* once its neighbors have been
+//! looked at. Candidates that are not accepted (filtered out, or removed) are walked through. The
+//! pool ends at its `ef`-th accepted candidate: nothing beyond it can lead anywhere that the search
+//! still wants to go. Inserting costs a binary search and a move of what lies behind, which for the
+//! few hundred candidates of a search is less than two heaps cost; whoever wants many thousands
+//! scans instead (`query.rs`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -35,11 +38,13 @@ pub(crate) struct Reach {
     pub(crate) nth: usize,
     /// As many times as far as the `nth` candidate; at least 1.
     pub(crate) factor: f32,
-    /// But at least as far as this one, counted from 1: what the first candidates look like says little of where the walk will get to.
+    /// But at least as far as this one, counted from 1: what the first candidates look like says
+    /// little of where the walk will get to.
     pub(crate) least: usize,
     /// Only so many of the nearest are expanded, though more may be kept.
     pub(crate) most: usize,
-    /// Candidates that are farther by no more than this are kept, and not expanded: where distances are estimates, these may be results.
+    /// Candidates that are farther by no more than this are kept, and not expanded: where distances
+    /// are estimates, these may be results.
     pub(crate) margin: f32,
 }
 
@@ -91,8 +96,11 @@ impl Pool {
         };
         match self.reach() {
             Some(Reach { nth, factor, least, .. }) => {
-                let at = |nth: usize| self.candidates.get(nth.wrapping_sub(1)).map(Candidate::distance);
-                let reach = at(nth).zip(at(least)).map(|(nth, least)| (nth.max(0.0) * factor).max(least) + margin);
+                let at =
+                    |nth: usize| self.candidates.get(nth.wrapping_sub(1)).map(Candidate::distance);
+                let reach = at(nth)
+                    .zip(at(least))
+                    .map(|(nth, least)| (nth.max(0.0) * factor).max(least) + margin);
                 reach.map_or(bound, |reach| bound.min(reach))
             }
             _ => bound,
@@ -123,14 +131,16 @@ impl Pool {
         }
     }
 
-    /// The nearest candidate that was not expanded yet, marked as expanded. `None` if it is too far away, as all others then are.
+    /// The nearest candidate that was not expanded yet, marked as expanded. `None` if it is too far
+    /// away, as all others then are.
     #[inline]
     pub(super) fn expand(&mut self) -> Option<Candidate> {
         if self.reach().is_some_and(|reach| self.next >= reach.most) {
             return None;
         }
         let bound = self.bound_with(0.0);
-        let candidate = self.candidates.get_mut(self.next).filter(|next| next.distance() <= bound)?;
+        let candidate =
+            self.candidates.get_mut(self.next).filter(|next| next.distance() <= bound)?;
         candidate.expanded = true;
         let candidate = *candidate;
         self.next += 1;
@@ -145,12 +155,17 @@ impl Pool {
         self.deferred.push(Reverse(order(distance, slot)));
     }
 
-    /// Inserts the nearest candidate that was deferred, if fewer than `most` accepted ones are as near. `false` if there is none: all others are no
-    /// nearer.
+    /// Inserts the nearest candidate that was deferred, if fewer than `most` accepted ones are as
+    /// near. `false` if there is none: all others are no nearer.
     pub(super) fn admit_deferred(&mut self, most: usize) -> bool {
         let Some(Reverse(order)) = self.deferred.pop() else { return false };
         let candidate = Candidate { order, accepted: true, expanded: false };
-        let as_near = self.candidates.iter().take_while(|c| c.distance() <= candidate.distance()).filter(|c| c.accepted).count();
+        let as_near = self
+            .candidates
+            .iter()
+            .take_while(|c| c.distance() <= candidate.distance())
+            .filter(|c| c.accepted)
+            .count();
         if as_near < most {
             self.insert(candidate.distance(), candidate.slot(), true);
         }

@@ -1,10 +1,11 @@
-//! Which neighbors a node keeps: the diversity heuristic (algorithm 4 of Malkov and Yashunin 2018), with the `alpha` of RobustPrune
-//! (Subramanya et al. 2019, DiskANN).
+//! Which neighbors a node keeps: the diversity heuristic (algorithm 4 of Malkov and Yashunin 2018),
+//! with the `alpha` of RobustPrune (Subramanya et al. 2019, DiskANN).
 //!
 //! Candidates are taken from the nearest on. One is dropped if a kept one lies nearer to it, by the
-//! factor `alpha`, than the node itself does: it can be reached over that one. A tie drops it only if
-//! both have the same vector, so that a list has one edge to all copies of a vector, beside edges to
-//! children. Ties of different vectors are common where distances are counts, and drop nothing.
+//! factor `alpha`, than the node itself does: it can be reached over that one. A tie drops it only
+//! if both have the same vector, so that a list has one edge to all copies of a vector, beside
+//! edges to children. Ties of different vectors are common where distances are counts, and drop
+//! nothing.
 
 use super::Vectors;
 use crate::error::Result;
@@ -31,13 +32,20 @@ pub(crate) struct Limit {
     pub(crate) degree: usize,
     /// 1 is the paper's heuristic; more keeps more, and longer, edges.
     pub(crate) alpha: f32,
-    /// Whether there stay as many edges as may, the nearest of the dropped ones beside those that the heuristic keeps (the paper's
-    /// `keepPrunedConnections`): each edge that goes changes two nodes.
+    /// Whether there stay as many edges as may, the nearest of the dropped ones beside those that
+    /// the heuristic keeps (the paper's `keepPrunedConnections`): each edge that goes changes two
+    /// nodes.
     pub(crate) fill: bool,
 }
 
-/// The edges to keep of `candidates`, which are sorted and all different. Those to `children` stay whatever else does.
-pub(crate) fn prune(vectors: &dyn Vectors, candidates: &[Edge], children: &[Slot], limit: Limit) -> Result<Vec<Edge>> {
+/// The edges to keep of `candidates`, which are sorted and all different. Those to `children` stay
+/// whatever else does.
+pub(crate) fn prune(
+    vectors: &dyn Vectors,
+    candidates: &[Edge],
+    children: &[Slot],
+    limit: Limit,
+) -> Result<Vec<Edge>> {
     let is_child = |edge: &Edge| children.contains(&Slot(edge.slot));
     let mut room = limit.degree.saturating_sub(children.len());
     let mut kept: Vec<Edge> = Vec::with_capacity(limit.degree);
@@ -46,7 +54,9 @@ pub(crate) fn prune(vectors: &dyn Vectors, candidates: &[Edge], children: &[Slot
     let mut dropped = Vec::new();
     for candidate in candidates {
         if !is_child(candidate) {
-            if room == 0 || has_copy(vectors, candidate, &kept)? || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)?
+            if room == 0
+                || has_copy(vectors, candidate, &kept)?
+                || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)?
             {
                 dropped.push(*candidate);
                 continue;
@@ -66,8 +76,15 @@ pub(crate) fn prune(vectors: &dyn Vectors, candidates: &[Edge], children: &[Slot
     Ok(kept)
 }
 
-/// Adds at most `count` of the `candidates`, which are sorted, to a list that otherwise stays as it is: those that no edge of it occludes.
-pub(crate) fn replenish(vectors: &dyn Vectors, edges: &mut Vec<Edge>, candidates: &[Edge], count: usize, limit: Limit) -> Result<()> {
+/// Adds at most `count` of the `candidates`, which are sorted, to a list that otherwise stays as it
+/// is: those that no edge of it occludes.
+pub(crate) fn replenish(
+    vectors: &dyn Vectors,
+    edges: &mut Vec<Edge>,
+    candidates: &[Edge],
+    count: usize,
+    limit: Limit,
+) -> Result<()> {
     let mut slots: Vec<u32> = edges.iter().map(|edge| edge.slot).collect();
     let full = limit.degree.min(edges.len() + count);
     let mut distances = Vec::with_capacity(4);
@@ -75,7 +92,9 @@ pub(crate) fn replenish(vectors: &dyn Vectors, edges: &mut Vec<Edge>, candidates
         if edges.len() >= full {
             break;
         }
-        if !has_copy(vectors, candidate, edges)? && !occluded(vectors, candidate, &slots, limit.alpha, &mut distances)? {
+        if !has_copy(vectors, candidate, edges)?
+            && !occluded(vectors, candidate, &slots, limit.alpha, &mut distances)?
+        {
             edges.push(*candidate);
             slots.push(candidate.slot);
         }
@@ -83,7 +102,8 @@ pub(crate) fn replenish(vectors: &dyn Vectors, edges: &mut Vec<Edge>, candidates
     Ok(())
 }
 
-/// Whether one of the edges leads to the same vector. Edges whose distances are not known are not looked at.
+/// Whether one of the edges leads to the same vector. Edges whose distances are not known are not
+/// looked at.
 fn has_copy(vectors: &dyn Vectors, candidate: &Edge, edges: &[Edge]) -> Result<bool> {
     for edge in edges.iter().filter(|edge| edge.distance == candidate.distance) {
         if vectors.are_equal(Slot(edge.slot), Slot(candidate.slot))? {
@@ -93,9 +113,20 @@ fn has_copy(vectors: &dyn Vectors, candidate: &Edge, edges: &[Edge]) -> Result<b
     Ok(false)
 }
 
-fn occluded(vectors: &dyn Vectors, candidate: &Edge, kept: &[u32], alpha: f32, distances: &mut Vec<f32>) -> Result<bool> {
-    // `alpha * d < distance`, written such that it also means "nearer" where distances are negative.
-    let threshold = if candidate.distance > 0.0 { candidate.distance / alpha } else { candidate.distance * alpha };
+fn occluded(
+    vectors: &dyn Vectors,
+    candidate: &Edge,
+    kept: &[u32],
+    alpha: f32,
+    distances: &mut Vec<f32>,
+) -> Result<bool> {
+    // `alpha * d < distance`, written such that it also means "nearer" where distances are
+    // negative.
+    let threshold = if candidate.distance > 0.0 {
+        candidate.distance / alpha
+    } else {
+        candidate.distance * alpha
+    };
     for slots in kept.chunks(4) {
         vectors.distances(Slot(candidate.slot), slots, distances)?;
         if distances.iter().any(|distance| *distance < threshold) {
@@ -115,7 +146,9 @@ pub(super) mod tests {
     impl Vectors for Plane {
         fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
             let [x, y] = self.0[from.index()];
-            let squared = |&slot: &u32| (self.0[slot as usize][0] - x).powi(2) + (self.0[slot as usize][1] - y).powi(2);
+            let squared = |&slot: &u32| {
+                (self.0[slot as usize][0] - x).powi(2) + (self.0[slot as usize][1] - y).powi(2)
+            };
             out.clear();
             out.extend(slots.iter().map(squared));
             Ok(())
@@ -135,7 +168,8 @@ pub(super) mod tests {
         let slots: Vec<u32> = (1..points.len() as u32).collect();
         let mut distances = Vec::new();
         plane.distances(Slot(0), &slots, &mut distances).unwrap();
-        let mut edges: Vec<Edge> = slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
+        let mut edges: Vec<Edge> =
+            slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
         edges.sort_by(Edge::order);
         let children: Vec<Slot> = children.iter().copied().map(Slot).collect();
         prune(&plane, &edges, &children, limit).unwrap().iter().map(|edge| edge.slot).collect()
@@ -153,8 +187,14 @@ pub(super) mod tests {
     #[test]
     fn a_list_that_is_filled_loses_only_what_there_is_no_room_for() {
         let points = [[0.0, 0.0], [1.0, 0.0], [2.0, 0.1], [-3.0, 0.0], [5.0, 0.0]];
-        for (degree, expected) in [(2, &[1, 3][..]), (3, &[1, 2, 3]), (4, &[1, 2, 3, 4]), (9, &[1, 2, 3, 4])] {
-            assert_eq!(kept_of(&points, &[], Limit { degree, alpha: 1.0, fill: true }), expected, "{degree}");
+        for (degree, expected) in
+            [(2, &[1, 3][..]), (3, &[1, 2, 3]), (4, &[1, 2, 3, 4]), (9, &[1, 2, 3, 4])]
+        {
+            assert_eq!(
+                kept_of(&points, &[], Limit { degree, alpha: 1.0, fill: true }),
+                expected,
+                "{degree}"
+            );
         }
         assert_eq!(kept_of(&points, &[4], Limit { degree: 3, alpha: 1.0, fill: true }), [1, 3, 4]);
     }
@@ -174,6 +214,9 @@ pub(super) mod tests {
         assert_eq!(kept(&points, &[], 4, 1.0), [1, 10]);
         assert_eq!(kept(&points, &[5, 7], 4, 1.0), [1, 5, 7, 10]);
         // Equally far, and not the same point.
-        assert_eq!(kept(&[[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], &[], 4, 1.0), [1, 3, 4]);
+        assert_eq!(
+            kept(&[[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], &[], 4, 1.0),
+            [1, 3, 4]
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Searches of one thread that take turns.
 //!
-//! A search waits twice for each node that it expands: for the list, and for what it compares. It hints either, and another search goes on until that has
-//! arrived (Jonathan, Minhas, Hunter, Levandoski, Nishanov 2018, "Exploiting coroutines to attack the killer nanoseconds"). Every search does what it would do
-//! alone: only the order between them differs.
+//! A search waits twice for each node that it expands: for the list, and for what it compares. It
+//! hints either, and another search goes on until that has arrived (Jonathan, Minhas, Hunter,
+//! Levandoski, Nishanov 2018, "Exploiting coroutines to attack the killer nanoseconds"). Every
+//! search does what it would do alone: only the order between them differs.
 
 use super::Graph;
 use super::beam::{Beam, Errand, Scope};
@@ -16,9 +17,15 @@ const SEATS: usize = 3;
 ///
 /// # Errors
 /// The first of an errand's, which ends all.
-pub(crate) fn take_turns<E: Errand>(graph: &impl Graph, most: usize, mut errands: impl Iterator<Item = E>) -> Result<()> {
+pub(crate) fn take_turns<E: Errand>(
+    graph: &impl Graph,
+    most: usize,
+    mut errands: impl Iterator<Item = E>,
+) -> Result<()> {
     if most <= 1 {
-        return Beam::with(|[beam]| errands.try_for_each(|mut errand| beam.run(graph, &mut errand)));
+        return Beam::with(|[beam]| {
+            errands.try_for_each(|mut errand| beam.run(graph, &mut errand))
+        });
     }
     Beam::with::<SEATS, _>(|beams| {
         let seat = |beam| Seat { beam, errand: None, layer: Layer(0), current: None };
@@ -74,7 +81,9 @@ impl<E: Errand> Seat<'_, E> {
     /// What is searched next, for this errand or another.
     fn next(&mut self, errands: &mut impl Iterator<Item = E>) -> Result<Option<Scope>> {
         loop {
-            if let Some(scope) = self.errand.as_mut().map_or(Ok(None), |errand| errand.next(self.beam))? {
+            if let Some(scope) =
+                self.errand.as_mut().map_or(Ok(None), |errand| errand.next(self.beam))?
+            {
                 return Ok(Some(scope));
             }
             self.errand = errands.next();
@@ -99,7 +108,8 @@ mod tests {
     /// Slots and distances, and how many were computed.
     type Seen = Vec<(Vec<(u32, f32)>, u64)>;
 
-    /// Searches the same graph several times, each from where the one before has ended; and fails if it is told to.
+    /// Searches the same graph several times, each from where the one before has ended; and fails
+    /// if it is told to.
     struct Wanderer<'a> {
         probe: At<'a>,
         searches: usize,
@@ -113,7 +123,8 @@ mod tests {
         }
 
         fn next(&mut self, beam: &Beam) -> Result<Option<Scope>> {
-            let found = beam.candidates().iter().map(|candidate| (candidate.slot(), candidate.distance()));
+            let found =
+                beam.candidates().iter().map(|candidate| (candidate.slot(), candidate.distance()));
             self.seen.push((found.collect(), beam.distance_count));
             if self.fails {
                 return Err(Error::Cancelled);
@@ -132,20 +143,30 @@ mod tests {
     #[test]
     fn each_does_what_it_would_do_alone() {
         let mut rng = StdRng::seed_from_u64(42);
-        let line = Line { edges: (0..300).map(|_| (0..6).map(|_| rng.random_range(0..300)).collect()).collect() };
+        let line = Line {
+            edges: (0..300).map(|_| (0..6).map(|_| rng.random_range(0..300)).collect()).collect(),
+        };
         for count in [0, 1, 2, 3, 4, 5, 17, 40] {
-            let errands: Vec<(f32, usize)> = (0..count).map(|_| (rng.random_range(0.0..300.0), rng.random_range(0..5))).collect();
+            let errands: Vec<(f32, usize)> = (0..count)
+                .map(|_| (rng.random_range(0.0..300.0), rng.random_range(0..5)))
+                .collect();
             let mut alone: Vec<Seen> = vec![Vec::new(); count];
             let mut in_turns = alone.clone();
             for ((at, searches), seen) in errands.iter().zip(&mut alone) {
-                let mut errand = Wanderer { probe: At(*at, &line), searches: *searches, fails: false, seen };
+                let mut errand =
+                    Wanderer { probe: At(*at, &line), searches: *searches, fails: false, seen };
                 Beam::default().run(&line, &mut errand).unwrap();
             }
             let each = errands.iter().zip(&mut in_turns);
             take_turns(
                 &line,
                 count % 5,
-                each.map(|((at, searches), seen)| Wanderer { probe: At(*at, &line), searches: *searches, fails: false, seen }),
+                each.map(|((at, searches), seen)| Wanderer {
+                    probe: At(*at, &line),
+                    searches: *searches,
+                    fails: false,
+                    seen,
+                }),
             )
             .unwrap();
             assert_eq!(in_turns, alone);
@@ -156,7 +177,12 @@ mod tests {
     fn the_first_that_fails_ends_all() {
         let line = Line { edges: vec![vec![1], vec![0]] };
         let mut seen = vec![Seen::new(); 10];
-        let errands = seen.iter_mut().enumerate().map(|(i, seen)| Wanderer { probe: At(0.0, &line), searches: 2, fails: i == 4, seen });
+        let errands = seen.iter_mut().enumerate().map(|(i, seen)| Wanderer {
+            probe: At(0.0, &line),
+            searches: 2,
+            fails: i == 4,
+            seen,
+        });
         assert!(matches!(take_turns(&line, 3, errands), Err(Error::Cancelled)));
         assert!(seen[9].is_empty());
     }

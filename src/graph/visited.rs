@@ -1,7 +1,9 @@
-//! Which slots a search has met: one bit a slot. The bits that a search has set are those of the slots that it has met, so that the next one takes them
-//! back one by one, or wipes all where that is less.
+//! Which slots a search has met: one bit a slot. The bits that a search has set are those of the
+//! slots that it has met, so that the next one takes them back one by one, or wipes all where that
+//! is less.
 //!
-//! 125 KB for a million slots. Where memory must not depend on the number of slots, a hash set instead.
+//! 125 KB for a million slots. Where memory must not depend on the number of slots, a hash set
+//! instead.
 
 use std::collections::HashSet;
 
@@ -43,7 +45,8 @@ impl Visited {
         }
     }
 
-    /// Marks slots, and returns those that were not marked yet, in order, and are not beyond the room that was made.
+    /// Marks slots, and returns those that were not marked yet, in order, and are not beyond the
+    /// room that was made.
     #[inline]
     pub(super) fn insert_all(&mut self, slots: &[u32]) -> &[u32] {
         let start = self.count;
@@ -53,16 +56,20 @@ impl Visited {
         let new = &mut self.met[start..];
         let mut count = 0;
         if let Some(set) = &mut self.set {
-            for (place, slot) in new.iter_mut().zip(slots.iter().filter(|slot| set.insert(**slot))) {
+            for (place, slot) in new.iter_mut().zip(slots.iter().filter(|slot| set.insert(**slot)))
+            {
                 *place = *slot;
                 count += 1;
             }
         } else {
             let marks = &mut self.marks[..];
-            // Without a branch, which nobody could guess: each is put behind the others, and stays if it is new.
+            // Without a branch, which nobody could guess: each is put behind the others, and stays
+            // if it is new.
             for &slot in slots {
                 // `count` is smaller than the number of slots.
-                if let (Some(word), Some(place)) = (marks.get_mut(slot as usize / 64), new.get_mut(count)) {
+                if let (Some(word), Some(place)) =
+                    (marks.get_mut(slot as usize / 64), new.get_mut(count))
+                {
                     let mark = 1 << (slot % 64);
                     *place = slot;
                     count += usize::from(*word & mark == 0);

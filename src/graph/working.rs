@@ -1,8 +1,8 @@
 //! The graph while it is changed: the nodes that a build has touched, over the stored ones.
 //!
-//! Reads go to the changed node if there is one, else to the store. A changed node keeps the distance of each edge, so that pruning never
-//! computes one to its own center twice; a stored list has none, and gets them when they are first needed. What was not touched is never
-//! loaded.
+//! Reads go to the changed node if there is one, else to the store. A changed node keeps the
+//! distance of each edge, so that pruning never computes one to its own center twice; a stored list
+//! has none, and gets them when they are first needed. What was not touched is never loaded.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,8 @@ const PAGE: usize = 64;
 /// A map from slots.
 #[derive(Debug)]
 enum Slots<T> {
-    /// In pages: as quick as an array where it is full, and small where it is empty. A pointer for every page.
+    /// In pages: as quick as an array where it is full, and small where it is empty. A pointer for
+    /// every page.
     Pages(Vec<Option<Box<[Option<T>; PAGE]>>>),
     /// For a few of a great many.
     Sparse(BTreeMap<Slot, T>),
@@ -78,14 +79,18 @@ impl<T> Slots<T> {
     #[inline]
     fn get(&self, slot: Slot) -> Option<&T> {
         match self {
-            Self::Pages(pages) => pages.get(slot.index() / PAGE)?.as_ref()?.get(slot.index() % PAGE)?.as_ref(),
+            Self::Pages(pages) => {
+                pages.get(slot.index() / PAGE)?.as_ref()?.get(slot.index() % PAGE)?.as_ref()
+            }
             Self::Sparse(map) => map.get(&slot),
         }
     }
 
     fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
         match self {
-            Self::Pages(pages) => pages.get_mut(slot.index() / PAGE)?.as_mut()?.get_mut(slot.index() % PAGE)?.as_mut(),
+            Self::Pages(pages) => {
+                pages.get_mut(slot.index() / PAGE)?.as_mut()?.get_mut(slot.index() % PAGE)?.as_mut()
+            }
             Self::Sparse(map) => map.get_mut(&slot),
         }
     }
@@ -95,7 +100,8 @@ impl<T> Slots<T> {
         match self {
             Self::Pages(pages) => {
                 let Some(page) = pages.get_mut(slot.index() / PAGE) else { return };
-                page.get_or_insert_with(|| Box::new([const { None }; PAGE]))[slot.index() % PAGE] = Some(value);
+                page.get_or_insert_with(|| Box::new([const { None }; PAGE]))[slot.index() % PAGE] =
+                    Some(value);
             }
             Self::Sparse(map) => {
                 map.insert(slot, value);
@@ -109,21 +115,28 @@ impl<T> Slots<T> {
             Self::Pages(pages) => (Some(pages), None),
             Self::Sparse(map) => (None, Some(map)),
         };
-        let pages = pages.into_iter().flatten().enumerate().filter_map(|(number, page)| Some((number, page.as_ref()?)));
+        let pages = pages
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .filter_map(|(number, page)| Some((number, page.as_ref()?)));
         let paged = pages.flat_map(|(number, page)| {
-            page.iter().enumerate().filter_map(move |(place, value)| Some((Slot((number * PAGE + place) as u32), value.as_ref()?)))
+            page.iter().enumerate().filter_map(move |(place, value)| {
+                Some((Slot((number * PAGE + place) as u32), value.as_ref()?))
+            })
         });
         paged.chain(map.into_iter().flatten().map(|(slot, value)| (*slot, value)))
     }
 }
 
-/// The lists of the changed nodes of layer 0 once more, as slots alone, one after the other: a search finds them by their number, and can have them
-/// loaded before it needs them.
+/// The lists of the changed nodes of layer 0 once more, as slots alone, one after the other: a
+/// search finds them by their number, and can have them loaded before it needs them.
 #[derive(Debug)]
 struct Lists {
     /// The longest list that has a place, and its length before it.
     stride: usize,
-    /// The length of each list and one more, then its slots; 0 where the list is to be looked up in its node.
+    /// The length of each list and one more, then its slots; 0 where the list is to be looked up in
+    /// its node.
     places: Vec<u32>,
 }
 
@@ -147,7 +160,11 @@ impl Lists {
 
     fn set(&mut self, slot: Slot, change: &Change) {
         let start = slot.index() * self.stride;
-        let Some((count, list)) = self.places.get_mut(start..start + self.stride).and_then(<[u32]>::split_first_mut) else { return };
+        let Some((count, list)) =
+            self.places.get_mut(start..start + self.stride).and_then(<[u32]>::split_first_mut)
+        else {
+            return;
+        };
         let edges = match change {
             Change::Node(node) => &node.edges[..],
             Change::Gone => &[],
@@ -219,8 +236,8 @@ impl<'a> Working<'a> {
         Self { stored, layers, lists: None, roots, next_rank }
     }
 
-    /// For a build that changes most of the graph: keeps the lists of layer 0, of at most `longest` slots, where searches find them quickly.
-    /// Four bytes for each slot and place.
+    /// For a build that changes most of the graph: keeps the lists of layer 0, of at most `longest`
+    /// slots, where searches find them quickly. Four bytes for each slot and place.
     pub(crate) fn with_lists(mut self, longest: usize) -> Self {
         self.lists = Some(Lists::new(self.stored.slots(), longest));
         self
@@ -254,7 +271,8 @@ impl<'a> Working<'a> {
         self.layers.get(layer.index())?.get(slot)
     }
 
-    /// All slots of a layer that this build has touched, in order. Layers that have become empty are included.
+    /// All slots of a layer that this build has touched, in order. Layers that have become empty
+    /// are included.
     pub(crate) fn changes(&self, layer: Layer) -> impl Iterator<Item = (Slot, &Change)> {
         self.layers.get(layer.index()).into_iter().flat_map(Slots::iter)
     }
@@ -306,8 +324,15 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// Makes a node the child of another one, over an edge. Its parent until now is told by the caller, or is gone.
-    pub(crate) fn attach(&mut self, vectors: &dyn Vectors, layer: Layer, parent: Slot, child: Slot) -> Result<()> {
+    /// Makes a node the child of another one, over an edge. Its parent until now is told by the
+    /// caller, or is gone.
+    pub(crate) fn attach(
+        &mut self,
+        vectors: &dyn Vectors,
+        layer: Layer,
+        parent: Slot,
+        child: Slot,
+    ) -> Result<()> {
         let mut distance = Vec::new();
         vectors.distances(parent, &[child.0], &mut distance)?;
         let edge = Edge { distance: distance.first().copied().unwrap_or_default(), slot: child.0 };
@@ -327,7 +352,8 @@ impl<'a> Working<'a> {
         Ok(())
     }
 
-    /// A copy of a node, changed or stored, with the distances of all its edges; without edges if the layer does not have it.
+    /// A copy of a node, changed or stored, with the distances of all its edges; without edges if
+    /// the layer does not have it.
     pub(crate) fn node(&self, vectors: &dyn Vectors, layer: Layer, slot: Slot) -> Result<Node> {
         let mut node = self.unmeasured(layer, slot)?;
         node.measure(vectors, slot)?;
@@ -336,7 +362,12 @@ impl<'a> Working<'a> {
 
     /// As [`node`](Self::node); the distances of edges that come from the store are NaN.
     pub(crate) fn unmeasured(&self, layer: Layer, slot: Slot) -> Result<Node> {
-        Ok(self.get(layer, slot)?.unwrap_or(Node { edges: Vec::new(), children: Vec::new(), parent: slot, rank: 0 }))
+        Ok(self.get(layer, slot)?.unwrap_or(Node {
+            edges: Vec::new(),
+            children: Vec::new(),
+            parent: slot,
+            rank: 0,
+        }))
     }
 
     /// As [`unmeasured`](Self::unmeasured), if the layer has the node.
@@ -352,7 +383,8 @@ impl<'a> Working<'a> {
             None => {}
         }
         Ok(self.stored.node(layer, slot)?.map(|stored| {
-            let edges = stored.neighbors.iter().map(|&slot| Edge { distance: f32::NAN, slot }).collect();
+            let edges =
+                stored.neighbors.iter().map(|&slot| Edge { distance: f32::NAN, slot }).collect();
             Node { edges, children: stored.children, parent: stored.parent, rank: stored.rank }
         }))
     }
@@ -378,13 +410,16 @@ impl<'a> Working<'a> {
 impl Node {
     /// Computes the distances that are not known yet. `slot` is the node's own.
     pub(crate) fn measure(&mut self, vectors: &dyn Vectors, slot: Slot) -> Result<()> {
-        let unknown: Vec<u32> = self.edges.iter().filter(|edge| edge.distance.is_nan()).map(|edge| edge.slot).collect();
+        let unknown: Vec<u32> =
+            self.edges.iter().filter(|edge| edge.distance.is_nan()).map(|edge| edge.slot).collect();
         if unknown.is_empty() {
             return Ok(());
         }
         let mut distances = Vec::new();
         vectors.distances(slot, &unknown, &mut distances)?;
-        for (edge, distance) in self.edges.iter_mut().filter(|edge| edge.distance.is_nan()).zip(distances) {
+        for (edge, distance) in
+            self.edges.iter_mut().filter(|edge| edge.distance.is_nan()).zip(distances)
+        {
             edge.distance = distance;
         }
         Ok(())
@@ -432,7 +467,10 @@ pub(super) mod tests {
             assert_eq!(slots.get(Slot(64)), Some(&64));
             assert_eq!(slots.get(Slot(65)), None);
             *slots.get_mut(Slot(64)).unwrap() = 640;
-            assert_eq!(slots.iter().map(|(slot, value)| (slot.0, *value)).collect::<Vec<_>>(), [(0, 0), (63, 63), (64, 640), (129, 129)]);
+            assert_eq!(
+                slots.iter().map(|(slot, value)| (slot.0, *value)).collect::<Vec<_>>(),
+                [(0, 0), (63, 63), (64, 640), (129, 129)]
+            );
         }
     }
 }

@@ -18,9 +18,11 @@ use crate::store::snapshot::read_meta;
 use crate::types::ItemId;
 use crate::writer::Writer;
 
-/// The changes of one [`Index::write`](crate::Index::write): all are committed when it returns, or none.
+/// The changes of one [`Index::write`](crate::Index::write): all are committed when it returns, or
+/// none.
 ///
-/// What is asked of it sees what it has changed. It stays on the thread that it was made on, as LMDB's write transactions do.
+/// What is asked of it sees what it has changed. It stays on the thread that it was made on, as
+/// LMDB's write transactions do.
 ///
 /// ```
 /// use voisin::{Error, Index, Options, distances::Euclidean};
@@ -57,7 +59,8 @@ pub struct Batch<'w, D, K: ?Sized = ItemId> {
     /// How many items were pending when it began.
     others_pending: u64,
     links_later: bool,
-    /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's lock behind for ever.
+    /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's
+    /// lock behind for ever.
     one_thread: PhantomData<*const K>,
 }
 
@@ -133,12 +136,16 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     }
 
     /// Changes something, unless an earlier change has failed half-way.
-    pub(super) fn change<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
+    pub(super) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>,
+    ) -> Result<T> {
         self.txn.check()?;
         self.check_whole()?;
         // Stays so if `change` panics and the caller catches that.
         self.state = State::Failed;
-        let result = change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
+        let result =
+            change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
         self.state = match &result {
             Err(Error::MapFull) => State::MapFull,
             Err(error) if !has_changed_nothing(error) => State::Failed,
@@ -158,7 +165,10 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     }
 
     /// As [`change`](Self::change), for work that has done a part of it whatever its error is.
-    pub(super) fn change_whole<T>(&mut self, change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>) -> Result<T> {
+    pub(super) fn change_whole<T>(
+        &mut self,
+        change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>,
+    ) -> Result<T> {
         let result = self.change(change);
         if result.is_err() && self.state == State::Whole {
             self.state = State::Failed;
@@ -176,7 +186,8 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     /// # Errors
     /// [`NotTrained`](Error::NotTrained).
     pub(super) fn scale(&self) -> Result<Scale> {
-        let scale = read_meta::<D>(self.shared.place, &self.txn)?.map_or(Scale::NONE, |meta| meta.scale);
+        let scale =
+            read_meta::<D>(self.shared.place, &self.txn)?.map_or(Scale::NONE, |meta| meta.scale);
         match D::Codec::IS_TRAINED && !scale.is_trained() {
             true => Err(Error::NotTrained { index: self.shared.entry.number }),
             false => Ok(scale),
@@ -197,14 +208,16 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         Reader::open(&self.txn, self.shared.entry.number, self.shared.database())
     }
 
-    /// Deletes all items and the graph. The index keeps its options; one that stores `i8` must be trained again. O(values).
+    /// Deletes all items and the graph. The index keeps its options; one that stores `i8` must be
+    /// trained again. O(values).
     ///
     /// # Errors
     /// As [`delete`](Self::delete).
     pub fn clear(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         self.change(|writer, txn| {
-            let codes = read_meta::<D>(shared.place, txn)?.and_then(|meta| Codes::of_bits(meta.code_bits));
+            let codes =
+                read_meta::<D>(shared.place, txn)?.and_then(|meta| Codes::of_bits(meta.code_bits));
             writer.clear(txn)?;
             // Creates it again, empty.
             shared.build(writer, txn, Goal::Linked, Hooks::NONE)?;
@@ -212,9 +225,10 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         })
     }
 
-    /// Chooses the codes that the index is searched by, or none, whatever it has: new ones are made of the stored vectors when the batch is linked, and
-    /// committed with it. Searches of earlier commits go on with what they have. O(items * dimensions), about half a second for 100 000 items of
-    /// 384 dimensions.
+    /// Chooses the codes that the index is searched by, or none, whatever it has: new ones are made
+    /// of the stored vectors when the batch is linked, and committed with it. Searches of earlier
+    /// commits go on with what they have. O(items * dimensions), about half a second for 100 000
+    /// items of 384 dimensions.
     ///
     /// ```
     /// use voisin::{Codes, Index, Options, distances::Cosine};
@@ -291,7 +305,8 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
         Ok(Some(if pending <= limit { Goal::Linked } else { Goal::Part(limit) }))
     }
 
-    /// Links what was added, or does what `goal` asks for. The transaction is to be committed, if the closure has returned `result`.
+    /// Links what was added, or does what `goal` asks for. The transaction is to be committed, if
+    /// the closure has returned `result`.
     pub(super) fn finish<T, E: From<Error>>(
         mut self,
         result: Result<T, E>,
@@ -318,7 +333,8 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
 }
 
 impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
-    /// Tells the index which range its codes stand for, before the first item: see [`Writer::train`].
+    /// Tells the index which range its codes stand for, before the first item: see
+    /// [`Writer::train`].
     ///
     /// # Errors
     /// As [`Writer::train`].
@@ -331,18 +347,21 @@ impl<D: Distance> Batch<'_, D> {
     /// Adds an item, or replaces its vector. O(dimensions), a few values written.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem), [`NotTrained`](Error::NotTrained),
-    /// [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map.
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem),
+    /// [`NotTrained`](Error::NotTrained), [`IndexFull`](Error::IndexFull): nothing has changed.
+    /// [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map.
     /// [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
     pub fn add(&mut self, item: ItemId, vector: &[impl Component]) -> Result<()> {
         self.change(|writer, txn| writer.add_item(txn, item, vector))
     }
 
-    /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](crate::Index::dimensions) components for each of `items`, one
-    /// after the other. Several times as fast as one by one. If an item occurs twice, the last one counts.
+    /// Adds or replaces many items: `vectors` holds one row of
+    /// [`dimensions`](crate::Index::dimensions) components for each of `items`, one after the
+    /// other. Several times as fast as one by one. If an item occurs twice, the last one counts.
     ///
     /// # Errors
-    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are checked first: a bad one changes nothing.
+    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are
+    /// checked first: a bad one changes nothing.
     pub fn add_items(&mut self, items: &[ItemId], vectors: &[impl Component]) -> Result<()> {
         self.change(|writer, txn| writer.add_items(txn, items, vectors))
     }
@@ -355,7 +374,10 @@ impl<D: Distance> Batch<'_, D> {
     ///
     /// # Panics
     /// If the iterator or a row panics. The batch can only be rolled back then.
-    pub fn add_items_from<T: Component, V: AsRef<[T]>>(&mut self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+    pub fn add_items_from<T: Component, V: AsRef<[T]>>(
+        &mut self,
+        items: impl IntoIterator<Item = (ItemId, V)>,
+    ) -> Result<u64> {
         self.change(|writer, txn| writer.add_items_from(txn, items))
     }
 
@@ -375,8 +397,9 @@ impl<D: Distance> Batch<'_, D> {
         self.change(|writer, txn| writer.del_items(txn, items))
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item. Its checksum is verified, as it may be changed and added again.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
+    /// of the index](crate::codec) has made of it. `None` if there is no such item. Its checksum is
+    /// verified, as it may be changed and added again.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
@@ -392,8 +415,9 @@ impl<D: Distance> Batch<'_, D> {
         self.reader()?.contains_item(&self.txn, item)
     }
 
-    /// Starts a query for the `k` nearest items, those of this batch included: its methods are those of [`Reader::nns`]. What the batch has
-    /// added is compared item by item, and nothing is remembered from one query to the next.
+    /// Starts a query for the `k` nearest items, those of this batch included: its methods are
+    /// those of [`Reader::nns`]. What the batch has added is compared item by item, and nothing is
+    /// remembered from one query to the next.
     #[must_use]
     pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
         QueryBuilder::new(self, k)
@@ -404,8 +428,8 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), [`Forked`](Error::Forked),
-    /// [`Corrupt`](Error::Corrupt).
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery),
+    /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
     pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
     }
@@ -414,17 +438,27 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+    pub fn by_vector_with_cancellation(
+        &self,
+        vector: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Searched> {
         let reader = self.reader.reader()?;
-        QueryBuilder { reader: &reader, options: self.options }.by_vector_with_cancellation(&self.reader.txn, vector, cancel)
+        QueryBuilder { reader: &reader, options: self.options }.by_vector_with_cancellation(
+            &self.reader.txn,
+            vector,
+            cancel,
+        )
     }
 
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
-    /// the other. On several threads; exact searches share one pass over what is stored.
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
+    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
+    /// share one pass over what is stored.
     ///
     /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
-    /// [`by_vector`](Self::by_vector) that are not about the query.
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
+    /// first row that cannot be compared, and those of [`by_vector`](Self::by_vector) that are not
+    /// about the query.
     pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
         self.by_vectors_with_cancellation(rows, || false)
     }
@@ -433,12 +467,21 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+    pub fn by_vectors_with_cancellation(
+        &self,
+        rows: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Vec<Searched>> {
         let reader = self.reader.reader()?;
-        QueryBuilder { reader: &reader, options: self.options }.by_vectors_with_cancellation(&self.reader.txn, rows, cancel)
+        QueryBuilder { reader: &reader, options: self.options }.by_vectors_with_cancellation(
+            &self.reader.txn,
+            rows,
+            cancel,
+        )
     }
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// item.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
@@ -450,8 +493,16 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
+    pub fn by_item_with_cancellation(
+        &self,
+        item: ItemId,
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Option<Searched>> {
         let reader = self.reader.reader()?;
-        QueryBuilder { reader: &reader, options: self.options }.by_item_with_cancellation(&self.reader.txn, item, cancel)
+        QueryBuilder { reader: &reader, options: self.options }.by_item_with_cancellation(
+            &self.reader.txn,
+            item,
+            cancel,
+        )
     }
 }

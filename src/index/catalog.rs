@@ -1,7 +1,9 @@
-//! The catalog of an environment: which indexes it has, under which names and numbers, and what becomes of them when they are removed.
+//! The catalog of an environment: which indexes it has, under which names and numbers, and what
+//! becomes of them when they are removed.
 //!
-//! A number is given out once, also when its index is gone: what is still open on a removed index finds nothing under its number, and never the items
-//! of another one. The bytes are `format/catalog.rs`.
+//! A number is given out once, also when its index is gone: what is still open on a removed index
+//! finds nothing under its number, and never the items of another one. The bytes are
+//! `format/catalog.rs`.
 
 use std::path::Path;
 
@@ -25,12 +27,15 @@ fn unreadable(name: &[u8], unreadable: Unreadable) -> Error {
 /// What the catalog says about an index. `None` if it is not there.
 pub(super) fn entry(env: &SharedEnv, txn: &RoTxn<'_>, name: &str) -> Result<Option<Entry>> {
     let Some(value) = env.catalog.get(txn, name.as_bytes())? else { return Ok(None) };
-    Entry::decode(name.as_bytes(), value).map(Some).map_err(|error| unreadable(name.as_bytes(), error))
+    Entry::decode(name.as_bytes(), value)
+        .map(Some)
+        .map_err(|error| unreadable(name.as_bytes(), error))
 }
 
 /// Names and entries of all indexes of an environment, by name.
 fn entries(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<(String, Entry)>> {
-    let entries = env.catalog.iter(txn)?.filter(|entry| !matches!(entry, Ok((name, _)) if **name == HIGHEST));
+    let entries =
+        env.catalog.iter(txn)?.filter(|entry| !matches!(entry, Ok((name, _)) if **name == HIGHEST));
     let entries = entries.map(|entry| {
         let (name, value) = entry?;
         let entry = Entry::decode(name, value).map_err(|error| unreadable(name, error))?;
@@ -46,7 +51,10 @@ pub(super) fn names(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<String>> {
 
 /// The highest number that has been given out. `None` if there has never been an index.
 fn highest(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Option<u16>> {
-    let removed = env.catalog.get(txn, &HIGHEST)?.map(|value| decode_highest(value).map_err(|error| unreadable(&HIGHEST, error)));
+    let removed = env
+        .catalog
+        .get(txn, &HIGHEST)?
+        .map(|value| decode_highest(value).map_err(|error| unreadable(&HIGHEST, error)));
     let known = entries(env, txn)?.iter().map(|(_, entry)| entry.number).max();
     Ok(known.max(removed.transpose()?))
 }
@@ -57,7 +65,10 @@ fn highest(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Option<u16>> {
 /// [`Error::TooManyIndexes`].
 pub(super) fn next_number(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<u16> {
     let next = highest(env, txn)?.map_or(Some(0), |highest| highest.checked_add(1));
-    next.ok_or_else(|| Error::TooManyIndexes { path: env.folder().to_owned(), max: usize::from(u16::MAX) + 1 })
+    next.ok_or_else(|| Error::TooManyIndexes {
+        path: env.folder().to_owned(),
+        max: usize::from(u16::MAX) + 1,
+    })
 }
 
 /// Enters a new index.
@@ -70,14 +81,17 @@ pub(super) fn missing(env: &SharedEnv, name: &str, known: Vec<String>) -> Error 
     Error::MissingName { name: name.to_owned(), path: env.folder().to_owned(), known }
 }
 
-/// Removes an index from its folder, with all its items. Its room in the file is used again. O(values of the index), in one commit.
+/// Removes an index from its folder, with all its items. Its room in the file is used again.
+/// O(values of the index), in one commit.
 ///
-/// The options say which one, by their [`name`](Options::name); what else they say must be so, as with [`Index::open`](crate::Index::open). Neither
-/// its metric nor what names its items need be known.
+/// The options say which one, by their [`name`](Options::name); what else they say must be so, as
+/// with [`Index::open`](crate::Index::open). Neither its metric nor what names its items need be
+/// known.
 ///
-/// Other handles on it, in this process and in others, say [`Removed`](Error::Removed) from then on, also when there is a new index of the same
-/// name; [`Snapshot`](crate::Snapshot)s that are held show what they have shown. A folder can have 65 536 indexes in its life: those that were removed
-/// count.
+/// Other handles on it, in this process and in others, say [`Removed`](Error::Removed) from then
+/// on, also when there is a new index of the same name; [`Snapshot`](crate::Snapshot)s that are
+/// held show what they have shown. A folder can have 65 536 indexes in its life: those that were
+/// removed count.
 ///
 /// ```
 /// use voisin::{Error, Index, Options, distances::Euclidean};
@@ -95,12 +109,15 @@ pub(super) fn missing(env: &SharedEnv, name: &str, known: Vec<String>) -> Error 
 /// ```
 ///
 /// # Errors
-/// As [`Index::open`](crate::Index::open), without those about metrics, and as [`Index::write`](crate::Index::write): nothing has changed.
+/// As [`Index::open`](crate::Index::open), without those about metrics, and as
+/// [`Index::write`](crate::Index::write): nothing has changed.
 pub fn remove_index(path: impl AsRef<Path>, options: Options) -> Result<()> {
     let name = options.index_name()?;
     let env = SharedEnv::open(path.as_ref(), &options, Access::Write)?;
     env.write::<(), Error>(|mut txn| {
-        let Some(found) = entry(&env, &txn, name)? else { return Err(missing(&env, name, names(&env, &txn)?).into()) };
+        let Some(found) = entry(&env, &txn, name)? else {
+            return Err(missing(&env, name, names(&env, &txn)?).into());
+        };
         options.check_stored(name, &found)?;
         let highest = highest(&env, &txn)?.unwrap_or(found.number);
         delete_index(Place { raw: env.indexes, index: found.number }, &mut txn)?;

@@ -1,7 +1,8 @@
 //! The folder that a call has created for an index, taken back if no index comes of it.
 //!
-//! Invariant: nothing is removed that somebody else can have come to use. The folder was made by this call, it holds LMDB's two files and
-//! nothing else, no other process has them open, and no index was ever committed to them.
+//! Invariant: nothing is removed that somebody else can have come to use. The folder was made by
+//! this call, it holds LMDB's two files and nothing else, no other process has them open, and no
+//! index was ever committed to them.
 
 use std::fs;
 use std::io;
@@ -38,8 +39,10 @@ impl Created {
     /// [`Error::Io`].
     pub(super) fn folder(path: &Path) -> Result<Option<Self>> {
         let failed = Error::io("create the folder", path);
-        let is_missing = |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
-        let missing: Vec<PathBuf> = path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
+        let is_missing =
+            |path: &&Path| !path.as_os_str().is_empty() && fs::symlink_metadata(path).is_err();
+        let missing: Vec<PathBuf> =
+            path.ancestors().take_while(is_missing).map(Path::to_owned).collect();
         let Some((_, parents)) = missing.split_first() else {
             fs::create_dir_all(path).map_err(failed)?;
             return Ok(None);
@@ -49,7 +52,8 @@ impl Created {
             // The one that is: what it leads to may change with the working directory.
             Ok(()) => {
                 let folder = path.canonicalize().map_err(failed)?;
-                let parents = folder.ancestors().skip(1).take(parents.len()).map(Path::to_owned).collect();
+                let parents =
+                    folder.ancestors().skip(1).take(parents.len()).map(Path::to_owned).collect();
                 let (process, is_kept) = (std::process::id(), AtomicBool::new(false));
                 Ok(Some(Self { folder, parents, process, is_kept, is_ours: false }))
             }
@@ -74,7 +78,8 @@ impl Created {
         if newest_commit(&data).is_some_and(|commit| commit > EMPTY_COMMIT) {
             return Ok(());
         }
-        // Out of the way first, whole: who comes by the path now finds nothing, and makes a folder of its own.
+        // Out of the way first, whole: who comes by the path now finds nothing, and makes a folder
+        // of its own.
         let mut aside = self.folder.clone().into_os_string();
         aside.push(format!(".removed-{}", self.process));
         let aside = PathBuf::from(aside);

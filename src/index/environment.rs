@@ -25,7 +25,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak};
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak,
+};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -54,7 +56,8 @@ const MAX_DATABASES: u32 = 8;
 const COMMITS_BETWEEN_CLEARINGS: u64 = 64;
 /// The largest map that is tried: half of what a process can address.
 const MAX_MAP_BYTES: usize = 1 << 46;
-/// How often a thread that waits for others looks whether something has changed that it is not told of.
+/// How often a thread that waits for others looks whether something has changed that it is not told
+/// of.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// For how long the gate is closed at most, before the map is moved: searches wait for it, and none
 /// may wait for more than 50 ms.
@@ -130,8 +133,9 @@ thread_local! {
 #[derive(Debug)]
 struct Writing {
     thread: ThreadId,
-    /// Whether other threads may work on what is written. They do not where the turn was taken at work
-    /// on something else, by a closure that it calls: whoever helps with that may wait for the turn.
+    /// Whether other threads may work on what is written. They do not where the turn was taken at
+    /// work on something else, by a closure that it calls: whoever helps with that may wait for the
+    /// turn.
     has_help: bool,
 }
 
@@ -176,7 +180,8 @@ impl SharedEnv {
     /// # Errors
     /// See [`Index::open`](crate::Index::open).
     pub(super) fn open(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
-        Self::claim(folder, options, access).map_err(|error| filesystem::explain(error, "open the environment in", folder))
+        Self::claim(folder, options, access)
+            .map_err(|error| filesystem::explain(error, "open the environment in", folder))
     }
 
     fn claim(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
@@ -187,14 +192,20 @@ impl SharedEnv {
             filesystem::check(folder)?;
         }
         let mut created = if access == Access::Create { Created::folder(folder)? } else { None };
-        let file = if access == Access::Create { DataFile::create(folder)? } else { DataFile::find(folder)? };
+        let file = if access == Access::Create {
+            DataFile::create(folder)?
+        } else {
+            DataFile::find(folder)?
+        };
         if file.is_empty && access != Access::Create {
             // Its creation was interrupted.
             return Err(Error::MissingEnvironment { path: file.folder });
         }
         let how = "read-only";
         match claim(&file)? {
-            Claim::Open(env) if env.is_read_only && access != Access::Read => Err(Error::AlreadyOpen { path: file.folder, how }),
+            Claim::Open(env) if env.is_read_only && access != Access::Read => {
+                Err(Error::AlreadyOpen { path: file.folder, how })
+            }
             Claim::Open(env) => {
                 created.iter().for_each(Created::keep);
                 Ok(env)
@@ -208,8 +219,15 @@ impl SharedEnv {
         }
     }
 
-    /// On failure, what was created is removed before anybody else can open it: parameters are dropped from the last.
-    fn new(folder: PathBuf, options: &Options, access: Access, registered: Registered, created: Option<Created>) -> Result<Self> {
+    /// On failure, what was created is removed before anybody else can open it: parameters are
+    /// dropped from the last.
+    fn new(
+        folder: PathBuf,
+        options: &Options,
+        access: Access,
+        registered: Registered,
+        created: Option<Created>,
+    ) -> Result<Self> {
         let mut open = EnvOpenOptions::new().read_txn_without_tls();
         open.map_size(options.map_bytes()).max_readers(options.readers()).max_dbs(MAX_DATABASES);
         let is_read_only = access == Access::Read;
@@ -222,12 +240,16 @@ impl SharedEnv {
             filesystem::reserve_lock_file(&folder, options.readers(), access != Access::Read)?;
         }
         check_length(&folder.join(DATA))?;
-        // SAFETY: the files are changed through LMDB only, as far as voisin can see to it: the folder is not on a network file system, the data
-        // file has one name, and this process does not have it open. `docs/how-to-lose-data.md` says what is left to the user.
+        // SAFETY: the files are changed through LMDB only, as far as voisin can see to it: the
+        // folder is not on a network file system, the data file has one name, and this process does
+        // not have it open. `docs/how-to-lose-data.md` says what is left to the user.
         let env = match unsafe { open.open(&folder) } {
             Ok(env) => OfProcess::new(env),
             Err(heed::Error::EnvAlreadyOpened) => {
-                return Err(Error::AlreadyOpen { path: folder, how: "through heed, or from files that have been removed since" });
+                return Err(Error::AlreadyOpen {
+                    path: folder,
+                    how: "through heed, or from files that have been removed since",
+                });
             }
             Err(error) => return Err(error.into()),
         };
@@ -236,9 +258,12 @@ impl SharedEnv {
         let (indexes, catalog) = loop {
             match databases(&env, &folder, access) {
                 // Another process has grown the map since.
-                Err(Error::Heed(heed::Error::Mdb(MdbError::MapResized))) if adoptions < MAX_ADOPTIONS => {
+                Err(Error::Heed(heed::Error::Mdb(MdbError::MapResized)))
+                    if adoptions < MAX_ADOPTIONS =>
+                {
                     adoptions += 1;
-                    // SAFETY: nobody else has the environment yet, and the transaction that failed has ended.
+                    // SAFETY: nobody else has the environment yet, and the transaction that failed
+                    // has ended.
                     unsafe { env.resize(0) }?;
                 }
                 found => break found?,
@@ -289,7 +314,8 @@ impl SharedEnv {
         Error::MapLost { path: self.folder.clone(), map_bytes: map_bytes as u64 }
     }
 
-    /// What `look` finds in the cache, told the number of the newest commit of all processes. Reads two numbers in the map, and asks nobody.
+    /// What `look` finds in the cache, told the number of the newest commit of all processes. Reads
+    /// two numbers in the map, and asks nobody.
     #[inline]
     pub(super) fn with_newest<T>(&self, look: impl FnOnce(usize) -> T) -> Result<T> {
         self.check_process()?;
@@ -332,7 +358,10 @@ impl SharedEnv {
     ///
     /// # Errors
     /// Those of `look` and of [`read`](Self::read).
-    pub(super) fn look<T>(self: &Arc<Self>, look: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
+    pub(super) fn look<T>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&RoTxn<'_>) -> Result<T>,
+    ) -> Result<T> {
         match self.cached_txn()? {
             Some(txn) => txn.lend(|txn| look(txn)),
             None => look(&self.read()?.txn),
@@ -356,7 +385,10 @@ impl SharedEnv {
             let begun = {
                 let _gate = self.gate()?;
                 let ticket = Ticket::new(self);
-                self.env.clone().static_read_txn().map(|txn| Reading { txn: OfProcess::new(txn), ticket })
+                self.env
+                    .clone()
+                    .static_read_txn()
+                    .map(|txn| Reading { txn: OfProcess::new(txn), ticket })
             };
             match begun {
                 Err(heed::Error::Mdb(MdbError::ReadersFull)) if !is_cleared => {
@@ -368,7 +400,11 @@ impl SharedEnv {
                     adoptions += 1;
                     self.adopt(began)?;
                 }
-                begun => return begun.map_err(|error| filesystem::explain(error.into(), "read the environment in", &self.folder)),
+                begun => {
+                    return begun.map_err(|error| {
+                        filesystem::explain(error.into(), "read the environment in", &self.folder)
+                    });
+                }
             }
         }
     }
@@ -389,21 +425,31 @@ impl SharedEnv {
         Error::ReadersFull { path: self.folder.clone(), max: self.env.max_readers() }
     }
 
-    /// As [`work`](Self::work), after a walk over the pages of the commit that the transaction sees.
-    pub(super) fn verified<T>(self: &Arc<Self>, work: impl FnOnce(&FileReport, &ReadTxn) -> Result<T>) -> Result<T> {
+    /// As [`work`](Self::work), after a walk over the pages of the commit that the transaction
+    /// sees.
+    pub(super) fn verified<T>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&FileReport, &ReadTxn) -> Result<T>,
+    ) -> Result<T> {
         self.check_process()?;
         let _held = Hold::new(self);
-        let (report, reading) = verify_newest(&self.env, || self.read(), |reading| reading.txn.id())?;
+        let (report, reading) =
+            verify_newest(&self.env, || self.read(), |reading| reading.txn.id())?;
         work(&report, &reading.txn)
     }
 
     /// A read transaction that lasts longer than a search: the map is not moved meanwhile, and an
     /// error names it. `work` may need another one, which LMDB begins itself; it is run once more
     /// if there is no entry left for that.
-    pub(super) fn work<T>(self: &Arc<Self>, work: impl Fn(&ReadTxn, &Env<WithoutTls>) -> Result<T>) -> Result<T> {
+    pub(super) fn work<T>(
+        self: &Arc<Self>,
+        work: impl Fn(&ReadTxn, &Env<WithoutTls>) -> Result<T>,
+    ) -> Result<T> {
         let reading = self.read()?;
         let _held = Hold::new(self);
-        let is_full = |result: &Result<T>| matches!(result, Err(Error::Heed(heed::Error::Mdb(MdbError::ReadersFull))));
+        let is_full = |result: &Result<T>| {
+            matches!(result, Err(Error::Heed(heed::Error::Mdb(MdbError::ReadersFull))))
+        };
         let mut result = work(&reading.txn, &self.env);
         if is_full(&result) {
             self.free_readers()?;
@@ -425,7 +471,8 @@ impl SharedEnv {
     /// The turn of this thread to write.
     ///
     /// # Errors
-    /// [`Error::NestedWrite`] if it has it already, or helps the thread that has it, which waits for it.
+    /// [`Error::NestedWrite`] if it has it already, or helps the thread that has it, which waits
+    /// for it.
     fn turn(&self) -> Result<Turn<'_>> {
         let is_nested = |writing: &Writing| {
             let is_helped = writing.has_help && Some(writing.thread) == threads::helped();
@@ -438,14 +485,17 @@ impl SharedEnv {
     }
 
     fn begin_turn<'a>(&'a self, turn: MutexGuard<'a, ()>) -> Turn<'a> {
-        *lock(&self.writing) = Some(Writing { thread: thread::current().id(), has_help: !threads::is_at_work() });
+        *lock(&self.writing) =
+            Some(Writing { thread: thread::current().id(), has_help: !threads::is_at_work() });
         Turn { env: self, _turn: turn }
     }
 
-    /// Runs `work` in a write transaction, which it returns to have it committed; again, in a larger map, if the map is full.
+    /// Runs `work` in a write transaction, which it returns to have it committed; again, in a
+    /// larger map, if the map is full.
     ///
     /// # Errors
-    /// What `work` says, and [`Error::Forked`], [`Error::ReadOnly`], [`Error::NestedWrite`], [`Error::MapBusy`], [`Error::MapLost`].
+    /// What `work` says, and [`Error::Forked`], [`Error::ReadOnly`], [`Error::NestedWrite`],
+    /// [`Error::MapBusy`], [`Error::MapLost`].
     pub(super) fn write<T, E: From<Error>>(
         &self,
         mut work: impl for<'e> FnMut(WriteTxn<'e>) -> Result<(T, WriteTxn<'e>), Interrupted<E>>,
@@ -457,7 +507,8 @@ impl SharedEnv {
         let turn = self.turn()?;
         loop {
             let mut commit = || -> Result<T, Interrupted<E>> {
-                let (value, txn) = work(self.begin_write(&turn).map_err(|error| self.explain(error))?)?;
+                let (value, txn) =
+                    work(self.begin_write(&turn).map_err(|error| self.explain(error))?)?;
                 txn.into_inner()?.commit().map_err(|error| self.explain(error.into()))?;
                 Ok(value)
             };
@@ -492,7 +543,8 @@ impl SharedEnv {
     fn begin_write(&self, turn: &Turn<'_>) -> Result<WriteTxn<'_>> {
         let mut adoptions = 0;
         loop {
-            // No gate: the map is moved by the thread whose turn it is only. Waiting for a writer of another process must not close it.
+            // No gate: the map is moved by the thread whose turn it is only. Waiting for a writer
+            // of another process must not close it.
             self.gate().map(drop)?;
             match self.env.write_txn() {
                 Err(heed::Error::Mdb(MdbError::MapResized)) if adoptions < MAX_ADOPTIONS => {
@@ -501,8 +553,8 @@ impl SharedEnv {
                 }
                 begun => {
                     let wtxn = begun?;
-                    // LMDB trusts the pages that it changes, and would die of some. Once: what changes later, this process has written, or others
-                    // that have looked, too.
+                    // LMDB trusts the pages that it changes, and would die of some. Once: what
+                    // changes later, this process has written, or others that have looked, too.
                     if !self.has_checked_pages.load(Ordering::Relaxed) {
                         check_pages(&self.env, &wtxn)?;
                         self.has_checked_pages.store(true, Ordering::Relaxed);
@@ -513,7 +565,8 @@ impl SharedEnv {
         }
     }
 
-    /// After a commit: snapshots that only the caches hold are let go, as they keep pages from being reused; dead readers are, now and then.
+    /// After a commit: snapshots that only the caches hold are let go, as they keep pages from
+    /// being reused; dead readers are, now and then.
     fn committed(&self) {
         self.drop_cached();
         if self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(COMMITS_BETWEEN_CLEARINGS) {
@@ -578,7 +631,8 @@ impl SharedEnv {
     fn adopt(&self, began: Instant) -> Result<()> {
         let mut is_first = true;
         loop {
-            // Another thread may do it: one that writes does when its turn begins, and then has it for as long as its transaction.
+            // Another thread may do it: one that writes does when its turn begins, and then has it
+            // for as long as its transaction.
             if self.is_map_large_enough()? {
                 return Ok(());
             }
@@ -586,11 +640,18 @@ impl SharedEnv {
             let wait = self.growth_wait.max(LEAST_WAIT);
             if std::mem::take(&mut is_first) && began.elapsed() >= wait {
                 let live = lock(&self.live);
-                return Err(self.map_busy((live.held.len(), live.transactions.len()), &live, 0, wait));
+                return Err(self.map_busy(
+                    (live.held.len(), live.transactions.len()),
+                    &live,
+                    0,
+                    wait,
+                ));
             }
             match self.turn.try_lock() {
                 Ok(turn) => return self.resize(0, &self.begin_turn(turn), began),
-                Err(TryLockError::Poisoned(turn)) => return self.resize(0, &self.begin_turn(turn.into_inner()), began),
+                Err(TryLockError::Poisoned(turn)) => {
+                    return self.resize(0, &self.begin_turn(turn.into_inner()), began);
+                }
                 Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
             }
         }
@@ -598,7 +659,8 @@ impl SharedEnv {
 
     fn is_map_large_enough(&self) -> Result<bool> {
         let _gate = self.gate()?;
-        let (info, page_bytes) = (self.env.info(), self.env.unnamed_database_stat().page_size as usize);
+        let (info, page_bytes) =
+            (self.env.info(), self.env.unnamed_database_stat().page_size as usize);
         Ok((info.last_page_number + 1).saturating_mul(page_bytes) <= info.map_size)
     }
 
@@ -611,14 +673,21 @@ impl SharedEnv {
         loop {
             self.wait_for(began, bytes, self.growth_wait, |live| (live.held.len(), 0))?;
             let opened = lock(&self.live).opened;
-            thread::sleep(opened.map_or(Duration::ZERO, |opened| OPEN.saturating_sub(opened.elapsed())));
+            thread::sleep(
+                opened.map_or(Duration::ZERO, |opened| OPEN.saturating_sub(opened.elapsed())),
+            );
             let Some(met) = self.try_resize(bytes)? else { return Ok(()) };
             // New ones do not count: if they are slow, the next try will meet them.
             let met = |live: &Live| (0, live.transactions.range(..met).count());
             self.wait_for(began, bytes, wait, met)?;
             if began.elapsed() >= wait {
                 let live = lock(&self.live);
-                return Err(self.map_busy((live.held.len(), live.transactions.len()), &live, bytes, wait));
+                return Err(self.map_busy(
+                    (live.held.len(), live.transactions.len()),
+                    &live,
+                    bytes,
+                    wait,
+                ));
             }
         }
     }
@@ -643,8 +712,9 @@ impl SharedEnv {
             drop(self.ended.wait_timeout(live, left.min(LOOK_AGAIN)));
         }
         self.caches().iter().for_each(|cache| cache.forget());
-        // SAFETY: there is no transaction in this process: no read transaction begins behind the gate, and those that had begun have ended;
-        // write transactions begin on the thread whose turn it is, which is this one, and here it has none.
+        // SAFETY: there is no transaction in this process: no read transaction begins behind the
+        // gate, and those that had begun have ended; write transactions begin on the thread whose
+        // turn it is, which is this one, and here it has none.
         if unsafe { self.env.resize(bytes) }.is_err() {
             *gate = false;
             return Err(self.map_lost(bytes));
@@ -654,7 +724,13 @@ impl SharedEnv {
 
     /// Waits until neither snapshots nor searches are in the way, as `look` counts them, up to
     /// `wait` since `began`.
-    fn wait_for(&self, began: Instant, bytes: usize, wait: Duration, look: impl Fn(&Live) -> (usize, usize)) -> Result<()> {
+    fn wait_for(
+        &self,
+        began: Instant,
+        bytes: usize,
+        wait: Duration,
+        look: impl Fn(&Live) -> (usize, usize),
+    ) -> Result<()> {
         let mut live = lock(&self.live);
         loop {
             let in_the_way = look(&live);
@@ -669,7 +745,13 @@ impl SharedEnv {
         }
     }
 
-    fn map_busy(&self, (snapshots, searches): (usize, usize), live: &Live, bytes: usize, waited: Duration) -> Error {
+    fn map_busy(
+        &self,
+        (snapshots, searches): (usize, usize),
+        live: &Live,
+        bytes: usize,
+        waited: Duration,
+    ) -> Error {
         Error::MapBusy {
             path: self.folder.clone(),
             map_bytes: bytes as u64,
@@ -682,9 +764,15 @@ impl SharedEnv {
 }
 
 /// Finds the databases of an environment, or makes them.
-fn databases(env: &Env<WithoutTls>, folder: &Path, access: Access) -> Result<(Raw<'static>, Raw<'static>)> {
+fn databases(
+    env: &Env<WithoutTls>,
+    folder: &Path,
+    access: Access,
+) -> Result<(Raw<'static>, Raw<'static>)> {
     let rtxn = env.read_txn().map_err(|error| match error {
-        heed::Error::Mdb(MdbError::ReadersFull) => Error::ReadersFull { path: folder.to_owned(), max: env.max_readers() },
+        heed::Error::Mdb(MdbError::ReadersFull) => {
+            Error::ReadersFull { path: folder.to_owned(), max: env.max_readers() }
+        }
         error => error.into(),
     })?;
     let found = env.open_databases_and_commit(rtxn, |opener, rtxn| -> heed::Result<_> {
@@ -697,11 +785,14 @@ fn databases(env: &Env<WithoutTls>, folder: &Path, access: Access) -> Result<(Ra
     match found.commit() {
         Some((Some(indexes), Some(catalog), _)) => Ok((indexes, catalog)),
         Some((_, _, Some(()))) if access == Access::Create => {
-            let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {
-                let indexes = opener.create_database::<Bytes, Bytes>(wtxn, Some(INDEXES))?;
-                let catalog = opener.create_database::<Bytes, Bytes>(wtxn, Some(CATALOG))?;
-                Ok(CommitOrAbort::<_, ()>::Commit((indexes, catalog)))
-            })?;
+            let created = env.create_databases_and_commit(
+                env.write_txn()?,
+                |opener, wtxn| -> heed::Result<_> {
+                    let indexes = opener.create_database::<Bytes, Bytes>(wtxn, Some(INDEXES))?;
+                    let catalog = opener.create_database::<Bytes, Bytes>(wtxn, Some(CATALOG))?;
+                    Ok(CommitOrAbort::<_, ()>::Commit((indexes, catalog)))
+                },
+            )?;
             created.commit().ok_or_else(|| Error::MissingEnvironment { path: folder.to_owned() })
         }
         Some((_, _, None)) => Err(Error::ForeignEnvironment { path: folder.to_owned() }),

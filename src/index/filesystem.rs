@@ -1,7 +1,9 @@
-//! What kind of file system a folder is on: LMDB needs one that keeps locks and shared maps coherent, which network file systems do not. And whether
-//! it is full, which LMDB does not always say.
+//! What kind of file system a folder is on: LMDB needs one that keeps locks and shared maps
+//! coherent, which network file systems do not. And whether it is full, which LMDB does not always
+//! say.
 //!
-//! Known by its number, as `statfs` tells it, on Linux only; elsewhere every file system passes. A file system that is not listed passes, too.
+//! Known by its number, as `statfs` tells it, on Linux only; elsewhere every file system passes. A
+//! file system that is not listed passes, too.
 
 use std::path::Path;
 
@@ -39,27 +41,37 @@ const REFUSED: &[(u32, &str)] = &[
 /// [`Error::FileSystem`] if it cannot.
 pub(super) fn check(path: &Path) -> Result<()> {
     let is_there = |path: &&Path| path.as_os_str().is_empty() || path.exists();
-    let place = path.ancestors().find(is_there).filter(|place| !place.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let place = path
+        .ancestors()
+        .find(is_there)
+        .filter(|place| !place.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     match refused(place) {
         Some(file_system) => Err(Error::FileSystem { path: path.to_owned(), file_system }),
         None => Ok(()),
     }
 }
 
-/// A disk with less room than this, or a file that may not grow by more, has none for what LMDB writes at a time.
+/// A disk with less room than this, or a file that may not grow by more, has none for what LMDB
+/// writes at a time.
 #[cfg(target_os = "linux")]
 const FULL_BYTES: u64 = 1 << 20;
 
-/// The same error, where it is one of the system that LMDB has passed on, met while doing something with the environment in `folder`. Where
-/// there is room for a part of what LMDB writes, it says that input or output has failed, and not that the disk is full or the file too large.
+/// The same error, where it is one of the system that LMDB has passed on, met while doing something
+/// with the environment in `folder`. Where there is room for a part of what LMDB writes, it says
+/// that input or output has failed, and not that the disk is full or the file too large.
 pub(super) fn explain(error: Error, doing: &'static str, folder: &Path) -> Error {
     match error {
         #[cfg(target_os = "linux")]
-        Error::Heed(heed::Error::Io(source)) if source.raw_os_error() == Some(libc::EIO) => match () {
-            () if is_full(folder) => Error::DiskFull { path: folder.to_owned(), source },
-            () if is_at_limit(folder) => Error::io(doing, folder)(std::io::Error::from_raw_os_error(libc::EFBIG)),
-            () => Error::io(doing, folder)(source),
-        },
+        Error::Heed(heed::Error::Io(source)) if source.raw_os_error() == Some(libc::EIO) => {
+            match () {
+                () if is_full(folder) => Error::DiskFull { path: folder.to_owned(), source },
+                () if is_at_limit(folder) => {
+                    Error::io(doing, folder)(std::io::Error::from_raw_os_error(libc::EFBIG))
+                }
+                () => Error::io(doing, folder)(source),
+            }
+        }
         error => error.while_doing(doing, folder),
     }
 }
@@ -81,14 +93,17 @@ fn is_at_limit(folder: &Path) -> bool {
 fn is_full(path: &Path) -> bool {
     // As wide as the libc has them.
     #[allow(clippy::unnecessary_cast, reason = "it is one where they are no u64")]
-    told(path).is_some_and(|told| (told.f_bavail as u64).saturating_mul(told.f_bsize as u64) < FULL_BYTES)
+    told(path)
+        .is_some_and(|told| (told.f_bavail as u64).saturating_mul(told.f_bsize as u64) < FULL_BYTES)
 }
 
-/// Gives the lock file of a folder the room on the disk that it can take, before LMDB makes it as long as that: LMDB writes to it through a map, and a
-/// process that writes to a part of a map which the disk has no room for is killed. Elsewhere than on Linux, and where a file system cannot do
-/// it, it does nothing.
+/// Gives the lock file of a folder the room on the disk that it can take, before LMDB makes it as
+/// long as that: LMDB writes to it through a map, and a process that writes to a part of a map
+/// which the disk has no room for is killed. Elsewhere than on Linux, and where a file system
+/// cannot do it, it does nothing.
 ///
-/// To be called only while this process does not have the environment open: closing the file drops the locks that the process has on it.
+/// To be called only while this process does not have the environment open: closing the file drops
+/// the locks that the process has on it.
 ///
 /// # Errors
 /// That there is no room.
@@ -98,15 +113,24 @@ pub(super) fn reserve_lock_file(folder: &Path, readers: u32, may_create: bool) -
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let path = folder.join("lock.mdb");
-    let Ok(file) = std::fs::OpenOptions::new().read(true).write(true).create(may_create).mode(0o600).open(path) else {
+    let Ok(file) = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(may_create)
+        .mode(0o600)
+        .open(path)
+    else {
         // LMDB says what is wrong with it, if it needs it.
         return Ok(());
     };
     // A line of the cache for each reader, and some more.
     let bytes = u64::from(readers) * 64 + 4096;
     let bytes = file.metadata().map_or(bytes, |metadata| metadata.len().max(bytes));
-    // SAFETY: the file is open. Its length and its content stay as they are, whoever else has it open.
-    let result = unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, bytes as libc::off_t) };
+    // SAFETY: the file is open. Its length and its content stay as they are, whoever else has it
+    // open.
+    let result = unsafe {
+        libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, bytes as libc::off_t)
+    };
     let error = std::io::Error::last_os_error();
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded if result != 0 => {
@@ -116,15 +140,22 @@ pub(super) fn reserve_lock_file(folder: &Path, readers: u32, may_create: bool) -
     }
 }
 
-/// The lock file of an environment, locked as LMDB locks it before it knows whether others have the environment open. `None` if they do, or if
-/// it cannot be told. Lets go of it when dropped.
+/// The lock file of an environment, locked as LMDB locks it before it knows whether others have the
+/// environment open. `None` if they do, or if it cannot be told. Lets go of it when dropped.
 ///
-/// To be called only while this process does not have the environment open: closing the file drops the locks that the process has on it.
+/// To be called only while this process does not have the environment open: closing the file drops
+/// the locks that the process has on it.
 #[cfg(target_os = "linux")]
 pub(super) fn lock_alone(path: &Path) -> Option<std::fs::File> {
     use std::os::fd::AsRawFd as _;
 
-    let file = std::fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).ok()?;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .ok()?;
     // SAFETY: zeros are a valid lock.
     let mut lock = unsafe { std::mem::zeroed::<libc::flock>() };
     // The first byte of the file.
@@ -160,7 +191,8 @@ fn name_of(magic: u32) -> Option<&'static str> {
     REFUSED.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
 }
 
-/// The number of the file system that a path is on. `None` if it cannot be told: then opening will fail, or not.
+/// The number of the file system that a path is on. `None` if it cannot be told: then opening will
+/// fail, or not.
 #[cfg(target_os = "linux")]
 fn magic(path: &Path) -> Option<u32> {
     // The type is as wide as a long, and its sign depends on the libc.
@@ -173,7 +205,8 @@ fn told(path: &Path) -> Option<libc::statfs> {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut told = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: the path ends in a zero byte, and there is room for what is told, all of which may be zero.
+    // SAFETY: the path ends in a zero byte, and there is room for what is told, all of which may be
+    // zero.
     let result = unsafe { libc::statfs(path.as_ptr(), told.as_mut_ptr()) };
     // SAFETY: zeros are a valid `statfs`, and the call has put valid numbers in their place.
     let told = unsafe { told.assume_init() };
@@ -200,17 +233,27 @@ mod tests {
     fn a_full_disk_and_a_quota_that_is_used_up_have_a_name_and_other_failures_a_path() {
         // One that is always full, and one that is not.
         let (full, roomy) = (Path::new("/proc"), std::env::temp_dir());
-        let explained = |number, path: &Path| explain(heed::Error::Io(std::io::Error::from_raw_os_error(number)).into(), "write to", path);
+        let explained = |number, path: &Path| {
+            explain(
+                heed::Error::Io(std::io::Error::from_raw_os_error(number)).into(),
+                "write to",
+                path,
+            )
+        };
         for number in [libc::ENOSPC, libc::EDQUOT] {
             match explained(number, &roomy) {
-                Error::DiskFull { path, source } => assert_eq!((path, source.raw_os_error()), (roomy.clone(), Some(number))),
+                Error::DiskFull { path, source } => {
+                    assert_eq!((path, source.raw_os_error()), (roomy.clone(), Some(number)))
+                }
                 other => panic!("{other:?}"),
             }
         }
         assert!(matches!(explained(libc::EIO, full), Error::DiskFull { .. }));
         for (number, path) in [(libc::EIO, &*roomy), (libc::EACCES, full)] {
             match explained(number, path) {
-                Error::Io { path: told, doing: "write to", source } => assert_eq!((&*told, source.raw_os_error()), (path, Some(number))),
+                Error::Io { path: told, doing: "write to", source } => {
+                    assert_eq!((&*told, source.raw_os_error()), (path, Some(number)))
+                }
                 other => panic!("{other:?}"),
             }
         }

@@ -1,6 +1,8 @@
-//! What items are named by: ids, which every item has, or keys of the caller's, which `store/item_keys.rs` keeps beside them.
+//! What items are named by: ids, which every item has, or keys of the caller's, which
+//! `store/item_keys.rs` keeps beside them.
 //!
-//! The types are few and closed: an index says on disk which of them it has, and what it was not created with it cannot be opened with.
+//! The types are few and closed: an index says on disk which of them it has, and what it was not
+//! created with it cannot be opened with.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -33,7 +35,8 @@ pub(crate) mod sealed {
     }
 }
 
-/// What the items of an [`Index`](crate::Index) are named by: [`ItemId`], that is `u32`, or an [`ItemKey`].
+/// What the items of an [`Index`](crate::Index) are named by: [`ItemId`], that is `u32`, or an
+/// [`ItemKey`].
 ///
 /// ```
 /// use voisin::{Error, Index, ItemName, Options, distances::Euclidean};
@@ -59,10 +62,13 @@ pub trait ItemName: sealed::Name + 'static {
     type Owned: Clone + Debug + Eq + Hash + Ord + Send + Sync + 'static;
 }
 
-/// What an item can be named by, if not by a `u32`: a `u64`, or a string of 1 to [`MAX_KEY_BYTES`] bytes.
+/// What an item can be named by, if not by a `u32`: a `u64`, or a string of 1 to [`MAX_KEY_BYTES`]
+/// bytes.
 ///
-/// A key costs two lookups where it is added, one where it is looked up, and one where it is in an answer for the first time; on disk it takes about 45
-/// bytes and twice its length, in memory 8 bytes in every snapshot that is searched. An index with keys gives ids to its items itself, and does not tell them.
+/// A key costs two lookups where it is added, one where it is looked up, and one where it is in an
+/// answer for the first time; on disk it takes about 45 bytes and twice its length, in memory 8
+/// bytes in every snapshot that is searched. An index with keys gives ids to its items itself, and
+/// does not tell them.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -137,8 +143,8 @@ impl sealed::Bytes for str {
     }
 }
 
-/// What can be given for a key: `u64` and `&u64` where items are named by `u64`; where they are named by strings, all that is
-/// [`AsRef<str>`], such as `&str`, `String` and `&String`.
+/// What can be given for a key: `u64` and `&u64` where items are named by `u64`; where they are
+/// named by strings, all that is [`AsRef<str>`], such as `&str`, `String` and `&String`.
 ///
 /// ```
 /// use voisin::{AsKey, ItemKey};
@@ -191,11 +197,18 @@ mod tests {
         let numbers = [0, 1, 255, 256, u64::MAX].map(|key| bytes_of::<u64>(&key).unwrap());
         assert!(numbers.is_sorted());
         assert_eq!(<u64 as sealed::Bytes>::take(&numbers[3]), Some(256));
-        assert_eq!(<str as sealed::Bytes>::take(&bytes_of::<str>(&"né").unwrap()), Some("né".to_owned()));
+        assert_eq!(
+            <str as sealed::Bytes>::take(&bytes_of::<str>(&"né").unwrap()),
+            Some("né".to_owned())
+        );
         for length in [0, MAX_KEY_BYTES + 1, 100_000] {
             let error = bytes_of::<str>(&"x".repeat(length)).unwrap_err();
             assert!(matches!(error, Error::InvalidItemKey { bytes, max: 480 } if bytes == length));
-            assert!(error.to_string().contains("480") && error.to_string().contains(&length.to_string()), "{error}");
+            assert!(
+                error.to_string().contains("480")
+                    && error.to_string().contains(&length.to_string()),
+                "{error}"
+            );
         }
         assert_eq!(bytes_of::<str>(&"x".repeat(MAX_KEY_BYTES)).unwrap().len(), MAX_KEY_BYTES);
     }

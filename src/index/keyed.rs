@@ -1,6 +1,8 @@
-//! What an index, a batch, a snapshot and a load do by the keys of items, where items are named by keys and not by ids.
+//! What an index, a batch, a snapshot and a load do by the keys of items, where items are named by
+//! keys and not by ids.
 //!
-//! Each is what the same method does by ids, between two steps: keys become ids, and ids keys, in the same transaction.
+//! Each is what the same method does by ids, between two steps: keys become ids, and ids keys, in
+//! the same transaction.
 
 use std::collections::VecDeque;
 
@@ -17,7 +19,8 @@ use crate::store::item_keys::ItemKeys;
 use crate::store::view::{check_dimensions, check_vector};
 use crate::types::ItemId;
 
-/// Items whose vectors are kept in memory until their ids are known, before they are added together: at most so many, and so many bytes.
+/// Items whose vectors are kept in memory until their ids are known, before they are added
+/// together: at most so many, and so many bytes.
 const CHUNK_ITEMS: usize = 4096;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Keys that an iterator looks up at a time.
@@ -28,7 +31,12 @@ fn invalid<K: ItemKey + ?Sized>(key: &[u8], defect: VectorDefect) -> Error {
 }
 
 /// That a vector can be stored in an index of this scale.
-fn check_row<D: Distance, K: ItemKey + ?Sized>(key: &[u8], vector: &[impl Component], dimensions: usize, scale: Scale) -> Result<()> {
+fn check_row<D: Distance, K: ItemKey + ?Sized>(
+    key: &[u8],
+    vector: &[impl Component],
+    dimensions: usize,
+    scale: Scale,
+) -> Result<()> {
     check_dimensions(vector.len(), dimensions)?;
     check_vector::<D, _>(vector, scale).map_err(|defect| invalid::<K>(key, defect))
 }
@@ -42,19 +50,21 @@ fn by_key<K: ItemKey + ?Sized>(key: &[u8]) -> impl FnOnce(Error) -> Error + '_ {
 }
 
 impl<D: Distance, K: ItemKey + ?Sized> Index<D, K> {
-    /// Starts a query for the `k` nearest items, on the newest commit of any process. Any number of threads may search at once.
+    /// Starts a query for the `k` nearest items, on the newest commit of any process. Any number of
+    /// threads may search at once.
     #[must_use]
     pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {
         KeyedQuery::new(self, k)
     }
 
-    /// Adds all items of an iterator and links them, in one commit, and tells how far it is. Returns how many there were. [`loader`](Self::loader) does the
-    /// same with more to choose. Memory and disk are as for an index without keys.
+    /// Adds all items of an iterator and links them, in one commit, and tells how far it is.
+    /// Returns how many there were. [`loader`](Self::loader) does the same with more to choose.
+    /// Memory and disk are as for an index without keys.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey) and
-    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem) at the first bad item, those of the file system, and those of [`write`](Self::write): nothing
-    /// has changed.
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey)
+    /// and [`InvalidKeyedItem`](Error::InvalidKeyedItem) at the first bad item, those of the file
+    /// system, and those of [`write`](Self::write): nothing has changed.
     pub fn load<Q: AsKey<K>, T: Component, V: AsRef<[T]>>(
         &self,
         items: impl IntoIterator<Item = (Q, V)>,
@@ -65,12 +75,15 @@ impl<D: Distance, K: ItemKey + ?Sized> Index<D, K> {
 }
 
 impl<D: Distance, K: ItemKey + ?Sized> Loader<'_, D, K> {
-    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An item that is there, or occurs twice, gets the
-    /// last vector.
+    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An
+    /// item that is there, or occurs twice, gets the last vector.
     ///
     /// # Errors
     /// As [`Index::load`]: nothing has changed.
-    pub fn load<Q: AsKey<K>, T: Component, V: AsRef<[T]>>(&self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
+    pub fn load<Q: AsKey<K>, T: Component, V: AsRef<[T]>>(
+        &self,
+        items: impl IntoIterator<Item = (Q, V)>,
+    ) -> Result<u64> {
         let dimensions = self.index.dimensions();
         let rows = items.into_iter().map(|(key, vector)| {
             let (key, components) = (bytes_of(&key)?, vector.as_ref());
@@ -80,7 +93,9 @@ impl<D: Distance, K: ItemKey + ?Sized> Loader<'_, D, K> {
         });
         self.load_rows(rows, |batch, rows| {
             let scale = batch.scale()?;
-            batch.add_rows(rows.map(|(key, vector)| check_row::<D, K>(&key, &vector, dimensions, scale).map(|()| (key, vector))))
+            batch.add_rows(rows.map(|(key, vector)| {
+                check_row::<D, K>(&key, &vector, dimensions, scale).map(|()| (key, vector))
+            }))
         })
     }
 }
@@ -100,9 +115,10 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey),
-    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`NotTrained`](Error::NotTrained), [`IndexFull`](Error::IndexFull): nothing has changed.
-    /// [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others: the batch can only be
-    /// rolled back.
+    /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`NotTrained`](Error::NotTrained),
+    /// [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return
+    /// it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others:
+    /// the batch can only be rolled back.
     pub fn add(&mut self, key: impl AsKey<K>, vector: &[impl Component]) -> Result<()> {
         let keys = self.keys();
         self.change(|writer, txn| {
@@ -115,18 +131,25 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         })
     }
 
-    /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](Index::dimensions) components for each of `keys`, one after the other.
-    /// Several times as fast as one by one. If a key occurs twice, the last one counts.
+    /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](Index::dimensions)
+    /// components for each of `keys`, one after the other. Several times as fast as one by one. If
+    /// a key occurs twice, the last one counts.
     ///
     /// # Errors
-    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All keys and vectors are checked first: a bad one changes nothing.
+    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All keys and vectors
+    /// are checked first: a bad one changes nothing.
     pub fn add_items<Q: AsKey<K>>(&mut self, keys: &[Q], vectors: &[impl Component]) -> Result<()> {
         let dimensions = self.dimensions();
         if keys.len().checked_mul(dimensions) != Some(vectors.len()) {
-            return Err(Error::LengthMismatch { ids: keys.len(), components: vectors.len(), dimensions });
+            return Err(Error::LengthMismatch {
+                ids: keys.len(),
+                components: vectors.len(),
+                dimensions,
+            });
         }
         let rows = keys.iter().zip(vectors.chunks(dimensions));
-        let rows: Vec<_> = rows.map(|(key, row)| Ok((bytes_of(key)?, row))).collect::<Result<_>>()?;
+        let rows: Vec<_> =
+            rows.map(|(key, row)| Ok((bytes_of(key)?, row))).collect::<Result<_>>()?;
         let scale = self.scale()?;
         rows.iter().try_for_each(|(key, row)| check_row::<D, K>(key, row, dimensions, scale))?;
         self.add_rows(rows.into_iter().map(|(key, row)| Ok((key, row.to_vec())))).map(drop)
@@ -136,7 +159,10 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     ///
     /// # Errors
     /// As [`add`](Self::add), at the first bad item; the items before it have been added.
-    pub fn add_items_from<Q: AsKey<K>, T: Component, V: AsRef<[T]>>(&mut self, items: impl IntoIterator<Item = (Q, V)>) -> Result<u64> {
+    pub fn add_items_from<Q: AsKey<K>, T: Component, V: AsRef<[T]>>(
+        &mut self,
+        items: impl IntoIterator<Item = (Q, V)>,
+    ) -> Result<u64> {
         let (dimensions, scale) = (self.dimensions(), self.scale()?);
         self.add_rows(items.into_iter().map(|(key, vector)| {
             let (key, vector) = (bytes_of(&key)?, vector.as_ref());
@@ -146,7 +172,10 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     }
 
     /// Adds keys and vectors that can be stored, some at a time, up to the first error.
-    fn add_rows<T: Component>(&mut self, rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<T>)>>) -> Result<u64> {
+    fn add_rows<T: Component>(
+        &mut self,
+        rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<T>)>>,
+    ) -> Result<u64> {
         let most = (CHUNK_BYTES / (self.dimensions() * size_of::<T>())).clamp(1, CHUNK_ITEMS);
         let (mut chunk, mut count) = (Vec::new(), 0);
         for row in rows {
@@ -215,20 +244,22 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
             let last = ids.last().copied();
             let deleted = writer.del_items(txn, ids)?;
             match last {
-                Some(last) if deleted != expected => {
-                    Err(Error::corrupt(Row::name_of(keys.place.index, last), "it is of an item that does not exist, or one before it is"))
-                }
+                Some(last) if deleted != expected => Err(Error::corrupt(
+                    Row::name_of(keys.place.index, last),
+                    "it is of an item that does not exist, or one before it is",
+                )),
                 _ => Ok(deleted),
             }
         })
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item. Its checksum is verified, as it may be changed and added again.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
+    /// of the index](crate::codec) has made of it. `None` if there is no such item. Its checksum is
+    /// verified, as it may be changed and added again.
     ///
     /// # Errors
-    /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey), [`Corrupt`](Error::Corrupt),
-    /// [`CorruptItemKey`](Error::CorruptItemKey).
+    /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey),
+    /// [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey).
     pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
         let reader = self.reader()?;
         self.id(key)?.map_or(Ok(None), |id| reader.sound_vector(self.txn(), id))
@@ -243,8 +274,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         Ok(self.id(key)?.is_some())
     }
 
-    /// Starts a query for the `k` nearest items, those of this batch included. What the batch has added is compared item by item, and nothing is
-    /// remembered from one query to the next.
+    /// Starts a query for the `k` nearest items, those of this batch included. What the batch has
+    /// added is compared item by item, and nothing is remembered from one query to the next.
     #[must_use]
     pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {
         KeyedQuery::new(self, k)
@@ -264,12 +295,12 @@ impl<D: Distance, K: ItemKey + ?Sized> Snapshot<D, K> {
         held.lend(|txn| item_keys::<K>(held.place()).id(txn, &key))
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
+    /// of the index](crate::codec) has made of it. `None` if there is no such item.
     ///
     /// # Errors
-    /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey), [`Corrupt`](Error::Corrupt),
-    /// [`CorruptItemKey`](Error::CorruptItemKey).
+    /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey),
+    /// [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey).
     pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
         self.id(key)?.map_or(Ok(None), |id| self.components(id))
     }
@@ -290,7 +321,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Snapshot<D, K> {
         Ok(self.names()?.map(|entry| Ok(entry?.0)))
     }
 
-    /// All items and their vectors, by key: see [`keys`](Self::keys). Looked up as they are asked for.
+    /// All items and their vectors, by key: see [`keys`](Self::keys). Looked up as they are asked
+    /// for.
     ///
     /// # Errors
     /// As [`vector`](Self::vector); the iterator's items the same.
@@ -298,7 +330,12 @@ impl<D: Distance, K: ItemKey + ?Sized> Snapshot<D, K> {
         Ok(self.names()?.map(|entry| {
             let (key, id) = entry?;
             let vector = self.components(id)?;
-            let missing = || Error::corrupt(Row::name_of(self.held().place().index, id), "it is of an item that does not exist");
+            let missing = || {
+                Error::corrupt(
+                    Row::name_of(self.held().place().index, id),
+                    "it is of an item that does not exist",
+                )
+            };
             Ok((key, vector.ok_or_else(missing)?))
         }))
     }
@@ -322,7 +359,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Snapshot<D, K> {
     }
 }
 
-/// Keys and ids of a snapshot, in the order of the keys. Its transaction is used for some of them at a time.
+/// Keys and ids of a snapshot, in the order of the keys. Its transaction is used for some of them
+/// at a time.
 struct Names<'a, K: ?Sized> {
     held: &'a Held<'static>,
     keys: ItemKeys<'static>,
@@ -348,7 +386,12 @@ impl<K: ItemKey + ?Sized> Iterator for Names<'_, K> {
             self.last = self.ahead.back().map(|(key, _)| key.clone());
         }
         let (key, id) = self.ahead.pop_front()?;
-        let corrupt = || Error::corrupt(Row::name_of(self.keys.place.index, id), "its key is not of the type of the index");
+        let corrupt = || {
+            Error::corrupt(
+                Row::name_of(self.keys.place.index, id),
+                "its key is not of the type of the index",
+            )
+        };
         Some(<K as sealed::Bytes>::take(&key).map(|key| (key, id)).ok_or_else(corrupt))
     }
 }

@@ -1,4 +1,5 @@
-//! One query of an index whose items have keys: candidates and answers by key, on the one snapshot that is searched.
+//! One query of an index whose items have keys: candidates and answers by key, on the one snapshot
+//! that is searched.
 
 use std::fmt;
 
@@ -20,9 +21,10 @@ use crate::store::view::View;
 
 /// A query by key being put together: see [`Index::search`](crate::Index::search).
 ///
-/// Its answers are those of [`QueryBuilder`](crate::QueryBuilder), with keys in the place of ids: [`Searched<u64>`](Searched) or
-/// [`Searched<String>`](Searched); of items at the same distance any may come
-/// first. Finding the key of a result costs one lookup, the first time that a snapshot gives it.
+/// Its answers are those of [`QueryBuilder`](crate::QueryBuilder), with keys in the place of ids:
+/// [`Searched<u64>`](Searched) or [`Searched<String>`](Searched); of items at the same distance any
+/// may come first. Finding the key of a result costs one lookup, the first time that a snapshot
+/// gives it.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Euclidean};
@@ -53,7 +55,10 @@ impl<R> Clone for KeyedQuery<'_, R> {
 impl<R> fmt::Debug for KeyedQuery<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let candidates = self.candidates.as_ref().map(Vec::len);
-        f.debug_struct("KeyedQuery").field("query", &self.query).field("candidates", &candidates).finish_non_exhaustive()
+        f.debug_struct("KeyedQuery")
+            .field("query", &self.query)
+            .field("candidates", &candidates)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,7 +84,11 @@ pub trait Searchable: Sized {
     ///
     /// # Errors
     /// Those of [`KeyedQuery::by_vectors`]. `None` if there is no such item.
-    fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>>;
+    fn answer<T: Component>(
+        query: &KeyedQuery<'_, Self>,
+        target: Target<'_, T>,
+        cancel: Cancel<'_>,
+    ) -> Result<Option<Vec<Answer<Self>>>>;
 }
 
 /// A transaction that is used for a moment at a time: a view of the same snapshot needs it, too.
@@ -110,7 +119,8 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         self
     }
 
-    /// How many candidates the beam keeps: see [`QueryBuilder::ef_search`](crate::QueryBuilder::ef_search).
+    /// How many candidates the beam keeps: see
+    /// [`QueryBuilder::ef_search`](crate::QueryBuilder::ef_search).
     pub fn ef_search(&mut self, ef: usize) -> &mut Self {
         self.query.ef_search(ef);
         self
@@ -122,13 +132,15 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         self
     }
 
-    /// Walks the graph even where comparing all vectors would be quicker: see [`QueryBuilder::walk_graph`](crate::QueryBuilder::walk_graph).
+    /// Walks the graph even where comparing all vectors would be quicker: see
+    /// [`QueryBuilder::walk_graph`](crate::QueryBuilder::walk_graph).
     pub fn walk_graph(&mut self) -> &mut Self {
         self.query.walk_graph();
         self
     }
 
-    /// Only these items may be results. Keys that are not in the index are ignored. Each is looked up by every search: a microsecond or less.
+    /// Only these items may be results. Keys that are not in the index are ignored. Each is looked
+    /// up by every search: a microsecond or less.
     pub fn candidates<Q: AsKey<R::Key>>(&mut self, keys: impl IntoIterator<Item = Q>) -> &mut Self {
         self.invalid = None;
         let mut candidates = Vec::new();
@@ -145,8 +157,8 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
-    /// As those of [`QueryBuilder`](crate::QueryBuilder), and [`InvalidItemKey`](Error::InvalidItemKey),
-    /// [`CorruptItemKey`](Error::CorruptItemKey).
+    /// As those of [`QueryBuilder`](crate::QueryBuilder), and
+    /// [`InvalidItemKey`](Error::InvalidItemKey), [`CorruptItemKey`](Error::CorruptItemKey).
     pub fn by_vector(&self, vector: &[impl Component]) -> Result<Answer<R>> {
         self.by_vector_with_cancellation(vector, || false)
     }
@@ -155,17 +167,23 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Answer<R>> {
+    pub fn by_vector_with_cancellation(
+        &self,
+        vector: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Answer<R>> {
         let answers = R::answer(self, Target::Vector(vector), &cancel)?;
         Ok(answers.into_iter().flatten().next().unwrap_or_else(Searched::empty))
     }
 
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
-    /// the other. On several threads; exact searches share one pass over what is stored.
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
+    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
+    /// share one pass over what is stored.
     ///
     /// # Errors
-    /// [`UnevenRows`](Error::UnevenRows), [`InvalidRow`](Error::InvalidRow) for the first row that cannot be compared, and those of
-    /// [`by_vector`](Self::by_vector) that are not about the query.
+    /// [`UnevenRows`](Error::UnevenRows), [`InvalidRow`](Error::InvalidRow) for the first row that
+    /// cannot be compared, and those of [`by_vector`](Self::by_vector) that are not about the
+    /// query.
     pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Answer<R>>> {
         self.by_vectors_with_cancellation(rows, || false)
     }
@@ -174,11 +192,16 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Answer<R>>> {
+    pub fn by_vectors_with_cancellation(
+        &self,
+        rows: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Vec<Answer<R>>> {
         Ok(R::answer(self, Target::Vectors(rows), &cancel)?.unwrap_or_default())
     }
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// item.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
@@ -190,8 +213,15 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(&self, key: impl AsKey<R::Key>, cancel: impl Fn() -> bool + Sync) -> Result<Option<Answer<R>>> {
-        Ok(R::answer(self, Target::<f32>::Item(&bytes_of(&key)?), &cancel)?.into_iter().flatten().next())
+    pub fn by_item_with_cancellation(
+        &self,
+        key: impl AsKey<R::Key>,
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Option<Answer<R>>> {
+        Ok(R::answer(self, Target::<f32>::Item(&bytes_of(&key)?), &cancel)?
+            .into_iter()
+            .flatten()
+            .next())
     }
 
     /// The answer on one snapshot, whose transaction is lent for the keys.
@@ -211,7 +241,9 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
             Target::Vector(_) | Target::Vectors(_) => None,
             Target::Item(key) => id(key)?,
         };
-        let ids = |all: &Vec<Vec<u8>>| all.iter().filter_map(|key| id(key).transpose()).collect::<Result<RoaringBitmap>>();
+        let ids = |all: &Vec<Vec<u8>>| {
+            all.iter().filter_map(|key| id(key).transpose()).collect::<Result<RoaringBitmap>>()
+        };
         let candidates = self.candidates.as_ref().map(ids).transpose()?;
         let mut query = self.query;
         if let Some(candidates) = &candidates {
@@ -220,15 +252,22 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         }
         let cancel = || cancel();
         let found = match (target, item) {
-            (Target::Vector(vector), _) => Some(vec![by_vector(view, query.options, vector, &cancel)?]),
+            (Target::Vector(vector), _) => {
+                Some(vec![by_vector(view, query.options, vector, &cancel)?])
+            }
             (Target::Vectors(rows), _) => Some(by_vectors(view, query.options, rows, &cancel)?),
-            (Target::Item(_), Some(item)) => by_item(view, query.options, item, &cancel)?.map(|found| vec![found]),
+            (Target::Item(_), Some(item)) => {
+                by_item(view, query.options, item, &cancel)?.map(|found| vec![found])
+            }
             (Target::Item(_), None) => None,
         };
         let known = keys.known(view.snapshot, || txn.lend(|txn| keys.bound(txn)))?;
         let name = |id| {
             let owned = <R::Key as sealed::Bytes>::take(keys.key(view, known, id)?);
-            owned.ok_or(Error::corrupt(Row::name_of(keys.place.index, id), "its key is not of the type of the index"))
+            owned.ok_or(Error::corrupt(
+                Row::name_of(keys.place.index, id),
+                "its key is not of the type of the index",
+            ))
         };
         found.map(|found| found.into_iter().map(|found| found.name(name)).collect()).transpose()
     }
@@ -245,7 +284,11 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
     type Key = K;
 
-    fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
+    fn answer<T: Component>(
+        query: &KeyedQuery<'_, Self>,
+        target: Target<'_, T>,
+        cancel: Cancel<'_>,
+    ) -> Result<Option<Vec<Answer<Self>>>> {
         query.query.reader.shared.search::<D, _>(|held| query.run_held::<D>(held, (target, cancel)))
     }
 }
@@ -253,7 +296,11 @@ impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
     type Key = K;
 
-    fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
+    fn answer<T: Component>(
+        query: &KeyedQuery<'_, Self>,
+        target: Target<'_, T>,
+        cancel: Cancel<'_>,
+    ) -> Result<Option<Vec<Answer<Self>>>> {
         query.query.reader.check_process()?;
         let _searching = query.query.reader.searching();
         query.run_held::<D>(query.query.reader.held(), (target, cancel))
@@ -263,7 +310,11 @@ impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
 impl<D: Distance, K: ItemKey + ?Sized> Searchable for Batch<'_, D, K> {
     type Key = K;
 
-    fn answer<T: Component>(query: &KeyedQuery<'_, Self>, target: Target<'_, T>, cancel: Cancel<'_>) -> Result<Option<Vec<Answer<Self>>>> {
+    fn answer<T: Component>(
+        query: &KeyedQuery<'_, Self>,
+        target: Target<'_, T>,
+        cancel: Cancel<'_>,
+    ) -> Result<Option<Vec<Answer<Self>>>> {
         let batch = query.query.reader;
         let reader = batch.reader()?;
         query.run(&reader.view(batch.txn())?, batch.keys(), batch.txn(), (target, cancel))

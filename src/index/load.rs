@@ -1,7 +1,8 @@
 //! Loading many items: from an iterator, with progress, in one commit.
 //!
-//! What the iterator yields is checked and put aside first, in memory or in a file without a name, beside the index unless told otherwise: then it is known how much
-//! there is, a full map can be grown and the work begun anew, and other writers do not wait for the iterator.
+//! What the iterator yields is checked and put aside first, in memory or in a file without a name,
+//! beside the index unless told otherwise: then it is known how much there is, a full map can be
+//! grown and the work begun anew, and other writers do not wait for the iterator.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -51,7 +52,8 @@ pub enum LoadPhase {
     Writing,
 }
 
-/// How far a load is. Phases follow each other; from [`Adding`](LoadPhase::Adding) on they begin anew when the map has had to grow.
+/// How far a load is. Phases follow each other; from [`Adding`](LoadPhase::Adding) on they begin
+/// anew when the map has had to grow.
 ///
 /// ```
 /// use voisin::{Index, LoadProgress, Options, distances::Euclidean};
@@ -123,8 +125,10 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         Self { index, optimize: false, part: None, temp_dir: None, threads: 0, cancel, progress }
     }
 
-    /// Whether to number the items by locality in the end, as [`Index::optimize`] does: worth it for a large index that is not changed much afterwards. One
-    /// commit that fills an empty index with 100 000 items or more does so anyway, as [`Builder::build_with`](crate::Builder::build_with) says.
+    /// Whether to number the items by locality in the end, as [`Index::optimize`] does: worth it
+    /// for a large index that is not changed much afterwards. One commit that fills an empty index
+    /// with 100 000 items or more does so anyway, as
+    /// [`Builder::build_with`](crate::Builder::build_with) says.
     #[must_use]
     pub fn optimize(mut self, optimize: bool) -> Self {
         self.optimize = optimize;
@@ -144,7 +148,8 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         self
     }
 
-    /// The folder for what the iterator has yielded and memory does not hold: that of [`Options::temp_dir`](crate::Options::temp_dir) unless set.
+    /// The folder for what the iterator has yielded and memory does not hold: that of
+    /// [`Options::temp_dir`](crate::Options::temp_dir) unless set.
     #[must_use]
     pub fn temp_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.temp_dir = Some(path.into());
@@ -169,15 +174,16 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         self
     }
 
-    /// Asked now and then, from any thread, until the graph is written; `true` ends the load with [`Error::Cancelled`].
+    /// Asked now and then, from any thread, until the graph is written; `true` ends the load with
+    /// [`Error::Cancelled`].
     #[must_use]
     pub fn cancel(mut self, cancel: impl Fn() -> bool + Sync + 'a) -> Self {
         self.cancel = Box::new(cancel);
         self
     }
 
-    /// Puts rows aside, which can be stored, and has `add` add them: all in one commit, or part by part. A row is what names an item, as bytes,
-    /// and its vector.
+    /// Puts rows aside, which can be stored, and has `add` add them: all in one commit, or part by
+    /// part. A row is what names an item, as bytes, and its vector.
     pub(super) fn load_rows<T: Component, V: AsRef<[T]>>(
         &self,
         mut rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
@@ -190,7 +196,10 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
         let mut loaded = 0;
         loop {
-            let mut aside = Aside::<T>::new(self.temp_dir.as_deref().unwrap_or(shared.temp_dir()), self.index.dimensions());
+            let mut aside = Aside::<T>::new(
+                self.temp_dir.as_deref().unwrap_or(shared.temp_dir()),
+                self.index.dimensions(),
+            );
             for row in rows.by_ref().take(self.part.map_or(usize::MAX, |part| part as usize)) {
                 let (name, vector) = row?;
                 aside.put(&name, vector.as_ref())?;
@@ -214,7 +223,9 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         }
         match (self.part, goal) {
             (None, _) => {}
-            (Some(part), Goal::Linked) => self.index.link_with(part.max(LEAST_ROUND_ITEMS), hooks)?,
+            (Some(part), Goal::Linked) => {
+                self.index.link_with(part.max(LEAST_ROUND_ITEMS), hooks)?
+            }
             (Some(_), goal) => self.index.build(goal, hooks)?,
         }
         Ok(loaded)
@@ -267,23 +278,32 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
 }
 
 impl<D: Distance> Loader<'_, D> {
-    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An item that is there, or occurs twice, gets the
-    /// last vector.
+    /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An
+    /// item that is there, or occurs twice, gets the last vector.
     ///
     /// # Errors
     /// As [`Index::load`]: nothing has changed.
-    pub fn load<T: Component, V: AsRef<[T]>>(&self, items: impl IntoIterator<Item = (ItemId, V)>) -> Result<u64> {
+    pub fn load<T: Component, V: AsRef<[T]>>(
+        &self,
+        items: impl IntoIterator<Item = (ItemId, V)>,
+    ) -> Result<u64> {
         let dimensions = self.index.dimensions();
         let rows = items.into_iter().map(|(item, vector)| {
             let components = vector.as_ref();
             if components.len() != dimensions {
-                return Err(Error::DimensionMismatch { expected: dimensions, found: components.len() });
+                return Err(Error::DimensionMismatch {
+                    expected: dimensions,
+                    found: components.len(),
+                });
             }
             check_input::<D>(components).map_err(|defect| Error::InvalidItem { item, defect })?;
             Ok((item.to_le_bytes().to_vec(), vector))
         });
-        let id = |name: Vec<u8>| name.first_chunk().map_or(0, |bytes| ItemId::from_le_bytes(*bytes));
-        self.load_rows(rows, |batch, rows| batch.add_items_from(rows.map(|(name, vector)| (id(name), vector))))
+        let id =
+            |name: Vec<u8>| name.first_chunk().map_or(0, |bytes| ItemId::from_le_bytes(*bytes));
+        self.load_rows(rows, |batch, rows| {
+            batch.add_items_from(rows.map(|(name, vector)| (id(name), vector)))
+        })
     }
 }
 
@@ -292,7 +312,8 @@ pub(super) fn check_input<D: Distance>(vector: &[impl Component]) -> Result<(), 
     D::Codec::check(vector).and_then(|()| D::check(&Component::floats(vector)))
 }
 
-/// Items that have been put aside: rows of a length, so many bytes that name an item, and the components of its vector, all in little-endian order.
+/// Items that have been put aside: rows of a length, so many bytes that name an item, and the
+/// components of its vector, all in little-endian order.
 struct Aside<T> {
     rows: Spool,
     dimensions: usize,
@@ -302,7 +323,12 @@ struct Aside<T> {
 
 impl<T: Component> Aside<T> {
     fn new(folder: &Path, dimensions: usize) -> Self {
-        Self { rows: Spool::new(MEMORY_BYTES, Some(folder)), dimensions, count: 0, component: PhantomData }
+        Self {
+            rows: Spool::new(MEMORY_BYTES, Some(folder)),
+            dimensions,
+            count: 0,
+            component: PhantomData,
+        }
     }
 
     /// # Errors

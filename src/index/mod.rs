@@ -1,11 +1,13 @@
 //! [`Index`]: vectors in a folder of their own, for programs that have no LMDB.
 //!
-//! It owns what the level below borrows: the environment, the transactions, the databases. One file a concern:
+//! It owns what the level below borrows: the environment, the transactions, the databases. One file
+//! a concern:
 //!
 //! - `options`: how to create and open; the check against what is stored.
-//! - `registry`: one environment a file and process. `environment`: its transactions, and the size of its map. `filesystem`: where LMDB works.
-//!   `created`: a folder that no index has come of.
-//! - `snapshot`: an index at one commit, and the cache of the newest. `batch`: one transaction. `load`: many items at once.
+//! - `registry`: one environment a file and process. `environment`: its transactions, and the size
+//!   of its map. `filesystem`: where LMDB works. `created`: a folder that no index has come of.
+//! - `snapshot`: an index at one commit, and the cache of the newest. `batch`: one transaction.
+//!   `load`: many items at once.
 //! - `catalog`: the names and numbers of the indexes of an environment.
 //! - `item_key`: what items are named by; `keyed`, `keyed_query`: the same as above by keys.
 //!
@@ -66,8 +68,9 @@ use crate::writer::Writer;
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
 ///
-/// A handle can be cloned, which is cheap, and used from any thread. All handles of a process on one folder share its files, and the last one that is
-/// dropped, with the last [`Snapshot`], closes them. One folder can hold many indexes, under names of their own.
+/// A handle can be cloned, which is cheap, and used from any thread. All handles of a process on
+/// one folder share its files, and the last one that is dropped, with the last [`Snapshot`], closes
+/// them. One folder can hold many indexes, under names of their own.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -86,8 +89,8 @@ use crate::writer::Writer;
 /// # }
 /// ```
 ///
-/// Items are named by `u32` ids. `Index<D, u64>` and `Index<D, str>` name them by [keys](ItemKey): everything that takes or gives an id
-/// takes or gives a key there.
+/// Items are named by `u32` ids. `Index<D, u64>` and `Index<D, str>` name them by [keys](ItemKey):
+/// everything that takes or gives an id takes or gives a key there.
 pub struct Index<D, K: ?Sized = ItemId> {
     shared: Arc<Shared>,
     types: PhantomData<fn(&K) -> D>,
@@ -137,9 +140,20 @@ impl Shared {
     }
 
     /// Builds as the index was created to be built.
-    fn build<D: Distance>(&self, writer: &Writer<'static, D>, txn: &mut RwTxn<'_>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
+    fn build<D: Distance>(
+        &self,
+        writer: &Writer<'static, D>,
+        txn: &mut RwTxn<'_>,
+        goal: Goal,
+        hooks: Hooks<'_>,
+    ) -> Result<()> {
         let mut rng = StdRng::seed_from_u64(self.entry.seed);
-        self.builder(writer, &mut rng, hooks).run(txn, self.entry.m.into(), self.entry.m0.into(), goal)
+        self.builder(writer, &mut rng, hooks).run(
+            txn,
+            self.entry.m.into(),
+            self.entry.m0.into(),
+            goal,
+        )
     }
 
     fn builder<'a, D: Distance>(
@@ -151,7 +165,10 @@ impl Shared {
         let mut builder = writer.builder(rng);
         builder.ef_construction(self.entry.ef_construction as usize).alpha(self.entry.alpha);
         builder.threads(if hooks.threads == 0 { self.threads } else { hooks.threads });
-        builder.cancel(|| (hooks.cancel)()).progress(|progress| (hooks.progress)(progress)).temp_dir(self.temp_dir());
+        builder
+            .cancel(|| (hooks.cancel)())
+            .progress(|progress| (hooks.progress)(progress))
+            .temp_dir(self.temp_dir());
         builder
     }
 
@@ -170,11 +187,15 @@ impl Shared {
         let _hold = Hold::new(&self.env);
         self.check_exists(&txn)?;
         let limit = read_meta::<D>(self.place, &txn)?.map_or(0, |meta| meta.round(least));
-        let Some(prepared) = builder.prepare(txn, connectivity, limit)? else { return Ok(Round::Done) };
+        let Some(prepared) = builder.prepare(txn, connectivity, limit)? else {
+            return Ok(Round::Done);
+        };
         // A full map cannot grow while this holds a snapshot.
-        let is_linked = self.env.write(|mut txn| match self.check_exists(&txn).and_then(|()| builder.link(&prepared, &mut txn)) {
-            Ok(is_linked) => Ok((is_linked, txn)),
-            Err(error) => Err(Interrupted::Failed(self.env.explain(error))),
+        let is_linked = self.env.write(|mut txn| {
+            match self.check_exists(&txn).and_then(|()| builder.link(&prepared, &mut txn)) {
+                Ok(is_linked) => Ok((is_linked, txn)),
+                Err(error) => Err(Interrupted::Failed(self.env.explain(error))),
+            }
         })?;
         Ok(if is_linked { Round::Linked(prepared.linked()) } else { Round::Outdated })
     }
@@ -205,23 +226,32 @@ impl<D, K: ?Sized> Clone for Index<D, K> {
 impl<D, K: ?Sized> fmt::Debug for Index<D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { name, entry, env, .. } = &*self.shared;
-        f.debug_struct("Index").field("folder", &env.folder()).field("name", name).field("entry", entry).finish_non_exhaustive()
+        f.debug_struct("Index")
+            .field("folder", &env.folder())
+            .field("name", name)
+            .field("entry", entry)
+            .finish_non_exhaustive()
     }
 }
 
 impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
-    /// Creates an index in the folder `path`, which is created, too, if it is not there. `options` must have the dimensions. If the creation is
-    /// refused or fails, a folder that it has created is removed.
+    /// Creates an index in the folder `path`, which is created, too, if it is not there. `options`
+    /// must have the dimensions. If the creation is refused or fails, a folder that it has created
+    /// is removed.
     ///
     /// # Errors
-    /// [`NameTaken`](Error::NameTaken) if the folder has an index of this name. [`InvalidDimensions`](Error::InvalidDimensions),
-    /// [`InvalidParameter`](Error::InvalidParameter), [`InvalidName`](Error::InvalidName): an option is out of its range. And those of
-    /// [`open`](Self::open).
+    /// [`NameTaken`](Error::NameTaken) if the folder has an index of this name.
+    /// [`InvalidDimensions`](Error::InvalidDimensions),
+    /// [`InvalidParameter`](Error::InvalidParameter), [`InvalidName`](Error::InvalidName): an
+    /// option is out of its range. And those of [`open`](Self::open).
     pub fn create(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Self::create_or(path.as_ref(), &options, |name, env| Err(Error::NameTaken { name: name.to_owned(), path: env.folder().to_owned() }))
+        Self::create_or(path.as_ref(), &options, |name, env| {
+            Err(Error::NameTaken { name: name.to_owned(), path: env.folder().to_owned() })
+        })
     }
 
-    /// Opens an index, and creates it if it is not there: of several processes that do so at once, one creates it.
+    /// Opens an index, and creates it if it is not there: of several processes that do so at once,
+    /// one creates it.
     ///
     /// # Errors
     /// As [`create`](Self::create), and [`OptionMismatch`](Error::OptionMismatch).
@@ -229,7 +259,11 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         Self::create_or(path.as_ref(), &options, |_, _| Ok(()))
     }
 
-    fn create_or(path: &Path, options: &Options, exists: impl Fn(&str, &SharedEnv) -> Result<()>) -> Result<Self> {
+    fn create_or(
+        path: &Path,
+        options: &Options,
+        exists: impl Fn(&str, &SharedEnv) -> Result<()>,
+    ) -> Result<Self> {
         let name = options.index_name()?;
         if !path.join(DATA).exists() {
             // Before anything is created.
@@ -237,7 +271,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         }
         let env = SharedEnv::open(path, options, Access::Create)?;
         let find = |txn: &RoTxn<'_>| match catalog::entry(&env, txn, name)? {
-            Some(entry) => exists(name, &env).and_then(|()| Self::found(&env, txn, options, entry, false)).map(Some),
+            Some(entry) => exists(name, &env)
+                .and_then(|()| Self::found(&env, txn, options, entry, false))
+                .map(Some),
             None => Ok(None),
         };
         // Looked up first without writing, so that opening what exists waits for no writer.
@@ -270,16 +306,19 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// Opens an index that exists. Options that are left out are as they are stored.
     ///
     /// # Errors
-    /// - Nothing to open: [`MissingEnvironment`](Error::MissingEnvironment), [`MissingName`](Error::MissingName),
-    ///   [`ForeignEnvironment`](Error::ForeignEnvironment).
-    /// - Another index than was expected: [`OptionMismatch`](Error::OptionMismatch), [`MetricMismatch`](Error::MetricMismatch),
-    ///   [`NamingMismatch`](Error::NamingMismatch).
-    /// - A way to lose data: [`FileSystem`](Error::FileSystem), [`LinkedFile`](Error::LinkedFile), [`AlreadyOpen`](Error::AlreadyOpen),
-    ///   [`Forked`](Error::Forked) if this process is a fork of one that has opened an index.
-    /// - A damaged file: [`Truncated`](Error::Truncated), [`DamagedFile`](Error::DamagedFile), [`CorruptCatalog`](Error::CorruptCatalog). The length
-    ///   is compared with that of the last commit, and no more: see [`verify_file`](crate::verify_file).
-    /// - [`Io`](Error::Io) and [`DiskFull`](Error::DiskFull) of the file system, [`ReadersFull`](Error::ReadersFull),
-    ///   [`CatalogVersion`](Error::CatalogVersion), and those of LMDB.
+    /// - Nothing to open: [`MissingEnvironment`](Error::MissingEnvironment),
+    ///   [`MissingName`](Error::MissingName), [`ForeignEnvironment`](Error::ForeignEnvironment).
+    /// - Another index than was expected: [`OptionMismatch`](Error::OptionMismatch),
+    ///   [`MetricMismatch`](Error::MetricMismatch), [`NamingMismatch`](Error::NamingMismatch).
+    /// - A way to lose data: [`FileSystem`](Error::FileSystem), [`LinkedFile`](Error::LinkedFile),
+    ///   [`AlreadyOpen`](Error::AlreadyOpen), [`Forked`](Error::Forked) if this process is a fork
+    ///   of one that has opened an index.
+    /// - A damaged file: [`Truncated`](Error::Truncated), [`DamagedFile`](Error::DamagedFile),
+    ///   [`CorruptCatalog`](Error::CorruptCatalog). The length is compared with that of the last
+    ///   commit, and no more: see [`verify_file`](crate::verify_file).
+    /// - [`Io`](Error::Io) and [`DiskFull`](Error::DiskFull) of the file system,
+    ///   [`ReadersFull`](Error::ReadersFull), [`CatalogVersion`](Error::CatalogVersion), and those
+    ///   of LMDB.
     ///
     /// An index whose load was interrupted may have many items that no graph has yet, which makes
     /// searches slow: [`pending_at_open`](Self::pending_at_open) says how many.
@@ -287,8 +326,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         Self::open_in(SharedEnv::open(path.as_ref(), &options, Access::Write)?, &options, false)
     }
 
-    /// As [`open`](Self::open), for searches only: changes are refused with [`ReadOnly`](Error::ReadOnly). A process whose handles are all read-only cannot
-    /// change the file, and needs no right to; the lock file it must be able to write, unless the file system is read-only.
+    /// As [`open`](Self::open), for searches only: changes are refused with
+    /// [`ReadOnly`](Error::ReadOnly). A process whose handles are all read-only cannot change the
+    /// file, and needs no right to; the lock file it must be able to write, unless the file system
+    /// is read-only.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -305,13 +346,20 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     }
 
     /// The index of a name that the catalog has, if it is what the options say.
-    fn found(env: &Arc<SharedEnv>, txn: &RoTxn<'_>, options: &Options, entry: Entry, is_read_only: bool) -> Result<Self> {
+    fn found(
+        env: &Arc<SharedEnv>,
+        txn: &RoTxn<'_>,
+        options: &Options,
+        entry: Entry,
+        is_read_only: bool,
+    ) -> Result<Self> {
         let name = options.index_name()?;
         options.check::<D>(name, K::NAMING, &entry)?;
         let mut shared = Shared::new(env, name, entry, is_read_only);
         shared.temp_dir = options.temp_folder().map(Path::to_owned);
         shared.threads = options.build_threads();
-        // The catalog says neither which form vectors are stored in nor what codes there are. What is damaged is for those who use it, and for `check`.
+        // The catalog says neither which form vectors are stored in nor what codes there are. What
+        // is damaged is for those who use it, and for `check`.
         let meta = match read_marked::<D>(shared.place, txn) {
             Err(error @ Error::MetricMismatch { .. }) => return Err(error),
             meta => meta.ok().flatten().map(|(meta, _)| meta),
@@ -369,8 +417,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         env.work(|txn, _| catalog::names(env, txn))
     }
 
-    /// Changes the index: what the closure does is linked and committed when it returns, as a whole; if it returns an error or panics, nothing has
-    /// happened. Another thread or process that writes, to any index of the folder, waits for its turn.
+    /// Changes the index: what the closure does is linked and committed when it returns, as a
+    /// whole; if it returns an error or panics, nothing has happened. Another thread or process
+    /// that writes, to any index of the folder, waits for its turn.
     ///
     /// Nothing is committed after a call on the batch has failed half-way or panicked, even if the
     /// closure catches that and returns `Ok`: [`BatchFailed`](Error::BatchFailed).
@@ -379,18 +428,22 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// again, 64 at least: what a load by parts will link itself, or has left because it was
     /// interrupted, is linked bit by bit. [`link`](Self::link) does it at once.
     ///
-    /// **The closure may be run more than once**, which is why it is `FnMut`: when the map is full, what it has done is rolled back, the map grows, and
-    /// it is run again. So it should not do what cannot be done twice, such as taking messages from a queue: take them before.
+    /// **The closure may be run more than once**, which is why it is `FnMut`: when the map is full,
+    /// what it has done is rolled back, the map grows, and it is run again. So it should not do
+    /// what cannot be done twice, such as taking messages from a queue: take them before.
     ///
-    /// On a worker of a rayon pool it should not wait for rayon, either: the worker takes up another job
-    /// of its pool meanwhile, and one that writes to this folder is refused as a write inside a write.
+    /// On a worker of a rayon pool it should not wait for rayon, either: the worker takes up
+    /// another job of its pool meanwhile, and one that writes to this folder is refused as a write
+    /// inside a write.
     ///
     /// # Errors
-    /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked), [`NestedWrite`](Error::NestedWrite) if this thread is
-    /// changing an index of this folder already, or runs a closure for one that is, [`MapBusy`](Error::MapBusy) if the map must grow and snapshots
-    /// are held, or searches do not end, [`NestedGrowth`](Error::NestedGrowth) if it must grow and this thread is in the middle of a search,
-    /// [`Corrupt`](Error::Corrupt), [`DamagedFile`](Error::DamagedFile) if LMDB would not survive the pages that the first write after an open
-    /// finds, and what LMDB reports of the disk.
+    /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked),
+    /// [`NestedWrite`](Error::NestedWrite) if this thread is changing an index of this folder
+    /// already, or runs a closure for one that is, [`MapBusy`](Error::MapBusy) if the map must grow
+    /// and snapshots are held, or searches do not end, [`NestedGrowth`](Error::NestedGrowth) if it
+    /// must grow and this thread is in the middle of a search, [`Corrupt`](Error::Corrupt),
+    /// [`DamagedFile`](Error::DamagedFile) if LMDB would not survive the pages that the first write
+    /// after an open finds, and what LMDB reports of the disk.
     pub fn write<T>(&self, work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T>) -> Result<T> {
         self.try_write(work)
     }
@@ -416,7 +469,10 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub fn try_write<T, E: From<Error>>(&self, mut work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T, E>) -> Result<T, E> {
+    pub fn try_write<T, E: From<Error>>(
+        &self,
+        mut work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.writable()?;
         self.shared.env.write(|txn| {
             let mut batch = Batch::new(txn, &self.shared)?;
@@ -428,8 +484,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// The index as it is at the newest commit, for as long as the snapshot is held.
     ///
     /// # Errors
-    /// [`Forked`](Error::Forked), [`ReadersFull`](Error::ReadersFull), [`MapBusy`](Error::MapBusy) if another process has grown the map and this one
-    /// holds snapshots or searches for long, [`Corrupt`](Error::Corrupt).
+    /// [`Forked`](Error::Forked), [`ReadersFull`](Error::ReadersFull), [`MapBusy`](Error::MapBusy)
+    /// if another process has grown the map and this one holds snapshots or searches for long,
+    /// [`Corrupt`](Error::Corrupt).
     pub fn snapshot(&self) -> Result<Snapshot<D, K>> {
         Ok(Snapshot::new(self.shared.newest::<D>()?, &self.shared.env))
     }
@@ -446,8 +503,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         Ok(())
     }
 
-    /// How many [`Snapshot`]s this process holds of all indexes of the folder, and for how long the oldest has been held. Those of other processes are
-    /// in [`stats`](Self::stats): the oldest of all, and how many commits there have been since.
+    /// How many [`Snapshot`]s this process holds of all indexes of the folder, and for how long the
+    /// oldest has been held. Those of other processes are in [`stats`](Self::stats): the oldest of
+    /// all, and how many commits there have been since.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked).
@@ -455,24 +513,32 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         self.shared.env.held()
     }
 
-    /// Counts what the index is made of, what is free in the file, and who reads. O(values + edges), about 16 bytes of memory an item.
+    /// Counts what the index is made of, what is free in the file, and who reads. O(values +
+    /// edges), about 16 bytes of memory an item.
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot), and those of the file system.
     pub fn stats(&self) -> Result<Stats> {
-        let stats = |txn: &RoTxn<'_>, env: &_| Reader::<D>::open(txn, self.shared.entry.number, self.shared.database())?.stats(txn, env);
+        let stats = |txn: &RoTxn<'_>, env: &_| {
+            Reader::<D>::open(txn, self.shared.entry.number, self.shared.database())?
+                .stats(txn, env)
+        };
         self.shared.env.work(|txn, env| stats(txn, env).map_err(|error| self.shared.explain(error)))
     }
 
-    /// Verifies every invariant of the index, down to the last byte. An empty list means that all hold. See [`check`](crate::check()).
+    /// Verifies every invariant of the index, down to the last byte. An empty list means that all
+    /// hold. See [`check`](crate::check()).
     ///
-    /// LMDB's own pages come first, by plain reads, as [`verify_file`](crate::verify_file) does. If they are damaged so that reading through
-    /// them could end the process, that is all that is verified.
+    /// LMDB's own pages come first, by plain reads, as [`verify_file`](crate::verify_file) does. If
+    /// they are damaged so that reading through them could end the process, that is all that is
+    /// verified.
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot). Damage is not an error but a finding.
     pub fn check(&self) -> Result<Vec<Finding>> {
-        let check = |txn: &RoTxn<'_>| check_named::<D>(txn, self.shared.entry.number, self.shared.database(), K::NAMING);
+        let check = |txn: &RoTxn<'_>| {
+            check_named::<D>(txn, self.shared.entry.number, self.shared.database(), K::NAMING)
+        };
         self.shared.env.verified(|report, txn| {
             let mut findings: Vec<Finding> = report.findings.iter().map(Finding::from).collect();
             if report.is_safe_to_open() {
@@ -501,13 +567,16 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         })
     }
 
-    /// Writes a compacted copy of all indexes of the folder to the folder `path`, while others go on reading and writing. Returns the length of the
-    /// copy in bytes. See [`copy_to`](crate::copy_to()).
+    /// Writes a compacted copy of all indexes of the folder to the folder `path`, while others go
+    /// on reading and writing. Returns the length of the copy in bytes. See
+    /// [`copy_to`](crate::copy_to()).
     ///
     /// # Errors
-    /// As [`snapshot`](Self::snapshot), [`Exists`](Error::Exists) if `path` holds a database, [`DamagedFile`](Error::DamagedFile) if LMDB's own
-    /// pages are damaged, [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey) and [`CorruptCatalog`](Error::CorruptCatalog) if what
-    /// is in them is, and those of the file system. Of a damaged index there is no copy.
+    /// As [`snapshot`](Self::snapshot), [`Exists`](Error::Exists) if `path` holds a database,
+    /// [`DamagedFile`](Error::DamagedFile) if LMDB's own pages are damaged,
+    /// [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey) and
+    /// [`CorruptCatalog`](Error::CorruptCatalog) if what is in them is, and those of the file
+    /// system. Of a damaged index there is no copy.
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<u64> {
         let shared = &self.shared;
         shared.env.work(|txn, env| {
@@ -534,14 +603,17 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         self.shared.pending_at_open
     }
 
-    /// Links the items that are pending, as every [`write`](Self::write) does with its own, while others go on writing: they wait only for the
-    /// short transaction at the end. For what was added with [`Batch::link_later`], and what an interrupted load has left.
+    /// Links the items that are pending, as every [`write`](Self::write) does with its own, while
+    /// others go on writing: they wait only for the short transaction at the end. For what was
+    /// added with [`Batch::link_later`], and what an interrupted load has left.
     ///
     /// It works in rounds, each of which is committed: the first links 20 000 items, each later one
-    /// as many as are linked by then. What a round has linked stays linked if the process is killed.
+    /// as many as are linked by then. What a round has linked stays linked if the process is
+    /// killed.
     ///
     /// # Errors
-    /// As [`write`](Self::write). The pages of the commit that a round works on are kept meanwhile, as if a snapshot was held.
+    /// As [`write`](Self::write). The pages of the commit that a round works on are kept meanwhile,
+    /// as if a snapshot was held.
     pub fn link(&self) -> Result<()> {
         self.link_with(LEAST_ROUND_ITEMS, Hooks::NONE)
     }
@@ -583,7 +655,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
             match self.shared.link::<D>(least, hooks) {
                 Ok(Round::Done) => return Ok(0),
                 Ok(Round::Linked(linked)) => return Ok(linked),
-                // Another process may have grown the map, which cannot be taken over while this holds a snapshot.
+                // Another process may have grown the map, which cannot be taken over while this
+                // holds a snapshot.
                 Ok(Round::Outdated) | Err(Error::MapBusy { .. }) => {}
                 // A build inside a write transaction needs no entry of the table of readers.
                 Err(Error::ReadersFull { .. }) => break,
@@ -593,14 +666,17 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         }
         self.shared.env.write::<u64, Error>(|txn| {
             let batch = Batch::<D, K>::new(txn, &self.shared)?;
-            let Some(meta) = read_meta::<D>(self.shared.place, batch.txn())? else { return batch.finish(Ok(0), None, hooks) };
+            let Some(meta) = read_meta::<D>(self.shared.place, batch.txn())? else {
+                return batch.finish(Ok(0), None, hooks);
+            };
             let limit = meta.round(least);
             let linked = limit.min(meta.pending.into());
             batch.finish(Ok(linked), Some(Goal::Part(limit)), hooks)
         })
     }
 
-    /// Gives every item a new place, near those of its neighbors. See [`Builder::optimize_with`](crate::Builder::optimize_with).
+    /// Gives every item a new place, near those of its neighbors. See
+    /// [`Builder::optimize_with`](crate::Builder::optimize_with).
     ///
     /// # Errors
     /// As [`write`](Self::write), and those of the file system.
@@ -618,7 +694,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 
     fn build(&self, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
         self.writable()?;
-        self.shared.env.write::<(), Error>(|txn| Batch::<D, K>::new(txn, &self.shared)?.finish(Ok(()), Some(goal), hooks))
+        self.shared.env.write::<(), Error>(|txn| {
+            Batch::<D, K>::new(txn, &self.shared)?.finish(Ok(()), Some(goal), hooks)
+        })
     }
 
     /// Prepares a load of many items.
@@ -640,8 +718,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         Loader::new(self)
     }
 
-    /// Frees the entries that dead processes have left in the table of readers, and with them the pages that only they still saw. Returns how many
-    /// there were. Done by itself when an environment is opened, after every 64th commit, and when the table is full.
+    /// Frees the entries that dead processes have left in the table of readers, and with them the
+    /// pages that only they still saw. Returns how many there were. Done by itself when an
+    /// environment is opened, after every 64th commit, and when the table is full.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), and what LMDB reports.
@@ -654,7 +733,17 @@ impl Shared {
     fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool) -> Self {
         let place = Place { raw: env.indexes, index: entry.number };
         let (cache, name, env) = (env.cache(entry.number), name.to_owned(), Arc::clone(env));
-        Self { cache, name, entry, place, is_read_only, pending_at_open: 0, temp_dir: None, threads: 0, env }
+        Self {
+            cache,
+            name,
+            entry,
+            place,
+            is_read_only,
+            pending_at_open: 0,
+            temp_dir: None,
+            threads: 0,
+            env,
+        }
     }
 
     /// The snapshot of the newest commit.
@@ -674,7 +763,11 @@ impl Shared {
             };
             match found {
                 // The transaction has met damage, and perhaps that of another index.
-                Err(Error::Heed(heed::Error::Mdb(_))) if held.is_defective() && attempts < SNAPSHOT_ATTEMPTS => attempts += 1,
+                Err(Error::Heed(heed::Error::Mdb(_)))
+                    if held.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
+                {
+                    attempts += 1
+                }
                 found => return found,
             }
         }
@@ -685,11 +778,13 @@ impl Shared {
     /// # Errors
     /// [`Error::Removed`].
     fn check_exists(&self, txn: &RoTxn<'_>) -> Result<()> {
-        let is_ours = catalog::entry(&self.env, txn, &self.name)?.is_some_and(|entry| entry.number == self.entry.number);
+        let is_ours = catalog::entry(&self.env, txn, &self.name)?
+            .is_some_and(|entry| entry.number == self.entry.number);
         if is_ours { Ok(()) } else { Err(self.explain(Error::MissingIndex(self.entry.number))) }
     }
 
-    /// An index that is in the catalog has metadata, and no number is used twice: one without has been removed.
+    /// An index that is in the catalog has metadata, and no number is used twice: one without has
+    /// been removed.
     fn explain(&self, error: Error) -> Error {
         match error {
             Error::MissingIndex(number) if number == self.entry.number => {
@@ -706,8 +801,9 @@ fn item_keys<K: ItemKey + ?Sized>(place: Place<'static>) -> ItemKeys<'static> {
 }
 
 impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
-    /// Tells an index that stores `i8` which range its codes stand for, before the first item, and commits that: see [`Writer::train`]. A
-    /// [`loader`](Self::loader) trains an index that it finds empty and untrained by what it loads, with `commit_every` by the first part.
+    /// Tells an index that stores `i8` which range its codes stand for, before the first item, and
+    /// commits that: see [`Writer::train`]. A [`loader`](Self::loader) trains an index that it
+    /// finds empty and untrained by what it loads, with `commit_every` by the first part.
     ///
     /// ```
     /// use voisin::{Error, Index, Options, codec::I8, distances::Cosine};
@@ -731,23 +827,26 @@ impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
 }
 
 impl<D: Distance> Index<D> {
-    /// Starts a query for the `k` nearest items, on the newest commit of any process: its methods are those of [`Reader::nns`], without a
-    /// transaction. Any number of threads may search at once.
+    /// Starts a query for the `k` nearest items, on the newest commit of any process: its methods
+    /// are those of [`Reader::nns`], without a transaction. Any number of threads may search at
+    /// once.
     #[must_use]
     pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
         QueryBuilder::new(self, k)
     }
 
-    /// Adds all items of an iterator and links them, in one commit, and tells how far it is. Returns how many there were. [`loader`](Self::loader) does the
-    /// same with more to choose.
+    /// Adds all items of an iterator and links them, in one commit, and tells how far it is.
+    /// Returns how many there were. [`loader`](Self::loader) does the same with more to choose.
     ///
-    /// What the iterator yields waits in memory up to 64 MB, and beyond in a file without a name in the folder, before any of it is stored. One
-    /// commit holds what it writes in memory until it ends, about as much as the vectors take, and the build comes on top. To load more than fits,
+    /// What the iterator yields waits in memory up to 64 MB, and beyond in a file without a name in
+    /// the folder, before any of it is stored. One commit holds what it writes in memory until it
+    /// ends, about as much as the vectors take, and the build comes on top. To load more than fits,
     /// load it with [`Loader::commit_every`].
     ///
     /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem) at the first bad vector, those of the file system, and
-    /// those of [`write`](Self::write): nothing has changed.
+    /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem) at
+    /// the first bad vector, those of the file system, and those of [`write`](Self::write): nothing
+    /// has changed.
     pub fn load<T: Component, V: AsRef<[T]>>(
         &self,
         items: impl IntoIterator<Item = (ItemId, V)>,
@@ -761,7 +860,8 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), and those of [`Index::snapshot`].
+    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), and
+    /// those of [`Index::snapshot`].
     pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
     }
@@ -770,16 +870,24 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
-        self.reader.shared.search::<D, _>(|held| by_vector(&held.view::<D>(), self.options, vector, &cancel))
+    pub fn by_vector_with_cancellation(
+        &self,
+        vector: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Searched> {
+        self.reader
+            .shared
+            .search::<D, _>(|held| by_vector(&held.view::<D>(), self.options, vector, &cancel))
     }
 
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
-    /// the other. On several threads; exact searches share one pass over what is stored.
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
+    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
+    /// share one pass over what is stored.
     ///
     /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
-    /// [`by_vector`](Self::by_vector) that are not about the query.
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
+    /// first row that cannot be compared, and those of [`by_vector`](Self::by_vector) that are not
+    /// about the query.
     pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
         self.by_vectors_with_cancellation(rows, || false)
     }
@@ -788,11 +896,18 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
-        self.reader.shared.search::<D, _>(|held| by_vectors(&held.view::<D>(), self.options, rows, &cancel))
+    pub fn by_vectors_with_cancellation(
+        &self,
+        rows: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Vec<Searched>> {
+        self.reader
+            .shared
+            .search::<D, _>(|held| by_vectors(&held.view::<D>(), self.options, rows, &cancel))
     }
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// item.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
@@ -804,7 +919,13 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
-        self.reader.shared.search::<D, _>(|held| by_item(&held.view::<D>(), self.options, item, &cancel))
+    pub fn by_item_with_cancellation(
+        &self,
+        item: ItemId,
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Option<Searched>> {
+        self.reader
+            .shared
+            .search::<D, _>(|held| by_item(&held.view::<D>(), self.options, item, &cancel))
     }
 }

@@ -14,10 +14,11 @@ use crate::store::edit::check_new;
 
 /// How to create or open an [`Index`](crate::Index).
 ///
-/// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed) are stored when it is created. Opening it
-/// with an option that is set to something else is an error; one that is left out is what is stored. The options of the environment (map size,
-/// readers, waiting time, file system) are those of whoever opens it first in a process. The number of
-/// threads is that of the handle.
+/// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed)
+/// are stored when it is created. Opening it with an option that is set to something else is an
+/// error; one that is left out is what is stored. The options of the environment (map size,
+/// readers, waiting time, file system) are those of whoever opens it first in a process. The number
+/// of threads is that of the handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -53,18 +54,21 @@ pub struct Options {
 }
 
 impl Options {
-    /// For vectors of `dimensions` components, 1 to 65 535, which an index must be created with. To open one, [`Options::default`] will do.
+    /// For vectors of `dimensions` components, 1 to 65 535, which an index must be created with. To
+    /// open one, [`Options::default`] will do.
     pub fn new(dimensions: usize) -> Self {
         Self { dimensions: Some(dimensions), ..Self::default() }
     }
 
-    /// The name of the index among those of its environment, 1 to 255 bytes; [`defaults::NAME`](crate::defaults::NAME) unless set.
+    /// The name of the index among those of its environment, 1 to 255 bytes;
+    /// [`defaults::NAME`](crate::defaults::NAME) unless set.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// M: the most neighbors of a node on each layer above the base, 2 to 2 048; [`defaults::M`](crate::defaults::M) unless set.
+    /// M: the most neighbors of a node on each layer above the base, 2 to 2 048;
+    /// [`defaults::M`](crate::defaults::M) unless set.
     pub fn m(mut self, m: usize) -> Self {
         self.m = Some(m);
         self
@@ -76,49 +80,55 @@ impl Options {
         self
     }
 
-    /// Candidates that are kept while the neighbors of an item are looked for, at least 1; [`defaults::EF_CONSTRUCTION`](crate::defaults::EF_CONSTRUCTION) unless set. See
+    /// Candidates that are kept while the neighbors of an item are looked for, at least 1;
+    /// [`defaults::EF_CONSTRUCTION`](crate::defaults::EF_CONSTRUCTION) unless set. See
     /// [`Builder::ef_construction`](crate::Builder::ef_construction).
     pub fn ef_construction(mut self, ef: usize) -> Self {
         self.ef_construction = Some(ef);
         self
     }
 
-    /// The pruning factor, 1 to 10; [`defaults::ALPHA`](crate::defaults::ALPHA) unless set. See [`Builder::alpha`](crate::Builder::alpha).
+    /// The pruning factor, 1 to 10; [`defaults::ALPHA`](crate::defaults::ALPHA) unless set. See
+    /// [`Builder::alpha`](crate::Builder::alpha).
     pub fn alpha(mut self, alpha: f32) -> Self {
         self.alpha = Some(alpha);
         self
     }
 
-    /// What the random choices of builds begin from; [`defaults::SEED`](crate::defaults::SEED) unless set. One seed and one sequence of changes give one graph.
+    /// What the random choices of builds begin from; [`defaults::SEED`](crate::defaults::SEED)
+    /// unless set. One seed and one sequence of changes give one graph.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// The codes that the index is searched by; none unless set. They can be changed later: see [`Batch::set_codes`](crate::Batch::set_codes).
+    /// The codes that the index is searched by; none unless set. They can be changed later: see
+    /// [`Batch::set_codes`](crate::Batch::set_codes).
     pub fn codes(mut self, codes: Codes) -> Self {
         self.codes = Some(codes);
         self
     }
 
-    /// The most threads that this handle builds with: where it writes, loads, links or optimizes. Not
-    /// stored. Unless set, or 0, as many as [`Builder::threads`](crate::Builder::threads) says.
+    /// The most threads that this handle builds with: where it writes, loads, links or optimizes.
+    /// Not stored. Unless set, or 0, as many as [`Builder::threads`](crate::Builder::threads) says.
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// How much address space the file is mapped into, in bytes; [`defaults::MAP_SIZE_BYTES`](crate::defaults::MAP_SIZE_BYTES) unless set. Not disk: the file is as long as what it
-    /// holds. It is doubled when it is full.
+    /// How much address space the file is mapped into, in bytes;
+    /// [`defaults::MAP_SIZE_BYTES`](crate::defaults::MAP_SIZE_BYTES) unless set. Not disk: the file
+    /// is as long as what it holds. It is doubled when it is full.
     pub fn map_size_bytes(mut self, bytes: u64) -> Self {
         self.map_size_bytes = Some(bytes);
         self
     }
 
-    /// How many read transactions there can be at a time, of all processes; [`defaults::MAX_READERS`](crate::defaults::MAX_READERS)
-    /// unless set. Only counts for the first of all processes that have the environment open. All
-    /// searches of a process share one, whatever index of the folder they search; each commit that
-    /// it holds a [`Snapshot`](crate::Snapshot) of takes one, and so does work that lasts, such as
+    /// How many read transactions there can be at a time, of all processes;
+    /// [`defaults::MAX_READERS`](crate::defaults::MAX_READERS) unless set. Only counts for the
+    /// first of all processes that have the environment open. All searches of a process share one,
+    /// whatever index of the folder they search; each commit that it holds a
+    /// [`Snapshot`](crate::Snapshot) of takes one, and so does work that lasts, such as
     /// [`check`](crate::Index::check).
     pub fn max_readers(mut self, readers: u32) -> Self {
         self.max_readers = Some(readers);
@@ -126,22 +136,25 @@ impl Options {
     }
 
     /// How long a write waits for [`Snapshot`](crate::Snapshot)s that this process holds when the
-    /// map must grow; [`defaults::GROWTH_WAIT`](crate::defaults::GROWTH_WAIT) unless set. For searches that have begun it waits as
-    /// long, and a second at least. After it, the write fails with [`MapBusy`](Error::MapBusy).
-    /// Other searches go on meanwhile, and wait for 50 ms at most.
+    /// map must grow; [`defaults::GROWTH_WAIT`](crate::defaults::GROWTH_WAIT) unless set. For
+    /// searches that have begun it waits as long, and a second at least. After it, the write fails
+    /// with [`MapBusy`](Error::MapBusy). Other searches go on meanwhile, and wait for 50 ms at
+    /// most.
     pub fn growth_wait(mut self, wait: Duration) -> Self {
         self.growth_wait = Some(wait);
         self
     }
 
-    /// Opens the environment on every file system, on those that LMDB is known to lose data on, too.
+    /// Opens the environment on every file system, on those that LMDB is known to lose data on,
+    /// too.
     pub fn any_file_system(mut self) -> Self {
         self.any_file_system = true;
         self
     }
 
-    /// The folder for what loads, `optimize` and first builds put aside and memory does not hold: up to the bytes of all vectors. The folder of the
-    /// index unless set. Files in it have no name, and go when the call ends, or the process.
+    /// The folder for what loads, `optimize` and first builds put aside and memory does not hold:
+    /// up to the bytes of all vectors. The folder of the index unless set. Files in it have no
+    /// name, and go when the call ends, or the process.
     pub fn temp_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.temp_dir = Some(path.into());
         self
@@ -169,7 +182,10 @@ impl Options {
     pub(super) fn check_new<D: Distance>(&self) -> Result<()> {
         check_new::<D>(self.dimensions.unwrap_or(0))?;
         let m = self.m.unwrap_or(defaults::M);
-        let (ef, alpha) = (self.ef_construction.unwrap_or(defaults::EF_CONSTRUCTION), self.alpha.unwrap_or(defaults::ALPHA));
+        let (ef, alpha) = (
+            self.ef_construction.unwrap_or(defaults::EF_CONSTRUCTION),
+            self.alpha.unwrap_or(defaults::ALPHA),
+        );
         check_parameters(ef, alpha, m, self.m0.unwrap_or(m.saturating_mul(2)))?;
         match self.codes {
             Some(_) if !is_sound::<D>() => Err(Error::CodesUnsupported { metric: D::name() }),
@@ -221,7 +237,8 @@ impl Options {
         self.any_file_system
     }
 
-    /// What a new index is created with. Numbers that are out of range are cut off here, and refused by [`check_new`](Self::check_new).
+    /// What a new index is created with. Numbers that are out of range are cut off here, and
+    /// refused by [`check_new`](Self::check_new).
     pub(super) fn entry<D: Distance>(&self, number: u16, naming: Naming) -> Entry {
         let m = self.m.unwrap_or(defaults::M);
         Entry {
@@ -241,7 +258,12 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::OptionMismatch`], [`Error::MetricMismatch`], [`Error::NamingMismatch`].
-    pub(super) fn check<D: Distance>(&self, name: &str, naming: Naming, stored: &Entry) -> Result<()> {
+    pub(super) fn check<D: Distance>(
+        &self,
+        name: &str,
+        naming: Naming,
+        stored: &Entry,
+    ) -> Result<()> {
         if stored.metric != D::name() {
             let (index, stored) = (stored.number, stored.metric.clone());
             return Err(Error::MetricMismatch { index, stored, requested: D::name().to_owned() });
@@ -258,10 +280,16 @@ impl Options {
     /// # Errors
     /// [`Error::OptionMismatch`].
     pub(super) fn check_stored(&self, name: &str, stored: &Entry) -> Result<()> {
-        fn check<T: PartialEq + ToString>(index: &str, option: &'static str, requested: Option<T>, stored: T) -> Result<()> {
+        fn check<T: PartialEq + ToString>(
+            index: &str,
+            option: &'static str,
+            requested: Option<T>,
+            stored: T,
+        ) -> Result<()> {
             match requested.filter(|requested| *requested != stored) {
                 Some(requested) => {
-                    let (index, stored, requested) = (index.to_owned(), stored.to_string(), requested.to_string());
+                    let (index, stored, requested) =
+                        (index.to_owned(), stored.to_string(), requested.to_string());
                     Err(Error::OptionMismatch { index, option, stored, requested })
                 }
                 None => Ok(()),
@@ -304,10 +332,23 @@ mod tests {
         let stored = Options::new(8).m(6).entry::<Euclidean>(3, Naming::Ids);
         assert_eq!((stored.m, stored.m0, stored.dimensions), (6, 12, 8));
         Options::default().check::<Euclidean>("a", Naming::Ids, &stored).unwrap();
-        Options::new(8).m(6).m0(12).alpha(1.0).seed(defaults::SEED).check::<Euclidean>("a", Naming::Ids, &stored).unwrap();
-        let message = Options::default().m0(32).check::<Euclidean>("a", Naming::Ids, &stored).unwrap_err().to_string();
+        Options::new(8)
+            .m(6)
+            .m0(12)
+            .alpha(1.0)
+            .seed(defaults::SEED)
+            .check::<Euclidean>("a", Naming::Ids, &stored)
+            .unwrap();
+        let message = Options::default()
+            .m0(32)
+            .check::<Euclidean>("a", Naming::Ids, &stored)
+            .unwrap_err()
+            .to_string();
         assert!(message.contains("M0 12, not 32"), "{message}");
-        assert!(matches!(Options::default().check::<Cosine>("a", Naming::Ids, &stored), Err(Error::MetricMismatch { .. })));
+        assert!(matches!(
+            Options::default().check::<Cosine>("a", Naming::Ids, &stored),
+            Err(Error::MetricMismatch { .. })
+        ));
     }
 
     #[test]
@@ -315,7 +356,10 @@ mod tests {
         assert_eq!(Options::default().map_size_bytes(1).map_bytes(), 1 << 20);
         assert_eq!(Options::default().map_size_bytes((1 << 20) + 1).map_bytes(), 2 << 20);
         assert_eq!(Options::default().index_name().unwrap(), defaults::NAME);
-        assert!(matches!(Options::default().name("").index_name(), Err(Error::InvalidName { bytes: 0, .. })));
+        assert!(matches!(
+            Options::default().name("").index_name(),
+            Err(Error::InvalidName { bytes: 0, .. })
+        ));
         assert!(Options::default().name("x".repeat(256)).index_name().is_err());
     }
 }

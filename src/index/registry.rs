@@ -1,7 +1,9 @@
-//! The environments that this process has open, by the identity of their data files: one file is one environment, whatever path leads to it.
+//! The environments that this process has open, by the identity of their data files: one file is
+//! one environment, whatever path leads to it.
 //!
-//! LMDB must not open a file twice in a process: its locks belong to the process, and closing either environment would drop those of both.
-//! An entry is made before an environment is opened and removed after it has been closed; who wants to open the same file meanwhile waits.
+//! LMDB must not open a file twice in a process: its locks belong to the process, and closing
+//! either environment would drop those of both. An entry is made before an environment is opened
+//! and removed after it has been closed; who wants to open the same file meanwhile waits.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata, OpenOptions};
@@ -65,8 +67,11 @@ struct Registry {
     changed: Condvar,
 }
 
-static REGISTRY: LazyLock<Registry> =
-    LazyLock::new(|| Registry { process: std::process::id(), entries: Mutex::default(), changed: Condvar::new() });
+static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
+    process: std::process::id(),
+    entries: Mutex::default(),
+    changed: Condvar::new(),
+});
 
 fn entries() -> MutexGuard<'static, HashMap<FileId, Entry>> {
     REGISTRY.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -101,11 +106,16 @@ impl DataFile {
             true => Some("a symbolic link to another folder"),
             false => has_hard_links(&metadata).then_some("one of several hard links"),
         };
-        Ok(Self { id: FileId::of(&file, &metadata), is_empty: metadata.len() == 0, linked, folder: canonical })
+        Ok(Self {
+            id: FileId::of(&file, &metadata),
+            is_empty: metadata.len() == 0,
+            linked,
+            folder: canonical,
+        })
     }
 
-    /// Creates the file where it is missing, so that it has an identity before LMDB opens it: it takes an empty file for a new
-    /// environment.
+    /// Creates the file where it is missing, so that it has an identity before LMDB opens it: it
+    /// takes an empty file for a new environment.
     ///
     /// # Errors
     /// Those of the file system.
@@ -150,8 +160,9 @@ pub(super) fn check_process() -> Result<()> {
 /// Finds the environment of a file, or makes an entry for it.
 ///
 /// # Errors
-/// [`Error::Forked`] in a fork of a process that has opened any environment: its locks may be held, and the threads that build for it do not exist,
-/// which it would wait for without end. [`Error::LinkedFile`].
+/// [`Error::Forked`] in a fork of a process that has opened any environment: its locks may be held,
+/// and the threads that build for it do not exist, which it would wait for without end.
+/// [`Error::LinkedFile`].
 pub(super) fn claim(file: &DataFile) -> Result<Claim> {
     process::check(REGISTRY.process)?;
     let mut entries = entries();
@@ -160,8 +171,13 @@ pub(super) fn claim(file: &DataFile) -> Result<Claim> {
         if let Some(environment) = entry.environment.upgrade() {
             // Not dropped while the lock is held: its end needs the lock.
             drop(entries);
-            // The same path as before is no second way to the file, whatever links there are by now.
-            return if is_path { Ok(Claim::Open(environment)) } else { single(file).map(|()| Claim::Open(environment)) };
+            // The same path as before is no second way to the file, whatever links there are by
+            // now.
+            return if is_path {
+                Ok(Claim::Open(environment))
+            } else {
+                single(file).map(|()| Claim::Open(environment))
+            };
         }
         entries = REGISTRY.changed.wait(entries).unwrap_or_else(PoisonError::into_inner);
     }
@@ -190,7 +206,8 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        // In a fork the environment was not closed, and the lock may be held by a thread that does not exist there.
+        // In a fork the environment was not closed, and the lock may be held by a thread that does
+        // not exist there.
         if process::check(REGISTRY.process).is_ok() {
             entries().remove(&self.id);
             REGISTRY.changed.notify_all();

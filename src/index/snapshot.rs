@@ -75,7 +75,8 @@ impl Cache {
 
     /// Lets go of everything: where it was found, it will not be any more.
     pub(super) fn forget(&self) {
-        let forgotten = std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
+        let forgotten =
+            std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
         drop(forgotten);
     }
 
@@ -91,7 +92,11 @@ impl Cache {
     /// # Errors
     /// Those of [`SharedEnv::read`] and of opening a [`Held`].
     #[inline]
-    pub(super) fn newest<D: Distance>(&self, env: &Arc<SharedEnv>, place: Place<'static>) -> Result<Arc<Held<'static>>> {
+    pub(super) fn newest<D: Distance>(
+        &self,
+        env: &Arc<SharedEnv>,
+        place: Place<'static>,
+    ) -> Result<Arc<Held<'static>>> {
         match env.with_newest(|commit| self.get(commit))? {
             Some(held) => Ok(held),
             None => self.refresh::<D>(env, place),
@@ -99,7 +104,11 @@ impl Cache {
     }
 
     #[cold]
-    fn refresh<D: Distance>(&self, env: &Arc<SharedEnv>, place: Place<'static>) -> Result<Arc<Held<'static>>> {
+    fn refresh<D: Distance>(
+        &self,
+        env: &Arc<SharedEnv>,
+        place: Place<'static>,
+    ) -> Result<Arc<Held<'static>>> {
         let mut attempts = 1;
         loop {
             let txn = env.newest_txn()?;
@@ -109,18 +118,28 @@ impl Cache {
             }
             match Held::open::<D>(place, Arc::clone(&txn), Extent::Full) {
                 // It has met damage, and perhaps that of another index.
-                Err(Error::Heed(heed::Error::Mdb(_))) if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS => attempts += 1,
+                Err(Error::Heed(heed::Error::Mdb(_)))
+                    if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
+                {
+                    attempts += 1
+                }
                 held => return Ok(self.put(env, &txn, held?)),
             }
         }
     }
 
     /// Has a snapshot shared that holds by `txn`, with what earlier ones have found.
-    fn put(&self, env: &SharedEnv, txn: &Arc<SharedTxn>, held: Held<'static>) -> Arc<Held<'static>> {
+    fn put(
+        &self,
+        env: &SharedEnv,
+        txn: &Arc<SharedTxn>,
+        held: Held<'static>,
+    ) -> Arc<Held<'static>> {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner).tables();
         if let Some(tables) = tables {
-            // SAFETY: the tables are of this index, as the cache is; and of the map as it is: it is not moved while there is a transaction, which
-            // there is, and `forget` is called whenever it is.
+            // SAFETY: the tables are of this index, as the cache is; and of the map as it is: it is
+            // not moved while there is a transaction, which there is, and `forget` is called
+            // whenever it is.
             let carried = unsafe { held.carry(&tables) };
             // What could not be taken over is found anew, or is an error then.
             drop(carried);
@@ -140,10 +159,12 @@ impl Cache {
     }
 }
 
-/// An index as it was at one commit, for as long as one likes: see [`Index::snapshot`](crate::Index::snapshot).
+/// An index as it was at one commit, for as long as one likes: see
+/// [`Index::snapshot`](crate::Index::snapshot).
 ///
-/// It can be cloned, which is cheap, shared between threads and sent to others. All its answers are those of one commit, whatever is committed
-/// meanwhile. It costs others nothing but disk: pages that it sees are not used again, so a file that changes grows while it is held.
+/// It can be cloned, which is cheap, shared between threads and sent to others. All its answers are
+/// those of one commit, whatever is committed meanwhile. It costs others nothing but disk: pages
+/// that it sees are not used again, so a file that changes grows while it is held.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Euclidean};
@@ -202,7 +223,8 @@ impl<D, K: ?Sized> Snapshot<D, K> {
         self.shared.hold.searching()
     }
 
-    /// The number of the commit that it shows, of all indexes of the environment. A later commit has a larger number.
+    /// The number of the commit that it shows, of all indexes of the environment. A later commit
+    /// has a larger number.
     #[must_use]
     pub fn commit(&self) -> u64 {
         self.held().id() as u64
@@ -237,9 +259,10 @@ impl<D: Distance, K: ?Sized> Snapshot<D, K> {
         self.len() == 0
     }
 
-    /// Reads what searches need from the disk, so that they need not wait for it: the graph first, from the top, then item ids and codes, and vectors
-    /// last, until `budget_bytes` have been read. Says how many bytes that were, and whether they were all. Of an index that is in memory already it
-    /// finds all values, so that the first searches need not look for them.
+    /// Reads what searches need from the disk, so that they need not wait for it: the graph first,
+    /// from the top, then item ids and codes, and vectors last, until `budget_bytes` have been
+    /// read. Says how many bytes that were, and whether they were all. Of an index that is in
+    /// memory already it finds all values, so that the first searches need not look for them.
     ///
     /// ```
     /// # use voisin::{Index, Options, distances::Euclidean};
@@ -261,14 +284,15 @@ impl<D: Distance, K: ?Sized> Snapshot<D, K> {
 }
 
 impl<D: Distance> Snapshot<D> {
-    /// Starts a query for the `k` nearest items: its methods are those of [`Reader::nns`](crate::Reader::nns), without a transaction.
+    /// Starts a query for the `k` nearest items: its methods are those of
+    /// [`Reader::nns`](crate::Reader::nns), without a transaction.
     #[must_use]
     pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
         QueryBuilder::new(self, k)
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form of the index](crate::codec) has made of it. `None` if there
-    /// is no such item.
+    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
+    /// of the index](crate::codec) has made of it. `None` if there is no such item.
     ///
     /// # Errors
     /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).
@@ -293,7 +317,8 @@ impl<D: Distance> Snapshot<D> {
         Ok(self.slots()?.into_iter().map(|(item, _)| item).collect())
     }
 
-    /// All items and their vectors, by id. The ids are looked up first, 8 bytes each, the vectors one by one.
+    /// All items and their vectors, by id. The ids are looked up first, 8 bytes each, the vectors
+    /// one by one.
     ///
     /// # Errors
     /// As [`vector`](Self::vector); the iterator's items the same.
@@ -308,7 +333,9 @@ impl<D: Distance> Snapshot<D> {
         let (held, mut slots, mut next) = (self.held(), Vec::new(), Some(0));
         while let Some(first) = next {
             // Some at a time: others wait for the transaction.
-            let found = held.lend(|txn| items_from(held.place(), txn, first)?.take(ITEMS_AHEAD).collect::<Result<Vec<_>>>())?;
+            let found = held.lend(|txn| {
+                items_from(held.place(), txn, first)?.take(ITEMS_AHEAD).collect::<Result<Vec<_>>>()
+            })?;
             next = found.get(ITEMS_AHEAD - 1).and_then(|(last, _)| last.checked_add(1));
             slots.extend(found);
         }
@@ -320,7 +347,8 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](crate::Error::DimensionMismatch), [`InvalidQuery`](crate::Error::InvalidQuery), [`Forked`](crate::Error::Forked),
+    /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
+    /// [`InvalidQuery`](crate::Error::InvalidQuery), [`Forked`](crate::Error::Forked),
     /// [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
         self.by_vector_with_cancellation(vector, || false)
@@ -330,17 +358,23 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(&self, vector: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Searched> {
+    pub fn by_vector_with_cancellation(
+        &self,
+        vector: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Searched> {
         let _searching = self.reader.searching();
         by_vector(&self.reader.view()?, self.options, vector, &cancel)
     }
 
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for each alone: `rows` holds the vectors one after
-    /// the other. On several threads; exact searches share one pass over what is stored.
+    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
+    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
+    /// share one pass over what is stored.
     ///
     /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the first row that cannot be compared, and those of
-    /// [`by_vector`](Self::by_vector) that are not about the query.
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
+    /// first row that cannot be compared, and those of [`by_vector`](Self::by_vector) that are not
+    /// about the query.
     pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
         self.by_vectors_with_cancellation(rows, || false)
     }
@@ -349,12 +383,17 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(&self, rows: &[impl Component], cancel: impl Fn() -> bool + Sync) -> Result<Vec<Searched>> {
+    pub fn by_vectors_with_cancellation(
+        &self,
+        rows: &[impl Component],
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Vec<Searched>> {
         let _searching = self.reader.searching();
         by_vectors(&self.reader.view()?, self.options, rows, &cancel)
     }
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such item.
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// item.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
@@ -366,7 +405,11 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(&self, item: ItemId, cancel: impl Fn() -> bool + Sync) -> Result<Option<Searched>> {
+    pub fn by_item_with_cancellation(
+        &self,
+        item: ItemId,
+        cancel: impl Fn() -> bool + Sync,
+    ) -> Result<Option<Searched>> {
         let _searching = self.reader.searching();
         by_item(&self.reader.view()?, self.options, item, &cancel)
     }

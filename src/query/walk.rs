@@ -15,16 +15,19 @@ use crate::store::view::{StoredProbe, View};
 use crate::threads;
 use crate::types::{Layer, Slot};
 
-/// How far a walk goes beyond the nearest that are asked for: this power of how far the `ef_search`-th lies beyond them in the mean. Vectors whose neighbors
-/// are hard to tell apart are walked to for longer, and most for less long (decision 0019 has the figures).
+/// How far a walk goes beyond the nearest that are asked for: this power of how far the
+/// `ef_search`-th lies beyond them in the mean. Vectors whose neighbors are hard to tell apart are
+/// walked to for longer, and most for less long (decision 0019 has the figures).
 const REACH: f32 = 0.8;
 /// Bits a component that distances are told apart by well enough.
 const LEAST_BITS: u8 = 4;
-/// This share of the candidates is looked around in addition where distances are estimated by these, if there were one dimension. The error of an estimate
-/// falls with the root of their number: 26 % more for 128, 15 % for 384. Recall is then about what it is without codes.
+/// This share of the candidates is looked around in addition where distances are estimated by
+/// these, if there were one dimension. The error of an estimate falls with the root of their
+/// number: 26 % more for 128, 15 % for 384. Recall is then about what it is without codes.
 const LEAST_BITS_SHARE: f32 = 3.0;
-/// And candidates are kept, for their distances to be computed, if they are farther than what is looked around by no more than this share of how far an
-/// estimate is off at most, all but certainly.
+/// And candidates are kept, for their distances to be computed, if they are farther than what is
+/// looked around by no more than this share of how far an estimate is off at most, all but
+/// certainly.
 const MARGIN: f32 = 0.25;
 /// One in so many of `ef_search` candidates is always looked around.
 const LEAST_SHARE: usize = 2;
@@ -42,7 +45,11 @@ pub(super) struct Walk<'q, 's, 't, D, S> {
 
 impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
     /// Adds what is found for a probe to what has been.
-    pub(super) fn one(&self, probe: &StoredProbe<'_, 's, 't, D, S>, found: &mut Found) -> Result<()> {
+    pub(super) fn one(
+        &self,
+        probe: &StoredProbe<'_, 's, 't, D, S>,
+        found: &mut Found,
+    ) -> Result<()> {
         Beam::with(|[beam]| match self.code_probes()? {
             Some(code) => beam.run(self.view, &mut self.errand(probe, code.of(probe), found)),
             None => beam.run(self.view, &mut self.errand(probe, probe, found)),
@@ -51,7 +58,11 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
 
     /// Adds what is found for each probe to what has been, on all threads that are available. To be
     /// called where any thread may use the view.
-    pub(super) fn many(&self, probes: &[StoredProbe<'_, 's, 't, D, S>], found: &mut [Found]) -> Result<()>
+    pub(super) fn many(
+        &self,
+        probes: &[StoredProbe<'_, 's, 't, D, S>],
+        found: &mut [Found],
+    ) -> Result<()>
     where
         S: Sync,
     {
@@ -61,10 +72,19 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
         let together = if hints_early() { probes.len().div_ceil(threads) } else { 1 };
         let queue = Mutex::new(probes.iter().zip(found));
         threads::on_each(threads, || {
-            let each = std::iter::from_fn(|| queue.lock().unwrap_or_else(PoisonError::into_inner).next());
+            let each =
+                std::iter::from_fn(|| queue.lock().unwrap_or_else(PoisonError::into_inner).next());
             match &code {
-                Some(code) => take_turns(self.view, together, each.map(|(probe, found)| self.errand(probe, code.of(probe), found))),
-                None => take_turns(self.view, together, each.map(|(probe, found)| self.errand(probe, probe, found))),
+                Some(code) => take_turns(
+                    self.view,
+                    together,
+                    each.map(|(probe, found)| self.errand(probe, code.of(probe), found)),
+                ),
+                None => take_turns(
+                    self.view,
+                    together,
+                    each.map(|(probe, found)| self.errand(probe, probe, found)),
+                ),
             }
         })
         .map(drop)
@@ -75,17 +95,24 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
         if self.wish.options.codes { self.view.code_probes() } else { Ok(None) }
     }
 
-    fn errand<'a, P>(&'a self, exact: &'a StoredProbe<'a, 's, 't, D, S>, probe: P, found: &'a mut Found) -> Walker<'a, 's, 't, D, S, P> {
+    fn errand<'a, P>(
+        &'a self,
+        exact: &'a StoredProbe<'a, 's, 't, D, S>,
+        probe: P,
+        found: &'a mut Found,
+    ) -> Walker<'a, 's, 't, D, S, P> {
         Walker { walk: self, exact, probe, layer: None, found }
     }
 
-    /// How far the walk goes: as far as about `ef` candidates lie around a vector of this index in the mean, in multiples of the distance of the `k`-th. If
-    /// there are not more items, all are looked at.
+    /// How far the walk goes: as far as about `ef` candidates lie around a vector of this index in
+    /// the mean, in multiples of the distance of the `k`-th. If there are not more items, all are
+    /// looked at.
     fn scope(&self, starts: [Slot; 2], error: f32) -> Scope {
         let ef = self.wish.options.ef_search.max(self.k);
         let meta = &self.view.snapshot.meta;
         let bits = if self.wish.options.codes && meta.is_coded { meta.code_bits } else { u8::MAX };
-        // Estimates by fewer bits are too far off to say what stands out, and by these, a few neighbors fall behind what is no nearer.
+        // Estimates by fewer bits are too far off to say what stands out, and by these, a few
+        // neighbors fall behind what is no nearer.
         let is_vague = bits < LEAST_BITS;
         let (share, margin) = match bits {
             LEAST_BITS => (LEAST_BITS_SHARE / (meta.dimensions as f32).sqrt(), MARGIN * error),
@@ -176,12 +203,16 @@ impl<'t, D: Distance, S: Source<'t>, P: Compass> Walker<'_, '_, 't, D, S, P> {
                 break;
             }
             let slot = Slot(candidate.slot());
-            found.nearest.offer(Neighbor { distance: exact.told_apart(slot, distance)?, item: view.item(slot)? });
+            found.nearest.offer(Neighbor {
+                distance: exact.told_apart(slot, distance)?,
+                item: view.item(slot)?,
+            });
         }
         Ok(())
     }
 
-    /// Measures the candidates, which were found by estimates, but for those that cannot be among the nearest, and keeps the nearest.
+    /// Measures the candidates, which were found by estimates, but for those that cannot be among
+    /// the nearest, and keeps the nearest.
     fn measure(&mut self, beam: &Beam) -> Result<()> {
         let Self { walk: Walk { view, k, .. }, exact, probe, found, .. } = self;
         found.estimates += beam.distance_count;
@@ -193,7 +224,9 @@ impl<'t, D: Distance, S: Source<'t>, P: Compass> Walker<'_, '_, 't, D, S, P> {
             slots.clear();
             for candidate in left.by_ref() {
                 let estimate = candidate.distance();
-                if nearest.may_keep(estimate) || nearest.may_keep(estimate - probe.error(Slot(candidate.slot()))?) {
+                if nearest.may_keep(estimate)
+                    || nearest.may_keep(estimate - probe.error(Slot(candidate.slot()))?)
+                {
                     slots.push(candidate.slot());
                     if slots.len() == wanted {
                         break;

@@ -1,7 +1,8 @@
-//! Values of one length, one for each slot, as they are being changed: the vectors of an index, and their codes.
+//! Values of one length, one for each slot, as they are being changed: the vectors of an index, and
+//! their codes.
 //!
-//! A value is written to its place at once and never moves: to a value of its own in the *tail* while its block is not full, to a block with all
-//! others of it when it is.
+//! A value is written to its place at once and never moves: to a value of its own in the *tail*
+//! while its block is not full, to a block with all others of it when it is.
 //!
 //! Invariant: until the end of an edit, no put takes the value from a slot that had one before.
 //! Blocks are put when they are full, or with new values in free places; tail values are deleted at
@@ -43,7 +44,12 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// Those that there are for `slots` slots.
-    pub(super) fn new(geometry: Geometry, slots: u32, block: (Kind, u8), single: (Kind, u8)) -> Self {
+    pub(super) fn new(
+        geometry: Geometry,
+        slots: u32,
+        block: (Kind, u8),
+        single: (Kind, u8),
+    ) -> Self {
         Self {
             geometry,
             block,
@@ -67,7 +73,12 @@ impl Blocks {
     }
 
     /// Puts a value, with its factor, into the place of a slot that had none before the edit.
-    pub(super) fn store(&mut self, mut target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
+    pub(super) fn store(
+        &mut self,
+        mut target: Target<'_, '_, '_>,
+        slot: Slot,
+        value: Vec<u8>,
+    ) -> Result<()> {
         let geometry = self.geometry;
         let (block, place) = geometry.place(slot);
         if block >= self.sealed as usize {
@@ -81,7 +92,12 @@ impl Blocks {
     }
 
     /// As [`store`](Self::store), for a slot that may have a live value, which stays until the end.
-    pub(super) fn store_late(&mut self, target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
+    pub(super) fn store_late(
+        &mut self,
+        target: Target<'_, '_, '_>,
+        slot: Slot,
+        value: Vec<u8>,
+    ) -> Result<()> {
         if self.geometry.place(slot).0 < self.geometry.place(Slot(self.slots_before)).0 {
             self.late.insert(slot, value);
             return Ok(());
@@ -89,7 +105,8 @@ impl Blocks {
         self.store(target, slot, value)
     }
 
-    /// The body of a block, to change. Slots are used again block by block, so that one block is kept.
+    /// The body of a block, to change. Slots are used again block by block, so that one block is
+    /// kept.
     fn reused_block(&mut self, target: &mut Target<'_, '_, '_>, block: u32) -> Result<&mut [u8]> {
         if self.reused.as_ref().is_none_or(|(kept, _)| *kept != block) {
             self.write_reused(target)?;
@@ -101,7 +118,8 @@ impl Blocks {
     /// The stored body of a block.
     fn stored_block(&self, target: &Target<'_, '_, '_>, block: u32) -> Result<Vec<u8>> {
         let key = self.key(target.place, self.block, block);
-        let sound = target.place.sound(target.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
+        let sound =
+            target.place.sound(target.wtxn, key)?.ok_or(Error::corrupt(key, "it is missing"))?;
         if sound.body().len() + checksum::BYTES != self.geometry.block_bytes {
             return Err(Error::corrupt(key, "it does not have the length of a block"));
         }
@@ -110,12 +128,15 @@ impl Blocks {
 
     fn write_reused(&mut self, target: &mut Target<'_, '_, '_>) -> Result<()> {
         match self.reused.take() {
-            Some((block, body)) => target.put(self.key(target.place, self.block, block), Some(body)),
+            Some((block, body)) => {
+                target.put(self.key(target.place, self.block, block), Some(body))
+            }
             None => Ok(()),
         }
     }
 
-    /// Forgets the value of a slot, if it is in the tail. What a block has in its place does not matter.
+    /// Forgets the value of a slot, if it is in the tail. What a block has in its place does not
+    /// matter.
     pub(super) fn release(&mut self, slot: Slot) {
         if slot.0 < self.tail_start() {
             return;
@@ -185,14 +206,18 @@ impl Blocks {
     /// The blocks that late values go to, each with its range of slots.
     fn late_blocks(&self) -> impl Iterator<Item = (u32, Range<Slot>)> + use<> {
         let vectors = self.geometry.vectors;
-        let mut blocks: Vec<u32> = self.late.keys().map(|slot| self.geometry.place(*slot).0 as u32).collect();
+        let mut blocks: Vec<u32> =
+            self.late.keys().map(|slot| self.geometry.place(*slot).0 as u32).collect();
         blocks.dedup();
-        blocks.into_iter().map(move |block| (block, Slot(block * vectors)..Slot((block + 1) * vectors)))
+        blocks
+            .into_iter()
+            .map(move |block| (block, Slot(block * vectors)..Slot((block + 1) * vectors)))
     }
 
     /// Takes everything not yet written.
     pub(super) fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
-        let mut puts: Vec<Put> = self.obsolete.iter().map(|slot| (self.key(place, self.single, slot), None)).collect();
+        let mut puts: Vec<Put> =
+            self.obsolete.iter().map(|slot| (self.key(place, self.single, slot), None)).collect();
         for (slot, body) in std::mem::take(&mut self.tail) {
             puts.push((self.key(place, self.single, slot.0), Some(body)));
         }

@@ -1,8 +1,10 @@
-//! Copies of the vectors in memory, a byte a component, for large builds: most of a build's time goes into reading vectors that turn out to be
-//! no neighbors, and a fourth of the bytes is enough to tell.
+//! Copies of the vectors in memory, a byte a component, for large builds: most of a build's time
+//! goes into reading vectors that turn out to be no neighbors, and a fourth of the bytes is enough
+//! to tell.
 //!
-//! A component is the number of steps above the smallest value of its dimension; all dimensions have the same step, so that the sum of
-//! squared differences orders as squared Euclidean distances do, but for rounding. What a search finds by them is measured exactly before anything is made of
+//! A component is the number of steps above the smallest value of its dimension; all dimensions
+//! have the same step, so that the sum of squared differences orders as squared Euclidean distances
+//! do, but for rounding. What a search finds by them is measured exactly before anything is made of
 //! it. Whether the copies can tell near vectors apart is tried on a sample first ([`Coarse::new`]).
 
 use super::source::Source;
@@ -54,30 +56,44 @@ struct Scale {
 
 impl Scale {
     fn of(rows: &[f32], dimensions: usize) -> Self {
-        let (mut lowest, mut highest) = (vec![f32::INFINITY; dimensions], vec![f32::NEG_INFINITY; dimensions]);
+        let (mut lowest, mut highest) =
+            (vec![f32::INFINITY; dimensions], vec![f32::NEG_INFINITY; dimensions]);
         for row in rows.chunks_exact(dimensions) {
             for ((lowest, highest), value) in lowest.iter_mut().zip(&mut highest).zip(row) {
                 (*lowest, *highest) = (lowest.min(*value), highest.max(*value));
             }
         }
-        let widest = lowest.iter().zip(&highest).map(|(lowest, highest)| highest - lowest).fold(0.0, f32::max);
+        let widest = lowest
+            .iter()
+            .zip(&highest)
+            .map(|(lowest, highest)| highest - lowest)
+            .fold(0.0, f32::max);
         Self { lowest, steps_per_unit: if widest > 0.0 { 255.0 / widest } else { 1.0 } }
     }
 
     fn encode(&self, vector: impl Iterator<Item = f32>, out: &mut [u8]) {
         let Some((out, sums)) = out.split_last_chunk_mut::<SUMS_BYTES>() else { return };
         for ((code, value), lowest) in out.iter_mut().zip(vector).zip(&self.lowest) {
-            // What is outside of the range of the sample becomes the end of it, and so does what is no number.
+            // What is outside of the range of the sample becomes the end of it, and so does what is
+            // no number.
             *code = ((value - lowest) * self.steps_per_unit + 0.5) as u8;
         }
-        sums.as_chunks_mut().0.iter_mut().zip(Bytes::sums(out)).for_each(|(bytes, sum)| *bytes = sum.to_le_bytes());
+        sums.as_chunks_mut()
+            .0
+            .iter_mut()
+            .zip(Bytes::sums(out))
+            .for_each(|(bytes, sum)| *bytes = sum.to_le_bytes());
     }
 }
 
 impl Coarse {
-    /// Copies of the vectors of `slots`. `None` if the metric does not order as Euclidean distances do, or if the copies do not tell apart what is
-    /// near each other. O(slots * dimensions), a byte of memory a component.
-    pub(crate) fn new<'t, D: Distance, S: Source<'t> + Sync>(view: &View<'_, 't, D, S>, slots: &[Slot]) -> Result<Option<Self>> {
+    /// Copies of the vectors of `slots`. `None` if the metric does not order as Euclidean distances
+    /// do, or if the copies do not tell apart what is near each other. O(slots * dimensions), a
+    /// byte of memory a component.
+    pub(crate) fn new<'t, D: Distance, S: Source<'t> + Sync>(
+        view: &View<'_, 't, D, S>,
+        slots: &[Slot],
+    ) -> Result<Option<Self>> {
         let dimensions = view.snapshot.meta.dimensions as usize;
         if !matches!(D::FORM, Form::SquaredDifferences | Form::Cosine) {
             return Ok(None);
@@ -90,7 +106,10 @@ impl Coarse {
         let scale = Scale::of(&rows, dimensions);
         let stride = dimensions + SUMS_BYTES;
         let mut codes = vec![0; sample.len() * stride];
-        codes.chunks_mut(stride).zip(rows.chunks(dimensions)).for_each(|(code, row)| scale.encode(row.iter().copied(), code));
+        codes
+            .chunks_mut(stride)
+            .zip(rows.chunks(dimensions))
+            .for_each(|(code, row)| scale.encode(row.iter().copied(), code));
         let tried = Self { stride, codes, kernels: ByteKernels::detect() };
         if !tells_apart(view, &sample, |from, numbers, out| tried.squared(from, numbers, out))? {
             return Ok(None);
@@ -119,7 +138,10 @@ impl Coarse {
 
     #[inline]
     fn code(&self, number: u32) -> Bytes<'_> {
-        let Some((components, sums)) = self.bytes(number as usize).split_last_chunk::<SUMS_BYTES>() else { return Bytes::default() };
+        let Some((components, sums)) = self.bytes(number as usize).split_last_chunk::<SUMS_BYTES>()
+        else {
+            return Bytes::default();
+        };
         let [sum, squares] = [0, 4].map(|at| take_u32(sums, at).unwrap_or_default());
         Bytes { components, sum, squares }
     }
@@ -127,29 +149,38 @@ impl Coarse {
     fn squared(&self, from: usize, numbers: &[u32], out: &mut Vec<f32>) {
         out.clear();
         let from = self.code(from as u32);
-        let hint = |numbers: &[u32]| numbers.iter().for_each(|number| prefetch(self.bytes(*number as usize)));
+        let hint = |numbers: &[u32]| {
+            numbers.iter().for_each(|number| prefetch(self.bytes(*number as usize)))
+        };
         hint(&numbers[..numbers.len().min(AHEAD)]);
         let (fours, rest) = numbers.as_chunks::<4>();
         for (i, four) in fours.iter().enumerate() {
             let next = numbers.len().min(4 * i + AHEAD)..numbers.len().min(4 * i + 4 + AHEAD);
             hint(&numbers[next]);
-            out.extend((self.kernels.four)(from, four.map(|number| self.code(number))).map(|squared| squared as f32));
+            out.extend(
+                (self.kernels.four)(from, four.map(|number| self.code(number)))
+                    .map(|squared| squared as f32),
+            );
         }
         let mut four = [Bytes::default(); 4];
         four.iter_mut().zip(rest).for_each(|(code, number)| *code = self.code(*number));
         // An empty one would cut the others off.
         four.iter_mut().skip(rest.len()).for_each(|code| *code = from);
-        out.extend((self.kernels.four)(from, four).map(|squared| squared as f32).iter().take(rest.len()));
+        out.extend(
+            (self.kernels.four)(from, four).map(|squared| squared as f32).iter().take(rest.len()),
+        );
     }
 }
 
-/// Whether what `estimate` says of the slots of a sample, by their numbers in it, has them nearly the same neighbors as their vectors have.
+/// Whether what `estimate` says of the slots of a sample, by their numbers in it, has them nearly
+/// the same neighbors as their vectors have.
 pub(super) fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(
     view: &View<'_, 't, D, S>,
     sample: &[Slot],
     estimate: impl Fn(usize, &[u32], &mut Vec<f32>) + Sync,
 ) -> Result<bool> {
-    let tried: Vec<usize> = (0..sample.len()).step_by(sample.len().div_ceil(TRIED).max(1)).collect();
+    let tried: Vec<usize> =
+        (0..sample.len()).step_by(sample.len().div_ceil(TRIED).max(1)).collect();
     let numbers: Vec<u32> = (0..sample.len() as u32).collect();
     let slots: Vec<u32> = sample.iter().map(|slot| slot.0).collect();
     let found = |&from: &usize| -> Result<(usize, usize)> {
@@ -157,28 +188,43 @@ pub(super) fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(
         view.distances(sample[from], &slots, &mut exact)?;
         estimate(from, &numbers, &mut estimates);
         let nearest = |distances: &[f32], count: usize| {
-            let mut order: Vec<usize> = (0..distances.len()).filter(|other| *other != from).collect();
+            let mut order: Vec<usize> =
+                (0..distances.len()).filter(|other| *other != from).collect();
             order.sort_by(|a, b| distances[*a].total_cmp(&distances[*b]));
             order.truncate(count);
             order
         };
-        let Some(farthest) = nearest(&exact, NEIGHBORS).last().map(|last| exact[*last]) else { return Ok((0, 0)) };
-        // More candidates are measured than are wanted. By distance, as there may be many at the same.
+        let Some(farthest) = nearest(&exact, NEIGHBORS).last().map(|last| exact[*last]) else {
+            return Ok((0, 0));
+        };
+        // More candidates are measured than are wanted. By distance, as there may be many at the
+        // same.
         let estimated = nearest(&estimates, MEASURED * NEIGHBORS);
-        let found = estimated.iter().filter(|other| exact[**other] <= farthest).count().min(NEIGHBORS);
+        let found =
+            estimated.iter().filter(|other| exact[**other] <= farthest).count().min(NEIGHBORS);
         Ok((found, estimated.len().min(NEIGHBORS)))
     };
     let found = threads::map(&tried, SEARCHES, found)?;
-    let (found, wanted) = found.iter().fold((0, 0), |sum, (found, wanted)| (sum.0 + found, sum.1 + wanted));
+    let (found, wanted) =
+        found.iter().fold((0, 0), |sum, (found, wanted)| (sum.0 + found, sum.1 + wanted));
     Ok(found as f64 >= FOUND * wanted as f64)
 }
 
 /// Adds the components that Euclidean distances are taken between.
-fn components<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>, slot: Slot, out: &mut Vec<f32>) -> Result<()> {
+fn components<'t, D: Distance, S: Source<'t>>(
+    view: &View<'_, 't, D, S>,
+    slot: Slot,
+    out: &mut Vec<f32>,
+) -> Result<()> {
     let (address, meta) = (view.vector(slot)?, &view.snapshot.meta);
     let factor = if D::FACTOR { address.factor } else { 1.0 };
     let probe = D::Codec::probe(address.bytes, meta.scale);
-    out.extend(VectorRef::<ProbeOf<D>>::new(&probe).iter().map(|value| value * factor).take(meta.dimensions as usize));
+    out.extend(
+        VectorRef::<ProbeOf<D>>::new(&probe)
+            .iter()
+            .map(|value| value * factor)
+            .take(meta.dimensions as usize),
+    );
     Ok(())
 }
 

@@ -16,7 +16,9 @@ use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
 use crate::codes::{Coder, Codes, Scratch, components};
-use crate::distance::{CodeQuery, Distance, Factors, LINE_BYTES, MOST_HINTED, prefetch_early, prefetch_lines};
+use crate::distance::{
+    CodeQuery, Distance, Factors, LINE_BYTES, MOST_HINTED, prefetch_early, prefetch_lines,
+};
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::codes::{self, BLOCKS, TAIL, TRAINED, Trained};
@@ -44,7 +46,13 @@ pub(super) struct CodeTables<'t> {
 impl CodeTables<'_> {
     /// `None` if the index has none.
     pub(super) fn new(extent: Extent, meta: &Meta) -> Option<Self> {
-        let values = Strided::new(extent, meta.code_geometry()?, meta.slots, (Kind::Codes, BLOCKS), (Kind::Codes, TAIL));
+        let values = Strided::new(
+            extent,
+            meta.code_geometry()?,
+            meta.slots,
+            (Kind::Codes, BLOCKS),
+            (Kind::Codes, TAIL),
+        );
         Some(Self { values, coder: OnceLock::new() })
     }
 }
@@ -59,12 +67,17 @@ fn trained_key(index: u16) -> Key {
 }
 
 fn coder<D: Distance>(index: u16, meta: &Meta, trained: Trained) -> Result<Coder> {
-    let codes = Codes::of_bits(meta.code_bits).ok_or(Error::corrupt(Key::meta(index), "the bits of its codes are impossible"))?;
+    let codes = Codes::of_bits(meta.code_bits)
+        .ok_or(Error::corrupt(Key::meta(index), "the bits of its codes are impossible"))?;
     Ok(Coder::new::<D>(codes, trained.seed, trained.center, meta.scale))
 }
 
 /// What encodes the vectors of an index that has codes.
-pub(super) fn read_coder<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>, meta: &Meta) -> Result<Coder> {
+pub(super) fn read_coder<D: Distance>(
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+    meta: &Meta,
+) -> Result<Coder> {
     let key = trained_key(place.index);
     coder::<D>(place.index, meta, decode(key, place.sound(rtxn, key)?, meta)?)
 }
@@ -75,7 +88,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         if self.snapshot.codes.is_none() {
             return Ok(None);
         }
-        // Searches, too: the bounds of all estimates follow from it, and it is read once a snapshot.
+        // Searches, too: the bounds of all estimates follow from it, and it is read once a
+        // snapshot.
         let key = trained_key(self.snapshot.index);
         let sound = self.get(key)?.map(|value| Sound::of(key, value)).transpose()?;
         decode(key, sound, &self.snapshot.meta).map(Some)
@@ -106,7 +120,9 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     fn code_in(&self, tables: &CodeTables<'t>, slot: Slot) -> Result<&'t [u8]> {
         meter::read();
         let values = &tables.values;
-        let found = values.get(slot).map_or_else(|| values.find(self.snapshot.index, slot, |key| self.get(key)), Ok)?;
+        let found = values
+            .get(slot)
+            .map_or_else(|| values.find(self.snapshot.index, slot, |key| self.get(key)), Ok)?;
         Ok(found.bytes)
     }
 
@@ -121,7 +137,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         self.each_code_value(|_| true).map(drop)
     }
 
-    /// Finds all values that hold codes, and shows each, until `go_on` does not want more. Whether it has seen all.
+    /// Finds all values that hold codes, and shows each, until `go_on` does not want more. Whether
+    /// it has seen all.
     pub(super) fn each_code_value(&self, mut go_on: impl FnMut(&[u8]) -> bool) -> Result<bool> {
         let Some((tables, _)) = self.coder()? else { return Ok(true) };
         for slot in self.first_slots_of(&tables.values.geometry)? {
@@ -151,7 +168,13 @@ impl<'v, 's, 't, D: Distance, S: Source<'t>> CodeProbes<'v, 's, 't, D, S> {
     pub(crate) fn of(&self, probe: &StoredProbe<'_, 's, 't, D, S>) -> CodeProbe<'v, 's, 't, D, S> {
         let (vector, factor) = probe.prepared();
         let query = self.coder.query::<D>(VectorRef::new(vector), factor);
-        CodeProbe { view: self.view, tables: self.tables, places: self.tables.values.places(), coder: self.coder, query }
+        CodeProbe {
+            view: self.view,
+            tables: self.tables,
+            places: self.tables.values.places(),
+            coder: self.coder,
+            query,
+        }
     }
 }
 
@@ -251,7 +274,11 @@ fn estimate_hinting<'c, const LINES: usize>(
 }
 
 /// What the codes of all vectors are made with: the center of a sample of them.
-fn train<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, slots: &RoaringBitmap, seed: u64) -> Result<Trained> {
+fn train<'t, D: Distance>(
+    view: &View<'_, 't, D, AnySource<'_, 't>>,
+    slots: &RoaringBitmap,
+    seed: u64,
+) -> Result<Trained> {
     let dimensions = view.snapshot.meta.dimensions as usize;
     let sample = sample(slots.iter().map(Slot), slots.len() as usize, SAMPLE);
     let rows = || {
@@ -271,13 +298,18 @@ fn train<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, slots: &Roa
     let mut spread = 0.0;
     for row in rows() {
         let row: Result<Vec<f32>> = row;
-        spread += row?.iter().zip(&center).map(|(value, center)| f64::from(value - center).powi(2)).sum::<f64>();
+        spread += row?
+            .iter()
+            .zip(&center)
+            .map(|(value, center)| f64::from(value - center).powi(2))
+            .sum::<f64>();
     }
     let spread = (spread / count).min(f32::MAX.into()) as f32;
     Ok(Trained { seed, sample: sample.len() as u32, spread, center })
 }
 
-/// The codes of all vectors of an index, in memory: to be written, or for a large build to search by.
+/// The codes of all vectors of an index, in memory: to be written, or for a large build to search
+/// by.
 pub(crate) struct Encoded {
     /// Those that have a code.
     slots: RoaringBitmap,
@@ -287,7 +319,8 @@ pub(crate) struct Encoded {
     codes: Lines,
 }
 
-/// Bytes that begin at a line of cache, so that values which fill lines lie in no more than they must.
+/// Bytes that begin at a line of cache, so that values which fill lines lie in no more than they
+/// must.
 struct Lines {
     bytes: Vec<u8>,
     place: Range<usize>,
@@ -311,15 +344,23 @@ impl Lines {
 }
 
 impl Encoded {
-    /// Trains, and encodes the vectors of all slots that are not free. O(slots * dimensions), on all threads; memory for all codes.
-    pub(crate) fn new<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, seed: u64, go_on: &GoOn<'_>) -> Result<Self> {
+    /// Trains, and encodes the vectors of all slots that are not free. O(slots * dimensions), on
+    /// all threads; memory for all codes.
+    pub(crate) fn new<'t, D: Distance>(
+        view: &View<'_, 't, D, AnySource<'_, 't>>,
+        seed: u64,
+        go_on: &GoOn<'_>,
+    ) -> Result<Self> {
         let slots = coded_slots(view)?;
         let trained = train(view, &slots, seed)?;
         Self::with(view, slots, trained, go_on)
     }
 
     /// The codes that the index has, made again, if it has any.
-    pub(crate) fn stored<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>, go_on: &GoOn<'_>) -> Result<Option<Self>> {
+    pub(crate) fn stored<'t, D: Distance>(
+        view: &View<'_, 't, D, AnySource<'_, 't>>,
+        go_on: &GoOn<'_>,
+    ) -> Result<Option<Self>> {
         let Some(trained) = view.trained()? else { return Ok(None) };
         Self::with(view, coded_slots(view)?, trained, go_on).map(Some)
     }
@@ -334,18 +375,21 @@ impl Encoded {
         let stride = codes::geometry(meta.code_bits, meta.dimensions).stride;
         let coder = coder::<D>(view.snapshot.index, meta, trained.clone())?;
         let mut codes = Lines::zeroed(meta.slots as usize * stride);
-        threads::for_each(codes.get_mut().chunks_mut(TASK * stride).enumerate(), |(task, codes)| -> Result<()> {
-            go_on()?;
-            let first = (task * TASK) as u32;
-            let (mut scratch, mut code) = (Scratch::default(), Vec::with_capacity(stride));
-            for slot in slots.range(first..first + TASK as u32) {
-                let address = view.vector(Slot(slot))?;
-                code.clear();
-                coder.encode::<D>(address.bytes, address.factor, &mut scratch, &mut code);
-                codes[(slot - first) as usize * stride..][..stride].copy_from_slice(&code);
-            }
-            Ok(())
-        })?;
+        threads::for_each(
+            codes.get_mut().chunks_mut(TASK * stride).enumerate(),
+            |(task, codes)| -> Result<()> {
+                go_on()?;
+                let first = (task * TASK) as u32;
+                let (mut scratch, mut code) = (Scratch::default(), Vec::with_capacity(stride));
+                for slot in slots.range(first..first + TASK as u32) {
+                    let address = view.vector(Slot(slot))?;
+                    code.clear();
+                    coder.encode::<D>(address.bytes, address.factor, &mut scratch, &mut code);
+                    codes[(slot - first) as usize * stride..][..stride].copy_from_slice(&code);
+                }
+                Ok(())
+            },
+        )?;
         Ok(Self { slots, trained, coder, stride, codes })
     }
 
@@ -358,12 +402,21 @@ impl Encoded {
     /// The same codes for slots that are numbered in this order.
     pub(crate) fn in_order(self, order: &[Slot]) -> Self {
         let mut codes = Lines::zeroed(order.len() * self.stride);
-        codes.get_mut().chunks_exact_mut(self.stride).zip(order).for_each(|(code, slot)| code.copy_from_slice(self.code(slot.0)));
+        codes
+            .get_mut()
+            .chunks_exact_mut(self.stride)
+            .zip(order)
+            .for_each(|(code, slot)| code.copy_from_slice(self.code(slot.0)));
         Self { slots: (0..order.len() as u32).collect(), codes, ..self }
     }
 
-    /// All values of CODES, in the order of their keys, for an index in which the slots of `freed` are free.
-    pub(crate) fn puts<'t, D: Distance>(&self, view: &View<'_, 't, D, AnySource<'_, 't>>, freed: &RoaringBitmap) -> Vec<Put> {
+    /// All values of CODES, in the order of their keys, for an index in which the slots of `freed`
+    /// are free.
+    pub(crate) fn puts<'t, D: Distance>(
+        &self,
+        view: &View<'_, 't, D, AnySource<'_, 't>>,
+        freed: &RoaringBitmap,
+    ) -> Vec<Put> {
         let meta = &view.snapshot.meta;
         let geometry = codes::geometry(meta.code_bits, meta.dimensions);
         let slots = &self.slots - freed;
@@ -379,20 +432,27 @@ impl Encoded {
             puts.push((view.key(Kind::Codes, BLOCKS, block), Some(body)));
         }
         let tail = slots.range(sealed * geometry.vectors..count);
-        puts.extend(tail.map(|slot| (view.key(Kind::Codes, TAIL, slot), Some(self.code(slot).to_vec()))));
+        puts.extend(
+            tail.map(|slot| (view.key(Kind::Codes, TAIL, slot), Some(self.code(slot).to_vec()))),
+        );
         puts.push((view.key(Kind::Codes, TRAINED, 0), Some(self.trained.encode())));
         puts
     }
 
     /// Whether the codes can tell what is near each other apart: see [`tells_apart`].
-    pub(crate) fn tells_apart<'t, D: Distance>(&self, view: &View<'_, 't, D, AnySource<'_, 't>>, sample: &[Slot]) -> Result<bool> {
+    pub(crate) fn tells_apart<'t, D: Distance>(
+        &self,
+        view: &View<'_, 't, D, AnySource<'_, 't>>,
+        sample: &[Slot],
+    ) -> Result<bool> {
         let estimate = |from: usize, numbers: &[u32], out: &mut Vec<f32>| {
             out.clear();
             // A vector that cannot be read is an error of the comparison with it.
             if let Ok(probe) = view.probe(sample[from]) {
                 let (vector, factor) = probe.prepared();
                 let query = self.coder.query::<D>(VectorRef::new(vector), factor);
-                let codes: Vec<&[u8]> = numbers.iter().map(|number| self.code(sample[*number as usize].0)).collect();
+                let codes: Vec<&[u8]> =
+                    numbers.iter().map(|number| self.code(sample[*number as usize].0)).collect();
                 (self.coder.estimates)(&query, &codes, out);
             }
         };
@@ -401,7 +461,9 @@ impl Encoded {
 }
 
 /// Slots that are not free.
-fn coded_slots<'t, D: Distance>(view: &View<'_, 't, D, AnySource<'_, 't>>) -> Result<RoaringBitmap> {
+fn coded_slots<'t, D: Distance>(
+    view: &View<'_, 't, D, AnySource<'_, 't>>,
+) -> Result<RoaringBitmap> {
     let mut slots = RoaringBitmap::new();
     slots.insert_range(0..view.snapshot.meta.slots);
     Ok(slots - view.set(SetKind::Free)?)

@@ -1,7 +1,8 @@
 //! Adding and removing items: one pass for one item or for many.
 //!
-//! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, vectors and codes of unfinished blocks), and writes each
-//! value once, in [`finish`](Edit::finish). `blocks` places vectors and codes, `target` writes.
+//! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, vectors
+//! and codes of unfinished blocks), and writes each value once, in [`finish`](Edit::finish).
+//! `blocks` places vectors and codes, `target` writes.
 //!
 //! Invariant: until `finish`, an edit can be undone (`repair`). A slot that it frees keeps its
 //! vector and its entry in SLOT_IDS, and is not reused within the edit; the sets are written at the
@@ -43,7 +44,8 @@ const CACHED_GROUPS: usize = 1024;
 /// runs before any of them is stored.
 const ROWS_BYTES: usize = 1 << 20;
 
-/// Free slots of blocks are reused while at least one in so many slots is free: then a block that is rewritten takes many vectors.
+/// Free slots of blocks are reused while at least one in so many slots is free: then a block that
+/// is rewritten takes many vectors.
 const REUSE_SHARE: u32 = 7;
 
 /// Changes to one index that have not been written yet.
@@ -88,7 +90,11 @@ pub(crate) fn check_new<D: Distance>(dimensions: usize) -> Result<()> {
     }
     if D::name().len() > MAX_NAME_BYTES || D::name().is_empty() || D::name().contains('\0') {
         let remedy = "give the metric a name of 1 to 32 bytes without zeros";
-        return Err(Error::InvalidParameter { name: "the length of the metric's name", value: D::name().len() as f64, remedy });
+        return Err(Error::InvalidParameter {
+            name: "the length of the metric's name",
+            value: D::name().len() as f64,
+            remedy,
+        });
     }
     Ok(())
 }
@@ -128,15 +134,23 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     /// Opens the index, or prepares to create it.
     ///
     /// # Errors
-    /// Those of [`read_meta`], [`Error::InvalidDimensions`], and [`Error::DimensionMismatch`] if the index has others.
-    pub(crate) fn begin(place: Place<'e>, wtxn: &'w mut RwTxn<'p>, dimensions: usize) -> Result<Self> {
+    /// Those of [`read_meta`], [`Error::InvalidDimensions`], and [`Error::DimensionMismatch`] if
+    /// the index has others.
+    pub(crate) fn begin(
+        place: Place<'e>,
+        wtxn: &'w mut RwTxn<'p>,
+        dimensions: usize,
+    ) -> Result<Self> {
         let fresh = new_meta::<D>(dimensions)?;
         let stored = read_meta::<D>(place, wtxn)?;
         // What was there before a new index is not there any more.
         let journal = if stored.is_some() { Journal::of } else { Journal::of_everything };
         let meta = stored.unwrap_or(fresh);
         if meta.dimensions as usize != dimensions {
-            return Err(Error::DimensionMismatch { expected: meta.dimensions as usize, found: dimensions });
+            return Err(Error::DimensionMismatch {
+                expected: meta.dimensions as usize,
+                found: dimensions,
+            });
         }
         let blocks = |geometry, blocks, tail| Blocks::new(geometry, meta.slots, blocks, tail);
         let codes = meta.code_geometry().map(|geometry| Codes {
@@ -168,7 +182,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     pub(crate) fn row<T: Component>(&self, item: ItemId, vector: &[T]) -> Result<Row> {
         check_dimensions(vector.len(), self.meta.dimensions as usize)?;
         self.check_trained()?;
-        let vector = encode::<D, T>(vector, self.meta.scale).map_err(|defect| Error::InvalidItem { item, defect })?;
+        let vector = encode::<D, T>(vector, self.meta.scale)
+            .map_err(|defect| Error::InvalidItem { item, defect })?;
         Ok(Row { item, vector })
     }
 
@@ -182,7 +197,10 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     ///
     /// # Errors
     /// [`Error::IndexFull`].
-    pub(crate) fn add(&mut self, Row { item, vector: Encoded { bytes, factor, saturated } }: Row) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        Row { item, vector: Encoded { bytes, factor, saturated } }: Row,
+    ) -> Result<()> {
         self.add_stored(item, bytes, factor)?;
         self.meta.saturated = self.meta.saturated.saturating_add(saturated);
         Ok(())
@@ -193,7 +211,11 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     /// # Errors
     /// [`Error::NotTrained`].
     pub(crate) fn check_trained(&self) -> Result<()> {
-        if D::Codec::IS_TRAINED && !self.meta.scale.is_trained() { Err(Error::NotTrained { index: self.place.index }) } else { Ok(()) }
+        if D::Codec::IS_TRAINED && !self.meta.scale.is_trained() {
+            Err(Error::NotTrained { index: self.place.index })
+        } else {
+            Ok(())
+        }
     }
 
     /// Fixes what codes stand for, between the lowest and the highest number of a sample.
@@ -246,13 +268,18 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let put = if is_late { Blocks::store_late } else { Blocks::store };
         put(vectors, Target { place: *place, wtxn, journal }, slot, bytes)?;
         match codes {
-            Some(codes) => put(&mut codes.blocks, Target { place: *place, wtxn, journal }, slot, code),
+            Some(codes) => {
+                put(&mut codes.blocks, Target { place: *place, wtxn, journal }, slot, code)
+            }
             None => Ok(()),
         }
     }
 
     /// Does something to the vectors, and the same to the codes.
-    fn each_blocks(&mut self, work: impl Fn(&mut Blocks, Target<'_, '_, '_>) -> Result<()>) -> Result<()> {
+    fn each_blocks(
+        &mut self,
+        work: impl Fn(&mut Blocks, Target<'_, '_, '_>) -> Result<()>,
+    ) -> Result<()> {
         let Self { place, wtxn, journal, vectors, codes, .. } = self;
         work(vectors, Target { place: *place, wtxn, journal })?;
         match codes {
@@ -286,7 +313,9 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
 
     /// A count after one of what it counts is gone.
     fn one_less(&self, count: u32) -> Result<u32> {
-        count.checked_sub(1).ok_or(Error::corrupt(Key::meta(self.place.index), "it counts less than there is"))
+        count
+            .checked_sub(1)
+            .ok_or(Error::corrupt(Key::meta(self.place.index), "it counts less than there is"))
     }
 
     /// Frees a slot that is in no other set; not before the end if the slot is older than the edit.
@@ -322,7 +351,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     /// Records that live slots are not in the graph.
     pub(crate) fn unlinked(&mut self, slots: &RoaringBitmap) -> Result<()> {
         for slot in slots {
-            self.meta.pending += u32::from(self.pending.insert(self.place, self.wtxn, Slot(slot))?);
+            self.meta.pending +=
+                u32::from(self.pending.insert(self.place, self.wtxn, Slot(slot))?);
         }
         Ok(())
     }
@@ -338,7 +368,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Ok(())
     }
 
-    /// Records that a slot without an item is in the graph, with the vector that the graph knows it by: the next build takes it out.
+    /// Records that a slot without an item is in the graph, with the vector that the graph knows it
+    /// by: the next build takes it out.
     pub(crate) fn left_in(&mut self, slot: Slot, vector: &[u8], factor: f32) -> Result<()> {
         let is_freed = self.freed.remove(slot.0);
         let is_free = !is_freed && self.free.remove(self.place, self.wtxn, slot)?;
@@ -419,7 +450,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         Key::new(self.place.index, kind, 0, n)
     }
 
-    /// A free slot of the tail, where reusing costs no more than appending; one of the blocks, while there are many; or the next new one.
+    /// A free slot of the tail, where reusing costs no more than appending; one of the blocks,
+    /// while there are many; or the next new one.
     fn allocate(&mut self) -> Result<Slot> {
         if let Some(slot) = self.reusable()? {
             self.free.remove(self.place, self.wtxn, slot)?;
@@ -443,7 +475,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         if slot.is_some() || self.meta.free.saturating_mul(REUSE_SHARE) < self.meta.slots {
             return Ok(slot);
         }
-        // A sweep, so that the free slots of a block are used together and the block is rewritten once for all of them.
+        // A sweep, so that the free slots of a block are used together and the block is rewritten
+        // once for all of them.
         let from = self.meta.reuse_from.min(tail);
         let mut slot = self.free.first_in(self.place, self.wtxn, from, tail)?;
         if slot.is_none() {
@@ -465,7 +498,11 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
                 None => None,
             },
         };
-        if slot.is_some_and(|slot| slot.0 >= self.meta.slots) { Err(damaged("it names a slot beyond all")) } else { Ok(slot) }
+        if slot.is_some_and(|slot| slot.0 >= self.meta.slots) {
+            Err(damaged("it names a slot beyond all"))
+        } else {
+            Ok(slot)
+        }
     }
 
     fn set_slot(&mut self, item: ItemId, slot: Option<Slot>) -> Result<()> {
@@ -474,7 +511,9 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let group = match self.id_slots.remove(&number) {
             Some(group) => group,
             None => match self.place.sound(self.wtxn, key)? {
-                Some(sound) => IdGroup::decode(sound.body()).map_err(|what| Error::corrupt(key, what))?,
+                Some(sound) => {
+                    IdGroup::decode(sound.body()).map_err(|what| Error::corrupt(key, what))?
+                }
                 None => IdGroup::default(),
             },
         };
@@ -487,8 +526,10 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let key = self.key(Kind::SlotIds, number);
         let group = match self.slot_ids.remove(&number) {
             Some(group) => group,
-            None => ids::decode_slots(self.place.sound(self.wtxn, key)?.map(Sound::body).unwrap_or_default())
-                .ok_or(Error::corrupt(key, "it has more entries than a group"))?,
+            None => ids::decode_slots(
+                self.place.sound(self.wtxn, key)?.map(Sound::body).unwrap_or_default(),
+            )
+            .ok_or(Error::corrupt(key, "it has more entries than a group"))?,
         };
         let group = self.slot_ids.entry(number).or_insert(group);
         if group.len() <= place {
@@ -503,7 +544,9 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         let index = self.place.index;
         let key = |kind, number| Key::new(index, kind, 0, number);
         let slot_ids = std::mem::take(&mut self.slot_ids).into_iter();
-        let mut puts: Vec<Put> = slot_ids.map(|(number, group)| (key(Kind::SlotIds, number), Some(ids::encode_slots(&group)))).collect();
+        let mut puts: Vec<Put> = slot_ids
+            .map(|(number, group)| (key(Kind::SlotIds, number), Some(ids::encode_slots(&group))))
+            .collect();
         puts.extend(std::mem::take(&mut self.id_slots).into_iter().map(|(number, group)| {
             let body = (!group.entries().is_empty()).then(|| group.encode());
             (key(Kind::IdSlots, number), body)

@@ -3,13 +3,13 @@
 //!
 //! [`Snapshot<'t>`](Snapshot) borrows a transaction for `'t`; a [`Held`] has a share of one, so no
 //! lifetime of Rust says how long its pointers hold. It uses `'static` in that place, which here
-//! means *as long as the `Held` lives*, and keeps it to itself: what it gives out is a [`View`], and
-//! everything that takes a view is generic over its lifetime and returns values that do not mention
-//! it.
+//! means *as long as the `Held` lives*, and keeps it to itself: what it gives out is a [`View`],
+//! and everything that takes a view is generic over its lifetime and returns values that do not
+//! mention it.
 //!
 //! A commit is one of all indexes of an environment, so the snapshots of all of them can share one
-//! [`SharedTxn`], which takes one entry of LMDB's table of readers. Values that no table has yet are
-//! looked up through it, by one thread at a time: behind a mutex, for as long as a walk down a
+//! [`SharedTxn`], which takes one entry of LMDB's table of readers. Values that no table has yet
+//! are looked up through it, by one thread at a time: behind a mutex, for as long as a walk down a
 //! B-tree. A search of a snapshot that has been used for a while does not take it. Whoever has more
 //! to look up lets others in between.
 //!
@@ -55,7 +55,13 @@ pub(crate) struct SharedTxn {
 impl SharedTxn {
     /// A transaction that one snapshot uses.
     pub(crate) fn alone(txn: ReadTxn) -> Self {
-        Self { id: txn.id(), txn: Mutex::new(txn), env: None, defect: OnceLock::new(), _count: Box::new(()) }
+        Self {
+            id: txn.id(),
+            txn: Mutex::new(txn),
+            env: None,
+            defect: OnceLock::new(),
+            _count: Box::new(()),
+        }
     }
 
     /// A transaction of `env` that many snapshots use. `count` is dropped when it has ended.
@@ -119,7 +125,11 @@ pub(crate) struct Held<'e> {
 impl<'e> Held<'e> {
     /// # Errors
     /// Those of [`Snapshot::open`].
-    pub(crate) fn open<D: Distance>(place: Place<'e>, txn: Arc<SharedTxn>, extent: Extent) -> Result<Self> {
+    pub(crate) fn open<D: Distance>(
+        place: Place<'e>,
+        txn: Arc<SharedTxn>,
+        extent: Extent,
+    ) -> Result<Self> {
         let snapshot = txn.lend(|txn| {
             let borrowed: *const RoTxn<'_> = &raw const ***txn;
             // SAFETY: the reference is used in this call only, in which the transaction is locked
@@ -133,18 +143,21 @@ impl<'e> Held<'e> {
         Ok(Self { snapshot: Arc::new(snapshot), txn, place })
     }
 
-    /// Where everything is that has been found, to be used by a later snapshot. It may outlive this one.
+    /// Where everything is that has been found, to be used by a later snapshot. It may outlive this
+    /// one.
     pub(crate) fn tables(&self) -> Tables {
         Tables(Arc::clone(&self.snapshot))
     }
 
-    /// Takes over what an earlier snapshot has found and what no commit has rewritten since. O(values), some ten microseconds for a million items.
+    /// Takes over what an earlier snapshot has found and what no commit has rewritten since.
+    /// O(values), some ten microseconds for a million items.
     ///
     /// # Safety
     /// The map has not been moved since, and both snapshots are of one environment and index.
     pub(crate) unsafe fn carry(&self, Tables(earlier): &Tables) -> Result<()> {
         self.lend(|txn| {
-            let rewritten = rewritten_between(self.place, txn, earlier.id as u64, self.id() as u64)?;
+            let rewritten =
+                rewritten_between(self.place, txn, earlier.id as u64, self.id() as u64)?;
             let Some(rewritten) = rewritten else { return Ok(()) };
             // Whoever has changed META has changed more, and must have said so.
             if rewritten.is_none() && earlier.meta != self.snapshot.meta {
@@ -152,11 +165,16 @@ impl<'e> Held<'e> {
             }
             let rewritten = rewritten.unwrap_or_default();
             let page_bytes = self.place.raw.stat(txn)?.page_size as usize;
-            // SAFETY: a value that no commit between the two has put or deleted, and that has pages to itself, is the same pages in both snapshots,
-            // in a map that is where it was. Every commit that changes an index says in its DELTA value what it rewrites, and there is one
-            // for each of them. The pages are not used again as long as the transaction of this snapshot is open: see `Own`.
+            // SAFETY: a value that no commit between the two has put or deleted, and that has pages
+            // to itself, is the same pages in both snapshots, in a map that is where it was. Every
+            // commit that changes an index says in its DELTA value what it rewrites, and there is
+            // one for each of them. The pages are not used again as long as the transaction of this
+            // snapshot is open: see `Own`.
             unsafe { self.snapshot.carry(earlier, &rewritten, page_bytes) };
-            debug_assert!(self.snapshot.is_where(self.place, txn)?, "a value that was carried over lies elsewhere");
+            debug_assert!(
+                self.snapshot.is_where(self.place, txn)?,
+                "a value that was carried over lies elsewhere"
+            );
             Ok(())
         })
     }
@@ -215,12 +233,16 @@ impl<'e> Held<'e> {
 
     /// The same for a build, whose result is written: see [`Verified`]. For a snapshot that was
     /// opened for it, and that nothing else has looked values up in.
-    pub(crate) fn verified_view<D: Distance>(&self, extent: Extent) -> View<'_, 'static, D, Verified<Own<'_, 'e>>> {
+    pub(crate) fn verified_view<D: Distance>(
+        &self,
+        extent: Extent,
+    ) -> View<'_, 'static, D, Verified<Own<'_, 'e>>> {
         View::new(&self.snapshot, Verified::new(Own(self), extent))
     }
 }
 
-/// Where everything was that a snapshot had found. Nothing is read through it: the transaction may have ended.
+/// Where everything was that a snapshot had found. Nothing is read through it: the transaction may
+/// have ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Tables(Arc<Snapshot<'static>>);
 
@@ -232,9 +254,14 @@ impl Tables {
     }
 }
 
-/// What the commits after `earlier` up to `later` have rewritten, list by list, or nothing if none of them says that it has changed the index. `None` if
-/// nobody can tell.
-fn rewritten_between(place: Place<'_>, txn: &RoTxn<'_>, earlier: u64, later: u64) -> Result<Option<Option<[Vec<u32>; LISTS]>>> {
+/// What the commits after `earlier` up to `later` have rewritten, list by list, or nothing if none
+/// of them says that it has changed the index. `None` if nobody can tell.
+fn rewritten_between(
+    place: Place<'_>,
+    txn: &RoTxn<'_>,
+    earlier: u64,
+    later: u64,
+) -> Result<Option<Option<[Vec<u32>; LISTS]>>> {
     if earlier > later || later - earlier > RING {
         return Ok(None);
     }

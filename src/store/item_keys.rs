@@ -1,8 +1,10 @@
 //! The keys of items, and the item ids behind them: looking up, giving out and taking back.
 //!
-//! The ids of an index whose items have keys are given out here: a free one, the smallest first, or the next beyond all. An id is free once its item
-//! is deleted, also within the transaction: the graph knows slots, and a replaced item gets a new one. Each change writes two or three small rows, and a
-//! lookup is one descent of the B-tree. Owns the invariant `item-keys` of `docs/format.md`.
+//! The ids of an index whose items have keys are given out here: a free one, the smallest first, or
+//! the next beyond all. An id is free once its item is deleted, also within the transaction: the
+//! graph knows slots, and a replaced item gets a new one. Each change writes two or three small
+//! rows, and a lookup is one descent of the B-tree. Owns the invariant `item-keys` of
+//! `docs/format.md`.
 
 use std::ops::Bound;
 
@@ -61,23 +63,36 @@ impl ItemKeys<'_> {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it has none.
-    pub(crate) fn key<'t, D, S: Source<'t>>(&self, view: &View<'_, 't, D, S>, known: &Table<'t>, id: ItemId) -> Result<&'t [u8]> {
+    pub(crate) fn key<'t, D, S: Source<'t>>(
+        &self,
+        view: &View<'_, 't, D, S>,
+        known: &Table<'t>,
+        id: ItemId,
+    ) -> Result<&'t [u8]> {
         let name = Row::name_of(self.place.index, id);
         let corrupt = |what| Error::corrupt(name, what);
         let value = match known.get(id as usize) {
             Some(value) => value,
             None => {
-                let value = view.get(name)?.ok_or(corrupt("it is missing, though there is an item"))?;
+                let value =
+                    view.get(name)?.ok_or(corrupt("it is missing, though there is an item"))?;
                 Sound::of(name, value)?;
-                known.set(id as usize, value).ok_or(corrupt("it does not say its own length, or is of an id beyond all"))?
+                known
+                    .set(id as usize, value)
+                    .ok_or(corrupt("it does not say its own length, or is of an id beyond all"))?
             }
         };
         // Verified when it was looked up.
         decode_key(checksum::unverified(value)).map_err(corrupt)
     }
 
-    /// Where the keys of a snapshot are, as far as they have been looked up. `bound` is [`bound`](Self::bound), which is asked for once.
-    pub(crate) fn known<'s, 't>(&self, snapshot: &'s Snapshot<'t>, bound: impl FnOnce() -> Result<u64>) -> Result<&'s Table<'t>> {
+    /// Where the keys of a snapshot are, as far as they have been looked up. `bound` is
+    /// [`bound`](Self::bound), which is asked for once.
+    pub(crate) fn known<'s, 't>(
+        &self,
+        snapshot: &'s Snapshot<'t>,
+        bound: impl FnOnce() -> Result<u64>,
+    ) -> Result<&'s Table<'t>> {
         if let Some(known) = snapshot.item_keys.get() {
             return Ok(known);
         }
@@ -117,7 +132,10 @@ impl ItemKeys<'_> {
                 Some(_) => Ok(Some(id)),
                 None => Err(Error::corrupt(Row::name_of(self.place.index, id), BROKEN)),
             },
-            _ => Err(Error::Foreign { index: self.place.index, what: "a key of it is not one of ours" }),
+            _ => Err(Error::Foreign {
+                index: self.place.index,
+                what: "a key of it is not one of ours",
+            }),
         }
     }
 
@@ -135,8 +153,14 @@ impl ItemKeys<'_> {
         self.put(wtxn, Row::Free(id), &[])
     }
 
-    /// What [`ids`](Self::id) the keys after `last` have, in the order of the keys, at most `count` of them.
-    pub(crate) fn after(&self, rtxn: &RoTxn<'_>, last: Option<&[u8]>, count: usize) -> Result<Vec<(Vec<u8>, ItemId)>> {
+    /// What [`ids`](Self::id) the keys after `last` have, in the order of the keys, at most `count`
+    /// of them.
+    pub(crate) fn after(
+        &self,
+        rtxn: &RoTxn<'_>,
+        last: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<(Vec<u8>, ItemId)>> {
         let [first, end] = bounds(self.place.index, Row::Id(&[]));
         let last = last.map(|key| Row::Id(key).to_bytes(self.place.index));
         let from = last.as_deref().map_or(Bound::Included(&first[..]), Bound::Excluded);
@@ -144,7 +168,10 @@ impl ItemKeys<'_> {
         let rows = rows.take(count).map(|entry| {
             let (row, value) = entry?;
             let Some(Row::Id(key)) = Row::from_bytes(row) else {
-                return Err(Error::Foreign { index: self.place.index, what: "a key of it is not one of ours" });
+                return Err(Error::Foreign {
+                    index: self.place.index,
+                    what: "a key of it is not one of ours",
+                });
             };
             self.naming.check(key).map_err(|what| self.corrupt(key, what))?;
             Ok((key.to_vec(), self.id_in(key, row, value)?))

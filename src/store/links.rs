@@ -1,7 +1,9 @@
-//! Writing the graph that a build has made: which records change with it, and the values they lie in.
+//! Writing the graph that a build has made: which records change with it, and the values they lie
+//! in.
 //!
-//! The build knows the lists that have changed. From the difference to the stored ones follow the in-neighbors that change, from both the
-//! records, from these the groups. A group without a changed record is not read.
+//! The build knows the lists that have changed. From the difference to the stored ones follow the
+//! in-neighbors that change, from both the records, from these the groups. A group without a
+//! changed record is not read.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +39,13 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// Everything that the build of `working` changes.
-    pub(crate) fn new(view: &Before<'_, '_>, working: Working<'_>, anew: bool, growth: Option<f32>, go_on: &GoOn<'_>) -> Result<Self> {
+    pub(crate) fn new(
+        view: &Before<'_, '_>,
+        working: Working<'_>,
+        anew: bool,
+        growth: Option<f32>,
+        go_on: &GoOn<'_>,
+    ) -> Result<Self> {
         let puts = changes(view, &working, go_on)?;
         Ok(Self { puts, anew, roots: working.roots, next_rank: working.next_rank, growth })
     }
@@ -71,22 +79,38 @@ fn changes(view: &Before<'_, '_>, working: &Working<'_>, go_on: &GoOn<'_>) -> Re
     Ok(changes)
 }
 
-fn layer_changes(view: &Before<'_, '_>, working: &Working<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
+fn layer_changes(
+    view: &Before<'_, '_>,
+    working: &Working<'_>,
+    layer: Layer,
+    go_on: &GoOn<'_>,
+) -> Result<Vec<Put>> {
     let in_edges = in_edges(view, working, layer, go_on)?;
-    let mut affected: BTreeMap<Slot, Affected<'_>> =
-        working.changes(layer).map(|(slot, change)| (slot, Affected { change: Some(change), in_edges: &[] })).collect();
+    let mut affected: BTreeMap<Slot, Affected<'_>> = working
+        .changes(layer)
+        .map(|(slot, change)| (slot, Affected { change: Some(change), in_edges: &[] }))
+        .collect();
     for group in in_edges.chunk_by(|a, b| a.target == b.target) {
         affected.entry(group[0].target).or_default().in_edges = group;
     }
     let size = view.group_size()?;
     let affected: Vec<(Slot, Affected<'_>)> = affected.into_iter().collect();
-    let groups: Vec<&[(Slot, Affected<'_>)]> = affected.chunk_by(|(a, _), (b, _)| a.index() / size == b.index() / size).collect();
-    let changes = threads::map(&groups, LISTS, |group| go_on().and_then(|()| group_changes(view, layer, group, size)))?;
+    let groups: Vec<&[(Slot, Affected<'_>)]> =
+        affected.chunk_by(|(a, _), (b, _)| a.index() / size == b.index() / size).collect();
+    let changes = threads::map(&groups, LISTS, |group| {
+        go_on().and_then(|()| group_changes(view, layer, group, size))
+    })?;
     Ok(changes.into_iter().flatten().collect())
 }
 
-/// For each pair of nodes with an edge that was added or taken away: which of the two, if any, is now a one-way in-neighbor of the other.
-fn in_edges(view: &Before<'_, '_>, working: &Working<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<InEdge>> {
+/// For each pair of nodes with an edge that was added or taken away: which of the two, if any, is
+/// now a one-way in-neighbor of the other.
+fn in_edges(
+    view: &Before<'_, '_>,
+    working: &Working<'_>,
+    layer: Layer,
+    go_on: &GoOn<'_>,
+) -> Result<Vec<InEdge>> {
     let touched: Vec<(Slot, &Change)> = working.changes(layer).collect();
     let is_gone = |slot| matches!(working.change(layer, slot), Some(Change::Gone));
     let per_slot = |(slot, change): &(Slot, &Change)| -> Result<Vec<InEdge>> {
@@ -96,8 +120,14 @@ fn in_edges(view: &Before<'_, '_>, working: &Working<'_>, layer: Layer, go_on: &
             Change::Gone => Vec::new(),
         };
         let before = view.record(layer, *slot)?.map(|record| record.neighbors).unwrap_or_default();
-        let added = now.iter().filter(|other| before.binary_search(other).is_err()).map(|&other| (other, true));
-        let gone = before.iter().filter(|other| now.binary_search(other).is_err()).map(|&other| (other, false));
+        let added = now
+            .iter()
+            .filter(|other| before.binary_search(other).is_err())
+            .map(|&other| (other, true));
+        let gone = before
+            .iter()
+            .filter(|other| now.binary_search(other).is_err())
+            .map(|&other| (other, false));
         let mut in_edges = Vec::with_capacity(now.len());
         let mut list = Vec::new();
         for (other, forward) in added.chain(gone) {
@@ -110,14 +140,19 @@ fn in_edges(view: &Before<'_, '_>, working: &Working<'_>, layer: Layer, go_on: &
                     list.binary_search(&slot.0).is_ok()
                 }
             };
-            in_edges.push(InEdge { target: Slot(other), source: slot.0, one_way: forward && !backward });
+            in_edges.push(InEdge {
+                target: Slot(other),
+                source: slot.0,
+                one_way: forward && !backward,
+            });
             in_edges.push(InEdge { target: *slot, source: other, one_way: backward && !forward });
         }
         // Where nothing was stored, there is nothing to take out.
         in_edges.retain(|edge| (edge.one_way || view.has_graph(layer)) && !is_gone(edge.target));
         Ok(in_edges)
     };
-    let mut in_edges: Vec<InEdge> = threads::map(&touched, LISTS, per_slot)?.into_iter().flatten().collect();
+    let mut in_edges: Vec<InEdge> =
+        threads::map(&touched, LISTS, per_slot)?.into_iter().flatten().collect();
     threads::sort_by_key(&mut in_edges, |edge| *edge);
     in_edges.dedup();
     Ok(in_edges)
@@ -130,7 +165,12 @@ fn sorted_slots(node: &Node) -> Vec<u32> {
 }
 
 /// The changed values of one group.
-fn group_changes(view: &Before<'_, '_>, layer: Layer, affected: &[(Slot, Affected<'_>)], size: usize) -> Result<Vec<Put>> {
+fn group_changes(
+    view: &Before<'_, '_>,
+    layer: Layer,
+    affected: &[(Slot, Affected<'_>)],
+    size: usize,
+) -> Result<Vec<Put>> {
     let Some((first, _)) = affected.first() else { return Ok(Vec::new()) };
     let group = first.index() / size;
     let mut records = view.group_records(layer, group)?;
@@ -151,7 +191,8 @@ fn group_changes(view: &Before<'_, '_>, layer: Layer, affected: &[(Slot, Affecte
         if matches!(affected.change, Some(Change::Gone)) {
             one_way.clear();
         }
-        let was_elsewhere = stored.as_ref().is_some_and(|record| record.one_way == OneWay::Elsewhere);
+        let was_elsewhere =
+            stored.as_ref().is_some_and(|record| record.one_way == OneWay::Elsewhere);
         let (one_way, body) = OneWay::place(one_way);
         if body.is_some() || was_elsewhere {
             changes.push((view.key(Kind::In, layer.0, slot.0), body));
@@ -162,12 +203,16 @@ fn group_changes(view: &Before<'_, '_>, layer: Layer, affected: &[(Slot, Affecte
             (Some(Change::Gone), _) => continue,
             (Some(Change::Node(node)), _) => {
                 let neighbors = sorted_slots(node);
-                let children = neighbors.iter().map(|slot| node.children.contains(&Slot(*slot))).collect();
+                let children =
+                    neighbors.iter().map(|slot| node.children.contains(&Slot(*slot))).collect();
                 Record { neighbors, parent: node.parent, rank: node.rank, children, one_way }
             }
             (None, Some(stored)) => Record { one_way, ..stored },
             (None, None) => {
-                return Err(Error::corrupt(view.key(Kind::Links, layer.0, group as u32), "a node that has an in-edge is missing"));
+                return Err(Error::corrupt(
+                    view.key(Kind::Links, layer.0, group as u32),
+                    "a node that has an in-edge is missing",
+                ));
             }
         };
         encode_record(&record, bytes);

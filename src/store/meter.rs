@@ -1,7 +1,8 @@
-//! What operations cost, counted: values read and written, and bytes written. Only with the feature `meter`, for tests and benches.
+//! What operations cost, counted: values read and written, and bytes written. Only with the feature
+//! `meter`, for tests and benches.
 //!
-//! A value is read whenever it is accessed, whether it had to be looked up or was remembered; it is written when it is put or deleted.
-//! Counts are those of the whole process.
+//! A value is read whenever it is accessed, whether it had to be looked up or was remembered; it is
+//! written when it is put or deleted. Counts are those of the whole process.
 
 #[cfg(feature = "meter")]
 mod counters {
@@ -25,7 +26,8 @@ mod counters {
 
     /// What was counted since the last call.
     pub fn take_cost() -> Cost {
-        let [values_read, values_written, bytes_written] = [&READ, &WRITTEN, &BYTES].map(|counter| counter.swap(0, Relaxed));
+        let [values_read, values_written, bytes_written] =
+            [&READ, &WRITTEN, &BYTES].map(|counter| counter.swap(0, Relaxed));
         Cost { values_read, values_written, bytes_written }
     }
 

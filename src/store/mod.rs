@@ -1,19 +1,27 @@
 //! LMDB: where the bytes of `format/` are found and put, and the views that `graph/` walks.
 //!
 //! - `source`: a value by its key, through one transaction or behind a lock, verified or not.
-//! - `table`: pointers to values that have been found, so that finding them again costs one load; `strided`: values of one length, in blocks of many.
-//! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and vectors.
-//! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop; `warm`: a snapshot's pages, read in advance.
-//! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors, found, compared and made.
-//! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an item id.
+//! - `table`: pointers to values that have been found, so that finding them again costs one load;
+//!   `strided`: values of one length, in blocks of many.
+//! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and
+//!   vectors.
+//! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop;
+//!   `warm`: a snapshot's pages, read in advance.
+//! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors,
+//!   found, compared and made.
+//! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an
+//!   item id.
 //! - `meter`: what all of it costs, counted for tests. `fault`: where tests interrupt it.
-//! - `file`: LMDB's own pages, judged without a map; its free pages and readers; a compacted copy. `spool`: bytes put aside, in memory or in a file.
+//! - `file`: LMDB's own pages, judged without a map; its free pages and readers; a compacted copy.
+//!   `spool`: bytes put aside, in memory or in a file.
 //! - `target`: what all changes go through. `repair`: undoing one that has not come to its end.
-//! - `edit`: adding and removing items; `blocks`: where their vectors and codes go; `links`: writing the graph that a build has made; `renumber`: writing all of it in another order;
+//! - `edit`: adding and removing items; `blocks`: where their vectors and codes go; `links`:
+//!   writing the graph that a build has made; `renumber`: writing all of it in another order;
 //!   `rebase`: writing it on top of what others have committed since.
 //!
-//! Owns the invariant that a pointer into the map is only ever used while the transaction it was found through is borrowed, and the only
-//! unsafe code on pointers outside of the kernels (`table`, `source`, `held`).
+//! Owns the invariant that a pointer into the map is only ever used while the transaction it was
+//! found through is borrowed, and the only unsafe code on pointers outside of the kernels (`table`,
+//! `source`, `held`).
 
 mod blocks;
 pub(crate) mod coarse;
@@ -87,16 +95,23 @@ impl<'e> Place<'e> {
         last: Key,
     ) -> Result<impl Iterator<Item = Result<(Key, &'t [u8])>> + use<'t>> {
         let (first, last) = (first.to_bytes(), last.to_bytes());
-        let values = self.raw.range(rtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
+        let values =
+            self.raw.range(rtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
         Ok(values.map(|entry| {
             let (key, value) = entry?;
-            let key = Key::from_bytes(key).ok_or(Error::Foreign { index: first_index(key), what: "a key of it is not one of ours" })?;
+            let key = Key::from_bytes(key).ok_or(Error::Foreign {
+                index: first_index(key),
+                what: "a key of it is not one of ours",
+            })?;
             Ok((key, value))
         }))
     }
 
     /// All keys and values of the index, whatever they are, in order.
-    pub(crate) fn all<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
+    pub(crate) fn all<'t>(
+        &self,
+        rtxn: &'t RoTxn<'_>,
+    ) -> Result<impl Iterator<Item = Result<(&'t [u8], &'t [u8])>> + use<'t>> {
         let first = self.index.to_be_bytes();
         let next = self.index.checked_add(1).map(u16::to_be_bytes);
         let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));

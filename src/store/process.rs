@@ -1,9 +1,10 @@
 //! What belongs to the process that made it: a transaction or an environment of LMDB.
 //!
-//! A child of `fork` inherits copies of both, and they point to the lock file that it shares with its parent. Ending a transaction there
-//! frees the *parent's* entry in the table of readers, so that the pages which the parent still reads are written over; ending a write
-//! transaction unlocks the parent's lock. So in another process than its own such a value is forgotten, never dropped: it leaks, and harms
-//! nobody.
+//! A child of `fork` inherits copies of both, and they point to the lock file that it shares with
+//! its parent. Ending a transaction there frees the *parent's* entry in the table of readers, so
+//! that the pages which the parent still reads are written over; ending a write transaction unlocks
+//! the parent's lock. So in another process than its own such a value is forgotten, never dropped:
+//! it leaks, and harms nobody.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -112,7 +113,9 @@ mod tests {
         let mut inherited = OfProcess::new(Counted(&drops));
         inherited.process += 1;
         let opened = inherited.process;
-        assert!(matches!(inherited.check(), Err(Error::Forked { opened: found, .. }) if found == opened));
+        assert!(
+            matches!(inherited.check(), Err(Error::Forked { opened: found, .. }) if found == opened)
+        );
         drop(inherited);
         let mut inherited = OfProcess::new(Counted(&drops));
         inherited.process += 1;

@@ -1,11 +1,13 @@
 //! A build that was computed on one commit, and is linked on top of a later one.
 //!
-//! The graph is derived from the items, so it need not be merged: what is stored in the end is the graph that was computed, whatever other
-//! builds have made of the one before it, and the items are brought into line with it:
+//! The graph is derived from the items, so it need not be merged: what is stored in the end is the
+//! graph that was computed, whatever other builds have made of the one before it, and the items are
+//! brought into line with it:
 //!
 //! - Items that have been added since, linked meanwhile or not, are pending.
-//! - Items of the computed graph that have been deleted since are removed ones, which the next build takes out. If another item has taken the
-//!   slot of such a one, it is given another slot, and the graph gets back the vector that it knows the slot by.
+//! - Items of the computed graph that have been deleted since are removed ones, which the next
+//!   build takes out. If another item has taken the slot of such a one, it is given another slot,
+//!   and the graph gets back the vector that it knows the slot by.
 //! - What the computed graph does not have and is removed, is free.
 //!
 //! O(values of the graph + items) reads if there was another commit, O(what has changed) writes.
@@ -78,7 +80,12 @@ impl Rebased {
     ///
     /// # Errors
     /// Those of opening an index, and of damaged values.
-    pub(crate) fn new<D: Distance>(held: &Held<'_>, changes: &Changes, left: &RoaringBitmap, wtxn: &RwTxn<'_>) -> Result<Option<Self>> {
+    pub(crate) fn new<D: Distance>(
+        held: &Held<'_>,
+        changes: &Changes,
+        left: &RoaringBitmap,
+        wtxn: &RwTxn<'_>,
+    ) -> Result<Option<Self>> {
         let place = held.place();
         // Where the vectors of all items lie is compared, and hardly any of them is read.
         let before = held.verified_view::<D>(Extent::Small);
@@ -97,7 +104,10 @@ impl Rebased {
             return Ok(None);
         }
         let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
-        let now = View::<D, _>::new(&snapshot, Verified::new(Calling::new(place, wtxn, snapshot.id)?, Extent::Small));
+        let now = View::<D, _>::new(
+            &snapshot,
+            Verified::new(Calling::new(place, wtxn, snapshot.id)?, Extent::Small),
+        );
         // The nodes of the computed graph: all items that were live and not left pending.
         let nodes = before.live()? - left;
         let free = now.set(SetKind::Free)?;
@@ -123,7 +133,12 @@ impl Rebased {
         for slot in others - &snapshot.removed {
             rebased.linked.remove(slot);
             let address = now.sound_vector(Slot(slot))?;
-            let moved = Moved { item: now.item(Slot(slot))?, vector: address.bytes.to_vec(), factor: address.factor, node: node(slot)? };
+            let moved = Moved {
+                item: now.item(Slot(slot))?,
+                vector: address.bytes.to_vec(),
+                factor: address.factor,
+                node: node(slot)?,
+            };
             rebased.moved.push(moved);
         }
         if !changes.anew {
@@ -160,7 +175,8 @@ fn replaced<'b, 'n, D: Distance>(
     for slot in slots {
         let [then, now] = [before.vector(Slot(slot))?, now.vector(Slot(slot))?];
         // Mostly it is the same page.
-        let is_same = std::ptr::eq(then.bytes, now.bytes) || then.bytes == now.bytes && then.factor.to_bits() == now.factor.to_bits();
+        let is_same = std::ptr::eq(then.bytes, now.bytes)
+            || then.bytes == now.bytes && then.factor.to_bits() == now.factor.to_bits();
         if !is_same {
             replaced.insert(slot);
         }
@@ -169,7 +185,12 @@ fn replaced<'b, 'n, D: Distance>(
 }
 
 /// What others have changed of the graph since and the build has not: the values as they were.
-fn restored(place: Place<'_>, before: &RoTxn<'_>, now: &RoTxn<'_>, puts: &[Put]) -> Result<Vec<Put>> {
+fn restored(
+    place: Place<'_>,
+    before: &RoTxn<'_>,
+    now: &RoTxn<'_>,
+    puts: &[Put],
+) -> Result<Vec<Put>> {
     let mut restored = Vec::new();
     let mut restore = |key: Key, value: Option<&[u8]>| -> Result<()> {
         if puts.binary_search_by_key(&key, |(key, _)| *key).is_err() {
@@ -193,7 +214,11 @@ fn restored(place: Place<'_>, before: &RoTxn<'_>, now: &RoTxn<'_>, puts: &[Put])
             match (order, then, later) {
                 (Ordering::Less, Some((key, value)), _) => restore(key, Some(value))?,
                 (Ordering::Greater, _, Some((key, _))) => restore(key, None)?,
-                (_, Some((key, value)), Some((_, other))) if !std::ptr::eq(value, other) && value != other => restore(key, Some(value))?,
+                (_, Some((key, value)), Some((_, other)))
+                    if !std::ptr::eq(value, other) && value != other =>
+                {
+                    restore(key, Some(value))?
+                }
                 _ => {}
             }
             if order.is_le() {

@@ -1,7 +1,8 @@
 //! Giving every item another slot: what `optimize` does.
 //!
-//! Everything that a slot names is computed first, from the graph of a build, and then written in the place of what there was. The vectors, which
-//! may be more than memory holds, wait in a temporary file meanwhile. O(items).
+//! Everything that a slot names is computed first, from the graph of a build, and then written in
+//! the place of what there was. The vectors, which may be more than memory holds, wait in a
+//! temporary file meanwhile. O(items).
 //!
 //! Writing cannot be undone, so nothing may stop it after the first delete. A panic of the progress
 //! closure is held back until the end. The temporary file is read once before the first delete, so
@@ -76,8 +77,8 @@ impl Numbers<'_> {
     }
 }
 
-/// The index that `working` is the graph of, with slots in the order of the vectors that were put aside, and these codes if they are known. Nothing is
-/// written; `go_on` is asked for every node.
+/// The index that `working` is the graph of, with slots in the order of the vectors that were put
+/// aside, and these codes if they are known. Nothing is written; `go_on` is asked for every node.
 pub(crate) fn renumber<'t, D: Distance>(
     view: &View<'_, 't, D, AnySource<'_, 't>>,
     working: &Working<'_>,
@@ -118,16 +119,26 @@ pub(crate) fn renumber<'t, D: Distance>(
 }
 
 /// The values of a layer of the graph.
-fn layer_puts(view: &Before<'_, '_>, working: &Working<'_>, numbers: &Numbers<'_>, layer: Layer, go_on: &GoOn<'_>) -> Result<Vec<Put>> {
+fn layer_puts(
+    view: &Before<'_, '_>,
+    working: &Working<'_>,
+    numbers: &Numbers<'_>,
+    layer: Layer,
+    go_on: &GoOn<'_>,
+) -> Result<Vec<Put>> {
     let record = |new: usize| -> Result<Option<(u32, Record)>> {
         go_on()?;
         let old = numbers.order[new];
         let Some(node) = working.get(layer, old)? else { return Ok(None) };
         let neighbors = numbers.of_all(node.edges.iter().map(|edge| edge.slot));
         let children = numbers.of_all(node.children.iter().map(|child| child.0));
-        let children = neighbors.iter().map(|neighbor| children.binary_search(neighbor).is_ok()).collect();
+        let children =
+            neighbors.iter().map(|neighbor| children.binary_search(neighbor).is_ok()).collect();
         let (parent, rank) = (numbers.of(node.parent), numbers.ranks[old.index()]);
-        Ok(Some((new as u32, Record { neighbors, parent, rank, children, one_way: OneWay::Here(Vec::new()) })))
+        Ok(Some((
+            new as u32,
+            Record { neighbors, parent, rank, children, one_way: OneWay::Here(Vec::new()) },
+        )))
     };
     let records = threads::map_range(numbers.order.len(), LISTS, record)?;
     let mut records: Vec<(u32, Record)> = records.into_iter().flatten().collect();
@@ -135,7 +146,12 @@ fn layer_puts(view: &Before<'_, '_>, working: &Working<'_>, numbers: &Numbers<'_
     for (place, (slot, _)) in records.iter().enumerate() {
         places[*slot as usize] = place as u32;
     }
-    let damaged = || Error::corrupt(view.key(Kind::Links, layer.0, 0), "a list names a slot that is no node of its layer");
+    let damaged = || {
+        Error::corrupt(
+            view.key(Kind::Links, layer.0, 0),
+            "a list names a slot that is no node of its layer",
+        )
+    };
     let mut one_way: Vec<Vec<u32>> = vec![Vec::new(); records.len()];
     for (slot, record) in &records {
         for neighbor in &record.neighbors {
@@ -160,9 +176,13 @@ fn layer_puts(view: &Before<'_, '_>, working: &Working<'_>, numbers: &Numbers<'_
             encode_record(record, &mut bytes[*slot as usize % size]);
         }
         let [links, spill] = encode_group(&bytes);
-        Ok::<[Put; 2], Error>([(Kind::Links, links), (Kind::Spill, spill)].map(|(kind, body)| (view.key(kind, layer.0, number), body)))
+        Ok::<[Put; 2], Error>(
+            [(Kind::Links, links), (Kind::Spill, spill)]
+                .map(|(kind, body)| (view.key(kind, layer.0, number), body)),
+        )
     };
-    let groups: Vec<&[(u32, Record)]> = records.chunk_by(|(a, _), (b, _)| *a as usize / size == *b as usize / size).collect();
+    let groups: Vec<&[(u32, Record)]> =
+        records.chunk_by(|(a, _), (b, _)| *a as usize / size == *b as usize / size).collect();
     let groups = threads::map(&groups, LISTS, |records| group(records))?;
     puts.extend(groups.into_iter().flatten().filter(|(_, body)| body.is_some()));
     Ok(puts)
@@ -172,8 +192,11 @@ fn layer_puts(view: &Before<'_, '_>, working: &Working<'_>, numbers: &Numbers<'_
 fn id_puts(view: &Before<'_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
     let items: Vec<ItemId> = order.iter().map(|slot| view.item(*slot)).collect::<Result<_>>()?;
     let groups = items.chunks(SLOT_GROUP as usize).enumerate();
-    let mut puts: Vec<Put> =
-        groups.map(|(number, items)| (view.key(Kind::SlotIds, 0, number as u32), Some(ids::encode_slots(items)))).collect();
+    let mut puts: Vec<Put> = groups
+        .map(|(number, items)| {
+            (view.key(Kind::SlotIds, 0, number as u32), Some(ids::encode_slots(items)))
+        })
+        .collect();
     let mut items: Vec<(ItemId, Slot)> = items.into_iter().zip((0..).map(Slot)).collect();
     items.sort_unstable();
     for items in items.chunk_by(|(a, _), (b, _)| ids::id_place(*a).0 == ids::id_place(*b).0) {
@@ -186,7 +209,8 @@ fn id_puts(view: &Before<'_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
     Ok(puts)
 }
 
-/// Puts the vectors aside in the order that the graph gives them: in a temporary file in `folder`, if there are many.
+/// Puts the vectors aside in the order that the graph gives them: in a temporary file in `folder`,
+/// if there are many.
 ///
 /// # Errors
 /// Those of the file system, and [`Error::Corrupt`].
@@ -210,8 +234,13 @@ pub(crate) fn spool<'t, D: Distance>(
 }
 
 impl Renumbered {
-    /// Writes everything in the place of what the index holds; `report` is told how many values of how many.
-    pub(crate) fn write<D: Distance>(mut self, mut edit: Edit<'_, '_, '_, D>, report: impl Fn(u64, u64)) -> Result<()> {
+    /// Writes everything in the place of what the index holds; `report` is told how many values of
+    /// how many.
+    pub(crate) fn write<D: Distance>(
+        mut self,
+        mut edit: Edit<'_, '_, '_, D>,
+        report: impl Fn(u64, u64),
+    ) -> Result<()> {
         let index = edit.index();
         let bound = |kind, sub, n| Key::new(index, kind, sub, n);
         let geometry = edit.meta.geometry;
@@ -221,7 +250,8 @@ impl Renumbered {
         self.vectors.read_through(u64::from(self.slots) * bytes.len() as u64)?;
         let mut told = Told { report, panic: None };
         let mut vectors = self.vectors.read()?;
-        // Blocks are written over: where the transaction has added the vectors itself, the file does not grow.
+        // Blocks are written over: where the transaction has added the vectors itself, the file
+        // does not grow.
         edit.delete_over(bound(Kind::Vectors, 0, sealed), bound(Kind::Sets, u8::MAX, u32::MAX))?;
         for block in 0..sealed {
             let mut body = geometry.new_block(block);

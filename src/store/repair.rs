@@ -66,7 +66,11 @@ pub(crate) fn repair<D: Distance>(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Res
     }
     puts.extend(reading.ids(&meta, &kept, &removed)?);
     if torn == Torn::Derived {
-        puts.extend(reading.set_puts([(SetKind::Pending, pending), (SetKind::Removed, removed), (SetKind::Free, free)])?);
+        puts.extend(reading.set_puts([
+            (SetKind::Pending, pending),
+            (SetKind::Removed, removed),
+            (SetKind::Free, free),
+        ])?);
     }
 
     let mut journal = Journal::of_everything(before);
@@ -109,18 +113,32 @@ impl Reading<'_, '_, '_> {
     /// The sets, by [`SetKind`].
     fn sets(&self, meta: &Meta) -> Result<[RoaringBitmap; 3]> {
         let read = |set, count: u32| {
-            self.from((Kind::Sets, set as u8), 0)?.try_for_each(|entry| entry.and_then(|(key, value)| Sound::of(key, value).map(drop)))?;
+            self.from((Kind::Sets, set as u8), 0)?.try_for_each(|entry| {
+                entry.and_then(|(key, value)| Sound::of(key, value).map(drop))
+            })?;
             let members = sets::read(self.place, self.rtxn, set)?;
-            match members.len() == u64::from(count) && members.max().is_none_or(|max| max < meta.slots) {
+            match members.len() == u64::from(count)
+                && members.max().is_none_or(|max| max < meta.slots)
+            {
                 true => Ok(members),
                 false => Err(Error::corrupt(self.key((Kind::Sets, set as u8), 0), MISCOUNTED)),
             }
         };
-        Ok([read(SetKind::Pending, meta.pending)?, read(SetKind::Removed, meta.removed)?, read(SetKind::Free, meta.free)?])
+        Ok([
+            read(SetKind::Pending, meta.pending)?,
+            read(SetKind::Removed, meta.removed)?,
+            read(SetKind::Free, meta.free)?,
+        ])
     }
 
     /// The puts that reduce blocks and tail to `slots` slots, and check that `kept` have values.
-    fn strided(&self, geometry: Geometry, [block, single]: Strided, slots: u32, kept: &RoaringBitmap) -> Result<Vec<Put>> {
+    fn strided(
+        &self,
+        geometry: Geometry,
+        [block, single]: Strided,
+        slots: u32,
+        kept: &RoaringBitmap,
+    ) -> Result<Vec<Put>> {
         let sealed = slots / geometry.vectors;
         let tail_start = sealed * geometry.vectors;
         for number in 0..sealed {
@@ -157,7 +175,8 @@ impl Reading<'_, '_, '_> {
         for number in 0..meta.slots.div_ceil(SLOT_GROUP) {
             let key = self.key((Kind::SlotIds, 0), number);
             let body = self.sound(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
-            let mut items = ids::decode_slots(body).ok_or(Error::corrupt(key, "it has more entries than a group"))?;
+            let mut items = ids::decode_slots(body)
+                .ok_or(Error::corrupt(key, "it has more entries than a group"))?;
             let first = number * SLOT_GROUP;
             let count = (meta.slots - first).min(SLOT_GROUP) as usize;
             if items.len() < count {
@@ -182,12 +201,17 @@ impl Reading<'_, '_, '_> {
         for entry in self.from((Kind::IdSlots, 0), 0)? {
             let (key, value) = entry?;
             let group = groups.remove(&key.n).map(|group| group.encode());
-            let is_as_stored = Sound::of(key, value).is_ok_and(|sound| group.as_deref() == Some(sound.body()));
+            let is_as_stored =
+                Sound::of(key, value).is_ok_and(|sound| group.as_deref() == Some(sound.body()));
             if !is_as_stored {
                 puts.push((key, group));
             }
         }
-        puts.extend(groups.into_iter().map(|(number, group)| (self.key((Kind::IdSlots, 0), number), Some(group.encode()))));
+        puts.extend(
+            groups.into_iter().map(|(number, group)| {
+                (self.key((Kind::IdSlots, 0), number), Some(group.encode()))
+            }),
+        );
         Ok(puts)
     }
 

@@ -19,8 +19,10 @@ pub(crate) fn read(place: Place<'_>, rtxn: &RoTxn<'_>, set: SetKind) -> Result<R
     let key = |n| Key::new(place.index, Kind::Sets, set as u8, n);
     for entry in place.range(rtxn, key(0), key(u32::MAX))? {
         let (key, value) = entry?;
-        let base = key.n.checked_mul(CHUNK).ok_or(Error::corrupt(key, "its chunk is beyond all slots"))?;
-        let chunk = decode_chunk(Sound::of(key, value)?.body()).map_err(|what| Error::corrupt(key, what))?;
+        let base =
+            key.n.checked_mul(CHUNK).ok_or(Error::corrupt(key, "its chunk is beyond all slots"))?;
+        let chunk = decode_chunk(Sound::of(key, value)?.body())
+            .map_err(|what| Error::corrupt(key, what))?;
         // A chunk ends at the latest at 2^32 - 1.
         members |= chunk.iter().map(|low| base + low).collect::<RoaringBitmap>();
     }
@@ -43,13 +45,20 @@ impl SetEdit {
         Key::new(index, Kind::Sets, self.set as u8, chunk)
     }
 
-    fn chunk(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, number: u32) -> Result<&mut RoaringBitmap> {
+    fn chunk(
+        &mut self,
+        place: Place<'_>,
+        rtxn: &RoTxn<'_>,
+        number: u32,
+    ) -> Result<&mut RoaringBitmap> {
         let key = self.key(place.index, number);
         match self.chunks.entry(number) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let chunk = match place.sound(rtxn, key)? {
-                    Some(sound) => decode_chunk(sound.body()).map_err(|what| Error::corrupt(key, what))?,
+                    Some(sound) => {
+                        decode_chunk(sound.body()).map_err(|what| Error::corrupt(key, what))?
+                    }
                     None => RoaringBitmap::new(),
                 };
                 Ok(entry.insert(chunk))
@@ -58,20 +67,37 @@ impl SetEdit {
     }
 
     /// `true` if it was not a member.
-    pub(crate) fn insert(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, slot: Slot) -> Result<bool> {
+    pub(crate) fn insert(
+        &mut self,
+        place: Place<'_>,
+        rtxn: &RoTxn<'_>,
+        slot: Slot,
+    ) -> Result<bool> {
         Ok(self.chunk(place, rtxn, slot.0 / CHUNK)?.insert(slot.0 % CHUNK))
     }
 
     /// `true` if it was a member.
-    pub(crate) fn remove(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, slot: Slot) -> Result<bool> {
+    pub(crate) fn remove(
+        &mut self,
+        place: Place<'_>,
+        rtxn: &RoTxn<'_>,
+        slot: Slot,
+    ) -> Result<bool> {
         Ok(self.chunk(place, rtxn, slot.0 / CHUNK)?.remove(slot.0 % CHUNK))
     }
 
     /// The smallest member from `from` on, below `to`.
-    pub(crate) fn first_in(&mut self, place: Place<'_>, rtxn: &RoTxn<'_>, from: u32, to: u32) -> Result<Option<Slot>> {
+    pub(crate) fn first_in(
+        &mut self,
+        place: Place<'_>,
+        rtxn: &RoTxn<'_>,
+        from: u32,
+        to: u32,
+    ) -> Result<Option<Slot>> {
         for number in from / CHUNK..to.div_ceil(CHUNK) {
             let base = number * CHUNK;
-            let low = self.chunk(place, rtxn, number)?.range(from.saturating_sub(base)..to - base).next();
+            let low =
+                self.chunk(place, rtxn, number)?.range(from.saturating_sub(base)..to - base).next();
             if let Some(low) = low {
                 return Ok(Some(Slot(base + low)));
             }

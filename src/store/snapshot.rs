@@ -1,4 +1,5 @@
-//! An index as one transaction sees it: its metadata, what is pending and removed, and the tables of what has been found so far.
+//! An index as one transaction sees it: its metadata, what is pending and removed, and the tables
+//! of what has been found so far.
 //!
 //! Opening costs O(1) plus the pending and removed slots; it reads META and those two sets, and
 //! verifies them. Everything else is found on first touch.
@@ -39,7 +40,10 @@ pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Resu
 }
 
 /// As [`read_meta`], but a marked META is no error: it is returned with its mark.
-pub(crate) fn read_marked<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<(Meta, Option<Torn>)>> {
+pub(crate) fn read_marked<D: Distance>(
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+) -> Result<Option<(Meta, Option<Torn>)>> {
     let index = place.index;
     // Verified as it is decoded, once it is known to be ours.
     let Some(value) = place.unverified(rtxn, Key::meta(index))? else {
@@ -50,10 +54,15 @@ pub(crate) fn read_marked<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Re
     };
     let (meta, torn) = Meta::decode(index, value)?;
     if meta.metric != D::name() || (meta.geometry.factor > 0) != D::FACTOR {
-        return Err(Error::MetricMismatch { index, stored: meta.metric, requested: D::name().to_owned() });
+        return Err(Error::MetricMismatch {
+            index,
+            stored: meta.metric,
+            requested: D::name().to_owned(),
+        });
     }
     if meta.codec != D::Codec::ID {
-        let [stored, requested] = [form_name(meta.codec), D::Codec::NAME].map(|form| format!("{} stored as {form}", meta.metric));
+        let [stored, requested] = [form_name(meta.codec), D::Codec::NAME]
+            .map(|form| format!("{} stored as {form}", meta.metric));
         return Err(Error::MetricMismatch { index, stored, requested });
     }
     Ok(Some((meta, torn)))
@@ -102,13 +111,23 @@ pub(crate) struct Snapshot<'t> {
 impl<'t> Snapshot<'t> {
     /// # Errors
     /// [`Error::MissingIndex`], and those of [`read_meta`].
-    pub(crate) fn open<D: Distance>(place: Place<'_>, rtxn: &'t RoTxn<'_>, extent: Extent) -> Result<Self> {
+    pub(crate) fn open<D: Distance>(
+        place: Place<'_>,
+        rtxn: &'t RoTxn<'_>,
+        extent: Extent,
+    ) -> Result<Self> {
         let meta = read_meta::<D>(place, rtxn)?.ok_or(Error::MissingIndex(place.index))?;
-        let read = |set, count| if count == 0 { Ok(RoaringBitmap::new()) } else { sets::read(place, rtxn, set) };
+        let read = |set, count| {
+            if count == 0 { Ok(RoaringBitmap::new()) } else { sets::read(place, rtxn, set) }
+        };
         let pending = read(SetKind::Pending, meta.pending)?;
         let removed = read(SetKind::Removed, meta.removed)?;
-        for (set, found, expected) in [(SetKind::Pending, &pending, meta.pending), (SetKind::Removed, &removed, meta.removed)] {
-            if found.len() != u64::from(expected) || found.max().is_some_and(|max| max >= meta.slots) {
+        for (set, found, expected) in
+            [(SetKind::Pending, &pending, meta.pending), (SetKind::Removed, &removed, meta.removed)]
+        {
+            if found.len() != u64::from(expected)
+                || found.max().is_some_and(|max| max >= meta.slots)
+            {
                 let key = Key::new(place.index, Kind::Sets, set as u8, 0);
                 return Err(Error::corrupt(key, MISCOUNTED));
             }
@@ -120,10 +139,20 @@ impl<'t> Snapshot<'t> {
             id: rtxn.id(),
             pending: pending.iter().collect(),
             removed,
-            vectors: Strided::new(extent, meta.geometry, meta.slots, (Kind::Vectors, 0), (Kind::Tail, 0)),
+            vectors: Strided::new(
+                extent,
+                meta.geometry,
+                meta.slots,
+                (Kind::Vectors, 0),
+                (Kind::Tail, 0),
+            ),
             slot_ids: [
                 Table::fixed(extent, slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
-                Table::fixed(extent, usize::from(meta.slots % SLOT_GROUP > 0), group_bytes(meta.slots % SLOT_GROUP)),
+                Table::fixed(
+                    extent,
+                    usize::from(meta.slots % SLOT_GROUP > 0),
+                    group_bytes(meta.slots % SLOT_GROUP),
+                ),
             ],
             group: meta.connectivity.map(Connectivity::group),
             links: (0..meta.roots.len())
@@ -140,11 +169,17 @@ impl<'t> Snapshot<'t> {
         })
     }
 
-    /// Takes over what the tables of an earlier snapshot remember, except what was `rewritten` since, in the lists of DELTA.
+    /// Takes over what the tables of an earlier snapshot remember, except what was `rewritten`
+    /// since, in the lists of DELTA.
     ///
     /// # Safety
     /// See [`Table::carry`].
-    pub(super) unsafe fn carry(&self, earlier: &Snapshot<'_>, rewritten: &[Vec<u32>; LISTS], page_bytes: usize) {
+    pub(super) unsafe fn carry(
+        &self,
+        earlier: &Snapshot<'_>,
+        rewritten: &[Vec<u32>; LISTS],
+        page_bytes: usize,
+    ) {
         let [blocks, links, slot_ids, codes] = rewritten;
         // SAFETY: the caller's promise, for all four.
         unsafe {
@@ -183,7 +218,8 @@ impl<'t> Snapshot<'t> {
         Ok(true)
     }
 
-    /// For a build: with the connectivity that the graph will have, and without the graph if all is linked anew.
+    /// For a build: with the connectivity that the graph will have, and without the graph if all is
+    /// linked anew.
     pub(crate) fn prepare_build(&mut self, connectivity: Connectivity, anew: bool) {
         self.meta.connectivity = Some(connectivity);
         self.group = Some(connectivity.group());

@@ -1,10 +1,12 @@
-//! Values by key: through the transaction of the calling thread, behind a lock for the threads of a build, or not at all.
+//! Values by key: through the transaction of the calling thread, behind a lock for the threads of a
+//! build, or not at all.
 //!
-//! Work whose result is written reads through [`Verified`], which verifies a value's checksum when it
-//! is looked up: a [`SoundSource`] by its type.
+//! Work whose result is written reads through [`Verified`], which verifies a value's checksum when
+//! it is looked up: a [`SoundSource`] by its type.
 //!
-//! All sources of one snapshot give the same bytes, which live as long as the snapshot is borrowed: `'t`. That is the promise that lets a
-//! pointer table be filled through one transaction and read while another is in use.
+//! All sources of one snapshot give the same bytes, which live as long as the snapshot is borrowed:
+//! `'t`. That is the promise that lets a pointer table be filled through one transaction and read
+//! while another is in use.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -93,13 +95,18 @@ pub(crate) struct Calling<'a, 'e> {
 }
 
 impl<'a, 'e> Calling<'a, 'e> {
-    /// A source for a snapshot with transaction number `snapshot`, whose own transaction is borrowed by the caller as long as it uses what it gets.
+    /// A source for a snapshot with transaction number `snapshot`, whose own transaction is
+    /// borrowed by the caller as long as it uses what it gets.
     ///
     /// # Errors
     /// [`Error::SnapshotMismatch`] if `rtxn` is on another snapshot.
     pub(crate) fn new(place: Place<'e>, rtxn: &'a RoTxn<'_>, snapshot: usize) -> Result<Self> {
         let found = rtxn.id();
-        if found == snapshot { Ok(Self { place, rtxn }) } else { Err(Error::SnapshotMismatch { expected: snapshot, found }) }
+        if found == snapshot {
+            Ok(Self { place, rtxn })
+        } else {
+            Err(Error::SnapshotMismatch { expected: snapshot, found })
+        }
     }
 }
 
@@ -107,16 +114,20 @@ impl<'t> Source<'t> for Calling<'_, '_> {
     #[inline(never)]
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         let value = self.place.find(self.rtxn, key)?;
-        // SAFETY: the transaction has the number of the snapshot (checked in `new`) and belongs to the same environment (heed checks it in
-        // `get`), so both see the same pages: those of the map, which LMDB does not reuse while a transaction that reads the snapshot is open,
-        // or, in a write transaction, its own dirty pages, which do not move until the next write. The snapshot borrows the transaction it was
-        // opened with for 't, mutably where writing would need it, so that transaction is open and nothing is written for all of 't. A write
-        // transaction and the read transaction after its commit share a number, but the first must have ended before the second exists.
+        // SAFETY: the transaction has the number of the snapshot (checked in `new`) and belongs to
+        // the same environment (heed checks it in `get`), so both see the same pages: those of the
+        // map, which LMDB does not reuse while a transaction that reads the snapshot is open, or,
+        // in a write transaction, its own dirty pages, which do not move until the next write. The
+        // snapshot borrows the transaction it was opened with for 't, mutably where writing would
+        // need it, so that transaction is open and nothing is written for all of 't. A write
+        // transaction and the read transaction after its commit share a number, but the first must
+        // have ended before the second exists.
         Ok(value.map(|bytes| unsafe { extend(bytes) }))
     }
 }
 
-/// A transaction that all threads of a build share: a nested read transaction, which sees what its parent has written.
+/// A transaction that all threads of a build share: a nested read transaction, which sees what its
+/// parent has written.
 pub(crate) struct Shared<'t, 'e> {
     place: Place<'e>,
     rtxn: Mutex<RoTxn<'t, WithoutTls>>,
@@ -134,8 +145,8 @@ impl<'t> Source<'t> for Shared<'t, '_> {
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         let rtxn = self.rtxn.lock().unwrap_or_else(PoisonError::into_inner);
         let value = self.place.find(&rtxn, key)?;
-        // SAFETY: a nested read transaction has no pages of its own: the bytes are in the map or in a dirty page of the parent, which is
-        // borrowed for 't and not written to meanwhile.
+        // SAFETY: a nested read transaction has no pages of its own: the bytes are in the map or in
+        // a dirty page of the parent, which is borrowed for 't and not written to meanwhile.
         Ok(value.map(|bytes| unsafe { extend(bytes) }))
     }
 }

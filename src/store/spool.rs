@@ -1,6 +1,8 @@
-//! What is put aside while an index is being written: rows of bytes, in memory up to a limit and in a file without a name beyond.
+//! What is put aside while an index is being written: rows of bytes, in memory up to a limit and in
+//! a file without a name beyond.
 //!
-//! Invariant: an error of that file names the folder that it lies in, which need not be the index's.
+//! Invariant: an error of that file names the folder that it lies in, which need not be the
+//! index's.
 
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -9,7 +11,8 @@ use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
 use crate::error::{Error, Result};
 
-/// Bytes that are written once, from front to back, and then read in the same order, any number of times.
+/// Bytes that are written once, from front to back, and then read in the same order, any number of
+/// times.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: BufWriter<SpooledTempFile>,
@@ -17,7 +20,8 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Nothing yet. Beyond `memory_bytes` it becomes a file in `folder`, or where the system has temporary files.
+    /// Nothing yet. Beyond `memory_bytes` it becomes a file in `folder`, or where the system has
+    /// temporary files.
     pub(crate) fn new(memory_bytes: usize, folder: Option<&Path>) -> Self {
         let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
         Self { file: BufWriter::new(spooled_tempfile_in(memory_bytes, &folder)), folder }

@@ -1,5 +1,6 @@
-//! Values of one length, one for each slot: the vectors of an index, or their codes. In blocks, where the place of each follows from that of its block; and
-//! single ones in the tail, beyond the last block.
+//! Values of one length, one for each slot: the vectors of an index, or their codes. In blocks,
+//! where the place of each follows from that of its block; and single ones in the tail, beyond the
+//! last block.
 
 use super::table::{Extent, Places, Table};
 use crate::distance::prefetch_early;
@@ -15,7 +16,8 @@ pub(crate) struct Address<'t> {
     pub(crate) factor: f32,
 }
 
-/// Hints the processor to load the values of slots, which will be compared next, as far as their blocks have been found.
+/// Hints the processor to load the values of slots, which will be compared next, as far as their
+/// blocks have been found.
 #[inline]
 pub(super) fn prefetch_places(places: Option<Places<'_, '_>>, slots: &[u32]) {
     if let Some(places) = places {
@@ -36,10 +38,20 @@ pub(crate) struct Strided<'t> {
 
 impl<'t> Strided<'t> {
     /// For that many slots.
-    pub(super) fn new(extent: Extent, geometry: Geometry, slots: u32, block: (Kind, u8), single: (Kind, u8)) -> Self {
+    pub(super) fn new(
+        extent: Extent,
+        geometry: Geometry,
+        slots: u32,
+        block: (Kind, u8),
+        single: (Kind, u8),
+    ) -> Self {
         let sealed = slots / geometry.vectors;
         let blocks = Table::blocks(extent, sealed as usize, geometry.block_bytes);
-        let tail = Table::fixed(extent, (slots - sealed * geometry.vectors) as usize, geometry.tail_bytes());
+        let tail = Table::fixed(
+            extent,
+            (slots - sealed * geometry.vectors) as usize,
+            geometry.tail_bytes(),
+        );
         Self { geometry, blocks, tail, block, single }
     }
 
@@ -62,20 +74,37 @@ impl<'t> Strided<'t> {
     /// The value at a place of a block.
     #[inline(always)]
     pub(super) fn in_block(&self, block: &'t [u8], place: usize) -> Address<'t> {
-        // Offsets within the block follow from the place, and every value in the table has the length of a block.
+        // Offsets within the block follow from the place, and every value in the table has the
+        // length of a block.
         let at = self.geometry.vector_offset(place);
-        let factor = if self.geometry.factor > 0 { take(block, self.geometry.factor_offset(place)) } else { None };
-        Address { bytes: &block[at..at + self.geometry.stride], factor: factor.map_or(0.0, f32::from_le_bytes) }
+        let factor = if self.geometry.factor > 0 {
+            take(block, self.geometry.factor_offset(place))
+        } else {
+            None
+        };
+        Address {
+            bytes: &block[at..at + self.geometry.stride],
+            factor: factor.map_or(0.0, f32::from_le_bytes),
+        }
     }
 
-    /// The stored value that the one of a slot is part of, if it has been found: a block, or a single one.
+    /// The stored value that the one of a slot is part of, if it has been found: a block, or a
+    /// single one.
     pub(super) fn stored(&self, slot: Slot) -> Option<&'t [u8]> {
         let (block, _) = self.geometry.place(slot);
-        self.blocks.get(block).or_else(|| self.tail.get(slot.index().checked_sub(self.tail_start())?))
+        self.blocks
+            .get(block)
+            .or_else(|| self.tail.get(slot.index().checked_sub(self.tail_start())?))
     }
 
-    /// The stored value that the one of a slot is part of, and its key, in the index of this number.
-    pub(super) fn value(&self, index: u16, slot: Slot, read: impl Fn(Key) -> Result<Option<&'t [u8]>>) -> Result<(Key, &'t [u8])> {
+    /// The stored value that the one of a slot is part of, and its key, in the index of this
+    /// number.
+    pub(super) fn value(
+        &self,
+        index: u16,
+        slot: Slot,
+        read: impl Fn(Key) -> Result<Option<&'t [u8]>>,
+    ) -> Result<(Key, &'t [u8])> {
         let (block, _) = self.geometry.place(slot);
         let (table, number, (kind, sub), n) = match block < self.blocks.len() {
             true => (&self.blocks, block, self.block, block as u32),
@@ -86,13 +115,21 @@ impl<'t> Strided<'t> {
             return Ok((key, value));
         }
         let value = read(key)?.ok_or(Error::corrupt(key, "it is missing"))?;
-        let value = table.set(number, value).ok_or(Error::corrupt(key, "it does not have the length of such values"))?;
+        let value = table
+            .set(number, value)
+            .ok_or(Error::corrupt(key, "it does not have the length of such values"))?;
         Ok((key, value))
     }
 
-    /// The value of a slot of the tail, or of a block that has not been found yet, in the index of this number.
+    /// The value of a slot of the tail, or of a block that has not been found yet, in the index of
+    /// this number.
     #[cold]
-    pub(super) fn find(&self, index: u16, slot: Slot, read: impl Fn(Key) -> Result<Option<&'t [u8]>>) -> Result<Address<'t>> {
+    pub(super) fn find(
+        &self,
+        index: u16,
+        slot: Slot,
+        read: impl Fn(Key) -> Result<Option<&'t [u8]>>,
+    ) -> Result<Address<'t>> {
         let (_, value) = self.value(index, slot, read)?;
         let (block, place) = self.geometry.place(slot);
         if block < self.blocks.len() {

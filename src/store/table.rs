@@ -1,9 +1,12 @@
-//! Pointers to values, by number: with a table, the address of a vector costs one load and not a walk down the B-tree.
+//! Pointers to values, by number: with a table, the address of a vector costs one load and not a
+//! walk down the B-tree.
 //!
-//! A table is filled as values are first used, by any thread; two threads that find the same value store the same pointer. A *full* table
-//! has a cell for every value, in segments that are made when they are first needed, so that a new one costs next to nothing; or *flat*, in one
-//! piece, for what a search looks up for every vector and every list. A *small* one remembers a fixed number of values, for work that touches few of a
-//! great many, whose memory must not grow with the index.
+//! A table is filled as values are first used, by any thread; two threads that find the same value
+//! store the same pointer. A *full* table has a cell for every value, in segments that are made
+//! when they are first needed, so that a new one costs next to nothing; or *flat*, in one piece,
+//! for what a search looks up for every vector and every list. A *small* one remembers a fixed
+//! number of values, for work that touches few of a great many, whose memory must not grow with the
+//! index.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -15,7 +18,8 @@ use crate::format::block::Geometry;
 use crate::format::take_u32;
 use crate::types::Slot;
 
-/// Values that a small table remembers, where they are in demand: the vectors that the pruning of one node compares, a few times over.
+/// Values that a small table remembers, where they are in demand: the vectors that the pruning of
+/// one node compares, a few times over.
 const SMALL: usize = 256;
 /// The same, where they are not: upper layers, and what is rare.
 const SMALLEST: usize = 16;
@@ -29,8 +33,8 @@ pub(crate) enum Extent {
     Small,
 }
 
-/// Where LMDB puts a value that has pages to itself, from the start of the first. A value that shares a page with others never lies there: that is
-/// where the page's directory begins.
+/// Where LMDB puts a value that has pages to itself, from the start of the first. A value that
+/// shares a page with others never lies there: that is where the page's directory begins.
 const PAGE_HEADER_BYTES: usize = 16;
 
 /// How the length of a value is known.
@@ -46,7 +50,9 @@ impl Length {
     fn fits(self, value: &[u8]) -> bool {
         match self {
             Self::Fixed(length) => value.len() == length,
-            Self::Prefixed => take_u32(value, 0).is_some_and(|length| length as usize == value.len()),
+            Self::Prefixed => {
+                take_u32(value, 0).is_some_and(|length| length as usize == value.len())
+            }
         }
     }
 }
@@ -86,7 +92,8 @@ pub(crate) struct Table<'t> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places<'a, 't> {
     cells: &'a [AtomicPtr<u8>],
-    /// A copy: what lies behind a reference would be loaded anew after every load of a pointer, which acquires.
+    /// A copy: what lies behind a reference would be loaded anew after every load of a pointer,
+    /// which acquires.
     geometry: Geometry,
     values: PhantomData<&'t [u8]>,
 }
@@ -101,12 +108,20 @@ impl<'t> Places<'_, 't> {
         if pointer.is_null() || place >= self.geometry.vectors as usize {
             return None;
         }
-        // SAFETY: `set` was given a slice of the length of a block at this address, which lives, unchanged, as long as 't. Values and factors of all
-        // places below the number of a block's lie within it: [`Table::places`] has looked.
+        // SAFETY: `set` was given a slice of the length of a block at this address, which lives,
+        // unchanged, as long as 't. Values and factors of all places below the number of a block's
+        // lie within it: [`Table::places`] has looked.
         unsafe {
-            let bytes = std::slice::from_raw_parts(pointer.add(self.geometry.vector_offset(place)), self.geometry.stride);
+            let bytes = std::slice::from_raw_parts(
+                pointer.add(self.geometry.vector_offset(place)),
+                self.geometry.stride,
+            );
             let has_factor = has_factor && self.geometry.factor == size_of::<f32>();
-            let factor = if has_factor { pointer.add(self.geometry.factor_offset(place)).cast::<[u8; 4]>().read() } else { [0; 4] };
+            let factor = if has_factor {
+                pointer.add(self.geometry.factor_offset(place)).cast::<[u8; 4]>().read()
+            } else {
+                [0; 4]
+            };
             Some(Address { bytes, factor: f32::from_le_bytes(factor) })
         }
     }
@@ -133,7 +148,12 @@ impl<'t> Table<'t> {
 
     fn flat(extent: Extent, count: usize, length: Length) -> Self {
         match extent {
-            Extent::Full => Self { count, cells: Cells::Flat(bytemuck::zeroed_slice_box(count)), length, values: PhantomData },
+            Extent::Full => Self {
+                count,
+                cells: Cells::Flat(bytemuck::zeroed_slice_box(count)),
+                length,
+                values: PhantomData,
+            },
             Extent::Small => Self::new(extent, count, length, SMALL),
         }
     }
@@ -142,7 +162,10 @@ impl<'t> Table<'t> {
     #[inline(always)]
     pub(crate) fn places(&self, geometry: Geometry) -> Option<Places<'_, 't>> {
         match &self.cells {
-            Cells::Flat(cells) if self.length == Length::Fixed(geometry.block_bytes) && geometry.fits_its_block() => {
+            Cells::Flat(cells)
+                if self.length == Length::Fixed(geometry.block_bytes)
+                    && geometry.fits_its_block() =>
+            {
                 Some(Places { cells, geometry, values: PhantomData })
             }
             _ => None,
@@ -156,8 +179,12 @@ impl<'t> Table<'t> {
 
     fn new(extent: Extent, count: usize, length: Length, small: usize) -> Self {
         let cells = match extent {
-            Extent::Full => Cells::Full(std::iter::repeat_with(OnceLock::new).take(count.div_ceil(SEGMENT)).collect()),
-            Extent::Small => Cells::Small(std::iter::repeat_with(|| Mutex::new(None)).take(small).collect()),
+            Extent::Full => Cells::Full(
+                std::iter::repeat_with(OnceLock::new).take(count.div_ceil(SEGMENT)).collect(),
+            ),
+            Extent::Small => {
+                Cells::Small(std::iter::repeat_with(|| Mutex::new(None)).take(small).collect())
+            }
         };
         Self { count, cells, length, values: PhantomData }
     }
@@ -172,7 +199,9 @@ impl<'t> Table<'t> {
     fn cell(&self, number: usize) -> Option<&AtomicPtr<u8>> {
         match &self.cells {
             Cells::Flat(cells) => cells.get(number),
-            Cells::Full(cells) => cells.get(number / SEGMENT)?.get().map(|segment| &segment[number % SEGMENT]),
+            Cells::Full(cells) => {
+                cells.get(number / SEGMENT)?.get().map(|segment| &segment[number % SEGMENT])
+            }
             Cells::Small(_) => None,
         }
     }
@@ -191,14 +220,19 @@ impl<'t> Table<'t> {
         }
         let length = match self.length {
             Length::Fixed(length) => length,
-            // SAFETY: `set` stores only pointers to values of at least four bytes, which live as long as 't.
-            Length::Prefixed => u32::from_le_bytes(unsafe { pointer.cast::<[u8; 4]>().read() }) as usize,
+            // SAFETY: `set` stores only pointers to values of at least four bytes, which live as
+            // long as 't.
+            Length::Prefixed => {
+                u32::from_le_bytes(unsafe { pointer.cast::<[u8; 4]>().read() }) as usize
+            }
         };
-        // SAFETY: `set` was given a slice of exactly this length at this address, which lives, unchanged, as long as 't.
+        // SAFETY: `set` was given a slice of exactly this length at this address, which lives,
+        // unchanged, as long as 't.
         Some(unsafe { std::slice::from_raw_parts(pointer, length) })
     }
 
-    /// Hints the processor to load the beginning of a value, and what is at `offset`, if the value is remembered: without a look at it.
+    /// Hints the processor to load the beginning of a value, and what is at `offset`, if the value
+    /// is remembered: without a look at it.
     #[inline(always)]
     pub(crate) fn prefetch(&self, number: usize, offset: usize) {
         if let Some(cell) = self.cell(number) {
@@ -208,7 +242,8 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Remembers a value, and returns it. `None` if its length is not what the table says of all its values, or the number is beyond it.
+    /// Remembers a value, and returns it. `None` if its length is not what the table says of all
+    /// its values, or the number is beyond it.
     pub(crate) fn set(&self, number: usize, value: &'t [u8]) -> Option<&'t [u8]> {
         if number >= self.count || !self.length.fits(value) {
             return None;
@@ -220,16 +255,21 @@ impl<'t> Table<'t> {
                 let segment = cells.get(number / SEGMENT)?.get_or_init(new_segment);
                 segment[number % SEGMENT].store(value.as_ptr().cast_mut(), Ordering::Release);
             }
-            Cells::Small(cells) => *cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner) = Some((number, value)),
+            Cells::Small(cells) => {
+                *cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((number, value))
+            }
         }
         Some(value)
     }
 
-    /// Remembers what an older table does of the values that have pages to themselves, except those that were `rewritten`.
-    /// Values that share a page move with each other, so that nothing is known of them.
+    /// Remembers what an older table does of the values that have pages to themselves, except those
+    /// that were `rewritten`. Values that share a page move with each other, so that nothing is
+    /// known of them.
     ///
     /// # Safety
-    /// What the older table remembers, and is not among the rewritten ones, must lie where it lay, unchanged, for all of `'t`.
+    /// What the older table remembers, and is not among the rewritten ones, must lie where it lay,
+    /// unchanged, for all of `'t`.
     pub(super) unsafe fn carry(&self, older: &Table<'_>, rewritten: &[u32], page_bytes: usize) {
         if self.length != older.length {
             return;
@@ -289,7 +329,9 @@ mod tests {
             let geometry = Geometry::new(8, has_factor);
             let mut block = geometry.new_block(1);
             for place in 0..geometry.vectors as usize {
-                let value = [(place as u64).to_le_bytes().as_slice(), &(place as f32).to_le_bytes()].concat();
+                let value =
+                    [(place as u64).to_le_bytes().as_slice(), &(place as f32).to_le_bytes()]
+                        .concat();
                 geometry.put_value(&mut block, place, &value[..8 + geometry.factor]);
             }
             block.resize(geometry.block_bytes, 0);
@@ -304,8 +346,13 @@ mod tests {
             for slot in [0, geometry.vectors - 1, 2 * geometry.vectors, u32::MAX] {
                 assert!(places.get(Slot(slot), true).is_none(), "{slot}");
             }
-            assert!(table.places(Geometry::new(60_000, has_factor)).is_none(), "blocks of another length");
-            assert!(Table::blocks(Extent::Small, 2, geometry.block_bytes).places(geometry).is_none());
+            assert!(
+                table.places(Geometry::new(60_000, has_factor)).is_none(),
+                "blocks of another length"
+            );
+            assert!(
+                Table::blocks(Extent::Small, 2, geometry.block_bytes).places(geometry).is_none()
+            );
         }
     }
 

@@ -88,7 +88,12 @@ impl Target<'_, '_, '_> {
             self.put_delta(&Delta::Everything)?;
             self.journal.earlier = Some(earlier);
         }
-        put(self.place, self.wtxn, Key::meta(self.place.index), self.journal.before.encode_torn(torn))?;
+        put(
+            self.place,
+            self.wtxn,
+            Key::meta(self.place.index),
+            self.journal.before.encode_torn(torn),
+        )?;
         self.journal.marked = Some(torn);
         Ok(())
     }
@@ -132,7 +137,9 @@ impl Target<'_, '_, '_> {
         self.mark(torn)?;
         self.journal.delta = Delta::Everything;
         let (first, last) = (first.to_bytes(), last.to_bytes());
-        self.place.raw.delete_range(self.wtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
+        self.place
+            .raw
+            .delete_range(self.wtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
         Ok(())
     }
 
@@ -188,7 +195,12 @@ fn put(place: Place<'_>, wtxn: &mut RwTxn<'_>, key: Key, mut body: Vec<u8>) -> R
 }
 
 /// Puts a body, or deletes the value if `body` is `None`.
-fn put_or_delete(place: Place<'_>, wtxn: &mut RwTxn<'_>, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+fn put_or_delete(
+    place: Place<'_>,
+    wtxn: &mut RwTxn<'_>,
+    key: Key,
+    body: Option<Vec<u8>>,
+) -> Result<()> {
     let Some(body) = body else {
         meter::wrote(0);
         place.raw.delete(wtxn, &key.to_bytes())?;
@@ -213,7 +225,12 @@ impl Place<'_> {
         put(*self, wtxn, key, body)
     }
 
-    pub(crate) fn put_or_delete(&self, wtxn: &mut RwTxn<'_>, key: Key, body: Option<Vec<u8>>) -> Result<()> {
+    pub(crate) fn put_or_delete(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        key: Key,
+        body: Option<Vec<u8>>,
+    ) -> Result<()> {
         put_or_delete(*self, wtxn, key, body)
     }
 

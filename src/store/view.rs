@@ -1,7 +1,8 @@
 //! A snapshot with a source: the graph and the vectors that a search walks.
 //!
-//! Every access goes to a table first, and to the source only once per value and snapshot. All numbers that come from disk are checked before
-//! they are used: a damaged value is an [`Error::Corrupt`], never a panic and never a read beyond the map.
+//! Every access goes to a table first, and to the source only once per value and snapshot. All
+//! numbers that come from disk are checked before they are used: a damaged value is an
+//! [`Error::Corrupt`], never a panic and never a read beyond the map.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -49,12 +50,18 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         }
     }
 
-    /// The same on whatever source, for the calling thread: what searches is compiled once a metric.
+    /// The same on whatever source, for the calling thread: what searches is compiled once a
+    /// metric.
     pub(crate) fn on_any_source<'v>(&'v self) -> View<'s, 't, D, &'v (dyn Source<'t> + 'v)>
     where
         't: 'v,
     {
-        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels, metric: PhantomData }
+        View {
+            snapshot: self.snapshot,
+            source: &self.source,
+            kernels: self.kernels,
+            metric: PhantomData,
+        }
     }
 
     /// The same on whatever source that verifies, for builds.
@@ -63,7 +70,12 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         S: SoundSource<'t> + Sync,
         't: 'v,
     {
-        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels, metric: PhantomData }
+        View {
+            snapshot: self.snapshot,
+            source: &self.source,
+            kernels: self.kernels,
+            metric: PhantomData,
+        }
     }
 
     /// The same without its metric: what reads the graph alone is compiled once for all.
@@ -71,7 +83,12 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     where
         S: Copy,
     {
-        View { snapshot: self.snapshot, source: self.source, kernels: self.kernels, metric: PhantomData }
+        View {
+            snapshot: self.snapshot,
+            source: self.source,
+            kernels: self.kernels,
+            metric: PhantomData,
+        }
     }
 
     /// Fills all tables. O(values) the first time.
@@ -115,7 +132,10 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     }
 
     /// The first slot of every value of this layout: blocks, and what is beyond them.
-    pub(super) fn first_slots_of(&self, geometry: &Geometry) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
+    pub(super) fn first_slots_of(
+        &self,
+        geometry: &Geometry,
+    ) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
         let meta = &self.snapshot.meta;
         let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { RoaringBitmap::new() };
         let tail_start = meta.slots - meta.slots % geometry.vectors;
@@ -130,16 +150,22 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         self.vector(slot)
     }
 
-    /// The vector of a slot, to be written elsewhere: the value that it lies in is verified, whatever
-    /// the source does. O(bytes of a block).
+    /// The vector of a slot, to be written elsewhere: the value that it lies in is verified,
+    /// whatever the source does. O(bytes of a block).
     pub(super) fn sound_vector(&self, slot: Slot) -> Result<Address<'t>> {
-        let (key, value) = self.snapshot.vectors.value(self.snapshot.index, slot, |key| self.get(key))?;
+        let (key, value) =
+            self.snapshot.vectors.value(self.snapshot.index, slot, |key| self.get(key))?;
         Sound::of(key, value)?;
         self.vector(slot)
     }
 
     /// Adds the vectors of these slots, `gaps` left out, in order: a block is found once.
-    pub(crate) fn vectors(&self, slots: Range<u32>, gaps: &RoaringBitmap, out: &mut Vec<(Slot, Address<'t>)>) -> Result<()> {
+    pub(crate) fn vectors(
+        &self,
+        slots: Range<u32>,
+        gaps: &RoaringBitmap,
+        out: &mut Vec<(Slot, Address<'t>)>,
+    ) -> Result<()> {
         let mut gaps = gaps.range(slots.clone()).peekable();
         let mut start = slots.start;
         while start < slots.end {
@@ -148,8 +174,12 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
             let end = slots.end.min(first + self.snapshot.meta.geometry.vectors);
             let mut live = (start..end).filter(|slot| gaps.next_if_eq(slot).is_none());
             match self.snapshot.vectors.blocks.get(block) {
-                Some(value) => out.extend(live.map(|slot| (Slot(slot), self.snapshot.vectors.in_block(value, (slot - first) as usize)))),
-                None => live.try_for_each(|slot| self.vector(Slot(slot)).map(|address| out.push((Slot(slot), address))))?,
+                Some(value) => out.extend(live.map(|slot| {
+                    (Slot(slot), self.snapshot.vectors.in_block(value, (slot - first) as usize))
+                })),
+                None => live.try_for_each(|slot| {
+                    self.vector(Slot(slot)).map(|address| out.push((Slot(slot), address)))
+                })?,
             }
             start = end;
         }
@@ -159,7 +189,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// The components of a slot's vector, as they are stored.
     pub(crate) fn components(&self, slot: Slot) -> Result<Vec<f32>> {
         let probe = self.probe(slot)?;
-        Ok(VectorRef::<ProbeOf<D>>::new(&probe.bytes).to_vec(self.snapshot.meta.dimensions as usize))
+        Ok(VectorRef::<ProbeOf<D>>::new(&probe.bytes)
+            .to_vec(self.snapshot.meta.dimensions as usize))
     }
 
     /// A query, ready to be compared.
@@ -168,7 +199,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// [`Error::DimensionMismatch`], or what is wrong with it.
     pub(crate) fn query(&self, vector: &[impl Component]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
         check_dimensions(vector.len(), self.snapshot.meta.dimensions as usize)?;
-        let (bytes, factor) = distance::probe::<D>(vector).map_err(|defect| Error::InvalidQuery { defect })?;
+        let (bytes, factor) =
+            distance::probe::<D>(vector).map_err(|defect| Error::InvalidQuery { defect })?;
         Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
     }
 
@@ -176,7 +208,11 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     #[inline]
     pub(crate) fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, D, S>> {
         let Address { bytes, factor } = self.vector(slot)?;
-        Ok(StoredProbe { view: self, bytes: D::Codec::probe(bytes, self.snapshot.meta.scale), factor })
+        Ok(StoredProbe {
+            view: self,
+            bytes: D::Codec::probe(bytes, self.snapshot.meta.scale),
+            factor,
+        })
     }
 }
 
@@ -190,7 +226,9 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     pub(crate) fn vector(&self, slot: Slot) -> Result<Address<'t>> {
         meter::read();
         let vectors = &self.snapshot.vectors;
-        vectors.get(slot).map_or_else(|| vectors.find(self.snapshot.index, slot, |key| self.get(key)), Ok)
+        vectors
+            .get(slot)
+            .map_or_else(|| vectors.find(self.snapshot.index, slot, |key| self.get(key)), Ok)
     }
 
     /// Whether two slots have the same vector, to the last bit.
@@ -214,13 +252,20 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         meter::read();
         let (group, place) = ids::slot_place(slot);
         let [full, last] = &self.snapshot.slot_ids;
-        let (table, number) = if (group as usize) < full.len() { (full, group as usize) } else { (last, group as usize - full.len()) };
+        let (table, number) = if (group as usize) < full.len() {
+            (full, group as usize)
+        } else {
+            (last, group as usize - full.len())
+        };
         let key = self.key(Kind::SlotIds, 0, group);
         let value = match table.get(number) {
             Some(value) => value,
-            None => table.set(number, self.require(key)?).ok_or_else(|| Error::corrupt(key, "it does not have the length of its slots"))?,
+            None => table
+                .set(number, self.require(key)?)
+                .ok_or_else(|| Error::corrupt(key, "it does not have the length of its slots"))?,
         };
-        ids::item_at(unverified(value), place).ok_or_else(|| Error::corrupt(key, "it ends before a slot"))
+        ids::item_at(unverified(value), place)
+            .ok_or_else(|| Error::corrupt(key, "it ends before a slot"))
     }
 
     /// The slot of a live item.
@@ -231,7 +276,9 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         let Some(value) = self.source.get(key)? else { return Ok(None) };
         let slot = ids::find(unverified(value), low).map_err(|what| Error::corrupt(key, what))?;
         match slot {
-            Some(slot) if slot.0 >= self.snapshot.meta.slots => Err(Error::corrupt(key, "it names a slot beyond all")),
+            Some(slot) if slot.0 >= self.snapshot.meta.slots => {
+                Err(Error::corrupt(key, "it names a slot beyond all"))
+            }
             slot => Ok(slot),
         }
     }
@@ -242,7 +289,8 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         for number in 0..self.snapshot.meta.slots.div_ceil(set::CHUNK) {
             let key = self.key(Kind::Sets, kind as u8, number);
             if let Some(value) = self.source.get(key)? {
-                let chunk = set::decode_chunk(unverified(value)).map_err(|what| Error::corrupt(key, what))?;
+                let chunk = set::decode_chunk(unverified(value))
+                    .map_err(|what| Error::corrupt(key, what))?;
                 members.extend(chunk.iter().map(|low| number * set::CHUNK + low));
             }
         }
@@ -260,7 +308,11 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     /// The slots of no item: those that are free, and those whose item has been removed.
     pub(crate) fn dead(&self) -> Result<RoaringBitmap> {
         let Snapshot { meta, removed, .. } = self.snapshot;
-        if meta.free == 0 { Ok(removed.clone()) } else { Ok(removed | self.set(set::SetKind::Free)?) }
+        if meta.free == 0 {
+            Ok(removed.clone())
+        } else {
+            Ok(removed | self.set(set::SetKind::Free)?)
+        }
     }
 
     /// The LINKS group of a slot, and its number in it.
@@ -274,7 +326,11 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     pub(super) fn links(&self, kind: Kind, layer: Layer, group: usize) -> Result<&'t [u8]> {
         meter::read();
         let key = self.key(kind, layer.0, group as u32);
-        let tables = self.snapshot.links.get(layer.index()).ok_or_else(|| Error::corrupt(key, "there is no such layer"))?;
+        let tables = self
+            .snapshot
+            .links
+            .get(layer.index())
+            .ok_or_else(|| Error::corrupt(key, "there is no such layer"))?;
         let table = &tables[usize::from(kind == Kind::Spill)];
         match table.get(group) {
             Some(value) => Ok(value),
@@ -286,7 +342,8 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
         }
     }
 
-    /// Where the record of a slot is: a LINKS or SPILL value and an offset. `None` if the layer does not have it.
+    /// Where the record of a slot is: a LINKS or SPILL value and an offset. `None` if the layer
+    /// does not have it.
     #[inline]
     fn record_place(&self, layer: Layer, slot: Slot) -> Result<Option<(&'t [u8], usize, Key)>> {
         let Some((group, in_group)) = self.group(slot) else { return Ok(None) };
@@ -303,7 +360,10 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
                 links::Place::Spilled => {}
             }
         }
-        Err(Error::corrupt(self.key(Kind::Spill, layer.0, group as u32), "a spilled record is missing"))
+        Err(Error::corrupt(
+            self.key(Kind::Spill, layer.0, group as u32),
+            "a spilled record is missing",
+        ))
     }
 
     /// Whether a layer has nodes.
@@ -313,14 +373,18 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
 
     /// Slots in a LINKS group.
     pub(super) fn group_size(&self) -> Result<usize> {
-        let connectivity =
-            self.snapshot.meta.connectivity.ok_or(Error::corrupt(Key::meta(self.snapshot.index), "it has no connectivity"))?;
+        let connectivity = self
+            .snapshot
+            .meta
+            .connectivity
+            .ok_or(Error::corrupt(Key::meta(self.snapshot.index), "it has no connectivity"))?;
         Ok(usize::from(connectivity.links_group))
     }
 
     /// Whether a group has a SPILL value.
     pub(super) fn has_spill(&self, layer: Layer, group: usize) -> Result<bool> {
-        Ok(self.has_graph(layer) && self.links(Kind::Spill, layer, group)?.len() > links::ABSENT_BYTES)
+        Ok(self.has_graph(layer)
+            && self.links(Kind::Spill, layer, group)?.len() > links::ABSENT_BYTES)
     }
 
     /// The bytes of all records of a group, empty where a slot has none: they are written back, so
@@ -338,7 +402,8 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
             Sound::of(self.key(kind, layer.0, group as u32), value).map(|_| Some(value))
         });
         let (links, spill) = (links?, spill?);
-        links::split_group(links, spill, size).map_err(|what| Error::corrupt(self.key(Kind::Links, layer.0, group as u32), what))
+        links::split_group(links, spill, size)
+            .map_err(|what| Error::corrupt(self.key(Kind::Links, layer.0, group as u32), what))
     }
 
     /// Everything that the graph keeps of a node.
@@ -347,10 +412,13 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
             return Ok(None);
         }
         let Some((value, offset, key)) = self.record_place(layer, slot)? else { return Ok(None) };
-        let (record, _) = links::decode_record(value, offset).map_err(|what| Error::corrupt(key, what))?;
+        let (record, _) =
+            links::decode_record(value, offset).map_err(|what| Error::corrupt(key, what))?;
         let bound = self.snapshot.meta.slots;
         let beyond = |slots: &[u32]| slots.last().is_some_and(|last| *last >= bound);
-        if beyond(&record.neighbors) || matches!(&record.one_way, OneWay::Here(slots) if beyond(slots)) {
+        if beyond(&record.neighbors)
+            || matches!(&record.one_way, OneWay::Here(slots) if beyond(slots))
+        {
             return Err(Error::corrupt(key, "a record names a slot beyond all"));
         }
         Ok(Some(record))
@@ -370,7 +438,8 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
                 meter::read();
                 let key = self.key(Kind::In, layer.0, slot.0);
                 let value = self.require(key)?;
-                let slots = set::deserialize(unverified(value)).map_err(|what| Error::corrupt(key, what))?;
+                let slots = set::deserialize(unverified(value))
+                    .map_err(|what| Error::corrupt(key, what))?;
                 if slots.max().is_some_and(|max| max >= self.snapshot.meta.slots) {
                     return Err(Error::corrupt(key, "it names a slot beyond all"));
                 }
@@ -398,8 +467,12 @@ pub(crate) fn check_dimensions(found: usize, expected: usize) -> Result<()> {
 /// A vector as it is stored.
 ///
 /// # Errors
-/// What is wrong with it, where it cannot be stored, or could not be compared as it would be stored.
-pub(crate) fn encode<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<Encoded, VectorDefect> {
+/// What is wrong with it, where it cannot be stored, or could not be compared as it would be
+/// stored.
+pub(crate) fn encode<D: Distance, T: Component>(
+    vector: &[T],
+    scale: Scale,
+) -> Result<Encoded, VectorDefect> {
     D::Codec::check(vector)?;
     if D::Codec::IS_EXACT {
         D::check(&T::floats(vector))?;
@@ -419,7 +492,10 @@ pub(crate) fn encode<D: Distance, T: Component>(vector: &[T], scale: Scale) -> R
 ///
 /// # Errors
 /// As [`encode`].
-pub(crate) fn check_vector<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<(), VectorDefect> {
+pub(crate) fn check_vector<D: Distance, T: Component>(
+    vector: &[T],
+    scale: Scale,
+) -> Result<(), VectorDefect> {
     // What comes back as it was needs no encoding to be judged.
     if D::Codec::IS_EXACT {
         D::Codec::check(vector).and_then(|()| D::check(&T::floats(vector)))
@@ -445,13 +521,20 @@ impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
         let Some((value, offset, key)) = self.record_place(layer, slot)? else {
             let group = self.group(slot).map_or(0, |(group, _)| group as u32);
-            return Err(Error::corrupt(self.key(Kind::Links, layer.0, group), "the record of a node is missing"));
+            return Err(Error::corrupt(
+                self.key(Kind::Links, layer.0, group),
+                "the record of a node is missing",
+            ));
         };
         let from = out.len();
-        links::list(value, offset).and_then(|list| edges::decode_list(list, out)).map_err(|what| Error::corrupt(key, what))?;
+        links::list(value, offset)
+            .and_then(|list| edges::decode_list(list, out))
+            .map_err(|what| Error::corrupt(key, what))?;
         // Ascending, so that the last is the largest.
         match out[from..].last() {
-            Some(last) if *last >= self.snapshot.meta.slots => Err(Error::corrupt(key, "a neighbor list names a slot beyond all")),
+            Some(last) if *last >= self.snapshot.meta.slots => {
+                Err(Error::corrupt(key, "a neighbor list names a slot beyond all"))
+            }
             _ => Ok(()),
         }
     }
@@ -467,7 +550,11 @@ impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
     #[inline]
     fn prefetch_neighbors(&self, layer: Layer, slot: Slot) {
         let Some((group, in_group)) = self.group(slot) else { return };
-        let Some(value) = self.snapshot.links.get(layer.index()).and_then(|tables| tables[0].get(group)) else { return };
+        let Some(value) =
+            self.snapshot.links.get(layer.index()).and_then(|tables| tables[0].get(group))
+        else {
+            return;
+        };
         if let Ok(links::Place::At(offset)) = links::place(value, in_group) {
             prefetch(value.get(offset..(offset + 128).min(value.len())).unwrap_or_default());
         }
@@ -477,9 +564,19 @@ impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
 impl<'t, D: Sync, S: Source<'t> + Sync> Stored for View<'_, 't, D, S> {
     fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>> {
         Ok(self.record(layer, slot)?.map(|record| {
-            let children =
-                record.neighbors.iter().zip(&record.children).filter(|(_, child)| **child).map(|(slot, _)| Slot(*slot)).collect();
-            StoredNode { neighbors: record.neighbors, children, parent: record.parent, rank: record.rank }
+            let children = record
+                .neighbors
+                .iter()
+                .zip(&record.children)
+                .filter(|(_, child)| **child)
+                .map(|(slot, _)| Slot(*slot))
+                .collect();
+            StoredNode {
+                neighbors: record.neighbors,
+                children,
+                parent: record.parent,
+                rank: record.rank,
+            }
         }))
     }
 
@@ -520,7 +617,10 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
     }
 
     /// The same, for another view of the same snapshot.
-    pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, D, T>) -> StoredProbe<'a, 's, 't, D, T> {
+    pub(crate) fn on<'a, T>(
+        &'a self,
+        view: &'a View<'s, 't, D, T>,
+    ) -> StoredProbe<'a, 's, 't, D, T> {
         StoredProbe { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
     }
 
@@ -529,8 +629,8 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
         (&self.bytes, self.factor)
     }
 
-    /// The distance to a slot: the least positive one where it came out as 0 and the vectors differ, because
-    /// all squares of their differences underflow. To be asked of results only.
+    /// The distance to a slot: the least positive one where it came out as 0 and the vectors
+    /// differ, because all squares of their differences underflow. To be asked of results only.
     #[inline]
     pub(crate) fn told_apart(&self, slot: Slot, distance: f32) -> Result<f32> {
         match D::FORM {

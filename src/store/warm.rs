@@ -1,7 +1,9 @@
-//! Reading a snapshot's pages before they are needed: a search of a cold file waits for the disk once a page, one after the other.
+//! Reading a snapshot's pages before they are needed: a search of a cold file waits for the disk
+//! once a page, one after the other.
 //!
-//! What every search needs comes first: the graph, from its top layer down; then item ids, and codes if there are any; vectors, the most by far, come
-//! last. Finding a value also fills its place in the table, so that a search finds it with one load.
+//! What every search needs comes first: the graph, from its top layer down; then item ids, and
+//! codes if there are any; vectors, the most by far, come last. Finding a value also fills its
+//! place in the table, so that a search finds it with one load.
 
 use std::hint::black_box;
 
@@ -89,7 +91,9 @@ impl<'t, D: Distance, S: Source<'t>> View<'_, 't, D, S> {
             self.item(Slot(first))?;
             let (group, _) = ids::slot_place(Slot(first));
             let [full, last] = &self.snapshot.slot_ids;
-            let value = full.get(group as usize).or_else(|| last.get((group as usize).checked_sub(full.len())?));
+            let value = full
+                .get(group as usize)
+                .or_else(|| last.get((group as usize).checked_sub(full.len())?));
             if value.is_some_and(|value| !budget.spend(value)) {
                 return Ok(false);
             }

@@ -1,8 +1,8 @@
 //! Work on several threads: the thread that calls, and helpers from pools of voisin's own.
 //!
-//! `map`, `for_each`, `on_each` and `sort_by_key` are all there is of parallel work; no
-//! other room names rayon. `pool` has the helpers, and how they are waited for. The calling thread
-//! always does its share, and helpers do theirs where some are idle: at most as many threads work as
+//! `map`, `for_each`, `on_each` and `sort_by_key` are all there is of parallel work; no other room
+//! names rayon. `pool` has the helpers, and how they are waited for. The calling thread always does
+//! its share, and helpers do theirs where some are idle: at most as many threads work as
 //! `available` says.
 //!
 //! Invariants, each of which rules out a deadlock or a delay:
@@ -29,11 +29,11 @@ use self::pool::{Kind, Pools};
 /// Items for which a thread is worth waking (some 10 microseconds) where each is a search of the
 /// graph, or about as much work.
 pub(crate) const SEARCHES: usize = 1;
-/// The same where each is a list to change: a few microseconds in memory, some ten where it is looked
-/// up in LMDB, as for the 30 lists that one added item changes in a large index.
+/// The same where each is a list to change: a few microseconds in memory, some ten where it is
+/// looked up in LMDB, as for the 30 lists that one added item changes in a large index.
 pub(crate) const LISTS: usize = 4;
-/// So many times as many items are wanted on a worker of another pool, for which a thread is started
-/// whenever it is helped (some 50 microseconds).
+/// So many times as many items are wanted on a worker of another pool, for which a thread is
+/// started whenever it is helped (some 50 microseconds).
 const ON_A_WORKER: usize = 4;
 
 /// More threads than this are not used: the largest machines have as many.
@@ -124,7 +124,8 @@ fn default_threads() -> usize {
         0 => {
             let set = std::env::var("RAYON_NUM_THREADS").ok().and_then(|set| set.parse().ok());
             let set = set.filter(|threads| *threads > 0);
-            let threads = set.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+            let threads =
+                set.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
             OUTSIDE.store(threads, Ordering::Relaxed);
             threads
         }
@@ -154,7 +155,11 @@ pub(crate) fn for_items(count: usize, per_thread: usize) -> usize {
 ///
 /// # Errors
 /// One of those that `of` returns; the rest is then left undone.
-pub(crate) fn map_range<R: Send, E: Send>(count: usize, per_thread: usize, of: impl Fn(usize) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+pub(crate) fn map_range<R: Send, E: Send>(
+    count: usize,
+    per_thread: usize,
+    of: impl Fn(usize) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     let most = for_items(count, per_thread);
     if most == 1 {
         let _at_work = set_here(|here| Here { is_at_work: true, ..here });
@@ -190,7 +195,11 @@ pub(crate) fn map_range<R: Send, E: Send>(count: usize, per_thread: usize, of: i
 ///
 /// # Errors
 /// As [`map_range`].
-pub(crate) fn map<T: Sync, R: Send, E: Send>(items: &[T], per_thread: usize, of: impl Fn(&T) -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+pub(crate) fn map<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    per_thread: usize,
+    of: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     map_range(items.len(), per_thread, |at| of(&items[at]))
 }
 
@@ -223,7 +232,10 @@ pub(crate) fn for_each<T: Send, E: Send>(
 ///
 /// # Errors
 /// The first that any thread meets; the others are not told.
-pub(crate) fn on_each<R: Send, E: Send>(most: usize, work: impl Fn() -> Result<R, E> + Sync) -> Result<Vec<R>, E> {
+pub(crate) fn on_each<R: Send, E: Send>(
+    most: usize,
+    work: impl Fn() -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
     let results = Mutex::new(Ok(Vec::new()));
     share(most, &|| {
         let result = work();
@@ -265,13 +277,18 @@ fn share(most: usize, work: &(dyn Fn() -> bool + Sync)) {
     let threads = available();
     let used = Mutex::new(Used { asked: 0, worked: 0 });
     let take_part = |helps: Option<ThreadId>| {
-        let _restore = set_here(|here| Here { is_at_work: true, helps: helps.or(here.helps), ..here });
+        let _restore =
+            set_here(|here| Here { is_at_work: true, helps: helps.or(here.helps), ..here });
         let has_worked = work();
         let mut used = lock(&used);
         (used.asked, used.worked) = (used.asked + 1, used.worked + usize::from(has_worked));
     };
     let most = most.min(threads);
-    let pool = if most > 1 { Pools::of_process().and_then(|pools| pools.get(HERE.get().kind, threads)) } else { None };
+    let pool = if most > 1 {
+        Pools::of_process().and_then(|pools| pools.get(HERE.get().kind, threads))
+    } else {
+        None
+    };
     match &pool {
         Some(pool) => pool.share(most - 1, &take_part),
         None => take_part(None),
@@ -321,7 +338,8 @@ mod tests {
             assert_eq!((used.asked, used.worked > 1), (threads, threads > 1), "{used:?}");
         }
         // Too few for as many.
-        let used = used(|| building(3, || map(&[1; 80], 32, |n| Ok::<i32, ()>(*n)).map(drop)).unwrap());
+        let used =
+            used(|| building(3, || map(&[1; 80], 32, |n| Ok::<i32, ()>(*n)).map(drop)).unwrap());
         assert_eq!(used.asked, 2);
         assert_eq!(building(3, || map_range(0, SEARCHES, Ok::<usize, ()>)), Ok(Vec::new()));
     }
@@ -336,8 +354,14 @@ mod tests {
         };
         assert!(building(4, || map_range(1000, SEARCHES, fail)).is_err_and(|n| n % 10 == 3));
         assert!(done.into_inner() < 900, "the rest is left undone");
-        assert_eq!(building(1, || map_range(1000, SEARCHES, |n| if n > 2 { Err(n) } else { Ok(n) })), Err(3));
-        assert!(building(4, || for_each(0..1000, |n| if n % 10 == 3 { Err(n) } else { Ok(()) })).is_err_and(|n| n % 10 == 3));
+        assert_eq!(
+            building(1, || map_range(1000, SEARCHES, |n| if n > 2 { Err(n) } else { Ok(n) })),
+            Err(3)
+        );
+        assert!(
+            building(4, || for_each(0..1000, |n| if n % 10 == 3 { Err(n) } else { Ok(()) }))
+                .is_err_and(|n| n % 10 == 3)
+        );
         assert_eq!(building(4, || on_each(9, || Err::<(), _>("no"))), Err("no"));
     }
 
@@ -351,7 +375,14 @@ mod tests {
         building(5, || for_each(0..1000, add)).unwrap();
         assert_eq!(sum.into_inner(), 499_500);
         let next = AtomicUsize::new(0);
-        let take = || Ok::<_, ()>(std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < 1000)).sum::<usize>());
+        let take = || {
+            Ok::<_, ()>(
+                std::iter::from_fn(|| {
+                    Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < 1000)
+                })
+                .sum::<usize>(),
+            )
+        };
         let sums = building(5, || on_each(1000, take)).unwrap();
         assert_eq!((sums.len(), sums.iter().sum::<usize>()), (5, 499_500));
         assert_eq!(building(5, || on_each(2, || Ok::<_, ()>(()))).unwrap().len(), 2);
@@ -360,7 +391,8 @@ mod tests {
     #[test]
     fn sorted_is_what_any_number_of_threads_sorts() {
         for (len, threads) in [(0, 6), (1, 6), (5000, 6), (12_345, 6), (100_001, 6), (100_001, 1)] {
-            let mut numbers: Vec<u64> = (0..len).map(|n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44).collect();
+            let mut numbers: Vec<u64> =
+                (0..len).map(|n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 44).collect();
             let mut expected = numbers.clone();
             expected.sort_unstable();
             building(threads, || sort_by_key(&mut numbers, |number| *number));
@@ -394,7 +426,8 @@ mod tests {
             Ok::<_, ()>(())
         };
         for _ in 0..3 {
-            let caught = catch_unwind(AssertUnwindSafe(|| building(9, || map_range(200, SEARCHES, work))));
+            let caught =
+                catch_unwind(AssertUnwindSafe(|| building(9, || map_range(200, SEARCHES, work))));
             assert!(caught.is_err() && running.load(Ordering::SeqCst) == 0);
             assert!(!is_at_work());
         }
@@ -438,7 +471,11 @@ mod tests {
         });
         assert!(most.into_inner() > 2, "helpers have come");
         let panicked = catch_unwind(AssertUnwindSafe(|| {
-            pool.install(|| building(10, || map_range(9, SEARCHES, |_| -> Result<(), ()> { panic!("on purpose") })))
+            pool.install(|| {
+                building(10, || {
+                    map_range(9, SEARCHES, |_| -> Result<(), ()> { panic!("on purpose") })
+                })
+            })
         }));
         assert!(panicked.is_err());
     }
@@ -454,7 +491,9 @@ mod tests {
         };
         thread::scope(|scope| {
             for _ in 0..3 {
-                scope.spawn(|| (0..10).for_each(|_| drop(building(12, || map_range(30, SEARCHES, work)))));
+                scope.spawn(|| {
+                    (0..10).for_each(|_| drop(building(12, || map_range(30, SEARCHES, work))))
+                });
             }
         });
         // A caller that comes when all helpers are at work has none, and is one more.

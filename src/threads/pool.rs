@@ -71,14 +71,23 @@ impl Pool {
         while count > 0 {
             let mut started = Vec::new();
             let start = |helper: ThreadBuilder| -> io::Result<()> {
-                let builder = thread::Builder::new().name(helper.name().unwrap_or_default().to_owned());
+                let builder =
+                    thread::Builder::new().name(helper.name().unwrap_or_default().to_owned());
                 started.push(builder.spawn(|| helper.run())?);
                 Ok(())
             };
-            let builder = ThreadPoolBuilder::new().num_threads(count).thread_name(move |helper| kind.name(helper));
+            let builder = ThreadPoolBuilder::new()
+                .num_threads(count)
+                .thread_name(move |helper| kind.name(helper));
             if let Ok(helpers) = builder.spawn_handler(start).build() {
                 let short_since = (count < threads - 1).then(Instant::now);
-                return Some(Self { kind, threads, helpers, short_since, at_work: AtomicUsize::new(0) });
+                return Some(Self {
+                    kind,
+                    threads,
+                    helpers,
+                    short_since,
+                    at_work: AtomicUsize::new(0),
+                });
             }
             // Those that could be started end, and make room for as many.
             count = started.len().min(count - 1);
@@ -113,8 +122,9 @@ impl Pool {
         if rayon::current_thread_index().is_none() {
             return help(reserved, &|| take_part(None));
         }
-        // A worker of another pool would run that pool's jobs while it waits for a scope of rayon's.
-        // So a thread that is none waits for the scope, and the worker waits for that thread.
+        // A worker of another pool would run that pool's jobs while it waits for a scope of
+        // rayon's. So a thread that is none waits for the scope, and the worker waits for that
+        // thread.
         thread::scope(|scope| {
             let waiting = thread::Builder::new().name("voisin-wait".to_owned());
             let waiting = waiting.spawn_scoped(scope, || help(reserved, &|| ()));
@@ -155,10 +165,19 @@ impl Pools {
     /// A fork must not touch its parent's: their threads are not there, and their lock may be held
     /// by one of these for ever.
     pub(super) fn of_process() -> Option<&'static Self> {
-        static POOLS: [Pools; GENERATIONS] =
-            [const { Pools { process: AtomicU32::new(0), pools: Mutex::new(State { pools: Vec::new(), failed: None }) } }; GENERATIONS];
+        static POOLS: [Pools; GENERATIONS] = [const {
+            Pools {
+                process: AtomicU32::new(0),
+                pools: Mutex::new(State { pools: Vec::new(), failed: None }),
+            }
+        }; GENERATIONS];
         let here = std::process::id();
-        let is_ours = |pools: &&Pools| match pools.process.compare_exchange(0, here, Ordering::AcqRel, Ordering::Acquire) {
+        let is_ours = |pools: &&Pools| match pools.process.compare_exchange(
+            0,
+            here,
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        ) {
             Ok(_) => true,
             Err(process) => process == here,
         };
@@ -169,10 +188,15 @@ impl Pools {
     /// can be started.
     pub(super) fn get(&self, kind: Kind, threads: usize) -> Option<Arc<Pool>> {
         let mut state = lock(&self.pools);
-        let is_due = |failed: Option<Instant>| failed.is_none_or(|failed| failed.elapsed() >= RETRY);
-        let found = state.pools.iter().position(|pool| (pool.kind, pool.threads) == (kind, threads));
+        let is_due =
+            |failed: Option<Instant>| failed.is_none_or(|failed| failed.elapsed() >= RETRY);
+        let found =
+            state.pools.iter().position(|pool| (pool.kind, pool.threads) == (kind, threads));
         let found_pool = found.map(|at| Arc::clone(&state.pools[at]));
-        if found_pool.as_ref().is_some_and(|pool| pool.short_since.is_none() || !is_due(pool.short_since)) {
+        if found_pool
+            .as_ref()
+            .is_some_and(|pool| pool.short_since.is_none() || !is_due(pool.short_since))
+        {
             return found_pool;
         }
         let of_kind = state.pools.iter().filter(|pool| pool.kind == kind);

@@ -24,7 +24,9 @@ fn create(dimensions: usize) -> (TempDir, Vectors) {
 /// Adds items, so many a commit.
 fn add(index: &Vectors, items: &[(ItemId, Vec<f32>)], at_a_time: usize) {
     for items in items.chunks(at_a_time) {
-        index.write(|batch| batch.add_items_from(items.iter().map(|(item, vector)| (*item, vector)))).unwrap();
+        index
+            .write(|batch| batch.add_items_from(items.iter().map(|(item, vector)| (*item, vector))))
+            .unwrap();
     }
 }
 
@@ -44,12 +46,19 @@ impl Crowd {
     fn new(noise: f32) -> Self {
         let mut rng = StdRng::seed_from_u64(5);
         let mut bell = move || (0..12).map(|_| rng.random::<f32>()).sum::<f32>() - 6.0;
-        let others: Items = (0..OTHERS).map(|item| (item, (0..DIMENSIONS).map(|_| bell()).collect())).collect();
+        let others: Items =
+            (0..OTHERS).map(|item| (item, (0..DIMENSIONS).map(|_| bell()).collect())).collect();
         let center: Vec<f32> = (0..DIMENSIONS).map(|_| 0.3 * bell()).collect();
-        let copies = (0..COPIES).map(|i| (OTHERS + i, center.iter().map(|c| c + noise * bell()).collect())).collect();
+        let copies = (0..COPIES)
+            .map(|i| (OTHERS + i, center.iter().map(|c| c + noise * bell()).collect()))
+            .collect();
         let is_beside = |(item, vector): &&(ItemId, Vec<f32>)| {
             let to_copies = squared(vector, &center);
-            let nearer = others.iter().filter(|(other, at)| other != item && squared(vector, at) < to_copies).take(61).count();
+            let nearer = others
+                .iter()
+                .filter(|(other, at)| other != item && squared(vector, at) < to_copies)
+                .take(61)
+                .count();
             (10..=60).contains(&nearer)
         };
         let beside: Items = others.iter().filter(is_beside).take(150).cloned().collect();
@@ -60,7 +69,11 @@ impl Crowd {
     /// The items in the order that they are added in.
     fn in_order(&self, order: &str) -> Items {
         let both = |a: &Items, b: &Items| a.iter().chain(b).cloned().collect();
-        let mut items: Items = if order == "first" { both(&self.copies, &self.others) } else { both(&self.others, &self.copies) };
+        let mut items: Items = if order == "first" {
+            both(&self.copies, &self.others)
+        } else {
+            both(&self.others, &self.copies)
+        };
         if order == "mixed" {
             items.shuffle(&mut StdRng::seed_from_u64(3));
         }
@@ -69,16 +82,28 @@ impl Crowd {
 
     /// The share of the nearest others that walks from the items beside the copies find.
     fn recall(&self, index: &Vectors, ef: usize) -> f64 {
-        let others: BTreeMap<ItemId, &[f32]> = self.others.iter().map(|(item, vector)| (*item, &**vector)).collect();
+        let others: BTreeMap<ItemId, &[f32]> =
+            self.others.iter().map(|(item, vector)| (*item, &**vector)).collect();
         let snapshot = index.snapshot().unwrap();
         let mut hits = 0;
         for (item, vector) in &self.beside {
-            let mut all: Vec<f64> = others.iter().filter(|(other, _)| *other != item).map(|(_, at)| squared(vector, at)).collect();
+            let mut all: Vec<f64> = others
+                .iter()
+                .filter(|(other, _)| *other != item)
+                .map(|(_, at)| squared(vector, at))
+                .collect();
             all.sort_by(f64::total_cmp);
             let farthest = all[K - 1];
-            let found = snapshot.search(K).ef_search(ef).walk_graph().by_item(*item).unwrap().unwrap();
+            let found =
+                snapshot.search(K).ef_search(ef).walk_graph().by_item(*item).unwrap().unwrap();
             assert_eq!(found.nns.len(), K);
-            hits += found.nns.iter().filter(|(found, _)| others.get(found).is_some_and(|at| squared(vector, at) <= farthest)).count();
+            hits += found
+                .nns
+                .iter()
+                .filter(|(found, _)| {
+                    others.get(found).is_some_and(|at| squared(vector, at) <= farthest)
+                })
+                .count();
         }
         hits as f64 / (K * self.beside.len()) as f64
     }
@@ -96,7 +121,10 @@ impl Crowd {
         for (ef, without) in [40, 100].into_iter().zip(without) {
             let recall = self.recall(index, ef);
             println!("{what}, ef {ef}: recall {recall:.4}, without copies {without:.4}");
-            assert!(recall >= without - 0.01, "{what}, ef {ef}: recall {recall}, without copies {without}");
+            assert!(
+                recall >= without - 0.01,
+                "{what}, ef {ef}: recall {recall}, without copies {without}"
+            );
         }
     }
 
@@ -105,14 +133,19 @@ impl Crowd {
     fn assert_copies(&self, index: &Vectors, vector: &[f32]) {
         for (k, ef) in [(1, 10), (10, 10), (10, 100), (100, 100), (300, 400)] {
             let found = index.search(k).ef_search(ef).walk_graph().by_vector(vector).unwrap().nns;
-            assert_eq!(found.iter().filter(|(item, distance)| *item >= OTHERS && *distance == 0.0).count(), k, "k {k}, ef {ef}");
+            assert_eq!(
+                found.iter().filter(|(item, distance)| *item >= OTHERS && *distance == 0.0).count(),
+                k,
+                "k {k}, ef {ef}"
+            );
         }
     }
 }
 
-/// 3 000 copies of one vector beside 30 000 others: recall@10 of those that have 10 to 60 others nearer than the copies fell from 1.00 to .74,
-/// whatever `ef` was, as copies had each other for neighbors and nothing else. It must be what it is without the copies, in whatever order
-/// they are added, and after deletes.
+/// 3 000 copies of one vector beside 30 000 others: recall@10 of those that have 10 to 60 others
+/// nearer than the copies fell from 1.00 to .74, whatever `ef` was, as copies had each other for
+/// neighbors and nothing else. It must be what it is without the copies, in whatever order they are
+/// added, and after deletes.
 #[test]
 fn recall_beside_copies_is_what_it_is_without_them() {
     let crowd = Crowd::new(0.0);
@@ -121,7 +154,11 @@ fn recall_beside_copies_is_what_it_is_without_them() {
         let (_folder, index) = create(DIMENSIONS);
         let items = crowd.in_order(order);
         // In one build each for the two, if not mixed.
-        let parts = if order == "first" { items.split_at(crowd.copies.len()) } else { items.split_at(crowd.others.len()) };
+        let parts = if order == "first" {
+            items.split_at(crowd.copies.len())
+        } else {
+            items.split_at(crowd.others.len())
+        };
         for part in if order == "mixed" { [&items[..], &[]] } else { [parts.0, parts.1] } {
             add(&index, part, part.len().max(1));
         }
@@ -130,8 +167,8 @@ fn recall_beside_copies_is_what_it_is_without_them() {
     }
 }
 
-/// The same where all are added by small commits, half of the copies are then deleted at once, and all but some one by one, the one that the
-/// others are linked to among them.
+/// The same where all are added by small commits, half of the copies are then deleted at once, and
+/// all but some one by one, the one that the others are linked to among them.
 #[test]
 fn recall_beside_copies_lasts_through_small_commits_and_deletes() {
     let crowd = Crowd::new(0.0);
@@ -141,14 +178,17 @@ fn recall_beside_copies_lasts_through_small_commits_and_deletes() {
     crowd.assert_recall(&index, without, "by commits of 300");
     crowd.assert_copies(&index, &crowd.copies[0].1);
 
-    let (gone, left): (Vec<ItemId>, Vec<ItemId>) = crowd.copies.iter().map(|(item, _)| *item).partition(|item| item % 2 == 0);
+    let (gone, left): (Vec<ItemId>, Vec<ItemId>) =
+        crowd.copies.iter().map(|(item, _)| *item).partition(|item| item % 2 == 0);
     index.write(|batch| batch.delete_items(gone.iter().copied())).unwrap();
     crowd.assert_recall(&index, without, "half of the copies deleted");
     crowd.assert_copies(&index, &crowd.copies[0].1);
 
     // Whatever is found first at the copies is what leads to the rest.
     for _ in 0..100 {
-        let found = index.search(1).ef_search(10).walk_graph().by_vector(&crowd.copies[0].1).unwrap().nns[0];
+        let found =
+            index.search(1).ef_search(10).walk_graph().by_vector(&crowd.copies[0].1).unwrap().nns
+                [0];
         assert!(found.1 == 0.0 && left.contains(&found.0), "{found:?}");
         index.write(|batch| batch.delete(found.0)).unwrap();
     }
@@ -160,15 +200,27 @@ fn recall_beside_copies_lasts_through_small_commits_and_deletes() {
 #[test]
 fn a_vector_beside_thousands_of_copies_is_found_by_itself() {
     const MANY: u32 = 10_000;
-    for (at, at_a_time) in [(MANY, MANY as usize), (0, MANY as usize + 1), (MANY / 2, MANY as usize + 1), (MANY, 1000), (5000, 1000)] {
+    for (at, at_a_time) in [
+        (MANY, MANY as usize),
+        (0, MANY as usize + 1),
+        (MANY / 2, MANY as usize + 1),
+        (MANY, 1000),
+        (5000, 1000),
+    ] {
         let (_folder, index) = create(8);
         let beside = [0.5, 0.5, 0.5, 0.75, 0.5, 0.5, 0.5, 0.5];
-        let items: Items = (0..=MANY).map(|item| (item, if item == at { beside.to_vec() } else { vec![0.5; 8] })).collect();
+        let items: Items = (0..=MANY)
+            .map(|item| (item, if item == at { beside.to_vec() } else { vec![0.5; 8] }))
+            .collect();
         add(&index, &items, at_a_time);
         check(&index);
         for (k, ef) in [(1, 1), (1, 10), (1, 32), (10, 32), (10, 100)] {
             let found = index.search(k).ef_search(ef).walk_graph().by_vector(&beside).unwrap().nns;
-            assert_eq!(found[0], (at, 0.0), "item {at}, added {at_a_time} at a time, k {k}, ef {ef}");
+            assert_eq!(
+                found[0],
+                (at, 0.0),
+                "item {at}, added {at_a_time} at a time, k {k}, ef {ef}"
+            );
             assert_eq!(found.len(), k);
         }
     }

@@ -100,7 +100,10 @@ fn a_slow_search_holds_up_no_other_while_the_map_must_grow() {
         wait_for(&waits);
         let (slowest, searches) = search_for(&index, Duration::from_secs(2));
         println!("{searches} searches, the slowest took {slowest:?}");
-        assert!(slowest < BOUND && searches > 20, "{searches} searches, the slowest took {slowest:?}");
+        assert!(
+            slowest < BOUND && searches > 20,
+            "{searches} searches, the slowest took {slowest:?}"
+        );
         assert!(!grown.is_finished(), "the map was moved under a search");
         drop(end_it);
         grown.join().unwrap().unwrap();
@@ -121,12 +124,20 @@ fn a_write_that_gives_up_says_that_it_was_a_search_that_it_waited_for() {
         wait_for(&begun);
         let grown = scope.spawn(|| add(&index, 50..2000));
         let (slowest, searches) = search_for(&index, Duration::from_secs(2));
-        assert!(slowest < BOUND && searches > 20, "{searches} searches, the slowest took {slowest:?}");
+        assert!(
+            slowest < BOUND && searches > 20,
+            "{searches} searches, the slowest took {slowest:?}"
+        );
         let error = grown.join().unwrap().unwrap_err();
         assert!(matches!(error, Error::MapBusy { snapshots: 0, searches: 1, .. }), "{error:?}");
         let text = error.to_string();
         assert!(!text.contains("0 snapshots") && !text.contains("drop"), "{text}");
-        assert!(text.contains("search") && text.contains("growth_wait") && text.contains("map_size_bytes"), "{text}");
+        assert!(
+            text.contains("search")
+                && text.contains("growth_wait")
+                && text.contains("map_size_bytes"),
+            "{text}"
+        );
         drop(end_it);
     });
     add(&index, 50..2000).unwrap();
@@ -146,14 +157,23 @@ fn a_write_inside_a_search_does_not_wait_for_that_search() {
             add(&index, 50..51).unwrap();
             assert_eq!(index.search(1).by_vector(&long(50)).unwrap().into_nns(), [(50, 0.0)]);
             let error = add(&index, 51..2000).unwrap_err();
-            assert!(error.to_string().contains("this thread") && error.to_string().contains("search"), "{error}");
+            assert!(
+                error.to_string().contains("this thread") && error.to_string().contains("search"),
+                "{error}"
+            );
             assert!(index.snapshot().unwrap().len() == 51);
         }
         false
     };
-    assert_eq!(index.search(1).by_vector_with_cancellation(&long(7), inside).unwrap().into_nns(), [(7, 0.0)]);
+    assert_eq!(
+        index.search(1).by_vector_with_cancellation(&long(7), inside).unwrap().into_nns(),
+        [(7, 0.0)]
+    );
     asked.store(0, Ordering::SeqCst);
-    assert_eq!(snapshot.search(1).by_vector_with_cancellation(&long(7), inside).unwrap().into_nns(), [(7, 0.0)]);
+    assert_eq!(
+        snapshot.search(1).by_vector_with_cancellation(&long(7), inside).unwrap().into_nns(),
+        [(7, 0.0)]
+    );
     assert!(began.elapsed() < Duration::from_secs(30), "it has waited for itself");
     drop(snapshot);
     add(&index, 51..2000).unwrap();
@@ -205,7 +225,9 @@ fn the_map_grows_beside_exact_searches_in_a_pool() {
         let _end = End(&done);
         scope.spawn(|| {
             while !done.load(Ordering::SeqCst) {
-                pool.scope(|jobs| (0..10).for_each(|_| jobs.spawn(|_| search_exactly(&index, &searches))));
+                pool.scope(|jobs| {
+                    (0..10).for_each(|_| jobs.spawn(|_| search_exactly(&index, &searches)))
+                });
             }
         });
         grow_beside(&index);
@@ -238,10 +260,14 @@ fn searches_that_need_the_map_of_another_process_give_up_together() {
         child.expect("grown");
         assert!(child.end().success());
         let began = Instant::now();
-        let searches: Vec<_> = (0..6).map(|_| scope.spawn(|| index.search(1).by_vector(&long(1)))).collect();
+        let searches: Vec<_> =
+            (0..6).map(|_| scope.spawn(|| index.search(1).by_vector(&long(1)))).collect();
         for search in searches {
             let error = search.join().unwrap().unwrap_err();
-            assert!(matches!(error, Error::MapBusy { snapshots: 0, map_bytes: 0, .. }), "{error:?}");
+            assert!(
+                matches!(error, Error::MapBusy { snapshots: 0, map_bytes: 0, .. }),
+                "{error:?}"
+            );
         }
         // Searches are waited for a second, at least.
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());

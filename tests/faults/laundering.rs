@@ -48,8 +48,8 @@ const SETS: u8 = 9;
 const DELTA: u8 = 10;
 const KEYS: u8 = 14;
 
-/// Around a hub, in a direction of its own, so that the hub is nearer than all others around it. The
-/// first has a sixth of all.
+/// Around a hub, in a direction of its own, so that the hub is nearer than all others around it.
+/// The first has a sixth of all.
 fn vector(rng: &mut StdRng, hubs: &[Vec<f32>], number: u64) -> Vec<f32> {
     let hub = &hubs[if number.is_multiple_of(6) { 0 } else { (number % HUBS) as usize }];
     hub.iter().map(|center| center + rng.random::<f32>() - 0.5).collect()
@@ -70,7 +70,9 @@ fn options() -> Options {
 impl Patient {
     fn new<D: Distance>(options: Options) -> Self {
         let mut rng = StdRng::seed_from_u64(5);
-        let hubs: Vec<Vec<f32>> = (0..HUBS).map(|_| (0..DIMENSIONS).map(|_| rng.random::<f32>() * 20.0).collect()).collect();
+        let hubs: Vec<Vec<f32>> = (0..HUBS)
+            .map(|_| (0..DIMENSIONS).map(|_| rng.random::<f32>() * 20.0).collect())
+            .collect();
         let folder = tempfile::tempdir().unwrap();
         let index = Keyed::<D>::create(folder.path().join("index"), options).unwrap();
         let mut items: Vec<(u64, Vec<f32>)> = (0..).zip(hubs.clone()).collect();
@@ -124,8 +126,20 @@ impl Patient {
             .collect();
         // The scale, which is in META, and the components of the first vectors.
         let meta = targets[0].key.clone();
-        targets.push(Target { kind: META, sub: 1, key: meta.clone(), byte: 176 + (round as usize % 4), bit: round as u8 % 8 });
-        targets.push(Target { kind: META, sub: 2, key: meta, byte: 180 + (round as usize % 4), bit: 7 - round as u8 % 8 });
+        targets.push(Target {
+            kind: META,
+            sub: 1,
+            key: meta.clone(),
+            byte: 176 + (round as usize % 4),
+            bit: round as u8 % 8,
+        });
+        targets.push(Target {
+            kind: META,
+            sub: 2,
+            key: meta,
+            byte: 180 + (round as usize % 4),
+            bit: 7 - round as u8 % 8,
+        });
         targets
     }
 
@@ -166,7 +180,9 @@ fn raw(folder: &Path, work: impl FnOnce(&mut RwTxn<'_>, Database<'_, Bytes, Byte
     let rtxn = env.read_txn().unwrap();
     let values = env
         .open_databases_and_commit(rtxn, |opener, rtxn| -> heed::Result<_> {
-            opener.open_database::<Bytes, Bytes>(rtxn, Some("voisin")).map(|found| heed::CommitOrAbort::<_, ()>::Commit(found.unwrap()))
+            opener
+                .open_database::<Bytes, Bytes>(rtxn, Some("voisin"))
+                .map(|found| heed::CommitOrAbort::<_, ()>::Commit(found.unwrap()))
         })
         .unwrap()
         .unwrap_commit();
@@ -185,7 +201,8 @@ fn is_corrupt(error: &Error) -> bool {
 }
 
 /// A change, and what it makes of the vectors.
-type Change<D> = (&'static str, fn(&Keyed<D>, &Patient) -> voisin::Result<()>, fn(&mut Vectors, &Patient));
+type Change<D> =
+    (&'static str, fn(&Keyed<D>, &Patient) -> voisin::Result<()>, fn(&mut Vectors, &Patient));
 
 fn changes<D: Distance>() -> Vec<Change<D>> {
     vec![
@@ -240,13 +257,17 @@ fn changes<D: Distance>() -> Vec<Change<D>> {
     ]
 }
 
-/// Whether the vectors are those that are expected. `tolerance` is what storing a fresh one may do to
-/// it: the others have been read as they are stored.
+/// Whether the vectors are those that are expected. `tolerance` is what storing a fresh one may do
+/// to it: the others have been read as they are stored.
 fn is_same(patient: &Patient, found: &Vectors, expected: &Vectors, tolerance: f32) -> bool {
     found.len() == expected.len()
         && found.iter().zip(expected).all(|((a, found), (b, expected))| {
             let tolerance = if patient.vectors.get(b) == Some(expected) { 0.0 } else { tolerance };
-            a == b && found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() <= tolerance)
+            a == b
+                && found
+                    .iter()
+                    .zip(expected)
+                    .all(|(found, expected)| (found - expected).abs() <= tolerance)
         })
 }
 
@@ -263,14 +284,24 @@ enum Outcome {
     Laundered,
 }
 
-fn outcome<D: Distance>(patient: &Patient, target: &Target, (name, change, apply): &Change<D>, tolerance: f32) -> Outcome {
+fn outcome<D: Distance>(
+    patient: &Patient,
+    target: &Target,
+    (name, change, apply): &Change<D>,
+    tolerance: f32,
+) -> Outcome {
     let folder = patient.damaged(target);
     let say = || format!("{name}, {target:?}");
     // Damaged metadata is an error of opening, or of the first use.
-    let Ok(index) = Keyed::<D>::open(folder.path(), Options::default().map_size_bytes(64 << 20)) else { return Outcome::Refused };
+    let Ok(index) = Keyed::<D>::open(folder.path(), Options::default().map_size_bytes(64 << 20))
+    else {
+        return Outcome::Refused;
+    };
     let is_found = |when: &str| match index.check() {
         Ok(findings) => !findings.is_empty(),
-        Err(Error::Foreign { .. } | Error::FormatVersion { .. } | Error::MetricMismatch { .. }) => true,
+        Err(Error::Foreign { .. } | Error::FormatVersion { .. } | Error::MetricMismatch { .. }) => {
+            true
+        }
         Err(error) => panic!("{when} {}: {error}", say()),
     };
     assert!(is_found("before"), "{}: check does not find it", say());
@@ -285,7 +316,10 @@ fn outcome<D: Distance>(patient: &Patient, target: &Target, (name, change, apply
             }
         }
         Err(error) => {
-            let is_other = matches!(error, Error::Foreign { .. } | Error::FormatVersion { .. } | Error::MetricMismatch { .. });
+            let is_other = matches!(
+                error,
+                Error::Foreign { .. } | Error::FormatVersion { .. } | Error::MetricMismatch { .. }
+            );
             assert!(is_corrupt(&error) || is_other, "{}: {error}", say());
             assert!(is_found("after"), "{}: refused, and check does not find it any more", say());
             Outcome::Refused

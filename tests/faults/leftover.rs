@@ -46,7 +46,9 @@ fn later_writes_link_as_many_pending_items_as_they_add_and_64_at_least() {
     check(&index);
     assert!(index.write(|batch| batch.delete(1699)).unwrap());
     assert_eq!(index.pending().unwrap(), 1600 - 3 * 64 - 1);
-    index.write(|batch| batch.add_items_from((10_000..10_500).map(|item| (item, vector(item))))).unwrap();
+    index
+        .write(|batch| batch.add_items_from((10_000..10_500).map(|item| (item, vector(item)))))
+        .unwrap();
     assert_eq!(index.pending().unwrap(), 1600 - 3 * 64 - 1 - 500);
     check(&index);
 

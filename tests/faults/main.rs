@@ -1,7 +1,15 @@
-//! What went wrong when voisin was tried from outside. Each test opens with its story: what was done, what happened, what must happen.
+//! What went wrong when voisin was tried from outside. Each test opens with its story: what was
+//! done, what happened, what must happen.
 //!
-//! A binary of its own, so that tests of hangs, full tables and damaged files share no open environment with others.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a broken promise is a failed test")]
+//! A binary of its own, so that tests of hangs, full tables and damaged files share no open
+//! environment with others.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a broken promise is a failed test"
+)]
 
 #[path = "../index/child.rs"]
 #[allow(dead_code, reason = "not every binary starts every kind of child")]

@@ -40,11 +40,15 @@ fn pool(threads: usize) -> ThreadPool {
 }
 
 fn add(index: &Vectors, items: std::ops::Range<u32>) -> voisin::Result<()> {
-    index.write(|batch| batch.add_items_from(items.clone().map(|item| (item, vector(item)))).map(drop))
+    index.write(|batch| {
+        batch.add_items_from(items.clone().map(|item| (item, vector(item)))).map(drop)
+    })
 }
 
 fn create(folder: &Path) -> Vectors {
-    let index = Vectors::create(folder.join("vectors"), Options::new(DIMENSIONS).m(6).ef_construction(20)).unwrap();
+    let index =
+        Vectors::create(folder.join("vectors"), Options::new(DIMENSIONS).m(6).ef_construction(20))
+            .unwrap();
     add(&index, 0..ITEMS).unwrap();
     index
 }
@@ -87,7 +91,10 @@ fn child() {
 #[track_caller]
 fn run(what: &str, threads: usize) {
     let folder = tempfile::tempdir().unwrap();
-    let mut child = Running::start("pools::child", &[what, folder.path().to_str().unwrap(), &threads.to_string()]);
+    let mut child = Running::start(
+        "pools::child",
+        &[what, folder.path().to_str().unwrap(), &threads.to_string()],
+    );
     assert_eq!(child.hear().as_deref(), Some("done"), "{what} in a pool of {threads}");
     assert!(child.end().success());
 }
@@ -111,7 +118,9 @@ fn jobs(folder: &Path, threads: usize) {
         (0..80u32).into_par_iter().with_max_len(1).for_each(|job| {
             if job % 8 == 0 {
                 let first = ITEMS + 100 * (job / 8 % 4);
-                index.load((first..first + 200).map(|item| (item, vector(item))), |_| dawdle()).unwrap();
+                index
+                    .load((first..first + 200).map(|item| (item, vector(item))), |_| dawdle())
+                    .unwrap();
             } else {
                 search_exactly(&index);
             }
@@ -137,9 +146,14 @@ impl Level1 {
     fn new(folder: &Path) -> Self {
         std::fs::create_dir(folder).unwrap();
         // SAFETY: nobody else knows the folder.
-        let env = unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(64 << 20).open(folder) }.unwrap();
-        let create =
-            |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
+        let env =
+            unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(64 << 20).open(folder) }
+                .unwrap();
+        let create = |wtxn| {
+            env.create_databases_and_commit(wtxn, |o, wtxn| {
+                o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+            })
+        };
         let db: Database<'_, Euclidean> = create(env.write_txn().unwrap()).unwrap().unwrap_commit();
         let level1 = Self { env, db };
         level1.add(0..ITEMS, 42);
@@ -150,7 +164,11 @@ impl Level1 {
         let writer = Writer::new(self.db, 0, DIMENSIONS);
         let mut wtxn = self.env.write_txn().unwrap();
         writer.add_items_from(&mut wtxn, items.map(|item| (item, vector(item)))).unwrap();
-        writer.builder(&mut StdRng::seed_from_u64(seed)).ef_construction(20).build::<6, 12>(&mut wtxn).unwrap();
+        writer
+            .builder(&mut StdRng::seed_from_u64(seed))
+            .ef_construction(20)
+            .build::<6, 12>(&mut wtxn)
+            .unwrap();
         wtxn.commit().unwrap();
     }
 
@@ -164,8 +182,8 @@ impl Level1 {
 }
 
 // The same for every public call, so that none that comes later brings the fault back. Nor may a
-// call run another job of the pool meanwhile: it holds a transaction, and the map could not be moved
-// as long as that job takes.
+// call run another job of the pool meanwhile: it holds a transaction, and the map could not be
+// moved as long as that job takes.
 fn calls(folder: &Path, threads: usize) {
     let (index, level1) = (&create(folder), &Level1::new(&folder.join("level1")));
     let fresh = AtomicUsize::new(ITEMS as usize);
@@ -179,7 +197,12 @@ fn calls(folder: &Path, threads: usize) {
     let calls: [&(dyn Fn() + Sync); 16] = [
         &|| add(index, more()).unwrap(),
         &|| assert_eq!(index.load(items(more()), |_| dawdle()).unwrap(), 64),
-        &|| assert_eq!(index.loader().commit_every(20).progress(|_| dawdle()).load(items(more())).unwrap(), 64),
+        &|| {
+            assert_eq!(
+                index.loader().commit_every(20).progress(|_| dawdle()).load(items(more())).unwrap(),
+                64
+            )
+        },
         &|| {
             index
                 .write(|batch| {
@@ -189,7 +212,14 @@ fn calls(folder: &Path, threads: usize) {
                 .unwrap();
             index.link().unwrap();
         },
-        &|| index.write(|batch| batch.delete_items((100..1900).step_by(37).filter(|item| item % 31 > 0))).map(drop).unwrap(),
+        &|| {
+            index
+                .write(|batch| {
+                    batch.delete_items((100..1900).step_by(37).filter(|item| item % 31 > 0))
+                })
+                .map(drop)
+                .unwrap()
+        },
         &|| index.optimize().unwrap(),
         &|| index.force_rebuild().unwrap(),
         &|| search_exactly(index),
@@ -209,11 +239,23 @@ fn calls(folder: &Path, threads: usize) {
             index.stats().unwrap();
             index.snapshot().unwrap().warm(1 << 30).unwrap();
         },
-        &|| assert!(index.copy_to(folder.join(format!("copy{}", copies.fetch_add(1, Ordering::Relaxed)))).unwrap() > 0),
+        &|| {
+            assert!(
+                index
+                    .copy_to(folder.join(format!("copy{}", copies.fetch_add(1, Ordering::Relaxed))))
+                    .unwrap()
+                    > 0
+            )
+        },
         &|| level1.add(more(), 1),
         &|| level1.search(),
     ];
-    pool(threads).install(|| (0..3 * calls.len()).into_par_iter().with_max_len(1).for_each(|job| as_job(|| calls[job % calls.len()]())));
+    pool(threads).install(|| {
+        (0..3 * calls.len())
+            .into_par_iter()
+            .with_max_len(1)
+            .for_each(|job| as_job(|| calls[job % calls.len()]()))
+    });
     check(index);
 }
 
@@ -224,10 +266,10 @@ fn every_call_comes_to_an_end_in_every_pool_and_runs_no_other_job_of_it() {
     }
 }
 
-// A pool of 4 searched again and again while another thread wrote until the map was full: in 3 of 36
-// growths all stood still for 5 seconds, and the write failed with `MapBusy` though nobody held a
-// snapshot. A search had taken up another job while it held its transaction, and that job
-// waited for the map, which waited for the transaction.
+// A pool of 4 searched again and again while another thread wrote until the map was full: in 3 of
+// 36 growths all stood still for 5 seconds, and the write failed with `MapBusy` though nobody held
+// a snapshot. A search had taken up another job while it held its transaction, and that job waited
+// for the map, which waited for the transaction.
 fn growth(folder: &Path) {
     let options = Options::new(DIMENSIONS).m(6).ef_construction(20).map_size_bytes(1 << 20);
     let index = Vectors::create(folder.join("vectors"), options).unwrap();
@@ -238,11 +280,13 @@ fn growth(folder: &Path) {
             let (index, searches, is_written) = (&index, &searches, &is_written);
             scope.spawn(move || {
                 while !is_written.load(Ordering::Relaxed) {
-                    searches.install(|| (0..10).into_par_iter().for_each(|_| search_exactly(index)));
+                    searches
+                        .install(|| (0..10).into_par_iter().for_each(|_| search_exactly(index)));
                 }
             });
         }
-        let written = (0..20).try_for_each(|part| add(&index, ITEMS + 1000 * part..ITEMS + 1000 * (part + 1)));
+        let written = (0..20)
+            .try_for_each(|part| add(&index, ITEMS + 1000 * part..ITEMS + 1000 * (part + 1)));
         is_written.store(true, Ordering::Relaxed);
         written.unwrap();
     });
@@ -254,27 +298,39 @@ fn a_map_grows_while_a_pool_searches() {
     run("growth", 4);
 }
 
-// `load` with a closure that writes to the same index when it is told of linking: the closure ran on
-// a thread of rayon's, which waited for the turn to write that the load held, for ever. On the
+// `load` with a closure that writes to the same index when it is told of linking: the closure ran
+// on a thread of rayon's, which waited for the turn to write that the load held, for ever. On the
 // calling thread the same is `NestedWrite`, and so it must be everywhere.
 fn closures(folder: &Path, threads: usize) {
     let index = &create(folder);
-    let in_pool = |work: &(dyn Fn() + Sync)| if threads > 0 { pool(threads).install(work) } else { work() };
+    let in_pool =
+        |work: &(dyn Fn() + Sync)| if threads > 0 { pool(threads).install(work) } else { work() };
     let (told, refused) = (Mutex::new(HashSet::<ThreadId>::new()), AtomicUsize::new(0));
     in_pool(&|| {
         let write = |phase| {
             if phase == LoadPhase::Linking {
                 told.lock().unwrap().insert(thread::current().id());
-                assert!(matches!(index.write(|batch| batch.delete(1)), Err(Error::NestedWrite { .. })));
+                assert!(matches!(
+                    index.write(|batch| batch.delete(1)),
+                    Err(Error::NestedWrite { .. })
+                ));
                 assert!(matches!(index.optimize(), Err(Error::NestedWrite { .. })));
                 refused.fetch_add(1, Ordering::Relaxed);
                 dawdle();
             }
         };
-        index.load((ITEMS..ITEMS + 500).map(|item| (item, vector(item))), |progress| write(progress.phase)).unwrap();
+        index
+            .load((ITEMS..ITEMS + 500).map(|item| (item, vector(item))), |progress| {
+                write(progress.phase)
+            })
+            .unwrap();
     });
     assert_eq!(refused.into_inner(), 500);
-    assert_eq!(told.into_inner().unwrap().len() > 1, threads != 1, "closures are called from several threads");
+    assert_eq!(
+        told.into_inner().unwrap().len() > 1,
+        threads != 1,
+        "closures are called from several threads"
+    );
 
     // Closures that search, and one that has rayon do something.
     in_pool(&|| {
@@ -285,7 +341,9 @@ fn closures(folder: &Path, threads: usize) {
                 assert_eq!((0..100).into_par_iter().sum::<u32>(), 4950);
             }
         };
-        index.load((3000..3050).map(|item| (item, vector(item))), |progress| look(progress.phase)).unwrap();
+        index
+            .load((3000..3050).map(|item| (item, vector(item))), |progress| look(progress.phase))
+            .unwrap();
         let calls = AtomicUsize::new(0);
         let cancel = || {
             search_exactly(index);
@@ -309,7 +367,10 @@ fn closures(folder: &Path, threads: usize) {
         index
             .write(|batch| {
                 let nested = || {
-                    assert!(matches!(index.write(|batch| batch.delete(1)), Err(Error::NestedWrite { .. })));
+                    assert!(matches!(
+                        index.write(|batch| batch.delete(1)),
+                        Err(Error::NestedWrite { .. })
+                    ));
                     false
                 };
                 batch.search(3).exact().by_vectors_with_cancellation(&rows(), nested).map(drop)
@@ -330,8 +391,8 @@ fn a_write_from_a_closure_of_a_write_is_refused_on_whatever_thread_it_runs() {
 /// Has no thread be started beyond those that there are and so many more, until called again.
 #[cfg(target_os = "linux")]
 fn limit_threads(more: Option<u64>) {
-    // SAFETY: system calls on values of their own. Root has no limit: it becomes a user without other
-    // processes.
+    // SAFETY: system calls on values of their own. Root has no limit: it becomes a user without
+    // other processes.
     unsafe {
         if more.is_some() && libc::geteuid() == 0 {
             let user = 50_000 + std::process::id() % 10_000;
@@ -360,9 +421,9 @@ fn threads_of_load(index: &Vectors, items: std::ops::Range<u32>) -> HashSet<Thre
     told.into_inner().unwrap()
 }
 
-// In a container that is at its limit of processes, every write panicked in rayon, and went on doing
-// so when the limit had been lifted. Without a thread the calling one must do the work, as well, and
-// once threads can be started they must be used.
+// In a container that is at its limit of processes, every write panicked in rayon, and went on
+// doing so when the limit had been lifted. Without a thread the calling one must do the work, as
+// well, and once threads can be started they must be used.
 #[cfg(target_os = "linux")]
 fn limit(folder: &Path) {
     // SAFETY: no other thread of this process looks at variables of the environment now.
@@ -401,7 +462,11 @@ fn limit(folder: &Path) {
     limit_threads(Some(0));
     pool.install(|| {
         search_exactly(&index);
-        assert_eq!(threads_of_load(&index, 6000..6100).len(), 1, "a worker of a pool works alone, too");
+        assert_eq!(
+            threads_of_load(&index, 6000..6100).len(),
+            1,
+            "a worker of a pool works alone, too"
+        );
         assert_eq!(index.search(5).walk_graph().by_vectors(&rows()).unwrap().len(), walked.len());
     });
     check(&index);
@@ -419,8 +484,8 @@ fn without_threads_everything_works_and_once_there_are_some_they_are_used() {
     assert!(child.end().success());
 }
 
-// A fork has no thread but one, and inherits rayon's pool, which it then waited for in vain. It must
-// work with threads of its own.
+// A fork has no thread but one, and inherits rayon's pool, which it then waited for in vain. It
+// must work with threads of its own.
 #[cfg(target_os = "linux")]
 fn fork(folder: &Path) {
     drop(Level1::new(&folder.join("parent")));

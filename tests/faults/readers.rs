@@ -181,7 +181,9 @@ fn what_only_writes_needs_no_entry_of_the_reader_table() {
     let index = Vectors::create(&path, options("tenant 0").max_readers(2)).unwrap();
     index.write(|batch| batch.add(0, &[0.0, 1.0])).unwrap();
     let child = hold(&path);
-    let is_full = |result: Result<(), Error>| assert!(matches!(result, Err(Error::ReadersFull { max: 2, .. })), "{result:?}");
+    let is_full = |result: Result<(), Error>| {
+        assert!(matches!(result, Err(Error::ReadersFull { max: 2, .. })), "{result:?}")
+    };
     is_full(index.snapshot().map(drop));
     index
         .write(|batch| {
@@ -244,7 +246,8 @@ fn damage_branches(path: &Path, part: &[u8]) -> usize {
     let mut bytes = fs::read(&path).unwrap();
     let mut damaged = 0;
     for page in bytes.chunks_exact_mut(PAGE).skip(2) {
-        let u16_at = |page: &[u8], at: usize| usize::from(u16::from_le_bytes([page[at], page[at + 1]]));
+        let u16_at =
+            |page: &[u8], at: usize| usize::from(u16::from_le_bytes([page[at], page[at + 1]]));
         let (is_branch, lower) = (u16_at(page, 10) == 1, u16_at(page, 12));
         if !is_branch || !(16..PAGE).contains(&lower) {
             continue;
@@ -273,7 +276,9 @@ fn an_error_of_lmdb_is_of_one_search_and_of_none_that_shares_its_snapshot() {
     keyed.load((0..3000).map(|item| (name(item), [item as f32, 1.0])), |_| {}).unwrap();
     drop(keyed);
     let sound = tenants(&path, 1, |_| options("sound")).remove(0);
-    sound.write(|batch| batch.add_items_from((0..500).map(|item| (item, [item as f32, 1.0])))).unwrap();
+    sound
+        .write(|batch| batch.add_items_from((0..500).map(|item| (item, [item as f32, 1.0]))))
+        .unwrap();
     drop(sound);
     assert!(damage_branches(&path, b"item 1") > 0);
 
@@ -286,11 +291,17 @@ fn an_error_of_lmdb_is_of_one_search_and_of_none_that_shares_its_snapshot() {
         let is_cause = matches!(&result, Err(Error::Heed(heed::Error::Mdb(error))) if *error != MdbError::BadTxn);
         assert!(is_cause, "{result:?}");
     };
-    let damaged = |index: &Index<Euclidean, str>| index.search(1).by_item(name(1500).as_str()).map(|found| found.is_some());
+    let damaged = |index: &Index<Euclidean, str>| {
+        index.search(1).by_item(name(1500).as_str()).map(|found| found.is_some())
+    };
     for round in 0..3 {
         is_error(damaged(&keyed));
         search(&sound, round);
-        assert!(held.search(1).by_vector(&[round as f32, 1.0]).is_ok_and(|found| found.into_nns() == [(round, 0.0)]));
+        assert!(
+            held.search(1)
+                .by_vector(&[round as f32, 1.0])
+                .is_ok_and(|found| found.into_nns() == [(round, 0.0)])
+        );
         is_error(damaged(&keyed));
         assert_eq!(keyed.search(1).by_item(name(2999).as_str()).unwrap().unwrap().nns.len(), 1);
         let snapshot = keyed.snapshot().unwrap();

@@ -25,7 +25,9 @@ fn is_told<T: std::fmt::Debug>(result: voisin::Result<T>, path: &Path, remedy: &
 
 fn create(path: &Path) -> Vectors {
     let index = Vectors::create(path, Options::new(2)).unwrap();
-    index.write(|batch| batch.add_items_from((0..200).map(|item| (item, [item as f32, 0.0])))).unwrap();
+    index
+        .write(|batch| batch.add_items_from((0..200).map(|item| (item, [item as f32, 0.0]))))
+        .unwrap();
     index
 }
 
@@ -42,7 +44,10 @@ impl Disk {
     fn mount(megabytes: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "voisin-test"]).arg(folder.path()).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "voisin-test"])
+            .arg(folder.path())
+            .output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self(folder)),
             other => {
@@ -57,7 +62,8 @@ impl Disk {
     }
 
     fn make_read_only(&self) {
-        let output = Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()).output().unwrap();
+        let output =
+            Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
 }
@@ -77,14 +83,23 @@ fn a_read_only_file_system_has_a_name_and_a_remedy() {
     disk.make_read_only();
     let remedy = "mount it for writing, or search the index with Index::open_read_only";
     is_told(Vectors::open(&path, Options::default()), &path, remedy);
-    is_told(Vectors::create(disk.path().join("others"), Options::new(2)), &disk.path().join("others"), remedy);
+    is_told(
+        Vectors::create(disk.path().join("others"), Options::new(2)),
+        &disk.path().join("others"),
+        remedy,
+    );
     // The remedy works.
     let index = Vectors::open_read_only(&path, Options::default()).unwrap();
     is_whole(&index);
-    is_told(index.copy_to(disk.path().join("copy")), &disk.path().join("copy"), "mount it for writing");
+    is_told(
+        index.copy_to(disk.path().join("copy")),
+        &disk.path().join("copy"),
+        "mount it for writing",
+    );
 }
 
-/// The child: becomes another user, or has limits that processes in containers have, and does what it is told.
+/// The child: becomes another user, or has limits that processes in containers have, and does what
+/// it is told.
 #[test]
 fn limited() {
     let Some(told) = told() else { return };
@@ -104,7 +119,11 @@ fn limited() {
             limit(libc::RLIMIT_FSIZE, length + 300_000);
             // SAFETY: asks for an error in the place of a signal.
             unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
-            let add = || index.write(|batch| batch.add_items_from((1000..20_000).map(|item| (item, [item as f32, 1.0]))));
+            let add = || {
+                index.write(|batch| {
+                    batch.add_items_from((1000..20_000).map(|item| (item, [item as f32, 1.0])))
+                })
+            };
             is_told(add(), path, "raise the limit (ulimit -f)");
             is_whole(&index);
             // An even number of bytes ends it in the middle of a write, for which LMDB says EIO.
@@ -126,10 +145,21 @@ fn limited() {
                 for (result, path) in [
                     (index.copy_to(path.join(format!("copy {files}"))).map(drop), path),
                     (Vectors::open(&other, Options::default()).map(drop), &*other),
-                    (Vectors::create(path.with_extension(format!("new {files}")), Options::new(2)).map(drop), &path.with_extension("new")),
+                    (
+                        Vectors::create(
+                            path.with_extension(format!("new {files}")),
+                            Options::new(2),
+                        )
+                        .map(drop),
+                        &path.with_extension("new"),
+                    ),
                 ] {
                     if result.is_err() {
-                        is_told(result, path, "too many files are open: close some, or raise the limit (ulimit -n)");
+                        is_told(
+                            result,
+                            path,
+                            "too many files are open: close some, or raise the limit (ulimit -n)",
+                        );
                         refused += 1;
                     } else {
                         allowed += 1;
@@ -144,7 +174,10 @@ fn limited() {
             // The system's folder is not asked for anything.
             let index = Vectors::open(path, Options::default()).unwrap();
             index.optimize().unwrap();
-            assert_eq!(index.load((5000..6100).map(|item| (item, large(item))), |_| {}).unwrap(), 1100);
+            assert_eq!(
+                index.load((5000..6100).map(|item| (item, large(item))), |_| {}).unwrap(),
+                1100
+            );
         }
         other => panic!("{other}"),
     }
@@ -215,7 +248,8 @@ fn large(item: u32) -> Vec<f32> {
 
 #[test]
 fn temporary_files_lie_beside_the_index_or_where_the_caller_says_and_errors_name_their_folder() {
-    // `TMPDIR=/nowhere` was "LMDB: No such file or directory"; a small one was a full disk of the index, which had room.
+    // `TMPDIR=/nowhere` was "LMDB: No such file or directory"; a small one was a full disk of the
+    // index, which had room.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vectors");
     let options = Options::new(LARGE).m(2).ef_construction(2);
@@ -227,7 +261,11 @@ fn temporary_files_lie_beside_the_index_or_where_the_caller_says_and_errors_name
     let lost = Vectors::open(&path, Options::default().temp_dir(&nowhere)).unwrap();
     is_told(lost.load(items(), |_| {}), &nowhere, "create it, or give another path");
     is_told(lost.optimize(), &nowhere, "create it, or give another path");
-    is_told(index.loader().temp_dir(&nowhere).load(items()), &nowhere, "create it, or give another path");
+    is_told(
+        index.loader().temp_dir(&nowhere).load(items()),
+        &nowhere,
+        "create it, or give another path",
+    );
     if let Some(disk) = Disk::mount(8) {
         let cramped = Vectors::open(&path, Options::default().temp_dir(disk.path())).unwrap();
         is_told(cramped.load(items(), |_| {}), disk.path(), "free some room");
@@ -240,10 +278,15 @@ fn temporary_files_lie_beside_the_index_or_where_the_caller_says_and_errors_name
 
     // Inherited by the child; nobody in this process asks for the system's folder meanwhile.
     let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["system_errors::limited", "--exact", "--nocapture", "--test-threads=1"]).env("TMPDIR", &nowhere);
+    child
+        .args(["system_errors::limited", "--exact", "--nocapture", "--test-threads=1"])
+        .env("TMPDIR", &nowhere);
     let told = format!("nowhere for temporary files\n{}", path.display());
     let output = child.env("VOISIN_TEST_CHILD", told).output().unwrap();
-    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("child: done"), "{output:?}");
+    assert!(
+        output.status.success() && String::from_utf8_lossy(&output.stdout).contains("child: done"),
+        "{output:?}"
+    );
 }
 
 #[test]
@@ -268,7 +311,10 @@ fn a_creation_that_is_refused_leaves_nothing_behind() {
     nothing_in(folder.path());
     // Beside an index that is there, the same is refused, and what is there stays.
     let index = create(&path);
-    assert!(Index::<Manhattan>::create(&path, Options::new(4).name("other").codes(Codes::Bits8)).is_err());
+    assert!(
+        Index::<Manhattan>::create(&path, Options::new(4).name("other").codes(Codes::Bits8))
+            .is_err()
+    );
     assert_eq!(index.names().unwrap(), ["main"]);
     is_whole(&index);
     drop(index);
@@ -292,7 +338,11 @@ fn a_creation_that_fails_half_way_removes_the_folder_that_it_has_made() {
             }
             Err(error) => {
                 assert!(matches!(error, Error::DiskFull { .. }), "{error}");
-                assert!(!disk.path().join("above").exists(), "{left} bytes: {:?}", fs::read_dir(&path).map(|entries| entries.count()));
+                assert!(
+                    !disk.path().join("above").exists(),
+                    "{left} bytes: {:?}",
+                    fs::read_dir(&path).map(|entries| entries.count())
+                );
                 failed += 1;
             }
         }
@@ -321,12 +371,18 @@ fn a_bad_query_is_not_told_how_to_store_it() {
     ] {
         let error = result.unwrap_err();
         let text = error.to_string();
-        assert!(!text.contains("stored") && !text.contains("leave it out") && text.contains("quer"), "{text}");
+        assert!(
+            !text.contains("stored") && !text.contains("leave it out") && text.contains("quer"),
+            "{text}"
+        );
         assert_eq!(error.responsible(), Responsible::Caller);
     }
     let text = index.write(|batch| batch.add(2, &[0.0, 0.0])).unwrap_err().to_string();
     assert!(text.contains("as it would be stored"), "{text}");
-    assert!(matches!(index.search(1).by_vector(&[0.0, 0.0]), Err(Error::InvalidQuery { defect: VectorDefect::ZeroNorm })));
+    assert!(matches!(
+        index.search(1).by_vector(&[0.0, 0.0]),
+        Err(Error::InvalidQuery { defect: VectorDefect::ZeroNorm })
+    ));
 }
 
 #[test]
@@ -334,6 +390,10 @@ fn a_write_inside_a_write_is_told_what_can_be_done_for_both_indexes() {
     let folder = tempfile::tempdir().unwrap();
     let index = create(&folder.path().join("vectors"));
     let other = Vectors::create(index.path(), Options::new(2).name("other")).unwrap();
-    let text = index.write(|_| other.write(|batch| batch.add(1, &[1.0, 2.0]))).unwrap_err().to_string();
-    assert!(text.contains("when that one has returned") && text.contains("if it is for the same index"), "{text}");
+    let text =
+        index.write(|_| other.write(|batch| batch.add(1, &[1.0, 2.0]))).unwrap_err().to_string();
+    assert!(
+        text.contains("when that one has returned") && text.contains("if it is for the same index"),
+        "{text}"
+    );
 }

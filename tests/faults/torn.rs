@@ -41,11 +41,19 @@ fn create(items: u32) -> (TempDir, Vectors, Rows) {
 #[track_caller]
 fn holds(index: &Vectors, expected: &Rows) {
     let findings = index.check().unwrap();
-    assert!(findings.is_empty(), "{} findings: {:?}", findings.len(), &findings[..findings.len().min(3)]);
+    assert!(
+        findings.is_empty(),
+        "{} findings: {:?}",
+        findings.len(),
+        &findings[..findings.len().min(3)]
+    );
     let snapshot = index.snapshot().unwrap();
     assert!(snapshot.ids().unwrap().iter().eq(expected.keys().copied()), "other items are there");
     for (item, vector) in expected {
-        assert!(snapshot.vector(*item).unwrap().as_ref() == Some(vector), "item {item} has another vector");
+        assert!(
+            snapshot.vector(*item).unwrap().as_ref() == Some(vector),
+            "item {item} has another vector"
+        );
     }
 }
 
@@ -153,7 +161,8 @@ fn no_vector_is_read_from_where_it_was_before_a_panic() {
 #[test]
 fn a_load_whose_progress_panics_changes_nothing() {
     let (_folder, index, expected) = create(100);
-    for phase in [voisin::LoadPhase::Adding, voisin::LoadPhase::Linking, voisin::LoadPhase::Writing] {
+    for phase in [voisin::LoadPhase::Adding, voisin::LoadPhase::Linking, voisin::LoadPhase::Writing]
+    {
         let told = AtomicU64::new(0);
         let progress = |progress: voisin::LoadProgress| {
             let is_due = progress.phase == phase && told.fetch_add(1, Ordering::Relaxed) == 1;
@@ -173,7 +182,9 @@ fn an_index_with_keys_is_whole_after_a_panic() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options::new(DIMENSIONS).m(4).m0(8).ef_construction(16);
     let index = Index::<Euclidean, u64>::create(folder.path().join("vectors"), options).unwrap();
-    let rows = |items: std::ops::Range<u32>, version| items.map(move |item| (u64::from(item), vector(item, version)));
+    let rows = |items: std::ops::Range<u32>, version| {
+        items.map(move |item| (u64::from(item), vector(item, version)))
+    };
     index.write(|batch| batch.add_items_from(rows(0..100, 0))).unwrap();
     index
         .write(|batch| {
@@ -219,9 +230,12 @@ mod writer {
     }
 
     fn database<D: Distance>(env: &Env<WithoutTls>) -> Database<'_, D> {
-        let created = env.create_databases_and_commit(env.write_txn().unwrap(), |o, wtxn| -> voisin::heed::Result<_> {
-            o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
-        });
+        let created = env.create_databases_and_commit(
+            env.write_txn().unwrap(),
+            |o, wtxn| -> voisin::heed::Result<_> {
+                o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+            },
+        );
         created.unwrap().unwrap_commit()
     }
 
@@ -233,20 +247,28 @@ mod writer {
     /// That everything but a repair is refused.
     #[track_caller]
     fn is_torn<D: Distance>(rtxn: &RoTxn<'_>, db: Database<'_, D>) {
-        let torn = |result| assert!(matches!(result, Err(Error::TornEdit { index: 0 })), "{result:?}");
+        let torn =
+            |result| assert!(matches!(result, Err(Error::TornEdit { index: 0 })), "{result:?}");
         torn(Reader::<D>::open(rtxn, 0, db).map(drop));
         let writer = Writer::<D>::new(db, 0, DIMENSIONS);
         torn(writer.contains_item(rtxn, 1).map(drop));
         torn(writer.need_build(rtxn).map(drop));
         torn(writer.iter(rtxn).map(drop));
         let findings = voisin::check(rtxn, 0, db).unwrap();
-        assert!(findings.iter().any(|finding| finding.invariant == voisin::Invariant::Meta), "{findings:?}");
-        assert!(findings.iter().any(|finding| finding.what.contains("Writer::repair")), "{findings:?}");
+        assert!(
+            findings.iter().any(|finding| finding.invariant == voisin::Invariant::Meta),
+            "{findings:?}"
+        );
+        assert!(
+            findings.iter().any(|finding| finding.what.contains("Writer::repair")),
+            "{findings:?}"
+        );
     }
 
     #[track_caller]
     fn is_refused<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
-        let torn = |result| assert!(matches!(result, Err(Error::TornEdit { index: 0 })), "{result:?}");
+        let torn =
+            |result| assert!(matches!(result, Err(Error::TornEdit { index: 0 })), "{result:?}");
         torn(writer.add_item(wtxn, 1, &vector(1, 9)));
         torn(writer.add_items(wtxn, &[1], &vector(1, 9)));
         torn(writer.add_items_from(wtxn, [(1, vector(1, 9))]).map(drop));
@@ -263,15 +285,26 @@ mod writer {
     #[track_caller]
     fn holds<D: Distance>(rtxn: &RoTxn<'_>, db: Database<'_, D>, expected: &Rows) {
         let findings = voisin::check(rtxn, 0, db).unwrap();
-        assert!(findings.is_empty(), "{} findings: {:?}", findings.len(), &findings[..findings.len().min(3)]);
-        let found: Rows = Writer::<D>::new(db, 0, DIMENSIONS).iter(rtxn).unwrap().map(Result::unwrap).collect();
+        assert!(
+            findings.is_empty(),
+            "{} findings: {:?}",
+            findings.len(),
+            &findings[..findings.len().min(3)]
+        );
+        let found: Rows =
+            Writer::<D>::new(db, 0, DIMENSIONS).iter(rtxn).unwrap().map(Result::unwrap).collect();
         assert!(found.keys().eq(expected.keys()), "other items are there");
         assert!(found == *expected, "an item has another vector");
     }
 
     /// Commits what a change has left behind, finds it refused everywhere, and repairs it.
     #[track_caller]
-    fn commits_and_repairs<D: Distance>(env: &Env<WithoutTls>, mut wtxn: RwTxn<'_>, db: Database<'_, D>, expected: &Rows) {
+    fn commits_and_repairs<D: Distance>(
+        env: &Env<WithoutTls>,
+        mut wtxn: RwTxn<'_>,
+        db: Database<'_, D>,
+        expected: &Rows,
+    ) {
         let writer = Writer::<D>::new(db, 0, DIMENSIONS);
         is_torn(&wtxn, db);
         is_refused(&writer, &mut wtxn);
@@ -291,7 +324,10 @@ mod writer {
 
     /// What an index is like when a change of it begins: linked items with free slots among them,
     /// pending ones, removed ones, codes.
-    fn prepare<'e>(env: &'e Env<WithoutTls>, codes: Option<Codes>) -> (Database<'e, Euclidean>, Rows) {
+    fn prepare<'e>(
+        env: &'e Env<WithoutTls>,
+        codes: Option<Codes>,
+    ) -> (Database<'e, Euclidean>, Rows) {
         let db = database::<Euclidean>(env);
         let writer = Writer::<Euclidean>::new(db, 0, DIMENSIONS);
         let mut wtxn = env.write_txn().unwrap();
@@ -385,7 +421,9 @@ mod writer {
             let mut wtxn = env.write_txn().unwrap();
             let told = AtomicU64::new(0);
             let progress = |progress: Progress| {
-                let is_due = progress.phase == Phase::Writing && progress.done == at && told.fetch_add(1, Ordering::Relaxed) == 0;
+                let is_due = progress.phase == Phase::Writing
+                    && progress.done == at
+                    && told.fetch_add(1, Ordering::Relaxed) == 0;
                 assert!(!is_due, "on purpose");
             };
             let mut rng = StdRng::seed_from_u64(2);
@@ -499,7 +537,8 @@ mod writer {
             // SAFETY: nobody else has it open.
             let env = unsafe { options.open(&path) }.unwrap();
             let opened = env.open_databases_and_commit(env.read_txn().unwrap(), |o, rtxn| {
-                o.open_database(rtxn, Some("voisin")).map(|db| CommitOrAbort::<_, ()>::Commit(db.unwrap()))
+                o.open_database(rtxn, Some("voisin"))
+                    .map(|db| CommitOrAbort::<_, ()>::Commit(db.unwrap()))
             });
             let db: Database<'_, Euclidean> = opened.unwrap().unwrap_commit();
             let writer = Writer::<Euclidean>::new(db, 0, DIMENSIONS);
@@ -509,7 +548,9 @@ mod writer {
             env.prepare_for_closing().wait();
         }
         let index = Vectors::open(&path, Options::new(DIMENSIONS)).unwrap();
-        let torn = |result: voisin::Result<()>| assert!(matches!(result, Err(Error::TornEdit { index: 0 })), "{result:?}");
+        let torn = |result: voisin::Result<()>| {
+            assert!(matches!(result, Err(Error::TornEdit { index: 0 })), "{result:?}")
+        };
         torn(index.snapshot().map(drop));
         torn(index.search(1).by_vector(&vector(1, 0)).map(drop));
         torn(index.write(|batch| batch.add(1, &vector(1, 0))));
@@ -517,7 +558,13 @@ mod writer {
         torn(index.link());
         torn(index.optimize());
         torn(index.stats().map(drop));
-        assert!(index.check().unwrap().iter().any(|finding| finding.invariant == voisin::Invariant::Meta));
+        assert!(
+            index
+                .check()
+                .unwrap()
+                .iter()
+                .any(|finding| finding.invariant == voisin::Invariant::Meta)
+        );
         assert!(index.repair().unwrap());
         super::holds(&index, &expected);
         assert_eq!(index.stats().unwrap().pending, 0);

@@ -19,7 +19,10 @@ fn what_a_batch_has_changed_it_sees_and_others_see_when_it_has_ended() {
             assert_eq!(batch.delete_items([6, 7, 7, 1000])?, 2);
             assert_eq!(batch.search(1).by_vector(&vector(200, 1))?.into_nns(), [(200, 0.0)]);
             assert!(batch.search(1).by_item(5)?.is_none());
-            assert_eq!((batch.contains(6)?, batch.vector(8)?, batch.len()?), (false, Some(vector(8, 1)), 98));
+            assert_eq!(
+                (batch.contains(6)?, batch.vector(8)?, batch.len()?),
+                (false, Some(vector(8, 1)), 98)
+            );
             // Nobody else sees it yet, this thread neither.
             assert_eq!(index.snapshot()?.len(), 100);
             assert_eq!(index.search(1).by_vector(&vector(5, 1))?.into_nns(), [(5, 0.0)]);
@@ -28,7 +31,10 @@ fn what_a_batch_has_changed_it_sees_and_others_see_when_it_has_ended() {
         .unwrap();
     assert_eq!(returned, "returned");
     let snapshot = index.snapshot().unwrap();
-    assert_eq!((snapshot.len(), snapshot.contains(5).unwrap(), snapshot.contains(200).unwrap()), (98, false, true));
+    assert_eq!(
+        (snapshot.len(), snapshot.contains(5).unwrap(), snapshot.contains(200).unwrap()),
+        (98, false, true)
+    );
     assert_eq!(index.stats().unwrap().pending, 0, "it was linked");
     check(&index);
 }
@@ -100,7 +106,8 @@ fn a_cleared_index_keeps_its_options() {
 #[test]
 fn a_write_inside_a_write_is_an_error_and_not_a_deadlock() {
     let (_folder, index) = create(Options::new(DIMENSIONS));
-    let other = crate::Vectors::create(index.path(), Options::new(DIMENSIONS).name("other")).unwrap();
+    let other =
+        crate::Vectors::create(index.path(), Options::new(DIMENSIONS).name("other")).unwrap();
     index
         .write(|batch| {
             for inner in [&index, &other] {
@@ -112,7 +119,11 @@ fn a_write_inside_a_write_is_an_error_and_not_a_deadlock() {
         .unwrap();
     // Another environment is another matter.
     let (_folder2, elsewhere) = create(Options::new(DIMENSIONS));
-    index.write(|batch| elsewhere.write(|inner| inner.add(1, &vector(1, 1))).and_then(|()| batch.delete(1))).unwrap();
+    index
+        .write(|batch| {
+            elsewhere.write(|inner| inner.add(1, &vector(1, 1))).and_then(|()| batch.delete(1))
+        })
+        .unwrap();
     assert_eq!((index.snapshot().unwrap().len(), elsewhere.snapshot().unwrap().len()), (0, 1));
 }
 
@@ -134,7 +145,10 @@ fn writes_of_many_threads_wait_their_turn_and_none_is_lost() {
                             Ok(())
                         })
                         .unwrap();
-                    assert_eq!(index.search(1).by_vector(&vector(item, 1)).unwrap().into_nns()[0].1, 0.0);
+                    assert_eq!(
+                        index.search(1).by_vector(&vector(item, 1)).unwrap().into_nns()[0].1,
+                        0.0
+                    );
                 }
             });
         }
@@ -159,7 +173,11 @@ fn items_added_one_by_one_get_layers_as_different_as_those_added_at_once() {
     }
     let layers = index.stats().unwrap().layers;
     // One in four is on the second layer.
-    assert!(layers.len() >= 3 && (40..150).contains(&layers[1].nodes), "{:?}", layers.iter().map(|layer| layer.nodes).collect::<Vec<_>>());
+    assert!(
+        layers.len() >= 3 && (40..150).contains(&layers[1].nodes),
+        "{:?}",
+        layers.iter().map(|layer| layer.nodes).collect::<Vec<_>>()
+    );
     check(&index);
 }
 

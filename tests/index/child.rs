@@ -1,4 +1,5 @@
-//! A process of its own: this test binary once more, which runs one test that does what it is told, and says so line by line.
+//! A process of its own: this test binary once more, which runs one test that does what it is told,
+//! and says so line by line.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -19,7 +20,8 @@ pub(crate) fn told() -> Option<Vec<String>> {
     Some(told.lines().map(str::to_owned).collect())
 }
 
-/// Ends this process if it takes too long, so that one that waits for ever is a failed test and not a test without end.
+/// Ends this process if it takes too long, so that one that waits for ever is a failed test and not
+/// a test without end.
 pub(crate) fn limit_time() {
     // SAFETY: asks for a signal, which ends the process.
     #[cfg(target_os = "linux")]

@@ -1,6 +1,8 @@
-//! A disk without room is an error that names it, leaves everything as it was, and is over when there is room again.
+//! A disk without room is an error that names it, leaves everything as it was, and is over when
+//! there is room again.
 //!
-//! On a small file system in memory of the tests' own, which takes the right to mount one: without it, the tests say so and pass.
+//! On a small file system in memory of the tests' own, which takes the right to mount one: without
+//! it, the tests say so and pass.
 
 use std::fs;
 use std::io::Write as _;
@@ -25,8 +27,10 @@ impl Disk {
     /// `None` if none can be mounted.
     fn mount(megabytes: u32) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "voisin-test"]).arg(folder.path()).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "voisin-test"])
+            .arg(folder.path())
+            .output();
         match mounted {
             Ok(output) if output.status.success() => Some(Self { folder }),
             other => {
@@ -59,7 +63,9 @@ impl Drop for Disk {
 }
 
 fn long(item: u32) -> Vec<f32> {
-    (0..LONG as u32).map(|i| ((item * 31 + i * 7) % 97) as f32 + if i == 0 { item as f32 } else { 0.0 }).collect()
+    (0..LONG as u32)
+        .map(|i| ((item * 31 + i * 7) % 97) as f32 + if i == 0 { item as f32 } else { 0.0 })
+        .collect()
 }
 
 fn add(index: &Vectors, items: std::ops::Range<u32>) -> voisin::Result<u64> {
@@ -68,7 +74,9 @@ fn add(index: &Vectors, items: std::ops::Range<u32>) -> voisin::Result<u64> {
 
 /// A new index with 500 items on a disk.
 fn index_on(disk: &Disk) -> Vectors {
-    let index = Vectors::create(disk.path().join("vectors"), Options::new(LONG).m(6).ef_construction(16)).unwrap();
+    let index =
+        Vectors::create(disk.path().join("vectors"), Options::new(LONG).m(6).ef_construction(16))
+            .unwrap();
     add(&index, 0..500).unwrap();
     index
 }
@@ -78,7 +86,10 @@ fn is_full<T: std::fmt::Debug>(result: voisin::Result<T>, path: &Path) {
     match result {
         Err(error @ Error::DiskFull { .. }) => {
             let text = error.to_string();
-            assert!(text.contains(path.to_str().unwrap()) && text.contains("free some room"), "{text}");
+            assert!(
+                text.contains(path.to_str().unwrap()) && text.contains("free some room"),
+                "{text}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -94,7 +105,8 @@ fn is_as_before(index: &Vectors, items: u64) {
 
 #[test]
 fn a_write_that_finds_no_room_has_changed_nothing_and_can_be_made_again() {
-    // So much room as ends it here or there: in the first page, in the middle of a run of pages, near the end.
+    // So much room as ends it here or there: in the first page, in the middle of a run of pages,
+    // near the end.
     for left in [0, 4096, 20_000, 300_000, 1_200_000] {
         let Some(disk) = Disk::mount(24) else { return };
         let index = index_on(&disk);
@@ -103,7 +115,12 @@ fn a_write_that_finds_no_room_has_changed_nothing_and_can_be_made_again() {
         is_full(add(&index, 500..3000), index.path());
         is_as_before(&index, 500);
         is_full(add(&index, 500..3000), index.path());
-        is_full(index.try_write(|batch| batch.add_items_from((500..3000).map(|item| (item, long(item))))), index.path());
+        is_full(
+            index.try_write(|batch| {
+                batch.add_items_from((500..3000).map(|item| (item, long(item))))
+            }),
+            index.path(),
+        );
         is_as_before(&index, 500);
         fs::remove_file(ballast).unwrap();
         add(&index, 500..3000).unwrap();
@@ -125,19 +142,34 @@ fn a_load_that_finds_no_room_has_changed_nothing_and_can_be_made_again() {
     // More than that waits in a file, which finds none.
     let read = std::sync::atomic::AtomicU64::new(0);
     let endless = (0..).map(|item| (item, long(item % 1000)));
-    let loader = index.loader().progress(|progress| read.store(progress.done, std::sync::atomic::Ordering::Relaxed));
+    let loader = index
+        .loader()
+        .progress(|progress| read.store(progress.done, std::sync::atomic::Ordering::Relaxed));
     is_full(loader.load(endless), index.path());
-    assert!(read.load(std::sync::atomic::Ordering::Relaxed) < 200_000, "it has ended soon after 64 MB");
+    assert!(
+        read.load(std::sync::atomic::Ordering::Relaxed) < 200_000,
+        "it has ended soon after 64 MB"
+    );
     is_as_before(&index, 500);
     fs::remove_file(ballast).unwrap();
     assert_eq!(index.load(items(), |_| {}).unwrap(), 2500);
     is_as_before(&index, 3000);
     // So does one with keys.
-    let texts = Index::<Euclidean, str>::create(index.path(), Options::new(LONG).name("texts").m(6).ef_construction(16)).unwrap();
+    let texts = Index::<Euclidean, str>::create(
+        index.path(),
+        Options::new(LONG).name("texts").m(6).ef_construction(16),
+    )
+    .unwrap();
     texts.write(|batch| batch.add("there", &long(1))).unwrap();
     let ballast = disk.fill_up_to(100_000);
-    is_full(texts.load((0..1500).map(|item| (format!("text {item}"), long(item))), |_| {}), index.path());
-    assert!(texts.check().unwrap().is_empty() && texts.snapshot().unwrap().keys().unwrap().map(Result::unwrap).eq(["there"]));
+    is_full(
+        texts.load((0..1500).map(|item| (format!("text {item}"), long(item))), |_| {}),
+        index.path(),
+    );
+    assert!(
+        texts.check().unwrap().is_empty()
+            && texts.snapshot().unwrap().keys().unwrap().map(Result::unwrap).eq(["there"])
+    );
     fs::remove_file(ballast).unwrap();
     texts.load((0..500).map(|item| (format!("text {item}"), long(item))), |_| {}).unwrap();
     assert!(texts.check().unwrap().is_empty() && texts.snapshot().unwrap().len() == 501);

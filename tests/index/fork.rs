@@ -1,4 +1,5 @@
-//! A forked child can do no harm with what it has inherited: using it is an error, and dropping it leaves the parent's snapshots as they are.
+//! A forked child can do no harm with what it has inherited: using it is an error, and dropping it
+//! leaves the parent's snapshots as they are.
 //!
 //! Each test runs in a process of its own, whose children end by `_exit`.
 
@@ -13,8 +14,8 @@ use crate::{DIMENSIONS, Vectors, add, check, vector};
 
 /// Runs `work` in a forked child, and returns whether it went through.
 fn in_fork(work: impl FnOnce()) -> bool {
-    // SAFETY: the child has one thread, this one. What it needs of other threads is nothing: no lock is held by them, and the allocator's are
-    // taken over by the C library.
+    // SAFETY: the child has one thread, this one. What it needs of other threads is nothing: no
+    // lock is held by them, and the allocator's are taken over by the C library.
     let child = unsafe { libc::fork() };
     assert!(child >= 0);
     if child == 0 {
@@ -31,7 +32,9 @@ fn in_fork(work: impl FnOnce()) -> bool {
 
 fn is_forked<T>(result: voisin::Result<T>) {
     let here = std::process::id();
-    assert!(matches!(result, Err(Error::Forked { opened, here: found }) if found == here && opened != here));
+    assert!(
+        matches!(result, Err(Error::Forked { opened, here: found }) if found == here && opened != here)
+    );
 }
 
 /// That every way to use an inherited handle is an error.
@@ -87,13 +90,20 @@ fn handles(folder: &std::path::Path) {
         is_forked(Vectors::create(folder.join("own"), Options::new(DIMENSIONS)));
     }));
     let (held, index) = inherited.unwrap();
-    assert_eq!(index.stats().unwrap().environment.oldest_reader.unwrap().process, std::process::id());
+    assert_eq!(
+        index.stats().unwrap().environment.oldest_reader.unwrap().process,
+        std::process::id()
+    );
     // Pages that nobody reads would be used again now.
     for round in 1..40 {
         add(&index, 0..500, round).unwrap();
     }
     let oldest = index.stats().unwrap().environment.oldest_reader.unwrap();
-    assert_eq!((oldest.process, oldest.commits_behind), (std::process::id(), 39), "the snapshot is still in the table");
+    assert_eq!(
+        (oldest.process, oldest.commits_behind),
+        (std::process::id(), 39),
+        "the snapshot is still in the table"
+    );
     for entry in held.iter().unwrap() {
         let (item, found) = entry.unwrap();
         assert_eq!(found, vector(item, 0));
@@ -139,7 +149,8 @@ fn write(folder: &std::path::Path) {
 fn naive(folder: &std::path::Path) {
     // SAFETY: nobody else has it open.
     let env = unsafe { EnvOpenOptions::new().read_txn_without_tls().open(folder) }.unwrap();
-    let oldest = |rtxn: &RoTxn<'_, WithoutTls>| Environment::read(&env, rtxn).unwrap().oldest_reader;
+    let oldest =
+        |rtxn: &RoTxn<'_, WithoutTls>| Environment::read(&env, rtxn).unwrap().oldest_reader;
     let mut held = Some(env.read_txn().unwrap());
     assert_eq!(oldest(held.as_ref().unwrap()).unwrap().process, std::process::id());
     assert!(in_fork(|| drop(held.take())));

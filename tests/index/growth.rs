@@ -105,7 +105,10 @@ fn growth_names_the_snapshots_that_are_not_dropped() {
     assert_eq!(clone.search(1).by_vector(&long(4)).unwrap().into_nns(), [(4, 0.0)]);
     add_long(&index, 10..11).unwrap();
     drop(snapshots);
-    assert!(matches!(add_long(&index, 11..2000), Err(Error::MapBusy { snapshots: 1, .. })), "a clone holds it, too");
+    assert!(
+        matches!(add_long(&index, 11..2000), Err(Error::MapBusy { snapshots: 1, .. })),
+        "a clone holds it, too"
+    );
     drop(clone);
     assert_eq!(index.held_snapshots().unwrap().0, 0);
     add_long(&index, 11..2000).unwrap();
@@ -125,7 +128,10 @@ fn searches_of_many_threads_are_right_while_the_map_moves_under_them() {
                 let mut item = thread;
                 while !done.load(Ordering::Relaxed) {
                     item = (item + 7) % 50;
-                    assert_eq!(index.search(1).by_vector(&long(item)).unwrap().into_nns(), [(item, 0.0)]);
+                    assert_eq!(
+                        index.search(1).by_vector(&long(item)).unwrap().into_nns(),
+                        [(item, 0.0)]
+                    );
                     if item == 0 {
                         let snapshot = index.snapshot().unwrap();
                         assert_eq!(snapshot.vector(item).unwrap().unwrap(), long(item));
@@ -138,7 +144,9 @@ fn searches_of_many_threads_are_right_while_the_map_moves_under_them() {
         for step in 0..16 {
             add_long(&index, 50 + step * 250..50 + (step + 1) * 250).unwrap();
             // However little of a processor the searches get, there are some on each map.
-            while searches.load(Ordering::Relaxed) < (step + 1) * 10 && !readers.iter().any(|reader| reader.is_finished()) {
+            while searches.load(Ordering::Relaxed) < (step + 1) * 10
+                && !readers.iter().any(|reader| reader.is_finished())
+            {
                 std::thread::yield_now();
             }
         }
@@ -175,7 +183,10 @@ fn a_map_that_another_process_has_grown_is_adopted() {
     // While a snapshot is held: it stays good, and is named.
     let snapshot = index.snapshot().unwrap();
     assert!(Running::start("growth::grower", &[&path, "2000", "12000"]).end().success());
-    assert!(matches!(index.search(1).by_vector(&long(1)), Err(Error::MapBusy { snapshots: 1, map_bytes: 0, .. })));
+    assert!(matches!(
+        index.search(1).by_vector(&long(1)),
+        Err(Error::MapBusy { snapshots: 1, map_bytes: 0, .. })
+    ));
     assert_eq!(snapshot.search(1).by_vector(&long(1234)).unwrap().into_nns(), [(1234, 0.0)]);
     drop(snapshot);
 

@@ -1,4 +1,5 @@
-//! An index is created once, opened as what it is, shared by all handles of a process, and closed with the last of them.
+//! An index is created once, opened as what it is, shared by all handles of a process, and closed
+//! with the last of them.
 
 use std::fs;
 use std::sync::Barrier;
@@ -20,7 +21,10 @@ fn an_index_is_what_it_was_created_as_when_it_is_opened_again() {
     drop(index);
     for options in [Options::default(), options] {
         let index = Vectors::open(&path, options).unwrap();
-        assert_eq!((index.dimensions(), index.m(), index.m0(), index.name()), (DIMENSIONS, 6, 10, "main"));
+        assert_eq!(
+            (index.dimensions(), index.m(), index.m0(), index.name()),
+            (DIMENSIONS, 6, 10, "main")
+        );
         let snapshot = index.snapshot().unwrap();
         assert_eq!(snapshot.len(), 100);
         assert_eq!(snapshot.vector(17).unwrap().unwrap(), vector(17, 1));
@@ -41,7 +45,9 @@ fn an_option_that_is_not_what_is_stored_is_refused_and_both_are_named() {
         (Options::default().seed(8), "seed", "7", "8"),
     ];
     for (options, name, is, asked) in wrong {
-        for result in [Vectors::open(&path, options.clone()), Vectors::open_or_create(&path, options.clone())] {
+        for result in
+            [Vectors::open(&path, options.clone()), Vectors::open_or_create(&path, options.clone())]
+        {
             match result {
                 Err(Error::OptionMismatch { option, stored, requested, .. }) => {
                     assert_eq!((option, &*stored, &*requested), (name, is, asked));
@@ -79,7 +85,8 @@ fn codes_are_an_option_that_stays_until_a_batch_chooses_others() {
     assert!(wrong.unwrap_err().to_string().contains("codes of no bits, not 8 bits"));
     check(&index);
     // A metric that cannot have codes creates nothing.
-    let refused = Index::<Manhattan>::create(&path, Options::new(3).name("other").codes(Codes::Bits8));
+    let refused =
+        Index::<Manhattan>::create(&path, Options::new(3).name("other").codes(Codes::Bits8));
     assert!(matches!(refused, Err(Error::CodesUnsupported { metric: "manhattan" })));
     assert_eq!(index.names().unwrap(), ["main"]);
 }
@@ -89,20 +96,37 @@ fn options_out_of_range_create_nothing() {
     let folder = tempdir().unwrap();
     let create = |options| Vectors::create(folder.path(), options);
     assert!(matches!(create(Options::default()), Err(Error::InvalidDimensions { found: 0, .. })));
-    assert!(matches!(create(Options::new(70_000)), Err(Error::InvalidDimensions { found: 70_000, .. })));
+    assert!(matches!(
+        create(Options::new(70_000)),
+        Err(Error::InvalidDimensions { found: 70_000, .. })
+    ));
     assert!(matches!(create(Options::new(4).m(1)), Err(Error::InvalidParameter { name: "M", .. })));
-    assert!(matches!(create(Options::new(4).m(usize::MAX)), Err(Error::InvalidParameter { name: "M", .. })));
-    assert!(matches!(create(Options::new(4).alpha(0.5)), Err(Error::InvalidParameter { name: "alpha", .. })));
-    assert!(matches!(create(Options::new(4).ef_construction(0)), Err(Error::InvalidParameter { .. })));
+    assert!(matches!(
+        create(Options::new(4).m(usize::MAX)),
+        Err(Error::InvalidParameter { name: "M", .. })
+    ));
+    assert!(matches!(
+        create(Options::new(4).alpha(0.5)),
+        Err(Error::InvalidParameter { name: "alpha", .. })
+    ));
+    assert!(matches!(
+        create(Options::new(4).ef_construction(0)),
+        Err(Error::InvalidParameter { .. })
+    ));
     assert!(matches!(create(Options::new(4).name("")), Err(Error::InvalidName { bytes: 0, .. })));
-    assert!(matches!(Vectors::open(folder.path(), Options::default()), Err(Error::MissingEnvironment { .. })));
+    assert!(matches!(
+        Vectors::open(folder.path(), Options::default()),
+        Err(Error::MissingEnvironment { .. })
+    ));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     // In a folder with other indexes, neither.
     let other = create(Options::new(4).name("other")).unwrap();
     assert!(matches!(create(Options::new(4).m(1)), Err(Error::InvalidParameter { name: "M", .. })));
     assert_eq!(other.names().unwrap(), ["other"]);
     match Vectors::open(folder.path(), Options::default()) {
-        Err(Error::MissingName { name, known, .. }) => assert_eq!((&*name, known), ("main", vec!["other".to_owned()])),
+        Err(Error::MissingName { name, known, .. }) => {
+            assert_eq!((&*name, known), ("main", vec!["other".to_owned()]))
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -117,7 +141,10 @@ fn one_folder_holds_many_indexes_and_each_is_found_by_its_name() {
     assert_eq!(texts.search(5).by_vector(&[1.0, 1.0]).unwrap().into_nns(), [(1, 1.0)]);
     assert_eq!(images.search(5).by_vector(&[0.0, 0.0, 2.0]).unwrap().into_nns(), [(9, 0.0)]);
     assert_eq!(images.names().unwrap(), ["images", "texts"]);
-    assert!(matches!(Index::<Euclidean>::create(&path, Options::new(2).name("texts")), Err(Error::NameTaken { .. })));
+    assert!(matches!(
+        Index::<Euclidean>::create(&path, Options::new(2).name("texts")),
+        Err(Error::NameTaken { .. })
+    ));
     match Vectors::open(&path, Options::default().name("text")) {
         Err(Error::MissingName { known, .. }) => assert_eq!(known, ["images", "texts"]),
         other => panic!("{other:?}"),
@@ -129,16 +156,33 @@ fn one_folder_holds_many_indexes_and_each_is_found_by_its_name() {
 fn opening_where_nothing_was_created_says_so_and_leaves_nothing() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("nothing");
-    assert!(matches!(Vectors::open(&path, Options::default()), Err(Error::MissingEnvironment { .. })));
-    assert!(matches!(Vectors::open_read_only(&path, Options::default()), Err(Error::MissingEnvironment { .. })));
+    assert!(matches!(
+        Vectors::open(&path, Options::default()),
+        Err(Error::MissingEnvironment { .. })
+    ));
+    assert!(matches!(
+        Vectors::open_read_only(&path, Options::default()),
+        Err(Error::MissingEnvironment { .. })
+    ));
     assert!(!path.exists());
-    assert!(matches!(Vectors::open(folder.path(), Options::default()), Err(Error::MissingEnvironment { .. })));
+    assert!(matches!(
+        Vectors::open(folder.path(), Options::default()),
+        Err(Error::MissingEnvironment { .. })
+    ));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     // What a process leaves that is killed before LMDB has written anything.
     fs::write(folder.path().join("data.mdb"), "").unwrap();
-    assert!(matches!(Vectors::open(folder.path(), Options::default()), Err(Error::MissingEnvironment { .. })));
-    assert!(matches!(Vectors::open_read_only(folder.path(), Options::default()), Err(Error::MissingEnvironment { .. })));
-    assert!(Vectors::create(folder.path(), Options::new(2)).unwrap().snapshot().unwrap().is_empty());
+    assert!(matches!(
+        Vectors::open(folder.path(), Options::default()),
+        Err(Error::MissingEnvironment { .. })
+    ));
+    assert!(matches!(
+        Vectors::open_read_only(folder.path(), Options::default()),
+        Err(Error::MissingEnvironment { .. })
+    ));
+    assert!(
+        Vectors::create(folder.path(), Options::new(2)).unwrap().snapshot().unwrap().is_empty()
+    );
 }
 
 #[test]
@@ -167,17 +211,27 @@ fn an_environment_with_tables_of_another_program_is_left_alone() {
         })
     };
     create(env.write_txn().unwrap()).unwrap();
-    assert!(matches!(Vectors::create(folder.path(), Options::new(2)), Err(Error::AlreadyOpen { .. })));
+    assert!(matches!(
+        Vectors::create(folder.path(), Options::new(2)),
+        Err(Error::AlreadyOpen { .. })
+    ));
     env.prepare_for_closing().wait();
-    assert!(matches!(Vectors::create(folder.path(), Options::new(2)), Err(Error::ForeignEnvironment { .. })));
-    assert!(matches!(Vectors::open(folder.path(), Options::new(2)), Err(Error::ForeignEnvironment { .. })));
+    assert!(matches!(
+        Vectors::create(folder.path(), Options::new(2)),
+        Err(Error::ForeignEnvironment { .. })
+    ));
+    assert!(matches!(
+        Vectors::open(folder.path(), Options::new(2)),
+        Err(Error::ForeignEnvironment { .. })
+    ));
 }
 
 #[test]
 fn all_paths_to_a_folder_share_one_environment() {
     let (folder, index) = create(Options::new(DIMENSIONS));
     let held = index.snapshot().unwrap();
-    let mut paths = vec![index.path().to_owned(), folder.path().join("vectors").join("..").join("vectors")];
+    let mut paths =
+        vec![index.path().to_owned(), folder.path().join("vectors").join("..").join("vectors")];
     #[cfg(unix)]
     {
         let link = folder.path().join("link");
@@ -251,7 +305,10 @@ fn threads_that_open_and_close_at_once_never_meet_an_environment_that_is_half_op
                     barrier.wait();
                     let index = Vectors::open_or_create(path, Options::new(DIMENSIONS)).unwrap();
                     index.write(|batch| batch.add(thread, &vector(thread, round))).unwrap();
-                    assert_eq!(index.snapshot().unwrap().vector(thread).unwrap().unwrap(), vector(thread, round));
+                    assert_eq!(
+                        index.snapshot().unwrap().vector(thread).unwrap().unwrap(),
+                        vector(thread, round)
+                    );
                 }
             });
         }
@@ -276,7 +333,9 @@ fn a_read_only_handle_searches_and_changes_nothing() {
     add(&index, 0..50, 1).unwrap();
     let path = index.path().to_owned();
     let check_refused = |reader: &Vectors| {
-        let is_refused = |result: voisin::Result<()>| assert!(matches!(result, Err(Error::ReadOnly { .. })), "{result:?}");
+        let is_refused = |result: voisin::Result<()>| {
+            assert!(matches!(result, Err(Error::ReadOnly { .. })), "{result:?}")
+        };
         is_refused(reader.write(|batch| batch.add(1, &[0.0; DIMENSIONS])));
         is_refused(reader.optimize());
         is_refused(reader.force_rebuild());
@@ -295,7 +354,10 @@ fn a_read_only_handle_searches_and_changes_nothing() {
     let before = fs::read(path.join("data.mdb")).unwrap();
     let reader = Vectors::open_read_only(&path, Options::default()).unwrap();
     assert!(matches!(Vectors::open(&path, Options::default()), Err(Error::AlreadyOpen { .. })));
-    assert!(matches!(Vectors::open_or_create(&path, Options::new(DIMENSIONS)), Err(Error::AlreadyOpen { .. })));
+    assert!(matches!(
+        Vectors::open_or_create(&path, Options::new(DIMENSIONS)),
+        Err(Error::AlreadyOpen { .. })
+    ));
     assert!(matches!(reader.write(|_| Ok(())), Err(Error::ReadOnly { .. })));
     assert_eq!(reader.snapshot().unwrap().len(), 60);
     drop(reader);
@@ -329,7 +391,10 @@ fn a_catalog_that_is_damaged_is_an_error() {
     };
     assert!(matches!(damage(&|value| value[12] ^= 1), Err(Error::CorruptCatalog { .. })));
     assert!(damage(&|value| value[12] ^= 1).is_ok());
-    assert!(matches!(damage(&|value| value[8] = 3), Err(Error::CatalogVersion { found: 3, supported: 2, .. })));
+    assert!(matches!(
+        damage(&|value| value[8] = 3),
+        Err(Error::CatalogVersion { found: 3, supported: 2, .. })
+    ));
     assert!(matches!(damage(&|value| value.truncate(9)), Err(Error::CorruptCatalog { .. })));
     assert!(matches!(damage(&Vec::clear), Err(Error::CorruptCatalog { .. })));
 }

@@ -1,7 +1,9 @@
-//! Items that are named by keys are found, answered and deleted by them, as if there were nothing else.
+//! Items that are named by keys are found, answered and deleted by them, as if there were nothing
+//! else.
 //!
-//! Random programs run against a `BTreeMap`, on an index of strings and on one of numbers, with `check` after every change. A program that fails is
-//! shrunk and printed. `PROPTEST_CASES=2000 cargo test --release --test index keyed::` runs more of them.
+//! Random programs run against a `BTreeMap`, on an index of strings and on one of numbers, with
+//! `check` after every change. A program that fails is shrunk and printed. `PROPTEST_CASES=2000
+//! cargo test --release --test index keyed::` runs more of them.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -10,7 +12,10 @@ use proptest::prelude::*;
 use voisin::distances::Euclidean;
 use voisin::heed::EnvOpenOptions;
 use voisin::heed::types::Bytes;
-use voisin::{AsKey, Error, Index, Invariant, ItemKey, ItemName, Kind, LoadPhase, MAX_KEY_BYTES, Options, Snapshot, VectorDefect};
+use voisin::{
+    AsKey, Error, Index, Invariant, ItemKey, ItemName, Kind, LoadPhase, MAX_KEY_BYTES, Options,
+    Snapshot, VectorDefect,
+};
 
 use crate::child::{Running, tell, told};
 use crate::{DIMENSIONS, vector};
@@ -99,7 +104,12 @@ where
 {
     assert_eq!(snapshot.len(), model.len() as u64);
     let items: Vec<_> = snapshot.iter().unwrap().collect::<voisin::Result<_>>().unwrap();
-    assert!(items.iter().map(|(key, vector)| (key, vector)).eq(model), "{:?} and not {:?}", items, model);
+    assert!(
+        items.iter().map(|(key, vector)| (key, vector)).eq(model),
+        "{:?} and not {:?}",
+        items,
+        model
+    );
     assert!(snapshot.keys().unwrap().map(Result::unwrap).eq(model.keys().cloned()));
     for (key, vector) in model.iter().step_by(7) {
         assert!(snapshot.contains(key.clone()).unwrap());
@@ -107,9 +117,16 @@ where
     }
 }
 
-/// That an answer has the `k` nearest of what may be a result, whichever it is of those at the same distance.
-fn verify_answer<O: Ord + Debug + Clone>(found: &[(O, f32)], query: &[f32], k: usize, possible: &BTreeMap<O, Vec<f32>>) {
-    let distance = |vector: &Vec<f32>| voisin::distances::distance::<Euclidean>(query, vector).unwrap();
+/// That an answer has the `k` nearest of what may be a result, whichever it is of those at the same
+/// distance.
+fn verify_answer<O: Ord + Debug + Clone>(
+    found: &[(O, f32)],
+    query: &[f32],
+    k: usize,
+    possible: &BTreeMap<O, Vec<f32>>,
+) {
+    let distance =
+        |vector: &Vec<f32>| voisin::distances::distance::<Euclidean>(query, vector).unwrap();
     let mut distances: Vec<f32> = possible.values().map(distance).collect();
     distances.sort_by(f32::total_cmp);
     distances.truncate(k);
@@ -141,7 +158,10 @@ where
             Step::AddMany { first, count, seed, how } => {
                 // Some twice: the last one counts.
                 let items: Vec<u8> = (0..count).map(|i| first.wrapping_add(i / 2 * 3)).collect();
-                let rows = items.iter().zip(0..).map(|(item, i)| (key(*item), of(*item, seed.wrapping_add(i))));
+                let rows = items
+                    .iter()
+                    .zip(0..)
+                    .map(|(item, i)| (key(*item), of(*item, seed.wrapping_add(i))));
                 let added = match how {
                     0 => index.write(|batch| batch.add_items_from(rows.clone())).unwrap(),
                     1 => index.load(rows.clone(), |_| {}).unwrap(),
@@ -155,11 +175,15 @@ where
                 model.extend(rows);
             }
             Step::Delete { key: item } => {
-                assert_eq!(index.write(|batch| batch.delete(key(item))).unwrap(), model.remove(&key(item)).is_some());
+                assert_eq!(
+                    index.write(|batch| batch.delete(key(item))).unwrap(),
+                    model.remove(&key(item)).is_some()
+                );
             }
             Step::DeleteMany { first, step } => {
                 let items = (first..=u8::MAX).step_by(step.into()).chain([first]);
-                let deleted = index.write(|batch| batch.delete_items(items.clone().map(key))).unwrap();
+                let deleted =
+                    index.write(|batch| batch.delete_items(items.clone().map(key))).unwrap();
                 let expected = items.filter(|item| model.remove(&key(*item)).is_some()).count();
                 assert_eq!(deleted, expected as u64);
             }
@@ -206,10 +230,12 @@ where
             }
             Step::Search { seed, by, k, candidates } => {
                 let mut possible = model.clone();
-                let named: Option<Vec<_>> = candidates.map(|some| some.into_iter().map(key).collect());
+                let named: Option<Vec<_>> =
+                    candidates.map(|some| some.into_iter().map(key).collect());
                 possible.retain(|key, _| named.as_ref().is_none_or(|named| named.contains(key)));
                 let snapshot = index.snapshot().unwrap();
-                let (mut of_index, mut of_snapshot) = (index.search(k.into()), snapshot.search(k.into()));
+                let (mut of_index, mut of_snapshot) =
+                    (index.search(k.into()), snapshot.search(k.into()));
                 if let Some(named) = &named {
                     of_index.candidates(named.clone());
                     of_snapshot.candidates(named.clone());
@@ -231,7 +257,10 @@ where
                         let found = of_index.by_vector(&query).unwrap();
                         assert_eq!(found, of_snapshot.by_vector(&query).unwrap());
                         let twice = [&query[..], &query[..]].concat();
-                        assert_eq!(of_index.by_vectors(&twice).unwrap(), [found.clone(), found.clone()]);
+                        assert_eq!(
+                            of_index.by_vectors(&twice).unwrap(),
+                            [found.clone(), found.clone()]
+                        );
                         assert_eq!(of_snapshot.by_vectors(&twice).unwrap().len(), 2);
                         verify_answer(&found.nns, &query, k.into(), &possible);
                     }
@@ -249,7 +278,8 @@ where
     }
 }
 
-/// Few, among them the longest, such that begin with others, and such as are more than one byte a character.
+/// Few, among them the longest, such that begin with others, and such as are more than one byte a
+/// character.
 fn text(item: u8) -> String {
     match item {
         255 => "x".repeat(MAX_KEY_BYTES),
@@ -286,7 +316,9 @@ fn an_index_is_opened_as_what_names_its_items_or_not_at_all() {
     fn mismatch<K: ItemName + ?Sized>(path: &std::path::Path, name: &str, expected: &str) {
         for open in [Index::<Euclidean, K>::open, Index::open_or_create, Index::open_read_only] {
             match open(path.to_owned(), Options::new(DIMENSIONS).name(name)) {
-                Err(error @ Error::NamingMismatch { .. }) => assert!(error.to_string().contains(expected), "{error}"),
+                Err(error @ Error::NamingMismatch { .. }) => {
+                    assert!(error.to_string().contains(expected), "{error}")
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -307,7 +339,10 @@ fn an_index_is_opened_as_what_names_its_items_or_not_at_all() {
     texts.write(|batch| batch.add("7", &[1.0; DIMENSIONS])).unwrap();
     numbers.write(|batch| batch.add(7, &[2.0; DIMENSIONS])).unwrap();
     ids.write(|batch| batch.add(7, &[3.0; DIMENSIONS])).unwrap();
-    assert_eq!(texts.search(9).by_vector(&[0.0; DIMENSIONS]).unwrap().into_nns(), [("7".to_owned(), 4.0)]);
+    assert_eq!(
+        texts.search(9).by_vector(&[0.0; DIMENSIONS]).unwrap().into_nns(),
+        [("7".to_owned(), 4.0)]
+    );
     assert_eq!(numbers.search(9).by_vector(&[0.0; DIMENSIONS]).unwrap().into_nns(), [(7, 16.0)]);
     assert_eq!(ids.search(9).by_vector(&[0.0; DIMENSIONS]).unwrap().into_nns(), [(7, 36.0)]);
     check(&texts);
@@ -334,20 +369,34 @@ fn what_is_wrong_with_a_key_or_a_vector_is_named_and_changes_nothing() {
             batch.add("a", &good)?;
             for key in ["", &long] {
                 is_invalid(batch.add(key, &good).unwrap_err(), key.len());
-                is_invalid(batch.add_items(&["b", key], &[1.0; 2 * DIMENSIONS]).unwrap_err(), key.len());
+                is_invalid(
+                    batch.add_items(&["b", key], &[1.0; 2 * DIMENSIONS]).unwrap_err(),
+                    key.len(),
+                );
                 is_invalid(batch.delete_items(["a", key]).unwrap_err(), key.len());
                 is_invalid(batch.delete(key).unwrap_err(), key.len());
                 is_invalid(batch.contains(key).unwrap_err(), key.len());
                 is_invalid(batch.vector(key).unwrap_err(), key.len());
                 is_invalid(batch.search(1).by_item(key).unwrap_err(), key.len());
-                is_invalid(batch.search(1).candidates(["a", key]).by_vector(&good).unwrap_err(), key.len());
+                is_invalid(
+                    batch.search(1).candidates(["a", key]).by_vector(&good).unwrap_err(),
+                    key.len(),
+                );
             }
             match batch.add("b", &[1.0, f32::NAN, 1.0, 1.0]) {
-                Err(error @ Error::InvalidKeyedItem { .. }) => assert!(error.to_string().starts_with("item \"b\": component 1"), "{error}"),
+                Err(error @ Error::InvalidKeyedItem { .. }) => {
+                    assert!(error.to_string().starts_with("item \"b\": component 1"), "{error}")
+                }
                 other => panic!("{other:?}"),
             }
-            assert!(matches!(batch.add("b", &[1.0]), Err(Error::DimensionMismatch { expected: DIMENSIONS, found: 1 })));
-            assert!(matches!(batch.add_items(&["b"], &[1.0]), Err(Error::LengthMismatch { ids: 1, components: 1, .. })));
+            assert!(matches!(
+                batch.add("b", &[1.0]),
+                Err(Error::DimensionMismatch { expected: DIMENSIONS, found: 1 })
+            ));
+            assert!(matches!(
+                batch.add_items(&["b"], &[1.0]),
+                Err(Error::LengthMismatch { ids: 1, components: 1, .. })
+            ));
             // What comes before the bad one is there.
             let rows = [("c", &good[..]), ("d", &[0.5; 2])];
             assert!(matches!(batch.add_items_from(rows), Err(Error::DimensionMismatch { .. })));
@@ -359,7 +408,10 @@ fn what_is_wrong_with_a_key_or_a_vector_is_named_and_changes_nothing() {
 
     let bad = [("e", [1.0; DIMENSIONS]), ("f", [f32::INFINITY; DIMENSIONS])];
     match index.load(bad, |_| {}) {
-        Err(Error::InvalidKeyedItem { key, defect: VectorDefect::NotFinite { position: 0, .. } }) => assert_eq!(key, "\"f\""),
+        Err(Error::InvalidKeyedItem {
+            key,
+            defect: VectorDefect::NotFinite { position: 0, .. },
+        }) => assert_eq!(key, "\"f\""),
         other => panic!("{other:?}"),
     }
     is_invalid(index.load([("", good)], |_| {}).unwrap_err(), 0);
@@ -370,7 +422,10 @@ fn what_is_wrong_with_a_key_or_a_vector_is_named_and_changes_nothing() {
     // Candidates that are set anew are those that count.
     let mut query = index.search(5);
     is_invalid(query.candidates([&long]).by_vector(&good).unwrap_err(), MAX_KEY_BYTES + 1);
-    assert_eq!(query.candidates(["a", "no such"]).by_vector(&good).unwrap().into_nns(), [("a".to_owned(), 0.0)]);
+    assert_eq!(
+        query.candidates(["a", "no such"]).by_vector(&good).unwrap().into_nns(),
+        [("a".to_owned(), 0.0)]
+    );
     assert_eq!(snapshot.len(), 2);
 }
 
@@ -392,17 +447,31 @@ fn item_ids_are_used_again_so_that_churn_does_not_use_them_up() {
     // Two rows for each item, one for each id that is free: there were never more than 40 items.
     assert_eq!((stats.items, keys.values), (20, 2 * 20 + 20));
     index.write(|batch| batch.clear()).unwrap();
-    assert_eq!(index.stats().unwrap().kinds.iter().find(|kind| kind.kind == Kind::Keys).unwrap().values, 0);
+    assert_eq!(
+        index.stats().unwrap().kinds.iter().find(|kind| kind.kind == Kind::Keys).unwrap().values,
+        0
+    );
     check(&index);
 }
 
 #[test]
 fn a_load_that_does_not_fit_the_map_keeps_its_keys_and_says_how_far_it_is() {
-    let (_folder, index) = create::<str>(Options::new(64).map_size_bytes(1 << 20).m(4).ef_construction(8));
-    let items = (0..6000u32)
-        .map(|i| (format!("doc-{i}"), (0..64).map(|j| if j == 0 { i } else { (i * 31 + j * 7) % 97 } as f32).collect::<Vec<_>>()));
+    let (_folder, index) =
+        create::<str>(Options::new(64).map_size_bytes(1 << 20).m(4).ef_construction(8));
+    let items = (0..6000u32).map(|i| {
+        (
+            format!("doc-{i}"),
+            (0..64)
+                .map(|j| if j == 0 { i } else { (i * 31 + j * 7) % 97 } as f32)
+                .collect::<Vec<_>>(),
+        )
+    });
     let phases = std::sync::Mutex::new(Vec::new());
-    let loaded = index.loader().optimize(true).progress(|progress| phases.lock().unwrap().push(progress.phase)).load(items.clone());
+    let loaded = index
+        .loader()
+        .optimize(true)
+        .progress(|progress| phases.lock().unwrap().push(progress.phase))
+        .load(items.clone());
     assert_eq!(loaded.unwrap(), 6000);
     let phases = phases.into_inner().unwrap();
     assert!(phases.iter().filter(|phase| **phase == LoadPhase::Reading).count() < phases.len());
@@ -413,7 +482,10 @@ fn a_load_that_does_not_fit_the_map_keeps_its_keys_and_says_how_far_it_is() {
         assert_eq!(index.snapshot().unwrap().vector(&key).unwrap().unwrap(), vector);
     }
     check(&index);
-    assert!(matches!(index.loader().cancel(|| true).load([("a", [0.0; 64])].repeat(1024)), Err(Error::Cancelled)));
+    assert!(matches!(
+        index.loader().cancel(|| true).load([("a", [0.0; 64])].repeat(1024)),
+        Err(Error::Cancelled)
+    ));
     assert_eq!(index.snapshot().unwrap().len(), 6000);
 }
 
@@ -462,7 +534,8 @@ fn a_process_that_is_killed_leaves_keys_and_items_of_one_commit() {
     let path = index.path().to_owned();
     drop(index);
     for kill in 0..8u64 {
-        let mut child = Running::start("keyed::churner", &[path.to_str().unwrap(), &u64::MAX.to_string()]);
+        let mut child =
+            Running::start("keyed::churner", &[path.to_str().unwrap(), &u64::MAX.to_string()]);
         let mut last = 0;
         for _ in 0..5 + kill * 7 {
             last = child.hear().unwrap().parse().unwrap();
@@ -471,7 +544,10 @@ fn a_process_that_is_killed_leaves_keys_and_items_of_one_commit() {
         child.kill();
         let index = Texts::open(&path, Options::default()).unwrap();
         check(&index);
-        assert!(round_of(&index.snapshot().unwrap()) >= last, "a commit that was acknowledged is lost");
+        assert!(
+            round_of(&index.snapshot().unwrap()) >= last,
+            "a commit that was acknowledged is lost"
+        );
     }
 }
 
@@ -499,34 +575,47 @@ fn other_processes_see_new_keys_and_old_snapshots_the_old_ones() {
     }
     assert!(child.end().success());
     assert_eq!((round_of(&old), round_of(&index.snapshot().unwrap())), (0, 40));
-    assert!(index.search(1).by_item("00000003").unwrap().is_none() && old.search(1).by_item("00000003").unwrap().is_some());
+    assert!(
+        index.search(1).by_item("00000003").unwrap().is_none()
+            && old.search(1).by_item("00000003").unwrap().is_some()
+    );
 }
 
 #[test]
 fn a_changed_byte_among_the_keys_is_found_and_never_a_panic() {
     let (_folder, index) = create::<str>(Options::new(DIMENSIONS));
-    index.write(|batch| batch.add_items_from((0..4).map(|i| (format!("item {i}"), vector(i, 1))))).unwrap();
+    index
+        .write(|batch| batch.add_items_from((0..4).map(|i| (format!("item {i}"), vector(i, 1)))))
+        .unwrap();
     index.write(|batch| batch.delete("item 1")).unwrap();
     let path = index.path().to_owned();
     drop(index);
-    let with_database = |work: &dyn Fn(&mut voisin::heed::RwTxn<'_>, voisin::heed::Database<'_, Bytes, Bytes>)| {
-        // SAFETY: nobody else has it open.
-        let env = unsafe { EnvOpenOptions::new().max_dbs(8).open(&path) }.unwrap();
-        let database = env
-            .open_databases_and_commit(env.read_txn().unwrap(), |opener, rtxn| -> voisin::heed::Result<_> {
-                let database = opener.open_database::<Bytes, Bytes>(rtxn, Some("voisin"))?;
-                Ok(voisin::heed::CommitOrAbort::<_, ()>::Commit(database.unwrap()))
-            })
-            .unwrap()
-            .unwrap_commit();
-        let mut wtxn = env.write_txn().unwrap();
-        work(&mut wtxn, database);
-        wtxn.commit().unwrap();
-        env.prepare_for_closing().wait();
-    };
+    let with_database =
+        |work: &dyn Fn(&mut voisin::heed::RwTxn<'_>, voisin::heed::Database<'_, Bytes, Bytes>)| {
+            // SAFETY: nobody else has it open.
+            let env = unsafe { EnvOpenOptions::new().max_dbs(8).open(&path) }.unwrap();
+            let database = env
+                .open_databases_and_commit(
+                    env.read_txn().unwrap(),
+                    |opener, rtxn| -> voisin::heed::Result<_> {
+                        let database =
+                            opener.open_database::<Bytes, Bytes>(rtxn, Some("voisin"))?;
+                        Ok(voisin::heed::CommitOrAbort::<_, ()>::Commit(database.unwrap()))
+                    },
+                )
+                .unwrap()
+                .unwrap_commit();
+            let mut wtxn = env.write_txn().unwrap();
+            work(&mut wtxn, database);
+            wtxn.commit().unwrap();
+            env.prepare_for_closing().wait();
+        };
     let rows = std::cell::RefCell::new(Vec::new());
     with_database(&|wtxn, database| {
-        let all = database.iter(wtxn).unwrap().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap());
+        let all = database
+            .iter(wtxn)
+            .unwrap()
+            .map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap());
         *rows.borrow_mut() = all.filter(|(key, _)| key[2] == 14).collect();
     });
     let rows = rows.into_inner();
@@ -534,15 +623,24 @@ fn a_changed_byte_among_the_keys_is_found_and_never_a_panic() {
     let use_all = |expected: &[Invariant]| {
         let index = Texts::open(&path, Options::default()).unwrap();
         let findings = index.check().unwrap();
-        assert!(findings.iter().any(|finding| expected.contains(&finding.invariant)), "{findings:?}");
+        assert!(
+            findings.iter().any(|finding| expected.contains(&finding.invariant)),
+            "{findings:?}"
+        );
         // Whatever comes of it.
         let snapshot = index.snapshot().unwrap();
         _ = snapshot.iter().unwrap().collect::<Vec<_>>();
         for i in 0..5 {
             _ = snapshot.vector(format!("item {i}"));
             _ = snapshot.search(3).by_item(format!("item {i}"));
-            _ = index.write(|batch| batch.add(format!("item {i}"), &vector(i, 1)).and_then(|()| Err::<(), _>(Error::Cancelled)));
-            _ = index.write(|batch| batch.delete(format!("item {i}")).and_then(|_| Err::<(), _>(Error::Cancelled)));
+            _ = index.write(|batch| {
+                batch
+                    .add(format!("item {i}"), &vector(i, 1))
+                    .and_then(|()| Err::<(), _>(Error::Cancelled))
+            });
+            _ = index.write(|batch| {
+                batch.delete(format!("item {i}")).and_then(|_| Err::<(), _>(Error::Cancelled))
+            });
         }
         _ = index.search(3).by_vector(&vector(2, 1));
         _ = index.stats();
@@ -560,7 +658,8 @@ fn a_changed_byte_among_the_keys_is_found_and_never_a_panic() {
         }
         with_database(&|wtxn, database| assert!(database.delete(wtxn, key).unwrap()));
         use_all(&[Invariant::ItemKeys]);
-        // Under another key: of another item, of a kind of row that there is not, of no length that a row has.
+        // Under another key: of another item, of a kind of row that there is not, of no length that
+        // a row has.
         for (at, by) in [(key.len() - 1, 0x13), (3, 4)] {
             let mut other = key.clone();
             other[at] ^= by;

@@ -18,7 +18,8 @@ fn a_load_says_how_far_it_is_and_is_one_commit() {
     let before = index.snapshot().unwrap().commit();
     let told = std::sync::Mutex::new(Vec::new());
     let items = (0..5000).map(|item| (item, vector(item, 2)));
-    let loader = index.loader().optimize(true).progress(|progress| told.lock().unwrap().push(progress));
+    let loader =
+        index.loader().optimize(true).progress(|progress| told.lock().unwrap().push(progress));
     assert_eq!(loader.load(items).unwrap(), 5000);
     drop(loader);
     let told = told.into_inner().unwrap();
@@ -32,11 +33,16 @@ fn a_load_says_how_far_it_is_and_is_one_commit() {
     check(&index);
 
     // A bad vector, and being told to stop: nothing has happened.
-    let bad = (0..5000).map(|item| (item, vec![if item == 4000 { f32::NAN } else { 1.0 }; DIMENSIONS]));
+    let bad =
+        (0..5000).map(|item| (item, vec![if item == 4000 { f32::NAN } else { 1.0 }; DIMENSIONS]));
     assert!(matches!(index.load(bad, |_| {}), Err(Error::InvalidItem { item: 4000, .. })));
     let cancelled = AtomicBool::new(false);
-    let loader = index.loader().progress(|progress| cancelled.store(progress.phase == LoadPhase::Adding, Ordering::Relaxed));
-    let result = loader.cancel(|| cancelled.load(Ordering::Relaxed)).load((0..5000).map(|item| (item, vector(item, 3))));
+    let loader = index.loader().progress(|progress| {
+        cancelled.store(progress.phase == LoadPhase::Adding, Ordering::Relaxed)
+    });
+    let result = loader
+        .cancel(|| cancelled.load(Ordering::Relaxed))
+        .load((0..5000).map(|item| (item, vector(item, 3))));
     assert!(matches!(result, Err(Error::Cancelled)), "{result:?}");
     assert_eq!(index.snapshot().unwrap().commit(), snapshot.commit());
     assert_eq!(index.load([(1, [0.0; DIMENSIONS]); 0], |_| {}).unwrap(), 0);
@@ -62,14 +68,21 @@ fn a_load_in_parts_is_searchable_by_the_part_and_linked_at_the_end() {
     assert_eq!(loader.load(items).unwrap(), 5000);
     drop(loader);
     assert_eq!(furthest.into_inner(), 5000);
-    let parts: Vec<(u64, u64)> = [0, 1000, 2000, 3000, 4000].iter().flat_map(|n| [(*n.max(&10), *n), (*n.max(&10), *n)]).collect();
+    let parts: Vec<(u64, u64)> = [0, 1000, 2000, 3000, 4000]
+        .iter()
+        .flat_map(|n| [(*n.max(&10), *n), (*n.max(&10), *n)])
+        .collect();
     assert_eq!(seen.into_inner().unwrap(), parts);
     assert_eq!((index.snapshot().unwrap().commit(), pending(&index)), (before + 5 + 1, 0));
     check(&index);
 
     // What is committed stays, and can be linked.
-    let bad = (5000..8000).map(|item| (item, vec![if item == 7500 { f32::NAN } else { 1.0 }; DIMENSIONS]));
-    assert!(matches!(index.loader().commit_every(1000).load(bad), Err(Error::InvalidItem { item: 7500, .. })));
+    let bad = (5000..8000)
+        .map(|item| (item, vec![if item == 7500 { f32::NAN } else { 1.0 }; DIMENSIONS]));
+    assert!(matches!(
+        index.loader().commit_every(1000).load(bad),
+        Err(Error::InvalidItem { item: 7500, .. })
+    ));
     assert_eq!((index.snapshot().unwrap().len(), pending(&index)), (7000, 2000));
     // Others link as many as they add, 64 at least.
     add(&index, 9000..9001, 1).unwrap();
@@ -77,7 +90,15 @@ fn a_load_in_parts_is_searchable_by_the_part_and_linked_at_the_end() {
     add(&index, 9001..12_000, 1).unwrap();
     assert_eq!(pending(&index), 0);
     check(&index);
-    assert_eq!(index.loader().commit_every(1).optimize(true).load((0..3).map(|item| (item, vector(item, 5)))).unwrap(), 3);
+    assert_eq!(
+        index
+            .loader()
+            .commit_every(1)
+            .optimize(true)
+            .load((0..3).map(|item| (item, vector(item, 5))))
+            .unwrap(),
+        3
+    );
     assert_eq!((index.snapshot().unwrap().len(), pending(&index)), (10_000, 0));
     check(&index);
 }
@@ -88,7 +109,8 @@ fn others_write_while_a_load_is_linked() {
     let (commits, is_linking) = (AtomicU32::new(0), AtomicBool::new(false));
     let loader = index.loader().commit_every(4000).progress(|progress| {
         if progress.phase == LoadPhase::Linking && !is_linking.swap(true, Ordering::SeqCst) {
-            // On this thread, which is linking: it would wait for ever if linking had the turn to write.
+            // On this thread, which is linking: it would wait for ever if linking had the turn to
+            // write.
             for item in 0..20 {
                 add(&index, 100_000 + item..100_001 + item, 3).unwrap();
                 index.write(|batch| batch.delete(item * 7)).unwrap();
@@ -100,7 +122,11 @@ fn others_write_while_a_load_is_linked() {
     drop(loader);
     assert_eq!(commits.into_inner(), 20);
     let snapshot = index.snapshot().unwrap();
-    assert_eq!((snapshot.len(), pending(&index)), (8000, 20), "what others added is left to the next write");
+    assert_eq!(
+        (snapshot.len(), pending(&index)),
+        (8000, 20),
+        "what others added is left to the next write"
+    );
     for item in (0..20).map(|item| 100_000 + item) {
         let found = snapshot.search(1).by_vector(&vector(item, 3)).unwrap();
         assert_eq!(found.into_nns(), [(item, 0.0)]);
@@ -117,8 +143,10 @@ fn others_write_while_a_load_is_linked() {
 
 #[test]
 fn a_map_that_is_full_when_a_load_is_linked_grows() {
-    let (_folder, index) = create(Options::new(64).map_size_bytes(1 << 20).m(16).ef_construction(20));
-    let items = (0..6000).map(|item| (item, [item as f32; 64].map(|component| (component * 0.37) % 19.0)));
+    let (_folder, index) =
+        create(Options::new(64).map_size_bytes(1 << 20).m(16).ef_construction(20));
+    let items =
+        (0..6000).map(|item| (item, [item as f32; 64].map(|component| (component * 0.37) % 19.0)));
     index.loader().commit_every(500).load(items).unwrap();
     assert_eq!((index.snapshot().unwrap().len(), pending(&index)), (6000, 0));
     check(&index);

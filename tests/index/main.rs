@@ -1,8 +1,14 @@
 //! The promises of `Index`; each module is named after one.
 //!
-//! A binary of its own: it runs itself again as other processes, which are killed and forked, and which must not share the open environments of other
-//! tests.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a broken promise is a failed test")]
+//! A binary of its own: it runs itself again as other processes, which are killed and forked, and
+//! which must not share the open environments of other tests.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a broken promise is a failed test"
+)]
 
 mod batches;
 mod child;
@@ -35,7 +41,8 @@ fn create(options: Options) -> (TempDir, Vectors) {
     (folder, index)
 }
 
-/// The vector that tests give an item in a round: the same for the same two numbers, and near those of neighboring items.
+/// The vector that tests give an item in a round: the same for the same two numbers, and near those
+/// of neighboring items.
 fn vector(item: ItemId, round: u64) -> Vec<f32> {
     let mix = u64::from(item).wrapping_mul(31).wrapping_add(round.wrapping_mul(7));
     vec![item as f32, (mix % 101) as f32, (mix % 13) as f32, (round % 1024) as f32]

@@ -1,8 +1,10 @@
 //! Processes see each other's commits at once and whole, while some of them are killed.
 //!
-//! A writer commits every few milliseconds: it replaces items, and with them one item that says which round it was and what the hash of all others
-//! is. Readers compute the hash anew from every snapshot. After each commit the writer says in a file which round it was: a reader that has read
-//! this before its snapshot must not see an older one. How long readers wait is measured by `faces` in `bench`.
+//! A writer commits every few milliseconds: it replaces items, and with them one item that says
+//! which round it was and what the hash of all others is. Readers compute the hash anew from every
+//! snapshot. After each commit the writer says in a file which round it was: a reader that has read
+//! this before its snapshot must not see an older one. How long readers wait is measured by `faces`
+//! in `bench`.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -24,11 +26,13 @@ fn is_over(folder: &Path) -> bool {
     folder.join("over").exists()
 }
 
-/// A hash of items and vectors, in the order of the ids, in 48 bits: two components hold it without rounding.
+/// A hash of items and vectors, in the order of the ids, in 48 bits: two components hold it without
+/// rounding.
 fn hash_of<'a>(items: impl Iterator<Item = (ItemId, &'a [f32])>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for (item, vector) in items {
-        (item, vector.iter().map(|component| component.to_bits()).collect::<Vec<_>>()).hash(&mut hasher);
+        (item, vector.iter().map(|component| component.to_bits()).collect::<Vec<_>>())
+            .hash(&mut hasher);
     }
     hasher.finish() >> 16
 }
@@ -36,7 +40,8 @@ fn hash_of<'a>(items: impl Iterator<Item = (ItemId, &'a [f32])>) -> u64 {
 /// The vector of the sealing item.
 fn seal(round: u64, hash: u64) -> Vec<f32> {
     let mut vector = vec![0.0; DIMENSIONS];
-    (vector[0], vector[1], vector[2]) = (round as f32, (hash >> 24) as f32, (hash & 0xFF_FFFF) as f32);
+    (vector[0], vector[1], vector[2]) =
+        (round as f32, (hash >> 24) as f32, (hash & 0xFF_FFFF) as f32);
     vector
 }
 
@@ -46,7 +51,8 @@ fn writer() {
     let Some(told) = told() else { return };
     let folder = Path::new(&told[0]);
     let index = Vectors::open(folder.join("vectors"), Options::default()).unwrap();
-    let mut items: Vec<(ItemId, Vec<f32>)> = (0..ITEMS).map(|item| (item, vector(item, 0))).collect();
+    let mut items: Vec<(ItemId, Vec<f32>)> =
+        (0..ITEMS).map(|item| (item, vector(item, 0))).collect();
     let pause = Duration::from_millis(told[1].parse().unwrap());
     let mut round = 0;
     // However little of a processor it gets, it has something to show.
@@ -60,9 +66,9 @@ fn writer() {
         index
             .write(|batch| {
                 // In the first round all of them.
-                for (item, vector) in
-                    items.iter().filter(|(item, _)| round == 1 || (0..5).any(|i| (round as ItemId * 7 + i * 61) % ITEMS == *item))
-                {
+                for (item, vector) in items.iter().filter(|(item, _)| {
+                    round == 1 || (0..5).any(|i| (round as ItemId * 7 + i * 61) % ITEMS == *item)
+                }) {
                     batch.add(*item, vector)?;
                 }
                 batch.add(SEAL, &seal(round, hash))
@@ -81,7 +87,8 @@ fn writer() {
 
 /// Verifies what a snapshot shows, and returns the round it is of.
 fn verify(snapshot: &Snapshot<Euclidean>) -> u64 {
-    let mut items: Vec<(ItemId, Vec<f32>)> = snapshot.iter().unwrap().collect::<voisin::Result<_>>().unwrap();
+    let mut items: Vec<(ItemId, Vec<f32>)> =
+        snapshot.iter().unwrap().collect::<voisin::Result<_>>().unwrap();
     let (last, sealing) = items.pop().expect("the first round was committed");
     assert_eq!((last, items.len()), (SEAL, ITEMS as usize));
     let round = sealing[0] as u64;
@@ -90,7 +97,10 @@ fn verify(snapshot: &Snapshot<Euclidean>) -> u64 {
     for (item, vector) in items.iter().step_by(37) {
         // How many rounds there are, and so what the graph is like, is a matter of time: a walk
         // that misses nothing.
-        assert_eq!(snapshot.search(1).ef_search(100).by_vector(vector).unwrap().into_nns(), [(*item, 0.0)]);
+        assert_eq!(
+            snapshot.search(1).ef_search(100).by_vector(vector).unwrap().into_nns(),
+            [(*item, 0.0)]
+        );
     }
     round
 }
@@ -124,14 +134,16 @@ fn reader() {
     tell(&format!("{verified} snapshots verified"));
 }
 
-/// One writer, and readers of which two are killed and started again every so often. Prints what the others have seen.
+/// One writer, and readers of which two are killed and started again every so often. Prints what
+/// the others have seen.
 fn kill_readers(readers: usize, pause_ms: u64, kills: u32, between: Duration) {
     let (folder, index) = create(Options::new(DIMENSIONS).m(6).ef_construction(20));
     drop(index);
     let told = [folder.path().to_str().unwrap(), &pause_ms.to_string()];
     let mut writer = Running::start("processes::writer", &told);
     writer.expect("writes");
-    let mut running: VecDeque<Running> = (0..readers).map(|_| Running::start("processes::reader", &told)).collect();
+    let mut running: VecDeque<Running> =
+        (0..readers).map(|_| Running::start("processes::reader", &told)).collect();
     for _ in 0..kills {
         std::thread::sleep(between);
         for _ in 0..2 {
@@ -154,8 +166,14 @@ fn kill_readers(readers: usize, pause_ms: u64, kills: u32, between: Duration) {
     check(&index);
     let environment = index.stats().unwrap().environment;
     let live = index.copy_to(folder.path().join("copy")).unwrap();
-    println!("{} commits, {} bytes, {live} of them live", environment.last_commit, environment.file_bytes);
-    assert!(environment.file_bytes < 64 << 20, "the dead readers have kept everything: {environment:?}");
+    println!(
+        "{} commits, {} bytes, {live} of them live",
+        environment.last_commit, environment.file_bytes
+    );
+    assert!(
+        environment.file_bytes < 64 << 20,
+        "the dead readers have kept everything: {environment:?}"
+    );
 }
 
 #[test]
@@ -184,8 +202,11 @@ fn adder() {
 fn processes_that_create_and_write_at_once_wait_for_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vectors");
-    let children: Vec<Running> =
-        (0..4).map(|child| Running::start("processes::adder", &[path.to_str().unwrap(), &(child * 20).to_string()])).collect();
+    let children: Vec<Running> = (0..4)
+        .map(|child| {
+            Running::start("processes::adder", &[path.to_str().unwrap(), &(child * 20).to_string()])
+        })
+        .collect();
     for child in children {
         assert!(child.end().success());
     }

@@ -1,4 +1,5 @@
-//! Entries that dead processes leave in the table of readers are freed: at open, after commits, and when the table is full.
+//! Entries that dead processes leave in the table of readers are freed: at open, after commits, and
+//! when the table is full.
 
 use voisin::{Error, Options, Snapshot};
 
@@ -81,14 +82,22 @@ fn a_dead_reader_is_forgotten_after_some_commits() {
 fn a_full_table_is_cleared_of_the_dead_and_is_an_error_if_all_live() {
     let (_folder, index) = create(Options::new(DIMENSIONS).max_readers(2));
     let child = hold(&index);
-    let full = |result: voisin::Result<Snapshot<_>>| assert!(matches!(result, Err(Error::ReadersFull { max: 2, .. })), "{result:?}");
+    let full = |result: voisin::Result<Snapshot<_>>| {
+        assert!(matches!(result, Err(Error::ReadersFull { max: 2, .. })), "{result:?}")
+    };
     full(index.snapshot());
-    assert!(matches!(index.search(1).by_vector(&[0.0; DIMENSIONS]), Err(Error::ReadersFull { max: 2, .. })));
+    assert!(matches!(
+        index.search(1).by_vector(&[0.0; DIMENSIONS]),
+        Err(Error::ReadersFull { max: 2, .. })
+    ));
     // Writing needs no entry, opening anew does.
     add(&index, 5..6, 1).unwrap();
     let path = index.path().to_owned();
     drop(index);
-    assert!(matches!(Vectors::open(&path, Options::default()), Err(Error::ReadersFull { max: 2, .. })));
+    assert!(matches!(
+        Vectors::open(&path, Options::default()),
+        Err(Error::ReadersFull { max: 2, .. })
+    ));
     child.kill();
     let index = Vectors::open(&path, Options::default()).unwrap();
     assert_eq!(index.snapshot().unwrap().len(), 2);

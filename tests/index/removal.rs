@@ -1,4 +1,5 @@
-//! A removed index is gone for every handle, in every process, and none ever sees another one in its place.
+//! A removed index is gone for every handle, in every process, and none ever sees another one in
+//! its place.
 
 use voisin::distances::{Cosine, Euclidean};
 use voisin::heed::EnvOpenOptions;
@@ -16,7 +17,9 @@ fn named(name: &str) -> Options {
 #[track_caller]
 fn is_removed(index: &Vectors) {
     let removed = |result: voisin::Result<()>| match result {
-        Err(error @ Error::Removed { .. }) => assert!(error.to_string().contains(&format!("{:?}", index.name())), "{error}"),
+        Err(error @ Error::Removed { .. }) => {
+            assert!(error.to_string().contains(&format!("{:?}", index.name())), "{error}")
+        }
         other => panic!("{other:?}"),
     };
     removed(index.search(1).by_vector(&[0.0; DIMENSIONS]).map(drop));
@@ -52,7 +55,9 @@ fn a_removed_index_is_gone_for_every_handle_and_its_snapshots_last() {
     is_removed(&old);
     assert!(matches!(second.snapshot(), Err(Error::Removed { .. })));
     match remove_index(&path, named("old")) {
-        Err(Error::MissingName { name, known, .. }) => assert_eq!((&*name, &known[..]), ("old", &["kept".to_owned()][..])),
+        Err(Error::MissingName { name, known, .. }) => {
+            assert_eq!((&*name, &known[..]), ("old", &["kept".to_owned()][..]))
+        }
         other => panic!("{other:?}"),
     }
     assert!(matches!(Vectors::open(&path, named("old")), Err(Error::MissingName { .. })));
@@ -71,14 +76,21 @@ fn a_removed_index_is_gone_for_every_handle_and_its_snapshots_last() {
         add(&new, 0..500, round).unwrap();
     }
     let items: Vec<_> = snapshot.iter().unwrap().collect::<voisin::Result<_>>().unwrap();
-    assert!(items.iter().map(|(item, _)| *item).eq(0..500) && items.iter().all(|(item, found)| *found == vector(*item, 1)));
-    assert_eq!(snapshot.search(1).walk_graph().by_vector(&vector(77, 1)).unwrap().into_nns(), [(77, 0.0)]);
+    assert!(
+        items.iter().map(|(item, _)| *item).eq(0..500)
+            && items.iter().all(|(item, found)| *found == vector(*item, 1))
+    );
+    assert_eq!(
+        snapshot.search(1).walk_graph().by_vector(&vector(77, 1)).unwrap().into_nns(),
+        [(77, 0.0)]
+    );
 }
 
 #[test]
 fn numbers_are_not_used_again_whichever_index_is_removed() {
     let folder = tempfile::tempdir().unwrap();
-    let create = |name: &str| Vectors::create(folder.path(), Options::new(DIMENSIONS).name(name)).unwrap();
+    let create =
+        |name: &str| Vectors::create(folder.path(), Options::new(DIMENSIONS).name(name)).unwrap();
     let mut removed = Vec::new();
     for round in 0..12 {
         let [a, b, c] = ["a", "b", "c"].map(create);
@@ -90,7 +102,10 @@ fn numbers_are_not_used_again_whichever_index_is_removed() {
         let order = [["c", "a", "b"], ["a", "b", "c"], ["b", "c", "a"]][round as usize % 3];
         for name in order {
             remove_index(folder.path(), named(name)).unwrap();
-            for index in [&a, &b, &c].into_iter().filter(|index| index.names().unwrap().iter().any(|name| name == index.name())) {
+            for index in [&a, &b, &c]
+                .into_iter()
+                .filter(|index| index.names().unwrap().iter().any(|name| name == index.name()))
+            {
                 check(index);
                 assert_eq!(index.snapshot().unwrap().len(), 1);
             }
@@ -116,7 +131,10 @@ fn an_index_is_removed_without_knowing_what_it_is_but_not_in_place_of_another() 
         other => panic!("{other:?}"),
     }
     assert!(matches!(remove_index(path, named("")), Err(Error::InvalidName { .. })));
-    assert!(matches!(remove_index(path.join("nothing"), named("texts")), Err(Error::MissingEnvironment { .. })));
+    assert!(matches!(
+        remove_index(path.join("nothing"), named("texts")),
+        Err(Error::MissingEnvironment { .. })
+    ));
     // Inside of a write, it would wait for itself.
     ids.write(|_| {
         assert!(matches!(remove_index(path, named("texts")), Err(Error::NestedWrite { .. })));
@@ -128,7 +146,10 @@ fn an_index_is_removed_without_knowing_what_it_is_but_not_in_place_of_another() 
     let snapshot = texts.snapshot().unwrap();
     remove_index(path, named("texts")).unwrap();
     assert!(matches!(texts.search(1).by_vector(&[1.0, 0.0, 0.0]), Err(Error::Removed { .. })));
-    assert!(matches!(texts.write(|batch| batch.add("b", &[1.0, 0.0, 0.0])), Err(Error::Removed { .. })));
+    assert!(matches!(
+        texts.write(|batch| batch.add("b", &[1.0, 0.0, 0.0])),
+        Err(Error::Removed { .. })
+    ));
     assert_eq!(snapshot.keys().unwrap().collect::<voisin::Result<Vec<_>>>().unwrap(), ["a"]);
     // Its keys are gone with it.
     let again = Index::<Cosine, str>::create(path, Options::new(3).name("texts")).unwrap();
@@ -142,7 +163,8 @@ fn an_index_is_removed_without_knowing_what_it_is_but_not_in_place_of_another() 
     assert_eq!(reader.snapshot().unwrap().len(), 50);
 }
 
-/// The child: holds a handle and a snapshot while the parent removes their index, and says what it sees.
+/// The child: holds a handle and a snapshot while the parent removes their index, and says what it
+/// sees.
 #[test]
 fn holder() {
     let Some(told) = told() else { return };
@@ -158,7 +180,14 @@ fn holder() {
         }
     }
     is_removed(&index);
-    assert_eq!(snapshot.iter().unwrap().filter(|entry| entry.as_ref().unwrap().1 == vector(entry.as_ref().unwrap().0, 1)).count(), 400);
+    assert_eq!(
+        snapshot
+            .iter()
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().1 == vector(entry.as_ref().unwrap().0, 1))
+            .count(),
+        400
+    );
     tell("seen");
     // The parent has made another one of this name by the time that it ends the child's wait.
     while !std::path::Path::new(&told[0]).join("again").exists() {
@@ -194,7 +223,8 @@ fn the_room_of_a_removed_index_is_used_again() {
     let length = || std::fs::metadata(path.join("data.mdb")).unwrap().len();
     let mut lengths = Vec::new();
     for _ in 0..6 {
-        let other = Index::<Euclidean>::create(&path, Options::new(DIMENSIONS).name("other")).unwrap();
+        let other =
+            Index::<Euclidean>::create(&path, Options::new(DIMENSIONS).name("other")).unwrap();
         add(&other, 0..2000, 1).unwrap();
         drop(other);
         remove_index(&path, named("other")).unwrap();
@@ -212,10 +242,13 @@ fn a_folder_has_so_many_indexes_and_what_remembers_them_is_checked() {
     let catalog = |change: &dyn Fn(&[u8]) -> Vec<u8>| {
         // SAFETY: nobody else has it open.
         let env = unsafe { EnvOpenOptions::new().max_dbs(8).open(&path) }.unwrap();
-        let opened = env.open_databases_and_commit(env.read_txn().unwrap(), |opener, rtxn| -> voisin::heed::Result<_> {
-            let catalog = opener.open_database::<Bytes, Bytes>(rtxn, Some("voisin.catalog"))?;
-            Ok(voisin::heed::CommitOrAbort::<_, ()>::Commit(catalog.unwrap()))
-        });
+        let opened = env.open_databases_and_commit(
+            env.read_txn().unwrap(),
+            |opener, rtxn| -> voisin::heed::Result<_> {
+                let catalog = opener.open_database::<Bytes, Bytes>(rtxn, Some("voisin.catalog"))?;
+                Ok(voisin::heed::CommitOrAbort::<_, ()>::Commit(catalog.unwrap()))
+            },
+        );
         let catalog = opened.unwrap().unwrap_commit();
         let mut wtxn = env.write_txn().unwrap();
         let value = catalog.get(&wtxn, &[0xFF]).unwrap().unwrap().to_vec();
@@ -238,7 +271,9 @@ fn a_folder_has_so_many_indexes_and_what_remembers_them_is_checked() {
         last.clone()
     });
     match create() {
-        Err(error @ Error::TooManyIndexes { max: 65_536, .. }) => assert!(error.to_string().contains("65536 indexes"), "{error}"),
+        Err(error @ Error::TooManyIndexes { max: 65_536, .. }) => {
+            assert!(error.to_string().contains("65536 indexes"), "{error}")
+        }
         other => panic!("{other:?}"),
     }
     catalog(&|_| b"damaged".to_vec());

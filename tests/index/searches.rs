@@ -39,34 +39,66 @@ fn an_index_and_its_snapshot_answer_with_every_option() {
     assert_eq!(snapshot.search(20).exact().by_vector(&query).unwrap(), exact);
     let walked = index.search(20).ef_search(3000).walk_graph().by_vector(&query).unwrap();
     assert_eq!((walked.strategy, &walked.nns), (Strategy::Graph, &exact.nns));
-    assert_eq!(snapshot.search(20).ef_search(3000).walk_graph().by_vector(&query).unwrap().nns, exact.nns);
+    assert_eq!(
+        snapshot.search(20).ef_search(3000).walk_graph().by_vector(&query).unwrap().nns,
+        exact.nns
+    );
 
     let candidates: RoaringBitmap = (0..3000).step_by(100).chain([9999]).collect();
     let among = index.search(3).candidates(&candidates).by_vector(&query).unwrap();
-    assert!(among.nns[0] == (1500, 0.0) && among.nns.iter().all(|(item, _)| candidates.contains(*item)));
+    assert!(
+        among.nns[0] == (1500, 0.0) && among.nns.iter().all(|(item, _)| candidates.contains(*item))
+    );
     assert_eq!(snapshot.search(3).candidates(&candidates).by_vector(&query).unwrap(), among);
 
     let by_item = index.search(5).by_item(1500).unwrap().unwrap();
     assert!(by_item.nns.len() == 5 && by_item.nns.iter().all(|(item, _)| *item != 1500));
     assert_eq!(snapshot.search(5).by_item(1500).unwrap().unwrap(), by_item);
-    assert!(index.search(5).by_item(5000).unwrap().is_none() && snapshot.search(5).by_item(5000).unwrap().is_none());
+    assert!(
+        index.search(5).by_item(5000).unwrap().is_none()
+            && snapshot.search(5).by_item(5000).unwrap().is_none()
+    );
 
     let rows: Vec<f32> = (0..40).flat_map(|item| vector(item * 50, 1)).collect();
-    let alone: Vec<_> = rows.chunks(DIMENSIONS).map(|row| index.search(5).exact().by_vector(row).unwrap()).collect();
+    let alone: Vec<_> = rows
+        .chunks(DIMENSIONS)
+        .map(|row| index.search(5).exact().by_vector(row).unwrap())
+        .collect();
     assert_eq!(index.search(5).exact().by_vectors(&rows).unwrap(), alone);
     assert_eq!(snapshot.search(5).exact().by_vectors(&rows).unwrap(), alone);
-    let walked: Vec<_> = rows.chunks(DIMENSIONS).map(|row| index.search(5).walk_graph().by_vector(row).unwrap()).collect();
+    let walked: Vec<_> = rows
+        .chunks(DIMENSIONS)
+        .map(|row| index.search(5).walk_graph().by_vector(row).unwrap())
+        .collect();
     assert_eq!(index.search(5).walk_graph().by_vectors(&rows).unwrap(), walked);
     assert_eq!(snapshot.search(5).walk_graph().by_vectors(&rows).unwrap(), walked);
     let in_batch = index.write(|batch| batch.search(5).exact().by_vectors(&rows)).unwrap();
     assert_eq!(in_batch, alone);
-    assert!(index.search(5).by_vectors_with_cancellation(&rows, || true).unwrap().iter().all(|found| found.did_cancel()));
+    assert!(
+        index
+            .search(5)
+            .by_vectors_with_cancellation(&rows, || true)
+            .unwrap()
+            .iter()
+            .all(|found| found.did_cancel())
+    );
     assert!(matches!(snapshot.search(5).by_vectors(&rows[1..]), Err(Error::UnevenRows { .. })));
 
     let stopped = index.search(5).by_vector_with_cancellation(&query, || true).unwrap();
-    assert!(stopped.did_cancel() && snapshot.search(5).by_item_with_cancellation(7, || true).unwrap().unwrap().did_cancel());
+    assert!(
+        stopped.did_cancel()
+            && snapshot
+                .search(5)
+                .by_item_with_cancellation(7, || true)
+                .unwrap()
+                .unwrap()
+                .did_cancel()
+    );
     assert!(matches!(index.search(5).by_vector(&[1.0]), Err(Error::DimensionMismatch { .. })));
-    assert!(matches!(snapshot.search(5).by_vector(&[f32::NAN; DIMENSIONS]), Err(Error::InvalidQuery { .. })));
+    assert!(matches!(
+        snapshot.search(5).by_vector(&[f32::NAN; DIMENSIONS]),
+        Err(Error::InvalidQuery { .. })
+    ));
 }
 
 #[test]
@@ -86,7 +118,10 @@ fn a_held_snapshot_does_not_change_while_everything_else_does() {
     assert!(items.iter().map(|(item, _)| *item).eq(0..500));
     assert!(items.iter().all(|(item, found)| *found == vector(*item, 0)));
     for item in (0..500).step_by(7) {
-        assert_eq!(old.search(1).walk_graph().by_vector(&vector(item, 0)).unwrap().into_nns(), [(item, 0.0)]);
+        assert_eq!(
+            old.search(1).walk_graph().by_vector(&vector(item, 0)).unwrap().into_nns(),
+            [(item, 0.0)]
+        );
         assert_eq!(index.search(1).by_vector(&vector(item, 29)).unwrap().into_nns(), [(item, 0.0)]);
     }
     let newest = index.snapshot().unwrap();
@@ -117,18 +152,33 @@ fn every_search_sees_the_newest_commit_from_every_thread() {
                     // No two rounds have a vector in common.
                     assert!(found == [(42, 0.0)] || last > first, "{found:?}");
                     let nearest = |round: u64| {
-                        let distance = |item| vector(item, round).iter().zip(&query).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
-                        (0..ITEMS).map(|item| (item, distance(item))).min_by(|a, b| a.1.total_cmp(&b.1))
+                        let distance = |item| {
+                            vector(item, round)
+                                .iter()
+                                .zip(&query)
+                                .map(|(a, b)| (a - b) * (a - b))
+                                .sum::<f32>()
+                        };
+                        (0..ITEMS)
+                            .map(|item| (item, distance(item)))
+                            .min_by(|a, b| a.1.total_cmp(&b.1))
                     };
-                    let is_of_a_round = (first..=last).any(|round| exact.first().copied() == nearest(round));
+                    let is_of_a_round =
+                        (first..=last).any(|round| exact.first().copied() == nearest(round));
                     assert!(is_of_a_round, "{exact:?} is in none of rounds {first} to {last}");
 
                     let first = committed.load(Ordering::SeqCst);
                     let snapshot = index.snapshot().unwrap();
                     let last = begun.load(Ordering::SeqCst);
                     let at = snapshot.vector(0).unwrap().unwrap()[3];
-                    assert!((first as f32..=last as f32).contains(&at), "round {at} is not one of {first} to {last}");
-                    assert!(snapshot.iter().unwrap().all(|entry| entry.unwrap().1[3] == at), "a torn snapshot");
+                    assert!(
+                        (first as f32..=last as f32).contains(&at),
+                        "round {at} is not one of {first} to {last}"
+                    );
+                    assert!(
+                        snapshot.iter().unwrap().all(|entry| entry.unwrap().1[3] == at),
+                        "a torn snapshot"
+                    );
                     if is_last {
                         break;
                     }
@@ -140,7 +190,10 @@ fn every_search_sees_the_newest_commit_from_every_thread() {
                 begun.store(next, Ordering::SeqCst);
                 add(&index, 0..ITEMS, next).unwrap();
                 committed.store(next, Ordering::SeqCst);
-                assert_eq!(index.search(1).by_vector(&vector(42, next)).unwrap().into_nns(), [(42, 0.0)]);
+                assert_eq!(
+                    index.search(1).by_vector(&vector(42, next)).unwrap().into_nns(),
+                    [(42, 0.0)]
+                );
             }
         };
         let written = catch_unwind(AssertUnwindSafe(write));
@@ -153,7 +206,8 @@ fn every_search_sees_the_newest_commit_from_every_thread() {
 #[test]
 fn a_snapshot_is_warmed_up_to_a_budget() {
     let (_folder, index) = create(Options::new(64));
-    let items = (0..3000u32).map(|item| (item, (0..64).map(|i| ((item * 31 + i * 7) % 97) as f32).collect::<Vec<_>>()));
+    let items = (0..3000u32)
+        .map(|item| (item, (0..64).map(|i| ((item * 31 + i * 7) % 97) as f32).collect::<Vec<_>>()));
     index.load(items.clone(), |_| {}).unwrap();
     let snapshot = index.snapshot().unwrap();
     let nothing = snapshot.warm(0).unwrap();
@@ -162,7 +216,10 @@ fn a_snapshot_is_warmed_up_to_a_budget() {
     assert!(some.bytes > 50_000 && some.bytes <= 100_000 && !some.is_complete, "{some:?}");
     let all = snapshot.warm(u64::MAX).unwrap();
     // Vectors, lists and ids, and little beside them.
-    assert!(all.is_complete && all.bytes > 3000 * 64 * 4 && all.bytes < 2 * 3000 * 64 * 4, "{all:?}");
+    assert!(
+        all.is_complete && all.bytes > 3000 * 64 * 4 && all.bytes < 2 * 3000 * 64 * 4,
+        "{all:?}"
+    );
     assert_eq!(snapshot.warm(all.bytes).unwrap(), all);
     for (item, vector) in items.step_by(100) {
         assert_eq!(snapshot.search(1).by_vector(&vector).unwrap().nns[0].1, 0.0, "item {item}");
@@ -174,17 +231,24 @@ fn a_snapshot_is_warmed_up_to_a_budget() {
     assert!(empty.snapshot().unwrap().warm(0).unwrap().is_complete);
 }
 
-/// A snapshot takes over from the one before what no commit has rewritten. In builds with assertions it compares all of it with what a lookup finds;
-/// here whatever rewrites values happens between two searches.
+/// A snapshot takes over from the one before what no commit has rewritten. In builds with
+/// assertions it compares all of it with what a lookup finds; here whatever rewrites values happens
+/// between two searches.
 #[test]
 fn what_is_taken_over_from_the_snapshot_before_is_right_whatever_was_committed() {
     const LONG: usize = 64;
     let long = |item: u32, round: u32| -> Vec<f32> {
-        (0..LONG as u32).map(|i| ((item.wrapping_mul(31) ^ round.wrapping_mul(17)).wrapping_mul(i + 7) % 101) as f32).collect()
+        (0..LONG as u32)
+            .map(|i| {
+                ((item.wrapping_mul(31) ^ round.wrapping_mul(17)).wrapping_mul(i + 7) % 101) as f32
+            })
+            .collect()
     };
     let mut rng = StdRng::seed_from_u64(3);
     let (folder, index) = create(Options::new(LONG).m(8).ef_construction(20));
-    let beside = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2).name("beside")).unwrap();
+    let beside =
+        Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2).name("beside"))
+            .unwrap();
     let mut model = BTreeMap::new();
     for round in 0..80 {
         for _ in 0..rng.random_range(1..4) {
@@ -224,7 +288,8 @@ fn what_is_taken_over_from_the_snapshot_before_is_right_whatever_was_committed()
         let fresh = Index::<Euclidean>::open(&copy, Options::default()).unwrap();
         for (item, vector) in model.iter().step_by(37) {
             assert_eq!(snapshot.vector(*item).unwrap().as_ref(), Some(vector));
-            let [found, expected] = [&index, &fresh].map(|index| index.search(3).ef_search(20).by_vector(vector).unwrap());
+            let [found, expected] = [&index, &fresh]
+                .map(|index| index.search(3).ef_search(20).by_vector(vector).unwrap());
             assert_eq!(found, expected);
         }
         drop(fresh);
@@ -278,10 +343,16 @@ fn all_that_a_search_can_need_is_read_in_advance_codes_among_it() {
     index.optimize().unwrap();
     let with_codes = index.snapshot().unwrap().warm(1 << 30).unwrap();
     // Four components, and a code with its factors.
-    assert!(with_codes.is_complete && with_codes.bytes > u64::from(items) * (16 + 4 + 12), "{with_codes:?}");
+    assert!(
+        with_codes.is_complete && with_codes.bytes > u64::from(items) * (16 + 4 + 12),
+        "{with_codes:?}"
+    );
     let part = index.snapshot().unwrap().warm(with_codes.bytes - 1).unwrap();
     assert!(!part.is_complete && part.bytes < with_codes.bytes, "{part:?}");
     index.write(|batch| batch.set_codes(None)).unwrap();
     let without = index.snapshot().unwrap().warm(1 << 30).unwrap();
-    assert!(without.is_complete && without.bytes + u64::from(items) * (4 + 12) < with_codes.bytes, "{without:?}");
+    assert!(
+        without.is_complete && without.bytes + u64::from(items) * (4 + 12) < with_codes.bytes,
+        "{without:?}"
+    );
 }

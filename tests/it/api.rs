@@ -10,17 +10,29 @@ use voisin::roaring::RoaringBitmap;
 use voisin::{Error, ItemId, Phase, Progress, Reader, WarmReader, Writer};
 
 use crate::common::{
-    Chebyshev, Env, Metric, Model, Oracle, add, build, build_index, check, check_holds, create, dump, dump_of, for_every_metric, is_binary,
-    new_env, new_env_of, rng, to_bits, vector, vectors, with_metric,
+    Chebyshev, Env, Metric, Model, Oracle, add, build, build_index, check, check_holds, create,
+    dump, dump_of, for_every_metric, is_binary, new_env, new_env_of, rng, to_bits, vector, vectors,
+    with_metric,
 };
 
 fn rebuild<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
-    writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(40).force_rebuild::<8, 16>(wtxn).unwrap();
+    writer
+        .builder(&mut StdRng::seed_from_u64(42))
+        .ef_construction(40)
+        .force_rebuild::<8, 16>(wtxn)
+        .unwrap();
 }
 
 /// The ids that are found when all are asked for.
 fn found(reader: &Reader<'_, Euclidean>, rtxn: &RoTxn<'_>, query: &[f32]) -> Vec<ItemId> {
-    reader.nns(usize::MAX).by_vector(rtxn, query).unwrap().into_nns().into_iter().map(|(id, _)| id).collect()
+    reader
+        .nns(usize::MAX)
+        .by_vector(rtxn, query)
+        .unwrap()
+        .into_nns()
+        .into_iter()
+        .map(|(id, _)| id)
+        .collect()
 }
 
 #[test]
@@ -31,14 +43,32 @@ fn items_come_back_bit_for_bit_and_in_the_order_of_their_ids() {
         let db = create::<D>(&env);
         // 27 of these to a block: there are full blocks and a tail.
         let dimensions = if is_binary::<D>() { 9000 } else { 300 };
-        let ids: Vec<ItemId> = (0..130).map(|_| rng.random()).chain([0, 1, 999, 1000, u32::MAX - 1, u32::MAX]).collect();
+        let ids: Vec<ItemId> = (0..130)
+            .map(|_| rng.random())
+            .chain([0, 1, 999, 1000, u32::MAX - 1, u32::MAX])
+            .collect();
         let mut model = vectors::<D>(&mut rng, ids, dimensions);
         if !is_binary::<D>() {
-            let odd = [-0.0, 0.0, f32::from_bits(1), -f32::MIN_POSITIVE / 2.0, f32::MIN_POSITIVE, 1e15, -1e-15, 0.1];
+            let odd = [
+                -0.0,
+                0.0,
+                f32::from_bits(1),
+                -f32::MIN_POSITIVE / 2.0,
+                f32::MIN_POSITIVE,
+                1e15,
+                -1e-15,
+                0.1,
+            ];
             for (n, vector) in model.values_mut().enumerate().filter(|(n, _)| n % 3 == 0) {
-                vector.iter_mut().enumerate().for_each(|(i, component)| *component = odd[(n + i * i) % (odd.len() - n % 2)]);
+                vector
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(i, component)| *component = odd[(n + i * i) % (odd.len() - n % 2)]);
                 // Of a norm that cosine can take.
-                vector.iter_mut().filter(|component| component.abs() > 1.0).for_each(|component| *component = 1.0);
+                vector
+                    .iter_mut()
+                    .filter(|component| component.abs() > 1.0)
+                    .for_each(|component| *component = 1.0);
                 vector[n % 7] = -1.0;
             }
         }
@@ -57,13 +87,25 @@ fn items_come_back_bit_for_bit_and_in_the_order_of_their_ids() {
         check_holds(&rtxn, db, 7, &model);
         let reader = Reader::<D>::open(&rtxn, 7, db).unwrap();
         assert_eq!((reader.index(), reader.dimensions(), reader.n_pending()), (7, dimensions, 0));
-        let iterated: Vec<(ItemId, Vec<f32>)> = writer.iter(&rtxn).unwrap().collect::<voisin::Result<_>>().unwrap();
-        assert!(iterated.iter().map(|(id, _)| id).eq(model.keys()), "a writer iterates in the order of ids, too");
+        let iterated: Vec<(ItemId, Vec<f32>)> =
+            writer.iter(&rtxn).unwrap().collect::<voisin::Result<_>>().unwrap();
+        assert!(
+            iterated.iter().map(|(id, _)| id).eq(model.keys()),
+            "a writer iterates in the order of ids, too"
+        );
         for (id, expected) in &model {
             for vector in [reader.item_vector(&rtxn, *id), writer.item_vector(&rtxn, *id)] {
-                assert_eq!(to_bits(&vector.unwrap().unwrap()), to_bits(expected), "{} item {id}", D::name());
+                assert_eq!(
+                    to_bits(&vector.unwrap().unwrap()),
+                    to_bits(expected),
+                    "{} item {id}",
+                    D::name()
+                );
             }
-            assert!(reader.contains_item(&rtxn, *id).unwrap() && writer.contains_item(&rtxn, *id).unwrap());
+            assert!(
+                reader.contains_item(&rtxn, *id).unwrap()
+                    && writer.contains_item(&rtxn, *id).unwrap()
+            );
         }
         assert_eq!(reader.item_vector(&rtxn, 2).unwrap(), None);
         assert!(!reader.contains_item(&rtxn, 2).unwrap());
@@ -81,7 +123,8 @@ fn an_index_counts_what_is_pending_and_knows_when_it_needs_a_build() {
     let state = |wtxn: &RwTxn<'_>| {
         check(wtxn, db, 0);
         let reader = Reader::<Euclidean>::open(wtxn, 0, db);
-        let [items, pending] = reader.map_or([0; 2], |reader| [reader.n_items(), reader.n_pending()]);
+        let [items, pending] =
+            reader.map_or([0; 2], |reader| [reader.n_items(), reader.n_pending()]);
         assert_eq!(writer.n_pending(wtxn).unwrap(), pending);
         assert_eq!(writer.is_empty(wtxn).unwrap(), items == 0);
         (items, pending, writer.need_build(wtxn).unwrap())
@@ -124,8 +167,12 @@ fn an_item_that_is_replaced_has_the_last_vector_only() {
     let db = create::<Euclidean>(&env);
     let writer = Writer::<Euclidean>::new(db, 0, 2);
     let mut wtxn = env.write_txn().unwrap();
-    // Before and after builds, in one transaction and across commits, and the same vector once more.
-    for (round, vector) in [[1.0, 0.0], [2.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0], [5.0, 0.0]].into_iter().enumerate() {
+    // Before and after builds, in one transaction and across commits, and the same vector once
+    // more.
+    for (round, vector) in [[1.0, 0.0], [2.0, 0.0], [2.0, 0.0], [3.0, 0.0], [4.0, 0.0], [5.0, 0.0]]
+        .into_iter()
+        .enumerate()
+    {
         writer.add_item(&mut wtxn, 9, &vector).unwrap();
         writer.add_item(&mut wtxn, round as ItemId, &[100.0, 100.0]).unwrap();
         if round % 2 == 1 {
@@ -135,7 +182,10 @@ fn an_item_that_is_replaced_has_the_last_vector_only() {
             wtxn.commit().unwrap();
             wtxn = env.write_txn().unwrap();
         }
-        let model: Model = (0..=round as ItemId).map(|id| (id, vec![100.0, 100.0])).chain([(9, vector.to_vec())]).collect();
+        let model: Model = (0..=round as ItemId)
+            .map(|id| (id, vec![100.0, 100.0]))
+            .chain([(9, vector.to_vec())])
+            .collect();
         check_holds(&wtxn, db, 0, &model);
         let reader = Reader::<Euclidean>::open(&wtxn, 0, db).unwrap();
         let nns = reader.nns(100).by_vector(&wtxn, &vector).unwrap().into_nns();
@@ -183,24 +233,36 @@ fn many_items_are_added_as_if_one_by_one() {
         let (_dir, env) = new_env();
         let db = create::<D>(&env);
         let dimensions = 40;
-        let batch: Vec<(ItemId, Vec<f32>)> = (0..900).map(|_| (rng.random_range(0..500), vector::<D>(&mut rng, dimensions))).collect();
+        let batch: Vec<(ItemId, Vec<f32>)> = (0..900)
+            .map(|_| (rng.random_range(0..500), vector::<D>(&mut rng, dimensions)))
+            .collect();
         let model: Model = batch.iter().cloned().collect();
         assert!(model.len() < batch.len(), "some ids occur twice");
-        let (ids, rows): (Vec<ItemId>, Vec<&[f32]>) = batch.iter().map(|(id, vector)| (*id, &vector[..])).unzip();
+        let (ids, rows): (Vec<ItemId>, Vec<&[f32]>) =
+            batch.iter().map(|(id, vector)| (*id, &vector[..])).unzip();
         let mut wtxn = env.write_txn().unwrap();
         let writers = [0, 1, 2].map(|index| Writer::<D>::new(db, index, dimensions));
         for (id, vector) in &batch {
             writers[0].add_item(&mut wtxn, *id, vector).unwrap();
         }
         writers[1].add_items(&mut wtxn, &ids, &rows.concat()).unwrap();
-        let count = writers[2].add_items_from(&mut wtxn, batch.iter().map(|(id, vector)| (*id, vector))).unwrap();
+        let count = writers[2]
+            .add_items_from(&mut wtxn, batch.iter().map(|(id, vector)| (*id, vector)))
+            .unwrap();
         assert_eq!(count, 900, "of how many the iterator has yielded");
         for index in [0, 1, 2] {
             check_holds(&wtxn, db, index, &model);
         }
-        let values =
-            |index| dump_of(&wtxn, db, index).into_iter().map(|(key, value)| (key[2..].to_vec(), value[..value.len() - 4].to_vec()));
-        assert!(values(0).eq(values(1)) && values(0).eq(values(2)), "{}: the same bytes but for the index and the checksums", D::name());
+        let values = |index| {
+            dump_of(&wtxn, db, index)
+                .into_iter()
+                .map(|(key, value)| (key[2..].to_vec(), value[..value.len() - 4].to_vec()))
+        };
+        assert!(
+            values(0).eq(values(1)) && values(0).eq(values(2)),
+            "{}: the same bytes but for the index and the checksums",
+            D::name()
+        );
     }
     for_every_metric!(run);
 }
@@ -216,12 +278,20 @@ fn a_batch_with_a_bad_row_changes_nothing() {
         }
         let before = dump(&env.read_txn().unwrap(), db);
         let mut wtxn = env.write_txn().unwrap();
-        let error = writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 1.0, f32::NAN, 0.0, 0.0]).unwrap_err();
+        let error = writer
+            .add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 1.0, f32::NAN, 0.0, 0.0])
+            .unwrap_err();
         assert!(matches!(error, Error::InvalidItem { item: 2, .. }), "{error}");
         let error = writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0; 5]).unwrap_err();
-        assert!(matches!(error, Error::LengthMismatch { ids: 3, components: 5, dimensions: 2 }), "{error}");
+        assert!(
+            matches!(error, Error::LengthMismatch { ids: 3, components: 5, dimensions: 2 }),
+            "{error}"
+        );
         let error = writer.add_items(&mut wtxn, &[], &[0.0; 2]).unwrap_err();
-        assert!(matches!(error, Error::LengthMismatch { ids: 0, components: 2, dimensions: 2 }), "{error}");
+        assert!(
+            matches!(error, Error::LengthMismatch { ids: 0, components: 2, dimensions: 2 }),
+            "{error}"
+        );
         wtxn.commit().unwrap();
         assert_eq!(dump(&env.read_txn().unwrap(), db), before);
     }
@@ -258,13 +328,19 @@ fn an_iterator_with_a_bad_vector_has_added_those_before_it() {
     build_index(&env, db, 0, &model);
     let writer = Writer::<Euclidean>::new(db, 0, 2);
     let mut wtxn = env.write_txn().unwrap();
-    let items = [(1, vec![0.0, 5.0]), (100, vec![0.0, 6.0]), (3, vec![f32::INFINITY, 0.0]), (101, vec![0.0, 7.0])];
+    let items = [
+        (1, vec![0.0, 5.0]),
+        (100, vec![0.0, 6.0]),
+        (3, vec![f32::INFINITY, 0.0]),
+        (101, vec![0.0, 7.0]),
+    ];
     let error = writer.add_items_from(&mut wtxn, items).unwrap_err();
     assert!(matches!(error, Error::InvalidItem { item: 3, .. }), "{error}");
     model.extend([(1, vec![0.0, 5.0]), (100, vec![0.0, 6.0])]);
     check_holds(&wtxn, db, 0, &model);
     // A row of another length is one that is bad.
-    let error = writer.add_items_from(&mut wtxn, [(102, vec![0.0, 8.0]), (4, vec![1.0])]).unwrap_err();
+    let error =
+        writer.add_items_from(&mut wtxn, [(102, vec![0.0, 8.0]), (4, vec![1.0])]).unwrap_err();
     assert!(matches!(error, Error::DimensionMismatch { expected: 2, found: 1 }), "{error}");
     model.insert(102, vec![0.0, 8.0]);
     check_holds(&wtxn, db, 0, &model);
@@ -282,10 +358,20 @@ fn calls_that_change_nothing_create_no_index() {
     assert_eq!(writer.del_items(&mut wtxn, [1, 2]).unwrap(), 0);
     writer.clear(&mut wtxn).unwrap();
     writer.add_items(&mut wtxn, &[], &[0.0; 0]).unwrap();
-    assert_eq!(writer.add_items_from(&mut wtxn, std::iter::empty::<(ItemId, Vec<f32>)>()).unwrap(), 0);
+    assert_eq!(
+        writer.add_items_from(&mut wtxn, std::iter::empty::<(ItemId, Vec<f32>)>()).unwrap(),
+        0
+    );
     assert!(writer.add_item(&mut wtxn, 1, &[f32::NAN, 0.0]).is_err());
-    assert!(!writer.contains_item(&wtxn, 1).unwrap() && !writer.need_build(&wtxn).unwrap() && writer.is_empty(&wtxn).unwrap());
-    assert_eq!((writer.item_vector(&wtxn, 1).unwrap(), writer.n_pending(&wtxn).unwrap()), (None, 0));
+    assert!(
+        !writer.contains_item(&wtxn, 1).unwrap()
+            && !writer.need_build(&wtxn).unwrap()
+            && writer.is_empty(&wtxn).unwrap()
+    );
+    assert_eq!(
+        (writer.item_vector(&wtxn, 1).unwrap(), writer.n_pending(&wtxn).unwrap()),
+        (None, 0)
+    );
     assert_eq!(writer.iter(&wtxn).unwrap().count(), 0);
     assert_eq!(dump(&wtxn, db), []);
     assert!(matches!(Reader::<Euclidean>::open(&wtxn, 0, db), Err(Error::MissingIndex(0))));
@@ -335,7 +421,9 @@ fn several_indexes_of_one_database_do_not_see_each_other() {
                 "index {index} when {cleared} is cleared"
             );
         }
-        assert!(matches!(Reader::<Euclidean>::open(&wtxn, cleared, db), Err(Error::MissingIndex(index)) if index == cleared));
+        assert!(
+            matches!(Reader::<Euclidean>::open(&wtxn, cleared, db), Err(Error::MissingIndex(index)) if index == cleared)
+        );
         models.insert(cleared, Model::new());
         for (index, model) in &models {
             check_holds(&wtxn, db, *index, model);
@@ -378,7 +466,8 @@ fn the_smallest_and_the_largest_id_are_ids_like_all_others() {
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
     let writer = Writer::<Euclidean>::new(db, 0, 2);
-    let mut model: Model = [0, 1, u32::MAX - 1, u32::MAX].map(|id| (id, vec![(id % 7) as f32, 1.0])).into();
+    let mut model: Model =
+        [0, 1, u32::MAX - 1, u32::MAX].map(|id| (id, vec![(id % 7) as f32, 1.0])).into();
     let mut wtxn = env.write_txn().unwrap();
     add(&writer, &mut wtxn, &model);
     for _ in 0..2 {
@@ -386,7 +475,8 @@ fn the_smallest_and_the_largest_id_are_ids_like_all_others() {
         for (id, vector) in &model {
             assert_eq!(found(&reader, &wtxn, vector)[0], *id);
             let only = RoaringBitmap::from_iter([*id]);
-            let nns = reader.nns(5).candidates(&only).by_vector(&wtxn, &[0.0, 0.0]).unwrap().into_nns();
+            let nns =
+                reader.nns(5).candidates(&only).by_vector(&wtxn, &[0.0, 0.0]).unwrap().into_nns();
             assert_eq!(nns.len(), 1);
             assert_eq!(nns[0].0, *id);
             let others = reader.nns(5).by_item(&wtxn, *id).unwrap().unwrap().into_nns();
@@ -431,10 +521,15 @@ fn an_index_is_opened_under_its_own_metric_only() {
     let db = create::<Euclidean>(&env);
     build_index(&env, db, 3, &vectors::<Euclidean>(&mut rng, 0..30, 4));
     fn assert_refused<T>(result: voisin::Result<T>, requested: &str) {
-        let Err(Error::MetricMismatch { index: 3, stored, requested: found }) = &result else { panic!("not refused as {requested}") };
+        let Err(Error::MetricMismatch { index: 3, stored, requested: found }) = &result else {
+            panic!("not refused as {requested}")
+        };
         assert_eq!((&stored[..], &found[..]), ("euclidean", requested));
         let message = result.err().unwrap().to_string();
-        assert!(message.contains("open it as \"euclidean\"") && message.contains(requested), "{message}");
+        assert!(
+            message.contains("open it as \"euclidean\"") && message.contains(requested),
+            "{message}"
+        );
     }
     fn run<D: Distance>(env: &Env, db: voisin::Database<'_, D>) {
         let name = D::name();
@@ -448,8 +543,14 @@ fn an_index_is_opened_under_its_own_metric_only() {
         assert_refused(writer.del_item(&mut wtxn, 1), name);
         assert_refused(writer.del_items(&mut wtxn, [1]), name);
         assert_refused(writer.clear(&mut wtxn), name);
-        assert_refused(writer.builder(&mut StdRng::seed_from_u64(1)).build::<8, 16>(&mut wtxn), name);
-        assert_refused(writer.builder(&mut StdRng::seed_from_u64(1)).force_rebuild::<8, 16>(&mut wtxn), name);
+        assert_refused(
+            writer.builder(&mut StdRng::seed_from_u64(1)).build::<8, 16>(&mut wtxn),
+            name,
+        );
+        assert_refused(
+            writer.builder(&mut StdRng::seed_from_u64(1)).force_rebuild::<8, 16>(&mut wtxn),
+            name,
+        );
         assert_refused(writer.contains_item(&wtxn, 1), name);
         assert_refused(writer.item_vector(&wtxn, 1), name);
         assert_refused(writer.iter(&wtxn).map(drop), name);
@@ -476,7 +577,10 @@ fn a_missing_index_cannot_be_opened() {
         let error = Reader::<Euclidean>::open(&rtxn, index, db).unwrap_err();
         assert!(matches!(error, Error::MissingIndex(found) if found == index), "{error}");
         let message = error.to_string();
-        assert!(message.contains(&index.to_string()) && message.contains("add an item with a Writer"), "{message}");
+        assert!(
+            message.contains(&index.to_string()) && message.contains("add an item with a Writer"),
+            "{message}"
+        );
     }
 }
 
@@ -541,7 +645,9 @@ fn a_search_inside_a_write_transaction_sees_its_changes() {
     let db = create::<Euclidean>(&env);
     let writer = Writer::<Euclidean>::new(db, 0, 2);
     build_index(&env, db, 0, &(0..30).map(|id| (id, vec![id as f32, 0.0])).collect());
-    let nearest = |txn: &RoTxn<'_>| found(&Reader::<Euclidean>::open(txn, 0, db).unwrap(), txn, &[0.0, 0.0])[0];
+    let nearest = |txn: &RoTxn<'_>| {
+        found(&Reader::<Euclidean>::open(txn, 0, db).unwrap(), txn, &[0.0, 0.0])[0]
+    };
     let mut wtxn = env.write_txn().unwrap();
     assert!(writer.del_item(&mut wtxn, 0).unwrap());
     assert_eq!(nearest(&wtxn), 1, "deleted");
@@ -599,14 +705,23 @@ fn a_reader_refuses_a_transaction_on_another_snapshot() {
     let old = env.read_txn().unwrap();
     let reader = Reader::<Euclidean>::open(&old, 0, db).unwrap();
     let same = env.read_txn().unwrap();
-    assert_eq!(reader.nns(3).by_vector(&same, &[0.0, 0.0]).unwrap().into_nns(), [(0, 0.0), (1, 1.0), (2, 4.0)]);
+    assert_eq!(
+        reader.nns(3).by_vector(&same, &[0.0, 0.0]).unwrap().into_nns(),
+        [(0, 0.0), (1, 1.0), (2, 4.0)]
+    );
     let mut wtxn = env.write_txn().unwrap();
     let refuses = |reader: &Reader<'_, Euclidean>, txn: &RoTxn<'_>, id: usize| {
         let is_refused = |error: Option<Error>| {
-            let Some(Error::SnapshotMismatch { expected, found }) = error else { panic!("not refused: {error:?}") };
+            let Some(Error::SnapshotMismatch { expected, found }) = error else {
+                panic!("not refused: {error:?}")
+            };
             assert_eq!((expected, found), (id, txn.id()));
             let message = error.unwrap().to_string();
-            assert!(message.contains(&format!("snapshot {expected}")) && message.contains("open a new reader"), "{message}");
+            assert!(
+                message.contains(&format!("snapshot {expected}"))
+                    && message.contains("open a new reader"),
+                "{message}"
+            );
         };
         is_refused(reader.nns(3).by_vector(txn, &[0.0, 0.0]).err());
         is_refused(reader.nns(3).exact().by_vector(txn, &[0.0, 0.0]).err());
@@ -652,31 +767,54 @@ fn readers_are_shared_between_threads_each_with_its_own_transaction() {
     let queries: Vec<Vec<f32>> = (0..40).map(|_| vector::<Euclidean>(&mut rng, 64)).collect();
     let rtxn = env.read_txn().unwrap();
     let alone = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap();
-    let expected: Vec<_> = queries.iter().map(|query| alone.nns(10).ef_search(20).by_vector(&rtxn, query).unwrap()).collect();
-    let by_item: Vec<_> = (1980..2020).map(|id| alone.nns(10).ef_search(20).by_item(&rtxn, id).unwrap().unwrap()).collect();
+    let expected: Vec<_> = queries
+        .iter()
+        .map(|query| alone.nns(10).ef_search(20).by_vector(&rtxn, query).unwrap())
+        .collect();
+    let by_item: Vec<_> = (1980..2020)
+        .map(|id| alone.nns(10).ef_search(20).by_item(&rtxn, id).unwrap().unwrap())
+        .collect();
     let shared = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap();
     let to_be_warm = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap();
     let warm = to_be_warm.warm(&rtxn).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..4 {
-            let (env, shared, warm, queries, expected, by_item) = (&env, &shared, &warm, &queries, &expected, &by_item);
+            let (env, shared, warm, queries, expected, by_item) =
+                (&env, &shared, &warm, &queries, &expected, &by_item);
             scope.spawn(move || {
                 let rtxn = env.read_txn().unwrap();
                 for i in 0..queries.len() {
                     let i = (i * 7 + thread * 11) % queries.len();
-                    assert_eq!(shared.nns(10).ef_search(20).by_vector(&rtxn, &queries[i]).unwrap(), expected[i]);
-                    assert_eq!(warm.nns(10).ef_search(20).by_vector(&queries[i]).unwrap(), expected[i]);
+                    assert_eq!(
+                        shared.nns(10).ef_search(20).by_vector(&rtxn, &queries[i]).unwrap(),
+                        expected[i]
+                    );
+                    assert_eq!(
+                        warm.nns(10).ef_search(20).by_vector(&queries[i]).unwrap(),
+                        expected[i]
+                    );
                     let item = 1980 + i as ItemId;
-                    assert_eq!(shared.nns(10).ef_search(20).by_item(&rtxn, item).unwrap().as_ref(), Some(&by_item[i]));
-                    assert_eq!(warm.nns(10).ef_search(20).by_item(item).unwrap().as_ref(), Some(&by_item[i]));
+                    assert_eq!(
+                        shared.nns(10).ef_search(20).by_item(&rtxn, item).unwrap().as_ref(),
+                        Some(&by_item[i])
+                    );
+                    assert_eq!(
+                        warm.nns(10).ef_search(20).by_item(item).unwrap().as_ref(),
+                        Some(&by_item[i])
+                    );
                 }
             });
         }
     });
     for (query, found) in queries.iter().zip(&expected) {
-        Oracle::<Euclidean>::new(&model, query, |_| true).assert_plausible(10, &found.nns, "a walk");
+        Oracle::<Euclidean>::new(&model, query, |_| true)
+            .assert_plausible(10, &found.nns, "a walk");
         let exact = warm.nns(10).exact().by_vector(query).unwrap();
-        Oracle::<Euclidean>::new(&model, query, |_| true).assert_exact(10, &exact.nns, "a warm reader");
+        Oracle::<Euclidean>::new(&model, query, |_| true).assert_exact(
+            10,
+            &exact.nns,
+            "a warm reader",
+        );
     }
     let candidates: RoaringBitmap = (1985..1995).collect();
     let found = warm.nns(20).candidates(&candidates).by_vector(&queries[0]).unwrap();
@@ -711,7 +849,8 @@ fn a_build_of_an_index_without_items_creates_it_and_it_can_be_searched_and_fille
     check_holds(&wtxn, db, 0, &model);
 }
 
-/// Callers who seed every build alike, and build after every item, once gave all items the same top layer.
+/// Callers who seed every build alike, and build after every item, once gave all items the same top
+/// layer.
 #[test]
 fn items_that_are_built_one_by_one_have_different_top_layers_whatever_the_seed_is() {
     let (_dir, env) = new_env();
@@ -721,10 +860,21 @@ fn items_that_are_built_one_by_one_have_different_top_layers_whatever_the_seed_i
     let mut wtxn = env.write_txn().unwrap();
     for (item, vector) in &model {
         writer.add_item(&mut wtxn, *item, vector).unwrap();
-        writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(20).build::<4, 8>(&mut wtxn).unwrap();
+        writer
+            .builder(&mut StdRng::seed_from_u64(42))
+            .ef_construction(20)
+            .build::<4, 8>(&mut wtxn)
+            .unwrap();
     }
     check_holds(&wtxn, db, 0, &model);
-    let nodes: Vec<u64> = Reader::open(&wtxn, 0, db).unwrap().stats(&wtxn, &env).unwrap().layers.iter().map(|layer| layer.nodes).collect();
+    let nodes: Vec<u64> = Reader::open(&wtxn, 0, db)
+        .unwrap()
+        .stats(&wtxn, &env)
+        .unwrap()
+        .layers
+        .iter()
+        .map(|layer| layer.nodes)
+        .collect();
     // A fourth of each layer is expected on the next.
     assert!(nodes.len() > 2 && nodes[0] == 200 && (25..90).contains(&nodes[1]), "{nodes:?}");
 }
@@ -738,7 +888,12 @@ fn a_second_build_changes_nothing() {
     let mut wtxn = env.write_txn().unwrap();
     let before = dump(&wtxn, db);
     let writer = Writer::<Euclidean>::new(db, 0, 4);
-    writer.builder(&mut StdRng::seed_from_u64(77)).ef_construction(11).alpha(1.5).build::<8, 16>(&mut wtxn).unwrap();
+    writer
+        .builder(&mut StdRng::seed_from_u64(77))
+        .ef_construction(11)
+        .alpha(1.5)
+        .build::<8, 16>(&mut wtxn)
+        .unwrap();
     assert_eq!(dump(&wtxn, db), before);
 }
 
@@ -785,14 +940,28 @@ fn the_connectivity_of_an_index_is_that_of_its_first_build() {
         for (m, m0) in [(8, 17), (9, 16), (16, 32)] {
             for force in [false, true] {
                 let mut builder = writer.builder(&mut rng);
-                let result = if force { builder.force_rebuild_with(&mut wtxn, m, m0) } else { builder.build_with(&mut wtxn, m, m0) };
+                let result = if force {
+                    builder.force_rebuild_with(&mut wtxn, m, m0)
+                } else {
+                    builder.build_with(&mut wtxn, m, m0)
+                };
                 let error = result.unwrap_err();
-                let Error::ConnectivityMismatch { index: 9, stored_m: 8, stored_m0: 16, m: found_m, m0: found_m0 } = error else {
+                let Error::ConnectivityMismatch {
+                    index: 9,
+                    stored_m: 8,
+                    stored_m0: 16,
+                    m: found_m,
+                    m0: found_m0,
+                } = error
+                else {
                     panic!("{error:?}")
                 };
                 assert_eq!((found_m, found_m0), (m, m0));
                 let message = error.to_string();
-                assert!(message.contains("M 8 and M0 16") && message.contains("clear the index"), "{message}");
+                assert!(
+                    message.contains("M 8 and M0 16") && message.contains("clear the index"),
+                    "{message}"
+                );
             }
         }
         assert_eq!(dump(&wtxn, db), before);
@@ -820,10 +989,13 @@ fn a_build_tells_its_progress_and_can_be_cancelled_at_every_probe() {
     loop {
         let asked = AtomicUsize::new(0);
         let cancel = || asked.fetch_add(1, Ordering::Relaxed) >= probes;
-        let result = writer.builder(&mut StdRng::seed_from_u64(1)).cancel(cancel).build::<8, 16>(&mut wtxn);
+        let result =
+            writer.builder(&mut StdRng::seed_from_u64(1)).cancel(cancel).build::<8, 16>(&mut wtxn);
         match result {
             Ok(()) => break,
-            Err(Error::Cancelled) => assert_eq!(dump(&wtxn, db), before, "cancelled at probe {probes}"),
+            Err(Error::Cancelled) => {
+                assert_eq!(dump(&wtxn, db), before, "cancelled at probe {probes}")
+            }
             Err(error) => panic!("{error}"),
         }
         probes += 1;
@@ -837,13 +1009,27 @@ fn a_build_tells_its_progress_and_can_be_cancelled_at_every_probe() {
         env.write_txn().unwrap()
     };
     writer.add_item(&mut wtxn, 1000, &[9.0; 4]).unwrap();
-    writer.builder(&mut rng).progress(|progress| told.lock().unwrap().push(progress)).force_rebuild::<8, 16>(&mut wtxn).unwrap();
+    writer
+        .builder(&mut rng)
+        .progress(|progress| told.lock().unwrap().push(progress))
+        .force_rebuild::<8, 16>(&mut wtxn)
+        .unwrap();
     let told = told.into_inner().unwrap();
     for (phase, total) in [(Phase::Linking, Some(61)), (Phase::Writing, None)] {
-        let of_phase: Vec<Progress> = told.iter().copied().filter(|progress| progress.phase == phase).collect();
+        let of_phase: Vec<Progress> =
+            told.iter().copied().filter(|progress| progress.phase == phase).collect();
         let total = total.unwrap_or(of_phase[0].total);
-        assert!(of_phase.iter().all(|progress| progress.total == total && (1..=total).contains(&progress.done)), "{of_phase:?}");
-        assert_eq!(of_phase.iter().map(|progress| progress.done).max(), Some(total), "{phase:?} ends at its total");
+        assert!(
+            of_phase
+                .iter()
+                .all(|progress| progress.total == total && (1..=total).contains(&progress.done)),
+            "{of_phase:?}"
+        );
+        assert_eq!(
+            of_phase.iter().map(|progress| progress.done).max(),
+            Some(total),
+            "{phase:?} ends at its total"
+        );
     }
 }
 
@@ -858,8 +1044,10 @@ fn a_full_map_is_told_as_such_and_the_state_before_is_intact() {
         let mut wtxn = env.write_txn().unwrap();
         let first = model.len() as ItemId;
         let batch = vectors::<Euclidean>(&mut rng, first..first + 100, 32);
-        let added = batch.iter().try_for_each(|(id, vector)| writer.add_item(&mut wtxn, *id, vector));
-        let built = added.and_then(|()| writer.builder(&mut rng).ef_construction(10).build::<8, 16>(&mut wtxn));
+        let added =
+            batch.iter().try_for_each(|(id, vector)| writer.add_item(&mut wtxn, *id, vector));
+        let built = added
+            .and_then(|()| writer.builder(&mut rng).ef_construction(10).build::<8, 16>(&mut wtxn));
         match built {
             Ok(()) => {
                 if let Err(error) = wtxn.commit() {

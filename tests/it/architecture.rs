@@ -1,8 +1,9 @@
 //! The rooms of the source, and who may know whom: imports run downwards only.
 //!
-//! A room is a folder or file of `src/`; [`ROOMS`] says which rooms it may name. Every path that begins with `crate` or `super` counts,
-//! in imports and in expressions, in tests, too. What a room needs of another against the rule is one path in one file, listed in
-//! [`EXCEPTIONS`] with its reason.
+//! A room is a folder or file of `src/`; [`ROOMS`] says which rooms it may name. Every path that
+//! begins with `crate` or `super` counts, in imports and in expressions, in tests, too. What a room
+//! needs of another against the rule is one path in one file, listed in [`EXCEPTIONS`] with its
+//! reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,13 +20,34 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("format", &["types", "error"]),
     ("graph", &["types", "error", "threads"]),
     ("store", &["types", "error", "threads", "codec", "distance", "codes", "format", "graph"]),
-    ("flat", &["types", "error", "threads", "codec", "distance", "codes", "format", "graph", "store"]),
+    (
+        "flat",
+        &["types", "error", "threads", "codec", "distance", "codes", "format", "graph", "store"],
+    ),
     ("lsh", &["types", "error", "codec", "distance", "codes", "format", "graph", "store"]),
     ("ivf", &["types", "error", "codec", "distance", "codes", "format", "graph", "store"]),
-    ("api", &["types", "error", "threads", "codec", "distance", "codes", "format", "graph", "store", "flat", "lsh", "ivf"]),
+    (
+        "api",
+        &[
+            "types", "error", "threads", "codec", "distance", "codes", "format", "graph", "store",
+            "flat", "lsh", "ivf",
+        ],
+    ),
     ("import", &["types", "error", "codec", "distance", "format", "store", "api"]),
-    ("check", &["types", "error", "codec", "distance", "codes", "format", "graph", "store", "flat", "lsh", "ivf", "api"]),
-    ("index", &["types", "error", "threads", "codec", "distance", "codes", "format", "store", "api", "check"]),
+    (
+        "check",
+        &[
+            "types", "error", "codec", "distance", "codes", "format", "graph", "store", "flat",
+            "lsh", "ivf", "api",
+        ],
+    ),
+    (
+        "index",
+        &[
+            "types", "error", "threads", "codec", "distance", "codes", "format", "store", "api",
+            "check",
+        ],
+    ),
     ("cookbook", &[]),
 ];
 
@@ -33,9 +55,17 @@ const ROOMS: &[(&str, &[&str])] = &[
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("error.rs", "format::Key", "an error about a damaged value names its key"),
     ("error.rs", "format::Kind", "what it says to do depends on what the value is"),
-    ("format/codes.rs", "distance::FACTOR_BYTES", "how long codes are, which the kernels know that read them"),
+    (
+        "format/codes.rs",
+        "distance::FACTOR_BYTES",
+        "how long codes are, which the kernels know that read them",
+    ),
     ("format/codes.rs", "distance::code_bytes", "the same"),
-    ("format/meta.rs", "distance::MAX_NAME_BYTES", "the room that META has for the name of a metric"),
+    (
+        "format/meta.rs",
+        "distance::MAX_NAME_BYTES",
+        "the room that META has for the name of a metric",
+    ),
     ("graph/working.rs", "distance::prefetch", "a hint to the processor, which knows no metric"),
     ("graph/insert.rs", "format::meta::MAX_LAYERS", "as many roots as META has room for"),
 ];
@@ -59,7 +89,8 @@ const UNSAFE: &[&str] = &[
 /// Where LMDB is written to: values of an index in `store/target.rs`, which marks META; item keys
 /// in `store/item_keys.rs`; the catalog in `index/catalog.rs`. The last has tests only, which do
 /// damage.
-const PUTS: &[&str] = &["store/target.rs", "store/item_keys.rs", "index/catalog.rs", "check/damage.rs"];
+const PUTS: &[&str] =
+    &["store/target.rs", "store/item_keys.rs", "index/catalog.rs", "check/damage.rs"];
 
 /// Where a value may be read without its checksum being verified, by `checksum::unverified` and
 /// `Place::unverified`, and why. All else reads by `Sound`: what is written back is sealed again.
@@ -67,7 +98,10 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("format/checksum.rs", "it is defined there"),
     ("format/links.rs", "compares a value with what its records encode to"),
     ("store/mod.rs", "it is defined there, and what verifies is made of it"),
-    ("store/snapshot.rs", "META, which verifies itself as it is decoded; and where values lie, in debug builds"),
+    (
+        "store/snapshot.rs",
+        "META, which verifies itself as it is decoded; and where values lie, in debug builds",
+    ),
     ("store/view.rs", "what searches read; a build's source has verified it"),
     ("store/item_keys.rs", "what was verified when it was looked up"),
     ("store/repair.rs", "compares a value with what it is to be"),
@@ -76,7 +110,8 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("check/damage.rs", "damages values"),
 ];
 
-/// The room that a module of the crate's root belongs to, or the room of what the root exports under this name.
+/// The room that a module of the crate's root belongs to, or the room of what the root exports
+/// under this name.
 fn room_of(name: &str) -> Option<&str> {
     Some(match name {
         "ItemId" | "Slot" | "Layer" => "types",
@@ -116,7 +151,8 @@ fn files() -> BTreeMap<String, String> {
             if path.is_dir() {
                 collect(&path, files);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(source()).unwrap().to_str().unwrap().replace('\\', "/");
+                let name =
+                    path.strip_prefix(source()).unwrap().to_str().unwrap().replace('\\', "/");
                 files.insert(name, fs::read_to_string(&path).unwrap());
             }
         }
@@ -154,7 +190,10 @@ fn tokens(text: &str) -> Vec<String> {
                 }
             }
             // A raw string, with or without a `b` before it.
-            ('r', '"' | '#') if (i == 0 || !is_word(at(i - 1)) || at(i - 1) == 'b') && raw_hashes(&bytes, i + 1).is_some() => {
+            ('r', '"' | '#')
+                if (i == 0 || !is_word(at(i - 1)) || at(i - 1) == 'b')
+                    && raw_hashes(&bytes, i + 1).is_some() =>
+            {
                 let hashes = raw_hashes(&bytes, i + 1).unwrap();
                 i += 2 + hashes;
                 while i < bytes.len() && !(at(i) == '"' && (1..=hashes).all(|n| at(i + n) == '#')) {
@@ -252,7 +291,12 @@ fn paths(file: &str, text: &str) -> BTreeSet<String> {
 }
 
 /// Adds the paths that a tree of an import, or a path, says; returns where it ends.
-fn leaves(tokens: &[String], mut i: usize, mut base: Vec<String>, found: &mut BTreeSet<String>) -> usize {
+fn leaves(
+    tokens: &[String],
+    mut i: usize,
+    mut base: Vec<String>,
+    found: &mut BTreeSet<String>,
+) -> usize {
     loop {
         match tokens[i].as_str() {
             "{" => {
@@ -270,7 +314,9 @@ fn leaves(tokens: &[String], mut i: usize, mut base: Vec<String>, found: &mut BT
             word => base.push(word.to_owned()),
         }
         i += 1;
-        if tokens.get(i).is_none_or(|token| token != "::") || tokens.get(i + 1).is_some_and(|token| token == "<") {
+        if tokens.get(i).is_none_or(|token| token != "::")
+            || tokens.get(i + 1).is_some_and(|token| token == "<")
+        {
             found.insert(base.join("::"));
             return i;
         }
@@ -324,7 +370,8 @@ fn imports_run_downwards_only() {
                 broken.push(format!("{file}: {path} is in no room"));
                 continue;
             };
-            let exception = EXCEPTIONS.iter().find(|(in_file, to, _)| in_file == file && *to == path);
+            let exception =
+                EXCEPTIONS.iter().find(|(in_file, to, _)| in_file == file && *to == path);
             used.extend(exception);
             if named != room && !below.contains(&named) && exception.is_none() {
                 broken.push(format!("{file} of {room} names {path} of {named}"));
@@ -339,7 +386,10 @@ fn imports_run_downwards_only() {
 fn a_room_may_only_name_rooms_below_it() {
     for (position, (room, below)) in ROOMS.iter().enumerate() {
         for other in *below {
-            assert!(ROOMS[..position].iter().any(|(lower, _)| lower == other), "{room} may name {other}, which is not below it");
+            assert!(
+                ROOMS[..position].iter().any(|(lower, _)| lower == other),
+                "{room} may name {other}, which is not below it"
+            );
         }
     }
 }
@@ -349,7 +399,9 @@ fn unsafe_is_written_where_it_is_allowed_only() {
     let mut allowed: BTreeSet<&str> = UNSAFE.iter().copied().collect();
     for (file, text) in &files() {
         if tokens(text).iter().any(|token| token == "unsafe") {
-            let place = UNSAFE.iter().find(|place| file == *place || place.ends_with('/') && file.starts_with(**place));
+            let place = UNSAFE
+                .iter()
+                .find(|place| file == *place || place.ends_with('/') && file.starts_with(**place));
             allowed.remove(place.unwrap_or_else(|| panic!("{file} has unsafe code")));
         }
     }
@@ -362,8 +414,16 @@ fn lmdb_is_written_to_where_it_is_allowed_only() {
     for (file, text) in &files() {
         let tokens = tokens(text);
         let is_database = |token: &str| ["raw", "catalog", "indexes"].contains(&token);
-        let changes = |token: &str| token.starts_with("put") || token.starts_with("delete") || token == "clear" || token.ends_with("_mut");
-        if tokens.windows(3).any(|three| is_database(&three[0]) && three[1] == "." && changes(&three[2])) {
+        let changes = |token: &str| {
+            token.starts_with("put")
+                || token.starts_with("delete")
+                || token == "clear"
+                || token.ends_with("_mut")
+        };
+        if tokens
+            .windows(3)
+            .any(|three| is_database(&three[0]) && three[1] == "." && changes(&three[2]))
+        {
             assert!(PUTS.contains(&file.as_str()), "{file} writes to LMDB");
             allowed.remove(file.as_str());
         }
@@ -373,11 +433,16 @@ fn lmdb_is_written_to_where_it_is_allowed_only() {
 
 #[test]
 fn work_is_shared_between_threads_in_one_room_only() {
-    // A worker of rayon's runs other jobs of its pool while it waits, and the caller may hold a lock
-    // that they want.
+    // A worker of rayon's runs other jobs of its pool while it waits, and the caller may hold a
+    // lock that they want.
     for (file, text) in &files() {
-        let named = tokens(text).into_iter().find(|token| token == "rayon" || token.starts_with("par_") || token == "into_par_iter");
-        assert!(named.is_none() || file.starts_with("threads/"), "{file} works in parallel beside `threads`: {named:?}");
+        let named = tokens(text).into_iter().find(|token| {
+            token == "rayon" || token.starts_with("par_") || token == "into_par_iter"
+        });
+        assert!(
+            named.is_none() || file.starts_with("threads/"),
+            "{file} works in parallel beside `threads`: {named:?}"
+        );
     }
 }
 
@@ -387,7 +452,9 @@ fn values_are_read_unverified_where_it_is_allowed_only() {
     for (file, text) in &files() {
         if tokens(text).iter().any(|token| token == "unverified") {
             let place = UNVERIFIED.iter().find(|(place, _)| file == place);
-            allowed.remove(place.unwrap_or_else(|| panic!("{file} reads values without verifying them")).0);
+            allowed.remove(
+                place.unwrap_or_else(|| panic!("{file} reads values without verifying them")).0,
+            );
         }
     }
     assert!(allowed.is_empty(), "nothing is read unverified any more in {allowed:?}");

@@ -1,6 +1,7 @@
 //! A concurrent build links what it has computed, whatever others commit meanwhile.
 //!
-//! What they commit is done by another thread when the build has begun to link, and before it goes on: every build here meets it.
+//! What they commit is done by another thread when the build has begun to link, and before it goes
+//! on: every build here meets it.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,12 +15,20 @@ use voisin::distances::{BinaryQuantizedEuclidean, Cosine, Euclidean};
 use voisin::heed::RwTxn;
 use voisin::{Error, Phase, Reader, Writer};
 
-use crate::common::{Env, Metric, Model, Oracle, add, build, check_holds, create, for_every_metric, new_env, seed, vector, vectors};
+use crate::common::{
+    Env, Metric, Model, Oracle, add, build, check_holds, create, for_every_metric, new_env, seed,
+    vector, vectors,
+};
 
 const DIMENSIONS: usize = 12;
 
-/// Builds concurrently; `meanwhile` runs on another thread, once, after the commit that the build works on and before it links.
-fn build_beside<D: Metric>(env: &Env, writer: &Writer<'_, D>, meanwhile: impl FnOnce() + Send) -> voisin::Result<()> {
+/// Builds concurrently; `meanwhile` runs on another thread, once, after the commit that the build
+/// works on and before it links.
+fn build_beside<D: Metric>(
+    env: &Env,
+    writer: &Writer<'_, D>,
+    meanwhile: impl FnOnce() + Send,
+) -> voisin::Result<()> {
     let is_first = AtomicBool::new(true);
     let meanwhile = std::sync::Mutex::new(Some(meanwhile));
     let progress = |progress: voisin::Progress| {
@@ -80,7 +89,10 @@ fn nothing_is_lost_of_what_is_committed_meanwhile() {
                         for _ in 0..rng.random_range(1..60) {
                             let id = rng.random_range(0..(round + 1) * 300 + 200);
                             if rng.random_bool(0.5) {
-                                assert_eq!(writer.del_item(wtxn, id).unwrap(), model.remove(&id).is_some());
+                                assert_eq!(
+                                    writer.del_item(wtxn, id).unwrap(),
+                                    model.remove(&id).is_some()
+                                );
                             } else {
                                 let vector = vector::<D>(&mut rng, DIMENSIONS);
                                 writer.add_item(wtxn, id, &vector).unwrap();
@@ -98,7 +110,12 @@ fn nothing_is_lost_of_what_is_committed_meanwhile() {
             // The items of the computed graph are in it.
             let rtxn = env.read_txn().unwrap();
             let reader = Reader::open(&rtxn, 3, db).unwrap();
-            assert!(reader.n_pending() <= 6 * 60, "{} pending of {}", reader.n_pending(), model.len());
+            assert!(
+                reader.n_pending() <= 6 * 60,
+                "{} pending of {}",
+                reader.n_pending(),
+                model.len()
+            );
         }
         holds(&env, db, &writer, &model);
     }
@@ -139,11 +156,26 @@ fn what_changes_everything_meanwhile_is_built_upon() {
             let writer = Writer::<Cosine>::new(db, 3, DIMENSIONS);
             let mut model = vectors::<Cosine>(&mut rng, 0..1500, DIMENSIONS);
             commit(&env, |wtxn| {
-                add(&writer, wtxn, &model.range(..linked_before).map(|(id, vector)| (*id, vector.clone())).collect());
+                add(
+                    &writer,
+                    wtxn,
+                    &model
+                        .range(..linked_before)
+                        .map(|(id, vector)| (*id, vector.clone()))
+                        .collect(),
+                );
                 build(&writer, wtxn);
-                add(&writer, wtxn, &model.range(linked_before..).map(|(id, vector)| (*id, vector.clone())).collect());
+                add(
+                    &writer,
+                    wtxn,
+                    &model
+                        .range(linked_before..)
+                        .map(|(id, vector)| (*id, vector.clone()))
+                        .collect(),
+                );
             });
-            build_beside(&env, &writer, || commit(&env, |wtxn| change(&writer, wtxn, &mut model))).unwrap();
+            build_beside(&env, &writer, || commit(&env, |wtxn| change(&writer, wtxn, &mut model)))
+                .unwrap();
             holds(&env, db, &writer, &model);
         }
     }
@@ -159,7 +191,10 @@ fn errors_leave_everything_as_it_was() {
     writer.builder(&mut rng).build_concurrently::<8, 16>(&env).unwrap();
     let mut model = vectors::<Euclidean>(&mut rng, 0..600, DIMENSIONS);
     commit(&env, |wtxn| add(&writer, wtxn, &model));
-    assert!(matches!(writer.builder(&mut rng).build_concurrently::<1, 16>(&env), Err(Error::InvalidParameter { name: "M", .. })));
+    assert!(matches!(
+        writer.builder(&mut rng).build_concurrently::<1, 16>(&env),
+        Err(Error::InvalidParameter { name: "M", .. })
+    ));
     let other = writer.builder(&mut rng).build_concurrently::<4, 16>(&env);
     assert!(matches!(other, Err(Error::ConnectivityMismatch { stored_m: 8, m: 4, .. })));
     let cancelled = writer.builder(&mut rng).cancel(|| true).build_concurrently::<8, 16>(&env);
@@ -177,7 +212,10 @@ fn errors_leave_everything_as_it_was() {
             writer.builder(&mut StdRng::seed_from_u64(1)).build::<4, 8>(wtxn).unwrap();
         });
     });
-    assert!(matches!(result, Err(Error::ConnectivityMismatch { stored_m: 4, m: 8, .. })), "{result:?}");
+    assert!(
+        matches!(result, Err(Error::ConnectivityMismatch { stored_m: 4, m: 8, .. })),
+        "{result:?}"
+    );
     model.insert(9000, vec![1.0; DIMENSIONS]);
     check_holds(&env.read_txn().unwrap(), db, 3, &model);
 }
@@ -216,14 +254,22 @@ fn a_writer_waits_for_the_linking_only() {
         });
         let both = Mutex::new((ask, answers));
         let progress = |progress: voisin::Progress| {
-            if progress.phase == Phase::Linking && progress.done.is_multiple_of(EVERY) && !late.load(Ordering::SeqCst) {
+            if progress.phase == Phase::Linking
+                && progress.done.is_multiple_of(EVERY)
+                && !late.load(Ordering::SeqCst)
+            {
                 let both = both.lock().unwrap();
                 both.0.send(()).unwrap();
                 late.store(both.1.recv_timeout(PATIENCE).is_err(), Ordering::SeqCst);
             }
         };
         let mut seeded = StdRng::seed_from_u64(1);
-        writer.builder(&mut seeded).ef_construction(100).progress(progress).build_concurrently::<8, 16>(&env).unwrap();
+        writer
+            .builder(&mut seeded)
+            .ef_construction(100)
+            .progress(progress)
+            .build_concurrently::<8, 16>(&env)
+            .unwrap();
         drop(both);
         committing.join().unwrap()
     });

@@ -1,7 +1,9 @@
-//! A process of its own, to be killed: the test binary once more, which runs one test that does what it is told and says where it is.
+//! A process of its own, to be killed: the test binary once more, which runs one test that does
+//! what it is told and says where it is.
 //!
-//! The test begins with [`told`] and does nothing if there is nothing to do. It works in numbered rounds of named phases, and [`tell`]s when
-//! each begins; the parent kills it (SIGKILL) at a random moment of the phase that it has chosen.
+//! The test begins with [`told`] and does nothing if there is nothing to do. It works in numbered
+//! rounds of named phases, and [`tell`]s when each begins; the parent kills it (SIGKILL) at a
+//! random moment of the phase that it has chosen.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -41,7 +43,11 @@ impl Running {
             // The last line may have been cut off by the end.
             let line = self.lines.next()?.ok()?;
             let Some((word, round)) = line.split_once(' ') else { continue };
-            let (Some(phase), Ok(round)) = (self.phases.iter().position(|phase| *phase == word), round.parse()) else { continue };
+            let (Some(phase), Ok(round)) =
+                (self.phases.iter().position(|phase| *phase == word), round.parse())
+            else {
+                continue;
+            };
             if phase == self.phases.len() - 1 {
                 self.acknowledged = Some(round);
             }
@@ -74,9 +80,16 @@ impl Killer {
         Self { test, phases, durations: vec![Duration::from_millis(5); phases.len()] }
     }
 
-    /// Starts a child, waits until it says that `phase` of `round` begins, and kills it somewhere in that phase, and now and then in the one
-    /// after it. Returns the last round that it acknowledged, if any.
-    pub(crate) fn kill(&mut self, told: &str, phase: usize, round: u64, rng: &mut StdRng) -> Option<u64> {
+    /// Starts a child, waits until it says that `phase` of `round` begins, and kills it somewhere
+    /// in that phase, and now and then in the one after it. Returns the last round that it
+    /// acknowledged, if any.
+    pub(crate) fn kill(
+        &mut self,
+        told: &str,
+        phase: usize,
+        round: u64,
+        rng: &mut StdRng,
+    ) -> Option<u64> {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([self.test, "--exact", "--nocapture", "--test-threads=1"])
             .env(TOLD, told)

@@ -1,4 +1,5 @@
-//! Codes: searches by them answer with the exact distances, exact ones stay exact, and they are in step with the vectors whatever is done.
+//! Codes: searches by them answer with the exact distances, exact ones stay exact, and they are in
+//! step with the vectors whatever is done.
 
 use std::collections::BTreeMap;
 
@@ -14,11 +15,17 @@ use crate::common::{Model, add, build, check, check_holds, create, dump, new_env
 
 const ALL: [Codes; 5] = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits7, Codes::Bits8];
 
-/// Vectors around a few centers, all of them far from the origin: what an estimate must tell apart is small beside what it is a part of.
+/// Vectors around a few centers, all of them far from the origin: what an estimate must tell apart
+/// is small beside what it is a part of.
 fn clustered(rng: &mut StdRng, ids: impl Iterator<Item = ItemId>, dimensions: usize) -> Model {
-    let centers: Vec<Vec<f32>> = (0..12).map(|_| (0..dimensions).map(|_| 5.0 + rng.random::<f32>()).collect()).collect();
-    let mut vector =
-        |id: ItemId| centers[id as usize % centers.len()].iter().map(|center| center + 0.6 * (rng.random::<f32>() - 0.5)).collect();
+    let centers: Vec<Vec<f32>> =
+        (0..12).map(|_| (0..dimensions).map(|_| 5.0 + rng.random::<f32>()).collect()).collect();
+    let mut vector = |id: ItemId| {
+        centers[id as usize % centers.len()]
+            .iter()
+            .map(|center| center + 0.6 * (rng.random::<f32>() - 0.5))
+            .collect()
+    };
     ids.map(|id| (id, vector(id))).collect()
 }
 
@@ -58,16 +65,28 @@ fn an_exact_search_has_the_same_answer_with_codes_and_without() {
                             let by_codes = nns.by_vector(&wtxn, row).unwrap();
                             let mut without = nns;
                             let without = without.codes(false).by_vector(&wtxn, row).unwrap();
-                            assert_eq!(by_codes.nns, without.nns, "{} {dimensions} {codes} {k}", D::name());
+                            assert_eq!(
+                                by_codes.nns,
+                                without.nns,
+                                "{} {dimensions} {codes} {k}",
+                                D::name()
+                            );
                             assert!(by_codes.estimates > 0 && without.estimates == 0);
                             if k == 10 && candidates.is_none() {
-                                (saved, queries) = (saved + without.distances - by_codes.distances, queries + without.distances);
+                                (saved, queries) = (
+                                    saved + without.distances - by_codes.distances,
+                                    queries + without.distances,
+                                );
                             }
                         }
                     }
                 }
                 if codes.bits() >= 7 {
-                    assert!(saved * 10 > queries * 8, "{} {dimensions}: {saved} of {queries}", D::name());
+                    assert!(
+                        saved * 10 > queries * 8,
+                        "{} {dimensions}: {saved} of {queries}",
+                        D::name()
+                    );
                 }
                 check(&wtxn, db, 0);
             }
@@ -79,16 +98,30 @@ fn an_exact_search_has_the_same_answer_with_codes_and_without() {
 }
 
 /// The share of the 10 nearest that walks with `ef` find, with codes or without.
-fn recall<D: Distance>(reader: &Reader<'_, D>, rtxn: &RoTxn<'_>, model: &Model, ef: usize, codes: bool) -> f64 {
+fn recall<D: Distance>(
+    reader: &Reader<'_, D>,
+    rtxn: &RoTxn<'_>,
+    model: &Model,
+    ef: usize,
+    codes: bool,
+) -> f64 {
     let (mut found, mut wanted) = (0, 0);
     for row in model.values().step_by(29) {
         let exact = reader.nns(10).exact().by_vector(rtxn, row).unwrap().into_nns();
         let farthest = exact.last().unwrap().1;
-        let walked = reader.nns(10).ef_search(ef).walk_graph().codes(codes).by_vector(rtxn, row).unwrap();
+        let walked =
+            reader.nns(10).ef_search(ef).walk_graph().codes(codes).by_vector(rtxn, row).unwrap();
         assert_eq!(walked.estimates > walked.distances, codes);
         for (item, distance) in &walked.nns {
             // Exact, whatever the way.
-            let expected = reader.nns(1).candidates(&RoaringBitmap::from([*item])).codes(false).by_vector(rtxn, row).unwrap().nns[0].1;
+            let expected = reader
+                .nns(1)
+                .candidates(&RoaringBitmap::from([*item]))
+                .codes(false)
+                .by_vector(rtxn, row)
+                .unwrap()
+                .nns[0]
+                .1;
             assert_eq!(distance.to_bits(), expected.to_bits());
         }
         found += walked.nns.iter().filter(|(_, distance)| *distance <= farthest).count();
@@ -116,8 +149,13 @@ fn a_walk_by_codes_finds_nearly_what_one_by_vectors_does() {
         for (codes, ef, lower) in wanted {
             set_and_build(&writer, &mut wtxn, Some(codes));
             let reader = Reader::<D>::open(&wtxn, 0, db).unwrap();
-            let [by_codes, by_vectors] = [true, false].map(|codes| recall(&reader, &wtxn, &model, ef, codes));
-            assert!(by_codes >= by_vectors - lower, "{} {codes}: {by_codes} beside {by_vectors}", D::name());
+            let [by_codes, by_vectors] =
+                [true, false].map(|codes| recall(&reader, &wtxn, &model, ef, codes));
+            assert!(
+                by_codes >= by_vectors - lower,
+                "{} {codes}: {by_codes} beside {by_vectors}",
+                D::name()
+            );
         }
     }
     run::<Euclidean>();
@@ -132,7 +170,9 @@ fn metrics_that_do_not_follow_from_inner_products_refuse_codes_and_nothing_chang
         let db = create::<D>(&env);
         let writer = Writer::<D>::new(db, 0, vector.len());
         let mut wtxn = env.write_txn().unwrap();
-        assert!(matches!(writer.set_codes(&mut wtxn, Some(Codes::Bits4)), Err(Error::CodesUnsupported { metric }) if metric == D::name()));
+        assert!(
+            matches!(writer.set_codes(&mut wtxn, Some(Codes::Bits4)), Err(Error::CodesUnsupported { metric }) if metric == D::name())
+        );
         assert!(dump(&wtxn, db).is_empty());
         writer.add_item(&mut wtxn, 1, vector).unwrap();
         let before = dump(&wtxn, db);
@@ -162,7 +202,15 @@ fn codes_are_added_changed_and_dropped_while_readers_keep_theirs() {
     build(&writer, &mut wtxn);
     wtxn.commit().unwrap();
     let plain = dump(&env.read_txn().unwrap(), db);
-    let choices = [None, Some(Codes::Bits8), Some(Codes::Bits7), Some(Codes::Bits4), None, Some(Codes::Bits1), Some(Codes::Bits1)];
+    let choices = [
+        None,
+        Some(Codes::Bits8),
+        Some(Codes::Bits7),
+        Some(Codes::Bits4),
+        None,
+        Some(Codes::Bits1),
+        Some(Codes::Bits1),
+    ];
     let mut txns = Vec::new();
     for codes in choices {
         commit(codes);
@@ -179,7 +227,9 @@ fn codes_are_added_changed_and_dropped_while_readers_keep_theirs() {
     drop(txns);
     // Nothing is left of codes that were dropped, but for the note of what was rewritten.
     commit(None);
-    let without_notes = |dump: Vec<(Vec<u8>, Vec<u8>)>| dump.into_iter().filter(|(key, _)| key[2] != 10).collect::<BTreeMap<_, _>>();
+    let without_notes = |dump: Vec<(Vec<u8>, Vec<u8>)>| {
+        dump.into_iter().filter(|(key, _)| key[2] != 10).collect::<BTreeMap<_, _>>()
+    };
     assert_eq!(without_notes(dump(&env.read_txn().unwrap(), db)), without_notes(plain));
 }
 
@@ -215,11 +265,19 @@ fn vectors_that_move_away_from_the_center_are_seen_in_the_stats_and_optimizing_h
     let mut wtxn = env.write_txn().unwrap();
     add(&writer, &mut wtxn, &model);
     set_and_build(&writer, &mut wtxn, Some(Codes::Bits4));
-    let stats = |wtxn: &RwTxn<'_>| Reader::<Euclidean>::open(wtxn, 0, db).unwrap().stats(wtxn, &env).unwrap().codes.unwrap();
+    let stats = |wtxn: &RwTxn<'_>| {
+        Reader::<Euclidean>::open(wtxn, 0, db).unwrap().stats(wtxn, &env).unwrap().codes.unwrap()
+    };
     let trained = stats(&wtxn);
     assert_eq!((trained.codes, trained.trained_on), (Codes::Bits4, 2000));
-    assert!((0.98..1.02).contains(&trained.drift()) && (0.05..0.2).contains(&trained.error), "{trained:?}");
-    let moved: Model = model.iter().map(|(id, vector)| (id + 10_000, vector.iter().map(|v| v - 9.0).collect())).collect();
+    assert!(
+        (0.98..1.02).contains(&trained.drift()) && (0.05..0.2).contains(&trained.error),
+        "{trained:?}"
+    );
+    let moved: Model = model
+        .iter()
+        .map(|(id, vector)| (id + 10_000, vector.iter().map(|v| v - 9.0).collect()))
+        .collect();
     add(&writer, &mut wtxn, &moved);
     build(&writer, &mut wtxn);
     assert!(stats(&wtxn).drift() > 20.0, "{:?}", stats(&wtxn));
@@ -262,7 +320,10 @@ fn codes_that_are_chosen_first_come_with_the_first_items_and_with_every_way_to_b
     build(&writer, &mut wtxn);
     writer.set_codes(&mut wtxn, Some(Codes::Bits4)).unwrap();
     let before = dump(&wtxn, db);
-    assert!(matches!(writer.builder(&mut rng()).cancel(|| true).build::<8, 16>(&mut wtxn), Err(Error::Cancelled)));
+    assert!(matches!(
+        writer.builder(&mut rng()).cancel(|| true).build::<8, 16>(&mut wtxn),
+        Err(Error::Cancelled)
+    ));
     assert_eq!(dump(&wtxn, db), before);
     check(&wtxn, db, 0);
 }

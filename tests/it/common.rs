@@ -1,7 +1,9 @@
-//! What the tests share: environments, vectors, the exact answer to a query, and [`check`], which every test calls after every change.
+//! What the tests share: environments, vectors, the exact answer to a query, and [`check`], which
+//! every test calls after every change.
 //!
-//! Test vectors have small whole components ([`vector`]): all distances between them but cosine's are computed without rounding, whatever
-//! the order of the sums, so ties are ties and an answer can be compared with the [`Oracle`]'s bit for bit.
+//! Test vectors have small whole components ([`vector`]): all distances between them but cosine's
+//! are computed without rounding, whatever the order of the sums, so ties are ties and an answer
+//! can be compared with the [`Oracle`]'s bit for bit.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -11,7 +13,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 use voisin::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs, VectorRef};
-use voisin::distances::{BinaryQuantizedEuclidean, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan};
+use voisin::distances::{
+    BinaryQuantizedEuclidean, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan,
+};
 use voisin::heed::types::Bytes;
 use voisin::heed::{self, CommitOrAbort, Database, EnvOpenOptions, RoTxn, RwTxn, WithoutTls};
 use voisin::{ItemId, Reader, ValueCodec, Writer};
@@ -40,56 +44,84 @@ pub(crate) fn new_env_of(map_size_bytes: usize) -> (TempDir, Env) {
 /// An environment in a folder of the test's own.
 pub(crate) fn open_env(folder: &Path, map_size_bytes: usize) -> Env {
     // SAFETY: no one else has the map open or writes to the files.
-    let env = unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(map_size_bytes).open(folder) };
+    let env = unsafe {
+        EnvOpenOptions::new().read_txn_without_tls().map_size(map_size_bytes).open(folder)
+    };
     env.unwrap()
 }
 
 /// The unnamed database.
 pub(crate) fn create<D: Distance>(env: &heed::Env<impl Sized>) -> voisin::Database<'_, D> {
-    let created = env.create_databases_and_commit(env.write_txn().unwrap(), |opener, wtxn| -> heed::Result<_> {
-        opener.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
-    });
+    let created = env.create_databases_and_commit(
+        env.write_txn().unwrap(),
+        |opener, wtxn| -> heed::Result<_> {
+            opener.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+        },
+    );
     created.unwrap().unwrap_commit()
 }
 
 /// The same database under another metric.
-pub(crate) fn with_metric<E: Distance, D: Distance>(db: voisin::Database<'_, D>) -> voisin::Database<'_, E> {
+pub(crate) fn with_metric<E: Distance, D: Distance>(
+    db: voisin::Database<'_, D>,
+) -> voisin::Database<'_, E> {
     db.remap_data_type::<ValueCodec<E>>()
 }
 
 pub(crate) fn dump<D: Distance>(rtxn: &RoTxn<'_>, db: voisin::Database<'_, D>) -> Dump {
     let raw: Database<'_, Bytes, Bytes> = db.remap_types();
-    let entries = raw.iter(rtxn).unwrap().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())));
+    let entries = raw
+        .iter(rtxn)
+        .unwrap()
+        .map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())));
     entries.collect::<heed::Result<_>>().unwrap()
 }
 
 /// The keys and values of one index.
-pub(crate) fn dump_of<D: Distance>(rtxn: &RoTxn<'_>, db: voisin::Database<'_, D>, index: u16) -> Dump {
+pub(crate) fn dump_of<D: Distance>(
+    rtxn: &RoTxn<'_>,
+    db: voisin::Database<'_, D>,
+    index: u16,
+) -> Dump {
     let mut dump = dump(rtxn, db);
     dump.retain(|(key, _)| key.starts_with(&index.to_be_bytes()));
     dump
 }
 
-/// All invariants of an index, as the crate and as the decoder of these tests see them; an index that does not exist has no keys.
+/// All invariants of an index, as the crate and as the decoder of these tests see them; an index
+/// that does not exist has no keys.
 pub(crate) fn check<D: Distance>(rtxn: &RoTxn<'_>, db: voisin::Database<'_, D>, index: u16) {
     match voisin::check(rtxn, index, db) {
         Ok(findings) => assert!(findings.is_empty(), "index {index}: {findings:#?}"),
-        Err(voisin::Error::MissingIndex(_)) => return assert_eq!(dump_of(rtxn, db, index), [], "keys without metadata"),
+        Err(voisin::Error::MissingIndex(_)) => {
+            return assert_eq!(dump_of(rtxn, db, index), [], "keys without metadata");
+        }
         Err(error) => panic!("index {index}: {error}"),
     }
     decoder::decode(db.remap_types(), rtxn, index).verify();
 }
 
 /// As [`check`], and that the index holds exactly these items, bit for bit, by every way to ask.
-pub(crate) fn check_holds<D: Distance>(rtxn: &RoTxn<'_>, db: voisin::Database<'_, D>, index: u16, model: &Model) {
+pub(crate) fn check_holds<D: Distance>(
+    rtxn: &RoTxn<'_>,
+    db: voisin::Database<'_, D>,
+    index: u16,
+    model: &Model,
+) {
     check(rtxn, db, index);
     let reader = match Reader::open(rtxn, index, db) {
         Ok(reader) => reader,
-        Err(voisin::Error::MissingIndex(_)) => return assert!(model.is_empty(), "there is no index for {} items", model.len()),
+        Err(voisin::Error::MissingIndex(_)) => {
+            return assert!(model.is_empty(), "there is no index for {} items", model.len());
+        }
         Err(error) => panic!("index {index}: {error}"),
     };
-    let stored: Vec<(ItemId, Vec<f32>)> = reader.iter(rtxn).unwrap().collect::<voisin::Result<_>>().unwrap();
-    assert!(stored.iter().map(|(id, _)| id).eq(model.keys()), "the items, in the order of their ids");
+    let stored: Vec<(ItemId, Vec<f32>)> =
+        reader.iter(rtxn).unwrap().collect::<voisin::Result<_>>().unwrap();
+    assert!(
+        stored.iter().map(|(id, _)| id).eq(model.keys()),
+        "the items, in the order of their ids"
+    );
     for ((id, found), expected) in stored.iter().zip(model.values()) {
         assert_eq!(to_bits(found), to_bits(expected), "the vector of item {id}");
     }
@@ -108,7 +140,8 @@ pub(crate) fn rng() -> StdRng {
 }
 
 pub(crate) fn seed() -> u64 {
-    let seed = std::env::var("VOISIN_TEST_SEED").map_or(1, |seed| seed.parse().expect("VOISIN_TEST_SEED is a number"));
+    let seed = std::env::var("VOISIN_TEST_SEED")
+        .map_or(1, |seed| seed.parse().expect("VOISIN_TEST_SEED is a number"));
     println!("to repeat: VOISIN_TEST_SEED={seed}");
     seed
 }
@@ -162,7 +195,10 @@ impl Metric for Euclidean<I8> {
 
     /// A step of one, so that test vectors come back as they were.
     fn prepare(writer: &Writer<'_, Self>, wtxn: &mut RwTxn<'_>) {
-        match writer.train(wtxn, &[vec![-128.0; writer.dimensions()], vec![127.0; writer.dimensions()]].concat()) {
+        match writer.train(
+            wtxn,
+            &[vec![-128.0; writer.dimensions()], vec![127.0; writer.dimensions()]].concat(),
+        ) {
             Ok(()) | Err(voisin::Error::AlreadyInUse { .. }) => {}
             Err(error) => panic!("{error}"),
         }
@@ -224,7 +260,8 @@ impl Metric for Chebyshev {
     }
 }
 
-/// Runs a function that is generic over the metric for each of the built-in ones and for a user-defined one.
+/// Runs a function that is generic over the metric for each of the built-in ones and for a
+/// user-defined one.
 macro_rules! for_every_metric {
     ($run:ident) => {{
         use voisin::distances::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
@@ -248,14 +285,19 @@ pub(crate) fn vector<D: Distance>(rng: &mut StdRng, dimensions: usize) -> Vec<f3
         return (0..dimensions).map(|_| if rng.random_bool(0.5) { 1.0 } else { -1.0 }).collect();
     }
     let components = if is_binary::<D>() { 0..=1 } else { -4..=4 };
-    let mut vector: Vec<f32> = (0..dimensions).map(|_| rng.random_range(components.clone()) as f32).collect();
+    let mut vector: Vec<f32> =
+        (0..dimensions).map(|_| rng.random_range(components.clone()) as f32).collect();
     if vector.iter().all(|component| *component == 0.0) {
         vector[0] = 1.0;
     }
     vector
 }
 
-pub(crate) fn vectors<D: Distance>(rng: &mut StdRng, ids: impl IntoIterator<Item = ItemId>, dimensions: usize) -> Model {
+pub(crate) fn vectors<D: Distance>(
+    rng: &mut StdRng,
+    ids: impl IntoIterator<Item = ItemId>,
+    dimensions: usize,
+) -> Model {
     ids.into_iter().map(|id| (id, vector::<D>(rng, dimensions))).collect()
 }
 
@@ -267,11 +309,20 @@ pub(crate) fn add<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>, ite
 
 /// A small graph.
 pub(crate) fn build<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
-    writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(40).build::<8, 16>(wtxn).unwrap();
+    writer
+        .builder(&mut StdRng::seed_from_u64(42))
+        .ef_construction(40)
+        .build::<8, 16>(wtxn)
+        .unwrap();
 }
 
 /// A new index of these items, built and committed.
-pub(crate) fn build_index<D: Distance>(env: &Env, db: voisin::Database<'_, D>, index: u16, items: &Model) {
+pub(crate) fn build_index<D: Distance>(
+    env: &Env,
+    db: voisin::Database<'_, D>,
+    index: u16,
+    items: &Model,
+) {
     let dimensions = items.values().next().unwrap().len();
     let writer = Writer::new(db, index, dimensions);
     let mut wtxn = env.write_txn().unwrap();
@@ -289,26 +340,45 @@ pub(crate) struct Oracle<D> {
 impl<D: Metric> Oracle<D> {
     pub(crate) fn new(model: &Model, query: &[f32], accepts: impl Fn(ItemId) -> bool) -> Self {
         let accepted = model.iter().filter(|(id, _)| accepts(**id));
-        let mut all: Vec<_> = accepted.map(|(id, vector)| (*id, D::between(query, vector))).collect();
+        let mut all: Vec<_> =
+            accepted.map(|(id, vector)| (*id, D::between(query, vector))).collect();
         all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         Self { all, metric: PhantomData }
     }
 
     fn is_same(found: f32, expected: f32) -> bool {
-        if D::IS_EXACT { found.to_bits() == expected.to_bits() } else { (found - expected).abs() <= 2e-6 }
+        if D::IS_EXACT {
+            found.to_bits() == expected.to_bits()
+        } else {
+            (found - expected).abs() <= 2e-6
+        }
     }
 
-    /// What holds for every answer, however approximate: `k` results or all there are, each allowed and once, at its true distance, in order.
+    /// What holds for every answer, however approximate: `k` results or all there are, each allowed
+    /// and once, at its true distance, in order.
     #[track_caller]
     pub(crate) fn assert_plausible(&self, k: usize, found: &[(ItemId, f32)], what: &str) {
-        assert_eq!(found.len(), k.min(self.all.len()), "{what}: number of results of {}, k {k}", self.all.len());
+        assert_eq!(
+            found.len(),
+            k.min(self.all.len()),
+            "{what}: number of results of {}, k {k}",
+            self.all.len()
+        );
         let is_sorted = found.is_sorted_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)).is_lt());
         assert!(is_sorted, "{what}: results ascend by distance, ties by id: {found:?}");
         let expected: BTreeMap<ItemId, f32> = self.all.iter().copied().collect();
         for (position, (id, distance)) in found.iter().enumerate() {
-            let Some(expected) = expected.get(id) else { panic!("{what}: item {id} is no possible result") };
-            assert!(Self::is_same(*distance, *expected), "{what}: item {id} is at {expected}, not {distance}");
-            assert!(!found[..position].iter().any(|(other, _)| other == id), "{what}: item {id} is there twice");
+            let Some(expected) = expected.get(id) else {
+                panic!("{what}: item {id} is no possible result")
+            };
+            assert!(
+                Self::is_same(*distance, *expected),
+                "{what}: item {id} is at {expected}, not {distance}"
+            );
+            assert!(
+                !found[..position].iter().any(|(other, _)| other == id),
+                "{what}: item {id} is there twice"
+            );
         }
     }
 
@@ -317,8 +387,14 @@ impl<D: Metric> Oracle<D> {
     pub(crate) fn assert_exact(&self, k: usize, found: &[(ItemId, f32)], what: &str) {
         self.assert_plausible(k, found, what);
         for (position, (found, expected)) in found.iter().zip(&self.all).enumerate() {
-            assert!(Self::is_same(found.1, expected.1), "{what}: result {position} is {found:?}, not {expected:?}");
-            assert!(!D::IS_EXACT || found.0 == expected.0, "{what}: result {position} is {found:?}, not {expected:?}");
+            assert!(
+                Self::is_same(found.1, expected.1),
+                "{what}: result {position} is {found:?}, not {expected:?}"
+            );
+            assert!(
+                !D::IS_EXACT || found.0 == expected.0,
+                "{what}: result {position} is {found:?}, not {expected:?}"
+            );
         }
     }
 }

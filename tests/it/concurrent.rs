@@ -1,7 +1,8 @@
 //! Readers of one process see committed states only, each whole, while a writer goes on.
 //!
-//! One thread adds, deletes, builds and commits; the others open a snapshot, ask it, and compare every answer with the state that it
-//! claims to be. The number of that state is the first component of an item of its own, so that it is committed with the rest.
+//! One thread adds, deletes, builds and commits; the others open a snapshot, ask it, and compare
+//! every answer with the state that it claims to be. The number of that state is the first
+//! component of an item of its own, so that it is committed with the rest.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -31,7 +32,12 @@ fn counter(commit: u64) -> Vec<f32> {
 type States = Mutex<Vec<Arc<Model>>>;
 
 /// Changes the state, hands it over, and commits, again and again.
-fn write(env: &voisin::heed::Env, db: voisin::Database<'_, Euclidean>, states: &States, mut rng: StdRng) {
+fn write(
+    env: &voisin::heed::Env,
+    db: voisin::Database<'_, Euclidean>,
+    states: &States,
+    mut rng: StdRng,
+) {
     let writer = Writer::<Euclidean>::new(db, 0, DIMENSIONS);
     for commit in 1..=COMMITS {
         let mut model = (**states.lock().unwrap().last().unwrap()).clone();
@@ -71,7 +77,12 @@ fn write(env: &voisin::heed::Env, db: voisin::Database<'_, Euclidean>, states: &
 }
 
 /// Opens a snapshot and compares what it says with the state that it is. Returns its number.
-fn read(env: &voisin::heed::Env, db: voisin::Database<'_, Euclidean>, states: &States, rng: &mut StdRng) -> u64 {
+fn read(
+    env: &voisin::heed::Env,
+    db: voisin::Database<'_, Euclidean>,
+    states: &States,
+    rng: &mut StdRng,
+) -> u64 {
     let rtxn = env.read_txn().unwrap();
     let reader = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap();
     let number = reader.item_vector(&rtxn, COUNTER).unwrap().unwrap()[0] as u64;
@@ -84,15 +95,21 @@ fn read(env: &voisin::heed::Env, db: voisin::Database<'_, Euclidean>, states: &S
         let walked = reader.nns(10).ef_search(10).by_vector(&rtxn, &query).unwrap();
         assert_eq!(walked.strategy, Strategy::Graph, "{what}");
         oracle.assert_plausible(10, &walked.nns, &what);
-        oracle.assert_exact(10, &reader.nns(10).exact().by_vector(&rtxn, &query).unwrap().nns, &what);
+        oracle.assert_exact(
+            10,
+            &reader.nns(10).exact().by_vector(&rtxn, &query).unwrap().nns,
+            &what,
+        );
         let candidates: RoaringBitmap = (0..700).filter(|_| rng.random_bool(0.1)).collect();
         let found = reader.nns(10).candidates(&candidates).by_vector(&rtxn, &query).unwrap();
-        Oracle::<Euclidean>::new(&model, &query, |id| candidates.contains(id)).assert_exact(10, &found.nns, &what);
+        Oracle::<Euclidean>::new(&model, &query, |id| candidates.contains(id))
+            .assert_exact(10, &found.nns, &what);
         let item = rng.random_range(0..700);
         let found = reader.nns(10).ef_search(10).by_item(&rtxn, item).unwrap();
         assert_eq!(found.is_some(), model.contains_key(&item), "{what}");
         if let Some(found) = found {
-            Oracle::<Euclidean>::new(&model, &model[&item], |id| id != item).assert_plausible(10, &found.nns, &what);
+            Oracle::<Euclidean>::new(&model, &model[&item], |id| id != item)
+                .assert_plausible(10, &found.nns, &what);
         }
     }
     if rng.random_bool(0.1) {
@@ -113,7 +130,8 @@ fn every_answer_belongs_to_one_committed_state() {
     let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(dir.path()) }.unwrap();
     let db = create::<Euclidean>(&env);
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut first: Model = (0..600).map(|id| (id, vector::<Euclidean>(&mut rng, DIMENSIONS))).collect();
+    let mut first: Model =
+        (0..600).map(|id| (id, vector::<Euclidean>(&mut rng, DIMENSIONS))).collect();
     first.insert(COUNTER, counter(0));
     let writer = Writer::<Euclidean>::new(db, 0, DIMENSIONS);
     let mut wtxn = env.write_txn().unwrap();
@@ -133,7 +151,10 @@ fn every_answer_belongs_to_one_committed_state() {
                     // Asked before the snapshot is opened, so that the last state is seen by all.
                     let is_last = is_done.load(Ordering::SeqCst);
                     let number = read(env, db, states, &mut rng);
-                    assert!(number >= last, "a later snapshot is of commit {number}, an earlier one of {last}");
+                    assert!(
+                        number >= last,
+                        "a later snapshot is of commit {number}, an earlier one of {last}"
+                    );
                     last = number;
                     snapshots.fetch_add(1, Ordering::Relaxed);
                     if is_last {
@@ -143,7 +164,9 @@ fn every_answer_belongs_to_one_committed_state() {
                 assert_eq!(last, COMMITS);
             });
         }
-        let writing = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| write(&env, db, &states, rng)));
+        let writing = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            write(&env, db, &states, rng)
+        }));
         is_done.store(true, Ordering::SeqCst);
         writing.unwrap();
     });

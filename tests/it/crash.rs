@@ -1,10 +1,13 @@
-//! A process that is killed at any moment leaves what its last commit has written, whole, and nothing else.
+//! A process that is killed at any moment leaves what its last commit has written, whole, and
+//! nothing else.
 //!
-//! The parent runs this test binary again as a child, which changes an index round by round: adds, replaces, deletes, builds, commits, and
-//! acknowledges each commit over a pipe. What a round does follows from seed and round alone, and one seed makes one graph: the parent does
-//! the same in an environment of its own, and knows every byte without being told. It kills the child (SIGKILL) at a random moment of a
-//! random phase, opens the environment again, and finds the database of the last commit that was acknowledged, or of the one that was on its
-//! way. The next child goes on from there.
+//! The parent runs this test binary again as a child, which changes an index round by round: adds,
+//! replaces, deletes, builds, commits, and acknowledges each commit over a pipe. What a round does
+//! follows from seed and round alone, and one seed makes one graph: the parent does the same in an
+//! environment of its own, and knows every byte without being told. It kills the child (SIGKILL) at
+//! a random moment of a random phase, opens the environment again, and finds the database of the
+//! last commit that was acknowledged, or of the one that was on its way. The next child goes on
+//! from there.
 //!
 //! The page cache outlives the process: what a loss of power does is not tested here.
 //!
@@ -27,13 +30,15 @@ use crate::common::{check, create, dump, new_env, seed, vector};
 const DIMENSIONS: usize = 16;
 const INDEX: u16 = 3;
 
-/// The phases of a round, as the child names them when they begin. The one after the last is the next round's first.
+/// The phases of a round, as the child names them when they begin. The one after the last is the
+/// next round's first.
 const PHASES: &[&str] = &["change", "build", "commit", "committed"];
 
 type Env = voisin::heed::Env<WithTls>;
 
 fn open(path: &Path) -> Env {
-    // SAFETY: the parent opens the environment only when no child is running, and closes it before it starts the next.
+    // SAFETY: the parent opens the environment only when no child is running, and closes it before
+    // it starts the next.
     unsafe { EnvOpenOptions::new().map_size(1 << 30).open(path) }.unwrap()
 }
 
@@ -54,16 +59,28 @@ impl Round {
         let clears = rng.random_bool(0.03);
         let changes = (0..size)
             .map(|_| {
-                // Of the ids half as many again as there are changes, so that about half are there at any time.
+                // Of the ids half as many again as there are changes, so that about half are there
+                // at any time.
                 let id = rng.random_range(0..size + size / 2);
                 (id, rng.random_bool(0.6).then(|| vector::<Euclidean>(&mut rng, DIMENSIONS)))
             })
             .collect();
-        Self { number, clears, changes, builds: rng.random_bool(0.8), rebuilds: rng.random_bool(0.1) }
+        Self {
+            number,
+            clears,
+            changes,
+            builds: rng.random_bool(0.8),
+            rebuilds: rng.random_bool(0.1),
+        }
     }
 
     /// Does it, and tells when each phase begins.
-    fn run(&self, writer: &Writer<'_, Euclidean>, wtxn: &mut RwTxn<'_>, mut tell: impl FnMut(&str)) {
+    fn run(
+        &self,
+        writer: &Writer<'_, Euclidean>,
+        wtxn: &mut RwTxn<'_>,
+        mut tell: impl FnMut(&str),
+    ) {
         tell("change");
         if self.clears {
             writer.clear(wtxn).unwrap();
@@ -91,7 +108,8 @@ impl Round {
 fn child() {
     let Some(told) = told() else { return };
     let [path, seed, first, size] = &told[..] else { panic!("{told:?}") };
-    let (seed, first, size): (u64, u64, u32) = (seed.parse().unwrap(), first.parse().unwrap(), size.parse().unwrap());
+    let (seed, first, size): (u64, u64, u32) =
+        (seed.parse().unwrap(), first.parse().unwrap(), size.parse().unwrap());
     let env = open(Path::new(path));
     let db = create::<Euclidean>(&env);
     let writer = Writer::<Euclidean>::new(db, INDEX, DIMENSIONS);
@@ -163,7 +181,8 @@ fn kill_again_and_again(kills: u64, size: u32) -> Figures {
             );
         }
         check(&rtxn, db, INDEX);
-        let items = Reader::<Euclidean>::open(&rtxn, INDEX, db).map_or(0, |reader| reader.n_items());
+        let items =
+            Reader::<Euclidean>::open(&rtxn, INDEX, db).map_or(0, |reader| reader.n_items());
         println!("{what}: {items} items, in flight {}", !is_last);
         figures.kills += 1;
         figures.largest = figures.largest.max(items);
@@ -185,7 +204,8 @@ fn a_killed_process_leaves_the_state_of_a_commit() {
 #[ignore = "the soak: cargo test --release --test it crash::soak -- --ignored --nocapture"]
 fn soak() {
     let began = Instant::now();
-    let Figures { kills, in_phase, in_flight, rounds, largest, slowest_open } = kill_again_and_again(300, 2000);
+    let Figures { kills, in_phase, in_flight, rounds, largest, slowest_open } =
+        kill_again_and_again(300, 2000);
     println!(
         "crash soak: {kills} kills ({in_phase:?}), {rounds} rounds committed, {in_flight} of them in flight when killed, \
          up to {largest} items, slowest reopening {slowest_open:?}; every state was that of a commit, every check silent; {:?}",

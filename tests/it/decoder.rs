@@ -1,13 +1,20 @@
 //! A second decoder of the bytes on disk, written from `docs/format.md` alone.
 //!
-//! It shares no code with the crate, not even the CRC and the roaring decoder, so that a mistake in the one is not repeated in the other:
-//! where this file and the crate disagree, one of them, or the page, is wrong. [`decode`] reads every key of an index once, and panics with
-//! the rule that is broken; a key that no rule asks for breaks one, too. [`Decoded::verify`] then asserts the invariants of section 9 that
-//! hold between values. "Section" is a section of the page throughout. Everything is copied and nothing is fast.
+//! It shares no code with the crate, not even the CRC and the roaring decoder, so that a mistake in
+//! the one is not repeated in the other: where this file and the crate disagree, one of them, or
+//! the page, is wrong. [`decode`] reads every key of an index once, and panics with the rule that
+//! is broken; a key that no rule asks for breaks one, too. [`Decoded::verify`] then asserts the
+//! invariants of section 9 that hold between values. "Section" is a section of the page throughout.
+//! Everything is copied and nothing is fast.
 //!
 //! Not here: whether a metric accepts a vector, and what a search finds.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a broken rule is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken rule is a failed test"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +45,8 @@ const PENDING: u8 = 0;
 const REMOVED: u8 = 1;
 const FREE: u8 = 2;
 
-/// The directory entry of a record that lies in SPILL, and the `one_way` of a record whose in-neighbors lie in IN; section 6.
+/// The directory entry of a record that lies in SPILL, and the `one_way` of a record whose
+/// in-neighbors lie in IN; section 6.
 const ELSEWHERE: u16 = u16::MAX;
 /// The longest LINKS value, section 6.
 const MAX_LINKS_BYTES: usize = 4080;
@@ -64,7 +72,8 @@ pub(crate) struct Decoded {
     pub(crate) slot_of: BTreeMap<u32, u32>,
     /// SLOT_IDS: item ids by slot, those of removed slots and the zeros of free ones included.
     pub(crate) slot_ids: Vec<u32>,
-    /// How many records lie in SPILL, and how many nodes have an IN value: so that a test can say that it met them.
+    /// How many records lie in SPILL, and how many nodes have an IN value: so that a test can say
+    /// that it met them.
     pub(crate) spilled: usize,
     pub(crate) in_values: usize,
 }
@@ -118,7 +127,8 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
     let mut values = Values::read(db, rtxn, index);
     let meta = Meta::decode(values.expect(META, 0, 0));
 
-    let [pending, removed, free] = [PENDING, REMOVED, FREE].map(|set| decode_set(&mut values, set, meta.slots));
+    let [pending, removed, free] =
+        [PENDING, REMOVED, FREE].map(|set| decode_set(&mut values, set, meta.slots));
     let slot_ids = decode_slot_ids(&mut values, meta.slots);
     let slot_of = decode_id_slots(&mut values, meta.slots);
     let by_slot = decode_vectors(&mut values, &meta, &free);
@@ -138,7 +148,8 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
         in_values: 0,
     };
     for (&id, slot) in &decoded.slot_of {
-        let (vector, factor) = by_slot.get(slot).unwrap_or_else(|| panic!("item {id} has slot {slot}, which is free"));
+        let (vector, factor) =
+            by_slot.get(slot).unwrap_or_else(|| panic!("item {id} has slot {slot}, which is free"));
         decoded.vectors.insert(id, vector.clone());
         decoded.factors.extend(factor.map(|factor| (id, factor)));
     }
@@ -155,7 +166,8 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
 /// Kind, sub and n.
 type Key = (u8, u8, u32);
 
-/// The values of an index without their checksums. Whoever decodes one takes it out; what is left over at the end should not exist.
+/// The values of an index without their checksums. Whoever decodes one takes it out; what is left
+/// over at the end should not exist.
 struct Values(BTreeMap<Key, Vec<u8>>);
 
 impl Values {
@@ -164,9 +176,18 @@ impl Values {
         for entry in db.prefix_iter(rtxn, &index.to_be_bytes()).unwrap() {
             let (key, value) = entry.unwrap();
             assert_eq!(key.len(), 8, "a key has 8 bytes, this one is {key:?}");
-            let (body, checksum) = value.split_last_chunk().unwrap_or_else(|| panic!("{key:?}: no room for a checksum in {value:?}"));
-            assert_eq!(u32::from_le_bytes(*checksum), crc32c(key.iter().chain(body)), "{key:?}: the checksum is wrong");
-            values.insert((key[2], key[3], u32::from_be_bytes([key[4], key[5], key[6], key[7]])), body.to_vec());
+            let (body, checksum) = value
+                .split_last_chunk()
+                .unwrap_or_else(|| panic!("{key:?}: no room for a checksum in {value:?}"));
+            assert_eq!(
+                u32::from_le_bytes(*checksum),
+                crc32c(key.iter().chain(body)),
+                "{key:?}: the checksum is wrong"
+            );
+            values.insert(
+                (key[2], key[3], u32::from_be_bytes([key[4], key[5], key[6], key[7]])),
+                body.to_vec(),
+            );
         }
         Self(values)
     }
@@ -177,7 +198,8 @@ impl Values {
     }
 
     fn expect(&mut self, kind: u8, sub: u8, n: u32) -> Cursor {
-        self.take(kind, sub, n).unwrap_or_else(|| panic!("kind {kind} sub {sub} n {n}: no such key"))
+        self.take(kind, sub, n)
+            .unwrap_or_else(|| panic!("kind {kind} sub {sub} n {n}: no such key"))
     }
 
     fn all_n(&self, kind: u8, sub: u8) -> Vec<u32> {
@@ -201,7 +223,11 @@ struct Cursor {
 impl Cursor {
     fn take(&mut self, len: usize) -> &[u8] {
         let (at, end) = (self.at, self.bytes.len());
-        assert!(len <= end - at, "{}: {len} bytes wanted at {at}, the value ends at {end}", self.what);
+        assert!(
+            len <= end - at,
+            "{}: {len} bytes wanted at {at}, the value ends at {end}",
+            self.what
+        );
         self.at += len;
         &self.bytes[at..at + len]
     }
@@ -236,7 +262,11 @@ impl Cursor {
 
     fn zeros(&mut self, len: usize) {
         let at = self.at;
-        assert!(self.take(len).iter().all(|&byte| byte == 0), "{}: the {len} bytes at {at} must be zero", self.what);
+        assert!(
+            self.take(len).iter().all(|&byte| byte == 0),
+            "{}: the {len} bytes at {at} must be zero",
+            self.what
+        );
     }
 
     fn rest(&self) -> usize {
@@ -258,7 +288,8 @@ fn is_ascending(values: &[u32]) -> bool {
     values.is_sorted_by(|a, b| a < b)
 }
 
-/// The portable serialization of <https://github.com/RoaringBitmap/RoaringFormatSpec>, all of `cursor`.
+/// The portable serialization of <https://github.com/RoaringBitmap/RoaringFormatSpec>, all of
+/// `cursor`.
 fn decode_roaring(mut cursor: Cursor) -> Vec<u32> {
     let cookie = cursor.u32();
     let is_run: Vec<bool> = match cookie & 0xFFFF {
@@ -275,8 +306,13 @@ fn decode_roaring(mut cursor: Cursor) -> Vec<u32> {
         }
         _ => panic!("{}: cookie {cookie}", cursor.what),
     };
-    let headers: Vec<(u32, usize)> = is_run.iter().map(|_| (u32::from(cursor.u16()), usize::from(cursor.u16()) + 1)).collect();
-    assert!(headers.is_sorted_by(|a, b| a.0 < b.0), "{}: the keys of containers ascend", cursor.what);
+    let headers: Vec<(u32, usize)> =
+        is_run.iter().map(|_| (u32::from(cursor.u16()), usize::from(cursor.u16()) + 1)).collect();
+    assert!(
+        headers.is_sorted_by(|a, b| a.0 < b.0),
+        "{}: the keys of containers ascend",
+        cursor.what
+    );
     let has_offsets = cookie == 12_346 || headers.len() >= 4;
     let offsets = if has_offsets { cursor.u32s(headers.len()) } else { Vec::new() };
 
@@ -297,7 +333,11 @@ fn decode_roaring(mut cursor: Cursor) -> Vec<u32> {
             low.extend((0..65_536).filter(|&i| bits[i as usize / 8] >> (i % 8) & 1 == 1));
         }
         assert_eq!(low.len(), cardinality, "{}: cardinality of container {i}", cursor.what);
-        assert!(is_ascending(&low) && low.last() < Some(&65_536), "{}: container {i} ascends, in 16 bits", cursor.what);
+        assert!(
+            is_ascending(&low) && low.last() < Some(&65_536),
+            "{}: container {i} ascends, in 16 bits",
+            cursor.what
+        );
         set.extend(low.into_iter().map(|low| key << 16 | low));
     }
     cursor.end();
@@ -326,7 +366,8 @@ impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
         assert_eq!(value.u16(), 5, "META: format version");
-        // The fields of a struct expression are evaluated in the order in which they are written: here that of the page.
+        // The fields of a struct expression are evaluated in the order in which they are written:
+        // here that of the page.
         let mut meta = Self {
             codec: value.u8(),
             layers: value.u8(),
@@ -348,9 +389,15 @@ impl Meta {
             next_rank: value.u32(),
             reuse_from: value.u32(),
             code_bits: value.u8(),
-            is_coded: (value.u8(), assert_eq!(value.u8(), 0, "META: the mark of a torn edit"), value.zeros(1)).0,
+            is_coded: (
+                value.u8(),
+                assert_eq!(value.u8(), 0, "META: the mark of a torn edit"),
+                value.zeros(1),
+            )
+                .0,
             growth: value.f32(),
-            metric: String::from_utf8(value.take(32).to_vec()).expect("META: the name of the metric is UTF-8"),
+            metric: String::from_utf8(value.take(32).to_vec())
+                .expect("META: the name of the metric is UTF-8"),
             roots: value.u32s(16),
             center: value.f32(),
             step: value.f32(),
@@ -361,33 +408,88 @@ impl Meta {
         let Self { codec, layers, dimensions, slots, .. } = meta;
         assert!((1..=6).contains(&codec) && layers <= 16, "META: codec {codec}, {layers} layers");
         if codec == 5 && meta.step > 0.0 {
-            assert!(meta.step.is_normal() && meta.step.to_bits() & 0xFF == 0, "META: a step of {}", meta.step);
+            assert!(
+                meta.step.is_normal() && meta.step.to_bits() & 0xFF == 0,
+                "META: a step of {}",
+                meta.step
+            );
             let ends = [-128.0, 127.0].map(|code| meta.center + meta.step * code);
-            assert!(ends.iter().all(|end| end.is_finite()), "META: components from {} to {}", ends[0], ends[1]);
+            assert!(
+                ends.iter().all(|end| end.is_finite()),
+                "META: components from {} to {}",
+                ends[0],
+                ends[1]
+            );
         } else {
             let is_empty = codec != 5 || slots == meta.free;
             assert!(is_empty, "META: vectors of codec 5 without center and step");
-            assert_eq!([meta.center.to_bits(), meta.step.to_bits()], [0, 0], "META: center and step");
+            assert_eq!(
+                [meta.center.to_bits(), meta.step.to_bits()],
+                [0, 0],
+                "META: center and step"
+            );
             assert_eq!(meta.saturated, 0, "META: saturated");
         }
-        assert!((1..=65_535).contains(&dimensions) && slots < u32::MAX, "META: {dimensions} dimensions, {slots} slots");
+        assert!(
+            (1..=65_535).contains(&dimensions) && slots < u32::MAX,
+            "META: {dimensions} dimensions, {slots} slots"
+        );
         meta.metric.truncate(meta.metric.trim_end_matches('\0').len());
-        assert!(!meta.metric.is_empty() && !meta.metric.contains('\0'), "META: metric {:?}", meta.metric);
+        assert!(
+            !meta.metric.is_empty() && !meta.metric.contains('\0'),
+            "META: metric {:?}",
+            meta.metric
+        );
         let no_roots = meta.roots.split_off(usize::from(layers));
-        assert!(no_roots.iter().all(|&root| root == 0), "META: after the roots of {layers} layers {no_roots:?}");
-        assert!(meta.roots.iter().all(|&root| root < slots), "META: roots {:?} of {slots} slots", meta.roots);
+        assert!(
+            no_roots.iter().all(|&root| root == 0),
+            "META: after the roots of {layers} layers {no_roots:?}"
+        );
+        assert!(
+            meta.roots.iter().all(|&root| root < slots),
+            "META: roots {:?} of {slots} slots",
+            meta.roots
+        );
         let is_built = [meta.m, meta.m0, meta.links_group].map(|value| value != 0);
-        assert!(is_built == [true; 3] || layers == 0 && is_built == [false; 3], "META: M, M0 and links_group: {meta:?}");
+        assert!(
+            is_built == [true; 3] || layers == 0 && is_built == [false; 3],
+            "META: M, M0 and links_group: {meta:?}"
+        );
         if is_built[0] {
-            assert!((2..=2048).contains(&meta.m) && (2..=2048).contains(&meta.m0), "META: M and M0: {meta:?}");
-            assert_eq!(meta.links_group, (4064 / (2 * meta.m0 + 36)).clamp(1, 64), "META: links_group follows from M0 {}", meta.m0);
+            assert!(
+                (2..=2048).contains(&meta.m) && (2..=2048).contains(&meta.m0),
+                "META: M and M0: {meta:?}"
+            );
+            assert_eq!(
+                meta.links_group,
+                (4064 / (2 * meta.m0 + 36)).clamp(1, 64),
+                "META: links_group follows from M0 {}",
+                meta.m0
+            );
         }
-        assert_eq!(meta.factor_bytes, if meta.metric == "cosine" { 4 } else { 0 }, "META: bytes of the factor of {:?}", meta.metric);
-        assert_eq!((meta.block_bytes, meta.block_vectors), meta.geometry(), "META: block_bytes and block_vectors are derived, section 4");
-        assert!([0, 1, 2, 4, 7, 8].contains(&meta.code_bits) && meta.is_coded <= u8::from(meta.code_bits > 0), "META: codes: {meta:?}");
+        assert_eq!(
+            meta.factor_bytes,
+            if meta.metric == "cosine" { 4 } else { 0 },
+            "META: bytes of the factor of {:?}",
+            meta.metric
+        );
+        assert_eq!(
+            (meta.block_bytes, meta.block_vectors),
+            meta.geometry(),
+            "META: block_bytes and block_vectors are derived, section 4"
+        );
+        assert!(
+            [0, 1, 2, 4, 7, 8].contains(&meta.code_bits)
+                && meta.is_coded <= u8::from(meta.code_bits > 0),
+            "META: codes: {meta:?}"
+        );
         assert!((0.0..=f32::MAX).contains(&meta.growth), "META: growth {}", meta.growth);
         assert!(meta.reuse_from <= slots, "META: reuse_from {} of {slots} slots", meta.reuse_from);
-        assert_eq!(meta.sealed, slots / meta.block_vectors, "META: a block is sealed when all of its slots have been given out");
+        assert_eq!(
+            meta.sealed,
+            slots / meta.block_vectors,
+            "META: a block is sealed when all of its slots have been given out"
+        );
         meta
     }
 
@@ -412,14 +514,22 @@ impl Meta {
 
     fn geometry_of(vector: usize) -> (u32, u32) {
         let vectors = |block_bytes: usize| (block_bytes - 52) / vector;
-        let is_full = |&block_bytes: &usize| vectors(block_bytes) >= 2 && 16 * vectors(block_bytes) * vector >= 15 * (block_bytes + 16);
-        let block_bytes = (15..20).map(|power| (1 << power) - 16).find(is_full).unwrap_or((1 << 20) - 16);
+        let is_full = |&block_bytes: &usize| {
+            vectors(block_bytes) >= 2
+                && 16 * vectors(block_bytes) * vector >= 15 * (block_bytes + 16)
+        };
+        let block_bytes =
+            (15..20).map(|power| (1 << power) - 16).find(is_full).unwrap_or((1 << 20) - 16);
         (block_bytes as u32, vectors(block_bytes) as u32)
     }
 }
 
 /// VECTORS and TAIL, section 4: the vector and factor of every slot that is not free.
-fn decode_vectors(values: &mut Values, meta: &Meta, free: &BTreeSet<u32>) -> BTreeMap<u32, (Vec<u8>, Option<f32>)> {
+fn decode_vectors(
+    values: &mut Values,
+    meta: &Meta,
+    free: &BTreeSet<u32>,
+) -> BTreeMap<u32, (Vec<u8>, Option<f32>)> {
     let (stride, has_factor) = (meta.stride(), meta.has_factor());
     let mut by_slot = BTreeMap::new();
     for block in 0..meta.sealed {
@@ -429,8 +539,10 @@ fn decode_vectors(values: &mut Values, meta: &Meta, free: &BTreeSet<u32>) -> BTr
         assert_eq!(value.u32(), block, "{what}: block");
         assert_eq!(value.u32(), meta.block_vectors, "{what}: block_vectors");
         value.zeros(40);
-        let vectors: Vec<_> = (0..meta.block_vectors).map(|_| value.take(stride).to_vec()).collect();
-        let factors: Vec<_> = (0..meta.block_vectors).map(|_| has_factor.then(|| value.f32())).collect();
+        let vectors: Vec<_> =
+            (0..meta.block_vectors).map(|_| value.take(stride).to_vec()).collect();
+        let factors: Vec<_> =
+            (0..meta.block_vectors).map(|_| has_factor.then(|| value.f32())).collect();
         value.zeros(value.rest());
         by_slot.extend((block * meta.block_vectors..).zip(vectors.into_iter().zip(factors)));
     }
@@ -471,7 +583,9 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
         assert_eq!(value.bytes.len() + 4, block_bytes as usize, "CODES {block}: bytes of a block");
         assert_eq!((value.u32(), value.u32()), (block, block_codes), "CODES {block}: header");
         value.zeros(40);
-        codes.extend((block * block_codes..).zip((0..block_codes).map(|_| value.take(plane + 12).to_vec())));
+        codes.extend(
+            (block * block_codes..).zip((0..block_codes).map(|_| value.take(plane + 12).to_vec())),
+        );
         value.zeros(value.rest());
     }
     for slot in (sealed * block_codes..meta.slots).filter(|slot| by_slot.contains_key(slot)) {
@@ -482,10 +596,16 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
     let rotation = Rotation::new(seed, n);
     for (slot, (vector, factor)) in by_slot {
         let code = &codes[slot];
-        let x: Vec<f64> = floats(meta, vector).iter().map(|value| f64::from(value * factor.unwrap_or(1.0))).collect();
+        let x: Vec<f64> = floats(meta, vector)
+            .iter()
+            .map(|value| f64::from(value * factor.unwrap_or(1.0)))
+            .collect();
         let r: Vec<f64> = x.iter().zip(&center).map(|(x, c)| x - c).collect();
-        let float = |at: usize| f64::from(f32::from_le_bytes(code[plane + at..][..4].try_into().unwrap()));
-        let half = |at: usize| f64::from(f32::from_le_bytes([0, 0, code[plane + at], code[plane + at + 1]]));
+        let float =
+            |at: usize| f64::from(f32::from_le_bytes(code[plane + at..][..4].try_into().unwrap()));
+        let half = |at: usize| {
+            f64::from(f32::from_le_bytes([0, 0, code[plane + at], code[plane + at + 1]]))
+        };
         let (offset, scale, error, length) = (float(0), float(4), half(8), half(10));
         let expected = match &*meta.metric {
             "euclidean" => dot(&r, &r),
@@ -494,10 +614,16 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
             metric => panic!("codes of the metric {metric:?}"),
         };
         let around = dot(&r, &r) + dot(&center, &center);
-        assert!((offset - expected).abs() <= 1e-4 * around + 1e-30, "slot {slot}: offset {offset}, not {expected}");
+        assert!(
+            (offset - expected).abs() <= 1e-4 * around + 1e-30,
+            "slot {slot}: offset {offset}, not {expected}"
+        );
         let middle = ((1 << bits) - 1) as f64 / 2.0;
         let bit = |at: usize| u32::from(code[at / 8] >> (at % 8) & 1);
-        assert!((n * bits..8 * plane).all(|at| bits < 7 || bit(at) == 0), "slot {slot}: bits after the last component");
+        assert!(
+            (n * bits..8 * plane).all(|at| bits < 7 || bit(at) == 0),
+            "slot {slot}: bits after the last component"
+        );
         let step = |i: usize| match bits {
             7 => f64::from((0..7).map(|j| bit(7 * i + j) << j).sum::<u32>()),
             _ => f64::from(code[i % plane] >> (bits * (i / plane)) & (((1u16 << bits) - 1) as u8)),
@@ -506,9 +632,14 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
         let y = rotation.rotate(&r);
         let e: Vec<f64> = y.iter().zip(&scaled).map(|(y, scaled)| y - scaled).collect();
         let slack = 1e-4 * around.sqrt() + 1e-30;
-        assert!(dot(&e, &e).sqrt() <= error + slack, "slot {slot}: the error is {}, not {error}", dot(&e, &e).sqrt());
         assert!(
-            dot(&scaled, &scaled).sqrt() <= length + slack && dot(&y, &e).abs() <= slack * around.sqrt().max(1.0),
+            dot(&e, &e).sqrt() <= error + slack,
+            "slot {slot}: the error is {}, not {error}",
+            dot(&e, &e).sqrt()
+        );
+        assert!(
+            dot(&scaled, &scaled).sqrt() <= length + slack
+                && dot(&y, &e).abs() <= slack * around.sqrt().max(1.0),
             "slot {slot}: {length}"
         );
     }
@@ -545,7 +676,10 @@ impl Rotation {
             z = z.wrapping_mul(0x94D0_49BB_1331_11EB);
             z ^ z >> 31
         });
-        let bits: Vec<bool> = words.take((4 * n).div_ceil(64)).flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1)).collect();
+        let bits: Vec<bool> = words
+            .take((4 * n).div_ceil(64))
+            .flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1))
+            .collect();
         Self(bits[..4 * n].chunks(n).map(<[bool]>::to_vec).collect())
     }
 
@@ -554,11 +688,16 @@ impl Rotation {
         let p = 1 << n.ilog2();
         let mut v = vector.to_vec();
         for (round, minus) in self.0.iter().enumerate() {
-            v.iter_mut().zip(minus).filter(|(_, minus)| **minus).for_each(|(value, _)| *value = -*value);
+            v.iter_mut()
+                .zip(minus)
+                .filter(|(_, minus)| **minus)
+                .for_each(|(value, _)| *value = -*value);
             let from = if round % 2 == 0 { 0 } else { n - p };
             let old = v[from..from + p].to_vec();
             for (i, value) in v[from..from + p].iter_mut().enumerate() {
-                let term = |(j, value): (usize, &f64)| if (i & j).count_ones() % 2 == 0 { *value } else { -value };
+                let term = |(j, value): (usize, &f64)| {
+                    if (i & j).count_ones() % 2 == 0 { *value } else { -value }
+                };
                 *value = old.iter().enumerate().map(term).sum::<f64>() / (p as f64).sqrt();
             }
             if p < n {
@@ -575,22 +714,36 @@ impl Rotation {
 /// The invariants `vectors` and `factor` of one stored vector.
 fn check_vector(meta: &Meta, slot: u32, vector: &[u8], factor: Option<f32>) {
     if matches!(meta.codec, 2 | 6) {
-        let padding = (meta.dimensions as usize..8 * vector.len()).filter(|i| vector[i / 8] >> (i % 8) & 1 == 1);
+        let padding = (meta.dimensions as usize..8 * vector.len())
+            .filter(|i| vector[i / 8] >> (i % 8) & 1 == 1);
         assert_eq!(padding.count(), 0, "slot {slot}: bits after the last component");
         return;
     }
-    let pairs = || vector.chunks_exact(2).map(|bytes| u16::from_le_bytes(bytes.try_into().unwrap()));
+    let pairs =
+        || vector.chunks_exact(2).map(|bytes| u16::from_le_bytes(bytes.try_into().unwrap()));
     let components: Vec<f32> = match meta.codec {
-        1 => vector.chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect(),
+        1 => vector
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+            .collect(),
         3 => pairs().map(|bits| half::f16::from_bits(bits).to_f32()).collect(),
         4 => pairs().map(|bits| half::bf16::from_bits(bits).to_f32()).collect(),
-        _ => vector.iter().map(|byte| meta.center + meta.step * f32::from(byte.cast_signed())).collect(),
+        _ => vector
+            .iter()
+            .map(|byte| meta.center + meta.step * f32::from(byte.cast_signed()))
+            .collect(),
     };
-    assert!(components.iter().all(|component| component.is_finite()), "slot {slot}: {components:?}");
+    assert!(
+        components.iter().all(|component| component.is_finite()),
+        "slot {slot}: {components:?}"
+    );
     if let Some(factor) = factor {
         let inverse = 1.0 / components.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         let off_by = factor.to_bits().abs_diff((inverse as f32).to_bits());
-        assert!(off_by <= 2, "slot {slot}: the factor is {factor}, the inverse of the norm {inverse}");
+        assert!(
+            off_by <= 2,
+            "slot {slot}: the factor is {factor}, the inverse of the norm {inverse}"
+        );
     }
 }
 
@@ -615,12 +768,19 @@ fn decode_id_slots(values: &mut Values, slots: u32) -> BTreeMap<u32, u32> {
         value.zeros(1);
         let count = usize::from(value.u16());
         assert!((1..=1000).contains(&count), "{what}: {count} items");
-        assert_eq!(form, u8::from(count >= 667), "{what}: the form is dense from 667 items on, this has {count}");
+        assert_eq!(
+            form,
+            u8::from(count >= 667),
+            "{what}: the form is dense from 667 items on, this has {count}"
+        );
         let entries: Vec<(u32, u32)> = if form == 1 {
             (0..).zip(value.u32s(1000)).filter(|&(_, slot)| slot != NO_SLOT).collect()
         } else {
             let rests: Vec<u32> = (0..count).map(|_| u32::from(value.u16())).collect();
-            assert!(is_ascending(&rests) && rests.last() < Some(&1000), "{what}: ids ascend below 1000: {rests:?}");
+            assert!(
+                is_ascending(&rests) && rests.last() < Some(&1000),
+                "{what}: ids ascend below 1000: {rests:?}"
+            );
             rests.into_iter().zip(value.u32s(count)).collect()
         };
         value.end();
@@ -644,30 +804,45 @@ fn decode_set(values: &mut Values, set: u8, slots: u32) -> BTreeSet<u32> {
         assert!(!in_chunk.is_empty(), "{}: a chunk without members has no value", value.what);
         for member in in_chunk {
             let slot = u64::from(chunk) * 2048 + u64::from(member);
-            assert!(member < 2048 && slot < u64::from(slots), "{}: member {member} of {slots} slots", value.what);
+            assert!(
+                member < 2048 && slot < u64::from(slots),
+                "{}: member {member} of {slots} slots",
+                value.what
+            );
             members.insert(slot as u32);
         }
     }
     members
 }
 
-/// LINKS, SPILL and IN of one layer, section 6. Counts the spilled records and the IN values in `decoded`.
+/// LINKS, SPILL and IN of one layer, section 6. Counts the spilled records and the IN values in
+/// `decoded`.
 fn decode_layer(values: &mut Values, layer: u8, decoded: &mut Decoded) -> BTreeMap<u32, Node> {
     let group_slots = u32::from(decoded.meta.links_group);
     let mut nodes = BTreeMap::new();
     for group in values.all_n(LINKS, layer) {
         let mut links = decode_group(values.expect(LINKS, layer, group), group_slots);
-        let mut spill = values.take(SPILL, layer, group).map(|value| decode_group(value, group_slots)).unwrap_or_default();
+        let mut spill = values
+            .take(SPILL, layer, group)
+            .map(|value| decode_group(value, group_slots))
+            .unwrap_or_default();
         let mut links_bytes = 8 + 2 * group_slots as usize;
         for i in 0..group_slots {
             let what = format!("layer {layer} group {group} record {i}");
             let (here, there) = (links.remove(&i), spill.remove(&i));
             let (is_here, says_there) = (matches!(here, Some(Some(_))), matches!(here, Some(None)));
             assert!(!matches!(there, Some(None)), "{what}: SPILL points elsewhere");
-            assert_eq!(says_there, there.is_some(), "{what}: LINKS says that SPILL has it, or SPILL has it");
+            assert_eq!(
+                says_there,
+                there.is_some(),
+                "{what}: LINKS says that SPILL has it, or SPILL has it"
+            );
             let Some((node_bytes, node)) = here.flatten().or(there.flatten()) else { continue };
             let fits = links_bytes + node_bytes <= MAX_LINKS_BYTES;
-            assert_eq!(is_here, fits, "{what}: LINKS has {links_bytes} bytes before it, it has {node_bytes}: in LINKS if it fits");
+            assert_eq!(
+                is_here, fits,
+                "{what}: LINKS has {links_bytes} bytes before it, it has {node_bytes}: in LINKS if it fits"
+            );
             links_bytes += if fits { node_bytes } else { 0 };
             decoded.spilled += usize::from(!fits);
             let slot = u64::from(group) * u64::from(group_slots) + u64::from(i);
@@ -680,8 +855,18 @@ fn decode_layer(values: &mut Values, layer: u8, decoded: &mut Decoded) -> BTreeM
         let one_way = value.roaring(value.rest());
         let node: Option<&mut Node> = nodes.get_mut(&slot);
         let node = node.unwrap_or_else(|| panic!("{}: no such node", value.what));
-        assert_eq!(node.one_way, [u32::MAX], "{}: the record does not say that its in-neighbors are in IN", value.what);
-        assert!(one_way.len() > MAX_ONE_WAY, "{}: {} in-neighbors fit the record", value.what, one_way.len());
+        assert_eq!(
+            node.one_way,
+            [u32::MAX],
+            "{}: the record does not say that its in-neighbors are in IN",
+            value.what
+        );
+        assert!(
+            one_way.len() > MAX_ONE_WAY,
+            "{}: {} in-neighbors fit the record",
+            value.what,
+            one_way.len()
+        );
         node.one_way = one_way;
         decoded.in_values += 1;
     }
@@ -690,7 +875,8 @@ fn decode_layer(values: &mut Values, layer: u8, decoded: &mut Decoded) -> BTreeM
     nodes
 }
 
-/// One LINKS or SPILL value: the length and contents of each record by place in the group, `None` if the record is elsewhere.
+/// One LINKS or SPILL value: the length and contents of each record by place in the group, `None`
+/// if the record is elsewhere.
 fn decode_group(mut value: Cursor, group_slots: u32) -> BTreeMap<u32, Option<(usize, Node)>> {
     let what = value.what.clone();
     assert_eq!(value.u32() as usize, value.bytes.len() + 4, "{what}: length");
@@ -702,7 +888,11 @@ fn decode_group(mut value: Cursor, group_slots: u32) -> BTreeMap<u32, Option<(us
             continue;
         }
         let start = value.at;
-        assert_eq!(usize::from(offset), start, "{what}: records follow each other in slot order, record {i}");
+        assert_eq!(
+            usize::from(offset),
+            start,
+            "{what}: records follow each other in slot order, record {i}"
+        );
         let node = decode_record(&mut value);
         records.insert(i, Some((value.at - start, node)));
     }
@@ -711,19 +901,25 @@ fn decode_group(mut value: Cursor, group_slots: u32) -> BTreeMap<u32, Option<(us
     records
 }
 
-/// A record of section 6. Its `one_way` is `[u32::MAX]`, which is no slot, if it is to be found in IN.
+/// A record of section 6. Its `one_way` is `[u32::MAX]`, which is no slot, if it is to be found in
+/// IN.
 fn decode_record(value: &mut Cursor) -> Node {
     let what = format!("{}, record at {}", value.what, value.at);
     let list_bytes = usize::from(value.u16());
-    let is_run_free = value.bytes.get(value.at..value.at + 4) == Some(12_346_u32.to_le_bytes().as_slice());
+    let is_run_free =
+        value.bytes.get(value.at..value.at + 4) == Some(12_346_u32.to_le_bytes().as_slice());
     assert!(is_run_free, "{what}: a neighbor list has cookie 12346");
     let neighbors = value.roaring(list_bytes);
-    let has_arrays_only = neighbors.chunk_by(|a, b| a >> 16 == b >> 16).all(|container| container.len() <= 4096);
+    let has_arrays_only =
+        neighbors.chunk_by(|a, b| a >> 16 == b >> 16).all(|container| container.len() <= 4096);
     assert!(has_arrays_only, "{what}: a neighbor list has array containers only");
     let (parent, rank, one_way) = (value.u32(), value.u32(), value.u16());
     let bits = value.take(neighbors.len().div_ceil(8)).to_vec();
     let is_child = |i: &usize| bits[i / 8] >> (i % 8) & 1 == 1;
-    assert!(!(neighbors.len()..8 * bits.len()).any(|i| is_child(&i)), "{what}: child bits beyond the list");
+    assert!(
+        !(neighbors.len()..8 * bits.len()).any(|i| is_child(&i)),
+        "{what}: child bits beyond the list"
+    );
     let children = (0..neighbors.len()).filter(is_child).map(|i| neighbors[i]).collect();
     let one_way = if one_way == ELSEWHERE {
         vec![u32::MAX]
@@ -736,31 +932,50 @@ fn decode_record(value: &mut Cursor) -> Node {
 }
 
 impl Decoded {
-    /// Asserts the invariants `sets`, `ids`, `counts`, `nodes`, `lists`, `in-neighbors`, `tree`, `reachable` and `in-degree` of section 9.
+    /// Asserts the invariants `sets`, `ids`, `counts`, `nodes`, `lists`, `in-neighbors`, `tree`,
+    /// `reachable` and `in-degree` of section 9.
     pub(crate) fn verify(&self) {
         let sizes = [self.slot_of.len(), self.pending.len(), self.removed.len(), self.free.len()];
         let [items, pending, removed, free] = sizes.map(|size| size as u32);
         let meta = &self.meta;
-        assert_eq!([meta.items, meta.pending, meta.removed, meta.free], [items, pending, removed, free], "counts");
+        assert_eq!(
+            [meta.items, meta.pending, meta.removed, meta.free],
+            [items, pending, removed, free],
+            "counts"
+        );
 
         let mut live_slots = 0;
         for (slot, id) in (0..).zip(&self.slot_ids) {
-            let [pending, removed, free] = [&self.pending, &self.removed, &self.free].map(|set| set.contains(&slot));
-            assert!(u8::from(pending) + u8::from(removed) + u8::from(free) <= 1, "sets: slot {slot} is in two");
+            let [pending, removed, free] =
+                [&self.pending, &self.removed, &self.free].map(|set| set.contains(&slot));
+            assert!(
+                u8::from(pending) + u8::from(removed) + u8::from(free) <= 1,
+                "sets: slot {slot} is in two"
+            );
             assert!(!free || *id == 0, "ids: the free slot {slot} has item id {id}");
             let is_live = !removed && !free;
             live_slots += u32::from(is_live);
-            assert_eq!(is_live, self.slot_of.get(id) == Some(&slot), "ids: slot {slot}, item {id}, slot of it {:?}", self.slot_of.get(id));
+            assert_eq!(
+                is_live,
+                self.slot_of.get(id) == Some(&slot),
+                "ids: slot {slot}, item {id}, slot of it {:?}",
+                self.slot_of.get(id)
+            );
         }
         assert_eq!(live_slots, items, "ids: one live slot for every item");
 
-        let linked = (0..meta.slots).filter(|slot| !self.pending.contains(slot) && !self.free.contains(slot));
-        let records: Vec<u32> = self.layers.first().map(|nodes| nodes.keys().copied().collect()).unwrap_or_default();
+        let linked = (0..meta.slots)
+            .filter(|slot| !self.pending.contains(slot) && !self.free.contains(slot));
+        let records: Vec<u32> =
+            self.layers.first().map(|nodes| nodes.keys().copied().collect()).unwrap_or_default();
         assert!(linked.eq(records), "nodes: the linked slots are those with a record on layer 0");
         for (layer, nodes) in self.layers.iter().enumerate() {
             let below = &self.layers[layer.saturating_sub(1)];
             assert!(!nodes.is_empty(), "nodes: layer {layer} of {} is empty", meta.layers);
-            assert!(nodes.keys().all(|slot| below.contains_key(slot)), "nodes: one of layer {layer} is not on the layer below");
+            assert!(
+                nodes.keys().all(|slot| below.contains_key(slot)),
+                "nodes: one of layer {layer} is not on the layer below"
+            );
             self.verify_lists(layer, nodes);
             self.verify_tree(layer, nodes);
         }
@@ -771,10 +986,18 @@ impl Decoded {
         let mut one_way: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
         let mut has_in_edge = BTreeSet::new();
         for (slot, Node { neighbors, .. }) in nodes {
-            assert!(is_ascending(neighbors) && neighbors.len() <= max_degree, "lists: layer {layer} slot {slot} has {neighbors:?}");
+            assert!(
+                is_ascending(neighbors) && neighbors.len() <= max_degree,
+                "lists: layer {layer} slot {slot} has {neighbors:?}"
+            );
             for neighbor in neighbors {
-                assert_ne!(slot, neighbor, "lists: layer {layer} slot {slot} has an edge to itself");
-                let end = nodes.get(neighbor).unwrap_or_else(|| panic!("lists: layer {layer} slot {slot} names {neighbor}, no node"));
+                assert_ne!(
+                    slot, neighbor,
+                    "lists: layer {layer} slot {slot} has an edge to itself"
+                );
+                let end = nodes.get(neighbor).unwrap_or_else(|| {
+                    panic!("lists: layer {layer} slot {slot} names {neighbor}, no node")
+                });
                 if !end.neighbors.contains(slot) {
                     one_way.entry(*neighbor).or_default().push(*slot);
                 }
@@ -784,21 +1007,39 @@ impl Decoded {
         for (slot, node) in nodes {
             let expected = one_way.remove(slot).unwrap_or_default();
             assert_eq!(node.one_way, expected, "in-neighbors: layer {layer} slot {slot}");
-            assert!(nodes.len() == 1 || has_in_edge.contains(slot), "in-degree: layer {layer} slot {slot} has no in-edge");
+            assert!(
+                nodes.len() == 1 || has_in_edge.contains(slot),
+                "in-degree: layer {layer} slot {slot} has no in-edge"
+            );
         }
     }
 
     fn verify_tree(&self, layer: usize, nodes: &BTreeMap<u32, Node>) {
         let root = self.meta.roots[layer];
-        assert!(nodes.contains_key(&root), "tree: the root {root} of layer {layer} is no node of it");
+        assert!(
+            nodes.contains_key(&root),
+            "tree: the root {root} of layer {layer} is no node of it"
+        );
         for (&slot, node) in nodes {
             let what = format!("tree: layer {layer} slot {slot} {node:?}");
-            assert!(node.rank < self.meta.next_rank, "{what}: rank, the next is {}", self.meta.next_rank);
-            assert_eq!(node.parent == slot, slot == root, "{what}: its own parent, or the root {root}, and not both");
+            assert!(
+                node.rank < self.meta.next_rank,
+                "{what}: rank, the next is {}",
+                self.meta.next_rank
+            );
+            assert_eq!(
+                node.parent == slot,
+                slot == root,
+                "{what}: its own parent, or the root {root}, and not both"
+            );
             if slot != root {
-                let parent = nodes.get(&node.parent).unwrap_or_else(|| panic!("{what}: no such parent"));
+                let parent =
+                    nodes.get(&node.parent).unwrap_or_else(|| panic!("{what}: no such parent"));
                 assert!(parent.rank < node.rank, "{what}: the parent has rank {}", parent.rank);
-                assert!(parent.children.contains(&slot), "{what}: the parent has no child edge to it");
+                assert!(
+                    parent.children.contains(&slot),
+                    "{what}: the parent has no child edge to it"
+                );
             }
             for child in &node.children {
                 assert_eq!(nodes[child].parent, slot, "{what}: child {child} has another parent");
@@ -806,7 +1047,9 @@ impl Decoded {
         }
         let (mut reached, mut to_visit) = (BTreeSet::from([root]), vec![root]);
         while let Some(slot) = to_visit.pop() {
-            to_visit.extend(nodes[&slot].neighbors.iter().filter(|&&neighbor| reached.insert(neighbor)));
+            to_visit.extend(
+                nodes[&slot].neighbors.iter().filter(|&&neighbor| reached.insert(neighbor)),
+            );
         }
         assert_eq!(reached.len(), nodes.len(), "reachable: nodes of layer {layer} from its root");
     }
@@ -834,13 +1077,29 @@ fn roaring_containers_of_all_three_kinds_are_decoded() {
     assert_eq!(roaring_of(NO_RUNS, &[], &arrays), [1, 2, 3, 65_541], "two arrays");
     let runs = [0, 14, 3, 1, 10, 20, 0, 31, 2];
     let of_runs: Vec<u32> = (1..=11).chain([20]).chain(31..=33).collect();
-    assert_eq!(roaring_of(RUNS, &[0b1], &runs), of_runs, "the runs of the specification's example, without offsets");
-    let mixed = [0, 0, 1, 0, 2, 1, 4, 65_535, 37, 0, 39, 0, 41, 0, 47, 0, 7, 8, 1, 5, 1, 1, 0, 65_535];
-    let of_mixed: Vec<u32> = [7, 65_544, 131_077, 131_078].into_iter().chain(4 << 16..5 << 16).collect();
-    assert_eq!(roaring_of(RUNS | 3 << 16, &[0b1100], &mixed), of_mixed, "four containers have offsets");
+    assert_eq!(
+        roaring_of(RUNS, &[0b1], &runs),
+        of_runs,
+        "the runs of the specification's example, without offsets"
+    );
+    let mixed =
+        [0, 0, 1, 0, 2, 1, 4, 65_535, 37, 0, 39, 0, 41, 0, 47, 0, 7, 8, 1, 5, 1, 1, 0, 65_535];
+    let of_mixed: Vec<u32> =
+        [7, 65_544, 131_077, 131_078].into_iter().chain(4 << 16..5 << 16).collect();
+    assert_eq!(
+        roaring_of(RUNS | 3 << 16, &[0b1100], &mixed),
+        of_mixed,
+        "four containers have offsets"
+    );
     let mut bitmap = vec![1, 0, 2, 4999, 16, 0];
-    bitmap.extend((0..4096).map(|word| if word < 312 { u16::MAX } else { u16::from(word == 312) * 0xFF }));
-    assert_eq!(roaring_of(NO_RUNS, &[], &bitmap), (131_072..136_072).collect::<Vec<_>>(), "a bitmap");
+    bitmap.extend(
+        (0..4096).map(|word| if word < 312 { u16::MAX } else { u16::from(word == 312) * 0xFF }),
+    );
+    assert_eq!(
+        roaring_of(NO_RUNS, &[], &bitmap),
+        (131_072..136_072).collect::<Vec<_>>(),
+        "a bitmap"
+    );
 }
 
 #[test]
@@ -857,12 +1116,22 @@ fn a_roaring_set_whose_values_do_not_ascend_is_refused() {
 
 // What the engine writes, decoded.
 
-fn random_vectors(rng: &mut StdRng, ids: impl IntoIterator<Item = u32>, dimensions: usize) -> Model {
-    ids.into_iter().map(|id| (id, (0..dimensions).map(|_| rng.random_range(-1.0..1.0)).collect())).collect()
+fn random_vectors(
+    rng: &mut StdRng,
+    ids: impl IntoIterator<Item = u32>,
+    dimensions: usize,
+) -> Model {
+    ids.into_iter()
+        .map(|id| (id, (0..dimensions).map(|_| rng.random_range(-1.0..1.0)).collect()))
+        .collect()
 }
 
 fn build<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
-    writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(100).build::<8, 16>(wtxn).unwrap();
+    writer
+        .builder(&mut StdRng::seed_from_u64(42))
+        .ef_construction(100)
+        .build::<8, 16>(wtxn)
+        .unwrap();
 }
 
 fn to_f32_bytes(vector: &[f32]) -> Vec<u8> {
@@ -870,11 +1139,14 @@ fn to_f32_bytes(vector: &[f32]) -> Vec<u8> {
 }
 
 fn to_bit_bytes(vector: &[f32]) -> Vec<u8> {
-    let word = |chunk: &[f32]| chunk.iter().rev().fold(0_u64, |word, &component| word << 1 | u64::from(component == 1.0));
+    let word = |chunk: &[f32]| {
+        chunk.iter().rev().fold(0_u64, |word, &component| word << 1 | u64::from(component == 1.0))
+    };
     vector.chunks(64).flat_map(|chunk| word(chunk).to_le_bytes()).collect()
 }
 
-/// Decodes and verifies an index, and compares its vectors, byte for byte, with those that it should hold.
+/// Decodes and verifies an index, and compares its vectors, byte for byte, with those that it
+/// should hold.
 fn decode_all<D: Distance>(
     env: &Env,
     db: voisin::Database<'_, D>,
@@ -905,7 +1177,11 @@ fn a_cosine_index_decodes_when_built_when_changed_and_when_built_again() {
     let decoded = decode_all(&env, db, 0, &expected, to_f32_bytes);
     let Meta { m, m0, ef_construction, alpha, items, pending, .. } = decoded.meta;
     assert_eq!((m, m0, ef_construction, items, pending), (8, 16, 100, 3000, 0));
-    assert!(alpha >= 1.0 && decoded.factors.len() == 3000, "alpha {alpha}, {} factors", decoded.factors.len());
+    assert!(
+        alpha >= 1.0 && decoded.factors.len() == 3000,
+        "alpha {alpha}, {} factors",
+        decoded.factors.len()
+    );
 
     let changed = random_vectors(&mut rng, (100..200).chain(3000..3050), 16);
     let mut wtxn = env.write_txn().unwrap();
@@ -955,7 +1231,10 @@ fn a_hamming_index_of_70_dimensions_decodes_to_the_bits_that_were_added() {
     let (_dir, env) = new_env();
     let db = create::<Hamming>(&env);
     let mut vectors = random_vectors(&mut StdRng::seed_from_u64(3), 0..500, 70);
-    vectors.values_mut().flatten().for_each(|component| *component = if *component < 0.0 { 0.0 } else { 1.0 });
+    vectors
+        .values_mut()
+        .flatten()
+        .for_each(|component| *component = if *component < 0.0 { 0.0 } else { 1.0 });
     let writer = Writer::<Hamming>::new(db, 0, 70);
     let mut wtxn = env.write_txn().unwrap();
     add(&writer, &mut wtxn, &vectors);
@@ -990,5 +1269,10 @@ fn an_index_with_hubs_whose_groups_spill_decodes() {
     build(&writer, &mut wtxn);
     wtxn.commit().unwrap();
     let decoded = decode_all(&env, db, 0, &vectors, to_f32_bytes);
-    assert!(decoded.spilled > 0 && decoded.in_values > 0, "{} records in SPILL, {} values of IN", decoded.spilled, decoded.in_values);
+    assert!(
+        decoded.spilled > 0 && decoded.in_values > 0,
+        "{} records in SPILL, {} values of IN",
+        decoded.spilled,
+        decoded.in_values
+    );
 }

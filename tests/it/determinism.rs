@@ -1,4 +1,5 @@
-//! One seed makes one graph, byte for byte, and a query has one answer, whatever the number of threads.
+//! One seed makes one graph, byte for byte, and a query has one answer, whatever the number of
+//! threads.
 //!
 //! Tests that say how many threads have worked use numbers of threads that no other test builds or
 //! searches with: those that do share the helpers, and may have fewer.
@@ -11,7 +12,9 @@ use voisin::Reader;
 use voisin::Writer;
 use voisin::threads::{Used, take_most_used};
 
-use crate::common::{Dump, Metric, Model, add, check, create, dump, for_every_metric, new_env, rng, vector, vectors};
+use crate::common::{
+    Dump, Metric, Model, add, check, create, dump, for_every_metric, new_env, rng, vector, vectors,
+};
 
 const DIMENSIONS: usize = 24;
 
@@ -29,9 +32,11 @@ impl History {
     fn new<D: Metric>(rng: &mut StdRng) -> Self {
         let mut first = vectors::<D>(rng, 0..900, DIMENSIONS);
         // Ties are decided the same way, too.
-        let twins: Model = first.iter().take(100).map(|(id, vector)| (id + 900, vector.clone())).collect();
+        let twins: Model =
+            first.iter().take(100).map(|(id, vector)| (id + 900, vector.clone())).collect();
         first.extend(twins);
-        let (added, replaced) = (vectors::<D>(rng, 2000..2200, DIMENSIONS), vectors::<D>(rng, 500..600, DIMENSIONS));
+        let (added, replaced) =
+            (vectors::<D>(rng, 2000..2200, DIMENSIONS), vectors::<D>(rng, 500..600, DIMENSIONS));
         Self { first, added, replaced, deleted: 0..80 }
     }
 
@@ -103,7 +108,10 @@ impl History {
 
 fn assert_same(a: &[Dump], b: &[Dump], what: &str) {
     for (build, (a, b)) in a.iter().zip(b).enumerate() {
-        assert!(a.iter().map(|(key, _)| key).eq(b.iter().map(|(key, _)| key)), "{what}, build {build}: the keys differ");
+        assert!(
+            a.iter().map(|(key, _)| key).eq(b.iter().map(|(key, _)| key)),
+            "{what}, build {build}: the keys differ"
+        );
         for ((key, a), (_, b)) in a.iter().zip(b) {
             assert_eq!(a, b, "{what}, build {build}: the value of key {key:?}");
         }
@@ -116,7 +124,11 @@ fn the_graph_is_the_same_for_any_number_of_threads() {
         let history = History::new::<D>(&mut rng());
         let alone = history.run_on::<D>(7, 1);
         for threads in [5, 7, 7] {
-            assert_same(&alone, &history.run_on::<D>(7, threads), &format!("{}, {threads} threads", D::name()));
+            assert_same(
+                &alone,
+                &history.run_on::<D>(7, threads),
+                &format!("{}, {threads} threads", D::name()),
+            );
         }
     }
     for_every_metric!(run);
@@ -128,7 +140,9 @@ fn another_seed_makes_another_graph_of_the_same_items() {
     let history = History::new::<D>(&mut rng());
     let [(seven, _), (eight, _)] = [7, 8].map(|seed| history.run::<D>(seed, 2));
     // LINKS are of kind 4, VECTORS and TAIL of kinds 1 and 2.
-    let of_kinds = |dump: &Dump, kinds: &[u8]| -> Dump { dump.iter().filter(|(key, _)| kinds.contains(&key[2])).cloned().collect() };
+    let of_kinds = |dump: &Dump, kinds: &[u8]| -> Dump {
+        dump.iter().filter(|(key, _)| kinds.contains(&key[2])).cloned().collect()
+    };
     // Where vectors lie depends on the graph once it is optimized.
     for (seven, eight) in seven.iter().zip(&eight).take(4) {
         assert_ne!(of_kinds(seven, &[4]), of_kinds(eight, &[4]));
@@ -161,7 +175,11 @@ fn a_query_has_the_same_answer_for_any_number_of_threads() {
                 _ = take_most_used();
                 let exact = warm.nns(100).exact().by_vector(&query).unwrap();
                 assert!(threads == 2 || take_most_used().asked == threads);
-                (exact, warm.nns(100).ef_search(500).by_vector(&query).unwrap(), warm.nns(5000).by_item(1).unwrap())
+                (
+                    exact,
+                    warm.nns(100).ef_search(500).by_vector(&query).unwrap(),
+                    warm.nns(5000).by_item(1).unwrap(),
+                )
             })
         })
         .collect();

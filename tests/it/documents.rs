@@ -1,11 +1,15 @@
-//! Documents in the caller's own tables and their vectors in an index are in step, whenever the process is killed.
+//! Documents in the caller's own tables and their vectors in an index are in step, whenever the
+//! process is killed.
 //!
-//! The program is `examples/documents.rs` itself. A child puts, replaces and deletes documents, builds, commits or aborts, round by round; what a
-//! round does follows from seed and round alone. It is killed at a random moment of a random phase; every few kills it waits, between its write to
-//! the tables and that to the index, until it is. Then every document must have the vector of its text, and none may be beside, and both must be
-//! what the rounds up to the last acknowledged commit, or the one that was on its way, have made of them.
+//! The program is `examples/documents.rs` itself. A child puts, replaces and deletes documents,
+//! builds, commits or aborts, round by round; what a round does follows from seed and round alone.
+//! It is killed at a random moment of a random phase; every few kills it waits, between its write
+//! to the tables and that to the index, until it is. Then every document must have the vector of
+//! its text, and none may be beside, and both must be what the rounds up to the last acknowledged
+//! commit, or the one that was on its way, have made of them.
 //!
-//! `cargo test --release --test it documents::soak -- --ignored --nocapture` is the soak: 1 000 kills, some seconds.
+//! `cargo test --release --test it documents::soak -- --ignored --nocapture` is the soak: 1 000
+//! kills, some seconds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +27,8 @@ use crate::common::{rng, seed};
 #[allow(dead_code, reason = "its tour is run as an example")]
 mod example;
 
-/// The phases of a round, as the child names them when they begin. The first two are those of one of its changes.
+/// The phases of a round, as the child names them when they begin. The first two are those of one
+/// of its changes.
 const PHASES: &[&str] = &["tables", "index", "build", "commit", "committed"];
 const INDEX_PHASE: usize = 1;
 /// Changes in one round.
@@ -36,7 +41,9 @@ type Model = BTreeMap<String, String>;
 
 /// A text of words that many have in common.
 fn text(rng: &mut StdRng) -> String {
-    let words = ["bread", "water", "garden", "cellar", "roof", "river", "stone", "paper", "engine", "window"];
+    let words = [
+        "bread", "water", "garden", "cellar", "roof", "river", "stone", "paper", "engine", "window",
+    ];
     (0..rng.random_range(1..12))
         .map(|_| words[rng.random_range(0..words.len())].repeat(rng.random_range(1..3)))
         .collect::<Vec<_>>()
@@ -57,7 +64,12 @@ impl Round {
     fn new(seed: u64, number: u64) -> Self {
         // Far from the numbers of other seeds.
         let mut rng = StdRng::seed_from_u64(seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let mut change = || (format!("document {}", rng.random_range(0..NAMES)), rng.random_bool(0.6).then(|| text(&mut rng)));
+        let mut change = || {
+            (
+                format!("document {}", rng.random_range(0..NAMES)),
+                rng.random_bool(0.6).then(|| text(&mut rng)),
+            )
+        };
         let changes: Vec<_> = (0..CHANGES).map(|_| change()).collect();
         // The last one that puts, or any before it.
         let puts: Vec<usize> = (0..CHANGES).filter(|i| changes[*i].1.is_some()).collect();
@@ -80,7 +92,8 @@ impl Round {
 fn child() {
     let Some(told) = told() else { return };
     let [path, seed, first, stops_in] = &told[..] else { panic!("{told:?}") };
-    let (seed, first, stops_in): (u64, u64, u64) = (seed.parse().unwrap(), first.parse().unwrap(), stops_in.parse().unwrap());
+    let (seed, first, stops_in): (u64, u64, u64) =
+        (seed.parse().unwrap(), first.parse().unwrap(), stops_in.parse().unwrap());
     let env = open(Path::new(path)).unwrap();
     let documents = Documents::open(&env).unwrap();
     for number in first.. {
@@ -119,7 +132,8 @@ fn child() {
 /// Whether the documents are these, each with its vector.
 fn holds(documents: &Documents<'_>, rtxn: &RoTxn<'_>, model: &Model) -> bool {
     let count = documents.check(rtxn).unwrap();
-    let is_there = |(name, text): (&String, &String)| documents.get(rtxn, name).unwrap() == Some(text);
+    let is_there =
+        |(name, text): (&String, &String)| documents.get(rtxn, name).unwrap() == Some(text);
     count == model.len() as u64 && model.iter().all(is_there)
 }
 
@@ -150,13 +164,17 @@ fn kill_again_and_again(kills: u64) {
         env.clear_stale_readers().unwrap();
         let documents = Documents::open(&env).unwrap();
         let rtxn = env.read_txn().unwrap();
-        let what = format!("kill {kill} in {} of round {target}, {committed} rounds over", PHASES[phase]);
+        let what =
+            format!("kill {kill} in {} of round {target}, {committed} rounds over", PHASES[phase]);
         if !holds(&documents, &rtxn, &model) {
             assert_ne!(phase, INDEX_PHASE, "{what}: what was not committed is there");
             Round::new(seed, rounds).apply(&mut model);
             rounds += 1;
             in_flight += 1;
-            assert!(holds(&documents, &rtxn, &model), "{what}: neither the last state nor the next");
+            assert!(
+                holds(&documents, &rtxn, &model),
+                "{what}: neither the last state nor the next"
+            );
         }
         println!("{what}: {} documents", model.len());
         drop(rtxn);
@@ -204,7 +222,10 @@ fn documents_and_vectors_change_together_and_a_search_returns_documents() {
                 documents.put(&mut wtxn, &name, &text).unwrap();
                 changed.insert(name, text);
             } else {
-                assert_eq!(documents.delete(&mut wtxn, &name).unwrap(), changed.remove(&name).is_some());
+                assert_eq!(
+                    documents.delete(&mut wtxn, &name).unwrap(),
+                    changed.remove(&name).is_some()
+                );
             }
             assert!(holds(&documents, &wtxn, &changed), "within the transaction");
         }
@@ -223,14 +244,23 @@ fn documents_and_vectors_change_together_and_a_search_returns_documents() {
     let mut wtxn = env.write_txn().unwrap();
     documents.put(&mut wtxn, "a name", "Something that nothing else says").unwrap();
     wtxn.commit().unwrap();
-    assert_eq!(names("Something that nothing else says")[0], "a name: Something that nothing else says");
+    assert_eq!(
+        names("Something that nothing else says")[0],
+        "a name: Something that nothing else says"
+    );
     let mut wtxn = env.write_txn().unwrap();
     documents.put(&mut wtxn, "a name", "Another thing").unwrap();
     wtxn.commit().unwrap();
     assert_eq!(names("another thing")[0], "a name: Another thing");
 
     // What cannot be a document changes nothing.
-    for (name, text) in [("", "A text"), ("two\nlines", "A text"), (&*"long".repeat(200), "A text"), ("a name", "no of"), ("a name", "")] {
+    for (name, text) in [
+        ("", "A text"),
+        ("two\nlines", "A text"),
+        (&*"long".repeat(200), "A text"),
+        ("a name", "no of"),
+        ("a name", ""),
+    ] {
         let mut wtxn = env.write_txn().unwrap();
         assert!(documents.put(&mut wtxn, name, text).is_err());
         wtxn.commit().unwrap();
@@ -257,8 +287,20 @@ fn a_document_without_a_vector_and_a_vector_without_a_document_are_noticed() {
         let error = documents.check(&wtxn).unwrap_err().to_string();
         assert!(error.contains(says), "{error:?} does not say {says:?}");
     };
-    noticed(&|wtxn| _ = documents.put_document(wtxn, "four", "A document alone").unwrap(), "\"four\" does not have the vector");
-    noticed(&|wtxn| _ = documents.put_document(wtxn, "one", "Another text").unwrap(), "\"one\" does not have the vector");
-    noticed(&|wtxn| documents.put_vector(wtxn, 99, &embed("alone").unwrap()).unwrap(), "3 documents have 4 vectors");
-    noticed(&|wtxn| documents.put_vector(wtxn, 0, &embed("other").unwrap()).unwrap(), "\"one\" does not have the vector");
+    noticed(
+        &|wtxn| _ = documents.put_document(wtxn, "four", "A document alone").unwrap(),
+        "\"four\" does not have the vector",
+    );
+    noticed(
+        &|wtxn| _ = documents.put_document(wtxn, "one", "Another text").unwrap(),
+        "\"one\" does not have the vector",
+    );
+    noticed(
+        &|wtxn| documents.put_vector(wtxn, 99, &embed("alone").unwrap()).unwrap(),
+        "3 documents have 4 vectors",
+    );
+    noticed(
+        &|wtxn| documents.put_vector(wtxn, 0, &embed("other").unwrap()).unwrap(),
+        "\"one\" does not have the vector",
+    );
 }

@@ -28,17 +28,33 @@ fn the_statistics_of_an_index_are_what_it_holds() {
     assert_eq!((stats.items, stats.pending, stats.removed), (897, 2, 5));
     assert_eq!(stats.items, reader.n_items());
     assert_eq!(stats.slots, stats.items + stats.removed + stats.free_slots);
-    assert_eq!((inside.items, &inside.layers, &inside.kinds), (stats.items, &stats.layers, &stats.kinds));
+    assert_eq!(
+        (inside.items, &inside.layers, &inside.kinds),
+        (stats.items, &stats.layers, &stats.kinds)
+    );
     let kind = |kind| stats.kinds.iter().find(|stats| stats.kind == kind).unwrap();
     assert_eq!((kind(Kind::Meta).values, kind(Kind::Meta).bytes), (1, 8 + 196));
     assert_eq!(kind(Kind::Tail).values, stats.tail);
     assert_eq!(kind(Kind::Tail).bytes, stats.tail * (8 + 400 + 4));
-    assert_eq!(stats.bytes(), crate::common::dump_of(&rtxn, db, 3).iter().map(|(key, value)| (key.len() + value.len()) as u64).sum());
+    assert_eq!(
+        stats.bytes(),
+        crate::common::dump_of(&rtxn, db, 3)
+            .iter()
+            .map(|(key, value)| (key.len() + value.len()) as u64)
+            .sum()
+    );
 
     let [base, upper @ ..] = &stats.layers[..] else { panic!("no graph") };
     assert_eq!(base.nodes, 900);
-    assert!(upper.iter().map(|layer| layer.nodes).is_sorted_by(|a, b| a >= b) && upper.iter().all(|layer| layer.nodes > 0));
-    assert!(base.degrees.len() <= 17 && base.degrees[0] == 0 && base.degrees.iter().sum::<u64>() == 900, "{:?}", base.degrees);
+    assert!(
+        upper.iter().map(|layer| layer.nodes).is_sorted_by(|a, b| a >= b)
+            && upper.iter().all(|layer| layer.nodes > 0)
+    );
+    assert!(
+        base.degrees.len() <= 17 && base.degrees[0] == 0 && base.degrees.iter().sum::<u64>() == 900,
+        "{:?}",
+        base.degrees
+    );
     assert!(base.one_way_edges < base.edges() && base.edges() > 5 * 900);
     // A header of 8 bytes and one container of 8 a list, 2 an edge.
     assert_eq!(base.list_bytes, 16 * 900 + 2 * base.edges());
@@ -56,7 +72,11 @@ fn free_pages_are_those_that_nothing_uses() {
         if round % 7 == 6 {
             writer.clear(&mut wtxn).unwrap();
         } else {
-            add(&writer, &mut wtxn, &vectors::<Cosine>(&mut rng, round * 50..round * 50 + 300, 100));
+            add(
+                &writer,
+                &mut wtxn,
+                &vectors::<Cosine>(&mut rng, round * 50..round * 50 + 300, 100),
+            );
         }
         wtxn.commit().unwrap();
         let rtxn = env.read_txn().unwrap();
@@ -97,7 +117,10 @@ fn the_oldest_reader_is_told_while_it_reads() {
     assert_eq!(oldest().commits_behind, 2);
     drop(newer);
     assert_eq!(oldest().commits_behind, 0);
-    assert_eq!(Environment::read(&env, &env.read_txn().unwrap()).unwrap().max_readers, env.max_readers());
+    assert_eq!(
+        Environment::read(&env, &env.read_txn().unwrap()).unwrap().max_readers,
+        env.max_readers()
+    );
 }
 
 #[test]
@@ -127,10 +150,17 @@ fn a_copy_holds_what_was_committed_and_is_compact() {
     assert_eq!(std::fs::read_dir(&target).unwrap().count(), 1, "nothing but the copy");
 
     let before = std::fs::read(target.join("data.mdb")).unwrap();
-    assert!(matches!(voisin::copy_to(&env, &target), Err(Error::Exists { path }) if path == target.join("data.mdb")));
-    assert!(std::fs::read(target.join("data.mdb")).unwrap() == before, "the first copy was touched");
+    assert!(
+        matches!(voisin::copy_to(&env, &target), Err(Error::Exists { path }) if path == target.join("data.mdb"))
+    );
+    assert!(
+        std::fs::read(target.join("data.mdb")).unwrap() == before,
+        "the first copy was touched"
+    );
     // SAFETY: nobody else opens the copy.
-    let copy = unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(1 << 30).open(&target) }.unwrap();
+    let copy =
+        unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(1 << 30).open(&target) }
+            .unwrap();
     check_holds(&copy.read_txn().unwrap(), create::<Euclidean>(&copy), 0, &model);
 }
 
@@ -138,7 +168,9 @@ fn a_copy_holds_what_was_committed_and_is_compact() {
 fn an_environment_that_is_a_file_is_copied_to_a_file() {
     let dir = tempfile::tempdir().unwrap();
     // SAFETY: the directory is new.
-    let env = unsafe { EnvOpenOptions::new().flags(EnvFlags::NO_SUB_DIR).open(dir.path().join("one")) }.unwrap();
+    let env =
+        unsafe { EnvOpenOptions::new().flags(EnvFlags::NO_SUB_DIR).open(dir.path().join("one")) }
+            .unwrap();
     let db = create::<Euclidean>(&env);
     let mut wtxn = env.write_txn().unwrap();
     Writer::<Euclidean>::new(db, 0, 2).add_item(&mut wtxn, 1, &[1.0, 2.0]).unwrap();
@@ -147,7 +179,16 @@ fn an_environment_that_is_a_file_is_copied_to_a_file() {
     let bytes = voisin::copy_to(&env, &target).unwrap();
     assert_eq!(std::fs::metadata(&target).unwrap().len(), bytes);
     assert!(matches!(voisin::copy_to(&env, &target), Err(Error::Exists { .. })));
-    assert_eq!(Environment::read(&env, &env.read_txn().unwrap()).unwrap().oldest_reader.unwrap().commits_behind, 0);
+    assert_eq!(
+        Environment::read(&env, &env.read_txn().unwrap())
+            .unwrap()
+            .oldest_reader
+            .unwrap()
+            .commits_behind,
+        0
+    );
     let nowhere = dir.path().join("no folder").join("two");
-    assert!(matches!(voisin::copy_to(&env, &nowhere), Err(Error::Io { path, .. }) if path == nowhere));
+    assert!(
+        matches!(voisin::copy_to(&env, &nowhere), Err(Error::Io { path, .. }) if path == nowhere)
+    );
 }

@@ -1,6 +1,8 @@
-//! The items of a database that hannoy or arroy wrote come over whole, bit for bit, or an error says which one cannot.
+//! The items of a database that hannoy or arroy wrote come over whole, bit for bit, or an error
+//! says which one cannot.
 //!
-//! Every database here is written by the programs themselves, as their users write it; the damaged ones are copies with random bytes changed.
+//! Every database here is written by the programs themselves, as their users write it; the damaged
+//! ones are copies with random bytes changed.
 
 use std::marker::PhantomData;
 use std::ops::Bound;
@@ -10,24 +12,26 @@ use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 use voisin::codec::{F16, I8};
 use voisin::distances::{
-    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan,
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance,
+    DotProduct, Euclidean, Hamming, Manhattan,
 };
 use voisin::heed::types::Bytes;
 use voisin::heed::{self, CommitOrAbort, RoTxn, RwTxn};
 use voisin::{Error, Import, ItemId, Reader, SourceDefect, VectorDefect, Writer};
 
 use crate::common::{
-    Chebyshev, Dump, Env, Metric, Model, Oracle, build, build_index, check_holds, create, dump, dump_of, new_env, rng, vector, vectors,
-    with_metric,
+    Chebyshev, Dump, Env, Metric, Model, Oracle, build, build_index, check_holds, create, dump,
+    dump_of, new_env, rng, vector, vectors, with_metric,
 };
 
 type Raw<'e> = heed::Database<'e, Bytes, Bytes>;
 
 /// The unnamed database as a program opens it that links neither hannoy nor arroy.
 fn raw(env: &'static Env) -> Raw<'static> {
-    let opened = env.open_databases_and_commit(env.read_txn().unwrap(), |opener, rtxn| -> heed::Result<_> {
-        opener.open_database(rtxn, None).map(CommitOrAbort::<_, ()>::Commit)
-    });
+    let opened =
+        env.open_databases_and_commit(env.read_txn().unwrap(), |opener, rtxn| -> heed::Result<_> {
+            opener.open_database(rtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+        });
     opened.unwrap().unwrap_commit().unwrap()
 }
 
@@ -59,10 +63,20 @@ macro_rules! program {
         impl<D: $engine::Distance> Program for $program<D> {
             const NAME: &'static str = stringify!($engine);
 
-            fn change(env: &'static Env, index: u16, dimensions: usize, changes: &[Change], builds: bool) {
-                let create =
-                    |wtxn| env.create_databases_and_commit(wtxn, |o, w| o.create_database(w, None).map(CommitOrAbort::<_, ()>::Commit));
-                let db: $engine::Database<'static, D> = create(env.write_txn().unwrap()).unwrap().unwrap_commit();
+            fn change(
+                env: &'static Env,
+                index: u16,
+                dimensions: usize,
+                changes: &[Change],
+                builds: bool,
+            ) {
+                let create = |wtxn| {
+                    env.create_databases_and_commit(wtxn, |o, w| {
+                        o.create_database(w, None).map(CommitOrAbort::<_, ()>::Commit)
+                    })
+                };
+                let db: $engine::Database<'static, D> =
+                    create(env.write_txn().unwrap()).unwrap().unwrap_commit();
                 let writer = $engine::Writer::<D>::new(db, index, dimensions);
                 let mut wtxn = env.write_txn().unwrap();
                 for (item, vector) in changes {
@@ -80,11 +94,18 @@ macro_rules! program {
             }
 
             fn items(env: &'static Env, index: u16, dimensions: usize) -> Model {
-                let create =
-                    |wtxn| env.create_databases_and_commit(wtxn, |o, w| o.create_database(w, None).map(CommitOrAbort::<_, ()>::Commit));
-                let db: $engine::Database<'static, D> = create(env.write_txn().unwrap()).unwrap().unwrap_commit();
+                let create = |wtxn| {
+                    env.create_databases_and_commit(wtxn, |o, w| {
+                        o.create_database(w, None).map(CommitOrAbort::<_, ()>::Commit)
+                    })
+                };
+                let db: $engine::Database<'static, D> =
+                    create(env.write_txn().unwrap()).unwrap().unwrap_commit();
                 let rtxn = env.read_txn().unwrap();
-                let items = $engine::Writer::<D>::new(db, index, dimensions).iter(&rtxn).unwrap().collect::<$engine::Result<_>>();
+                let items = $engine::Writer::<D>::new(db, index, dimensions)
+                    .iter(&rtxn)
+                    .unwrap()
+                    .collect::<$engine::Result<_>>();
                 items.unwrap()
             }
         }
@@ -107,7 +128,11 @@ fn write<P: Program, D: Distance>(env: &'static Env, index: u16, dimensions: usi
     for (round, builds) in [true, false].into_iter().enumerate() {
         let first = 50 * round as ItemId;
         let mut changes: Vec<Change> = (first..first + 10).map(|id| (id, None)).collect();
-        changes.extend(added(&vectors::<D>(&mut rng, (first + 20..first + 30).chain([5000 + first]), dimensions)));
+        changes.extend(added(&vectors::<D>(
+            &mut rng,
+            (first + 20..first + 30).chain([5000 + first]),
+            dimensions,
+        )));
         P::change(env, index, dimensions, &changes, builds);
         for (id, vector) in changes {
             match vector {
@@ -120,7 +145,8 @@ fn write<P: Program, D: Distance>(env: &'static Env, index: u16, dimensions: usi
 }
 
 #[test]
-fn every_metric_that_is_ours_too_comes_over_bit_for_bit_with_what_was_changed_since_the_last_build() {
+fn every_metric_that_is_ours_too_comes_over_bit_for_bit_with_what_was_changed_since_the_last_build()
+{
     fn run<P: Program, D: Metric>() {
         println!("{} {}", P::NAME, D::name());
         let dimensions = 70;
@@ -144,7 +170,11 @@ fn every_metric_that_is_ours_too_comes_over_bit_for_bit_with_what_was_changed_si
             let mut expected = model.clone();
             if index == 0 {
                 build_index(into, db, 0, &vectors::<D>(&mut rng(), 190..210, dimensions));
-                expected.extend(vectors::<D>(&mut rng(), 190..210, dimensions).into_iter().filter(|(id, _)| !model.contains_key(id)));
+                expected.extend(
+                    vectors::<D>(&mut rng(), 190..210, dimensions)
+                        .into_iter()
+                        .filter(|(id, _)| !model.contains_key(id)),
+                );
             }
             let mut wtxn = into.write_txn().unwrap();
             assert_eq!(source().add_to(&writer, &mut wtxn).unwrap(), model.len() as u64);
@@ -185,7 +215,9 @@ fn an_index_takes_the_place_of_the_one_that_it_is_made_of() {
         let source = Import::open(&rtxn, 7, raw(env)).unwrap();
         let mut wtxn = env.write_txn().unwrap();
         let (first, end) = (7u16.to_be_bytes(), 8u16.to_be_bytes());
-        raw(env).delete_range(&mut wtxn, &(Bound::Included(&first[..]), Bound::Excluded(&end[..]))).unwrap();
+        raw(env)
+            .delete_range(&mut wtxn, &(Bound::Included(&first[..]), Bound::Excluded(&end[..])))
+            .unwrap();
         let writer = Writer::<Cosine>::new(db, 7, 6);
         assert_eq!(source.add_to(&writer, &mut wtxn).unwrap(), model.len() as u64);
         build(&writer, &mut wtxn);
@@ -193,7 +225,11 @@ fn an_index_takes_the_place_of_the_one_that_it_is_made_of() {
 
         let rtxn = env.read_txn().unwrap();
         check_holds(&rtxn, db, 7, &model);
-        assert_eq!([6, 8].map(|index| dump_of(&rtxn, db, index)), before, "its neighbors are as they were");
+        assert_eq!(
+            [6, 8].map(|index| dump_of(&rtxn, db, index)),
+            before,
+            "its neighbors are as they were"
+        );
         assert_eq!(P::items(env, 8, 6), beside);
     }
     run::<Hannoy<hannoy::distances::Cosine>>();
@@ -209,7 +245,10 @@ fn an_index_without_items_is_imported_as_one() {
         let rtxn = env.read_txn().unwrap();
         let mut wtxn = env.write_txn().unwrap();
         let writer = Writer::<Euclidean>::new(db, 1, 6);
-        assert_eq!(Import::open(&rtxn, 0, raw(env)).unwrap().add_to(&writer, &mut wtxn).unwrap(), 0);
+        assert_eq!(
+            Import::open(&rtxn, 0, raw(env)).unwrap().add_to(&writer, &mut wtxn).unwrap(),
+            0
+        );
         check_holds(&wtxn, db, 1, &Model::new());
         assert!(Reader::open(&wtxn, 1, db).unwrap().is_empty(&wtxn).unwrap());
     }
@@ -219,18 +258,27 @@ fn an_index_without_items_is_imported_as_one() {
 
 /// The error of an import, and that its message says these things.
 #[track_caller]
-fn refused<D: Distance>(env: &'static Env, index: u16, writer: &Writer<'_, D>, says: &[&str]) -> Error {
+fn refused<D: Distance>(
+    env: &'static Env,
+    index: u16,
+    writer: &Writer<'_, D>,
+    says: &[&str],
+) -> Error {
     let before = dump(&env.read_txn().unwrap(), create::<Euclidean>(env));
     let rtxn = env.read_txn().unwrap();
     let mut wtxn = env.write_txn().unwrap();
-    let imported = Import::open(&rtxn, index, raw(env)).and_then(|source| source.add_to(writer, &mut wtxn));
+    let imported =
+        Import::open(&rtxn, index, raw(env)).and_then(|source| source.add_to(writer, &mut wtxn));
     let error = imported.unwrap_err();
     let message = error.to_string();
     for part in says.iter().copied().chain([&*format!("index {index} of the source")]) {
         assert!(message.contains(part), "{message:?} does not say {part:?}");
     }
     wtxn.commit().unwrap();
-    assert!(dump(&env.read_txn().unwrap(), create::<Euclidean>(env)) == before, "{message}: the database has changed");
+    assert!(
+        dump(&env.read_txn().unwrap(), create::<Euclidean>(env)) == before,
+        "{message}: the database has changed"
+    );
     error
 }
 
@@ -257,25 +305,49 @@ fn what_cannot_be_imported_is_told_with_its_reason_and_nothing_changes() {
     let db = create::<Euclidean>(env);
     let writer = Writer::<Euclidean>::new(db, 100, 8);
 
-    assert_defect(refused(env, 99, &writer, &["there is none", "use the number"]), SourceDefect::Missing);
+    assert_defect(
+        refused(env, 99, &writer, &["there is none", "use the number"]),
+        SourceDefect::Missing,
+    );
     assert_defect(refused(env, 65_535, &writer, &["there is none"]), SourceDefect::Missing);
     for index in [2, 3] {
-        assert_defect(refused(env, index, &writer, &["not built", "metric and dimensions are not known"]), SourceDefect::NotBuilt);
+        assert_defect(
+            refused(env, index, &writer, &["not built", "metric and dimensions are not known"]),
+            SourceDefect::NotBuilt,
+        );
     }
-    assert_defect(refused(env, 4, &writer, &["voisin wrote it", "open a Reader"]), SourceDefect::Ours);
+    assert_defect(
+        refused(env, 4, &writer, &["voisin wrote it", "open a Reader"]),
+        SourceDefect::Ours,
+    );
     for index in [5, 6] {
-        assert_defect(refused(env, index, &writer, &["not those of hannoy, or of arroy"]), SourceDefect::Unknown);
+        assert_defect(
+            refused(env, index, &writer, &["not those of hannoy, or of arroy"]),
+            SourceDefect::Unknown,
+        );
     }
     // Before version 0.5, arroy kept items where it keeps the metadata now.
     let error = refused(env, 7, &writer, &["does not begin with the name of a metric"]);
     assert!(matches!(error, Error::CorruptSource { index: 7, item: None, .. }), "{error:?}");
 
-    let mismatch = |stored, requested: &str| SourceDefect::MetricMismatch { stored, requested: requested.to_owned() };
+    let mismatch = |stored, requested: &str| SourceDefect::MetricMismatch {
+        stored,
+        requested: requested.to_owned(),
+    };
     let cosine = Writer::<Cosine>::new(with_metric(db), 100, 8);
-    assert_defect(refused(env, 0, &cosine, &["use a writer for \"euclidean\""]), mismatch("euclidean", "cosine"));
-    assert_defect(refused(env, 1, &writer, &["use a writer for \"dot product\""]), mismatch("dot product", "euclidean"));
+    assert_defect(
+        refused(env, 0, &cosine, &["use a writer for \"euclidean\""]),
+        mismatch("euclidean", "cosine"),
+    );
+    assert_defect(
+        refused(env, 1, &writer, &["use a writer for \"dot product\""]),
+        mismatch("dot product", "euclidean"),
+    );
     let own = Writer::<Chebyshev>::new(with_metric(db), 100, 8);
-    assert_defect(refused(env, 0, &own, &["not \"chebyshev\""]), mismatch("euclidean", "chebyshev"));
+    assert_defect(
+        refused(env, 0, &own, &["not \"chebyshev\""]),
+        mismatch("euclidean", "chebyshev"),
+    );
     for dimensions in [0, 7, 9, 65_536] {
         let writer = Writer::<Euclidean>::new(db, 100, dimensions);
         let error = refused(env, 0, &writer, &["8 dimensions", &format!("not {dimensions}")]);
@@ -286,7 +358,10 @@ fn what_cannot_be_imported_is_told_with_its_reason_and_nothing_changes() {
     let rtxn = env.read_txn().unwrap();
     let mut wtxn = env.write_txn().unwrap();
     let onto = |index, wtxn: &mut RwTxn<'_>| {
-        Import::open(&rtxn, 0, raw(env)).unwrap().add_to(&Writer::<Euclidean>::new(db, index, 8), wtxn).unwrap_err()
+        Import::open(&rtxn, 0, raw(env))
+            .unwrap()
+            .add_to(&Writer::<Euclidean>::new(db, index, 8), wtxn)
+            .unwrap_err()
     };
     assert!(matches!(onto(0, &mut wtxn), Error::Foreign { index: 0, .. }), "onto itself");
     Writer::<Euclidean>::new(db, 4, 8).clear(&mut wtxn).unwrap();
@@ -298,9 +373,13 @@ fn what_cannot_be_imported_is_told_with_its_reason_and_nothing_changes() {
 fn what_comes_over_is_rounded_to_the_form_of_the_index() {
     let (_dir, env) = static_env();
     let model = vectors::<Euclidean>(&mut rng(), 0..50, 8);
-    let thirds: Model = model.iter().map(|(id, vector)| (*id, vector.iter().map(|component| component / 3.0).collect())).collect();
-    let map =
-        |component: fn(f32) -> f32| -> Model { thirds.iter().map(|(id, v)| (*id, v.iter().map(|c| component(*c)).collect())).collect() };
+    let thirds: Model = model
+        .iter()
+        .map(|(id, vector)| (*id, vector.iter().map(|component| component / 3.0).collect()))
+        .collect();
+    let map = |component: fn(f32) -> f32| -> Model {
+        thirds.iter().map(|(id, v)| (*id, v.iter().map(|c| component(*c)).collect())).collect()
+    };
     Hannoy::<hannoy::distances::Euclidean>::change(env, 0, 8, &added(&thirds), true);
     let theirs = env.read_txn().unwrap();
     let source = || Import::open(&theirs, 0, raw(env)).unwrap();
@@ -316,7 +395,12 @@ fn what_comes_over_is_rounded_to_the_form_of_the_index() {
     }
     <Euclidean<I8>>::prepare(&writer, &mut wtxn);
     assert_eq!(source().add_to(&writer, &mut wtxn).unwrap(), 50);
-    check_holds(&wtxn, with_metric::<Euclidean<I8>, _>(db), 1, &map(|component| component.round() + 0.0));
+    check_holds(
+        &wtxn,
+        with_metric::<Euclidean<I8>, _>(db),
+        1,
+        &map(|component| component.round() + 0.0),
+    );
 }
 
 #[test]
@@ -328,13 +412,22 @@ fn the_signs_that_quantized_metrics_have_kept_come_over() {
         // What they were taken of is not there any more.
         let writer = Writer::<Euclidean>::new(create(env), 1, 70);
         let error = refused(env, 0, &writer, &[D::name(), "euclidean"]);
-        assert_defect(error, SourceDefect::MetricMismatch { stored: D::name(), requested: "euclidean".to_owned() });
+        assert_defect(
+            error,
+            SourceDefect::MetricMismatch { stored: D::name(), requested: "euclidean".to_owned() },
+        );
 
         let (_dir, other) = new_env();
         let db = create::<D>(&other);
         let rtxn = env.read_txn().unwrap();
         let mut wtxn = other.write_txn().unwrap();
-        assert_eq!(Import::open(&rtxn, 0, raw(env)).unwrap().add_to(&Writer::<D>::new(db, 0, 70), &mut wtxn).unwrap(), 20);
+        assert_eq!(
+            Import::open(&rtxn, 0, raw(env))
+                .unwrap()
+                .add_to(&Writer::<D>::new(db, 0, 70), &mut wtxn)
+                .unwrap(),
+            20
+        );
         let signs = |vector: &Vec<f32>| vector.iter().map(|component| component.signum()).collect();
         check_holds(&wtxn, db, 0, &model.iter().map(|(id, vector)| (*id, signs(vector))).collect());
     }
@@ -360,10 +453,16 @@ fn other_metrics_and_newer_versions_are_told_by_name() {
             raw(env).put(&mut wtxn, &key, value).unwrap();
             wtxn.commit().unwrap();
         };
-        let version = |found: [u32; 3]| put([0, 0, 0, 0, 0, 0, 1, 0], &found.map(u32::to_be_bytes).concat());
+        let version =
+            |found: [u32; 3]| put([0, 0, 0, 0, 0, 0, 1, 0], &found.map(u32::to_be_bytes).concat());
         for found in [[0, newest[1] + 1, 0], [1, 0, 0], [u32::MAX; 3]] {
             version(found);
-            let error = refused(env, 0, &writer, &[program, &format!("{}.{}.{}", found[0], found[1], found[2]), "upgrade voisin"]);
+            let error = refused(
+                env,
+                0,
+                &writer,
+                &[program, &format!("{}.{}.{}", found[0], found[1], found[2]), "upgrade voisin"],
+            );
             assert_defect(error, SourceDefect::Version { program, found, newest });
         }
         put([0, 0, 0, 0, 0, 0, 1, 0], &[0; 5]);
@@ -374,7 +473,9 @@ fn other_metrics_and_newer_versions_are_told_by_name() {
         let mut wtxn = env.write_txn().unwrap();
         for old in [None, Some([0, 0, 5]), Some([0, newest[1], u32::MAX])] {
             match old {
-                Some(old) => raw(env).put(&mut wtxn, &[0, 0, 0, 0, 0, 0, 1, 0], &old.map(u32::to_be_bytes).concat()).unwrap(),
+                Some(old) => raw(env)
+                    .put(&mut wtxn, &[0, 0, 0, 0, 0, 0, 1, 0], &old.map(u32::to_be_bytes).concat())
+                    .unwrap(),
                 None => assert!(raw(env).delete(&mut wtxn, &[0, 0, 0, 0, 0, 0, 1, 0]).unwrap()),
             }
             assert_eq!(Import::open(&wtxn, 0, raw(env)).unwrap().dimensions(), 8);
@@ -385,7 +486,10 @@ fn other_metrics_and_newer_versions_are_told_by_name() {
         let metadata = raw(env).get(&env.read_txn().unwrap(), &key).unwrap().unwrap().to_vec();
         put(key, &[b"of the user's own", &metadata["euclidean".len()..]].concat());
         let error = refused(env, 0, &writer, &["\"of the user's own\"", "one by one"]);
-        assert_defect(error, SourceDefect::UnknownMetric { metric: "of the user's own".to_owned() });
+        assert_defect(
+            error,
+            SourceDefect::UnknownMetric { metric: "of the user's own".to_owned() },
+        );
     }
 }
 
@@ -403,16 +507,30 @@ fn vectors_that_voisin_refuses_are_named_or_left_out() {
         let rtxn = env.read_txn().unwrap();
 
         let mut wtxn = env.write_txn().unwrap();
-        let error = Import::open(&rtxn, 0, raw(env)).unwrap().add_to(&writer, &mut wtxn).unwrap_err();
-        assert!(matches!(error, Error::InvalidItem { item: 17, defect: VectorDefect::ZeroNorm }), "{error:?}");
+        let error =
+            Import::open(&rtxn, 0, raw(env)).unwrap().add_to(&writer, &mut wtxn).unwrap_err();
+        assert!(
+            matches!(error, Error::InvalidItem { item: 17, defect: VectorDefect::ZeroNorm }),
+            "{error:?}"
+        );
         let message = error.to_string();
-        assert!(message.contains("item 17") && message.contains("is zero and has no direction"), "{message}");
-        check_holds(&wtxn, db, 1, &model.range(..17).map(|(id, vector)| (*id, vector.clone())).collect());
+        assert!(
+            message.contains("item 17") && message.contains("is zero and has no direction"),
+            "{message}"
+        );
+        check_holds(
+            &wtxn,
+            db,
+            1,
+            &model.range(..17).map(|(id, vector)| (*id, vector.clone())).collect(),
+        );
         wtxn.abort();
 
         let mut wtxn = env.write_txn().unwrap();
         let mut skipped = Vec::new();
-        let source = Import::open(&rtxn, 0, raw(env)).unwrap().skip_invalid(|item, defect| skipped.push((item, defect)));
+        let source = Import::open(&rtxn, 0, raw(env))
+            .unwrap()
+            .skip_invalid(|item, defect| skipped.push((item, defect)));
         assert_eq!(source.add_to(&writer, &mut wtxn).unwrap(), 47);
         assert!(
             matches!(
@@ -437,7 +555,11 @@ fn damaged(dump: &Dump, rng: &mut StdRng) -> Dump {
     let mut damaged = dump.clone();
     for _ in 0..rng.random_range(1..4) {
         // Half of the time what describes the index, which is one value among hundreds.
-        let entry = if rng.random_bool(0.5) { rng.random_range(0..2) } else { rng.random_range(0..damaged.len()) };
+        let entry = if rng.random_bool(0.5) {
+            rng.random_range(0..2)
+        } else {
+            rng.random_range(0..damaged.len())
+        };
         let (key, value) = &mut damaged[entry];
         let bytes = if rng.random_bool(0.15) { key } else { value };
         let at = |rng: &mut StdRng, bytes: &[u8]| {
@@ -481,18 +603,30 @@ fn bytes_that_they_never_wrote_are_imported_or_refused_and_never_a_panic() {
             }
             let mut wtxn = ours.write_txn().unwrap();
             for (index, dimensions) in [(0, 5), (0, 6), (1, 5), (256, 5)] {
-                let opened = Import::open(&source, index, db).map(|source| source.skip_invalid(|_, _| ()));
-                match opened.and_then(|source| source.add_to(&Writer::<D>::new(our_db, 9, dimensions), &mut wtxn)) {
+                let opened =
+                    Import::open(&source, index, db).map(|source| source.skip_invalid(|_, _| ()));
+                match opened.and_then(|source| {
+                    source.add_to(&Writer::<D>::new(our_db, 9, dimensions), &mut wtxn)
+                }) {
                     Ok(_) => imported += 1,
                     Err(Error::InvalidSource { .. }) => invalid += 1,
-                    Err(Error::CorruptSource { .. } | Error::DimensionMismatch { .. }) => corrupt += 1,
+                    Err(Error::CorruptSource { .. } | Error::DimensionMismatch { .. }) => {
+                        corrupt += 1
+                    }
                     Err(error) => panic!("{error:?}"),
                 }
             }
-            assert!(voisin::check(&wtxn, 9, our_db).is_err() || voisin::check(&wtxn, 9, our_db).unwrap().is_empty());
+            assert!(
+                voisin::check(&wtxn, 9, our_db).is_err()
+                    || voisin::check(&wtxn, 9, our_db).unwrap().is_empty()
+            );
             // Neither the source nor the copy is committed.
         }
-        println!("{} {}: {imported} imported, {invalid} invalid, {corrupt} corrupt", P::NAME, D::name());
+        println!(
+            "{} {}: {imported} imported, {invalid} invalid, {corrupt} corrupt",
+            P::NAME,
+            D::name()
+        );
         assert!(imported > 50 && invalid > 50 && corrupt > 50);
     }
     run::<Hannoy<hannoy::distances::Euclidean>, Euclidean>();
@@ -504,10 +638,15 @@ fn bytes_that_they_never_wrote_are_imported_or_refused_and_never_a_panic() {
 #[test]
 fn a_database_of_hannoy_or_arroy_is_foreign_to_readers_and_writers_and_left_as_it_is() {
     fn is_foreign<T>(result: voisin::Result<T>, index: u16, what: &str) {
-        let Err(Error::Foreign { index: found, .. }) = &result else { panic!("{what}: not refused, or {:?}", result.err()) };
+        let Err(Error::Foreign { index: found, .. }) = &result else {
+            panic!("{what}: not refused, or {:?}", result.err())
+        };
         assert_eq!(*found, index, "{what}");
         let message = result.err().unwrap().to_string();
-        assert!(message.contains(&format!("index {index} of this database was not written by voisin")), "{what}: {message}");
+        assert!(
+            message.contains(&format!("index {index} of this database was not written by voisin")),
+            "{what}: {message}"
+        );
     }
     fn run<P: Program>() {
         let (_dir, env) = static_env();
@@ -529,8 +668,16 @@ fn a_database_of_hannoy_or_arroy_is_foreign_to_readers_and_writers_and_left_as_i
             is_foreign(writer.del_item(&mut wtxn, 3), index, "del_item");
             is_foreign(writer.del_items(&mut wtxn, [3]), index, "del_items");
             is_foreign(writer.clear(&mut wtxn), index, "clear");
-            is_foreign(writer.builder(&mut StdRng::seed_from_u64(1)).build::<8, 16>(&mut wtxn), index, "build");
-            is_foreign(writer.builder(&mut StdRng::seed_from_u64(1)).force_rebuild::<8, 16>(&mut wtxn), index, "force_rebuild");
+            is_foreign(
+                writer.builder(&mut StdRng::seed_from_u64(1)).build::<8, 16>(&mut wtxn),
+                index,
+                "build",
+            );
+            is_foreign(
+                writer.builder(&mut StdRng::seed_from_u64(1)).force_rebuild::<8, 16>(&mut wtxn),
+                index,
+                "force_rebuild",
+            );
             let rtxn: &RoTxn<'_> = &wtxn;
             is_foreign(writer.contains_item(rtxn, 3), index, "contains_item");
             is_foreign(writer.item_vector(rtxn, 3), index, "item_vector");

@@ -1,5 +1,11 @@
 //! One test binary; each module is named after a promise.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "a broken promise is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a broken promise is a failed test"
+)]
 
 mod api;
 mod architecture;

@@ -7,10 +7,18 @@ use voisin::heed::RoTxn;
 use voisin::roaring::RoaringBitmap;
 use voisin::{Codes, Error, QueryBuilder, Reader, Searched, Strategy, VectorDefect, Writer};
 
-use crate::common::{Metric, Model, add, build, check, create, for_every_metric, is_binary, new_env, rng, vector, vectors};
+use crate::common::{
+    Metric, Model, add, build, check, create, for_every_metric, is_binary, new_env, rng, vector,
+    vectors,
+};
 
 /// Asks for all rows at once, and one after the other.
-fn assert_same<D: Distance>(by: &QueryBuilder<'_, Reader<'_, D>>, rtxn: &RoTxn<'_>, rows: &[Vec<f32>], what: &str) -> Vec<Searched> {
+fn assert_same<D: Distance>(
+    by: &QueryBuilder<'_, Reader<'_, D>>,
+    rtxn: &RoTxn<'_>,
+    rows: &[Vec<f32>],
+    what: &str,
+) -> Vec<Searched> {
     let alone: Vec<_> = rows.iter().map(|row| by.by_vector(rtxn, row).unwrap()).collect();
     let together = by.by_vectors(rtxn, &rows.concat()).unwrap();
     assert_eq!(together, alone, "{} {what}", D::name());
@@ -35,12 +43,18 @@ fn by_every_way_to_an_answer() {
         build(&writer, &mut wtxn);
         writer.del_items(&mut wtxn, (0..2700).step_by(21)).unwrap();
         build(&writer, &mut wtxn);
-        writer.add_items_from(&mut wtxn, model.iter().step_by(11).map(|(id, vector)| (id + 1, vector))).unwrap();
+        writer
+            .add_items_from(
+                &mut wtxn,
+                model.iter().step_by(11).map(|(id, vector)| (id + 1, vector)),
+            )
+            .unwrap();
         writer.del_items(&mut wtxn, (3..2700).step_by(33)).unwrap();
         check(&wtxn, db, 0);
         let reader = Reader::<D>::open(&wtxn, 0, db).unwrap();
         assert!(reader.n_pending() > 0);
-        let [many, few] = [0.2, 0.005].map(|share| (0..3000).filter(|_| rng.random_bool(share)).collect::<RoaringBitmap>());
+        let [many, few] = [0.2, 0.005]
+            .map(|share| (0..3000).filter(|_| rng.random_bool(share)).collect::<RoaringBitmap>());
         let mut strategies = Vec::new();
         for count in COUNTS {
             let rows: Vec<_> = (0..count).map(|_| vector::<D>(&mut rng, dimensions)).collect();
@@ -61,12 +75,20 @@ fn by_every_way_to_an_answer() {
                 }
                 let warm = reader.warm(&wtxn).unwrap();
                 let found = warm.nns(k).exact().by_vectors(&rows.concat()).unwrap();
-                assert_eq!(found, exact.by_vectors(&wtxn, &rows.concat()).unwrap(), "{}", D::name());
+                assert_eq!(
+                    found,
+                    exact.by_vectors(&wtxn, &rows.concat()).unwrap(),
+                    "{}",
+                    D::name()
+                );
             }
         }
         // All vectors of bits are compared before a few candidates are found.
-        let ways =
-            if is_binary::<D>() { &[Strategy::Graph, Strategy::All][..] } else { &[Strategy::Graph, Strategy::All, Strategy::Candidates] };
+        let ways = if is_binary::<D>() {
+            &[Strategy::Graph, Strategy::All][..]
+        } else {
+            &[Strategy::Graph, Strategy::All, Strategy::Candidates]
+        };
         assert!(ways.iter().all(|way| strategies.contains(way)), "{}", D::name());
     }
     for_every_metric!(run);
@@ -88,21 +110,29 @@ fn walks_by_codes_on_any_number_of_threads() {
         let reader = Reader::<Euclidean>::open(&wtxn, 0, db).unwrap();
         let warm = reader.warm(&wtxn).unwrap();
         for count in [2, 3, 4, 7, 40] {
-            let rows: Vec<_> = (0..count).map(|_| vector::<Euclidean>(&mut rng, dimensions)).collect();
+            let rows: Vec<_> =
+                (0..count).map(|_| vector::<Euclidean>(&mut rng, dimensions)).collect();
             let mut by = reader.nns(10);
             by.ef_search(30).walk_graph();
             let alone = assert_same(&by, &wtxn, &rows, &format!("{count} queries by {codes}"));
-            assert!(alone.iter().all(|found| found.estimates > 100 && found.distances < found.estimates));
+            assert!(
+                alone
+                    .iter()
+                    .all(|found| found.estimates > 100 && found.distances < found.estimates)
+            );
             for threads in [1, 2, 5] {
                 let pool = ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let found = pool.install(|| warm.nns(10).ef_search(30).walk_graph().by_vectors(&rows.concat())).unwrap();
+                let found = pool
+                    .install(|| warm.nns(10).ef_search(30).walk_graph().by_vectors(&rows.concat()))
+                    .unwrap();
                 assert_eq!(found, alone, "{count} queries by {codes} on {threads} threads");
             }
         }
     }
 }
 
-/// Vectors whose distances to a query differ by rounding, or not at all: copies, copies in which one component is the next float, and multiples.
+/// Vectors whose distances to a query differ by rounding, or not at all: copies, copies in which
+/// one component is the next float, and multiples.
 fn nearly_equal(dimensions: usize, magnitude: f32) -> Model {
     let mut rng = rng();
     let base: Vec<f32> = (0..dimensions).map(|_| rng.random_range(-1.0..1.0) * magnitude).collect();
@@ -125,8 +155,11 @@ fn nearly_equal(dimensions: usize, magnitude: f32) -> Model {
 fn where_distances_tie_or_differ_by_rounding_only() {
     fn run<D: Distance>() {
         let mut rng = rng();
-        // Squares of the smallest differences underflow, and those of the largest are of another order than what they are compared by.
-        for (dimensions, magnitude) in [(1, 1.0), (7, 1.0), (100, 1.0), (700, 1e-3), (100, 1e12), (33, 1e-12), (20, 1e-21)] {
+        // Squares of the smallest differences underflow, and those of the largest are of another
+        // order than what they are compared by.
+        for (dimensions, magnitude) in
+            [(1, 1.0), (7, 1.0), (100, 1.0), (700, 1e-3), (100, 1e12), (33, 1e-12), (20, 1e-21)]
+        {
             // The others refuse them.
             if D::name() != <Manhattan>::name() && magnitude < 1e-13 {
                 continue;
@@ -138,17 +171,25 @@ fn where_distances_tie_or_differ_by_rounding_only() {
             add(&Writer::<D>::new(db, 0, dimensions), &mut wtxn, &model);
             let reader = Reader::<D>::open(&wtxn, 0, db).unwrap();
             let mut rows: Vec<Vec<f32>> = model.values().take(60).cloned().collect();
-            // As many pairs as let a scan give up an estimate that rules out too few. Near, the other way, small, and the same.
+            // As many pairs as let a scan give up an estimate that rules out too few. Near, the
+            // other way, small, and the same.
             for (i, row) in rows.iter_mut().enumerate() {
                 match i / 15 {
-                    0 => row.iter_mut().for_each(|component| *component += rng.random_range(-1e-3..1e-3) * magnitude),
+                    0 => row.iter_mut().for_each(|component| {
+                        *component += rng.random_range(-1e-3..1e-3) * magnitude
+                    }),
                     1 => row.iter_mut().for_each(|component| *component = -*component),
                     2 => row.iter_mut().for_each(|component| *component *= 1e-3),
                     _ => {}
                 }
             }
             for k in [1, 10, 400] {
-                assert_same(reader.nns(k).exact(), &wtxn, &rows, &format!("{dimensions} dimensions of {magnitude:e}, k {k}"));
+                assert_same(
+                    reader.nns(k).exact(),
+                    &wtxn,
+                    &rows,
+                    &format!("{dimensions} dimensions of {magnitude:e}, k {k}"),
+                );
             }
         }
     }
@@ -174,7 +215,8 @@ fn for_any_number_of_threads() {
         let warm = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap();
         let warm = warm.warm(&rtxn).unwrap();
         let (together, alone) = pool.install(|| {
-            let alone: Vec<_> = rows.iter().map(|row| warm.nns(50).exact().by_vector(row).unwrap()).collect();
+            let alone: Vec<_> =
+                rows.iter().map(|row| warm.nns(50).exact().by_vector(row).unwrap()).collect();
             (warm.nns(50).exact().by_vectors(&rows.concat()).unwrap(), alone)
         });
         assert_eq!(together, alone, "{threads} threads");
@@ -192,10 +234,19 @@ fn a_row_that_is_bad_is_named_and_a_part_of_a_row_is_refused() {
     let mut rows = vec![1.0; 12];
     rows[7] = f32::NAN;
     let found = reader.nns(3).by_vectors(&wtxn, &rows);
-    assert!(matches!(found, Err(Error::InvalidRow { row: 1, defect: VectorDefect::NotFinite { position: 3, .. } })), "{found:?}");
+    assert!(
+        matches!(
+            found,
+            Err(Error::InvalidRow { row: 1, defect: VectorDefect::NotFinite { position: 3, .. } })
+        ),
+        "{found:?}"
+    );
     rows[4..8].fill(0.0);
     let found = reader.nns(3).by_vectors(&wtxn, &rows);
-    assert!(matches!(found, Err(Error::InvalidRow { row: 1, defect: VectorDefect::ZeroNorm })), "{found:?}");
+    assert!(
+        matches!(found, Err(Error::InvalidRow { row: 1, defect: VectorDefect::ZeroNorm })),
+        "{found:?}"
+    );
     let found = reader.nns(3).by_vectors(&wtxn, &rows[..11]);
     assert!(matches!(found, Err(Error::UnevenRows { components: 11, dimensions: 4 })), "{found:?}");
     assert!(found.unwrap_err().to_string().contains("row 2 has 3 only"));
@@ -219,8 +270,15 @@ fn many_that_are_cancelled_say_so_and_return_what_they_have_seen() {
     exact.exact();
     for by in [walk, exact] {
         let found = by.by_vectors_with_cancellation(&wtxn, &rows, || true).unwrap();
-        assert!(found.len() == 33 && found.iter().all(|found| found.did_cancel() && found.nns.len() <= 10), "{found:?}");
+        assert!(
+            found.len() == 33
+                && found.iter().all(|found| found.did_cancel() && found.nns.len() <= 10),
+            "{found:?}"
+        );
         let found = by.by_vectors_with_cancellation(&wtxn, &rows, || false).unwrap();
-        assert!(found.iter().all(|found| !found.did_cancel() && found.nns.len() == 10), "{found:?}");
+        assert!(
+            found.iter().all(|found| !found.did_cancel() && found.nns.len() == 10),
+            "{found:?}"
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! Random programs against an exact model: whatever is done in whatever order, the index holds what it should, answers exactly where it must,
-//! and breaks no invariant.
+//! Random programs against an exact model: whatever is done in whatever order, the index holds what
+//! it should, answers exactly where it must, and breaks no invariant.
 //!
-//! A program that fails is shrunk and printed, with the seed that `proptest` repeats it by. 300 programs run by default;
-//! `PROPTEST_CASES=20000 cargo test --release --test it a_random_program` runs as many as one likes.
+//! A program that fails is shrunk and printed, with the seed that `proptest` repeats it by. 300
+//! programs run by default; `PROPTEST_CASES=20000 cargo test --release --test it a_random_program`
+//! runs as many as one likes.
 
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -110,7 +111,10 @@ fn step() -> impl Strategy<Value = Step> {
         prop_oneof![Just(0), Just(1), 1..12usize, Just(usize::MAX)],
         prop_oneof![Just(0), 1..20usize, Just(1000), Just(usize::MAX)],
         prop_oneof![Just(Way::Planned), Just(Way::Graph), Just(Way::Exact)],
-        (prop::option::weighted(0.4, prop::collection::vec(any::<u8>(), 0..60)), prop::bool::weighted(0.8)),
+        (
+            prop::option::weighted(0.4, prop::collection::vec(any::<u8>(), 0..60)),
+            prop::bool::weighted(0.8),
+        ),
     );
     let query = query.prop_map(|((index, by_item, seed), k, ef, way, (candidates, codes))| Query {
         index,
@@ -169,18 +173,21 @@ impl<'e, D: Metric> Run<'e, D> {
                 }
             }
             Step::Delete { index, item } => self.delete(*index, *item),
-            Step::DeleteMany { index, first, step } => {
-                (*first..=u8::MAX).step_by((*step).into()).for_each(|item| self.delete(*index, item))
-            }
+            Step::DeleteMany { index, first, step } => (*first..=u8::MAX)
+                .step_by((*step).into())
+                .for_each(|item| self.delete(*index, item)),
             Step::Clear { index } => {
                 self.writer(*index).clear(self.wtxn()).unwrap();
                 self.working[*index].clear();
             }
             Step::SetCodes { index, bits } => {
-                let codes =
-                    [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits7, Codes::Bits8].into_iter().find(|codes| codes.bits() == *bits);
+                let codes = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits7, Codes::Bits8]
+                    .into_iter()
+                    .find(|codes| codes.bits() == *bits);
                 match self.writer(*index).set_codes(self.wtxn(), codes) {
-                    Err(voisin::Error::CodesUnsupported { .. }) => assert!(codes.is_some() && D::name() != "euclidean"),
+                    Err(voisin::Error::CodesUnsupported { .. }) => {
+                        assert!(codes.is_some() && D::name() != "euclidean")
+                    }
                     done => done.unwrap(),
                 }
             }
@@ -218,7 +225,9 @@ impl<'e, D: Metric> Run<'e, D> {
         let writer = self.writer(index);
         let nothing_to_do = match how {
             Building::Build => !writer.need_build(self.wtxn()).unwrap(),
-            Building::Rebuild => !writer.need_build(self.wtxn()).unwrap() && self.working[index].is_empty(),
+            Building::Rebuild => {
+                !writer.need_build(self.wtxn()).unwrap() && self.working[index].is_empty()
+            }
             // What was deleted may have left free places.
             Building::Optimize => self.working[index].is_empty(),
         };
@@ -250,14 +259,19 @@ impl<'e, D: Metric> Run<'e, D> {
         let items = self.working[index].len() as u64;
         let wtxn = self.wtxn();
         let stats = Reader::<D>::open(wtxn, INDEXES[index], db).unwrap().stats(wtxn, env).unwrap();
-        assert_eq!((stats.items, stats.slots, stats.free_slots, stats.removed), (items, items, 0, 0));
+        assert_eq!(
+            (stats.items, stats.slots, stats.free_slots, stats.removed),
+            (items, items, 0, 0)
+        );
     }
 
     /// Inside of the transaction if there is one, which sees its own changes.
     fn search(&self, query: &Query) {
         match &self.wtxn {
             Some(wtxn) => search(wtxn, self.db, &self.working[query.index], query),
-            None => search(&self.env.read_txn().unwrap(), self.db, &self.working[query.index], query),
+            None => {
+                search(&self.env.read_txn().unwrap(), self.db, &self.working[query.index], query)
+            }
         }
     }
 
@@ -269,13 +283,19 @@ impl<'e, D: Metric> Run<'e, D> {
     }
 }
 
-fn search<D: Metric>(rtxn: &voisin::heed::RoTxn<'_>, db: Database<'_, D>, model: &Model, query: &Query) {
+fn search<D: Metric>(
+    rtxn: &voisin::heed::RoTxn<'_>,
+    db: Database<'_, D>,
+    model: &Model,
+    query: &Query,
+) {
     let reader = match Reader::<D>::open(rtxn, INDEXES[query.index], db) {
         Ok(reader) => reader,
         Err(voisin::Error::MissingIndex(_)) => return assert!(model.is_empty()),
         Err(error) => panic!("{error}"),
     };
-    let candidates: Option<RoaringBitmap> = query.candidates.as_ref().map(|items| items.iter().map(|item| id(*item)).collect());
+    let candidates: Option<RoaringBitmap> =
+        query.candidates.as_ref().map(|items| items.iter().map(|item| id(*item)).collect());
     let mut nns = reader.nns(query.k);
     nns.ef_search(query.ef).codes(query.codes);
     match query.way {
@@ -297,7 +317,10 @@ fn search<D: Metric>(rtxn: &voisin::heed::RoTxn<'_>, db: Database<'_, D>, model:
         Some(item) => nns.by_item(rtxn, item).unwrap().unwrap(),
         None => nns.by_vector(rtxn, &center).unwrap(),
     };
-    let allowed = |item| excluded != Some(item) && candidates.as_ref().is_none_or(|candidates| candidates.contains(item));
+    let allowed = |item| {
+        excluded != Some(item)
+            && candidates.as_ref().is_none_or(|candidates| candidates.contains(item))
+    };
     let oracle = Oracle::<D>::new(model, &center, allowed);
     let nearest = found.into_nns();
     oracle.assert_plausible(query.k, &nearest, &format!("{query:?}"));
@@ -332,7 +355,10 @@ fn run<D: Metric>(steps: &[Step]) {
 }
 
 fn programs(programs: u32) -> ProptestConfig {
-    ProptestConfig { cases: std::env::var("PROPTEST_CASES").map_or(programs, |cases| cases.parse().unwrap()), ..ProptestConfig::default() }
+    ProptestConfig {
+        cases: std::env::var("PROPTEST_CASES").map_or(programs, |cases| cases.parse().unwrap()),
+        ..ProptestConfig::default()
+    }
 }
 
 proptest! {

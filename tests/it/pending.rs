@@ -1,4 +1,5 @@
-//! What was added, replaced or deleted is right in every answer from its commit on, whether a build has linked it or not.
+//! What was added, replaced or deleted is right in every answer from its commit on, whether a build
+//! has linked it or not.
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -6,7 +7,10 @@ use voisin::heed::{RoTxn, RwTxn};
 use voisin::roaring::RoaringBitmap;
 use voisin::{ItemId, QueryBuilder, Reader, Searched, Writer};
 
-use crate::common::{Env, Metric, Model, Oracle, add, build_index, check_holds, create, for_every_metric, new_env, rng, vector, vectors};
+use crate::common::{
+    Env, Metric, Model, Oracle, add, build_index, check_holds, create, for_every_metric, new_env,
+    rng, vector, vectors,
+};
 
 /// A change to an index and to the model of it.
 struct Edit<'a, D> {
@@ -26,7 +30,10 @@ impl<D: Metric> Edit<'_, D> {
 
     fn delete(&mut self, ids: impl IntoIterator<Item = ItemId>) {
         for id in ids {
-            assert_eq!(self.writer.del_item(&mut self.wtxn, id).unwrap(), self.model.remove(&id).is_some());
+            assert_eq!(
+                self.writer.del_item(&mut self.wtxn, id).unwrap(),
+                self.model.remove(&id).is_some()
+            );
         }
     }
 }
@@ -61,11 +68,13 @@ fn mixes<D: Metric>() -> Vec<Mix<D>> {
             edit.delete(3..4);
         }),
         ("replaced by itself", |edit| {
-            let same: Model = edit.model.iter().take(6).map(|(id, vector)| (*id, vector.clone())).collect();
+            let same: Model =
+                edit.model.iter().take(6).map(|(id, vector)| (*id, vector.clone())).collect();
             add(&edit.writer, &mut edit.wtxn, &same);
         }),
         ("added next to a built one", |edit| {
-            let twins: Model = edit.model.iter().take(6).map(|(id, vector)| (id + 1000, vector.clone())).collect();
+            let twins: Model =
+                edit.model.iter().take(6).map(|(id, vector)| (id + 1000, vector.clone())).collect();
             add(&edit.writer, &mut edit.wtxn, &twins);
             edit.model.extend(twins);
         }),
@@ -102,7 +111,8 @@ fn total_mixes<D: Metric>() -> Vec<Mix<D>> {
     ]
 }
 
-/// Builds an index of `count` items, applies each mix to a copy of it, commits, and hands reader and model over.
+/// Builds an index of `count` items, applies each mix to a copy of it, commits, and hands reader
+/// and model over.
 fn after_each<D: Metric>(
     mixes: Vec<Mix<D>>,
     (count, dimensions): (u32, usize),
@@ -154,7 +164,8 @@ fn on<'a, R>(way: Way, mut by: QueryBuilder<'a, R>, ef: usize) -> QueryBuilder<'
     by
 }
 
-/// Asks by vector, by item, and among candidates, on all ways, each through the transaction and warm, and hands over every answer.
+/// Asks by vector, by item, and among candidates, on all ways, each through the transaction and
+/// warm, and hands over every answer.
 fn ask_everything<D: Metric>(
     (reader, rtxn, model, rng): (&Reader<'_, D>, &RoTxn<'_>, &Model, &mut StdRng),
     ks: &[usize],
@@ -162,7 +173,10 @@ fn ask_everything<D: Metric>(
     answered: impl Fn(&str, usize, Searched, &Oracle<D>),
 ) {
     let warm = reader.warm(rtxn).unwrap();
-    let queries = [vector::<D>(rng, reader.dimensions()), model.values().last().cloned().unwrap_or(vector::<D>(rng, reader.dimensions()))];
+    let queries = [
+        vector::<D>(rng, reader.dimensions()),
+        model.values().last().cloned().unwrap_or(vector::<D>(rng, reader.dimensions())),
+    ];
     let candidates: RoaringBitmap = (0..4000).filter(|_| rng.random_bool(0.5)).collect();
     let items = [0, 1, 3, 4, 9, 1000, 1003];
     for (&k, way) in ks.iter().flat_map(|k| WAYS.map(|way| (k, way))) {
@@ -176,9 +190,19 @@ fn ask_everything<D: Metric>(
         };
         for query in &queries {
             let oracle = Oracle::<D>::new(model, query, |_| true);
-            answered("by vector", by.by_vector(rtxn, query).unwrap(), by_warm.by_vector(query).unwrap(), &oracle);
+            answered(
+                "by vector",
+                by.by_vector(rtxn, query).unwrap(),
+                by_warm.by_vector(query).unwrap(),
+                &oracle,
+            );
             let oracle = Oracle::<D>::new(model, query, |id| candidates.contains(id));
-            answered("among candidates", among.by_vector(rtxn, query).unwrap(), among_warm.by_vector(query).unwrap(), &oracle);
+            answered(
+                "among candidates",
+                among.by_vector(rtxn, query).unwrap(),
+                among_warm.by_vector(query).unwrap(),
+                &oracle,
+            );
         }
         for id in items {
             let (found, found_warm) = (by.by_item(rtxn, id).unwrap(), by_warm.by_item(id).unwrap());
@@ -190,8 +214,11 @@ fn ask_everything<D: Metric>(
             let Some(found) = found else { continue };
             let oracle = Oracle::<D>::new(model, &model[&id], |other| other != id);
             answered("by item", found, found_warm.unwrap(), &oracle);
-            let (found, found_warm) = (among.by_item(rtxn, id).unwrap(), among_warm.by_item(id).unwrap());
-            let oracle = Oracle::<D>::new(model, &model[&id], |other| other != id && candidates.contains(other));
+            let (found, found_warm) =
+                (among.by_item(rtxn, id).unwrap(), among_warm.by_item(id).unwrap());
+            let oracle = Oracle::<D>::new(model, &model[&id], |other| {
+                other != id && candidates.contains(other)
+            });
             answered("by item among candidates", found.unwrap(), found_warm.unwrap(), &oracle);
         }
     }
@@ -202,9 +229,14 @@ fn every_answer_after_a_commit_is_what_an_exact_model_says() {
     fn run<D: Metric>() {
         let all = mixes::<D>().into_iter().chain(total_mixes::<D>()).collect();
         after_each::<D>(all, (40, 20), |what, reader, rtxn, model, rng| {
-            ask_everything((reader, rtxn, model, rng), &[1, 7, 200], 100, |how, k, found, oracle| {
-                oracle.assert_exact(k, &found.nns, &format!("{what}, {how}"));
-            });
+            ask_everything(
+                (reader, rtxn, model, rng),
+                &[1, 7, 200],
+                100,
+                |how, k, found, oracle| {
+                    oracle.assert_exact(k, &found.nns, &format!("{what}, {how}"));
+                },
+            );
         });
     }
     for_every_metric!(run);
@@ -219,7 +251,8 @@ fn a_narrow_walk_misses_nothing_that_is_pending_and_finds_nothing_that_was_delet
                 oracle.assert_plausible(k, &found.nns, &what);
                 // Everything from 1000 on was added and not built: these are compared one by one.
                 let mut nearest = oracle.all.iter().take(k).filter(|(id, _)| *id >= 1000);
-                let is_missing = |(id, _): &&(ItemId, f32)| !found.nns.iter().any(|(other, _)| other == id);
+                let is_missing =
+                    |(id, _): &&(ItemId, f32)| !found.nns.iter().any(|(other, _)| other == id);
                 assert_eq!(nearest.find(is_missing), None, "{what}: it is not in {found:?}");
             });
         });
@@ -245,9 +278,14 @@ fn items_that_were_never_built_are_found() {
             check_holds(&rtxn, db, 0, &model);
             let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
             assert_eq!(reader.n_pending(), model.len() as u64);
-            ask_everything((&reader, &rtxn, &model, &mut rng), &[1, 5, 100], 100, |how, k, found, oracle| {
-                oracle.assert_exact(k, &found.nns, how);
-            });
+            ask_everything(
+                (&reader, &rtxn, &model, &mut rng),
+                &[1, 5, 100],
+                100,
+                |how, k, found, oracle| {
+                    oracle.assert_exact(k, &found.nns, how);
+                },
+            );
         }
     }
     for_every_metric!(run);
@@ -289,7 +327,10 @@ impl Churn {
                     writer.add_item(&mut wtxn, id, &vector).unwrap();
                     model.insert(id, vector);
                 } else {
-                    assert_eq!(writer.del_item(&mut wtxn, id).unwrap(), model.remove(&id).is_some());
+                    assert_eq!(
+                        writer.del_item(&mut wtxn, id).unwrap(),
+                        model.remove(&id).is_some()
+                    );
                 }
             }
             if rng.random_bool(0.02) {
@@ -305,9 +346,14 @@ impl Churn {
             let rtxn = env.read_txn().unwrap();
             check_holds(&rtxn, db, 0, &model);
             let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
-            ask_everything((&reader, &rtxn, &model, rng), &[3, 2000], 2000, |how, k, found, oracle| {
-                oracle.assert_exact(k, &found.nns, &format!("{what}, {how}"));
-            });
+            ask_everything(
+                (&reader, &rtxn, &model, rng),
+                &[3, 2000],
+                2000,
+                |how, k, found, oracle| {
+                    oracle.assert_exact(k, &found.nns, &format!("{what}, {how}"));
+                },
+            );
         }
     }
 }
@@ -315,7 +361,8 @@ impl Churn {
 #[test]
 fn commit_after_commit_of_random_changes_every_answer_is_right() {
     fn run<D: Metric>() {
-        Churn { rounds: 20, dimensions: 12, ids: 150, changes: 60, m: 4, m0: 8 }.run::<D>(&mut rng());
+        Churn { rounds: 20, dimensions: 12, ids: 150, changes: 60, m: 4, m0: 8 }
+            .run::<D>(&mut rng());
     }
     for_every_metric!(run);
 }
@@ -324,7 +371,8 @@ fn commit_after_commit_of_random_changes_every_answer_is_right() {
 fn churn_of_any_size_with_lists_of_any_length_keeps_every_answer_right() {
     let mut rng = rng();
     let churn = Churn { rounds: 40, dimensions: 12, ids: 150, changes: 60, m: 2, m0: 3 };
-    // Few items and many, lists as short as they may be, hardly any change, and blocks of vectors that are rewritten for those that follow.
+    // Few items and many, lists as short as they may be, hardly any change, and blocks of vectors
+    // that are rewritten for those that follow.
     for churn in [
         churn,
         Churn { ids: 12, changes: 8, m0: 2, ..churn },
@@ -370,6 +418,10 @@ fn single_changes_to_a_large_index_are_linked_and_taken_out() {
         }
         let query = vector::<D>(&mut rng, 12);
         let found = reader.nns(5000).ef_search(5000).walk_graph().by_vector(&rtxn, &query).unwrap();
-        Oracle::<D>::new(&model, &query, |_| true).assert_exact(5000, &found.nns, &format!("round {round}"));
+        Oracle::<D>::new(&model, &query, |_| true).assert_exact(
+            5000,
+            &found.nns,
+            &format!("round {round}"),
+        );
     }
 }

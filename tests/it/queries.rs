@@ -1,4 +1,5 @@
-//! Every query has an answer that can be foretold: how many results, which at most, in which order, at which distance.
+//! Every query has an answer that can be foretold: how many results, which at most, in which order,
+//! at which distance.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,8 @@ use voisin::roaring::RoaringBitmap;
 use voisin::{ItemId, Reader, Strategy, Writer};
 
 use crate::common::{
-    Metric, Model, Oracle, add, build, build_index, check, create, for_every_metric, is_binary, new_env, rng, vector, vectors,
+    Metric, Model, Oracle, add, build, build_index, check, create, for_every_metric, is_binary,
+    new_env, rng, vector, vectors,
 };
 
 /// A built index of `model`, for queries.
@@ -52,14 +54,26 @@ fn any_k_and_any_ef_give_k_results_or_all_items() {
                         oracle.assert_exact(k, &found.nns, &what);
                     }
                     strategies.push(found.strategy);
-                    let found_warm = warm.nns(k).ef_search(ef.unwrap_or(voisin::defaults::EF_SEARCH)).by_vector(&query).unwrap();
+                    let found_warm = warm
+                        .nns(k)
+                        .ef_search(ef.unwrap_or(voisin::defaults::EF_SEARCH))
+                        .by_vector(&query)
+                        .unwrap();
                     assert_eq!(found_warm, found, "{what}: a warm reader gives the same answer");
                     others.assert_plausible(k, &by.by_item(rtxn, 9).unwrap().unwrap().nns, &what);
                     oracle.assert_exact(k, &by.exact().by_vector(rtxn, &query).unwrap().nns, &what);
-                    others.assert_exact(k, &by.exact().by_item(rtxn, 9).unwrap().unwrap().nns, &what);
+                    others.assert_exact(
+                        k,
+                        &by.exact().by_item(rtxn, 9).unwrap().unwrap().nns,
+                        &what,
+                    );
                 }
             }
-            assert!(strategies.contains(&Strategy::Graph) && strategies.contains(&Strategy::All), "{}: {strategies:?}", D::name());
+            assert!(
+                strategies.contains(&Strategy::Graph) && strategies.contains(&Strategy::All),
+                "{}: {strategies:?}",
+                D::name()
+            );
         });
     }
     for_every_metric!(run);
@@ -95,10 +109,18 @@ fn a_walk_with_ef_of_all_items_is_exact() {
                 Oracle::<D>::new(&model, &query, |_| true).assert_exact(k, &found.nns, D::name());
                 let found = by.by_item(rtxn, 105).unwrap().unwrap();
                 assert_eq!(found.strategy, Strategy::Graph);
-                Oracle::<D>::new(&model, &model[&105], |id| id != 105).assert_exact(k, &found.nns, D::name());
+                Oracle::<D>::new(&model, &model[&105], |id| id != 105).assert_exact(
+                    k,
+                    &found.nns,
+                    D::name(),
+                );
                 let found = by.candidates(&candidates).by_vector(rtxn, &query).unwrap();
                 assert_eq!(found.strategy, Strategy::Graph);
-                Oracle::<D>::new(&model, &query, |id| candidates.contains(id)).assert_exact(k, &found.nns, D::name());
+                Oracle::<D>::new(&model, &query, |id| candidates.contains(id)).assert_exact(
+                    k,
+                    &found.nns,
+                    D::name(),
+                );
             }
         });
     }
@@ -128,15 +150,33 @@ fn an_index_of_none_to_three_items_answers_with_all_of_them() {
                 for k in [0, 1, 2, 3, 4, usize::MAX] {
                     let what = format!("{} {count} items, built {is_built}, k {k}", D::name());
                     let oracle = Oracle::<D>::new(&model, &query, |_| true);
-                    oracle.assert_exact(k, &reader.nns(k).by_vector(&wtxn, &query).unwrap().nns, &what);
-                    oracle.assert_exact(k, &reader.nns(k).exact().by_vector(&wtxn, &query).unwrap().nns, &what);
+                    oracle.assert_exact(
+                        k,
+                        &reader.nns(k).by_vector(&wtxn, &query).unwrap().nns,
+                        &what,
+                    );
+                    oracle.assert_exact(
+                        k,
+                        &reader.nns(k).exact().by_vector(&wtxn, &query).unwrap().nns,
+                        &what,
+                    );
                     oracle.assert_exact(k, &warm.nns(k).by_vector(&query).unwrap().nns, &what);
                     let oracle = Oracle::<D>::new(&model, &query, |id| candidates.contains(id));
-                    oracle.assert_exact(k, &reader.nns(k).candidates(&candidates).by_vector(&wtxn, &query).unwrap().nns, &what);
+                    oracle.assert_exact(
+                        k,
+                        &reader
+                            .nns(k)
+                            .candidates(&candidates)
+                            .by_vector(&wtxn, &query)
+                            .unwrap()
+                            .nns,
+                        &what,
+                    );
                     let of_seven = reader.nns(k).by_item(&wtxn, 7).unwrap();
                     assert_eq!(of_seven.is_some(), count > 0);
                     if let Some(found) = of_seven {
-                        Oracle::<D>::new(&model, &model[&7], |id| id != 7).assert_exact(k, &found.nns, &what);
+                        Oracle::<D>::new(&model, &model[&7], |id| id != 7)
+                            .assert_exact(k, &found.nns, &what);
                     }
                 }
             }
@@ -155,7 +195,8 @@ fn candidates_are_the_only_results_and_all_of_them_if_k_allows() {
         let dimensions = walked_dimensions::<D>();
         let model = vectors::<D>(&mut rng, (0..600).map(|i| 3 * i), dimensions);
         let query = vector::<D>(&mut rng, dimensions);
-        let by_distance: Vec<ItemId> = Oracle::<D>::new(&model, &query, |_| true).all.iter().map(|(id, _)| *id).collect();
+        let by_distance: Vec<ItemId> =
+            Oracle::<D>::new(&model, &query, |_| true).all.iter().map(|(id, _)| *id).collect();
         let sets: Vec<(&str, RoaringBitmap)> = vec![
             ("none", RoaringBitmap::new()),
             ("unknown", [1, 2, 4, 100_000, u32::MAX].into_iter().collect()),
@@ -176,7 +217,8 @@ fn candidates_are_the_only_results_and_all_of_them_if_k_allows() {
             let mut strategies = Vec::new();
             for (name, candidates) in &sets {
                 let oracle = Oracle::<D>::new(&model, &query, |id| candidates.contains(id));
-                let of_nine = Oracle::<D>::new(&model, &model[&9], |id| id != 9 && candidates.contains(id));
+                let of_nine =
+                    Oracle::<D>::new(&model, &model[&9], |id| id != 9 && candidates.contains(id));
                 for k in [0, 1, 10, 50, 700, usize::MAX] {
                     for ef in [1, 60] {
                         let what = format!("{}, candidates: {name}, k {k} ef {ef}", D::name());
@@ -190,33 +232,64 @@ fn candidates_are_the_only_results_and_all_of_them_if_k_allows() {
                         } else {
                             oracle.assert_exact(k, &found.nns, &what);
                         }
-                        of_nine.assert_plausible(k, &by.by_item(rtxn, 9).unwrap().unwrap().nns, &what);
-                        assert_eq!(warm.nns(k).ef_search(ef).candidates(candidates).by_vector(&query).unwrap(), found, "{what}");
-                        oracle.assert_exact(k, &by.exact().by_vector(rtxn, &query).unwrap().nns, &what);
+                        of_nine.assert_plausible(
+                            k,
+                            &by.by_item(rtxn, 9).unwrap().unwrap().nns,
+                            &what,
+                        );
+                        assert_eq!(
+                            warm.nns(k)
+                                .ef_search(ef)
+                                .candidates(candidates)
+                                .by_vector(&query)
+                                .unwrap(),
+                            found,
+                            "{what}"
+                        );
+                        oracle.assert_exact(
+                            k,
+                            &by.exact().by_vector(rtxn, &query).unwrap().nns,
+                            &what,
+                        );
                         of_nine.assert_exact(k, &by.by_item(rtxn, 9).unwrap().unwrap().nns, &what);
                     }
                 }
             }
             for strategy in [Strategy::Graph, Strategy::All, Strategy::Candidates] {
-                assert!(strategies.contains(&strategy), "{}: no query was answered by {strategy:?}", D::name());
+                assert!(
+                    strategies.contains(&strategy),
+                    "{}: no query was answered by {strategy:?}",
+                    D::name()
+                );
             }
         });
     }
     for_every_metric!(run);
 }
 
-/// Few of the candidates are live, so that the estimate of how far to walk is wrong: there must be k results all the same.
+/// Few of the candidates are live, so that the estimate of how far to walk is wrong: there must be
+/// k results all the same.
 #[test]
 fn a_walk_among_candidates_that_mostly_do_not_exist_finds_those_that_do() {
     let mut rng = rng();
     let model = vectors::<Euclidean>(&mut rng, 0..600, 200);
     with_reader::<Euclidean>(&model, |reader, rtxn| {
         for live in [1, 5, 10, 11, 40] {
-            let candidates: RoaringBitmap = (0..live).map(|i| i * 13).chain(10_000..30_000).collect();
+            let candidates: RoaringBitmap =
+                (0..live).map(|i| i * 13).chain(10_000..30_000).collect();
             let query = vector::<Euclidean>(&mut rng, 200);
             let oracle = Oracle::<Euclidean>::new(&model, &query, |id| candidates.contains(id));
-            let found = reader.nns(10).ef_search(10).candidates(&candidates).by_vector(rtxn, &query).unwrap();
-            oracle.assert_plausible(10, &found.nns, &format!("{live} live candidates, {:?}", found.strategy));
+            let found = reader
+                .nns(10)
+                .ef_search(10)
+                .candidates(&candidates)
+                .by_vector(rtxn, &query)
+                .unwrap();
+            oracle.assert_plausible(
+                10,
+                &found.nns,
+                &format!("{live} live candidates, {:?}", found.strategy),
+            );
         }
     });
 }
@@ -241,11 +314,27 @@ fn an_item_is_no_neighbor_of_itself() {
                     let walked = reader.nns(k).ef_search(10).by_item(rtxn, item).unwrap().unwrap();
                     assert_eq!(walked.strategy == Strategy::Graph, k <= 10, "{what}");
                     oracle.assert_plausible(k, &walked.nns, &what);
-                    assert_eq!(warm.nns(k).ef_search(10).by_item(item).unwrap(), Some(walked), "{what}");
-                    oracle.assert_exact(k, &reader.nns(k).exact().by_item(rtxn, item).unwrap().unwrap().nns, &what);
+                    assert_eq!(
+                        warm.nns(k).ef_search(10).by_item(item).unwrap(),
+                        Some(walked),
+                        "{what}"
+                    );
+                    oracle.assert_exact(
+                        k,
+                        &reader.nns(k).exact().by_item(rtxn, item).unwrap().unwrap().nns,
+                        &what,
+                    );
                     for candidates in [&candidates, &most] {
-                        let oracle = Oracle::<D>::new(&model, &model[&item], |id| id != item && candidates.contains(id));
-                        let found = reader.nns(k).ef_search(10).candidates(candidates).by_item(rtxn, item).unwrap().unwrap();
+                        let oracle = Oracle::<D>::new(&model, &model[&item], |id| {
+                            id != item && candidates.contains(id)
+                        });
+                        let found = reader
+                            .nns(k)
+                            .ef_search(10)
+                            .candidates(candidates)
+                            .by_item(rtxn, item)
+                            .unwrap()
+                            .unwrap();
                         oracle.assert_plausible(k, &found.nns, &what);
                     }
                 }
@@ -269,7 +358,10 @@ fn distances_are_those_of_the_definition() {
         // Not whole numbers: rounding differs, by as much as sums of so many terms may.
         let mut real = |dimensions| -> Vec<f32> {
             let vector = vector::<D>(&mut rng, dimensions);
-            vector.into_iter().map(|v| if is_binary::<D>() { v } else { v * 0.37 + rng.random_range(-0.1..0.1) }).collect()
+            vector
+                .into_iter()
+                .map(|v| if is_binary::<D>() { v } else { v * 0.37 + rng.random_range(-0.1..0.1) })
+                .collect()
         };
         let model: Model = (0..600).map(|id| (id, real(dimensions))).collect();
         let queries: Vec<Vec<f32>> = (0..3).map(|_| real(dimensions)).collect();
@@ -279,7 +371,11 @@ fn distances_are_those_of_the_definition() {
                     for (id, found) in by.ef_search(10).by_vector(rtxn, query).unwrap().into_nns() {
                         let expected = distance::<D>(query, &model[&id]).unwrap();
                         let naive = D::between(query, &model[&id]);
-                        assert!((expected - naive).abs() <= 1e-5 * naive.abs().max(1.0), "{}: {expected}, naively {naive}", D::name());
+                        assert!(
+                            (expected - naive).abs() <= 1e-5 * naive.abs().max(1.0),
+                            "{}: {expected}, naively {naive}",
+                            D::name()
+                        );
                         assert!(
                             (found - expected).abs() <= 1e-5 * expected.abs().max(1.0),
                             "{} item {id}: {found}, not {expected}",
@@ -309,12 +405,16 @@ fn every_one_of_ten_thousand_identical_vectors_is_found() {
     let query = [0.25, -0.5, 0.75, 1.0];
     for by in [reader.nns(10_000), reader.nns(usize::MAX)] {
         let found = by.by_vector(&rtxn, &query).unwrap().into_nns();
-        assert!(found.iter().copied().eq((0..10_000).map(|id| (id, 0.0))), "every item at distance 0, by id");
+        assert!(
+            found.iter().copied().eq((0..10_000).map(|id| (id, 0.0))),
+            "every item at distance 0, by id"
+        );
     }
     let others = reader.nns(10_000).by_item(&rtxn, 5000).unwrap().unwrap().into_nns();
     assert!(others.iter().map(|(id, _)| *id).eq((0..5000).chain(5001..10_000)));
     let candidates: RoaringBitmap = (0..10_000).step_by(7).collect();
-    let found = reader.nns(10_000).candidates(&candidates).by_vector(&rtxn, &query).unwrap().into_nns();
+    let found =
+        reader.nns(10_000).candidates(&candidates).by_vector(&rtxn, &query).unwrap().into_nns();
     assert!(found.iter().map(|(id, _)| *id).eq(candidates.iter()));
 }
 
@@ -335,7 +435,13 @@ fn a_walk_among_identical_vectors_finds_as_many_as_are_asked_for() {
 }
 
 /// The share of the `k` nearest of some items that a walk finds.
-fn recall<D: Metric>(reader: &Reader<'_, D>, rtxn: &RoTxn<'_>, model: &Model, k: usize, ef: usize) -> f64 {
+fn recall<D: Metric>(
+    reader: &Reader<'_, D>,
+    rtxn: &RoTxn<'_>,
+    model: &Model,
+    k: usize,
+    ef: usize,
+) -> f64 {
     let (mut hits, mut all) = (0, 0);
     for (item, vector) in model.iter().step_by(model.len() / 50) {
         let oracle = Oracle::<D>::new(model, vector, |id| id != *item);
@@ -352,13 +458,20 @@ fn recall<D: Metric>(reader: &Reader<'_, D>, rtxn: &RoTxn<'_>, model: &Model, k:
 #[test]
 fn items_that_are_added_in_order_are_found() {
     // On a curve that never comes back to where it was, from one end to the other.
-    let model: Model = (0..3000).map(|id| (id, (0..32).map(|i| (id as f32 * (1.0 + i as f32 / 7.0) / 300.0).sin()).collect())).collect();
+    let model: Model = (0..3000)
+        .map(|id| {
+            (id, (0..32).map(|i| (id as f32 * (1.0 + i as f32 / 7.0) / 300.0).sin()).collect())
+        })
+        .collect();
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
     let writer = Writer::<Euclidean>::new(db, 0, 32);
     for batch in 0..6 {
         let mut wtxn = env.write_txn().unwrap();
-        let some: Model = model.range(batch * 500..(batch + 1) * 500).map(|(id, vector)| (*id, vector.clone())).collect();
+        let some: Model = model
+            .range(batch * 500..(batch + 1) * 500)
+            .map(|(id, vector)| (*id, vector.clone()))
+            .collect();
         add(&writer, &mut wtxn, &some);
         build(&writer, &mut wtxn);
         wtxn.commit().unwrap();
@@ -379,7 +492,8 @@ fn items_that_are_added_in_order_are_found() {
 fn two_clusters_that_are_far_apart_are_both_reached() {
     let mut rng = rng();
     let mut cluster = |center: f32, ids: std::ops::Range<ItemId>| -> Model {
-        ids.map(|id| (id, (0..64).map(|_| center + rng.random_range(-1.0..1.0_f32)).collect())).collect()
+        ids.map(|id| (id, (0..64).map(|_| center + rng.random_range(-1.0..1.0_f32)).collect()))
+            .collect()
     };
     let (near, far) = (cluster(-1000.0, 0..700), cluster(1000.0, 700..1400));
     let model: Model = near.clone().into_iter().chain(far.clone()).collect();
@@ -398,7 +512,10 @@ fn two_clusters_that_are_far_apart_are_both_reached() {
             for (item, vector) in cluster.iter().step_by(13) {
                 let found = reader.nns(10).ef_search(20).by_vector(&rtxn, vector).unwrap();
                 assert_eq!(found.strategy, Strategy::Graph);
-                assert!(found.nns.iter().all(|(id, _)| ids.contains(id)), "index {index}, item {item}: the other cluster's {found:?}");
+                assert!(
+                    found.nns.iter().all(|(id, _)| ids.contains(id)),
+                    "index {index}, item {item}: the other cluster's {found:?}"
+                );
                 hits += usize::from(found.nns[0].0 == *item);
             }
             assert!(hits >= 49, "index {index}: {hits} of 54 items are their own nearest");
@@ -408,13 +525,18 @@ fn two_clusters_that_are_far_apart_are_both_reached() {
 
 #[test]
 fn a_line_of_items_and_one_far_away_from_all_are_found() {
-    let mut model: Model = (0..500).map(|id| (id, vec![id as f32, 2.0 * id as f32, -3.0])).collect();
+    let mut model: Model =
+        (0..500).map(|id| (id, vec![id as f32, 2.0 * id as f32, -3.0])).collect();
     model.insert(1000, vec![-1e6, 1e6, 0.0]);
     with_reader::<Euclidean>(&model, |reader, rtxn| {
         for (item, vector) in model.iter().step_by(25).chain(model.last_key_value()) {
             let found = reader.nns(3).ef_search(20).walk_graph().by_vector(rtxn, vector).unwrap();
             assert_eq!(found.nns[0], (*item, 0.0));
-            Oracle::<Euclidean>::new(&model, vector, |_| true).assert_exact(3, &found.nns, &format!("item {item}"));
+            Oracle::<Euclidean>::new(&model, vector, |_| true).assert_exact(
+                3,
+                &found.nns,
+                &format!("item {item}"),
+            );
         }
     });
 }
@@ -423,7 +545,8 @@ fn a_line_of_items_and_one_far_away_from_all_are_found() {
 fn a_walk_finds_most_of_what_is_nearest() {
     let mut rng = rng();
     // As real vectors: near a few hundred centers.
-    let centers: Vec<Vec<f32>> = (0..150).map(|_| (0..48).map(|_| rng.random_range(-1.0..1.0)).collect()).collect();
+    let centers: Vec<Vec<f32>> =
+        (0..150).map(|_| (0..48).map(|_| rng.random_range(-1.0..1.0)).collect()).collect();
     let model: Model = (0..3000)
         .map(|id| {
             let center = &centers[rng.random_range(0..centers.len())];
@@ -467,7 +590,9 @@ fn a_query_that_is_cancelled_says_so_and_returns_what_it_has_seen() {
         scan.exact();
         let mut some = reader.nns(10);
         some.candidates(&candidates);
-        for (by, strategy) in [(walk, Strategy::Graph), (scan, Strategy::All), (some, Strategy::Candidates)] {
+        for (by, strategy) in
+            [(walk, Strategy::Graph), (scan, Strategy::All), (some, Strategy::Candidates)]
+        {
             let whole = by.by_vector(rtxn, &query).unwrap();
             assert_eq!((whole.strategy, whole.did_cancel), (strategy, false));
             let none = by.by_vector_with_cancellation(rtxn, &query, || true).unwrap();
@@ -477,8 +602,14 @@ fn a_query_that_is_cancelled_says_so_and_returns_what_it_has_seen() {
                 let asked = AtomicUsize::new(0);
                 let cancel = || asked.fetch_add(1, Ordering::Relaxed) >= probes;
                 let found = by.by_vector_with_cancellation(rtxn, &query, cancel).unwrap();
-                let oracle = Oracle::<Euclidean>::new(&model, &query, |id| found.nns.iter().any(|(other, _)| *other == id));
-                oracle.assert_exact(10, &found.nns, &format!("{strategy:?}, cancelled at probe {probes}"));
+                let oracle = Oracle::<Euclidean>::new(&model, &query, |id| {
+                    found.nns.iter().any(|(other, _)| *other == id)
+                });
+                oracle.assert_exact(
+                    10,
+                    &found.nns,
+                    &format!("{strategy:?}, cancelled at probe {probes}"),
+                );
                 if !found.did_cancel() {
                     assert_eq!(found, whole);
                     break;
@@ -488,8 +619,15 @@ fn a_query_that_is_cancelled_says_so_and_returns_what_it_has_seen() {
             // Whoever asks for the end only once has asked for it.
             for probes in 0..5 {
                 let asked = AtomicUsize::new(0);
-                let found = by.by_vector_with_cancellation(rtxn, &query, || asked.fetch_add(1, Ordering::Relaxed) == probes).unwrap();
-                assert!(found.did_cancel() || found == whole, "{strategy:?}, cancelled once, at probe {probes}: {found:?}");
+                let found = by
+                    .by_vector_with_cancellation(rtxn, &query, || {
+                        asked.fetch_add(1, Ordering::Relaxed) == probes
+                    })
+                    .unwrap();
+                assert!(
+                    found.did_cancel() || found == whole,
+                    "{strategy:?}, cancelled once, at probe {probes}: {found:?}"
+                );
             }
             let found = by.by_item_with_cancellation(rtxn, 5, || true).unwrap().unwrap();
             assert!(found.did_cancel() && found.nns.iter().all(|(id, _)| *id != 5), "{found:?}");

@@ -1,19 +1,25 @@
-//! What is deleted leaves the graph, whatever it was in it, and everything else stays where it can be found.
+//! What is deleted leaves the graph, whatever it was in it, and everything else stays where it can
+//! be found.
 
 use voisin::distances::Euclidean;
 use voisin::heed::RoTxn;
 use voisin::{Database, ItemId, Reader, Writer};
 
-use crate::common::{Model, build, build_index, check_holds, create, dump_of, new_env, rng, vectors};
+use crate::common::{
+    Model, build, build_index, check_holds, create, dump_of, new_env, rng, vectors,
+};
 
 const DIMENSIONS: usize = 12;
 const META: u8 = 0;
 const SLOT_IDS: u8 = 7;
 
-/// The items at the roots of the layers, the base first; the last is the entry point. `docs/format.md` sections 3 and 6 say where.
+/// The items at the roots of the layers, the base first; the last is the entry point.
+/// `docs/format.md` sections 3 and 6 say where.
 fn roots(rtxn: &RoTxn<'_>, db: Database<'_, Euclidean>) -> Vec<ItemId> {
     let dump = dump_of(rtxn, db, 0);
-    let value = |kind: u8, n: u32| &dump.iter().find(|(key, _)| key[2] == kind && key[4..] == n.to_be_bytes()).unwrap().1;
+    let value = |kind: u8, n: u32| {
+        &dump.iter().find(|(key, _)| key[2] == kind && key[4..] == n.to_be_bytes()).unwrap().1
+    };
     let word = |value: &[u8], at: usize| u32::from_le_bytes(value[at..at + 4].try_into().unwrap());
     let meta = value(META, 0);
     let slots = (0..usize::from(meta[11])).map(|layer| word(meta, 112 + 4 * layer));
@@ -64,7 +70,8 @@ fn the_root_of_every_layer_and_the_entry_point_are_deleted_until_nothing_is_left
 #[test]
 fn of_everything_but_ten_ten_are_left() {
     let all = vectors::<Euclidean>(&mut rng(), 0..1500, DIMENSIONS);
-    // At once, so that the rest is linked anew; and a tenth a build, so that the graph is mended all the way.
+    // At once, so that the rest is linked anew; and a tenth a build, so that the graph is mended
+    // all the way.
     for share in [1, 10] {
         let (_dir, env) = new_env();
         let db = create::<Euclidean>(&env);
@@ -73,7 +80,8 @@ fn of_everything_but_ten_ten_are_left() {
         let mut model = all.clone();
         while model.len() > 10 {
             let count = (model.len() / share).clamp(1, model.len() - 10);
-            let going: Vec<ItemId> = model.keys().copied().step_by((model.len() / count).max(1)).take(count).collect();
+            let going: Vec<ItemId> =
+                model.keys().copied().step_by((model.len() / count).max(1)).take(count).collect();
             let mut wtxn = env.write_txn().unwrap();
             assert_eq!(writer.del_items(&mut wtxn, going.iter().copied()).unwrap(), count as u64);
             model.retain(|item, _| !going.contains(item));
@@ -116,7 +124,9 @@ fn optimizing_gives_back_every_free_place_and_changes_no_answer() {
     let ask = || {
         let rtxn = env.read_txn().unwrap();
         let reader = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap();
-        let ask = |vector: &Vec<f32>| reader.nns(10).ef_search(30).walk_graph().by_vector(&rtxn, vector).unwrap().into_nns();
+        let ask = |vector: &Vec<f32>| {
+            reader.nns(10).ef_search(30).walk_graph().by_vector(&rtxn, vector).unwrap().into_nns()
+        };
         model.values().take(200).map(ask).collect::<Vec<_>>()
     };
     let before = ask();
@@ -131,13 +141,19 @@ fn optimizing_gives_back_every_free_place_and_changes_no_answer() {
     check_holds(&rtxn, db, 0, &model);
     // Distances: among items at the same one, the walk may prefer others.
     let distances = |answers: Vec<Vec<(ItemId, f32)>>| -> Vec<Vec<f32>> {
-        answers.into_iter().map(|answer| answer.into_iter().map(|(_, distance)| distance).collect()).collect()
+        answers
+            .into_iter()
+            .map(|answer| answer.into_iter().map(|(_, distance)| distance).collect())
+            .collect()
     };
     let (before, after) = (distances(before), distances(ask()));
     let same = before.iter().zip(&after).filter(|(before, after)| before == after).count();
     assert!(same >= 190, "{same} of 200 answers are the same");
     let stats = Reader::<Euclidean>::open(&rtxn, 0, db).unwrap().stats(&rtxn, &env).unwrap();
-    assert_eq!((stats.slots, stats.free_slots, stats.items), (model.len() as u64, 0, model.len() as u64));
+    assert_eq!(
+        (stats.slots, stats.free_slots, stats.items),
+        (model.len() as u64, 0, model.len() as u64)
+    );
 }
 
 #[test]
@@ -151,5 +167,9 @@ fn deleting_what_is_not_there_is_no_change() {
     assert!(!writer.del_item(&mut wtxn, 20).unwrap());
     assert_eq!(writer.del_items(&mut wtxn, 20..30).unwrap(), 0);
     wtxn.commit().unwrap();
-    assert_eq!(env.info().last_txn_id, before, "LMDB makes no commit of a transaction that has written nothing");
+    assert_eq!(
+        env.info().last_txn_id,
+        before,
+        "LMDB makes no commit of a transaction that has written nothing"
+    );
 }

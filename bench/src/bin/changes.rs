@@ -1,4 +1,5 @@
-//! What changes cost beside a build of everything: 100 000 vectors in batches of 1 000, and 1 % added to a million. See the README of this crate.
+//! What changes cost beside a build of everything: 100 000 vectors in batches of 1 000, and 1 %
+//! added to a million. See the README of this crate.
 //!
 //! Exits non-zero when a figure is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
@@ -40,16 +41,27 @@ fn rows(set: &DataSet) -> Vec<(u32, u32)> {
 
 fn batches(set: &DataSet, report: &mut Report) {
     let rows = rows(set);
-    println!("{} of {} dimensions, in one build and in batches of {BATCH}, each built and committed", rows.len(), set.dimensions);
+    println!(
+        "{} of {} dimensions, in one build and in batches of {BATCH}, each built and committed",
+        rows.len(),
+        set.dimensions
+    );
     let whole = Living::<Euclidean>::create();
     let one = whole.commit(set, &[], &rows, 1);
     let index = Living::<Euclidean>::create();
-    let many: f64 = (1..).zip(rows.chunks(BATCH)).map(|(seed, batch)| index.commit(set, &[], batch, seed)).sum();
+    let many: f64 = (1..)
+        .zip(rows.chunks(BATCH))
+        .map(|(seed, batch)| index.commit(set, &[], batch, seed))
+        .sum();
     println!("  {one:.1} s and {many:.1} s");
     report.at_most("time in batches, times one build's", many / one, 2.5);
     let (recall, _) = index.quality(set, 80);
     let (whole_recall, _) = whole.quality(set, 80);
-    report.at_most("points of recall at ef 80 below one build", (whole_recall - recall) * 100.0, 1.0);
+    report.at_most(
+        "points of recall at ef 80 below one build",
+        (whole_recall - recall) * 100.0,
+        1.0,
+    );
     report.at_most("findings of check", index.findings().len() as f64, 0.0);
     println!("  file: {:.2} of one build's", index.file_bytes() as f64 / whole.file_bytes() as f64);
     optimize(set, &index, report);
@@ -59,7 +71,11 @@ fn batches(set: &DataSet, report: &mut Report) {
 fn pending(set: &DataSet) {
     let rows = rows(set);
     let (built, rest) = rows.split_at(rows.len() / 10 * 9);
-    println!("{} items of {} dimensions built, and others not; microseconds a search at ef 80", built.len(), set.dimensions);
+    println!(
+        "{} items of {} dimensions built, and others not; microseconds a search at ef 80",
+        built.len(),
+        set.dimensions
+    );
     let index = Living::<Euclidean>::create();
     index.commit(set, &[], built, 1);
     let microseconds = || 1e6 / index.speed(set, 80);
@@ -70,14 +86,21 @@ fn pending(set: &DataSet) {
         index.add(set, &rest[done..count]);
         done = count;
         let with = microseconds();
-        println!("  {count} pending: {with:.0}, {:.0} ns for each of them", (with - without) * 1000.0 / count as f64);
+        println!(
+            "  {count} pending: {with:.0}, {:.0} ns for each of them",
+            (with - without) * 1000.0 / count as f64
+        );
     }
 }
 
 fn million(set: &DataSet, report: &mut Report) {
     let rows = rows(set);
     let (first, last) = rows.split_at(rows.len() / 100 * 99);
-    println!("{} of {} dimensions, the last hundredth added to the others", rows.len(), set.dimensions);
+    println!(
+        "{} of {} dimensions, the last hundredth added to the others",
+        rows.len(),
+        set.dimensions
+    );
     let index = Living::<Euclidean>::create();
     let full = index.commit(set, &[], first, 1);
     let added = index.commit(set, &[], last, 2);
@@ -95,7 +118,10 @@ fn optimize(set: &DataSet, index: &Living<Euclidean>, report: &mut Report) {
     println!("  optimized in {:.1} s", index.optimize(set));
     let after = (index.quality(set, 80), index.speed(set, 80));
     tell(index);
-    println!("  recall and distances at ef 80: {:?}, then {:?}; {:.0} queries a second, then {:.0}", before.0, after.0, before.1, after.1);
+    println!(
+        "  recall and distances at ef 80: {:?}, then {:?}; {:.0} queries a second, then {:.0}",
+        before.0, after.0, before.1, after.1
+    );
     report.at_least("recall after optimizing, times before", after.0.0 / before.0.0, 0.999);
     report.at_most("findings of check", index.findings().len() as f64, 0.0);
 }

@@ -1,4 +1,5 @@
-//! Fifty rounds of replacing, deleting and adding, one build a round: does recall rot, does the file grow? See the README of this crate.
+//! Fifty rounds of replacing, deleting and adding, one build a round: does recall rot, does the
+//! file grow? See the README of this crate.
 //!
 //! Exits non-zero when a figure is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
@@ -40,13 +41,19 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
     let share = rows * 3 / 100;
     let mut reserve: Vec<u32> = (0..rows as u32).collect();
     reserve.shuffle(&mut rng);
-    let mut living: Vec<(u32, u32)> = reserve.split_off(share).into_iter().enumerate().map(|(item, row)| (item as u32, row)).collect();
+    let mut living: Vec<(u32, u32)> = reserve
+        .split_off(share)
+        .into_iter()
+        .enumerate()
+        .map(|(item, row)| (item as u32, row))
+        .collect();
     let index = Living::<D>::create();
     let full = index.commit(set, &[], &living, 1);
     println!("  {} items built and committed in {full:.1} s", living.len());
     let mut next_item = living.len() as u32;
     for round in 1..=ROUNDS {
-        // Replaced items take the rows in reserve and leave theirs, deleted ones leave theirs, added ones take from those.
+        // Replaced items take the rows in reserve and leave theirs, deleted ones leave theirs,
+        // added ones take from those.
         living.shuffle(&mut rng);
         let mut add: Vec<(u32, u32)> = Vec::new();
         for (living, row) in living.iter_mut().zip(&mut reserve) {
@@ -57,8 +64,16 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
         reserve.extend(deleted.iter().map(|(_, row)| row));
         reserve.shuffle(&mut rng);
         for row in reserve.split_off(share) {
-            let item = if rng.random_bool(0.5) { deleted[(next_item as usize) % share].0 } else { next_item };
-            let item = if living.iter().rev().take(share).any(|(other, _)| *other == item) { next_item } else { item };
+            let item = if rng.random_bool(0.5) {
+                deleted[(next_item as usize) % share].0
+            } else {
+                next_item
+            };
+            let item = if living.iter().rev().take(share).any(|(other, _)| *other == item) {
+                next_item
+            } else {
+                item
+            };
             next_item += 1;
             living.push((item, row));
             add.push((item, row));
@@ -76,8 +91,16 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
         println!(
             "  round {round}: {seconds:.2} s; recall {recall:.4}, fresh {fresh_recall:.4}; distances {distances:.0}, fresh {fresh_distances:.0}"
         );
-        report.at_most("points of recall below a fresh build", (fresh_recall - recall) * 100.0, 1.0);
-        report.at_most("distances a query, times a fresh build's", distances / fresh_distances, 1.15);
+        report.at_most(
+            "points of recall below a fresh build",
+            (fresh_recall - recall) * 100.0,
+            1.0,
+        );
+        report.at_most(
+            "distances a query, times a fresh build's",
+            distances / fresh_distances,
+            1.15,
+        );
         report.at_most("bytes of the file, times a fresh one's", bytes[0] / bytes[1], 2.2);
         let stats = index.stats();
         let environment = &stats.environment;
@@ -85,8 +108,19 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
             "  {} pages, {:?} free, {} slots, {} free, {} tail",
             environment.pages, environment.free_pages, stats.slots, stats.free_slots, stats.tail
         );
-        println!("  {:?}", stats.kinds.iter().map(|k| (k.kind, k.values, k.bytes / k.values.max(1))).collect::<Vec<_>>());
-        println!("  depth {}, degree {:.1}", stats.layers[0].tree_depth, stats.layers[0].edges() as f64 / stats.layers[0].nodes as f64);
+        println!(
+            "  {:?}",
+            stats
+                .kinds
+                .iter()
+                .map(|k| (k.kind, k.values, k.bytes / k.values.max(1)))
+                .collect::<Vec<_>>()
+        );
+        println!(
+            "  depth {}, degree {:.1}",
+            stats.layers[0].tree_depth,
+            stats.layers[0].edges() as f64 / stats.layers[0].nodes as f64
+        );
         let findings = index.findings();
         report.at_most("findings of check, such as unreachable nodes", findings.len() as f64, 0.0);
         for finding in findings.iter().take(5) {

@@ -1,4 +1,5 @@
-//! voisin beside its peers, in one run: see the README of this crate. Writes a table, the figures and plots to `docs/benchmarks`.
+//! voisin beside its peers, in one run: see the README of this crate. Writes a table, the figures
+//! and plots to `docs/benchmarks`.
 //!
 //! Exits non-zero when a goal is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
@@ -15,8 +16,7 @@ use voisin_bench::compare::vectors::Vectors;
 use voisin_bench::compare::{contest, goals, plots, serve, table, venv};
 use voisin_bench::data::DataSet;
 
-const USAGE: &str =
-    "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million] [--alpha ALPHA]";
+const USAGE: &str = "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million] [--alpha ALPHA]";
 
 static SETS: [&str; 3] = ["photos", "glosses", "million"];
 
@@ -33,7 +33,12 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     // Beside this program, on a real disk: what is written would not be counted in memory.
-    let target = std::env::current_exe().expect("a path").ancestors().nth(2).expect("the target directory").join("compare");
+    let target = std::env::current_exe()
+        .expect("a path")
+        .ancestors()
+        .nth(2)
+        .expect("the target directory")
+        .join("compare");
     fs::create_dir_all(&target).expect("a folder");
     let python = venv::prepare(&target);
 
@@ -59,7 +64,10 @@ fn main() -> ExitCode {
 
     let goals: Vec<_> = sets.iter().flat_map(goals::rows).collect();
     let options: String = arguments.iter().skip(2).map(|option| format!(" {option}")).collect();
-    let command = format!("cargo run --release -p voisin-bench --bin compare -- {} FOLDER{options}", plan.mode);
+    let command = format!(
+        "cargo run --release -p voisin-bench --bin compare -- {} FOLDER{options}",
+        plan.mode
+    );
     let run = Run { command, machine, others_share: before.others_since(), sets, goals };
     let folder = if plan.is_whole() {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks").join(plan.mode)
@@ -86,18 +94,25 @@ fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
     let mut plan = Plan { mode, all, rows: None, engines: None, sets: None, alpha: None };
     for option in options.chunks(2) {
         match option {
-            [name, rows] if name == "--rows" => plan.rows = Some(rows.parse().ok().filter(|rows| *rows >= 1000)?),
+            [name, rows] if name == "--rows" => {
+                plan.rows = Some(rows.parse().ok().filter(|rows| *rows >= 1000)?)
+            }
             [name, engines] if name == "--engines" => {
                 let engines: Vec<String> = engines.split(',').map(str::to_owned).collect();
-                plan.engines = Some(engines).filter(|names| names.iter().all(|name| ENGINES.iter().any(|spec| spec.name == name)));
+                plan.engines = Some(engines).filter(|names| {
+                    names.iter().all(|name| ENGINES.iter().any(|spec| spec.name == name))
+                });
                 plan.engines.as_ref()?;
             }
             [name, sets] if name == "--sets" => {
                 let sets: Vec<String> = sets.split(',').map(str::to_owned).collect();
-                plan.sets = Some(sets).filter(|names| names.iter().all(|name| all.contains(&&**name)));
+                plan.sets =
+                    Some(sets).filter(|names| names.iter().all(|name| all.contains(&&**name)));
                 plan.sets.as_ref()?;
             }
-            [name, alpha] if name == "--alpha" => plan.alpha = Some(alpha.parse().ok().filter(|alpha| (1.0..=10.0).contains(alpha))?),
+            [name, alpha] if name == "--alpha" => {
+                plan.alpha = Some(alpha.parse().ok().filter(|alpha| (1.0..=10.0).contains(alpha))?)
+            }
             _ => return None,
         }
     }

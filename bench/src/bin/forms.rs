@@ -1,14 +1,17 @@
-//! What each form of stored vectors takes and loses, on real vectors: bytes, the error of a vector, and the recall of exact search against the
-//! exact answers of `f32`.
+//! What each form of stored vectors takes and loses, on real vectors: bytes, the error of a vector,
+//! and the recall of exact search against the exact answers of `f32`.
 //!
-//! Prints the table of the docs (`src/codec/table.md`), and exits non-zero when a goal is missed. See the README of this crate.
+//! Prints the table of the docs (`src/codec/table.md`), and exits non-zero when a goal is missed.
+//! See the README of this crate.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use voisin::codec::{Bf16, F16, I8};
-use voisin::distances::{BinaryQuantizedCosine, BinaryQuantizedEuclidean, Cosine, Distance, Euclidean};
+use voisin::distances::{
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, Cosine, Distance, Euclidean,
+};
 use voisin::heed::RwTxn;
 use voisin::{Codes, Kind, Reader, Writer};
 use voisin_bench::data::DataSet;
@@ -34,7 +37,11 @@ fn main() -> ExitCode {
             |set| measure::<Euclidean>(set, |_, _| {}),
             |set| measure::<Euclidean<F16>>(set, |_, _| {}),
             |set| measure::<Euclidean<Bf16>>(set, |_, _| {}),
-            |set| measure::<Euclidean<I8>>(set, |writer, wtxn| writer.train(wtxn, &sample(set)).expect("a sample")),
+            |set| {
+                measure::<Euclidean<I8>>(set, |writer, wtxn| {
+                    writer.train(wtxn, &sample(set)).expect("a sample")
+                })
+            },
             |set| measure::<BinaryQuantizedEuclidean>(set, |_, _| {}),
         ],
     );
@@ -44,7 +51,11 @@ fn main() -> ExitCode {
             |set| measure::<Cosine>(set, |_, _| {}),
             |set| measure::<Cosine<F16>>(set, |_, _| {}),
             |set| measure::<Cosine<Bf16>>(set, |_, _| {}),
-            |set| measure::<Cosine<I8>>(set, |writer, wtxn| writer.train(wtxn, &sample(set)).expect("a sample")),
+            |set| {
+                measure::<Cosine<I8>>(set, |writer, wtxn| {
+                    writer.train(wtxn, &sample(set)).expect("a sample")
+                })
+            },
             |set| measure::<BinaryQuantizedCosine>(set, |_, _| {}),
         ],
     );
@@ -66,7 +77,10 @@ fn main() -> ExitCode {
             _ => ("`Signs`", "all but its sign"),
         };
         let (of_photos, of_glosses) = (error(photos), error(glosses));
-        println!("| {name} | {bytes:.2} | {bound} | {of_photos} | {of_glosses} | {:.4} | {:.4} |", photos.recall, glosses.recall);
+        println!(
+            "| {name} | {bytes:.2} | {bound} | {of_photos} | {of_glosses} | {:.4} | {:.4} |",
+            photos.recall, glosses.recall
+        );
     }
     photos.report(&mut report);
     glosses.report(&mut report);
@@ -74,7 +88,8 @@ fn main() -> ExitCode {
     report.finish()
 }
 
-/// Walks by one bit a component: codes beside vectors that what is found is measured by, and signs with nothing beside them, as hannoy has them, too.
+/// Walks by one bit a component: codes beside vectors that what is found is measured by, and signs
+/// with nothing beside them, as hannoy has them, too.
 fn one_bit(set: &DataSet, report: &mut Report) {
     const EF: usize = 200;
     println!("{}, walks with ef {EF}", set.name);
@@ -119,10 +134,16 @@ impl Forms {
                 "signs" => (1.0 / 32.0, 0.0),
                 _ => (0.5, 0.0),
             };
-            report.at_most(&format!("{form}: bytes of the vectors, of those of f32"), *bytes as f64 / floats, share * SLACK);
+            report.at_most(
+                &format!("{form}: bytes of the vectors, of those of f32"),
+                *bytes as f64 / floats,
+                share * SLACK,
+            );
             report.at_least(&format!("{form}: recall@10 of exact search"), *recall, least);
             if *saturated > 0 {
-                println!("  {form}: {saturated} of {components} components are beyond the range of the sample");
+                println!(
+                    "  {form}: {saturated} of {components} components are beyond the range of the sample"
+                );
             }
         }
     }
@@ -133,7 +154,10 @@ fn sample(set: &DataSet) -> Vec<f32> {
     set.rows().step_by(SAMPLED).flatten().copied().collect()
 }
 
-fn measure<D: Distance>(set: &DataSet, prepare: impl FnOnce(&Writer<'_, D>, &mut RwTxn<'_>)) -> Form {
+fn measure<D: Distance>(
+    set: &DataSet,
+    prepare: impl FnOnce(&Writer<'_, D>, &mut RwTxn<'_>),
+) -> Form {
     let index = Living::<D>::create();
     let database = open_database::<D>(index.env());
     let mut wtxn = index.env().write_txn().expect("a transaction");
@@ -145,17 +169,34 @@ fn measure<D: Distance>(set: &DataSet, prepare: impl FnOnce(&Writer<'_, D>, &mut
     let stats = index.stats();
     let rtxn = index.env().read_txn().expect("a transaction");
     let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
-    let bytes = stats.kinds.iter().filter(|kind| matches!(kind.kind, Kind::Vectors | Kind::Tail)).map(|kind| kind.bytes).sum();
+    let bytes = stats
+        .kinds
+        .iter()
+        .filter(|kind| matches!(kind.kind, Kind::Vectors | Kind::Tail))
+        .map(|kind| kind.bytes)
+        .sum();
     let error = |(row, stored): (&[f32], Vec<f32>)| {
-        let length = |vector: &mut dyn Iterator<Item = f32>| vector.map(|component| f64::from(component).powi(2)).sum::<f64>().sqrt();
+        let length = |vector: &mut dyn Iterator<Item = f32>| {
+            vector.map(|component| f64::from(component).powi(2)).sum::<f64>().sqrt()
+        };
         length(&mut row.iter().zip(&stored).map(|(a, b)| a - b)) / length(&mut row.iter().copied())
     };
     let stored = reader.iter(&rtxn).expect("items").map(|entry| entry.expect("an item").1);
     let errors: Vec<f64> = set.rows().zip(stored).map(error).collect();
-    let (mean_error, largest_error) = (errors.iter().sum::<f64>() / errors.len() as f64, errors.iter().copied().fold(0.0, f64::max));
+    let (mean_error, largest_error) = (
+        errors.iter().sum::<f64>() / errors.len() as f64,
+        errors.iter().copied().fold(0.0, f64::max),
+    );
     let answers = reader.nns(K).exact().by_vectors(&rtxn, &set.queries).expect("answers");
-    let answers: Vec<Vec<u32>> = answers.into_iter().map(|found| found.into_nns().into_iter().map(|(item, _)| item).collect()).collect();
-    let recall = if D::name().contains("euclidean") { set.recall::<Euclidean>(&answers, K) } else { set.recall::<Cosine>(&answers, K) };
+    let answers: Vec<Vec<u32>> = answers
+        .into_iter()
+        .map(|found| found.into_nns().into_iter().map(|(item, _)| item).collect())
+        .collect();
+    let recall = if D::name().contains("euclidean") {
+        set.recall::<Euclidean>(&answers, K)
+    } else {
+        set.recall::<Cosine>(&answers, K)
+    };
     let (components, form, saturated) = (set.base.len(), reader.form(), reader.saturated());
     Form { set: set.name, form, components, bytes, mean_error, largest_error, recall, saturated }
 }

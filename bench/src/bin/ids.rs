@@ -1,4 +1,5 @@
-//! What the maps between items and slots cost, in bytes an item: for dense ids, and for ids that are spread over all of `u32`.
+//! What the maps between items and slots cost, in bytes an item: for dense ids, and for ids that
+//! are spread over all of `u32`.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -28,12 +29,17 @@ fn main() -> ExitCode {
     let mut sparse: Vec<u32> = sparse.into_iter().collect();
     sparse.shuffle(&mut rng);
     let dense: Vec<u32> = (0..ITEMS).collect();
-    for (name, ids, goal) in [("dense ids, bytes an item beyond its vector", dense, 15.0), ("sparse ids, the same", sparse, 70.0)] {
+    for (name, ids, goal) in [
+        ("dense ids, bytes an item beyond its vector", dense, 15.0),
+        ("sparse ids, the same", sparse, 70.0),
+    ] {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
         let wtxn = env.write_txn().expect("a transaction");
         let database: voisin::Database<'_, Euclidean> = env
-            .create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit))
+            .create_databases_and_commit(wtxn, |o, wtxn| {
+                o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
+            })
             .expect("a database")
             .unwrap_commit();
         let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
@@ -46,7 +52,11 @@ fn main() -> ExitCode {
         let rtxn = env.read_txn().expect("a transaction");
         let values = database.remap_types::<Bytes, Bytes>().len(&rtxn).expect("a count");
         println!("{name}: {values} values");
-        report.at_most(name, (bytes as f64 - f64::from(ITEMS) * 4.0 * DIMENSIONS as f64) / f64::from(ITEMS), goal);
+        report.at_most(
+            name,
+            (bytes as f64 - f64::from(ITEMS) * 4.0 * DIMENSIONS as f64) / f64::from(ITEMS),
+            goal,
+        );
     }
     report.finish()
 }

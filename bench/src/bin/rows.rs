@@ -1,8 +1,11 @@
-//! What a change costs where the codes of a node's neighbors lie beside its edges, in one row a node as SymphonyQG has them (Gou et al. 2025), and where
-//! every code is stored once, as here: one item added, and one deleted, each in a commit of its own. Figures of decision 0020.
+//! What a change costs where the codes of a node's neighbors lie beside its edges, in one row a
+//! node as SymphonyQG has them (Gou et al. 2025), and where every code is stored once, as here: one
+//! item added, and one deleted, each in a commit of its own. Figures of decision 0020.
 //!
-//! The rows are in LMDB, under their numbers: vector, 32 edges, and for each of them a code of a bit a component and 12 bytes of factors. A change of
-//! the rows is given the neighbors for nothing: only what it reads, computes and writes is counted. That of the index is all of it, the search for neighbors included.
+//! The rows are in LMDB, under their numbers: vector, 32 edges, and for each of them a code of a
+//! bit a component and 12 bytes of factors. A change of the rows is given the neighbors for
+//! nothing: only what it reads, computes and writes is counted. That of the index is all of it, the
+//! search for neighbors included.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::path::{Path, PathBuf};
@@ -39,11 +42,15 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    println!("| set | what | added: processor, ms | written, KB | deleted: processor, ms | written, KB |\n|---|---|---|---|---|---|");
+    println!(
+        "| set | what | added: processor, ms | written, KB | deleted: processor, ms | written, KB |\n|---|---|---|---|---|---|"
+    );
     for set in SETS.into_iter().filter(|set| wanted.is_none_or(|wanted| wanted == *set)) {
         match set {
             "glosses" => compare::<Cosine>(set, &DataSet::glosses(&folder), Codes::Bits4),
-            "million" => compare::<Euclidean>(set, &DataSet::photos(&folder).enlarged(10), Codes::Bits8),
+            "million" => {
+                compare::<Euclidean>(set, &DataSet::photos(&folder).enlarged(10), Codes::Bits8)
+            }
             _ => compare::<Euclidean>(set, &DataSet::photos(&folder), Codes::Bits8),
         }
     }
@@ -55,7 +62,9 @@ fn compare<D: Distance>(name: &str, set: &DataSet, codes: Codes) {
     let env = engines::open(folder.path());
     let index = Index::<D> { database: engines::create(&env), env: &env, set };
     index.commit(|writer, wtxn| {
-        writer.add_items_from(wtxn, set.rows().enumerate().map(|(row, vector)| (row as u32, vector))).expect("valid items");
+        writer
+            .add_items_from(wtxn, set.rows().enumerate().map(|(row, vector)| (row as u32, vector)))
+            .expect("valid items");
         writer.set_codes(wtxn, Some(codes)).expect("a metric that can have codes");
     });
     let degree = index.degree();
@@ -66,9 +75,18 @@ fn compare<D: Distance>(name: &str, set: &DataSet, codes: Codes) {
         .map(|(vector, item)| Added { item, vector, near: index.near(vector, M0) })
         .collect();
     let of_index = [
-        costs(&added, |added| index.commit(|writer, wtxn| writer.add_item(wtxn, added.item, added.vector).expect("a valid item"))),
         costs(&added, |added| {
-            index.commit(|writer, wtxn| assert!(writer.del_item(wtxn, added.item).expect("an item that is there"), "it was added"));
+            index.commit(|writer, wtxn| {
+                writer.add_item(wtxn, added.item, added.vector).expect("a valid item")
+            })
+        }),
+        costs(&added, |added| {
+            index.commit(|writer, wtxn| {
+                assert!(
+                    writer.del_item(wtxn, added.item).expect("an item that is there"),
+                    "it was added"
+                )
+            });
         }),
     ];
     print(name, &format!("codes once, {codes}"), of_index);
@@ -77,9 +95,13 @@ fn compare<D: Distance>(name: &str, set: &DataSet, codes: Codes) {
     let env = engines::open(folder.path());
     let rows = Rows { database: engines::create(&env), env: &env, dimensions: set.dimensions };
     rows.fill(set);
-    // As many as a node here has in the mean, and as many as there is room for: SymphonyQG fills it.
+    // As many as a node here has in the mean, and as many as there is room for: SymphonyQG fills
+    // it.
     for changed in [degree, M0] {
-        let of_rows = [costs(&added, |added| rows.add(added, changed)), costs(&added, |added| rows.delete(added, changed))];
+        let of_rows = [
+            costs(&added, |added| rows.add(added, changed)),
+            costs(&added, |added| rows.delete(added, changed)),
+        ];
         print(name, &format!("codes beside the edges, {changed} rows changed"), of_rows);
     }
 }
@@ -108,7 +130,13 @@ fn costs(added: &[Added<'_>], mut change: impl FnMut(&Added<'_>)) -> Cost {
 }
 
 fn print(set: &str, what: &str, [added, deleted]: [Cost; 2]) {
-    println!("| {set} | {what} | {:.2} | {:.0} | {:.2} | {:.0} |", added.0, added.1 / 1e3, deleted.0, deleted.1 / 1e3);
+    println!(
+        "| {set} | {what} | {:.2} | {:.0} | {:.2} | {:.0} |",
+        added.0,
+        added.1 / 1e3,
+        deleted.0,
+        deleted.1 / 1e3
+    );
 }
 
 struct Index<'a, D: Distance> {
@@ -123,14 +151,21 @@ impl<D: Distance> Index<'_, D> {
         let mut wtxn = self.env.write_txn().expect("a transaction");
         change(&writer, &mut wtxn);
         let mut rng = StdRng::seed_from_u64(42);
-        writer.builder(&mut rng).ef_construction(EF_CONSTRUCTION).build_with(&mut wtxn, M, M0).expect("a build");
+        writer
+            .builder(&mut rng)
+            .ef_construction(EF_CONSTRUCTION)
+            .build_with(&mut wtxn, M, M0)
+            .expect("a build");
         wtxn.commit().expect("a commit");
     }
 
     /// The edges of a node of the base layer, in the mean.
     fn degree(&self) -> usize {
         let rtxn = self.env.read_txn().expect("a transaction");
-        let stats = Reader::<D>::open(&rtxn, 0, self.database).expect("a reader").stats(&rtxn, self.env).expect("numbers");
+        let stats = Reader::<D>::open(&rtxn, 0, self.database)
+            .expect("a reader")
+            .stats(&rtxn, self.env)
+            .expect("numbers");
         let base = stats.layers.first().expect("a base layer");
         (base.edges() / base.nodes) as usize
     }
@@ -163,7 +198,14 @@ impl Rows<'_> {
     fn fill(&self, set: &DataSet) {
         let mut wtxn = self.env.write_txn().expect("a transaction");
         for (number, vector) in set.rows().enumerate() {
-            self.database.put_with_flags(&mut wtxn, PutFlags::APPEND, &(number as u32), &self.new_row(vector)).expect("a put");
+            self.database
+                .put_with_flags(
+                    &mut wtxn,
+                    PutFlags::APPEND,
+                    &(number as u32),
+                    &self.new_row(vector),
+                )
+                .expect("a put");
         }
         wtxn.commit().expect("a commit");
     }
@@ -172,7 +214,8 @@ impl Rows<'_> {
         self.database.get(rtxn, &number).expect("a get").expect("a row that is there").to_vec()
     }
 
-    /// Lets an edge of a row lead to another, of which it needs the vector. Vectors count as rotated already.
+    /// Lets an edge of a row lead to another, of which it needs the vector. Vectors count as
+    /// rotated already.
     fn set_edge(&self, row: &mut [u8], place: usize, to: u32, other: &[u8]) {
         let (own, edges) = row.split_at_mut(size_of::<f32>() * self.dimensions);
         let (numbers, codes) = edges.split_at_mut(M0 * size_of::<u32>());
@@ -207,7 +250,9 @@ impl Rows<'_> {
     /// Each neighbor gets an edge to another of the neighbors.
     fn delete(&self, added: &Added<'_>, changed: usize) {
         let mut wtxn = self.env.write_txn().expect("a transaction");
-        for (number, other) in added.near.iter().zip(added.near.iter().cycle().skip(1)).take(changed) {
+        for (number, other) in
+            added.near.iter().zip(added.near.iter().cycle().skip(1)).take(changed)
+        {
             let (mut neighbor, replacement) = (self.row(&wtxn, *number), self.row(&wtxn, *other));
             self.set_edge(&mut neighbor, M0 - 1, *other, &replacement);
             self.database.put(&mut wtxn, number, &neighbor).expect("a put");

@@ -1,7 +1,8 @@
-//! Exact scans: of one query at a time against the speed at which the same file can be read, and of many queries at once against one at a time.
+//! Exact scans: of one query at a time against the speed at which the same file can be read, and of
+//! many queries at once against one at a time.
 //!
-//! Both numbers of each pair are taken in alternating rounds of one run, on two threads, and their medians are compared. Exits non-zero when a
-//! figure is missed. See the README of this crate.
+//! Both numbers of each pair are taken in alternating rounds of one run, on two threads, and their
+//! medians are compared. Exits non-zero when a figure is missed. See the README of this crate.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs::File;
@@ -56,22 +57,44 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
     let one = |query: &[f32]| reader.nns(K).exact().by_vector(&rtxn, query).expect("an answer");
     let many = |rows: &[f32]| reader.nns(K).exact().by_vectors(&rtxn, rows).expect("answers");
     let rows = &set.queries[..BATCH * set.dimensions];
-    assert_eq!(many(rows), queries.iter().map(|query| one(query)).collect::<Vec<_>>(), "many at once are answered as one at a time");
+    assert_eq!(
+        many(rows),
+        queries.iter().map(|query| one(query)).collect::<Vec<_>>(),
+        "many at once are answered as one at a time"
+    );
 
     let (mut read, mut alone, mut together) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         // As many bytes as the vectors have.
-        read.push(seconds(|| (0..ONE_BY_ONE).for_each(|_| _ = black_box(sum(&file[file.len() - raw..])))) / ONE_BY_ONE as f64);
+        read.push(
+            seconds(|| (0..ONE_BY_ONE).for_each(|_| _ = black_box(sum(&file[file.len() - raw..]))))
+                / ONE_BY_ONE as f64,
+        );
         let some = queries.iter().cycle().skip(round * ONE_BY_ONE).take(ONE_BY_ONE);
-        alone.push(seconds(|| some.for_each(|query| drop(black_box(one(query))))) / ONE_BY_ONE as f64);
+        alone.push(
+            seconds(|| some.for_each(|query| drop(black_box(one(query))))) / ONE_BY_ONE as f64,
+        );
         together.push(seconds(|| drop(black_box(many(rows)))) / BATCH as f64);
     }
     let [read, alone, together] = [read, alone, together].map(median);
     let speed = |seconds: f64| raw as f64 / seconds / 1e9;
-    println!("  the file is read at {:.1} GB/s, one query scans {:.1} GB/s: {:.3} ms", speed(read), speed(alone), alone * 1e3);
-    println!("  {BATCH} queries at once: {:.3} ms, {:.3} ms a query", together * 1e3 * BATCH as f64, together * 1e3);
+    println!(
+        "  the file is read at {:.1} GB/s, one query scans {:.1} GB/s: {:.3} ms",
+        speed(read),
+        speed(alone),
+        alone * 1e3
+    );
+    println!(
+        "  {BATCH} queries at once: {:.3} ms, {:.3} ms a query",
+        together * 1e3 * BATCH as f64,
+        together * 1e3
+    );
     report.at_least("one query, share of the speed at which the file is read", read / alone, 0.8);
-    report.at_least(&format!("{BATCH} queries at once, times the speed of one at a time"), alone / together, 6.0);
+    report.at_least(
+        &format!("{BATCH} queries at once, times the speed of one at a time"),
+        alone / together,
+        6.0,
+    );
 }
 
 fn map(folder: &Path) -> Mmap {

@@ -46,7 +46,8 @@ impl Child {
         let requests = process.stdin.take();
         let replies = BufReader::new(process.stdout.take().expect("a pipe"));
         let mut child = Self { name, process, requests, replies, version: String::new() };
-        child.version = child.exchange::<Hello>(task).unwrap_or_else(|error| panic!("{error}")).version;
+        child.version =
+            child.exchange::<Hello>(task).unwrap_or_else(|error| panic!("{error}")).version;
         child
     }
 
@@ -54,7 +55,8 @@ impl Child {
         self.exchange(request).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// As [`ask`](Self::ask), and watches the process meanwhile: not for short calls whose time counts.
+    /// As [`ask`](Self::ask), and watches the process meanwhile: not for short calls whose time
+    /// counts.
     pub fn ask_watched(&mut self, request: &Request) -> (Reply, Usage) {
         let status = self.file("status");
         let anonymous = move || number(&status, "RssAnon:").map_or(0, |kilobytes| kilobytes * 1024);
@@ -76,7 +78,10 @@ impl Child {
             done.store(true, Ordering::Relaxed);
             (reply, watcher.join().expect("a peak"))
         });
-        let usage = Usage { anonymous_bytes: peak.saturating_sub(anonymous_before), written_bytes: written(self) - written_before };
+        let usage = Usage {
+            anonymous_bytes: peak.saturating_sub(anonymous_before),
+            written_bytes: written(self) - written_before,
+        };
         (reply.unwrap_or_else(|error| panic!("{error}")), usage)
     }
 

@@ -7,7 +7,10 @@ use std::process::Command;
 use voisin::Codes;
 
 use super::child::Child;
-use super::plan::{self, ENOUGH, Home, K, OPENINGS, PASSES, Plan, REBUILDS, ROUNDS, SCAN_ROUNDS, SCANS, Spec, THREADS};
+use super::plan::{
+    self, ENOUGH, Home, K, OPENINGS, PASSES, Plan, REBUILDS, ROUNDS, SCAN_ROUNDS, SCANS, Spec,
+    THREADS,
+};
 use super::protocol::{Request, Task};
 use super::results::{Curve, EngineResults, Scan, SetResults, Update};
 use super::truth::Truth;
@@ -45,7 +48,14 @@ pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> SetResults {
         read_rate: None,
         linking_anonymous_bytes: None,
     };
-    let mut contest = Contest { plan, vectors, python, truth: Truth::compute(vectors, K), contenders: Vec::new(), results };
+    let mut contest = Contest {
+        plan,
+        vectors,
+        python,
+        truth: Truth::compute(vectors, K),
+        contenders: Vec::new(),
+        results,
+    };
     for spec in plan.specs(vectors.rows()) {
         contest.build(spec);
     }
@@ -54,7 +64,8 @@ pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> SetResults {
     contest.scan();
     contest.open();
     contest.update();
-    contest.results.engines = contest.contenders.drain(..).map(|contender| contender.results).collect();
+    contest.results.engines =
+        contest.contenders.drain(..).map(|contender| contender.results).collect();
     if vectors.rows() >= 1_000_000 {
         contest.link_stored();
     }
@@ -117,12 +128,14 @@ impl Contest<'_> {
     fn build_again(&mut self) {
         let coded = format!("voisin-{}-bit", Codes::fast(self.vectors.dimensions).bits());
         let mut contenders = std::mem::take(&mut self.contenders);
-        let takes_part = |contender: &&mut Contender| ["voisin", &coded].contains(&contender.spec.name);
+        let takes_part =
+            |contender: &&mut Contender| ["voisin", &coded].contains(&contender.spec.name);
         if contenders.iter_mut().filter(takes_part).count() == 2 {
             for _ in 0..REBUILDS {
                 for contender in contenders.iter_mut().filter(takes_part) {
                     let seconds = self.start(contender.spec, "again").ask(&Request::Build).seconds;
-                    fs::remove_dir_all(self.vectors.folder.join("again")).expect("to remove a folder");
+                    fs::remove_dir_all(self.vectors.folder.join("again"))
+                        .expect("to remove a folder");
                     println!("  {}: built again in {seconds:.1} s", contender.spec.name);
                     contender.results.rebuild_seconds.push(seconds);
                 }
@@ -131,13 +144,17 @@ impl Contest<'_> {
         self.contenders = contenders;
     }
 
-    /// All engines answer with their first setting, then all with their second, and so on, on one thread and on several; then the next round.
+    /// All engines answer with their first setting, then all with their second, and so on, on one
+    /// thread and on several; then the next round.
     fn search(&mut self) {
         let mut contenders = std::mem::take(&mut self.contenders);
-        for contender in contenders.iter_mut().filter(|contender| !contender.spec.knobs.is_empty()) {
-            contender.results.curves = [1, THREADS].map(|threads| Curve { threads, points: Vec::new() }).into();
+        for contender in contenders.iter_mut().filter(|contender| !contender.spec.knobs.is_empty())
+        {
+            contender.results.curves =
+                [1, THREADS].map(|threads| Curve { threads, points: Vec::new() }).into();
         }
-        let longest = contenders.iter().map(|contender| contender.spec.knobs.len()).max().unwrap_or(0);
+        let longest =
+            contenders.iter().map(|contender| contender.spec.knobs.len()).max().unwrap_or(0);
         for _ in 0..ROUNDS {
             for turn in 0..longest {
                 for contender in &mut contenders {
@@ -147,7 +164,10 @@ impl Contest<'_> {
         }
         for contender in contenders.iter_mut().filter(|contender| contender.spec.has_codes()) {
             let by_vectors = |point: &Point| {
-                contender.child.ask(&Request::SearchByVectors { knob: point.knob, answers: self.answers_file() });
+                contender.child.ask(&Request::SearchByVectors {
+                    knob: point.knob,
+                    answers: self.answers_file(),
+                });
                 self.recall()
             };
             let points = contender.results.curves.first().map_or(&[][..], |curve| &curve.points);
@@ -155,8 +175,16 @@ impl Contest<'_> {
         }
         for contender in &contenders {
             for Curve { threads, points } in &contender.results.curves {
-                let told: Vec<String> = points.iter().map(|p| format!("{} {:.4} {:.0}", p.knob, p.recall, p.qps)).collect();
-                println!("  {}, threads {threads}: {}, recall, q/s: {}", contender.spec.name, contender.spec.knob, told.join(" | "));
+                let told: Vec<String> = points
+                    .iter()
+                    .map(|p| format!("{} {:.4} {:.0}", p.knob, p.recall, p.qps))
+                    .collect();
+                println!(
+                    "  {}, threads {threads}: {}, recall, q/s: {}",
+                    contender.spec.name,
+                    contender.spec.knob,
+                    told.join(" | ")
+                );
             }
         }
         self.contenders = contenders;
@@ -168,15 +196,34 @@ impl Contest<'_> {
         let answers = self.answers_file();
         let child = &mut contender.child;
         for Curve { threads, points } in &mut contender.results.curves {
-            self.pass(child, &Request::Search { knob, threads: *threads, answers: answers.clone() }, knob, turn, points);
+            self.pass(
+                child,
+                &Request::Search { knob, threads: *threads, answers: answers.clone() },
+                knob,
+                turn,
+                points,
+            );
         }
         if contender.spec.is_asked_both_ways() {
-            self.pass(child, &Request::SearchOneByOne { knob, answers }, knob, turn, &mut contender.results.one_by_one);
+            self.pass(
+                child,
+                &Request::SearchOneByOne { knob, answers },
+                knob,
+                turn,
+                &mut contender.results.one_by_one,
+            );
         }
     }
 
     /// The same request some times, for one point of a curve.
-    fn pass(&self, child: &mut Child, request: &Request, knob: usize, turn: usize, points: &mut Vec<Point>) {
+    fn pass(
+        &self,
+        child: &mut Child,
+        request: &Request,
+        knob: usize,
+        turn: usize,
+        points: &mut Vec<Point>,
+    ) {
         if points.iter().take(turn).any(|point| point.recall >= ENOUGH) {
             return;
         }
@@ -194,9 +241,14 @@ impl Contest<'_> {
         let mut contenders = std::mem::take(&mut self.contenders);
         for _ in 0..SCAN_ROUNDS {
             for contender in contenders.iter_mut().filter(|contender| contender.spec.scans) {
-                let scan = contender.results.scan.get_or_insert(Scan { recall: 1.0, ..Scan::default() });
+                let scan =
+                    contender.results.scan.get_or_insert(Scan { recall: 1.0, ..Scan::default() });
                 for batch in [false, true] {
-                    let reply = contender.child.ask(&Request::Scan { queries: SCANS, batch, answers: self.answers_file() });
+                    let reply = contender.child.ask(&Request::Scan {
+                        queries: SCANS,
+                        batch,
+                        answers: self.answers_file(),
+                    });
                     let best = if batch { &mut scan.batch_qps } else { &mut scan.one_by_one_qps };
                     *best = best.max(SCANS as f64 / reply.seconds);
                     scan.recall = scan.recall.min(self.recall());
@@ -204,7 +256,8 @@ impl Contest<'_> {
                 if contender.spec.name == "voisin" {
                     let reply = contender.child.ask(&Request::Read);
                     let rate = reply.bytes as f64 / reply.seconds;
-                    self.results.read_rate = Some(self.results.read_rate.map_or(rate, |best| best.max(rate)));
+                    self.results.read_rate =
+                        Some(self.results.read_rate.map_or(rate, |best| best.max(rate)));
                 }
             }
         }
@@ -223,7 +276,8 @@ impl Contest<'_> {
         let mut contenders = std::mem::take(&mut self.contenders);
         for _ in 0..OPENINGS {
             for contender in &mut contenders {
-                let seconds = self.start(contender.spec, contender.spec.name).ask(&Request::Open).seconds;
+                let seconds =
+                    self.start(contender.spec, contender.spec.name).ask(&Request::Open).seconds;
                 contender.results.open_seconds = contender.results.open_seconds.min(seconds);
             }
         }
@@ -235,7 +289,11 @@ impl Contest<'_> {
             let times = contender.spec.updates;
             let (reply, usage) = contender.child.ask_watched(&Request::Update { times });
             let written_bytes = usage.written_bytes as f64 / times as f64;
-            contender.results.update = Some(Update { seconds: reply.seconds, cpu_seconds: reply.cpu_seconds, written_bytes });
+            contender.results.update = Some(Update {
+                seconds: reply.seconds,
+                cpu_seconds: reply.cpu_seconds,
+                written_bytes,
+            });
         }
     }
 

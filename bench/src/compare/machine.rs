@@ -25,13 +25,16 @@ impl Machine {
         let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.split_once(':')).map_or(String::new(), |(_, value)| value.trim().to_owned())
+            line.and_then(|line| line.split_once(':'))
+                .map_or(String::new(), |(_, value)| value.trim().to_owned())
         };
         let flags = field(&processors, "flags");
         let has = |flag: &str| flags.split(' ').any(|known| known == flag);
-        let instructions = ["avx512f", "avx2", "sse2"].into_iter().find(|flag| has(flag)).unwrap_or("unknown");
+        let instructions =
+            ["avx512f", "avx2", "sse2"].into_iter().find(|flag| has(flag)).unwrap_or("unknown");
         let memory = field(&fs::read_to_string("/proc/meminfo").unwrap_or_default(), "MemTotal");
-        let kilobytes: u64 = memory.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+        let kilobytes: u64 =
+            memory.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
         let system = said(Command::new("uname").args(["-s", "-r"]));
         Self {
             processor: field(&processors, "model name"),
@@ -41,12 +44,20 @@ impl Machine {
             // The version of the kernel, without what its distributor calls it.
             system: system.split('-').next().unwrap_or(&system).to_owned(),
             compiler: said(Command::new("rustc").arg("--version")),
-            commit: said(Command::new("git").args(["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--exclude=*"])),
+            commit: said(Command::new("git").args([
+                "-C",
+                env!("CARGO_MANIFEST_DIR"),
+                "describe",
+                "--always",
+                "--dirty",
+                "--exclude=*",
+            ])),
         }
     }
 }
 
-/// Processor time of the whole machine and of this program with its ended children, in ticks of the kernel.
+/// Processor time of the whole machine and of this program with its ended children, in ticks of the
+/// kernel.
 #[derive(Debug)]
 pub struct Ticks {
     all: u64,
@@ -70,7 +81,8 @@ impl Ticks {
         Self { all, busy: all - idle, own }
     }
 
-    /// The share of the machine that others have used since then: every figure suffers from it, and not every one the same.
+    /// The share of the machine that others have used since then: every figure suffers from it, and
+    /// not every one the same.
     pub fn others_since(&self) -> f64 {
         let now = Self::now();
         let (all, busy, own) = (now.all - self.all, now.busy - self.busy, now.own - self.own);
@@ -79,6 +91,7 @@ impl Ticks {
 }
 
 fn said(command: &mut Command) -> String {
-    let output = command.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let output =
+        command.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     output.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }

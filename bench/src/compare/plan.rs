@@ -16,14 +16,16 @@ pub const RECALLS: [f64; 2] = [0.95, 0.99];
 pub const ENOUGH: f64 = 0.996;
 /// Queries of an exact scan, one by one or in one batch.
 pub const SCANS: usize = 64;
-/// How often an engine answers all queries in a turn, one pass after the other: the first finds the caches full of what the engine before has left.
+/// How often an engine answers all queries in a turn, one pass after the other: the first finds the
+/// caches full of what the engine before has left.
 pub const PASSES: usize = 2;
 /// Rounds of searches: every point is the best of them.
 pub const ROUNDS: usize = 3;
 /// Rounds of exact scans: they are short.
 pub const SCAN_ROUNDS: usize = 5;
-/// How often voisin builds again without codes and then with those that [`Codes::fast`](voisin::Codes::fast) chooses, in turn: one build beside another,
-/// minutes apart, says more of the machine than of either.
+/// How often voisin builds again without codes and then with those that
+/// [`Codes::fast`](voisin::Codes::fast) chooses, in turn: one build beside another, minutes apart,
+/// says more of the machine than of either.
 pub const REBUILDS: usize = 2;
 /// New processes that open an index.
 pub const OPENINGS: usize = 3;
@@ -48,9 +50,11 @@ pub struct Spec {
     pub knobs: &'static [usize],
     /// Whether it is asked for exact answers.
     pub scans: bool,
-    /// How often one item is added to measure an update: seldom where that writes the whole file, never where it is not possible.
+    /// How often one item is added to measure an update: seldom where that writes the whole file,
+    /// never where it is not possible.
     pub updates: usize,
-    /// Whether it is compared at a million vectors, too: the others need hours, or search more slowly than a scan.
+    /// Whether it is compared at a million vectors, too: the others need hours, or search more
+    /// slowly than a scan.
     pub at_a_million: bool,
 }
 
@@ -73,18 +77,114 @@ const SEARCH_KS: &[usize] = &[400, 1600, 6400, 25_600];
 
 /// In the order of the tables; voisin is the first.
 pub const ENGINES: &[Spec] = &[
-    Spec { name: "voisin", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
-    Spec { name: "voisin-8-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
-    Spec { name: "voisin-7-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
-    Spec { name: "voisin-4-bit", home: Home::Rust, knob: "ef_search", knobs: EFS, scans: true, updates: 100, at_a_million: true },
-    Spec { name: "hnswlib", home: Home::Python, knob: "ef", knobs: EFS, scans: false, updates: 3, at_a_million: true },
-    Spec { name: "faiss-hnsw", home: Home::Python, knob: "efSearch", knobs: EFS, scans: false, updates: 3, at_a_million: true },
-    Spec { name: "usearch", home: Home::Rust, knob: "expansion_search", knobs: EFS, scans: false, updates: 3, at_a_million: true },
-    Spec { name: "symqg", home: Home::Python, knob: "ef", knobs: EFS, scans: false, updates: 0, at_a_million: true },
-    Spec { name: "hannoy", home: Home::Rust, knob: "ef_search", knobs: SOME_EFS, scans: false, updates: 5, at_a_million: false },
-    Spec { name: "arroy", home: Home::Rust, knob: "search_k", knobs: SEARCH_KS, scans: false, updates: 3, at_a_million: false },
-    Spec { name: "faiss-flat", home: Home::Python, knob: "none", knobs: &[], scans: true, updates: 3, at_a_million: true },
-    Spec { name: "nseekfs", home: Home::Python, knob: "none", knobs: &[], scans: true, updates: 0, at_a_million: true },
+    Spec {
+        name: "voisin",
+        home: Home::Rust,
+        knob: "ef_search",
+        knobs: EFS,
+        scans: true,
+        updates: 100,
+        at_a_million: true,
+    },
+    Spec {
+        name: "voisin-8-bit",
+        home: Home::Rust,
+        knob: "ef_search",
+        knobs: EFS,
+        scans: true,
+        updates: 100,
+        at_a_million: true,
+    },
+    Spec {
+        name: "voisin-7-bit",
+        home: Home::Rust,
+        knob: "ef_search",
+        knobs: EFS,
+        scans: true,
+        updates: 100,
+        at_a_million: true,
+    },
+    Spec {
+        name: "voisin-4-bit",
+        home: Home::Rust,
+        knob: "ef_search",
+        knobs: EFS,
+        scans: true,
+        updates: 100,
+        at_a_million: true,
+    },
+    Spec {
+        name: "hnswlib",
+        home: Home::Python,
+        knob: "ef",
+        knobs: EFS,
+        scans: false,
+        updates: 3,
+        at_a_million: true,
+    },
+    Spec {
+        name: "faiss-hnsw",
+        home: Home::Python,
+        knob: "efSearch",
+        knobs: EFS,
+        scans: false,
+        updates: 3,
+        at_a_million: true,
+    },
+    Spec {
+        name: "usearch",
+        home: Home::Rust,
+        knob: "expansion_search",
+        knobs: EFS,
+        scans: false,
+        updates: 3,
+        at_a_million: true,
+    },
+    Spec {
+        name: "symqg",
+        home: Home::Python,
+        knob: "ef",
+        knobs: EFS,
+        scans: false,
+        updates: 0,
+        at_a_million: true,
+    },
+    Spec {
+        name: "hannoy",
+        home: Home::Rust,
+        knob: "ef_search",
+        knobs: SOME_EFS,
+        scans: false,
+        updates: 5,
+        at_a_million: false,
+    },
+    Spec {
+        name: "arroy",
+        home: Home::Rust,
+        knob: "search_k",
+        knobs: SEARCH_KS,
+        scans: false,
+        updates: 3,
+        at_a_million: false,
+    },
+    Spec {
+        name: "faiss-flat",
+        home: Home::Python,
+        knob: "none",
+        knobs: &[],
+        scans: true,
+        updates: 3,
+        at_a_million: true,
+    },
+    Spec {
+        name: "nseekfs",
+        home: Home::Python,
+        knob: "none",
+        knobs: &[],
+        scans: true,
+        updates: 0,
+        at_a_million: true,
+    },
 ];
 
 /// How much is measured.
@@ -94,7 +194,8 @@ pub struct Plan {
     pub mode: &'static str,
     /// The sets that belong to the mode.
     pub all: &'static [&'static str],
-    /// For development: only so many vectors of each set, only these engines, only these sets, or another graph.
+    /// For development: only so many vectors of each set, only these engines, only these sets, or
+    /// another graph.
     pub rows: Option<usize>,
     pub engines: Option<Vec<String>>,
     pub sets: Option<Vec<String>>,
@@ -110,12 +211,15 @@ impl Plan {
 
     /// Whether a set is among those that are compared.
     pub fn has(&self, set: &str) -> bool {
-        self.all.contains(&set) && self.sets.as_ref().is_none_or(|sets| sets.iter().any(|name| name == set))
+        self.all.contains(&set)
+            && self.sets.as_ref().is_none_or(|sets| sets.iter().any(|name| name == set))
     }
 
     /// Those that take part with `rows` vectors.
     pub fn specs(&self, rows: usize) -> impl Iterator<Item = &'static Spec> {
-        let chosen = |spec: &&Spec| self.engines.as_ref().is_none_or(|engines| engines.iter().any(|name| name == spec.name));
+        let chosen = |spec: &&Spec| {
+            self.engines.as_ref().is_none_or(|engines| engines.iter().any(|name| name == spec.name))
+        };
         ENGINES.iter().filter(chosen).filter(move |spec| rows < 1_000_000 || spec.at_a_million)
     }
 }

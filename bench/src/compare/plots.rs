@@ -1,4 +1,5 @@
-//! The results as SVG: for every set recall against queries a second, and one bar an engine for each cost.
+//! The results as SVG: for every set recall against queries a second, and one bar an engine for
+//! each cost.
 
 use std::path::Path;
 
@@ -41,8 +42,11 @@ pub fn draw(run: &Run, folder: &Path) -> Vec<Plot> {
     let mut plots = Vec::new();
     for set in &run.sets {
         for threads in [1, super::plan::THREADS] {
-            let title =
-                format!("{}: recall against queries a second, {threads} {}", set.name, if threads == 1 { "thread" } else { "threads" });
+            let title = format!(
+                "{}: recall against queries a second, {threads} {}",
+                set.name,
+                if threads == 1 { "thread" } else { "threads" }
+            );
             let file = format!("{}-search-{threads}.svg", set.short);
             searches(set, threads, &title, &folder.join(&file)).expect("a plot");
             plots.push(Plot { set: set.short.clone(), title, file });
@@ -62,7 +66,11 @@ fn searches(set: &SetResults, threads: usize, title: &str, path: &Path) -> Drawn
         .iter()
         .enumerate()
         .filter_map(|(i, engine)| {
-            let points: Vec<&Point> = engine.curve(threads)?.iter().filter(|point| RECALLS.contains(&point.recall)).collect();
+            let points: Vec<&Point> = engine
+                .curve(threads)?
+                .iter()
+                .filter(|point| RECALLS.contains(&point.recall))
+                .collect();
             (!points.is_empty()).then_some((i, engine, points))
         })
         .collect();
@@ -91,10 +99,17 @@ fn searches(set: &SetResults, threads: usize, title: &str, path: &Path) -> Drawn
         chart
             .draw_series(LineSeries::new(line(), color.stroke_width(width)))?
             .label(&engine.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], color.stroke_width(width)));
+            .legend(move |(x, y)| {
+                PathElement::new([(x, y), (x + 20, y)], color.stroke_width(width))
+            });
         chart.draw_series(line().map(|point| Circle::new(point, 3, color.filled())))?;
     }
-    chart.configure_series_labels().position(SeriesLabelPosition::LowerLeft).background_style(WHITE.mix(0.8)).border_style(BLACK).draw()?;
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::LowerLeft)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK)
+        .draw()?;
     area.present()?;
     Ok(())
 }
@@ -104,7 +119,9 @@ type Panel = (&'static str, fn(&SetResults, &EngineResults) -> Option<f64>);
 
 const PANELS: [Panel; 8] = [
     ("build, s", |_, engine| Some(engine.build_seconds)),
-    ("peak memory of the build, B a vector", |set, engine| Some(engine.build_anonymous_bytes / set.rows as f64)),
+    ("peak memory of the build, B a vector", |set, engine| {
+        Some(engine.build_anonymous_bytes / set.rows as f64)
+    }),
     ("on disk, B a vector", |set, engine| Some(engine.disk_bytes / set.rows as f64)),
     ("written, B a vector", |set, engine| Some(engine.written_bytes / set.rows as f64)),
     ("open to the first answer, ms", |_, engine| Some(1000.0 * engine.open_seconds)),
@@ -115,11 +132,16 @@ const PANELS: [Panel; 8] = [
 
 fn costs(set: &SetResults, path: &Path) -> Drawn {
     let (columns, rows) = (2, PANELS.len() / 2);
-    let area = SVGBackend::new(path, (PANEL.0 * columns, PANEL.1 * rows as u32)).into_drawing_area();
+    let area =
+        SVGBackend::new(path, (PANEL.0 * columns, PANEL.1 * rows as u32)).into_drawing_area();
     area.fill(&WHITE)?;
     for (area, (title, figure)) in area.split_evenly((rows, columns as usize)).iter().zip(PANELS) {
-        let mut bars: Vec<(usize, &str, f64)> =
-            set.engines.iter().enumerate().filter_map(|(i, engine)| Some((i, &*engine.name, figure(set, engine)?))).collect();
+        let mut bars: Vec<(usize, &str, f64)> = set
+            .engines
+            .iter()
+            .enumerate()
+            .filter_map(|(i, engine)| Some((i, &*engine.name, figure(set, engine)?)))
+            .collect();
         // The first one on top.
         bars.reverse();
         let most = bars.iter().map(|(_, _, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
@@ -135,13 +157,16 @@ fn costs(set: &SetResults, path: &Path) -> Drawn {
             .disable_x_axis()
             .y_labels(bars.len())
             .y_label_formatter(&|segment| match segment {
-                SegmentValue::CenterOf(i) => names.get(*i as usize).copied().unwrap_or_default().to_owned(),
+                SegmentValue::CenterOf(i) => {
+                    names.get(*i as usize).copied().unwrap_or_default().to_owned()
+                }
                 _ => String::new(),
             })
             .draw()?;
         let label = TextStyle::from(("sans-serif", 12)).pos(Pos::new(HPos::Left, VPos::Center));
         for (place, (i, _, value)) in (0..).zip(&bars) {
-            let corners = [(0.0, SegmentValue::Exact(place)), (*value, SegmentValue::Exact(place + 1))];
+            let corners =
+                [(0.0, SegmentValue::Exact(place)), (*value, SegmentValue::Exact(place + 1))];
             let mut bar = Rectangle::new(corners, COLORS[i % COLORS.len()].filled());
             bar.set_margin(3, 3, 0, 0);
             chart.draw_series([bar])?;

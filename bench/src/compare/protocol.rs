@@ -1,6 +1,7 @@
 //! What a child is asked, and what it answers: one line of JSON each. `peer.py` speaks the same.
 //!
-//! The first line to a child is its [`Task`], the first line back a [`Hello`]; then every [`Request`] gets a [`Reply`].
+//! The first line to a child is its [`Task`], the first line back a [`Hello`]; then every
+//! [`Request`] gets a [`Reply`].
 
 use std::path::PathBuf;
 
@@ -56,7 +57,8 @@ pub enum Request {
     Save,
     /// Opens the index that another process has saved, and answers the first query.
     Open,
-    /// Answers all queries in one native call where the engine has one, and writes the ids to `answers`: `k` `u32` a query, filled up with `u32::MAX`.
+    /// Answers all queries in one native call where the engine has one, and writes the ids to
+    /// `answers`: `k` `u32` a query, filled up with `u32::MAX`.
     Search { knob: usize, threads: usize, answers: PathBuf },
     /// The same on one thread, in a call a query.
     SearchOneByOne { knob: usize, answers: PathBuf },

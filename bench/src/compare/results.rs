@@ -13,7 +13,8 @@ use crate::report::median;
 pub struct Run {
     pub command: String,
     pub machine: Machine,
-    /// The share of the processors' time that other programs took: a few hundredths where the machine was idle otherwise.
+    /// The share of the processors' time that other programs took: a few hundredths where the
+    /// machine was idle otherwise.
     pub others_share: f64,
     pub sets: Vec<SetResults>,
     pub goals: Vec<Row>,
@@ -56,7 +57,8 @@ pub struct EngineResults {
     /// The first curve again, with a call for each query, of an engine that has a call for all.
     #[serde(default)]
     pub one_by_one: Vec<Point>,
-    /// Seconds of further builds, in turn with those of another engine of which all but one thing is the same.
+    /// Seconds of further builds, in turn with those of another engine of which all but one thing
+    /// is the same.
     #[serde(default)]
     pub rebuild_seconds: Vec<f64>,
     /// The recall of the same settings by vectors, on one thread, where the index has codes.

@@ -85,7 +85,8 @@ pub trait Engine {
         panic!("this engine has no codes")
     }
 
-    /// The seconds that exact answers took, and the ids: one query after the other, or all in one call.
+    /// The seconds that exact answers took, and the ids: one query after the other, or all in one
+    /// call.
     fn scan(&self, _queries: &[f32], _batch: bool) -> (Duration, Vec<u32>) {
         panic!("this engine is not asked for exact answers");
     }
@@ -93,7 +94,8 @@ pub trait Engine {
     /// Adds one item, links it, and makes it durable.
     fn update(&mut self, item: u32, vector: &[f32]);
 
-    /// Reads the file through its map, on all threads: how long that took, and how many bytes it has.
+    /// Reads the file through its map, on all threads: how long that took, and how many bytes it
+    /// has.
     fn read(&self) -> (Duration, u64) {
         panic!("this engine is not asked to read its file");
     }
@@ -146,7 +148,8 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
             fs::write(answers, bytemuck::cast_slice(&ids)).expect("to write answers");
         }
         Request::Scan { queries, batch, answers } => {
-            let (time, ids) = engine.scan(&input.queries()[..queries * input.task.dimensions], batch);
+            let (time, ids) =
+                engine.scan(&input.queries()[..queries * input.task.dimensions], batch);
             fs::write(answers, bytemuck::cast_slice(&ids)).expect("to write answers");
             return Reply { seconds: time.as_secs_f64(), ..Reply::default() };
         }
@@ -182,22 +185,30 @@ pub struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Answers queries as long as there are any; called once a thread, when all that the thread needs is open. The time counts from when all threads
-    /// are here.
+    /// Answers queries as long as there are any; called once a thread, when all that the thread
+    /// needs is open. The time counts from when all threads are here.
     pub fn answer<A: IntoIterator<Item = u32>>(&self, mut nearest: impl FnMut(&[f32]) -> A) {
         self.ready.wait();
         self.start.get_or_init(Instant::now);
         let next = || self.shares.lock().expect("no panic in another thread").next();
         while let Some((queries, answers)) = next() {
-            for (query, ids) in queries.chunks_exact(self.dimensions).zip(answers.chunks_exact_mut(self.k)) {
+            for (query, ids) in
+                queries.chunks_exact(self.dimensions).zip(answers.chunks_exact_mut(self.k))
+            {
                 ids.iter_mut().zip(nearest(query)).for_each(|(id, found)| *id = found);
             }
         }
     }
 }
 
-/// Has `threads` threads answer `queries`, each in a call of `body`, which opens what the thread needs and calls [`Work::answer`].
-pub fn answer_all(input: &Input, queries: &[f32], threads: usize, body: impl Fn(&Work<'_>) + Sync) -> (Duration, Vec<u32>) {
+/// Has `threads` threads answer `queries`, each in a call of `body`, which opens what the thread
+/// needs and calls [`Work::answer`].
+pub fn answer_all(
+    input: &Input,
+    queries: &[f32],
+    threads: usize,
+    body: impl Fn(&Work<'_>) + Sync,
+) -> (Duration, Vec<u32>) {
     let (dimensions, k) = (input.task.dimensions, input.task.k);
     let mut answers = vec![u32::MAX; queries.len() / dimensions * k];
     let shares = queries.chunks(SHARE * dimensions).zip(answers.chunks_mut(SHARE * k));

@@ -11,8 +11,15 @@ use crate::curve::qps_at;
 /// One goal in one line.
 pub fn goal(row: &Row) -> String {
     let found = row.found.map_or("not measured".to_owned(), figure);
-    let (sign, verdict) = (if row.at_least { ">=" } else { "<=" }, if row.is_met() { "met" } else { "MISSED" });
-    format!("{:<32} {:<76} {found:>12} {sign} {} {} {verdict}", row.set, row.what, figure(row.goal), row.unit)
+    let (sign, verdict) =
+        (if row.at_least { ">=" } else { "<=" }, if row.is_met() { "met" } else { "MISSED" });
+    format!(
+        "{:<32} {:<76} {found:>12} {sign} {} {} {verdict}",
+        row.set,
+        row.what,
+        figure(row.goal),
+        row.unit
+    )
 }
 
 /// Everything, with links to the plots.
@@ -25,22 +32,49 @@ pub fn page(run: &Run, plots: &[Plot]) -> String {
         &mut page,
         "Written by the command below: do not edit. [bench/README.md](../../../bench/README.md) says what is equal among the engines,",
     );
-    line(&mut page, "what is not, and what each figure means. All figures are in [figures.json](figures.json).\n");
+    line(
+        &mut page,
+        "what is not, and what each figure means. All figures are in [figures.json](figures.json).\n",
+    );
     line(&mut page, &format!("```sh\n{}\n```\n", run.command));
     line(&mut page, "| | |\n|---|---|");
     let instructions = &machine.instructions;
-    let of = format!("{} with {instructions}, {} cores, {} GiB", machine.processor, machine.cores, machine.memory_gib);
+    let of = format!(
+        "{} with {instructions}, {} cores, {} GiB",
+        machine.processor, machine.cores, machine.memory_gib
+    );
     line(&mut page, &format!("| machine | {of}, {}, {} |", machine.system, machine.compiler));
-    line(&mut page, &format!("| other programs | took {:.0} % of the processors' time during the run |", 100.0 * run.others_share));
-    line(&mut page, &format!("| versions | voisin at commit {}, {} |", machine.commit, versions(run)));
-    let all = format!("M {M}, M0 {M0}, ef_construction {EF_CONSTRUCTION}, seed {SEED}, k {K}, builds on {THREADS} threads");
+    line(
+        &mut page,
+        &format!(
+            "| other programs | took {:.0} % of the processors' time during the run |",
+            100.0 * run.others_share
+        ),
+    );
+    line(
+        &mut page,
+        &format!("| versions | voisin at commit {}, {} |", machine.commit, versions(run)),
+    );
+    let all = format!(
+        "M {M}, M0 {M0}, ef_construction {EF_CONSTRUCTION}, seed {SEED}, k {K}, builds on {THREADS} threads"
+    );
     line(&mut page, &format!("| all engines | {all} |\n"));
     line(&mut page, &format!("## Goals: {missed} of {} missed\n", run.goals.len()));
     line(&mut page, "| set | figure | found | goal | |\n|---|---|---|---|---|");
     for row in &run.goals {
         let found = row.found.map_or("not measured".to_owned(), figure);
-        let (sign, verdict) = (if row.at_least { "≥" } else { "≤" }, if row.is_met() { "met" } else { "**missed**" });
-        line(&mut page, &format!("| {} | {} | {found} | {sign} {} {} | {verdict} |", row.set, row.what, figure(row.goal), row.unit));
+        let (sign, verdict) =
+            (if row.at_least { "≥" } else { "≤" }, if row.is_met() { "met" } else { "**missed**" });
+        line(
+            &mut page,
+            &format!(
+                "| {} | {} | {found} | {sign} {} {} | {verdict} |",
+                row.set,
+                row.what,
+                figure(row.goal),
+                row.unit
+            ),
+        );
     }
     for set in &run.sets {
         set_page(&mut page, set);
@@ -57,7 +91,12 @@ fn line(page: &mut String, text: &str) {
 
 fn versions(run: &Run) -> String {
     let mut versions: Vec<String> = Vec::new();
-    for engine in run.sets.iter().flat_map(|set| &set.engines).filter(|engine| !engine.name.starts_with("voisin")) {
+    for engine in run
+        .sets
+        .iter()
+        .flat_map(|set| &set.engines)
+        .filter(|engine| !engine.name.starts_with("voisin"))
+    {
         let version = format!("{} {}", engine.name, engine.version);
         if !versions.contains(&version) {
             versions.push(version);
@@ -68,14 +107,27 @@ fn versions(run: &Run) -> String {
 
 fn set_page(page: &mut String, set: &SetResults) {
     line(page, &format!("\n## {}, {}\n", set.name, metric_name(set.metric)));
-    line(page, "Searches: queries a second at equal recall; a dash where the engine did not get there.\n");
-    line(page, "| engine | 1 thread, recall .95 | .99 | 2 threads, recall .95 | .99 | exact, one by one | exact, batch of 64 |");
+    line(
+        page,
+        "Searches: queries a second at equal recall; a dash where the engine did not get there.\n",
+    );
+    line(
+        page,
+        "| engine | 1 thread, recall .95 | .99 | 2 threads, recall .95 | .99 | exact, one by one | exact, batch of 64 |",
+    );
     line(page, "|---|---|---|---|---|---|---|");
     for engine in &set.engines {
-        let speeds: Vec<String> =
-            [1, THREADS].iter().flat_map(|threads| RECALLS.map(|recall| optional(engine.qps(*threads, recall)))).collect();
-        let scans = [engine.scan.map(|scan| scan.one_by_one_qps), engine.scan.map(|scan| scan.batch_qps)].map(optional);
-        line(page, &format!("| {} | {} | {} |", engine.name, speeds.join(" | "), scans.join(" | ")));
+        let speeds: Vec<String> = [1, THREADS]
+            .iter()
+            .flat_map(|threads| RECALLS.map(|recall| optional(engine.qps(*threads, recall))))
+            .collect();
+        let scans =
+            [engine.scan.map(|scan| scan.one_by_one_qps), engine.scan.map(|scan| scan.batch_qps)]
+                .map(optional);
+        line(
+            page,
+            &format!("| {} | {} | {} |", engine.name, speeds.join(" | "), scans.join(" | ")),
+        );
     }
     let one_by_one = set.engines.iter().filter(|engine| !engine.one_by_one.is_empty());
     let told: Vec<String> = one_by_one
@@ -85,13 +137,22 @@ fn set_page(page: &mut String, set: &SetResults) {
         })
         .collect();
     if !told.is_empty() {
-        line(page, &format!("\nWith a call for each query, on 1 thread, recall .95 and .99: {}.", told.join(", ")));
+        line(
+            page,
+            &format!(
+                "\nWith a call for each query, on 1 thread, recall .95 and .99: {}.",
+                told.join(", ")
+            ),
+        );
     }
     if let Some(rate) = set.read_rate {
         line(page, &format!("\nThe map of voisin's file is read at {:.1} GB/s.", rate / 1e9));
     }
     line(page, "\nCosts: bytes are those a vector, of which the vector itself is ");
-    line(page, &format!("{} B; an update is one item added, linked and durable.\n", 4 * set.dimensions));
+    line(
+        page,
+        &format!("{} B; an update is one item added, linked and durable.\n", 4 * set.dimensions),
+    );
     line(
         page,
         "| engine | build, s | save, s | peak memory | written | on disk | open, ms | update, ms | its processor time, ms | it writes, KB |",

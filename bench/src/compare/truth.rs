@@ -1,7 +1,8 @@
 //! What the right answers are, and which share of them an engine has found.
 //!
-//! Nothing here uses a kernel of any engine. The nearest rows of a query are found with plain `f32` sums, some more than are asked for, and their
-//! distances computed again in `f64`; the distances of an engine's answers are computed the same way from the ids it gave. An answer counts if it is
+//! Nothing here uses a kernel of any engine. The nearest rows of a query are found with plain `f32`
+//! sums, some more than are asked for, and their distances computed again in `f64`; the distances
+//! of an engine's answers are computed the same way from the ids it gave. An answer counts if it is
 //! no farther than the `k`-th nearest row: among equally near rows every choice is right.
 
 use std::collections::HashSet;
@@ -17,7 +18,8 @@ const SPARE: usize = 64;
 const BLOCK: usize = 128;
 /// Queries that a thread compares with a block.
 const QUERIES: usize = 25;
-/// Relative error that a distance in `f32` may have: what is nearer than this to the `k`-th counts as equally near.
+/// Relative error that a distance in `f32` may have: what is nearer than this to the `k`-th counts
+/// as equally near.
 const TOLERANCE: f64 = 1e-6;
 
 /// The distance of the `k`-th nearest row of every query.
@@ -30,7 +32,10 @@ pub struct Truth {
 impl Truth {
     pub fn compute(vectors: &Vectors, k: usize) -> Self {
         let queries: Vec<&[f32]> = vectors.queries.chunks_exact(vectors.dimensions).collect();
-        let farthest = queries.par_chunks(QUERIES).flat_map_iter(|queries| nearest(vectors, queries, k)).collect();
+        let farthest = queries
+            .par_chunks(QUERIES)
+            .flat_map_iter(|queries| nearest(vectors, queries, k))
+            .collect();
         Self { k, farthest }
     }
 
@@ -44,7 +49,10 @@ impl Truth {
             .map(|((ids, query), farthest)| {
                 let limit = farthest * (1.0 + TOLERANCE) + f64::EPSILON;
                 let ids: HashSet<u32> = ids.iter().copied().collect();
-                ids.into_iter().filter_map(|id| vectors.row(id as usize)).filter(|row| exact(vectors.metric, query, row) <= limit).count()
+                ids.into_iter()
+                    .filter_map(|id| vectors.row(id as usize))
+                    .filter(|row| exact(vectors.metric, query, row) <= limit)
+                    .count()
             })
             .sum();
         found as f64 / answers.len() as f64
@@ -54,7 +62,8 @@ impl Truth {
 /// The distance of the `k`-th nearest row of each of some queries.
 fn nearest(vectors: &Vectors, queries: &[&[f32]], k: usize) -> Vec<f64> {
     let kept = k + SPARE;
-    let mut nearest: Vec<(f32, Vec<Rough>)> = queries.iter().map(|_| (f32::INFINITY, Vec::new())).collect();
+    let mut nearest: Vec<(f32, Vec<Rough>)> =
+        queries.iter().map(|_| (f32::INFINITY, Vec::new())).collect();
     for (number, block) in vectors.base.chunks(BLOCK * vectors.dimensions).enumerate() {
         for (query, (limit, rows)) in queries.iter().zip(&mut nearest) {
             for (i, row) in block.chunks_exact(vectors.dimensions).enumerate() {
@@ -64,7 +73,8 @@ fn nearest(vectors: &Vectors, queries: &[&[f32]], k: usize) -> Vec<f64> {
                 }
             }
             if rows.len() > 4 * kept {
-                let (_, farthest, _) = rows.select_nth_unstable_by(kept - 1, |a, b| a.0.total_cmp(&b.0));
+                let (_, farthest, _) =
+                    rows.select_nth_unstable_by(kept - 1, |a, b| a.0.total_cmp(&b.0));
                 *limit = farthest.0;
                 rows.truncate(kept);
             }
@@ -105,10 +115,14 @@ fn term(metric: Metric, a: f32, b: f32) -> f32 {
 
 /// Euclidean: the squared length of the difference. Cosine: one minus it.
 fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
-    let sum = |f: &dyn Fn(f64, f64) -> f64| a.iter().zip(b).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum::<f64>();
+    let sum = |f: &dyn Fn(f64, f64) -> f64| {
+        a.iter().zip(b).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum::<f64>()
+    };
     match metric {
         Metric::Euclidean => sum(&|a, b| (a - b) * (a - b)),
-        Metric::Cosine => 1.0 - sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt(),
+        Metric::Cosine => {
+            1.0 - sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+        }
     }
 }
 
@@ -123,9 +137,20 @@ mod tests {
         // Rows on a line, each there twice.
         let base: Vec<f32> = (0..1000).map(|i| (i / 2) as f32).collect();
         let (name, short, folder) = (String::new(), "", PathBuf::new());
-        let vectors = Vectors { name, short, metric: Metric::Euclidean, dimensions: 1, base, queries: vec![0.0, 100.4], folder };
+        let vectors = Vectors {
+            name,
+            short,
+            metric: Metric::Euclidean,
+            dimensions: 1,
+            base,
+            queries: vec![0.0, 100.4],
+            folder,
+        };
         let truth = Truth::compute(&vectors, 3);
-        assert_eq!(truth.farthest.iter().map(|f| (f * 100.0).round()).collect::<Vec<_>>(), [100.0, 36.0]);
+        assert_eq!(
+            truth.farthest.iter().map(|f| (f * 100.0).round()).collect::<Vec<_>>(),
+            [100.0, 36.0]
+        );
         assert_eq!(truth.recall(&vectors, &[0, 1, 2, 200, 201, 203]), 1.0);
         assert_eq!(truth.recall(&vectors, &[0, 1, 3, 200, 200, u32::MAX]), 4.0 / 6.0);
         assert_eq!(truth.recall(&vectors, &[0, 1, 4, 200, 201, 198]), 4.0 / 6.0);

@@ -21,20 +21,32 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// Writes a set to files in `folder`, which is created. Under cosine all vectors are brought to length 1, so that engines that only know the inner
-    /// product are given the same.
+    /// Writes a set to files in `folder`, which is created. Under cosine all vectors are brought to
+    /// length 1, so that engines that only know the inner product are given the same.
     pub fn write(set: DataSet, short: &'static str, metric: Metric, folder: &Path) -> Self {
         let DataSet { dimensions, mut base, mut queries, .. } = set;
         if metric == Metric::Cosine {
-            [&mut base, &mut queries].into_iter().for_each(|vectors| normalize(vectors, dimensions));
+            [&mut base, &mut queries]
+                .into_iter()
+                .for_each(|vectors| normalize(vectors, dimensions));
         }
         let rows = base.len() / dimensions;
-        let thousands = if rows.is_multiple_of(1_000_000) { format!("{}M", rows / 1_000_000) } else { format!("{}k", rows / 1000) };
-        let name = format!("{} {thousands} x {dimensions}", set.name.split(" 1").next().unwrap_or(set.name));
-        let vectors = Self { name, short, metric, dimensions, base, queries, folder: folder.join(short) };
+        let thousands = if rows.is_multiple_of(1_000_000) {
+            format!("{}M", rows / 1_000_000)
+        } else {
+            format!("{}k", rows / 1000)
+        };
+        let name = format!(
+            "{} {thousands} x {dimensions}",
+            set.name.split(" 1").next().unwrap_or(set.name)
+        );
+        let vectors =
+            Self { name, short, metric, dimensions, base, queries, folder: folder.join(short) };
         fs::create_dir_all(&vectors.folder).expect("a folder");
-        fs::write(vectors.base_file(), bytemuck::cast_slice(&vectors.base)).expect("to write the vectors");
-        fs::write(vectors.query_file(), bytemuck::cast_slice(&vectors.queries)).expect("to write the queries");
+        fs::write(vectors.base_file(), bytemuck::cast_slice(&vectors.base))
+            .expect("to write the vectors");
+        fs::write(vectors.query_file(), bytemuck::cast_slice(&vectors.queries))
+            .expect("to write the queries");
         vectors
     }
 

@@ -1,4 +1,5 @@
-//! The Python environment of the peers from PyPI: made once, under the target directory, and again when the list of packages changes.
+//! The Python environment of the peers from PyPI: made once, under the target directory, and again
+//! when the list of packages changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,20 @@ pub fn prepare(folder: &Path) -> PathBuf {
     println!("installing the peers from PyPI into {}", venv.display());
     let run = |command: &mut Command, what: &str| {
         let status = command.status().unwrap_or_else(|error| panic!("{what}: {error}"));
-        assert!(status.success(), "{what} failed: Python 3.11 or newer with pip and a C++ compiler are needed");
+        assert!(
+            status.success(),
+            "{what} failed: Python 3.11 or newer with pip and a C++ compiler are needed"
+        );
     };
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv), "python3 -m venv");
     let wanted = folder.join("peers.txt");
     fs::write(&wanted, PACKAGES).expect("to write the list of packages");
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&wanted), "pip install");
+    run(
+        Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--requirement"])
+            .arg(&wanted),
+        "pip install",
+    );
     fs::write(list, PACKAGES).expect("to write the list of packages");
     python
 }

@@ -1,6 +1,8 @@
-//! Kernels for x86-64 processors with AVX2, FMA and F16C, which came together in 2013: eight floats at a time.
+//! Kernels for x86-64 processors with AVX2, FMA and F16C, which came together in 2013: eight floats
+//! at a time.
 //!
-//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which detect them.
+//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which
+//! detect them.
 
 use std::arch::x86_64::*;
 
@@ -23,7 +25,9 @@ near_kernel!(#[target_feature(enable = "avx2,fma,f16c")]);
 
 /// Kernels for sums over floats, if the processor can run them.
 pub(super) fn kernels<S: Sum, L: Load>(dimensions: usize) -> Option<Kernels> {
-    let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
+    let detected = is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c");
     // SAFETY: the processor has AVX2, FMA and F16C.
     detected.then(|| unsafe { kernels_of::<S, L>(dimensions) })
 }
@@ -43,7 +47,8 @@ fn splat(value: f32) -> Lanes {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32 {
-    _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(_mm256_fmadd_ps(sum, scale, offset), limit)) as u32
+    _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(_mm256_fmadd_ps(sum, scale, offset), limit))
+        as u32
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -56,7 +61,8 @@ fn load(words: &[[u8; 4]; LANES]) -> Lanes {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load_part(words: &[[u8; 4]]) -> Lanes {
-    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any alignment.
+    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any
+    // alignment.
     unsafe { _mm256_maskload_ps(words.as_ptr().cast(), first(words.len())) }
 }
 
@@ -64,19 +70,25 @@ fn load_part(words: &[[u8; 4]]) -> Lanes {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn first(lanes: usize) -> __m256i {
-    _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes.min(LANES) as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+    _mm256_cmpgt_epi32(
+        _mm256_set1_epi32(lanes.min(LANES) as i32),
+        _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+    )
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
     let words = words.as_ptr();
-    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the size that the form has, at any alignment.
+    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the
+    // size that the form has, at any alignment.
     unsafe {
         match L::STORED {
             Stored::F32 => _mm256_loadu_ps(words.cast()),
             Stored::F16 => _mm256_cvtph_ps(_mm_loadu_si128(words.cast())),
-            Stored::Bf16 => _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(words.cast())))),
+            Stored::Bf16 => _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(
+                _mm_loadu_si128(words.cast()),
+            ))),
             Stored::I8 => {
                 let codes = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(words.cast())));
                 _mm256_fmadd_ps(codes, splat(scale.step), splat(scale.center))
@@ -97,10 +109,13 @@ fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
     _mm256_and_ps(_mm256_castsi256_ps(first(words.len())), load_stored::<L>(&copy[0], scale))
 }
 
-/// Up to sixteen bytes, the first in the lowest place: by two loads that may overlap, and not one by one.
+/// Up to sixteen bytes, the first in the lowest place: by two loads that may overlap, and not one
+/// by one.
 #[inline]
 fn first_bytes(bytes: &[u8]) -> u128 {
-    let join = |low: u64, high: u64, size: usize| u128::from(low) | u128::from(high) << (8 * (bytes.len() - size));
+    let join = |low: u64, high: u64, size: usize| {
+        u128::from(low) | u128::from(high) << (8 * (bytes.len() - size))
+    };
     if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
         join(u64::from_le_bytes(*low), u64::from_le_bytes(*high), 8)
     } else if let (Some(low), Some(high)) = (bytes.first_chunk(), bytes.last_chunk()) {
@@ -121,7 +136,9 @@ fn step<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
             _mm256_fmadd_ps(difference, difference, sum)
         }
         Term::Product => _mm256_fmadd_ps(a, b, sum),
-        Term::AbsoluteDifference => _mm256_add_ps(sum, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b))),
+        Term::AbsoluteDifference => {
+            _mm256_add_ps(sum, _mm256_andnot_ps(_mm256_set1_ps(-0.0), _mm256_sub_ps(a, b)))
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! Kernels for x86-64 processors with AVX-512: sixteen floats or eight words of 64 bits at a time, the tail by a load under a mask.
+//! Kernels for x86-64 processors with AVX-512: sixteen floats or eight words of 64 bits at a time,
+//! the tail by a load under a mask.
 //!
-//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which detect them.
+//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which
+//! detect them.
 
 use std::arch::x86_64::*;
 
@@ -16,7 +18,8 @@ const QUARTER: usize = LANES / 4;
 /// Of four vectors they are eight sums, as many as hide the latency of a fused multiply-add.
 const ACCUMULATORS: usize = 2;
 const VECTORS: usize = 4;
-/// Two registers of queries for each: sixteen sums, twice as many as hide the latency of a fused multiply-add.
+/// Two registers of queries for each: sixteen sums, twice as many as hide the latency of a fused
+/// multiply-add.
 const ROWS_ABREAST: usize = 8;
 
 sum_kernels!(#[target_feature(enable = "avx512f,avx512bw,avx512vl")]);
@@ -24,7 +27,9 @@ near_kernel!(#[target_feature(enable = "avx512f,avx512bw,avx512vl")]);
 
 /// All processors with AVX-512 but one have them, which had no successor.
 fn is_detected() -> bool {
-    is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vl")
+    is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl")
 }
 
 /// Kernels for sums over floats, if the processor can run them.
@@ -65,7 +70,8 @@ fn load_part(words: &[[u8; 4]]) -> Lanes {
         // SAFETY: reads the 16 bytes of the array, at any alignment.
         return _mm512_zextps128_ps512(unsafe { _mm_loadu_ps(words.as_ptr().cast()) });
     }
-    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any alignment.
+    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any
+    // alignment.
     unsafe { _mm512_maskz_loadu_ps(first(words.len()), words.as_ptr().cast()) }
 }
 
@@ -80,7 +86,8 @@ fn first(lanes: usize) -> __mmask16 {
 #[inline]
 fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
     let words = words.as_ptr();
-    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the size that the form has, at any alignment.
+    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the
+    // size that the form has, at any alignment.
     unsafe {
         match L::STORED {
             Stored::F32 => _mm512_loadu_ps(words.cast()),
@@ -94,9 +101,12 @@ fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
-    if let (Ok(words), Stored::F32 | Stored::F16) = (<&[L::Word; QUARTER]>::try_from(words), L::STORED) {
+    if let (Ok(words), Stored::F32 | Stored::F16) =
+        (<&[L::Word; QUARTER]>::try_from(words), L::STORED)
+    {
         let words = words.as_ptr();
-        // SAFETY: reads the bytes of the array, which holds a quarter as many words as there are lanes, at any alignment.
+        // SAFETY: reads the bytes of the array, which holds a quarter as many words as there are
+        // lanes, at any alignment.
         return _mm512_zextps128_ps512(unsafe {
             match L::STORED {
                 Stored::F16 => _mm_cvtph_ps(_mm_loadl_epi64(words.cast())),
@@ -105,14 +115,18 @@ fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
         });
     }
     let (mask, words) = (first(words.len()), words.as_ptr());
-    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, of the size that the form has, at any alignment.
+    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, of the
+    // size that the form has, at any alignment.
     unsafe {
         match L::STORED {
             Stored::F32 => _mm512_maskz_loadu_ps(mask, words.cast()),
             Stored::F16 => _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, words.cast())),
             Stored::Bf16 => from_bf16(_mm256_maskz_loadu_epi16(mask, words.cast())),
             // A code of zero does not stand for zero.
-            Stored::I8 => _mm512_maskz_mov_ps(mask, from_codes(_mm_maskz_loadu_epi8(mask, words.cast()), scale)),
+            Stored::I8 => _mm512_maskz_mov_ps(
+                mask,
+                from_codes(_mm_maskz_loadu_epi8(mask, words.cast()), scale),
+            ),
         }
     }
 }
@@ -126,7 +140,11 @@ fn from_bf16(words: __m256i) -> Lanes {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn from_codes(codes: __m128i, scale: Scale) -> Lanes {
-    _mm512_fmadd_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)), splat(scale.step), splat(scale.center))
+    _mm512_fmadd_ps(
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes)),
+        splat(scale.step),
+        splat(scale.center),
+    )
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -149,7 +167,8 @@ fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] 
     let mut totals = [0.0; N];
     let (fours, rest) = sums.as_chunks::<4>();
     let (four_totals, rest_totals) = totals.as_chunks_mut::<4>();
-    // Of each 128 bits (0 + 2) + (1 + 3), and then the upper half to the lower, twice: all four at once, in two thirds of the instructions.
+    // Of each 128 bits (0 + 2) + (1 + 3), and then the upper half to the lower, twice: all four at
+    // once, in two thirds of the instructions.
     for ([a, b, c, d], totals) in fours.iter().zip(four_totals) {
         let ab = _mm512_add_ps(_mm512_unpacklo_ps(*a, *b), _mm512_unpackhi_ps(*a, *b));
         let cd = _mm512_add_ps(_mm512_unpacklo_ps(*c, *d), _mm512_unpackhi_ps(*c, *d));
@@ -223,6 +242,7 @@ fn differing_bits<const N: usize>(a: &[u8], b: [&[u8]; N]) -> [f32; N] {
 fn load_words(bytes: &[u8]) -> __m512i {
     let words = (bytes.len() / size_of::<u64>()).min(8);
     let mask = (1u32 << words).wrapping_sub(1) as __mmask8;
-    // SAFETY: reads the lanes of the mask only, of which there are no more than whole words in `bytes`, at any alignment.
+    // SAFETY: reads the lanes of the mask only, of which there are no more than whole words in
+    // `bytes`, at any alignment.
     unsafe { _mm512_maskz_loadu_epi64(mask, bytes.as_ptr().cast()) }
 }

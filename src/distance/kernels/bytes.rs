@@ -1,8 +1,10 @@
-//! Kernels for vectors of a byte a component: sums of squared differences, in whole numbers, so that every machine has the same result.
+//! Kernels for vectors of a byte a component: sums of squared differences, in whole numbers, so
+//! that every machine has the same result.
 //!
-//! With a vector come its own sum and sum of squares ([`Bytes`]), as the instruction that multiplies the most bytes at once (VNNI) gives inner products:
-//! `|a - b|^2 = |a|^2 + |b|^2 - 2 ab`. It takes one side as signed: `ab = a (b - 128) + 128 sum(a)`. Without it the compiler makes vector code of the
-//! differences; it is compiled once for each set of features.
+//! With a vector come its own sum and sum of squares ([`Bytes`]), as the instruction that
+//! multiplies the most bytes at once (VNNI) gives inner products: `|a - b|^2 = |a|^2 + |b|^2 - 2
+//! ab`. It takes one side as signed: `ab = a (b - 128) + 128 sum(a)`. Without it the compiler makes
+//! vector code of the differences; it is compiled once for each set of features.
 
 /// Vectors have at most 65 535 components, the sum of whose squares fits 32 bits.
 const _: () = assert!(65_535u64 * 255 * 255 <= u32::MAX as u64);
@@ -21,7 +23,10 @@ pub(crate) struct Bytes<'a> {
 impl Bytes<'_> {
     /// The sum and the sum of squares of some components.
     pub(crate) fn sums(components: &[u8]) -> [u32; 2] {
-        [components.iter().map(|c| u32::from(*c)).sum(), components.iter().map(|c| u32::from(*c).pow(2)).sum()]
+        [
+            components.iter().map(|c| u32::from(*c)).sum(),
+            components.iter().map(|c| u32::from(*c).pow(2)).sum(),
+        ]
     }
 }
 
@@ -62,8 +67,10 @@ fn fast() -> [Option<ByteKernels>; 3] {
         const LANES: usize = size_of::<__m512i>();
         let length = b.iter().fold(a.components.len(), |length, b| length.min(b.components.len()));
         let load = |components: &[u8], start: usize| {
-            let mask = if length - start < LANES { (1u64 << (length - start)) - 1 } else { u64::MAX };
-            // SAFETY: reads the bytes of the mask only, which lie before `length`, at any alignment.
+            let mask =
+                if length - start < LANES { (1u64 << (length - start)) - 1 } else { u64::MAX };
+            // SAFETY: reads the bytes of the mask only, which lie before `length`, at any
+            // alignment.
             unsafe { _mm512_maskz_loadu_epi8(mask, components.as_ptr().wrapping_add(start).cast()) }
         };
         let sign = _mm512_set1_epi8(i8::MIN);
@@ -72,13 +79,18 @@ fn fast() -> [Option<ByteKernels>; 3] {
             // Beyond the end this is zero, whatever the other side is.
             let a = load(a.components, start);
             for (product, b) in products.iter_mut().zip(&b) {
-                *product = _mm512_dpbusd_epi32(*product, a, _mm512_xor_si512(load(b.components, start), sign));
+                *product = _mm512_dpbusd_epi32(
+                    *product,
+                    a,
+                    _mm512_xor_si512(load(b.components, start), sign),
+                );
             }
         }
         let mut squared = [0; 4];
         for (i, squared) in squared.iter_mut().enumerate() {
             // All of it modulo 2^32, in which the result lies.
-            let product = (_mm512_reduce_add_epi32(products[i]) as u32).wrapping_add(a.sum.wrapping_mul(128));
+            let product =
+                (_mm512_reduce_add_epi32(products[i]) as u32).wrapping_add(a.sum.wrapping_mul(128));
             *squared = a.squares.wrapping_add(b[i].squares).wrapping_sub(product.wrapping_mul(2));
         }
         squared
@@ -90,7 +102,12 @@ fn fast() -> [Option<ByteKernels>; 3] {
             fn four(a: Bytes<'_>, b: [Bytes<'_>; 4]) -> [u32; 4] {
                 let [p, q, r, s] = b.map(|b| b.components);
                 let a = a.components;
-                [squared_differences(a, p), squared_differences(a, q), squared_differences(a, r), squared_differences(a, s)]
+                [
+                    squared_differences(a, p),
+                    squared_differences(a, q),
+                    squared_differences(a, r),
+                    squared_differences(a, s),
+                ]
             }
             #[target_feature(enable = $features)]
             fn kernels() -> ByteKernels {
@@ -154,7 +171,10 @@ mod tests {
     fn the_largest_sum_does_not_overflow() {
         let (zeros, ones) = (vec![0; 65_535], vec![255; 65_535]);
         for kernels in all() {
-            let found = (kernels.four)(with_sums(&zeros), [with_sums(&ones), with_sums(&zeros), with_sums(&ones), with_sums(&ones)]);
+            let found = (kernels.four)(
+                with_sums(&zeros),
+                [with_sums(&ones), with_sums(&zeros), with_sums(&ones), with_sums(&ones)],
+            );
             assert_eq!(found, [65_535 * 255 * 255, 0, 65_535 * 255 * 255, 65_535 * 255 * 255]);
             assert_eq!((kernels.four)(with_sums(&ones), [with_sums(&ones); 4]), [0; 4]);
         }

@@ -1,11 +1,14 @@
-//! Kernels for codes of 1, 2, 4, 7 or 8 bits a component: inner products with a query of 8 bits, and the estimates that follow.
+//! Kernels for codes of 1, 2, 4, 7 or 8 bits a component: inner products with a query of 8 bits,
+//! and the estimates that follow.
 //!
-//! A byte of a code holds one component of each *plane*: of `8 / bits` runs of components, one after the other, so that a whole register of one
-//! plane is got by one shift and one mask, whatever the number of bits ([`CodeQuery`] says what is where). The query is kept by planes. Components of 7 bits
-//! lie one after the other instead (`packed.rs`). A code is followed by its factors.
+//! A byte of a code holds one component of each *plane*: of `8 / bits` runs of components, one
+//! after the other, so that a whole register of one plane is got by one shift and one mask,
+//! whatever the number of bits ([`CodeQuery`] says what is where). The query is kept by planes.
+//! Components of 7 bits lie one after the other instead (`packed.rs`). A code is followed by its
+//! factors.
 //!
-//! The sums are whole numbers, so that all machines have the same: `bits <= 8` and at most 65 535 components, `255 * 127 * 65 535 < 2^31`. VNNI
-//! multiplies 64 bytes at once, AVX2 16.
+//! The sums are whole numbers, so that all machines have the same: `bits <= 8` and at most 65 535
+//! components, `255 * 127 * 65 535 < 2^31`. VNNI multiplies 64 bytes at once, AVX2 16.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -15,7 +18,8 @@ use super::packed;
 
 const _: () = assert!(65_535i64 * 255 * 127 < i32::MAX as i64);
 
-/// Codes are read in pieces of so many bytes; a plane of the query is padded with zeros to whole ones.
+/// Codes are read in pieces of so many bytes; a plane of the query is padded with zeros to whole
+/// ones.
 pub(super) const PIECE: usize = 64;
 
 /// Bytes of the factors after a code.
@@ -41,7 +45,8 @@ pub(crate) fn fills_lines(bits: usize, dimensions: usize) -> bool {
 pub(crate) struct Factors {
     /// What is added to every estimate: the part of the distance that is the vector's own.
     pub(crate) offset: f32,
-    /// By what the code is multiplied so that it has the inner product with `r` that `r` has with itself.
+    /// By what the code is multiplied so that it has the inner product with `r` that `r` has with
+    /// itself.
     pub(crate) scale: f32,
     /// The length of what the scaled code lacks of `r`, rounded up.
     pub(crate) error: f32,
@@ -63,7 +68,12 @@ impl Factors {
     pub(crate) fn decode(bytes: [u8; FACTOR_BYTES]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
         let short = |low, high| f32::from_bits(u32::from(u16::from_le_bytes([low, high])) << 16);
-        Self { offset: f32::from_le_bytes([a, b, c, d]), scale: f32::from_le_bytes([e, f, g, h]), error: short(i, j), length: short(k, l) }
+        Self {
+            offset: f32::from_le_bytes([a, b, c, d]),
+            scale: f32::from_le_bytes([e, f, g, h]),
+            error: short(i, j),
+            length: short(k, l),
+        }
     }
 }
 
@@ -72,14 +82,16 @@ fn upper_half(value: f32) -> u16 {
     (value.to_bits().saturating_add(0xffff) >> 16) as u16
 }
 
-/// A query, ready to be compared with codes. Component `i` of `n` is in byte `i % plane` of a code, `bits * (i / plane)` bits from its lowest, where
-/// `plane = ceil(n * bits / 8)` is the length of the code; of 7 bits, it is in the 7 bits from bit `7 * i` on.
+/// A query, ready to be compared with codes. Component `i` of `n` is in byte `i % plane` of a code,
+/// `bits * (i / plane)` bits from its lowest, where `plane = ceil(n * bits / 8)` is the length of
+/// the code; of 7 bits, it is in the 7 bits from bit `7 * i` on.
 #[derive(Debug, Clone)]
 pub(crate) struct CodeQuery {
     /// The components, plane by plane, each plane padded to whole pieces.
     pub(super) planes: Vec<i8>,
     pub(super) code_bytes: usize,
-    /// `estimate = offset of the vector + offset - scale of the vector * (slope * sum + intercept)`.
+    /// `estimate = offset of the vector + offset - scale of the vector * (slope * sum +
+    /// intercept)`.
     pub(crate) offset: f32,
     pub(crate) slope: f32,
     pub(crate) intercept: f32,
@@ -89,7 +101,8 @@ pub(crate) struct CodeQuery {
     /// `slack * (length of the scaled code + own)^2` covers what rounding takes.
     pub(crate) slack: f32,
     pub(crate) own: f32,
-    /// What of the bound but for `slack` is hardly ever exceeded: an error has no direction, so that it is rarely along the query.
+    /// What of the bound but for `slack` is hardly ever exceeded: an error has no direction, so
+    /// that it is rarely along the query.
     pub(crate) likely: f32,
 }
 
@@ -102,7 +115,18 @@ impl CodeQuery {
         for (plane, components) in planes.chunks_mut(padded).zip(components.chunks(of_plane)) {
             plane[..components.len()].copy_from_slice(components);
         }
-        Self { planes, code_bytes, offset: 0.0, slope: 0.0, intercept: 0.0, error: 0.0, length: 0.0, slack: 0.0, own: 0.0, likely: 1.0 }
+        Self {
+            planes,
+            code_bytes,
+            offset: 0.0,
+            slope: 0.0,
+            intercept: 0.0,
+            error: 0.0,
+            length: 0.0,
+            slack: 0.0,
+            own: 0.0,
+            likely: 1.0,
+        }
     }
 
     /// How many lines of a code and its factors to hint.
@@ -121,7 +145,8 @@ impl CodeQuery {
             }
         }
         for i in 0..4 {
-            let estimate = offsets[i] + self.offset - scales[i] * (self.slope * sums[i] as f32 + self.intercept);
+            let estimate = offsets[i] + self.offset
+                - scales[i] * (self.slope * sums[i] as f32 + self.intercept);
             // Finite, whatever the factors are: huge vectors overflow.
             estimates[i] = estimate.clamp(f32::MIN, f32::MAX);
         }
@@ -158,7 +183,8 @@ impl CodeQuery {
 /// Appends estimates of the distances of a query and any number of codes with their factors.
 pub(crate) type Estimates = fn(&CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>);
 
-/// The best that the processor can run, for codes of 1, 2, 4, 7 or 8 bits a component, which are that long without their factors.
+/// The best that the processor can run, for codes of 1, 2, 4, 7 or 8 bits a component, which are
+/// that long without their factors.
 pub(crate) fn estimates(bits: usize, code_bytes: usize) -> Estimates {
     let [portable, fast @ ..] = all(bits, code_bytes);
     fast.into_iter().flatten().next().or(portable).unwrap_or(none)
@@ -180,7 +206,8 @@ fn all(bits: usize, code_bytes: usize) -> [Option<Estimates>; 3] {
     }
 }
 
-/// The estimates of codes by the sums of four at a time. A macro, as what is compiled for a set of features is inlined only where those are known.
+/// The estimates of codes by the sums of four at a time. A macro, as what is compiled for a set of
+/// features is inlined only where those are known.
 macro_rules! each_four {
     ($query:expr, $codes:expr, $out:expr, $sums:expr) => {{
         let (query, codes, out): (&CodeQuery, &[&[u8]], &mut Vec<f32>) = ($query, $codes, $out);
@@ -202,7 +229,8 @@ macro_rules! each_four {
 
 pub(super) use each_four;
 
-/// The same for codes that all have a known length without their factors: `$sums` makes a register of sums for each of `$four`, where codes begin.
+/// The same for codes that all have a known length without their factors: `$sums` makes a register
+/// of sums for each of `$four`, where codes begin.
 #[cfg(target_arch = "x86_64")]
 macro_rules! each_known_four {
     ($query:expr, $codes:expr, $out:expr, $length:expr, |$four:ident| $sums:expr) => {{
@@ -236,8 +264,10 @@ fn plain<const PLANES: usize>(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4]
     codes.map(|code| {
         let sum = |plane: usize| -> i32 {
             let query = &query.planes[plane * padded..];
-            let products =
-                code[..length].iter().zip(query).map(|(code, query)| i32::from(code >> (plane * bits) & mask) * i32::from(*query));
+            let products = code[..length]
+                .iter()
+                .zip(query)
+                .map(|(code, query)| i32::from(code >> (plane * bits) & mask) * i32::from(*query));
             products.fold(0, i32::wrapping_add)
         };
         (0..PLANES).map(sum).fold(0, i32::wrapping_add)
@@ -266,12 +296,14 @@ pub(super) fn totals([a, b, c, d]: [__m512i; 4]) -> __m128i {
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn estimates_of(query: &CodeQuery, sums: __m128i, factors: [__m128i; 4]) -> [f32; 4] {
-    let [offset, slope, intercept] = [query.offset, query.slope, query.intercept].map(|value| _mm_set1_ps(value));
+    let [offset, slope, intercept] =
+        [query.offset, query.slope, query.intercept].map(|value| _mm_set1_ps(value));
     let [least, most] = [f32::MIN, f32::MAX].map(|value| _mm_set1_ps(value));
     let [a, b, c, d] = factors.map(|factors| _mm_castsi128_ps(factors));
     let (ab, cd) = (_mm_unpacklo_ps(a, b), _mm_unpacklo_ps(c, d));
     let (offsets, scales) = (_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
-    let products = _mm_mul_ps(scales, _mm_add_ps(_mm_mul_ps(slope, _mm_cvtepi32_ps(sums)), intercept));
+    let products =
+        _mm_mul_ps(scales, _mm_add_ps(_mm_mul_ps(slope, _mm_cvtepi32_ps(sums)), intercept));
     let found = _mm_sub_ps(_mm_add_ps(offsets, offset), products);
     let found = _mm_min_ps(most, _mm_max_ps(least, found));
     let mut all = [0.0; 4];
@@ -319,11 +351,15 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         let mask = _mm512_set1_epi8((0xffu16 >> (8 - bits)) as i8);
         let mut sums = [_mm512_setzero_si512(); 4];
         for start in (0..length).step_by(PIECE) {
-            let tail = if length - start < PIECE { (1u64 << (length - start)) - 1 } else { u64::MAX };
+            let tail =
+                if length - start < PIECE { (1u64 << (length - start)) - 1 } else { u64::MAX };
             let mut pieces = [_mm512_setzero_si512(); 4];
             for (piece, code) in pieces.iter_mut().zip(codes) {
-                // SAFETY: reads the bytes of the mask only, which lie before `length`, at any alignment.
-                *piece = unsafe { _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast()) };
+                // SAFETY: reads the bytes of the mask only, which lie before `length`, at any
+                // alignment.
+                *piece = unsafe {
+                    _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast())
+                };
             }
             for plane in 0..PLANES {
                 let part = &query.planes[plane * padded + start..][..PIECE];
@@ -331,13 +367,22 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
                 let part = unsafe { _mm512_loadu_si512(part.as_ptr().cast()) };
                 let shift = _mm_cvtsi32_si128((plane * bits) as i32);
                 for (sum, code) in sums.iter_mut().zip(pieces) {
-                    let code = if PLANES == 1 { code } else { _mm512_and_si512(_mm512_srl_epi16(code, shift), mask) };
+                    let code = if PLANES == 1 {
+                        code
+                    } else {
+                        _mm512_and_si512(_mm512_srl_epi16(code, shift), mask)
+                    };
                     *sum = _mm512_dpbusd_epi32(*sum, code, part);
                 }
             }
         }
         let sum = totals(sums);
-        [_mm_extract_epi32::<0>(sum), _mm_extract_epi32::<1>(sum), _mm_extract_epi32::<2>(sum), _mm_extract_epi32::<3>(sum)]
+        [
+            _mm_extract_epi32::<0>(sum),
+            _mm_extract_epi32::<1>(sum),
+            _mm_extract_epi32::<2>(sum),
+            _mm_extract_epi32::<3>(sum),
+        ]
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
@@ -345,11 +390,18 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         each_four!(query, codes, out, vnni_sums::<PLANES>);
     }
 
-    /// For codes that are so many whole pieces: without masks, loops and most checks. Others are left to [`vnni`].
+    /// For codes that are so many whole pieces: without masks, loops and most checks. Others are
+    /// left to [`vnni`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    fn vnni_known<const PLANES: usize, const PIECES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
+    fn vnni_known<const PLANES: usize, const PIECES: usize>(
+        query: &CodeQuery,
+        codes: &[&[u8]],
+        out: &mut Vec<f32>,
+    ) {
         let (parts, _) = query.planes.as_chunks::<PIECE>();
-        if parts.len() != PLANES * PIECES || codes.iter().any(|code| code.len() != PIECES * PIECE + FACTOR_BYTES) {
+        if parts.len() != PLANES * PIECES
+            || codes.iter().any(|code| code.len() != PIECES * PIECE + FACTOR_BYTES)
+        {
             return vnni::<PLANES>(query, codes, out);
         }
         let bits = 8 / PLANES;
@@ -358,13 +410,20 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
             let mut sums = [_mm512_setzero_si512(); 4];
             for piece in 0..PIECES {
                 // SAFETY: all codes have that many pieces.
-                let pieces = four.map(|code| unsafe { _mm512_loadu_si512(code.add(piece * PIECE).cast()) });
+                let pieces =
+                    four.map(|code| unsafe { _mm512_loadu_si512(code.add(piece * PIECE).cast()) });
                 for plane in 0..PLANES {
                     // SAFETY: a part is as long as the register.
-                    let part = unsafe { _mm512_loadu_si512(parts[plane * PIECES + piece].as_ptr().cast()) };
+                    let part = unsafe {
+                        _mm512_loadu_si512(parts[plane * PIECES + piece].as_ptr().cast())
+                    };
                     let shift = _mm_cvtsi32_si128((plane * bits) as i32);
                     for (sum, code) in sums.iter_mut().zip(pieces) {
-                        let code = if PLANES == 1 { code } else { _mm512_and_si512(_mm512_srl_epi16(code, shift), mask) };
+                        let code = if PLANES == 1 {
+                            code
+                        } else {
+                            _mm512_and_si512(_mm512_srl_epi16(code, shift), mask)
+                        };
                         *sum = _mm512_dpbusd_epi32(*sum, code, part);
                     }
                 }
@@ -385,10 +444,16 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
             for (sum, code) in sums.iter_mut().zip(codes) {
                 let piece = load(&code[start..length]);
                 for plane in 0..PLANES {
-                    let part = load(bytemuck::cast_slice(&query.planes[plane * padded + start..][..LANES]));
+                    let part = load(bytemuck::cast_slice(
+                        &query.planes[plane * padded + start..][..LANES],
+                    ));
                     let shift = _mm_cvtsi32_si128((plane * bits) as i32);
-                    let values = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srl_epi16(piece, shift), mask));
-                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(values, _mm256_cvtepi8_epi16(part)));
+                    let values =
+                        _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srl_epi16(piece, shift), mask));
+                    *sum = _mm256_add_epi32(
+                        *sum,
+                        _mm256_madd_epi16(values, _mm256_cvtepi8_epi16(part)),
+                    );
                 }
             }
         }
@@ -400,7 +465,9 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         each_four!(query, codes, out, avx2_sums::<PLANES>);
     }
 
-    let has_vnni = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni");
+    let has_vnni = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vnni");
     macro_rules! detected {
         ($kernel:expr) => {
             // SAFETY: called where the features were detected.
@@ -416,7 +483,11 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         _ => detected!(vnni::<PLANES>),
     };
     let avx2: Estimates = detected!(avx2::<PLANES>);
-    [Some(portable::<PLANES>), has_vnni.then_some(vnni), is_x86_feature_detected!("avx2").then_some(avx2)]
+    [
+        Some(portable::<PLANES>),
+        has_vnni.then_some(vnni),
+        is_x86_feature_detected!("avx2").then_some(avx2),
+    ]
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -435,10 +506,15 @@ mod tests {
         if bits == 7 {
             let bit = |at: usize| i64::from(code[at / 8] >> (at % 8) & 1);
             let value = |i: usize| (0..7).map(|j| bit(7 * i + j) << j).sum::<i64>();
-            return components.iter().enumerate().map(|(i, component)| i64::from(*component) * value(i)).sum();
+            return components
+                .iter()
+                .enumerate()
+                .map(|(i, component)| i64::from(*component) * value(i))
+                .sum();
         }
         let plane = (components.len() * bits).div_ceil(8);
-        let value = |i: usize| i64::from(code[i % plane]) >> (bits * (i / plane)) & ((1 << bits) - 1);
+        let value =
+            |i: usize| i64::from(code[i % plane]) >> (bits * (i / plane)) & ((1 << bits) - 1);
         components.iter().enumerate().map(|(i, component)| i64::from(*component) * value(i)).sum()
     }
 

@@ -1,15 +1,19 @@
-//! Hints to the processor to load what is about to be compared. They read nothing and change nothing but the time that passes.
+//! Hints to the processor to load what is about to be compared. They read nothing and change
+//! nothing but the time that passes.
 //!
-//! [`prefetch`] asks for the beginning of a value, just before it is compared. [`prefetch_early`] asks for all of many values, one level of cache farther away,
-//! as soon as it is known that they will be: on processors where a line that is on its way to the nearest cache holds up what comes after it.
+//! [`prefetch`] asks for the beginning of a value, just before it is compared. [`prefetch_early`]
+//! asks for all of many values, one level of cache farther away, as soon as it is known that they
+//! will be: on processors where a line that is on its way to the nearest cache holds up what comes
+//! after it.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
 /// Of all x86-64 processors.
 pub(crate) const LINE_BYTES: usize = 64;
-/// What lies behind so many lines, the processor loads ahead by itself once it sees these being read. More hints than it can have loads under way hold it
-/// up: hinting all 24 lines of a vector of 384 components costs an eighth of the searches.
+/// What lies behind so many lines, the processor loads ahead by itself once it sees these being
+/// read. More hints than it can have loads under way hold it up: hinting all 24 lines of a vector
+/// of 384 components costs an eighth of the searches.
 pub(crate) const MOST_HINTED: usize = 4;
 
 /// How many lines of a value of that length to hint.
@@ -18,7 +22,8 @@ pub(crate) fn hinted_lines(bytes: usize) -> usize {
     bytes.div_ceil(LINE_BYTES).min(MOST_HINTED)
 }
 
-/// Hints the processor to load the beginning of `bytes`. Does nothing on other processors than x86-64.
+/// Hints the processor to load the beginning of `bytes`. Does nothing on other processors than
+/// x86-64.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8]) {
     // Without a loop, which costs more than the hints.
@@ -30,7 +35,8 @@ pub(crate) fn prefetch(bytes: &[u8]) {
     }
 }
 
-/// Hints the processor to load that many lines, from the first of `bytes` on, whatever their length.
+/// Hints the processor to load that many lines, from the first of `bytes` on, whatever their
+/// length.
 #[inline(always)]
 pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
     for line in 0..LINES {
@@ -42,7 +48,8 @@ pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
 #[inline(always)]
 pub(crate) fn prefetch_line(byte: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of x86-64.
+    // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of
+    // x86-64.
     unsafe {
         _mm_prefetch::<_MM_HINT_T0>(byte.cast());
     }
@@ -50,7 +57,8 @@ pub(crate) fn prefetch_line(byte: *const u8) {
     let _ = byte;
 }
 
-/// Hints the processor to load all of the values, which will be compared next, into its second-level cache, if that is worth it.
+/// Hints the processor to load all of the values, which will be compared next, into its
+/// second-level cache, if that is worth it.
 #[inline(always)]
 pub(crate) fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
     if hints_early() {
@@ -58,8 +66,9 @@ pub(crate) fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
     }
 }
 
-/// Whether hints into the second-level cache make searches faster. On AMD's Zen 4 they do: by a tenth to a fifth (decision 0027). On Intel's Xeons they cost
-/// more than they gain (decision 0023).
+/// Whether hints into the second-level cache make searches faster. On AMD's Zen 4 they do: by a
+/// tenth to a fifth (decision 0027). On Intel's Xeons they cost more than they gain (decision
+/// 0023).
 #[inline(always)]
 pub(crate) fn hints_early() -> bool {
     // Instructions that AMD's processors have and others have not.
@@ -73,7 +82,8 @@ pub(crate) fn hints_early() -> bool {
 fn prefetch_far(bytes: &[u8]) {
     for line in (0..bytes.len()).step_by(LINE_BYTES) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of x86-64.
+        // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of
+        // x86-64.
         unsafe {
             _mm_prefetch::<_MM_HINT_T1>(bytes.as_ptr().wrapping_add(line).cast());
         }

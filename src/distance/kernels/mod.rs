@@ -1,16 +1,18 @@
-//! The kernels of the built-in metrics: the innermost loops of every search and build, over the stored bytes of two vectors, or of one and
-//! four.
+//! The kernels of the built-in metrics: the innermost loops of every search and build, over the
+//! stored bytes of two vectors, or of one and four.
 //!
-//! A kernel takes the bytes of a probe and those of stored vectors, of the same number of components, at any alignment; should they differ, it reads
-//! no more of any than the shortest has. It never panics. On one machine a pair has one result, bit for bit: alone or among four, in either order.
-//! Between instruction sets results differ by rounding, as the order of the additions does; Hamming counts and sums of small integers are exact
-//! everywhere.
+//! A kernel takes the bytes of a probe and those of stored vectors, of the same number of
+//! components, at any alignment; should they differ, it reads no more of any than the shortest has.
+//! It never panics. On one machine a pair has one result, bit for bit: alone or among four, in
+//! either order. Between instruction sets results differ by rounding, as the order of the additions
+//! does; Hamming counts and sums of small integers are exact everywhere.
 //!
-//! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loops that they share are in `sum.rs`, and in `panel.rs` for
-//! many vectors and many queries, of which it only estimates the result. The best one that
-//! the processor can run is taken when a `Kernels` is made, which a search does once: the functions of the AVX modules leave them only as
-//! `Kernels` that are made after the features were detected, so that to hold one is the proof. The naive twin of each kernel, which the
-//! tests here compare it with, is the metric's [`Distance::raw`].
+//! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loops that they
+//! share are in `sum.rs`, and in `panel.rs` for many vectors and many queries, of which it only
+//! estimates the result. The best one that the processor can run is taken when a `Kernels` is made,
+//! which a search does once: the functions of the AVX modules leave them only as `Kernels` that are
+//! made after the features were detected, so that to hold one is the proof. The naive twin of each
+//! kernel, which the tests here compare it with, is the metric's [`Distance::raw`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,8 +28,12 @@ mod rotation;
 mod sum;
 
 pub(crate) use self::bytes::{ByteKernels, Bytes};
-pub(crate) use self::codes::{CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes, estimates, fills_lines};
-pub(crate) use self::hints::{LINE_BYTES, MOST_HINTED, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines};
+pub(crate) use self::codes::{
+    CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes, estimates, fills_lines,
+};
+pub(crate) use self::hints::{
+    LINE_BYTES, MOST_HINTED, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines,
+};
 pub(crate) use self::rotation::Rotation;
 use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;
@@ -57,9 +63,14 @@ pub(crate) const PANEL: usize = 32;
 /// Vectors that are compared with a panel at a time.
 pub(crate) const ROWS: usize = 8;
 
-/// For each row, a bit for each query of the panel: whether `sum * scale + offset` is not below the limit of the query, where `sum` is an
-/// estimate of the raw number of the row and the query. The panel has an array of the same component of all queries for each component.
-pub(crate) type Near = fn(panel: &[[[u8; 4]; PANEL]], limits: &[[u8; 4]; PANEL], rows: &[Row<'_>; ROWS]) -> [u32; ROWS];
+/// For each row, a bit for each query of the panel: whether `sum * scale + offset` is not below the
+/// limit of the query, where `sum` is an estimate of the raw number of the row and the query. The
+/// panel has an array of the same component of all queries for each component.
+pub(crate) type Near = fn(
+    panel: &[[[u8; 4]; PANEL]],
+    limits: &[[u8; 4]; PANEL],
+    rows: &[Row<'_>; ROWS],
+) -> [u32; ROWS];
 
 /// A vector that is compared with a panel.
 #[derive(Debug, Clone, Copy)]
@@ -74,8 +85,8 @@ impl Kernels {
         Self { one, four, scale: Scale::NONE, near: None, near_by_products: None }
     }
 
-    /// Kernels that call [`Distance::raw`]. Stored vectors of another form than those they are compared in are decoded first, one by one, into
-    /// memory that is allocated for it.
+    /// Kernels that call [`Distance::raw`]. Stored vectors of another form than those they are
+    /// compared in are decoded first, one by one, into memory that is allocated for it.
     #[must_use]
     pub fn of_raw<D: Distance>() -> Self {
         fn one<D: Distance>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
@@ -123,7 +134,8 @@ impl Kernels {
         absolute_differences(C::ID, dimensions)
     }
 
-    /// The number of bits that differ, of [`Bits`](crate::codec::Bits) or [`Signs`](crate::codec::Signs) vectors.
+    /// The number of bits that differ, of [`Bits`](crate::codec::Bits) or
+    /// [`Signs`](crate::codec::Signs) vectors.
     #[must_use]
     pub fn hamming() -> Self {
         fast_hamming().into_iter().flatten().next().unwrap_or_else(portable::hamming)
@@ -152,10 +164,14 @@ impl Kernels {
     }
 }
 
-// By the number of the form and not by its type: they are compiled once, here, and not wherever a metric is used.
+// By the number of the form and not by its type: they are compiled once, here, and not wherever a
+// metric is used.
 
 fn squared_differences(form: u8, dimensions: usize) -> Kernels {
-    Kernels { near_by_products: products(form, dimensions).near, ..sum::<SquaredDifferences>(form, dimensions) }
+    Kernels {
+        near_by_products: products(form, dimensions).near,
+        ..sum::<SquaredDifferences>(form, dimensions)
+    }
 }
 
 fn products(form: u8, dimensions: usize) -> Kernels {
@@ -168,7 +184,11 @@ fn absolute_differences(form: u8, dimensions: usize) -> Kernels {
 
 fn sum<S: Sum>(form: u8, dimensions: usize) -> Kernels {
     fn best<S: Sum, L: Load>(dimensions: usize) -> Kernels {
-        fast_sum::<S, L>(dimensions).into_iter().flatten().next().unwrap_or_else(|| portable::kernels::<S, L>(dimensions))
+        fast_sum::<S, L>(dimensions)
+            .into_iter()
+            .flatten()
+            .next()
+            .unwrap_or_else(|| portable::kernels::<S, L>(dimensions))
     }
     match form {
         F16::ID => best::<S, F16>(dimensions),
@@ -178,7 +198,8 @@ fn sum<S: Sum>(form: u8, dimensions: usize) -> Kernels {
     }
 }
 
-/// The kernels beside the portable ones, `None` where the processor lacks a feature, the best first.
+/// The kernels beside the portable ones, `None` where the processor lacks a feature, the best
+/// first.
 #[cfg(target_arch = "x86_64")]
 fn fast_sum<S: Sum, L: Load>(dimensions: usize) -> [Option<Kernels>; 2] {
     [avx512::kernels::<S, L>(dimensions), avx2::kernels::<S, L>(dimensions)]
@@ -208,7 +229,9 @@ pub(super) mod tests {
 
     /// All that there are for vectors of so many components.
     fn sums<S: Sum, L: Load>(dimensions: usize) -> impl Iterator<Item = Option<Kernels>> {
-        fast_sum::<S, L>(dimensions).into_iter().chain([Some(portable::kernels::<S, L>(dimensions))])
+        fast_sum::<S, L>(dimensions)
+            .into_iter()
+            .chain([Some(portable::kernels::<S, L>(dimensions))])
     }
 
     /// A metric's naive twin and everything that must agree with it.
@@ -220,7 +243,8 @@ pub(super) mod tests {
 
     impl Subject {
         fn new<D: Distance>(implementations: impl IntoIterator<Item = Option<Kernels>>) -> Self {
-            let implementations = implementations.into_iter().flatten().chain([D::kernels(0)]).collect();
+            let implementations =
+                implementations.into_iter().flatten().chain([D::kernels(0)]).collect();
             Self { name: D::name(), naive: Kernels::of_raw::<D>(), implementations }
         }
 
@@ -242,13 +266,15 @@ pub(super) mod tests {
         }
     }
 
-    /// The kernels of a built-in metric over floats for every instruction set that the processor has.
+    /// The kernels of a built-in metric over floats for every instruction set that the processor
+    /// has.
     pub(crate) fn implementations<D: Distance>() -> Vec<Kernels> {
         let sums = Subject::sums();
         let products = sums.iter().find(|subject| subject.name == <DotProduct>::name()).unwrap();
         let subject = sums.iter().find(|subject| subject.name == D::name()).unwrap();
         let both = subject.implementations.iter().zip(&products.implementations);
-        both.map(|(kernels, products)| Kernels { near_by_products: products.near, ..*kernels }).collect()
+        both.map(|(kernels, products)| Kernels { near_by_products: products.near, ..*kernels })
+            .collect()
     }
 
     /// A stored vector that begins at any address and ends where its memory ends.
@@ -260,7 +286,8 @@ pub(super) mod tests {
 
     impl Stored {
         fn new<const N: usize>(words: impl IntoIterator<Item = [u8; N]>, start: usize) -> Self {
-            let memory = std::iter::repeat_n(0xFF, start).chain(words.into_iter().flatten()).collect();
+            let memory =
+                std::iter::repeat_n(0xFF, start).chain(words.into_iter().flatten()).collect();
             Self { memory, start }
         }
 
@@ -280,8 +307,10 @@ pub(super) mod tests {
         words: impl Strategy<Value = usize>,
         word: W,
     ) -> impl Strategy<Value = [Stored; 5]> {
-        let stored =
-            move |words| (prop::collection::vec(word.clone(), words), 0..64usize).prop_map(|(words, start)| Stored::new(words, start));
+        let stored = move |words| {
+            (prop::collection::vec(word.clone(), words), 0..64usize)
+                .prop_map(|(words, start)| Stored::new(words, start))
+        };
         words.prop_flat_map(move |words| std::array::from_fn(|_| stored(words)))
     }
 
@@ -301,7 +330,12 @@ pub(super) mod tests {
     }
 
     fn magnitudes(bytes: &[u8]) -> Vec<u8> {
-        bytes.as_chunks().0.iter().flat_map(|word| f32::from_le_bytes(*word).abs().to_le_bytes()).collect()
+        bytes
+            .as_chunks()
+            .0
+            .iter()
+            .flat_map(|word| f32::from_le_bytes(*word).abs().to_le_bytes())
+            .collect()
     }
 
     proptest! {
@@ -312,7 +346,8 @@ pub(super) mod tests {
                 let expected = naive.one(a, b);
                 // The terms of differences have one sign, so that the sum is the sum of magnitudes.
                 let magnitude = if matches!(name, "cosine" | "dot product") { naive.one(&magnitudes(a), &magnitudes(b)) } else { expected };
-                // The portable kernels make the longest chain: one addition in 32, then three and eight for the total; three for a term.
+                // The portable kernels make the longest chain: one addition in 32, then three and
+                // eight for the total; three for a term.
                 let roundings = a.len() / (4 * 32) + 1 + 3 + 8 + 3;
                 for kernels in implementations {
                     let error = (kernels.one(a, b) - expected).abs();
@@ -371,24 +406,45 @@ pub(super) mod tests {
         }
     }
 
-    /// Kernels of the same instruction set: of floats of any length, and of a form for vectors of so many components.
+    /// Kernels of the same instruction set: of floats of any length, and of a form for vectors of
+    /// so many components.
     fn pairs<S: Sum, L: Load>(dimensions: usize) -> impl Iterator<Item = (Kernels, Kernels)> {
-        sums::<S, F32>(0).zip(sums::<S, L>(dimensions)).filter_map(|(floats, form)| Some((floats?, form?)))
+        sums::<S, F32>(0)
+            .zip(sums::<S, L>(dimensions))
+            .filter_map(|(floats, form)| Some((floats?, form?)))
     }
 
-    /// A kernel that decodes gives the bits that the one for floats gives of what was decoded: all that holds for that one holds for it.
-    fn decodes<L: Load + Codec>(probe: &Stored, stored: [&Stored; 4], scale: Scale) -> Result<(), TestCaseError> {
-        fn run<S: Sum, L: Load + Codec>(probe: &Stored, stored: [&Stored; 4], scale: Scale) -> Result<(), TestCaseError> {
+    /// A kernel that decodes gives the bits that the one for floats gives of what was decoded: all
+    /// that holds for that one holds for it.
+    fn decodes<L: Load + Codec>(
+        probe: &Stored,
+        stored: [&Stored; 4],
+        scale: Scale,
+    ) -> Result<(), TestCaseError> {
+        fn run<S: Sum, L: Load + Codec>(
+            probe: &Stored,
+            stored: [&Stored; 4],
+            scale: Scale,
+        ) -> Result<(), TestCaseError> {
             let stored = stored.map(Stored::bytes);
             let decoded = stored.map(|stored| L::probe(stored, scale));
             // Made for vectors of a length, and used for any.
             for (floats, form) in KNOWN.into_iter().flat_map(pairs::<S, L>) {
                 let form = form.with_scale(scale);
-                let expected = floats.four(probe.bytes(), decoded.each_ref().map(|decoded| &**decoded)).map(f32::to_bits);
+                let expected = floats
+                    .four(probe.bytes(), decoded.each_ref().map(|decoded| &**decoded))
+                    .map(f32::to_bits);
                 prop_assert_eq!(form.four(probe.bytes(), stored).map(f32::to_bits), expected);
-                prop_assert_eq!(stored.map(|stored| form.one(probe.bytes(), stored).to_bits()), expected);
-                let back: [u32; 4] = std::array::from_fn(|i| form.one(&decoded[i], stored[(i + 1) % 4]).to_bits());
-                prop_assert_eq!(std::array::from_fn(|i| form.one(&decoded[(i + 1) % 4], stored[i]).to_bits()), back);
+                prop_assert_eq!(
+                    stored.map(|stored| form.one(probe.bytes(), stored).to_bits()),
+                    expected
+                );
+                let back: [u32; 4] =
+                    std::array::from_fn(|i| form.one(&decoded[i], stored[(i + 1) % 4]).to_bits());
+                prop_assert_eq!(
+                    std::array::from_fn(|i| form.one(&decoded[(i + 1) % 4], stored[i]).to_bits()),
+                    back
+                );
             }
             Ok(())
         }
@@ -399,7 +455,8 @@ pub(super) mod tests {
 
     /// Any finite number of 16 bits, small ones among them, and of a form of few bits of exponent.
     fn half(exponents: u16) -> impl Strategy<Value = [u8; 2]> + Clone {
-        any::<u16>().prop_map(move |bits| (bits & !exponents | (bits & exponents >> 1)).to_le_bytes())
+        any::<u16>()
+            .prop_map(move |bits| (bits & !exponents | (bits & exponents >> 1)).to_le_bytes())
     }
 
     proptest! {

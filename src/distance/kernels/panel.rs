@@ -1,17 +1,22 @@
-//! The shape of the kernels that compare many queries with many vectors, written once: see [`Near`](super::Near).
+//! The shape of the kernels that compare many queries with many vectors, written once: see
+//! [`Near`](super::Near).
 //!
-//! The queries of a panel lie component by component, so that one register has the same component of many queries, and a component of a vector
-//! is spread over another. Nothing is added across a register, each load serves several vectors or several queries, and the loop is bound by
-//! arithmetic. Each sum is one chain of additions: another order than that of `sum.rs`, so the sums are estimates of its results.
+//! The queries of a panel lie component by component, so that one register has the same component
+//! of many queries, and a component of a vector is spread over another. Nothing is added across a
+//! register, each load serves several vectors or several queries, and the loop is bound by
+//! arithmetic. Each sum is one chain of additions: another order than that of `sum.rs`, so the sums
+//! are estimates of its results.
 //!
 //! A macro for the reason that is given there.
 
-/// Defines `near` for the instruction set of the module that it is used in. Beside what `sum_kernels` asks for, the module provides:
+/// Defines `near` for the instruction set of the module that it is used in. Beside what
+/// `sum_kernels` asks for, the module provides:
 ///
-/// - `ROWS_ABREAST`: how many vectors are compared side by side, a divisor of [`ROWS`](super::ROWS);
+/// - `ROWS_ABREAST`: how many vectors are compared side by side, a divisor of
+///   [`ROWS`](super::ROWS);
 /// - `splat(f32) -> Lanes`: a register of one number;
-/// - `not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32`: a bit for each lane in which `sum * scale + offset` is not
-///   below the limit, set where it is no number.
+/// - `not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32`: a bit for each lane
+///   in which `sum * scale + offset` is not below the limit, set where it is no number.
 macro_rules! near_kernel {
     ($(#[$features:meta])?) => {
         $(#[$features])?
@@ -27,8 +32,8 @@ macro_rules! near_kernel {
             for (i, queries) in panel.iter().take(components[0].len()).enumerate() {
                 let queries = queries.as_chunks::<LANES>().0;
                 for (sums, components) in sums.iter_mut().zip(&components) {
-                    // SAFETY: `i` is below the number of components of the first row, and all rows were cut to one length. As in `sums`, the
-                    // compiler sees that too late.
+                    // SAFETY: `i` is below the number of components of the first row, and all rows
+                    // were cut to one length. As in `sums`, the compiler sees that too late.
                     let component = splat(f32::from_le_bytes(unsafe { *components.get_unchecked(i) }));
                     for (sum, queries) in sums.iter_mut().zip(queries) {
                         *sum = step::<S>(*sum, load(queries), component);

@@ -1,5 +1,6 @@
-//! Kernels for every processor: eight floats at a time with the `wide` crate, which compiles to what all processors of the target have (two
-//! registers of SSE2 or NEON; one of AVX where the build asks for it), and 64 bits at a time.
+//! Kernels for every processor: eight floats at a time with the `wide` crate, which compiles to
+//! what all processors of the target have (two registers of SSE2 or NEON; one of AVX where the
+//! build asks for it), and 64 bits at a time.
 
 use wide::f32x8 as Lanes;
 
@@ -11,8 +12,10 @@ use crate::codec::{Scale, from_bf16, from_f16};
 const LANES: usize = 8;
 /// An addition takes about four cycles, the loads that feed it one.
 const ACCUMULATORS: usize = 4;
-/// As many as have accumulators in half of the registers: those of one vector with SSE2, of two with NEON or AVX.
-const VECTORS: usize = if cfg!(any(target_arch = "aarch64", target_feature = "avx")) { 2 } else { 1 };
+/// As many as have accumulators in half of the registers: those of one vector with SSE2, of two
+/// with NEON or AVX.
+const VECTORS: usize =
+    if cfg!(any(target_arch = "aarch64", target_feature = "avx")) { 2 } else { 1 };
 /// Four times eight queries for each: half of the registers, too.
 const ROWS_ABREAST: usize = VECTORS;
 
@@ -94,9 +97,12 @@ pub(super) fn hamming() -> Kernels {
     Kernels::new(one, four)
 }
 
-/// The number of bits that differ. Inlined always, as the compiler makes the best of the features that the caller has.
+/// The number of bits that differ. Inlined always, as the compiler makes the best of the features
+/// that the caller has.
 #[inline(always)]
 pub(super) fn differing_bits(a: &[u8], b: &[u8]) -> f32 {
     let words = a.as_chunks().0.iter().zip(b.as_chunks().0);
-    words.map(|(a, b)| u64::from((u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)).count_ones())).sum::<u64>() as f32
+    words
+        .map(|(a, b)| u64::from((u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b)).count_ones()))
+        .sum::<u64>() as f32
 }

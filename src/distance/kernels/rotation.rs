@@ -1,9 +1,12 @@
-//! Rotations that look random and take O(n log n): what makes the components of any vector alike, so that few bits can hold each.
+//! Rotations that look random and take O(n log n): what makes the components of any vector alike,
+//! so that few bits can hold each.
 //!
-//! Four rounds of random signs, a fast Walsh-Hadamard transform of the first or the last power of two of the components, in turn, and, where
-//! that is not all of them, a quarter turn of the first half against the second: orthogonal for every number of components, without padding
-//! (Ailon and Chazelle 2009; the rounds are those of RaBitQ's library, Gao et al. 2024). Every addition is made in the same order on every machine, so that
-//! the result is the same bit for bit; the compiler makes vector code of it, once for each set of features.
+//! Four rounds of random signs, a fast Walsh-Hadamard transform of the first or the last power of
+//! two of the components, in turn, and, where that is not all of them, a quarter turn of the first
+//! half against the second: orthogonal for every number of components, without padding (Ailon and
+//! Chazelle 2009; the rounds are those of RaBitQ's library, Gao et al. 2024). Every addition is
+//! made in the same order on every machine, so that the result is the same bit for bit; the
+//! compiler makes vector code of it, once for each set of features.
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
@@ -12,7 +15,8 @@ const ROUNDS: usize = 4;
 /// A rotation of vectors of a fixed number of components.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotation {
-    /// One or minus one for each component, for each round; the factor that keeps the transform's lengths is part of them.
+    /// One or minus one for each component, for each round; the factor that keeps the transform's
+    /// lengths is part of them.
     signs: Signs,
     run: Run,
 }
@@ -21,8 +25,9 @@ type Signs = [Vec<f32>; ROUNDS];
 type Run = fn(&Signs, &mut [f32]);
 
 impl Rotation {
-    /// The rotation of `components` components that a seed stands for: bit `i % 64` of the `i / 64`-th number of SplitMix64 (Steele, Lea, Flood 2014)
-    /// is set if the `i`-th sign, counted through the rounds, is minus.
+    /// The rotation of `components` components that a seed stands for: bit `i % 64` of the `i /
+    /// 64`-th number of SplitMix64 (Steele, Lea, Flood 2014) is set if the `i`-th sign, counted
+    /// through the rounds, is minus.
     pub(crate) fn new(seed: u64, components: usize) -> Self {
         let mut state = seed;
         let mut word = 0;
@@ -64,7 +69,11 @@ fn largest_power(components: usize) -> usize {
 
 /// The components that a round transforms.
 fn part(round: usize, largest: usize, components: usize) -> std::ops::Range<usize> {
-    if round.is_multiple_of(2) { 0..largest.min(components) } else { components.saturating_sub(largest)..components }
+    if round.is_multiple_of(2) {
+        0..largest.min(components)
+    } else {
+        components.saturating_sub(largest)..components
+    }
 }
 
 /// `within` transforms a chunk of a vector by itself.
@@ -145,7 +154,9 @@ fn fast() -> Option<Run> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn avx512_within(chunk: &mut [f32; LANES]) {
-        let step = |shuffled, old, second| _mm512_mask_sub_ps(_mm512_add_ps(shuffled, old), second, shuffled, old);
+        let step = |shuffled, old, second| {
+            _mm512_mask_sub_ps(_mm512_add_ps(shuffled, old), second, shuffled, old)
+        };
         // SAFETY: the array is as long as the register.
         let v = unsafe { _mm512_loadu_ps(chunk.as_ptr()) };
         let v = step(_mm512_permute_ps::<0b10_11_00_01>(v), v, 0b1010_1010_1010_1010);
@@ -197,7 +208,9 @@ mod tests {
             let (mut p, mut q) = (a.clone(), b.clone());
             rotation.rotate(&mut p);
             rotation.rotate(&mut q);
-            for (before, after) in [(dot(&a, &a), dot(&p, &p)), (dot(&a, &b), dot(&p, &q)), (dot(&b, &b), dot(&q, &q))] {
+            for (before, after) in
+                [(dot(&a, &a), dot(&p, &p)), (dot(&a, &b), dot(&p, &q)), (dot(&b, &b), dot(&q, &q))]
+            {
                 let scale = (dot(&a, &a) * dot(&b, &b)).sqrt().max(1.0);
                 assert!((before - after).abs() <= 1e-5 * scale, "{components}: {before} {after}");
             }
@@ -211,7 +224,10 @@ mod tests {
             let (mut fast, mut plain) = (vector(components, 3), vector(components, 3));
             rotation.rotate(&mut fast);
             portable(&rotation.signs, &mut plain);
-            assert_eq!(fast.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), plain.iter().map(|v| v.to_bits()).collect::<Vec<_>>());
+            assert_eq!(
+                fast.iter().map(|v| v.to_bits()).collect::<Vec<_>>(),
+                plain.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            );
         }
     }
 

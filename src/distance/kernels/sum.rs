@@ -1,13 +1,17 @@
-//! The shape of all kernels over floats, written once: the loop, its tail and the order of the additions.
+//! The shape of all kernels over floats, written once: the loop, its tail and the order of the
+//! additions.
 //!
-//! Owns the invariant that a pair of vectors has one result per instruction set: [`sum_kernels`] makes `one` and `four` of the same
-//! function, so that both add the same terms to the same accumulators in the same order, and no step depends on which vector comes first.
+//! Owns the invariant that a pair of vectors has one result per instruction set: [`sum_kernels`]
+//! makes `one` and `four` of the same function, so that both add the same terms to the same
+//! accumulators in the same order, and no step depends on which vector comes first.
 //!
-//! It is a macro and not a generic function, because a function has the instructions that are enabled where it is written. What differs
-//! between instruction sets, a register and a few small functions, is in the file of each.
+//! It is a macro and not a generic function, because a function has the instructions that are
+//! enabled where it is written. What differs between instruction sets, a register and a few small
+//! functions, is in the file of each.
 //!
-//! The first vector is a probe, floats; the second a stored one, which is decoded as it is loaded ([`Load`]). Decoding is exact, so that which
-//! of two stored vectors is the probe makes no difference.
+//! The first vector is a probe, floats; the second a stored one, which is decoded as it is loaded
+//! ([`Load`]). Decoding is exact, so that which of two stored vectors is the probe makes no
+//! difference.
 
 /// What is added up for each pair of components.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +61,8 @@ pub(super) enum Stored {
 pub(super) trait Load {
     const STORED: Stored;
 
-    /// The bytes of a component: as many as the form has, which the loads of the instruction sets rely on.
+    /// The bytes of a component: as many as the form has, which the loads of the instruction sets
+    /// rely on.
     type Word: Copy;
 
     /// Whole components only.
@@ -96,21 +101,26 @@ pub(super) fn words(bytes: &[u8]) -> &[[u8; 4]] {
     bytes.as_chunks().0
 }
 
-/// Defines `one` and `four` for the instruction set of the module that it is used in. The module provides:
+/// Defines `one` and `four` for the instruction set of the module that it is used in. The module
+/// provides:
 ///
 /// - `Lanes`: a register of floats, and `LANES`, how many;
-/// - `VECTORS`: how many vectors `four` reads side by side, 1, 2 or 4, and `ACCUMULATORS`, how many sums of each there are;
+/// - `VECTORS`: how many vectors `four` reads side by side, 1, 2 or 4, and `ACCUMULATORS`, how many
+///   sums of each there are;
 /// - `zero() -> Lanes`;
 /// - `load(&[[u8; 4]; LANES]) -> Lanes`, of little-endian floats;
 /// - `load_part(&[[u8; 4]]) -> Lanes`: the same of the first floats of a slice, zeros past its end;
 /// - `load_stored::<L: Load>(&[L::Word; LANES], Scale) -> Lanes`: of stored components, decoded;
-/// - `load_stored_part::<L: Load>(&[L::Word], Scale) -> Lanes`: the same of the first of a slice, zeros past its end;
-/// - `step::<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes`: `sum` plus the terms. Symmetric, and a term of two zeros is zero;
-/// - `totals([[Lanes; ACCUMULATORS]; N]) -> [f32; N]`: for each vector the sum of all lanes of all accumulators, in the same order for every `N`.
+/// - `load_stored_part::<L: Load>(&[L::Word], Scale) -> Lanes`: the same of the first of a slice,
+///   zeros past its end;
+/// - `step::<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes`: `sum` plus the terms. Symmetric,
+///   and a term of two zeros is zero;
+/// - `totals([[Lanes; ACCUMULATORS]; N]) -> [f32; N]`: for each vector the sum of all lanes of all
+///   accumulators, in the same order for every `N`.
 macro_rules! sum_kernels {
     ($(#[$features:meta])?) => {
-        /// The sum over `a`, floats, and each of `b`, stored, over the components of the shortest; or over the first `LEN`, which each must have, unless that
-        /// is zero.
+        /// The sum over `a`, floats, and each of `b`, stored, over the components of the shortest;
+        /// or over the first `LEN`, which each must have, unless that is zero.
         $(#[$features])?
         #[inline]
         fn sums<S: Sum, L: Load, const N: usize, const LEN: usize>(a: &[u8], b: [&[u8]; N], scale: Scale) -> [f32; N] {
@@ -124,9 +134,10 @@ macro_rules! sum_kernels {
                 for j in 0..ACCUMULATORS {
                     let a = load(&a_blocks[i].as_chunks().0[j]);
                     for (accumulators, (b_blocks, _)) in accumulators.iter_mut().zip(&b) {
-                        // SAFETY: `i` is below the number of blocks of `a`, and all vectors were cut to one length. The compiler sees
-                        // that too late: with a checked index it copies the accumulators every time, and spills some: with
-                        // AVX2, `four` of squared differences takes a fifth longer.
+                        // SAFETY: `i` is below the number of blocks of `a`, and all vectors were
+                        // cut to one length. The compiler sees that too late: with a checked index
+                        // it copies the accumulators every time, and spills some: with AVX2, `four`
+                        // of squared differences takes a fifth longer.
                         let b = unsafe { b_blocks.get_unchecked(i) };
                         accumulators[j] = step::<S>(accumulators[j], a, load_stored::<L>(&b.as_chunks().0[j], scale));
                     }
@@ -161,7 +172,8 @@ macro_rules! sum_kernels {
             LEN > 0 && (words(a).len() != LEN || b.iter().any(|b| L::words(b).len() != LEN))
         }
 
-        // Those of any length are called by the others, too, which would leave `sums` uninlined in all of them.
+        // Those of any length are called by the others, too, which would leave `sums` uninlined in
+        // all of them.
         $(#[$features])?
         #[inline(never)]
         fn one<S: Sum, L: Load, const LEN: usize>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
@@ -185,8 +197,9 @@ macro_rules! sum_kernels {
             all
         }
 
-        /// The kernels for vectors of so many components. Of common numbers, those are compiled in: a fifth of the time for short vectors goes into finding
-        /// out how long they are. Beyond these it does not matter.
+        /// The kernels for vectors of so many components. Of common numbers, those are compiled in:
+        /// a fifth of the time for short vectors goes into finding out how long they are. Beyond
+        /// these it does not matter.
         $(#[$features])?
         fn kernels_of<S: Sum, L: Load>(dimensions: usize) -> Kernels {
             let (one, four): (One, Four) = match dimensions {

@@ -1,4 +1,5 @@
-//! LMDB's free list: a record for each commit that has freed pages which have not been used since: their number, and each, descending.
+//! LMDB's free list: a record for each commit that has freed pages which have not been used since:
+//! their number, and each, descending.
 //!
 //! Invariant: a record is read in pieces, and no further than it is long.
 
@@ -13,8 +14,15 @@ const IDS: usize = 8192;
 
 impl Walk<'_> {
     /// The pages that one commit has freed.
-    pub(super) fn freed(&mut self, number: u64, node: &Node<'_>, walked: &Walked<'_>, tally: &mut Tally) -> Result<()> {
-        let commit = take_u64(node.key, 0).filter(|commit| node.key.len() == 8 && (1..=self.meta.commit).contains(commit));
+    pub(super) fn freed(
+        &mut self,
+        number: u64,
+        node: &Node<'_>,
+        walked: &Walked<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
+        let commit = take_u64(node.key, 0)
+            .filter(|commit| node.key.len() == 8 && (1..=self.meta.commit).contains(commit));
         if commit.is_none() {
             return self.damaged(number, "a record is of no commit", walked, tally);
         }
@@ -36,26 +44,40 @@ impl Walk<'_> {
         }
     }
 
-    fn free_ids(&mut self, bytes: u64, walked: &Walked<'_>, read: impl Fn(u64, &mut [u8]) -> Result<bool>) -> Result<()> {
+    fn free_ids(
+        &mut self,
+        bytes: u64,
+        walked: &Walked<'_>,
+        read: impl Fn(u64, &mut [u8]) -> Result<bool>,
+    ) -> Result<()> {
         const WORD: u64 = 8;
         let mut count = [0; WORD as usize];
         let is_read = bytes >= WORD && read(0, &mut count)?;
         let count = u64::from_le_bytes(count);
         if !is_read || count > bytes / WORD - 1 {
-            self.findings.add(PageInvariant::FreeList, "a record of the free list counts more pages than it has".to_owned());
+            self.findings.add(
+                PageInvariant::FreeList,
+                "a record of the free list counts more pages than it has".to_owned(),
+            );
             return Ok(());
         }
         let (mut done, mut above) = (0, u64::MAX);
         while done < count {
             let mut ids = vec![0; (count - done).min(IDS as u64) as usize * WORD as usize];
             if !read((done + 1) * WORD, &mut ids)? {
-                self.findings.add(PageInvariant::Length, "a record of the free list lies beyond the end of the file".to_owned());
+                self.findings.add(
+                    PageInvariant::Length,
+                    "a record of the free list lies beyond the end of the file".to_owned(),
+                );
                 return Ok(());
             }
             for id in ids.as_chunks::<{ WORD as usize }>().0 {
                 let id = u64::from_le_bytes(*id);
                 if id >= above {
-                    self.findings.add(PageInvariant::FreeList, format!("page {id} is free, and listed after page {above}"));
+                    self.findings.add(
+                        PageInvariant::FreeList,
+                        format!("page {id} is free, and listed after page {above}"),
+                    );
                 }
                 above = id;
                 self.enter(id, 1, true, walked.name);

@@ -1,4 +1,5 @@
-//! LMDB's table of readers, read from the map of the lock file that every environment has in its process.
+//! LMDB's table of readers, read from the map of the lock file that every environment has in its
+//! process.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -13,7 +14,8 @@ pub(super) fn oldest_reader(lock: &Path, last_commit: u64) -> Option<OldestReade
     const LINE: usize = 64;
     const ENTRY_BYTES: usize = 64;
     let in_lines = |bytes: usize| bytes.div_ceil(LINE) * LINE;
-    // Magic, format, transaction number, number of readers, and a mutex; then another mutex; then the table.
+    // Magic, format, transaction number, number of readers, and a mutex; then another mutex; then
+    // the table.
     let mutex = size_of::<libc::pthread_mutex_t>();
     let table = in_lines(24 + mutex) + in_lines(mutex);
     let (address, length) = mapped(lock)?;
@@ -44,8 +46,13 @@ fn mapped(path: &Path) -> Option<(u64, usize)> {
         let mut fields = line.split_whitespace();
         let (start, end) = fields.next()?.split_once('-')?;
         let [offset, on, inode] = [fields.nth(1)?, fields.next()?, fields.next()?];
-        let same = on == device && inode.parse() == Ok(metadata.ino()) && u64::from_str_radix(offset, 16) == Ok(0);
+        let same = on == device
+            && inode.parse() == Ok(metadata.ino())
+            && u64::from_str_radix(offset, 16) == Ok(0);
         let [start, end] = [start, end].map(|address| u64::from_str_radix(address, 16));
-        same.then_some((start.as_ref().ok().copied()?, end.ok()?.checked_sub(start.ok()?)? as usize))
+        same.then_some((
+            start.as_ref().ok().copied()?,
+            end.ok()?.checked_sub(start.ok()?)? as usize,
+        ))
     })
 }

@@ -1,13 +1,17 @@
-//! The environment as files: LMDB's pages, judged without a map; its free pages and its readers, which heed does not tell; a compacted copy.
+//! The environment as files: LMDB's pages, judged without a map; its free pages and its readers,
+//! which heed does not tell; a compacted copy.
 //!
-//! - `pages`: what LMDB's pages are made of. `walk`: from page to page (`order`, `free_list`). `verify`: the judgement on a file, closed or in use.
+//! - `pages`: what LMDB's pages are made of. `walk`: from page to page (`order`, `free_list`).
+//!   `verify`: the judgement on a file, closed or in use.
 //! - `lock_table`: who reads.
 //!
-//! Read-only. Free pages are counted from LMDB's free list, a B-tree of its own in the data file, whose root a meta page names;
-//! it is read as the pages of the last commit, which a reader keeps from being reused. Readers are counted in the lock
-//! file, through the map that LMDB has of it: a process that has the environment open must never open that file itself, as closing it again would drop every lock that the
-//! process has on it. Nor is the position in the data file ever moved, which LMDB's own handle shares. Whatever looks unlike what is expected is
-//! an absent figure, not an error.
+//! Read-only. Free pages are counted from LMDB's free list, a B-tree of its own in the data file,
+//! whose root a meta page names; it is read as the pages of the last commit, which a reader keeps
+//! from being reused. Readers are counted in the lock file, through the map that LMDB has of it: a
+//! process that has the environment open must never open that file itself, as closing it again
+//! would drop every lock that the process has on it. Nor is the position in the data file ever
+//! moved, which LMDB's own handle shares. Whatever looks unlike what is expected is an absent
+//! figure, not an error.
 
 mod free_list;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
@@ -58,12 +62,13 @@ pub struct Environment {
     pub page_bytes: u64,
     /// Pages that have ever been used, whatever for.
     pub pages: u64,
-    /// Those of them that hold nothing any more. They are used again once no reader sees what they held. `None` where the file is not as
-    /// LMDB 0.9 writes it.
+    /// Those of them that hold nothing any more. They are used again once no reader sees what they
+    /// held. `None` where the file is not as LMDB 0.9 writes it.
     pub free_pages: Option<u64>,
     /// Number of the newest commit.
     pub last_commit: u64,
-    /// The reader that has been held for the most commits, of all processes. `None` if nobody reads, or on systems other than 64-bit Linux.
+    /// The reader that has been held for the most commits, of all processes. `None` if nobody
+    /// reads, or on systems other than 64-bit Linux.
     pub oldest_reader: Option<OldestReader>,
     /// Entries of the reader table that are in use or have been.
     pub readers: u32,
@@ -100,8 +105,8 @@ pub struct OldestReader {
 }
 
 impl Environment {
-    /// Reads the figures of an environment, as of its last commit. `rtxn` is any transaction of it. O(free list): some milliseconds for
-    /// gigabytes of free pages.
+    /// Reads the figures of an environment, as of its last commit. `rtxn` is any transaction of it.
+    /// O(free list): some milliseconds for gigabytes of free pages.
     ///
     /// # Errors
     /// Those of the file system.
@@ -128,25 +133,30 @@ fn oldest_reader(_lock: &Path, _last_commit: u64) -> Option<OldestReader> {
     None
 }
 
-/// Whether the path of an environment is that of its data file, and not of the folder that holds it.
+/// Whether the path of an environment is that of its data file, and not of the folder that holds
+/// it.
 fn is_file<T>(env: &Env<T>) -> bool {
     env.get_flags().is_ok_and(|flags| flags & EnvFlags::NO_SUB_DIR.bits() != 0)
 }
 
-/// Writes a compacted copy of all that the environment holds, as of its last commit, to `path`, while others go on reading and writing: a backup,
-/// or a smaller file. An environment in a folder is copied to the folder `path`, which is created if there is none; one that is a file, to a file.
-/// Returns the length of the copy.
+/// Writes a compacted copy of all that the environment holds, as of its last commit, to `path`,
+/// while others go on reading and writing: a backup, or a smaller file. An environment in a folder
+/// is copied to the folder `path`, which is created if there is none; one that is a file, to a
+/// file. Returns the length of the copy.
 ///
 /// The copy is complete and durable when it appears under its name, and the checksums of all that
 /// voisin has stored in it hold: they are verified in the copy, which is read once for it. What
 /// others have stored in the environment is copied, and not looked at. To save what there is of a
-/// damaged one, copy its file while no process writes. It reads in a transaction of its own: in an environment that is opened without
-/// `read_txn_without_tls`, the calling thread must not have another.
+/// damaged one, copy its file while no process writes. It reads in a transaction of its own: in an
+/// environment that is opened without `read_txn_without_tls`, the calling thread must not have
+/// another.
 ///
 /// # Errors
-/// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone. [`DamagedFile`](Error::DamagedFile) if LMDB's own pages do not hold
-/// together, which it walks over first, as [`verify_file`] does; [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey) and
-/// [`CorruptCatalog`](Error::CorruptCatalog) for what is damaged in them; [`DiskFull`](Error::DiskFull) and [`Io`](Error::Io) of the file system, and
+/// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone.
+/// [`DamagedFile`](Error::DamagedFile) if LMDB's own pages do not hold together, which it walks
+/// over first, as [`verify_file`] does; [`Corrupt`](Error::Corrupt),
+/// [`CorruptItemKey`](Error::CorruptItemKey) and [`CorruptCatalog`](Error::CorruptCatalog) for what
+/// is damaged in them; [`DiskFull`](Error::DiskFull) and [`Io`](Error::Io) of the file system, and
 /// others of LMDB: there is no copy.
 ///
 /// # Examples
@@ -175,24 +185,34 @@ pub fn copy_to<T>(env: &Env<T>, path: impl AsRef<Path>) -> Result<u64> {
     })
 }
 
-/// Walks over the pages of the newest commit of an environment that is open. Returns what was found, and the transaction that sees the commit.
+/// Walks over the pages of the newest commit of an environment that is open. Returns what was
+/// found, and the transaction that sees the commit.
 ///
 /// # Errors
 /// Those of `begin`, and [`Error::Io`].
-pub(crate) fn verify_newest<T, R>(env: &Env<T>, begin: impl Fn() -> Result<R>, id: impl Fn(&R) -> usize) -> Result<(FileReport, R)> {
+pub(crate) fn verify_newest<T, R>(
+    env: &Env<T>,
+    begin: impl Fn() -> Result<R>,
+    id: impl Fn(&R) -> usize,
+) -> Result<(FileReport, R)> {
     verify::verify_newest(&data_file(env)?, &data_path(env), begin, id)
 }
 
 /// How many pages of trees and of large values [`check_pages`] looks at: some milliseconds.
 const PAGES_BEFORE_WRITES: u64 = 4096;
 
-/// That LMDB can write to an environment without harm to the process, as far as the first 4 096 pages of its trees tell. To be called in a write
-/// transaction that has written nothing yet.
+/// That LMDB can write to an environment without harm to the process, as far as the first 4 096
+/// pages of its trees tell. To be called in a write transaction that has written nothing yet.
 ///
 /// # Errors
 /// [`Error::DamagedFile`], [`Error::Io`].
 pub(crate) fn check_pages<T>(env: &Env<T>, wtxn: &RwTxn<'_>) -> Result<()> {
-    verify::check_pages(&data_file(env)?, &data_path(env), (wtxn.id() as u64).saturating_sub(1), PAGES_BEFORE_WRITES)
+    verify::check_pages(
+        &data_file(env)?,
+        &data_path(env),
+        (wtxn.id() as u64).saturating_sub(1),
+        PAGES_BEFORE_WRITES,
+    )
 }
 
 fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
@@ -209,7 +229,8 @@ fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
     }
     let failed = Error::io("copy to", path);
     let mut copy = NamedTempFile::new_in(folder).map_err(failed)?;
-    env.copy_to_file(copy.as_file_mut(), CompactionOption::Enabled).map_err(|error| Error::from(error).while_doing("copy to", path))?;
+    env.copy_to_file(copy.as_file_mut(), CompactionOption::Enabled)
+        .map_err(|error| Error::from(error).while_doing("copy to", path))?;
     let copied = copy.path().to_owned();
     values::verify(copy.as_file(), &copied)?;
     copy.as_file().sync_all().map_err(failed)?;
@@ -232,7 +253,8 @@ fn data_path<T>(env: &Env<T>) -> PathBuf {
 
 /// The data file that LMDB has open, whatever has been put in its place since.
 fn data_file<T>(env: &Env<T>) -> Result<File> {
-    env.try_clone_inner_file().map_err(|error| Error::from(error).while_doing("read", &data_path(env)))
+    env.try_clone_inner_file()
+        .map_err(|error| Error::from(error).while_doing("read", &data_path(env)))
 }
 
 /// Where LMDB keeps the locks of an environment.

@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use super::pages::{INTEGER_DUPLICATES, INTEGER_KEYS, REVERSE_DUPLICATES, REVERSE_KEYS};
 
-/// How keys are ordered. A database may have an order of its program's own, which the file does not tell.
+/// How keys are ordered. A database may have an order of its program's own, which the file does not
+/// tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Bytes,

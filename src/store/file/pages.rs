@@ -1,12 +1,15 @@
-//! LMDB's data file as pages: what a meta page, a tree's page and a node are made of, read without a map.
+//! LMDB's data file as pages: what a meta page, a tree's page and a node are made of, read without
+//! a map.
 //!
-//! The layout is that of LMDB 0.9 (data version 1) on 64-bit little-endian machines: a page begins with its number (8 bytes), a word for
-//! keys of one length, flags, and either the two ends of its free room or, on the first page of an overflow run, the length of the run in
-//! pages. Nodes lie from the end of a page downwards without gaps, and a word for each, in key order, says where. Pages 0 and 1 are meta
-//! pages, which a commit writes in turn; each page after them is in one tree or in the free list.
+//! The layout is that of LMDB 0.9 (data version 1) on 64-bit little-endian machines: a page begins
+//! with its number (8 bytes), a word for keys of one length, flags, and either the two ends of its
+//! free room or, on the first page of an overflow run, the length of the run in pages. Nodes lie
+//! from the end of a page downwards without gaps, and a word for each, in key order, says where.
+//! Pages 0 and 1 are meta pages, which a commit writes in turn; each page after them is in one tree
+//! or in the free list.
 //!
-//! Invariant: any bytes are what the types say, or an error that says what is wrong; nothing is read beyond what is given. What the pages
-//! have to do with each other is in `walk`.
+//! Invariant: any bytes are what the types say, or an error that says what is wrong; nothing is
+//! read beyond what is given. What the pages have to do with each other is in `walk`.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +24,8 @@ pub(super) const IS_KNOWN: bool = cfg!(target_pointer_width = "64");
 pub(super) const MAGIC: u32 = 0xBEEF_C0DE;
 const DATA_VERSION: u32 = 1;
 pub(super) const PAGE_HEADER: usize = 16;
-/// Header, magic, version, an address, the size of the map, the free list, the main tree, the last page, the number of the commit.
+/// Header, magic, version, an address, the size of the map, the free list, the main tree, the last
+/// page, the number of the commit.
 const META_BYTES: usize = PAGE_HEADER + 24 + 2 * TREE_BYTES + 16;
 /// Bytes that describe one tree.
 pub(super) const TREE_BYTES: usize = 48;
@@ -44,7 +48,8 @@ pub(super) const FIXED: u16 = 0x20;
 /// A page within a node.
 pub(super) const SUB_PAGE: u16 = 0x40;
 
-/// Flags of nodes: the data lies in an overflow run; is the record of a tree; is a page or a tree of duplicates.
+/// Flags of nodes: the data lies in an overflow run; is the record of a tree; is a page or a tree
+/// of duplicates.
 pub(super) const IN_OVERFLOW: u16 = 0x01;
 pub(super) const IS_TREE: u16 = 0x02;
 pub(super) const IS_DUPLICATES: u16 = 0x04;
@@ -60,7 +65,8 @@ pub(super) const REVERSE_DUPLICATES: u16 = 0x40;
 /// What is wrong with some bytes.
 pub(super) type Damage = &'static str;
 
-/// A data file that is open for reading. Its position is never moved: LMDB's own handle may share it.
+/// A data file that is open for reading. Its position is never moved: LMDB's own handle may share
+/// it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageFile<'f> {
     pub(super) file: &'f File,
@@ -98,9 +104,11 @@ impl PageFile<'_> {
         if !self.read(first.page_bytes as u64, &mut page)? {
             return Ok(None);
         }
-        Ok(Some(Meta::parse(&page).and_then(|second| match first.page_bytes == second.page_bytes {
-            true => Ok([first, second]),
-            false => Err("the two meta pages have other page sizes"),
+        Ok(Some(Meta::parse(&page).and_then(|second| {
+            match first.page_bytes == second.page_bytes {
+                true => Ok([first, second]),
+                false => Err("the two meta pages have other page sizes"),
+            }
         })))
     }
 }
@@ -175,7 +183,9 @@ impl Meta {
     fn parse(page: &[u8]) -> Result<Self, Damage> {
         const SHORT: Damage = "a meta page is too short";
         let word = |at| take_u32(page, PAGE_HEADER + at).ok_or(SHORT);
-        let tree = |number| page.get(PAGE_HEADER + 24 + number * TREE_BYTES..).and_then(Tree::parse).ok_or(SHORT);
+        let tree = |number| {
+            page.get(PAGE_HEADER + 24 + number * TREE_BYTES..).and_then(Tree::parse).ok_or(SHORT)
+        };
         let last = |at| take_u64(page, PAGE_HEADER + 24 + 2 * TREE_BYTES + at).ok_or(SHORT);
         if take_u16(page, 10).ok_or(SHORT)? & META == 0 || word(0)? != MAGIC {
             return Err("it does not begin as LMDB's files do, or a meta page is damaged");
@@ -188,7 +198,8 @@ impl Meta {
         if !page_bytes.is_power_of_two() || !PAGE_SIZES.contains(&page_bytes) {
             return Err("a meta page has an impossible page size");
         }
-        let others = REVERSE_KEYS | DUPLICATES | FIXED_DUPLICATES | INTEGER_DUPLICATES | REVERSE_DUPLICATES;
+        let others =
+            REVERSE_KEYS | DUPLICATES | FIXED_DUPLICATES | INTEGER_DUPLICATES | REVERSE_DUPLICATES;
         if free.flags & INTEGER_KEYS == 0 || free.flags & others != 0 {
             return Err("a meta page has impossible flags of the free list");
         }
@@ -196,7 +207,14 @@ impl Meta {
         if !(1..=MAX_PAGE).contains(&last_page) {
             return Err("a meta page has an impossible number of pages");
         }
-        Ok(Self { number: take_u64(page, 0).ok_or(SHORT)?, page_bytes, free, main, last_page, commit })
+        Ok(Self {
+            number: take_u64(page, 0).ok_or(SHORT)?,
+            page_bytes,
+            free,
+            main,
+            last_page,
+            commit,
+        })
     }
 
     /// The length of a file that has all its pages.
@@ -260,11 +278,13 @@ pub(super) struct Node<'p> {
     pub(super) child: u64,
 }
 
-/// The nodes of a branch or a leaf, in the order of their keys. `page` is a page, or a page within a node.
+/// The nodes of a branch or a leaf, in the order of their keys. `page` is a page, or a page within
+/// a node.
 pub(super) fn nodes(page: &[u8], is_branch: bool) -> Result<Vec<Node<'_>>, Damage> {
     let header = Header::parse(page).ok_or("it has no header")?;
     let count = header.count()?;
-    let pointers = page.get(PAGE_HEADER..usize::from(header.lower)).ok_or("its lower end is beyond it")?;
+    let pointers =
+        page.get(PAGE_HEADER..usize::from(header.lower)).ok_or("its lower end is beyond it")?;
     let mut nodes = Vec::with_capacity(count);
     let mut places = Vec::with_capacity(count);
     for pointer in pointers.as_chunks::<2>().0 {
@@ -291,7 +311,8 @@ pub(super) fn nodes(page: &[u8], is_branch: bool) -> Result<Vec<Node<'_>>, Damag
 /// One node, and how many bytes it takes.
 fn node(page: &[u8], start: usize, is_branch: bool) -> Option<(Node<'_>, usize)> {
     let bytes = page.get(start..)?;
-    let [low, high, flags, key_bytes] = [take_u16(bytes, 0)?, take_u16(bytes, 2)?, take_u16(bytes, 4)?, take_u16(bytes, 6)?];
+    let [low, high, flags, key_bytes] =
+        [take_u16(bytes, 0)?, take_u16(bytes, 2)?, take_u16(bytes, 4)?, take_u16(bytes, 6)?];
     let low = u64::from(low) | u64::from(high) << 16;
     let inline = match (is_branch, flags & IN_OVERFLOW != 0) {
         (true, _) => 0,
@@ -313,8 +334,14 @@ fn node(page: &[u8], start: usize, is_branch: bool) -> Option<(Node<'_>, usize)>
 pub(super) fn fixed_values(page: &[u8], value_bytes: usize) -> Result<Vec<&[u8]>, Damage> {
     let header = Header::parse(page).ok_or("it has no header")?;
     let count = header.count()?;
-    let values = count.checked_mul(value_bytes).filter(|_| value_bytes > 0).ok_or("its values have no length")?;
-    let bytes = page.get(PAGE_HEADER..).and_then(|body| body.get(..values)).ok_or("its values reach beyond it")?;
+    let values = count
+        .checked_mul(value_bytes)
+        .filter(|_| value_bytes > 0)
+        .ok_or("its values have no length")?;
+    let bytes = page
+        .get(PAGE_HEADER..)
+        .and_then(|body| body.get(..values))
+        .ok_or("its values reach beyond it")?;
     // The ends count two bytes for each value at the front, and the rest of it at the back.
     if usize::from(header.upper) + values != page.len() + 2 * count {
         return Err("its two ends do not fit together");
@@ -332,7 +359,9 @@ mod tests {
         for round in 0..20_000u32 {
             let mut page = vec![0u8; 16 + (round % 97) as usize];
             for byte in &mut page {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 // Small numbers, as those are what looks possible.
                 *byte = (random >> 60) as u8 * u8::from(random >> 40 & 3 == 0);
             }
@@ -340,7 +369,13 @@ mod tests {
             page[14] = (round % 113) as u8;
             for is_branch in [true, false] {
                 if let Ok(nodes) = nodes(&page, is_branch) {
-                    assert!(nodes.iter().map(|node| 8 + node.key.len() + node.data.len()).sum::<usize>() <= page.len());
+                    assert!(
+                        nodes
+                            .iter()
+                            .map(|node| 8 + node.key.len() + node.data.len())
+                            .sum::<usize>()
+                            <= page.len()
+                    );
                 }
             }
             if let Ok(values) = fixed_values(&page, (round % 5) as usize) {

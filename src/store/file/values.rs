@@ -1,5 +1,5 @@
-//! What a finished copy holds, read from its file: every checksum of voisin's is verified before the
-//! copy gets its name, so that a backup does not outlive the damage that it was made of.
+//! What a finished copy holds, read from its file: every checksum of voisin's is verified before
+//! the copy gets its name, so that a backup does not outlive the damage that it was made of.
 //!
 //! The copy is read, and not what it was made from, which may have changed since; page by page and
 //! without a map, so that databases of the caller's need not be opened, whatever they are. Of these
@@ -11,7 +11,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::pages::{BRANCH, Damage, Header, IN_OVERFLOW, IS_KNOWN, IS_TREE, LEAF, NO_PAGE, PAGE_HEADER, PageFile, Tree, newest, nodes};
+use super::pages::{
+    BRANCH, Damage, Header, IN_OVERFLOW, IS_KNOWN, IS_TREE, LEAF, NO_PAGE, PAGE_HEADER, PageFile,
+    Tree, newest, nodes,
+};
 use crate::error::{Error, Result};
 use crate::format::checksum::{BROKEN, holds_under};
 use crate::format::item_keys::{Naming, Row};
@@ -25,8 +28,8 @@ const TRIED: u32 = 8;
 /// Verifies the checksums of all indexes in a data file that nobody else reads or writes.
 ///
 /// # Errors
-/// [`Error::Corrupt`], [`Error::CorruptItemKey`], [`Error::CorruptCatalog`] for the first value whose
-/// checksum does not hold; [`Error::DamagedFile`], and [`Error::Io`] of the file system.
+/// [`Error::Corrupt`], [`Error::CorruptItemKey`], [`Error::CorruptCatalog`] for the first value
+/// whose checksum does not hold; [`Error::DamagedFile`], and [`Error::Io`] of the file system.
 pub(super) fn verify(file: &File, path: &Path) -> Result<()> {
     if !IS_KNOWN {
         return Ok(());
@@ -54,7 +57,9 @@ impl Pages<'_> {
     }
 
     fn read(&self, page: u64, skip: usize, bytes: usize) -> Result<Vec<u8>> {
-        let start = page.checked_mul(self.page_bytes as u64).and_then(|start| start.checked_add(skip as u64));
+        let start = page
+            .checked_mul(self.page_bytes as u64)
+            .and_then(|start| start.checked_add(skip as u64));
         let start = start.ok_or(self.damaged(CUT_SHORT))?;
         if start.saturating_add(bytes as u64) > self.file.bytes()? {
             return Err(self.damaged(CUT_SHORT));
@@ -85,12 +90,15 @@ impl Pages<'_> {
                 // In pages of its own, which are read if they may be ours.
                 (_, IN_OVERFLOW) if judge.wants(node.key) => {
                     let first = take_u64(node.data, 0).ok_or(self.damaged(CUT_SHORT))?;
-                    let bytes = usize::try_from(node.data_bytes).map_err(|_| self.damaged(CUT_SHORT))?;
+                    let bytes =
+                        usize::try_from(node.data_bytes).map_err(|_| self.damaged(CUT_SHORT))?;
                     judge.see(node.key, &self.read(first, PAGE_HEADER, bytes)?)?;
                 }
                 // Ours have no flags: keys in the order of their bytes, one value for each.
                 (_, IS_TREE) => match Tree::parse(node.data) {
-                    Some(tree) if tree.flags == 0 => self.tree(tree.root, 0, &mut Judge::default())?,
+                    Some(tree) if tree.flags == 0 => {
+                        self.tree(tree.root, 0, &mut Judge::default())?
+                    }
                     _ => {}
                 },
                 _ => {}

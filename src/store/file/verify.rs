@@ -1,7 +1,9 @@
-//! A data file judged by plain reads: before it is mapped, or as the commit that a transaction sees.
+//! A data file judged by plain reads: before it is mapped, or as the commit that a transaction
+//! sees.
 //!
-//! Invariant: a file that LMDB has written is found sound, whatever was killed, aborted or refused while it was written; what is not found
-//! sound is said to be so without a map of it, so that nothing of the file can end the process.
+//! Invariant: a file that LMDB has written is found sound, whatever was killed, aborted or refused
+//! while it was written; what is not found sound is said to be so without a map of it, so that
+//! nothing of the file can end the process.
 
 use std::fmt;
 use std::fs::File;
@@ -34,8 +36,8 @@ pub enum PageInvariant {
     Header,
     /// Every page is of the kind that its place asks for, and its nodes fill it without gaps.
     Layout,
-    /// Keys ascend, within the bounds that the pages above give them. In a database whose program orders keys in a way of its own, this
-    /// need not hold.
+    /// Keys ascend, within the bounds that the pages above give them. In a database whose program
+    /// orders keys in a way of its own, this need not hold.
     Order,
     /// No page is used twice, and none that the file does not have.
     Once,
@@ -64,7 +66,8 @@ impl PageInvariant {
         }
     }
 
-    /// Whether LMDB survives it: what it breaks is the meaning of what is read, or a copy, and not the process.
+    /// Whether LMDB survives it: what it breaks is the meaning of what is read, or a copy, and not
+    /// the process.
     fn is_survived(self) -> bool {
         matches!(self, Self::Order | Self::Counts | Self::Lost)
     }
@@ -133,7 +136,8 @@ pub struct FileReport {
 }
 
 impl FileReport {
-    /// Whether LMDB can read the file without harm to the process: nothing was found that leads it astray, though it may find wrong data.
+    /// Whether LMDB can read the file without harm to the process: nothing was found that leads it
+    /// astray, though it may find wrong data.
     #[must_use]
     pub fn is_safe_to_open(&self) -> bool {
         self.findings.iter().all(|finding| finding.invariant.is_survived())
@@ -148,25 +152,30 @@ impl FileReport {
     /// That nothing is wrong that a copy would carry on, or not survive.
     pub(super) fn copyable(&self, path: &Path) -> Result<()> {
         match self.findings.iter().find(|finding| finding.invariant != PageInvariant::Order) {
-            Some(finding) => Err(Error::DamagedFile { path: path.to_owned(), what: finding.to_string() }),
+            Some(finding) => {
+                Err(Error::DamagedFile { path: path.to_owned(), what: finding.to_string() })
+            }
             None => Ok(()),
         }
     }
 }
 
-/// Judges an LMDB data file, voisin's or any other, without mapping it: walks over all pages of the newest commit by plain reads, and tells what
-/// does not hold together. `path` is the file, or the folder of an environment. Nothing that a file contains can make it panic, loop, or use
-/// more memory than a few bits a page.
+/// Judges an LMDB data file, voisin's or any other, without mapping it: walks over all pages of the
+/// newest commit by plain reads, and tells what does not hold together. `path` is the file, or the
+/// folder of an environment. Nothing that a file contains can make it panic, loop, or use more
+/// memory than a few bits a page.
 ///
-/// LMDB trusts its files: one that is cut short or damaged can end the process that opens it (SIGBUS, SIGSEGV). So whoever does not trust a file
-/// (after a disk has failed, or before a backup of somebody else's is restored) verifies it first. It tells nothing about the values that are
+/// LMDB trusts its files: one that is cut short or damaged can end the process that opens it
+/// (SIGBUS, SIGSEGV). So whoever does not trust a file (after a disk has failed, or before a backup
+/// of somebody else's is restored) verifies it first. It tells nothing about the values that are
 /// stored: [`check`](crate::check()) does, of an index.
 ///
-/// **Nobody may write to the file meanwhile**: pages that are used again while it reads look like damage. `Index::check` and [`copy_to`](crate::copy_to())
-/// do the same for a file that is in use, under a transaction that keeps its pages.
+/// **Nobody may write to the file meanwhile**: pages that are used again while it reads look like
+/// damage. `Index::check` and [`copy_to`](crate::copy_to()) do the same for a file that is in use,
+/// under a transaction that keeps its pages.
 ///
-/// Reads every page of the trees, which hold keys and small values, and the first of each large value: O(file), some milliseconds for a file of
-/// 100 MB that is in memory.
+/// Reads every page of the trees, which hold keys and small values, and the first of each large
+/// value: O(file), some milliseconds for a file of 100 MB that is in memory.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Euclidean};
@@ -192,7 +201,8 @@ impl FileReport {
 /// ```
 ///
 /// # Errors
-/// [`Io`](Error::Io) if the file cannot be read, also on 32-bit machines, whose files have another layout. Damage is no error, but in the report.
+/// [`Io`](Error::Io) if the file cannot be read, also on 32-bit machines, whose files have another
+/// layout. Damage is no error, but in the report.
 pub fn verify_file(path: impl AsRef<Path>) -> Result<FileReport> {
     let path = path.as_ref();
     let path = &if path.is_dir() { path.join("data.mdb") } else { path.to_owned() };
@@ -203,7 +213,13 @@ pub fn verify_file(path: impl AsRef<Path>) -> Result<FileReport> {
     }
     if file.bytes()? == 0 {
         // LMDB takes it for a new one.
-        return Ok(FileReport { commit: 0, page_bytes: 0, pages: 0, free_pages: 0, findings: Vec::new() });
+        return Ok(FileReport {
+            commit: 0,
+            page_bytes: 0,
+            pages: 0,
+            free_pages: 0,
+            findings: Vec::new(),
+        });
     }
     match file.metas()? {
         Some(Ok(metas)) => report(file, newest(metas), follow_each_other(metas)),
@@ -219,7 +235,8 @@ fn follow_each_other(metas: [Meta; 2]) -> Result<(), Damage> {
         return Err("a meta page has another number");
     }
     // Both are 0 in a new file, and the first is in a copy.
-    let in_turn = first.commit.is_multiple_of(2) && (second.commit == 0 || !second.commit.is_multiple_of(2));
+    let in_turn =
+        first.commit.is_multiple_of(2) && (second.commit == 0 || !second.commit.is_multiple_of(2));
     if !in_turn || first.commit.abs_diff(second.commit) > 1 {
         return Err("the two meta pages are not of two commits that follow each other");
     }
@@ -242,10 +259,12 @@ fn report(file: PageFile<'_>, meta: Meta, metas: Result<(), Damage>) -> Result<F
     })
 }
 
-/// The report on a file that is open, as its newest commit. Returns it with the transaction that sees the commit, and keeps its pages.
+/// The report on a file that is open, as its newest commit. Returns it with the transaction that
+/// sees the commit, and keeps its pages.
 ///
-/// Commit n writes over the meta page of commit n - 2. So the page of commit n is whole if n is the newest one, as transactions see it, before the
-/// page is read and after. Otherwise others have committed meanwhile, and it is tried again.
+/// Commit n writes over the meta page of commit n - 2. So the page of commit n is whole if n is the
+/// newest one, as transactions see it, before the page is read and after. Otherwise others have
+/// committed meanwhile, and it is tried again.
 ///
 /// # Errors
 /// Those of `begin`, and [`Error::Io`].
@@ -266,11 +285,18 @@ pub(super) fn verify_newest<R>(
             continue;
         }
         if !IS_KNOWN {
-            return Ok((FileReport { commit, page_bytes: 0, pages: 0, free_pages: 0, findings: Vec::new() }, rtxn));
+            return Ok((
+                FileReport { commit, page_bytes: 0, pages: 0, free_pages: 0, findings: Vec::new() },
+                rtxn,
+            ));
         }
         let report = match metas {
-            Some(Ok(metas)) if metas[(commit & 1) as usize].commit == commit => report(file, metas[(commit & 1) as usize], Ok(()))?,
-            Some(Ok(_)) => FileReport::without_meta(format!("no meta page is of commit {commit}, which is the newest")),
+            Some(Ok(metas)) if metas[(commit & 1) as usize].commit == commit => {
+                report(file, metas[(commit & 1) as usize], Ok(()))?
+            }
+            Some(Ok(_)) => FileReport::without_meta(format!(
+                "no meta page is of commit {commit}, which is the newest"
+            )),
             Some(Err(what)) => FileReport::without_meta(what.to_owned()),
             None => FileReport::without_meta(SHORT.to_owned()),
         };
@@ -278,8 +304,9 @@ pub(super) fn verify_newest<R>(
     }
 }
 
-/// That the pages which a write transaction finds are such as LMDB survives: a walk over those of the commit before it, which nobody changes while the
-/// transaction lasts. It ends after `budget` pages, and takes what it has not seen for sound.
+/// That the pages which a write transaction finds are such as LMDB survives: a walk over those of
+/// the commit before it, which nobody changes while the transaction lasts. It ends after `budget`
+/// pages, and takes what it has not seen for sound.
 ///
 /// # Errors
 /// [`Error::DamagedFile`], [`Error::Io`].
@@ -307,8 +334,9 @@ pub(super) fn check_pages(file: &File, path: &Path, commit: u64, budget: u64) ->
     }
 }
 
-/// The pages in the free list of a file, of the commit that its newest meta page is of: the caller's transaction keeps its pages from being used
-/// again. `None` if the file is not as LMDB 0.9 writes it.
+/// The pages in the free list of a file, of the commit that its newest meta page is of: the
+/// caller's transaction keeps its pages from being used again. `None` if the file is not as LMDB
+/// 0.9 writes it.
 pub(super) fn free_pages(file: &File, path: &Path) -> Option<u64> {
     let file = PageFile { file, path };
     let metas = file.metas().ok().flatten()?.ok().filter(|_| IS_KNOWN)?;
@@ -324,11 +352,11 @@ pub(crate) fn newest_commit(path: &Path) -> Option<u64> {
     Some(newest(metas).commit)
 }
 
-/// That a file can be mapped: it is empty, or its meta pages are possible, and it has all pages that its newest commit uses. Others may write to it
-/// meanwhile.
+/// That a file can be mapped: it is empty, or its meta pages are possible, and it has all pages
+/// that its newest commit uses. Others may write to it meanwhile.
 ///
-/// A sound file can be shorter than its last page: pages that were freed in the transaction that had asked for them are never written. So what
-/// is missing is looked up in the free list.
+/// A sound file can be shorter than its last page: pages that were freed in the transaction that
+/// had asked for them are never written. So what is missing is looked up in the free list.
 ///
 /// # Errors
 /// [`Error::Truncated`], [`Error::DamagedFile`], [`Error::Io`].
@@ -345,7 +373,8 @@ pub(crate) fn check_length(path: &Path) -> Result<()> {
             Judged::Damaged(error) => return Err(error),
             Judged::Short(metas, error) => (metas, error),
         };
-        // Of a commit that is not the newest any more, pages may have been used again while they were read.
+        // Of a commit that is not the newest any more, pages may have been used again while they
+        // were read.
         if metas.is_some() && metas == before {
             return Err(error);
         }
@@ -372,7 +401,9 @@ fn judge(file: PageFile<'_>) -> Result<Judged> {
     let path = || file.path.to_owned();
     let metas = match file.metas()? {
         Some(Ok(metas)) => metas,
-        Some(Err(what)) => return Ok(Judged::Damaged(Error::DamagedFile { path: path(), what: what.to_owned() })),
+        Some(Err(what)) => {
+            return Ok(Judged::Damaged(Error::DamagedFile { path: path(), what: what.to_owned() }));
+        }
         None => {
             // Two pages of the smallest size that there is, at least.
             let (bytes, expected) = (file.bytes()?, 2 * 4096);
@@ -390,6 +421,9 @@ fn judge(file: PageFile<'_>) -> Result<Judged> {
     let is_free = first_missing >= 2 && walk.free.contains_range(first_missing..=meta.last_page);
     Ok(match walk.findings.is_empty() && is_free {
         true => Judged::Sound,
-        false => Judged::Short(Some(Box::new(metas)), Error::Truncated { path: path(), bytes, expected: meta.whole_bytes() }),
+        false => Judged::Short(
+            Some(Box::new(metas)),
+            Error::Truncated { path: path(), bytes, expected: meta.whole_bytes() },
+        ),
     })
 }

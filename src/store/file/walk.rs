@@ -1,12 +1,14 @@
-//! A walk over the pages of one commit of an LMDB file, by plain reads: are the trees, the runs of overflow pages and the free list what
-//! their records say, and does each page belong to one of them?
+//! A walk over the pages of one commit of an LMDB file, by plain reads: are the trees, the runs of
+//! overflow pages and the free list what their records say, and does each page belong to one of
+//! them?
 //!
-//! LMDB trusts its pages. A number that leads beyond the map kills the process, and one that leads back makes a copy that never ends; so
-//! whoever does not trust a file walks over it first. Of an overflow run, the header is read alone: O(pages of trees), 4 kB for each, and
-//! about 2 bits of memory a page.
+//! LMDB trusts its pages. A number that leads beyond the map kills the process, and one that leads
+//! back makes a copy that never ends; so whoever does not trust a file walks over it first. Of an
+//! overflow run, the header is read alone: O(pages of trees), 4 kB for each, and about 2 bits of
+//! memory a page.
 //!
-//! Invariant: any file ends the walk. No page is entered twice, nor deeper than a tree says that it is, and nothing is allocated that the
-//! file is too short for.
+//! Invariant: any file ends the walk. No page is entered twice, nor deeper than a tree says that it
+//! is, and nothing is allocated that the file is too short for.
 
 use std::cmp::Ordering;
 
@@ -14,8 +16,9 @@ use roaring::RoaringTreemap;
 
 use super::order::Order;
 use super::pages::{
-    BRANCH, DIRTY, DUPLICATES, Damage, FIXED, FIXED_DUPLICATES, Header, IN_OVERFLOW, INTEGER_KEYS, IS_DUPLICATES, IS_TREE, LEAF, Meta,
-    NO_PAGE, Node, OVERFLOW, PAGE_HEADER, PageFile, SUB_PAGE, TREE_BYTES, Tree, fixed_values, nodes,
+    BRANCH, DIRTY, DUPLICATES, Damage, FIXED, FIXED_DUPLICATES, Header, IN_OVERFLOW, INTEGER_KEYS,
+    IS_DUPLICATES, IS_TREE, LEAF, Meta, NO_PAGE, Node, OVERFLOW, PAGE_HEADER, PageFile, SUB_PAGE,
+    TREE_BYTES, Tree, fixed_values, nodes,
 };
 use super::verify::{Findings, PageInvariant};
 use crate::error::Result;
@@ -77,7 +80,15 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub(super) fn new(file: PageFile<'a>, meta: Meta) -> Result<Self> {
         let (used, free) = (RoaringTreemap::new(), RoaringTreemap::new());
-        Ok(Self { file_bytes: file.bytes()?, file, meta, used, free, budget: u64::MAX, findings: Findings::default() })
+        Ok(Self {
+            file_bytes: file.bytes()?,
+            file,
+            meta,
+            used,
+            free,
+            budget: u64::MAX,
+            findings: Findings::default(),
+        })
     }
 
     /// A walk that ends, without a finding, when it has read so many pages.
@@ -96,7 +107,13 @@ impl<'a> Walk<'a> {
     /// The free list alone.
     pub(super) fn free_list(&mut self) -> Result<()> {
         let tree = self.meta.free;
-        let walked = Walked { purpose: Purpose::Free, name: "the free list", flags: tree.flags, order: Order::Integers, value_bytes: 0 };
+        let walked = Walked {
+            purpose: Purpose::Free,
+            name: "the free list",
+            flags: tree.flags,
+            order: Order::Integers,
+            value_bytes: 0,
+        };
         self.tree(&tree, &walked)
     }
 
@@ -105,11 +122,21 @@ impl<'a> Walk<'a> {
         self.free_list()?;
         let tree = self.meta.main;
         let order = Order::of_keys(tree.flags);
-        self.tree(&tree, &Walked { purpose: Purpose::Main, name: "the main tree", flags: tree.flags, order, value_bytes: 0 })?;
+        self.tree(
+            &tree,
+            &Walked {
+                purpose: Purpose::Main,
+                name: "the main tree",
+                flags: tree.flags,
+                order,
+                value_bytes: 0,
+            },
+        )?;
         let lost = (self.meta.last_page - 1).saturating_sub(self.used.len() + self.free.len());
         // There are more below damage, or beyond the budget, which are not lost.
         if lost > 0 && self.findings.is_empty() && self.budget > 0 {
-            self.findings.add(PageInvariant::Lost, format!("{lost} pages are in no tree and not free"));
+            self.findings
+                .add(PageInvariant::Lost, format!("{lost} pages are in no tree and not free"));
         }
         Ok(())
     }
@@ -122,7 +149,8 @@ impl<'a> Walk<'a> {
             self.findings.add(PageInvariant::Once, what);
             return false;
         }
-        if self.used.range_cardinality(first..=last) + self.free.range_cardinality(first..=last) > 0 {
+        if self.used.range_cardinality(first..=last) + self.free.range_cardinality(first..=last) > 0
+        {
             self.findings
                 .add(PageInvariant::Once, format!("{name} has page {first}, or one of {count} from there, which something else has, too"));
             return false;
@@ -134,21 +162,30 @@ impl<'a> Walk<'a> {
 
     /// Enters pages of a tree that must be in the file.
     fn enter_stored(&mut self, first: u64, count: u64, name: &str) -> bool {
-        let end = first.checked_add(count).and_then(|end| end.checked_mul(self.meta.page_bytes as u64));
-        if end.is_none_or(|end| end > self.file_bytes) && first.saturating_add(count - 1) <= self.meta.last_page {
-            let what = format!("{name} has page {first}, or one of {count} from there, beyond the end of the file");
+        let end =
+            first.checked_add(count).and_then(|end| end.checked_mul(self.meta.page_bytes as u64));
+        if end.is_none_or(|end| end > self.file_bytes)
+            && first.saturating_add(count - 1) <= self.meta.last_page
+        {
+            let what = format!(
+                "{name} has page {first}, or one of {count} from there, beyond the end of the file"
+            );
             self.findings.add(PageInvariant::Length, what);
             return false;
         }
         self.enter(first, count, false, name)
     }
 
-    /// Reads the beginning of a page, as much as there is room for, and compares its header with where it lies.
+    /// Reads the beginning of a page, as much as there is room for, and compares its header with
+    /// where it lies.
     fn read(&mut self, number: u64, bytes: &mut [u8], name: &str) -> Result<Option<Header>> {
         // No overflow: the page has been entered.
         let is_read = self.file.read(number * self.meta.page_bytes as u64, bytes)?;
         let Some(header) = is_read.then(|| Header::parse(bytes)).flatten() else {
-            self.findings.add(PageInvariant::Length, format!("page {number} of {name} lies beyond the end of the file"));
+            self.findings.add(
+                PageInvariant::Length,
+                format!("page {number} of {name} lies beyond the end of the file"),
+            );
             return Ok(None);
         };
         if header.number != number {
@@ -160,9 +197,16 @@ impl<'a> Walk<'a> {
     }
 
     /// Says what is wrong with a page; the walk goes on beside it.
-    pub(super) fn damaged(&mut self, number: u64, what: Damage, walked: &Walked<'_>, tally: &mut Tally) -> Result<()> {
+    pub(super) fn damaged(
+        &mut self,
+        number: u64,
+        what: Damage,
+        walked: &Walked<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
         tally.is_partial = true;
-        self.findings.add(PageInvariant::Layout, format!("page {number} of {}: {what}", walked.name));
+        self.findings
+            .add(PageInvariant::Layout, format!("page {number} of {}: {what}", walked.name));
         Ok(())
     }
 
@@ -177,18 +221,33 @@ impl<'a> Walk<'a> {
         if !is_empty {
             self.subtree(tree.root, tree.depth, (None, None), walked, &mut tally)?;
         }
-        let counts = |a: u64, b: u64, c: u64, d: u64| format!("{a} branches, {b} leaves, {c} overflow pages and {d} entries");
+        let counts = |a: u64, b: u64, c: u64, d: u64| {
+            format!("{a} branches, {b} leaves, {c} overflow pages and {d} entries")
+        };
         let Tally { branches, leaves, overflow, entries, is_partial } = tally;
-        if !is_partial && (branches, leaves, overflow, entries) != (tree.branches, tree.leaves, tree.overflow, tree.entries) {
+        if !is_partial
+            && (branches, leaves, overflow, entries)
+                != (tree.branches, tree.leaves, tree.overflow, tree.entries)
+        {
             let found = counts(branches, leaves, overflow, entries);
             let said = counts(tree.branches, tree.leaves, tree.overflow, tree.entries);
-            self.findings.add(PageInvariant::Counts, format!("{} has {found}, and its record says {said}", walked.name));
+            self.findings.add(
+                PageInvariant::Counts,
+                format!("{} has {found}, and its record says {said}", walked.name),
+            );
         }
         Ok(())
     }
 
     /// A page and what is below it, which has so many levels.
-    fn subtree(&mut self, number: u64, depth: u16, bounds: Bounds<'_>, walked: &Walked<'_>, tally: &mut Tally) -> Result<()> {
+    fn subtree(
+        &mut self,
+        number: u64,
+        depth: u16,
+        bounds: Bounds<'_>,
+        walked: &Walked<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
         if !self.spend(tally) {
             return Ok(());
         }
@@ -210,16 +269,23 @@ impl<'a> Walk<'a> {
                 }
                 Err(what) => self.damaged(number, what, walked, tally),
             },
-            (flags, 1) if flags == LEAF | FIXED && walked.value_bytes > 0 => match fixed_values(&page, walked.value_bytes) {
-                Ok(values) => {
-                    tally.leaves += 1;
-                    tally.entries += values.len() as u64;
-                    self.ordered(number, values.iter().copied(), bounds, walked);
-                    Ok(())
+            (flags, 1) if flags == LEAF | FIXED && walked.value_bytes > 0 => {
+                match fixed_values(&page, walked.value_bytes) {
+                    Ok(values) => {
+                        tally.leaves += 1;
+                        tally.entries += values.len() as u64;
+                        self.ordered(number, values.iter().copied(), bounds, walked);
+                        Ok(())
+                    }
+                    Err(what) => self.damaged(number, what, walked, tally),
                 }
-                Err(what) => self.damaged(number, what, walked, tally),
-            },
-            _ => self.damaged(number, "it is of another kind than a page at this level", walked, tally),
+            }
+            _ => self.damaged(
+                number,
+                "it is of another kind than a page at this level",
+                walked,
+                tally,
+            ),
         }
     }
 
@@ -250,18 +316,36 @@ impl<'a> Walk<'a> {
     }
 
     /// Keys that ascend, within bounds.
-    fn ordered<'k>(&mut self, number: u64, keys: impl Iterator<Item = &'k [u8]> + Clone, (low, high): Bounds<'_>, walked: &Walked<'_>) {
+    fn ordered<'k>(
+        &mut self,
+        number: u64,
+        keys: impl Iterator<Item = &'k [u8]> + Clone,
+        (low, high): Bounds<'_>,
+        walked: &Walked<'_>,
+    ) {
         let is_less = |a: &[u8], b: &[u8]| walked.order.compare(a, b) == Ordering::Less;
         let ascend = keys.clone().zip(keys.clone().skip(1)).all(|(a, b)| is_less(a, b));
-        let from = low.zip(keys.clone().next()).is_none_or(|(low, first)| walked.order.compare(low, first) != Ordering::Greater);
+        let from = low
+            .zip(keys.clone().next())
+            .is_none_or(|(low, first)| walked.order.compare(low, first) != Ordering::Greater);
         let below = high.zip(keys.last()).is_none_or(|(high, last)| is_less(last, high));
         if !ascend || !from || !below {
-            let what = format!("the keys of page {number} of {} are not in order, or not where the pages above say", walked.name);
+            let what = format!(
+                "the keys of page {number} of {} are not in order, or not where the pages above say",
+                walked.name
+            );
             self.findings.add(PageInvariant::Order, what);
         }
     }
 
-    fn leaf(&mut self, number: u64, nodes: &[Node<'_>], bounds: Bounds<'_>, walked: &Walked<'_>, tally: &mut Tally) -> Result<()> {
+    fn leaf(
+        &mut self,
+        number: u64,
+        nodes: &[Node<'_>],
+        bounds: Bounds<'_>,
+        walked: &Walked<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
         if nodes.is_empty() {
             return self.damaged(number, "it has no nodes", walked, tally);
         }
@@ -271,9 +355,12 @@ impl<'a> Walk<'a> {
             match walked.purpose {
                 Purpose::Free => self.freed(number, node, walked, tally)?,
                 // The value is the key.
-                Purpose::Duplicates if node.flags != 0 || node.data_bytes != 0 => {
-                    self.damaged(number, "a node among the values of one key has data", walked, tally)?
-                }
+                Purpose::Duplicates if node.flags != 0 || node.data_bytes != 0 => self.damaged(
+                    number,
+                    "a node among the values of one key has data",
+                    walked,
+                    tally,
+                )?,
                 Purpose::Duplicates => {}
                 Purpose::Main | Purpose::Named => self.entry(number, node, walked, tally)?,
             }
@@ -282,50 +369,102 @@ impl<'a> Walk<'a> {
     }
 
     /// A key and its data, or the values of the key.
-    fn entry(&mut self, number: u64, node: &Node<'_>, walked: &Walked<'_>, tally: &mut Tally) -> Result<()> {
+    fn entry(
+        &mut self,
+        number: u64,
+        node: &Node<'_>,
+        walked: &Walked<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
         const IS_TREE_OF_DUPLICATES: u16 = IS_TREE | IS_DUPLICATES;
         let has_duplicates = walked.flags & DUPLICATES != 0;
         let record = || Tree::parse(node.data).filter(|_| node.data.len() == TREE_BYTES);
         match node.flags {
             0 => Ok(()),
             IN_OVERFLOW if !has_duplicates => self.run(number, node, walked, tally).map(drop),
-            IS_TREE if walked.purpose == Purpose::Main && walked.flags & (DUPLICATES | INTEGER_KEYS) == 0 => {
+            IS_TREE
+                if walked.purpose == Purpose::Main
+                    && walked.flags & (DUPLICATES | INTEGER_KEYS) == 0 =>
+            {
                 let Some(tree) = record() else {
-                    return self.damaged(number, "the record of a database has another length", walked, tally);
+                    return self.damaged(
+                        number,
+                        "the record of a database has another length",
+                        walked,
+                        tally,
+                    );
                 };
                 let name = format!("the database {:?}", String::from_utf8_lossy(node.key));
                 let order = Order::of_keys(tree.flags);
-                self.tree(&tree, &Walked { purpose: Purpose::Named, name: &name, flags: tree.flags, order, value_bytes: 0 })
+                self.tree(
+                    &tree,
+                    &Walked {
+                        purpose: Purpose::Named,
+                        name: &name,
+                        flags: tree.flags,
+                        order,
+                        value_bytes: 0,
+                    },
+                )
             }
             IS_DUPLICATES if has_duplicates => self.sub_page(number, node, walked, tally),
             IS_TREE_OF_DUPLICATES if has_duplicates => {
                 let is_fixed = walked.flags & FIXED_DUPLICATES != 0;
-                let is_alike = |tree: &Tree| is_fixed == (tree.flags & FIXED_DUPLICATES != 0) && (!is_fixed || tree.key_bytes > 0);
+                let is_alike = |tree: &Tree| {
+                    is_fixed == (tree.flags & FIXED_DUPLICATES != 0)
+                        && (!is_fixed || tree.key_bytes > 0)
+                };
                 let Some(tree) = record().filter(is_alike) else {
-                    return self.damaged(number, "the record of the values of a key is of another kind", walked, tally);
+                    return self.damaged(
+                        number,
+                        "the record of the values of a key is of another kind",
+                        walked,
+                        tally,
+                    );
                 };
                 let value_bytes = if is_fixed { tree.key_bytes as usize } else { 0 };
                 let order = Order::of_duplicates(walked.flags);
                 tally.entries = tally.entries.saturating_add(tree.entries.saturating_sub(1));
-                self.tree(&tree, &Walked { purpose: Purpose::Duplicates, name: walked.name, flags: 0, order, value_bytes })
+                self.tree(
+                    &tree,
+                    &Walked {
+                        purpose: Purpose::Duplicates,
+                        name: walked.name,
+                        flags: 0,
+                        order,
+                        value_bytes,
+                    },
+                )
             }
             _ => self.damaged(number, "a node has flags that it cannot have here", walked, tally),
         }
     }
 
     /// Values of a key that are few enough to lie in its node.
-    fn sub_page(&mut self, number: u64, node: &Node<'_>, walked: &Walked<'_>, tally: &mut Tally) -> Result<()> {
+    fn sub_page(
+        &mut self,
+        number: u64,
+        node: &Node<'_>,
+        walked: &Walked<'_>,
+        tally: &mut Tally,
+    ) -> Result<()> {
         let order = Order::of_duplicates(walked.flags);
         let is_fixed = walked.flags & FIXED_DUPLICATES != 0;
         let expected = LEAF | SUB_PAGE | if is_fixed { FIXED } else { 0 };
         let values = match Header::parse(node.data) {
-            Some(header) if header.flags & !DIRTY != expected => Err("the page within a node is of another kind"),
+            Some(header) if header.flags & !DIRTY != expected => {
+                Err("the page within a node is of another kind")
+            }
             Some(header) if is_fixed => fixed_values(node.data, header.value_bytes.into()),
-            Some(_) => nodes(node.data, false).map(|nodes| nodes.iter().map(|node| node.key).collect()),
+            Some(_) => {
+                nodes(node.data, false).map(|nodes| nodes.iter().map(|node| node.key).collect())
+            }
             None => Err("the page within a node is too short"),
         };
         match values {
-            Ok(values) if values.is_empty() => self.damaged(number, "the page within a node is empty", walked, tally),
+            Ok(values) if values.is_empty() => {
+                self.damaged(number, "the page within a node is empty", walked, tally)
+            }
             Ok(values) => {
                 tally.entries += values.len() as u64 - 1;
                 let within = Walked { order, ..*walked };
@@ -337,12 +476,22 @@ impl<'a> Walk<'a> {
     }
 
     /// The overflow run that a node names. Its first page, if it can hold the data.
-    pub(super) fn run(&mut self, number: u64, node: &Node<'_>, walked: &Walked<'_>, tally: &mut Tally) -> Result<Option<u64>> {
+    pub(super) fn run(
+        &mut self,
+        number: u64,
+        node: &Node<'_>,
+        walked: &Walked<'_>,
+        tally: &mut Tally,
+    ) -> Result<Option<u64>> {
         let first = take_u64(node.data, 0).unwrap_or(NO_PAGE);
         let mut bytes = [0; PAGE_HEADER];
         if first < 2 || first > self.meta.last_page {
             tally.is_partial = true;
-            let what = format!("page {number} of {} has data in page {first} of {}", walked.name, self.meta.last_page + 1);
+            let what = format!(
+                "page {number} of {} has data in page {first} of {}",
+                walked.name,
+                self.meta.last_page + 1
+            );
             self.findings.add(PageInvariant::Once, what);
             return Ok(None);
         }
@@ -356,7 +505,14 @@ impl<'a> Walk<'a> {
         let needed = (PAGE_HEADER as u64 + node.data_bytes).div_ceil(self.meta.page_bytes as u64);
         // A value that was replaced by a shorter one in the same transaction keeps its run.
         if header.flags != OVERFLOW || header.run() < needed {
-            return self.damaged(first, "it is no overflow run that can hold the data of the node", walked, tally).map(|()| None);
+            return self
+                .damaged(
+                    first,
+                    "it is no overflow run that can hold the data of the node",
+                    walked,
+                    tally,
+                )
+                .map(|()| None);
         }
         if !self.enter_stored(first, header.run(), walked.name) {
             tally.is_partial = true;

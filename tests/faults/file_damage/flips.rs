@@ -24,19 +24,25 @@ fn in_memory() -> TempDir {
 fn pages_of(file: &[u8], kind: u16) -> Vec<usize> {
     let is_own = |page: &usize| {
         let header = &file[page * 4096..][..16];
-        header[..8] == (*page as u64).to_le_bytes() && u16::from_le_bytes([header[10], header[11]]) == kind
+        header[..8] == (*page as u64).to_le_bytes()
+            && u16::from_le_bytes([header[10], header[11]]) == kind
     };
     (0..file.len() / 4096).filter(is_own).collect()
 }
 
-/// Places of bits: of meta pages, branches and leaves each a third of what is left of another, and of the first bytes of overflow runs.
+/// Places of bits: of meta pages, branches and leaves each a third of what is left of another, and
+/// of the first bytes of overflow runs.
 fn places(file: &[u8], count: usize) -> Vec<(usize, u8)> {
     let mut random = StdRng::seed_from_u64(600);
-    let kinds = [(8, 168), (1, 4096), (2, 4096), (2, 200), (4, 16)].map(|(kind, bytes)| (pages_of(file, kind), bytes));
+    let kinds = [(8, 168), (1, 4096), (2, 4096), (2, 200), (4, 16)]
+        .map(|(kind, bytes)| (pages_of(file, kind), bytes));
     assert!(kinds.iter().all(|(pages, _)| !pages.is_empty()));
     let mut place = |number: usize| {
         let (pages, bytes) = &kinds[number % kinds.len()];
-        (pages[random.random_range(0..pages.len())] * 4096 + random.random_range(0..*bytes), random.random_range(0..8))
+        (
+            pages[random.random_range(0..pages.len())] * 4096 + random.random_range(0..*bytes),
+            random.random_range(0..8),
+        )
     };
     (0..count).map(&mut place).collect()
 }
@@ -60,7 +66,8 @@ fn user() {
         let found = index.check().map_or(true, |findings| !findings.is_empty());
         let is_same = contents(&index).is_ok_and(|contents| contents == expected);
         let texts = Index::<Euclidean, str>::open(path, Options::default().name("texts"));
-        let found = found || texts.and_then(|texts| texts.check()).map_or(true, |findings| !findings.is_empty());
+        let found = found
+            || texts.and_then(|texts| texts.check()).map_or(true, |findings| !findings.is_empty());
         // Whatever comes of it.
         _ = index.search(5).by_vector(&vector(3, 0));
         let copy = path.with_extension("copy");
@@ -68,7 +75,8 @@ fn user() {
         if index.copy_to(&copy).is_ok() {
             assert!(fs::metadata(copy.join("data.mdb")).unwrap().len() <= length);
         }
-        _ = index.write(|batch| batch.add_items_from((0..20).map(|item| (item * 70, vector(item, 9)))));
+        _ = index
+            .write(|batch| batch.add_items_from((0..20).map(|item| (item * 70, vector(item, 9)))));
         tell(if found {
             "found"
         } else if is_same {
@@ -96,11 +104,14 @@ fn a_bit_that_flips_in_the_pages_of_lmdb_is_found_or_does_no_harm() {
             let path = folder_of(folder.path(), number, &damaged);
             // In this process: it maps nothing.
             match verify_file(&path).unwrap().is_safe_to_open() {
-                true => waiting.push((path, format!("bit {bit} of byte {} of page {}", at % 4096, at / 4096))),
+                true => waiting
+                    .push((path, format!("bit {bit} of byte {} of page {}", at % 4096, at / 4096))),
                 false => unsafe_to_open += 1,
             }
         }
-        let paths = std::iter::once(&sound).chain(waiting.iter().map(|(path, _)| path)).map(|path| path.to_str().unwrap());
+        let paths = std::iter::once(&sound)
+            .chain(waiting.iter().map(|(path, _)| path))
+            .map(|path| path.to_str().unwrap());
         let mut child = Running::start("file_damage::flips::user", &paths.collect::<Vec<_>>());
         for (_, what) in &waiting {
             match child.hear().as_deref() {
@@ -112,7 +123,9 @@ fn a_bit_that_flips_in_the_pages_of_lmdb_is_found_or_does_no_harm() {
         }
         assert!(child.end().success());
     }
-    println!("of {flips}, {unsafe_to_open} are not to be opened, {found} are found by check, {same} change nothing");
+    println!(
+        "of {flips}, {unsafe_to_open} are not to be opened, {found} are found by check, {same} change nothing"
+    );
     assert!(unsafe_to_open > flips / 10);
 }
 
@@ -123,7 +136,9 @@ fn hasty_writer() {
     for path in told {
         let result = Vectors::open(&path, Options::default()).and_then(|index| {
             tell("opened");
-            index.write(|batch| batch.add_items_from((0..20).map(|item| (item * 70, vector(item, 9)))))
+            index.write(|batch| {
+                batch.add_items_from((0..20).map(|item| (item * 70, vector(item, 9))))
+            })
         });
         tell(&result.map_or_else(|error| error.to_string(), |_| "written".to_owned()));
     }
@@ -143,7 +158,8 @@ fn a_write_looks_at_the_pages_before_it_changes_the_first() {
             damaged[*at] ^= 1 << bit;
             let path = folder_of(folder.path(), number, &damaged);
             if !verify_file(&path).unwrap().is_safe_to_open() {
-                unsafe_to_open.push((path, format!("bit {bit} of byte {} of page {}", at % 4096, at / 4096)));
+                unsafe_to_open
+                    .push((path, format!("bit {bit} of byte {} of page {}", at % 4096, at / 4096)));
             }
         }
         let paths: Vec<_> = unsafe_to_open.iter().map(|(path, _)| path.to_str().unwrap()).collect();
@@ -160,7 +176,10 @@ fn a_write_looks_at_the_pages_before_it_changes_the_first() {
                     assert!(text.contains("data.mdb") || !is_open, "{what}: {text}");
                     refused += 1;
                 }
-                None => panic!("{what}: the process has died, {}", if is_open { "writing" } else { "opening" }),
+                None => panic!(
+                    "{what}: the process has died, {}",
+                    if is_open { "writing" } else { "opening" }
+                ),
             }
         }
         assert!(child.end().success());

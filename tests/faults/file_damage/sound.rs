@@ -10,7 +10,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use voisin::distances::Euclidean;
 use voisin::heed::types::Bytes;
-use voisin::heed::{CommitOrAbort, Database, DatabaseFlags, EnvFlags, EnvOpenOptions, RwTxn, WithoutTls};
+use voisin::heed::{
+    CommitOrAbort, Database, DatabaseFlags, EnvFlags, EnvOpenOptions, RwTxn, WithoutTls,
+};
 use voisin::{Codes, Index, ItemId, Options, verify_file};
 
 use super::{LENGTH, Vectors, create, vector};
@@ -31,7 +33,10 @@ pub(super) fn is_sound(path: &Path) -> voisin::FileReport {
 fn is_as_told(path: &Path, env: &Env) {
     let report = is_sound(path);
     let info = env.info();
-    assert_eq!((report.pages, report.commit), (info.last_page_number as u64 + 1, info.last_txn_id as u64));
+    assert_eq!(
+        (report.pages, report.commit),
+        (info.last_page_number as u64 + 1, info.last_txn_id as u64)
+    );
     let told = voisin::Environment::read(env, &env.read_txn().unwrap()).unwrap();
     assert_eq!(told.free_pages, Some(report.free_pages));
 }
@@ -61,7 +66,8 @@ struct Model {
 
 impl Model {
     fn new(env: &Env, seed: u64) -> Self {
-        let (duplicates, fixed) = (DatabaseFlags::DUP_SORT, DatabaseFlags::DUP_SORT | DatabaseFlags::DUP_FIXED);
+        let (duplicates, fixed) =
+            (DatabaseFlags::DUP_SORT, DatabaseFlags::DUP_SORT | DatabaseFlags::DUP_FIXED);
         let flags = [
             DatabaseFlags::empty(),
             DatabaseFlags::REVERSE_KEY,
@@ -72,8 +78,12 @@ impl Model {
             fixed,
             fixed | DatabaseFlags::INTEGER_DUP,
         ];
-        let open = |(number, flags)| (database(env, Some(&format!("{number} {flags:?}")), flags), flags);
-        Self { databases: flags.into_iter().enumerate().map(open).collect(), random: StdRng::seed_from_u64(seed) }
+        let open =
+            |(number, flags)| (database(env, Some(&format!("{number} {flags:?}")), flags), flags);
+        Self {
+            databases: flags.into_iter().enumerate().map(open).collect(),
+            random: StdRng::seed_from_u64(seed),
+        }
     }
 
     fn bytes(&mut self, length: usize) -> Vec<u8> {
@@ -98,7 +108,11 @@ impl Model {
         if flags.contains(DatabaseFlags::DUP_FIXED) {
             return self.bytes(1);
         }
-        let longest = if flags.contains(DatabaseFlags::DUP_SORT) { 500 } else { [10, 300, 2500, 40_000][self.random.random_range(0..4)] };
+        let longest = if flags.contains(DatabaseFlags::DUP_SORT) {
+            500
+        } else {
+            [10, 300, 2500, 40_000][self.random.random_range(0..4)]
+        };
         let length = self.random.random_range(1..=longest);
         self.bytes(length)
     }
@@ -112,12 +126,16 @@ impl Model {
             251..=280 => {
                 let end = self.key(flags);
                 if !flags.contains(DatabaseFlags::INTEGER_KEY) && key < end {
-                    _ = database.delete_range(wtxn, &(Bound::Included(&key[..]), Bound::Excluded(&end[..]))).unwrap();
+                    _ = database
+                        .delete_range(wtxn, &(Bound::Included(&key[..]), Bound::Excluded(&end[..])))
+                        .unwrap();
                 }
             }
             281..=400 if flags.contains(DatabaseFlags::DUP_SORT) => {
                 let value = database.get(wtxn, &key).unwrap().map(<[u8]>::to_vec);
-                value.into_iter().for_each(|value| _ = database.delete_one_duplicate(wtxn, &key, &value).unwrap());
+                value.into_iter().for_each(|value| {
+                    _ = database.delete_one_duplicate(wtxn, &key, &value).unwrap()
+                });
             }
             // Many values of one key: a page within its node, then a tree.
             401..=460 if flags.contains(DatabaseFlags::DUP_SORT) => {
@@ -136,7 +154,11 @@ impl Model {
 
 #[test]
 fn what_any_program_has_done_with_any_kind_of_database_is_found_sound() {
-    for (seed, flags) in [(1, EnvFlags::NO_SYNC), (2, EnvFlags::NO_SYNC), (3, EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP)] {
+    for (seed, flags) in [
+        (1, EnvFlags::NO_SYNC),
+        (2, EnvFlags::NO_SYNC),
+        (3, EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let env = open(folder.path(), flags);
         is_as_told(folder.path(), &env);
@@ -166,9 +188,14 @@ fn what_any_program_has_done_with_any_kind_of_database_is_found_sound() {
             let stat = database.stat(&rtxn).unwrap();
             (depth, overflow) = (depth.max(stat.depth), overflow + stat.overflow_pages);
         }
-        assert!(depth >= 3 && overflow > 20, "seed {seed}: {depth} levels, {overflow} overflow pages");
+        assert!(
+            depth >= 3 && overflow > 20,
+            "seed {seed}: {depth} levels, {overflow} overflow pages"
+        );
         // A copy, too, compacted and as it is.
-        for option in [voisin::heed::CompactionOption::Enabled, voisin::heed::CompactionOption::Disabled] {
+        for option in
+            [voisin::heed::CompactionOption::Enabled, voisin::heed::CompactionOption::Disabled]
+        {
             let copy = folder.path().join(format!("{option:?}"));
             drop(env.copy_to_path(&copy, option).unwrap());
             is_sound(&copy);
@@ -201,15 +228,17 @@ fn a_free_list_that_is_larger_than_a_page_is_read() {
 
 #[test]
 fn a_file_that_ends_before_its_last_page_is_sound_if_what_is_missing_is_free() {
-    // Pages that are asked for and given back in one transaction are never written: LMDB's file is shorter than it says, and whoever compares
-    // the two numbers alone refuses a sound file.
+    // Pages that are asked for and given back in one transaction are never written: LMDB's file is
+    // shorter than it says, and whoever compares the two numbers alone refuses a sound file.
     let folder = tempfile::tempdir().unwrap();
     let index = Vectors::create(folder.path(), Options::new(2)).unwrap();
     index.write(|batch| batch.add_items(&[1, 2], &[0.0, 0.0, 3.0, 0.0])).unwrap();
     drop(index);
     let env = open(folder.path(), EnvFlags::empty());
     let database = database(&env, Some("other"), DatabaseFlags::empty());
-    let put = |wtxn: &mut RwTxn<'_>, key: u8, bytes| database.put(wtxn, &[key], &vec![key; bytes]).unwrap();
+    let put = |wtxn: &mut RwTxn<'_>, key: u8, bytes| {
+        database.put(wtxn, &[key], &vec![key; bytes]).unwrap()
+    };
     for round in 0..3 {
         // Some free pages, for a list of them in memory.
         let mut wtxn = env.write_txn().unwrap();
@@ -229,7 +258,8 @@ fn a_file_that_ends_before_its_last_page_is_sound_if_what_is_missing_is_free() {
     assert!(index.check().unwrap().is_empty());
     drop(index);
     // It can be shortened as long as what is cut off is free, and no further.
-    let file = std::fs::OpenOptions::new().write(true).open(folder.path().join("data.mdb")).unwrap();
+    let file =
+        std::fs::OpenOptions::new().write(true).open(folder.path().join("data.mdb")).unwrap();
     let mut refused = 0;
     for pages in (1..length / report.page_bytes).rev() {
         file.set_len(pages * report.page_bytes).unwrap();
@@ -255,9 +285,17 @@ fn every_kind_of_change_of_an_index_leaves_a_sound_file() {
     sound();
     let held = index.snapshot().unwrap();
     for round in 1..6 {
-        index.write(|batch| batch.add_items_from((0..200).map(|item| (item * round as ItemId, vector(item, round))))).unwrap();
+        index
+            .write(|batch| {
+                batch.add_items_from(
+                    (0..200).map(|item| (item * round as ItemId, vector(item, round))),
+                )
+            })
+            .unwrap();
         sound();
-        index.write(|batch| batch.delete_items((500..900).map(|item| item * round as ItemId))).unwrap();
+        index
+            .write(|batch| batch.delete_items((500..900).map(|item| item * round as ItemId)))
+            .unwrap();
         sound();
     }
     drop(held);
@@ -265,7 +303,9 @@ fn every_kind_of_change_of_an_index_leaves_a_sound_file() {
     sound();
     // Dozens of others beside it.
     for number in 0..40 {
-        let other = Index::<Euclidean, str>::create(&path, Options::new(2).name(format!("index {number}"))).unwrap();
+        let other =
+            Index::<Euclidean, str>::create(&path, Options::new(2).name(format!("index {number}")))
+                .unwrap();
         other.write(|batch| batch.add("a key", &[1.0, number as f32])).unwrap();
     }
     sound();
@@ -289,7 +329,11 @@ fn writer() {
     tell("open");
     for round in 1.. {
         let first = round as ItemId * 37 % 3000;
-        index.write(|batch| batch.add_items_from((first..first + 150).map(|item| (item, vector(item, round))))).unwrap();
+        index
+            .write(|batch| {
+                batch.add_items_from((first..first + 150).map(|item| (item, vector(item, round))))
+            })
+            .unwrap();
         index.write(|batch| batch.delete_items(first + 20..first + 60)).unwrap();
         if round % 7 == 0 {
             index.optimize().unwrap();
@@ -317,7 +361,8 @@ fn a_file_whose_writer_was_killed_is_sound() {
 
 #[test]
 fn an_index_that_is_being_written_is_checked_and_copied_at_any_time() {
-    // The meta page of a commit is written over by the commit after the next, while it is being looked for.
+    // The meta page of a commit is written over by the commit after the next, while it is being
+    // looked for.
     let (folder, index) = create::<Euclidean>(Options::new(LENGTH).m(6).ef_construction(16));
     let writing = std::sync::atomic::AtomicBool::new(true);
     std::thread::scope(|scope| {
@@ -326,7 +371,11 @@ fn an_index_that_is_being_written_is_checked_and_copied_at_any_time() {
                 if !writing.load(std::sync::atomic::Ordering::Relaxed) {
                     return;
                 }
-                index.write(|batch| batch.add(round as ItemId % 200, &vector(round as ItemId, round))).unwrap();
+                index
+                    .write(|batch| {
+                        batch.add(round as ItemId % 200, &vector(round as ItemId, round))
+                    })
+                    .unwrap();
             }
         });
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {

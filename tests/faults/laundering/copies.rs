@@ -13,7 +13,9 @@ use super::{Keyed, Patient, Target, is_corrupt, options};
 #[test]
 fn nothing_is_copied_that_is_damaged() {
     let patient = Patient::new::<Euclidean>(options().codes(Codes::Bits8));
-    let open = |folder: &std::path::Path| Keyed::<Euclidean>::open(folder, Options::default().map_size_bytes(64 << 20)).unwrap();
+    let open = |folder: &std::path::Path| {
+        Keyed::<Euclidean>::open(folder, Options::default().map_size_bytes(64 << 20)).unwrap()
+    };
     for target in patient.targets(1) {
         let folder = patient.damaged(&target);
         let error = open(folder.path()).copy_to(folder.path().join("copy")).unwrap_err();
@@ -27,7 +29,9 @@ fn nothing_is_copied_that_is_damaged() {
     assert!(is_corrupt(&open(folder.path()).copy_to(folder.path().join("copy")).unwrap_err()));
 
     let folder = patient.damaged(&Target { byte: 0, bit: 0, ..meta.clone() });
-    super::raw(folder.path(), |txn, values| super::flip(txn, values, &Target { byte: 0, bit: 0, ..meta }));
+    super::raw(folder.path(), |txn, values| {
+        super::flip(txn, values, &Target { byte: 0, bit: 0, ..meta })
+    });
     let index = open(folder.path());
     assert!(index.copy_to(folder.path().join("copy")).unwrap() > 0, "what was mended is copied");
     let copy = open(&folder.path().join("copy"));
@@ -54,7 +58,10 @@ fn databases_of_others_are_copied_as_they_are() {
             let ours = create("ours", DatabaseFlags::empty())?;
             let plain = create("plain", DatabaseFlags::empty())?;
             let many = create("many", DatabaseFlags::DUP_SORT | DatabaseFlags::DUP_FIXED)?;
-            let mut numbers = opener.database_options().types::<Bytes, Bytes>().key_comparator::<IntegerComparator>();
+            let mut numbers = opener
+                .database_options()
+                .types::<Bytes, Bytes>()
+                .key_comparator::<IntegerComparator>();
             let numbers = numbers.name("numbers").create(wtxn)?;
             Ok(heed::CommitOrAbort::<_, ()>::Commit(((ours, plain), (numbers, many))))
         })
@@ -78,7 +85,13 @@ fn databases_of_others_are_copied_as_they_are() {
     // Of ours, one bit is one too many.
     let raw: Database<'_, Bytes, Bytes> = ours.remap_types();
     let mut wtxn = env.write_txn().unwrap();
-    let (key, mut value) = raw.iter(&wtxn).unwrap().nth(1).map(|entry| entry.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap();
+    let (key, mut value) = raw
+        .iter(&wtxn)
+        .unwrap()
+        .nth(1)
+        .map(|entry| entry.unwrap())
+        .map(|(k, v)| (k.to_vec(), v.to_vec()))
+        .unwrap();
     value[3] ^= 1;
     raw.put(&mut wtxn, &key, &value).unwrap();
     wtxn.commit().unwrap();
@@ -88,5 +101,8 @@ fn databases_of_others_are_copied_as_they_are() {
     writer.clear(&mut wtxn).unwrap();
     wtxn.commit().unwrap();
     copy("cleared").unwrap();
-    assert!(Index::<Euclidean>::open(folder.path().join("cleared"), Options::default()).is_err(), "not a folder of an Index");
+    assert!(
+        Index::<Euclidean>::open(folder.path().join("cleared"), Options::default()).is_err(),
+        "not a folder of an Index"
+    );
 }

@@ -13,10 +13,15 @@ fn no_search_reads_by_metadata_that_is_damaged() {
     for round in 0..8 {
         for target in patient.targets(round).into_iter().filter(|target| target.kind == META) {
             let folder = patient.damaged(&target);
-            let index = Keyed::<Euclidean<I8>>::open(folder.path(), Options::default().map_size_bytes(64 << 20)).unwrap();
+            let index = Keyed::<Euclidean<I8>>::open(
+                folder.path(),
+                Options::default().map_size_bytes(64 << 20),
+            )
+            .unwrap();
             let found = index.search(1).by_vector(&patient.fresh[0]).unwrap_err();
             assert!(
-                matches!(&found, Error::Corrupt { key, .. } if key.kind == voisin::Kind::Meta) || matches!(found, Error::Foreign { .. })
+                matches!(&found, Error::Corrupt { key, .. } if key.kind == voisin::Kind::Meta)
+                    || matches!(found, Error::Foreign { .. })
             );
         }
     }
@@ -31,7 +36,11 @@ fn what_follows_from_other_values_is_made_anew_as_the_error_says() {
     for round in 0..3 {
         for target in patient.targets(round) {
             let folder = patient.damaged(&target);
-            let index = Keyed::<Euclidean>::open(folder.path(), Options::default().map_size_bytes(64 << 20)).unwrap();
+            let index = Keyed::<Euclidean>::open(
+                folder.path(),
+                Options::default().map_size_bytes(64 << 20),
+            )
+            .unwrap();
             // A change that reads every value says what is wrong.
             let remedy: fn(&Keyed<Euclidean>) -> voisin::Result<()> = match target.kind {
                 LINKS | SPILL | IN => |index| index.force_rebuild(),
@@ -43,7 +52,11 @@ fn what_follows_from_other_values_is_made_anew_as_the_error_says() {
                 },
                 ID_SLOTS => |index| index.optimize(),
                 // Is not needed, and goes with the next 64 commits.
-                DELTA => |index| (0..64).try_for_each(|_| index.write(|batch| batch.delete(400).and(batch.add(400, &[0.5; 64])))),
+                DELTA => |index| {
+                    (0..64).try_for_each(|_| {
+                        index.write(|batch| batch.delete(400).and(batch.add(400, &[0.5; 64])))
+                    })
+                },
                 _ => continue,
             };
             let found = contents(&index).is_ok();
@@ -61,10 +74,17 @@ fn what_follows_from_other_values_is_made_anew_as_the_error_says() {
     let says = |target: u8| {
         let target = patient.targets(0).into_iter().find(|found| found.kind == target).unwrap();
         let folder = patient.damaged(&target);
-        let index = Keyed::<Euclidean>::open(folder.path(), Options::default().map_size_bytes(64 << 20)).unwrap();
+        let index =
+            Keyed::<Euclidean>::open(folder.path(), Options::default().map_size_bytes(64 << 20))
+                .unwrap();
         index.copy_to(folder.path().join("copy")).unwrap_err().to_string()
     };
-    for (kind, remedy) in [(LINKS, "force_rebuild"), (CODES, "set_codes"), (ID_SLOTS, "optimize"), (META, "restore a backup")] {
+    for (kind, remedy) in [
+        (LINKS, "force_rebuild"),
+        (CODES, "set_codes"),
+        (ID_SLOTS, "optimize"),
+        (META, "restore a backup"),
+    ] {
         let message = says(kind);
         assert!(message.contains(remedy) && message.contains("checksum"), "{message}");
     }

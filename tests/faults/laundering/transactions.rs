@@ -1,5 +1,5 @@
-//! The same in transactions of the caller's, with items named by ids: damaged, changed, looked at and
-//! rolled back.
+//! The same in transactions of the caller's, with items named by ids: damaged, changed, looked at
+//! and rolled back.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -48,9 +48,14 @@ impl Patient {
     }
 
     fn database(&self) -> voisin::Database<'_, Euclidean> {
-        let opened = self.env.open_databases_and_commit(self.env.read_txn().unwrap(), |opener, rtxn| -> heed::Result<_> {
-            opener.open_database(rtxn, None).map(|found| heed::CommitOrAbort::<_, ()>::Commit(found.unwrap()))
-        });
+        let opened = self.env.open_databases_and_commit(
+            self.env.read_txn().unwrap(),
+            |opener, rtxn| -> heed::Result<_> {
+                opener
+                    .open_database(rtxn, None)
+                    .map(|found| heed::CommitOrAbort::<_, ()>::Commit(found.unwrap()))
+            },
+        );
         opened.unwrap().unwrap_commit()
     }
 
@@ -63,7 +68,10 @@ fn build(writer: &Writer<'_, Euclidean>, wtxn: &mut RwTxn<'_>) -> voisin::Result
     writer.builder(&mut StdRng::seed_from_u64(1)).ef_construction(20).build::<8, 16>(wtxn)
 }
 
-fn contents(rtxn: &RoTxn<'_>, database: voisin::Database<'_, Euclidean>) -> voisin::Result<Vectors> {
+fn contents(
+    rtxn: &RoTxn<'_>,
+    database: voisin::Database<'_, Euclidean>,
+) -> voisin::Result<Vectors> {
     Reader::open(rtxn, INDEX, database)?.iter(rtxn)?.collect()
 }
 
@@ -80,7 +88,8 @@ fn keys(rtxn: &RoTxn<'_>, values: Database<'_, Bytes, Bytes>, kind: u8) -> Vec<V
     keys.filter(|key| key[2] == kind).collect()
 }
 
-type Change = fn(&Writer<'_, Euclidean>, &mut RwTxn<'_>, &Patient, &mut Vectors) -> voisin::Result<()>;
+type Change =
+    fn(&Writer<'_, Euclidean>, &mut RwTxn<'_>, &Patient, &mut Vectors) -> voisin::Result<()>;
 
 /// A build of one item among more than a thousand verifies less than one of all of them does: not
 /// the blocks and lists that it walks over, but each that it writes back.
@@ -97,7 +106,12 @@ fn builds_of_a_few_items_give_no_flipped_bit_a_good_checksum() {
             writer.del_item(wtxn, 700)?;
             build(writer, wtxn)
         }),
-        ("optimize", |writer, wtxn, _, _| writer.builder(&mut StdRng::seed_from_u64(1)).ef_construction(20).optimize::<8, 16>(wtxn)),
+        ("optimize", |writer, wtxn, _, _| {
+            writer
+                .builder(&mut StdRng::seed_from_u64(1))
+                .ef_construction(20)
+                .optimize::<8, 16>(wtxn)
+        }),
     ];
     let patient = Patient::new();
     let (writer, database) = (patient.writer(), patient.database());
@@ -119,7 +133,8 @@ fn builds_of_a_few_items_give_no_flipped_bit_a_good_checksum() {
                     Err(error) => panic!("{name}, {kind}: {error}"),
                     Ok(()) => {
                         let is_silent = check(&wtxn, INDEX, database).unwrap().is_empty();
-                        let is_right = contents(&wtxn, database).is_ok_and(|found| found == expected);
+                        let is_right =
+                            contents(&wtxn, database).is_ok_and(|found| found == expected);
                         if is_silent && !is_right {
                             laundered.push(format!("{name}, {kind}"));
                         }
@@ -156,7 +171,8 @@ fn an_index_whose_metadata_is_damaged_can_be_cleared() {
     let (writer, database) = (patient.writer(), patient.database());
     let mut wtxn = patient.env.write_txn().unwrap();
     let key = keys(&wtxn, database.remap_types(), META).remove(0);
-    let mut value = database.remap_types::<Bytes, Bytes>().get(&wtxn, &key).unwrap().unwrap().to_vec();
+    let mut value =
+        database.remap_types::<Bytes, Bytes>().get(&wtxn, &key).unwrap().unwrap().to_vec();
     value[40] ^= 1;
     database.remap_types::<Bytes, Bytes>().put(&mut wtxn, &key, &value).unwrap();
     assert!(matches!(writer.add_item(&mut wtxn, 1, &patient.fresh), Err(Error::Corrupt { .. })));
@@ -183,7 +199,10 @@ fn what_a_concurrent_build_moves_is_verified() {
         build(&writer, &mut wtxn).unwrap();
         // Takes the slot, as those of the tail are used first.
         writer.add_item(&mut wtxn, 2, &patient.fresh).unwrap();
-        let moved = keys(&wtxn, values, TAIL).into_iter().find(|key| key[4..] == (ITEMS - 1).to_be_bytes()).unwrap();
+        let moved = keys(&wtxn, values, TAIL)
+            .into_iter()
+            .find(|key| key[4..] == (ITEMS - 1).to_be_bytes())
+            .unwrap();
         flip(&mut wtxn, values, &moved, &mut StdRng::seed_from_u64(4));
         wtxn.commit().unwrap();
     };
@@ -197,7 +216,11 @@ fn what_a_concurrent_build_moves_is_verified() {
         }
     };
     let mut rng = StdRng::seed_from_u64(1);
-    let result = writer.builder(&mut rng).ef_construction(20).progress(progress).build_concurrently::<8, 16>(&patient.env);
+    let result = writer
+        .builder(&mut rng)
+        .ef_construction(20)
+        .progress(progress)
+        .build_concurrently::<8, 16>(&patient.env);
     assert!(meanwhile.lock().unwrap().is_none());
     assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
     let rtxn = patient.env.read_txn().unwrap();

@@ -1,7 +1,9 @@
-//! A program as a user of hannoy 0.3 writes it: the module above says which crate `engine` is, and nothing below knows.
+//! A program as a user of hannoy 0.3 writes it: the module above says which crate `engine` is, and
+//! nothing below knows.
 //!
-//! It stores vectors, builds, searches in every way, changes its mind, and notes all it is told. What voisin deliberately does another way
-//! is in the module above, too, as [`item_ids`] and the version of roaring; README, "Coming from hannoy 0.3", lists it.
+//! It stores vectors, builds, searches in every way, changes its mind, and notes all it is told.
+//! What voisin deliberately does another way is in the module above, too, as [`item_ids`] and the
+//! version of roaring; README, "Coming from hannoy 0.3", lists it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -64,7 +66,11 @@ impl<'e, D: Distance> Store<'e, D> {
 }
 
 /// Runs the program. The items must have ids below 1000, and one of them the id 7.
-pub(crate) fn run<D: Distance>(env: &Env, items: &BTreeMap<ItemId, Vec<f32>>, query: &[f32]) -> Result<Notes> {
+pub(crate) fn run<D: Distance>(
+    env: &Env,
+    items: &BTreeMap<ItemId, Vec<f32>>,
+    query: &[f32],
+) -> Result<Notes> {
     let mut notes = Notes::default();
     let store = Store::<D>::create(env, query.len())?;
     let (writer, missing) = (&store.writer, 1000);
@@ -78,7 +84,10 @@ pub(crate) fn run<D: Distance>(env: &Env, items: &BTreeMap<ItemId, Vec<f32>>, qu
     }
     notes.fact("added", (writer.is_empty(&wtxn)?, writer.need_build(&wtxn)?));
     notes.fact("the writer's 7", (writer.contains_item(&wtxn, 7)?, writer.item_vector(&wtxn, 7)?));
-    notes.fact("the writer's missing item", (writer.contains_item(&wtxn, missing)?, writer.item_vector(&wtxn, missing)?));
+    notes.fact(
+        "the writer's missing item",
+        (writer.contains_item(&wtxn, missing)?, writer.item_vector(&wtxn, missing)?),
+    );
     store.build(&mut wtxn)?;
     notes.fact("built", writer.need_build(&wtxn)?);
     wtxn.commit()?;
@@ -88,7 +97,8 @@ pub(crate) fn run<D: Distance>(env: &Env, items: &BTreeMap<ItemId, Vec<f32>>, qu
     let mut wtxn = store.env.write_txn()?;
     change(writer, &mut wtxn, query, &mut notes)?;
     let mut rng = StdRng::seed_from_u64(43);
-    let cancelled: Result<(), Error> = writer.builder(&mut rng).cancel(|| true).build::<16, 32>(&mut wtxn);
+    let cancelled: Result<(), Error> =
+        writer.builder(&mut rng).cancel(|| true).build::<16, 32>(&mut wtxn);
     notes.fact("cancelled", cancelled.is_err());
     wtxn.abort();
     read(&store, query, &mut notes)?;
@@ -121,7 +131,12 @@ pub(crate) fn run<D: Distance>(env: &Env, items: &BTreeMap<ItemId, Vec<f32>>, qu
     Ok(notes)
 }
 
-fn change<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>, query: &[f32], notes: &mut Notes) -> Result<()> {
+fn change<D: Distance>(
+    writer: &Writer<'_, D>,
+    wtxn: &mut RwTxn<'_>,
+    query: &[f32],
+    notes: &mut Notes,
+) -> Result<()> {
     writer.add_item(wtxn, 7, query)?;
     writer.add_item(wtxn, 999, query)?;
     for id in [0, 1, 2, 999, 1000] {
@@ -135,10 +150,16 @@ fn change<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>, query: &[f3
 fn read<D: Distance>(store: &Store<'_, D>, query: &[f32], notes: &mut Notes) -> Result<()> {
     let rtxn = store.env.read_txn()?;
     let reader = Reader::<D>::open(&rtxn, INDEX, store.database)?;
-    notes.fact("the reader", (reader.index(), reader.dimensions(), reader.n_items(), reader.is_empty(&rtxn)?));
+    notes.fact(
+        "the reader",
+        (reader.index(), reader.dimensions(), reader.n_items(), reader.is_empty(&rtxn)?),
+    );
     notes.fact("the ids", item_ids(&reader, &rtxn)?);
     notes.fact("the reader's 7", (reader.contains_item(&rtxn, 7)?, reader.item_vector(&rtxn, 7)?));
-    notes.fact("the reader's missing item", (reader.contains_item(&rtxn, 1000)?, reader.item_vector(&rtxn, 1000)?));
+    notes.fact(
+        "the reader's missing item",
+        (reader.contains_item(&rtxn, 1000)?, reader.item_vector(&rtxn, 1000)?),
+    );
     let stored: Vec<(ItemId, Vec<f32>)> = reader.iter(&rtxn)?.collect::<Result<_>>()?;
     notes.fact("the items", &stored);
     let writers: Vec<(ItemId, Vec<f32>)> = store.writer.iter(&rtxn)?.collect::<Result<_>>()?;
@@ -146,7 +167,12 @@ fn read<D: Distance>(store: &Store<'_, D>, query: &[f32], notes: &mut Notes) -> 
     search(&reader, &rtxn, query, notes)
 }
 
-fn search<D: Distance>(reader: &Reader<'_, D>, rtxn: &RoTxn<'_>, query: &[f32], notes: &mut Notes) -> Result<()> {
+fn search<D: Distance>(
+    reader: &Reader<'_, D>,
+    rtxn: &RoTxn<'_>,
+    query: &[f32],
+    notes: &mut Notes,
+) -> Result<()> {
     let all = reader.n_items() as usize;
     notes.answer("all", reader.nns(all).by_vector(rtxn, query)?);
     notes.answer("more than there are", reader.nns(10 * all).ef_search(5).by_vector(rtxn, query)?);
@@ -171,17 +197,28 @@ fn search<D: Distance>(reader: &Reader<'_, D>, rtxn: &RoTxn<'_>, query: &[f32], 
         notes.answer("perhaps of candidates, near item 7", options.by_item(rtxn, 7)?.unwrap());
     }
     let none = RoaringBitmap::from_iter([5000]);
-    notes.answer("of candidates that do not exist", reader.nns(4).candidates(&none).by_vector(rtxn, query)?);
+    notes.answer(
+        "of candidates that do not exist",
+        reader.nns(4).candidates(&none).by_vector(rtxn, query)?,
+    );
 
     let deadline = Instant::now() + Duration::from_secs(3600);
-    let in_time = reader.nns(all).by_vector_with_cancellation(rtxn, query, || Instant::now() > deadline)?;
+    let in_time =
+        reader.nns(all).by_vector_with_cancellation(rtxn, query, || Instant::now() > deadline)?;
     let Searched { nns, did_cancel, .. } = in_time;
     notes.fact("in time", did_cancel);
     notes.answers.push(("in time", nns));
-    let in_time = reader.nns(all).by_item_with_cancellation(rtxn, 7, || Instant::now() > deadline)?;
+    let in_time =
+        reader.nns(all).by_item_with_cancellation(rtxn, 7, || Instant::now() > deadline)?;
     notes.answer("in time, near item 7", in_time.unwrap());
-    notes.fact("too late", reader.nns(3).by_vector_with_cancellation(rtxn, query, || true)?.did_cancel());
-    notes.fact("too late, near item 7", reader.nns(3).by_item_with_cancellation(rtxn, 7, || true)?.unwrap().did_cancel());
+    notes.fact(
+        "too late",
+        reader.nns(3).by_vector_with_cancellation(rtxn, query, || true)?.did_cancel(),
+    );
+    notes.fact(
+        "too late, near item 7",
+        reader.nns(3).by_item_with_cancellation(rtxn, 7, || true)?.unwrap().did_cancel(),
+    );
 
     // What cannot be answered is an error in both.
     notes.fact("a query of other dimensions", reader.nns(3).by_vector(rtxn, &query[1..]).is_err());

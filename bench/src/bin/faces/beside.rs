@@ -15,7 +15,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Commits without anybody beside them, which say what one takes.
 const ALONE: u32 = 200;
 
-/// Milliseconds of a commit of one item, which links nothing: after the build it would link what was added beside it, which is work and no wait.
+/// Milliseconds of a commit of one item, which links nothing: after the build it would link what
+/// was added beside it, which is work and no wait.
 fn commit(index: &Vectors, set: &DataSet, item: u32) -> f64 {
     let start = Instant::now();
     let add = |batch: &mut voisin::Batch<'_, _>| {
@@ -29,7 +30,11 @@ fn commit(index: &Vectors, set: &DataSet, item: u32) -> f64 {
 pub(crate) fn beside(places: &Places, report: &mut Report) {
     println!("commits of single items beside a build of 100 000; in milliseconds");
     let folder = tempfile::tempdir_in(&places.indexes).expect("a folder");
-    let index = Vectors::create(folder.path().join("beside"), Options::new(DIMENSIONS).ef_construction(200)).expect("an index");
+    let index = Vectors::create(
+        folder.path().join("beside"),
+        Options::new(DIMENSIONS).ef_construction(200),
+    )
+    .expect("an index");
     let set = DataSet::photos(&places.data);
     let items = set.rows().len() as u32;
     let load = |batch: &mut voisin::Batch<'_, _>| {

@@ -1,4 +1,5 @@
-//! Processes of their own: this program once more, in a role. A child does what it is told, a line at a time, and answers with one line.
+//! Processes of their own: this program once more, in a role. A child does what it is told, a line
+//! at a time, and answers with one line.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -28,8 +29,15 @@ impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let program = std::env::current_exe().expect("this program");
         let mut command = Command::new(program);
-        let mut child = command.arg(ROLE).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a process");
-        let (stdin, stdout) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+        let mut child = command
+            .arg(ROLE)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let (stdin, stdout) =
+            (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
         Self { process: Process(child), stdin, lines: BufReader::new(stdout).lines() }
     }
 
@@ -40,7 +48,9 @@ impl Running {
     /// The numbers that it answers with.
     pub(crate) fn hear(&mut self) -> Vec<f64> {
         let line = self.lines.next().expect("an answer").expect("a line");
-        line.split(' ').map(|number| number.parse().unwrap_or_else(|error| panic!("{line}: {error}"))).collect()
+        line.split(' ')
+            .map(|number| number.parse().unwrap_or_else(|error| panic!("{line}: {error}")))
+            .collect()
     }
 
     /// Tells it something and waits for the answer.

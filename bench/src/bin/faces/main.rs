@@ -1,4 +1,5 @@
-//! What `Reader` and `Index` cost beside a search: opening, moving to the next commit, another process. See the README of this crate.
+//! What `Reader` and `Index` cost beside a search: opening, moving to the next commit, another
+//! process. See the README of this crate.
 //!
 //! Exits non-zero when a figure is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
@@ -38,7 +39,9 @@ fn main() -> ExitCode {
         [data, indexes] => (data, indexes, None),
         [data, indexes, part] => (data, indexes, Some(part)),
         _ => {
-            eprintln!("usage: faces FOLDER_OF_DATA FOLDER_OF_INDEXES [open|index|move|memory|readers|processes|busy|beside]");
+            eprintln!(
+                "usage: faces FOLDER_OF_DATA FOLDER_OF_INDEXES [open|index|move|memory|readers|processes|busy|beside]"
+            );
             return ExitCode::FAILURE;
         }
     };
@@ -97,7 +100,9 @@ impl Places {
     fn index(&self, name: &str, times: usize) -> PathBuf {
         let folder = self.indexes.join(name);
         let photos = || DataSet::photos(&self.data);
-        build(&folder, photos().rows().len() * times, || if times == 1 { photos() } else { photos().enlarged(times) });
+        build(&folder, photos().rows().len() * times, || {
+            if times == 1 { photos() } else { photos().enlarged(times) }
+        });
         folder
     }
 }

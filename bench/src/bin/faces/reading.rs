@@ -7,7 +7,8 @@ use crate::child::Running;
 
 /// Replaced items, each committed.
 const MOVES: u32 = 200;
-/// Pairs of processes: where the memory of one happens to lie makes it faster or slower by a few percent.
+/// Pairs of processes: where the memory of one happens to lie makes it faster or slower by a few
+/// percent.
 const PAIRS: usize = 5;
 /// Passes over the queries that each of a pair does in turn with the other.
 const PASSES: usize = 8;
@@ -59,13 +60,23 @@ pub(crate) fn index(places: &Places, report: &mut Report) {
             }
         }
         let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());
-        println!("  {name} items: {:.2} through Index, {:.2} through Reader", median(ours), median(theirs));
-        report.at_most(&format!("Index, of {name} items, percent slower than a Reader"), (ratio - 1.0) * 100.0, 3.0);
+        println!(
+            "  {name} items: {:.2} through Index, {:.2} through Reader",
+            median(ours),
+            median(theirs)
+        );
+        report.at_most(
+            &format!("Index, of {name} items, percent slower than a Reader"),
+            (ratio - 1.0) * 100.0,
+            3.0,
+        );
     }
 }
 
 pub(crate) fn moves(places: &Places, report: &mut Report) {
-    println!("a snapshot of 1 000 000 items moved to the next commit, of one item; in microseconds");
+    println!(
+        "a snapshot of 1 000 000 items moved to the next commit, of one item; in microseconds"
+    );
     let folder = places.million();
     let mut writer = warm("writer", &folder, places);
     let mut other = warm("index", &folder, places);
@@ -81,9 +92,19 @@ pub(crate) fn moves(places: &Places, report: &mut Report) {
     for (name, moves) in [("the writer", of_writer), ("another process", of_other)] {
         let [moved, first] = [0, 1].map(|i| median(moves.iter().map(|times| times[i]).collect()));
         let longest = moves.iter().map(|times| times[0]).fold(0.0, f64::max);
-        println!("  {name}: moved in {moved:.0}, at most {longest:.0}, and its first query {first:.0}");
-        report.at_most(&format!("moving {name} to the next commit, milliseconds"), moved / 1000.0, 0.3);
-        report.at_most(&format!("first query of {name} there, times a warm one"), first / warm, 5.0);
+        println!(
+            "  {name}: moved in {moved:.0}, at most {longest:.0}, and its first query {first:.0}"
+        );
+        report.at_most(
+            &format!("moving {name} to the next commit, milliseconds"),
+            moved / 1000.0,
+            0.3,
+        );
+        report.at_most(
+            &format!("first query of {name} there, times a warm one"),
+            first / warm,
+            5.0,
+        );
     }
 }
 
@@ -105,8 +126,15 @@ pub(crate) fn readers(places: &Places, report: &mut Report) {
         let alone = [children[0].ask(RUN)[0], children[1].ask(RUN)[0]];
         children.iter_mut().for_each(|child| child.tell(RUN));
         let both: f64 = children.iter_mut().map(|child| child.hear()[0]).sum();
-        println!("  {:.0} and {:.0} queries a second alone, {both:.0} together", alone[0], alone[1]);
+        println!(
+            "  {:.0} and {:.0} queries a second alone, {both:.0} together",
+            alone[0], alone[1]
+        );
         both * 2.0 / (alone[0] + alone[1])
     });
-    report.at_least("queries a second of two processes, times one's", median(ratios.collect()), 1.9);
+    report.at_least(
+        "queries a second of two processes, times one's",
+        median(ratios.collect()),
+        1.9,
+    );
 }

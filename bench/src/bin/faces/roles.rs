@@ -1,4 +1,5 @@
-//! What a child process is there for: searching through an `Index` or a `Reader`, and telling how long it took. Times are in microseconds.
+//! What a child process is there for: searching through an `Index` or a `Reader`, and telling how
+//! long it took. Times are in microseconds.
 
 use std::fs;
 use std::io::{BufRead as _, Write as _, stdin, stdout};
@@ -17,11 +18,18 @@ use crate::{K, Vectors, sharing};
 /// Plays a role until the standard input ends.
 pub(crate) fn play(role: &str, arguments: &[&str]) {
     match (role, arguments) {
-        ("index", [folder, data]) => search_index(Vectors::open_read_only(folder, Options::default()).expect("an index"), data),
-        ("writer", [folder, data]) => search_index(Vectors::open(folder, Options::default()).expect("an index"), data),
+        ("index", [folder, data]) => search_index(
+            Vectors::open_read_only(folder, Options::default()).expect("an index"),
+            data,
+        ),
+        ("writer", [folder, data]) => {
+            search_index(Vectors::open(folder, Options::default()).expect("an index"), data)
+        }
         ("reader", [folder, data]) => search_reader(Path::new(folder), data),
         ("committer", [folder, data]) => sharing::commit(Path::new(folder), data),
-        ("watcher", [folder, data, pace]) => sharing::watch(Path::new(folder), data, pace.parse().expect("a pace")),
+        ("watcher", [folder, data, pace]) => {
+            sharing::watch(Path::new(folder), data, pace.parse().expect("a pace"))
+        }
         _ => panic!("no such role: {role} {arguments:?}"),
     }
 }
@@ -31,7 +39,8 @@ fn answer(mut act: impl FnMut(&str, u64) -> Vec<f64>) {
     for line in stdin().lock().lines() {
         let line = line.expect("a line");
         let (word, number) = line.split_once(' ').unwrap_or((&line, "0"));
-        let numbers: Vec<String> = act(word, number.parse().expect("a number")).iter().map(f64::to_string).collect();
+        let numbers: Vec<String> =
+            act(word, number.parse().expect("a number")).iter().map(f64::to_string).collect();
         println!("{}", numbers.join(" "));
         stdout().flush().expect("a parent");
     }
@@ -84,13 +93,21 @@ fn search_index(index: Vectors, data: &str) {
     let mut queries = set.query_rows().cycle();
     answer(|word, number| match word {
         "warm" => {
-            let warmed = index.snapshot().and_then(|snapshot| snapshot.warm(u64::MAX)).expect("a warm snapshot");
+            let warmed = index
+                .snapshot()
+                .and_then(|snapshot| snapshot.warm(u64::MAX))
+                .expect("a warm snapshot");
             vec![warmed.bytes as f64]
         }
         // Replaces an item by itself.
         "write" => {
             let item = number as u32;
-            let vector = index.snapshot().expect("a snapshot").vector(item).expect("a vector").expect("an item");
+            let vector = index
+                .snapshot()
+                .expect("a snapshot")
+                .vector(item)
+                .expect("a vector")
+                .expect("an item");
             let start = Instant::now();
             index.write(|batch| batch.add(item, &vector)).expect("a commit");
             vec![micros(start)]
@@ -122,10 +139,14 @@ fn search_reader(folder: &Path, data: &str) {
     let env = environment(folder);
     let rtxn = env.read_txn().expect("a transaction");
     let opened = env.open_databases_and_commit(rtxn, |opener, rtxn| {
-        let database = opener.open_database::<Bytes, ValueCodec<Euclidean>>(rtxn, Some("voisin"))?;
-        voisin::heed::Result::Ok(CommitOrAbort::<_, ()>::Commit(database.expect("the database of the indexes")))
+        let database =
+            opener.open_database::<Bytes, ValueCodec<Euclidean>>(rtxn, Some("voisin"))?;
+        voisin::heed::Result::Ok(CommitOrAbort::<_, ()>::Commit(
+            database.expect("the database of the indexes"),
+        ))
     });
-    let database: Database<'_, Euclidean> = opened.expect("the database of the indexes").unwrap_commit();
+    let database: Database<'_, Euclidean> =
+        opened.expect("the database of the indexes").unwrap_commit();
     let rtxn = env.read_txn().expect("a transaction");
     let open = || Reader::<Euclidean>::open(&rtxn, 0, database).expect("a reader");
     let first = |query: &[f32]| {
@@ -157,19 +178,27 @@ fn search_reader(folder: &Path, data: &str) {
             let times: Vec<f64> = set.query_rows().map(first).collect();
             vec![times[0], median(times)]
         }
-        word => common(word, number, &set, |query| warm.nns(K).by_vector(query).expect("an answer")),
+        word => {
+            common(word, number, &set, |query| warm.nns(K).by_vector(query).expect("an answer"))
+        }
     });
 }
 
-/// Bytes of this process: of its own memory (written or anonymous pages that no other process maps, and page tables), and of pages of the file that it has
-/// mapped.
+/// Bytes of this process: of its own memory (written or anonymous pages that no other process maps,
+/// and page tables), and of pages of the file that it has mapped.
 fn memory() -> Vec<f64> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").expect("the memory of the process");
     let status = fs::read_to_string("/proc/self/status").expect("the memory of the process");
     let bytes = |text: &str, name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_else(|| panic!("no {name}"));
-        line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).expect("a number") * 1024.0
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .unwrap_or_else(|| panic!("no {name}"));
+        line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).expect("a number")
+            * 1024.0
     };
-    let own = bytes(&rollup, "Private_Dirty").max(bytes(&rollup, "Anonymous")) + bytes(&rollup, "Swap") + bytes(&status, "VmPTE");
+    let own = bytes(&rollup, "Private_Dirty").max(bytes(&rollup, "Anonymous"))
+        + bytes(&rollup, "Swap")
+        + bytes(&status, "VmPTE");
     vec![own, bytes(&status, "RssFile")]
 }

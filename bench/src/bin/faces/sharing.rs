@@ -1,8 +1,11 @@
-//! One process that commits every 50 ms, and eight that search, for a minute; every second two of these are killed and started again.
+//! One process that commits every 50 ms, and eight that search, for a minute; every second two of
+//! these are killed and started again.
 //!
-//! Each commit replaces items, and with them one that says which round it was and what the sum of the hashes of all others is. The number of the
-//! round is then written to a file: who has read it there must not see an older one. What a search took is told apart by [`spent`](crate::spent):
-//! a machine that is full makes searches wait for a core, which no database can help, and is not waiting for a commit.
+//! Each commit replaces items, and with them one that says which round it was and what the sum of
+//! the hashes of all others is. The number of the round is then written to a file: who has read it
+//! there must not see an older one. What a search took is told apart by [`spent`](crate::spent): a
+//! machine that is full makes searches wait for a core, which no database can help, and is not
+//! waiting for a commit.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
@@ -34,7 +37,8 @@ const REPLACED: usize = 2;
 const SEAL: ItemId = ItemId::MAX;
 /// The answers of every so many searches are compared with their snapshot.
 const SEARCHES_BETWEEN_COMPARISONS: u64 = 10;
-/// A reader hashes all of a snapshot after its first second, and then every so often: that takes longer than a thousand searches.
+/// A reader hashes all of a snapshot after its first second, and then every so often: that takes
+/// longer than a thousand searches.
 const BETWEEN_VERIFICATIONS: Duration = Duration::from_secs(4);
 const BETWEEN_REPORTS: Duration = Duration::from_millis(200);
 
@@ -76,7 +80,8 @@ fn is_over(folder: &Path) -> bool {
     folder.join("over").exists()
 }
 
-/// The process that commits. Says in the end how many commits there were, and what one took: the median and the longest, in milliseconds.
+/// The process that commits. Says in the end how many commits there were, and what one took: the
+/// median and the longest, in milliseconds.
 pub(crate) fn commit(folder: &Path, data: &str) {
     let set = DataSet::photos(Path::new(data));
     let index = Vectors::open(folder.join("vectors"), Options::default()).expect("an index");
@@ -88,12 +93,17 @@ pub(crate) fn commit(folder: &Path, data: &str) {
     let mut times = Vec::new();
     let mut due = Instant::now();
     for round in 1u64.. {
-        let between = |(a, b): (u32, u32)| set.row(a).iter().zip(set.row(b)).map(|(a, b)| (a + b) / 2.0).collect();
+        let between = |(a, b): (u32, u32)| {
+            set.row(a).iter().zip(set.row(b)).map(|(a, b)| (a + b) / 2.0).collect()
+        };
         let mut replaced: Vec<(ItemId, Vec<f32>)> = Vec::new();
         while replaced.len() < REPLACED {
             let item = rng.random_range(0..items);
             if replaced.iter().all(|(other, _)| *other != item) {
-                replaced.push((item, between((rng.random_range(0..items), rng.random_range(0..items)))));
+                replaced.push((
+                    item,
+                    between((rng.random_range(0..items), rng.random_range(0..items))),
+                ));
             }
         }
         for (item, vector) in &replaced {
@@ -125,11 +135,14 @@ fn sealed(snapshot: &Snapshot<Euclidean>) -> (u64, Vec<f32>) {
     (sealing[0] as u64, sealing)
 }
 
-/// The process that searches. A line for each search, and one that begins with what is wrong with an answer; `verified` is a snapshot that is whole.
+/// The process that searches. A line for each search, and one that begins with what is wrong with
+/// an answer; `verified` is a snapshot that is whole.
 pub(crate) fn watch(folder: &Path, data: &str, pace: u32) {
     let set = DataSet::photo_queries(Path::new(data));
-    let mut queries = set.query_rows().cycle().skip(std::process::id() as usize % set.query_rows().len());
-    let index = Vectors::open_read_only(folder.join("vectors"), Options::default()).expect("an index");
+    let mut queries =
+        set.query_rows().cycle().skip(std::process::id() as usize % set.query_rows().len());
+    let index =
+        Vectors::open_read_only(folder.join("vectors"), Options::default()).expect("an index");
     let announced = File::open(folder.join("round")).expect("a file");
     let clocks = Clocks::of_this_thread();
     let mut out = BufWriter::with_capacity(1 << 20, stdout().lock());
@@ -155,17 +168,25 @@ pub(crate) fn watch(folder: &Path, data: &str, pace: u32) {
                 writeln!(out, "stale: round {round} after round {committed}").expect("a parent");
             }
             for (item, found) in snapshot.search(K).by_vector(query).expect("an answer").nns {
-                let vector = snapshot.vector(item).expect("a vector").expect("an item that was found");
+                let vector =
+                    snapshot.vector(item).expect("a vector").expect("an item that was found");
                 if distance::<Euclidean>(query, &vector).expect("a distance") != found {
-                    writeln!(out, "torn: item {item} of round {round} is not {found} away").expect("a parent");
+                    writeln!(out, "torn: item {item} of round {round} is not {found} away")
+                        .expect("a parent");
                 }
             }
             if Instant::now() > verify_at {
                 verify_at += BETWEEN_VERIFICATIONS;
-                let sum = snapshot.iter().expect("items").map(|entry| entry.expect("an item")).filter(|(item, _)| *item != SEAL);
-                let sum = sum.fold(0u64, |sum, (item, vector)| sum.wrapping_add(hash(item, &vector)));
+                let sum = snapshot
+                    .iter()
+                    .expect("items")
+                    .map(|entry| entry.expect("an item"))
+                    .filter(|(item, _)| *item != SEAL);
+                let sum =
+                    sum.fold(0u64, |sum, (item, vector)| sum.wrapping_add(hash(item, &vector)));
                 let is_whole = sealed(&snapshot).1 == seal(round, sum);
-                writeln!(out, "{}", if is_whole { "verified" } else { "torn: a snapshot" }).expect("a parent");
+                writeln!(out, "{}", if is_whole { "verified" } else { "torn: a snapshot" })
+                    .expect("a parent");
             }
         }
         if reported.elapsed() > BETWEEN_REPORTS {
@@ -203,7 +224,10 @@ fn start(told: &[&str], said: &Sender<Said>) -> (Process, JoinHandle<()>) {
 }
 
 pub(crate) fn processes(places: &Places, pace: Pace, report: &mut Report) {
-    println!("100 000 items, {READERS} processes that search, {pace:?}, and one that commits every {} ms", BETWEEN_COMMITS.as_millis());
+    println!(
+        "100 000 items, {READERS} processes that search, {pace:?}, and one that commits every {} ms",
+        BETWEEN_COMMITS.as_millis()
+    );
     let folder = &places.indexes.join("scratch");
     if folder.exists() {
         fs::remove_dir_all(folder).expect("to remove a folder");
@@ -255,7 +279,11 @@ pub(crate) fn processes(places: &Places, pace: Pace, report: &mut Report) {
     let longest = took.iter().map(Spent::waited).max().expect("a search") as f64 / 1000.0;
     report.at_most("longest wait for anything but a core, milliseconds", longest, 20.0);
     if pace == Pace::Paced {
-        report.at_least("commits, of those that were due", commits[0] / LASTS.div_duration_f64(BETWEEN_COMMITS), 0.9);
+        report.at_least(
+            "commits, of those that were due",
+            commits[0] / LASTS.div_duration_f64(BETWEEN_COMMITS),
+            0.9,
+        );
     }
     report.at_most("torn answers", count("torn"), 0.0);
     report.at_most("stale answers", count("stale"), 0.0);
@@ -273,14 +301,25 @@ fn tell(took: &mut [Spent]) {
     let share = |took: &[Spent], share: f64| took[((took.len() - 1) as f64 * share) as usize];
     took.sort_by_key(|spent| spent.wall);
     let walls = [0.5, 0.99, 0.999, 1.0].map(|part| share(took, part).wall);
-    println!("  {} searches; microseconds of half of them, 99 %, 99.9 %, all: {walls:?}", took.len());
-    println!("  the longest, as wall, core, queue for a core, waits, preemptions, pages from the disk:");
+    println!(
+        "  {} searches; microseconds of half of them, 99 %, 99.9 %, all: {walls:?}",
+        took.len()
+    );
+    println!(
+        "  the longest, as wall, core, queue for a core, waits, preemptions, pages from the disk:"
+    );
     took.iter().rev().take(5).for_each(|spent| println!("    {spent}"));
     let taken = took.iter().filter(|spent| spent.voluntary == 0).map(Spent::rest);
-    println!("  taken by interrupts or the hypervisor: at most {}, of all {}", taken.clone().max().unwrap_or(0), taken.sum::<u64>());
+    println!(
+        "  taken by interrupts or the hypervisor: at most {}, of all {}",
+        taken.clone().max().unwrap_or(0),
+        taken.sum::<u64>()
+    );
     took.sort_by_key(Spent::waited);
     let waits = [0.5, 0.99, 0.999, 1.0].map(|part| share(took, part).waited());
     let over = [1, 5, 20].map(|ms| took.iter().filter(|spent| spent.waited() > ms * 1000).count());
-    println!("  waits for anything but a core, of the same shares: {waits:?}; over 1, 5, 20 ms: {over:?}; the longest:");
+    println!(
+        "  waits for anything but a core, of the same shares: {waits:?}; over 1, 5, 20 ms: {over:?}; the longest:"
+    );
     took.iter().rev().take(5).for_each(|spent| println!("    {spent}"));
 }

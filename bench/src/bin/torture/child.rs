@@ -89,7 +89,12 @@ impl Running {
     /// SIGSTOP, or SIGCONT.
     pub(crate) fn stop(&self, stop: bool) {
         // SAFETY: the child has not been waited for, so that the number is still its own.
-        unsafe { libc::kill(self.child.id() as libc::pid_t, if stop { libc::SIGSTOP } else { libc::SIGCONT }) };
+        unsafe {
+            libc::kill(
+                self.child.id() as libc::pid_t,
+                if stop { libc::SIGSTOP } else { libc::SIGCONT },
+            )
+        };
     }
 
     /// SIGKILL. Returns how it ended, which may be by itself, and all that it had said.

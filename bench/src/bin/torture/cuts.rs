@@ -25,7 +25,9 @@ pub(crate) fn run(cuts: u64, seed: u64) -> bool {
                 return true;
             }
         };
-        if let Err(why) = disk.cut(Cut::WithoutLog).and_then(|()| disk.unmount()).and_then(|()| disk.mount()) {
+        if let Err(why) =
+            disk.cut(Cut::WithoutLog).and_then(|()| disk.unmount()).and_then(|()| disk.mount())
+        {
             skipped("cuts", &why);
             return true;
         }
@@ -44,7 +46,8 @@ pub(crate) fn run(cuts: u64, seed: u64) -> bool {
             let ended = worker.kill();
             disk.unmount().expect("a file system that nobody uses");
             disk.mount().expect("a file system that replays its log");
-            unsynchronized += u64::from(std::fs::read_to_string(&control).ok().as_deref() != Some(&text));
+            unsynchronized +=
+                u64::from(std::fs::read_to_string(&control).ok().as_deref() != Some(&text));
             ended
         };
         live(&folder, seed, A_LIFE.min(cuts - life * A_LIFE), &mut tally, end, Cause::Disk);

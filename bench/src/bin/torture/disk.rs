@@ -33,7 +33,10 @@ impl Drop for Mount {
 fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     match Command::new(program).args(arguments).output() {
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim().replace('\n', ", "))),
+        Ok(output) => Err(format!(
+            "{program}: {}",
+            String::from_utf8_lossy(&output.stderr).trim().replace('\n', ", ")
+        )),
         Err(error) => Err(format!("{program}: {error}")),
     }
 }
@@ -116,7 +119,10 @@ pub(crate) struct Small {
 impl Small {
     pub(crate) fn new(megabytes: u64) -> Result<Self, String> {
         let folder = crate::temporary();
-        run("mount", &["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "torture", text(folder.path())])?;
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", &format!("size={megabytes}m"), "torture", text(folder.path())],
+        )?;
         Ok(Self { mounted: Some(Mount(folder.path().to_owned())), folder })
     }
 

@@ -44,14 +44,20 @@ impl Sound {
             commit_every: None,
             optimize: false,
         };
-        let some = |first: u32, version: Option<u64>| (first..1500).step_by(9).map(|item| (item, version)).collect();
+        let some = |first: u32, version: Option<u64>| {
+            (first..1500).step_by(9).map(|item| (item, version)).collect()
+        };
         let steps = [
             load(to, 0..1500),
             load(Which::Texts, 0..600),
             Step::Codes(Which::Texts, Some(Codes::Bits8)),
             Step::Write { to, changes: some(1, None), link_later: false },
             Step::Write { to, changes: some(2, Some(seed + 1)), link_later: false },
-            Step::Write { to, changes: (1500..1520).map(|item| (item, Some(seed))).collect(), link_later: true },
+            Step::Write {
+                to,
+                changes: (1500..1520).map(|item| (item, Some(seed))).collect(),
+                link_later: true,
+            },
             Step::Write { to, changes: some(700, None), link_later: true },
         ];
         for step in &steps {
@@ -104,7 +110,11 @@ fn change(seed: u64) -> Step {
         2 => Step::Rebuild(to),
         3 => Step::Codes(to, Some(Codes::Bits4)),
         4 => Step::Link(to),
-        5 => Step::Write { to, changes: (2000..2700).map(|item| (item, Some(seed))).collect(), link_later: false },
+        5 => Step::Write {
+            to,
+            changes: (2000..2700).map(|item| (item, Some(seed))).collect(),
+            link_later: false,
+        },
         6 => Step::Write { to, changes: vec![(300, None)], link_later: false },
         _ => Step::Write { to, changes: vec![(301, Some(seed))], link_later: false },
     }
@@ -138,7 +148,11 @@ fn alter(folder: &Path, seed: u64) -> Result<()> {
     if seed.is_multiple_of(5) {
         let copy = folder.join("copy");
         open_plain(folder)?.copy_to(&copy)?;
-        voisin::Index::<voisin::distances::Euclidean>::open(&copy, Options::default().name(Which::Plain.name())).map(drop)?;
+        voisin::Index::<voisin::distances::Euclidean>::open(
+            &copy,
+            Options::default().name(Which::Plain.name()),
+        )
+        .map(drop)?;
     }
     Ok(())
 }
@@ -155,23 +169,36 @@ pub(crate) fn run(flips: u64, seed: u64) -> bool {
         let Some((_, sound)) = &sound else { continue };
         let folder = temporary();
         sound.copy(folder.path());
-        let file = OpenOptions::new().read(true).write(true).open(Sound::data(folder.path())).expect("a file");
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(Sound::data(folder.path()))
+            .expect("a file");
         let mut rng = StdRng::seed_from_u64(trial);
         let what = damage(&file, &mut rng);
         drop(file);
         let step = change(trial);
-        let (status, lines) = Running::start(&["victim", path(folder.path()), &trial.to_string()]).end();
+        let (status, lines) =
+            Running::start(&["victim", path(folder.path()), &trial.to_string()]).end();
         let name = format!("{step:?}").chars().take(60).collect::<String>();
         let outcome = if let Some(violence) = violence(status) {
             tally.fail(trial, format!("{what}, {name}: it {violence}, after {:?}", lines.last()));
             "unsafe"
-        } else if lines.iter().any(|line| ["refused ", "finding ", "error "].iter().any(|word| line.starts_with(word))) {
+        } else if lines.iter().any(|line| {
+            ["refused ", "finding ", "error "].iter().any(|word| line.starts_with(word))
+        }) {
             "found"
         } else if Inspection::of(folder.path()).contents == step.after(&sound.state).contents() {
             "harmless"
         } else {
-            let before = lines.iter().find(|line| line.starts_with("before ")).map_or("it had not been seen", |line| line);
-            tally.fail(trial, format!("{what}, {name}: nothing is said, and the contents are others; {before}"));
+            let before = lines
+                .iter()
+                .find(|line| line.starts_with("before "))
+                .map_or("it had not been seen", |line| line);
+            tally.fail(
+                trial,
+                format!("{what}, {name}: nothing is said, and the contents are others; {before}"),
+            );
             "laundered"
         };
         tally.trial(outcome);

@@ -19,13 +19,23 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const AFTERWARDS: usize = 3;
 
 pub(crate) fn run(trials: u64, seed: u64) -> bool {
-    let mut tally = Tally::new("full", 1, trials, &["refused", "not met", "untyped", "lost", "unsafe"]);
+    let mut tally =
+        Tally::new("full", 1, trials, &["refused", "not met", "untyped", "lost", "unsafe"]);
     let mut without_disk = None;
     for trial in seed..seed + trials {
         // By turns: a disk in memory, if one can be mounted, and a limit.
-        let disk = if trial.is_multiple_of(2) { Small::new(MEGABYTES).map_err(|why| without_disk = Some(why)).ok() } else { None };
+        let disk = if trial.is_multiple_of(2) {
+            Small::new(MEGABYTES).map_err(|why| without_disk = Some(why)).ok()
+        } else {
+            None
+        };
         let folder = temporary();
-        let outcome = fill(disk.as_ref(), disk.as_ref().map_or(folder.path(), Small::path), trial, &mut tally);
+        let outcome = fill(
+            disk.as_ref(),
+            disk.as_ref().map_or(folder.path(), Small::path),
+            trial,
+            &mut tally,
+        );
         let (name, failed) = match outcome {
             Ok(name) => (name, None),
             Err(Outcome::Lost(what)) => ("lost", Some(what)),
@@ -43,7 +53,12 @@ pub(crate) fn run(trials: u64, seed: u64) -> bool {
     tally.finish()
 }
 
-fn fill(disk: Option<&Small>, folder: &std::path::Path, seed: u64, tally: &mut Tally) -> Result<&'static str, Outcome> {
+fn fill(
+    disk: Option<&Small>,
+    folder: &std::path::Path,
+    seed: u64,
+    tally: &mut Tally,
+) -> Result<&'static str, Outcome> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut life = Life::new(folder, seed);
     // From nothing to some megabytes, small ones more often.
@@ -54,7 +69,9 @@ fn fill(disk: Option<&Small>, folder: &std::path::Path, seed: u64, tally: &mut T
     if let Some(disk) = disk {
         disk.fill(room);
     }
-    let failed = |lines: &[String]| lines.iter().find_map(|line| line.strip_prefix("failed ").map(str::to_owned));
+    let failed = |lines: &[String]| {
+        lines.iter().find_map(|line| line.strip_prefix("failed ").map(str::to_owned))
+    };
     let began = std::time::Instant::now();
     while failed(&lines).is_none() && began.elapsed() < PATIENCE {
         lines.extend(worker.hear_within(Duration::from_millis(50)));

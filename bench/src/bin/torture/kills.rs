@@ -24,7 +24,14 @@ pub(crate) fn run(kills: u64, seed: u64) -> bool {
     for life in 0..kills.div_ceil(A_LIFE) {
         let folder = temporary();
         let before = tally.failed();
-        live(folder.path(), seed + life, A_LIFE.min(kills - life * A_LIFE), &mut tally, Running::kill, Cause::Signal);
+        live(
+            folder.path(),
+            seed + life,
+            A_LIFE.min(kills - life * A_LIFE),
+            &mut tally,
+            Running::kill,
+            Cause::Signal,
+        );
         if tally.failed() > before {
             tally.keep(folder);
         }
@@ -58,9 +65,14 @@ pub(crate) fn live(
         let (status, rest) = end(worker);
         lines.extend(rest);
         life.take(&lines);
-        let failed = lines.iter().find(|line| line.starts_with("failed ")).filter(|_| cause == Cause::Signal);
+        let failed = lines
+            .iter()
+            .find(|line| line.starts_with("failed "))
+            .filter(|_| cause == Cause::Signal);
         let outcome = match (violence(status), failed) {
-            (Some(violence), _) if cause == Cause::Signal || status.code().is_some() => Outcome::Unsafe(format!("the worker {violence}")),
+            (Some(violence), _) if cause == Cause::Signal || status.code().is_some() => {
+                Outcome::Unsafe(format!("the worker {violence}"))
+            }
             (_, Some(failed)) => Outcome::Lost(failed.clone()),
             _ => life.settle(),
         };

@@ -81,14 +81,27 @@ pub(crate) struct Life {
 impl Life {
     /// Of a folder without indexes.
     pub(crate) fn new(folder: &Path, seed: u64) -> Self {
-        Self { folder: folder.to_owned(), seed, state: State::default(), next: 0, step_time: Duration::from_millis(20), steps: 0 }
+        Self {
+            folder: folder.to_owned(),
+            seed,
+            state: State::default(),
+            next: 0,
+            step_time: Duration::from_millis(20),
+            steps: 0,
+        }
     }
 
     /// A child that goes on from here. With `room`, its files stop growing that many bytes after
     /// its first steps.
     pub(crate) fn work(&self, room: Option<u64>) -> Running {
         let room = room.map_or("none".to_owned(), |room| room.to_string());
-        Running::start(&["worker", path(&self.folder), &self.seed.to_string(), &self.next.to_string(), &room])
+        Running::start(&[
+            "worker",
+            path(&self.folder),
+            &self.seed.to_string(),
+            &self.next.to_string(),
+            &room,
+        ])
     }
 
     /// Lets a child do some steps, and waits until somewhere in the next one. Returns what it has
@@ -115,7 +128,11 @@ impl Life {
     /// Takes over what a child has said.
     pub(crate) fn take(&mut self, lines: &[String]) {
         for line in lines {
-            let Some(number) = line.strip_prefix("done ").and_then(|number| number.parse::<u64>().ok()) else { continue };
+            let Some(number) =
+                line.strip_prefix("done ").and_then(|number| number.parse::<u64>().ok())
+            else {
+                continue;
+            };
             if number >= self.next {
                 self.state = Step::new(self.seed, self.next).after(&self.state);
                 self.next += 1;
@@ -129,7 +146,9 @@ impl Life {
         match self.look() {
             Ok(at) => {
                 let stages = Step::new(self.seed, self.next).stages(&self.state);
-                if let Some(stage) = at.checked_sub(1).and_then(|stage| stages.into_iter().nth(stage)) {
+                if let Some(stage) =
+                    at.checked_sub(1).and_then(|stage| stages.into_iter().nth(stage))
+                {
                     self.state = stage;
                 }
                 self.next += 1;
@@ -159,11 +178,18 @@ impl Life {
             return Err(Outcome::Lost(format!("step {}: {what}", self.next)));
         }
         let stages = Step::new(self.seed, self.next).stages(&self.state);
-        let matching = std::iter::once(&self.state).chain(&stages).position(|state| state.contents() == found.contents);
+        let matching = std::iter::once(&self.state)
+            .chain(&stages)
+            .position(|state| state.contents() == found.contents);
         matching.ok_or_else(|| {
-            let items = |contents: &[Contents]| contents.iter().map(|of| format!("{} {}", of.name, of.items)).collect::<Vec<_>>();
+            let items = |contents: &[Contents]| {
+                contents.iter().map(|of| format!("{} {}", of.name, of.items)).collect::<Vec<_>>()
+            };
             let (found, expected) = (items(&found.contents), items(&self.state.contents()));
-            Outcome::Lost(format!("step {}: {found:?}, after commits that leave {expected:?}", self.next))
+            Outcome::Lost(format!(
+                "step {}: {found:?}, after commits that leave {expected:?}",
+                self.next
+            ))
         })
     }
 }

@@ -51,7 +51,9 @@ impl Asked {
             match name.strip_prefix("--")? {
                 "seed" => asked.seed = value.parse().ok()?,
                 "folder" => asked.folder = Some((*value).to_owned()),
-                kind @ ("kills" | "cuts" | "flips" | "full" | "traffic") => asked.kinds.push((kind.to_owned(), value.parse().ok()?)),
+                kind @ ("kills" | "cuts" | "flips" | "full" | "traffic") => {
+                    asked.kinds.push((kind.to_owned(), value.parse().ok()?))
+                }
                 _ => return None,
             }
         }

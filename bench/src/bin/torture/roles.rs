@@ -13,13 +13,17 @@ use crate::{flips, traffic};
 pub(crate) fn play(role: &str, arguments: &[&str]) {
     let number = |text: &str| text.parse::<u64>().unwrap_or_else(|error| panic!("{text}: {error}"));
     match (role, arguments) {
-        ("worker", [folder, seed, first, room]) => work(Path::new(folder), number(seed), number(first), room.parse().ok()),
+        ("worker", [folder, seed, first, room]) => {
+            work(Path::new(folder), number(seed), number(first), room.parse().ok())
+        }
         ("inspector", [folder]) => {
             begin();
             inspect(Path::new(folder));
         }
         ("victim", [folder, seed]) => flips::suffer(Path::new(folder), number(seed)),
-        ("writer", [folder, writer, acknowledged]) => traffic::write(Path::new(folder), number(writer), number(acknowledged)),
+        ("writer", [folder, writer, acknowledged]) => {
+            traffic::write(Path::new(folder), number(writer), number(acknowledged))
+        }
         ("reader", [folder]) => traffic::read(Path::new(folder)),
         _ => panic!("no such role: {role} {arguments:?}"),
     }
@@ -38,7 +42,11 @@ fn work(folder: &Path, seed: u64, first: u64, room: Option<u64>) {
     for number in first.. {
         let step = Step::new(seed, number);
         if let Some(room) = room.filter(|_| number == first + STEPS_WITH_ROOM) {
-            limit_files(std::fs::metadata(crate::world::place(folder).join("data.mdb")).map_or(0, |data| data.len()) + room);
+            limit_files(
+                std::fs::metadata(crate::world::place(folder).join("data.mdb"))
+                    .map_or(0, |data| data.len())
+                    + room,
+            );
         }
         while let Err(error) = world.perform(&step) {
             fail(number, &error);

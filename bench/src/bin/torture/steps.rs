@@ -177,23 +177,37 @@ pub(crate) enum Step {
 
 impl Step {
     pub(crate) fn new(seed: u64, number: u64) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(MIX) ^ number.wrapping_mul(MIX.rotate_left(17)));
+        let mut rng = StdRng::seed_from_u64(
+            seed.wrapping_mul(MIX) ^ number.wrapping_mul(MIX.rotate_left(17)),
+        );
         // Most of the work is in the index of ids.
         let to = [Which::Plain, Which::Plain, Which::Texts, Which::Spare][rng.random_range(0..4)];
         // The spare one may not be there, so it takes what can create it.
         let kept = if to == Which::Spare { Which::Texts } else { to };
         let changes = |rng: &mut StdRng| {
             let count = [1, 3, 40, 400][rng.random_range(0..4)];
-            (0..count).map(|_| (rng.random_range(0..ITEMS), rng.random_bool(0.6).then_some(number))).collect()
+            (0..count)
+                .map(|_| (rng.random_range(0..ITEMS), rng.random_bool(0.6).then_some(number)))
+                .collect()
         };
         match rng.random_range(0..100) {
-            0..46 => Self::Write { to, changes: changes(&mut rng), link_later: rng.random_bool(0.2) },
-            46..52 => Self::Abort { to: kept, changes: changes(&mut rng), panics: rng.random_bool(0.5) },
+            0..46 => {
+                Self::Write { to, changes: changes(&mut rng), link_later: rng.random_bool(0.2) }
+            }
+            46..52 => {
+                Self::Abort { to: kept, changes: changes(&mut rng), panics: rng.random_bool(0.5) }
+            }
             52..66 => {
                 let first = rng.random_range(0..ITEMS);
-                let items = (first..first + [30, 300, 1200][rng.random_range(0..3)]).map(|item| (item % ITEMS, number));
+                let items = (first..first + [30, 300, 1200][rng.random_range(0..3)])
+                    .map(|item| (item % ITEMS, number));
                 let commit_every = rng.random_bool(0.5).then(|| rng.random_range(20..400));
-                Self::Load { to, items: items.collect(), commit_every, optimize: rng.random_bool(0.2) }
+                Self::Load {
+                    to,
+                    items: items.collect(),
+                    commit_every,
+                    optimize: rng.random_bool(0.2),
+                }
             }
             66..68 => Self::Clear(kept),
             68..73 => Self::Link(kept),
@@ -222,7 +236,8 @@ impl Step {
             Self::Load { to, items, commit_every, .. } => {
                 let mut stages = vec![before.changed(*to, &[])];
                 for part in items.chunks(commit_every.unwrap_or(items.len())) {
-                    let changes: Vec<_> = part.iter().map(|(item, version)| (*item, Some(*version))).collect();
+                    let changes: Vec<_> =
+                        part.iter().map(|(item, version)| (*item, Some(*version))).collect();
                     stages.push(stages[stages.len() - 1].changed(*to, &changes));
                 }
                 stages

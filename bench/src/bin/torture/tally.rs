@@ -25,9 +25,23 @@ pub(crate) struct Tally {
 impl Tally {
     /// Of `wanted` trials, `again` of which one seed decides on; `outcomes` are told even if none
     /// has it.
-    pub(crate) fn new(kind: &'static str, again: u64, wanted: u64, outcomes: &[&'static str]) -> Self {
+    pub(crate) fn new(
+        kind: &'static str,
+        again: u64,
+        wanted: u64,
+        outcomes: &[&'static str],
+    ) -> Self {
         let counts = outcomes.iter().map(|outcome| (*outcome, 0)).collect();
-        Self { kind, again, trials: 0, wanted, counts, failures: Vec::new(), kept: Vec::new(), notes: Vec::new() }
+        Self {
+            kind,
+            again,
+            trials: 0,
+            wanted,
+            counts,
+            failures: Vec::new(),
+            kept: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     /// Counts a trial of this outcome, and tells now and then how far it is.
@@ -35,7 +49,13 @@ impl Tally {
         self.add(outcome, 1);
         self.trials += 1;
         if self.trials.is_multiple_of((self.wanted / 10).max(1)) {
-            eprintln!("{}: {} of {}, {} failed", self.kind, self.trials, self.wanted, self.failures.len());
+            eprintln!(
+                "{}: {} of {}, {} failed",
+                self.kind,
+                self.trials,
+                self.wanted,
+                self.failures.len()
+            );
         }
     }
 
@@ -68,7 +88,8 @@ impl Tally {
 
     /// The line of this kind. Returns whether all is well.
     pub(crate) fn finish(self) -> bool {
-        let counts: Vec<String> = self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
+        let counts: Vec<String> =
+            self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
         let notes: String = self.notes.iter().map(|note| format!("; {note}")).collect();
         println!("{}: {} trials, {}{notes}", self.kind, self.trials, counts.join(", "));
         let mut seeds: Vec<u64> = self.failures.iter().map(|(seed, _)| *seed).collect();

@@ -37,7 +37,17 @@ const LIFE_SECONDS: u32 = 24 * 3600;
 /// The round and the hash, in components that hold them without rounding.
 fn seal(round: u64, hash: u64) -> Vec<f32> {
     let mut vector = vec![0.5; DIMENSIONS];
-    for (i, part) in [round >> 16, round & 0xFFFF, hash >> 48, hash >> 32 & 0xFFFF, hash >> 16 & 0xFFFF, hash & 0xFFFF].iter().enumerate() {
+    for (i, part) in [
+        round >> 16,
+        round & 0xFFFF,
+        hash >> 48,
+        hash >> 32 & 0xFFFF,
+        hash >> 16 & 0xFFFF,
+        hash & 0xFFFF,
+    ]
+    .iter()
+    .enumerate()
+    {
         vector[i] = *part as f32;
     }
     vector
@@ -69,7 +79,8 @@ fn version(position: u64, round: u64) -> u64 {
 pub(crate) fn write(folder: &Path, writer: u64, acknowledged: u64) {
     limit_seconds(LIFE_SECONDS);
     let index = open_small(folder).expect("an index");
-    let stored = index.snapshot().expect("a snapshot").vector(SEALS + writer as ItemId).expect("a vector");
+    let stored =
+        index.snapshot().expect("a snapshot").vector(SEALS + writer as ItemId).expect("a vector");
     let mut round = stored.map_or(0, |seal| round_of(&seal));
     if round < acknowledged {
         return say(&format!("lost {acknowledged}, {round} is there"));
@@ -88,7 +99,11 @@ pub(crate) fn write(folder: &Path, writer: u64, acknowledged: u64) {
             if round.is_multiple_of(7) {
                 batch.link_later();
             }
-            for (item, vector) in (0..).zip(&vectors).filter(|(position, _)| moves(*position, round)).map(|(_, moved)| moved) {
+            for (item, vector) in (0..)
+                .zip(&vectors)
+                .filter(|(position, _)| moves(*position, round))
+                .map(|(_, moved)| moved)
+            {
                 batch.add(*item, vector)?;
             }
             // Items come and go.
@@ -121,7 +136,10 @@ pub(crate) fn read(folder: &Path) {
     let index = open_small(folder).expect("an index");
     for verified in 1u64.. {
         let known: Vec<u64> = (0..WRITERS)
-            .map(|writer| fs::read_to_string(folder.join(format!("round.of.{writer}"))).map_or(0, |round| round.parse().unwrap_or(0)))
+            .map(|writer| {
+                fs::read_to_string(folder.join(format!("round.of.{writer}")))
+                    .map_or(0, |round| round.parse().unwrap_or(0))
+            })
             .collect();
         let snapshot = match index.snapshot() {
             Ok(snapshot) => snapshot,
@@ -146,19 +164,33 @@ pub(crate) fn read(folder: &Path) {
 }
 
 /// Verifies what a snapshot shows of a writer's items.
-fn verify(snapshot: &Snapshot<voisin::distances::Euclidean>, writer: u64, known: u64) -> Result<(), String> {
+fn verify(
+    snapshot: &Snapshot<voisin::distances::Euclidean>,
+    writer: u64,
+    known: u64,
+) -> Result<(), String> {
     let failed = |error: voisin::Error| error.to_string();
     let Some(found) = snapshot.vector(SEALS + writer as ItemId).map_err(failed)? else {
-        return if known == 0 { Ok(()) } else { Err(format!("writer {writer}: nothing, after round {known}")) };
+        return if known == 0 {
+            Ok(())
+        } else {
+            Err(format!("writer {writer}: nothing, after round {known}"))
+        };
     };
     let first = writer as ItemId * ITEMS;
-    let items = (first..first + ITEMS).map(|item| Ok((item, snapshot.vector(item)?.unwrap_or_default())));
+    let items =
+        (first..first + ITEMS).map(|item| Ok((item, snapshot.vector(item)?.unwrap_or_default())));
     let items = items.collect::<voisin::Result<Vec<_>>>().map_err(failed)?;
-    let (round, hash) = (round_of(&found), hash_of(items.iter().map(|(item, vector)| (*item, &vector[..]))));
+    let (round, hash) =
+        (round_of(&found), hash_of(items.iter().map(|(item, vector)| (*item, &vector[..]))));
     if found != seal(round, hash) {
         return Err(format!("writer {writer}, round {round}: the items are not those of its seal"));
     }
-    if round < known { Err(format!("writer {writer}: round {round} after round {known} was committed")) } else { Ok(()) }
+    if round < known {
+        Err(format!("writer {writer}: round {round} after round {known} was committed"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A child, and how to start it again.
@@ -180,7 +212,9 @@ struct Told {
 impl Player {
     fn start(folder: &Path, writer: Option<u64>, last: u64) -> Self {
         let running = match writer {
-            Some(writer) => Running::start(&["writer", path(folder), &writer.to_string(), &last.to_string()]),
+            Some(writer) => {
+                Running::start(&["writer", path(folder), &writer.to_string(), &last.to_string()])
+            }
             None => Running::start(&["reader", path(folder)]),
         };
         Self { writer, running, told: Told { last, done: 0 } }
@@ -190,7 +224,9 @@ impl Player {
         let heard = self.running.heard();
         self.told.take(heard)?;
         match self.running.has_ended() {
-            Some(status) => Err(violence(status).unwrap_or_else(|| format!("it ended by itself: {status}, {:?}", self.running.heard()))),
+            Some(status) => Err(violence(status).unwrap_or_else(|| {
+                format!("it ended by itself: {status}, {:?}", self.running.heard())
+            })),
             None => Ok(()),
         }
     }
@@ -229,7 +265,8 @@ pub(crate) fn run(seconds: u64, seed: u64) -> bool {
 
 fn play(folder: &Path, time: Duration, seed: u64, tally: &mut Tally) -> Result<(), String> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut players: Vec<Player> = (0..WRITERS).map(|writer| Player::start(folder, Some(writer), 0)).collect();
+    let mut players: Vec<Player> =
+        (0..WRITERS).map(|writer| Player::start(folder, Some(writer), 0)).collect();
     players.extend((0..READERS).map(|_| Player::start(folder, None, 0)));
     let began = Instant::now();
     let mut moved = (Instant::now(), 0);
@@ -248,7 +285,11 @@ fn play(folder: &Path, time: Duration, seed: u64, tally: &mut Tally) -> Result<(
         for player in &mut players {
             player.look()?;
         }
-        let commits = players.iter().filter(|player| player.writer.is_some()).map(|player| player.told.last).sum();
+        let commits = players
+            .iter()
+            .filter(|player| player.writer.is_some())
+            .map(|player| player.told.last)
+            .sum();
         if commits != moved.1 {
             moved = (Instant::now(), commits);
         } else if moved.0.elapsed() > STANDSTILL {

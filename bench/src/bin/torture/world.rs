@@ -73,11 +73,15 @@ impl World {
 
     fn attempt(&mut self, step: &Step) -> Result<()> {
         match step {
-            Step::Write { to, changes, link_later } => self.write(*to, changes, *link_later, || Ok(())),
-            Step::Abort { to, changes, panics: false } => match self.write(*to, changes, false, || Err(Error::Cancelled)) {
-                Err(Error::Cancelled) => Ok(()),
-                other => other,
-            },
+            Step::Write { to, changes, link_later } => {
+                self.write(*to, changes, *link_later, || Ok(()))
+            }
+            Step::Abort { to, changes, panics: false } => {
+                match self.write(*to, changes, false, || Err(Error::Cancelled)) {
+                    Err(Error::Cancelled) => Ok(()),
+                    other => other,
+                }
+            }
             Step::Abort { to, changes, panics: true } => {
                 // Without a message: it is meant.
                 let panicking = || self.write(*to, changes, false, || resume_unwind(Box::new(())));
@@ -89,13 +93,15 @@ impl World {
                 match to {
                     Which::Texts => {
                         let loader = self.texts.loader().optimize(*optimize);
-                        let loader = if part < u64::MAX { loader.commit_every(part) } else { loader };
+                        let loader =
+                            if part < u64::MAX { loader.commit_every(part) } else { loader };
                         loader.load(items.map(|(item, vector)| (key(item), vector))).map(drop)
                     }
                     _ => {
                         let index = self.by_id(*to)?;
                         let loader = index.loader().optimize(*optimize);
-                        let loader = if part < u64::MAX { loader.commit_every(part) } else { loader };
+                        let loader =
+                            if part < u64::MAX { loader.commit_every(part) } else { loader };
                         loader.load(items).map(drop)
                     }
                 }
@@ -118,7 +124,10 @@ impl World {
                 Ok(())
             }
             Step::LetGo => self.let_go(),
-            Step::Remove => match remove_index(place(&self.folder), Options::default().name(Which::Spare.name())) {
+            Step::Remove => match remove_index(
+                place(&self.folder),
+                Options::default().name(Which::Spare.name()),
+            ) {
                 Err(Error::MissingName { .. }) => Ok(()),
                 result => result,
             },
@@ -134,7 +143,13 @@ impl World {
     }
 
     /// One batch, which ends as it is told to.
-    fn write(&self, to: Which, changes: &[(u32, Option<u64>)], link_later: bool, end: impl Fn() -> Result<()>) -> Result<()> {
+    fn write(
+        &self,
+        to: Which,
+        changes: &[(u32, Option<u64>)],
+        link_later: bool,
+        end: impl Fn() -> Result<()>,
+    ) -> Result<()> {
         match to {
             Which::Texts => self.texts.write(|batch: &mut Batch<'_, Cosine, str>| {
                 if link_later {
@@ -177,7 +192,9 @@ impl World {
         _ = std::fs::remove_dir_all(&target);
         self.plain.copy_to(&target)?;
         let copy = Plain::open(&target, Options::default().name(Which::Plain.name()))?;
-        let [here, there] = [&self.plain, &copy].map(|index| index.snapshot().and_then(|snapshot| contents_of(&snapshot, Which::Plain)));
+        let [here, there] = [&self.plain, &copy].map(|index| {
+            index.snapshot().and_then(|snapshot| contents_of(&snapshot, Which::Plain))
+        });
         assert_eq!(here?, there?, "a copy holds something else");
         drop(copy);
         _ = std::fs::remove_dir_all(&target);
@@ -205,7 +222,9 @@ pub(crate) fn inspect(folder: &Path) {
 
 fn try_inspect(place: &Path) -> Result<()> {
     let names = Plain::open(place, Options::default().name(Which::Plain.name()))?.names()?;
-    for which in Which::ALL.into_iter().filter(|which| names.iter().any(|name| name == which.name())) {
+    for which in
+        Which::ALL.into_iter().filter(|which| names.iter().any(|name| name == which.name()))
+    {
         match which {
             Which::Texts => {
                 let index = Texts::open(place, Options::default().name(which.name()))?;
@@ -249,11 +268,18 @@ fn look_at<K: Hash>(which: Which, items: &[(K, Vec<f32>)], findings: Vec<voisin:
 
 /// Looks for some items by their own vectors: an exact search finds each, one by the graph finds
 /// something.
-fn seek<K: PartialEq + Debug>(which: Which, items: &[(K, Vec<f32>)], found: impl Fn(&[f32], bool) -> Result<Option<K>>) -> Result<()> {
+fn seek<K: PartialEq + Debug>(
+    which: Which,
+    items: &[(K, Vec<f32>)],
+    found: impl Fn(&[f32], bool) -> Result<Option<K>>,
+) -> Result<()> {
     for (key, vector) in items.iter().step_by(items.len() / SOUGHT + 1) {
         let exact = found(vector, true)?;
         if exact.as_ref() != Some(key) || found(vector, false)?.is_none() {
-            say(&format!("finding {}: item {key:?} is not found by its own vector, but {exact:?}", which.name()));
+            say(&format!(
+                "finding {}: item {key:?} is not found by its own vector, but {exact:?}",
+                which.name()
+            ));
         }
     }
     Ok(())

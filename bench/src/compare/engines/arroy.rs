@@ -1,4 +1,5 @@
-//! arroy: random projection trees in LMDB. It has no graph, so M and `ef_construction` do not apply, and its knob is `search_k`.
+//! arroy: random projection trees in LMDB. It has no graph, so M and `ef_construction` do not
+//! apply, and its knob is `search_k`.
 
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
@@ -29,7 +30,10 @@ impl<D: Distance> Arroy<D> {
 
     /// With as many trees as arroy thinks best.
     fn link(&self, writer: &Writer<D>, wtxn: &mut RwTxn<'_>) {
-        writer.builder(&mut StdRng::seed_from_u64(self.input.task.seed)).build(wtxn).expect("a build");
+        writer
+            .builder(&mut StdRng::seed_from_u64(self.input.task.seed))
+            .build(wtxn)
+            .expect("a build");
     }
 }
 
@@ -60,7 +64,13 @@ impl<D: Distance> Engine for Arroy<D> {
         answer_all(self.input, queries, threads, |work| {
             let rtxn = self.env().read_txn().expect("a transaction");
             let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
-            let nearest = |query: &[f32]| reader.nns(self.input.task.k).search_k(search_k).by_vector(&rtxn, query).expect("an answer");
+            let nearest = |query: &[f32]| {
+                reader
+                    .nns(self.input.task.k)
+                    .search_k(search_k)
+                    .by_vector(&rtxn, query)
+                    .expect("an answer")
+            };
             work.answer(|query| nearest(query).into_iter().map(|(id, _)| id));
         })
     }

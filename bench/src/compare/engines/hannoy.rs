@@ -30,7 +30,11 @@ impl<D: Distance> Hannoy<D> {
 
     fn link(&self, writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
         let mut rng = StdRng::seed_from_u64(self.input.task.seed);
-        writer.builder(&mut rng).ef_construction(self.input.task.ef_construction).build::<16, 32>(wtxn).expect("a build");
+        writer
+            .builder(&mut rng)
+            .ef_construction(self.input.task.ef_construction)
+            .build::<16, 32>(wtxn)
+            .expect("a build");
     }
 }
 
@@ -60,8 +64,14 @@ impl<D: Distance> Engine for Hannoy<D> {
         answer_all(self.input, queries, threads, |work| {
             let rtxn = self.env().read_txn().expect("a transaction");
             let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
-            let nearest =
-                |query: &[f32]| reader.nns(self.input.task.k).ef_search(ef).by_vector(&rtxn, query).expect("an answer").into_nns();
+            let nearest = |query: &[f32]| {
+                reader
+                    .nns(self.input.task.k)
+                    .ef_search(ef)
+                    .by_vector(&rtxn, query)
+                    .expect("an answer")
+                    .into_nns()
+            };
             work.answer(|query| nearest(query).into_iter().map(|(id, _)| id));
         })
     }

@@ -1,4 +1,5 @@
-//! The engines that are called from Rust, each through its own API. They live as long as their process, and their environments with them.
+//! The engines that are called from Rust, each through its own API. They live as long as their
+//! process, and their environments with them.
 
 mod arroy;
 mod hannoy;
@@ -16,22 +17,38 @@ use crate::engines::open;
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
 /// The ways in which voisin takes part.
-const VOISINS: [(&str, Option<Codes>); 4] =
-    [("voisin", None), ("voisin-8-bit", Some(Codes::Bits8)), ("voisin-7-bit", Some(Codes::Bits7)), ("voisin-4-bit", Some(Codes::Bits4))];
+const VOISINS: [(&str, Option<Codes>); 4] = [
+    ("voisin", None),
+    ("voisin-8-bit", Some(Codes::Bits8)),
+    ("voisin-7-bit", Some(Codes::Bits7)),
+    ("voisin-4-bit", Some(Codes::Bits4)),
+];
 
 /// An engine without an index.
 pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
     if let Some((_, codes)) = VOISINS.iter().find(|(voisin, _)| *voisin == name) {
         return match input.task.metric {
-            Metric::Euclidean => Box::new(voisin::Voisin::<::voisin::distances::Euclidean>::new(input, *codes)),
-            Metric::Cosine => Box::new(voisin::Voisin::<::voisin::distances::Cosine>::new(input, *codes)),
+            Metric::Euclidean => {
+                Box::new(voisin::Voisin::<::voisin::distances::Euclidean>::new(input, *codes))
+            }
+            Metric::Cosine => {
+                Box::new(voisin::Voisin::<::voisin::distances::Cosine>::new(input, *codes))
+            }
         };
     }
     match (name, input.task.metric) {
-        ("hannoy", Metric::Euclidean) => Box::new(hannoy::Hannoy::<::hannoy::distances::Euclidean>::new(input)),
-        ("hannoy", Metric::Cosine) => Box::new(hannoy::Hannoy::<::hannoy::distances::Cosine>::new(input)),
-        ("arroy", Metric::Euclidean) => Box::new(arroy::Arroy::<::arroy::distances::Euclidean>::new(input)),
-        ("arroy", Metric::Cosine) => Box::new(arroy::Arroy::<::arroy::distances::Cosine>::new(input)),
+        ("hannoy", Metric::Euclidean) => {
+            Box::new(hannoy::Hannoy::<::hannoy::distances::Euclidean>::new(input))
+        }
+        ("hannoy", Metric::Cosine) => {
+            Box::new(hannoy::Hannoy::<::hannoy::distances::Cosine>::new(input))
+        }
+        ("arroy", Metric::Euclidean) => {
+            Box::new(arroy::Arroy::<::arroy::distances::Euclidean>::new(input))
+        }
+        ("arroy", Metric::Cosine) => {
+            Box::new(arroy::Arroy::<::arroy::distances::Cosine>::new(input))
+        }
         ("usearch", _) => Box::new(usearch::Usearch::new(input)),
         _ => panic!("there is no engine {name}"),
     }

@@ -21,7 +21,11 @@ pub(super) struct Usearch {
 impl Usearch {
     pub(super) fn new(input: &'static Input) -> Self {
         let task = &input.task;
-        assert_eq!(task.m0, 2 * task.m, "usearch always gives the base layer twice as many neighbors");
+        assert_eq!(
+            task.m0,
+            2 * task.m,
+            "usearch always gives the base layer twice as many neighbors"
+        );
         let options = IndexOptions {
             dimensions: task.dimensions,
             metric: match task.metric {
@@ -65,7 +69,14 @@ impl Engine for Usearch {
     fn search(&self, queries: &[f32], ef: usize, threads: usize) -> (Duration, Vec<u32>) {
         self.index.change_expansion_search(ef);
         answer_all(self.input, queries, threads, |work| {
-            work.answer(|query| self.index.search(query, self.input.task.k).expect("an answer").keys.into_iter().map(|id| id as u32));
+            work.answer(|query| {
+                self.index
+                    .search(query, self.input.task.k)
+                    .expect("an answer")
+                    .keys
+                    .into_iter()
+                    .map(|id| id as u32)
+            });
         })
     }
 

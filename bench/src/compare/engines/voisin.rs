@@ -44,7 +44,9 @@ impl<D: Distance> Voisin<D> {
         let task = &self.input.task;
         let mut rng = StdRng::seed_from_u64(task.seed);
         let mut builder = writer.builder(&mut rng);
-        builder.ef_construction(task.ef_construction).alpha(task.alpha.unwrap_or(voisin::defaults::ALPHA));
+        builder
+            .ef_construction(task.ef_construction)
+            .alpha(task.alpha.unwrap_or(voisin::defaults::ALPHA));
         builder.build_with(wtxn, task.m, task.m0).expect("a build");
     }
 
@@ -55,7 +57,13 @@ impl<D: Distance> Voisin<D> {
     }
 
     /// All queries in one call.
-    fn answer(&self, queries: &[f32], ef: usize, threads: usize, codes: bool) -> (Duration, Vec<u32>) {
+    fn answer(
+        &self,
+        queries: &[f32],
+        ef: usize,
+        threads: usize,
+        codes: bool,
+    ) -> (Duration, Vec<u32>) {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
         self.read_warm(|reader| {
             let mut by = reader.nns(self.input.task.k);
@@ -111,7 +119,9 @@ impl<D: Distance> Engine for Voisin<D> {
     fn search_one_by_one(&self, queries: &[f32], ef: usize) -> (Duration, Vec<u32>) {
         let k = self.input.task.k;
         self.read_warm(|reader| {
-            let nearest = |query: &[f32]| ids(reader.nns(k).ef_search(ef).by_vector(query).expect("an answer"));
+            let nearest = |query: &[f32]| {
+                ids(reader.nns(k).ef_search(ef).by_vector(query).expect("an answer"))
+            };
             answer_all(self.input, queries, 1, |work| work.answer(nearest))
         })
     }
@@ -139,14 +149,19 @@ impl<D: Distance> Engine for Voisin<D> {
 
     fn read(&self) -> (Duration, u64) {
         let file = File::open(self.input.task.folder.join("data.mdb")).expect("a database file");
-        // SAFETY: bytes that LMDB may exchange are only summed up, and it does not cut the file off.
+        // SAFETY: bytes that LMDB may exchange are only summed up, and it does not cut the file
+        // off.
         let map = unsafe { Mmap::map(&file) }.expect("a map");
         let words: &[u64] = bytemuck::cast_slice(&map);
         let sum = || {
             let start = Instant::now();
             thread::scope(|scope| {
                 for part in words.chunks(words.len().div_ceil(self.input.task.threads)) {
-                    scope.spawn(|| std::hint::black_box(part.iter().fold(0, |sum: u64, word| sum.wrapping_add(*word))));
+                    scope.spawn(|| {
+                        std::hint::black_box(
+                            part.iter().fold(0, |sum: u64, word| sum.wrapping_add(*word)),
+                        )
+                    });
                 }
             });
             start.elapsed()
@@ -164,9 +179,15 @@ fn all_ids(found: Vec<voisin::Searched>) -> Vec<u32> {
     found.into_iter().flat_map(ids).collect()
 }
 
-fn scan_one_by_one<D: Distance>(reader: &WarmReader<'_, '_, D>, queries: &[f32], k: usize) -> Vec<u32> {
+fn scan_one_by_one<D: Distance>(
+    reader: &WarmReader<'_, '_, D>,
+    queries: &[f32],
+    k: usize,
+) -> Vec<u32> {
     let queries = queries.chunks_exact(reader.reader().dimensions());
-    queries.flat_map(|query| ids(reader.nns(k).exact().by_vector(query).expect("an answer"))).collect()
+    queries
+        .flat_map(|query| ids(reader.nns(k).exact().by_vector(query).expect("an answer")))
+        .collect()
 }
 
 fn scan_batch<D: Distance>(reader: &WarmReader<'_, '_, D>, queries: &[f32], k: usize) -> Vec<u32> {
