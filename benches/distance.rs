@@ -140,7 +140,8 @@ where
         missed += usize::from(is_missed);
         let verdict = if is_missed { "MISSED" } else { "ok" };
         println!(
-            "{:>12} {:>5} {dimensions:>5} {one:>9.1} {four:>9.1} {theirs:>9.1} {ratio_one:>9.2} {ratio_four:>9.2}  {verdict}",
+            "{:>12} {:>5} {dimensions:>5} {one:>9.1} {four:>9.1} {theirs:>9.1} {ratio_one:>9.2} \
+             {ratio_four:>9.2}  {verdict}",
             D::name(),
             D::Codec::NAME
         );

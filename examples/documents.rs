@@ -2,7 +2,8 @@
 //! transaction.
 //!
 //! ```sh
-//! cargo run --release --example documents -- FOLDER                    # a tour; a second one goes on from what the first left
+//! # A tour; a second one goes on from what the first left.
+//! cargo run --release --example documents -- FOLDER
 //! cargo run --release --example documents -- FOLDER bread with herbs   # a search in what is there
 //! ```
 //!

@@ -48,7 +48,8 @@ fn main() -> Result<()> {
     let file_bytes = fs::metadata(folder.path().join("data.mdb"))?.len();
     let ratio = file_bytes as f64 / raw_bytes as f64;
     println!(
-        "{file_bytes} bytes in the file, texts included: x {ratio:.3} of the {raw_bytes} that the vectors alone have as f32"
+        "{file_bytes} bytes in the file, texts included: x {ratio:.3} of the {raw_bytes} that \
+         the vectors alone have as f32"
     );
 
     title("Close, open again, and search");
@@ -65,7 +66,8 @@ fn main() -> Result<()> {
         time(start.elapsed())
     );
     println!(
-        "\nbelow each text its neighbors: cosine distance, from 0 (same direction) to 1 (opposite), item id, text"
+        "\nbelow each text its neighbors: cosine distance, from 0 (same direction) to 1 \
+         (opposite), item id, text"
     );
     for name in ["collider", "poke check", "siren", "northeast by east", "ballet position"] {
         let (text, vector) = queries.find(name)?;

@@ -94,15 +94,14 @@ pub struct Progress {
 /// A build being put together: see [`Writer::builder`].
 ///
 /// ```
-/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+/// use voisin::heed::EnvOpenOptions;
 /// use voisin::rand::{SeedableRng, rngs::StdRng};
-/// use voisin::{Database, Phase, Progress, Writer, distances::Euclidean};
+/// use voisin::{Database, Phase, Progress, Writer, create_database, distances::Euclidean};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// # let db: Database<Euclidean> = create_database(&env, None)?;
 /// let writer = Writer::new(db, 0, 1);
 /// let mut wtxn = env.write_txn()?;
 /// writer.add_items_from(&mut wtxn, (0..500).map(|item| (item, [item as f32])))?;
@@ -311,18 +310,16 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// have a write transaction.
     ///
     /// ```
-    /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+    /// use voisin::heed::EnvOpenOptions;
     /// use voisin::rand::{SeedableRng, rngs::StdRng};
-    /// use voisin::{Database, Reader, Writer, distances::Euclidean};
+    /// use voisin::{Database, Reader, Writer, create_database, distances::Euclidean};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
-    /// // SAFETY: the folder is on a local disk, and nobody changes the files in it but through LMDB.
-    /// let env = unsafe { EnvOpenOptions::new().read_txn_without_tls().map_size(1 << 30).open(folder.path())? };
-    /// # let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
-    /// #     opener.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
-    /// # })?;
-    /// # let db: Database<'_, Euclidean> = created.unwrap_commit();
+    /// let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    /// // SAFETY: the folder is on a local disk, and nobody changes its files but through LMDB.
+    /// let env = unsafe { options.map_size(1 << 30).open(folder.path())? };
+    /// # let db: Database<'_, Euclidean> = create_database(&env, None)?;
     /// let mut wtxn = env.write_txn()?;
     /// let writer = Writer::<Euclidean>::new(db, 0, 2);
     /// for item in 0..500u16 {
@@ -330,7 +327,9 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// }
     /// wtxn.commit()?;
     /// std::thread::scope(|scope| -> voisin::Result<()> {
-    ///     let build = scope.spawn(|| writer.builder(&mut StdRng::seed_from_u64(1)).build_concurrently::<16, 32>(&env));
+    ///     let build = scope.spawn(|| {
+    ///         writer.builder(&mut StdRng::seed_from_u64(1)).build_concurrently::<16, 32>(&env)
+    ///     });
     ///     let mut wtxn = env.write_txn()?;
     ///     writer.add_item(&mut wtxn, 1000, &[7.0, 0.5])?;
     ///     wtxn.commit()?;

@@ -151,14 +151,13 @@ impl From<&PageFinding> for Finding {
 /// LMDB reports. Damage is not an error but a finding.
 ///
 /// ```
-/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
-/// use voisin::{Database, Finding, Writer, distances::Euclidean};
+/// use voisin::heed::EnvOpenOptions;
+/// use voisin::{Database, Finding, Writer, create_database, distances::Euclidean};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// # let db: Database<Euclidean> = create_database(&env, None)?;
 /// # let mut wtxn = env.write_txn()?;
 /// # Writer::new(db, 0, 1).add_item(&mut wtxn, 7, &[0.5])?;
 /// # wtxn.commit()?;
@@ -725,7 +724,8 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
             let back = record.neighbors.binary_search(&source).is_ok();
             let say = || {
                 format!(
-                    "slot {slot} lists slot {source} as a one-way in-neighbor on {layer}, which it is not"
+                    "slot {slot} lists slot {source} as a one-way in-neighbor on {layer}, which \
+                     it is not"
                 )
             };
             self.findings.expect(edge && !back, Invariant::InNeighbors, say);
@@ -782,7 +782,8 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 let record = self.record(layer, child)?;
                 let say = || {
                     format!(
-                        "slot {child} is marked as a child of slot {slot} on {layer} and has another parent"
+                        "slot {child} is marked as a child of slot {slot} on {layer} and has \
+                         another parent"
                     )
                 };
                 self.findings.expect(

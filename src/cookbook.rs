@@ -31,7 +31,9 @@
 //!
 //!     /// Committed, and durable, when it returns; found by every search that begins afterwards.
 //!     fn put(&self, texts: &[(ItemId, [f32; 3])]) -> Result<()> {
-//!         self.0.write(|batch| texts.iter().try_for_each(|(item, vector)| batch.add(*item, vector)))
+//!         self.0.write(|batch| {
+//!             texts.iter().try_for_each(|(item, vector)| batch.add(*item, vector))
+//!         })
 //!     }
 //!
 //!     fn nearest(&self, vector: &[f32]) -> Result<Vec<(ItemId, f32)>> {
@@ -76,24 +78,26 @@
 //! ```
 //! use voisin::heed::byteorder::BE;
 //! use voisin::heed::types::{Str, U32};
-//! use voisin::heed::{self, CommitOrAbort, EnvOpenOptions};
+//! use voisin::heed::{CommitOrAbort, EnvOpenOptions};
 //! use voisin::rand::{SeedableRng, rngs::StdRng};
-//! use voisin::{Database, Reader, Writer, distances::Euclidean};
+//! use voisin::{Database, Reader, Writer, create_database, distances::Euclidean};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! // SAFETY: the folder is on a local disk, and nobody changes the files in it but through LMDB.
 //! let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(2).open(folder.path())? };
-//! let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {
-//!     let names: heed::Database<'_, U32<BE>, Str> = opener.create_database(wtxn, Some("names"))?;
-//!     let vectors: Database<'_, Euclidean> = opener.create_database(wtxn, Some("vectors"))?;
-//!     Ok(CommitOrAbort::<_, ()>::Commit((names, vectors)))
+//! let vectors: Database<'_, Euclidean> = create_database(&env, Some("vectors"))?;
+//! let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
+//!     let names = opener.create_database::<U32<BE>, Str>(wtxn, Some("names"));
+//!     names.map(CommitOrAbort::<_, ()>::Commit)
 //! })?;
-//! let (names, vectors) = created.unwrap_commit();
+//! let names = created.unwrap_commit();
 //! let writer = Writer::new(vectors, 0, 2);
 //!
 //! let mut wtxn = env.write_txn()?;
-//! for (id, name, vector) in [(1, "Oslo", [59.9, 10.7]), (2, "Rome", [41.9, 12.5]), (3, "Lima", [-12.0, -77.0])] {
+//! let places =
+//!     [(1, "Oslo", [59.9, 10.7]), (2, "Rome", [41.9, 12.5]), (3, "Lima", [-12.0, -77.0])];
+//! for (id, name, vector) in places {
 //!     names.put(&mut wtxn, &id, name)?;
 //!     writer.add_item(&mut wtxn, id, &vector)?;
 //! }
@@ -206,7 +210,8 @@
 //! # index.write(|batch| batch.add(1, &[1.0]))?;
 //! let today = backups.join("2026-11-20");
 //! index.copy_to(&today)?;
-//! // A backup that nobody has looked at is a hope. The first look is safe whatever the file has become.
+//! // A backup that nobody has looked at is a hope. The first look is safe whatever the file has
+//! // become.
 //! assert_eq!(voisin::verify_file(&today)?.findings, []);
 //! let copy = Index::<Euclidean>::open_read_only(&today, Options::default())?;
 //! assert_eq!(copy.check()?, []);
@@ -229,7 +234,9 @@
 //! ```
 //! use voisin::heed::types::Bytes;
 //! use voisin::heed::{self, CommitOrAbort, EnvFlags, EnvOpenOptions};
-//! use voisin::{Database, Import, Index, Options, Reader, Writer, distances::Euclidean};
+//! use voisin::{
+//!     Database, Import, Index, Options, Reader, Writer, create_database, distances::Euclidean,
+//! };
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let temporary = tempfile::tempdir()?;
@@ -237,12 +244,14 @@
 //! # {
 //! #     use voisin::rand::SeedableRng as _;
 //! #     std::fs::create_dir(&old_folder)?;
-//! #     let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(1).open(&old_folder)? };
-//! #     let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {
-//! #         let theirs: hannoy::Database<'_, hannoy::distances::Euclidean> = opener.create_database(wtxn, Some("hannoy"))?;
-//! #         Ok(CommitOrAbort::<_, ()>::Commit(theirs))
+//! #     let mut options = EnvOpenOptions::new();
+//! #     let env = unsafe { options.map_size(1 << 30).max_dbs(1).open(&old_folder)? };
+//! #     let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
+//! #         let theirs = opener.create_database(wtxn, Some("hannoy"));
+//! #         theirs.map(CommitOrAbort::<_, ()>::Commit)
 //! #     })?;
-//! #     let writer = hannoy::Writer::new(created.unwrap_commit(), 7, 2);
+//! #     let theirs: hannoy::Database<'_, hannoy::distances::Euclidean> = created.unwrap_commit();
+//! #     let writer = hannoy::Writer::new(theirs, 7, 2);
 //! #     let mut wtxn = env.write_txn()?;
 //! #     writer.add_item(&mut wtxn, 1, &[0.5, 0.0])?;
 //! #     writer.add_item(&mut wtxn, 2, &[0.0, 2.0])?;
@@ -253,7 +262,8 @@
 //! // The old environment, for reading only: whatever happens, it stays as it is.
 //! let mut options = EnvOpenOptions::new();
 //! options.map_size(1 << 30).max_dbs(1);
-//! // SAFETY: nobody changes the files in this folder but through LMDB; the flag takes nothing away that it needs.
+//! // SAFETY: nobody changes the files in this folder but through LMDB; the flag takes nothing
+//! // away that it needs.
 //! let old = unsafe { options.flags(EnvFlags::READ_ONLY).open(&old_folder)? };
 //! let opened = old.open_databases_and_commit(old.read_txn()?, |opener, rtxn| -> heed::Result<_> {
 //!     Ok(match opener.open_database::<Bytes, Bytes>(rtxn, Some("hannoy"))? {
@@ -269,14 +279,12 @@
 //! let between = tempfile::tempdir()?;
 //! // SAFETY: a new folder that nobody else knows.
 //! let env = unsafe { EnvOpenOptions::new().map_size(1 << 36).open(between.path())? };
-//! let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
-//!     opener.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit)
-//! })?;
-//! let database: Database<'_, Euclidean> = created.unwrap_commit();
+//! let database: Database<'_, Euclidean> = create_database(&env, None)?;
 //! let mut wtxn = env.write_txn()?;
 //! source.add_to(&Writer::new(database, 0, dimensions), &mut wtxn)?;
 //!
-//! // What a transaction has written it can also read: there is no need to commit what is thrown away.
+//! // What a transaction has written it can also read: there is no need to commit what is thrown
+//! // away.
 //! let reader = Reader::open(&wtxn, 0, database)?;
 //! let index = Index::<Euclidean>::create(&new_folder, Options::new(dimensions))?;
 //! index.write(|batch| {

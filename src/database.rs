@@ -1,7 +1,46 @@
 //! The LMDB database that indexes lie in, as a type.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::marker::PhantomData;
+
+use crate::error::Result;
+
+/// Creates the database that indexes of the metric `D` lie in, or opens it, and commits that in a
+/// transaction of its own. `name` is that of the database in its environment, which must be opened
+/// with as many `max_dbs` as it has names; `None` is the unnamed database.
+///
+/// ```
+/// use voisin::heed::EnvOpenOptions;
+/// use voisin::{Database, Writer, create_database, distances::Euclidean};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let mut options = EnvOpenOptions::new();
+/// // SAFETY: nobody changes the files in this folder but through LMDB.
+/// let env = unsafe { options.map_size(1 << 30).max_dbs(1).open(folder.path())? };
+/// let vectors: Database<'_, Euclidean> = create_database(&env, Some("vectors"))?;
+/// let mut wtxn = env.write_txn()?;
+/// Writer::new(vectors, 0, 2).add_item(&mut wtxn, 7, &[0.5, 1.5])?;
+/// wtxn.commit()?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// What LMDB says, such as `MDB_DBS_FULL`: too few `max_dbs`. It waits for another writer.
+pub fn create_database<'e, D>(
+    env: &'e heed::Env<impl heed::TlsUsage>,
+    name: Option<&str>,
+) -> Result<Database<'e, D>> {
+    let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
+        opener.create_database(wtxn, name).map(heed::CommitOrAbort::<_, Infallible>::Commit)
+    })?;
+    match created {
+        heed::CommitOrAbort::Commit(database) => Ok(database),
+        heed::CommitOrAbort::Abort(never) => match never {},
+    }
+}
 
 /// A database that indexes with the metric `D` lie in: up to 65 536 of them.
 pub type Database<'e, D> = heed::Database<'e, heed::types::Bytes, ValueCodec<D>>;

@@ -46,7 +46,8 @@ pub enum Error {
     // For the caller.
     /// A vector has another number of components than the index.
     #[error(
-        "the vector has {found} dimensions, the index has {expected}: give a vector of {expected} components"
+        "the vector has {found} dimensions, the index has {expected}: give a vector of \
+         {expected} components"
     )]
     DimensionMismatch {
         /// Dimensions of the index.
@@ -80,7 +81,8 @@ pub enum Error {
     },
     /// A string that cannot be the key of an item.
     #[error(
-        "an item cannot have a key of {bytes} bytes: use 1 to {max} bytes of UTF-8, such as a hash of what is longer"
+        "an item cannot have a key of {bytes} bytes: use 1 to {max} bytes of UTF-8, such as a \
+         hash of what is longer"
     )]
     InvalidItemKey {
         /// Bytes of the key.
@@ -104,7 +106,8 @@ pub enum Error {
     },
     /// A slice of many queries, or of a sample, does not hold whole rows.
     #[error(
-        "{components} components are no whole number of rows of {dimensions}: row {row} has {rest} only, give {dimensions} for each",
+        "{components} components are no whole number of rows of {dimensions}: row {row} has \
+         {rest} only, give {dimensions} for each",
         row = components / (*dimensions).max(1), rest = components % (*dimensions).max(1)
     )]
     UnevenRows {
@@ -114,7 +117,8 @@ pub enum Error {
         dimensions: usize,
     },
     /// The two slices of a call that adds many items do not fit together.
-    #[error("{ids} ids need {} components in one slice, row by row, but {components} were given: give as many rows as ids", ids.saturating_mul(*dimensions))]
+    #[error("{ids} ids need {} components in one slice, row by row, but {components} were given: \
+             give as many rows as ids", ids.saturating_mul(*dimensions))]
     LengthMismatch {
         /// Number of ids.
         ids: usize,
@@ -135,7 +139,9 @@ pub enum Error {
     },
     /// Codes were asked for under a metric that they cannot estimate.
     #[error(
-        "an index of the metric {metric:?} cannot have codes, which estimate inner products and what follows from those: use it without, or an index of the metric euclidean, cosine or dot product"
+        "an index of the metric {metric:?} cannot have codes, which estimate inner products and \
+         what follows from those: use it without, or an index of the metric euclidean, cosine or \
+         dot product"
     )]
     CodesUnsupported {
         /// The metric.
@@ -143,7 +149,8 @@ pub enum Error {
     },
     /// The index was created with another metric.
     #[error(
-        "index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as {stored:?}"
+        "index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as \
+         {stored:?}"
     )]
     MetricMismatch {
         /// The index.
@@ -155,7 +162,8 @@ pub enum Error {
     },
     /// The graph was built with another connectivity.
     #[error(
-        "index {index} was built with M {stored_m} and M0 {stored_m0}, not {m} and {m0}: use the same, or clear the index first"
+        "index {index} was built with M {stored_m} and M0 {stored_m0}, not {m} and {m0}: use the \
+         same, or clear the index first"
     )]
     ConnectivityMismatch {
         /// The index.
@@ -171,7 +179,8 @@ pub enum Error {
     },
     /// An index that stores bytes has not been told which range they stand for.
     #[error(
-        "index {index} stores components as i8, and is not trained: give Writer::train, or Index::train, a sample of its vectors first"
+        "index {index} stores components as i8, and is not trained: give Writer::train, or \
+         Index::train, a sample of its vectors first"
     )]
     NotTrained {
         /// The index.
@@ -179,7 +188,8 @@ pub enum Error {
     },
     /// An index has vectors that a training would give another meaning.
     #[error(
-        "index {index} has {vectors} vectors that are stored by its training: clear it first, train it, and add its items again"
+        "index {index} has {vectors} vectors that are stored by its training: clear it first, \
+         train it, and add its items again"
     )]
     AlreadyInUse {
         /// The index.
@@ -197,12 +207,14 @@ pub enum Error {
     },
     /// No index of this number is in the database.
     #[error(
-        "there is no index {0} in this database: give another number, or add an item with a Writer first"
+        "there is no index {0} in this database: give another number, or add an item with a \
+         Writer first"
     )]
     MissingIndex(u16),
     /// A reader was used with a transaction of another snapshot than its own.
     #[error(
-        "the reader belongs to snapshot {expected}, the transaction to {found}: use the transaction that the reader was opened with, or open a new reader"
+        "the reader belongs to snapshot {expected}, the transaction to {found}: use the \
+         transaction that the reader was opened with, or open a new reader"
     )]
     SnapshotMismatch {
         /// Transaction number of the reader's snapshot.
@@ -219,13 +231,15 @@ pub enum Error {
         defect: SourceDefect,
     },
     /// The index has as many items and free places as its format can count.
-    #[error("index {0} is full: {max} slots are in use or free, build to free those of removed items", max = u32::MAX)]
+    #[error("index {0} is full: {max} slots are in use or free, build to free those of removed \
+             items", max = u32::MAX)]
     IndexFull(u16),
 
     /// An [`Index`](crate::Index) was opened with an option that is not the one it was created
     /// with.
     #[error(
-        "the index {index:?} was created with {option} {stored}, not {requested}: open it with {stored}, or leave the option out"
+        "the index {index:?} was created with {option} {stored}, not {requested}: open it with \
+         {stored}, or leave the option out"
     )]
     OptionMismatch {
         /// The name of the index.
@@ -239,7 +253,8 @@ pub enum Error {
     },
     /// An [`Index`](crate::Index) was opened as one whose items are named in another way.
     #[error(
-        "the items of the index {index:?} are named by {stored}, not by {requested}: open it as what it is, {}",
+        "the items of the index {index:?} are named by {stored}, not by {requested}: open it as \
+         what it is, {}",
         type_of(stored)
     )]
     NamingMismatch {
@@ -251,7 +266,8 @@ pub enum Error {
         requested: &'static str,
     },
     /// An index has been removed from its folder since a handle on it was opened.
-    #[error("the index {name:?} has been removed from {} since this handle on it was opened: drop the handle", path.display())]
+    #[error("the index {name:?} has been removed from {} since this handle on it was opened: \
+             drop the handle", path.display())]
     Removed {
         /// The name.
         name: String,
@@ -260,7 +276,8 @@ pub enum Error {
     },
     /// All numbers have been given out that the indexes of a folder can have.
     #[error(
-        "{} has had {max} indexes, those that were removed included, and can have no more: copy what is needed to indexes of another folder",
+        "{} has had {max} indexes, those that were removed included, and can have no more: copy \
+         what is needed to indexes of another folder",
         path.display()
     )]
     TooManyIndexes {
@@ -278,7 +295,10 @@ pub enum Error {
         max: usize,
     },
     /// There is no index of this name where it was looked for.
-    #[error("there is no index {name:?} in {}, which has {known:?}: create it first", path.display())]
+    #[error(
+        "there is no index {name:?} in {}, which has {known:?}: create it first",
+        path.display()
+    )]
     MissingName {
         /// The name.
         name: String,
@@ -288,7 +308,10 @@ pub enum Error {
         known: Vec<String>,
     },
     /// An index of this name exists, and was to be created.
-    #[error("there is an index {name:?} in {} already: open it, or choose another name", path.display())]
+    #[error(
+        "there is an index {name:?} in {} already: open it, or choose another name",
+        path.display()
+    )]
     NameTaken {
         /// The name.
         name: String,
@@ -304,7 +327,8 @@ pub enum Error {
     /// A change to an environment was begun inside another one: by the same thread, or by a closure
     /// that one of the threads runs which work on that change.
     #[error(
-        "this thread is inside a change of an index of {} already, and has one write transaction at a time: make this change when that one \
+        "this thread is inside a change of an index of {} already, and has one write transaction \
+         at a time: make this change when that one \
          has returned, or, if it is for the same index, through the batch of that one",
         path.display()
     )]
@@ -315,13 +339,15 @@ pub enum Error {
     /// A batch was used, or was to be committed, after one of its calls had failed half-way or
     /// panicked.
     #[error(
-        "an earlier call on this batch failed, and left a part of its work behind: return its error, so that the batch is rolled back"
+        "an earlier call on this batch failed, and left a part of its work behind: return its \
+         error, so that the batch is rolled back"
     )]
     BatchFailed,
     /// A handle was used in another process than the one that opened it, or one was opened in a
     /// fork of a process that has opened others.
     #[error(
-        "the environment was opened in process {opened}, and this is process {here}, a fork of it: open indexes after forking, not before, or start \
+        "the environment was opened in process {opened}, and this is process {here}, a fork of \
+         it: open indexes after forking, not before, or start \
          the process anew (exec)"
     )]
     Forked {
@@ -334,12 +360,14 @@ pub enum Error {
     // For the environment.
     /// The memory map has no room left for this transaction.
     #[error(
-        "the LMDB map is full: abort the transaction, enlarge the map (Env::resize, or a larger map_size at open), and try again"
+        "the LMDB map is full: abort the transaction, enlarge the map (Env::resize, or a larger \
+         map_size at open), and try again"
     )]
     MapFull,
     /// The map must become larger, and something in this process still reads through it.
     #[error(
-        "the LMDB map of {} must {}, and could not within {waited:?}: {}, wait longer (Options::growth_wait), or begin with a larger map \
+        "the LMDB map of {} must {}, and could not within {waited:?}: {}, wait longer \
+         (Options::growth_wait), or begin with a larger map \
          (Options::map_size_bytes)",
         path.display(), growth(*map_bytes), readers_of_map(*snapshots, *oldest, *searches)
     )]
@@ -362,7 +390,8 @@ pub enum Error {
     /// The map must become larger, and the thread that needs it is in the middle of a search, which
     /// would wait for itself.
     #[error(
-        "the LMDB map of {} must {}, and this thread is in the middle of a search in it: write when the search has ended, not in a closure that \
+        "the LMDB map of {} must {}, and this thread is in the middle of a search in it: write \
+         when the search has ended, not in a closure that \
          it calls, or begin with a larger map (Options::map_size_bytes)",
         path.display(), growth(*map_bytes)
     )]
@@ -373,7 +402,8 @@ pub enum Error {
         map_bytes: u64,
     },
     /// The map could not be made larger, and is gone.
-    #[error("the LMDB map of {} could not be made {map_bytes} bytes long: close all handles on it, and open it again", path.display())]
+    #[error("the LMDB map of {} could not be made {map_bytes} bytes long: close all handles on \
+             it, and open it again", path.display())]
     MapLost {
         /// The folder.
         path: PathBuf,
@@ -381,7 +411,8 @@ pub enum Error {
         map_bytes: u64,
     },
     /// Every entry of the reader table is in use.
-    #[error("all {max} entries of the reader table of {} are in use: close readers, or open it with more (Options::max_readers) when no process has it open", path.display())]
+    #[error("all {max} entries of the reader table of {} are in use: close readers, or open it \
+             with more (Options::max_readers) when no process has it open", path.display())]
     ReadersFull {
         /// The folder.
         path: PathBuf,
@@ -396,7 +427,8 @@ pub enum Error {
     },
     /// A file system on which LMDB loses data.
     #[error(
-        "{} is on a file system of type {file_system}, where LMDB's locks and its map are not reliable: use a local one, or force this one \
+        "{} is on a file system of type {file_system}, where LMDB's locks and its map are not \
+         reliable: use a local one, or force this one \
          (Options::any_file_system) if one machine alone uses it, and you have tested it",
         path.display()
     )]
@@ -407,7 +439,8 @@ pub enum Error {
         file_system: &'static str,
     },
     /// The data file can be reached by several paths, each with a lock file of its own.
-    #[error("{} is {how}: programs that open it by another path do not see its locks; remove the other name, or copy the file", path.display())]
+    #[error("{} is {how}: programs that open it by another path do not see its locks; remove the \
+             other name, or copy the file", path.display())]
     LinkedFile {
         /// The data file.
         path: PathBuf,
@@ -415,7 +448,10 @@ pub enum Error {
         how: &'static str,
     },
     /// An environment that is open in this process, in another way.
-    #[error("{} is open in this process already, {how}: close it first, or use it as it is", path.display())]
+    #[error(
+        "{} is open in this process already, {how}: close it first, or use it as it is",
+        path.display()
+    )]
     AlreadyOpen {
         /// The folder.
         path: PathBuf,
@@ -423,7 +459,8 @@ pub enum Error {
         how: &'static str,
     },
     /// An environment that another program keeps data in.
-    #[error("{} holds tables of another program: choose a folder of its own, or use Writer and Reader inside that environment", path.display())]
+    #[error("{} holds tables of another program: choose a folder of its own, or use Writer and \
+             Reader inside that environment", path.display())]
     ForeignEnvironment {
         /// The folder.
         path: PathBuf,
@@ -437,7 +474,8 @@ pub enum Error {
     /// There is no room on the disk, or no more of it may be used. Nothing has changed, and what
     /// was committed is there.
     #[error(
-        "the disk of {} is full, or a quota is used up ({source}): nothing has changed; free some room or raise the quota, and try again",
+        "the disk of {} is full, or a quota is used up ({source}): nothing has changed; free \
+         some room or raise the quota, and try again",
         path.display()
     )]
     DiskFull {
@@ -464,7 +502,8 @@ pub enum Error {
     // The data on disk.
     /// The keys of this index were written by another program.
     #[error(
-        "index {index} of this database was not written by voisin ({what}): use another database or another index number; Import reads those of hannoy and arroy"
+        "index {index} of this database was not written by voisin ({what}): use another database \
+         or another index number; Import reads those of hannoy and arroy"
     )]
     Foreign {
         /// The index.
@@ -473,7 +512,10 @@ pub enum Error {
         what: &'static str,
     },
     /// The index was written in another format.
-    #[error("index {index} has format version {found}, this version of voisin reads {supported}: {}", version_remedy(*found, *supported))]
+    #[error(
+        "index {index} has format version {found}, this version of voisin reads {supported}: {}",
+        version_remedy(*found, *supported)
+    )]
     FormatVersion {
         /// The index.
         index: u16,
@@ -486,7 +528,8 @@ pub enum Error {
     /// interrupted, or made on a disk that was full. It is refused before it is mapped, as reading
     /// beyond its end would end the process.
     #[error(
-        "{} has {bytes} bytes, and its last commit needs {expected}: a copy of it was interrupted, or it was cut off; copy it again, or \
+        "{} has {bytes} bytes, and its last commit needs {expected}: a copy of it was \
+         interrupted, or it was cut off; copy it again, or \
          restore a backup",
         path.display()
     )]
@@ -500,7 +543,8 @@ pub enum Error {
     },
     /// The pages that LMDB keeps a file in do not hold together: see
     /// [`verify_file`](crate::verify_file).
-    #[error("the pages of {} are damaged: {what}; run verify_file to see all damage, and restore a backup", path.display())]
+    #[error("the pages of {} are damaged: {what}; run verify_file to see all damage, and restore \
+             a backup", path.display())]
     DamagedFile {
         /// The data file.
         path: PathBuf,
@@ -520,7 +564,8 @@ pub enum Error {
     /// [`Writer::repair`](crate::Writer::repair) or [`Index::repair`](crate::Index::repair)
     /// restores the items and vectors from before the edit.
     #[error(
-        "an edit of index {index} stopped half-way, by an error or a panic: drop the transaction; if \
+        "an edit of index {index} stopped half-way, by an error or a panic: drop the \
+         transaction; if \
          it was committed, Writer::repair or Index::repair restores the items from before that edit"
     )]
     TornEdit {
@@ -529,7 +574,8 @@ pub enum Error {
     },
     /// What is stored under the key of an item breaks the format.
     #[error(
-        "what index {index} stores under the item key {key} is corrupt: {what}; run check to see all damage, or restore a backup"
+        "what index {index} stores under the item key {key} is corrupt: {what}; run check to see \
+         all damage, or restore a backup"
     )]
     CorruptItemKey {
         /// The number of the index.
@@ -549,7 +595,8 @@ pub enum Error {
     },
     /// An index was created by a newer version of voisin.
     #[error(
-        "the catalog entry of the index {name:?} has version {found}, this version of voisin reads {supported}: upgrade voisin"
+        "the catalog entry of the index {name:?} has version {found}, this version of voisin \
+         reads {supported}: upgrade voisin"
     )]
     CatalogVersion {
         /// The name of the index.
@@ -560,7 +607,8 @@ pub enum Error {
         supported: u16,
     },
     /// A value of an index that is imported is not what hannoy or arroy write.
-    #[error("{}: {what}; restore the source from a backup, or have the program that wrote it write it anew", source_value(*index, *item))]
+    #[error("{}: {what}; restore the source from a backup, or have the program that wrote it \
+             write it anew", source_value(*index, *item))]
     CorruptSource {
         /// The index, as it is numbered in the source.
         index: u16,
@@ -639,13 +687,16 @@ fn readers_of_map(snapshots: usize, oldest: Duration, searches: usize) -> String
 fn corrupt_remedy(key: Key) -> &'static str {
     match key.kind {
         Kind::Links | Kind::Spill | Kind::In => {
-            "if it is all in Links, Spill and In, force_rebuild makes these anew from the vectors; if not, restore a backup"
+            "if it is all in Links, Spill and In, force_rebuild makes these anew from the \
+             vectors; if not, restore a backup"
         }
         Kind::Codes => {
-            "if it is all in Codes, choose no codes and then these again (set_codes); if not, restore a backup"
+            "if it is all in Codes, choose no codes and then these again (set_codes); if not, \
+             restore a backup"
         }
         Kind::IdSlots => {
-            "if it is all in IdSlots, optimize makes these anew from SlotIds; if not, restore a backup"
+            "if it is all in IdSlots, optimize makes these anew from SlotIds; if not, restore a \
+             backup"
         }
         _ => "restore a backup, or add the items to a new index from where they came",
     }
@@ -655,7 +706,8 @@ fn version_remedy(found: u16, supported: u16) -> &'static str {
     if found > supported {
         "upgrade voisin"
     } else {
-        "add its items to a new index, from where they came or with the version of voisin that wrote them"
+        "add its items to a new index, from where they came or with the version of voisin that \
+         wrote them"
     }
 }
 
@@ -793,12 +845,14 @@ impl fmt::Display for SourceDefect {
             Self::NotBuilt => {
                 write!(
                     f,
-                    "it is not built, so its metric and dimensions are not known: have the program that wrote it build it"
+                    "it is not built, so its metric and dimensions are not known: have the \
+                     program that wrote it build it"
                 )
             }
             Self::Unknown => write!(
                 f,
-                "its keys are not those of hannoy, or of arroy from version 0.5 on: let arroy upgrade an older one"
+                "its keys are not those of hannoy, or of arroy from version 0.5 on: let arroy \
+                 upgrade an older one"
             ),
             Self::Ours => {
                 write!(f, "voisin wrote it: open a Reader, and add the items that it iterates over")
@@ -809,18 +863,21 @@ impl fmt::Display for SourceDefect {
                 newest: [known_major, known_minor],
             } => write!(
                 f,
-                "{program} {major}.{minor}.{patch} wrote it, and is known up to {known_major}.{known_minor}: upgrade voisin, or add its vectors one by one"
+                "{program} {major}.{minor}.{patch} wrote it, and is known up to \
+                 {known_major}.{known_minor}: upgrade voisin, or add its vectors one by one"
             ),
             Self::Quantized { metric } => {
                 write!(
                     f,
-                    "its metric {metric:?} has kept one bit of each component: add the vectors from where they came from"
+                    "its metric {metric:?} has kept one bit of each component: add the vectors \
+                     from where they came from"
                 )
             }
             Self::UnknownMetric { metric } => {
                 write!(
                     f,
-                    "its metric {metric:?} is not one of voisin's: add its vectors one by one, under a metric of your own"
+                    "its metric {metric:?} is not one of voisin's: add its vectors one by one, \
+                     under a metric of your own"
                 )
             }
             Self::MetricMismatch { stored, requested } => {
@@ -832,7 +889,8 @@ impl fmt::Display for SourceDefect {
             Self::DimensionMismatch { stored, requested } => {
                 write!(
                     f,
-                    "it has {stored} dimensions, not {requested}: use a writer for {stored} dimensions"
+                    "it has {stored} dimensions, not {requested}: use a writer for {stored} \
+                     dimensions"
                 )
             }
         }

@@ -5,11 +5,16 @@
 //!
 //! | mode | n | value |
 //! |---|---|---|
-//! | 0 | 0 | metadata, from the first build on: the metric's name, a zero; big-endian: dimensions `u32`, bytes `u32` of the set that follows; then words of 4 bytes, and one more byte if hannoy wrote it |
+//! | 0 | 0 | metadata (see below), from the first build on |
 //! | 0 | 1 | version: three big-endian `u32`; arroy before 0.6 and early hannoy have none |
 //! | 1 | item | pending: the item was changed since the last build |
 //! | 2 | | hannoy's links (last = layer), arroy's trees |
-//! | 3 | item | 0, the metric's header, the vector: `f32`, or bits in `u64` words, of the signs for the binary quantized metrics, in the byte order of the machine |
+//! | 3 | item | 0, the metric's header, the vector (see below) |
+//!
+//! The metadata are the metric's name and a zero, then, big-endian, the dimensions (`u32`), the
+//! bytes of the set that follows (`u32`) and the set, then words of 4 bytes, and one more byte if
+//! hannoy wrote it. A vector is of `f32`, or of bits in `u64` words (the signs, of the binary
+//! quantized metrics), in the byte order of the machine.
 //!
 //! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds,
 //! built or not. The tests import what hannoy 0.3 and arroy 0.9 write; their sources tell that
@@ -54,12 +59,11 @@ const ITEM_TAG: u8 = 0;
 /// let folder = tempfile::tempdir()?;
 /// // SAFETY: nobody changes the files in this folder but through LMDB.
 /// let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(2).open(folder.path())? };
-/// let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> voisin::heed::Result<_> {
-///     let theirs: hannoy::Database<'_, hannoy::distances::Euclidean> = opener.create_database(wtxn, Some("hannoy"))?;
-///     let ours: voisin::Database<'_, Euclidean> = opener.create_database(wtxn, Some("voisin"))?;
-///     Ok(CommitOrAbort::<_, ()>::Commit((theirs, ours)))
+/// let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
+///     opener.create_database(wtxn, Some("hannoy")).map(CommitOrAbort::<_, ()>::Commit)
 /// })?;
-/// let (theirs, ours) = created.unwrap_commit();
+/// let theirs: hannoy::Database<'_, hannoy::distances::Euclidean> = created.unwrap_commit();
+/// let ours: voisin::Database<'_, Euclidean> = voisin::create_database(&env, Some("voisin"))?;
 ///
 /// // An index that has been there for long.
 /// let mut wtxn = env.write_txn()?;
@@ -188,8 +192,12 @@ impl<'a> Import<'a> {
     /// which hannoy and arroy take.
     ///
     /// ```no_run
-    /// # fn f(source: voisin::Import<'_>, writer: voisin::Writer<'_, voisin::distances::Cosine>, wtxn: &mut voisin::heed::RwTxn<'_>) -> voisin::Result<()> {
-    /// source.skip_invalid(|item, defect| eprintln!("item {item} is left out: {defect}")).add_to(&writer, wtxn)?;
+    /// # use voisin::{Import, Writer, distances::Cosine, heed::RwTxn};
+    /// # type Cosines<'a> = Writer<'a, Cosine>;
+    /// # type Txn<'a> = RwTxn<'a>;
+    /// # fn f(source: Import, writer: Cosines, wtxn: &mut Txn) -> voisin::Result<()> {
+    /// let source = source.skip_invalid(|item, defect| eprintln!("without {item}: {defect}"));
+    /// source.add_to(&writer, wtxn)?;
     /// # Ok(())
     /// # }
     /// ```
@@ -338,7 +346,10 @@ impl Metric {
             | Self::BinaryQuantizedManhattan => stored::<Signs>(vector, dimensions),
             _ => stored::<F32>(vector, dimensions),
         };
-        decoded.ok_or("its value does not have the length that the metric and the dimensions of the index give")
+        decoded.ok_or(
+            "its value does not have the length that the metric and the dimensions of \
+                       the index give",
+        )
     }
 }
 

@@ -14,16 +14,15 @@
 //! in a smaller form of [`codec`], which is a parameter of the metric: `Cosine<F16>`.
 //!
 //! ```
-//! use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+//! use voisin::heed::EnvOpenOptions;
 //! use voisin::rand::{SeedableRng, rngs::StdRng};
-//! use voisin::{Database, Reader, Writer, distances::Euclidean};
+//! use voisin::{Database, Reader, Writer, create_database, distances::Euclidean};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
 //! // SAFETY: nobody changes the files in this folder but through LMDB.
 //! let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-//! let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-//! let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+//! let db: Database<Euclidean> = create_database(&env, None)?;
 //!
 //! let writer = Writer::new(db, 0, 2); // index 0 of up to 65 536 in this database, 2 dimensions
 //! let mut wtxn = env.write_txn()?;
@@ -79,12 +78,13 @@
 //! | `store` | LMDB: finding, caching and writing values; the views that `graph` walks |
 //! | `graph` | the algorithm: beam search, pruning, insertion; neither LMDB nor bytes |
 //! | `codes` | vectors in a few bits a component, for searches to go by: [`Codes`] |
-//! | `format` | every byte on disk: keys, blocks, neighbor lists, metadata, checksums; `docs/format.md` is its specification |
+//! | `format` | every byte on disk, as `docs/format.md` specifies it |
 //! | `distance` | the metrics, and the kernels that compute them |
 //! | [`codec`] | how one vector is stored, and what each form takes and loses |
 //! | `threads` | work on several threads: the calling one, and helpers of voisin's own |
 //! | [`defaults`] | what is used unless a caller says otherwise, and why |
-//! | `error`, `types`, `database` | what can go wrong, and who must act; item ids, slots, layers; the LMDB database of an index |
+//! | `error` | what can go wrong, and who must act |
+//! | `types`, `database` | item ids, slots, layers; the LMDB database of an index |
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -115,7 +115,8 @@ mod writer;
 
 #[cfg(target_endian = "big")]
 compile_error!(
-    "values are read in place, as little-endian numbers: voisin does not support big-endian machines"
+    "values are read in place, as little-endian numbers: voisin does not support big-endian \
+     machines"
 );
 
 pub use {heed, rand, roaring};
@@ -123,7 +124,7 @@ pub use {heed, rand, roaring};
 pub use self::builder::{Builder, Phase, Progress};
 pub use self::check::{Finding, Invariant, check};
 pub use self::codes::Codes;
-pub use self::database::{Database, ValueCodec};
+pub use self::database::{Database, ValueCodec, create_database};
 pub use self::distance::Distance;
 pub use self::error::{Error, Responsible, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};

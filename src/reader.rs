@@ -38,14 +38,13 @@ use crate::types::{ItemId, Slot};
 ///
 /// ```
 /// # use voisin::rand::SeedableRng;
-/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
-/// use voisin::{Database, Reader, Writer, distances::Euclidean};
+/// use voisin::heed::EnvOpenOptions;
+/// use voisin::{Database, Reader, Writer, create_database, distances::Euclidean};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// # let db: Database<Euclidean> = create_database(&env, None)?;
 /// # let writer = Writer::new(db, 0, 2);
 /// # let mut wtxn = env.write_txn()?;
 /// # writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 3.0, 0.0, 0.0, 4.0])?;
@@ -277,14 +276,13 @@ pub(crate) fn items_from<'a>(
 ///
 /// ```
 /// # use voisin::rand::SeedableRng;
-/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
-/// use voisin::{Database, Reader, Writer, distances::Euclidean};
+/// use voisin::heed::EnvOpenOptions;
+/// use voisin::{Database, Reader, Writer, create_database, distances::Euclidean};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// # let db: Database<Euclidean> = create_database(&env, None)?;
 /// # let writer = Writer::new(db, 0, 2);
 /// # let mut wtxn = env.write_txn()?;
 /// # writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 3.0, 0.0, 0.0, 4.0])?;
@@ -295,7 +293,10 @@ pub(crate) fn items_from<'a>(
 /// let warm = reader.warm(&rtxn)?;
 /// std::thread::scope(|scope| {
 ///     for _ in 0..2 {
-///         scope.spawn(|| assert_eq!(warm.nns(1).by_vector(&[2.5, 0.0]).unwrap().into_nns(), [(2, 0.25)]));
+///         scope.spawn(|| {
+///             let found = warm.nns(1).by_vector(&[2.5, 0.0]).unwrap();
+///             assert_eq!(found.into_nns(), [(2, 0.25)]);
+///         });
 ///     }
 /// });
 /// # Ok(())

@@ -36,14 +36,13 @@ use crate::types::ItemId;
 /// build.
 ///
 /// ```
-/// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
-/// use voisin::{Database, Writer, distances::Euclidean};
+/// use voisin::heed::EnvOpenOptions;
+/// use voisin::{Database, Writer, create_database, distances::Euclidean};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-/// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-/// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+/// # let db: Database<Euclidean> = create_database(&env, None)?;
 /// let writer = Writer::new(db, 0, 2);
 /// let mut wtxn = env.write_txn()?;
 /// writer.add_item(&mut wtxn, 7, &[0.5, 1.5])?;
@@ -197,14 +196,13 @@ impl<'e, D: Distance> Writer<'e, D> {
     ///
     /// ```
     /// use std::panic::{AssertUnwindSafe, catch_unwind};
-    /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
-    /// use voisin::{Database, Error, Writer, distances::Euclidean};
+    /// use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Database, Error, Writer, create_database, distances::Euclidean};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
     /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-    /// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-    /// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+    /// # let db: Database<Euclidean> = create_database(&env, None)?;
     /// # std::panic::set_hook(Box::new(|_| {}));
     /// let writer = Writer::new(db, 0, 1000);
     /// let mut wtxn = env.write_txn()?;
@@ -212,7 +210,10 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// wtxn.commit()?;
     ///
     /// let mut wtxn = env.write_txn()?;
-    /// let rows = (0..1000).map(|item| if item < 900 { (item, vec![0.1; 1000]) } else { panic!("a bad line") });
+    /// let rows = (0..1000).map(|item| match item {
+    ///     0..900 => (item, vec![0.1; 1000]),
+    ///     _ => panic!("a bad line"),
+    /// });
     /// assert!(catch_unwind(AssertUnwindSafe(|| writer.add_items_from(&mut wtxn, rows))).is_err());
     /// wtxn.commit()?; // instead of dropping it
     ///
@@ -301,18 +302,18 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// kept in step with every change. Readers of earlier commits go on with what they have.
     ///
     /// ```
-    /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
+    /// use voisin::heed::EnvOpenOptions;
     /// use voisin::rand::{SeedableRng, rngs::StdRng};
-    /// use voisin::{Codes, Database, Reader, Writer, distances::Euclidean};
+    /// use voisin::{Codes, Database, Reader, Writer, create_database, distances::Euclidean};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
     /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-    /// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-    /// # let db: Database<Euclidean> = create(env.write_txn()?)?.unwrap_commit();
+    /// # let db: Database<Euclidean> = create_database(&env, None)?;
     /// let writer = Writer::new(db, 0, 3);
     /// let mut wtxn = env.write_txn()?;
-    /// writer.add_items_from(&mut wtxn, (0..5000).map(|item| (item, [item as f32, 1.0, (item % 7) as f32])))?;
+    /// let rows = (0..5000).map(|item| (item, [item as f32, 1.0, (item % 7) as f32]));
+    /// writer.add_items_from(&mut wtxn, rows)?;
     /// writer.set_codes(&mut wtxn, Some(Codes::fast(3)))?;
     /// writer.builder(&mut StdRng::seed_from_u64(42)).build::<16, 32>(&mut wtxn)?;
     /// wtxn.commit()?;
@@ -471,14 +472,13 @@ impl<D: Distance<Codec = I8>> Writer<'_, D> {
     /// does not exist; one without vectors is trained again.
     ///
     /// ```
-    /// use voisin::heed::{CommitOrAbort, EnvOpenOptions};
-    /// use voisin::{Database, Reader, Writer, codec::I8, distances::Euclidean};
+    /// use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Database, Reader, Writer, create_database, codec::I8, distances::Euclidean};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let folder = tempfile::tempdir()?;
     /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-    /// # let create = |wtxn| env.create_databases_and_commit(wtxn, |o, wtxn| o.create_database(wtxn, None).map(CommitOrAbort::<_, ()>::Commit));
-    /// # let db: Database<Euclidean<I8>> = create(env.write_txn()?)?.unwrap_commit();
+    /// # let db: Database<Euclidean<I8>> = create_database(&env, None)?;
     /// let writer = Writer::new(db, 0, 2);
     /// let mut wtxn = env.write_txn()?;
     /// writer.train(&mut wtxn, &[0.0, 10.0, 255.0, 70.0])?; // two rows

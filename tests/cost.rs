@@ -186,7 +186,8 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
             let Sample { values_read, values_written, bytes_written, heap, file_bytes } =
                 samples[i];
             println!(
-                "{change} 1 of {size}: {values_read:.0} values read, {values_written:.1} of {bytes_written:.0} B written, heap {heap:.0} B, \
+                "{change} 1 of {size}: {values_read:.0} values read, {values_written:.1} of \
+                 {bytes_written:.0} B written, heap {heap:.0} B, \
                  file {file_bytes:.0} B"
             );
         }

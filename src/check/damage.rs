@@ -580,12 +580,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn any_changed_byte_is_found_and_never_a_panic(at in any::<prop::sample::Index>(), byte in any::<prop::sample::Index>(), flip in 1..=255u8, seal in any::<bool>()) {
+    fn any_changed_byte_is_found_and_never_a_panic(
+        at in any::<prop::sample::Index>(),
+        byte in any::<prop::sample::Index>(),
+        flip in 1..=255u8,
+        seal in any::<bool>(),
+    ) {
         let patient = shared();
         let database = patient.database();
         let mut wtxn = patient.env.write_txn().unwrap();
         let place = Place { raw: database.remap_types(), index: INDEX };
-        let all: Vec<(Vec<u8>, Vec<u8>)> = place.all(&wtxn).unwrap().map(|entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap()).collect();
+        let all: Vec<(Vec<u8>, Vec<u8>)> = place.all(&wtxn).unwrap().map(
+            |entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap(),
+        ).collect();
         let (key, mut value) = all[at.index(all.len())].clone();
         let byte = byte.index(value.len());
         value[byte] ^= flip;
@@ -617,13 +624,20 @@ proptest! {
     }
 
     #[test]
-    fn a_repair_of_any_bytes_is_sound_or_an_error(at in any::<prop::sample::Index>(), byte in any::<prop::sample::Index>(), flip in 1..=255u8, mark in 1..=3u8) {
+    fn a_repair_of_any_bytes_is_sound_or_an_error(
+        at in any::<prop::sample::Index>(),
+        byte in any::<prop::sample::Index>(),
+        flip in 1..=255u8,
+        mark in 1..=3u8,
+    ) {
         let patient = shared();
         let database = patient.database();
         let mut wtxn = patient.env.write_txn().unwrap();
         let place = Place { raw: database.remap_types(), index: INDEX };
         change(&mut wtxn, place, Key::meta(INDEX), |body| body[74] = mark);
-        let all: Vec<(Vec<u8>, Vec<u8>)> = place.all(&wtxn).unwrap().map(|entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap()).collect();
+        let all: Vec<(Vec<u8>, Vec<u8>)> = place.all(&wtxn).unwrap().map(
+            |entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap(),
+        ).collect();
         let (key, mut value) = all[at.index(all.len())].clone();
         let (key, byte) = (Key::from_bytes(&key).unwrap(), byte.index(value.len()));
         value[byte] ^= flip;

@@ -41,7 +41,7 @@ const FAST_4_FROM: usize = 256;
 /// | bits | for | recall at equal `ef_search` |
 /// |---|---|---|
 /// | 8 | everything | as without codes |
-/// | 7 | 128 dimensions, and others that fill whole lines of cache (64 bytes): a third fewer of these than by 8 bits | as without codes |
+/// | 7 | whole cache lines (64 bytes), as of 128 dimensions: a third fewer than 8 bits | as without codes |
 /// | 4 | from about 256 dimensions on | a few tenths of a percent lower |
 /// | 2, 1 | a thousand dimensions and more, or little memory: raise `ef_search` | lower |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -372,7 +372,9 @@ mod tests {
         ) {
             let center: Vec<f32> = rows.iter().map(|row| row.0).collect();
             let a: Vec<f32> = rows.iter().map(|row| row.0 + row.1).collect();
-            let b: Vec<f32> = rows.iter().map(|row| row.0 + if near { row.1 + row.2 * 1e-3 } else { row.2 }).collect();
+            let b: Vec<f32> = rows.iter().map(
+                |row| row.0 + if near { row.1 + row.2 * 1e-3 } else { row.2 },
+            ).collect();
             check_bound::<Euclidean>(&center, &a, &b);
             check_bound::<DotProduct>(&center, &a, &b);
             check_bound::<Cosine>(&center, &a, &b);

@@ -283,8 +283,17 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn no_pair_within_the_limit_is_ruled_out_and_few_beyond_it_are_not(
-            (queries, rows) in (1..=130usize, prop::sample::select(vec![0.0f32, 1e-7, 1e-5, 1e-2, 1.0]), 1..=PANEL)
-                .prop_flat_map(|(dimensions, spread, count)| (vectors(count, dimensions, spread), vectors(ROWS, dimensions, spread))),
+            (queries, rows) in (
+                1..=130usize,
+                prop::sample::select(vec![0.0f32, 1e-7, 1e-5, 1e-2, 1.0]),
+                1..=PANEL,
+            )
+                .prop_flat_map(
+                    |(dimensions, spread, count)| (
+                        vectors(count, dimensions, spread),
+                        vectors(ROWS, dimensions, spread),
+                    ),
+                ),
         ) {
             // Four times the error that is allowed for: on both sides of the limit, in the sum and
             // in the distance.
@@ -292,7 +301,11 @@ mod tests {
             judged_rightly::<Euclidean>(&queries, &rows, |a, b| {
                 error * a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()
             });
-            judged_rightly::<Manhattan>(&queries, &rows, |a, b| error * a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>());
+            judged_rightly::<Manhattan>(
+                &queries,
+                &rows,
+                |a, b| error * a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs())).sum::<f64>(),
+            );
             judged_rightly::<DotProduct>(&queries, &rows, |a, b| error * norm(a) * norm(b));
             judged_rightly::<Cosine>(&queries, &rows, |_, _| error);
         }

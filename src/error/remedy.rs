@@ -27,33 +27,45 @@ impl VectorDefect {
                 format!("component {position} is {value}: every component must be finite")
             }
             (Self::TooLarge { position, value, limit, form }, Role::Query) => {
-                format!("component {position} is {value:e}, and {form} holds up to {limit:e}: scale the query")
+                format!(
+                    "component {position} is {value:e}, and {form} holds up to {limit:e}: \
+                         scale the query"
+                )
             }
             (Self::TooLarge { position, value, limit, form }, _) => format!(
-                "component {position} is {value:e}, and {form} holds up to {limit:e}: scale the vectors, or store them in another form"
+                "component {position} is {value:e}, and {form} holds up to {limit:e}: scale the \
+                 vectors, or store them in another form"
             ),
             (Self::NotBinary { position, value }, _) => {
                 format!("component {position} is {value}: a binary vector has zeros and ones only")
             }
             (Self::TooSmall { value, limit, form }, Role::Query) => format!(
-                "its largest component is {value:e}, and {form} holds nothing between 0 and {limit:e}: scale the query as the vectors of the \
+                "its largest component is {value:e}, and {form} holds nothing between 0 and \
+                 {limit:e}: scale the query as the vectors of the \
                  index were"
             ),
             (Self::TooSmall { value, limit, form }, _) => format!(
-                "its largest component is {value:e}, and {form} holds nothing between 0 and {limit:e}: scale the vectors, or store them in \
+                "its largest component is {value:e}, and {form} holds nothing between 0 and \
+                 {limit:e}: scale the vectors, or store them in \
                  another form"
             ),
-            (Self::ZeroNorm, Role::Query) => "it is zero and has no direction, which the metric of the index compares: ask with another \
+            (Self::ZeroNorm, Role::Query) => "it is zero and has no direction, which the metric \
+                of the index compares: ask with another \
                                               vector, or use an index of another metric"
                 .to_owned(),
             (Self::ZeroNorm, _) => {
-                "the vector, as it would be stored, is zero and has no direction: leave it out, or use another metric".to_owned()
+                "the vector, as it would be stored, is zero and has no direction: leave it out, \
+                 or use another metric"
+                    .to_owned()
             }
             (Self::NormOutOfRange { norm, min, max }, Role::Query) => {
                 format!("its norm is {norm:e}: scale the query to between {min:e} and {max:e}")
             }
             (Self::NormOutOfRange { norm, min, max }, _) => {
-                format!("the vector's norm is {norm:e}: scale the vectors to between {min:e} and {max:e}")
+                format!(
+                    "the vector's norm is {norm:e}: scale the vectors to between {min:e} and \
+                         {max:e}"
+                )
             }
         }
     }
@@ -70,33 +82,40 @@ pub(super) fn of_system(source: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
     match (source.kind(), number(source)) {
         (Kind::ReadOnlyFilesystem, _) => {
-            "the file system is read-only: mount it for writing, or search the index with Index::open_read_only"
+            "the file system is read-only: mount it for writing, or search the index with \
+             Index::open_read_only"
         }
         (Kind::FileTooLarge, _) => {
-            "the file system, or a limit of this process, allows no larger file: raise the limit (ulimit -f), or use another file system"
+            "the file system, or a limit of this process, allows no larger file: raise the limit \
+             (ulimit -f), or use another file system"
         }
         (Kind::PermissionDenied, _) => {
-            "the user that this process runs as lacks the right to: run it as the owner of the files, or change their owner or mode"
+            "the user that this process runs as lacks the right to: run it as the owner of the \
+             files, or change their owner or mode"
         }
         (Kind::NotFound, _) => "it does not exist: create it, or give another path",
         (Kind::NotADirectory, _) => "a part of the path is a file: give another path",
         (Kind::AlreadyExists, _) => "it is there already: remove it, or give another path",
         (Kind::WouldBlock, _) => {
-            "the system lacks threads or locks for now: try again, or raise the limits of processes (ulimit -u, the pids limit of a container)"
+            "the system lacks threads or locks for now: try again, or raise the limits of \
+             processes (ulimit -u, the pids limit of a container)"
         }
         (Kind::OutOfMemory, _) | (_, Some(ENOMEM)) => {
-            "there is too little memory or address space: free some, raise the limit (ulimit -v), or use a smaller map \
+            "there is too little memory or address space: free some, raise the limit (ulimit \
+             -v), or use a smaller map \
              (Options::map_size_bytes)"
         }
         (Kind::UnexpectedEof, _) => {
-            "the file is shorter than what was written: look for what has truncated it, and try again"
+            "the file is shorter than what was written: look for what has truncated it, and try \
+             again"
         }
         (Kind::Unsupported, _) => "this system cannot do it: do it on another",
         (_, Some(EMFILE | ENFILE)) => {
             "too many files are open: close some, or raise the limit (ulimit -n)"
         }
         (_, Some(EIO)) => {
-            "the device has failed, or has written a part only: look at the log of the system, run check, and restore a backup of what \
+            "the device has failed, or has written a part only: look at the log of the system, \
+             run check, and restore a backup of what \
              is damaged"
         }
         _ => "look up the error in the manual of the system, remove its cause, and try again",
@@ -124,7 +143,8 @@ pub(super) fn of_lmdb(error: &heed::Error) -> &'static str {
             "the file is not LMDB's, or is damaged: give another path, or restore a backup"
         }
         heed::Error::Mdb(Mdb::VersionMismatch) => {
-            "another version of LMDB has written the file, or has it open: use the version of LMDB that the others use"
+            "another version of LMDB has written the file, or has it open: use the version of \
+             LMDB that the others use"
         }
         heed::Error::Mdb(Mdb::Panic) => {
             "an earlier commit could not be written: close the environment, and open it again"
@@ -141,10 +161,12 @@ pub(super) fn of_lmdb(error: &heed::Error) -> &'static str {
             "an earlier call in the transaction has failed: abort it, and begin another"
         }
         heed::Error::Mdb(Mdb::BadRslot) => {
-            "this thread has a read transaction already: end it first, or open the environment with read_txn_without_tls"
+            "this thread has a read transaction already: end it first, or open the environment \
+             with read_txn_without_tls"
         }
         heed::Error::Mdb(Mdb::Incompatible | Mdb::BadDbi) => {
-            "the database was opened or created in another way: open it as it was created, after those who change it have committed"
+            "the database was opened or created in another way: open it as it was created, after \
+             those who change it have committed"
         }
         heed::Error::EnvAlreadyOpened => "use the environment that is open, or close it first",
         _ => "abort the transaction, and look up the error in the manual of LMDB",

@@ -25,7 +25,8 @@ use super::Error;
 /// # let folder = tempfile::tempdir().unwrap();
 /// let index = Index::<Cosine>::create(folder.path().join("vectors"), Options::new(2))?;
 /// assert_eq!(status(&index.search(1).by_vector(&[0.0, 0.0]).unwrap_err()), 400);
-/// assert_eq!(status(&Index::<Cosine>::open(index.path(), Options::new(2).name("other")).unwrap_err()), 404);
+/// let other = Index::<Cosine>::open(index.path(), Options::new(2).name("other"));
+/// assert_eq!(status(&other.unwrap_err()), 404);
 /// # Ok(())
 /// # }
 /// ```

@@ -101,7 +101,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_list_has_the_bytes_of_the_roaring_crate_and_comes_back(values in prop::collection::btree_set(prop_oneof![any::<u32>(), 0..200_000u32], 0..300)) {
+        fn a_list_has_the_bytes_of_the_roaring_crate_and_comes_back(
+            values in prop::collection::btree_set(prop_oneof![any::<u32>(), 0..200_000u32], 0..300),
+        ) {
             let values: Vec<u32> = values.into_iter().collect();
             let mut bytes = Vec::new();
             encode_list(&values, &mut bytes);
@@ -118,7 +120,12 @@ mod tests {
         }
 
         #[test]
-        fn a_changed_or_cut_list_never_decodes_to_a_descending_one(values in prop::collection::btree_set(0..400_000u32, 1..64), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+        fn a_changed_or_cut_list_never_decodes_to_a_descending_one(
+            values in prop::collection::btree_set(0..400_000u32, 1..64),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<bool>(),
+        ) {
             let mut bytes = roaring_bytes(&values.into_iter().collect::<Vec<_>>());
             let at = at.index(bytes.len());
             if cut { bytes.truncate(at) } else { bytes[at] = byte }

@@ -181,7 +181,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_group_of_any_density_comes_back_and_finds_what_it_holds(lows in prop::collection::btree_set(0..ID_GROUP as u16, 1..1000)) {
+        fn a_group_of_any_density_comes_back_and_finds_what_it_holds(
+            lows in prop::collection::btree_set(0..ID_GROUP as u16, 1..1000),
+        ) {
             let mut group = IdGroup::default();
             for &low in lows.iter().rev() {
                 group.set(low, Some(Slot(u32::from(low) * 7)));
@@ -189,12 +191,18 @@ mod tests {
             let body = group.encode();
             prop_assert_eq!(IdGroup::decode(&body), Ok(group));
             for low in 0..ID_GROUP as u16 {
-                prop_assert_eq!(find(&body, low), Ok(lows.contains(&low).then_some(Slot(u32::from(low) * 7))));
+                prop_assert_eq!(
+                    find(&body, low),
+                    Ok(lows.contains(&low).then_some(Slot(u32::from(low) * 7))),
+                );
             }
         }
 
         #[test]
-        fn any_bytes_give_a_group_or_an_error(body in prop::collection::vec(any::<u8>(), 0..64), low in 0..1000u16) {
+        fn any_bytes_give_a_group_or_an_error(
+            body in prop::collection::vec(any::<u8>(), 0..64),
+            low in 0..1000u16,
+        ) {
             let _ = IdGroup::decode(&body);
             let _ = find(&body, low);
         }

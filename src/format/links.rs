@@ -255,7 +255,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn a_group_comes_back_whether_or_not_it_spills(group in prop::collection::vec(prop::option::of(record()), 1..40)) {
+        fn a_group_comes_back_whether_or_not_it_spills(
+            group in prop::collection::vec(prop::option::of(record()), 1..40),
+        ) {
             let bytes: Vec<Vec<u8>> = group.iter().map(|record| {
                 let mut bytes = Vec::new();
                 if let Some(record) = record {
@@ -265,7 +267,10 @@ mod tests {
             }).collect();
             let [links, spill] = encode_group(&bytes).each_ref().map(sealed);
             prop_assert!(links.as_ref().is_none_or(|links| links.len() <= PAGE_BYTES));
-            prop_assert_eq!(split_group(links.as_deref(), spill.as_deref(), group.len()), Ok(bytes.clone()));
+            prop_assert_eq!(
+                split_group(links.as_deref(), spill.as_deref(), group.len()),
+                Ok(bytes.clone()),
+            );
             for (record, bytes) in group.iter().zip(&bytes) {
                 if let Some(record) = record {
                     prop_assert_eq!(decode_record(bytes, 0), Ok((record.clone(), bytes.len())));
@@ -274,8 +279,14 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_group_is_an_error_or_another_group_and_never_a_panic(group in prop::collection::vec(record(), 1..12), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let bytes: Vec<Vec<u8>> = group.iter().map(|record| { let mut bytes = Vec::new(); encode_record(record, &mut bytes); bytes }).collect();
+        fn a_damaged_group_is_an_error_or_another_group_and_never_a_panic(
+            group in prop::collection::vec(record(), 1..12),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let bytes: Vec<Vec<u8>> = group.iter().map(
+                |record| { let mut bytes = Vec::new(); encode_record(record, &mut bytes); bytes },
+            ).collect();
             let [links, spill] = encode_group(&bytes).each_ref().map(sealed);
             let mut links = links.unwrap_or_default();
             let at = at.index(links.len());

@@ -411,9 +411,10 @@ mod tests {
         assert!(matches!(decode(b"cosine\0and so on"), Err(Error::Foreign { index: 7, .. })));
         let mut newer = body.clone();
         newer[8] = VERSION as u8 + 1;
-        assert!(
-            matches!(decode(&newer), Err(Error::FormatVersion { found, supported: VERSION, .. }) if found == VERSION + 1)
-        );
+        assert!(matches!(
+            decode(&newer),
+            Err(Error::FormatVersion { found, supported: VERSION, .. }) if found == VERSION + 1,
+        ));
         newer[8] = 1;
         let Err(older) = decode(&newer) else { panic!("version 1 was read") };
         assert!(

@@ -191,7 +191,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pool_is_the_sorted_prefix_that_ends_at_the_ef_th_accepted(offers in prop::collection::vec((0..20u32, any::<bool>()), 0..80), ef in 1..9usize) {
+        fn the_pool_is_the_sorted_prefix_that_ends_at_the_ef_th_accepted(
+            offers in prop::collection::vec((0..20u32, any::<bool>()), 0..80),
+            ef in 1..9usize,
+        ) {
             let mut pool = Pool::default();
             pool.start(ef, None);
             let mut all = Vec::new();
@@ -199,9 +202,14 @@ mod tests {
                 pool.insert(distance as f32, slot as u32, accepted);
                 all.push((distance as f32, slot as u32, accepted));
                 all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                let end = all.iter().enumerate().filter(|(_, c)| c.2).nth(ef - 1).map_or(all.len(), |(i, _)| i + 1);
+                let end = all.iter().enumerate().filter(|(_, c)| c.2).nth(ef - 1).map_or(
+                    all.len(),
+                    |(i, _)| i + 1,
+                );
                 all.truncate(end);
-                let found: Vec<_> = pool.candidates().iter().map(|c| (c.distance(), c.slot(), c.accepted)).collect();
+                let found: Vec<_> = pool.candidates().iter().map(
+                    |c| (c.distance(), c.slot(), c.accepted),
+                ).collect();
                 prop_assert_eq!(&found, &all);
             }
             let mut expanded = Vec::new();
@@ -212,23 +220,40 @@ mod tests {
         }
 
         #[test]
-        fn nothing_beyond_its_reach_is_expanded(distances in prop::collection::vec(0..100u32, 1..60), nth in 1..6usize, more in 0..9usize, most in 9..40usize) {
+        fn nothing_beyond_its_reach_is_expanded(
+            distances in prop::collection::vec(0..100u32, 1..60),
+            nth in 1..6usize,
+            more in 0..9usize,
+            most in 9..40usize,
+        ) {
             let mut pool = Pool::default();
-            pool.start(1000, Some(Reach { nth, factor: 1.5, least: nth + more, most, margin: 3.0 }));
+            pool.start(
+                1000,
+                Some(Reach { nth, factor: 1.5, least: nth + more, most, margin: 3.0 }),
+            );
             for (slot, distance) in distances.iter().enumerate() {
                 pool.insert(*distance as f32, slot as u32, true);
             }
             let mut sorted = distances;
             sorted.sort_unstable();
             let least = sorted.get(nth + more - 1);
-            let bound = least.map_or(f32::INFINITY, |least| (sorted[nth - 1] as f32 * 1.5).max(*least as f32));
+            let bound = least.map_or(
+                f32::INFINITY,
+                |least| (sorted[nth - 1] as f32 * 1.5).max(*least as f32),
+            );
             prop_assert_eq!(pool.bound(), bound + 3.0);
             let count = std::iter::from_fn(|| pool.expand()).count();
-            prop_assert_eq!(count, sorted.iter().filter(|distance| **distance as f32 <= bound).count().min(most));
+            prop_assert_eq!(
+                count,
+                sorted.iter().filter(|distance| **distance as f32 <= bound).count().min(most),
+            );
         }
 
         #[test]
-        fn among_candidates_that_are_not_accepted_there_is_no_reach(distances in prop::collection::vec(0..100u32, 1..60), other in 0..60usize) {
+        fn among_candidates_that_are_not_accepted_there_is_no_reach(
+            distances in prop::collection::vec(0..100u32, 1..60),
+            other in 0..60usize,
+        ) {
             let mut pool = Pool::default();
             pool.start(1000, Some(Reach { nth: 1, factor: 1.1, least: 1, most: 3, margin: 0.0 }));
             for (slot, distance) in distances.iter().enumerate() {
@@ -239,7 +264,9 @@ mod tests {
         }
 
         #[test]
-        fn a_nearer_candidate_is_expanded_next(distances in prop::collection::vec(0..100u32, 1..60)) {
+        fn a_nearer_candidate_is_expanded_next(
+            distances in prop::collection::vec(0..100u32, 1..60),
+        ) {
             let mut pool = Pool::default();
             pool.start(1000, None);
             let mut waiting = Vec::new();

@@ -236,7 +236,8 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     /// # fn main() -> voisin::Result<()> {
     /// # let folder = tempfile::tempdir().unwrap();
     /// let index = Index::<Cosine>::create(folder.path().join("vectors"), Options::new(300))?;
-    /// index.load((0..3000).map(|item| (item, [(); 300].map(|()| 1.0 + (item as f32).sin()))), |_| {})?;
+    /// let rows = (0..3000).map(|item| (item, [1.0 + (item as f32).sin(); 300]));
+    /// index.load(rows, |_| {})?;
     /// index.write(|batch| batch.set_codes(Some(Codes::fast(300))))?;
     /// assert_eq!(index.stats()?.codes.unwrap().codes, Codes::Bits4);
     /// index.write(|batch| batch.set_codes(None))?;

@@ -17,6 +17,9 @@ use crate::error::{Error, Result, VectorDefect};
 use crate::store::spool::Spool;
 use crate::types::ItemId;
 
+/// Rows that were put aside: what names an item, as bytes, and its vector.
+type Keyed<'a, T> = &'a mut dyn Iterator<Item = (Vec<u8>, Vec<T>)>;
+
 /// Items are put aside in memory up to so many bytes, and in a file beyond.
 const MEMORY_BYTES: usize = 64 << 20;
 /// How many items there are between two reports of those that are read or added.
@@ -32,10 +35,12 @@ const REPORT_ITEMS: u64 = 1024;
 /// # let folder = tempfile::tempdir().unwrap();
 /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
 /// let phases = Mutex::new(Vec::new());
-/// index.load((0..2000).map(|item| (item, [item as f32])), |progress| phases.lock().unwrap().push(progress.phase))?;
+/// let rows = (0..2000).map(|item| (item, [item as f32]));
+/// index.load(rows, |progress| phases.lock().unwrap().push(progress.phase))?;
 /// let mut phases = phases.into_inner().unwrap();
 /// phases.dedup();
-/// assert_eq!(phases, [LoadPhase::Reading, LoadPhase::Adding, LoadPhase::Linking, LoadPhase::Writing]);
+/// use LoadPhase::{Adding, Linking, Reading, Writing};
+/// assert_eq!(phases, [Reading, Adding, Linking, Writing]);
 /// # Ok(())
 /// # }
 /// ```
@@ -94,7 +99,8 @@ pub struct LoadProgress {
 /// let index = Index::<Euclidean, str>::create(folder.path().join("vectors"), Options::new(1))?;
 /// let is_too_late = AtomicBool::new(false);
 /// let watch = |phase| is_too_late.store(phase == LoadPhase::Adding, Ordering::Relaxed);
-/// let loader = index.loader().progress(|progress| watch(progress.phase)).cancel(|| is_too_late.load(Ordering::Relaxed));
+/// let loader = index.loader().progress(|progress| watch(progress.phase));
+/// let loader = loader.cancel(|| is_too_late.load(Ordering::Relaxed));
 /// let items = (0..3000).map(|item| (format!("item {item}"), [item as f32]));
 /// assert!(matches!(loader.load(items.clone()), Err(Error::Cancelled)));
 /// assert!(index.snapshot()?.is_empty(), "all of it or nothing");
@@ -187,7 +193,7 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
     pub(super) fn load_rows<T: Component, V: AsRef<[T]>>(
         &self,
         mut rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
-        add: impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<T>)>) -> Result<u64>,
+        add: impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
     ) -> Result<u64> {
         let shared = &self.index.shared;
         self.index.writable()?;
@@ -237,7 +243,7 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         aside: &mut Aside<T>,
         loaded: u64,
         batch: &mut Batch<'_, D, K>,
-        add: &impl Fn(&mut Batch<'_, D, K>, &mut dyn Iterator<Item = (Vec<u8>, Vec<T>)>) -> Result<u64>,
+        add: &impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
     ) -> Result<u64> {
         let total = Some(loaded + aside.count);
         if batch.needs_training()? && aside.count > 0 {

@@ -811,7 +811,8 @@ impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
     /// # fn main() -> voisin::Result<()> {
     /// # let folder = tempfile::tempdir().unwrap();
     /// let index = Index::<Cosine<I8>>::create(folder.path().join("vectors"), Options::new(2))?;
-    /// assert!(matches!(index.write(|batch| batch.add(1, &[0.5, 0.1])), Err(Error::NotTrained { .. })));
+    /// let early = index.write(|batch| batch.add(1, &[0.5, 0.1]));
+    /// assert!(matches!(early, Err(Error::NotTrained { .. })));
     /// index.train(&[-1.0, 1.0])?;
     /// index.write(|batch| batch.add(1, &[0.5, 0.1]))?;
     /// assert_eq!((index.stats()?.form, index.stats()?.saturated), ("i8", 0));

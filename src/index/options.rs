@@ -26,7 +26,7 @@ use crate::store::edit::check_new;
 /// # fn main() -> voisin::Result<()> {
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("vectors");
-/// let options = Options::new(384).name("texts").m(24).ef_construction(200).map_size_bytes(1 << 30);
+/// let options = Options::new(384).name("texts").m(24).ef_construction(200);
 /// let texts = Index::<Cosine>::create(&path, options)?;
 /// let again = Index::<Cosine>::open(&path, Options::default().name("texts"))?;
 /// assert_eq!((again.dimensions(), again.m(), again.m0()), (384, 24, 48));

@@ -55,7 +55,9 @@ struct Here {
 
 thread_local! {
     static HERE: Cell<Here> =
-        const { Cell::new(Here { kind: Kind::Search, threads: 0, is_at_work: false, helps: None }) };
+        const {
+            Cell::new(Here { kind: Kind::Search, threads: 0, is_at_work: false, helps: None })
+        };
     static MOST_USED: Cell<Used> = const { Cell::new(Used { asked: 0, worked: 0 }) };
 }
 

@@ -288,7 +288,10 @@ fn an_error_of_lmdb_is_of_one_search_and_of_none_that_shares_its_snapshot() {
     let held = sound.snapshot().unwrap();
     let is_error = |result: Result<bool, Error>| {
         // The cause, and never what LMDB says of a transaction that is of no use any more.
-        let is_cause = matches!(&result, Err(Error::Heed(heed::Error::Mdb(error))) if *error != MdbError::BadTxn);
+        let is_cause = matches!(
+            &result,
+            Err(Error::Heed(heed::Error::Mdb(error))) if *error != MdbError::BadTxn,
+        );
         assert!(is_cause, "{result:?}");
     };
     let damaged = |index: &Index<Euclidean, str>| {

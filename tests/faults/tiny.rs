@@ -162,9 +162,23 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
     fn vectors_of_any_size_are_refused_or_in_order(exponent in -30.0..18.0f64, seed: u64) {
-        let pairs = |a: &[f32], b: &[f32]| -> Vec<(f64, f64)> { a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b))).collect() };
-        refused_or_in_order::<Euclidean>(exponent, seed, |a, b| pairs(a, b).iter().map(|(a, b)| (a - b).powi(2)).sum())?;
-        refused_or_in_order::<DotProduct>(exponent, seed, |a, b| -pairs(a, b).iter().map(|(a, b)| a * b).sum::<f64>())?;
-        refused_or_in_order::<Manhattan>(exponent, seed, |a, b| pairs(a, b).iter().map(|(a, b)| (a - b).abs()).sum())?;
+        let pairs = |a: &[f32], b: &[f32]| -> Vec<(f64, f64)> {
+            a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b))).collect()
+        };
+        refused_or_in_order::<Euclidean>(
+            exponent,
+            seed,
+            |a, b| pairs(a, b).iter().map(|(a, b)| (a - b).powi(2)).sum(),
+        )?;
+        refused_or_in_order::<DotProduct>(
+            exponent,
+            seed,
+            |a, b| -pairs(a, b).iter().map(|(a, b)| a * b).sum::<f64>(),
+        )?;
+        refused_or_in_order::<Manhattan>(
+            exponent,
+            seed,
+            |a, b| pairs(a, b).iter().map(|(a, b)| (a - b).abs()).sum(),
+        )?;
     }
 }

@@ -32,9 +32,10 @@ fn in_fork(work: impl FnOnce()) -> bool {
 
 fn is_forked<T>(result: voisin::Result<T>) {
     let here = std::process::id();
-    assert!(
-        matches!(result, Err(Error::Forked { opened, here: found }) if found == here && opened != here)
-    );
+    assert!(matches!(
+        result,
+        Err(Error::Forked { opened, here: found }) if found == here && opened != here,
+    ));
 }
 
 /// That every way to use an inherited handle is an error.

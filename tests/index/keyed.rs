@@ -80,10 +80,14 @@ fn step() -> impl Strategy<Value = Step> {
     let some = prop::option::weighted(0.4, prop::collection::vec(any::<u8>(), 0..40));
     prop_oneof![
         8 => (any::<u8>(), any::<u8>()).prop_map(|(key, seed)| Step::Add { key, seed }),
-        5 => (any::<u8>(), 1..60u8, any::<u8>(), 0..3u8).prop_map(|(first, count, seed, how)| Step::AddMany { first, count, seed, how }),
+        5 => (any::<u8>(), 1..60u8, any::<u8>(), 0..3u8).prop_map(
+            |(first, count, seed, how)| Step::AddMany { first, count, seed, how },
+        ),
         6 => any::<u8>().prop_map(|key| Step::Delete { key }),
         3 => (any::<u8>(), 1..30u8).prop_map(|(first, step)| Step::DeleteMany { first, step }),
-        3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(|(out, into, seed)| Step::Swap { out, into, seed }),
+        3 => (any::<u8>(), any::<u8>(), any::<u8>()).prop_map(
+            |(out, into, seed)| Step::Swap { out, into, seed },
+        ),
         1 => Just(Step::Clear),
         1 => Just(Step::Optimize),
         1 => Just(Step::Rebuild),
@@ -298,15 +302,23 @@ fn number(item: u8) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        max_shrink_iters: 300,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn a_random_program_over_strings_does_what_a_map_does(program in prop::collection::vec(step(), 1..30)) {
+    fn a_random_program_over_strings_does_what_a_map_does(
+        program in prop::collection::vec(step(), 1..30),
+    ) {
         run::<str>(&program, text);
     }
 
     #[test]
-    fn a_random_program_over_numbers_does_what_a_map_does(program in prop::collection::vec(step(), 1..30)) {
+    fn a_random_program_over_numbers_does_what_a_map_does(
+        program in prop::collection::vec(step(), 1..30),
+    ) {
         run::<u64>(&program, number);
     }
 }

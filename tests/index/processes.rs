@@ -182,7 +182,8 @@ fn readers_of_other_processes_see_every_commit_whole_and_at_once_while_some_are_
 }
 
 #[test]
-#[ignore = "the soak, a minute: cargo test --release --test index processes::soak -- --ignored --nocapture"]
+#[ignore = "the soak, a minute: cargo test --release --test index processes::soak -- --ignored \
+            --nocapture"]
 fn soak() {
     kill_readers(8, 50, 60, Duration::from_secs(1));
 }

@@ -421,9 +421,10 @@ fn several_indexes_of_one_database_do_not_see_each_other() {
                 "index {index} when {cleared} is cleared"
             );
         }
-        assert!(
-            matches!(Reader::<Euclidean>::open(&wtxn, cleared, db), Err(Error::MissingIndex(index)) if index == cleared)
-        );
+        assert!(matches!(
+            Reader::<Euclidean>::open(&wtxn, cleared, db),
+            Err(Error::MissingIndex(index)) if index == cleared,
+        ));
         models.insert(cleared, Model::new());
         for (index, model) in &models {
             check_holds(&wtxn, db, *index, model);

@@ -330,7 +330,9 @@ fn paths_are_read_from_imports_and_expressions() {
         //! use crate::comment::C;
         use crate::a::{B, c::{D, E as F}, self};
         use super::{G, h::I};
-        pub(crate) fn f<'a>(c: char) -> crate::j::K<'a> { let s = "crate::string"; let r = r#"crate::raw""#; '"'; crate::l::<u8>() }
+        pub(crate) fn f<'a>(c: char) -> crate::j::K<'a> {
+            let s = "crate::string"; let r = r#"crate::raw""#; '"'; crate::l::<u8>()
+        }
         mod inner { use super::M; use super::super::N; fn g() { if true { super::O } } }
         use super::P; /* crate::q */
     "##;

@@ -170,9 +170,10 @@ fn metrics_that_do_not_follow_from_inner_products_refuse_codes_and_nothing_chang
         let db = create::<D>(&env);
         let writer = Writer::<D>::new(db, 0, vector.len());
         let mut wtxn = env.write_txn().unwrap();
-        assert!(
-            matches!(writer.set_codes(&mut wtxn, Some(Codes::Bits4)), Err(Error::CodesUnsupported { metric }) if metric == D::name())
-        );
+        assert!(matches!(
+            writer.set_codes(&mut wtxn, Some(Codes::Bits4)),
+            Err(Error::CodesUnsupported { metric }) if metric == D::name(),
+        ));
         assert!(dump(&wtxn, db).is_empty());
         writer.add_item(&mut wtxn, 1, vector).unwrap();
         let before = dump(&wtxn, db);

@@ -207,8 +207,10 @@ fn soak() {
     let Figures { kills, in_phase, in_flight, rounds, largest, slowest_open } =
         kill_again_and_again(300, 2000);
     println!(
-        "crash soak: {kills} kills ({in_phase:?}), {rounds} rounds committed, {in_flight} of them in flight when killed, \
-         up to {largest} items, slowest reopening {slowest_open:?}; every state was that of a commit, every check silent; {:?}",
+        "crash soak: {kills} kills ({in_phase:?}), {rounds} rounds committed, {in_flight} of \
+         them in flight when killed, \
+         up to {largest} items, slowest reopening {slowest_open:?}; every state was that of a \
+         commit, every check silent; {:?}",
         began.elapsed()
     );
 }

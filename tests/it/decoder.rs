@@ -841,7 +841,8 @@ fn decode_layer(values: &mut Values, layer: u8, decoded: &mut Decoded) -> BTreeM
             let fits = links_bytes + node_bytes <= MAX_LINKS_BYTES;
             assert_eq!(
                 is_here, fits,
-                "{what}: LINKS has {links_bytes} bytes before it, it has {node_bytes}: in LINKS if it fits"
+                "{what}: LINKS has {links_bytes} bytes before it, it has {node_bytes}: in LINKS \
+                 if it fits"
             );
             links_bytes += if fits { node_bytes } else { 0 };
             decoded.spilled += usize::from(!fits);

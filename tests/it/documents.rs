@@ -182,7 +182,8 @@ fn kill_again_and_again(kills: u64) {
     }
     assert!(rounds > 0 && model.len() > 10);
     println!(
-        "{kills} kills, {between} of them between the two writes, {rounds} rounds, {in_flight} in flight when killed: always in step; {} documents",
+        "{kills} kills, {between} of them between the two writes, {rounds} rounds, {in_flight} \
+         in flight when killed: always in step; {} documents",
         model.len()
     );
 }

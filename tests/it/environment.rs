@@ -150,9 +150,10 @@ fn a_copy_holds_what_was_committed_and_is_compact() {
     assert_eq!(std::fs::read_dir(&target).unwrap().count(), 1, "nothing but the copy");
 
     let before = std::fs::read(target.join("data.mdb")).unwrap();
-    assert!(
-        matches!(voisin::copy_to(&env, &target), Err(Error::Exists { path }) if path == target.join("data.mdb"))
-    );
+    assert!(matches!(
+        voisin::copy_to(&env, &target),
+        Err(Error::Exists { path }) if path == target.join("data.mdb"),
+    ));
     assert!(
         std::fs::read(target.join("data.mdb")).unwrap() == before,
         "the first copy was touched"

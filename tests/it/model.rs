@@ -105,7 +105,11 @@ fn id(item: u8) -> ItemId {
 
 fn step() -> impl Strategy<Value = Step> {
     let index = 0..INDEXES.len();
-    let how = prop_oneof![8 => Just(Building::Build), 1 => Just(Building::Rebuild), 2 => Just(Building::Optimize)];
+    let how = prop_oneof![
+        8 => Just(Building::Build),
+        1 => Just(Building::Rebuild),
+        2 => Just(Building::Optimize),
+    ];
     let query = (
         (index.clone(), prop::option::weighted(0.3, any::<u8>()), any::<u8>()),
         prop_oneof![Just(0), Just(1), 1..12usize, Just(usize::MAX)],
@@ -127,13 +131,24 @@ fn step() -> impl Strategy<Value = Step> {
         codes,
     });
     prop_oneof![
-        8 => (index.clone(), any::<u8>(), any::<u8>()).prop_map(|(index, item, seed)| Step::Add { index, item, seed }),
-        6 => (index.clone(), any::<u8>(), 1..120u8, any::<u8>()).prop_map(|(index, first, count, seed)| Step::AddMany { index, first, count, seed }),
+        8 => (index.clone(), any::<u8>(), any::<u8>()).prop_map(
+            |(index, item, seed)| Step::Add { index, item, seed },
+        ),
+        6 => (index.clone(), any::<u8>(), 1..120u8, any::<u8>()).prop_map(
+            |(index, first, count, seed)| Step::AddMany { index, first, count, seed },
+        ),
         6 => (index.clone(), any::<u8>()).prop_map(|(index, item)| Step::Delete { index, item }),
-        3 => (index.clone(), any::<u8>(), 1..30u8).prop_map(|(index, first, step)| Step::DeleteMany { index, first, step }),
+        3 => (index.clone(), any::<u8>(), 1..30u8).prop_map(
+            |(index, first, step)| Step::DeleteMany { index, first, step },
+        ),
         1 => index.clone().prop_map(|index| Step::Clear { index }),
-        2 => (index.clone(), prop_oneof![Just(0), Just(1), Just(2), Just(4), Just(7), Just(8)]).prop_map(|(index, bits)| Step::SetCodes { index, bits }),
-        10 => (index, how, prop::bool::weighted(0.05)).prop_map(|(index, how, cancelled)| Step::Build { index, how, cancelled }),
+        2 => (
+            index.clone(),
+            prop_oneof![Just(0), Just(1), Just(2), Just(4), Just(7), Just(8)],
+        ).prop_map(|(index, bits)| Step::SetCodes { index, bits }),
+        10 => (index, how, prop::bool::weighted(0.05)).prop_map(
+            |(index, how, cancelled)| Step::Build { index, how, cancelled },
+        ),
         6 => Just(Step::Commit),
         2 => Just(Step::Abort),
         1 => Just(Step::Reopen),
@@ -365,7 +380,9 @@ proptest! {
     #![proptest_config(programs(PROGRAMS))]
 
     #[test]
-    fn a_random_program_leaves_what_the_model_says(steps in prop::collection::vec(step(), 1..=STEPS)) {
+    fn a_random_program_leaves_what_the_model_says(
+        steps in prop::collection::vec(step(), 1..=STEPS),
+    ) {
         run::<Euclidean>(&steps);
     }
 }
@@ -374,7 +391,9 @@ proptest! {
     #![proptest_config(programs(PROGRAMS_OF_A_FORM))]
 
     #[test]
-    fn a_random_program_leaves_what_the_model_says_in_every_form(steps in prop::collection::vec(step(), 1..=STEPS)) {
+    fn a_random_program_leaves_what_the_model_says_in_every_form(
+        steps in prop::collection::vec(step(), 1..=STEPS),
+    ) {
         run::<Euclidean<F16>>(&steps);
         run::<Euclidean<Bf16>>(&steps);
         run::<Euclidean<I8>>(&steps);

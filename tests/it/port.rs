@@ -130,7 +130,12 @@ fn a_program_for_hannoy_is_told_the_same_by_voisin_under_every_metric_they_share
 
 /// A database of either, and a writer for its index 0.
 macro_rules! with_writer {
-    ($engine:ident, $metric:ident, $dimensions:expr, |$env:ident, $db:ident, $writer:ident| $run:block) => {
+    (
+        $engine:ident,
+        $metric:ident,
+        $dimensions:expr,
+        |$env:ident, $db:ident, $writer:ident| $run:block
+    ) => {
         with_env(|$env| {
             let create = |wtxn| {
                 $env.create_databases_and_commit(wtxn, |o, wtxn| {

@@ -51,22 +51,30 @@ async fn main() -> Result<()> {
 fn measurements() -> Result<RecordBatch> {
     let mut rng = StdRng::seed_from_u64(7);
     let ids: Vec<String> = (0..ROWS).map(|_| Uuid::from_u128(rng.random()).to_string()).collect();
-    let vectors: Vec<Vec4> = (0..ROWS).map(|_| 2.0 * Vec4::from(rng.random::<[f32; DIMENSIONS]>()) - Vec4::ONE).collect();
-    let values = Float32Array::from_iter_values(vectors.iter().flat_map(|vector| vector.to_array()));
+    let vectors: Vec<Vec4> = (0..ROWS)
+        .map(|_| 2.0 * Vec4::from(rng.random::<[f32; DIMENSIONS]>()) - Vec4::ONE)
+        .collect();
+    let values =
+        Float32Array::from_iter_values(vectors.iter().flat_map(|vector| vector.to_array()));
     let item = Arc::new(Field::new("item", DataType::Float32, false));
-    let vectors = FixedSizeListArray::try_new(item.clone(), DIMENSIONS as i32, Arc::new(values), None)?;
+    let vectors =
+        FixedSizeListArray::try_new(item.clone(), DIMENSIONS as i32, Arc::new(values), None)?;
     let schema = Schema::new(vec![
         Field::new("id", DataType::Utf8, false),
         Field::new("vector", DataType::FixedSizeList(item, DIMENSIONS as i32), false),
     ]);
-    Ok(RecordBatch::try_new(Arc::new(schema), vec![Arc::new(StringArray::from(ids)), Arc::new(vectors)])?)
+    Ok(RecordBatch::try_new(
+        Arc::new(schema),
+        vec![Arc::new(StringArray::from(ids)), Arc::new(vectors)],
+    )?)
 }
 
 /// The id and the vector of each row.
 fn rows(batch: &RecordBatch) -> Vec<(String, Vec<f32>)> {
     let ids = batch.column(0).as_any().downcast_ref::<StringArray>().expect("ids");
     let vectors = batch.column(1).as_any().downcast_ref::<FixedSizeListArray>().expect("vectors");
-    let values = vectors.values().as_any().downcast_ref::<Float32Array>().expect("components").values();
+    let values =
+        vectors.values().as_any().downcast_ref::<Float32Array>().expect("components").values();
     let rows = values.chunks(DIMENSIONS).map(<[f32]>::to_vec);
     ids.iter().map(|id| id.expect("no nulls").to_owned()).zip(rows).collect()
 }
@@ -92,12 +100,20 @@ struct Answer {
 }
 
 /// A handler: searches block, so they run where blocking is allowed.
-async fn search(State(index): State<Index<Cosine, str>>, Json(query): Json<Query>) -> std::result::Result<Json<Vec<Answer>>, StatusCode> {
-    let found = tokio::task::spawn_blocking(move || index.search(query.count).by_vector(&query.vector)).await;
-    let found = found.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.map_err(|error| match error {
-        voisin::Error::DimensionMismatch { .. } | voisin::Error::InvalidQuery { .. } => StatusCode::BAD_REQUEST,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    })?;
+async fn search(
+    State(index): State<Index<Cosine, str>>,
+    Json(query): Json<Query>,
+) -> std::result::Result<Json<Vec<Answer>>, StatusCode> {
+    let found =
+        tokio::task::spawn_blocking(move || index.search(query.count).by_vector(&query.vector))
+            .await;
+    let found =
+        found.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?.map_err(|error| match error {
+            voisin::Error::DimensionMismatch { .. } | voisin::Error::InvalidQuery { .. } => {
+                StatusCode::BAD_REQUEST
+            }
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        })?;
     let answer = |(id, distance): (String, f32)| Some(Answer { id: id.parse().ok()?, distance });
     Ok(Json(found.into_nns().into_iter().filter_map(answer).collect()))
 }
@@ -105,8 +121,11 @@ async fn search(State(index): State<Index<Cosine, str>>, Json(query): Json<Query
 async fn serve(index: Index<Cosine, str>, batch: &RecordBatch) -> Result<()> {
     let app = Router::new().route("/search", post(search)).with_state(index);
     let rows = rows(batch);
-    let request =
-        |body: serde_json::Value| Request::post("/search").header("content-type", "application/json").body(Body::from(body.to_string()));
+    let request = |body: serde_json::Value| {
+        Request::post("/search")
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+    };
     let asked = &rows[123];
     let response = app.clone().oneshot(request(json!({ "vector": asked.1, "count": 3 }))?).await?;
     assert_eq!(response.status(), StatusCode::OK);
@@ -133,7 +152,8 @@ fn records(folder: &Path, batch: &RecordBatch) -> Result<()> {
     let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(2).open(folder)? };
     env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
         let vectors: Database<'_, Euclidean> = opener.create_database(wtxn, Some("vectors"))?;
-        let records: heed::Database<'_, Str, SerdeJson<Record>> = opener.create_database(wtxn, Some("records"))?;
+        let records: heed::Database<'_, Str, SerdeJson<Record>> =
+            opener.create_database(wtxn, Some("records"))?;
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((vectors, records)))
     })
     .map(|committed| {
@@ -152,7 +172,8 @@ fn records(folder: &Path, batch: &RecordBatch) -> Result<()> {
         let rtxn = env.read_txn()?;
         let reader = Reader::open(&rtxn, 0, vectors)?;
         let even: RoaringBitmap = (0..ROWS as u32).step_by(2).collect();
-        let found = reader.nns(5).candidates(&even).by_item(&rtxn, 123)?.ok_or("item 123 is there")?;
+        let found =
+            reader.nns(5).candidates(&even).by_item(&rtxn, 123)?.ok_or("item 123 is there")?;
         let nearest = found.nns[0].0;
         let record = records.get(&rtxn, &nearest.to_string())?.ok_or("its record is there")?;
         println!("nearest even one to 123: {nearest}, {record:?}");

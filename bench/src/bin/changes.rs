@@ -140,7 +140,8 @@ fn tell(index: &Living<Euclidean>) {
     for (number, layer) in stats.layers.iter().enumerate() {
         let (nodes, edges) = (layer.nodes as f64, layer.edges() as f64);
         println!(
-            "    layer {number}: {nodes} nodes, {:.1} edges a node, {:.0} % of them one-way, {:.0} bytes a list, tree of depth {}",
+            "    layer {number}: {nodes} nodes, {:.1} edges a node, {:.0} % of them one-way, \
+             {:.0} bytes a list, tree of depth {}",
             edges / nodes,
             layer.one_way_edges as f64 / edges * 100.0,
             layer.list_bytes as f64 / nodes,

@@ -89,7 +89,8 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
         let (fresh_recall, fresh_distances) = fresh.quality(set, EF);
         let bytes = [&index, &fresh].map(|index| index.file_bytes() as f64);
         println!(
-            "  round {round}: {seconds:.2} s; recall {recall:.4}, fresh {fresh_recall:.4}; distances {distances:.0}, fresh {fresh_distances:.0}"
+            "  round {round}: {seconds:.2} s; recall {recall:.4}, fresh {fresh_recall:.4}; \
+             distances {distances:.0}, fresh {fresh_distances:.0}"
         );
         report.at_most(
             "points of recall below a fresh build",

@@ -16,7 +16,8 @@ use voisin_bench::compare::vectors::Vectors;
 use voisin_bench::compare::{contest, goals, plots, serve, table, venv};
 use voisin_bench::data::DataSet;
 
-const USAGE: &str = "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines NAME,NAME...] [--sets photos,glosses,million] [--alpha ALPHA]";
+const USAGE: &str = "usage: compare quick|full FOLDER_OF_DATA [--rows ROWS] [--engines \
+                     NAME,NAME...] [--sets photos,glosses,million] [--alpha ALPHA]";
 
 static SETS: [&str; 3] = ["photos", "glosses", "million"];
 

@@ -60,7 +60,8 @@ fn main() -> ExitCode {
         ],
     );
     println!(
-        "| form | bytes a component | largest error of a component | error of a vector, of its length, mean (largest): photos | glosses | recall@10: photos | glosses |"
+        "| form | bytes a component | largest error of a component | error of a vector, of its \
+         length, mean (largest): photos | glosses | recall@10: photos | glosses |"
     );
     println!("|---|---|---|---|---|---|---|");
     for (photos, glosses) in photos.0.iter().zip(&glosses.0) {
@@ -142,7 +143,8 @@ impl Forms {
             report.at_least(&format!("{form}: recall@10 of exact search"), *recall, least);
             if *saturated > 0 {
                 println!(
-                    "  {form}: {saturated} of {components} components are beyond the range of the sample"
+                    "  {form}: {saturated} of {components} components are beyond the range of \
+                     the sample"
                 );
             }
         }

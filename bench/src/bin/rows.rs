@@ -43,7 +43,8 @@ fn main() -> ExitCode {
         }
     };
     println!(
-        "| set | what | added: processor, ms | written, KB | deleted: processor, ms | written, KB |\n|---|---|---|---|---|---|"
+        "| set | what | added: processor, ms | written, KB | deleted: processor, ms | written, \
+         KB |\n|---|---|---|---|---|---|"
     );
     for set in SETS.into_iter().filter(|set| wanted.is_none_or(|wanted| wanted == *set)) {
         match set {

@@ -197,7 +197,15 @@ fn codes(
     for (what, found) in
         [("of the same graph by vectors", walks), ("of a graph without codes", builds)]
     {
-        rows.at_most(format!("points of recall below those {what} at the same ef, {bits} bits, the worst from .90 on"), found, goal, "");
+        rows.at_most(
+            format!(
+                "points of recall below those {what} at the same ef, {bits} bits, \
+                              the worst from .90 on"
+            ),
+            found,
+            goal,
+            "",
+        );
     }
     let bytes = (coded.disk_bytes - plain.disk_bytes) / set.rows as f64;
     let goal = ((bits * set.dimensions) as f64 / 8.0 + 16.0) * 1.02;

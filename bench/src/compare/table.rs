@@ -30,11 +30,13 @@ pub fn page(run: &Run, plots: &[Plot]) -> String {
     line(&mut page, "# voisin beside its peers\n");
     line(
         &mut page,
-        "Written by the command below: do not edit. [bench/README.md](../../../bench/README.md) says what is equal among the engines,",
+        "Written by the command below: do not edit. [bench/README.md](../../../bench/README.md) \
+         says what is equal among the engines,",
     );
     line(
         &mut page,
-        "what is not, and what each figure means. All figures are in [figures.json](figures.json).\n",
+        "what is not, and what each figure means. All figures are in \
+         [figures.json](figures.json).\n",
     );
     line(&mut page, &format!("```sh\n{}\n```\n", run.command));
     line(&mut page, "| | |\n|---|---|");
@@ -56,7 +58,8 @@ pub fn page(run: &Run, plots: &[Plot]) -> String {
         &format!("| versions | voisin at commit {}, {} |", machine.commit, versions(run)),
     );
     let all = format!(
-        "M {M}, M0 {M0}, ef_construction {EF_CONSTRUCTION}, seed {SEED}, k {K}, builds on {THREADS} threads"
+        "M {M}, M0 {M0}, ef_construction {EF_CONSTRUCTION}, seed {SEED}, k {K}, builds on \
+         {THREADS} threads"
     );
     line(&mut page, &format!("| all engines | {all} |\n"));
     line(&mut page, &format!("## Goals: {missed} of {} missed\n", run.goals.len()));
@@ -113,7 +116,8 @@ fn set_page(page: &mut String, set: &SetResults) {
     );
     line(
         page,
-        "| engine | 1 thread, recall .95 | .99 | 2 threads, recall .95 | .99 | exact, one by one | exact, batch of 64 |",
+        "| engine | 1 thread, recall .95 | .99 | 2 threads, recall .95 | .99 | exact, one by one \
+         | exact, batch of 64 |",
     );
     line(page, "|---|---|---|---|---|---|---|");
     for engine in &set.engines {
@@ -155,7 +159,8 @@ fn set_page(page: &mut String, set: &SetResults) {
     );
     line(
         page,
-        "| engine | build, s | save, s | peak memory | written | on disk | open, ms | update, ms | its processor time, ms | it writes, KB |",
+        "| engine | build, s | save, s | peak memory | written | on disk | open, ms | update, ms \
+         | its processor time, ms | it writes, KB |",
     );
     line(page, "|---|---|---|---|---|---|---|---|---|---|");
     for engine in &set.engines {

@@ -157,12 +157,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn all_kernels_are_the_definition(bytes in prop::collection::vec(any::<[u8; 5]>(), 0..700)) {
+        fn all_kernels_are_the_definition(
+            bytes in prop::collection::vec(any::<[u8; 5]>(), 0..700),
+        ) {
             let vector = |i: usize| bytes.iter().map(|row| row[i]).collect::<Vec<u8>>();
             let (a, others) = (vector(4), [0, 1, 2, 3].map(vector));
             let expected = [0, 1, 2, 3].map(|i| naive(&a, &others[i]));
             for kernels in all() {
-                prop_assert_eq!((kernels.four)(with_sums(&a), [0, 1, 2, 3].map(|i| with_sums(&others[i]))), expected);
+                prop_assert_eq!(
+                    (kernels.four)(with_sums(&a), [0, 1, 2, 3].map(|i| with_sums(&others[i]))),
+                    expected,
+                );
             }
         }
     }

@@ -522,7 +522,16 @@ mod tests {
         #[test]
         fn all_kernels_are_the_definition(
             rows in prop::collection::vec((any::<i8>(), any::<[u8; 7]>()), 768),
-            length in prop_oneof![1..=400usize, Just(64), Just(128), Just(192), Just(256), Just(384), Just(512), Just(768)],
+            length in prop_oneof![
+                1..=400usize,
+                Just(64),
+                Just(128),
+                Just(192),
+                Just(256),
+                Just(384),
+                Just(512),
+                Just(768),
+            ],
             count in 0..8usize,
         ) {
             let rows = &rows[..length];
@@ -531,11 +540,16 @@ mod tests {
                 let code_bytes = code_bytes(bits, components.len());
                 let factors = Factors { offset: 3.0, scale: 0.5, error: 0.0, length: 0.0 }.encode();
                 let codes: Vec<Vec<u8>> =
-                    (0..count.min(7)).map(|j| rows.iter().take(code_bytes).map(|row| row.1[j]).chain(factors).collect()).collect();
+                    (0..count.min(7))
+                        .map(|j| rows.iter().take(code_bytes).map(|row| row.1[j]))
+                        .map(|code| code.chain(factors).collect())
+                        .collect();
                 let mut query = CodeQuery::new(&components, code_bytes, bits);
                 (query.slope, query.intercept, query.offset) = (-1.0, 1.0, 4.0);
                 let expected: Vec<f32> =
-                    codes.iter().map(|code| (7.0 - 0.5 * (1.0 - naive(&components, code, bits) as f64)) as f32).collect();
+                    codes.iter().map(
+                        |code| (7.0 - 0.5 * (1.0 - naive(&components, code, bits) as f64)) as f32,
+                    ).collect();
                 let codes: Vec<&[u8]> = codes.iter().map(Vec::as_slice).collect();
                 for kernel in all(bits, code_bytes).into_iter().flatten() {
                     let mut found = vec![1.0];

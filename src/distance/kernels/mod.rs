@@ -318,7 +318,13 @@ pub(super) mod tests {
     const KNOWN: [usize; 6] = [96, 100, 128, 256, 384, 7];
 
     fn lengths() -> impl Strategy<Value = usize> {
-        prop_oneof![30 => 0..=300usize, 10 => prop::sample::select(&KNOWN), 1 => Just(768), 1 => Just(1536), 1 => Just(1537)]
+        prop_oneof![
+            30 => 0..=300usize,
+            10 => prop::sample::select(&KNOWN),
+            1 => Just(768),
+            1 => Just(1536),
+            1 => Just(1537),
+        ]
     }
 
     fn float() -> impl Strategy<Value = [u8; 4]> + Clone {
@@ -340,39 +346,72 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn every_kernel_is_as_near_to_its_naive_twin_as_rounding_allows([a, b, ..] in five(lengths(), float())) {
+        fn every_kernel_is_as_near_to_its_naive_twin_as_rounding_allows(
+            [a, b, ..] in five(lengths(), float()),
+        ) {
             let (a, b) = (a.bytes(), b.bytes());
             for Subject { name, naive, implementations } in Subject::sums() {
                 let expected = naive.one(a, b);
                 // The terms of differences have one sign, so that the sum is the sum of magnitudes.
-                let magnitude = if matches!(name, "cosine" | "dot product") { naive.one(&magnitudes(a), &magnitudes(b)) } else { expected };
+                let magnitude = if matches!(name, "cosine" | "dot product") {
+                    naive.one(&magnitudes(a), &magnitudes(b))
+                } else { expected };
                 // The portable kernels make the longest chain: one addition in 32, then three and
                 // eight for the total; three for a term.
                 let roundings = a.len() / (4 * 32) + 1 + 3 + 8 + 3;
                 for kernels in implementations {
                     let error = (kernels.one(a, b) - expected).abs();
-                    prop_assert!(error <= magnitude * f32::EPSILON * roundings as f32, "{name}: {error} for {expected}");
+                    prop_assert!(
+                        error <= magnitude * f32::EPSILON * roundings as f32,
+                        "{name}: {error} for {expected}",
+                    );
                 }
             }
         }
 
         #[test]
-        fn one_and_four_give_the_same_bits_in_either_order([query, stored @ ..] in five(lengths(), float())) {
+        fn one_and_four_give_the_same_bits_in_either_order(
+            [query, stored @ ..] in five(lengths(), float()),
+        ) {
             for Subject { name, implementations, .. } in Subject::sums() {
                 for kernels in implementations {
-                    let four = kernels.four(query.bytes(), stored.each_ref().map(Stored::bytes)).map(f32::to_bits);
-                    prop_assert_eq!(four, stored.each_ref().map(|stored| kernels.one(query.bytes(), stored.bytes()).to_bits()), "{}", name);
-                    prop_assert_eq!(four, stored.each_ref().map(|stored| kernels.one(stored.bytes(), query.bytes()).to_bits()), "{}", name);
+                    let four = kernels.four(
+                        query.bytes(),
+                        stored.each_ref().map(Stored::bytes),
+                    ).map(f32::to_bits);
+                    prop_assert_eq!(
+                        four,
+                        stored.each_ref().map(
+                            |stored| kernels.one(query.bytes(), stored.bytes()).to_bits(),
+                        ),
+                        "{}",
+                        name,
+                    );
+                    prop_assert_eq!(
+                        four,
+                        stored.each_ref().map(
+                            |stored| kernels.one(stored.bytes(), query.bytes()).to_bits(),
+                        ),
+                        "{}",
+                        name,
+                    );
                 }
             }
         }
 
         #[test]
-        fn sums_of_small_integers_are_exact([query, stored @ ..] in five(0..=128usize, small_integer())) {
+        fn sums_of_small_integers_are_exact(
+            [query, stored @ ..] in five(0..=128usize, small_integer()),
+        ) {
             let stored = stored.each_ref().map(Stored::bytes);
             for Subject { name, naive, implementations } in Subject::sums() {
                 for kernels in implementations {
-                    prop_assert_eq!(kernels.four(query.bytes(), stored), naive.four(query.bytes(), stored), "{}", name);
+                    prop_assert_eq!(
+                        kernels.four(query.bytes(), stored),
+                        naive.four(query.bytes(), stored),
+                        "{}",
+                        name,
+                    );
                 }
             }
         }
@@ -382,14 +421,26 @@ pub(super) mod tests {
             let stored = stored.each_ref().map(Stored::bytes);
             let Subject { naive, implementations, .. } = Subject::hamming();
             for kernels in implementations {
-                prop_assert_eq!(kernels.four(query.bytes(), stored), naive.four(query.bytes(), stored));
-                prop_assert_eq!(stored.map(|stored| kernels.one(query.bytes(), stored)), naive.four(query.bytes(), stored));
-                prop_assert_eq!(stored.map(|stored| kernels.one(stored, query.bytes())), naive.four(query.bytes(), stored));
+                prop_assert_eq!(
+                    kernels.four(query.bytes(), stored),
+                    naive.four(query.bytes(), stored),
+                );
+                prop_assert_eq!(
+                    stored.map(|stored| kernels.one(query.bytes(), stored)),
+                    naive.four(query.bytes(), stored),
+                );
+                prop_assert_eq!(
+                    stored.map(|stored| kernels.one(stored, query.bytes())),
+                    naive.four(query.bytes(), stored),
+                );
             }
         }
 
         #[test]
-        fn of_vectors_that_differ_in_length_the_shortest_counts([a, b, ..] in five(0..=100usize, small_integer()), cut in 0..=400usize) {
+        fn of_vectors_that_differ_in_length_the_shortest_counts(
+            [a, b, ..] in five(0..=100usize, small_integer()),
+            cut in 0..=400usize,
+        ) {
             let (a, b) = (a.bytes(), b.bytes());
             let cut = cut.min(a.len());
             for Subject { naive, implementations, .. } in Subject::sums() {
@@ -461,18 +512,26 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn kernels_of_a_known_length_give_the_bits_of_others([probe, a, b, c, d] in five(lengths(), float())) {
+        fn kernels_of_a_known_length_give_the_bits_of_others(
+            [probe, a, b, c, d] in five(lengths(), float()),
+        ) {
             decodes::<F32>(&probe, [&a, &b, &c, &d], Scale::NONE)?;
         }
 
         #[test]
-        fn kernels_of_halves_decode_exactly([probe, ..] in five(lengths(), float()), halves in five(lengths(), half(0x7C00))) {
+        fn kernels_of_halves_decode_exactly(
+            [probe, ..] in five(lengths(), float()),
+            halves in five(lengths(), half(0x7C00)),
+        ) {
             let [a, b, c, d, _] = halves.each_ref();
             decodes::<F16>(&probe, [a, b, c, d], Scale::NONE)?;
         }
 
         #[test]
-        fn kernels_of_upper_halves_decode_exactly([probe, ..] in five(lengths(), float()), halves in five(lengths(), half(0x7F80))) {
+        fn kernels_of_upper_halves_decode_exactly(
+            [probe, ..] in five(lengths(), float()),
+            halves in five(lengths(), half(0x7F80)),
+        ) {
             let [a, b, c, d, _] = halves.each_ref();
             decodes::<Bf16>(&probe, [a, b, c, d], Scale::NONE)?;
         }

@@ -26,7 +26,10 @@ macro_rules! near_kernel {
             limits: &[[u8; 4]; PANEL],
             rows: &[Row<'_>; ROWS_ABREAST],
         ) -> [u32; ROWS_ABREAST] {
-            let len = rows.iter().fold(size_of::<f32>() * panel.len(), |len, row| len.min(row.bytes.len()));
+            let len = rows.iter().fold(
+                size_of::<f32>() * panel.len(),
+                |len, row| len.min(row.bytes.len()),
+            );
             let components = rows.each_ref().map(|row| words(&row.bytes[..len]));
             let mut sums = [[zero(); PANEL / LANES]; ROWS_ABREAST];
             for (i, queries) in panel.iter().take(components[0].len()).enumerate() {
@@ -34,7 +37,9 @@ macro_rules! near_kernel {
                 for (sums, components) in sums.iter_mut().zip(&components) {
                     // SAFETY: `i` is below the number of components of the first row, and all rows
                     // were cut to one length. As in `sums`, the compiler sees that too late.
-                    let component = splat(f32::from_le_bytes(unsafe { *components.get_unchecked(i) }));
+                    let component = splat(
+                        f32::from_le_bytes(unsafe { *components.get_unchecked(i) }),
+                    );
                     for (sum, queries) in sums.iter_mut().zip(queries) {
                         *sum = step::<S>(*sum, load(queries), component);
                     }
@@ -43,7 +48,8 @@ macro_rules! near_kernel {
             let mut masks = [0; ROWS_ABREAST];
             for ((mask, sums), row) in masks.iter_mut().zip(sums).zip(rows) {
                 let (scale, offset) = (splat(row.scale), splat(row.offset));
-                for (group, (sum, limits)) in sums.into_iter().zip(limits.as_chunks().0).enumerate() {
+                let groups = sums.into_iter().zip(limits.as_chunks().0).enumerate();
+                for (group, (sum, limits)) in groups {
                     *mask |= not_below(sum, scale, offset, load(limits)) << (group * LANES);
                 }
             }
@@ -51,7 +57,11 @@ macro_rules! near_kernel {
         }
 
         $(#[$features])?
-        fn near<S: Sum>(panel: &[[[u8; 4]; PANEL]], limits: &[[u8; 4]; PANEL], rows: &[Row<'_>; ROWS]) -> [u32; ROWS] {
+        fn near<S: Sum>(
+            panel: &[[[u8; 4]; PANEL]],
+            limits: &[[u8; 4]; PANEL],
+            rows: &[Row<'_>; ROWS],
+        ) -> [u32; ROWS] {
             let mut masks = [0; ROWS];
             for (masks, rows) in masks.as_chunks_mut().0.iter_mut().zip(rows.as_chunks().0) {
                 *masks = near_abreast::<S>(panel, limits, rows);

@@ -123,7 +123,11 @@ macro_rules! sum_kernels {
         /// or over the first `LEN`, which each must have, unless that is zero.
         $(#[$features])?
         #[inline]
-        fn sums<S: Sum, L: Load, const N: usize, const LEN: usize>(a: &[u8], b: [&[u8]; N], scale: Scale) -> [f32; N] {
+        fn sums<S: Sum, L: Load, const N: usize, const LEN: usize>(
+            a: &[u8],
+            b: [&[u8]; N],
+            scale: Scale,
+        ) -> [f32; N] {
             let (a, b) = (words(a), b.map(L::words));
             let len = if LEN > 0 { LEN } else { b.iter().fold(a.len(), |len, b| len.min(b.len())) };
             let (a_blocks, a_rest) = a[..len].as_chunks::<{ LANES * ACCUMULATORS }>();
@@ -139,7 +143,11 @@ macro_rules! sum_kernels {
                         // it copies the accumulators every time, and spills some: with AVX2, `four`
                         // of squared differences takes a fifth longer.
                         let b = unsafe { b_blocks.get_unchecked(i) };
-                        accumulators[j] = step::<S>(accumulators[j], a, load_stored::<L>(&b.as_chunks().0[j], scale));
+                        accumulators[j] = step::<S>(
+                            accumulators[j],
+                            a,
+                            load_stored::<L>(&b.as_chunks().0[j], scale),
+                        );
                     }
                 }
             }
@@ -186,7 +194,11 @@ macro_rules! sum_kernels {
 
         $(#[$features])?
         #[inline(never)]
-        fn four<S: Sum, L: Load, const LEN: usize>(a: &[u8], b: [&[u8]; 4], scale: Scale) -> [f32; 4] {
+        fn four<S: Sum, L: Load, const LEN: usize>(
+            a: &[u8],
+            b: [&[u8]; 4],
+            scale: Scale,
+        ) -> [f32; 4] {
             if differ::<L, LEN>(a, &b) {
                 return four::<S, L, 0>(a, b, scale);
             }

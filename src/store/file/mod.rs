@@ -43,7 +43,8 @@ use crate::error::{Error, Result};
 ///
 /// # fn main() -> voisin::Result<()> {
 /// # let folder = tempfile::tempdir().unwrap();
-/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2).map_size_bytes(1 << 30))?;
+/// let options = Options::new(2).map_size_bytes(1 << 30);
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), options)?;
 /// index.write(|batch| batch.add(1, &[0.5, 0.5]))?;
 /// let environment = index.stats()?.environment;
 /// assert_eq!(environment.map_bytes, 1 << 30);

@@ -151,8 +151,13 @@ impl<'a> Walk<'a> {
         }
         if self.used.range_cardinality(first..=last) + self.free.range_cardinality(first..=last) > 0
         {
-            self.findings
-                .add(PageInvariant::Once, format!("{name} has page {first}, or one of {count} from there, which something else has, too"));
+            self.findings.add(
+                PageInvariant::Once,
+                format!(
+                    "{name} has page {first}, or one of {count} \
+                    from there, which something else has, too"
+                ),
+            );
             return false;
         }
         let pages = if is_free { &mut self.free } else { &mut self.used };
@@ -331,7 +336,8 @@ impl<'a> Walk<'a> {
         let below = high.zip(keys.last()).is_none_or(|(high, last)| is_less(last, high));
         if !ascend || !from || !below {
             let what = format!(
-                "the keys of page {number} of {} are not in order, or not where the pages above say",
+                "the keys of page {number} of {} are not in order, or not where the pages above \
+                 say",
                 walked.name
             );
             self.findings.add(PageInvariant::Order, what);

@@ -124,7 +124,8 @@ fn a_bit_that_flips_in_the_pages_of_lmdb_is_found_or_does_no_harm() {
         assert!(child.end().success());
     }
     println!(
-        "of {flips}, {unsafe_to_open} are not to be opened, {found} are found by check, {same} change nothing"
+        "of {flips}, {unsafe_to_open} are not to be opened, {found} are found by check, {same} \
+         change nothing"
     );
     assert!(unsafe_to_open > flips / 10);
 }

@@ -89,7 +89,8 @@ macro_rules! collected {
 
 macro_rules! numbers {
     ($($type:ty),*) => {$(
-        operators!($type: Add add AddAssign add_assign, Sub sub SubAssign sub_assign, Mul mul MulAssign mul_assign,
+        operators!($type: Add add AddAssign add_assign, Sub sub SubAssign sub_assign,
+            Mul mul MulAssign mul_assign,
             Div div DivAssign div_assign, Rem rem RemAssign rem_assign);
         compared!($type, [$type], Vec<$type>, Option<$type>);
         converted!($type, Vec<$type>);
@@ -114,8 +115,9 @@ macro_rules! numbers {
 macro_rules! integers {
     ($($type:ty),*) => {$(
         numbers!($type);
-        operators!($type: BitAnd bitand BitAndAssign bitand_assign, BitOr bitor BitOrAssign bitor_assign,
-            BitXor bitxor BitXorAssign bitxor_assign, Shl shl ShlAssign shl_assign, Shr shr ShrAssign shr_assign);
+        operators!($type: BitAnd bitand BitAndAssign bitand_assign,
+            BitOr bitor BitOrAssign bitor_assign, BitXor bitxor BitXorAssign bitxor_assign,
+            Shl shl ShlAssign shl_assign, Shr shr ShrAssign shr_assign);
     )*};
 }
 

@@ -62,7 +62,8 @@ pub(crate) fn beside(places: &Places, report: &mut Report) {
     let alone: Vec<f64> = (first..first + ALONE).map(|item| commit(&index, &set, item)).collect();
     let (longest, own) = (beside.iter().copied().fold(0.0, f64::max), median(alone));
     println!(
-        "  {} commits in {seconds:.1} s, median {:.2}; alone {own:.2}; {pending} items were left pending",
+        "  {} commits in {seconds:.1} s, median {:.2}; alone {own:.2}; {pending} items were left \
+         pending",
         beside.len(),
         median(beside.clone())
     );

@@ -40,7 +40,8 @@ fn main() -> ExitCode {
         [data, indexes, part] => (data, indexes, Some(part)),
         _ => {
             eprintln!(
-                "usage: faces FOLDER_OF_DATA FOLDER_OF_INDEXES [open|index|move|memory|readers|processes|busy|beside]"
+                "usage: faces FOLDER_OF_DATA FOLDER_OF_INDEXES \
+                 [open|index|move|memory|readers|processes|busy|beside]"
             );
             return ExitCode::FAILURE;
         }

@@ -35,11 +35,16 @@ pub(crate) fn open(places: &Places, report: &mut Report) {
     let opens = [&places.small(), &places.million()].map(|folder| {
         let first_of_process = start("reader", folder, places).ask("first")[0];
         let mut child = warm("reader", folder, places);
-        let [opened, longest, dropped] = child.ask("open 10000")[..] else { panic!("three numbers") };
+        let [opened, longest, dropped] = child.ask("open 10000")[..] else {
+            panic!("three numbers")
+        };
         println!("  opened in {opened:.2}, at most {longest:.0}; dropped in {dropped:.2}");
         child.ask("first");
         let [first, warm] = [child.ask("first")[1], child.ask("median")[0]];
-        println!("  the first query of a reader {first:.0}, of a process {first_of_process:.0}; one of a warm reader {warm:.0}");
+        println!(
+            "  the first query of a reader {first:.0}, of a process {first_of_process:.0}; \
+                  one of a warm reader {warm:.0}"
+        );
         (opened, first / warm)
     });
     let [(small, _), (million, first)] = opens;

@@ -225,7 +225,8 @@ fn start(told: &[&str], said: &Sender<Said>) -> (Process, JoinHandle<()>) {
 
 pub(crate) fn processes(places: &Places, pace: Pace, report: &mut Report) {
     println!(
-        "100 000 items, {READERS} processes that search, {pace:?}, and one that commits every {} ms",
+        "100 000 items, {READERS} processes that search, {pace:?}, and one that commits every \
+         {} ms",
         BETWEEN_COMMITS.as_millis()
     );
     let folder = &places.indexes.join("scratch");
@@ -319,7 +320,8 @@ fn tell(took: &mut [Spent]) {
     let waits = [0.5, 0.99, 0.999, 1.0].map(|part| share(took, part).waited());
     let over = [1, 5, 20].map(|ms| took.iter().filter(|spent| spent.waited() > ms * 1000).count());
     println!(
-        "  waits for anything but a core, of the same shares: {waits:?}; over 1, 5, 20 ms: {over:?}; the longest:"
+        "  waits for anything but a core, of the same shares: {waits:?}; over 1, 5, 20 ms: \
+         {over:?}; the longest:"
     );
     took.iter().rev().take(5).for_each(|spent| println!("    {spent}"));
 }

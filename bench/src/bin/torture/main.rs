@@ -26,7 +26,8 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-const USAGE: &str = "usage: torture [--kills N] [--cuts N] [--flips N] [--full N] [--traffic SECONDS] [--seed N] [--folder FOLDER]";
+const USAGE: &str = "usage: torture [--kills N] [--cuts N] [--flips N] [--full N] [--traffic \
+                     SECONDS] [--seed N] [--folder FOLDER]";
 
 /// The folder that all others are made in, if it was given.
 static FOLDER: OnceLock<String> = OnceLock::new();
