@@ -18,19 +18,22 @@ use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
 use crate::format::{Key, Kind};
 use crate::graph::Vectors;
 use crate::graph::delete::delete;
-use crate::graph::insert::{Plan, finish, growth, insert, refresh};
+use crate::graph::insert::{finish, growth, insert, refresh};
+use crate::graph::plan::Plan;
 use crate::graph::working::Working;
+use crate::store::GoOn;
 use crate::store::coarse::{Coarse, WithCoarse, sample};
 use crate::store::codes::{Encoded, WithCodes};
 use crate::store::edit::Edit;
 use crate::store::held::{Held, ReadTxn, SharedTxn};
-use crate::store::links::{Changes, GoOn, Put};
+use crate::store::links::Changes;
 use crate::store::process::OfProcess;
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber, spool};
 use crate::store::snapshot::{Snapshot, read_meta};
 use crate::store::source::{AnySource, Shared, Verified};
 use crate::store::table::Extent;
+use crate::store::target::Put;
 use crate::store::view::View;
 use crate::threads;
 use crate::types::Slot;
@@ -132,6 +135,13 @@ impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
             .field("ef_construction", &self.ef_construction)
             .field("alpha", &self.alpha)
             .finish_non_exhaustive()
+    }
+}
+
+impl<'e, D: Distance> Writer<'e, D> {
+    /// Prepares a build; one seed gives one graph, whatever the number of threads.
+    pub fn builder<'a, R: Rng + SeedableRng>(&'a self, rng: &'a mut R) -> Builder<'a, 'e, D, R> {
+        Builder::new(self, rng)
     }
 }
 

@@ -6,8 +6,10 @@
 //! What a damaged value hides is not checked; what does not depend on it still is.
 
 #[cfg(test)]
+#[path = "../tests/unit/damage.rs"]
 mod damage;
 #[cfg(test)]
+#[path = "../tests/unit/interrupted.rs"]
 mod interrupted;
 mod item_keys;
 

@@ -210,6 +210,22 @@ impl<'a, R> QueryBuilder<'a, R> {
     }
 }
 
+impl<D: Distance> Reader<'_, D> {
+    /// Starts a query for the `k` nearest items.
+    #[must_use]
+    pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {
+        QueryBuilder::new(self, k)
+    }
+}
+
+impl<D: Distance> WarmReader<'_, '_, D> {
+    /// Starts a query for the `k` nearest items.
+    #[must_use]
+    pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {
+        QueryBuilder::new(self, k)
+    }
+}
+
 impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     /// The items nearest to `vector`. `rtxn` must be on the reader's snapshot: the transaction that
     /// it was opened with, or another one that began before the next commit.

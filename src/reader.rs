@@ -20,7 +20,6 @@ use crate::error::Result;
 use crate::format::checksum::Sound;
 use crate::format::ids::{ID_GROUP, IdGroup};
 use crate::format::{Key, Kind};
-use crate::query::QueryBuilder;
 use crate::stats::{self, Stats};
 use crate::store::Place;
 use crate::store::file::Environment;
@@ -209,12 +208,6 @@ impl<'t, D: Distance> Reader<'t, D> {
         stats::gather(&self.view(rtxn)?, self.place(), rtxn, Environment::read(env, rtxn)?)
     }
 
-    /// Starts a query for the `k` nearest items.
-    #[must_use]
-    pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
-    }
-
     /// Finds everything that a query can need, so that queries need no transaction any more. One
     /// pass over the keys: 3 ms for a million items of 128 components.
     ///
@@ -313,12 +306,6 @@ impl<'r, 't, D: Distance> WarmReader<'r, 't, D> {
     #[must_use]
     pub fn reader(&self) -> &'r Reader<'t, D> {
         self.reader
-    }
-
-    /// Starts a query for the `k` nearest items.
-    #[must_use]
-    pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
     }
 }
 

@@ -12,9 +12,7 @@ use std::marker::PhantomData;
 
 use heed::types::Bytes;
 use heed::{RoTxn, RwTxn};
-use rand::{Rng, SeedableRng};
 
-use crate::builder::Builder;
 use crate::codec::{Codec, Component, I8, Range, Scale};
 use crate::codes::{self, Codes};
 use crate::database::Database;
@@ -419,11 +417,6 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// As [`contains_item`](Self::contains_item).
     pub fn n_pending(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
         Ok(read_meta::<D>(self.place(), rtxn)?.map_or(0, |meta| meta.pending.into()))
-    }
-
-    /// Prepares a build; one seed gives one graph, whatever the number of threads.
-    pub fn builder<'a, R: Rng + SeedableRng>(&'a self, rng: &'a mut R) -> Builder<'a, 'e, D, R> {
-        Builder::new(self, rng)
     }
 }
 

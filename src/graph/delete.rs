@@ -17,8 +17,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::insert::{Plan, first_to_adopt, split_copies};
+use super::plan::Plan;
 use super::prune::{Edge, replenish};
+use super::tree::{MAX_STEPS, first_to_adopt, split_copies};
 use super::working::{Node, StoredNode, Working};
 use super::{Graph, Vectors};
 use crate::error::Result;
@@ -32,9 +33,6 @@ const REPLACEMENTS: usize = 1;
 /// So many of the nearest candidates are tried for each new edge: farther ones would rarely be
 /// taken.
 const CANDIDATES: usize = 4;
-
-/// A walk through the tree that takes longer goes in a circle, which only a damaged tree has.
-pub(super) const MAX_STEPS: usize = 1_000_000;
 
 /// The nodes of layer 0 whose edges a deletion has left poorer.
 #[derive(Debug, Default)]

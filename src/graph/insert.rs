@@ -24,11 +24,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::{Rng, RngExt};
 
 use super::beam::{Beam, Scope};
-use super::delete::MAX_STEPS;
+use super::plan::{HEADROOM, Plan};
 use super::prune::{Edge, Limit, prune};
+use super::tree::{choose_parent, copy_parent, first_to_adopt};
 use super::working::{Node, Working};
 use super::{FromSlot, Graph, Probe, Vectors};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::threads::{self, LISTS, SEARCHES};
 use crate::types::{Layer, Slot};
 
@@ -40,18 +41,6 @@ const GROWTH_TO: usize = 80;
 /// A batch is at most this share of the graph and the slots linked before it: its members do not
 /// see each other.
 const BATCH_SHARE: usize = 50;
-/// How far a list may exceed its limit between prunes, in parts of the limit. Prunes become rarer
-/// by as many edges as it takes to get there.
-const HEADROOM: usize = 4;
-/// At most this part of a list is child edges, so that most of it is for the search.
-const CHILD_SHARE: usize = 2;
-/// At most this part of the children of a node are copies of it, so that others find room there;
-/// but two may be, or they would make a path.
-const COPY_SHARE: usize = 2;
-const LEAST_COPIES: usize = 2;
-/// A way down a tree of copies is longer only where lists are so short that it is a path. Then a
-/// copy is linked like any other node.
-const COPY_STEPS: usize = 64;
 /// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others
 /// instead of it.
 const FEW_EDGES: usize = 5;
@@ -65,50 +54,6 @@ const LISTED: usize = 3;
 const PARENT_CANDIDATES: usize = 32;
 /// The highest layer that a slot can have.
 const MAX_TOP_LAYER: f64 = (crate::format::meta::MAX_LAYERS - 1) as f64;
-
-/// How to build.
-pub(crate) struct Plan<'a> {
-    /// The longest list on layer 0.
-    pub(crate) m0: usize,
-    /// The longest list above.
-    pub(crate) m: usize,
-    pub(crate) ef_construction: usize,
-    pub(crate) alpha: f32,
-    /// Whether so little is linked that lists which overflow lose no more than they must: see
-    /// [`Limit::fill`].
-    pub(crate) is_small: bool,
-    /// Whether to give up. Asked once a slot.
-    pub(crate) cancel: &'a (dyn Fn() -> bool + Sync),
-    /// Told how many slots are done.
-    pub(crate) progress: &'a (dyn Fn(u64) + Sync),
-}
-
-impl Plan<'_> {
-    /// The longest list of layer 0 between prunes, mostly.
-    pub(crate) fn longest(&self) -> usize {
-        self.m0 + self.m0 / HEADROOM
-    }
-
-    pub(super) fn limit(&self, layer: Layer) -> Limit {
-        Limit {
-            degree: if layer.0 == 0 { self.m0 } else { self.m },
-            alpha: self.alpha,
-            fill: false,
-        }
-    }
-
-    pub(super) fn max_children(&self, layer: Layer) -> usize {
-        (self.limit(layer).degree / CHILD_SHARE).max(1)
-    }
-
-    pub(super) fn max_copies(&self, layer: Layer) -> usize {
-        (self.max_children(layer) / COPY_SHARE).max(LEAST_COPIES)
-    }
-
-    pub(crate) fn check_cancelled(&self) -> Result<()> {
-        if (self.cancel)() { Err(Error::Cancelled) } else { Ok(()) }
-    }
-}
 
 /// A slot to link, and its top layer.
 #[derive(Debug, Clone, Copy)]
@@ -259,25 +204,6 @@ fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> 
         }
     }
     Ok(())
-}
-
-/// The first of the candidates that is a node of lower rank, with room for another child.
-pub(super) fn first_to_adopt(
-    working: &Working<'_>,
-    layer: Layer,
-    candidates: &[Edge],
-    rank: u32,
-    plan: &Plan<'_>,
-) -> Result<Option<Slot>> {
-    for candidate in candidates.iter().map(|edge| Slot(edge.slot)) {
-        if let Some((above, children)) = working.standing(layer, candidate)?
-            && above < rank
-            && children < plan.max_children(layer)
-        {
-            return Ok(Some(candidate));
-        }
-    }
-    Ok(None)
 }
 
 /// What a search finds on layer 0, as a query would.
@@ -450,7 +376,8 @@ fn link(
             working.push_layer(slot);
             slot
         } else {
-            let parent = choose_parent(working, layer, slot, &found, plan)?;
+            let near: Vec<&Edge> = found.edges.iter().chain(&found.nearest).collect();
+            let parent = choose_parent(working, layer, slot, &near, plan)?;
             if let Some(node) = working.node_mut(layer, parent)? {
                 node.children.push(slot);
             }
@@ -473,86 +400,6 @@ fn link(
     Ok(())
 }
 
-/// The nearest node with room for another child. If all that were met are full, a walk down the
-/// tree finds one: every branch ends.
-fn choose_parent(
-    working: &Working<'_>,
-    layer: Layer,
-    slot: Slot,
-    found: &Found,
-    plan: &Plan<'_>,
-) -> Result<Slot> {
-    for edge in found.edges.iter().chain(&found.nearest) {
-        if has_room(working, layer, Slot(edge.slot), plan)? {
-            return Ok(Slot(edge.slot));
-        }
-    }
-    let mut current =
-        found.edges.first().map_or(working.roots[layer.index()], |edge| Slot(edge.slot));
-    let mut turn = slot.0;
-    for _ in 0..MAX_STEPS {
-        if has_room(working, layer, current, plan)? {
-            break;
-        }
-        let children = working.unmeasured(layer, current)?.children;
-        let (copies, others) = split_copies(working, current, &children)?;
-        // What is linked to a copy alone would be hard to find.
-        let Some(child) = choose(if others.is_empty() { &copies } else { &others }, &mut turn)
-        else {
-            break;
-        };
-        current = child;
-    }
-    Ok(current)
-}
-
-/// A node with the same vector as `lead`, or the lead itself, that has room for another copy: the
-/// nearest on one way down the tree of copies. None if all room is taken by other nodes, or the way
-/// is too long.
-fn copy_parent(
-    working: &Working<'_>,
-    lead: Slot,
-    slot: Slot,
-    plan: &Plan<'_>,
-) -> Result<Option<Slot>> {
-    let layer = Layer(0);
-    let (mut current, mut turn) = (lead, slot.0);
-    for _ in 0..COPY_STEPS {
-        let children = working.unmeasured(layer, current)?.children;
-        let (copies, _) = split_copies(working, current, &children)?;
-        if copies.len() < plan.max_copies(layer) && children.len() < plan.max_children(layer) {
-            return Ok(Some(current));
-        }
-        let Some(child) = choose(&copies, &mut turn) else { break };
-        current = child;
-    }
-    Ok(None)
-}
-
-/// The children of a node that have its vector, and the others.
-pub(super) fn split_copies(
-    working: &Working<'_>,
-    slot: Slot,
-    children: &[Slot],
-) -> Result<(Vec<Slot>, Vec<Slot>)> {
-    let (mut copies, mut others) = (Vec::new(), Vec::new());
-    for child in children {
-        if working.are_equal(slot, *child)? { copies.push(*child) } else { others.push(*child) }
-    }
-    Ok((copies, others))
-}
-
-/// Another one at every turn, or a great many equal vectors would make one long path of the tree.
-fn choose(children: &[Slot], turn: &mut u32) -> Option<Slot> {
-    *turn = turn.wrapping_mul(0x9E37_79B9).rotate_left(13);
-    children.get(*turn as usize % children.len().max(1)).copied()
-}
-
-fn has_room(working: &Working<'_>, layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {
-    let children = working.standing(layer, slot)?.map_or(0, |(_, children)| children);
-    Ok(children < plan.max_children(layer))
-}
-
 /// Step 3: adds the reverse edges, target by target.
 fn merge(
     working: &mut Working<'_>,
@@ -561,13 +408,13 @@ fn merge(
     plan: &Plan<'_>,
 ) -> Result<()> {
     threads::sort_by_key(&mut reverse, |r| (r.layer, r.target, r.edge.slot));
-    let targets: Vec<&[Reverse]> =
-        reverse.chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target)).collect();
+    // Each with the edges that it gets.
+    let targets: Vec<(Layer, Slot, &[Reverse])> = reverse
+        .chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target))
+        .filter_map(|group| group.first().map(|first| (first.layer, first.target, group)))
+        .collect();
     let frozen = &*working;
-    let merged = threads::map(&targets, LISTS, |group| -> Result<Node> {
-        let Some(Reverse { layer, target, .. }) = group.first() else {
-            return Err(Error::Cancelled);
-        };
+    let merged = threads::map(&targets, LISTS, |(layer, target, group)| -> Result<Node> {
         let mut node = frozen.unmeasured(*layer, *target)?;
         let limit = plan.limit(*layer);
         for Reverse { edge, .. } in *group {
@@ -582,7 +429,7 @@ fn merge(
         Ok(node)
     })?;
     let places: Vec<(Layer, Slot)> =
-        targets.iter().filter_map(|group| group.first()).map(|r| (r.layer, r.target)).collect();
+        targets.iter().map(|(layer, target, _)| (*layer, *target)).collect();
     for ((layer, target), node) in places.into_iter().zip(merged) {
         working.set(layer, target, node);
     }

@@ -7,6 +7,8 @@
 //! - `prune`: which neighbors a node keeps.
 //! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), the same
 //!   graph for any number of threads.
+//! - `plan`: the limits of the lists of a build. `tree`: the spanning tree that keeps every node
+//!   reachable.
 //! - `delete`: taking nodes out, and mending what led over them.
 //! - `locality`: an order in which neighbors are near each other.
 //! - `working`: the lists that a build has changed, over the stored ones.
@@ -19,8 +21,10 @@ pub(crate) mod beam;
 pub(crate) mod delete;
 pub(crate) mod insert;
 pub(crate) mod locality;
+pub(crate) mod plan;
 mod pool;
 pub(crate) mod prune;
+mod tree;
 pub(crate) mod turns;
 mod visited;
 pub(crate) mod working;

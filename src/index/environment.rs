@@ -26,7 +26,8 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError, Weak,
+    Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError,
+    Weak,
 };
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -34,11 +35,11 @@ use std::time::{Duration, Instant};
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, EnvFlags, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
 
+use super::cache::Cache;
 use super::created::Created;
 use super::filesystem;
 use super::options::Options;
-use super::registry::{self, Claim, DATA, DataFile, Registered, claim};
-use super::snapshot::Cache;
+use super::registry::{Claim, DATA, DataFile, Registered, Registry};
 use crate::error::{Error, Result};
 use crate::store::Raw;
 use crate::store::file::{FileReport, check_length, check_pages, verify_newest};
@@ -124,6 +125,9 @@ impl Live {
     }
 }
 
+/// The environments that this process has open.
+static OPEN: LazyLock<Registry<SharedEnv>> = LazyLock::new(Registry::new);
+
 thread_local! {
     /// The environments in which this thread is in the middle of a search, one for each search.
     static SEARCHED: RefCell<Vec<*const SharedEnv>> = const { RefCell::new(Vec::new()) };
@@ -146,7 +150,7 @@ pub(super) struct SharedEnv {
     /// Dropped after the environment.
     created: Option<Created>,
     /// Dropped after both.
-    registered: Registered,
+    registered: Registered<Self>,
     folder: PathBuf,
     is_read_only: bool,
     growth_wait: Duration,
@@ -186,7 +190,7 @@ impl SharedEnv {
 
     fn claim(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
         if access == Access::Create {
-            registry::check_process()?;
+            OPEN.check_process()?;
         }
         if !options.takes_any_file_system() {
             filesystem::check(folder)?;
@@ -202,7 +206,7 @@ impl SharedEnv {
             return Err(Error::MissingEnvironment { path: file.folder });
         }
         let how = "read-only";
-        match claim(&file)? {
+        match OPEN.claim(&file)? {
             Claim::Open(env) if env.is_read_only && access != Access::Read => {
                 Err(Error::AlreadyOpen { path: file.folder, how })
             }
@@ -225,7 +229,7 @@ impl SharedEnv {
         folder: PathBuf,
         options: &Options,
         access: Access,
-        registered: Registered,
+        registered: Registered<Self>,
         created: Option<Created>,
     ) -> Result<Self> {
         let mut open = EnvOpenOptions::new().read_txn_without_tls();

@@ -6,7 +6,7 @@
 //! - `options`: how to create and open; the check against what is stored.
 //! - `registry`: one environment a file and process. `environment`: its transactions, and the size
 //!   of its map. `filesystem`: where LMDB works. `created`: a folder that no index has come of.
-//! - `snapshot`: an index at one commit, and the cache of the newest. `batch`: one transaction.
+//! - `snapshot`: an index at one commit; `cache`: the newest, which searches share. `batch`: one transaction.
 //!   `load`: many items at once.
 //! - `catalog`: the names and numbers of the indexes of an environment.
 //! - `item_key`: what items are named by; `keyed`, `keyed_query`: the same as above by keys.
@@ -14,6 +14,7 @@
 //! Owns the invariant that this process has no transaction while the map is moved.
 
 mod batch;
+mod cache;
 mod catalog;
 mod created;
 mod environment;
@@ -38,6 +39,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 pub use self::batch::Batch;
+use self::cache::Cache;
 pub use self::catalog::remove_index;
 use self::environment::{Access, Hold, Interrupted, Reading, SharedEnv};
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
@@ -45,8 +47,8 @@ pub use self::keyed_query::KeyedQuery;
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::Options;
 use self::registry::DATA;
-use self::snapshot::Cache;
 pub use self::snapshot::Snapshot;
+use self::snapshot::newest;
 use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Phase, Progress};
 use crate::check::{Finding, check_named};
 use crate::codec::{Component, I8};
@@ -749,7 +751,7 @@ impl Shared {
     /// The snapshot of the newest commit.
     #[inline]
     fn newest<D: Distance>(&self) -> Result<Arc<Held<'static>>> {
-        self.cache.newest::<D>(&self.env, self.place).map_err(|error| self.explain(error))
+        newest::<D>(&self.cache, &self.env, self.place).map_err(|error| self.explain(error))
     }
 
     /// A search of the newest commit.

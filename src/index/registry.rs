@@ -1,5 +1,5 @@
-//! The environments that this process has open, by the identity of their data files: one file is
-//! one environment, whatever path leads to it.
+//! Environments that a process has open, by the identity of their data files: one file is one
+//! environment, whatever path leads to it.
 //!
 //! LMDB must not open a file twice in a process: its locks belong to the process, and closing
 //! either environment would drop those of both. An entry is made before an environment is opened
@@ -8,9 +8,8 @@
 use std::collections::HashMap;
 use std::fs::{self, Metadata, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::environment::SharedEnv;
 use crate::error::{Error, Result};
 use crate::store::process;
 
@@ -54,27 +53,20 @@ fn has_hard_links(_metadata: &Metadata) -> bool {
 }
 
 /// An environment that is open, or being opened or closed.
-struct Entry {
+#[derive(Debug)]
+struct Entry<E> {
     /// Nothing while it is being opened or closed.
-    environment: Weak<SharedEnv>,
+    environment: Weak<E>,
     path: PathBuf,
 }
 
-struct Registry {
+/// See the module. `E` is an environment.
+#[derive(Debug)]
+pub(super) struct Registry<E> {
     /// Whose registry it is.
     process: u32,
-    entries: Mutex<HashMap<FileId, Entry>>,
+    entries: Mutex<HashMap<FileId, Entry<E>>>,
     changed: Condvar,
-}
-
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
-    process: std::process::id(),
-    entries: Mutex::default(),
-    changed: Condvar::new(),
-});
-
-fn entries() -> MutexGuard<'static, HashMap<FileId, Entry>> {
-    REGISTRY.entries.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The data file that a folder holds, found and not opened yet.
@@ -135,57 +127,6 @@ impl DataFile {
     }
 }
 
-/// What a process that wants to open a file gets.
-pub(super) enum Claim {
-    /// The environment, which is open already.
-    Open(Arc<SharedEnv>),
-    /// The right to open it.
-    Ours(Registered),
-}
-
-/// An entry, which is removed when this is dropped. An environment is dropped before its entry.
-#[derive(Debug)]
-pub(super) struct Registered {
-    id: FileId,
-}
-
-/// That this process is no fork of one that has opened any environment.
-///
-/// # Errors
-/// [`Error::Forked`].
-pub(super) fn check_process() -> Result<()> {
-    process::check(REGISTRY.process)
-}
-
-/// Finds the environment of a file, or makes an entry for it.
-///
-/// # Errors
-/// [`Error::Forked`] in a fork of a process that has opened any environment: its locks may be held,
-/// and the threads that build for it do not exist, which it would wait for without end.
-/// [`Error::LinkedFile`].
-pub(super) fn claim(file: &DataFile) -> Result<Claim> {
-    process::check(REGISTRY.process)?;
-    let mut entries = entries();
-    while let Some(entry) = entries.get(&file.id) {
-        let is_path = entry.path == file.folder;
-        if let Some(environment) = entry.environment.upgrade() {
-            // Not dropped while the lock is held: its end needs the lock.
-            drop(entries);
-            // The same path as before is no second way to the file, whatever links there are by
-            // now.
-            return if is_path {
-                Ok(Claim::Open(environment))
-            } else {
-                single(file).map(|()| Claim::Open(environment))
-            };
-        }
-        entries = REGISTRY.changed.wait(entries).unwrap_or_else(PoisonError::into_inner);
-    }
-    single(file)?;
-    entries.insert(file.id.clone(), Entry { environment: Weak::new(), path: file.folder.clone() });
-    Ok(Claim::Ours(Registered { id: file.id.clone() }))
-}
-
 /// That a file has one name: each would have a lock file of its own.
 fn single(file: &DataFile) -> Result<()> {
     match file.linked {
@@ -194,23 +135,91 @@ fn single(file: &DataFile) -> Result<()> {
     }
 }
 
-impl Registered {
-    /// Says that the environment is open.
-    pub(super) fn opened(&self, environment: &Arc<SharedEnv>) {
-        if let Some(entry) = entries().get_mut(&self.id) {
-            entry.environment = Arc::downgrade(environment);
+/// What a process that wants to open a file gets.
+pub(super) enum Claim<E: 'static> {
+    /// The environment, which is open already.
+    Open(Arc<E>),
+    /// The right to open it.
+    Ours(Registered<E>),
+}
+
+/// An entry, which is removed when this is dropped. An environment is dropped before its entry.
+#[derive(Debug)]
+pub(super) struct Registered<E: 'static> {
+    registry: &'static Registry<E>,
+    id: FileId,
+}
+
+impl<E> Registry<E> {
+    /// The registry of this process.
+    pub(super) fn new() -> Self {
+        Self {
+            process: std::process::id(),
+            entries: Mutex::new(HashMap::new()),
+            changed: Condvar::new(),
         }
-        REGISTRY.changed.notify_all();
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashMap<FileId, Entry<E>>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That this process is no fork of one that has opened any environment.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub(super) fn check_process(&self) -> Result<()> {
+        process::check(self.process)
+    }
+
+    /// Finds the environment of a file, or makes an entry for it.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a fork of a process that has opened any environment: its locks may be
+    /// held, and the threads that build for it do not exist, which it would wait for without end.
+    /// [`Error::LinkedFile`].
+    pub(super) fn claim(&'static self, file: &DataFile) -> Result<Claim<E>> {
+        self.check_process()?;
+        let mut entries = self.entries();
+        while let Some(entry) = entries.get(&file.id) {
+            let is_path = entry.path == file.folder;
+            if let Some(environment) = entry.environment.upgrade() {
+                // Not dropped while the lock is held: its end needs the lock.
+                drop(entries);
+                // The same path as before is no second way to the file, whatever links there are
+                // by now.
+                return if is_path {
+                    Ok(Claim::Open(environment))
+                } else {
+                    single(file).map(|()| Claim::Open(environment))
+                };
+            }
+            entries = self.changed.wait(entries).unwrap_or_else(PoisonError::into_inner);
+        }
+        single(file)?;
+        let entry = Entry { environment: Weak::new(), path: file.folder.clone() };
+        entries.insert(file.id.clone(), entry);
+        Ok(Claim::Ours(Registered { registry: self, id: file.id.clone() }))
     }
 }
 
-impl Drop for Registered {
+impl<E> Registered<E> {
+    /// Says that the environment is open.
+    pub(super) fn opened(&self, environment: &Arc<E>) {
+        if let Some(entry) = self.registry.entries().get_mut(&self.id) {
+            entry.environment = Arc::downgrade(environment);
+        }
+        self.registry.changed.notify_all();
+    }
+}
+
+impl<E> Drop for Registered<E> {
     fn drop(&mut self) {
         // In a fork the environment was not closed, and the lock may be held by a thread that does
         // not exist there.
-        if process::check(REGISTRY.process).is_ok() {
-            entries().remove(&self.id);
-            REGISTRY.changed.notify_all();
+        if self.registry.check_process().is_ok() {
+            self.registry.entries().remove(&self.id);
+            self.registry.changed.notify_all();
         }
     }
 }

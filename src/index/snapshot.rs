@@ -1,5 +1,5 @@
-//! An index as it was at one commit, with the transaction that keeps it so; and the cache that lets
-//! all searches share the newest one.
+//! An index as it was at one commit, with the transaction that keeps it so; and how all searches
+//! share the newest one.
 //!
 //! A snapshot remembers where everything is that has been found, so a new one for each search would
 //! find everything anew. The cache of an index, which all handles on it share, holds the newest
@@ -11,11 +11,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
 use super::SNAPSHOT_ATTEMPTS;
+use super::cache::Cache;
 use super::environment::{Hold, Searching, SharedEnv};
 use crate::codec::Component;
 use crate::distance::Distance;
@@ -23,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::reader::items_from;
 use crate::store::Place;
-use crate::store::held::{Held, Own, SharedTxn, Tables};
+use crate::store::held::{Held, Own};
 use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::store::warm::Warmed;
@@ -32,130 +33,44 @@ use crate::types::{ItemId, Slot};
 /// Items that are looked up while others wait for the transaction: a tenth of a millisecond.
 const ITEMS_AHEAD: usize = 4096;
 
-/// The newest snapshot that has been asked for of an index.
-#[derive(Debug, Default)]
-pub(super) struct Cache(RwLock<Cached>);
-
-#[derive(Debug, Default)]
-enum Cached {
-    #[default]
-    Nothing,
-    /// It has been let go, and this is what it had found.
-    Found(Tables),
-    Snapshot(Arc<Held<'static>>),
-}
-
-impl Cached {
-    fn tables(&self) -> Option<Tables> {
-        match self {
-            Self::Nothing => None,
-            Self::Found(tables) => Some(tables.clone()),
-            Self::Snapshot(held) => Some(held.tables()),
-        }
+/// The snapshot of the newest commit, of whatever process.
+///
+/// # Errors
+/// Those of [`SharedEnv::read`] and of opening a [`Held`].
+#[inline]
+pub(super) fn newest<D: Distance>(
+    cache: &Cache,
+    env: &Arc<SharedEnv>,
+    place: Place<'static>,
+) -> Result<Arc<Held<'static>>> {
+    match env.with_newest(|commit| cache.get(commit))? {
+        Some(held) => Ok(held),
+        None => refresh::<D>(cache, env, place),
     }
 }
 
-impl Cache {
-    /// Lets go of the snapshot, unless it holds by `but`, and of what it has found, unless that is
-    /// of use to one of commit `newest`.
-    pub(super) fn clear(&self, but: Option<&Arc<SharedTxn>>, newest: usize) {
-        let replaced = {
-            let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            match (&*cached, but) {
-                (Cached::Nothing, _) => return,
-                (Cached::Snapshot(held), Some(txn)) if held.shares(txn) => return,
-                _ => {}
-            }
-            let tables = cached.tables().filter(|tables| tables.are_of_use(newest));
-            std::mem::replace(&mut *cached, tables.map_or(Cached::Nothing, Cached::Found))
-        };
-        // Dropped when the lock is not held any more.
-        drop(replaced);
-    }
-
-    /// Lets go of everything: where it was found, it will not be any more.
-    pub(super) fn forget(&self) {
-        let forgotten =
-            std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
-        drop(forgotten);
-    }
-
-    fn get(&self, commit: usize) -> Option<Arc<Held<'static>>> {
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            Cached::Snapshot(held) if held.is_of(commit) => Some(Arc::clone(held)),
-            _ => None,
+#[cold]
+fn refresh<D: Distance>(
+    cache: &Cache,
+    env: &Arc<SharedEnv>,
+    place: Place<'static>,
+) -> Result<Arc<Held<'static>>> {
+    let mut attempts = 1;
+    loop {
+        let txn = env.newest_txn()?;
+        // Another thread was quicker, or the commit has not quite ended.
+        if let Some(held) = cache.get(txn.id()) {
+            return Ok(held);
         }
-    }
-
-    /// The snapshot of the newest commit, of whatever process.
-    ///
-    /// # Errors
-    /// Those of [`SharedEnv::read`] and of opening a [`Held`].
-    #[inline]
-    pub(super) fn newest<D: Distance>(
-        &self,
-        env: &Arc<SharedEnv>,
-        place: Place<'static>,
-    ) -> Result<Arc<Held<'static>>> {
-        match env.with_newest(|commit| self.get(commit))? {
-            Some(held) => Ok(held),
-            None => self.refresh::<D>(env, place),
-        }
-    }
-
-    #[cold]
-    fn refresh<D: Distance>(
-        &self,
-        env: &Arc<SharedEnv>,
-        place: Place<'static>,
-    ) -> Result<Arc<Held<'static>>> {
-        let mut attempts = 1;
-        loop {
-            let txn = env.newest_txn()?;
-            // Another thread was quicker, or the commit has not quite ended.
-            if let Some(held) = self.get(txn.id()) {
-                return Ok(held);
+        match Held::open::<D>(place, Arc::clone(&txn), Extent::Full) {
+            // It has met damage, and perhaps that of another index.
+            Err(Error::Heed(heed::Error::Mdb(_)))
+                if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
+            {
+                attempts += 1
             }
-            match Held::open::<D>(place, Arc::clone(&txn), Extent::Full) {
-                // It has met damage, and perhaps that of another index.
-                Err(Error::Heed(heed::Error::Mdb(_)))
-                    if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
-                {
-                    attempts += 1
-                }
-                held => return Ok(self.put(env, &txn, held?)),
-            }
+            held => return Ok(cache.put(held?, || env.is_newest(&txn))),
         }
-    }
-
-    /// Has a snapshot shared that holds by `txn`, with what earlier ones have found.
-    fn put(
-        &self,
-        env: &SharedEnv,
-        txn: &Arc<SharedTxn>,
-        held: Held<'static>,
-    ) -> Arc<Held<'static>> {
-        let tables = self.0.read().unwrap_or_else(PoisonError::into_inner).tables();
-        if let Some(tables) = tables {
-            // SAFETY: the tables are of this index, as the cache is; and of the map as it is: it is
-            // not moved while there is a transaction, which there is, and `forget` is called
-            // whenever it is.
-            let carried = unsafe { held.carry(&tables) };
-            // What could not be taken over is found anew, or is an error then.
-            drop(carried);
-        }
-        let held = Arc::new(held);
-        let replaced = {
-            let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            // Looked at under the lock: who makes another transaction the newest says so first, and
-            // then clears the caches, so that none keeps an older one.
-            match env.is_newest(txn) {
-                true => std::mem::replace(&mut *cached, Cached::Snapshot(Arc::clone(&held))),
-                false => Cached::Nothing,
-            }
-        };
-        drop(replaced);
-        held
     }
 }
 

@@ -14,8 +14,7 @@ use std::ops::Range;
 use roaring::RoaringBitmap;
 
 use super::Place;
-use super::links::Put;
-use super::target::Target;
+use super::target::{Put, Target};
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::{self, Sound};

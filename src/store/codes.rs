@@ -6,12 +6,14 @@ use std::sync::OnceLock;
 use heed::RoTxn;
 use roaring::RoaringBitmap;
 
+use super::GoOn;
 use super::coarse::{sample, tells_apart};
-use super::links::{GoOn, Put};
+use super::code_tables::CodeTables;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
 use super::strided::{Strided, prefetch_places};
 use super::table::{Extent, Places};
+use super::target::Put;
 use super::view::{StoredProbe, View};
 use super::{Place, meter};
 use crate::codec::VectorRef;
@@ -35,27 +37,6 @@ const SAMPLE: usize = 10_000;
 const TASK: usize = 1024;
 /// Codes that are looked up and hinted together, before they are compared.
 const FEW: usize = 16;
-
-/// What is known of the codes at a snapshot.
-#[derive(Debug)]
-pub(super) struct CodeTables<'t> {
-    pub(super) values: Strided<'t>,
-    coder: OnceLock<Coder>,
-}
-
-impl CodeTables<'_> {
-    /// `None` if the index has none.
-    pub(super) fn new(extent: Extent, meta: &Meta) -> Option<Self> {
-        let values = Strided::new(
-            extent,
-            meta.code_geometry()?,
-            meta.slots,
-            (Kind::Codes, BLOCKS),
-            (Kind::Codes, TAIL),
-        );
-        Some(Self { values, coder: OnceLock::new() })
-    }
-}
 
 fn decode(key: Key, sound: Option<Sound<'_>>, meta: &Meta) -> Result<Trained> {
     let sound = sound.ok_or(Error::corrupt(key, "it is missing"))?;

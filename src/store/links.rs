@@ -7,7 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use super::GoOn;
 use super::source::AnySource;
+use super::target::Put;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
@@ -19,9 +21,6 @@ use crate::types::{Layer, Slot};
 
 /// The graph before a build, for all of its threads.
 pub(super) type Before<'s, 't> = View<'s, 't, (), AnySource<'s, 't>>;
-
-/// A value to store, or to delete.
-pub(crate) type Put = (Key, Option<Vec<u8>>);
 
 /// A graph that has been built, as what differs from the one before.
 #[derive(Debug)]
@@ -50,9 +49,6 @@ impl Changes {
         Ok(Self { puts, anew, roots: working.roots, next_rank: working.next_rank, growth })
     }
 }
-
-/// Asked now and then whether to go on; an error ends the work.
-pub(crate) type GoOn<'a> = dyn Fn() -> Result<()> + Sync + 'a;
 
 /// Whether `source` is a one-way in-neighbor of `target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

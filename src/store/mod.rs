@@ -2,13 +2,13 @@
 //!
 //! - `source`: a value by its key, through one transaction or behind a lock, verified or not.
 //! - `table`: pointers to values that have been found, so that finding them again costs one load;
-//!   `strided`: values of one length, in blocks of many.
+//!   `strided`: values of one length, in blocks of many (`address`: where one lies).
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and
 //!   vectors.
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop;
 //!   `warm`: a snapshot's pages, read in advance.
 //! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors,
-//!   found, compared and made.
+//!   found, compared and made; `code_tables`: where a snapshot has found them.
 //! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an
 //!   item id.
 //! - `meter`: what all of it costs, counted for tests. `fault`: where tests interrupt it.
@@ -23,8 +23,10 @@
 //! found through is borrowed, and the only unsafe code on pointers outside of the kernels (`table`,
 //! `source`, `held`).
 
+mod address;
 mod blocks;
 pub(crate) mod coarse;
+mod code_tables;
 pub(crate) mod codes;
 pub(crate) mod edit;
 pub(crate) mod fault;
@@ -58,6 +60,9 @@ use crate::format::checksum::Sound;
 
 /// The database as bytes.
 pub(crate) type Raw<'e> = heed::Database<'e, Bytes, Bytes>;
+
+/// Asked now and then whether to go on; an error ends the work.
+pub(crate) type GoOn<'a> = dyn Fn() -> Result<()> + Sync + 'a;
 
 /// One index of a database.
 #[derive(Debug, Clone, Copy)]

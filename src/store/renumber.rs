@@ -14,11 +14,13 @@ use std::path::Path;
 
 use roaring::RoaringBitmap;
 
+use super::GoOn;
 use super::codes::Encoded;
 use super::edit::Edit;
-use super::links::{Before, GoOn, Put};
+use super::links::Before;
 use super::source::AnySource;
 use super::spool::Spool;
+use super::target::Put;
 use super::view::View;
 use crate::distance::Distance;
 use crate::error::{Error, Result};

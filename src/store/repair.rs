@@ -15,9 +15,8 @@ use std::collections::BTreeMap;
 use heed::{RoTxn, RwTxn};
 use roaring::RoaringBitmap;
 
-use super::links::Put;
 use super::snapshot::{MISCOUNTED, read_marked};
-use super::target::{Journal, Target};
+use super::target::{Journal, Put, Target};
 use super::{Place, sets};
 use crate::distance::Distance;
 use crate::error::{Error, Result};

@@ -6,7 +6,7 @@ use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
-use super::links::Put;
+use super::target::Put;
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::set::{CHUNK, SetKind, decode_chunk, encode_chunk};

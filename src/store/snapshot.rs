@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use heed::RoTxn;
 use roaring::RoaringBitmap;
 
-use super::codes::CodeTables;
+use super::code_tables::CodeTables;
 use super::strided::Strided;
 use super::table::{Extent, Table};
 use super::{Place, sets};

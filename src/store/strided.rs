@@ -2,19 +2,13 @@
 //! where the place of each follows from that of its block; and single ones in the tail, beyond the
 //! last block.
 
+use super::address::Address;
 use super::table::{Extent, Places, Table};
 use crate::distance::prefetch_early;
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::{Key, Kind, take};
 use crate::types::Slot;
-
-/// A value and its factor, 0 if it has none.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Address<'t> {
-    pub(crate) bytes: &'t [u8],
-    pub(crate) factor: f32,
-}
 
 /// Hints the processor to load the values of slots, which will be compared next, as far as their
 /// blocks have been found.

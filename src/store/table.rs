@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use super::strided::Address;
+use super::address::Address;
 use crate::distance::prefetch_line;
 use crate::format::block::Geometry;
 use crate::format::take_u32;

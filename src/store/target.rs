@@ -17,12 +17,14 @@ use std::ops::Bound;
 
 use heed::RwTxn;
 
-use super::links::Put;
 use super::{Place, fault, meter};
 use crate::error::{Error, Result};
 use crate::format::delta::{Delta, RING};
 use crate::format::meta::{Meta, Torn};
 use crate::format::{Key, Kind, checksum};
+
+/// A body to put under a key, or none if the value is to be deleted.
+pub(crate) type Put = (Key, Option<Vec<u8>>);
 
 /// What an edit has written so far, and what it needs to end or to be undone.
 pub(super) struct Journal {

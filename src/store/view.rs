@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering;
 
 use roaring::RoaringBitmap;
 
+pub(crate) use super::address::Address;
 use super::meter;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, SoundSource, Source};
-pub(crate) use super::strided::Address;
 use super::strided::prefetch_places;
 use super::table::Extent;
 use crate::codec::{Codec, Component, Scale, VectorRef};

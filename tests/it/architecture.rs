@@ -1,4 +1,5 @@
-//! The rooms of the source, and who may know whom: imports run downwards only.
+//! The rooms of the source, and who may know whom: imports run downwards only, rooms import from
+//! rooms, and no files import each other in a circle.
 //!
 //! A room is a folder or file of `src/`; [`ROOMS`] says which rooms it may name. Every path that
 //! begins with `crate` or `super` counts, in imports and in expressions, in tests, too. What a room
@@ -12,7 +13,9 @@ use std::path::{Path, PathBuf};
 /// The rooms, from the bottom to the top, and the rooms that each may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("types", &[]),
+    ("defaults", &[]),
     ("error", &["types"]),
+    ("database", &["error"]),
     ("threads", &[]),
     ("codec", &["types", "error"]),
     ("distance", &["types", "error", "codec"]),
@@ -24,28 +27,26 @@ const ROOMS: &[(&str, &[&str])] = &[
         "flat",
         &["types", "error", "threads", "codec", "distance", "codes", "format", "graph", "store"],
     ),
-    ("lsh", &["types", "error", "codec", "distance", "codes", "format", "graph", "store"]),
-    ("ivf", &["types", "error", "codec", "distance", "codes", "format", "graph", "store"]),
     (
         "api",
         &[
-            "types", "error", "threads", "codec", "distance", "codes", "format", "graph", "store",
-            "flat", "lsh", "ivf",
+            "types", "defaults", "error", "database", "threads", "codec", "distance", "codes",
+            "format", "graph", "store", "flat",
         ],
     ),
-    ("import", &["types", "error", "codec", "distance", "format", "store", "api"]),
+    ("import", &["types", "error", "database", "codec", "distance", "format", "store", "api"]),
     (
         "check",
         &[
-            "types", "error", "codec", "distance", "codes", "format", "graph", "store", "flat",
-            "lsh", "ivf", "api",
+            "types", "error", "database", "codec", "distance", "codes", "format", "graph", "store",
+            "flat", "api",
         ],
     ),
     (
         "index",
         &[
-            "types", "error", "threads", "codec", "distance", "codes", "format", "store", "api",
-            "check",
+            "types", "defaults", "error", "database", "threads", "codec", "distance", "codes",
+            "format", "store", "api", "check",
         ],
     ),
     ("cookbook", &[]),
@@ -70,8 +71,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("graph/insert.rs", "format::meta::MAX_LAYERS", "as many roots as META has room for"),
 ];
 
-/// Where `unsafe` may be written: files, and folders with a slash at the end. The last two have
-/// tests only, which open environments.
+/// Where `unsafe` may be written: files, and folders with a slash at the end.
 const UNSAFE: &[&str] = &[
     "distance/kernels/",
     "store/table.rs",
@@ -80,10 +80,8 @@ const UNSAFE: &[&str] = &[
     "store/held.rs",
     "store/process.rs",
     "index/environment.rs",
-    "index/snapshot.rs",
+    "index/cache.rs",
     "index/filesystem.rs",
-    "check/damage.rs",
-    "check/interrupted.rs",
 ];
 
 /// Where LMDB is written to: values of an index in `store/target.rs`, which marks META; item keys
@@ -107,34 +105,13 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/repair.rs", "compares a value with what it is to be"),
     ("check.rs", "goes on where a checksum does not hold"),
     ("check/item_keys.rs", "the same"),
-    ("check/damage.rs", "damages values"),
 ];
 
-/// The room that a module of the crate's root belongs to, or the room of what the root exports
-/// under this name.
+/// The room that a module of the crate's root belongs to. What the root exports is in no room:
+/// rooms import from rooms.
 fn room_of(name: &str) -> Option<&str> {
     Some(match name {
-        "ItemId" | "Slot" | "Layer" => "types",
-        "Error" | "Result" | "VectorDefect" | "SourceDefect" => "error",
-        "Key" | "Kind" => "format",
-        "Codes" => "codes",
-        "distances" => "distance",
-        // The types of the database, which are made of no room.
-        "Database" | "ValueCodec" => "types",
-        "writer"
-        | "builder"
-        | "reader"
-        | "query"
-        | "stats"
-        | "Stats"
-        | "Writer"
-        | "Builder"
-        | "Reader"
-        | "WarmReader"
-        | "QueryBuilder"
-        | "DEFAULT_ALPHA"
-        | "DEFAULT_EF_CONSTRUCTION" => "api",
-        "Finding" => "check",
+        "writer" | "builder" | "reader" | "query" | "stats" => "api",
         _ => ROOMS.iter().map(|(room, _)| *room).find(|room| *room == name)?,
     })
 }
@@ -382,6 +359,95 @@ fn imports_run_downwards_only() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
     assert_eq!(used, EXCEPTIONS.iter().collect(), "every exception is needed");
+}
+
+/// The file of each module, by its path from the root of the crate.
+fn modules(files: &BTreeMap<String, String>) -> BTreeMap<Vec<String>, &str> {
+    files.keys().map(|file| (module_of(file), file.as_str())).collect()
+}
+
+/// What a module hands on of the modules in it: a name, and the path that it stands for.
+fn re_exports(file: &str, text: &str) -> BTreeMap<String, String> {
+    let tokens = tokens(text);
+    let mut found = BTreeMap::new();
+    for (at, two) in tokens.windows(2).enumerate() {
+        // `pub use` or `pub(crate) use`.
+        let is_public = at > 0 && ["pub", ")"].contains(&tokens[at - 1].as_str());
+        if two == ["use", "self"] && is_public {
+            let mut paths = BTreeSet::new();
+            leaves(&tokens, at + 3, module_of(file), &mut paths);
+            found.extend(paths.into_iter().map(|path| {
+                (path.rsplit("::").next().unwrap_or_default().to_owned(), path.clone())
+            }));
+        }
+    }
+    found
+}
+
+/// The file that defines what a path names: that of its longest part that is a module, or, where
+/// that hands the name on, of the module that it has it from.
+fn file_of<'f>(
+    path: &str,
+    modules: &BTreeMap<Vec<String>, &'f str>,
+    handed_on: &BTreeMap<&str, BTreeMap<String, String>>,
+) -> Option<&'f str> {
+    let words: Vec<String> = path.split("::").map(str::to_owned).collect();
+    let length = (1..=words.len()).rev().find(|length| modules.contains_key(&words[..*length]))?;
+    let file = modules[&words[..length]];
+    let elsewhere = words.get(length).and_then(|name| handed_on.get(file)?.get(name));
+    match elsewhere {
+        Some(elsewhere) => file_of(elsewhere, modules, handed_on),
+        None => Some(file),
+    }
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let files = files();
+    let modules = modules(&files);
+    let handed_on: BTreeMap<&str, _> =
+        files.iter().map(|(file, text)| (file.as_str(), re_exports(file, text))).collect();
+    let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (file, text) in files.iter().filter(|(file, _)| *file != "lib.rs") {
+        let without_tests = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        let own = module_of(file);
+        let named = paths(file, without_tests)
+            .iter()
+            .filter_map(|path| file_of(path, &modules, &handed_on))
+            // A module is made of those in its folder.
+            .filter(|named| *named != file && !module_of(named).starts_with(&own))
+            .collect();
+        imports.insert(file, named);
+    }
+    let arrows = imports.values().map(BTreeSet::len).sum::<usize>();
+    assert!(arrows > 200, "this is not what the files import: {arrows} arrows");
+    // What imports nothing that is left is in no circle.
+    while let Some(file) = imports.iter().find(|(_, named)| named.is_empty()).map(|(file, _)| *file)
+    {
+        imports.remove(file);
+        imports.values_mut().for_each(|named| drop(named.remove(file)));
+    }
+    assert!(imports.is_empty(), "files import each other in circles: {imports:#?}");
+}
+
+#[test]
+fn no_line_is_longer_than_100_columns() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut long = Vec::new();
+    let mut waiting: Vec<PathBuf> = ["src", "tests", "examples", "benches", "bench", ".ci"]
+        .map(|folder| root.join(folder))
+        .into();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+            waiting.extend(entries.filter(|path| !path.ends_with("target")));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text.lines().enumerate().filter(|(_, line)| line.chars().count() > 100);
+            long.extend(lines.map(|(line, _)| format!("{}:{}", path.display(), line + 1)));
+        }
+    }
+    assert!(long.is_empty(), "{long:#?}");
 }
 
 #[test]

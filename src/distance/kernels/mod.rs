@@ -19,6 +19,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod bytes;
+mod code_query;
 mod codes;
 mod hints;
 mod packed;
@@ -28,9 +29,10 @@ mod rotation;
 mod sum;
 
 pub(crate) use self::bytes::{ByteKernels, Bytes};
-pub(crate) use self::codes::{
-    CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes, estimates, fills_lines,
+pub(crate) use self::code_query::{
+    CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes, fills_lines,
 };
+pub(crate) use self::codes::estimates;
 pub(crate) use self::hints::{
     LINE_BYTES, MOST_HINTED, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines,
 };

@@ -8,13 +8,12 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::codes::{CodeQuery, Estimates, each_four};
+use super::code_query::{CodeQuery, Estimates, PACKED_BITS as BITS, each_four};
 #[cfg(target_arch = "x86_64")]
-use super::codes::{
+use super::code_query::{
     FACTOR_BYTES, LANES, PIECE, each_known_four, estimates_of, load, total, totals,
 };
 
-pub(super) const BITS: usize = 7;
 /// Components that end with a byte: as many as they have bytes and one more.
 const GROUP: usize = BITS + 1;
 

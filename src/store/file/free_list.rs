@@ -3,8 +3,8 @@
 //!
 //! Invariant: a record is read in pieces, and no further than it is long.
 
+use super::findings::PageInvariant;
 use super::pages::{IN_OVERFLOW, Node, PAGE_HEADER};
-use super::verify::PageInvariant;
 use super::walk::{Tally, Walk, Walked};
 use crate::error::Result;
 use crate::format::take_u64;

@@ -2,7 +2,8 @@
 //! which heed does not tell; a compacted copy.
 //!
 //! - `pages`: what LMDB's pages are made of. `walk`: from page to page (`order`, `free_list`).
-//!   `verify`: the judgement on a file, closed or in use.
+//!   `verify`: the judgement on a
+//!   file, closed or in use (`findings`).
 //! - `lock_table`: who reads.
 //!
 //! Read-only. Free pages are counted from LMDB's free list, a B-tree of its own in the data file,
@@ -13,6 +14,7 @@
 //! moved, which LMDB's own handle shares. Whatever looks unlike what is expected is an absent
 //! figure, not an error.
 
+mod findings;
 mod free_list;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod lock_table;
@@ -29,10 +31,11 @@ use std::path::{Path, PathBuf};
 use heed::{CompactionOption, Env, EnvFlags, RoTxn, RwTxn};
 use tempfile::NamedTempFile;
 
+pub use self::findings::{PageFinding, PageInvariant};
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 use self::lock_table::oldest_reader;
 use self::verify::free_pages;
-pub use self::verify::{FileReport, PageFinding, PageInvariant, verify_file};
+pub use self::verify::{FileReport, verify_file};
 pub(crate) use self::verify::{check_length, newest_commit};
 use crate::error::{Error, Result};
 

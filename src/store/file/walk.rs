@@ -14,13 +14,13 @@ use std::cmp::Ordering;
 
 use roaring::RoaringTreemap;
 
+use super::findings::{Findings, PageInvariant};
 use super::order::Order;
 use super::pages::{
     BRANCH, DIRTY, DUPLICATES, Damage, FIXED, FIXED_DUPLICATES, Header, IN_OVERFLOW, INTEGER_KEYS,
     IS_DUPLICATES, IS_TREE, LEAF, Meta, NO_PAGE, Node, OVERFLOW, PAGE_HEADER, PageFile, SUB_PAGE,
     TREE_BYTES, Tree, fixed_values, nodes,
 };
-use super::verify::{Findings, PageInvariant};
 use crate::error::Result;
 use crate::format::take_u64;
 

@@ -1,0 +1,116 @@
+//! The spanning tree of each layer: every node but the root is a child of one that was linked
+//! before it, whose list keeps the edge to it whatever is pruned. So every node is reached.
+//!
+//! A node has a *rank*, which grows in the order of linking; the rank of a parent is lower than
+//! that of its child, so that no circle can arise. At most half of a list is child edges.
+
+use super::plan::Plan;
+use super::prune::Edge;
+use super::working::Working;
+use crate::error::Result;
+use crate::types::{Layer, Slot};
+
+/// A walk through the tree that takes longer goes in a circle, which only a damaged tree has.
+pub(super) const MAX_STEPS: usize = 1_000_000;
+
+/// A way down a tree of copies is longer only where lists are so short that it is a path. Then a
+/// copy is linked like any other node.
+const COPY_STEPS: usize = 64;
+
+/// The nearest node with room for another child. If all that were met are full, a walk down the
+/// tree finds one: every branch ends.
+pub(super) fn choose_parent(
+    working: &Working<'_>,
+    layer: Layer,
+    slot: Slot,
+    near: &[&Edge],
+    plan: &Plan<'_>,
+) -> Result<Slot> {
+    for edge in near {
+        if has_room(working, layer, Slot(edge.slot), plan)? {
+            return Ok(Slot(edge.slot));
+        }
+    }
+    let mut current = near.first().map_or(working.roots[layer.index()], |edge| Slot(edge.slot));
+    let mut turn = slot.0;
+    for _ in 0..MAX_STEPS {
+        if has_room(working, layer, current, plan)? {
+            break;
+        }
+        let children = working.unmeasured(layer, current)?.children;
+        let (copies, others) = split_copies(working, current, &children)?;
+        // What is linked to a copy alone would be hard to find.
+        let Some(child) = choose(if others.is_empty() { &copies } else { &others }, &mut turn)
+        else {
+            break;
+        };
+        current = child;
+    }
+    Ok(current)
+}
+
+/// The first of the candidates that is a node of lower rank, with room for another child.
+pub(super) fn first_to_adopt(
+    working: &Working<'_>,
+    layer: Layer,
+    candidates: &[Edge],
+    rank: u32,
+    plan: &Plan<'_>,
+) -> Result<Option<Slot>> {
+    for candidate in candidates.iter().map(|edge| Slot(edge.slot)) {
+        if let Some((above, children)) = working.standing(layer, candidate)?
+            && above < rank
+            && children < plan.max_children(layer)
+        {
+            return Ok(Some(candidate));
+        }
+    }
+    Ok(None)
+}
+
+/// A node with the same vector as `lead`, or the lead itself, that has room for another copy: the
+/// nearest on one way down the tree of copies. None if all room is taken by other nodes, or the way
+/// is too long.
+pub(super) fn copy_parent(
+    working: &Working<'_>,
+    lead: Slot,
+    slot: Slot,
+    plan: &Plan<'_>,
+) -> Result<Option<Slot>> {
+    let layer = Layer(0);
+    let (mut current, mut turn) = (lead, slot.0);
+    for _ in 0..COPY_STEPS {
+        let children = working.unmeasured(layer, current)?.children;
+        let (copies, _) = split_copies(working, current, &children)?;
+        if copies.len() < plan.max_copies(layer) && children.len() < plan.max_children(layer) {
+            return Ok(Some(current));
+        }
+        let Some(child) = choose(&copies, &mut turn) else { break };
+        current = child;
+    }
+    Ok(None)
+}
+
+/// The children of a node that have its vector, and the others.
+pub(super) fn split_copies(
+    working: &Working<'_>,
+    slot: Slot,
+    children: &[Slot],
+) -> Result<(Vec<Slot>, Vec<Slot>)> {
+    let (mut copies, mut others) = (Vec::new(), Vec::new());
+    for child in children {
+        if working.are_equal(slot, *child)? { copies.push(*child) } else { others.push(*child) }
+    }
+    Ok((copies, others))
+}
+
+/// Another one at every turn, or a great many equal vectors would make one long path of the tree.
+fn choose(children: &[Slot], turn: &mut u32) -> Option<Slot> {
+    *turn = turn.wrapping_mul(0x9E37_79B9).rotate_left(13);
+    children.get(*turn as usize % children.len().max(1)).copied()
+}
+
+fn has_room(working: &Working<'_>, layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {
+    let children = working.standing(layer, slot)?.map_or(0, |(_, children)| children);
+    Ok(children < plan.max_children(layer))
+}
