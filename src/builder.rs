@@ -1,98 +1,21 @@
-//! Building: linking what is pending into the graph, and taking out what was removed.
-//!
-//! A build first computes, on several threads, and reads only; then it writes. Until it writes it
-//! can be cancelled, and the transaction is as it was before.
+//! How a build is asked for: [`Builder`], over the one that does the work (`build.rs`).
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use heed::{Env, RwTxn, WithoutTls};
 use rand::{Rng, SeedableRng};
-use roaring::RoaringBitmap;
 
+use crate::build::{Build, Goal, Prepared, Progress, check_parameters};
 use crate::defaults;
-use crate::distance::Distance;
-use crate::error::{Error, Result};
-use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
-use crate::format::{Key, Kind};
-use crate::graph::Vectors;
-use crate::graph::delete::delete;
-use crate::graph::insert::{finish, growth, insert, refresh};
-use crate::graph::plan::Plan;
-use crate::graph::working::Working;
-use crate::store::GoOn;
-use crate::store::coarse::{Coarse, WithCoarse, sample};
-use crate::store::codes::{Encoded, WithCodes};
-use crate::store::edit::Edit;
-use crate::store::held::{Held, ReadTxn, SharedTxn};
-use crate::store::links::Changes;
+use crate::error::Result;
+use crate::format::meta::Connectivity;
+use crate::store::held::ReadTxn;
 use crate::store::process::OfProcess;
-use crate::store::rebase::Rebased;
-use crate::store::renumber::{Renumbered, renumber, spool};
-use crate::store::snapshot::{Snapshot, read_meta};
-use crate::store::source::{AnySource, Shared, Verified};
-use crate::store::table::Extent;
-use crate::store::target::Put;
-use crate::store::view::View;
-use crate::threads;
-use crate::types::Slot;
 use crate::writer::Writer;
-
-/// If more than one in so many nodes is to be taken out, linking the others anew is quicker than
-/// mending what is left, and better.
-const REBUILD_SHARE: u64 = 4;
-
-/// A build that changes less than one in so many slots uses memory that does not depend on the size
-/// of the index. It walks the graph several times more slowly, for each item it changes.
-const SMALL_SHARE: u64 = 1000;
 
 /// How often a build that holds nobody up is tried before others are held up.
 pub(crate) const CONCURRENT_ATTEMPTS: usize = 2;
-
-/// A build that links more than one in so many slots changes most lists, and keeps copies of them
-/// that searches find more quickly.
-const LARGE_SHARE: usize = 8;
-/// If it links at least so many, it makes coarse copies of the vectors first.
-const COARSE_ITEMS: usize = 5000;
-
-/// A first build of at least so many items numbers them by locality, where that costs little:
-/// searches of 100 000 x 384 are then 7 % faster, of a million x 128 a third (decision 0021).
-const BULK_ITEMS: u32 = 100_000;
-/// The most bytes of vectors that it has wait in a temporary file for that, which may be in memory,
-/// without being asked.
-const BULK_BYTES: u64 = 4 << 30;
-
-/// Vectors around which it is measured how distances grow.
-const GROWTH_SAMPLE: usize = 500;
-/// Vectors by which it is tried whether codes tell apart what is near.
-const ENCODED_SAMPLE: usize = 4096;
-
-/// A build of at most this many values calls `progress` after the last put, not between puts. So
-/// META need not be marked, which saves two puts of the some 15 of a one-item build.
-const FEW_PUTS: usize = 64;
-
-/// What a build is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Phase {
-    /// Finding the neighbors of items.
-    Linking,
-    /// Writing the values that have changed.
-    Writing,
-}
-
-/// How far a build is, as it is told to [`Builder::progress`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Progress {
-    /// What it is doing.
-    pub phase: Phase,
-    /// How many items (linking) or values (writing) are done.
-    pub done: u64,
-    /// How many there are.
-    pub total: u64,
-}
 
 /// A build being put together: see [`Writer::builder`].
 ///
@@ -138,14 +61,14 @@ impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
     }
 }
 
-impl<'e, D: Distance> Writer<'e, D> {
+impl<'e, D> Writer<'e, D> {
     /// Prepares a build; one seed gives one graph, whatever the number of threads.
     pub fn builder<'a, R: Rng + SeedableRng>(&'a self, rng: &'a mut R) -> Builder<'a, 'e, D, R> {
         Builder::new(self, rng)
     }
 }
 
-impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
+impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     pub(crate) fn new(writer: &'a Writer<'e, D>, rng: &'a mut R) -> Self {
         let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
         Self {
@@ -196,7 +119,7 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
 
     /// Asked at least once for every item and list, from any thread, until the build begins to
     /// write, which takes a few seconds for a million items; `true` ends it with
-    /// [`Error::Cancelled`], and nothing has changed.
+    /// [`Error::Cancelled`](crate::Error::Cancelled), and nothing has changed.
     pub fn cancel(&mut self, cancel: impl Fn() -> bool + Sync + 'a) -> &mut Self {
         self.cancel = Box::new(cancel);
         self
@@ -264,11 +187,11 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// temporary files meanwhile; if there is no room, items stay where they are.
     ///
     /// # Errors
-    /// [`InvalidParameter`](Error::InvalidParameter),
-    /// [`ConnectivityMismatch`](Error::ConnectivityMismatch), [`Cancelled`](Error::Cancelled), and
-    /// those of [`Writer::add_item`] about the index: nothing has changed.
-    /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt), [`TornEdit`](Error::TornEdit):
-    /// drop the transaction.
+    /// [`InvalidParameter`](crate::Error::InvalidParameter),
+    /// [`ConnectivityMismatch`](crate::Error::ConnectivityMismatch),
+    /// [`Cancelled`](crate::Error::Cancelled), and those of [`Writer::add_item`] about the index:
+    /// nothing has changed. [`MapFull`](crate::Error::MapFull), [`Corrupt`](crate::Error::Corrupt),
+    /// [`TornEdit`](crate::Error::TornEdit): drop the transaction.
     pub fn build_with(&mut self, wtxn: &mut RwTxn<'_>, m: usize, m0: usize) -> Result<()> {
         self.run(wtxn, m, m0, Goal::Linked)
     }
@@ -385,457 +308,35 @@ impl<'a, 'e, D: Distance, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         m0: usize,
         goal: Goal,
     ) -> Result<()> {
-        threads::building(self.threads, || self.run_on_threads(wtxn, m, m0, goal))
+        self.build_of().run(wtxn, m, m0, goal)
     }
 
-    fn run_on_threads(
-        &mut self,
-        wtxn: &mut RwTxn<'_>,
-        m: usize,
-        m0: usize,
-        goal: Goal,
-    ) -> Result<()> {
-        let connectivity = self.connectivity(m, m0)?;
-        let place = self.writer.place();
-        // Writes nothing but, perhaps, the metadata of an index that is created here.
-        let mut edit = self.writer.edit(wtxn)?;
-        check_connectivity(place.index, &edit.meta, connectivity)?;
-        if !is_needed(&edit.meta, goal) {
-            if edit.meta.connectivity.replace(connectivity).is_none() {
-                edit.finish()?;
-            }
-            let cancel = &*self.cancel;
-            return Self::encode(self.writer, self.rng, wtxn, &|| go_on(cancel));
-        }
-        let Scope { extent, anew } = Scope::of(&edit.meta, goal);
-        let is_bulk = goal == Goal::Linked && is_bulk(&edit.meta) && edit.has_written_much()?;
-        drop(edit);
-
-        let (built, rebased) = {
-            let mut snapshot = Snapshot::open::<D>(place, wtxn, extent)?;
-            snapshot.prepare_build(connectivity, anew);
-            let source = Verified::new(Shared::new(place, wtxn)?, extent);
-            let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
-            let pending = Pending::of(&snapshot, anew, goal.limit());
-            let Graph { working, encoded, growth } = self.graph(&view, anew, &pending)?;
-            let (cancel, is_optimized) = (&*self.cancel, goal == Goal::Optimized);
-            let go_on = || go_on(cancel);
-            let spooled = (is_optimized || is_bulk)
-                .then(|| spool(&view, &working, self.temp_dir.as_deref(), &go_on))
-                .transpose();
-            let built = match spooled {
-                Ok(Some(spooled)) => {
-                    Built::Renumbered(renumber(&view, &working, spooled, encoded, &go_on)?, growth)
-                }
-                // Nobody has asked for it: without room for a temporary file, all stays where it
-                // is.
-                Err(error)
-                    if is_optimized
-                        || !matches!(error, Error::Io { .. } | Error::DiskFull { .. }) =>
-                {
-                    return Err(error);
-                }
-                Ok(None) | Err(_) => {
-                    let changes =
-                        Changes::new(&view.without_metric(), working, anew, growth, &go_on)?;
-                    Built::Changes(
-                        changes,
-                        encoded.map(|encoded| encoded.puts(&view, &snapshot.removed)),
-                    )
-                }
-            };
-            go_on()?;
-            (built, Rebased::nothing_between(&snapshot, &pending.left))
-        };
-        let mut edit = self.edit(wtxn, connectivity)?;
-        match built {
-            Built::Renumbered(renumbered, growth) => {
-                edit.meta.growth = growth.unwrap_or(edit.meta.growth);
-                renumbered.write::<D>(edit, |done, total| self.report_writing(done, total))?;
-            }
-            Built::Changes(mut changes, codes) => {
-                let mut puts = std::mem::take(&mut changes.puts);
-                edit.meta.is_coded |= codes.is_some();
-                puts.extend(codes.into_iter().flatten());
-                self.write(edit, puts.into_iter(), &changes, &rebased)?;
-            }
-        }
-        // It is too late to stop.
-        Self::encode(self.writer, self.rng, wtxn, &|| Ok(()))
-    }
-
-    /// Makes the codes that are wanted and not there.
-    fn encode(
-        writer: &Writer<'e, D>,
-        rng: &mut R,
-        wtxn: &mut RwTxn<'_>,
-        go_on: &GoOn<'_>,
-    ) -> Result<()> {
-        let place = writer.place();
-        if !read_meta::<D>(place, wtxn)?.is_some_and(|meta| meta.lacks_codes()) {
-            return Ok(());
-        }
-        let puts = {
-            let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
-            let source = Verified::new(Shared::new(place, wtxn)?, snapshot.extent);
-            let view = View::<D, AnySource<'_, '_>>::new(&snapshot, &source);
-            Encoded::new(&view, rng.next_u64(), go_on)?.puts(&view, &RoaringBitmap::new())
-        };
-        let mut edit = writer.edit(wtxn)?;
-        edit.meta.is_coded = true;
-        edit.finish_with(puts)
-    }
-
-    /// Computes what a build that links at most `limit` items would change in the commit that
-    /// `txn` sees. `None` if that is nothing.
     pub(crate) fn prepare(
         &mut self,
         txn: ReadTxn,
         connectivity: Connectivity,
         limit: u64,
     ) -> Result<Option<Prepared<'e>>> {
-        let place = self.writer.place();
-        let Some(meta) = read_meta::<D>(place, &txn)? else { return Ok(None) };
-        check_connectivity(place.index, &meta, connectivity)?;
-        if !is_needed(&meta, Goal::Linked) {
-            return Ok(None);
-        }
-        let Scope { extent, anew } = Scope::of(&meta, Goal::Part(limit));
-        let mut held = Held::open::<D>(place, Arc::new(SharedTxn::alone(txn)), extent)?;
-        held.prepare_build(connectivity, anew);
-        let (changes, pending) = {
-            let view = held.verified_view::<D>(extent);
-            let view = view.erased();
-            let pending = Pending::of(view.snapshot, anew, limit);
-            let changes = threads::building(self.threads, || {
-                let Graph { working, growth, .. } = self.graph(&view, anew, &pending)?;
-                let go_on = || go_on(&*self.cancel);
-                Changes::new(&view.without_metric(), working, anew, growth, &go_on)
-            })?;
-            (changes, pending)
-        };
-        go_on(&*self.cancel)?;
-        Ok(Some(Prepared { held, changes, pending, connectivity }))
+        self.build_of().prepare(txn, connectivity, limit)
     }
 
-    /// Links what was prepared, whatever has been committed since. `false` if that is so much that
-    /// it must be prepared anew: nothing has changed.
     pub(crate) fn link(&mut self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
-        let Prepared { held, changes, pending, connectivity } = prepared;
-        let rebased = Rebased::new::<D>(held, changes, &pending.left, wtxn)?;
-        let Some(rebased) = rebased else { return Ok(false) };
-        let edit = self.edit(wtxn, *connectivity)?;
-        self.write(edit, changes.puts.iter().cloned(), changes, &rebased)?;
-        threads::building(self.threads, || Self::encode(self.writer, self.rng, wtxn, &|| Ok(())))?;
-        Ok(true)
+        self.build_of().link(prepared, wtxn)
     }
 
-    /// The index, to write what was built.
-    fn edit<'w, 'p>(
-        &self,
-        wtxn: &'w mut RwTxn<'p>,
-        connectivity: Connectivity,
-    ) -> Result<Edit<'w, 'e, 'p, D>> {
-        let mut edit = self.writer.edit(wtxn)?;
-        edit.meta.connectivity = Some(connectivity);
-        edit.meta.ef_construction = self.ef_construction.min(u32::MAX as usize) as u32;
-        edit.meta.alpha = self.alpha;
-        Ok(edit)
-    }
-
-    fn report_writing(&self, done: u64, total: u64) {
-        (self.progress)(Progress { phase: Phase::Writing, done, total });
-    }
-
-    /// Stores the values of a graph, and what else comes with it.
-    fn write(
-        &self,
-        mut edit: Edit<'_, 'e, '_, D>,
-        puts: impl ExactSizeIterator<Item = Put>,
-        changes: &Changes,
-        rebased: &Rebased,
-    ) -> Result<()> {
-        if changes.anew {
-            let index = edit.index();
-            for kind in [Kind::Links, Kind::Spill, Kind::In] {
-                let bound = |sub, n| Key::new(index, kind, sub, n);
-                edit.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
-            }
-        }
-        (edit.meta.next_rank, edit.meta.roots) = (changes.next_rank, changes.roots.clone());
-        edit.meta.growth = changes.growth.unwrap_or(edit.meta.growth);
-        let total = puts.len() as u64;
-        if puts.len() <= FEW_PUTS {
-            rebased.write(&mut edit)?;
-            edit.finish_with(puts.collect())?;
-            (1..=total).for_each(|done| self.report_writing(done, total));
-            return Ok(());
-        }
-        for (done, (key, body)) in (1..).zip(puts) {
-            edit.put_derived(key, body)?;
-            self.report_writing(done, total);
-        }
-        rebased.write(&mut edit)?;
-        edit.finish()
-    }
-
-    /// The graph that the build makes of what is stored.
-    fn graph<'v, 't>(
-        &mut self,
-        view: &'v View<'_, 't, D, AnySource<'_, 't>>,
-        anew: bool,
-        pending: &Pending,
-    ) -> Result<Graph<'v>> {
-        let Snapshot { meta, removed, .. } = view.snapshot;
-        let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
-        // What stays pending is not in the graph: no search of the build may meet it.
-        let live = || -> Result<Vec<Slot>> {
-            Ok((view.live()? - &pending.left).iter().map(Slot).collect())
-        };
-        let slots: Vec<Slot> =
-            if anew { live()? } else { pending.linked.iter().copied().map(Slot).collect() };
-        let linked = if anew { 0 } else { (meta.linked() - meta.removed) as usize };
-        let next_rank = if anew { 0 } else { meta.next_rank };
-        let mut working = Working::new(view, meta.roots.clone(), next_rank);
-        let total = slots.len() as u64;
-        let plan = Plan {
-            m0: connectivity.m0.into(),
-            m: connectivity.m.into(),
+    /// What does the work, which does not depend on the types of metric and seed.
+    fn build_of(&mut self) -> Build<'_, 'e> {
+        Build {
+            place: self.writer.place(),
+            dimensions: self.writer.dimensions(),
+            rng: self.rng,
+            seeded: |seed| Box::new(R::seed_from_u64(seed)),
             ef_construction: self.ef_construction,
             alpha: self.alpha,
-            is_small: view.snapshot.extent == Extent::Small,
+            threads: self.threads,
             cancel: &*self.cancel,
-            progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
-        };
-        let size = meta.slots as usize - pending.left.len() as usize;
-        let is_large = slots.len() * LARGE_SHARE > size;
-        if is_large {
-            working = working.with_lists(plan.longest());
+            progress: &*self.progress,
+            temp_dir: self.temp_dir.as_deref(),
         }
-        if !anew {
-            let removed: Vec<Slot> = removed.iter().map(Slot).collect();
-            let worn = delete(&mut working, view, &removed, &plan)?;
-            // New items bring new edges: only where there are fewer than the removed ones, the
-            // graph thins out.
-            let lost = removed.len().saturating_sub(slots.len());
-            let refreshed: Vec<Slot> =
-                worn.leads.into_iter().chain(worn.others.into_iter().take(lost)).collect();
-            refresh(&mut working, view, &refreshed, &plan)?;
-        }
-        let mut rng = R::seed_from_u64(self.rng.next_u64() ^ spread(next_rank));
-        let live = if is_large { live()? } else { Vec::new() };
-        let estimates = match meta.code_bits {
-            _ if slots.len() < COARSE_ITEMS || !is_large => Estimates::None,
-            0 => Coarse::new(view, &live)?.map_or(Estimates::None, Estimates::Coarse),
-            _ => Self::encoded(view, &live, self.rng.next_u64(), &|| go_on(&*self.cancel))?,
-        };
-        let estimating: Option<Box<dyn Vectors + '_>> = match &estimates {
-            Estimates::Codes { encoded, .. } => Some(Box::new(WithCodes { view, encoded })),
-            Estimates::Coarse(coarse) => Some(Box::new(WithCoarse { view, coarse })),
-            Estimates::None => None,
-        };
-        let vectors = estimating.as_deref().unwrap_or(view);
-        insert(&mut working, vectors, &slots, linked, &plan, &mut rng)?;
-        finish(&mut working, vectors, &plan)?;
-        drop(estimating);
-        let encoded = match estimates {
-            Estimates::Codes { encoded, is_new: true } => Some(*encoded),
-            _ => None,
-        };
-        let growth = if is_large {
-            Some(growth(&working, view, &sample(live.iter().copied(), live.len(), GROWTH_SAMPLE))?)
-        } else {
-            None
-        };
-        working.drop_lists();
-        Ok(Graph { working, encoded, growth })
-    }
-
-    /// The codes that the index has or is to have, for a large build to search by. None if they do
-    /// not tell apart what is near.
-    fn encoded<'t>(
-        view: &View<'_, 't, D, AnySource<'_, 't>>,
-        live: &[Slot],
-        seed: u64,
-        go_on: &GoOn<'_>,
-    ) -> Result<Estimates> {
-        let (encoded, is_new) = match Encoded::stored(view, go_on)? {
-            Some(encoded) => (encoded, false),
-            None => (Encoded::new(view, seed, go_on)?, true),
-        };
-        let sample = sample(live.iter().copied(), live.len(), ENCODED_SAMPLE);
-        Ok(if encoded.tells_apart(view, &sample)? {
-            Estimates::Codes { encoded: Box::new(encoded), is_new }
-        } else {
-            Estimates::None
-        })
-    }
-}
-
-/// That an index can be built with these.
-///
-/// # Errors
-/// [`Error::InvalidParameter`].
-pub(crate) fn check_parameters(
-    ef_construction: usize,
-    alpha: f32,
-    m: usize,
-    m0: usize,
-) -> Result<Connectivity> {
-    let invalid = |name, value, remedy| Err(Error::InvalidParameter { name, value, remedy });
-    if ef_construction == 0 {
-        return invalid("ef_construction", 0.0, "use at least 1, better 100 or more");
-    }
-    if !(1.0..=10.0).contains(&alpha) {
-        // By way of its digits, so that 0.9 is told as 0.9 and not as the nearest single.
-        let value = alpha.to_string().parse().unwrap_or(f64::NAN);
-        return invalid("alpha", value, "use 1 to 10; 1 is the heuristic of HNSW");
-    }
-    let Some(connectivity) = Connectivity::new(m, m0) else {
-        let (name, value) = if (2..=MAX_DEGREE).contains(&m) { ("M0", m0) } else { ("M", m) };
-        return invalid(name, value as f64, "use 2 to 2048, such as 16 for M and 32 for M0");
-    };
-    Ok(connectivity)
-}
-
-/// Whether a build goes on.
-fn go_on(cancel: &(dyn Fn() -> bool + Sync)) -> Result<()> {
-    if cancel() { Err(Error::Cancelled) } else { Ok(()) }
-}
-
-/// That the index has no other connectivity already.
-fn check_connectivity(index: u16, meta: &Meta, wanted: Connectivity) -> Result<()> {
-    match meta.connectivity.filter(|stored| *stored != wanted) {
-        None => Ok(()),
-        Some(stored) => Err(Error::ConnectivityMismatch {
-            index,
-            stored_m: stored.m.into(),
-            stored_m0: stored.m0.into(),
-            m: wanted.m.into(),
-            m0: wanted.m0.into(),
-        }),
-    }
-}
-
-/// Whether a build would change anything.
-fn is_needed(meta: &Meta, goal: Goal) -> bool {
-    meta.pending > 0
-        || meta.removed > 0
-        || match goal {
-            Goal::Linked | Goal::Part(_) => false,
-            Goal::LinkedAnew => meta.items > 0,
-            Goal::Optimized => meta.slots > 0,
-        }
-}
-
-/// Whether a first build numbers the items by locality as [`Goal::Optimized`] does, where the
-/// transaction has written most of them itself.
-fn is_bulk(meta: &Meta) -> bool {
-    let vector_bytes = u64::from(meta.slots) * meta.geometry.stride as u64;
-    meta.linked() == 0 && meta.items >= BULK_ITEMS && vector_bytes <= BULK_BYTES
-}
-
-/// How much of an index a build works on.
-struct Scope {
-    extent: Extent,
-    /// Whether all is linked anew.
-    anew: bool,
-}
-
-impl Scope {
-    fn of(meta: &Meta, goal: Goal) -> Self {
-        let ranks_run_out =
-            u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
-        let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
-        let anew = goal == Goal::LinkedAnew || worn_out || ranks_run_out;
-        let changed = u64::from(meta.pending).min(goal.limit()) + u64::from(meta.removed);
-        let is_small =
-            !anew && goal != Goal::Optimized && changed * SMALL_SHARE < u64::from(meta.slots);
-        Self { extent: if is_small { Extent::Small } else { Extent::Full }, anew }
-    }
-}
-
-/// Mixed into the seed of a build, so that items which are added and built one by one do not all
-/// get the same top layer from callers who seed every build alike: an odd constant with well mixed
-/// bits, that of Fibonacci hashing.
-fn spread(next_rank: u32) -> u64 {
-    u64::from(next_rank).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-/// What a build is to achieve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Goal {
-    /// What is pending is linked, what was removed is out.
-    Linked,
-    /// The same for at most so many pending items, those with the lowest slots: the rest stays
-    /// pending. A build anew links all.
-    Part(u64),
-    /// All is linked anew.
-    LinkedAnew,
-    /// As [`Linked`](Self::Linked), and numbered by locality.
-    Optimized,
-}
-
-impl Goal {
-    /// The most pending items that are linked.
-    fn limit(self) -> u64 {
-        if let Self::Part(limit) = self { limit } else { u64::MAX }
-    }
-}
-
-/// The pending slots of a snapshot, as a build treats them.
-struct Pending {
-    /// Those that it links, ascending.
-    linked: Vec<u32>,
-    /// Those that stay pending.
-    left: RoaringBitmap,
-}
-
-impl Pending {
-    fn of(snapshot: &Snapshot<'_>, anew: bool, limit: u64) -> Self {
-        let pending = &snapshot.pending;
-        let count = if anew { pending.len() } else { pending.len().min(limit as usize) };
-        let (linked, left) = pending.split_at(count);
-        Self { linked: linked.to_vec(), left: left.iter().copied().collect() }
-    }
-}
-
-/// What a large build searches by.
-enum Estimates {
-    Codes { encoded: Box<Encoded>, is_new: bool },
-    Coarse(Coarse),
-    None,
-}
-
-/// The graph that a build makes.
-struct Graph<'v> {
-    working: Working<'v>,
-    /// Codes that the index is to have and does not have yet.
-    encoded: Option<Encoded>,
-    /// How distances grow, if so much is new that it was measured.
-    growth: Option<f32>,
-}
-
-/// What a build has computed.
-enum Built {
-    /// Values that differ, and those of the codes that the index is to have, if the build has made
-    /// them.
-    Changes(Changes, Option<Vec<Put>>),
-    /// All values, and how distances grow, if that was measured.
-    Renumbered(Renumbered, Option<f32>),
-}
-
-/// A build that has been computed on a commit, and not been linked yet.
-pub(crate) struct Prepared<'e> {
-    held: Held<'e>,
-    changes: Changes,
-    pending: Pending,
-    connectivity: Connectivity,
-}
-
-impl Prepared<'_> {
-    /// How many pending items it links.
-    pub(crate) fn linked(&self) -> u64 {
-        self.pending.linked.len() as u64
     }
 }

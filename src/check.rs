@@ -16,13 +16,12 @@ mod item_keys;
 use std::fmt;
 
 use heed::RoTxn;
-use heed::types::Bytes;
 use roaring::RoaringBitmap;
 
-use crate::codec::{Codec, VectorRef};
+use crate::codec::Components;
 use crate::codes::Scratch;
 use crate::database::Database;
-use crate::distance::{Distance, ProbeOf};
+use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::format::codes::{self, Trained};
 use crate::format::delta::{Delta, RING};
@@ -177,19 +176,17 @@ pub fn check<D: Distance>(
     index: u16,
     database: Database<'_, D>,
 ) -> Result<Vec<Finding>> {
-    check_named(rtxn, index, database, Naming::Ids)
+    check_named(rtxn, Place::of(database, index), Naming::Ids)
 }
 
 /// As [`check`], for an index whose items are named so.
-pub(crate) fn check_named<D: Distance>(
+pub(crate) fn check_named(
     rtxn: &RoTxn<'_>,
-    index: u16,
-    database: Database<'_, D>,
+    place: Place<'_>,
     naming: Naming,
 ) -> Result<Vec<Finding>> {
-    let place = Place { raw: database.remap_types::<Bytes, Bytes>(), index };
     let mut findings = Findings::default();
-    let snapshot = match Snapshot::open::<D>(place, rtxn, Extent::Full) {
+    let snapshot = match Snapshot::open(place, rtxn, Extent::Full) {
         Ok(snapshot) => snapshot,
         Err(Error::Corrupt { key, what }) => {
             let invariant = match what {
@@ -210,7 +207,7 @@ pub(crate) fn check_named<D: Distance>(
         Err(error) => return Err(error),
     };
     checksums(place, rtxn, naming, &mut findings)?;
-    let view = View::<D, _>::new(&snapshot, Calling::new(place, rtxn, snapshot.id)?);
+    let view = View::new(&snapshot, Calling::new(place, rtxn, snapshot.id)?);
     let mut checker = Checker { place, rtxn, naming, view, findings, sets: Default::default() };
     checker.sets()?;
     checker.values()?;
@@ -278,16 +275,16 @@ impl Findings {
 /// The members of the three sets, by [`SetKind`].
 type Sets = [RoaringBitmap; 3];
 
-struct Checker<'a, 's, 't, D> {
+struct Checker<'a, 's, 't> {
     place: Place<'a>,
     rtxn: &'a RoTxn<'a>,
     naming: Naming,
-    view: View<'s, 't, D, Calling<'a, 'a>>,
+    view: View<'s, 't, Calling<'a, 'a>>,
     findings: Findings,
     sets: Sets,
 }
 
-impl<D: Distance> Checker<'_, '_, '_, D> {
+impl Checker<'_, '_, '_> {
     fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
         Key::new(self.place.index, kind, sub, n)
     }
@@ -515,7 +512,8 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
 
     /// `vectors` and `factor`.
     fn vectors(&mut self) -> Result<()> {
-        let dimensions = self.view.snapshot.meta.dimensions as usize;
+        let Snapshot { meta, metric, .. } = self.view.snapshot;
+        let dimensions = meta.dimensions as usize;
         for slot in (0..self.view.snapshot.meta.slots)
             .filter(|slot| !self.sets[SetKind::Free as usize].contains(*slot))
         {
@@ -527,19 +525,16 @@ impl<D: Distance> Checker<'_, '_, '_, D> {
                 }
                 Err(error) => return Err(error),
             };
-            let probe = D::Codec::probe(address.bytes, self.view.snapshot.meta.scale);
-            let stored = VectorRef::<ProbeOf<D>>::new(&probe);
-            let vector = stored.to_vec(dimensions);
-            let defect = D::Codec::check(&vector)
-                .and_then(|()| D::check(&vector))
-                .err()
-                .map(|defect| defect.to_string());
-            let padding = !D::Codec::has_clean_padding(address.bytes, dimensions);
+            let decoded = metric.decode(address.bytes, meta.scale);
+            let vector = metric.floats(&decoded, dimensions);
+            let defect =
+                metric.check_given(Components::F32(&vector)).err().map(|defect| defect.to_string());
+            let padding = !metric.has_clean_padding(address.bytes, dimensions);
             let defect = defect.or(padding.then(|| "its padding is not zero".to_owned()));
             if let Some(defect) = &defect {
                 self.findings.add(Invariant::Vectors, format!("slot {slot}: {defect}"));
-            } else if D::FACTOR {
-                let expected = D::factor(stored);
+            } else if metric.has_factor && metric.is_known {
+                let expected = metric.factor(&decoded);
                 let near = address.factor.to_bits().abs_diff(expected.to_bits()) <= FACTOR_ULPS;
                 let say = || {
                     format!(

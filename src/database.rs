@@ -29,7 +29,7 @@ use crate::error::Result;
 ///
 /// # Errors
 /// What LMDB says, such as `MDB_DBS_FULL`: too few `max_dbs`. It waits for another writer.
-pub fn create_database<'e, D>(
+pub fn create_database<'e, D: 'static>(
     env: &'e heed::Env<impl heed::TlsUsage>,
     name: Option<&str>,
 ) -> Result<Database<'e, D>> {

@@ -147,6 +147,17 @@ pub enum Error {
         /// The metric.
         metric: &'static str,
     },
+    /// An index that was opened as whatever it is has a metric that is not one of voisin's.
+    #[error(
+        "index {index} has the metric {metric:?}, which is not known here: open it with \
+         Options::metric, or as an Index of that metric, to add vectors, to link or to search"
+    )]
+    UnknownMetric {
+        /// The number of the index.
+        index: u16,
+        /// The name of its metric.
+        metric: &'static str,
+    },
     /// The index was created with another metric.
     #[error(
         "index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as \

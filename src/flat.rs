@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use roaring::RoaringBitmap;
 
-use crate::codec::Codec;
-use crate::distance::{Distance, Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
+use crate::distance::{Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
 use crate::error::Result;
 use crate::graph::Probe;
 use crate::store::codes::CodeProbe;
+use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, StoredProbe, View};
 use crate::threads;
@@ -168,9 +168,9 @@ pub(crate) enum Slots<'a> {
 
 /// For each probe the `k` nearest of those slots whose item `accept`s. `stop` is asked now and
 /// then, and ends the scan early.
-pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
-    view: &View<'s, 't, D, S>,
-    probes: &[StoredProbe<'_, 's, 't, D, S>],
+pub(crate) fn scan<'s, 't, S: Source<'t>>(
+    view: &View<'s, 't, S>,
+    probes: &[StoredProbe<'_, 's, 't, S>],
     slots: Slots<'_>,
     k: usize,
     by_codes: bool,
@@ -203,7 +203,7 @@ pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
         if by_codes {
             view.resolve_codes()?;
         }
-        let warm = View::<D, _>::new(view.snapshot, Warm::default());
+        let warm = View::new(view.snapshot, Warm::default());
         let probes: Vec<_> = probes.iter().map(|probe| probe.on(&warm)).collect();
         let codes = if by_codes { code_probes(&warm, &probes)? } else { Vec::new() };
         let pass =
@@ -221,10 +221,10 @@ pub(crate) fn scan<'s, 't, D: Distance, S: Source<'t>>(
 }
 
 /// Queries by codes. None if there are no codes.
-fn code_probes<'v, 's, 't, D: Distance, S: Source<'t>>(
-    view: &'v View<'s, 't, D, S>,
-    probes: &[StoredProbe<'_, 's, 't, D, S>],
-) -> Result<Vec<CodeProbe<'v, 's, 't, D, S>>> {
+fn code_probes<'v, 's, 't, S: Source<'t>>(
+    view: &'v View<'s, 't, S>,
+    probes: &[StoredProbe<'_, 's, 't, S>],
+) -> Result<Vec<CodeProbe<'v, 's, 't, S>>> {
     Ok(view
         .code_probes()?
         .map(|code| probes.iter().map(|probe| code.of(probe)).collect())
@@ -233,7 +233,7 @@ fn code_probes<'v, 's, 't, D: Distance, S: Source<'t>>(
 
 impl Slots<'_> {
     /// How many slots are looked at.
-    fn count<'t, D, S: Source<'t>>(self, view: &View<'_, 't, D, S>) -> usize {
+    fn count<'t, S: Source<'t>>(self, view: &View<'_, 't, S>) -> usize {
         match self {
             Slots::Except(_) => view.snapshot.meta.slots as usize,
             Slots::Only(slots) => slots.len(),
@@ -250,9 +250,9 @@ struct Judge {
 
 impl Judge {
     /// `None` if the metric has no estimates.
-    fn new<'t, D: Distance, S: Source<'t>>(
+    fn new<'t, S: Source<'t>>(
         estimates: Vec<Estimate>,
-        probes: &[StoredProbe<'_, '_, 't, D, S>],
+        probes: &[StoredProbe<'_, '_, 't, S>],
     ) -> Option<Self> {
         let first = estimates.first()?;
         let panels = probes
@@ -264,12 +264,12 @@ impl Judge {
 }
 
 /// One pass over the vectors.
-struct Pass<'a, 's, 't, D, S> {
-    view: &'a View<'s, 't, D, S>,
-    probes: &'a [StoredProbe<'a, 's, 't, D, S>],
+struct Pass<'a, 's, 't, S> {
+    view: &'a View<'s, 't, S>,
+    probes: &'a [StoredProbe<'a, 's, 't, S>],
     judge: Option<&'a Judge>,
     /// One for each probe, or none.
-    codes: &'a [CodeProbe<'a, 's, 't, D, S>],
+    codes: &'a [CodeProbe<'a, 's, 't, S>],
     slots: Slots<'a>,
     /// Slots of a piece.
     piece: usize,
@@ -293,7 +293,7 @@ struct State<'t> {
 }
 
 impl<'t> State<'t> {
-    fn new<D, S>(k: usize, pass: &Pass<'_, '_, 't, D, S>) -> Self {
+    fn new<S>(k: usize, pass: &Pass<'_, '_, 't, S>) -> Self {
         let found = pass.probes.iter().map(|_| Found::nothing(k)).collect();
         let panels = pass.judge.map_or(0, |judge| judge.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
@@ -312,7 +312,7 @@ impl<'t> State<'t> {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
+impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     /// Scans pieces until there are no more, or `stop` says so.
     fn run(
         &self,
@@ -389,7 +389,7 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     /// Compares one query with vectors that lie in a row and are in no cache.
     fn compare_run(
         &self,
-        probe: &StoredProbe<'_, '_, 't, D, S>,
+        probe: &StoredProbe<'_, '_, 't, S>,
         vectors: &[(Slot, Address<'t>)],
         found: &mut Found,
     ) -> Result<()> {
@@ -402,7 +402,7 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     /// Compares one query with vectors, hints ahead.
     fn compare(
         &self,
-        probe: &StoredProbe<'_, '_, 't, D, S>,
+        probe: &StoredProbe<'_, '_, 't, S>,
         vectors: &[(Slot, Address<'t>)],
         found: &mut Found,
     ) -> Result<()> {
@@ -428,9 +428,9 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     fn judge(&self, Judge { estimates, panels }: &Judge, state: &mut State<'t>) -> Result<()> {
         let State { found, limits, vectors, .. } = state;
         let estimate = &estimates[state.estimate];
-        let scale = self.view.snapshot.meta.scale;
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
         let decoded: Vec<_> =
-            vectors.iter().map(|(_, address)| D::Codec::probe(address.bytes, scale)).collect();
+            vectors.iter().map(|(_, address)| metric.decode(address.bytes, meta.scale)).collect();
         let rows = vectors
             .iter()
             .zip(&decoded)
@@ -478,7 +478,7 @@ impl<'t, D: Distance, S: Source<'t>> Pass<'_, '_, 't, D, S> {
     #[inline]
     fn offer(
         &self,
-        probe: &StoredProbe<'_, '_, 't, D, S>,
+        probe: &StoredProbe<'_, '_, 't, S>,
         slot: Slot,
         distance: f32,
         nearest: &mut Nearest,

@@ -27,14 +27,13 @@ use std::fmt;
 use heed::types::Bytes;
 use heed::{RoTxn, RwTxn};
 
-use crate::codec::{Bits, F32, Probe, Signs, VectorRef};
+use crate::codec::{Bits, Components, F32, Probe, Signs, VectorRef};
 use crate::distance::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance,
     DotProduct, Euclidean, Hamming, Manhattan,
 };
 use crate::error::{Error, Result, SourceDefect, VectorDefect};
 use crate::format::meta::MAGIC;
-use crate::store::view::check_vector;
 use crate::types::ItemId;
 use crate::writer::Writer;
 
@@ -233,16 +232,17 @@ impl<'a> Import<'a> {
             };
             return Err(Error::InvalidSource { index, defect });
         }
-        if writer.dimensions != dimensions as usize {
+        if writer.dimensions() != dimensions as usize {
             let defect = SourceDefect::DimensionMismatch {
                 stored: dimensions as usize,
-                requested: writer.dimensions,
+                requested: writer.dimensions(),
             };
             return Err(Error::InvalidSource { index, defect });
         }
         if writer.needs_training(wtxn)? {
-            return Err(Error::NotTrained { index: writer.index });
+            return Err(Error::NotTrained { index: writer.place().index });
         }
+        let of = writer.place().metric;
         // Of none, too, an index is made.
         let scale = writer.create(wtxn)?;
         let [i0, i1] = index.to_be_bytes();
@@ -260,7 +260,8 @@ impl<'a> Import<'a> {
         });
         let accepted = items.filter(|(item, vector)| {
             let Some(skipped) = &mut skipped else { return true };
-            check_vector::<D, f32>(vector, scale).map_err(|defect| skipped(*item, defect)).is_ok()
+            let checked = of.check(Components::F32(vector), scale);
+            checked.map_err(|defect| skipped(*item, defect)).is_ok()
         });
         let added = writer.add_items_from(wtxn, accepted)?;
         failure.map_or(Ok(added), Err)

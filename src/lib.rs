@@ -70,7 +70,7 @@
 //! | [`cookbook`] | recipes, and no code beside theirs |
 //! | `index` | [`Index`]: its environment, snapshots, batches, and who else has it open |
 //! | `import` | the items of an index that hannoy or arroy wrote |
-//! | `writer`, `builder` | changing an index: items; linking them |
+//! | `writer`, `builder`, `build` | changing an index: items; linking them |
 //! | `reader`, `query` | an index at one snapshot; one query, and which way it is answered |
 //! | `stats` | an index in numbers |
 //! | `check` | the invariants of `docs/format.md`, verified |
@@ -90,6 +90,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod build;
 mod builder;
 mod check;
 pub mod codec;
@@ -121,7 +122,8 @@ compile_error!(
 
 pub use {heed, rand, roaring};
 
-pub use self::builder::{Builder, Phase, Progress};
+pub use self::build::{Phase, Progress};
+pub use self::builder::Builder;
 pub use self::check::{Finding, Invariant, check};
 pub use self::codes::Codes;
 pub use self::database::{Database, ValueCodec, create_database};
@@ -130,8 +132,9 @@ pub use self::error::{Error, Responsible, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    AsKey, Batch, Index, ItemKey, ItemName, KeyedQuery, LoadPhase, LoadProgress, Loader,
-    MAX_KEY_BYTES, Options, Snapshot, remove_index,
+    AnyIndex, AnyKey, AnyMetric, AsKey, Batch, Index, Inspected, ItemKey, ItemName, KeyedQuery,
+    LoadPhase, LoadProgress, Loader, MAX_KEY_BYTES, Metadata, Options, Snapshot, inspect,
+    remove_index,
 };
 pub use self::query::{QueryBuilder, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};

@@ -15,9 +15,8 @@ use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use self::walk::Walk;
-use crate::codec::Component;
+use crate::codec::{Component, Components};
 use crate::defaults;
-use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::flat::{Found, Slots, scan};
 use crate::reader::{Reader, WarmReader};
@@ -210,7 +209,7 @@ impl<'a, R> QueryBuilder<'a, R> {
     }
 }
 
-impl<D: Distance> Reader<'_, D> {
+impl<D> Reader<'_, D> {
     /// Starts a query for the `k` nearest items.
     #[must_use]
     pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {
@@ -218,7 +217,7 @@ impl<D: Distance> Reader<'_, D> {
     }
 }
 
-impl<D: Distance> WarmReader<'_, '_, D> {
+impl<D> WarmReader<'_, '_, D> {
     /// Starts a query for the `k` nearest items.
     #[must_use]
     pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {
@@ -226,7 +225,7 @@ impl<D: Distance> WarmReader<'_, '_, D> {
     }
 }
 
-impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
+impl<D> QueryBuilder<'_, Reader<'_, D>> {
     /// The items nearest to `vector`. `rtxn` must be on the reader's snapshot: the transaction that
     /// it was opened with, or another one that began before the next commit.
     ///
@@ -248,7 +247,7 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
         vector: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Searched> {
-        by_vector(&self.reader.view(rtxn)?, self.options, vector, &cancel)
+        by_vector(&self.reader.view(rtxn)?, self.options, Components::of(vector), &cancel)
     }
 
     /// The items nearest to each of many vectors: `rows` holds them one after the other,
@@ -277,7 +276,7 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
         rows: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Vec<Searched>> {
-        by_vectors(&self.reader.view(rtxn)?, self.options, rows, &cancel)
+        by_vectors(&self.reader.view(rtxn)?, self.options, Components::of(rows), &cancel)
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such
@@ -303,14 +302,14 @@ impl<D: Distance> QueryBuilder<'_, Reader<'_, D>> {
     }
 }
 
-impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
+impl<D> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
     /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
     /// [`InvalidQuery`](crate::Error::InvalidQuery), [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
-        by_vector(&self.reader.view(), self.options, vector, &|| false)
+        by_vector(&self.reader.view(), self.options, Components::of(vector), &|| false)
     }
 
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
@@ -321,7 +320,7 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow),
     /// [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
-        by_vectors(&self.reader.view(), self.options, rows, &|| false)
+        by_vectors(&self.reader.view(), self.options, Components::of(rows), &|| false)
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such
@@ -334,13 +333,25 @@ impl<D: Distance> QueryBuilder<'_, WarmReader<'_, '_, D>> {
     }
 }
 
-pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(
-    view: &View<'_, 't, D, S>,
+/// A view that searches use: on whatever source, so that they are compiled once.
+type AnyView<'v, 's, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
+
+pub(crate) fn by_vector<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
     options: Options<'_>,
-    vector: &[impl Component],
+    vector: Components<'_>,
     cancel: Cancel<'_>,
 ) -> Result<Searched> {
-    let view = &view.on_any_source();
+    search_vector(&view.on_any_source(), options, vector, cancel)
+}
+
+fn search_vector(
+    view: &AnyView<'_, '_, '_>,
+    options: Options<'_>,
+    vector: Components<'_>,
+    cancel: Cancel<'_>,
+) -> Result<Searched> {
+    view.snapshot.metric.check_known(view.snapshot.index)?;
     let probe = view.query(vector)?;
     let mut nearest =
         Search { view, probes: &[probe], wish: Wish::new(options, None, cancel) }.run()?;
@@ -348,13 +359,22 @@ pub(crate) fn by_vector<'t, D: Distance, S: Source<'t>>(
     Ok(nearest.swap_remove(0))
 }
 
-pub(crate) fn by_vectors<'t, D: Distance, S: Source<'t>>(
-    view: &View<'_, 't, D, S>,
+pub(crate) fn by_vectors<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
     options: Options<'_>,
-    rows: &[impl Component],
+    rows: Components<'_>,
     cancel: Cancel<'_>,
 ) -> Result<Vec<Searched>> {
-    let view = &view.on_any_source();
+    search_vectors(&view.on_any_source(), options, rows, cancel)
+}
+
+fn search_vectors(
+    view: &AnyView<'_, '_, '_>,
+    options: Options<'_>,
+    rows: Components<'_>,
+    cancel: Cancel<'_>,
+) -> Result<Vec<Searched>> {
+    view.snapshot.metric.check_known(view.snapshot.index)?;
     let dimensions = view.snapshot.meta.dimensions as usize;
     if !rows.len().is_multiple_of(dimensions) {
         return Err(Error::UnevenRows { components: rows.len(), dimensions });
@@ -365,24 +385,32 @@ pub(crate) fn by_vectors<'t, D: Distance, S: Source<'t>>(
             error => error,
         })
     };
-    let probes = rows.chunks(dimensions).enumerate().map(probe).collect::<Result<Vec<_>>>()?;
+    let probes = rows.rows(dimensions).enumerate().map(probe).collect::<Result<Vec<_>>>()?;
     Search { view, probes: &probes, wish: Wish::new(options, None, cancel) }.run()
 }
 
-pub(crate) fn by_item<'t, D: Distance, S: Source<'t>>(
-    view: &View<'_, 't, D, S>,
+pub(crate) fn by_item<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
     options: Options<'_>,
     item: ItemId,
     cancel: Cancel<'_>,
 ) -> Result<Option<Searched>> {
-    let view = &view.on_any_source();
+    search_item(&view.on_any_source(), options, item, cancel)
+}
+
+fn search_item(
+    view: &AnyView<'_, '_, '_>,
+    options: Options<'_>,
+    item: ItemId,
+    cancel: Cancel<'_>,
+) -> Result<Option<Searched>> {
+    view.snapshot.metric.check_known(view.snapshot.index)?;
     let Some(slot) = view.slot(item)? else { return Ok(None) };
     let probe = view.probe(slot)?;
     Ok(Search { view, probes: &[probe], wish: Wish::new(options, Some(item), cancel) }.run()?.pop())
 }
 
-/// What ends a search early: a value, so that a search is compiled once a metric and not once a
-/// closure.
+/// What ends a search early: a value, so that a search is compiled once and not for each closure.
 pub(crate) type Cancel<'q> = &'q (dyn Fn() -> bool + Sync);
 
 /// What is asked of a search, beside the vectors: any thread may look at it.
@@ -420,13 +448,13 @@ impl<'q> Wish<'q> {
 }
 
 /// Queries on their way.
-struct Search<'q, 's, 't, D, S> {
-    view: &'q View<'s, 't, D, S>,
-    probes: &'q [StoredProbe<'q, 's, 't, D, S>],
+struct Search<'q, 'v, 's, 't> {
+    view: &'q AnyView<'v, 's, 't>,
+    probes: &'q [StoredProbe<'q, 's, 't, &'v (dyn Source<'t> + 'v)>],
     wish: Wish<'q>,
 }
 
-impl<'t, D: Distance, S: Source<'t>> Search<'_, '_, 't, D, S> {
+impl Search<'_, '_, '_, '_> {
     /// An answer for each probe.
     fn run(self) -> Result<Vec<Searched>> {
         let items = self.view.snapshot.meta.items as usize;
@@ -490,7 +518,7 @@ impl<'t, D: Distance, S: Source<'t>> Search<'_, '_, 't, D, S> {
         } else {
             // A transaction cannot be shared between threads, full tables can.
             self.view.resolve_all()?;
-            let warm = View::<D, _>::new(self.view.snapshot, Warm::default());
+            let warm = View::new(self.view.snapshot, Warm::default());
             let probes: Vec<_> = self.probes.iter().map(|probe| probe.on(&warm)).collect();
             Walk { view: &warm, wish: &self.wish, k }.many(&probes, &mut found)?;
         }

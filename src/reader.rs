@@ -7,12 +7,11 @@
 //! snapshot. A [`WarmReader`] has found everything and needs none.
 
 use std::collections::HashMap;
+use std::marker::PhantomData;
 
-use heed::types::Bytes;
 use heed::{Env, RoTxn};
 use roaring::RoaringBitmap;
 
-use crate::codec::Codec;
 use crate::codes::Codes;
 use crate::database::Database;
 use crate::distance::Distance;
@@ -61,7 +60,8 @@ use crate::types::{ItemId, Slot};
 #[derive(Debug)]
 pub struct Reader<'t, D> {
     snapshot: Snapshot<'t>,
-    database: Database<'t, D>,
+    place: Place<'t>,
+    metric: PhantomData<fn() -> D>,
 }
 
 impl<'t, D: Distance> Reader<'t, D> {
@@ -73,19 +73,19 @@ impl<'t, D: Distance> Reader<'t, D> {
     /// [`MetricMismatch`](crate::Error::MetricMismatch), [`Foreign`](crate::Error::Foreign),
     /// [`FormatVersion`](crate::Error::FormatVersion), [`Corrupt`](crate::Error::Corrupt).
     pub fn open(rtxn: &'t RoTxn<'_>, index: u16, database: Database<'t, D>) -> Result<Self> {
-        let place = Place { raw: database.remap_types::<Bytes, Bytes>(), index };
-        Ok(Self { snapshot: Snapshot::open::<D>(place, rtxn, Extent::Full)?, database })
+        Self::at(rtxn, Place::of(database, index))
+    }
+}
+
+impl<'t, D> Reader<'t, D> {
+    /// A reader of an index of whatever metric.
+    pub(crate) fn at(rtxn: &'t RoTxn<'_>, place: Place<'t>) -> Result<Self> {
+        let snapshot = Snapshot::open(place, rtxn, Extent::Full)?;
+        Ok(Self { snapshot, place, metric: PhantomData })
     }
 
-    fn place(&self) -> Place<'t> {
-        Place { raw: self.database.remap_types::<Bytes, Bytes>(), index: self.snapshot.index }
-    }
-
-    pub(crate) fn view<'a>(
-        &'a self,
-        rtxn: &'a RoTxn<'_>,
-    ) -> Result<View<'a, 't, D, Calling<'a, 't>>> {
-        Ok(View::new(&self.snapshot, Calling::new(self.place(), rtxn, self.snapshot.id)?))
+    pub(crate) fn view<'a>(&'a self, rtxn: &'a RoTxn<'_>) -> Result<View<'a, 't, Calling<'a, 't>>> {
+        Ok(View::new(&self.snapshot, Calling::new(self.place, rtxn, self.snapshot.id)?))
     }
 
     /// Number of components of every vector.
@@ -117,7 +117,7 @@ impl<'t, D: Distance> Reader<'t, D> {
     /// [`codec`](crate::codec).
     #[must_use]
     pub fn form(&self) -> &'static str {
-        D::Codec::NAME
+        self.snapshot.metric.codec_name
     }
 
     /// How many components of all vectors that were added, those replaced or deleted since
@@ -149,7 +149,7 @@ impl<'t, D: Distance> Reader<'t, D> {
     pub fn item_ids(&self, rtxn: &RoTxn<'_>) -> Result<RoaringBitmap> {
         let view = self.view(rtxn)?;
         let mut ids = RoaringBitmap::new();
-        for entry in items(self.place(), rtxn)? {
+        for entry in items(self.place, rtxn)? {
             ids.insert(entry?.0);
         }
         debug_assert_eq!(ids.len(), u64::from(view.snapshot.meta.items));
@@ -169,8 +169,8 @@ impl<'t, D: Distance> Reader<'t, D> {
     /// As [`item_vector`](Self::item_vector), verified: it may be changed and added again. For a
     /// reader that has not been asked for anything else.
     pub(crate) fn sound_vector(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Vec<f32>>> {
-        let source = Calling::new(self.place(), rtxn, self.snapshot.id)?;
-        let view = View::<D, _>::new(&self.snapshot, Verified::new(source, self.snapshot.extent));
+        let source = Calling::new(self.place, rtxn, self.snapshot.id)?;
+        let view = View::new(&self.snapshot, Verified::new(source, self.snapshot.extent));
         view.slot(item)?.map(|slot| view.components(slot)).transpose()
     }
 
@@ -192,7 +192,7 @@ impl<'t, D: Distance> Reader<'t, D> {
         rtxn: &'a RoTxn<'_>,
     ) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + 'a> {
         let view = self.view(rtxn)?;
-        Ok(items(self.place(), rtxn)?.map(move |entry| {
+        Ok(items(self.place, rtxn)?.map(move |entry| {
             let (item, slot) = entry?;
             Ok((item, view.components(slot)?))
         }))
@@ -205,7 +205,7 @@ impl<'t, D: Distance> Reader<'t, D> {
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt),
     /// those of the file system.
     pub fn stats<T>(&self, rtxn: &RoTxn<'_>, env: &Env<T>) -> Result<Stats> {
-        stats::gather(&self.view(rtxn)?, self.place(), rtxn, Environment::read(env, rtxn)?)
+        stats::gather(&self.view(rtxn)?, self.place, rtxn, Environment::read(env, rtxn)?)
     }
 
     /// Finds everything that a query can need, so that queries need no transaction any more. One
@@ -219,7 +219,7 @@ impl<'t, D: Distance> Reader<'t, D> {
         let mut values = HashMap::new();
         for kind in [Kind::IdSlots, Kind::Sets] {
             let bound = |sub, n| Key::new(self.index(), kind, sub, n);
-            for entry in self.place().range(rtxn, bound(0, 0), bound(u8::MAX, u32::MAX))? {
+            for entry in self.place.range(rtxn, bound(0, 0), bound(u8::MAX, u32::MAX))? {
                 let key = entry?.0;
                 values.extend(view.get(key)?.map(|value| (key, value)));
             }
@@ -301,7 +301,7 @@ pub struct WarmReader<'r, 't, D> {
     source: Warm<'t>,
 }
 
-impl<'r, 't, D: Distance> WarmReader<'r, 't, D> {
+impl<'r, 't, D> WarmReader<'r, 't, D> {
     /// The reader that this was made of.
     #[must_use]
     pub fn reader(&self) -> &'r Reader<'t, D> {
@@ -309,8 +309,8 @@ impl<'r, 't, D: Distance> WarmReader<'r, 't, D> {
     }
 }
 
-impl<'t, D: Distance> WarmReader<'_, 't, D> {
-    pub(crate) fn view(&self) -> View<'_, 't, D, &Warm<'t>> {
+impl<'t, D> WarmReader<'_, 't, D> {
+    pub(crate) fn view(&self) -> View<'_, 't, &Warm<'t>> {
         View::new(&self.reader.snapshot, &self.source)
     }
 }

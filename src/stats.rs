@@ -7,9 +7,8 @@
 
 use heed::RoTxn;
 
-use crate::codec::Codec;
 use crate::codes::Codes;
-use crate::distance::{Distance, Factors};
+use crate::distance::Factors;
 use crate::error::{Error, Result};
 use crate::format::Kind;
 use crate::store::Place;
@@ -153,8 +152,8 @@ impl Stats {
 }
 
 /// Counts everything.
-pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
-    view: &View<'_, 't, D, S>,
+pub(crate) fn gather<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
     place: Place<'_>,
     rtxn: &RoTxn<'_>,
     environment: Environment,
@@ -178,7 +177,7 @@ pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
         removed: meta.removed.into(),
         slots: meta.slots.into(),
         free_slots: meta.free.into(),
-        form: D::Codec::NAME,
+        form: view.snapshot.metric.codec_name,
         saturated: meta.saturated,
         tail,
         m: meta.connectivity.map_or(0, |connectivity| connectivity.m.into()),
@@ -194,7 +193,7 @@ pub(crate) fn gather<'t, D: Distance, S: Source<'t>>(
     })
 }
 
-fn codes<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>) -> Result<Option<CodeStats>> {
+fn codes<'t, S: Source<'t>>(view: &View<'_, 't, S>) -> Result<Option<CodeStats>> {
     let (Some(trained), Some(codes)) =
         (view.trained()?, Codes::of_bits(view.snapshot.meta.code_bits))
     else {
@@ -220,10 +219,7 @@ fn codes<'t, D: Distance, S: Source<'t>>(view: &View<'_, 't, D, S>) -> Result<Op
     }))
 }
 
-fn layer<'t, D: Distance, S: Source<'t>>(
-    view: &View<'_, 't, D, S>,
-    layer: Layer,
-) -> Result<LayerStats> {
+fn layer<'t, S: Source<'t>>(view: &View<'_, 't, S>, layer: Layer) -> Result<LayerStats> {
     let mut stats = LayerStats::default();
     let slots = view.snapshot.meta.slots;
     let mut tree: Vec<(u32, Slot, Slot)> = Vec::new();

@@ -10,10 +10,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use heed::types::Bytes;
 use heed::{RoTxn, RwTxn};
 
-use crate::codec::{Codec, Component, I8, Range, Scale};
+use crate::codec::{Component, Components, I8, Range, Scale};
 use crate::codes::{self, Codes};
 use crate::database::Database;
 use crate::distance::Distance;
@@ -24,7 +23,6 @@ use crate::store::edit::Edit;
 use crate::store::repair::repair;
 use crate::store::snapshot::read_meta;
 use crate::store::target::delete_index;
-use crate::store::view::check_vector;
 use crate::types::ItemId;
 
 /// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction:
@@ -52,16 +50,15 @@ use crate::types::ItemId;
 /// # }
 /// ```
 pub struct Writer<'e, D> {
-    pub(crate) database: Database<'e, D>,
-    pub(crate) index: u16,
-    pub(crate) dimensions: usize,
-    metric: PhantomData<D>,
+    place: Place<'e>,
+    dimensions: usize,
+    metric: PhantomData<fn() -> D>,
 }
 
 impl<D> fmt::Debug for Writer<'_, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer")
-            .field("index", &self.index)
+            .field("index", &self.place.index)
             .field("dimensions", &self.dimensions)
             .finish_non_exhaustive()
     }
@@ -74,7 +71,14 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// adds, deletes or builds.
     #[must_use]
     pub fn new(database: Database<'e, D>, index: u16, dimensions: usize) -> Self {
-        Self { database, index, dimensions, metric: PhantomData }
+        Self::at(Place::of(database, index), dimensions)
+    }
+}
+
+impl<'e, D> Writer<'e, D> {
+    /// A writer for an index of whatever metric.
+    pub(crate) fn at(place: Place<'e>, dimensions: usize) -> Self {
+        Self { place, dimensions, metric: PhantomData }
     }
 
     /// Number of components of every vector.
@@ -84,7 +88,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     }
 
     pub(crate) fn place(&self) -> Place<'e> {
-        Place { raw: self.database.remap_types::<Bytes, Bytes>(), index: self.index }
+        self.place
     }
 
     /// Creates the index if it does not exist. Returns what its codes stand for.
@@ -94,8 +98,8 @@ impl<'e, D: Distance> Writer<'e, D> {
         edit.finish().map(|()| scale)
     }
 
-    pub(crate) fn edit<'w, 'p>(&self, wtxn: &'w mut RwTxn<'p>) -> Result<Edit<'w, 'e, 'p, D>> {
-        Edit::begin(self.place(), wtxn, self.dimensions)
+    pub(crate) fn edit<'w, 'p>(&self, wtxn: &'w mut RwTxn<'p>) -> Result<Edit<'w, 'e, 'p>> {
+        Edit::begin(self.place, wtxn, self.dimensions)
     }
 
     /// A reader of the same index; `None` if it does not exist yet.
@@ -103,7 +107,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     where
         'e: 't,
     {
-        match Reader::open(rtxn, self.index, self.database) {
+        match Reader::at(rtxn, self.place) {
             Ok(reader) => Ok(Some(reader)),
             Err(Error::MissingIndex(_)) => Ok(None),
             Err(error) => Err(error),
@@ -127,7 +131,7 @@ impl<'e, D: Distance> Writer<'e, D> {
         vector: &[impl Component],
     ) -> Result<()> {
         let mut edit = self.edit(wtxn)?;
-        let row = edit.row(item, vector)?;
+        let row = edit.row(item, Components::of(vector))?;
         edit.add(row)?;
         edit.finish()
     }
@@ -159,7 +163,9 @@ impl<'e, D: Distance> Writer<'e, D> {
         edit.check_trained()?;
         let rows = || items.iter().zip(vectors.chunks(self.dimensions));
         for (&item, row) in rows() {
-            check_vector::<D, _>(row, edit.meta.scale)
+            self.place
+                .metric
+                .check(Components::of(row), edit.meta.scale)
                 .map_err(|defect| Error::InvalidItem { item, defect })?;
         }
         add_rows(edit, rows().map(|(item, row)| (*item, row))).map(drop)
@@ -229,7 +235,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// That happens after an [`optimize`](Builder::optimize) whose temporary file became unreadable
     /// half-way. And those of [`add_item`](Self::add_item) about the index. Nothing has changed.
     pub fn repair(&self, wtxn: &mut RwTxn<'_>) -> Result<bool> {
-        repair::<D>(self.place(), wtxn)
+        repair(self.place, wtxn)
     }
 
     /// Fixes what codes stand for by the range of what is to be added.
@@ -242,13 +248,35 @@ impl<'e, D: Distance> Writer<'e, D> {
         edit.finish()
     }
 
+    /// See [`train`](Writer::train).
+    pub(crate) fn train_by(&self, wtxn: &mut RwTxn<'_>, sample: &[impl Component]) -> Result<()> {
+        let dimensions = self.dimensions;
+        if sample.is_empty() {
+            let remedy = "give some rows of vectors like those that are to be added";
+            return Err(Error::InvalidParameter {
+                name: "the length of the sample",
+                value: 0.0,
+                remedy,
+            });
+        }
+        // Also that there are dimensions.
+        self.edit(wtxn)?;
+        if !sample.len().is_multiple_of(dimensions) {
+            return Err(Error::UnevenRows { components: sample.len(), dimensions });
+        }
+        let mut range = Range::default();
+        for (row, vector) in sample.chunks(dimensions).enumerate() {
+            range.add(vector).map_err(|defect| Error::InvalidSample { row, defect })?;
+        }
+        self.train_on(wtxn, range)
+    }
+
     /// Whether the index must be trained before its first item, and is not.
     pub(crate) fn needs_training(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        let meta = if D::Codec::IS_TRAINED {
-            read_meta::<D>(self.place(), rtxn)?
-        } else {
+        if !self.place.metric.is_trained {
             return Ok(false);
-        };
+        }
+        let meta = read_meta(self.place, rtxn)?;
         Ok(meta.is_none_or(|meta| !meta.scale.is_trained()))
     }
 
@@ -258,7 +286,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// # Errors
     /// As [`add_item`](Self::add_item), without those about vectors.
     pub fn del_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId) -> Result<bool> {
-        if read_meta::<D>(self.place(), wtxn)?.is_none() {
+        if read_meta(self.place, wtxn)?.is_none() {
             return Ok(false);
         }
         let mut edit = self.edit(wtxn)?;
@@ -278,7 +306,7 @@ impl<'e, D: Distance> Writer<'e, D> {
         wtxn: &mut RwTxn<'_>,
         items: impl IntoIterator<Item = ItemId>,
     ) -> Result<u64> {
-        if read_meta::<D>(self.place(), wtxn)?.is_none() {
+        if read_meta(self.place, wtxn)?.is_none() {
             return Ok(0);
         }
         let mut edit = self.edit(wtxn)?;
@@ -329,8 +357,8 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// [`CodesUnsupported`](Error::CodesUnsupported) for metrics that do not follow from inner
     /// products, and those of [`add_item`](Self::add_item) about the index: nothing has changed.
     pub fn set_codes(&self, wtxn: &mut RwTxn<'_>, codes: Option<Codes>) -> Result<()> {
-        if codes.is_some() && !codes::is_sound::<D>() {
-            return Err(Error::CodesUnsupported { metric: D::name() });
+        if codes.is_some() && !codes::is_sound(self.place.metric) {
+            return Err(Error::CodesUnsupported { metric: self.place.metric.name() });
         }
         let mut edit = self.edit(wtxn)?;
         edit.set_codes(codes.map_or(0, |codes| codes.bits() as u8))?;
@@ -345,8 +373,10 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// [`Foreign`](Error::Foreign) if the keys under this index are not voisin's,
     /// [`MetricMismatch`](Error::MetricMismatch): nothing has changed.
     pub fn clear(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
-        match read_meta::<D>(self.place(), wtxn) {
-            Ok(_) | Err(Error::Corrupt { .. }) => delete_index(self.place(), wtxn),
+        match read_meta(self.place, wtxn) {
+            Ok(_) | Err(Error::Corrupt { .. }) => {
+                delete_index(self.place.raw, self.place.index, wtxn)
+            }
             Err(error) => Err(error),
         }
     }
@@ -382,7 +412,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     {
         let reader = self.reader(rtxn)?;
         let items = match &reader {
-            Some(_) => Some(crate::reader::items(self.place(), rtxn)?),
+            Some(_) => Some(crate::reader::items(self.place, rtxn)?),
             None => None,
         };
         Ok(items.into_iter().flatten().map(move |entry| {
@@ -398,7 +428,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn is_empty(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        Ok(read_meta::<D>(self.place(), rtxn)?.is_none_or(|meta| meta.items == 0))
+        Ok(read_meta(self.place, rtxn)?.is_none_or(|meta| meta.items == 0))
     }
 
     /// Whether a build would change anything: an item was added, replaced or deleted since the last
@@ -407,7 +437,7 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn need_build(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        Ok(read_meta::<D>(self.place(), rtxn)?
+        Ok(read_meta(self.place, rtxn)?
             .is_some_and(|meta| meta.pending > 0 || meta.removed > 0 || meta.lacks_codes()))
     }
 
@@ -416,14 +446,14 @@ impl<'e, D: Distance> Writer<'e, D> {
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn n_pending(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
-        Ok(read_meta::<D>(self.place(), rtxn)?.map_or(0, |meta| meta.pending.into()))
+        Ok(read_meta(self.place, rtxn)?.map_or(0, |meta| meta.pending.into()))
     }
 }
 
 /// Adds rows and ends the edit. User code (iterator, `AsRef`, metric) runs for a chunk of rows at a
 /// time, before any of them is stored. A bad row ends it, after the rows before it.
-fn add_rows<D: Distance, T: Component, V: AsRef<[T]>>(
-    mut edit: Edit<'_, '_, '_, D>,
+fn add_rows<T: Component, V: AsRef<[T]>>(
+    mut edit: Edit<'_, '_, '_>,
     mut items: impl Iterator<Item = (ItemId, V)>,
 ) -> Result<u64> {
     let (at_once, mut count) = (edit.rows_at_once(), 0);
@@ -433,7 +463,9 @@ fn add_rows<D: Distance, T: Component, V: AsRef<[T]>>(
             .by_ref()
             .take(at_once)
             .map_while(|(item, vector)| {
-                edit.row(item, vector.as_ref()).map_err(|error| refused = Some(error)).ok()
+                edit.row(item, Components::of(vector.as_ref()))
+                    .map_err(|error| refused = Some(error))
+                    .ok()
             })
             .collect();
         let is_last = rows.len() < at_once;
@@ -488,24 +520,6 @@ impl<D: Distance<Codec = I8>> Writer<'_, D> {
     /// [`InvalidParameter`](Error::InvalidParameter) for an empty sample, and those of
     /// [`add_item`](Self::add_item) about the index: nothing has changed.
     pub fn train(&self, wtxn: &mut RwTxn<'_>, sample: &[impl Component]) -> Result<()> {
-        let dimensions = self.dimensions;
-        if sample.is_empty() {
-            let remedy = "give some rows of vectors like those that are to be added";
-            return Err(Error::InvalidParameter {
-                name: "the length of the sample",
-                value: 0.0,
-                remedy,
-            });
-        }
-        // Also that there are dimensions.
-        self.edit(wtxn)?;
-        if !sample.len().is_multiple_of(dimensions) {
-            return Err(Error::UnevenRows { components: sample.len(), dimensions });
-        }
-        let mut range = Range::default();
-        for (row, vector) in sample.chunks(dimensions).enumerate() {
-            range.add(vector).map_err(|defect| Error::InvalidSample { row, defect })?;
-        }
-        self.train_on(wtxn, range)
+        self.train_by(wtxn, sample)
     }
 }

@@ -4,7 +4,6 @@
 use heed::RoTxn;
 
 use super::{Checker, Findings, Invariant};
-use crate::distance::Distance;
 use crate::error::Result;
 use crate::format::item_keys::{Naming, Row, decode_id, decode_key};
 use crate::format::{Kind, checksum};
@@ -37,7 +36,7 @@ fn show(key: &[u8], naming: Naming) -> String {
     }
 }
 
-impl<D: Distance> Checker<'_, '_, '_, D> {
+impl Checker<'_, '_, '_> {
     fn row<'t>(&self, rtxn: &'t RoTxn<'_>, row: Row<'_>) -> Result<Option<&'t [u8]>> {
         Ok(self.place.raw.get(rtxn, &row.to_bytes(self.place.index))?.map(checksum::unverified))
     }

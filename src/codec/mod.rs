@@ -49,10 +49,11 @@ mod sealed {
         fn to_bytes(self) -> Self::Bytes;
         /// What the bytes of many are of.
         fn of_bytes(bytes: &[u8]) -> Vec<Self>;
+        fn components(vector: &[Self]) -> super::Components<'_>;
     }
 
     macro_rules! component {
-        ($type:ty) => {
+        ($type:ty, $variant:ident) => {
             impl Component for $type {
                 type Bytes = [u8; size_of::<$type>()];
 
@@ -63,11 +64,15 @@ mod sealed {
                 fn of_bytes(bytes: &[u8]) -> Vec<Self> {
                     bytes.as_chunks().0.iter().map(|bytes| Self::from_le_bytes(*bytes)).collect()
                 }
+
+                fn components(vector: &[Self]) -> super::Components<'_> {
+                    super::Components::$variant(vector)
+                }
             }
         };
     }
-    component!(f32);
-    component!(f64);
+    component!(f32, F32);
+    component!(f64, F64);
 }
 
 /// How a vector is stored: [`F32`], [`F16`], [`Bf16`], [`I8`], [`Bits`] or [`Signs`].
@@ -147,6 +152,38 @@ impl Component for f32 {
 impl Component for f64 {
     fn floats(vector: &[Self]) -> Cow<'_, [f32]> {
         vector.iter().map(|component| *component as f32).collect()
+    }
+}
+
+/// A vector of a caller's, whatever its components are: so that what takes it is compiled once.
+#[derive(Debug, Clone, Copy)]
+#[doc(hidden)]
+pub enum Components<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+}
+
+impl<'a> Components<'a> {
+    pub(crate) fn of<T: Component>(vector: &'a [T]) -> Self {
+        T::components(vector)
+    }
+
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Self::F32(vector) => vector.len(),
+            Self::F64(vector) => vector.len(),
+        }
+    }
+
+    /// Rows of so many components each; the last may be shorter.
+    pub(crate) fn rows(self, dimensions: usize) -> impl Iterator<Item = Self> {
+        (0..self.len()).step_by(dimensions.max(1)).map(move |start| {
+            let end = self.len().min(start + dimensions);
+            match self {
+                Self::F32(vector) => Self::F32(&vector[start..end]),
+                Self::F64(vector) => Self::F64(&vector[start..end]),
+            }
+        })
     }
 }
 

@@ -18,10 +18,10 @@
 
 use std::fmt;
 
-use crate::codec::{Codec, Scale, VectorRef};
+use crate::codec::Scale;
 use crate::distance::{
-    CodeQuery, Distance, Estimates, Factors, Form, ProbeOf, Rotation, code_bytes, estimates,
-    fills_lines, sum_of,
+    CodeQuery, Estimates, Factors, Form, Metric, Rotation, code_bytes, estimates, fills_lines,
+    sum_of,
 };
 
 /// The largest magnitude of a component of a query.
@@ -41,7 +41,7 @@ const FAST_4_FROM: usize = 256;
 /// | bits | for | recall at equal `ef_search` |
 /// |---|---|---|
 /// | 8 | everything | as without codes |
-/// | 7 | whole cache lines (64 bytes), as of 128 dimensions: a third fewer than 8 bits | as without codes |
+/// | 7 | whole cache lines, as of 128 dimensions: a third fewer than by 8 bits | as without codes |
 /// | 4 | from about 256 dimensions on | a few tenths of a percent lower |
 /// | 2, 1 | a thousand dimensions and more, or little memory: raise `ef_search` | lower |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,15 +115,15 @@ impl fmt::Display for Codes {
 }
 
 /// Whether vectors of a metric can be searched by codes.
-pub(crate) fn is_sound<D: Distance>() -> bool {
-    matches!(D::FORM, Form::SquaredDifferences | Form::NegatedProducts | Form::Cosine)
+pub(crate) fn is_sound(metric: &Metric) -> bool {
+    matches!(metric.form, Form::SquaredDifferences | Form::NegatedProducts | Form::Cosine)
 }
 
 /// What makes codes of vectors, and estimates of codes.
 #[derive(Debug)]
 pub(crate) struct Coder {
     codes: Codes,
-    form: Form,
+    metric: &'static Metric,
     center: Vec<f32>,
     rotation: Rotation,
     /// What vectors are stored in.
@@ -142,7 +142,8 @@ pub(crate) struct Scratch {
 impl Coder {
     /// For vectors of as many components as the center has, which is one of directions for metrics
     /// that compare those.
-    pub(crate) fn new<D: Distance>(
+    pub(crate) fn new(
+        metric: &'static Metric,
         codes: Codes,
         seed: u64,
         center: Vec<f32>,
@@ -151,7 +152,7 @@ impl Coder {
         let rotation = Rotation::new(seed, center.len());
         Self {
             codes,
-            form: D::FORM,
+            metric,
             rotation,
             scale,
             estimates: estimates(codes.bits(), codes.code_bytes(center.len())),
@@ -160,7 +161,7 @@ impl Coder {
     }
 
     /// Appends the code of a stored vector, with its factors.
-    pub(crate) fn encode<D: Distance>(
+    pub(crate) fn encode(
         &self,
         stored: &[u8],
         factor: f32,
@@ -169,15 +170,16 @@ impl Coder {
     ) {
         let Scratch { residual, tried, best } = scratch;
         residual.clear();
-        let probe = D::Codec::probe(stored, self.scale);
+        let decoded = self.metric.decode(stored, self.scale);
         residual.extend(
-            components::<D>(VectorRef::new(&probe), factor, self.center.len())
+            self.metric
+                .coded(&decoded, factor, self.center.len())
                 .iter()
                 .zip(&self.center)
                 .map(|(value, center)| value - center),
         );
         let square = dot(residual, residual);
-        let offset = match self.form {
+        let offset = match self.metric.form {
             Form::Cosine => square / 4.0,
             Form::NegatedProducts => -dot(residual, &self.center),
             _ => square,
@@ -231,14 +233,10 @@ impl Coder {
         }
     }
 
-    /// A query, ready to be compared with codes.
-    pub(crate) fn query<D: Distance>(
-        &self,
-        vector: VectorRef<'_, ProbeOf<D>>,
-        factor: f32,
-    ) -> CodeQuery {
-        let mut residual = components::<D>(vector, factor, self.center.len());
-        let products = (self.form == Form::NegatedProducts)
+    /// A query, as it is compared, and its factor, ready to be compared with codes.
+    pub(crate) fn query(&self, vector: &[u8], factor: f32) -> CodeQuery {
+        let mut residual = self.metric.coded(vector, factor, self.center.len());
+        let products = (self.metric.form == Form::NegatedProducts)
             .then(|| (dot(&self.center, &residual), dot(&residual, &residual)));
         residual.iter_mut().zip(&self.center).for_each(|(value, center)| *value -= center);
         let square = dot(&residual, &residual);
@@ -254,7 +252,7 @@ impl Coder {
         let sum = f64::from(steps.iter().map(|steps| i32::from(*steps)).sum::<i32>());
         let bits = self.codes.bits();
         let middle = f64::from((1u32 << bits) - 1) / 2.0;
-        let (multiple, offset, own) = match (self.form, products) {
+        let (multiple, offset, own) = match (self.metric.form, products) {
             (Form::Cosine, _) => (0.5, square / 4.0, square.sqrt() + 2.0),
             (_, Some((with_center, own))) => (
                 1.0,
@@ -287,19 +285,6 @@ fn pack_sevens(levels: &[u8], out: &mut [u8]) {
     }
 }
 
-/// The components that a code is of: those of the direction, where the metric compares directions.
-pub(crate) fn components<D: Distance>(
-    vector: VectorRef<'_, ProbeOf<D>>,
-    factor: f32,
-    dimensions: usize,
-) -> Vec<f32> {
-    let mut components = vector.to_vec(dimensions);
-    if D::FACTOR {
-        components.iter_mut().for_each(|value| *value *= factor);
-    }
-    components
-}
-
 /// Appends the steps of `width` that values fall into, of `levels`, the middle of which is at zero.
 /// Returns the inner product of the middles of the steps with the values, and that with themselves,
 /// in widths.
@@ -328,7 +313,7 @@ mod tests {
 
     use super::*;
     use crate::codec::F32;
-    use crate::distance::{Cosine, DotProduct, Euclidean, distance};
+    use crate::distance::{Cosine, Distance, DotProduct, Euclidean, distance};
 
     fn bytes(vector: &[f32]) -> Vec<u8> {
         vector.iter().flat_map(|value| value.to_le_bytes()).collect()
@@ -341,10 +326,10 @@ mod tests {
         vector: &[f32],
     ) -> (f32, f32) {
         let (query, stored) = (bytes(query), bytes(vector));
-        let (query, vector) = (VectorRef::new(&query), VectorRef::new(&stored));
+        let factor = |bytes: &[u8]| Metric::of::<D>().factor(bytes);
         let mut code = Vec::new();
-        coder.encode::<D>(&stored, D::factor(vector), &mut Scratch::default(), &mut code);
-        let query = coder.query::<D>(query, D::factor(query));
+        coder.encode(&stored, factor(&stored), &mut Scratch::default(), &mut code);
+        let query = coder.query(&query, factor(&query));
         let mut out = Vec::new();
         (coder.estimates)(&query, &[&code], &mut out);
         (out[0], query.bound(&code))
@@ -353,7 +338,7 @@ mod tests {
     fn check_bound<D: Distance<Codec = F32>>(center: &[f32], a: &[f32], b: &[f32]) {
         let Ok(exact) = distance::<D>(a, b) else { return };
         for codes in Codes::ALL {
-            let coder = Coder::new::<D>(codes, 5, center.to_vec(), Scale::NONE);
+            let coder = Coder::new(Metric::of::<D>(), codes, 5, center.to_vec(), Scale::NONE);
             let (estimate, bound) = estimate::<D>(&coder, a, b);
             assert!(
                 (exact - estimate).abs() <= bound,
@@ -398,7 +383,8 @@ mod tests {
         let query = vector(1, 200);
         let mut errors = Vec::new();
         for codes in Codes::ALL {
-            let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; 200], Scale::NONE);
+            let coder =
+                Coder::new(Metric::of::<Euclidean>(), codes, 5, vec![0.0; 200], Scale::NONE);
             let (mut off, mut square) = (0.0, 0.0);
             for salt in 2..302 {
                 let vector = vector(salt, 200);
@@ -420,7 +406,8 @@ mod tests {
         let center = vec![3.0; 20];
         let huge = vec![9e17; 20];
         for codes in Codes::ALL {
-            let coder = Coder::new::<Euclidean>(codes, 5, center.clone(), Scale::NONE);
+            let coder =
+                Coder::new(Metric::of::<Euclidean>(), codes, 5, center.clone(), Scale::NONE);
             assert_eq!(estimate::<Euclidean>(&coder, &center, &center).0, 0.0);
             for (a, b) in [(&center, &huge), (&huge, &huge), (&huge, &center)] {
                 assert!(estimate::<Euclidean>(&coder, a, b).0.is_finite());
@@ -432,9 +419,15 @@ mod tests {
     fn a_code_has_the_length_that_is_said() {
         for codes in Codes::ALL {
             for dimensions in [1, 3, 7, 8, 9, 64, 100, 384] {
-                let coder = Coder::new::<Euclidean>(codes, 5, vec![0.0; dimensions], Scale::NONE);
+                let coder = Coder::new(
+                    Metric::of::<Euclidean>(),
+                    codes,
+                    5,
+                    vec![0.0; dimensions],
+                    Scale::NONE,
+                );
                 let (row, mut out) = (bytes(&vector(3, dimensions)), vec![1, 2]);
-                coder.encode::<Euclidean>(&row, 1.0, &mut Scratch::default(), &mut out);
+                coder.encode(&row, 1.0, &mut Scratch::default(), &mut out);
                 assert_eq!(out.len(), 2 + code_bytes(codes.bits(), dimensions) + 12);
             }
         }

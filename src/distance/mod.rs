@@ -11,10 +11,13 @@
 //!
 //! Scans for many queries at once rule out most vectors by an estimate: see `panel.rs`.
 //!
+//! An engine has its metric as a value: `metric.rs`.
+//!
 //! The built-in metrics are in `metrics.rs`; their kernels, with the naive twins that they are
 //! tested against, in `kernels/`.
 
 mod kernels;
+mod metric;
 mod metrics;
 mod panel;
 
@@ -26,6 +29,7 @@ pub(crate) use self::kernels::{
     PANEL, ROWS, Rotation, Row, code_bytes, estimates, fills_lines, hints_early, prefetch,
     prefetch_early, prefetch_line, prefetch_lines,
 };
+pub(crate) use self::metric::{Encoded, Metric};
 pub(crate) use self::metrics::sum_of;
 pub use self::metrics::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DotProduct,
@@ -138,7 +142,7 @@ pub fn distance<D: Distance>(a: &[f32], b: &[f32]) -> Result<f32, VectorDefect> 
 }
 
 /// A query, as it is compared, and its factor.
-pub(crate) fn probe<D: Distance>(query: &[impl Component]) -> Result<(Vec<u8>, f32), VectorDefect> {
+fn probe<D: Distance>(query: &[impl Component]) -> Result<(Vec<u8>, f32), VectorDefect> {
     ProbeOf::<D>::check(query)?;
     D::check(&Component::floats(query))?;
     let mut bytes = Vec::with_capacity(ProbeOf::<D>::bytes(query.len()));

@@ -15,8 +15,8 @@
 //! offset belong to the vector, and the limit to the query. How a distance becomes such a limit is
 //! the [`Form`] of its metric.
 
+use super::Kernels;
 use super::kernels::{Near, PANEL, ROWS, Row};
-use super::{Distance, Kernels};
 use crate::codec::{F32, VectorRef};
 
 /// How a distance follows from the raw number, for metrics whose pairs can be estimated.
@@ -70,8 +70,8 @@ impl Estimate {
     /// Squared differences have two. That by products takes half as long, but its error is a share
     /// of the norms: where vectors are far from the origin and near each other, it rules out
     /// nothing. The error of a sum of squares is a share of itself.
-    pub(crate) fn of<D: Distance>(kernels: &Kernels, dimensions: usize) -> Vec<Self> {
-        let forms = match D::FORM {
+    pub(crate) fn of(form: Form, kernels: &Kernels, dimensions: usize) -> Vec<Self> {
+        let forms = match form {
             Form::SquaredDifferences => [
                 (Form::SquaredDifferences, kernels.near_by_products),
                 (Form::Differences, kernels.near),
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use crate::codec::{Codec, Scale};
     use crate::distance::kernels::tests::implementations;
-    use crate::distance::{Cosine, DotProduct, Euclidean, Manhattan};
+    use crate::distance::{Cosine, Distance, DotProduct, Euclidean, Manhattan};
 
     /// What is judged of rows and one limit for all queries must be what the distances say, but for
     /// pairs within `slack` beyond the limit.
@@ -195,7 +195,7 @@ mod tests {
         let (stored_queries, stored_rows): (Vec<_>, Vec<_>) =
             (queries.iter().map(stored).collect(), rows.iter().map(stored).collect());
         for kernels in implementations::<D>() {
-            let estimates = Estimate::of::<D>(&kernels, dimensions);
+            let estimates = Estimate::of(D::FORM, &kernels, dimensions);
             assert!(!estimates.is_empty());
             for estimate in estimates {
                 let panel = estimate

@@ -63,6 +63,7 @@ impl Error {
             | Self::LengthMismatch { .. }
             | Self::InvalidParameter { .. }
             | Self::CodesUnsupported { .. }
+            | Self::UnknownMetric { .. }
             | Self::MetricMismatch { .. }
             | Self::ConnectivityMismatch { .. }
             | Self::NotTrained { .. }

@@ -736,6 +736,6 @@ mod tests {
             progress: &|_| {},
         };
         let result = insert(&mut working, &plane, &slots, 0, &plan, &mut StdRng::seed_from_u64(7));
-        assert!(matches!(result, Err(Error::Cancelled)));
+        assert!(matches!(result, Err(crate::error::Error::Cancelled)));
     }
 }

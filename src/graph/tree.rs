@@ -4,6 +4,7 @@
 //! A node has a *rank*, which grows in the order of linking; the rank of a parent is lower than
 //! that of its child, so that no circle can arise. At most half of a list is child edges.
 
+use super::Graph as _;
 use super::plan::Plan;
 use super::prune::Edge;
 use super::working::Working;

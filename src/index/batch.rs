@@ -4,19 +4,16 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::environment::{Interrupted, WriteTxn};
-use super::{Hooks, Shared};
-use crate::builder::Goal;
-use crate::codec::{Codec, Component, I8, Range, Scale};
+use super::shared::Hooks;
+use super::writes::Writes;
+use crate::build::Goal;
+use crate::codec::{Component, I8};
 use crate::codes::Codes;
 use crate::distance::Distance;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::query::{QueryBuilder, Searched};
-use crate::reader::Reader;
-use crate::store::Place;
 use crate::store::snapshot::read_meta;
 use crate::types::ItemId;
-use crate::writer::Writer;
 
 /// The changes of one [`Index::write`](crate::Index::write): all are committed when it returns, or
 /// none.
@@ -52,160 +49,21 @@ use crate::writer::Writer;
 /// # }
 /// ```
 pub struct Batch<'w, D, K: ?Sized = ItemId> {
-    txn: WriteTxn<'w>,
-    writer: Writer<'static, D>,
-    shared: Arc<Shared>,
-    state: State,
-    /// How many items were pending when it began.
-    others_pending: u64,
-    links_later: bool,
+    pub(super) writes: Writes<'w>,
     /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's
     /// lock behind for ever.
-    one_thread: PhantomData<*const K>,
-}
-
-/// A batch links this many items that others have left pending, or as many as it has added itself
-/// if that is more: what an interrupted load has left is linked bit by bit, and no single write
-/// pays for all of it. 64 links take some 20 ms.
-const LEAST_OTHERS_LINKED: u64 = 64;
-
-/// Whether a batch can be committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Whole,
-    /// The map was full. All of it must be done again in a larger one.
-    MapFull,
-    /// A call has failed half-way or panicked, or is under way.
-    Failed,
+    types: PhantomData<(fn() -> D, *const K)>,
 }
 
 impl<D, K: ?Sized> fmt::Debug for Batch<'_, D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batch").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Batch").field("state", &self.writes.state).finish_non_exhaustive()
     }
 }
 
-/// Whether an error says that nothing has changed: those that are the caller's to mend.
-fn has_changed_nothing(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::DimensionMismatch { .. }
-            | Error::InvalidItem { .. }
-            | Error::InvalidItemKey { .. }
-            | Error::InvalidKeyedItem { .. }
-            | Error::InvalidQuery { .. }
-            | Error::CodesUnsupported { .. }
-            | Error::LengthMismatch { .. }
-            | Error::UnevenRows { .. }
-            | Error::InvalidParameter { .. }
-            | Error::InvalidSample { .. }
-            | Error::NotTrained { .. }
-            | Error::AlreadyInUse { .. }
-            | Error::IndexFull(_)
-            | Error::BatchFailed
-    )
-}
-
-impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
-    /// # Errors
-    /// [`Removed`](Error::Removed).
-    pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Result<Self> {
-        shared.check_exists(&txn)?;
-        let writer = shared.writer();
-        Ok(Self {
-            others_pending: writer.n_pending(&txn)?,
-            txn,
-            writer,
-            shared: Arc::clone(shared),
-            state: State::Whole,
-            links_later: false,
-            one_thread: PhantomData,
-        })
-    }
-
-    pub(super) fn txn(&self) -> &WriteTxn<'w> {
-        &self.txn
-    }
-
-    pub(super) fn place(&self) -> Place<'static> {
-        self.shared.place
-    }
-
-    pub(super) fn dimensions(&self) -> usize {
-        self.writer.dimensions
-    }
-
-    /// Changes something, unless an earlier change has failed half-way.
-    pub(super) fn change<T>(
-        &mut self,
-        change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>,
-    ) -> Result<T> {
-        self.txn.check()?;
-        self.check_whole()?;
-        // Stays so if `change` panics and the caller catches that.
-        self.state = State::Failed;
-        let result =
-            change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
-        self.state = match &result {
-            Err(Error::MapFull) => State::MapFull,
-            Err(error) if !has_changed_nothing(error) => State::Failed,
-            _ => State::Whole,
-        };
-        result
-    }
-
-    /// # Errors
-    /// [`Error::MapFull`] or [`Error::BatchFailed`] if an earlier call failed half-way or panicked.
-    fn check_whole(&self) -> Result<()> {
-        match self.state {
-            State::Whole => Ok(()),
-            State::MapFull => Err(Error::MapFull),
-            State::Failed => Err(Error::BatchFailed),
-        }
-    }
-
-    /// As [`change`](Self::change), for work that has done a part of it whatever its error is.
-    pub(super) fn change_whole<T>(
-        &mut self,
-        change: impl FnOnce(&Writer<'static, D>, &mut WriteTxn<'w>) -> Result<T>,
-    ) -> Result<T> {
-        let result = self.change(change);
-        if result.is_err() && self.state == State::Whole {
-            self.state = State::Failed;
-        }
-        result
-    }
-
-    /// Whether the index must be trained before its first item, and is not.
-    pub(super) fn needs_training(&self) -> Result<bool> {
-        self.writer.needs_training(&self.txn)
-    }
-
-    /// What the codes of the index stand for.
-    ///
-    /// # Errors
-    /// [`NotTrained`](Error::NotTrained).
-    pub(super) fn scale(&self) -> Result<Scale> {
-        let scale =
-            read_meta::<D>(self.shared.place, &self.txn)?.map_or(Scale::NONE, |meta| meta.scale);
-        match D::Codec::IS_TRAINED && !scale.is_trained() {
-            true => Err(Error::NotTrained { index: self.shared.entry.number }),
-            false => Ok(scale),
-        }
-    }
-
-    /// Trains the index on what is to be added.
-    pub(super) fn train_on(&mut self, range: Range) -> Result<()> {
-        self.change(|writer, txn| writer.train_on(txn, range))
-    }
-
-    pub(super) fn check_process(&self) -> Result<()> {
-        self.txn.check()
-    }
-
-    pub(super) fn reader(&self) -> Result<Reader<'_, D>> {
-        self.txn.check()?;
-        Reader::open(&self.txn, self.shared.entry.number, self.shared.database())
+impl<'w, D, K: ?Sized> Batch<'w, D, K> {
+    pub(super) fn new(writes: Writes<'w>) -> Self {
+        Self { writes, types: PhantomData }
     }
 
     /// Deletes all items and the graph. The index keeps its options; one that stores `i8` must be
@@ -214,13 +72,14 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     /// # Errors
     /// As [`delete`](Self::delete).
     pub fn clear(&mut self) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
-        self.change(|writer, txn| {
+        let shared = Arc::clone(&self.writes.shared);
+        shared.place.metric.check_known(shared.place.index)?;
+        self.writes.change(|writer, txn| {
             let codes =
-                read_meta::<D>(shared.place, txn)?.and_then(|meta| Codes::of_bits(meta.code_bits));
+                read_meta(shared.place, txn)?.and_then(|meta| Codes::of_bits(meta.code_bits));
             writer.clear(txn)?;
             // Creates it again, empty.
-            shared.build(writer, txn, Goal::Linked, Hooks::NONE)?;
+            shared.build(txn, Goal::Linked, Hooks::NONE)?;
             if codes.is_some() { writer.set_codes(txn, codes) } else { Ok(()) }
         })
     }
@@ -249,7 +108,7 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     /// # Errors
     /// [`CodesUnsupported`](Error::CodesUnsupported), and those of [`delete`](Self::delete).
     pub fn set_codes(&mut self, codes: Option<Codes>) -> Result<()> {
-        self.change(|writer, txn| writer.set_codes(txn, codes))
+        self.writes.change(|writer, txn| writer.set_codes(txn, codes))
     }
 
     /// Number of items.
@@ -257,8 +116,8 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn len(&self) -> Result<u64> {
-        self.txn.check()?;
-        Ok(read_meta::<D>(self.shared.place, &self.txn)?.map_or(0, |meta| meta.items.into()))
+        self.writes.check_process()?;
+        Ok(read_meta(self.writes.place(), self.writes.txn())?.map_or(0, |meta| meta.items.into()))
     }
 
     /// Whether there is no item.
@@ -291,45 +150,7 @@ impl<'w, D: Distance, K: ?Sized> Batch<'w, D, K> {
     /// # }
     /// ```
     pub fn link_later(&mut self) {
-        self.links_later = true;
-    }
-
-    /// What to link at the end: as many items as the batch has added, and some that others have
-    /// left pending.
-    fn goal(&self) -> Result<Option<Goal>> {
-        if self.links_later || !self.writer.need_build(&self.txn)? {
-            return Ok(None);
-        }
-        let pending = self.writer.n_pending(&self.txn)?;
-        let added = pending.saturating_sub(self.others_pending);
-        let limit = added + added.max(LEAST_OTHERS_LINKED);
-        Ok(Some(if pending <= limit { Goal::Linked } else { Goal::Part(limit) }))
-    }
-
-    /// Links what was added, or does what `goal` asks for. The transaction is to be committed, if
-    /// the closure has returned `result`.
-    pub(super) fn finish<T, E: From<Error>>(
-        mut self,
-        result: Result<T, E>,
-        goal: Option<Goal>,
-        hooks: Hooks<'_>,
-    ) -> Result<(T, WriteTxn<'w>), Interrupted<E>> {
-        // A closure that was told of a full map may have made any error of it, or none.
-        if self.state == State::MapFull {
-            return Err(Interrupted::MapFull);
-        }
-        let value = result.map_err(Interrupted::Failed)?;
-        self.txn.check()?;
-        // The closure may have caught a panic or ignored an error, and returned `Ok`.
-        self.check_whole()?;
-        let shared = Arc::clone(&self.shared);
-        if let Some(goal) = match goal {
-            Some(goal) => Some(goal),
-            None => self.goal()?,
-        } {
-            self.change(|writer, txn| shared.build(writer, txn, goal, hooks))?;
-        }
-        Ok((value, self.txn))
+        self.writes.links_later = true;
     }
 }
 
@@ -340,11 +161,11 @@ impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
     /// # Errors
     /// As [`Writer::train`].
     pub fn train(&mut self, sample: &[impl Component]) -> Result<()> {
-        self.change(|writer, txn| writer.train(txn, sample))
+        self.writes.change(|writer, txn| writer.train_by(txn, sample))
     }
 }
 
-impl<D: Distance> Batch<'_, D> {
+impl<D> Batch<'_, D> {
     /// Adds an item, or replaces its vector. O(dimensions), a few values written.
     ///
     /// # Errors
@@ -353,7 +174,7 @@ impl<D: Distance> Batch<'_, D> {
     /// [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map.
     /// [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
     pub fn add(&mut self, item: ItemId, vector: &[impl Component]) -> Result<()> {
-        self.change(|writer, txn| writer.add_item(txn, item, vector))
+        self.writes.change(|writer, txn| writer.add_item(txn, item, vector))
     }
 
     /// Adds or replaces many items: `vectors` holds one row of
@@ -364,7 +185,7 @@ impl<D: Distance> Batch<'_, D> {
     /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are
     /// checked first: a bad one changes nothing.
     pub fn add_items(&mut self, items: &[ItemId], vectors: &[impl Component]) -> Result<()> {
-        self.change(|writer, txn| writer.add_items(txn, items, vectors))
+        self.writes.change(|writer, txn| writer.add_items(txn, items, vectors))
     }
 
     /// Adds or replaces the items of an iterator. Returns how many there were. Pulls up to 1 MB of
@@ -379,7 +200,7 @@ impl<D: Distance> Batch<'_, D> {
         &mut self,
         items: impl IntoIterator<Item = (ItemId, V)>,
     ) -> Result<u64> {
-        self.change(|writer, txn| writer.add_items_from(txn, items))
+        self.writes.change(|writer, txn| writer.add_items_from(txn, items))
     }
 
     /// Deletes an item. `false` if there is none.
@@ -387,7 +208,7 @@ impl<D: Distance> Batch<'_, D> {
     /// # Errors
     /// As [`add`](Self::add), without those about vectors.
     pub fn delete(&mut self, item: ItemId) -> Result<bool> {
-        self.change(|writer, txn| writer.del_item(txn, item))
+        self.writes.change(|writer, txn| writer.del_item(txn, item))
     }
 
     /// Deletes many items. Returns how many of them there were.
@@ -395,7 +216,7 @@ impl<D: Distance> Batch<'_, D> {
     /// # Errors
     /// As [`delete`](Self::delete).
     pub fn delete_items(&mut self, items: impl IntoIterator<Item = ItemId>) -> Result<u64> {
-        self.change(|writer, txn| writer.del_items(txn, items))
+        self.writes.change(|writer, txn| writer.del_items(txn, items))
     }
 
     /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
@@ -405,7 +226,7 @@ impl<D: Distance> Batch<'_, D> {
     /// # Errors
     /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
     pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
-        self.reader()?.sound_vector(&self.txn, item)
+        self.writes.reader()?.sound_vector(self.writes.txn(), item)
     }
 
     /// Whether there is such an item.
@@ -413,7 +234,7 @@ impl<D: Distance> Batch<'_, D> {
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn contains(&self, item: ItemId) -> Result<bool> {
-        self.reader()?.contains_item(&self.txn, item)
+        self.writes.reader()?.contains_item(self.writes.txn(), item)
     }
 
     /// Starts a query for the `k` nearest items, those of this batch included: its methods are
@@ -425,7 +246,7 @@ impl<D: Distance> Batch<'_, D> {
     }
 }
 
-impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
+impl<D> QueryBuilder<'_, Batch<'_, D>> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
@@ -444,9 +265,9 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
         vector: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Searched> {
-        let reader = self.reader.reader()?;
+        let reader = self.reader.writes.reader()?;
         QueryBuilder { reader: &reader, options: self.options }.by_vector_with_cancellation(
-            &self.reader.txn,
+            self.reader.writes.txn(),
             vector,
             cancel,
         )
@@ -473,9 +294,9 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
         rows: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Vec<Searched>> {
-        let reader = self.reader.reader()?;
+        let reader = self.reader.writes.reader()?;
         QueryBuilder { reader: &reader, options: self.options }.by_vectors_with_cancellation(
-            &self.reader.txn,
+            self.reader.writes.txn(),
             rows,
             cancel,
         )
@@ -499,9 +320,9 @@ impl<D: Distance> QueryBuilder<'_, Batch<'_, D>> {
         item: ItemId,
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Option<Searched>> {
-        let reader = self.reader.reader()?;
+        let reader = self.reader.writes.reader()?;
         QueryBuilder { reader: &reader, options: self.options }.by_item_with_cancellation(
-            &self.reader.txn,
+            self.reader.writes.txn(),
             item,
             cancel,
         )

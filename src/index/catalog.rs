@@ -13,7 +13,6 @@ use super::environment::{Access, SharedEnv};
 use super::options::Options;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Entry, HIGHEST, Unreadable, VERSION, decode_highest, encode_highest};
-use crate::store::Place;
 use crate::store::target::delete_index;
 
 fn unreadable(name: &[u8], unreadable: Unreadable) -> Error {
@@ -33,7 +32,7 @@ pub(super) fn entry(env: &SharedEnv, txn: &RoTxn<'_>, name: &str) -> Result<Opti
 }
 
 /// Names and entries of all indexes of an environment, by name.
-fn entries(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<(String, Entry)>> {
+pub(super) fn entries(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<(String, Entry)>> {
     let entries =
         env.catalog.iter(txn)?.filter(|entry| !matches!(entry, Ok((name, _)) if **name == HIGHEST));
     let entries = entries.map(|entry| {
@@ -120,7 +119,7 @@ pub fn remove_index(path: impl AsRef<Path>, options: Options) -> Result<()> {
         };
         options.check_stored(name, &found)?;
         let highest = highest(&env, &txn)?.unwrap_or(found.number);
-        delete_index(Place { raw: env.indexes, index: found.number }, &mut txn)?;
+        delete_index(env.indexes, found.number, &mut txn)?;
         env.catalog.delete(&mut txn, name.as_bytes()).map_err(Error::from)?;
         env.catalog.put(&mut txn, &HIGHEST, &encode_highest(highest)).map_err(Error::from)?;
         Ok(((), txn))

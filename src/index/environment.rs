@@ -48,7 +48,7 @@ use crate::store::process::{self, OfProcess};
 use crate::threads;
 
 /// The database that the indexes lie in, as `docs/format.md` specifies them.
-const INDEXES: &str = "voisin";
+pub(super) const INDEXES: &str = "voisin";
 /// The database that names them.
 const CATALOG: &str = "voisin.catalog";
 /// Named databases that an environment may have, those to come included.
@@ -126,7 +126,7 @@ impl Live {
 }
 
 /// The environments that this process has open.
-static OPEN: LazyLock<Registry<SharedEnv>> = LazyLock::new(Registry::new);
+static ENVIRONMENTS: LazyLock<Registry<SharedEnv>> = LazyLock::new(Registry::new);
 
 thread_local! {
     /// The environments in which this thread is in the middle of a search, one for each search.
@@ -190,7 +190,7 @@ impl SharedEnv {
 
     fn claim(folder: &Path, options: &Options, access: Access) -> Result<Arc<Self>> {
         if access == Access::Create {
-            OPEN.check_process()?;
+            ENVIRONMENTS.check_process()?;
         }
         if !options.takes_any_file_system() {
             filesystem::check(folder)?;
@@ -206,7 +206,7 @@ impl SharedEnv {
             return Err(Error::MissingEnvironment { path: file.folder });
         }
         let how = "read-only";
-        match OPEN.claim(&file)? {
+        match ENVIRONMENTS.claim(&file)? {
             Claim::Open(env) if env.is_read_only && access != Access::Read => {
                 Err(Error::AlreadyOpen { path: file.folder, how })
             }

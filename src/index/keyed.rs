@@ -8,15 +8,14 @@ use std::collections::VecDeque;
 
 use super::item_key::{AsKey, ItemKey, bytes_of, sealed};
 use super::keyed_query::KeyedQuery;
-use super::load::check_input;
 use super::{Batch, Index, LoadProgress, Loader, Snapshot, item_keys};
-use crate::codec::{Component, Scale};
-use crate::distance::Distance;
+use crate::codec::{Component, Components, Scale};
+use crate::distance::Metric;
 use crate::error::{Error, Result, VectorDefect};
 use crate::format::item_keys::Row;
 use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
-use crate::store::view::{check_dimensions, check_vector};
+use crate::store::view::check_dimensions;
 use crate::types::ItemId;
 
 /// Items whose vectors are kept in memory until their ids are known, before they are added
@@ -31,14 +30,15 @@ fn invalid<K: ItemKey + ?Sized>(key: &[u8], defect: VectorDefect) -> Error {
 }
 
 /// That a vector can be stored in an index of this scale.
-fn check_row<D: Distance, K: ItemKey + ?Sized>(
+fn check_row<K: ItemKey + ?Sized>(
+    metric: &Metric,
     key: &[u8],
-    vector: &[impl Component],
+    vector: Components<'_>,
     dimensions: usize,
     scale: Scale,
 ) -> Result<()> {
     check_dimensions(vector.len(), dimensions)?;
-    check_vector::<D, _>(vector, scale).map_err(|defect| invalid::<K>(key, defect))
+    metric.check(vector, scale).map_err(|defect| invalid::<K>(key, defect))
 }
 
 /// What an error says of the item whose id the index gave it, of the item by its key.
@@ -49,7 +49,7 @@ fn by_key<K: ItemKey + ?Sized>(key: &[u8]) -> impl FnOnce(Error) -> Error + '_ {
     }
 }
 
-impl<D: Distance, K: ItemKey + ?Sized> Index<D, K> {
+impl<D, K: ItemKey + ?Sized> Index<D, K> {
     /// Starts a query for the `k` nearest items, on the newest commit of any process. Any number of
     /// threads may search at once.
     #[must_use]
@@ -74,7 +74,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Index<D, K> {
     }
 }
 
-impl<D: Distance, K: ItemKey + ?Sized> Loader<'_, D, K> {
+impl<D, K: ItemKey + ?Sized> Loader<'_, D, K> {
     /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An
     /// item that is there, or occurs twice, gets the last vector.
     ///
@@ -84,31 +84,34 @@ impl<D: Distance, K: ItemKey + ?Sized> Loader<'_, D, K> {
         &self,
         items: impl IntoIterator<Item = (Q, V)>,
     ) -> Result<u64> {
-        let dimensions = self.index.dimensions();
+        let (metric, dimensions) = (self.index.metric(), self.index.dimensions());
         let rows = items.into_iter().map(|(key, vector)| {
             let (key, components) = (bytes_of(&key)?, vector.as_ref());
             check_dimensions(components.len(), dimensions)?;
-            check_input::<D>(components).map_err(|defect| invalid::<K>(&key, defect))?;
+            metric
+                .check_given(Components::of(components))
+                .map_err(|defect| invalid::<K>(&key, defect))?;
             Ok((key, vector))
         });
         self.load_rows(rows, |batch, rows| {
-            let scale = batch.scale()?;
+            let scale = batch.writes.scale()?;
             batch.add_rows(rows.map(|(key, vector)| {
-                check_row::<D, K>(&key, &vector, dimensions, scale).map(|()| (key, vector))
+                check_row::<K>(metric, &key, Components::of(&vector), dimensions, scale)
+                    .map(|()| (key, vector))
             }))
         })
     }
 }
 
-impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
+impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     pub(super) fn keys(&self) -> ItemKeys<'static> {
-        item_keys::<K>(self.place())
+        item_keys::<K>(self.writes.place())
     }
 
     /// The id of an item.
     fn id(&self, key: impl AsKey<K>) -> Result<Option<ItemId>> {
         let key = bytes_of(&key)?;
-        self.keys().id(self.txn(), &key)
+        self.keys().id(self.writes.txn(), &key)
     }
 
     /// Adds an item, or replaces its vector. O(dimensions), a few values written.
@@ -121,7 +124,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// the batch can only be rolled back.
     pub fn add(&mut self, key: impl AsKey<K>, vector: &[impl Component]) -> Result<()> {
         let keys = self.keys();
-        self.change(|writer, txn| {
+        self.writes.change(|writer, txn| {
             let key = bytes_of(&key)?;
             let known = keys.id(txn, &key)?;
             let id = known.map_or_else(|| keys.next(txn), Ok)?;
@@ -139,7 +142,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All keys and vectors
     /// are checked first: a bad one changes nothing.
     pub fn add_items<Q: AsKey<K>>(&mut self, keys: &[Q], vectors: &[impl Component]) -> Result<()> {
-        let dimensions = self.dimensions();
+        let dimensions = self.writes.dimensions();
         if keys.len().checked_mul(dimensions) != Some(vectors.len()) {
             return Err(Error::LengthMismatch {
                 ids: keys.len(),
@@ -150,8 +153,10 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         let rows = keys.iter().zip(vectors.chunks(dimensions));
         let rows: Vec<_> =
             rows.map(|(key, row)| Ok((bytes_of(key)?, row))).collect::<Result<_>>()?;
-        let scale = self.scale()?;
-        rows.iter().try_for_each(|(key, row)| check_row::<D, K>(key, row, dimensions, scale))?;
+        let (metric, scale) = (self.writes.place().metric, self.writes.scale()?);
+        rows.iter().try_for_each(|(key, row)| {
+            check_row::<K>(metric, key, Components::of(row), dimensions, scale)
+        })?;
         self.add_rows(rows.into_iter().map(|(key, row)| Ok((key, row.to_vec())))).map(drop)
     }
 
@@ -163,10 +168,11 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         &mut self,
         items: impl IntoIterator<Item = (Q, V)>,
     ) -> Result<u64> {
-        let (dimensions, scale) = (self.dimensions(), self.scale()?);
+        let (metric, dimensions, scale) =
+            (self.writes.place().metric, self.writes.dimensions(), self.writes.scale()?);
         self.add_rows(items.into_iter().map(|(key, vector)| {
             let (key, vector) = (bytes_of(&key)?, vector.as_ref());
-            check_row::<D, K>(&key, vector, dimensions, scale)?;
+            check_row::<K>(metric, &key, Components::of(vector), dimensions, scale)?;
             Ok((key, vector.to_vec()))
         }))
     }
@@ -176,7 +182,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         &mut self,
         rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<T>)>>,
     ) -> Result<u64> {
-        let most = (CHUNK_BYTES / (self.dimensions() * size_of::<T>())).clamp(1, CHUNK_ITEMS);
+        let most =
+            (CHUNK_BYTES / (self.writes.dimensions() * size_of::<T>())).clamp(1, CHUNK_ITEMS);
         let (mut chunk, mut count) = (Vec::new(), 0);
         for row in rows {
             match row {
@@ -200,7 +207,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
         if chunk.is_empty() {
             return Ok(());
         }
-        self.change_whole(|writer, txn| {
+        self.writes.change_whole(|writer, txn| {
             let mut rows = Vec::with_capacity(chunk.len());
             for (key, vector) in chunk {
                 let id = match keys.id(txn, &key)? {
@@ -232,7 +239,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     pub fn delete_items<Q: AsKey<K>>(&mut self, keys: impl IntoIterator<Item = Q>) -> Result<u64> {
         let named: Vec<_> = keys.into_iter().map(|key| bytes_of(&key)).collect::<Result<_>>()?;
         let keys = self.keys();
-        self.change_whole(|writer, txn| {
+        self.writes.change_whole(|writer, txn| {
             let mut ids = Vec::new();
             for key in named {
                 if let Some(id) = keys.id(txn, &key)? {
@@ -261,8 +268,8 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey),
     /// [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey).
     pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
-        let reader = self.reader()?;
-        self.id(key)?.map_or(Ok(None), |id| reader.sound_vector(self.txn(), id))
+        let reader = self.writes.reader()?;
+        self.id(key)?.map_or(Ok(None), |id| reader.sound_vector(self.writes.txn(), id))
     }
 
     /// Whether there is such an item.
@@ -270,7 +277,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn contains(&self, key: impl AsKey<K>) -> Result<bool> {
-        self.check_process()?;
+        self.writes.check_process()?;
         Ok(self.id(key)?.is_some())
     }
 
@@ -282,7 +289,7 @@ impl<D: Distance, K: ItemKey + ?Sized> Batch<'_, D, K> {
     }
 }
 
-impl<D: Distance, K: ItemKey + ?Sized> Snapshot<D, K> {
+impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
     /// Starts a query for the `k` nearest items.
     #[must_use]
     pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {

@@ -9,8 +9,7 @@ use roaring::RoaringBitmap;
 use super::environment::WriteTxn;
 use super::item_key::{AsKey, ItemKey, ItemName, bytes_of, sealed};
 use super::{Batch, Index, Snapshot, item_keys};
-use crate::codec::Component;
-use crate::distance::Distance;
+use crate::codec::{Component, Components};
 use crate::error::{Error, Result};
 use crate::format::item_keys::Row;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
@@ -64,10 +63,10 @@ impl<R> fmt::Debug for KeyedQuery<'_, R> {
 
 /// What a query is for.
 #[derive(Debug, Clone, Copy)]
-pub enum Target<'a, T> {
-    Vector(&'a [T]),
+pub enum Target<'a> {
+    Vector(Components<'a>),
     /// One after the other.
-    Vectors(&'a [T]),
+    Vectors(Components<'a>),
     /// The key of an item, as bytes.
     Item(&'a [u8]),
 }
@@ -84,9 +83,9 @@ pub trait Searchable: Sized {
     ///
     /// # Errors
     /// Those of [`KeyedQuery::by_vectors`]. `None` if there is no such item.
-    fn answer<T: Component>(
+    fn answer(
         query: &KeyedQuery<'_, Self>,
-        target: Target<'_, T>,
+        target: Target<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Option<Vec<Answer<Self>>>>;
 }
@@ -172,7 +171,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         vector: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Answer<R>> {
-        let answers = R::answer(self, Target::Vector(vector), &cancel)?;
+        let answers = R::answer(self, Target::Vector(Components::of(vector)), &cancel)?;
         Ok(answers.into_iter().flatten().next().unwrap_or_else(Searched::empty))
     }
 
@@ -197,7 +196,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         rows: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Vec<Answer<R>>> {
-        Ok(R::answer(self, Target::Vectors(rows), &cancel)?.unwrap_or_default())
+        Ok(R::answer(self, Target::Vectors(Components::of(rows)), &cancel)?.unwrap_or_default())
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such
@@ -218,19 +217,16 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         key: impl AsKey<R::Key>,
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Option<Answer<R>>> {
-        Ok(R::answer(self, Target::<f32>::Item(&bytes_of(&key)?), &cancel)?
-            .into_iter()
-            .flatten()
-            .next())
+        Ok(R::answer(self, Target::Item(&bytes_of(&key)?), &cancel)?.into_iter().flatten().next())
     }
 
     /// The answer on one snapshot, whose transaction is lent for the keys.
-    fn run<'t, D: Distance, S: Source<'t>, T: Component>(
+    fn run<'t, S: Source<'t>>(
         &self,
-        view: &View<'_, 't, D, S>,
+        view: &View<'_, 't, S>,
         keys: ItemKeys<'_>,
         txn: &impl Lend,
-        (target, cancel): (Target<'_, T>, Cancel<'_>),
+        (target, cancel): (Target<'_>, Cancel<'_>),
     ) -> Result<Option<Vec<Answer<R>>>> {
         if let Some(bytes) = self.invalid {
             return Err(Error::InvalidItemKey { bytes, max: super::MAX_KEY_BYTES });
@@ -272,51 +268,56 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
         found.map(|found| found.into_iter().map(|found| found.name(name)).collect()).transpose()
     }
 
-    fn run_held<D: Distance>(
+    fn run_held(
         &self,
         held: &Held<'static>,
-        query: (Target<'_, impl Component>, Cancel<'_>),
+        query: (Target<'_>, Cancel<'_>),
     ) -> Result<Option<Vec<Answer<R>>>> {
-        self.run(&held.view::<D>(), item_keys::<R::Key>(held.place()), held, query)
+        self.run(&held.view(), item_keys::<R::Key>(held.place()), held, query)
     }
 }
 
-impl<D: Distance, K: ItemKey + ?Sized> Searchable for Index<D, K> {
+impl<D, K: ItemKey + ?Sized> Searchable for Index<D, K> {
     type Key = K;
 
-    fn answer<T: Component>(
+    fn answer(
         query: &KeyedQuery<'_, Self>,
-        target: Target<'_, T>,
+        target: Target<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Option<Vec<Answer<Self>>>> {
-        query.query.reader.shared.search::<D, _>(|held| query.run_held::<D>(held, (target, cancel)))
+        query.query.reader.shared.search(|held| query.run_held(held, (target, cancel)))
     }
 }
 
-impl<D: Distance, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
+impl<D, K: ItemKey + ?Sized> Searchable for Snapshot<D, K> {
     type Key = K;
 
-    fn answer<T: Component>(
+    fn answer(
         query: &KeyedQuery<'_, Self>,
-        target: Target<'_, T>,
+        target: Target<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Option<Vec<Answer<Self>>>> {
         query.query.reader.check_process()?;
         let _searching = query.query.reader.searching();
-        query.run_held::<D>(query.query.reader.held(), (target, cancel))
+        query.run_held(query.query.reader.held(), (target, cancel))
     }
 }
 
-impl<D: Distance, K: ItemKey + ?Sized> Searchable for Batch<'_, D, K> {
+impl<D, K: ItemKey + ?Sized> Searchable for Batch<'_, D, K> {
     type Key = K;
 
-    fn answer<T: Component>(
+    fn answer(
         query: &KeyedQuery<'_, Self>,
-        target: Target<'_, T>,
+        target: Target<'_>,
         cancel: Cancel<'_>,
     ) -> Result<Option<Vec<Answer<Self>>>> {
         let batch = query.query.reader;
-        let reader = batch.reader()?;
-        query.run(&reader.view(batch.txn())?, batch.keys(), batch.txn(), (target, cancel))
+        let reader = batch.writes.reader()?;
+        query.run(
+            &reader.view(batch.writes.txn())?,
+            batch.keys(),
+            batch.writes.txn(),
+            (target, cancel),
+        )
     }
 }

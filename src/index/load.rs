@@ -8,12 +8,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use super::Index;
 use super::batch::Batch;
-use super::{Hooks, Index, ItemName, LEAST_ROUND_ITEMS};
-use crate::builder::{Goal, Phase, Progress};
-use crate::codec::{Codec, Component, Range};
-use crate::distance::Distance;
-use crate::error::{Error, Result, VectorDefect};
+use super::shared::{Hooks, LEAST_ROUND_ITEMS};
+use super::writes::{Writes, build_now, link_with};
+use crate::build::{Goal, Phase, Progress};
+use crate::codec::{Component, Components, Range};
+use crate::error::{Error, Result};
 use crate::store::spool::Spool;
 use crate::types::ItemId;
 
@@ -125,7 +126,7 @@ impl<D, K: ?Sized> fmt::Debug for Loader<'_, D, K> {
     }
 }
 
-impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
+impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     pub(super) fn new(index: &'a Index<D, K>) -> Self {
         let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
         Self { index, optimize: false, part: None, temp_dir: None, threads: 0, cancel, progress }
@@ -196,7 +197,8 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         add: impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
     ) -> Result<u64> {
         let shared = &self.index.shared;
-        self.index.writable()?;
+        self.index.shared.writable()?;
+        shared.place.metric.check_known(shared.place.index)?;
         let progress = |progress| self.report_build(progress);
         let hooks = Hooks { cancel: &*self.cancel, progress: &progress, threads: self.threads };
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
@@ -215,12 +217,12 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
                 break;
             }
             shared.env.write::<_, Error>(|txn| {
-                let mut batch = Batch::<D, K>::new(txn, shared)?;
+                let mut batch = Batch::<D, K>::new(Writes::new(txn, shared)?);
                 if self.part.is_some() {
                     batch.link_later();
                 }
                 let result = self.add(&mut aside, loaded, &mut batch, &add);
-                batch.finish(result, self.part.is_none().then_some(goal), hooks)
+                batch.writes.finish(result, self.part.is_none().then_some(goal), hooks)
             })?;
             loaded += aside.count;
             if self.part.is_none_or(|part| aside.count < part) {
@@ -229,10 +231,8 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         }
         match (self.part, goal) {
             (None, _) => {}
-            (Some(part), Goal::Linked) => {
-                self.index.link_with(part.max(LEAST_ROUND_ITEMS), hooks)?
-            }
-            (Some(_), goal) => self.index.build(goal, hooks)?,
+            (Some(part), Goal::Linked) => link_with(shared, part.max(LEAST_ROUND_ITEMS), hooks)?,
+            (Some(_), goal) => build_now(shared, goal, hooks)?,
         }
         Ok(loaded)
     }
@@ -246,12 +246,12 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
         add: &impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
     ) -> Result<u64> {
         let total = Some(loaded + aside.count);
-        if batch.needs_training()? && aside.count > 0 {
+        if batch.writes.needs_training()? && aside.count > 0 {
             let mut range = Range::default();
             for (row, vector) in aside.rows()?.enumerate() {
                 range.add(&vector?.1).map_err(|defect| Error::InvalidSample { row, defect })?;
             }
-            batch.train_on(range)?;
+            batch.writes.train_on(range)?;
         }
         let mut stopped = Ok(());
         let mut rows = (loaded + 1..).zip(aside.rows()?).map_while(|(done, row)| {
@@ -283,7 +283,7 @@ impl<'a, D: Distance, K: ItemName + ?Sized> Loader<'a, D, K> {
     }
 }
 
-impl<D: Distance> Loader<'_, D> {
+impl<D> Loader<'_, D> {
     /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An
     /// item that is there, or occurs twice, gets the last vector.
     ///
@@ -293,7 +293,7 @@ impl<D: Distance> Loader<'_, D> {
         &self,
         items: impl IntoIterator<Item = (ItemId, V)>,
     ) -> Result<u64> {
-        let dimensions = self.index.dimensions();
+        let (metric, dimensions) = (self.index.metric(), self.index.dimensions());
         let rows = items.into_iter().map(|(item, vector)| {
             let components = vector.as_ref();
             if components.len() != dimensions {
@@ -302,7 +302,9 @@ impl<D: Distance> Loader<'_, D> {
                     found: components.len(),
                 });
             }
-            check_input::<D>(components).map_err(|defect| Error::InvalidItem { item, defect })?;
+            metric
+                .check_given(Components::of(components))
+                .map_err(|defect| Error::InvalidItem { item, defect })?;
             Ok((item.to_le_bytes().to_vec(), vector))
         });
         let id =
@@ -311,11 +313,6 @@ impl<D: Distance> Loader<'_, D> {
             batch.add_items_from(rows.map(|(name, vector)| (id(name), vector)))
         })
     }
-}
-
-/// What can be told of a vector before it is known what it is rounded to.
-pub(super) fn check_input<D: Distance>(vector: &[impl Component]) -> Result<(), VectorDefect> {
-    D::Codec::check(vector).and_then(|()| D::check(&Component::floats(vector)))
 }
 
 /// Items that have been put aside: rows of a length, so many bytes that name an item, and the

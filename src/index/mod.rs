@@ -6,67 +6,63 @@
 //! - `options`: how to create and open; the check against what is stored.
 //! - `registry`: one environment a file and process. `environment`: its transactions, and the size
 //!   of its map. `filesystem`: where LMDB works. `created`: a folder that no index has come of.
-//! - `snapshot`: an index at one commit; `cache`: the newest, which searches share. `batch`: one transaction.
-//!   `load`: many items at once.
+//! - `snapshot`: an index at one commit; `cache`: the newest, which searches share. `batch`: one
+//!   transaction. `load`: many items at once.
 //! - `catalog`: the names and numbers of the indexes of an environment.
 //! - `item_key`: what items are named by; `keyed`, `keyed_query`: the same as above by keys.
 //!
 //! Owns the invariant that this process has no transaction while the map is moved.
 
+mod any;
 mod batch;
 mod cache;
 mod catalog;
 mod created;
 mod environment;
 mod filesystem;
+mod inspect;
 mod item_key;
 mod keyed;
 mod keyed_query;
 mod load;
 mod options;
 mod registry;
+mod shared;
 mod snapshot;
+mod writes;
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heed::types::Bytes;
-use heed::{RoTxn, RwTxn};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
+use heed::RoTxn;
 
+pub use self::any::{AnyIndex, AnyKey, AnyMetric};
 pub use self::batch::Batch;
-use self::cache::Cache;
 pub use self::catalog::remove_index;
-use self::environment::{Access, Hold, Interrupted, Reading, SharedEnv};
+use self::environment::Access;
+pub use self::inspect::{Inspected, Metadata, inspect};
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::keyed_query::KeyedQuery;
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::Options;
-use self::registry::DATA;
+use self::shared::{Expected, Hooks, LEAST_ROUND_ITEMS, Shared};
 pub use self::snapshot::Snapshot;
-use self::snapshot::newest;
-use crate::builder::{Builder, CONCURRENT_ATTEMPTS, Goal, Phase, Progress};
+use self::writes::{Writes, build_now, link_with};
+use crate::build::Goal;
 use crate::check::{Finding, check_named};
-use crate::codec::{Component, I8};
-use crate::codes::Codes;
-use crate::database::{Database, ValueCodec};
-use crate::distance::Distance;
+use crate::codec::{Component, Components, I8};
+use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
-use crate::format::catalog::Entry;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::reader::Reader;
 use crate::stats::Stats;
 use crate::store::Place;
 use crate::store::file::copy_to;
-use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
-use crate::store::snapshot::{read_marked, read_meta};
 use crate::types::ItemId;
-use crate::writer::Writer;
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
 ///
@@ -98,127 +94,6 @@ pub struct Index<D, K: ?Sized = ItemId> {
     types: PhantomData<fn(&K) -> D>,
 }
 
-/// How often a search begins anew because LMDB refuses the transaction that it shares.
-const SNAPSHOT_ATTEMPTS: usize = 3;
-
-/// What the clones of a handle share.
-#[derive(Debug)]
-struct Shared {
-    cache: Arc<Cache>,
-    name: String,
-    entry: Entry,
-    place: Place<'static>,
-    is_read_only: bool,
-    /// Items that were pending when the handle was opened.
-    pending_at_open: u64,
-    /// Where temporary files go, if not beside the index.
-    temp_dir: Option<PathBuf>,
-    /// The most threads of a build, if not 0.
-    threads: usize,
-    // Last: what is above ends before the environment is closed.
-    env: Arc<SharedEnv>,
-}
-
-/// Who wants to know how far a build is, and whether it goes on, and on how many threads.
-#[derive(Clone, Copy)]
-struct Hooks<'a> {
-    cancel: &'a (dyn Fn() -> bool + Sync),
-    progress: &'a (dyn Fn(Progress) + Sync),
-    /// 0: as the handle was opened.
-    threads: usize,
-}
-
-impl Hooks<'_> {
-    const NONE: Hooks<'static> = Hooks { cancel: &|| false, progress: &|_| {}, threads: 0 };
-}
-
-impl Shared {
-    fn database<D>(&self) -> Database<'static, D> {
-        self.place.raw.remap_types::<Bytes, ValueCodec<D>>()
-    }
-
-    fn writer<D: Distance>(&self) -> Writer<'static, D> {
-        Writer::new(self.database(), self.entry.number, self.entry.dimensions as usize)
-    }
-
-    /// Builds as the index was created to be built.
-    fn build<D: Distance>(
-        &self,
-        writer: &Writer<'static, D>,
-        txn: &mut RwTxn<'_>,
-        goal: Goal,
-        hooks: Hooks<'_>,
-    ) -> Result<()> {
-        let mut rng = StdRng::seed_from_u64(self.entry.seed);
-        self.builder(writer, &mut rng, hooks).run(
-            txn,
-            self.entry.m.into(),
-            self.entry.m0.into(),
-            goal,
-        )
-    }
-
-    fn builder<'a, D: Distance>(
-        &self,
-        writer: &'a Writer<'static, D>,
-        rng: &'a mut StdRng,
-        hooks: Hooks<'a>,
-    ) -> Builder<'a, 'static, D, StdRng> {
-        let mut builder = writer.builder(rng);
-        builder.ef_construction(self.entry.ef_construction as usize).alpha(self.entry.alpha);
-        builder.threads(if hooks.threads == 0 { self.threads } else { hooks.threads });
-        builder
-            .cancel(|| (hooks.cancel)())
-            .progress(|progress| (hooks.progress)(progress))
-            .temp_dir(self.temp_dir());
-        builder
-    }
-
-    /// The folder for temporary files.
-    fn temp_dir(&self) -> &Path {
-        self.temp_dir.as_deref().unwrap_or(self.env.folder())
-    }
-
-    /// Links at most `least` pending items, or as many as are linked, without the turn to write
-    /// while neighbors are looked for.
-    fn link<D: Distance>(&self, least: u64, hooks: Hooks<'_>) -> Result<Round> {
-        let (writer, mut rng) = (self.writer::<D>(), StdRng::seed_from_u64(self.entry.seed));
-        let mut builder = self.builder(&writer, &mut rng, hooks);
-        let connectivity = builder.connectivity(self.entry.m.into(), self.entry.m0.into())?;
-        let Reading { txn, ticket: _ticket } = self.env.read()?;
-        let _hold = Hold::new(&self.env);
-        self.check_exists(&txn)?;
-        let limit = read_meta::<D>(self.place, &txn)?.map_or(0, |meta| meta.round(least));
-        let Some(prepared) = builder.prepare(txn, connectivity, limit)? else {
-            return Ok(Round::Done);
-        };
-        // A full map cannot grow while this holds a snapshot.
-        let is_linked = self.env.write(|mut txn| {
-            match self.check_exists(&txn).and_then(|()| builder.link(&prepared, &mut txn)) {
-                Ok(is_linked) => Ok((is_linked, txn)),
-                Err(error) => Err(Interrupted::Failed(self.env.explain(error))),
-            }
-        })?;
-        Ok(if is_linked { Round::Linked(prepared.linked()) } else { Round::Outdated })
-    }
-}
-
-/// What a round of linking has come to.
-enum Round {
-    /// There was nothing to link.
-    Done,
-    /// So many pending items are linked.
-    Linked(u64),
-    /// Too much was committed meanwhile: nothing has changed.
-    Outdated,
-}
-
-/// A round of [`Index::link`] links at least this many items, if there are so many. Each round
-/// rewrites most lists of the graph and takes about 1 kB of memory for an item that it links or
-/// changes. Rounds as large as the graph that is there keep what is written within twice that of a
-/// single round.
-const LEAST_ROUND_ITEMS: u64 = 20_000;
-
 impl<D, K: ?Sized> Clone for Index<D, K> {
     fn clone(&self) -> Self {
         Self { shared: Arc::clone(&self.shared), types: PhantomData }
@@ -247,9 +122,9 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// [`InvalidParameter`](Error::InvalidParameter), [`InvalidName`](Error::InvalidName): an
     /// option is out of its range. And those of [`open`](Self::open).
     pub fn create(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Self::create_or(path.as_ref(), &options, |name, env| {
+        Self::of(Shared::create_or(path.as_ref(), &options, Expected::of::<D, K>(), |name, env| {
             Err(Error::NameTaken { name: name.to_owned(), path: env.folder().to_owned() })
-        })
+        }))
     }
 
     /// Opens an index, and creates it if it is not there: of several processes that do so at once,
@@ -258,51 +133,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`create`](Self::create), and [`OptionMismatch`](Error::OptionMismatch).
     pub fn open_or_create(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Self::create_or(path.as_ref(), &options, |_, _| Ok(()))
-    }
-
-    fn create_or(
-        path: &Path,
-        options: &Options,
-        exists: impl Fn(&str, &SharedEnv) -> Result<()>,
-    ) -> Result<Self> {
-        let name = options.index_name()?;
-        if !path.join(DATA).exists() {
-            // Before anything is created.
-            options.check_new::<D>()?;
-        }
-        let env = SharedEnv::open(path, options, Access::Create)?;
-        let find = |txn: &RoTxn<'_>| match catalog::entry(&env, txn, name)? {
-            Some(entry) => exists(name, &env)
-                .and_then(|()| Self::found(&env, txn, options, entry, false))
-                .map(Some),
-            None => Ok(None),
-        };
-        // Looked up first without writing, so that opening what exists waits for no writer.
-        match env.look(find) {
-            Ok(Some(index)) => return Ok(index),
-            // It is to be created, or there is no reader to look it up, which a write needs not.
-            Ok(None) | Err(Error::ReadersFull { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        options.check_new::<D>()?;
-        let index = env.write::<_, Error>(|mut txn| {
-            if let Some(index) = find(&txn)? {
-                return Ok((index, txn));
-            }
-            let entry = options.entry::<D>(catalog::next_number(&env, &txn)?, K::NAMING);
-            let shared = Shared::new(&env, name, entry.clone(), false);
-            // Creates the index, empty, and checks the options.
-            shared.build(&shared.writer::<D>(), &mut txn, Goal::Linked, Hooks::NONE)?;
-            if let Some(codes) = options.wanted_codes() {
-                shared.writer::<D>().set_codes(&mut txn, Some(codes))?;
-            }
-            catalog::add(&env, &mut txn, name, &entry)?;
-            // Opened here, where it takes no reader: what has been created is not an error.
-            Ok((Self::found(&env, &txn, options, entry, false)?, txn))
-        })?;
-        env.keep();
-        Ok(index)
+        Self::of(Shared::create_or(path.as_ref(), &options, Expected::of::<D, K>(), |_, _| Ok(())))
     }
 
     /// Opens an index that exists. Options that are left out are as they are stored.
@@ -325,7 +156,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// An index whose load was interrupted may have many items that no graph has yet, which makes
     /// searches slow: [`pending_at_open`](Self::pending_at_open) says how many.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Self::open_in(SharedEnv::open(path.as_ref(), &options, Access::Write)?, &options, false)
+        let expected = Some(Expected::of::<D, K>());
+        Self::of(Shared::open(path.as_ref(), &options, Access::Write, expected))
     }
 
     /// As [`open`](Self::open), for searches only: changes are refused with
@@ -336,48 +168,18 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Self::open_in(SharedEnv::open(path.as_ref(), &options, Access::Read)?, &options, true)
+        let expected = Some(Expected::of::<D, K>());
+        Self::of(Shared::open(path.as_ref(), &options, Access::Read, expected))
+    }
+}
+
+impl<D, K: ?Sized> Index<D, K> {
+    fn of(shared: Result<Shared>) -> Result<Self> {
+        shared.map(|shared| Self { shared: Arc::new(shared), types: PhantomData })
     }
 
-    fn open_in(env: Arc<SharedEnv>, options: &Options, is_read_only: bool) -> Result<Self> {
-        let name = options.index_name()?;
-        env.look(|txn| match catalog::entry(&env, txn, name)? {
-            Some(entry) => Self::found(&env, txn, options, entry, is_read_only),
-            None => Err(catalog::missing(&env, name, catalog::names(&env, txn)?)),
-        })
-    }
-
-    /// The index of a name that the catalog has, if it is what the options say.
-    fn found(
-        env: &Arc<SharedEnv>,
-        txn: &RoTxn<'_>,
-        options: &Options,
-        entry: Entry,
-        is_read_only: bool,
-    ) -> Result<Self> {
-        let name = options.index_name()?;
-        options.check::<D>(name, K::NAMING, &entry)?;
-        let mut shared = Shared::new(env, name, entry, is_read_only);
-        shared.temp_dir = options.temp_folder().map(Path::to_owned);
-        shared.threads = options.build_threads();
-        // The catalog says neither which form vectors are stored in nor what codes there are. What
-        // is damaged is for those who use it, and for `check`.
-        let meta = match read_marked::<D>(shared.place, txn) {
-            Err(error @ Error::MetricMismatch { .. }) => return Err(error),
-            meta => meta.ok().flatten().map(|(meta, _)| meta),
-        };
-        shared.pending_at_open = meta.as_ref().map_or(0, |meta| meta.pending.into());
-        options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
-        Ok(Self { shared: Arc::new(shared), types: PhantomData })
-    }
-
-    /// That this handle may change the index.
-    fn writable(&self) -> Result<()> {
-        self.shared.env.check_process()?;
-        match self.shared.is_read_only {
-            true => Err(Error::ReadOnly { path: self.shared.env.folder().to_owned() }),
-            false => Ok(()),
-        }
+    fn metric(&self) -> &'static Metric {
+        self.shared.place.metric
     }
 
     /// Number of components of every vector.
@@ -475,11 +277,11 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         &self,
         mut work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.writable()?;
+        self.shared.writable()?;
         self.shared.env.write(|txn| {
-            let mut batch = Batch::new(txn, &self.shared)?;
+            let mut batch = Batch::new(Writes::new(txn, &self.shared)?);
             let result = work(&mut batch);
-            batch.finish(result, None, Hooks::NONE)
+            batch.writes.finish(result, None, Hooks::NONE)
         })
     }
 
@@ -490,7 +292,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// if another process has grown the map and this one holds snapshots or searches for long,
     /// [`Corrupt`](Error::Corrupt).
     pub fn snapshot(&self) -> Result<Snapshot<D, K>> {
-        Ok(Snapshot::new(self.shared.newest::<D>()?, &self.shared.env))
+        Ok(Snapshot::new(self.shared.newest()?, &self.shared.env))
     }
 
     /// Lets go of the snapshot that searches of all indexes of the folder share, until the next
@@ -521,10 +323,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`snapshot`](Self::snapshot), and those of the file system.
     pub fn stats(&self) -> Result<Stats> {
-        let stats = |txn: &RoTxn<'_>, env: &_| {
-            Reader::<D>::open(txn, self.shared.entry.number, self.shared.database())?
-                .stats(txn, env)
-        };
+        let stats =
+            |txn: &RoTxn<'_>, env: &_| Reader::<()>::at(txn, self.shared.place)?.stats(txn, env);
         self.shared.env.work(|txn, env| stats(txn, env).map_err(|error| self.shared.explain(error)))
     }
 
@@ -538,9 +338,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`snapshot`](Self::snapshot). Damage is not an error but a finding.
     pub fn check(&self) -> Result<Vec<Finding>> {
-        let check = |txn: &RoTxn<'_>| {
-            check_named::<D>(txn, self.shared.entry.number, self.shared.database(), K::NAMING)
-        };
+        let check = |txn: &RoTxn<'_>| check_named(txn, self.shared.place, self.shared.entry.naming);
         self.shared.env.verified(|report, txn| {
             let mut findings: Vec<Finding> = report.findings.iter().map(Finding::from).collect();
             if report.is_safe_to_open() {
@@ -557,13 +355,12 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`Writer::repair`] and [`write`](Self::write).
     pub fn repair(&self) -> Result<bool> {
-        self.writable()?;
+        self.shared.writable()?;
         self.shared.env.write::<_, Error>(|mut txn| {
             self.shared.check_exists(&txn)?;
-            let writer = self.shared.writer::<D>();
-            let is_repaired = writer.repair(&mut txn)?;
-            if is_repaired {
-                self.shared.build(&writer, &mut txn, Goal::Linked, Hooks::NONE)?;
+            let is_repaired = self.shared.writer().repair(&mut txn)?;
+            if is_repaired && self.shared.place.metric.is_known {
+                self.shared.build(&mut txn, Goal::Linked, Hooks::NONE)?;
             }
             Ok((is_repaired, txn))
         })
@@ -595,7 +392,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`snapshot`](Self::snapshot).
     pub fn pending(&self) -> Result<u64> {
-        Ok(self.shared.newest::<D>()?.meta().pending.into())
+        Ok(self.shared.newest()?.meta().pending.into())
     }
 
     /// How many items were [pending](Self::pending) when this handle was opened: a service that
@@ -617,64 +414,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// As [`write`](Self::write). The pages of the commit that a round works on are kept meanwhile,
     /// as if a snapshot was held.
     pub fn link(&self) -> Result<()> {
-        self.link_with(LEAST_ROUND_ITEMS, Hooks::NONE)
-    }
-
-    /// Links what is pending now, `least` items or more a round.
-    fn link_with(&self, least: u64, hooks: Hooks<'_>) -> Result<()> {
-        self.writable()?;
-        let total = match self.pending() {
-            // Then a write links, which needs no reader: until nothing is pending.
-            Err(Error::ReadersFull { .. }) => u64::MAX,
-            pending => pending?,
-        };
-        let mut done = 0;
-        loop {
-            let progress = |progress: Progress| {
-                let Progress { phase, done: now, total: of } = progress;
-                // Values are counted for each round.
-                let (done, total) = match phase {
-                    Phase::Linking if total == u64::MAX => (done + now, done + of),
-                    Phase::Linking => (done + now, total.max(done + of)),
-                    Phase::Writing => (now, of),
-                };
-                (hooks.progress)(Progress { phase, done, total });
-            };
-            match self.link_round(least, Hooks { progress: &progress, ..hooks })? {
-                0 => return Ok(()),
-                linked => done += linked,
-            }
-            // What others have added meanwhile is left to them.
-            if done >= total {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Links at most `least` items, or as many as are linked. Returns how many that were.
-    fn link_round(&self, least: u64, hooks: Hooks<'_>) -> Result<u64> {
-        for _ in 0..CONCURRENT_ATTEMPTS {
-            match self.shared.link::<D>(least, hooks) {
-                Ok(Round::Done) => return Ok(0),
-                Ok(Round::Linked(linked)) => return Ok(linked),
-                // Another process may have grown the map, which cannot be taken over while this
-                // holds a snapshot.
-                Ok(Round::Outdated) | Err(Error::MapBusy { .. }) => {}
-                // A build inside a write transaction needs no entry of the table of readers.
-                Err(Error::ReadersFull { .. }) => break,
-                Err(Error::MapFull) => self.shared.env.enlarge()?,
-                Err(error) => return Err(error),
-            }
-        }
-        self.shared.env.write::<u64, Error>(|txn| {
-            let batch = Batch::<D, K>::new(txn, &self.shared)?;
-            let Some(meta) = read_meta::<D>(self.shared.place, batch.txn())? else {
-                return batch.finish(Ok(0), None, hooks);
-            };
-            let limit = meta.round(least);
-            let linked = limit.min(meta.pending.into());
-            batch.finish(Ok(linked), Some(Goal::Part(limit)), hooks)
-        })
+        link_with(&self.shared, LEAST_ROUND_ITEMS, Hooks::NONE)
     }
 
     /// Gives every item a new place, near those of its neighbors. See
@@ -683,7 +423,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`write`](Self::write), and those of the file system.
     pub fn optimize(&self) -> Result<()> {
-        self.build(Goal::Optimized, Hooks::NONE)
+        build_now(&self.shared, Goal::Optimized, Hooks::NONE)
     }
 
     /// Links all items anew, as if they had all just been added.
@@ -691,14 +431,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// # Errors
     /// As [`write`](Self::write).
     pub fn force_rebuild(&self) -> Result<()> {
-        self.build(Goal::LinkedAnew, Hooks::NONE)
-    }
-
-    fn build(&self, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
-        self.writable()?;
-        self.shared.env.write::<(), Error>(|txn| {
-            Batch::<D, K>::new(txn, &self.shared)?.finish(Ok(()), Some(goal), hooks)
-        })
+        build_now(&self.shared, Goal::LinkedAnew, Hooks::NONE)
     }
 
     /// Prepares a load of many items.
@@ -728,72 +461,6 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
     /// [`Forked`](Error::Forked), and what LMDB reports.
     pub fn clear_stale_readers(&self) -> Result<usize> {
         self.shared.env.clear_stale_readers()
-    }
-}
-
-impl Shared {
-    fn new(env: &Arc<SharedEnv>, name: &str, entry: Entry, is_read_only: bool) -> Self {
-        let place = Place { raw: env.indexes, index: entry.number };
-        let (cache, name, env) = (env.cache(entry.number), name.to_owned(), Arc::clone(env));
-        Self {
-            cache,
-            name,
-            entry,
-            place,
-            is_read_only,
-            pending_at_open: 0,
-            temp_dir: None,
-            threads: 0,
-            env,
-        }
-    }
-
-    /// The snapshot of the newest commit.
-    #[inline]
-    fn newest<D: Distance>(&self) -> Result<Arc<Held<'static>>> {
-        newest::<D>(&self.cache, &self.env, self.place).map_err(|error| self.explain(error))
-    }
-
-    /// A search of the newest commit.
-    fn search<D: Distance, T>(&self, search: impl Fn(&Held<'static>) -> Result<T>) -> Result<T> {
-        let mut attempts = 1;
-        loop {
-            let held = self.newest::<D>()?;
-            let found = {
-                let _searching = self.env.searching();
-                search(&held)
-            };
-            match found {
-                // The transaction has met damage, and perhaps that of another index.
-                Err(Error::Heed(heed::Error::Mdb(_)))
-                    if held.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
-                {
-                    attempts += 1
-                }
-                found => return found,
-            }
-        }
-    }
-
-    /// That the index has not been removed: what is written to it would be there again.
-    ///
-    /// # Errors
-    /// [`Error::Removed`].
-    fn check_exists(&self, txn: &RoTxn<'_>) -> Result<()> {
-        let is_ours = catalog::entry(&self.env, txn, &self.name)?
-            .is_some_and(|entry| entry.number == self.entry.number);
-        if is_ours { Ok(()) } else { Err(self.explain(Error::MissingIndex(self.entry.number))) }
-    }
-
-    /// An index that is in the catalog has metadata, and no number is used twice: one without has
-    /// been removed.
-    fn explain(&self, error: Error) -> Error {
-        match error {
-            Error::MissingIndex(number) if number == self.entry.number => {
-                Error::Removed { name: self.name.clone(), path: self.env.folder().to_owned() }
-            }
-            error => error,
-        }
     }
 }
 
@@ -829,7 +496,7 @@ impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
     }
 }
 
-impl<D: Distance> Index<D> {
+impl<D> Index<D> {
     /// Starts a query for the `k` nearest items, on the newest commit of any process: its methods
     /// are those of [`Reader::nns`], without a transaction. Any number of threads may search at
     /// once.
@@ -859,7 +526,7 @@ impl<D: Distance> Index<D> {
     }
 }
 
-impl<D: Distance> QueryBuilder<'_, Index<D>> {
+impl<D> QueryBuilder<'_, Index<D>> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
@@ -880,7 +547,7 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     ) -> Result<Searched> {
         self.reader
             .shared
-            .search::<D, _>(|held| by_vector(&held.view::<D>(), self.options, vector, &cancel))
+            .search(|held| by_vector(&held.view(), self.options, Components::of(vector), &cancel))
     }
 
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
@@ -906,7 +573,7 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
     ) -> Result<Vec<Searched>> {
         self.reader
             .shared
-            .search::<D, _>(|held| by_vectors(&held.view::<D>(), self.options, rows, &cancel))
+            .search(|held| by_vectors(&held.view(), self.options, Components::of(rows), &cancel))
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such
@@ -927,8 +594,6 @@ impl<D: Distance> QueryBuilder<'_, Index<D>> {
         item: ItemId,
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Option<Searched>> {
-        self.reader
-            .shared
-            .search::<D, _>(|held| by_item(&held.view::<D>(), self.options, item, &cancel))
+        self.reader.shared.search(|held| by_item(&held.view(), self.options, item, &cancel))
     }
 }

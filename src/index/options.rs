@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::builder::check_parameters;
+use crate::build::check_parameters;
 use crate::codes::{Codes, is_sound};
 use crate::defaults;
-use crate::distance::Distance;
+use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
@@ -51,6 +51,7 @@ pub struct Options {
     growth_wait: Option<Duration>,
     any_file_system: bool,
     temp_dir: Option<PathBuf>,
+    metrics: Vec<&'static Metric>,
 }
 
 impl Options {
@@ -160,6 +161,17 @@ impl Options {
         self
     }
 
+    /// Tells of a metric of your own, for an [`AnyIndex`](crate::AnyIndex) that may have it: those
+    /// that ship with voisin are known.
+    pub fn metric<D: Distance>(mut self) -> Self {
+        self.metrics.push(Metric::of::<D>());
+        self
+    }
+
+    pub(super) fn known_metrics(&self) -> &[&'static Metric] {
+        &self.metrics
+    }
+
     pub(super) fn temp_folder(&self) -> Option<&Path> {
         self.temp_dir.as_deref()
     }
@@ -179,8 +191,8 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`], [`Error::CodesUnsupported`].
-    pub(super) fn check_new<D: Distance>(&self) -> Result<()> {
-        check_new::<D>(self.dimensions.unwrap_or(0))?;
+    pub(super) fn check_new(&self, metric: &Metric) -> Result<()> {
+        check_new(metric, self.dimensions.unwrap_or(0))?;
         let m = self.m.unwrap_or(defaults::M);
         let (ef, alpha) = (
             self.ef_construction.unwrap_or(defaults::EF_CONSTRUCTION),
@@ -188,7 +200,7 @@ impl Options {
         );
         check_parameters(ef, alpha, m, self.m0.unwrap_or(m.saturating_mul(2)))?;
         match self.codes {
-            Some(_) if !is_sound::<D>() => Err(Error::CodesUnsupported { metric: D::name() }),
+            Some(_) if !is_sound(metric) => Err(Error::CodesUnsupported { metric: metric.name() }),
             _ => Ok(()),
         }
     }
@@ -239,12 +251,12 @@ impl Options {
 
     /// What a new index is created with. Numbers that are out of range are cut off here, and
     /// refused by [`check_new`](Self::check_new).
-    pub(super) fn entry<D: Distance>(&self, number: u16, naming: Naming) -> Entry {
+    pub(super) fn entry(&self, metric: &Metric, number: u16, naming: Naming) -> Entry {
         let m = self.m.unwrap_or(defaults::M);
         Entry {
             number,
             naming,
-            metric: D::name().to_owned(),
+            metric: metric.name().to_owned(),
             dimensions: saturate(self.dimensions.unwrap_or(0)),
             m: saturate(m),
             m0: saturate(self.m0.unwrap_or(m.saturating_mul(2))),
@@ -258,15 +270,20 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::OptionMismatch`], [`Error::MetricMismatch`], [`Error::NamingMismatch`].
-    pub(super) fn check<D: Distance>(
+    pub(super) fn check(
         &self,
+        metric: &Metric,
         name: &str,
         naming: Naming,
         stored: &Entry,
     ) -> Result<()> {
-        if stored.metric != D::name() {
+        if stored.metric != metric.name() {
             let (index, stored) = (stored.number, stored.metric.clone());
-            return Err(Error::MetricMismatch { index, stored, requested: D::name().to_owned() });
+            return Err(Error::MetricMismatch {
+                index,
+                stored,
+                requested: metric.name().to_owned(),
+            });
         }
         if stored.naming != naming {
             let (stored, requested) = (stored.naming.describe(), naming.describe());
@@ -325,28 +342,28 @@ impl Bounded for u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distances::{Cosine, Euclidean};
+    use crate::distance::{Cosine, Euclidean};
 
     #[test]
     fn what_is_set_must_be_what_is_stored_and_the_error_names_both() {
-        let stored = Options::new(8).m(6).entry::<Euclidean>(3, Naming::Ids);
+        let stored = Options::new(8).m(6).entry(Metric::of::<Euclidean>(), 3, Naming::Ids);
         assert_eq!((stored.m, stored.m0, stored.dimensions), (6, 12, 8));
-        Options::default().check::<Euclidean>("a", Naming::Ids, &stored).unwrap();
+        Options::default().check(Metric::of::<Euclidean>(), "a", Naming::Ids, &stored).unwrap();
         Options::new(8)
             .m(6)
             .m0(12)
             .alpha(1.0)
             .seed(defaults::SEED)
-            .check::<Euclidean>("a", Naming::Ids, &stored)
+            .check(Metric::of::<Euclidean>(), "a", Naming::Ids, &stored)
             .unwrap();
         let message = Options::default()
             .m0(32)
-            .check::<Euclidean>("a", Naming::Ids, &stored)
+            .check(Metric::of::<Euclidean>(), "a", Naming::Ids, &stored)
             .unwrap_err()
             .to_string();
         assert!(message.contains("M0 12, not 32"), "{message}");
         assert!(matches!(
-            Options::default().check::<Cosine>("a", Naming::Ids, &stored),
+            Options::default().check(Metric::of::<Cosine>(), "a", Naming::Ids, &stored),
             Err(Error::MetricMismatch { .. })
         ));
     }

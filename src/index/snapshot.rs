@@ -1,5 +1,4 @@
-//! An index as it was at one commit, with the transaction that keeps it so; and how all searches
-//! share the newest one.
+//! An index as it was at one commit, with the transaction that keeps it so.
 //!
 //! A snapshot remembers where everything is that has been found, so a new one for each search would
 //! find everything anew. The cache of an index, which all handles on it share, holds the newest
@@ -15,64 +14,18 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::SNAPSHOT_ATTEMPTS;
-use super::cache::Cache;
 use super::environment::{Hold, Searching, SharedEnv};
-use crate::codec::Component;
-use crate::distance::Distance;
-use crate::error::{Error, Result};
+use crate::codec::{Component, Components};
+use crate::error::Result;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::reader::items_from;
-use crate::store::Place;
 use crate::store::held::{Held, Own};
-use crate::store::table::Extent;
 use crate::store::view::View;
 use crate::store::warm::Warmed;
 use crate::types::{ItemId, Slot};
 
 /// Items that are looked up while others wait for the transaction: a tenth of a millisecond.
 const ITEMS_AHEAD: usize = 4096;
-
-/// The snapshot of the newest commit, of whatever process.
-///
-/// # Errors
-/// Those of [`SharedEnv::read`] and of opening a [`Held`].
-#[inline]
-pub(super) fn newest<D: Distance>(
-    cache: &Cache,
-    env: &Arc<SharedEnv>,
-    place: Place<'static>,
-) -> Result<Arc<Held<'static>>> {
-    match env.with_newest(|commit| cache.get(commit))? {
-        Some(held) => Ok(held),
-        None => refresh::<D>(cache, env, place),
-    }
-}
-
-#[cold]
-fn refresh<D: Distance>(
-    cache: &Cache,
-    env: &Arc<SharedEnv>,
-    place: Place<'static>,
-) -> Result<Arc<Held<'static>>> {
-    let mut attempts = 1;
-    loop {
-        let txn = env.newest_txn()?;
-        // Another thread was quicker, or the commit has not quite ended.
-        if let Some(held) = cache.get(txn.id()) {
-            return Ok(held);
-        }
-        match Held::open::<D>(place, Arc::clone(&txn), Extent::Full) {
-            // It has met damage, and perhaps that of another index.
-            Err(Error::Heed(heed::Error::Mdb(_)))
-                if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
-            {
-                attempts += 1
-            }
-            held => return Ok(cache.put(held?, || env.is_newest(&txn))),
-        }
-    }
-}
 
 /// An index as it was at one commit, for as long as one likes: see
 /// [`Index::snapshot`](crate::Index::snapshot).
@@ -146,14 +99,14 @@ impl<D, K: ?Sized> Snapshot<D, K> {
     }
 }
 
-impl<D: Distance, K: ?Sized> Snapshot<D, K> {
+impl<D, K: ?Sized> Snapshot<D, K> {
     pub(super) fn new(held: Arc<Held<'static>>, env: &Arc<SharedEnv>) -> Self {
         Self { shared: Arc::new(Shared { held, hold: Hold::new(env) }), types: PhantomData }
     }
 
-    pub(super) fn view(&self) -> Result<View<'_, 'static, D, Own<'_, 'static>>> {
+    pub(super) fn view(&self) -> Result<View<'_, 'static, Own<'_, 'static>>> {
         self.check_process()?;
-        Ok(self.held().view::<D>())
+        Ok(self.held().view())
     }
 
     /// Number of components of every vector.
@@ -198,7 +151,7 @@ impl<D: Distance, K: ?Sized> Snapshot<D, K> {
     }
 }
 
-impl<D: Distance> Snapshot<D> {
+impl<D> Snapshot<D> {
     /// Starts a query for the `k` nearest items: its methods are those of
     /// [`Reader::nns`](crate::Reader::nns), without a transaction.
     #[must_use]
@@ -258,7 +211,7 @@ impl<D: Distance> Snapshot<D> {
     }
 }
 
-impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
+impl<D> QueryBuilder<'_, Snapshot<D>> {
     /// The items nearest to `vector`.
     ///
     /// # Errors
@@ -279,7 +232,7 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Searched> {
         let _searching = self.reader.searching();
-        by_vector(&self.reader.view()?, self.options, vector, &cancel)
+        by_vector(&self.reader.view()?, self.options, Components::of(vector), &cancel)
     }
 
     /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
@@ -304,7 +257,7 @@ impl<D: Distance> QueryBuilder<'_, Snapshot<D>> {
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Vec<Searched>> {
         let _searching = self.reader.searching();
-        by_vectors(&self.reader.view()?, self.options, rows, &cancel)
+        by_vectors(&self.reader.view()?, self.options, Components::of(rows), &cancel)
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::Wish;
-use crate::distance::{Distance, hints_early};
+use crate::distance::hints_early;
 use crate::error::Result;
 use crate::flat::{Found, Neighbor};
 use crate::graph::beam::{Beam, Errand, Scope};
@@ -37,19 +37,15 @@ const MOST_EF: usize = 2;
 const MOST_KEPT: usize = 3;
 
 /// What the walks of some queries share.
-pub(super) struct Walk<'q, 's, 't, D, S> {
-    pub(super) view: &'q View<'s, 't, D, S>,
+pub(super) struct Walk<'q, 's, 't, S> {
+    pub(super) view: &'q View<'s, 't, S>,
     pub(super) wish: &'q Wish<'q>,
     pub(super) k: usize,
 }
 
-impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
+impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
     /// Adds what is found for a probe to what has been.
-    pub(super) fn one(
-        &self,
-        probe: &StoredProbe<'_, 's, 't, D, S>,
-        found: &mut Found,
-    ) -> Result<()> {
+    pub(super) fn one(&self, probe: &StoredProbe<'_, 's, 't, S>, found: &mut Found) -> Result<()> {
         Beam::with(|[beam]| match self.code_probes()? {
             Some(code) => beam.run(self.view, &mut self.errand(probe, code.of(probe), found)),
             None => beam.run(self.view, &mut self.errand(probe, probe, found)),
@@ -60,7 +56,7 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
     /// called where any thread may use the view.
     pub(super) fn many(
         &self,
-        probes: &[StoredProbe<'_, 's, 't, D, S>],
+        probes: &[StoredProbe<'_, 's, 't, S>],
         found: &mut [Found],
     ) -> Result<()>
     where
@@ -91,16 +87,16 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
     }
 
     /// What makes queries by codes, if there are any and they are wished for.
-    fn code_probes(&self) -> Result<Option<CodeProbes<'q, 's, 't, D, S>>> {
+    fn code_probes(&self) -> Result<Option<CodeProbes<'q, 's, 't, S>>> {
         if self.wish.options.codes { self.view.code_probes() } else { Ok(None) }
     }
 
     fn errand<'a, P>(
         &'a self,
-        exact: &'a StoredProbe<'a, 's, 't, D, S>,
+        exact: &'a StoredProbe<'a, 's, 't, S>,
         probe: P,
         found: &'a mut Found,
-    ) -> Walker<'a, 's, 't, D, S, P> {
+    ) -> Walker<'a, 's, 't, S, P> {
         Walker { walk: self, exact, probe, layer: None, found }
     }
 
@@ -137,16 +133,16 @@ impl<'q, 's, 't, D: Distance, S: Source<'t>> Walk<'q, 's, 't, D, S> {
 }
 
 /// One query on its way.
-struct Walker<'a, 's, 't, D, S, P> {
-    walk: &'a Walk<'a, 's, 't, D, S>,
-    exact: &'a StoredProbe<'a, 's, 't, D, S>,
+struct Walker<'a, 's, 't, S, P> {
+    walk: &'a Walk<'a, 's, 't, S>,
+    exact: &'a StoredProbe<'a, 's, 't, S>,
     probe: P,
     /// Where it is.
     layer: Option<Layer>,
     found: &'a mut Found,
 }
 
-impl<'t, D: Distance, S: Source<'t>, P: Compass> Errand for Walker<'_, '_, 't, D, S, P> {
+impl<'t, S: Source<'t>, P: Compass> Errand for Walker<'_, '_, 't, S, P> {
     fn probe(&self) -> &impl Probe {
         &self.probe
     }
@@ -184,14 +180,14 @@ impl<'t, D: Distance, S: Source<'t>, P: Compass> Errand for Walker<'_, '_, 't, D
     }
 }
 
-impl<D, S, P> Walker<'_, '_, '_, D, S, P> {
+impl<S, P> Walker<'_, '_, '_, S, P> {
     /// Whether it looks for a start only, which any node can be.
     fn is_descending(&self) -> bool {
         self.layer != Some(Layer(0))
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>, P: Compass> Walker<'_, '_, 't, D, S, P> {
+impl<'t, S: Source<'t>, P: Compass> Walker<'_, '_, 't, S, P> {
     /// Keeps the nearest candidates, whose distances are exact.
     fn keep(&mut self, beam: &Beam) -> Result<()> {
         let Self { walk: Walk { view, .. }, exact, found, .. } = self;
@@ -260,7 +256,7 @@ trait Compass: Probe {
     fn error(&self, slot: Slot) -> Result<f32>;
 }
 
-impl<'t, D: Distance, S: Source<'t>> Compass for &StoredProbe<'_, '_, 't, D, S> {
+impl<'t, S: Source<'t>> Compass for &StoredProbe<'_, '_, 't, S> {
     const IS_EXACT: bool = true;
 
     fn error(&self, _slot: Slot) -> Result<f32> {
@@ -268,7 +264,7 @@ impl<'t, D: Distance, S: Source<'t>> Compass for &StoredProbe<'_, '_, 't, D, S> 
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>> Compass for CodeProbe<'_, '_, 't, D, S> {
+impl<'t, S: Source<'t>> Compass for CodeProbe<'_, '_, 't, S> {
     const IS_EXACT: bool = false;
 
     #[inline]

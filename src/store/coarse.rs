@@ -9,8 +9,7 @@
 
 use super::source::Source;
 use super::view::View;
-use crate::codec::{Codec, VectorRef};
-use crate::distance::{ByteKernels, Bytes, Distance, Form, ProbeOf, prefetch};
+use crate::distance::{ByteKernels, Bytes, Form, prefetch};
 use crate::error::Result;
 use crate::format::take_u32;
 use crate::graph::{Probe, Vectors};
@@ -43,8 +42,8 @@ pub(crate) struct Coarse {
 }
 
 /// The vectors of a view, with estimates from their copies.
-pub(crate) struct WithCoarse<'v, 's, 't, D, S> {
-    pub(crate) view: &'v View<'s, 't, D, S>,
+pub(crate) struct WithCoarse<'v, 's, 't, S> {
+    pub(crate) view: &'v View<'s, 't, S>,
     pub(crate) coarse: &'v Coarse,
 }
 
@@ -90,12 +89,12 @@ impl Coarse {
     /// Copies of the vectors of `slots`. `None` if the metric does not order as Euclidean distances
     /// do, or if the copies do not tell apart what is near each other. O(slots * dimensions), a
     /// byte of memory a component.
-    pub(crate) fn new<'t, D: Distance, S: Source<'t> + Sync>(
-        view: &View<'_, 't, D, S>,
+    pub(crate) fn new<'t, S: Source<'t> + Sync>(
+        view: &View<'_, 't, S>,
         slots: &[Slot],
     ) -> Result<Option<Self>> {
         let dimensions = view.snapshot.meta.dimensions as usize;
-        if !matches!(D::FORM, Form::SquaredDifferences | Form::Cosine) {
+        if !matches!(view.snapshot.metric.form, Form::SquaredDifferences | Form::Cosine) {
             return Ok(None);
         }
         let sample = sample(slots.iter().copied(), slots.len(), SAMPLE);
@@ -174,8 +173,8 @@ impl Coarse {
 
 /// Whether what `estimate` says of the slots of a sample, by their numbers in it, has them nearly
 /// the same neighbors as their vectors have.
-pub(super) fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(
-    view: &View<'_, 't, D, S>,
+pub(super) fn tells_apart<'t, S: Source<'t> + Sync>(
+    view: &View<'_, 't, S>,
     sample: &[Slot],
     estimate: impl Fn(usize, &[u32], &mut Vec<f32>) + Sync,
 ) -> Result<bool> {
@@ -211,20 +210,14 @@ pub(super) fn tells_apart<'t, D: Distance, S: Source<'t> + Sync>(
 }
 
 /// Adds the components that Euclidean distances are taken between.
-fn components<'t, D: Distance, S: Source<'t>>(
-    view: &View<'_, 't, D, S>,
+fn components<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
     slot: Slot,
     out: &mut Vec<f32>,
 ) -> Result<()> {
-    let (address, meta) = (view.vector(slot)?, &view.snapshot.meta);
-    let factor = if D::FACTOR { address.factor } else { 1.0 };
-    let probe = D::Codec::probe(address.bytes, meta.scale);
-    out.extend(
-        VectorRef::<ProbeOf<D>>::new(&probe)
-            .iter()
-            .map(|value| value * factor)
-            .take(meta.dimensions as usize),
-    );
+    let (address, meta, metric) = (view.vector(slot)?, &view.snapshot.meta, view.snapshot.metric);
+    let decoded = metric.decode(address.bytes, meta.scale);
+    out.extend(metric.coded(&decoded, address.factor, meta.dimensions as usize));
     Ok(())
 }
 
@@ -240,7 +233,7 @@ fn in_chunks(slots: &[Slot]) -> Vec<&[Slot]> {
     (0..chunks).map(|chunk| &slots[start(chunk)..start(chunk + 1)]).collect()
 }
 
-impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCoarse<'_, '_, 't, D, S> {
+impl<'t, S: Source<'t> + Sync> Vectors for WithCoarse<'_, '_, 't, S> {
     fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.view.distances(from, slots, out)
     }

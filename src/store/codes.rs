@@ -1,7 +1,6 @@
 //! The codes of an index: finding them, comparing a query with them, and making all of them.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 
 use heed::RoTxn;
 use roaring::RoaringBitmap;
@@ -11,15 +10,14 @@ use super::coarse::{sample, tells_apart};
 use super::code_tables::CodeTables;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
-use super::strided::{Strided, prefetch_places};
-use super::table::{Extent, Places};
+use super::strided::prefetch_places;
+use super::table::Places;
 use super::target::Put;
 use super::view::{StoredProbe, View};
 use super::{Place, meter};
-use crate::codec::VectorRef;
-use crate::codes::{Coder, Codes, Scratch, components};
+use crate::codes::{Coder, Codes, Scratch};
 use crate::distance::{
-    CodeQuery, Distance, Factors, LINE_BYTES, MOST_HINTED, prefetch_early, prefetch_lines,
+    CodeQuery, Factors, LINE_BYTES, MOST_HINTED, Metric, prefetch_early, prefetch_lines,
 };
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
@@ -47,23 +45,19 @@ fn trained_key(index: u16) -> Key {
     Key::new(index, Kind::Codes, TRAINED, 0)
 }
 
-fn coder<D: Distance>(index: u16, meta: &Meta, trained: Trained) -> Result<Coder> {
+fn coder(metric: &'static Metric, index: u16, meta: &Meta, trained: Trained) -> Result<Coder> {
     let codes = Codes::of_bits(meta.code_bits)
         .ok_or(Error::corrupt(Key::meta(index), "the bits of its codes are impossible"))?;
-    Ok(Coder::new::<D>(codes, trained.seed, trained.center, meta.scale))
+    Ok(Coder::new(metric, codes, trained.seed, trained.center, meta.scale))
 }
 
 /// What encodes the vectors of an index that has codes.
-pub(super) fn read_coder<D: Distance>(
-    place: Place<'_>,
-    rtxn: &RoTxn<'_>,
-    meta: &Meta,
-) -> Result<Coder> {
+pub(super) fn read_coder(place: Place<'_>, rtxn: &RoTxn<'_>, meta: &Meta) -> Result<Coder> {
     let key = trained_key(place.index);
-    coder::<D>(place.index, meta, decode(key, place.sound(rtxn, key)?, meta)?)
+    coder(place.metric, place.index, meta, decode(key, place.sound(rtxn, key)?, meta)?)
 }
 
-impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
+impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     /// What the codes were made with. `None` if there are none.
     pub(crate) fn trained(&self) -> Result<Option<Trained>> {
         if self.snapshot.codes.is_none() {
@@ -84,7 +78,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
             return Ok(Some((tables, coder)));
         }
         let Some(trained) = self.trained()? else { return Ok(None) };
-        let coder = coder::<D>(snapshot.index, &snapshot.meta, trained)?;
+        let coder = coder(snapshot.metric, snapshot.index, &snapshot.meta, trained)?;
         Ok(Some((tables, tables.coder.get_or_init(|| coder))))
     }
 
@@ -93,7 +87,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
         let Some((tables, coder)) = self.coder()? else { return Ok(true) };
         let (found, address) = (self.code_in(tables, slot)?, self.vector(slot)?);
         let mut code = Vec::with_capacity(found.len());
-        coder.encode::<D>(address.bytes, address.factor, scratch, &mut code);
+        coder.encode(address.bytes, address.factor, scratch, &mut code);
         Ok(code == found)
     }
 
@@ -132,23 +126,23 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     }
 
     /// What makes queries by codes. `None` if there are no codes.
-    pub(crate) fn code_probes(&self) -> Result<Option<CodeProbes<'_, 's, 't, D, S>>> {
+    pub(crate) fn code_probes(&self) -> Result<Option<CodeProbes<'_, 's, 't, S>>> {
         Ok(self.coder()?.map(|(tables, coder)| CodeProbes { view: self, tables, coder }))
     }
 }
 
 /// Makes queries by codes of those by vectors.
 #[derive(Debug)]
-pub(crate) struct CodeProbes<'v, 's, 't, D, S> {
-    view: &'v View<'s, 't, D, S>,
+pub(crate) struct CodeProbes<'v, 's, 't, S> {
+    view: &'v View<'s, 't, S>,
     tables: &'s CodeTables<'t>,
     coder: &'s Coder,
 }
 
-impl<'v, 's, 't, D: Distance, S: Source<'t>> CodeProbes<'v, 's, 't, D, S> {
-    pub(crate) fn of(&self, probe: &StoredProbe<'_, 's, 't, D, S>) -> CodeProbe<'v, 's, 't, D, S> {
+impl<'v, 's, 't, S: Source<'t>> CodeProbes<'v, 's, 't, S> {
+    pub(crate) fn of(&self, probe: &StoredProbe<'_, 's, 't, S>) -> CodeProbe<'v, 's, 't, S> {
         let (vector, factor) = probe.prepared();
-        let query = self.coder.query::<D>(VectorRef::new(vector), factor);
+        let query = self.coder.query(vector, factor);
         CodeProbe {
             view: self.view,
             tables: self.tables,
@@ -161,15 +155,15 @@ impl<'v, 's, 't, D: Distance, S: Source<'t>> CodeProbes<'v, 's, 't, D, S> {
 
 /// Estimates of the distances from a query to stored vectors, from their codes.
 #[derive(Debug)]
-pub(crate) struct CodeProbe<'v, 's, 't, D, S> {
-    view: &'v View<'s, 't, D, S>,
+pub(crate) struct CodeProbe<'v, 's, 't, S> {
+    view: &'v View<'s, 't, S>,
     tables: &'s CodeTables<'t>,
     places: Option<Places<'s, 't>>,
     coder: &'s Coder,
     query: CodeQuery,
 }
 
-impl<'s, 't, D: Distance, S: Source<'t>> CodeProbe<'_, 's, 't, D, S> {
+impl<'s, 't, S: Source<'t>> CodeProbe<'_, 's, 't, S> {
     /// How far the distance to a slot can be from its estimate.
     #[inline]
     pub(crate) fn bound(&self, slot: Slot) -> Result<f32> {
@@ -201,7 +195,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> CodeProbe<'_, 's, 't, D, S> {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, D, S> {
+impl<'t, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, S> {
     #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         // A copy, which stays in registers.
@@ -255,8 +249,8 @@ fn estimate_hinting<'c, const LINES: usize>(
 }
 
 /// What the codes of all vectors are made with: the center of a sample of them.
-fn train<'t, D: Distance>(
-    view: &View<'_, 't, D, AnySource<'_, 't>>,
+fn train<'t>(
+    view: &View<'_, 't, AnySource<'_, 't>>,
     slots: &RoaringBitmap,
     seed: u64,
 ) -> Result<Trained> {
@@ -266,7 +260,7 @@ fn train<'t, D: Distance>(
         sample.iter().map(|slot| {
             let probe = view.probe(*slot)?;
             let (vector, factor) = probe.prepared();
-            Ok(components::<D>(VectorRef::new(vector), factor, dimensions))
+            Ok(view.snapshot.metric.coded(vector, factor, dimensions))
         })
     };
     let mut sums = vec![0.0; dimensions];
@@ -327,8 +321,8 @@ impl Lines {
 impl Encoded {
     /// Trains, and encodes the vectors of all slots that are not free. O(slots * dimensions), on
     /// all threads; memory for all codes.
-    pub(crate) fn new<'t, D: Distance>(
-        view: &View<'_, 't, D, AnySource<'_, 't>>,
+    pub(crate) fn new<'t>(
+        view: &View<'_, 't, AnySource<'_, 't>>,
         seed: u64,
         go_on: &GoOn<'_>,
     ) -> Result<Self> {
@@ -338,23 +332,23 @@ impl Encoded {
     }
 
     /// The codes that the index has, made again, if it has any.
-    pub(crate) fn stored<'t, D: Distance>(
-        view: &View<'_, 't, D, AnySource<'_, 't>>,
+    pub(crate) fn stored<'t>(
+        view: &View<'_, 't, AnySource<'_, 't>>,
         go_on: &GoOn<'_>,
     ) -> Result<Option<Self>> {
         let Some(trained) = view.trained()? else { return Ok(None) };
         Self::with(view, coded_slots(view)?, trained, go_on).map(Some)
     }
 
-    fn with<'t, D: Distance>(
-        view: &View<'_, 't, D, AnySource<'_, 't>>,
+    fn with<'t>(
+        view: &View<'_, 't, AnySource<'_, 't>>,
         slots: RoaringBitmap,
         trained: Trained,
         go_on: &GoOn<'_>,
     ) -> Result<Self> {
         let meta = &view.snapshot.meta;
         let stride = codes::geometry(meta.code_bits, meta.dimensions).stride;
-        let coder = coder::<D>(view.snapshot.index, meta, trained.clone())?;
+        let coder = coder(view.snapshot.metric, view.snapshot.index, meta, trained.clone())?;
         let mut codes = Lines::zeroed(meta.slots as usize * stride);
         threads::for_each(
             codes.get_mut().chunks_mut(TASK * stride).enumerate(),
@@ -365,7 +359,7 @@ impl Encoded {
                 for slot in slots.range(first..first + TASK as u32) {
                     let address = view.vector(Slot(slot))?;
                     code.clear();
-                    coder.encode::<D>(address.bytes, address.factor, &mut scratch, &mut code);
+                    coder.encode(address.bytes, address.factor, &mut scratch, &mut code);
                     codes[(slot - first) as usize * stride..][..stride].copy_from_slice(&code);
                 }
                 Ok(())
@@ -393,9 +387,9 @@ impl Encoded {
 
     /// All values of CODES, in the order of their keys, for an index in which the slots of `freed`
     /// are free.
-    pub(crate) fn puts<'t, D: Distance>(
+    pub(crate) fn puts<'t>(
         &self,
-        view: &View<'_, 't, D, AnySource<'_, 't>>,
+        view: &View<'_, 't, AnySource<'_, 't>>,
         freed: &RoaringBitmap,
     ) -> Vec<Put> {
         let meta = &view.snapshot.meta;
@@ -421,9 +415,9 @@ impl Encoded {
     }
 
     /// Whether the codes can tell what is near each other apart: see [`tells_apart`].
-    pub(crate) fn tells_apart<'t, D: Distance>(
+    pub(crate) fn tells_apart<'t>(
         &self,
-        view: &View<'_, 't, D, AnySource<'_, 't>>,
+        view: &View<'_, 't, AnySource<'_, 't>>,
         sample: &[Slot],
     ) -> Result<bool> {
         let estimate = |from: usize, numbers: &[u32], out: &mut Vec<f32>| {
@@ -431,7 +425,7 @@ impl Encoded {
             // A vector that cannot be read is an error of the comparison with it.
             if let Ok(probe) = view.probe(sample[from]) {
                 let (vector, factor) = probe.prepared();
-                let query = self.coder.query::<D>(VectorRef::new(vector), factor);
+                let query = self.coder.query(vector, factor);
                 let codes: Vec<&[u8]> =
                     numbers.iter().map(|number| self.code(sample[*number as usize].0)).collect();
                 (self.coder.estimates)(&query, &codes, out);
@@ -442,21 +436,19 @@ impl Encoded {
 }
 
 /// Slots that are not free.
-fn coded_slots<'t, D: Distance>(
-    view: &View<'_, 't, D, AnySource<'_, 't>>,
-) -> Result<RoaringBitmap> {
+fn coded_slots<'t>(view: &View<'_, 't, AnySource<'_, 't>>) -> Result<RoaringBitmap> {
     let mut slots = RoaringBitmap::new();
     slots.insert_range(0..view.snapshot.meta.slots);
     Ok(slots - view.set(SetKind::Free)?)
 }
 
 /// The vectors of a view, with estimates from codes in memory.
-pub(crate) struct WithCodes<'v, 's, 't, D, S> {
-    pub(crate) view: &'v View<'s, 't, D, S>,
+pub(crate) struct WithCodes<'v, 's, 't, S> {
+    pub(crate) view: &'v View<'s, 't, S>,
     pub(crate) encoded: &'v Encoded,
 }
 
-impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, D, S> {
+impl<'t, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, S> {
     fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.view.distances(from, slots, out)
     }
@@ -472,7 +464,7 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, D,
     fn estimator(&self, from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
         let probe = self.view.probe(from)?;
         let (vector, factor) = probe.prepared();
-        let query = self.encoded.coder.query::<D>(VectorRef::new(vector), factor);
+        let query = self.encoded.coder.query(vector, factor);
         Ok(Some(Box::new(ByCodes { encoded: self.encoded, query })))
     }
 }

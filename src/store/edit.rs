@@ -11,7 +11,6 @@
 //! Work for one item: O(1) values, none larger than a page except a block that becomes full.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 
 use heed::RwTxn;
 use roaring::RoaringBitmap;
@@ -22,10 +21,10 @@ use super::codes::read_coder;
 use super::sets::SetEdit;
 use super::snapshot::read_meta;
 use super::target::{Journal, Put, Target, written};
-use super::view::{Encoded, check_dimensions, encode};
-use crate::codec::{Codec, Component};
+use super::view::check_dimensions;
+use crate::codec::Components;
 use crate::codes::{Coder, Scratch};
-use crate::distance::{Distance, MAX_NAME_BYTES};
+use crate::distance::{Encoded, MAX_NAME_BYTES, Metric};
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::Sound;
@@ -48,7 +47,7 @@ const ROWS_BYTES: usize = 1 << 20;
 const REUSE_SHARE: u32 = 7;
 
 /// Changes to one index that have not been written yet.
-pub(crate) struct Edit<'w, 'e, 'p, D> {
+pub(crate) struct Edit<'w, 'e, 'p> {
     place: Place<'e>,
     wtxn: &'w mut RwTxn<'p>,
     pub(crate) meta: Meta,
@@ -62,7 +61,6 @@ pub(crate) struct Edit<'w, 'e, 'p, D> {
     vectors: Blocks,
     codes: Option<Codes>,
     journal: Journal,
-    metric: PhantomData<D>,
 }
 
 /// An encoded item, ready to be added.
@@ -83,15 +81,16 @@ struct Codes {
 ///
 /// # Errors
 /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`].
-pub(crate) fn check_new<D: Distance>(dimensions: usize) -> Result<()> {
+pub(crate) fn check_new(metric: &Metric, dimensions: usize) -> Result<()> {
     if dimensions == 0 || dimensions > MAX_DIMENSIONS {
         return Err(Error::InvalidDimensions { found: dimensions, max: MAX_DIMENSIONS });
     }
-    if D::name().len() > MAX_NAME_BYTES || D::name().is_empty() || D::name().contains('\0') {
+    let name = metric.name();
+    if name.len() > MAX_NAME_BYTES || name.is_empty() || name.contains('\0') {
         let remedy = "give the metric a name of 1 to 32 bytes without zeros";
         return Err(Error::InvalidParameter {
             name: "the length of the metric's name",
-            value: D::name().len() as f64,
+            value: name.len() as f64,
             remedy,
         });
     }
@@ -102,13 +101,13 @@ pub(crate) fn check_new<D: Distance>(dimensions: usize) -> Result<()> {
 ///
 /// # Errors
 /// As [`check_new`].
-fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
-    check_new::<D>(dimensions)?;
+fn new_meta(metric: &Metric, dimensions: usize) -> Result<Meta> {
+    check_new(metric, dimensions)?;
     Ok(Meta {
-        metric: D::name().to_owned(),
-        codec: D::Codec::ID,
+        metric: metric.name().to_owned(),
+        codec: metric.codec,
         dimensions: dimensions as u32,
-        geometry: Geometry::new(D::Codec::bytes(dimensions), D::FACTOR),
+        geometry: Geometry::new(metric.bytes(dimensions), metric.has_factor),
         connectivity: None,
         ef_construction: 0,
         alpha: 0.0,
@@ -129,7 +128,7 @@ fn new_meta<D: Distance>(dimensions: usize) -> Result<Meta> {
     })
 }
 
-impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
+impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// Opens the index, or prepares to create it.
     ///
     /// # Errors
@@ -140,8 +139,8 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         wtxn: &'w mut RwTxn<'p>,
         dimensions: usize,
     ) -> Result<Self> {
-        let fresh = new_meta::<D>(dimensions)?;
-        let stored = read_meta::<D>(place, wtxn)?;
+        let fresh = new_meta(place.metric, dimensions)?;
+        let stored = read_meta(place, wtxn)?;
         // What was there before a new index is not there any more.
         let journal = if stored.is_some() { Journal::of } else { Journal::of_everything };
         let meta = stored.unwrap_or(fresh);
@@ -170,7 +169,6 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
             freed: RoaringBitmap::new(),
             slot_ids: BTreeMap::new(),
             id_slots: BTreeMap::new(),
-            metric: PhantomData,
         })
     }
 
@@ -178,10 +176,14 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     ///
     /// # Errors
     /// A vector that does not fit, [`Error::NotTrained`].
-    pub(crate) fn row<T: Component>(&self, item: ItemId, vector: &[T]) -> Result<Row> {
+    pub(crate) fn row(&self, item: ItemId, vector: Components<'_>) -> Result<Row> {
+        self.place.metric.check_known(self.place.index)?;
         check_dimensions(vector.len(), self.meta.dimensions as usize)?;
         self.check_trained()?;
-        let vector = encode::<D, T>(vector, self.meta.scale)
+        let vector = self
+            .place
+            .metric
+            .encode(vector, self.meta.scale)
             .map_err(|defect| Error::InvalidItem { item, defect })?;
         Ok(Row { item, vector })
     }
@@ -210,7 +212,7 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
     /// # Errors
     /// [`Error::NotTrained`].
     pub(crate) fn check_trained(&self) -> Result<()> {
-        if D::Codec::IS_TRAINED && !self.meta.scale.is_trained() {
+        if self.place.metric.is_trained && !self.meta.scale.is_trained() {
             Err(Error::NotTrained { index: self.place.index })
         } else {
             Ok(())
@@ -256,11 +258,11 @@ impl<'w, 'e, 'p, D: Distance> Edit<'w, 'e, 'p, D> {
         if let Some(Codes { coder, scratch, .. }) = &mut self.codes {
             let coder = match coder {
                 Some(coder) => coder,
-                None => coder.insert(read_coder::<D>(self.place, self.wtxn, &self.meta)?),
+                None => coder.insert(read_coder(self.place, self.wtxn, &self.meta)?),
             };
-            coder.encode::<D>(&bytes, factor, scratch, &mut code);
+            coder.encode(&bytes, factor, scratch, &mut code);
         }
-        if D::FACTOR {
+        if self.place.metric.has_factor {
             bytes.extend(factor.to_le_bytes());
         }
         let Self { place, wtxn, journal, vectors, codes, .. } = self;

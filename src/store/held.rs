@@ -27,7 +27,6 @@ use super::snapshot::Snapshot;
 use super::source::{Source, Verified, extend};
 use super::table::Extent;
 use super::view::View;
-use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::format::delta::{Delta, LISTS, RING};
 use crate::format::meta::{Connectivity, Meta};
@@ -125,11 +124,7 @@ pub(crate) struct Held<'e> {
 impl<'e> Held<'e> {
     /// # Errors
     /// Those of [`Snapshot::open`].
-    pub(crate) fn open<D: Distance>(
-        place: Place<'e>,
-        txn: Arc<SharedTxn>,
-        extent: Extent,
-    ) -> Result<Self> {
+    pub(crate) fn open(place: Place<'e>, txn: Arc<SharedTxn>, extent: Extent) -> Result<Self> {
         let snapshot = txn.lend(|txn| {
             let borrowed: *const RoTxn<'_> = &raw const ***txn;
             // SAFETY: the reference is used in this call only, in which the transaction is locked
@@ -138,7 +133,7 @@ impl<'e> Held<'e> {
             // `Own` below, through the same `SharedTxn`, or from `carry`. It has a read transaction
             // on this commit open as long as it lives, which is longer than the snapshot that is
             // looked at through this struct, where the share of it is dropped after the snapshot.
-            Snapshot::open::<D>(place, unsafe { &*borrowed }, extent)
+            Snapshot::open(place, unsafe { &*borrowed }, extent)
         })?;
         Ok(Self { snapshot: Arc::new(snapshot), txn, place })
     }
@@ -227,16 +222,13 @@ impl<'e> Held<'e> {
 
     /// The snapshot as graph and vectors, for any thread.
     #[inline]
-    pub(crate) fn view<D: Distance>(&self) -> View<'_, 'static, D, Own<'_, 'e>> {
+    pub(crate) fn view(&self) -> View<'_, 'static, Own<'_, 'e>> {
         View::new(&self.snapshot, Own(self))
     }
 
     /// The same for a build, whose result is written: see [`Verified`]. For a snapshot that was
     /// opened for it, and that nothing else has looked values up in.
-    pub(crate) fn verified_view<D: Distance>(
-        &self,
-        extent: Extent,
-    ) -> View<'_, 'static, D, Verified<Own<'_, 'e>>> {
+    pub(crate) fn verified_view(&self, extent: Extent) -> View<'_, 'static, Verified<Own<'_, 'e>>> {
         View::new(&self.snapshot, Verified::new(Own(self), extent))
     }
 }

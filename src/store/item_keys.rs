@@ -63,9 +63,9 @@ impl ItemKeys<'_> {
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it has none.
-    pub(crate) fn key<'t, D, S: Source<'t>>(
+    pub(crate) fn key<'t, S: Source<'t>>(
         &self,
-        view: &View<'_, 't, D, S>,
+        view: &View<'_, 't, S>,
         known: &Table<'t>,
         id: ItemId,
     ) -> Result<&'t [u8]> {

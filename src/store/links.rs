@@ -12,15 +12,15 @@ use super::source::AnySource;
 use super::target::Put;
 use super::view::View;
 use crate::error::{Error, Result};
+use crate::format::Kind;
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
-use crate::format::{Key, Kind};
 use crate::graph::Graph;
 use crate::graph::working::{Change, Node, Working};
 use crate::threads::{self, LISTS};
 use crate::types::{Layer, Slot};
 
 /// The graph before a build, for all of its threads.
-pub(super) type Before<'s, 't> = View<'s, 't, (), AnySource<'s, 't>>;
+pub(super) type Before<'s, 't> = View<'s, 't, AnySource<'s, 't>>;
 
 /// A graph that has been built, as what differs from the one before.
 #[derive(Debug)]

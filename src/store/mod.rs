@@ -54,6 +54,8 @@ use std::ops::Bound;
 use heed::RoTxn;
 use heed::types::Bytes;
 
+use crate::database::Database;
+use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
 use crate::format::Key;
 use crate::format::checksum::Sound;
@@ -64,14 +66,20 @@ pub(crate) type Raw<'e> = heed::Database<'e, Bytes, Bytes>;
 /// Asked now and then whether to go on; an error ends the work.
 pub(crate) type GoOn<'a> = dyn Fn() -> Result<()> + Sync + 'a;
 
-/// One index of a database.
+/// One index of a database, and the metric that it is to be of.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'e> {
     pub(crate) raw: Raw<'e>,
     pub(crate) index: u16,
+    pub(crate) metric: &'static Metric,
 }
 
 impl<'e> Place<'e> {
+    /// An index of a database of this metric.
+    pub(crate) fn of<D: Distance>(database: Database<'e, D>, index: u16) -> Self {
+        Self { raw: database.remap_types(), index, metric: Metric::of::<D>() }
+    }
+
     /// The body under a key, verified: what is changed is read by this.
     ///
     /// # Errors

@@ -26,7 +26,6 @@ use super::source::{Calling, Source, Verified};
 use super::table::Extent;
 use super::target::Put;
 use super::view::View;
-use crate::distance::Distance;
 use crate::error::Result;
 use crate::format::checksum::Sound;
 use crate::format::set::SetKind;
@@ -81,7 +80,7 @@ impl Rebased {
     ///
     /// # Errors
     /// Those of opening an index, and of damaged values.
-    pub(crate) fn new<D: Distance>(
+    pub(crate) fn new(
         held: &Held<'_>,
         changes: &Changes,
         left: &RoaringBitmap,
@@ -89,12 +88,12 @@ impl Rebased {
     ) -> Result<Option<Self>> {
         let place = held.place();
         // Where the vectors of all items lie is compared, and hardly any of them is read.
-        let before = held.verified_view::<D>(Extent::Small);
+        let before = held.verified_view(Extent::Small);
         // LMDB numbers the commits of an environment one by one.
         if wtxn.id() == before.snapshot.id + 1 {
             return Ok(Some(Self::nothing_between(before.snapshot, left)));
         }
-        let is_comparable = read_meta::<D>(place, wtxn)?.is_some_and(|now| {
+        let is_comparable = read_meta(place, wtxn)?.is_some_and(|now| {
             let then = held.meta();
             now.dimensions == then.dimensions
                 && now.scale == then.scale
@@ -104,8 +103,8 @@ impl Rebased {
         if !is_comparable {
             return Ok(None);
         }
-        let snapshot = Snapshot::open::<D>(place, wtxn, Extent::Full)?;
-        let now = View::<D, _>::new(
+        let snapshot = Snapshot::open(place, wtxn, Extent::Full)?;
+        let now = View::new(
             &snapshot,
             Verified::new(Calling::new(place, wtxn, snapshot.id)?, Extent::Small),
         );
@@ -149,7 +148,7 @@ impl Rebased {
     }
 
     /// Applies it to the edit that also stores the computed values.
-    pub(crate) fn write<D: Distance>(&self, edit: &mut Edit<'_, '_, '_, D>) -> Result<()> {
+    pub(crate) fn write(&self, edit: &mut Edit<'_, '_, '_>) -> Result<()> {
         for (key, body) in &self.restored {
             edit.put_derived(*key, body.clone())?;
         }
@@ -167,9 +166,9 @@ impl Rebased {
 }
 
 /// Those of `slots` that have another vector now.
-fn replaced<'b, 'n, D: Distance>(
-    before: &View<'_, 'b, D, impl Source<'b>>,
-    now: &View<'_, 'n, D, impl Source<'n>>,
+fn replaced<'b, 'n>(
+    before: &View<'_, 'b, impl Source<'b>>,
+    now: &View<'_, 'n, impl Source<'n>>,
     slots: &RoaringBitmap,
 ) -> Result<RoaringBitmap> {
     let mut replaced = RoaringBitmap::new();

@@ -22,7 +22,6 @@ use super::source::AnySource;
 use super::spool::Spool;
 use super::target::Put;
 use super::view::View;
-use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::format::ids::{self, IdGroup, SLOT_GROUP};
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
@@ -81,8 +80,8 @@ impl Numbers<'_> {
 
 /// The index that `working` is the graph of, with slots in the order of the vectors that were put
 /// aside, and these codes if they are known. Nothing is written; `go_on` is asked for every node.
-pub(crate) fn renumber<'t, D: Distance>(
-    view: &View<'_, 't, D, AnySource<'_, 't>>,
+pub(crate) fn renumber<'t>(
+    view: &View<'_, 't, AnySource<'_, 't>>,
     working: &Working<'_>,
     Spooled { order, vectors }: Spooled,
     encoded: Option<Encoded>,
@@ -90,7 +89,6 @@ pub(crate) fn renumber<'t, D: Distance>(
 ) -> Result<Renumbered> {
     let order = order.as_slice();
     let codes = encoded.map(|encoded| encoded.in_order(order).puts(view, &RoaringBitmap::new()));
-    let view = &view.without_metric();
     let slots = view.snapshot.meta.slots as usize;
     let mut numbers = Numbers { order, new: vec![NONE; slots], ranks: vec![NONE; slots] };
     let mut by_rank = Vec::with_capacity(order.len());
@@ -216,8 +214,8 @@ fn id_puts(view: &Before<'_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
 ///
 /// # Errors
 /// Those of the file system, and [`Error::Corrupt`].
-pub(crate) fn spool<'t, D: Distance>(
-    view: &View<'_, 't, D, AnySource<'_, 't>>,
+pub(crate) fn spool<'t>(
+    view: &View<'_, 't, AnySource<'_, 't>>,
     working: &Working<'_>,
     folder: Option<&Path>,
     go_on: &GoOn<'_>,
@@ -228,7 +226,7 @@ pub(crate) fn spool<'t, D: Distance>(
         go_on()?;
         let vector = view.vector(*slot)?;
         vectors.write(vector.bytes)?;
-        if D::FACTOR {
+        if view.snapshot.metric.has_factor {
             vectors.write(&vector.factor.to_le_bytes())?;
         }
     }
@@ -238,9 +236,9 @@ pub(crate) fn spool<'t, D: Distance>(
 impl Renumbered {
     /// Writes everything in the place of what the index holds; `report` is told how many values of
     /// how many.
-    pub(crate) fn write<D: Distance>(
+    pub(crate) fn write(
         mut self,
-        mut edit: Edit<'_, '_, '_, D>,
+        mut edit: Edit<'_, '_, '_>,
         report: impl Fn(u64, u64),
     ) -> Result<()> {
         let index = edit.index();

@@ -18,7 +18,6 @@ use roaring::RoaringBitmap;
 use super::snapshot::{MISCOUNTED, read_marked};
 use super::target::{Journal, Put, Target};
 use super::{Place, sets};
-use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::Sound;
@@ -38,8 +37,8 @@ const CODES: Strided = [(Kind::Codes, codes::BLOCKS), (Kind::Codes, codes::TAIL)
 /// # Errors
 /// [`Error::Corrupt`] if a value from before the edit is missing or damaged, and those of reading
 /// META. Nothing has changed then.
-pub(crate) fn repair<D: Distance>(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
-    let Some((before, Some(torn))) = read_marked::<D>(place, wtxn)? else { return Ok(false) };
+pub(crate) fn repair(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
+    let Some((before, Some(torn))) = read_marked(place, wtxn)? else { return Ok(false) };
     let reading = Reading { place, rtxn: wtxn };
     if torn == Torn::Lost {
         let what = "an edit that rewrites the whole index failed half-way, and cannot be undone";

@@ -15,7 +15,7 @@ use super::strided::Strided;
 use super::table::{Extent, Table};
 use super::{Place, sets};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
-use crate::distance::Distance;
+use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::format::block::Divisor;
 use crate::format::delta::LISTS;
@@ -32,19 +32,19 @@ pub(crate) const MISCOUNTED: &str = "the set is not what the metadata counts";
 /// # Errors
 /// [`Error::Foreign`], [`Error::FormatVersion`], [`Error::MetricMismatch`], [`Error::Corrupt`],
 /// [`Error::TornEdit`].
-pub(crate) fn read_meta<D: Distance>(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<Meta>> {
-    match read_marked::<D>(place, rtxn)? {
+pub(crate) fn read_meta(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<Meta>> {
+    match read_marked(place, rtxn)? {
         Some((_, Some(_))) => Err(Error::TornEdit { index: place.index }),
         found => Ok(found.map(|(meta, _)| meta)),
     }
 }
 
 /// As [`read_meta`], but a marked META is no error: it is returned with its mark.
-pub(crate) fn read_marked<D: Distance>(
+pub(crate) fn read_marked(
     place: Place<'_>,
     rtxn: &RoTxn<'_>,
 ) -> Result<Option<(Meta, Option<Torn>)>> {
-    let index = place.index;
+    let Place { index, metric, .. } = place;
     // Verified as it is decoded, once it is known to be ours.
     let Some(value) = place.unverified(rtxn, Key::meta(index))? else {
         return match place.first(rtxn)? {
@@ -53,15 +53,15 @@ pub(crate) fn read_marked<D: Distance>(
         };
     };
     let (meta, torn) = Meta::decode(index, value)?;
-    if meta.metric != D::name() || (meta.geometry.factor > 0) != D::FACTOR {
+    if meta.metric != metric.name() || (meta.geometry.factor > 0) != metric.has_factor {
         return Err(Error::MetricMismatch {
             index,
             stored: meta.metric,
-            requested: D::name().to_owned(),
+            requested: metric.name().to_owned(),
         });
     }
-    if meta.codec != D::Codec::ID {
-        let [stored, requested] = [form_name(meta.codec), D::Codec::NAME]
+    if meta.codec != metric.codec {
+        let [stored, requested] = [form_name(meta.codec), metric.codec_name]
             .map(|form| format!("{} stored as {form}", meta.metric));
         return Err(Error::MetricMismatch { index, stored, requested });
     }
@@ -69,7 +69,7 @@ pub(crate) fn read_marked<D: Distance>(
 }
 
 /// What a codec is called.
-fn form_name(codec: u8) -> &'static str {
+pub(crate) fn form_name(codec: u8) -> &'static str {
     let all = [
         (F32::ID, F32::NAME),
         (F16::ID, F16::NAME),
@@ -85,6 +85,7 @@ fn form_name(codec: u8) -> &'static str {
 #[derive(Debug)]
 pub(crate) struct Snapshot<'t> {
     pub(crate) index: u16,
+    pub(crate) metric: &'static Metric,
     pub(crate) meta: Meta,
     pub(crate) extent: Extent,
     /// The number of the transaction.
@@ -111,12 +112,8 @@ pub(crate) struct Snapshot<'t> {
 impl<'t> Snapshot<'t> {
     /// # Errors
     /// [`Error::MissingIndex`], and those of [`read_meta`].
-    pub(crate) fn open<D: Distance>(
-        place: Place<'_>,
-        rtxn: &'t RoTxn<'_>,
-        extent: Extent,
-    ) -> Result<Self> {
-        let meta = read_meta::<D>(place, rtxn)?.ok_or(Error::MissingIndex(place.index))?;
+    pub(crate) fn open(place: Place<'_>, rtxn: &'t RoTxn<'_>, extent: Extent) -> Result<Self> {
+        let meta = read_meta(place, rtxn)?.ok_or(Error::MissingIndex(place.index))?;
         let read = |set, count| {
             if count == 0 { Ok(RoaringBitmap::new()) } else { sets::read(place, rtxn, set) }
         };
@@ -136,6 +133,7 @@ impl<'t> Snapshot<'t> {
         let groups = meta.connectivity.map_or(0, |c| slots.div_ceil(usize::from(c.links_group)));
         Ok(Self {
             index: place.index,
+            metric: place.metric,
             id: rtxn.id(),
             pending: pending.iter().collect(),
             removed,

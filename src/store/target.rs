@@ -17,7 +17,7 @@ use std::ops::Bound;
 
 use heed::RwTxn;
 
-use super::{Place, fault, meter};
+use super::{Place, Raw, fault, meter};
 use crate::error::{Error, Result};
 use crate::format::delta::{Delta, RING};
 use crate::format::meta::{Meta, Torn};
@@ -212,11 +212,11 @@ fn put_or_delete(
 }
 
 /// Deletes all keys of an index, whatever wrote them.
-pub(crate) fn delete_index(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<()> {
-    let first = place.index.to_be_bytes();
-    let next = place.index.checked_add(1).map(u16::to_be_bytes);
+pub(crate) fn delete_index(raw: Raw<'_>, index: u16, wtxn: &mut RwTxn<'_>) -> Result<()> {
+    let first = index.to_be_bytes();
+    let next = index.checked_add(1).map(u16::to_be_bytes);
     let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
-    place.raw.delete_range(wtxn, &(Bound::Included(&first[..]), end))?;
+    raw.delete_range(wtxn, &(Bound::Included(&first[..]), end))?;
     Ok(())
 }
 

@@ -5,7 +5,6 @@
 //! [`Error::Corrupt`], never a panic and never a read beyond the map.
 
 use std::borrow::Cow;
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
@@ -17,9 +16,9 @@ use super::snapshot::Snapshot;
 use super::source::{AnySource, SoundSource, Source};
 use super::strided::prefetch_places;
 use super::table::Extent;
-use crate::codec::{Codec, Component, Scale, VectorRef};
-use crate::distance::{self, Distance, Estimate, Form, Kernels, ProbeOf, prefetch};
-use crate::error::{Error, Result, VectorDefect};
+use crate::codec::Components;
+use crate::distance::{Estimate, Form, Kernels, prefetch};
+use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::{Sound, unverified};
 use crate::format::links::{self, OneWay, Record};
@@ -31,64 +30,40 @@ use crate::types::{ItemId, Layer, Slot};
 /// Vectors that are looked up and hinted together, before they are compared.
 const FEW: usize = 8;
 
-/// See the module. `D` is the metric of the index.
+/// See the module.
 #[derive(Debug)]
-pub(crate) struct View<'s, 't, D, S> {
+pub(crate) struct View<'s, 't, S> {
     pub(crate) snapshot: &'s Snapshot<'t>,
     source: S,
     kernels: Kernels,
-    metric: PhantomData<D>,
 }
 
-impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
+impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     pub(crate) fn new(snapshot: &'s Snapshot<'t>, source: S) -> Self {
         Self {
             snapshot,
             source,
-            kernels: D::kernels(snapshot.meta.dimensions as usize).with_scale(snapshot.meta.scale),
-            metric: PhantomData,
+            kernels: snapshot
+                .metric
+                .kernels(snapshot.meta.dimensions as usize, snapshot.meta.scale),
         }
     }
 
-    /// The same on whatever source, for the calling thread: what searches is compiled once a
-    /// metric.
-    pub(crate) fn on_any_source<'v>(&'v self) -> View<'s, 't, D, &'v (dyn Source<'t> + 'v)>
+    /// The same on whatever source, for the calling thread: what searches is compiled once.
+    pub(crate) fn on_any_source<'v>(&'v self) -> View<'s, 't, &'v (dyn Source<'t> + 'v)>
     where
         't: 'v,
     {
-        View {
-            snapshot: self.snapshot,
-            source: &self.source,
-            kernels: self.kernels,
-            metric: PhantomData,
-        }
+        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
     }
 
     /// The same on whatever source that verifies, for builds.
-    pub(crate) fn erased<'v>(&'v self) -> View<'s, 't, D, AnySource<'v, 't>>
+    pub(crate) fn erased<'v>(&'v self) -> View<'s, 't, AnySource<'v, 't>>
     where
         S: SoundSource<'t> + Sync,
         't: 'v,
     {
-        View {
-            snapshot: self.snapshot,
-            source: &self.source,
-            kernels: self.kernels,
-            metric: PhantomData,
-        }
-    }
-
-    /// The same without its metric: what reads the graph alone is compiled once for all.
-    pub(crate) fn without_metric(&self) -> View<'s, 't, (), S>
-    where
-        S: Copy,
-    {
-        View {
-            snapshot: self.snapshot,
-            source: self.source,
-            kernels: self.kernels,
-            metric: PhantomData,
-        }
+        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
     }
 
     /// Fills all tables. O(values) the first time.
@@ -123,11 +98,12 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
 
     /// What rules out most pairs of many queries and vectors, if the metric has it.
     pub(crate) fn estimates(&self) -> Vec<Estimate> {
-        Estimate::of::<D>(&self.kernels, self.snapshot.meta.dimensions as usize)
+        let Snapshot { metric, meta, .. } = self.snapshot;
+        Estimate::of(metric.form, &self.kernels, meta.dimensions as usize)
     }
 
     /// The first slot of every value that holds vectors.
-    pub(super) fn first_slots(&self) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
+    pub(super) fn first_slots(&self) -> Result<impl Iterator<Item = Slot> + use<S>> {
         self.first_slots_of(&self.snapshot.meta.geometry)
     }
 
@@ -135,7 +111,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     pub(super) fn first_slots_of(
         &self,
         geometry: &Geometry,
-    ) -> Result<impl Iterator<Item = Slot> + use<D, S>> {
+    ) -> Result<impl Iterator<Item = Slot> + use<S>> {
         let meta = &self.snapshot.meta;
         let free = if meta.free > 0 { self.set(set::SetKind::Free)? } else { RoaringBitmap::new() };
         let tail_start = meta.slots - meta.slots % geometry.vectors;
@@ -189,34 +165,37 @@ impl<'s, 't, D: Distance, S: Source<'t>> View<'s, 't, D, S> {
     /// The components of a slot's vector, as they are stored.
     pub(crate) fn components(&self, slot: Slot) -> Result<Vec<f32>> {
         let probe = self.probe(slot)?;
-        Ok(VectorRef::<ProbeOf<D>>::new(&probe.bytes)
-            .to_vec(self.snapshot.meta.dimensions as usize))
+        let Snapshot { metric, meta, .. } = self.snapshot;
+        Ok(metric.floats(&probe.bytes, meta.dimensions as usize))
     }
 
     /// A query, ready to be compared.
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`], or what is wrong with it.
-    pub(crate) fn query(&self, vector: &[impl Component]) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+    pub(crate) fn query(&self, vector: Components<'_>) -> Result<StoredProbe<'_, 's, 't, S>> {
         check_dimensions(vector.len(), self.snapshot.meta.dimensions as usize)?;
-        let (bytes, factor) =
-            distance::probe::<D>(vector).map_err(|defect| Error::InvalidQuery { defect })?;
+        let (bytes, factor) = self
+            .snapshot
+            .metric
+            .prepare(vector)
+            .map_err(|defect| Error::InvalidQuery { defect })?;
         Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
     }
 
     /// The vector of a slot, ready to be compared.
     #[inline]
-    pub(crate) fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, D, S>> {
+    pub(crate) fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, S>> {
         let Address { bytes, factor } = self.vector(slot)?;
         Ok(StoredProbe {
             view: self,
-            bytes: D::Codec::probe(bytes, self.snapshot.meta.scale),
+            bytes: self.snapshot.metric.decode(bytes, self.snapshot.meta.scale),
             factor,
         })
     }
 }
 
-impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
+impl<'t, S: Source<'t>> View<'_, 't, S> {
     pub(super) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
         Key::new(self.snapshot.index, kind, sub, n)
     }
@@ -449,62 +428,13 @@ impl<'t, D, S: Source<'t>> View<'_, 't, D, S> {
     }
 }
 
-/// A vector that can be stored and compared, as it is stored.
-#[derive(Debug)]
-pub(crate) struct Encoded {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) factor: f32,
-    /// Components that were beyond the ends of the scale.
-    pub(crate) saturated: u64,
-}
-
 /// # Errors
 /// [`Error::DimensionMismatch`].
 pub(crate) fn check_dimensions(found: usize, expected: usize) -> Result<()> {
     if found == expected { Ok(()) } else { Err(Error::DimensionMismatch { expected, found }) }
 }
 
-/// A vector as it is stored.
-///
-/// # Errors
-/// What is wrong with it, where it cannot be stored, or could not be compared as it would be
-/// stored.
-pub(crate) fn encode<D: Distance, T: Component>(
-    vector: &[T],
-    scale: Scale,
-) -> Result<Encoded, VectorDefect> {
-    D::Codec::check(vector)?;
-    if D::Codec::IS_EXACT {
-        D::check(&T::floats(vector))?;
-    }
-    let mut bytes = Vec::with_capacity(D::Codec::bytes(vector.len()));
-    let saturated = D::Codec::encode(vector, scale, &mut bytes);
-    let probe = D::Codec::probe(&bytes, scale);
-    let stored = VectorRef::<ProbeOf<D>>::new(&probe);
-    if !D::Codec::IS_EXACT {
-        D::check(&stored.to_vec(vector.len()))?;
-    }
-    let factor = if D::FACTOR { D::factor(stored) } else { 0.0 };
-    Ok(Encoded { factor, saturated, bytes })
-}
-
-/// That a vector can be stored in an index of this scale.
-///
-/// # Errors
-/// As [`encode`].
-pub(crate) fn check_vector<D: Distance, T: Component>(
-    vector: &[T],
-    scale: Scale,
-) -> Result<(), VectorDefect> {
-    // What comes back as it was needs no encoding to be judged.
-    if D::Codec::IS_EXACT {
-        D::Codec::check(vector).and_then(|()| D::check(&T::floats(vector)))
-    } else {
-        encode::<D, T>(vector, scale).map(drop)
-    }
-}
-
-impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
+impl<'t, S: Source<'t>> Graph for View<'_, 't, S> {
     fn slots(&self) -> usize {
         self.snapshot.meta.slots as usize
     }
@@ -561,7 +491,7 @@ impl<'t, D, S: Source<'t>> Graph for View<'_, 't, D, S> {
     }
 }
 
-impl<'t, D: Sync, S: Source<'t> + Sync> Stored for View<'_, 't, D, S> {
+impl<'t, S: Source<'t> + Sync> Stored for View<'_, 't, S> {
     fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>> {
         Ok(self.record(layer, slot)?.map(|record| {
             let children = record
@@ -588,7 +518,7 @@ impl<'t, D: Sync, S: Source<'t> + Sync> Stored for View<'_, 't, D, S> {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for View<'_, 't, D, S> {
+impl<'t, S: Source<'t> + Sync> Vectors for View<'_, 't, S> {
     fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.probe(from)?.distances(slots, out)
     }
@@ -604,23 +534,21 @@ impl<'t, D: Distance, S: Source<'t> + Sync> Vectors for View<'_, 't, D, S> {
 
 /// Distances from a query or a stored vector to the stored ones.
 #[derive(Debug)]
-pub(crate) struct StoredProbe<'v, 's, 't, D, S> {
-    view: &'v View<'s, 't, D, S>,
+pub(crate) struct StoredProbe<'v, 's, 't, S> {
+    view: &'v View<'s, 't, S>,
     bytes: Cow<'v, [u8]>,
     factor: f32,
 }
 
-impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
+impl<'s, 't, S: Source<'t>> StoredProbe<'_, 's, 't, S> {
     #[inline]
     fn finish(&self, raw: f32, factor: f32) -> f32 {
-        D::finish(raw, [self.factor, factor], self.view.snapshot.meta.dimensions as usize)
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        metric.finish(raw, [self.factor, factor], meta.dimensions as usize)
     }
 
     /// The same, for another view of the same snapshot.
-    pub(crate) fn on<'a, T>(
-        &'a self,
-        view: &'a View<'s, 't, D, T>,
-    ) -> StoredProbe<'a, 's, 't, D, T> {
+    pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, T>) -> StoredProbe<'a, 's, 't, T> {
         StoredProbe { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
     }
 
@@ -633,7 +561,7 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
     /// differ, because all squares of their differences underflow. To be asked of results only.
     #[inline]
     pub(crate) fn told_apart(&self, slot: Slot, distance: f32) -> Result<f32> {
-        match D::FORM {
+        match self.view.snapshot.metric.form {
             Form::SquaredDifferences if distance == 0.0 => self.tell_apart(slot),
             _ => Ok(distance),
         }
@@ -641,10 +569,12 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
 
     #[cold]
     fn tell_apart(&self, slot: Slot) -> Result<f32> {
-        let stored = D::Codec::probe(self.view.vector(slot)?.bytes, self.view.snapshot.meta.scale);
-        let [stored, own] = [&*stored, &*self.bytes].map(VectorRef::<ProbeOf<D>>::new);
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
+        let [stored, own] =
+            [&*stored, &*self.bytes].map(|bytes| metric.floats(bytes, meta.dimensions as usize));
         // As numbers: -0 is 0.
-        Ok(if stored.iter().eq(own.iter()) { 0.0 } else { f32::from_bits(1) })
+        Ok(if stored == own { 0.0 } else { f32::from_bits(1) })
     }
 
     /// The distance to one vector.
@@ -661,21 +591,23 @@ impl<'s, 't, D: Distance, S: Source<'t>> StoredProbe<'_, 's, 't, D, S> {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, D, S> {
+impl<'t, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, S> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         out.clear();
-        let places = self.view.snapshot.vectors.places();
+        let Snapshot { vectors, metric, .. } = self.view.snapshot;
+        let places = vectors.places();
         for slots in slots.chunks(FEW) {
             let mut few = [Address { bytes: &[], factor: 0.0 }; FEW];
             // All are on their way before the first is compared.
             for (address, slot) in few.iter_mut().zip(slots) {
-                *address = match places.and_then(|places| places.get(Slot(*slot), D::FACTOR)) {
-                    Some(address) => {
-                        meter::read();
-                        address
-                    }
-                    None => self.view.vector_elsewhere(Slot(*slot))?,
-                };
+                *address =
+                    match places.and_then(|places| places.get(Slot(*slot), metric.has_factor)) {
+                        Some(address) => {
+                            meter::read();
+                            address
+                        }
+                        None => self.view.vector_elsewhere(Slot(*slot))?,
+                    };
                 prefetch(address.bytes);
             }
             let (fours, rest) = few[..slots.len()].as_chunks::<4>();

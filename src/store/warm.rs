@@ -9,7 +9,6 @@ use std::hint::black_box;
 
 use super::source::Source;
 use super::view::View;
-use crate::distance::Distance;
 use crate::error::Result;
 use crate::format::{Kind, ids};
 use crate::types::{Layer, Slot};
@@ -58,7 +57,7 @@ impl Budget {
     }
 }
 
-impl<'t, D: Distance, S: Source<'t>> View<'_, 't, D, S> {
+impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// Reads values until their bytes reach `budget_bytes`.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
     reason = "a broken promise is a failed test"
 )]
 
+mod any;
 mod batches;
 mod child;
 #[cfg(target_os = "linux")]

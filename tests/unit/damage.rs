@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
+use crate::database::create_database;
 use crate::distance::Cosine;
 use crate::format::item_keys::Row;
 use crate::format::links::{decode_record, encode_group, encode_record};
@@ -36,12 +37,7 @@ fn patient() -> Patient {
     options.map_size(64 << 20);
     // SAFETY: a fresh folder that nobody else opens.
     let env = unsafe { options.open(folder.path()) }.unwrap();
-    let wtxn = env.write_txn().unwrap();
-    env.create_databases_and_commit(wtxn, |o, wtxn| {
-        o.create_database::<Bytes, crate::database::ValueCodec<Cosine>>(wtxn, None)
-            .map(CommitOrAbort::<_, ()>::Commit)
-    })
-    .unwrap();
+    create_database::<Cosine>(&env, None).unwrap();
     let patient = Patient { _folder: folder, env };
     patient.operate(|writer, wtxn, _| {
         let mut rng = StdRng::seed_from_u64(1);
@@ -67,7 +63,7 @@ impl Patient {
         let database = self.database();
         let writer = Writer::<Cosine>::new(database, INDEX, DIMENSIONS);
         let mut wtxn = self.env.write_txn().unwrap();
-        work(&writer, &mut wtxn, Place { raw: database.remap_types(), index: INDEX });
+        work(&writer, &mut wtxn, Place::of(database, INDEX));
         wtxn.commit().unwrap();
     }
 
@@ -121,7 +117,7 @@ fn change_meta(wtxn: &mut RwTxn<'_>, place: Place<'_>, with: impl FnOnce(&mut Me
 }
 
 fn meta(wtxn: &RwTxn<'_>, place: Place<'_>) -> Meta {
-    crate::store::snapshot::read_meta::<Cosine>(place, wtxn).unwrap().unwrap()
+    crate::store::snapshot::read_meta(place, wtxn).unwrap().unwrap()
 }
 
 /// Applies `with` to every record of a layer, and writes those that it changes.
@@ -206,7 +202,7 @@ fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'
         damage(wtxn, place);
     });
     let rtxn = patient.env.read_txn().unwrap();
-    let findings = check_named(&rtxn, INDEX, patient.database(), Naming::Text).unwrap();
+    let findings = check_named(&rtxn, Place::of(patient.database(), INDEX), Naming::Text).unwrap();
     match invariant {
         Some(invariant) => {
             assert!(
@@ -589,7 +585,7 @@ proptest! {
         let patient = shared();
         let database = patient.database();
         let mut wtxn = patient.env.write_txn().unwrap();
-        let place = Place { raw: database.remap_types(), index: INDEX };
+        let place = Place::of(database, INDEX);
         let all: Vec<(Vec<u8>, Vec<u8>)> = place.all(&wtxn).unwrap().map(
             |entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap(),
         ).collect();
@@ -633,7 +629,7 @@ proptest! {
         let patient = shared();
         let database = patient.database();
         let mut wtxn = patient.env.write_txn().unwrap();
-        let place = Place { raw: database.remap_types(), index: INDEX };
+        let place = Place::of(database, INDEX);
         change(&mut wtxn, place, Key::meta(INDEX), |body| body[74] = mark);
         let all: Vec<(Vec<u8>, Vec<u8>)> = place.all(&wtxn).unwrap().map(
             |entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap(),

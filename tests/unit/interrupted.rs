@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use heed::{CommitOrAbort, EnvOpenOptions, RwTxn};
+use heed::{EnvOpenOptions, RwTxn};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::codes::Codes;
+use crate::database::create_database;
 use crate::distance::Euclidean;
 use crate::format::meta::Torn;
 use crate::store::fault::interrupted_after;
@@ -76,11 +77,7 @@ fn open() -> (tempfile::TempDir, heed::Env<heed::WithoutTls>) {
 }
 
 fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'_, Euclidean> {
-    let created = env.create_databases_and_commit(env.write_txn().unwrap(), |o, wtxn| {
-        o.create_database::<Bytes, crate::database::ValueCodec<Euclidean>>(wtxn, None)
-            .map(CommitOrAbort::<_, ()>::Commit)
-    });
-    let database = created.unwrap().unwrap_commit();
+    let database = create_database(env, None).unwrap();
     let mut wtxn = env.write_txn().unwrap();
     prepare(&W::new(database, INDEX, DIMENSIONS), &mut wtxn, codes);
     wtxn.commit().unwrap();
@@ -91,8 +88,7 @@ fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'
 fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> Vec<Option<Torn>> {
     let (_folder, env) = open();
     let database = create(&env, codes);
-    let (place, writer) =
-        (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
+    let (place, writer) = (Place::of(database, INDEX), W::new(database, INDEX, DIMENSIONS));
 
     let mut wtxn = env.write_txn().unwrap();
     assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
@@ -112,7 +108,7 @@ fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> V
         let mut wtxn = env.write_txn().unwrap();
         let (is_interrupted, _) = interrupted_after(at, || change(&writer, &mut wtxn));
         assert!(is_interrupted, "it has not come to step {at}");
-        let torn = read_marked::<Euclidean>(place, &wtxn).unwrap().and_then(|(_, torn)| torn);
+        let torn = read_marked(place, &wtxn).unwrap().and_then(|(_, torn)| torn);
         if torn.is_some() {
             assert!(!check(&wtxn, INDEX, database).unwrap().is_empty());
             assert!(writer.repair(&mut wtxn).unwrap(), "step {at}");
@@ -220,14 +216,13 @@ fn choosing_codes_is_interrupted() {
 fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     let (_folder, env) = open();
     let database = create(&env, None);
-    let (place, writer) =
-        (Place { raw: database.remap_types(), index: INDEX }, W::new(database, INDEX, DIMENSIONS));
+    let (place, writer) = (Place::of(database, INDEX), W::new(database, INDEX, DIMENSIONS));
     let held = || {
         let txn = OfProcess::new(env.clone().static_read_txn().unwrap());
-        Held::open::<Euclidean>(place, Arc::new(SharedTxn::alone(txn)), Extent::Full).unwrap()
+        Held::open(place, Arc::new(SharedTxn::alone(txn)), Extent::Full).unwrap()
     };
     let first = held();
-    first.view::<Euclidean>().resolve_all().unwrap();
+    first.view().resolve_all().unwrap();
     let tables = first.tables();
     drop(first);
 
@@ -247,7 +242,7 @@ fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     let now = held();
     // SAFETY: the map has not been moved.
     unsafe { now.carry(&tables) }.unwrap();
-    let view = now.view::<Euclidean>();
+    let view = now.view();
     let expected = items(&writer, &env.write_txn().unwrap());
     assert!(expected.len() > 150);
     for (item, vector) in expected {

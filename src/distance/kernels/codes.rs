@@ -225,6 +225,7 @@ fn with_planes<const PLANES: usize>(_code_bytes: usize) -> [Option<Estimates>; 3
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::code_query::{Factors, code_bytes};
     use super::*;
 
     /// Component by component, from the definition of what is where.
@@ -267,7 +268,7 @@ mod tests {
                 let factors = Factors { offset: 3.0, scale: 0.5, error: 0.0, length: 0.0 }.encode();
                 let codes: Vec<Vec<u8>> =
                     (0..count.min(7))
-                        .map(|j| rows.iter().take(code_bytes).map(|row| row.1[j]))
+                        .map(|j| rows.iter().take(code_bytes).map(move |row| row.1[j]))
                         .map(|code| code.chain(factors).collect())
                         .collect();
                 let mut query = CodeQuery::new(&components, code_bytes, bits);

@@ -1,0 +1,350 @@
+//! A metric as a value: what an engine needs of a [`Distance`], resolved once when an index is
+//! opened, so that nothing below the typed faces is compiled for each metric.
+//!
+//! The loops compute distances by [`Kernels`], which are function pointers of their own, chosen for
+//! the machine; what the metric makes of their sums is known for the built-in forms and computed in
+//! place ([`Metric::finish`]). Everything else is called through the pointers here, once a vector
+//! or once a query.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Mutex, PoisonError};
+
+use super::{
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance,
+    DotProduct, Euclidean, Form, Hamming, Kernels, Manhattan, ProbeOf, probe,
+};
+use crate::codec::{
+    Bf16, Bits, Codec, Component, Components, F16, F32, Floats, I8, Scale, Signs, VectorRef,
+};
+use crate::error::{Error, Result, VectorDefect};
+
+/// A vector that can be stored and compared, as it is stored.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) factor: f32,
+    /// Components that were beyond the ends of the scale.
+    pub(crate) saturated: u64,
+}
+
+/// See the module.
+pub(crate) struct Metric {
+    name: Name,
+    /// The number and the name of the form that vectors are stored in.
+    pub(crate) codec: u8,
+    pub(crate) codec_name: &'static str,
+    /// Whether an index must be trained before its first item.
+    pub(crate) is_trained: bool,
+    /// Whether a factor is stored beside each vector.
+    pub(crate) has_factor: bool,
+    pub(crate) form: Form,
+    /// Whether vectors can be compared: not where an index has a metric that nobody has told of.
+    pub(crate) is_known: bool,
+    bytes: fn(usize) -> usize,
+    kernels: fn(usize) -> Kernels,
+    finish: fn(f32, [f32; 2], usize) -> f32,
+    prepare: fn(Components<'_>) -> Result<(Vec<u8>, f32), VectorDefect>,
+    encode: fn(Components<'_>, Scale) -> Result<Encoded, VectorDefect>,
+    check: fn(Components<'_>, Scale) -> Result<(), VectorDefect>,
+    check_given: fn(Components<'_>) -> Result<(), VectorDefect>,
+    decode: fn(&[u8], Scale) -> Cow<'_, [u8]>,
+    floats: fn(&[u8], usize) -> Vec<f32>,
+    factor: fn(&[u8]) -> f32,
+    has_clean_padding: fn(&[u8], usize) -> bool,
+}
+
+impl PartialEq for Metric {
+    fn eq(&self, other: &Self) -> bool {
+        (self.name(), self.codec, self.is_known) == (other.name(), other.codec, other.is_known)
+    }
+}
+
+/// A metric's name: a type says it, or an index whose metric is not known.
+enum Name {
+    Of(fn() -> &'static str),
+    Stored(&'static str),
+}
+
+impl fmt::Debug for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} stored as {}", self.name(), self.codec_name)
+    }
+}
+
+/// Has the metric of a type.
+struct Of<D>(PhantomData<D>);
+
+impl<D: Distance> Of<D> {
+    const METRIC: Metric = Metric {
+        name: Name::Of(D::name),
+        codec: D::Codec::ID,
+        codec_name: D::Codec::NAME,
+        is_trained: D::Codec::IS_TRAINED,
+        has_factor: D::FACTOR,
+        form: D::FORM,
+        is_known: true,
+        bytes: D::Codec::bytes,
+        kernels: D::kernels,
+        finish: D::finish,
+        prepare: |vector| match vector {
+            Components::F32(vector) => probe::<D>(vector),
+            Components::F64(vector) => probe::<D>(vector),
+        },
+        encode: |vector, scale| match vector {
+            Components::F32(vector) => encode::<D, _>(vector, scale),
+            Components::F64(vector) => encode::<D, _>(vector, scale),
+        },
+        check: |vector, scale| match vector {
+            Components::F32(vector) => check::<D, _>(vector, scale),
+            Components::F64(vector) => check::<D, _>(vector, scale),
+        },
+        check_given: |vector| match vector {
+            Components::F32(vector) => check_given::<D, _>(vector),
+            Components::F64(vector) => check_given::<D, _>(vector),
+        },
+        decode: D::Codec::probe,
+        floats: |decoded, dimensions| VectorRef::<ProbeOf<D>>::new(decoded).to_vec(dimensions),
+        factor: |decoded| D::factor(VectorRef::new(decoded)),
+        has_clean_padding: D::Codec::has_clean_padding,
+    };
+}
+
+/// The vectors of a form, under a metric that is not known.
+#[derive(Debug, Clone)]
+struct Unknown<C>(PhantomData<C>);
+
+impl<C: Codec> Distance for Unknown<C> {
+    type Codec = C;
+
+    fn name() -> &'static str {
+        "unknown"
+    }
+
+    /// Nobody asks: whatever compares is refused where the index is opened.
+    fn raw(_: VectorRef<'_, ProbeOf<Self>>, _: VectorRef<'_, ProbeOf<Self>>) -> f32 {
+        0.0
+    }
+}
+
+/// A vector as it is stored.
+fn encode<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<Encoded, VectorDefect> {
+    D::Codec::check(vector)?;
+    if D::Codec::IS_EXACT {
+        D::check(&T::floats(vector))?;
+    }
+    let mut bytes = Vec::with_capacity(D::Codec::bytes(vector.len()));
+    let saturated = D::Codec::encode(vector, scale, &mut bytes);
+    let decoded = D::Codec::probe(&bytes, scale);
+    let stored = VectorRef::<ProbeOf<D>>::new(&decoded);
+    if !D::Codec::IS_EXACT {
+        D::check(&stored.to_vec(vector.len()))?;
+    }
+    let factor = if D::FACTOR { D::factor(stored) } else { 0.0 };
+    Ok(Encoded { factor, saturated, bytes })
+}
+
+fn check_given<D: Distance, T: Component>(vector: &[T]) -> Result<(), VectorDefect> {
+    D::Codec::check(vector).and_then(|()| D::check(&T::floats(vector)))
+}
+
+fn check<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<(), VectorDefect> {
+    // What comes back as it was needs no encoding to be judged.
+    if D::Codec::IS_EXACT {
+        check_given::<D, T>(vector)
+    } else {
+        encode::<D, T>(vector, scale).map(drop)
+    }
+}
+
+impl Metric {
+    /// The metric of a type, as a value.
+    pub(crate) fn of<D: Distance>() -> &'static Self {
+        &Of::<D>::METRIC
+    }
+
+    /// A metric that ships with voisin, by its name and the number of the form that it stores.
+    pub(crate) fn built_in(name: &str, codec: u8) -> Option<&'static Self> {
+        fn forms<C: Floats>() -> [&'static Metric; 4] {
+            [
+                Metric::of::<Euclidean<C>>(),
+                Metric::of::<Cosine<C>>(),
+                Metric::of::<DotProduct<C>>(),
+                Metric::of::<Manhattan<C>>(),
+            ]
+        }
+        let of_bits = [
+            Self::of::<Hamming>(),
+            Self::of::<BinaryQuantizedEuclidean>(),
+            Self::of::<BinaryQuantizedCosine>(),
+            Self::of::<BinaryQuantizedManhattan>(),
+        ];
+        [forms::<F32>(), forms::<F16>(), forms::<Bf16>(), forms::<I8>(), of_bits]
+            .into_iter()
+            .flatten()
+            .find(|metric| metric.codec == codec && metric.name() == name)
+    }
+
+    /// Stands for a metric that is not known, of an index that stores vectors in the form with this
+    /// number: they can be read, and nothing can be compared. `None` if there is no such form.
+    /// There is one for each name, form and factor, for as long as the process lives.
+    pub(crate) fn unknown(name: &str, codec: u8, has_factor: bool) -> Option<&'static Self> {
+        static UNKNOWN: Mutex<Vec<&'static Metric>> = Mutex::new(Vec::new());
+        let mut unknown = UNKNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_it = |metric: &&&Self| {
+            (metric.name(), metric.codec, metric.has_factor) == (name, codec, has_factor)
+        };
+        if let Some(metric) = unknown.iter().find(is_it) {
+            return Some(metric);
+        }
+        let metric = match codec {
+            F32::ID => Of::<Unknown<F32>>::METRIC,
+            F16::ID => Of::<Unknown<F16>>::METRIC,
+            Bf16::ID => Of::<Unknown<Bf16>>::METRIC,
+            I8::ID => Of::<Unknown<I8>>::METRIC,
+            Bits::ID => Of::<Unknown<Bits>>::METRIC,
+            Signs::ID => Of::<Unknown<Signs>>::METRIC,
+            _ => return None,
+        };
+        let name = Name::Stored(name.to_owned().leak());
+        let metric: &'static Self =
+            Box::leak(Box::new(Self { name, has_factor, is_known: false, ..metric }));
+        unknown.push(metric);
+        Some(metric)
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self.name {
+            Name::Of(name) => name(),
+            Name::Stored(name) => name,
+        }
+    }
+
+    /// That vectors of an index of this metric can be compared.
+    ///
+    /// # Errors
+    /// [`Error::UnknownMetric`].
+    pub(crate) fn check_known(&self, index: u16) -> Result<()> {
+        if self.is_known {
+            Ok(())
+        } else {
+            Err(Error::UnknownMetric { index, metric: self.name() })
+        }
+    }
+
+    /// Bytes of a stored vector of `dimensions` components, without its factor.
+    pub(crate) fn bytes(&self, dimensions: usize) -> usize {
+        (self.bytes)(dimensions)
+    }
+
+    /// The kernels for vectors of so many components, as they are stored.
+    pub(crate) fn kernels(&self, dimensions: usize, scale: Scale) -> Kernels {
+        (self.kernels)(dimensions).with_scale(scale)
+    }
+
+    /// The distance, from the number that a kernel has made and the factors of both vectors.
+    #[inline(always)]
+    pub(crate) fn finish(&self, raw: f32, factors: [f32; 2], dimensions: usize) -> f32 {
+        match self.form {
+            Form::SquaredDifferences | Form::Differences => raw,
+            Form::NegatedProducts => 0.0 - raw,
+            Form::Cosine => (1.0 - (raw * (factors[0] * factors[1])).clamp(-1.0, 1.0)) / 2.0,
+            Form::Other => (self.finish)(raw, factors, dimensions),
+        }
+    }
+
+    /// A query, as it is compared, and its factor.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn prepare(&self, query: Components<'_>) -> Result<(Vec<u8>, f32), VectorDefect> {
+        (self.prepare)(query)
+    }
+
+    /// A vector as it is stored.
+    ///
+    /// # Errors
+    /// What is wrong with it, where it cannot be stored, or could not be compared as it would be
+    /// stored.
+    pub(crate) fn encode(
+        &self,
+        vector: Components<'_>,
+        scale: Scale,
+    ) -> Result<Encoded, VectorDefect> {
+        (self.encode)(vector, scale)
+    }
+
+    /// That a vector can be stored in an index of this scale.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub(crate) fn check(&self, vector: Components<'_>, scale: Scale) -> Result<(), VectorDefect> {
+        (self.check)(vector, scale)
+    }
+
+    /// That the form can hold a vector, and the metric compare it, as it is given: whatever the
+    /// scale.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn check_given(&self, vector: Components<'_>) -> Result<(), VectorDefect> {
+        (self.check_given)(vector)
+    }
+
+    /// A stored vector in the form that others are compared with. Exact.
+    pub(crate) fn decode<'a>(&self, bytes: &'a [u8], scale: Scale) -> Cow<'a, [u8]> {
+        (self.decode)(bytes, scale)
+    }
+
+    /// The components of a decoded vector, or of a query.
+    pub(crate) fn floats(&self, decoded: &[u8], dimensions: usize) -> Vec<f32> {
+        (self.floats)(decoded, dimensions)
+    }
+
+    /// What is stored beside a decoded vector; 0 if nothing is.
+    pub(crate) fn factor(&self, decoded: &[u8]) -> f32 {
+        if self.has_factor { (self.factor)(decoded) } else { 0.0 }
+    }
+
+    /// Whether what follows the last component of a stored vector is zero.
+    pub(crate) fn has_clean_padding(&self, bytes: &[u8], dimensions: usize) -> bool {
+        (self.has_clean_padding)(bytes, dimensions)
+    }
+
+    /// The components that codes are of: those of the direction, where the metric compares
+    /// directions. Of a decoded vector and its factor.
+    pub(crate) fn coded(&self, decoded: &[u8], factor: f32, dimensions: usize) -> Vec<f32> {
+        let mut components = self.floats(decoded, dimensions);
+        if self.has_factor {
+            components.iter_mut().for_each(|value| *value *= factor);
+        }
+        components
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_finishes_as_its_type_does() {
+        fn same<D: Distance>() {
+            for raw in [-3.5, -0.0, 0.0, 0.25, 1.0, 7.0, 1e30] {
+                for factors in [[0.5, 0.25], [1.0, 1.0], [1e-3, 2e3]] {
+                    let (value, expected) =
+                        (Metric::of::<D>().finish(raw, factors, 96), D::finish(raw, factors, 96));
+                    assert_eq!(value.to_bits(), expected.to_bits(), "{} of {raw}", D::name());
+                }
+            }
+        }
+        same::<Euclidean>();
+        same::<Cosine>();
+        same::<DotProduct>();
+        same::<Manhattan>();
+        same::<Hamming>();
+        same::<BinaryQuantizedEuclidean>();
+        same::<BinaryQuantizedCosine>();
+        same::<BinaryQuantizedManhattan>();
+    }
+}

@@ -1,0 +1,396 @@
+//! An index whose metric and naming are known when it is opened, and not when the program is
+//! compiled: what front ends stand on.
+
+use std::fmt;
+use std::path::Path;
+
+use super::environment::Access;
+use super::options::Options;
+use super::shared::Shared;
+use super::{Batch, Index};
+use crate::check::Finding;
+use crate::codec::Component;
+use crate::codes::Codes;
+use crate::error::{Error, Result};
+use crate::format::item_keys::Naming;
+use crate::query::Searched;
+use crate::stats::Stats;
+use crate::types::ItemId;
+
+/// Stands for the metric of an [`AnyIndex`], which is a value.
+#[derive(Debug, Clone, Copy)]
+pub enum AnyMetric {}
+
+/// An index of whatever metric, form of vectors and naming of items: [`open`](Self::open) needs no
+/// type.
+///
+/// It is one of three handles, by what names the items, each of which has all that an [`Index`]
+/// has, but for creating and [`train`](Index::train). The methods here do the same for any of them,
+/// with items named by [`AnyKey`].
+///
+/// An index of a metric that is not one of voisin's can be read, deleted from, checked and copied;
+/// to add vectors and to search, tell of the metric by [`Options::metric`]. What is deleted from it
+/// without that stays in the graph, and in no answer, until somebody who knows the metric links.
+///
+/// ```
+/// use voisin::{AnyIndex, AnyKey, Codes, Index, Options, codec::F16, distances::Cosine};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("vectors");
+/// let notes = Index::<Cosine<F16>, str>::create(&path, Options::new(2).codes(Codes::Bits8))?;
+/// notes.write(|batch| batch.add("a note", &[0.9, 0.1]))?;
+///
+/// // A program that does not know what is there.
+/// let index = AnyIndex::open(&path, Options::default())?;
+/// assert_eq!((index.metric(), index.form(), index.naming()), ("cosine", "f16", "string keys"));
+/// index.add("another note", &[0.1, 0.9])?;
+/// let found = index.search(&[0.2, 0.8], 1)?.into_nns();
+/// assert_eq!(found[0].0, AnyKey::from("another note"));
+/// assert!(index.delete("a note")?);
+///
+/// // All that an index has, where the naming is known after all.
+/// let AnyIndex::Texts(texts) = &index else { panic!() };
+/// assert_eq!(texts.search(1).exact().by_vector(&[0.9, 0.1])?.into_nns().len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub enum AnyIndex {
+    /// Its items are named by item ids.
+    Ids(Index<AnyMetric>),
+    /// Its items are named by `u64` keys.
+    Numbers(Index<AnyMetric, u64>),
+    /// Its items are named by strings.
+    Texts(Index<AnyMetric, str>),
+}
+
+/// What names an item of an [`AnyIndex`]: a number, where items are named by item ids or `u64`
+/// keys, or a string.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AnyKey {
+    /// An item id, or a `u64` key.
+    Number(u64),
+    /// A string.
+    Text(String),
+}
+
+impl From<u64> for AnyKey {
+    fn from(key: u64) -> Self {
+        Self::Number(key)
+    }
+}
+
+impl From<&str> for AnyKey {
+    fn from(key: &str) -> Self {
+        Self::Text(key.to_owned())
+    }
+}
+
+impl From<String> for AnyKey {
+    fn from(key: String) -> Self {
+        Self::Text(key)
+    }
+}
+
+impl fmt::Display for AnyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(key) => key.fmt(f),
+            Self::Text(key) => key.fmt(f),
+        }
+    }
+}
+
+impl AnyKey {
+    /// As an item id.
+    fn id(&self, name: &str) -> Result<ItemId> {
+        match self {
+            Self::Number(key) if *key <= ItemId::MAX.into() => Ok(*key as ItemId),
+            _ => Err(self.mismatch(name, Naming::Ids)),
+        }
+    }
+
+    fn number(&self, name: &str) -> Result<u64> {
+        match self {
+            Self::Number(key) => Ok(*key),
+            Self::Text(_) => Err(self.mismatch(name, Naming::U64)),
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<&str> {
+        match self {
+            Self::Text(key) => Ok(key),
+            Self::Number(_) => Err(self.mismatch(name, Naming::Text)),
+        }
+    }
+
+    fn mismatch(&self, name: &str, stored: Naming) -> Error {
+        let requested = match self {
+            Self::Number(_) => Naming::U64.describe(),
+            Self::Text(_) => Naming::Text.describe(),
+        };
+        Error::NamingMismatch { index: name.to_owned(), stored: stored.describe(), requested }
+    }
+}
+
+/// The same expression for each of the three handles.
+macro_rules! each {
+    ($self:expr, $index:ident => $work:expr) => {
+        match $self {
+            AnyIndex::Ids($index) => $work,
+            AnyIndex::Numbers($index) => $work,
+            AnyIndex::Texts($index) => $work,
+        }
+    };
+}
+
+impl AnyIndex {
+    /// Opens an index that exists, whatever it is. The options say its name, and can say what it is
+    /// expected to be, as for [`Index::open`].
+    ///
+    /// # Errors
+    /// As [`Index::open`], without those about types; [`Corrupt`](Error::Corrupt) if its metadata
+    /// cannot be read, [`TornEdit`](Error::TornEdit) is for those who use it.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::of(Shared::open(path.as_ref(), &options, Access::Write, None)?)
+    }
+
+    /// As [`open`](Self::open), for searches only: see [`Index::open_read_only`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        Self::of(Shared::open(path.as_ref(), &options, Access::Read, None)?)
+    }
+
+    fn of(shared: Shared) -> Result<Self> {
+        Ok(match shared.entry.naming {
+            Naming::Ids => Self::Ids(Index::of(Ok(shared))?),
+            Naming::U64 => Self::Numbers(Index::of(Ok(shared))?),
+            Naming::Text => Self::Texts(Index::of(Ok(shared))?),
+        })
+    }
+
+    /// The index's name in its folder.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        each!(self, index => index.name())
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        each!(self, index => index.path())
+    }
+
+    /// The name of its metric.
+    #[must_use]
+    pub fn metric(&self) -> &'static str {
+        each!(self, index => index.metric().name())
+    }
+
+    /// Whether vectors can be added and searched: whether the metric is one of voisin's, or of the
+    /// options that it was opened with.
+    #[must_use]
+    pub fn is_metric_known(&self) -> bool {
+        each!(self, index => index.metric().is_known)
+    }
+
+    /// What vectors are stored as: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or `"signs"`.
+    #[must_use]
+    pub fn form(&self) -> &'static str {
+        each!(self, index => index.metric().codec_name)
+    }
+
+    /// What names its items: `"u32 ids"`, `"u64 keys"` or `"string keys"`.
+    #[must_use]
+    pub fn naming(&self) -> &'static str {
+        match self {
+            Self::Ids(_) => Naming::Ids.describe(),
+            Self::Numbers(_) => Naming::U64.describe(),
+            Self::Texts(_) => Naming::Text.describe(),
+        }
+    }
+
+    /// Number of components of every vector.
+    #[must_use]
+    pub fn dimensions(&self) -> usize {
+        each!(self, index => index.dimensions())
+    }
+
+    /// Number of items.
+    ///
+    /// # Errors
+    /// As [`Index::snapshot`].
+    pub fn len(&self) -> Result<u64> {
+        each!(self, index => Ok(index.snapshot()?.len()))
+    }
+
+    /// Whether there is no item.
+    ///
+    /// # Errors
+    /// As [`Index::snapshot`].
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.len()? == 0)
+    }
+
+    /// The items nearest to a vector, the nearest first, with the default effort. For more to
+    /// choose, match the handle and use [`Index::search`].
+    ///
+    /// # Errors
+    /// As [`QueryBuilder::by_vector`](crate::QueryBuilder::by_vector), and
+    /// [`UnknownMetric`](Error::UnknownMetric).
+    pub fn search(&self, vector: &[impl Component], k: usize) -> Result<Searched<AnyKey>> {
+        let number = |item| Ok(AnyKey::Number(item));
+        match self {
+            Self::Ids(index) => {
+                index.search(k).by_vector(vector)?.name(|item| number(u64::from(item)))
+            }
+            Self::Numbers(index) => index.search(k).by_vector(vector)?.name(number),
+            Self::Texts(index) => {
+                index.search(k).by_vector(vector)?.name(|item| Ok(AnyKey::Text(item)))
+            }
+        }
+    }
+
+    /// The vector of an item as it is stored. `None` if there is no such item.
+    ///
+    /// # Errors
+    /// As [`Index::snapshot`]; [`NamingMismatch`](Error::NamingMismatch) if items are not named so.
+    pub fn vector(&self, key: impl Into<AnyKey>) -> Result<Option<Vec<f32>>> {
+        let (key, name) = (key.into(), self.name());
+        match self {
+            Self::Ids(index) => index.snapshot()?.vector(key.id(name)?),
+            Self::Numbers(index) => index.snapshot()?.vector(key.number(name)?),
+            Self::Texts(index) => index.snapshot()?.vector(key.text(name)?),
+        }
+    }
+
+    /// The names of all items, in their order.
+    ///
+    /// # Errors
+    /// As [`Index::snapshot`].
+    pub fn keys(&self) -> Result<Vec<AnyKey>> {
+        match self {
+            Self::Ids(index) => {
+                let ids = index.snapshot()?.ids()?;
+                Ok(ids.iter().map(|id| AnyKey::Number(id.into())).collect())
+            }
+            Self::Numbers(index) => {
+                index.snapshot()?.keys()?.map(|key| key.map(AnyKey::Number)).collect()
+            }
+            Self::Texts(index) => {
+                index.snapshot()?.keys()?.map(|key| key.map(AnyKey::Text)).collect()
+            }
+        }
+    }
+
+    /// Adds an item, or replaces its vector, links it and commits. Many are added more quickly in
+    /// one [`Index::write`], or by an [`Index::loader`].
+    ///
+    /// # Errors
+    /// As [`Index::write`] and [`Batch::add`]; [`NamingMismatch`](Error::NamingMismatch) if items
+    /// are not named so, [`UnknownMetric`](Error::UnknownMetric).
+    pub fn add(&self, key: impl Into<AnyKey>, vector: &[impl Component]) -> Result<()> {
+        let (key, name) = (key.into(), self.name());
+        match self {
+            Self::Ids(index) => {
+                let id = key.id(name)?;
+                index.write(|batch| batch.add(id, vector))
+            }
+            Self::Numbers(index) => {
+                let key = key.number(name)?;
+                index.write(|batch| batch.add(key, vector))
+            }
+            Self::Texts(index) => {
+                let key = key.text(name)?;
+                index.write(|batch| batch.add(key, vector))
+            }
+        }
+    }
+
+    /// Deletes an item and commits. `false` if there is none.
+    ///
+    /// # Errors
+    /// As [`Index::write`]; [`NamingMismatch`](Error::NamingMismatch) if items are not named so.
+    pub fn delete(&self, key: impl Into<AnyKey>) -> Result<bool> {
+        let (key, name) = (key.into(), self.name());
+        match self {
+            Self::Ids(index) => {
+                let id = key.id(name)?;
+                index.write(|batch| batch.delete(id))
+            }
+            Self::Numbers(index) => {
+                let key = key.number(name)?;
+                index.write(|batch| batch.delete(key))
+            }
+            Self::Texts(index) => {
+                let key = key.text(name)?;
+                index.write(|batch| batch.delete(key))
+            }
+        }
+    }
+
+    /// Chooses the codes that it is searched by, or none: see [`Batch::set_codes`].
+    ///
+    /// # Errors
+    /// As [`Batch::set_codes`] and [`Index::write`].
+    pub fn set_codes(&self, codes: Option<Codes>) -> Result<()> {
+        each!(self, index => index.write(|batch: &mut Batch<'_, _, _>| batch.set_codes(codes)))
+    }
+
+    /// See [`Index::stats`].
+    ///
+    /// # Errors
+    /// As [`Index::stats`].
+    pub fn stats(&self) -> Result<Stats> {
+        each!(self, index => index.stats())
+    }
+
+    /// See [`Index::check`].
+    ///
+    /// # Errors
+    /// As [`Index::check`].
+    pub fn check(&self) -> Result<Vec<Finding>> {
+        each!(self, index => index.check())
+    }
+
+    /// See [`Index::copy_to`].
+    ///
+    /// # Errors
+    /// As [`Index::copy_to`].
+    pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<u64> {
+        each!(self, index => index.copy_to(path))
+    }
+
+    /// See [`Index::link`].
+    ///
+    /// # Errors
+    /// As [`Index::link`], and [`UnknownMetric`](Error::UnknownMetric).
+    pub fn link(&self) -> Result<()> {
+        each!(self, index => index.link())
+    }
+
+    /// See [`Index::optimize`].
+    ///
+    /// # Errors
+    /// As [`Index::optimize`], and [`UnknownMetric`](Error::UnknownMetric).
+    pub fn optimize(&self) -> Result<()> {
+        each!(self, index => index.optimize())
+    }
+
+    /// See [`Index::repair`].
+    ///
+    /// # Errors
+    /// As [`Index::repair`].
+    pub fn repair(&self) -> Result<bool> {
+        each!(self, index => index.repair())
+    }
+}
+
+impl fmt::Debug for AnyIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        each!(self, index => index.fmt(f))
+    }
+}

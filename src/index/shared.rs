@@ -1,0 +1,406 @@
+//! What the clones of a handle on an index share: everything but the types of its metric and of
+//! what names its items, which are values here.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use heed::{RoTxn, RwTxn};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::cache::Cache;
+use super::catalog;
+use super::environment::{Access, Hold, Interrupted, Reading, SharedEnv};
+use super::item_key::ItemName;
+use super::options::Options;
+use super::registry::DATA;
+use crate::build::{Build, Goal, Progress};
+use crate::codes::Codes;
+use crate::distance::{Distance, Metric};
+use crate::error::{Error, Result};
+use crate::format::Key;
+use crate::format::catalog::Entry;
+use crate::format::item_keys::Naming;
+use crate::format::meta::Meta;
+use crate::store::held::Held;
+use crate::store::snapshot::{read_marked, read_meta};
+use crate::store::table::Extent;
+use crate::store::{Place, Raw};
+use crate::writer::Writer;
+
+/// The metric of an index that is opened as whatever it is: one of voisin's, one that the options
+/// tell of, or one that stands for those that are not known.
+///
+/// # Errors
+/// [`Error::Corrupt`] if its metadata cannot be read, and those of reading them.
+fn stored_metric(
+    indexes: Raw<'static>,
+    txn: &RoTxn<'_>,
+    entry: &Entry,
+    options: &Options,
+) -> Result<&'static Metric> {
+    let key = Key::meta(entry.number);
+    let value = indexes.get(txn, &key.to_bytes())?.ok_or(Error::MissingIndex(entry.number))?;
+    let (meta, _) = Meta::decode(entry.number, value)?;
+    let has_factor = meta.geometry.factor > 0;
+    let is_it = |metric: &&'static Metric| {
+        (metric.name(), metric.codec, metric.has_factor) == (&meta.metric, meta.codec, has_factor)
+    };
+    options
+        .known_metrics()
+        .iter()
+        .copied()
+        .chain(Metric::built_in(&meta.metric, meta.codec))
+        .find(is_it)
+        .or_else(|| Metric::unknown(&meta.metric, meta.codec, has_factor))
+        .ok_or(Error::corrupt(key, "there is no such form of vectors"))
+}
+
+/// What an index is expected to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    pub(super) metric: &'static Metric,
+    pub(super) naming: Naming,
+}
+
+impl Expected {
+    pub(super) fn of<D: Distance, K: ItemName + ?Sized>() -> Self {
+        Self { metric: Metric::of::<D>(), naming: K::NAMING }
+    }
+}
+
+/// How often a search begins anew because LMDB refuses the transaction that it shares.
+pub(super) const SNAPSHOT_ATTEMPTS: usize = 3;
+
+/// What the clones of a handle share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) cache: Arc<Cache>,
+    pub(super) name: String,
+    pub(super) entry: Entry,
+    pub(super) place: Place<'static>,
+    pub(super) is_read_only: bool,
+    /// Items that were pending when the handle was opened.
+    pub(super) pending_at_open: u64,
+    /// Where temporary files go, if not beside the index.
+    pub(super) temp_dir: Option<PathBuf>,
+    /// The most threads of a build, if not 0.
+    pub(super) threads: usize,
+    // Last: what is above ends before the environment is closed.
+    pub(super) env: Arc<SharedEnv>,
+}
+
+/// Who wants to know how far a build is, and whether it goes on, and on how many threads.
+#[derive(Clone, Copy)]
+pub(super) struct Hooks<'a> {
+    pub(super) cancel: &'a (dyn Fn() -> bool + Sync),
+    pub(super) progress: &'a (dyn Fn(Progress) + Sync),
+    /// 0: as the handle was opened.
+    pub(super) threads: usize,
+}
+
+impl Hooks<'_> {
+    pub(super) const NONE: Hooks<'static> =
+        Hooks { cancel: &|| false, progress: &|_| {}, threads: 0 };
+}
+
+impl Shared {
+    pub(super) fn writer(&self) -> Writer<'static, ()> {
+        Writer::at(self.place, self.entry.dimensions as usize)
+    }
+
+    /// Builds as the index was created to be built.
+    pub(super) fn build(&self, txn: &mut RwTxn<'_>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
+        let mut rng = StdRng::seed_from_u64(self.entry.seed);
+        let Entry { m, m0, .. } = self.entry;
+        self.engine(&mut rng, hooks).run(txn, m.into(), m0.into(), goal)
+    }
+
+    fn engine<'a>(&'a self, rng: &'a mut StdRng, hooks: Hooks<'a>) -> Build<'a, 'static> {
+        Build {
+            place: self.place,
+            dimensions: self.entry.dimensions as usize,
+            rng,
+            seeded: |seed| Box::new(StdRng::seed_from_u64(seed)),
+            ef_construction: self.entry.ef_construction as usize,
+            alpha: self.entry.alpha,
+            threads: if hooks.threads == 0 { self.threads } else { hooks.threads },
+            cancel: hooks.cancel,
+            progress: hooks.progress,
+            temp_dir: Some(self.temp_dir()),
+        }
+    }
+
+    /// The folder for temporary files.
+    pub(super) fn temp_dir(&self) -> &Path {
+        self.temp_dir.as_deref().unwrap_or(self.env.folder())
+    }
+
+    /// Links at most `least` pending items, or as many as are linked, without the turn to write
+    /// while neighbors are looked for.
+    pub(super) fn link(&self, least: u64, hooks: Hooks<'_>) -> Result<Round> {
+        let mut rng = StdRng::seed_from_u64(self.entry.seed);
+        let mut builder = self.engine(&mut rng, hooks);
+        let connectivity = builder.connectivity(self.entry.m.into(), self.entry.m0.into())?;
+        let Reading { txn, ticket: _ticket } = self.env.read()?;
+        let _hold = Hold::new(&self.env);
+        self.check_exists(&txn)?;
+        let limit = read_meta(self.place, &txn)?.map_or(0, |meta| meta.round(least));
+        let Some(prepared) = builder.prepare(txn, connectivity, limit)? else {
+            return Ok(Round::Done);
+        };
+        // A full map cannot grow while this holds a snapshot.
+        let is_linked = self.env.write(|mut txn| {
+            match self.check_exists(&txn).and_then(|()| builder.link(&prepared, &mut txn)) {
+                Ok(is_linked) => Ok((is_linked, txn)),
+                Err(error) => Err(Interrupted::Failed(self.env.explain(error))),
+            }
+        })?;
+        Ok(if is_linked { Round::Linked(prepared.linked()) } else { Round::Outdated })
+    }
+}
+
+/// What a round of linking has come to.
+pub(super) enum Round {
+    /// There was nothing to link.
+    Done,
+    /// So many pending items are linked.
+    Linked(u64),
+    /// Too much was committed meanwhile: nothing has changed.
+    Outdated,
+}
+
+/// A round of [`Index::link`](crate::Index::link) links at least this many items, if there are so
+/// many. Each round rewrites most lists of the graph and takes about 1 kB of memory for an item
+/// that it links or changes. Rounds as large as the graph that is there keep what is written within
+/// twice that of a single round.
+pub(super) const LEAST_ROUND_ITEMS: u64 = 20_000;
+
+impl Shared {
+    pub(super) fn new(
+        env: &Arc<SharedEnv>,
+        name: &str,
+        entry: Entry,
+        metric: &'static Metric,
+        is_read_only: bool,
+    ) -> Self {
+        let place = Place { raw: env.indexes, index: entry.number, metric };
+        let (cache, name, env) = (env.cache(entry.number), name.to_owned(), Arc::clone(env));
+        Self {
+            cache,
+            name,
+            entry,
+            place,
+            is_read_only,
+            pending_at_open: 0,
+            temp_dir: None,
+            threads: 0,
+            env,
+        }
+    }
+
+    /// The snapshot of the newest commit.
+    #[inline]
+    pub(super) fn newest(&self) -> Result<Arc<Held<'static>>> {
+        newest(&self.cache, &self.env, self.place).map_err(|error| self.explain(error))
+    }
+
+    /// A search of the newest commit.
+    pub(super) fn search<T>(&self, search: impl Fn(&Held<'static>) -> Result<T>) -> Result<T> {
+        let mut attempts = 1;
+        loop {
+            let held = self.newest()?;
+            let found = {
+                let _searching = self.env.searching();
+                search(&held)
+            };
+            match found {
+                // The transaction has met damage, and perhaps that of another index.
+                Err(Error::Heed(heed::Error::Mdb(_)))
+                    if held.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
+                {
+                    attempts += 1
+                }
+                found => return found,
+            }
+        }
+    }
+
+    /// That the index has not been removed: what is written to it would be there again.
+    ///
+    /// # Errors
+    /// [`Error::Removed`].
+    pub(super) fn check_exists(&self, txn: &RoTxn<'_>) -> Result<()> {
+        let is_ours = catalog::entry(&self.env, txn, &self.name)?
+            .is_some_and(|entry| entry.number == self.entry.number);
+        if is_ours { Ok(()) } else { Err(self.explain(Error::MissingIndex(self.entry.number))) }
+    }
+
+    /// An index that is in the catalog has metadata, and no number is used twice: one without has
+    /// been removed.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::MissingIndex(number) if number == self.entry.number => {
+                Error::Removed { name: self.name.clone(), path: self.env.folder().to_owned() }
+            }
+            error => error,
+        }
+    }
+
+    /// Number of items that are in no graph yet.
+    pub(super) fn pending(&self) -> Result<u64> {
+        Ok(self.newest()?.meta().pending.into())
+    }
+
+    /// Creates the index, or opens it, if it exists and `exists` has nothing against that.
+    ///
+    /// # Errors
+    /// See [`Index::create`](crate::Index::create).
+    pub(super) fn create_or(
+        path: &Path,
+        options: &Options,
+        expected: Expected,
+        exists: impl Fn(&str, &SharedEnv) -> Result<()>,
+    ) -> Result<Self> {
+        let (name, Expected { metric, naming }) = (options.index_name()?, expected);
+        if !path.join(DATA).exists() {
+            // Before anything is created.
+            options.check_new(metric)?;
+        }
+        let env = SharedEnv::open(path, options, Access::Create)?;
+        let find = |txn: &RoTxn<'_>| match catalog::entry(&env, txn, name)? {
+            Some(entry) => exists(name, &env)
+                .and_then(|()| Self::found(&env, txn, options, entry, Some(expected), false))
+                .map(Some),
+            None => Ok(None),
+        };
+        // Looked up first without writing, so that opening what exists waits for no writer.
+        match env.look(find) {
+            Ok(Some(index)) => return Ok(index),
+            // It is to be created, or there is no reader to look it up, which a write needs not.
+            Ok(None) | Err(Error::ReadersFull { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        options.check_new(metric)?;
+        let index = env.write::<_, Error>(|mut txn| {
+            if let Some(index) = find(&txn)? {
+                return Ok((index, txn));
+            }
+            let entry = options.entry(metric, catalog::next_number(&env, &txn)?, naming);
+            let shared = Shared::new(&env, name, entry.clone(), metric, false);
+            // Creates the index, empty, and checks the options.
+            shared.build(&mut txn, Goal::Linked, Hooks::NONE)?;
+            if let Some(codes) = options.wanted_codes() {
+                shared.writer().set_codes(&mut txn, Some(codes))?;
+            }
+            catalog::add(&env, &mut txn, name, &entry)?;
+            // Opened here, where it takes no reader: what has been created is not an error.
+            Ok((Self::found(&env, &txn, options, entry, Some(expected), false)?, txn))
+        })?;
+        env.keep();
+        Ok(index)
+    }
+
+    /// Opens the index; whatever it is, if nothing is expected.
+    ///
+    /// # Errors
+    /// See [`Index::open`](crate::Index::open).
+    pub(super) fn open(
+        path: &Path,
+        options: &Options,
+        access: Access,
+        expected: Option<Expected>,
+    ) -> Result<Self> {
+        let env = SharedEnv::open(path, options, access)?;
+        let is_read_only = access == Access::Read;
+        let name = options.index_name()?;
+        env.look(|txn| match catalog::entry(&env, txn, name)? {
+            Some(entry) => Self::found(&env, txn, options, entry, expected, is_read_only),
+            None => Err(catalog::missing(&env, name, catalog::names(&env, txn)?)),
+        })
+    }
+
+    /// The index of a name that the catalog has, if it is what the options say.
+    fn found(
+        env: &Arc<SharedEnv>,
+        txn: &RoTxn<'_>,
+        options: &Options,
+        entry: Entry,
+        expected: Option<Expected>,
+        is_read_only: bool,
+    ) -> Result<Self> {
+        let name = options.index_name()?;
+        let metric = match expected {
+            Some(Expected { metric, naming }) => {
+                options.check(metric, name, naming, &entry)?;
+                metric
+            }
+            None => {
+                options.check_stored(name, &entry)?;
+                stored_metric(env.indexes, txn, &entry, options)?
+            }
+        };
+        let mut shared = Shared::new(env, name, entry, metric, is_read_only);
+        shared.temp_dir = options.temp_folder().map(Path::to_owned);
+        shared.threads = options.build_threads();
+        // The catalog says neither which form vectors are stored in nor what codes there are. What
+        // is damaged is for those who use it, and for `check`.
+        let meta = match read_marked(shared.place, txn) {
+            Err(error @ Error::MetricMismatch { .. }) => return Err(error),
+            meta => meta.ok().flatten().map(|(meta, _)| meta),
+        };
+        shared.pending_at_open = meta.as_ref().map_or(0, |meta| meta.pending.into());
+        options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
+        Ok(shared)
+    }
+
+    /// That this handle may change the index.
+    pub(super) fn writable(&self) -> Result<()> {
+        self.env.check_process()?;
+        match self.is_read_only {
+            true => Err(Error::ReadOnly { path: self.env.folder().to_owned() }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The snapshot of the newest commit, of whatever process.
+///
+/// # Errors
+/// Those of [`SharedEnv::read`] and of opening a [`Held`].
+#[inline]
+fn newest(
+    cache: &Cache,
+    env: &Arc<SharedEnv>,
+    place: Place<'static>,
+) -> Result<Arc<Held<'static>>> {
+    match env.with_newest(|commit| cache.get(commit))? {
+        Some(held) => Ok(held),
+        None => refresh(cache, env, place),
+    }
+}
+
+#[cold]
+fn refresh(
+    cache: &Cache,
+    env: &Arc<SharedEnv>,
+    place: Place<'static>,
+) -> Result<Arc<Held<'static>>> {
+    let mut attempts = 1;
+    loop {
+        let txn = env.newest_txn()?;
+        // Another thread was quicker, or the commit has not quite ended.
+        if let Some(held) = cache.get(txn.id()) {
+            return Ok(held);
+        }
+        match Held::open(place, Arc::clone(&txn), Extent::Full) {
+            // It has met damage, and perhaps that of another index.
+            Err(Error::Heed(heed::Error::Mdb(_)))
+                if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
+            {
+                attempts += 1
+            }
+            held => return Ok(cache.put(held?, || env.is_newest(&txn))),
+        }
+    }
+}

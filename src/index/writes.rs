@@ -1,0 +1,266 @@
+//! What a batch is, whatever the types of its index are: one write transaction, which is committed
+//! only if all calls in it have succeeded.
+
+use std::sync::Arc;
+
+use super::environment::{Interrupted, WriteTxn};
+use super::shared::{Hooks, Round, Shared};
+use crate::build::{Goal, Phase, Progress};
+use crate::builder::CONCURRENT_ATTEMPTS;
+use crate::codec::{Range, Scale};
+use crate::error::{Error, Result};
+use crate::reader::Reader;
+use crate::store::Place;
+use crate::store::snapshot::read_meta;
+use crate::writer::Writer;
+
+/// See the module.
+pub(super) struct Writes<'w> {
+    txn: WriteTxn<'w>,
+    writer: Writer<'static, ()>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) state: State,
+    /// How many items were pending when it began.
+    others_pending: u64,
+    pub(super) links_later: bool,
+}
+
+/// A batch links this many items that others have left pending, or as many as it has added itself
+/// if that is more: what an interrupted load has left is linked bit by bit, and no single write
+/// pays for all of it. 64 links take some 20 ms.
+const LEAST_OTHERS_LINKED: u64 = 64;
+
+/// Whether a batch can be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Whole,
+    /// The map was full. All of it must be done again in a larger one.
+    MapFull,
+    /// A call has failed half-way or panicked, or is under way.
+    Failed,
+}
+
+/// Whether an error says that nothing has changed: those that are the caller's to mend.
+fn has_changed_nothing(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::DimensionMismatch { .. }
+            | Error::InvalidItem { .. }
+            | Error::InvalidItemKey { .. }
+            | Error::InvalidKeyedItem { .. }
+            | Error::InvalidQuery { .. }
+            | Error::CodesUnsupported { .. }
+            | Error::UnknownMetric { .. }
+            | Error::LengthMismatch { .. }
+            | Error::UnevenRows { .. }
+            | Error::InvalidParameter { .. }
+            | Error::InvalidSample { .. }
+            | Error::NotTrained { .. }
+            | Error::AlreadyInUse { .. }
+            | Error::IndexFull(_)
+            | Error::BatchFailed
+    )
+}
+
+impl<'w> Writes<'w> {
+    /// # Errors
+    /// [`Removed`](Error::Removed).
+    pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Result<Self> {
+        shared.check_exists(&txn)?;
+        let writer = shared.writer();
+        Ok(Self {
+            others_pending: writer.n_pending(&txn)?,
+            txn,
+            writer,
+            shared: Arc::clone(shared),
+            state: State::Whole,
+            links_later: false,
+        })
+    }
+
+    pub(super) fn txn(&self) -> &WriteTxn<'w> {
+        &self.txn
+    }
+
+    pub(super) fn place(&self) -> Place<'static> {
+        self.shared.place
+    }
+
+    pub(super) fn dimensions(&self) -> usize {
+        self.writer.dimensions()
+    }
+
+    /// Changes something, unless an earlier change has failed half-way.
+    pub(super) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&Writer<'static, ()>, &mut WriteTxn<'w>) -> Result<T>,
+    ) -> Result<T> {
+        self.txn.check()?;
+        self.check_whole()?;
+        // Stays so if `change` panics and the caller catches that.
+        self.state = State::Failed;
+        let result =
+            change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
+        self.state = match &result {
+            Err(Error::MapFull) => State::MapFull,
+            Err(error) if !has_changed_nothing(error) => State::Failed,
+            _ => State::Whole,
+        };
+        result
+    }
+
+    /// # Errors
+    /// [`Error::MapFull`] or [`Error::BatchFailed`] if an earlier call failed half-way or panicked.
+    fn check_whole(&self) -> Result<()> {
+        match self.state {
+            State::Whole => Ok(()),
+            State::MapFull => Err(Error::MapFull),
+            State::Failed => Err(Error::BatchFailed),
+        }
+    }
+
+    /// As [`change`](Self::change), for work that has done a part of it whatever its error is.
+    pub(super) fn change_whole<T>(
+        &mut self,
+        change: impl FnOnce(&Writer<'static, ()>, &mut WriteTxn<'w>) -> Result<T>,
+    ) -> Result<T> {
+        let result = self.change(change);
+        if result.is_err() && self.state == State::Whole {
+            self.state = State::Failed;
+        }
+        result
+    }
+
+    /// Whether the index must be trained before its first item, and is not.
+    pub(super) fn needs_training(&self) -> Result<bool> {
+        self.writer.needs_training(&self.txn)
+    }
+
+    /// What the codes of the index stand for.
+    ///
+    /// # Errors
+    /// [`NotTrained`](Error::NotTrained).
+    pub(super) fn scale(&self) -> Result<Scale> {
+        let scale = read_meta(self.shared.place, &self.txn)?.map_or(Scale::NONE, |meta| meta.scale);
+        match self.shared.place.metric.is_trained && !scale.is_trained() {
+            true => Err(Error::NotTrained { index: self.shared.entry.number }),
+            false => Ok(scale),
+        }
+    }
+
+    /// Trains the index on what is to be added.
+    pub(super) fn train_on(&mut self, range: Range) -> Result<()> {
+        self.change(|writer, txn| writer.train_on(txn, range))
+    }
+
+    pub(super) fn check_process(&self) -> Result<()> {
+        self.txn.check()
+    }
+
+    pub(super) fn reader(&self) -> Result<Reader<'_, ()>> {
+        self.txn.check()?;
+        Reader::at(&self.txn, self.shared.place)
+    }
+
+    /// What to link at the end: as many items as the batch has added, and some that others have
+    /// left pending.
+    fn goal(&self) -> Result<Option<Goal>> {
+        // What was deleted under a metric that is not known is taken out by who knows it.
+        let is_known = self.shared.place.metric.is_known;
+        if self.links_later || !is_known || !self.writer.need_build(&self.txn)? {
+            return Ok(None);
+        }
+        let pending = self.writer.n_pending(&self.txn)?;
+        let added = pending.saturating_sub(self.others_pending);
+        let limit = added + added.max(LEAST_OTHERS_LINKED);
+        Ok(Some(if pending <= limit { Goal::Linked } else { Goal::Part(limit) }))
+    }
+
+    /// Links what was added, or does what `goal` asks for. The transaction is to be committed, if
+    /// the closure has returned `result`.
+    pub(super) fn finish<T, E: From<Error>>(
+        mut self,
+        result: Result<T, E>,
+        goal: Option<Goal>,
+        hooks: Hooks<'_>,
+    ) -> Result<(T, WriteTxn<'w>), Interrupted<E>> {
+        // A closure that was told of a full map may have made any error of it, or none.
+        if self.state == State::MapFull {
+            return Err(Interrupted::MapFull);
+        }
+        let value = result.map_err(Interrupted::Failed)?;
+        self.txn.check()?;
+        // The closure may have caught a panic or ignored an error, and returned `Ok`.
+        self.check_whole()?;
+        let shared = Arc::clone(&self.shared);
+        if let Some(goal) = match goal {
+            Some(goal) => Some(goal),
+            None => self.goal()?,
+        } {
+            self.change(|_, txn| shared.build(txn, goal, hooks))?;
+        }
+        Ok((value, self.txn))
+    }
+}
+
+/// Links what is pending now, `least` items or more a round.
+pub(super) fn link_with(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<()> {
+    shared.writable()?;
+    let total = match shared.pending() {
+        // Then a write links, which needs no reader: until nothing is pending.
+        Err(Error::ReadersFull { .. }) => u64::MAX,
+        pending => pending?,
+    };
+    let mut done = 0;
+    loop {
+        let progress = |progress: Progress| {
+            let Progress { phase, done: now, total: of } = progress;
+            // Values are counted for each round.
+            let (done, total) = match phase {
+                Phase::Linking if total == u64::MAX => (done + now, done + of),
+                Phase::Linking => (done + now, total.max(done + of)),
+                Phase::Writing => (now, of),
+            };
+            (hooks.progress)(Progress { phase, done, total });
+        };
+        match link_round(shared, least, Hooks { progress: &progress, ..hooks })? {
+            0 => return Ok(()),
+            linked => done += linked,
+        }
+        // What others have added meanwhile is left to them.
+        if done >= total {
+            return Ok(());
+        }
+    }
+}
+
+/// Links at most `least` items, or as many as are linked. Returns how many that were.
+fn link_round(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<u64> {
+    for _ in 0..CONCURRENT_ATTEMPTS {
+        match shared.link(least, hooks) {
+            Ok(Round::Done) => return Ok(0),
+            Ok(Round::Linked(linked)) => return Ok(linked),
+            // Another process may have grown the map, which cannot be taken over while this
+            // holds a snapshot.
+            Ok(Round::Outdated) | Err(Error::MapBusy { .. }) => {}
+            // A build inside a write transaction needs no entry of the table of readers.
+            Err(Error::ReadersFull { .. }) => break,
+            Err(Error::MapFull) => shared.env.enlarge()?,
+            Err(error) => return Err(error),
+        }
+    }
+    shared.env.write::<u64, Error>(|txn| {
+        let batch = Writes::new(txn, shared)?;
+        let Some(meta) = read_meta(shared.place, batch.txn())? else {
+            return batch.finish(Ok(0), None, hooks);
+        };
+        let limit = meta.round(least);
+        let linked = limit.min(meta.pending.into());
+        batch.finish(Ok(linked), Some(Goal::Part(limit)), hooks)
+    })
+}
+
+pub(super) fn build_now(shared: &Arc<Shared>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
+    shared.writable()?;
+    shared.env.write::<(), Error>(|txn| Writes::new(txn, shared)?.finish(Ok(()), Some(goal), hooks))
+}
