@@ -19,9 +19,10 @@ use crate::distance::{Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
 use crate::error::Result;
 use crate::graph::Probe;
 use crate::store::codes::CodeProbe;
+use crate::store::probe::StoredProbe;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, Warm};
-use crate::store::view::{Address, StoredProbe, View};
+use crate::store::view::{Address, View};
 use crate::threads;
 use crate::types::{ItemId, Slot};
 

@@ -20,8 +20,9 @@ use crate::defaults;
 use crate::error::{Error, Result};
 use crate::flat::{Found, Slots, scan};
 use crate::reader::{Reader, WarmReader};
+use crate::store::probe::StoredProbe;
 use crate::store::source::{Source, Warm};
-use crate::store::view::{StoredProbe, View};
+use crate::store::view::View;
 use crate::types::ItemId;
 
 /// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache,

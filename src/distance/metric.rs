@@ -29,6 +29,9 @@ pub(crate) struct Encoded {
     pub(crate) saturated: u64,
 }
 
+/// A query, as it is compared, and its factor.
+type Prepared = (Vec<u8>, f32);
+
 /// See the module.
 pub(crate) struct Metric {
     name: Name,
@@ -45,7 +48,7 @@ pub(crate) struct Metric {
     bytes: fn(usize) -> usize,
     kernels: fn(usize) -> Kernels,
     finish: fn(f32, [f32; 2], usize) -> f32,
-    prepare: fn(Components<'_>) -> Result<(Vec<u8>, f32), VectorDefect>,
+    prepare: fn(Components<'_>) -> Result<Prepared, VectorDefect>,
     encode: fn(Components<'_>, Scale) -> Result<Encoded, VectorDefect>,
     check: fn(Components<'_>, Scale) -> Result<(), VectorDefect>,
     check_given: fn(Components<'_>) -> Result<(), VectorDefect>,
@@ -258,7 +261,7 @@ impl Metric {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn prepare(&self, query: Components<'_>) -> Result<(Vec<u8>, f32), VectorDefect> {
+    pub(crate) fn prepare(&self, query: Components<'_>) -> Result<Prepared, VectorDefect> {
         (self.prepare)(query)
     }
 

@@ -15,6 +15,9 @@ use crate::query::{QueryBuilder, Searched};
 use crate::store::snapshot::read_meta;
 use crate::types::ItemId;
 
+/// The types of a batch, which stays on its thread.
+type Types<D, K> = PhantomData<(fn() -> D, *const K)>;
+
 /// The changes of one [`Index::write`](crate::Index::write): all are committed when it returns, or
 /// none.
 ///
@@ -52,7 +55,7 @@ pub struct Batch<'w, D, K: ?Sized = ItemId> {
     pub(super) writes: Writes<'w>,
     /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's
     /// lock behind for ever.
-    types: PhantomData<(fn() -> D, *const K)>,
+    types: Types<D, K>,
 }
 
 impl<D, K: ?Sized> fmt::Debug for Batch<'_, D, K> {

@@ -10,8 +10,9 @@ use crate::graph::beam::{Beam, Errand, Scope};
 use crate::graph::turns::take_turns;
 use crate::graph::{Probe, Reach};
 use crate::store::codes::{CodeProbe, CodeProbes};
+use crate::store::probe::StoredProbe;
 use crate::store::source::Source;
-use crate::store::view::{StoredProbe, View};
+use crate::store::view::View;
 use crate::threads;
 use crate::types::{Layer, Slot};
 

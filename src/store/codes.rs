@@ -8,12 +8,13 @@ use roaring::RoaringBitmap;
 use super::GoOn;
 use super::coarse::{sample, tells_apart};
 use super::code_tables::CodeTables;
+use super::probe::StoredProbe;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
 use super::strided::prefetch_places;
 use super::table::Places;
 use super::target::Put;
-use super::view::{StoredProbe, View};
+use super::view::View;
 use super::{Place, meter};
 use crate::codes::{Coder, Codes, Scratch};
 use crate::distance::{

@@ -3,8 +3,8 @@
 //! - `source`: a value by its key, through one transaction or behind a lock, verified or not.
 //! - `table`: pointers to values that have been found, so that finding them again costs one load;
 //!   `strided`: values of one length, in blocks of many (`address`: where one lies).
-//! - `snapshot`: an index as one transaction sees it; `view`: the same with a source, as graph and
-//!   vectors.
+//! - `snapshot`: an index as one transaction sees it; `view`: the same with a source
+//!   (`graph_view`: its graph; `probe`: distances to its vectors).
 //! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop;
 //!   `warm`: a snapshot's pages, read in advance.
 //! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors,
@@ -31,10 +31,12 @@ pub(crate) mod codes;
 pub(crate) mod edit;
 pub(crate) mod fault;
 pub(crate) mod file;
+mod graph_view;
 pub(crate) mod held;
 pub(crate) mod item_keys;
 pub(crate) mod links;
 pub(crate) mod meter;
+pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod rebase;
 pub(crate) mod renumber;

@@ -220,10 +220,11 @@ impl<'t> Table<'t> {
         }
         let length = match self.length {
             Length::Fixed(length) => length,
-            // SAFETY: `set` stores only pointers to values of at least four bytes, which live as
-            // long as 't.
             Length::Prefixed => {
-                u32::from_le_bytes(unsafe { pointer.cast::<[u8; 4]>().read() }) as usize
+                // SAFETY: `set` stores only pointers to values of at least four bytes, which live
+                // as long as 't.
+                let length = unsafe { pointer.cast::<[u8; 4]>().read() };
+                u32::from_le_bytes(length) as usize
             }
         };
         // SAFETY: `set` was given a slice of exactly this length at this address, which lives,

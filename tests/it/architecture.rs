@@ -103,6 +103,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
         "META, which verifies itself as it is decoded; and where values lie, in debug builds",
     ),
     ("store/view.rs", "what searches read; a build's source has verified it"),
+    ("store/graph_view.rs", "the same"),
     ("store/item_keys.rs", "what was verified when it was looked up"),
     ("store/repair.rs", "compares a value with what it is to be"),
     ("check.rs", "goes on where a checksum does not hold"),

@@ -37,9 +37,8 @@ macro_rules! near_kernel {
                 for (sums, components) in sums.iter_mut().zip(&components) {
                     // SAFETY: `i` is below the number of components of the first row, and all rows
                     // were cut to one length. As in `sums`, the compiler sees that too late.
-                    let component = splat(
-                        f32::from_le_bytes(unsafe { *components.get_unchecked(i) }),
-                    );
+                    let component = unsafe { *components.get_unchecked(i) };
+                    let component = splat(f32::from_le_bytes(component));
                     for (sum, queries) in sums.iter_mut().zip(queries) {
                         *sum = step::<S>(*sum, load(queries), component);
                     }

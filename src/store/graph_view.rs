@@ -1,0 +1,233 @@
+//! The graph of a view: records, the values that they lie in, and the traits that `graph/` walks.
+
+use super::meter;
+use super::source::Source;
+use super::table::Extent;
+use super::view::View;
+use crate::distance::prefetch;
+use crate::error::{Error, Result};
+use crate::format::checksum::{Sound, unverified};
+use crate::format::links::{self, OneWay, Record};
+use crate::format::{Key, Kind, edges, set};
+use crate::graph::Graph;
+use crate::graph::working::{Stored, StoredNode};
+use crate::types::{Layer, Slot};
+
+impl<'t, S: Source<'t>> View<'_, 't, S> {
+    /// The LINKS group of a slot, and its number in it.
+    #[inline]
+    fn group(&self, slot: Slot) -> Option<(usize, usize)> {
+        Some(self.snapshot.group?.divide(slot.0))
+    }
+
+    /// A LINKS or SPILL value.
+    #[inline]
+    pub(super) fn links(&self, kind: Kind, layer: Layer, group: usize) -> Result<&'t [u8]> {
+        meter::read();
+        let key = self.key(kind, layer.0, group as u32);
+        let tables = self
+            .snapshot
+            .links
+            .get(layer.index())
+            .ok_or_else(|| Error::corrupt(key, "there is no such layer"))?;
+        let table = &tables[usize::from(kind == Kind::Spill)];
+        match table.get(group) {
+            Some(value) => Ok(value),
+            None => match self.source.get(key)? {
+                Some(value) => table.set(group, value),
+                None => table.set_absent(group),
+            }
+            .ok_or_else(|| Error::corrupt(key, "it does not have the length that it says")),
+        }
+    }
+
+    /// Where the record of a slot is: a LINKS or SPILL value and an offset. `None` if the layer
+    /// does not have it.
+    #[inline]
+    fn record_place(&self, layer: Layer, slot: Slot) -> Result<Option<(&'t [u8], usize, Key)>> {
+        let Some((group, in_group)) = self.group(slot) else { return Ok(None) };
+        for kind in [Kind::Links, Kind::Spill] {
+            let key = self.key(kind, layer.0, group as u32);
+            let value = self.links(kind, layer, group)?;
+            // An absent value has no directory.
+            if value.len() == links::ABSENT_BYTES {
+                return Ok(None);
+            }
+            match links::place(value, in_group).map_err(|what| Error::corrupt(key, what))? {
+                links::Place::At(offset) => return Ok(Some((value, offset, key))),
+                links::Place::Absent => return Ok(None),
+                links::Place::Spilled => {}
+            }
+        }
+        Err(Error::corrupt(
+            self.key(Kind::Spill, layer.0, group as u32),
+            "a spilled record is missing",
+        ))
+    }
+
+    /// Whether a layer has nodes.
+    pub(super) fn has_graph(&self, layer: Layer) -> bool {
+        layer.index() < self.snapshot.links.len()
+    }
+
+    /// Slots in a LINKS group.
+    pub(super) fn group_size(&self) -> Result<usize> {
+        let connectivity = self
+            .snapshot
+            .meta
+            .connectivity
+            .ok_or(Error::corrupt(Key::meta(self.snapshot.index), "it has no connectivity"))?;
+        Ok(usize::from(connectivity.links_group))
+    }
+
+    /// Whether a group has a SPILL value.
+    pub(super) fn has_spill(&self, layer: Layer, group: usize) -> Result<bool> {
+        Ok(self.has_graph(layer)
+            && self.links(Kind::Spill, layer, group)?.len() > links::ABSENT_BYTES)
+    }
+
+    /// The bytes of all records of a group, empty where a slot has none: they are written back, so
+    /// the values that they lie in are verified, whatever the source does.
+    pub(super) fn group_records(&self, layer: Layer, group: usize) -> Result<Vec<Vec<u8>>> {
+        let size = self.group_size()?;
+        if !self.has_graph(layer) {
+            return Ok(vec![Vec::new(); size]);
+        }
+        let [links, spill] = [Kind::Links, Kind::Spill].map(|kind| -> Result<Option<&[u8]>> {
+            let value = self.links(kind, layer, group)?;
+            if value.len() == links::ABSENT_BYTES {
+                return Ok(None);
+            }
+            Sound::of(self.key(kind, layer.0, group as u32), value).map(|_| Some(value))
+        });
+        let (links, spill) = (links?, spill?);
+        links::split_group(links, spill, size)
+            .map_err(|what| Error::corrupt(self.key(Kind::Links, layer.0, group as u32), what))
+    }
+
+    /// Everything that the graph keeps of a node.
+    pub(crate) fn record(&self, layer: Layer, slot: Slot) -> Result<Option<Record>> {
+        if !self.has_graph(layer) {
+            return Ok(None);
+        }
+        let Some((value, offset, key)) = self.record_place(layer, slot)? else { return Ok(None) };
+        let (record, _) =
+            links::decode_record(value, offset).map_err(|what| Error::corrupt(key, what))?;
+        let bound = self.snapshot.meta.slots;
+        let beyond = |slots: &[u32]| slots.last().is_some_and(|last| *last >= bound);
+        if beyond(&record.neighbors)
+            || matches!(&record.one_way, OneWay::Here(slots) if beyond(slots))
+        {
+            return Err(Error::corrupt(key, "a record names a slot beyond all"));
+        }
+        Ok(Some(record))
+    }
+
+    /// The bytes of a node's neighbor list; none for a slot that is no node.
+    pub(crate) fn list(&self, layer: Layer, slot: Slot) -> Result<&'t [u8]> {
+        let Some((value, offset, key)) = self.record_place(layer, slot)? else { return Ok(&[]) };
+        links::list(value, offset).map_err(|what| Error::corrupt(key, what))
+    }
+
+    /// The in-neighbors of a node that it has no edge to, ascending.
+    pub(crate) fn one_way(&self, layer: Layer, slot: Slot, record: &Record) -> Result<Vec<u32>> {
+        match &record.one_way {
+            OneWay::Here(slots) => Ok(slots.clone()),
+            OneWay::Elsewhere => {
+                meter::read();
+                let key = self.key(Kind::In, layer.0, slot.0);
+                let value = self.require(key)?;
+                let slots = set::deserialize(unverified(value))
+                    .map_err(|what| Error::corrupt(key, what))?;
+                if slots.max().is_some_and(|max| max >= self.snapshot.meta.slots) {
+                    return Err(Error::corrupt(key, "it names a slot beyond all"));
+                }
+                Ok(slots.iter().collect())
+            }
+        }
+    }
+}
+
+impl<'t, S: Source<'t>> Graph for View<'_, 't, S> {
+    fn slots(&self) -> usize {
+        self.snapshot.meta.slots as usize
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.snapshot.extent == Extent::Small
+    }
+
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        self.are_equal(a, b)
+    }
+
+    #[inline]
+    fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()> {
+        let Some((value, offset, key)) = self.record_place(layer, slot)? else {
+            let group = self.group(slot).map_or(0, |(group, _)| group as u32);
+            return Err(Error::corrupt(
+                self.key(Kind::Links, layer.0, group),
+                "the record of a node is missing",
+            ));
+        };
+        let from = out.len();
+        links::list(value, offset)
+            .and_then(|list| edges::decode_list(list, out))
+            .map_err(|what| Error::corrupt(key, what))?;
+        // Ascending, so that the last is the largest.
+        match out[from..].last() {
+            Some(last) if *last >= self.snapshot.meta.slots => {
+                Err(Error::corrupt(key, "a neighbor list names a slot beyond all"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch_place(&self, layer: Layer, slot: Slot) {
+        let Some((group, in_group)) = self.group(slot) else { return };
+        if let Some([table, _]) = self.snapshot.links.get(layer.index()) {
+            table.prefetch(group, links::entry_offset(in_group));
+        }
+    }
+
+    #[inline]
+    fn prefetch_neighbors(&self, layer: Layer, slot: Slot) {
+        let Some((group, in_group)) = self.group(slot) else { return };
+        let Some(value) =
+            self.snapshot.links.get(layer.index()).and_then(|tables| tables[0].get(group))
+        else {
+            return;
+        };
+        if let Ok(links::Place::At(offset)) = links::place(value, in_group) {
+            prefetch(value.get(offset..(offset + 128).min(value.len())).unwrap_or_default());
+        }
+    }
+}
+
+impl<'t, S: Source<'t> + Sync> Stored for View<'_, 't, S> {
+    fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>> {
+        Ok(self.record(layer, slot)?.map(|record| {
+            let children = record
+                .neighbors
+                .iter()
+                .zip(&record.children)
+                .filter(|(_, child)| **child)
+                .map(|(slot, _)| Slot(*slot))
+                .collect();
+            StoredNode {
+                neighbors: record.neighbors,
+                children,
+                parent: record.parent,
+                rank: record.rank,
+            }
+        }))
+    }
+
+    fn one_way_in_neighbors(&self, layer: Layer, slot: Slot) -> Result<Vec<u32>> {
+        match self.record(layer, slot)? {
+            Some(record) => self.one_way(layer, slot, &record),
+            None => Ok(Vec::new()),
+        }
+    }
+}
