@@ -11,7 +11,7 @@ use std::time::Instant;
 use diskann_vector::distance::{Distance as Diskann, DistanceProvider, Metric};
 use half::f16;
 use voisin::codec::{Bf16, Codec, F16, I8, Scale};
-use voisin::distances::{Cosine, Distance, Euclidean, Hamming, Manhattan, ProbeOf};
+use voisin::distances::{Cosine, DecodedOf, Distance, Euclidean, Hamming, Manhattan};
 
 const DIMENSIONS: [usize; 9] = [96, 100, 128, 256, 384, 768, 960, 1024, 1536];
 /// By how much medians of one program differ from run to run.
@@ -96,7 +96,7 @@ struct Peer<T: 'static> {
 fn metric<D: Distance>() {
     for dimensions in DIMENSIONS {
         let (kernels, vectors) = (D::kernels(dimensions), Vectors::new(dimensions));
-        let (probes, stored) = (vectors.encoded::<ProbeOf<D>>(), vectors.encoded::<D::Codec>());
+        let (probes, stored) = (vectors.encoded::<DecodedOf<D>>(), vectors.encoded::<D::Codec>());
         let ([query], [_, stored @ ..]) = (probes.rows::<1>(), stored.rows::<5>());
         let mut one = || {
             _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)))
@@ -115,7 +115,7 @@ where
     let mut missed = 0;
     for dimensions in DIMENSIONS {
         let (kernels, vectors) = (D::kernels(dimensions), Vectors::new(dimensions));
-        let (probes, stored) = (vectors.encoded::<ProbeOf<D>>(), vectors.encoded::<D::Codec>());
+        let (probes, stored) = (vectors.encoded::<DecodedOf<D>>(), vectors.encoded::<D::Codec>());
         let ([query], [_, stored @ ..]) = (probes.rows::<1>(), stored.rows::<5>());
         let mut one = || {
             _ = black_box(black_box::<[&[u8]; 4]>(stored).map(|vector| kernels.one(query, vector)))

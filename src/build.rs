@@ -19,16 +19,16 @@ use crate::graph::delete::delete;
 use crate::graph::insert::{finish, growth, insert, refresh};
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
-use crate::store::coarse::{Coarse, WithCoarse, sample};
 use crate::store::codes::{Encoded, WithCodes};
 use crate::store::edit::Edit;
-use crate::store::held::{Held, ReadTxn, SharedTxn};
 use crate::store::links::Changes;
+use crate::store::owned_snapshot::{OwnedSnapshot, ReadTxn, SharedTxn};
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber, spool};
 use crate::store::snapshot::{Snapshot, read_meta};
 use crate::store::source::{AnySource, Shared, Verified};
-use crate::store::table::Extent;
+use crate::store::sq8_copy::{Sq8Copy, WithSq8Copy, sample};
+use crate::store::table::Memory;
 use crate::store::target::Put;
 use crate::store::view::View;
 use crate::store::{GoOn, Place};
@@ -37,17 +37,17 @@ use crate::types::Slot;
 
 /// If more than one in so many nodes is to be taken out, linking the others anew is quicker than
 /// mending what is left, and better.
-const REBUILD_SHARE: u64 = 4;
+const REBUILD_DIVISOR: u64 = 4;
 
 /// A build that changes less than one in so many slots uses memory that does not depend on the size
 /// of the index. It walks the graph several times more slowly, for each item it changes.
-const SMALL_SHARE: u64 = 1000;
+const BOUNDED_MEMORY_DIVISOR: u64 = 1000;
 
 /// A build that links more than one in so many slots changes most lists, and keeps copies of them
 /// that searches find more quickly.
-const LARGE_SHARE: usize = 8;
+const LARGE_BUILD_DIVISOR: usize = 8;
 /// If it links at least so many, it makes coarse copies of the vectors first.
-const COARSE_ITEMS: usize = 5000;
+const SQ8_MIN_ITEMS: usize = 5000;
 
 /// A first build of at least so many items numbers them by locality, where that costs little:
 /// searches of 100 000 x 384 are then 7 % faster, of a million x 128 a third (decision 0021).
@@ -137,14 +137,14 @@ impl<'e> Build<'_, 'e> {
             let cancel = self.cancel;
             return self.encode(wtxn, &|| go_on(cancel));
         }
-        let Scope { extent, anew } = Scope::of(&edit.meta, goal);
+        let Scope { memory, anew } = Scope::of(&edit.meta, goal);
         let is_bulk = goal == Goal::Linked && is_bulk(&edit.meta) && edit.has_written_much()?;
         drop(edit);
 
         let (built, rebased) = {
-            let mut snapshot = Snapshot::open(place, wtxn, extent)?;
+            let mut snapshot = Snapshot::open(place, wtxn, memory)?;
             snapshot.prepare_build(connectivity, anew);
-            let source = Verified::new(Shared::new(place, wtxn)?, extent);
+            let source = Verified::new(Shared::new(place, wtxn)?, memory);
             let view = View::<AnySource<'_, '_>>::new(&snapshot, &source);
             let pending = Pending::of(&snapshot, anew, goal.limit());
             let Graph { working, encoded, growth } = self.graph(&view, anew, &pending)?;
@@ -200,8 +200,8 @@ impl<'e> Build<'_, 'e> {
             return Ok(());
         }
         let puts = {
-            let snapshot = Snapshot::open(place, wtxn, Extent::Full)?;
-            let source = Verified::new(Shared::new(place, wtxn)?, snapshot.extent);
+            let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
+            let source = Verified::new(Shared::new(place, wtxn)?, snapshot.memory);
             let view = View::<AnySource<'_, '_>>::new(&snapshot, &source);
             Encoded::new(&view, self.rng.next_u64(), go_on)?.puts(&view, &RoaringBitmap::new())
         };
@@ -225,11 +225,11 @@ impl<'e> Build<'_, 'e> {
         if !is_needed(&meta, Goal::Linked) {
             return Ok(None);
         }
-        let Scope { extent, anew } = Scope::of(&meta, Goal::Part(limit));
-        let mut held = Held::open(place, Arc::new(SharedTxn::alone(txn)), extent)?;
+        let Scope { memory, anew } = Scope::of(&meta, Goal::Part(limit));
+        let mut held = OwnedSnapshot::open(place, Arc::new(SharedTxn::alone(txn)), memory)?;
         held.prepare_build(connectivity, anew);
         let (changes, pending) = {
-            let view = held.verified_view(extent);
+            let view = held.verified_view(memory);
             let view = view.erased();
             let pending = Pending::of(view.snapshot, anew, limit);
             let changes = threads::building(self.threads, || {
@@ -328,35 +328,38 @@ impl<'e> Build<'_, 'e> {
             m: connectivity.m.into(),
             ef_construction: self.ef_construction,
             alpha: self.alpha,
-            is_small: view.snapshot.extent == Extent::Small,
+            is_small: view.snapshot.memory == Memory::Bounded,
             cancel: self.cancel,
             progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
         };
         let size = meta.slots as usize - pending.left.len() as usize;
-        let is_large = slots.len() * LARGE_SHARE > size;
+        let is_large = slots.len() * LARGE_BUILD_DIVISOR > size;
         if is_large {
             working = working.with_lists(plan.longest());
         }
         if !anew {
             let removed: Vec<Slot> = removed.iter().map(Slot).collect();
-            let worn = delete(&mut working, view, &removed, &plan)?;
+            let under_connected = delete(&mut working, view, &removed, &plan)?;
             // New items bring new edges: only where there are fewer than the removed ones, the
             // graph thins out.
             let lost = removed.len().saturating_sub(slots.len());
-            let refreshed: Vec<Slot> =
-                worn.leads.into_iter().chain(worn.others.into_iter().take(lost)).collect();
+            let refreshed: Vec<Slot> = under_connected
+                .leads
+                .into_iter()
+                .chain(under_connected.others.into_iter().take(lost))
+                .collect();
             refresh(&mut working, view, &refreshed, &plan)?;
         }
         let mut rng = (self.seeded)(self.rng.next_u64() ^ spread(next_rank));
         let live = if is_large { live()? } else { Vec::new() };
         let estimates = match meta.code_bits {
-            _ if slots.len() < COARSE_ITEMS || !is_large => Estimates::None,
-            0 => Coarse::new(view, &live)?.map_or(Estimates::None, Estimates::Coarse),
+            _ if slots.len() < SQ8_MIN_ITEMS || !is_large => Estimates::None,
+            0 => Sq8Copy::new(view, &live)?.map_or(Estimates::None, Estimates::Sq8Copy),
             _ => Self::encoded(view, &live, self.rng.next_u64(), &|| go_on(self.cancel))?,
         };
         let estimating: Option<Box<dyn Vectors + '_>> = match &estimates {
             Estimates::Codes { encoded, .. } => Some(Box::new(WithCodes { view, encoded })),
-            Estimates::Coarse(coarse) => Some(Box::new(WithCoarse { view, coarse })),
+            Estimates::Sq8Copy(coarse) => Some(Box::new(WithSq8Copy { view, coarse })),
             Estimates::None => None,
         };
         let vectors = estimating.as_deref().unwrap_or(view);
@@ -389,7 +392,7 @@ impl<'e> Build<'_, 'e> {
             None => (Encoded::new(view, seed, go_on)?, true),
         };
         let sample = sample(live.iter().copied(), live.len(), ENCODED_SAMPLE);
-        Ok(if encoded.tells_apart(view, &sample)? {
+        Ok(if encoded.passes_recall_check(view, &sample)? {
             Estimates::Codes { encoded: Box::new(encoded), is_new }
         } else {
             Estimates::None
@@ -462,7 +465,7 @@ fn is_bulk(meta: &Meta) -> bool {
 
 /// How much of an index a build works on.
 struct Scope {
-    extent: Extent,
+    memory: Memory,
     /// Whether all is linked anew.
     anew: bool,
 }
@@ -471,12 +474,13 @@ impl Scope {
     fn of(meta: &Meta, goal: Goal) -> Self {
         let ranks_run_out =
             u64::from(meta.next_rank) + u64::from(meta.pending) > u64::from(u32::MAX);
-        let worn_out = u64::from(meta.removed) * REBUILD_SHARE > u64::from(meta.linked());
+        let worn_out = u64::from(meta.removed) * REBUILD_DIVISOR > u64::from(meta.linked());
         let anew = goal == Goal::LinkedAnew || worn_out || ranks_run_out;
         let changed = u64::from(meta.pending).min(goal.limit()) + u64::from(meta.removed);
-        let is_small =
-            !anew && goal != Goal::Optimized && changed * SMALL_SHARE < u64::from(meta.slots);
-        Self { extent: if is_small { Extent::Small } else { Extent::Full }, anew }
+        let is_small = !anew
+            && goal != Goal::Optimized
+            && changed * BOUNDED_MEMORY_DIVISOR < u64::from(meta.slots);
+        Self { memory: if is_small { Memory::Bounded } else { Memory::Full }, anew }
     }
 }
 
@@ -528,7 +532,7 @@ impl Pending {
 /// What a large build searches by.
 enum Estimates {
     Codes { encoded: Box<Encoded>, is_new: bool },
-    Coarse(Coarse),
+    Sq8Copy(Sq8Copy),
     None,
 }
 
@@ -552,7 +556,7 @@ enum Built {
 
 /// A build that has been computed on a commit, and not been linked yet.
 pub(crate) struct Prepared<'e> {
-    held: Held<'e>,
+    held: OwnedSnapshot<'e>,
     changes: Changes,
     pending: Pending,
     connectivity: Connectivity,

@@ -10,7 +10,7 @@ use crate::build::{Build, Goal, Prepared, Progress, check_parameters};
 use crate::defaults;
 use crate::error::Result;
 use crate::format::meta::Connectivity;
-use crate::store::held::ReadTxn;
+use crate::store::owned_snapshot::ReadTxn;
 use crate::store::process::OfProcess;
 use crate::writer::Writer;
 

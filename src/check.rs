@@ -35,7 +35,7 @@ use crate::store::Place;
 use crate::store::file::PageFinding;
 use crate::store::snapshot::{MISCOUNTED, Snapshot};
 use crate::store::source::Calling;
-use crate::store::table::Extent;
+use crate::store::table::Memory;
 use crate::store::view::View;
 use crate::types::{Layer, Slot};
 
@@ -186,7 +186,7 @@ pub(crate) fn check_named(
     naming: Naming,
 ) -> Result<Vec<Finding>> {
     let mut findings = Findings::default();
-    let snapshot = match Snapshot::open(place, rtxn, Extent::Full) {
+    let snapshot = match Snapshot::open(place, rtxn, Memory::Full) {
         Ok(snapshot) => snapshot,
         Err(Error::Corrupt { key, what }) => {
             let invariant = match what {

@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use roaring::RoaringBitmap;
 
-use crate::distance::{Estimate, Limits, PANEL, Panel, ROWS, Row, prefetch};
+use crate::distance::{Estimate, Finish, Limits, PANEL, Panel, ROWS, Row, by_finish, prefetch};
 use crate::error::Result;
-use crate::graph::Probe;
-use crate::store::codes::CodeProbe;
-use crate::store::probe::StoredProbe;
+use crate::graph::DistanceComputer;
+use crate::store::codes::CodeEstimator;
+use crate::store::prepared_query::PreparedQuery;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, View};
@@ -31,27 +31,29 @@ const PARALLEL_BYTES: usize = 1 << 20;
 /// About as many vectors are addressed at a time, in whole blocks: enough to fill the rows of a
 /// kernel, few enough to stay in the cache.
 const PIECE: usize = 64;
-/// Vectors of so many bytes that lie in a row are compared one after the other by the first query
-/// to see them: four at once are four runs of memory, and one run is what processors load ahead
-/// best. Four shorter ones are one run, too.
-const IN_A_RUN_FROM: usize = 512;
-/// Slots from which on their codes are looked at first.
-const CODES_FROM: usize = 1000;
-/// What has been estimated before it is known whether that is worth while, and the share that may
-/// be compared nevertheless: an estimate takes about as long as a half of a comparison.
-const FEW_ESTIMATES: u64 = 4096;
-const WORTH_SHARE: u64 = 2;
-/// Queries from which on a panel is quicker than one by one.
-const PANEL_FROM: usize = 6;
-/// One pair in so many may be compared in vain before the next estimate is used: a comparison costs
-/// as much as a dozen estimates.
-const MOST_IN_VAIN: usize = 32;
-/// Pairs whose limits have not settled yet.
-const FEW_PAIRS: usize = 1 << 16;
-/// The panels of a pass take no more, so that they stay in the cache beside a piece.
+/// From this vector size on, in bytes, a scan compares one vector at a time: a single sequential
+/// stream suits the hardware prefetcher better than four. Four shorter vectors are one stream.
+const SEQUENTIAL_MIN_BYTES: usize = 512;
+/// A scan of at least this many slots estimates distances by codes first, and reranks.
+const CODES_MIN_SLOTS: usize = 1000;
+/// After this many estimates, a scan stops using codes if it had to rerank more than half of the
+/// vectors: an estimate takes about half as long as a distance.
+const CODES_TRIAL: u64 = 4096;
+const MAX_RERANK_DIVISOR: u64 = 2;
+/// A scan for at least this many queries compares them a panel at a time, which is then quicker
+/// than one by one.
+const PANEL_MIN_QUERIES: usize = 6;
+/// More false positives than one pair in 32 (pairs that the estimate let through, and whose
+/// distance is beyond the k-th), and the scan goes over to the next, tighter estimate: a distance
+/// costs as much as a dozen estimates.
+const MAX_FALSE_POSITIVE_DIVISOR: usize = 32;
+/// False positives are counted from this many pairs on: before, the limits are still falling.
+const FALSE_POSITIVE_MIN_PAIRS: usize = 1 << 16;
+/// The panels of one pass take at most this many bytes, so that they stay in the cache beside a
+/// piece.
 const PASS_BYTES: usize = 1 << 20;
 
-/// Room for results is made beforehand for no more.
+/// A top-k heap is allocated for at most this many results, and grows beyond.
 const USUAL_K: usize = 128;
 
 /// A result.
@@ -81,15 +83,15 @@ impl PartialEq for Neighbor {
 
 impl Eq for Neighbor {}
 
-/// The `k` nearest of what it is offered.
+/// Top-k: the `k` nearest of the neighbors that it is offered, in a heap.
 #[derive(Debug)]
-pub(crate) struct Nearest {
+pub(crate) struct TopK {
     k: usize,
     /// The farthest on top.
     heap: BinaryHeap<Neighbor>,
 }
 
-impl Nearest {
+impl TopK {
     pub(crate) fn new(k: usize) -> Self {
         Self { k, heap: BinaryHeap::with_capacity(k.min(USUAL_K)) }
     }
@@ -134,7 +136,7 @@ impl Nearest {
 /// What one query has found so far, and what that took.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) nearest: Nearest,
+    pub(crate) top_k: TopK,
     /// How many distances were computed.
     pub(crate) distances: u64,
     /// How many were estimated by codes.
@@ -143,12 +145,12 @@ pub(crate) struct Found {
 
 impl Found {
     fn nothing(k: usize) -> Self {
-        Self { nearest: Nearest::new(k), distances: 0, estimates: 0 }
+        Self { top_k: TopK::new(k), distances: 0, estimates: 0 }
     }
 
     fn merge(self, other: Self) -> Self {
         Self {
-            nearest: self.nearest.merge(other.nearest),
+            top_k: self.top_k.merge(other.top_k),
             distances: self.distances + other.distances,
             estimates: self.estimates + other.estimates,
         }
@@ -167,11 +169,11 @@ pub(crate) enum Slots<'a> {
     Only(&'a [u32]),
 }
 
-/// For each probe the `k` nearest of those slots whose item `accept`s. `stop` is asked now and
+/// For each query the `k` nearest of those slots whose item `accept`s. `stop` is asked now and
 /// then, and ends the scan early.
 pub(crate) fn scan<'s, 't, S: Source<'t>>(
     view: &View<'s, 't, S>,
-    probes: &[StoredProbe<'_, 's, 't, S>],
+    queries: &[PreparedQuery<'_, 's, 't, S>],
     slots: Slots<'_>,
     k: usize,
     by_codes: bool,
@@ -180,22 +182,25 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
 ) -> Result<Vec<Found>> {
     let (meta, count) = (&view.snapshot.meta, slots.count(view));
     if k == 0 || count == 0 {
-        return Ok(probes.iter().map(|_| Found::nothing(k)).collect());
+        return Ok(queries.iter().map(|_| Found::nothing(k)).collect());
     }
-    let by_codes = by_codes && count >= CODES_FROM;
+    let by_codes = by_codes && count >= CODES_MIN_SLOTS;
     let vectors = meta.geometry.vectors as usize;
     let piece = vectors * PIECE.div_ceil(vectors);
     let pieces = count.div_ceil(piece);
     let panel_bytes = PANEL * size_of::<f32>() * meta.dimensions as usize;
-    let mut found = Vec::with_capacity(probes.len());
-    for probes in probes.chunks(PANEL * (PASS_BYTES / panel_bytes).max(1)) {
-        let judge =
-            if probes.len() < PANEL_FROM { None } else { Judge::new(view.estimates(), probes) };
-        let judge = judge.as_ref();
-        let by_codes = by_codes && judge.is_none();
-        if count * meta.geometry.stride * probes.len() < PARALLEL_BYTES {
-            let codes = if by_codes { code_probes(view, probes)? } else { Vec::new() };
-            let pass = Pass { view, probes, judge, codes: &codes, slots, piece, accept };
+    let mut found = Vec::with_capacity(queries.len());
+    for queries in queries.chunks(PANEL * (PASS_BYTES / panel_bytes).max(1)) {
+        let rule_out = if queries.len() < PANEL_MIN_QUERIES {
+            None
+        } else {
+            QueryTiles::new(view.estimates(), queries)
+        };
+        let rule_out = rule_out.as_ref();
+        let by_codes = by_codes && rule_out.is_none();
+        if count * meta.geometry.stride * queries.len() < PARALLEL_BYTES {
+            let codes = if by_codes { code_queries(view, queries)? } else { Vec::new() };
+            let pass = Pass { view, queries, rule_out, codes: &codes, slots, piece, accept };
             found.extend(pass.run(0..pieces, k, stop)?);
             continue;
         }
@@ -205,10 +210,10 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
             view.resolve_codes()?;
         }
         let warm = View::new(view.snapshot, Warm::default());
-        let probes: Vec<_> = probes.iter().map(|probe| probe.on(&warm)).collect();
-        let codes = if by_codes { code_probes(&warm, &probes)? } else { Vec::new() };
+        let queries: Vec<_> = queries.iter().map(|query| query.on(&warm)).collect();
+        let codes = if by_codes { code_queries(&warm, &queries)? } else { Vec::new() };
         let pass =
-            Pass { view: &warm, probes: &probes, judge, codes: &codes, slots, piece, accept };
+            Pass { view: &warm, queries: &queries, rule_out, codes: &codes, slots, piece, accept };
         // Each thread takes the next piece, so that none waits for another, and all read where the
         // others do.
         let next = AtomicUsize::new(0);
@@ -222,13 +227,13 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
 }
 
 /// Queries by codes. None if there are no codes.
-fn code_probes<'v, 's, 't, S: Source<'t>>(
+fn code_queries<'v, 's, 't, S: Source<'t>>(
     view: &'v View<'s, 't, S>,
-    probes: &[StoredProbe<'_, 's, 't, S>],
-) -> Result<Vec<CodeProbe<'v, 's, 't, S>>> {
+    queries: &[PreparedQuery<'_, 's, 't, S>],
+) -> Result<Vec<CodeEstimator<'v, 's, 't, S>>> {
     Ok(view
-        .code_probes()?
-        .map(|code| probes.iter().map(|probe| code.of(probe)).collect())
+        .code_queries()?
+        .map(|code| queries.iter().map(|query| code.of(query)).collect())
         .unwrap_or_default())
 }
 
@@ -242,23 +247,24 @@ impl Slots<'_> {
     }
 }
 
-/// What rules out vectors for many queries at once.
-struct Judge {
+/// The queries of a pass as panels, and the estimates that rule out vectors for many of them at
+/// once.
+struct QueryTiles {
     /// The quickest first.
     estimates: Vec<Estimate>,
     panels: Vec<Panel>,
 }
 
-impl Judge {
+impl QueryTiles {
     /// `None` if the metric has no estimates.
     fn new<'t, S: Source<'t>>(
         estimates: Vec<Estimate>,
-        probes: &[StoredProbe<'_, '_, 't, S>],
+        queries: &[PreparedQuery<'_, '_, 't, S>],
     ) -> Option<Self> {
         let first = estimates.first()?;
-        let panels = probes
+        let panels = queries
             .chunks(PANEL)
-            .map(|probes| first.panel(probes.iter().map(StoredProbe::prepared)))
+            .map(|queries| first.panel(queries.iter().map(PreparedQuery::prepared)))
             .collect();
         Some(Self { estimates, panels })
     }
@@ -267,10 +273,10 @@ impl Judge {
 /// One pass over the vectors.
 struct Pass<'a, 's, 't, S> {
     view: &'a View<'s, 't, S>,
-    probes: &'a [StoredProbe<'a, 's, 't, S>],
-    judge: Option<&'a Judge>,
-    /// One for each probe, or none.
-    codes: &'a [CodeProbe<'a, 's, 't, S>],
+    queries: &'a [PreparedQuery<'a, 's, 't, S>],
+    rule_out: Option<&'a QueryTiles>,
+    /// One for each query, or none.
+    codes: &'a [CodeEstimator<'a, 's, 't, S>],
     slots: Slots<'a>,
     /// Slots of a piece.
     piece: usize,
@@ -288,15 +294,15 @@ struct State<'t> {
     /// compared in vain.
     estimate: usize,
     pairs: usize,
-    in_vain: usize,
+    false_positives: usize,
     limits: Vec<Limits>,
     vectors: Vec<(Slot, Address<'t>)>,
 }
 
 impl<'t> State<'t> {
     fn new<S>(k: usize, pass: &Pass<'_, '_, 't, S>) -> Self {
-        let found = pass.probes.iter().map(|_| Found::nothing(k)).collect();
-        let panels = pass.judge.map_or(0, |judge| judge.panels.len());
+        let found = pass.queries.iter().map(|_| Found::nothing(k)).collect();
+        let panels = pass.rule_out.map_or(0, |rule_out| rule_out.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
         let (vectors, slots, estimates) = (Vec::new(), Vec::new(), Vec::new());
         Self {
@@ -306,7 +312,7 @@ impl<'t> State<'t> {
             estimates,
             estimate: 0,
             pairs: 0,
-            in_vain: 0,
+            false_positives: 0,
             limits,
             vectors,
         }
@@ -331,16 +337,20 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     /// Compares the vectors of a piece with all queries.
     fn scan(&self, piece: usize, state: &mut State<'t>) -> Result<()> {
         self.address(piece, &mut state.vectors)?;
-        match self.judge {
-            Some(judge) => self.judge(judge, state),
-            None if !state.without_codes => self.compare_by_codes(state),
+        by_finish!(self.view.snapshot.metric, F => self.scan_by::<F>(state))
+    }
+
+    fn scan_by<F: Finish>(&self, state: &mut State<'t>) -> Result<()> {
+        match self.rule_out {
+            Some(rule_out) => self.rule_out::<F>(rule_out, state),
+            None if !state.without_codes => self.compare_by_codes::<F>(state),
             None => {
-                let mut queries = self.probes.iter().zip(&mut state.found).enumerate();
-                queries.try_for_each(|(nth, (probe, found))| {
-                    if nth == 0 && self.is_run() {
-                        self.compare_run(probe, &state.vectors, found)
+                let mut queries = self.queries.iter().zip(&mut state.found).enumerate();
+                queries.try_for_each(|(nth, (query, found))| {
+                    if nth == 0 && self.is_sequential() {
+                        self.compare_sequentially::<F>(query, &state.vectors, found)
                     } else {
-                        self.compare(probe, &state.vectors, found)
+                        self.compare::<F>(query, &state.vectors, found)
                     }
                 })
             }
@@ -348,21 +358,21 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     }
 
     /// Compares the vectors whose codes do not rule them out with each query.
-    fn compare_by_codes(&self, state: &mut State<'t>) -> Result<()> {
+    fn compare_by_codes<F: Finish>(&self, state: &mut State<'t>) -> Result<()> {
         let State { found, vectors, slots, estimates, .. } = state;
         slots.clear();
         slots.extend(vectors.iter().map(|(slot, _)| slot.0));
-        for ((probe, codes), found) in self.probes.iter().zip(self.codes).zip(found) {
+        for ((query, codes), found) in self.queries.iter().zip(self.codes).zip(found) {
             codes.distances(slots, estimates)?;
             found.estimates += slots.len() as u64;
             for ((slot, address), estimate) in vectors.iter().zip(&*estimates) {
-                if found.nearest.may_keep(estimate - codes.bound(*slot)?) {
+                if found.top_k.may_keep(estimate - codes.bound(*slot)?) {
                     found.distances += 1;
-                    self.offer(probe, *slot, probe.distance(*address), &mut found.nearest)?;
+                    self.offer(query, *slot, query.distance::<F>(*address), &mut found.top_k)?;
                 }
             }
-            state.without_codes |=
-                found.estimates > FEW_ESTIMATES && found.distances * WORTH_SHARE > found.estimates;
+            state.without_codes |= found.estimates > CODES_TRIAL
+                && found.distances * MAX_RERANK_DIVISOR > found.estimates;
         }
         Ok(())
     }
@@ -382,32 +392,32 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     }
 
     /// Whether the vectors of a piece lie in a row, and are best read so.
-    fn is_run(&self) -> bool {
+    fn is_sequential(&self) -> bool {
         matches!(self.slots, Slots::Except(_))
-            && self.view.snapshot.meta.geometry.stride >= IN_A_RUN_FROM
+            && self.view.snapshot.meta.geometry.stride >= SEQUENTIAL_MIN_BYTES
     }
 
     /// Compares one query with vectors that lie in a row and are in no cache.
-    fn compare_run(
+    fn compare_sequentially<F: Finish>(
         &self,
-        probe: &StoredProbe<'_, '_, 't, S>,
+        query: &PreparedQuery<'_, '_, 't, S>,
         vectors: &[(Slot, Address<'t>)],
         found: &mut Found,
     ) -> Result<()> {
         found.distances += vectors.len() as u64;
         vectors.iter().try_for_each(|(slot, address)| {
-            self.offer(probe, *slot, probe.distance(*address), &mut found.nearest)
+            self.offer(query, *slot, query.distance::<F>(*address), &mut found.top_k)
         })
     }
 
-    /// Compares one query with vectors, hints ahead.
-    fn compare(
+    /// Compares one query with vectors, prefetches ahead.
+    fn compare<F: Finish>(
         &self,
-        probe: &StoredProbe<'_, '_, 't, S>,
+        query: &PreparedQuery<'_, '_, 't, S>,
         vectors: &[(Slot, Address<'t>)],
         found: &mut Found,
     ) -> Result<()> {
-        let Found { nearest, distances, .. } = found;
+        let Found { top_k, distances, .. } = found;
         *distances += vectors.len() as u64;
         let (fours, rest) = vectors.as_chunks::<4>();
         for (i, four) in fours.iter().enumerate() {
@@ -415,18 +425,22 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
                 prefetch(address.bytes);
             }
             for ((slot, _), distance) in
-                four.iter().zip(probe.distance4(four.map(|(_, address)| address)))
+                four.iter().zip(query.distance4::<F>(four.map(|(_, address)| address)))
             {
-                self.offer(probe, *slot, distance, nearest)?;
+                self.offer(query, *slot, distance, top_k)?;
             }
         }
         rest.iter().try_for_each(|(slot, address)| {
-            self.offer(probe, *slot, probe.distance(*address), nearest)
+            self.offer(query, *slot, query.distance::<F>(*address), top_k)
         })
     }
 
     /// Compares all queries with those vectors that are not ruled out for them.
-    fn judge(&self, Judge { estimates, panels }: &Judge, state: &mut State<'t>) -> Result<()> {
+    fn rule_out<F: Finish>(
+        &self,
+        QueryTiles { estimates, panels }: &QueryTiles,
+        state: &mut State<'t>,
+    ) -> Result<()> {
         let State { found, limits, vectors, .. } = state;
         let estimate = &estimates[state.estimate];
         let Snapshot { metric, meta, .. } = self.view.snapshot;
@@ -445,18 +459,18 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
                 .cycle()
                 .take(rows.len().next_multiple_of(ROWS) - rows.len()),
         );
-        let queries = self.probes.chunks(PANEL).zip(found.chunks_mut(PANEL));
-        for ((panel, limits), (probes, found)) in panels.iter().zip(&mut *limits).zip(queries) {
+        let queries = self.queries.chunks(PANEL).zip(found.chunks_mut(PANEL));
+        for ((panel, limits), (queries, found)) in panels.iter().zip(&mut *limits).zip(queries) {
             for (rows, vectors) in rows.as_chunks().0.iter().zip(vectors.chunks(ROWS)) {
                 for (mask, (slot, address)) in
                     estimate.near(panel, limits, rows).into_iter().zip(vectors)
                 {
-                    for query in bits(mask).take_while(|query| *query < probes.len()) {
-                        let distance = probes[query].distance(*address);
-                        let nearest = &mut found[query].nearest;
-                        state.in_vain += usize::from(!nearest.may_keep(distance));
-                        self.offer(&probes[query], *slot, distance, nearest)?;
-                        if let Some(farthest) = nearest.farthest() {
+                    for query in bits(mask).take_while(|query| *query < queries.len()) {
+                        let distance = queries[query].distance::<F>(*address);
+                        let top_k = &mut found[query].top_k;
+                        state.false_positives += usize::from(!top_k.may_keep(distance));
+                        self.offer(&queries[query], *slot, distance, top_k)?;
+                        if let Some(farthest) = top_k.farthest() {
                             limits[query] = estimate.limit(panel, query, farthest);
                         }
                     }
@@ -464,12 +478,12 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
             }
         }
         found.iter_mut().for_each(|found| found.distances += vectors.len() as u64);
-        state.pairs += vectors.len() * self.probes.len();
-        if state.in_vain * MOST_IN_VAIN > state.pairs
-            && state.pairs > FEW_PAIRS
+        state.pairs += vectors.len() * self.queries.len();
+        if state.false_positives * MAX_FALSE_POSITIVE_DIVISOR > state.pairs
+            && state.pairs > FALSE_POSITIVE_MIN_PAIRS
             && state.estimate + 1 < estimates.len()
         {
-            (state.estimate, state.pairs, state.in_vain) = (state.estimate + 1, 0, 0);
+            (state.estimate, state.pairs, state.false_positives) = (state.estimate + 1, 0, 0);
             // They are set again by the next comparison.
             limits.fill(Estimate::no_limits());
         }
@@ -479,16 +493,16 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     #[inline]
     fn offer(
         &self,
-        probe: &StoredProbe<'_, '_, 't, S>,
+        query: &PreparedQuery<'_, '_, 't, S>,
         slot: Slot,
         distance: f32,
-        nearest: &mut Nearest,
+        top_k: &mut TopK,
     ) -> Result<()> {
-        if nearest.may_keep(distance) {
+        if top_k.may_keep(distance) {
             let item = self.view.item(slot)?;
             if (self.accept)(item) {
-                let distance = probe.told_apart(slot, distance)?;
-                nearest.offer(Neighbor { distance, item });
+                let distance = query.told_apart(slot, distance)?;
+                top_k.offer(Neighbor { distance, item });
             }
         }
         Ok(())
@@ -508,12 +522,12 @@ mod tests {
 
     #[test]
     fn the_nearest_are_kept_in_order_and_ties_go_to_the_smaller_id() {
-        let mut nearest = Nearest::new(3);
+        let mut top_k = TopK::new(3);
         for (distance, item) in [(5.0, 1), (2.0, 9), (2.0, 3), (2.0, 7), (0.0, 100), (2.0, 2)] {
-            nearest.offer(Neighbor { distance, item });
+            top_k.offer(Neighbor { distance, item });
         }
-        assert_eq!(nearest.into_sorted(), [(100, 0.0), (2, 2.0), (3, 2.0)]);
-        let mut none = Nearest::new(0);
+        assert_eq!(top_k.into_sorted(), [(100, 0.0), (2, 2.0), (3, 2.0)]);
+        let mut none = TopK::new(0);
         assert!(!none.may_keep(0.0));
         none.offer(Neighbor { distance: 0.0, item: 1 });
         assert!(none.into_sorted().is_empty());

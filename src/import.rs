@@ -27,7 +27,7 @@ use std::fmt;
 use heed::types::Bytes;
 use heed::{RoTxn, RwTxn};
 
-use crate::codec::{Bits, Components, F32, Probe, Signs, VectorRef};
+use crate::codec::{Bits, Components, Decoded, F32, Signs, VectorRef};
 use crate::distance::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance,
     DotProduct, Euclidean, Hamming, Manhattan,
@@ -355,7 +355,7 @@ impl Metric {
 }
 
 /// The components of a stored vector; `None` if it does not have as many bytes as they need.
-fn stored<C: Probe>(bytes: &[u8], dimensions: usize) -> Option<Vec<f32>> {
+fn stored<C: Decoded>(bytes: &[u8], dimensions: usize) -> Option<Vec<f32>> {
     // Beyond ours there are no dimensions that a writer could have, and the product could overflow.
     (dimensions <= crate::format::meta::MAX_DIMENSIONS && bytes.len() == C::bytes(dimensions))
         .then(|| VectorRef::<C>::new(bytes).to_vec(dimensions))

@@ -158,7 +158,7 @@ pub mod distances {
     pub use crate::distance::Form;
     pub use crate::distance::{
         BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine,
-        Distance, DotProduct, Euclidean, Hamming, Kernels, MAX_NAME_BYTES, Manhattan, ProbeOf,
+        DecodedOf, Distance, DotProduct, Euclidean, Hamming, Kernels, MAX_NAME_BYTES, Manhattan,
         distance,
     };
 }

@@ -20,7 +20,7 @@ use crate::defaults;
 use crate::error::{Error, Result};
 use crate::flat::{Found, Slots, scan};
 use crate::reader::{Reader, WarmReader};
-use crate::store::probe::StoredProbe;
+use crate::store::prepared_query::PreparedQuery;
 use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::types::ItemId;
@@ -353,10 +353,10 @@ fn search_vector(
     cancel: Cancel<'_>,
 ) -> Result<Searched> {
     view.snapshot.metric.check_known(view.snapshot.index)?;
-    let probe = view.query(vector)?;
+    let query = view.query(vector)?;
     let mut nearest =
-        Search { view, probes: &[probe], wish: Wish::new(options, None, cancel) }.run()?;
-    // One probe has one answer.
+        Search { view, queries: &[query], request: Request::new(options, None, cancel) }.run()?;
+    // One query has one answer.
     Ok(nearest.swap_remove(0))
 }
 
@@ -380,14 +380,14 @@ fn search_vectors(
     if !rows.len().is_multiple_of(dimensions) {
         return Err(Error::UnevenRows { components: rows.len(), dimensions });
     }
-    let probe = |(row, vector)| {
+    let query = |(row, vector)| {
         view.query(vector).map_err(|error| match error {
             Error::InvalidQuery { defect } => Error::InvalidRow { row, defect },
             error => error,
         })
     };
-    let probes = rows.rows(dimensions).enumerate().map(probe).collect::<Result<Vec<_>>>()?;
-    Search { view, probes: &probes, wish: Wish::new(options, None, cancel) }.run()
+    let queries = rows.rows(dimensions).enumerate().map(query).collect::<Result<Vec<_>>>()?;
+    Search { view, queries: &queries, request: Request::new(options, None, cancel) }.run()
 }
 
 pub(crate) fn by_item<'t, S: Source<'t>>(
@@ -407,15 +407,17 @@ fn search_item(
 ) -> Result<Option<Searched>> {
     view.snapshot.metric.check_known(view.snapshot.index)?;
     let Some(slot) = view.slot(item)? else { return Ok(None) };
-    let probe = view.probe(slot)?;
-    Ok(Search { view, probes: &[probe], wish: Wish::new(options, Some(item), cancel) }.run()?.pop())
+    let query = view.query_of(slot)?;
+    Ok(Search { view, queries: &[query], request: Request::new(options, Some(item), cancel) }
+        .run()?
+        .pop())
 }
 
 /// What ends a search early: a value, so that a search is compiled once and not for each closure.
 pub(crate) type Cancel<'q> = &'q (dyn Fn() -> bool + Sync);
 
 /// What is asked of a search, beside the vectors: any thread may look at it.
-struct Wish<'q> {
+struct Request<'q> {
     options: Options<'q>,
     excluded: Option<ItemId>,
     cancel: Cancel<'q>,
@@ -423,7 +425,7 @@ struct Wish<'q> {
     cancelled: AtomicBool,
 }
 
-impl<'q> Wish<'q> {
+impl<'q> Request<'q> {
     fn new(options: Options<'q>, excluded: Option<ItemId>, cancel: Cancel<'q>) -> Self {
         Self { options, excluded, cancel, cancelled: AtomicBool::new(false) }
     }
@@ -451,20 +453,20 @@ impl<'q> Wish<'q> {
 /// Queries on their way.
 struct Search<'q, 'v, 's, 't> {
     view: &'q AnyView<'v, 's, 't>,
-    probes: &'q [StoredProbe<'q, 's, 't, &'v (dyn Source<'t> + 'v)>],
-    wish: Wish<'q>,
+    queries: &'q [PreparedQuery<'q, 's, 't, &'v (dyn Source<'t> + 'v)>],
+    request: Request<'q>,
 }
 
 impl Search<'_, '_, '_, '_> {
-    /// An answer for each probe.
+    /// An answer for each query.
     fn run(self) -> Result<Vec<Searched>> {
         let items = self.view.snapshot.meta.items as usize;
         let possible = self
-            .wish
+            .request
             .options
             .candidates
             .map_or(items, |candidates| items.min(candidates.len() as usize));
-        let k = self.wish.options.k.min(possible);
+        let k = self.request.options.k.min(possible);
         let strategy = if k == 0 { Strategy::All } else { self.strategy(k, possible) };
         let found = match strategy {
             _ if k == 0 => self.scan(0, Slots::Only(&[]))?,
@@ -475,11 +477,11 @@ impl Search<'_, '_, '_, '_> {
                 self.scan(k, Slots::Only(&slots))?
             }
         };
-        let did_cancel = self.wish.cancelled.into_inner();
+        let did_cancel = self.request.cancelled.into_inner();
         let pending = self.view.snapshot.meta.pending.into();
         let answer = |found: Found| {
-            let Found { nearest, distances, estimates } = found;
-            let nns = nearest.into_sorted();
+            let Found { top_k, distances, estimates } = found;
+            let nns = top_k.into_sorted();
             Searched { nns, did_cancel, strategy, distances, estimates, pending }
         };
         Ok(found.into_iter().map(answer).collect())
@@ -488,7 +490,7 @@ impl Search<'_, '_, '_, '_> {
     /// The cheapest way, by estimates of what each costs on one thread. The same for one query and
     /// for many, so that many have the answers that each would have alone.
     fn strategy(&self, k: usize, possible: usize) -> Strategy {
-        let (options, meta) = (&self.wish.options, &self.view.snapshot.meta);
+        let (options, meta) = (&self.request.options, &self.view.snapshot.meta);
         let (items, vector_ns) =
             (f64::from(meta.items), meta.geometry.stride as f64 / SCAN_BYTES_PER_NS);
         let all_ns = items * vector_ns;
@@ -514,35 +516,35 @@ impl Search<'_, '_, '_, '_> {
     fn walk(&self, k: usize) -> Result<Vec<Found>> {
         let pending = &self.view.snapshot.pending;
         let mut found = self.scan(k, Slots::Only(pending))?;
-        if let ([probe], [found]) = (self.probes, &mut found[..]) {
-            Walk { view: self.view, wish: &self.wish, k }.one(probe, found)?;
+        if let ([query], [found]) = (self.queries, &mut found[..]) {
+            Walk { view: self.view, request: &self.request, k }.one(query, found)?;
         } else {
             // A transaction cannot be shared between threads, full tables can.
             self.view.resolve_all()?;
             let warm = View::new(self.view.snapshot, Warm::default());
-            let probes: Vec<_> = self.probes.iter().map(|probe| probe.on(&warm)).collect();
-            Walk { view: &warm, wish: &self.wish, k }.many(&probes, &mut found)?;
+            let queries: Vec<_> = self.queries.iter().map(|query| query.on(&warm)).collect();
+            Walk { view: &warm, request: &self.request, k }.many(&queries, &mut found)?;
         }
         Ok(found)
     }
 
-    /// What a scan finds for each probe.
+    /// What a scan finds for each query.
     fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
-        let wish = &self.wish;
+        let request = &self.request;
         scan(
             self.view,
-            self.probes,
+            self.queries,
             slots,
             k,
-            wish.options.codes,
-            &|item| wish.accepts(item),
-            &|| wish.stop(),
+            request.options.codes,
+            &|item| request.accepts(item),
+            &|| request.stop(),
         )
     }
 
     fn candidate_slots(&self) -> Result<Vec<u32>> {
         let mut slots = Vec::new();
-        for item in self.wish.options.candidates.into_iter().flatten() {
+        for item in self.request.options.candidates.into_iter().flatten() {
             slots.extend(self.view.slot(item)?.map(|slot| slot.0));
         }
         // In the order they lie in, for the prefetcher.

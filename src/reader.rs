@@ -24,7 +24,7 @@ use crate::store::Place;
 use crate::store::file::Environment;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Calling, Verified, Warm};
-use crate::store::table::Extent;
+use crate::store::table::Memory;
 use crate::store::view::View;
 use crate::types::{ItemId, Slot};
 
@@ -80,7 +80,7 @@ impl<'t, D: Distance> Reader<'t, D> {
 impl<'t, D> Reader<'t, D> {
     /// A reader of an index of whatever metric.
     pub(crate) fn at(rtxn: &'t RoTxn<'_>, place: Place<'t>) -> Result<Self> {
-        let snapshot = Snapshot::open(place, rtxn, Extent::Full)?;
+        let snapshot = Snapshot::open(place, rtxn, Memory::Full)?;
         Ok(Self { snapshot, place, metric: PhantomData })
     }
 
@@ -170,7 +170,7 @@ impl<'t, D> Reader<'t, D> {
     /// reader that has not been asked for anything else.
     pub(crate) fn sound_vector(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Vec<f32>>> {
         let source = Calling::new(self.place, rtxn, self.snapshot.id)?;
-        let view = View::new(&self.snapshot, Verified::new(source, self.snapshot.extent));
+        let view = View::new(&self.snapshot, Verified::new(source, self.snapshot.memory));
         view.slot(item)?.map(|slot| view.components(slot)).transpose()
     }
 

@@ -90,15 +90,15 @@ pub struct CodeStats {
     pub trained_spread: f64,
     /// The same of all vectors that are there now.
     pub spread: f64,
-    /// How far codes are from their vectors, as a share of those' distances from the center: the
-    /// root of the mean square.
+    /// The relative error of the codes: the root mean square of the distance between a vector and
+    /// its code, over the distance between the vector and the center.
     pub error: f64,
 }
 
 impl CodeStats {
-    /// How much farther from the center the vectors are than those that it was taken from: 1 if
-    /// they are alike. As much larger is the error of an estimate, squared, than it need be: from
-    /// about 1.5 on [`optimize`](crate::Builder::optimize), which makes all codes anew, pays.
+    /// The mean squared distance of the vectors from the center, over that of the vectors the codes
+    /// were trained on: 1 if they are alike. The squared error of an estimate grows by the same
+    /// factor. From about 1.5 on, [`optimize`](crate::Builder::optimize) pays, which trains anew.
     #[must_use]
     pub fn drift(&self) -> f64 {
         if self.trained_spread > 0.0 { self.spread / self.trained_spread } else { 1.0 }

@@ -26,7 +26,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// That of an index that is not trained, or need not be.
+    /// The scale of an untrained index, or of a form that needs none.
     pub const NONE: Self = Self { center: 0.0, step: 0.0 };
     /// The largest component that can be trained on: sums and differences of a few are finite.
     pub(crate) const MAX: f32 = 1e38;

@@ -13,7 +13,7 @@ use voisin::distances::Euclidean;
 use crate::living::Living;
 
 /// The nearest rows that the files list for each query.
-const LISTED: usize = 100;
+const PRUNE_CANDIDATES_PER_EDGE: usize = 100;
 
 /// Vectors, queries, and the exact answers.
 pub struct DataSet {
@@ -152,7 +152,7 @@ impl DataSet {
         };
         let mut found = 0;
         for ((query, answer), exact) in
-            self.query_rows().zip(answers).zip(self.neighbors.chunks(LISTED))
+            self.query_rows().zip(answers).zip(self.neighbors.chunks(PRUNE_CANDIDATES_PER_EDGE))
         {
             let farthest = distance(query, exact[k - 1]) * (1.0 + 1e-6) + 1e-9;
             found += answer.iter().take(k).filter(|row| distance(query, **row) <= farthest).count();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::round::{MAX_BF16, MAX_F16, from_bf16, from_f16, to_bf16, to_f16, to_odd};
-use super::{Codec, Component, Probe, Scale};
+use super::{Codec, Component, Decoded, Scale};
 use crate::error::VectorDefect;
 
 /// Every component as an IEEE 754 single, little-endian: `4 * dimensions` bytes. Vectors of `f32`
@@ -152,7 +152,7 @@ fn bits_end_at(bytes: &[u8], dimensions: usize) -> bool {
 }
 
 impl Codec for F32 {
-    type Probe = Self;
+    type Decoded = Self;
 
     const ID: u8 = 1;
     const NAME: &'static str = "f32";
@@ -173,12 +173,12 @@ impl Codec for F32 {
         0
     }
 
-    fn probe(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
+    fn decode(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
         Cow::Borrowed(bytes)
     }
 }
 
-impl Probe for F32 {
+impl Decoded for F32 {
     #[inline]
     fn component(bytes: &[u8], i: usize) -> Option<f32> {
         bytes.as_chunks().0.get(i).map(|word| f32::from_le_bytes(*word))
@@ -190,7 +190,7 @@ impl Probe for F32 {
 }
 
 impl Codec for F16 {
-    type Probe = F32;
+    type Decoded = F32;
 
     const ID: u8 = 3;
     const NAME: &'static str = "f16";
@@ -210,13 +210,13 @@ impl Codec for F16 {
         0
     }
 
-    fn probe(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
+    fn decode(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
         to_floats(bytes, |word| from_f16(u16::from_le_bytes(word)))
     }
 }
 
 impl Codec for Bf16 {
-    type Probe = F32;
+    type Decoded = F32;
 
     const ID: u8 = 4;
     const NAME: &'static str = "bf16";
@@ -236,13 +236,13 @@ impl Codec for Bf16 {
         0
     }
 
-    fn probe(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
+    fn decode(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
         to_floats(bytes, |word| from_bf16(u16::from_le_bytes(word)))
     }
 }
 
 impl Codec for I8 {
-    type Probe = F32;
+    type Decoded = F32;
 
     const ID: u8 = 5;
     const NAME: &'static str = "i8";
@@ -267,13 +267,13 @@ impl Codec for I8 {
         saturated
     }
 
-    fn probe(bytes: &[u8], scale: Scale) -> Cow<'_, [u8]> {
+    fn decode(bytes: &[u8], scale: Scale) -> Cow<'_, [u8]> {
         to_floats(bytes, |[byte]| scale.value(byte.cast_signed()))
     }
 }
 
 impl Codec for Bits {
-    type Probe = Self;
+    type Decoded = Self;
 
     const ID: u8 = 2;
     const NAME: &'static str = "bits";
@@ -299,7 +299,7 @@ impl Codec for Bits {
         0
     }
 
-    fn probe(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
+    fn decode(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
         Cow::Borrowed(bytes)
     }
 
@@ -308,14 +308,14 @@ impl Codec for Bits {
     }
 }
 
-impl Probe for Bits {
+impl Decoded for Bits {
     fn component(bytes: &[u8], i: usize) -> Option<f32> {
         bit(bytes, i).map(|bit| if bit { 1.0 } else { 0.0 })
     }
 }
 
 impl Codec for Signs {
-    type Probe = Self;
+    type Decoded = Self;
 
     const ID: u8 = 6;
     const NAME: &'static str = "signs";
@@ -334,7 +334,7 @@ impl Codec for Signs {
         0
     }
 
-    fn probe(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
+    fn decode(bytes: &[u8], _scale: Scale) -> Cow<'_, [u8]> {
         Cow::Borrowed(bytes)
     }
 
@@ -343,7 +343,7 @@ impl Codec for Signs {
     }
 }
 
-impl Probe for Signs {
+impl Decoded for Signs {
     fn component(bytes: &[u8], i: usize) -> Option<f32> {
         bit(bytes, i).map(|bit| if bit { 1.0 } else { -1.0 })
     }
@@ -358,8 +358,8 @@ mod tests {
         let mut bytes = Vec::new();
         let saturated = C::encode(vector, scale, &mut bytes);
         assert_eq!((bytes.len(), saturated), (C::bytes(vector.len()), 0));
-        let probe = C::probe(&bytes, scale);
-        VectorRef::<C::Probe>::new(&probe)
+        let probe = C::decode(&bytes, scale);
+        VectorRef::<C::Decoded>::new(&probe)
             .to_vec(vector.len())
             .iter()
             .map(|v| v.to_bits())

@@ -1,8 +1,8 @@
 //! How one vector lies on disk and in a kernel's hands: a fixed number of little-endian bytes.
 //!
 //! A **codec** is a form that vectors are stored in. Only stored vectors are rounded to it: a
-//! query, or a stored vector that others are compared with, becomes a **probe** first, once, in the
-//! form that kernels read ([`Codec::Probe`]): its components as `f32`, or bits. Kernels decode the
+//! query, or a stored vector that others are compared with, is decoded first, once, to the form
+//! that kernels read ([`Codec::Decoded`]): its components as `f32`, or bits. Kernels decode the
 //! other side as they load it. `forms.rs` has the forms, `round.rs` the two roundings that Rust
 //! does not have.
 //!
@@ -78,7 +78,7 @@ mod sealed {
 /// How a vector is stored: [`F32`], [`F16`], [`Bf16`], [`I8`], [`Bits`] or [`Signs`].
 pub trait Codec: sealed::Sealed + fmt::Debug + Clone + Copy + Send + Sync + 'static {
     /// The form that a vector has when others are compared with it.
-    type Probe: Probe;
+    type Decoded: Decoded;
 
     /// The number that stands for this form in the metadata of an index (`docs/format.md`).
     const ID: u8;
@@ -108,7 +108,7 @@ pub trait Codec: sealed::Sealed + fmt::Debug + Clone + Copy + Send + Sync + 'sta
     fn encode<T: Component>(vector: &[T], scale: Scale, out: &mut Vec<u8>) -> u64;
 
     /// A stored vector in the form that others are compared with. Exact.
-    fn probe(bytes: &[u8], scale: Scale) -> Cow<'_, [u8]>;
+    fn decode(bytes: &[u8], scale: Scale) -> Cow<'_, [u8]>;
 
     /// Whether what follows the last component is zero.
     fn has_clean_padding(_bytes: &[u8], _dimensions: usize) -> bool {
@@ -117,7 +117,7 @@ pub trait Codec: sealed::Sealed + fmt::Debug + Clone + Copy + Send + Sync + 'sta
 }
 
 /// A form that vectors are compared in: [`F32`], [`Bits`] or [`Signs`].
-pub trait Probe: Codec<Probe = Self> {
+pub trait Decoded: Codec<Decoded = Self> {
     /// Component `i` of a vector. `None` past its end.
     fn component(bytes: &[u8], i: usize) -> Option<f32>;
 
@@ -129,7 +129,7 @@ pub trait Probe: Codec<Probe = Self> {
 
 /// A form of vectors of any numbers, which the metrics take as their parameter: [`F32`], [`F16`],
 /// [`Bf16`] or [`I8`].
-pub trait Floats: Codec<Probe = F32> {}
+pub trait Floats: Codec<Decoded = F32> {}
 
 impl Floats for F32 {}
 impl Floats for F16 {}
@@ -195,7 +195,7 @@ pub struct VectorRef<'a, C> {
     codec: PhantomData<C>,
 }
 
-impl<'a, C: Probe> VectorRef<'a, C> {
+impl<'a, C: Decoded> VectorRef<'a, C> {
     /// Views `bytes` as a vector in the form `C`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
@@ -221,7 +221,7 @@ impl<'a, C: Probe> VectorRef<'a, C> {
     }
 }
 
-impl<C: Probe> fmt::Debug for VectorRef<'_, C> {
+impl<C: Decoded> fmt::Debug for VectorRef<'_, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }

@@ -26,7 +26,7 @@ use crate::distance::{
 
 /// The largest magnitude of a component of a query.
 const QUERY_LEVELS: f32 = 127.0;
-/// Of how many standard deviations an error is hardly ever.
+/// Errors beyond this many standard deviations are ignored (3 sigma: 99.7 % are within).
 const DEVIATIONS: f32 = 3.0;
 /// From so many dimensions on, an error of 4 bits a component averages out well enough.
 const FAST_4_FROM: usize = 256;
@@ -34,7 +34,7 @@ const FAST_4_FROM: usize = 256;
 /// How many bits a component has in the codes that an index is searched by.
 ///
 /// Codes lie beside the vectors, `bits * dimensions / 8 + 12` bytes each; those of 7 bits take up
-/// to 4 bytes more where that fills a line of cache. A search walks the graph by them, and computes
+/// to 4 bytes more where that fills a cache line. A search walks the graph by them, and computes
 /// the distances of what it finds from the vectors: answers have exact distances always, and miss a
 /// little more of the true neighbors the fewer bits there are.
 ///
@@ -65,7 +65,7 @@ impl Codes {
         [Self::Bits1, Self::Bits2, Self::Bits4, Self::Bits7, Self::Bits8];
 
     /// Those that make searches the fastest at nearly the same recall: 4 bits from 256 dimensions
-    /// on. Below, 7 bits where codes fill whole lines of cache with these, as they do for 54 to 59,
+    /// on. Below, 7 bits where codes fill whole cache lines with these, as they do for 54 to 59,
     /// 127 to 132 and 201 to 205 dimensions, and else 8.
     #[must_use]
     pub fn fast(dimensions: usize) -> Self {

@@ -3,7 +3,7 @@
 //!
 //! The loops compute distances by [`Kernels`], which are function pointers of their own, chosen for
 //! the machine; what the metric makes of their sums is known for the built-in forms and computed in
-//! place ([`Metric::finish`]). Everything else is called through the pointers here, once a vector
+//! place ([`Finish`]). Everything else is called through the pointers here, once a vector
 //! or once a query.
 
 use std::borrow::Cow;
@@ -12,8 +12,8 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use super::{
-    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, Distance,
-    DotProduct, Euclidean, Form, Hamming, Kernels, Manhattan, ProbeOf, probe,
+    BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DecodedOf,
+    Distance, DotProduct, Euclidean, Form, Hamming, Kernels, Manhattan, probe,
 };
 use crate::codec::{
     Bf16, Bits, Codec, Component, Components, F16, F32, Floats, I8, Scale, Signs, VectorRef,
@@ -107,8 +107,8 @@ impl<D: Distance> Of<D> {
             Components::F32(vector) => check_given::<D, _>(vector),
             Components::F64(vector) => check_given::<D, _>(vector),
         },
-        decode: D::Codec::probe,
-        floats: |decoded, dimensions| VectorRef::<ProbeOf<D>>::new(decoded).to_vec(dimensions),
+        decode: D::Codec::decode,
+        floats: |decoded, dimensions| VectorRef::<DecodedOf<D>>::new(decoded).to_vec(dimensions),
         factor: |decoded| D::factor(VectorRef::new(decoded)),
         has_clean_padding: D::Codec::has_clean_padding,
     };
@@ -126,7 +126,7 @@ impl<C: Codec> Distance for Unknown<C> {
     }
 
     /// Nobody asks: whatever compares is refused where the index is opened.
-    fn raw(_: VectorRef<'_, ProbeOf<Self>>, _: VectorRef<'_, ProbeOf<Self>>) -> f32 {
+    fn raw(_: VectorRef<'_, DecodedOf<Self>>, _: VectorRef<'_, DecodedOf<Self>>) -> f32 {
         0.0
     }
 }
@@ -139,8 +139,8 @@ fn encode<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<Encod
     }
     let mut bytes = Vec::with_capacity(D::Codec::bytes(vector.len()));
     let saturated = D::Codec::encode(vector, scale, &mut bytes);
-    let decoded = D::Codec::probe(&bytes, scale);
-    let stored = VectorRef::<ProbeOf<D>>::new(&decoded);
+    let decoded = D::Codec::decode(&bytes, scale);
+    let stored = VectorRef::<DecodedOf<D>>::new(&decoded);
     if !D::Codec::IS_EXACT {
         D::check(&stored.to_vec(vector.len()))?;
     }
@@ -246,17 +246,6 @@ impl Metric {
         (self.kernels)(dimensions).with_scale(scale)
     }
 
-    /// The distance, from the number that a kernel has made and the factors of both vectors.
-    #[inline(always)]
-    pub(crate) fn finish(&self, raw: f32, factors: [f32; 2], dimensions: usize) -> f32 {
-        match self.form {
-            Form::SquaredDifferences | Form::Differences => raw,
-            Form::NegatedProducts => 0.0 - raw,
-            Form::Cosine => (1.0 - (raw * (factors[0] * factors[1])).clamp(-1.0, 1.0)) / 2.0,
-            Form::Other => (self.finish)(raw, factors, dimensions),
-        }
-    }
-
     /// A query, as it is compared, and its factor.
     ///
     /// # Errors
@@ -326,6 +315,100 @@ impl Metric {
     }
 }
 
+/// How a distance follows from the number that a kernel has made and the factors of both vectors,
+/// as a type: loops over many vectors are compiled for each, and ask once which it is, by
+/// [`by_finish`].
+pub(crate) trait Finish {
+    /// Whether vectors of the metric have factors.
+    fn has_factor(metric: &Metric) -> bool;
+
+    /// The distance.
+    fn finish(metric: &Metric, raw: f32, factors: [f32; 2], dimensions: usize) -> f32;
+}
+
+/// It is the number.
+pub(crate) enum AsItIs {}
+/// It is the number, negated.
+pub(crate) enum Negated {}
+/// Half of one minus the number times both factors.
+pub(crate) enum HalfAngle {}
+/// The metric says.
+pub(crate) enum Called {}
+
+impl Finish for AsItIs {
+    #[inline(always)]
+    fn has_factor(_: &Metric) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn finish(_: &Metric, raw: f32, _: [f32; 2], _: usize) -> f32 {
+        raw
+    }
+}
+
+impl Finish for Negated {
+    #[inline(always)]
+    fn has_factor(_: &Metric) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn finish(_: &Metric, raw: f32, _: [f32; 2], _: usize) -> f32 {
+        0.0 - raw
+    }
+}
+
+impl Finish for HalfAngle {
+    #[inline(always)]
+    fn has_factor(_: &Metric) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn finish(_: &Metric, raw: f32, factors: [f32; 2], _: usize) -> f32 {
+        (1.0 - (raw * (factors[0] * factors[1])).clamp(-1.0, 1.0)) / 2.0
+    }
+}
+
+impl Finish for Called {
+    #[inline(always)]
+    fn has_factor(metric: &Metric) -> bool {
+        metric.has_factor
+    }
+
+    #[inline(always)]
+    fn finish(metric: &Metric, raw: f32, factors: [f32; 2], dimensions: usize) -> f32 {
+        (metric.finish)(raw, factors, dimensions)
+    }
+}
+
+/// Does something with the [`Finish`] of a metric as a type.
+macro_rules! by_finish {
+    ($metric:expr, $finish:ident => $work:expr) => {
+        match $metric.form {
+            $crate::distance::Form::SquaredDifferences | $crate::distance::Form::Differences => {
+                type $finish = $crate::distance::AsItIs;
+                $work
+            }
+            $crate::distance::Form::NegatedProducts => {
+                type $finish = $crate::distance::Negated;
+                $work
+            }
+            $crate::distance::Form::Cosine => {
+                type $finish = $crate::distance::HalfAngle;
+                $work
+            }
+            $crate::distance::Form::Other => {
+                type $finish = $crate::distance::Called;
+                $work
+            }
+        }
+    };
+}
+
+pub(crate) use by_finish;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,8 +418,10 @@ mod tests {
         fn same<D: Distance>() {
             for raw in [-3.5, -0.0, 0.0, 0.25, 1.0, 7.0, 1e30] {
                 for factors in [[0.5, 0.25], [1.0, 1.0], [1e-3, 2e3]] {
-                    let (value, expected) =
-                        (Metric::of::<D>().finish(raw, factors, 96), D::finish(raw, factors, 96));
+                    let metric = Metric::of::<D>();
+                    let value = by_finish!(metric, F => F::finish(metric, raw, factors, 96));
+                    let expected = D::finish(raw, factors, 96);
+                    assert!(by_finish!(metric, F => F::has_factor(metric)) == D::FACTOR);
                     assert_eq!(value.to_bits(), expected.to_bits(), "{} of {raw}", D::name());
                 }
             }

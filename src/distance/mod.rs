@@ -25,11 +25,13 @@ use std::fmt;
 
 pub use self::kernels::Kernels;
 pub(crate) use self::kernels::{
-    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, LINE_BYTES, MOST_HINTED,
-    PANEL, ROWS, Rotation, Row, code_bytes, estimates, fills_lines, hints_early, prefetch,
-    prefetch_early, prefetch_line, prefetch_lines,
+    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, LINE_BYTES,
+    MAX_PREFETCH_LINES, PANEL, ROWS, Rotation, Row, code_bytes, estimates, fills_lines, prefetch,
+    prefetch_early, prefetch_line, prefetch_lines, prefetches_early,
 };
-pub(crate) use self::metric::{Encoded, Metric};
+pub(crate) use self::metric::{
+    AsItIs, Called, Encoded, Finish, HalfAngle, Metric, Negated, by_finish,
+};
 pub(crate) use self::metrics::sum_of;
 pub use self::metrics::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DotProduct,
@@ -45,9 +47,9 @@ use crate::error::VectorDefect;
 /// [`Codec`](Self::Codec) and [`raw`](Self::raw) are enough.
 ///
 /// Everything is about vectors as they are compared: a stored one is decoded first, to the form
-/// that its codec calls the [`Probe`](Codec::Probe). A distance must be symmetric, finite for all
-/// vectors that [`check`](Self::check) lets through, and smaller for nearer vectors. It need not be
-/// a metric in the mathematical sense: the triangle inequality is not used.
+/// that its codec calls the [`Decoded`](Codec::Decoded). A distance must be symmetric, finite for
+/// all vectors that [`check`](Self::check) lets through, and smaller for nearer vectors. It need
+/// not be a metric in the mathematical sense: the triangle inequality is not used.
 ///
 /// ```
 /// use voisin::codec::{F32, VectorRef};
@@ -88,7 +90,7 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// The number that [`finish`](Self::finish) makes a distance of, from the definition. Also the
     /// default kernel. Must be symmetric.
-    fn raw(a: VectorRef<'_, ProbeOf<Self>>, b: VectorRef<'_, ProbeOf<Self>>) -> f32;
+    fn raw(a: VectorRef<'_, DecodedOf<Self>>, b: VectorRef<'_, DecodedOf<Self>>) -> f32;
 
     /// The kernels for this machine and for vectors of so many components; of others they are
     /// right, too. The default calls [`raw`](Self::raw).
@@ -99,7 +101,7 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
 
     /// What is stored beside a vector when [`FACTOR`](Self::FACTOR) is set.
     #[must_use]
-    fn factor(_vector: VectorRef<'_, ProbeOf<Self>>) -> f32 {
+    fn factor(_vector: VectorRef<'_, DecodedOf<Self>>) -> f32 {
         0.0
     }
 
@@ -122,7 +124,7 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
 }
 
 /// The form that the vectors of a metric are compared in.
-pub type ProbeOf<D> = <<D as Distance>::Codec as Codec>::Probe;
+pub type DecodedOf<D> = <<D as Distance>::Codec as Codec>::Decoded;
 
 /// The longest metric name that the metadata of an index can hold.
 pub const MAX_NAME_BYTES: usize = 32;
@@ -143,10 +145,10 @@ pub fn distance<D: Distance>(a: &[f32], b: &[f32]) -> Result<f32, VectorDefect> 
 
 /// A query, as it is compared, and its factor.
 fn probe<D: Distance>(query: &[impl Component]) -> Result<(Vec<u8>, f32), VectorDefect> {
-    ProbeOf::<D>::check(query)?;
+    DecodedOf::<D>::check(query)?;
     D::check(&Component::floats(query))?;
-    let mut bytes = Vec::with_capacity(ProbeOf::<D>::bytes(query.len()));
-    ProbeOf::<D>::encode(query, Scale::NONE, &mut bytes);
+    let mut bytes = Vec::with_capacity(DecodedOf::<D>::bytes(query.len()));
+    DecodedOf::<D>::encode(query, Scale::NONE, &mut bytes);
     let factor = if D::FACTOR { D::factor(VectorRef::new(&bytes)) } else { 0.0 };
     Ok((bytes, factor))
 }

@@ -1,10 +1,10 @@
 //! Beam search on one layer (algorithm 2 of Malkov and Yashunin 2018), and the greedy descent to it
 //! (algorithm 5).
 //!
-//! One expansion: take the nearest candidate, hint the list of the next; pass 1 turns its neighbor
-//! list into a dense list of slots not met yet; pass 2 computes their distances, several at a time,
-//! with vectors hinted ahead ([`Probe::distances`]). Nothing is allocated after the first search of
-//! a thread.
+//! One expansion: take the nearest candidate, prefetch the list of the next; pass 1 turns its
+//! neighbor list into a dense list of slots not met yet; pass 2 computes their distances, several
+//! at a time, with vectors prefetched ahead ([`DistanceComputer::distances`]). Nothing is allocated
+//! after the first search of a thread.
 //!
 //! A search ends when the nearest candidate that is left is farther than the farthest of `ef`, as
 //! in the paper; or, with a [`Reach`], when it is a given factor farther than the `nth`
@@ -17,7 +17,7 @@ use std::cell::Cell;
 
 use super::pool::{Candidate, Pool, Reach};
 use super::visited::Visited;
-use super::{Graph, Probe};
+use super::{DistanceComputer, Graph};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
@@ -39,7 +39,7 @@ pub(crate) struct Beam {
     copies: usize,
     /// The candidate that was expanded last.
     expanded: Option<Candidate>,
-    /// How many distances have been computed for the errand.
+    /// How many distances have been computed for the task.
     pub(crate) distance_count: u64,
 }
 
@@ -74,9 +74,9 @@ impl Scope {
 }
 
 /// What searches on one or several layers, one after the other, are for.
-pub(crate) trait Errand {
+pub(crate) trait SearchTask {
     /// Gives the distances by which the searches find their way.
-    fn probe(&self) -> &impl Probe;
+    fn computer(&self) -> &impl DistanceComputer;
 
     /// What is searched next. The beam holds what was found last, nothing at first.
     fn next(&mut self, beam: &Beam) -> Result<Option<Scope>>;
@@ -109,42 +109,36 @@ impl Beam {
         result
     }
 
-    /// Does an errand, without a pause.
-    pub(crate) fn run(&mut self, graph: &impl Graph, errand: &mut impl Errand) -> Result<()> {
+    /// Does an task, without a pause.
+    pub(crate) fn run(&mut self, graph: &impl Graph, task: &mut impl SearchTask) -> Result<()> {
         self.reset();
-        while let Some(scope) = errand.next(self)? {
-            self.search(
-                graph,
-                errand.probe(),
-                scope,
-                |slot| errand.accepts(slot),
-                || errand.stops(),
-            )?;
+        while let Some(scope) = task.next(self)? {
+            self.search(graph, task.computer(), scope, |slot| task.accepts(slot), || task.stops())?;
         }
         Ok(())
     }
 
-    /// Finds the `ef` accepted slots that are nearest to the probe, as far as edges lead there;
+    /// Finds the `ef` accepted slots that are nearest to the query, as far as edges lead there;
     /// `stop` is asked before every expansion, and ends the search with what was found so far.
     ///
     /// If fewer than `ef` accepted slots are connected to the starts, all of them are found.
     pub(crate) fn search(
         &mut self,
         graph: &impl Graph,
-        probe: &impl Probe,
+        computer: &impl DistanceComputer,
         scope: Scope,
         accept: impl Fn(Slot) -> Result<bool>,
         stop: impl Fn() -> bool,
     ) -> Result<&[Candidate]> {
         self.start(graph, scope);
         loop {
-            self.meet(probe);
-            self.compare(graph, probe, scope.layer, &accept)?;
+            self.mark_visited(computer);
+            self.compare(graph, computer, scope.layer, &accept)?;
             let Some(current) = self.expand(&stop) else { break };
             if let Some(next) = self.pool.peek() {
                 graph.prefetch_neighbors(scope.layer, Slot(next));
             }
-            self.unfold(graph, scope.layer, current)?;
+            self.list_neighbors(graph, scope.layer, current)?;
         }
         Ok(self.candidates())
     }
@@ -154,19 +148,19 @@ impl Beam {
     pub(crate) fn descend(
         &mut self,
         graph: &impl Graph,
-        probe: &impl Probe,
+        computer: &impl DistanceComputer,
         entry: (Layer, Slot),
         to: Layer,
     ) -> Result<Slot> {
         let (top, mut current) = entry;
         for layer in (to.0 + 1..=top.0).rev().map(Layer) {
-            self.search(graph, probe, Scope::descent(layer, current), |_| Ok(true), || false)?;
+            self.search(graph, computer, Scope::descent(layer, current), |_| Ok(true), || false)?;
             current = self.nearest().unwrap_or(current);
         }
         Ok(current)
     }
 
-    /// Forgets what it has done for another errand.
+    /// Forgets what it has done for another task.
     pub(super) fn reset(&mut self) {
         self.pool.start(1, None);
         self.distance_count = 0;
@@ -174,30 +168,30 @@ impl Beam {
 
     /// Begins a search.
     pub(super) fn start(&mut self, graph: &impl Graph, scope: Scope) {
-        self.visited.start(graph.slots(), graph.is_sparse());
+        self.visited.start(graph.slots(), graph.is_memory_bounded());
         self.pool.start(scope.ef.max(1), scope.reach);
         (self.hops_left, self.copies, self.expanded) = (scope.hops, scope.copies, None);
         self.list.clear();
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
     }
 
-    /// Sees which slots of the list are new, and hints what they are compared by.
+    /// Sees which slots of the list are new, and prefetches what they are compared by.
     #[inline]
-    pub(super) fn meet(&mut self, probe: &impl Probe) {
-        probe.prefetch(self.visited.insert_all(&self.list));
+    pub(super) fn mark_visited(&mut self, computer: &impl DistanceComputer) {
+        computer.prefetch(self.visited.insert_all(&self.list));
     }
 
-    /// Compares these with the probe, and keeps the nearest.
+    /// Compares these with the query, and keeps the nearest.
     #[inline]
     pub(super) fn compare(
         &mut self,
         graph: &impl Graph,
-        probe: &impl Probe,
+        computer: &impl DistanceComputer,
         layer: Layer,
         accept: impl Fn(Slot) -> Result<bool>,
     ) -> Result<()> {
         let fresh = self.visited.latest();
-        probe.distances(fresh, &mut self.distances)?;
+        computer.distances(fresh, &mut self.distances)?;
         self.distance_count += fresh.len() as u64;
         let mut bound = self.pool.bound();
         // Equal vectors are equally far from everything; others rarely are. NaN is equal to
@@ -240,7 +234,12 @@ impl Beam {
 
     /// Lists the neighbors of a node.
     #[inline]
-    pub(super) fn unfold(&mut self, graph: &impl Graph, layer: Layer, slot: Slot) -> Result<()> {
+    pub(super) fn list_neighbors(
+        &mut self,
+        graph: &impl Graph,
+        layer: Layer,
+        slot: Slot,
+    ) -> Result<()> {
         self.list.clear();
         graph.neighbors(layer, slot, &mut self.list)
     }
@@ -288,7 +287,7 @@ pub(super) mod tests {
         }
     }
 
-    impl Probe for At<'_> {
+    impl DistanceComputer for At<'_> {
         fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
             out.clear();
             out.extend(slots.iter().map(|&slot| (slot as f32 - self.0).abs()));
@@ -375,7 +374,7 @@ pub(super) mod tests {
         }
     }
 
-    impl Probe for &[f32] {
+    impl DistanceComputer for &[f32] {
         fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
             out.clear();
             out.extend(slots.iter().map(|&slot| self[slot as usize].abs()));

@@ -36,7 +36,7 @@ const CANDIDATES: usize = 4;
 
 /// The nodes of layer 0 whose edges a deletion has left poorer.
 #[derive(Debug, Default)]
-pub(crate) struct Worn {
+pub(crate) struct UnderConnected {
     /// Copies whose lead is gone, and that are leads now: they have hardly any edges.
     pub(crate) leads: Vec<Slot>,
     /// The others that have lost edges, those that are left with the fewest first.
@@ -49,8 +49,8 @@ pub(crate) fn delete(
     vectors: &dyn Vectors,
     removed: &[Slot],
     plan: &Plan<'_>,
-) -> Result<Worn> {
-    let mut worn = Worn::default();
+) -> Result<UnderConnected> {
+    let mut under_connected = UnderConnected::default();
     let gone: BTreeSet<Slot> = removed.iter().copied().collect();
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let mut nodes = BTreeMap::new();
@@ -63,16 +63,16 @@ pub(crate) fn delete(
         if nodes.is_empty() {
             break;
         }
-        let mended = delete_on(&mut Mending { working, vectors, plan, layer, nodes })?;
+        let mended = delete_on(&mut Deletion { working, vectors, plan, layer, nodes })?;
         if layer.0 == 0 {
-            worn = mended;
+            under_connected = mended;
         }
     }
-    Ok(worn)
+    Ok(under_connected)
 }
 
 /// The work on one layer.
-struct Mending<'m, 'a> {
+struct Deletion<'m, 'a> {
     working: &'m mut Working<'a>,
     vectors: &'m dyn Vectors,
     plan: &'m Plan<'m>,
@@ -81,7 +81,7 @@ struct Mending<'m, 'a> {
     nodes: BTreeMap<Slot, StoredNode>,
 }
 
-fn delete_on(mending: &mut Mending<'_, '_>) -> Result<Worn> {
+fn delete_on(mending: &mut Deletion<'_, '_>) -> Result<UnderConnected> {
     let in_neighbors = mending.in_neighbors()?;
     let leads = mending.mend_tree()?;
     for slot in mending.nodes.keys() {
@@ -101,7 +101,7 @@ fn delete_on(mending: &mut Mending<'_, '_>) -> Result<Worn> {
         }
     }
     degrees.sort_unstable();
-    Ok(Worn {
+    Ok(UnderConnected {
         leads: leads.into_iter().collect(),
         others: degrees.into_iter().map(|(_, slot)| slot).collect(),
     })
@@ -113,7 +113,7 @@ struct Mended {
     is_copy: bool,
 }
 
-impl Mending<'_, '_> {
+impl Deletion<'_, '_> {
     fn is_gone(&self, slot: Slot) -> bool {
         self.nodes.contains_key(&slot)
     }
@@ -146,7 +146,7 @@ impl Mending<'_, '_> {
         let mut orphans = Vec::new();
         for (slot, node) in &self.nodes {
             for child in node.children.iter().filter(|child| !self.is_gone(**child)) {
-                if let Some((rank, _)) = self.working.standing(self.layer, *child)? {
+                if let Some((rank, _)) = self.working.rank_and_child_count(self.layer, *child)? {
                     orphans.push((rank, *child, *slot));
                 }
             }
@@ -160,15 +160,15 @@ impl Mending<'_, '_> {
         // The new lead for each that goes.
         let mut heirs = BTreeMap::new();
         if self.is_gone(root) {
-            let Some((_, heir, parent)) = orphans.next() else {
+            let Some((_, successor, parent)) = orphans.next() else {
                 // Nobody is left on this layer, nor on those above.
                 self.working.roots.truncate(self.layer.index());
                 return Ok(BTreeSet::new());
             };
-            self.working.set_parent(self.layer, heir, heir)?;
-            self.working.roots[self.layer.index()] = heir;
-            if let Some(lead) = self.lead(heir, parent)? {
-                heirs.insert(lead, heir);
+            self.working.set_parent(self.layer, successor, successor)?;
+            self.working.roots[self.layer.index()] = successor;
+            if let Some(lead) = self.lead(successor, parent)? {
+                heirs.insert(lead, successor);
             }
         }
         for (rank, orphan, parent) in orphans {
@@ -273,7 +273,11 @@ impl Mending<'_, '_> {
         let children = node.children.clone();
         let mut ranked = Vec::with_capacity(children.len());
         for child in children.into_iter().filter(|child| !self.nodes.contains_key(child)) {
-            ranked.extend(self.working.standing(self.layer, child)?.map(|(rank, _)| (rank, child)));
+            ranked.extend(
+                self.working
+                    .rank_and_child_count(self.layer, child)?
+                    .map(|(rank, _)| (rank, child)),
+            );
         }
         Ok(ranked)
     }

@@ -28,7 +28,7 @@ use super::plan::{HEADROOM, Plan};
 use super::prune::{Edge, Limit, prune};
 use super::tree::{choose_parent, copy_parent, first_to_adopt};
 use super::working::{Node, Working};
-use super::{FromSlot, Graph, Probe, Vectors};
+use super::{DistanceComputer, FromSlot, Graph, Vectors};
 use crate::error::Result;
 use crate::threads::{self, LISTS, SEARCHES};
 use crate::types::{Layer, Slot};
@@ -40,15 +40,15 @@ const GROWTH_TO: usize = 80;
 
 /// A batch is at most this share of the graph and the slots linked before it: its members do not
 /// see each other.
-const BATCH_SHARE: usize = 50;
+const BATCH_DIVISOR: usize = 50;
 /// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others
 /// instead of it.
-const FEW_EDGES: usize = 5;
+const LOW_DEGREE: usize = 5;
 /// The `ef` that such a node must be found with.
-const NARROW: usize = 24;
+const UNFINDABLE_EF: usize = 24;
 /// A list is made of the nearest candidates that a search has found, so many for each place: those
 /// beyond are hidden by a nearer one nearly always, and to find that out takes a fifth of a build.
-const LISTED: usize = 3;
+const PRUNE_CANDIDATES_PER_EDGE: usize = 3;
 /// How many of the nearest candidates are kept to look for a parent among, beside the selected
 /// neighbors.
 const PARENT_CANDIDATES: usize = 32;
@@ -91,7 +91,7 @@ pub(crate) fn insert(
     let newcomers = draw(slots, plan.m, rng);
     let (mut done, mut size) = (0, 1);
     while done < newcomers.len() {
-        let largest = ((linked + done) / BATCH_SHARE).max(1);
+        let largest = ((linked + done) / BATCH_DIVISOR).max(1);
         let batch = &newcomers[done..newcomers.len().min(done + size.min(largest))];
         insert_batch(working, vectors, batch, done as u64, plan)?;
         done += batch.len();
@@ -141,14 +141,15 @@ pub(crate) fn finish(
     plan: &Plan<'_>,
 ) -> Result<()> {
     prune_overflows(working, vectors, plan)?;
-    settle(working, vectors, plan)?;
+    reattach_unfindable(working, vectors, plan)?;
     prune_overflows(working, vectors, plan)?;
     reach_roots(working, vectors, plan)
 }
 
 /// How distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is `a^g`
-/// times as far away as the `n`-th is. In the mean; 0 if too few have so many neighbors at
-/// distances that are not zero, or negative.
+/// times as far away as the `n`-th is. It is the inverse of the local intrinsic dimensionality
+/// (LID), up to the power that the metric takes distances to. In the mean; 0 if too few have so
+/// many neighbors at distances that are not zero, or negative.
 pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
     let of = |slot: &Slot| -> Result<Option<f64>> {
         let near =
@@ -171,10 +172,14 @@ pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slo
 /// parent's edge leads to. Those of layer 0 that a narrow search for their own vectors does not
 /// find become children of the node where such a search ends: as child edges are not pruned, it
 /// finds them from then on.
-fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
+fn reattach_unfindable(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
+    plan: &Plan<'_>,
+) -> Result<()> {
     let layer = Layer(0);
     let is_hard = |node: &Node| {
-        node.edges.len() <= FEW_EDGES || !node.edges.iter().any(|edge| edge.slot == node.parent.0)
+        node.edges.len() <= LOW_DEGREE || !node.edges.iter().any(|edge| edge.slot == node.parent.0)
     };
     let hard =
         working.all_changed(layer).filter(|(slot, node)| node.parent != *slot && is_hard(node));
@@ -188,13 +193,13 @@ fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> 
                 return Ok(None);
             }
             let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
-            let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
-            let near = Beam::with(|[beam]| nearest(frozen, &probe, NARROW, beam))?;
+            let computer: &dyn DistanceComputer = estimator.as_deref().unwrap_or(&exact);
+            let near = Beam::with(|[beam]| nearest(frozen, &computer, UNFINDABLE_EF, beam))?;
             let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
             Ok(is_lost.then_some((slot, near)))
         })?;
     for (slot, near) in lost.into_iter().flatten() {
-        let Some((rank, _)) = working.standing(layer, slot)? else { continue };
+        let Some((rank, _)) = working.rank_and_child_count(layer, slot)? else { continue };
         if let Some(parent) = first_to_adopt(working, layer, &near, rank, plan)? {
             let until_now = working.unmeasured(layer, slot)?.parent;
             if let Some(node) = working.node_mut(layer, until_now)? {
@@ -209,19 +214,19 @@ fn settle(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> 
 /// What a search finds on layer 0, as a query would.
 fn nearest(
     working: &Working<'_>,
-    probe: &impl Probe,
+    computer: &impl DistanceComputer,
     ef: usize,
     beam: &mut Beam,
 ) -> Result<Vec<Edge>> {
     let Some(entry) = working.entry() else { return Ok(Vec::new()) };
-    let start = beam.descend(working, probe, entry, Layer(0))?;
-    search(working, probe, Layer(0), start, ef, beam)
+    let start = beam.descend(working, computer, entry, Layer(0))?;
+    search(working, computer, Layer(0), start, ef, beam)
 }
 
 /// What a search on one layer finds from `start` and from the root, the nearest first.
 fn search(
     working: &Working<'_>,
-    probe: &impl Probe,
+    computer: &impl DistanceComputer,
     layer: Layer,
     start: Slot,
     ef: usize,
@@ -235,7 +240,7 @@ fn search(
         hops: usize::MAX,
         copies: 0,
     };
-    let found = beam.search(working, probe, scope, |_| Ok(true), || false)?;
+    let found = beam.search(working, computer, scope, |_| Ok(true), || false)?;
     Ok(found
         .iter()
         .map(|candidate| Edge { distance: candidate.distance(), slot: candidate.slot() })
@@ -293,15 +298,16 @@ fn find(
 ) -> Result<Vec<Found>> {
     let Some((entry_layer, entry)) = working.entry() else { return Ok(Vec::new()) };
     let (exact, estimator) = (FromSlot(vectors, newcomer.slot), vectors.estimator(newcomer.slot)?);
-    let probe: &dyn Probe = estimator.as_deref().unwrap_or(&exact);
+    let computer: &dyn DistanceComputer = estimator.as_deref().unwrap_or(&exact);
     let top = newcomer.top.min(entry_layer);
-    let mut nearest = beam.descend(working, &probe, (entry_layer, entry), top)?;
+    let mut nearest = beam.descend(working, &computer, (entry_layer, entry), top)?;
     let mut layers = Vec::with_capacity(top.index() + 1);
     for layer in (0..=top.0).rev().map(Layer) {
-        let mut candidates = search(working, &probe, layer, nearest, plan.ef_construction, beam)?;
-        candidates.truncate(LISTED * plan.m0);
+        let mut candidates =
+            search(working, &computer, layer, nearest, plan.ef_construction, beam)?;
+        candidates.truncate(PRUNE_CANDIDATES_PER_EDGE * plan.m0);
         if estimator.is_some() {
-            measure(vectors, newcomer.slot, &mut candidates)?;
+            rerank(vectors, newcomer.slot, &mut candidates)?;
         }
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
         let equal = if layer.0 == 0 { equal(vectors, newcomer.slot, &candidates)? } else { None };
@@ -331,8 +337,8 @@ fn equal(vectors: &dyn Vectors, slot: Slot, candidates: &[Edge]) -> Result<Optio
     Ok(None)
 }
 
-/// Replaces estimates by distances.
-fn measure(vectors: &dyn Vectors, slot: Slot, candidates: &mut [Edge]) -> Result<()> {
+/// Reranks: replaces estimates by distances.
+fn rerank(vectors: &dyn Vectors, slot: Slot, candidates: &mut [Edge]) -> Result<()> {
     let slots: Vec<u32> = candidates.iter().map(|edge| edge.slot).collect();
     let mut distances = Vec::new();
     vectors.distances(slot, &slots, &mut distances)?;
@@ -684,7 +690,7 @@ mod tests {
                 rank: 99,
             },
         );
-        settle(&mut working, &plane, &PLAN).unwrap();
+        reattach_unfindable(&mut working, &plane, &PLAN).unwrap();
         assert_eq!(working.changed(layer, lost).unwrap().parent, Slot(50));
         let node = working.changed(layer, Slot(50)).unwrap();
         assert!(

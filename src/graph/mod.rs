@@ -3,7 +3,7 @@
 //!
 //! - `beam`: the one search loop, for queries, construction and filters; with its candidate `pool`
 //!   and its `visited` marks.
-//! - `turns`: several searches of one thread, each going on while the others wait.
+//! - `interleave`: several searches of one thread, each going on while the others wait.
 //! - `prune`: which neighbors a node keeps.
 //! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), the same
 //!   graph for any number of threads.
@@ -20,12 +20,12 @@
 pub(crate) mod beam;
 pub(crate) mod delete;
 pub(crate) mod insert;
+pub(crate) mod interleave;
 pub(crate) mod locality;
 pub(crate) mod plan;
 mod pool;
 pub(crate) mod prune;
 mod tree;
-pub(crate) mod turns;
 mod visited;
 pub(crate) mod working;
 
@@ -39,7 +39,7 @@ pub(crate) trait Graph {
     fn slots(&self) -> usize;
 
     /// Whether so little of the graph will be walked that memory must not depend on its size.
-    fn is_sparse(&self) -> bool {
+    fn is_memory_bounded(&self) -> bool {
         false
     }
 
@@ -49,20 +49,21 @@ pub(crate) trait Graph {
     /// Appends the slots that a node has edges to. All are below [`slots`](Self::slots).
     fn neighbors(&self, layer: Layer, slot: Slot, out: &mut Vec<u32>) -> Result<()>;
 
-    /// A hint that the neighbors of a node may be asked for, if it is not known yet where they are.
+    /// A prefetch that the neighbors of a node may be asked for, if it is not known yet where they
+    /// are.
     fn prefetch_place(&self, _layer: Layer, _slot: Slot) {}
 
-    /// A hint that the neighbors of a node will be asked for soon.
+    /// A prefetch that the neighbors of a node will be asked for soon.
     fn prefetch_neighbors(&self, _layer: Layer, _slot: Slot) {}
 }
 
 /// Distances from one vector, a query or a stored one.
-pub(crate) trait Probe {
+pub(crate) trait DistanceComputer {
     /// Replaces `out` by the distances to `slots`, in order.
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()>;
 
-    /// A hint that the distances to `slots` will be asked for next, if it is not known yet that all
-    /// they are computed from is at hand.
+    /// A prefetch that the distances to `slots` will be asked for next, if it is not known yet that
+    /// all they are computed from is at hand.
     fn prefetch(&self, _slots: &[u32]) {}
 }
 
@@ -76,15 +77,15 @@ pub(crate) trait Vectors: Sync {
 
     /// What gives numbers that order slots nearly as their distances from `from` do, in less time.
     /// `None` if there is nothing.
-    fn estimator(&self, _from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
+    fn estimator(&self, _from: Slot) -> Result<Option<Box<dyn DistanceComputer + '_>>> {
         Ok(None)
     }
 
-    /// See [`Probe::prefetch`].
+    /// See [`DistanceComputer::prefetch`].
     fn prefetch(&self, _slots: &[u32]) {}
 }
 
-impl<P: Probe + ?Sized> Probe for &P {
+impl<P: DistanceComputer + ?Sized> DistanceComputer for &P {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         (**self).distances(slots, out)
     }
@@ -94,11 +95,11 @@ impl<P: Probe + ?Sized> Probe for &P {
     }
 }
 
-/// A probe from the vector of a slot.
+/// A query from the vector of a slot.
 #[derive(Clone, Copy)]
 struct FromSlot<'a>(&'a dyn Vectors, Slot);
 
-impl Probe for FromSlot<'_> {
+impl DistanceComputer for FromSlot<'_> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.0.distances(self.1, slots, out)
     }

@@ -8,11 +8,11 @@ use crate::types::Layer;
 /// by as many edges as it takes to get there.
 pub(super) const HEADROOM: usize = 4;
 /// At most this part of a list is child edges, so that most of it is for the search.
-const CHILD_SHARE: usize = 2;
+const CHILD_DIVISOR: usize = 2;
 /// At most this part of the children of a node are copies of it, so that others find room there;
 /// but two may be, or they would make a path.
-const COPY_SHARE: usize = 2;
-const LEAST_COPIES: usize = 2;
+const COPY_DIVISOR: usize = 2;
+const MIN_COPIES: usize = 2;
 
 /// How to build.
 pub(crate) struct Plan<'a> {
@@ -46,11 +46,11 @@ impl Plan<'_> {
     }
 
     pub(super) fn max_children(&self, layer: Layer) -> usize {
-        (self.limit(layer).degree / CHILD_SHARE).max(1)
+        (self.limit(layer).degree / CHILD_DIVISOR).max(1)
     }
 
     pub(super) fn max_copies(&self, layer: Layer) -> usize {
-        (self.max_children(layer) / COPY_SHARE).max(LEAST_COPIES)
+        (self.max_children(layer) / COPY_DIVISOR).max(MIN_COPIES)
     }
 
     pub(crate) fn check_cancelled(&self) -> Result<()> {

@@ -33,7 +33,7 @@ pub(super) fn choose_parent(
         }
     }
     let mut current = near.first().map_or(working.roots[layer.index()], |edge| Slot(edge.slot));
-    let mut turn = slot.0;
+    let mut hash = slot.0;
     for _ in 0..MAX_STEPS {
         if has_room(working, layer, current, plan)? {
             break;
@@ -41,7 +41,7 @@ pub(super) fn choose_parent(
         let children = working.unmeasured(layer, current)?.children;
         let (copies, others) = split_copies(working, current, &children)?;
         // What is linked to a copy alone would be hard to find.
-        let Some(child) = choose(if others.is_empty() { &copies } else { &others }, &mut turn)
+        let Some(child) = choose(if others.is_empty() { &copies } else { &others }, &mut hash)
         else {
             break;
         };
@@ -59,7 +59,7 @@ pub(super) fn first_to_adopt(
     plan: &Plan<'_>,
 ) -> Result<Option<Slot>> {
     for candidate in candidates.iter().map(|edge| Slot(edge.slot)) {
-        if let Some((above, children)) = working.standing(layer, candidate)?
+        if let Some((above, children)) = working.rank_and_child_count(layer, candidate)?
             && above < rank
             && children < plan.max_children(layer)
         {
@@ -79,14 +79,14 @@ pub(super) fn copy_parent(
     plan: &Plan<'_>,
 ) -> Result<Option<Slot>> {
     let layer = Layer(0);
-    let (mut current, mut turn) = (lead, slot.0);
+    let (mut current, mut hash) = (lead, slot.0);
     for _ in 0..COPY_STEPS {
         let children = working.unmeasured(layer, current)?.children;
         let (copies, _) = split_copies(working, current, &children)?;
         if copies.len() < plan.max_copies(layer) && children.len() < plan.max_children(layer) {
             return Ok(Some(current));
         }
-        let Some(child) = choose(&copies, &mut turn) else { break };
+        let Some(child) = choose(&copies, &mut hash) else { break };
         current = child;
     }
     Ok(None)
@@ -105,13 +105,13 @@ pub(super) fn split_copies(
     Ok((copies, others))
 }
 
-/// Another one at every turn, or a great many equal vectors would make one long path of the tree.
-fn choose(children: &[Slot], turn: &mut u32) -> Option<Slot> {
-    *turn = turn.wrapping_mul(0x9E37_79B9).rotate_left(13);
-    children.get(*turn as usize % children.len().max(1)).copied()
+/// Another one at every step, or a great many equal vectors would make one long path of the tree.
+fn choose(children: &[Slot], hash: &mut u32) -> Option<Slot> {
+    *hash = hash.wrapping_mul(0x9E37_79B9).rotate_left(13);
+    children.get(*hash as usize % children.len().max(1)).copied()
 }
 
 fn has_room(working: &Working<'_>, layer: Layer, slot: Slot, plan: &Plan<'_>) -> Result<bool> {
-    let children = working.standing(layer, slot)?.map_or(0, |(_, children)| children);
+    let children = working.rank_and_child_count(layer, slot)?.map_or(0, |(_, children)| children);
     Ok(children < plan.max_children(layer))
 }

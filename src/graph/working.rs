@@ -52,7 +52,7 @@ pub(crate) enum Change {
 }
 
 /// Edges that a copy of a node has room for beside its own.
-const ROOM: usize = 4;
+const SPARE_EDGES: usize = 4;
 
 /// Entries of a page of [`Slots`].
 const PAGE: usize = 64;
@@ -196,8 +196,8 @@ impl Graph for Working<'_> {
         self.stored.slots()
     }
 
-    fn is_sparse(&self) -> bool {
-        self.stored.is_sparse()
+    fn is_memory_bounded(&self) -> bool {
+        self.stored.is_memory_bounded()
     }
 
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
@@ -232,7 +232,8 @@ impl Graph for Working<'_> {
 
 impl<'a> Working<'a> {
     pub(crate) fn new(stored: &'a dyn Stored, roots: Vec<Slot>, next_rank: u32) -> Self {
-        let layers = roots.iter().map(|_| Slots::new(stored.slots(), stored.is_sparse())).collect();
+        let layers =
+            roots.iter().map(|_| Slots::new(stored.slots(), stored.is_memory_bounded())).collect();
         Self { stored, layers, lists: None, roots, next_rank }
     }
 
@@ -247,7 +248,7 @@ impl<'a> Working<'a> {
     pub(crate) fn push_layer(&mut self, root: Slot) {
         self.roots.push(root);
         if self.layers.len() < self.roots.len() {
-            self.layers.push(Slots::new(self.stored.slots(), self.stored.is_sparse()));
+            self.layers.push(Slots::new(self.stored.slots(), self.stored.is_memory_bounded()));
         }
     }
 
@@ -316,7 +317,11 @@ impl<'a> Working<'a> {
     }
 
     /// The rank of a node, and how many children it has.
-    pub(crate) fn standing(&self, layer: Layer, slot: Slot) -> Result<Option<(u32, usize)>> {
+    pub(crate) fn rank_and_child_count(
+        &self,
+        layer: Layer,
+        slot: Slot,
+    ) -> Result<Option<(u32, usize)>> {
         match self.change(layer, slot) {
             Some(Change::Node(node)) => Ok(Some((node.rank, node.children.len()))),
             Some(Change::Gone) => Ok(None),
@@ -375,7 +380,7 @@ impl<'a> Working<'a> {
         match self.change(layer, slot) {
             Some(Change::Node(node)) => {
                 // With room for what is added mostly, so that it need not be copied again.
-                let mut edges = Vec::with_capacity(node.edges.len() + ROOM);
+                let mut edges = Vec::with_capacity(node.edges.len() + SPARE_EDGES);
                 edges.extend_from_slice(&node.edges);
                 return Ok(Some(Node { edges, children: node.children.clone(), ..*node }));
             }

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::store::held::{Held, SharedTxn, Tables};
+use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn, Tables};
 
 /// The newest snapshot that has been asked for of an index.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ enum Cached {
     Nothing,
     /// It has been let go, and this is what it had found.
     Found(Tables),
-    Snapshot(Arc<Held<'static>>),
+    Snapshot(Arc<OwnedSnapshot<'static>>),
 }
 
 impl Cached {
@@ -54,7 +54,7 @@ impl Cache {
     }
 
     /// The snapshot, if it is of this commit.
-    pub(super) fn get(&self, commit: usize) -> Option<Arc<Held<'static>>> {
+    pub(super) fn get(&self, commit: usize) -> Option<Arc<OwnedSnapshot<'static>>> {
         match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
             Cached::Snapshot(held) if held.is_of(commit) => Some(Arc::clone(held)),
             _ => None,
@@ -65,9 +65,9 @@ impl Cache {
     /// `is_newest` says whether that is the transaction that caches hold by.
     pub(super) fn put(
         &self,
-        held: Held<'static>,
+        held: OwnedSnapshot<'static>,
         is_newest: impl FnOnce() -> bool,
-    ) -> Arc<Held<'static>> {
+    ) -> Arc<OwnedSnapshot<'static>> {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner).tables();
         if let Some(tables) = tables {
             // SAFETY: the tables are of this index, as the cache is; and of the map as it is: it is

@@ -7,17 +7,18 @@
 //! of readers is full.
 //!
 //! LMDB lets the map be moved only while the process has no transaction, and does not check it. So
-//! every transaction begins here, is counted while it lives, and begins behind a gate that is
-//! closed while the map is moved; one that takes the place of another of the same commit begins
+//! every transaction begins here, is counted while it lives, and begins behind a resize_lock that
+//! is closed while the map is moved; one that takes the place of another of the same commit begins
 //! while that one is counted. The map grows in steps that keep no search waiting for another. The
-//! snapshots that callers hold are waited for with the gate open. Then the gate is closed for
-//! `CLOSED` at most, in which cached snapshots are dropped and the searches that are under way
-//! should end; then the map is moved. If they do not end, the gate is opened, searches begin anew
-//! on a transaction of their own, and the next try comes when those have ended that the last one
-//! met. Only the thread whose *turn* it is to write, of which there is one, moves the map.
+//! snapshots that callers hold are waited for with the resize_lock open. Then the resize_lock is
+//! closed for `CLOSED` at most, in which cached snapshots are dropped and the searches that are
+//! under way should end; then the map is moved. If they do not end, the resize_lock is opened,
+//! searches begin anew on a transaction of their own, and the next try comes when those have ended
+//! that the last one met. Only the thread whose *turn* it is to write, of which there is one, moves
+//! the map.
 //!
-//! Order of locks: turn, refreshing, gate, a cache, newest, the counts. Who has `refreshing` takes
-//! the turn only if it is free. The unsafe code here opens the environment and moves its map;
+//! Order of locks: turn, refreshing, resize_lock, a cache, newest, the counts. Who has `refreshing`
+//! takes the turn only if it is free. The unsafe code here opens the environment and moves its map;
 //! nothing else may.
 
 use std::cell::RefCell;
@@ -43,7 +44,7 @@ use super::registry::{Claim, DATA, DataFile, Registered, Registry};
 use crate::error::{Error, Result};
 use crate::store::Raw;
 use crate::store::file::{FileReport, check_length, check_pages, verify_newest};
-use crate::store::held::{ReadTxn, SharedTxn};
+use crate::store::owned_snapshot::{ReadTxn, SharedTxn};
 use crate::store::process::{self, OfProcess};
 use crate::threads;
 
@@ -60,8 +61,8 @@ const MAX_MAP_BYTES: usize = 1 << 46;
 /// How often a thread that waits for others looks whether something has changed that it is not told
 /// of.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// For how long the gate is closed at most, before the map is moved: searches wait for it, and none
-/// may wait for more than 50 ms.
+/// For how long the resize_lock is closed at most, before the map is moved: searches wait for it,
+/// and none may wait for more than 50 ms.
 const CLOSED: Duration = Duration::from_millis(40);
 /// For how long it is open at least before it is closed again: searches have what they need by
 /// then.
@@ -109,7 +110,7 @@ struct Live {
     held: BTreeMap<u64, Instant>,
     /// The number of the next transaction, or of who holds one.
     next: u64,
-    /// When the gate was last opened without the map having been moved.
+    /// When the resize_lock was last opened without the map having been moved.
     opened: Option<Instant>,
 }
 
@@ -157,10 +158,10 @@ pub(super) struct SharedEnv {
     pub(super) indexes: Raw<'static>,
     pub(super) catalog: Raw<'static>,
     /// Whether there is a map: it is lost if it could not be moved.
-    gate: RwLock<bool>,
+    resize_lock: RwLock<bool>,
     live: Mutex<Live>,
     ended: Condvar,
-    turn: Mutex<()>,
+    write_lock: Mutex<()>,
     /// Whether a write of this process has looked at the pages of the file.
     has_checked_pages: AtomicBool,
     writing: Mutex<Option<Writing>>,
@@ -282,10 +283,10 @@ impl SharedEnv {
             growth_wait: options.wait(),
             indexes,
             catalog,
-            gate: RwLock::new(true),
+            resize_lock: RwLock::new(true),
             live: Mutex::default(),
             ended: Condvar::new(),
-            turn: Mutex::new(()),
+            write_lock: Mutex::new(()),
             has_checked_pages: AtomicBool::new(false),
             writing: Mutex::new(None),
             caches: Mutex::default(),
@@ -309,9 +310,9 @@ impl SharedEnv {
     }
 
     /// Keeps the map where it is.
-    fn gate(&self) -> Result<RwLockReadGuard<'_, bool>> {
-        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        if *gate { Ok(gate) } else { Err(self.map_lost(0)) }
+    fn resize_lock(&self) -> Result<RwLockReadGuard<'_, bool>> {
+        let resize_lock = self.resize_lock.read().unwrap_or_else(PoisonError::into_inner);
+        if *resize_lock { Ok(resize_lock) } else { Err(self.map_lost(0)) }
     }
 
     fn map_lost(&self, map_bytes: usize) -> Error {
@@ -323,7 +324,7 @@ impl SharedEnv {
     #[inline]
     pub(super) fn with_newest<T>(&self, look: impl FnOnce(usize) -> T) -> Result<T> {
         self.check_process()?;
-        let _gate = self.gate()?;
+        let _gate = self.resize_lock()?;
         Ok(look(self.env.info().last_txn_id))
     }
 
@@ -346,8 +347,8 @@ impl SharedEnv {
         if let Some(txn) = self.cached_txn()? {
             return Ok(txn);
         }
-        let Reading { txn, ticket } = self.read_since(began)?;
-        let txn = Arc::new(SharedTxn::new(txn, (*self.env).clone(), ticket));
+        let Reading { txn, counted } = self.read_since(began)?;
+        let txn = Arc::new(SharedTxn::new(txn, (*self.env).clone(), counted));
         *lock(&self.newest) = Arc::downgrade(&txn);
         self.clear_caches(Some(&txn), txn.id());
         Ok(txn)
@@ -387,12 +388,12 @@ impl SharedEnv {
         let mut adoptions = 0;
         loop {
             let begun = {
-                let _gate = self.gate()?;
-                let ticket = Ticket::new(self);
+                let _gate = self.resize_lock()?;
+                let counted = Counted::new(self);
                 self.env
                     .clone()
                     .static_read_txn()
-                    .map(|txn| Reading { txn: OfProcess::new(txn), ticket })
+                    .map(|txn| Reading { txn: OfProcess::new(txn), counted })
             };
             match begun {
                 Err(heed::Error::Mdb(MdbError::ReadersFull)) if !is_cleared => {
@@ -436,7 +437,7 @@ impl SharedEnv {
         work: impl FnOnce(&FileReport, &ReadTxn) -> Result<T>,
     ) -> Result<T> {
         self.check_process()?;
-        let _held = Hold::new(self);
+        let _held = Pin::new(self);
         let (report, reading) =
             verify_newest(&self.env, || self.read(), |reading| reading.txn.id())?;
         work(&report, &reading.txn)
@@ -450,7 +451,7 @@ impl SharedEnv {
         work: impl Fn(&ReadTxn, &Env<WithoutTls>) -> Result<T>,
     ) -> Result<T> {
         let reading = self.read()?;
-        let _held = Hold::new(self);
+        let _held = Pin::new(self);
         let is_full = |result: &Result<T>| {
             matches!(result, Err(Error::Heed(heed::Error::Mdb(MdbError::ReadersFull))))
         };
@@ -477,7 +478,7 @@ impl SharedEnv {
     /// # Errors
     /// [`Error::NestedWrite`] if it has it already, or helps the thread that has it, which waits
     /// for it.
-    fn turn(&self) -> Result<Turn<'_>> {
+    fn turn(&self) -> Result<WriteGuard<'_>> {
         let is_nested = |writing: &Writing| {
             let is_helped = writing.has_help && Some(writing.thread) == threads::helped();
             writing.thread == thread::current().id() || is_helped
@@ -485,13 +486,13 @@ impl SharedEnv {
         if lock(&self.writing).as_ref().is_some_and(is_nested) {
             return Err(Error::NestedWrite { path: self.folder.clone() });
         }
-        Ok(self.begin_turn(lock(&self.turn)))
+        Ok(self.begin_write_guard(lock(&self.write_lock)))
     }
 
-    fn begin_turn<'a>(&'a self, turn: MutexGuard<'a, ()>) -> Turn<'a> {
+    fn begin_write_guard<'a>(&'a self, turn: MutexGuard<'a, ()>) -> WriteGuard<'a> {
         *lock(&self.writing) =
             Some(Writing { thread: thread::current().id(), has_help: !threads::is_at_work() });
-        Turn { env: self, _turn: turn }
+        WriteGuard { env: self, _turn: turn }
     }
 
     /// Runs `work` in a write transaction, which it returns to have it committed; again, in a
@@ -544,12 +545,12 @@ impl SharedEnv {
         filesystem::explain(error, "write to the environment in", &self.folder)
     }
 
-    fn begin_write(&self, turn: &Turn<'_>) -> Result<WriteTxn<'_>> {
+    fn begin_write(&self, turn: &WriteGuard<'_>) -> Result<WriteTxn<'_>> {
         let mut adoptions = 0;
         loop {
-            // No gate: the map is moved by the thread whose turn it is only. Waiting for a writer
-            // of another process must not close it.
-            self.gate().map(drop)?;
+            // No resize_lock: the map is moved by the thread whose turn it is only. Waiting for a
+            // writer of another process must not close it.
+            self.resize_lock().map(drop)?;
             match self.env.write_txn() {
                 Err(heed::Error::Mdb(MdbError::MapResized)) if adoptions < MAX_ADOPTIONS => {
                     adoptions += 1;
@@ -622,7 +623,7 @@ impl SharedEnv {
         Ok((live.held.len(), live.oldest()))
     }
 
-    fn grow(&self, turn: &Turn<'_>) -> Result<()> {
+    fn grow(&self, turn: &WriteGuard<'_>) -> Result<()> {
         let size = self.env.info().map_size;
         if size >= MAX_MAP_BYTES {
             return Err(Error::MapFull);
@@ -651,10 +652,10 @@ impl SharedEnv {
                     wait,
                 ));
             }
-            match self.turn.try_lock() {
-                Ok(turn) => return self.resize(0, &self.begin_turn(turn), began),
+            match self.write_lock.try_lock() {
+                Ok(turn) => return self.resize(0, &self.begin_write_guard(turn), began),
                 Err(TryLockError::Poisoned(turn)) => {
-                    return self.resize(0, &self.begin_turn(turn.into_inner()), began);
+                    return self.resize(0, &self.begin_write_guard(turn.into_inner()), began);
                 }
                 Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
             }
@@ -662,14 +663,14 @@ impl SharedEnv {
     }
 
     fn is_map_large_enough(&self) -> Result<bool> {
-        let _gate = self.gate()?;
+        let _gate = self.resize_lock()?;
         let (info, page_bytes) =
             (self.env.info(), self.env.unnamed_database_stat().page_size as usize);
         Ok((info.last_page_number + 1).saturating_mul(page_bytes) <= info.map_size)
     }
 
     /// Moves the map, once this process has no transaction. It has been waited for since `began`.
-    fn resize(&self, bytes: usize, _turn: &Turn<'_>, began: Instant) -> Result<()> {
+    fn resize(&self, bytes: usize, _turn: &WriteGuard<'_>, began: Instant) -> Result<()> {
         if self.is_searched_here() {
             return Err(Error::NestedGrowth { path: self.folder.clone(), map_bytes: bytes as u64 });
         }
@@ -696,10 +697,11 @@ impl SharedEnv {
         }
     }
 
-    /// Closes the gate, and moves the map if all searches end while it may be closed. If not, the
-    /// number that transactions have from then on; 0 if a caller has come to hold a snapshot.
+    /// Closes the resize_lock, and moves the map if all searches end while it may be closed. If
+    /// not, the number that transactions have from then on; 0 if a caller has come to hold a
+    /// snapshot.
     fn try_resize(&self, bytes: usize) -> Result<Option<u64>> {
-        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut resize_lock = self.resize_lock.write().unwrap_or_else(PoisonError::into_inner);
         let closed = Instant::now();
         loop {
             // A search that had begun may have filled one again.
@@ -717,10 +719,10 @@ impl SharedEnv {
         }
         self.caches().iter().for_each(|cache| cache.forget());
         // SAFETY: there is no transaction in this process: no read transaction begins behind the
-        // gate, and those that had begun have ended; write transactions begin on the thread whose
-        // turn it is, which is this one, and here it has none.
+        // resize_lock, and those that had begun have ended; write transactions begin on the thread
+        // whose turn it is, which is this one, and here it has none.
         if unsafe { self.env.resize(bytes) }.is_err() {
-            *gate = false;
+            *resize_lock = false;
             return Err(self.map_lost(bytes));
         }
         Ok(None)
@@ -805,12 +807,12 @@ fn databases(
 }
 
 /// The turn to write, until it is dropped.
-struct Turn<'a> {
+struct WriteGuard<'a> {
     env: &'a SharedEnv,
     _turn: MutexGuard<'a, ()>,
 }
 
-impl Drop for Turn<'_> {
+impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
         *lock(&self.env.writing) = None;
     }
@@ -821,18 +823,18 @@ impl Drop for Turn<'_> {
 pub(super) struct Reading {
     // In this order: the transaction has ended when it is not counted any more.
     pub(super) txn: ReadTxn,
-    pub(super) ticket: Ticket,
+    pub(super) counted: Counted,
 }
 
 /// The count of a read transaction, and its environment.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct Counted {
     env: Arc<SharedEnv>,
     process: u32,
     number: u64,
 }
 
-impl Ticket {
+impl Counted {
     fn new(env: &Arc<SharedEnv>) -> Self {
         let mut live = lock(&env.live);
         let number = live.number();
@@ -842,7 +844,7 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Counted {
     fn drop(&mut self) {
         // In a fork nobody counts, and the lock may be held by a thread that does not exist there.
         if process::check(self.process).is_ok() {
@@ -868,13 +870,13 @@ impl Drop for Searching {
 
 /// Says that a transaction is held for long, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct Pin {
     env: Arc<SharedEnv>,
     process: u32,
     number: u64,
 }
 
-impl Hold {
+impl Pin {
     pub(super) fn new(env: &Arc<SharedEnv>) -> Self {
         let mut live = lock(&env.live);
         let number = live.number();
@@ -898,7 +900,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for Pin {
     fn drop(&mut self) {
         if self.check_process().is_ok() {
             lock(&self.env.live).held.remove(&self.number);

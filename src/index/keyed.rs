@@ -13,8 +13,8 @@ use crate::codec::{Component, Components, Scale};
 use crate::distance::Metric;
 use crate::error::{Error, Result, VectorDefect};
 use crate::format::item_keys::Row;
-use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
+use crate::store::owned_snapshot::OwnedSnapshot;
 use crate::store::view::check_dimensions;
 use crate::types::ItemId;
 
@@ -369,7 +369,7 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
 /// Keys and ids of a snapshot, in the order of the keys. Its transaction is used for some of them
 /// at a time.
 struct Names<'a, K: ?Sized> {
-    held: &'a Held<'static>,
+    held: &'a OwnedSnapshot<'static>,
     keys: ItemKeys<'static>,
     ahead: VecDeque<(Vec<u8>, ItemId)>,
     last: Option<Vec<u8>>,

@@ -13,8 +13,8 @@ use crate::codec::{Component, Components};
 use crate::error::{Error, Result};
 use crate::format::item_keys::Row;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
-use crate::store::held::Held;
 use crate::store::item_keys::ItemKeys;
+use crate::store::owned_snapshot::OwnedSnapshot;
 use crate::store::source::Source;
 use crate::store::view::View;
 
@@ -95,7 +95,7 @@ trait Lend {
     fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T>;
 }
 
-impl Lend for Held<'_> {
+impl Lend for OwnedSnapshot<'_> {
     fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
         self.lend(work)
     }
@@ -270,7 +270,7 @@ impl<'a, R: Searchable> KeyedQuery<'a, R> {
 
     fn run_held(
         &self,
-        held: &Held<'static>,
+        held: &OwnedSnapshot<'static>,
         query: (Target<'_>, Cancel<'_>),
     ) -> Result<Option<Vec<Answer<R>>>> {
         self.run(&held.view(), item_keys::<R::Key>(held.place()), held, query)

@@ -229,7 +229,7 @@ impl Options {
         self.codes
     }
 
-    /// That the codes of an index are those that are set, if any are.
+    /// Checks that the stored codes are the requested ones, if any were requested.
     ///
     /// # Errors
     /// [`Error::OptionMismatch`].

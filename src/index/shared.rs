@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 
 use super::cache::Cache;
 use super::catalog;
-use super::environment::{Access, Hold, Interrupted, Reading, SharedEnv};
+use super::environment::{Access, Interrupted, Pin, Reading, SharedEnv};
 use super::item_key::ItemName;
 use super::options::Options;
 use super::registry::DATA;
@@ -22,9 +22,9 @@ use crate::format::Key;
 use crate::format::catalog::Entry;
 use crate::format::item_keys::Naming;
 use crate::format::meta::Meta;
-use crate::store::held::Held;
+use crate::store::owned_snapshot::OwnedSnapshot;
 use crate::store::snapshot::{read_marked, read_meta};
-use crate::store::table::Extent;
+use crate::store::table::Memory;
 use crate::store::{Place, Raw};
 use crate::writer::Writer;
 
@@ -142,8 +142,8 @@ impl Shared {
         let mut rng = StdRng::seed_from_u64(self.entry.seed);
         let mut builder = self.engine(&mut rng, hooks);
         let connectivity = builder.connectivity(self.entry.m.into(), self.entry.m0.into())?;
-        let Reading { txn, ticket: _ticket } = self.env.read()?;
-        let _hold = Hold::new(&self.env);
+        let Reading { txn, counted: _counted } = self.env.read()?;
+        let _hold = Pin::new(&self.env);
         self.check_exists(&txn)?;
         let limit = read_meta(self.place, &txn)?.map_or(0, |meta| meta.round(least));
         let Some(prepared) = builder.prepare(txn, connectivity, limit)? else {
@@ -201,12 +201,15 @@ impl Shared {
 
     /// The snapshot of the newest commit.
     #[inline]
-    pub(super) fn newest(&self) -> Result<Arc<Held<'static>>> {
+    pub(super) fn newest(&self) -> Result<Arc<OwnedSnapshot<'static>>> {
         newest(&self.cache, &self.env, self.place).map_err(|error| self.explain(error))
     }
 
     /// A search of the newest commit.
-    pub(super) fn search<T>(&self, search: impl Fn(&Held<'static>) -> Result<T>) -> Result<T> {
+    pub(super) fn search<T>(
+        &self,
+        search: impl Fn(&OwnedSnapshot<'static>) -> Result<T>,
+    ) -> Result<T> {
         let mut attempts = 1;
         loop {
             let held = self.newest()?;
@@ -367,13 +370,13 @@ impl Shared {
 /// The snapshot of the newest commit, of whatever process.
 ///
 /// # Errors
-/// Those of [`SharedEnv::read`] and of opening a [`Held`].
+/// Those of [`SharedEnv::read`] and of opening a [`OwnedSnapshot`].
 #[inline]
 fn newest(
     cache: &Cache,
     env: &Arc<SharedEnv>,
     place: Place<'static>,
-) -> Result<Arc<Held<'static>>> {
+) -> Result<Arc<OwnedSnapshot<'static>>> {
     match env.with_newest(|commit| cache.get(commit))? {
         Some(held) => Ok(held),
         None => refresh(cache, env, place),
@@ -385,7 +388,7 @@ fn refresh(
     cache: &Cache,
     env: &Arc<SharedEnv>,
     place: Place<'static>,
-) -> Result<Arc<Held<'static>>> {
+) -> Result<Arc<OwnedSnapshot<'static>>> {
     let mut attempts = 1;
     loop {
         let txn = env.newest_txn()?;
@@ -393,7 +396,7 @@ fn refresh(
         if let Some(held) = cache.get(txn.id()) {
             return Ok(held);
         }
-        match Held::open(place, Arc::clone(&txn), Extent::Full) {
+        match OwnedSnapshot::open(place, Arc::clone(&txn), Memory::Full) {
             // It has met damage, and perhaps that of another index.
             Err(Error::Heed(heed::Error::Mdb(_)))
                 if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>

@@ -14,12 +14,12 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::environment::{Hold, Searching, SharedEnv};
+use super::environment::{Pin, Searching, SharedEnv};
 use crate::codec::{Component, Components};
 use crate::error::Result;
 use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
 use crate::reader::items_from;
-use crate::store::held::{Held, Own};
+use crate::store::owned_snapshot::{OwnedSnapshot, OwnedSource};
 use crate::store::view::View;
 use crate::store::warm::Warmed;
 use crate::types::{ItemId, Slot};
@@ -61,8 +61,8 @@ pub struct Snapshot<D, K: ?Sized = ItemId> {
 /// What the clones of a snapshot share.
 #[derive(Debug)]
 struct Shared {
-    held: Arc<Held<'static>>,
-    hold: Hold,
+    held: Arc<OwnedSnapshot<'static>>,
+    hold: Pin,
 }
 
 impl<D, K: ?Sized> Clone for Snapshot<D, K> {
@@ -78,7 +78,7 @@ impl<D, K: ?Sized> fmt::Debug for Snapshot<D, K> {
 }
 
 impl<D, K: ?Sized> Snapshot<D, K> {
-    pub(super) fn held(&self) -> &Held<'static> {
+    pub(super) fn held(&self) -> &OwnedSnapshot<'static> {
         &self.shared.held
     }
 
@@ -100,11 +100,11 @@ impl<D, K: ?Sized> Snapshot<D, K> {
 }
 
 impl<D, K: ?Sized> Snapshot<D, K> {
-    pub(super) fn new(held: Arc<Held<'static>>, env: &Arc<SharedEnv>) -> Self {
-        Self { shared: Arc::new(Shared { held, hold: Hold::new(env) }), types: PhantomData }
+    pub(super) fn new(held: Arc<OwnedSnapshot<'static>>, env: &Arc<SharedEnv>) -> Self {
+        Self { shared: Arc::new(Shared { held, hold: Pin::new(env) }), types: PhantomData }
     }
 
-    pub(super) fn view(&self) -> Result<View<'_, 'static, Own<'_, 'static>>> {
+    pub(super) fn view(&self) -> Result<View<'_, 'static, OwnedSource<'_, 'static>>> {
         self.check_process()?;
         Ok(self.held().view())
     }

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use super::strided::Strided;
-use super::table::Extent;
+use super::table::Memory;
 use crate::codes::Coder;
 use crate::format::Kind;
 use crate::format::codes::{BLOCKS, TAIL};
@@ -18,9 +18,9 @@ pub(super) struct CodeTables<'t> {
 
 impl CodeTables<'_> {
     /// `None` if the index has none.
-    pub(super) fn new(extent: Extent, meta: &Meta) -> Option<Self> {
+    pub(super) fn new(memory: Memory, meta: &Meta) -> Option<Self> {
         let values = Strided::new(
-            extent,
+            memory,
             meta.code_geometry()?,
             meta.slots,
             (Kind::Codes, BLOCKS),

@@ -6,11 +6,11 @@ use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use super::GoOn;
-use super::coarse::{sample, tells_apart};
 use super::code_tables::CodeTables;
-use super::probe::StoredProbe;
+use super::prepared_query::PreparedQuery;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, Source};
+use super::sq8_copy::{passes_recall_check, sample};
 use super::strided::prefetch_places;
 use super::table::Places;
 use super::target::Put;
@@ -18,7 +18,7 @@ use super::view::View;
 use super::{Place, meter};
 use crate::codes::{Coder, Codes, Scratch};
 use crate::distance::{
-    CodeQuery, Factors, LINE_BYTES, MOST_HINTED, Metric, prefetch_early, prefetch_lines,
+    CodeQuery, Factors, LINE_BYTES, MAX_PREFETCH_LINES, Metric, prefetch_early, prefetch_lines,
 };
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
@@ -26,7 +26,7 @@ use crate::format::codes::{self, BLOCKS, TAIL, TRAINED, Trained};
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
-use crate::graph::{Probe, Vectors};
+use crate::graph::{DistanceComputer, Vectors};
 use crate::threads;
 use crate::types::Slot;
 
@@ -34,8 +34,8 @@ use crate::types::Slot;
 const SAMPLE: usize = 10_000;
 /// Slots whose vectors are encoded by a thread at a time.
 const TASK: usize = 1024;
-/// Codes that are looked up and hinted together, before they are compared.
-const FEW: usize = 16;
+/// Codes that are looked up and prefetched together, before they are compared.
+const PREFETCH_BATCH: usize = 16;
 
 fn decode(key: Key, sound: Option<Sound<'_>>, meta: &Meta) -> Result<Trained> {
     let sound = sound.ok_or(Error::corrupt(key, "it is missing"))?;
@@ -127,24 +127,24 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     }
 
     /// What makes queries by codes. `None` if there are no codes.
-    pub(crate) fn code_probes(&self) -> Result<Option<CodeProbes<'_, 's, 't, S>>> {
-        Ok(self.coder()?.map(|(tables, coder)| CodeProbes { view: self, tables, coder }))
+    pub(crate) fn code_queries(&self) -> Result<Option<CodeQueries<'_, 's, 't, S>>> {
+        Ok(self.coder()?.map(|(tables, coder)| CodeQueries { view: self, tables, coder }))
     }
 }
 
 /// Makes queries by codes of those by vectors.
 #[derive(Debug)]
-pub(crate) struct CodeProbes<'v, 's, 't, S> {
+pub(crate) struct CodeQueries<'v, 's, 't, S> {
     view: &'v View<'s, 't, S>,
     tables: &'s CodeTables<'t>,
     coder: &'s Coder,
 }
 
-impl<'v, 's, 't, S: Source<'t>> CodeProbes<'v, 's, 't, S> {
-    pub(crate) fn of(&self, probe: &StoredProbe<'_, 's, 't, S>) -> CodeProbe<'v, 's, 't, S> {
+impl<'v, 's, 't, S: Source<'t>> CodeQueries<'v, 's, 't, S> {
+    pub(crate) fn of(&self, probe: &PreparedQuery<'_, 's, 't, S>) -> CodeEstimator<'v, 's, 't, S> {
         let (vector, factor) = probe.prepared();
         let query = self.coder.query(vector, factor);
-        CodeProbe {
+        CodeEstimator {
             view: self.view,
             tables: self.tables,
             places: self.tables.values.places(),
@@ -156,7 +156,7 @@ impl<'v, 's, 't, S: Source<'t>> CodeProbes<'v, 's, 't, S> {
 
 /// Estimates of the distances from a query to stored vectors, from their codes.
 #[derive(Debug)]
-pub(crate) struct CodeProbe<'v, 's, 't, S> {
+pub(crate) struct CodeEstimator<'v, 's, 't, S> {
     view: &'v View<'s, 't, S>,
     tables: &'s CodeTables<'t>,
     places: Option<Places<'s, 't>>,
@@ -164,14 +164,14 @@ pub(crate) struct CodeProbe<'v, 's, 't, S> {
     query: CodeQuery,
 }
 
-impl<'s, 't, S: Source<'t>> CodeProbe<'_, 's, 't, S> {
-    /// How far the distance to a slot can be from its estimate.
+impl<'s, 't, S: Source<'t>> CodeEstimator<'_, 's, 't, S> {
+    /// Error bound of the estimate of a slot: no distance is farther from it.
     #[inline]
     pub(crate) fn bound(&self, slot: Slot) -> Result<f32> {
         Ok(self.query.bound(self.code(self.places.as_ref(), slot)?))
     }
 
-    /// How far it is, all but certainly.
+    /// High-probability error bound (about 99.7 %) of the estimate of a slot.
     #[inline]
     pub(crate) fn likely_bound(&self, slot: Slot) -> Result<f32> {
         Ok(self.query.likely_bound(self.code(self.places.as_ref(), slot)?))
@@ -196,7 +196,7 @@ impl<'s, 't, S: Source<'t>> CodeProbe<'_, 's, 't, S> {
     }
 }
 
-impl<'t, S: Source<'t>> Probe for CodeProbe<'_, '_, 't, S> {
+impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
     #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         // A copy, which stays in registers.
@@ -220,25 +220,28 @@ fn estimate<'c>(
     out: &mut Vec<f32>,
 ) -> Result<()> {
     out.clear();
-    // All codes are as long: to ask of each how many hints it wants takes 1 to 2 % of a search.
-    match query.hinted_lines() {
-        MOST_HINTED => estimate_hinting::<MOST_HINTED>(coder, query, slots, find, out),
-        3 => estimate_hinting::<3>(coder, query, slots, find, out),
-        2 => estimate_hinting::<2>(coder, query, slots, find, out),
-        _ => estimate_hinting::<1>(coder, query, slots, find, out),
+    // All codes are as long: to ask of each how many prefetches it wants takes 1 to 2 % of a
+    // search.
+    match query.prefetched_lines() {
+        MAX_PREFETCH_LINES => {
+            estimate_prefetching::<MAX_PREFETCH_LINES>(coder, query, slots, find, out)
+        }
+        3 => estimate_prefetching::<3>(coder, query, slots, find, out),
+        2 => estimate_prefetching::<2>(coder, query, slots, find, out),
+        _ => estimate_prefetching::<1>(coder, query, slots, find, out),
     }
 }
 
 #[inline(always)]
-fn estimate_hinting<'c, const LINES: usize>(
+fn estimate_prefetching<'c, const LINES: usize>(
     coder: &Coder,
     query: &CodeQuery,
     slots: &[u32],
     find: impl Fn(Slot) -> Result<&'c [u8]>,
     out: &mut Vec<f32>,
 ) -> Result<()> {
-    for slots in slots.chunks(FEW) {
-        let mut codes: [&[u8]; FEW] = [&[]; FEW];
+    for slots in slots.chunks(PREFETCH_BATCH) {
+        let mut codes: [&[u8]; PREFETCH_BATCH] = [&[]; PREFETCH_BATCH];
         // All are on their way before the first is compared.
         for (code, slot) in codes.iter_mut().zip(slots) {
             *code = find(Slot(*slot))?;
@@ -259,7 +262,7 @@ fn train<'t>(
     let sample = sample(slots.iter().map(Slot), slots.len() as usize, SAMPLE);
     let rows = || {
         sample.iter().map(|slot| {
-            let probe = view.probe(*slot)?;
+            let probe = view.query_of(*slot)?;
             let (vector, factor) = probe.prepared();
             Ok(view.snapshot.metric.coded(vector, factor, dimensions))
         })
@@ -295,7 +298,7 @@ pub(crate) struct Encoded {
     codes: Lines,
 }
 
-/// Bytes that begin at a line of cache, so that values which fill lines lie in no more than they
+/// Bytes that begin at a cache line, so that values which fill lines lie in no more than they
 /// must.
 struct Lines {
     bytes: Vec<u8>,
@@ -415,8 +418,8 @@ impl Encoded {
         puts
     }
 
-    /// Whether the codes can tell what is near each other apart: see [`tells_apart`].
-    pub(crate) fn tells_apart<'t>(
+    /// Whether the codes can tell what is near each other apart: see [`passes_recall_check`].
+    pub(crate) fn passes_recall_check<'t>(
         &self,
         view: &View<'_, 't, AnySource<'_, 't>>,
         sample: &[Slot],
@@ -424,7 +427,7 @@ impl Encoded {
         let estimate = |from: usize, numbers: &[u32], out: &mut Vec<f32>| {
             out.clear();
             // A vector that cannot be read is an error of the comparison with it.
-            if let Ok(probe) = view.probe(sample[from]) {
+            if let Ok(probe) = view.query_of(sample[from]) {
                 let (vector, factor) = probe.prepared();
                 let query = self.coder.query(vector, factor);
                 let codes: Vec<&[u8]> =
@@ -432,7 +435,7 @@ impl Encoded {
                 (self.coder.estimates)(&query, &codes, out);
             }
         };
-        tells_apart(view, sample, estimate)
+        passes_recall_check(view, sample, estimate)
     }
 }
 
@@ -462,8 +465,8 @@ impl<'t, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, S> {
         self.view.prefetch(slots);
     }
 
-    fn estimator(&self, from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
-        let probe = self.view.probe(from)?;
+    fn estimator(&self, from: Slot) -> Result<Option<Box<dyn DistanceComputer + '_>>> {
+        let probe = self.view.query_of(from)?;
         let (vector, factor) = probe.prepared();
         let query = self.encoded.coder.query(vector, factor);
         Ok(Some(Box::new(ByCodes { encoded: self.encoded, query })))
@@ -476,7 +479,7 @@ struct ByCodes<'v> {
     query: CodeQuery,
 }
 
-impl Probe for ByCodes<'_> {
+impl DistanceComputer for ByCodes<'_> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         estimate(&self.encoded.coder, &self.query, slots, |slot| Ok(self.encoded.code(slot.0)), out)
     }

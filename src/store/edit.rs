@@ -44,7 +44,7 @@ const ROWS_BYTES: usize = 1 << 20;
 
 /// Free slots of blocks are reused while at least one in so many slots is free: then a block that
 /// is rewritten takes many vectors.
-const REUSE_SHARE: u32 = 7;
+const REUSE_DIVISOR: u32 = 7;
 
 /// Changes to one index that have not been written yet.
 pub(crate) struct Edit<'w, 'e, 'p> {
@@ -473,7 +473,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         }
         let tail = self.vectors.tail_start();
         let slot = self.free.first_in(self.place, self.wtxn, tail, self.meta.slots)?;
-        if slot.is_some() || self.meta.free.saturating_mul(REUSE_SHARE) < self.meta.slots {
+        if slot.is_some() || self.meta.free.saturating_mul(REUSE_DIVISOR) < self.meta.slots {
             return Ok(slot);
         }
         // A sweep, so that the free slots of a block are used together and the block is rewritten

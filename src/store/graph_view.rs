@@ -2,7 +2,7 @@
 
 use super::meter;
 use super::source::Source;
-use super::table::Extent;
+use super::table::Memory;
 use super::view::View;
 use crate::distance::prefetch;
 use crate::error::{Error, Result};
@@ -153,8 +153,8 @@ impl<'t, S: Source<'t>> Graph for View<'_, 't, S> {
         self.snapshot.meta.slots as usize
     }
 
-    fn is_sparse(&self) -> bool {
-        self.snapshot.extent == Extent::Small
+    fn is_memory_bounded(&self) -> bool {
+        self.snapshot.memory == Memory::Bounded
     }
 
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {

@@ -97,7 +97,7 @@ impl ItemKeys<'_> {
             return Ok(known);
         }
         let count = usize::try_from(bound()?).unwrap_or(usize::MAX);
-        Ok(snapshot.item_keys.get_or_init(|| Table::prefixed(snapshot.extent, count, true)))
+        Ok(snapshot.item_keys.get_or_init(|| Table::prefixed(snapshot.memory, count, true)))
     }
 
     /// All ids that have a key are below.

@@ -4,10 +4,10 @@
 //! - `table`: pointers to values that have been found, so that finding them again costs one load;
 //!   `strided`: values of one length, in blocks of many (`address`: where one lies).
 //! - `snapshot`: an index as one transaction sees it; `view`: the same with a source
-//!   (`graph_view`: its graph; `probe`: distances to its vectors).
-//! - `held`: a snapshot that owns its transaction; `process`: what a forked child must not drop;
-//!   `warm`: a snapshot's pages, read in advance.
-//! - `coarse`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors,
+//!   (`graph_view`: its graph; `prepared_query`: distances to its vectors).
+//! - `owned_snapshot`: a snapshot that owns its transaction; `process`: what a forked child must
+//!   not drop; `warm`: a snapshot's pages, read in advance.
+//! - `sq8_copy`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors,
 //!   found, compared and made; `code_tables`: where a snapshot has found them.
 //! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an
 //!   item id.
@@ -21,22 +21,21 @@
 //!
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was
 //! found through is borrowed, and the only unsafe code on pointers outside of the kernels (`table`,
-//! `source`, `held`).
+//! `source`, `owned_snapshot`).
 
 mod address;
 mod blocks;
-pub(crate) mod coarse;
 mod code_tables;
 pub(crate) mod codes;
 pub(crate) mod edit;
 pub(crate) mod fault;
 pub(crate) mod file;
 mod graph_view;
-pub(crate) mod held;
 pub(crate) mod item_keys;
 pub(crate) mod links;
 pub(crate) mod meter;
-pub(crate) mod probe;
+pub(crate) mod owned_snapshot;
+pub(crate) mod prepared_query;
 pub(crate) mod process;
 pub(crate) mod rebase;
 pub(crate) mod renumber;
@@ -45,6 +44,7 @@ pub(crate) mod sets;
 pub(crate) mod snapshot;
 pub(crate) mod source;
 pub(crate) mod spool;
+pub(crate) mod sq8_copy;
 pub(crate) mod strided;
 pub(crate) mod table;
 pub(crate) mod target;

@@ -19,11 +19,11 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::edit::Edit;
-use super::held::Held;
 use super::links::Changes;
+use super::owned_snapshot::OwnedSnapshot;
 use super::snapshot::{Snapshot, read_meta};
 use super::source::{Calling, Source, Verified};
-use super::table::Extent;
+use super::table::Memory;
 use super::target::Put;
 use super::view::View;
 use crate::error::Result;
@@ -33,7 +33,7 @@ use crate::format::{Key, Kind};
 use crate::types::{ItemId, Slot};
 
 /// If more than one in so many items of the computed graph are gone, it is not worth linking.
-const GONE_SHARE: u64 = 8;
+const MAX_GONE_DIVISOR: u64 = 8;
 /// So many may be gone in any case.
 const GONE_FEW: u64 = 1000;
 
@@ -75,20 +75,21 @@ impl Rebased {
         Self { linked: pending - left, taken_out: snapshot.removed.clone(), ..Self::default() }
     }
 
-    /// What there is to do in `wtxn` besides storing `changes`, which were computed on `held` and
-    /// have `left` some slots pending. `None` if the build is to be done again.
+    /// What there is to do in `wtxn` besides storing `changes`, which were computed on
+    /// `owned_snapshot` and have `left` some slots pending. `None` if the build is to be done
+    /// again.
     ///
     /// # Errors
     /// Those of opening an index, and of damaged values.
     pub(crate) fn new(
-        held: &Held<'_>,
+        held: &OwnedSnapshot<'_>,
         changes: &Changes,
         left: &RoaringBitmap,
         wtxn: &RwTxn<'_>,
     ) -> Result<Option<Self>> {
         let place = held.place();
         // Where the vectors of all items lie is compared, and hardly any of them is read.
-        let before = held.verified_view(Extent::Small);
+        let before = held.verified_view(Memory::Bounded);
         // LMDB numbers the commits of an environment one by one.
         if wtxn.id() == before.snapshot.id + 1 {
             return Ok(Some(Self::nothing_between(before.snapshot, left)));
@@ -103,10 +104,10 @@ impl Rebased {
         if !is_comparable {
             return Ok(None);
         }
-        let snapshot = Snapshot::open(place, wtxn, Extent::Full)?;
+        let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
         let now = View::new(
             &snapshot,
-            Verified::new(Calling::new(place, wtxn, snapshot.id)?, Extent::Small),
+            Verified::new(Calling::new(place, wtxn, snapshot.id)?, Memory::Bounded),
         );
         // The nodes of the computed graph: all items that were live and not left pending.
         let nodes = before.live()? - left;
@@ -120,7 +121,7 @@ impl Rebased {
         };
         let others = replaced(&before, &now, &(&nodes - &free))?;
         let gone = &nodes & &free;
-        if gone.len() + others.len() > GONE_FEW + nodes.len() / GONE_SHARE {
+        if gone.len() + others.len() > GONE_FEW + nodes.len() / MAX_GONE_DIVISOR {
             return Ok(None);
         }
         let node = |slot: u32| -> Result<Node> {

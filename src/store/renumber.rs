@@ -94,7 +94,10 @@ pub(crate) fn renumber<'t>(
     let mut by_rank = Vec::with_capacity(order.len());
     for (new, old) in order.iter().enumerate() {
         numbers.new[old.index()] = new as u32;
-        by_rank.push((working.standing(Layer(0), *old)?.map(|(rank, _)| rank), old.index()));
+        by_rank.push((
+            working.rank_and_child_count(Layer(0), *old)?.map(|(rank, _)| rank),
+            old.index(),
+        ));
     }
     by_rank.sort_unstable();
     for (rank, (_, old)) in by_rank.into_iter().enumerate() {

@@ -12,7 +12,7 @@ use roaring::RoaringBitmap;
 
 use super::code_tables::CodeTables;
 use super::strided::Strided;
-use super::table::{Extent, Table};
+use super::table::{Memory, Table};
 use super::{Place, sets};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
 use crate::distance::Metric;
@@ -87,7 +87,7 @@ pub(crate) struct Snapshot<'t> {
     pub(crate) index: u16,
     pub(crate) metric: &'static Metric,
     pub(crate) meta: Meta,
-    pub(crate) extent: Extent,
+    pub(crate) memory: Memory,
     /// The number of the transaction.
     pub(crate) id: usize,
     /// Live items that are not in the graph, ascending.
@@ -112,7 +112,7 @@ pub(crate) struct Snapshot<'t> {
 impl<'t> Snapshot<'t> {
     /// # Errors
     /// [`Error::MissingIndex`], and those of [`read_meta`].
-    pub(crate) fn open(place: Place<'_>, rtxn: &'t RoTxn<'_>, extent: Extent) -> Result<Self> {
+    pub(crate) fn open(place: Place<'_>, rtxn: &'t RoTxn<'_>, memory: Memory) -> Result<Self> {
         let meta = read_meta(place, rtxn)?.ok_or(Error::MissingIndex(place.index))?;
         let read = |set, count| {
             if count == 0 { Ok(RoaringBitmap::new()) } else { sets::read(place, rtxn, set) }
@@ -138,16 +138,16 @@ impl<'t> Snapshot<'t> {
             pending: pending.iter().collect(),
             removed,
             vectors: Strided::new(
-                extent,
+                memory,
                 meta.geometry,
                 meta.slots,
                 (Kind::Vectors, 0),
                 (Kind::Tail, 0),
             ),
             slot_ids: [
-                Table::fixed(extent, slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
+                Table::fixed(memory, slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
                 Table::fixed(
-                    extent,
+                    memory,
                     usize::from(meta.slots % SLOT_GROUP > 0),
                     group_bytes(meta.slots % SLOT_GROUP),
                 ),
@@ -155,14 +155,14 @@ impl<'t> Snapshot<'t> {
             group: meta.connectivity.map(Connectivity::group),
             links: (0..meta.roots.len())
                 .map(|layer| {
-                    let rare = || Table::prefixed(extent, groups, false);
-                    [if layer == 0 { Table::groups(extent, groups) } else { rare() }, rare()]
+                    let rare = || Table::prefixed(memory, groups, false);
+                    [if layer == 0 { Table::groups(memory, groups) } else { rare() }, rare()]
                 })
                 .collect(),
-            codes: CodeTables::new(extent, &meta),
+            codes: CodeTables::new(memory, &meta),
             is_resolved: AtomicBool::new(false),
             item_keys: OnceLock::new(),
-            extent,
+            memory,
             meta,
         })
     }

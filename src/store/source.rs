@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 use heed::{RoTxn, RwTxn, WithoutTls};
 
 use super::Place;
-use super::table::Extent;
+use super::table::Memory;
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::{Key, Kind, codes};
@@ -47,10 +47,10 @@ pub(crate) struct Verified<S> {
 }
 
 impl<S> Verified<S> {
-    /// For tables of this extent; as for small ones also where what a walk visits is looked up, but
+    /// For tables of this memory; as for small ones also where what a walk visits is looked up, but
     /// hardly any of it read.
-    pub(crate) fn new(source: S, extent: Extent) -> Self {
-        Self { source, all: extent == Extent::Full }
+    pub(crate) fn new(source: S, memory: Memory) -> Self {
+        Self { source, all: memory == Memory::Full }
     }
 }
 

@@ -3,14 +3,14 @@
 //! last block.
 
 use super::address::Address;
-use super::table::{Extent, Places, Table};
+use super::table::{Memory, Places, Table};
 use crate::distance::prefetch_early;
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::{Key, Kind, take};
 use crate::types::Slot;
 
-/// Hints the processor to load the values of slots, which will be compared next, as far as their
+/// Prefetches the values of slots, which will be compared next, as far as their
 /// blocks have been found.
 #[inline]
 pub(super) fn prefetch_places(places: Option<Places<'_, '_>>, slots: &[u32]) {
@@ -33,16 +33,16 @@ pub(crate) struct Strided<'t> {
 impl<'t> Strided<'t> {
     /// For that many slots.
     pub(super) fn new(
-        extent: Extent,
+        memory: Memory,
         geometry: Geometry,
         slots: u32,
         block: (Kind, u8),
         single: (Kind, u8),
     ) -> Self {
         let sealed = slots / geometry.vectors;
-        let blocks = Table::blocks(extent, sealed as usize, geometry.block_bytes);
+        let blocks = Table::blocks(memory, sealed as usize, geometry.block_bytes);
         let tail = Table::fixed(
-            extent,
+            memory,
             (slots - sealed * geometry.vectors) as usize,
             geometry.tail_bytes(),
         );

@@ -26,11 +26,11 @@ const SMALLEST: usize = 16;
 
 /// How much of an index an operation will touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Extent {
+pub(crate) enum Memory {
     /// A large part of it, or it is kept for many operations.
     Full,
     /// A few values: memory must not depend on the size of the index.
-    Small,
+    Bounded,
 }
 
 /// Where LMDB puts a value that has pages to itself, from the start of the first. A value that
@@ -76,7 +76,7 @@ enum Cells<'t> {
     Flat(Box<[AtomicPtr<u8>]>),
     Full(Box<[OnceLock<Segment>]>),
     /// The value last seen of those with the same remainder, and its number.
-    Small(Box<[Mutex<Option<Numbered<'t>>>]>),
+    Bounded(Box<[Mutex<Option<Numbered<'t>>>]>),
 }
 
 /// Values of one kind, by their number.
@@ -132,29 +132,29 @@ static ABSENT: [u8; 4] = 4u32.to_le_bytes();
 
 impl<'t> Table<'t> {
     /// For `count` values of `bytes` bytes each.
-    pub(crate) fn fixed(extent: Extent, count: usize, bytes: usize) -> Self {
-        Self::new(extent, count, Length::Fixed(bytes), SMALL)
+    pub(crate) fn fixed(memory: Memory, count: usize, bytes: usize) -> Self {
+        Self::new(memory, count, Length::Fixed(bytes), SMALL)
     }
 
     /// For `count` blocks of `bytes` bytes each.
-    pub(crate) fn blocks(extent: Extent, count: usize, bytes: usize) -> Self {
-        Self::flat(extent, count, Length::Fixed(bytes))
+    pub(crate) fn blocks(memory: Memory, count: usize, bytes: usize) -> Self {
+        Self::flat(memory, count, Length::Fixed(bytes))
     }
 
     /// For `count` groups of lists, which begin with their length.
-    pub(crate) fn groups(extent: Extent, count: usize) -> Self {
-        Self::flat(extent, count, Length::Prefixed)
+    pub(crate) fn groups(memory: Memory, count: usize) -> Self {
+        Self::flat(memory, count, Length::Prefixed)
     }
 
-    fn flat(extent: Extent, count: usize, length: Length) -> Self {
-        match extent {
-            Extent::Full => Self {
+    fn flat(memory: Memory, count: usize, length: Length) -> Self {
+        match memory {
+            Memory::Full => Self {
                 count,
                 cells: Cells::Flat(bytemuck::zeroed_slice_box(count)),
                 length,
                 values: PhantomData,
             },
-            Extent::Small => Self::new(extent, count, length, SMALL),
+            Memory::Bounded => Self::new(memory, count, length, SMALL),
         }
     }
 
@@ -173,17 +173,17 @@ impl<'t> Table<'t> {
     }
 
     /// For `count` values that begin with their length, and are much in demand or not.
-    pub(crate) fn prefixed(extent: Extent, count: usize, in_demand: bool) -> Self {
-        Self::new(extent, count, Length::Prefixed, if in_demand { SMALL } else { SMALLEST })
+    pub(crate) fn prefixed(memory: Memory, count: usize, in_demand: bool) -> Self {
+        Self::new(memory, count, Length::Prefixed, if in_demand { SMALL } else { SMALLEST })
     }
 
-    fn new(extent: Extent, count: usize, length: Length, small: usize) -> Self {
-        let cells = match extent {
-            Extent::Full => Cells::Full(
+    fn new(memory: Memory, count: usize, length: Length, small: usize) -> Self {
+        let cells = match memory {
+            Memory::Full => Cells::Full(
                 std::iter::repeat_with(OnceLock::new).take(count.div_ceil(SEGMENT)).collect(),
             ),
-            Extent::Small => {
-                Cells::Small(std::iter::repeat_with(|| Mutex::new(None)).take(small).collect())
+            Memory::Bounded => {
+                Cells::Bounded(std::iter::repeat_with(|| Mutex::new(None)).take(small).collect())
             }
         };
         Self { count, cells, length, values: PhantomData }
@@ -202,14 +202,14 @@ impl<'t> Table<'t> {
             Cells::Full(cells) => {
                 cells.get(number / SEGMENT)?.get().map(|segment| &segment[number % SEGMENT])
             }
-            Cells::Small(_) => None,
+            Cells::Bounded(_) => None,
         }
     }
 
     /// The value, if it is remembered.
     #[inline(always)]
     pub(crate) fn get(&self, number: usize) -> Option<&'t [u8]> {
-        if let Cells::Small(cells) = &self.cells {
+        if let Cells::Bounded(cells) = &self.cells {
             let cell = cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner);
             return cell.filter(|(found, _)| *found == number).map(|(_, value)| value);
         }
@@ -232,7 +232,7 @@ impl<'t> Table<'t> {
         Some(unsafe { std::slice::from_raw_parts(pointer, length) })
     }
 
-    /// Hints the processor to load the beginning of a value, and what is at `offset`, if the value
+    /// Prefetches the beginning of a value, and what is at `offset`, if the value
     /// is remembered: without a look at it.
     #[inline(always)]
     pub(crate) fn prefetch(&self, number: usize, offset: usize) {
@@ -256,7 +256,7 @@ impl<'t> Table<'t> {
                 let segment = cells.get(number / SEGMENT)?.get_or_init(new_segment);
                 segment[number % SEGMENT].store(value.as_ptr().cast_mut(), Ordering::Release);
             }
-            Cells::Small(cells) => {
+            Cells::Bounded(cells) => {
                 *cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner) =
                     Some((number, value))
             }
@@ -313,8 +313,8 @@ mod tests {
     #[test]
     fn a_table_gives_back_what_it_was_given_and_nothing_of_another_length() {
         let bytes = [7u8; 10];
-        for extent in [Extent::Full, Extent::Small] {
-            let table = Table::fixed(extent, 3, 10);
+        for memory in [Memory::Full, Memory::Bounded] {
+            let table = Table::fixed(memory, 3, 10);
             assert_eq!(table.get(1), None);
             assert_eq!(table.set(1, &bytes), Some(&bytes[..]));
             assert_eq!(table.get(1), Some(&bytes[..]));
@@ -336,7 +336,7 @@ mod tests {
                 geometry.put_value(&mut block, place, &value[..8 + geometry.factor]);
             }
             block.resize(geometry.block_bytes, 0);
-            let table = Table::blocks(Extent::Full, 2, geometry.block_bytes);
+            let table = Table::blocks(Memory::Full, 2, geometry.block_bytes);
             table.set(1, &block).unwrap();
             let places = table.places(geometry).unwrap();
             for place in 0..geometry.vectors {
@@ -352,7 +352,7 @@ mod tests {
                 "blocks of another length"
             );
             assert!(
-                Table::blocks(Extent::Small, 2, geometry.block_bytes).places(geometry).is_none()
+                Table::blocks(Memory::Bounded, 2, geometry.block_bytes).places(geometry).is_none()
             );
         }
     }
@@ -360,8 +360,8 @@ mod tests {
     #[test]
     fn a_prefixed_value_must_say_its_own_length() {
         let value = [6, 0, 0, 0, 1, 2];
-        let tables = |extent| [Table::prefixed(extent, 2, true), Table::groups(extent, 2)];
-        for table in [Extent::Full, Extent::Small].into_iter().flat_map(tables) {
+        let tables = |memory| [Table::prefixed(memory, 2, true), Table::groups(memory, 2)];
+        for table in [Memory::Full, Memory::Bounded].into_iter().flat_map(tables) {
             assert_eq!(table.set(0, &value), Some(&value[..]));
             assert_eq!(table.get(0), Some(&value[..]));
             assert_eq!(table.set(1, &value[..5]), None);
@@ -374,7 +374,7 @@ mod tests {
     #[test]
     fn a_small_table_forgets_and_never_confuses() {
         let values = [[1u8; 4], [2; 4]];
-        let table = Table::fixed(Extent::Small, 10 * SMALL, 4);
+        let table = Table::fixed(Memory::Bounded, 10 * SMALL, 4);
         table.set(5, &values[0]);
         table.set(5 + SMALL, &values[1]);
         assert_eq!(table.get(5), None);

@@ -1,5 +1,5 @@
-//! A snapshot with a source: the vectors, ids and sets of an index, as they are found. Its graph is in
-//! `graph_view`, and distances to its vectors in `probe`.
+//! A snapshot with a source: the vectors, ids and sets of an index, as they are found. Its graph is
+//! in `graph_view`, and distances to its vectors in `prepared_query`.
 //!
 //! Every access goes to a table first, and to the source only once per value and snapshot. All
 //! numbers that come from disk are checked before they are used: a damaged value is an
@@ -14,7 +14,7 @@ pub(crate) use super::address::Address;
 use super::meter;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, SoundSource, Source};
-use super::table::Extent;
+use super::table::Memory;
 use crate::distance::Kernels;
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
@@ -60,7 +60,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
 
     /// Fills all tables. O(values) the first time.
     pub(crate) fn resolve_all(&self) -> Result<()> {
-        let Snapshot { links, is_resolved, extent, .. } = self.snapshot;
+        let Snapshot { links, is_resolved, memory, .. } = self.snapshot;
         if is_resolved.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -73,7 +73,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
             }
         }
         // Small tables forget.
-        is_resolved.store(*extent == Extent::Full, Ordering::Release);
+        is_resolved.store(*memory == Memory::Full, Ordering::Release);
         Ok(())
     }
 

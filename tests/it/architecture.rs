@@ -80,7 +80,7 @@ const UNSAFE: &[&str] = &[
     "store/table.rs",
     "store/snapshot.rs",
     "store/source.rs",
-    "store/held.rs",
+    "store/owned_snapshot.rs",
     "store/process.rs",
     "index/environment.rs",
     "index/cache.rs",

@@ -13,7 +13,7 @@ use crate::database::create_database;
 use crate::distance::Euclidean;
 use crate::format::meta::Torn;
 use crate::store::fault::interrupted_after;
-use crate::store::held::{Held, SharedTxn};
+use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
 use crate::store::process::OfProcess;
 use crate::store::snapshot::read_marked;
 use crate::types::ItemId;
@@ -219,7 +219,7 @@ fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     let (place, writer) = (Place::of(database, INDEX), W::new(database, INDEX, DIMENSIONS));
     let held = || {
         let txn = OfProcess::new(env.clone().static_read_txn().unwrap());
-        Held::open(place, Arc::new(SharedTxn::alone(txn)), Extent::Full).unwrap()
+        OwnedSnapshot::open(place, Arc::new(SharedTxn::alone(txn)), Memory::Full).unwrap()
     };
     let first = held();
     first.view().resolve_all().unwrap();

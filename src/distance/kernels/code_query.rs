@@ -5,7 +5,7 @@
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-use super::hints::{self, LINE_BYTES};
+use super::prefetch::{self, LINE_BYTES};
 
 const _: () = assert!(65_535i64 * 255 * 127 < i32::MAX as i64);
 
@@ -122,10 +122,10 @@ impl CodeQuery {
         }
     }
 
-    /// How many lines of a code and its factors to hint.
+    /// How many lines of a code and its factors to prefetch.
     #[inline(always)]
-    pub(crate) fn hinted_lines(&self) -> usize {
-        hints::hinted_lines(self.code_bytes + FACTOR_BYTES)
+    pub(crate) fn prefetched_lines(&self) -> usize {
+        prefetch::prefetched_lines(self.code_bytes + FACTOR_BYTES)
     }
 
     /// The estimates of four codes that have these inner products with the components.
@@ -146,13 +146,13 @@ impl CodeQuery {
         estimates
     }
 
-    /// How far the distance can be from the estimate, at most.
+    /// Error bound of an estimate: no distance is farther from it.
     #[inline]
     pub(crate) fn bound(&self, code: &[u8]) -> f32 {
         self.share_of_bound(code, 1.0)
     }
 
-    /// How far it is, but for one in some hundreds.
+    /// High-probability error bound (about 99.7 %) of an estimate.
     #[inline]
     pub(crate) fn likely_bound(&self, code: &[u8]) -> f32 {
         self.share_of_bound(code, self.likely)

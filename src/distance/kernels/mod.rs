@@ -1,7 +1,7 @@
 //! The kernels of the built-in metrics: the innermost loops of every search and build, over the
 //! stored bytes of two vectors, or of one and four.
 //!
-//! A kernel takes the bytes of a probe and those of stored vectors, of the same number of
+//! A kernel takes the bytes of a query and those of stored vectors, of the same number of
 //! components, at any alignment; should they differ, it reads no more of any than the shortest has.
 //! It never panics. On one machine a pair has one result, bit for bit: alone or among four, in
 //! either order. Between instruction sets results differ by rounding, as the order of the additions
@@ -21,10 +21,10 @@ mod avx512;
 mod bytes;
 mod code_query;
 mod codes;
-mod hints;
 mod packed;
 mod panel;
 mod portable;
+mod prefetch;
 mod rotation;
 mod sum;
 
@@ -33,17 +33,18 @@ pub(crate) use self::code_query::{
     CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes, fills_lines,
 };
 pub(crate) use self::codes::estimates;
-pub(crate) use self::hints::{
-    LINE_BYTES, MOST_HINTED, hints_early, prefetch, prefetch_early, prefetch_line, prefetch_lines,
+pub(crate) use self::prefetch::{
+    LINE_BYTES, MAX_PREFETCH_LINES, prefetch, prefetch_early, prefetch_line, prefetch_lines,
+    prefetches_early,
 };
 pub(crate) use self::rotation::Rotation;
 use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;
 use crate::codec::{Bf16, Codec, F16, F32, Floats, I8, Scale, VectorRef};
 
-/// The raw number of a probe and a stored vector.
+/// The raw number of a query and a stored vector.
 pub(crate) type One = fn(&[u8], &[u8], Scale) -> f32;
-/// The raw numbers of a probe and each of four stored vectors.
+/// The raw numbers of a query and each of four stored vectors.
 pub(crate) type Four = fn(&[u8], [&[u8]; 4], Scale) -> [f32; 4];
 
 /// The functions that a search computes distances with, chosen once for the machine it runs on.
@@ -92,7 +93,7 @@ impl Kernels {
     #[must_use]
     pub fn of_raw<D: Distance>() -> Self {
         fn one<D: Distance>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
-            D::raw(VectorRef::new(a), VectorRef::new(&D::Codec::probe(b, scale)))
+            D::raw(VectorRef::new(a), VectorRef::new(&D::Codec::decode(b, scale)))
         }
         fn four<D: Distance>(a: &[u8], b: [&[u8]; 4], scale: Scale) -> [f32; 4] {
             b.map(|b| one::<D>(a, b, scale))
@@ -149,7 +150,7 @@ impl Kernels {
         Self { scale, ..self }
     }
 
-    /// The raw number of a probe and a stored vector. A hook for benches.
+    /// The raw number of a query and a stored vector. A hook for benches.
     #[doc(hidden)]
     #[inline]
     #[must_use]
@@ -157,7 +158,7 @@ impl Kernels {
         (self.one)(a, b, self.scale)
     }
 
-    /// The raw numbers of a probe and each of four stored vectors. A hook for benches.
+    /// The raw numbers of a query and each of four stored vectors. A hook for benches.
     #[doc(hidden)]
     #[inline]
     #[must_use]
@@ -480,7 +481,7 @@ pub(super) mod tests {
             scale: Scale,
         ) -> Result<(), TestCaseError> {
             let stored = stored.map(Stored::bytes);
-            let decoded = stored.map(|stored| L::probe(stored, scale));
+            let decoded = stored.map(|stored| L::decode(stored, scale));
             // Made for vectors of a length, and used for any.
             for (floats, form) in KNOWN.into_iter().flat_map(pairs::<S, L>) {
                 let form = form.with_scale(scale);

@@ -1,6 +1,6 @@
-//! Kernels for codes of 7 bits a component, which lie one after the other: component `i` is in the
+//! Kernels for codes of 7 bits a component, which are bit-packed: component `i` is in the
 //! 7 bits from bit `7 * i` on, the lowest first. Eight components are seven bytes, and 128 of them
-//! are, with their factors, two lines of cache where 8 bits a component take three or four.
+//! are, with their factors, two cache lines where 8 bits a component take three or four.
 //!
 //! AVX-512's VBMI spreads 64 components over as many bytes in two instructions; AVX2 multiplies 16
 //! pairs of bytes such that each has its component on top.

@@ -9,8 +9,8 @@
 //! enabled where it is written. What differs between instruction sets, a register and a few small
 //! functions, is in the file of each.
 //!
-//! The first vector is a probe, floats; the second a stored one, which is decoded as it is loaded
-//! ([`Load`]). Decoding is exact, so that which of two stored vectors is the probe makes no
+//! The first vector is a query, floats; the second a stored one, which is decoded as it is loaded
+//! ([`Load`]). Decoding is exact, so that which of two stored vectors is the query makes no
 //! difference.
 
 /// What is added up for each pair of components.

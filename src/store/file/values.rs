@@ -37,7 +37,7 @@ pub(super) fn verify(file: &File, path: &Path) -> Result<()> {
     let file = PageFile { file, path };
     let metas = file.metas()?.unwrap_or(Err(CUT_SHORT));
     let meta = newest(metas.map_err(|what| damaged(path, what))?);
-    Pages { file, page_bytes: meta.page_bytes }.tree(meta.main.root, 0, &mut Judge::default())
+    Pages { file, page_bytes: meta.page_bytes }.tree(meta.main.root, 0, &mut QueryTiles::default())
 }
 
 const CUT_SHORT: Damage = "it is cut short";
@@ -70,7 +70,7 @@ impl Pages<'_> {
 
     /// Shows the values below a page to the judge of its database, and those of databases that are
     /// named there to one of their own.
-    fn tree(&self, number: u64, depth: usize, judge: &mut Judge) -> Result<()> {
+    fn tree(&self, number: u64, depth: usize, judge: &mut QueryTiles) -> Result<()> {
         if number == NO_PAGE {
             return Ok(());
         }
@@ -97,7 +97,7 @@ impl Pages<'_> {
                 // Ours have no flags: keys in the order of their bytes, one value for each.
                 (_, IS_TREE) => match Tree::parse(node.data) {
                     Some(tree) if tree.flags == 0 => {
-                        self.tree(tree.root, 0, &mut Judge::default())?
+                        self.tree(tree.root, 0, &mut QueryTiles::default())?
                     }
                     _ => {}
                 },
@@ -120,7 +120,7 @@ enum Owner {
 
 /// Looks at the values of one database, in the order of their keys.
 #[derive(Debug)]
-struct Judge {
+struct QueryTiles {
     /// The first two bytes of the keys of the index, and whose it is.
     index: Option<[u8; 2]>,
     owner: Owner,
@@ -128,13 +128,13 @@ struct Judge {
     broken: Option<Vec<u8>>,
 }
 
-impl Default for Judge {
+impl Default for QueryTiles {
     fn default() -> Self {
         Self { index: None, owner: Owner::Unknown(0), broken: None }
     }
 }
 
-impl Judge {
+impl QueryTiles {
     /// Whether the value under a key is to be seen.
     fn wants(&self, key: &[u8]) -> bool {
         self.owner != Owner::Others || self.index != key.first_chunk().copied()

@@ -1,42 +1,40 @@
-//! Searches of one thread that take turns.
+//! Searches of one thread that are interleaved.
 //!
 //! A search waits twice for each node that it expands: for the list, and for what it compares. It
-//! hints either, and another search goes on until that has arrived (Jonathan, Minhas, Hunter,
+//! prefetches either, and another search goes on until that has arrived (Jonathan, Minhas, Hunter,
 //! Levandoski, Nishanov 2018, "Exploiting coroutines to attack the killer nanoseconds"). Every
 //! search does what it would do alone: only the order between them differs.
 
 use super::Graph;
-use super::beam::{Beam, Errand, Scope};
+use super::beam::{Beam, Scope, SearchTask};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
 /// Searches on their way at a time.
-const SEATS: usize = 3;
+const LANES: usize = 3;
 
-/// Does all errands, no more than `most` of them at a time.
+/// Does all tasks, no more than `most` of them at a time.
 ///
 /// # Errors
-/// The first of an errand's, which ends all.
-pub(crate) fn take_turns<E: Errand>(
+/// The first of an task's, which ends all.
+pub(crate) fn interleave<E: SearchTask>(
     graph: &impl Graph,
     most: usize,
-    mut errands: impl Iterator<Item = E>,
+    mut tasks: impl Iterator<Item = E>,
 ) -> Result<()> {
     if most <= 1 {
-        return Beam::with(|[beam]| {
-            errands.try_for_each(|mut errand| beam.run(graph, &mut errand))
-        });
+        return Beam::with(|[beam]| tasks.try_for_each(|mut task| beam.run(graph, &mut task)));
     }
-    Beam::with::<SEATS, _>(|beams| {
-        let seat = |beam| Seat { beam, errand: None, layer: Layer(0), current: None };
-        let mut seats: Vec<Seat<'_, E>> = beams.iter_mut().take(most).map(seat).collect();
-        while !seats.is_empty() {
+    Beam::with::<LANES, _>(|beams| {
+        let lane = |beam| Lane { beam, task: None, layer: Layer(0), current: None };
+        let mut lanes: Vec<Lane<'_, E>> = beams.iter_mut().take(most).map(lane).collect();
+        while !lanes.is_empty() {
             let mut at = 0;
-            while let Some(seat) = seats.get_mut(at) {
-                if seat.go_on(graph, &mut errands)? {
+            while let Some(lane) = lanes.get_mut(at) {
+                if lane.go_on(graph, &mut tasks)? {
                     at += 1;
                 } else {
-                    seats.remove(at);
+                    lanes.remove(at);
                 }
             }
         }
@@ -44,50 +42,48 @@ pub(crate) fn take_turns<E: Errand>(
     })
 }
 
-/// Where an errand is done.
-struct Seat<'b, E> {
+/// Where an task is done.
+struct Lane<'b, E> {
     beam: &'b mut Beam,
-    errand: Option<E>,
+    task: Option<E>,
     layer: Layer,
-    /// The node whose list has been hinted, if that is what was hinted last.
+    /// The node whose list has been prefetched, if that is what was prefetched last.
     current: Option<Slot>,
 }
 
-impl<E: Errand> Seat<'_, E> {
-    /// Goes on until something has been hinted. `false` if there is nothing left to do.
-    fn go_on(&mut self, graph: &impl Graph, errands: &mut impl Iterator<Item = E>) -> Result<bool> {
-        if let Some(errand) = &self.errand {
+impl<E: SearchTask> Lane<'_, E> {
+    /// Goes on until something has been prefetched. `false` if there is nothing left to do.
+    fn go_on(&mut self, graph: &impl Graph, tasks: &mut impl Iterator<Item = E>) -> Result<bool> {
+        if let Some(task) = &self.task {
             if let Some(current) = self.current.take() {
-                self.beam.unfold(graph, self.layer, current)?;
-                self.beam.meet(errand.probe());
+                self.beam.list_neighbors(graph, self.layer, current)?;
+                self.beam.mark_visited(task.computer());
                 return Ok(true);
             }
-            self.beam.compare(graph, errand.probe(), self.layer, |slot| errand.accepts(slot))?;
-            self.current = self.beam.expand(|| errand.stops());
+            self.beam.compare(graph, task.computer(), self.layer, |slot| task.accepts(slot))?;
+            self.current = self.beam.expand(|| task.stops());
             if let Some(current) = self.current {
                 graph.prefetch_neighbors(self.layer, current);
                 return Ok(true);
             }
         }
-        let Some(scope) = self.next(errands)? else { return Ok(false) };
+        let Some(scope) = self.next(tasks)? else { return Ok(false) };
         self.layer = scope.layer;
         self.beam.start(graph, scope);
-        if let Some(errand) = &self.errand {
-            self.beam.meet(errand.probe());
+        if let Some(task) = &self.task {
+            self.beam.mark_visited(task.computer());
         }
         Ok(true)
     }
 
-    /// What is searched next, for this errand or another.
-    fn next(&mut self, errands: &mut impl Iterator<Item = E>) -> Result<Option<Scope>> {
+    /// What is searched next, for this task or another.
+    fn next(&mut self, tasks: &mut impl Iterator<Item = E>) -> Result<Option<Scope>> {
         loop {
-            if let Some(scope) =
-                self.errand.as_mut().map_or(Ok(None), |errand| errand.next(self.beam))?
-            {
+            if let Some(scope) = self.task.as_mut().map_or(Ok(None), |task| task.next(self.beam))? {
                 return Ok(Some(scope));
             }
-            self.errand = errands.next();
-            if self.errand.is_none() {
+            self.task = tasks.next();
+            if self.task.is_none() {
                 return Ok(None);
             }
             self.beam.reset();
@@ -102,7 +98,7 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::graph::Probe;
+    use crate::graph::DistanceComputer;
     use crate::graph::beam::tests::{At, Line};
 
     /// Slots and distances, and how many were computed.
@@ -117,8 +113,8 @@ mod tests {
         seen: &'a mut Seen,
     }
 
-    impl Errand for Wanderer<'_> {
-        fn probe(&self) -> &impl Probe {
+    impl SearchTask for Wanderer<'_> {
+        fn computer(&self) -> &impl DistanceComputer {
             &self.probe
         }
 
@@ -147,18 +143,18 @@ mod tests {
             edges: (0..300).map(|_| (0..6).map(|_| rng.random_range(0..300)).collect()).collect(),
         };
         for count in [0, 1, 2, 3, 4, 5, 17, 40] {
-            let errands: Vec<(f32, usize)> = (0..count)
+            let tasks: Vec<(f32, usize)> = (0..count)
                 .map(|_| (rng.random_range(0.0..300.0), rng.random_range(0..5)))
                 .collect();
             let mut alone: Vec<Seen> = vec![Vec::new(); count];
             let mut in_turns = alone.clone();
-            for ((at, searches), seen) in errands.iter().zip(&mut alone) {
-                let mut errand =
+            for ((at, searches), seen) in tasks.iter().zip(&mut alone) {
+                let mut task =
                     Wanderer { probe: At(*at, &line), searches: *searches, fails: false, seen };
-                Beam::default().run(&line, &mut errand).unwrap();
+                Beam::default().run(&line, &mut task).unwrap();
             }
-            let each = errands.iter().zip(&mut in_turns);
-            take_turns(
+            let each = tasks.iter().zip(&mut in_turns);
+            interleave(
                 &line,
                 count % 5,
                 each.map(|((at, searches), seen)| Wanderer {
@@ -177,13 +173,13 @@ mod tests {
     fn the_first_that_fails_ends_all() {
         let line = Line { edges: vec![vec![1], vec![0]] };
         let mut seen = vec![Seen::new(); 10];
-        let errands = seen.iter_mut().enumerate().map(|(i, seen)| Wanderer {
+        let tasks = seen.iter_mut().enumerate().map(|(i, seen)| Wanderer {
             probe: At(0.0, &line),
             searches: 2,
             fails: i == 4,
             seen,
         });
-        assert!(matches!(take_turns(&line, 3, errands), Err(Error::Cancelled)));
+        assert!(matches!(interleave(&line, 3, tasks), Err(Error::Cancelled)));
         assert!(seen[9].is_empty());
     }
 }

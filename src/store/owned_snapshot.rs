@@ -1,11 +1,11 @@
 //! A snapshot that holds its transaction open: it can be kept as long as one likes, shared between
 //! threads and sent to others.
 //!
-//! [`Snapshot<'t>`](Snapshot) borrows a transaction for `'t`; a [`Held`] has a share of one, so no
-//! lifetime of Rust says how long its pointers hold. It uses `'static` in that place, which here
-//! means *as long as the `Held` lives*, and keeps it to itself: what it gives out is a [`View`],
-//! and everything that takes a view is generic over its lifetime and returns values that do not
-//! mention it.
+//! [`Snapshot<'t>`](Snapshot) borrows a transaction for `'t`; a [`OwnedSnapshot`] has a share of
+//! one, so no lifetime of Rust says how long its pointers hold. It uses `'static` in that place,
+//! which here means *as long as the `OwnedSnapshot` lives*, and keeps it to itself: what it gives
+//! out is a [`View`], and everything that takes a view is generic over its lifetime and returns
+//! values that do not mention it.
 //!
 //! A commit is one of all indexes of an environment, so the snapshots of all of them can share one
 //! [`SharedTxn`], which takes one entry of LMDB's table of readers. Values that no table has yet
@@ -25,7 +25,7 @@ use super::Place;
 use super::process::OfProcess;
 use super::snapshot::Snapshot;
 use super::source::{Source, Verified, extend};
-use super::table::Extent;
+use super::table::Memory;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::delta::{Delta, LISTS, RING};
@@ -114,26 +114,27 @@ impl SharedTxn {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Held<'e> {
+pub(crate) struct OwnedSnapshot<'e> {
     // In this order: pointers are gone before the transaction that they hold by.
     snapshot: Arc<Snapshot<'static>>,
     txn: Arc<SharedTxn>,
     place: Place<'e>,
 }
 
-impl<'e> Held<'e> {
+impl<'e> OwnedSnapshot<'e> {
     /// # Errors
     /// Those of [`Snapshot::open`].
-    pub(crate) fn open(place: Place<'e>, txn: Arc<SharedTxn>, extent: Extent) -> Result<Self> {
+    pub(crate) fn open(place: Place<'e>, txn: Arc<SharedTxn>, memory: Memory) -> Result<Self> {
         let snapshot = txn.lend(|txn| {
             let borrowed: *const RoTxn<'_> = &raw const ***txn;
             // SAFETY: the reference is used in this call only, in which the transaction is locked
             // and stays where it is. What outlives the call is the lifetime of the snapshot's
             // pointers, of which there are none yet. Those that its tables will hold come from
-            // `Own` below, through the same `SharedTxn`, or from `carry`. It has a read transaction
-            // on this commit open as long as it lives, which is longer than the snapshot that is
-            // looked at through this struct, where the share of it is dropped after the snapshot.
-            Snapshot::open(place, unsafe { &*borrowed }, extent)
+            // `OwnedSource` below, through the same `SharedTxn`, or from `carry`. It has a read
+            // transaction on this commit open as long as it lives, which is longer than the
+            // snapshot that is looked at through this struct, where the share of it is dropped
+            // after the snapshot.
+            Snapshot::open(place, unsafe { &*borrowed }, memory)
         })?;
         Ok(Self { snapshot: Arc::new(snapshot), txn, place })
     }
@@ -164,7 +165,7 @@ impl<'e> Held<'e> {
             // to itself, is the same pages in both snapshots, in a map that is where it was. Every
             // commit that changes an index says in its DELTA value what it rewrites, and there is
             // one for each of them. The pages are not used again as long as the transaction of this
-            // snapshot is open: see `Own`.
+            // snapshot is open: see `OwnedSource`.
             unsafe { self.snapshot.carry(earlier, &rewritten, page_bytes) };
             debug_assert!(
                 self.snapshot.is_where(self.place, txn)?,
@@ -222,14 +223,17 @@ impl<'e> Held<'e> {
 
     /// The snapshot as graph and vectors, for any thread.
     #[inline]
-    pub(crate) fn view(&self) -> View<'_, 'static, Own<'_, 'e>> {
-        View::new(&self.snapshot, Own(self))
+    pub(crate) fn view(&self) -> View<'_, 'static, OwnedSource<'_, 'e>> {
+        View::new(&self.snapshot, OwnedSource(self))
     }
 
     /// The same for a build, whose result is written: see [`Verified`]. For a snapshot that was
     /// opened for it, and that nothing else has looked values up in.
-    pub(crate) fn verified_view(&self, extent: Extent) -> View<'_, 'static, Verified<Own<'_, 'e>>> {
-        View::new(&self.snapshot, Verified::new(Own(self), extent))
+    pub(crate) fn verified_view(
+        &self,
+        memory: Memory,
+    ) -> View<'_, 'static, Verified<OwnedSource<'_, 'e>>> {
+        View::new(&self.snapshot, Verified::new(OwnedSource(self), memory))
     }
 }
 
@@ -281,9 +285,9 @@ fn rewritten_between(
 
 /// The transaction of a held snapshot as the source of its values.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Own<'a, 'e>(&'a Held<'e>);
+pub(crate) struct OwnedSource<'a, 'e>(&'a OwnedSnapshot<'e>);
 
-impl Source<'static> for Own<'_, '_> {
+impl Source<'static> for OwnedSource<'_, '_> {
     #[inline(never)]
     fn get(&self, key: Key) -> Result<Option<&'static [u8]>> {
         let Self(held) = self;
@@ -293,9 +297,10 @@ impl Source<'static> for Own<'_, '_> {
             // reuse while it is open, and which stay where they are, as the map is moved only when
             // this process has no transaction (`index/environment.rs`). A transaction on this
             // commit is open as long as the `SharedTxn` lives: where another one takes its place,
-            // that is of the same commit, and has begun before the first ends. The `Held` has a
-            // share of it as long as it lives, which is what 'static stands for here: `Own` borrows
-            // the `Held`, and a `View` with it is the only way to what it returns.
+            // that is of the same commit, and has begun before the first ends. The `OwnedSnapshot`
+            // has a share of it as long as it lives, which is what 'static stands for here:
+            // `OwnedSource` borrows the `OwnedSnapshot`, and a `View` with it is the only way to
+            // what it returns.
             Ok(value.map(|bytes| unsafe { extend(bytes) }))
         })
     }

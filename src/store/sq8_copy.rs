@@ -5,36 +5,37 @@
 //! A component is the number of steps above the smallest value of its dimension; all dimensions
 //! have the same step, so that the sum of squared differences orders as squared Euclidean distances
 //! do, but for rounding. What a search finds by them is measured exactly before anything is made of
-//! it. Whether the copies can tell near vectors apart is tried on a sample first ([`Coarse::new`]).
+//! it. Whether the copies can tell near vectors apart is tried on a sample first
+//! ([`Sq8Copy::new`]).
 
 use super::source::Source;
 use super::view::View;
 use crate::distance::{ByteKernels, Bytes, Form, prefetch};
 use crate::error::Result;
 use crate::format::take_u32;
-use crate::graph::{Probe, Vectors};
+use crate::graph::{DistanceComputer, Vectors};
 use crate::threads::{self, SEARCHES};
 use crate::types::Slot;
 
 /// Bytes of a copy after the components.
 const SUMS_BYTES: usize = 8;
-/// Vectors that the range of each dimension is taken from.
+/// Vectors in the sample that the range of each dimension is taken from.
 const SAMPLE: usize = 4096;
-/// Vectors of the sample whose nearest neighbors are looked for to try the copies.
-const TRIED: usize = 64;
-/// How many.
-const NEIGHBORS: usize = 10;
-/// How many times as many of the nearest by estimate are looked at for them.
-const MEASURED: usize = 2;
-/// The share of them that must be found.
-const FOUND: f64 = 0.95;
+/// Queries of the recall check: vectors of the sample, whose neighbors in it are looked for.
+const RECALL_QUERIES: usize = 64;
+/// Neighbors of each query in the recall check.
+const RECALL_K: usize = 10;
+/// The recall check reranks this factor times as many candidates as it wants neighbors.
+const RERANK_FACTOR: usize = 2;
+/// The copies are used if at least this fraction of the true neighbors is found.
+const MIN_SAMPLE_RECALL: f64 = 0.95;
 /// Slots whose copies are made at a time.
 const TASK: usize = 1024;
-/// Vectors that are hinted before the first is compared.
-const AHEAD: usize = 4;
+/// Copies that are prefetched before the first is compared.
+const PREFETCH_AHEAD: usize = 4;
 
 /// The copies of the vectors of all live slots.
-pub(crate) struct Coarse {
+pub(crate) struct Sq8Copy {
     /// Bytes of a copy: the components, their sum and the sum of their squares.
     stride: usize,
     codes: Vec<u8>,
@@ -42,9 +43,9 @@ pub(crate) struct Coarse {
 }
 
 /// The vectors of a view, with estimates from their copies.
-pub(crate) struct WithCoarse<'v, 's, 't, S> {
+pub(crate) struct WithSq8Copy<'v, 's, 't, S> {
     pub(crate) view: &'v View<'s, 't, S>,
-    pub(crate) coarse: &'v Coarse,
+    pub(crate) coarse: &'v Sq8Copy,
 }
 
 /// What a byte stands for.
@@ -85,7 +86,7 @@ impl Scale {
     }
 }
 
-impl Coarse {
+impl Sq8Copy {
     /// Copies of the vectors of `slots`. `None` if the metric does not order as Euclidean distances
     /// do, or if the copies do not tell apart what is near each other. O(slots * dimensions), a
     /// byte of memory a component.
@@ -110,7 +111,9 @@ impl Coarse {
             .zip(rows.chunks(dimensions))
             .for_each(|(code, row)| scale.encode(row.iter().copied(), code));
         let tried = Self { stride, codes, kernels: ByteKernels::detect() };
-        if !tells_apart(view, &sample, |from, numbers, out| tried.squared(from, numbers, out))? {
+        if !passes_recall_check(view, &sample, |from, numbers, out| {
+            tried.squared(from, numbers, out)
+        })? {
             return Ok(None);
         }
         let mut codes: Vec<u8> = bytemuck::zeroed_vec(view.snapshot.meta.slots as usize * stride);
@@ -151,10 +154,11 @@ impl Coarse {
         let hint = |numbers: &[u32]| {
             numbers.iter().for_each(|number| prefetch(self.bytes(*number as usize)))
         };
-        hint(&numbers[..numbers.len().min(AHEAD)]);
+        hint(&numbers[..numbers.len().min(PREFETCH_AHEAD)]);
         let (fours, rest) = numbers.as_chunks::<4>();
         for (i, four) in fours.iter().enumerate() {
-            let next = numbers.len().min(4 * i + AHEAD)..numbers.len().min(4 * i + 4 + AHEAD);
+            let next = numbers.len().min(4 * i + PREFETCH_AHEAD)
+                ..numbers.len().min(4 * i + 4 + PREFETCH_AHEAD);
             hint(&numbers[next]);
             out.extend(
                 (self.kernels.four)(from, four.map(|number| self.code(number)))
@@ -171,15 +175,16 @@ impl Coarse {
     }
 }
 
-/// Whether what `estimate` says of the slots of a sample, by their numbers in it, has them nearly
-/// the same neighbors as their vectors have.
-pub(super) fn tells_apart<'t, S: Source<'t> + Sync>(
+/// The recall check: whether the nearest slots by `estimate`, reranked, are nearly the true
+/// nearest. `estimate` gets the number of a query in the sample and those of the slots to compare
+/// it with.
+pub(super) fn passes_recall_check<'t, S: Source<'t> + Sync>(
     view: &View<'_, 't, S>,
     sample: &[Slot],
     estimate: impl Fn(usize, &[u32], &mut Vec<f32>) + Sync,
 ) -> Result<bool> {
     let tried: Vec<usize> =
-        (0..sample.len()).step_by(sample.len().div_ceil(TRIED).max(1)).collect();
+        (0..sample.len()).step_by(sample.len().div_ceil(RECALL_QUERIES).max(1)).collect();
     let numbers: Vec<u32> = (0..sample.len() as u32).collect();
     let slots: Vec<u32> = sample.iter().map(|slot| slot.0).collect();
     let found = |&from: &usize| -> Result<(usize, usize)> {
@@ -193,20 +198,20 @@ pub(super) fn tells_apart<'t, S: Source<'t> + Sync>(
             order.truncate(count);
             order
         };
-        let Some(farthest) = nearest(&exact, NEIGHBORS).last().map(|last| exact[*last]) else {
+        let Some(farthest) = nearest(&exact, RECALL_K).last().map(|last| exact[*last]) else {
             return Ok((0, 0));
         };
         // More candidates are measured than are wanted. By distance, as there may be many at the
         // same.
-        let estimated = nearest(&estimates, MEASURED * NEIGHBORS);
+        let estimated = nearest(&estimates, RERANK_FACTOR * RECALL_K);
         let found =
-            estimated.iter().filter(|other| exact[**other] <= farthest).count().min(NEIGHBORS);
-        Ok((found, estimated.len().min(NEIGHBORS)))
+            estimated.iter().filter(|other| exact[**other] <= farthest).count().min(RECALL_K);
+        Ok((found, estimated.len().min(RECALL_K)))
     };
     let found = threads::map(&tried, SEARCHES, found)?;
     let (found, wanted) =
         found.iter().fold((0, 0), |sum, (found, wanted)| (sum.0 + found, sum.1 + wanted));
-    Ok(found as f64 >= FOUND * wanted as f64)
+    Ok(found as f64 >= MIN_SAMPLE_RECALL * wanted as f64)
 }
 
 /// Adds the components that Euclidean distances are taken between.
@@ -233,7 +238,7 @@ fn in_chunks(slots: &[Slot]) -> Vec<&[Slot]> {
     (0..chunks).map(|chunk| &slots[start(chunk)..start(chunk + 1)]).collect()
 }
 
-impl<'t, S: Source<'t> + Sync> Vectors for WithCoarse<'_, '_, 't, S> {
+impl<'t, S: Source<'t> + Sync> Vectors for WithSq8Copy<'_, '_, 't, S> {
     fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.view.distances(from, slots, out)
     }
@@ -242,18 +247,18 @@ impl<'t, S: Source<'t> + Sync> Vectors for WithCoarse<'_, '_, 't, S> {
         self.view.are_equal(a, b)
     }
 
-    fn estimator(&self, from: Slot) -> Result<Option<Box<dyn Probe + '_>>> {
-        Ok(Some(Box::new(FromCopy { coarse: self.coarse, from })))
+    fn estimator(&self, from: Slot) -> Result<Option<Box<dyn DistanceComputer + '_>>> {
+        Ok(Some(Box::new(FromSq8Copy { coarse: self.coarse, from })))
     }
 }
 
 /// The squared distances from the copy of a slot.
-struct FromCopy<'v> {
-    coarse: &'v Coarse,
+struct FromSq8Copy<'v> {
+    coarse: &'v Sq8Copy,
     from: Slot,
 }
 
-impl Probe for FromCopy<'_> {
+impl DistanceComputer for FromSq8Copy<'_> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.coarse.squared(self.from.index(), slots, out);
         Ok(())

@@ -1,4 +1,4 @@
-//! Hints to the processor to load what is about to be compared. They read nothing and change
+//! Prefetch instructions for what is about to be compared. They read nothing and change
 //! nothing but the time that passes.
 //!
 //! [`prefetch`] asks for the beginning of a value, just before it is compared. [`prefetch_early`]
@@ -12,30 +12,30 @@ use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 /// Of all x86-64 processors.
 pub(crate) const LINE_BYTES: usize = 64;
 /// What lies behind so many lines, the processor loads ahead by itself once it sees these being
-/// read. More hints than it can have loads under way hold it up: hinting all 24 lines of a vector
-/// of 384 components costs an eighth of the searches.
-pub(crate) const MOST_HINTED: usize = 4;
+/// read. More prefetches than it can have loads under way hold it up: hinting all 24 lines of a
+/// vector of 384 components costs an eighth of the searches.
+pub(crate) const MAX_PREFETCH_LINES: usize = 4;
 
-/// How many lines of a value of that length to hint.
+/// How many lines of a value of that length to prefetch.
 #[inline(always)]
-pub(crate) fn hinted_lines(bytes: usize) -> usize {
-    bytes.div_ceil(LINE_BYTES).min(MOST_HINTED)
+pub(crate) fn prefetched_lines(bytes: usize) -> usize {
+    bytes.div_ceil(LINE_BYTES).min(MAX_PREFETCH_LINES)
 }
 
-/// Hints the processor to load the beginning of `bytes`. Does nothing on other processors than
+/// Prefetches the beginning of `bytes`. Does nothing on other processors than
 /// x86-64.
 #[inline(always)]
 pub(crate) fn prefetch(bytes: &[u8]) {
-    // Without a loop, which costs more than the hints.
-    match hinted_lines(bytes.len()) {
-        MOST_HINTED => prefetch_lines::<MOST_HINTED>(bytes),
+    // Without a loop, which costs more than the prefetches.
+    match prefetched_lines(bytes.len()) {
+        MAX_PREFETCH_LINES => prefetch_lines::<MAX_PREFETCH_LINES>(bytes),
         3 => prefetch_lines::<3>(bytes),
         2 => prefetch_lines::<2>(bytes),
         _ => prefetch_lines::<1>(bytes),
     }
 }
 
-/// Hints the processor to load that many lines, from the first of `bytes` on, whatever their
+/// Prefetches that many lines, from the first of `bytes` on, whatever their
 /// length.
 #[inline(always)]
 pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
@@ -44,7 +44,7 @@ pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
     }
 }
 
-/// Hints the processor to load the line of cache that a byte is in, if there is memory at all.
+/// Prefetches the cache line that a byte is in, if there is memory at all.
 #[inline(always)]
 pub(crate) fn prefetch_line(byte: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -57,20 +57,20 @@ pub(crate) fn prefetch_line(byte: *const u8) {
     let _ = byte;
 }
 
-/// Hints the processor to load all of the values, which will be compared next, into its
+/// Prefetches all of the values, which will be compared next, into its
 /// second-level cache, if that is worth it.
 #[inline(always)]
 pub(crate) fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
-    if hints_early() {
+    if prefetches_early() {
         values.for_each(prefetch_far);
     }
 }
 
-/// Whether hints into the second-level cache make searches faster. On AMD's Zen 4 they do: by a
-/// tenth to a fifth (decision 0027). On Intel's Xeons they cost more than they gain (decision
+/// Whether prefetches into the second-level cache make searches faster. On AMD's Zen 4 they do: by
+/// a tenth to a fifth (decision 0027). On Intel's Xeons they cost more than they gain (decision
 /// 0023).
 #[inline(always)]
-pub(crate) fn hints_early() -> bool {
+pub(crate) fn prefetches_early() -> bool {
     // Instructions that AMD's processors have and others have not.
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("sse4a");

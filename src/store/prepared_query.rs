@@ -9,34 +9,34 @@ use super::source::Source;
 use super::strided::prefetch_places;
 use super::view::{View, check_dimensions};
 use crate::codec::Components;
-use crate::distance::{Estimate, Form, prefetch};
+use crate::distance::{Estimate, Finish, Form, by_finish, prefetch};
 use crate::error::{Error, Result};
-use crate::graph::{Probe, Vectors};
+use crate::graph::{DistanceComputer, Vectors};
 use crate::types::Slot;
 
-/// Vectors that are looked up and hinted together, before they are compared.
-const FEW: usize = 8;
+/// Vectors that are looked up and prefetched together, before they are compared.
+const PREFETCH_BATCH: usize = 8;
 
 impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     /// A query, ready to be compared.
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`], or what is wrong with it.
-    pub(crate) fn query(&self, vector: Components<'_>) -> Result<StoredProbe<'_, 's, 't, S>> {
+    pub(crate) fn query(&self, vector: Components<'_>) -> Result<PreparedQuery<'_, 's, 't, S>> {
         check_dimensions(vector.len(), self.snapshot.meta.dimensions as usize)?;
         let (bytes, factor) = self
             .snapshot
             .metric
             .prepare(vector)
             .map_err(|defect| Error::InvalidQuery { defect })?;
-        Ok(StoredProbe { view: self, bytes: Cow::Owned(bytes), factor })
+        Ok(PreparedQuery { view: self, bytes: Cow::Owned(bytes), factor })
     }
 
     /// The vector of a slot, ready to be compared.
     #[inline]
-    pub(crate) fn probe(&self, slot: Slot) -> Result<StoredProbe<'_, 's, 't, S>> {
+    pub(crate) fn query_of(&self, slot: Slot) -> Result<PreparedQuery<'_, 's, 't, S>> {
         let Address { bytes, factor } = self.vector(slot)?;
-        Ok(StoredProbe {
+        Ok(PreparedQuery {
             view: self,
             bytes: self.snapshot.metric.decode(bytes, self.snapshot.meta.scale),
             factor,
@@ -45,7 +45,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
 
     /// The components of a slot's vector, as they are stored.
     pub(crate) fn components(&self, slot: Slot) -> Result<Vec<f32>> {
-        let probe = self.probe(slot)?;
+        let probe = self.query_of(slot)?;
         let Snapshot { metric, meta, .. } = self.snapshot;
         Ok(metric.floats(&probe.bytes, meta.dimensions as usize))
     }
@@ -66,7 +66,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
 
 impl<'t, S: Source<'t> + Sync> Vectors for View<'_, 't, S> {
     fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        self.probe(from)?.distances(slots, out)
+        self.query_of(from)?.distances(slots, out)
     }
 
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
@@ -80,22 +80,22 @@ impl<'t, S: Source<'t> + Sync> Vectors for View<'_, 't, S> {
 
 /// Distances from a query or a stored vector to the stored ones.
 #[derive(Debug)]
-pub(crate) struct StoredProbe<'v, 's, 't, S> {
+pub(crate) struct PreparedQuery<'v, 's, 't, S> {
     view: &'v View<'s, 't, S>,
     bytes: Cow<'v, [u8]>,
     factor: f32,
 }
 
-impl<'s, 't, S: Source<'t>> StoredProbe<'_, 's, 't, S> {
-    #[inline]
-    fn finish(&self, raw: f32, factor: f32) -> f32 {
+impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
+    #[inline(always)]
+    fn finish<F: Finish>(&self, raw: f32, factor: f32) -> f32 {
         let Snapshot { metric, meta, .. } = self.view.snapshot;
-        metric.finish(raw, [self.factor, factor], meta.dimensions as usize)
+        F::finish(metric, raw, [self.factor, factor], meta.dimensions as usize)
     }
 
     /// The same, for another view of the same snapshot.
-    pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, T>) -> StoredProbe<'a, 's, 't, T> {
-        StoredProbe { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
+    pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, T>) -> PreparedQuery<'a, 's, 't, T> {
+        PreparedQuery { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
     }
 
     /// The vector as it is compared, and its factor.
@@ -123,46 +123,51 @@ impl<'s, 't, S: Source<'t>> StoredProbe<'_, 's, 't, S> {
         Ok(if stored == own { 0.0 } else { f32::from_bits(1) })
     }
 
-    /// The distance to one vector.
-    #[inline]
-    pub(crate) fn distance(&self, to: Address<'_>) -> f32 {
-        self.finish(self.view.kernels.one(&self.bytes, to.bytes), to.factor)
+    /// The distance to one vector. `F` is that of the metric: see [`by_finish`].
+    #[inline(always)]
+    pub(crate) fn distance<F: Finish>(&self, to: Address<'_>) -> f32 {
+        self.finish::<F>(self.view.kernels.one(&self.bytes, to.bytes), to.factor)
     }
 
     /// The distances to four vectors: the same bits as one by one.
-    #[inline]
-    pub(crate) fn distance4(&self, to: [Address<'_>; 4]) -> [f32; 4] {
+    #[inline(always)]
+    pub(crate) fn distance4<F: Finish>(&self, to: [Address<'_>; 4]) -> [f32; 4] {
         let raw = self.view.kernels.four(&self.bytes, to.map(|to| to.bytes));
-        [0, 1, 2, 3].map(|i| self.finish(raw[i], to[i].factor))
+        [0, 1, 2, 3].map(|i| self.finish::<F>(raw[i], to[i].factor))
     }
-}
 
-impl<'t, S: Source<'t>> Probe for StoredProbe<'_, '_, 't, S> {
-    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+    fn distances_by<F: Finish>(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         out.clear();
         let Snapshot { vectors, metric, .. } = self.view.snapshot;
         let places = vectors.places();
-        for slots in slots.chunks(FEW) {
-            let mut few = [Address { bytes: &[], factor: 0.0 }; FEW];
+        for slots in slots.chunks(PREFETCH_BATCH) {
+            let mut few = [Address { bytes: &[], factor: 0.0 }; PREFETCH_BATCH];
             // All are on their way before the first is compared.
             for (address, slot) in few.iter_mut().zip(slots) {
-                *address =
-                    match places.and_then(|places| places.get(Slot(*slot), metric.has_factor)) {
-                        Some(address) => {
-                            meter::read();
-                            address
-                        }
-                        None => self.view.vector_elsewhere(Slot(*slot))?,
-                    };
+                let found =
+                    places.and_then(|places| places.get(Slot(*slot), F::has_factor(metric)));
+                *address = match found {
+                    Some(address) => {
+                        meter::read();
+                        address
+                    }
+                    None => self.view.vector_elsewhere(Slot(*slot))?,
+                };
                 prefetch(address.bytes);
             }
             let (fours, rest) = few[..slots.len()].as_chunks::<4>();
             for four in fours {
-                out.extend_from_slice(&self.distance4(*four));
+                out.extend_from_slice(&self.distance4::<F>(*four));
             }
-            out.extend(rest.iter().map(|address| self.distance(*address)));
+            out.extend(rest.iter().map(|address| self.distance::<F>(*address)));
         }
         Ok(())
+    }
+}
+
+impl<'t, S: Source<'t>> DistanceComputer for PreparedQuery<'_, '_, 't, S> {
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        by_finish!(self.view.snapshot.metric, F => self.distances_by::<F>(slots, out))
     }
 
     #[inline]
