@@ -56,9 +56,9 @@
 //! ```
 //!
 //! [`cookbook`] has recipes: a service, tables of your own, many processes, bulk loads, backups,
-//! coming from hannoy. `README.md` has the promises, the limits and the differences from hannoy;
-//! `examples/glosses.rs` is a whole program, `examples/documents.rs` one that keeps vectors in step
-//! with a table of its own.
+//! coming from hannoy. `README.md` has the promises, `docs/limits.md` the limits,
+//! `docs/coming-from-hannoy.md` the differences from hannoy; `examples/glosses.rs` is a whole
+//! program, `examples/documents.rs` one that keeps vectors in step with a table of its own.
 //!
 //! # The rooms
 //!
@@ -89,6 +89,14 @@
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/level-1.md")]
+mod level_1 {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/stored-forms.md")]
+mod stored_forms {}
 
 mod build;
 mod builder;

@@ -33,7 +33,7 @@ mod on_hannoy {
     }
 }
 
-/// The same for voisin, with what README lists.
+/// The same for voisin, with what docs/coming-from-hannoy.md lists.
 #[path = "port"]
 #[allow(clippy::duplicate_mod, reason = "one source for two crates is the point")]
 mod on_voisin {

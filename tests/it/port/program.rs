@@ -3,7 +3,7 @@
 //!
 //! It stores vectors, builds, searches in every way, changes its mind, and notes all it is told.
 //! What voisin deliberately does another way is in the module above, too, as [`item_ids`] and the
-//! version of roaring; README, "Coming from hannoy 0.3", lists it.
+//! version of roaring; docs/coming-from-hannoy.md lists it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
