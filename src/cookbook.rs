@@ -65,8 +65,8 @@
 //! - **In an async program**, searches and writes block the thread that they run on: the one for
 //!   microseconds, unless the file is not in memory, the other until the disk has it. Run writes
 //!   where blocking is allowed (`spawn_blocking` or the like).
-//! - **A request that has gone away**: `by_vector_with_cancellation` ends a search early, and says
-//!   so.
+//! - **A request that has gone away**: [`Query::cancel`](crate::Query::cancel) ends a search early,
+//!   and says so.
 //! - **Before a long pause**, call [`release`](crate::Index::release).
 //!
 //! # Beside tables of your own
@@ -118,7 +118,7 @@
 //!   only for a moment.
 //! - **Only some records may be found** (those of one user, say): keep their ids in a
 //!   [`RoaringBitmap`](crate::roaring::RoaringBitmap), and give it to
-//!   [`candidates`](crate::QueryBuilder::candidates).
+//!   [`candidates`](crate::Query::candidates).
 //! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one is cheap; its
 //!   first query finds anew where everything is. One reader for a batch of queries is faster than
 //!   one for each.
@@ -299,5 +299,5 @@
 //! # }
 //! ```
 //!
-//! Compare answers before you remove the old one: [`exact`](crate::QueryBuilder::exact) gives the
+//! Compare answers before you remove the old one: [`exact`](crate::Query::exact) gives the
 //! true neighbors to count both against.

@@ -113,6 +113,7 @@ mod format;
 mod graph;
 mod import;
 mod index;
+mod item_key;
 mod query;
 mod reader;
 mod stats;
@@ -140,11 +141,11 @@ pub use self::error::{Error, Responsible, Result, SourceDefect, VectorDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    AnyIndex, AnyKey, AnyMetric, AsKey, Batch, Index, Inspected, ItemKey, ItemName, KeyedQuery,
-    LoadPhase, LoadProgress, Loader, MAX_KEY_BYTES, Metadata, Options, Snapshot, inspect,
-    remove_index,
+    AnyIndex, AnyKey, AnyMetric, Batch, Index, Inspected, LoadPhase, LoadProgress, Loader,
+    Metadata, Options, Snapshot, inspect, remove_index,
 };
-pub use self::query::{QueryBuilder, Searched, Strategy};
+pub use self::item_key::{AsCandidates, AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
+pub use self::query::{Query, QueryBuilder, Searchable, Searched, Strategy};
 pub use self::reader::{Reader, WarmReader};
 pub use self::stats::{CodeStats, KindStats, LayerStats, Stats};
 pub use self::store::file::{

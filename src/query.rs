@@ -2,7 +2,7 @@
 //!
 //! Three ways lead to an answer. The **graph** is walked with a beam, and pending items are
 //! compared beside it. **All** live vectors are compared where that is asked for
-//! ([`exact`](QueryBuilder::exact)), or costs less than the walk would. Only the **candidates** are
+//! ([`exact`](Query::exact)), or costs less than the walk would. Only the **candidates** are
 //! compared where there are so few that walking to them would cost more. Every way gives `k`
 //! results, or all that exist.
 
@@ -19,6 +19,7 @@ use crate::codec::{Component, Components};
 use crate::defaults;
 use crate::error::{Error, Result};
 use crate::flat::{Found, Slots, scan};
+use crate::item_key::{AsCandidates, AsKey, Candidates, ItemName, bytes_of, sealed};
 use crate::reader::{Reader, WarmReader};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::source::{Source, Warm};
@@ -103,14 +104,27 @@ impl<I> Searched<I> {
     }
 }
 
-/// What a query asks for.
-#[derive(Debug, Clone, Copy)]
+/// What a query asks for, beside the vectors.
+#[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
     k: usize,
     ef_search: usize,
     forced: Option<Forced>,
-    candidates: Option<&'a RoaringBitmap>,
+    pub(crate) candidates: Option<&'a RoaringBitmap>,
     codes: bool,
+    cancel: Cancel<'a>,
+}
+
+impl fmt::Debug for Options<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("k", &self.k)
+            .field("ef_search", &self.ef_search)
+            .field("forced", &self.forced)
+            .field("candidates", &self.candidates)
+            .field("codes", &self.codes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A way to the answer that the caller has chosen.
@@ -120,15 +134,21 @@ enum Forced {
     Graph,
 }
 
-/// A query being put together: see [`Reader::nns`], [`WarmReader::nns`] and
-/// [`Index::search`](crate::Index::search).
+/// A query being put together: see [`Index::search`](crate::Index::search), [`Reader::nns`] and
+/// [`WarmReader::nns`].
+///
+/// It is one type for all that can be searched. Of an index whose items are named by keys,
+/// candidates and answers are by key ([`Searched<u64>`](Searched) or
+/// [`Searched<String>`](Searched)); of items at the same distance any may come first. To find the
+/// key of a result costs one lookup, the first time that a snapshot gives it.
 ///
 /// ```
 /// use voisin::{Index, Options, Strategy, distances::Euclidean, roaring::RoaringBitmap};
 ///
 /// # fn main() -> voisin::Result<()> {
 /// # let folder = tempfile::tempdir().unwrap();
-/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+/// # let path = folder.path().join("vectors");
+/// let index = Index::<Euclidean>::create(&path, Options::new(1))?;
 /// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
 /// let even: RoaringBitmap = (0..3000).filter(|item| item % 2 == 0).collect();
 /// let found = index.search(2).ef_search(50).candidates(&even).by_vector(&[6.9])?;
@@ -136,39 +156,85 @@ enum Forced {
 /// // Compared one by one: the answer is exact, and says so.
 /// let exact = index.search(1).exact().by_item(5)?.unwrap();
 /// assert_eq!((exact.strategy, exact.nns[0].1, exact.did_cancel), (Strategy::All, 1.0, false));
+///
+/// let keyed = Index::<Euclidean, u64>::create(&path, Options::new(1).name("keyed"))?;
+/// keyed.write(|batch| (0..1000).try_for_each(|i| batch.add(i << 40, &[i as f32])))?;
+/// let found = keyed.search(2).ef_search(50).candidates([3 << 40, 90 << 40]).by_vector(&[80.0])?;
+/// assert_eq!(found.into_nns(), [(90 << 40, 100.0), (3 << 40, 5929.0)]);
 /// # Ok(())
 /// # }
 /// ```
-pub struct QueryBuilder<'a, R> {
-    pub(crate) reader: &'a R,
+pub struct Query<'a, S> {
+    pub(crate) searched: &'a S,
     pub(crate) options: Options<'a>,
+    /// What may be a result, unless the options say.
+    pub(crate) named: Option<Candidates<'a>>,
 }
 
-// Not derived: a reference can be copied whether or not the reader can.
-impl<R> Clone for QueryBuilder<'_, R> {
+/// The name that [`Query`] has in hannoy.
+pub type QueryBuilder<'a, R> = Query<'a, R>;
+
+// Not derived: a reference can be copied whether or not what it is of can.
+impl<S> Clone for Query<'_, S> {
     fn clone(&self) -> Self {
-        *self
+        Self { searched: self.searched, options: self.options, named: self.named.clone() }
     }
 }
 
-impl<R> Copy for QueryBuilder<'_, R> {}
-
-impl<R> fmt::Debug for QueryBuilder<'_, R> {
+impl<S> fmt::Debug for Query<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.options.fmt(f)
+        f.debug_struct("Query")
+            .field("options", &self.options)
+            .field("named", &self.named)
+            .finish_non_exhaustive()
     }
 }
 
-impl<'a, R> QueryBuilder<'a, R> {
-    pub(crate) fn new(reader: &'a R, k: usize) -> Self {
+/// What can be searched without a transaction: an index, a snapshot, a batch, a warm reader.
+pub trait Searchable: Sized {
+    /// What names its items.
+    type Key: ItemName + sealed::Bytes + ?Sized;
+
+    /// An answer for each vector, or one for an item.
+    ///
+    /// # Errors
+    /// Those of [`Query::by_vectors`]. `None` if there is no such item.
+    #[doc(hidden)]
+    fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Answer<Self>>>>;
+}
+
+/// The answer of what is searched, by the names of its items.
+pub(crate) type Answer<S> = Searched<<<S as Searchable>::Key as ItemName>::Owned>;
+
+/// What a query is for.
+#[derive(Debug, Clone, Copy)]
+#[doc(hidden)]
+pub enum Target<'a> {
+    Vector(Components<'a>),
+    /// One after the other.
+    Vectors(Components<'a>),
+    /// The name of an item, as bytes.
+    Item(&'a [u8]),
+}
+
+impl<'a, S> Query<'a, S> {
+    pub(crate) fn new(searched: &'a S, k: usize) -> Self {
         let options = Options {
             k,
             ef_search: defaults::EF_SEARCH,
             forced: None,
             candidates: None,
             codes: true,
+            cancel: &|| false,
         };
-        Self { reader, options }
+        Self { searched, options, named: None }
+    }
+
+    /// Asked every microsecond or two, from any thread that searches: `true` ends the search early,
+    /// with the nearest of what has been seen, and [`did_cancel`](Searched::did_cancel).
+    pub fn cancel(&mut self, cancel: &'a (dyn Fn() -> bool + Sync)) -> &mut Self {
+        self.options.cancel = cancel;
+        self
     }
 
     /// How many candidates a walk of the graph looks around, in the mean: more finds more of the
@@ -202,31 +268,77 @@ impl<'a, R> QueryBuilder<'a, R> {
         self.options.codes = codes;
         self
     }
+}
 
-    /// Only these items may be results. Ids that are not in the index are ignored.
-    pub fn candidates(&mut self, candidates: &'a RoaringBitmap) -> &mut Self {
-        self.options.candidates = Some(candidates);
+impl<'a, S: Searchable> Query<'a, S> {
+    /// Only these items may be results: a set of ids, or keys, each of which every search looks up,
+    /// in a microsecond or less. Those that are not in the index are ignored.
+    pub fn candidates(&mut self, candidates: impl AsCandidates<'a, S::Key>) -> &mut Self {
+        self.named = Some(candidates.candidates());
         self
+    }
+
+    /// The items nearest to `vector`.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
+    /// [`InvalidQuery`](crate::Error::InvalidQuery), [`Forked`](crate::Error::Forked),
+    /// [`ReadersFull`](crate::Error::ReadersFull), [`MapBusy`](crate::Error::MapBusy) if another
+    /// process has grown the map and this one holds snapshots, [`Corrupt`](crate::Error::Corrupt);
+    /// by key also [`InvalidItemKey`](crate::Error::InvalidItemKey) for a candidate,
+    /// [`CorruptItemKey`](crate::Error::CorruptItemKey).
+    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Answer<S>> {
+        let answers = S::answer(self, Target::Vector(Components::of(vector)))?;
+        // One vector has one answer.
+        Ok(answers.into_iter().flatten().next().unwrap_or_else(Searched::empty))
+    }
+
+    /// The items nearest to each of many vectors: `rows` holds them one after the other. Answers as
+    /// [`by_vector`](Self::by_vector) would for one after the other, on as many threads as
+    /// [`exact`](Self::exact) uses. Where vectors are compared and the graph is not walked, one
+    /// pass over them serves many queries: from dozens of rows on that is many times as fast.
+    ///
+    /// # Errors
+    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
+    /// first row that cannot be compared, and those of [`by_vector`](Self::by_vector) that are not
+    /// about the query.
+    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Answer<S>>> {
+        Ok(S::answer(self, Target::Vectors(Components::of(rows)))?.unwrap_or_default())
+    }
+
+    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// item.
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector), without those about the query.
+    pub fn by_item(&self, item: impl AsKey<S::Key>) -> Result<Option<Answer<S>>> {
+        Ok(S::answer(self, Target::Item(&bytes_of(&item)?))?.into_iter().flatten().next())
     }
 }
 
 impl<D> Reader<'_, D> {
     /// Starts a query for the `k` nearest items.
     #[must_use]
-    pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
+    pub fn nns(&self, k: usize) -> Query<'_, Self> {
+        Query::new(self, k)
     }
 }
 
 impl<D> WarmReader<'_, '_, D> {
     /// Starts a query for the `k` nearest items.
     #[must_use]
-    pub fn nns(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
+    pub fn nns(&self, k: usize) -> Query<'_, Self> {
+        Query::new(self, k)
     }
 }
 
-impl<D> QueryBuilder<'_, Reader<'_, D>> {
+impl<'a, D> Query<'a, Reader<'_, D>> {
+    /// Only these items may be results. Ids that are not in the index are ignored.
+    pub fn candidates(&mut self, candidates: &'a RoaringBitmap) -> &mut Self {
+        self.options.candidates = Some(candidates);
+        self
+    }
+
     /// The items nearest to `vector`. `rtxn` must be on the reader's snapshot: the transaction that
     /// it was opened with, or another one that began before the next commit.
     ///
@@ -235,7 +347,7 @@ impl<D> QueryBuilder<'_, Reader<'_, D>> {
     /// [`InvalidQuery`](crate::Error::InvalidQuery),
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vector(&self, rtxn: &RoTxn<'_>, vector: &[impl Component]) -> Result<Searched> {
-        self.by_vector_with_cancellation(rtxn, vector, || false)
+        by_vector(&self.searched.view(rtxn)?, self.options, Components::of(vector))
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
@@ -248,7 +360,11 @@ impl<D> QueryBuilder<'_, Reader<'_, D>> {
         vector: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Searched> {
-        by_vector(&self.reader.view(rtxn)?, self.options, Components::of(vector), &cancel)
+        by_vector(
+            &self.searched.view(rtxn)?,
+            Options { cancel: &cancel, ..self.options },
+            Components::of(vector),
+        )
     }
 
     /// The items nearest to each of many vectors: `rows` holds them one after the other,
@@ -263,7 +379,7 @@ impl<D> QueryBuilder<'_, Reader<'_, D>> {
     /// first row that cannot be compared, [`SnapshotMismatch`](crate::Error::SnapshotMismatch),
     /// [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vectors(&self, rtxn: &RoTxn<'_>, rows: &[impl Component]) -> Result<Vec<Searched>> {
-        self.by_vectors_with_cancellation(rtxn, rows, || false)
+        by_vectors(&self.searched.view(rtxn)?, self.options, Components::of(rows))
     }
 
     /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`: then every
@@ -277,7 +393,11 @@ impl<D> QueryBuilder<'_, Reader<'_, D>> {
         rows: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Vec<Searched>> {
-        by_vectors(&self.reader.view(rtxn)?, self.options, Components::of(rows), &cancel)
+        by_vectors(
+            &self.searched.view(rtxn)?,
+            Options { cancel: &cancel, ..self.options },
+            Components::of(rows),
+        )
     }
 
     /// The items nearest to a stored one, which itself is left out. `None` if there is no such
@@ -286,7 +406,7 @@ impl<D> QueryBuilder<'_, Reader<'_, D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_item(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Searched>> {
-        self.by_item_with_cancellation(rtxn, item, || false)
+        by_item(&self.searched.view(rtxn)?, self.options, item)
     }
 
     /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
@@ -299,38 +419,35 @@ impl<D> QueryBuilder<'_, Reader<'_, D>> {
         item: ItemId,
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Option<Searched>> {
-        by_item(&self.reader.view(rtxn)?, self.options, item, &cancel)
+        by_item(&self.searched.view(rtxn)?, Options { cancel: &cancel, ..self.options }, item)
     }
 }
 
-impl<D> QueryBuilder<'_, WarmReader<'_, '_, D>> {
-    /// The items nearest to `vector`.
-    ///
-    /// # Errors
-    /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
-    /// [`InvalidQuery`](crate::Error::InvalidQuery), [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
-        by_vector(&self.reader.view(), self.options, Components::of(vector), &|| false)
-    }
+impl<D> Searchable for WarmReader<'_, '_, D> {
+    type Key = ItemId;
 
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
-    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
-    /// share one pass over what is stored.
-    ///
-    /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow),
-    /// [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
-        by_vectors(&self.reader.view(), self.options, Components::of(rows), &|| false)
+    fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Searched>>> {
+        answer_by_ids(&query.searched.view(), query, target)
     }
+}
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
-    /// item.
-    ///
-    /// # Errors
-    /// [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
-        by_item(&self.reader.view(), self.options, item, &|| false)
+/// The answer where items are named by ids.
+pub(crate) fn answer_by_ids<'t, S: Source<'t>, R>(
+    view: &View<'_, 't, S>,
+    query: &Query<'_, R>,
+    target: Target<'_>,
+) -> Result<Option<Vec<Searched>>> {
+    let mut options = query.options;
+    if let Some(Candidates::Ids(candidates)) = query.named {
+        options.candidates = Some(candidates);
+    }
+    match target {
+        Target::Vector(vector) => Ok(Some(vec![by_vector(view, options, vector)?])),
+        Target::Vectors(rows) => Ok(Some(by_vectors(view, options, rows)?)),
+        Target::Item(id) => match <ItemId as sealed::Bytes>::take(id) {
+            Some(id) => Ok(by_item(view, options, id)?.map(|found| vec![found])),
+            None => Ok(None),
+        },
     }
 }
 
@@ -341,21 +458,19 @@ pub(crate) fn by_vector<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     options: Options<'_>,
     vector: Components<'_>,
-    cancel: Cancel<'_>,
 ) -> Result<Searched> {
-    search_vector(&view.on_any_source(), options, vector, cancel)
+    search_vector(&view.on_any_source(), options, vector)
 }
 
 fn search_vector(
     view: &AnyView<'_, '_, '_>,
     options: Options<'_>,
     vector: Components<'_>,
-    cancel: Cancel<'_>,
 ) -> Result<Searched> {
     view.snapshot.metric.check_known(view.snapshot.index)?;
     let query = view.query(vector)?;
     let mut nearest =
-        Search { view, queries: &[query], request: Request::new(options, None, cancel) }.run()?;
+        Search { view, queries: &[query], request: Request::new(options, None) }.run()?;
     // One query has one answer.
     Ok(nearest.swap_remove(0))
 }
@@ -364,16 +479,14 @@ pub(crate) fn by_vectors<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     options: Options<'_>,
     rows: Components<'_>,
-    cancel: Cancel<'_>,
 ) -> Result<Vec<Searched>> {
-    search_vectors(&view.on_any_source(), options, rows, cancel)
+    search_vectors(&view.on_any_source(), options, rows)
 }
 
 fn search_vectors(
     view: &AnyView<'_, '_, '_>,
     options: Options<'_>,
     rows: Components<'_>,
-    cancel: Cancel<'_>,
 ) -> Result<Vec<Searched>> {
     view.snapshot.metric.check_known(view.snapshot.index)?;
     let dimensions = view.snapshot.meta.dimensions as usize;
@@ -387,30 +500,26 @@ fn search_vectors(
         })
     };
     let queries = rows.rows(dimensions).enumerate().map(query).collect::<Result<Vec<_>>>()?;
-    Search { view, queries: &queries, request: Request::new(options, None, cancel) }.run()
+    Search { view, queries: &queries, request: Request::new(options, None) }.run()
 }
 
 pub(crate) fn by_item<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     options: Options<'_>,
     item: ItemId,
-    cancel: Cancel<'_>,
 ) -> Result<Option<Searched>> {
-    search_item(&view.on_any_source(), options, item, cancel)
+    search_item(&view.on_any_source(), options, item)
 }
 
 fn search_item(
     view: &AnyView<'_, '_, '_>,
     options: Options<'_>,
     item: ItemId,
-    cancel: Cancel<'_>,
 ) -> Result<Option<Searched>> {
     view.snapshot.metric.check_known(view.snapshot.index)?;
     let Some(slot) = view.slot(item)? else { return Ok(None) };
     let query = view.query_of(slot)?;
-    Ok(Search { view, queries: &[query], request: Request::new(options, Some(item), cancel) }
-        .run()?
-        .pop())
+    Ok(Search { view, queries: &[query], request: Request::new(options, Some(item)) }.run()?.pop())
 }
 
 /// What ends a search early: a value, so that a search is compiled once and not for each closure.
@@ -420,19 +529,18 @@ pub(crate) type Cancel<'q> = &'q (dyn Fn() -> bool + Sync);
 struct Request<'q> {
     options: Options<'q>,
     excluded: Option<ItemId>,
-    cancel: Cancel<'q>,
     /// Whether `cancel` has said so: what it says later does not matter.
     cancelled: AtomicBool,
 }
 
 impl<'q> Request<'q> {
-    fn new(options: Options<'q>, excluded: Option<ItemId>, cancel: Cancel<'q>) -> Self {
-        Self { options, excluded, cancel, cancelled: AtomicBool::new(false) }
+    fn new(options: Options<'q>, excluded: Option<ItemId>) -> Self {
+        Self { options, excluded, cancelled: AtomicBool::new(false) }
     }
 
     /// Whether to end the search here.
     fn stop(&self) -> bool {
-        if (self.cancel)() {
+        if (self.options.cancel)() {
             self.cancelled.store(true, Ordering::Relaxed);
         }
         self.cancelled.load(Ordering::Relaxed)

@@ -232,8 +232,9 @@ impl<'e, D> Writer<'e, D> {
     ///
     /// # Errors
     /// [`Corrupt`](Error::Corrupt) if a value from before the edit is missing: restore a backup.
-    /// That happens after an [`optimize`](Builder::optimize) whose temporary file became unreadable
-    /// half-way. And those of [`add_item`](Self::add_item) about the index. Nothing has changed.
+    /// That happens after an [`optimize`](crate::Builder::optimize) whose temporary file became
+    /// unreadable half-way. And those of [`add_item`](Self::add_item) about the index. Nothing has
+    /// changed.
     pub fn repair(&self, wtxn: &mut RwTxn<'_>) -> Result<bool> {
         repair(self.place, wtxn)
     }

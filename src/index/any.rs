@@ -239,7 +239,7 @@ impl AnyIndex {
     /// choose, match the handle and use [`Index::search`].
     ///
     /// # Errors
-    /// As [`QueryBuilder::by_vector`](crate::QueryBuilder::by_vector), and
+    /// As [`Query::by_vector`](crate::Query::by_vector), and
     /// [`UnknownMetric`](Error::UnknownMetric).
     pub fn search(&self, vector: &[impl Component], k: usize) -> Result<Searched<AnyKey>> {
         let number = |item| Ok(AnyKey::Number(item));

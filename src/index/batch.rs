@@ -11,7 +11,7 @@ use crate::codec::{Component, I8};
 use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::error::Result;
-use crate::query::{QueryBuilder, Searched};
+use crate::query::Query;
 use crate::store::snapshot::read_meta;
 use crate::types::ItemId;
 
@@ -65,6 +65,13 @@ impl<D, K: ?Sized> fmt::Debug for Batch<'_, D, K> {
 }
 
 impl<'w, D, K: ?Sized> Batch<'w, D, K> {
+    /// Starts a query for the `k` nearest items, those of this batch included. What the batch has
+    /// added is compared item by item, and nothing is remembered from one query to the next.
+    #[must_use]
+    pub fn search(&self, k: usize) -> Query<'_, Self> {
+        Query::new(self, k)
+    }
+
     pub(super) fn new(writes: Writes<'w>) -> Self {
         Self { writes, types: PhantomData }
     }
@@ -109,7 +116,7 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
     /// ```
     ///
     /// # Errors
-    /// [`CodesUnsupported`](Error::CodesUnsupported), and those of [`delete`](Self::delete).
+    /// [`CodesUnsupported`](crate::Error::CodesUnsupported), and those of [`delete`](Self::delete).
     pub fn set_codes(&mut self, codes: Option<Codes>) -> Result<()> {
         self.writes.change(|writer, txn| writer.set_codes(txn, codes))
     }
@@ -159,10 +166,10 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
 
 impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
     /// Tells the index which range its codes stand for, before the first item: see
-    /// [`Writer::train`].
+    /// [`Writer::train`](crate::Writer::train).
     ///
     /// # Errors
-    /// As [`Writer::train`].
+    /// As [`Writer::train`](crate::Writer::train).
     pub fn train(&mut self, sample: &[impl Component]) -> Result<()> {
         self.writes.change(|writer, txn| writer.train_by(txn, sample))
     }
@@ -172,10 +179,11 @@ impl<D> Batch<'_, D> {
     /// Adds an item, or replaces its vector. O(dimensions), a few values written.
     ///
     /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItem`](Error::InvalidItem),
-    /// [`NotTrained`](Error::NotTrained), [`IndexFull`](Error::IndexFull): nothing has changed.
-    /// [`MapFull`](Error::MapFull): return it, and the closure is run again in a larger map.
-    /// [`Corrupt`](Error::Corrupt) and others: the batch can only be rolled back.
+    /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
+    /// [`InvalidItem`](crate::Error::InvalidItem), [`NotTrained`](crate::Error::NotTrained),
+    /// [`IndexFull`](crate::Error::IndexFull): nothing has changed.
+    /// [`MapFull`](crate::Error::MapFull): return it, and the closure is run again in a larger map.
+    /// [`Corrupt`](crate::Error::Corrupt) and others: the batch can only be rolled back.
     pub fn add(&mut self, item: ItemId, vector: &[impl Component]) -> Result<()> {
         self.writes.change(|writer, txn| writer.add_item(txn, item, vector))
     }
@@ -185,7 +193,7 @@ impl<D> Batch<'_, D> {
     /// other. Several times as fast as one by one. If an item occurs twice, the last one counts.
     ///
     /// # Errors
-    /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All vectors are
+    /// As [`add`](Self::add), and [`LengthMismatch`](crate::Error::LengthMismatch). All vectors are
     /// checked first: a bad one changes nothing.
     pub fn add_items(&mut self, items: &[ItemId], vectors: &[impl Component]) -> Result<()> {
         self.writes.change(|writer, txn| writer.add_items(txn, items, vectors))
@@ -227,7 +235,7 @@ impl<D> Batch<'_, D> {
     /// verified, as it may be changed and added again.
     ///
     /// # Errors
-    /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
+    /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).
     pub fn vector(&self, item: ItemId) -> Result<Option<Vec<f32>>> {
         self.writes.reader()?.sound_vector(self.writes.txn(), item)
     }
@@ -238,96 +246,5 @@ impl<D> Batch<'_, D> {
     /// As [`vector`](Self::vector).
     pub fn contains(&self, item: ItemId) -> Result<bool> {
         self.writes.reader()?.contains_item(self.writes.txn(), item)
-    }
-
-    /// Starts a query for the `k` nearest items, those of this batch included: its methods are
-    /// those of [`Reader::nns`]. What the batch has added is compared item by item, and nothing is
-    /// remembered from one query to the next.
-    #[must_use]
-    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
-    }
-}
-
-impl<D> QueryBuilder<'_, Batch<'_, D>> {
-    /// The items nearest to `vector`.
-    ///
-    /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery),
-    /// [`Forked`](Error::Forked), [`Corrupt`](Error::Corrupt).
-    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
-        self.by_vector_with_cancellation(vector, || false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(
-        &self,
-        vector: &[impl Component],
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Searched> {
-        let reader = self.reader.writes.reader()?;
-        QueryBuilder { reader: &reader, options: self.options }.by_vector_with_cancellation(
-            self.reader.writes.txn(),
-            vector,
-            cancel,
-        )
-    }
-
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
-    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
-    /// share one pass over what is stored.
-    ///
-    /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
-    /// first row that cannot be compared, and those of [`by_vector`](Self::by_vector) that are not
-    /// about the query.
-    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
-        self.by_vectors_with_cancellation(rows, || false)
-    }
-
-    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(
-        &self,
-        rows: &[impl Component],
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Vec<Searched>> {
-        let reader = self.reader.writes.reader()?;
-        QueryBuilder { reader: &reader, options: self.options }.by_vectors_with_cancellation(
-            self.reader.writes.txn(),
-            rows,
-            cancel,
-        )
-    }
-
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
-    /// item.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
-        self.by_item_with_cancellation(item, || false)
-    }
-
-    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(
-        &self,
-        item: ItemId,
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Option<Searched>> {
-        let reader = self.reader.writes.reader()?;
-        QueryBuilder { reader: &reader, options: self.options }.by_item_with_cancellation(
-            self.reader.writes.txn(),
-            item,
-            cancel,
-        )
     }
 }

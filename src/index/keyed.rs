@@ -6,13 +6,12 @@
 
 use std::collections::VecDeque;
 
-use super::item_key::{AsKey, ItemKey, bytes_of, sealed};
-use super::keyed_query::KeyedQuery;
 use super::{Batch, Index, LoadProgress, Loader, Snapshot, item_keys};
 use crate::codec::{Component, Components, Scale};
 use crate::distance::Metric;
 use crate::error::{Error, Result, VectorDefect};
 use crate::format::item_keys::Row;
+use crate::item_key::{AsKey, ItemKey, bytes_of, sealed};
 use crate::store::item_keys::ItemKeys;
 use crate::store::owned_snapshot::OwnedSnapshot;
 use crate::store::view::check_dimensions;
@@ -50,13 +49,6 @@ fn by_key<K: ItemKey + ?Sized>(key: &[u8]) -> impl FnOnce(Error) -> Error + '_ {
 }
 
 impl<D, K: ItemKey + ?Sized> Index<D, K> {
-    /// Starts a query for the `k` nearest items, on the newest commit of any process. Any number of
-    /// threads may search at once.
-    #[must_use]
-    pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {
-        KeyedQuery::new(self, k)
-    }
-
     /// Adds all items of an iterator and links them, in one commit, and tells how far it is.
     /// Returns how many there were. [`loader`](Self::loader) does the same with more to choose.
     /// Memory and disk are as for an index without keys.
@@ -280,22 +272,9 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         self.writes.check_process()?;
         Ok(self.id(key)?.is_some())
     }
-
-    /// Starts a query for the `k` nearest items, those of this batch included. What the batch has
-    /// added is compared item by item, and nothing is remembered from one query to the next.
-    #[must_use]
-    pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {
-        KeyedQuery::new(self, k)
-    }
 }
 
 impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
-    /// Starts a query for the `k` nearest items.
-    #[must_use]
-    pub fn search(&self, k: usize) -> KeyedQuery<'_, Self> {
-        KeyedQuery::new(self, k)
-    }
-
     fn id(&self, key: impl AsKey<K>) -> Result<Option<ItemId>> {
         self.check_process()?;
         let (key, held) = (bytes_of(&key)?, self.held());

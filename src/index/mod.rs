@@ -9,10 +9,12 @@
 //! - `snapshot`: an index at one commit; `cache`: the newest, which searches share. `batch`: one
 //!   transaction. `load`: many items at once.
 //! - `catalog`: the names and numbers of the indexes of an environment.
-//! - `item_key`: what items are named by; `keyed`, `keyed_query`: the same as above by keys.
+//! - `item_key`: what items are named by; `keyed`: the same as above by keys; `answer`: queries, by
+//!   ids or by keys.
 //!
 //! Owns the invariant that this process has no transaction while the map is moved.
 
+mod answer;
 mod any;
 mod batch;
 mod cache;
@@ -21,9 +23,7 @@ mod created;
 mod environment;
 mod filesystem;
 mod inspect;
-mod item_key;
 mod keyed;
-mod keyed_query;
 mod load;
 mod options;
 mod registry;
@@ -44,8 +44,6 @@ pub use self::batch::Batch;
 pub use self::catalog::remove_index;
 use self::environment::Access;
 pub use self::inspect::{Inspected, Metadata, inspect};
-pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
-pub use self::keyed_query::KeyedQuery;
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::Options;
 use self::shared::{Expected, Hooks, LEAST_ROUND_ITEMS, Shared};
@@ -53,10 +51,11 @@ pub use self::snapshot::Snapshot;
 use self::writes::{Writes, build_now, link_with};
 use crate::build::Goal;
 use crate::check::{Finding, check_named};
-use crate::codec::{Component, Components, I8};
+use crate::codec::{Component, I8};
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
-use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
+use crate::item_key::{ItemKey, ItemName};
+use crate::query::Query;
 use crate::reader::Reader;
 use crate::stats::Stats;
 use crate::store::Place;
@@ -285,6 +284,13 @@ impl<D, K: ?Sized> Index<D, K> {
         })
     }
 
+    /// Starts a query for the `k` nearest items, on the newest commit of any process. Any number of
+    /// threads may search at once.
+    #[must_use]
+    pub fn search(&self, k: usize) -> Query<'_, Self> {
+        Query::new(self, k)
+    }
+
     /// The index as it is at the newest commit, for as long as the snapshot is held.
     ///
     /// # Errors
@@ -350,10 +356,10 @@ impl<D, K: ?Sized> Index<D, K> {
 
     /// Undoes a torn edit that was committed, links all pending items, and commits. `false` if
     /// there is no torn edit. An `Index` never commits one; a program that writes to the folder
-    /// with heed and [`Writer`] can. See [`Writer::repair`].
+    /// with heed and [`Writer`](crate::Writer) can. See [`Writer::repair`](crate::Writer::repair).
     ///
     /// # Errors
-    /// As [`Writer::repair`] and [`write`](Self::write).
+    /// As [`Writer::repair`](crate::Writer::repair) and [`write`](Self::write).
     pub fn repair(&self) -> Result<bool> {
         self.shared.writable()?;
         self.shared.env.write::<_, Error>(|mut txn| {
@@ -471,8 +477,9 @@ fn item_keys<K: ItemKey + ?Sized>(place: Place<'static>) -> ItemKeys<'static> {
 
 impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
     /// Tells an index that stores `i8` which range its codes stand for, before the first item, and
-    /// commits that: see [`Writer::train`]. A [`loader`](Self::loader) trains an index that it
-    /// finds empty and untrained by what it loads, with `commit_every` by the first part.
+    /// commits that: see [`Writer::train`](crate::Writer::train). A [`loader`](Self::loader) trains
+    /// an index that it finds empty and untrained by what it loads, with `commit_every` by the
+    /// first part.
     ///
     /// ```
     /// use voisin::{Error, Index, Options, codec::I8, distances::Cosine};
@@ -490,21 +497,13 @@ impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
     /// ```
     ///
     /// # Errors
-    /// As [`Writer::train`] and [`write`](Self::write).
+    /// As [`Writer::train`](crate::Writer::train) and [`write`](Self::write).
     pub fn train(&self, sample: &[impl Component]) -> Result<()> {
         self.write(|batch| batch.train(sample))
     }
 }
 
 impl<D> Index<D> {
-    /// Starts a query for the `k` nearest items, on the newest commit of any process: its methods
-    /// are those of [`Reader::nns`], without a transaction. Any number of threads may search at
-    /// once.
-    #[must_use]
-    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
-    }
-
     /// Adds all items of an iterator and links them, in one commit, and tells how far it is.
     /// Returns how many there were. [`loader`](Self::loader) does the same with more to choose.
     ///
@@ -523,77 +522,5 @@ impl<D> Index<D> {
         progress: impl Fn(LoadProgress) + Sync,
     ) -> Result<u64> {
         self.loader().progress(progress).load(items)
-    }
-}
-
-impl<D> QueryBuilder<'_, Index<D>> {
-    /// The items nearest to `vector`.
-    ///
-    /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidQuery`](Error::InvalidQuery), and
-    /// those of [`Index::snapshot`].
-    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
-        self.by_vector_with_cancellation(vector, || false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(
-        &self,
-        vector: &[impl Component],
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Searched> {
-        self.reader
-            .shared
-            .search(|held| by_vector(&held.view(), self.options, Components::of(vector), &cancel))
-    }
-
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
-    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
-    /// share one pass over what is stored.
-    ///
-    /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
-    /// first row that cannot be compared, and those of [`by_vector`](Self::by_vector) that are not
-    /// about the query.
-    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
-        self.by_vectors_with_cancellation(rows, || false)
-    }
-
-    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(
-        &self,
-        rows: &[impl Component],
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Vec<Searched>> {
-        self.reader
-            .shared
-            .search(|held| by_vectors(&held.view(), self.options, Components::of(rows), &cancel))
-    }
-
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
-    /// item.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
-        self.by_item_with_cancellation(item, || false)
-    }
-
-    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(
-        &self,
-        item: ItemId,
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Option<Searched>> {
-        self.reader.shared.search(|held| by_item(&held.view(), self.options, item, &cancel))
     }
 }

@@ -15,9 +15,8 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::environment::{Pin, Searching, SharedEnv};
-use crate::codec::{Component, Components};
 use crate::error::Result;
-use crate::query::{QueryBuilder, Searched, by_item, by_vector, by_vectors};
+use crate::query::Query;
 use crate::reader::items_from;
 use crate::store::owned_snapshot::{OwnedSnapshot, OwnedSource};
 use crate::store::view::View;
@@ -100,6 +99,12 @@ impl<D, K: ?Sized> Snapshot<D, K> {
 }
 
 impl<D, K: ?Sized> Snapshot<D, K> {
+    /// Starts a query for the `k` nearest items.
+    #[must_use]
+    pub fn search(&self, k: usize) -> Query<'_, Self> {
+        Query::new(self, k)
+    }
+
     pub(super) fn new(held: Arc<OwnedSnapshot<'static>>, env: &Arc<SharedEnv>) -> Self {
         Self { shared: Arc::new(Shared { held, hold: Pin::new(env) }), types: PhantomData }
     }
@@ -152,13 +157,6 @@ impl<D, K: ?Sized> Snapshot<D, K> {
 }
 
 impl<D> Snapshot<D> {
-    /// Starts a query for the `k` nearest items: its methods are those of
-    /// [`Reader::nns`](crate::Reader::nns), without a transaction.
-    #[must_use]
-    pub fn search(&self, k: usize) -> QueryBuilder<'_, Self> {
-        QueryBuilder::new(self, k)
-    }
-
     /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
     /// of the index](crate::codec) has made of it. `None` if there is no such item.
     ///
@@ -208,77 +206,5 @@ impl<D> Snapshot<D> {
             slots.extend(found);
         }
         Ok(slots)
-    }
-}
-
-impl<D> QueryBuilder<'_, Snapshot<D>> {
-    /// The items nearest to `vector`.
-    ///
-    /// # Errors
-    /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
-    /// [`InvalidQuery`](crate::Error::InvalidQuery), [`Forked`](crate::Error::Forked),
-    /// [`Corrupt`](crate::Error::Corrupt).
-    pub fn by_vector(&self, vector: &[impl Component]) -> Result<Searched> {
-        self.by_vector_with_cancellation(vector, || false)
-    }
-
-    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_vector_with_cancellation(
-        &self,
-        vector: &[impl Component],
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Searched> {
-        let _searching = self.reader.searching();
-        by_vector(&self.reader.view()?, self.options, Components::of(vector), &cancel)
-    }
-
-    /// The items nearest to each of many vectors, as [`by_vector`](Self::by_vector) finds them for
-    /// each alone: `rows` holds the vectors one after the other. On several threads; exact searches
-    /// share one pass over what is stored.
-    ///
-    /// # Errors
-    /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
-    /// first row that cannot be compared, and those of [`by_vector`](Self::by_vector) that are not
-    /// about the query.
-    pub fn by_vectors(&self, rows: &[impl Component]) -> Result<Vec<Searched>> {
-        self.by_vectors_with_cancellation(rows, || false)
-    }
-
-    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vectors`](Self::by_vectors).
-    pub fn by_vectors_with_cancellation(
-        &self,
-        rows: &[impl Component],
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Vec<Searched>> {
-        let _searching = self.reader.searching();
-        by_vectors(&self.reader.view()?, self.options, Components::of(rows), &cancel)
-    }
-
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
-    /// item.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_item(&self, item: ItemId) -> Result<Option<Searched>> {
-        self.by_item_with_cancellation(item, || false)
-    }
-
-    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
-    ///
-    /// # Errors
-    /// As [`by_vector`](Self::by_vector).
-    pub fn by_item_with_cancellation(
-        &self,
-        item: ItemId,
-        cancel: impl Fn() -> bool + Sync,
-    ) -> Result<Option<Searched>> {
-        let _searching = self.reader.searching();
-        by_item(&self.reader.view()?, self.options, item, &cancel)
     }
 }

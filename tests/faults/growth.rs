@@ -41,13 +41,14 @@ fn map_bytes(index: &Vectors) -> u64 {
 
 /// A search that has begun, and ends when it is told to.
 fn search_until(index: &Vectors, begun: &AtomicBool, end: &AtomicBool) {
-    let found = index.search(1).by_vector_with_cancellation(&long(7), || {
+    let until_told = || {
         begun.store(true, Ordering::SeqCst);
         while !end.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(1));
         }
         false
-    });
+    };
+    let found = index.search(1).cancel(&until_told).by_vector(&long(7));
     assert_eq!(found.unwrap().into_nns(), [(7, 0.0)]);
 }
 
@@ -165,13 +166,10 @@ fn a_write_inside_a_search_does_not_wait_for_that_search() {
         }
         false
     };
-    assert_eq!(
-        index.search(1).by_vector_with_cancellation(&long(7), inside).unwrap().into_nns(),
-        [(7, 0.0)]
-    );
+    assert_eq!(index.search(1).cancel(&inside).by_vector(&long(7)).unwrap().into_nns(), [(7, 0.0)]);
     asked.store(0, Ordering::SeqCst);
     assert_eq!(
-        snapshot.search(1).by_vector_with_cancellation(&long(7), inside).unwrap().into_nns(),
+        snapshot.search(1).cancel(&inside).by_vector(&long(7)).unwrap().into_nns(),
         [(7, 0.0)]
     );
     assert!(began.elapsed() < Duration::from_secs(30), "it has waited for itself");

@@ -64,7 +64,7 @@ fn search_exactly(index: &Vectors) {
         dawdle();
         false
     };
-    let found = index.search(1).exact().by_vectors_with_cancellation(&rows(), slowly).unwrap();
+    let found = index.search(1).exact().cancel(&slowly).by_vectors(&rows()).unwrap();
     assert!(found.iter().zip(0..).all(|(found, row)| found.nns[0] == (31 * row, 0.0)));
 }
 
@@ -350,7 +350,7 @@ fn closures(folder: &Path, threads: usize) {
             calls.fetch_add(1, Ordering::Relaxed);
             false
         };
-        index.search(3).exact().by_vectors_with_cancellation(&rows(), cancel).unwrap();
+        index.search(3).exact().cancel(&cancel).by_vectors(&rows()).unwrap();
         assert!(calls.into_inner() > 5);
     });
 
@@ -363,7 +363,7 @@ fn closures(folder: &Path, threads: usize) {
             }
             false
         };
-        index.search(3).exact().by_vectors_with_cancellation(&rows(), write).unwrap();
+        index.search(3).exact().cancel(&write).by_vectors(&rows()).unwrap();
         index
             .write(|batch| {
                 let nested = || {
@@ -373,7 +373,7 @@ fn closures(folder: &Path, threads: usize) {
                     ));
                     false
                 };
-                batch.search(3).exact().by_vectors_with_cancellation(&rows(), nested).map(drop)
+                batch.search(3).exact().cancel(&nested).by_vectors(&rows()).map(drop)
             })
             .unwrap();
     });

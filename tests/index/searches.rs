@@ -77,22 +77,18 @@ fn an_index_and_its_snapshot_answer_with_every_option() {
     assert!(
         index
             .search(5)
-            .by_vectors_with_cancellation(&rows, || true)
+            .cancel(&|| true)
+            .by_vectors(&rows)
             .unwrap()
             .iter()
             .all(|found| found.did_cancel())
     );
     assert!(matches!(snapshot.search(5).by_vectors(&rows[1..]), Err(Error::UnevenRows { .. })));
 
-    let stopped = index.search(5).by_vector_with_cancellation(&query, || true).unwrap();
+    let stopped = index.search(5).cancel(&|| true).by_vector(&query).unwrap();
     assert!(
         stopped.did_cancel()
-            && snapshot
-                .search(5)
-                .by_item_with_cancellation(7, || true)
-                .unwrap()
-                .unwrap()
-                .did_cancel()
+            && snapshot.search(5).cancel(&|| true).by_item(7).unwrap().unwrap().did_cancel()
     );
     assert!(matches!(index.search(5).by_vector(&[1.0]), Err(Error::DimensionMismatch { .. })));
     assert!(matches!(

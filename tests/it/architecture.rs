@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("distance", &["types", "error", "codec"]),
     ("codes", &["types", "error", "codec", "distance"]),
     ("format", &["types", "error"]),
+    ("item_key", &["types", "error", "format"]),
     ("graph", &["types", "error", "threads"]),
     (
         "store",
@@ -34,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "api",
         &[
             "types", "defaults", "error", "database", "threads", "codec", "distance", "codes",
-            "format", "graph", "store", "flat",
+            "format", "item_key", "graph", "store", "flat",
         ],
     ),
     ("import", &["types", "error", "database", "codec", "distance", "format", "store", "api"]),
@@ -49,7 +50,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "index",
         &[
             "types", "defaults", "error", "database", "threads", "codec", "distance", "codes",
-            "format", "store", "api", "check",
+            "format", "item_key", "store", "api", "check",
         ],
     ),
     ("cookbook", &[]),

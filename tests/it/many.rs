@@ -60,11 +60,13 @@ fn by_every_way_to_an_answer() {
             let rows: Vec<_> = (0..count).map(|_| vector::<D>(&mut rng, dimensions)).collect();
             for k in [0, 1, 10, 2000] {
                 let by = reader.nns(k);
-                let mut exact = by;
+                let mut exact = by.clone();
                 exact.exact();
-                let mut walk = by;
+                let mut walk = by.clone();
                 walk.ef_search(30).walk_graph();
-                for (mut by, how) in [(by, "as it likes"), (exact, "exact"), (walk, "walking")] {
+                for (mut by, how) in
+                    [(by, "as it likes"), (exact.clone(), "exact"), (walk, "walking")]
+                {
                     let what = format!("{count} queries for {k}, {how}");
                     let found = assert_same(&by, &wtxn, &rows, &what);
                     strategies.extend(found.iter().map(|found| found.strategy));

@@ -181,7 +181,7 @@ fn ask_everything<D: Metric>(
     let items = [0, 1, 3, 4, 9, 1000, 1003];
     for (&k, way) in ks.iter().flat_map(|k| WAYS.map(|way| (k, way))) {
         let (by, by_warm) = (on(way, reader.nns(k), ef), on(way, warm.nns(k), ef));
-        let (mut among, mut among_warm) = (by, by_warm);
+        let (mut among, mut among_warm) = (by.clone(), by_warm.clone());
         among.candidates(&candidates);
         among_warm.candidates(&candidates);
         let answered = |what: &str, found: Searched, found_warm: Searched, oracle: &Oracle<D>| {

@@ -7,6 +7,8 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
+use roaring::RoaringBitmap;
+
 use crate::error::{Error, Result};
 use crate::format::item_keys::{MAX_BYTES, Naming};
 use crate::types::ItemId;
@@ -23,7 +25,7 @@ pub(crate) mod sealed {
         const NAMING: Naming;
     }
 
-    /// Keys as bytes whose order is that of the keys.
+    /// Names as bytes whose order is that of the names.
     pub trait Bytes: super::ItemName {
         /// Appends the bytes.
         ///
@@ -99,6 +101,17 @@ impl ItemName for ItemId {
     type Owned = Self;
 }
 
+impl sealed::Bytes for ItemId {
+    fn put(&self, out: &mut Vec<u8>) -> Result<()> {
+        out.extend(self.to_be_bytes());
+        Ok(())
+    }
+
+    fn take(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+}
+
 impl sealed::Name for u64 {
     const NAMING: Naming = Naming::U64;
 }
@@ -144,8 +157,9 @@ impl sealed::Bytes for str {
     }
 }
 
-/// What can be given for a key: `u64` and `&u64` where items are named by `u64`; where they are
-/// named by strings, all that is [`AsRef<str>`], such as `&str`, `String` and `&String`.
+/// What can be given for the name of an item: an [`ItemId`] where items are named by these; `u64`
+/// and `&u64` where they are named by `u64`; where they are named by strings, all that is
+/// [`AsRef<str>`], such as `&str`, `String` and `&String`.
 ///
 /// ```
 /// use voisin::{AsKey, ItemKey};
@@ -157,7 +171,7 @@ impl sealed::Bytes for str {
 /// assert_eq!((length::<str>("four"), length::<str>(String::from("three"))), (4, 5));
 /// assert_eq!(length::<u64>(17), 8);
 /// ```
-pub trait AsKey<K: ItemKey + ?Sized> {
+pub trait AsKey<K: ItemName + ?Sized> {
     /// The key.
     fn as_key(&self) -> &K;
 }
@@ -165,6 +179,12 @@ pub trait AsKey<K: ItemKey + ?Sized> {
 impl<T: AsRef<str> + ?Sized> AsKey<str> for T {
     fn as_key(&self) -> &str {
         self.as_ref()
+    }
+}
+
+impl AsKey<ItemId> for ItemId {
+    fn as_key(&self) -> &ItemId {
+        self
     }
 }
 
@@ -184,34 +204,44 @@ impl AsKey<u64> for &u64 {
 ///
 /// # Errors
 /// [`Error::InvalidItemKey`].
-pub(super) fn bytes_of<K: ItemKey + ?Sized>(key: &impl AsKey<K>) -> Result<Vec<u8>> {
+pub(crate) fn bytes_of<K: sealed::Bytes + ?Sized>(key: &impl AsKey<K>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     sealed::Bytes::put(key.as_key(), &mut bytes)?;
     Ok(bytes)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Items that may be results of a query, by what names them.
+#[derive(Debug, Clone)]
+#[doc(hidden)]
+pub enum Candidates<'a> {
+    Ids(&'a RoaringBitmap),
+    Keys(Vec<Vec<u8>>),
+    /// Bytes of the first that no item can have as its key.
+    Invalid(usize),
+}
 
-    #[test]
-    fn keys_come_back_and_sort_as_their_bytes() {
-        let numbers = [0, 1, 255, 256, u64::MAX].map(|key| bytes_of::<u64>(&key).unwrap());
-        assert!(numbers.is_sorted());
-        assert_eq!(<u64 as sealed::Bytes>::take(&numbers[3]), Some(256));
-        assert_eq!(
-            <str as sealed::Bytes>::take(&bytes_of::<str>(&"né").unwrap()),
-            Some("né".to_owned())
-        );
-        for length in [0, MAX_KEY_BYTES + 1, 100_000] {
-            let error = bytes_of::<str>(&"x".repeat(length)).unwrap_err();
-            assert!(matches!(error, Error::InvalidItemKey { bytes, max: 480 } if bytes == length));
-            assert!(
-                error.to_string().contains("480")
-                    && error.to_string().contains(&length.to_string()),
-                "{error}"
-            );
+/// What can be given for the candidates of a query: a set of item ids where items are named by
+/// these, else what yields keys.
+pub trait AsCandidates<'a, K: ItemName + ?Sized> {
+    #[doc(hidden)]
+    fn candidates(self) -> Candidates<'a>;
+}
+
+impl<'a> AsCandidates<'a, ItemId> for &'a RoaringBitmap {
+    fn candidates(self) -> Candidates<'a> {
+        Candidates::Ids(self)
+    }
+}
+
+impl<'a, K: ItemKey + ?Sized, I: IntoIterator<Item: AsKey<K>>> AsCandidates<'a, K> for I {
+    fn candidates(self) -> Candidates<'a> {
+        let mut keys = Vec::new();
+        for key in self {
+            match bytes_of(&key) {
+                Ok(key) => keys.push(key),
+                Err(_) => return Candidates::Invalid(size_of_val(key.as_key())),
+            }
         }
-        assert_eq!(bytes_of::<str>(&"x".repeat(MAX_KEY_BYTES)).unwrap().len(), MAX_KEY_BYTES);
+        Candidates::Keys(keys)
     }
 }
