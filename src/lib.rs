@@ -71,9 +71,10 @@
 //! | `index` | [`Index`]: its environment, snapshots, batches, and who else has it open |
 //! | `import` | the items of an index that hannoy or arroy wrote |
 //! | `writer`, `builder`, `build` | changing an index: items; linking them |
-//! | `reader`, `query` | an index at one snapshot; one query, and which way it is answered |
+//! | `reader`, `query` | an index at one snapshot; one query, put together option by option |
 //! | `stats` | an index in numbers |
 //! | `check` | the invariants of `docs/format.md`, verified |
+//! | `search` | one search: its request, the access paths and what they cost, its answer |
 //! | `flat` | exact search: comparing every vector of a set |
 //! | `store` | LMDB: finding, caching and writing values; the views that `graph` walks |
 //! | `graph` | the algorithm: beam search, pruning, insertion; neither LMDB nor bytes |
@@ -116,6 +117,7 @@ mod index;
 mod item_key;
 mod query;
 mod reader;
+mod search;
 mod stats;
 mod store;
 #[doc(hidden)]
@@ -145,8 +147,9 @@ pub use self::index::{
     Metadata, Options, Snapshot, inspect, remove_index,
 };
 pub use self::item_key::{AsCandidates, AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
-pub use self::query::{Query, QueryBuilder, Searchable, Searched, Strategy};
+pub use self::query::{Query, QueryBuilder, Searchable};
 pub use self::reader::{Reader, WarmReader};
+pub use self::search::{Searched, Strategy};
 pub use self::stats::{CodeStats, KindStats, LayerStats, Stats};
 pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,

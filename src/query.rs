@@ -1,138 +1,18 @@
-//! One query: its options, which way it is answered, and the answer.
-//!
-//! Three ways lead to an answer. The **graph** is walked with a beam, and pending items are
-//! compared beside it. **All** live vectors are compared where that is asked for
-//! ([`exact`](Query::exact)), or costs less than the walk would. Only the **candidates** are
-//! compared where there are so few that walking to them would cost more. Every way gives `k`
-//! results, or all that exist.
-
-mod walk;
+//! One query, put together call by call, over whatever can be searched: `search` answers it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use heed::RoTxn;
 use roaring::RoaringBitmap;
 
-use self::walk::Walk;
 use crate::codec::{Component, Components};
-use crate::defaults;
-use crate::error::{Error, Result};
-use crate::flat::{Found, Slots, scan};
+use crate::error::Result;
 use crate::item_key::{AsCandidates, AsKey, Candidates, ItemName, bytes_of, sealed};
 use crate::reader::{Reader, WarmReader};
-use crate::store::prepared_query::PreparedQuery;
-use crate::store::source::{Source, Warm};
+use crate::search::{self, Request, Searched};
+use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::ItemId;
-
-/// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache,
-/// in nanoseconds.
-const EXPANSION_NS: f64 = 1000.0;
-/// Estimated cost of keeping the sorted pool, for each pair of its members: three insertions a
-/// member, each moving half of the pool.
-const POOL_NS: f64 = 1.2;
-/// Estimated cost of finding a vector by its item id.
-const LOOKUP_NS: f64 = 150.0;
-/// Bytes of vectors that one thread compares in a nanosecond when they lie one after the other.
-const SCAN_BYTES_PER_NS: f64 = 8.0;
-
-/// How a query was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Strategy {
-    /// The graph was walked; pending items were compared beside it.
-    Graph,
-    /// All live vectors were compared: the answer is exact.
-    All,
-    /// All candidates were compared: the answer is exact.
-    Candidates,
-}
-
-/// The answer to a query. It names items by their ids, or by their keys where they have any.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct Searched<I = ItemId> {
-    /// Items and their distances, the nearest first, ties by item id.
-    pub nns: Vec<(I, f32)>,
-    /// Whether the search was cancelled: then these are the nearest of what had been seen.
-    pub did_cancel: bool,
-    /// How it was answered.
-    pub strategy: Strategy,
-    /// How many distances were computed.
-    pub distances: u64,
-    /// How many distances were estimated by codes.
-    pub estimates: u64,
-    /// How many items of the index were pending, that is, in no graph yet: a search compares them
-    /// one by one. A number that stays large wants a build, or [`Index::link`](crate::Index::link).
-    pub pending: u64,
-}
-
-impl<I> Searched<I> {
-    /// Items and their distances, the nearest first, ties by item id.
-    #[must_use]
-    pub fn into_nns(self) -> Vec<(I, f32)> {
-        self.nns
-    }
-
-    /// No answer, for no distance.
-    pub(crate) fn empty() -> Self {
-        Self {
-            nns: Vec::new(),
-            did_cancel: false,
-            strategy: Strategy::All,
-            distances: 0,
-            estimates: 0,
-            pending: 0,
-        }
-    }
-
-    /// The same with other names for the items.
-    pub(crate) fn name<J>(self, mut name: impl FnMut(I) -> Result<J>) -> Result<Searched<J>> {
-        let Self { nns, did_cancel, strategy, distances, estimates, pending } = self;
-        let nns = nns
-            .into_iter()
-            .map(|(item, distance)| Ok((name(item)?, distance)))
-            .collect::<Result<_>>()?;
-        Ok(Searched { nns, did_cancel, strategy, distances, estimates, pending })
-    }
-
-    /// Whether the search was cancelled.
-    #[must_use]
-    pub fn did_cancel(&self) -> bool {
-        self.did_cancel
-    }
-}
-
-/// What a query asks for, beside the vectors.
-#[derive(Clone, Copy)]
-pub(crate) struct Options<'a> {
-    k: usize,
-    ef_search: usize,
-    forced: Option<Forced>,
-    pub(crate) candidates: Option<&'a RoaringBitmap>,
-    codes: bool,
-    cancel: Cancel<'a>,
-}
-
-impl fmt::Debug for Options<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options")
-            .field("k", &self.k)
-            .field("ef_search", &self.ef_search)
-            .field("forced", &self.forced)
-            .field("candidates", &self.candidates)
-            .field("codes", &self.codes)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A way to the answer that the caller has chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Forced {
-    Exact,
-    Graph,
-}
 
 /// A query being put together: see [`Index::search`](crate::Index::search), [`Reader::nns`] and
 /// [`WarmReader::nns`].
@@ -166,8 +46,8 @@ enum Forced {
 /// ```
 pub struct Query<'a, S> {
     pub(crate) searched: &'a S,
-    pub(crate) options: Options<'a>,
-    /// What may be a result, unless the options say.
+    pub(crate) request: Request<'a>,
+    /// What may be a result, unless the request says.
     pub(crate) named: Option<Candidates<'a>>,
 }
 
@@ -177,14 +57,14 @@ pub type QueryBuilder<'a, R> = Query<'a, R>;
 // Not derived: a reference can be copied whether or not what it is of can.
 impl<S> Clone for Query<'_, S> {
     fn clone(&self) -> Self {
-        Self { searched: self.searched, options: self.options, named: self.named.clone() }
+        Self { searched: self.searched, request: self.request, named: self.named.clone() }
     }
 }
 
 impl<S> fmt::Debug for Query<'_, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Query")
-            .field("options", &self.options)
+            .field("request", &self.request)
             .field("named", &self.named)
             .finish_non_exhaustive()
     }
@@ -219,21 +99,13 @@ pub enum Target<'a> {
 
 impl<'a, S> Query<'a, S> {
     pub(crate) fn new(searched: &'a S, k: usize) -> Self {
-        let options = Options {
-            k,
-            ef_search: defaults::EF_SEARCH,
-            forced: None,
-            candidates: None,
-            codes: true,
-            cancel: &|| false,
-        };
-        Self { searched, options, named: None }
+        Self { searched, request: Request::new(k), named: None }
     }
 
     /// Asked every microsecond or two, from any thread that searches: `true` ends the search early,
     /// with the nearest of what has been seen, and [`did_cancel`](Searched::did_cancel).
     pub fn cancel(&mut self, cancel: &'a (dyn Fn() -> bool + Sync)) -> &mut Self {
-        self.options.cancel = cancel;
+        self.request.cancel = cancel;
         self
     }
 
@@ -243,7 +115,7 @@ impl<'a, S> Query<'a, S> {
     /// as there are items the walk finds everything that edges lead to.
     /// [`defaults::EF_SEARCH`](crate::defaults::EF_SEARCH) unless set.
     pub fn ef_search(&mut self, ef: usize) -> &mut Self {
-        self.options.ef_search = ef;
+        self.request.ef_search = ef;
         self
     }
 
@@ -251,21 +123,21 @@ impl<'a, S> Query<'a, S> {
     /// machine: the answer is exact. O(items * dimensions). The calling thread takes part, and runs
     /// no other job of its pool meanwhile; the others are voisin's own.
     pub fn exact(&mut self) -> &mut Self {
-        self.options.forced = Some(Forced::Exact);
+        self.request.exact = Some(true);
         self
     }
 
     /// Walks the graph even where comparing all vectors would be quicker: to measure or to test the
     /// graph. An index whose items are all pending has none.
     pub fn walk_graph(&mut self) -> &mut Self {
-        self.options.forced = Some(Forced::Graph);
+        self.request.exact = Some(false);
         self
     }
 
     /// Whether to use the codes of the index, if it has any; `true` unless set. Without them the
     /// search is slower, and answers as one of an index that has none.
     pub fn codes(&mut self, codes: bool) -> &mut Self {
-        self.options.codes = codes;
+        self.request.codes = codes;
         self
     }
 }
@@ -335,7 +207,7 @@ impl<D> WarmReader<'_, '_, D> {
 impl<'a, D> Query<'a, Reader<'_, D>> {
     /// Only these items may be results. Ids that are not in the index are ignored.
     pub fn candidates(&mut self, candidates: &'a RoaringBitmap) -> &mut Self {
-        self.options.candidates = Some(candidates);
+        self.request.candidates = Some(candidates);
         self
     }
 
@@ -347,7 +219,7 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
     /// [`InvalidQuery`](crate::Error::InvalidQuery),
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vector(&self, rtxn: &RoTxn<'_>, vector: &[impl Component]) -> Result<Searched> {
-        by_vector(&self.searched.view(rtxn)?, self.options, Components::of(vector))
+        search::by_vector(&self.searched.view(rtxn)?, self.request, Components::of(vector))
     }
 
     /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
@@ -360,9 +232,9 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         vector: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Searched> {
-        by_vector(
+        search::by_vector(
             &self.searched.view(rtxn)?,
-            Options { cancel: &cancel, ..self.options },
+            Request { cancel: &cancel, ..self.request },
             Components::of(vector),
         )
     }
@@ -379,7 +251,7 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
     /// first row that cannot be compared, [`SnapshotMismatch`](crate::Error::SnapshotMismatch),
     /// [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vectors(&self, rtxn: &RoTxn<'_>, rows: &[impl Component]) -> Result<Vec<Searched>> {
-        by_vectors(&self.searched.view(rtxn)?, self.options, Components::of(rows))
+        search::by_vectors(&self.searched.view(rtxn)?, self.request, Components::of(rows))
     }
 
     /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`: then every
@@ -393,9 +265,9 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         rows: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Vec<Searched>> {
-        by_vectors(
+        search::by_vectors(
             &self.searched.view(rtxn)?,
-            Options { cancel: &cancel, ..self.options },
+            Request { cancel: &cancel, ..self.request },
             Components::of(rows),
         )
     }
@@ -406,7 +278,7 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_item(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Searched>> {
-        by_item(&self.searched.view(rtxn)?, self.options, item)
+        search::by_item(&self.searched.view(rtxn)?, self.request, item)
     }
 
     /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
@@ -419,7 +291,11 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         item: ItemId,
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Option<Searched>> {
-        by_item(&self.searched.view(rtxn)?, Options { cancel: &cancel, ..self.options }, item)
+        search::by_item(
+            &self.searched.view(rtxn)?,
+            Request { cancel: &cancel, ..self.request },
+            item,
+        )
     }
 }
 
@@ -437,226 +313,16 @@ pub(crate) fn answer_by_ids<'t, S: Source<'t>, R>(
     query: &Query<'_, R>,
     target: Target<'_>,
 ) -> Result<Option<Vec<Searched>>> {
-    let mut options = query.options;
+    let mut request = query.request;
     if let Some(Candidates::Ids(candidates)) = query.named {
-        options.candidates = Some(candidates);
+        request.candidates = Some(candidates);
     }
     match target {
-        Target::Vector(vector) => Ok(Some(vec![by_vector(view, options, vector)?])),
-        Target::Vectors(rows) => Ok(Some(by_vectors(view, options, rows)?)),
+        Target::Vector(vector) => Ok(Some(vec![search::by_vector(view, request, vector)?])),
+        Target::Vectors(rows) => Ok(Some(search::by_vectors(view, request, rows)?)),
         Target::Item(id) => match <ItemId as sealed::Bytes>::take(id) {
-            Some(id) => Ok(by_item(view, options, id)?.map(|found| vec![found])),
+            Some(id) => Ok(search::by_item(view, request, id)?.map(|found| vec![found])),
             None => Ok(None),
         },
-    }
-}
-
-/// A view that searches use: on whatever source, so that they are compiled once.
-type AnyView<'v, 's, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
-
-pub(crate) fn by_vector<'t, S: Source<'t>>(
-    view: &View<'_, 't, S>,
-    options: Options<'_>,
-    vector: Components<'_>,
-) -> Result<Searched> {
-    search_vector(&view.on_any_source(), options, vector)
-}
-
-fn search_vector(
-    view: &AnyView<'_, '_, '_>,
-    options: Options<'_>,
-    vector: Components<'_>,
-) -> Result<Searched> {
-    view.snapshot.metric.check_known(view.snapshot.index)?;
-    let query = view.query(vector)?;
-    let mut nearest =
-        Search { view, queries: &[query], request: Request::new(options, None) }.run()?;
-    // One query has one answer.
-    Ok(nearest.swap_remove(0))
-}
-
-pub(crate) fn by_vectors<'t, S: Source<'t>>(
-    view: &View<'_, 't, S>,
-    options: Options<'_>,
-    rows: Components<'_>,
-) -> Result<Vec<Searched>> {
-    search_vectors(&view.on_any_source(), options, rows)
-}
-
-fn search_vectors(
-    view: &AnyView<'_, '_, '_>,
-    options: Options<'_>,
-    rows: Components<'_>,
-) -> Result<Vec<Searched>> {
-    view.snapshot.metric.check_known(view.snapshot.index)?;
-    let dimensions = view.snapshot.meta.dimensions as usize;
-    if !rows.len().is_multiple_of(dimensions) {
-        return Err(Error::UnevenRows { components: rows.len(), dimensions });
-    }
-    let query = |(row, vector)| {
-        view.query(vector).map_err(|error| match error {
-            Error::InvalidQuery { defect } => Error::InvalidRow { row, defect },
-            error => error,
-        })
-    };
-    let queries = rows.rows(dimensions).enumerate().map(query).collect::<Result<Vec<_>>>()?;
-    Search { view, queries: &queries, request: Request::new(options, None) }.run()
-}
-
-pub(crate) fn by_item<'t, S: Source<'t>>(
-    view: &View<'_, 't, S>,
-    options: Options<'_>,
-    item: ItemId,
-) -> Result<Option<Searched>> {
-    search_item(&view.on_any_source(), options, item)
-}
-
-fn search_item(
-    view: &AnyView<'_, '_, '_>,
-    options: Options<'_>,
-    item: ItemId,
-) -> Result<Option<Searched>> {
-    view.snapshot.metric.check_known(view.snapshot.index)?;
-    let Some(slot) = view.slot(item)? else { return Ok(None) };
-    let query = view.query_of(slot)?;
-    Ok(Search { view, queries: &[query], request: Request::new(options, Some(item)) }.run()?.pop())
-}
-
-/// What ends a search early: a value, so that a search is compiled once and not for each closure.
-pub(crate) type Cancel<'q> = &'q (dyn Fn() -> bool + Sync);
-
-/// What is asked of a search, beside the vectors: any thread may look at it.
-struct Request<'q> {
-    options: Options<'q>,
-    excluded: Option<ItemId>,
-    /// Whether `cancel` has said so: what it says later does not matter.
-    cancelled: AtomicBool,
-}
-
-impl<'q> Request<'q> {
-    fn new(options: Options<'q>, excluded: Option<ItemId>) -> Self {
-        Self { options, excluded, cancelled: AtomicBool::new(false) }
-    }
-
-    /// Whether to end the search here.
-    fn stop(&self) -> bool {
-        if (self.options.cancel)() {
-            self.cancelled.store(true, Ordering::Relaxed);
-        }
-        self.cancelled.load(Ordering::Relaxed)
-    }
-
-    /// Whether an item may be a result.
-    fn accepts(&self, item: ItemId) -> bool {
-        self.options.candidates.is_none_or(|candidates| candidates.contains(item))
-            && self.excluded != Some(item)
-    }
-
-    /// Whether every slot that is not removed is accepted, so that its item need not be known.
-    fn accepts_all(&self) -> bool {
-        self.options.candidates.is_none() && self.excluded.is_none()
-    }
-}
-
-/// Queries on their way.
-struct Search<'q, 'v, 's, 't> {
-    view: &'q AnyView<'v, 's, 't>,
-    queries: &'q [PreparedQuery<'q, 's, 't, &'v (dyn Source<'t> + 'v)>],
-    request: Request<'q>,
-}
-
-impl Search<'_, '_, '_, '_> {
-    /// An answer for each query.
-    fn run(self) -> Result<Vec<Searched>> {
-        let items = self.view.snapshot.meta.items as usize;
-        let possible = self
-            .request
-            .options
-            .candidates
-            .map_or(items, |candidates| items.min(candidates.len() as usize));
-        let k = self.request.options.k.min(possible);
-        let strategy = if k == 0 { Strategy::All } else { self.strategy(k, possible) };
-        let found = match strategy {
-            _ if k == 0 => self.scan(0, Slots::Only(&[]))?,
-            Strategy::Graph => self.walk(k)?,
-            Strategy::All => self.scan(k, Slots::Except(&self.view.dead()?))?,
-            Strategy::Candidates => {
-                let slots = self.candidate_slots()?;
-                self.scan(k, Slots::Only(&slots))?
-            }
-        };
-        let did_cancel = self.request.cancelled.into_inner();
-        let pending = self.view.snapshot.meta.pending.into();
-        let answer = |found: Found| {
-            let Found { top_k, distances, estimates } = found;
-            let nns = top_k.into_sorted();
-            Searched { nns, did_cancel, strategy, distances, estimates, pending }
-        };
-        Ok(found.into_iter().map(answer).collect())
-    }
-
-    /// The cheapest way, by estimates of what each costs on one thread. The same for one query and
-    /// for many, so that many have the answers that each would have alone.
-    fn strategy(&self, k: usize, possible: usize) -> Strategy {
-        let (options, meta) = (&self.request.options, &self.view.snapshot.meta);
-        let (items, vector_ns) =
-            (f64::from(meta.items), meta.geometry.stride as f64 / SCAN_BYTES_PER_NS);
-        let all_ns = items * vector_ns;
-        let candidates_ns = possible as f64 * (vector_ns + LOOKUP_NS);
-        let scan = match options.candidates {
-            Some(_) if candidates_ns < all_ns => (Strategy::Candidates, candidates_ns),
-            _ => (Strategy::All, all_ns),
-        };
-        // As many more nodes must be expanded as there are items for every candidate.
-        let ef = options.ef_search.max(k) as f64 * (items / possible as f64);
-        let graph_ns = ef * EXPANSION_NS
-            + ef * ef * POOL_NS
-            + self.view.snapshot.pending.len() as f64 * vector_ns;
-        match options.forced {
-            Some(Forced::Exact) => scan.0,
-            _ if meta.linked() == 0 => scan.0,
-            Some(Forced::Graph) => Strategy::Graph,
-            None if scan.1 < graph_ns => scan.0,
-            None => Strategy::Graph,
-        }
-    }
-
-    fn walk(&self, k: usize) -> Result<Vec<Found>> {
-        let pending = &self.view.snapshot.pending;
-        let mut found = self.scan(k, Slots::Only(pending))?;
-        if let ([query], [found]) = (self.queries, &mut found[..]) {
-            Walk { view: self.view, request: &self.request, k }.one(query, found)?;
-        } else {
-            // A transaction cannot be shared between threads, full tables can.
-            self.view.resolve_all()?;
-            let warm = View::new(self.view.snapshot, Warm::default());
-            let queries: Vec<_> = self.queries.iter().map(|query| query.on(&warm)).collect();
-            Walk { view: &warm, request: &self.request, k }.many(&queries, &mut found)?;
-        }
-        Ok(found)
-    }
-
-    /// What a scan finds for each query.
-    fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
-        let request = &self.request;
-        scan(
-            self.view,
-            self.queries,
-            slots,
-            k,
-            request.options.codes,
-            &|item| request.accepts(item),
-            &|| request.stop(),
-        )
-    }
-
-    fn candidate_slots(&self) -> Result<Vec<u32>> {
-        let mut slots = Vec::new();
-        for item in self.request.options.candidates.into_iter().flatten() {
-            slots.extend(self.view.slot(item)?.map(|slot| slot.0));
-        }
-        // In the order they lie in, for the prefetcher.
-        slots.sort_unstable();
-        Ok(slots)
     }
 }

@@ -6,7 +6,7 @@
 //! pool ends at its `ef`-th accepted candidate: nothing beyond it can lead anywhere that the search
 //! still wants to go. Inserting costs a binary search and a move of what lies behind, which for the
 //! few hundred candidates of a search is less than two heaps cost; whoever wants many thousands
-//! scans instead (`query.rs`).
+//! scans instead (`search/paths`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -9,9 +9,8 @@ use super::{Batch, Index, Snapshot};
 use crate::error::{Error, Result};
 use crate::format::item_keys::{Naming, Row};
 use crate::item_key::{Candidates, ItemName, MAX_KEY_BYTES, sealed};
-use crate::query::{
-    Answer, Query, Searchable, Searched, Target, answer_by_ids, by_item, by_vector, by_vectors,
-};
+use crate::query::{Answer, Query, Searchable, Target, answer_by_ids};
+use crate::search::{self, Searched};
 use crate::store::Place;
 use crate::store::item_keys::ItemKeys;
 use crate::store::owned_snapshot::OwnedSnapshot;
@@ -65,13 +64,13 @@ fn answer<'t, K: sealed::Bytes + ?Sized, S: Source<'t>, R>(
             return Err(Error::InvalidItemKey { bytes: *bytes, max: MAX_KEY_BYTES });
         }
     };
-    let mut options = query.options;
-    options.candidates = candidates.as_ref().or(options.candidates);
+    let mut request = query.request;
+    request.candidates = candidates.as_ref().or(request.candidates);
     let found = match target {
-        Target::Vector(vector) => Some(vec![by_vector(view, options, vector)?]),
-        Target::Vectors(rows) => Some(by_vectors(view, options, rows)?),
+        Target::Vector(vector) => Some(vec![search::by_vector(view, request, vector)?]),
+        Target::Vectors(rows) => Some(search::by_vectors(view, request, rows)?),
         Target::Item(key) => match id(key)? {
-            Some(item) => by_item(view, options, item)?.map(|found| vec![found]),
+            Some(item) => search::by_item(view, request, item)?.map(|found| vec![found]),
             None => None,
         },
     };

@@ -13,7 +13,7 @@ use crate::codec::Component;
 use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::format::item_keys::Naming;
-use crate::query::Searched;
+use crate::search::Searched;
 use crate::stats::Stats;
 use crate::types::ItemId;
 

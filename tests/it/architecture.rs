@@ -32,10 +32,14 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["types", "error", "threads", "codec", "distance", "codes", "format", "graph", "store"],
     ),
     (
+        "search",
+        &["types", "defaults", "error", "threads", "codec", "distance", "graph", "store", "flat"],
+    ),
+    (
         "api",
         &[
             "types", "defaults", "error", "database", "threads", "codec", "distance", "codes",
-            "format", "item_key", "graph", "store", "flat",
+            "format", "item_key", "graph", "store", "flat", "search",
         ],
     ),
     ("import", &["types", "error", "database", "codec", "distance", "format", "store", "api"]),
@@ -50,7 +54,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "index",
         &[
             "types", "defaults", "error", "database", "threads", "codec", "distance", "codes",
-            "format", "item_key", "store", "api", "check",
+            "format", "item_key", "store", "search", "api", "check",
         ],
     ),
     ("cookbook", &[]),

@@ -1,21 +1,29 @@
-//! Walks of the graph: how far they go, and what they make of what they have found.
+//! The graph is walked with a beam, and pending items, which are in no graph yet, are compared
+//! beside it: how far a walk goes, and what it makes of what it has found.
 
 use std::sync::{Mutex, PoisonError};
 
-use super::Request;
+use super::{AccessPath, vector_ns};
 use crate::distance::prefetches_early;
 use crate::error::Result;
-use crate::flat::{Found, Neighbor};
+use crate::flat::{Found, Neighbor, Slots};
 use crate::graph::beam::{Beam, Scope, SearchTask};
 use crate::graph::interleave::interleave;
 use crate::graph::{DistanceComputer, Reach};
+use crate::search::{Search, SearchContext, Strategy};
 use crate::store::codes::{CodeEstimator, CodeQueries};
 use crate::store::prepared_query::PreparedQuery;
-use crate::store::source::Source;
+use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::threads;
 use crate::types::{Layer, Slot};
 
+/// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache,
+/// in nanoseconds.
+const EXPANSION_NS: f64 = 1000.0;
+/// Estimated cost of keeping the sorted pool, for each pair of its members: three insertions a
+/// member, each moving half of the pool.
+const POOL_NS: f64 = 1.2;
 /// Early termination: a walk stops at this power of the ratio between the distances of the
 /// `ef_search`-th and the `k`-th neighbor, averaged over the index. Queries with many neighbors at
 /// nearly the same distance walk longer, most others less long (decision 0019 has the figures).
@@ -36,20 +44,52 @@ const MAX_EF_FACTOR: usize = 2;
 /// A walk that reranks keeps at most this factor times `ef` candidates.
 const MAX_RERANK_FACTOR: usize = 3;
 
+/// Walks the graph.
+pub(crate) struct Graph;
+
+impl AccessPath for Graph {
+    fn strategy(&self) -> Strategy {
+        Strategy::Graph
+    }
+
+    fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Option<f64> {
+        let meta = &search.view.snapshot.meta;
+        if meta.linked() == 0 {
+            return None;
+        }
+        // As many more nodes must be expanded as there are items for every candidate.
+        let rarity = f64::from(meta.items) / search.possible() as f64;
+        let ef = search.context.request.ef_search.max(k) as f64 * rarity;
+        let pending = search.view.snapshot.pending.len() as f64;
+        Some(ef * EXPANSION_NS + ef * ef * POOL_NS + pending * vector_ns(search))
+    }
+
+    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<Found>> {
+        let Search { view, context, .. } = *search;
+        let mut found = search.scan(k, Slots::Only(&view.snapshot.pending))?;
+        if let ([query], [found]) = (search.queries, &mut found[..]) {
+            Walk { view, context, k }.one(query, found)?;
+        } else {
+            // A transaction cannot be shared between threads, full tables can.
+            view.resolve_all()?;
+            let warm = View::new(view.snapshot, Warm::default());
+            let queries: Vec<_> = search.queries.iter().map(|query| query.on(&warm)).collect();
+            Walk { view: &warm, context, k }.many(&queries, &mut found)?;
+        }
+        Ok(found)
+    }
+}
+
 /// What the walks of some queries share.
-pub(super) struct Walk<'q, 's, 't, S> {
-    pub(super) view: &'q View<'s, 't, S>,
-    pub(super) request: &'q Request<'q>,
-    pub(super) k: usize,
+struct Walk<'q, 's, 't, S> {
+    view: &'q View<'s, 't, S>,
+    context: &'q SearchContext<'q>,
+    k: usize,
 }
 
 impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
     /// Adds what is found for a query to what has been.
-    pub(super) fn one(
-        &self,
-        query: &PreparedQuery<'_, 's, 't, S>,
-        found: &mut Found,
-    ) -> Result<()> {
+    fn one(&self, query: &PreparedQuery<'_, 's, 't, S>, found: &mut Found) -> Result<()> {
         Beam::with(|[beam]| match self.code_queries()? {
             Some(code) => beam.run(self.view, &mut self.task(query, code.of(query), found)),
             None => beam.run(self.view, &mut self.task(query, query, found)),
@@ -58,11 +98,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
 
     /// Adds what is found for each query to what has been, on all threads that are available. To be
     /// called where any thread may use the view.
-    pub(super) fn many(
-        &self,
-        queries: &[PreparedQuery<'_, 's, 't, S>],
-        found: &mut [Found],
-    ) -> Result<()>
+    fn many(&self, queries: &[PreparedQuery<'_, 's, 't, S>], found: &mut [Found]) -> Result<()>
     where
         S: Sync,
     {
@@ -92,7 +128,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
 
     /// What makes queries by codes, if there are any and they are wished for.
     fn code_queries(&self) -> Result<Option<CodeQueries<'q, 's, 't, S>>> {
-        if self.request.options.codes { self.view.code_queries() } else { Ok(None) }
+        if self.context.request.codes { self.view.code_queries() } else { Ok(None) }
     }
 
     fn task<'a, P>(
@@ -108,10 +144,10 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
     /// the mean, in multiples of the distance of the `k`-th. If there are not more items, all are
     /// looked at.
     fn scope(&self, starts: [Slot; 2], error: f32) -> Scope {
-        let ef = self.request.options.ef_search.max(self.k);
+        let ef = self.context.request.ef_search.max(self.k);
         let meta = &self.view.snapshot.meta;
         let bits =
-            if self.request.options.codes && meta.is_coded { meta.code_bits } else { u8::MAX };
+            if self.context.request.codes && meta.is_coded { meta.code_bits } else { u8::MAX };
         // Estimates by fewer bits are too far off to say what stands out, and by these, a few
         // neighbors fall behind what is no nearer.
         let is_vague = bits < MIN_ADAPTIVE_BITS;
@@ -133,7 +169,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         });
         // Estimates can have a vector behind others that are farther, and its copies with it.
         let estimated =
-            if self.request.options.codes && meta.is_coded { ef / MIN_EF_DIVISOR } else { 0 };
+            if self.context.request.codes && meta.is_coded { ef / MIN_EF_DIVISOR } else { 0 };
         let copies = if ef < meta.items as usize { self.k.max(estimated) } else { usize::MAX };
         let kept = if margin > 0.0 { MAX_RERANK_FACTOR } else { MAX_EF_FACTOR };
         let ef = if is_adaptive { ef.saturating_mul(kept) } else { ef };
@@ -174,18 +210,18 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
     }
 
     fn accepts(&self, slot: Slot) -> Result<bool> {
-        let Walk { view, request, .. } = self.walk;
+        let Walk { view, context, .. } = self.walk;
         if self.is_descending() {
             return Ok(true);
         }
         if view.snapshot.meta.removed > 0 && view.snapshot.removed.contains(slot.0) {
             return Ok(false);
         }
-        Ok(request.accepts_all() || request.accepts(view.item(slot)?))
+        Ok(context.accepts_all() || context.accepts(view.item(slot)?))
     }
 
     fn stops(&self) -> bool {
-        !self.is_descending() && self.walk.request.stop()
+        !self.is_descending() && self.walk.context.stop()
     }
 }
 

@@ -1,0 +1,167 @@
+//! One search: what is asked, the access path that answers it, and the answer.
+//!
+//! Three access paths lead to an answer, each in a file of its own in `paths/`, with what it costs.
+//! The **graph** is walked with a beam, and pending items are compared beside it. **All** live
+//! vectors are compared where that is asked for, or costs less than the walk would. Only the
+//! **candidates** are compared where there are so few that walking to them would cost more. Every
+//! path gives `k` results, or all that exist.
+
+mod paths;
+mod request;
+mod searched;
+
+use self::paths::{AccessPath, PATHS};
+pub(crate) use self::request::{Request, SearchContext};
+pub use self::searched::{Searched, Strategy};
+use crate::codec::Components;
+use crate::error::{Error, Result};
+use crate::flat::{Found, Slots, scan};
+use crate::store::prepared_query::PreparedQuery;
+use crate::store::source::Source;
+use crate::store::view::View;
+use crate::types::ItemId;
+
+/// A view that searches use: on whatever source, so that they are compiled once.
+type AnyView<'v, 's, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
+
+/// The items nearest to a vector.
+pub(crate) fn by_vector<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
+    request: Request<'_>,
+    vector: Components<'_>,
+) -> Result<Searched> {
+    search_vector(&view.on_any_source(), request, vector)
+}
+
+fn search_vector(
+    view: &AnyView<'_, '_, '_>,
+    request: Request<'_>,
+    vector: Components<'_>,
+) -> Result<Searched> {
+    view.snapshot.metric.check_known(view.snapshot.index)?;
+    let query = view.query(vector)?;
+    let context = SearchContext::new(request, None);
+    let mut found = Search { view, queries: &[query], context: &context }.run()?;
+    // One query has one answer.
+    Ok(found.swap_remove(0))
+}
+
+/// The items nearest to each of many vectors, which lie one after the other.
+pub(crate) fn by_vectors<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
+    request: Request<'_>,
+    rows: Components<'_>,
+) -> Result<Vec<Searched>> {
+    search_vectors(&view.on_any_source(), request, rows)
+}
+
+fn search_vectors(
+    view: &AnyView<'_, '_, '_>,
+    request: Request<'_>,
+    rows: Components<'_>,
+) -> Result<Vec<Searched>> {
+    view.snapshot.metric.check_known(view.snapshot.index)?;
+    let dimensions = view.snapshot.meta.dimensions as usize;
+    if !rows.len().is_multiple_of(dimensions) {
+        return Err(Error::UnevenRows { components: rows.len(), dimensions });
+    }
+    let query = |(row, vector)| {
+        view.query(vector).map_err(|error| match error {
+            Error::InvalidQuery { defect } => Error::InvalidRow { row, defect },
+            error => error,
+        })
+    };
+    let queries = rows.rows(dimensions).enumerate().map(query).collect::<Result<Vec<_>>>()?;
+    let context = SearchContext::new(request, None);
+    Search { view, queries: &queries, context: &context }.run()
+}
+
+/// The items nearest to a stored one, without it.
+pub(crate) fn by_item<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
+    request: Request<'_>,
+    item: ItemId,
+) -> Result<Option<Searched>> {
+    search_item(&view.on_any_source(), request, item)
+}
+
+fn search_item(
+    view: &AnyView<'_, '_, '_>,
+    request: Request<'_>,
+    item: ItemId,
+) -> Result<Option<Searched>> {
+    view.snapshot.metric.check_known(view.snapshot.index)?;
+    let Some(slot) = view.slot(item)? else { return Ok(None) };
+    let query = view.query_of(slot)?;
+    let context = SearchContext::new(request, Some(item));
+    Ok(Search { view, queries: &[query], context: &context }.run()?.pop())
+}
+
+/// Queries on their way.
+struct Search<'q, 'v, 's, 't> {
+    view: &'q AnyView<'v, 's, 't>,
+    queries: &'q [PreparedQuery<'q, 's, 't, &'v (dyn Source<'t> + 'v)>],
+    context: &'q SearchContext<'q>,
+}
+
+impl Search<'_, '_, '_, '_> {
+    /// An answer for each query.
+    fn run(&self) -> Result<Vec<Searched>> {
+        let possible = self.possible();
+        let k = self.context.request.k.min(possible);
+        let (strategy, found) = if k == 0 {
+            (Strategy::All, self.scan(0, Slots::Only(&[]))?)
+        } else {
+            let path = self.cheapest(k);
+            (path.strategy(), path.search(self, k)?)
+        };
+        let did_cancel = self.context.did_cancel();
+        let pending = self.view.snapshot.meta.pending.into();
+        let answer = |found: Found| {
+            let Found { top_k, distances, estimates } = found;
+            let nns = top_k.into_sorted();
+            Searched { nns, did_cancel, strategy, distances, estimates, pending }
+        };
+        Ok(found.into_iter().map(answer).collect())
+    }
+
+    /// How many items may be results, at most.
+    fn possible(&self) -> usize {
+        let items = self.view.snapshot.meta.items as usize;
+        let candidates = self.context.request.candidates;
+        candidates.map_or(items, |candidates| items.min(candidates.len() as usize))
+    }
+
+    /// The cheapest access path of those that are asked for, or of all if none of these can answer.
+    /// The same for one query and for many, so that many have the answers that each would have
+    /// alone.
+    fn cheapest(&self, k: usize) -> &'static dyn AccessPath {
+        let cheapest = |exact: Option<bool>| {
+            let asked_for = |path: &&&dyn AccessPath| {
+                exact.is_none_or(|exact| exact == path.strategy().is_exact())
+            };
+            PATHS
+                .iter()
+                .filter(asked_for)
+                .filter_map(|path| Some((path.cost_ns(self, k)?, *path)))
+                // Of equal costs the first.
+                .min_by(|(a, _), (b, _)| a.total_cmp(b))
+                .map(|(_, path)| path)
+        };
+        cheapest(self.context.request.exact).or_else(|| cheapest(None)).unwrap_or(&paths::Flat)
+    }
+
+    /// What a scan finds for each query.
+    fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
+        let context = self.context;
+        scan(
+            self.view,
+            self.queries,
+            slots,
+            k,
+            context.request.codes,
+            &|item| context.accepts(item),
+            &|| context.stop(),
+        )
+    }
+}

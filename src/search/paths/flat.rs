@@ -1,0 +1,23 @@
+//! All live vectors are compared, one after the other: the answer is exact.
+
+use super::{AccessPath, vector_ns};
+use crate::error::Result;
+use crate::flat::{Found, Slots};
+use crate::search::{Search, Strategy};
+
+/// Compares all live vectors.
+pub(crate) struct Flat;
+
+impl AccessPath for Flat {
+    fn strategy(&self) -> Strategy {
+        Strategy::All
+    }
+
+    fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, _k: usize) -> Option<f64> {
+        Some(f64::from(search.view.snapshot.meta.items) * vector_ns(search))
+    }
+
+    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<Found>> {
+        search.scan(k, Slots::Except(&search.view.dead()?))
+    }
+}
