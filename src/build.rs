@@ -304,14 +304,15 @@ impl<'e> Build<'_, 'e> {
         edit.finish()
     }
 
-    /// The graph that the build makes of what is stored.
+    /// The graph that the build makes of what is stored, phase by phase: removed nodes are taken out,
+    /// estimates are chosen, new nodes are linked, the growth of distances is measured.
     fn graph<'v, 't>(
         &mut self,
         view: &'v View<'_, 't, AnySource<'_, 't>>,
         anew: bool,
         pending: &Pending,
     ) -> Result<Graph<'v>> {
-        let Snapshot { meta, removed, .. } = view.snapshot;
+        let meta = &view.snapshot.meta;
         let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
         // What stays pending is not in the graph: no search of the build may meet it.
         let live = || -> Result<Vec<Slot>> {
@@ -319,9 +320,11 @@ impl<'e> Build<'_, 'e> {
         };
         let slots: Vec<Slot> =
             if anew { live()? } else { pending.linked.iter().copied().map(Slot).collect() };
-        let linked = if anew { 0 } else { (meta.linked() - meta.removed) as usize };
-        let next_rank = if anew { 0 } else { meta.next_rank };
-        let mut working = Working::new(view, meta.roots.clone(), next_rank);
+        let size = meta.slots as usize - pending.left.len() as usize;
+        let is_large = slots.len() * LARGE_BUILD_DIVISOR > size;
+        let live = if is_large { live()? } else { Vec::new() };
+        let (linked, next_rank) =
+            if anew { (0, 0) } else { ((meta.linked() - meta.removed) as usize, meta.next_rank) };
         let total = slots.len() as u64;
         let plan = Plan {
             m0: connectivity.m0.into(),
@@ -332,51 +335,45 @@ impl<'e> Build<'_, 'e> {
             cancel: self.cancel,
             progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
         };
-        let size = meta.slots as usize - pending.left.len() as usize;
-        let is_large = slots.len() * LARGE_BUILD_DIVISOR > size;
+        let mut working = Working::new(view, meta.roots.clone(), next_rank);
         if is_large {
             working = working.with_lists(plan.longest());
         }
         if !anew {
-            let removed: Vec<Slot> = removed.iter().map(Slot).collect();
-            let under_connected = delete(&mut working, view, &removed, &plan)?;
-            // New items bring new edges: only where there are fewer than the removed ones, the
-            // graph thins out.
-            let lost = removed.len().saturating_sub(slots.len());
-            let refreshed: Vec<Slot> = under_connected
-                .leads
-                .into_iter()
-                .chain(under_connected.others.into_iter().take(lost))
-                .collect();
-            refresh(&mut working, view, &refreshed, &plan)?;
+            take_out_removed(&mut working, view, slots.len(), &plan)?;
         }
         let mut rng = (self.seeded)(self.rng.next_u64() ^ spread(next_rank));
-        let live = if is_large { live()? } else { Vec::new() };
-        let estimates = match meta.code_bits {
-            _ if slots.len() < SQ8_MIN_ITEMS || !is_large => Estimates::None,
-            0 => Sq8Copy::new(view, &live)?.map_or(Estimates::None, Estimates::Sq8Copy),
-            _ => Self::encoded(view, &live, self.rng.next_u64(), &|| go_on(self.cancel))?,
-        };
-        let estimating: Option<Box<dyn Vectors + '_>> = match &estimates {
-            Estimates::Codes { encoded, .. } => Some(Box::new(WithCodes { view, encoded })),
-            Estimates::Sq8Copy(coarse) => Some(Box::new(WithSq8Copy { view, coarse })),
-            Estimates::None => None,
-        };
-        let vectors = estimating.as_deref().unwrap_or(view);
-        insert(&mut working, vectors, &slots, linked, &plan, &mut *rng)?;
-        finish(&mut working, vectors, &plan)?;
-        drop(estimating);
-        let encoded = match estimates {
-            Estimates::Codes { encoded, is_new: true } => Some(*encoded),
-            _ => None,
-        };
-        let growth = if is_large {
-            Some(growth(&working, view, &sample(live.iter().copied(), live.len(), GROWTH_SAMPLE))?)
-        } else {
-            None
-        };
+        let estimates =
+            if is_large { self.estimates(view, &live, slots.len())? } else { Estimates::None };
+        estimates.over(view, |vectors| {
+            insert(&mut working, vectors, &slots, linked, &plan, &mut *rng)?;
+            finish(&mut working, vectors, &plan)
+        })?;
+        let encoded = estimates.into_new_codes();
+        let growth = is_large
+            .then(|| {
+                let sample = sample(live.iter().copied(), live.len(), GROWTH_SAMPLE);
+                growth(&working, view, &sample)
+            })
+            .transpose()?;
         working.drop_lists();
         Ok(Graph { working, encoded, growth })
+    }
+
+    /// What a large build that links `count` items searches by.
+    fn estimates<'t>(
+        &mut self,
+        view: &View<'_, 't, AnySource<'_, 't>>,
+        live: &[Slot],
+        count: usize,
+    ) -> Result<Estimates> {
+        if count < SQ8_MIN_ITEMS {
+            return Ok(Estimates::None);
+        }
+        if view.snapshot.meta.code_bits == 0 {
+            return Ok(Sq8Copy::new(view, live)?.map_or(Estimates::None, Estimates::Sq8Copy));
+        }
+        Self::encoded(view, live, self.rng.next_u64(), &|| go_on(self.cancel))
     }
 
     /// The codes that the index has or is to have, for a large build to search by. None if they do
@@ -534,6 +531,49 @@ enum Estimates {
     Codes { encoded: Box<Encoded>, is_new: bool },
     Sq8Copy(Sq8Copy),
     None,
+}
+
+impl Estimates {
+    /// Runs `work` on the vectors of a view, by these estimates.
+    fn over<'t, T>(
+        &self,
+        view: &View<'_, 't, AnySource<'_, 't>>,
+        work: impl FnOnce(&dyn Vectors) -> Result<T>,
+    ) -> Result<T> {
+        match self {
+            Self::Codes { encoded, .. } => work(&WithCodes { view, encoded }),
+            Self::Sq8Copy(coarse) => work(&WithSq8Copy { view, coarse }),
+            Self::None => work(view),
+        }
+    }
+
+    /// Codes that the index is to have and does not have yet.
+    fn into_new_codes(self) -> Option<Encoded> {
+        match self {
+            Self::Codes { encoded, is_new: true } => Some(*encoded),
+            _ => None,
+        }
+    }
+}
+
+/// Takes removed nodes out of the graph, for a build that links `count` new ones.
+fn take_out_removed<'t>(
+    working: &mut Working<'_>,
+    view: &View<'_, 't, AnySource<'_, 't>>,
+    count: usize,
+    plan: &Plan<'_>,
+) -> Result<()> {
+    let removed: Vec<Slot> = view.snapshot.removed.iter().map(Slot).collect();
+    let under_connected = delete(working, view, &removed, plan)?;
+    // New items bring new edges: only where there are fewer than the removed ones, the graph thins
+    // out.
+    let lost = removed.len().saturating_sub(count);
+    let refreshed: Vec<Slot> = under_connected
+        .leads
+        .into_iter()
+        .chain(under_connected.others.into_iter().take(lost))
+        .collect();
+    refresh(working, view, &refreshed, plan)
 }
 
 /// The graph that a build makes.

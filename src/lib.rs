@@ -75,6 +75,7 @@
 //! | `stats` | an index in numbers |
 //! | `check` | the invariants of `docs/format.md`, verified |
 //! | `search` | one search: its request, the access paths and what they cost, its answer |
+//! | `top_k` | the k nearest of what a search comes across |
 //! | `flat` | exact search: comparing every vector of a set |
 //! | `store` | LMDB: finding, caching and writing values; the views that `graph` walks |
 //! | `graph` | the algorithm: beam search, pruning, insertion; neither LMDB nor bytes |
@@ -122,6 +123,7 @@ mod stats;
 mod store;
 #[doc(hidden)]
 pub mod threads;
+mod top_k;
 mod types;
 mod writer;
 

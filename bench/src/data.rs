@@ -6,14 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use half::f16;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use voisin::distances::Euclidean;
-
-use crate::living::Living;
 
 /// The nearest rows that the files list for each query.
-const PRUNE_CANDIDATES_PER_EDGE: usize = 100;
+const LISTED_NEIGHBORS: usize = 100;
 
 /// Vectors, queries, and the exact answers.
 pub struct DataSet {
@@ -66,31 +61,6 @@ impl DataSet {
             queries: floats("glosses-384.queries.f16"),
             neighbors: words(&read(folder, "glosses-384.neighbors.i32")),
         }
-    }
-
-    /// The same with `times` as many vectors to store: each is followed, a whole set later, by one
-    /// between it and its nearest other vector, then by one between it and the second nearest, and
-    /// so on, so that all lie where the set does. What is listed as nearest does not apply any
-    /// more.
-    #[must_use]
-    pub fn enlarged(mut self, times: usize) -> Self {
-        let mut rng = StdRng::seed_from_u64(3);
-        let rows: Vec<(u32, u32)> = (0..self.rows().len() as u32).map(|row| (row, row)).collect();
-        let index = Living::<Euclidean>::create();
-        index.commit(&self, &[], &rows, 1);
-        let neighbors = index.neighbors(times - 1);
-        for nth in 0..times - 1 {
-            for (row, neighbors) in rows.iter().zip(&neighbors) {
-                let share: f32 = rng.random_range(0.25..0.75);
-                let (a, b) =
-                    (row.0 as usize * self.dimensions, neighbors[nth] as usize * self.dimensions);
-                for i in 0..self.dimensions {
-                    self.base
-                        .push(self.base[a + i] + share * (self.base[b + i] - self.base[a + i]));
-                }
-            }
-        }
-        self
     }
 
     /// The same with the last `rows` vectors moved away from all others.
@@ -152,7 +122,7 @@ impl DataSet {
         };
         let mut found = 0;
         for ((query, answer), exact) in
-            self.query_rows().zip(answers).zip(self.neighbors.chunks(PRUNE_CANDIDATES_PER_EDGE))
+            self.query_rows().zip(answers).zip(self.neighbors.chunks(LISTED_NEIGHBORS))
         {
             let farthest = distance(query, exact[k - 1]) * (1.0 + 1e-6) + 1e-9;
             found += answer.iter().take(k).filter(|row| distance(query, **row) <= farthest).count();

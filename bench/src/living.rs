@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use rayon::prelude::*;
 use tempfile::TempDir;
-use voisin::distances::Distance;
+use voisin::distances::{Distance, Euclidean};
 use voisin::heed::{CommitOrAbort, Env};
 use voisin::{Reader, Writer};
 
@@ -177,5 +177,32 @@ impl<D: Distance> Living<D> {
         let database = open_database::<D>(&self.env);
         let rtxn = self.env.read_txn().expect("a transaction");
         voisin::check(&rtxn, 0, database).expect("a check")
+    }
+}
+
+impl DataSet {
+    /// The same with `times` as many vectors to store: each is followed, a whole set later, by one
+    /// between it and its nearest other vector, then by one between it and the second nearest, and
+    /// so on, so that all lie where the set does. What is listed as nearest does not apply any
+    /// more.
+    #[must_use]
+    pub fn enlarged(mut self, times: usize) -> Self {
+        let mut rng = StdRng::seed_from_u64(3);
+        let rows: Vec<(u32, u32)> = (0..self.rows().len() as u32).map(|row| (row, row)).collect();
+        let index = Living::<Euclidean>::create();
+        index.commit(&self, &[], &rows, 1);
+        let neighbors = index.neighbors(times - 1);
+        for nth in 0..times - 1 {
+            for (row, neighbors) in rows.iter().zip(&neighbors) {
+                let share: f32 = rng.random_range(0.25..0.75);
+                let (a, b) =
+                    (row.0 as usize * self.dimensions, neighbors[nth] as usize * self.dimensions);
+                for i in 0..self.dimensions {
+                    self.base
+                        .push(self.base[a + i] + share * (self.base[b + i] - self.base[a + i]));
+                }
+            }
+        }
+        self
     }
 }

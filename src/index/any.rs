@@ -105,10 +105,11 @@ impl fmt::Display for AnyKey {
 impl AnyKey {
     /// As an item id.
     fn id(&self, name: &str) -> Result<ItemId> {
-        match self {
-            Self::Number(key) if *key <= ItemId::MAX.into() => Ok(*key as ItemId),
-            _ => Err(self.mismatch(name, Naming::Ids)),
-        }
+        let id = match self {
+            Self::Number(key) => ItemId::try_from(*key).ok(),
+            Self::Text(_) => None,
+        };
+        id.ok_or_else(|| self.mismatch(name, Naming::Ids))
     }
 
     fn number(&self, name: &str) -> Result<u64> {

@@ -136,7 +136,7 @@ impl Shared {
         self.temp_dir.as_deref().unwrap_or(self.env.folder())
     }
 
-    /// Links at most `least` pending items, or as many as are linked, without the turn to write
+    /// Links at most `least` pending items, or as many as are linked, without the write lock
     /// while neighbors are looked for.
     pub(super) fn link(&self, least: u64, hooks: Hooks<'_>) -> Result<Round> {
         let mut rng = StdRng::seed_from_u64(self.entry.seed);

@@ -15,10 +15,11 @@ pub(crate) use self::request::{Request, SearchContext};
 pub use self::searched::{Searched, Strategy};
 use crate::codec::Components;
 use crate::error::{Error, Result};
-use crate::flat::{Found, Slots, scan};
+use crate::flat::{Slots, scan};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::source::Source;
 use crate::store::view::View;
+use crate::top_k::Found;
 use crate::types::ItemId;
 
 /// A view that searches use: on whatever source, so that they are compiled once.

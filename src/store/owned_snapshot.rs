@@ -295,12 +295,12 @@ impl Source<'static> for OwnedSource<'_, '_> {
             let value = held.place.find(txn, key)?;
             // SAFETY: a read transaction of its own sees the pages of the map, which LMDB does not
             // reuse while it is open, and which stay where they are, as the map is moved only when
-            // this process has no transaction (`index/environment.rs`). A transaction on this
-            // commit is open as long as the `SharedTxn` lives: where another one takes its place,
-            // that is of the same commit, and has begun before the first ends. The `OwnedSnapshot`
-            // has a share of it as long as it lives, which is what 'static stands for here:
-            // `OwnedSource` borrows the `OwnedSnapshot`, and a `View` with it is the only way to
-            // what it returns.
+            // this process has no transaction (`index/environment/resize.rs`). A transaction on
+            // this commit is open as long as the `SharedTxn` lives: where another one takes its
+            // place, that is of the same commit, and has begun before the first ends. The
+            // `OwnedSnapshot` has a share of it as long as it lives, which is what 'static stands
+            // for here: `OwnedSource` borrows the `OwnedSnapshot`, and a `View` with it is the only
+            // way to what it returns.
             Ok(value.map(|bytes| unsafe { extend(bytes) }))
         })
     }

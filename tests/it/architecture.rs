@@ -17,6 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &["types"]),
     ("database", &["error"]),
     ("threads", &[]),
+    ("top_k", &["types"]),
     ("codec", &["types", "error"]),
     ("distance", &["types", "error", "codec"]),
     ("codes", &["types", "error", "codec", "distance"]),
@@ -29,11 +30,17 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     (
         "flat",
-        &["types", "error", "threads", "codec", "distance", "codes", "format", "graph", "store"],
+        &[
+            "types", "error", "threads", "top_k", "codec", "distance", "codes", "format", "graph",
+            "store",
+        ],
     ),
     (
         "search",
-        &["types", "defaults", "error", "threads", "codec", "distance", "graph", "store", "flat"],
+        &[
+            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "graph",
+            "store", "flat",
+        ],
     ),
     (
         "api",
@@ -87,7 +94,8 @@ const UNSAFE: &[&str] = &[
     "store/source.rs",
     "store/owned_snapshot.rs",
     "store/process.rs",
-    "index/environment.rs",
+    "index/environment/open.rs",
+    "index/environment/resize.rs",
     "index/cache.rs",
     "index/filesystem.rs",
     "index/inspect.rs",

@@ -3,32 +3,10 @@
 //! A row is left out where an engine that it needs did not take part (`--engines`), and missed
 //! where an engine that did has no such figure.
 
-use serde::{Deserialize, Serialize};
 use voisin::Codes;
 
 use super::plan::{RECALLS, THREADS};
-use super::results::{EngineResults, SetResults};
-
-/// A figure beside its goal.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Row {
-    pub set: String,
-    pub what: String,
-    /// `None` if it could not be measured.
-    pub found: Option<f64>,
-    pub goal: f64,
-    /// Whether the figure must be at least the goal, or at most.
-    pub at_least: bool,
-    pub unit: String,
-}
-
-impl Row {
-    pub fn is_met(&self) -> bool {
-        self.found.is_some_and(
-            |found| if self.at_least { found >= self.goal } else { found <= self.goal },
-        )
-    }
-}
+use super::results::{EngineResults, Row, SetResults};
 
 /// Which of the goals' columns a set belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

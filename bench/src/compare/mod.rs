@@ -1,7 +1,7 @@
 //! voisin beside its peers, on the same vectors, in one run.
 //!
 //! Every engine runs in a child process of its own, which gets one request a line and answers it
-//! with one line (`protocol`): this program again for what is written in Rust (`serve`, `engines`),
+//! with one line (`protocol`): this program again for what is written in Rust (`serve`, `engine`, `engines`),
 //! `peer.py` for what comes from PyPI (`venv`). A child times each native call itself, so that the
 //! protocol is in no figure; what the system knows of a process, its memory and what it has
 //! written, is read from outside (`child`). `contest` lets the engines take turns, `truth` judges
@@ -10,6 +10,7 @@
 
 pub mod child;
 pub mod contest;
+pub mod engine;
 pub mod engines;
 pub mod goals;
 pub mod machine;

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::goals::Row;
 use super::machine::Machine;
 use super::protocol::Metric;
 use crate::curve::{Point, qps_at};
@@ -114,5 +113,26 @@ impl EngineResults {
     /// Queries a second at a recall.
     pub fn qps(&self, threads: usize, recall: f64) -> Option<f64> {
         qps_at(self.curve(threads)?, recall)
+    }
+}
+
+/// A figure beside its goal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Row {
+    pub set: String,
+    pub what: String,
+    /// `None` if it could not be measured.
+    pub found: Option<f64>,
+    pub goal: f64,
+    /// Whether the figure must be at least the goal, or at most.
+    pub at_least: bool,
+    pub unit: String,
+}
+
+impl Row {
+    pub fn is_met(&self) -> bool {
+        self.found.is_some_and(
+            |found| if self.at_least { found >= self.goal } else { found <= self.goal },
+        )
     }
 }

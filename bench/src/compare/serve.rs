@@ -1,105 +1,16 @@
 //! The child's side of the protocol, for engines that are called from Rust.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Write as _, stdin, stdout};
-use std::sync::{Barrier, Mutex, OnceLock};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use memmap2::Mmap;
 use serde::Serialize;
 
+use super::engine::{Engine, Input};
 use super::engines;
 use super::protocol::{Hello, Reply, Request, Task};
 use crate::report::median;
 use crate::usage::cpu_seconds;
-
-/// Queries that a thread takes at a time: few, so that all threads end together.
-const SHARE: usize = 4;
-
-/// What an engine indexes. The vectors are mapped, so that they are in no engine's memory.
-pub struct Input {
-    pub task: Task,
-    vectors: Mmap,
-    queries: Mmap,
-}
-
-impl Input {
-    fn new(task: Task) -> Self {
-        let map = |path| {
-            let file = File::open(path).expect("a file of vectors");
-            // SAFETY: the parent has written the file, and nobody changes it while children live.
-            unsafe { Mmap::map(&file) }.expect("a map")
-        };
-        Self { vectors: map(&task.vectors), queries: map(&task.queries), task }
-    }
-
-    pub fn vectors(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.vectors)
-    }
-
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        self.vectors().chunks_exact(self.task.dimensions)
-    }
-
-    pub fn queries(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.queries)
-    }
-
-    pub fn query(&self, number: usize) -> &[f32] {
-        &self.queries()[number * self.task.dimensions..][..self.task.dimensions]
-    }
-
-    /// An item that is not in the index yet, and its vector.
-    pub fn new_item(&self, number: usize) -> (u32, &[f32]) {
-        ((self.task.rows + number) as u32, self.query(number))
-    }
-}
-
-/// An engine that is called from Rust.
-pub trait Engine {
-    /// Commits all vectors without linking them.
-    fn store(&mut self) {
-        panic!("this engine has no vectors outside its index");
-    }
-
-    /// Builds, and commits where there are commits.
-    fn build(&mut self);
-
-    /// Brings the index to the disk, and returns the bytes of its files.
-    fn save(&mut self) -> u64;
-
-    /// Opens what was saved.
-    fn open(&mut self);
-
-    /// The seconds that answering took, and `k` ids a query.
-    fn search(&self, queries: &[f32], knob: usize, threads: usize) -> (Duration, Vec<u32>);
-
-    /// The same on one thread, in a call a query, where `search` makes one for all.
-    fn search_one_by_one(&self, _queries: &[f32], _knob: usize) -> (Duration, Vec<u32>) {
-        panic!("this engine is not asked in two ways")
-    }
-
-    /// The ids that one thread finds by vectors, where the index has codes.
-    fn search_by_vectors(&self, _queries: &[f32], _knob: usize) -> Vec<u32> {
-        panic!("this engine has no codes")
-    }
-
-    /// The seconds that exact answers took, and the ids: one query after the other, or all in one
-    /// call.
-    fn scan(&self, _queries: &[f32], _batch: bool) -> (Duration, Vec<u32>) {
-        panic!("this engine is not asked for exact answers");
-    }
-
-    /// Adds one item, links it, and makes it durable.
-    fn update(&mut self, item: u32, vector: &[f32]);
-
-    /// Reads the file through its map, on all threads: how long that took, and how many bytes it
-    /// has.
-    fn read(&self) -> (Duration, u64) {
-        panic!("this engine is not asked to read its file");
-    }
-}
 
 /// Answers requests until there are no more.
 pub fn serve(name: &str) {
@@ -169,57 +80,4 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
         }
     }
     Reply { seconds: start.elapsed().as_secs_f64(), ..Reply::default() }
-}
-
-/// Some queries, and where the ids of their answers go.
-type Share<'a> = (&'a [f32], &'a mut [u32]);
-
-/// Queries that several threads answer together.
-pub struct Work<'a> {
-    dimensions: usize,
-    k: usize,
-    shares: Mutex<Box<dyn Iterator<Item = Share<'a>> + Send + 'a>>,
-    ready: Barrier,
-    /// When the first thread began, which is when all were ready.
-    start: OnceLock<Instant>,
-}
-
-impl Work<'_> {
-    /// Answers queries as long as there are any; called once a thread, when all that the thread
-    /// needs is open. The time counts from when all threads are here.
-    pub fn answer<A: IntoIterator<Item = u32>>(&self, mut nearest: impl FnMut(&[f32]) -> A) {
-        self.ready.wait();
-        self.start.get_or_init(Instant::now);
-        let next = || self.shares.lock().expect("no panic in another thread").next();
-        while let Some((queries, answers)) = next() {
-            for (query, ids) in
-                queries.chunks_exact(self.dimensions).zip(answers.chunks_exact_mut(self.k))
-            {
-                ids.iter_mut().zip(nearest(query)).for_each(|(id, found)| *id = found);
-            }
-        }
-    }
-}
-
-/// Has `threads` threads answer `queries`, each in a call of `body`, which opens what the thread
-/// needs and calls [`Work::answer`].
-pub fn answer_all(
-    input: &Input,
-    queries: &[f32],
-    threads: usize,
-    body: impl Fn(&Work<'_>) + Sync,
-) -> (Duration, Vec<u32>) {
-    let (dimensions, k) = (input.task.dimensions, input.task.k);
-    let mut answers = vec![u32::MAX; queries.len() / dimensions * k];
-    let shares = queries.chunks(SHARE * dimensions).zip(answers.chunks_mut(SHARE * k));
-    let shares = Mutex::new(Box::new(shares) as Box<_>);
-    let work = Work { dimensions, k, shares, ready: Barrier::new(threads), start: OnceLock::new() };
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| body(&work));
-        }
-    });
-    let time = work.start.get().expect("threads that have begun").elapsed();
-    drop(work);
-    (time, answers)
 }

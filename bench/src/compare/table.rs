@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::goals::Row;
 use super::plan::{EF_CONSTRUCTION, K, M, M0, RECALLS, SEED, THREADS, metric_name};
 use super::plots::Plot;
-use super::results::{EngineResults, Run, SetResults};
+use super::results::{EngineResults, Row, Run, SetResults};
 use crate::curve::qps_at;
 
 /// One goal in one line.

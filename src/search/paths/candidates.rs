@@ -2,8 +2,9 @@
 
 use super::{AccessPath, vector_ns};
 use crate::error::Result;
-use crate::flat::{Found, Slots};
+use crate::flat::Slots;
 use crate::search::{Search, Strategy};
+use crate::top_k::Found;
 
 /// Estimated cost of finding a vector by its item id.
 const LOOKUP_NS: f64 = 150.0;

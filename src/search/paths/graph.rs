@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use super::{AccessPath, vector_ns};
 use crate::distance::prefetches_early;
 use crate::error::Result;
-use crate::flat::{Found, Neighbor, Slots};
+use crate::flat::Slots;
 use crate::graph::beam::{Beam, Scope, SearchTask};
 use crate::graph::interleave::interleave;
 use crate::graph::{DistanceComputer, Reach};
@@ -16,6 +16,7 @@ use crate::store::prepared_query::PreparedQuery;
 use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::threads;
+use crate::top_k::{Found, Neighbor};
 use crate::types::{Layer, Slot};
 
 /// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache,

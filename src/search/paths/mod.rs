@@ -9,7 +9,7 @@ pub(crate) use self::flat::Flat;
 use self::graph::Graph;
 use super::{Search, Strategy};
 use crate::error::Result;
-use crate::flat::Found;
+use crate::top_k::Found;
 
 /// Bytes of vectors that one thread compares in a nanosecond when they lie one after the other.
 const SCAN_BYTES_PER_NS: f64 = 8.0;

@@ -10,7 +10,7 @@ use voisin::heed::{Env, RwTxn};
 use voisin::rand::{SeedableRng as _, rngs::StdRng};
 
 use super::environment;
-use crate::compare::serve::{Engine, Input, answer_all};
+use crate::compare::engine::{Engine, Input, answer_all};
 use crate::engines::{create, data_bytes, open_existing};
 
 pub(super) struct Arroy<D> {

@@ -10,8 +10,8 @@ use std::path::Path;
 
 use ::voisin::{Codes, heed};
 
+use super::engine::{Engine, Input};
 use super::protocol::Metric;
-use super::serve::{Engine, Input};
 use crate::engines::open;
 
 const LOCK: &str = include_str!("../../../../Cargo.lock");

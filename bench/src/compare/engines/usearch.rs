@@ -7,8 +7,8 @@ use std::time::Duration;
 use rayon::prelude::*;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
+use crate::compare::engine::{Engine, Input, answer_all};
 use crate::compare::protocol::Metric;
-use crate::compare::serve::{Engine, Input, answer_all};
 
 /// Room for items that are added later.
 const SPARE: usize = 1000;

@@ -12,7 +12,7 @@ use voisin::rand::{SeedableRng as _, rngs::StdRng};
 use voisin::{Codes, Database, Reader, WarmReader, Writer};
 
 use super::environment;
-use crate::compare::serve::{Engine, Input, answer_all};
+use crate::compare::engine::{Engine, Input, answer_all};
 use crate::engines::{create, data_bytes, open_database};
 
 pub(super) struct Voisin<D> {
