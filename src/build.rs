@@ -304,8 +304,8 @@ impl<'e> Build<'_, 'e> {
         edit.finish()
     }
 
-    /// The graph that the build makes of what is stored, phase by phase: removed nodes are taken out,
-    /// estimates are chosen, new nodes are linked, the growth of distances is measured.
+    /// The graph that the build makes of what is stored, phase by phase: removed nodes are taken
+    /// out, estimates are chosen, new nodes are linked, the growth of distances is measured.
     fn graph<'v, 't>(
         &mut self,
         view: &'v View<'_, 't, AnySource<'_, 't>>,
