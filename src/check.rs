@@ -24,7 +24,7 @@ use crate::database::Database;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::format::codes::{self, Trained};
-use crate::format::delta::{Delta, RING};
+use crate::format::delta::{Delta, REMEMBERED_COMMITS};
 use crate::format::ids::{ID_GROUP, IdGroup, SLOT_GROUP, group_bytes};
 use crate::format::item_keys::Naming;
 use crate::format::links::{OneWay, Record, split_group};
@@ -446,7 +446,7 @@ impl Checker<'_, '_, '_> {
             }
             Kind::Delta => {
                 let in_place = Delta::decode(body)
-                    .map(|(transaction, _)| transaction % RING == u64::from(key.n));
+                    .map(|(transaction, _)| transaction % REMEMBERED_COMMITS == u64::from(key.n));
                 self.layout(
                     key,
                     in_place.and_then(|holds| {
@@ -457,7 +457,7 @@ impl Checker<'_, '_, '_> {
                         }
                     }),
                 );
-                key.sub == 0 && u64::from(key.n) < RING
+                key.sub == 0 && u64::from(key.n) < REMEMBERED_COMMITS
             }
         };
         Ok(known)

@@ -3,8 +3,9 @@
 
 use super::{Damage, take_u32, take_u64};
 
-/// Transactions that are remembered: each has the place of its number's remainder.
-pub(crate) const RING: u64 = 64;
+/// Commits that are remembered, as a ring buffer: each has the place of its number's remainder. A
+/// snapshot that is more commits back carries no tables over.
+pub(crate) const REMEMBERED_COMMITS: u64 = 64;
 /// More numbers than this are not listed: a value must not outgrow a page.
 const MAX_NUMBERS: usize = 900;
 /// What stands in the place of the first count if nothing is listed.

@@ -160,6 +160,7 @@ impl Deletion<'_, '_> {
         // The new lead for each that goes.
         let mut heirs = BTreeMap::new();
         if self.is_gone(root) {
+            // The next root of the layer, which on the top layer is the entry point of searches.
             let Some((_, successor, parent)) = orphans.next() else {
                 // Nobody is left on this layer, nor on those above.
                 self.working.roots.truncate(self.layer.index());

@@ -38,8 +38,8 @@ use crate::types::{Layer, Slot};
 const GROWTH_FROM: usize = 10;
 const GROWTH_TO: usize = 80;
 
-/// A batch is at most this share of the graph and the slots linked before it: its members do not
-/// see each other.
+/// The batch size of a build doubles from 1 on. A batch is at most this share of the graph and the
+/// slots linked before it: its members do not see each other.
 const BATCH_DIVISOR: usize = 50;
 /// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others
 /// instead of it.
@@ -442,6 +442,8 @@ fn merge(
     Ok(())
 }
 
+/// Keeps the neighbors that the heuristic selects. The reverse edge of one that is pruned stays,
+/// and is then one-way: `store/links.rs` lists it as an in-neighbor when the build is written.
 fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) -> Result<()> {
     node.measure(vectors, slot)?;
     node.edges.sort_unstable_by(Edge::order);

@@ -252,7 +252,7 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// The layer and slot that searches begin at.
+    /// The entry point: the layer and slot that searches begin at, the root of the top layer.
     pub(crate) fn entry(&self) -> Option<(Layer, Slot)> {
         Some((Layer(self.roots.len().checked_sub(1)? as u8), *self.roots.last()?))
     }

@@ -65,7 +65,8 @@ impl<'a> SearchContext<'a> {
         Self { request, excluded, cancelled: AtomicBool::new(false) }
     }
 
-    /// Whether to end the search here.
+    /// Whether to end the search here. Asks `cancel`: a walk once for each node that it expands on
+    /// layer 0, a scan once for each piece of vectors.
     pub(crate) fn stop(&self) -> bool {
         if (self.request.cancel)() {
             self.cancelled.store(true, Ordering::Relaxed);

@@ -28,7 +28,7 @@ use super::source::{Source, Verified, extend};
 use super::table::Memory;
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::format::delta::{Delta, LISTS, RING};
+use crate::format::delta::{Delta, LISTS, REMEMBERED_COMMITS};
 use crate::format::meta::{Connectivity, Meta};
 use crate::format::{Key, Kind};
 
@@ -246,7 +246,7 @@ impl Tables {
     /// Whether a snapshot of commit `newest` or a later one gains by them: idle indexes must not
     /// keep what is of no use.
     pub(crate) fn are_of_use(&self, newest: usize) -> bool {
-        self.0.id as u64 + RING >= newest as u64 && self.0.values() >= FEW_VALUES
+        self.0.id as u64 + REMEMBERED_COMMITS >= newest as u64 && self.0.values() >= FEW_VALUES
     }
 }
 
@@ -258,12 +258,12 @@ fn rewritten_between(
     earlier: u64,
     later: u64,
 ) -> Result<Option<Option<[Vec<u32>; LISTS]>>> {
-    if earlier > later || later - earlier > RING {
+    if earlier > later || later - earlier > REMEMBERED_COMMITS {
         return Ok(None);
     }
     let mut rewritten: Option<[Vec<u32>; LISTS]> = None;
     for transaction in earlier + 1..=later {
-        let key = Key::new(place.index, Kind::Delta, 0, (transaction % RING) as u32);
+        let key = Key::new(place.index, Kind::Delta, 0, (transaction % REMEMBERED_COMMITS) as u32);
         // What would be carried over by a damaged one may lie on pages of others.
         let sound = match place.sound(txn, key) {
             Ok(Some(sound)) => sound,

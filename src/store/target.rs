@@ -19,7 +19,7 @@ use heed::RwTxn;
 
 use super::{Place, Raw, fault, meter};
 use crate::error::{Error, Result};
-use crate::format::delta::{Delta, RING};
+use crate::format::delta::{Delta, REMEMBERED_COMMITS};
 use crate::format::meta::{Meta, Torn};
 use crate::format::{Key, Kind, checksum};
 
@@ -170,7 +170,7 @@ impl Target<'_, '_, '_> {
 /// The key of the DELTA of a transaction, and the transaction's number.
 fn delta_of(place: Place<'_>, wtxn: &RwTxn<'_>) -> (Key, u64) {
     let transaction = wtxn.id() as u64;
-    (Key::new(place.index, Kind::Delta, 0, (transaction % RING) as u32), transaction)
+    (Key::new(place.index, Kind::Delta, 0, (transaction % REMEMBERED_COMMITS) as u32), transaction)
 }
 
 /// The DELTA that earlier edits of the transaction have written.

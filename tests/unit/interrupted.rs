@@ -228,7 +228,7 @@ fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
 
     let mut wtxn = env.write_txn().unwrap();
     writer.add_items_from(&mut wtxn, rows(500..530, 1)).unwrap();
-    for number in 0..RING as u32 {
+    for number in 0..REMEMBERED_COMMITS as u32 {
         place.delete(&mut wtxn, Key::new(INDEX, Kind::Delta, 0, number)).unwrap();
     }
     wtxn.commit().unwrap();

@@ -1,4 +1,5 @@
-//! All live vectors are compared, one after the other: the answer is exact.
+//! Brute force: all live vectors are compared, one after the other, and the answer is exact. The
+//! scan itself is `flat.rs`.
 
 use super::{AccessPath, vector_ns};
 use crate::error::Result;
