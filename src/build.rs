@@ -126,7 +126,7 @@ impl<'e> Build<'_, 'e> {
     ) -> Result<()> {
         let connectivity = self.connectivity(m, m0)?;
         let place = self.place;
-        place.metric.check_known(place.index)?;
+        Error::unless_known(place.metric, place.index)?;
         // Writes nothing but, perhaps, the metadata of an index that is created here.
         let mut edit = Edit::begin(self.place, wtxn, self.dimensions)?;
         check_connectivity(place.index, &edit.meta, connectivity)?;
@@ -219,7 +219,7 @@ impl<'e> Build<'_, 'e> {
         limit: u64,
     ) -> Result<Option<Prepared<'e>>> {
         let place = self.place;
-        place.metric.check_known(place.index)?;
+        Error::unless_known(place.metric, place.index)?;
         let Some(meta) = read_meta(place, &txn)? else { return Ok(None) };
         check_connectivity(place.index, &meta, connectivity)?;
         if !is_needed(&meta, Goal::Linked) {

@@ -15,8 +15,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::remedy::{Role, of_lmdb, of_system};
+use self::remedy::{of_lmdb, of_system};
 pub use self::responsible::Responsible;
+use crate::defect::Role;
+pub(crate) use crate::defect::VectorDefect;
+use crate::distance::Metric;
 use crate::format::{Key, Kind};
 use crate::types::ItemId;
 
@@ -656,6 +659,18 @@ impl Error {
         }
     }
 
+    /// That vectors of this index, which has this metric, can be compared.
+    ///
+    /// # Errors
+    /// [`UnknownMetric`](Self::UnknownMetric).
+    pub(crate) fn unless_known(metric: &Metric, index: u16) -> Result<()> {
+        if metric.is_known {
+            Ok(())
+        } else {
+            Err(Self::UnknownMetric { index, metric: metric.name() })
+        }
+    }
+
     /// The same error, where LMDB has passed on one of the system: that was met while doing
     /// something with `path`.
     pub(crate) fn while_doing(self, doing: &'static str, path: &Path) -> Self {
@@ -736,65 +751,6 @@ impl From<heed::Error> for Error {
             heed::Error::Mdb(heed::MdbError::MapFull) => Self::MapFull,
             other => Self::Heed(other),
         }
-    }
-}
-
-/// What is wrong with a vector.
-#[derive(Debug, Clone, Copy, PartialEq)]
-#[non_exhaustive]
-pub enum VectorDefect {
-    /// A component is NaN or infinite.
-    NotFinite {
-        /// Its position, from 0.
-        position: usize,
-        /// Its value.
-        value: f32,
-    },
-    /// A component is larger than the largest number of the form that vectors are stored in.
-    TooLarge {
-        /// Its position, from 0.
-        position: usize,
-        /// Its value.
-        value: f64,
-        /// The largest magnitude that is accepted.
-        limit: f64,
-        /// The form.
-        form: &'static str,
-    },
-    /// The vector is not zero, but so small that it would be in the form that vectors are stored
-    /// in.
-    TooSmall {
-        /// Its largest component, by magnitude.
-        value: f64,
-        /// The smallest positive number of the form.
-        limit: f64,
-        /// The form.
-        form: &'static str,
-    },
-    /// A component of a binary vector is neither 0 nor 1.
-    NotBinary {
-        /// Its position, from 0.
-        position: usize,
-        /// Its value.
-        value: f32,
-    },
-    /// The vector has no direction, and the metric compares directions: it is zero, or so small
-    /// that it is zero in the form that it would be stored in.
-    ZeroNorm,
-    /// A norm so small or large that distances would lose their meaning or overflow.
-    NormOutOfRange {
-        /// The norm of the vector: the Euclidean one, for Manhattan the sum of absolute values.
-        norm: f64,
-        /// The smallest that is accepted.
-        min: f64,
-        /// The largest that is accepted.
-        max: f64,
-    },
-}
-
-impl fmt::Display for VectorDefect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.of(Role::Item))
     }
 }
 

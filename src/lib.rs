@@ -79,14 +79,12 @@
 //! | `flat` | exact search: comparing every vector of a set |
 //! | `store` | LMDB: finding, caching and writing values; the views that `graph` walks |
 //! | `graph` | the algorithm: beam search, pruning, insertion; neither LMDB nor bytes |
-//! | `codes` | vectors in a few bits a component, for searches to go by: [`Codes`] |
 //! | `format` | every byte on disk, as `docs/format.md` specifies it |
-//! | `distance` | the metrics, and the kernels that compute them |
-//! | [`codec`] | how one vector is stored, and what each form takes and loses |
 //! | `threads` | work on several threads: the calling one, and helpers of voisin's own |
 //! | [`defaults`] | what is used unless a caller says otherwise, and why |
 //! | `error` | what can go wrong, and who must act |
 //! | `types`, `database` | item ids, slots, layers; the LMDB database of an index |
+//! | `codes`, `distance`, [`codec`] | rooms of `voisin-kernels`: codes, metrics, stored vectors |
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -103,12 +101,9 @@ mod stored_forms {}
 mod build;
 mod builder;
 mod check;
-pub mod codec;
-mod codes;
 pub mod cookbook;
 mod database;
 pub mod defaults;
-mod distance;
 mod error;
 mod flat;
 mod format;
@@ -133,15 +128,17 @@ compile_error!(
      machines"
 );
 
+#[doc(inline)]
+pub use voisin_kernels::codec;
+// Rooms like those above, by the same paths.
+use voisin_kernels::{codes, defect, distance, training};
 pub use {heed, rand, roaring};
 
 pub use self::build::{Phase, Progress};
 pub use self::builder::Builder;
 pub use self::check::{Finding, Invariant, check};
-pub use self::codes::Codes;
 pub use self::database::{Database, ValueCodec, create_database};
-pub use self::distance::Distance;
-pub use self::error::{Error, Responsible, Result, SourceDefect, VectorDefect};
+pub use self::error::{Error, Responsible, Result, SourceDefect};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
@@ -159,6 +156,8 @@ pub use self::store::file::{
 pub use self::store::warm::Warmed;
 pub use self::types::ItemId;
 pub use self::writer::Writer;
+#[doc(inline)]
+pub use crate::{codes::Codes, defect::VectorDefect, distance::Distance};
 
 /// What operations cost, counted: with the feature `meter`, for tests and benches.
 #[cfg(feature = "meter")]
@@ -170,6 +169,7 @@ pub mod meter {
 pub mod distances {
     #[doc(hidden)]
     pub use crate::distance::Form;
+    #[doc(inline)]
     pub use crate::distance::{
         BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine,
         DecodedOf, Distance, DotProduct, Euclidean, Hamming, Kernels, MAX_NAME_BYTES, Manhattan,

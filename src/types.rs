@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+pub(crate) use crate::codec::Scale;
+
 /// The caller's name for an item: any `u32`.
 pub type ItemId = u32;
 
@@ -13,85 +15,6 @@ pub(crate) struct Slot(pub(crate) u32);
 /// A layer of the graph; 0 is the base, which holds every linked slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Layer(pub(crate) u8);
-
-/// What the codes of an index stand for that stores vectors as [`I8`](crate::codec::I8): `center +
-/// step * code`. Fixed by training, before the first item; for other forms it means nothing.
-///
-/// The step has at most 16 significant bits, so that `step * code` is exact: a code stands for one
-/// number, however it is computed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Scale {
-    pub(crate) center: f32,
-    pub(crate) step: f32,
-}
-
-impl Scale {
-    /// The scale of an untrained index, or of a form that needs none.
-    pub const NONE: Self = Self { center: 0.0, step: 0.0 };
-    /// The largest component that can be trained on: sums and differences of a few are finite.
-    pub(crate) const MAX: f32 = 1e38;
-    /// Bits of a step that are zero.
-    const ZERO_BITS: u32 = 0xFF;
-
-    /// The finest scale on which no number between these two is off by more than half a step.
-    /// `None` if one is not finite, or beyond [`MAX`](Self::MAX).
-    pub(crate) fn between(lowest: f32, highest: f32) -> Option<Self> {
-        let [lowest, highest] = [f64::from(lowest), f64::from(highest)];
-        let magnitude = lowest.abs().max(highest.abs());
-        if !(lowest <= highest && magnitude <= f64::from(Self::MAX)) {
-            return None;
-        }
-        // Around a single number there is room for others like it.
-        let (lowest, highest) =
-            if lowest == highest { (-magnitude, magnitude) } else { (lowest, highest) };
-        let wanted = if magnitude == 0.0 { 1.0 / 255.0 } else { (highest - lowest) / 255.0 };
-        // What stands for each code is another number, and its step a normal one.
-        let wanted = wanted
-            .max(magnitude * f64::from(f32::EPSILON))
-            .max(f64::from(f32::MIN_POSITIVE) * 256.0);
-        let above = if f64::from(wanted as f32) < wanted {
-            (wanted as f32).next_up()
-        } else {
-            wanted as f32
-        };
-        let step = f32::from_bits((above.to_bits() + Self::ZERO_BITS) & !Self::ZERO_BITS);
-        Some(Self { center: (lowest + 128.0 * f64::from(step)) as f32, step })
-    }
-
-    /// To be compared, bit for bit.
-    pub(crate) fn to_bits(self) -> [u32; 2] {
-        [self.center.to_bits(), self.step.to_bits()]
-    }
-
-    /// Whether it came from training.
-    pub(crate) fn is_trained(self) -> bool {
-        self.step > 0.0
-    }
-
-    /// Whether training could have given it.
-    pub(crate) fn is_possible(self) -> bool {
-        let ends = [self.value(i8::MIN), self.value(i8::MAX)];
-        self.step.is_normal()
-            && self.step > 0.0
-            && self.step.to_bits() & Self::ZERO_BITS == 0
-            && ends.iter().all(|end| end.is_finite())
-    }
-
-    /// What a code stands for.
-    #[inline]
-    pub(crate) fn value(self, code: i8) -> f32 {
-        self.center + self.step * f32::from(code)
-    }
-
-    /// The code of a number, and whether it is off by more than half a step: beyond the ends of the
-    /// scale.
-    #[inline]
-    pub(crate) fn code(self, value: f64) -> (i8, bool) {
-        let code = ((value - f64::from(self.center)) / f64::from(self.step)).round_ties_even();
-        // Saturates.
-        (code as i8, !(f64::from(i8::MIN)..=f64::from(i8::MAX)).contains(&code))
-    }
-}
 
 impl Slot {
     pub(crate) fn index(self) -> usize {

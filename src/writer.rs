@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 
 use heed::{RoTxn, RwTxn};
 
-use crate::codec::{Component, Components, I8, Range, Scale};
+use crate::codec::{Component, Components, I8, Scale};
 use crate::codes::{self, Codes};
 use crate::database::Database;
 use crate::distance::Distance;
@@ -23,6 +23,7 @@ use crate::store::edit::Edit;
 use crate::store::repair::repair;
 use crate::store::snapshot::read_meta;
 use crate::store::target::delete_index;
+use crate::training::Range;
 use crate::types::ItemId;
 
 /// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction:

@@ -1,75 +1,9 @@
-//! What to do about an error of the system, of LMDB, or about a vector: the ends of messages that
-//! depend on a value.
+//! What to do about an error of the system or of LMDB: the ends of messages that depend on a value.
 //!
 //! Invariant: every one of them says what the reader can do. Numbers of errors are those of Unix;
 //! elsewhere only their kinds are known.
 
 use std::io;
-
-use super::VectorDefect;
-
-/// Whose vector is refused: what can be done about it differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// An item's, to be stored.
-    Item,
-    /// A query, to be compared.
-    Query,
-    /// One of a sample that an index is trained on.
-    Sample,
-}
-
-impl VectorDefect {
-    /// What is wrong with a vector, and what to do about it.
-    pub(super) fn of(self, role: Role) -> String {
-        match (self, role) {
-            (Self::NotFinite { position, value }, _) => {
-                format!("component {position} is {value}: every component must be finite")
-            }
-            (Self::TooLarge { position, value, limit, form }, Role::Query) => {
-                format!(
-                    "component {position} is {value:e}, and {form} holds up to {limit:e}: \
-                         scale the query"
-                )
-            }
-            (Self::TooLarge { position, value, limit, form }, _) => format!(
-                "component {position} is {value:e}, and {form} holds up to {limit:e}: scale the \
-                 vectors, or store them in another form"
-            ),
-            (Self::NotBinary { position, value }, _) => {
-                format!("component {position} is {value}: a binary vector has zeros and ones only")
-            }
-            (Self::TooSmall { value, limit, form }, Role::Query) => format!(
-                "its largest component is {value:e}, and {form} holds nothing between 0 and \
-                 {limit:e}: scale the query as the vectors of the \
-                 index were"
-            ),
-            (Self::TooSmall { value, limit, form }, _) => format!(
-                "its largest component is {value:e}, and {form} holds nothing between 0 and \
-                 {limit:e}: scale the vectors, or store them in \
-                 another form"
-            ),
-            (Self::ZeroNorm, Role::Query) => "it is zero and has no direction, which the metric \
-                of the index compares: ask with another \
-                                              vector, or use an index of another metric"
-                .to_owned(),
-            (Self::ZeroNorm, _) => {
-                "the vector, as it would be stored, is zero and has no direction: leave it out, \
-                 or use another metric"
-                    .to_owned()
-            }
-            (Self::NormOutOfRange { norm, min, max }, Role::Query) => {
-                format!("its norm is {norm:e}: scale the query to between {min:e} and {max:e}")
-            }
-            (Self::NormOutOfRange { norm, min, max }, _) => {
-                format!(
-                    "the vector's norm is {norm:e}: scale the vectors to between {min:e} and \
-                         {max:e}"
-                )
-            }
-        }
-    }
-}
 
 // As on Linux, macOS and the BSDs alike.
 const EIO: i32 = 5;

@@ -10,7 +10,7 @@ use crate::build::Goal;
 use crate::codec::{Component, I8};
 use crate::codes::Codes;
 use crate::distance::Distance;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::query::Query;
 use crate::store::snapshot::read_meta;
 use crate::types::ItemId;
@@ -83,7 +83,7 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
     /// As [`delete`](Self::delete).
     pub fn clear(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.writes.shared);
-        shared.place.metric.check_known(shared.place.index)?;
+        Error::unless_known(shared.place.metric, shared.place.index)?;
         self.writes.change(|writer, txn| {
             let codes =
                 read_meta(shared.place, txn)?.and_then(|meta| Codes::of_bits(meta.code_bits));

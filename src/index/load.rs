@@ -13,9 +13,10 @@ use super::batch::Batch;
 use super::shared::{Hooks, LEAST_ROUND_ITEMS};
 use super::writes::{Writes, build_now, link_with};
 use crate::build::{Goal, Phase, Progress};
-use crate::codec::{Component, Components, Range};
+use crate::codec::{Component, Components};
 use crate::error::{Error, Result};
 use crate::store::spool::Spool;
+use crate::training::Range;
 use crate::types::ItemId;
 
 /// Rows that were put aside: what names an item, as bytes, and its vector.
@@ -198,7 +199,7 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     ) -> Result<u64> {
         let shared = &self.index.shared;
         self.index.shared.writable()?;
-        shared.place.metric.check_known(shared.place.index)?;
+        Error::unless_known(shared.place.metric, shared.place.index)?;
         let progress = |progress| self.report_build(progress);
         let hooks = Hooks { cancel: &*self.cancel, progress: &progress, threads: self.threads };
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };

@@ -7,11 +7,12 @@ use super::environment::{Interrupted, WriteTxn};
 use super::shared::{Hooks, Round, Shared};
 use crate::build::{Goal, Phase, Progress};
 use crate::builder::CONCURRENT_ATTEMPTS;
-use crate::codec::{Range, Scale};
+use crate::codec::Scale;
 use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::snapshot::read_meta;
+use crate::training::Range;
 use crate::writer::Writer;
 
 /// See the module.

@@ -39,7 +39,7 @@ fn search_vector(
     request: Request<'_>,
     vector: Components<'_>,
 ) -> Result<Searched> {
-    view.snapshot.metric.check_known(view.snapshot.index)?;
+    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     let query = view.query(vector)?;
     let context = SearchContext::new(request, None);
     let mut found = Search { view, queries: &[query], context: &context }.run()?;
@@ -61,7 +61,7 @@ fn search_vectors(
     request: Request<'_>,
     rows: Components<'_>,
 ) -> Result<Vec<Searched>> {
-    view.snapshot.metric.check_known(view.snapshot.index)?;
+    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     let dimensions = view.snapshot.meta.dimensions as usize;
     if !rows.len().is_multiple_of(dimensions) {
         return Err(Error::UnevenRows { components: rows.len(), dimensions });
@@ -91,7 +91,7 @@ fn search_item(
     request: Request<'_>,
     item: ItemId,
 ) -> Result<Option<Searched>> {
-    view.snapshot.metric.check_known(view.snapshot.index)?;
+    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     let Some(slot) = view.slot(item)? else { return Ok(None) };
     let query = view.query_of(slot)?;
     let context = SearchContext::new(request, Some(item));

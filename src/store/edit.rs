@@ -177,7 +177,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// # Errors
     /// A vector that does not fit, [`Error::NotTrained`].
     pub(crate) fn row(&self, item: ItemId, vector: Components<'_>) -> Result<Row> {
-        self.place.metric.check_known(self.place.index)?;
+        Error::unless_known(self.place.metric, self.place.index)?;
         check_dimensions(vector.len(), self.meta.dimensions as usize)?;
         self.check_trained()?;
         let vector = self

@@ -1,26 +1,36 @@
 //! The rooms of the source, and who may know whom: imports run downwards only, rooms import from
 //! rooms, and no files import each other in a circle.
 //!
-//! A room is a folder or file of `src/`; [`ROOMS`] says which rooms it may name. Every path that
-//! begins with `crate` or `super` counts, in imports and in expressions, in tests, too. What a room
-//! needs of another against the rule is one path in one file, listed in [`EXCEPTIONS`] with its
+//! A room is a folder or file of `src/`, or of the source of `voisin-kernels`, whose rooms lie below
+//! all others ([`KERNELS`]); [`ROOMS`] says which rooms it may name. Every path that begins with
+//! `crate`, `super` or `voisin_kernels` counts, in imports and in expressions, in tests, too. What a
+//! room needs of another against the rule is one path in one file, listed in [`EXCEPTIONS`] with its
 //! reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Where sources lie: voisin's, and those of its kernels. No two rooms have one name.
+const SOURCES: &[&str] = &["src", KERNELS_SOURCE];
+
+/// The rooms of `voisin-kernels`, which [`ROOMS`] begins with.
+const KERNELS: &[&str] = &["defect", "codec", "training", "distance", "codes"];
+const KERNELS_SOURCE: &str = "crates/voisin-kernels/src";
+
 /// The rooms, from the bottom to the top, and the rooms that each may name.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("types", &[]),
+    ("defect", &[]),
+    ("codec", &["defect"]),
+    ("training", &["defect", "codec"]),
+    ("distance", &["defect", "codec"]),
+    ("codes", &["codec", "distance"]),
+    ("types", &["codec"]),
     ("defaults", &[]),
-    ("error", &["types"]),
+    ("error", &["defect", "distance", "types"]),
     ("database", &["error"]),
     ("threads", &[]),
     ("top_k", &["types"]),
-    ("codec", &["types", "error"]),
-    ("distance", &["types", "error", "codec"]),
-    ("codes", &["types", "error", "codec", "distance"]),
     ("format", &["types", "error"]),
     ("item_key", &["types", "error", "format"]),
     ("graph", &["types", "error", "threads"]),
@@ -45,8 +55,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "types", "defaults", "error", "database", "threads", "codec", "distance", "codes",
-            "format", "item_key", "graph", "store", "flat", "search",
+            "training", "types", "defaults", "error", "database", "threads", "codec", "distance",
+            "codes", "format", "item_key", "graph", "store", "flat", "search",
         ],
     ),
     ("import", &["types", "error", "database", "codec", "distance", "format", "store", "api"]),
@@ -60,8 +70,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "index",
         &[
-            "types", "defaults", "error", "database", "threads", "codec", "distance", "codes",
-            "format", "item_key", "store", "search", "api", "check",
+            "training", "types", "defaults", "error", "database", "threads", "codec", "distance",
+            "codes", "format", "item_key", "store", "search", "api", "check",
         ],
     ),
     ("cookbook", &[]),
@@ -132,27 +142,32 @@ fn room_of(name: &str) -> Option<&str> {
     })
 }
 
-fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
-}
-
-/// The files of `src/` by their paths in it.
+/// The files of all [`SOURCES`] by their paths in these; the roots of the crates, which are in no
+/// room, by whole ones.
 fn files() -> BTreeMap<String, String> {
-    fn collect(folder: &Path, files: &mut BTreeMap<String, String>) {
+    fn collect(source: &str, folder: &Path, files: &mut BTreeMap<String, String>) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                collect(&path, files);
+                collect(source, &path, files);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name =
-                    path.strip_prefix(source()).unwrap().to_str().unwrap().replace('\\', "/");
-                files.insert(name, fs::read_to_string(&path).unwrap());
+                let mut name =
+                    path.strip_prefix(&root).unwrap().to_str().unwrap().replace('\\', "/");
+                if name == "lib.rs" {
+                    name = format!("{source}/{name}");
+                }
+                let other = files.insert(name, fs::read_to_string(&path).unwrap());
+                assert!(other.is_none(), "{path:?} has the name of a file of another crate");
             }
         }
     }
     let mut files = BTreeMap::new();
-    collect(&source(), &mut files);
-    assert!(files.len() > 20, "this is not the source: {:?}", files.keys());
+    for source in SOURCES {
+        let before = files.len();
+        collect(source, &Path::new(env!("CARGO_MANIFEST_DIR")).join(source), &mut files);
+        assert!(files.len() > before + 15, "this is not the source: {:?}", files.keys());
+    }
     files
 }
 
@@ -241,10 +256,16 @@ fn raw_hashes(bytes: &[char], from: usize) -> Option<usize> {
 /// The module that a file is.
 fn module_of(file: &str) -> Vec<String> {
     let path = file.trim_end_matches(".rs").trim_end_matches("/mod");
-    if path == "lib" { Vec::new() } else { path.split('/').map(str::to_owned).collect() }
+    path.split('/').map(str::to_owned).collect()
 }
 
-/// All paths of a file that begin with `crate` or `super`, from the root of the crate.
+/// The root of a crate, which may name all of its rooms.
+fn is_root(file: &str) -> bool {
+    file.ends_with("/lib.rs")
+}
+
+/// All paths of a file that begin with `crate`, `super` or `voisin_kernels`, from the root of the
+/// crate.
 fn paths(file: &str, text: &str) -> BTreeSet<String> {
     let tokens = tokens(text);
     let mut modules = module_of(file);
@@ -267,7 +288,9 @@ fn paths(file: &str, text: &str) -> BTreeSet<String> {
                 inner.push(depth);
                 i += 2;
             }
-            "crate" if next(1) == "::" => i = leaves(&tokens, i + 2, Vec::new(), &mut found) - 1,
+            "crate" | "voisin_kernels" if next(1) == "::" => {
+                i = leaves(&tokens, i + 2, Vec::new(), &mut found) - 1
+            }
             "super" if next(1) == "::" => {
                 let mut base = modules.clone();
                 while tokens[i] == "super" && tokens.get(i + 1).is_some_and(|token| token == "::") {
@@ -327,7 +350,7 @@ fn paths_are_read_from_imports_and_expressions() {
             let s = "crate::string"; let r = r#"crate::raw""#; '"'; crate::l::<u8>()
         }
         mod inner { use super::M; use super::super::N; fn g() { if true { super::O } } }
-        use super::P; /* crate::q */
+        use super::P; /* crate::q */ use voisin_kernels::r::S;
     "##;
     let expected = [
         "a::B",
@@ -342,6 +365,7 @@ fn paths_are_read_from_imports_and_expressions() {
         "room::N",
         "room::file::O",
         "room::P",
+        "r::S",
     ];
     assert_eq!(paths("room/file.rs", text), expected.map(str::to_owned).into());
     assert!(paths("room/mod.rs", "use super::x::Y;").contains("x::Y"));
@@ -352,10 +376,7 @@ fn paths_are_read_from_imports_and_expressions() {
 fn imports_run_downwards_only() {
     let mut used = BTreeSet::new();
     let mut broken = Vec::new();
-    for (file, text) in &files() {
-        if file == "lib.rs" {
-            continue;
-        }
+    for (file, text) in files().iter().filter(|(file, _)| !is_root(file)) {
         let module = module_of(file);
         let room = room_of(&module[0]).unwrap_or_else(|| panic!("{file} is in no room"));
         let (_, below) = ROOMS.iter().find(|(name, _)| *name == room).unwrap();
@@ -424,7 +445,7 @@ fn no_files_import_each_other_in_a_circle() {
     let handed_on: BTreeMap<&str, _> =
         files.iter().map(|(file, text)| (file.as_str(), re_exports(file, text))).collect();
     let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (file, text) in files.iter().filter(|(file, _)| *file != "lib.rs") {
+    for (file, text) in files.iter().filter(|(file, _)| !is_root(file)) {
         let is_tests = |at: &usize| text[*at..].lines().nth(1).is_some_and(|l| l.ends_with('{'));
         let mut tests = text.match_indices("#[cfg(test)]\n").map(|(at, _)| at).filter(is_tests);
         let without_tests = &text[..tests.next().unwrap_or(text.len())];
@@ -480,6 +501,26 @@ fn a_room_may_only_name_rooms_below_it() {
                 "{room} may name {other}, which is not below it"
             );
         }
+    }
+}
+
+#[test]
+fn the_rooms_of_the_kernels_are_the_lowest() {
+    let (lowest, above) = ROOMS.split_at(KERNELS.len());
+    assert_eq!(lowest.iter().map(|(room, _)| *room).collect::<Vec<_>>(), KERNELS);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(KERNELS_SOURCE);
+    let is_there = |room: &str| {
+        [room.to_owned(), format!("{room}.rs")].iter().any(|name| folder.join(name).exists())
+    };
+    assert!(lowest.iter().all(|(room, _)| is_there(room)));
+    assert!(!above.iter().any(|(room, _)| is_there(room)));
+}
+
+#[test]
+fn what_the_processor_can_run_is_found_out_in_one_place_only() {
+    for (file, text) in &files() {
+        let detects = tokens(text).iter().any(|token| token == "is_x86_feature_detected");
+        assert_eq!(detects, file == "distance/kernels/features.rs", "{file}");
     }
 }
 

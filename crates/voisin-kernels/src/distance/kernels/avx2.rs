@@ -1,11 +1,12 @@
 //! Kernels for x86-64 processors with AVX2, FMA and F16C, which came together in 2013: eight floats
 //! at a time.
 //!
-//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which
-//! detect them.
+//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which ask
+//! for them.
 
 use std::arch::x86_64::*;
 
+use super::features::{Level, level};
 use super::panel::near_kernel;
 use super::sum::{Load, Stored, Sum, Term, sum_kernels, words};
 use super::{Four, Kernels, One, PANEL, ROWS, Row, portable};
@@ -25,11 +26,8 @@ near_kernel!(#[target_feature(enable = "avx2,fma,f16c")]);
 
 /// Kernels for sums over floats, if the processor can run them.
 pub(super) fn kernels<S: Sum, L: Load>(dimensions: usize) -> Option<Kernels> {
-    let detected = is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c");
-    // SAFETY: the processor has AVX2, FMA and F16C.
-    detected.then(|| unsafe { kernels_of::<S, L>(dimensions) })
+    // SAFETY: the level has AVX2, FMA and F16C.
+    (level() >= Level::Avx2).then(|| unsafe { kernels_of::<S, L>(dimensions) })
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -167,7 +165,6 @@ pub(super) fn hamming() -> Option<Kernels> {
     fn kernels() -> Kernels {
         Kernels::new(one, four)
     }
-    let detected = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
-    // SAFETY: the processor has AVX2 and POPCNT.
-    detected.then(|| unsafe { kernels() })
+    // SAFETY: the level has AVX2 and POPCNT.
+    (level() >= Level::Avx2).then(|| unsafe { kernels() })
 }

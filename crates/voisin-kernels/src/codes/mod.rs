@@ -88,7 +88,10 @@ impl Codes {
         }
     }
 
-    pub(crate) fn of_bits(bits: u8) -> Option<Self> {
+    /// Those of so many bits a component, if there are any.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_bits(bits: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|codes| codes.bits() == usize::from(bits))
     }
 
@@ -115,25 +118,27 @@ impl fmt::Display for Codes {
 }
 
 /// Whether vectors of a metric can be searched by codes.
-pub(crate) fn is_sound(metric: &Metric) -> bool {
+#[must_use]
+pub fn is_sound(metric: &Metric) -> bool {
     matches!(metric.form, Form::SquaredDifferences | Form::NegatedProducts | Form::Cosine)
 }
 
 /// What makes codes of vectors, and estimates of codes.
 #[derive(Debug)]
-pub(crate) struct Coder {
+pub struct Coder {
     codes: Codes,
     metric: &'static Metric,
     center: Vec<f32>,
     rotation: Rotation,
     /// What vectors are stored in.
     scale: Scale,
-    pub(crate) estimates: Estimates,
+    /// Estimates of the distances of a query and codes.
+    pub estimates: Estimates,
 }
 
 /// Space for the components of a vector that is being encoded.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
+pub struct Scratch {
     residual: Vec<f32>,
     tried: Vec<u8>,
     best: Vec<u8>,
@@ -142,7 +147,8 @@ pub(crate) struct Scratch {
 impl Coder {
     /// For vectors of as many components as the center has, which is one of directions for metrics
     /// that compare those.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         metric: &'static Metric,
         codes: Codes,
         seed: u64,
@@ -161,13 +167,7 @@ impl Coder {
     }
 
     /// Appends the code of a stored vector, with its factors.
-    pub(crate) fn encode(
-        &self,
-        stored: &[u8],
-        factor: f32,
-        scratch: &mut Scratch,
-        out: &mut Vec<u8>,
-    ) {
+    pub fn encode(&self, stored: &[u8], factor: f32, scratch: &mut Scratch, out: &mut Vec<u8>) {
         let Scratch { residual, tried, best } = scratch;
         residual.clear();
         let decoded = self.metric.decode(stored, self.scale);
@@ -234,7 +234,8 @@ impl Coder {
     }
 
     /// A query, as it is compared, and its factor, ready to be compared with codes.
-    pub(crate) fn query(&self, vector: &[u8], factor: f32) -> CodeQuery {
+    #[must_use]
+    pub fn query(&self, vector: &[u8], factor: f32) -> CodeQuery {
         let mut residual = self.metric.coded(vector, factor, self.center.len());
         let products = (self.metric.form == Form::NegatedProducts)
             .then(|| (dot(&self.center, &residual), dot(&residual, &residual)));

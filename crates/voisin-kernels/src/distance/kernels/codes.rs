@@ -18,6 +18,8 @@ use super::code_query::{CodeQuery, Estimates, PACKED_BITS, each_four};
 use super::code_query::{
     FACTOR_BYTES, LANES, PIECE, each_known_four, estimates_of, load, total, totals,
 };
+#[cfg(target_arch = "x86_64")]
+use super::features::{Level, level};
 use super::packed;
 
 /// The best that the processor can run, for codes of 1, 2, 4, 7 or 8 bits a component, which are
@@ -191,12 +193,10 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         each_four!(query, codes, out, avx2_sums::<PLANES>);
     }
 
-    let has_vnni = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vnni");
+    let level = level();
     macro_rules! detected {
         ($kernel:expr) => {
-            // SAFETY: called where the features were detected.
+            // SAFETY: called where the level was detected that has the features.
             |query, codes, out| unsafe { $kernel(query, codes, out) }
         };
     }
@@ -211,8 +211,8 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
     let avx2: Estimates = detected!(avx2::<PLANES>);
     [
         Some(portable::<PLANES>),
-        has_vnni.then_some(vnni),
-        is_x86_feature_detected!("avx2").then_some(avx2),
+        (level >= Level::Vnni).then_some(vnni),
+        (level >= Level::Avx2).then_some(avx2),
     ]
 }
 

@@ -16,13 +16,14 @@ pub(super) const PACKED_BITS: usize = 7;
 pub(super) const PIECE: usize = 64;
 
 /// Bytes of the factors after a code.
-pub(crate) const FACTOR_BYTES: usize = 12;
+pub const FACTOR_BYTES: usize = 12;
 
 /// Zeros that a code of 7 bits may have before its factors, so that both fill whole lines.
 const MOST_PADDING: usize = 4;
 
 /// Bytes of a code without its factors.
-pub(crate) fn code_bytes(bits: usize, dimensions: usize) -> usize {
+#[must_use]
+pub fn code_bytes(bits: usize, dimensions: usize) -> usize {
     let bytes = (dimensions * bits).div_ceil(8);
     let in_lines = (bytes + FACTOR_BYTES).next_multiple_of(LINE_BYTES) - FACTOR_BYTES;
     if bits == PACKED_BITS && in_lines - bytes <= MOST_PADDING { in_lines } else { bytes }
@@ -35,16 +36,16 @@ pub(crate) fn fills_lines(bits: usize, dimensions: usize) -> bool {
 
 /// What stands beside a code, of a vector `x` and its residual `r`, which the code is of.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Factors {
+pub struct Factors {
     /// What is added to every estimate: the part of the distance that is the vector's own.
-    pub(crate) offset: f32,
+    pub offset: f32,
     /// By what the code is multiplied so that it has the inner product with `r` that `r` has with
     /// itself.
-    pub(crate) scale: f32,
+    pub scale: f32,
     /// The length of what the scaled code lacks of `r`, rounded up.
-    pub(crate) error: f32,
+    pub error: f32,
     /// The length of the scaled code, rounded up.
-    pub(crate) length: f32,
+    pub length: f32,
 }
 
 impl Factors {
@@ -57,8 +58,10 @@ impl Factors {
         bytes
     }
 
+    /// Of the bytes that follow a code.
     #[inline(always)]
-    pub(crate) fn decode(bytes: [u8; FACTOR_BYTES]) -> Self {
+    #[must_use]
+    pub fn decode(bytes: [u8; FACTOR_BYTES]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
         let short = |low, high| f32::from_bits(u32::from(u16::from_le_bytes([low, high])) << 16);
         Self {
@@ -79,7 +82,7 @@ fn upper_half(value: f32) -> u16 {
 /// `bits * (i / plane)` bits from its lowest, where `plane = ceil(n * bits / 8)` is the length of
 /// the code; of 7 bits, it is in the 7 bits from bit `7 * i` on.
 #[derive(Debug, Clone)]
-pub(crate) struct CodeQuery {
+pub struct CodeQuery {
     /// The components, plane by plane, each plane padded to whole pieces.
     pub(super) planes: Vec<i8>,
     pub(super) code_bytes: usize,
@@ -124,7 +127,8 @@ impl CodeQuery {
 
     /// How many lines of a code and its factors to prefetch.
     #[inline(always)]
-    pub(crate) fn prefetched_lines(&self) -> usize {
+    #[must_use]
+    pub fn prefetched_lines(&self) -> usize {
         prefetch::prefetched_lines(self.code_bytes + FACTOR_BYTES)
     }
 
@@ -148,13 +152,15 @@ impl CodeQuery {
 
     /// Error bound of an estimate: no distance is farther from it.
     #[inline]
-    pub(crate) fn bound(&self, code: &[u8]) -> f32 {
+    #[must_use]
+    pub fn bound(&self, code: &[u8]) -> f32 {
         self.share_of_bound(code, 1.0)
     }
 
     /// High-probability error bound (about 99.7 %) of an estimate.
     #[inline]
-    pub(crate) fn likely_bound(&self, code: &[u8]) -> f32 {
+    #[must_use]
+    pub fn likely_bound(&self, code: &[u8]) -> f32 {
         self.share_of_bound(code, self.likely)
     }
 
@@ -174,7 +180,7 @@ impl CodeQuery {
 }
 
 /// Appends estimates of the distances of a query and any number of codes with their factors.
-pub(crate) type Estimates = fn(&CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>);
+pub type Estimates = fn(&CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>);
 
 /// The estimates of codes by the sums of four at a time. A macro, as what is compiled for a set of
 /// features is inlined only where those are known.

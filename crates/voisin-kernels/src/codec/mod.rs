@@ -4,7 +4,7 @@
 //! query, or a stored vector that others are compared with, is decoded first, once, to the form
 //! that kernels read ([`Codec::Decoded`]): its components as `f32`, or bits. Kernels decode the
 //! other side as they load it. `forms.rs` has the forms, `round.rs` the two roundings that Rust
-//! does not have.
+//! does not have, `scale.rs` what the bytes of a trained form stand for.
 //!
 //! Owns the invariant that encoding rounds once, to the nearest, whatever it was given, and that
 //! decoding is exact: a stored form stands for one vector, the same on every machine. All vectors
@@ -22,16 +22,17 @@
 
 mod forms;
 mod round;
+mod scale;
 
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-pub(crate) use self::forms::Range;
+pub(crate) use self::forms::check_limit;
 pub use self::forms::{Bf16, Bits, F16, F32, I8, Signs};
 pub(crate) use self::round::{from_bf16, from_f16};
-use crate::error::VectorDefect;
-pub use crate::types::Scale;
+pub use self::scale::Scale;
+use crate::defect::VectorDefect;
 
 mod sealed {
     pub trait Sealed {}
@@ -83,7 +84,7 @@ pub trait Codec: sealed::Sealed + fmt::Debug + Clone + Copy + Send + Sync + 'sta
     /// The number that stands for this form in the metadata of an index (`docs/format.md`).
     const ID: u8;
 
-    /// What it is called in messages and in [`Stats`](crate::Stats).
+    /// What it is called in messages and statistics.
     const NAME: &'static str;
 
     /// Whether a vector of `f32` that can be stored comes back as it was.
@@ -164,11 +165,14 @@ pub enum Components<'a> {
 }
 
 impl<'a> Components<'a> {
-    pub(crate) fn of<T: Component>(vector: &'a [T]) -> Self {
+    #[must_use]
+    pub fn of<T: Component>(vector: &'a [T]) -> Self {
         T::components(vector)
     }
 
-    pub(crate) fn len(self) -> usize {
+    #[inline]
+    #[must_use]
+    pub fn len(self) -> usize {
         match self {
             Self::F32(vector) => vector.len(),
             Self::F64(vector) => vector.len(),
@@ -176,7 +180,8 @@ impl<'a> Components<'a> {
     }
 
     /// Rows of so many components each; the last may be shorter.
-    pub(crate) fn rows(self, dimensions: usize) -> impl Iterator<Item = Self> {
+    #[inline]
+    pub fn rows(self, dimensions: usize) -> impl Iterator<Item = Self> {
         (0..self.len()).step_by(dimensions.max(1)).map(move |start| {
             let end = self.len().min(start + dimensions);
             match self {

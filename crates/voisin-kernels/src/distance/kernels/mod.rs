@@ -10,8 +10,8 @@
 //! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loops that they
 //! share are in `sum.rs`, and in `panel.rs` for many vectors and many queries, of which it only
 //! estimates the result. The best one that the processor can run is taken when a `Kernels` is made,
-//! which a search does once: the functions of the AVX modules leave them only as `Kernels` that are
-//! made after the features were detected, so that to hold one is the proof. The naive twin of each
+//! which a search does once (`features.rs`): the functions of the AVX modules leave them only as
+//! `Kernels` that are made after the features were detected, so that to hold one is the proof. The naive twin of each
 //! kernel, which the tests here compare it with, is the metric's [`Distance::raw`].
 
 #[cfg(target_arch = "x86_64")]
@@ -21,6 +21,8 @@ mod avx512;
 mod bytes;
 mod code_query;
 mod codes;
+#[cfg(target_arch = "x86_64")]
+mod features;
 mod packed;
 mod panel;
 mod portable;
@@ -28,12 +30,11 @@ mod prefetch;
 mod rotation;
 mod sum;
 
-pub(crate) use self::bytes::{ByteKernels, Bytes};
-pub(crate) use self::code_query::{
-    CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes, fills_lines,
-};
+pub use self::bytes::{ByteKernels, Bytes};
+pub(crate) use self::code_query::fills_lines;
+pub use self::code_query::{CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes};
 pub(crate) use self::codes::estimates;
-pub(crate) use self::prefetch::{
+pub use self::prefetch::{
     LINE_BYTES, MAX_PREFETCH_LINES, prefetch, prefetch_early, prefetch_line, prefetch_lines,
     prefetches_early,
 };
@@ -62,9 +63,9 @@ pub struct Kernels {
 }
 
 /// Queries of a panel.
-pub(crate) const PANEL: usize = 32;
+pub const PANEL: usize = 32;
 /// Vectors that are compared with a panel at a time.
-pub(crate) const ROWS: usize = 8;
+pub const ROWS: usize = 8;
 
 /// For each row, a bit for each query of the panel: whether `sum * scale + offset` is not below the
 /// limit of the query, where `sum` is an estimate of the raw number of the row and the query. The
@@ -77,7 +78,7 @@ pub(crate) type Near = fn(
 
 /// A vector that is compared with a panel.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Row<'a> {
+pub struct Row<'a> {
     pub(crate) bytes: &'a [u8],
     pub(crate) scale: f32,
     pub(crate) offset: f32,
@@ -146,6 +147,7 @@ impl Kernels {
 
     /// The same for stored vectors whose codes stand for something else.
     #[must_use]
+    #[inline]
     pub(crate) fn with_scale(self, scale: Scale) -> Self {
         Self { scale, ..self }
     }

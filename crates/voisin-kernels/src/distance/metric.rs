@@ -18,33 +18,37 @@ use super::{
 use crate::codec::{
     Bf16, Bits, Codec, Component, Components, F16, F32, Floats, I8, Scale, Signs, VectorRef,
 };
-use crate::error::{Error, Result, VectorDefect};
+use crate::defect::VectorDefect;
 
 /// A vector that can be stored and compared, as it is stored.
 #[derive(Debug)]
-pub(crate) struct Encoded {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) factor: f32,
+pub struct Encoded {
+    /// In the form of the metric.
+    pub bytes: Vec<u8>,
+    /// What is stored beside it; 0 if nothing is.
+    pub factor: f32,
     /// Components that were beyond the ends of the scale.
-    pub(crate) saturated: u64,
+    pub saturated: u64,
 }
 
 /// A query, as it is compared, and its factor.
 type Prepared = (Vec<u8>, f32);
 
-/// See the module.
-pub(crate) struct Metric {
+/// A metric, resolved once: its name, its kernels, and what it makes of their numbers.
+pub struct Metric {
     name: Name,
-    /// The number and the name of the form that vectors are stored in.
-    pub(crate) codec: u8,
-    pub(crate) codec_name: &'static str,
+    /// The number of the form that vectors are stored in.
+    pub codec: u8,
+    /// The name of that form.
+    pub codec_name: &'static str,
     /// Whether an index must be trained before its first item.
-    pub(crate) is_trained: bool,
+    pub is_trained: bool,
     /// Whether a factor is stored beside each vector.
-    pub(crate) has_factor: bool,
-    pub(crate) form: Form,
+    pub has_factor: bool,
+    /// How a distance follows from the number that a kernel makes.
+    pub form: Form,
     /// Whether vectors can be compared: not where an index has a metric that nobody has told of.
-    pub(crate) is_known: bool,
+    pub is_known: bool,
     bytes: fn(usize) -> usize,
     kernels: fn(usize) -> Kernels,
     finish: fn(f32, [f32; 2], usize) -> f32,
@@ -163,12 +167,14 @@ fn check<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<(), Ve
 
 impl Metric {
     /// The metric of a type, as a value.
-    pub(crate) fn of<D: Distance>() -> &'static Self {
+    #[must_use]
+    pub fn of<D: Distance>() -> &'static Self {
         &Of::<D>::METRIC
     }
 
-    /// A metric that ships with voisin, by its name and the number of the form that it stores.
-    pub(crate) fn built_in(name: &str, codec: u8) -> Option<&'static Self> {
+    /// A built-in metric, by its name and the number of the form that it stores.
+    #[must_use]
+    pub fn built_in(name: &str, codec: u8) -> Option<&'static Self> {
         fn forms<C: Floats>() -> [&'static Metric; 4] {
             [
                 Metric::of::<Euclidean<C>>(),
@@ -192,7 +198,8 @@ impl Metric {
     /// Stands for a metric that is not known, of an index that stores vectors in the form with this
     /// number: they can be read, and nothing can be compared. `None` if there is no such form.
     /// There is one for each name, form and factor, for as long as the process lives.
-    pub(crate) fn unknown(name: &str, codec: u8, has_factor: bool) -> Option<&'static Self> {
+    #[must_use]
+    pub fn unknown(name: &str, codec: u8, has_factor: bool) -> Option<&'static Self> {
         static UNKNOWN: Mutex<Vec<&'static Metric>> = Mutex::new(Vec::new());
         let mut unknown = UNKNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |metric: &&&Self| {
@@ -217,32 +224,26 @@ impl Metric {
         Some(metric)
     }
 
-    pub(crate) fn name(&self) -> &'static str {
+    /// The name that is stored in an index.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self.name {
             Name::Of(name) => name(),
             Name::Stored(name) => name,
         }
     }
 
-    /// That vectors of an index of this metric can be compared.
-    ///
-    /// # Errors
-    /// [`Error::UnknownMetric`].
-    pub(crate) fn check_known(&self, index: u16) -> Result<()> {
-        if self.is_known {
-            Ok(())
-        } else {
-            Err(Error::UnknownMetric { index, metric: self.name() })
-        }
-    }
-
     /// Bytes of a stored vector of `dimensions` components, without its factor.
-    pub(crate) fn bytes(&self, dimensions: usize) -> usize {
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self, dimensions: usize) -> usize {
         (self.bytes)(dimensions)
     }
 
     /// The kernels for vectors of so many components, as they are stored.
-    pub(crate) fn kernels(&self, dimensions: usize, scale: Scale) -> Kernels {
+    #[must_use]
+    #[inline]
+    pub fn kernels(&self, dimensions: usize, scale: Scale) -> Kernels {
         (self.kernels)(dimensions).with_scale(scale)
     }
 
@@ -250,7 +251,8 @@ impl Metric {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn prepare(&self, query: Components<'_>) -> Result<Prepared, VectorDefect> {
+    #[inline]
+    pub fn prepare(&self, query: Components<'_>) -> Result<Prepared, VectorDefect> {
         (self.prepare)(query)
     }
 
@@ -259,11 +261,8 @@ impl Metric {
     /// # Errors
     /// What is wrong with it, where it cannot be stored, or could not be compared as it would be
     /// stored.
-    pub(crate) fn encode(
-        &self,
-        vector: Components<'_>,
-        scale: Scale,
-    ) -> Result<Encoded, VectorDefect> {
+    #[inline]
+    pub fn encode(&self, vector: Components<'_>, scale: Scale) -> Result<Encoded, VectorDefect> {
         (self.encode)(vector, scale)
     }
 
@@ -271,7 +270,8 @@ impl Metric {
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
-    pub(crate) fn check(&self, vector: Components<'_>, scale: Scale) -> Result<(), VectorDefect> {
+    #[inline]
+    pub fn check(&self, vector: Components<'_>, scale: Scale) -> Result<(), VectorDefect> {
         (self.check)(vector, scale)
     }
 
@@ -280,33 +280,43 @@ impl Metric {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn check_given(&self, vector: Components<'_>) -> Result<(), VectorDefect> {
+    #[inline]
+    pub fn check_given(&self, vector: Components<'_>) -> Result<(), VectorDefect> {
         (self.check_given)(vector)
     }
 
     /// A stored vector in the form that others are compared with. Exact.
-    pub(crate) fn decode<'a>(&self, bytes: &'a [u8], scale: Scale) -> Cow<'a, [u8]> {
+    #[must_use]
+    #[inline]
+    pub fn decode<'a>(&self, bytes: &'a [u8], scale: Scale) -> Cow<'a, [u8]> {
         (self.decode)(bytes, scale)
     }
 
     /// The components of a decoded vector, or of a query.
-    pub(crate) fn floats(&self, decoded: &[u8], dimensions: usize) -> Vec<f32> {
+    #[must_use]
+    #[inline]
+    pub fn floats(&self, decoded: &[u8], dimensions: usize) -> Vec<f32> {
         (self.floats)(decoded, dimensions)
     }
 
     /// What is stored beside a decoded vector; 0 if nothing is.
-    pub(crate) fn factor(&self, decoded: &[u8]) -> f32 {
+    #[must_use]
+    #[inline]
+    pub fn factor(&self, decoded: &[u8]) -> f32 {
         if self.has_factor { (self.factor)(decoded) } else { 0.0 }
     }
 
     /// Whether what follows the last component of a stored vector is zero.
-    pub(crate) fn has_clean_padding(&self, bytes: &[u8], dimensions: usize) -> bool {
+    #[must_use]
+    #[inline]
+    pub fn has_clean_padding(&self, bytes: &[u8], dimensions: usize) -> bool {
         (self.has_clean_padding)(bytes, dimensions)
     }
 
     /// The components that codes are of: those of the direction, where the metric compares
     /// directions. Of a decoded vector and its factor.
-    pub(crate) fn coded(&self, decoded: &[u8], factor: f32, dimensions: usize) -> Vec<f32> {
+    #[must_use]
+    pub fn coded(&self, decoded: &[u8], factor: f32, dimensions: usize) -> Vec<f32> {
         let mut components = self.floats(decoded, dimensions);
         if self.has_factor {
             components.iter_mut().for_each(|value| *value *= factor);
@@ -318,7 +328,7 @@ impl Metric {
 /// How a distance follows from the number that a kernel has made and the factors of both vectors,
 /// as a type: loops over many vectors are compiled for each, and ask once which it is, by
 /// [`by_finish`].
-pub(crate) trait Finish {
+pub trait Finish {
     /// Whether vectors of the metric have factors.
     fn has_factor(metric: &Metric) -> bool;
 
@@ -327,13 +337,17 @@ pub(crate) trait Finish {
 }
 
 /// It is the number.
-pub(crate) enum AsItIs {}
+#[derive(Debug)]
+pub enum AsItIs {}
 /// It is the number, negated.
-pub(crate) enum Negated {}
+#[derive(Debug)]
+pub enum Negated {}
 /// Half of one minus the number times both factors.
-pub(crate) enum HalfAngle {}
+#[derive(Debug)]
+pub enum HalfAngle {}
 /// The metric says.
-pub(crate) enum Called {}
+#[derive(Debug)]
+pub enum Called {}
 
 impl Finish for AsItIs {
     #[inline(always)]
@@ -383,8 +397,11 @@ impl Finish for Called {
     }
 }
 
-/// Does something with the [`Finish`] of a metric as a type.
-macro_rules! by_finish {
+/// Does something with the [`Finish`] of a metric as a type. A macro, for loops over many vectors
+/// to be compiled for each; in `distance`, it is `by_finish`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __by_finish {
     ($metric:expr, $finish:ident => $work:expr) => {
         match $metric.form {
             $crate::distance::Form::SquaredDifferences | $crate::distance::Form::Differences => {
@@ -407,7 +424,8 @@ macro_rules! by_finish {
     };
 }
 
-pub(crate) use by_finish;
+#[doc(inline)]
+pub use __by_finish as by_finish;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,9 @@
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
+#[cfg(target_arch = "x86_64")]
+use super::features::{Level, level};
+
 const ROUNDS: usize = 4;
 
 /// A rotation of vectors of a fixed number of components.
@@ -172,10 +175,11 @@ fn fast() -> Option<Run> {
         rotate(signs, vector, |chunk| avx512_within(chunk));
     }
 
-    if is_x86_feature_detected!("avx512f") {
-        // SAFETY: called where the feature was detected.
+    let level = level();
+    if level >= Level::Avx512 {
+        // SAFETY: called where the level was detected that has the feature.
         Some(|signs, vector| unsafe { avx512(signs, vector) })
-    } else if is_x86_feature_detected!("avx2") {
+    } else if level >= Level::Avx2 {
         // SAFETY: as above.
         Some(|signs, vector| unsafe { avx2(signs, vector) })
     } else {

@@ -2,7 +2,7 @@
 //! called once, and `diskann-vector` called four times where it has the metric. What a search adds
 //! to this is the wait for memory: see the search bench.
 //!
-//! `cargo bench --bench distance` exits non-zero where `diskann-vector` is quicker than either.
+//! `cargo bench --package voisin-kernels` exits non-zero where `diskann-vector` is quicker than either.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use diskann_vector::distance::{Distance as Diskann, DistanceProvider, Metric};
 use half::f16;
-use voisin::codec::{Bf16, Codec, F16, I8, Scale};
-use voisin::distances::{Cosine, DecodedOf, Distance, Euclidean, Hamming, Manhattan};
+use voisin_kernels::codec::{Bf16, Codec, F16, I8, Scale};
+use voisin_kernels::distance::{Cosine, DecodedOf, Distance, Euclidean, Hamming, Manhattan};
 
 const DIMENSIONS: [usize; 9] = [96, 100, 128, 256, 384, 768, 960, 1024, 1536];
 /// By how much medians of one program differ from run to run.

@@ -10,11 +10,11 @@
 use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
 /// Of all x86-64 processors.
-pub(crate) const LINE_BYTES: usize = 64;
+pub const LINE_BYTES: usize = 64;
 /// What lies behind so many lines, the processor loads ahead by itself once it sees these being
 /// read. More prefetches than it can have loads under way hold it up: hinting all 24 lines of a
 /// vector of 384 components costs an eighth of the searches.
-pub(crate) const MAX_PREFETCH_LINES: usize = 4;
+pub const MAX_PREFETCH_LINES: usize = 4;
 
 /// How many lines of a value of that length to prefetch.
 #[inline(always)]
@@ -25,7 +25,7 @@ pub(crate) fn prefetched_lines(bytes: usize) -> usize {
 /// Prefetches the beginning of `bytes`. Does nothing on other processors than
 /// x86-64.
 #[inline(always)]
-pub(crate) fn prefetch(bytes: &[u8]) {
+pub fn prefetch(bytes: &[u8]) {
     // Without a loop, which costs more than the prefetches.
     match prefetched_lines(bytes.len()) {
         MAX_PREFETCH_LINES => prefetch_lines::<MAX_PREFETCH_LINES>(bytes),
@@ -38,7 +38,7 @@ pub(crate) fn prefetch(bytes: &[u8]) {
 /// Prefetches that many lines, from the first of `bytes` on, whatever their
 /// length.
 #[inline(always)]
-pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
+pub fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
     for line in 0..LINES {
         prefetch_line(bytes.as_ptr().wrapping_add(line * LINE_BYTES));
     }
@@ -46,7 +46,7 @@ pub(crate) fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
 
 /// Prefetches the cache line that a byte is in, if there is memory at all.
 #[inline(always)]
-pub(crate) fn prefetch_line(byte: *const u8) {
+pub fn prefetch_line(byte: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and never faults, whatever the address; SSE is part of
     // x86-64.
@@ -60,7 +60,7 @@ pub(crate) fn prefetch_line(byte: *const u8) {
 /// Prefetches all of the values, which will be compared next, into its
 /// second-level cache, if that is worth it.
 #[inline(always)]
-pub(crate) fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
+pub fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
     if prefetches_early() {
         values.for_each(prefetch_far);
     }
@@ -70,10 +70,9 @@ pub(crate) fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
 /// a tenth to a fifth (decision 0027). On Intel's Xeons they cost more than they gain (decision
 /// 0023).
 #[inline(always)]
-pub(crate) fn prefetches_early() -> bool {
-    // Instructions that AMD's processors have and others have not.
+pub fn prefetches_early() -> bool {
     #[cfg(target_arch = "x86_64")]
-    return is_x86_feature_detected!("sse4a");
+    return super::features::is_amd();
     #[cfg(not(target_arch = "x86_64"))]
     false
 }

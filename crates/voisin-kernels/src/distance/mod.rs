@@ -23,25 +23,21 @@ mod panel;
 
 use std::fmt;
 
-pub use self::kernels::Kernels;
-pub(crate) use self::kernels::{
-    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, LINE_BYTES,
-    MAX_PREFETCH_LINES, PANEL, ROWS, Rotation, Row, code_bytes, estimates, fills_lines, prefetch,
-    prefetch_early, prefetch_line, prefetch_lines, prefetches_early,
+pub use self::kernels::{
+    ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, Kernels, LINE_BYTES,
+    MAX_PREFETCH_LINES, PANEL, ROWS, Row, code_bytes, prefetch, prefetch_early, prefetch_line,
+    prefetch_lines, prefetches_early,
 };
-pub(crate) use self::metric::{
-    AsItIs, Called, Encoded, Finish, HalfAngle, Metric, Negated, by_finish,
-};
+pub(crate) use self::kernels::{Rotation, estimates, fills_lines};
+pub use self::metric::{AsItIs, Called, Encoded, Finish, HalfAngle, Metric, Negated, by_finish};
 pub(crate) use self::metrics::sum_of;
 pub use self::metrics::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DotProduct,
     Euclidean, Hamming, Manhattan,
 };
-#[doc(hidden)]
-pub use self::panel::Form;
-pub(crate) use self::panel::{Estimate, Limits, Panel};
+pub use self::panel::{Estimate, Form, Limits, Panel};
 use crate::codec::{Codec, Component, Scale, VectorRef};
-use crate::error::VectorDefect;
+use crate::defect::VectorDefect;
 
 /// A metric. Implement it to search by a distance of your own: [`name`](Self::name),
 /// [`Codec`](Self::Codec) and [`raw`](Self::raw) are enough.
@@ -52,6 +48,10 @@ use crate::error::VectorDefect;
 /// not be a metric in the mathematical sense: the triangle inequality is not used.
 ///
 /// ```
+/// # mod voisin {
+/// #     pub use voisin_kernels::codec;
+/// #     pub use voisin_kernels::distance as distances;
+/// # }
 /// use voisin::codec::{F32, VectorRef};
 /// use voisin::distances::Distance;
 ///

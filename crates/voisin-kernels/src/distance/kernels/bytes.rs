@@ -6,23 +6,28 @@
 //! ab`. It takes one side as signed: `ab = a (b - 128) + 128 sum(a)`. Without it the compiler makes
 //! vector code of the differences; it is compiled once for each set of features.
 
+#[cfg(target_arch = "x86_64")]
+use super::features::{Level, level};
+
 /// Vectors have at most 65 535 components, the sum of whose squares fits 32 bits.
 const _: () = assert!(65_535u64 * 255 * 255 <= u32::MAX as u64);
 
 /// A vector, with what is known of it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Bytes<'a> {
-    pub(crate) components: &'a [u8],
-    /// This and the next are for VNNI.
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-    pub(crate) sum: u32,
-    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
-    pub(crate) squares: u32,
+pub struct Bytes<'a> {
+    /// As they are stored.
+    pub components: &'a [u8],
+    /// Their sum. This and the next are for VNNI.
+    pub sum: u32,
+    /// The sum of their squares.
+    pub squares: u32,
 }
 
 impl Bytes<'_> {
     /// The sum and the sum of squares of some components.
-    pub(crate) fn sums(components: &[u8]) -> [u32; 2] {
+    #[inline]
+    #[must_use]
+    pub fn sums(components: &[u8]) -> [u32; 2] {
         [
             components.iter().map(|c| u32::from(*c)).sum(),
             components.iter().map(|c| u32::from(*c).pow(2)).sum(),
@@ -32,13 +37,15 @@ impl Bytes<'_> {
 
 /// The sum of squared differences of a vector and each of four others, chosen once for the machine.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ByteKernels {
-    pub(crate) four: fn(Bytes<'_>, [Bytes<'_>; 4]) -> [u32; 4],
+pub struct ByteKernels {
+    /// All four at once.
+    pub four: fn(Bytes<'_>, [Bytes<'_>; 4]) -> [u32; 4],
 }
 
 impl ByteKernels {
     /// The best that the processor can run.
-    pub(crate) fn detect() -> Self {
+    #[must_use]
+    pub fn detect() -> Self {
         fast().into_iter().flatten().next().unwrap_or(Self { four: portable })
     }
 }
@@ -113,7 +120,7 @@ fn fast() -> [Option<ByteKernels>; 3] {
             fn kernels() -> ByteKernels {
                 ByteKernels { four }
             }
-            // SAFETY: called where the features were detected.
+            // SAFETY: called where the level was detected that has the features.
             unsafe { kernels() }
         }};
     }
@@ -122,12 +129,12 @@ fn fast() -> [Option<ByteKernels>; 3] {
     fn vnni_kernels() -> ByteKernels {
         ByteKernels { four: vnni }
     }
-    let has_avx512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+    let level = level();
     [
-        // SAFETY: the features were detected.
-        (has_avx512 && is_x86_feature_detected!("avx512vnni")).then(|| unsafe { vnni_kernels() }),
-        has_avx512.then(|| compiled_for!("avx512f,avx512bw")),
-        is_x86_feature_detected!("avx2").then(|| compiled_for!("avx2")),
+        // SAFETY: the level has the features.
+        (level >= Level::Vnni).then(|| unsafe { vnni_kernels() }),
+        (level >= Level::Avx512).then(|| compiled_for!("avx512f,avx512bw")),
+        (level >= Level::Avx2).then(|| compiled_for!("avx2")),
     ]
 }
 

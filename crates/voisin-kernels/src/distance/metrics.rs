@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 
 use super::{Distance, Form, Kernels};
 use crate::codec::{Bits, Codec, F32, Floats, Signs, VectorRef};
-use crate::error::VectorDefect;
+use crate::defect::VectorDefect;
 
 /// The largest Euclidean norm under which a product of two norms, and the square of a sum of two,
 /// is below `f32::MAX`.

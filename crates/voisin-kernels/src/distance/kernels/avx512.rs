@@ -1,11 +1,12 @@
 //! Kernels for x86-64 processors with AVX-512: sixteen floats or eight words of 64 bits at a time,
 //! the tail by a load under a mask.
 //!
-//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which
-//! detect them.
+//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which ask
+//! for them.
 
 use std::arch::x86_64::*;
 
+use super::features::{Level, level};
 use super::panel::near_kernel;
 use super::sum::{Load, Stored, Sum, Term, sum_kernels, words};
 use super::{Four, Kernels, One, PANEL, ROWS, Row};
@@ -25,17 +26,10 @@ const ROWS_ABREAST: usize = 8;
 sum_kernels!(#[target_feature(enable = "avx512f,avx512bw,avx512vl")]);
 near_kernel!(#[target_feature(enable = "avx512f,avx512bw,avx512vl")]);
 
-/// All processors with AVX-512 but one have them, which had no successor.
-fn is_detected() -> bool {
-    is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vl")
-}
-
 /// Kernels for sums over floats, if the processor can run them.
 pub(super) fn kernels<S: Sum, L: Load>(dimensions: usize) -> Option<Kernels> {
-    // SAFETY: the processor has all three.
-    is_detected().then(|| unsafe { kernels_of::<S, L>(dimensions) })
+    // SAFETY: the level has all three features.
+    (level() >= Level::Avx512).then(|| unsafe { kernels_of::<S, L>(dimensions) })
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
@@ -200,9 +194,8 @@ pub(super) fn hamming() -> Option<Kernels> {
     fn kernels() -> Kernels {
         Kernels::new(one_hamming, four_hamming)
     }
-    let detected = is_detected() && is_x86_feature_detected!("avx512vpopcntdq");
-    // SAFETY: the processor has all four.
-    detected.then(|| unsafe { kernels() })
+    // SAFETY: the level has all four features.
+    (level() >= Level::Vbmi).then(|| unsafe { kernels() })
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq")]

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::round::{MAX_BF16, MAX_F16, from_bf16, from_f16, to_bf16, to_f16, to_odd};
 use super::{Codec, Component, Decoded, Scale};
-use crate::error::VectorDefect;
+use crate::defect::VectorDefect;
 
 /// Every component as an IEEE 754 single, little-endian: `4 * dimensions` bytes. Vectors of `f32`
 /// come back bit for bit.
@@ -27,11 +27,9 @@ pub enum Bf16 {}
 
 /// Every component as one of 256 numbers, evenly spaced over a range that is trained on a sample
 /// ([`Scale`]): a byte each. Components are off by at most half a step, 1/510 of the range; one
-/// beyond the range becomes the end of it, and is counted
-/// ([`Reader::saturated`](crate::Reader::saturated)).
+/// beyond the range becomes the end of it, and is counted (`Reader::saturated`).
 ///
-/// An index must be trained before its first item: by [`Writer::train`](crate::Writer::train),
-/// [`Index::train`](crate::Index::train), or a load.
+/// An index must be trained before its first item: by `Writer::train`, `Index::train`, or a load.
 #[derive(Debug, Clone, Copy)]
 pub enum I8 {}
 
@@ -46,39 +44,8 @@ pub enum Bits {}
 #[derive(Debug, Clone, Copy)]
 pub enum Signs {}
 
-/// The range of the vectors that an index is trained on.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Range {
-    lowest: f32,
-    highest: f32,
-}
-
-impl Default for Range {
-    fn default() -> Self {
-        Self { lowest: f32::INFINITY, highest: f32::NEG_INFINITY }
-    }
-}
-
-impl Range {
-    /// # Errors
-    /// The first component that no scale has room for.
-    pub(crate) fn add<T: Component>(&mut self, vector: &[T]) -> Result<(), VectorDefect> {
-        check_limit(vector, Scale::MAX.into(), "the range of i8")?;
-        for component in T::floats(vector).iter() {
-            (self.lowest, self.highest) =
-                (self.lowest.min(*component), self.highest.max(*component));
-        }
-        Ok(())
-    }
-
-    /// [`Scale::NONE`] of no vectors.
-    pub(crate) fn scale(self) -> Scale {
-        Scale::between(self.lowest, self.highest).unwrap_or(Scale::NONE)
-    }
-}
-
 /// That all components are finite and no larger than `limit`.
-fn check_limit<T: Component>(
+pub(crate) fn check_limit<T: Component>(
     vector: &[T],
     limit: f64,
     form: &'static str,

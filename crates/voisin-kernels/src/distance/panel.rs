@@ -40,7 +40,7 @@ const UNDERFLOW: f64 = f32::MIN_POSITIVE as f64;
 
 /// The judge of pairs under one metric and number of dimensions.
 #[derive(Debug)]
-pub(crate) struct Estimate {
+pub struct Estimate {
     form: Form,
     near: Near,
     /// Products of floats: those of a vector with itself are a squared norm.
@@ -53,7 +53,7 @@ pub(crate) struct Estimate {
 /// Up to [`PANEL`] queries, component by component, and a number of each that its limits are made
 /// of.
 #[derive(Debug)]
-pub(crate) struct Panel {
+pub struct Panel {
     components: Vec<[[u8; 4]; PANEL]>,
     /// The squared norm of each.
     squares: Vec<f64>,
@@ -62,7 +62,7 @@ pub(crate) struct Panel {
 }
 
 /// What the sum of a query and a vector must reach, as the kernel reads it.
-pub(crate) type Limits = [[u8; 4]; PANEL];
+pub type Limits = [[u8; 4]; PANEL];
 
 impl Estimate {
     /// The estimates that the metric has, the quickest first, the one that rules out most last.
@@ -70,7 +70,8 @@ impl Estimate {
     /// Squared differences have two. That by products takes half as long, but its error is a share
     /// of the norms: where vectors are far from the origin and near each other, it rules out
     /// nothing. The error of a sum of squares is a share of itself.
-    pub(crate) fn of(form: Form, kernels: &Kernels, dimensions: usize) -> Vec<Self> {
+    #[must_use]
+    pub fn of(form: Form, kernels: &Kernels, dimensions: usize) -> Vec<Self> {
         let forms = match form {
             Form::SquaredDifferences => [
                 (Form::SquaredDifferences, kernels.near_by_products),
@@ -92,7 +93,7 @@ impl Estimate {
 
     /// Queries, of which there are at most [`PANEL`], as stored bytes and factors. The same panel
     /// serves all estimates of a metric.
-    pub(crate) fn panel<'a>(&self, queries: impl Iterator<Item = (&'a [u8], f32)>) -> Panel {
+    pub fn panel<'a>(&self, queries: impl Iterator<Item = (&'a [u8], f32)>) -> Panel {
         let mut panel = Panel {
             components: vec![[[0; 4]; PANEL]; self.dimensions],
             squares: vec![],
@@ -118,7 +119,9 @@ impl Estimate {
     }
 
     /// A vector, as floats, ready to be judged.
-    pub(crate) fn row<'a>(&self, bytes: &'a [u8], factor: f32) -> Row<'a> {
+    #[inline]
+    #[must_use]
+    pub fn row<'a>(&self, bytes: &'a [u8], factor: f32) -> Row<'a> {
         let (scale, offset) = match self.form {
             // The square of the distance is that of both norms, less twice the product, of whose
             // error both norms bear a half.
@@ -136,7 +139,9 @@ impl Estimate {
     }
 
     /// The limit for vectors whose distance from a query of the panel is not above `distance`.
-    pub(crate) fn limit(&self, panel: &Panel, query: usize, distance: f32) -> [u8; 4] {
+    #[inline]
+    #[must_use]
+    pub fn limit(&self, panel: &Panel, query: usize, distance: f32) -> [u8; 4] {
         let (distance, square, factor) =
             (f64::from(distance), panel.squares[query], panel.factors[query]);
         let limit = match self.form {
@@ -153,18 +158,16 @@ impl Estimate {
     }
 
     /// Limits that no vector is ruled out by.
-    pub(crate) fn no_limits() -> Limits {
+    #[inline]
+    #[must_use]
+    pub fn no_limits() -> Limits {
         [f32::NEG_INFINITY.to_le_bytes(); PANEL]
     }
 
     /// For each row, the queries whose limit it may reach: bit `i` for query `i` of the panel.
     #[inline]
-    pub(crate) fn near(
-        &self,
-        panel: &Panel,
-        limits: &Limits,
-        rows: &[Row<'_>; ROWS],
-    ) -> [u32; ROWS] {
+    #[must_use]
+    pub fn near(&self, panel: &Panel, limits: &Limits, rows: &[Row<'_>; ROWS]) -> [u32; ROWS] {
         (self.near)(&panel.components, limits, rows)
     }
 }

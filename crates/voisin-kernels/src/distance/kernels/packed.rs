@@ -13,6 +13,8 @@ use super::code_query::{CodeQuery, Estimates, PACKED_BITS as BITS, each_four};
 use super::code_query::{
     FACTOR_BYTES, LANES, PIECE, each_known_four, estimates_of, load, total, totals,
 };
+#[cfg(target_arch = "x86_64")]
+use super::features::{Level, level};
 
 /// Components that end with a byte: as many as they have bytes and one more.
 const GROUP: usize = BITS + 1;
@@ -155,20 +157,17 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
         each_four!(query, codes, out, avx2_sums);
     }
 
-    let has_vbmi = is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512vnni")
-        && is_x86_feature_detected!("avx512vbmi");
+    let level = level();
     macro_rules! detected {
         ($kernel:expr) => {
-            // SAFETY: called where the features were detected.
+            // SAFETY: called where the level was detected that has the features.
             |query, codes, out| unsafe { $kernel(query, codes, out) }
         };
     }
     let vbmi: Estimates =
         if code_bytes.div_ceil(PIECE) == 2 { detected!(vbmi::<2>) } else { detected!(vbmi::<0>) };
     let avx2: Estimates = detected!(avx2);
-    [Some(portable), has_vbmi.then_some(vbmi), is_x86_feature_detected!("avx2").then_some(avx2)]
+    [Some(portable), (level >= Level::Vbmi).then_some(vbmi), (level >= Level::Avx2).then_some(avx2)]
 }
 
 #[cfg(not(target_arch = "x86_64"))]

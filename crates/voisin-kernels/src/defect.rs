@@ -1,0 +1,128 @@
+//! What can be wrong with a vector, and the message that says so: it names the value, the limit and
+//! what to do, which depends on whose vector it is ([`Role`]).
+
+use std::fmt;
+
+/// What is wrong with a vector.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum VectorDefect {
+    /// A component is NaN or infinite.
+    NotFinite {
+        /// Its position, from 0.
+        position: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// A component is larger than the largest number of the form that vectors are stored in.
+    TooLarge {
+        /// Its position, from 0.
+        position: usize,
+        /// Its value.
+        value: f64,
+        /// The largest magnitude that is accepted.
+        limit: f64,
+        /// The form.
+        form: &'static str,
+    },
+    /// The vector is not zero, but so small that it would be in the form that vectors are stored
+    /// in.
+    TooSmall {
+        /// Its largest component, by magnitude.
+        value: f64,
+        /// The smallest positive number of the form.
+        limit: f64,
+        /// The form.
+        form: &'static str,
+    },
+    /// A component of a binary vector is neither 0 nor 1.
+    NotBinary {
+        /// Its position, from 0.
+        position: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// The vector has no direction, and the metric compares directions: it is zero, or so small
+    /// that it is zero in the form that it would be stored in.
+    ZeroNorm,
+    /// A norm so small or large that distances would lose their meaning or overflow.
+    NormOutOfRange {
+        /// The norm of the vector: the Euclidean one, for Manhattan the sum of absolute values.
+        norm: f64,
+        /// The smallest that is accepted.
+        min: f64,
+        /// The largest that is accepted.
+        max: f64,
+    },
+}
+
+/// Whose vector is refused: what can be done about it differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// An item's, to be stored.
+    Item,
+    /// A query, to be compared.
+    Query,
+    /// One of a sample that an index is trained on.
+    Sample,
+}
+
+impl VectorDefect {
+    /// What is wrong with a vector, and what to do about it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of(self, role: Role) -> String {
+        match (self, role) {
+            (Self::NotFinite { position, value }, _) => {
+                format!("component {position} is {value}: every component must be finite")
+            }
+            (Self::TooLarge { position, value, limit, form }, Role::Query) => {
+                format!(
+                    "component {position} is {value:e}, and {form} holds up to {limit:e}: \
+                         scale the query"
+                )
+            }
+            (Self::TooLarge { position, value, limit, form }, _) => format!(
+                "component {position} is {value:e}, and {form} holds up to {limit:e}: scale the \
+                 vectors, or store them in another form"
+            ),
+            (Self::NotBinary { position, value }, _) => {
+                format!("component {position} is {value}: a binary vector has zeros and ones only")
+            }
+            (Self::TooSmall { value, limit, form }, Role::Query) => format!(
+                "its largest component is {value:e}, and {form} holds nothing between 0 and \
+                 {limit:e}: scale the query as the vectors of the \
+                 index were"
+            ),
+            (Self::TooSmall { value, limit, form }, _) => format!(
+                "its largest component is {value:e}, and {form} holds nothing between 0 and \
+                 {limit:e}: scale the vectors, or store them in \
+                 another form"
+            ),
+            (Self::ZeroNorm, Role::Query) => "it is zero and has no direction, which the metric \
+                of the index compares: ask with another \
+                                              vector, or use an index of another metric"
+                .to_owned(),
+            (Self::ZeroNorm, _) => {
+                "the vector, as it would be stored, is zero and has no direction: leave it out, \
+                 or use another metric"
+                    .to_owned()
+            }
+            (Self::NormOutOfRange { norm, min, max }, Role::Query) => {
+                format!("its norm is {norm:e}: scale the query to between {min:e} and {max:e}")
+            }
+            (Self::NormOutOfRange { norm, min, max }, _) => {
+                format!(
+                    "the vector's norm is {norm:e}: scale the vectors to between {min:e} and \
+                         {max:e}"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for VectorDefect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.of(Role::Item))
+    }
+}
