@@ -1,11 +1,11 @@
 //! The rooms of the source, and who may know whom: imports run downwards only, rooms import from
 //! rooms, and no files import each other in a circle.
 //!
-//! A room is a folder or file of `src/`, or of the source of `voisin-kernels`, whose rooms lie below
-//! all others ([`KERNELS`]); [`ROOMS`] says which rooms it may name. Every path that begins with
-//! `crate`, `super` or `voisin_kernels` counts, in imports and in expressions, in tests, too. What a
-//! room needs of another against the rule is one path in one file, listed in [`EXCEPTIONS`] with its
-//! reason.
+//! A room is a folder or file of `src/`, or of the source of `voisin-kernels`, whose rooms lie
+//! below all others ([`KERNELS`]); [`ROOMS`] says which rooms it may name. Every path that begins
+//! with `crate`, `super` or `voisin_kernels` counts, in imports and in expressions, in tests, too.
+//! What a room needs of another against the rule is one path in one file, listed in [`EXCEPTIONS`]
+//! with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

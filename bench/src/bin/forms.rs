@@ -1,8 +1,8 @@
 //! What each form of stored vectors takes and loses, on real vectors: bytes, the error of a vector,
 //! and the recall of exact search against the exact answers of `f32`.
 //!
-//! Prints the table of the docs (`crates/voisin-kernels/src/codec/table.md`), and exits non-zero when
-//! a goal is missed. See the README of this crate.
+//! Prints the table of the docs (`voisin-kernels/src/codec/table.md`), and exits non-zero when a
+//! goal is missed. See the README of this crate.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::PathBuf;

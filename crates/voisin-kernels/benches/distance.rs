@@ -2,7 +2,8 @@
 //! called once, and `diskann-vector` called four times where it has the metric. What a search adds
 //! to this is the wait for memory: see the search bench.
 //!
-//! `cargo bench --package voisin-kernels` exits non-zero where `diskann-vector` is quicker than either.
+//! `cargo bench --package voisin-kernels` exits non-zero where `diskann-vector` is quicker than
+//! either.
 
 use std::hint::black_box;
 use std::process::ExitCode;

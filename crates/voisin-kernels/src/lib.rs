@@ -1,9 +1,9 @@
 //! The kernels of [voisin](https://docs.rs/voisin): how a vector is stored, how two are compared,
 //! and the codes that searches go by. All code of voisin's with SIMD is here.
 //!
-//! **Use `voisin`.** The interface of this crate follows voisin's needs: it has no stability promise
-//! of its own, and any version may change it. What voisin promises is what it hands on: its modules
-//! `codec` and `distances`, `Codes` and `VectorDefect`.
+//! **Use `voisin`.** The interface of this crate follows voisin's needs: it has no stability
+//! promise of its own, and any version may change it. What voisin promises is what it hands on: its
+//! modules `codec` and `distances`, `Codes` and `VectorDefect`.
 //!
 //! There is no LMDB here, and nothing is read or written but the slices that a caller gives.
 //!

@@ -1,7 +1,7 @@
-//! Training: what an index that stores vectors as [`I8`](crate::codec::I8) is given before its first
-//! item, the range of the components of a sample.
+//! Training: the range of the components of a sample, which an index that stores vectors as
+//! [`I8`](crate::codec::I8) is given before its first item.
 //!
-//! It is no part of `codec`, which voisin hands on to its users as it is.
+//! It is no part of `codec`, all of which voisin hands on to its users.
 
 use crate::codec::{Component, Scale, check_limit};
 use crate::defect::VectorDefect;

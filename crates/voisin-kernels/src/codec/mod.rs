@@ -172,7 +172,7 @@ impl<'a> Components<'a> {
 
     #[inline]
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a vector of no components is refused as others")]
+    #[expect(clippy::len_without_is_empty, reason = "no vector is asked whether it is empty")]
     pub fn len(self) -> usize {
         match self {
             Self::F32(vector) => vector.len(),

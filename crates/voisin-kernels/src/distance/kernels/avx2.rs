@@ -1,8 +1,8 @@
 //! Kernels for x86-64 processors with AVX2, FMA and F16C, which came together in 2013: eight floats
 //! at a time.
 //!
-//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which ask
-//! for them.
+//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which
+//! ask `features.rs` for them.
 
 use std::arch::x86_64::*;
 

@@ -1,8 +1,8 @@
 //! Kernels for x86-64 processors with AVX-512: sixteen floats or eight words of 64 bits at a time,
 //! the tail by a load under a mask.
 //!
-//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which ask
-//! for them.
+//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which
+//! ask `features.rs` for them.
 
 use std::arch::x86_64::*;
 

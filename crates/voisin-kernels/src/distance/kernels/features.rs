@@ -1,13 +1,13 @@
 //! What the processor can run, which is found out here and nowhere else.
 //!
 //! The sets of features that kernels are compiled for are a ladder, of which each step has all of
-//! those below it, as processors have them: a [`Level`]. The few that have a part of a step (Knights
-//! Landing, Cannon Lake) are taken to be on the one below. Owns the invariant that a level is given
-//! out only where all of its features were detected, which is what makes a call of a kernel of that
-//! level sound.
+//! those below it, as processors have them: a [`Level`]. The few that have a part of a step
+//! (Knights Landing, Cannon Lake) are taken to be on the one below. Owns the invariant that a level
+//! is given out only where all of its features were detected, which is what makes a call of a
+//! kernel of that level sound.
 //!
-//! With the feature `portable` of the crate nothing is detected: tests of the portable kernels, and
-//! of what is computed with them, run on any machine.
+//! With the feature `portable` of the crate every processor is on the lowest level: so the portable
+//! kernels, and what is computed with them, are tested on any machine.
 
 /// A set of features, and all of those above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,9 +10,10 @@
 //! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loops that they
 //! share are in `sum.rs`, and in `panel.rs` for many vectors and many queries, of which it only
 //! estimates the result. The best one that the processor can run is taken when a `Kernels` is made,
-//! which a search does once (`features.rs`): the functions of the AVX modules leave them only as
-//! `Kernels` that are made after the features were detected, so that to hold one is the proof. The naive twin of each
-//! kernel, which the tests here compare it with, is the metric's [`Distance::raw`].
+//! which a search does once: `features.rs` tells what it can run, and the functions of the AVX
+//! modules leave them only as `Kernels` that are made after the features were detected, so that to
+//! hold one is the proof. The naive twin of each kernel, which the tests here compare it with, is
+//! the metric's [`Distance::raw`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
