@@ -20,6 +20,7 @@ mod decoder;
 mod determinism;
 mod documents;
 mod environment;
+mod fixtures;
 mod forms;
 mod malformed;
 mod many;
