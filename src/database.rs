@@ -42,7 +42,7 @@ pub fn create_database<'e, D: 'static>(
     }
 }
 
-/// A database that indexes with the metric `D` lie in: up to 65 536 of them.
+/// A database that indexes with the metric `D` lie in: up to 65 535 of them.
 pub type Database<'e, D> = heed::Database<'e, heed::types::Bytes, ValueCodec<D>>;
 
 /// Values as bytes, marked with the metric of the indexes they belong to.

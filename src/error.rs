@@ -532,8 +532,20 @@ pub enum Error {
         index: u16,
         /// The version that was found.
         found: u16,
-        /// The version that this library reads and writes.
+        /// The version that this library writes, and the newest that it reads.
         supported: u16,
+    },
+    /// The index has values of a kind that this version of voisin does not know: a newer one has
+    /// written it.
+    #[error(
+        "index {index} has values of {kind}, which this version of voisin does not know: upgrade \
+         voisin"
+    )]
+    UnknownKind {
+        /// The index.
+        index: u16,
+        /// The kind.
+        kind: Kind,
     },
     /// A data file is shorter than what was committed to it: most often a copy that was
     /// interrupted, or made on a disk that was full. It is refused before it is mapped, as reading
@@ -697,15 +709,15 @@ fn readers_of_map(snapshots: usize, oldest: Duration, searches: usize) -> String
 /// What makes a damaged value anew, where it follows from others.
 fn corrupt_remedy(key: Key) -> &'static str {
     match key.kind {
-        Kind::Links | Kind::Spill | Kind::In => {
+        Kind::LINKS | Kind::SPILL | Kind::IN => {
             "if it is all in Links, Spill and In, force_rebuild makes these anew from the \
              vectors; if not, restore a backup"
         }
-        Kind::Codes => {
+        Kind::CODES => {
             "if it is all in Codes, choose no codes and then these again (set_codes); if not, \
              restore a backup"
         }
-        Kind::IdSlots => {
+        Kind::ID_SLOTS => {
             "if it is all in IdSlots, optimize makes these anew from SlotIds; if not, restore a \
              backup"
         }

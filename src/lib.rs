@@ -24,7 +24,7 @@
 //! let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
 //! let db: Database<Euclidean> = create_database(&env, None)?;
 //!
-//! let writer = Writer::new(db, 0, 2); // index 0 of up to 65 536 in this database, 2 dimensions
+//! let writer = Writer::new(db, 0, 2); // index 0 of up to 65 535 in this database, 2 dimensions
 //! let mut wtxn = env.write_txn()?;
 //! writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 3.0, 0.0, 0.0, 4.0])?;
 //! writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(100).build::<16, 32>(&mut wtxn)?;
@@ -72,7 +72,6 @@
 //! | `import` | the items of an index that hannoy or arroy wrote |
 //! | `writer`, `builder`, `build` | changing an index: items; linking them |
 //! | `reader`, `query` | an index at one snapshot; one query, put together option by option |
-//! | `stats` | an index in numbers |
 //! | `check` | the invariants of `docs/format.md`, verified |
 //! | `search` | one search: its request, the access paths and what they cost, its answer |
 //! | `top_k` | the k nearest of what a search comes across |
@@ -119,7 +118,6 @@ mod item_key;
 mod query;
 mod reader;
 mod search;
-mod stats;
 mod store;
 #[doc(hidden)]
 pub mod threads;
@@ -152,11 +150,11 @@ pub use self::item_key::{AsCandidates, AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::query::{Query, QueryBuilder, Searchable};
 pub use self::reader::{Reader, WarmReader};
 pub use self::search::{Searched, Strategy};
-pub use self::stats::{CodeStats, KindStats, LayerStats, Stats};
 pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };
-pub use self::store::warm::Warmed;
+pub use self::store::sections::warm::Warmed;
+pub use self::store::stats::{CodeStats, KindStats, LayerStats, Stats};
 pub use self::types::ItemId;
 pub use self::writer::Writer;
 

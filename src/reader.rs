@@ -16,17 +16,17 @@ use crate::codes::Codes;
 use crate::database::Database;
 use crate::distance::Distance;
 use crate::error::Result;
-use crate::format::checksum::Sound;
-use crate::format::ids::{ID_GROUP, IdGroup};
 use crate::format::{Key, Kind};
-use crate::stats::{self, Stats};
 use crate::store::Place;
 use crate::store::file::Environment;
+use crate::store::sections::count::count;
+use crate::store::sections::ids::items::items;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Calling, Verified, Warm};
+use crate::store::stats::Stats;
 use crate::store::table::Memory;
 use crate::store::view::View;
-use crate::types::{ItemId, Slot};
+use crate::types::ItemId;
 
 /// An index at one snapshot, borrowed from a transaction: see the example of [the crate](crate).
 ///
@@ -205,7 +205,7 @@ impl<'t, D> Reader<'t, D> {
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt),
     /// those of the file system.
     pub fn stats<T>(&self, rtxn: &RoTxn<'_>, env: &Env<T>) -> Result<Stats> {
-        stats::gather(&self.view(rtxn)?, self.place, rtxn, Environment::read(env, rtxn)?)
+        count(&self.view(rtxn)?, self.place, rtxn, Environment::read(env, rtxn)?)
     }
 
     /// Finds everything that a query can need, so that queries need no transaction any more. One
@@ -217,7 +217,7 @@ impl<'t, D> Reader<'t, D> {
         let view = self.view(rtxn)?;
         view.resolve_all()?;
         let mut values = HashMap::new();
-        for kind in [Kind::IdSlots, Kind::Sets] {
+        for kind in [Kind::ID_SLOTS, Kind::SETS] {
             let bound = |sub, n| Key::new(self.index(), kind, sub, n);
             for entry in self.place.range(rtxn, bound(0, 0), bound(u8::MAX, u32::MAX))? {
                 let key = entry?.0;
@@ -226,43 +226,6 @@ impl<'t, D> Reader<'t, D> {
         }
         Ok(WarmReader { reader: self, source: Warm::new(values) })
     }
-}
-
-/// The items and slots of an index, by item id.
-pub(crate) fn items<'a>(
-    place: Place<'_>,
-    rtxn: &'a RoTxn<'_>,
-) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
-    items_from(place, rtxn, 0)
-}
-
-/// The same, from an item id on.
-pub(crate) fn items_from<'a>(
-    place: Place<'_>,
-    rtxn: &'a RoTxn<'_>,
-    first: ItemId,
-) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
-    let bound = |n| Key::new(place.index, Kind::IdSlots, 0, n);
-    let groups = place.range(rtxn, bound(first / ID_GROUP), bound(u32::MAX))?;
-    Ok(groups.flat_map(move |entry| {
-        let group = entry.and_then(|(key, value)| {
-            let group = IdGroup::decode(Sound::of(key, value)?.body())
-                .map_err(|what| crate::error::Error::corrupt(key, what))?;
-            let id = |low: u16| {
-                key.n.checked_mul(ID_GROUP).and_then(|base| base.checked_add(low.into()))
-            };
-            let items = group.entries().iter().map(|(low, slot)| Some((id(*low)?, *slot)));
-            items
-                .collect::<Option<Vec<_>>>()
-                .ok_or(crate::error::Error::corrupt(key, "it has an id beyond all"))
-        });
-        match group {
-            Ok(items) => {
-                items.into_iter().filter(|(id, _)| *id >= first).map(Ok).collect::<Vec<_>>()
-            }
-            Err(error) => vec![Err(error)],
-        }
-    }))
 }
 
 /// A reader that has found everything: any thread may search with it, without a transaction.

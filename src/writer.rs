@@ -20,8 +20,9 @@ use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::edit::Edit;
+use crate::store::open::read_meta;
 use crate::store::repair::repair;
-use crate::store::snapshot::read_meta;
+use crate::store::sections::ids::items::items;
 use crate::store::target::delete_index;
 use crate::types::ItemId;
 
@@ -413,7 +414,7 @@ impl<'e, D> Writer<'e, D> {
     {
         let reader = self.reader(rtxn)?;
         let items = match &reader {
-            Some(_) => Some(crate::reader::items(self.place, rtxn)?),
+            Some(_) => Some(items(self.place, rtxn)?),
             None => None,
         };
         Ok(items.into_iter().flatten().map(move |entry| {

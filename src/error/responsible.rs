@@ -114,6 +114,7 @@ impl Error {
 
             Self::Foreign { .. }
             | Self::FormatVersion { .. }
+            | Self::UnknownKind { .. }
             | Self::Corrupt { .. }
             | Self::TornEdit { .. }
             | Self::CorruptItemKey { .. }

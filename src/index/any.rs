@@ -14,7 +14,7 @@ use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::format::item_keys::Naming;
 use crate::search::Searched;
-use crate::stats::Stats;
+use crate::store::stats::Stats;
 use crate::types::ItemId;
 
 /// Stands for the metric of an [`AnyIndex`], which is a value.

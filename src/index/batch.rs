@@ -12,7 +12,7 @@ use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::error::Result;
 use crate::query::Query;
-use crate::store::snapshot::read_meta;
+use crate::store::open::read_meta;
 use crate::types::ItemId;
 
 /// The types of a batch, which stays on its thread.

@@ -13,6 +13,7 @@ use super::environment::{Access, SharedEnv};
 use super::options::Options;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Entry, HIGHEST, Unreadable, VERSION, decode_highest, encode_highest};
+use crate::format::delta::DATABASE;
 use crate::store::target::delete_index;
 
 fn unreadable(name: &[u8], unreadable: Unreadable) -> Error {
@@ -64,9 +65,9 @@ fn highest(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Option<u16>> {
 /// [`Error::TooManyIndexes`].
 pub(super) fn next_number(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<u16> {
     let next = highest(env, txn)?.map_or(Some(0), |highest| highest.checked_add(1));
-    next.ok_or_else(|| Error::TooManyIndexes {
+    next.filter(|number| *number < DATABASE).ok_or_else(|| Error::TooManyIndexes {
         path: env.folder().to_owned(),
-        max: usize::from(u16::MAX) + 1,
+        max: DATABASE.into(),
     })
 }
 
@@ -89,7 +90,7 @@ pub(super) fn missing(env: &SharedEnv, name: &str, known: Vec<String>) -> Error 
 ///
 /// Other handles on it, in this process and in others, say [`Removed`](Error::Removed) from then
 /// on, also when there is a new index of the same name; [`Snapshot`](crate::Snapshot)s that are
-/// held show what they have shown. A folder can have 65 536 indexes in its life: those that were
+/// held show what they have shown. A folder can have 65 535 indexes in its life: those that were
 /// removed count.
 ///
 /// ```

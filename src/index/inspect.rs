@@ -193,7 +193,10 @@ fn indexes_in(
             None => Err("they are missing".to_owned()),
             Some(Err(error)) => Err(error.to_string()),
             Some(Ok((_, Some(_)))) => Err(Error::TornEdit { index: number }.to_string()),
-            Some(Ok((meta, None))) => Ok(Metadata::of(meta)),
+            Some(Ok((meta, None))) => {
+                let naming = meta.naming;
+                Ok((Metadata::of(meta), naming))
+            }
         };
         let (mut values, mut bytes) = (0, 0);
         for entry in raw.prefix_iter(txn, &number.to_be_bytes())? {
@@ -201,14 +204,15 @@ fn indexes_in(
             (values, bytes) = (values + 1, bytes + (key.len() + value.len()) as u64);
         }
         let naming = named.get(&number);
+        let stored = metadata.as_ref().map_or(Naming::Ids, |(_, naming)| *naming);
         found.push(Inspected {
             database: database.map(str::to_owned),
             index: number,
             name: naming.map(|(name, _)| name.clone()),
-            naming: naming.map_or(Naming::Ids.describe(), |(_, naming)| naming),
+            naming: naming.map_or(stored.describe(), |(_, naming)| naming),
             values,
             bytes,
-            metadata,
+            metadata: metadata.map(|(metadata, _)| metadata),
         });
     }
     Ok(found)
@@ -224,7 +228,7 @@ impl Metadata {
             items: meta.items.into(),
             pending: meta.pending.into(),
             removed: meta.removed.into(),
-            format_version: crate::format::meta::VERSION,
+            format_version: meta.version,
             metric: meta.metric,
         }
     }

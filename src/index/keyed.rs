@@ -12,8 +12,8 @@ use crate::distance::Metric;
 use crate::error::{Error, Result, VectorDefect};
 use crate::format::item_keys::Row;
 use crate::item_key::{AsKey, ItemKey, bytes_of, sealed};
-use crate::store::item_keys::ItemKeys;
 use crate::store::owned_snapshot::OwnedSnapshot;
+use crate::store::sections::item_keys::rows::ItemKeys;
 use crate::store::view::check_dimensions;
 use crate::types::ItemId;
 

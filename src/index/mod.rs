@@ -50,17 +50,17 @@ use self::shared::{Expected, Hooks, LEAST_ROUND_ITEMS, Shared};
 pub use self::snapshot::Snapshot;
 use self::writes::{Writes, build_now, link_with};
 use crate::build::Goal;
-use crate::check::{Finding, check_named};
+use crate::check::{Finding, check_place};
 use crate::codec::{Component, I8};
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
 use crate::item_key::{ItemKey, ItemName};
 use crate::query::Query;
 use crate::reader::Reader;
-use crate::stats::Stats;
 use crate::store::Place;
 use crate::store::file::copy_to;
-use crate::store::item_keys::ItemKeys;
+use crate::store::sections::item_keys::rows::ItemKeys;
+use crate::store::stats::Stats;
 use crate::types::ItemId;
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
@@ -344,7 +344,7 @@ impl<D, K: ?Sized> Index<D, K> {
     /// # Errors
     /// As [`snapshot`](Self::snapshot). Damage is not an error but a finding.
     pub fn check(&self) -> Result<Vec<Finding>> {
-        let check = |txn: &RoTxn<'_>| check_named(txn, self.shared.place, self.shared.entry.naming);
+        let check = |txn: &RoTxn<'_>| check_place(txn, self.shared.place);
         self.shared.env.verified(|report, txn| {
             let mut findings: Vec<Finding> = report.findings.iter().map(Finding::from).collect();
             if report.is_safe_to_open() {

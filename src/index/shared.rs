@@ -22,8 +22,8 @@ use crate::format::catalog::Entry;
 use crate::format::item_keys::Naming;
 use crate::format::meta::Meta;
 use crate::item_key::ItemName;
+use crate::store::open::{read_marked, read_meta};
 use crate::store::owned_snapshot::OwnedSnapshot;
-use crate::store::snapshot::{read_marked, read_meta};
 use crate::store::table::Memory;
 use crate::store::{Place, Raw};
 use crate::writer::Writer;
@@ -184,7 +184,7 @@ impl Shared {
         metric: &'static Metric,
         is_read_only: bool,
     ) -> Self {
-        let place = Place { raw: env.indexes, index: entry.number, metric };
+        let place = Place { raw: env.indexes, index: entry.number, metric, naming: entry.naming };
         let (cache, name, env) = (env.cache(entry.number), name.to_owned(), Arc::clone(env));
         Self {
             cache,

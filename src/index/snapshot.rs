@@ -17,10 +17,10 @@ use roaring::RoaringBitmap;
 use super::environment::{Pin, Searching, SharedEnv};
 use crate::error::Result;
 use crate::query::Query;
-use crate::reader::items_from;
 use crate::store::owned_snapshot::{OwnedSnapshot, OwnedSource};
+use crate::store::sections::ids::items::items_from;
+use crate::store::sections::warm::Warmed;
 use crate::store::view::View;
-use crate::store::warm::Warmed;
 use crate::types::{ItemId, Slot};
 
 /// Items that are looked up while others wait for the transaction: a tenth of a millisecond.

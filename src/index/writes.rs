@@ -11,7 +11,7 @@ use crate::codec::{Range, Scale};
 use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
-use crate::store::snapshot::read_meta;
+use crate::store::open::read_meta;
 use crate::writer::Writer;
 
 /// See the module.

@@ -17,7 +17,7 @@ use voisin::{Codes, Database, ItemId, Reader, Searched, Writer, roaring};
 use crate::common::{Env, Metric, Model, Oracle, check_holds, create, open_env, vector};
 
 const DIMENSIONS: usize = 3;
-const INDEXES: [u16; 2] = [0, 65_535];
+const INDEXES: [u16; 2] = [0, 65_534];
 /// Programs of a run that is not told otherwise.
 const PROGRAMS: u32 = 300;
 /// The same for the forms that vectors are stored in beside `f32`, each of which runs all of them.

@@ -174,7 +174,7 @@ fn measure<D: Distance>(
     let bytes = stats
         .kinds
         .iter()
-        .filter(|kind| matches!(kind.kind, Kind::Vectors | Kind::Tail))
+        .filter(|kind| matches!(kind.kind, Kind::VECTORS | Kind::TAIL))
         .map(|kind| kind.bytes)
         .sum();
     let error = |(row, stored): (&[f32], Vec<f32>)| {
