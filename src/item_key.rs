@@ -157,9 +157,9 @@ impl sealed::Bytes for str {
     }
 }
 
-/// What can be given for the name of an item: an [`ItemId`] where items are named by these; `u64`
-/// and `&u64` where they are named by `u64`; where they are named by strings, all that is
-/// [`AsRef<str>`], such as `&str`, `String` and `&String`.
+/// A value that names an item: an [`ItemId`] where items are named by ids; `u64` and `&u64` where
+/// they are named by `u64`; any [`AsRef<str>`], such as `&str`, `String` and `&String`, where they
+/// are named by strings.
 ///
 /// ```
 /// use voisin::{AsKey, ItemKey};
@@ -210,18 +210,18 @@ pub(crate) fn bytes_of<K: sealed::Bytes + ?Sized>(key: &impl AsKey<K>) -> Result
     Ok(bytes)
 }
 
-/// Items that may be results of a query, by what names them.
+/// The candidates of a query (prefilter), by id or by key.
 #[derive(Debug, Clone)]
 #[doc(hidden)]
 pub enum Candidates<'a> {
     Ids(&'a RoaringBitmap),
     Keys(Vec<Vec<u8>>),
-    /// Bytes of the first that no item can have as its key.
+    /// The length, in bytes, of the first candidate that cannot be a key.
     Invalid(usize),
 }
 
-/// What can be given for the candidates of a query: a set of item ids where items are named by
-/// these, else what yields keys.
+/// A value that lists the candidates of a query: a set of item ids where items are named by ids,
+/// else an iterator of keys.
 pub trait AsCandidates<'a, K: ItemName + ?Sized> {
     #[doc(hidden)]
     fn candidates(self) -> Candidates<'a>;
