@@ -81,7 +81,7 @@
 //! | `graph` | the HNSW algorithm: beam search, pruning, insertion, deletion; no LMDB, no bytes |
 //! | `codes` | quantized copies of vectors, a few bits a component, to search by: [`Codes`] |
 //! | `format` | every byte on disk, as `docs/format.md` specifies it |
-//! | `distance` | the metrics, and the SIMD kernels that compute them, dispatched by CPU features |
+//! | `distance` | the metrics, and their SIMD kernels, with SIMD dispatch by CPU features |
 //! | [`codec`] | the element types of stored vectors, their size and their loss |
 //! | `threads` | parallel work: the calling thread, and helper threads of voisin's own |
 //! | [`defaults`] | the default parameters, each with its reason |

@@ -411,15 +411,15 @@ pub(super) mod tests {
                     .unwrap();
                 found.iter().filter(|candidate| candidate.accepted).map(Candidate::slot).collect()
             };
-        // As candidates like all others they fill the beam, and 6 is not gone through.
+        // As ordinary candidates they fill the beam, and 6 is not expanded.
         assert_eq!(search(0.0, 4, usize::MAX, &|_| true), [0, 1, 2, 3]);
         assert_eq!(search(0.0, 4, 0, &|_| true), [7, 0, 6]);
         assert_eq!(search(0.0, 4, 1, &|_| true), [7, 0, 6]);
         assert_eq!(search(0.0, 4, 3, &|_| true), [7, 0, 1, 6]);
         assert_eq!(search(0.0, 5, 5, &|_| true), [7, 0, 1, 2, 3]);
-        // Where they are the nearest, as many are found as are wanted.
+        // If they are the nearest, the requested number is found.
         assert_eq!(search(5.0, 6, 4, &|_| true), [0, 1, 2, 3, 7, 6]);
-        // Those that are not accepted are gone through, to others that may be.
+        // Rejected ones are expanded, to reach others that may be accepted.
         assert_eq!(search(0.0, 4, 2, &|slot| slot >= 4), [7, 4, 6]);
     }
 

@@ -425,7 +425,7 @@ impl<D, K: ?Sized> Index<D, K> {
         link_with(&self.shared, LEAST_ROUND_ITEMS, Hooks::NONE)
     }
 
-    /// Compacts the index: gives every item a new slot, near those of its neighbors. See
+    /// Runs a compaction: gives every item a new slot, near those of its neighbors. See
     /// [`Builder::optimize_with`](crate::Builder::optimize_with).
     ///
     /// # Errors
