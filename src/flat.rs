@@ -7,8 +7,9 @@
 //! minus its error bound is beyond the k-th distance. Many queries are compared a panel (tile) at a
 //! time, which rules out most vectors by an estimate (`distance/panel.rs`) and is compute-bound;
 //! the remaining pairs are compared as for a single query, so that the answer is the same. Large
-//! scans use all threads of the calling rayon pool, or else of the machine; the answer does not
-//! depend on their number. `cancel` is called before every block of about 64 vectors.
+//! scans use all threads of the calling rayon pool, or else `RAYON_NUM_THREADS` or those of the
+//! machine; the answer does not depend on their number. `cancel` is called before every block of
+//! about 64 vectors.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

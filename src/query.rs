@@ -103,8 +103,9 @@ impl<'a, S> Query<'a, S> {
         Self { searched, request: Request::new(k), named: None }
     }
 
-    /// Sets a cancel closure. Any searching thread calls it, every microsecond or two; once it
-    /// returns `true`, the search ends early with the nearest items seen so far, and sets
+    /// Sets a cancel closure. Any searching thread calls it: before each expansion of a graph
+    /// search, every microsecond or two, and before each block of about 64 vectors of a scan. Once
+    /// it returns `true`, the search ends early with the nearest items seen so far, and sets
     /// [`did_cancel`](Searched::did_cancel).
     pub fn cancel(&mut self, cancel: &'a (dyn Fn() -> bool + Sync)) -> &mut Self {
         self.request.cancel = cancel;
@@ -122,9 +123,9 @@ impl<'a, S> Query<'a, S> {
     }
 
     /// Requests an exact search (brute force): scans every live vector, on as many threads as the
-    /// calling rayon pool has, or else as the machine has. O(items * dimensions). The calling
-    /// thread takes part, and runs no other job of its pool meanwhile; the other threads are
-    /// voisin's own.
+    /// calling rayon pool has, or else `RAYON_NUM_THREADS` or as the machine has. O(items *
+    /// dimensions). The calling thread takes part, and runs no other job of its pool meanwhile; the
+    /// other threads are voisin's own.
     pub fn exact(&mut self) -> &mut Self {
         self.request.exact = Some(true);
         self
