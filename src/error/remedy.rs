@@ -1,21 +1,21 @@
-//! What to do about an error of the system, of LMDB, or about a vector: the ends of messages that
+//! The remedies of errors of the system, of LMDB, or about a vector: the ends of messages that
 //! depend on a value.
 //!
-//! Invariant: every one of them says what the reader can do. Numbers of errors are those of Unix;
-//! elsewhere only their kinds are known.
+//! Invariant: each of them says what the reader can do. Error numbers are those of Unix; elsewhere
+//! only the kinds of errors are known.
 
 use std::io;
 
 use super::VectorDefect;
 
-/// Whose vector is refused: what can be done about it differs.
+/// The role of a refused vector, on which the remedy depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// An item's, to be stored.
+    /// The vector of an item, to be stored.
     Item,
     /// A query, to be compared.
     Query,
-    /// One of a sample that an index is trained on.
+    /// A row of a sample that an index is trained on.
     Sample,
 }
 
@@ -71,13 +71,13 @@ impl VectorDefect {
     }
 }
 
-// As on Linux, macOS and the BSDs alike.
+// The same on Linux, macOS and the BSDs.
 const EIO: i32 = 5;
 const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// What to do about an error of the system.
+/// The remedy of an error of the system.
 pub(super) fn of_system(source: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
     match (source.kind(), number(source)) {
@@ -122,7 +122,7 @@ pub(super) fn of_system(source: &io::Error) -> &'static str {
     }
 }
 
-/// The number of an error, which those that carry a path tell in words only.
+/// The number of an error; errors that carry a path have it in their text only.
 fn number(source: &io::Error) -> Option<i32> {
     source.raw_os_error().or_else(|| {
         let text = source.to_string();
@@ -131,7 +131,7 @@ fn number(source: &io::Error) -> Option<i32> {
     })
 }
 
-/// What to do about an error of LMDB.
+/// The remedy of an error of LMDB.
 pub(super) fn of_lmdb(error: &heed::Error) -> &'static str {
     use heed::MdbError as Mdb;
     match error {
@@ -184,7 +184,7 @@ mod tests {
         // EROFS, EFBIG, EACCES, ENOENT, EMFILE, ENOMEM, EIO, EAGAIN.
         for number in [30, 27, 13, 2, 24, 12, 5, 11] {
             let source = io::Error::from_raw_os_error(number);
-            // As a library says it that adds a path.
+            // As by a library that adds a path.
             let wrapped = io::Error::new(source.kind(), format!("{source} at path \"/x\""));
             assert_eq!(of_system(&source), of_system(&wrapped), "{number}");
             remedies.push(of_system(&source));

@@ -1,4 +1,5 @@
-//! What is put in comes out, in every order of calls, and nothing else changes.
+//! Round trips: stored items come back unchanged, in every order of calls, and a call changes
+//! nothing else.
 
 use std::collections::BTreeMap;
 

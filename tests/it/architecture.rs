@@ -1,10 +1,9 @@
-//! The rooms of the source, and who may know whom: imports run downwards only, rooms import from
-//! rooms, and no files import each other in a circle.
+//! The layering of the source: imports run downwards only, rooms import from rooms, and no files
+//! import each other in a cycle.
 //!
-//! A room is a folder or file of `src/`; [`ROOMS`] says which rooms it may name. Every path that
-//! begins with `crate` or `super` counts, in imports and in expressions, in tests, too. What a room
-//! needs of another against the rule is one path in one file, listed in [`EXCEPTIONS`] with its
-//! reason.
+//! A room is a folder or file of `src/`; [`ROOMS`] lists the rooms that it may name. Every path
+//! that begins with `crate` or `super` counts, in imports and in expressions, in tests, too. An
+//! exception to the rule is one path in one file, listed in [`EXCEPTIONS`] with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

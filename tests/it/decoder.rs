@@ -1,13 +1,13 @@
 //! A second decoder of the bytes on disk, written from `docs/format.md` alone.
 //!
-//! It shares no code with the crate, not even the CRC and the roaring decoder, so that a mistake in
-//! the one is not repeated in the other: where this file and the crate disagree, one of them, or
-//! the page, is wrong. [`decode`] reads every key of an index once, and panics with the rule that
-//! is broken; a key that no rule asks for breaks one, too. [`Decoded::verify`] then asserts the
-//! invariants of section 9 that hold between values. "Section" is a section of the page throughout.
-//! Everything is copied and nothing is fast.
+//! It shares no code with the crate, not even the CRC and the roaring decoder, so that no mistake
+//! is made twice: if this file and the crate disagree, one of them, or the page, is wrong.
+//! [`decode`] reads every key of an index once, and panics with the rule that is violated; a key
+//! that no rule requires violates one, too. [`Decoded::verify`] then asserts the invariants of
+//! section 9 between values. "Section" always means a section of the page. Everything is copied and
+//! nothing is fast.
 //!
-//! Not here: whether a metric accepts a vector, and what a search finds.
+//! Not tested here: whether a metric accepts a vector, and what a search finds.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! What is told about an index and its file is so, and a copy of it is whole.
+//! Statistics of an index and its file are correct, and a copy of it is complete.
 
 use voisin::distances::{Cosine, Euclidean};
 use voisin::heed::{EnvFlags, EnvOpenOptions};

@@ -1,5 +1,4 @@
-//! What is deleted leaves the graph, whatever it was in it, and everything else stays where it can
-//! be found.
+//! A deleted item leaves the graph, whatever its role in it, and all others remain findable.
 
 use voisin::distances::Euclidean;
 use voisin::heed::RoTxn;
