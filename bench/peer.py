@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-# What a library prints must not get among the replies.
+# The output of a library must not mix with the replies.
 replies = os.fdopen(os.dup(1), "w", buffering=1)
 os.dup2(2, 1)
 
@@ -207,7 +207,7 @@ def answer(engine, request, vectors, queries):
 def main():
     task = json.loads(sys.stdin.readline())
     shape = (-1, task["dimensions"])
-    # Mapped, so that the input is in no engine's memory.
+    # Mapped, so that the input counts in no engine's memory.
     vectors = np.memmap(task["vectors"], np.float32, "r").reshape(shape).view(np.ndarray)
     queries = np.fromfile(task["queries"], np.float32).reshape(shape)
     engine = ENGINES[sys.argv[1]](task)

@@ -1,5 +1,5 @@
-//! What users feel: search, exact scan, open, add, build; on the text embeddings that
-//! `examples/glosses.rs` ships.
+//! The operations that users feel: search, exact scan, open, add, build; on the text embeddings
+//! shipped with `examples/glosses.rs`.
 //!
 //! `cargo bench --bench index`. The figures of the README come from larger data: see `bench/`.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -27,7 +27,7 @@ fn vectors(name: &str) -> Vec<f32> {
 fn open(folder: &TempDir) -> Env<WithoutTls> {
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
     options.map_size(1 << 30);
-    // SAFETY: a fresh folder that nobody else opens.
+    // SAFETY: a fresh folder that no other program opens.
     unsafe { options.open(folder.path()) }.unwrap()
 }
 
@@ -89,7 +89,7 @@ fn benches(c: &mut Criterion) {
             b.iter(|| reader.nns(10).ef_search(ef).by_vector(&rtxn, next.next().unwrap()).unwrap());
         });
     }
-    // The same through a handle that looks for the newest commit at each search.
+    // The same through a handle that looks up the newest commit at each search.
     let index_folder = tempfile::tempdir().unwrap();
     let index =
         Index::<Cosine>::create(index_folder.path(), Options::new(DIMENSIONS).seed(1)).unwrap();

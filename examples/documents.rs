@@ -2,18 +2,18 @@
 //! transaction.
 //!
 //! ```sh
-//! # A tour; a second one goes on from what the first left.
+//! # A tour; a second one continues from what the first left.
 //! cargo run --release --example documents -- FOLDER
 //! cargo run --release --example documents -- FOLDER bread with herbs   # a search in what is there
 //! ```
 //!
 //! [`Documents`] is the part worth copying: `put`, `delete` and `search`, over two tables of the
 //! program's own and an index in one LMDB environment. A transaction changes all of them or, if it
-//! is aborted or the machine stops, none. Every tour ends with a check that there is a vector for
-//! every document, made of its text, and none beside.
+//! is aborted or the machine stops, none. Every tour ends with a check that every document has a
+//! vector, made from its text, and that there are no other vectors.
 //!
-//! The vectors are a toy, see [`embed`]: a real program asks a model for them, before it begins its
-//! write transaction.
+//! The vectors are a toy, see [`embed`]: a real program computes them with a model, before it
+//! begins its write transaction.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use voisin::{ItemId, Reader, Writer};
 
 pub(crate) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Components of a vector.
+/// The number of components of a vector.
 const DIMENSIONS: usize = 512;
 /// The number of our index in its database.
 const INDEX: u16 = 0;
@@ -63,7 +63,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Puts all samples, and counts the tours in a document of its own. Putting a document again
+/// Puts all samples, and counts the tours in a document of its own. Putting an existing document
 /// replaces its text and its vector.
 fn fill(env: &Env, documents: &Documents<'_>) -> Result<()> {
     let mut wtxn = env.write_txn()?;
@@ -81,8 +81,8 @@ fn fill(env: &Env, documents: &Documents<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Puts a document and aborts, puts it for good, deletes it: the document and its vector come and
-/// go together, and what is committed is found at once, built or not.
+/// Puts a document and aborts, puts it for good, deletes it: the document and its vector appear and
+/// disappear together, and a committed one is found at once, built or not.
 fn change(env: &Env, documents: &Documents<'_>) -> Result<()> {
     let (name, text) = ("cheese", "Cheese ripens in a cool cellar for months.");
     let is_found = |rtxn: &RoTxn<'_>| -> Result<bool> {
@@ -124,19 +124,19 @@ fn read<T>(env: &Env, read: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
     read(&rtxn)
 }
 
-/// An environment in `folder`.
+/// Opens an environment in `folder`.
 pub(crate) fn open(folder: &Path) -> Result<Env> {
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_BYTES).max_dbs(3);
-    // SAFETY: the folder is on a local disk, and nobody changes the files in it but through LMDB.
+    // SAFETY: the folder is on a local disk, and its files are changed only through LMDB.
     Ok(unsafe { options.open(folder) }?)
 }
 
-/// Documents with names, and a vector for each.
+/// Named documents, and a vector for each.
 pub(crate) struct Documents<'e> {
-    /// By name, the item that the document is in the index.
+    /// The item of each document in the index, by name.
     items: Database<'e, Str, U32<BE>>,
-    /// By item, the document: its name, a line feed, its text.
+    /// The document of each item: its name, a line feed, its text.
     documents: Database<'e, U32<BE>, Str>,
     vectors: voisin::Database<'e, Cosine>,
     writer: Writer<'e, Cosine>,
@@ -146,12 +146,12 @@ pub(crate) struct Documents<'e> {
 pub(crate) struct Found {
     pub(crate) name: String,
     pub(crate) text: String,
-    /// Cosine distance of the query, from 0 (same direction) to 1 (opposite).
+    /// The cosine distance to the query, from 0 (same direction) to 1 (opposite).
     pub(crate) distance: f32,
 }
 
 impl<'e> Documents<'e> {
-    /// Opens the tables, and creates what is missing.
+    /// Opens the tables, and creates missing ones.
     pub(crate) fn open(env: &'e Env) -> Result<Self> {
         let created =
             env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {
@@ -164,7 +164,7 @@ impl<'e> Documents<'e> {
         Ok(Self { items, documents, vectors, writer: Writer::new(vectors, INDEX, DIMENSIONS) })
     }
 
-    /// Adds a document, or replaces the one of that name, and its vector with it. On an error,
+    /// Adds a document, or replaces the one with that name, together with its vector. On an error,
     /// abort the transaction.
     pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, name: &str, text: &str) -> Result<()> {
         let vector = embed(text)
@@ -173,8 +173,8 @@ impl<'e> Documents<'e> {
         self.put_vector(wtxn, item, &vector)
     }
 
-    /// The half of [`put`](Self::put) that writes the tables. Returns the item that the document is
-    /// in the index.
+    /// The half of [`put`](Self::put) that writes the tables. Returns the item of the document in
+    /// the index.
     pub(crate) fn put_document(
         &self,
         wtxn: &mut RwTxn<'_>,
@@ -208,8 +208,8 @@ impl<'e> Documents<'e> {
         Ok(self.writer.add_item(wtxn, item, vector)?)
     }
 
-    /// Deletes a document and its vector. `false` if there is none of that name. On an error, abort
-    /// the transaction.
+    /// Deletes a document and its vector. `false` if there is none with that name. On an error,
+    /// abort the transaction.
     pub(crate) fn delete(&self, wtxn: &mut RwTxn<'_>, name: &str) -> Result<bool> {
         let Some(item) = self.items.get(wtxn, name)? else { return Ok(false) };
         self.items.delete(wtxn, name)?;
@@ -237,14 +237,14 @@ impl<'e> Documents<'e> {
         found.collect()
     }
 
-    /// Links what was put since the last build, so that searches need not compare it document by
-    /// document. Needed now and then, not for every change.
+    /// Links the documents put since the last build into the graph, so that searches need not scan
+    /// them one by one. Needed now and then, not for every change.
     pub(crate) fn build(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
         Ok(self.writer.builder(&mut StdRng::seed_from_u64(42)).build::<16, 32>(wtxn)?)
     }
 
-    /// Checks that every document has its vector, that there is no vector beside, and the index
-    /// itself. Returns how many documents there are.
+    /// Checks that every document has its vector, that there are no other vectors, and the index
+    /// itself. Returns the number of documents.
     pub(crate) fn check(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
         let count = self.documents.len(rtxn)?;
         ensure(self.items.len(rtxn)? == count, "there are not as many names as documents")?;
@@ -270,7 +270,7 @@ impl<'e> Documents<'e> {
         Ok(count)
     }
 
-    /// Name and text of the document that an item is.
+    /// The name and text of an item's document.
     fn document<'t>(&self, rtxn: &'t RoTxn<'_>, item: ItemId) -> Result<(&'t str, &'t str)> {
         let document = self
             .documents
@@ -281,7 +281,7 @@ impl<'e> Documents<'e> {
             .ok_or_else(|| format!("item {item} is a document without a name"))?)
     }
 
-    /// A reader of the index; `None` while nothing was ever put.
+    /// A reader of the index; `None` if nothing was ever put.
     fn reader<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<Option<Reader<'t, Cosine>>>
     where
         'e: 't,
@@ -294,15 +294,15 @@ impl<'e> Documents<'e> {
     }
 }
 
-/// A toy embedding, a bag of words: every word of four letters or more counts one in a component
-/// that its hash chooses. Texts that share words are near each other; of meaning it knows nothing.
-/// `None` if there is no such word: zeros have no direction.
+/// A toy embedding, a bag of words: every word of at least four letters adds one to a component
+/// chosen by its hash. Texts that share words are near each other; it knows nothing about meaning.
+/// `None` if there is no such word: a zero vector has no direction.
 pub(crate) fn embed(text: &str) -> Option<Vec<f32>> {
     let mut vector = vec![0.0; DIMENSIONS];
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| word.chars().count() >= 4);
     for word in words {
         // FNV-1a: the same in every run and on every machine, which the hashes of the standard
-        // library do not promise.
+        // library do not guarantee.
         let hash = word.to_lowercase().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
         });
@@ -327,7 +327,7 @@ fn ensure(condition: bool, otherwise: &str) -> Result<()> {
     if condition { Ok(()) } else { Err(otherwise.into()) }
 }
 
-/// What every tour puts.
+/// The documents that every tour puts.
 const SAMPLES: [(&str, &str); 10] = [
     ("focaccia", "A flat bread with olive oil and herbs, baking in a very hot oven."),
     ("sourdough", "Bread that rises without yeast from a shop: flour, water and patience."),

@@ -1,14 +1,14 @@
-//! Neighbors in meaning: an index of 5 000 dictionary glosses on disk, from the first vector to a
-//! change of mind.
+//! Neighbors in meaning: an index of 5 000 dictionary glosses on disk, from the first vector to
+//! later changes.
 //!
 //! ```sh
 //! cargo run --release --example glosses
 //! ```
 //!
-//! The vectors, text embeddings, lie in `examples/data`, so that nothing is downloaded. The program
+//! The vectors, text embeddings, are in `examples/data`, so that nothing is downloaded. The program
 //! stores them with their texts in one LMDB environment, builds, closes, opens again, and searches;
 //! then it adds, replaces and deletes items. It checks itself, and exits non-zero if recall is
-//! below 0.95 or an answer does not follow a change.
+//! below 0.95 or an answer does not reflect a change.
 
 use std::error::Error;
 use std::path::Path;
@@ -27,13 +27,13 @@ use voisin::{ItemId, Reader, Searched, Strategy, Writer};
 
 type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
-/// Components of an embedding.
+/// The number of components of an embedding.
 const DIMENSIONS: usize = 384;
-/// The number of our index in its database, which has room for 65 536.
+/// The number of our index in its database, which can hold 65 536.
 const INDEX: u16 = 0;
-/// Address space for the file to grow into, not disk space: what is not used costs nothing.
+/// Address space for the file to grow into, not disk space: unused space costs nothing.
 const MAP_BYTES: usize = 1 << 30;
-/// Neighbors that recall is measured on.
+/// The number of neighbors for recall.
 const K: usize = 10;
 
 fn main() -> Result<()> {
@@ -99,16 +99,16 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// An environment in `folder`.
+/// Opens an environment in `folder`.
 fn open(folder: &Path) -> Result<Env> {
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_BYTES).max_dbs(2);
-    // SAFETY: the folder is on a local disk, and nobody changes the files in it but through LMDB.
+    // SAFETY: the folder is on a local disk, and its files are changed only through LMDB.
     Ok(unsafe { options.open(folder) }?)
 }
 
-/// What the environment holds: an index, and a table of the program's own. One transaction covers
-/// both.
+/// The contents of the environment: an index, and a table of the program's own. One transaction
+/// covers both.
 #[derive(Clone, Copy)]
 struct Tables<'e> {
     vectors: voisin::Database<'e, Cosine>,
@@ -167,8 +167,7 @@ fn store_and_build(env: &Env, tables: Tables<'_>, items: &Texts) -> Result<usize
     Ok(size_of_val(items.components.as_slice()))
 }
 
-/// Links what is pending. The seed makes the graph the same in every run, with any number of
-/// threads.
+/// Links pending items. The seed makes the graph the same in every run, for any number of threads.
 fn build(writer: &Writer<'_, Cosine>, wtxn: &mut RwTxn<'_>) -> Result<()> {
     let start = Instant::now();
     let mut rng = StdRng::seed_from_u64(42);
@@ -221,8 +220,8 @@ fn measure(rtxn: &RoTxn<'_>, reader: &Reader<'_, Cosine>, queries: &Texts) -> Re
     Ok(())
 }
 
-/// The share of the exact neighbors that were found. Another item at the distance of the farthest
-/// counts: ties may be broken either way.
+/// Recall: the fraction of the exact neighbors that were found. Another item at the distance of the
+/// farthest counts: ties may be broken either way.
 fn recall(found: &[Searched], exact: &[Searched]) -> f64 {
     let hits = |(found, exact): (&Searched, &Searched)| {
         let farthest = exact.nns.last().map_or(f32::NEG_INFINITY, |(_, distance)| *distance);
@@ -232,7 +231,7 @@ fn recall(found: &[Searched], exact: &[Searched]) -> f64 {
     found.iter().zip(exact).map(hits).sum::<usize>() as f64 / wanted as f64
 }
 
-/// A query, and what its answer must be after a change.
+/// A query, and its expected answer after a change.
 struct Expected<'a> {
     query: &'a str,
     vector: &'a [f32],
@@ -290,7 +289,7 @@ fn change<'a>(
     ])
 }
 
-/// Prints the answers of a new snapshot, and holds them against what is expected.
+/// Prints the answers on a new snapshot, and compares them with the expected ones.
 fn check_changes(env: &Env, tables: Tables<'_>, changes: &[Expected<'_>]) -> Result<()> {
     let rtxn = env.read_txn()?;
     let reader = Reader::open(&rtxn, INDEX, tables.vectors)?;

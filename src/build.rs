@@ -12,20 +12,22 @@ use rand::Rng;
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
+use crate::format::Key;
 use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
-use crate::format::{Key, Kind};
 use crate::graph::Vectors;
 use crate::graph::delete::delete;
 use crate::graph::insert::{finish, growth, insert, refresh};
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
-use crate::store::codes::{Encoded, WithCodes};
 use crate::store::edit::Edit;
-use crate::store::links::Changes;
+use crate::store::open::read_meta;
 use crate::store::owned_snapshot::{OwnedSnapshot, ReadTxn, SharedTxn};
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber, spool};
-use crate::store::snapshot::{Snapshot, read_meta};
+use crate::store::sections::codes::encoded::{Encoded, WithCodes};
+use crate::store::sections::graph::KINDS;
+use crate::store::sections::graph::changes::Changes;
+use crate::store::snapshot::Snapshot;
 use crate::store::source::{AnySource, Shared, Verified};
 use crate::store::sq8_copy::{Sq8Copy, WithSq8Copy, sample};
 use crate::store::table::Memory;
@@ -282,8 +284,8 @@ impl<'e> Build<'_, 'e> {
     ) -> Result<()> {
         if changes.anew {
             let index = edit.index();
-            for kind in [Kind::Links, Kind::Spill, Kind::In] {
-                let bound = |sub, n| Key::new(index, kind, sub, n);
+            for kind in KINDS {
+                let bound = |sub, n| Key::new(index, *kind, sub, n);
                 edit.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
             }
         }

@@ -1,4 +1,4 @@
-//! How a build is asked for: [`Builder`], over the one that does the work (`build.rs`).
+//! [`Builder`]: the options of a build. `build.rs` does the work.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,10 +14,10 @@ use crate::store::owned_snapshot::ReadTxn;
 use crate::store::process::OfProcess;
 use crate::writer::Writer;
 
-/// How often a build that holds nobody up is tried before others are held up.
+/// How often a concurrent build is tried before it blocks other writers.
 pub(crate) const CONCURRENT_ATTEMPTS: usize = 2;
 
-/// A build being put together: see [`Writer::builder`].
+/// The options of a build: see [`Writer::builder`].
 ///
 /// ```
 /// use voisin::heed::EnvOpenOptions;
@@ -62,7 +62,7 @@ impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
 }
 
 impl<'e, D> Writer<'e, D> {
-    /// Prepares a build; one seed gives one graph, whatever the number of threads.
+    /// Prepares a build. One seed gives one graph, for any number of threads.
     pub fn builder<'a, R: Rng + SeedableRng>(&'a self, rng: &'a mut R) -> Builder<'a, 'e, D, R> {
         Builder::new(self, rng)
     }
@@ -83,69 +83,69 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         }
     }
 
-    /// How many candidates are kept while the neighbors of an item are looked for: more makes a
-    /// better graph, in about proportionally more time. At least 1;
+    /// `ef_construction`: how many candidates the search for an item's neighbors keeps. More makes
+    /// a better graph, in about proportionally more time. At least 1;
     /// [`defaults::EF_CONSTRUCTION`](crate::defaults::EF_CONSTRUCTION) unless set.
     pub fn ef_construction(&mut self, ef: usize) -> &mut Self {
         self.ef_construction = ef;
         self
     }
 
-    /// How much nearer a kept neighbor must be to a candidate than the item is, as a factor of the
-    /// distance that the metric returns, for the candidate to be dropped. 1 is the heuristic of
-    /// HNSW; more keeps more and longer edges. From 1 to 10;
+    /// The pruning factor `alpha`: a candidate is pruned if a kept neighbor is nearer to it than
+    /// the item is, by this factor of the distance that the metric returns. 1 is the heuristic of
+    /// HNSW; a larger value keeps more and longer edges. From 1 to 10;
     /// [`defaults::ALPHA`](crate::defaults::ALPHA) unless set.
     ///
-    /// Worth a try: of 100 000 image descriptors, 1.1 answers a tenth more queries at recall .95
-    /// and a sixth more at .99, for a sixth more time to build and 4 % more bytes; of 100 000 text
-    /// embeddings, up to a tenth fewer.
+    /// Worth a try: on 100 000 image descriptors, 1.1 answers a tenth more queries per second at
+    /// recall .95 and a sixth more at .99, for a sixth more build time and 4 % more bytes; on
+    /// 100 000 text embeddings, up to a tenth fewer.
     pub fn alpha(&mut self, alpha: f32) -> &mut Self {
         self.alpha = alpha;
         self
     }
 
-    /// The most threads that the build uses, the calling one included. Unless set, or 0: as many as
-    /// the rayon pool has that the calling thread belongs to; on a thread of no pool, what the
-    /// environment variable `RAYON_NUM_THREADS` says, else as many as the process can run at a
-    /// time. The graph is the same for any number.
+    /// The maximum number of threads of the build, including the calling one. Unless set, or 0: the
+    /// size of the rayon pool of the calling thread; on a thread of no pool, the environment
+    /// variable `RAYON_NUM_THREADS`, or else the available parallelism of the process. The graph is
+    /// the same for any number.
     ///
     /// The other threads are voisin's own, which it keeps for the next builds: no job of the
-    /// calling pool runs inside a call. There may be fewer of them: where another build has them,
-    /// or where no more can be started, the calling thread does their work.
+    /// calling pool runs inside a call. There may be fewer of them, if another build uses them or
+    /// no more can be started; the calling thread then does their work.
     pub fn threads(&mut self, threads: usize) -> &mut Self {
         self.threads = threads;
         self
     }
 
-    /// Asked at least once for every item and list, from any thread, until the build begins to
-    /// write, which takes a few seconds for a million items; `true` ends it with
-    /// [`Error::Cancelled`](crate::Error::Cancelled), and nothing has changed.
+    /// Sets a cancel closure. Any thread calls it, at least once for every item and neighbor list,
+    /// until the build begins to write, which takes a few seconds for a million items; `true` ends
+    /// the build with [`Error::Cancelled`](crate::Error::Cancelled), and nothing has changed.
     pub fn cancel(&mut self, cancel: impl Fn() -> bool + Sync + 'a) -> &mut Self {
         self.cancel = Box::new(cancel);
         self
     }
 
-    /// The folder for the vectors that wait while an index is numbered anew, by
-    /// [`optimize`](Self::optimize) or by a first build of many items, and that take more than 64
-    /// MB: where the system has temporary files unless set, which may be a disk that is small or in
-    /// memory. The folder of the environment has room for an index, as a rule.
-    /// [`Index`](crate::Index) uses that.
+    /// The folder for temporary files: [`optimize`](Self::optimize), or a first build of many
+    /// items, spills vectors there while it renumbers an index, if they take more than 64 MB.
+    /// Unless set, the system's folder for temporary files, which may be on a small disk or in
+    /// memory. The folder of the environment usually has room for an index; [`Index`](crate::Index)
+    /// uses that.
     pub fn temp_dir(&mut self, path: impl Into<PathBuf>) -> &mut Self {
         self.temp_dir = Some(path.into());
         self
     }
 
-    /// Told how far the build is, from any thread. If it has rayon do something, that runs on the
-    /// threads of the build. Should it panic while values are written, the index is left in the
-    /// middle of a change: drop the transaction, or see [`Writer::repair`]. An
-    /// [`optimize`](Self::optimize) ends before the panic goes on.
+    /// Sets a progress closure, called from any thread. Rayon work that it starts runs on the
+    /// threads of the build. If it panics while values are written, the index is left in the middle
+    /// of a change: drop the transaction, or see [`Writer::repair`]. An
+    /// [`optimize`](Self::optimize) finishes before the panic is resumed.
     pub fn progress(&mut self, progress: impl Fn(Progress) + Sync + 'a) -> &mut Self {
         self.progress = Box::new(progress);
         self
     }
 
-    /// Links all pending items, and takes out the removed ones. `M` and `M0`: see
-    /// [`build_with`](Self::build_with).
+    /// Links all pending items into the graph, and removes deleted ones (tombstones) from it. `M`
+    /// and `M0`: see [`build_with`](Self::build_with).
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with).
@@ -153,7 +153,7 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.build_with(wtxn, M, M0)
     }
 
-    /// Links all items anew. `M` and `M0`: see [`build_with`](Self::build_with).
+    /// Rebuilds the graph from scratch. `M` and `M0`: see [`build_with`](Self::build_with).
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with).
@@ -164,8 +164,8 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.force_rebuild_with(wtxn, M, M0)
     }
 
-    /// As [`build`](Self::build), and then gives every item a new place. `M` and `M0`: see
-    /// [`optimize_with`](Self::optimize_with).
+    /// As [`build`](Self::build), followed by a compaction that renumbers all items. `M` and `M0`:
+    /// see [`optimize_with`](Self::optimize_with).
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with).
@@ -176,15 +176,16 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.optimize_with(wtxn, M, M0)
     }
 
-    /// Links all pending items, and takes out the removed ones. A node gets at most `m` neighbors
-    /// on each layer above the base and `m0` on the base layer, usually `2 * m`; both 2 to 2 048,
-    /// fixed by the first build. On an index without items this only creates it.
+    /// Links all pending items into the graph, and removes deleted ones (tombstones) from it. An
+    /// item gets at most `m` neighbors on each layer above the base and `m0` on the base layer,
+    /// usually `2 * m`; both 2 to 2 048, fixed by the first build. On an index without items this
+    /// only creates it.
     ///
-    /// The first build of 100 000 items or more, and up to 4 GiB of vectors, also gives every item
-    /// a place near those of its neighbors, as [`optimize_with`](Self::optimize_with) does, if this
-    /// transaction has added most of them: then the file does not grow by it, and a million are
-    /// searched a third more quickly. Vectors of more than 64 MB wait in the system's folder for
-    /// temporary files meanwhile; if there is no room, items stay where they are.
+    /// The first build of 100 000 items or more, and up to 4 GiB of vectors, also renumbers the
+    /// items by locality, as [`optimize_with`](Self::optimize_with) does, if this transaction has
+    /// added most of them: the file then does not grow by it, and a million items are searched a
+    /// third faster. Vectors of more than 64 MB are spilled to the system's folder for temporary
+    /// files meanwhile; if that has no room, items keep their numbers.
     ///
     /// # Errors
     /// [`InvalidParameter`](crate::Error::InvalidParameter),
@@ -196,7 +197,7 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.run(wtxn, m, m0, Goal::Linked)
     }
 
-    /// Links all items anew, as if they had all just been added.
+    /// Rebuilds the graph from scratch, as if all items had just been added.
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with).
@@ -204,15 +205,15 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.run(wtxn, m, m0, Goal::LinkedAnew)
     }
 
-    /// As [`build_with`](Self::build_with), and then gives every item a new place, near those of
-    /// its neighbors: no place is free any more, and lists of neighbors are shorter, which large
-    /// indexes gain the most by. Answers stay the same; force a rebuild first to have other edges,
-    /// too.
+    /// As [`build_with`](Self::build_with), followed by a compaction: every item gets a new slot,
+    /// near those of its neighbors. No slot is free any more, and neighbor lists take fewer bytes;
+    /// large indexes gain the most. Answers stay the same; to change edges as well, force a rebuild
+    /// first.
     ///
-    /// O(items), some seconds for a million; every value is written again, so that the file grows
-    /// by what the index takes, which the next transactions use up or [`copy_to`](crate::copy_to)
-    /// leaves out. The vectors wait in the system's folder for temporary files meanwhile, if they
-    /// are more than 64 MB.
+    /// O(items), some seconds for a million. Every value is rewritten, so the file grows by the
+    /// size of the index; later transactions reuse that space, and [`copy_to`](crate::copy_to)
+    /// leaves it out. Vectors of more than 64 MB are spilled to the system's folder for temporary
+    /// files meanwhile.
     ///
     /// # Errors
     /// As [`build_with`](Self::build_with), and those of the file system.
@@ -220,7 +221,7 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.run(wtxn, m, m0, Goal::Optimized)
     }
 
-    /// As [`build_concurrently_with`](Self::build_concurrently_with).
+    /// As [`build_concurrently_with`](Self::build_concurrently_with), with M and M0 as constants.
     ///
     /// # Errors
     /// As [`build_concurrently_with`](Self::build_concurrently_with).
@@ -231,16 +232,16 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.build_concurrently_with(env, M, M0)
     }
 
-    /// As [`build_with`](Self::build_with), in transactions of its own, so that other writers need
-    /// not wait for it: neighbors are found on the newest commit, without the right to write, and
-    /// linked in a write transaction that is as short as writing the lists, and is committed. What
-    /// others have committed in between, builds included, counts: items that they have deleted stay
-    /// deleted, those that they have added stay pending.
+    /// As [`build_with`](Self::build_with), in transactions of its own, so that other writers do
+    /// not wait for it. It searches for neighbors on the newest commit, without the write lock, and
+    /// links them in a write transaction that is only as long as writing the lists, and is
+    /// committed. It keeps what others commit in between, builds included: items that they deleted
+    /// stay deleted, items that they added stay pending.
     ///
-    /// If others have renumbered or cleared the index meanwhile, it begins anew; the third time it
-    /// is a [`build_with`](Self::build_with). The pages of the commit that it works on are not used
-    /// again meanwhile, so that the file grows by what others change. The calling thread must not
-    /// have a write transaction.
+    /// If others have renumbered or cleared the index meanwhile, it retries; the third attempt is a
+    /// [`build_with`](Self::build_with). LMDB cannot reuse the pages of the commit that it works on
+    /// meanwhile, so the file grows by what others change. The calling thread must not have a write
+    /// transaction.
     ///
     /// ```
     /// use voisin::heed::EnvOpenOptions;
@@ -324,7 +325,8 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.build_of().link(prepared, wtxn)
     }
 
-    /// What does the work, which does not depend on the types of metric and seed.
+    /// The untyped build that does the work: it does not depend on the types of metric and
+    /// generator.
     fn build_of(&mut self) -> Build<'_, 'e> {
         Build {
             place: self.writer.place(),

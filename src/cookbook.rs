@@ -1,5 +1,5 @@
-//! Recipes for what programs do with voisin. Every one runs as it stands; what a type does in
-//! detail is in its own documentation.
+//! Recipes for common uses of voisin. Each one runs as it stands; the documentation of each type
+//! has the details.
 //!
 //! - [In a service](#in-a-service)
 //! - [Beside tables of your own](#beside-tables-of-your-own)
@@ -11,9 +11,9 @@
 //! # In a service
 //!
 //! Open the [`Index`](crate::Index) once, when the service starts, and give every worker a clone of
-//! the handle: it is cheap, and any thread may search while another one writes.
-//! [`warm`](crate::Snapshot::warm) reads the file before the first request has to, up to a number
-//! of bytes that you choose.
+//! the handle: cloning is cheap, and any thread may search while another writes.
+//! [`warm`](crate::Snapshot::warm) reads the file into memory ahead of the first request, up to a
+//! number of bytes that you choose.
 //!
 //! ```
 //! use std::thread;
@@ -29,7 +29,7 @@
 //!         Ok(Self(index))
 //!     }
 //!
-//!     /// Committed, and durable, when it returns; found by every search that begins afterwards.
+//!     /// Committed and durable on return; found by every search that begins afterwards.
 //!     fn put(&self, texts: &[(ItemId, [f32; 3])]) -> Result<()> {
 //!         self.0.write(|batch| {
 //!             texts.iter().try_for_each(|(item, vector)| batch.add(*item, vector))
@@ -56,24 +56,24 @@
 //! # }
 //! ```
 //!
-//! - **Many items in one `write`** cost one commit, which waits for the disk; as many writes wait
-//!   as many times. Collect what arrives together.
-//! - **Items that have names**: an `Index<Cosine, str>` or `Index<Cosine, u64>` takes and gives
-//!   keys in the place of ids.
-//! - **Several questions to one state**, such as a search and the vectors of what it has found: ask
-//!   a [`Snapshot`](crate::Snapshot). Let go of it soon, because the file grows while it is held.
-//! - **In an async program**, searches and writes block the thread that they run on: the one for
-//!   microseconds, unless the file is not in memory, the other until the disk has it. Run writes
-//!   where blocking is allowed (`spawn_blocking` or the like).
-//! - **A request that has gone away**: [`Query::cancel`](crate::Query::cancel) ends a search early,
-//!   and says so.
+//! - **Put many items into one `write`.** It costs one commit, which waits for the disk; separate
+//!   writes wait once each. Collect items that arrive together.
+//! - **Items with names**: an `Index<Cosine, str>` or `Index<Cosine, u64>` uses keys instead of
+//!   ids.
+//! - **Several reads of one state**, such as a search and then the vectors of its results: use a
+//!   [`Snapshot`](crate::Snapshot). Drop it soon, because the file grows while it is held.
+//! - **In an async program**, searches and writes block their thread: a search for microseconds,
+//!   unless the file is not in memory; a write until its data is on disk. Run writes where blocking
+//!   is allowed (`spawn_blocking` or the like).
+//! - **If the client has gone**, [`Query::cancel`](crate::Query::cancel) ends a search early, and
+//!   the answer says so.
 //! - **Before a long pause**, call [`release`](crate::Index::release).
 //!
 //! # Beside tables of your own
 //!
-//! A program that has an LMDB environment puts the index into it. Records and vectors are then
-//! changed by one transaction and read through one, so that neither is ever there without the
-//! other. `examples/documents.rs` is a whole program of this kind.
+//! A program that has an LMDB environment keeps the index in it. One transaction then changes
+//! records and vectors, and one reads them, so that neither is ever there without the other.
+//! `examples/documents.rs` is a complete program of this kind.
 //!
 //! ```
 //! use voisin::heed::byteorder::BE;
@@ -84,7 +84,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = tempfile::tempdir()?;
-//! // SAFETY: the folder is on a local disk, and nobody changes the files in it but through LMDB.
+//! // SAFETY: the folder is on a local disk, and its files are changed only through LMDB.
 //! let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(2).open(folder.path())? };
 //! let vectors: Database<'_, Euclidean> = create_database(&env, Some("vectors"))?;
 //! let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
@@ -112,24 +112,24 @@
 //! # }
 //! ```
 //!
-//! - **A build is not needed for every change**: what is [pending](crate::Writer::n_pending) is
-//!   found, but compared item by item. Build when there are some thousands of them, or when a timer
-//!   says so. [`build_concurrently`](crate::Builder::build_concurrently) holds other writers up
-//!   only for a moment.
-//! - **Only some records may be found** (those of one user, say): keep their ids in a
-//!   [`RoaringBitmap`](crate::roaring::RoaringBitmap), and give it to
+//! - **Not every change needs a build**: [pending](crate::Writer::n_pending) items are found, but
+//!   by a scan, one by one. Build when some thousands are pending, or on a timer.
+//!   [`build_concurrently`](crate::Builder::build_concurrently) blocks other writers only for a
+//!   moment.
+//! - **To search only some records** (those of one user, say), a prefilter: keep their ids in a
+//!   [`RoaringBitmap`](crate::roaring::RoaringBitmap), and pass it to
 //!   [`candidates`](crate::Query::candidates).
-//! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one is cheap; its
-//!   first query finds anew where everything is. One reader for a batch of queries is faster than
-//!   one for each.
-//! - **After [`MapFull`](crate::Error::MapFull)** drop the transaction; `Env::resize` then wants
-//!   that the process has no other one.
+//! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one is cheap, but
+//!   its first query looks up anew where every value is. One reader for a batch of queries is
+//!   faster than one for each.
+//! - **After [`MapFull`](crate::Error::MapFull)** drop the transaction; `Env::resize` requires that
+//!   the process has no other transaction.
 //!
 //! # Many processes
 //!
 //! Every process opens the same folder. Those that only search open it
 //! [read-only](crate::Index::open_read_only); any of the others may write, one at a time, and the
-//! next waits. Each search looks for the newest commit of all processes: nobody is told, and
+//! next one waits. Each search uses the newest commit of any process: there is no notification, and
 //! nothing has to be reopened.
 //!
 //! ```
@@ -152,18 +152,20 @@
 //! # }
 //! ```
 //!
-//! - **Killing a process** at any moment harms nobody. A **fork** of one that has opened an index
-//!   can use none: open after the fork. `docs/how-to-lose-data.md` has this and more.
-//! - **If the file grows**, some process holds an old snapshot: [`stats`](crate::Index::stats) has
-//!   the [oldest reader](crate::OldestReader).
-//! - **More than 1 024 snapshots at a time**, of all processes, need
-//!   [`max_readers`](crate::Options::max_readers) in whoever opens first.
+//! - **Killing a process** at any moment harms no other. After a **fork**, the child cannot use an
+//!   index that the parent had opened: open after the fork. `docs/how-to-lose-data.md` has this and
+//!   more.
+//! - **If the file grows**, some process holds an old snapshot: [`stats`](crate::Index::stats)
+//!   reports the [oldest reader](crate::OldestReader).
+//! - **More than 1 024 snapshots at a time**, over all processes, need
+//!   [`max_readers`](crate::Options::max_readers) in the process that opens first.
 //!
 //! # Bulk loads
 //!
-//! A [`Loader`](crate::Loader) takes an iterator, tells how far it is, can be cancelled, and
-//! commits once. `optimize` numbers the items by locality in the end, which makes the searches of a
-//! large index faster: a first load of 100 000 items or more in one commit does so anyway.
+//! A [`Loader`](crate::Loader) takes an iterator, reports progress, can be cancelled, and commits
+//! once. `optimize` then renumbers the items by locality and compacts the index, which makes
+//! searches of a large index faster; a first load of 100 000 items or more in one commit does so
+//! anyway.
 //!
 //! ```
 //! use voisin::{Index, LoadPhase, Options, distances::Euclidean};
@@ -184,20 +186,20 @@
 //! # }
 //! ```
 //!
-//! - **Loads larger than memory**, or beside others that write:
-//!   [`commit_every`](crate::Loader::commit_every) commits part by part, and links all in the end
-//!   while others go on. What is committed is found at once.
+//! - **Loads larger than memory**, or beside other writers:
+//!   [`commit_every`](crate::Loader::commit_every) commits in batches, and links all items at the
+//!   end while others read and write. Committed items are found at once.
 //! - **Over HTTP or from a queue**: collect some hundred items, and [`write`](crate::Index::write)
-//!   them. If linking them in the same commit takes too long,
-//!   [`link_later`](crate::Batch::link_later), and [`link`](crate::Index::link) now and then.
-//! - **When a service starts**, it may find what an interrupted load has left unlinked:
-//!   `if index.pending_at_open() > 0 { index.link()? }`. Later writes link it bit by bit otherwise.
-//! - **At level 1** it is [`Writer::add_items_from`](crate::Writer::add_items_from) and one build.
+//!   them. If linking them in the same commit takes too long, use
+//!   [`link_later`](crate::Batch::link_later), and call [`link`](crate::Index::link) now and then.
+//! - **When a service starts**, an interrupted load may have left items unlinked: `if
+//!   index.pending_at_open() > 0 { index.link()? }`. Otherwise later writes link them bit by bit.
+//! - **At level 1** use [`Writer::add_items_from`](crate::Writer::add_items_from) and one build.
 //!
 //! # Backups
 //!
 //! [`copy_to`](crate::Index::copy_to) copies one commit, compacted, while others read and write.
-//! The copy is an index as any other: to restore it, stop all processes, put it where the old
+//! The copy is an ordinary index: to restore it, stop all processes, move it to where the old
 //! folder was, and open it.
 //!
 //! ```
@@ -210,8 +212,8 @@
 //! # index.write(|batch| batch.add(1, &[1.0]))?;
 //! let today = backups.join("2026-11-20");
 //! index.copy_to(&today)?;
-//! // A backup that nobody has looked at is a hope. The first look is safe whatever the file has
-//! // become.
+//! // Verify every backup: one that was never read is a hope. `verify_file` is safe on any file,
+//! // even a damaged one.
 //! assert_eq!(voisin::verify_file(&today)?.findings, []);
 //! let copy = Index::<Euclidean>::open_read_only(&today, Options::default())?;
 //! assert_eq!(copy.check()?, []);
@@ -220,16 +222,16 @@
 //! # }
 //! ```
 //!
-//! At level 1 it is [`copy_to`](crate::copy_to()), which copies your tables, too. Copying the file
-//! by other means is among the ways to lose data.
+//! At level 1 use [`copy_to`](crate::copy_to()), which copies your tables, too. Copying the file by
+//! other means is one of the ways to lose data.
 //!
 //! # From hannoy or arroy
 //!
-//! [`Import`](crate::Import) reads their items without them; its example imports into the same
-//! environment, and says how to take the place of the old index. `README.md` lists what a program
-//! that has used hannoy must change. To move to an [`Index`](crate::Index) instead, import into an
-//! environment that is thrown away, and load from there. Both transactions hold what they write in
-//! memory:
+//! [`Import`](crate::Import) reads their items without depending on either crate; its example
+//! imports into the same environment, and shows how to replace the old index.
+//! `docs/coming-from-hannoy.md` lists what a program written for hannoy must change. To move to an
+//! [`Index`](crate::Index) instead, import into a temporary environment, and load from there. Both
+//! transactions hold what they write in memory:
 //!
 //! ```
 //! use voisin::heed::types::Bytes;
@@ -259,7 +261,7 @@
 //! #     wtxn.commit()?;
 //! #     env.prepare_for_closing().wait();
 //! # }
-//! // The old environment, for reading only: whatever happens, it stays as it is.
+//! // The old environment, opened read-only: it stays as it is, whatever happens.
 //! let mut options = EnvOpenOptions::new();
 //! options.map_size(1 << 30).max_dbs(1);
 //! // SAFETY: nobody changes the files in this folder but through LMDB; the flag takes nothing
@@ -277,14 +279,13 @@
 //! let dimensions = source.dimensions();
 //!
 //! let between = tempfile::tempdir()?;
-//! // SAFETY: a new folder that nobody else knows.
+//! // SAFETY: a new folder that no other program knows.
 //! let env = unsafe { EnvOpenOptions::new().map_size(1 << 36).open(between.path())? };
 //! let database: Database<'_, Euclidean> = create_database(&env, None)?;
 //! let mut wtxn = env.write_txn()?;
 //! source.add_to(&Writer::new(database, 0, dimensions), &mut wtxn)?;
 //!
-//! // What a transaction has written it can also read: there is no need to commit what is thrown
-//! // away.
+//! // A transaction can read what it has written: a temporary environment needs no commit.
 //! let reader = Reader::open(&wtxn, 0, database)?;
 //! let index = Index::<Euclidean>::create(&new_folder, Options::new(dimensions))?;
 //! index.write(|batch| {
@@ -299,5 +300,5 @@
 //! # }
 //! ```
 //!
-//! Compare answers before you remove the old one: [`exact`](crate::Query::exact) gives the
-//! true neighbors to count both against.
+//! Compare answers before you remove the old index: [`exact`](crate::Query::exact) returns the true
+//! neighbors to compare both against.

@@ -1,4 +1,4 @@
-//! The LMDB database that indexes lie in, as a type.
+//! The LMDB database that holds indexes, as a type.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -6,10 +6,9 @@ use std::marker::PhantomData;
 
 use crate::error::Result;
 
-/// Creates the database that indexes of the metric `D` lie in, or opens it, and commits that in a
-/// transaction of its own. `name` is that of the database in its environment, which must be opened
-/// with as many `max_dbs` as it has names; `None` is the unnamed database.
-///
+/// Creates or opens the database that holds indexes of the metric `D`, and commits in a transaction
+/// of its own. `name` is the name of the database in its environment, which must be opened with
+/// `max_dbs` at least the number of its named databases; `None` is the unnamed database.
 /// ```
 /// use voisin::heed::EnvOpenOptions;
 /// use voisin::{Database, Writer, create_database, distances::Euclidean};
@@ -28,7 +27,8 @@ use crate::error::Result;
 /// ```
 ///
 /// # Errors
-/// What LMDB says, such as `MDB_DBS_FULL`: too few `max_dbs`. It waits for another writer.
+/// Errors of LMDB, such as `MDB_DBS_FULL`: `max_dbs` is too small. The call waits for another
+/// writer.
 pub fn create_database<'e, D: 'static>(
     env: &'e heed::Env<impl heed::TlsUsage>,
     name: Option<&str>,
@@ -42,10 +42,10 @@ pub fn create_database<'e, D: 'static>(
     }
 }
 
-/// A database that indexes with the metric `D` lie in: up to 65 536 of them.
+/// A database that holds indexes with the metric `D`: up to 65 535 of them.
 pub type Database<'e, D> = heed::Database<'e, heed::types::Bytes, ValueCodec<D>>;
 
-/// Values as bytes, marked with the metric of the indexes they belong to.
+/// Values as bytes, marked with the metric of their indexes.
 #[derive(Debug)]
 pub struct ValueCodec<D>(PhantomData<D>);
 

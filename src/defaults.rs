@@ -1,35 +1,37 @@
-//! What is used unless a caller says otherwise, and why.
+//! The default parameters, and why.
 
 use std::time::Duration;
 
 /// The name of an index that was given none.
 pub const NAME: &str = "main";
 
-/// M: the most neighbors of a node on each layer above the base; the base layer takes twice as
-/// many. This is enough for vectors of a few hundred dimensions; more costs memory and speed.
+/// M: the maximum degree of an item on each layer above the base; the base layer allows twice as
+/// many (M0). This suffices for vectors of a few hundred dimensions; more costs memory and speed.
 pub const M: usize = 16;
 
-/// Candidates that a search of a build keeps. The time of a build grows with it; recall, less and
-/// less. hnswlib's documentation and benchmarks use 100 to 200.
+/// `ef_construction`: the candidates that a search of a build keeps. Build time grows with it,
+/// recall less and less. hnswlib's documentation and benchmarks use 100 to 200.
 pub const EF_CONSTRUCTION: usize = 100;
 
-/// The pruning factor. The heuristic of the HNSW paper (Algorithm 4) has none, which is 1.
+/// `alpha`: the pruning factor. 1 is the heuristic of the HNSW paper (Algorithm 4), which has no
+/// such factor.
 pub const ALPHA: f32 = 1.0;
 
-/// The seed of random choices. Any number does: it makes the same changes give the same graph.
+/// The seed of the random generator. Any fixed number makes the same changes give the same graph.
 pub const SEED: u64 = 42;
 
-/// Candidates that a search keeps: ten times the usual k. On both data sets of `docs/benchmarks`
-/// recall@10 is then above .95.
+/// `ef_search`: the candidates that a search keeps, ten times the usual k. On both data sets of
+/// `docs/benchmarks` recall@10 is then above .95.
 pub const EF_SEARCH: usize = 100;
 
 /// The size of the memory map of a new environment, in bytes. It is address space, of which a
 /// process has 128 TiB, and not disk: enough for 16 million vectors of 768 dimensions.
 pub const MAP_SIZE_BYTES: u64 = 64 << 30;
 
-/// Read transactions at a time, of all processes. Each takes 64 bytes of the lock file.
+/// The maximum number of read transactions at a time, over all processes. Each takes 64 bytes of
+/// the lock file.
 pub const MAX_READERS: u32 = 1024;
 
 /// How long a write waits for held snapshots and slow searches when the memory map must grow:
-/// longer than a request that holds a snapshot takes.
+/// longer than a request usually holds a snapshot.
 pub const GROWTH_WAIT: Duration = Duration::from_secs(5);

@@ -1,9 +1,9 @@
-//! What can go wrong, grouped by who has to act: the caller, the environment, the data on disk, or
-//! nobody (a build that was cancelled).
+//! Errors, grouped by who must act: the caller, the environment, the data on disk, or nobody (a
+//! cancelled build).
 //!
 //! Every message names the value, the limit and the remedy. A call that returns an error has
 //! changed nothing, unless its documentation says what it left in the transaction. `remedy` has the
-//! remedies that depend on a value, `responsible` says of every error who has to act.
+//! remedies that depend on a value, `responsible` says for every error who must act.
 
 mod remedy;
 mod responsible;
@@ -23,10 +23,10 @@ use crate::distance::Metric;
 use crate::format::{Key, Kind};
 use crate::types::ItemId;
 
-/// The result of everything that can fail here.
+/// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation failed. What says that the caller gave something wrong has changed nothing.
+/// Why an operation failed. An error that blames the caller's input has changed nothing.
 ///
 /// ```
 /// use voisin::{Error, Index, Options, VectorDefect, distances::Cosine};
@@ -46,30 +46,30 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    // For the caller.
-    /// A vector has another number of components than the index.
+    // The caller must act.
+    /// A vector has a different number of components than the index.
     #[error(
         "the vector has {found} dimensions, the index has {expected}: give a vector of \
          {expected} components"
     )]
     DimensionMismatch {
-        /// Dimensions of the index.
+        /// The dimensions of the index.
         expected: usize,
-        /// Components of the vector that was given.
+        /// The components of the vector that was given.
         found: usize,
     },
     /// A number of dimensions that no index can have.
     #[error("an index cannot have {found} dimensions: use 1 to {max}")]
     InvalidDimensions {
-        /// What was asked for.
+        /// The requested number.
         found: usize,
-        /// The most that is possible.
+        /// The maximum.
         max: usize,
     },
     /// A vector that cannot be stored or compared.
     #[error("item {item}: {}", defect.of(Role::Item))]
     InvalidItem {
-        /// The item whose vector it is.
+        /// The item that the vector is for.
         item: ItemId,
         /// What is wrong with the vector.
         defect: VectorDefect,
@@ -77,7 +77,7 @@ pub enum Error {
     /// As [`InvalidItem`](Self::InvalidItem), where items are named by keys.
     #[error("item {key}: {}", defect.of(Role::Item))]
     InvalidKeyedItem {
-        /// The key of the item whose vector it is.
+        /// The key of the item that the vector is for.
         key: String,
         /// What is wrong with the vector.
         defect: VectorDefect,
@@ -88,9 +88,9 @@ pub enum Error {
          hash of what is longer"
     )]
     InvalidItemKey {
-        /// Bytes of the key.
+        /// The length of the key in bytes.
         bytes: usize,
-        /// The most that are possible.
+        /// The maximum length in bytes.
         max: usize,
     },
     /// A query that cannot be compared.
@@ -107,27 +107,27 @@ pub enum Error {
         /// What is wrong with the vector.
         defect: VectorDefect,
     },
-    /// A slice of many queries, or of a sample, does not hold whole rows.
+    /// A slice of queries, or of a sample, does not hold whole rows.
     #[error(
         "{components} components are no whole number of rows of {dimensions}: row {row} has \
          {rest} only, give {dimensions} for each",
         row = components / (*dimensions).max(1), rest = components % (*dimensions).max(1)
     )]
     UnevenRows {
-        /// Components of the slice.
+        /// The components of the slice.
         components: usize,
-        /// Dimensions of the index.
+        /// The dimensions of the index.
         dimensions: usize,
     },
-    /// The two slices of a call that adds many items do not fit together.
+    /// The two slices of a call that adds many items do not match in length.
     #[error("{ids} ids need {} components in one slice, row by row, but {components} were given: \
              give as many rows as ids", ids.saturating_mul(*dimensions))]
     LengthMismatch {
-        /// Number of ids.
+        /// The number of ids.
         ids: usize,
-        /// Number of components.
+        /// The number of components.
         components: usize,
-        /// Dimensions of the index.
+        /// The dimensions of the index.
         dimensions: usize,
     },
     /// A build parameter out of its range.
@@ -137,10 +137,10 @@ pub enum Error {
         name: &'static str,
         /// Its value.
         value: f64,
-        /// What it may be.
+        /// The allowed range.
         remedy: &'static str,
     },
-    /// Codes were asked for under a metric that they cannot estimate.
+    /// Quantized codes were requested under a metric that they cannot estimate.
     #[error(
         "an index of the metric {metric:?} cannot have codes, which estimate inner products and \
          what follows from those: use it without, or an index of the metric euclidean, cosine or \
@@ -150,7 +150,7 @@ pub enum Error {
         /// The metric.
         metric: &'static str,
     },
-    /// An index that was opened as whatever it is has a metric that is not one of voisin's.
+    /// An index that was opened without a type has a metric unknown to voisin.
     #[error(
         "index {index} has the metric {metric:?}, which is not known here: open it with \
          Options::metric, or as an Index of that metric, to add vectors, to link or to search"
@@ -167,14 +167,14 @@ pub enum Error {
          {stored:?}"
     )]
     MetricMismatch {
-        /// The index.
+        /// The number of the index.
         index: u16,
         /// The metric it was created with.
         stored: String,
         /// The metric it was opened with.
         requested: String,
     },
-    /// The graph was built with another connectivity.
+    /// The graph was built with other values of M and M0.
     #[error(
         "index {index} was built with M {stored_m} and M0 {stored_m0}, not {m} and {m0}: use the \
          same, or clear the index first"
@@ -186,12 +186,12 @@ pub enum Error {
         stored_m: usize,
         /// M0 of the stored graph.
         stored_m0: usize,
-        /// M that was asked for.
+        /// The requested M.
         m: usize,
-        /// M0 that was asked for.
+        /// The requested M0.
         m0: usize,
     },
-    /// An index that stores bytes has not been told which range they stand for.
+    /// An index that stores `i8` has not been trained.
     #[error(
         "index {index} stores components as i8, and is not trained: give Writer::train, or \
          Index::train, a sample of its vectors first"
@@ -200,7 +200,7 @@ pub enum Error {
         /// The index.
         index: u16,
     },
-    /// An index has vectors that a training would give another meaning.
+    /// An index has vectors whose stored bytes a new training would change the meaning of.
     #[error(
         "index {index} has {vectors} vectors that are stored by its training: clear it first, \
          train it, and add its items again"
@@ -208,10 +208,10 @@ pub enum Error {
     AlreadyInUse {
         /// The index.
         index: u16,
-        /// Stored vectors, those of items that were deleted since the last build included.
+        /// The number of stored vectors, including those of items deleted since the last build.
         vectors: u64,
     },
-    /// A row of a sample that an index cannot be trained on.
+    /// A row of a sample on which an index cannot be trained.
     #[error("row {row} of the sample: {}", defect.of(Role::Sample))]
     InvalidSample {
         /// The number of the row, from 0.
@@ -219,38 +219,38 @@ pub enum Error {
         /// What is wrong with the vector.
         defect: VectorDefect,
     },
-    /// No index of this number is in the database.
+    /// The database has no index of this number.
     #[error(
         "there is no index {0} in this database: give another number, or add an item with a \
          Writer first"
     )]
     MissingIndex(u16),
-    /// A reader was used with a transaction of another snapshot than its own.
+    /// A reader was used with a transaction on another snapshot.
     #[error(
         "the reader belongs to snapshot {expected}, the transaction to {found}: use the \
          transaction that the reader was opened with, or open a new reader"
     )]
     SnapshotMismatch {
-        /// Transaction number of the reader's snapshot.
+        /// The transaction number of the reader's snapshot.
         expected: usize,
-        /// Transaction number of the transaction that was given.
+        /// The transaction number of the given transaction.
         found: usize,
     },
     /// An index of hannoy or arroy that cannot be imported, or not by this writer.
     #[error("index {index} of the source: {defect}")]
     InvalidSource {
-        /// The index, as it is numbered in the source.
+        /// The number of the index in the source.
         index: u16,
-        /// What is in the way.
+        /// The reason.
         defect: SourceDefect,
     },
-    /// The index has as many items and free places as its format can count.
+    /// The index has as many used and free slots as its format can count.
     #[error("index {0} is full: {max} slots are in use or free, build to free those of removed \
              items", max = u32::MAX)]
     IndexFull(u16),
 
-    /// An [`Index`](crate::Index) was opened with an option that is not the one it was created
-    /// with.
+    /// An [`Index`](crate::Index) was opened with an option whose value differs from the stored
+    /// one.
     #[error(
         "the index {index:?} was created with {option} {stored}, not {requested}: open it with \
          {stored}, or leave the option out"
@@ -260,12 +260,12 @@ pub enum Error {
         index: String,
         /// The option.
         option: &'static str,
-        /// Its value when the index was created.
+        /// The stored value.
         stored: String,
-        /// The value that was asked for.
+        /// The requested value.
         requested: String,
     },
-    /// An [`Index`](crate::Index) was opened as one whose items are named in another way.
+    /// An [`Index`](crate::Index) was opened with another kind of item names.
     #[error(
         "the items of the index {index:?} are named by {stored}, not by {requested}: open it as \
          what it is, {}",
@@ -274,12 +274,12 @@ pub enum Error {
     NamingMismatch {
         /// The name of the index.
         index: String,
-        /// What names its items.
+        /// The stored kind of item names.
         stored: &'static str,
-        /// What would have named them.
+        /// The requested kind of item names.
         requested: &'static str,
     },
-    /// An index has been removed from its folder since a handle on it was opened.
+    /// The index has been removed from its folder since the handle was opened.
     #[error("the index {name:?} has been removed from {} since this handle on it was opened: \
              drop the handle", path.display())]
     Removed {
@@ -288,7 +288,7 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// All numbers have been given out that the indexes of a folder can have.
+    /// All numbers that the indexes of a folder can have have been assigned.
     #[error(
         "{} has had {max} indexes, those that were removed included, and can have no more: copy \
          what is needed to indexes of another folder",
@@ -297,18 +297,18 @@ pub enum Error {
     TooManyIndexes {
         /// The folder.
         path: PathBuf,
-        /// How many there can be.
+        /// The maximum number of indexes.
         max: usize,
     },
     /// A name that no [`Index`](crate::Index) can have.
     #[error("an index cannot have a name of {bytes} bytes: use 1 to {max} bytes of UTF-8")]
     InvalidName {
-        /// Bytes of the name.
+        /// The length of the name in bytes.
         bytes: usize,
-        /// The most that are possible.
+        /// The maximum length in bytes.
         max: usize,
     },
-    /// There is no index of this name where it was looked for.
+    /// The folder has no index of this name.
     #[error(
         "there is no index {name:?} in {}, which has {known:?}: create it first",
         path.display()
@@ -318,10 +318,10 @@ pub enum Error {
         name: String,
         /// The folder.
         path: PathBuf,
-        /// The names of the indexes that are there.
+        /// The names of the existing indexes.
         known: Vec<String>,
     },
-    /// An index of this name exists, and was to be created.
+    /// An index that should be created exists already.
     #[error(
         "there is an index {name:?} in {} already: open it, or choose another name",
         path.display()
@@ -339,7 +339,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A change to an environment was begun inside another one: by the same thread, or by a closure
-    /// that one of the threads runs which work on that change.
+    /// on one of the threads that work on that change.
     #[error(
         "this thread is inside a change of an index of {} already, and has one write transaction \
          at a time: make this change when that one \
@@ -350,7 +350,7 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
-    /// A batch was used, or was to be committed, after one of its calls had failed half-way or
+    /// A batch was used, or its commit requested, after one of its calls had failed half-way or
     /// panicked.
     #[error(
         "an earlier call on this batch failed, and left a part of its work behind: return its \
@@ -371,14 +371,14 @@ pub enum Error {
         here: u32,
     },
 
-    // For the environment.
+    // The environment must change.
     /// The memory map has no room left for this transaction.
     #[error(
         "the LMDB map is full: abort the transaction, enlarge the map (Env::resize, or a larger \
          map_size at open), and try again"
     )]
     MapFull,
-    /// The map must become larger, and something in this process still reads through it.
+    /// The map must grow, and transactions of this process still read through it.
     #[error(
         "the LMDB map of {} must {}, and could not within {waited:?}: {}, wait longer \
          (Options::growth_wait), or begin with a larger map \
@@ -388,20 +388,20 @@ pub enum Error {
     MapBusy {
         /// The folder.
         path: PathBuf,
-        /// How large the map was to become; 0 for as large as another process has made it.
+        /// The required size of the map; 0 for the size to which another process has grown it.
         map_bytes: u64,
-        /// [`Snapshot`](crate::Snapshot)s that this process holds, and copies, checks and counts
-        /// that are under way.
+        /// The number of [`Snapshot`](crate::Snapshot)s that this process holds, and of copies,
+        /// checks and statistics in progress.
         snapshots: usize,
-        /// For how long the oldest of them has been held.
+        /// How long the oldest of them has been held.
         oldest: Duration,
-        /// Transactions of searches that had not ended; all searches that begin on one commit share
-        /// one.
+        /// The number of transactions of searches that had not ended; all searches that begin on
+        /// one commit share one.
         searches: usize,
-        /// For how long this was waited for.
+        /// How long the call waited.
         waited: Duration,
     },
-    /// The map must become larger, and the thread that needs it is in the middle of a search, which
+    /// The map must grow, and the thread that needs it is in the middle of a search, so that it
     /// would wait for itself.
     #[error(
         "the LMDB map of {} must {}, and this thread is in the middle of a search in it: write \
@@ -412,16 +412,16 @@ pub enum Error {
     NestedGrowth {
         /// The folder.
         path: PathBuf,
-        /// How large the map was to become; 0 for as large as another process has made it.
+        /// The required size of the map; 0 for the size to which another process has grown it.
         map_bytes: u64,
     },
-    /// The map could not be made larger, and is gone.
+    /// The map could not be grown, and is lost.
     #[error("the LMDB map of {} could not be made {map_bytes} bytes long: close all handles on \
              it, and open it again", path.display())]
     MapLost {
         /// The folder.
         path: PathBuf,
-        /// How large the map was to become.
+        /// The required size of the map.
         map_bytes: u64,
     },
     /// Every entry of the reader table is in use.
@@ -430,7 +430,7 @@ pub enum Error {
     ReadersFull {
         /// The folder.
         path: PathBuf,
-        /// Entries that the table has.
+        /// The number of entries of the table.
         max: u32,
     },
     /// A folder that holds no environment.
@@ -458,10 +458,10 @@ pub enum Error {
     LinkedFile {
         /// The data file.
         path: PathBuf,
-        /// What it is.
+        /// The kind of the other name.
         how: &'static str,
     },
-    /// An environment that is open in this process, in another way.
+    /// An environment that this process already has open, in another way.
     #[error(
         "{} is open in this process already, {how}: close it first, or use it as it is",
         path.display()
@@ -472,21 +472,21 @@ pub enum Error {
         /// How it was opened.
         how: &'static str,
     },
-    /// An environment that another program keeps data in.
+    /// An environment in which another program keeps data.
     #[error("{} holds tables of another program: choose a folder of its own, or use Writer and \
              Reader inside that environment", path.display())]
     ForeignEnvironment {
         /// The folder.
         path: PathBuf,
     },
-    /// A copy would replace a database.
+    /// A copy would overwrite a database.
     #[error("{} is there already: copy to another path, or remove it first", path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// There is no room on the disk, or no more of it may be used. Nothing has changed, and what
-    /// was committed is there.
+    /// The disk is full, or a quota is used up. Nothing has changed, and earlier commits are
+    /// intact.
     #[error(
         "the disk of {} is full, or a quota is used up ({source}): nothing has changed; free \
          some room or raise the quota, and try again",
@@ -495,25 +495,26 @@ pub enum Error {
     DiskFull {
         /// The folder or the file that was to be written.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The system refused to open, read or write a file: it is missing, of another user, on a
-    /// read-only file system, too large, or the disk has failed. What was committed is there.
+    /// The system refused to open, read or write a file: it is missing, belongs to another user, is
+    /// on a read-only file system, is too large, or the disk has failed. Earlier commits are
+    /// intact.
     #[error("could not {doing} {} ({source}): {}", path.display(), of_system(source))]
     Io {
-        /// The file, or the folder that it lies in.
+        /// The file, or its folder.
         path: PathBuf,
-        /// What was being done with it.
+        /// The action that failed.
         doing: &'static str,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// LMDB refused.
+    /// LMDB returned an error.
     #[error("LMDB: {0}: {remedy}", remedy = of_lmdb(.0))]
     Heed(#[source] heed::Error),
 
-    // The data on disk.
+    // The data on disk must be repaired or replaced.
     /// The keys of this index were written by another program.
     #[error(
         "index {index} of this database was not written by voisin ({what}): use another database \
@@ -525,7 +526,7 @@ pub enum Error {
         /// What was found.
         what: &'static str,
     },
-    /// The index was written in another format.
+    /// The index was written in another format version.
     #[error(
         "index {index} has format version {found}, this version of voisin reads {supported}: {}",
         version_remedy(*found, *supported)
@@ -533,14 +534,26 @@ pub enum Error {
     FormatVersion {
         /// The index.
         index: u16,
-        /// The version that was found.
+        /// The version found.
         found: u16,
-        /// The version that this library reads and writes.
+        /// The version that this library writes, and the newest that it reads.
         supported: u16,
     },
-    /// A data file is shorter than what was committed to it: most often a copy that was
-    /// interrupted, or made on a disk that was full. It is refused before it is mapped, as reading
-    /// beyond its end would end the process.
+    /// The index has values of a kind that this version of voisin does not know: a newer one has
+    /// written it.
+    #[error(
+        "index {index} has values of {kind}, which this version of voisin does not know: upgrade \
+         voisin"
+    )]
+    UnknownKind {
+        /// The index.
+        index: u16,
+        /// The kind.
+        kind: Kind,
+    },
+    /// A data file is shorter than its last commit: most often a copy that was interrupted, or made
+    /// on a full disk. It is refused before it is mapped, because reading beyond its end would kill
+    /// the process.
     #[error(
         "{} has {bytes} bytes, and its last commit needs {expected}: a copy of it was \
          interrupted, or it was cut off; copy it again, or \
@@ -550,22 +563,21 @@ pub enum Error {
     Truncated {
         /// The data file.
         path: PathBuf,
-        /// Its length.
+        /// Its length in bytes.
         bytes: u64,
-        /// The length that it should have.
+        /// The length in bytes that it should have.
         expected: u64,
     },
-    /// The pages that LMDB keeps a file in do not hold together: see
-    /// [`verify_file`](crate::verify_file).
+    /// LMDB's own pages of a file are inconsistent: see [`verify_file`](crate::verify_file).
     #[error("the pages of {} are damaged: {what}; run verify_file to see all damage, and restore \
              a backup", path.display())]
     DamagedFile {
         /// The data file.
         path: PathBuf,
-        /// The first damage that was found.
+        /// The first damage found.
         what: String,
     },
-    /// A value on disk breaks the format.
+    /// A value on disk violates the format.
     #[error("{key} is corrupt: {what}; run check to see all damage: {}", corrupt_remedy(*key))]
     Corrupt {
         /// The key of the value.
@@ -573,8 +585,8 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// An edit of the index stopped half-way, by an error or by a panic that was caught. The index
-    /// cannot be read: drop the transaction. If it was committed,
+    /// A torn edit: an edit of the index stopped half-way, by an error or by a panic that was
+    /// caught. The index cannot be read: drop the transaction. If it was committed,
     /// [`Writer::repair`](crate::Writer::repair) or [`Index::repair`](crate::Index::repair)
     /// restores the items and vectors from before the edit.
     #[error(
@@ -586,7 +598,7 @@ pub enum Error {
         /// The index.
         index: u16,
     },
-    /// What is stored under the key of an item breaks the format.
+    /// A value stored under the key of an item violates the format.
     #[error(
         "what index {index} stores under the item key {key} is corrupt: {what}; run check to see \
          all damage, or restore a backup"
@@ -599,7 +611,7 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
-    /// What an environment says about one of its indexes breaks the format.
+    /// The catalog entry of an index violates the format.
     #[error("what the catalog says about the index {name:?} is corrupt: {what}; restore a backup")]
     CorruptCatalog {
         /// The name of the index.
@@ -615,25 +627,25 @@ pub enum Error {
     CatalogVersion {
         /// The name of the index.
         name: String,
-        /// The version that was found.
+        /// The version found.
         found: u16,
         /// The version that this library reads and writes.
         supported: u16,
     },
-    /// A value of an index that is imported is not what hannoy or arroy write.
+    /// A value of an imported index is not one that hannoy or arroy write.
     #[error("{}: {what}; restore the source from a backup, or have the program that wrote it \
              write it anew", source_value(*index, *item))]
     CorruptSource {
-        /// The index, as it is numbered in the source.
+        /// The number of the index in the source.
         index: u16,
-        /// The item whose value it is; `None` for what describes the index.
+        /// The item of the value; `None` for the metadata of the index.
         item: Option<ItemId>,
         /// What is wrong with it.
         what: &'static str,
     },
 
-    // Control.
-    /// The cancellation of a build was asked for. Nothing was written.
+    // Control: nobody must act.
+    /// A build was cancelled. Nothing was written.
     #[error(
         "the build was cancelled, and nothing of it was written: run it again when it is wanted"
     )]
@@ -645,8 +657,8 @@ impl Error {
         Self::Corrupt { key, what }
     }
 
-    /// An error of the system, where it is made: while doing something with `path`. A full disk has
-    /// a variant of its own.
+    /// An error of the system, where it occurs: during `doing` on `path`. A full disk has a variant
+    /// of its own.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl Fn(io::Error) -> Self + Copy {
         move |source| {
             let path = path.to_owned();
@@ -659,7 +671,7 @@ impl Error {
         }
     }
 
-    /// That vectors of this index, which has this metric, can be compared.
+    /// Checks that vectors of an index of this metric can be compared.
     ///
     /// # Errors
     /// [`UnknownMetric`](Self::UnknownMetric).
@@ -671,8 +683,7 @@ impl Error {
         }
     }
 
-    /// The same error, where LMDB has passed on one of the system: that was met while doing
-    /// something with `path`.
+    /// Adds the action and the path to an error of the system that LMDB has passed on.
     pub(crate) fn while_doing(self, doing: &'static str, path: &Path) -> Self {
         match self {
             Self::Heed(heed::Error::Io(source)) => Self::io(doing, path)(source),
@@ -681,7 +692,7 @@ impl Error {
     }
 }
 
-/// The type of an index whose items are named in this way.
+/// The type of an index with this kind of item names.
 fn type_of(naming: &str) -> &'static str {
     match naming {
         "u64 keys" => "Index<_, u64>",
@@ -690,7 +701,7 @@ fn type_of(naming: &str) -> &'static str {
     }
 }
 
-/// What the map must do.
+/// The required growth of the map, in words.
 fn growth(map_bytes: u64) -> String {
     match map_bytes {
         0 => "become as large as another process has made it".to_owned(),
@@ -698,7 +709,7 @@ fn growth(map_bytes: u64) -> String {
     }
 }
 
-/// Who keeps the map from being moved, and what to do about it.
+/// The readers that block the move of the map, and what to do about them.
 fn readers_of_map(snapshots: usize, oldest: Duration, searches: usize) -> String {
     let slow = format!("searches on {searches} commits had not ended");
     let held = format!("this process holds {snapshots} snapshots, the oldest for {oldest:?}");
@@ -709,18 +720,18 @@ fn readers_of_map(snapshots: usize, oldest: Duration, searches: usize) -> String
     }
 }
 
-/// What makes a damaged value anew, where it follows from others.
+/// How to regenerate a damaged value, if it follows from others.
 fn corrupt_remedy(key: Key) -> &'static str {
     match key.kind {
-        Kind::Links | Kind::Spill | Kind::In => {
+        Kind::LINKS | Kind::SPILL | Kind::IN => {
             "if it is all in Links, Spill and In, force_rebuild makes these anew from the \
              vectors; if not, restore a backup"
         }
-        Kind::Codes => {
+        Kind::CODES => {
             "if it is all in Codes, choose no codes and then these again (set_codes); if not, \
              restore a backup"
         }
-        Kind::IdSlots => {
+        Kind::ID_SLOTS => {
             "if it is all in IdSlots, optimize makes these anew from SlotIds; if not, restore a \
              backup"
         }
@@ -737,7 +748,7 @@ fn version_remedy(found: u16, supported: u16) -> &'static str {
     }
 }
 
-/// Names a value of an index that is imported.
+/// Names a value of an imported index.
 fn source_value(index: u16, item: Option<ItemId>) -> String {
     match item {
         Some(item) => format!("item {item} of index {index} of the source"),
@@ -760,12 +771,12 @@ impl From<heed::Error> for Error {
 pub enum SourceDefect {
     /// The database has no key under this number.
     Missing,
-    /// It has items and no metadata, which a build writes, so that metric and dimensions are not
-    /// known.
+    /// It has items but no metadata, which a build writes, so that metric and dimensions are
+    /// unknown.
     NotBuilt,
     /// There are keys, and they are none of hannoy's or arroy's.
     Unknown,
-    /// It is an index of voisin.
+    /// It is a voisin index.
     Ours,
     /// It was written by a version that may write other bytes.
     Version {
@@ -776,28 +787,28 @@ pub enum SourceDefect {
         /// The newest version whose bytes are known: major, minor.
         newest: [u32; 2],
     },
-    /// Its vectors were quantized when they were added, and are not there any more.
+    /// Its vectors were quantized when they were added, and are lost.
     Quantized {
         /// The name of its metric.
         metric: String,
     },
-    /// It has a metric that is not one of voisin's.
+    /// It has a metric that voisin does not have.
     UnknownMetric {
         /// The name of its metric.
         metric: String,
     },
-    /// It has a metric of voisin's, and the writer has another one.
+    /// Its metric differs from the writer's.
     MetricMismatch {
         /// The metric of the source, by voisin's name.
         stored: &'static str,
         /// The metric of the writer.
         requested: String,
     },
-    /// It has other dimensions than the writer.
+    /// Its dimensions differ from the writer's.
     DimensionMismatch {
-        /// Dimensions of the source.
+        /// The dimensions of the source.
         stored: usize,
-        /// Dimensions of the writer.
+        /// The dimensions of the writer.
         requested: usize,
     },
 }

@@ -1,13 +1,15 @@
-//! Exact search: every vector that may be a result is compared, and the nearest are kept, ties by
-//! item id.
+//! Exact search (brute force): scans every vector that may be a result, and keeps the top-k, ties
+//! by item id.
 //!
-//! One pass over the vectors, in the order they lie in, serves all queries of a scan. A few queries
-//! are compared with them one by one, which is bound by memory; if the index has codes, those are
-//! compared first, which are fewer bytes, and rule out a vector if its distance cannot be below
-//! their estimate by so much. Many are compared a panel at a time, which rules out most vectors by
-//! an estimate (`distance/panel.rs`) and is bound by arithmetic; what is not ruled out is compared
-//! as a single query would, so that the answer is the same. Large scans use all threads of the
-//! calling rayon pool, or else the machine; the answer does not depend on how many there are.
+//! One pass over the vectors, in storage order, serves all queries of a scan. For a few queries,
+//! each vector is compared with one query after the other, which is memory-bound; if the index has
+//! codes, the scan reads those first, which are fewer bytes, and skips a vector whose estimate
+//! minus its error bound is beyond the k-th distance. Many queries are compared a panel (tile) at a
+//! time, which rules out most vectors by an estimate (`distance/panel.rs`) and is compute-bound;
+//! the remaining pairs are compared as for a single query, so that the answer is the same. Large
+//! scans use all threads of the calling rayon pool, or else `RAYON_NUM_THREADS` or those of the
+//! machine; the answer does not depend on their number. `cancel` is called before every block of
+//! about 64 vectors.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,8 +18,8 @@ use roaring::RoaringBitmap;
 use crate::distance::{Estimate, Finish, Limits, PANEL, Panel, ROWS, Row, by_finish, prefetch};
 use crate::error::Result;
 use crate::graph::DistanceComputer;
-use crate::store::codes::CodeEstimator;
 use crate::store::prepared_query::PreparedQuery;
+use crate::store::sections::codes::search::CodeEstimator;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, View};
@@ -25,10 +27,10 @@ use crate::threads;
 use crate::top_k::{Found, Neighbor, TopK};
 use crate::types::{ItemId, Slot};
 
-/// A scan of fewer bytes than this is done before other threads have woken up.
+/// A scan of fewer bytes than this ends before other threads have woken up.
 const PARALLEL_BYTES: usize = 1 << 20;
-/// About as many vectors are addressed at a time, in whole blocks: enough to fill the rows of a
-/// kernel, few enough to stay in the cache.
+/// The block size of a scan: about this many vectors, in whole stored blocks, are addressed at a
+/// time: enough to fill the rows of a kernel, few enough to stay in the cache.
 const PIECE: usize = 64;
 /// From this vector size on, in bytes, a scan compares one vector at a time: a single sequential
 /// stream suits the hardware prefetcher better than four. Four shorter vectors are one stream.
@@ -39,23 +41,23 @@ const CODES_MIN_SLOTS: usize = 1000;
 /// vectors: an estimate takes about half as long as a distance.
 const CODES_TRIAL: u64 = 4096;
 const MAX_RERANK_DIVISOR: u64 = 2;
-/// A scan for at least this many queries compares them a panel at a time, which is then quicker
-/// than one by one.
+/// A scan for at least this many queries compares them a panel at a time, which is then faster than
+/// one by one.
 const PANEL_MIN_QUERIES: usize = 6;
-/// More false positives than one pair in 32 (pairs that the estimate let through, and whose
-/// distance is beyond the k-th), and the scan goes over to the next, tighter estimate: a distance
-/// costs as much as a dozen estimates.
+/// If more than one pair in 32 is a false positive (a pair that the estimate let through, and whose
+/// distance is beyond the k-th), the scan switches to the next, tighter estimate: a distance costs
+/// as much as a dozen estimates.
 const MAX_FALSE_POSITIVE_DIVISOR: usize = 32;
 /// False positives are counted from this many pairs on: before, the limits are still falling.
 const FALSE_POSITIVE_MIN_PAIRS: usize = 1 << 16;
-/// The panels of one pass take at most this many bytes, so that they stay in the cache beside a
-/// piece.
+/// The maximum size of the panels of one pass, in bytes, so that they stay in the cache beside a
+/// block of vectors.
 const PASS_BYTES: usize = 1 << 20;
 
-/// Whether an item may be a result.
+/// The filter: whether an item may be a result.
 type Accept<'a> = &'a (dyn Fn(ItemId) -> bool + Sync);
 
-/// Which slots a scan compares.
+/// The slots that a scan compares.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Slots<'a> {
     /// All but these.
@@ -64,8 +66,8 @@ pub(crate) enum Slots<'a> {
     Only(&'a [u32]),
 }
 
-/// For each query the `k` nearest of those slots whose item `accept`s. `stop` is asked now and
-/// then, and ends the scan early.
+/// Returns, for each query, the `k` nearest of those slots whose item passes `accept`. `stop`
+/// (cancellation) is called before every block of about 64 vectors, and ends the scan early.
 pub(crate) fn scan<'s, 't, S: Source<'t>>(
     view: &View<'s, 't, S>,
     queries: &[PreparedQuery<'_, 's, 't, S>],
@@ -99,7 +101,7 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
             found.extend(pass.run(0..pieces, k, stop)?);
             continue;
         }
-        // A transaction cannot be shared between threads, full tables can.
+        // A transaction cannot be shared between threads, fully resolved tables can.
         view.resolve_vectors()?;
         if by_codes {
             view.resolve_codes()?;
@@ -109,8 +111,8 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
         let codes = if by_codes { code_queries(&warm, &queries)? } else { Vec::new() };
         let pass =
             Pass { view: &warm, queries: &queries, rule_out, codes: &codes, slots, piece, accept };
-        // Each thread takes the next piece, so that none waits for another, and all read where the
-        // others do.
+        // Each thread takes the next block, so that none waits for another, and all read near each
+        // other.
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
         let each = threads::on_each(pieces, || pass.run(std::iter::from_fn(take), k, stop))?;
@@ -121,7 +123,7 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
     Ok(found)
 }
 
-/// Queries by codes. None if there are no codes.
+/// Prepares queries by codes. Empty if there are no codes.
 fn code_queries<'v, 's, 't, S: Source<'t>>(
     view: &'v View<'s, 't, S>,
     queries: &[PreparedQuery<'_, 's, 't, S>],
@@ -133,7 +135,7 @@ fn code_queries<'v, 's, 't, S: Source<'t>>(
 }
 
 impl Slots<'_> {
-    /// How many slots are looked at.
+    /// The number of slots to scan.
     fn count<'t, S: Source<'t>>(self, view: &View<'_, 't, S>) -> usize {
         match self {
             Slots::Except(_) => view.snapshot.meta.slots as usize,
@@ -142,8 +144,8 @@ impl Slots<'_> {
     }
 }
 
-/// The queries of a pass as panels, and the estimates that rule out vectors for many of them at
-/// once.
+/// The queries of a pass as panels (tiles), and the estimates that rule out vectors for many of
+/// them at once.
 struct QueryTiles {
     /// The quickest first.
     estimates: Vec<Estimate>,
@@ -173,20 +175,20 @@ struct Pass<'a, 's, 't, S> {
     /// One for each query, or none.
     codes: &'a [CodeEstimator<'a, 's, 't, S>],
     slots: Slots<'a>,
-    /// Slots of a piece.
+    /// The number of slots in a block of the scan.
     piece: usize,
     accept: Accept<'a>,
 }
 
-/// What a thread has found, and its buffers.
+/// The results of a thread, and its buffers.
 struct State<'t> {
     found: Vec<Found>,
-    /// Whether the codes have ruled out so few that they are not worth looking at.
+    /// Whether the codes have ruled out too few vectors to be worth reading.
     without_codes: bool,
     slots: Vec<u32>,
     estimates: Vec<f32>,
-    /// Which estimate is used, and the pairs that were judged by it, and those of them that were
-    /// compared in vain.
+    /// The estimate in use, the number of pairs it has judged, and the number of its false
+    /// positives.
     estimate: usize,
     pairs: usize,
     false_positives: usize,
@@ -215,7 +217,7 @@ impl<'t> State<'t> {
 }
 
 impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
-    /// Scans pieces until there are no more, or `stop` says so.
+    /// Scans blocks until there are no more, or `stop` returns `true`.
     fn run(
         &self,
         pieces: impl Iterator<Item = usize>,
@@ -229,7 +231,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         Ok(state.found)
     }
 
-    /// Compares the vectors of a piece with all queries.
+    /// Compares the vectors of a block with all queries.
     fn scan(&self, piece: usize, state: &mut State<'t>) -> Result<()> {
         self.address(piece, &mut state.vectors)?;
         by_finish!(self.view.snapshot.metric, F => self.scan_by::<F>(state))
@@ -252,7 +254,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         }
     }
 
-    /// Compares the vectors whose codes do not rule them out with each query.
+    /// Compares each query with the vectors that their codes do not rule out.
     fn compare_by_codes<F: Finish>(&self, state: &mut State<'t>) -> Result<()> {
         let State { found, vectors, slots, estimates, .. } = state;
         slots.clear();
@@ -272,7 +274,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         Ok(())
     }
 
-    /// Finds the vectors of a piece.
+    /// Addresses the vectors of a block.
     fn address(&self, piece: usize, vectors: &mut Vec<(Slot, Address<'t>)>) -> Result<()> {
         vectors.clear();
         let start = piece * self.piece;
@@ -286,13 +288,13 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         }
     }
 
-    /// Whether the vectors of a piece lie in a row, and are best read so.
+    /// Whether the vectors of a block are contiguous, and best read sequentially.
     fn is_sequential(&self) -> bool {
         matches!(self.slots, Slots::Except(_))
             && self.view.snapshot.meta.geometry.stride >= SEQUENTIAL_MIN_BYTES
     }
 
-    /// Compares one query with vectors that lie in a row and are in no cache.
+    /// Compares one query with contiguous vectors that are in no cache.
     fn compare_sequentially<F: Finish>(
         &self,
         query: &PreparedQuery<'_, '_, 't, S>,
@@ -305,7 +307,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         })
     }
 
-    /// Compares one query with vectors, prefetches ahead.
+    /// Compares one query with vectors, prefetching ahead.
     fn compare<F: Finish>(
         &self,
         query: &PreparedQuery<'_, '_, 't, S>,
@@ -330,7 +332,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         })
     }
 
-    /// Compares all queries with those vectors that are not ruled out for them.
+    /// Compares each query with the vectors that the estimate does not rule out for it.
     fn rule_out<F: Finish>(
         &self,
         QueryTiles { estimates, panels }: &QueryTiles,
@@ -346,7 +348,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
             .zip(&decoded)
             .map(|((_, address), decoded)| estimate.row(decoded, address.factor));
         let mut rows: Vec<Row<'_>> = rows.collect();
-        // Filled up with copies of the last, which are not looked at.
+        // Padded with copies of the last row, which are ignored.
         rows.extend(
             rows.last()
                 .copied()
@@ -379,7 +381,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
             && state.estimate + 1 < estimates.len()
         {
             (state.estimate, state.pairs, state.false_positives) = (state.estimate + 1, 0, 0);
-            // They are set again by the next comparison.
+            // The next comparison sets them again.
             limits.fill(Estimate::no_limits());
         }
         Ok(())

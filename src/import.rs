@@ -1,4 +1,4 @@
-//! Taking over the items of an index that hannoy or arroy wrote, without either of them.
+//! Imports the items of an index written by hannoy or arroy, without depending on either crate.
 //!
 //! Only vectors are read; the graph is built anew. Both programs have keys of 8 bytes, `[index
 //! u16][mode u8][n u32][last u8]`, big-endian, and these values:
@@ -11,16 +11,17 @@
 //! | 2 | | hannoy's links (last = layer), arroy's trees |
 //! | 3 | item | 0, the metric's header, the vector (see below) |
 //!
-//! The metadata are the metric's name and a zero, then, big-endian, the dimensions (`u32`), the
-//! bytes of the set that follows (`u32`) and the set, then words of 4 bytes, and one more byte if
-//! hannoy wrote it. A vector is of `f32`, or of bits in `u64` words (the signs, of the binary
-//! quantized metrics), in the byte order of the machine.
+//! The metadata are the metric's name and a zero byte, then, big-endian, the dimensions (`u32`),
+//! the length of the following set in bytes (`u32`) and the set, then 4-byte words, and one more
+//! byte if hannoy wrote them. A vector is of `f32`, or of bits in `u64` words (the signs, for the
+//! binary quantized metrics), in the byte order of the machine.
 //!
-//! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone is what the index holds,
-//! built or not. The tests import what hannoy 0.3 and arroy 0.9 write; their sources tell that
-//! older versions write the same items.
+//! Adding writes mode 3 at once, and deleting deletes it: mode 3 alone holds all items, built or
+//! not. The tests import what hannoy 0.3 and arroy 0.9 write; according to their sources, older
+//! versions write the same items.
 //!
-//! Owns the invariant that any bytes are items or an error. O(values) time, memory as for adding.
+//! This room owns the invariant that any bytes are items or an error. O(values) time, memory as for
+//! adding.
 
 use std::fmt;
 
@@ -42,12 +43,12 @@ const VERSION: [u8; 6] = [0, 0, 0, 0, 1, 0];
 const ITEM_MODE: u8 = 3;
 const ITEM_TAG: u8 = 0;
 
-/// An index of hannoy (0.1 to 0.3) or arroy (0.5 to 0.9), opened to add its items to an index of
-/// voisin.
+/// An index written by hannoy (0.1 to 0.3) or arroy (0.5 to 0.9), opened to add its items to a
+/// voisin index.
 ///
-/// It is read through a transaction and a database of bytes, of the same environment that is
-/// written to, or of another. hannoy and arroy need not be linked: any `heed::Database<Bytes,
-/// Bytes>` that was opened under the name of theirs will do.
+/// It is read through a transaction and a database of bytes, in the same environment as the target
+/// or another. hannoy and arroy need not be linked: any `heed::Database<Bytes, Bytes>` opened under
+/// the name of their database works.
 ///
 /// ```
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions, types::Bytes};
@@ -64,7 +65,7 @@ const ITEM_TAG: u8 = 0;
 /// let theirs: hannoy::Database<'_, hannoy::distances::Euclidean> = created.unwrap_commit();
 /// let ours: voisin::Database<'_, Euclidean> = voisin::create_database(&env, Some("voisin"))?;
 ///
-/// // An index that has been there for long.
+/// // An existing index.
 /// let mut wtxn = env.write_txn()?;
 /// let old = hannoy::Writer::new(theirs, 7, 2);
 /// old.add_item(&mut wtxn, 1, &[0.5, 0.0])?;
@@ -90,8 +91,8 @@ const ITEM_TAG: u8 = 0;
 /// # }
 /// ```
 ///
-/// To take the place of the old index, in the same database and under the same number, delete its
-/// keys in the write transaction first: the read transaction still sees them.
+/// To replace the old index, in the same database and under the same number, delete its keys in the
+/// write transaction first: the read transaction still sees them.
 ///
 /// ```no_run
 /// use std::ops::Bound::{Excluded, Included};
@@ -123,7 +124,7 @@ impl fmt::Debug for Import<'_> {
 }
 
 impl<'a> Import<'a> {
-    /// Opens index `index` of a database of theirs, as `rtxn` sees it. O(1).
+    /// Opens index `index` of a hannoy or arroy database, as `rtxn` sees it. O(1).
     ///
     /// # Errors
     /// [`InvalidSource`](Error::InvalidSource) if there is none, if it is not built, or if its
@@ -143,7 +144,7 @@ impl<'a> Import<'a> {
             let first = database.prefix_iter(rtxn, &index.to_be_bytes())?.next().transpose()?;
             return Err(invalid(match first {
                 None => SourceDefect::Missing,
-                // Before the first build, the lowest mode is that of what is pending.
+                // Before the first build, the lowest mode is that of pending items.
                 Some((&[_, _, 1..=ITEM_MODE, _, _, _, _, _], _)) => SourceDefect::NotBuilt,
                 Some(_) => SourceDefect::Unknown,
             }));
@@ -173,22 +174,22 @@ impl<'a> Import<'a> {
         Ok(Self { rtxn, database, index, metric, dimensions, skipped: None })
     }
 
-    /// Number of components of every vector.
+    /// The number of components of every vector.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         self.dimensions as usize
     }
 
-    /// The name of the metric, as voisin calls it: what [`Distance::name`] of the writer's metric
-    /// must be.
+    /// The name of the metric in voisin, which must equal the [`Distance::name`] of the writer's
+    /// metric.
     #[must_use]
     pub fn metric(&self) -> &'static str {
         self.metric.name()
     }
 
-    /// Leaves out vectors that the metric of the writer refuses, instead of ending with an error at
-    /// the first, and tells `skipped` which, and why. The usual ones are zero vectors under cosine,
-    /// which hannoy and arroy take.
+    /// Skips vectors that the writer's metric refuses, instead of returning an error at the first,
+    /// and calls `skipped` with each, and the reason. The usual ones are zero vectors under cosine,
+    /// which hannoy and arroy accept.
     ///
     /// ```no_run
     /// # use voisin::{Import, Writer, distances::Cosine, heed::RwTxn};
@@ -207,18 +208,18 @@ impl<'a> Import<'a> {
     }
 
     /// Adds all items to the index of `writer`, or replaces them there, under their ids, and
-    /// returns how many. Vectors come over bit for bit, or rounded to the form that the index
-    /// stores them in: one of [`I8`](crate::codec::I8) must be trained before. Of the binary
-    /// quantized metrics, signs come over. They are pending afterwards, like all that is added:
-    /// build when all is added. O(items) time, 1 MB of memory for vectors.
+    /// returns their number. Vectors are imported bit for bit, or rounded to the element type of
+    /// the index: an index of [`I8`](crate::codec::I8) must be trained before. For the binary
+    /// quantized metrics, signs are imported. The items are pending afterwards, like all added
+    /// items: build when all are added. O(items) time, 1 MB of memory for vectors.
     ///
     /// # Errors
     /// [`InvalidSource`](Error::InvalidSource) if the writer has another metric or other
     /// dimensions, [`NotTrained`](Error::NotTrained): nothing has changed.
-    /// [`CorruptSource`](Error::CorruptSource) for a value that is no item of theirs,
+    /// [`CorruptSource`](Error::CorruptSource) for a value that is no item of the source,
     /// [`InvalidItem`](Error::InvalidItem) for a vector that cannot be stored or compared, with its
-    /// item id: those before it, by id, have been added to the transaction; drop it. See
-    /// [`skip_invalid`](Self::skip_invalid). Further those of [`Writer::add_item`].
+    /// item id: the items before it, by id, have been added to the transaction; drop it. See
+    /// [`skip_invalid`](Self::skip_invalid). Also those of [`Writer::add_item`].
     ///
     /// # Panics
     /// If the closure of [`skip_invalid`](Self::skip_invalid) panics: see
@@ -243,7 +244,7 @@ impl<'a> Import<'a> {
             return Err(Error::NotTrained { index: writer.place().index });
         }
         let of = writer.place().metric;
-        // Of none, too, an index is made.
+        // A source without items creates an index, too.
         let scale = writer.create(wtxn)?;
         let [i0, i1] = index.to_be_bytes();
         let mut failure = None;
@@ -268,7 +269,7 @@ impl<'a> Import<'a> {
     }
 }
 
-/// Their metrics that are ours, too.
+/// The metrics of hannoy and arroy that voisin has, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Metric {
     Cosine,
@@ -293,7 +294,7 @@ impl Metric {
         Self::BinaryQuantizedManhattan,
     ];
 
-    /// By their name for it.
+    /// By its name in the source.
     fn of(theirs: &str) -> Option<Self> {
         let is_it = |metric: &Self| match metric {
             Self::DotProduct => theirs == "dot-product",
@@ -302,7 +303,7 @@ impl Metric {
         Self::ALL.into_iter().find(is_it)
     }
 
-    /// Our name for it.
+    /// Its name in voisin.
     fn name(self) -> &'static str {
         match self {
             Self::Cosine => <Cosine>::name(),
@@ -316,7 +317,7 @@ impl Metric {
         }
     }
 
-    /// Bytes between the tag and the vector.
+    /// The bytes between the tag and the vector.
     fn header_bytes(self) -> usize {
         match self {
             // A norm or an offset.
@@ -324,15 +325,15 @@ impl Metric {
             Self::BinaryQuantizedCosine
             | Self::BinaryQuantizedEuclidean
             | Self::BinaryQuantizedManhattan => size_of::<f32>(),
-            // A norm and a component more.
+            // A norm and one more component.
             Self::DotProduct => 2 * size_of::<f32>(),
-            // A position, of the size that the machine has for it; LMDB's files are bound to that
-            // size themselves.
+            // A position, as wide as the machine's `usize`; LMDB's files depend on that width
+            // themselves.
             Self::Hamming => size_of::<usize>(),
         }
     }
 
-    /// The vector of an item's value.
+    /// Decodes the vector of an item's value.
     fn decode(self, value: &[u8], dimensions: u32) -> Result<Vec<f32>, &'static str> {
         let (&tag, rest) = value.split_first().ok_or("its value is empty")?;
         if tag != ITEM_TAG {
@@ -354,9 +355,9 @@ impl Metric {
     }
 }
 
-/// The components of a stored vector; `None` if it does not have as many bytes as they need.
+/// The components of a stored vector; `None` if its number of bytes is wrong.
 fn stored<C: Decoded>(bytes: &[u8], dimensions: usize) -> Option<Vec<f32>> {
-    // Beyond ours there are no dimensions that a writer could have, and the product could overflow.
+    // A writer cannot have more dimensions than our maximum, and the product could overflow.
     (dimensions <= crate::format::meta::MAX_DIMENSIONS && bytes.len() == C::bytes(dimensions))
         .then(|| VectorRef::<C>::new(bytes).to_vec(dimensions))
 }
@@ -395,7 +396,7 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Major, minor and patch version.
+/// The major, minor and patch version.
 fn decode_version(value: &[u8]) -> Option<[u32; 3]> {
     let part = |n| big_endian(value, n);
     let version = [part(0)?, part(4)?, part(8)?];
@@ -418,7 +419,7 @@ fn big_endian(bytes: &[u8], offset: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// Metadata as it is written: of a set of `set_bytes` bytes and a tail.
+    /// Metadata as written, with a set of `set_bytes` bytes and a tail.
     fn metadata(name: &str, dimensions: u32, set_bytes: u32, tail: &[u8]) -> Vec<u8> {
         let mut value =
             [name.as_bytes(), &[0], &dimensions.to_be_bytes(), &set_bytes.to_be_bytes()].concat();

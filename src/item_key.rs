@@ -1,8 +1,8 @@
-//! What items are named by: ids, which every item has, or keys of the caller's, which
-//! `store/item_keys.rs` keeps beside them.
+//! The names of items: ids, which every item has, or keys of the caller's, which
+//! `store/item_keys.rs` maps to ids.
 //!
-//! The types are few and closed: an index says on disk which of them it has, and what it was not
-//! created with it cannot be opened with.
+//! The set of key types is closed: an index records on disk which one it has, and can be opened
+//! only with the type that it was created with.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -13,19 +13,19 @@ use crate::error::{Error, Result};
 use crate::format::item_keys::{MAX_BYTES, Naming};
 use crate::types::ItemId;
 
-/// The bytes of an item key, at most: 480.
+/// The maximum length of an item key: 480 bytes.
 pub const MAX_KEY_BYTES: usize = MAX_BYTES;
 
 pub(crate) mod sealed {
     use crate::error::Result;
     use crate::format::item_keys::Naming;
 
-    /// What an index says on disk.
+    /// The kind of names, as recorded on disk.
     pub trait Name {
         const NAMING: Naming;
     }
 
-    /// Names as bytes whose order is that of the names.
+    /// Names as bytes, whose order is that of the names.
     pub trait Bytes: super::ItemName {
         /// Appends the bytes.
         ///
@@ -37,13 +37,13 @@ pub(crate) mod sealed {
     }
 }
 
-/// What the items of an [`Index`](crate::Index) are named by: [`ItemId`], that is `u32`, or an
+/// The names of the items of an [`Index`](crate::Index): [`ItemId`], that is `u32`, or an
 /// [`ItemKey`].
 ///
 /// ```
 /// use voisin::{Error, Index, ItemName, Options, distances::Euclidean};
 ///
-/// /// Works for indexes of every kind.
+/// /// Works for indexes of any key type.
 /// fn count<K: ItemName + ?Sized>(index: &Index<Euclidean, K>) -> voisin::Result<u64> {
 ///     Ok(index.snapshot()?.len())
 /// }
@@ -61,17 +61,17 @@ pub(crate) mod sealed {
 /// # }
 /// ```
 pub trait ItemName: sealed::Name + 'static {
-    /// How answers name an item: `u32`, `u64` or `String`.
+    /// The owned name in answers: `u32`, `u64` or `String`.
     type Owned: Clone + Debug + Eq + Hash + Ord + Send + Sync + 'static;
 }
 
-/// What an item can be named by, if not by a `u32`: a `u64`, or a string of 1 to [`MAX_KEY_BYTES`]
+/// A key, which names an item instead of a `u32`: a `u64`, or a string of 1 to [`MAX_KEY_BYTES`]
 /// bytes.
 ///
-/// A key costs two lookups where it is added, one where it is looked up, and one where it is in an
-/// answer for the first time; on disk it takes about 45 bytes and twice its length, in memory 8
-/// bytes in every snapshot that is searched. An index with keys gives ids to its items itself, and
-/// does not tell them.
+/// A key costs two lookups when it is added, one when it is looked up, and one when it is first in
+/// an answer. It takes about 45 bytes plus twice its length on disk, and 8 bytes of memory in every
+/// snapshot that is searched. An index with keys assigns the ids of its items itself, and does not
+/// expose them.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -157,9 +157,9 @@ impl sealed::Bytes for str {
     }
 }
 
-/// What can be given for the name of an item: an [`ItemId`] where items are named by these; `u64`
-/// and `&u64` where they are named by `u64`; where they are named by strings, all that is
-/// [`AsRef<str>`], such as `&str`, `String` and `&String`.
+/// A value that names an item: an [`ItemId`] where items are named by ids; `u64` and `&u64` where
+/// they are named by `u64`; any [`AsRef<str>`], such as `&str`, `String` and `&String`, where they
+/// are named by strings.
 ///
 /// ```
 /// use voisin::{AsKey, ItemKey};
@@ -210,18 +210,18 @@ pub(crate) fn bytes_of<K: sealed::Bytes + ?Sized>(key: &impl AsKey<K>) -> Result
     Ok(bytes)
 }
 
-/// Items that may be results of a query, by what names them.
+/// The candidates of a query (prefilter), by id or by key.
 #[derive(Debug, Clone)]
 #[doc(hidden)]
 pub enum Candidates<'a> {
     Ids(&'a RoaringBitmap),
     Keys(Vec<Vec<u8>>),
-    /// Bytes of the first that no item can have as its key.
+    /// The length, in bytes, of the first candidate that cannot be a key.
     Invalid(usize),
 }
 
-/// What can be given for the candidates of a query: a set of item ids where items are named by
-/// these, else what yields keys.
+/// A value that lists the candidates of a query: a set of item ids where items are named by ids,
+/// else an iterator of keys.
 pub trait AsCandidates<'a, K: ItemName + ?Sized> {
     #[doc(hidden)]
     fn candidates(self) -> Candidates<'a>;

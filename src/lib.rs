@@ -1,17 +1,17 @@
 //! An embedded, transactional vector index: an HNSW graph, its vectors and the caller's own data in
 //! one LMDB environment.
 //!
-//! There are two ways in. [`Index`] is a folder that looks after itself: a path and three calls,
-//! for programs that have no LMDB. [`Writer`] and [`Reader`] work inside an LMDB environment of
-//! yours, under your transactions, beside your own tables; what follows is about them.
+//! There are two interfaces. [`Index`] manages a folder by itself: a path and three calls, for
+//! programs without LMDB. [`Writer`] and [`Reader`] ("level 1") work inside an LMDB environment of
+//! yours, under your transactions, beside your own tables; the following is about them.
 //!
 //! An **index** holds **items**: a `u32` id that the caller chooses, and a vector. A [`Writer`]
-//! adds, replaces and deletes them inside a write transaction of the caller's, and what is
-//! committed is in every answer from then on. A build, through [`Writer::builder`], links what is
-//! still *pending* into the graph, so that searches need not compare it item by item. A [`Reader`]
-//! searches the index as it was when its transaction began; it waits for no writer. Distances are
-//! smaller for nearer vectors, under every metric of [`distances`]. Vectors are stored as `f32`, or
-//! in a smaller form of [`codec`], which is a parameter of the metric: `Cosine<F16>`.
+//! adds, replaces and deletes items inside the caller's write transaction, and every search from
+//! the commit on sees the change. A build, through [`Writer::builder`], links *pending* items into
+//! the graph, so that searches need not scan them one by one. A [`Reader`] searches the index as of
+//! the start of its transaction; it waits for no writer. A smaller distance means nearer, under
+//! every metric of [`distances`]. Vectors are stored as `f32`, or as a smaller element type of
+//! [`codec`], which is a parameter of the metric: `Cosine<F16>`.
 //!
 //! ```
 //! use voisin::heed::EnvOpenOptions;
@@ -24,7 +24,7 @@
 //! let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
 //! let db: Database<Euclidean> = create_database(&env, None)?;
 //!
-//! let writer = Writer::new(db, 0, 2); // index 0 of up to 65 536 in this database, 2 dimensions
+//! let writer = Writer::new(db, 0, 2); // index 0 of up to 65 535 in this database, 2 dimensions
 //! let mut wtxn = env.write_txn()?;
 //! writer.add_items(&mut wtxn, &[1, 2, 3], &[0.0, 0.0, 3.0, 0.0, 0.0, 4.0])?;
 //! writer.builder(&mut StdRng::seed_from_u64(42)).ef_construction(100).build::<16, 32>(&mut wtxn)?;
@@ -56,35 +56,41 @@
 //! ```
 //!
 //! [`cookbook`] has recipes: a service, tables of your own, many processes, bulk loads, backups,
-//! coming from hannoy. `README.md` has the promises, `docs/limits.md` the limits,
-//! `docs/coming-from-hannoy.md` the differences from hannoy; `examples/glosses.rs` is a whole
-//! program, `examples/documents.rs` one that keeps vectors in step with a table of its own.
+//! migration from hannoy. `README.md` states the promises, `docs/limits.md` the limits,
+//! `docs/coming-from-hannoy.md` the differences from hannoy. `examples/glosses.rs` is a complete
+//! program; `examples/documents.rs` keeps vectors in step with a table of its own.
 //!
 //! # The rooms
 //!
-//! A room knows those below it and never one above, but for one: an error names the [`Key`] of a
-//! damaged value.
+//! A room may use those below it in this table, never one above, with one exception: an error names
+//! the [`Key`] of a damaged value.
 //!
 //! | room | what it is for |
 //! |---|---|
-//! | [`cookbook`] | recipes, and no code beside theirs |
-//! | `index` | [`Index`]: its environment, snapshots, batches, and who else has it open |
-//! | `import` | the items of an index that hannoy or arroy wrote |
-//! | `writer`, `builder`, `build` | changing an index: items; linking them |
-//! | `reader`, `query` | an index at one snapshot; one query, put together option by option |
-//! | `stats` | an index in numbers |
-//! | `check` | the invariants of `docs/format.md`, verified |
-//! | `search` | one search: its request, the access paths and what they cost, its answer |
-//! | `top_k` | the k nearest of what a search comes across |
-//! | `flat` | exact search: comparing every vector of a set |
-//! | `store` | LMDB: finding, caching and writing values; the views that `graph` walks |
-//! | `graph` | the algorithm: beam search, pruning, insertion; neither LMDB nor bytes |
+//! | [`cookbook`] | recipes; no code but theirs |
+//! | `index` | [`Index`]: its environment, snapshots, batches, and its sharing between handles |
+//! | `import` | imports the items of an index written by hannoy or arroy |
+//! | `writer`, `builder`, `build` | changing an index: items; linking them into the graph |
+//! | `reader`, `query` | an index at one snapshot; a query builder |
+//! | `check` | verifies the invariants of `docs/format.md` |
+//! | `search` | one search: its request, the access paths and their costs, its answer |
+//! | `top_k` | the k nearest results of a search |
+//! | `flat` | exact search (brute force): scans every vector of a set |
+//! | `store` | LMDB: finds, caches and writes values; the views that `graph` searches |
+//! | `graph` | the HNSW algorithm: beam search, pruning, insertion, deletion; no LMDB, no bytes |
 //! | `format` | every byte on disk, as `docs/format.md` specifies it |
-//! | `threads` | work on several threads: the calling one, and helpers of voisin's own |
-//! | [`defaults`] | what is used unless a caller says otherwise, and why |
+//! | `threads` | parallel work: the calling thread, and helper threads of voisin's own |
+//! | [`defaults`] | the default parameters, each with its reason |
 //! | `error` | what can go wrong, and who must act |
 //! | `types`, `database` | item ids, slots, layers; the LMDB database of an index |
-//! | `codes`, `distance`, [`codec`] | rooms of `voisin-kernels`: codes, metrics, stored vectors |
+//!
+//! The rooms below all of these are a crate of their own, `voisin-kernels`:
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | `codes` | quantized copies of vectors, a few bits a component, to search by: [`Codes`] |
+//! | `distance` | the metrics, and their SIMD kernels, with SIMD dispatch by CPU features |
+//! | [`codec`] | the element types of stored vectors, their size and their loss |
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -114,7 +120,6 @@ mod item_key;
 mod query;
 mod reader;
 mod search;
-mod stats;
 mod store;
 #[doc(hidden)]
 pub mod threads;
@@ -149,23 +154,23 @@ pub use self::item_key::{AsCandidates, AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::query::{Query, QueryBuilder, Searchable};
 pub use self::reader::{Reader, WarmReader};
 pub use self::search::{Searched, Strategy};
-pub use self::stats::{CodeStats, KindStats, LayerStats, Stats};
 pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };
-pub use self::store::warm::Warmed;
+pub use self::store::sections::warm::Warmed;
+pub use self::store::stats::{CodeStats, KindStats, LayerStats, Stats};
 pub use self::types::ItemId;
 pub use self::writer::Writer;
 #[doc(inline)]
 pub use crate::{codes::Codes, defect::VectorDefect, distance::Distance};
 
-/// What operations cost, counted: with the feature `meter`, for tests and benches.
+/// What operations cost, in counters: with the feature `meter`, for tests and benches.
 #[cfg(feature = "meter")]
 pub mod meter {
     pub use crate::store::meter::{Cost, take_cost};
 }
 
-/// The metrics, and the trait to write one of your own.
+/// The metrics, and the [`Distance`] trait for metrics of your own.
 pub mod distances {
     #[doc(hidden)]
     pub use crate::distance::Form;

@@ -1,4 +1,4 @@
-//! One query, put together call by call, over whatever can be searched: `search` answers it.
+//! A query builder over everything that can be searched; `search` computes the answer.
 
 use std::fmt;
 
@@ -14,13 +14,13 @@ use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::ItemId;
 
-/// A query being put together: see [`Index::search`](crate::Index::search), [`Reader::nns`] and
+/// A query builder: see [`Index::search`](crate::Index::search), [`Reader::nns`] and
 /// [`WarmReader::nns`].
 ///
-/// It is one type for all that can be searched. Of an index whose items are named by keys,
-/// candidates and answers are by key ([`Searched<u64>`](Searched) or
-/// [`Searched<String>`](Searched)); of items at the same distance any may come first. To find the
-/// key of a result costs one lookup, the first time that a snapshot gives it.
+/// One type serves everything that can be searched. On an index whose items are named by keys,
+/// candidates and answers are keys ([`Searched<u64>`](Searched) or [`Searched<String>`](Searched)),
+/// and items at equal distance come in any order. Finding the key of a result costs one lookup, the
+/// first time that a snapshot returns it.
 ///
 /// ```
 /// use voisin::{Index, Options, Strategy, distances::Euclidean, roaring::RoaringBitmap};
@@ -33,7 +33,7 @@ use crate::types::ItemId;
 /// let even: RoaringBitmap = (0..3000).filter(|item| item % 2 == 0).collect();
 /// let found = index.search(2).ef_search(50).candidates(&even).by_vector(&[6.9])?;
 /// assert_eq!(found.nns.iter().map(|(item, _)| *item).collect::<Vec<_>>(), [6, 8]);
-/// // Compared one by one: the answer is exact, and says so.
+/// // A scan of all vectors: the answer is exact, and says so.
 /// let exact = index.search(1).exact().by_item(5)?.unwrap();
 /// assert_eq!((exact.strategy, exact.nns[0].1, exact.did_cancel), (Strategy::All, 1.0, false));
 ///
@@ -47,14 +47,14 @@ use crate::types::ItemId;
 pub struct Query<'a, S> {
     pub(crate) searched: &'a S,
     pub(crate) request: Request<'a>,
-    /// What may be a result, unless the request says.
+    /// The candidates (prefilter), unless the request has them.
     pub(crate) named: Option<Candidates<'a>>,
 }
 
-/// The name that [`Query`] has in hannoy.
+/// hannoy's name for [`Query`].
 pub type QueryBuilder<'a, R> = Query<'a, R>;
 
-// Not derived: a reference can be copied whether or not what it is of can.
+// Not derived: a reference is `Clone` whether or not its target is.
 impl<S> Clone for Query<'_, S> {
     fn clone(&self) -> Self {
         Self { searched: self.searched, request: self.request, named: self.named.clone() }
@@ -70,9 +70,10 @@ impl<S> fmt::Debug for Query<'_, S> {
     }
 }
 
-/// What can be searched without a transaction: an index, a snapshot, a batch, a warm reader.
+/// Everything that can be searched without a transaction: an index, a snapshot, a batch, a warm
+/// reader.
 pub trait Searchable: Sized {
-    /// What names its items.
+    /// The type that names its items.
     type Key: ItemName + sealed::Bytes + ?Sized;
 
     /// An answer for each vector, or one for an item.
@@ -83,15 +84,15 @@ pub trait Searchable: Sized {
     fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Answer<Self>>>>;
 }
 
-/// The answer of what is searched, by the names of its items.
+/// The answer of a [`Searchable`], by the names of its items.
 pub(crate) type Answer<S> = Searched<<<S as Searchable>::Key as ItemName>::Owned>;
 
-/// What a query is for.
+/// The target of a query.
 #[derive(Debug, Clone, Copy)]
 #[doc(hidden)]
 pub enum Target<'a> {
     Vector(Components<'a>),
-    /// One after the other.
+    /// Rows, one after the other.
     Vectors(Components<'a>),
     /// The name of an item, as bytes.
     Item(&'a [u8]),
@@ -102,40 +103,43 @@ impl<'a, S> Query<'a, S> {
         Self { searched, request: Request::new(k), named: None }
     }
 
-    /// Asked every microsecond or two, from any thread that searches: `true` ends the search early,
-    /// with the nearest of what has been seen, and [`did_cancel`](Searched::did_cancel).
+    /// Sets a cancel closure. Any searching thread calls it: before each expansion of a graph
+    /// search, every microsecond or two, and before each block of about 64 vectors of a scan. Once
+    /// it returns `true`, the search ends early with the nearest items seen so far, and sets
+    /// [`did_cancel`](Searched::did_cancel).
     pub fn cancel(&mut self, cancel: &'a (dyn Fn() -> bool + Sync)) -> &mut Self {
         self.request.cancel = cancel;
         self
     }
 
-    /// How many candidates a walk of the graph looks around, in the mean: more finds more of the
-    /// true neighbors, in about proportionally more time. A query whose neighbors stand out takes
-    /// fewer, one whose do not up to twice as many. Anything below `k` counts as `k`; with as many
-    /// as there are items the walk finds everything that edges lead to.
+    /// How many candidates a graph search expands, on average: a larger `ef` gives higher recall,
+    /// in about proportionally more time. Early termination expands fewer for a query whose
+    /// neighbors stand out, and up to twice as many for one whose do not. A value below `k` counts
+    /// as `k`; with as many as there are items, the search finds every item that edges lead to.
     /// [`defaults::EF_SEARCH`](crate::defaults::EF_SEARCH) unless set.
     pub fn ef_search(&mut self, ef: usize) -> &mut Self {
         self.request.ef_search = ef;
         self
     }
 
-    /// Compares every live vector, on as many threads as the calling rayon pool has, or else the
-    /// machine: the answer is exact. O(items * dimensions). The calling thread takes part, and runs
-    /// no other job of its pool meanwhile; the others are voisin's own.
+    /// Requests an exact search (brute force): scans every live vector, on as many threads as the
+    /// calling rayon pool has, or else `RAYON_NUM_THREADS` or as the machine has. O(items *
+    /// dimensions). The calling thread takes part, and runs no other job of its pool meanwhile; the
+    /// other threads are voisin's own.
     pub fn exact(&mut self) -> &mut Self {
         self.request.exact = Some(true);
         self
     }
 
-    /// Walks the graph even where comparing all vectors would be quicker: to measure or to test the
-    /// graph. An index whose items are all pending has none.
+    /// Forces a graph search even where a scan of all vectors would be quicker: to measure or test
+    /// the graph. An index whose items are all pending has no graph.
     pub fn walk_graph(&mut self) -> &mut Self {
         self.request.exact = Some(false);
         self
     }
 
-    /// Whether to use the codes of the index, if it has any; `true` unless set. Without them the
-    /// search is slower, and answers as one of an index that has none.
+    /// Whether to use the quantized codes of the index, if it has any; `true` unless set. Without
+    /// them the search is slower, and answers as on an index without codes.
     pub fn codes(&mut self, codes: bool) -> &mut Self {
         self.request.codes = codes;
         self
@@ -143,14 +147,14 @@ impl<'a, S> Query<'a, S> {
 }
 
 impl<'a, S: Searchable> Query<'a, S> {
-    /// Only these items may be results: a set of ids, or keys, each of which every search looks up,
-    /// in a microsecond or less. Those that are not in the index are ignored.
+    /// Restricts results to these items, a prefilter: a set of ids, or keys, which every search
+    /// looks up, in a microsecond or less each. Candidates that are not in the index are ignored.
     pub fn candidates(&mut self, candidates: impl AsCandidates<'a, S::Key>) -> &mut Self {
         self.named = Some(candidates.candidates());
         self
     }
 
-    /// The items nearest to `vector`.
+    /// Returns the items nearest to `vector`.
     ///
     /// # Errors
     /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
@@ -165,10 +169,11 @@ impl<'a, S: Searchable> Query<'a, S> {
         Ok(answers.into_iter().flatten().next().unwrap_or_else(Searched::empty))
     }
 
-    /// The items nearest to each of many vectors: `rows` holds them one after the other. Answers as
-    /// [`by_vector`](Self::by_vector) would for one after the other, on as many threads as
-    /// [`exact`](Self::exact) uses. Where vectors are compared and the graph is not walked, one
-    /// pass over them serves many queries: from dozens of rows on that is many times as fast.
+    /// Returns the items nearest to each of many vectors; `rows` holds them one after the other.
+    /// The answers equal those of [`by_vector`](Self::by_vector) for each row; the work is spread
+    /// over as many threads as [`exact`](Self::exact) uses. Where vectors are scanned instead of
+    /// searching the graph, one pass over them serves many queries: from dozens of rows on, that is
+    /// many times as fast.
     ///
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
@@ -178,7 +183,7 @@ impl<'a, S: Searchable> Query<'a, S> {
         Ok(S::answer(self, Target::Vectors(Components::of(rows)))?.unwrap_or_default())
     }
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// Returns the items nearest to a stored item, without that item. `None` if there is no such
     /// item.
     ///
     /// # Errors
@@ -205,14 +210,14 @@ impl<D> WarmReader<'_, '_, D> {
 }
 
 impl<'a, D> Query<'a, Reader<'_, D>> {
-    /// Only these items may be results. Ids that are not in the index are ignored.
+    /// Restricts results to these items, a prefilter. Ids that are not in the index are ignored.
     pub fn candidates(&mut self, candidates: &'a RoaringBitmap) -> &mut Self {
         self.request.candidates = Some(candidates);
         self
     }
 
-    /// The items nearest to `vector`. `rtxn` must be on the reader's snapshot: the transaction that
-    /// it was opened with, or another one that began before the next commit.
+    /// Returns the items nearest to `vector`. `rtxn` must be on the reader's snapshot: the
+    /// transaction that it was opened with, or another one that began before the next commit.
     ///
     /// # Errors
     /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
@@ -222,7 +227,7 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         search::by_vector(&self.searched.view(rtxn)?, self.request, Components::of(vector))
     }
 
-    /// As [`by_vector`](Self::by_vector), ended early once `cancel` returns `true`.
+    /// As [`by_vector`](Self::by_vector), but ends early once `cancel` returns `true`.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
@@ -239,12 +244,12 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         )
     }
 
-    /// The items nearest to each of many vectors: `rows` holds them one after the other,
-    /// [`dimensions`](Reader::dimensions) components each. Answers as
-    /// [`by_vector`](Self::by_vector) would for one after the other, on as many threads as
-    /// [`exact`](Self::exact) uses. Where vectors are compared and the graph is not walked, as with
-    /// [`exact`](Self::exact), one pass over them serves many queries: from dozens of rows on that
-    /// is many times as fast.
+    /// Returns the items nearest to each of many vectors; `rows` holds them one after the other,
+    /// [`dimensions`](Reader::dimensions) components each. The answers equal those of
+    /// [`by_vector`](Self::by_vector) for each row; the work is spread over as many threads as
+    /// [`exact`](Self::exact) uses. Where vectors are scanned instead of searching the graph, as
+    /// with [`exact`](Self::exact), one pass over them serves many queries: from dozens of rows on,
+    /// that is many times as fast.
     ///
     /// # Errors
     /// [`UnevenRows`](crate::Error::UnevenRows), [`InvalidRow`](crate::Error::InvalidRow) for the
@@ -254,8 +259,8 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         search::by_vectors(&self.searched.view(rtxn)?, self.request, Components::of(rows))
     }
 
-    /// As [`by_vectors`](Self::by_vectors), ended early once `cancel` returns `true`: then every
-    /// answer is that of a search that was cancelled.
+    /// As [`by_vectors`](Self::by_vectors), but ends early once `cancel` returns `true`: then every
+    /// answer is that of a cancelled search.
     ///
     /// # Errors
     /// As [`by_vectors`](Self::by_vectors).
@@ -272,7 +277,7 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         )
     }
 
-    /// The items nearest to a stored one, which itself is left out. `None` if there is no such
+    /// Returns the items nearest to a stored item, without that item. `None` if there is no such
     /// item.
     ///
     /// # Errors
@@ -281,7 +286,7 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         search::by_item(&self.searched.view(rtxn)?, self.request, item)
     }
 
-    /// As [`by_item`](Self::by_item), ended early once `cancel` returns `true`.
+    /// As [`by_item`](Self::by_item), but ends early once `cancel` returns `true`.
     ///
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
@@ -307,7 +312,7 @@ impl<D> Searchable for WarmReader<'_, '_, D> {
     }
 }
 
-/// The answer where items are named by ids.
+/// Answers a query where items are named by ids.
 pub(crate) fn answer_by_ids<'t, S: Source<'t>, R>(
     view: &View<'_, 't, S>,
     query: &Query<'_, R>,

@@ -1,10 +1,10 @@
-//! Searching: an index as it was when a transaction began.
+//! Reading and searching an index as of the start of a transaction.
 //!
 //! A [`Reader`] belongs to one snapshot and borrows the transaction that it was opened with;
-//! opening it costs O(1) and the pending items. It keeps pointers to what it has found, so one
-//! reader for many queries is faster than many readers; it holds no transaction, so it can be
-//! shared between threads, each of which searches through a transaction of its own on the same
-//! snapshot. A [`WarmReader`] has found everything and needs none.
+//! opening it costs O(1 + pending + removed). It caches pointers to the values it has read, so one
+//! reader for many queries is faster than many readers. It holds no transaction, so threads can
+//! share it, each searching through a transaction of its own on the same snapshot. A [`WarmReader`]
+//! has resolved all pointers and needs no transaction.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -16,23 +16,23 @@ use crate::codes::Codes;
 use crate::database::Database;
 use crate::distance::Distance;
 use crate::error::Result;
-use crate::format::checksum::Sound;
-use crate::format::ids::{ID_GROUP, IdGroup};
 use crate::format::{Key, Kind};
-use crate::stats::{self, Stats};
 use crate::store::Place;
 use crate::store::file::Environment;
+use crate::store::sections::count::count;
+use crate::store::sections::ids::items::items;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Calling, Verified, Warm};
+use crate::store::stats::Stats;
 use crate::store::table::Memory;
 use crate::store::view::View;
-use crate::types::{ItemId, Slot};
+use crate::types::ItemId;
 
 /// An index at one snapshot, borrowed from a transaction: see the example of [the crate](crate).
 ///
-/// Holds no transaction: it can be shared between threads, each of which searches through a
-/// transaction of its own on the same snapshot. One reader for many queries is faster than many
-/// readers, as it remembers where everything is.
+/// It holds no transaction: threads can share it, each searching through a transaction of its own
+/// on the same snapshot. One reader for many queries is faster than many readers, because it caches
+/// where every value is.
 ///
 /// ```
 /// # use voisin::rand::SeedableRng;
@@ -78,7 +78,7 @@ impl<'t, D: Distance> Reader<'t, D> {
 }
 
 impl<'t, D> Reader<'t, D> {
-    /// A reader of an index of whatever metric.
+    /// A reader of an index with any metric.
     pub(crate) fn at(rtxn: &'t RoTxn<'_>, place: Place<'t>) -> Result<Self> {
         let snapshot = Snapshot::open(place, rtxn, Memory::Full)?;
         Ok(Self { snapshot, place, metric: PhantomData })
@@ -88,50 +88,52 @@ impl<'t, D> Reader<'t, D> {
         Ok(View::new(&self.snapshot, Calling::new(self.place, rtxn, self.snapshot.id)?))
     }
 
-    /// Number of components of every vector.
+    /// The number of components of every vector.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         self.snapshot.meta.dimensions as usize
     }
 
-    /// Number of items that can be found, those that no build has linked yet included.
+    /// The number of live items, including pending ones, which no build has linked yet.
     #[must_use]
     pub fn n_items(&self) -> u64 {
         self.snapshot.meta.items.into()
     }
 
-    /// Number of items that no build has linked yet: every search compares them one by one.
+    /// The number of pending items, which no build has linked yet: every search scans them one by
+    /// one.
     #[must_use]
     pub fn n_pending(&self) -> u64 {
         self.snapshot.meta.pending.into()
     }
 
-    /// The codes that the index is searched by. `None` if it has none, or if they were chosen and
+    /// The quantized codes that searches use. `None` if there are none, or if they were chosen and
     /// no build has made them yet.
     #[must_use]
     pub fn codes(&self) -> Option<Codes> {
         Codes::of_bits(self.snapshot.meta.code_bits).filter(|_| self.snapshot.meta.is_coded)
     }
 
-    /// What vectors are stored as: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or `"signs"`. See
-    /// [`codec`](crate::codec).
+    /// The element type (form) of stored vectors: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or
+    /// `"signs"`. See [`codec`](crate::codec).
     #[must_use]
     pub fn form(&self) -> &'static str {
         self.snapshot.metric.codec_name
     }
 
-    /// How many components of all vectors that were added, those replaced or deleted since
-    /// included, were beyond the range that an index of [`I8`](crate::codec::I8) is trained for,
-    /// and were stored as the end of it. 0 for other forms, which refuse what they cannot hold.
+    /// The number of saturated components: those of all vectors ever added, including ones replaced
+    /// or deleted since, that were outside the range that an index of [`I8`](crate::codec::I8) is
+    /// trained for, and were stored as the nearer end of it. 0 for other element types, which
+    /// refuse values that they cannot hold.
     #[must_use]
     pub fn saturated(&self) -> u64 {
         self.snapshot.meta.saturated
     }
 
-    /// Whether there is no item.
+    /// Whether the index has no items.
     ///
     /// # Errors
-    /// None; a `Result` as for the other methods with a transaction.
+    /// None; it returns a `Result` like the other methods that take a transaction.
     pub fn is_empty(&self, _rtxn: &RoTxn<'_>) -> Result<bool> {
         Ok(self.snapshot.meta.items == 0)
     }
@@ -156,8 +158,8 @@ impl<'t, D> Reader<'t, D> {
         Ok(ids)
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
-    /// of the index](crate::codec) has made of it. `None` if there is no such item.
+    /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
+    /// element type of the index](crate::codec). `None` if there is no such item.
     ///
     /// # Errors
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
@@ -166,8 +168,8 @@ impl<'t, D> Reader<'t, D> {
         view.slot(item)?.map(|slot| view.components(slot)).transpose()
     }
 
-    /// As [`item_vector`](Self::item_vector), verified: it may be changed and added again. For a
-    /// reader that has not been asked for anything else.
+    /// As [`item_vector`](Self::item_vector), with checksums verified: the vector may be changed
+    /// and added again. For a reader that has read nothing yet.
     pub(crate) fn sound_vector(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Vec<f32>>> {
         let source = Calling::new(self.place, rtxn, self.snapshot.id)?;
         let view = View::new(&self.snapshot, Verified::new(source, self.snapshot.memory));
@@ -182,7 +184,7 @@ impl<'t, D> Reader<'t, D> {
         Ok(self.view(rtxn)?.slot(item)?.is_some())
     }
 
-    /// All items and their vectors, by id.
+    /// All items and their vectors, ordered by id.
     ///
     /// # Errors
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt);
@@ -198,18 +200,18 @@ impl<'t, D> Reader<'t, D> {
         }))
     }
 
-    /// Counts what the index is made of, and what is free in the file that it lies in; `env` is the
-    /// environment of the transaction. O(values + edges), about 16 bytes of memory an item.
+    /// Gathers the statistics of the index and the free space of its file; `env` is the environment
+    /// of the transaction. O(values + edges), about 16 bytes of memory an item.
     ///
     /// # Errors
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt),
     /// those of the file system.
     pub fn stats<T>(&self, rtxn: &RoTxn<'_>, env: &Env<T>) -> Result<Stats> {
-        stats::gather(&self.view(rtxn)?, self.place, rtxn, Environment::read(env, rtxn)?)
+        count(&self.view(rtxn)?, self.place, rtxn, Environment::read(env, rtxn)?)
     }
 
-    /// Finds everything that a query can need, so that queries need no transaction any more. One
-    /// pass over the keys: 3 ms for a million items of 128 components.
+    /// Resolves the pointer to every value that a query can need, so that queries need no
+    /// transaction any more. One pass over the keys: 3 ms for a million items of 128 components.
     ///
     /// # Errors
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
@@ -217,7 +219,7 @@ impl<'t, D> Reader<'t, D> {
         let view = self.view(rtxn)?;
         view.resolve_all()?;
         let mut values = HashMap::new();
-        for kind in [Kind::IdSlots, Kind::Sets] {
+        for kind in [Kind::ID_SLOTS, Kind::SETS] {
             let bound = |sub, n| Key::new(self.index(), kind, sub, n);
             for entry in self.place.range(rtxn, bound(0, 0), bound(u8::MAX, u32::MAX))? {
                 let key = entry?.0;
@@ -228,44 +230,7 @@ impl<'t, D> Reader<'t, D> {
     }
 }
 
-/// The items and slots of an index, by item id.
-pub(crate) fn items<'a>(
-    place: Place<'_>,
-    rtxn: &'a RoTxn<'_>,
-) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
-    items_from(place, rtxn, 0)
-}
-
-/// The same, from an item id on.
-pub(crate) fn items_from<'a>(
-    place: Place<'_>,
-    rtxn: &'a RoTxn<'_>,
-    first: ItemId,
-) -> Result<impl Iterator<Item = Result<(ItemId, Slot)>> + 'a> {
-    let bound = |n| Key::new(place.index, Kind::IdSlots, 0, n);
-    let groups = place.range(rtxn, bound(first / ID_GROUP), bound(u32::MAX))?;
-    Ok(groups.flat_map(move |entry| {
-        let group = entry.and_then(|(key, value)| {
-            let group = IdGroup::decode(Sound::of(key, value)?.body())
-                .map_err(|what| crate::error::Error::corrupt(key, what))?;
-            let id = |low: u16| {
-                key.n.checked_mul(ID_GROUP).and_then(|base| base.checked_add(low.into()))
-            };
-            let items = group.entries().iter().map(|(low, slot)| Some((id(*low)?, *slot)));
-            items
-                .collect::<Option<Vec<_>>>()
-                .ok_or(crate::error::Error::corrupt(key, "it has an id beyond all"))
-        });
-        match group {
-            Ok(items) => {
-                items.into_iter().filter(|(id, _)| *id >= first).map(Ok).collect::<Vec<_>>()
-            }
-            Err(error) => vec![Err(error)],
-        }
-    }))
-}
-
-/// A reader that has found everything: any thread may search with it, without a transaction.
+/// A reader that has resolved every pointer: any thread may search with it, without a transaction.
 ///
 /// ```
 /// # use voisin::rand::SeedableRng;
@@ -302,7 +267,7 @@ pub struct WarmReader<'r, 't, D> {
 }
 
 impl<'r, 't, D> WarmReader<'r, 't, D> {
-    /// The reader that this was made of.
+    /// The reader that this was made from.
     #[must_use]
     pub fn reader(&self) -> &'r Reader<'t, D> {
         self.reader

@@ -1,12 +1,12 @@
-//! Top-k: the `k` nearest of what a search comes across, ties by item id, and what it took to find
-//! them.
+//! Top-k: the `k` nearest of the items that a search computes distances to, ties broken by item id,
+//! and the cost of finding them.
 
 use std::cmp;
 use std::collections::BinaryHeap;
 
 use crate::types::ItemId;
 
-/// A top-k heap is allocated for at most this many results, and grows beyond.
+/// The initial capacity of a top-k heap, in results; it grows beyond that.
 const USUAL_K: usize = 128;
 
 /// A result.
@@ -36,11 +36,11 @@ impl PartialEq for Neighbor {
 
 impl Eq for Neighbor {}
 
-/// Top-k: the `k` nearest of the neighbors that it is offered, in a heap.
+/// Top-k: a heap of the `k` nearest neighbors that it is offered.
 #[derive(Debug)]
 pub(crate) struct TopK {
     k: usize,
-    /// The farthest on top.
+    /// A max-heap: the farthest is on top.
     heap: BinaryHeap<Neighbor>,
 }
 
@@ -49,7 +49,7 @@ impl TopK {
         Self { k, heap: BinaryHeap::with_capacity(k.min(USUAL_K)) }
     }
 
-    /// Whether something at this distance may be kept.
+    /// Whether a neighbor at this distance might be kept.
     #[inline]
     pub(crate) fn may_keep(&self, distance: f32) -> bool {
         self.heap.len() < self.k
@@ -67,7 +67,8 @@ impl TopK {
         }
     }
 
-    /// The distance beyond which nothing is kept, once there are `k`.
+    /// The distance of the `k`-th neighbor, beyond which nothing is kept. `None` while there are
+    /// fewer than `k`.
     #[inline]
     pub(crate) fn farthest(&self) -> Option<f32> {
         self.heap.peek().filter(|_| self.heap.len() >= self.k).map(|farthest| farthest.distance)
@@ -78,7 +79,7 @@ impl TopK {
         self
     }
 
-    /// The nearest first.
+    /// Sorted, the nearest first.
     pub(crate) fn into_sorted(self) -> Vec<(ItemId, f32)> {
         self.heap
             .into_sorted_vec()
@@ -88,13 +89,13 @@ impl TopK {
     }
 }
 
-/// What one query has found so far, and what that took.
+/// The results of one query so far, and their cost.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) top_k: TopK,
     /// How many distances were computed.
     pub(crate) distances: u64,
-    /// How many were estimated by codes.
+    /// How many distances were estimated from codes.
     pub(crate) estimates: u64,
 }
 

@@ -1,14 +1,14 @@
-//! The three integers that must not be mistaken for each other, and what the bytes of vectors stand
-//! for.
+//! The three integers that must not be swapped (item ids, slots, layers), and the scale of `i8`
+//! components.
 
 use std::fmt;
 
 pub(crate) use crate::codec::Scale;
 
-/// The caller's name for an item: any `u32`.
+/// The caller's id of an item: any `u32`.
 pub type ItemId = u32;
 
-/// The place that an item's vector was given. Never leaves the crate but in reports.
+/// The number of an item's vector inside the index. Leaves the crate only in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Slot(pub(crate) u32);
 

@@ -1,11 +1,11 @@
-//! Changing an index, inside a write transaction of the caller.
+//! Changing an index, inside the caller's write transaction.
 //!
-//! Everything is visible to the transaction at once and to everybody else with its commit, pending
-//! or not: a build makes searches faster, it does not make items appear. Nothing is kept between
+//! The transaction sees every change at once, and everybody else from its commit on, pending or
+//! not: a build makes searches faster, it does not make items visible. No state is kept between
 //! calls; dropping the transaction undoes all of them.
 //!
-//! A call that stops half-way, by a panic or an error, after it has written something leaves a torn
-//! edit: every later use of the index is an error until `repair`. See `store/target.rs`.
+//! A call that stops half-way after its first write, by a panic or an error, leaves a torn edit:
+//! every later use of the index is an error until `repair`. See `store/target.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -20,8 +20,9 @@ use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::edit::Edit;
+use crate::store::open::read_meta;
 use crate::store::repair::repair;
-use crate::store::snapshot::read_meta;
+use crate::store::sections::ids::items::items;
 use crate::store::target::delete_index;
 use crate::training::Range;
 use crate::types::ItemId;
@@ -29,7 +30,7 @@ use crate::types::ItemId;
 /// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction:
 /// see the example of [the crate](crate).
 ///
-/// What it does is visible to the transaction at once, and to everybody with its commit, before any
+/// The transaction sees its changes at once, and everybody else from its commit on, before any
 /// build.
 ///
 /// ```
@@ -66,10 +67,10 @@ impl<D> fmt::Debug for Writer<'_, D> {
 }
 
 impl<'e, D: Distance> Writer<'e, D> {
-    /// A writer for index `index` of `database`, for vectors of `dimensions` components (1 to 65
-    /// 535). The index is created by the first call that changes it; if it exists, it must have the
-    /// same metric, which every call checks, and the same dimensions, which every call checks that
-    /// adds, deletes or builds.
+    /// A writer for index `index` of `database`, for vectors of `dimensions` components (1 to
+    /// 65 535). The first call that changes the index creates it. If it exists, it must have the
+    /// same metric, which every call checks, and the same dimensions, which every call that adds,
+    /// deletes or builds checks.
     #[must_use]
     pub fn new(database: Database<'e, D>, index: u16, dimensions: usize) -> Self {
         Self::at(Place::of(database, index), dimensions)
@@ -77,12 +78,12 @@ impl<'e, D: Distance> Writer<'e, D> {
 }
 
 impl<'e, D> Writer<'e, D> {
-    /// A writer for an index of whatever metric.
+    /// A writer for an index with any metric.
     pub(crate) fn at(place: Place<'e>, dimensions: usize) -> Self {
         Self { place, dimensions, metric: PhantomData }
     }
 
-    /// Number of components of every vector.
+    /// The number of components of every vector.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         self.dimensions
@@ -92,7 +93,7 @@ impl<'e, D> Writer<'e, D> {
         self.place
     }
 
-    /// Creates the index if it does not exist. Returns what its codes stand for.
+    /// Creates the index if it does not exist. Returns its scale (see [`Scale`]).
     pub(crate) fn create(&self, wtxn: &mut RwTxn<'_>) -> Result<Scale> {
         let edit = self.edit(wtxn)?;
         let scale = edit.meta.scale;
@@ -115,7 +116,7 @@ impl<'e, D> Writer<'e, D> {
         }
     }
 
-    /// Adds an item, or replaces its vector. O(dimensions), a few values written.
+    /// Adds an item, or replaces its vector. O(dimensions); writes a few values.
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for
@@ -138,8 +139,8 @@ impl<'e, D> Writer<'e, D> {
     }
 
     /// Adds or replaces many items: `vectors` holds one row of `dimensions` components for each of
-    /// `items`, one after the other. Several times as fast as one by one. If an item occurs twice,
-    /// the last one counts.
+    /// `items`, one after the other. Several times as fast as adding them one by one. If an item
+    /// occurs twice, the last one counts.
     ///
     /// # Errors
     /// As [`add_item`](Self::add_item), and [`LengthMismatch`](Error::LengthMismatch). All vectors
@@ -172,8 +173,8 @@ impl<'e, D> Writer<'e, D> {
         add_rows(edit, rows().map(|(item, row)| (*item, row))).map(drop)
     }
 
-    /// Adds or replaces the items of an iterator, in memory that does not depend on their number.
-    /// Returns how many there were. Pulls up to 1 MB of rows at a time, before storing any of them.
+    /// Adds or replaces the items of an iterator, in memory independent of their number. Returns
+    /// how many there were. Pulls up to 1 MB of rows at a time, before it stores any of them.
     ///
     /// # Errors
     /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been
@@ -193,8 +194,8 @@ impl<'e, D> Writer<'e, D> {
     }
 
     /// Undoes a torn edit: a call that stopped half-way, by a panic or an error, in a transaction
-    /// that was committed all the same. Restores the items and vectors from before that call, with
-    /// the effects of earlier calls in the transaction. `false` if there is no torn edit.
+    /// that was committed all the same. Restores the items and vectors from before that call,
+    /// including the effects of earlier calls in the transaction. `false` if there is no torn edit.
     ///
     /// After an interrupted build or choice of codes, all items are pending and have no codes:
     /// build again. O(items).
@@ -240,7 +241,7 @@ impl<'e, D> Writer<'e, D> {
         repair(self.place, wtxn)
     }
 
-    /// Fixes what codes stand for by the range of what is to be added.
+    /// Sets the scale to the range of the vectors to be added.
     ///
     /// # Errors
     /// [`AlreadyInUse`](Error::AlreadyInUse).
@@ -261,7 +262,7 @@ impl<'e, D> Writer<'e, D> {
                 remedy,
             });
         }
-        // Also that there are dimensions.
+        // Also checks that there are dimensions.
         self.edit(wtxn)?;
         if !sample.len().is_multiple_of(dimensions) {
             return Err(Error::UnevenRows { components: sample.len(), dimensions });
@@ -282,8 +283,8 @@ impl<'e, D> Writer<'e, D> {
         Ok(meta.is_none_or(|meta| !meta.scale.is_trained()))
     }
 
-    /// Deletes an item. `false` if there is none. It is in no answer from then on; the next build
-    /// takes it out of the graph.
+    /// Deletes an item. `false` if there is none. No answer contains it from then on: it is a
+    /// tombstone in the graph, removed by the next build.
     ///
     /// # Errors
     /// As [`add_item`](Self::add_item), without those about vectors.
@@ -299,7 +300,7 @@ impl<'e, D> Writer<'e, D> {
         Ok(deleted)
     }
 
-    /// Deletes many items. Returns how many of them there were.
+    /// Deletes many items. Returns how many of them existed.
     ///
     /// # Errors
     /// As [`del_item`](Self::del_item).
@@ -322,12 +323,12 @@ impl<'e, D> Writer<'e, D> {
         Ok(count)
     }
 
-    /// Chooses how many bits a component has in the codes that the index is searched by, or that it
-    /// has no codes; a new index has none. See [`Codes`].
+    /// Chooses the quantization of the index: how many bits a component its search codes have, or
+    /// `None` for no codes, as in a new index. See [`Codes`].
     ///
-    /// The codes that there are, if they have other bits, are deleted at once, and the next build
-    /// makes the new ones, in the same transaction if it is called in that. From then on they are
-    /// kept in step with every change. Readers of earlier commits go on with what they have.
+    /// Existing codes of other bits are deleted at once, and the next build makes the new ones, in
+    /// the same transaction if it runs there. From then on every change updates them. Readers of
+    /// earlier commits keep the codes they have.
     ///
     /// ```
     /// use voisin::heed::EnvOpenOptions;
@@ -367,9 +368,9 @@ impl<'e, D> Writer<'e, D> {
         edit.finish()
     }
 
-    /// Deletes all items and the graph, and forgets dimensions and connectivity: the index is as if
-    /// it had never existed. O(values). Also one whose metadata is damaged, whatever its metric
-    /// was.
+    /// Deletes all items and the graph, and resets dimensions and connectivity, as if the index had
+    /// never existed. O(values). Also works on an index whose metadata is damaged, whatever its
+    /// metric was.
     ///
     /// # Errors
     /// [`Foreign`](Error::Foreign) if the keys under this index are not voisin's,
@@ -391,9 +392,9 @@ impl<'e, D> Writer<'e, D> {
         self.reader(rtxn)?.map_or(Ok(false), |reader| reader.contains_item(rtxn, item))
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
-    /// of the index](crate::codec) has made of it. `None` if there is no such item. Its checksum is
-    /// verified, as it may be changed and added again.
+    /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
+    /// element type of the index](crate::codec). `None` if there is no such item. Its checksum is
+    /// verified, because it may be changed and added again.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
@@ -401,7 +402,8 @@ impl<'e, D> Writer<'e, D> {
         self.reader(rtxn)?.map_or(Ok(None), |reader| reader.sound_vector(rtxn, item))
     }
 
-    /// All items and their vectors, by id, verified as [`item_vector`](Self::item_vector)'s.
+    /// All items and their vectors, ordered by id, verified as in
+    /// [`item_vector`](Self::item_vector).
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item); the iterator's items too.
@@ -414,7 +416,7 @@ impl<'e, D> Writer<'e, D> {
     {
         let reader = self.reader(rtxn)?;
         let items = match &reader {
-            Some(_) => Some(crate::reader::items(self.place, rtxn)?),
+            Some(_) => Some(items(self.place, rtxn)?),
             None => None,
         };
         Ok(items.into_iter().flatten().map(move |entry| {
@@ -425,7 +427,7 @@ impl<'e, D> Writer<'e, D> {
         }))
     }
 
-    /// Whether there is no item.
+    /// Whether the index has no items.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
@@ -443,7 +445,8 @@ impl<'e, D> Writer<'e, D> {
             .is_some_and(|meta| meta.pending > 0 || meta.removed > 0 || meta.lacks_codes()))
     }
 
-    /// Number of items that no build has linked yet: every search compares them one by one.
+    /// The number of pending items, which no build has linked yet: every search scans them one by
+    /// one.
     ///
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
@@ -453,7 +456,7 @@ impl<'e, D> Writer<'e, D> {
 }
 
 /// Adds rows and ends the edit. User code (iterator, `AsRef`, metric) runs for a chunk of rows at a
-/// time, before any of them is stored. A bad row ends it, after the rows before it.
+/// time, before any of them is stored. A bad row ends the edit, after the rows before it are added.
 fn add_rows<T: Component, V: AsRef<[T]>>(
     mut edit: Edit<'_, '_, '_>,
     mut items: impl Iterator<Item = (ItemId, V)>,
@@ -492,11 +495,11 @@ fn add_rows<T: Component, V: AsRef<[T]>>(
 }
 
 impl<D: Distance<Codec = I8>> Writer<'_, D> {
-    /// Tells the index which range its codes stand for, before the first item: from the smallest to
-    /// the largest component of `sample`, rows of vectors like those that will be added, one after
-    /// the other. Some thousands are enough; components of later vectors that lie beyond the range
-    /// become the end of it, and are counted ([`Reader::saturated`]). The index is created if it
-    /// does not exist; one without vectors is trained again.
+    /// Trains the scale of the index before the first item: stored bytes then cover the range from
+    /// the smallest to the largest component of `sample`, rows of vectors like those that will be
+    /// added, one after the other. Some thousands are enough; components of later vectors outside
+    /// the range saturate at its end, and are counted ([`Reader::saturated`]). Creates the index if
+    /// it does not exist; an index without vectors can be trained again.
     ///
     /// ```
     /// use voisin::heed::EnvOpenOptions;

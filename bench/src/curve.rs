@@ -1,19 +1,19 @@
-//! Recall against queries a second, and the speed at a recall between two points.
+//! Recall against queries per second, and the interpolated speed at a recall.
 
 use serde::{Deserialize, Serialize};
 
-/// One setting of a search: its knob, and what came of it.
+/// One setting of a search, and its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Point {
-    /// `ef_search`, or whatever the engine has in its place.
+    /// `ef_search`, or the engine's counterpart.
     pub knob: usize,
     pub recall: f64,
-    /// Queries a second, the best of all rounds.
+    /// Queries per second, the best of all rounds.
     pub qps: f64,
 }
 
-/// Queries per second at a recall, interpolated in the logarithm of both speed and error. At a
-/// recall below all points that of the first one, which is too low; `None` above all points.
+/// Queries per second at a recall, interpolated in the logarithm of both speed and error. Below the
+/// recall of all points it is the speed of the first, which is too low; `None` above all points.
 pub fn qps_at(curve: &[Point], recall: f64) -> Option<f64> {
     let i = curve.iter().position(|point| point.recall >= recall)?;
     if i == 0 {

@@ -7,14 +7,14 @@ use std::path::Path;
 
 use half::f16;
 
-/// The nearest rows that the files list for each query.
+/// The number of nearest rows that the files list for each query.
 const LISTED_NEIGHBORS: usize = 100;
 
 /// Vectors, queries, and the exact answers.
 pub struct DataSet {
-    /// What it is called in tables.
+    /// Its name in tables.
     pub name: &'static str,
-    /// Components of a vector.
+    /// The number of components of a vector.
     pub dimensions: usize,
     /// Row by row.
     pub base: Vec<f32>,
@@ -71,14 +71,14 @@ impl DataSet {
         self
     }
 
-    /// The same with fewer vectors to store. What is listed as nearest does not apply any more.
+    /// The same with fewer vectors to store. The listed neighbors no longer apply.
     #[must_use]
     pub fn first(mut self, rows: usize) -> Self {
         self.base.truncate(rows * self.dimensions);
         self
     }
 
-    /// The first `rows` vectors that no other one is equal to.
+    /// The first `rows` distinct vectors.
     #[must_use]
     pub fn distinct(mut self, rows: usize) -> Self {
         let mut seen = HashSet::new();
@@ -110,8 +110,8 @@ impl DataSet {
         self.queries.chunks_exact(self.dimensions)
     }
 
-    /// The share of the `k` nearest that `answers` (one a query) hold, by distance: another row as
-    /// near as the `k`-th counts.
+    /// Recall: the fraction of the `k` nearest that `answers` (one a query) hold, by distance:
+    /// another row as near as the `k`-th counts.
     pub fn recall<D: voisin::distances::Distance>(&self, answers: &[Vec<u32>], k: usize) -> f64 {
         let distance = |query: &[f32], row: u32| {
             let at = row as usize * self.dimensions;

@@ -23,7 +23,7 @@ pub trait Searcher {
 pub fn open(folder: &Path) -> heed::Env {
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_BYTES);
-    // SAFETY: a fresh folder that nobody else opens.
+    // SAFETY: a fresh folder that no other program opens.
     unsafe { options.open(folder) }.expect("an environment")
 }
 
@@ -31,7 +31,7 @@ pub fn data_bytes(folder: &Path) -> u64 {
     fs::metadata(folder.join("data.mdb")).expect("a database file").len()
 }
 
-/// Creates the database without a name.
+/// Creates the unnamed database.
 pub fn create<K: 'static, V: 'static>(env: &heed::Env) -> heed::Database<'_, K, V> {
     let wtxn = env.write_txn().expect("a transaction");
     env.create_databases_and_commit(wtxn, |o, wtxn| {
@@ -41,7 +41,7 @@ pub fn create<K: 'static, V: 'static>(env: &heed::Env) -> heed::Database<'_, K, 
     .unwrap_commit()
 }
 
-/// Opens the database without a name.
+/// Opens the unnamed database.
 pub fn open_existing<K: 'static, V: 'static>(env: &heed::Env) -> heed::Database<'_, K, V> {
     let rtxn = env.read_txn().expect("a transaction");
     env.open_databases_and_commit(rtxn, |o, rtxn| {

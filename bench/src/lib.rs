@@ -1,4 +1,4 @@
-//! What the commands of this crate share: the data, the engines, and the report.
+//! Shared code of the commands of this crate: the data, the engines, and the report.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 pub mod compare;

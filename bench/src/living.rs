@@ -24,7 +24,7 @@ pub struct Living<D> {
 }
 
 impl<D: Distance> Living<D> {
-    /// An empty one.
+    /// An empty index.
     pub fn create() -> Self {
         let folder = TempDir::new().expect("a folder");
         let env = open(folder.path());
@@ -42,12 +42,12 @@ impl<D: Distance> Living<D> {
         &self.env
     }
 
-    /// The folder that the file is in.
+    /// The folder of the file.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Adds, and commits without a build.
+    /// Adds items, and commits without a build.
     pub fn add(&self, set: &DataSet, add: &[(u32, u32)]) {
         let writer = Writer::<D>::new(open_database::<D>(&self.env), 0, set.dimensions);
         let mut wtxn = self.env.write_txn().expect("a transaction");
@@ -57,7 +57,7 @@ impl<D: Distance> Living<D> {
         wtxn.commit().expect("a commit");
     }
 
-    /// Deletes and adds, builds, and commits. Returns the seconds that it took.
+    /// Deletes and adds items, builds, and commits. Returns the duration in seconds.
     pub fn commit(&self, set: &DataSet, delete: &[u32], add: &[(u32, u32)], seed: u64) -> f64 {
         let database = open_database::<D>(&self.env);
         let writer = Writer::<D>::new(database, 0, set.dimensions);
@@ -76,7 +76,7 @@ impl<D: Distance> Living<D> {
         start.elapsed().as_secs_f64()
     }
 
-    /// Optimizes, and commits. Returns the seconds that it took.
+    /// Optimizes, and commits. Returns the duration in seconds.
     pub fn optimize(&self, set: &DataSet) -> f64 {
         let database = open_database::<D>(&self.env);
         let writer = Writer::<D>::new(database, 0, set.dimensions);
@@ -91,7 +91,7 @@ impl<D: Distance> Living<D> {
         start.elapsed().as_secs_f64()
     }
 
-    /// Queries a second with this `ef_search`, on one thread: the best of three rounds.
+    /// Queries per second with this `ef_search`, on one thread: the best of three rounds.
     pub fn speed(&self, set: &DataSet, ef: usize) -> f64 {
         let database = open_database::<D>(&self.env);
         let rtxn = self.env.read_txn().expect("a transaction");
@@ -141,7 +141,7 @@ impl<D: Distance> Living<D> {
         items.par_iter().map(near).collect()
     }
 
-    /// How many of these items a walk of the graph does not find by their own vectors.
+    /// The number of these items that a graph search does not find by their own vectors.
     pub fn lost(&self, set: &DataSet, items: &[(u32, u32)], ef: usize) -> usize {
         let database = open_database::<D>(&self.env);
         let rtxn = self.env.read_txn().expect("a transaction");
@@ -158,7 +158,7 @@ impl<D: Distance> Living<D> {
         items.iter().filter(is_lost).count()
     }
 
-    /// What it is made of.
+    /// Its statistics.
     pub fn stats(&self) -> voisin::Stats {
         let database = open_database::<D>(&self.env);
         let rtxn = self.env.read_txn().expect("a transaction");
@@ -172,7 +172,7 @@ impl<D: Distance> Living<D> {
         data_bytes(self.folder.path())
     }
 
-    /// What `check` finds.
+    /// The findings of `check`.
     pub fn findings(&self) -> Vec<voisin::Finding> {
         let database = open_database::<D>(&self.env);
         let rtxn = self.env.read_txn().expect("a transaction");
@@ -183,8 +183,7 @@ impl<D: Distance> Living<D> {
 impl DataSet {
     /// The same with `times` as many vectors to store: each is followed, a whole set later, by one
     /// between it and its nearest other vector, then by one between it and the second nearest, and
-    /// so on, so that all lie where the set does. What is listed as nearest does not apply any
-    /// more.
+    /// so on, so that all lie where the set does. The listed neighbors no longer apply.
     #[must_use]
     pub fn enlarged(mut self, times: usize) -> Self {
         let mut rng = StdRng::seed_from_u64(3);

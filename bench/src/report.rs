@@ -1,8 +1,8 @@
-//! Figures beside their goals, and the exit code that says whether all were reached.
+//! Compares figures with their goals; the exit code says whether all were reached.
 
 use std::process::ExitCode;
 
-/// The middle one, the upper of two.
+/// The median, the upper of two.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
@@ -32,7 +32,7 @@ impl Report {
         );
     }
 
-    /// Failure if a figure was missed.
+    /// Failure if a goal was missed.
     pub fn finish(self) -> ExitCode {
         println!("{} figures missed", self.missed);
         if self.missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -1,17 +1,17 @@
-//! What to do about an error of the system or of LMDB: the ends of messages that depend on a value.
+//! The remedies of errors of the system or of LMDB: the ends of messages that depend on a value.
 //!
-//! Invariant: every one of them says what the reader can do. Numbers of errors are those of Unix;
-//! elsewhere only their kinds are known.
+//! Invariant: each of them says what the reader can do. Error numbers are those of Unix; elsewhere
+//! only the kinds of errors are known.
 
 use std::io;
 
-// As on Linux, macOS and the BSDs alike.
+// The same on Linux, macOS and the BSDs.
 const EIO: i32 = 5;
 const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
 
-/// What to do about an error of the system.
+/// The remedy of an error of the system.
 pub(super) fn of_system(source: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
     match (source.kind(), number(source)) {
@@ -56,7 +56,7 @@ pub(super) fn of_system(source: &io::Error) -> &'static str {
     }
 }
 
-/// The number of an error, which those that carry a path tell in words only.
+/// The number of an error; errors that carry a path have it in their text only.
 fn number(source: &io::Error) -> Option<i32> {
     source.raw_os_error().or_else(|| {
         let text = source.to_string();
@@ -65,7 +65,7 @@ fn number(source: &io::Error) -> Option<i32> {
     })
 }
 
-/// What to do about an error of LMDB.
+/// The remedy of an error of LMDB.
 pub(super) fn of_lmdb(error: &heed::Error) -> &'static str {
     use heed::MdbError as Mdb;
     match error {
@@ -118,7 +118,7 @@ mod tests {
         // EROFS, EFBIG, EACCES, ENOENT, EMFILE, ENOMEM, EIO, EAGAIN.
         for number in [30, 27, 13, 2, 24, 12, 5, 11] {
             let source = io::Error::from_raw_os_error(number);
-            // As a library says it that adds a path.
+            // As by a library that adds a path.
             let wrapped = io::Error::new(source.kind(), format!("{source} at path \"/x\""));
             assert_eq!(of_system(&source), of_system(&wrapped), "{number}");
             remedies.push(of_system(&source));

@@ -1,4 +1,4 @@
-//! Who must act on an error: one place that every variant has to be entered in.
+//! Who must act on an error: the one place where every variant is listed.
 
 use super::Error;
 
@@ -33,15 +33,15 @@ use super::Error;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Responsible {
-    /// Who calls: a value that was given, or the order of calls. The same call fails again.
+    /// The caller: a given value, or the order of calls. The same call fails again.
     Caller,
-    /// Who runs the program: the disk, the file system, rights, limits, other processes. The same
-    /// call can succeed later.
+    /// The operator of the program: the disk, the file system, permissions, limits, other
+    /// processes. The same call can succeed later.
     Environment,
-    /// Who owns the file: what is stored is damaged, or of another program or version. The same
-    /// call fails until the file is another.
+    /// The owner of the file: the stored data is damaged, or of another program or version. The
+    /// same call fails until the file is replaced.
     Data,
-    /// Nobody: what was asked for has happened.
+    /// Nobody: the request was fulfilled.
     Control,
 }
 
@@ -49,8 +49,7 @@ impl Error {
     /// Who must act on this error.
     #[must_use]
     pub fn responsible(&self) -> Responsible {
-        // Every variant by its name, so that a new one does not compile before somebody has thought
-        // of it.
+        // Every variant by its name, so that a new one does not compile before it is classified.
         match self {
             Self::DimensionMismatch { .. }
             | Self::InvalidDimensions { .. }
@@ -99,8 +98,8 @@ impl Error {
             | Self::DiskFull { .. }
             | Self::Io { .. } => Responsible::Environment,
 
-            // What LMDB says of a file that is damaged or another's; all else is between it and the
-            // system.
+            // LMDB errors about a file that is damaged or another program's; all others are between
+            // LMDB and the system.
             Self::Heed(error) => match error {
                 heed::Error::Mdb(
                     heed::MdbError::PageNotFound
@@ -114,6 +113,7 @@ impl Error {
 
             Self::Foreign { .. }
             | Self::FormatVersion { .. }
+            | Self::UnknownKind { .. }
             | Self::Corrupt { .. }
             | Self::TornEdit { .. }
             | Self::CorruptItemKey { .. }

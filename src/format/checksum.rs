@@ -75,11 +75,11 @@ mod tests {
 
     #[test]
     fn a_checksum_covers_the_key_and_every_byte() {
-        let key = Key::new(1, Kind::Tail, 0, 2);
+        let key = Key::new(1, Kind::TAIL, 0, 2);
         let mut value = b"some bytes".to_vec();
         seal(key, &mut value);
         assert!(holds(key, &value));
-        assert!(!holds(Key::new(1, Kind::Tail, 0, 3), &value));
+        assert!(!holds(Key::new(1, Kind::TAIL, 0, 3), &value));
         for i in 0..value.len() {
             value[i] ^= 0x10;
             assert!(!holds(key, &value), "byte {i}");

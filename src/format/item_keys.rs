@@ -89,7 +89,7 @@ impl<'a> Row<'a> {
             }
         };
         let [i0, i1] = index.to_be_bytes();
-        [&[i0, i1, Kind::Keys as u8, sub], rest].concat()
+        [&[i0, i1, Kind::KEYS.byte(), sub], rest].concat()
     }
 
     /// The row that a key of LMDB of the kind KEYS is for.
@@ -106,7 +106,7 @@ impl<'a> Row<'a> {
 
     /// The name of a row for errors, which an item key has no place in.
     pub(crate) fn name_of(index: u16, id: ItemId) -> Key {
-        Key::new(index, Kind::Keys, KEYS, id)
+        Key::new(index, Kind::KEYS, KEYS, id)
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
         let bytes: Vec<_> = rows.iter().map(|row| row.to_bytes(258)).collect();
         assert!(bytes.is_sorted());
         for (row, bytes) in rows.iter().zip(&bytes) {
-            assert_eq!((Row::from_bytes(bytes), Kind::of(bytes)), (Some(*row), Some(Kind::Keys)));
+            assert_eq!((Row::from_bytes(bytes), Kind::of(bytes)), (Some(*row), Some(Kind::KEYS)));
             let [first, end] = bounds(258, *row);
             assert!(first < *bytes && *bytes < end);
         }

@@ -1,17 +1,17 @@
 //! Beam search on one layer (algorithm 2 of Malkov and Yashunin 2018), and the greedy descent to it
 //! (algorithm 5).
 //!
-//! One expansion: take the nearest candidate, prefetch the list of the next; pass 1 turns its
-//! neighbor list into a dense list of slots not met yet; pass 2 computes their distances, several
-//! at a time, with vectors prefetched ahead ([`DistanceComputer::distances`]). Nothing is allocated
-//! after the first search of a thread.
+//! One expansion takes the nearest candidate, and prefetches the neighbor list of the next. Pass 1
+//! reduces its neighbor list to a dense list of unvisited slots; pass 2 computes their distances,
+//! several at a time, prefetching vectors ahead ([`DistanceComputer::distances`]). Nothing is
+//! allocated after the first search of a thread.
 //!
-//! A search ends when the nearest candidate that is left is farther than the farthest of `ef`, as
-//! in the paper; or, with a [`Reach`], when it is a given factor farther than the `nth`
-//! (Al-Jazzazi, Diwan, Gou, Musco, Musco, Suel 2025, "Distance adaptive beam search for provably
-//! accurate graph-based nearest neighbor search"). Among vectors of one kind some have their
-//! neighbors far nearer than what else is there, and are found at once, and others do not: a factor
-//! spends on each what it needs, where one `ef` for all is too much for most.
+//! A search ends when the nearest unexpanded candidate is farther than the farthest of `ef`, as in
+//! the paper; or, with a [`Reach`] (early termination), when it is farther than the `nth` candidate
+//! by a given factor (Al-Jazzazi, Diwan, Gou, Musco, Musco, Suel 2025, "Distance adaptive beam
+//! search for provably accurate graph-based nearest neighbor search"). Even in one data set, some
+//! vectors have neighbors far nearer than all others, which are found at once, and some do not: a
+//! factor spends on each query what it needs, where one `ef` for all is too much for most.
 
 use std::cell::Cell;
 
@@ -21,9 +21,9 @@ use super::{DistanceComputer, Graph};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
-/// Nodes that a descent expands on each layer. It wants a start for the layer below, not the
-/// nearest node: the steps that would come to that one cost more distances than they save below (2
-/// to 3 % of all that a search of 100 000 vectors computes at recall .95).
+/// The maximum number of nodes that a descent expands on each layer. A descent needs a start for
+/// the layer below, not the nearest node: further steps cost more distances than they save below (2
+/// to 3 % of all distances of a search of 100 000 vectors at recall .95).
 const DESCENT_HOPS: usize = 2;
 
 /// The scratch memory of a search, and its result.
@@ -33,7 +33,7 @@ pub(crate) struct Beam {
     visited: Visited,
     list: Vec<u32>,
     distances: Vec<f32>,
-    /// Nodes that the search may still expand.
+    /// The number of nodes that the search may still expand.
     hops_left: usize,
     /// See [`Scope::copies`].
     copies: usize,
@@ -43,24 +43,24 @@ pub(crate) struct Beam {
     pub(crate) distance_count: u64,
 }
 
-/// What a search on a layer is told.
+/// The parameters of a search on one layer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope {
     pub(crate) layer: Layer,
     pub(crate) starts: [Slot; 2],
     pub(crate) ef: usize,
     pub(crate) reach: Option<Reach>,
-    /// Nodes that are expanded at most.
+    /// The maximum number of nodes to expand.
     pub(crate) hops: usize,
-    /// Copies of an expanded node lead only to other copies, and thousands of them would leave no
-    /// room for candidates of another vector: they wait until all else is expanded, and become
-    /// candidates while fewer accepted ones than this are as near. At [`usize::MAX`] they are
-    /// candidates as all others are.
+    /// The limit on duplicates of the expanded node. Duplicates (copies) lead only to other copies,
+    /// and thousands of them would crowd candidates with other vectors out of the beam. So they are
+    /// deferred until all else is expanded, and admitted while fewer accepted candidates than this
+    /// are as near. [`usize::MAX`] treats them like all other candidates.
     pub(crate) copies: usize,
 }
 
 impl Scope {
-    /// One step of a descent: the start for the layer below.
+    /// One step of a descent: finds the start for the layer below.
     pub(crate) fn descent(layer: Layer, start: Slot) -> Self {
         Self {
             layer,
@@ -73,20 +73,21 @@ impl Scope {
     }
 }
 
-/// What searches on one or several layers, one after the other, are for.
+/// A task of searches on one or several layers, one after the other.
 pub(crate) trait SearchTask {
-    /// Gives the distances by which the searches find their way.
+    /// Computes the distances that guide the searches.
     fn computer(&self) -> &impl DistanceComputer;
 
-    /// What is searched next. The beam holds what was found last, nothing at first.
+    /// The next layer to search. The beam holds the results of the last search, none at first.
     fn next(&mut self, beam: &Beam) -> Result<Option<Scope>>;
 
-    /// Whether a slot may be a result.
+    /// Whether a slot may be a result (filter).
     fn accepts(&self, _slot: Slot) -> Result<bool> {
         Ok(true)
     }
 
-    /// Asked before every expansion: whether the search ends here, with what it has found so far.
+    /// Called before every expansion: whether to end the search here, with what it has found so
+    /// far.
     fn stops(&self) -> bool {
         false
     }
@@ -109,7 +110,7 @@ impl Beam {
         result
     }
 
-    /// Does an task, without a pause.
+    /// Runs a task to its end, without interleaving.
     pub(crate) fn run(&mut self, graph: &impl Graph, task: &mut impl SearchTask) -> Result<()> {
         self.reset();
         while let Some(scope) = task.next(self)? {
@@ -118,10 +119,10 @@ impl Beam {
         Ok(())
     }
 
-    /// Finds the `ef` accepted slots that are nearest to the query, as far as edges lead there;
-    /// `stop` is asked before every expansion, and ends the search with what was found so far.
+    /// Finds the `ef` accepted slots nearest to the query that edges lead to. `stop` is called
+    /// before every expansion, and ends the search with what was found so far.
     ///
-    /// If fewer than `ef` accepted slots are connected to the starts, all of them are found.
+    /// If fewer than `ef` accepted slots are reachable from the starts, all of them are found.
     pub(crate) fn search(
         &mut self,
         graph: &impl Graph,
@@ -143,8 +144,8 @@ impl Beam {
         Ok(self.candidates())
     }
 
-    /// Walks greedily from the entry point down to the layer above `to`, and returns where it
-    /// ended.
+    /// Descends greedily from the entry point to the layer above `to`, and returns the node it
+    /// reached.
     pub(crate) fn descend(
         &mut self,
         graph: &impl Graph,
@@ -160,13 +161,13 @@ impl Beam {
         Ok(current)
     }
 
-    /// Forgets what it has done for another task.
+    /// Resets the beam for another task.
     pub(super) fn reset(&mut self) {
         self.pool.start(1, None);
         self.distance_count = 0;
     }
 
-    /// Begins a search.
+    /// Starts a search.
     pub(super) fn start(&mut self, graph: &impl Graph, scope: Scope) {
         self.visited.start(graph.slots(), graph.is_memory_bounded());
         self.pool.start(scope.ef.max(1), scope.reach);
@@ -175,13 +176,14 @@ impl Beam {
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
     }
 
-    /// Sees which slots of the list are new, and prefetches what they are compared by.
+    /// Marks the slots of the list as visited, and prefetches the vectors (or codes) of the new
+    /// ones.
     #[inline]
     pub(super) fn mark_visited(&mut self, computer: &impl DistanceComputer) {
         computer.prefetch(self.visited.insert_all(&self.list));
     }
 
-    /// Compares these with the query, and keeps the nearest.
+    /// Computes the distances of the new slots, and inserts the nearest into the pool.
     #[inline]
     pub(super) fn compare(
         &mut self,
@@ -194,7 +196,7 @@ impl Beam {
         computer.distances(fresh, &mut self.distances)?;
         self.distance_count += fresh.len() as u64;
         let mut bound = self.pool.bound();
-        // Equal vectors are equally far from everything; others rarely are. NaN is equal to
+        // Duplicates are equally far from the query; other vectors rarely are. NaN is equal to
         // nothing.
         let expanded_at = self.expanded.map_or(f32::NAN, |expanded| expanded.distance());
         for (&slot, &distance) in fresh.iter().zip(&self.distances) {
@@ -218,7 +220,7 @@ impl Beam {
         Ok(())
     }
 
-    /// The node to go on from. `None` if the search has ended.
+    /// The node to expand next. `None` if the search has ended.
     #[inline]
     pub(super) fn expand(&mut self, stop: impl Fn() -> bool) -> Option<Slot> {
         if self.hops_left == 0 || stop() {
@@ -232,7 +234,7 @@ impl Beam {
         self.expanded.map(|expanded| Slot(expanded.slot()))
     }
 
-    /// Lists the neighbors of a node.
+    /// Reads the neighbor list of a node.
     #[inline]
     pub(super) fn list_neighbors(
         &mut self,
@@ -244,18 +246,18 @@ impl Beam {
         graph.neighbors(layer, slot, &mut self.list)
     }
 
-    /// What the last search has found, the nearest first.
+    /// The results of the last search, the nearest first.
     pub(crate) fn candidates(&self) -> &[Candidate] {
         self.pool.candidates()
     }
 
-    /// The nearest of what the last search has found.
+    /// The nearest result of the last search.
     pub(crate) fn nearest(&self) -> Option<Slot> {
         self.candidates().first().map(|candidate| Slot(candidate.slot()))
     }
 }
 
-/// Whether a slot is a copy of the expanded candidate, which is as far away.
+/// Whether a slot, which is as far away as the expanded candidate, has the same vector.
 #[cold]
 fn is_copy(graph: &impl Graph, expanded: Option<Candidate>, slot: u32) -> Result<bool> {
     expanded.map_or(Ok(false), |expanded| graph.are_equal(Slot(expanded.slot()), Slot(slot)))
@@ -409,15 +411,15 @@ pub(super) mod tests {
                     .unwrap();
                 found.iter().filter(|candidate| candidate.accepted).map(Candidate::slot).collect()
             };
-        // As candidates like all others they fill the beam, and 6 is not gone through.
+        // As ordinary candidates they fill the beam, and 6 is not expanded.
         assert_eq!(search(0.0, 4, usize::MAX, &|_| true), [0, 1, 2, 3]);
         assert_eq!(search(0.0, 4, 0, &|_| true), [7, 0, 6]);
         assert_eq!(search(0.0, 4, 1, &|_| true), [7, 0, 6]);
         assert_eq!(search(0.0, 4, 3, &|_| true), [7, 0, 1, 6]);
         assert_eq!(search(0.0, 5, 5, &|_| true), [7, 0, 1, 2, 3]);
-        // Where they are the nearest, as many are found as are wanted.
+        // If they are the nearest, the requested number is found.
         assert_eq!(search(5.0, 6, 4, &|_| true), [0, 1, 2, 3, 7, 6]);
-        // Those that are not accepted are gone through, to others that may be.
+        // Rejected ones are expanded, to reach others that may be accepted.
         assert_eq!(search(0.0, 4, 2, &|slot| slot >= 4), [7, 4, 6]);
     }
 

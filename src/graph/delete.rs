@@ -1,17 +1,17 @@
-//! Taking nodes out of the graph, and mending what led over them, in place.
+//! Deletes nodes from the graph, and repairs the edges and the tree around them, in place.
 //!
-//! On each layer, every in-neighbor of a removed node is known (the mutual ones from its own list,
-//! the others are stored with it). Such a node keeps its other edges, and gets the nearest of the
-//! removed node's neighbors that none of them occludes in its place (as the in-place deletion of
-//! IP-DiskANN, Xu et al. 2025, does for the in-neighbors that it finds). Before that the tree is
-//! mended: a child of a removed node is adopted by the nearest of its neighbors of lower rank that
-//! has room, else by the nearest ancestor that is left. As ranks only fall towards the root, no
-//! circle can arise. A removed root is succeeded by the orphan of the lowest rank, which has the
-//! lowest rank of all that are left.
+//! On each layer, every in-neighbor of a removed node is known: bidirectional edges from its own
+//! list, one-way edges from the list stored with it. An in-neighbor keeps its other edges. In place
+//! of a lost edge, it gets the nearest of the removed node's neighbors that none of its edges
+//! occludes (as the in-place deletion of IP-DiskANN, Xu et al. 2025, does for the in-neighbors that
+//! it finds). Before that, the spanning tree is repaired: the nearest of its neighbors with a lower
+//! rank and room adopts an orphan, that is, a child of a removed node; else the nearest remaining
+//! ancestor does. As ranks only fall towards the root, no cycle can arise. A removed root is
+//! succeeded by the orphan of the lowest rank, which has the lowest rank of all remaining nodes.
 //!
-//! Copies (see `insert`) stay below a node with their vector: where their lead goes, the oldest of
-//! its orphans becomes the lead, adopts the others, and is to be linked as a new node would be. A
-//! copy that loses an edge gets none in its place.
+//! Copies (duplicates, see `insert`) stay below a node with their vector. If their lead is removed,
+//! the oldest of its orphans becomes the lead, adopts the others, and must be linked like a new
+//! node. A copy that loses an edge gets no replacement.
 //!
 //! O(d * M0 * M0) distances for d removed nodes.
 
@@ -26,24 +26,23 @@ use crate::error::Result;
 use crate::threads::{self, LISTS};
 use crate::types::{Layer, Slot};
 
-/// A node gets at most so many new edges for each that it loses (IP-DiskANN, Xu et al. 2025, takes
-/// up to three).
+/// The maximum number of new edges for each lost edge (IP-DiskANN, Xu et al. 2025, uses up to
+/// three).
 const REPLACEMENTS: usize = 1;
 
-/// So many of the nearest candidates are tried for each new edge: farther ones would rarely be
-/// taken.
+/// The number of nearest candidates tried for each new edge: farther ones would rarely be taken.
 const CANDIDATES: usize = 4;
 
-/// The nodes of layer 0 whose edges a deletion has left poorer.
+/// The nodes of layer 0 that a deletion has left under-connected.
 #[derive(Debug, Default)]
 pub(crate) struct UnderConnected {
-    /// Copies whose lead is gone, and that are leads now: they have hardly any edges.
+    /// Copies whose lead was removed, and that are leads now: they have hardly any edges.
     pub(crate) leads: Vec<Slot>,
-    /// The others that have lost edges, those that are left with the fewest first.
+    /// The others that have lost edges, those with the fewest remaining edges first.
     pub(crate) others: Vec<Slot>,
 }
 
-/// Takes `removed` slots out of every layer that has them.
+/// Deletes the `removed` slots from every layer that has them.
 pub(crate) fn delete(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
@@ -71,13 +70,13 @@ pub(crate) fn delete(
     Ok(under_connected)
 }
 
-/// The work on one layer.
+/// The deletion on one layer.
 struct Deletion<'m, 'a> {
     working: &'m mut Working<'a>,
     vectors: &'m dyn Vectors,
     plan: &'m Plan<'m>,
     layer: Layer,
-    /// The nodes to take out, as they are stored.
+    /// The nodes to delete, as stored.
     nodes: BTreeMap<Slot, StoredNode>,
 }
 
@@ -107,7 +106,7 @@ fn delete_on(mending: &mut Deletion<'_, '_>) -> Result<UnderConnected> {
     })
 }
 
-/// A node that has lost edges.
+/// A node that has lost edges, repaired.
 struct Mended {
     node: Node,
     is_copy: bool,
@@ -118,7 +117,7 @@ impl Deletion<'_, '_> {
         self.nodes.contains_key(&slot)
     }
 
-    /// All nodes that stay and may have an edge to one that goes.
+    /// All remaining nodes that may have an edge to a removed one.
     fn in_neighbors(&self) -> Result<Vec<Slot>> {
         let mut found = BTreeSet::new();
         for (slot, node) in &self.nodes {
@@ -140,8 +139,8 @@ impl Deletion<'_, '_> {
         Ok(self.layer.0 == 0 && node.parent != slot && self.working.are_equal(slot, node.parent)?)
     }
 
-    /// Gives every child of a removed node another parent, and the layer a root. Returns the copies
-    /// that have no parent with their vector any more.
+    /// Gives every orphan another parent, and the layer a root. Returns the copies that no longer
+    /// have a parent with their vector.
     fn mend_tree(&mut self) -> Result<BTreeSet<Slot>> {
         let mut orphans = Vec::new();
         for (slot, node) in &self.nodes {
@@ -153,16 +152,16 @@ impl Deletion<'_, '_> {
         }
         orphans.sort_unstable();
         let mut orphans = orphans.into_iter();
-        // A layer above one that nobody is left on has no root any more.
+        // A layer above one that has no nodes left has no root either.
         let Some(&root) = self.working.roots.get(self.layer.index()) else {
             return Ok(BTreeSet::new());
         };
-        // The new lead for each that goes.
+        // The new lead for each removed one.
         let mut heirs = BTreeMap::new();
         if self.is_gone(root) {
             // The next root of the layer, which on the top layer is the entry point of searches.
             let Some((_, successor, parent)) = orphans.next() else {
-                // Nobody is left on this layer, nor on those above.
+                // No node is left on this layer, nor on those above.
                 self.working.roots.truncate(self.layer.index());
                 return Ok(BTreeSet::new());
             };
@@ -190,14 +189,14 @@ impl Deletion<'_, '_> {
         Ok(heirs.into_values().collect())
     }
 
-    /// The nearest node above a copy that stays and has its vector, else the farthest of those that
-    /// go, its lead. None if the node is no copy of its parent, which goes.
+    /// The nearest remaining ancestor of a copy that has its vector, else the topmost removed one,
+    /// its lead. None if the node is no copy of its (removed) parent.
     fn lead(&self, slot: Slot, parent: Slot) -> Result<Option<Slot>> {
         if self.layer.0 > 0 || !self.working.are_equal(slot, parent)? {
             return Ok(None);
         }
         let mut lead = parent;
-        // A damaged tree may have a circle.
+        // A damaged tree may have a cycle.
         for _ in 0..self.nodes.len() {
             let Some(above) = self.nodes.get(&lead).map(|node| node.parent) else { break };
             if above == lead || !self.working.are_equal(slot, above)? {
@@ -208,9 +207,9 @@ impl Deletion<'_, '_> {
         Ok(Some(lead))
     }
 
-    /// The nearest node above a removed one that stays.
+    /// The nearest remaining ancestor of a removed node.
     fn ancestor(&self, mut slot: Slot) -> Slot {
-        // A damaged tree may have a circle.
+        // A damaged tree may have a cycle.
         for _ in 0..self.nodes.len() {
             match self.nodes.get(&slot) {
                 Some(node) => slot = node.parent,
@@ -220,9 +219,10 @@ impl Deletion<'_, '_> {
         if self.is_gone(slot) { self.working.roots[self.layer.index()] } else { slot }
     }
 
-    /// Finds a parent for a node of some rank; `ancestor` has a lower one. Where the ancestor has
-    /// no room, its youngest child makes some, if it is younger than the node, and is adopted in
-    /// turn; else the node goes to one of the children. Ranks rise from step to step, so this ends.
+    /// Finds a parent for a node of some rank; `ancestor` has a lower one. If the ancestor is full
+    /// and its youngest child is younger than the node, the node takes that child's place, and the
+    /// child is adopted elsewhere; else the node goes below one of the children. Ranks rise from
+    /// step to step, so this terminates.
     fn adopt(&mut self, slot: Slot, rank: u32, ancestor: Slot) -> Result<()> {
         self.plan.check_cancelled()?;
         match self.near_parent(slot, rank)? {
@@ -231,8 +231,8 @@ impl Deletion<'_, '_> {
         }
     }
 
-    /// Finds the parent in the tree below `ancestor`; for a copy of it among its copies, where it
-    /// has any.
+    /// Finds a parent in the tree below `ancestor`; for a copy of the ancestor, among its copies if
+    /// it has any.
     fn adopt_below(&mut self, mut slot: Slot, mut rank: u32, mut ancestor: Slot) -> Result<()> {
         let room = self.plan.max_children(self.layer);
         let mut steps = 0;
@@ -268,7 +268,7 @@ impl Deletion<'_, '_> {
         }
     }
 
-    /// The children of a node that stay, with their ranks.
+    /// The remaining children of a node, with their ranks.
     fn children(&mut self, slot: Slot) -> Result<Vec<(u32, Slot)>> {
         let Some(node) = self.working.node_mut(self.layer, slot)? else { return Ok(Vec::new()) };
         let children = node.children.clone();
@@ -283,7 +283,7 @@ impl Deletion<'_, '_> {
         Ok(ranked)
     }
 
-    /// The nearest neighbor that stays, has a lower rank, and room.
+    /// The nearest remaining neighbor that has a lower rank, and room.
     fn near_parent(&mut self, slot: Slot, rank: u32) -> Result<Option<Slot>> {
         let mut edges = self.working.node(self.vectors, self.layer, slot)?.edges;
         edges.sort_unstable_by(Edge::order);
@@ -291,7 +291,7 @@ impl Deletion<'_, '_> {
         first_to_adopt(self.working, self.layer, &edges, rank, self.plan)
     }
 
-    /// A node with its edges to removed nodes replaced. `None` if it has none.
+    /// A node with its edges to removed nodes replaced. `None` if it has no such edge.
     fn mend(&self, slot: Slot) -> Result<Option<Mended>> {
         self.plan.check_cancelled()?;
         let mut node = self.working.unmeasured(self.layer, slot)?;

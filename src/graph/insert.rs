@@ -1,23 +1,23 @@
-//! Construction: slots are linked in batches that double, from one to a fiftieth of the graph.
+//! Construction: links slots in batches that double in size, from one to a fiftieth of the graph.
 //!
-//! 1. Each slot of a batch searches the graph as it is before the batch, in parallel (algorithm 1
-//!    of Malkov and Yashunin 2018), and prunes what it finds to its own edges.
-//! 2. In order, each slot is given a parent: the nearest node it has an edge to that has room for
-//!    another child.
-//! 3. Reverse edges are grouped by their target, and each target is merged, and pruned if it
-//!    overflows, once, in parallel.
+//! 1. Each slot of a batch searches the graph as of before the batch, in parallel (algorithm 1 of
+//!    Malkov and Yashunin 2018), and prunes the candidates it finds to its own edges.
+//! 2. In order, each slot gets a parent: the nearest of its neighbors that has room for another
+//!    child.
+//! 3. Reverse edges, which make the new edges bidirectional, are grouped by target, and each target
+//!    is merged, and pruned if it overflows, once, in parallel.
 //!
-//! Step 1 reads what no step writes, step 2 is sequential, step 3 changes each node once: the graph
-//! depends on the seed, not on threads (ParlayANN, Manohar et al. 2024). A batch starts from one
-//! slot again in every build, so that a group of new slots that is far from all others finds
-//! itself. Lists may overflow by a quarter between prunes; none does at the end.
+//! Step 1 reads only what no step writes, step 2 is sequential, step 3 changes each node once: the
+//! graph depends on the seed, not on threads (ParlayANN, Manohar et al. 2024). Every build starts
+//! with a batch of one slot, so that new slots that are far from all others find each other. Lists
+//! may overflow by a quarter between prunes; none does at the end.
 //!
-//! Of the slots with one vector, the first that is linked is their **lead**: a node like any other.
-//! The others are **copies**: nodes of layer 0 that have edges to their parent and their children
-//! only, in a tree below the lead. Searches of a build leave copies out, so that what they find are
-//! as many different vectors as they are to find, and everything else is linked to the lead. (As
-//! full nodes, copies have each other for neighbors, and a search that meets one meets nothing
-//! else.)
+//! Of the slots with one vector, the first linked is their **lead**: an ordinary node. The others,
+//! its duplicates, are **copies**: nodes of layer 0 that have edges to their parent and their
+//! children only, in a tree below the lead. Searches of a build skip copies, so that they find as
+//! many different vectors as requested, and everything else is linked to the lead. (As ordinary
+//! nodes, copies would have each other for neighbors, and a search that reaches one would reach
+//! nothing else.)
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,26 +33,25 @@ use crate::error::Result;
 use crate::threads::{self, LISTS, SEARCHES};
 use crate::types::{Layer, Slot};
 
-/// The neighbors whose distances tell how distances grow: as many as are usually asked for, and as
-/// many as a thorough search looks at.
+/// The neighbors, by rank, whose distances measure the growth of distances: the usual k, and the
+/// number that a thorough search visits.
 const GROWTH_FROM: usize = 10;
 const GROWTH_TO: usize = 80;
 
-/// The batch size of a build doubles from 1 on. A batch is at most this share of the graph and the
-/// slots linked before it: its members do not see each other.
+/// The batch size of a build doubles from 1 on. A batch is at most this fraction (1/50) of the
+/// graph including the slots linked before it, because its members do not see each other.
 const BATCH_DIVISOR: usize = 50;
-/// A node of layer 0 with at most so many edges is hard to find: the nodes near it keep others
-/// instead of it.
+/// A node of layer 0 with at most this many edges is hard to find: the nodes near it have pruned
+/// their edges to it.
 const LOW_DEGREE: usize = 5;
-/// The `ef` that such a node must be found with.
+/// The `ef` with which a search must find such a node.
 const UNFINDABLE_EF: usize = 24;
-/// A list is made of the nearest candidates that a search has found, so many for each place: those
-/// beyond are hidden by a nearer one nearly always, and to find that out takes a fifth of a build.
+/// The candidates considered for each edge of a list, the nearest that a search has found: farther
+/// ones are nearly always occluded by a nearer one, and checking them takes a fifth of a build.
 const PRUNE_CANDIDATES_PER_EDGE: usize = 3;
-/// How many of the nearest candidates are kept to look for a parent among, beside the selected
-/// neighbors.
+/// The number of nearest candidates kept for the choice of a parent, beside the selected neighbors.
 const PARENT_CANDIDATES: usize = 32;
-/// The highest layer that a slot can have.
+/// The highest top layer that a slot can have.
 const MAX_TOP_LAYER: f64 = (crate::format::meta::MAX_LAYERS - 1) as f64;
 
 /// A slot to link, and its top layer.
@@ -72,14 +71,14 @@ struct Found {
     equal: Option<Edge>,
 }
 
-/// An edge to be added to a list that exists.
+/// A reverse edge, to be added to an existing list.
 struct Reverse {
     layer: Layer,
     target: Slot,
     edge: Edge,
 }
 
-/// Links `slots`, none of which is in the graph; `linked` others are.
+/// Links `slots`, none of which is in the graph yet; `linked` others are.
 pub(crate) fn insert(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
@@ -100,9 +99,9 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// Gives nodes of layer 0 the edges that they would get if they were linked now, beside those to
-/// their children. For nodes that have lost some: their neighborhood has changed, and what is left
-/// of it may be too little to mend them from.
+/// Gives nodes of layer 0 the edges that they would get if they were linked now, in addition to
+/// those to their children. For nodes that have lost edges: their neighborhood has changed, and too
+/// little of it may be left for a repair.
 pub(crate) fn refresh(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
@@ -134,7 +133,8 @@ pub(crate) fn refresh(
     merge(working, vectors, reverse, plan)
 }
 
-/// To be called once at the end of a build: no list is too long, and every root has an in-edge.
+/// Must be called once at the end of a build: then no list is too long, and every root has an
+/// in-edge.
 pub(crate) fn finish(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
@@ -146,10 +146,10 @@ pub(crate) fn finish(
     reach_roots(working, vectors, plan)
 }
 
-/// How distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is `a^g`
-/// times as far away as the `n`-th is. It is the inverse of the local intrinsic dimensionality
-/// (LID), up to the power that the metric takes distances to. In the mean; 0 if too few have so
-/// many neighbors at distances that are not zero, or negative.
+/// Measures how distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is
+/// `a^g` times as far as the `n`-th. This is the inverse of the local intrinsic dimensionality
+/// (LID), up to the power to which the metric raises distances. The mean over the sample; 0 if at
+/// most half of it has enough neighbors at positive distances.
 pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
     let of = |slot: &Slot| -> Result<Option<f64>> {
         let near =
@@ -167,11 +167,11 @@ pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slo
     Ok(if is_enough { (found.iter().sum::<f64>() / found.len() as f64) as f32 } else { 0.0 })
 }
 
-/// Sees to it that the nodes which are the hardest to find are found. A node with few edges has few
-/// in-edges, and one that has no edge to its own parent may lie in a group that nothing but that
-/// parent's edge leads to. Those of layer 0 that a narrow search for their own vectors does not
-/// find become children of the node where such a search ends: as child edges are not pruned, it
-/// finds them from then on.
+/// Makes the nodes that are hardest to find findable. A node with few edges has few in-edges, and
+/// one without an edge to its own parent may lie in a group that only that parent's edge leads to.
+/// A node of layer 0 that a narrow search for its own vector does not find becomes a child of the
+/// node where such a search ends: as child edges are never pruned, the search finds it from then
+/// on.
 fn reattach_unfindable(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
@@ -211,7 +211,7 @@ fn reattach_unfindable(
     Ok(())
 }
 
-/// What a search finds on layer 0, as a query would.
+/// Searches layer 0 from the entry point, as a query would.
 fn nearest(
     working: &Working<'_>,
     computer: &impl DistanceComputer,
@@ -223,7 +223,7 @@ fn nearest(
     search(working, computer, Layer(0), start, ef, beam)
 }
 
-/// What a search on one layer finds from `start` and from the root, the nearest first.
+/// Searches one layer from `start` and from the root; results are sorted, the nearest first.
 fn search(
     working: &Working<'_>,
     computer: &impl DistanceComputer,
@@ -247,8 +247,8 @@ fn search(
         .collect())
 }
 
-/// The slots in the order they are linked: top layers first, else at random. The first one has the
-/// highest top layer of all.
+/// Draws a random level, the top layer, for every slot, and returns the slots in linking order: by
+/// falling top layer, else at random. The first has the highest top layer of all.
 fn draw(slots: &[Slot], m: usize, rng: &mut dyn Rng) -> Vec<Newcomer> {
     // The paper's mL: the expected number of nodes falls by a factor of M a layer.
     let scale = 1.0 / (m.max(2) as f64).ln();
@@ -287,8 +287,8 @@ fn insert_batch(
     merge(working, vectors, reverse, plan)
 }
 
-/// Step 1: the edges of one slot, for each layer from 0 to its top layer, as far as the graph has
-/// them.
+/// Step 1: finds the edges of one slot, for each layer from 0 to its top layer or that of the
+/// graph.
 fn find(
     working: &Working<'_>,
     vectors: &dyn Vectors,
@@ -322,12 +322,12 @@ fn find(
     Ok(layers)
 }
 
-/// The first of the candidates that has the vector of a slot.
+/// The first candidate that has the vector of a slot.
 fn equal(vectors: &dyn Vectors, slot: Slot, candidates: &[Edge]) -> Result<Option<Edge>> {
     let mut own = Vec::new();
     vectors.distances(slot, &[slot.0], &mut own)?;
-    // It is as far away as the slot is from itself, which need not be 0, nor the least distance of
-    // all.
+    // A duplicate is as far away as the slot is from itself, which need not be 0, nor the least
+    // distance of all.
     for candidate in candidates.iter().filter(|candidate| own.first() == Some(&candidate.distance))
     {
         if vectors.are_equal(slot, Slot(candidate.slot))? {
@@ -337,7 +337,7 @@ fn equal(vectors: &dyn Vectors, slot: Slot, candidates: &[Edge]) -> Result<Optio
     Ok(None)
 }
 
-/// Reranks: replaces estimates by distances.
+/// Reranks: replaces estimates by exact distances, and sorts.
 fn rerank(vectors: &dyn Vectors, slot: Slot, candidates: &mut [Edge]) -> Result<()> {
     let slots: Vec<u32> = candidates.iter().map(|edge| edge.slot).collect();
     let mut distances = Vec::new();
@@ -347,7 +347,7 @@ fn rerank(vectors: &dyn Vectors, slot: Slot, candidates: &mut [Edge]) -> Result<
     Ok(())
 }
 
-/// Step 2: gives a slot its rank, and on each layer its parent, and hands in the reverse edges.
+/// Step 2: gives a slot its rank, and its parent on each layer, and collects the reverse edges.
 fn link(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
@@ -414,7 +414,7 @@ fn merge(
     plan: &Plan<'_>,
 ) -> Result<()> {
     threads::sort_by_key(&mut reverse, |r| (r.layer, r.target, r.edge.slot));
-    // Each with the edges that it gets.
+    // The targets, each with the edges to add.
     let targets: Vec<(Layer, Slot, &[Reverse])> = reverse
         .chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target))
         .filter_map(|group| group.first().map(|first| (first.layer, first.target, group)))
@@ -424,7 +424,7 @@ fn merge(
         let mut node = frozen.unmeasured(*layer, *target)?;
         let limit = plan.limit(*layer);
         for Reverse { edge, .. } in *group {
-            // A refreshed node may be known already.
+            // A refreshed node may have the edge already.
             if !node.edges.iter().any(|known| known.slot == edge.slot) {
                 node.edges.push(*edge);
             }
@@ -442,8 +442,9 @@ fn merge(
     Ok(())
 }
 
-/// Keeps the neighbors that the heuristic selects. The reverse edge of one that is pruned stays,
-/// and is then one-way: `store/links.rs` lists it as an in-neighbor when the build is written.
+/// Keeps the neighbors that the heuristic selects. The reverse edge of a pruned edge is not
+/// removed: it becomes one-way, and `store/links.rs` lists its source as an in-neighbor when the
+/// build is written.
 fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) -> Result<()> {
     node.measure(vectors, slot)?;
     node.edges.sort_unstable_by(Edge::order);
@@ -452,7 +453,7 @@ fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) 
     Ok(())
 }
 
-/// Brings every changed list within its limit.
+/// Prunes every changed list to its limit.
 fn prune_overflows(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
@@ -477,8 +478,7 @@ fn prune_overflows(
     Ok(())
 }
 
-/// Sees to it that the root of each layer has an in-edge: all other nodes have one from their
-/// parents.
+/// Ensures that the root of each layer has an in-edge; all other nodes have one from their parents.
 fn reach_roots(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
     for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
         let root = working.roots[layer.index()];

@@ -1,22 +1,27 @@
-//! Searches of one thread that are interleaved.
+//! Interleaves searches on one thread, to hide memory latency.
 //!
-//! A search waits twice for each node that it expands: for the list, and for what it compares. It
-//! prefetches either, and another search goes on until that has arrived (Jonathan, Minhas, Hunter,
-//! Levandoski, Nishanov 2018, "Exploiting coroutines to attack the killer nanoseconds"). Every
-//! search does what it would do alone: only the order between them differs.
+//! A search waits twice for each node that it expands: for the neighbor list, and for the vectors
+//! or codes of the neighbors. It prefetches each, and other searches run until it has arrived
+//! (Jonathan, Minhas, Hunter, Levandoski, Nishanov 2018, "Exploiting coroutines to attack the
+//! killer nanoseconds"). Every search takes the steps that it would take alone: only the order
+//! between searches differs.
+//!
+//! Whether and how many queries are interleaved: `search/paths/graph.rs` passes `most`, the queries
+//! of a batch a thread; it passes 1, that is, no interleaving, on processors that do not prefetch
+//! early (`prefetches_early`). At most [`LANES`] searches are interleaved.
 
 use super::Graph;
 use super::beam::{Beam, Scope, SearchTask};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
-/// Searches on their way at a time.
+/// The maximum number of searches interleaved on a thread. Decision 0029 has measured 2 to 4.
 const LANES: usize = 3;
 
-/// Does all tasks, no more than `most` of them at a time.
+/// Runs all tasks, and interleaves at most `most` of them, or [`LANES`] if that is less.
 ///
 /// # Errors
-/// The first of an task's, which ends all.
+/// The first error of a task, which ends all.
 pub(crate) fn interleave<E: SearchTask>(
     graph: &impl Graph,
     most: usize,
@@ -42,17 +47,17 @@ pub(crate) fn interleave<E: SearchTask>(
     })
 }
 
-/// Where an task is done.
+/// A lane runs one task at a time, interleaved with those of the other lanes.
 struct Lane<'b, E> {
     beam: &'b mut Beam,
     task: Option<E>,
     layer: Layer,
-    /// The node whose list has been prefetched, if that is what was prefetched last.
+    /// The node whose neighbor list was prefetched, if that was the last prefetch.
     current: Option<Slot>,
 }
 
 impl<E: SearchTask> Lane<'_, E> {
-    /// Goes on until something has been prefetched. `false` if there is nothing left to do.
+    /// Runs until something has been prefetched. `false` if there is nothing left to do.
     fn go_on(&mut self, graph: &impl Graph, tasks: &mut impl Iterator<Item = E>) -> Result<bool> {
         if let Some(task) = &self.task {
             if let Some(current) = self.current.take() {
@@ -76,7 +81,7 @@ impl<E: SearchTask> Lane<'_, E> {
         Ok(true)
     }
 
-    /// What is searched next, for this task or another.
+    /// The next search, of this task or another.
     fn next(&mut self, tasks: &mut impl Iterator<Item = E>) -> Result<Option<Scope>> {
         loop {
             if let Some(scope) = self.task.as_mut().map_or(Ok(None), |task| task.next(self.beam))? {

@@ -1,14 +1,14 @@
-//! An order of the nodes in which neighbors are near each other: for numbering the slots by it.
+//! Orders the nodes so that neighbors are near each other, for numbering the slots by locality.
 //!
-//! The tree of layer 0 has it already: a node's parent was the nearest node with room when it was
-//! linked, so that a subtree is a region. Walking it depth first, region by region, costs no
-//! distance.
+//! The spanning tree of layer 0 has such an order: a node's parent was the nearest node with room
+//! when it was linked, so that a subtree is a region of space. A depth-first traversal of it
+//! computes no distance.
 
 use super::working::Working;
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
-/// All nodes of layer 0. O(nodes).
+/// All nodes of layer 0, depth first. O(nodes).
 pub(crate) fn order(working: &Working<'_>) -> Result<Vec<Slot>> {
     let layer = Layer(0);
     let mut order = Vec::new();

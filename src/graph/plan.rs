@@ -1,38 +1,38 @@
-//! How a graph is built: the limits of its lists, and who is told and asked meanwhile.
+//! The parameters of a build: the degree limits of its lists, the cancel and progress closures.
 
 use super::prune::Limit;
 use crate::error::{Error, Result};
 use crate::types::Layer;
 
-/// How far a list may exceed its limit between prunes, in parts of the limit. Prunes become rarer
-/// by as many edges as it takes to get there.
+/// A list may exceed its limit by this fraction (1/4) of it between prunes, which makes prunes
+/// rarer.
 pub(super) const HEADROOM: usize = 4;
-/// At most this part of a list is child edges, so that most of it is for the search.
+/// At most this fraction (1/2) of a list is child edges, so that the rest is for the search.
 const CHILD_DIVISOR: usize = 2;
-/// At most this part of the children of a node are copies of it, so that others find room there;
-/// but two may be, or they would make a path.
+/// At most this fraction (1/2) of the children of a node are copies of it, so that others find room
+/// there; but at least two may be, or copies would form a path.
 const COPY_DIVISOR: usize = 2;
 const MIN_COPIES: usize = 2;
 
-/// How to build.
+/// The parameters of a build.
 pub(crate) struct Plan<'a> {
-    /// The longest list on layer 0.
+    /// M0: the maximum degree on layer 0.
     pub(crate) m0: usize,
-    /// The longest list above.
+    /// M: the maximum degree on the layers above.
     pub(crate) m: usize,
     pub(crate) ef_construction: usize,
     pub(crate) alpha: f32,
-    /// Whether so little is linked that lists which overflow lose no more than they must: see
-    /// [`Limit::fill`].
+    /// Whether so few items are linked that overflowing lists drop no more edges than they must:
+    /// see [`Limit::fill`].
     pub(crate) is_small: bool,
-    /// Whether to give up. Asked once a slot.
+    /// Whether to cancel. Called once for every slot searched and every list pruned or repaired.
     pub(crate) cancel: &'a (dyn Fn() -> bool + Sync),
-    /// Told how many slots are done.
+    /// Called with the number of slots done.
     pub(crate) progress: &'a (dyn Fn(u64) + Sync),
 }
 
 impl Plan<'_> {
-    /// The longest list of layer 0 between prunes, mostly.
+    /// The usual maximum length of a layer-0 list between prunes.
     pub(crate) fn longest(&self) -> usize {
         self.m0 + self.m0 / HEADROOM
     }

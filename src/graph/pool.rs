@@ -2,11 +2,11 @@
 //! and result at once.
 //!
 //! A candidate is *accepted* if it may be a result, and *expanded* once its neighbors have been
-//! looked at. Candidates that are not accepted (filtered out, or removed) are walked through. The
-//! pool ends at its `ef`-th accepted candidate: nothing beyond it can lead anywhere that the search
-//! still wants to go. Inserting costs a binary search and a move of what lies behind, which for the
-//! few hundred candidates of a search is less than two heaps cost; whoever wants many thousands
-//! scans instead (`search/paths`).
+//! visited. Candidates that are not accepted (filtered out, or tombstones of removed items) are
+//! expanded but not returned. The pool ends at its `ef`-th accepted candidate: nothing beyond it is
+//! ever expanded. An insertion costs a binary search and a move of the tail, which for the few
+//! hundred candidates of a search is cheaper than two heaps; requests for many thousands are
+//! scanned instead (`search/paths`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -31,20 +31,21 @@ impl Candidate {
     }
 }
 
-/// How far beyond what it has found a search goes on, whatever its `ef`: see [`Beam`](super::Beam).
+/// Early termination: how far beyond its results a search goes on, whatever its `ef`. See
+/// [`Beam`](super::Beam).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Reach {
-    /// Counted from 1.
+    /// The reference candidate, counted from 1.
     pub(crate) nth: usize,
-    /// As many times as far as the `nth` candidate; at least 1.
+    /// The stopping distance is this factor times that of the `nth` candidate; at least 1.
     pub(crate) factor: f32,
-    /// But at least as far as this one, counted from 1: what the first candidates look like says
-    /// little of where the walk will get to.
+    /// The stopping distance is at least that of this candidate, counted from 1: the first
+    /// candidates say little about where the search will end.
     pub(crate) least: usize,
-    /// Only so many of the nearest are expanded, though more may be kept.
+    /// The maximum number of nearest candidates that are expanded; more may be kept.
     pub(crate) most: usize,
-    /// Candidates that are farther by no more than this are kept, and not expanded: where distances
-    /// are estimates, these may be results.
+    /// Candidates beyond the stopping distance by at most this are kept, and not expanded: where
+    /// distances are estimates, they may be results after reranking.
     pub(crate) margin: f32,
 }
 
@@ -56,11 +57,11 @@ pub(super) struct Pool {
     accepted: usize,
     /// All candidates before this one are expanded.
     next: usize,
-    /// What may become an accepted candidate in the end: see [`defer`](Self::defer).
+    /// Deferred duplicates, which may be admitted in the end: see [`defer`](Self::defer).
     deferred: BinaryHeap<Reverse<i64>>,
 }
 
-/// A number that orders as distances do, ties by slot: one comparison, without a branch to guess.
+/// A number that orders like distances, ties by slot: one branchless comparison.
 #[inline]
 fn order(distance: f32, slot: u32) -> i64 {
     let bits = distance.to_bits() as i32;
@@ -76,13 +77,14 @@ impl Pool {
         (self.ef, self.reach, self.accepted, self.next) = (ef, reach, 0, 0);
     }
 
-    /// What the distance of a candidate that is kept must not exceed.
+    /// The maximum distance at which a candidate is kept.
     #[inline]
     pub(super) fn bound(&self) -> f32 {
         self.bound_with(self.reach.map_or(0.0, |reach| reach.margin))
     }
 
-    /// Where some candidates are not accepted there is none: nobody knows which is the nth that is.
+    /// The early termination rule. It is off where some candidates are not accepted: the rank of
+    /// the nth accepted one is then unknown.
     #[inline]
     fn reach(&self) -> Option<Reach> {
         self.reach.filter(|_| self.accepted == self.candidates.len())
@@ -107,7 +109,7 @@ impl Pool {
         }
     }
 
-    /// Inserts a candidate. What falls out at the end is gone.
+    /// Inserts a candidate. A candidate pushed off the end is dropped.
     #[inline]
     pub(super) fn insert(&mut self, distance: f32, slot: u32, accepted: bool) {
         let order = order(distance, slot);
@@ -131,8 +133,8 @@ impl Pool {
         }
     }
 
-    /// The nearest candidate that was not expanded yet, marked as expanded. `None` if it is too far
-    /// away, as all others then are.
+    /// Marks the nearest unexpanded candidate as expanded, and returns it. `None` if it is beyond
+    /// the stopping distance, as all others then are.
     #[inline]
     pub(super) fn expand(&mut self) -> Option<Candidate> {
         if self.reach().is_some_and(|reach| self.next >= reach.most) {
@@ -150,13 +152,13 @@ impl Pool {
         Some(candidate)
     }
 
-    /// Keeps an accepted candidate aside, where it takes no room.
+    /// Sets an accepted candidate aside, where it takes no room in the pool.
     pub(super) fn defer(&mut self, distance: f32, slot: u32) {
         self.deferred.push(Reverse(order(distance, slot)));
     }
 
-    /// Inserts the nearest candidate that was deferred, if fewer than `most` accepted ones are as
-    /// near. `false` if there is none: all others are no nearer.
+    /// Inserts the nearest deferred candidate, if fewer than `most` accepted ones are as near.
+    /// `false` if there is none: all others are no nearer.
     pub(super) fn admit_deferred(&mut self, most: usize) -> bool {
         let Some(Reverse(order)) = self.deferred.pop() else { return false };
         let candidate = Candidate { order, accepted: true, expanded: false };
@@ -172,7 +174,7 @@ impl Pool {
         as_near < most
     }
 
-    /// What [`expand`](Self::expand) would return if nothing is inserted before.
+    /// The slot that [`expand`](Self::expand) would return if nothing is inserted before.
     #[inline]
     pub(super) fn peek(&self) -> Option<u32> {
         self.candidates.get(self.next).map(Candidate::slot)

@@ -1,17 +1,20 @@
-//! Which neighbors a node keeps: the diversity heuristic (algorithm 4 of Malkov and Yashunin 2018),
-//! with the `alpha` of RobustPrune (Subramanya et al. 2019, DiskANN).
+//! Prunes neighbor lists by the diversity heuristic (algorithm 4 of Malkov and Yashunin 2018), with
+//! the `alpha` of RobustPrune (Subramanya et al. 2019, DiskANN).
 //!
-//! Candidates are taken from the nearest on. One is dropped if a kept one lies nearer to it, by the
-//! factor `alpha`, than the node itself does: it can be reached over that one. A tie drops it only
-//! if both have the same vector, so that a list has one edge to all copies of a vector, beside
-//! edges to children. Ties of different vectors are common where distances are counts, and drop
-//! nothing.
+//! Candidates are taken by increasing distance. A candidate is dropped if a kept neighbor is nearer
+//! to it, by the factor `alpha`, than the node itself is: a search reaches it through that
+//! neighbor. A tie drops it only if both have the same vector, so that a list has one edge to all
+//! copies of a vector, apart from edges to children. Ties of different vectors are common where
+//! distances are counts, and drop nothing.
+//!
+//! Pruning an edge does not remove its reverse edge, which stays in the other list as a one-way
+//! edge (`store/links.rs` records it as such).
 
 use super::Vectors;
 use crate::error::Result;
 use crate::types::Slot;
 
-/// An edge of a node, with the distance to it: pruning never computes that again.
+/// An edge of a node, with its length, which pruning therefore never recomputes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Edge {
     pub(crate) distance: f32,
@@ -19,27 +22,26 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// By distance, ties by slot.
+    /// Orders by distance, ties by slot.
     pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
         self.distance.total_cmp(&other.distance).then(self.slot.cmp(&other.slot))
     }
 }
 
-/// How far to prune.
+/// The limits of pruning.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limit {
-    /// At most so many edges are kept.
+    /// The maximum number of edges kept.
     pub(crate) degree: usize,
-    /// 1 is the paper's heuristic; more keeps more, and longer, edges.
+    /// 1 is the paper's heuristic; a larger value keeps more, and longer, edges.
     pub(crate) alpha: f32,
-    /// Whether there stay as many edges as may, the nearest of the dropped ones beside those that
-    /// the heuristic keeps (the paper's `keepPrunedConnections`): each edge that goes changes two
-    /// nodes.
+    /// Whether to fill the list up to the degree limit with the nearest of the dropped candidates
+    /// (the paper's `keepPrunedConnections`): each edge removed changes two nodes.
     pub(crate) fill: bool,
 }
 
-/// The edges to keep of `candidates`, which are sorted and all different. Those to `children` stay
-/// whatever else does.
+/// Selects the edges to keep among `candidates`, which are sorted and distinct. Edges to `children`
+/// are always kept.
 pub(crate) fn prune(
     vectors: &dyn Vectors,
     candidates: &[Edge],
@@ -77,7 +79,7 @@ pub(crate) fn prune(
 }
 
 /// Adds at most `count` of the `candidates`, which are sorted, to a list that otherwise stays as it
-/// is: those that no edge of it occludes.
+/// is: those that none of its edges occludes.
 pub(crate) fn replenish(
     vectors: &dyn Vectors,
     edges: &mut Vec<Edge>,
@@ -102,8 +104,8 @@ pub(crate) fn replenish(
     Ok(())
 }
 
-/// Whether one of the edges leads to the same vector. Edges whose distances are not known are not
-/// looked at.
+/// Whether one of the edges leads to the same vector. Edges with unknown distances are not
+/// compared.
 fn has_copy(vectors: &dyn Vectors, candidate: &Edge, edges: &[Edge]) -> Result<bool> {
     for edge in edges.iter().filter(|edge| edge.distance == candidate.distance) {
         if vectors.are_equal(Slot(edge.slot), Slot(candidate.slot))? {
@@ -120,8 +122,8 @@ fn occluded(
     alpha: f32,
     distances: &mut Vec<f32>,
 ) -> Result<bool> {
-    // `alpha * d < distance`, written such that it also means "nearer" where distances are
-    // negative.
+    // This is `alpha * d < distance`, written so that it also means "nearer" for negative
+    // distances.
     let threshold = if candidate.distance > 0.0 {
         candidate.distance / alpha
     } else {

@@ -1,8 +1,8 @@
-//! The spanning tree of each layer: every node but the root is a child of one that was linked
-//! before it, whose list keeps the edge to it whatever is pruned. So every node is reached.
+//! The spanning tree of each layer: every node but the root is a child of a node linked before it,
+//! whose list keeps the edge to it through all pruning. So every node is reachable.
 //!
-//! A node has a *rank*, which grows in the order of linking; the rank of a parent is lower than
-//! that of its child, so that no circle can arise. At most half of a list is child edges.
+//! A node has a *rank*, which grows in linking order; the rank of a parent is lower than that of
+//! its child, so that no cycle can arise. At most half of a list is child edges.
 
 use super::Graph as _;
 use super::plan::Plan;
@@ -11,14 +11,15 @@ use super::working::Working;
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
-/// A walk through the tree that takes longer goes in a circle, which only a damaged tree has.
+/// The maximum length of a traversal of the tree: a longer one is in a cycle, which only a damaged
+/// tree has.
 pub(super) const MAX_STEPS: usize = 1_000_000;
 
-/// A way down a tree of copies is longer only where lists are so short that it is a path. Then a
-/// copy is linked like any other node.
+/// The maximum length of a path down a tree of copies. It is longer only where lists are so short
+/// that the tree is a path; then a copy is linked like any other node.
 const COPY_STEPS: usize = 64;
 
-/// The nearest node with room for another child. If all that were met are full, a walk down the
+/// The nearest node with room for another child. If all candidates are full, a traversal down the
 /// tree finds one: every branch ends.
 pub(super) fn choose_parent(
     working: &Working<'_>,
@@ -40,7 +41,7 @@ pub(super) fn choose_parent(
         }
         let children = working.unmeasured(layer, current)?.children;
         let (copies, others) = split_copies(working, current, &children)?;
-        // What is linked to a copy alone would be hard to find.
+        // A node linked only to a copy would be hard to find.
         let Some(child) = choose(if others.is_empty() { &copies } else { &others }, &mut hash)
         else {
             break;
@@ -50,7 +51,7 @@ pub(super) fn choose_parent(
     Ok(current)
 }
 
-/// The first of the candidates that is a node of lower rank, with room for another child.
+/// The first candidate that is a node of lower rank, with room for another child.
 pub(super) fn first_to_adopt(
     working: &Working<'_>,
     layer: Layer,
@@ -69,9 +70,8 @@ pub(super) fn first_to_adopt(
     Ok(None)
 }
 
-/// A node with the same vector as `lead`, or the lead itself, that has room for another copy: the
-/// nearest on one way down the tree of copies. None if all room is taken by other nodes, or the way
-/// is too long.
+/// The lead, or the nearest of its copies on one path down their tree, that has room for another
+/// copy. None if other nodes take all the room, or the path is too long.
 pub(super) fn copy_parent(
     working: &Working<'_>,
     lead: Slot,
@@ -92,7 +92,7 @@ pub(super) fn copy_parent(
     Ok(None)
 }
 
-/// The children of a node that have its vector, and the others.
+/// Splits the children of a node into those that have its vector, and the others.
 pub(super) fn split_copies(
     working: &Working<'_>,
     slot: Slot,
@@ -105,7 +105,8 @@ pub(super) fn split_copies(
     Ok((copies, others))
 }
 
-/// Another one at every step, or a great many equal vectors would make one long path of the tree.
+/// Picks a child by a hash that changes at every step, or many equal vectors would turn the tree
+/// into one long path.
 fn choose(children: &[Slot], hash: &mut u32) -> Option<Slot> {
     *hash = hash.wrapping_mul(0x9E37_79B9).rotate_left(13);
     children.get(*hash as usize % children.len().max(1)).copied()

@@ -1,29 +1,29 @@
-//! Which slots a search has met: one bit a slot. The bits that a search has set are those of the
-//! slots that it has met, so that the next one takes them back one by one, or wipes all where that
-//! is less.
+//! The visited set of a search: a bitmap with one bit a slot, and the list of the slots visited.
+//! The next search clears the bits one by one by that list, or wipes the bitmap if that is less
+//! work.
 //!
 //! 125 KB for a million slots. Where memory must not depend on the number of slots, a hash set
 //! instead.
 
 use std::collections::HashSet;
 
-/// Words that are wiped in the time that it takes to find one.
+/// The number of words wiped in the time that it takes to find one.
 const WIPED_AT_ONCE: usize = 8;
 
 #[derive(Debug, Default)]
 pub(super) struct Visited {
     marks: Vec<u64>,
-    /// The slots that are marked, `count` of them, and room for more.
+    /// The visited slots, `count` of them, and spare capacity.
     met: Vec<u32>,
     count: usize,
-    /// How many had been before those that were marked last.
+    /// The count before the last insertion.
     before: usize,
-    /// The marks of a sparse search.
+    /// The visited set of a memory-bounded search.
     set: Option<HashSet<u32>>,
 }
 
 impl Visited {
-    /// Forgets everything, and makes room for `slots` slots.
+    /// Clears the set, and makes room for `slots` slots.
     pub(super) fn start(&mut self, slots: usize, sparse: bool) {
         if self.marks.len() < WIPED_AT_ONCE * self.count {
             self.marks.fill(0);
@@ -45,8 +45,8 @@ impl Visited {
         }
     }
 
-    /// Marks slots, and returns those that were not marked yet, in order, and are not beyond the
-    /// room that was made.
+    /// Marks slots as visited, and returns those that were not visited yet, in order. Slots beyond
+    /// the capacity are ignored.
     #[inline]
     pub(super) fn insert_all(&mut self, slots: &[u32]) -> &[u32] {
         let start = self.count;
@@ -63,8 +63,8 @@ impl Visited {
             }
         } else {
             let marks = &mut self.marks[..];
-            // Without a branch, which nobody could guess: each is put behind the others, and stays
-            // if it is new.
+            // Branchless, as the branch would be unpredictable: each slot is written behind the
+            // others, and stays there only if it is new.
             for &slot in slots {
                 // `count` is smaller than the number of slots.
                 if let (Some(word), Some(place)) =
@@ -82,7 +82,7 @@ impl Visited {
         self.latest()
     }
 
-    /// What [`insert_all`](Self::insert_all) has returned last.
+    /// The result of the last [`insert_all`](Self::insert_all).
     #[inline]
     pub(super) fn latest(&self) -> &[u32] {
         &self.met[self.before..self.count]

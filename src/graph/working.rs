@@ -1,8 +1,10 @@
-//! The graph while it is changed: the nodes that a build has touched, over the stored ones.
+//! The graph during a build: the nodes that the build has changed (copy-on-write, in memory), over
+//! the stored ones.
 //!
-//! Reads go to the changed node if there is one, else to the store. A changed node keeps the
-//! distance of each edge, so that pruning never computes one to its own center twice; a stored list
-//! has none, and gets them when they are first needed. What was not touched is never loaded.
+//! A read returns the changed node if there is one, else the stored one. A changed node keeps the
+//! distance of each edge, so that pruning never computes a distance from the node twice; a stored
+//! list has no distances, and they are computed when they are first needed. Nodes that are not
+//! touched are never loaded.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +14,7 @@ use crate::distance::prefetch;
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
-/// A node of one layer as the store has it.
+/// A node of one layer, as stored.
 #[derive(Debug, Clone)]
 pub(crate) struct StoredNode {
     /// Ascending.
@@ -27,7 +29,7 @@ pub(crate) trait Stored: Graph + Sync {
     /// A node, if the layer has it.
     fn node(&self, layer: Layer, slot: Slot) -> Result<Option<StoredNode>>;
 
-    /// The nodes that have an edge to a node which has none to them.
+    /// The sources of the one-way edges to a node, which has no reverse edge to them.
     fn one_way_in_neighbors(&self, layer: Layer, slot: Slot) -> Result<Vec<u32>>;
 }
 
@@ -35,23 +37,23 @@ pub(crate) trait Stored: Graph + Sync {
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
     pub(crate) edges: Vec<Edge>,
-    /// The nodes whose parent this is. Each has an edge here, once the batch that added it is done.
+    /// The nodes whose parent this is. Each has an edge here, once its batch is done.
     pub(crate) children: Vec<Slot>,
     pub(crate) parent: Slot,
-    /// When the slot was linked, among all: a parent's rank is below that of its children.
+    /// The position of the slot in linking order: a parent's rank is below those of its children.
     pub(crate) rank: u32,
 }
 
-/// What a build has made of a slot on one layer.
+/// The change that a build has made to a slot on one layer.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// It is a node, new or with other edges.
+    /// A node, new or with other edges.
     Node(Node),
-    /// It is no node any more.
+    /// The node was removed.
     Gone,
 }
 
-/// Edges that a copy of a node has room for beside its own.
+/// The spare capacity, in edges, of a copy of a node.
 const SPARE_EDGES: usize = 4;
 
 /// Entries of a page of [`Slots`].
@@ -60,10 +62,9 @@ const PAGE: usize = 64;
 /// A map from slots.
 #[derive(Debug)]
 enum Slots<T> {
-    /// In pages: as quick as an array where it is full, and small where it is empty. A pointer for
-    /// every page.
+    /// In pages: as fast as an array where it is dense, small where it is sparse. A pointer a page.
     Pages(Vec<Option<Box<[Option<T>; PAGE]>>>),
-    /// For a few of a great many.
+    /// For a few slots of a great many.
     Sparse(BTreeMap<Slot, T>),
 }
 
@@ -95,7 +96,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Does nothing for a slot beyond the end.
+    /// Ignores a slot beyond the end.
     fn set(&mut self, slot: Slot, value: T) {
         match self {
             Self::Pages(pages) => {
@@ -109,7 +110,7 @@ impl<T> Slots<T> {
         }
     }
 
-    /// By slot.
+    /// Iterates by slot.
     fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
         let (pages, map) = match self {
             Self::Pages(pages) => (Some(pages), None),
@@ -129,21 +130,21 @@ impl<T> Slots<T> {
     }
 }
 
-/// The lists of the changed nodes of layer 0 once more, as slots alone, one after the other: a
-/// search finds them by their number, and can have them loaded before it needs them.
+/// A second copy of the changed layer-0 lists, as slots only, at a fixed stride: a search computes
+/// their address from the slot, and can prefetch them.
 #[derive(Debug)]
 struct Lists {
-    /// The longest list that has a place, and its length before it.
+    /// The maximum length of a list stored here, plus one for its length field.
     stride: usize,
-    /// The length of each list and one more, then its slots; 0 where the list is to be looked up in
-    /// its node.
+    /// For each slot the length of its list plus one, then its neighbors; 0 if the list must be
+    /// looked up in its node.
     places: Vec<u32>,
 }
 
 impl Lists {
     fn new(slots: usize, longest: usize) -> Self {
         let stride = longest + 1;
-        // From the allocator: no page is touched before it is used.
+        // Zeroed pages come from the allocator: none is touched before it is used.
         Self { stride, places: bytemuck::zeroed_vec(slots * stride) }
     }
 
@@ -187,7 +188,7 @@ pub(crate) struct Working<'a> {
     lists: Option<Lists>,
     /// The root of each layer, from layer 0 on.
     pub(crate) roots: Vec<Slot>,
-    /// What the next linked slot gets.
+    /// The rank of the next linked slot.
     pub(crate) next_rank: u32,
 }
 
@@ -237,14 +238,14 @@ impl<'a> Working<'a> {
         Self { stored, layers, lists: None, roots, next_rank }
     }
 
-    /// For a build that changes most of the graph: keeps the lists of layer 0, of at most `longest`
-    /// slots, where searches find them quickly. Four bytes for each slot and place.
+    /// For a build that changes most of the graph: keeps the layer-0 lists, of at most `longest`
+    /// neighbors, at a fixed stride for fast searches. Takes 4 * (`longest` + 1) bytes a slot.
     pub(crate) fn with_lists(mut self, longest: usize) -> Self {
         self.lists = Some(Lists::new(self.stored.slots(), longest));
         self
     }
 
-    /// A new layer, with this slot as its root.
+    /// Adds a layer, with this slot as its root.
     pub(crate) fn push_layer(&mut self, root: Slot) {
         self.roots.push(root);
         if self.layers.len() < self.roots.len() {
@@ -252,7 +253,7 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// The entry point: the layer and slot that searches begin at, the root of the top layer.
+    /// The entry point: the layer and slot where searches begin, the root of the top layer.
     pub(crate) fn entry(&self) -> Option<(Layer, Slot)> {
         Some((Layer(self.roots.len().checked_sub(1)? as u8), *self.roots.last()?))
     }
@@ -266,14 +267,14 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// What this build has made of a slot, if it has touched it.
+    /// The change that this build has made to a slot, if any.
     #[inline]
     pub(crate) fn change(&self, layer: Layer, slot: Slot) -> Option<&Change> {
         self.layers.get(layer.index())?.get(slot)
     }
 
-    /// All slots of a layer that this build has touched, in order. Layers that have become empty
-    /// are included.
+    /// All slots of a layer that this build has touched, in order, including layers that have
+    /// become empty.
     pub(crate) fn changes(&self, layer: Layer) -> impl Iterator<Item = (Slot, &Change)> {
         self.layers.get(layer.index()).into_iter().flat_map(Slots::iter)
     }
@@ -286,7 +287,7 @@ impl<'a> Working<'a> {
         })
     }
 
-    /// How many layers there are, or were before the build.
+    /// The number of layers, now or before the build, whichever is larger.
     pub(crate) fn layers(&self) -> usize {
         self.layers.len()
     }
@@ -295,12 +296,12 @@ impl<'a> Working<'a> {
         self.put(layer, slot, Change::Node(node));
     }
 
-    /// Takes a node out. Edges to it are the caller's business.
+    /// Removes a node. The caller must remove the edges to it.
     pub(crate) fn remove(&mut self, layer: Layer, slot: Slot) {
         self.put(layer, slot, Change::Gone);
     }
 
-    /// When no search will need them any more.
+    /// Frees the second copies of the lists, once no search will need them.
     pub(crate) fn drop_lists(&mut self) {
         self.lists = None;
     }
@@ -316,7 +317,7 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// The rank of a node, and how many children it has.
+    /// The rank of a node, and the number of its children.
     pub(crate) fn rank_and_child_count(
         &self,
         layer: Layer,
@@ -329,8 +330,8 @@ impl<'a> Working<'a> {
         }
     }
 
-    /// Makes a node the child of another one, over an edge. Its parent until now is told by the
-    /// caller, or is gone.
+    /// Makes a node the child of another, connected by an edge. The caller must update its previous
+    /// parent, unless that is removed.
     pub(crate) fn attach(
         &mut self,
         vectors: &dyn Vectors,
@@ -365,7 +366,7 @@ impl<'a> Working<'a> {
         Ok(node)
     }
 
-    /// As [`node`](Self::node); the distances of edges that come from the store are NaN.
+    /// As [`node`](Self::node), but the distances of edges that come from the store are NaN.
     pub(crate) fn unmeasured(&self, layer: Layer, slot: Slot) -> Result<Node> {
         Ok(self.get(layer, slot)?.unwrap_or(Node {
             edges: Vec::new(),
@@ -379,7 +380,7 @@ impl<'a> Working<'a> {
     pub(crate) fn get(&self, layer: Layer, slot: Slot) -> Result<Option<Node>> {
         match self.change(layer, slot) {
             Some(Change::Node(node)) => {
-                // With room for what is added mostly, so that it need not be copied again.
+                // Spare capacity for what is usually added next saves another copy.
                 let mut edges = Vec::with_capacity(node.edges.len() + SPARE_EDGES);
                 edges.extend_from_slice(&node.edges);
                 return Ok(Some(Node { edges, children: node.children.clone(), ..*node }));
@@ -394,7 +395,7 @@ impl<'a> Working<'a> {
         }))
     }
 
-    /// A node to change. The distances of edges that come from the store are NaN.
+    /// A mutable node. The distances of edges that come from the store are NaN.
     pub(crate) fn node_mut(&mut self, layer: Layer, slot: Slot) -> Result<Option<&mut Node>> {
         if self.change(layer, slot).is_none() {
             let node = self.unmeasured(layer, slot)?;

@@ -1,5 +1,5 @@
-//! How indexes, snapshots and batches answer a query: on one snapshot, with its transaction lent
-//! for the keys of items, where those have any.
+//! Answers the queries of indexes, snapshots and batches, on one snapshot. Its transaction is lent
+//! to look up the keys of items, where those have keys.
 
 use heed::RoTxn;
 use roaring::RoaringBitmap;
@@ -12,13 +12,13 @@ use crate::item_key::{Candidates, ItemName, MAX_KEY_BYTES, sealed};
 use crate::query::{Answer, Query, Searchable, Target, answer_by_ids};
 use crate::search::{self, Searched};
 use crate::store::Place;
-use crate::store::item_keys::ItemKeys;
 use crate::store::owned_snapshot::OwnedSnapshot;
+use crate::store::sections::item_keys::rows::ItemKeys;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::ItemId;
 
-/// A transaction that is used for a moment at a time: a view of the same snapshot needs it, too.
+/// A transaction lent for a moment at a time: a view of the same snapshot needs it, too.
 trait Lend {
     fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T>;
 }
@@ -35,7 +35,7 @@ impl Lend for WriteTxn<'_> {
     }
 }
 
-/// The answer on one snapshot, by the names of its items.
+/// Answers a query on one snapshot, by the names of its items.
 fn answer<'t, K: sealed::Bytes + ?Sized, S: Source<'t>, R>(
     view: &View<'_, 't, S>,
     place: Place<'_>,
@@ -52,7 +52,7 @@ fn answer<'t, K: sealed::Bytes + ?Sized, S: Source<'t>, R>(
         return found.map(|all| all.into_iter().map(|one| one.name(own)).collect()).transpose();
     }
     let keys = ItemKeys { place, naming: K::NAMING };
-    // Lent for each anew: others wait for it.
+    // Lent anew for each key: others wait for it.
     let id = |key: &[u8]| txn.lend(|txn| keys.id(txn, key));
     let candidates: Option<RoaringBitmap> = match &query.named {
         None => None,

@@ -1,5 +1,5 @@
-//! An index whose metric and naming are known when it is opened, and not when the program is
-//! compiled: what front ends stand on.
+//! An index whose metric and naming are known when it is opened, not when the program is compiled:
+//! for bindings, command lines and servers.
 
 use std::fmt;
 use std::path::Path;
@@ -14,23 +14,24 @@ use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::format::item_keys::Naming;
 use crate::search::Searched;
-use crate::stats::Stats;
+use crate::store::stats::Stats;
 use crate::types::ItemId;
 
-/// Stands for the metric of an [`AnyIndex`], which is a value.
+/// The placeholder metric of an [`AnyIndex`], whose metric is a value.
 #[derive(Debug, Clone, Copy)]
 pub enum AnyMetric {}
 
-/// An index of whatever metric, form of vectors and naming of items: [`open`](Self::open) needs no
-/// type.
+/// An index with any metric, element type and naming of items: [`open`](Self::open) needs no type
+/// parameter.
 ///
-/// It is one of three handles, by what names the items, each of which has all that an [`Index`]
-/// has, but for creating and [`train`](Index::train). The methods here do the same for any of them,
-/// with items named by [`AnyKey`].
+/// It is one of three handles, by the names of the items, each with all methods of an [`Index`] but
+/// those to create and to [`train`](Index::train). The methods here work on any of them, with items
+/// named by [`AnyKey`].
 ///
-/// An index of a metric that is not one of voisin's can be read, deleted from, checked and copied;
-/// to add vectors and to search, tell of the metric by [`Options::metric`]. What is deleted from it
-/// without that stays in the graph, and in no answer, until somebody who knows the metric links.
+/// An index with an unknown metric, one that does not ship with voisin, can be read, deleted from,
+/// checked and copied; to add vectors and to search, pass the metric to [`Options::metric`]. Items
+/// deleted without the metric stay in the graph as tombstones, and in no answer, until a handle
+/// that knows the metric links.
 ///
 /// ```
 /// use voisin::{AnyIndex, AnyKey, Codes, Index, Options, codec::F16, distances::Cosine};
@@ -41,7 +42,7 @@ pub enum AnyMetric {}
 /// let notes = Index::<Cosine<F16>, str>::create(&path, Options::new(2).codes(Codes::Bits8))?;
 /// notes.write(|batch| batch.add("a note", &[0.9, 0.1]))?;
 ///
-/// // A program that does not know what is there.
+/// // A program that does not know what the folder holds.
 /// let index = AnyIndex::open(&path, Options::default())?;
 /// assert_eq!((index.metric(), index.form(), index.naming()), ("cosine", "f16", "string keys"));
 /// index.add("another note", &[0.1, 0.9])?;
@@ -49,7 +50,7 @@ pub enum AnyMetric {}
 /// assert_eq!(found[0].0, AnyKey::from("another note"));
 /// assert!(index.delete("a note")?);
 ///
-/// // All that an index has, where the naming is known after all.
+/// // All methods of an index, where the naming is known after all.
 /// let AnyIndex::Texts(texts) = &index else { panic!() };
 /// assert_eq!(texts.search(1).exact().by_vector(&[0.9, 0.1])?.into_nns().len(), 1);
 /// # Ok(())
@@ -57,15 +58,15 @@ pub enum AnyMetric {}
 /// ```
 #[derive(Clone)]
 pub enum AnyIndex {
-    /// Its items are named by item ids.
+    /// Items are named by item ids.
     Ids(Index<AnyMetric>),
-    /// Its items are named by `u64` keys.
+    /// Items are named by `u64` keys.
     Numbers(Index<AnyMetric, u64>),
-    /// Its items are named by strings.
+    /// Items are named by strings.
     Texts(Index<AnyMetric, str>),
 }
 
-/// What names an item of an [`AnyIndex`]: a number, where items are named by item ids or `u64`
+/// The name of an item of an [`AnyIndex`]: a number, where items are named by item ids or `u64`
 /// keys, or a string.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnyKey {
@@ -103,7 +104,7 @@ impl fmt::Display for AnyKey {
 }
 
 impl AnyKey {
-    /// As an item id.
+    /// The key as an item id.
     fn id(&self, name: &str) -> Result<ItemId> {
         let id = match self {
             Self::Number(key) => ItemId::try_from(*key).ok(),
@@ -135,7 +136,7 @@ impl AnyKey {
     }
 }
 
-/// The same expression for each of the three handles.
+/// Evaluates the same expression on each of the three handles.
 macro_rules! each {
     ($self:expr, $index:ident => $work:expr) => {
         match $self {
@@ -147,12 +148,12 @@ macro_rules! each {
 }
 
 impl AnyIndex {
-    /// Opens an index that exists, whatever it is. The options say its name, and can say what it is
+    /// Opens an existing index of any type. The options give its name, and can state what it is
     /// expected to be, as for [`Index::open`].
     ///
     /// # Errors
     /// As [`Index::open`], without those about types; [`Corrupt`](Error::Corrupt) if its metadata
-    /// cannot be read, [`TornEdit`](Error::TornEdit) is for those who use it.
+    /// cannot be read. [`TornEdit`](Error::TornEdit) is returned by later calls, not by this one.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         Self::of(Shared::open(path.as_ref(), &options, Access::Write, None)?)
     }
@@ -173,7 +174,7 @@ impl AnyIndex {
         })
     }
 
-    /// The index's name in its folder.
+    /// The name of the index in its folder.
     #[must_use]
     pub fn name(&self) -> &str {
         each!(self, index => index.name())
@@ -185,26 +186,27 @@ impl AnyIndex {
         each!(self, index => index.path())
     }
 
-    /// The name of its metric.
+    /// The name of the metric.
     #[must_use]
     pub fn metric(&self) -> &'static str {
         each!(self, index => index.metric().name())
     }
 
-    /// Whether vectors can be added and searched: whether the metric is one of voisin's, or of the
-    /// options that it was opened with.
+    /// Whether vectors can be added and searched: whether the metric ships with voisin, or was
+    /// passed in the options.
     #[must_use]
     pub fn is_metric_known(&self) -> bool {
         each!(self, index => index.metric().is_known)
     }
 
-    /// What vectors are stored as: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or `"signs"`.
+    /// The element type (form) of stored vectors: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or
+    /// `"signs"`.
     #[must_use]
     pub fn form(&self) -> &'static str {
         each!(self, index => index.metric().codec_name)
     }
 
-    /// What names its items: `"u32 ids"`, `"u64 keys"` or `"string keys"`.
+    /// The kind of names of its items: `"u32 ids"`, `"u64 keys"` or `"string keys"`.
     #[must_use]
     pub fn naming(&self) -> &'static str {
         match self {
@@ -214,13 +216,13 @@ impl AnyIndex {
         }
     }
 
-    /// Number of components of every vector.
+    /// The number of components of every vector.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         each!(self, index => index.dimensions())
     }
 
-    /// Number of items.
+    /// The number of items.
     ///
     /// # Errors
     /// As [`Index::snapshot`].
@@ -228,7 +230,7 @@ impl AnyIndex {
         each!(self, index => Ok(index.snapshot()?.len()))
     }
 
-    /// Whether there is no item.
+    /// Whether the index has no items.
     ///
     /// # Errors
     /// As [`Index::snapshot`].
@@ -236,8 +238,8 @@ impl AnyIndex {
         Ok(self.len()? == 0)
     }
 
-    /// The items nearest to a vector, the nearest first, with the default effort. For more to
-    /// choose, match the handle and use [`Index::search`].
+    /// Returns the items nearest to a vector, the nearest first, with default options. For other
+    /// options, match the handle and use [`Index::search`].
     ///
     /// # Errors
     /// As [`Query::by_vector`](crate::Query::by_vector), and
@@ -255,10 +257,11 @@ impl AnyIndex {
         }
     }
 
-    /// The vector of an item as it is stored. `None` if there is no such item.
+    /// The vector of an item as stored. `None` if there is no such item.
     ///
     /// # Errors
-    /// As [`Index::snapshot`]; [`NamingMismatch`](Error::NamingMismatch) if items are not named so.
+    /// As [`Index::snapshot`]; [`NamingMismatch`](Error::NamingMismatch) if the key is of the wrong
+    /// type.
     pub fn vector(&self, key: impl Into<AnyKey>) -> Result<Option<Vec<f32>>> {
         let (key, name) = (key.into(), self.name());
         match self {
@@ -287,12 +290,12 @@ impl AnyIndex {
         }
     }
 
-    /// Adds an item, or replaces its vector, links it and commits. Many are added more quickly in
-    /// one [`Index::write`], or by an [`Index::loader`].
+    /// Adds an item, or replaces its vector, links it and commits. To add many, one
+    /// [`Index::write`] or an [`Index::loader`] is faster.
     ///
     /// # Errors
-    /// As [`Index::write`] and [`Batch::add`]; [`NamingMismatch`](Error::NamingMismatch) if items
-    /// are not named so, [`UnknownMetric`](Error::UnknownMetric).
+    /// As [`Index::write`] and [`Batch::add`]; [`NamingMismatch`](Error::NamingMismatch) if the key
+    /// is of the wrong type, [`UnknownMetric`](Error::UnknownMetric).
     pub fn add(&self, key: impl Into<AnyKey>, vector: &[impl Component]) -> Result<()> {
         let (key, name) = (key.into(), self.name());
         match self {
@@ -314,7 +317,8 @@ impl AnyIndex {
     /// Deletes an item and commits. `false` if there is none.
     ///
     /// # Errors
-    /// As [`Index::write`]; [`NamingMismatch`](Error::NamingMismatch) if items are not named so.
+    /// As [`Index::write`]; [`NamingMismatch`](Error::NamingMismatch) if the key is of the wrong
+    /// type.
     pub fn delete(&self, key: impl Into<AnyKey>) -> Result<bool> {
         let (key, name) = (key.into(), self.name());
         match self {
@@ -333,7 +337,7 @@ impl AnyIndex {
         }
     }
 
-    /// Chooses the codes that it is searched by, or none: see [`Batch::set_codes`].
+    /// Chooses the quantized codes of the index, or none: see [`Batch::set_codes`].
     ///
     /// # Errors
     /// As [`Batch::set_codes`] and [`Index::write`].

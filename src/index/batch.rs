@@ -1,4 +1,4 @@
-//! One transaction on an index: what is changed in it is committed as a whole, or not at all.
+//! One write transaction on an index: its changes are committed as a whole, or not at all.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::query::Query;
-use crate::store::snapshot::read_meta;
+use crate::store::open::read_meta;
 use crate::types::ItemId;
 
 /// The types of a batch, which stays on its thread.
@@ -21,8 +21,8 @@ type Types<D, K> = PhantomData<(fn() -> D, *const K)>;
 /// The changes of one [`Index::write`](crate::Index::write): all are committed when it returns, or
 /// none.
 ///
-/// What is asked of it sees what it has changed. It stays on the thread that it was made on, as
-/// LMDB's write transactions do.
+/// Queries on the batch see its changes. It stays on the thread that created it, as LMDB's write
+/// transactions do.
 ///
 /// ```
 /// use voisin::{Error, Index, Options, distances::Euclidean};
@@ -53,8 +53,8 @@ type Types<D, K> = PhantomData<(fn() -> D, *const K)>;
 /// ```
 pub struct Batch<'w, D, K: ?Sized = ItemId> {
     pub(super) writes: Writes<'w>,
-    /// Neither `Send` nor `Sync`: what commits on another thread than it began on leaves LMDB's
-    /// lock behind for ever.
+    /// Neither `Send` nor `Sync`: a transaction that commits on another thread than it began on
+    /// would leave LMDB's lock held for ever.
     types: Types<D, K>,
 }
 
@@ -65,8 +65,8 @@ impl<D, K: ?Sized> fmt::Debug for Batch<'_, D, K> {
 }
 
 impl<'w, D, K: ?Sized> Batch<'w, D, K> {
-    /// Starts a query for the `k` nearest items, those of this batch included. What the batch has
-    /// added is compared item by item, and nothing is remembered from one query to the next.
+    /// Starts a query for the `k` nearest items, including those of this batch. The items that the
+    /// batch has added are scanned one by one, and nothing is cached from one query to the next.
     #[must_use]
     pub fn search(&self, k: usize) -> Query<'_, Self> {
         Query::new(self, k)
@@ -94,10 +94,10 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         })
     }
 
-    /// Chooses the codes that the index is searched by, or none, whatever it has: new ones are made
-    /// of the stored vectors when the batch is linked, and committed with it. Searches of earlier
-    /// commits go on with what they have. O(items * dimensions), about half a second for 100 000
-    /// items of 384 dimensions.
+    /// Chooses the quantized codes of the index, or none. New codes are made from the stored
+    /// vectors when the batch is linked, and committed with it. Searches of earlier commits keep
+    /// the codes they have. O(items * dimensions), about half a second for 100 000 items of 384
+    /// dimensions.
     ///
     /// ```
     /// use voisin::{Codes, Index, Options, distances::Cosine};
@@ -121,7 +121,7 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         self.writes.change(|writer, txn| writer.set_codes(txn, codes))
     }
 
-    /// Number of items.
+    /// The number of items.
     ///
     /// # Errors
     /// As [`vector`](Self::vector).
@@ -130,7 +130,7 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         Ok(read_meta(self.writes.place(), self.writes.txn())?.map_or(0, |meta| meta.items.into()))
     }
 
-    /// Whether there is no item.
+    /// Whether the index has no items.
     ///
     /// # Errors
     /// As [`vector`](Self::vector).
@@ -138,10 +138,10 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         Ok(self.len()? == 0)
     }
 
-    /// Commits what is added without linking it, which takes much less time: it can be found at
-    /// once, but every search compares it item by item until it is linked, by
-    /// [`Index::link`](crate::Index::link), which holds no other writer up, or bit by bit by later
-    /// writes.
+    /// Commits what is added without linking it, which takes much less time. Pending items can be
+    /// found at once, but every search scans them one by one until they are linked, by
+    /// [`Index::link`](crate::Index::link), which does not block other writers, or bit by bit by
+    /// later writes.
     ///
     /// ```
     /// # use voisin::{Index, Options, distances::Euclidean};
@@ -165,7 +165,7 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
 }
 
 impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
-    /// Tells the index which range its codes stand for, before the first item: see
+    /// Trains the scale of the index before the first item: see
     /// [`Writer::train`](crate::Writer::train).
     ///
     /// # Errors
@@ -176,13 +176,13 @@ impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
 }
 
 impl<D> Batch<'_, D> {
-    /// Adds an item, or replaces its vector. O(dimensions), a few values written.
+    /// Adds an item, or replaces its vector. O(dimensions); writes a few values.
     ///
     /// # Errors
     /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
     /// [`InvalidItem`](crate::Error::InvalidItem), [`NotTrained`](crate::Error::NotTrained),
     /// [`IndexFull`](crate::Error::IndexFull): nothing has changed.
-    /// [`MapFull`](crate::Error::MapFull): return it, and the closure is run again in a larger map.
+    /// [`MapFull`](crate::Error::MapFull): return it, and the closure is retried in a larger map.
     /// [`Corrupt`](crate::Error::Corrupt) and others: the batch can only be rolled back.
     pub fn add(&mut self, item: ItemId, vector: &[impl Component]) -> Result<()> {
         self.writes.change(|writer, txn| writer.add_item(txn, item, vector))
@@ -190,7 +190,8 @@ impl<D> Batch<'_, D> {
 
     /// Adds or replaces many items: `vectors` holds one row of
     /// [`dimensions`](crate::Index::dimensions) components for each of `items`, one after the
-    /// other. Several times as fast as one by one. If an item occurs twice, the last one counts.
+    /// other. Several times as fast as adding them one by one. If an item occurs twice, the last
+    /// one counts.
     ///
     /// # Errors
     /// As [`add`](Self::add), and [`LengthMismatch`](crate::Error::LengthMismatch). All vectors are
@@ -200,7 +201,7 @@ impl<D> Batch<'_, D> {
     }
 
     /// Adds or replaces the items of an iterator. Returns how many there were. Pulls up to 1 MB of
-    /// rows at a time, before storing any of them.
+    /// rows at a time, before it stores any of them.
     ///
     /// # Errors
     /// As [`add`](Self::add), at the first bad vector; the items before it have been added.
@@ -222,7 +223,7 @@ impl<D> Batch<'_, D> {
         self.writes.change(|writer, txn| writer.del_item(txn, item))
     }
 
-    /// Deletes many items. Returns how many of them there were.
+    /// Deletes many items. Returns how many of them existed.
     ///
     /// # Errors
     /// As [`delete`](Self::delete).
@@ -230,9 +231,9 @@ impl<D> Batch<'_, D> {
         self.writes.change(|writer, txn| writer.del_items(txn, items))
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
-    /// of the index](crate::codec) has made of it. `None` if there is no such item. Its checksum is
-    /// verified, as it may be changed and added again.
+    /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
+    /// element type of the index](crate::codec). `None` if there is no such item. Its checksum is
+    /// verified, because it may be changed and added again.
     ///
     /// # Errors
     /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).

@@ -1,11 +1,11 @@
-//! The newest snapshot of an index that has been asked for, which all handles on it share; and what
-//! an earlier one has found, for as long as a later one can take it over.
+//! The snapshot cache of an index: its newest snapshot, which all its handles share, and the
+//! pointer tables of an earlier one, for as long as a later one can take them over.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn, Tables};
 
-/// The newest snapshot that has been asked for of an index.
+/// The newest snapshot requested of an index.
 #[derive(Debug, Default)]
 pub(super) struct Cache(RwLock<Cached>);
 
@@ -13,7 +13,7 @@ pub(super) struct Cache(RwLock<Cached>);
 enum Cached {
     #[default]
     Nothing,
-    /// It has been let go, and this is what it had found.
+    /// The pointer tables of a snapshot that was dropped.
     Found(Tables),
     Snapshot(Arc<OwnedSnapshot<'static>>),
 }
@@ -29,8 +29,8 @@ impl Cached {
 }
 
 impl Cache {
-    /// Lets go of the snapshot, unless it holds by `but`, and of what it has found, unless that is
-    /// of use to one of commit `newest`.
+    /// Drops the snapshot, unless it holds the transaction `but`, and the pointer tables, unless a
+    /// snapshot of commit `newest` can use them.
     pub(super) fn clear(&self, but: Option<&Arc<SharedTxn>>, newest: usize) {
         let replaced = {
             let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -42,11 +42,11 @@ impl Cache {
             let tables = cached.tables().filter(|tables| tables.are_of_use(newest));
             std::mem::replace(&mut *cached, tables.map_or(Cached::Nothing, Cached::Found))
         };
-        // Dropped when the lock is not held any more.
+        // Dropped after the lock is released.
         drop(replaced);
     }
 
-    /// Lets go of everything: where it was found, it will not be any more.
+    /// Drops everything: pointers into the map are invalid once it is moved.
     pub(super) fn forget(&self) {
         let forgotten =
             std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
@@ -61,8 +61,8 @@ impl Cache {
         }
     }
 
-    /// Has a snapshot shared that holds by a transaction, with what earlier ones have found.
-    /// `is_newest` says whether that is the transaction that caches hold by.
+    /// Shares a snapshot, with the pointer tables of earlier ones. `is_newest` says whether its
+    /// transaction is the one that caches may hold.
     pub(super) fn put(
         &self,
         held: OwnedSnapshot<'static>,
@@ -70,18 +70,18 @@ impl Cache {
     ) -> Arc<OwnedSnapshot<'static>> {
         let tables = self.0.read().unwrap_or_else(PoisonError::into_inner).tables();
         if let Some(tables) = tables {
-            // SAFETY: the tables are of this index, as the cache is; and of the map as it is: it is
-            // not moved while there is a transaction, which there is, and `forget` is called
-            // whenever it is.
+            // SAFETY: the tables are of this index, as the cache is, and of the map in its current
+            // place: the map is not moved while there is a transaction, which there is, and
+            // `forget` is called whenever it is moved.
             let carried = unsafe { held.carry(&tables) };
-            // What could not be taken over is found anew, or is an error then.
+            // Pointers that could not be taken over are resolved anew, or are an error then.
             drop(carried);
         }
         let held = Arc::new(held);
         let replaced = {
             let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            // Looked at under the lock: who makes another transaction the newest says so first, and
-            // then clears the caches, so that none keeps an older one.
+            // Checked under the lock: a thread that makes another transaction the newest announces
+            // it first, and then clears the caches, so that none keeps an older one.
             match is_newest() {
                 true => std::mem::replace(&mut *cached, Cached::Snapshot(Arc::clone(&held))),
                 false => Cached::Nothing,

@@ -1,9 +1,8 @@
-//! The catalog of an environment: which indexes it has, under which names and numbers, and what
-//! becomes of them when they are removed.
+//! The catalog of an environment: the names and numbers of its indexes, and their removal.
 //!
-//! A number is given out once, also when its index is gone: what is still open on a removed index
-//! finds nothing under its number, and never the items of another one. The bytes are
-//! `format/catalog.rs`.
+//! A number is assigned only once, even if its index is gone: a handle that is still open on a
+//! removed index finds nothing under its number, and never the items of another index. The bytes
+//! are specified in `format/catalog.rs`.
 
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use super::environment::{Access, SharedEnv};
 use super::options::Options;
 use crate::error::{Error, Result};
 use crate::format::catalog::{Entry, HIGHEST, Unreadable, VERSION, decode_highest, encode_highest};
+use crate::format::delta::DATABASE;
 use crate::store::target::delete_index;
 
 fn unreadable(name: &[u8], unreadable: Unreadable) -> Error {
@@ -23,7 +23,7 @@ fn unreadable(name: &[u8], unreadable: Unreadable) -> Error {
     }
 }
 
-/// What the catalog says about an index. `None` if it is not there.
+/// The catalog entry of an index. `None` if there is none.
 pub(super) fn entry(env: &SharedEnv, txn: &RoTxn<'_>, name: &str) -> Result<Option<Entry>> {
     let Some(value) = env.catalog.get(txn, name.as_bytes())? else { return Ok(None) };
     Entry::decode(name.as_bytes(), value)
@@ -31,7 +31,7 @@ pub(super) fn entry(env: &SharedEnv, txn: &RoTxn<'_>, name: &str) -> Result<Opti
         .map_err(|error| unreadable(name.as_bytes(), error))
 }
 
-/// Names and entries of all indexes of an environment, by name.
+/// The names and entries of all indexes of an environment, by name.
 pub(super) fn entries(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<(String, Entry)>> {
     let entries =
         env.catalog.iter(txn)?.filter(|entry| !matches!(entry, Ok((name, _)) if **name == HIGHEST));
@@ -43,12 +43,12 @@ pub(super) fn entries(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<(String, E
     entries.collect()
 }
 
-/// The names of all indexes of an environment, in the order of their bytes.
+/// The names of all indexes of an environment, in byte order.
 pub(super) fn names(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Vec<String>> {
     Ok(entries(env, txn)?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The highest number that has been given out. `None` if there has never been an index.
+/// The highest number ever assigned. `None` if there has never been an index.
 fn highest(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Option<u16>> {
     let removed = env
         .catalog
@@ -64,33 +64,32 @@ fn highest(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<Option<u16>> {
 /// [`Error::TooManyIndexes`].
 pub(super) fn next_number(env: &SharedEnv, txn: &RoTxn<'_>) -> Result<u16> {
     let next = highest(env, txn)?.map_or(Some(0), |highest| highest.checked_add(1));
-    next.ok_or_else(|| Error::TooManyIndexes {
+    next.filter(|number| *number < DATABASE).ok_or_else(|| Error::TooManyIndexes {
         path: env.folder().to_owned(),
-        max: usize::from(u16::MAX) + 1,
+        max: DATABASE.into(),
     })
 }
 
-/// Enters a new index.
+/// Adds the entry of a new index.
 pub(super) fn add(env: &SharedEnv, wtxn: &mut RwTxn<'_>, name: &str, entry: &Entry) -> Result<()> {
     Ok(env.catalog.put(wtxn, name.as_bytes(), &entry.encode(name.as_bytes()))?)
 }
 
-/// What to say where there is no index of a name.
+/// The error for a name without an index.
 pub(super) fn missing(env: &SharedEnv, name: &str, known: Vec<String>) -> Error {
     Error::MissingName { name: name.to_owned(), path: env.folder().to_owned(), known }
 }
 
-/// Removes an index from its folder, with all its items. Its room in the file is used again.
-/// O(values of the index), in one commit.
+/// Removes an index from its folder, with all its items. Its space in the file is reused. O(values
+/// of the index), in one commit.
 ///
-/// The options say which one, by their [`name`](Options::name); what else they say must be so, as
-/// with [`Index::open`](crate::Index::open). Neither its metric nor what names its items need be
-/// known.
+/// The options identify it by their [`name`](Options::name); any other option that is set must
+/// match, as with [`Index::open`](crate::Index::open). Neither its metric nor its kind of names
+/// need be known.
 ///
-/// Other handles on it, in this process and in others, say [`Removed`](Error::Removed) from then
-/// on, also when there is a new index of the same name; [`Snapshot`](crate::Snapshot)s that are
-/// held show what they have shown. A folder can have 65 536 indexes in its life: those that were
-/// removed count.
+/// Other handles on it, in this process and in others, return [`Removed`](Error::Removed) from then
+/// on, even if there is a new index of the same name; held [`Snapshot`](crate::Snapshot)s keep
+/// their view. A folder can have 65 535 indexes in its life, removed ones included.
 ///
 /// ```
 /// use voisin::{Error, Index, Options, distances::Euclidean};

@@ -1,8 +1,8 @@
-//! The folder that a call has created for an index, taken back if no index comes of it.
+//! The folder that a call creates for an index, removed again if creating the index fails.
 //!
-//! Invariant: nothing is removed that somebody else can have come to use. The folder was made by
-//! this call, it holds LMDB's two files and nothing else, no other process has them open, and no
-//! index was ever committed to them.
+//! Invariant: nothing is removed that another program may have started to use. The folder was
+//! created by this call, it holds LMDB's two files and nothing else, no other process has them
+//! open, and no index was ever committed to them.
 
 use std::fs;
 use std::io;
@@ -15,25 +15,26 @@ use crate::error::{Error, Result};
 use crate::store::file::newest_commit;
 use crate::store::process;
 
-/// The file with LMDB's locks.
+/// LMDB's lock file.
 const LOCK: &str = "lock.mdb";
-/// The commit that creates the two databases of an environment. One after it has created an index.
+/// The commit that creates the two databases of an environment. A later commit has created an
+/// index.
 const EMPTY_COMMIT: u64 = 1;
 
-/// A folder that this call has created. It is removed when this is dropped, unless it is kept.
+/// A folder that this call has created. Dropping it removes the folder, unless it is kept.
 #[derive(Debug)]
 pub(super) struct Created {
     folder: PathBuf,
-    /// Folders above that were created with it, the innermost first.
+    /// The parent folders created with it, the innermost first.
     parents: Vec<PathBuf>,
     process: u32,
     is_kept: AtomicBool,
-    /// Whether this process alone opens its files, which holds behind an entry of the registry.
+    /// Whether this process alone opens its files, which the entry in the registry ensures.
     pub(super) is_ours: bool,
 }
 
 impl Created {
-    /// Creates a folder and those above it. `None` if it is there already, whoever made it.
+    /// Creates a folder and its parents. `None` if the folder exists already, whoever created it.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -49,7 +50,8 @@ impl Created {
         };
         parents.first().map_or(Ok(()), fs::create_dir_all).map_err(failed)?;
         match fs::create_dir(path) {
-            // The one that is: what it leads to may change with the working directory.
+            // The folder itself, resolved: what a relative path means may change with the working
+            // directory.
             Ok(()) => {
                 let folder = path.canonicalize().map_err(failed)?;
                 let parents =
@@ -62,12 +64,12 @@ impl Created {
         }
     }
 
-    /// Says that there is something in it.
+    /// Keeps the folder, because it is in use.
     pub(super) fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
     }
 
-    /// Removes LMDB's files, if nobody else can have them.
+    /// Removes LMDB's files, if no other process can have them.
     fn remove_files(&self) -> io::Result<()> {
         let mut names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name()));
         if !names.all(|name: io::Result<_>| name.is_ok_and(|name| name == DATA || name == LOCK)) {
@@ -78,8 +80,8 @@ impl Created {
         if newest_commit(&data).is_some_and(|commit| commit > EMPTY_COMMIT) {
             return Ok(());
         }
-        // Out of the way first, whole: who comes by the path now finds nothing, and makes a folder
-        // of its own.
+        // Renamed first, as a whole: a process that comes by the path now finds nothing, and
+        // creates a folder of its own.
         let mut aside = self.folder.clone().into_os_string();
         aside.push(format!(".removed-{}", self.process));
         let aside = PathBuf::from(aside);
@@ -96,13 +98,13 @@ impl Drop for Created {
         if *self.is_kept.get_mut() || process::check(self.process).is_err() {
             return;
         }
-        // The call fails already, with a better error than one of these.
+        // The call fails already, with a better error than any of these.
         if self.is_ours {
             _ = self.remove_files();
         }
         _ = fs::remove_dir(&self.folder);
         for parent in &self.parents {
-            // Those that something else lies in stay.
+            // Folders that hold anything else stay.
             if !self.folder.exists() && fs::remove_dir(parent).is_err() {
                 break;
             }

@@ -1,9 +1,8 @@
-//! What kind of file system a folder is on: LMDB needs one that keeps locks and shared maps
-//! coherent, which network file systems do not. And whether it is full, which LMDB does not always
-//! say.
+//! Checks the file system of a folder: LMDB needs one that keeps locks and shared maps coherent,
+//! which network file systems do not. Also detects a full disk, which LMDB does not always report.
 //!
-//! Known by its number, as `statfs` tells it, on Linux only; elsewhere every file system passes. A
-//! file system that is not listed passes, too.
+//! File systems are identified by their number, as `statfs` returns it, on Linux only; elsewhere
+//! every file system passes. A file system that is not listed passes, too.
 
 use std::path::Path;
 
@@ -11,7 +10,7 @@ use std::path::Path;
 use super::registry::DATA;
 use crate::error::{Error, Result};
 
-/// The numbers of those that are refused, as in the headers of Linux, and what they are.
+/// The numbers of the refused file systems, as in the headers of Linux, and their names.
 #[cfg(target_os = "linux")]
 const REFUSED: &[(u32, &str)] = &[
     (0x0000_6969, "NFS"),
@@ -35,7 +34,7 @@ const REFUSED: &[(u32, &str)] = &[
     (0xBACB_ACBC, "VMware shared folder"),
 ];
 
-/// That LMDB can be trusted with a folder, or with the one that it will be created in.
+/// Checks that LMDB can be trusted with a folder, or with the parent that it will be created in.
 ///
 /// # Errors
 /// [`Error::FileSystem`] if it cannot.
@@ -52,14 +51,14 @@ pub(super) fn check(path: &Path) -> Result<()> {
     }
 }
 
-/// A disk with less room than this, or a file that may not grow by more, has none for what LMDB
-/// writes at a time.
+/// A disk with fewer free bytes than this, or a file that may not grow by more, has no room for one
+/// write of LMDB.
 #[cfg(target_os = "linux")]
 const FULL_BYTES: u64 = 1 << 20;
 
-/// The same error, where it is one of the system that LMDB has passed on, met while doing something
-/// with the environment in `folder`. Where there is room for a part of what LMDB writes, it says
-/// that input or output has failed, and not that the disk is full or the file too large.
+/// Adds the folder and the action to an error of the system that LMDB has passed on, and detects a
+/// full disk. If there is room for only a part of a write, LMDB reports an I/O error, and not that
+/// the disk is full or the file too large.
 pub(super) fn explain(error: Error, doing: &'static str, folder: &Path) -> Error {
     match error {
         #[cfg(target_os = "linux")]
@@ -80,10 +79,10 @@ pub(super) fn explain(error: Error, doing: &'static str, folder: &Path) -> Error
 #[cfg(target_os = "linux")]
 fn is_at_limit(folder: &Path) -> bool {
     let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: there is room for what is told.
+    // SAFETY: `limit` has room for the result.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) };
     let length = std::fs::metadata(folder.join(DATA)).map_or(0, |metadata| metadata.len());
-    // As wide as the libc has it.
+    // Its width depends on the libc.
     #[allow(clippy::unnecessary_cast, reason = "it is one where it is no u64")]
     let limit = limit.rlim_cur as u64;
     result == 0 && limit.saturating_sub(length) < FULL_BYTES
@@ -91,22 +90,21 @@ fn is_at_limit(folder: &Path) -> bool {
 
 #[cfg(target_os = "linux")]
 fn is_full(path: &Path) -> bool {
-    // As wide as the libc has them.
+    // Their width depends on the libc.
     #[allow(clippy::unnecessary_cast, reason = "it is one where they are no u64")]
     told(path)
         .is_some_and(|told| (told.f_bavail as u64).saturating_mul(told.f_bsize as u64) < FULL_BYTES)
 }
 
-/// Gives the lock file of a folder the room on the disk that it can take, before LMDB makes it as
-/// long as that: LMDB writes to it through a map, and a process that writes to a part of a map
-/// which the disk has no room for is killed. Elsewhere than on Linux, and where a file system
-/// cannot do it, it does nothing.
+/// Reserves the disk space of the lock file of a folder, before LMDB sets its length: LMDB writes
+/// to it through a map, and writing to a part of a map for which the disk has no room kills a
+/// process. Does nothing on other systems than Linux, or if the file system does not support it.
 ///
-/// To be called only while this process does not have the environment open: closing the file drops
-/// the locks that the process has on it.
+/// Must be called only while this process does not have the environment open: closing the file
+/// drops the locks that the process has on it.
 ///
 /// # Errors
-/// That there is no room.
+/// If there is no room.
 #[cfg(target_os = "linux")]
 pub(super) fn reserve_lock_file(folder: &Path, readers: u32, may_create: bool) -> Result<()> {
     use std::os::fd::AsRawFd as _;
@@ -120,14 +118,13 @@ pub(super) fn reserve_lock_file(folder: &Path, readers: u32, may_create: bool) -
         .mode(0o600)
         .open(path)
     else {
-        // LMDB says what is wrong with it, if it needs it.
+        // LMDB reports the error, if it needs the file.
         return Ok(());
     };
-    // A line of the cache for each reader, and some more.
+    // A cache line for each reader, and some more.
     let bytes = u64::from(readers) * 64 + 4096;
     let bytes = file.metadata().map_or(bytes, |metadata| metadata.len().max(bytes));
-    // SAFETY: the file is open. Its length and its content stay as they are, whoever else has it
-    // open.
+    // SAFETY: the file is open. Its length and its content stay the same, whoever else has it open.
     let result = unsafe {
         libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, bytes as libc::off_t)
     };
@@ -140,11 +137,12 @@ pub(super) fn reserve_lock_file(folder: &Path, readers: u32, may_create: bool) -
     }
 }
 
-/// The lock file of an environment, locked as LMDB locks it before it knows whether others have the
-/// environment open. `None` if they do, or if it cannot be told. Lets go of it when dropped.
+/// The lock file of an environment, locked in the way LMDB does before it knows whether others have
+/// the environment open. `None` if they do, or if that cannot be determined. Dropping it releases
+/// the lock.
 ///
-/// To be called only while this process does not have the environment open: closing the file drops
-/// the locks that the process has on it.
+/// Must be called only while this process does not have the environment open: closing the file
+/// drops the locks that the process has on it.
 #[cfg(target_os = "linux")]
 pub(super) fn lock_alone(path: &Path) -> Option<std::fs::File> {
     use std::os::fd::AsRawFd as _;
@@ -185,30 +183,30 @@ fn refused(path: &Path) -> Option<&'static str> {
     name_of(magic(path)?)
 }
 
-/// What a number stands for, if it is refused.
+/// The name of a file system, if it is refused.
 #[cfg(target_os = "linux")]
 fn name_of(magic: u32) -> Option<&'static str> {
     REFUSED.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
 }
 
-/// The number of the file system that a path is on. `None` if it cannot be told: then opening will
-/// fail, or not.
+/// The number of the file system that a path is on. `None` if it cannot be determined: then opening
+/// will fail, or not.
 #[cfg(target_os = "linux")]
 fn magic(path: &Path) -> Option<u32> {
     // The type is as wide as a long, and its sign depends on the libc.
     told(path).map(|told| told.f_type as u32)
 }
 
-/// What the system tells about the file system of a path.
+/// The result of `statfs` for a path.
 #[cfg(target_os = "linux")]
 fn told(path: &Path) -> Option<libc::statfs> {
     use std::os::unix::ffi::OsStrExt as _;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?;
     let mut told = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: the path ends in a zero byte, and there is room for what is told, all of which may be
+    // SAFETY: the path ends in a zero byte, and there is room for the result, all of which may be
     // zero.
     let result = unsafe { libc::statfs(path.as_ptr(), told.as_mut_ptr()) };
-    // SAFETY: zeros are a valid `statfs`, and the call has put valid numbers in their place.
+    // SAFETY: zeros are a valid `statfs`, and the call has replaced them by valid numbers.
     let told = unsafe { told.assume_init() };
     (result == 0).then_some(told)
 }

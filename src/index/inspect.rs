@@ -1,5 +1,5 @@
-//! What is in a folder or a file of LMDB, whoever has written it: needs no type, and changes
-//! nothing.
+//! Lists the indexes in a folder or file of LMDB, whichever program wrote it: needs no type, and
+//! changes nothing.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -22,58 +22,59 @@ use crate::store::Raw;
 use crate::store::file::check_length;
 use crate::store::snapshot::form_name;
 
-/// Databases that an environment of somebody else may have.
+/// The maximum number of named databases in an environment of another program.
 const MAX_DATABASES: u32 = 4096;
 
 /// An index that [`inspect`] has found.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Inspected {
-    /// The name of the LMDB database that it lies in; `None` if that is the unnamed one.
+    /// The name of the LMDB database that holds it; `None` for the unnamed one.
     pub database: Option<String>,
     /// Its number in the database.
     pub index: u16,
-    /// The name that [`Index`](crate::Index) knows it by; `None` for one that a
-    /// [`Writer`](crate::Writer) has made in a database of the caller's.
+    /// Its name as an [`Index`](crate::Index); `None` for one that a [`Writer`](crate::Writer) has
+    /// created in a database of the caller's.
     pub name: Option<String>,
-    /// What names its items: `"u32 ids"`, `"u64 keys"` or `"string keys"`.
+    /// The kind of names of its items: `"u32 ids"`, `"u64 keys"` or `"string keys"`.
     pub naming: &'static str,
-    /// Values that it takes in the database, and their bytes with those of the keys.
+    /// The number of its values in the database.
     pub values: u64,
-    /// See `values`.
+    /// The bytes of its values and their keys.
     pub bytes: u64,
-    /// What its metadata say, or why they cannot be read: they are damaged, of another format
-    /// version, or in the middle of an edit that has not come to its end.
+    /// Its metadata, or why they cannot be read: they are damaged, of another format version, or an
+    /// edit was interrupted (torn).
     pub metadata: std::result::Result<Metadata, String>,
 }
 
-/// What the metadata of an index say.
+/// The metadata of an index.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// The name of its metric, which need not be one of voisin's.
+    /// The name of its metric, which may be unknown to voisin.
     pub metric: String,
-    /// What vectors are stored as: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or `"signs"`.
+    /// The element type (form) of stored vectors: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or
+    /// `"signs"`.
     pub form: &'static str,
-    /// Components of every vector.
+    /// The number of components of every vector.
     pub dimensions: usize,
-    /// The codes that it is searched by, if it has any.
+    /// The quantized codes that searches use, if any.
     pub codes: Option<Codes>,
     /// M and M0, once a build has fixed them.
     pub connectivity: Option<(usize, usize)>,
-    /// Items that can be found.
+    /// The number of live items.
     pub items: u64,
-    /// Those of them that are in no graph yet.
+    /// How many of them are pending, that is, not in the graph yet.
     pub pending: u64,
-    /// Deleted items that are in the graph still, and in no answer.
+    /// The number of tombstones: deleted items that are still in the graph, and in no answer.
     pub removed: u64,
     /// The version of the format (`docs/format.md`).
     pub format_version: u16,
 }
 
-/// Tells what indexes there are in a folder of [`Index`](crate::Index), or in any environment of
-/// LMDB: a folder, or a data file. O(values), without a look at vectors or graphs: some
-/// milliseconds for a million items.
+/// Lists the indexes in a folder of [`Index`](crate::Index), or in any environment of LMDB: a
+/// folder, or a data file. O(values), without reading vectors or graphs: some milliseconds for a
+/// million items.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -96,8 +97,8 @@ pub struct Metadata {
 /// # Errors
 /// [`MissingEnvironment`](Error::MissingEnvironment), [`AlreadyOpen`](Error::AlreadyOpen) if this
 /// process has it open through heed, [`Truncated`](Error::Truncated),
-/// [`DamagedFile`](Error::DamagedFile), [`Io`](Error::Io), and those of LMDB. What is wrong with
-/// one index is said of it.
+/// [`DamagedFile`](Error::DamagedFile), [`Io`](Error::Io), and those of LMDB. Damage to a single
+/// index is reported in its [`Inspected::metadata`].
 pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<Inspected>> {
     let path = path.as_ref();
     if !path.is_file() {
@@ -119,16 +120,16 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<Inspected>> {
     inspect_foreign(path).map_err(|error| filesystem::explain(error, "inspect", path))
 }
 
-/// The indexes of an environment that is not an `Index`'s.
+/// Lists the indexes of an environment that is not an `Index`'s.
 fn inspect_foreign(path: &Path) -> Result<Vec<Inspected>> {
     let is_file = path.is_file();
     check_length(&if is_file { path.to_owned() } else { path.join(DATA) })?;
     let mut options = EnvOpenOptions::new().read_txn_without_tls();
     let flags =
         EnvFlags::READ_ONLY | if is_file { EnvFlags::NO_SUB_DIR } else { EnvFlags::empty() };
-    // SAFETY: nothing is written, and what is read is copied before the environment is closed,
-    // here; the flags take nothing away that LMDB needs. That nobody changes the file but through
-    // LMDB is left to the user (`docs/how-to-lose-data.md`).
+    // SAFETY: nothing is written, and what is read is copied before the environment is closed, in
+    // this function; the flags disable nothing that LMDB needs. The user must ensure that the file
+    // is changed only through LMDB (`docs/how-to-lose-data.md`).
     let env = match unsafe { options.max_dbs(MAX_DATABASES).flags(flags).open(path) } {
         Err(heed::Error::EnvAlreadyOpened) => {
             return Err(Error::AlreadyOpen { path: path.to_owned(), how: "through heed" });
@@ -149,7 +150,7 @@ fn inspect_foreign(path: &Path) -> Result<Vec<Inspected>> {
     let mut names = Vec::new();
     let txn = env.read_txn()?;
     for entry in main.iter(&txn)? {
-        // The names of databases are keys of the unnamed one, beside its own.
+        // The names of databases are keys of the unnamed one, among its own keys.
         let name = std::str::from_utf8(entry?.0).ok().filter(|name| !name.contains('\0'));
         names.extend(name.map(str::to_owned));
     }
@@ -168,7 +169,7 @@ fn inspect_foreign(path: &Path) -> Result<Vec<Inspected>> {
     Ok(found)
 }
 
-/// The indexes of a database, and those that are in the catalog and have no values.
+/// The indexes of a database, including those that are in the catalog but have no values.
 fn indexes_in(
     raw: Raw<'_>,
     txn: &RoTxn<'_>,
@@ -184,7 +185,7 @@ fn indexes_in(
         let Some(number) = key.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)) else { break };
         next = number.checked_add(1);
         let meta = raw.get(txn, &Key::meta(number).to_bytes())?;
-        // Keys of somebody else's.
+        // The keys of another program.
         if meta.is_none() && !named.contains_key(&number) {
             continue;
         }
@@ -193,7 +194,10 @@ fn indexes_in(
             None => Err("they are missing".to_owned()),
             Some(Err(error)) => Err(error.to_string()),
             Some(Ok((_, Some(_)))) => Err(Error::TornEdit { index: number }.to_string()),
-            Some(Ok((meta, None))) => Ok(Metadata::of(meta)),
+            Some(Ok((meta, None))) => {
+                let naming = meta.naming;
+                Ok((Metadata::of(meta), naming))
+            }
         };
         let (mut values, mut bytes) = (0, 0);
         for entry in raw.prefix_iter(txn, &number.to_be_bytes())? {
@@ -201,14 +205,15 @@ fn indexes_in(
             (values, bytes) = (values + 1, bytes + (key.len() + value.len()) as u64);
         }
         let naming = named.get(&number);
+        let stored = metadata.as_ref().map_or(Naming::Ids, |(_, naming)| *naming);
         found.push(Inspected {
             database: database.map(str::to_owned),
             index: number,
             name: naming.map(|(name, _)| name.clone()),
-            naming: naming.map_or(Naming::Ids.describe(), |(_, naming)| naming),
+            naming: naming.map_or(stored.describe(), |(_, naming)| naming),
             values,
             bytes,
-            metadata,
+            metadata: metadata.map(|(metadata, _)| metadata),
         });
     }
     Ok(found)
@@ -224,7 +229,7 @@ impl Metadata {
             items: meta.items.into(),
             pending: meta.pending.into(),
             removed: meta.removed.into(),
-            format_version: crate::format::meta::VERSION,
+            format_version: meta.version,
             metric: meta.metric,
         }
     }

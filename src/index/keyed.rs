@@ -1,8 +1,8 @@
-//! What an index, a batch, a snapshot and a load do by the keys of items, where items are named by
+//! The methods of an index, a batch, a snapshot and a load that use keys, where items are named by
 //! keys and not by ids.
 //!
-//! Each is what the same method does by ids, between two steps: keys become ids, and ids keys, in
-//! the same transaction.
+//! Each does the same as the method by ids, and translates keys to ids, and ids to keys, in the
+//! same transaction.
 
 use std::collections::VecDeque;
 
@@ -12,23 +12,23 @@ use crate::distance::Metric;
 use crate::error::{Error, Result, VectorDefect};
 use crate::format::item_keys::Row;
 use crate::item_key::{AsKey, ItemKey, bytes_of, sealed};
-use crate::store::item_keys::ItemKeys;
 use crate::store::owned_snapshot::OwnedSnapshot;
+use crate::store::sections::item_keys::rows::ItemKeys;
 use crate::store::view::check_dimensions;
 use crate::types::ItemId;
 
-/// Items whose vectors are kept in memory until their ids are known, before they are added
-/// together: at most so many, and so many bytes.
+/// The batch size for adding keyed items: their vectors are buffered until their ids are known, at
+/// most this many items, and this many bytes.
 const CHUNK_ITEMS: usize = 4096;
 const CHUNK_BYTES: usize = 1 << 20;
-/// Keys that an iterator looks up at a time.
+/// The number of keys that an iterator looks up at a time.
 const KEYS_AHEAD: usize = 1024;
 
 fn invalid<K: ItemKey + ?Sized>(key: &[u8], defect: VectorDefect) -> Error {
     Error::InvalidKeyedItem { key: <K as sealed::Name>::NAMING.show(key), defect }
 }
 
-/// That a vector can be stored in an index of this scale.
+/// Checks that a vector can be stored in an index with this scale.
 fn check_row<K: ItemKey + ?Sized>(
     metric: &Metric,
     key: &[u8],
@@ -40,7 +40,7 @@ fn check_row<K: ItemKey + ?Sized>(
     metric.check(vector, scale).map_err(|defect| invalid::<K>(key, defect))
 }
 
-/// What an error says of the item whose id the index gave it, of the item by its key.
+/// Maps an error about an item, named by the id that the index gave it, to one that names its key.
 fn by_key<K: ItemKey + ?Sized>(key: &[u8]) -> impl FnOnce(Error) -> Error + '_ {
     |error| match error {
         Error::InvalidItem { defect, .. } => invalid::<K>(key, defect),
@@ -49,9 +49,9 @@ fn by_key<K: ItemKey + ?Sized>(key: &[u8]) -> impl FnOnce(Error) -> Error + '_ {
 }
 
 impl<D, K: ItemKey + ?Sized> Index<D, K> {
-    /// Adds all items of an iterator and links them, in one commit, and tells how far it is.
-    /// Returns how many there were. [`loader`](Self::loader) does the same with more to choose.
-    /// Memory and disk are as for an index without keys.
+    /// Adds all items of an iterator and links them, in one commit, with progress reports. Returns
+    /// how many there were. [`loader`](Self::loader) does the same with more options. It takes
+    /// memory and disk as for an index without keys.
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey)
@@ -68,7 +68,7 @@ impl<D, K: ItemKey + ?Sized> Index<D, K> {
 
 impl<D, K: ItemKey + ?Sized> Loader<'_, D, K> {
     /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An
-    /// item that is there, or occurs twice, gets the last vector.
+    /// item that exists, or occurs twice, gets the last vector.
     ///
     /// # Errors
     /// As [`Index::load`]: nothing has changed.
@@ -106,29 +106,29 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         self.keys().id(self.writes.txn(), &key)
     }
 
-    /// Adds an item, or replaces its vector. O(dimensions), a few values written.
+    /// Adds an item, or replaces its vector. O(dimensions); writes a few values.
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey),
     /// [`InvalidKeyedItem`](Error::InvalidKeyedItem), [`NotTrained`](Error::NotTrained),
     /// [`IndexFull`](Error::IndexFull): nothing has changed. [`MapFull`](Error::MapFull): return
-    /// it, and the closure is run again in a larger map. [`Corrupt`](Error::Corrupt) and others:
-    /// the batch can only be rolled back.
+    /// it, and the closure is retried in a larger map. [`Corrupt`](Error::Corrupt) and others: the
+    /// batch can only be rolled back.
     pub fn add(&mut self, key: impl AsKey<K>, vector: &[impl Component]) -> Result<()> {
         let keys = self.keys();
         self.writes.change(|writer, txn| {
             let key = bytes_of(&key)?;
             let known = keys.id(txn, &key)?;
             let id = known.map_or_else(|| keys.next(txn), Ok)?;
-            // First what may be refused.
+            // The step that can be refused comes first.
             writer.add_item(txn, id, vector).map_err(by_key::<K>(&key))?;
             if known.is_none() { keys.insert(txn, &key, id) } else { Ok(()) }
         })
     }
 
     /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](Index::dimensions)
-    /// components for each of `keys`, one after the other. Several times as fast as one by one. If
-    /// a key occurs twice, the last one counts.
+    /// components for each of `keys`, one after the other. Several times as fast as adding them one
+    /// by one. If a key occurs twice, the last one counts.
     ///
     /// # Errors
     /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All keys and vectors
@@ -152,7 +152,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         self.add_rows(rows.into_iter().map(|(key, row)| Ok((key, row.to_vec())))).map(drop)
     }
 
-    /// Adds or replaces the items that an iterator yields. Returns how many there were.
+    /// Adds or replaces the items of an iterator. Returns how many there were.
     ///
     /// # Errors
     /// As [`add`](Self::add), at the first bad item; the items before it have been added.
@@ -169,7 +169,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         }))
     }
 
-    /// Adds keys and vectors that can be stored, some at a time, up to the first error.
+    /// Adds keys and storable vectors, in chunks, up to the first error.
     fn add_rows<T: Component>(
         &mut self,
         rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<T>)>>,
@@ -224,7 +224,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         Ok(self.delete_items([key])? > 0)
     }
 
-    /// Deletes many items. Returns how many of them there were.
+    /// Deletes many items. Returns how many of them existed.
     ///
     /// # Errors
     /// As [`delete`](Self::delete). All keys are checked first: a bad one changes nothing.
@@ -252,9 +252,9 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         })
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
-    /// of the index](crate::codec) has made of it. `None` if there is no such item. Its checksum is
-    /// verified, as it may be changed and added again.
+    /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
+    /// element type of the index](crate::codec). `None` if there is no such item. Its checksum is
+    /// verified, because it may be changed and added again.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey),
@@ -281,8 +281,8 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
         held.lend(|txn| item_keys::<K>(held.place()).id(txn, &key))
     }
 
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
-    /// of the index](crate::codec) has made of it. `None` if there is no such item.
+    /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
+    /// element type of the index](crate::codec). `None` if there is no such item.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`InvalidItemKey`](Error::InvalidItemKey),
@@ -299,7 +299,7 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
         Ok(self.id(key)?.is_some())
     }
 
-    /// The keys of all items, in their order: that of numbers, or of the bytes of strings.
+    /// The keys of all items, in their order: numerical, or by the bytes of strings.
     ///
     /// # Errors
     /// As [`vector`](Self::vector); the iterator's items the same.
@@ -307,8 +307,8 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
         Ok(self.names()?.map(|entry| Ok(entry?.0)))
     }
 
-    /// All items and their vectors, by key: see [`keys`](Self::keys). Looked up as they are asked
-    /// for.
+    /// All items and their vectors, ordered by key: see [`keys`](Self::keys). Vectors are looked up
+    /// as the iterator advances.
     ///
     /// # Errors
     /// As [`vector`](Self::vector); the iterator's items the same.
@@ -345,8 +345,8 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
     }
 }
 
-/// Keys and ids of a snapshot, in the order of the keys. Its transaction is used for some of them
-/// at a time.
+/// The keys and ids of a snapshot, in key order. Its transaction is borrowed for a chunk of them at
+/// a time.
 struct Names<'a, K: ?Sized> {
     held: &'a OwnedSnapshot<'static>,
     keys: ItemKeys<'static>,

@@ -1,8 +1,8 @@
-//! Loading many items: from an iterator, with progress, in one commit.
+//! Bulk loads: many items from an iterator, with progress, in one commit.
 //!
-//! What the iterator yields is checked and put aside first, in memory or in a file without a name,
-//! beside the index unless told otherwise: then it is known how much there is, a full map can be
-//! grown and the work begun anew, and other writers do not wait for the iterator.
+//! Items of the iterator are checked and spooled first, in memory or in an unnamed file, beside the
+//! index unless set otherwise. So their number is known, a full map can grow and the work be
+//! retried, and other writers do not wait for the iterator.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,15 +19,15 @@ use crate::store::spool::Spool;
 use crate::training::Range;
 use crate::types::ItemId;
 
-/// Rows that were put aside: what names an item, as bytes, and its vector.
+/// Spooled rows: the name of an item, as bytes, and its vector.
 type Keyed<'a, T> = &'a mut dyn Iterator<Item = (Vec<u8>, Vec<T>)>;
 
-/// Items are put aside in memory up to so many bytes, and in a file beyond.
+/// The maximum size of the spool in memory, in bytes; beyond that it is a file.
 const MEMORY_BYTES: usize = 64 << 20;
-/// How many items there are between two reports of those that are read or added.
+/// The number of items between two progress reports while reading or adding.
 const REPORT_ITEMS: u64 = 1024;
 
-/// What a load is doing.
+/// The phase of a load.
 ///
 /// ```
 /// use std::sync::Mutex;
@@ -49,18 +49,18 @@ const REPORT_ITEMS: u64 = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadPhase {
-    /// Items are taken from the iterator.
+    /// Reads items from the iterator.
     Reading,
-    /// They are stored in the index.
+    /// Stores them in the index.
     Adding,
-    /// Their neighbors are found.
+    /// Searches for their neighbors.
     Linking,
-    /// Values of the graph are written.
+    /// Writes the values of the graph.
     Writing,
 }
 
-/// How far a load is. Phases follow each other; from [`Adding`](LoadPhase::Adding) on they begin
-/// anew when the map has had to grow.
+/// The progress of a load. Phases follow each other; when the map has to grow, they restart from
+/// [`Adding`](LoadPhase::Adding).
 ///
 /// ```
 /// use voisin::{Index, LoadProgress, Options, distances::Euclidean};
@@ -82,15 +82,15 @@ pub enum LoadPhase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadProgress {
-    /// What it is doing.
+    /// The current phase.
     pub phase: LoadPhase,
     /// How many items (or values, when writing) are done.
     pub done: u64,
-    /// How many there are. `None` while they are read.
+    /// How many there are. `None` during reading.
     pub total: Option<u64>,
 }
 
-/// A load being put together: see [`Index::loader`](crate::Index::loader).
+/// The options of a load: see [`Index::loader`](crate::Index::loader).
 ///
 /// ```
 /// use std::sync::atomic::{AtomicBool, Ordering};
@@ -133,30 +133,30 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         Self { index, optimize: false, part: None, temp_dir: None, threads: 0, cancel, progress }
     }
 
-    /// Whether to number the items by locality in the end, as [`Index::optimize`] does: worth it
-    /// for a large index that is not changed much afterwards. One commit that fills an empty index
-    /// with 100 000 items or more does so anyway, as
-    /// [`Builder::build_with`](crate::Builder::build_with) says.
+    /// Whether to compact the index at the end, numbering the items by locality, as
+    /// [`Index::optimize`] does: worth it for a large index that changes little afterwards. One
+    /// commit that fills an empty index with 100 000 items or more does so anyway, see
+    /// [`Builder::build_with`](crate::Builder::build_with).
     #[must_use]
     pub fn optimize(mut self, optimize: bool) -> Self {
         self.optimize = optimize;
         self
     }
 
-    /// Commits after every so many items, at least 1, and links them all at the end, as
-    /// [`Index::link`] does, in rounds of this many items or more. The memory for adding items does
-    /// not depend on how many there are; linking takes about 1 kB for each item that a round links
-    /// or whose list it changes (M 16). Other writers have their turn in between. What is committed
-    /// can be found at once, and stays if the load does not come to its end; what it has left
-    /// unlinked is then linked by [`Index::link`], or bit by bit by later writes. Without this, the
-    /// load is one commit.
+    /// The batch size of commits: commits after every `items` items, at least 1, and links all of
+    /// them at the end, as [`Index::link`] does, in rounds of this many items or more. Adding takes
+    /// memory for one batch only; linking takes about 1 kB for each item that a round links or
+    /// whose list it changes (M 16). Other writers get their turn between commits. Committed items
+    /// can be found at once, and stay if the load is interrupted; those left pending are then
+    /// linked by [`Index::link`], or bit by bit by later writes. Unless set, the load is one
+    /// commit.
     #[must_use]
     pub fn commit_every(mut self, items: u64) -> Self {
         self.part = Some(items.max(1));
         self
     }
 
-    /// The folder for what the iterator has yielded and memory does not hold: that of
+    /// The folder to which the load spills items that exceed memory: that of
     /// [`Options::temp_dir`](crate::Options::temp_dir) unless set.
     #[must_use]
     pub fn temp_dir(mut self, path: impl Into<PathBuf>) -> Self {
@@ -164,8 +164,8 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         self
     }
 
-    /// The most threads that link the items; unless set, or 0, what [`Options::threads`] says. See
-    /// [`Builder::threads`](crate::Builder::threads).
+    /// The maximum number of threads that link the items; unless set, or 0, that of
+    /// [`Options::threads`]. See [`Builder::threads`](crate::Builder::threads).
     ///
     /// [`Options::threads`]: crate::Options::threads
     #[must_use]
@@ -174,15 +174,16 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         self
     }
 
-    /// Told how far the load is, from any thread. A change of the folder that it begins while items
-    /// are added, linked or written is refused with [`NestedWrite`](Error::NestedWrite).
+    /// Sets a progress closure, called from any thread. A change of the folder that it begins while
+    /// items are added, linked or written is refused with [`NestedWrite`](Error::NestedWrite).
     #[must_use]
     pub fn progress(mut self, progress: impl Fn(LoadProgress) + Sync + 'a) -> Self {
         self.progress = Box::new(progress);
         self
     }
 
-    /// Asked now and then, from any thread, until the graph is written; `true` ends the load with
+    /// Sets a cancel closure. Any thread calls it, about every 1 024 items read or added and for
+    /// every item linked, until the graph is written; `true` ends the load with
     /// [`Error::Cancelled`].
     #[must_use]
     pub fn cancel(mut self, cancel: impl Fn() -> bool + Sync + 'a) -> Self {
@@ -190,8 +191,8 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         self
     }
 
-    /// Puts rows aside, which can be stored, and has `add` add them: all in one commit, or part by
-    /// part. A row is what names an item, as bytes, and its vector.
+    /// Spools rows that can be stored, and calls `add` to add them: all in one commit, or batch by
+    /// batch. A row is the name of an item, as bytes, and its vector.
     pub(super) fn load_rows<T: Component, V: AsRef<[T]>>(
         &self,
         mut rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
@@ -238,7 +239,7 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         Ok(loaded)
     }
 
-    /// Adds what was put aside, after others.
+    /// Adds spooled rows, after `loaded` others.
     fn add<T: Component>(
         &self,
         aside: &mut Aside<T>,
@@ -264,7 +265,7 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         stopped.map(|()| added)
     }
 
-    /// Tells now and then how far it is, and whether to go on.
+    /// Reports progress every [`REPORT_ITEMS`] items, and asks whether to cancel.
     fn report(&self, phase: LoadPhase, done: u64, total: Option<u64>) -> Result<()> {
         if done.is_multiple_of(REPORT_ITEMS) || total == Some(done) {
             (self.progress)(LoadProgress { phase, done, total });
@@ -286,7 +287,7 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
 
 impl<D> Loader<'_, D> {
     /// Adds all items of an iterator and links them, in one commit. Returns how many there were. An
-    /// item that is there, or occurs twice, gets the last vector.
+    /// item that exists, or occurs twice, gets the last vector.
     ///
     /// # Errors
     /// As [`Index::load`]: nothing has changed.
@@ -316,8 +317,8 @@ impl<D> Loader<'_, D> {
     }
 }
 
-/// Items that have been put aside: rows of a length, so many bytes that name an item, and the
-/// components of its vector, all in little-endian order.
+/// The spool: for each item the length of its name in bytes, the name, and the components of its
+/// vector, all little-endian.
 struct Aside<T> {
     rows: Spool,
     dimensions: usize,
@@ -345,7 +346,7 @@ impl<T: Component> Aside<T> {
         Ok(())
     }
 
-    /// All of them, from the first.
+    /// All rows, from the first.
     fn rows(&mut self) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<T>)>>> {
         let mut rows = self.rows.read()?;
         let mut row = vec![0; size_of::<T>() * self.dimensions];

@@ -1,18 +1,19 @@
-//! [`Index`]: vectors in a folder of their own, for programs that have no LMDB.
+//! [`Index`]: an index in a folder of its own, for programs without LMDB.
 //!
-//! It owns what the level below borrows: the environment, the transactions, the databases. One file
-//! a concern:
+//! It owns what level 1 borrows: the environment, the transactions, the databases. One file a
+//! concern:
 //!
-//! - `options`: how to create and open; the check against what is stored.
+//! - `options`: the options to create and open with, checked against the stored ones.
 //! - `registry`: one environment a file and process. `environment`: its transactions, and the size
-//!   of its map. `filesystem`: where LMDB works. `created`: a folder that no index has come of.
-//! - `snapshot`: an index at one commit; `cache`: the newest, which searches share. `batch`: one
-//!   transaction. `load`: many items at once.
+//!   of its map. `filesystem`: the file systems on which LMDB works. `created`: removes a new
+//!   folder if creating an index in it fails.
+//! - `snapshot`: an index at one commit; `cache`: the newest snapshot, which searches share.
+//!   `batch`: one write transaction. `load`: bulk loads.
 //! - `catalog`: the names and numbers of the indexes of an environment.
-//! - `item_key`: what items are named by; `keyed`: the same as above by keys; `answer`: queries, by
-//!   ids or by keys.
+//! - `item_key`: the names of items; `keyed`: the same methods with keys instead of ids; `answer`:
+//!   queries, by ids or by keys.
 //!
-//! Owns the invariant that this process has no transaction while the map is moved.
+//! This room owns the invariant that this process has no transaction while the map is moved.
 
 mod answer;
 mod any;
@@ -50,24 +51,24 @@ use self::shared::{Expected, Hooks, LEAST_ROUND_ITEMS, Shared};
 pub use self::snapshot::Snapshot;
 use self::writes::{Writes, build_now, link_with};
 use crate::build::Goal;
-use crate::check::{Finding, check_named};
+use crate::check::{Finding, check_place};
 use crate::codec::{Component, I8};
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
 use crate::item_key::{ItemKey, ItemName};
 use crate::query::Query;
 use crate::reader::Reader;
-use crate::stats::Stats;
 use crate::store::Place;
 use crate::store::file::copy_to;
-use crate::store::item_keys::ItemKeys;
+use crate::store::sections::item_keys::rows::ItemKeys;
+use crate::store::stats::Stats;
 use crate::types::ItemId;
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
 ///
 /// A handle can be cloned, which is cheap, and used from any thread. All handles of a process on
-/// one folder share its files, and the last one that is dropped, with the last [`Snapshot`], closes
-/// them. One folder can hold many indexes, under names of their own.
+/// one folder share its files; dropping the last one, and the last [`Snapshot`], closes them. A
+/// folder can hold many indexes, each with a name.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -87,7 +88,7 @@ use crate::types::ItemId;
 /// ```
 ///
 /// Items are named by `u32` ids. `Index<D, u64>` and `Index<D, str>` name them by [keys](ItemKey):
-/// everything that takes or gives an id takes or gives a key there.
+/// their methods take and return keys instead of ids.
 pub struct Index<D, K: ?Sized = ItemId> {
     shared: Arc<Shared>,
     types: PhantomData<fn(&K) -> D>,
@@ -111,8 +112,8 @@ impl<D, K: ?Sized> fmt::Debug for Index<D, K> {
 }
 
 impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
-    /// Creates an index in the folder `path`, which is created, too, if it is not there. `options`
-    /// must have the dimensions. If the creation is refused or fails, a folder that it has created
+    /// Creates an index in the folder `path`, and the folder itself if it is missing. `options`
+    /// must have the dimensions. If creation is refused or fails, a folder that this call created
     /// is removed.
     ///
     /// # Errors
@@ -126,7 +127,7 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         }))
     }
 
-    /// Opens an index, and creates it if it is not there: of several processes that do so at once,
+    /// Opens an index, or creates it if it does not exist: of several processes that do so at once,
     /// one creates it.
     ///
     /// # Errors
@@ -135,25 +136,26 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
         Self::of(Shared::create_or(path.as_ref(), &options, Expected::of::<D, K>(), |_, _| Ok(())))
     }
 
-    /// Opens an index that exists. Options that are left out are as they are stored.
+    /// Opens an existing index. Options that are not set take their stored values.
     ///
     /// # Errors
     /// - Nothing to open: [`MissingEnvironment`](Error::MissingEnvironment),
     ///   [`MissingName`](Error::MissingName), [`ForeignEnvironment`](Error::ForeignEnvironment).
-    /// - Another index than was expected: [`OptionMismatch`](Error::OptionMismatch),
+    /// - Another index than expected: [`OptionMismatch`](Error::OptionMismatch),
     ///   [`MetricMismatch`](Error::MetricMismatch), [`NamingMismatch`](Error::NamingMismatch).
     /// - A way to lose data: [`FileSystem`](Error::FileSystem), [`LinkedFile`](Error::LinkedFile),
     ///   [`AlreadyOpen`](Error::AlreadyOpen), [`Forked`](Error::Forked) if this process is a fork
     ///   of one that has opened an index.
     /// - A damaged file: [`Truncated`](Error::Truncated), [`DamagedFile`](Error::DamagedFile),
-    ///   [`CorruptCatalog`](Error::CorruptCatalog). The length is compared with that of the last
-    ///   commit, and no more: see [`verify_file`](crate::verify_file).
+    ///   [`CorruptCatalog`](Error::CorruptCatalog). Opening compares the length of the file with
+    ///   that of the last commit, and verifies nothing else: see
+    ///   [`verify_file`](crate::verify_file).
     /// - [`Io`](Error::Io) and [`DiskFull`](Error::DiskFull) of the file system,
     ///   [`ReadersFull`](Error::ReadersFull), [`CatalogVersion`](Error::CatalogVersion), and those
     ///   of LMDB.
     ///
-    /// An index whose load was interrupted may have many items that no graph has yet, which makes
-    /// searches slow: [`pending_at_open`](Self::pending_at_open) says how many.
+    /// An interrupted load may leave many pending items, which make searches slow:
+    /// [`pending_at_open`](Self::pending_at_open) counts them.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         let expected = Some(Expected::of::<D, K>());
         Self::of(Shared::open(path.as_ref(), &options, Access::Write, expected))
@@ -161,8 +163,8 @@ impl<D: Distance, K: ItemName + ?Sized> Index<D, K> {
 
     /// As [`open`](Self::open), for searches only: changes are refused with
     /// [`ReadOnly`](Error::ReadOnly). A process whose handles are all read-only cannot change the
-    /// file, and needs no right to; the lock file it must be able to write, unless the file system
-    /// is read-only.
+    /// file, and needs no write permission for it; it must be able to write the lock file, unless
+    /// the file system is read-only.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -181,7 +183,7 @@ impl<D, K: ?Sized> Index<D, K> {
         self.shared.place.metric
     }
 
-    /// Number of components of every vector.
+    /// The number of components of every vector.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         self.shared.entry.dimensions as usize
@@ -193,25 +195,25 @@ impl<D, K: ?Sized> Index<D, K> {
         &self.shared.name
     }
 
-    /// The folder, without symbolic links.
+    /// The folder, with symbolic links resolved.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.shared.env.folder()
     }
 
-    /// M: the most neighbors of a node on each layer above the base.
+    /// M: the maximum degree of an item on each layer above the base.
     #[must_use]
     pub fn m(&self) -> usize {
         self.shared.entry.m.into()
     }
 
-    /// M0: the most neighbors of a node on the base layer.
+    /// M0: the maximum degree of an item on the base layer.
     #[must_use]
     pub fn m0(&self) -> usize {
         self.shared.entry.m0.into()
     }
 
-    /// The names of all indexes in the folder, in the order of their bytes.
+    /// The names of all indexes in the folder, in byte order.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`CorruptCatalog`](Error::CorruptCatalog).
@@ -220,38 +222,39 @@ impl<D, K: ?Sized> Index<D, K> {
         env.work(|txn, _| catalog::names(env, txn))
     }
 
-    /// Changes the index: what the closure does is linked and committed when it returns, as a
-    /// whole; if it returns an error or panics, nothing has happened. Another thread or process
-    /// that writes, to any index of the folder, waits for its turn.
+    /// Changes the index in one write transaction: the changes of the closure are linked into the
+    /// graph and committed as a whole when it returns; if it returns an error or panics, nothing
+    /// has happened. Writes of other threads and processes, to any index of the folder, wait for
+    /// the write lock.
     ///
     /// Nothing is committed after a call on the batch has failed half-way or panicked, even if the
     /// closure catches that and returns `Ok`: [`BatchFailed`](Error::BatchFailed).
     ///
-    /// What the closure has added is linked, and of what others have left pending as many items
-    /// again, 64 at least: what a load by parts will link itself, or has left because it was
-    /// interrupted, is linked bit by bit. [`link`](Self::link) does it at once.
+    /// A write links what the closure has added, and of the items that others have left pending as
+    /// many again, at least 64: so items of an interrupted load (or of a load in batches, which
+    /// would link them itself) are linked bit by bit. [`link`](Self::link) links all at once.
     ///
-    /// **The closure may be run more than once**, which is why it is `FnMut`: when the map is full,
-    /// what it has done is rolled back, the map grows, and it is run again. So it should not do
-    /// what cannot be done twice, such as taking messages from a queue: take them before.
+    /// **The closure may be retried**, which is why it is `FnMut`: when the map is full, its
+    /// changes are rolled back, the map grows, and the closure runs again. So it should not do what
+    /// cannot be repeated, such as taking messages from a queue: take them before.
     ///
-    /// On a worker of a rayon pool it should not wait for rayon, either: the worker takes up
-    /// another job of its pool meanwhile, and one that writes to this folder is refused as a write
-    /// inside a write.
+    /// On a worker of a rayon pool the closure should not wait for rayon, either: the worker would
+    /// run another job of its pool meanwhile, and a job that writes to this folder is refused as a
+    /// nested write.
     ///
     /// # Errors
-    /// What the closure returns. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked),
-    /// [`NestedWrite`](Error::NestedWrite) if this thread is changing an index of this folder
-    /// already, or runs a closure for one that is, [`MapBusy`](Error::MapBusy) if the map must grow
-    /// and snapshots are held, or searches do not end, [`NestedGrowth`](Error::NestedGrowth) if it
-    /// must grow and this thread is in the middle of a search, [`Corrupt`](Error::Corrupt),
-    /// [`DamagedFile`](Error::DamagedFile) if LMDB would not survive the pages that the first write
-    /// after an open finds, and what LMDB reports of the disk.
+    /// Those of the closure. [`ReadOnly`](Error::ReadOnly), [`Forked`](Error::Forked),
+    /// [`NestedWrite`](Error::NestedWrite) if this thread is already changing an index of this
+    /// folder, or runs a closure for a thread that is, [`MapBusy`](Error::MapBusy) if the map must
+    /// grow and snapshots are held, or searches do not end, [`NestedGrowth`](Error::NestedGrowth)
+    /// if it must grow and this thread is in the middle of a search, [`Corrupt`](Error::Corrupt),
+    /// [`DamagedFile`](Error::DamagedFile) if the first write after an open finds pages that would
+    /// crash LMDB, and what LMDB reports of the disk.
     pub fn write<T>(&self, work: impl FnMut(&mut Batch<'_, D, K>) -> Result<T>) -> Result<T> {
         self.try_write(work)
     }
 
-    /// As [`write`](Self::write), for a closure with errors of its own.
+    /// As [`write`](Self::write), for a closure with an error type of its own.
     ///
     /// ```
     /// # use voisin::{Index, Options, distances::Euclidean};
@@ -291,7 +294,7 @@ impl<D, K: ?Sized> Index<D, K> {
         Query::new(self, k)
     }
 
-    /// The index as it is at the newest commit, for as long as the snapshot is held.
+    /// A snapshot of the newest commit, for as long as it is held.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked), [`ReadersFull`](Error::ReadersFull), [`MapBusy`](Error::MapBusy)
@@ -301,9 +304,9 @@ impl<D, K: ?Sized> Index<D, K> {
         Ok(Snapshot::new(self.shared.newest()?, &self.shared.env))
     }
 
-    /// Lets go of the snapshot that searches of all indexes of the folder share, until the next
-    /// search. A process that has searched and then waits for long keeps pages from being used
-    /// again without this, if another process writes.
+    /// Releases the snapshot that searches of all indexes of the folder share, until the next
+    /// search. Without this, a process that has searched and then idles keeps old pages from being
+    /// reused while another process writes.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked).
@@ -313,9 +316,9 @@ impl<D, K: ?Sized> Index<D, K> {
         Ok(())
     }
 
-    /// How many [`Snapshot`]s this process holds of all indexes of the folder, and for how long the
-    /// oldest has been held. Those of other processes are in [`stats`](Self::stats): the oldest of
-    /// all, and how many commits there have been since.
+    /// The number of [`Snapshot`]s that this process holds of all indexes of the folder, and how
+    /// long the oldest has been held. [`stats`](Self::stats) covers other processes: the oldest
+    /// reader of all, and how many commits were made since.
     ///
     /// # Errors
     /// [`Forked`](Error::Forked).
@@ -323,7 +326,7 @@ impl<D, K: ?Sized> Index<D, K> {
         self.shared.env.held()
     }
 
-    /// Counts what the index is made of, what is free in the file, and who reads. O(values +
+    /// Gathers the statistics of the index, the free space of the file, and its readers. O(values +
     /// edges), about 16 bytes of memory an item.
     ///
     /// # Errors
@@ -334,17 +337,17 @@ impl<D, K: ?Sized> Index<D, K> {
         self.shared.env.work(|txn, env| stats(txn, env).map_err(|error| self.shared.explain(error)))
     }
 
-    /// Verifies every invariant of the index, down to the last byte. An empty list means that all
-    /// hold. See [`check`](crate::check()).
+    /// Verifies every invariant of the index, to the last byte. An empty list means that all hold.
+    /// See [`check`](crate::check()).
     ///
-    /// LMDB's own pages come first, by plain reads, as [`verify_file`](crate::verify_file) does. If
-    /// they are damaged so that reading through them could end the process, that is all that is
-    /// verified.
+    /// It first verifies LMDB's own pages by plain reads, as [`verify_file`](crate::verify_file)
+    /// does. If reading damaged pages through LMDB could crash the process, it verifies nothing
+    /// else.
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot). Damage is not an error but a finding.
     pub fn check(&self) -> Result<Vec<Finding>> {
-        let check = |txn: &RoTxn<'_>| check_named(txn, self.shared.place, self.shared.entry.naming);
+        let check = |txn: &RoTxn<'_>| check_place(txn, self.shared.place);
         self.shared.env.verified(|report, txn| {
             let mut findings: Vec<Finding> = report.findings.iter().map(Finding::from).collect();
             if report.is_safe_to_open() {
@@ -372,28 +375,27 @@ impl<D, K: ?Sized> Index<D, K> {
         })
     }
 
-    /// Writes a compacted copy of all indexes of the folder to the folder `path`, while others go
-    /// on reading and writing. Returns the length of the copy in bytes. See
-    /// [`copy_to`](crate::copy_to()).
+    /// Writes a compacted copy of all indexes of the folder to the folder `path`, while others read
+    /// and write. Returns the length of the copy in bytes. See [`copy_to`](crate::copy_to()).
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot), [`Exists`](Error::Exists) if `path` holds a database,
     /// [`DamagedFile`](Error::DamagedFile) if LMDB's own pages are damaged,
     /// [`Corrupt`](Error::Corrupt), [`CorruptItemKey`](Error::CorruptItemKey) and
-    /// [`CorruptCatalog`](Error::CorruptCatalog) if what is in them is, and those of the file
-    /// system. Of a damaged index there is no copy.
+    /// [`CorruptCatalog`](Error::CorruptCatalog) if their contents are, and those of the file
+    /// system. A damaged index is not copied.
     pub fn copy_to(&self, path: impl AsRef<Path>) -> Result<u64> {
         let shared = &self.shared;
         shared.env.work(|txn, env| {
-            // Also those that are no more to be known as entries.
+            // This fails for entries that cannot be decoded any more, too.
             catalog::names(&shared.env, txn)?;
             copy_to(env, path.as_ref())
         })
     }
 
-    /// How many items are pending, that is, committed and in no graph yet: every search compares
-    /// them one by one, 20 to 30 ns for each of 128 dimensions. A load by parts that was killed
-    /// leaves its items so; later writes link them bit by bit, [`link`](Self::link) at once. O(1).
+    /// The number of pending items, that is, committed but not in the graph yet: every search scans
+    /// them one by one, 20 to 30 ns per item of 128 dimensions. A killed load in batches leaves its
+    /// items pending; later writes link them bit by bit, [`link`](Self::link) all at once. O(1).
     ///
     /// # Errors
     /// As [`snapshot`](Self::snapshot).
@@ -401,20 +403,20 @@ impl<D, K: ?Sized> Index<D, K> {
         Ok(self.shared.newest()?.meta().pending.into())
     }
 
-    /// How many items were [pending](Self::pending) when this handle was opened: a service that
-    /// finds some here was interrupted, and calls [`link`](Self::link) once.
+    /// The number of [pending](Self::pending) items when this handle was opened. If a service finds
+    /// some here, it was interrupted, and calls [`link`](Self::link) once.
     #[must_use]
     pub fn pending_at_open(&self) -> u64 {
         self.shared.pending_at_open
     }
 
-    /// Links the items that are pending, as every [`write`](Self::write) does with its own, while
-    /// others go on writing: they wait only for the short transaction at the end. For what was
-    /// added with [`Batch::link_later`], and what an interrupted load has left.
+    /// Links all pending items into the graph, as every [`write`](Self::write) does with its own,
+    /// while others keep writing: they wait only for the short transaction at the end. For items
+    /// added with [`Batch::link_later`], and those left by an interrupted load.
     ///
     /// It works in rounds, each of which is committed: the first links 20 000 items, each later one
-    /// as many as are linked by then. What a round has linked stays linked if the process is
-    /// killed.
+    /// as many as are linked by then. If the process is killed, the items of committed rounds stay
+    /// linked.
     ///
     /// # Errors
     /// As [`write`](Self::write). The pages of the commit that a round works on are kept meanwhile,
@@ -423,7 +425,7 @@ impl<D, K: ?Sized> Index<D, K> {
         link_with(&self.shared, LEAST_ROUND_ITEMS, Hooks::NONE)
     }
 
-    /// Gives every item a new place, near those of its neighbors. See
+    /// Runs a compaction: gives every item a new slot, near those of its neighbors. See
     /// [`Builder::optimize_with`](crate::Builder::optimize_with).
     ///
     /// # Errors
@@ -432,7 +434,7 @@ impl<D, K: ?Sized> Index<D, K> {
         build_now(&self.shared, Goal::Optimized, Hooks::NONE)
     }
 
-    /// Links all items anew, as if they had all just been added.
+    /// Rebuilds the graph from scratch, as if all items had just been added.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -440,7 +442,7 @@ impl<D, K: ?Sized> Index<D, K> {
         build_now(&self.shared, Goal::LinkedAnew, Hooks::NONE)
     }
 
-    /// Prepares a load of many items.
+    /// Prepares a bulk load of many items.
     ///
     /// ```
     /// use voisin::{Index, Options, distances::Euclidean};
@@ -459,8 +461,8 @@ impl<D, K: ?Sized> Index<D, K> {
         Loader::new(self)
     }
 
-    /// Frees the entries that dead processes have left in the table of readers, and with them the
-    /// pages that only they still saw. Returns how many there were. Done by itself when an
+    /// Frees the entries that dead processes have left in LMDB's reader table, and with them the
+    /// pages that only they still used. Returns how many there were. This also happens when an
     /// environment is opened, after every 64th commit, and when the table is full.
     ///
     /// # Errors
@@ -476,10 +478,9 @@ fn item_keys<K: ItemKey + ?Sized>(place: Place<'static>) -> ItemKeys<'static> {
 }
 
 impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
-    /// Tells an index that stores `i8` which range its codes stand for, before the first item, and
-    /// commits that: see [`Writer::train`](crate::Writer::train). A [`loader`](Self::loader) trains
-    /// an index that it finds empty and untrained by what it loads, with `commit_every` by the
-    /// first part.
+    /// Trains the scale of an index that stores `i8` before the first item, and commits that: see
+    /// [`Writer::train`](crate::Writer::train). A [`loader`](Self::loader) trains an empty,
+    /// untrained index on what it loads, with `commit_every` on the first batch.
     ///
     /// ```
     /// use voisin::{Error, Index, Options, codec::I8, distances::Cosine};
@@ -504,13 +505,13 @@ impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
 }
 
 impl<D> Index<D> {
-    /// Adds all items of an iterator and links them, in one commit, and tells how far it is.
-    /// Returns how many there were. [`loader`](Self::loader) does the same with more to choose.
+    /// Adds all items of an iterator and links them, in one commit, with progress reports. Returns
+    /// how many there were. [`loader`](Self::loader) does the same with more options.
     ///
-    /// What the iterator yields waits in memory up to 64 MB, and beyond in a file without a name in
-    /// the folder, before any of it is stored. One commit holds what it writes in memory until it
-    /// ends, about as much as the vectors take, and the build comes on top. To load more than fits,
-    /// load it with [`Loader::commit_every`].
+    /// The items wait in memory up to 64 MB, and beyond that in an unnamed file in the folder,
+    /// before any of them is stored. One commit holds what it writes in memory until it ends, about
+    /// as much as the vectors take, and the build needs memory on top. To load more than fits, use
+    /// [`Loader::commit_every`].
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem) at

@@ -1,4 +1,4 @@
-//! How an index is created and opened, and the check against what is stored.
+//! The options to create and open an index with, and their check against the stored ones.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
 use crate::store::edit::check_new;
 
-/// How to create or open an [`Index`](crate::Index).
+/// The options to create or open an [`Index`](crate::Index) with.
 ///
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed)
-/// are stored when it is created. Opening it with an option that is set to something else is an
-/// error; one that is left out is what is stored. The options of the environment (map size,
-/// readers, waiting time, file system) are those of whoever opens it first in a process. The number
-/// of threads is that of the handle.
+/// are stored when it is created. Opening it with a different value of an option is an error; an
+/// option that is not set takes its stored value. The options of the environment (map size,
+/// readers, waiting time, file system) are set by whoever opens it first in a process. The number
+/// of threads belongs to the handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -55,33 +55,33 @@ pub struct Options {
 }
 
 impl Options {
-    /// For vectors of `dimensions` components, 1 to 65 535, which an index must be created with. To
-    /// open one, [`Options::default`] will do.
+    /// Options for vectors of `dimensions` components, 1 to 65 535, which creating an index
+    /// requires. To open one, [`Options::default`] suffices.
     pub fn new(dimensions: usize) -> Self {
         Self { dimensions: Some(dimensions), ..Self::default() }
     }
 
-    /// The name of the index among those of its environment, 1 to 255 bytes;
+    /// The name of the index within its environment, 1 to 255 bytes;
     /// [`defaults::NAME`](crate::defaults::NAME) unless set.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// M: the most neighbors of a node on each layer above the base, 2 to 2 048;
+    /// M: the maximum degree of an item on each layer above the base, 2 to 2 048;
     /// [`defaults::M`](crate::defaults::M) unless set.
     pub fn m(mut self, m: usize) -> Self {
         self.m = Some(m);
         self
     }
 
-    /// M0: the most neighbors of a node on the base layer, 2 to 2 048; twice M unless set.
+    /// M0: the maximum degree of an item on the base layer, 2 to 2 048; twice M unless set.
     pub fn m0(mut self, m0: usize) -> Self {
         self.m0 = Some(m0);
         self
     }
 
-    /// Candidates that are kept while the neighbors of an item are looked for, at least 1;
+    /// How many candidates the search for an item's neighbors keeps, at least 1;
     /// [`defaults::EF_CONSTRUCTION`](crate::defaults::EF_CONSTRUCTION) unless set. See
     /// [`Builder::ef_construction`](crate::Builder::ef_construction).
     pub fn ef_construction(mut self, ef: usize) -> Self {
@@ -96,41 +96,41 @@ impl Options {
         self
     }
 
-    /// What the random choices of builds begin from; [`defaults::SEED`](crate::defaults::SEED)
-    /// unless set. One seed and one sequence of changes give one graph.
+    /// The seed of the random generator of builds; [`defaults::SEED`](crate::defaults::SEED) unless
+    /// set. One seed and one sequence of changes give one graph.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// The codes that the index is searched by; none unless set. They can be changed later: see
-    /// [`Batch::set_codes`](crate::Batch::set_codes).
+    /// The quantized codes of the index, for searches; none unless set. They can be changed later:
+    /// see [`Batch::set_codes`](crate::Batch::set_codes).
     pub fn codes(mut self, codes: Codes) -> Self {
         self.codes = Some(codes);
         self
     }
 
-    /// The most threads that this handle builds with: where it writes, loads, links or optimizes.
-    /// Not stored. Unless set, or 0, as many as [`Builder::threads`](crate::Builder::threads) says.
+    /// The maximum number of threads with which this handle builds: when it writes, loads, links or
+    /// optimizes. Not stored. Unless set, or 0, the default of
+    /// [`Builder::threads`](crate::Builder::threads).
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// How much address space the file is mapped into, in bytes;
-    /// [`defaults::MAP_SIZE_BYTES`](crate::defaults::MAP_SIZE_BYTES) unless set. Not disk: the file
-    /// is as long as what it holds. It is doubled when it is full.
+    /// The size of the memory map, in bytes of address space;
+    /// [`defaults::MAP_SIZE_BYTES`](crate::defaults::MAP_SIZE_BYTES) unless set. This is not disk
+    /// space: the file is as long as its contents. A full map is doubled.
     pub fn map_size_bytes(mut self, bytes: u64) -> Self {
         self.map_size_bytes = Some(bytes);
         self
     }
 
-    /// How many read transactions there can be at a time, of all processes;
-    /// [`defaults::MAX_READERS`](crate::defaults::MAX_READERS) unless set. Only counts for the
-    /// first of all processes that have the environment open. All searches of a process share one,
-    /// whatever index of the folder they search; each commit that it holds a
-    /// [`Snapshot`](crate::Snapshot) of takes one, and so does work that lasts, such as
-    /// [`check`](crate::Index::check).
+    /// The maximum number of read transactions at a time, over all processes;
+    /// [`defaults::MAX_READERS`](crate::defaults::MAX_READERS) unless set. Only the first process
+    /// that opens the environment sets it. All searches of a process share one, whichever index of
+    /// the folder they search; each commit of which it holds a [`Snapshot`](crate::Snapshot) takes
+    /// one, and so does long work such as [`check`](crate::Index::check).
     pub fn max_readers(mut self, readers: u32) -> Self {
         self.max_readers = Some(readers);
         self
@@ -138,30 +138,30 @@ impl Options {
 
     /// How long a write waits for [`Snapshot`](crate::Snapshot)s that this process holds when the
     /// map must grow; [`defaults::GROWTH_WAIT`](crate::defaults::GROWTH_WAIT) unless set. For
-    /// searches that have begun it waits as long, and a second at least. After it, the write fails
-    /// with [`MapBusy`](Error::MapBusy). Other searches go on meanwhile, and wait for 50 ms at
-    /// most.
+    /// searches in progress it waits as long, and at least a second. After that, the write fails
+    /// with [`MapBusy`](Error::MapBusy). Other searches continue meanwhile, and wait for at most
+    /// 50 ms.
     pub fn growth_wait(mut self, wait: Duration) -> Self {
         self.growth_wait = Some(wait);
         self
     }
 
-    /// Opens the environment on every file system, on those that LMDB is known to lose data on,
-    /// too.
+    /// Opens the environment on any file system, including those on which LMDB is known to lose
+    /// data.
     pub fn any_file_system(mut self) -> Self {
         self.any_file_system = true;
         self
     }
 
-    /// The folder for what loads, `optimize` and first builds put aside and memory does not hold:
-    /// up to the bytes of all vectors. The folder of the index unless set. Files in it have no
-    /// name, and go when the call ends, or the process.
+    /// The folder for temporary files, to which loads, `optimize` and first builds spill what
+    /// exceeds memory: up to the bytes of all vectors. The folder of the index unless set. The
+    /// files have no name, and disappear when the call ends, or the process.
     pub fn temp_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.temp_dir = Some(path.into());
         self
     }
 
-    /// Tells of a metric of your own, for an [`AnyIndex`](crate::AnyIndex) that may have it: those
+    /// Registers a metric of your own, for an [`AnyIndex`](crate::AnyIndex) that may use it; those
     /// that ship with voisin are known.
     pub fn metric<D: Distance>(mut self) -> Self {
         self.metrics.push(Metric::of::<D>());
@@ -187,7 +187,7 @@ impl Options {
         }
     }
 
-    /// That an index can be created with them.
+    /// Checks that an index can be created with these options.
     ///
     /// # Errors
     /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`], [`Error::CodesUnsupported`].
@@ -205,7 +205,7 @@ impl Options {
         }
     }
 
-    /// In whole megabytes, which are whole pages on every machine.
+    /// The map size in whole megabytes, which are whole pages on every machine.
     pub(super) fn map_bytes(&self) -> usize {
         const UNIT: u64 = 1 << 20;
         let bytes = self.map_size_bytes.unwrap_or(defaults::MAP_SIZE_BYTES).clamp(UNIT, 1 << 46);
@@ -224,7 +224,7 @@ impl Options {
         self.threads
     }
 
-    /// The codes that a new index is to have.
+    /// The codes of a new index.
     pub(super) fn wanted_codes(&self) -> Option<Codes> {
         self.codes
     }
@@ -249,8 +249,8 @@ impl Options {
         self.any_file_system
     }
 
-    /// What a new index is created with. Numbers that are out of range are cut off here, and
-    /// refused by [`check_new`](Self::check_new).
+    /// The catalog entry of a new index. Numbers out of range saturate here, and are refused by
+    /// [`check_new`](Self::check_new).
     pub(super) fn entry(&self, metric: &Metric, number: u16, naming: Naming) -> Entry {
         let m = self.m.unwrap_or(defaults::M);
         Entry {
@@ -266,7 +266,7 @@ impl Options {
         }
     }
 
-    /// That every option of the index which is set is the stored one.
+    /// Checks that every option that is set equals the stored one.
     ///
     /// # Errors
     /// [`Error::OptionMismatch`], [`Error::MetricMismatch`], [`Error::NamingMismatch`].
@@ -292,7 +292,7 @@ impl Options {
         self.check_stored(name, stored)
     }
 
-    /// As [`check`](Self::check), whatever the metric is and what names the items.
+    /// As [`check`](Self::check), for any metric and naming.
     ///
     /// # Errors
     /// [`Error::OptionMismatch`].
@@ -321,12 +321,12 @@ impl Options {
     }
 }
 
-/// As a smaller integer, the largest one for what does not fit.
+/// Converts to a smaller integer; saturates at the largest one.
 fn saturate<T: TryFrom<usize> + Bounded>(value: usize) -> T {
     T::try_from(value).unwrap_or(T::MAX)
 }
 
-/// An integer that has a largest value.
+/// An integer type with a largest value.
 trait Bounded {
     const MAX: Self;
 }

@@ -1,9 +1,9 @@
-//! Environments that a process has open, by the identity of their data files: one file is one
+//! The environments that a process has open, by the identity of their data files: one file is one
 //! environment, whatever path leads to it.
 //!
 //! LMDB must not open a file twice in a process: its locks belong to the process, and closing
-//! either environment would drop those of both. An entry is made before an environment is opened
-//! and removed after it has been closed; who wants to open the same file meanwhile waits.
+//! either environment would drop those of both. An entry is made before an environment is opened,
+//! and removed after it has been closed; a thread that wants to open the same file meanwhile waits.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata, OpenOptions};
@@ -13,17 +13,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use crate::error::{Error, Result};
 use crate::store::process;
 
-/// The data file of an environment in a folder.
+/// The data file of an environment, within its folder.
 pub(super) const DATA: &str = "data.mdb";
 
-/// What tells one file from another.
+/// The identity of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct FileId {
     #[cfg(unix)]
     device: u64,
     #[cfg(unix)]
     inode: u64,
-    /// Where files have no numbers, the path without symbolic links.
+    /// Where files have no numbers, the path with symbolic links resolved.
     #[cfg(not(unix))]
     path: PathBuf,
 }
@@ -55,29 +55,29 @@ fn has_hard_links(_metadata: &Metadata) -> bool {
 /// An environment that is open, or being opened or closed.
 #[derive(Debug)]
 struct Entry<E> {
-    /// Nothing while it is being opened or closed.
+    /// Empty while it is being opened or closed.
     environment: Weak<E>,
     path: PathBuf,
 }
 
-/// See the module. `E` is an environment.
+/// The registry; see the module. `E` is an environment.
 #[derive(Debug)]
 pub(super) struct Registry<E> {
-    /// Whose registry it is.
+    /// The process that the registry belongs to.
     process: u32,
     entries: Mutex<HashMap<FileId, Entry<E>>>,
     changed: Condvar,
 }
 
-/// The data file that a folder holds, found and not opened yet.
+/// The data file of a folder, found but not opened yet.
 #[derive(Debug)]
 pub(super) struct DataFile {
-    /// The folder, without symbolic links.
+    /// The folder, with symbolic links resolved.
     pub(super) folder: PathBuf,
-    /// Whether LMDB has not written anything yet.
+    /// Whether the file is still empty, before LMDB's first write.
     pub(super) is_empty: bool,
     id: FileId,
-    /// How else it can be reached, if it can: by a path with a lock file of its own.
+    /// Another name of the file, if it has one: a path with a lock file of its own.
     linked: Option<&'static str>,
 }
 
@@ -91,7 +91,7 @@ impl DataFile {
         };
         let canonical = folder.canonicalize().map_err(missing)?;
         let file = canonical.join(DATA);
-        // Opens nothing.
+        // This opens no file.
         let is_symbolic = fs::symlink_metadata(&file).map_err(missing)?.is_symlink();
         let metadata = fs::metadata(&file).map_err(missing)?;
         let linked = match is_symbolic {
@@ -106,7 +106,7 @@ impl DataFile {
         })
     }
 
-    /// Creates the file where it is missing, so that it has an identity before LMDB opens it: it
+    /// Creates the file if it is missing, so that it has an identity before LMDB opens it. LMDB
     /// takes an empty file for a new environment.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl DataFile {
     }
 }
 
-/// That a file has one name: each would have a lock file of its own.
+/// Checks that a file has one name: each name would have a lock file of its own.
 fn single(file: &DataFile) -> Result<()> {
     match file.linked {
         None => Ok(()),
@@ -135,15 +135,15 @@ fn single(file: &DataFile) -> Result<()> {
     }
 }
 
-/// What a process that wants to open a file gets.
+/// The answer to a process that wants to open a file.
 pub(super) enum Claim<E: 'static> {
-    /// The environment, which is open already.
+    /// The environment, which is already open.
     Open(Arc<E>),
     /// The right to open it.
     Ours(Registered<E>),
 }
 
-/// An entry, which is removed when this is dropped. An environment is dropped before its entry.
+/// An entry, removed when this is dropped. An environment is dropped before its entry.
 #[derive(Debug)]
 pub(super) struct Registered<E: 'static> {
     registry: &'static Registry<E>,
@@ -164,7 +164,7 @@ impl<E> Registry<E> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// That this process is no fork of one that has opened any environment.
+    /// Checks that this process is no fork of one that has opened any environment.
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -176,18 +176,18 @@ impl<E> Registry<E> {
     ///
     /// # Errors
     /// [`Error::Forked`] in a fork of a process that has opened any environment: its locks may be
-    /// held, and the threads that build for it do not exist, which it would wait for without end.
-    /// [`Error::LinkedFile`].
+    /// held, and the threads that build for it do not exist, so that waiting for them would never
+    /// end. [`Error::LinkedFile`].
     pub(super) fn claim(&'static self, file: &DataFile) -> Result<Claim<E>> {
         self.check_process()?;
         let mut entries = self.entries();
         while let Some(entry) = entries.get(&file.id) {
             let is_path = entry.path == file.folder;
             if let Some(environment) = entry.environment.upgrade() {
-                // Not dropped while the lock is held: its end needs the lock.
+                // Not dropped while the lock is held: dropping the environment needs the lock.
                 drop(entries);
-                // The same path as before is no second way to the file, whatever links there are
-                // by now.
+                // The same path as before is no second way to the file, whatever links exist by
+                // now.
                 return if is_path {
                     Ok(Claim::Open(environment))
                 } else {
@@ -204,7 +204,7 @@ impl<E> Registry<E> {
 }
 
 impl<E> Registered<E> {
-    /// Says that the environment is open.
+    /// Publishes the open environment.
     pub(super) fn opened(&self, environment: &Arc<E>) {
         if let Some(entry) = self.registry.entries().get_mut(&self.id) {
             entry.environment = Arc::downgrade(environment);

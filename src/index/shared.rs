@@ -1,5 +1,5 @@
-//! What the clones of a handle on an index share: everything but the types of its metric and of
-//! what names its items, which are values here.
+//! The shared state of the clones of an index handle: everything but the types of its metric and of
+//! its item names, which are values here.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,14 +22,14 @@ use crate::format::catalog::Entry;
 use crate::format::item_keys::Naming;
 use crate::format::meta::Meta;
 use crate::item_key::ItemName;
+use crate::store::open::{read_marked, read_meta};
 use crate::store::owned_snapshot::OwnedSnapshot;
-use crate::store::snapshot::{read_marked, read_meta};
 use crate::store::table::Memory;
 use crate::store::{Place, Raw};
 use crate::writer::Writer;
 
-/// The metric of an index that is opened as whatever it is: one of voisin's, one that the options
-/// tell of, or one that stands for those that are not known.
+/// The metric of an index that is opened without a type: one that ships with voisin, one from the
+/// options, or a placeholder for an unknown one.
 ///
 /// # Errors
 /// [`Error::Corrupt`] if its metadata cannot be read, and those of reading them.
@@ -56,7 +56,7 @@ fn stored_metric(
         .ok_or(Error::corrupt(key, "there is no such form of vectors"))
 }
 
-/// What an index is expected to be.
+/// The expected types of an index.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
     pub(super) metric: &'static Metric,
@@ -69,10 +69,10 @@ impl Expected {
     }
 }
 
-/// How often a search begins anew because LMDB refuses the transaction that it shares.
+/// How often a search is retried because LMDB refuses the transaction that it shares.
 pub(super) const SNAPSHOT_ATTEMPTS: usize = 3;
 
-/// What the clones of a handle share.
+/// The shared state of the clones of a handle.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) cache: Arc<Cache>,
@@ -80,22 +80,22 @@ pub(super) struct Shared {
     pub(super) entry: Entry,
     pub(super) place: Place<'static>,
     pub(super) is_read_only: bool,
-    /// Items that were pending when the handle was opened.
+    /// The number of pending items when the handle was opened.
     pub(super) pending_at_open: u64,
-    /// Where temporary files go, if not beside the index.
+    /// The folder for temporary files, if not that of the index.
     pub(super) temp_dir: Option<PathBuf>,
-    /// The most threads of a build, if not 0.
+    /// The maximum number of threads of a build, if not 0.
     pub(super) threads: usize,
-    // Last: what is above ends before the environment is closed.
+    // Last, so that the fields above are dropped before the environment is closed.
     pub(super) env: Arc<SharedEnv>,
 }
 
-/// Who wants to know how far a build is, and whether it goes on, and on how many threads.
+/// The closures that cancel a build and receive its progress, and its number of threads.
 #[derive(Clone, Copy)]
 pub(super) struct Hooks<'a> {
     pub(super) cancel: &'a (dyn Fn() -> bool + Sync),
     pub(super) progress: &'a (dyn Fn(Progress) + Sync),
-    /// 0: as the handle was opened.
+    /// 0: the number that the handle was opened with.
     pub(super) threads: usize,
 }
 
@@ -109,7 +109,7 @@ impl Shared {
         Writer::at(self.place, self.entry.dimensions as usize)
     }
 
-    /// Builds as the index was created to be built.
+    /// Builds with the parameters that the index was created with.
     pub(super) fn build(&self, txn: &mut RwTxn<'_>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
         let mut rng = StdRng::seed_from_u64(self.entry.seed);
         let Entry { m, m0, .. } = self.entry;
@@ -136,8 +136,8 @@ impl Shared {
         self.temp_dir.as_deref().unwrap_or(self.env.folder())
     }
 
-    /// Links at most `least` pending items, or as many as are linked, without the write lock
-    /// while neighbors are looked for.
+    /// Links at most `least` pending items, or as many as are linked already if that is more,
+    /// without holding the write lock while it searches for neighbors.
     pub(super) fn link(&self, least: u64, hooks: Hooks<'_>) -> Result<Round> {
         let mut rng = StdRng::seed_from_u64(self.entry.seed);
         let mut builder = self.engine(&mut rng, hooks);
@@ -160,20 +160,20 @@ impl Shared {
     }
 }
 
-/// What a round of linking has come to.
+/// The result of a round of linking.
 pub(super) enum Round {
     /// There was nothing to link.
     Done,
-    /// So many pending items are linked.
+    /// This many pending items were linked.
     Linked(u64),
     /// Too much was committed meanwhile: nothing has changed.
     Outdated,
 }
 
-/// A round of [`Index::link`](crate::Index::link) links at least this many items, if there are so
-/// many. Each round rewrites most lists of the graph and takes about 1 kB of memory for an item
-/// that it links or changes. Rounds as large as the graph that is there keep what is written within
-/// twice that of a single round.
+/// The minimum number of items that a round of [`Index::link`](crate::Index::link) links, if there
+/// are that many. Each round rewrites most lists of the graph and takes about 1 kB of memory for
+/// each item that it links or changes. Rounds as large as the existing graph keep the bytes written
+/// within twice those of a single round.
 pub(super) const LEAST_ROUND_ITEMS: u64 = 20_000;
 
 impl Shared {
@@ -184,7 +184,7 @@ impl Shared {
         metric: &'static Metric,
         is_read_only: bool,
     ) -> Self {
-        let place = Place { raw: env.indexes, index: entry.number, metric };
+        let place = Place { raw: env.indexes, index: entry.number, metric, naming: entry.naming };
         let (cache, name, env) = (env.cache(entry.number), name.to_owned(), Arc::clone(env));
         Self {
             cache,
@@ -205,7 +205,7 @@ impl Shared {
         newest(&self.cache, &self.env, self.place).map_err(|error| self.explain(error))
     }
 
-    /// A search of the newest commit.
+    /// Runs a search on the newest commit.
     pub(super) fn search<T>(
         &self,
         search: impl Fn(&OwnedSnapshot<'static>) -> Result<T>,
@@ -218,7 +218,7 @@ impl Shared {
                 search(&held)
             };
             match found {
-                // The transaction has met damage, and perhaps that of another index.
+                // The transaction has met damage, perhaps that of another index.
                 Err(Error::Heed(heed::Error::Mdb(_)))
                     if held.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
                 {
@@ -229,7 +229,7 @@ impl Shared {
         }
     }
 
-    /// That the index has not been removed: what is written to it would be there again.
+    /// Checks that the index has not been removed: a write would recreate it.
     ///
     /// # Errors
     /// [`Error::Removed`].
@@ -239,8 +239,8 @@ impl Shared {
         if is_ours { Ok(()) } else { Err(self.explain(Error::MissingIndex(self.entry.number))) }
     }
 
-    /// An index that is in the catalog has metadata, and no number is used twice: one without has
-    /// been removed.
+    /// Maps a missing index to a removed one: an index in the catalog has metadata, and no number
+    /// is used twice, so one without metadata was removed.
     pub(super) fn explain(&self, error: Error) -> Error {
         match error {
             Error::MissingIndex(number) if number == self.entry.number => {
@@ -250,12 +250,12 @@ impl Shared {
         }
     }
 
-    /// Number of items that are in no graph yet.
+    /// The number of pending items.
     pub(super) fn pending(&self) -> Result<u64> {
         Ok(self.newest()?.meta().pending.into())
     }
 
-    /// Creates the index, or opens it, if it exists and `exists` has nothing against that.
+    /// Creates the index, or opens it, if it exists and `exists` allows it.
     ///
     /// # Errors
     /// See [`Index::create`](crate::Index::create).
@@ -277,10 +277,12 @@ impl Shared {
                 .map(Some),
             None => Ok(None),
         };
-        // Looked up first without writing, so that opening what exists waits for no writer.
+        // First a lookup without a write transaction, so that opening an existing index waits for
+        // no writer.
         match env.look(find) {
             Ok(Some(index)) => return Ok(index),
-            // It is to be created, or there is no reader to look it up, which a write needs not.
+            // It must be created, or there is no reader slot for the lookup, which a write does not
+            // need.
             Ok(None) | Err(Error::ReadersFull { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -297,14 +299,14 @@ impl Shared {
                 shared.writer().set_codes(&mut txn, Some(codes))?;
             }
             catalog::add(&env, &mut txn, name, &entry)?;
-            // Opened here, where it takes no reader: what has been created is not an error.
+            // Opened here, where it takes no reader slot: a created index must not end in an error.
             Ok((Self::found(&env, &txn, options, entry, Some(expected), false)?, txn))
         })?;
         env.keep();
         Ok(index)
     }
 
-    /// Opens the index; whatever it is, if nothing is expected.
+    /// Opens the index; any index, if nothing is expected.
     ///
     /// # Errors
     /// See [`Index::open`](crate::Index::open).
@@ -323,7 +325,7 @@ impl Shared {
         })
     }
 
-    /// The index of a name that the catalog has, if it is what the options say.
+    /// The index of a catalog name, if it matches the options.
     fn found(
         env: &Arc<SharedEnv>,
         txn: &RoTxn<'_>,
@@ -346,8 +348,8 @@ impl Shared {
         let mut shared = Shared::new(env, name, entry, metric, is_read_only);
         shared.temp_dir = options.temp_folder().map(Path::to_owned);
         shared.threads = options.build_threads();
-        // The catalog says neither which form vectors are stored in nor what codes there are. What
-        // is damaged is for those who use it, and for `check`.
+        // The catalog records neither the element type nor the codes. Damage is left to later
+        // calls, and to `check`.
         let meta = match read_marked(shared.place, txn) {
             Err(error @ Error::MetricMismatch { .. }) => return Err(error),
             meta => meta.ok().flatten().map(|(meta, _)| meta),
@@ -357,7 +359,7 @@ impl Shared {
         Ok(shared)
     }
 
-    /// That this handle may change the index.
+    /// Checks that this handle may change the index.
     pub(super) fn writable(&self) -> Result<()> {
         self.env.check_process()?;
         match self.is_read_only {
@@ -367,7 +369,7 @@ impl Shared {
     }
 }
 
-/// The snapshot of the newest commit, of whatever process.
+/// The snapshot of the newest commit of any process.
 ///
 /// # Errors
 /// Those of [`SharedEnv::read`] and of opening a [`OwnedSnapshot`].
@@ -397,7 +399,7 @@ fn refresh(
             return Ok(held);
         }
         match OwnedSnapshot::open(place, Arc::clone(&txn), Memory::Full) {
-            // It has met damage, and perhaps that of another index.
+            // It has met damage, perhaps that of another index.
             Err(Error::Heed(heed::Error::Mdb(_)))
                 if txn.is_defective() && attempts < SNAPSHOT_ATTEMPTS =>
             {

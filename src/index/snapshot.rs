@@ -1,12 +1,12 @@
-//! An index as it was at one commit, with the transaction that keeps it so.
+//! An index at one commit, with the transaction that pins it.
 //!
-//! A snapshot remembers where everything is that has been found, so a new one for each search would
-//! find everything anew. The cache of an index, which all handles on it share, holds the newest
-//! that has been asked for, until there is a newer commit: a search costs the look at the number of
-//! the newest commit, and a count. The snapshots of all indexes of a folder hold by one
-//! transaction, that of the newest commit any of them was asked for: `environment` sees to it that
-//! no cache holds by an older one, so that idle indexes take no entries of the table of readers.
-//! What an index had found outlives its snapshot, for as long as a later one can take it over.
+//! A snapshot caches pointers to the values it has read, so that a new one for each search would
+//! look everything up anew. The cache of an index, which all its handles share, holds the newest
+//! snapshot requested, until there is a newer commit: a search costs a look at the number of the
+//! newest commit, and a reference count. The snapshots of all indexes of a folder share one
+//! transaction, on the newest commit requested of any of them: `environment` ensures that no cache
+//! holds an older one, so that idle indexes take no entries of the reader table. The pointers of an
+//! index outlive its snapshot, for as long as a later one can take them over.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -17,21 +17,21 @@ use roaring::RoaringBitmap;
 use super::environment::{Pin, Searching, SharedEnv};
 use crate::error::Result;
 use crate::query::Query;
-use crate::reader::items_from;
 use crate::store::owned_snapshot::{OwnedSnapshot, OwnedSource};
+use crate::store::sections::ids::items::items_from;
+use crate::store::sections::warm::Warmed;
 use crate::store::view::View;
-use crate::store::warm::Warmed;
 use crate::types::{ItemId, Slot};
 
-/// Items that are looked up while others wait for the transaction: a tenth of a millisecond.
+/// The number of items looked up while others wait for the transaction: a tenth of a millisecond.
 const ITEMS_AHEAD: usize = 4096;
 
-/// An index as it was at one commit, for as long as one likes: see
+/// An index at one commit, for as long as it is held: see
 /// [`Index::snapshot`](crate::Index::snapshot).
 ///
 /// It can be cloned, which is cheap, shared between threads and sent to others. All its answers are
-/// those of one commit, whatever is committed meanwhile. It costs others nothing but disk: pages
-/// that it sees are not used again, so a file that changes grows while it is held.
+/// those of one commit, whatever is committed meanwhile. It costs others nothing but disk space:
+/// the pages that it uses cannot be reused, so a file that changes grows while it is held.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Euclidean};
@@ -57,7 +57,7 @@ pub struct Snapshot<D, K: ?Sized = ItemId> {
     types: PhantomData<fn(&K) -> D>,
 }
 
-/// What the clones of a snapshot share.
+/// The shared state of the clones of a snapshot.
 #[derive(Debug)]
 struct Shared {
     held: Arc<OwnedSnapshot<'static>>,
@@ -85,13 +85,13 @@ impl<D, K: ?Sized> Snapshot<D, K> {
         self.shared.hold.check_process()
     }
 
-    /// Says that this thread searches it.
+    /// Marks this thread as searching it.
     pub(super) fn searching(&self) -> Searching {
         self.shared.hold.searching()
     }
 
-    /// The number of the commit that it shows, of all indexes of the environment. A later commit
-    /// has a larger number.
+    /// The number of the commit, counted over all indexes of the environment. A later commit has a
+    /// larger number.
     #[must_use]
     pub fn commit(&self) -> u64 {
         self.held().id() as u64
@@ -114,28 +114,29 @@ impl<D, K: ?Sized> Snapshot<D, K> {
         Ok(self.held().view())
     }
 
-    /// Number of components of every vector.
+    /// The number of components of every vector.
     #[must_use]
     pub fn dimensions(&self) -> usize {
         self.held().meta().dimensions as usize
     }
 
-    /// Number of items.
+    /// The number of items.
     #[must_use]
     pub fn len(&self) -> u64 {
         self.held().meta().items.into()
     }
 
-    /// Whether there is no item.
+    /// Whether the index has no items.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Reads what searches need from the disk, so that they need not wait for it: the graph first,
-    /// from the top, then item ids and codes, and vectors last, until `budget_bytes` have been
-    /// read. Says how many bytes that were, and whether they were all. Of an index that is in
-    /// memory already it finds all values, so that the first searches need not look for them.
+    /// Reads the values that searches need from disk, so that searches need not wait for it: the
+    /// graph first, from the top layer, then item ids and codes, and vectors last, until
+    /// `budget_bytes` have been read. Returns the number of bytes read, and whether they were all.
+    /// If the index is in memory already, this still resolves the pointers to all values ahead of
+    /// the first searches.
     ///
     /// ```
     /// # use voisin::{Index, Options, distances::Euclidean};
@@ -157,8 +158,8 @@ impl<D, K: ?Sized> Snapshot<D, K> {
 }
 
 impl<D> Snapshot<D> {
-    /// The vector of an item as it is stored: that which was added, bit for bit, or what [the form
-    /// of the index](crate::codec) has made of it. `None` if there is no such item.
+    /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
+    /// element type of the index](crate::codec). `None` if there is no such item.
     ///
     /// # Errors
     /// [`Forked`](crate::Error::Forked), [`Corrupt`](crate::Error::Corrupt).
@@ -183,8 +184,8 @@ impl<D> Snapshot<D> {
         Ok(self.slots()?.into_iter().map(|(item, _)| item).collect())
     }
 
-    /// All items and their vectors, by id. The ids are looked up first, 8 bytes each, the vectors
-    /// one by one.
+    /// All items and their vectors, ordered by id. The ids are looked up first, 8 bytes each, the
+    /// vectors one by one.
     ///
     /// # Errors
     /// As [`vector`](Self::vector); the iterator's items the same.
@@ -193,12 +194,12 @@ impl<D> Snapshot<D> {
         Ok(slots.into_iter().map(move |(item, slot)| Ok((item, view.components(slot)?))))
     }
 
-    /// Items and slots, by id.
+    /// Items and slots, ordered by id.
     fn slots(&self) -> Result<Vec<(ItemId, Slot)>> {
         self.check_process()?;
         let (held, mut slots, mut next) = (self.held(), Vec::new(), Some(0));
         while let Some(first) = next {
-            // Some at a time: others wait for the transaction.
+            // In chunks, because others wait for the transaction.
             let found = held.lend(|txn| {
                 items_from(held.place(), txn, first)?.take(ITEMS_AHEAD).collect::<Result<Vec<_>>>()
             })?;

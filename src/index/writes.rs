@@ -1,5 +1,5 @@
-//! What a batch is, whatever the types of its index are: one write transaction, which is committed
-//! only if all calls in it have succeeded.
+//! The untyped core of a batch: one write transaction, which is committed only if all calls in it
+//! have succeeded.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::codec::Scale;
 use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
-use crate::store::snapshot::read_meta;
+use crate::store::open::read_meta;
 use crate::training::Range;
 use crate::writer::Writer;
 
@@ -21,27 +21,27 @@ pub(super) struct Writes<'w> {
     writer: Writer<'static, ()>,
     pub(super) shared: Arc<Shared>,
     pub(super) state: State,
-    /// How many items were pending when it began.
+    /// The number of pending items when it began.
     others_pending: u64,
     pub(super) links_later: bool,
 }
 
-/// A batch links this many items that others have left pending, or as many as it has added itself
-/// if that is more: what an interrupted load has left is linked bit by bit, and no single write
-/// pays for all of it. 64 links take some 20 ms.
+/// A batch links at least this many items that others have left pending, or as many as it has added
+/// itself if that is more: so the items of an interrupted load are linked bit by bit, and no single
+/// write pays for all of them. Linking 64 items takes some 20 ms.
 const LEAST_OTHERS_LINKED: u64 = 64;
 
 /// Whether a batch can be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     Whole,
-    /// The map was full. All of it must be done again in a larger one.
+    /// The map was full: the batch must be retried in a larger one.
     MapFull,
-    /// A call has failed half-way or panicked, or is under way.
+    /// A call has failed half-way or panicked, or is in progress.
     Failed,
 }
 
-/// Whether an error says that nothing has changed: those that are the caller's to mend.
+/// Whether an error means that nothing has changed: those that the caller can fix.
 fn has_changed_nothing(error: &Error) -> bool {
     matches!(
         error,
@@ -91,14 +91,14 @@ impl<'w> Writes<'w> {
         self.writer.dimensions()
     }
 
-    /// Changes something, unless an earlier change has failed half-way.
+    /// Makes a change, unless an earlier change has failed half-way.
     pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&Writer<'static, ()>, &mut WriteTxn<'w>) -> Result<T>,
     ) -> Result<T> {
         self.txn.check()?;
         self.check_whole()?;
-        // Stays so if `change` panics and the caller catches that.
+        // The state remains if `change` panics and the caller catches that.
         self.state = State::Failed;
         let result =
             change(&self.writer, &mut self.txn).map_err(|error| self.shared.env.explain(error));
@@ -120,7 +120,8 @@ impl<'w> Writes<'w> {
         }
     }
 
-    /// As [`change`](Self::change), for work that has done a part of it whatever its error is.
+    /// As [`change`](Self::change), for work of several steps: it may have changed something even
+    /// if its error normally means that nothing has changed.
     pub(super) fn change_whole<T>(
         &mut self,
         change: impl FnOnce(&Writer<'static, ()>, &mut WriteTxn<'w>) -> Result<T>,
@@ -137,7 +138,7 @@ impl<'w> Writes<'w> {
         self.writer.needs_training(&self.txn)
     }
 
-    /// What the codes of the index stand for.
+    /// The scale of the index.
     ///
     /// # Errors
     /// [`NotTrained`](Error::NotTrained).
@@ -149,7 +150,7 @@ impl<'w> Writes<'w> {
         }
     }
 
-    /// Trains the index on what is to be added.
+    /// Trains the index on the range of what will be added.
     pub(super) fn train_on(&mut self, range: Range) -> Result<()> {
         self.change(|writer, txn| writer.train_on(txn, range))
     }
@@ -163,10 +164,10 @@ impl<'w> Writes<'w> {
         Reader::at(&self.txn, self.shared.place)
     }
 
-    /// What to link at the end: as many items as the batch has added, and some that others have
-    /// left pending.
+    /// The number of items to link at the end: as many as the batch has added, and some that others
+    /// have left pending.
     fn goal(&self) -> Result<Option<Goal>> {
-        // What was deleted under a metric that is not known is taken out by who knows it.
+        // Tombstones under an unknown metric are left to a handle that knows the metric.
         let is_known = self.shared.place.metric.is_known;
         if self.links_later || !is_known || !self.writer.need_build(&self.txn)? {
             return Ok(None);
@@ -177,15 +178,15 @@ impl<'w> Writes<'w> {
         Ok(Some(if pending <= limit { Goal::Linked } else { Goal::Part(limit) }))
     }
 
-    /// Links what was added, or does what `goal` asks for. The transaction is to be committed, if
-    /// the closure has returned `result`.
+    /// Links what was added, or does what `goal` requests. The transaction should be committed if
+    /// the closure returned `result`.
     pub(super) fn finish<T, E: From<Error>>(
         mut self,
         result: Result<T, E>,
         goal: Option<Goal>,
         hooks: Hooks<'_>,
     ) -> Result<(T, WriteTxn<'w>), Interrupted<E>> {
-        // A closure that was told of a full map may have made any error of it, or none.
+        // A closure that saw a full map may have returned any error, or none.
         if self.state == State::MapFull {
             return Err(Interrupted::MapFull);
         }
@@ -204,11 +205,11 @@ impl<'w> Writes<'w> {
     }
 }
 
-/// Links what is pending now, `least` items or more a round.
+/// Links all items pending now, at least `least` a round.
 pub(super) fn link_with(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<()> {
     shared.writable()?;
     let total = match shared.pending() {
-        // Then a write links, which needs no reader: until nothing is pending.
+        // Then a write links until nothing is pending, as it needs no reader slot.
         Err(Error::ReadersFull { .. }) => u64::MAX,
         pending => pending?,
     };
@@ -216,7 +217,7 @@ pub(super) fn link_with(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> R
     loop {
         let progress = |progress: Progress| {
             let Progress { phase, done: now, total: of } = progress;
-            // Values are counted for each round.
+            // Values are counted anew for each round.
             let (done, total) = match phase {
                 Phase::Linking if total == u64::MAX => (done + now, done + of),
                 Phase::Linking => (done + now, total.max(done + of)),
@@ -228,23 +229,24 @@ pub(super) fn link_with(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> R
             0 => return Ok(()),
             linked => done += linked,
         }
-        // What others have added meanwhile is left to them.
+        // Items that others have added meanwhile are left to them.
         if done >= total {
             return Ok(());
         }
     }
 }
 
-/// Links at most `least` items, or as many as are linked. Returns how many that were.
+/// Links at most `least` items, or as many as are linked already if that is more. Returns their
+/// number.
 fn link_round(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<u64> {
     for _ in 0..CONCURRENT_ATTEMPTS {
         match shared.link(least, hooks) {
             Ok(Round::Done) => return Ok(0),
             Ok(Round::Linked(linked)) => return Ok(linked),
-            // Another process may have grown the map, which cannot be taken over while this
-            // holds a snapshot.
+            // Another process may have grown the map, which this one cannot adopt while this holds
+            // a snapshot.
             Ok(Round::Outdated) | Err(Error::MapBusy { .. }) => {}
-            // A build inside a write transaction needs no entry of the table of readers.
+            // A build inside a write transaction needs no reader slot.
             Err(Error::ReadersFull { .. }) => break,
             Err(Error::MapFull) => shared.env.enlarge()?,
             Err(error) => return Err(error),

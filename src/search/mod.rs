@@ -1,10 +1,11 @@
-//! One search: what is asked, the access path that answers it, and the answer.
+//! One search: its request, the access path that answers it, and the answer.
 //!
-//! Three access paths lead to an answer, each in a file of its own in `paths/`, with what it costs.
-//! The **graph** is walked with a beam, and pending items are compared beside it. **All** live
-//! vectors are compared where that is asked for, or costs less than the walk would. Only the
-//! **candidates** are compared where there are so few that walking to them would cost more. Every
-//! path gives `k` results, or all that exist.
+//! There are three access paths, each in a file of its own in `paths/`, with its cost estimate.
+//! **Graph** is a beam search of the graph, plus a scan of the pending items. **All**, exact search
+//! (brute force), scans all live vectors, where that is requested or costs less than the graph
+//! search. **Candidates** scans only the candidates (prefilter), where they are so few that
+//! reaching them through the graph would cost more. Every path returns `k` results, or all that
+//! exist.
 
 mod paths;
 mod request;
@@ -22,10 +23,10 @@ use crate::store::view::View;
 use crate::top_k::Found;
 use crate::types::ItemId;
 
-/// A view that searches use: on whatever source, so that they are compiled once.
+/// A view over any source, so that searches are compiled once.
 type AnyView<'v, 's, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
 
-/// The items nearest to a vector.
+/// Returns the items nearest to a vector.
 pub(crate) fn by_vector<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     request: Request<'_>,
@@ -47,7 +48,7 @@ fn search_vector(
     Ok(found.swap_remove(0))
 }
 
-/// The items nearest to each of many vectors, which lie one after the other.
+/// Returns the items nearest to each of many vectors, which lie one after the other.
 pub(crate) fn by_vectors<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     request: Request<'_>,
@@ -77,7 +78,7 @@ fn search_vectors(
     Search { view, queries: &queries, context: &context }.run()
 }
 
-/// The items nearest to a stored one, without it.
+/// Returns the items nearest to a stored item, without that item.
 pub(crate) fn by_item<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     request: Request<'_>,
@@ -98,7 +99,7 @@ fn search_item(
     Ok(Search { view, queries: &[query], context: &context }.run()?.pop())
 }
 
-/// Queries on their way.
+/// The queries of a search.
 struct Search<'q, 'v, 's, 't> {
     view: &'q AnyView<'v, 's, 't>,
     queries: &'q [PreparedQuery<'q, 's, 't, &'v (dyn Source<'t> + 'v)>],
@@ -106,7 +107,7 @@ struct Search<'q, 'v, 's, 't> {
 }
 
 impl Search<'_, '_, '_, '_> {
-    /// An answer for each query.
+    /// Returns an answer for each query.
     fn run(&self) -> Result<Vec<Searched>> {
         let possible = self.possible();
         let k = self.context.request.k.min(possible);
@@ -126,16 +127,16 @@ impl Search<'_, '_, '_, '_> {
         Ok(found.into_iter().map(answer).collect())
     }
 
-    /// How many items may be results, at most.
+    /// The maximum number of items that may be results.
     fn possible(&self) -> usize {
         let items = self.view.snapshot.meta.items as usize;
         let candidates = self.context.request.candidates;
         candidates.map_or(items, |candidates| items.min(candidates.len() as usize))
     }
 
-    /// The cheapest access path of those that are asked for, or of all if none of these can answer.
-    /// The same for one query and for many, so that many have the answers that each would have
-    /// alone.
+    /// The cheapest access path of the requested kind (exact or not), or of all if no such path can
+    /// answer. The choice is the same for one query and for many, so that a batch gives the answers
+    /// that each query would get alone.
     fn cheapest(&self, k: usize) -> &'static dyn AccessPath {
         let cheapest = |exact: Option<bool>| {
             let asked_for = |path: &&&dyn AccessPath| {
@@ -152,7 +153,7 @@ impl Search<'_, '_, '_, '_> {
         cheapest(self.context.request.exact).or_else(|| cheapest(None)).unwrap_or(&paths::Flat)
     }
 
-    /// What a scan finds for each query.
+    /// Scans slots for each query.
     fn scan(&self, k: usize, slots: Slots<'_>) -> Result<Vec<Found>> {
         let context = self.context;
         scan(

@@ -1,4 +1,4 @@
-//! What is asked of a search, beside the vectors.
+//! The request of a search: everything but the vectors.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,8 @@ use roaring::RoaringBitmap;
 use crate::defaults;
 use crate::types::ItemId;
 
-/// What ends a search early: a value, so that a search is compiled once and not for each closure.
+/// The cancel closure, as a trait object, so that a search is compiled once and not for each
+/// closure.
 pub(crate) type Cancel<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// The options of a query.
@@ -16,11 +17,11 @@ pub(crate) type Cancel<'a> = &'a (dyn Fn() -> bool + Sync);
 pub(crate) struct Request<'a> {
     pub(crate) k: usize,
     pub(crate) ef_search: usize,
-    /// Only access paths whose answer is exact, or only others; `None` for the cheapest of all.
+    /// Only exact access paths, or only the others; `None` for the cheapest of all.
     pub(crate) exact: Option<bool>,
-    /// The items that may be results, unless all may be.
+    /// The items that may be results (prefilter); `None` for all.
     pub(crate) candidates: Option<&'a RoaringBitmap>,
-    /// Whether to use the codes of the index, if it has any.
+    /// Whether to use the quantized codes of the index, if it has any.
     pub(crate) codes: bool,
     pub(crate) cancel: Cancel<'a>,
 }
@@ -50,13 +51,12 @@ impl fmt::Debug for Request<'_> {
     }
 }
 
-/// What a search asks as it goes: which items may be results, and whether to stop. Any thread may
-/// look at it.
+/// The filter and the stop condition of a search in progress. Threads share it.
 pub(crate) struct SearchContext<'a> {
     pub(crate) request: Request<'a>,
-    /// The item that is searched by.
+    /// The item that is the query of a search by item.
     excluded: Option<ItemId>,
-    /// Whether `cancel` has said so: what it says later does not matter.
+    /// Whether `cancel` has returned `true`; later return values do not matter.
     cancelled: AtomicBool,
 }
 
@@ -65,8 +65,8 @@ impl<'a> SearchContext<'a> {
         Self { request, excluded, cancelled: AtomicBool::new(false) }
     }
 
-    /// Whether to end the search here. Asks `cancel`: a walk once for each node that it expands on
-    /// layer 0, a scan once for each piece of vectors.
+    /// Whether to end the search here. Calls `cancel`: a graph search does so before each expansion
+    /// on layer 0, a scan before each block of about 64 vectors.
     pub(crate) fn stop(&self) -> bool {
         if (self.request.cancel)() {
             self.cancelled.store(true, Ordering::Relaxed);
@@ -74,7 +74,7 @@ impl<'a> SearchContext<'a> {
         self.did_cancel()
     }
 
-    /// Whether the search was ended early.
+    /// Whether the search was cancelled.
     pub(crate) fn did_cancel(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
@@ -85,7 +85,7 @@ impl<'a> SearchContext<'a> {
             && self.excluded != Some(item)
     }
 
-    /// Whether every slot that is not removed is accepted, so that its item need not be known.
+    /// Whether every slot that is not removed is accepted, so that the filter needs no item id.
     pub(crate) fn accepts_all(&self) -> bool {
         self.request.candidates.is_none() && self.excluded.is_none()
     }

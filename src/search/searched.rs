@@ -1,17 +1,17 @@
-//! What a search answers.
+//! The answer of a search.
 
 use crate::error::Result;
 use crate::types::ItemId;
 
-/// How a query was answered.
+/// The access path that answered a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Strategy {
-    /// The graph was walked; pending items were compared beside it.
+    /// A search of the graph, plus a scan of the pending items.
     Graph,
-    /// All live vectors were compared: the answer is exact.
+    /// An exact scan of all live vectors (brute force).
     All,
-    /// All candidates were compared: the answer is exact.
+    /// An exact scan of all candidates (prefilter).
     Candidates,
 }
 
@@ -26,33 +26,33 @@ impl Strategy {
     }
 }
 
-/// The answer to a query. It names items by their ids, or by their keys where they have any.
+/// The answer to a query. It names items by id, or by key where they have keys.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Searched<I = ItemId> {
-    /// Items and their distances, the nearest first, ties by item id.
+    /// The items and their distances, the nearest first, ties by item id.
     pub nns: Vec<(I, f32)>,
-    /// Whether the search was cancelled: then these are the nearest of what had been seen.
+    /// Whether the search was cancelled: these are then the nearest items seen so far.
     pub did_cancel: bool,
-    /// How it was answered.
+    /// The access path that answered the query.
     pub strategy: Strategy,
-    /// How many distances were computed.
+    /// The number of distances computed.
     pub distances: u64,
-    /// How many distances were estimated by codes.
+    /// The number of distances estimated from codes.
     pub estimates: u64,
-    /// How many items of the index were pending, that is, in no graph yet: a search compares them
-    /// one by one. A number that stays large wants a build, or [`Index::link`](crate::Index::link).
+    /// The number of pending items of the index, which are not in the graph yet: a search scans
+    /// them one by one. If it stays large, build, or call [`Index::link`](crate::Index::link).
     pub pending: u64,
 }
 
 impl<I> Searched<I> {
-    /// Items and their distances, the nearest first, ties by item id.
+    /// The items and their distances, the nearest first, ties by item id.
     #[must_use]
     pub fn into_nns(self) -> Vec<(I, f32)> {
         self.nns
     }
 
-    /// No answer, for no distance.
+    /// An empty answer, which took no distance computation.
     pub(crate) fn empty() -> Self {
         Self {
             nns: Vec::new(),
@@ -64,7 +64,7 @@ impl<I> Searched<I> {
         }
     }
 
-    /// The same with other names for the items.
+    /// The same answer, with other names for the items.
     pub(crate) fn name<J>(self, mut name: impl FnMut(I) -> Result<J>) -> Result<Searched<J>> {
         let Self { nns, did_cancel, strategy, distances, estimates, pending } = self;
         let nns = nns

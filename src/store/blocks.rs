@@ -11,9 +11,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
+use super::sections::section::{MakeValue, SectionEdit, StoredVector};
 use super::target::{Put, Target};
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
@@ -23,7 +25,7 @@ use crate::types::Slot;
 
 /// See the module.
 pub(super) struct Blocks {
-    pub(super) geometry: Geometry,
+    geometry: Geometry,
     /// The kinds and subs of blocks and of values in the tail.
     block: (Kind, u8),
     single: (Kind, u8),
@@ -63,7 +65,7 @@ impl Blocks {
     }
 
     /// The first slot of the tail.
-    pub(super) fn tail_start(&self) -> u32 {
+    fn tail_start(&self) -> u32 {
         self.sealed * self.geometry.vectors
     }
 
@@ -72,12 +74,7 @@ impl Blocks {
     }
 
     /// Puts a value, with its factor, into the place of a slot that had none before the edit.
-    pub(super) fn store(
-        &mut self,
-        mut target: Target<'_, '_, '_>,
-        slot: Slot,
-        value: Vec<u8>,
-    ) -> Result<()> {
+    fn store(&mut self, mut target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
         let geometry = self.geometry;
         let (block, place) = geometry.place(slot);
         if block >= self.sealed as usize {
@@ -91,12 +88,7 @@ impl Blocks {
     }
 
     /// As [`store`](Self::store), for a slot that may have a live value, which stays until the end.
-    pub(super) fn store_late(
-        &mut self,
-        target: Target<'_, '_, '_>,
-        slot: Slot,
-        value: Vec<u8>,
-    ) -> Result<()> {
+    fn store_late(&mut self, target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
         if self.geometry.place(slot).0 < self.geometry.place(Slot(self.slots_before)).0 {
             self.late.insert(slot, value);
             return Ok(());
@@ -136,7 +128,7 @@ impl Blocks {
 
     /// Forgets the value of a slot, if it is in the tail. What a block has in its place does not
     /// matter.
-    pub(super) fn release(&mut self, slot: Slot) {
+    fn release(&mut self, slot: Slot) {
         if slot.0 < self.tail_start() {
             return;
         }
@@ -147,7 +139,7 @@ impl Blocks {
     }
 
     /// Turns the tail into a block if the slots that there are now fill it.
-    pub(super) fn seal(&mut self, mut target: Target<'_, '_, '_>, slots: u32) -> Result<()> {
+    fn seal(&mut self, mut target: Target<'_, '_, '_>, slots: u32) -> Result<()> {
         let geometry = self.geometry;
         let (block, start) = (self.sealed, self.tail_start());
         if slots < start.saturating_add(geometry.vectors) {
@@ -181,12 +173,12 @@ impl Blocks {
     ///
     /// # Errors
     /// [`Error::Corrupt`].
-    pub(super) fn check_late(&self, target: &Target<'_, '_, '_>) -> Result<()> {
+    fn check_late(&self, target: &Target<'_, '_, '_>) -> Result<()> {
         self.late_blocks().try_for_each(|(block, _)| self.stored_block(target, block).map(drop))
     }
 
     /// Overwrites live values, block by block. Only LMDB may stop the edit from here on.
-    pub(super) fn write_late(&mut self, mut target: Target<'_, '_, '_>) -> Result<()> {
+    fn write_late(&mut self, mut target: Target<'_, '_, '_>) -> Result<()> {
         if self.late.is_empty() {
             return Ok(());
         }
@@ -214,7 +206,7 @@ impl Blocks {
     }
 
     /// Takes everything not yet written.
-    pub(super) fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
+    fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
         let mut puts: Vec<Put> =
             self.obsolete.iter().map(|slot| (self.key(place, self.single, slot), None)).collect();
         for (slot, body) in std::mem::take(&mut self.tail) {
@@ -224,5 +216,54 @@ impl Blocks {
             puts.push((self.key(place, self.block, block), Some(body)));
         }
         puts
+    }
+}
+
+/// The edit of a section that keeps a value of one length for each slot, made of its vector.
+pub(super) struct BlockEdit {
+    blocks: Blocks,
+    make: Box<MakeValue>,
+}
+
+impl BlockEdit {
+    pub(super) fn new(
+        blocks: Blocks,
+        make: impl FnMut(Place<'_>, &RoTxn<'_>, StoredVector<'_>) -> Result<Vec<u8>> + 'static,
+    ) -> Self {
+        Self { blocks, make: Box::new(make) }
+    }
+}
+
+impl SectionEdit for BlockEdit {
+    fn store(
+        &mut self,
+        target: Target<'_, '_, '_>,
+        slot: Slot,
+        vector: StoredVector<'_>,
+        is_late: bool,
+    ) -> Result<()> {
+        let value = (self.make)(target.place, target.wtxn, vector)?;
+        let store = if is_late { Blocks::store_late } else { Blocks::store };
+        store(&mut self.blocks, target, slot, value)
+    }
+
+    fn release(&mut self, slot: Slot) {
+        self.blocks.release(slot);
+    }
+
+    fn seal(&mut self, target: Target<'_, '_, '_>, slots: u32) -> Result<()> {
+        self.blocks.seal(target, slots)
+    }
+
+    fn check_late(&self, target: &Target<'_, '_, '_>) -> Result<()> {
+        self.blocks.check_late(target)
+    }
+
+    fn write_late(&mut self, target: Target<'_, '_, '_>) -> Result<()> {
+        self.blocks.write_late(target)
+    }
+
+    fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
+        self.blocks.rest(place)
     }
 }

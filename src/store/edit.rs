@@ -1,8 +1,8 @@
 //! Adding and removing items: one pass for one item or for many.
 //!
-//! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, vectors
-//! and codes of unfinished blocks), and writes each value once, in [`finish`](Edit::finish).
-//! `blocks` places vectors and codes, `target` writes.
+//! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, the values
+//! of unfinished blocks), and writes each value once, in [`finish`](Edit::finish). Each section
+//! says what it keeps of a slot ([`SectionEdit`]); `target` writes.
 //!
 //! Invariant: until `finish`, an edit can be undone (`repair`). A slot that it frees keeps its
 //! vector and its entry in SLOT_IDS, and is not reused within the edit; the sets are written at the
@@ -10,33 +10,26 @@
 //!
 //! Work for one item: O(1) values, none larger than a page except a block that becomes full.
 
-use std::collections::BTreeMap;
-
 use heed::RwTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
-use super::blocks::Blocks;
-use super::codes::read_coder;
-use super::sets::SetEdit;
-use super::snapshot::read_meta;
+use super::open::read_for_change;
+use super::sections::ids::edit::IdMaps;
+use super::sections::list::{SECTIONS, is_listed};
+use super::sections::section::{Section, SectionEdit, StoredVector};
+use super::sections::sets::edit::SetEdit;
 use super::target::{Journal, Put, Target, written};
 use super::view::check_dimensions;
 use crate::codec::Components;
-use crate::codes::{Coder, Scratch};
 use crate::distance::{Encoded, MAX_NAME_BYTES, Metric};
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
-use crate::format::checksum::Sound;
 use crate::format::delta::Delta;
-use crate::format::ids::{self, IdGroup};
 use crate::format::meta::{MAX_DIMENSIONS, Meta};
 use crate::format::set::SetKind;
-use crate::format::{Key, Kind, codes};
+use crate::format::{Key, Kind};
 use crate::types::{ItemId, Scale, Slot};
-
-/// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
-const CACHED_GROUPS: usize = 1024;
 
 /// Bytes of encoded rows that wait in memory. User code (iterator, `AsRef`, metric) makes them, and
 /// runs before any of them is stored.
@@ -56,25 +49,22 @@ pub(crate) struct Edit<'w, 'e, 'p> {
     free: SetEdit,
     /// Slots that become free at the end.
     freed: RoaringBitmap,
-    slot_ids: BTreeMap<u32, Vec<ItemId>>,
-    id_slots: BTreeMap<u32, IdGroup>,
-    vectors: Blocks,
-    codes: Option<Codes>,
+    ids: IdMaps,
+    /// What sections keep of each slot.
+    values: Vec<Values>,
     journal: Journal,
+}
+
+/// What a section keeps of each slot.
+struct Values {
+    section: &'static dyn Section,
+    edit: Box<dyn SectionEdit>,
 }
 
 /// An encoded item, ready to be added.
 pub(crate) struct Row {
     item: ItemId,
     vector: Encoded,
-}
-
-/// The codes of an index, as they are being changed.
-struct Codes {
-    blocks: Blocks,
-    /// Read when the first vector is encoded.
-    coder: Option<Coder>,
-    scratch: Scratch,
 }
 
 /// That there can be an index of so many dimensions, under a metric.
@@ -101,31 +91,12 @@ pub(crate) fn check_new(metric: &Metric, dimensions: usize) -> Result<()> {
 ///
 /// # Errors
 /// As [`check_new`].
-fn new_meta(metric: &Metric, dimensions: usize) -> Result<Meta> {
+fn new_meta(place: Place<'_>, dimensions: usize) -> Result<Meta> {
+    let metric = place.metric;
     check_new(metric, dimensions)?;
-    Ok(Meta {
-        metric: metric.name().to_owned(),
-        codec: metric.codec,
-        dimensions: dimensions as u32,
-        geometry: Geometry::new(metric.bytes(dimensions), metric.has_factor),
-        connectivity: None,
-        ef_construction: 0,
-        alpha: 0.0,
-        slots: 0,
-        sealed: 0,
-        items: 0,
-        pending: 0,
-        removed: 0,
-        free: 0,
-        next_rank: 0,
-        reuse_from: 0,
-        code_bits: 0,
-        is_coded: false,
-        growth: 0.0,
-        roots: Vec::new(),
-        scale: Scale::NONE,
-        saturated: 0,
-    })
+    let geometry = Geometry::new(metric.bytes(dimensions), metric.has_factor);
+    let name = metric.name().to_owned();
+    Ok(Meta::new(name, metric.codec, dimensions as u32, geometry, place.naming))
 }
 
 impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
@@ -139,8 +110,11 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         wtxn: &'w mut RwTxn<'p>,
         dimensions: usize,
     ) -> Result<Self> {
-        let fresh = new_meta(place.metric, dimensions)?;
-        let stored = read_meta(place, wtxn)?;
+        let fresh = new_meta(place, dimensions)?;
+        let stored = match read_for_change(place, wtxn)? {
+            Some((_, Some(_))) => return Err(Error::TornEdit { index: place.index }),
+            stored => stored.map(|(meta, _)| meta),
+        };
         // What was there before a new index is not there any more.
         let journal = if stored.is_some() { Journal::of } else { Journal::of_everything };
         let meta = stored.unwrap_or(fresh);
@@ -150,25 +124,21 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
                 found: dimensions,
             });
         }
-        let blocks = |geometry, blocks, tail| Blocks::new(geometry, meta.slots, blocks, tail);
-        let codes = meta.code_geometry().map(|geometry| Codes {
-            blocks: blocks(geometry, (Kind::Codes, codes::BLOCKS), (Kind::Codes, codes::TAIL)),
-            coder: None,
-            scratch: Scratch::default(),
-        });
+        let values = SECTIONS
+            .iter()
+            .filter_map(|section| Some(Values { section: *section, edit: section.edit(&meta)? }));
+        let values = values.collect();
         Ok(Self {
             place,
             wtxn,
-            vectors: blocks(meta.geometry, (Kind::Vectors, 0), (Kind::Tail, 0)),
-            codes,
-            journal: journal(meta.clone()),
+            values,
+            journal: journal(meta.clone(), is_listed),
             meta,
             pending: SetEdit::new(SetKind::Pending),
             removed: SetEdit::new(SetKind::Removed),
             free: SetEdit::new(SetKind::Free),
             freed: RoaringBitmap::new(),
-            slot_ids: BTreeMap::new(),
-            id_slots: BTreeMap::new(),
+            ids: IdMaps::default(),
         })
     }
 
@@ -237,70 +207,52 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         // The slot first: a replaced item's may only be reused by others.
         let slot = self.allocate()?;
         self.delete(item)?;
-        self.set_slot(item, Some(slot))?;
-        self.set_item(slot, item)?;
+        self.ids.set_slot(self.place, self.wtxn, item, Some(slot))?;
+        self.ids.set_item(self.place, self.wtxn, slot, item)?;
         self.pending.insert(self.place, self.wtxn, slot)?;
         self.meta.pending += 1;
         self.meta.items += 1;
-        self.store(slot, bytes, factor, false)?;
+        self.store(slot, StoredVector { bytes: &bytes, factor }, false)?;
         self.seal()?;
-        if self.id_slots.len() > CACHED_GROUPS {
-            for (key, body) in self.map_puts() {
+        if self.ids.is_large() {
+            for (key, body) in self.ids.puts(self.place) {
                 self.target().put(key, body)?;
             }
         }
         Ok(())
     }
 
-    /// Puts a vector and its code into place; not before the end if the slot may hold live ones.
-    fn store(&mut self, slot: Slot, mut bytes: Vec<u8>, factor: f32, is_late: bool) -> Result<()> {
-        let mut code = Vec::new();
-        if let Some(Codes { coder, scratch, .. }) = &mut self.codes {
-            let coder = match coder {
-                Some(coder) => coder,
-                None => coder.insert(read_coder(self.place, self.wtxn, &self.meta)?),
-            };
-            coder.encode(&bytes, factor, scratch, &mut code);
-        }
-        if self.place.metric.has_factor {
-            bytes.extend(factor.to_le_bytes());
-        }
-        let Self { place, wtxn, journal, vectors, codes, .. } = self;
-        let put = if is_late { Blocks::store_late } else { Blocks::store };
-        put(vectors, Target { place: *place, wtxn, journal }, slot, bytes)?;
-        match codes {
-            Some(codes) => {
-                put(&mut codes.blocks, Target { place: *place, wtxn, journal }, slot, code)
-            }
-            None => Ok(()),
-        }
+    /// Puts a vector, and what sections make of it, into place; not before the end if the slot may
+    /// hold live ones.
+    fn store(&mut self, slot: Slot, vector: StoredVector<'_>, is_late: bool) -> Result<()> {
+        self.each_section(|edit, target| edit.store(target, slot, vector, is_late))
     }
 
-    /// Does something to the vectors, and the same to the codes.
-    fn each_blocks(
+    /// Does something to what each section keeps.
+    fn each_section(
         &mut self,
-        work: impl Fn(&mut Blocks, Target<'_, '_, '_>) -> Result<()>,
+        work: impl Fn(&mut dyn SectionEdit, Target<'_, '_, '_>) -> Result<()>,
     ) -> Result<()> {
-        let Self { place, wtxn, journal, vectors, codes, .. } = self;
-        work(vectors, Target { place: *place, wtxn, journal })?;
-        match codes {
-            Some(codes) => work(&mut codes.blocks, Target { place: *place, wtxn, journal }),
-            None => Ok(()),
-        }
+        let Self { place, wtxn, journal, values, .. } = self;
+        values
+            .iter_mut()
+            .try_for_each(|values| work(&mut *values.edit, Target { place: *place, wtxn, journal }))
     }
 
     /// Turns what is full into blocks.
     fn seal(&mut self) -> Result<()> {
         let slots = self.meta.slots;
-        self.each_blocks(|blocks, target| blocks.seal(target, slots))?;
+        self.each_section(|edit, target| edit.seal(target, slots))?;
         self.meta.sealed = slots / self.meta.geometry.vectors;
         Ok(())
     }
 
     /// Deletes an item. `false` if there is none.
     pub(crate) fn delete(&mut self, item: ItemId) -> Result<bool> {
-        let Some(slot) = self.slot(item)? else { return Ok(false) };
-        self.set_slot(item, None)?;
+        let Some(slot) = self.ids.slot(self.place, self.wtxn, item, self.meta.slots)? else {
+            return Ok(false);
+        };
+        self.ids.set_slot(self.place, self.wtxn, item, None)?;
         self.meta.items = self.one_less(self.meta.items)?;
         if self.pending.remove(self.place, self.wtxn, slot)? {
             self.meta.pending = self.one_less(self.meta.pending)?;
@@ -331,11 +283,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     fn free(&mut self, slot: Slot) -> Result<()> {
         self.free.insert(self.place, self.wtxn, slot)?;
         self.meta.free += 1;
-        self.set_item(slot, 0)?;
-        self.vectors.release(slot);
-        if let Some(codes) = &mut self.codes {
-            codes.blocks.release(slot);
-        }
+        self.ids.set_item(self.place, self.wtxn, slot, 0)?;
+        self.values.iter_mut().for_each(|values| values.edit.release(slot));
         Ok(())
     }
 
@@ -381,15 +330,15 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             self.removed.insert(self.place, self.wtxn, slot)?;
             self.meta.removed += 1;
         }
-        self.store(slot, vector.to_vec(), factor, true)
+        self.store(slot, StoredVector { bytes: vector, factor }, true)
     }
 
     /// Chooses the bits of codes, 0 for none. Those that are there and have others are deleted.
     pub(crate) fn set_codes(&mut self, bits: u8) -> Result<()> {
         if self.meta.is_coded && self.meta.code_bits != bits {
-            let bound = |sub, n| Key::new(self.place.index, Kind::Codes, sub, n);
+            let bound = |sub, n| Key::new(self.place.index, Kind::CODES, sub, n);
             self.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
-            self.codes = None;
+            self.values.retain(|values| !values.section.kinds().contains(&Kind::CODES));
             self.meta.is_coded = false;
         }
         self.meta.code_bits = bits;
@@ -436,19 +385,14 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         for slot in std::mem::take(&mut self.freed) {
             self.free(Slot(slot))?;
         }
-        self.each_blocks(|blocks, target| blocks.check_late(&target))?;
-        self.each_blocks(Blocks::write_late)?;
+        self.each_section(|edit, target| edit.check_late(&target))?;
+        self.each_section(|edit, target| edit.write_late(target))?;
         let mut puts = derived;
-        puts.extend(self.map_puts());
-        puts.extend(self.vectors.rest(self.place));
-        puts.extend(self.codes.iter_mut().flat_map(|codes| codes.blocks.rest(self.place)));
+        puts.extend(self.ids.puts(self.place));
+        puts.extend(self.values.iter_mut().flat_map(|values| values.edit.rest(self.place)));
         let Self { place, wtxn, mut journal, meta, pending, removed, free, .. } = self;
         puts.extend([pending, removed, free].into_iter().flat_map(|set| set.into_puts(place)));
         Target { place, wtxn, journal: &mut journal }.complete(puts, &meta)
-    }
-
-    fn key(&self, kind: Kind, n: u32) -> Key {
-        Key::new(self.place.index, kind, 0, n)
     }
 
     /// A free slot of the tail, where reusing costs no more than appending; one of the blocks,
@@ -471,7 +415,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         if self.meta.free == 0 {
             return Ok(None);
         }
-        let tail = self.vectors.tail_start();
+        let tail = self.meta.tail_start();
         let slot = self.free.first_in(self.place, self.wtxn, tail, self.meta.slots)?;
         if slot.is_some() || self.meta.free.saturating_mul(REUSE_DIVISOR) < self.meta.slots {
             return Ok(slot);
@@ -485,74 +429,6 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         }
         self.meta.reuse_from = slot.map_or(0, |slot| slot.0 + 1);
         Ok(slot)
-    }
-
-    /// The slot of an item.
-    fn slot(&mut self, item: ItemId) -> Result<Option<Slot>> {
-        let (group, low) = ids::id_place(item);
-        let key = self.key(Kind::IdSlots, group);
-        let damaged = |what| Error::corrupt(key, what);
-        let slot = match self.id_slots.get(&group) {
-            Some(group) => group.find(low),
-            None => match self.place.sound(self.wtxn, key)? {
-                Some(sound) => ids::find(sound.body(), low).map_err(damaged)?,
-                None => None,
-            },
-        };
-        if slot.is_some_and(|slot| slot.0 >= self.meta.slots) {
-            Err(damaged("it names a slot beyond all"))
-        } else {
-            Ok(slot)
-        }
-    }
-
-    fn set_slot(&mut self, item: ItemId, slot: Option<Slot>) -> Result<()> {
-        let (number, low) = ids::id_place(item);
-        let key = self.key(Kind::IdSlots, number);
-        let group = match self.id_slots.remove(&number) {
-            Some(group) => group,
-            None => match self.place.sound(self.wtxn, key)? {
-                Some(sound) => {
-                    IdGroup::decode(sound.body()).map_err(|what| Error::corrupt(key, what))?
-                }
-                None => IdGroup::default(),
-            },
-        };
-        self.id_slots.entry(number).or_insert(group).set(low, slot);
-        Ok(())
-    }
-
-    fn set_item(&mut self, slot: Slot, item: ItemId) -> Result<()> {
-        let (number, place) = ids::slot_place(slot);
-        let key = self.key(Kind::SlotIds, number);
-        let group = match self.slot_ids.remove(&number) {
-            Some(group) => group,
-            None => ids::decode_slots(
-                self.place.sound(self.wtxn, key)?.map(Sound::body).unwrap_or_default(),
-            )
-            .ok_or(Error::corrupt(key, "it has more entries than a group"))?,
-        };
-        let group = self.slot_ids.entry(number).or_insert(group);
-        if group.len() <= place {
-            group.resize(place + 1, 0);
-        }
-        group[place] = item;
-        Ok(())
-    }
-
-    /// Takes the cached groups of both maps.
-    fn map_puts(&mut self) -> Vec<Put> {
-        let index = self.place.index;
-        let key = |kind, number| Key::new(index, kind, 0, number);
-        let slot_ids = std::mem::take(&mut self.slot_ids).into_iter();
-        let mut puts: Vec<Put> = slot_ids
-            .map(|(number, group)| (key(Kind::SlotIds, number), Some(ids::encode_slots(&group))))
-            .collect();
-        puts.extend(std::mem::take(&mut self.id_slots).into_iter().map(|(number, group)| {
-            let body = (!group.entries().is_empty()).then(|| group.encode());
-            (key(Kind::IdSlots, number), body)
-        }));
-        puts
     }
 
     /// Whether earlier edits of the transaction have written more than a small part of the index.

@@ -1,55 +1,51 @@
 //! LMDB: where the bytes of `format/` are found and put, and the views that `graph/` walks.
 //!
+//! - `sections/`: what an index consists of, a folder for each range of keys.
 //! - `source`: a value by its key, through one transaction or behind a lock, verified or not.
 //! - `table`: pointers to values that have been found, so that finding them again costs one load;
 //!   `strided`: values of one length, in blocks of many (`address`: where one lies).
-//! - `snapshot`: an index as one transaction sees it; `view`: the same with a source
-//!   (`graph_view`: its graph; `prepared_query`: distances to its vectors).
+//! - `snapshot`: an index as one transaction sees it (`open` makes one); `view`: the same with a
+//!   source (`prepared_query`: distances to its vectors).
 //! - `owned_snapshot`: a snapshot that owns its transaction; `process`: what a forked child must
-//!   not drop; `warm`: a snapshot's pages, read in advance.
-//! - `sq8_copy`: copies of the vectors in memory, for large builds. `codes`: the codes of vectors,
-//!   found, compared and made; `code_tables`: where a snapshot has found them.
-//! - `sets`: the chunked sets of slots. `item_keys`: what items are named by, where that is not an
-//!   item id.
+//!   not drop.
+//! - `sq8_copy`: copies of the vectors in memory, for large builds.
+//! - `checker`: what sections check an index with; `stats`: an index in numbers.
 //! - `meter`: what all of it costs, counted for tests. `fault`: where tests interrupt it.
 //! - `file`: LMDB's own pages, judged without a map; its free pages and readers; a compacted copy.
 //!   `spool`: bytes put aside, in memory or in a file.
 //! - `target`: what all changes go through. `repair`: undoing one that has not come to its end.
-//! - `edit`: adding and removing items; `blocks`: where their vectors and codes go; `links`:
-//!   writing the graph that a build has made; `renumber`: writing all of it in another order;
-//!   `rebase`: writing it on top of what others have committed since.
+//! - `edit`: adding and removing items; `blocks`: where their vectors and codes go; `renumber`:
+//!   writing an index in another order; `rebase`: writing a build on top of what others have
+//!   committed since.
 //!
 //! Owns the invariant that a pointer into the map is only ever used while the transaction it was
 //! found through is borrowed, and the only unsafe code on pointers outside of the kernels (`table`,
-//! `source`, `owned_snapshot`).
+//! `open`, `source`, `owned_snapshot`).
 
 mod address;
 mod blocks;
-mod code_tables;
-pub(crate) mod codes;
+pub(crate) mod checker;
 pub(crate) mod edit;
 pub(crate) mod fault;
 pub(crate) mod file;
-mod graph_view;
-pub(crate) mod item_keys;
-pub(crate) mod links;
 pub(crate) mod meter;
+pub(crate) mod open;
 pub(crate) mod owned_snapshot;
 pub(crate) mod prepared_query;
 pub(crate) mod process;
 pub(crate) mod rebase;
 pub(crate) mod renumber;
 pub(crate) mod repair;
-pub(crate) mod sets;
+pub(crate) mod sections;
 pub(crate) mod snapshot;
 pub(crate) mod source;
 pub(crate) mod spool;
 pub(crate) mod sq8_copy;
+pub(crate) mod stats;
 pub(crate) mod strided;
 pub(crate) mod table;
 pub(crate) mod target;
 pub(crate) mod view;
-pub(crate) mod warm;
 
 use std::ops::Bound;
 
@@ -61,6 +57,7 @@ use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
 use crate::format::Key;
 use crate::format::checksum::Sound;
+use crate::format::item_keys::Naming;
 
 /// The database as bytes.
 pub(crate) type Raw<'e> = heed::Database<'e, Bytes, Bytes>;
@@ -74,12 +71,14 @@ pub(crate) struct Place<'e> {
     pub(crate) raw: Raw<'e>,
     pub(crate) index: u16,
     pub(crate) metric: &'static Metric,
+    /// What whoever changes it names items by.
+    pub(crate) naming: Naming,
 }
 
 impl<'e> Place<'e> {
-    /// An index of a database of this metric.
+    /// An index of a database of this metric, whose items have ids only.
     pub(crate) fn of<D: Distance>(database: Database<'e, D>, index: u16) -> Self {
-        Self { raw: database.remap_types(), index, metric: Metric::of::<D>() }
+        Self { raw: database.remap_types(), index, metric: Metric::of::<D>(), naming: Naming::Ids }
     }
 
     /// The body under a key, verified: what is changed is read by this.

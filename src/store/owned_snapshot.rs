@@ -17,6 +17,7 @@
 //! so another transaction takes its place where there can be one on the same commit.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use heed::{Env, MdbError, RoTxn, WithoutTls};
@@ -28,8 +29,8 @@ use super::source::{Source, Verified, extend};
 use super::table::Memory;
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::format::delta::{Delta, LISTS, REMEMBERED_COMMITS};
-use crate::format::meta::{Connectivity, Meta};
+use crate::format::delta::{self, Delta, Deltas, REMEMBERED_COMMITS};
+use crate::format::meta::{Connectivity, Meta, VERSION};
 use crate::format::{Key, Kind};
 
 /// A snapshot with fewer values is not worth remembering: to find them again takes microseconds.
@@ -151,6 +152,10 @@ impl<'e> OwnedSnapshot<'e> {
     /// # Safety
     /// The map has not been moved since, and both snapshots are of one environment and index.
     pub(crate) unsafe fn carry(&self, Tables(earlier): &Tables) -> Result<()> {
+        // What writes earlier versions says what it rewrites where this one does not look.
+        if earlier.meta.version < VERSION || self.snapshot.meta.version < VERSION {
+            return Ok(());
+        }
         self.lend(|txn| {
             let rewritten =
                 rewritten_between(self.place, txn, earlier.id as u64, self.id() as u64)?;
@@ -250,34 +255,42 @@ impl Tables {
     }
 }
 
-/// What the commits after `earlier` up to `later` have rewritten, list by list, or nothing if none
-/// of them says that it has changed the index. `None` if nobody can tell.
+/// The numbers of values that have been rewritten, by kind.
+type Rewritten = BTreeMap<Kind, Vec<u32>>;
+
+/// What the commits after `earlier` up to `later` have rewritten, by kind, or nothing if none of
+/// them says that it has changed the index. `None` if nobody can tell.
 fn rewritten_between(
     place: Place<'_>,
     txn: &RoTxn<'_>,
     earlier: u64,
     later: u64,
-) -> Result<Option<Option<[Vec<u32>; LISTS]>>> {
+) -> Result<Option<Option<Rewritten>>> {
     if earlier > later || later - earlier > REMEMBERED_COMMITS {
         return Ok(None);
     }
-    let mut rewritten: Option<[Vec<u32>; LISTS]> = None;
+    let mut rewritten: Option<Rewritten> = None;
     for transaction in earlier + 1..=later {
-        let key = Key::new(place.index, Kind::Delta, 0, (transaction % REMEMBERED_COMMITS) as u32);
         // What would be carried over by a damaged one may lie on pages of others.
-        let sound = match place.sound(txn, key) {
+        let sound = match place.sound(txn, delta::key(transaction)) {
             Ok(Some(sound)) => sound,
             Ok(None) => continue,
             Err(Error::Corrupt { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        match Delta::decode(sound.body()) {
-            Ok((found, _)) if found != transaction => {}
-            Ok((_, Delta::Values(values))) => {
+        let Ok((found, deltas)) = Deltas::decode(sound.body()) else { return Ok(None) };
+        if found != transaction {
+            continue;
+        }
+        match deltas.of(place.index) {
+            None => {}
+            Some(Delta::Values(values)) => {
                 let all = rewritten.get_or_insert_default();
-                all.iter_mut().zip(values).for_each(|(all, values)| all.extend(values));
+                for (kind, numbers) in values {
+                    all.entry(kind).or_default().extend(numbers);
+                }
             }
-            Ok((_, Delta::Everything)) | Err(_) => return Ok(None),
+            Some(Delta::Everything) => return Ok(None),
         }
     }
     Ok(Some(rewritten))

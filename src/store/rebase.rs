@@ -19,17 +19,19 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::edit::Edit;
-use super::links::Changes;
+use super::open::read_meta;
 use super::owned_snapshot::OwnedSnapshot;
-use super::snapshot::{Snapshot, read_meta};
+use super::sections::graph;
+use super::sections::graph::changes::Changes;
+use super::snapshot::Snapshot;
 use super::source::{Calling, Source, Verified};
 use super::table::Memory;
 use super::target::Put;
 use super::view::View;
 use crate::error::Result;
+use crate::format::Key;
 use crate::format::checksum::Sound;
 use crate::format::set::SetKind;
-use crate::format::{Key, Kind};
 use crate::types::{ItemId, Slot};
 
 /// If more than one in so many items of the computed graph are gone, it is not worth linking.
@@ -200,8 +202,8 @@ fn restored(
         }
         Ok(())
     };
-    for kind in [Kind::Links, Kind::Spill, Kind::In] {
-        let bound = |sub, n| Key::new(place.index, kind, sub, n);
+    for kind in graph::KINDS {
+        let bound = |sub, n| Key::new(place.index, *kind, sub, n);
         let all = |txn| place.range(txn, bound(0, 0), bound(u8::MAX, u32::MAX));
         let (mut before, mut now) = (all(before)?, all(now)?);
         let (mut then, mut later) = (before.next().transpose()?, now.next().transpose()?);

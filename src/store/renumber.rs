@@ -9,33 +9,28 @@
 //! that only LMDB, or a file that becomes unreadable in between, can stop it half-way.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 
-use roaring::RoaringBitmap;
-
 use super::GoOn;
-use super::codes::Encoded;
 use super::edit::Edit;
-use super::links::Before;
+use super::sections::codes::encoded::Encoded;
+use super::sections::list::SECTIONS;
+use super::sections::relabel::{NONE, Numbers, Relabel, Relabelled};
 use super::source::AnySource;
 use super::spool::Spool;
 use super::target::Put;
 use super::view::View;
-use crate::error::{Error, Result};
-use crate::format::ids::{self, IdGroup, SLOT_GROUP};
-use crate::format::links::{OneWay, Record, encode_group, encode_record};
+use crate::error::Result;
 use crate::format::{Key, Kind};
 use crate::graph::locality;
 use crate::graph::working::Working;
-use crate::threads::{self, LISTS};
-use crate::types::{ItemId, Layer, Slot};
+use crate::threads;
+use crate::types::{Layer, Slot};
 
 /// Vectors that wait in memory and not on disk.
 const SPOOL_BYTES: usize = 64 << 20;
-/// What an entry of a map from slots is where there is no slot.
-const NONE: u32 = u32::MAX;
-
 /// Vectors and their factors in a new order, and the slots that they have been in until now.
 pub(crate) struct Spooled {
     order: Vec<Slot>,
@@ -46,6 +41,8 @@ pub(crate) struct Spooled {
 pub(crate) struct Renumbered {
     /// Everything but META and vectors, in key order.
     puts: Vec<Put>,
+    /// The kinds of these values: all others of them go.
+    replaced: Vec<Kind>,
     /// Whether there are codes among them.
     is_coded: bool,
     /// Vectors and their factors, by new slot.
@@ -53,29 +50,6 @@ pub(crate) struct Renumbered {
     slots: u32,
     next_rank: u32,
     roots: Vec<Slot>,
-}
-
-/// The slots of a graph by their new numbers, and back.
-struct Numbers<'a> {
-    /// Old slots, by new.
-    order: &'a [Slot],
-    /// New slots, by old.
-    new: Vec<u32>,
-    /// New ranks, by old slot.
-    ranks: Vec<u32>,
-}
-
-impl Numbers<'_> {
-    fn of(&self, slot: Slot) -> Slot {
-        Slot(self.new.get(slot.index()).copied().unwrap_or(NONE))
-    }
-
-    /// New slots, ascending.
-    fn of_all(&self, slots: impl Iterator<Item = u32>) -> Vec<u32> {
-        let mut slots: Vec<u32> = slots.map(|slot| self.of(Slot(slot)).0).collect();
-        slots.sort_unstable();
-        slots
-    }
 }
 
 /// The index that `working` is the graph of, with slots in the order of the vectors that were put
@@ -88,9 +62,8 @@ pub(crate) fn renumber<'t>(
     go_on: &GoOn<'_>,
 ) -> Result<Renumbered> {
     let order = order.as_slice();
-    let codes = encoded.map(|encoded| encoded.in_order(order).puts(view, &RoaringBitmap::new()));
     let slots = view.snapshot.meta.slots as usize;
-    let mut numbers = Numbers { order, new: vec![NONE; slots], ranks: vec![NONE; slots] };
+    let mut numbers = Numbers { new: vec![NONE; slots], ranks: vec![NONE; slots] };
     let mut by_rank = Vec::with_capacity(order.len());
     for (new, old) in order.iter().enumerate() {
         numbers.new[old.index()] = new as u32;
@@ -103,113 +76,30 @@ pub(crate) fn renumber<'t>(
     for (rank, (_, old)) in by_rank.into_iter().enumerate() {
         numbers.ranks[old] = rank as u32;
     }
-    let mut puts = Vec::new();
-    for layer in (0..working.roots.len()).map(|layer| Layer(layer as u8)) {
-        puts.extend(layer_puts(view, working, &numbers, layer, go_on)?);
+    let is_coded = encoded.is_some();
+    let encoded = Cell::new(encoded);
+    let relabel = Relabel { view, working, order, numbers, encoded, go_on };
+    let (mut puts, mut replaced) = (Vec::new(), Vec::new());
+    for section in SECTIONS {
+        match section.relabel(&relabel)? {
+            Relabelled::Unchanged | Relabelled::Spooled => {}
+            Relabelled::Puts(values) => {
+                replaced.extend(section.kinds());
+                puts.extend(values);
+            }
+        }
     }
-    puts.extend(id_puts(view, order)?);
-    let is_coded = codes.is_some();
-    puts.extend(codes.into_iter().flatten());
+    let roots = working.roots.iter().map(|root| relabel.numbers.of(*root)).collect();
     threads::sort_by_key(&mut puts, |(key, _)| *key);
     Ok(Renumbered {
         puts,
+        replaced,
         is_coded,
         vectors,
         slots: order.len() as u32,
         next_rank: order.len() as u32,
-        roots: working.roots.iter().map(|root| numbers.of(*root)).collect(),
+        roots,
     })
-}
-
-/// The values of a layer of the graph.
-fn layer_puts(
-    view: &Before<'_, '_>,
-    working: &Working<'_>,
-    numbers: &Numbers<'_>,
-    layer: Layer,
-    go_on: &GoOn<'_>,
-) -> Result<Vec<Put>> {
-    let record = |new: usize| -> Result<Option<(u32, Record)>> {
-        go_on()?;
-        let old = numbers.order[new];
-        let Some(node) = working.get(layer, old)? else { return Ok(None) };
-        let neighbors = numbers.of_all(node.edges.iter().map(|edge| edge.slot));
-        let children = numbers.of_all(node.children.iter().map(|child| child.0));
-        let children =
-            neighbors.iter().map(|neighbor| children.binary_search(neighbor).is_ok()).collect();
-        let (parent, rank) = (numbers.of(node.parent), numbers.ranks[old.index()]);
-        Ok(Some((
-            new as u32,
-            Record { neighbors, parent, rank, children, one_way: OneWay::Here(Vec::new()) },
-        )))
-    };
-    let records = threads::map_range(numbers.order.len(), LISTS, record)?;
-    let mut records: Vec<(u32, Record)> = records.into_iter().flatten().collect();
-    let mut places = vec![NONE; numbers.order.len()];
-    for (place, (slot, _)) in records.iter().enumerate() {
-        places[*slot as usize] = place as u32;
-    }
-    let damaged = || {
-        Error::corrupt(
-            view.key(Kind::Links, layer.0, 0),
-            "a list names a slot that is no node of its layer",
-        )
-    };
-    let mut one_way: Vec<Vec<u32>> = vec![Vec::new(); records.len()];
-    for (slot, record) in &records {
-        for neighbor in &record.neighbors {
-            let place = places.get(*neighbor as usize).map_or(NONE, |place| *place) as usize;
-            let (_, back) = records.get(place).ok_or_else(damaged)?;
-            if back.neighbors.binary_search(slot).is_err() {
-                one_way[place].push(*slot);
-            }
-        }
-    }
-    let mut puts = Vec::new();
-    for ((slot, record), one_way) in records.iter_mut().zip(one_way) {
-        let (one_way, body) = OneWay::place(one_way);
-        record.one_way = one_way;
-        puts.extend(body.map(|body| (view.key(Kind::In, layer.0, *slot), Some(body))));
-    }
-    let size = view.group_size()?;
-    let group = |records: &[(u32, Record)]| {
-        let number = records[0].0 / size as u32;
-        let mut bytes = vec![Vec::new(); size];
-        for (slot, record) in records {
-            encode_record(record, &mut bytes[*slot as usize % size]);
-        }
-        let [links, spill] = encode_group(&bytes);
-        Ok::<[Put; 2], Error>(
-            [(Kind::Links, links), (Kind::Spill, spill)]
-                .map(|(kind, body)| (view.key(kind, layer.0, number), body)),
-        )
-    };
-    let groups: Vec<&[(u32, Record)]> =
-        records.chunk_by(|(a, _), (b, _)| *a as usize / size == *b as usize / size).collect();
-    let groups = threads::map(&groups, LISTS, |records| group(records))?;
-    puts.extend(groups.into_iter().flatten().filter(|(_, body)| body.is_some()));
-    Ok(puts)
-}
-
-/// The two maps between items and slots.
-fn id_puts(view: &Before<'_, '_>, order: &[Slot]) -> Result<Vec<Put>> {
-    let items: Vec<ItemId> = order.iter().map(|slot| view.item(*slot)).collect::<Result<_>>()?;
-    let groups = items.chunks(SLOT_GROUP as usize).enumerate();
-    let mut puts: Vec<Put> = groups
-        .map(|(number, items)| {
-            (view.key(Kind::SlotIds, 0, number as u32), Some(ids::encode_slots(items)))
-        })
-        .collect();
-    let mut items: Vec<(ItemId, Slot)> = items.into_iter().zip((0..).map(Slot)).collect();
-    items.sort_unstable();
-    for items in items.chunk_by(|(a, _), (b, _)| ids::id_place(*a).0 == ids::id_place(*b).0) {
-        let mut group = IdGroup::default();
-        for (item, slot) in items {
-            group.set(ids::id_place(*item).1, Some(*slot));
-        }
-        puts.push((view.key(Kind::IdSlots, 0, ids::id_place(items[0].0).0), Some(group.encode())));
-    }
-    Ok(puts)
 }
 
 /// Puts the vectors aside in the order that the graph gives them: in a temporary file in `folder`,
@@ -255,19 +145,22 @@ impl Renumbered {
         let mut vectors = self.vectors.read()?;
         // Blocks are written over: where the transaction has added the vectors itself, the file
         // does not grow.
-        edit.delete_over(bound(Kind::Vectors, 0, sealed), bound(Kind::Sets, u8::MAX, u32::MAX))?;
+        edit.delete_over(bound(Kind::VECTORS, 0, sealed), bound(Kind::TAIL, 0, u32::MAX))?;
+        for kind in self.replaced {
+            edit.delete_over(bound(kind, 0, 0), bound(kind, u8::MAX, u32::MAX))?;
+        }
         for block in 0..sealed {
             let mut body = geometry.new_block(block);
             for in_block in 0..geometry.vectors as usize {
                 vectors.read_exact(&mut bytes)?;
                 geometry.put_value(&mut body, in_block, &bytes);
             }
-            edit.put_over(bound(Kind::Vectors, 0, block), Some(body))?;
+            edit.put_over(bound(Kind::VECTORS, 0, block), Some(body))?;
             told.tell(u64::from(block) + 1, total);
         }
         for slot in sealed * geometry.vectors..self.slots {
             vectors.read_exact(&mut bytes)?;
-            edit.put_over(bound(Kind::Tail, 0, slot), Some(bytes.clone()))?;
+            edit.put_over(bound(Kind::TAIL, 0, slot), Some(bytes.clone()))?;
         }
         for (done, (key, body)) in (u64::from(sealed) + 1..).zip(self.puts) {
             edit.put_over(key, body)?;

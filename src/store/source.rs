@@ -16,8 +16,8 @@ use heed::{RoTxn, RwTxn, WithoutTls};
 use super::Place;
 use super::table::Memory;
 use crate::error::{Error, Result};
+use crate::format::Key;
 use crate::format::checksum::Sound;
-use crate::format::{Key, Kind, codes};
 
 /// A source for all threads of a build, of whatever kind: what builds is compiled once.
 pub(crate) type AnySource<'s, 't> = &'s (dyn SoundSource<'t> + Sync + 's);
@@ -26,6 +26,12 @@ pub(crate) type AnySource<'s, 't> = &'s (dyn SoundSource<'t> + Sync + 's);
 pub(crate) trait Source<'t> {
     /// The value under `key`.
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>>;
+
+    /// The same for a value that walks of a build visit again and again: a block of vectors or
+    /// codes, one of the tail, a group of lists. See [`Verified`].
+    fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        self.get(key)
+    }
 }
 
 /// A source for work whose result is written: see [`Verified`], which alone is one.
@@ -54,24 +60,17 @@ impl<S> Verified<S> {
     }
 }
 
-/// Whether a walk looks such values up.
-fn is_walked(key: Key) -> bool {
-    match key.kind {
-        Kind::Vectors | Kind::Tail | Kind::Links | Kind::Spill => true,
-        Kind::Codes => key.sub != codes::TRAINED,
-        _ => false,
-    }
-}
-
 impl<'t, S: Source<'t>> Source<'t> for Verified<S> {
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         let value = self.source.get(key)?;
-        if let Some(value) = value
-            && (self.all || !is_walked(key))
-        {
+        if let Some(value) = value {
             Sound::of(key, value)?;
         }
         Ok(value)
+    }
+
+    fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        if self.all { self.get(key) } else { self.source.get(key) }
     }
 }
 
@@ -172,5 +171,9 @@ impl<'t> Source<'t> for Warm<'t> {
 impl<'t, S: Source<'t> + ?Sized> Source<'t> for &S {
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         (**self).get(key)
+    }
+
+    fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        (**self).get_walked(key)
     }
 }

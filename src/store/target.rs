@@ -18,9 +18,10 @@ use std::ops::Bound;
 use heed::RwTxn;
 
 use super::{Place, Raw, fault, meter};
-use crate::error::{Error, Result};
-use crate::format::delta::{Delta, REMEMBERED_COMMITS};
-use crate::format::meta::{Meta, Torn};
+use crate::error::Result;
+use crate::format::checksum::Sound;
+use crate::format::delta::{self, Delta, Deltas};
+use crate::format::meta::{Meta, Torn, VERSION};
 use crate::format::{Key, Kind, checksum};
 
 /// A body to put under a key, or none if the value is to be deleted.
@@ -34,19 +35,33 @@ pub(super) struct Journal {
     marked: Option<Torn>,
     /// Values rewritten by this edit.
     delta: Delta,
-    /// The DELTA of earlier edits of the transaction. `None` while DELTA itself still holds it.
-    earlier: Option<Delta>,
+    /// What earlier edits of the transaction have rewritten, of all indexes. `None` while DELTA
+    /// itself still says it.
+    earlier: Option<Deltas>,
+    /// Whether DELTA lists a value.
+    is_listed: fn(Key) -> bool,
+    /// Whether the index still has what an earlier version of the format wrote into its own range.
+    has_old_deltas: bool,
 }
 
 impl Journal {
     /// The journal of an edit that begins with this META.
-    pub(super) fn of(before: Meta) -> Self {
-        Self { before, marked: None, delta: Delta::Values(Default::default()), earlier: None }
+    pub(super) fn of(before: Meta, is_listed: fn(Key) -> bool) -> Self {
+        // Who goes by DELTA has not seen what earlier versions have written.
+        let is_old = before.version < VERSION;
+        Self {
+            before,
+            marked: None,
+            delta: if is_old { Delta::Everything } else { Delta::default() },
+            earlier: None,
+            is_listed,
+            has_old_deltas: is_old,
+        }
     }
 
     /// The same, for an edit after which every value may lie elsewhere.
-    pub(super) fn of_everything(before: Meta) -> Self {
-        Self { delta: Delta::Everything, ..Self::of(before) }
+    pub(super) fn of_everything(before: Meta, is_listed: fn(Key) -> bool) -> Self {
+        Self { delta: Delta::Everything, ..Self::of(before, is_listed) }
     }
 
     /// META before the edit.
@@ -55,25 +70,16 @@ impl Journal {
     }
 
     fn note(&mut self, key: Key) {
-        if let (Delta::Values(values), Some(list)) = (&mut self.delta, list(key)) {
-            values[list].push(key.n);
+        if let Delta::Values(values) = &mut self.delta
+            && (self.is_listed)(key)
+        {
+            values.entry(key.kind).or_default().push(key.n);
         }
     }
 }
 
-/// The list of DELTA that a value belongs to.
-fn list(key: Key) -> Option<usize> {
-    match (key.kind, key.sub) {
-        (Kind::Vectors, _) => Some(0),
-        (Kind::Links, 0) => Some(1),
-        (Kind::SlotIds, _) => Some(2),
-        (Kind::Codes, crate::format::codes::BLOCKS) => Some(3),
-        _ => None,
-    }
-}
-
 /// The write side of an edit: the transaction and the journal of what is written.
-pub(super) struct Target<'a, 'e, 'p> {
+pub(crate) struct Target<'a, 'e, 'p> {
     pub(super) place: Place<'e>,
     pub(super) wtxn: &'a mut RwTxn<'p>,
     pub(super) journal: &'a mut Journal,
@@ -86,12 +92,12 @@ impl Target<'_, '_, '_> {
             return Ok(());
         }
         if self.journal.earlier.is_none() {
-            let earlier = written(self.place, self.wtxn)?;
-            self.put_delta(&Delta::Everything)?;
+            let earlier = deltas(self.place.raw, self.wtxn)?;
+            self.put_deltas(earlier.clone(), Delta::Everything)?;
             self.journal.earlier = Some(earlier);
         }
         put(
-            self.place,
+            self.place.raw,
             self.wtxn,
             Key::meta(self.place.index),
             self.journal.before.encode_torn(torn),
@@ -147,53 +153,64 @@ impl Target<'_, '_, '_> {
 
     /// Ends the edit: writes its last values, then DELTA, and META as the very last.
     pub(super) fn complete(mut self, puts: Vec<Put>, meta: &Meta) -> Result<()> {
-        let mut written = match self.journal.earlier.take() {
+        let deltas = match self.journal.earlier.take() {
             Some(earlier) => earlier,
-            None => written(self.place, self.wtxn)?,
+            None => deltas(self.place.raw, self.wtxn)?,
         };
         for (key, body) in puts {
             self.journal.note(key);
             put_or_delete(self.place, self.wtxn, key, body)?;
         }
+        let mut written = deltas.of(self.place.index).unwrap_or_default();
         // Also sorts the lists.
         written.merge(std::mem::replace(&mut self.journal.delta, Delta::Everything));
-        self.put_delta(&written)?;
-        put(self.place, self.wtxn, Key::meta(self.place.index), meta.encode())
+        self.put_deltas(deltas, written)?;
+        put(self.place.raw, self.wtxn, Key::meta(self.place.index), meta.encode())
     }
 
-    fn put_delta(&mut self, delta: &Delta) -> Result<()> {
-        let (key, transaction) = delta_of(self.place, self.wtxn);
-        put(self.place, self.wtxn, key, delta.encode(transaction))
+    /// Puts DELTA, with what it says of this index replaced.
+    fn put_deltas(&mut self, mut deltas: Deltas, delta: Delta) -> Result<()> {
+        if std::mem::take(&mut self.journal.has_old_deltas) {
+            let bound = |n| Key::new(self.place.index, Kind::DELTA, 0, n).to_bytes();
+            let (first, last) = (bound(0), bound(u32::MAX));
+            let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+            self.place.raw.delete_range(self.wtxn, &range)?;
+        }
+        deltas.insert(self.place.index, delta);
+        put_deltas(self.place.raw, self.wtxn, &deltas)
     }
 }
 
-/// The key of the DELTA of a transaction, and the transaction's number.
-fn delta_of(place: Place<'_>, wtxn: &RwTxn<'_>) -> (Key, u64) {
+/// Puts the DELTA of a transaction.
+fn put_deltas(raw: Raw<'_>, wtxn: &mut RwTxn<'_>, deltas: &Deltas) -> Result<()> {
     let transaction = wtxn.id() as u64;
-    (Key::new(place.index, Kind::Delta, 0, (transaction % REMEMBERED_COMMITS) as u32), transaction)
+    put(raw, wtxn, delta::key(transaction), deltas.encode(transaction))
 }
 
-/// The DELTA that earlier edits of the transaction have written.
-pub(super) fn written(place: Place<'_>, wtxn: &RwTxn<'_>) -> Result<Delta> {
-    let (key, transaction) = delta_of(place, wtxn);
-    Ok(match place.sound(wtxn, key) {
-        Ok(None) => Delta::Values(Default::default()),
-        Ok(Some(sound)) => match Delta::decode(sound.body()) {
-            Ok((earlier, delta)) if earlier == transaction => delta,
-            Ok(_) => Delta::Values(Default::default()),
-            Err(_) => Delta::Everything,
-        },
+/// What earlier edits of the transaction have rewritten.
+fn deltas(raw: Raw<'_>, wtxn: &RwTxn<'_>) -> Result<Deltas> {
+    let transaction = wtxn.id() as u64;
+    let key = delta::key(transaction);
+    meter::read();
+    let Some(value) = raw.get(wtxn, &key.to_bytes())? else { return Ok(Deltas::default()) };
+    Ok(match Sound::of(key, value).map(|sound| Deltas::decode(sound.body())) {
+        Ok(Ok((earlier, deltas))) if earlier == transaction => deltas,
+        Ok(Ok(_)) => Deltas::default(),
         // A damaged one is of no use to anybody, and is replaced by what is true in any case.
-        Err(Error::Corrupt { .. }) => Delta::Everything,
-        Err(error) => return Err(error),
+        Ok(Err(_)) | Err(_) => Deltas::Everything,
     })
 }
 
+/// What earlier edits of the transaction have rewritten of an index.
+pub(super) fn written(place: Place<'_>, wtxn: &RwTxn<'_>) -> Result<Delta> {
+    Ok(deltas(place.raw, wtxn)?.of(place.index).unwrap_or_default())
+}
+
 /// Puts a body under its key, with its checksum.
-fn put(place: Place<'_>, wtxn: &mut RwTxn<'_>, key: Key, mut body: Vec<u8>) -> Result<()> {
+fn put(raw: Raw<'_>, wtxn: &mut RwTxn<'_>, key: Key, mut body: Vec<u8>) -> Result<()> {
     checksum::seal(key, &mut body);
     meter::wrote(body.len());
-    Ok(place.raw.put(wtxn, &key.to_bytes(), &body)?)
+    Ok(raw.put(wtxn, &key.to_bytes(), &body)?)
 }
 
 /// Puts a body, or deletes the value if `body` is `None`.
@@ -208,7 +225,7 @@ fn put_or_delete(
         place.raw.delete(wtxn, &key.to_bytes())?;
         return Ok(());
     };
-    put(place, wtxn, key, body)
+    put(place.raw, wtxn, key, body)
 }
 
 /// Deletes all keys of an index, whatever wrote them.
@@ -216,15 +233,19 @@ pub(crate) fn delete_index(raw: Raw<'_>, index: u16, wtxn: &mut RwTxn<'_>) -> Re
     let first = index.to_be_bytes();
     let next = index.checked_add(1).map(u16::to_be_bytes);
     let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
-    raw.delete_range(wtxn, &(Bound::Included(&first[..]), end))?;
-    Ok(())
+    if raw.delete_range(wtxn, &(Bound::Included(&first[..]), end))? == 0 {
+        return Ok(());
+    }
+    let mut deltas = deltas(raw, wtxn)?;
+    deltas.insert(index, Delta::Everything);
+    put_deltas(raw, wtxn, &deltas)
 }
 
 /// Unmarked puts, for tests that damage an index.
 #[cfg(test)]
 impl Place<'_> {
     pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, key: Key, body: Vec<u8>) -> Result<()> {
-        put(*self, wtxn, key, body)
+        put(self.raw, wtxn, key, body)
     }
 
     pub(crate) fn put_or_delete(

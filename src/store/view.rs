@@ -6,7 +6,6 @@
 //! [`Error::Corrupt`], never a panic and never a read beyond the map.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use roaring::RoaringBitmap;
 
@@ -14,13 +13,12 @@ pub(crate) use super::address::Address;
 use super::meter;
 use super::snapshot::Snapshot;
 use super::source::{AnySource, SoundSource, Source};
-use super::table::Memory;
 use crate::distance::Kernels;
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
-use crate::format::checksum::{Sound, unverified};
-use crate::format::{Key, Kind, ids, set};
-use crate::types::{ItemId, Layer, Slot};
+use crate::format::checksum::Sound;
+use crate::format::{Key, Kind, set};
+use crate::types::Slot;
 
 /// See the module.
 #[derive(Debug)]
@@ -58,41 +56,6 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
     }
 
-    /// Fills all tables. O(values) the first time.
-    pub(crate) fn resolve_all(&self) -> Result<()> {
-        let Snapshot { links, is_resolved, memory, .. } = self.snapshot;
-        if is_resolved.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        self.resolve_vectors()?;
-        self.resolve_codes()?;
-        for (layer, [table, _]) in links.iter().enumerate() {
-            for group in 0..table.len() {
-                self.links(Kind::Links, Layer(layer as u8), group)?;
-                self.links(Kind::Spill, Layer(layer as u8), group)?;
-            }
-        }
-        // Small tables forget.
-        is_resolved.store(*memory == Memory::Full, Ordering::Release);
-        Ok(())
-    }
-
-    /// Fills the tables of vectors and item ids.
-    pub(crate) fn resolve_vectors(&self) -> Result<()> {
-        for slot in self.first_slots()? {
-            self.vector(slot)?;
-        }
-        for slot in (0..self.snapshot.meta.slots).step_by(ids::SLOT_GROUP as usize) {
-            self.item(Slot(slot))?;
-        }
-        Ok(())
-    }
-
-    /// The first slot of every value that holds vectors.
-    pub(super) fn first_slots(&self) -> Result<impl Iterator<Item = Slot> + use<S>> {
-        self.first_slots_of(&self.snapshot.meta.geometry)
-    }
-
     /// The first slot of every value of this layout: blocks, and what is beyond them.
     pub(super) fn first_slots_of(
         &self,
@@ -109,7 +72,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     /// whatever the source does. O(bytes of a block).
     pub(super) fn sound_vector(&self, slot: Slot) -> Result<Address<'t>> {
         let (key, value) =
-            self.snapshot.vectors.value(self.snapshot.index, slot, |key| self.get(key))?;
+            self.snapshot.vectors.value(self.snapshot.index, slot, |key| self.get_walked(key))?;
         Sound::of(key, value)?;
         self.vector(slot)
     }
@@ -154,7 +117,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         let vectors = &self.snapshot.vectors;
         vectors
             .get(slot)
-            .map_or_else(|| vectors.find(self.snapshot.index, slot, |key| self.get(key)), Ok)
+            .map_or_else(|| vectors.find(self.snapshot.index, slot, |key| self.get_walked(key)), Ok)
     }
 
     /// Whether two slots have the same vector, to the last bit.
@@ -168,77 +131,13 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         self.source.get(key)
     }
 
+    /// As [`get`](Self::get), for what walks of a build visit: see [`Source::get_walked`].
+    pub(super) fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
+        self.source.get_walked(key)
+    }
+
     pub(super) fn require(&self, key: Key) -> Result<&'t [u8]> {
         self.source.get(key)?.ok_or(Error::corrupt(key, "it is missing"))
-    }
-
-    /// The item that a slot holds, or held.
-    #[inline]
-    pub(crate) fn item(&self, slot: Slot) -> Result<ItemId> {
-        meter::read();
-        let (group, place) = ids::slot_place(slot);
-        let [full, last] = &self.snapshot.slot_ids;
-        let (table, number) = if (group as usize) < full.len() {
-            (full, group as usize)
-        } else {
-            (last, group as usize - full.len())
-        };
-        let key = self.key(Kind::SlotIds, 0, group);
-        let value = match table.get(number) {
-            Some(value) => value,
-            None => table
-                .set(number, self.require(key)?)
-                .ok_or_else(|| Error::corrupt(key, "it does not have the length of its slots"))?,
-        };
-        ids::item_at(unverified(value), place)
-            .ok_or_else(|| Error::corrupt(key, "it ends before a slot"))
-    }
-
-    /// The slot of a live item.
-    pub(crate) fn slot(&self, item: ItemId) -> Result<Option<Slot>> {
-        meter::read();
-        let (group, low) = ids::id_place(item);
-        let key = self.key(Kind::IdSlots, 0, group);
-        let Some(value) = self.source.get(key)? else { return Ok(None) };
-        let slot = ids::find(unverified(value), low).map_err(|what| Error::corrupt(key, what))?;
-        match slot {
-            Some(slot) if slot.0 >= self.snapshot.meta.slots => {
-                Err(Error::corrupt(key, "it names a slot beyond all"))
-            }
-            slot => Ok(slot),
-        }
-    }
-
-    /// A set of slots, in full.
-    pub(crate) fn set(&self, kind: set::SetKind) -> Result<RoaringBitmap> {
-        let mut members = RoaringBitmap::new();
-        for number in 0..self.snapshot.meta.slots.div_ceil(set::CHUNK) {
-            let key = self.key(Kind::Sets, kind as u8, number);
-            if let Some(value) = self.source.get(key)? {
-                let chunk = set::decode_chunk(unverified(value))
-                    .map_err(|what| Error::corrupt(key, what))?;
-                members.extend(chunk.iter().map(|low| number * set::CHUNK + low));
-            }
-        }
-        Ok(members)
-    }
-
-    /// The slots of all live items, pending or linked.
-    pub(crate) fn live(&self) -> Result<RoaringBitmap> {
-        let mut live = RoaringBitmap::new();
-        live.insert_range(0..self.snapshot.meta.slots);
-        live -= self.dead()?;
-        Ok(live)
-    }
-
-    /// The slots of no item: those that are free, and those whose item has been removed.
-    pub(crate) fn dead(&self) -> Result<RoaringBitmap> {
-        let Snapshot { meta, removed, .. } = self.snapshot;
-        if meta.free == 0 {
-            Ok(removed.clone())
-        } else {
-            Ok(removed | self.set(set::SetKind::Free)?)
-        }
     }
 }
 

@@ -1,20 +1,19 @@
-//! Work on several threads: the thread that calls, and helpers from pools of voisin's own.
+//! Parallel work: the calling thread, and helper threads from pools of voisin's own.
 //!
-//! `map`, `for_each`, `on_each` and `sort_by_key` are all there is of parallel work; no other room
-//! names rayon. `pool` has the helpers, and how they are waited for. The calling thread always does
-//! its share, and helpers do theirs where some are idle: at most as many threads work as
-//! `available` says.
+//! All parallel work goes through `map`, `for_each`, `on_each` and `sort_by_key`; no other room
+//! names rayon. `pool` owns the helpers, and waits for them. The calling thread always does its
+//! share, and helpers join if some are idle: at most `available` threads work together.
 //!
 //! Invariants, each of which rules out a deadlock or a delay:
 //!
-//! - A caller that waits for its helpers blocks. It never runs a job of the pool that it belongs
-//!   to, as rayon's workers do when they wait: that job could ask for the lock, the turn to write
-//!   or the end of the transaction that the caller holds.
-//! - A helper runs one piece of work to its end, and never waits for another helper. What a closure
-//!   of the user's begins there, or on a caller at work, is done by that thread alone.
+//! - A caller that waits for its helpers blocks. It never runs a job of the rayon pool that it
+//!   belongs to, as rayon's workers do while they wait: that job could need the lock, the write
+//!   lock or the end of the transaction that the caller holds.
+//! - A helper runs one piece of work to its end, and never waits for another helper. Parallel work
+//!   that a user's closure begins there, or on a working caller, runs on that thread alone.
 //! - A helper is asked only while it is idle, so that no caller waits for the work of another.
-//! - Where no thread can be started the caller works alone, and the next ones try again.
-//! - Results do not depend on how many threads took part.
+//! - If no thread can be started, the caller works alone, and later callers retry.
+//! - Results do not depend on the number of threads.
 
 mod pool;
 
@@ -26,28 +25,28 @@ use std::thread::{self, ThreadId};
 
 use self::pool::{Kind, Pools};
 
-/// Items for which a thread is worth waking (some 10 microseconds) where each is a search of the
-/// graph, or about as much work.
+/// The minimum number of items a thread, to be worth waking one (some 10 microseconds), if each is
+/// a search of the graph, or about as much work.
 pub(crate) const SEARCHES: usize = 1;
-/// The same where each is a list to change: a few microseconds in memory, some ten where it is
-/// looked up in LMDB, as for the 30 lists that one added item changes in a large index.
+/// The same if each is a list to change: a few microseconds in memory, some ten if it is looked up
+/// in LMDB, as for the 30 lists that one added item changes in a large index.
 pub(crate) const LISTS: usize = 4;
-/// So many times as many items are wanted on a worker of another pool, for which a thread is
-/// started whenever it is helped (some 50 microseconds).
+/// A worker of another pool needs this many times as many items, because helping it starts a thread
+/// each time (some 50 microseconds).
 const ON_A_WORKER: usize = 4;
 
-/// More threads than this are not used: the largest machines have as many.
+/// The maximum number of threads used: the largest machines have as many.
 const MAX_THREADS: usize = 1024;
-/// Fewer elements are sorted by one thread.
+/// Fewer elements than this are sorted by one thread.
 const MIN_SORTED: usize = 4096;
 
-/// What this thread is doing.
+/// The state of this thread.
 #[derive(Debug, Clone, Copy)]
 struct Here {
     kind: Kind,
-    /// The most threads that may work together. 0: as many as [`default_threads`] says.
+    /// The maximum number of threads that may work together; 0 for that of [`default_threads`].
     threads: usize,
-    /// Whether it is at work on a piece: it does alone what is begun meanwhile.
+    /// Whether it is working on a piece: parallel work begun meanwhile runs on it alone.
     is_at_work: bool,
     /// The thread that it helps.
     helps: Option<ThreadId>,
@@ -61,7 +60,7 @@ thread_local! {
     static MOST_USED: Cell<Used> = const { Cell::new(Used { asked: 0, worked: 0 }) };
 }
 
-/// Puts back what this thread was doing, when dropped.
+/// Restores the previous state of this thread when dropped.
 struct Restore(Here);
 
 impl Drop for Restore {
@@ -76,7 +75,7 @@ fn set_here(change: impl FnOnce(Here) -> Here) -> Restore {
     Restore(before)
 }
 
-/// Threads that took part in a piece of work, the caller included: for tests.
+/// The threads that took part in a piece of work, including the caller: for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Used {
@@ -86,7 +85,8 @@ pub struct Used {
     pub worked: usize,
 }
 
-/// The most threads that any piece of work of the calling thread has used since the last call.
+/// The maximum number of threads that any piece of work of the calling thread has used since the
+/// last call.
 pub fn take_most_used() -> Used {
     MOST_USED.replace(Used { asked: 0, worked: 0 })
 }
@@ -96,15 +96,15 @@ fn note(used: Used) {
     MOST_USED.set(Used { asked: used.asked.max(most.asked), worked: used.worked.max(most.worked) });
 }
 
-/// Runs a build, whose parallel work uses at most so many threads; 0 for the default.
+/// Runs a build, whose parallel work uses at most `threads` threads; 0 for the default.
 pub(crate) fn building<T>(threads: usize, build: impl FnOnce() -> T) -> T {
     let _restore = set_here(|here| Here { kind: Kind::Build, threads, ..here });
     build()
 }
 
-/// How many threads may work together, the calling one included: those that [`building`] was told,
-/// else those of the rayon pool that calls, else [`RAYON_NUM_THREADS`](default_threads) or as many
-/// as the process may run at a time.
+/// How many threads may work together, including the calling one: the number passed to
+/// [`building`], else the size of the calling rayon pool, else
+/// [`RAYON_NUM_THREADS`](default_threads) or the available parallelism of the process.
 pub(crate) fn available() -> usize {
     let here = HERE.get();
     match here.threads {
@@ -114,10 +114,10 @@ pub(crate) fn available() -> usize {
     }
 }
 
-/// Does not ask rayon's global pool, which would be started by the question: where no thread can be
-/// started, rayon panics, and goes on to do so for as long as the process lives.
+/// Does not ask rayon's global pool, which that would start: if no thread can be started, rayon
+/// panics, and keeps panicking for as long as the process lives.
 fn default_threads() -> usize {
-    // 0 until it is known. Not a lock, which a fork may find held.
+    // 0 until it is known. An atomic, because a fork may find a lock held.
     static OUTSIDE: AtomicUsize = AtomicUsize::new(0);
     if rayon::current_thread_index().is_some() {
         return rayon::current_num_threads();
@@ -135,28 +135,28 @@ fn default_threads() -> usize {
     }
 }
 
-/// The thread that this one helps, if it does: one that waits for it.
+/// The thread that this one helps, if any: it waits for this one.
 pub(crate) fn helped() -> Option<ThreadId> {
     HERE.get().helps
 }
 
-/// Whether this thread is at work on a piece, as a caller or a helper: what it begins now, it does
-/// without help.
+/// Whether this thread is working on a piece, as a caller or a helper: parallel work that it begins
+/// now runs on it alone.
 pub(crate) fn is_at_work() -> bool {
     HERE.get().is_at_work
 }
 
-/// How many threads `count` items are shared between, each of which gets `per_thread` at least.
+/// How many threads share `count` items, if each gets at least `per_thread`.
 pub(crate) fn for_items(count: usize, per_thread: usize) -> usize {
     let is_worker = rayon::current_thread_index().is_some();
     let per_thread = if is_worker { per_thread * ON_A_WORKER } else { per_thread };
     available().min(count / per_thread.max(1)).max(1)
 }
 
-/// What `of` makes of `0..count`, in this order, on as many threads as [`for_items`] says.
+/// Maps `0..count` by `of`, in order, on as many threads as [`for_items`] says.
 ///
 /// # Errors
-/// One of those that `of` returns; the rest is then left undone.
+/// One of those that `of` returns; the rest is then not done.
 pub(crate) fn map_range<R: Send, E: Send>(
     count: usize,
     per_thread: usize,
@@ -169,7 +169,7 @@ pub(crate) fn map_range<R: Send, E: Send>(
         return (0..count).map(of).collect();
     }
     let (next, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));
-    // Runs of numbers that become shorter towards the end, so that all threads end together.
+    // Runs of numbers, shorter towards the end, so that all threads end together.
     let run_at = |at: usize| (at < count).then(|| at + ((count - at) / (2 * most)).max(1));
     let take = || next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, run_at).ok();
     let runs = Mutex::new(Vec::new());
@@ -193,7 +193,7 @@ pub(crate) fn map_range<R: Send, E: Send>(
     Ok(all)
 }
 
-/// What `of` makes of each item, in their order: see [`map_range`].
+/// Maps items by `of`, in order: see [`map_range`].
 ///
 /// # Errors
 /// As [`map_range`].
@@ -205,16 +205,16 @@ pub(crate) fn map<T: Sync, R: Send, E: Send>(
     map_range(items.len(), per_thread, |at| of(&items[at]))
 }
 
-/// Has `work` done for every item; an item should take far longer than taking a lock.
+/// Calls `work` for every item; an item should take far longer than taking a lock.
 ///
 /// # Errors
-/// The first that any thread meets; the items that are left are not looked at.
+/// The first that any thread meets; the remaining items are skipped.
 pub(crate) fn for_each<T: Send, E: Send>(
     items: impl ExactSizeIterator<Item = T> + Send,
     work: impl Fn(T) -> Result<(), E> + Sync,
 ) -> Result<(), E> {
     let (most, items, failed) = (items.len(), Mutex::new(items), Mutex::new(None));
-    // In a function of its own, or the lock would be held while the item is worked on.
+    // In a closure of its own, or the lock would be held while the item is worked on.
     let next = || lock(&items).next().filter(|_| lock(&failed).is_none());
     share(most, &|| {
         let mut has_worked = false;
@@ -229,8 +229,8 @@ pub(crate) fn for_each<T: Send, E: Send>(
     failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
 }
 
-/// What `work` returns on each thread that takes part, which are as many as are available and at
-/// most `most`; it shares out the work itself. In no particular order.
+/// Runs `work` on each thread that takes part, as many as are available and at most `most`, and
+/// returns the results in any order; `work` shares out the work itself.
 ///
 /// # Errors
 /// The first that any thread meets; the others are not told.
@@ -264,7 +264,7 @@ pub(crate) fn sort_by_key<T: Send, K: Ord>(items: &mut [T], key: impl Fn(&T) -> 
     }));
     while sorted < len {
         sorted *= 2;
-        // Two runs in order, which the stable sort finds and merges.
+        // Two sorted runs, which the stable sort detects and merges.
         never(for_each(items.chunks_mut(sorted), |runs| {
             runs.sort_by_key(&key);
             Ok(())
@@ -272,9 +272,9 @@ pub(crate) fn sort_by_key<T: Send, K: Ord>(items: &mut [T], key: impl Fn(&T) -> 
     }
 }
 
-/// Runs `work`, which says whether it found something to do, on this thread and on as many helpers
-/// as are available and idle, at most `most` threads in all. Returns when all have ended; a panic
-/// of any of them goes on here.
+/// Runs `work`, which returns whether it found something to do, on this thread and on as many
+/// helpers as are available and idle, at most `most` threads in all. Returns when all have ended; a
+/// panic of any of them is resumed here.
 fn share(most: usize, work: &(dyn Fn() -> bool + Sync)) {
     let threads = available();
     let used = Mutex::new(Used { asked: 0, worked: 0 });
@@ -298,7 +298,7 @@ fn share(most: usize, work: &(dyn Fn() -> bool + Sync)) {
     note(used.into_inner().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// A lock whose content holds whatever a panic has interrupted.
+/// Locks a mutex whose content is valid even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

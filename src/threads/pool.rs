@@ -1,8 +1,8 @@
-//! Helpers: threads that are started when they are first wanted, and wait between pieces of work.
+//! Helper threads, which are started when they are first needed, and wait between pieces of work.
 //!
-//! A pool of rayon's runs what it is given; nothing here forks and joins inside it, so its threads
-//! neither wait for each other nor steal. A caller waits for its helpers in a way in which it runs
-//! nothing else, whatever pool it belongs to itself ([`Pool::share`]).
+//! They run in rayon pools; as nothing forks and joins inside a pool, its threads neither wait for
+//! each other nor steal. A caller waits for its helpers without running anything else, whatever
+//! pool it belongs to itself ([`Pool::share`]).
 
 use std::io;
 use std::panic::resume_unwind;
@@ -15,16 +15,18 @@ use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
 use super::lock;
 
-/// Pools that are kept for each kind of work, one for each number of threads that is asked for.
+/// The maximum number of pools kept for each kind of work, one for each number of threads
+/// requested.
 const MAX_POOLS: usize = 16;
-/// How long no threads are started after that has failed, so that a process at its limit is not
-/// kept there by attempts.
+/// How long no thread is started after a failure, so that retries do not keep a process at its
+/// thread limit.
 const RETRY: Duration = Duration::from_secs(1);
-/// Processes that fork in a row and use voisin in each: a fork has no thread of its parent's pools.
+/// The maximum number of processes that fork one from the other and use voisin in each: a fork has
+/// none of the threads of its parent's pools.
 const GENERATIONS: usize = 4;
 
-/// What threads work on. Builds and searches have pools of their own, so that a search is not
-/// left without helpers while an index is built.
+/// The kind of work. Builds and searches have separate pools, so that a search finds helpers while
+/// an index is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Search,
@@ -41,21 +43,22 @@ impl Kind {
     }
 }
 
-/// Helpers for callers of one kind that want one number of threads.
+/// The helpers for callers of one kind that want one number of threads.
 #[derive(Debug)]
 pub(super) struct Pool {
     kind: Kind,
-    /// How many threads its callers want to work together, each caller included.
+    /// The number of threads that should work together, including the caller.
     threads: usize,
     helpers: ThreadPool,
     /// When it was started, if with fewer helpers than that.
     short_since: Option<Instant>,
-    /// Callers and helpers at work. Helpers are asked only while there are no more than helpers and
-    /// one caller: where many call at once, each works alone, and they do not crowd each other.
+    /// The number of callers and helpers at work. Helpers are asked only while this is at most the
+    /// number of helpers plus one: if many callers come at once, each works alone, and they do not
+    /// crowd each other.
     at_work: AtomicUsize,
 }
 
-/// One of those that are at work, until this is dropped.
+/// One thread at work, until this is dropped.
 struct AtWork<'p>(&'p AtomicUsize);
 
 impl Drop for AtWork<'_> {
@@ -65,7 +68,7 @@ impl Drop for AtWork<'_> {
 }
 
 impl Pool {
-    /// Starts helpers: as many as can be, if not all. `None` if that is none.
+    /// Starts helpers: as many as possible, if not all. `None` if none can be started.
     fn start(kind: Kind, threads: usize) -> Option<Self> {
         let mut count = threads - 1;
         while count > 0 {
@@ -89,7 +92,7 @@ impl Pool {
                     at_work: AtomicUsize::new(0),
                 });
             }
-            // Those that could be started end, and make room for as many.
+            // The threads that could be started end, and make room for as many.
             count = started.len().min(count - 1);
             started.into_iter().for_each(|helper| drop(helper.join()));
             // The system counts a thread for a moment after it has ended.
@@ -98,7 +101,8 @@ impl Pool {
         None
     }
 
-    /// Has `take_part` called here, and by at most `wanted` helpers, who are told whom they help.
+    /// Calls `take_part` on this thread and on at most `wanted` helpers, which are told whom they
+    /// help.
     pub(super) fn share(&self, wanted: usize, take_part: &(dyn Fn(Option<ThreadId>) + Sync)) {
         self.at_work.fetch_add(1, Ordering::AcqRel);
         let _caller = AtWork(&self.at_work);
@@ -111,7 +115,7 @@ impl Pool {
             self.helpers.in_place_scope(|scope| {
                 for reserved in reserved {
                     scope.spawn(move |_| {
-                        // Idle again before the caller goes on.
+                        // Idle again before the caller continues.
                         let _reserved = reserved;
                         take_part(Some(caller));
                     });
@@ -122,9 +126,8 @@ impl Pool {
         if rayon::current_thread_index().is_none() {
             return help(reserved, &|| take_part(None));
         }
-        // A worker of another pool would run that pool's jobs while it waits for a scope of
-        // rayon's. So a thread that is none waits for the scope, and the worker waits for that
-        // thread.
+        // A worker of another pool would run that pool's jobs while it waits for a rayon scope. So
+        // a plain thread waits for the scope, and the worker waits for that thread.
         thread::scope(|scope| {
             let waiting = thread::Builder::new().name("voisin-wait".to_owned());
             let waiting = waiting.spawn_scoped(scope, || help(reserved, &|| ()));
@@ -137,7 +140,7 @@ impl Pool {
         });
     }
 
-    /// Up to `wanted` helpers that are idle.
+    /// Reserves up to `wanted` idle helpers.
     fn reserve(&self, wanted: usize) -> Vec<AtWork<'_>> {
         let limit = self.helpers.current_num_threads() + 1;
         let idle = |at_work: usize| limit.saturating_sub(at_work).min(wanted);
@@ -149,21 +152,21 @@ impl Pool {
 
 /// The pools of a process.
 pub(super) struct Pools {
-    /// 0 until a process has come.
+    /// 0 until a process claims it.
     process: AtomicU32,
     pools: Mutex<State>,
 }
 
 struct State {
     pools: Vec<Arc<Pool>>,
-    /// When no thread could be started.
+    /// When starting threads last failed.
     failed: Option<Instant>,
 }
 
 impl Pools {
-    /// Those of this process; `None` in a fork of a fork of a fork of one, which works without.
-    /// A fork must not touch its parent's: their threads are not there, and their lock may be held
-    /// by one of these for ever.
+    /// The pools of this process; `None` in a fork of a fork of a fork of one, which works without.
+    /// A fork must not touch its parent's pools: their threads do not exist there, and one of them
+    /// may have held their lock at the fork.
     pub(super) fn of_process() -> Option<&'static Self> {
         static POOLS: [Pools; GENERATIONS] = [const {
             Pools {
@@ -184,8 +187,8 @@ impl Pools {
         POOLS.iter().find(is_ours)
     }
 
-    /// The pool for one kind of work on so many threads, at least 2. `None` if no thread
-    /// can be started.
+    /// The pool for one kind of work on `threads` threads, at least 2. `None` if no thread can be
+    /// started.
     pub(super) fn get(&self, kind: Kind, threads: usize) -> Option<Arc<Pool>> {
         let mut state = lock(&self.pools);
         let is_due =
@@ -201,7 +204,7 @@ impl Pools {
         }
         let of_kind = state.pools.iter().filter(|pool| pool.kind == kind);
         if found.is_none() && of_kind.clone().count() >= MAX_POOLS {
-            // The next best.
+            // The pool of the nearest size.
             return of_kind.min_by_key(|pool| pool.threads.abs_diff(threads)).cloned();
         }
         if !is_due(state.failed) {
@@ -211,7 +214,7 @@ impl Pools {
         state.failed = started.is_none().then(Instant::now);
         let Some(pool) = started else { return found_pool };
         match found {
-            // Those who still have the other one keep it until they are done.
+            // Callers that still use the replaced pool keep it until they are done.
             Some(at) => state.pools[at] = Arc::clone(&pool),
             None => state.pools.push(Arc::clone(&pool)),
         }

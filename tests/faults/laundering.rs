@@ -130,14 +130,14 @@ impl Patient {
             kind: META,
             sub: 1,
             key: meta.clone(),
-            byte: 176 + (round as usize % 4),
+            byte: 96 + (round as usize % 4),
             bit: round as u8 % 8,
         });
         targets.push(Target {
             kind: META,
             sub: 2,
             key: meta,
-            byte: 180 + (round as usize % 4),
+            byte: 100 + (round as usize % 4),
             bit: 7 - round as u8 % 8,
         });
         targets

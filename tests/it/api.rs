@@ -1,4 +1,5 @@
-//! What is put in comes out, in every order of calls, and nothing else changes.
+//! Round trips: stored items come back unchanged, in every order of calls, and a call changes
+//! nothing else.
 
 use std::collections::BTreeMap;
 
@@ -393,7 +394,7 @@ fn several_indexes_of_one_database_do_not_see_each_other() {
     let mut rng = rng();
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
-    let indexes = [(0, 3), (1, 5), (255, 3), (256, 4), (65_534, 2), (65_535, 7)];
+    let indexes = [(0, 3), (1, 5), (255, 3), (256, 4), (65_533, 2), (65_534, 7)];
     let mut models = BTreeMap::new();
     let mut wtxn = env.write_txn().unwrap();
     for (index, dimensions) in indexes {
@@ -574,7 +575,7 @@ fn a_missing_index_cannot_be_opened() {
     let db = create::<Euclidean>(&env);
     build_index(&env, db, 7, &[(0, vec![0.0])].into());
     let rtxn = env.read_txn().unwrap();
-    for index in [0, 6, 8, 65_535] {
+    for index in [0, 6, 8, 65_534] {
         let error = Reader::<Euclidean>::open(&rtxn, index, db).unwrap_err();
         assert!(matches!(error, Error::MissingIndex(found) if found == index), "{error}");
         let message = error.to_string();
@@ -583,6 +584,30 @@ fn a_missing_index_cannot_be_opened() {
             "{message}"
         );
     }
+}
+
+#[test]
+fn the_number_of_what_belongs_to_all_indexes_is_refused() {
+    let (_dir, env) = new_env();
+    let db = create::<Euclidean>(&env);
+    build_index(&env, db, 7, &[(0, vec![0.0])].into());
+    let (writer, mut wtxn) = (Writer::new(db, 65_535, 1), env.write_txn().unwrap());
+    let before = crate::common::dump_of(&wtxn, db, 65_535);
+    for error in [
+        Reader::<Euclidean>::open(&wtxn, 65_535, db).map(drop).unwrap_err(),
+        writer.add_item(&mut wtxn, 1, &[0.5]).unwrap_err(),
+        writer.del_item(&mut wtxn, 1).map(drop).unwrap_err(),
+        writer.clear(&mut wtxn).unwrap_err(),
+        writer.repair(&mut wtxn).map(drop).unwrap_err(),
+        voisin::check(&wtxn, 65_535, db).map(drop).unwrap_err(),
+    ] {
+        let message = error.to_string();
+        assert!(
+            matches!(error, Error::InvalidParameter { .. }) && message.contains("use 0 to 65534"),
+            "{message}"
+        );
+    }
+    assert_eq!(crate::common::dump_of(&wtxn, db, 65_535), before);
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! A concurrent build links what it has computed, whatever others commit meanwhile.
+//! A concurrent build links the graph that it has computed, whatever others commit meanwhile.
 //!
-//! What they commit is done by another thread when the build has begun to link, and before it goes
-//! on: every build here meets it.
+//! Another thread makes those commits after the build has begun to link, and before it continues:
+//! every build here meets them.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

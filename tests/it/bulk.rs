@@ -1,4 +1,4 @@
-//! A first build of many items numbers them by locality, if it is part of the transaction that has
+//! A first build of many items numbers them by locality, if it runs in the transaction that has
 //! added them.
 
 use std::path::PathBuf;

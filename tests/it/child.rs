@@ -1,9 +1,9 @@
-//! A process of its own, to be killed: the test binary once more, which runs one test that does
-//! what it is told and says where it is.
+//! A child process to be killed: it runs the test binary again, with one test that takes its orders
+//! from the parent and reports its progress.
 //!
-//! The test begins with [`told`] and does nothing if there is nothing to do. It works in numbered
-//! rounds of named phases, and [`tell`]s when each begins; the parent kills it (SIGKILL) at a
-//! random moment of the phase that it has chosen.
+//! The test begins with [`told`] and does nothing without orders. It works in numbered rounds of
+//! named phases, and [`tell`]s when each begins; the parent kills it (SIGKILL) at a random moment
+//! of a phase of its choice.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};

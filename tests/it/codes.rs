@@ -1,5 +1,5 @@
-//! Codes: searches by them answer with the exact distances, exact ones stay exact, and they are in
-//! step with the vectors whatever is done.
+//! Quantized codes: searches by them rerank and return exact distances, exact searches stay exact,
+//! and every change keeps codes and vectors in step.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
-//! What the tests share: environments, vectors, the exact answer to a query, and [`check`], which
+//! Shared test helpers: environments, vectors, the exact answer to a query, and [`check`], which
 //! every test calls after every change.
 //!
-//! Test vectors have small whole components ([`vector`]): all distances between them but cosine's
-//! are computed without rounding, whatever the order of the sums, so ties are ties and an answer
-//! can be compared with the [`Oracle`]'s bit for bit.
+//! Test vectors have small integer components ([`vector`]): all distances between them but cosine's
+//! are computed without rounding, in any order of the sums, so that ties are ties and an answer can
+//! be compared with the [`Oracle`]'s bit for bit.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;

@@ -1,8 +1,8 @@
-//! Readers of one process see committed states only, each whole, while a writer goes on.
+//! Readers of one process see only committed states, each complete, while a writer keeps writing.
 //!
-//! One thread adds, deletes, builds and commits; the others open a snapshot, ask it, and compare
-//! every answer with the state that it claims to be. The number of that state is the first
-//! component of an item of its own, so that it is committed with the rest.
+//! One thread adds, deletes, builds and commits; the others open a snapshot, query it, and compare
+//! every answer with the state that the snapshot claims to be. The number of that state is the
+//! first component of a dedicated item, so that it is committed with the rest.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,18 +1,16 @@
-//! A process that is killed at any moment leaves what its last commit has written, whole, and
-//! nothing else.
+//! A process that is killed at any moment leaves exactly the state of its last commit.
 //!
 //! The parent runs this test binary again as a child, which changes an index round by round: adds,
-//! replaces, deletes, builds, commits, and acknowledges each commit over a pipe. What a round does
-//! follows from seed and round alone, and one seed makes one graph: the parent does the same in an
-//! environment of its own, and knows every byte without being told. It kills the child (SIGKILL) at
-//! a random moment of a random phase, opens the environment again, and finds the database of the
-//! last commit that was acknowledged, or of the one that was on its way. The next child goes on
-//! from there.
+//! replaces, deletes, builds, commits, and acknowledges each commit over a pipe. A round depends
+//! only on its seed and number, and one seed makes one graph: the parent does the same in an
+//! environment of its own, and so knows every byte. It kills the child (SIGKILL) at a random moment
+//! of a random phase, opens the environment again, and must find the database of the last commit
+//! that was acknowledged, or of the one in flight. The next child continues from there.
 //!
-//! The page cache outlives the process: what a loss of power does is not tested here.
+//! The page cache outlives the process: this does not test a loss of power.
 //!
-//! The soak, about a minute with `--release`, ends by printing its figures:
-//! `cargo test --release --test it crash::soak -- --ignored --nocapture`
+//! The soak, about a minute with `--release`, ends by printing its figures: `cargo test --release
+//! --test it crash::soak -- --ignored --nocapture`
 
 use std::collections::BTreeMap;
 use std::path::Path;

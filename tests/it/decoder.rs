@@ -1,13 +1,13 @@
 //! A second decoder of the bytes on disk, written from `docs/format.md` alone.
 //!
-//! It shares no code with the crate, not even the CRC and the roaring decoder, so that a mistake in
-//! the one is not repeated in the other: where this file and the crate disagree, one of them, or
-//! the page, is wrong. [`decode`] reads every key of an index once, and panics with the rule that
-//! is broken; a key that no rule asks for breaks one, too. [`Decoded::verify`] then asserts the
-//! invariants of section 9 that hold between values. "Section" is a section of the page throughout.
-//! Everything is copied and nothing is fast.
+//! It shares no code with the crate, not even the CRC and the roaring decoder, so that no mistake
+//! is made twice: if this file and the crate disagree, one of them, or the page, is wrong.
+//! [`decode`] reads every key of an index once, and panics with the rule that is violated; a key
+//! that no rule requires violates one, too. [`Decoded::verify`] then asserts the invariants of
+//! section 9 between values. "Section" always means a section of the page. Everything is copied and
+//! nothing is fast.
 //!
-//! Not here: whether a metric accepts a vector, and what a search finds.
+//! Not tested here: whether a metric accepts a vector, and what a search finds.
 
 #![allow(
     clippy::unwrap_used,
@@ -39,6 +39,9 @@ const SLOT_IDS: u8 = 7;
 const ID_SLOTS: u8 = 8;
 const SETS: u8 = 9;
 const DELTA: u8 = 10;
+
+/// The number in the keys of what belongs to all indexes of a database, section 2.
+const DATABASE: u16 = u16::MAX;
 
 // The sets, section 8.
 const PENDING: u8 = 0;
@@ -89,18 +92,19 @@ pub(crate) struct Node {
     pub(crate) one_way: Vec<u32>,
 }
 
-/// Section 3, field by field.
-#[derive(Debug)]
+/// Section 3, field by field; zeros where a part is missing.
+#[derive(Debug, Default)]
 pub(crate) struct Meta {
+    pub(crate) naming: u8,
     pub(crate) codec: u8,
-    pub(crate) layers: u8,
+    pub(crate) layers: u16,
     pub(crate) dimensions: u32,
     pub(crate) block_bytes: u32,
     pub(crate) block_vectors: u32,
     pub(crate) m: u16,
     pub(crate) m0: u16,
     pub(crate) links_group: u16,
-    pub(crate) factor_bytes: u16,
+    pub(crate) factor_bytes: u8,
     pub(crate) ef_construction: u32,
     pub(crate) alpha: f32,
     pub(crate) slots: u32,
@@ -154,10 +158,10 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
         decoded.factors.extend(factor.map(|factor| (id, factor)));
     }
     for layer in 0..decoded.meta.layers {
-        let nodes = decode_layer(&mut values, layer, &mut decoded);
+        let nodes = decode_layer(&mut values, layer as u8, &mut decoded);
         decoded.layers.push(nodes);
     }
-    decode_deltas(&mut values);
+    decode_deltas(db, rtxn);
     let left: Vec<&Key> = values.0.keys().collect();
     assert!(left.is_empty(), "keys (kind, sub, n) that belong to nothing: {left:?}");
     decoded
@@ -344,66 +348,98 @@ fn decode_roaring(mut cursor: Cursor) -> Vec<u32> {
     set
 }
 
-fn decode_deltas(values: &mut Values) {
+/// What belongs to no index of the database: section 8.
+fn decode_deltas(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>) {
+    let mut values = Values::read(db, rtxn, DATABASE);
     for n in values.all_n(DELTA, 0) {
         let mut value = values.expect(DELTA, 0, n);
         assert_eq!(value.u64() % 64, u64::from(n), "DELTA {n}: its transaction");
-        let counts = [value.u32(), value.u32(), value.u32(), value.u32()];
-        if counts[0] == u32::MAX {
-            assert_eq!(counts[1..], [0, 0, 0], "DELTA {n}: everything and something");
-        } else {
-            assert!(counts.iter().sum::<u32>() <= 900, "DELTA {n}: {counts:?}");
-            for count in counts {
+        let lists = value.u32();
+        if lists != u32::MAX {
+            assert!(value.rest() <= 4000, "DELTA {n}: {} bytes", value.rest());
+            let mut last = None;
+            for _ in 0..lists {
+                let (index, kind) = (value.u16(), value.u8());
+                value.zeros(1);
+                assert!(last < Some((index, kind)), "DELTA {n}: the order of its lists");
+                last = Some((index, kind));
+                let count = value.u32();
+                if kind == META {
+                    assert!([0, u32::MAX].contains(&count), "DELTA {n}: {count} of META");
+                    continue;
+                }
+                assert!([VECTORS, LINKS, SLOT_IDS, CODES].contains(&kind), "DELTA {n}: {kind}");
                 let numbers = value.u32s(count as usize);
                 assert!(numbers.is_sorted_by(|a, b| a < b), "DELTA {n}: {numbers:?}");
             }
         }
         value.end();
     }
+    let left: Vec<&Key> = values.0.keys().collect();
+    assert!(left.is_empty(), "keys (kind, sub, n) of the database that are none: {left:?}");
 }
 
 impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
-        assert_eq!(value.u16(), 5, "META: format version");
-        // The fields of a struct expression are evaluated in the order in which they are written:
-        // here that of the page.
-        let mut meta = Self {
-            codec: value.u8(),
-            layers: value.u8(),
-            dimensions: value.u32(),
-            block_bytes: value.u32(),
-            block_vectors: value.u32(),
-            m: value.u16(),
-            m0: value.u16(),
-            links_group: value.u16(),
-            factor_bytes: value.u16(),
-            ef_construction: value.u32(),
-            alpha: value.f32(),
-            slots: value.u32(),
-            sealed: value.u32(),
-            items: value.u32(),
-            pending: value.u32(),
-            removed: value.u32(),
-            free: value.u32(),
-            next_rank: value.u32(),
-            reuse_from: value.u32(),
-            code_bits: value.u8(),
-            is_coded: (
-                value.u8(),
-                assert_eq!(value.u8(), 0, "META: the mark of a torn edit"),
-                value.zeros(1),
-            )
-                .0,
-            growth: value.f32(),
-            metric: String::from_utf8(value.take(32).to_vec())
-                .expect("META: the name of the metric is UTF-8"),
-            roots: value.u32s(16),
-            center: value.f32(),
-            step: value.f32(),
-            saturated: value.u64(),
-        };
+        assert_eq!(value.u16(), 6, "META: format version");
+        assert_eq!(value.u8(), 0, "META: the mark of a torn edit");
+        let mut meta = Self { naming: value.u8(), ..Self::default() };
+        assert!(meta.naming <= 2, "META: {} names its items", meta.naming);
+        meta.dimensions = value.u32();
+        meta.slots = value.u32();
+        meta.items = value.u32();
+        meta.pending = value.u32();
+        meta.removed = value.u32();
+        meta.free = value.u32();
+        meta.reuse_from = value.u32();
+        meta.metric = String::from_utf8(value.take(32).to_vec())
+            .expect("META: the name of the metric is UTF-8");
+        let parts = value.u16();
+        value.zeros(2);
+        let mut kinds = Vec::new();
+        for _ in 0..parts {
+            let kind = value.u8();
+            value.zeros(1);
+            let bytes = usize::from(value.u16());
+            let what = format!("META: the part of kind {kind}");
+            let mut part = Cursor { what, bytes: value.take(bytes).to_vec(), at: 0 };
+            match kind {
+                VECTORS => {
+                    (meta.codec, meta.factor_bytes) = (part.u8(), part.u8());
+                    part.zeros(2);
+                    meta.block_bytes = part.u32();
+                    meta.block_vectors = part.u32();
+                    meta.sealed = part.u32();
+                    (meta.center, meta.step) = (part.f32(), part.f32());
+                    meta.saturated = part.u64();
+                    part.zeros(4);
+                }
+                CODES => {
+                    (meta.code_bits, meta.is_coded) = (part.u8(), part.u8());
+                    assert!(meta.code_bits > 0, "META: a part about no codes");
+                    part.zeros(6);
+                }
+                LINKS => {
+                    (meta.m, meta.m0, meta.links_group) = (part.u16(), part.u16(), part.u16());
+                    meta.layers = part.u16();
+                    meta.ef_construction = part.u32();
+                    meta.alpha = part.f32();
+                    meta.next_rank = part.u32();
+                    meta.growth = part.f32();
+                    meta.roots = part.u32s(meta.layers.into());
+                    assert!(meta.m > 0, "META: a part about no graph");
+                }
+                _ => panic!("META: a part of kind {kind}"),
+            }
+            part.end();
+            kinds.push(kind);
+        }
         value.end();
+        assert!(
+            kinds.is_sorted_by(|a, b| a < b) && kinds.contains(&VECTORS),
+            "META: the parts are of {kinds:?}"
+        );
 
         let Self { codec, layers, dimensions, slots, .. } = meta;
         assert!((1..=6).contains(&codec) && layers <= 16, "META: codec {codec}, {layers} layers");
@@ -439,11 +475,6 @@ impl Meta {
             !meta.metric.is_empty() && !meta.metric.contains('\0'),
             "META: metric {:?}",
             meta.metric
-        );
-        let no_roots = meta.roots.split_off(usize::from(layers));
-        assert!(
-            no_roots.iter().all(|&root| root == 0),
-            "META: after the roots of {layers} layers {no_roots:?}"
         );
         assert!(
             meta.roots.iter().all(|&root| root < slots),
@@ -1209,7 +1240,7 @@ fn two_euclidean_indexes_with_sparse_ids_decode_from_one_database() {
     let db = create::<Euclidean>(&env);
     let mut rng = StdRng::seed_from_u64(2);
     let mut wtxn = env.write_txn().unwrap();
-    let indexes = [(3, 24), (65_535, 5)].map(|(index, dimensions)| {
+    let indexes = [(3, 24), (65_534, 5)].map(|(index, dimensions)| {
         let ids: Vec<u32> = (0..700).map(|_| rng.random()).chain([0, u32::MAX]).collect();
         let mut vectors = random_vectors(&mut rng, ids, dimensions);
         vectors.insert(1, vec![-0.0; dimensions]);

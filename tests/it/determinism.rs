@@ -1,8 +1,7 @@
-//! One seed makes one graph, byte for byte, and a query has one answer, whatever the number of
-//! threads.
+//! One seed makes one graph, byte for byte, and a query has one answer, for any number of threads.
 //!
-//! Tests that say how many threads have worked use numbers of threads that no other test builds or
-//! searches with: those that do share the helpers, and may have fewer.
+//! Tests that assert how many threads have worked use thread counts that no other test builds or
+//! searches with: tests with the same count share the helpers, and may get fewer.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;

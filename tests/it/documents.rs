@@ -1,12 +1,12 @@
-//! Documents in the caller's own tables and their vectors in an index are in step, whenever the
+//! Documents in the caller's own tables stay in step with their vectors in an index, whenever the
 //! process is killed.
 //!
 //! The program is `examples/documents.rs` itself. A child puts, replaces and deletes documents,
-//! builds, commits or aborts, round by round; what a round does follows from seed and round alone.
-//! It is killed at a random moment of a random phase; every few kills it waits, between its write
-//! to the tables and that to the index, until it is. Then every document must have the vector of
-//! its text, and none may be beside, and both must be what the rounds up to the last acknowledged
-//! commit, or the one that was on its way, have made of them.
+//! builds, commits or aborts, round by round; a round depends only on its seed and number. It is
+//! killed at a random moment of a random phase; in every few rounds it waits, between its write to
+//! the tables and that to the index, to be killed. Then every document must have the vector of its
+//! text, there must be no other vectors, and both must match the rounds up to the last acknowledged
+//! commit, or the one in flight.
 //!
 //! `cargo test --release --test it documents::soak -- --ignored --nocapture` is the soak: 1 000
 //! kills, some seconds.

@@ -1,5 +1,5 @@
-//! What is stored is what the form of the index makes of what was given, rounded once, and nothing
-//! that a form cannot hold is stored in silence.
+//! Element types: a stored vector is the given one rounded once to the element type of the index,
+//! and no value that the type cannot hold is stored silently.
 
 use half::{bf16, f16};
 use rand::rngs::StdRng;

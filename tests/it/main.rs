@@ -1,4 +1,4 @@
-//! One test binary; each module is named after a promise.
+//! The integration test binary; each module is named after a promise.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,6 +20,7 @@ mod decoder;
 mod determinism;
 mod documents;
 mod environment;
+mod fixtures;
 mod forms;
 mod malformed;
 mod many;

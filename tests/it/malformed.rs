@@ -1,8 +1,9 @@
-//! What cannot be stored or compared is refused: with the error that says what it was and what to
-//! do, and nothing has changed.
+//! A vector that cannot be stored or compared is refused with an error that names the value and the
+//! remedy, and nothing has changed.
 //!
-//! The tables run every row through every way in. Each call runs in a transaction of its own, which
-//! is then committed: afterwards the whole database must be what it was before, byte for byte.
+//! The tables run every row through every entry point. Each call runs in a transaction of its own,
+//! which is then committed: afterwards the whole database must be the same as before, byte for
+//! byte.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -1,4 +1,4 @@
-//! Many queries at once have, to the last bit, the answers that each of them has alone.
+//! A batch of queries returns, to the last bit, the answers that each query gets alone.
 
 use rand::RngExt;
 use rayon::ThreadPoolBuilder;

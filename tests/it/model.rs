@@ -1,9 +1,9 @@
-//! Random programs against an exact model: whatever is done in whatever order, the index holds what
-//! it should, answers exactly where it must, and breaks no invariant.
+//! Random programs against an exact model: after any sequence of calls, the index holds the right
+//! items, answers exactly where it must, and violates no invariant.
 //!
-//! A program that fails is shrunk and printed, with the seed that `proptest` repeats it by. 300
+//! A failing program is shrunk and printed, with the seed with which `proptest` repeats it. 300
 //! programs run by default; `PROPTEST_CASES=20000 cargo test --release --test it a_random_program`
-//! runs as many as one likes.
+//! runs any other number.
 
 use proptest::prelude::*;
 use rand::SeedableRng;
@@ -17,7 +17,7 @@ use voisin::{Codes, Database, ItemId, Reader, Searched, Writer, roaring};
 use crate::common::{Env, Metric, Model, Oracle, check_holds, create, open_env, vector};
 
 const DIMENSIONS: usize = 3;
-const INDEXES: [u16; 2] = [0, 65_535];
+const INDEXES: [u16; 2] = [0, 65_534];
 /// Programs of a run that is not told otherwise.
 const PROGRAMS: u32 = 300;
 /// The same for the forms that vectors are stored in beside `f32`, each of which runs all of them.

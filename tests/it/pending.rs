@@ -1,5 +1,5 @@
-//! What was added, replaced or deleted is right in every answer from its commit on, whether a build
-//! has linked it or not.
+//! Pending changes: an item that was added, replaced or deleted is right in every answer from its
+//! commit on, linked by a build or not.
 
 use rand::RngExt;
 use rand::rngs::StdRng;

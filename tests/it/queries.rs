@@ -1,5 +1,5 @@
-//! Every query has an answer that can be foretold: how many results, which at most, in which order,
-//! at which distance.
+//! Every query has a predictable answer: the number of results, the candidates for them, their
+//! order, and their distances.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,4 @@
-//! What is deleted leaves the graph, whatever it was in it, and everything else stays where it can
-//! be found.
+//! A deleted item leaves the graph, whatever its role in it, and all others remain findable.
 
 use voisin::distances::Euclidean;
 use voisin::heed::RoTxn;
@@ -21,8 +20,11 @@ fn roots(rtxn: &RoTxn<'_>, db: Database<'_, Euclidean>) -> Vec<ItemId> {
         &dump.iter().find(|(key, _)| key[2] == kind && key[4..] == n.to_be_bytes()).unwrap().1
     };
     let word = |value: &[u8], at: usize| u32::from_le_bytes(value[at..at + 4].try_into().unwrap());
+    // The part about the graph is the last: its roots, and the checksum.
     let meta = value(META, 0);
-    let slots = (0..usize::from(meta[11])).map(|layer| word(meta, 112 + 4 * layer));
+    let layers = &meta[76 + 4 + 36 + 4..];
+    let count = usize::from(layers.get(6).copied().unwrap_or_default());
+    let slots = (0..count).map(|layer| word(layers, 24 + 4 * layer));
     slots.map(|slot| word(value(SLOT_IDS, slot / 1019), 4 * (slot as usize % 1019))).collect()
 }
 

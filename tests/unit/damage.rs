@@ -11,11 +11,16 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::database::create_database;
 use crate::distance::Cosine;
-use crate::format::item_keys::Row;
-use crate::format::links::{decode_record, encode_group, encode_record};
+use crate::format::codes;
+use crate::format::ids::IdGroup;
+use crate::format::item_keys::{Naming, Row};
+use crate::format::links::{
+    OneWay, Record, decode_record, encode_group, encode_record, split_group,
+};
 use crate::format::meta::Meta;
-use crate::format::set::encode_chunk;
-use crate::store::item_keys::ItemKeys;
+use crate::format::set::{SetKind, decode_chunk, encode_chunk};
+use crate::store::sections::item_keys::rows::ItemKeys;
+use crate::types::Slot;
 use crate::writer::Writer;
 
 const INDEX: u16 = 3;
@@ -117,7 +122,7 @@ fn change_meta(wtxn: &mut RwTxn<'_>, place: Place<'_>, with: impl FnOnce(&mut Me
 }
 
 fn meta(wtxn: &RwTxn<'_>, place: Place<'_>) -> Meta {
-    crate::store::snapshot::read_meta(place, wtxn).unwrap().unwrap()
+    crate::store::open::read_meta(place, wtxn).unwrap().unwrap()
 }
 
 /// Applies `with` to every record of a layer, and writes those that it changes.
@@ -130,8 +135,8 @@ fn change_records(
     let meta = meta(wtxn, place);
     let size = u32::from(meta.connectivity.unwrap().links_group);
     for group in 0..meta.slots.div_ceil(size) {
-        let links = place.unverified(wtxn, key(Kind::Links, layer, group)).unwrap();
-        let spill = place.unverified(wtxn, key(Kind::Spill, layer, group)).unwrap();
+        let links = place.unverified(wtxn, key(Kind::LINKS, layer, group)).unwrap();
+        let spill = place.unverified(wtxn, key(Kind::SPILL, layer, group)).unwrap();
         let mut records = split_group(links, spill, size as usize).unwrap();
         for (i, bytes) in records.iter_mut().enumerate().filter(|(_, bytes)| !bytes.is_empty()) {
             let (mut record, _) = decode_record(bytes, 0).unwrap();
@@ -140,8 +145,8 @@ fn change_records(
             encode_record(&record, bytes);
         }
         let [links, spill] = encode_group(&records);
-        place.put_or_delete(wtxn, key(Kind::Links, layer, group), links).unwrap();
-        place.put_or_delete(wtxn, key(Kind::Spill, layer, group), spill).unwrap();
+        place.put_or_delete(wtxn, key(Kind::LINKS, layer, group), links).unwrap();
+        place.put_or_delete(wtxn, key(Kind::SPILL, layer, group), spill).unwrap();
     }
 }
 
@@ -168,11 +173,11 @@ fn a_sound_index_has_no_findings() {
 #[test]
 fn values_that_belong_to_nothing_are_found() {
     for stray in [
-        key(Kind::Tail, 0, 100_000),
-        key(Kind::Sets, 7, 0),
-        key(Kind::Vectors, 0, 9),
-        key(Kind::SlotIds, 0, 50),
-        key(Kind::Links, 15, 0),
+        key(Kind::TAIL, 0, 100_000),
+        key(Kind::SETS, 7, 0),
+        key(Kind::VECTORS, 0, 9),
+        key(Kind::SLOT_IDS, 0, 50),
+        key(Kind::LINKS, 15, 0),
     ] {
         Patient::expect(Invariant::Keys, |wtxn, place| {
             place.put(wtxn, stray, vec![1, 2, 3]).unwrap()
@@ -191,7 +196,9 @@ fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'
     let patient = patient();
     patient.operate(|writer, wtxn, place| {
         writer.clear(wtxn).unwrap();
-        let keys = ItemKeys { place, naming: Naming::Text };
+        let (naming, dimensions) = (Naming::Text, DIMENSIONS);
+        let place = Place { naming, ..place };
+        let (keys, writer) = (ItemKeys { place, naming }, Writer::<()>::at(place, dimensions));
         for key in ["a", "b", "c"] {
             let id = keys.next(wtxn).unwrap();
             writer.add_item(wtxn, id, &query_vector()).unwrap();
@@ -202,7 +209,7 @@ fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'
         damage(wtxn, place);
     });
     let rtxn = patient.env.read_txn().unwrap();
-    let findings = check_named(&rtxn, Place::of(patient.database(), INDEX), Naming::Text).unwrap();
+    let findings = check(&rtxn, INDEX, patient.database()).unwrap();
     match invariant {
         Some(invariant) => {
             assert!(
@@ -270,13 +277,21 @@ fn keys_that_do_not_fit_their_items_are_found() {
 
 #[test]
 fn a_changed_byte_of_any_kind_of_value_breaks_its_checksum() {
-    for kind in Kind::ALL
-        .into_iter()
-        .filter(|kind| !matches!(kind, Kind::Spill | Kind::In | Kind::Vectors | Kind::Keys))
-    {
+    for kind in [
+        Kind::META,
+        Kind::TAIL,
+        Kind::CODES,
+        Kind::LINKS,
+        Kind::SLOT_IDS,
+        Kind::ID_SLOTS,
+        Kind::SETS,
+        Kind::DELTA,
+    ] {
         Patient::expect(Invariant::Checksum, |wtxn, place| {
+            let index = if kind == Kind::DELTA { DATABASE } else { INDEX };
+            let bound = |sub, n| Key::new(index, kind, sub, n);
             let found = place
-                .range(wtxn, key(kind, 0, 0), key(kind, u8::MAX, u32::MAX))
+                .range(wtxn, bound(0, 0), bound(u8::MAX, u32::MAX))
                 .unwrap()
                 .next()
                 .unwrap()
@@ -304,7 +319,7 @@ fn impossible_metadata_is_found() {
         change_meta(wtxn, place, |meta| meta.roots.clear())
     });
     Patient::expect(Invariant::Meta, |wtxn, place| {
-        change(wtxn, place, Key::meta(INDEX), |body| body[150] = 1)
+        change(wtxn, place, Key::meta(INDEX), |body| body[74] = 1)
     });
 }
 
@@ -312,44 +327,44 @@ fn impossible_metadata_is_found() {
 fn a_value_without_the_layout_of_its_kind_is_found() {
     let cut = |body: &mut Vec<u8>| body.truncate(body.len() - 1);
     for key in [
-        key(Kind::Links, 0, 0),
-        key(Kind::IdSlots, 0, 0),
-        key(Kind::SlotIds, 0, 0),
-        key(Kind::Tail, 0, 7),
-        key(Kind::Links, 1, 0),
+        key(Kind::LINKS, 0, 0),
+        key(Kind::ID_SLOTS, 0, 0),
+        key(Kind::SLOT_IDS, 0, 0),
+        key(Kind::TAIL, 0, 7),
+        key(Kind::LINKS, 1, 0),
     ] {
         Patient::expect(Invariant::Layout, |wtxn, place| change(wtxn, place, key, cut));
     }
     // A directory entry that points into the middle of a record, and one that points nowhere.
     Patient::expect(Invariant::Layout, |wtxn, place| {
-        change(wtxn, place, key(Kind::Links, 0, 0), |body| body[4] += 2)
+        change(wtxn, place, key(Kind::LINKS, 0, 0), |body| body[4] += 2)
     });
     Patient::expect(Invariant::Layout, |wtxn, place| {
-        change(wtxn, place, key(Kind::Links, 0, 0), |body| body[5] = 0xFE)
+        change(wtxn, place, key(Kind::LINKS, 0, 0), |body| body[5] = 0xFE)
     });
     Patient::expect(Invariant::Layout, |wtxn, place| {
-        change(wtxn, place, key(Kind::Sets, 1, 0), |body| body.push(0))
+        change(wtxn, place, key(Kind::SETS, 1, 0), |body| body.push(0))
     });
 }
 
 #[test]
 fn missing_and_impossible_vectors_are_found() {
     Patient::expect(Invariant::Vectors, |wtxn, place| {
-        place.delete(wtxn, key(Kind::Tail, 0, 7)).unwrap()
+        place.delete(wtxn, key(Kind::TAIL, 0, 7)).unwrap()
     });
     let nan = |body: &mut Vec<u8>| body[..4].copy_from_slice(&f32::NAN.to_le_bytes());
     Patient::expect(Invariant::Vectors, |wtxn, place| {
-        change(wtxn, place, key(Kind::Tail, 0, 7), nan)
+        change(wtxn, place, key(Kind::TAIL, 0, 7), nan)
     });
     Patient::expect(Invariant::Vectors, |wtxn, place| {
-        change(wtxn, place, key(Kind::Tail, 0, 7), |body| body.fill(0))
+        change(wtxn, place, key(Kind::TAIL, 0, 7), |body| body.fill(0))
     });
 }
 
 #[test]
 fn a_wrong_factor_is_found() {
     Patient::expect(Invariant::Factor, |wtxn, place| {
-        change(wtxn, place, key(Kind::Tail, 0, 7), |body| {
+        change(wtxn, place, key(Kind::TAIL, 0, 7), |body| {
             body[4 * DIMENSIONS..].copy_from_slice(&1.5f32.to_le_bytes())
         });
     });
@@ -357,7 +372,7 @@ fn a_wrong_factor_is_found() {
 
 #[test]
 fn wrong_missing_and_superfluous_codes_are_found() {
-    let tail = key(Kind::Codes, codes::TAIL, 7);
+    let tail = key(Kind::CODES, codes::TAIL, 7);
     for at in [0, DIMENSIONS / 2, DIMENSIONS / 2 + 4, DIMENSIONS / 2 + 8, DIMENSIONS / 2 + 11] {
         Patient::expect(Invariant::Codes, |wtxn, place| {
             change(wtxn, place, tail, |body| body[at] ^= 1)
@@ -367,7 +382,7 @@ fn wrong_missing_and_superfluous_codes_are_found() {
     Patient::expect(Invariant::Layout, |wtxn, place| {
         change(wtxn, place, tail, |body| body.push(0))
     });
-    let trained = key(Kind::Codes, codes::TRAINED, 0);
+    let trained = key(Kind::CODES, codes::TRAINED, 0);
     Patient::expect(Invariant::Codes, |wtxn, place| {
         change(wtxn, place, trained, |body| body[0] ^= 1)
     });
@@ -376,9 +391,9 @@ fn wrong_missing_and_superfluous_codes_are_found() {
     });
     Patient::expect(Invariant::Layout, |wtxn, place| place.delete(wtxn, trained).unwrap());
     for superfluous in [
-        key(Kind::Codes, 3, 0),
-        key(Kind::Codes, codes::TRAINED, 1),
-        key(Kind::Codes, codes::BLOCKS, 0),
+        key(Kind::CODES, 3, 0),
+        key(Kind::CODES, codes::TRAINED, 1),
+        key(Kind::CODES, codes::BLOCKS, 0),
     ] {
         Patient::expect(Invariant::Keys, |wtxn, place| {
             place.put(wtxn, superfluous, vec![0; 16]).unwrap()
@@ -388,25 +403,25 @@ fn wrong_missing_and_superfluous_codes_are_found() {
         change_meta(wtxn, place, |meta| meta.is_coded = false)
     });
     Patient::expect(Invariant::Meta, |wtxn, place| {
-        change(wtxn, place, Key::meta(INDEX), |body| body[72] = 3)
+        change_meta(wtxn, place, |meta| meta.code_bits = 3)
     });
     // A change that has not come to its end, and what is no such mark.
     for mark in 1..=4 {
         Patient::expect(Invariant::Meta, |wtxn, place| {
-            change(wtxn, place, Key::meta(INDEX), |body| body[74] = mark)
+            change(wtxn, place, Key::meta(INDEX), |body| body[10] = mark)
         });
     }
 }
 
 fn add_to_set(wtxn: &mut RwTxn<'_>, place: Place<'_>, set: SetKind, slot: u32) {
-    let key = key(Kind::Sets, set as u8, 0);
+    let key = key(Kind::SETS, set as u8, 0);
     let mut members = decode_chunk(&body(wtxn, place, key)).unwrap();
     assert!(members.insert(slot));
     place.put(wtxn, key, encode_chunk(members)).unwrap();
 }
 
 fn member(wtxn: &RwTxn<'_>, place: Place<'_>, set: SetKind) -> u32 {
-    decode_chunk(&body(wtxn, place, key(Kind::Sets, set as u8, 0))).unwrap().min().unwrap()
+    decode_chunk(&body(wtxn, place, key(Kind::SETS, set as u8, 0))).unwrap().min().unwrap()
 }
 
 #[test]
@@ -423,14 +438,14 @@ fn sets_with_a_common_member_are_found() {
 #[test]
 fn maps_that_disagree_are_found() {
     Patient::expect(Invariant::Ids, |wtxn, place| {
-        change(wtxn, place, key(Kind::SlotIds, 0, 0), |body| body[4 * 7] ^= 1)
+        change(wtxn, place, key(Kind::SLOT_IDS, 0, 0), |body| body[4 * 7] ^= 1)
     });
     Patient::expect(Invariant::Ids, |wtxn, place| {
         let slot = member(wtxn, place, SetKind::Free) as usize;
-        change(wtxn, place, key(Kind::SlotIds, 0, 0), |body| body[4 * slot] = 9);
+        change(wtxn, place, key(Kind::SLOT_IDS, 0, 0), |body| body[4 * slot] = 9);
     });
     Patient::expect(Invariant::Ids, |wtxn, place| {
-        change(wtxn, place, key(Kind::IdSlots, 0, 0), |body| {
+        change(wtxn, place, key(Kind::ID_SLOTS, 0, 0), |body| {
             let mut group = IdGroup::decode(body).unwrap();
             group.set(7, None);
             *body = group.encode();
@@ -470,7 +485,7 @@ fn linked_slots_that_are_no_nodes_and_nodes_that_are_not_below_are_found() {
         let mut records = vec![Vec::new(); size as usize];
         encode_record(&record, &mut records[(lonely % size) as usize]);
         let [links, _] = encode_group(&records);
-        place.put_or_delete(wtxn, key(Kind::Links, layer, lonely / size), links).unwrap();
+        place.put_or_delete(wtxn, key(Kind::LINKS, layer, lonely / size), links).unwrap();
         change_meta(wtxn, place, |meta| meta.roots.push(Slot(lonely)));
     });
 }
@@ -643,7 +658,7 @@ proptest! {
         let writer = Writer::<Cosine>::new(database, INDEX, DIMENSIONS);
         let repaired = writer.repair(&mut wtxn);
         let is_refused = matches!(repaired, Err(Error::Corrupt { .. }));
-        prop_assert!(mark < 3 || key.kind == Kind::Meta || is_refused);
+        prop_assert!(mark < 3 || key.kind == Kind::META || is_refused);
         let _ = check(&wtxn, INDEX, database);
         wtxn.abort();
     }

@@ -13,9 +13,9 @@ use crate::database::create_database;
 use crate::distance::Euclidean;
 use crate::format::meta::Torn;
 use crate::store::fault::interrupted_after;
+use crate::store::open::read_marked;
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
 use crate::store::process::OfProcess;
-use crate::store::snapshot::read_marked;
 use crate::types::ItemId;
 use crate::writer::Writer;
 
@@ -229,7 +229,7 @@ fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     let mut wtxn = env.write_txn().unwrap();
     writer.add_items_from(&mut wtxn, rows(500..530, 1)).unwrap();
     for number in 0..REMEMBERED_COMMITS as u32 {
-        place.delete(&mut wtxn, Key::new(INDEX, Kind::Delta, 0, number)).unwrap();
+        place.delete(&mut wtxn, Key::new(INDEX, Kind::DELTA, 0, number)).unwrap();
     }
     wtxn.commit().unwrap();
     for version in 0..4 {

@@ -1,6 +1,5 @@
-//! A service as somebody would write it who has never seen voisin's source: measurements with ids,
-//! times and vectors come as an Arrow batch, are loaded, and are searched over HTTP. Prints what it
-//! does; panics if it is not so.
+//! A service as a newcomer to voisin would write it: measurements with ids, times and vectors arrive
+//! as an Arrow batch, are loaded, and are searched over HTTP. Prints its steps; panics if one fails.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,7 +33,7 @@ const DIMENSIONS: usize = 4;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    // A folder of its own; the one argument that there is says where.
+    // Its folder, which the only argument names.
     let folder = std::env::args().nth(1).ok_or("usage: stranger FOLDER")?;
     let batch = measurements()?;
     println!("{} measurements in {} columns", batch.num_rows(), batch.num_columns());
@@ -47,7 +46,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// What there is to search, as another system hands it over.
+/// The data to search, as another system delivers it.
 fn measurements() -> Result<RecordBatch> {
     let mut rng = StdRng::seed_from_u64(7);
     let ids: Vec<String> = (0..ROWS).map(|_| Uuid::from_u128(rng.random()).to_string()).collect();
@@ -145,10 +144,10 @@ struct Record {
     at: DateTime<Utc>,
 }
 
-/// Records as JSON and their vectors, in one environment of the program's own and in one commit.
+/// JSON records and their vectors, in one environment of the program's own and in one commit.
 fn records(folder: &Path, batch: &RecordBatch) -> Result<()> {
     std::fs::create_dir_all(folder)?;
-    // SAFETY: nobody changes the files in this folder but through LMDB.
+    // SAFETY: the files in this folder are changed only through LMDB.
     let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(2).open(folder)? };
     env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
         let vectors: Database<'_, Euclidean> = opener.create_database(wtxn, Some("vectors"))?;

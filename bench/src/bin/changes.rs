@@ -1,7 +1,7 @@
-//! What changes cost beside a build of everything: 100 000 vectors in batches of 1 000, and 1 %
-//! added to a million. See the README of this crate.
+//! The cost of changes relative to a full build: 100 000 vectors in batches of 1 000, and 1 % added
+//! to a million. See the README of this crate.
 //!
-//! Exits non-zero when a figure is missed.
+//! Exits non-zero when a goal is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ fn batches(set: &DataSet, report: &mut Report) {
     optimize(set, &index, report);
 }
 
-/// What items that are not built yet cost a search.
+/// The cost of pending items, which are not built yet, to a search.
 fn pending(set: &DataSet) {
     let rows = rows(set);
     let (built, rest) = rows.split_at(rows.len() / 10 * 9);
@@ -111,7 +111,7 @@ fn million(set: &DataSet, report: &mut Report) {
     optimize(set, &index, report);
 }
 
-/// What renumbering gains.
+/// The gain of renumbering by locality.
 fn optimize(set: &DataSet, index: &Living<Euclidean>, report: &mut Report) {
     let before = (index.quality(set, 80), index.speed(set, 80));
     tell(index);

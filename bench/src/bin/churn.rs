@@ -1,7 +1,7 @@
-//! Fifty rounds of replacing, deleting and adding, one build a round: does recall rot, does the
+//! Fifty rounds of replacing, deleting and adding, one build a round: does recall degrade, does the
 //! file grow? See the README of this crate.
 //!
-//! Exits non-zero when a figure is missed.
+//! Exits non-zero when a goal is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::PathBuf;

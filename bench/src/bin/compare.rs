@@ -1,5 +1,5 @@
-//! voisin beside its peers, in one run: see the README of this crate. Writes a table, the figures
-//! and plots to `docs/benchmarks`.
+//! Compares voisin with its peers, in one run: see the README of this crate. Writes a table, the
+//! figures and plots to `docs/benchmarks`.
 //!
 //! Exits non-zero when a goal is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::FAILURE;
     };
-    // Beside this program, on a real disk: what is written would not be counted in memory.
+    // Beside this program, on a real disk: writes to a file system in memory would not be counted.
     let target = std::env::current_exe()
         .expect("a path")
         .ancestors()
@@ -120,7 +120,7 @@ fn parse(arguments: &[String]) -> Option<(Plan, PathBuf)> {
     Some((plan, PathBuf::from(data)))
 }
 
-/// Replaces what an earlier run has written.
+/// Replaces the output of an earlier run.
 fn write(run: &Run, folder: &Path) {
     if folder.exists() {
         fs::remove_dir_all(folder).expect("to remove the results of before");

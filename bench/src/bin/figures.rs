@@ -1,7 +1,7 @@
-//! Figures of voisin, alone and beside hannoy: recall, queries per second, build time, bytes on
-//! disk. See the README of this crate.
+//! Measures voisin alone and beside hannoy: recall, queries per second, build time, bytes on disk.
+//! See the README of this crate.
 //!
-//! Exits non-zero when a figure is missed.
+//! Exits non-zero when a goal is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ const K: usize = 10;
 const EFS: [usize; 9] = [20, 30, 40, 60, 80, 120, 160, 240, 320];
 const ROUNDS: usize = 3;
 
-/// What must be reached on one set of vectors.
+/// The goals for one set of vectors.
 struct Goals {
     recall: [(usize, f64); 3],
     /// Queries per second at this recall, as a multiple of hannoy's.

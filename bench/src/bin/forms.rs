@@ -1,5 +1,5 @@
-//! What each form of stored vectors takes and loses, on real vectors: bytes, the error of a vector,
-//! and the recall of exact search against the exact answers of `f32`.
+//! The size and the loss of each element type of stored vectors, on real vectors: bytes, the error
+//! of a vector, and the recall of exact search against the exact answers of `f32`.
 //!
 //! Prints the table of the docs (`voisin-kernels/src/codec/table.md`), and exits non-zero when a
 //! goal is missed. See the README of this crate.
@@ -20,9 +20,9 @@ use voisin_bench::living::Living;
 use voisin_bench::report::Report;
 
 const K: usize = 10;
-/// One row in so many is in the sample that an index of bytes is trained on.
+/// One row in this many is in the sample on which an index of bytes is trained.
 const SAMPLED: usize = 10;
-/// What a share of the bytes of `f32` may be more than it should.
+/// The allowed factor over the expected fraction of the bytes of `f32`.
 const SLACK: f64 = 1.04;
 
 fn main() -> ExitCode {
@@ -89,8 +89,8 @@ fn main() -> ExitCode {
     report.finish()
 }
 
-/// Walks by one bit a component: codes beside vectors that what is found is measured by, and signs
-/// with nothing beside them, as hannoy has them, too.
+/// Searches by one bit a component: codes with vectors for reranking, and signs without any, as
+/// hannoy has them.
 fn one_bit(set: &DataSet, report: &mut Report) {
     const EF: usize = 200;
     println!("{}, walks with ef {EF}", set.name);
@@ -104,14 +104,14 @@ fn one_bit(set: &DataSet, report: &mut Report) {
     report.at_least("signs alone: recall@10, beside hannoy's", ours, theirs);
 }
 
-/// The vectors of a set in each form, `f32` first.
+/// The vectors of a set in each element type, `f32` first.
 struct Forms(Vec<Form>);
 
 struct Form {
     set: &'static str,
     form: &'static str,
     components: usize,
-    /// Of VECTORS and TAIL, with their keys.
+    /// The bytes of VECTORS and TAIL, with their keys.
     bytes: u64,
     mean_error: f64,
     largest_error: f64,
@@ -167,14 +167,14 @@ fn measure<D: Distance>(
     wtxn.commit().expect("a commit");
     index.add(set, &(0..set.rows().len() as u32).map(|row| (row, row)).collect::<Vec<_>>());
 
-    // Before there is a transaction on this thread.
+    // Before this thread has a transaction.
     let stats = index.stats();
     let rtxn = index.env().read_txn().expect("a transaction");
     let reader = Reader::<D>::open(&rtxn, 0, database).expect("a reader");
     let bytes = stats
         .kinds
         .iter()
-        .filter(|kind| matches!(kind.kind, Kind::Vectors | Kind::Tail))
+        .filter(|kind| matches!(kind.kind, Kind::VECTORS | Kind::TAIL))
         .map(|kind| kind.bytes)
         .sum();
     let error = |(row, stored): (&[f32], Vec<f32>)| {

@@ -1,8 +1,7 @@
-//! Is every item found by its own vector, however the index came to be what it is? An island that
-//! is far from all else, growth from ten items, deletion of nearly all. See the README of this
-//! crate.
+//! Is every item found by its own vector, however the index has grown? Tests an island far from all
+//! other items, growth from ten items, and deletion of nearly all. See the README of this crate.
 //!
-//! Exits non-zero when a figure is missed.
+//! Exits non-zero when a goal is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use voisin_bench::report::Report;
 
 const ITEMS: usize = 20_000;
 const ISLAND: usize = ITEMS / 50;
-/// Builds of each story: islands are found, or not, by chance.
+/// The number of seeds for each story: islands are found, or not, by chance.
 const SEEDS: u64 = 5;
 
 fn main() -> ExitCode {
@@ -26,7 +25,7 @@ fn main() -> ExitCode {
     let seeds =
         std::env::args().nth(2).map_or(SEEDS, |seeds| seeds.parse().expect("a number of seeds"));
     let mut report = Report::default();
-    // One component would do; this is as far as all of them can go.
+    // One component would do; this is the largest distance that all of them can have.
     tell::<Euclidean>(
         "photo descriptors",
         &|| DataSet::photos(&folder).distinct(ITEMS),
@@ -154,11 +153,11 @@ fn tell<D: Distance>(
     }
 }
 
-/// How it ended.
+/// The outcome of a story.
 struct Story {
     name: &'static str,
     items: usize,
-    /// At both `ef_search`.
+    /// The items not found, at both `ef_search`.
     lost: [usize; 2],
     findings: usize,
 }

@@ -1,5 +1,5 @@
-//! What the maps between items and slots cost, in bytes an item: for dense ids, and for ids that
-//! are spread over all of `u32`.
+//! The size of the maps between items and slots, in bytes an item: for dense ids, and for ids
+//! spread over all of `u32`.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::collections::BTreeSet;

@@ -1,11 +1,11 @@
-//! What a change costs where the codes of a node's neighbors lie beside its edges, in one row a
-//! node as SymphonyQG has them (Gou et al. 2025), and where every code is stored once, as here: one
-//! item added, and one deleted, each in a commit of its own. Figures of decision 0020.
+//! The cost of a change if the codes of a node's neighbors are stored beside its edges, in one row
+//! a node as in SymphonyQG (Gou et al. 2025), and if every code is stored once, as here: one item
+//! added, and one deleted, each in a commit of its own. Figures of decision 0020.
 //!
 //! The rows are in LMDB, under their numbers: vector, 32 edges, and for each of them a code of a
-//! bit a component and 12 bytes of factors. A change of the rows is given the neighbors for
-//! nothing: only what it reads, computes and writes is counted. That of the index is all of it, the
-//! search for neighbors included.
+//! bit a component and 12 bytes of factors. A change of the rows gets the neighbors for free: only
+//! its reads, computations and writes are counted. The cost of the index is that of the whole
+//! change, including the search for neighbors.
 #![allow(clippy::expect_used, missing_docs)]
 
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ const M: usize = 16;
 const M0: usize = 32;
 const EF_CONSTRUCTION: usize = 200;
 const FACTOR_BYTES: usize = 12;
-/// Changes of each kind.
+/// The number of changes of each kind.
 const CHANGES: usize = 100;
 
 const SETS: [&str; 3] = ["photos", "glosses", "million"];
@@ -96,8 +96,7 @@ fn compare<D: Distance>(name: &str, set: &DataSet, codes: Codes) {
     let env = engines::open(folder.path());
     let rows = Rows { database: engines::create(&env), env: &env, dimensions: set.dimensions };
     rows.fill(set);
-    // As many as a node here has in the mean, and as many as there is room for: SymphonyQG fills
-    // it.
+    // The average degree here, and the maximum degree, which SymphonyQG always fills.
     for changed in [degree, M0] {
         let of_rows = [
             costs(&added, |added| rows.add(added, changed)),
@@ -111,14 +110,14 @@ fn compare<D: Distance>(name: &str, set: &DataSet, codes: Codes) {
 struct Added<'a> {
     item: u32,
     vector: &'a [f32],
-    /// The nearest, as many as a node has edges at most.
+    /// The nearest items, as many as the maximum degree.
     near: Vec<u32>,
 }
 
-/// Processor time in milliseconds, and bytes.
+/// Processor time in milliseconds, and bytes written.
 type Cost = (f64, f64);
 
-/// The median of what the changes cost.
+/// The median cost of the changes.
 fn costs(added: &[Added<'_>], mut change: impl FnMut(&Added<'_>)) -> Cost {
     let written = || written_bytes(Path::new("/proc/self/io")).expect("Linux") as f64;
     let cost = |added| {
@@ -160,7 +159,7 @@ impl<D: Distance> Index<'_, D> {
         wtxn.commit().expect("a commit");
     }
 
-    /// The edges of a node of the base layer, in the mean.
+    /// The average degree of the base layer.
     fn degree(&self) -> usize {
         let rtxn = self.env.read_txn().expect("a transaction");
         let stats = Reader::<D>::open(&rtxn, 0, self.database)
@@ -215,8 +214,8 @@ impl Rows<'_> {
         self.database.get(rtxn, &number).expect("a get").expect("a row that is there").to_vec()
     }
 
-    /// Lets an edge of a row lead to another, of which it needs the vector. Vectors count as
-    /// rotated already.
+    /// Redirects an edge of a row to another item, whose vector it needs. Vectors count as rotated
+    /// already.
     fn set_edge(&self, row: &mut [u8], place: usize, to: u32, other: &[u8]) {
         let (own, edges) = row.split_at_mut(size_of::<f32>() * self.dimensions);
         let (numbers, codes) = edges.split_at_mut(M0 * size_of::<u32>());

@@ -1,8 +1,8 @@
-//! Exact scans: of one query at a time against the speed at which the same file can be read, and of
-//! many queries at once against one at a time.
+//! Exact scans (brute force): of one query at a time against the speed at which the same file can
+//! be read, and of many queries at once against one at a time.
 //!
-//! Both numbers of each pair are taken in alternating rounds of one run, on two threads, and their
-//! medians are compared. Exits non-zero when a figure is missed. See the README of this crate.
+//! Both numbers of each pair are measured in alternating rounds of one run, on two threads, and
+//! their medians are compared. Exits non-zero when a goal is missed. See the README of this crate.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fs::File;
@@ -23,7 +23,7 @@ use voisin_bench::report::Report;
 const K: usize = 10;
 const BATCH: usize = 64;
 const ROUNDS: usize = 15;
-/// Queries of a round that are answered one at a time.
+/// The number of queries a round that are answered one at a time.
 const ONE_BY_ONE: usize = 16;
 const THREADS: usize = 2;
 
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         eprintln!("usage: scan FOLDER_OF_DATA");
         return ExitCode::FAILURE;
     };
-    // What is called in the pool uses as many threads as the pool has.
+    // Calls inside the pool use as many threads as the pool has.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().expect("a pool");
     pool.install(|| {
         let mut report = Report::default();
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 
 fn run<D: Distance>(set: &DataSet, report: &mut Report) {
     println!("{}", set.name);
-    // Exact scans do not look at a graph: there is none.
+    // Exact scans use no graph, so none is built.
     let index = Living::<D>::create();
     index.add(set, &(0..set.rows().len() as u32).map(|row| (row, row)).collect::<Vec<_>>());
     let file = map(index.folder());
@@ -65,7 +65,7 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
 
     let (mut read, mut alone, mut together) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        // As many bytes as the vectors have.
+        // As many bytes as the vectors take.
         read.push(
             seconds(|| (0..ONE_BY_ONE).for_each(|_| _ = black_box(sum(&file[file.len() - raw..]))))
                 / ONE_BY_ONE as f64,
@@ -99,7 +99,7 @@ fn run<D: Distance>(set: &DataSet, report: &mut Report) {
 
 fn map(folder: &Path) -> Mmap {
     let file = File::open(folder.join("data.mdb")).expect("a database file");
-    // SAFETY: nobody writes to the file while it is mapped.
+    // SAFETY: no program writes to the file while it is mapped.
     unsafe { Mmap::map(&file) }.expect("a map")
 }
 

@@ -1,4 +1,4 @@
-//! An engine in a process of its own, and what the system knows of it.
+//! An engine in a process of its own, and the system's figures about that process.
 
 use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -14,10 +14,10 @@ use serde::de::DeserializeOwned;
 use super::protocol::{Hello, Reply, Request, Task};
 use crate::usage::{number, written_bytes};
 
-/// How often memory is looked at: a look takes some microseconds of one core.
+/// The interval of memory samples: a sample takes some microseconds of one core.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// See the module. Ends with this value.
+/// See the module. The process ends when this value is dropped.
 pub struct Child {
     name: &'static str,
     process: Process,
@@ -27,12 +27,12 @@ pub struct Child {
     pub version: String,
 }
 
-/// What a request has used.
+/// The resources that a request has used.
 #[derive(Debug, Clone, Copy)]
 pub struct Usage {
-    /// The most memory that no file stands behind, beyond what the process had before.
+    /// The peak anonymous memory, beyond that of the process before.
     pub anonymous_bytes: u64,
-    /// What it gave to the system to write to the disk.
+    /// The bytes that it gave to the system to write to disk.
     pub written_bytes: u64,
 }
 
@@ -55,8 +55,7 @@ impl Child {
         self.exchange(request).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// As [`ask`](Self::ask), and watches the process meanwhile: not for short calls whose time
-    /// counts.
+    /// As [`ask`](Self::ask), while sampling the process: not for short calls whose time counts.
     pub fn ask_watched(&mut self, request: &Request) -> (Reply, Usage) {
         let status = self.file("status");
         let anonymous = move || number(&status, "RssAnon:").map_or(0, |kilobytes| kilobytes * 1024);
@@ -86,7 +85,7 @@ impl Child {
     }
 
     /// # Errors
-    /// What went wrong. What the child says of it is on its standard error.
+    /// What went wrong. The child's own message is on its standard error.
     fn exchange<R: DeserializeOwned>(&mut self, request: &impl Serialize) -> Result<R, String> {
         let line = serde_json::to_string(request).map_err(|error| error.to_string())?;
         let failed = |error: &dyn Display| format!("{} does not answer {line}: {error}", self.name);
@@ -104,7 +103,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        // The end of its requests is the end of the child.
+        // Closing its requests ends the child.
         self.requests = None;
         if self.process.wait().is_err() {
             eprintln!("{} does not end", self.name);

@@ -1,4 +1,4 @@
-//! The measurements on one set of vectors: every engine builds, alone; then all take turns.
+//! The measurements on one set of vectors: every engine builds, alone; then they alternate.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ struct Contest<'a> {
     results: SetResults,
 }
 
-/// Compares all engines of the plan on `vectors`; `python` is the interpreter that has the peers.
+/// Compares all engines of the plan on `vectors`; `python` is the interpreter with the peers.
 pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> SetResults {
     println!("{}: finding the exact answers", vectors.name);
     let results = SetResults {
@@ -73,7 +73,7 @@ pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> SetResults {
 }
 
 impl Contest<'_> {
-    /// A new process of an engine, whose files are in a folder of this name.
+    /// Starts a process of an engine, whose files are in a folder of this name.
     fn start(&self, spec: &Spec, folder: &str) -> Child {
         let folder = self.vectors.folder.join(folder);
         fs::create_dir_all(&folder).expect("a folder");
@@ -92,7 +92,7 @@ impl Contest<'_> {
         self.vectors.folder.join("answers.u32")
     }
 
-    /// The recall of the answers that were written last.
+    /// The recall of the last answers written.
     fn recall(&self) -> f64 {
         let bytes = fs::read(self.answers_file()).expect("answers");
         let ids: Vec<u32> = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)).collect();
@@ -124,7 +124,7 @@ impl Contest<'_> {
         self.contenders.push(Contender { spec, child, results });
     }
 
-    /// Builds without codes and with them, in turn.
+    /// Builds without codes and with them, alternating.
     fn build_again(&mut self) {
         let coded = format!("voisin-{}-bit", Codes::fast(self.vectors.dimensions).bits());
         let mut contenders = std::mem::take(&mut self.contenders);
@@ -190,7 +190,7 @@ impl Contest<'_> {
         self.contenders = contenders;
     }
 
-    /// One turn of one engine, unless a setting before was good enough.
+    /// One turn of one engine, unless an earlier setting was good enough.
     fn search_once(&self, contender: &mut Contender, turn: usize) {
         let Some(&knob) = contender.spec.knobs.get(turn) else { return };
         let answers = self.answers_file();
@@ -215,7 +215,7 @@ impl Contest<'_> {
         }
     }
 
-    /// The same request some times, for one point of a curve.
+    /// Repeats the same request, for one point of a curve.
     fn pass(
         &self,
         child: &mut Child,

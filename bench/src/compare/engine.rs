@@ -1,4 +1,4 @@
-//! What an engine that is called from Rust is given, and what it must be able to do.
+//! The input of an engine that is called from Rust, and the operations that it must support.
 
 use std::fs::File;
 use std::sync::{Barrier, Mutex, OnceLock};
@@ -9,10 +9,10 @@ use memmap2::Mmap;
 
 use super::protocol::Task;
 
-/// Queries that a thread takes at a time: few, so that all threads end together.
+/// The number of queries that a thread takes at a time: few, so that all threads end together.
 const SHARE: usize = 4;
 
-/// What an engine indexes. The vectors are mapped, so that they are in no engine's memory.
+/// The input of an engine. The vectors are mapped, so that they count in no engine's memory.
 pub struct Input {
     pub task: Task,
     vectors: Mmap,
@@ -23,7 +23,8 @@ impl Input {
     pub fn new(task: Task) -> Self {
         let map = |path| {
             let file = File::open(path).expect("a file of vectors");
-            // SAFETY: the parent has written the file, and nobody changes it while children live.
+            // SAFETY: the parent has written the file, and no process changes it while children
+            // live.
             unsafe { Mmap::map(&file) }.expect("a map")
         };
         Self { vectors: map(&task.vectors), queries: map(&task.queries), task }
@@ -58,30 +59,29 @@ pub trait Engine {
         panic!("this engine has no vectors outside its index");
     }
 
-    /// Builds, and commits where there are commits.
+    /// Builds, and commits if the engine has commits.
     fn build(&mut self);
 
-    /// Brings the index to the disk, and returns the bytes of its files.
+    /// Saves the index to disk, and returns the bytes of its files.
     fn save(&mut self) -> u64;
 
-    /// Opens what was saved.
+    /// Opens the saved index.
     fn open(&mut self);
 
-    /// The seconds that answering took, and `k` ids a query.
+    /// The duration of answering, and `k` ids a query.
     fn search(&self, queries: &[f32], knob: usize, threads: usize) -> (Duration, Vec<u32>);
 
-    /// The same on one thread, in a call a query, where `search` makes one for all.
+    /// The same on one thread, with one call a query, if `search` makes one call for all.
     fn search_one_by_one(&self, _queries: &[f32], _knob: usize) -> (Duration, Vec<u32>) {
         panic!("this engine is not asked in two ways")
     }
 
-    /// The ids that one thread finds by vectors, where the index has codes.
+    /// The ids that one thread finds by vectors, if the index has codes.
     fn search_by_vectors(&self, _queries: &[f32], _knob: usize) -> Vec<u32> {
         panic!("this engine has no codes")
     }
 
-    /// The seconds that exact answers took, and the ids: one query after the other, or all in one
-    /// call.
+    /// The duration of exact answers, and the ids: one query after the other, or all in one call.
     fn scan(&self, _queries: &[f32], _batch: bool) -> (Duration, Vec<u32>) {
         panic!("this engine is not asked for exact answers");
     }
@@ -89,14 +89,13 @@ pub trait Engine {
     /// Adds one item, links it, and makes it durable.
     fn update(&mut self, item: u32, vector: &[f32]);
 
-    /// Reads the file through its map, on all threads: how long that took, and how many bytes it
-    /// has.
+    /// Reads the file through its map, on all threads: the duration, and the bytes of the file.
     fn read(&self) -> (Duration, u64) {
         panic!("this engine is not asked to read its file");
     }
 }
 
-/// Some queries, and where the ids of their answers go.
+/// Some queries, and the space for the ids of their answers.
 type Share<'a> = (&'a [f32], &'a mut [u32]);
 
 /// Queries that several threads answer together.
@@ -105,13 +104,13 @@ pub struct Work<'a> {
     k: usize,
     shares: Mutex<Box<dyn Iterator<Item = Share<'a>> + Send + 'a>>,
     ready: Barrier,
-    /// When the first thread began, which is when all were ready.
+    /// When the first thread began, that is, when all were ready.
     start: OnceLock<Instant>,
 }
 
 impl Work<'_> {
-    /// Answers queries as long as there are any; called once a thread, when all that the thread
-    /// needs is open. The time counts from when all threads are here.
+    /// Answers queries as long as there are any; called once a thread, after the thread has opened
+    /// all that it needs. The time counts from when all threads are here.
     pub fn answer<A: IntoIterator<Item = u32>>(&self, mut nearest: impl FnMut(&[f32]) -> A) {
         self.ready.wait();
         self.start.get_or_init(Instant::now);
@@ -126,7 +125,7 @@ impl Work<'_> {
     }
 }
 
-/// Has `threads` threads answer `queries`, each in a call of `body`, which opens what the thread
+/// Lets `threads` threads answer `queries`, each in a call of `body`, which opens what the thread
 /// needs and calls [`Work::answer`].
 pub fn answer_all(
     input: &Input,

@@ -1,14 +1,14 @@
-//! What must be reached: one function a row, for all sets that it is about.
+//! The goals: one function a row, for all sets that it covers.
 //!
-//! A row is left out where an engine that it needs did not take part (`--engines`), and missed
-//! where an engine that did has no such figure.
+//! A row is left out if an engine that it needs did not take part (`--engines`), and missed if an
+//! engine that did has no such figure.
 
 use voisin::Codes;
 
 use super::plan::{RECALLS, THREADS};
 use super::results::{EngineResults, Row, SetResults};
 
-/// Which of the goals' columns a set belongs to.
+/// The column of goals for a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
     Photos,
@@ -121,7 +121,7 @@ fn searches(rows: &mut Rows, set: &SetResults, voisin: &EngineResults, column: C
     }
 }
 
-/// What searching by codes of so many bits is worth, and what it costs.
+/// The benefit and the cost of searching by codes of `bits` bits.
 fn codes(
     rows: &mut Rows,
     set: &SetResults,
@@ -171,7 +171,7 @@ fn codes(
         (Column::Million, _) => 1.5,
         _ => 1.0,
     };
-    // A graph that was built by codes is another one, and may be worse.
+    // A graph built by codes differs, and may be worse.
     for (what, found) in
         [("of the same graph by vectors", walks), ("of a graph without codes", builds)]
     {

@@ -1,4 +1,4 @@
-//! What a run was made on.
+//! The machine of a run.
 
 use std::fs;
 use std::process::Command;
@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     pub processor: String,
     pub cores: usize,
-    /// The widest vector instructions.
+    /// The widest SIMD instructions.
     pub instructions: String,
     pub memory_gib: u64,
     pub system: String,
     pub compiler: String,
-    /// The commit of voisin, `-dirty` when files had been changed.
+    /// The commit of voisin, with `-dirty` if files had been changed.
     pub commit: String,
 }
 
@@ -41,7 +41,7 @@ impl Machine {
             cores: thread::available_parallelism().map_or(0, usize::from),
             instructions: instructions.to_uppercase(),
             memory_gib: kilobytes.div_ceil(1 << 20),
-            // The version of the kernel, without what its distributor calls it.
+            // The version of the kernel, without the distributor's suffix.
             system: system.split('-').next().unwrap_or(&system).to_owned(),
             compiler: said(Command::new("rustc").arg("--version")),
             commit: said(Command::new("git").args([
@@ -56,8 +56,8 @@ impl Machine {
     }
 }
 
-/// Processor time of the whole machine and of this program with its ended children, in ticks of the
-/// kernel.
+/// The processor time of the whole machine, and of this program with its ended children, in ticks
+/// of the kernel.
 #[derive(Debug)]
 pub struct Ticks {
     all: u64,
@@ -81,8 +81,8 @@ impl Ticks {
         Self { all, busy: all - idle, own }
     }
 
-    /// The share of the machine that others have used since then: every figure suffers from it, and
-    /// not every one the same.
+    /// The fraction of the machine that other programs have used since: every figure suffers from
+    /// it, but not equally.
     pub fn others_since(&self) -> f64 {
         let now = Self::now();
         let (all, busy, own) = (now.all - self.all, now.busy - self.busy, now.own - self.own);

@@ -1,12 +1,12 @@
-//! voisin beside its peers, on the same vectors, in one run.
+//! Compares voisin with its peers, on the same vectors, in one run.
 //!
 //! Every engine runs in a child process of its own, which gets one request a line and answers it
-//! with one line (`protocol`): this program again for what is written in Rust (`serve`, `engine`,
-//! `engines`), `peer.py` for what comes from PyPI (`venv`). A child times each native call itself,
-//! so that the protocol is in no figure; what the system knows of a process, its memory and what it
-//! has written, is read from outside (`child`). `contest` lets the engines take turns, `truth`
-//! judges all answers alike, `goals` says what must be reached, and `table` and `plots` write what
-//! was found (`results`) down. `plan` says who takes part in what.
+//! with one line (`protocol`): this program again for engines in Rust (`serve`, `engine`,
+//! `engines`), `peer.py` for those from PyPI (`venv`). A child times each native call itself, so
+//! that no figure includes the protocol; the memory of a process and the bytes it has written are
+//! read from outside (`child`). `contest` alternates the engines, `truth` judges all answers alike,
+//! `goals` has the goals, and `table` and `plots` write the `results` down. `plan` says which
+//! engine takes part in what.
 
 pub mod child;
 pub mod contest;

@@ -1,4 +1,4 @@
-//! Who takes part in what, and the terms that are equal for all.
+//! The plan: which engine takes part in what, and the parameters that are equal for all.
 
 use super::protocol::{Metric, Task};
 use super::vectors::Vectors;
@@ -7,30 +7,30 @@ pub const M: usize = 16;
 pub const M0: usize = 32;
 pub const EF_CONSTRUCTION: usize = 200;
 pub const SEED: u64 = 42;
-/// Of builds, exact scans, and of the second curve of each engine.
+/// The threads of builds, exact scans, and of the second curve of each engine.
 pub const THREADS: usize = 2;
 pub const K: usize = 10;
-/// Queries a second are stated at these recalls.
+/// The recalls at which queries per second are stated.
 pub const RECALLS: [f64; 2] = [0.95, 0.99];
 /// A curve ends with the first point above this recall.
 pub const ENOUGH: f64 = 0.996;
-/// Queries of an exact scan, one by one or in one batch.
+/// The number of queries of an exact scan, one by one or in one batch.
 pub const SCANS: usize = 64;
-/// How often an engine answers all queries in a turn, one pass after the other: the first finds the
-/// caches full of what the engine before has left.
+/// The number of consecutive passes over all queries in an engine's turn: the first finds the
+/// caches full of another engine's data.
 pub const PASSES: usize = 2;
 /// Rounds of searches: every point is the best of them.
 pub const ROUNDS: usize = 3;
 /// Rounds of exact scans: they are short.
 pub const SCAN_ROUNDS: usize = 5;
-/// How often voisin builds again without codes and then with those that
-/// [`Codes::fast`](voisin::Codes::fast) chooses, in turn: one build beside another, minutes apart,
-/// says more of the machine than of either.
+/// The number of further builds of voisin, alternately without codes and with those that
+/// [`Codes::fast`](voisin::Codes::fast) chooses: two single builds, minutes apart, say more about
+/// the machine than about either.
 pub const REBUILDS: usize = 2;
-/// New processes that open an index.
+/// The number of new processes that open an index.
 pub const OPENINGS: usize = 3;
 
-/// How an engine is reached.
+/// How an engine is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Home {
     /// This program, as a child.
@@ -39,27 +39,27 @@ pub enum Home {
     Python,
 }
 
-/// What an engine can do here.
+/// The capabilities of an engine.
 #[derive(Debug)]
 pub struct Spec {
     pub name: &'static str,
     pub home: Home,
-    /// What takes the place of `ef_search`.
+    /// The engine's counterpart of `ef_search`.
     pub knob: &'static str,
     /// Its values, from the fastest search to the best; none if the engine only answers exactly.
     pub knobs: &'static [usize],
     /// Whether it is asked for exact answers.
     pub scans: bool,
-    /// How often one item is added to measure an update: seldom where that writes the whole file,
-    /// never where it is not possible.
+    /// How often one item is added to measure an update: seldom if that writes the whole file,
+    /// never if it is not possible.
     pub updates: usize,
-    /// Whether it is compared at a million vectors, too: the others need hours, or search more
+    /// Whether it is also compared at a million vectors: the others need hours, or search more
     /// slowly than a scan.
     pub at_a_million: bool,
 }
 
 impl Spec {
-    /// Whether it is asked in one call for all queries, and also in a call for each.
+    /// Whether it is measured both with one call for all queries and with a call for each.
     pub fn is_asked_both_ways(&self) -> bool {
         self.name.starts_with("voisin")
     }
@@ -71,7 +71,7 @@ impl Spec {
 }
 
 const EFS: &[usize] = &[14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448];
-/// Fewer, for an engine that takes seconds for each.
+/// Fewer values, for an engine that takes seconds for each.
 const SOME_EFS: &[usize] = &[20, 40, 80, 160, 320];
 const SEARCH_KS: &[usize] = &[400, 1600, 6400, 25_600];
 
@@ -187,35 +187,35 @@ pub const ENGINES: &[Spec] = &[
     },
 ];
 
-/// How much is measured.
+/// The extent of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// `quick` or `full`.
     pub mode: &'static str,
     /// The sets that belong to the mode.
     pub all: &'static [&'static str],
-    /// For development: only so many vectors of each set, only these engines, only these sets, or
+    /// For development: only this many vectors of each set, only these engines, only these sets, or
     /// another graph.
     pub rows: Option<usize>,
     pub engines: Option<Vec<String>>,
     pub sets: Option<Vec<String>>,
-    /// `alpha` of voisin's builds; `None` for its own.
+    /// `alpha` of voisin's builds; `None` for its default.
     pub alpha: Option<f32>,
 }
 
 impl Plan {
-    /// Whether this is what the goals and the committed results are about.
+    /// Whether this is the full run of the goals and the committed results.
     pub fn is_whole(&self) -> bool {
         self.rows.is_none() && self.engines.is_none() && self.sets.is_none() && self.alpha.is_none()
     }
 
-    /// Whether a set is among those that are compared.
+    /// Whether a set takes part.
     pub fn has(&self, set: &str) -> bool {
         self.all.contains(&set)
             && self.sets.as_ref().is_none_or(|sets| sets.iter().any(|name| name == set))
     }
 
-    /// Those that take part with `rows` vectors.
+    /// The engines that take part with `rows` vectors.
     pub fn specs(&self, rows: usize) -> impl Iterator<Item = &'static Spec> {
         let chosen = |spec: &&Spec| {
             self.engines.as_ref().is_none_or(|engines| engines.iter().any(|name| name == spec.name))
@@ -224,7 +224,7 @@ impl Plan {
     }
 }
 
-/// The task of every engine. Its folder is to be set.
+/// The task of every engine. The caller must set its folder.
 pub fn task(plan: &Plan, vectors: &Vectors) -> Task {
     Task {
         vectors: vectors.base_file(),

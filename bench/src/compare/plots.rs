@@ -1,5 +1,5 @@
-//! The results as SVG: for every set recall against queries a second, and one bar an engine for
-//! each cost.
+//! Plots the results as SVG: for every set recall against queries per second, and one bar an engine
+//! for each cost.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use super::results::{EngineResults, Run, SetResults};
 use crate::curve::Point;
 
 const SIZE: (u32, u32) = (900, 560);
-/// Of a panel of bars.
+/// The size of a panel of bars.
 const PANEL: (u32, u32) = (450, 240);
-/// What is shown of a curve.
+/// The part of a curve that is shown.
 const RECALLS: std::ops::Range<f64> = 0.80..1.0;
-/// One an engine, told apart by people with any color vision.
+/// One color an engine, distinguishable with any color vision.
 const COLORS: [RGBColor; 11] = [
     RGBColor(213, 94, 0),
     RGBColor(180, 40, 40),
@@ -29,9 +29,9 @@ const COLORS: [RGBColor; 11] = [
     RGBColor(0, 0, 0),
 ];
 
-/// A file that was drawn.
+/// A plot file.
 pub struct Plot {
-    /// The set that it is about.
+    /// The set that it shows.
     pub set: String,
     pub title: String,
     pub file: String,

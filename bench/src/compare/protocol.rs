@@ -1,4 +1,5 @@
-//! What a child is asked, and what it answers: one line of JSON each. `peer.py` speaks the same.
+//! The protocol between parent and child: one line of JSON for each message. `peer.py` implements
+//! the same.
 //!
 //! The first line to a child is its [`Task`], the first line back a [`Hello`]; then every
 //! [`Request`] gets a [`Reply`].
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// How vectors are compared. Under cosine all vectors have length 1.
+/// The metric. Under cosine all vectors have length 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Metric {
@@ -15,7 +16,7 @@ pub enum Metric {
     Cosine,
 }
 
-/// What an engine indexes, and how.
+/// The task of an engine: its data and parameters.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Task {
     /// `f32`, little-endian, row by row.
@@ -28,14 +29,14 @@ pub struct Task {
     pub m: usize,
     pub m0: usize,
     pub ef_construction: usize,
-    /// For voisin alone; `None` for its default.
+    /// For voisin only; `None` for its default.
     pub alpha: Option<f32>,
     pub seed: u64,
-    /// Of builds and of exact scans.
+    /// The threads of builds and of exact scans.
     pub threads: usize,
-    /// Results of every query.
+    /// The results a query.
     pub k: usize,
-    /// Where the engine keeps its files.
+    /// The folder for the engine's files.
     pub folder: PathBuf,
 }
 
@@ -45,37 +46,37 @@ pub struct Hello {
     pub version: String,
 }
 
-/// What a child is to do.
+/// A request to a child.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum Request {
     /// Commits all vectors, and links none.
     Store,
-    /// Builds the index of all vectors; commits it durably where the engine knows commits.
+    /// Builds the index of all vectors; commits it durably if the engine has commits.
     Build,
-    /// Brings the index to the disk if it is not there. Replies with the bytes of its files.
+    /// Saves the index to disk if it is not there yet. Replies with the bytes of its files.
     Save,
     /// Opens the index that another process has saved, and answers the first query.
     Open,
-    /// Answers all queries in one native call where the engine has one, and writes the ids to
-    /// `answers`: `k` `u32` a query, filled up with `u32::MAX`.
+    /// Answers all queries in one native call if the engine has one, and writes the ids to
+    /// `answers`: `k` `u32` a query, padded with `u32::MAX`.
     Search { knob: usize, threads: usize, answers: PathBuf },
-    /// The same on one thread, in a call a query.
+    /// The same on one thread, with one call a query.
     SearchOneByOne { knob: usize, answers: PathBuf },
     /// The same on one thread, by vectors, though the index has codes. Its time does not count.
     SearchByVectors { knob: usize, answers: PathBuf },
     /// Answers the first `queries` exactly, one by one or in one call.
     Scan { queries: usize, batch: bool, answers: PathBuf },
-    /// So many times: adds one item, links it, and makes that durable. Replies with the medians.
+    /// `times` times: adds one item, links it, and makes that durable. Replies with the medians.
     Update { times: usize },
     /// Reads the whole file of the index through its map, on all threads. Replies with its bytes.
     Read,
 }
 
-/// What came of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Reply {
-    /// The time that the call took, without the protocol.
+    /// The time of the call, without the protocol.
     pub seconds: f64,
     /// Processor time of all threads.
     #[serde(default)]

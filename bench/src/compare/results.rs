@@ -1,4 +1,4 @@
-//! What was found, as it is written to `figures.json`.
+//! The results, as written to `figures.json`.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,8 @@ use crate::report::median;
 pub struct Run {
     pub command: String,
     pub machine: Machine,
-    /// The share of the processors' time that other programs took: a few hundredths where the
-    /// machine was idle otherwise.
+    /// The fraction of the processors' time that other programs took: a few hundredths on an
+    /// otherwise idle machine.
     pub others_share: f64,
     pub sets: Vec<SetResults>,
     pub goals: Vec<Row>,
@@ -28,9 +28,9 @@ pub struct SetResults {
     pub dimensions: usize,
     pub metric: Metric,
     pub engines: Vec<EngineResults>,
-    /// How fast voisin's file can be read through its map, bytes a second.
+    /// The rate at which voisin's file can be read through its map, in bytes per second.
     pub read_rate: Option<f64>,
-    /// The most anonymous memory of a build of voisin's whose vectors had been committed before.
+    /// The peak anonymous memory of a voisin build whose vectors had been committed before.
     pub linking_anonymous_bytes: Option<f64>,
 }
 
@@ -41,11 +41,11 @@ pub struct EngineResults {
     pub version: String,
     pub knob: String,
     pub build_seconds: f64,
-    /// To bring the finished index to the disk, where the build does not.
+    /// The time to save the finished index to disk, if the build does not.
     pub save_seconds: f64,
-    /// The most anonymous memory of the build, beyond what the process had before it.
+    /// The peak anonymous memory of the build, beyond that of the process before it.
     pub build_anonymous_bytes: f64,
-    /// Given to the system to write, by building and saving.
+    /// The bytes given to the system to write, by building and saving.
     pub written_bytes: f64,
     pub disk_bytes: f64,
     /// From opening to the first answer, file in the page cache; the best of several new processes.
@@ -53,14 +53,15 @@ pub struct EngineResults {
     pub update: Option<Update>,
     /// One for each number of threads.
     pub curves: Vec<Curve>,
-    /// The first curve again, with a call for each query, of an engine that has a call for all.
+    /// The first curve again, with a call for each query, of an engine that also has a call for
+    /// all.
     #[serde(default)]
     pub one_by_one: Vec<Point>,
-    /// Seconds of further builds, in turn with those of another engine of which all but one thing
-    /// is the same.
+    /// The seconds of further builds, alternating with those of another engine that differs in one
+    /// respect.
     #[serde(default)]
     pub rebuild_seconds: Vec<f64>,
-    /// The recall of the same settings by vectors, on one thread, where the index has codes.
+    /// The recall of the same settings by vectors, on one thread, if the index has codes.
     #[serde(default)]
     pub recalls_by_vectors: Vec<f64>,
     pub scan: Option<Scan>,
@@ -74,19 +75,19 @@ pub struct Update {
     pub written_bytes: f64,
 }
 
-/// Searches with so many threads.
+/// Searches with one number of threads.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Curve {
     pub threads: usize,
     pub points: Vec<Point>,
 }
 
-/// Exact answers, queries a second.
+/// Exact answers, in queries per second.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct Scan {
     pub one_by_one_qps: f64,
     pub batch_qps: f64,
-    /// The lower one of both.
+    /// The lower recall of both.
     pub recall: f64,
 }
 
@@ -110,13 +111,13 @@ impl EngineResults {
         median([&[self.build_seconds], &*self.rebuild_seconds].concat())
     }
 
-    /// Queries a second at a recall.
+    /// Queries per second at a recall.
     pub fn qps(&self, threads: usize, recall: f64) -> Option<f64> {
         qps_at(self.curve(threads)?, recall)
     }
 }
 
-/// A figure beside its goal.
+/// A figure and its goal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     pub set: String,

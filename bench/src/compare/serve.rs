@@ -16,7 +16,7 @@ use crate::usage::cpu_seconds;
 pub fn serve(name: &str) {
     let mut lines = stdin().lines().map(|line| line.expect("a line"));
     let task: Task = serde_json::from_str(&lines.next().expect("a task")).expect("a task");
-    // For as long as the process.
+    // Lives as long as the process.
     let input: &'static Input = Box::leak(Box::new(Input::new(task)));
     let mut engine = engines::create(name, input);
     say(&Hello { version: engines::version(name) });

@@ -21,7 +21,7 @@ pub fn goal(row: &Row) -> String {
     )
 }
 
-/// Everything, with links to the plots.
+/// The whole page, with links to the plots.
 pub fn page(run: &Run, plots: &[Plot]) -> String {
     let mut page = String::new();
     let machine = &run.machine;
@@ -188,7 +188,7 @@ fn optional(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), figure)
 }
 
-/// With three digits that count.
+/// With three significant digits.
 fn figure(value: f64) -> String {
     let digits = match value.abs() {
         100.0.. => 0,

@@ -1,9 +1,9 @@
-//! What the right answers are, and which share of them an engine has found.
+//! The ground truth: the right answers, and the recall of an engine.
 //!
 //! Nothing here uses a kernel of any engine. The nearest rows of a query are found with plain `f32`
-//! sums, some more than are asked for, and their distances computed again in `f64`; the distances
-//! of an engine's answers are computed the same way from the ids it gave. An answer counts if it is
-//! no farther than the `k`-th nearest row: among equally near rows every choice is right.
+//! sums, some more than requested, and their distances recomputed in `f64`; the distances of an
+//! engine's answers are computed the same way from their ids. An answer counts if it is no farther
+//! than the `k`-th nearest row: among equally near rows every choice is right.
 
 use std::collections::HashSet;
 
@@ -12,14 +12,15 @@ use rayon::prelude::*;
 use super::protocol::Metric;
 use super::vectors::Vectors;
 
-/// Rows beyond `k` that are kept by their `f32` distances: far more than rounding can exchange.
+/// The number of rows beyond `k` that are kept by their `f32` distances: far more than rounding can
+/// reorder.
 const SPARE: usize = 64;
-/// Rows that stay in the cache while several queries are compared with them.
+/// The number of rows that stay in the cache while several queries are compared with them.
 const BLOCK: usize = 128;
-/// Queries that a thread compares with a block.
+/// The number of queries that a thread compares with a block.
 const QUERIES: usize = 25;
-/// Relative error that a distance in `f32` may have: what is nearer than this to the `k`-th counts
-/// as equally near.
+/// The relative error that a distance in `f32` may have: rows within it of the `k`-th count as
+/// equally near.
 const TOLERANCE: f64 = 1e-6;
 
 /// The distance of the `k`-th nearest row of every query.
@@ -39,7 +40,8 @@ impl Truth {
         Self { k, farthest }
     }
 
-    /// The share of the `k` nearest that `answers` hold, `k` ids for each of the first queries.
+    /// Recall: the fraction of the `k` nearest that `answers` hold, `k` ids for each of the first
+    /// queries.
     pub fn recall(&self, vectors: &Vectors, answers: &[u32]) -> f64 {
         let queries = vectors.queries.chunks_exact(vectors.dimensions);
         let found: usize = answers
@@ -90,10 +92,10 @@ fn nearest(vectors: &Vectors, queries: &[&[f32]], k: usize) -> Vec<f64> {
     queries.iter().zip(nearest).map(|(query, (_, rows))| farthest(query, rows)).collect()
 }
 
-/// A rough distance, and the row.
+/// An approximate distance, and the row.
 type Rough = (f32, usize);
 
-/// In the same order as the distance, up to rounding.
+/// Orders like the distance, up to rounding.
 fn rough(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; 16];
     let (a, b) = (a.as_chunks::<16>(), b.as_chunks::<16>());
@@ -113,7 +115,7 @@ fn term(metric: Metric, a: f32, b: f32) -> f32 {
     }
 }
 
-/// Euclidean: the squared length of the difference. Cosine: one minus it.
+/// Euclidean: the squared length of the difference. Cosine: one minus the cosine.
 fn exact(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let sum = |f: &dyn Fn(f64, f64) -> f64| {
         a.iter().zip(b).map(|(a, b)| f(f64::from(*a), f64::from(*b))).sum::<f64>()
@@ -134,7 +136,7 @@ mod tests {
 
     #[test]
     fn equally_near_rows_are_all_right_and_one_id_counts_once() {
-        // Rows on a line, each there twice.
+        // Rows on a line, each twice.
         let base: Vec<f32> = (0..1000).map(|i| (i / 2) as f32).collect();
         let (name, short, folder) = (String::new(), "", PathBuf::new());
         let vectors = Vectors {

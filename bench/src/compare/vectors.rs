@@ -1,4 +1,4 @@
-//! The vectors of one comparison, in memory for the judge and in files for the engines.
+//! The vectors of one comparison, in memory for the ground truth and in files for the engines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,21 +8,21 @@ use crate::data::DataSet;
 
 /// See the module.
 pub struct Vectors {
-    /// What it is called in tables.
+    /// Its name in tables.
     pub name: String,
-    /// What it is called in names of files.
+    /// Its name in file names.
     pub short: &'static str,
     pub metric: Metric,
     pub dimensions: usize,
     pub base: Vec<f32>,
     pub queries: Vec<f32>,
-    /// Where both are written.
+    /// The folder of both files.
     pub folder: PathBuf,
 }
 
 impl Vectors {
-    /// Writes a set to files in `folder`, which is created. Under cosine all vectors are brought to
-    /// length 1, so that engines that only know the inner product are given the same.
+    /// Writes a set to files in `folder`, which is created. Under cosine all vectors are
+    /// normalized, so that engines that only support the inner product get the same data.
     pub fn write(set: DataSet, short: &'static str, metric: Metric, folder: &Path) -> Self {
         let DataSet { dimensions, mut base, mut queries, .. } = set;
         if metric == Metric::Cosine {
@@ -58,12 +58,12 @@ impl Vectors {
         self.folder.join("queries.f32")
     }
 
-    /// How many vectors there are to index.
+    /// The number of vectors to index.
     pub fn rows(&self) -> usize {
         self.base.len() / self.dimensions
     }
 
-    /// Bytes of the vectors alone.
+    /// The bytes of the vectors alone.
     pub fn raw_bytes(&self) -> f64 {
         4.0 * self.base.len() as f64
     }

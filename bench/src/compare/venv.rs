@@ -1,5 +1,5 @@
-//! The Python environment of the peers from PyPI: made once, under the target directory, and again
-//! when the list of packages changes.
+//! The Python environment of the peers from PyPI: created once, under the target directory, and
+//! again when the list of packages changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

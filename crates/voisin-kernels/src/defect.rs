@@ -1,5 +1,5 @@
-//! What can be wrong with a vector, and the message that says so: it names the value, the limit and
-//! what to do, which depends on whose vector it is ([`Role`]).
+//! What is wrong with a vector, and the message about it: it names the value, the limit and the
+//! remedy, which depends on the role of the vector ([`Role`]).
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub enum VectorDefect {
         /// Its value.
         value: f32,
     },
-    /// A component is larger than the largest number of the form that vectors are stored in.
+    /// A component is larger than the largest number of the element type.
     TooLarge {
         /// Its position, from 0.
         position: usize,
@@ -22,17 +22,16 @@ pub enum VectorDefect {
         value: f64,
         /// The largest magnitude that is accepted.
         limit: f64,
-        /// The form.
+        /// The element type.
         form: &'static str,
     },
-    /// The vector is not zero, but so small that it would be in the form that vectors are stored
-    /// in.
+    /// The vector is not zero, but so small that it would be zero in the element type.
     TooSmall {
         /// Its largest component, by magnitude.
         value: f64,
-        /// The smallest positive number of the form.
+        /// The smallest positive number of the element type.
         limit: f64,
-        /// The form.
+        /// The element type.
         form: &'static str,
     },
     /// A component of a binary vector is neither 0 nor 1.
@@ -43,27 +42,27 @@ pub enum VectorDefect {
         value: f32,
     },
     /// The vector has no direction, and the metric compares directions: it is zero, or so small
-    /// that it is zero in the form that it would be stored in.
+    /// that it is zero in the element type.
     ZeroNorm,
-    /// A norm so small or large that distances would lose their meaning or overflow.
+    /// A norm so small or large that distances would lose all precision or overflow.
     NormOutOfRange {
         /// The norm of the vector: the Euclidean one, for Manhattan the sum of absolute values.
         norm: f64,
-        /// The smallest that is accepted.
+        /// The minimum accepted norm.
         min: f64,
-        /// The largest that is accepted.
+        /// The maximum accepted norm.
         max: f64,
     },
 }
 
-/// Whose vector is refused: what can be done about it differs.
+/// The role of a refused vector, on which the remedy depends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// An item's, to be stored.
+    /// The vector of an item, to be stored.
     Item,
     /// A query, to be compared.
     Query,
-    /// One of a sample that an index is trained on.
+    /// A row of a sample that an index is trained on.
     Sample,
 }
 

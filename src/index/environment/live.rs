@@ -1,17 +1,17 @@
-//! What lives in this process on one environment: its read transactions, and who holds them.
+//! The live transactions of this process on one environment, and their holders.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-/// Transactions and what they are for.
+/// Live transactions and their purposes.
 #[derive(Debug, Default)]
 pub(super) struct Live {
     /// The numbers of read transactions that have not ended.
     pub(super) transactions: BTreeSet<u64>,
-    /// Why some of them last: callers hold them, or work through them for long. By number, and
-    /// since when.
+    /// The holders that keep some of them alive for long: snapshots of callers, and long-running
+    /// work. By number, with the time since when.
     pub(super) held: BTreeMap<u64, Instant>,
-    /// The number of the next transaction, or of who holds one.
+    /// The number of the next transaction or holder.
     pub(super) next: u64,
     /// When the resize lock was last opened without the map having been moved.
     pub(super) opened: Option<Instant>,
@@ -23,7 +23,7 @@ impl Live {
         self.next - 1
     }
 
-    /// For how long one has been held.
+    /// How long the oldest has been held.
     pub(super) fn oldest(&self) -> Duration {
         self.held.values().next().map_or(Duration::ZERO, Instant::elapsed)
     }

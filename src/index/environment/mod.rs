@@ -1,20 +1,20 @@
-//! An environment that all handles of this process on one file share: transactions, who holds them,
-//! and the size of the map.
+//! The environment that all handles of this process on one file share: its transactions, their
+//! holders, and the size of the map.
 //!
-//! A commit is one of all indexes of an environment, so one read transaction serves the searches of
+//! A commit covers all indexes of an environment, so one read transaction serves the searches of
 //! all: the newest that any of them has needed. It ends once no cache and no search holds it; the
-//! caches let go when there is a newer one, after a commit of this process, and when the table of
-//! readers is full.
+//! caches drop it when there is a newer one, after a commit of this process, and when the reader
+//! table is full.
 //!
-//! LMDB lets the map be moved only while the process has no transaction, and does not check it. So
-//! every transaction begins here, is counted while it lives (`live`), and begins with the resize
+//! LMDB allows moving the map only while the process has no transaction, and does not check that.
+//! So every transaction begins here, is counted while it lives (`live`), and begins with the resize
 //! lock held for reading; `resize` holds it for writing while it moves the map. A transaction that
-//! takes the place of another of the same commit begins while that one is counted. Only the thread
-//! that holds the write lock, of which there is one, moves the map.
+//! replaces another of the same commit begins while that one is counted. Only the thread that holds
+//! the write lock, of which there is one, moves the map.
 //!
-//! Order of locks: the write lock, `refreshing`, the resize lock, a cache, `newest`, the counts. A
+//! Lock order: the write lock, `refreshing`, the resize lock, a cache, `newest`, the counts. A
 //! thread that holds `refreshing` takes the write lock only if it is free. The unsafe code here
-//! opens the environment (`open`) and moves its map (`resize`); nothing else may.
+//! opens the environment (`open`) and moves its map (`resize`); no other code may.
 
 mod live;
 mod open;
@@ -43,26 +43,26 @@ use crate::store::owned_snapshot::{ReadTxn, SharedTxn};
 use crate::store::process::{self, OfProcess};
 use crate::threads;
 
-/// The database that the indexes lie in, as `docs/format.md` specifies them.
+/// The database that holds the indexes, as `docs/format.md` specifies them.
 pub(super) const INDEXES: &str = "voisin";
-/// Entries of dead processes are looked for after so many commits of this process.
+/// The number of commits of this process between two searches for entries of dead processes.
 const COMMITS_BETWEEN_CLEARINGS: u64 = 64;
-/// How often a transaction begins anew because another process has grown the map.
+/// How often a transaction is retried because another process has grown the map.
 const MAX_ADOPTIONS: usize = 3;
 
-/// How to open an environment.
+/// The access with which to open an environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// It may have to be created.
+    /// Read and write; creates the environment if it does not exist.
     Create,
     Write,
     Read,
 }
 
-/// A write transaction, to be committed by who has it.
+/// A write transaction, which its owner must commit.
 pub(super) type WriteTxn<'e> = OfProcess<RwTxn<'e>>;
 
-/// Why a write did not come to its end.
+/// Why a write was interrupted.
 pub(super) enum Interrupted<E> {
     /// It needs a larger map.
     MapFull,
@@ -82,9 +82,8 @@ impl<E: From<Error>> From<Error> for Interrupted<E> {
 #[derive(Debug)]
 struct Writing {
     thread: ThreadId,
-    /// Whether other threads may work on what is written. They do not where the lock was taken at
-    /// work on something else, by a closure that it calls: whoever helps with that may wait for the
-    /// lock.
+    /// Whether helper threads may work on what is written. They may not if the lock was taken by a
+    /// closure that other parallel work called: its helpers may themselves wait for the lock.
     has_help: bool,
 }
 
@@ -106,19 +105,20 @@ pub(super) struct SharedEnv {
     live: Mutex<Live>,
     ended: Condvar,
     write_lock: Mutex<()>,
-    /// Whether a write of this process has looked at the pages of the file.
+    /// Whether a write of this process has checked the pages of the file.
     has_checked_pages: AtomicBool,
     writing: Mutex<Option<Writing>>,
-    /// Of indexes, by number.
+    /// The caches of indexes, by number.
     caches: Mutex<BTreeMap<u16, Weak<Cache>>>,
-    /// The transaction that caches hold by.
+    /// The transaction that caches may hold.
     newest: Mutex<Weak<SharedTxn>>,
-    /// To be had by who begins such a transaction: it is one, however many threads want it.
+    /// Held by the thread that begins such a transaction: it begins once, however many threads want
+    /// it.
     refreshing: Mutex<()>,
     commits: AtomicU64,
 }
 
-/// A lock whose content holds whatever a panic has interrupted.
+/// Locks a mutex whose content is valid even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -128,7 +128,7 @@ impl SharedEnv {
         &self.folder
     }
 
-    /// That this process has opened the environment.
+    /// Checks that this process has opened the environment.
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -137,7 +137,7 @@ impl SharedEnv {
         self.env.check()
     }
 
-    /// Keeps the map where it is.
+    /// Keeps the map in place.
     fn resize_lock(&self) -> Result<RwLockReadGuard<'_, bool>> {
         let resize_lock = self.resize_lock.read().unwrap_or_else(PoisonError::into_inner);
         if *resize_lock { Ok(resize_lock) } else { Err(self.map_lost(0)) }
@@ -147,8 +147,8 @@ impl SharedEnv {
         Error::MapLost { path: self.folder.clone(), map_bytes: map_bytes as u64 }
     }
 
-    /// What `look` finds in the cache, told the number of the newest commit of all processes. Reads
-    /// two numbers in the map, and asks nobody.
+    /// Runs `look` on the number of the newest commit of all processes. Reads two numbers in the
+    /// map, and needs no transaction.
     #[inline]
     pub(super) fn with_newest<T>(&self, look: impl FnOnce(usize) -> T) -> Result<T> {
         self.check_process()?;
@@ -156,13 +156,13 @@ impl SharedEnv {
         Ok(look(self.env.info().last_txn_id))
     }
 
-    /// The transaction that searches share, if there is one on the newest commit.
+    /// The transaction that searches share, if it is on the newest commit.
     fn cached_txn(&self) -> Result<Option<Arc<SharedTxn>>> {
         let (found, newest) = self.with_newest(|newest| (lock(&self.newest).upgrade(), newest))?;
         Ok(found.filter(|txn| txn.id() == newest && !txn.is_defective()))
     }
 
-    /// The transaction on the newest commit that searches share, for caches to hold by.
+    /// The transaction on the newest commit that searches share, for caches to hold.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
@@ -182,12 +182,12 @@ impl SharedEnv {
         Ok(txn)
     }
 
-    /// Whether caches may hold by a transaction.
+    /// Whether caches may hold a transaction.
     pub(super) fn is_newest(&self, txn: &Arc<SharedTxn>) -> bool {
         std::ptr::eq(lock(&self.newest).as_ptr(), Arc::as_ptr(txn))
     }
 
-    /// Looks something up in the newest commit, in a moment. Takes no reader if searches have one.
+    /// Looks something up in the newest commit, briefly. Takes no reader slot if searches have one.
     ///
     /// # Errors
     /// Those of `look` and of [`read`](Self::read).
@@ -209,7 +209,7 @@ impl SharedEnv {
         self.read_since(Instant::now())
     }
 
-    /// The same, wanted since `began`.
+    /// As [`read`](Self::read), for a caller that has waited since `began`.
     fn read_since(self: &Arc<Self>, began: Instant) -> Result<Reading> {
         self.check_process()?;
         let mut is_cleared = false;
@@ -242,12 +242,12 @@ impl SharedEnv {
         }
     }
 
-    /// Says that there is an index in the folder: if this call has created it, it stays.
+    /// Keeps the folder that this call has created, because it holds an index now.
     pub(super) fn keep(&self) {
         self.created.iter().for_each(Created::keep);
     }
 
-    /// Frees what entries of the table of readers nobody needs: of idle snapshots, and of the dead.
+    /// Frees unneeded entries of the reader table: those of idle snapshots, and of dead processes.
     fn free_readers(&self) -> Result<()> {
         self.drop_cached();
         self.env.clear_stale_readers()?;
@@ -271,9 +271,9 @@ impl SharedEnv {
         work(&report, &reading.txn)
     }
 
-    /// A read transaction that lasts longer than a search: the map is not moved meanwhile, and an
-    /// error names it. `work` may need another one, which LMDB begins itself; it is run once more
-    /// if there is no entry left for that.
+    /// Runs `work` in a read transaction that lasts longer than a search: the map is not moved
+    /// meanwhile, and an error names it. `work` may need another one, which LMDB begins itself; it
+    /// is retried once if there is no reader slot left for that.
     pub(super) fn work<T>(
         self: &Arc<Self>,
         work: impl Fn(&ReadTxn, &Env<WithoutTls>) -> Result<T>,
@@ -291,7 +291,7 @@ impl SharedEnv {
         if is_full(&result) { Err(self.readers_full()) } else { result }
     }
 
-    /// Says that this thread is in the middle of a search, until it is dropped.
+    /// Records that this thread is searching, until the result is dropped.
     pub(super) fn searching(&self) -> Searching {
         Searching::begin(self)
     }
@@ -299,8 +299,8 @@ impl SharedEnv {
     /// Takes the write lock for this thread.
     ///
     /// # Errors
-    /// [`Error::NestedWrite`] if it has it already, or helps the thread that has it, which waits
-    /// for it.
+    /// [`Error::NestedWrite`] if this thread has it already, or helps the thread that has it, which
+    /// waits for it.
     fn lock_writes(&self) -> Result<WriteGuard<'_>> {
         let is_nested = |writing: &Writing| {
             let is_helped = writing.has_help && Some(writing.thread) == threads::helped();
@@ -318,11 +318,11 @@ impl SharedEnv {
         WriteGuard { env: self, _lock: guard }
     }
 
-    /// Runs `work` in a write transaction, which it returns to have it committed; again, in a
-    /// larger map, if the map is full.
+    /// Runs `work` in a write transaction, which it returns to have it committed; retries in a
+    /// larger map if the map is full.
     ///
     /// # Errors
-    /// What `work` says, and [`Error::Forked`], [`Error::ReadOnly`], [`Error::NestedWrite`],
+    /// Those of `work`, and [`Error::Forked`], [`Error::ReadOnly`], [`Error::NestedWrite`],
     /// [`Error::MapBusy`], [`Error::MapLost`].
     pub(super) fn write<T, E: From<Error>>(
         &self,
@@ -351,7 +351,7 @@ impl SharedEnv {
         }
     }
 
-    /// Makes the map larger.
+    /// Grows the map.
     ///
     /// # Errors
     /// As [`write`](Self::write).
@@ -363,7 +363,7 @@ impl SharedEnv {
         })
     }
 
-    /// An error of the system that LMDB has passed on, with the folder.
+    /// Adds the folder to an error of the system that LMDB has passed on.
     pub(super) fn explain(&self, error: Error) -> Error {
         filesystem::explain(error, "write to the environment in", &self.folder)
     }
@@ -371,8 +371,8 @@ impl SharedEnv {
     fn begin_write(&self, guard: &WriteGuard<'_>) -> Result<WriteTxn<'_>> {
         let mut adoptions = 0;
         loop {
-            // The resize lock is not kept: only the thread with the write lock moves the map, and
-            // to wait for a writer of another process must not close it to searches.
+            // The resize lock is not kept: only the thread with the write lock moves the map, and a
+            // wait for a writer of another process must not block searches.
             self.resize_lock().map(drop)?;
             match self.env.write_txn() {
                 Err(heed::Error::Mdb(MdbError::MapResized)) if adoptions < MAX_ADOPTIONS => {
@@ -381,8 +381,8 @@ impl SharedEnv {
                 }
                 begun => {
                     let wtxn = begun?;
-                    // LMDB trusts the pages that it changes, and would die of some. Once: what
-                    // changes later, this process has written, or others that have looked, too.
+                    // LMDB trusts the pages that it changes, and would crash on some. Checked once:
+                    // later changes are made by this process, or by others that have checked, too.
                     if !self.has_checked_pages.load(Ordering::Relaxed) {
                         check_pages(&self.env, &wtxn)?;
                         self.has_checked_pages.store(true, Ordering::Relaxed);
@@ -393,23 +393,23 @@ impl SharedEnv {
         }
     }
 
-    /// After a commit: snapshots that only the caches hold are let go, as they keep pages from
-    /// being reused; dead readers are, now and then.
+    /// After a commit: drops the snapshots that only caches hold, as they keep pages from being
+    /// reused, and clears dead readers now and then.
     fn committed(&self) {
         self.drop_cached();
         if self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(COMMITS_BETWEEN_CLEARINGS) {
-            // The commit has succeeded, whatever comes of this; the next one tries again.
+            // The commit has succeeded, whether or not this does; the next one tries again.
             _ = self.env.clear_stale_readers();
         }
     }
 
-    /// Frees the entries of dead processes in the table of readers. Returns how many there were.
+    /// Frees the entries of dead processes in the reader table. Returns how many there were.
     pub(super) fn clear_stale_readers(&self) -> Result<usize> {
         self.check_process()?;
         self.env.clear_stale_readers().map_err(|error| self.explain(error.into()))
     }
 
-    /// The cache of the index of a number, which all handles on it share.
+    /// The cache of the index with a number, which all its handles share.
     pub(super) fn cache(&self, index: u16) -> Arc<Cache> {
         let mut caches = lock(&self.caches);
         if let Some(cache) = caches.get(&index).and_then(Weak::upgrade) {
@@ -421,9 +421,9 @@ impl SharedEnv {
         cache
     }
 
-    /// Lets go of the transaction that searches share: it ends with those that are under way.
+    /// Drops the transaction that searches share: it ends with those in progress.
     pub(super) fn drop_cached(&self) {
-        // First: no cache comes to hold by it after it has been cleared.
+        // First: so that no cache comes to hold it after it has been cleared.
         *lock(&self.newest) = Weak::new();
         self.clear_caches(None, self.env.info().last_txn_id);
     }
@@ -436,7 +436,7 @@ impl SharedEnv {
         lock(&self.caches).values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Snapshots that callers hold, and for how long the oldest has been.
+    /// The number of snapshots that callers hold, and how long the oldest has been held.
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -462,7 +462,7 @@ impl Drop for WriteGuard<'_> {
 /// A read transaction that is counted.
 #[derive(Debug)]
 pub(super) struct Reading {
-    // In this order: the transaction has ended when it is not counted any more.
+    // In this order: the transaction has ended before it is no longer counted.
     pub(super) txn: ReadTxn,
     pub(super) counted: Counted,
 }
@@ -487,7 +487,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // In a fork nobody counts, and the lock may be held by a thread that does not exist there.
+        // A fork does not count, and the lock may be held by a thread that does not exist there.
         if process::check(self.process).is_ok() {
             lock(&self.env.live).transactions.remove(&self.number);
             self.env.ended.notify_all();
@@ -495,7 +495,7 @@ impl Drop for Counted {
     }
 }
 
-/// Says that a transaction is held for long, until this is dropped.
+/// Marks a transaction as held for long, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Pin {
     env: Arc<SharedEnv>,
@@ -512,7 +512,7 @@ impl Pin {
         Self { env: Arc::clone(env), process: std::process::id(), number }
     }
 
-    /// That this is the process that holds it.
+    /// Checks that this is the process that holds it.
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -521,7 +521,7 @@ impl Pin {
         process::check(self.process)
     }
 
-    /// Says that this thread searches what is held.
+    /// Records that this thread searches the held snapshot.
     pub(super) fn searching(&self) -> Searching {
         self.env.searching()
     }

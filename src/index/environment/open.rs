@@ -1,5 +1,5 @@
-//! Opening and creating an environment: once in a process, and never on a file that LMDB would lose
-//! data in.
+//! Opens and creates an environment: once in a process, and never on a file in which LMDB would
+//! lose data.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -18,9 +18,9 @@ use crate::store::Raw;
 use crate::store::file::check_length;
 use crate::store::process::OfProcess;
 
-/// The database that names them.
+/// The database with the names of the indexes.
 const CATALOG: &str = "voisin.catalog";
-/// Named databases that an environment may have, those to come included.
+/// The maximum number of named databases in an environment, with some to spare for the future.
 const MAX_DATABASES: u32 = 8;
 
 /// The environments that this process has open.
@@ -75,8 +75,8 @@ impl SharedEnv {
         }
     }
 
-    /// On failure, what was created is removed before anybody else can open it: parameters are
-    /// dropped from the last.
+    /// On failure, whatever was created is removed before any other process can open it: parameters
+    /// are dropped from the last.
     fn new(
         folder: PathBuf,
         options: &Options,
@@ -88,7 +88,7 @@ impl SharedEnv {
         open.map_size(options.map_bytes()).max_readers(options.readers()).max_dbs(MAX_DATABASES);
         let is_read_only = access == Access::Read;
         if is_read_only {
-            // SAFETY: unlike other flags, this one takes nothing away that LMDB needs to be sound.
+            // SAFETY: unlike other flags, this one disables nothing that LMDB needs to be sound.
             unsafe { open.flags(EnvFlags::READ_ONLY) };
         }
         // If it is open, LMDB refuses it below.
@@ -96,7 +96,7 @@ impl SharedEnv {
             filesystem::reserve_lock_file(&folder, options.readers(), access != Access::Read)?;
         }
         check_length(&folder.join(DATA))?;
-        // SAFETY: the files are changed through LMDB only, as far as voisin can see to it: the
+        // SAFETY: the files are changed through LMDB only, as far as voisin can ensure it: the
         // folder is not on a network file system, the data file has one name, and this process does
         // not have it open. `docs/how-to-lose-data.md` says what is left to the user.
         let env = match unsafe { open.open(&folder) } {
@@ -118,8 +118,8 @@ impl SharedEnv {
                     if adoptions < MAX_ADOPTIONS =>
                 {
                     adoptions += 1;
-                    // SAFETY: nobody else has the environment yet, and the transaction that failed
-                    // has ended.
+                    // SAFETY: no other thread has the environment yet, and the transaction that
+                    // failed has ended.
                     unsafe { env.resize(0) }?;
                 }
                 found => break found?,
@@ -148,7 +148,7 @@ impl SharedEnv {
     }
 }
 
-/// Finds the databases of an environment, or makes them.
+/// Finds the databases of an environment, or creates them.
 fn databases(
     env: &Env<WithoutTls>,
     folder: &Path,
@@ -163,7 +163,7 @@ fn databases(
     let found = env.open_databases_and_commit(rtxn, |opener, rtxn| -> heed::Result<_> {
         let open = |name| opener.open_database::<Bytes, Bytes>(rtxn, Some(name));
         let main = opener.open_database::<Bytes, Bytes>(rtxn, None)?;
-        // Names of databases, or keys of one who keeps data beside them.
+        // The names of databases, or the keys of a program that keeps data beside them.
         let is_empty = main.map_or(Ok(true), |main| main.is_empty(rtxn))?;
         Ok(CommitOrAbort::<_, ()>::Commit((open(INDEXES)?, open(CATALOG)?, is_empty.then_some(()))))
     })?;

@@ -1,11 +1,11 @@
-//! Growing the map of an environment: it is moved once this process has no transaction, and keeps
-//! no search waiting for another.
+//! Grows the map of an environment. The map is moved once this process has no transaction, without
+//! making searches wait for each other.
 //!
 //! Snapshots that callers hold are waited for first, with the resize lock open. Then the lock is
-//! closed, for [`CLOSED`] at most: cached snapshots are dropped, the searches that have begun
-//! should end, and the map is moved. If they do not end in time, the lock is opened again, searches
-//! begin anew on transactions of their own, and the next try comes when those have ended that were
-//! in the way of the last.
+//! closed, for at most [`CLOSED`]: cached snapshots are dropped, the searches in progress should
+//! end, and the map is moved. If they do not end in time, the lock is opened again, searches are
+//! retried on transactions of their own, and the next attempt comes when those transactions have
+//! ended that blocked the last.
 
 use std::sync::{PoisonError, TryLockError};
 use std::thread;
@@ -16,18 +16,17 @@ use super::searching::is_searched_here;
 use super::{SharedEnv, WriteGuard, lock};
 use crate::error::{Error, Result};
 
-/// The largest map that is tried: half of what a process can address.
+/// The largest map that is tried, in bytes: half of what a process can address.
 const MAX_MAP_BYTES: usize = 1 << 46;
-/// How often a thread that waits for others looks whether something has changed that it is not told
-/// of.
+/// How often a waiting thread polls for changes of which it is not notified.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
-/// For how long the resize lock is closed at most, before the map is moved: searches wait for it,
+/// The maximum time that the resize lock is closed before the map is moved: searches wait for it,
 /// and none may wait for more than 50 ms.
 const CLOSED: Duration = Duration::from_millis(40);
-/// For how long it is open at least before it is closed again: searches have what they need by
+/// The minimum time that it is open before it is closed again: searches have what they need by
 /// then.
 const OPEN: Duration = Duration::from_millis(100);
-/// For how long searches that are under way are waited for at least.
+/// The minimum time that searches in progress are waited for.
 const LEAST_WAIT: Duration = Duration::from_secs(1);
 
 impl SharedEnv {
@@ -39,13 +38,13 @@ impl SharedEnv {
         self.resize((size * 2).min(MAX_MAP_BYTES), guard, Instant::now())
     }
 
-    /// Takes over the size that another process has given the map. All that wait for the same
-    /// transactions to end, each since it `began`, give up together.
+    /// Adopts the size to which another process has grown the map. All threads that wait for the
+    /// same transactions to end, each since it `began`, give up together.
     pub(super) fn adopt(&self, began: Instant) -> Result<()> {
         let mut is_first = true;
         loop {
-            // Another thread may do it: one that writes does when it begins, and then has the lock
-            // for as long as its transaction.
+            // Another thread may do it: a writer does when it begins, and then holds the lock for
+            // as long as its transaction.
             if self.is_map_large_enough()? {
                 return Ok(());
             }
@@ -77,7 +76,7 @@ impl SharedEnv {
         Ok((info.last_page_number + 1).saturating_mul(page_bytes) <= info.map_size)
     }
 
-    /// Moves the map, once this process has no transaction. It has been waited for since `began`.
+    /// Moves the map, once this process has no transaction. The caller has waited since `began`.
     pub(super) fn resize(
         &self,
         bytes: usize,
@@ -95,7 +94,7 @@ impl SharedEnv {
                 opened.map_or(Duration::ZERO, |opened| OPEN.saturating_sub(opened.elapsed())),
             );
             let Some(met) = self.try_resize(bytes)? else { return Ok(()) };
-            // New ones do not count: if they are slow, the next try will meet them.
+            // New ones do not count: if they are slow, the next attempt will meet them.
             let met = |live: &Live| (0, live.transactions.range(..met).count());
             self.wait_for(began, bytes, wait, met)?;
             if began.elapsed() >= wait {
@@ -110,14 +109,14 @@ impl SharedEnv {
         }
     }
 
-    /// Closes the resize lock, and moves the map if all searches end while it may be closed. If
-    /// not, the number that transactions have from then on; 0 if a caller has come to hold a
-    /// snapshot.
+    /// Closes the resize lock, and moves the map if all searches end while it may be closed.
+    /// Otherwise returns the number from which new transactions are counted; 0 if a caller has
+    /// begun to hold a snapshot.
     fn try_resize(&self, bytes: usize) -> Result<Option<u64>> {
         let mut resize_lock = self.resize_lock.write().unwrap_or_else(PoisonError::into_inner);
         let closed = Instant::now();
         loop {
-            // A search that had begun may have filled one again.
+            // A search in progress may have filled one again.
             self.drop_cached();
             let mut live = lock(&self.live);
             if live.transactions.is_empty() {
@@ -132,8 +131,8 @@ impl SharedEnv {
         }
         self.caches().iter().for_each(|cache| cache.forget());
         // SAFETY: there is no transaction in this process: no read transaction begins behind the
-        // resize lock, and those that had begun have ended; write transactions begin on the thread
-        // that has the write lock, which is this one, and here it has none.
+        // resize lock, and earlier ones have ended; write transactions begin on the thread that has
+        // the write lock, which is this one, and here it has none.
         if unsafe { self.env.resize(bytes) }.is_err() {
             *resize_lock = false;
             return Err(self.map_lost(bytes));
@@ -141,7 +140,7 @@ impl SharedEnv {
         Ok(None)
     }
 
-    /// Waits until neither snapshots nor searches are in the way, as `look` counts them, up to
+    /// Waits until neither snapshots nor searches block the move, as `look` counts them, up to
     /// `wait` since `began`.
     fn wait_for(
         &self,

@@ -1,4 +1,4 @@
-//! The candidates are looked up, and compared: the answer is exact.
+//! The candidates path (prefilter): looks up the candidates, and scans their vectors; exact.
 
 use super::{AccessPath, vector_ns};
 use crate::error::Result;
@@ -6,10 +6,10 @@ use crate::flat::Slots;
 use crate::search::{Search, Strategy};
 use crate::top_k::Found;
 
-/// Estimated cost of finding a vector by its item id.
+/// The estimated cost of finding a vector by its item id, in nanoseconds.
 const LOOKUP_NS: f64 = 150.0;
 
-/// Compares all candidates.
+/// Scans all candidates.
 pub(crate) struct CandidateList;
 
 impl AccessPath for CandidateList {
@@ -27,7 +27,7 @@ impl AccessPath for CandidateList {
         for item in search.context.request.candidates.into_iter().flatten() {
             slots.extend(search.view.slot(item)?.map(|slot| slot.0));
         }
-        // In the order they lie in, for the prefetcher.
+        // In storage order, for the prefetcher.
         slots.sort_unstable();
         search.scan(k, Slots::Only(&slots))
     }

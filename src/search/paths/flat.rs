@@ -1,5 +1,4 @@
-//! Brute force: all live vectors are compared, one after the other, and the answer is exact. The
-//! scan itself is `flat.rs`.
+//! The exact path (brute force): scans all live vectors. The scan itself is in `flat.rs`.
 
 use super::{AccessPath, vector_ns};
 use crate::error::Result;
@@ -7,7 +6,7 @@ use crate::flat::Slots;
 use crate::search::{Search, Strategy};
 use crate::top_k::Found;
 
-/// Compares all live vectors.
+/// Scans all live vectors.
 pub(crate) struct Flat;
 
 impl AccessPath for Flat {

@@ -1,5 +1,6 @@
-//! The graph is walked with a beam, and pending items, which are in no graph yet, are compared
-//! beside it: how far a walk goes, and what it makes of what it has found.
+//! The graph path: a beam search of the graph, and a scan of the pending items, which are not in it
+//! yet. This file decides how far the search goes (early termination, oversampling), and reranks
+//! what it finds.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,41 +12,41 @@ use crate::graph::beam::{Beam, Scope, SearchTask};
 use crate::graph::interleave::interleave;
 use crate::graph::{DistanceComputer, Reach};
 use crate::search::{Search, SearchContext, Strategy};
-use crate::store::codes::{CodeEstimator, CodeQueries};
 use crate::store::prepared_query::PreparedQuery;
+use crate::store::sections::codes::search::{CodeEstimator, CodeQueries};
 use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::threads;
 use crate::top_k::{Found, Neighbor};
 use crate::types::{Layer, Slot};
 
-/// Estimated cost of expanding one node: about 16 distances to vectors that are not in the cache,
-/// in nanoseconds.
+/// The estimated cost of expanding one node, in nanoseconds: about 16 distances to vectors that are
+/// not in the cache.
 const EXPANSION_NS: f64 = 1000.0;
-/// Estimated cost of keeping the sorted pool, for each pair of its members: three insertions a
-/// member, each moving half of the pool.
+/// The estimated cost of keeping the pool sorted, in nanoseconds for each pair of its members:
+/// three insertions a member, each moving half of the pool.
 const POOL_NS: f64 = 1.2;
-/// Early termination: a walk stops at this power of the ratio between the distances of the
+/// Early termination: a search stops at this power of the ratio between the distances of the
 /// `ef_search`-th and the `k`-th neighbor, averaged over the index. Queries with many neighbors at
-/// nearly the same distance walk longer, most others less long (decision 0019 has the figures).
+/// nearly the same distance search longer, most others shorter (decision 0019 has the figures).
 const STOP_EXPONENT: f32 = 0.8;
 /// Codes of fewer bits a component are too coarse for early termination.
 const MIN_ADAPTIVE_BITS: u8 = 4;
-/// Oversampling for codes of 4 bits: `ef` grows by this factor over the root of the number of
+/// Oversampling for 4-bit codes: `ef` grows by this factor over the square root of the number of
 /// dimensions, as the error of an estimate falls with that root: by 26 % for 128 dimensions, by 15
-/// % for 384. Recall is then about what it is without codes.
+/// % for 384. Recall is then about the same as without codes.
 const FOUR_BIT_EF_FACTOR: f32 = 3.0;
-/// A walk by codes of 4 bits keeps, for reranking, every candidate within this fraction of its
-/// error bound (about 99.7 %) of the stopping distance.
+/// A search by 4-bit codes keeps, for reranking, every candidate within this fraction of its error
+/// bound (about 99.7 %) of the stopping distance.
 const ERROR_MARGIN_FRACTION: f32 = 0.25;
-/// A walk looks around at least `ef / 2` candidates, whatever early termination says.
+/// A search expands at least `ef / 2` candidates, whatever early termination says.
 const MIN_EF_DIVISOR: usize = 2;
-/// A walk looks around at most this factor times `ef` candidates, and keeps as many.
+/// A search expands at most this factor times `ef` candidates, and keeps as many.
 const MAX_EF_FACTOR: usize = 2;
-/// A walk that reranks keeps at most this factor times `ef` candidates.
+/// A search that reranks keeps at most this factor times `ef` candidates.
 const MAX_RERANK_FACTOR: usize = 3;
 
-/// Walks the graph.
+/// Searches the graph.
 pub(crate) struct Graph;
 
 impl AccessPath for Graph {
@@ -58,7 +59,7 @@ impl AccessPath for Graph {
         if meta.linked() == 0 {
             return None;
         }
-        // As many more nodes must be expanded as there are items for every candidate.
+        // A filter that accepts one item in n needs n times as many expansions.
         let rarity = f64::from(meta.items) / search.possible() as f64;
         let ef = search.context.request.ef_search.max(k) as f64 * rarity;
         let pending = search.view.snapshot.pending.len() as f64;
@@ -71,7 +72,7 @@ impl AccessPath for Graph {
         if let ([query], [found]) = (search.queries, &mut found[..]) {
             Walk { view, context, k }.one(query, found)?;
         } else {
-            // A transaction cannot be shared between threads, full tables can.
+            // A transaction cannot be shared between threads, fully resolved tables can.
             view.resolve_all()?;
             let warm = View::new(view.snapshot, Warm::default());
             let queries: Vec<_> = search.queries.iter().map(|query| query.on(&warm)).collect();
@@ -81,7 +82,7 @@ impl AccessPath for Graph {
     }
 }
 
-/// What the walks of some queries share.
+/// The shared state of the graph searches of a batch.
 struct Walk<'q, 's, 't, S> {
     view: &'q View<'s, 't, S>,
     context: &'q SearchContext<'q>,
@@ -89,7 +90,7 @@ struct Walk<'q, 's, 't, S> {
 }
 
 impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
-    /// Adds what is found for a query to what has been.
+    /// Adds the results for a query to those found before.
     fn one(&self, query: &PreparedQuery<'_, 's, 't, S>, found: &mut Found) -> Result<()> {
         Beam::with(|[beam]| match self.code_queries()? {
             Some(code) => beam.run(self.view, &mut self.task(query, code.of(query), found)),
@@ -97,15 +98,16 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         })
     }
 
-    /// Adds what is found for each query to what has been, on all threads that are available. To be
-    /// called where any thread may use the view.
+    /// Adds the results for each query to those found before, on all available threads. Any thread
+    /// must be able to use the view.
     fn many(&self, queries: &[PreparedQuery<'_, 's, 't, S>], found: &mut [Found]) -> Result<()>
     where
         S: Sync,
     {
         let code = self.code_queries()?;
         let threads = threads::for_items(queries.len(), threads::SEARCHES);
-        // Where nothing is prefetched early, a turn would end with nothing on its way.
+        // Interleave only with early prefetches: without them, a lane would yield with no load in
+        // flight.
         let together = if prefetches_early() { queries.len().div_ceil(threads) } else { 1 };
         let queue = Mutex::new(queries.iter().zip(found));
         threads::on_each(threads, || {
@@ -127,7 +129,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         .map(drop)
     }
 
-    /// What makes queries by codes, if there are any and they are wished for.
+    /// Prepares queries by codes, if the index has codes and the request uses them.
     fn code_queries(&self) -> Result<Option<CodeQueries<'q, 's, 't, S>>> {
         if self.context.request.codes { self.view.code_queries() } else { Ok(None) }
     }
@@ -141,16 +143,16 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         GraphQuery { walk: self, exact, query, layer: None, found }
     }
 
-    /// How far the walk goes: as far as about `ef` candidates lie around a vector of this index in
-    /// the mean, in multiples of the distance of the `k`-th. If there are not more items, all are
-    /// looked at.
+    /// Decides how far the search goes: as far as, on average, about `ef` candidates lie around a
+    /// vector of this index, in multiples of the distance of the `k`-th. If the index has no more
+    /// than `ef` items, all are visited.
     fn scope(&self, starts: [Slot; 2], error: f32) -> Scope {
         let ef = self.context.request.ef_search.max(self.k);
         let meta = &self.view.snapshot.meta;
         let bits =
             if self.context.request.codes && meta.is_coded { meta.code_bits } else { u8::MAX };
-        // Estimates by fewer bits are too far off to say what stands out, and by these, a few
-        // neighbors fall behind what is no nearer.
+        // Estimates from fewer than 4 bits are too inaccurate for early termination. By 4 bits, a
+        // few neighbors rank behind vectors that are no nearer, hence the oversampling.
         let is_vague = bits < MIN_ADAPTIVE_BITS;
         let (share, margin) = match bits {
             MIN_ADAPTIVE_BITS => (
@@ -168,7 +170,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
             most: ef.saturating_mul(MAX_EF_FACTOR),
             margin,
         });
-        // Estimates can have a vector behind others that are farther, and its copies with it.
+        // An estimate can rank a vector, and all its copies, behind farther vectors.
         let estimated =
             if self.context.request.codes && meta.is_coded { ef / MIN_EF_DIVISOR } else { 0 };
         let copies = if ef < meta.items as usize { self.k.max(estimated) } else { usize::MAX };
@@ -178,12 +180,12 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
     }
 }
 
-/// One query on its way.
+/// One query in progress.
 struct GraphQuery<'a, 's, 't, S, P> {
     walk: &'a Walk<'a, 's, 't, S>,
     exact: &'a PreparedQuery<'a, 's, 't, S>,
     query: P,
-    /// Where it is.
+    /// The layer being searched.
     layer: Option<Layer>,
     found: &'a mut Found,
 }
@@ -227,18 +229,18 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
 }
 
 impl<S, P> GraphQuery<'_, '_, '_, S, P> {
-    /// Whether it looks for a start only, which any node can be.
+    /// Whether the search is descending, only to find a start, which any node can be.
     fn is_descending(&self) -> bool {
         self.layer != Some(Layer(0))
     }
 }
 
 impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
-    /// Keeps the nearest candidates, whose distances are exact.
+    /// Offers the nearest candidates, whose distances are exact, to the top-k.
     fn keep(&mut self, beam: &Beam) -> Result<()> {
         let Self { walk: Walk { view, .. }, exact, found, .. } = self;
         found.distances += beam.distance_count;
-        // The nearest first: the rest are not worth asking for their items.
+        // By increasing distance: beyond the k-th, no item id needs to be looked up.
         for candidate in beam.candidates().iter().filter(|candidate| candidate.accepted) {
             let distance = candidate.distance();
             if !found.top_k.may_keep(distance) {
@@ -253,8 +255,8 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         Ok(())
     }
 
-    /// Reranks: computes the distances of the candidates, which were found by estimates, but for
-    /// those that cannot be among the nearest, and keeps the nearest.
+    /// Reranks the candidates, whose distances are estimates: computes the exact distances of all
+    /// but those that cannot be in the top-k, and offers them to it.
     fn rerank(&mut self, beam: &Beam) -> Result<()> {
         let Self { walk: Walk { view, k, .. }, exact, query, found, .. } = self;
         found.estimates += beam.distance_count;
@@ -287,18 +289,18 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
                     nearest.offer(Neighbor { distance, item: view.item(Slot(*slot))? });
                 }
             }
-            // As many as there must be, and then four at a time.
+            // First `k` at a time, as many as are needed at least, then four.
             wanted = 4;
         }
     }
 }
 
-/// What a walk finds its way by.
+/// Computes the distances or estimates that guide a search.
 trait Estimator: DistanceComputer {
-    /// Whether what it says are the distances themselves.
+    /// Whether these are exact distances.
     const IS_EXACT: bool;
 
-    /// How far the distance of a slot is from what this says, all but certainly.
+    /// A high-probability bound (about 99.7 %) of the difference to the distance of a slot.
     fn error(&self, slot: Slot) -> Result<f32>;
 }
 

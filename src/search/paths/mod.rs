@@ -1,4 +1,4 @@
-//! Access paths: the ways to an answer, one file each, each with its cost and its search.
+//! Access paths: the ways to answer a query, one file each, with its cost estimate and its search.
 
 mod candidates;
 mod flat;
@@ -11,29 +11,29 @@ use super::{Search, Strategy};
 use crate::error::Result;
 use crate::top_k::Found;
 
-/// Bytes of vectors that one thread compares in a nanosecond when they lie one after the other.
+/// The throughput of a sequential scan on one thread, in bytes of vectors a nanosecond.
 const SCAN_BYTES_PER_NS: f64 = 8.0;
 
-/// All access paths: of those that cost the same, the first is taken.
+/// All access paths; of equal costs, the first is taken.
 pub(crate) const PATHS: [&dyn AccessPath; 3] = [&Graph, &Flat, &CandidateList];
 
-/// A way to the answer.
+/// An access path.
 pub(crate) trait AccessPath: Sync {
-    /// What answers call it.
+    /// The name that answers give it.
     fn strategy(&self) -> Strategy;
 
-    /// An estimate of what one query costs on one thread, in nanoseconds, for `k` results, which is
-    /// not 0. `None` if there is no answer this way.
+    /// The estimated cost of one query for `k` results, which is not 0, on one thread, in
+    /// nanoseconds. `None` if this path cannot answer.
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Option<f64>;
 
-    /// What is found for each query: `k` items, or all that exist.
+    /// The results of each query: `k` items, or all that exist.
     ///
     /// # Errors
     /// Those of looking values up.
     fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<Found>>;
 }
 
-/// What it costs to compare one vector in a scan, in nanoseconds.
+/// The cost of comparing one vector in a scan, in nanoseconds.
 fn vector_ns(search: &Search<'_, '_, '_, '_>) -> f64 {
     search.view.snapshot.meta.geometry.stride as f64 / SCAN_BYTES_PER_NS
 }

@@ -171,7 +171,7 @@ impl QueryTiles {
 
 /// Names the value under a key of LMDB whose checksum does not hold.
 fn broken(key: &[u8]) -> Error {
-    if let Some(key) = Key::from_bytes(key).filter(|key| key.kind != Kind::Keys) {
+    if let Some(key) = Key::from_bytes(key).filter(|key| key.kind != Kind::KEYS) {
         return Error::corrupt(key, BROKEN);
     }
     let index = key.first_chunk().map_or(0, |index| u16::from_be_bytes(*index));

@@ -20,7 +20,7 @@ fn no_search_reads_by_metadata_that_is_damaged() {
             .unwrap();
             let found = index.search(1).by_vector(&patient.fresh[0]).unwrap_err();
             assert!(
-                matches!(&found, Error::Corrupt { key, .. } if key.kind == voisin::Kind::Meta)
+                matches!(&found, Error::Corrupt { key, .. } if key.kind == voisin::Kind::META)
                     || matches!(found, Error::Foreign { .. })
             );
         }

@@ -1,11 +1,11 @@
-//! In the place of the crc32c crate, for `cargo check` alone: a type that implements the traits of
-//! the standard library for whatever a crate of its own may: a conversion or an operand in voisin
-//! whose type is only inferred becomes ambiguous beside it, and does not compile.
+//! Replaces the crc32c crate, for `cargo check` alone. It has a type that implements the traits of
+//! the standard library for everything that a foreign crate may: a conversion or an operand in
+//! voisin whose type is only inferred becomes ambiguous with it, and does not compile.
 //!
 //! Crates do this: serde_json compares its values with numbers and strings, bstr is an `AsRef` of
 //! bytes, glam multiplies numbers with vectors, num-bigint converts and adds up. A crate's
-//! implementations count where it is among the dependencies of the crate that is compiled, which
-//! features that somebody else turns on decide; so one of voisin's own dependencies is replaced.
+//! implementations count if it is among the dependencies of the crate being compiled, which
+//! features enabled elsewhere can cause; so one of voisin's own dependencies is replaced.
 
 use std::borrow::Borrow;
 use std::ffi::{OsStr, OsString};
@@ -22,7 +22,7 @@ pub fn crc32c_append(_: u32, _: &[u8]) -> u32 {
     unreachable!("only checked, never run")
 }
 
-/// Nobody's type.
+/// A type of no other crate.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct Foreign;
 

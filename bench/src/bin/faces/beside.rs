@@ -1,4 +1,4 @@
-//! The figure of a writer that commits single items while another thread links many.
+//! Measures a writer that commits single items while another thread links many.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,13 +10,13 @@ use voisin_bench::report::{Report, median};
 
 use crate::{DIMENSIONS, Places, Vectors};
 
-/// Commits are this far apart.
+/// The time between two commits.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Commits without anybody beside them, which say what one takes.
+/// The number of commits without concurrent work, which measure the time of one.
 const ALONE: u32 = 200;
 
-/// Milliseconds of a commit of one item, which links nothing: after the build it would link what
-/// was added beside it, which is work and no wait.
+/// Milliseconds of a commit of one item, which links nothing: after the concurrent build it would
+/// link the items that were added meanwhile, which is work and not a wait.
 fn commit(index: &Vectors, set: &DataSet, item: u32) -> f64 {
     let start = Instant::now();
     let add = |batch: &mut voisin::Batch<'_, _>| {

@@ -1,5 +1,5 @@
-//! Processes of their own: this program once more, in a role. A child does what it is told, a line
-//! at a time, and answers with one line.
+//! Child processes: this program once more, in a role. A child takes orders, a line at a time, and
+//! answers each with one line.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -18,7 +18,7 @@ impl Drop for Process {
     }
 }
 
-/// A child that runs.
+/// A running child.
 pub(crate) struct Running {
     process: Process,
     stdin: ChildStdin,
@@ -53,13 +53,13 @@ impl Running {
             .collect()
     }
 
-    /// Tells it something and waits for the answer.
+    /// Sends a request and waits for the answer.
     pub(crate) fn ask(&mut self, what: &str) -> Vec<f64> {
         self.tell(what);
         self.hear()
     }
 
-    /// The process, and all that it will say.
+    /// The process, and all its output.
     pub(crate) fn into_parts(self) -> (Process, impl Iterator<Item = String> + Send) {
         (self.process, self.lines.map_while(Result::ok))
     }

@@ -1,7 +1,7 @@
-//! What `Reader` and `Index` cost beside a search: opening, moving to the next commit, another
+//! The overhead of `Reader` and `Index` over a search: opening, moving to the next commit, another
 //! process. See the README of this crate.
 //!
-//! Exits non-zero when a figure is missed.
+//! Exits non-zero when a goal is missed.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 #[cfg(not(target_os = "linux"))]
@@ -24,7 +24,7 @@ use voisin_bench::report::Report;
 
 type Vectors = Index<Euclidean>;
 
-/// Of the photo descriptors.
+/// The dimensions of the photo descriptors.
 const DIMENSIONS: usize = 128;
 const K: usize = 10;
 
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
     report.finish()
 }
 
-/// Where the data is, and the indexes of it.
+/// The folders of the data, and of its indexes.
 struct Places {
     data: PathBuf,
     indexes: PathBuf,
@@ -97,7 +97,7 @@ impl Places {
         self.index("million", 10)
     }
 
-    /// An index of so many times the photo descriptors, which is built if it is not there.
+    /// An index of `times` as many photo descriptors, built if it is missing.
     fn index(&self, name: &str, times: usize) -> PathBuf {
         let folder = self.indexes.join(name);
         let photos = || DataSet::photos(&self.data);
@@ -108,7 +108,7 @@ impl Places {
     }
 }
 
-/// Loads an index, unless it is there from an earlier run.
+/// Loads an index, unless an earlier run has left it.
 fn build(folder: &Path, items: usize, set: impl Fn() -> DataSet) {
     let options = Options::new(DIMENSIONS).ef_construction(200);
     let index = Vectors::open_or_create(folder, options).expect("an index");

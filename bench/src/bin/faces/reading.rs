@@ -1,18 +1,19 @@
-//! The figures of a process that searches, alone and beside a second one.
+//! Measures a process that searches, alone and beside a second one.
 
 use voisin_bench::report::{Report, median};
 
 use crate::Places;
 use crate::child::Running;
 
-/// Replaced items, each committed.
+/// The number of replaced items, each committed.
 const MOVES: u32 = 200;
-/// Pairs of processes: where the memory of one happens to lie makes it faster or slower by a few
-/// percent.
+/// The number of pairs of processes: the placement of its memory makes a process faster or slower
+/// by a few percent.
 const PAIRS: usize = 5;
-/// Passes over the queries that each of a pair does in turn with the other.
+/// The number of passes over the queries that each process of a pair makes, alternating with the
+/// other.
 const PASSES: usize = 8;
-/// How long the readers search, in milliseconds, and how often.
+/// The duration of the readers' searches, in milliseconds.
 const RUN: &str = "run 2000";
 const RUNS: usize = 5;
 
@@ -88,7 +89,7 @@ pub(crate) fn moves(places: &Places, report: &mut Report) {
     let warm = other.ask("median")[0];
     let (mut writes, mut of_writer, mut of_other) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..MOVES {
-        // The items of all of the file.
+        // Items from all over the file.
         writes.push(writer.ask(&format!("write {}", round * 4999))[0]);
         of_other.push(other.ask("move"));
         of_writer.push(writer.ask("move"));

@@ -1,5 +1,5 @@
-//! What a child process is there for: searching through an `Index` or a `Reader`, and telling how
-//! long it took. Times are in microseconds.
+//! The roles of child processes: searching through an `Index` or a `Reader`, and reporting times,
+//! in microseconds.
 
 use std::fs;
 use std::io::{BufRead as _, Write as _, stdin, stdout};
@@ -50,7 +50,7 @@ fn micros(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1e6
 }
 
-/// What any searcher can be asked.
+/// The requests that any searcher can answer.
 fn common(word: &str, number: u64, set: &DataSet, search: impl Fn(&[f32]) -> Searched) -> Vec<f64> {
     match word {
         // All queries, one after the other: the time of one.
@@ -61,7 +61,7 @@ fn common(word: &str, number: u64, set: &DataSet, search: impl Fn(&[f32]) -> Sea
             }
             vec![micros(start) / set.query_rows().len() as f64]
         }
-        // Each of them: the median.
+        // Each query: the median time.
         "median" => {
             let times = set.query_rows().map(|query| {
                 let start = Instant::now();
@@ -70,7 +70,7 @@ fn common(word: &str, number: u64, set: &DataSet, search: impl Fn(&[f32]) -> Sea
             });
             vec![median(times.collect())]
         }
-        // As many as the time allows, in milliseconds: how many a second.
+        // As many queries as fit into the time, in milliseconds: queries per second.
         "run" => {
             let (start, mut done) = (Instant::now(), 0u64);
             for query in set.query_rows().cycle() {
@@ -112,7 +112,7 @@ fn search_index(index: Vectors, data: &str) {
             index.write(|batch| batch.add(item, &vector)).expect("a commit");
             vec![micros(start)]
         }
-        // To the newest commit, and the first query there.
+        // Moves to the newest commit, and runs the first query there.
         "move" => {
             let query = queries.next().expect("a query");
             let start = Instant::now();
@@ -126,7 +126,7 @@ fn search_index(index: Vectors, data: &str) {
     });
 }
 
-/// The environment of an [`Index`](voisin::Index), opened as one's own.
+/// The environment of an [`Index`](voisin::Index), opened as at level 1.
 fn environment(folder: &Path) -> Env<WithTls> {
     let mut options = EnvOpenOptions::new();
     options.map_size(64 << 30).max_dbs(2);
@@ -158,7 +158,7 @@ fn search_reader(folder: &Path, data: &str) {
     let reader = open();
     let warm = reader.warm(&rtxn).expect("a warm reader");
     answer(|word, number| match word {
-        // So many times: the median, the longest, and what dropping takes.
+        // Opens a reader `number` times: the median, the longest, and the time of dropping.
         "open" => {
             let (opens, drops): (Vec<f64>, Vec<f64>) = (0..number)
                 .map(|_| {
@@ -173,7 +173,8 @@ fn search_reader(folder: &Path, data: &str) {
             let longest = opens.iter().copied().fold(0.0, f64::max);
             vec![median(opens), longest, median(drops)]
         }
-        // Of a reader that has found nothing yet: the very first, and the median of all.
+        // The first query of a new reader, whose tables are empty: the very first, and the median
+        // of all.
         "first" => {
             let times: Vec<f64> = set.query_rows().map(first).collect();
             vec![times[0], median(times)]
@@ -184,8 +185,8 @@ fn search_reader(folder: &Path, data: &str) {
     });
 }
 
-/// Bytes of this process: of its own memory (written or anonymous pages that no other process maps,
-/// and page tables), and of pages of the file that it has mapped.
+/// The memory of this process in bytes: its own (written or anonymous pages that no other process
+/// maps, and page tables), and the pages of the file that it has mapped.
 fn memory() -> Vec<f64> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").expect("the memory of the process");
     let status = fs::read_to_string("/proc/self/status").expect("the memory of the process");

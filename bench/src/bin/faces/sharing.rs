@@ -1,11 +1,11 @@
 //! One process that commits every 50 ms, and eight that search, for a minute; every second two of
-//! these are killed and started again.
+//! these are killed and restarted.
 //!
-//! Each commit replaces items, and with them one that says which round it was and what the sum of
-//! the hashes of all others is. The number of the round is then written to a file: who has read it
-//! there must not see an older one. What a search took is told apart by [`spent`](crate::spent): a
-//! machine that is full makes searches wait for a core, which no database can help, and is not
-//! waiting for a commit.
+//! Each commit replaces items, and with them one that holds the number of the round and the sum of
+//! the hashes of all others. The number of the round is then written to a file: a reader that has
+//! read it there must not see an older one. [`spent`](crate::spent) breaks down the time of a
+//! search: a busy machine makes searches wait for a core, which no database can help, and which is
+//! not a wait for a commit.
 
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
@@ -31,21 +31,21 @@ const READERS: usize = 8;
 const KILLED_A_SECOND: usize = 2;
 const LASTS: Duration = Duration::from_secs(60);
 const BETWEEN_COMMITS: Duration = Duration::from_millis(50);
-/// Items of a commit, which takes a few milliseconds for each of them on a core that it shares.
+/// The number of items a commit, which takes a few milliseconds for each of them on a shared core.
 const REPLACED: usize = 2;
 /// The item that describes all others.
 const SEAL: ItemId = ItemId::MAX;
-/// The answers of every so many searches are compared with their snapshot.
+/// One in this many searches is compared with its snapshot.
 const SEARCHES_BETWEEN_COMPARISONS: u64 = 10;
-/// A reader hashes all of a snapshot after its first second, and then every so often: that takes
+/// A reader hashes a whole snapshot after its first second, and then at this interval: that takes
 /// longer than a thousand searches.
 const BETWEEN_VERIFICATIONS: Duration = Duration::from_secs(4);
 const BETWEEN_REPORTS: Duration = Duration::from_millis(200);
 
-/// How much the readers search.
+/// The load of the readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// 100 queries a second each: what the machine can do.
+    /// 100 queries per second each: well within the machine's capacity.
     Paced,
     /// As many as they can.
     Busy,
@@ -80,8 +80,8 @@ fn is_over(folder: &Path) -> bool {
     folder.join("over").exists()
 }
 
-/// The process that commits. Says in the end how many commits there were, and what one took: the
-/// median and the longest, in milliseconds.
+/// The process that commits. At the end it reports the number of commits, and the median and the
+/// longest time of one, in milliseconds.
 pub(crate) fn commit(folder: &Path, data: &str) {
     let set = DataSet::photos(Path::new(data));
     let index = Vectors::open(folder.join("vectors"), Options::default()).expect("an index");
@@ -117,7 +117,7 @@ pub(crate) fn commit(folder: &Path, data: &str) {
         });
         write.expect("a commit");
         times.push(start.elapsed().as_secs_f64() * 1000.0);
-        // Eight bytes in one page: never seen half.
+        // Eight bytes in one page: never seen half-written.
         announced.write_all_at(&round.to_le_bytes(), 0).expect("to announce a round");
         if is_over(folder) {
             break;
@@ -129,14 +129,14 @@ pub(crate) fn commit(folder: &Path, data: &str) {
     println!("{} {} {longest}", times.len(), median(times));
 }
 
-/// The round of a snapshot, and the sum that it says.
+/// The round of a snapshot, and the sum that it holds.
 fn sealed(snapshot: &Snapshot<Euclidean>) -> (u64, Vec<f32>) {
     let sealing = snapshot.vector(SEAL).expect("a vector").expect("the first round was committed");
     (sealing[0] as u64, sealing)
 }
 
-/// The process that searches. A line for each search, and one that begins with what is wrong with
-/// an answer; `verified` is a snapshot that is whole.
+/// The process that searches. It prints a line for each search, and one that names the defect of a
+/// wrong answer; `verified` is a complete snapshot.
 pub(crate) fn watch(folder: &Path, data: &str, pace: u32) {
     let set = DataSet::photo_queries(Path::new(data));
     let mut queries =
@@ -199,7 +199,7 @@ pub(crate) fn watch(folder: &Path, data: &str, pace: u32) {
     }
 }
 
-/// What a reader says.
+/// The output of a reader.
 enum Said {
     Took(Spent),
     Else(String),
@@ -211,7 +211,7 @@ fn start(told: &[&str], said: &Sender<Said>) -> (Process, JoinHandle<()>) {
     let said = said.clone();
     let listener = thread::spawn(move || {
         for line in lines {
-            // The last line of one that is killed may be half a line, which is no six numbers.
+            // The last line of a killed reader may be incomplete, and then is not six numbers.
             let what = match line.parse() {
                 Ok(spent) => Said::Took(spent),
                 Err(_) if line.starts_with(|c: char| c.is_ascii_digit()) => continue,
@@ -297,7 +297,7 @@ pub(crate) fn processes(places: &Places, pace: Pace, report: &mut Report) {
     report.at_most("findings of check", index.check().expect("a check").len() as f64, 0.0);
 }
 
-/// Where the time went.
+/// Prints the breakdown of the time.
 fn tell(took: &mut [Spent]) {
     let share = |took: &[Spent], share: f64| took[((took.len() - 1) as f64 * share) as usize];
     took.sort_by_key(|spent| spent.wall);

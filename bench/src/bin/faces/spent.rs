@@ -1,16 +1,16 @@
-//! Where the time of a piece of work went: computing, waiting for a core, or waiting for something
+//! Breaks down the time of a piece of work: computing, waiting for a core, or waiting for something
 //! else.
 //!
-//! Three clocks of the calling thread are read: the wall's, its time on a core
-//! (`CLOCK_THREAD_CPUTIME_ID`), and its time in the queue of those that could run and had no core
-//! (the second number of `/proc/thread-self/schedstat`). What is left of the wall is time in which
-//! it slept: for a lock, a page, the disk. A thread sleeps by a voluntary context switch only, so
-//! time that is left without one is an interrupt's or the hypervisor's.
+//! It reads three clocks of the calling thread: wall time, its time on a core
+//! (`CLOCK_THREAD_CPUTIME_ID`), and its time in the run queue, able to run without a core (the
+//! second number of `/proc/thread-self/schedstat`). The rest of the wall time is sleep: for a lock,
+//! a page, the disk. A thread sleeps only by a voluntary context switch, so remaining time without
+//! one was taken by an interrupt or the hypervisor.
 //!
-//! The order in which they are read matters. Asking for the time on a core makes the scheduler look
-//! whether the thread has had its share, so that many are put into the queue there: it comes first
-//! before the work and last after it, and the queue is read next to the wall. All of it takes some
-//! 3 microseconds, which count as time on a core.
+//! The order of reading matters. Reading the time on a core makes the scheduler check whether the
+//! thread has used its share, so that many are put into the run queue there: it comes first before
+//! the work and last after it, and the queue is read next to the wall clock. All of it takes some 3
+//! microseconds, which count as time on a core.
 
 use std::fmt;
 use std::fs::File;
@@ -24,7 +24,7 @@ use nix::time::{ClockId, clock_gettime};
 /// The clocks of one thread: see the module.
 pub(crate) struct Clocks(File);
 
-/// What a piece of work took, in microseconds.
+/// The time of a piece of work, in microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
     pub(crate) wall: u64,
@@ -32,15 +32,15 @@ pub(crate) struct Spent {
     pub(crate) cpu: u64,
     /// Able to run, while others had the cores.
     pub(crate) queue: u64,
-    /// Context switches that the thread asked for, by waiting.
+    /// The number of voluntary context switches.
     pub(crate) voluntary: u64,
     pub(crate) involuntary: u64,
-    /// Pages that came from the disk.
+    /// The number of pages read from disk.
     pub(crate) major_faults: u64,
 }
 
 impl Clocks {
-    /// Those of the calling thread.
+    /// The clocks of the calling thread.
     pub(crate) fn of_this_thread() -> Self {
         Self(File::open("/proc/thread-self/schedstat").expect("the statistics of the scheduler"))
     }
@@ -54,7 +54,7 @@ impl Clocks {
         Duration::from_nanos(nanos.expect("a number"))
     }
 
-    /// What `work` returns, and what it takes.
+    /// Runs `work`, and returns its result and its times.
     pub(crate) fn time<T>(&self, work: impl FnOnce() -> T) -> (T, Spent) {
         let (cpu, before, queue, start) = (core(), counts(), self.queue(), Instant::now());
         let result = work();
@@ -66,13 +66,12 @@ impl Clocks {
     }
 }
 
-/// What this thread has had of the cores.
+/// The time of this thread on a core.
 fn core() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("the time of the thread").into()
 }
 
-/// Its voluntary and involuntary context switches, and the pages that it has had read from the
-/// disk.
+/// The voluntary and involuntary context switches of this thread, and its pages read from disk.
 fn counts() -> [u64; 3] {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("the usage of the thread");
     [

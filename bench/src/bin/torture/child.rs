@@ -1,6 +1,6 @@
-//! Processes of their own: this program once more, in a role. A child says what it does, a line at
-//! a time, and can be stopped and killed. What a child says is read by a thread, so that no child
-//! waits for its parent.
+//! Child processes: this program once more, in a role. A child reports its progress, a line at a
+//! time, and can be stopped and killed. A thread reads its output, so that no child waits for its
+//! parent.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
@@ -10,29 +10,28 @@ use std::time::Duration;
 
 /// The first argument of a child.
 pub(crate) const ROLE: &str = "role";
-/// How long a child may take for what takes it a second: one that waits for ever is ended by a
-/// signal, and counted.
+/// The time limit for work of about a second: a child that hangs is ended by a signal, and counted.
 const PATIENCE_SECONDS: u32 = 120;
 
 /// Ends this process by a signal if it takes too long.
 pub(crate) fn limit_seconds(seconds: u32) {
-    // SAFETY: asks for a signal that ends the process.
+    // SAFETY: requests a signal that ends the process.
     unsafe { libc::alarm(seconds) };
 }
 
-/// What a child begins with.
+/// Must be called first in a child.
 pub(crate) fn begin() {
     limit_seconds(PATIENCE_SECONDS);
 }
 
-/// Says something to the parent. A parent that is gone ends the child.
+/// Sends a line to the parent. If the parent is gone, the child ends.
 pub(crate) fn say(what: &str) {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", what.replace('\n', " ")).expect("a parent");
     stdout.flush().expect("a parent");
 }
 
-/// A child that runs. Killed when dropped.
+/// A running child. Killed when dropped.
 pub(crate) struct Running {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -48,8 +47,8 @@ impl Running {
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("a pipe"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {
-            // A last line that is cut off by the end has no line break and is left out: it may be
-            // half a number.
+            // A last line that is cut off has no line break and is dropped: it may be half a
+            // number.
             let mut stdout = BufReader::new(stdout);
             let mut line = String::new();
             while stdout.read_line(&mut line).is_ok_and(|bytes| bytes > 0) && line.ends_with('\n') {
@@ -59,36 +58,36 @@ impl Running {
         Self { child, stdin, lines }
     }
 
-    /// What it says next. `None` when it has ended.
+    /// Its next line. `None` when it has ended.
     pub(crate) fn hear(&self) -> Option<String> {
         self.lines.recv().ok()
     }
 
-    /// What it says until a time has passed. `None` when it has said nothing, or has ended.
+    /// Its next line within a time. `None` when it has said nothing, or has ended.
     pub(crate) fn hear_within(&self, time: Duration) -> Option<String> {
         self.lines.recv_timeout(time).ok()
     }
 
-    /// What it has said that has not been heard.
+    /// The lines that it has said and that were not read yet.
     pub(crate) fn heard(&self) -> Vec<String> {
         self.lines.try_iter().collect()
     }
 
     pub(crate) fn tell(&mut self, what: &str) {
-        // A child that has ended is found by what it does not say.
+        // The missing output of a child that has ended is noticed elsewhere.
         if let Some(stdin) = &mut self.stdin {
             _ = writeln!(stdin, "{what}");
         }
     }
 
-    /// Whether it has ended by itself.
+    /// Its exit status, if it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("a child")
     }
 
     /// SIGSTOP, or SIGCONT.
     pub(crate) fn stop(&self, stop: bool) {
-        // SAFETY: the child has not been waited for, so that the number is still its own.
+        // SAFETY: the child has not been waited for, so that its process id is still its own.
         unsafe {
             libc::kill(
                 self.child.id() as libc::pid_t,
@@ -97,7 +96,7 @@ impl Running {
         };
     }
 
-    /// SIGKILL. Returns how it ended, which may be by itself, and all that it had said.
+    /// Kills it (SIGKILL). Returns its exit status, which may be its own, and all that it had said.
     pub(crate) fn kill(mut self) -> (ExitStatus, Vec<String>) {
         _ = self.child.kill();
         self.end()
@@ -119,7 +118,7 @@ impl Drop for Running {
     }
 }
 
-/// How a child ended, if that is neither well nor by its parent's SIGKILL.
+/// How a child ended, if neither well nor by its parent's SIGKILL.
 pub(crate) fn violence(status: ExitStatus) -> Option<String> {
     match (status.signal(), status.code()) {
         (Some(libc::SIGKILL), _) => None,

@@ -1,9 +1,9 @@
-//! The power fails: the file system that a child works on is shut down at a random moment, mounted
-//! again, and looked at.
+//! Power cuts: the file system that a child works on is shut down at a random moment, mounted
+//! again, and examined.
 //!
-//! What the page cache has and the device has not is lost, as it would be. What a disk does that
-//! lies about what it has written is not tried here. Beside each index lies a file that nobody has
-//! synchronized: were it there after every cut, nothing would have been cut.
+//! Data in the page cache that has not reached the device is lost, as in a real power cut. A disk
+//! that lies about written data is not simulated. Beside each index is a file that is never
+//! synchronized: if it survived every cut, nothing would have been cut.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -1,6 +1,6 @@
-//! File systems of the trials' own: an ext4 on a file, which can be cut off as if the power had
-//! failed, and a small one in memory, which can be filled. Both take the right to mount; without it
-//! there is a reason in place of a disk.
+//! File systems for the trials: an ext4 on a file, which can be cut off as in a power failure, and
+//! a small one in memory, which can be filled. Both need permission to mount; without it there is a
+//! reason instead of a disk.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// `EXT4_IOC_SHUTDOWN`, that is `_IOR('X', 125, u32)`.
 const SHUTDOWN: libc::c_ulong = 0x8004_587D;
 
-/// How a file system ends: what its log has in memory is lost, or written first.
+/// How a file system ends: its journal in memory is lost, or written first.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cut {
     WithoutLog = 2,
@@ -52,7 +52,7 @@ pub(crate) struct Ext4 {
 }
 
 impl Ext4 {
-    /// A new one, mounted.
+    /// Creates and mounts one.
     pub(crate) fn new(megabytes: u64) -> Result<Self, String> {
         let folder = crate::temporary();
         let image = folder.path().join("image");
@@ -69,14 +69,14 @@ impl Ext4 {
         self.folder.path().join("disk")
     }
 
-    /// Mounts it again: its log is replayed.
+    /// Mounts it again: its journal is replayed.
     pub(crate) fn mount(&mut self) -> Result<(), String> {
         run("mount", &["-o", "loop", text(&self.folder.path().join("image")), text(&self.path())])?;
         self.mounted = Some(Mount(self.path()));
         Ok(())
     }
 
-    /// Ends it at once: what has not reached the device by now never does.
+    /// Shuts it down at once: data that has not reached the device by now never does.
     pub(crate) fn cut(&self, cut: Cut) -> Result<(), String> {
         let root = File::open(self.path()).map_err(|error| error.to_string())?;
         let flags = cut as u32;
@@ -87,7 +87,7 @@ impl Ext4 {
         }
     }
 
-    /// Nobody may have a file open there.
+    /// No process may have a file open there.
     pub(crate) fn unmount(&mut self) -> Result<(), String> {
         // The kernel may still be closing the files of a process that was waited for.
         let mut result = Ok(());
@@ -134,7 +134,7 @@ impl Small {
         self.path().join("ballast")
     }
 
-    /// Leaves so many bytes of room, or fewer, as others write meanwhile.
+    /// Fills it up to `left` free bytes, or fewer, as others write meanwhile.
     pub(crate) fn fill(&self, left: u64) {
         let mut file = File::create(self.ballast()).expect("a file");
         while file.write_all(&[1; 1 << 16]).is_ok() {}

@@ -1,7 +1,6 @@
-//! Damage at rest: one bit of a file of indexes that nobody has open is another, or the file ends
-//! early. A child opens it, has it checked, makes one ordinary change and looks at everything. It
-//! may find the damage at any of these points; it must not die, and must not make the damage its
-//! own.
+//! Damage at rest: one bit of a file of indexes that no process has open is flipped, or the file is
+//! truncated. A child opens it, checks it, makes one ordinary change and examines everything. It
+//! may find the damage at any of these points; it must not crash, and must not launder the damage.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -20,13 +19,13 @@ use crate::temporary;
 use crate::world::{World, inspect, open_plain, place, variant};
 
 const PAGE: u64 = 4096;
-/// One of so many damages is a cut.
+/// One in this many damages is a truncation.
 const CUTS_ONE_IN: u32 = 8;
-/// Trials that share what is damaged.
+/// The number of trials that share the file to damage.
 const A_FOLDER: u64 = 100;
 
-/// What is damaged: indexes with free places, pending and removed items, codes; compacted, so that
-/// every page is used, or as they are.
+/// The file to damage: indexes with free slots, pending and removed items, codes; compacted, so
+/// that every page is used, or as they are.
 struct Sound {
     folder: TempDir,
     state: State,
@@ -86,7 +85,7 @@ impl Sound {
     }
 }
 
-/// Damages a file, and says how.
+/// Damages a file, and returns how.
 fn damage(file: &File, rng: &mut StdRng) -> String {
     let length = file.metadata().expect("its length").len();
     if rng.random_ratio(1, CUTS_ONE_IN) {
@@ -120,7 +119,7 @@ fn change(seed: u64) -> Step {
     }
 }
 
-/// The child. What it finds before the change it only says: the change is made anyway, as by a
+/// The child. It only reports what it finds before the change: the change is made anyway, as by a
 /// program that never checks.
 pub(crate) fn suffer(folder: &Path, seed: u64) {
     begin();
@@ -136,7 +135,7 @@ pub(crate) fn suffer(folder: &Path, seed: u64) {
 fn alter(folder: &Path, seed: u64) -> Result<()> {
     let index = open_plain(folder)?;
     say("opened");
-    // Some are changed without a look at them first.
+    // Some are changed without a check first.
     if seed.is_multiple_of(3) {
         for finding in index.check()?.iter().take(1) {
             say(&format!("before {finding}"));
@@ -144,7 +143,7 @@ fn alter(folder: &Path, seed: u64) -> Result<()> {
     }
     drop(index);
     World::open(folder)?.perform(&change(seed))?;
-    // One that could be made, of an index that is whole, can be copied.
+    // After a successful change of a sound index, a copy must succeed.
     if seed.is_multiple_of(5) {
         let copy = folder.join("copy");
         open_plain(folder)?.copy_to(&copy)?;

@@ -1,5 +1,5 @@
-//! A disk that fills up, or a limit to the length of files, at a random moment of a child's work:
-//! what fails says so by a typed error, changes nothing, and works when there is room again.
+//! A disk that fills up, or a limit on file sizes, at a random moment of a child's work: a failure
+//! must be a typed error, change nothing, and work must succeed when there is room again.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use crate::tally::Tally;
 use crate::temporary;
 
 const MEGABYTES: u64 = 48;
-/// A worker that has not failed by then has met no limit: it works on what it has.
+/// A worker that has not failed by then has met no limit: its file system has enough room.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// Steps that are done once there is room again.
+/// The number of steps done once there is room again.
 const AFTERWARDS: usize = 3;
 
 pub(crate) fn run(trials: u64, seed: u64) -> bool {
@@ -23,7 +23,7 @@ pub(crate) fn run(trials: u64, seed: u64) -> bool {
         Tally::new("full", 1, trials, &["refused", "not met", "untyped", "lost", "unsafe"]);
     let mut without_disk = None;
     for trial in seed..seed + trials {
-        // By turns: a disk in memory, if one can be mounted, and a limit.
+        // Alternately a disk in memory, if one can be mounted, and a limit.
         let disk = if trial.is_multiple_of(2) {
             Small::new(MEGABYTES).map_err(|why| without_disk = Some(why)).ok()
         } else {
@@ -83,7 +83,7 @@ fn fill(
     }
     life.take(&lines);
     let Some(failed) = failed(&lines) else {
-        // What it was doing when it was killed is as it is with any kill.
+        // Killing it leaves its last step as any kill does.
         life.take(&worker.kill().1);
         return life.sound().map(|()| "not met");
     };
@@ -92,7 +92,7 @@ fn fill(
     if !is_typed {
         tally.fail(seed, format!("an error without a type: {failed}"));
     }
-    // While it is full, and beside the process that has failed.
+    // While the disk is full, and beside the process that has failed.
     life.look()?;
     if let Some(disk) = disk {
         disk.free();

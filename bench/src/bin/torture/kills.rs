@@ -1,5 +1,5 @@
-//! A child that does all that `Index` can do is killed at random moments. Also the loop that power
-//! cuts share: a child works, something happens to it, and what is there is looked at.
+//! Kills a child that uses all of `Index` at random moments. Also the loop shared with power cuts:
+//! a child works, something happens to it, and the result is examined.
 
 use std::path::Path;
 use std::process::ExitStatus;
@@ -12,11 +12,11 @@ use crate::life::{Life, Outcome};
 use crate::tally::Tally;
 use crate::temporary;
 
-/// So many kills are one life of a folder, with one seed: long enough that what one has left behind
-/// meets the next.
+/// The number of kills in one life of a folder, with one seed: long enough that the leftovers of
+/// one kill meet the next.
 pub(crate) const A_LIFE: u64 = 25;
 
-/// What both kinds count.
+/// The outcomes that both kinds count.
 pub(crate) const OUTCOMES: [&str; 4] = ["sound", "in flight", "lost", "unsafe"];
 
 pub(crate) fn run(kills: u64, seed: u64) -> bool {
@@ -39,16 +39,16 @@ pub(crate) fn run(kills: u64, seed: u64) -> bool {
     tally.finish()
 }
 
-/// What ends a child.
+/// The event that ends a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
     Signal,
-    /// The file system is gone first: until the child ends, its calls fail and its maps cannot be
-    /// read (SIGBUS).
+    /// The file system is shut down first: until the child ends, its calls fail and its maps cannot
+    /// be read (SIGBUS).
     Disk,
 }
 
-/// A life with so many ends, each of which is made by `end`. Stops at the first that fails.
+/// A life with this many ends, each made by `end`. Stops at the first failure.
 pub(crate) fn live(
     folder: &Path,
     seed: u64,

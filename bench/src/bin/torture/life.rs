@@ -1,9 +1,9 @@
-//! A folder of indexes that a child works on, over and over, and the parent's knowledge of what it
-//! must hold.
+//! A folder of indexes that a child works on, over and over, and the parent's model of its
+//! contents.
 //!
-//! A child says which steps are done. When it has ended, however, the folder must hold what the
-//! last of them has left, or what one of the commits of the step on its way has: [`Life::settle`]
-//! looks, by another child.
+//! A child reports the steps that are done. However it has ended, the folder must hold the state
+//! after the last of them, or after one of the commits of the step in flight: [`Life::settle`]
+//! examines it, by another child.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,18 +15,18 @@ use crate::child::{Running, violence};
 use crate::steps::{Contents, State, Step};
 use crate::world::copies;
 
-/// What became of a trial.
+/// The outcome of a trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The folder holds what it must. Whether the step on its way had been committed.
+    /// The folder holds the right contents. Whether the step in flight had been committed.
     Sound { in_flight: bool },
-    /// It does not, or `check` says something.
+    /// The contents are wrong, or `check` has findings.
     Lost(String),
-    /// Somebody died of a signal, panicked, or never ended.
+    /// A process died of a signal, panicked, or never ended.
     Unsafe(String),
 }
 
-/// What is found in a folder.
+/// The contents found in a folder.
 #[derive(Debug, Default)]
 pub(crate) struct Inspection {
     pub(crate) contents: Vec<Contents>,
@@ -36,7 +36,7 @@ pub(crate) struct Inspection {
 }
 
 impl Inspection {
-    /// Has a child look at a folder.
+    /// Examines a folder, by a child.
     pub(crate) fn of(folder: &Path) -> Self {
         let (status, lines) = Running::start(&["inspector", path(folder)]).end();
         let mut found = Self { violence: violence(status), ..Self::default() };
@@ -71,15 +71,15 @@ pub(crate) struct Life {
     pub(crate) folder: PathBuf,
     seed: u64,
     state: State,
-    /// The step that is done next.
+    /// The next step to do.
     next: u64,
-    /// How long a step has taken lately.
+    /// The recent duration of a step.
     step_time: Duration,
     pub(crate) steps: u64,
 }
 
 impl Life {
-    /// Of a folder without indexes.
+    /// A life of a folder without indexes.
     pub(crate) fn new(folder: &Path, seed: u64) -> Self {
         Self {
             folder: folder.to_owned(),
@@ -91,8 +91,8 @@ impl Life {
         }
     }
 
-    /// A child that goes on from here. With `room`, its files stop growing that many bytes after
-    /// its first steps.
+    /// Starts a child that continues from here. With `room`, its files stop growing that many bytes
+    /// after its first steps.
     pub(crate) fn work(&self, room: Option<u64>) -> Running {
         let room = room.map_or("none".to_owned(), |room| room.to_string());
         Running::start(&[
@@ -104,8 +104,8 @@ impl Life {
         ])
     }
 
-    /// Lets a child do some steps, and waits until somewhere in the next one. Returns what it has
-    /// said.
+    /// Lets a child do some steps, and waits until somewhere within the next one. Returns what it
+    /// has said.
     pub(crate) fn wait(&mut self, worker: &Running, rng: &mut StdRng) -> Vec<String> {
         let wanted = rng.random_range(0..8);
         let mut lines: Vec<String> = worker.hear().into_iter().collect();
@@ -125,7 +125,7 @@ impl Life {
         lines
     }
 
-    /// Takes over what a child has said.
+    /// Records what a child has said.
     pub(crate) fn take(&mut self, lines: &[String]) {
         for line in lines {
             let Some(number) =
@@ -141,7 +141,7 @@ impl Life {
         }
     }
 
-    /// Looks at the folder, and goes on from what it holds with the step after the one on its way.
+    /// Examines the folder, and continues from its contents with the step after the one in flight.
     pub(crate) fn settle(&mut self) -> Outcome {
         match self.look() {
             Ok(at) => {
@@ -158,7 +158,7 @@ impl Life {
         }
     }
 
-    /// As [`settle`](Self::settle), of a folder that is not used any more.
+    /// As [`settle`](Self::settle), for a folder that is no longer used.
     pub(crate) fn sound(&mut self) -> Result<(), Outcome> {
         match self.settle() {
             Outcome::Sound { .. } => Ok(()),
@@ -166,8 +166,8 @@ impl Life {
         }
     }
 
-    /// Looks at the folder: 0 if it holds what the last step has left, or else by how many commits
-    /// of the next one it is ahead.
+    /// Examines the folder: 0 if it holds the state after the last step, or else the number of
+    /// commits of the next step that it is ahead.
     pub(crate) fn look(&self) -> Result<usize, Outcome> {
         let found = Inspection::of(&self.folder);
         _ = std::fs::remove_dir_all(copies(&self.folder));

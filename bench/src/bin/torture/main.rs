@@ -1,7 +1,7 @@
-//! Tries to lose data: kills, power cuts, damage at rest, full disks, processes that are stopped.
-//! See the README of this crate.
+//! Tries to lose data: kills, power cuts, damage at rest, full disks, stopped processes. See the
+//! README of this crate.
 //!
-//! Everything follows from a seed but the moments at which things happen. Exits non-zero if
+//! Everything follows from a seed except the moments at which things happen. Exits non-zero if
 //! anything was lost, laundered or unsafe.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -29,15 +29,15 @@ use tempfile::TempDir;
 const USAGE: &str = "usage: torture [--kills N] [--cuts N] [--flips N] [--full N] [--traffic \
                      SECONDS] [--seed N] [--folder FOLDER]";
 
-/// The folder that all others are made in, if it was given.
+/// The parent folder of all others, if one was given.
 static FOLDER: OnceLock<String> = OnceLock::new();
 
-/// A new folder, which is removed when it is dropped.
+/// A new folder, removed when dropped.
 fn temporary() -> TempDir {
     FOLDER.get().map_or_else(tempfile::tempdir, tempfile::tempdir_in).expect("a temporary folder")
 }
 
-/// What was asked for: kinds of trials, and how many of each.
+/// The requested kinds of trials, and the number of each.
 struct Asked {
     kinds: Vec<(String, u64)>,
     seed: u64,

@@ -1,4 +1,4 @@
-//! What a child is there for.
+//! The roles of a child.
 
 use std::path::Path;
 
@@ -29,9 +29,9 @@ pub(crate) fn play(role: &str, arguments: &[&str]) {
     }
 }
 
-/// Does one step after the other, and says each that is done. One that fails is said, too, and
-/// waits: for room, or for the end. With `room`, files may become that much longer than the first
-/// steps have left them, until the parent says that there is more.
+/// Does one step after the other, and reports each that is done. A failed step is reported, too,
+/// and waits: for room, or for the end. With `room`, files may grow by that much beyond the first
+/// steps, until the parent grants more.
 fn work(folder: &Path, seed: u64, first: u64, room: Option<u64>) {
     begin();
     let mut world = match World::open(folder) {
@@ -60,18 +60,18 @@ fn work(folder: &Path, seed: u64, first: u64, room: Option<u64>) {
     }
 }
 
-/// How many steps a worker has done when files stop growing.
+/// The number of steps that a worker has done when files stop growing.
 const STEPS_WITH_ROOM: u64 = 5;
 
 fn fail(number: u64, error: &Error) {
     say(&format!("failed {number} {}: {error}", variant(error)));
 }
 
-/// No file of this process becomes longer than `bytes`.
+/// Limits the files of this process to `bytes`.
 fn limit_files(bytes: u64) {
-    // The hard limit stays, so that it can be lifted.
+    // The hard limit stays, so that the limit can be lifted.
     let limit = libc::rlimit { rlim_cur: bytes, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the limit is read only; the signal that would end this process is ignored, so that
+    // SAFETY: the limit is only read; the signal that would end this process is ignored, so that
     // writes fail instead.
     let set = unsafe {
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);

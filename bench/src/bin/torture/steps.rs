@@ -1,10 +1,10 @@
-//! What is done to a folder of indexes, as numbers: what a step does follows from the seed and the
-//! number of the step, so that the parent knows what a child does without being told, and one seed
-//! does the same again.
+//! The steps done to a folder of indexes, as numbers: a step follows from the seed and its number,
+//! so that the parent knows what a child does without being told, and one seed repeats the same
+//! steps.
 //!
 //! An item is a number and a version, and its vector follows from both: a state is small, and no
 //! two of its vectors are equal. A step is one commit or several; [`Step::stages`] are the states
-//! that each of them leaves. LMDB is not touched here; that is in `world`.
+//! after each of them. LMDB is not used here, but in `world`.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,11 +13,11 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use voisin::Codes;
 
-/// Enough that a vector is not kept inline and that a block holds some hundred of them.
+/// Enough that a vector is not stored inline and that a block holds some hundred of them.
 pub(crate) const DIMENSIONS: usize = 48;
-/// Items have numbers below this: about half of them are there at a time.
+/// Item numbers are below this: about half of the items exist at a time.
 const ITEMS: u32 = 2500;
-/// Far from the seeds of neighboring steps and items.
+/// Spreads the seeds of neighboring steps and items.
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Items by number, with their versions.
@@ -29,7 +29,7 @@ pub(crate) fn vector(item: u32, version: u64) -> Vec<f32> {
     (0..DIMENSIONS).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
-/// The key of an item in the index whose items have keys. Keys are in the order of the numbers.
+/// The key of an item in the index with keys. Keys are in the order of the numbers.
 pub(crate) fn key(item: u32) -> String {
     format!("text {item:08}")
 }
@@ -39,7 +39,7 @@ pub(crate) fn key(item: u32) -> String {
 pub(crate) enum Which {
     /// Euclidean, items by id.
     Plain,
-    /// Cosine, items by key, with codes at times.
+    /// Cosine, items by key, sometimes with codes.
     Texts,
     /// Euclidean, created and removed again and again.
     Spare,
@@ -57,7 +57,7 @@ impl Which {
     }
 }
 
-/// What the indexes of a folder hold.
+/// The contents of the indexes of a folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
     plain: Items,
@@ -66,7 +66,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// `None` if the index is not there.
+    /// `None` if the index does not exist.
     pub(crate) fn items(&self, which: Which) -> Option<&Items> {
         match which {
             Which::Plain => Some(&self.plain),
@@ -75,7 +75,7 @@ impl State {
         }
     }
 
-    /// Those of an index that is created if it is not there.
+    /// The items of an index, which is created if it does not exist.
     fn items_mut(&mut self, which: Which) -> &mut Items {
         match which {
             Which::Plain => &mut self.plain,
@@ -96,8 +96,8 @@ impl State {
         after
     }
 
-    /// The name of each index that is there, how many items it has, and a hash of them: what a look
-    /// at the folder must find.
+    /// The name of each existing index, its number of items, and a hash of them: what an
+    /// examination of the folder must find.
     pub(crate) fn contents(&self) -> Vec<Contents> {
         let contents = |which: Which| {
             let mut hash = ContentsHasher::default();
@@ -113,7 +113,7 @@ impl State {
     }
 }
 
-/// What one index holds: its name, the number of its items, a hash of keys and vectors.
+/// The contents of one index: its name, the number of its items, a hash of keys and vectors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Contents {
     pub(crate) name: String,
@@ -149,7 +149,7 @@ pub(crate) enum Step {
         changes: Vec<(u32, Option<u64>)>,
         link_later: bool,
     },
-    /// One batch that fails in the end, by an error or by a panic.
+    /// One batch that fails at its end, by an error or by a panic.
     Abort {
         to: Which,
         changes: Vec<(u32, Option<u64>)>,
@@ -166,12 +166,12 @@ pub(crate) enum Step {
     Optimize(Which),
     Rebuild(Which),
     Codes(Which, Option<Codes>),
-    /// A copy is made and compared.
+    /// Makes a copy and compares it.
     Copy,
-    /// A snapshot is taken, to be compared when it is let go.
+    /// Takes a snapshot, to be compared when it is dropped.
     Hold,
     LetGo,
-    /// The spare index is removed.
+    /// Removes the spare index.
     Remove,
 }
 
@@ -182,7 +182,7 @@ impl Step {
         );
         // Most of the work is in the index of ids.
         let to = [Which::Plain, Which::Plain, Which::Texts, Which::Spare][rng.random_range(0..4)];
-        // The spare one may not be there, so it takes what can create it.
+        // The spare one may not exist, so it gets only the steps that can create it.
         let kept = if to == Which::Spare { Which::Texts } else { to };
         let changes = |rng: &mut StdRng| {
             let count = [1, 3, 40, 400][rng.random_range(0..4)];
@@ -224,11 +224,11 @@ impl Step {
         }
     }
 
-    /// The states that its commits leave, in their order: one, or one for each part of a load.
+    /// The states after each of its commits, in order: one, or one for each batch of a load.
     pub(crate) fn stages(&self, before: &State) -> Vec<State> {
         match self {
             Self::Write { to, changes, .. } => {
-                // An index that is created is a commit of its own.
+                // Creating an index is a commit of its own.
                 let created = before.changed(*to, &[]);
                 let after = created.changed(*to, changes);
                 vec![created, after]

@@ -1,18 +1,17 @@
-//! What became of the trials of one kind: counts by the name of the outcome, and the seeds of those
-//! that must not be.
+//! The outcomes of the trials of one kind: counts by outcome, and the seeds of the failures.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-/// Folders of failed trials are kept, up to so many of a kind: a seed alone does not bring back a
-/// moment.
+/// The maximum number of folders of failed trials kept for each kind: a seed alone does not
+/// reproduce a moment.
 const KEPT: usize = 5;
 
 pub(crate) struct Tally {
     kind: &'static str,
-    /// How many to ask for, to do what one seed does.
+    /// The number of trials to request, to repeat those of one seed.
     again: u64,
     trials: u64,
     wanted: u64,
@@ -23,8 +22,8 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Of `wanted` trials, `again` of which one seed decides on; `outcomes` are told even if none
-    /// has it.
+    /// A tally of `wanted` trials, `again` of which share a seed; `outcomes` are printed even if
+    /// they did not occur.
     pub(crate) fn new(
         kind: &'static str,
         again: u64,
@@ -44,7 +43,7 @@ impl Tally {
         }
     }
 
-    /// Counts a trial of this outcome, and tells now and then how far it is.
+    /// Counts a trial with this outcome, and reports progress now and then.
     pub(crate) fn trial(&mut self, outcome: &'static str) {
         self.add(outcome, 1);
         self.trials += 1;
@@ -63,7 +62,7 @@ impl Tally {
         *self.counts.entry(what).or_default() += count;
     }
 
-    /// Something that must not be.
+    /// Records a failure.
     pub(crate) fn fail(&mut self, seed: u64, what: impl Into<String>) {
         let what = what.into();
         eprintln!("{}: seed {seed}: {what}", self.kind);
@@ -77,7 +76,7 @@ impl Tally {
         }
     }
 
-    /// Something to know about it, in the line that is printed in the end.
+    /// Adds a remark to the final line.
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
@@ -86,7 +85,7 @@ impl Tally {
         self.failures.len()
     }
 
-    /// The line of this kind. Returns whether all is well.
+    /// Prints the line of this kind. Returns whether there were no failures.
     pub(crate) fn finish(self) -> bool {
         let counts: Vec<String> =
             self.counts.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect();
@@ -104,7 +103,7 @@ impl Tally {
     }
 }
 
-/// A trial that was not made, and why.
+/// Reports that trials were skipped, and why.
 pub(crate) fn skipped(kind: &str, why: &str) {
     println!("{kind}: skipped: {why}");
 }

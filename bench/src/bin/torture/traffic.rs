@@ -1,10 +1,9 @@
-//! Two processes that write and four that read one index, which are stopped (SIGSTOP, SIGCONT) and
-//! killed (SIGKILL) at random moments.
+//! Two processes write and four read one index, and are stopped (SIGSTOP, SIGCONT) and killed
+//! (SIGKILL) at random moments.
 //!
-//! Each writer has items of its own, and one that says which round it is in and what the hash of
-//! all its others is. A reader computes the hashes of every snapshot anew. After each commit a
-//! writer says in a file which round it was: a reader that has read this before its snapshot must
-//! not see an older one.
+//! Each writer has items of its own, and one that holds the number of its round and the hash of all
+//! its others. A reader recomputes the hashes of every snapshot. After each commit a writer records
+//! its round in a file: a reader that has read it before its snapshot must not see an older one.
 
 use std::fs;
 use std::path::Path;
@@ -23,15 +22,15 @@ use crate::world::{World, copies, open_small};
 
 const WRITERS: u64 = 2;
 const READERS: usize = 4;
-/// Items of a writer.
+/// The number of items of a writer.
 const ITEMS: ItemId = 300;
-/// Items that are in no seal, from here on.
+/// Items that are in no seal have ids from here on.
 const GUESTS: ItemId = 500_000;
 /// The items that seal those of the writers: beyond all others.
 const SEALS: ItemId = 1_000_000;
-/// No commit of anybody for so long, with nobody stopped, is a standstill.
+/// No commit for this long, with no process stopped, is a standstill.
 const STANDSTILL: Duration = Duration::from_secs(30);
-/// A child may live this much longer than anybody needs.
+/// The maximum lifetime of a child, longer than any run needs.
 const LIFE_SECONDS: u32 = 24 * 3600;
 
 /// The round and the hash, in components that hold them without rounding.
@@ -68,14 +67,14 @@ fn moves(position: u64, round: u64) -> bool {
     round == 1 || round.is_multiple_of(20) || position % 5 == round % 5
 }
 
-/// The round in which an item got the vector that it has in this one.
+/// The round in which an item last got the vector that it has in this one.
 fn version(position: u64, round: u64) -> u64 {
     // One in five rounds moves it.
     (1..=round).rev().take(5).find(|round| moves(position, *round)).unwrap_or(1)
 }
 
-/// The child that writes, from the round after the one that the index shows, which must not be
-/// older than what was acknowledged.
+/// The child that writes, from the round after the one in the index, which must not be older than
+/// the acknowledged one.
 pub(crate) fn write(folder: &Path, writer: u64, acknowledged: u64) {
     limit_seconds(LIFE_SECONDS);
     let index = open_small(folder).expect("an index");
@@ -123,7 +122,7 @@ pub(crate) fn write(folder: &Path, writer: u64, acknowledged: u64) {
         if let Err(error) = maintained {
             return say(&format!("failed {error}"));
         }
-        // Renamed into its place: never seen half.
+        // Renamed into place: never seen half-written.
         let [new, place] = ["new", "of"].map(|name| folder.join(format!("round.{name}.{writer}")));
         fs::write(&new, round.to_string()).and_then(|()| fs::rename(&new, &place)).expect("a file");
         say(&format!("round {round}"));
@@ -150,7 +149,7 @@ pub(crate) fn read(folder: &Path) {
                 return say(&format!("torn {what}"));
             }
         }
-        // Held no longer: others may have grown the map by the time of the search.
+        // Dropped: others may have grown the map by the time of the search.
         drop(snapshot);
         let asked = vector(verified as ItemId % ITEMS, 1);
         match index.search(5).by_vector(&asked) {
@@ -163,7 +162,7 @@ pub(crate) fn read(folder: &Path) {
     }
 }
 
-/// Verifies what a snapshot shows of a writer's items.
+/// Verifies a snapshot's view of a writer's items.
 fn verify(
     snapshot: &Snapshot<voisin::distances::Euclidean>,
     writer: u64,
@@ -193,9 +192,9 @@ fn verify(
     }
 }
 
-/// A child, and how to start it again.
+/// A child, and how to restart it.
 struct Player {
-    /// Of a writer, its number.
+    /// The number of a writer.
     writer: Option<u64>,
     running: Running,
     told: Told,
@@ -233,7 +232,7 @@ impl Player {
 }
 
 impl Told {
-    /// Takes over what it has said, or what is wrong with it.
+    /// Records what it has said, or what is wrong with it.
     fn take(&mut self, lines: Vec<String>) -> Result<(), String> {
         for line in lines {
             match line.split_once(' ') {

@@ -1,5 +1,5 @@
-//! The indexes of a folder, and what the steps do to them through `Index`. What is found in a
-//! folder is said as lines, so that whoever looks may die of it.
+//! The indexes of a folder, and the steps done to them through `Index`. The contents of a folder
+//! are reported as lines, so that the examining process may crash on them.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -16,27 +16,27 @@ use crate::steps::{Contents, ContentsHasher, DIMENSIONS, Step, Which, key, vecto
 type Plain = Index<Euclidean>;
 type Texts = Index<Cosine, str>;
 
-/// How many items of an index are looked for by their own vectors.
+/// The number of items of an index that are searched for by their own vectors.
 const SOUGHT: usize = 8;
 
-/// The options of an index of the folder: so small a map that it grows, again and again, and builds
+/// The options of an index of the folder: a map so small that it grows again and again, and builds
 /// that take milliseconds.
 pub(crate) fn options(which: Which) -> Options {
     let options = Options::new(DIMENSIONS).name(which.name()).m(6).ef_construction(24);
     options.map_size_bytes(1 << 20).growth_wait(Duration::from_millis(200))
 }
 
-/// Where copies are made, beside the indexes.
+/// The folder of copies, beside the indexes.
 pub(crate) fn copies(folder: &Path) -> PathBuf {
     folder.join("copies")
 }
 
-/// Where the indexes are.
+/// The folder of the indexes.
 pub(crate) fn place(folder: &Path) -> PathBuf {
     folder.join("vectors")
 }
 
-/// The variant of an error: what a program can match.
+/// The variant of an error, which a program can match.
 pub(crate) fn variant(error: &Error) -> String {
     let debug = format!("{error:?}");
     debug.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default().to_owned()
@@ -47,20 +47,20 @@ pub(crate) struct World {
     folder: PathBuf,
     plain: Plain,
     texts: Texts,
-    /// A snapshot, and what it held when it was taken.
+    /// A snapshot, and its contents when it was taken.
     held: Option<(Snapshot<Euclidean>, Contents)>,
 }
 
 impl World {
-    /// Creates the two indexes that are always there, or opens them.
+    /// Creates the two indexes that always exist, or opens them.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let plain = Plain::open_or_create(place(folder), options(Which::Plain))?;
         let texts = Texts::open_or_create(place(folder), options(Which::Texts))?;
         Ok(Self { folder: folder.to_owned(), plain, texts, held: None })
     }
 
-    /// Does a step. A map that cannot grow under the snapshot that is held here is waited for in
-    /// vain: the snapshot is let go.
+    /// Does a step. A map cannot grow under the snapshot that is held here: the snapshot is dropped
+    /// and the step retried.
     pub(crate) fn perform(&mut self, step: &Step) -> Result<()> {
         match self.attempt(step) {
             Err(Error::MapBusy { .. }) if self.held.is_some() => {
@@ -83,7 +83,7 @@ impl World {
                 }
             }
             Step::Abort { to, changes, panics: true } => {
-                // Without a message: it is meant.
+                // Without a message: the panic is intended.
                 let panicking = || self.write(*to, changes, false, || resume_unwind(Box::new(())));
                 catch_unwind(AssertUnwindSafe(panicking)).unwrap_or(Ok(()))
             }
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// One batch, which ends as it is told to.
+    /// One batch, which ends as requested.
     fn write(
         &self,
         to: Which,
@@ -178,7 +178,7 @@ impl World {
         }
     }
 
-    /// Lets a snapshot go that must hold what it held when it was taken.
+    /// Drops a snapshot, which must hold what it held when it was taken.
     fn let_go(&mut self) -> Result<()> {
         let Some((snapshot, before)) = self.held.take() else { return Ok(()) };
         let now = contents_of(&snapshot, Which::Plain)?;
@@ -186,7 +186,7 @@ impl World {
         Ok(())
     }
 
-    /// A copy holds what this holds, of one commit: nobody else writes here.
+    /// A copy holds the same contents, of one commit: no other process writes here.
     fn copy(&self) -> Result<()> {
         let target = copies(&self.folder);
         _ = std::fs::remove_dir_all(&target);
@@ -202,7 +202,7 @@ impl World {
     }
 }
 
-/// What a snapshot of an index by ids holds.
+/// The contents of a snapshot of an index by ids.
 fn contents_of(snapshot: &Snapshot<Euclidean>, which: Which) -> Result<Contents> {
     let mut hash = ContentsHasher::default();
     for entry in snapshot.iter()? {
@@ -212,8 +212,8 @@ fn contents_of(snapshot: &Snapshot<Euclidean>, which: Which) -> Result<Contents>
     Ok(hash.finish(which.name()))
 }
 
-/// Says what is found in a folder: each index and what it holds, each finding of `check`, and
-/// "done". What fails is said as an error, and ends it.
+/// Reports the contents of a folder: each index and its contents, each finding of `check`, and
+/// "done". A failure is reported as an error, and ends it.
 pub(crate) fn inspect(folder: &Path) {
     if let Err(error) = try_inspect(&place(folder)) {
         say(&format!("error {}: {error}", variant(&error)));
@@ -266,7 +266,7 @@ fn look_at<K: Hash>(which: Which, items: &[(K, Vec<f32>)], findings: Vec<voisin:
     say(&format!("index {name} {items} {hash}"));
 }
 
-/// Looks for some items by their own vectors: an exact search finds each, one by the graph finds
+/// Searches for some items by their own vectors: an exact search must find each, a graph search
 /// something.
 fn seek<K: PartialEq + Debug>(
     which: Which,

@@ -28,7 +28,7 @@ impl<D: Distance> Arroy<D> {
         self.env.expect("an index")
     }
 
-    /// With as many trees as arroy thinks best.
+    /// With as many trees as arroy chooses.
     fn link(&self, writer: &Writer<D>, wtxn: &mut RwTxn<'_>) {
         writer
             .builder(&mut StdRng::seed_from_u64(self.input.task.seed))

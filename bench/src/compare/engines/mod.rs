@@ -1,5 +1,5 @@
-//! The engines that are called from Rust, each through its own API. They live as long as their
-//! process, and their environments with them.
+//! The engines that are called from Rust, each through its own API. They, and their environments,
+//! live as long as their process.
 
 mod arroy;
 mod hannoy;
@@ -16,7 +16,7 @@ use crate::engines::open;
 
 const LOCK: &str = include_str!("../../../../Cargo.lock");
 
-/// The ways in which voisin takes part.
+/// The variants of voisin that take part.
 const VOISINS: [(&str, Option<Codes>); 4] = [
     ("voisin", None),
     ("voisin-8-bit", Some(Codes::Bits8)),
@@ -54,7 +54,7 @@ pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
     }
 }
 
-/// The version of a crate, as it is locked.
+/// The version of a crate in the lock file.
 pub fn version(name: &str) -> String {
     let name = if VOISINS.iter().any(|(voisin, _)| *voisin == name) { "voisin" } else { name };
     let mut lines = LOCK.lines().skip_while(|line| *line != format!("name = \"{name}\""));

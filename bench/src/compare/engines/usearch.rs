@@ -10,7 +10,7 @@ use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 use crate::compare::engine::{Engine, Input, answer_all};
 use crate::compare::protocol::Metric;
 
-/// Room for items that are added later.
+/// Capacity for items that are added later.
 const SPARE: usize = 1000;
 
 pub(super) struct Usearch {

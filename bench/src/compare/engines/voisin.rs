@@ -149,8 +149,8 @@ impl<D: Distance> Engine for Voisin<D> {
 
     fn read(&self) -> (Duration, u64) {
         let file = File::open(self.input.task.folder.join("data.mdb")).expect("a database file");
-        // SAFETY: bytes that LMDB may exchange are only summed up, and it does not cut the file
-        // off.
+        // SAFETY: LMDB may replace bytes, but they are only summed up, and it does not truncate the
+        // file.
         let map = unsafe { Mmap::map(&file) }.expect("a map");
         let words: &[u64] = bytemuck::cast_slice(&map);
         let sum = || {

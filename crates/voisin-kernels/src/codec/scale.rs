@@ -1,11 +1,12 @@
-//! What the bytes of vectors stand for that are stored in a trained form: a center and a step.
+//! The scale of stored bytes: a center and a step, which training sets.
 //!
-//! Owns the invariant that a byte stands for one number, however it is computed.
+//! Invariant: a byte stands for one number, however it is computed.
 
-/// What the codes of an index stand for that stores vectors as [`I8`](super::I8): `center +
-/// step * code`. Fixed by training, before the first item; for other forms it means nothing.
+/// The scale of an index that stores vectors as [`I8`](super::I8): a stored byte `code`
+/// stands for `center + step * code`. Training fixes it, before the first item; other element types
+/// ignore it.
 ///
-/// The step has at most 16 significant bits, so that `step * code` is exact: a code stands for one
+/// The step has at most 16 significant bits, so that `step * code` is exact: a byte stands for one
 /// number, however it is computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
@@ -16,15 +17,15 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// The scale of an untrained index, or of a form that needs none.
+    /// The scale of an untrained index, or of an element type that needs none.
     pub const NONE: Self = Self { center: 0.0, step: 0.0 };
-    /// The largest component that can be trained on: sums and differences of a few are finite.
+    /// The largest component that can be trained on: sums and differences of a few such are finite.
     pub(crate) const MAX: f32 = 1e38;
-    /// Bits of a step that are zero.
+    /// The low bits of a step that are zero.
     const ZERO_BITS: u32 = 0xFF;
 
-    /// The finest scale on which no number between these two is off by more than half a step.
-    /// `None` if one is not finite, or beyond `MAX`.
+    /// The finest scale on which no number from `lowest` to `highest` is off by more than half a
+    /// step. `None` if either is not finite, or beyond `MAX`.
     #[doc(hidden)]
     #[must_use]
     pub fn between(lowest: f32, highest: f32) -> Option<Self> {
@@ -33,11 +34,11 @@ impl Scale {
         if !(lowest <= highest && magnitude <= f64::from(Self::MAX)) {
             return None;
         }
-        // Around a single number there is room for others like it.
+        // For a single number, widen the range around it to make room for similar ones.
         let (lowest, highest) =
             if lowest == highest { (-magnitude, magnitude) } else { (lowest, highest) };
         let wanted = if magnitude == 0.0 { 1.0 / 255.0 } else { (highest - lowest) / 255.0 };
-        // What stands for each code is another number, and its step a normal one.
+        // Every code must stand for a different number, and the step must be a normal number.
         let wanted = wanted
             .max(magnitude * f64::from(f32::EPSILON))
             .max(f64::from(f32::MIN_POSITIVE) * 256.0);
@@ -50,7 +51,7 @@ impl Scale {
         Some(Self { center: (lowest + 128.0 * f64::from(step)) as f32, step })
     }
 
-    /// To be compared, bit for bit.
+    /// The bits of both numbers, for exact comparison.
     #[doc(hidden)]
     #[must_use]
     #[inline]
@@ -58,7 +59,7 @@ impl Scale {
         [self.center.to_bits(), self.step.to_bits()]
     }
 
-    /// Whether it came from training.
+    /// Whether training has set this scale.
     #[doc(hidden)]
     #[must_use]
     #[inline]
@@ -66,7 +67,7 @@ impl Scale {
         self.step > 0.0
     }
 
-    /// Whether training could have given it.
+    /// Whether training could have produced this scale.
     #[doc(hidden)]
     #[must_use]
     #[inline]
@@ -78,14 +79,14 @@ impl Scale {
             && ends.iter().all(|end| end.is_finite())
     }
 
-    /// What a code stands for.
+    /// The number that a code stands for.
     #[inline]
     pub(crate) fn value(self, code: i8) -> f32 {
         self.center + self.step * f32::from(code)
     }
 
-    /// The code of a number, and whether it is off by more than half a step: beyond the ends of the
-    /// scale.
+    /// The code of a number, and whether the number is off by more than half a step, that is,
+    /// beyond the ends of the scale.
     #[inline]
     pub(crate) fn code(self, value: f64) -> (i8, bool) {
         let code = ((value - f64::from(self.center)) / f64::from(self.step)).round_ties_even();

@@ -3,14 +3,14 @@
 
 use heed::RoTxn;
 
-use super::{Checker, Findings, Invariant};
 use crate::error::Result;
 use crate::format::item_keys::{Naming, Row, decode_id, decode_key};
 use crate::format::{Kind, checksum};
+use crate::store::checker::{Checker, Findings, Invariant};
 use crate::types::ItemId;
 
 /// Checks one row for itself: that there may be such a row, and its checksum.
-pub(super) fn checksum_of(key: &[u8], value: &[u8], naming: Naming, findings: &mut Findings) {
+pub(crate) fn checksum_of(key: &[u8], value: &[u8], naming: Naming, findings: &mut Findings) {
     if naming == Naming::Ids {
         findings.add(
             Invariant::Keys,
@@ -42,15 +42,15 @@ impl Checker<'_, '_, '_> {
     }
 
     /// `item-keys`, and its part of `keys` and `layout`.
-    pub(super) fn item_keys(&mut self) -> Result<()> {
-        let (rtxn, naming) = (self.rtxn, self.naming);
+    pub(super) fn check_item_keys(&mut self) -> Result<()> {
+        let (rtxn, naming) = (self.rtxn, self.place.naming);
         if naming == Naming::Ids {
             return Ok(());
         }
         let (mut keys, mut ids, mut free, mut beyond) = (0u64, 0u64, 0u64, 0u64);
         for entry in self.place.all(rtxn)? {
             let (key, value) = entry?;
-            if Kind::of(key) != Some(Kind::Keys) {
+            if Kind::of(key) != Some(Kind::KEYS) {
                 continue;
             }
             let body = checksum::unverified(value);
@@ -113,7 +113,7 @@ impl Checker<'_, '_, '_> {
 
     /// Checks that a key and the item id it has are of one item.
     fn item_of(&mut self, key: &[u8], id: ItemId) -> Result<()> {
-        let naming = self.naming;
+        let naming = self.place.naming;
         let back = self.row(self.rtxn, Row::Key(id))?.and_then(|body| decode_key(body).ok());
         let say = || {
             format!(

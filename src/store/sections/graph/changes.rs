@@ -7,20 +7,20 @@
 
 use std::collections::BTreeMap;
 
-use super::GoOn;
-use super::source::AnySource;
-use super::target::Put;
-use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::Kind;
 use crate::format::links::{OneWay, Record, encode_group, encode_record};
 use crate::graph::Graph;
 use crate::graph::working::{Change, Node, Working};
+use crate::store::GoOn;
+use crate::store::source::AnySource;
+use crate::store::target::Put;
+use crate::store::view::View;
 use crate::threads::{self, LISTS};
 use crate::types::{Layer, Slot};
 
 /// The graph before a build, for all of its threads.
-pub(super) type Before<'s, 't> = View<'s, 't, AnySource<'s, 't>>;
+pub(in crate::store) type Before<'s, 't> = View<'s, 't, AnySource<'s, 't>>;
 
 /// A graph that has been built, as what differs from the one before.
 #[derive(Debug)]
@@ -191,7 +191,7 @@ fn group_changes(
             stored.as_ref().is_some_and(|record| record.one_way == OneWay::Elsewhere);
         let (one_way, body) = OneWay::place(one_way);
         if body.is_some() || was_elsewhere {
-            changes.push((view.key(Kind::In, layer.0, slot.0), body));
+            changes.push((view.key(Kind::IN, layer.0, slot.0), body));
         }
         let bytes = &mut records[slot.index() % size];
         bytes.clear();
@@ -206,7 +206,7 @@ fn group_changes(
             (None, Some(stored)) => Record { one_way, ..stored },
             (None, None) => {
                 return Err(Error::corrupt(
-                    view.key(Kind::Links, layer.0, group as u32),
+                    view.key(Kind::LINKS, layer.0, group as u32),
                     "a node that has an in-edge is missing",
                 ));
             }
@@ -215,9 +215,9 @@ fn group_changes(
     }
     let [links, spill] = encode_group(&records);
     let spilled_before = view.has_spill(layer, group)?;
-    changes.push((view.key(Kind::Links, layer.0, group as u32), links));
+    changes.push((view.key(Kind::LINKS, layer.0, group as u32), links));
     if spill.is_some() || spilled_before {
-        changes.push((view.key(Kind::Spill, layer.0, group as u32), spill));
+        changes.push((view.key(Kind::SPILL, layer.0, group as u32), spill));
     }
     Ok(changes)
 }

@@ -1,9 +1,15 @@
 //! META: what an index is, and its counts. One value an index, rewritten by every commit that
 //! changes the index.
+//!
+//! It has a head, and a *part* for each kind of values that has something to say of itself: a new
+//! kind gets a part of its own, which nobody else reads. `v5` reads the version before.
+
+mod v5;
 
 use super::block::{Divisor, Geometry};
 use super::checksum::Sound;
-use super::{Damage, Key, codes, take, take_u16, take_u32};
+use super::item_keys::Naming;
+use super::{Damage, Key, Kind, codes, take, take_u16, take_u32};
 use crate::distance::MAX_NAME_BYTES;
 use crate::error::{Error, Result};
 use crate::types::{Layer, Scale, Slot};
@@ -11,9 +17,17 @@ use crate::types::{Layer, Scale, Slot};
 /// What every META value begins with.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format that this library writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 5;
-/// Length of a META value without its checksum.
-const BODY_BYTES: usize = 192;
+pub(crate) const VERSION: u16 = 6;
+/// The oldest format that it reads: what it writes then is of [`VERSION`].
+const OLDEST: u16 = 5;
+/// Bytes of the head.
+const HEAD_BYTES: usize = 76;
+/// Bytes of a part before what it says.
+const PART_HEAD_BYTES: usize = 4;
+/// Bytes of the part of the vectors, of that of the codes, and of that of the graph without roots.
+const VECTORS_BYTES: usize = 36;
+const CODES_BYTES: usize = 8;
+const GRAPH_BYTES: usize = 24;
 /// With M = 2 a top layer above 15 has a chance of 2^-16; capping it there costs nothing.
 pub(crate) const MAX_LAYERS: usize = 16;
 /// A vector of more dimensions would not leave three to a block of 1 MiB.
@@ -25,7 +39,7 @@ pub(crate) const MAX_DEGREE: usize = 2048;
 const GROUP_TARGET_BYTES: usize = 4064;
 
 /// Offset of the mark of an unfinished edit.
-const MARK: usize = 74;
+const MARK: usize = 10;
 
 /// How much of an index an unfinished edit may have touched. Each includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,6 +98,10 @@ impl Connectivity {
 /// The decoded value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Meta {
+    /// The version that it was read from.
+    pub(crate) version: u16,
+    /// What names the items. Version 5 does not say it: [`Naming::Ids`] then.
+    pub(crate) naming: Naming,
     pub(crate) metric: String,
     pub(crate) codec: u8,
     pub(crate) dimensions: u32,
@@ -113,6 +131,9 @@ pub(crate) struct Meta {
     pub(crate) scale: Scale,
     /// Components of all vectors that were added since, which were beyond the ends of it.
     pub(crate) saturated: u64,
+    /// The parts of all other kinds, ascending: what the section of a kind keeps there, only it
+    /// knows.
+    pub(crate) others: Vec<(Kind, Vec<u8>)>,
 }
 
 impl Meta {
@@ -146,42 +167,75 @@ impl Meta {
         least.max(self.linked().into())
     }
 
+    /// The part of a kind that has no fields here.
+    #[cfg(test)]
+    pub(crate) fn part(&self, kind: Kind) -> Option<&[u8]> {
+        self.others.iter().find(|(other, _)| *other == kind).map(|(_, part)| &part[..])
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(BODY_BYTES + super::checksum::BYTES);
+        let mut parts = vec![(Kind::VECTORS, self.vectors_part())];
+        parts.extend((self.code_bits > 0).then(|| (Kind::CODES, self.codes_part())));
+        let connectivity = self.connectivity;
+        parts.extend(connectivity.map(|found| (Kind::LINKS, self.graph_part(found))));
+        parts.extend(self.others.iter().cloned());
+        parts.sort_unstable_by_key(|(kind, _)| *kind);
+
+        let mut out = Vec::with_capacity(256);
         out.extend(MAGIC);
         out.extend(VERSION.to_le_bytes());
-        out.extend([self.codec, self.roots.len() as u8]);
-        for value in [self.dimensions, self.geometry.block_bytes as u32, self.geometry.vectors] {
-            out.extend(value.to_le_bytes());
-        }
-        let [m, m0, group] = self.connectivity.map_or([0; 3], |c| [c.m, c.m0, c.links_group]);
-        for value in [m, m0, group, self.geometry.factor as u16] {
-            out.extend(value.to_le_bytes());
-        }
-        out.extend(self.ef_construction.to_le_bytes());
-        out.extend(self.alpha.to_le_bytes());
+        out.extend([0, self.naming as u8]);
         for value in [
+            self.dimensions,
             self.slots,
-            self.sealed,
             self.items,
             self.pending,
             self.removed,
             self.free,
-            self.next_rank,
             self.reuse_from,
         ] {
             out.extend(value.to_le_bytes());
         }
-        out.extend([self.code_bits, u8::from(self.is_coded)]);
-        out.resize(76, 0);
-        out.extend(self.growth.to_le_bytes());
         out.extend(self.metric.bytes().take(MAX_NAME_BYTES));
-        out.resize(112, 0);
-        out.extend(self.roots.iter().flat_map(|root| root.0.to_le_bytes()));
-        out.resize(176, 0);
+        out.resize(72, 0);
+        out.extend((parts.len() as u16).to_le_bytes());
+        out.resize(HEAD_BYTES, 0);
+        for (kind, part) in parts {
+            out.extend([kind.byte(), 0]);
+            out.extend((part.len() as u16).to_le_bytes());
+            out.extend(part);
+        }
+        out
+    }
+
+    fn vectors_part(&self) -> Vec<u8> {
+        let mut out = vec![self.codec, self.geometry.factor as u8, 0, 0];
+        for value in [self.geometry.block_bytes as u32, self.geometry.vectors, self.sealed] {
+            out.extend(value.to_le_bytes());
+        }
         out.extend(self.scale.center.to_le_bytes());
         out.extend(self.scale.step.to_le_bytes());
         out.extend(self.saturated.to_le_bytes());
+        out.resize(VECTORS_BYTES, 0);
+        out
+    }
+
+    fn codes_part(&self) -> Vec<u8> {
+        let mut out = vec![self.code_bits, u8::from(self.is_coded)];
+        out.resize(CODES_BYTES, 0);
+        out
+    }
+
+    fn graph_part(&self, Connectivity { m, m0, links_group }: Connectivity) -> Vec<u8> {
+        let mut out = Vec::with_capacity(GRAPH_BYTES + 4 * self.roots.len());
+        for value in [m, m0, links_group, self.roots.len() as u16] {
+            out.extend(value.to_le_bytes());
+        }
+        out.extend(self.ef_construction.to_le_bytes());
+        out.extend(self.alpha.to_le_bytes());
+        out.extend(self.next_rank.to_le_bytes());
+        out.extend(self.growth.to_le_bytes());
+        out.extend(self.roots.iter().flat_map(|root| root.0.to_le_bytes()));
         out
     }
 
@@ -203,76 +257,148 @@ impl Meta {
         // Of every version: a damaged one must not say that it is another.
         let sound = Sound::of(Key::meta(index), value)?;
         let found = take_u16(value, 8).ok_or(corrupt("it is cut short"))?;
-        if found != VERSION {
-            return Err(Error::FormatVersion { index, found, supported: VERSION });
+        match found {
+            VERSION => Self::decode_body(sound.body()).map_err(corrupt),
+            OLDEST => v5::decode(sound.body()).map_err(corrupt),
+            _ => Err(Error::FormatVersion { index, found, supported: VERSION }),
         }
-        Self::decode_body(sound.body()).map_err(corrupt)
     }
 
     fn decode_body(body: &[u8]) -> Result<(Self, Option<Torn>), Damage> {
-        if body.len() != BODY_BYTES {
-            return Err("it does not have the length of its version");
+        const SHORT: Damage = "it does not have the length that it says";
+        if body.len() < HEAD_BYTES {
+            return Err(SHORT);
         }
-        let u16_at = |offset| take_u16(body, offset).unwrap_or_default();
         let u32_at = |offset| take_u32(body, offset).unwrap_or_default();
-        let (codec, layers) = (body[10], usize::from(body[11]));
-        let name = body[80..112].split(|byte| *byte == 0).next().unwrap_or_default();
-        let metric = std::str::from_utf8(name)
-            .map_err(|_| "the name of its metric is not UTF-8")?
-            .to_owned();
-        let dimensions = u32_at(12);
-        if dimensions == 0 || dimensions as usize > MAX_DIMENSIONS {
-            return Err("its number of dimensions is impossible");
-        }
-        let stride = stride(codec, dimensions as usize).ok_or("its codec is unknown")?;
-        let geometry = match u16_at(30) {
-            0 => Geometry::new(stride, false),
-            4 => Geometry::new(stride, true),
-            _ => return Err("the length of its factors is impossible"),
+        let mut meta = Self {
+            version: VERSION,
+            naming: Naming::from_byte(body[11]).ok_or("what names its items is unknown")?,
+            dimensions: u32_at(12),
+            slots: u32_at(16),
+            items: u32_at(20),
+            pending: u32_at(24),
+            removed: u32_at(28),
+            free: u32_at(32),
+            reuse_from: u32_at(36),
+            ..Self::without_parts(metric_name(&body[40..72])?)
         };
-        if u32_at(16) as usize != geometry.block_bytes || u32_at(20) != geometry.vectors {
-            return Err("its block geometry is not that of its dimensions");
-        }
-        let connectivity = match [u16_at(24), u16_at(26), u16_at(28)] {
-            [0, 0, 0] => None,
-            [m, m0, group] => {
-                Connectivity::new(m.into(), m0.into()).filter(|c| c.links_group == group)
+        let (mut rest, mut has_vectors) = (&body[HEAD_BYTES..], false);
+        for _ in 0..take_u16(body, 72).unwrap_or_default() {
+            let (head, tail) = rest.split_at_checked(PART_HEAD_BYTES).ok_or(SHORT)?;
+            let length = take_u16(head, 2).unwrap_or_default();
+            let (part, tail) = tail.split_at_checked(length.into()).ok_or(SHORT)?;
+            match Kind::new(head[0]) {
+                Kind::VECTORS => {
+                    meta.decode_vectors(part)?;
+                    has_vectors = true;
+                }
+                Kind::CODES => meta.decode_codes(part)?,
+                Kind::LINKS => meta.decode_graph(part)?,
+                kind => meta.others.push((kind, part.to_vec())),
             }
-        };
-        if connectivity.is_none() && (layers > 0 || u16_at(24) > 0) || layers > MAX_LAYERS {
-            return Err("its connectivity or number of layers is impossible");
+            rest = tail;
         }
-        let roots = (0..layers).map(|layer| Slot(u32_at(112 + 4 * layer))).collect();
-        let meta = Self {
-            metric,
-            codec,
-            dimensions,
-            geometry,
-            connectivity,
-            ef_construction: u32_at(32),
-            alpha: f32::from_bits(u32_at(36)),
-            slots: u32_at(40),
-            sealed: u32_at(44),
-            items: u32_at(48),
-            pending: u32_at(52),
-            removed: u32_at(56),
-            free: u32_at(60),
-            next_rank: u32_at(64),
-            reuse_from: u32_at(68),
-            code_bits: body[72],
-            is_coded: body[73] == 1,
-            growth: f32::from_bits(u32_at(76)),
-            roots,
-            scale: Scale { center: f32::from_bits(u32_at(176)), step: f32::from_bits(u32_at(180)) },
-            saturated: take(body, 184).map_or(0, u64::from_le_bytes),
-        };
+        if !rest.is_empty() || !has_vectors {
+            return Err(SHORT);
+        }
         meta.possible()?;
         let torn = Torn::from_byte(body[MARK]);
         let encoded = torn.map_or_else(|| meta.encode(), |torn| meta.encode_torn(torn));
-        if encoded == body { Ok((meta, torn)) } else { Err("a reserved byte of it is not zero") }
+        if encoded == body {
+            Ok((meta, torn))
+        } else {
+            Err("a reserved byte of it is not zero, or its parts do not ascend")
+        }
+    }
+
+    /// An index without items, and without what the parts say.
+    fn without_parts(metric: String) -> Self {
+        Self {
+            version: VERSION,
+            naming: Naming::Ids,
+            metric,
+            codec: 0,
+            dimensions: 0,
+            geometry: Geometry::new(1, false),
+            connectivity: None,
+            ef_construction: 0,
+            alpha: 0.0,
+            slots: 0,
+            sealed: 0,
+            items: 0,
+            pending: 0,
+            removed: 0,
+            free: 0,
+            next_rank: 0,
+            reuse_from: 0,
+            code_bits: 0,
+            is_coded: false,
+            growth: 0.0,
+            roots: Vec::new(),
+            scale: Scale::NONE,
+            saturated: 0,
+            others: Vec::new(),
+        }
+    }
+
+    /// An index without items.
+    pub(crate) fn new(
+        metric: String,
+        codec: u8,
+        dimensions: u32,
+        geometry: Geometry,
+        naming: Naming,
+    ) -> Self {
+        Self { codec, dimensions, geometry, naming, ..Self::without_parts(metric) }
+    }
+
+    fn decode_vectors(&mut self, part: &[u8]) -> Result<(), Damage> {
+        let part: &[u8; VECTORS_BYTES] =
+            part.try_into().map_err(|_| "what it says of vectors is too short or too long")?;
+        let u32_at = |offset| take_u32(part, offset).unwrap_or_default();
+        (self.codec, self.sealed) = (part[0], u32_at(12));
+        self.geometry = geometry(self.codec, self.dimensions, part[1].into())?;
+        if u32_at(4) as usize != self.geometry.block_bytes || u32_at(8) != self.geometry.vectors {
+            return Err("its block geometry is not that of its dimensions");
+        }
+        let [center, step] = [16, 20].map(|offset| f32::from_bits(u32_at(offset)));
+        self.scale = Scale { center, step };
+        self.saturated = take(part, 24).map_or(0, u64::from_le_bytes);
+        Ok(())
+    }
+
+    fn decode_codes(&mut self, part: &[u8]) -> Result<(), Damage> {
+        let part: &[u8; CODES_BYTES] =
+            part.try_into().map_err(|_| "what it says of codes is too short or too long")?;
+        (self.code_bits, self.is_coded) = (part[0], part[1] == 1);
+        Ok(())
+    }
+
+    fn decode_graph(&mut self, part: &[u8]) -> Result<(), Damage> {
+        const LENGTH: Damage = "what it says of the graph is too short or too long";
+        let (head, roots) = part.split_at_checked(GRAPH_BYTES).ok_or(LENGTH)?;
+        let u16_at = |offset| take_u16(head, offset).unwrap_or_default();
+        let u32_at = |offset| take_u32(head, offset).unwrap_or_default();
+        let (roots, rest) = roots.as_chunks::<4>();
+        let layers = usize::from(u16_at(6));
+        if !rest.is_empty() || roots.len() != layers {
+            return Err(LENGTH);
+        }
+        let connectivity = Connectivity::new(u16_at(0).into(), u16_at(2).into());
+        self.connectivity = connectivity.filter(|found| found.links_group == u16_at(4));
+        if self.connectivity.is_none() || layers > MAX_LAYERS {
+            return Err(CONNECTIVITY);
+        }
+        (self.ef_construction, self.alpha) = (u32_at(8), f32::from_bits(u32_at(12)));
+        (self.next_rank, self.growth) = (u32_at(16), f32::from_bits(u32_at(20)));
+        self.roots = roots.iter().map(|root| Slot(u32::from_le_bytes(*root))).collect();
+        Ok(())
     }
 
     fn possible(&self) -> Result<(), Damage> {
+        if self.dimensions == 0 || self.dimensions as usize > MAX_DIMENSIONS {
+            return Err("its number of dimensions is impossible");
+        }
         let [slots, pending, removed, free] =
             [self.slots, self.pending, self.removed, self.free].map(u64::from);
         if self.slots == u32::MAX || pending + free > slots || removed > slots - pending - free {
@@ -312,6 +438,27 @@ impl Meta {
     }
 }
 
+const CONNECTIVITY: Damage = "its connectivity or number of layers is impossible";
+
+/// The name of a metric, padded with zeros.
+fn metric_name(bytes: &[u8]) -> Result<String, Damage> {
+    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    std::str::from_utf8(name).map(str::to_owned).map_err(|_| "the name of its metric is not UTF-8")
+}
+
+/// How vectors lie in blocks.
+fn geometry(codec: u8, dimensions: u32, factor: usize) -> Result<Geometry, Damage> {
+    if dimensions == 0 || dimensions as usize > MAX_DIMENSIONS {
+        return Err("its number of dimensions is impossible");
+    }
+    let stride = stride(codec, dimensions as usize).ok_or("its codec is unknown")?;
+    match factor {
+        0 => Ok(Geometry::new(stride, false)),
+        4 => Ok(Geometry::new(stride, true)),
+        _ => Err("the length of its factors is impossible"),
+    }
+}
+
 /// Whether a value begins as META values of any version.
 pub(crate) fn is_ours(value: &[u8]) -> bool {
     value.starts_with(&MAGIC)
@@ -337,6 +484,8 @@ mod tests {
 
     fn meta() -> Meta {
         Meta {
+            version: VERSION,
+            naming: Naming::U64,
             metric: "cosine".into(),
             codec: 1,
             dimensions: 384,
@@ -358,6 +507,7 @@ mod tests {
             roots: vec![Slot(3), Slot(3), Slot(9)],
             scale: Scale::NONE,
             saturated: 0,
+            others: vec![(Kind::new(200), vec![1, 2, 3]), (Kind::new(201), vec![])],
         }
     }
 
@@ -380,10 +530,17 @@ mod tests {
         assert_eq!(decode(&built.encode()).unwrap(), built);
         let fresh = Meta {
             connectivity: None,
+            ef_construction: 0,
+            alpha: 0.0,
+            next_rank: 0,
+            growth: 0.0,
             roots: vec![],
             pending: 980,
             removed: 0,
             free: 20,
+            code_bits: 0,
+            is_coded: false,
+            others: vec![],
             ..meta()
         };
         assert_eq!(decode(&fresh.encode()).unwrap(), fresh);
@@ -421,8 +578,20 @@ mod tests {
             older.to_string().contains("version 1") && older.to_string().contains("add its items"),
             "{older}"
         );
-        assert!(matches!(decode(&body[..100]), Err(Error::Corrupt { .. })));
-        for reserved in [31, 75, 110, 140, 176, 183, 184] {
+        // From the version on: before it, its place holds a part of the checksum.
+        for end in 10..body.len() {
+            let cut = decode(&body[..end]);
+            assert!(matches!(cut, Err(Error::Corrupt { .. })), "{end}");
+        }
+        let mut longer = body.clone();
+        longer.push(0);
+        assert!(matches!(decode(&longer), Err(Error::Corrupt { .. })));
+        // A kind after a greater one: the last two parts are of 4 + 3 and 4 bytes.
+        let mut damaged = body.clone();
+        let first = damaged.len() - 11;
+        damaged[first..].rotate_left(7);
+        assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })));
+        for reserved in [71, 74, 75, 77, 82, 83, 113, 115, 117, 122, 127] {
             let mut damaged = body.clone();
             damaged[reserved] = 1;
             assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{reserved}");

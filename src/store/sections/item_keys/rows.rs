@@ -10,14 +10,14 @@ use std::ops::Bound;
 
 use heed::{RoTxn, RwTxn};
 
-use super::snapshot::Snapshot;
-use super::source::Source;
-use super::table::Table;
-use super::view::View;
-use super::{Place, meter};
 use crate::error::{Error, Result};
 use crate::format::checksum::{self, BROKEN, Sound};
 use crate::format::item_keys::{Naming, Row, bounds, decode_id, decode_key, encode_key};
+use crate::store::snapshot::Snapshot;
+use crate::store::source::Source;
+use crate::store::table::Table;
+use crate::store::view::View;
+use crate::store::{Place, meter};
 use crate::types::ItemId;
 
 /// The keys of an index.

@@ -2,29 +2,29 @@
 
 use std::sync::OnceLock;
 
-use super::strided::Strided;
-use super::table::Memory;
 use crate::codes::Coder;
 use crate::format::Kind;
 use crate::format::codes::{BLOCKS, TAIL};
 use crate::format::meta::Meta;
+use crate::store::strided::Strided;
+use crate::store::table::Memory;
 
 /// What is known of the codes at a snapshot.
 #[derive(Debug)]
-pub(super) struct CodeTables<'t> {
-    pub(super) values: Strided<'t>,
-    pub(super) coder: OnceLock<Coder>,
+pub(in crate::store) struct CodeTables<'t> {
+    pub(in crate::store) values: Strided<'t>,
+    pub(in crate::store) coder: OnceLock<Coder>,
 }
 
 impl CodeTables<'_> {
     /// `None` if the index has none.
-    pub(super) fn new(memory: Memory, meta: &Meta) -> Option<Self> {
+    pub(in crate::store) fn new(memory: Memory, meta: &Meta) -> Option<Self> {
         let values = Strided::new(
             memory,
             meta.code_geometry()?,
             meta.slots,
-            (Kind::Codes, BLOCKS),
-            (Kind::Codes, TAIL),
+            (Kind::CODES, BLOCKS),
+            (Kind::CODES, TAIL),
         );
         Some(Self { values, coder: OnceLock::new() })
     }

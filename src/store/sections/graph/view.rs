@@ -1,9 +1,5 @@
 //! The graph of a view: records, the values that they lie in, and the traits that `graph/` walks.
 
-use super::meter;
-use super::source::Source;
-use super::table::Memory;
-use super::view::View;
 use crate::distance::prefetch;
 use crate::error::{Error, Result};
 use crate::format::checksum::{Sound, unverified};
@@ -11,6 +7,10 @@ use crate::format::links::{self, OneWay, Record};
 use crate::format::{Key, Kind, edges, set};
 use crate::graph::Graph;
 use crate::graph::working::{Stored, StoredNode};
+use crate::store::meter;
+use crate::store::source::Source;
+use crate::store::table::Memory;
+use crate::store::view::View;
 use crate::types::{Layer, Slot};
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {
@@ -30,10 +30,10 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             .links
             .get(layer.index())
             .ok_or_else(|| Error::corrupt(key, "there is no such layer"))?;
-        let table = &tables[usize::from(kind == Kind::Spill)];
+        let table = &tables[usize::from(kind == Kind::SPILL)];
         match table.get(group) {
             Some(value) => Ok(value),
-            None => match self.source.get(key)? {
+            None => match self.source.get_walked(key)? {
                 Some(value) => table.set(group, value),
                 None => table.set_absent(group),
             }
@@ -46,7 +46,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     #[inline]
     fn record_place(&self, layer: Layer, slot: Slot) -> Result<Option<(&'t [u8], usize, Key)>> {
         let Some((group, in_group)) = self.group(slot) else { return Ok(None) };
-        for kind in [Kind::Links, Kind::Spill] {
+        for kind in [Kind::LINKS, Kind::SPILL] {
             let key = self.key(kind, layer.0, group as u32);
             let value = self.links(kind, layer, group)?;
             // An absent value has no directory.
@@ -60,7 +60,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             }
         }
         Err(Error::corrupt(
-            self.key(Kind::Spill, layer.0, group as u32),
+            self.key(Kind::SPILL, layer.0, group as u32),
             "a spilled record is missing",
         ))
     }
@@ -83,7 +83,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// Whether a group has a SPILL value.
     pub(super) fn has_spill(&self, layer: Layer, group: usize) -> Result<bool> {
         Ok(self.has_graph(layer)
-            && self.links(Kind::Spill, layer, group)?.len() > links::ABSENT_BYTES)
+            && self.links(Kind::SPILL, layer, group)?.len() > links::ABSENT_BYTES)
     }
 
     /// The bytes of all records of a group, empty where a slot has none: they are written back, so
@@ -93,7 +93,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         if !self.has_graph(layer) {
             return Ok(vec![Vec::new(); size]);
         }
-        let [links, spill] = [Kind::Links, Kind::Spill].map(|kind| -> Result<Option<&[u8]>> {
+        let [links, spill] = [Kind::LINKS, Kind::SPILL].map(|kind| -> Result<Option<&[u8]>> {
             let value = self.links(kind, layer, group)?;
             if value.len() == links::ABSENT_BYTES {
                 return Ok(None);
@@ -102,7 +102,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         });
         let (links, spill) = (links?, spill?);
         links::split_group(links, spill, size)
-            .map_err(|what| Error::corrupt(self.key(Kind::Links, layer.0, group as u32), what))
+            .map_err(|what| Error::corrupt(self.key(Kind::LINKS, layer.0, group as u32), what))
     }
 
     /// Everything that the graph keeps of a node.
@@ -135,7 +135,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             OneWay::Here(slots) => Ok(slots.clone()),
             OneWay::Elsewhere => {
                 meter::read();
-                let key = self.key(Kind::In, layer.0, slot.0);
+                let key = self.key(Kind::IN, layer.0, slot.0);
                 let value = self.require(key)?;
                 let slots = set::deserialize(unverified(value))
                     .map_err(|what| Error::corrupt(key, what))?;
@@ -166,7 +166,7 @@ impl<'t, S: Source<'t>> Graph for View<'_, 't, S> {
         let Some((value, offset, key)) = self.record_place(layer, slot)? else {
             let group = self.group(slot).map_or(0, |(group, _)| group as u32);
             return Err(Error::corrupt(
-                self.key(Kind::Links, layer.0, group),
+                self.key(Kind::LINKS, layer.0, group),
                 "the record of a node is missing",
             ));
         };

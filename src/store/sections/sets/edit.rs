@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use heed::RoTxn;
 use roaring::RoaringBitmap;
 
-use super::Place;
-use super::target::Put;
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::set::{CHUNK, SetKind, decode_chunk, encode_chunk};
 use crate::format::{Key, Kind};
+use crate::store::Place;
+use crate::store::target::Put;
 use crate::types::Slot;
 
 /// All members of a set: O(chunks that have any).
 pub(crate) fn read(place: Place<'_>, rtxn: &RoTxn<'_>, set: SetKind) -> Result<RoaringBitmap> {
     let mut members = RoaringBitmap::new();
-    let key = |n| Key::new(place.index, Kind::Sets, set as u8, n);
+    let key = |n| Key::new(place.index, Kind::SETS, set as u8, n);
     for entry in place.range(rtxn, key(0), key(u32::MAX))? {
         let (key, value) = entry?;
         let base =
@@ -42,7 +42,7 @@ impl SetEdit {
     }
 
     fn key(&self, index: u16, chunk: u32) -> Key {
-        Key::new(index, Kind::Sets, self.set as u8, chunk)
+        Key::new(index, Kind::SETS, self.set as u8, chunk)
     }
 
     fn chunk(
@@ -110,7 +110,7 @@ impl SetEdit {
         let Self { set, chunks } = self;
         chunks.into_iter().map(move |(number, members)| {
             let body = (!members.is_empty()).then(|| encode_chunk(members));
-            (Key::new(place.index, Kind::Sets, set as u8, number), body)
+            (Key::new(place.index, Kind::SETS, set as u8, number), body)
         })
     }
 }

@@ -5,17 +5,9 @@
 //! pass over the values of the index. O(values + edges), about 16 bytes of memory a slot. What is
 //! known without a pass is in [`Reader`](crate::Reader) and [`Environment`].
 
-use heed::RoTxn;
-
+use super::file::Environment;
 use crate::codes::Codes;
-use crate::distance::Factors;
-use crate::error::{Error, Result};
 use crate::format::Kind;
-use crate::store::Place;
-use crate::store::file::Environment;
-use crate::store::source::Source;
-use crate::store::view::View;
-use crate::types::{Layer, Slot};
 
 /// An index in numbers: see [`Reader::stats`](crate::Reader::stats).
 ///
@@ -149,99 +141,4 @@ impl Stats {
     pub fn bytes(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.bytes).sum()
     }
-}
-
-/// Counts everything.
-pub(crate) fn gather<'t, S: Source<'t>>(
-    view: &View<'_, 't, S>,
-    place: Place<'_>,
-    rtxn: &RoTxn<'_>,
-    environment: Environment,
-) -> Result<Stats> {
-    let meta = &view.snapshot.meta;
-    let mut kinds: Vec<KindStats> =
-        Kind::ALL.map(|kind| KindStats { kind, values: 0, bytes: 0 }).into();
-    for entry in place.all(rtxn)? {
-        let (key, value) = entry?;
-        let kind = Kind::of(key)
-            .ok_or(Error::Foreign { index: place.index, what: "a key of it is not one of ours" })?;
-        if let Some(stats) = kinds.iter_mut().find(|stats| stats.kind == kind) {
-            stats.values += 1;
-            stats.bytes += (key.len() + value.len()) as u64;
-        }
-    }
-    let tail = kinds.iter().find(|stats| stats.kind == Kind::Tail).map_or(0, |stats| stats.values);
-    Ok(Stats {
-        items: meta.items.into(),
-        pending: meta.pending.into(),
-        removed: meta.removed.into(),
-        slots: meta.slots.into(),
-        free_slots: meta.free.into(),
-        form: view.snapshot.metric.codec_name,
-        saturated: meta.saturated,
-        tail,
-        m: meta.connectivity.map_or(0, |connectivity| connectivity.m.into()),
-        m0: meta.connectivity.map_or(0, |connectivity| connectivity.m0.into()),
-        ef_construction: meta.ef_construction as usize,
-        alpha: meta.alpha,
-        codes: codes(view)?,
-        layers: (0..meta.roots.len())
-            .map(|number| layer(view, Layer(number as u8)))
-            .collect::<Result<_>>()?,
-        kinds,
-        environment,
-    })
-}
-
-fn codes<'t, S: Source<'t>>(view: &View<'_, 't, S>) -> Result<Option<CodeStats>> {
-    let (Some(trained), Some(codes)) =
-        (view.trained()?, Codes::of_bits(view.snapshot.meta.code_bits))
-    else {
-        return Ok(None);
-    };
-    let (mut spread, mut errors) = (0.0, 0.0);
-    let slots = view.live()?;
-    for slot in &slots {
-        let Some(Factors { error, length, .. }) = view.code_factors(Slot(slot))? else { continue };
-        // The vector is at a right angle to what the code lacks of it, so that the scaled code is
-        // the hypotenuse.
-        let (length, error) = (f64::from(length).powi(2), f64::from(error).powi(2));
-        spread += length - error;
-        errors += error;
-    }
-    let count = slots.len().max(1) as f64;
-    Ok(Some(CodeStats {
-        codes,
-        trained_on: trained.sample.into(),
-        trained_spread: trained.spread.into(),
-        spread: spread / count,
-        error: if spread > 0.0 { (errors / spread).sqrt() } else { 0.0 },
-    }))
-}
-
-fn layer<'t, S: Source<'t>>(view: &View<'_, 't, S>, layer: Layer) -> Result<LayerStats> {
-    let mut stats = LayerStats::default();
-    let slots = view.snapshot.meta.slots;
-    let mut tree: Vec<(u32, Slot, Slot)> = Vec::new();
-    for slot in (0..slots).map(Slot) {
-        let Some(record) = view.record(layer, slot)? else { continue };
-        let degree = record.neighbors.len();
-        stats.nodes += 1;
-        if stats.degrees.len() <= degree {
-            stats.degrees.resize(degree + 1, 0);
-        }
-        stats.degrees[degree] += 1;
-        stats.one_way_edges += view.one_way(layer, slot, &record)?.len() as u64;
-        stats.list_bytes += view.list(layer, slot)?.len() as u64;
-        tree.push((record.rank, slot, record.parent));
-    }
-    // Parents have lower ranks than their children.
-    tree.sort_unstable();
-    let mut depths = vec![0u32; slots as usize];
-    for (_, slot, parent) in tree.into_iter().filter(|(_, slot, parent)| slot != parent) {
-        let above = depths.get(parent.index()).copied().unwrap_or_default();
-        depths[slot.index()] = above + 1;
-        stats.tree_depth = stats.tree_depth.max(above + 1);
-    }
-    Ok(stats)
 }

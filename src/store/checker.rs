@@ -1,0 +1,187 @@
+//! What checks an index, and what it has found: the sections check by it what they keep.
+
+use std::fmt;
+
+use heed::RoTxn;
+use roaring::RoaringBitmap;
+
+use super::Place;
+use super::file::PageFinding;
+use super::source::Calling;
+use super::view::View;
+use crate::error::{Error, Result};
+use crate::format::set::SetKind;
+use crate::format::{Damage, Key, Kind};
+
+/// More findings than this are counted, not listed.
+const MAX_FINDINGS: usize = 1000;
+
+/// What must hold. `docs/format.md` section 9 says each in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Invariant {
+    /// LMDB's own pages hold together: see [`PageInvariant`](crate::PageInvariant). Verified by
+    /// [`Index::check`](crate::Index::check) alone.
+    Pages,
+    /// Every key belongs to something that exists.
+    Keys,
+    /// Every value ends in its checksum.
+    Checksum,
+    /// The metadata decodes and is possible.
+    Meta,
+    /// Every value has the layout of its kind.
+    Layout,
+    /// Every slot that is not free has a vector that the metric accepts.
+    Vectors,
+    /// Stored factors follow from the vectors.
+    Factor,
+    /// The sets of slots have no common member, and no member beyond all slots.
+    Sets,
+    /// The two maps between items and slots agree.
+    Ids,
+    /// Every item has one key, and no key has another item, where items are named by keys.
+    ItemKeys,
+    /// The counts in the metadata are what is there.
+    Counts,
+    /// Every code is the one of its vector.
+    Codes,
+    /// Linked slots and nodes are the same, on every layer.
+    Nodes,
+    /// Neighbor lists are short enough and name other nodes of their layer.
+    Lists,
+    /// The in-neighbors of every node are complete and true.
+    InNeighbors,
+    /// Every node but the root has a parent of lower rank with a child edge to it.
+    Tree,
+    /// Every node can be reached from the root.
+    Reachable,
+    /// Every node has an in-edge.
+    InDegree,
+}
+
+impl Invariant {
+    /// The name that `docs/format.md` gives it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pages => "pages",
+            Self::Keys => "keys",
+            Self::Checksum => "checksum",
+            Self::Meta => "meta",
+            Self::Layout => "layout",
+            Self::Vectors => "vectors",
+            Self::Factor => "factor",
+            Self::Codes => "codes",
+            Self::Sets => "sets",
+            Self::Ids => "ids",
+            Self::ItemKeys => "item-keys",
+            Self::Counts => "counts",
+            Self::Nodes => "nodes",
+            Self::Lists => "lists",
+            Self::InNeighbors => "in-neighbors",
+            Self::Tree => "tree",
+            Self::Reachable => "reachable",
+            Self::InDegree => "in-degree",
+        }
+    }
+}
+
+/// Something that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Finding {
+    /// What should hold.
+    pub invariant: Invariant,
+    /// What was found instead, with the key, slot, layer or item it is about.
+    pub what: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant.name(), self.what)
+    }
+}
+
+impl From<&PageFinding> for Finding {
+    fn from(finding: &PageFinding) -> Self {
+        Self { invariant: Invariant::Pages, what: finding.to_string() }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) list: Vec<Finding>,
+    more: usize,
+}
+
+impl Findings {
+    pub(crate) fn add(&mut self, invariant: Invariant, what: String) {
+        let finding = Finding { invariant, what };
+        if self.list.contains(&finding) {
+            // A damaged value is met more than once.
+        } else if self.list.len() < MAX_FINDINGS {
+            self.list.push(finding);
+        } else {
+            self.more += 1;
+            if let Some(last) = self.list.last_mut() {
+                last.what = format!("{} more findings", self.more + 1);
+            }
+        }
+    }
+
+    /// Reports what does not hold.
+    pub(crate) fn expect(
+        &mut self,
+        holds: bool,
+        invariant: Invariant,
+        what: impl FnOnce() -> String,
+    ) {
+        if !holds {
+            self.add(invariant, what());
+        }
+    }
+}
+
+/// The members of the three sets, by [`SetKind`].
+pub(crate) type Sets = [RoaringBitmap; 3];
+
+/// One check of one index: what sections check with.
+pub(crate) struct Checker<'a, 's, 't> {
+    pub(crate) place: Place<'a>,
+    pub(crate) rtxn: &'a RoTxn<'a>,
+    pub(crate) view: View<'s, 't, Calling<'a, 'a>>,
+    pub(crate) findings: Findings,
+    pub(crate) sets: Sets,
+}
+
+impl Checker<'_, '_, '_> {
+    pub(crate) fn key(&self, kind: Kind, sub: u8, n: u32) -> Key {
+        Key::new(self.place.index, kind, sub, n)
+    }
+
+    pub(crate) fn get(&self, key: Key) -> Result<Option<&[u8]>> {
+        self.place.unverified(self.rtxn, key)
+    }
+
+    pub(crate) fn set(&self, kind: SetKind) -> &RoaringBitmap {
+        &self.sets[kind as usize]
+    }
+
+    /// Turns damage into a finding; other errors are those of LMDB.
+    pub(crate) fn survive<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Corrupt { key, what }) => {
+                self.findings.add(Invariant::Layout, format!("{key}: {what}"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn layout(&mut self, key: Key, result: Result<(), Damage>) {
+        if let Err(what) = result {
+            self.findings.add(Invariant::Layout, format!("{key}: {what}"));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Opening an index at a transaction: META is read and verified, and with it what is pending and
+//! removed; the tables are empty, or carried over from an earlier snapshot.
+//!
+//! Opening costs O(1) plus the pending and removed slots. Everything else is found on first touch.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+
+use heed::RoTxn;
+use roaring::RoaringBitmap;
+
+use super::Place;
+use super::sections::codes::tables::CodeTables;
+use super::sections::list::{SECTIONS, section_of};
+use super::sections::sets::edit::read as read_set;
+use super::sections::vectors;
+use super::snapshot::{Snapshot, form_name};
+use super::strided::Strided;
+use super::table::{Memory, Table};
+use crate::error::{Error, Result};
+use crate::format::delta::DATABASE;
+use crate::format::ids::{SLOT_GROUP, group_bytes};
+use crate::format::item_keys::{Naming, Row, bounds};
+use crate::format::meta::{Connectivity, Meta, Torn, VERSION};
+use crate::format::set::SetKind;
+use crate::format::{Key, Kind};
+
+/// What is wrong with a set that is not as large as META says.
+pub(crate) const MISCOUNTED: &str = "the set is not what the metadata counts";
+
+/// Reads META. `None` if the index does not exist.
+///
+/// # Errors
+/// [`Error::Foreign`], [`Error::FormatVersion`], [`Error::MetricMismatch`], [`Error::Corrupt`],
+/// [`Error::TornEdit`].
+pub(crate) fn read_meta(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<Meta>> {
+    match read_marked(place, rtxn)? {
+        Some((_, Some(_))) => Err(Error::TornEdit { index: place.index }),
+        found => Ok(found.map(|(meta, _)| meta)),
+    }
+}
+
+/// Reads META of an index that is to be changed, as this version writes it, with its mark.
+///
+/// # Errors
+/// As [`read_meta`]; [`Error::NamingMismatch`] if whoever changes it names its items in another
+/// way: the keys of items would not follow.
+pub(crate) fn read_for_change(
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+) -> Result<Option<(Meta, Option<Torn>)>> {
+    let Some((mut meta, torn)) = read_marked(place, rtxn)? else { return Ok(None) };
+    if meta.version < VERSION {
+        // It does not say what names its items. The catalog does, which an `Index` goes by.
+        let [first, end] = bounds(place.index, Row::Id(&[]));
+        let keys = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
+        let has_keys = place.raw.range(rtxn, &keys)?.next().transpose()?.is_some();
+        meta.naming =
+            if has_keys && place.naming == Naming::Ids { Naming::Text } else { place.naming };
+    }
+    if meta.naming != place.naming {
+        return Err(Error::NamingMismatch {
+            index: place.index.to_string(),
+            stored: meta.naming.describe(),
+            requested: place.naming.describe(),
+        });
+    }
+    Ok(Some((meta, torn)))
+}
+
+/// As [`read_meta`], but a marked META is no error: it is returned with its mark.
+pub(crate) fn read_marked(
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+) -> Result<Option<(Meta, Option<Torn>)>> {
+    let Place { index, metric, .. } = place;
+    if index == DATABASE {
+        return Err(Error::InvalidParameter {
+            name: "the number of the index",
+            value: index.into(),
+            remedy: "use 0 to 65534: under 65535 lies what belongs to all indexes of a database",
+        });
+    }
+    // Verified as it is decoded, once it is known to be ours.
+    let Some(value) = place.unverified(rtxn, Key::meta(index))? else {
+        return match place.first(rtxn)? {
+            Some(_) => Err(Error::Foreign { index, what: "it has keys and no metadata" }),
+            None => Ok(None),
+        };
+    };
+    let (meta, torn) = Meta::decode(index, value)?;
+    if let Some((kind, _)) = meta.others.iter().find(|(kind, _)| section_of(*kind).is_none()) {
+        return Err(Error::UnknownKind { index, kind: *kind });
+    }
+    if meta.metric != metric.name() || (meta.geometry.factor > 0) != metric.has_factor {
+        return Err(Error::MetricMismatch {
+            index,
+            stored: meta.metric,
+            requested: metric.name().to_owned(),
+        });
+    }
+    if meta.codec != metric.codec {
+        let [stored, requested] = [form_name(meta.codec), metric.codec_name]
+            .map(|form| format!("{} stored as {form}", meta.metric));
+        return Err(Error::MetricMismatch { index, stored, requested });
+    }
+    Ok(Some((meta, torn)))
+}
+
+impl<'t> Snapshot<'t> {
+    /// # Errors
+    /// [`Error::MissingIndex`], and those of [`read_meta`].
+    pub(crate) fn open(place: Place<'_>, rtxn: &'t RoTxn<'_>, memory: Memory) -> Result<Self> {
+        let meta = read_meta(place, rtxn)?.ok_or(Error::MissingIndex(place.index))?;
+        let read = |set, count| {
+            if count == 0 { Ok(RoaringBitmap::new()) } else { read_set(place, rtxn, set) }
+        };
+        let pending = read(SetKind::Pending, meta.pending)?;
+        let removed = read(SetKind::Removed, meta.removed)?;
+        for (set, found, expected) in
+            [(SetKind::Pending, &pending, meta.pending), (SetKind::Removed, &removed, meta.removed)]
+        {
+            if found.len() != u64::from(expected)
+                || found.max().is_some_and(|max| max >= meta.slots)
+            {
+                let key = Key::new(place.index, Kind::SETS, set as u8, 0);
+                return Err(Error::corrupt(key, MISCOUNTED));
+            }
+        }
+        let slots = meta.slots as usize;
+        let groups = meta.connectivity.map_or(0, |c| slots.div_ceil(usize::from(c.links_group)));
+        Ok(Self {
+            index: place.index,
+            metric: place.metric,
+            id: rtxn.id(),
+            pending: pending.iter().collect(),
+            removed,
+            vectors: Strided::new(
+                memory,
+                meta.geometry,
+                meta.slots,
+                vectors::BLOCK,
+                vectors::SINGLE,
+            ),
+            slot_ids: [
+                Table::fixed(memory, slots / SLOT_GROUP as usize, group_bytes(SLOT_GROUP)),
+                Table::fixed(
+                    memory,
+                    usize::from(meta.slots % SLOT_GROUP > 0),
+                    group_bytes(meta.slots % SLOT_GROUP),
+                ),
+            ],
+            group: meta.connectivity.map(Connectivity::group),
+            links: (0..meta.roots.len())
+                .map(|layer| {
+                    let rare = || Table::prefixed(memory, groups, false);
+                    [if layer == 0 { Table::groups(memory, groups) } else { rare() }, rare()]
+                })
+                .collect(),
+            codes: CodeTables::new(memory, &meta),
+            is_resolved: AtomicBool::new(false),
+            others: SECTIONS.iter().flat_map(|section| section.new_tables(memory, &meta)).collect(),
+            item_keys: OnceLock::new(),
+            memory,
+            meta,
+        })
+    }
+
+    /// Takes over what the tables of an earlier snapshot remember, except what was `rewritten`
+    /// since, by kind.
+    ///
+    /// # Safety
+    /// See [`Table::carry`](super::table::Table::carry).
+    pub(super) unsafe fn carry(
+        &self,
+        earlier: &Snapshot<'_>,
+        rewritten: &BTreeMap<Kind, Vec<u32>>,
+        page_bytes: usize,
+    ) {
+        for section in SECTIONS {
+            // Of one index, so in one order; what one of them does not have is at the end.
+            for (now, earlier) in section.listed(self).iter().zip(section.listed(earlier)) {
+                let ((kind, sub, now), (earlier_kind, earlier_sub, earlier)) = (now, earlier);
+                if (*kind, *sub) == (earlier_kind, earlier_sub) {
+                    let rewritten = rewritten.get(kind).map_or(&[][..], |numbers| numbers);
+                    // SAFETY: the caller's promise, for all tables.
+                    unsafe { now.carry(earlier, rewritten, page_bytes) };
+                }
+            }
+        }
+    }
+
+    /// How many values the tables remember that can be carried over, if all have been found.
+    pub(super) fn values(&self) -> usize {
+        let tables = SECTIONS.iter().flat_map(|section| section.listed(self));
+        tables.map(|(_, _, table)| table.len()).sum()
+    }
+
+    /// Whether every value that was carried over lies where a lookup finds it.
+    pub(super) fn is_where(&self, place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<bool> {
+        for (kind, sub, table) in SECTIONS.iter().flat_map(|section| section.listed(self)) {
+            for number in 0..table.len() {
+                let Some(value) = table.get(number) else { continue };
+                let found =
+                    place.unverified(rtxn, Key::new(self.index, kind, sub, number as u32))?;
+                if !found.is_some_and(|found| std::ptr::eq(found, value)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}

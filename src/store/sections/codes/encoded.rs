@@ -1,0 +1,263 @@
+//! The codes of all vectors of an index in memory: training, encoding, and estimates for builds.
+
+use std::ops::Range;
+
+use roaring::RoaringBitmap;
+
+use super::search::{coder, estimate};
+use crate::codes::{Coder, Scratch};
+use crate::distance::{CodeQuery, LINE_BYTES, prefetch_early};
+use crate::error::Result;
+use crate::format::Kind;
+use crate::format::codes::{self, BLOCKS, TAIL, TRAINED, Trained};
+use crate::format::set::SetKind;
+use crate::graph::{DistanceComputer, Vectors};
+use crate::store::GoOn;
+use crate::store::source::{AnySource, Source};
+use crate::store::sq8_copy::{passes_recall_check, sample};
+use crate::store::target::Put;
+use crate::store::view::View;
+use crate::threads;
+use crate::types::Slot;
+
+/// Vectors that the center is the mean of, at most: its error is then a hundredth of their spread.
+const SAMPLE: usize = 10_000;
+/// Slots whose vectors are encoded by a thread at a time.
+const TASK: usize = 1024;
+
+/// What the codes of all vectors are made with: the center of a sample of them.
+fn train<'t>(
+    view: &View<'_, 't, AnySource<'_, 't>>,
+    slots: &RoaringBitmap,
+    seed: u64,
+) -> Result<Trained> {
+    let dimensions = view.snapshot.meta.dimensions as usize;
+    let sample = sample(slots.iter().map(Slot), slots.len() as usize, SAMPLE);
+    let rows = || {
+        sample.iter().map(|slot| {
+            let probe = view.query_of(*slot)?;
+            let (vector, factor) = probe.prepared();
+            Ok(view.snapshot.metric.coded(vector, factor, dimensions))
+        })
+    };
+    let mut sums = vec![0.0; dimensions];
+    for row in rows() {
+        let row: Result<Vec<f32>> = row;
+        sums.iter_mut().zip(row?).for_each(|(sum, value)| *sum += f64::from(value));
+    }
+    let count = sample.len().max(1) as f64;
+    let center: Vec<f32> = sums.iter().map(|sum| (sum / count) as f32).collect();
+    let mut spread = 0.0;
+    for row in rows() {
+        let row: Result<Vec<f32>> = row;
+        spread += row?
+            .iter()
+            .zip(&center)
+            .map(|(value, center)| f64::from(value - center).powi(2))
+            .sum::<f64>();
+    }
+    let spread = (spread / count).min(f32::MAX.into()) as f32;
+    Ok(Trained { seed, sample: sample.len() as u32, spread, center })
+}
+
+/// The codes of all vectors of an index, in memory: to be written, or for a large build to search
+/// by.
+pub(crate) struct Encoded {
+    /// Those that have a code.
+    slots: RoaringBitmap,
+    trained: Trained,
+    coder: Coder,
+    stride: usize,
+    codes: Lines,
+}
+
+/// Bytes that begin at a cache line, so that values which fill lines lie in no more than they
+/// must.
+struct Lines {
+    bytes: Vec<u8>,
+    place: Range<usize>,
+}
+
+impl Lines {
+    fn zeroed(len: usize) -> Self {
+        let bytes: Vec<u8> = bytemuck::zeroed_vec(len + LINE_BYTES - 1);
+        let start = bytes.as_ptr().align_offset(LINE_BYTES).min(LINE_BYTES - 1);
+        Self { bytes, place: start..start + len }
+    }
+
+    #[inline(always)]
+    fn get(&self) -> &[u8] {
+        &self.bytes[self.place.clone()]
+    }
+
+    fn get_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.place.clone()]
+    }
+}
+
+impl Encoded {
+    /// Trains, and encodes the vectors of all slots that are not free. O(slots * dimensions), on
+    /// all threads; memory for all codes.
+    pub(crate) fn new<'t>(
+        view: &View<'_, 't, AnySource<'_, 't>>,
+        seed: u64,
+        go_on: &GoOn<'_>,
+    ) -> Result<Self> {
+        let slots = coded_slots(view)?;
+        let trained = train(view, &slots, seed)?;
+        Self::with(view, slots, trained, go_on)
+    }
+
+    /// The codes that the index has, made again, if it has any.
+    pub(crate) fn stored<'t>(
+        view: &View<'_, 't, AnySource<'_, 't>>,
+        go_on: &GoOn<'_>,
+    ) -> Result<Option<Self>> {
+        let Some(trained) = view.trained()? else { return Ok(None) };
+        Self::with(view, coded_slots(view)?, trained, go_on).map(Some)
+    }
+
+    fn with<'t>(
+        view: &View<'_, 't, AnySource<'_, 't>>,
+        slots: RoaringBitmap,
+        trained: Trained,
+        go_on: &GoOn<'_>,
+    ) -> Result<Self> {
+        let meta = &view.snapshot.meta;
+        let stride = codes::geometry(meta.code_bits, meta.dimensions).stride;
+        let coder = coder(view.snapshot.metric, view.snapshot.index, meta, trained.clone())?;
+        let mut codes = Lines::zeroed(meta.slots as usize * stride);
+        threads::for_each(
+            codes.get_mut().chunks_mut(TASK * stride).enumerate(),
+            |(task, codes)| -> Result<()> {
+                go_on()?;
+                let first = (task * TASK) as u32;
+                let (mut scratch, mut code) = (Scratch::default(), Vec::with_capacity(stride));
+                for slot in slots.range(first..first + TASK as u32) {
+                    let address = view.vector(Slot(slot))?;
+                    code.clear();
+                    coder.encode(address.bytes, address.factor, &mut scratch, &mut code);
+                    codes[(slot - first) as usize * stride..][..stride].copy_from_slice(&code);
+                }
+                Ok(())
+            },
+        )?;
+        Ok(Self { slots, trained, coder, stride, codes })
+    }
+
+    #[inline]
+    fn code(&self, slot: u32) -> &[u8] {
+        let start = slot as usize * self.stride;
+        self.codes.get().get(start..start + self.stride).unwrap_or_default()
+    }
+
+    /// The same codes for slots that are numbered in this order.
+    pub(crate) fn in_order(self, order: &[Slot]) -> Self {
+        let mut codes = Lines::zeroed(order.len() * self.stride);
+        codes
+            .get_mut()
+            .chunks_exact_mut(self.stride)
+            .zip(order)
+            .for_each(|(code, slot)| code.copy_from_slice(self.code(slot.0)));
+        Self { slots: (0..order.len() as u32).collect(), codes, ..self }
+    }
+
+    /// All values of CODES, in the order of their keys, for an index in which the slots of `freed`
+    /// are free.
+    pub(crate) fn puts<'t>(
+        &self,
+        view: &View<'_, 't, AnySource<'_, 't>>,
+        freed: &RoaringBitmap,
+    ) -> Vec<Put> {
+        let meta = &view.snapshot.meta;
+        let geometry = codes::geometry(meta.code_bits, meta.dimensions);
+        let slots = &self.slots - freed;
+        let count = (self.codes.get().len() / self.stride) as u32;
+        let sealed = count / geometry.vectors;
+        let mut puts = Vec::with_capacity(sealed as usize + geometry.vectors as usize);
+        for block in 0..sealed {
+            let mut body = geometry.new_block(block);
+            let first = block * geometry.vectors;
+            for slot in slots.range(first..first + geometry.vectors) {
+                geometry.put_value(&mut body, (slot - first) as usize, self.code(slot));
+            }
+            puts.push((view.key(Kind::CODES, BLOCKS, block), Some(body)));
+        }
+        let tail = slots.range(sealed * geometry.vectors..count);
+        puts.extend(
+            tail.map(|slot| (view.key(Kind::CODES, TAIL, slot), Some(self.code(slot).to_vec()))),
+        );
+        puts.push((view.key(Kind::CODES, TRAINED, 0), Some(self.trained.encode())));
+        puts
+    }
+
+    /// Whether the codes can tell what is near each other apart: see [`passes_recall_check`].
+    pub(crate) fn passes_recall_check<'t>(
+        &self,
+        view: &View<'_, 't, AnySource<'_, 't>>,
+        sample: &[Slot],
+    ) -> Result<bool> {
+        let estimate = |from: usize, numbers: &[u32], out: &mut Vec<f32>| {
+            out.clear();
+            // A vector that cannot be read is an error of the comparison with it.
+            if let Ok(probe) = view.query_of(sample[from]) {
+                let (vector, factor) = probe.prepared();
+                let query = self.coder.query(vector, factor);
+                let codes: Vec<&[u8]> =
+                    numbers.iter().map(|number| self.code(sample[*number as usize].0)).collect();
+                (self.coder.estimates)(&query, &codes, out);
+            }
+        };
+        passes_recall_check(view, sample, estimate)
+    }
+}
+
+/// Slots that are not free.
+fn coded_slots<'t>(view: &View<'_, 't, AnySource<'_, 't>>) -> Result<RoaringBitmap> {
+    let mut slots = RoaringBitmap::new();
+    slots.insert_range(0..view.snapshot.meta.slots);
+    Ok(slots - view.set(SetKind::Free)?)
+}
+
+/// The vectors of a view, with estimates from codes in memory.
+pub(crate) struct WithCodes<'v, 's, 't, S> {
+    pub(crate) view: &'v View<'s, 't, S>,
+    pub(crate) encoded: &'v Encoded,
+}
+
+impl<'t, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, S> {
+    fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.view.distances(from, slots, out)
+    }
+
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        self.view.are_equal(a, b)
+    }
+
+    fn prefetch(&self, slots: &[u32]) {
+        self.view.prefetch(slots);
+    }
+
+    fn estimator(&self, from: Slot) -> Result<Option<Box<dyn DistanceComputer + '_>>> {
+        let probe = self.view.query_of(from)?;
+        let (vector, factor) = probe.prepared();
+        let query = self.encoded.coder.query(vector, factor);
+        Ok(Some(Box::new(ByCodes { encoded: self.encoded, query })))
+    }
+}
+
+/// Estimates from codes in memory.
+struct ByCodes<'v> {
+    encoded: &'v Encoded,
+    query: CodeQuery,
+}
+
+impl DistanceComputer for ByCodes<'_> {
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        estimate(&self.encoded.coder, &self.query, slots, |slot| Ok(self.encoded.code(slot.0)), out)
+    }
+
+    fn prefetch(&self, slots: &[u32]) {
+        prefetch_early(slots.iter().map(|slot| self.encoded.code(*slot)));
+    }
+}

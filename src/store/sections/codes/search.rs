@@ -1,0 +1,244 @@
+//! Finding codes, and comparing a query with them.
+
+use heed::RoTxn;
+
+use super::tables::CodeTables;
+use crate::codes::{Coder, Codes, Scratch};
+use crate::distance::{CodeQuery, Factors, MAX_PREFETCH_LINES, Metric, prefetch_lines};
+use crate::error::{Error, Result};
+use crate::format::checksum::Sound;
+use crate::format::codes::{TRAINED, Trained};
+use crate::format::meta::Meta;
+use crate::format::{Key, Kind};
+use crate::graph::DistanceComputer;
+use crate::store::prepared_query::PreparedQuery;
+use crate::store::snapshot::Snapshot;
+use crate::store::source::Source;
+use crate::store::strided::prefetch_places;
+use crate::store::table::Places;
+use crate::store::view::View;
+use crate::store::{Place, meter};
+use crate::types::Slot;
+
+/// Codes that are looked up and prefetched together, before they are compared.
+const PREFETCH_BATCH: usize = 16;
+
+fn decode(key: Key, sound: Option<Sound<'_>>, meta: &Meta) -> Result<Trained> {
+    let sound = sound.ok_or(Error::corrupt(key, "it is missing"))?;
+    Trained::decode(sound.body(), meta.dimensions).map_err(|what| Error::corrupt(key, what))
+}
+
+fn trained_key(index: u16) -> Key {
+    Key::new(index, Kind::CODES, TRAINED, 0)
+}
+
+pub(super) fn coder(
+    metric: &'static Metric,
+    index: u16,
+    meta: &Meta,
+    trained: Trained,
+) -> Result<Coder> {
+    let codes = Codes::of_bits(meta.code_bits)
+        .ok_or(Error::corrupt(Key::meta(index), "the bits of its codes are impossible"))?;
+    Ok(Coder::new(metric, codes, trained.seed, trained.center, meta.scale))
+}
+
+/// What encodes the vectors of an index that has codes.
+pub(in crate::store) fn read_coder(
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+    meta: &Meta,
+) -> Result<Coder> {
+    let key = trained_key(place.index);
+    coder(place.metric, place.index, meta, decode(key, place.sound(rtxn, key)?, meta)?)
+}
+
+impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
+    /// What the codes were made with. `None` if there are none.
+    pub(crate) fn trained(&self) -> Result<Option<Trained>> {
+        if self.snapshot.codes.is_none() {
+            return Ok(None);
+        }
+        // Searches, too: the bounds of all estimates follow from it, and it is read once a
+        // snapshot.
+        let key = trained_key(self.snapshot.index);
+        let sound = self.get(key)?.map(|value| Sound::of(key, value)).transpose()?;
+        decode(key, sound, &self.snapshot.meta).map(Some)
+    }
+
+    /// What encodes vectors, and where the codes are. `None` if there are none.
+    fn coder(&self) -> Result<Option<(&'s CodeTables<'t>, &'s Coder)>> {
+        let snapshot: &'s Snapshot<'t> = self.snapshot;
+        let Some(tables) = &snapshot.codes else { return Ok(None) };
+        if let Some(coder) = tables.coder.get() {
+            return Ok(Some((tables, coder)));
+        }
+        let Some(trained) = self.trained()? else { return Ok(None) };
+        let coder = coder(snapshot.metric, snapshot.index, &snapshot.meta, trained)?;
+        Ok(Some((tables, tables.coder.get_or_init(|| coder))))
+    }
+
+    /// Whether the code of a slot, if there are codes, is the one that its vector gives.
+    pub(crate) fn has_its_code(&self, slot: Slot, scratch: &mut Scratch) -> Result<bool> {
+        let Some((tables, coder)) = self.coder()? else { return Ok(true) };
+        let (found, address) = (self.code_in(tables, slot)?, self.vector(slot)?);
+        let mut code = Vec::with_capacity(found.len());
+        coder.encode(address.bytes, address.factor, scratch, &mut code);
+        Ok(code == found)
+    }
+
+    #[inline(always)]
+    fn code_in(&self, tables: &CodeTables<'t>, slot: Slot) -> Result<&'t [u8]> {
+        meter::read();
+        let values = &tables.values;
+        let found = values.get(slot).map_or_else(
+            || values.find(self.snapshot.index, slot, |key| self.get_walked(key)),
+            Ok,
+        )?;
+        Ok(found.bytes)
+    }
+
+    /// What stands beside the code of a slot. `None` if there are no codes.
+    pub(crate) fn code_factors(&self, slot: Slot) -> Result<Option<Factors>> {
+        let Some(tables) = &self.snapshot.codes else { return Ok(None) };
+        Ok(self.code_in(tables, slot)?.last_chunk().map(|bytes| Factors::decode(*bytes)))
+    }
+
+    /// Finds all values that hold codes, and shows each, until `go_on` does not want more. Whether
+    /// it has seen all.
+    pub(super) fn each_code_value(&self, go_on: &mut dyn FnMut(&'t [u8]) -> bool) -> Result<bool> {
+        let Some((tables, _)) = self.coder()? else { return Ok(true) };
+        for slot in self.first_slots_of(&tables.values.geometry)? {
+            self.code_in(tables, slot)?;
+            if tables.values.stored(slot).is_some_and(|value| !go_on(value)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// What makes queries by codes. `None` if there are no codes.
+    pub(crate) fn code_queries(&self) -> Result<Option<CodeQueries<'_, 's, 't, S>>> {
+        Ok(self.coder()?.map(|(tables, coder)| CodeQueries { view: self, tables, coder }))
+    }
+}
+
+/// Makes queries by codes of those by vectors.
+#[derive(Debug)]
+pub(crate) struct CodeQueries<'v, 's, 't, S> {
+    view: &'v View<'s, 't, S>,
+    tables: &'s CodeTables<'t>,
+    coder: &'s Coder,
+}
+
+impl<'v, 's, 't, S: Source<'t>> CodeQueries<'v, 's, 't, S> {
+    pub(crate) fn of(&self, probe: &PreparedQuery<'_, 's, 't, S>) -> CodeEstimator<'v, 's, 't, S> {
+        let (vector, factor) = probe.prepared();
+        let query = self.coder.query(vector, factor);
+        CodeEstimator {
+            view: self.view,
+            tables: self.tables,
+            places: self.tables.values.places(),
+            coder: self.coder,
+            query,
+        }
+    }
+}
+
+/// Estimates of the distances from a query to stored vectors, from their codes.
+#[derive(Debug)]
+pub(crate) struct CodeEstimator<'v, 's, 't, S> {
+    view: &'v View<'s, 't, S>,
+    tables: &'s CodeTables<'t>,
+    places: Option<Places<'s, 't>>,
+    coder: &'s Coder,
+    query: CodeQuery,
+}
+
+impl<'s, 't, S: Source<'t>> CodeEstimator<'_, 's, 't, S> {
+    /// Error bound of the estimate of a slot: no distance is farther from it.
+    #[inline]
+    pub(crate) fn bound(&self, slot: Slot) -> Result<f32> {
+        Ok(self.query.bound(self.code(self.places.as_ref(), slot)?))
+    }
+
+    /// High-probability error bound (about 99.7 %) of the estimate of a slot.
+    #[inline]
+    pub(crate) fn likely_bound(&self, slot: Slot) -> Result<f32> {
+        Ok(self.query.likely_bound(self.code(self.places.as_ref(), slot)?))
+    }
+
+    #[inline(always)]
+    fn code(&self, places: Option<&Places<'s, 't>>, slot: Slot) -> Result<&'t [u8]> {
+        match places.and_then(|places| places.get(slot, false)) {
+            Some(code) => {
+                meter::read();
+                Ok(code.bytes)
+            }
+            None => self.elsewhere(slot),
+        }
+    }
+
+    /// A code that is not at hand.
+    #[cold]
+    #[inline(never)]
+    fn elsewhere(&self, slot: Slot) -> Result<&'t [u8]> {
+        self.view.code_in(self.tables, slot)
+    }
+}
+
+impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
+    #[inline]
+    fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        // A copy, which stays in registers.
+        let places = self.places;
+        estimate(self.coder, &self.query, slots, |slot| self.code(places.as_ref(), slot), out)
+    }
+
+    #[inline]
+    fn prefetch(&self, slots: &[u32]) {
+        prefetch_places(self.places, slots);
+    }
+}
+
+/// Replaces `out` by the estimates for `slots`, in order, whose codes `find` finds.
+#[inline(always)]
+pub(super) fn estimate<'c>(
+    coder: &Coder,
+    query: &CodeQuery,
+    slots: &[u32],
+    find: impl Fn(Slot) -> Result<&'c [u8]>,
+    out: &mut Vec<f32>,
+) -> Result<()> {
+    out.clear();
+    // All codes are as long: to ask of each how many prefetches it wants takes 1 to 2 % of a
+    // search.
+    match query.prefetched_lines() {
+        MAX_PREFETCH_LINES => {
+            estimate_prefetching::<MAX_PREFETCH_LINES>(coder, query, slots, find, out)
+        }
+        3 => estimate_prefetching::<3>(coder, query, slots, find, out),
+        2 => estimate_prefetching::<2>(coder, query, slots, find, out),
+        _ => estimate_prefetching::<1>(coder, query, slots, find, out),
+    }
+}
+
+#[inline(always)]
+fn estimate_prefetching<'c, const LINES: usize>(
+    coder: &Coder,
+    query: &CodeQuery,
+    slots: &[u32],
+    find: impl Fn(Slot) -> Result<&'c [u8]>,
+    out: &mut Vec<f32>,
+) -> Result<()> {
+    for slots in slots.chunks(PREFETCH_BATCH) {
+        let mut codes: [&[u8]; PREFETCH_BATCH] = [&[]; PREFETCH_BATCH];
+        // All are on their way before the first is compared.
+        for (code, slot) in codes.iter_mut().zip(slots) {
+            *code = find(Slot(*slot))?;
+            prefetch_lines::<LINES>(code);
+        }
+        (coder.estimates)(query, &codes[..slots.len()], out);
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Counting what an index is made of: its values by kind, and what each section has to tell.
+
+use heed::RoTxn;
+
+use super::list::{SECTIONS, kinds};
+use crate::error::{Error, Result};
+use crate::format::Kind;
+use crate::store::Place;
+use crate::store::file::Environment;
+use crate::store::source::Source;
+use crate::store::stats::{KindStats, Stats};
+use crate::store::view::View;
+
+/// Counts everything.
+pub(crate) fn count<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
+    place: Place<'_>,
+    rtxn: &RoTxn<'_>,
+    environment: Environment,
+) -> Result<Stats> {
+    let meta = &view.snapshot.meta;
+    let mut kinds: Vec<KindStats> =
+        kinds().into_iter().map(|kind| KindStats { kind, values: 0, bytes: 0 }).collect();
+    for entry in place.all(rtxn)? {
+        let (key, value) = entry?;
+        let stats =
+            Kind::of(key).and_then(|kind| kinds.iter_mut().find(|stats| stats.kind == kind));
+        let stats = stats
+            .ok_or(Error::Foreign { index: place.index, what: "a key of it is not one of ours" })?;
+        stats.values += 1;
+        stats.bytes += (key.len() + value.len()) as u64;
+    }
+    let mut stats = Stats {
+        items: meta.items.into(),
+        pending: 0,
+        removed: 0,
+        slots: meta.slots.into(),
+        free_slots: 0,
+        form: "",
+        saturated: 0,
+        tail: 0,
+        m: 0,
+        m0: 0,
+        ef_construction: 0,
+        alpha: 0.0,
+        codes: None,
+        layers: Vec::new(),
+        kinds,
+        environment,
+    };
+    let view = view.on_any_source();
+    SECTIONS.iter().try_for_each(|section| section.stats(&view, &mut stats))?;
+    Ok(stats)
+}

@@ -1,0 +1,46 @@
+//! All sections of an index.
+
+use super::codes::CodesSection;
+use super::graph::GraphSection;
+use super::ids::IdsSection;
+use super::item_keys::ItemKeysSection;
+use super::section::Section;
+use super::sets::SetsSection;
+use super::vectors::VectorsSection;
+use crate::format::{Key, Kind};
+
+/// In the order in which they are read in advance: what every search needs comes first, and
+/// vectors, the most by far, after all else that searches read.
+pub(crate) const SECTIONS: &[&dyn Section] = &[
+    &GraphSection,
+    &IdsSection,
+    &CodesSection,
+    #[cfg(test)]
+    &super::exercise::FingerprintsSection,
+    &VectorsSection,
+    &SetsSection,
+    &ItemKeysSection,
+];
+
+/// The section that keeps values of a kind.
+pub(crate) fn section_of(kind: Kind) -> Option<&'static dyn Section> {
+    SECTIONS.iter().copied().find(|section| section.kinds().contains(&kind))
+}
+
+/// Whether a kind is one of this version: a section's, META or DELTA.
+pub(crate) fn is_known(kind: Kind) -> bool {
+    [Kind::META, Kind::DELTA].contains(&kind) || section_of(kind).is_some()
+}
+
+/// Every kind of this version, in the order of the keys.
+pub(crate) fn kinds() -> Vec<Kind> {
+    let sections = SECTIONS.iter().flat_map(|section| section.kinds());
+    let mut kinds: Vec<Kind> = [Kind::META, Kind::DELTA].iter().chain(sections).copied().collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+/// Whether DELTA lists a value.
+pub(crate) fn is_listed(key: Key) -> bool {
+    section_of(key.kind).is_some_and(|section| section.is_listed(key))
+}

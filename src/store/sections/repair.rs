@@ -1,0 +1,84 @@
+//! What sections undo a torn edit with.
+
+use heed::RoTxn;
+use roaring::RoaringBitmap;
+
+use crate::error::{Error, Result};
+use crate::format::block::Geometry;
+use crate::format::checksum::Sound;
+use crate::format::meta::Meta;
+use crate::format::{Key, Kind};
+use crate::store::Place;
+use crate::store::target::Put;
+
+/// Kind and sub of the blocks, and of the tail, of values that each slot has one of.
+pub(crate) type Strided = [(Kind, u8); 2];
+
+/// The index as it is to be after a repair, and what is stored of it now.
+pub(crate) struct Repair<'a, 'e, 'p> {
+    pub(crate) place: Place<'e>,
+    pub(crate) rtxn: &'a RoTxn<'p>,
+    /// META, after.
+    pub(crate) meta: &'a Meta,
+    /// The sets after, by [`SetKind`](crate::format::set::SetKind), and whether they differ from
+    /// those that are stored.
+    pub(crate) sets: &'a [RoaringBitmap; 3],
+    pub(crate) are_sets_new: bool,
+    /// The slots that are not free.
+    pub(crate) kept: &'a RoaringBitmap,
+}
+
+impl Repair<'_, '_, '_> {
+    pub(crate) fn key(&self, (kind, sub): (Kind, u8), n: u32) -> Key {
+        Key::new(self.place.index, kind, sub, n)
+    }
+
+    /// The body of a value.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if its checksum does not hold.
+    pub(crate) fn sound(&self, key: Key) -> Result<Option<&[u8]>> {
+        Ok(self.place.sound(self.rtxn, key)?.map(Sound::body))
+    }
+
+    /// The values of a kind and sub, from `n` on.
+    pub(crate) fn from(
+        &self,
+        of: (Kind, u8),
+        n: u32,
+    ) -> Result<impl Iterator<Item = Result<(Key, &[u8])>>> {
+        self.place.range(self.rtxn, self.key(of, n), self.key(of, u32::MAX))
+    }
+
+    /// The puts that reduce blocks and tail to the slots that there are. Checks that those which
+    /// are kept have values.
+    pub(crate) fn strided(&self, geometry: Geometry, [block, single]: Strided) -> Result<Vec<Put>> {
+        let (slots, kept) = (self.meta.slots, self.kept);
+        let sealed = slots / geometry.vectors;
+        let tail_start = sealed * geometry.vectors;
+        for number in 0..sealed {
+            let key = self.key(block, number);
+            let first = number * geometry.vectors;
+            let is_there = self.place.unverified(self.rtxn, key)?.is_some();
+            if !is_there && kept.range_cardinality(first..first + geometry.vectors) > 0 {
+                return Err(Error::corrupt(key, "it is missing"));
+            }
+        }
+        let mut found = RoaringBitmap::new();
+        let mut puts = Vec::new();
+        for entry in self.from(single, 0)? {
+            let (key, _) = entry?;
+            match key.n >= tail_start && kept.contains(key.n) {
+                true => found.extend([key.n]),
+                false => puts.push((key, None)),
+            }
+        }
+        if let Some(slot) = kept.range(tail_start..).find(|slot| !found.contains(*slot)) {
+            return Err(Error::corrupt(self.key(single, slot), "it is missing"));
+        }
+        for entry in self.from(block, sealed)? {
+            puts.push((entry?.0, None));
+        }
+        Ok(puts)
+    }
+}

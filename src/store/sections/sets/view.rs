@@ -1,0 +1,41 @@
+//! The sets of slots, as a view finds them.
+
+use roaring::RoaringBitmap;
+
+use crate::error::{Error, Result};
+use crate::format::Kind;
+use crate::format::checksum::unverified;
+use crate::format::set::{CHUNK, SetKind, decode_chunk};
+use crate::store::snapshot::Snapshot;
+use crate::store::source::Source;
+use crate::store::view::View;
+
+impl<'t, S: Source<'t>> View<'_, 't, S> {
+    /// A set of slots, in full.
+    pub(crate) fn set(&self, kind: SetKind) -> Result<RoaringBitmap> {
+        let mut members = RoaringBitmap::new();
+        for number in 0..self.snapshot.meta.slots.div_ceil(CHUNK) {
+            let key = self.key(Kind::SETS, kind as u8, number);
+            if let Some(value) = self.source.get(key)? {
+                let chunk =
+                    decode_chunk(unverified(value)).map_err(|what| Error::corrupt(key, what))?;
+                members.extend(chunk.iter().map(|low| number * CHUNK + low));
+            }
+        }
+        Ok(members)
+    }
+
+    /// The slots of all live items, pending or linked.
+    pub(crate) fn live(&self) -> Result<RoaringBitmap> {
+        let mut live = RoaringBitmap::new();
+        live.insert_range(0..self.snapshot.meta.slots);
+        live -= self.dead()?;
+        Ok(live)
+    }
+
+    /// The slots of no item: those that are free, and those whose item has been removed.
+    pub(crate) fn dead(&self) -> Result<RoaringBitmap> {
+        let Snapshot { meta, removed, .. } = self.snapshot;
+        if meta.free == 0 { Ok(removed.clone()) } else { Ok(removed | self.set(SetKind::Free)?) }
+    }
+}

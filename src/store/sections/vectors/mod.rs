@@ -1,0 +1,90 @@
+//! The vectors: VECTORS, blocks of those of consecutive slots, and TAIL, single ones beyond the
+//! last block.
+
+mod check;
+
+use super::relabel::{Relabel, Relabelled};
+use super::repair::Repair;
+use super::section::{AnyView, Listed, Section, SectionEdit};
+use crate::error::Result;
+use crate::format::meta::Meta;
+use crate::format::{Key, Kind};
+use crate::store::blocks::{BlockEdit, Blocks};
+use crate::store::checker::Checker;
+use crate::store::snapshot::Snapshot;
+use crate::store::stats::Stats;
+use crate::store::table::Table;
+use crate::store::target::Put;
+
+/// The kinds and subs of blocks, and of single values.
+pub(crate) const BLOCK: (Kind, u8) = (Kind::VECTORS, 0);
+pub(crate) const SINGLE: (Kind, u8) = (Kind::TAIL, 0);
+
+/// See the module.
+pub(crate) struct VectorsSection;
+
+impl Section for VectorsSection {
+    fn kinds(&self) -> &'static [Kind] {
+        &[Kind::VECTORS, Kind::TAIL]
+    }
+
+    fn is_listed(&self, key: Key) -> bool {
+        key.kind == Kind::VECTORS
+    }
+
+    fn listed<'s, 't>(&self, snapshot: &'s Snapshot<'t>) -> Vec<Listed<&'s Table<'t>>> {
+        vec![(BLOCK.0, BLOCK.1, &snapshot.vectors.blocks)]
+    }
+
+    fn visit<'t>(
+        &self,
+        view: &AnyView<'_, '_, 't>,
+        visit: &mut dyn FnMut(&'t [u8]) -> bool,
+    ) -> Result<bool> {
+        for slot in view.first_slots_of(&view.snapshot.meta.geometry)? {
+            view.vector(slot)?;
+            if view.snapshot.vectors.stored(slot).is_some_and(|value| !visit(value)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn edit(&self, meta: &Meta) -> Option<Box<dyn SectionEdit>> {
+        let blocks = Blocks::new(meta.geometry, meta.slots, BLOCK, SINGLE);
+        let has_factor = meta.geometry.factor > 0;
+        Some(Box::new(BlockEdit::new(blocks, move |_, _, vector| {
+            let factor = vector.factor.to_le_bytes();
+            Ok([vector.bytes, if has_factor { &factor } else { &[] }].concat())
+        })))
+    }
+
+    fn relabel(&self, _: &Relabel<'_, '_, '_>) -> Result<Relabelled> {
+        Ok(Relabelled::Spooled)
+    }
+
+    fn repair(&self, repair: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
+        repair.strided(repair.meta.geometry, [BLOCK, SINGLE])
+    }
+
+    fn check_value(
+        &self,
+        checker: &mut Checker<'_, '_, '_>,
+        key: Key,
+        value: &[u8],
+    ) -> Result<bool> {
+        Ok(checker.vector_value(key, value))
+    }
+
+    fn check(&self, checker: &mut Checker<'_, '_, '_>) -> Result<()> {
+        checker.check_vectors()
+    }
+
+    fn stats(&self, view: &AnyView<'_, '_, '_>, stats: &mut Stats) -> Result<()> {
+        let tail = stats.kinds.iter().find(|stats| stats.kind == Kind::TAIL);
+        stats.tail = tail.map_or(0, |stats| stats.values);
+        stats.form = view.snapshot.metric.codec_name;
+        stats.saturated = view.snapshot.meta.saturated;
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! Finding the values of a snapshot before they are needed: reading pages in advance, as a search
+//! of a cold file waits for the disk once a page, one after the other; and resolving tables, so
+//! that a search finds each value with one load.
+
+use std::hint::black_box;
+use std::sync::atomic::Ordering;
+
+use super::codes::CodesSection;
+use super::ids::IdsSection;
+use super::list::SECTIONS;
+use super::section::Section;
+use super::vectors::VectorsSection;
+use crate::error::Result;
+use crate::store::source::Source;
+use crate::store::table::Memory;
+use crate::store::view::View;
+
+/// One byte is read of so many: no page is smaller.
+const PAGE_BYTES: usize = 4096;
+
+/// How much of a snapshot has been read in advance: see [`Snapshot::warm`](crate::Snapshot::warm).
+///
+/// ```
+/// use voisin::{Index, Options, Warmed, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(64))?;
+/// index.load((0..1000).map(|item| (item, [item as f32; 64])), |_| {})?;
+/// let Warmed { bytes, is_complete, .. } = index.snapshot()?.warm(10_000)?;
+/// assert!(bytes <= 10_000 && !is_complete, "the vectors alone are 256 000 bytes");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Warmed {
+    /// Bytes of the values that have been read.
+    pub bytes: u64,
+    /// Whether these were all that a search can need; else the budget has ended it.
+    pub is_complete: bool,
+}
+
+/// What is left to read.
+struct Budget {
+    left: u64,
+    read: u64,
+}
+
+impl Budget {
+    /// Reads a value, page by page. `false` if it does not fit any more.
+    fn spend(&mut self, value: &[u8]) -> bool {
+        let Some(left) = self.left.checked_sub(value.len() as u64) else { return false };
+        for page in value.chunks(PAGE_BYTES) {
+            black_box(page.first().copied());
+        }
+        (self.left, self.read) = (left, self.read + value.len() as u64);
+        true
+    }
+}
+
+impl<'t, S: Source<'t>> View<'_, 't, S> {
+    /// Reads values, section by section, until their bytes reach `budget_bytes`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt).
+    pub(crate) fn warm(&self, budget_bytes: u64) -> Result<Warmed> {
+        let mut budget = Budget { left: budget_bytes, read: 0 };
+        let is_complete = self.visit(SECTIONS, &mut |value| budget.spend(value))?;
+        Ok(Warmed { bytes: budget.read, is_complete })
+    }
+
+    /// Fills all tables. O(values) the first time.
+    pub(crate) fn resolve_all(&self) -> Result<()> {
+        if self.snapshot.is_resolved.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.visit(SECTIONS, &mut |_| true)?;
+        // Small tables forget.
+        let is_resolved = self.snapshot.memory == Memory::Full;
+        self.snapshot.is_resolved.store(is_resolved, Ordering::Release);
+        Ok(())
+    }
+
+    /// Fills the tables of vectors and item ids.
+    pub(crate) fn resolve_vectors(&self) -> Result<()> {
+        self.visit(&[&VectorsSection, &IdsSection], &mut |_| true).map(drop)
+    }
+
+    /// Fills the tables of codes.
+    pub(crate) fn resolve_codes(&self) -> Result<()> {
+        self.visit(&[&CodesSection], &mut |_| true).map(drop)
+    }
+
+    fn visit(
+        &self,
+        sections: &[&dyn Section],
+        visit: &mut dyn FnMut(&'t [u8]) -> bool,
+    ) -> Result<bool> {
+        let view = self.on_any_source();
+        for section in sections {
+            if !section.visit(&view, visit)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,225 @@
+//! Files that earlier versions of the format have left: each opens, answers, changes and checks as
+//! if this version had written it.
+//!
+//! `tests/fixtures/vN` holds what the code of format version N wrote by
+//! [`write_the_fixtures_of_this_version`], which is run once, before the version moves:
+//! `cargo test --test it fixtures -- --ignored`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+use voisin::codec::I8;
+use voisin::distances::{Cosine, Euclidean, Hamming};
+use voisin::{Codes, Index, ItemId, Options, Reader, Writer};
+
+use crate::common::{Model, check_holds, create, open_env};
+
+/// The versions before the one that is written.
+const EARLIER: [u16; 1] = [5];
+const DIMENSIONS: usize = 64;
+/// The items that are linked, and those that are added after the build and stay pending.
+const LINKED: ItemId = 600;
+const PENDING: ItemId = 5;
+
+fn fixtures(version: u16) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/v{version}"))
+}
+
+/// The vector of an item: whole numbers from -50 to 50.
+fn vector(item: ItemId) -> Vec<f32> {
+    let component = |at: u32| {
+        let mixed = (item * 64 + at).wrapping_add(1).wrapping_mul(0x9E37_79B9);
+        let mixed = (mixed ^ mixed >> 15).wrapping_mul(0x85EB_CA6B);
+        (mixed ^ mixed >> 13) % 101
+    };
+    (0..DIMENSIONS as u32).map(|at| component(at) as f32 - 50.0).collect()
+}
+
+fn bits(item: ItemId) -> Vec<f32> {
+    vector(item).iter().map(|value| f32::from(u8::from(*value > 0.0))).collect()
+}
+
+fn text(item: ItemId) -> String {
+    format!("item {item:03}")
+}
+
+/// The items of every fixture: those that were deleted are missing.
+fn items() -> impl Iterator<Item = ItemId> {
+    (0..LINKED + PENDING).filter(|item| *item >= LINKED || item % 10 != 3)
+}
+
+fn deleted() -> impl Iterator<Item = ItemId> {
+    (0..LINKED).filter(|item| item % 10 == 3)
+}
+
+#[test]
+#[ignore = "writes files into the source, once for each version of the format"]
+fn write_the_fixtures_of_this_version() {
+    let version = voisin_format_version();
+    let folder = fixtures(version);
+    fs::create_dir_all(folder.join("index")).unwrap();
+    fs::create_dir_all(folder.join("level-1")).unwrap();
+
+    let path = folder.join("index");
+    let options =
+        |name: &str| Options::new(DIMENSIONS).name(name).m(4).m0(8).map_size_bytes(8 << 20);
+    let ids = Index::<Cosine>::create(&path, options("ids").codes(Codes::Bits4)).unwrap();
+    ids.write(|batch| batch.add_items_from((0..LINKED).map(|item| (item, vector(item))))).unwrap();
+    ids.write(|batch| {
+        batch.link_later();
+        batch.add_items_from((LINKED..LINKED + PENDING).map(|item| (item, vector(item))))?;
+        batch.delete_items(deleted())
+    })
+    .unwrap();
+    let numbers = Index::<Euclidean<I8>, u64>::create(&path, options("u64 keys")).unwrap();
+    numbers
+        .train(&[-50.0; DIMENSIONS].into_iter().chain([50.0; DIMENSIONS]).collect::<Vec<_>>())
+        .unwrap();
+    numbers
+        .write(|batch| {
+            batch.add_items_from(items().map(|item| (u64::from(item) << 32, vector(item))))
+        })
+        .unwrap();
+    let texts = Index::<Hamming, str>::create(&path, options("text keys")).unwrap();
+    texts
+        .write(|batch| batch.add_items_from(items().map(|item| (text(item), bits(item)))))
+        .unwrap();
+    drop((ids, numbers, texts));
+
+    let env = open_env(&folder.join("level-1"), 8 << 20);
+    let db = create::<Euclidean>(&env);
+    let writer = Writer::new(db, 3, DIMENSIONS);
+    let mut wtxn = env.write_txn().unwrap();
+    for item in 0..LINKED {
+        writer.add_item(&mut wtxn, item, &vector(item)).unwrap();
+    }
+    writer.builder(&mut StdRng::seed_from_u64(7)).build::<4, 8>(&mut wtxn).unwrap();
+    for item in LINKED..LINKED + PENDING {
+        writer.add_item(&mut wtxn, item, &vector(item)).unwrap();
+    }
+    for item in deleted() {
+        writer.del_item(&mut wtxn, item).unwrap();
+    }
+    wtxn.commit().unwrap();
+    drop(env);
+    for name in ["index", "level-1"] {
+        fs::remove_file(folder.join(name).join("lock.mdb")).unwrap();
+    }
+}
+
+/// What `inspect` says of a new index.
+fn voisin_format_version() -> u16 {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new");
+    Index::<Cosine>::create(&path, Options::new(1)).unwrap();
+    voisin::inspect(&path).unwrap()[0].metadata.as_ref().unwrap().format_version
+}
+
+/// A copy of a fixture, to be changed.
+fn copy(version: u16, name: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let data = fixtures(version).join(name).join("data.mdb");
+    fs::copy(&data, folder.path().join("data.mdb")).unwrap();
+    folder
+}
+
+#[test]
+fn there_is_a_fixture_of_every_earlier_version() {
+    let current = voisin_format_version();
+    for version in 5..current {
+        assert!(EARLIER.contains(&version) && fixtures(version).is_dir(), "version {version}");
+    }
+}
+
+#[test]
+fn an_index_of_an_earlier_version_opens_answers_changes_and_checks() {
+    for version in EARLIER {
+        let folder = copy(version, "index");
+        let (path, options) = (folder.path(), |name: &str| Options::default().name(name));
+        let found = voisin::inspect(path).unwrap();
+        for found in &found {
+            assert_eq!(found.metadata.as_ref().unwrap().format_version, version);
+        }
+        assert_eq!(found.len(), 3);
+
+        let ids = Index::<Cosine>::open(path, options("ids")).unwrap();
+        let snapshot = ids.snapshot().unwrap();
+        for round in 0..4 {
+            assert_eq!(ids.check().unwrap(), [], "version {version}, round {round}");
+            for item in items() {
+                let stored = ids.snapshot().unwrap().vector(item).unwrap();
+                assert_eq!(stored, Some(vector(item)), "version {version}, item {item}");
+                let found =
+                    ids.search(1).ef_search(200).by_vector(&vector(item)).unwrap().into_nns();
+                assert_eq!(found[0].0, item, "version {version}, round {round}");
+            }
+            match round {
+                0 => ids.write(|batch| batch.add(9999, &vector(9999))).unwrap(),
+                1 => assert!(ids.write(|batch| batch.delete(9999)).unwrap()),
+                _ => ids.optimize().unwrap(),
+            }
+        }
+        // What was held shows what it has shown.
+        assert_eq!(snapshot.len(), items().count() as u64);
+        let found = snapshot.search(1).ef_search(200).by_vector(&vector(0)).unwrap().into_nns();
+        assert_eq!(found[0].0, 0);
+        drop(snapshot);
+
+        let numbers = Index::<Euclidean<I8>, u64>::open(path, options("u64 keys")).unwrap();
+        let texts = Index::<Hamming, str>::open(path, options("text keys")).unwrap();
+        for round in 0..2 {
+            assert_eq!(numbers.check().unwrap(), [], "version {version}, round {round}");
+            assert_eq!(texts.check().unwrap(), [], "version {version}, round {round}");
+            for item in items().step_by(20) {
+                let (key, query) = (u64::from(item) << 32, vector(item));
+                let found = numbers.search(1).by_vector(&query).unwrap().into_nns();
+                assert_eq!(found[0].0, key, "version {version}, round {round}");
+                let found = texts.search(1).by_vector(&bits(item)).unwrap().into_nns();
+                assert_eq!(found[0].1, 0.0, "version {version}, round {round}");
+                assert!(texts.snapshot().unwrap().contains(text(item)).unwrap());
+            }
+            numbers.write(|batch| batch.add(1, &vector(1))).unwrap();
+            texts.write(|batch| batch.add("another", &bits(7))).unwrap();
+        }
+        let current = voisin_format_version();
+        for found in voisin::inspect(path).unwrap() {
+            assert_eq!(found.metadata.unwrap().format_version, current, "{:?}", found.name);
+        }
+    }
+}
+
+#[test]
+fn an_index_of_an_earlier_version_in_an_environment_of_the_callers_is_read_and_changed() {
+    for version in EARLIER {
+        let folder = copy(version, "level-1");
+        let env = open_env(folder.path(), 1 << 30);
+        let db = create::<Euclidean>(&env);
+        let writer = Writer::new(db, 3, DIMENSIONS);
+        for round in 0..3 {
+            let rtxn = env.read_txn().unwrap();
+            assert_eq!(voisin::check(&rtxn, 3, db).unwrap(), [], "version {version}");
+            let reader = Reader::open(&rtxn, 3, db).unwrap();
+            for item in items() {
+                assert_eq!(reader.item_vector(&rtxn, item).unwrap(), Some(vector(item)));
+                let found = reader.nns(1).ef_search(200).by_vector(&rtxn, &vector(item)).unwrap();
+                assert_eq!(found.into_nns()[0].0, item, "version {version}, round {round}");
+            }
+            drop(rtxn);
+            let mut wtxn = env.write_txn().unwrap();
+            writer.add_item(&mut wtxn, 9999 + round, &vector(9999 + round)).unwrap();
+            if round == 1 {
+                writer.builder(&mut StdRng::seed_from_u64(7)).build::<4, 8>(&mut wtxn).unwrap();
+            }
+            wtxn.commit().unwrap();
+        }
+        check_holds(&env.read_txn().unwrap(), db, 3, &model());
+    }
+}
+
+/// What the index of level 1 holds after the rounds of the test.
+fn model() -> Model {
+    items().chain([9999, 10_000, 10_001]).map(|item| (item, vector(item))).collect()
+}
