@@ -1,5 +1,6 @@
-//! A service as a newcomer to voisin would write it: measurements with ids, times and vectors arrive
-//! as an Arrow batch, are loaded, and are searched over HTTP. Prints its steps; panics if one fails.
+//! A service as a newcomer to voisin would write it: measurements with ids, times and vectors
+//! arrive as an Arrow batch, are loaded, and are searched over HTTP. Prints its steps; panics if
+//! one fails.
 
 use std::path::Path;
 use std::sync::Arc;
