@@ -724,15 +724,15 @@ fn readers_of_map(snapshots: usize, oldest: Duration, searches: usize) -> String
 fn corrupt_remedy(key: Key) -> &'static str {
     match key.kind {
         Kind::LINKS | Kind::SPILL | Kind::IN => {
-            "if it is all in Links, Spill and In, force_rebuild makes these anew from the \
+            "if it is all in LINKS, SPILL and IN, force_rebuild makes these anew from the \
              vectors; if not, restore a backup"
         }
         Kind::CODES => {
-            "if it is all in Codes, choose no codes and then these again (set_codes); if not, \
+            "if it is all in CODES, choose no codes and then these again (set_codes); if not, \
              restore a backup"
         }
         Kind::ID_SLOTS => {
-            "if it is all in IdSlots, optimize makes these anew from SlotIds; if not, restore a \
+            "if it is all in ID_SLOTS, optimize makes these anew from SLOT_IDS; if not, restore a \
              backup"
         }
         _ => "restore a backup, or add the items to a new index from where they came",

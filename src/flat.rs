@@ -387,7 +387,8 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         Ok(())
     }
 
-    #[inline]
+    /// Most vectors are too far away: that is decided where it is called.
+    #[inline(always)]
     fn offer(
         &self,
         query: &PreparedQuery<'_, '_, 't, S>,
@@ -395,12 +396,21 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         distance: f32,
         top_k: &mut TopK,
     ) -> Result<()> {
-        if top_k.may_keep(distance) {
-            let item = self.view.item(slot)?;
-            if (self.accept)(item) {
-                let distance = query.told_apart(slot, distance)?;
-                top_k.offer(Neighbor { distance, item });
-            }
+        if top_k.may_keep(distance) { self.keep(query, slot, distance, top_k) } else { Ok(()) }
+    }
+
+    #[inline(never)]
+    fn keep(
+        &self,
+        query: &PreparedQuery<'_, '_, 't, S>,
+        slot: Slot,
+        distance: f32,
+        top_k: &mut TopK,
+    ) -> Result<()> {
+        let item = self.view.item(slot)?;
+        if (self.accept)(item) {
+            let distance = query.told_apart(slot, distance)?;
+            top_k.offer(Neighbor { distance, item });
         }
         Ok(())
     }

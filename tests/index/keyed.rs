@@ -14,7 +14,7 @@ use voisin::heed::EnvOpenOptions;
 use voisin::heed::types::Bytes;
 use voisin::{
     AsKey, Error, Index, Invariant, ItemKey, ItemName, Kind, LoadPhase, MAX_KEY_BYTES, Options,
-    Snapshot, VectorDefect,
+    Reader, Snapshot, VectorDefect, Writer,
 };
 
 use crate::child::{Running, tell, told};
@@ -682,4 +682,40 @@ fn a_changed_byte_among_the_keys_is_found_and_never_a_panic() {
         with_database(&|wtxn, database| database.put(wtxn, key, value).unwrap());
     }
     check(&Texts::open(&path, Options::default()).unwrap());
+}
+
+/// A writer of level 1 would leave the keys of items behind: META says what names them.
+#[test]
+fn level_1_does_not_change_an_index_whose_items_have_keys() {
+    let (folder, index) = create::<str>(Options::new(DIMENSIONS));
+    index.write(|batch| batch.add("a", &vector(1, 0))).unwrap();
+    drop(index);
+    // SAFETY: nobody else has the folder open.
+    let env = unsafe {
+        EnvOpenOptions::new()
+            .map_size(64 << 20)
+            .max_dbs(8)
+            .open(folder.path().join("vectors"))
+            .unwrap()
+    };
+    let db = voisin::create_database::<Euclidean>(&env, Some("voisin")).unwrap();
+    let (writer, mut wtxn) = (Writer::new(db, 0, DIMENSIONS), env.write_txn().unwrap());
+    for error in [
+        writer.add_item(&mut wtxn, 7, &vector(7, 0)).unwrap_err(),
+        writer.del_item(&mut wtxn, 0).map(drop).unwrap_err(),
+        writer.set_codes(&mut wtxn, None).unwrap_err(),
+    ] {
+        let message = error.to_string();
+        assert!(
+            matches!(
+                error,
+                Error::NamingMismatch { stored: "string keys", requested: "u32 ids", .. }
+            ),
+            "{message}"
+        );
+    }
+    // It can be read, and its keys are checked, too.
+    let found = Reader::open(&wtxn, 0, db).unwrap().nns(1).by_vector(&wtxn, &vector(1, 0)).unwrap();
+    assert_eq!(found.into_nns(), [(0, 0.0)]);
+    assert_eq!(voisin::check(&wtxn, 0, db).unwrap(), []);
 }

@@ -13,9 +13,11 @@ use rand::rngs::StdRng;
 use tempfile::TempDir;
 use voisin::codec::I8;
 use voisin::distances::{Cosine, Euclidean, Hamming};
-use voisin::{Codes, Index, ItemId, Options, Reader, Writer};
+use voisin::heed::types::Bytes;
+use voisin::{Codes, Error, Index, ItemId, Options, Reader, Writer};
 
 use crate::common::{Model, check_holds, create, open_env};
+use crate::decoder::crc32c;
 
 /// The versions before the one that is written.
 const EARLIER: [u16; 1] = [5];
@@ -216,6 +218,31 @@ fn an_index_of_an_earlier_version_in_an_environment_of_the_callers_is_read_and_c
             wtxn.commit().unwrap();
         }
         check_holds(&env.read_txn().unwrap(), db, 3, &model());
+    }
+}
+
+/// The mark of an edit that has not come to its end, in META of version 5.
+#[test]
+fn a_torn_edit_of_an_earlier_version_is_refused_and_undone() {
+    for mark in [1, 2] {
+        let folder = copy(5, "level-1");
+        let env = open_env(folder.path(), 1 << 30);
+        let db = create::<Euclidean>(&env);
+        let (raw, key) = (db.remap_types::<Bytes, Bytes>(), [0, 3, 0, 0, 0, 0, 0, 0]);
+        let mut wtxn = env.write_txn().unwrap();
+        let mut meta = raw.get(&wtxn, &key).unwrap().unwrap().to_vec();
+        meta.truncate(meta.len() - 4);
+        meta[74] = mark;
+        let checksum = crc32c(key.iter().chain(&meta)).to_le_bytes();
+        meta.extend(checksum);
+        raw.put(&mut wtxn, &key, &meta).unwrap();
+        let error = Reader::open(&wtxn, 3, db).map(drop).unwrap_err();
+        assert!(matches!(error, Error::TornEdit { index: 3 }), "{error}");
+        let writer = Writer::new(db, 3, DIMENSIONS);
+        assert!(writer.repair(&mut wtxn).unwrap());
+        let model = items().map(|item| (item, vector(item))).collect();
+        check_holds(&wtxn, db, 3, &model);
+        assert_eq!(writer.n_pending(&wtxn).unwrap() > PENDING.into(), mark == 2);
     }
 }
 
