@@ -212,6 +212,8 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
         }))
     }
 
+    // Asked of every candidate: left to itself, the compiler inlines it or not by chance.
+    #[inline]
     fn accepts(&self, slot: Slot) -> Result<bool> {
         let Walk { view, context, .. } = self.walk;
         if self.is_descending() {
