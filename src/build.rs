@@ -25,8 +25,8 @@ use crate::store::owned_snapshot::{OwnedSnapshot, ReadTxn, SharedTxn};
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber, spool};
 use crate::store::sections::codes::encoded::{Encoded, WithCodes};
-use crate::store::sections::graph::KINDS;
 use crate::store::sections::graph::changes::Changes;
+use crate::store::sections::list::built_kinds;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{AnySource, Shared, Verified};
 use crate::store::sq8_copy::{Sq8Copy, WithSq8Copy, sample};
@@ -284,8 +284,8 @@ impl<'e> Build<'_, 'e> {
     ) -> Result<()> {
         if changes.anew {
             let index = edit.index();
-            for kind in KINDS {
-                let bound = |sub, n| Key::new(index, *kind, sub, n);
+            for kind in built_kinds() {
+                let bound = |sub, n| Key::new(index, kind, sub, n);
                 edit.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
             }
         }

@@ -21,8 +21,8 @@ use super::Place;
 use super::edit::Edit;
 use super::open::read_meta;
 use super::owned_snapshot::OwnedSnapshot;
-use super::sections::graph;
 use super::sections::graph::changes::Changes;
+use super::sections::list::built_kinds;
 use super::snapshot::Snapshot;
 use super::source::{Calling, Source, Verified};
 use super::table::Memory;
@@ -202,8 +202,8 @@ fn restored(
         }
         Ok(())
     };
-    for kind in graph::KINDS {
-        let bound = |sub, n| Key::new(place.index, *kind, sub, n);
+    for kind in built_kinds() {
+        let bound = |sub, n| Key::new(place.index, kind, sub, n);
         let all = |txn| place.range(txn, bound(0, 0), bound(u8::MAX, u32::MAX));
         let (mut before, mut now) = (all(before)?, all(now)?);
         let (mut then, mut later) = (before.next().transpose()?, now.next().transpose()?);

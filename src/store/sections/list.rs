@@ -40,6 +40,12 @@ pub(crate) fn kinds() -> Vec<Kind> {
     kinds
 }
 
+/// The kinds whose values builds compute.
+pub(crate) fn built_kinds() -> impl Iterator<Item = Kind> {
+    let built = SECTIONS.iter().filter(|section| section.is_built());
+    built.flat_map(|section| section.kinds()).copied()
+}
+
 /// Whether DELTA lists a value.
 pub(crate) fn is_listed(key: Key) -> bool {
     section_of(key.kind).is_some_and(|section| section.is_listed(key))

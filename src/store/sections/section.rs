@@ -70,6 +70,13 @@ pub(crate) trait Section: Sync {
         false
     }
 
+    /// Whether builds compute its values, and edits between two builds leave them alone: a build
+    /// anew deletes them, and one that is written on top of later commits restores what these have
+    /// made of them.
+    fn is_built(&self) -> bool {
+        false
+    }
+
     /// The puts that restore its values after a torn edit.
     fn repair(&self, repair: &Repair<'_, '_, '_>) -> Result<Vec<Put>>;
 

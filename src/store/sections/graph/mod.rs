@@ -22,15 +22,12 @@ use crate::store::table::Table;
 use crate::store::target::Put;
 use crate::types::{Layer, Slot};
 
-/// The kinds of its keys.
-pub(crate) const KINDS: &[Kind] = &[Kind::LINKS, Kind::SPILL, Kind::IN];
-
 /// See the module.
 pub(crate) struct GraphSection;
 
 impl Section for GraphSection {
     fn kinds(&self) -> &'static [Kind] {
-        KINDS
+        &[Kind::LINKS, Kind::SPILL, Kind::IN]
     }
 
     fn is_listed(&self, key: Key) -> bool {
@@ -70,6 +67,10 @@ impl Section for GraphSection {
     fn forget(&self, meta: &mut Meta) -> bool {
         meta.next_rank = 0;
         meta.roots.clear();
+        true
+    }
+
+    fn is_built(&self) -> bool {
         true
     }
 
