@@ -50,43 +50,34 @@ const ITEM_TAG: u8 = 0;
 /// or another. hannoy and arroy need not be linked: any `heed::Database<Bytes, Bytes>` opened under
 /// the name of their database works.
 ///
-/// ```
+/// ```no_run
 /// use voisin::heed::{CommitOrAbort, EnvOpenOptions, types::Bytes};
 /// use voisin::rand::{SeedableRng, rngs::StdRng};
 /// use voisin::{Import, Reader, Writer, distances::Euclidean};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let folder = tempfile::tempdir()?;
 /// // SAFETY: nobody changes the files in this folder but through LMDB.
-/// let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(2).open(folder.path())? };
-/// let created = env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| {
-///     opener.create_database(wtxn, Some("hannoy")).map(CommitOrAbort::<_, ()>::Commit)
+/// let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).max_dbs(2).open("vectors")? };
+/// // An index of hannoy's, with number 7.
+/// let opened = env.open_databases_and_commit(env.read_txn()?, |opener, rtxn| {
+///     opener
+///         .open_database::<Bytes, Bytes>(rtxn, Some("hannoy"))
+///         .map(|found| found.map_or(CommitOrAbort::Abort(()), CommitOrAbort::Commit))
 /// })?;
-/// let theirs: hannoy::Database<'_, hannoy::distances::Euclidean> = created.unwrap_commit();
-/// let ours: voisin::Database<'_, Euclidean> = voisin::create_database(&env, Some("voisin"))?;
-///
-/// // An existing index.
-/// let mut wtxn = env.write_txn()?;
-/// let old = hannoy::Writer::new(theirs, 7, 2);
-/// old.add_item(&mut wtxn, 1, &[0.5, 0.0])?;
-/// old.add_item(&mut wtxn, 2, &[0.0, 2.0])?;
-/// let mut rng = StdRng::seed_from_u64(42);
-/// old.builder(&mut rng).build::<16, 32>(&mut wtxn)?;
-/// wtxn.commit()?;
+/// let theirs = opened.commit().ok_or("hannoy has no such database")?;
+/// let ours: voisin::Database<'_, Euclidean> = voisin::create_database(&env, Some("mine"))?;
 ///
 /// let rtxn = env.read_txn()?;
-/// let source = Import::open(&rtxn, 7, theirs.remap_types::<Bytes, Bytes>())?;
-/// assert_eq!((source.metric(), source.dimensions()), ("euclidean", 2));
+/// let source = Import::open(&rtxn, 7, theirs)?;
 /// let mut wtxn = env.write_txn()?;
 /// let writer = Writer::new(ours, 0, source.dimensions());
-/// assert_eq!(source.add_to(&writer, &mut wtxn)?, 2);
-/// writer.builder(&mut rng).build::<16, 32>(&mut wtxn)?;
+/// let count = source.add_to(&writer, &mut wtxn)?;
+/// writer.builder(&mut StdRng::seed_from_u64(42)).build::<16, 32>(&mut wtxn)?;
 /// wtxn.commit()?;
 /// drop(rtxn);
 ///
 /// let rtxn = env.read_txn()?;
-/// let found = Reader::open(&rtxn, 0, ours)?.nns(1).by_vector(&rtxn, &[0.0, 0.0])?;
-/// assert_eq!(found.into_nns(), [(1, 0.25)]);
+/// assert_eq!(Reader::open(&rtxn, 0, ours)?.n_items(), count);
 /// # Ok(())
 /// # }
 /// ```
