@@ -1,4 +1,4 @@
-//! Counting what an index is made of: its values by kind, and what each section has to tell.
+//! Counting statistics of an index: its values by kind, and the figures of each section.
 
 use heed::RoTxn;
 
@@ -11,7 +11,7 @@ use crate::store::source::Source;
 use crate::store::stats::{KindStats, Stats};
 use crate::store::view::View;
 
-/// Counts everything.
+/// Counts everything, in one pass over the values and one by each section.
 pub(crate) fn count<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     place: Place<'_>,

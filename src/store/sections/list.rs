@@ -1,4 +1,4 @@
-//! All sections of an index.
+//! The list of all sections of an index.
 
 use super::codes::CodesSection;
 use super::graph::GraphSection;
@@ -9,8 +9,8 @@ use super::sets::SetsSection;
 use super::vectors::VectorsSection;
 use crate::format::{Key, Kind};
 
-/// In the order in which they are read in advance: what every search needs comes first, and
-/// vectors, the most by far, after all else that searches read.
+/// The sections in the order of prefetching: first what every search needs, then the vectors, by
+/// far the largest, then what searches do not read.
 pub(crate) const SECTIONS: &[&dyn Section] = &[
     &GraphSection,
     &IdsSection,
@@ -22,17 +22,17 @@ pub(crate) const SECTIONS: &[&dyn Section] = &[
     &ItemKeysSection,
 ];
 
-/// The section that keeps values of a kind.
+/// The section that stores values of a kind.
 pub(crate) fn section_of(kind: Kind) -> Option<&'static dyn Section> {
     SECTIONS.iter().copied().find(|section| section.kinds().contains(&kind))
 }
 
-/// Whether a kind is one of this version: a section's, META or DELTA.
+/// Whether this version knows a kind: a section's, META or DELTA.
 pub(crate) fn is_known(kind: Kind) -> bool {
     [Kind::META, Kind::DELTA].contains(&kind) || section_of(kind).is_some()
 }
 
-/// Every kind of this version, in the order of the keys.
+/// Every kind of this version, in key order.
 pub(crate) fn kinds() -> Vec<Kind> {
     let sections = SECTIONS.iter().flat_map(|section| section.kinds());
     let mut kinds: Vec<Kind> = [Kind::META, Kind::DELTA].iter().chain(sections).copied().collect();

@@ -1,16 +1,16 @@
-//! What an index consists of: a folder for each *section*, which is one or more ranges of keys and
-//! all that is known of them.
+//! The sections of an index. A *section* is one or more key ranges with all code that knows them,
+//! in a folder of its own.
 //!
-//! - `section`: what every section can do; `list`: all of them, which is all that another one must
-//!   be entered in. Snapshots, edits, warming, renumbering, repair, `check` and `stats` go through
-//!   the list, so that none of them can forget a section.
+//! - `section`: the trait of all sections; `list`: the list of all of them, the only place where a
+//!   new one must be entered. Snapshots, edits, warming, renumbering, repair, `check` and `stats`
+//!   iterate over the list, so that none of them can forget a section.
 //! - `vectors`, `codes`, `graph`, `ids`, `sets`, `item_keys`: the sections. In each, `mod` says
-//!   what the section does, `view` (`search`) finds its values, and `check` verifies them.
-//! - `count`: an index in numbers; `warm`: reading values in advance, and resolving tables;
-//!   `relabel`: what a section needs to give its values other slots; `repair`: what it needs to
-//!   undo a torn edit.
+//!   what the section does, `view` (`search`) looks up its values, and `check` verifies them.
+//! - `count`: statistics of an index; `warm`: reads values ahead, and fills pointer tables;
+//!   `relabel`: the inputs of a section for rewriting its values with new slots; `repair`: those
+//!   for undoing a torn edit.
 //!
-//! Their bytes are in `format/`, as pure functions.
+//! The byte layouts are in `format/`, as pure functions.
 
 pub(crate) mod codes;
 pub(crate) mod count;

@@ -1,4 +1,4 @@
-//! What sections give their values other slots with.
+//! The inputs and results of sections that rewrite their values with new slots.
 
 use std::cell::Cell;
 
@@ -9,44 +9,44 @@ use crate::store::GoOn;
 use crate::store::target::Put;
 use crate::types::Slot;
 
-/// What an entry of a map from slots is where there is no slot.
+/// The entry of a slot map for "no slot".
 pub(crate) const NONE: u32 = u32::MAX;
 
-/// An index whose slots get other numbers.
+/// An index whose slots are being renumbered.
 pub(crate) struct Relabel<'a, 's, 't> {
-    /// The index as it is.
+    /// The index before.
     pub(crate) view: &'a Before<'s, 't>,
-    /// The graph that it is to have, by the slots as they are.
+    /// The new graph, by old slots.
     pub(crate) working: &'a Working<'a>,
-    /// Old slots, by new.
+    /// Old slots, indexed by new ones.
     pub(crate) order: &'a [Slot],
     pub(crate) numbers: Numbers,
-    /// The codes that it is to have, if they have been made.
+    /// The new codes, if they have been computed.
     pub(crate) encoded: Cell<Option<Encoded>>,
-    /// Asked for every node.
+    /// Called once per node; an error cancels the work.
     pub(crate) go_on: &'a GoOn<'a>,
 }
 
 /// The values of a section by new slots.
 pub(crate) enum Relabelled {
-    /// As they are: they name no slots.
+    /// Unchanged: they refer to no slots.
     Unchanged,
-    /// These and no others.
+    /// Exactly these values.
     Puts(Vec<Put>),
     /// The vectors, which wait in the spool.
     Spooled,
 }
 
-/// The slots of a graph by their new numbers.
+/// The map from old to new slots and ranks.
 pub(crate) struct Numbers {
-    /// New slots, by old.
+    /// New slots, indexed by old ones.
     pub(crate) new: Vec<u32>,
-    /// New ranks, by old slot.
+    /// New ranks, indexed by old slots.
     pub(crate) ranks: Vec<u32>,
 }
 
 impl Relabel<'_, '_, '_> {
-    /// The values of CODES, for the section that keeps them.
+    /// The values of CODES. Can be taken once.
     pub(crate) fn take_codes(&self) -> Vec<Put> {
         let encoded = self.encoded.take().map(|encoded| encoded.in_order(self.order));
         let puts = encoded.map(|encoded| encoded.puts(self.view, &Default::default()));
@@ -59,7 +59,7 @@ impl Numbers {
         Slot(self.new.get(slot.index()).copied().unwrap_or(NONE))
     }
 
-    /// New slots, ascending.
+    /// The new slots, ascending.
     pub(crate) fn of_all(&self, slots: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut slots: Vec<u32> = slots.map(|slot| self.of(Slot(slot)).0).collect();
         slots.sort_unstable();

@@ -1,4 +1,4 @@
-//! What sections undo a torn edit with.
+//! The inputs of sections that undo a torn edit.
 
 use heed::RoTxn;
 use roaring::RoaringBitmap;
@@ -11,17 +11,17 @@ use crate::format::{Key, Kind};
 use crate::store::Place;
 use crate::store::target::Put;
 
-/// Kind and sub of the blocks, and of the tail, of values that each slot has one of.
+/// Kind and sub of the blocks, and of the tail, of values that exist once per slot.
 pub(crate) type Strided = [(Kind, u8); 2];
 
-/// The index as it is to be after a repair, and what is stored of it now.
+/// The index as it will be after the repair, and access to what is stored now.
 pub(crate) struct Repair<'a, 'e, 'p> {
     pub(crate) place: Place<'e>,
     pub(crate) rtxn: &'a RoTxn<'p>,
-    /// META, after.
+    /// META after the repair.
     pub(crate) meta: &'a Meta,
-    /// The sets after, by [`SetKind`](crate::format::set::SetKind), and whether they differ from
-    /// those that are stored.
+    /// The sets after the repair, by [`SetKind`](crate::format::set::SetKind), and whether they
+    /// differ from the stored ones.
     pub(crate) sets: &'a [RoaringBitmap; 3],
     pub(crate) are_sets_new: bool,
     /// The slots that are not free.
@@ -33,15 +33,15 @@ impl Repair<'_, '_, '_> {
         Key::new(self.place.index, kind, sub, n)
     }
 
-    /// The body of a value.
+    /// The verified body of a value.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if its checksum does not hold.
+    /// [`Error::Corrupt`] if its checksum does not match.
     pub(crate) fn sound(&self, key: Key) -> Result<Option<&[u8]>> {
         Ok(self.place.sound(self.rtxn, key)?.map(Sound::body))
     }
 
-    /// The values of a kind and sub, from `n` on.
+    /// The values of a kind and sub, from number `n` on.
     pub(crate) fn from(
         &self,
         of: (Kind, u8),
@@ -50,8 +50,8 @@ impl Repair<'_, '_, '_> {
         self.place.range(self.rtxn, self.key(of, n), self.key(of, u32::MAX))
     }
 
-    /// The puts that reduce blocks and tail to the slots that there are. Checks that those which
-    /// are kept have values.
+    /// The puts that delete blocks and tail values beyond the last slot or of free slots. Checks
+    /// that every kept slot has a value.
     pub(crate) fn strided(&self, geometry: Geometry, [block, single]: Strided) -> Result<Vec<Put>> {
         let (slots, kept) = (self.meta.slots, self.kept);
         let sealed = slots / geometry.vectors;

@@ -1,6 +1,6 @@
-//! Finding the values of a snapshot before they are needed: reading pages in advance, as a search
-//! of a cold file waits for the disk once a page, one after the other; and resolving tables, so
-//! that a search finds each value with one load.
+//! Warming a snapshot: reads values ahead into the page cache, because a search of a cold file
+//! waits for the disk page by page, and fills the pointer tables, so that a search finds each value
+//! with one load.
 
 use std::hint::black_box;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use crate::store::source::Source;
 use crate::store::table::Memory;
 use crate::store::view::View;
 
-/// One byte is read of so many: no page is smaller.
+/// One byte is read per this many: no page is smaller.
 const PAGE_BYTES: usize = 4096;
 
 /// How much of a snapshot has been read in advance: see [`Snapshot::warm`](crate::Snapshot::warm).
@@ -37,18 +37,18 @@ const PAGE_BYTES: usize = 4096;
 pub struct Warmed {
     /// Bytes of the values that have been read.
     pub bytes: u64,
-    /// Whether these were all that a search can need; else the budget has ended it.
+    /// Whether everything that a search can need has been read; otherwise the budget ran out.
     pub is_complete: bool,
 }
 
-/// What is left to read.
+/// The byte budget of a warm-up.
 struct Budget {
     left: u64,
     read: u64,
 }
 
 impl Budget {
-    /// Reads a value, page by page. `false` if it does not fit any more.
+    /// Reads a value page by page. `false` if it exceeds the budget.
     fn spend(&mut self, value: &[u8]) -> bool {
         let Some(left) = self.left.checked_sub(value.len() as u64) else { return false };
         for page in value.chunks(PAGE_BYTES) {
@@ -60,7 +60,7 @@ impl Budget {
 }
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {
-    /// Reads values, section by section, until their bytes reach `budget_bytes`.
+    /// Reads values section by section, until their bytes reach `budget_bytes`.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt).
@@ -70,24 +70,24 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         Ok(Warmed { bytes: budget.read, is_complete })
     }
 
-    /// Fills all tables. O(values) the first time.
+    /// Fills all pointer tables. O(values) the first time.
     pub(crate) fn resolve_all(&self) -> Result<()> {
         if self.snapshot.is_resolved.load(Ordering::Acquire) {
             return Ok(());
         }
         self.visit(SECTIONS, &mut |_| true)?;
-        // Small tables forget.
+        // Bounded tables forget values.
         let is_resolved = self.snapshot.memory == Memory::Full;
         self.snapshot.is_resolved.store(is_resolved, Ordering::Release);
         Ok(())
     }
 
-    /// Fills the tables of vectors and item ids.
+    /// Fills the pointer tables of vectors and item ids.
     pub(crate) fn resolve_vectors(&self) -> Result<()> {
         self.visit(&[&VectorsSection, &IdsSection], &mut |_| true).map(drop)
     }
 
-    /// Fills the tables of codes.
+    /// Fills the pointer tables of codes.
     pub(crate) fn resolve_codes(&self) -> Result<()> {
         self.visit(&[&CodesSection], &mut |_| true).map(drop)
     }

@@ -1,4 +1,4 @@
-//! The invariant of codes: each is the one of its vector.
+//! The invariant of quantized codes: each code is the encoding of its slot's vector.
 
 use crate::codes::Scratch;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::store::checker::{Checker, Invariant};
 use crate::types::Slot;
 
 impl Checker<'_, '_, '_> {
-    /// Checks the layout of a value. `false` if there should be no such key.
+    /// Checks the layout of a value. `false` if no such key may exist.
     pub(super) fn code_value(&mut self, key: Key, value: &[u8]) -> bool {
         let Meta { slots, dimensions, .. } = self.view.snapshot.meta;
         let Some(geometry) = self.view.snapshot.meta.code_geometry() else { return false };
@@ -33,7 +33,7 @@ impl Checker<'_, '_, '_> {
         known
     }
 
-    /// `codes`.
+    /// Checks the invariant `codes`.
     pub(super) fn check_codes(&mut self) -> Result<()> {
         let trained = self.view.trained();
         if self.survive(trained)?.flatten().is_none() {

@@ -1,4 +1,5 @@
-//! The codes of all vectors of an index in memory: training, encoding, and estimates for builds.
+//! The quantized codes of all vectors of an index in memory: training, encoding, and estimates for
+//! builds.
 
 use std::ops::Range;
 
@@ -20,12 +21,13 @@ use crate::store::view::View;
 use crate::threads;
 use crate::types::Slot;
 
-/// Vectors that the center is the mean of, at most: its error is then a hundredth of their spread.
+/// Maximum number of vectors that the center is the mean of: its error is then a hundredth of their
+/// spread.
 const SAMPLE: usize = 10_000;
-/// Slots whose vectors are encoded by a thread at a time.
+/// Slots that a thread encodes at a time.
 const TASK: usize = 1024;
 
-/// What the codes of all vectors are made with: the center of a sample of them.
+/// Training: computes the center, which is the mean of a sample of the vectors.
 fn train<'t>(
     view: &View<'_, 't, AnySource<'_, 't>>,
     slots: &RoaringBitmap,
@@ -60,10 +62,9 @@ fn train<'t>(
     Ok(Trained { seed, sample: sample.len() as u32, spread, center })
 }
 
-/// The codes of all vectors of an index, in memory: to be written, or for a large build to search
-/// by.
+/// The codes of all vectors of an index in memory, to be written or to guide a large build.
 pub(crate) struct Encoded {
-    /// Those that have a code.
+    /// The slots that have a code.
     slots: RoaringBitmap,
     trained: Trained,
     coder: Coder,
@@ -71,8 +72,8 @@ pub(crate) struct Encoded {
     codes: Lines,
 }
 
-/// Bytes that begin at a cache line, so that values which fill lines lie in no more than they
-/// must.
+/// A buffer aligned to a cache line, so that codes which fill cache lines span no more of them than
+/// necessary.
 struct Lines {
     bytes: Vec<u8>,
     place: Range<usize>,
@@ -96,8 +97,8 @@ impl Lines {
 }
 
 impl Encoded {
-    /// Trains, and encodes the vectors of all slots that are not free. O(slots * dimensions), on
-    /// all threads; memory for all codes.
+    /// Trains, and encodes the vectors of all slots that are not free. O(slots * dimensions) on all
+    /// threads; memory for all codes.
     pub(crate) fn new<'t>(
         view: &View<'_, 't, AnySource<'_, 't>>,
         seed: u64,
@@ -108,7 +109,7 @@ impl Encoded {
         Self::with(view, slots, trained, go_on)
     }
 
-    /// The codes that the index has, made again, if it has any.
+    /// Recomputes the codes of the index with its stored training. `None` if it has none.
     pub(crate) fn stored<'t>(
         view: &View<'_, 't, AnySource<'_, 't>>,
         go_on: &GoOn<'_>,
@@ -151,7 +152,7 @@ impl Encoded {
         self.codes.get().get(start..start + self.stride).unwrap_or_default()
     }
 
-    /// The same codes for slots that are numbered in this order.
+    /// The same codes, with slots renumbered in this order.
     pub(crate) fn in_order(self, order: &[Slot]) -> Self {
         let mut codes = Lines::zeroed(order.len() * self.stride);
         codes
@@ -162,8 +163,7 @@ impl Encoded {
         Self { slots: (0..order.len() as u32).collect(), codes, ..self }
     }
 
-    /// All values of CODES, in the order of their keys, for an index in which the slots of `freed`
-    /// are free.
+    /// All values of CODES in key order, for an index in which the slots of `freed` are free.
     pub(crate) fn puts<'t>(
         &self,
         view: &View<'_, 't, AnySource<'_, 't>>,
@@ -191,7 +191,7 @@ impl Encoded {
         puts
     }
 
-    /// Whether the codes can tell what is near each other apart: see [`passes_recall_check`].
+    /// Whether the codes pass the recall check: see [`passes_recall_check`].
     pub(crate) fn passes_recall_check<'t>(
         &self,
         view: &View<'_, 't, AnySource<'_, 't>>,
@@ -199,7 +199,7 @@ impl Encoded {
     ) -> Result<bool> {
         let estimate = |from: usize, numbers: &[u32], out: &mut Vec<f32>| {
             out.clear();
-            // A vector that cannot be read is an error of the comparison with it.
+            // A vector that cannot be read is reported by the exact comparison with it.
             if let Ok(probe) = view.query_of(sample[from]) {
                 let (vector, factor) = probe.prepared();
                 let query = self.coder.query(vector, factor);
@@ -212,14 +212,14 @@ impl Encoded {
     }
 }
 
-/// Slots that are not free.
+/// The slots that are not free.
 fn coded_slots<'t>(view: &View<'_, 't, AnySource<'_, 't>>) -> Result<RoaringBitmap> {
     let mut slots = RoaringBitmap::new();
     slots.insert_range(0..view.snapshot.meta.slots);
     Ok(slots - view.set(SetKind::Free)?)
 }
 
-/// The vectors of a view, with estimates from codes in memory.
+/// The vectors of a view, with distance estimates from codes in memory.
 pub(crate) struct WithCodes<'v, 's, 't, S> {
     pub(crate) view: &'v View<'s, 't, S>,
     pub(crate) encoded: &'v Encoded,
@@ -246,7 +246,7 @@ impl<'t, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, S> {
     }
 }
 
-/// Estimates from codes in memory.
+/// Distance estimates from codes in memory.
 struct ByCodes<'v> {
     encoded: &'v Encoded,
     query: CodeQuery,

@@ -1,7 +1,7 @@
-//! The codes of vectors, which searches estimate distances by: CODES.
+//! CODES: the quantized codes of the vectors, from which searches estimate distances.
 //!
-//! `search`: codes found, and compared with a query; `encoded`: the codes of all vectors in memory,
-//! to be written or for a build; `tables`: where a snapshot has found them.
+//! `search`: looks up codes and compares a query with them; `encoded`: the codes of all vectors in
+//! memory, to be written or for a build; `tables`: the pointer tables of a snapshot.
 
 mod check;
 pub(crate) mod encoded;
@@ -26,11 +26,11 @@ use crate::store::table::Table;
 use crate::store::target::Put;
 use crate::types::Slot;
 
-/// The kinds and subs of blocks, and of single values.
+/// The kind and sub of blocks, and of single values in the tail.
 pub(crate) const BLOCK: (Kind, u8) = (Kind::CODES, BLOCKS);
 pub(crate) const SINGLE: (Kind, u8) = (Kind::CODES, TAIL);
 
-/// See the module.
+/// The section of quantized codes: see the module.
 pub(crate) struct CodesSection;
 
 impl Section for CodesSection {
@@ -57,7 +57,7 @@ impl Section for CodesSection {
 
     fn edit(&self, meta: &Meta) -> Option<Box<dyn SectionEdit>> {
         let blocks = Blocks::new(meta.code_geometry()?, meta.slots, BLOCK, SINGLE);
-        // Read when the first vector is encoded.
+        // Read from disk when the first vector is encoded.
         let (mut coder, mut scratch) = (None::<Coder>, Scratch::default());
         let meta = meta.clone();
         Some(Box::new(BlockEdit::new(blocks, move |place, rtxn, vector| {
@@ -110,8 +110,8 @@ impl Section for CodesSection {
             let Some(Factors { error, length, .. }) = view.code_factors(Slot(slot))? else {
                 continue;
             };
-            // The vector is at a right angle to what the code lacks of it, so that the scaled code
-            // is the hypotenuse.
+            // The quantization error is orthogonal to the vector, so the scaled code is the
+            // hypotenuse.
             let (length, error) = (f64::from(length).powi(2), f64::from(error).powi(2));
             spread += length - error;
             errors += error;

@@ -1,4 +1,4 @@
-//! Finding codes, and comparing a query with them.
+//! Quantized codes: looking them up, and estimating distances from a query to them.
 
 use heed::RoTxn;
 
@@ -20,7 +20,7 @@ use crate::store::view::View;
 use crate::store::{Place, meter};
 use crate::types::Slot;
 
-/// Codes that are looked up and prefetched together, before they are compared.
+/// Codes that are looked up and prefetched as one batch before they are compared.
 const PREFETCH_BATCH: usize = 16;
 
 fn decode(key: Key, sound: Option<Sound<'_>>, meta: &Meta) -> Result<Trained> {
@@ -43,7 +43,7 @@ pub(super) fn coder(
     Ok(Coder::new(metric, codes, trained.seed, trained.center, meta.scale))
 }
 
-/// What encodes the vectors of an index that has codes.
+/// The encoder of an index that has codes.
 pub(in crate::store) fn read_coder(
     place: Place<'_>,
     rtxn: &RoTxn<'_>,
@@ -54,19 +54,19 @@ pub(in crate::store) fn read_coder(
 }
 
 impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
-    /// What the codes were made with. `None` if there are none.
+    /// The training of the codes. `None` if there are none.
     pub(crate) fn trained(&self) -> Result<Option<Trained>> {
         if self.snapshot.codes.is_none() {
             return Ok(None);
         }
-        // Searches, too: the bounds of all estimates follow from it, and it is read once a
+        // Verified for searches, too: all error bounds depend on it, and it is read once per
         // snapshot.
         let key = trained_key(self.snapshot.index);
         let sound = self.get(key)?.map(|value| Sound::of(key, value)).transpose()?;
         decode(key, sound, &self.snapshot.meta).map(Some)
     }
 
-    /// What encodes vectors, and where the codes are. `None` if there are none.
+    /// The encoder, and the pointer tables of the codes. `None` if there are none.
     fn coder(&self) -> Result<Option<(&'s CodeTables<'t>, &'s Coder)>> {
         let snapshot: &'s Snapshot<'t> = self.snapshot;
         let Some(tables) = &snapshot.codes else { return Ok(None) };
@@ -78,7 +78,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         Ok(Some((tables, tables.coder.get_or_init(|| coder))))
     }
 
-    /// Whether the code of a slot, if there are codes, is the one that its vector gives.
+    /// Whether the code of a slot equals the encoding of its vector. `true` if there are no codes.
     pub(crate) fn has_its_code(&self, slot: Slot, scratch: &mut Scratch) -> Result<bool> {
         let Some((tables, coder)) = self.coder()? else { return Ok(true) };
         let (found, address) = (self.code_in(tables, slot)?, self.vector(slot)?);
@@ -98,14 +98,14 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         Ok(found.bytes)
     }
 
-    /// What stands beside the code of a slot. `None` if there are no codes.
+    /// The factors stored beside the code of a slot. `None` if there are no codes.
     pub(crate) fn code_factors(&self, slot: Slot) -> Result<Option<Factors>> {
         let Some(tables) = &self.snapshot.codes else { return Ok(None) };
         Ok(self.code_in(tables, slot)?.last_chunk().map(|bytes| Factors::decode(*bytes)))
     }
 
-    /// Finds all values that hold codes, and shows each, until `go_on` does not want more. Whether
-    /// it has seen all.
+    /// Looks up every value that holds codes, and passes each to `go_on`, until it returns `false`.
+    /// Returns whether all were visited.
     pub(super) fn each_code_value(&self, go_on: &mut dyn FnMut(&'t [u8]) -> bool) -> Result<bool> {
         let Some((tables, _)) = self.coder()? else { return Ok(true) };
         for slot in self.first_slots_of(&tables.values.geometry)? {
@@ -117,13 +117,13 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         Ok(true)
     }
 
-    /// What makes queries by codes. `None` if there are no codes.
+    /// Prepares queries by codes. `None` if there are no codes.
     pub(crate) fn code_queries(&self) -> Result<Option<CodeQueries<'_, 's, 't, S>>> {
         Ok(self.coder()?.map(|(tables, coder)| CodeQueries { view: self, tables, coder }))
     }
 }
 
-/// Makes queries by codes of those by vectors.
+/// Converts prepared queries into estimators by codes.
 #[derive(Debug)]
 pub(crate) struct CodeQueries<'v, 's, 't, S> {
     view: &'v View<'s, 't, S>,
@@ -145,7 +145,7 @@ impl<'v, 's, 't, S: Source<'t>> CodeQueries<'v, 's, 't, S> {
     }
 }
 
-/// Estimates of the distances from a query to stored vectors, from their codes.
+/// Distance estimates from a query to stored vectors, computed from their codes.
 #[derive(Debug)]
 pub(crate) struct CodeEstimator<'v, 's, 't, S> {
     view: &'v View<'s, 't, S>,
@@ -156,7 +156,7 @@ pub(crate) struct CodeEstimator<'v, 's, 't, S> {
 }
 
 impl<'s, 't, S: Source<'t>> CodeEstimator<'_, 's, 't, S> {
-    /// Error bound of the estimate of a slot: no distance is farther from it.
+    /// Error bound of the estimate of a slot: the distance never differs by more.
     #[inline]
     pub(crate) fn bound(&self, slot: Slot) -> Result<f32> {
         Ok(self.query.bound(self.code(self.places.as_ref(), slot)?))
@@ -179,7 +179,7 @@ impl<'s, 't, S: Source<'t>> CodeEstimator<'_, 's, 't, S> {
         }
     }
 
-    /// A code that is not at hand.
+    /// Looks up a code whose block is not in the pointer table.
     #[cold]
     #[inline(never)]
     fn elsewhere(&self, slot: Slot) -> Result<&'t [u8]> {
@@ -190,7 +190,7 @@ impl<'s, 't, S: Source<'t>> CodeEstimator<'_, 's, 't, S> {
 impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
     #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        // A copy, which stays in registers.
+        // A local copy, which stays in registers.
         let places = self.places;
         estimate(self.coder, &self.query, slots, |slot| self.code(places.as_ref(), slot), out)
     }
@@ -201,7 +201,7 @@ impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
     }
 }
 
-/// Replaces `out` by the estimates for `slots`, in order, whose codes `find` finds.
+/// Replaces `out` by the estimates for `slots`, in order. `find` looks up a code.
 #[inline(always)]
 pub(super) fn estimate<'c>(
     coder: &Coder,
@@ -211,8 +211,8 @@ pub(super) fn estimate<'c>(
     out: &mut Vec<f32>,
 ) -> Result<()> {
     out.clear();
-    // All codes are as long: to ask of each how many prefetches it wants takes 1 to 2 % of a
-    // search.
+    // All codes have one length: choosing the number of prefetched cache lines for each code would
+    // take 1 to 2 % of a search.
     match query.prefetched_lines() {
         MAX_PREFETCH_LINES => {
             estimate_prefetching::<MAX_PREFETCH_LINES>(coder, query, slots, find, out)
@@ -233,7 +233,7 @@ fn estimate_prefetching<'c, const LINES: usize>(
 ) -> Result<()> {
     for slots in slots.chunks(PREFETCH_BATCH) {
         let mut codes: [&[u8]; PREFETCH_BATCH] = [&[]; PREFETCH_BATCH];
-        // All are on their way before the first is compared.
+        // Prefetch all before the first is compared.
         for (code, slot) in codes.iter_mut().zip(slots) {
             *code = find(Slot(*slot))?;
             prefetch_lines::<LINES>(code);

@@ -1,4 +1,4 @@
-//! Where the codes of an index are, as far as a snapshot has found them.
+//! The pointer tables of the codes, and their encoder, in a snapshot.
 
 use std::sync::OnceLock;
 
@@ -9,7 +9,7 @@ use crate::format::meta::Meta;
 use crate::store::strided::Strided;
 use crate::store::table::Memory;
 
-/// What is known of the codes at a snapshot.
+/// What a snapshot has found of the codes so far.
 #[derive(Debug)]
 pub(in crate::store) struct CodeTables<'t> {
     pub(in crate::store) values: Strided<'t>,
@@ -17,7 +17,7 @@ pub(in crate::store) struct CodeTables<'t> {
 }
 
 impl CodeTables<'_> {
-    /// `None` if the index has none.
+    /// Empty tables. `None` if the index has no codes.
     pub(in crate::store) fn new(memory: Memory, meta: &Meta) -> Option<Self> {
         let values = Strided::new(
             memory,

@@ -1,9 +1,8 @@
-//! Writing the graph that a build has made: which records change with it, and the values they lie
-//! in.
+//! Writing the graph of a build: computes which records change, and the values that hold them.
 //!
-//! The build knows the lists that have changed. From the difference to the stored ones follow the
-//! in-neighbors that change, from both the records, from these the groups. A group without a
-//! changed record is not read.
+//! The build knows the neighbor lists that changed. Their difference from the stored ones gives the
+//! in-neighbors that change, both together give the records, and these the groups. A group without
+//! a changed record is not read.
 
 use std::collections::BTreeMap;
 
@@ -19,25 +18,25 @@ use crate::store::view::View;
 use crate::threads::{self, LISTS};
 use crate::types::{Layer, Slot};
 
-/// The graph before a build, for all of its threads.
+/// The graph before a build, shared by all threads.
 pub(in crate::store) type Before<'s, 't> = View<'s, 't, AnySource<'s, 't>>;
 
-/// A graph that has been built, as what differs from the one before.
+/// A built graph, as its difference from the graph before.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    /// Values of the graph, in key order.
+    /// Changed values of the graph, in key order.
     pub(crate) puts: Vec<Put>,
-    /// Whether the graph before is to be dropped first.
+    /// Whether all values of the old graph are deleted first.
     pub(crate) anew: bool,
     /// The root of each layer.
     pub(crate) roots: Vec<Slot>,
     pub(crate) next_rank: u32,
-    /// How distances grow, if the build has measured it.
+    /// The growth of distances in the data, if the build has measured it.
     pub(crate) growth: Option<f32>,
 }
 
 impl Changes {
-    /// Everything that the build of `working` changes.
+    /// Computes all changes of the build of `working`.
     pub(crate) fn new(
         view: &Before<'_, '_>,
         working: Working<'_>,
@@ -50,7 +49,7 @@ impl Changes {
     }
 }
 
-/// Whether `source` is a one-way in-neighbor of `target`.
+/// An edge between two nodes, and whether `source` is a one-way in-neighbor of `target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct InEdge {
     target: Slot,
@@ -58,7 +57,7 @@ struct InEdge {
     one_way: bool,
 }
 
-/// What of a node's record is known to change.
+/// The known changes of a node's record.
 #[derive(Debug, Default)]
 struct Affected<'a> {
     change: Option<&'a Change>,
@@ -99,8 +98,8 @@ fn layer_changes(
     Ok(changes.into_iter().flatten().collect())
 }
 
-/// For each pair of nodes with an edge that was added or taken away: which of the two, if any, is
-/// now a one-way in-neighbor of the other.
+/// For each pair of nodes with an added or removed edge: which of the two, if any, is now a one-way
+/// in-neighbor of the other.
 fn in_edges(
     view: &Before<'_, '_>,
     working: &Working<'_>,
@@ -143,7 +142,7 @@ fn in_edges(
             });
             in_edges.push(InEdge { target: *slot, source: other, one_way: backward && !forward });
         }
-        // Where nothing was stored, there is nothing to take out.
+        // Without a stored graph there is nothing to remove.
         in_edges.retain(|edge| (edge.one_way || view.has_graph(layer)) && !is_gone(edge.target));
         Ok(in_edges)
     };
@@ -160,7 +159,7 @@ fn sorted_slots(node: &Node) -> Vec<u32> {
     slots
 }
 
-/// The changed values of one group.
+/// The changed values of one LINKS group.
 fn group_changes(
     view: &Before<'_, '_>,
     layer: Layer,

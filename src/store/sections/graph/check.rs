@@ -11,7 +11,7 @@ use crate::store::checker::{Checker, Invariant};
 use crate::types::{Layer, Slot};
 
 impl Checker<'_, '_, '_> {
-    /// Checks the layout of a value. `false` if there should be no such key.
+    /// Checks the layout of a value. `false` if no such key may exist.
     pub(super) fn graph_value(&mut self, key: Key, value: &[u8]) -> Result<bool> {
         let meta = &self.view.snapshot.meta;
         let (slots, layers) = (meta.slots, meta.roots.len());
@@ -58,12 +58,12 @@ impl Checker<'_, '_, '_> {
         Ok(self.survive(record)?.flatten())
     }
 
-    /// `nodes`, `lists`, `in-neighbors`, `tree`, `reachable` and `in-degree` on one layer.
+    /// Checks `nodes`, `lists`, `in-neighbors`, `tree`, `reachable` and `in-degree` on one layer.
     pub(super) fn check_layer(&mut self, layer: Layer) -> Result<()> {
         let meta = self.view.snapshot.meta.clone();
         let mut nodes = RoaringBitmap::new();
         for slot in 0..meta.slots {
-            // A record that is damaged has been reported with its value; that it is there counts.
+            // A damaged record has been reported with its value; here it counts as present.
             if self.view.record(layer, Slot(slot)).map_or(true, |record| record.is_some()) {
                 nodes.insert(slot);
             }
@@ -264,7 +264,7 @@ impl Checker<'_, '_, '_> {
         Ok(())
     }
 
-    /// All nodes that edges lead to from the root.
+    /// All nodes reachable from the root over edges.
     fn reached(&mut self, layer: Layer, nodes: &RoaringBitmap) -> Result<RoaringBitmap> {
         let mut reached = RoaringBitmap::new();
         let mut waiting: Vec<u32> = self
@@ -290,11 +290,11 @@ impl Checker<'_, '_, '_> {
     }
 }
 
-/// What a pass over the nodes of a layer adds up.
+/// Totals of a pass over the nodes of a layer.
 #[derive(Debug, Default)]
 struct LayerFacts {
     one_way_edges: u64,
     one_way_listed: u64,
-    /// Nodes that a list names.
+    /// Nodes that occur in a neighbor list.
     in_edges: RoaringBitmap,
 }

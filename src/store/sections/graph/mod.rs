@@ -1,8 +1,8 @@
-//! The graph: LINKS, groups of neighbor lists; SPILL, lists that found no room in them; IN, the
-//! in-neighbors of slots that have many.
+//! The graph: LINKS, groups of records with neighbor lists; SPILL, records that did not fit into
+//! their group; IN, the in-neighbors of slots that have many.
 //!
-//! `view`: the graph found, under the traits that `graph/` walks; `changes`: what a build changes
-//! of it; `relabel`: all of it with other slots.
+//! `view`: reads the graph, and implements the traits of `graph/`; `changes`: writes what a build
+//! changes; `relabel`: rewrites all of it with new slots.
 
 pub(crate) mod changes;
 mod check;
@@ -22,7 +22,7 @@ use crate::store::table::Table;
 use crate::store::target::Put;
 use crate::types::{Layer, Slot};
 
-/// See the module.
+/// The section of the graph: see the module.
 pub(crate) struct GraphSection;
 
 impl Section for GraphSection {
@@ -38,7 +38,7 @@ impl Section for GraphSection {
         snapshot.links.first().map(|[links, _]| (Kind::LINKS, 0, links)).into_iter().collect()
     }
 
-    /// From the top layer down, as searches go.
+    /// From the top layer down, in the order of a search.
     fn visit<'t>(
         &self,
         view: &AnyView<'_, '_, 't>,
@@ -74,7 +74,7 @@ impl Section for GraphSection {
         true
     }
 
-    /// A torn edit has not touched it, or it has been forgotten.
+    /// Nothing to restore: a torn edit has left the graph unchanged, or the graph is forgotten.
     fn repair(&self, _: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
         Ok(Vec::new())
     }
@@ -122,7 +122,7 @@ fn layer_stats(view: &AnyView<'_, '_, '_>, layer: Layer) -> Result<LayerStats> {
         stats.list_bytes += view.list(layer, slot)?.len() as u64;
         tree.push((record.rank, slot, record.parent));
     }
-    // Parents have lower ranks than their children.
+    // Parents first: they have lower ranks than their children.
     tree.sort_unstable();
     let mut depths = vec![0u32; slots as usize];
     for (_, slot, parent) in tree.into_iter().filter(|(_, slot, parent)| slot != parent) {

@@ -1,4 +1,4 @@
-//! The whole graph with other slots.
+//! Rewriting the whole graph with new slots.
 
 use crate::error::{Error, Result};
 use crate::format::Kind;
@@ -8,9 +8,9 @@ use crate::store::target::Put;
 use crate::threads::{self, LISTS};
 use crate::types::Layer;
 
-/// The values of a layer of the graph.
+/// All values of one layer of the graph, by new slots.
 pub(super) fn layer_puts(relabel: &Relabel<'_, '_, '_>, layer: Layer) -> Result<Vec<Put>> {
-    // Not the codes, which no other thread may see.
+    // Without the codes, which are in a `Cell` and cannot be shared with other threads.
     let Relabel { view, working, order, numbers, go_on, .. } = relabel;
     let record = |new: usize| -> Result<Option<(u32, Record)>> {
         go_on()?;

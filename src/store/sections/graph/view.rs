@@ -1,4 +1,4 @@
-//! The graph of a view: records, the values that they lie in, and the traits that `graph/` walks.
+//! The graph of a view: reads records from LINKS and SPILL, and implements the traits of `graph/`.
 
 use crate::distance::prefetch;
 use crate::error::{Error, Result};
@@ -14,13 +14,13 @@ use crate::store::view::View;
 use crate::types::{Layer, Slot};
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {
-    /// The LINKS group of a slot, and its number in it.
+    /// The LINKS group of a slot, and its position in the group.
     #[inline]
     fn group(&self, slot: Slot) -> Option<(usize, usize)> {
         Some(self.snapshot.group?.divide(slot.0))
     }
 
-    /// A LINKS or SPILL value.
+    /// The LINKS or SPILL value of a group.
     #[inline]
     pub(super) fn links(&self, kind: Kind, layer: Layer, group: usize) -> Result<&'t [u8]> {
         meter::read();
@@ -41,8 +41,8 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         }
     }
 
-    /// Where the record of a slot is: a LINKS or SPILL value and an offset. `None` if the layer
-    /// does not have it.
+    /// The location of a slot's record: a LINKS or SPILL value, and an offset. `None` if the slot
+    /// has no record on the layer.
     #[inline]
     fn record_place(&self, layer: Layer, slot: Slot) -> Result<Option<(&'t [u8], usize, Key)>> {
         let Some((group, in_group)) = self.group(slot) else { return Ok(None) };
@@ -70,7 +70,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         layer.index() < self.snapshot.links.len()
     }
 
-    /// Slots in a LINKS group.
+    /// Number of slots in a LINKS group.
     pub(super) fn group_size(&self) -> Result<usize> {
         let connectivity = self
             .snapshot
@@ -86,8 +86,8 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             && self.links(Kind::SPILL, layer, group)?.len() > links::ABSENT_BYTES)
     }
 
-    /// The bytes of all records of a group, empty where a slot has none: they are written back, so
-    /// the values that they lie in are verified, whatever the source does.
+    /// The bytes of all records of a group, empty for a slot without one. They are written back, so
+    /// their values are verified, whatever the source does.
     pub(super) fn group_records(&self, layer: Layer, group: usize) -> Result<Vec<Vec<u8>>> {
         let size = self.group_size()?;
         if !self.has_graph(layer) {
@@ -105,7 +105,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             .map_err(|what| Error::corrupt(self.key(Kind::LINKS, layer.0, group as u32), what))
     }
 
-    /// Everything that the graph keeps of a node.
+    /// The record of a node: everything that the graph stores of it.
     pub(crate) fn record(&self, layer: Layer, slot: Slot) -> Result<Option<Record>> {
         if !self.has_graph(layer) {
             return Ok(None);
@@ -123,13 +123,13 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         Ok(Some(record))
     }
 
-    /// The bytes of a node's neighbor list; none for a slot that is no node.
+    /// The bytes of a node's neighbor list; empty for a slot that is not a node.
     pub(crate) fn list(&self, layer: Layer, slot: Slot) -> Result<&'t [u8]> {
         let Some((value, offset, key)) = self.record_place(layer, slot)? else { return Ok(&[]) };
         links::list(value, offset).map_err(|what| Error::corrupt(key, what))
     }
 
-    /// The in-neighbors of a node that it has no edge to, ascending.
+    /// The one-way in-neighbors of a node (it has no edge back to them), ascending.
     pub(crate) fn one_way(&self, layer: Layer, slot: Slot, record: &Record) -> Result<Vec<u32>> {
         match &record.one_way {
             OneWay::Here(slots) => Ok(slots.clone()),
@@ -174,7 +174,7 @@ impl<'t, S: Source<'t>> Graph for View<'_, 't, S> {
         links::list(value, offset)
             .and_then(|list| edges::decode_list(list, out))
             .map_err(|what| Error::corrupt(key, what))?;
-        // Ascending, so that the last is the largest.
+        // The list is ascending, so the last slot is the largest.
         match out[from..].last() {
             Some(last) if *last >= self.snapshot.meta.slots => {
                 Err(Error::corrupt(key, "a neighbor list names a slot beyond all"))

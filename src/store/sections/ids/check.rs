@@ -12,7 +12,7 @@ use crate::store::checker::{Checker, Invariant};
 use crate::types::Slot;
 
 impl Checker<'_, '_, '_> {
-    /// Checks the layout of a value. `false` if there should be no such key.
+    /// Checks the layout of a value. `false` if no such key may exist.
     pub(super) fn id_value(&mut self, key: Key, value: &[u8]) -> bool {
         if key.kind == Kind::ID_SLOTS {
             self.layout(key, IdGroup::decode(checksum::unverified(value)).map(drop));
@@ -29,7 +29,7 @@ impl Checker<'_, '_, '_> {
         key.sub == 0 && count > 0
     }
 
-    /// `ids`, and its part of `counts`.
+    /// Checks `ids`, and its part of `counts`.
     pub(super) fn check_ids(&mut self) -> Result<()> {
         let slots = self.view.snapshot.meta.slots;
         let mut named = RoaringBitmap::new();

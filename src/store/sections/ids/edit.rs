@@ -1,5 +1,5 @@
-//! The maps between items and slots, as they are being changed: groups are read when they are first
-//! needed, and written together.
+//! The write buffer of the maps between items and slots: groups are read on first use, and written
+//! together.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::store::Place;
 use crate::store::target::Put;
 use crate::types::{ItemId, Slot};
 
-/// Groups of item ids that are kept in memory before they are written: 4 MB if they are dense.
+/// Groups of item ids that are buffered before they are written: 4 MB if they are dense.
 const CACHED_GROUPS: usize = 1024;
 
-/// See the module.
+/// The write buffer: see the module.
 #[derive(Debug, Default)]
 pub(in crate::store) struct IdMaps {
     slot_ids: BTreeMap<u32, Vec<ItemId>>,
@@ -28,12 +28,12 @@ fn key(place: Place<'_>, kind: Kind, number: u32) -> Key {
 }
 
 impl IdMaps {
-    /// Whether so much is in memory that it should be written.
+    /// Whether the buffer is so large that it should be written.
     pub(in crate::store) fn is_large(&self) -> bool {
         self.id_slots.len() > CACHED_GROUPS
     }
 
-    /// The slot of an item, of `slots` in all.
+    /// The slot of an item. `slots` is the number of slots of the index.
     pub(in crate::store) fn slot(
         &self,
         place: Place<'_>,
@@ -58,7 +58,7 @@ impl IdMaps {
         }
     }
 
-    /// Gives an item a slot, or none.
+    /// Assigns a slot to an item, or removes its slot.
     pub(in crate::store) fn set_slot(
         &mut self,
         place: Place<'_>,
@@ -81,7 +81,7 @@ impl IdMaps {
         Ok(())
     }
 
-    /// Gives a slot an item, or 0 if it is free.
+    /// Assigns an item to a slot; 0 if the slot is free.
     pub(in crate::store) fn set_item(
         &mut self,
         place: Place<'_>,
@@ -104,7 +104,7 @@ impl IdMaps {
         Ok(())
     }
 
-    /// Takes the groups of both maps.
+    /// Drains the buffered groups of both maps.
     pub(in crate::store) fn puts(&mut self, place: Place<'_>) -> Vec<Put> {
         let slot_ids = std::mem::take(&mut self.slot_ids).into_iter();
         let mut puts: Vec<Put> = slot_ids

@@ -1,4 +1,4 @@
-//! All items of an index, in the order of their ids.
+//! Iterating over all items of an index in the order of their ids.
 
 use heed::RoTxn;
 
@@ -9,7 +9,7 @@ use crate::format::{Key, Kind};
 use crate::store::Place;
 use crate::types::{ItemId, Slot};
 
-/// The items and slots of an index, by item id.
+/// The items of an index with their slots, in id order.
 pub(crate) fn items<'a>(
     place: Place<'_>,
     rtxn: &'a RoTxn<'_>,

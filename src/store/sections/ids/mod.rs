@@ -1,7 +1,7 @@
 //! The maps between items and slots: SLOT_IDS, the item ids of consecutive slots, and ID_SLOTS, the
 //! slots of consecutive item ids.
 //!
-//! `view`: both found; `items`: all items in the order of their ids; `edit`: both being changed.
+//! `view`: lookups in both; `items`: iterates over all items in id order; `edit`: the write buffer.
 
 mod check;
 pub(in crate::store) mod edit;
@@ -21,7 +21,7 @@ use crate::store::table::Table;
 use crate::store::target::Put;
 use crate::types::{ItemId, Slot};
 
-/// See the module.
+/// The section of the item maps: see the module.
 pub(crate) struct IdsSection;
 
 impl Section for IdsSection {

@@ -1,4 +1,4 @@
-//! The maps between items and slots after a torn edit.
+//! Repairing the maps between items and slots after a torn edit.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use crate::store::sections::repair::Repair;
 use crate::store::target::Put;
 use crate::types::{ItemId, Slot};
 
-/// The puts that restore SLOT_IDS, and derive ID_SLOTS from it.
+/// The puts that restore SLOT_IDS, and rebuild ID_SLOTS from it.
 pub(super) fn id_puts(repair: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
     let Repair { meta, kept, .. } = repair;
-    // They have no live item.
+    // Removed slots have no live item.
     let removed = &repair.sets[SetKind::Removed as usize];
     let mut puts = Vec::new();
     let mut groups: BTreeMap<u32, IdGroup> = BTreeMap::new();
@@ -61,7 +61,7 @@ pub(super) fn id_puts(repair: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
     Ok(puts)
 }
 
-/// Gives an item a slot. `false` if it has one.
+/// Assigns a slot to an item. `false` if the item already has one.
 fn insert(groups: &mut BTreeMap<u32, IdGroup>, item: ItemId, slot: Slot) -> bool {
     let (number, low) = ids::id_place(item);
     let group = groups.entry(number).or_default();

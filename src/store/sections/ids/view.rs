@@ -1,4 +1,4 @@
-//! The two maps between items and slots, as a view finds them.
+//! Lookups in the two maps between items and slots.
 
 use crate::error::{Error, Result};
 use crate::format::checksum::unverified;
@@ -9,7 +9,7 @@ use crate::store::view::View;
 use crate::types::{ItemId, Slot};
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {
-    /// The item that a slot holds, or held.
+    /// The item that a slot holds, or held before it was removed.
     #[inline]
     pub(crate) fn item(&self, slot: Slot) -> Result<ItemId> {
         meter::read();

@@ -1,5 +1,5 @@
-//! The keys of items: that every row is whole, and that keys, item ids and items are the same, in
-//! both directions.
+//! The invariants of item keys: every row is intact, and keys and item ids map to each other one to
+//! one, with an item for each.
 
 use heed::RoTxn;
 
@@ -9,7 +9,7 @@ use crate::format::{Kind, checksum};
 use crate::store::checker::{Checker, Findings, Invariant};
 use crate::types::ItemId;
 
-/// Checks one row for itself: that there may be such a row, and its checksum.
+/// Checks one row by itself: whether it may exist, and its checksum.
 pub(crate) fn checksum_of(key: &[u8], value: &[u8], naming: Naming, findings: &mut Findings) {
     if naming == Naming::Ids {
         findings.add(
@@ -26,7 +26,7 @@ pub(crate) fn checksum_of(key: &[u8], value: &[u8], naming: Naming, findings: &m
     }
 }
 
-/// A row for messages.
+/// Describes a row in messages.
 fn show(key: &[u8], naming: Naming) -> String {
     match Row::from_bytes(key) {
         Some(Row::Id(key)) => format!("the item id of the key {}", naming.show(key)),
@@ -41,7 +41,7 @@ impl Checker<'_, '_, '_> {
         Ok(self.place.raw.get(rtxn, &row.to_bytes(self.place.index))?.map(checksum::unverified))
     }
 
-    /// `item-keys`, and its part of `keys` and `layout`.
+    /// Checks `item-keys`, and its part of `keys` and `layout`.
     pub(super) fn check_item_keys(&mut self) -> Result<()> {
         let (rtxn, naming) = (self.rtxn, self.place.naming);
         if naming == Naming::Ids {

@@ -1,6 +1,6 @@
-//! The keys of items, of an index that names its items by more than item ids: KEYS.
+//! KEYS: the keys of items, in an index whose items are named by keys instead of bare item ids.
 //!
-//! `rows`: looking them up, giving them out and taking them back.
+//! `rows`: looks keys up, assigns item ids to them and frees those.
 
 pub(crate) mod check;
 pub(crate) mod rows;
@@ -13,7 +13,7 @@ use crate::format::{Key, Kind};
 use crate::store::checker::Checker;
 use crate::store::target::Put;
 
-/// See the module.
+/// The section of item keys: see the module.
 pub(crate) struct ItemKeysSection;
 
 impl Section for ItemKeysSection {
@@ -21,7 +21,7 @@ impl Section for ItemKeysSection {
         &[Kind::KEYS]
     }
 
-    /// Searches look up the few keys that they return.
+    /// Nothing to read ahead: searches look up only the keys of their results.
     fn visit<'t>(
         &self,
         _: &AnyView<'_, '_, 't>,
@@ -30,17 +30,17 @@ impl Section for ItemKeysSection {
         Ok(true)
     }
 
-    /// Keys belong to item ids, whatever slots those have.
+    /// Keys refer to item ids, not to slots.
     fn relabel(&self, _: &Relabel<'_, '_, '_>) -> Result<Relabelled> {
         Ok(Relabelled::Unchanged)
     }
 
-    /// Rows change between two edits only.
+    /// Nothing to restore: rows change only between edits.
     fn repair(&self, _: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
         Ok(Vec::new())
     }
 
-    /// The keys of LMDB that end in item keys are checked row by row.
+    /// Accepts all: `check_item_keys` checks KEYS row by row, as their keys end in item keys.
     fn check_value(&self, _: &mut Checker<'_, '_, '_>, _: Key, _: &[u8]) -> Result<bool> {
         Ok(true)
     }

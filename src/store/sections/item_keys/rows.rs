@@ -1,10 +1,9 @@
-//! The keys of items, and the item ids behind them: looking up, giving out and taking back.
+//! The rows that map item keys to item ids and back: lookup, insertion and removal.
 //!
-//! The ids of an index whose items have keys are given out here: a free one, the smallest first, or
-//! the next beyond all. An id is free once its item is deleted, also within the transaction: the
-//! graph knows slots, and a replaced item gets a new one. Each change writes two or three small
-//! rows, and a lookup is one descent of the B-tree. Owns the invariant `item-keys` of
-//! `docs/format.md`.
+//! The item ids of an index whose items have keys are allocated here: the smallest free id, or the
+//! next beyond all. An id is free once its item is deleted, also within the transaction: the graph
+//! refers to slots, and a replaced item gets a new one. Each change writes two or three small rows;
+//! a lookup is one descent of the B-tree. Owns the invariant `item-keys` of `docs/format.md`.
 
 use std::ops::Bound;
 
@@ -20,7 +19,7 @@ use crate::store::view::View;
 use crate::store::{Place, meter};
 use crate::types::ItemId;
 
-/// The keys of an index.
+/// The item keys of an index.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ItemKeys<'e> {
     pub(crate) place: Place<'e>,
@@ -53,13 +52,13 @@ impl ItemKeys<'_> {
         self.id_in(key, &row, value).map(Some)
     }
 
-    /// The item id that the row of a key says. Verified for searches, too, as rows are short.
+    /// Decodes the item id in the row of a key. Verified for searches, too, as rows are short.
     fn id_in(&self, key: &[u8], row: &[u8], value: &[u8]) -> Result<ItemId> {
         let sound = Sound::under(row, value).ok_or(BROKEN);
         sound.and_then(|sound| decode_id(sound.body())).map_err(|what| self.corrupt(key, what))
     }
 
-    /// The key of an item. It is looked up once for a snapshot, which remembers where it is.
+    /// The key of an item. It is looked up once per snapshot, whose pointer table remembers it.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if it has none.
@@ -86,8 +85,8 @@ impl ItemKeys<'_> {
         decode_key(checksum::unverified(value)).map_err(corrupt)
     }
 
-    /// Where the keys of a snapshot are, as far as they have been looked up. `bound` is
-    /// [`bound`](Self::bound), which is asked for once.
+    /// The pointer table of the keys of a snapshot. `bound`, which returns [`bound`](Self::bound),
+    /// is called once, when the table is created.
     pub(crate) fn known<'s, 't>(
         &self,
         snapshot: &'s Snapshot<'t>,
@@ -100,7 +99,7 @@ impl ItemKeys<'_> {
         Ok(snapshot.item_keys.get_or_init(|| Table::prefixed(snapshot.memory, count, true)))
     }
 
-    /// All ids that have a key are below.
+    /// An exclusive upper bound of all ids that have a key.
     pub(crate) fn bound(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
         Ok(self.end(rtxn, Row::Key(0), true)?.map_or(0, |last| u64::from(last) + 1))
     }
@@ -116,7 +115,7 @@ impl ItemKeys<'_> {
         }
     }
 
-    /// The first or the last id that there is a row of this kind for.
+    /// The smallest or the largest id that has a row of this kind.
     fn end(&self, rtxn: &RoTxn<'_>, of: Row<'_>, is_last: bool) -> Result<Option<ItemId>> {
         let [first, end] = bounds(self.place.index, of);
         let range = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
@@ -127,7 +126,7 @@ impl ItemKeys<'_> {
         };
         let Some((key, value)) = found.transpose()? else { return Ok(None) };
         match Row::from_bytes(key) {
-            // What is not what was written may say that the id of an item is free.
+            // Verified: a damaged row might report the id of an existing item as free.
             Some(Row::Key(id) | Row::Free(id)) => match Sound::under(key, value) {
                 Some(_) => Ok(Some(id)),
                 None => Err(Error::corrupt(Row::name_of(self.place.index, id), BROKEN)),
@@ -139,22 +138,22 @@ impl ItemKeys<'_> {
         }
     }
 
-    /// Gives a key, which has none, the id that [`next`](Self::next) has told.
+    /// Inserts a key that is new, with the id that [`next`](Self::next) has returned.
     pub(crate) fn insert(&self, wtxn: &mut RwTxn<'_>, key: &[u8], id: ItemId) -> Result<()> {
         self.put(wtxn, Row::Id(key), &id.to_le_bytes())?;
         self.put(wtxn, Row::Key(id), &encode_key(key))?;
         self.delete(wtxn, Row::Free(id))
     }
 
-    /// Takes a key and its id apart. The id is free.
+    /// Removes a key, and frees its id.
     pub(crate) fn remove(&self, wtxn: &mut RwTxn<'_>, key: &[u8], id: ItemId) -> Result<()> {
         self.delete(wtxn, Row::Id(key))?;
         self.delete(wtxn, Row::Key(id))?;
         self.put(wtxn, Row::Free(id), &[])
     }
 
-    /// What [`ids`](Self::id) the keys after `last` have, in the order of the keys, at most `count`
-    /// of them.
+    /// The keys after `last` and the item [`ids`](Self::id) they map to, in key order, at most
+    /// `count` of them.
     pub(crate) fn after(
         &self,
         rtxn: &RoTxn<'_>,

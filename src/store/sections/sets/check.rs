@@ -1,4 +1,4 @@
-//! The invariants of the sets: that they are disjoint, and as large as META says.
+//! The invariants of the sets: they are disjoint, and their sizes are those in META.
 
 use crate::error::Result;
 use crate::format::Kind;
@@ -7,7 +7,7 @@ use crate::format::set::{CHUNK, SetKind, decode_chunk};
 use crate::store::checker::{Checker, Invariant};
 
 impl Checker<'_, '_, '_> {
-    /// `sets`, and their part of `counts`.
+    /// Checks `sets`, and its part of `counts`.
     pub(crate) fn check_sets(&mut self) -> Result<()> {
         let slots = self.view.snapshot.meta.slots;
         for set in SetKind::ALL {

@@ -1,4 +1,4 @@
-//! The sets of slots, chunk by chunk: reading a whole set, and changing some members of it.
+//! The write buffer of the sets of slots: reads a whole set, and changes members chunk by chunk.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::store::Place;
 use crate::store::target::Put;
 use crate::types::Slot;
 
-/// All members of a set: O(chunks that have any).
+/// Reads all members of a set. O(non-empty chunks).
 pub(crate) fn read(place: Place<'_>, rtxn: &RoTxn<'_>, set: SetKind) -> Result<RoaringBitmap> {
     let mut members = RoaringBitmap::new();
     let key = |n| Key::new(place.index, Kind::SETS, set as u8, n);
@@ -23,13 +23,13 @@ pub(crate) fn read(place: Place<'_>, rtxn: &RoTxn<'_>, set: SetKind) -> Result<R
             key.n.checked_mul(CHUNK).ok_or(Error::corrupt(key, "its chunk is beyond all slots"))?;
         let chunk = decode_chunk(Sound::of(key, value)?.body())
             .map_err(|what| Error::corrupt(key, what))?;
-        // A chunk ends at the latest at 2^32 - 1.
+        // A chunk ends at 2^32 - 1 at the latest, so this does not overflow.
         members |= chunk.iter().map(|low| base + low).collect::<RoaringBitmap>();
     }
     Ok(members)
 }
 
-/// A set that is being changed: chunks are read when they are first needed, and written at the end.
+/// The write buffer of a set: chunks are read on first use, and written at the end.
 #[derive(Debug)]
 pub(crate) struct SetEdit {
     set: SetKind,
@@ -86,7 +86,7 @@ impl SetEdit {
         Ok(self.chunk(place, rtxn, slot.0 / CHUNK)?.remove(slot.0 % CHUNK))
     }
 
-    /// The smallest member from `from` on, below `to`.
+    /// The smallest member in `from..to`.
     pub(crate) fn first_in(
         &mut self,
         place: Place<'_>,
@@ -105,7 +105,7 @@ impl SetEdit {
         Ok(None)
     }
 
-    /// The touched chunks, as puts.
+    /// The puts of all buffered chunks.
     pub(crate) fn into_puts(self, place: Place<'_>) -> impl Iterator<Item = Put> {
         let Self { set, chunks } = self;
         chunks.into_iter().map(move |(number, members)| {

@@ -1,6 +1,6 @@
-//! The sets of slots: SETS, chunks of what is pending, removed and free.
+//! SETS: the sets of pending, removed and free slots, as bitmaps in chunks.
 //!
-//! `view`: a whole set found; `edit`: one being changed.
+//! `view`: reads a whole set; `edit`: the write buffer.
 
 mod check;
 pub(in crate::store) mod edit;
@@ -17,7 +17,7 @@ use crate::store::checker::Checker;
 use crate::store::stats::Stats;
 use crate::store::target::Put;
 
-/// See the module.
+/// The section of the sets: see the module.
 pub(crate) struct SetsSection;
 
 impl Section for SetsSection {
@@ -25,7 +25,7 @@ impl Section for SetsSection {
         &[Kind::SETS]
     }
 
-    /// Searches have those that they need in memory.
+    /// Nothing to read ahead: a snapshot holds the sets that searches need in memory.
     fn visit<'t>(
         &self,
         _: &AnyView<'_, '_, 't>,
@@ -34,7 +34,7 @@ impl Section for SetsSection {
         Ok(true)
     }
 
-    /// All slots of the new numbers hold linked items.
+    /// All sets are empty: every new slot holds a linked item.
     fn relabel(&self, _: &Relabel<'_, '_, '_>) -> Result<Relabelled> {
         Ok(Relabelled::Puts(Vec::new()))
     }
@@ -48,7 +48,7 @@ impl Section for SetsSection {
         Ok(usize::from(key.sub) < SetKind::ALL.len() && key.n < slots.div_ceil(CHUNK))
     }
 
-    /// `check_sets` has: all others need the sets.
+    /// Done before by `check_sets`, as all other sections need the sets.
     fn check(&self, _: &mut Checker<'_, '_, '_>) -> Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The sets after a torn edit.
+//! Restoring the sets after a torn edit.
 
 use std::collections::BTreeMap;
 

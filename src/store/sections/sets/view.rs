@@ -1,4 +1,4 @@
-//! The sets of slots, as a view finds them.
+//! Reading the sets of slots of a view.
 
 use roaring::RoaringBitmap;
 
@@ -11,7 +11,7 @@ use crate::store::source::Source;
 use crate::store::view::View;
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {
-    /// A set of slots, in full.
+    /// All members of a set.
     pub(crate) fn set(&self, kind: SetKind) -> Result<RoaringBitmap> {
         let mut members = RoaringBitmap::new();
         for number in 0..self.snapshot.meta.slots.div_ceil(CHUNK) {
@@ -33,7 +33,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         Ok(live)
     }
 
-    /// The slots of no item: those that are free, and those whose item has been removed.
+    /// The slots without a live item: free ones, and removed ones.
     pub(crate) fn dead(&self) -> Result<RoaringBitmap> {
         let Snapshot { meta, removed, .. } = self.snapshot;
         if meta.free == 0 { Ok(removed.clone()) } else { Ok(removed | self.set(SetKind::Free)?) }

@@ -1,4 +1,4 @@
-//! The invariants of vectors: the metric accepts each, and its factor follows from it.
+//! The invariants of vectors: the metric accepts each, and its stored factor matches it.
 
 use crate::codec::Components;
 use crate::error::{Error, Result};
@@ -8,11 +8,11 @@ use crate::store::checker::{Checker, Invariant};
 use crate::store::snapshot::Snapshot;
 use crate::types::Slot;
 
-/// A stored factor may differ from the computed one by so many units in the last place.
+/// Tolerance for a stored factor, in units in the last place of the computed one.
 const FACTOR_ULPS: u32 = 2;
 
 impl Checker<'_, '_, '_> {
-    /// Checks the layout of a value. `false` if there should be no such key.
+    /// Checks the layout of a value. `false` if no such key may exist.
     pub(super) fn vector_value(&mut self, key: Key, value: &[u8]) -> bool {
         let meta = &self.view.snapshot.meta;
         let (geometry, sealed, tail) = (meta.geometry, meta.sealed, meta.tail_start()..meta.slots);
@@ -28,7 +28,7 @@ impl Checker<'_, '_, '_> {
         key.sub == 0 && tail.contains(&key.n) && !self.set(SetKind::Free).contains(key.n)
     }
 
-    /// `vectors` and `factor`.
+    /// Checks `vectors` and `factor`.
     pub(super) fn check_vectors(&mut self) -> Result<()> {
         let Snapshot { meta, metric, .. } = self.view.snapshot;
         let dimensions = meta.dimensions as usize;

@@ -1,5 +1,5 @@
-//! The vectors: VECTORS, blocks of those of consecutive slots, and TAIL, single ones beyond the
-//! last block.
+//! The vectors: VECTORS, blocks of the vectors of consecutive slots, and TAIL, single vectors
+//! beyond the last full block.
 
 mod check;
 
@@ -16,11 +16,11 @@ use crate::store::stats::Stats;
 use crate::store::table::Table;
 use crate::store::target::Put;
 
-/// The kinds and subs of blocks, and of single values.
+/// The kind and sub of blocks, and of single values in the tail.
 pub(crate) const BLOCK: (Kind, u8) = (Kind::VECTORS, 0);
 pub(crate) const SINGLE: (Kind, u8) = (Kind::TAIL, 0);
 
-/// See the module.
+/// The section of the vectors: see the module.
 pub(crate) struct VectorsSection;
 
 impl Section for VectorsSection {
