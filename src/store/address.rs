@@ -1,6 +1,6 @@
-//! Where a vector, or a code, lies in the map.
+//! The location of a vector, or of a code, in the memory map.
 
-/// A value and its factor, 0 if it has none.
+/// The bytes of a value, and its factor (0 if it has none).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Address<'t> {
     pub(crate) bytes: &'t [u8],

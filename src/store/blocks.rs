@@ -1,10 +1,11 @@
-//! Values of one length, one for each slot, as they are being changed: the vectors of an index, and
-//! their codes.
+//! The write buffer of values of one length, one per slot: the vectors of an index, and their
+//! codes.
 //!
-//! A value is written to its place at once and never moves: to a value of its own in the *tail*
-//! while its block is not full, to a block with all others of it when it is.
+//! A value is written at once to its final place and never moves within it: to a value of its own
+//! in the *tail* while its block is not full; when the block is full, its values are written
+//! together as one.
 //!
-//! Invariant: until the end of an edit, no put takes the value from a slot that had one before.
+//! Invariant: until the end of an edit, no put removes the value of a slot that had one before.
 //! Blocks are put when they are full, or with new values in free places; tail values are deleted at
 //! the end.
 
@@ -23,28 +24,28 @@ use crate::format::checksum::{self, Sound};
 use crate::format::{Key, Kind};
 use crate::types::Slot;
 
-/// See the module.
+/// The write buffer: see the module.
 pub(super) struct Blocks {
     geometry: Geometry,
-    /// The kinds and subs of blocks and of values in the tail.
+    /// The kind and sub of blocks, and of single values in the tail.
     block: (Kind, u8),
     single: (Kind, u8),
-    /// Slots before the edit.
+    /// Number of slots before the edit.
     slots_before: u32,
-    /// How many blocks there are.
+    /// Number of blocks.
     sealed: u32,
-    /// Bodies of values of the tail, which are to be written.
+    /// Bodies of tail values that are still to be written.
     tail: BTreeMap<Slot, Vec<u8>>,
     /// Slots whose tail values are deleted at the end.
     obsolete: RoaringBitmap,
-    /// The block whose free places are being used again, and its body.
+    /// The block whose free places are being reused, and its body.
     reused: Option<(u32, Vec<u8>)>,
     /// Values that overwrite live ones in blocks, at the end.
     late: BTreeMap<Slot, Vec<u8>>,
 }
 
 impl Blocks {
-    /// Those that there are for `slots` slots.
+    /// An empty buffer, for an index of `slots` slots.
     pub(super) fn new(
         geometry: Geometry,
         slots: u32,
@@ -73,7 +74,7 @@ impl Blocks {
         Key::new(place.index, kind, sub, n)
     }
 
-    /// Puts a value, with its factor, into the place of a slot that had none before the edit.
+    /// Stores a value, with its factor, in the place of a slot that had none before the edit.
     fn store(&mut self, mut target: Target<'_, '_, '_>, slot: Slot, value: Vec<u8>) -> Result<()> {
         let geometry = self.geometry;
         let (block, place) = geometry.place(slot);
@@ -96,8 +97,8 @@ impl Blocks {
         self.store(target, slot, value)
     }
 
-    /// The body of a block, to change. Slots are used again block by block, so that one block is
-    /// kept.
+    /// The body of a block, to be modified. Slots are reused block by block, so one block is
+    /// buffered.
     fn reused_block(&mut self, target: &mut Target<'_, '_, '_>, block: u32) -> Result<&mut [u8]> {
         if self.reused.as_ref().is_none_or(|(kept, _)| *kept != block) {
             self.write_reused(target)?;
@@ -106,7 +107,7 @@ impl Blocks {
         Ok(self.reused.as_mut().map_or(&mut [], |(_, body)| body))
     }
 
-    /// The stored body of a block.
+    /// The stored body of a block, verified.
     fn stored_block(&self, target: &Target<'_, '_, '_>, block: u32) -> Result<Vec<u8>> {
         let key = self.key(target.place, self.block, block);
         let sound =
@@ -126,8 +127,7 @@ impl Blocks {
         }
     }
 
-    /// Forgets the value of a slot, if it is in the tail. What a block has in its place does not
-    /// matter.
+    /// Discards the value of a slot if it is in the tail. In a block, a stale value does no harm.
     fn release(&mut self, slot: Slot) {
         if slot.0 < self.tail_start() {
             return;
@@ -138,7 +138,7 @@ impl Blocks {
         }
     }
 
-    /// Turns the tail into a block if the slots that there are now fill it.
+    /// Writes the tail as a block if `slots` slots fill it.
     fn seal(&mut self, mut target: Target<'_, '_, '_>, slots: u32) -> Result<()> {
         let geometry = self.geometry;
         let (block, start) = (self.sealed, self.tail_start());
@@ -194,7 +194,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// The blocks that late values go to, each with its range of slots.
+    /// The blocks that late values belong to, each with its range of slots.
     fn late_blocks(&self) -> impl Iterator<Item = (u32, Range<Slot>)> + use<> {
         let vectors = self.geometry.vectors;
         let mut blocks: Vec<u32> =
@@ -205,7 +205,7 @@ impl Blocks {
             .map(move |block| (block, Slot(block * vectors)..Slot((block + 1) * vectors)))
     }
 
-    /// Takes everything not yet written.
+    /// Drains everything not yet written.
     fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
         let mut puts: Vec<Put> =
             self.obsolete.iter().map(|slot| (self.key(place, self.single, slot), None)).collect();
@@ -219,7 +219,8 @@ impl Blocks {
     }
 }
 
-/// The edit of a section that keeps a value of one length for each slot, made of its vector.
+/// The write buffer of a section that stores one value of fixed length per slot, computed from its
+/// vector.
 pub(super) struct BlockEdit {
     blocks: Blocks,
     make: Box<MakeValue>,

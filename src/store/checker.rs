@@ -1,4 +1,4 @@
-//! What checks an index, and what it has found: the sections check by it what they keep.
+//! The context of a check: the index, its findings, and the invariants that sections verify.
 
 use std::fmt;
 
@@ -13,45 +13,46 @@ use crate::error::{Error, Result};
 use crate::format::set::SetKind;
 use crate::format::{Damage, Key, Kind};
 
-/// More findings than this are counted, not listed.
+/// Findings beyond this number are counted, not listed.
 const MAX_FINDINGS: usize = 1000;
 
-/// What must hold. `docs/format.md` section 9 says each in full.
+/// An invariant. `docs/format.md` section 9 defines each in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Invariant {
-    /// LMDB's own pages hold together: see [`PageInvariant`](crate::PageInvariant). Verified by
-    /// [`Index::check`](crate::Index::check) alone.
+    /// LMDB's own pages are consistent: see [`PageInvariant`](crate::PageInvariant). Verified by
+    /// [`Index::check`](crate::Index::check) only.
     Pages,
     /// Every key belongs to something that exists.
     Keys,
     /// Every value ends in its checksum.
     Checksum,
-    /// The metadata decodes and is possible.
+    /// The metadata decodes, and its values are possible.
     Meta,
     /// Every value has the layout of its kind.
     Layout,
     /// Every slot that is not free has a vector that the metric accepts.
     Vectors,
-    /// Stored factors follow from the vectors.
+    /// Stored factors match the vectors.
     Factor,
-    /// The sets of slots have no common member, and no member beyond all slots.
+    /// The sets of slots are disjoint, and all members are slots of the index.
     Sets,
     /// The two maps between items and slots agree.
     Ids,
-    /// Every item has one key, and no key has another item, where items are named by keys.
+    /// Where items are named by keys, every item has one key, and every key belongs to one item.
     ItemKeys,
-    /// The counts in the metadata are what is there.
+    /// The counts in the metadata match what is stored.
     Counts,
-    /// Every code is the one of its vector.
+    /// Every code is the encoding of its vector.
     Codes,
-    /// Linked slots and nodes are the same, on every layer.
+    /// The nodes of layer 0 are the linked slots, and the nodes of a layer above are on the one
+    /// below.
     Nodes,
-    /// Neighbor lists are short enough and name other nodes of their layer.
+    /// Neighbor lists respect the maximum degree, and contain only other nodes of their layer.
     Lists,
-    /// The in-neighbors of every node are complete and true.
+    /// The in-neighbors of every node are complete and correct.
     InNeighbors,
-    /// Every node but the root has a parent of lower rank with a child edge to it.
+    /// Spanning tree: every node but the root has a parent of lower rank with a child edge to it.
     Tree,
     /// Every node can be reached from the root.
     Reachable,
@@ -60,7 +61,7 @@ pub enum Invariant {
 }
 
 impl Invariant {
-    /// The name that `docs/format.md` gives it.
+    /// Its name in `docs/format.md`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -86,13 +87,13 @@ impl Invariant {
     }
 }
 
-/// Something that does not hold.
+/// A violation of an invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What should hold.
+    /// The invariant that is violated.
     pub invariant: Invariant,
-    /// What was found instead, with the key, slot, layer or item it is about.
+    /// The violation, with the key, slot, layer or item concerned.
     pub what: String,
 }
 
@@ -118,7 +119,7 @@ impl Findings {
     pub(crate) fn add(&mut self, invariant: Invariant, what: String) {
         let finding = Finding { invariant, what };
         if self.list.contains(&finding) {
-            // A damaged value is met more than once.
+            // Listed already: a damaged value is visited more than once.
         } else if self.list.len() < MAX_FINDINGS {
             self.list.push(finding);
         } else {
@@ -129,7 +130,7 @@ impl Findings {
         }
     }
 
-    /// Reports what does not hold.
+    /// Adds a finding unless `holds`.
     pub(crate) fn expect(
         &mut self,
         holds: bool,
@@ -145,7 +146,7 @@ impl Findings {
 /// The members of the three sets, by [`SetKind`].
 pub(crate) type Sets = [RoaringBitmap; 3];
 
-/// One check of one index: what sections check with.
+/// One check of one index, passed to every section.
 pub(crate) struct Checker<'a, 's, 't> {
     pub(crate) place: Place<'a>,
     pub(crate) rtxn: &'a RoTxn<'a>,
@@ -167,7 +168,7 @@ impl Checker<'_, '_, '_> {
         &self.sets[kind as usize]
     }
 
-    /// Turns damage into a finding; other errors are those of LMDB.
+    /// Turns damage into a finding, and returns other errors, which are LMDB's.
     pub(crate) fn survive<T>(&mut self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),

@@ -1,14 +1,14 @@
-//! Adding and removing items: one pass for one item or for many.
+//! Adding and removing items: one pass, for one item or for many.
 //!
-//! An [`Edit`] reads META once, keeps what it changes in memory (map groups, set chunks, the values
-//! of unfinished blocks), and writes each value once, in [`finish`](Edit::finish). Each section
-//! says what it keeps of a slot ([`SectionEdit`]); `target` writes.
+//! An [`Edit`] reads META once, buffers its writes in memory (map groups, set chunks, the values of
+//! unfinished blocks), and writes each value once, in [`finish`](Edit::finish). Each section has a
+//! write buffer for its per-slot values ([`SectionEdit`]); `target` writes.
 //!
 //! Invariant: until `finish`, an edit can be undone (`repair`). A slot that it frees keeps its
 //! vector and its entry in SLOT_IDS, and is not reused within the edit; the sets are written at the
 //! end. So the old META, the sets and SLOT_IDS still describe all items from before the edit.
 //!
-//! Work for one item: O(1) values, none larger than a page except a block that becomes full.
+//! Cost per item: O(1) values, none larger than a page except a block that becomes full.
 
 use heed::RwTxn;
 use roaring::RoaringBitmap;
@@ -31,15 +31,15 @@ use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::types::{ItemId, Scale, Slot};
 
-/// Bytes of encoded rows that wait in memory. User code (iterator, `AsRef`, metric) makes them, and
-/// runs before any of them is stored.
+/// Bytes of encoded rows that are buffered. User code (iterator, `AsRef`, metric) produces them,
+/// and runs before any of them is stored.
 const ROWS_BYTES: usize = 1 << 20;
 
-/// Free slots of blocks are reused while at least one in so many slots is free: then a block that
-/// is rewritten takes many vectors.
+/// Free slots in blocks are reused while at least one slot in this many is free: then a rewritten
+/// block takes many vectors.
 const REUSE_DIVISOR: u32 = 7;
 
-/// Changes to one index that have not been written yet.
+/// The write buffer of one index: changes that are not written yet.
 pub(crate) struct Edit<'w, 'e, 'p> {
     place: Place<'e>,
     wtxn: &'w mut RwTxn<'p>,
@@ -47,15 +47,15 @@ pub(crate) struct Edit<'w, 'e, 'p> {
     pending: SetEdit,
     removed: SetEdit,
     free: SetEdit,
-    /// Slots that become free at the end.
+    /// Slots that are freed at the end.
     freed: RoaringBitmap,
     ids: IdMaps,
-    /// What sections keep of each slot.
+    /// The write buffers of the sections.
     values: Vec<Values>,
     journal: Journal,
 }
 
-/// What a section keeps of each slot.
+/// The write buffer of a section for its per-slot values.
 struct Values {
     section: &'static dyn Section,
     edit: Box<dyn SectionEdit>,
@@ -67,7 +67,7 @@ pub(crate) struct Row {
     vector: Encoded,
 }
 
-/// That there can be an index of so many dimensions, under a metric.
+/// Checks that an index can have these dimensions, under this metric.
 ///
 /// # Errors
 /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`].
@@ -87,7 +87,7 @@ pub(crate) fn check_new(metric: &Metric, dimensions: usize) -> Result<()> {
     Ok(())
 }
 
-/// The metadata of an index without items.
+/// The metadata of an empty index.
 ///
 /// # Errors
 /// As [`check_new`].
@@ -104,7 +104,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     ///
     /// # Errors
     /// Those of [`read_meta`], [`Error::InvalidDimensions`], and [`Error::DimensionMismatch`] if
-    /// the index has others.
+    /// the index has other dimensions.
     pub(crate) fn begin(
         place: Place<'e>,
         wtxn: &'w mut RwTxn<'p>,
@@ -115,7 +115,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             Some((_, Some(_))) => return Err(Error::TornEdit { index: place.index }),
             stored => stored.map(|(meta, _)| meta),
         };
-        // What was there before a new index is not there any more.
+        // A new index replaces everything that was stored under its number before.
         let journal = if stored.is_some() { Journal::of } else { Journal::of_everything };
         let meta = stored.unwrap_or(fresh);
         if meta.dimensions as usize != dimensions {
@@ -145,7 +145,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// Encodes an item. Runs code of the metric, which may be the user's; changes nothing.
     ///
     /// # Errors
-    /// A vector that does not fit, [`Error::NotTrained`].
+    /// [`Error::DimensionMismatch`], [`Error::InvalidItem`], [`Error::NotTrained`].
     pub(crate) fn row(&self, item: ItemId, vector: Components<'_>) -> Result<Row> {
         Error::unless_known(self.place.metric, self.place.index)?;
         check_dimensions(vector.len(), self.meta.dimensions as usize)?;
@@ -158,7 +158,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(Row { item, vector })
     }
 
-    /// How many rows to encode before the first of them is added; at least one.
+    /// Number of rows to encode before the first of them is added; at least one.
     pub(crate) fn rows_at_once(&self) -> usize {
         let Geometry { stride, factor, .. } = self.meta.geometry;
         (ROWS_BYTES / (size_of::<Row>() + stride + factor)).max(1)
@@ -177,7 +177,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
-    /// That vectors can be encoded.
+    /// Checks that vectors can be encoded.
     ///
     /// # Errors
     /// [`Error::NotTrained`].
@@ -189,7 +189,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         }
     }
 
-    /// Fixes what codes stand for, between the lowest and the highest number of a sample.
+    /// Sets the range of scalar quantization, from the lowest to the highest component of a sample.
     ///
     /// # Errors
     /// [`Error::AlreadyInUse`].
@@ -202,9 +202,9 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
-    /// Adds an item, or replaces it, with a vector as it is stored.
+    /// Adds an item, or replaces it. The vector is in its stored form.
     pub(crate) fn add_stored(&mut self, item: ItemId, bytes: Vec<u8>, factor: f32) -> Result<()> {
-        // The slot first: a replaced item's may only be reused by others.
+        // Allocate first: the slot of a replaced item may only be reused by other items.
         let slot = self.allocate()?;
         self.delete(item)?;
         self.ids.set_slot(self.place, self.wtxn, item, Some(slot))?;
@@ -222,13 +222,13 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
-    /// Puts a vector, and what sections make of it, into place; not before the end if the slot may
-    /// hold live ones.
+    /// Passes a vector to all sections, which store what they derive from it; not before the end if
+    /// the slot may hold live values (`is_late`).
     fn store(&mut self, slot: Slot, vector: StoredVector<'_>, is_late: bool) -> Result<()> {
         self.each_section(|edit, target| edit.store(target, slot, vector, is_late))
     }
 
-    /// Does something to what each section keeps.
+    /// Applies `work` to the write buffer of each section.
     fn each_section(
         &mut self,
         work: impl Fn(&mut dyn SectionEdit, Target<'_, '_, '_>) -> Result<()>,
@@ -239,7 +239,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             .try_for_each(|values| work(&mut *values.edit, Target { place: *place, wtxn, journal }))
     }
 
-    /// Turns what is full into blocks.
+    /// Writes blocks that are full.
     fn seal(&mut self) -> Result<()> {
         let slots = self.meta.slots;
         self.each_section(|edit, target| edit.seal(target, slots))?;
@@ -264,7 +264,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(true)
     }
 
-    /// A count after one of what it counts is gone.
+    /// Decrements a count.
     fn one_less(&self, count: u32) -> Result<u32> {
         count
             .checked_sub(1)
@@ -288,7 +288,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
-    /// Records that pending slots are in the graph.
+    /// Records that pending slots are now in the graph.
     pub(crate) fn linked(&mut self, slots: &RoaringBitmap) -> Result<()> {
         for slot in slots {
             if self.pending.remove(self.place, self.wtxn, Slot(slot))? {
@@ -298,7 +298,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
-    /// Records that live slots are not in the graph.
+    /// Records that live slots are not in the graph: they become pending.
     pub(crate) fn unlinked(&mut self, slots: &RoaringBitmap) -> Result<()> {
         for slot in slots {
             self.meta.pending +=
@@ -307,7 +307,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
-    /// Records that removed slots are not in the graph any more: they are free.
+    /// Records that removed slots are no longer in the graph: they become free.
     pub(crate) fn taken_out(&mut self, slots: &RoaringBitmap) -> Result<()> {
         for slot in slots {
             if self.removed.remove(self.place, self.wtxn, Slot(slot))? {
@@ -318,8 +318,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
-    /// Records that a slot without an item is in the graph, with the vector that the graph knows it
-    /// by: the next build takes it out.
+    /// Records that a slot without an item is in the graph, with the vector that the graph was
+    /// built with: the next build deletes it.
     pub(crate) fn left_in(&mut self, slot: Slot, vector: &[u8], factor: f32) -> Result<()> {
         let is_freed = self.freed.remove(slot.0);
         let is_free = !is_freed && self.free.remove(self.place, self.wtxn, slot)?;
@@ -333,7 +333,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         self.store(slot, StoredVector { bytes: vector, factor }, true)
     }
 
-    /// Chooses the bits of codes, 0 for none. Those that are there and have others are deleted.
+    /// Sets the bits per component of the codes, 0 for none. Existing codes of another size are
+    /// deleted.
     pub(crate) fn set_codes(&mut self, bits: u8) -> Result<()> {
         if self.meta.is_coded && self.meta.code_bits != bits {
             let bound = |sub, n| Key::new(self.place.index, Kind::CODES, sub, n);
@@ -368,19 +369,19 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         self.target().put_over(key, body)
     }
 
-    /// Deletes all values with keys from `first` to `last`, both included; none that the edit
-    /// caches. Only LMDB may stop the edit from here on.
+    /// Deletes all values with keys from `first` to `last`, both included, of which none may be
+    /// buffered by the edit. Only LMDB may stop the edit from here on.
     pub(super) fn delete_over(&mut self, first: Key, last: Key) -> Result<()> {
         self.target().delete_over(first, last)
     }
 
-    /// Writes everything.
+    /// Writes all buffered changes.
     pub(crate) fn finish(self) -> Result<()> {
         self.finish_with(Vec::new())
     }
 
-    /// Writes everything, and these values of graph or codes. All reads precede the first put that
-    /// overwrites live data.
+    /// Writes all buffered changes, and these values of graph or codes. All reads precede the first
+    /// put that overwrites live data.
     pub(crate) fn finish_with(mut self, derived: Vec<Put>) -> Result<()> {
         for slot in std::mem::take(&mut self.freed) {
             self.free(Slot(slot))?;
@@ -395,8 +396,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Target { place, wtxn, journal: &mut journal }.complete(puts, &meta)
     }
 
-    /// A free slot of the tail, where reusing costs no more than appending; one of the blocks,
-    /// while there are many; or the next new one.
+    /// Allocates a slot: a free one in the tail, where reuse costs no more than appending; one in a
+    /// block, while many are free; otherwise a new one.
     fn allocate(&mut self) -> Result<Slot> {
         if let Some(slot) = self.reusable()? {
             self.free.remove(self.place, self.wtxn, slot)?;
@@ -420,8 +421,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         if slot.is_some() || self.meta.free.saturating_mul(REUSE_DIVISOR) < self.meta.slots {
             return Ok(slot);
         }
-        // A sweep, so that the free slots of a block are used together and the block is rewritten
-        // once for all of them.
+        // A sweep over the blocks, so that the free slots of a block are reused together and the
+        // block is rewritten once for all of them.
         let from = self.meta.reuse_from.min(tail);
         let mut slot = self.free.first_in(self.place, self.wtxn, from, tail)?;
         if slot.is_none() {
@@ -431,7 +432,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(slot)
     }
 
-    /// Whether earlier edits of the transaction have written more than a small part of the index.
+    /// Whether earlier edits of the transaction have rewritten so much that DELTA lists everything.
     pub(crate) fn has_written_much(&self) -> Result<bool> {
         Ok(written(self.place, self.wtxn)? == Delta::Everything)
     }

@@ -1,4 +1,4 @@
-//! Fault injection for tests: a panic at the n-th step of an edit, on the thread that asked for it.
+//! Fault injection for tests: panics at the n-th step of an edit, on the thread that asked for it.
 //!
 //! A step is a read of a value, or a put before the last stage of an edit. Puts of the last stage
 //! are no steps: only LMDB runs between them.
@@ -18,8 +18,8 @@ mod steps {
         static LEFT: Cell<Option<u64>> = const { Cell::new(None) };
     }
 
-    /// Runs `work`, with a panic after `steps` steps. Whether it panicked, and how many steps it
-    /// took.
+    /// Runs `work`, and panics after `steps` steps. Returns whether it panicked, and the number of
+    /// steps.
     pub(crate) fn interrupted_after(steps: u64, work: impl FnOnce()) -> (bool, u64) {
         LEFT.set(Some(steps));
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));

@@ -1,8 +1,8 @@
-//! What operations cost, counted: values read and written, and bytes written. Only with the feature
-//! `meter`, for tests and benches.
+//! Cost counters of operations: values read, values written, and bytes written. They exist only
+//! with the feature `meter`, for tests and benches.
 //!
-//! A value is read whenever it is accessed, whether it had to be looked up or was remembered; it is
-//! written when it is put or deleted. Counts are those of the whole process.
+//! A read is any access to a value, by a lookup or through a pointer table; a write is a put or a
+//! delete. The counters are global to the process.
 
 #[cfg(feature = "meter")]
 mod counters {
@@ -12,19 +12,19 @@ mod counters {
     static WRITTEN: AtomicU64 = AtomicU64::new(0);
     static BYTES: AtomicU64 = AtomicU64::new(0);
 
-    /// Values read and written, and the bytes of the latter.
+    /// Numbers of values read and written, and of bytes written.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct Cost {
-        /// Vectors, neighbor lists, map groups, set chunks and metadata that were accessed.
+        /// Accesses to vectors, neighbor lists, map groups, set chunks and metadata.
         pub values_read: u64,
-        /// Values that were put or deleted.
+        /// Values put or deleted.
         pub values_written: u64,
-        /// Bytes of the values that were put.
+        /// Bytes of the values put.
         pub bytes_written: u64,
     }
 
-    /// What was counted since the last call.
+    /// Returns the counters, and resets them to 0.
     pub fn take_cost() -> Cost {
         let [values_read, values_written, bytes_written] =
             [&READ, &WRITTEN, &BYTES].map(|counter| counter.swap(0, Relaxed));

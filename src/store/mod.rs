@@ -1,24 +1,25 @@
-//! LMDB: where the bytes of `format/` are found and put, and the views that `graph/` walks.
+//! Storage in LMDB: reads and writes the bytes of `format/`, and implements the views of `graph/`.
 //!
-//! - `sections/`: what an index consists of, a folder for each range of keys.
-//! - `source`: a value by its key, through one transaction or behind a lock, verified or not.
-//! - `table`: pointers to values that have been found, so that finding them again costs one load;
-//!   `strided`: values of one length, in blocks of many (`address`: where one lies).
-//! - `snapshot`: an index as one transaction sees it (`open` makes one); `view`: the same with a
+//! - `sections/`: the key ranges of an index, in a folder each.
+//! - `source`: looks up a value by its key, through one transaction or behind a lock, verified or
+//!   not.
+//! - `table`: pointer tables, in which finding a value again costs one load; `strided`: those of
+//!   values of one length, in blocks of many (`address`: the location of one).
+//! - `snapshot`: an index as one transaction sees it (`open` opens one); `view`: a snapshot with a
 //!   source (`prepared_query`: distances to its vectors).
-//! - `owned_snapshot`: a snapshot that owns its transaction; `process`: what a forked child must
-//!   not drop.
-//! - `sq8_copy`: copies of the vectors in memory, for large builds.
-//! - `checker`: what sections check an index with; `stats`: an index in numbers.
-//! - `meter`: what all of it costs, counted for tests. `fault`: where tests interrupt it.
-//! - `file`: LMDB's own pages, judged without a map; its free pages and readers; a compacted copy.
-//!   `spool`: bytes put aside, in memory or in a file.
-//! - `target`: what all changes go through. `repair`: undoing one that has not come to its end.
-//! - `edit`: adding and removing items; `blocks`: where their vectors and codes go; `renumber`:
-//!   writing an index in another order; `rebase`: writing a build on top of what others have
-//!   committed since.
+//! - `owned_snapshot`: a snapshot that owns its transaction; `process`: values that a forked child
+//!   must not drop.
+//! - `sq8_copy`: SQ8 copies of the vectors in memory, for large builds.
+//! - `checker`: the context of a check; `stats`: statistics of an index.
+//! - `meter`: cost counters for tests. `fault`: fault injection for tests.
+//! - `file`: LMDB's own pages, read without a memory map; its free list and reader table;
+//!   compaction into a copy. `spool`: temporary bytes, in memory or in a file.
+//! - `target`: the write path of all changes. `repair`: undoes an unfinished edit.
+//! - `edit`: adds and removes items; `blocks`: the write buffer of their vectors and codes;
+//!   `renumber`: rewrites an index in another order; `rebase`: writes a build on top of later
+//!   commits.
 //!
-//! Owns the invariant that a pointer into the map is only ever used while the transaction it was
+//! Owns the invariant that a pointer into the memory map is used only while the transaction it was
 //! found through is borrowed, and the only unsafe code on pointers outside of the kernels (`table`,
 //! `open`, `source`, `owned_snapshot`).
 
@@ -59,49 +60,51 @@ use crate::format::Key;
 use crate::format::checksum::Sound;
 use crate::format::item_keys::Naming;
 
-/// The database as bytes.
+/// The database, untyped.
 pub(crate) type Raw<'e> = heed::Database<'e, Bytes, Bytes>;
 
-/// Asked now and then whether to go on; an error ends the work.
+/// Called at intervals during long work; an error cancels it.
 pub(crate) type GoOn<'a> = dyn Fn() -> Result<()> + Sync + 'a;
 
-/// One index of a database, and the metric that it is to be of.
+/// One index of a database, with the metric it is opened with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place<'e> {
     pub(crate) raw: Raw<'e>,
     pub(crate) index: u16,
     pub(crate) metric: &'static Metric,
-    /// What whoever changes it names items by.
+    /// How the caller names the items of the index.
     pub(crate) naming: Naming,
 }
 
 impl<'e> Place<'e> {
-    /// An index of a database of this metric, whose items have ids only.
+    /// An index whose items have ids only.
     pub(crate) fn of<D: Distance>(database: Database<'e, D>, index: u16) -> Self {
         Self { raw: database.remap_types(), index, metric: Metric::of::<D>(), naming: Naming::Ids }
     }
 
-    /// The body under a key, verified: what is changed is read by this.
+    /// The verified value under a key. Every read of a value that will be changed goes through
+    /// this.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if its checksum does not hold.
+    /// [`Error::Corrupt`] if its checksum does not match.
     pub(crate) fn sound<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<Sound<'t>>> {
         self.unverified(rtxn, key)?.map(|value| Sound::of(key, value)).transpose()
     }
 
-    /// The value under a key with its checksum, at which nobody has looked: see
-    /// [`checksum`](crate::format::checksum) on who may read it.
+    /// The value under a key, not verified, with its checksum: see
+    /// [`checksum`](crate::format::checksum) for who may read it.
     pub(crate) fn unverified<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
         meter::read();
         self.find(rtxn, key)
     }
 
-    /// As [`unverified`](Self::unverified), for a view, which counts what it accesses itself.
+    /// As [`unverified`](Self::unverified), for views, which count their own reads.
     fn find<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
         Ok(self.raw.get(rtxn, &key.to_bytes())?)
     }
 
-    /// The values with keys from `first` to `last`, both included, in order, with their checksums.
+    /// The values with keys from `first` to `last`, both included, in key order, with their
+    /// checksums.
     pub(crate) fn range<'t>(
         &self,
         rtxn: &'t RoTxn<'_>,
@@ -121,7 +124,7 @@ impl<'e> Place<'e> {
         }))
     }
 
-    /// All keys and values of the index, whatever they are, in order.
+    /// All keys and values of the index in key order, known or not.
     pub(crate) fn all<'t>(
         &self,
         rtxn: &'t RoTxn<'_>,
@@ -133,7 +136,7 @@ impl<'e> Place<'e> {
         Ok(values.map(|entry| Ok(entry?)))
     }
 
-    /// The index's first key and value, whatever they are.
+    /// The first key and value of the index, known or not.
     pub(crate) fn first<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<Option<(&'t [u8], &'t [u8])>> {
         self.all(rtxn)?.next().transpose()
     }

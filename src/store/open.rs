@@ -1,7 +1,8 @@
-//! Opening an index at a transaction: META is read and verified, and with it what is pending and
-//! removed; the tables are empty, or carried over from an earlier snapshot.
+//! Opening an index in a transaction: reads and verifies META and the pending and removed sets.
+//! Pointer tables start empty, or are carried over from an earlier snapshot.
 //!
-//! Opening costs O(1) plus the pending and removed slots. Everything else is found on first touch.
+//! Opening costs O(1) plus the pending and removed slots. Everything else is looked up on first
+//! use.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -27,7 +28,7 @@ use crate::format::meta::{Connectivity, Meta, Torn, VERSION};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 
-/// What is wrong with a set that is not as large as META says.
+/// The damage of a set whose size is not the one in META.
 pub(crate) const MISCOUNTED: &str = "the set is not what the metadata counts";
 
 /// Reads META. `None` if the index does not exist.
@@ -42,18 +43,19 @@ pub(crate) fn read_meta(place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<Option<Met
     }
 }
 
-/// Reads META of an index that is to be changed, as this version writes it, with its mark.
+/// Reads META, with its torn mark, for an edit that will write it in the current version.
 ///
 /// # Errors
-/// As [`read_meta`]; [`Error::NamingMismatch`] if whoever changes it names its items in another
-/// way: the keys of items would not follow.
+/// As [`read_meta`]; [`Error::NamingMismatch`] if the caller names items in another way: the edit
+/// would not update the keys of items.
 pub(crate) fn read_for_change(
     place: Place<'_>,
     rtxn: &RoTxn<'_>,
 ) -> Result<Option<(Meta, Option<Torn>)>> {
     let Some((mut meta, torn)) = read_marked(place, rtxn)? else { return Ok(None) };
     if meta.version < VERSION {
-        // It does not say what names its items. The catalog does, which an `Index` goes by.
+        // Earlier versions of META do not say how items are named. The catalog does, which `Index`
+        // goes by.
         let [first, end] = bounds(place.index, Row::Id(&[]));
         let keys = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
         let has_keys = place.raw.range(rtxn, &keys)?.next().transpose()?.is_some();
@@ -70,7 +72,7 @@ pub(crate) fn read_for_change(
     Ok(Some((meta, torn)))
 }
 
-/// As [`read_meta`], but a marked META is no error: it is returned with its mark.
+/// As [`read_meta`], but a torn META is no error: it is returned with its mark.
 pub(crate) fn read_marked(
     place: Place<'_>,
     rtxn: &RoTxn<'_>,
@@ -83,7 +85,7 @@ pub(crate) fn read_marked(
             remedy: "use 0 to 65534: under 65535 lies what belongs to all indexes of a database",
         });
     }
-    // Verified as it is decoded, once it is known to be ours.
+    // Verified while it is decoded, once its magic bytes are known to be ours.
     let Some(value) = place.unverified(rtxn, Key::meta(index))? else {
         return match place.first(rtxn)? {
             Some(_) => Err(Error::Foreign { index, what: "it has keys and no metadata" }),
@@ -168,7 +170,7 @@ impl<'t> Snapshot<'t> {
         })
     }
 
-    /// Takes over what the tables of an earlier snapshot remember, except what was `rewritten`
+    /// Carries over the pointer tables of an earlier snapshot, except values that were `rewritten`
     /// since, by kind.
     ///
     /// # Safety
@@ -180,7 +182,8 @@ impl<'t> Snapshot<'t> {
         page_bytes: usize,
     ) {
         for section in SECTIONS {
-            // Of one index, so in one order; what one of them does not have is at the end.
+            // Both are of one index, so in the same order; tables that only one of them has are at
+            // the end.
             for (now, earlier) in section.listed(self).iter().zip(section.listed(earlier)) {
                 let ((kind, sub, now), (earlier_kind, earlier_sub, earlier)) = (now, earlier);
                 if (*kind, *sub) == (earlier_kind, earlier_sub) {
@@ -192,13 +195,13 @@ impl<'t> Snapshot<'t> {
         }
     }
 
-    /// How many values the tables remember that can be carried over, if all have been found.
+    /// Number of values in the tables that can be carried over, once all have been found.
     pub(super) fn values(&self) -> usize {
         let tables = SECTIONS.iter().flat_map(|section| section.listed(self));
         tables.map(|(_, _, table)| table.len()).sum()
     }
 
-    /// Whether every value that was carried over lies where a lookup finds it.
+    /// Whether every value that was carried over has the address that a lookup returns.
     pub(super) fn is_where(&self, place: Place<'_>, rtxn: &RoTxn<'_>) -> Result<bool> {
         for (kind, sub, table) in SECTIONS.iter().flat_map(|section| section.listed(self)) {
             for number in 0..table.len() {

@@ -1,20 +1,21 @@
-//! A snapshot that holds its transaction open: it can be kept as long as one likes, shared between
+//! An MVCC snapshot that owns its read transaction: it can be kept for any time, shared between
 //! threads and sent to others.
 //!
-//! [`Snapshot<'t>`](Snapshot) borrows a transaction for `'t`; a [`OwnedSnapshot`] has a share of
-//! one, so no lifetime of Rust says how long its pointers hold. It uses `'static` in that place,
-//! which here means *as long as the `OwnedSnapshot` lives*, and keeps it to itself: what it gives
-//! out is a [`View`], and everything that takes a view is generic over its lifetime and returns
+//! [`Snapshot<'t>`](Snapshot) borrows a transaction for `'t`; an [`OwnedSnapshot`] owns a share of
+//! one, so no lifetime of Rust says how long its pointers are valid. It uses `'static` in that
+//! place, which here means *as long as the `OwnedSnapshot` lives*, and does not expose it: it hands
+//! out only a [`View`], and everything that takes a view is generic over its lifetime and returns
 //! values that do not mention it.
 //!
-//! A commit is one of all indexes of an environment, so the snapshots of all of them can share one
-//! [`SharedTxn`], which takes one entry of LMDB's table of readers. Values that no table has yet
-//! are looked up through it, by one thread at a time: behind a mutex, for as long as a walk down a
-//! B-tree. A search of a snapshot that has been used for a while does not take it. Whoever has more
-//! to look up lets others in between.
+//! A commit covers all indexes of an environment, so the snapshots of all of them can share one
+//! [`SharedTxn`], which takes one entry of LMDB's reader table. Values that are not in a pointer
+//! table yet are looked up through it by one thread at a time, behind a mutex that is held for one
+//! descent of the B-tree. A search of a warm snapshot does not take the mutex. Longer work releases
+//! it between lookups.
 //!
-//! LMDB refuses a transaction for good in which it has met damage. What shares it must not notice,
-//! so another transaction takes its place where there can be one on the same commit.
+//! Once a transaction has met damage, LMDB refuses all further use of it. Other owners of the share
+//! must not notice, so it is replaced by another transaction on the same commit, where there can be
+//! one.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -33,27 +34,27 @@ use crate::format::delta::{self, Delta, Deltas, REMEMBERED_COMMITS};
 use crate::format::meta::{Connectivity, Meta, VERSION};
 use crate::format::{Key, Kind};
 
-/// A snapshot with fewer values is not worth remembering: to find them again takes microseconds.
+/// Pointer tables with fewer values are not worth keeping: finding them again takes microseconds.
 const FEW_VALUES: usize = 64;
 
-/// A transaction that owns its part of the environment.
+/// A read transaction that owns its handle of the environment.
 pub(crate) type ReadTxn = OfProcess<RoTxn<'static, WithoutTls>>;
 
-/// A read transaction that any number of snapshots of its commit share.
+/// A read transaction that is shared by any number of snapshots of its commit.
 #[derive(Debug)]
 pub(crate) struct SharedTxn {
-    // In this order: who counts transactions is told when it has ended.
+    // Dropped in this order: the transaction counter is told after the transaction has ended.
     txn: Mutex<ReadTxn>,
     id: usize,
-    /// Where another one begins.
+    /// The environment in which a replacement begins.
     env: Option<OfProcess<Env<WithoutTls>>>,
-    /// The error for which LMDB refuses the transaction from then on.
+    /// The error after which LMDB refuses the transaction.
     defect: OnceLock<MdbError>,
     _count: Box<dyn Any + Send + Sync>,
 }
 
 impl SharedTxn {
-    /// A transaction that one snapshot uses.
+    /// A transaction that only one snapshot uses.
     pub(crate) fn alone(txn: ReadTxn) -> Self {
         Self {
             id: txn.id(),
@@ -64,35 +65,36 @@ impl SharedTxn {
         }
     }
 
-    /// A transaction of `env` that many snapshots use. `count` is dropped when it has ended.
+    /// A transaction of `env` that many snapshots use. `count` is dropped after it has ended.
     pub(crate) fn new(txn: ReadTxn, env: Env<WithoutTls>, count: impl Any + Send + Sync) -> Self {
         Self { env: Some(OfProcess::new(env)), _count: Box::new(count), ..Self::alone(txn) }
     }
 
-    /// The number of the commit.
+    /// The id of the commit.
     #[inline]
     pub(crate) fn id(&self) -> usize {
         self.id
     }
 
-    /// Whether LMDB refuses it: it is of no use to others.
+    /// Whether LMDB refuses the transaction: others must not share it.
     #[inline]
     pub(crate) fn is_defective(&self) -> bool {
         self.defect.get().is_some()
     }
 
-    /// The transaction, for one thread at a time.
+    /// Runs `work` with the transaction, for one thread at a time.
     ///
     /// # Errors
-    /// Those of `work`. One of LMDB is that which `work` has met, or, where it has met that LMDB
-    /// refuses the transaction, the one that is the reason.
+    /// Those of `work`. If it is LMDB's refusal of the transaction, the original error is returned
+    /// in its place.
     pub(crate) fn lend<T>(&self, work: impl FnOnce(&ReadTxn) -> Result<T>) -> Result<T> {
         let mut txn = self.txn.lock().unwrap_or_else(PoisonError::into_inner);
         match work(&txn) {
             Err(Error::Heed(heed::Error::Mdb(error))) => {
                 let cause = self.defect.get().copied().unwrap_or(error);
                 if let Some(another) = self.another() {
-                    // The old one ends here: pages that were found through it are kept by this one.
+                    // The old transaction ends here; the new one protects the pages that were found
+                    // through it.
                     *txn = another;
                 } else {
                     _ = self.defect.set(cause);
@@ -104,8 +106,8 @@ impl SharedTxn {
     }
 
     /// Another transaction on the same commit, if that is still the newest and this one is not
-    /// known to be of no use. Begins beside this one, which is counted, so that the map stays where
-    /// it is.
+    /// known to be defective. It begins while this one, which is counted, is open, so that the map
+    /// stays where it is.
     fn another(&self) -> Option<ReadTxn> {
         let env = self.env.as_ref().filter(|env| env.check().is_ok() && !self.is_defective())?;
         let txn = OfProcess::new((**env).clone().static_read_txn().ok()?);
@@ -113,10 +115,10 @@ impl SharedTxn {
     }
 }
 
-/// See the module.
+/// An owned snapshot: see the module.
 #[derive(Debug)]
 pub(crate) struct OwnedSnapshot<'e> {
-    // In this order: pointers are gone before the transaction that they hold by.
+    // Dropped in this order: the pointers are gone before the transaction that protects them.
     snapshot: Arc<Snapshot<'static>>,
     txn: Arc<SharedTxn>,
     place: Place<'e>,
@@ -128,31 +130,30 @@ impl<'e> OwnedSnapshot<'e> {
     pub(crate) fn open(place: Place<'e>, txn: Arc<SharedTxn>, memory: Memory) -> Result<Self> {
         let snapshot = txn.lend(|txn| {
             let borrowed: *const RoTxn<'_> = &raw const ***txn;
-            // SAFETY: the reference is used in this call only, in which the transaction is locked
-            // and stays where it is. What outlives the call is the lifetime of the snapshot's
-            // pointers, of which there are none yet. Those that its tables will hold come from
-            // `OwnedSource` below, through the same `SharedTxn`, or from `carry`. It has a read
-            // transaction on this commit open as long as it lives, which is longer than the
-            // snapshot that is looked at through this struct, where the share of it is dropped
+            // SAFETY: the reference is used only in this call, during which the transaction is
+            // locked and does not move. What outlives the call is the lifetime of the snapshot's
+            // pointers, of which there are none yet. Later pointers in its tables come from
+            // `OwnedSource` below, through the same `SharedTxn`, or from `carry`. The `SharedTxn`
+            // keeps a read transaction on this commit open as long as it lives, which is longer
+            // than the snapshot can be reached through this struct, as the share of it is dropped
             // after the snapshot.
             Snapshot::open(place, unsafe { &*borrowed }, memory)
         })?;
         Ok(Self { snapshot: Arc::new(snapshot), txn, place })
     }
 
-    /// Where everything is that has been found, to be used by a later snapshot. It may outlive this
-    /// one.
+    /// The pointer tables, for a later snapshot. They may outlive this one.
     pub(crate) fn tables(&self) -> Tables {
         Tables(Arc::clone(&self.snapshot))
     }
 
-    /// Takes over what an earlier snapshot has found and what no commit has rewritten since.
-    /// O(values), some ten microseconds for a million items.
+    /// Carries over the pointers that an earlier snapshot has found and no commit has rewritten
+    /// since. O(values), some ten microseconds for a million items.
     ///
     /// # Safety
     /// The map has not been moved since, and both snapshots are of one environment and index.
     pub(crate) unsafe fn carry(&self, Tables(earlier): &Tables) -> Result<()> {
-        // What writes earlier versions says what it rewrites where this one does not look.
+        // Earlier versions write their DELTA values to keys that this version does not read.
         if earlier.meta.version < VERSION || self.snapshot.meta.version < VERSION {
             return Ok(());
         }
@@ -160,17 +161,17 @@ impl<'e> OwnedSnapshot<'e> {
             let rewritten =
                 rewritten_between(self.place, txn, earlier.id as u64, self.id() as u64)?;
             let Some(rewritten) = rewritten else { return Ok(()) };
-            // Whoever has changed META has changed more, and must have said so.
+            // A commit that has changed META has changed the index, and must be listed in DELTA.
             if rewritten.is_none() && earlier.meta != self.snapshot.meta {
                 return Ok(());
             }
             let rewritten = rewritten.unwrap_or_default();
             let page_bytes = self.place.raw.stat(txn)?.page_size as usize;
             // SAFETY: a value that no commit between the two has put or deleted, and that has pages
-            // to itself, is the same pages in both snapshots, in a map that is where it was. Every
-            // commit that changes an index says in its DELTA value what it rewrites, and there is
-            // one for each of them. The pages are not used again as long as the transaction of this
-            // snapshot is open: see `OwnedSource`.
+            // to itself, is the same pages in both snapshots, in a map that has not moved. Every
+            // commit that changes an index lists in its DELTA value what it rewrites, and there is
+            // one DELTA for each of them. The pages are not reused as long as the transaction of
+            // this snapshot is open: see `OwnedSource`.
             unsafe { self.snapshot.carry(earlier, &rewritten, page_bytes) };
             debug_assert!(
                 self.snapshot.is_where(self.place, txn)?,
@@ -184,14 +185,14 @@ impl<'e> OwnedSnapshot<'e> {
         &self.snapshot.meta
     }
 
-    /// The number of the transaction.
+    /// The id of the transaction.
     #[inline]
     pub(crate) fn id(&self) -> usize {
         self.snapshot.id
     }
 
-    /// The transaction, for one thread at a time, of all that share it: for no longer than a few
-    /// values take to look up.
+    /// Runs `work` with the transaction, for one thread at a time among all that share it: it must
+    /// take no longer than a few lookups.
     ///
     /// # Errors
     /// Those of [`SharedTxn::lend`].
@@ -204,13 +205,13 @@ impl<'e> OwnedSnapshot<'e> {
         self.txn.is_defective()
     }
 
-    /// Whether this is a snapshot that can be shared of the commit with a number.
+    /// Whether this snapshot is of this commit, and can be shared.
     #[inline]
     pub(crate) fn is_of(&self, commit: usize) -> bool {
         self.id() == commit && !self.is_defective()
     }
 
-    /// Whether it holds by this transaction.
+    /// Whether it shares this transaction.
     pub(crate) fn shares(&self, txn: &Arc<SharedTxn>) -> bool {
         Arc::ptr_eq(&self.txn, txn)
     }
@@ -226,14 +227,14 @@ impl<'e> OwnedSnapshot<'e> {
         }
     }
 
-    /// The snapshot as graph and vectors, for any thread.
+    /// A view for any thread.
     #[inline]
     pub(crate) fn view(&self) -> View<'_, 'static, OwnedSource<'_, 'e>> {
         View::new(&self.snapshot, OwnedSource(self))
     }
 
-    /// The same for a build, whose result is written: see [`Verified`]. For a snapshot that was
-    /// opened for it, and that nothing else has looked values up in.
+    /// A verifying view for a build, whose result is written: see [`Verified`]. The snapshot must
+    /// have been opened for this, and no values looked up in it through another source.
     pub(crate) fn verified_view(
         &self,
         memory: Memory,
@@ -242,24 +243,23 @@ impl<'e> OwnedSnapshot<'e> {
     }
 }
 
-/// Where everything was that a snapshot had found. Nothing is read through it: the transaction may
-/// have ended.
+/// The pointer tables of a snapshot. They are not dereferenced: the transaction may have ended.
 #[derive(Debug, Clone)]
 pub(crate) struct Tables(Arc<Snapshot<'static>>);
 
 impl Tables {
-    /// Whether a snapshot of commit `newest` or a later one gains by them: idle indexes must not
-    /// keep what is of no use.
+    /// Whether a snapshot of commit `newest` or later can use these tables: idle indexes must not
+    /// keep useless ones.
     pub(crate) fn are_of_use(&self, newest: usize) -> bool {
         self.0.id as u64 + REMEMBERED_COMMITS >= newest as u64 && self.0.values() >= FEW_VALUES
     }
 }
 
-/// The numbers of values that have been rewritten, by kind.
+/// The numbers of rewritten values, by kind.
 type Rewritten = BTreeMap<Kind, Vec<u32>>;
 
-/// What the commits after `earlier` up to `later` have rewritten, by kind, or nothing if none of
-/// them says that it has changed the index. `None` if nobody can tell.
+/// The values that the commits after `earlier` up to `later` have rewritten, by kind. The inner
+/// `None`: no commit says that it has changed the index. The outer `None`: unknown.
 fn rewritten_between(
     place: Place<'_>,
     txn: &RoTxn<'_>,
@@ -271,7 +271,8 @@ fn rewritten_between(
     }
     let mut rewritten: Option<Rewritten> = None;
     for transaction in earlier + 1..=later {
-        // What would be carried over by a damaged one may lie on pages of others.
+        // A damaged DELTA must not be trusted: pointers that it carries over may lead to reused
+        // pages.
         let sound = match place.sound(txn, delta::key(transaction)) {
             Ok(Some(sound)) => sound,
             Ok(None) => continue,
@@ -296,7 +297,7 @@ fn rewritten_between(
     Ok(Some(rewritten))
 }
 
-/// The transaction of a held snapshot as the source of its values.
+/// The source of an owned snapshot: looks values up through its transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OwnedSource<'a, 'e>(&'a OwnedSnapshot<'e>);
 
@@ -306,14 +307,13 @@ impl Source<'static> for OwnedSource<'_, '_> {
         let Self(held) = self;
         held.lend(|txn| {
             let value = held.place.find(txn, key)?;
-            // SAFETY: a read transaction of its own sees the pages of the map, which LMDB does not
-            // reuse while it is open, and which stay where they are, as the map is moved only when
-            // this process has no transaction (`index/environment/resize.rs`). A transaction on
-            // this commit is open as long as the `SharedTxn` lives: where another one takes its
-            // place, that is of the same commit, and has begun before the first ends. The
-            // `OwnedSnapshot` has a share of it as long as it lives, which is what 'static stands
-            // for here: `OwnedSource` borrows the `OwnedSnapshot`, and a `View` with it is the only
-            // way to what it returns.
+            // SAFETY: a read transaction with a reader-table entry of its own sees the pages of the
+            // map, which LMDB does not reuse while it is open, and which do not move, as the map is
+            // moved only when this process has no transaction (`index/environment/resize.rs`). A
+            // transaction on this commit is open as long as the `SharedTxn` lives: a replacement is
+            // of the same commit, and has begun before the first ends. The `OwnedSnapshot` has a
+            // share of it as long as it lives, which is what 'static stands for here: `OwnedSource`
+            // borrows the `OwnedSnapshot`, and a `View` with it is the only way to what it returns.
             Ok(value.map(|bytes| unsafe { extend(bytes) }))
         })
     }

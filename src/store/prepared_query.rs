@@ -1,4 +1,4 @@
-//! Distances from a query, or from a stored vector, to the stored ones.
+//! Prepared queries: distances from a query, or from a stored vector, to stored vectors.
 
 use std::borrow::Cow;
 
@@ -14,14 +14,14 @@ use crate::error::{Error, Result};
 use crate::graph::{DistanceComputer, Vectors};
 use crate::types::Slot;
 
-/// Vectors that are looked up and prefetched together, before they are compared.
+/// Vectors that are looked up and prefetched as one batch before they are compared.
 const PREFETCH_BATCH: usize = 8;
 
 impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
-    /// A query, ready to be compared.
+    /// Prepares a query for comparison.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`], or what is wrong with it.
+    /// [`Error::DimensionMismatch`], [`Error::InvalidQuery`].
     pub(crate) fn query(&self, vector: Components<'_>) -> Result<PreparedQuery<'_, 's, 't, S>> {
         check_dimensions(vector.len(), self.snapshot.meta.dimensions as usize)?;
         let (bytes, factor) = self
@@ -32,7 +32,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         Ok(PreparedQuery { view: self, bytes: Cow::Owned(bytes), factor })
     }
 
-    /// The vector of a slot, ready to be compared.
+    /// The vector of a slot as a prepared query.
     #[inline]
     pub(crate) fn query_of(&self, slot: Slot) -> Result<PreparedQuery<'_, 's, 't, S>> {
         let Address { bytes, factor } = self.vector(slot)?;
@@ -43,20 +43,20 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         })
     }
 
-    /// The components of a slot's vector, as they are stored.
+    /// The components of a slot's vector, decoded.
     pub(crate) fn components(&self, slot: Slot) -> Result<Vec<f32>> {
         let probe = self.query_of(slot)?;
         let Snapshot { metric, meta, .. } = self.snapshot;
         Ok(metric.floats(&probe.bytes, meta.dimensions as usize))
     }
 
-    /// What rules out most pairs of many queries and vectors, if the metric has it.
+    /// The estimates that rule out most pairs of many queries and vectors, if the metric has any.
     pub(crate) fn estimates(&self) -> Vec<Estimate> {
         let Snapshot { metric, meta, .. } = self.snapshot;
         Estimate::of(metric.form, &self.kernels, meta.dimensions as usize)
     }
 
-    /// The same, where it is rarely asked for.
+    /// The vector of a slot, on the cold path.
     #[cold]
     #[inline(never)]
     fn vector_elsewhere(&self, slot: Slot) -> Result<Address<'t>> {
@@ -78,7 +78,7 @@ impl<'t, S: Source<'t> + Sync> Vectors for View<'_, 't, S> {
     }
 }
 
-/// Distances from a query or a stored vector to the stored ones.
+/// A prepared query: a query or a stored vector, compared with stored vectors.
 #[derive(Debug)]
 pub(crate) struct PreparedQuery<'v, 's, 't, S> {
     view: &'v View<'s, 't, S>,
@@ -93,18 +93,19 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
         F::finish(metric, raw, [self.factor, factor], meta.dimensions as usize)
     }
 
-    /// The same, for another view of the same snapshot.
+    /// The same query on another view of the same snapshot.
     pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, T>) -> PreparedQuery<'a, 's, 't, T> {
         PreparedQuery { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
     }
 
-    /// The vector as it is compared, and its factor.
+    /// The vector in the form in which it is compared, and its factor.
     pub(crate) fn prepared(&self) -> (&[u8], f32) {
         (&self.bytes, self.factor)
     }
 
-    /// The distance to a slot: the least positive one where it came out as 0 and the vectors
-    /// differ, because all squares of their differences underflow. To be asked of results only.
+    /// Corrects the distance to a slot: where it is 0 but the vectors differ, because the squares
+    /// of all differences underflow, returns the smallest positive number. Call it for results
+    /// only.
     #[inline]
     pub(crate) fn told_apart(&self, slot: Slot, distance: f32) -> Result<f32> {
         match self.view.snapshot.metric.form {
@@ -119,17 +120,17 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
         let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
         let [stored, own] =
             [&*stored, &*self.bytes].map(|bytes| metric.floats(bytes, meta.dimensions as usize));
-        // As numbers: -0 is 0.
+        // Compared as numbers: -0 equals 0.
         Ok(if stored == own { 0.0 } else { f32::from_bits(1) })
     }
 
-    /// The distance to one vector. `F` is that of the metric: see [`by_finish`].
+    /// The distance to one vector. `F` must be the metric's: see [`by_finish`].
     #[inline(always)]
     pub(crate) fn distance<F: Finish>(&self, to: Address<'_>) -> f32 {
         self.finish::<F>(self.view.kernels.one(&self.bytes, to.bytes), to.factor)
     }
 
-    /// The distances to four vectors: the same bits as one by one.
+    /// The distances to four vectors, bit-identical to four single ones.
     #[inline(always)]
     pub(crate) fn distance4<F: Finish>(&self, to: [Address<'_>; 4]) -> [f32; 4] {
         let raw = self.view.kernels.four(&self.bytes, to.map(|to| to.bytes));
@@ -142,7 +143,7 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
         let places = vectors.places();
         for slots in slots.chunks(PREFETCH_BATCH) {
             let mut few = [Address { bytes: &[], factor: 0.0 }; PREFETCH_BATCH];
-            // All are on their way before the first is compared.
+            // Prefetch all before the first is compared.
             for (address, slot) in few.iter_mut().zip(slots) {
                 let found =
                     places.and_then(|places| places.get(Slot(*slot), F::has_factor(metric)));

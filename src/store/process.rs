@@ -1,10 +1,9 @@
-//! What belongs to the process that made it: a transaction or an environment of LMDB.
+//! Values that belong to the process that created them: transactions and environments of LMDB.
 //!
-//! A child of `fork` inherits copies of both, and they point to the lock file that it shares with
-//! its parent. Ending a transaction there frees the *parent's* entry in the table of readers, so
-//! that the pages which the parent still reads are written over; ending a write transaction unlocks
-//! the parent's lock. So in another process than its own such a value is forgotten, never dropped:
-//! it leaks, and harms nobody.
+//! A child of `fork` inherits copies of both, which refer to the lock file that it shares with its
+//! parent. Ending a transaction there frees the *parent's* entry in the reader table, so that pages
+//! which the parent still reads are overwritten; ending a write transaction unlocks the parent's
+//! lock. So outside its own process such a value is leaked, never dropped, which harms nobody.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -12,19 +11,19 @@ use std::ops::{Deref, DerefMut};
 
 use crate::error::{Error, Result};
 
-/// A value that is dropped in the process that made it, and forgotten in every other.
+/// A value that is dropped in the process that created it, and leaked in every other.
 pub(crate) struct OfProcess<T> {
     value: ManuallyDrop<T>,
     process: u32,
 }
 
 impl<T> OfProcess<T> {
-    /// Of this process.
+    /// A value of this process.
     pub(crate) fn new(value: T) -> Self {
         Self { value: ManuallyDrop::new(value), process: std::process::id() }
     }
 
-    /// That this is the process that made it.
+    /// Checks that this is the process that created the value.
     ///
     /// # Errors
     /// [`Error::Forked`].
@@ -33,10 +32,10 @@ impl<T> OfProcess<T> {
         check(self.process)
     }
 
-    /// The value itself, to be ended by the caller.
+    /// The value itself, for the caller to drop.
     ///
     /// # Errors
-    /// [`Error::Forked`]: the value has been forgotten.
+    /// [`Error::Forked`]: the value has been leaked.
     pub(crate) fn into_inner(mut self) -> Result<T> {
         self.check()?;
         // SAFETY: the value is taken once, as `self` is forgotten right after.
@@ -46,7 +45,7 @@ impl<T> OfProcess<T> {
     }
 }
 
-/// That this is the process `made`.
+/// Checks that this is the process `made`.
 ///
 /// # Errors
 /// [`Error::Forked`].

@@ -1,16 +1,16 @@
-//! A build that was computed on one commit, and is linked on top of a later one.
+//! Rebasing a build that was computed on one commit onto a later commit.
 //!
-//! The graph is derived from the items, so it need not be merged: what is stored in the end is the
-//! graph that was computed, whatever other builds have made of the one before it, and the items are
-//! brought into line with it:
+//! The graph is derived from the items, so it need not be merged: the computed graph is what is
+//! stored in the end, whatever other builds have done to the one before it, and the items are
+//! reconciled with it:
 //!
-//! - Items that have been added since, linked meanwhile or not, are pending.
-//! - Items of the computed graph that have been deleted since are removed ones, which the next
-//!   build takes out. If another item has taken the slot of such a one, it is given another slot,
-//!   and the graph gets back the vector that it knows the slot by.
-//! - What the computed graph does not have and is removed, is free.
+//! - Items that have been added since, linked meanwhile or not, become pending.
+//! - Items of the computed graph that have been deleted since become removed, and the next build
+//!   deletes them. If another item has taken the slot of such an item, it is moved to another slot,
+//!   and the slot gets back the vector that the graph was built with.
+//! - Removed slots that are not in the computed graph become free.
 //!
-//! O(values of the graph + items) reads if there was another commit, O(what has changed) writes.
+//! O(values of the graph + items) reads if there was another commit, O(changes) writes.
 
 use std::cmp::Ordering;
 
@@ -34,26 +34,27 @@ use crate::format::checksum::Sound;
 use crate::format::set::SetKind;
 use crate::types::{ItemId, Slot};
 
-/// If more than one in so many items of the computed graph are gone, it is not worth linking.
+/// A build is not worth linking if more than one in this many items of its graph are gone.
 const MAX_GONE_DIVISOR: u64 = 8;
-/// So many may be gone in any case.
+/// Number of items that may be gone in any case.
 const GONE_FEW: u64 = 1000;
 
-/// See the module.
+/// The reconciliation of a build with later commits: see the module.
 #[derive(Debug, Default)]
 pub(crate) struct Rebased {
-    /// Values of the graph that others have changed, as they were.
+    /// Values of the graph that other commits have changed, restored to those of the build's
+    /// snapshot.
     restored: Vec<Put>,
-    /// Nodes without an item.
+    /// Nodes whose item was deleted.
     gone: Vec<Node>,
-    /// Items that lie in the slots of such nodes.
+    /// Items that have taken the slots of such nodes.
     moved: Vec<Moved>,
     linked: RoaringBitmap,
     unlinked: RoaringBitmap,
     taken_out: RoaringBitmap,
 }
 
-/// A node of the computed graph, with the vector that the graph knows it by.
+/// A node of the computed graph, with the vector that the graph was built with.
 #[derive(Debug)]
 struct Node {
     slot: Slot,
@@ -61,7 +62,7 @@ struct Node {
     factor: f32,
 }
 
-/// An item that has taken the slot of a node, as it is stored.
+/// An item that has taken the slot of a node, in its stored form.
 #[derive(Debug)]
 struct Moved {
     item: ItemId,
@@ -71,15 +72,14 @@ struct Moved {
 }
 
 impl Rebased {
-    /// For a build in the transaction that it was computed in, which has left some slots pending.
+    /// For a build with no commit since its snapshot. Slots in `left` stay pending.
     pub(crate) fn nothing_between(snapshot: &Snapshot<'_>, left: &RoaringBitmap) -> Self {
         let pending: RoaringBitmap = snapshot.pending.iter().copied().collect();
         Self { linked: pending - left, taken_out: snapshot.removed.clone(), ..Self::default() }
     }
 
-    /// What there is to do in `wtxn` besides storing `changes`, which were computed on
-    /// `owned_snapshot` and have `left` some slots pending. `None` if the build is to be done
-    /// again.
+    /// What `wtxn` must write besides `changes`, which were computed on `held`. Slots in `left`
+    /// stay pending. `None` if the build must be retried.
     ///
     /// # Errors
     /// Those of opening an index, and of damaged values.
@@ -90,9 +90,9 @@ impl Rebased {
         wtxn: &RwTxn<'_>,
     ) -> Result<Option<Self>> {
         let place = held.place();
-        // Where the vectors of all items lie is compared, and hardly any of them is read.
+        // Bounded: the addresses of all vectors are compared, but hardly any vector is read.
         let before = held.verified_view(Memory::Bounded);
-        // LMDB numbers the commits of an environment one by one.
+        // LMDB numbers the commits of an environment consecutively.
         if wtxn.id() == before.snapshot.id + 1 {
             return Ok(Some(Self::nothing_between(before.snapshot, left)));
         }
@@ -111,7 +111,7 @@ impl Rebased {
             &snapshot,
             Verified::new(Calling::new(place, wtxn, snapshot.id)?, Memory::Bounded),
         );
-        // The nodes of the computed graph: all items that were live and not left pending.
+        // The nodes of the computed graph: all live items that were not left pending.
         let nodes = before.live()? - left;
         let free = now.set(SetKind::Free)?;
         let pending: RoaringBitmap = snapshot.pending.iter().copied().collect();
@@ -168,7 +168,7 @@ impl Rebased {
     }
 }
 
-/// Those of `slots` that have another vector now.
+/// The members of `slots` that have another vector now.
 fn replaced<'b, 'n>(
     before: &View<'_, 'b, impl Source<'b>>,
     now: &View<'_, 'n, impl Source<'n>>,
@@ -177,7 +177,7 @@ fn replaced<'b, 'n>(
     let mut replaced = RoaringBitmap::new();
     for slot in slots {
         let [then, now] = [before.vector(Slot(slot))?, now.vector(Slot(slot))?];
-        // Mostly it is the same page.
+        // Mostly both are the same page.
         let is_same = std::ptr::eq(then.bytes, now.bytes)
             || then.bytes == now.bytes && then.factor.to_bits() == now.factor.to_bits();
         if !is_same {
@@ -187,7 +187,7 @@ fn replaced<'b, 'n>(
     Ok(replaced)
 }
 
-/// What others have changed of the graph since and the build has not: the values as they were.
+/// The old values of the graph that others have changed since and the build has not.
 fn restored(
     place: Place<'_>,
     before: &RoTxn<'_>,

@@ -1,12 +1,12 @@
-//! Giving every item another slot: what `optimize` does.
+//! Renumbering: gives every item another slot, for `optimize`.
 //!
-//! Everything that a slot names is computed first, from the graph of a build, and then written in
-//! the place of what there was. The vectors, which may be more than memory holds, wait in a
-//! temporary file meanwhile. O(items).
+//! All values that refer to slots are first computed from the graph of a build, and then written in
+//! place of the old ones. The vectors, which may not fit in memory, are spooled to a temporary file
+//! meanwhile. O(items).
 //!
 //! Writing cannot be undone, so nothing may stop it after the first delete. A panic of the progress
-//! closure is held back until the end. The temporary file is read once before the first delete, so
-//! that only LMDB, or a file that becomes unreadable in between, can stop it half-way.
+//! callback is caught and resumed at the end. The temporary file is read once before the first
+//! delete, so that only LMDB, or a file that becomes unreadable in between, can stop it half-way.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -29,19 +29,19 @@ use crate::graph::working::Working;
 use crate::threads;
 use crate::types::{Layer, Slot};
 
-/// Vectors that wait in memory and not on disk.
+/// Bytes of spooled vectors that are kept in memory instead of on disk.
 const SPOOL_BYTES: usize = 64 << 20;
-/// Vectors and their factors in a new order, and the slots that they have been in until now.
+/// The spooled vectors with their factors in the new order, and their old slots.
 pub(crate) struct Spooled {
     order: Vec<Slot>,
     vectors: Spool,
 }
 
-/// A whole index with other slots, ready to be written.
+/// A whole renumbered index, ready to be written.
 pub(crate) struct Renumbered {
-    /// Everything but META and vectors, in key order.
+    /// All values but META and vectors, in key order.
     puts: Vec<Put>,
-    /// The kinds of these values: all others of them go.
+    /// The kinds of these values. All other values of these kinds are deleted.
     replaced: Vec<Kind>,
     /// Whether there are codes among them.
     is_coded: bool,
@@ -52,8 +52,8 @@ pub(crate) struct Renumbered {
     roots: Vec<Slot>,
 }
 
-/// The index that `working` is the graph of, with slots in the order of the vectors that were put
-/// aside, and these codes if they are known. Nothing is written; `go_on` is asked for every node.
+/// Renumbers the index with the graph `working`: its slots get the order of the spooled vectors.
+/// Codes are included if `encoded` has them. Nothing is written; `go_on` is called for every node.
 pub(crate) fn renumber<'t>(
     view: &View<'_, 't, AnySource<'_, 't>>,
     working: &Working<'_>,
@@ -102,8 +102,8 @@ pub(crate) fn renumber<'t>(
     })
 }
 
-/// Puts the vectors aside in the order that the graph gives them: in a temporary file in `folder`,
-/// if there are many.
+/// Spools the vectors in an order that follows the graph: to a temporary file in `folder`, if there
+/// are many.
 ///
 /// # Errors
 /// Those of the file system, and [`Error::Corrupt`].
@@ -127,8 +127,8 @@ pub(crate) fn spool<'t>(
 }
 
 impl Renumbered {
-    /// Writes everything in the place of what the index holds; `report` is told how many values of
-    /// how many.
+    /// Replaces all values of the index. `report` is called with the number of values done and the
+    /// total.
     pub(crate) fn write(
         mut self,
         mut edit: Edit<'_, '_, '_>,
@@ -143,8 +143,8 @@ impl Renumbered {
         self.vectors.read_through(u64::from(self.slots) * bytes.len() as u64)?;
         let mut told = Told { report, panic: None };
         let mut vectors = self.vectors.read()?;
-        // Blocks are written over: where the transaction has added the vectors itself, the file
-        // does not grow.
+        // Blocks are overwritten in place: if the transaction has added the vectors itself, the
+        // file does not grow.
         edit.delete_over(bound(Kind::VECTORS, 0, sealed), bound(Kind::TAIL, 0, u32::MAX))?;
         for kind in self.replaced {
             edit.delete_over(bound(kind, 0, 0), bound(kind, u8::MAX, u32::MAX))?;
@@ -170,14 +170,14 @@ impl Renumbered {
         (meta.slots, meta.sealed, meta.items) = (self.slots, sealed, self.slots);
         (meta.pending, meta.removed, meta.free, meta.reuse_from) = (0, 0, 0, 0);
         (meta.next_rank, meta.roots) = (self.next_rank, self.roots);
-        // Older ones were of the old slots, and of a center that the vectors may have left.
+        // Old codes refer to old slots, and to a center that the vectors may have left.
         meta.is_coded = self.is_coded;
         edit.finish()?;
         told.panic.map_or(Ok(()), |panic| resume_unwind(panic))
     }
 }
 
-/// Who is told of the progress, until it panics.
+/// The progress callback, which is not called again once it has panicked.
 struct Told<F> {
     report: F,
     panic: Option<Box<dyn Any + Send>>,

@@ -1,14 +1,15 @@
 //! Undoing a torn edit: restores the items and vectors from before it.
 //!
-//! A marked META is the META from before the edit, and says how far the edit had come (`target`).
-//! Before its end, an edit leaves three things intact (`edit`, `blocks`): the sets, and for each
-//! slot that was not free its vector with its code and its entry in SLOT_IDS. So repair deletes
-//! what belongs to no slot, and derives ID_SLOTS from SLOT_IDS. It keeps graph and codes unless the
-//! edit had begun to write them ([`Torn::Derived`]); then all items become pending, without codes.
+//! A marked META is the META from before the edit, and records how far the edit had come
+//! (`target`). Before its end, an edit leaves three things intact (`edit`, `blocks`): the sets, and
+//! for each slot that was not free its vector with its code and its entry in SLOT_IDS. So repair
+//! deletes values that belong to no slot, and rebuilds ID_SLOTS from SLOT_IDS. It keeps graph and
+//! codes unless the edit had begun to write them ([`Torn::Derived`]); then all items become
+//! pending, without codes.
 //!
 //! All reads precede the first put. Values that are rewritten are verified first. Vectors and graph
-//! are not read, only looked up, so that damage in them stays visible to `check`. O(items) time,
-//! about 16 bytes of memory an item.
+//! are only looked up, not read, so that damage in them stays visible to `check`. O(items) time,
+//! about 16 bytes of memory per item.
 
 use heed::{RoTxn, RwTxn};
 use roaring::RoaringBitmap;
@@ -29,7 +30,7 @@ use crate::format::{Key, Kind};
 ///
 /// # Errors
 /// [`Error::Corrupt`] if a value from before the edit is missing or damaged, and those of reading
-/// META. Nothing has changed then.
+/// META. Nothing has been changed then.
 pub(crate) fn repair(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
     let Some((before, Some(torn))) = read_for_change(place, wtxn)? else { return Ok(false) };
     if torn == Torn::Lost {

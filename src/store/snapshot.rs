@@ -1,5 +1,5 @@
-//! An index as one transaction sees it: its metadata, what is pending and removed, and the tables
-//! of what has been found so far. `open` makes one.
+//! An MVCC snapshot of an index, as one transaction sees it: its metadata, the pending and removed
+//! slots, and the pointer tables of values found so far. `open` opens one.
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
@@ -15,7 +15,7 @@ use crate::format::Kind;
 use crate::format::block::Divisor;
 use crate::format::meta::{Connectivity, Meta};
 
-/// What a codec is called.
+/// The name of an element type.
 pub(crate) fn form_name(codec: u8) -> &'static str {
     let all = [
         (F32::ID, F32::NAME),
@@ -28,39 +28,39 @@ pub(crate) fn form_name(codec: u8) -> &'static str {
     all.into_iter().find(|(id, _)| *id == codec).map_or("an unknown form", |(_, name)| name)
 }
 
-/// See the module.
+/// A snapshot: see the module.
 #[derive(Debug)]
 pub(crate) struct Snapshot<'t> {
     pub(crate) index: u16,
     pub(crate) metric: &'static Metric,
     pub(crate) meta: Meta,
     pub(crate) memory: Memory,
-    /// The number of the transaction.
+    /// The id of the transaction.
     pub(crate) id: usize,
-    /// Live items that are not in the graph, ascending.
+    /// The slots of live items that are not in the graph, ascending.
     pub(crate) pending: Vec<u32>,
-    /// Slots in the graph that must not be found.
+    /// Slots that are in the graph but must not be returned (tombstones).
     pub(crate) removed: RoaringBitmap,
     pub(super) vectors: Strided<'t>,
-    /// The full groups of SLOT_IDS, and the last, partial one.
+    /// The full groups of SLOT_IDS, and the last, partial group.
     pub(super) slot_ids: [Table<'t>; 2],
-    /// Slots in a LINKS group, if it is known.
+    /// Number of slots in a LINKS group, if it is known.
     pub(super) group: Option<Divisor>,
     /// LINKS and SPILL of each layer.
     pub(super) links: Vec<[Table<'t>; 2]>,
-    /// Where codes are, if there are any.
+    /// The codes, if there are any.
     pub(super) codes: Option<CodeTables<'t>>,
-    /// Whether all tables of vectors, codes and the graph have been filled.
+    /// Whether all pointer tables have been filled.
     pub(super) is_resolved: AtomicBool,
     /// Tables of sections that have no field here, with their kind and sub.
     pub(super) others: Vec<(Kind, u8, Table<'t>)>,
-    /// The keys of items, by item id, once one is asked for.
+    /// The keys of items, by item id; created on first use.
     pub(super) item_keys: OnceLock<Table<'t>>,
 }
 
 impl Snapshot<'_> {
-    /// For a build: with the connectivity that the graph will have, and without the graph if all is
-    /// linked anew.
+    /// Prepares the snapshot for a build: sets the connectivity of the new graph, and drops the old
+    /// graph if everything is linked anew.
     pub(crate) fn prepare_build(&mut self, connectivity: Connectivity, anew: bool) {
         self.meta.connectivity = Some(connectivity);
         self.group = Some(connectivity.group());

@@ -1,12 +1,12 @@
-//! Values by key: through the transaction of the calling thread, behind a lock for the threads of a
-//! build, or not at all.
+//! Sources: look up values by key, through the transaction of the calling thread, behind a lock for
+//! the threads of a build, or among values found before.
 //!
-//! Work whose result is written reads through [`Verified`], which verifies a value's checksum when
-//! it is looked up: a [`SoundSource`] by its type.
+//! Work whose result is written reads through [`Verified`], which verifies the checksum of a value
+//! when it is looked up. Its type says so: it is a [`SoundSource`].
 //!
-//! All sources of one snapshot give the same bytes, which live as long as the snapshot is borrowed:
-//! `'t`. That is the promise that lets a pointer table be filled through one transaction and read
-//! while another is in use.
+//! All sources of one snapshot return the same bytes, which live as long as the snapshot is
+//! borrowed: `'t`. This promise allows a pointer table to be filled through one transaction and
+//! read while another is in use.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -19,42 +19,43 @@ use crate::error::{Error, Result};
 use crate::format::Key;
 use crate::format::checksum::Sound;
 
-/// A source for all threads of a build, of whatever kind: what builds is compiled once.
+/// A type-erased source for all threads of a build: build code is compiled once.
 pub(crate) type AnySource<'s, 't> = &'s (dyn SoundSource<'t> + Sync + 's);
 
-/// Where values are looked up that no table has yet.
+/// Looks up values that are not in a pointer table yet.
 pub(crate) trait Source<'t> {
     /// The value under `key`.
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>>;
 
-    /// The same for a value that walks of a build visit again and again: a block of vectors or
-    /// codes, one of the tail, a group of lists. See [`Verified`].
+    /// The same, for values that a build visits again and again: blocks of vectors or codes, tail
+    /// values, groups of neighbor lists. See [`Verified`].
     fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
         self.get(key)
     }
 }
 
-/// A source for work whose result is written: see [`Verified`], which alone is one.
+/// A source for work whose result is written. Only [`Verified`] is one.
 pub(crate) trait SoundSource<'t>: Source<'t> {}
 
-/// A source that verifies what it finds, for snapshots that have found nothing by another one.
+/// A source that verifies checksums, for snapshots in which no other source has found values.
 ///
-/// Tables that remember every value look each up once, and it is verified once. Small ones forget:
-/// a walk looks the same values up again and again, and verifying a block of 32 kB for each vector
-/// that is compared would take longer than comparing it. So for them, what a walk visits (blocks of
-/// vectors and codes, groups of lists) is not verified here but by who writes it back:
-/// [`View::group_records`](super::view::View), `sound_vector`. What a walk has found by a damaged
-/// one is a worse neighbor, and the damage is still there for `check` to find.
+/// Full tables remember every value, so each is looked up and verified once. Bounded tables forget:
+/// a graph traversal looks the same values up again and again, and verifying a block of 32 kB for
+/// each vector that is compared would take longer than the comparison. So for them, values that a
+/// traversal visits (blocks of vectors and codes, groups of neighbor lists) are not verified here
+/// but where they are written back: [`View::group_records`](super::view::View), `sound_vector`. A
+/// traversal that reads a damaged value may choose a worse neighbor; the damage is still there for
+/// `check` to find.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Verified<S> {
     source: S,
-    /// Whether that includes what walks visit.
+    /// Whether values that a traversal visits are verified, too.
     all: bool,
 }
 
 impl<S> Verified<S> {
-    /// For tables of this memory; as for small ones also where what a walk visits is looked up, but
-    /// hardly any of it read.
+    /// For tables of this memory. `Bounded` also suits work that looks up all of those values but
+    /// reads hardly any.
     pub(crate) fn new(source: S, memory: Memory) -> Self {
         Self { source, all: memory == Memory::Full }
     }
@@ -78,24 +79,24 @@ impl<'t, S: Source<'t>> SoundSource<'t> for Verified<S> {}
 
 impl<'t, S: SoundSource<'t> + ?Sized> SoundSource<'t> for &S {}
 
-/// Says that `bytes` live as long as `'t`.
+/// Extends the lifetime of `bytes` to `'t`.
 ///
 /// # Safety
-/// They must: see the callers.
+/// They must live, unchanged, that long: see the callers.
 pub(super) unsafe fn extend<'t>(bytes: &[u8]) -> &'t [u8] {
     // SAFETY: the caller promises that the bytes live, unchanged, as long as 't.
     unsafe { std::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) }
 }
 
-/// The calling thread's transaction on the snapshot that a reader was opened on.
+/// The calling thread's transaction, on the snapshot of a reader.
 pub(crate) struct Calling<'a, 'e> {
     place: Place<'e>,
     rtxn: &'a RoTxn<'a>,
 }
 
 impl<'a, 'e> Calling<'a, 'e> {
-    /// A source for a snapshot with transaction number `snapshot`, whose own transaction is
-    /// borrowed by the caller as long as it uses what it gets.
+    /// A source for the snapshot with transaction id `snapshot`, whose own transaction is borrowed
+    /// by the caller as long as it uses the returned values.
     ///
     /// # Errors
     /// [`Error::SnapshotMismatch`] if `rtxn` is on another snapshot.
@@ -113,27 +114,28 @@ impl<'t> Source<'t> for Calling<'_, '_> {
     #[inline(never)]
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         let value = self.place.find(self.rtxn, key)?;
-        // SAFETY: the transaction has the number of the snapshot (checked in `new`) and belongs to
-        // the same environment (heed checks it in `get`), so both see the same pages: those of the
-        // map, which LMDB does not reuse while a transaction that reads the snapshot is open, or,
-        // in a write transaction, its own dirty pages, which do not move until the next write. The
+        // SAFETY: the transaction has the id of the snapshot (checked in `new`) and belongs to the
+        // same environment (heed checks it in `get`), so both see the same pages: those of the map,
+        // which LMDB does not reuse while a transaction that reads the snapshot is open, or, in a
+        // write transaction, its own dirty pages, which do not move until the next write. The
         // snapshot borrows the transaction it was opened with for 't, mutably where writing would
         // need it, so that transaction is open and nothing is written for all of 't. A write
-        // transaction and the read transaction after its commit share a number, but the first must
+        // transaction and the read transaction after its commit share an id, but the first must
         // have ended before the second exists.
         Ok(value.map(|bytes| unsafe { extend(bytes) }))
     }
 }
 
-/// A transaction that all threads of a build share: a nested read transaction, which sees what its
-/// parent has written.
+/// The transaction that all threads of a build share: a nested read transaction, which sees what
+/// its parent has written.
 pub(crate) struct Shared<'t, 'e> {
     place: Place<'e>,
     rtxn: Mutex<RoTxn<'t, WithoutTls>>,
 }
 
 impl<'t, 'e> Shared<'t, 'e> {
-    /// Sees what `wtxn` sees, which is borrowed and cannot be written to as long as this is used.
+    /// A source that sees what `wtxn` sees. `wtxn` is borrowed, so it cannot be written to
+    /// meanwhile.
     pub(crate) fn new(place: Place<'e>, wtxn: &'t RwTxn<'_>) -> Result<Self> {
         Ok(Self { place, rtxn: Mutex::new(wtxn.nested_read_txn()?) })
     }
@@ -150,7 +152,7 @@ impl<'t> Source<'t> for Shared<'t, '_> {
     }
 }
 
-/// What no table holds, found in advance: for snapshots whose tables are full.
+/// Values found in advance that have no pointer table, for snapshots whose tables are full.
 #[derive(Debug, Default)]
 pub(crate) struct Warm<'t> {
     values: HashMap<Key, &'t [u8]>,

@@ -1,8 +1,7 @@
-//! What is put aside while an index is being written: rows of bytes, in memory up to a limit and in
-//! a file without a name beyond.
+//! Temporary storage while an index is being written: rows of bytes, in memory up to a limit and in
+//! an unnamed file beyond it.
 //!
-//! Invariant: an error of that file names the folder that it lies in, which need not be the
-//! index's.
+//! Invariant: an error of that file names its folder, which need not be the index's.
 
 use std::io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,8 +10,7 @@ use tempfile::{SpooledTempFile, spooled_tempfile_in};
 
 use crate::error::{Error, Result};
 
-/// Bytes that are written once, from front to back, and then read in the same order, any number of
-/// times.
+/// Bytes that are written once, sequentially, and then read in the same order any number of times.
 #[derive(Debug)]
 pub(crate) struct Spool {
     file: BufWriter<SpooledTempFile>,
@@ -20,14 +18,14 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    /// Nothing yet. Beyond `memory_bytes` it becomes a file in `folder`, or where the system has
-    /// temporary files.
+    /// An empty spool. Beyond `memory_bytes` bytes it moves to a file in `folder`, or in the
+    /// system's temporary folder.
     pub(crate) fn new(memory_bytes: usize, folder: Option<&Path>) -> Self {
         let folder = folder.map_or_else(std::env::temp_dir, Path::to_owned);
         Self { file: BufWriter::new(spooled_tempfile_in(memory_bytes, &folder)), folder }
     }
 
-    /// Adds bytes.
+    /// Appends bytes.
     ///
     /// # Errors
     /// [`Error::DiskFull`] and [`Error::Io`], of the folder.
@@ -35,10 +33,10 @@ impl Spool {
         self.file.write_all(bytes).map_err(Error::io("write a temporary file in", &self.folder))
     }
 
-    /// All bytes from the first.
+    /// Reads all bytes from the start.
     ///
     /// # Errors
-    /// As [`write`](Self::write), as some bytes are written only now.
+    /// As [`write`](Self::write), as buffered bytes are written only now.
     pub(crate) fn read(&mut self) -> Result<Spooled<'_>> {
         self.file.rewind().map_err(Error::io("write a temporary file in", &self.folder))?;
         Ok(Spooled { file: BufReader::new(self.file.get_mut()), folder: &self.folder })
@@ -46,7 +44,7 @@ impl Spool {
 }
 
 impl Spool {
-    /// Reads all bytes once, before what they are a copy of is deleted: what cannot be read is an
+    /// Reads all bytes once, before the originals are deleted, so that an unreadable file is an
     /// error before anything has changed.
     ///
     /// # Errors
@@ -63,7 +61,7 @@ impl Spool {
     }
 }
 
-/// What is left to read of a spool.
+/// A reader of the rest of a spool.
 #[derive(Debug)]
 pub(crate) struct Spooled<'a> {
     file: BufReader<&'a mut SpooledTempFile>,
@@ -71,7 +69,7 @@ pub(crate) struct Spooled<'a> {
 }
 
 impl Spooled<'_> {
-    /// As many bytes as there is room for.
+    /// Reads the next bytes, as many as `bytes` holds.
     ///
     /// # Errors
     /// [`Error::Io`], of the folder.

@@ -1,12 +1,12 @@
-//! Copies of the vectors in memory, a byte a component, for large builds: most of a build's time
-//! goes into reading vectors that turn out to be no neighbors, and a fourth of the bytes is enough
-//! to tell.
+//! SQ8 copies of the vectors in memory, one byte per component, for large builds: most of a build's
+//! time goes into reading vectors that turn out to be no neighbors, and a quarter of the bytes is
+//! enough to tell.
 //!
-//! A component is the number of steps above the smallest value of its dimension; all dimensions
-//! have the same step, so that the sum of squared differences orders as squared Euclidean distances
-//! do, but for rounding. What a search finds by them is measured exactly before anything is made of
-//! it. Whether the copies can tell near vectors apart is tried on a sample first
-//! ([`Sq8Copy::new`]).
+//! Scalar quantization: a component is the number of steps above the smallest value of its
+//! dimension. All dimensions have the same step, so that sums of squared differences order like
+//! squared Euclidean distances, up to rounding. Candidates found by the copies are reranked with
+//! exact distances. A recall check on a sample decides first whether the copies can tell near
+//! vectors apart ([`Sq8Copy::new`]).
 
 use super::source::Source;
 use super::view::View;
@@ -17,24 +17,25 @@ use crate::graph::{DistanceComputer, Vectors};
 use crate::threads::{self, SEARCHES};
 use crate::types::Slot;
 
-/// Bytes of a copy after the components.
+/// Bytes after the components of a copy: two sums of 4 bytes each.
 const SUMS_BYTES: usize = 8;
-/// Vectors in the sample that the range of each dimension is taken from.
+/// Vectors in the sample that determines the range of each dimension.
 const SAMPLE: usize = 4096;
-/// Queries of the recall check: vectors of the sample, whose neighbors in it are looked for.
+/// Number of queries in the recall check: vectors of the sample, whose neighbors in the sample are
+/// searched.
 const RECALL_QUERIES: usize = 64;
-/// Neighbors of each query in the recall check.
+/// Number of neighbors (top-k) per query in the recall check.
 const RECALL_K: usize = 10;
-/// The recall check reranks this factor times as many candidates as it wants neighbors.
+/// The recall check reranks this many times as many candidates as it wants neighbors.
 const RERANK_FACTOR: usize = 2;
-/// The copies are used if at least this fraction of the true neighbors is found.
+/// Minimum recall: the copies are used if at least this fraction of the true neighbors is found.
 const MIN_SAMPLE_RECALL: f64 = 0.95;
-/// Slots whose copies are made at a time.
+/// Slots per parallel task.
 const TASK: usize = 1024;
-/// Copies that are prefetched before the first is compared.
+/// Number of copies that are prefetched before the first is compared.
 const PREFETCH_AHEAD: usize = 4;
 
-/// The copies of the vectors of all live slots.
+/// The SQ8 copies of the vectors of all live slots.
 pub(crate) struct Sq8Copy {
     /// Bytes of a copy: the components, their sum and the sum of their squares.
     stride: usize,
@@ -42,13 +43,13 @@ pub(crate) struct Sq8Copy {
     kernels: ByteKernels,
 }
 
-/// The vectors of a view, with estimates from their copies.
+/// The vectors of a view, with distance estimates from their copies.
 pub(crate) struct WithSq8Copy<'v, 's, 't, S> {
     pub(crate) view: &'v View<'s, 't, S>,
     pub(crate) coarse: &'v Sq8Copy,
 }
 
-/// What a byte stands for.
+/// The scale of the quantization.
 struct Scale {
     lowest: Vec<f32>,
     steps_per_unit: f32,
@@ -74,8 +75,8 @@ impl Scale {
     fn encode(&self, vector: impl Iterator<Item = f32>, out: &mut [u8]) {
         let Some((out, sums)) = out.split_last_chunk_mut::<SUMS_BYTES>() else { return };
         for ((code, value), lowest) in out.iter_mut().zip(vector).zip(&self.lowest) {
-            // What is outside of the range of the sample becomes the end of it, and so does what is
-            // no number.
+            // The cast saturates: values outside the sample's range become its end, and NaN becomes
+            // 0.
             *code = ((value - lowest) * self.steps_per_unit + 0.5) as u8;
         }
         sums.as_chunks_mut()
@@ -87,9 +88,9 @@ impl Scale {
 }
 
 impl Sq8Copy {
-    /// Copies of the vectors of `slots`. `None` if the metric does not order as Euclidean distances
-    /// do, or if the copies do not tell apart what is near each other. O(slots * dimensions), a
-    /// byte of memory a component.
+    /// Copies of the vectors of `slots`. `None` if the metric does not order like Euclidean
+    /// distances, or if the copies fail the recall check. O(slots * dimensions), one byte of memory
+    /// per component.
     pub(crate) fn new<'t, S: Source<'t> + Sync>(
         view: &View<'_, 't, S>,
         slots: &[Slot],
@@ -117,7 +118,7 @@ impl Sq8Copy {
             return Ok(None);
         }
         let mut codes: Vec<u8> = bytemuck::zeroed_vec(view.snapshot.meta.slots as usize * stride);
-        // The slots that are not among them are not compared, whatever their copies are.
+        // Other slots are not compared, so their copies do not matter.
         let chunks = codes.chunks_mut(TASK * stride).zip(in_chunks(slots));
         threads::for_each(chunks, |(codes, slots)| -> Result<()> {
             let mut row = Vec::with_capacity(dimensions);
@@ -167,7 +168,7 @@ impl Sq8Copy {
         }
         let mut four = [Bytes::default(); 4];
         four.iter_mut().zip(rest).for_each(|(code, number)| *code = self.code(*number));
-        // An empty one would cut the others off.
+        // Padding: an empty code would truncate the others.
         four.iter_mut().skip(rest.len()).for_each(|code| *code = from);
         out.extend(
             (self.kernels.four)(from, four).map(|squared| squared as f32).iter().take(rest.len()),
@@ -176,7 +177,7 @@ impl Sq8Copy {
 }
 
 /// The recall check: whether the nearest slots by `estimate`, reranked, are nearly the true
-/// nearest. `estimate` gets the number of a query in the sample and those of the slots to compare
+/// nearest. `estimate` gets the position of a query in the sample and those of the slots to compare
 /// it with.
 pub(super) fn passes_recall_check<'t, S: Source<'t> + Sync>(
     view: &View<'_, 't, S>,
@@ -201,8 +202,8 @@ pub(super) fn passes_recall_check<'t, S: Source<'t> + Sync>(
         let Some(farthest) = nearest(&exact, RECALL_K).last().map(|last| exact[*last]) else {
             return Ok((0, 0));
         };
-        // More candidates are measured than are wanted. By distance, as there may be many at the
-        // same.
+        // More candidates than needed are reranked. A result counts by its distance, as many may be
+        // equal.
         let estimated = nearest(&estimates, RERANK_FACTOR * RECALL_K);
         let found =
             estimated.iter().filter(|other| exact[**other] <= farthest).count().min(RECALL_K);
@@ -214,7 +215,7 @@ pub(super) fn passes_recall_check<'t, S: Source<'t> + Sync>(
     Ok(found as f64 >= MIN_SAMPLE_RECALL * wanted as f64)
 }
 
-/// Adds the components that Euclidean distances are taken between.
+/// Appends the components between which Euclidean distances are computed.
 fn components<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     slot: Slot,
@@ -226,12 +227,12 @@ fn components<'t, S: Source<'t>>(
     Ok(())
 }
 
-/// At most `most` of `count` slots, evenly from all over them.
+/// At most `most` of `count` slots, evenly spaced.
 pub(crate) fn sample(slots: impl Iterator<Item = Slot>, count: usize, most: usize) -> Vec<Slot> {
     slots.step_by(count.div_ceil(most).max(1)).collect()
 }
 
-/// Ascending slots, those of each [`TASK`] together.
+/// Splits ascending slots into the ranges of [`TASK`] slots that they belong to.
 fn in_chunks(slots: &[Slot]) -> Vec<&[Slot]> {
     let chunks = slots.last().map_or(0, |last| last.index() / TASK + 1);
     let start = |chunk: usize| slots.partition_point(|slot| slot.index() < chunk * TASK);
@@ -252,7 +253,7 @@ impl<'t, S: Source<'t> + Sync> Vectors for WithSq8Copy<'_, '_, 't, S> {
     }
 }
 
-/// The squared distances from the copy of a slot.
+/// Squared distances from the copy of a slot.
 struct FromSq8Copy<'v> {
     coarse: &'v Sq8Copy,
     from: Slot,

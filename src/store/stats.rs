@@ -1,9 +1,8 @@
-//! What an index is made of, in numbers: for watching it, and for knowing when it is worth
-//! optimizing.
+//! Statistics of an index: for monitoring, and for deciding when to optimize.
 //!
-//! Nothing here is kept up to date anywhere: [`Stats`] are counted when they are asked for, in one
-//! pass over the values of the index. O(values + edges), about 16 bytes of memory a slot. What is
-//! known without a pass is in [`Reader`](crate::Reader) and [`Environment`].
+//! No counter is maintained: [`Stats`] are computed on request, in one pass over the values of the
+//! index. O(values + edges), about 16 bytes of memory per slot. Figures that need no pass are in
+//! [`Reader`](crate::Reader) and [`Environment`].
 
 use super::file::Environment;
 use crate::codes::Codes;
@@ -32,65 +31,67 @@ use crate::format::Kind;
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Items that can be found.
+    /// Live items.
     pub items: u64,
-    /// Those of them that no build has linked yet: every search compares them one by one.
+    /// Pending items, which no build has linked yet: every search compares each of them.
     pub pending: u64,
-    /// Places in the graph of items that were deleted or replaced since the last build.
+    /// Removed slots (tombstones): nodes of the graph whose item was deleted or replaced since the
+    /// last build.
     pub removed: u64,
-    /// Places for vectors that have been given out, in use or not.
+    /// Slots allocated, in use or not.
     pub slots: u64,
-    /// Those of them that wait to be used again: [`optimize`](crate::Builder::optimize) gives back
-    /// their room.
+    /// Free slots, which will be reused: [`optimize`](crate::Builder::optimize) gives back their
+    /// space.
     pub free_slots: u64,
-    /// What vectors are stored as: see [`Reader::form`](crate::Reader::form).
+    /// The element type: see [`Reader::form`](crate::Reader::form).
     pub form: &'static str,
-    /// Components that were stored as the end of the range of an index of `i8`: see
+    /// Components that were clamped to the end of the range of an `i8` index: see
     /// [`Reader::saturated`](crate::Reader::saturated).
     pub saturated: u64,
-    /// Vectors that lie in values of their own, because the last block is not full.
+    /// Vectors in the tail, in values of their own, because the last block is not full.
     pub tail: u64,
-    /// M: the most neighbors of a node on each layer above the base. 0 until the first build, as
+    /// M: the maximum degree of a node on each layer above the base. 0 until the first build, as
     /// are the next three.
     pub m: usize,
-    /// M0: the most neighbors of a node on the base layer.
+    /// M0: the maximum degree of a node on the base layer.
     pub m0: usize,
-    /// How many candidates the last build kept while it looked for the neighbors of an item.
+    /// The number of candidates that the last build kept while it searched for the neighbors of an
+    /// item.
     pub ef_construction: usize,
     /// The pruning factor of the last build.
     pub alpha: f32,
-    /// The codes that searches go by, if there are any.
+    /// The quantized codes that searches use, if there are any.
     pub codes: Option<CodeStats>,
-    /// The layers of the graph, the base first.
+    /// The layers of the graph, starting with the base.
     pub layers: Vec<LayerStats>,
-    /// What each kind of value takes, in the order of the keys.
+    /// The size of each kind of value, in key order.
     pub kinds: Vec<KindStats>,
-    /// The file that the index lies in, with all else that does.
+    /// The file of the index, with everything else in it.
     pub environment: Environment,
 }
 
-/// The codes of an index: see [`Codes`].
+/// The quantized codes of an index: see [`Codes`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub struct CodeStats {
-    /// Which they are.
+    /// The kind of codes.
     pub codes: Codes,
-    /// How many vectors the center was taken from that codes count from.
+    /// Number of vectors in the training sample, whose mean is the center.
     pub trained_on: u64,
-    /// The mean square of the distances of those from the center; of directions of length 1, where
-    /// the metric compares those.
+    /// The mean squared distance of the sample from the center; of vectors normalized to length 1,
+    /// where the metric compares directions.
     pub trained_spread: f64,
-    /// The same of all vectors that are there now.
+    /// The mean squared distance of all current vectors from the center.
     pub spread: f64,
     /// The relative error of the codes: the root mean square of the distance between a vector and
-    /// its code, over the distance between the vector and the center.
+    /// its code, over that of the distance between the vector and the center.
     pub error: f64,
 }
 
 impl CodeStats {
-    /// The mean squared distance of the vectors from the center, over that of the vectors the codes
-    /// were trained on: 1 if they are alike. The squared error of an estimate grows by the same
-    /// factor. From about 1.5 on, [`optimize`](crate::Builder::optimize) pays, which trains anew.
+    /// The mean squared distance of the vectors from the center, over that of the training sample:
+    /// 1 if they are alike. The squared error of an estimate grows by the same factor. From about
+    /// 1.5 on, [`optimize`](crate::Builder::optimize), which trains anew, pays off.
     #[must_use]
     pub fn drift(&self) -> f64 {
         if self.trained_spread > 0.0 { self.spread / self.trained_spread } else { 1.0 }
@@ -101,22 +102,20 @@ impl CodeStats {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LayerStats {
-    /// Items and removed ones that it holds.
+    /// Number of nodes, removed ones included.
     pub nodes: u64,
-    /// How many nodes have 0, 1, 2, ... edges to others.
+    /// Degree histogram: the number of nodes with 0, 1, 2, ... edges.
     pub degrees: Vec<u64>,
-    /// Edges without an edge back.
+    /// Edges without a reverse edge.
     pub one_way_edges: u64,
-    /// Bytes of all neighbor lists: fewer where the neighbors of a node have numbers near each
-    /// other.
+    /// Bytes of all neighbor lists: they are shorter where neighbors have slots near each other.
     pub list_bytes: u64,
-    /// Edges from the root to the node that is farthest from it in the tree that keeps the layer
-    /// connected.
+    /// The depth of the spanning tree that keeps the layer connected, in edges from the root.
     pub tree_depth: u32,
 }
 
 impl LayerStats {
-    /// Edges of all nodes.
+    /// The number of edges of all nodes.
     #[must_use]
     pub fn edges(&self) -> u64 {
         self.degrees.iter().zip(0..).map(|(nodes, degree): (&u64, u64)| nodes * degree).sum()
@@ -129,14 +128,14 @@ impl LayerStats {
 pub struct KindStats {
     /// The kind: `docs/format.md` says what its values hold.
     pub kind: Kind,
-    /// How many values there are.
+    /// Number of values.
     pub values: u64,
-    /// Bytes of all of them with their keys; LMDB's own come on top.
+    /// Bytes of all values with their keys, without LMDB's overhead.
     pub bytes: u64,
 }
 
 impl Stats {
-    /// Bytes of all values of the index with their keys; LMDB's own come on top.
+    /// Bytes of all values of the index with their keys, without LMDB's overhead.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.bytes).sum()

@@ -1,6 +1,6 @@
-//! Values of one length, one for each slot: the vectors of an index, or their codes. In blocks,
-//! where the place of each follows from that of its block; and single ones in the tail, beyond the
-//! last block.
+//! Pointer tables for values of one length, one per slot: the vectors of an index, or their codes.
+//! In a block, the offset of a value follows from its slot; values beyond the last block are stored
+//! singly, in the tail.
 
 use super::address::Address;
 use super::table::{Memory, Places, Table};
@@ -10,8 +10,7 @@ use crate::format::block::Geometry;
 use crate::format::{Key, Kind, take};
 use crate::types::Slot;
 
-/// Prefetches the values of slots, which will be compared next, as far as their
-/// blocks have been found.
+/// Prefetches the values of slots, which will be compared next, if their blocks are in the table.
 #[inline]
 pub(super) fn prefetch_places(places: Option<Places<'_, '_>>, slots: &[u32]) {
     if let Some(places) = places {
@@ -19,7 +18,7 @@ pub(super) fn prefetch_places(places: Option<Places<'_, '_>>, slots: &[u32]) {
     }
 }
 
-/// See the module.
+/// The pointer tables of blocks and tail: see the module.
 #[derive(Debug)]
 pub(crate) struct Strided<'t> {
     pub(super) geometry: Geometry,
@@ -31,7 +30,7 @@ pub(crate) struct Strided<'t> {
 }
 
 impl<'t> Strided<'t> {
-    /// For that many slots.
+    /// Empty tables for this many slots.
     pub(super) fn new(
         memory: Memory,
         geometry: Geometry,
@@ -49,13 +48,13 @@ impl<'t> Strided<'t> {
         Self { geometry, blocks, tail, block, single }
     }
 
-    /// What finds the values of all blocks that have been found, if there is a cell for each.
+    /// Direct access to the values in blocks, if there is a cell for each block.
     #[inline(always)]
     pub(super) fn places(&self) -> Option<Places<'_, 't>> {
         self.blocks.places(self.geometry)
     }
 
-    /// The value of a slot, if its block has been found.
+    /// The value of a slot, if its block is in the table.
     #[inline(always)]
     pub(super) fn get(&self, slot: Slot) -> Option<Address<'t>> {
         if let Some(places) = self.places() {
@@ -82,8 +81,8 @@ impl<'t> Strided<'t> {
         }
     }
 
-    /// The stored value that the one of a slot is part of, if it has been found: a block, or a
-    /// single one.
+    /// The stored value that contains the value of a slot, if it is in a table: a block, or a
+    /// single value.
     pub(super) fn stored(&self, slot: Slot) -> Option<&'t [u8]> {
         let (block, _) = self.geometry.place(slot);
         self.blocks
@@ -91,8 +90,7 @@ impl<'t> Strided<'t> {
             .or_else(|| self.tail.get(slot.index().checked_sub(self.tail_start())?))
     }
 
-    /// The stored value that the one of a slot is part of, and its key, in the index of this
-    /// number.
+    /// The stored value that contains the value of a slot, and its key in this index.
     pub(super) fn value(
         &self,
         index: u16,
@@ -115,8 +113,8 @@ impl<'t> Strided<'t> {
         Ok((key, value))
     }
 
-    /// The value of a slot of the tail, or of a block that has not been found yet, in the index of
-    /// this number.
+    /// Looks up the value of a slot of the tail, or of a block that is not in the table yet, in
+    /// this index.
     #[cold]
     pub(super) fn find(
         &self,

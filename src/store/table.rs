@@ -1,12 +1,12 @@
-//! Pointers to values, by number: with a table, the address of a vector costs one load and not a
-//! walk down the B-tree.
+//! Pointer tables: addresses of values by number. With a table, finding a vector costs one load
+//! instead of a descent of the B-tree.
 //!
 //! A table is filled as values are first used, by any thread; two threads that find the same value
-//! store the same pointer. A *full* table has a cell for every value, in segments that are made
-//! when they are first needed, so that a new one costs next to nothing; or *flat*, in one piece,
-//! for what a search looks up for every vector and every list. A *small* one remembers a fixed
-//! number of values, for work that touches few of a great many, whose memory must not grow with the
-//! index.
+//! store the same pointer. A *full* table has a cell for every value: in segments that are
+//! allocated on first use, so that a new table costs next to nothing, or *flat*, in one piece, for
+//! the values that a search looks up for every vector and every neighbor list. A *bounded* table
+//! remembers a fixed number of values, for work that touches few of very many and whose memory must
+//! not grow with the index.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -18,31 +18,33 @@ use crate::format::block::Geometry;
 use crate::format::take_u32;
 use crate::types::Slot;
 
-/// Values that a small table remembers, where they are in demand: the vectors that the pruning of
-/// one node compares, a few times over.
+/// Number of values in a bounded table that is in high demand: the vectors that pruning one node
+/// compares, a few times over.
 const SMALL: usize = 256;
-/// The same, where they are not: upper layers, and what is rare.
+/// The same, in low demand: upper layers, and rare values.
 const SMALLEST: usize = 16;
 
-/// How much of an index an operation will touch.
+/// How much memory the pointer tables of a snapshot may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
-    /// A large part of it, or it is kept for many operations.
+    /// A cell for every value: the operation touches much of the index, or the tables are kept for
+    /// many operations.
     Full,
-    /// A few values: memory must not depend on the size of the index.
+    /// A fixed number of cells: memory must not depend on the size of the index.
     Bounded,
 }
 
-/// Where LMDB puts a value that has pages to itself, from the start of the first. A value that
-/// shares a page with others never lies there: that is where the page's directory begins.
+/// The offset at which LMDB puts a value that has pages to itself, from the start of the first
+/// page. A value that shares a page with others is never at this offset: the page's directory
+/// begins there.
 const PAGE_HEADER_BYTES: usize = 16;
 
 /// How the length of a value is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Length {
-    /// All values have it.
+    /// All values have this length in bytes.
     Fixed(usize),
-    /// Each value begins with its own, as `u32`.
+    /// Each value begins with its own length, as `u32`.
     Prefixed,
 }
 
@@ -57,29 +59,31 @@ impl Length {
     }
 }
 
-/// Cells of a segment: a page of them.
+/// Cells of a segment: one page of pointers.
 const SEGMENT: usize = 512;
 
 type Segment = Box<[AtomicPtr<u8>; SEGMENT]>;
 
-/// Null pointers.
+/// A segment of null pointers.
 fn new_segment() -> Segment {
     bytemuck::zeroed_box()
 }
 
-/// A value and its number.
+/// A value with its number.
 type Numbered<'t> = (usize, &'t [u8]);
 
 #[derive(Debug)]
 enum Cells<'t> {
-    /// All in one: a load less to find each. They are few, as values hold many vectors or lists.
+    /// In one piece, which saves a load per lookup. There are few cells, as a value holds many
+    /// vectors or lists.
     Flat(Box<[AtomicPtr<u8>]>),
     Full(Box<[OnceLock<Segment>]>),
-    /// The value last seen of those with the same remainder, and its number.
+    /// A direct-mapped cache: a cell holds the latest value with its remainder, and that value's
+    /// number.
     Bounded(Box<[Mutex<Option<Numbered<'t>>>]>),
 }
 
-/// Values of one kind, by their number.
+/// A pointer table of values of one kind, by number.
 #[derive(Debug)]
 pub(crate) struct Table<'t> {
     count: usize,
@@ -88,29 +92,28 @@ pub(crate) struct Table<'t> {
     values: PhantomData<&'t [u8]>,
 }
 
-/// Where the values are that the blocks of a table consist of, as their geometry says.
+/// Direct access to the values within the blocks of a table, at the offsets of their geometry.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Places<'a, 't> {
     cells: &'a [AtomicPtr<u8>],
-    /// A copy: what lies behind a reference would be loaded anew after every load of a pointer,
-    /// which acquires.
+    /// A copy: data behind a reference would be reloaded after every acquire load of a pointer.
     geometry: Geometry,
     values: PhantomData<&'t [u8]>,
 }
 
 impl<'t> Places<'_, 't> {
-    /// The value of a slot, with its factor if it has one, if the block is remembered.
+    /// The value of a slot, with its factor if it has one, if the block is in the table.
     #[inline(always)]
     pub(crate) fn get(&self, slot: Slot, has_factor: bool) -> Option<Address<'t>> {
         let (block, place) = self.geometry.place(slot);
-        // Acquire: whoever set the pointer has checked the bytes behind it.
+        // Acquire: the thread that stored the pointer has checked the bytes behind it.
         let pointer = self.cells.get(block)?.load(Ordering::Acquire);
         if pointer.is_null() || place >= self.geometry.vectors as usize {
             return None;
         }
         // SAFETY: `set` was given a slice of the length of a block at this address, which lives,
-        // unchanged, as long as 't. Values and factors of all places below the number of a block's
-        // lie within it: [`Table::places`] has looked.
+        // unchanged, as long as 't. Values and factors of all places below the number of vectors in
+        // a block lie within it: [`Table::places`] has checked that.
         unsafe {
             let bytes = std::slice::from_raw_parts(
                 pointer.add(self.geometry.vector_offset(place)),
@@ -127,21 +130,21 @@ impl<'t> Places<'_, 't> {
     }
 }
 
-/// What a value that does not exist points to: its own length and nothing else.
+/// The entry of a value that does not exist: only its own length.
 static ABSENT: [u8; 4] = 4u32.to_le_bytes();
 
 impl<'t> Table<'t> {
-    /// For `count` values of `bytes` bytes each.
+    /// A table for `count` values of `bytes` bytes each.
     pub(crate) fn fixed(memory: Memory, count: usize, bytes: usize) -> Self {
         Self::new(memory, count, Length::Fixed(bytes), SMALL)
     }
 
-    /// For `count` blocks of `bytes` bytes each.
+    /// A table for `count` blocks of `bytes` bytes each.
     pub(crate) fn blocks(memory: Memory, count: usize, bytes: usize) -> Self {
         Self::flat(memory, count, Length::Fixed(bytes))
     }
 
-    /// For `count` groups of lists, which begin with their length.
+    /// A table for `count` groups of lists, which begin with their length.
     pub(crate) fn groups(memory: Memory, count: usize) -> Self {
         Self::flat(memory, count, Length::Prefixed)
     }
@@ -158,7 +161,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Where the values of blocks are, if there is a cell for each block.
+    /// Direct access to the values in blocks, if there is a cell for each block.
     #[inline(always)]
     pub(crate) fn places(&self, geometry: Geometry) -> Option<Places<'_, 't>> {
         match &self.cells {
@@ -172,7 +175,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// For `count` values that begin with their length, and are much in demand or not.
+    /// A table for `count` values that begin with their length, in high demand or not.
     pub(crate) fn prefixed(memory: Memory, count: usize, in_demand: bool) -> Self {
         Self::new(memory, count, Length::Prefixed, if in_demand { SMALL } else { SMALLEST })
     }
@@ -189,12 +192,12 @@ impl<'t> Table<'t> {
         Self { count, cells, length, values: PhantomData }
     }
 
-    /// How many values there are.
+    /// The number of values that the table is for.
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
-    /// The cell of a value, if it has one of its own that has been made.
+    /// The cell of a value, if the table has one for each value and it is allocated.
     #[inline(always)]
     fn cell(&self, number: usize) -> Option<&AtomicPtr<u8>> {
         match &self.cells {
@@ -206,14 +209,14 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// The value, if it is remembered.
+    /// The value, if it is in the table.
     #[inline(always)]
     pub(crate) fn get(&self, number: usize) -> Option<&'t [u8]> {
         if let Cells::Bounded(cells) = &self.cells {
             let cell = cells[number % cells.len()].lock().unwrap_or_else(PoisonError::into_inner);
             return cell.filter(|(found, _)| *found == number).map(|(_, value)| value);
         }
-        // Acquire: whoever set the pointer has checked the bytes behind it.
+        // Acquire: the thread that stored the pointer has checked the bytes behind it.
         let pointer = self.cell(number)?.load(Ordering::Acquire);
         if pointer.is_null() {
             return None;
@@ -232,8 +235,8 @@ impl<'t> Table<'t> {
         Some(unsafe { std::slice::from_raw_parts(pointer, length) })
     }
 
-    /// Prefetches the beginning of a value, and what is at `offset`, if the value
-    /// is remembered: without a look at it.
+    /// Prefetches the first cache line of a value and the one at `offset`, if the value is in the
+    /// table. Does not read it.
     #[inline(always)]
     pub(crate) fn prefetch(&self, number: usize, offset: usize) {
         if let Some(cell) = self.cell(number) {
@@ -243,14 +246,14 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Remembers a value, and returns it. `None` if its length is not what the table says of all
-    /// its values, or the number is beyond it.
+    /// Remembers a value, and returns it. `None` if it does not have the length that the table
+    /// requires, or the number is out of range.
     pub(crate) fn set(&self, number: usize, value: &'t [u8]) -> Option<&'t [u8]> {
         if number >= self.count || !self.length.fits(value) {
             return None;
         }
         match &self.cells {
-            // Never written through: the pointer is only read from, as the slice it came from.
+            // The pointer is never written through, only read from, like the slice it came from.
             Cells::Flat(cells) => cells[number].store(value.as_ptr().cast_mut(), Ordering::Release),
             Cells::Full(cells) => {
                 let segment = cells.get(number / SEGMENT)?.get_or_init(new_segment);
@@ -264,13 +267,13 @@ impl<'t> Table<'t> {
         Some(value)
     }
 
-    /// Remembers what an older table does of the values that have pages to themselves, except those
-    /// that were `rewritten`. Values that share a page move with each other, so that nothing is
-    /// known of them.
+    /// Carries over the pointers of an older table to values that have pages to themselves, except
+    /// those that were `rewritten`. Values that share a page may move when another of them changes,
+    /// so nothing is known of them.
     ///
     /// # Safety
-    /// What the older table remembers, and is not among the rewritten ones, must lie where it lay,
-    /// unchanged, for all of `'t`.
+    /// Every value that the older table remembers, and that is not among the rewritten ones, must
+    /// lie where it lay, unchanged, for all of `'t`.
     pub(super) unsafe fn carry(&self, older: &Table<'_>, rewritten: &[u32], page_bytes: usize) {
         if self.length != older.length {
             return;
@@ -300,7 +303,7 @@ impl<'t> Table<'t> {
         }
     }
 
-    /// Remembers that there is no such value: a prefixed one without content stands for it.
+    /// Remembers that a value does not exist: a prefixed value without content stands for it.
     pub(crate) fn set_absent(&self, number: usize) -> Option<&'t [u8]> {
         self.set(number, &ABSENT)
     }

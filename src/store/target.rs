@@ -1,11 +1,12 @@
-//! The only way to write the values of an index.
+//! The write path: the only code that writes the values of an index.
 //!
 //! An edit is many puts, and user code runs between them: row iterators, metrics, progress
-//! closures. A panic in it can be caught, and the transaction committed by its owner. So [`Target`]
-//! precedes the first put of an edit by two: DELTA = everything, and the META from before the edit
-//! with a *mark* ([`Torn`]), which makes every later open fail with `TornEdit`. The end of the edit
-//! replaces both. An edit that is dropped, forgotten or unwound before its first put has changed
-//! nothing; one that is dropped after it stays marked, and `repair` undoes it.
+//! callbacks. A panic in it can be caught, and the transaction committed by its owner. So
+//! [`Target`] writes two values before the first put of an edit: DELTA = everything, and the META
+//! from before the edit with a *mark* ([`Torn`]), which makes every later open fail with
+//! `TornEdit`. The end of the edit replaces both. An edit that is dropped, leaked or unwound before
+//! its first put has changed nothing; one that is dropped after it stays marked, and `repair`
+//! undoes it.
 //!
 //! [`Target::complete`] writes the last values of an edit without a mark: no user code runs between
 //! these puts, only LMDB, which refuses to commit a transaction after a failed put.
@@ -24,10 +25,10 @@ use crate::format::delta::{self, Delta, Deltas};
 use crate::format::meta::{Meta, Torn, VERSION};
 use crate::format::{Key, Kind, checksum};
 
-/// A body to put under a key, or none if the value is to be deleted.
+/// A body to put under a key, or `None` to delete the value.
 pub(crate) type Put = (Key, Option<Vec<u8>>);
 
-/// What an edit has written so far, and what it needs to end or to be undone.
+/// What an edit has written so far, and what it needs to finish.
 pub(super) struct Journal {
     /// META before the edit.
     before: Meta,
@@ -35,19 +36,19 @@ pub(super) struct Journal {
     marked: Option<Torn>,
     /// Values rewritten by this edit.
     delta: Delta,
-    /// What earlier edits of the transaction have rewritten, of all indexes. `None` while DELTA
-    /// itself still says it.
+    /// The values that earlier edits of the transaction have rewritten, for all indexes. `None`
+    /// while they can still be read from DELTA.
     earlier: Option<Deltas>,
     /// Whether DELTA lists a value.
     is_listed: fn(Key) -> bool,
-    /// Whether the index still has what an earlier version of the format wrote into its own range.
+    /// Whether the key range of the index still has DELTA values of an earlier format version.
     has_old_deltas: bool,
 }
 
 impl Journal {
     /// The journal of an edit that begins with this META.
     pub(super) fn of(before: Meta, is_listed: fn(Key) -> bool) -> Self {
-        // Who goes by DELTA has not seen what earlier versions have written.
+        // Readers of DELTA know nothing of what earlier versions have rewritten.
         let is_old = before.version < VERSION;
         Self {
             before,
@@ -78,7 +79,7 @@ impl Journal {
     }
 }
 
-/// The write side of an edit: the transaction and the journal of what is written.
+/// The write side of an edit: the transaction, and the journal of its puts.
 pub(crate) struct Target<'a, 'e, 'p> {
     pub(super) place: Place<'e>,
     pub(super) wtxn: &'a mut RwTxn<'p>,
@@ -106,12 +107,12 @@ impl Target<'_, '_, '_> {
         Ok(())
     }
 
-    /// Puts or deletes a value without touching what belongs to a live slot of the old META.
+    /// Puts or deletes a value that does not belong to a live slot of the old META.
     pub(super) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.put_marked(Torn::Items, key, body)
     }
 
-    /// Puts or deletes a value of the graph or of the codes, which `repair` can do without.
+    /// Puts or deletes a value of the graph or of the codes, which `repair` does not need.
     pub(super) fn put_derived(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.put_marked(Torn::Derived, key, body)
     }
@@ -151,7 +152,7 @@ impl Target<'_, '_, '_> {
         Ok(())
     }
 
-    /// Ends the edit: writes its last values, then DELTA, and META as the very last.
+    /// Finishes the edit: writes its last values, then DELTA, and META last of all.
     pub(super) fn complete(mut self, puts: Vec<Put>, meta: &Meta) -> Result<()> {
         let deltas = match self.journal.earlier.take() {
             Some(earlier) => earlier,
@@ -162,13 +163,13 @@ impl Target<'_, '_, '_> {
             put_or_delete(self.place, self.wtxn, key, body)?;
         }
         let mut written = deltas.of(self.place.index).unwrap_or_default();
-        // Also sorts the lists.
+        // `merge` also sorts the lists.
         written.merge(std::mem::replace(&mut self.journal.delta, Delta::Everything));
         self.put_deltas(deltas, written)?;
         put(self.place.raw, self.wtxn, Key::meta(self.place.index), meta.encode())
     }
 
-    /// Puts DELTA, with what it says of this index replaced.
+    /// Puts DELTA, with the entry of this index replaced.
     fn put_deltas(&mut self, mut deltas: Deltas, delta: Delta) -> Result<()> {
         if std::mem::take(&mut self.journal.has_old_deltas) {
             let bound = |n| Key::new(self.place.index, Kind::DELTA, 0, n).to_bytes();
@@ -187,7 +188,7 @@ fn put_deltas(raw: Raw<'_>, wtxn: &mut RwTxn<'_>, deltas: &Deltas) -> Result<()>
     put(raw, wtxn, delta::key(transaction), deltas.encode(transaction))
 }
 
-/// What earlier edits of the transaction have rewritten.
+/// The values that earlier edits of the transaction have rewritten.
 fn deltas(raw: Raw<'_>, wtxn: &RwTxn<'_>) -> Result<Deltas> {
     let transaction = wtxn.id() as u64;
     let key = delta::key(transaction);
@@ -196,12 +197,12 @@ fn deltas(raw: Raw<'_>, wtxn: &RwTxn<'_>) -> Result<Deltas> {
     Ok(match Sound::of(key, value).map(|sound| Deltas::decode(sound.body())) {
         Ok(Ok((earlier, deltas))) if earlier == transaction => deltas,
         Ok(Ok(_)) => Deltas::default(),
-        // A damaged one is of no use to anybody, and is replaced by what is true in any case.
+        // A damaged DELTA is useless to all readers, and is replaced by what is always true.
         Ok(Err(_)) | Err(_) => Deltas::Everything,
     })
 }
 
-/// What earlier edits of the transaction have rewritten of an index.
+/// The values of an index that earlier edits of the transaction have rewritten.
 pub(super) fn written(place: Place<'_>, wtxn: &RwTxn<'_>) -> Result<Delta> {
     Ok(deltas(place.raw, wtxn)?.of(place.index).unwrap_or_default())
 }
@@ -228,7 +229,7 @@ fn put_or_delete(
     put(place.raw, wtxn, key, body)
 }
 
-/// Deletes all keys of an index, whatever wrote them.
+/// Deletes all keys of an index, including unknown ones.
 pub(crate) fn delete_index(raw: Raw<'_>, index: u16, wtxn: &mut RwTxn<'_>) -> Result<()> {
     let first = index.to_be_bytes();
     let next = index.checked_add(1).map(u16::to_be_bytes);
@@ -241,7 +242,7 @@ pub(crate) fn delete_index(raw: Raw<'_>, index: u16, wtxn: &mut RwTxn<'_>) -> Re
     put_deltas(raw, wtxn, &deltas)
 }
 
-/// Unmarked puts, for tests that damage an index.
+/// Puts without a mark, for tests that damage an index.
 #[cfg(test)]
 impl Place<'_> {
     pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, key: Key, body: Vec<u8>) -> Result<()> {

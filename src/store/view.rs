@@ -1,9 +1,9 @@
-//! A snapshot with a source: the vectors, ids and sets of an index, as they are found. Its graph is
-//! in `graph_view`, and distances to its vectors in `prepared_query`.
+//! A view: a snapshot with a source, which reads the vectors, ids and sets of an index. Its graph
+//! is in `sections/graph/view.rs`, and distances to its vectors in `prepared_query`.
 //!
-//! Every access goes to a table first, and to the source only once per value and snapshot. All
-//! numbers that come from disk are checked before they are used: a damaged value is an
-//! [`Error::Corrupt`], never a panic and never a read beyond the map.
+//! Every access goes to a pointer table first, and to the source only once per value and snapshot.
+//! All numbers from disk are checked before use: a damaged value is an [`Error::Corrupt`], never a
+//! panic and never a read beyond the map.
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ use crate::format::checksum::Sound;
 use crate::format::{Key, Kind, set};
 use crate::types::Slot;
 
-/// See the module.
+/// A view: see the module.
 #[derive(Debug)]
 pub(crate) struct View<'s, 't, S> {
     pub(crate) snapshot: &'s Snapshot<'t>,
@@ -39,7 +39,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         }
     }
 
-    /// The same on whatever source, for the calling thread: what searches is compiled once.
+    /// The same with a type-erased source, for the calling thread: search code is compiled once.
     pub(crate) fn on_any_source<'v>(&'v self) -> View<'s, 't, &'v (dyn Source<'t> + 'v)>
     where
         't: 'v,
@@ -47,7 +47,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
     }
 
-    /// The same on whatever source that verifies, for builds.
+    /// The same with a type-erased source that verifies, for builds.
     pub(crate) fn erased<'v>(&'v self) -> View<'s, 't, AnySource<'v, 't>>
     where
         S: SoundSource<'t> + Sync,
@@ -56,7 +56,8 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
     }
 
-    /// The first slot of every value of this layout: blocks, and what is beyond them.
+    /// The first slot of every stored value with this geometry: of each block, and the single ones
+    /// after them.
     pub(super) fn first_slots_of(
         &self,
         geometry: &Geometry,
@@ -68,7 +69,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         Ok((0..tail_start).step_by(geometry.vectors as usize).chain(tail).map(Slot))
     }
 
-    /// The vector of a slot, to be written elsewhere: the value that it lies in is verified,
+    /// The vector of a slot, to be written elsewhere: the value that contains it is verified,
     /// whatever the source does. O(bytes of a block).
     pub(super) fn sound_vector(&self, slot: Slot) -> Result<Address<'t>> {
         let (key, value) =
@@ -77,7 +78,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         self.vector(slot)
     }
 
-    /// Adds the vectors of these slots, `gaps` left out, in order: a block is found once.
+    /// Appends the vectors of these slots without `gaps`, in order: a block is found once.
     pub(crate) fn vectors(
         &self,
         slots: Range<u32>,
@@ -120,18 +121,19 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             .map_or_else(|| vectors.find(self.snapshot.index, slot, |key| self.get_walked(key)), Ok)
     }
 
-    /// Whether two slots have the same vector, to the last bit.
+    /// Whether two slots have bit-identical vectors.
     #[cold]
     pub(crate) fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
         Ok(a == b || self.vector(a)?.bytes == self.vector(b)?.bytes)
     }
 
-    /// A value that no table is for.
+    /// A value without a pointer table.
     pub(crate) fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         self.source.get(key)
     }
 
-    /// As [`get`](Self::get), for what walks of a build visit: see [`Source::get_walked`].
+    /// As [`get`](Self::get), for values that a build visits again and again: see
+    /// [`Source::get_walked`].
     pub(super) fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
         self.source.get_walked(key)
     }
@@ -141,6 +143,8 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     }
 }
 
+/// Checks the number of dimensions.
+///
 /// # Errors
 /// [`Error::DimensionMismatch`].
 pub(crate) fn check_dimensions(found: usize, expected: usize) -> Result<()> {
