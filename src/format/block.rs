@@ -1,4 +1,4 @@
-//! Where vectors lie: blocks of a fixed number of them, and single values for the tail.
+//! The layout of vectors: blocks of a fixed number of vectors, and single values in the tail.
 //!
 //! [`Geometry`] is derived from the bytes of one vector and its factor, and is the only place that
 //! knows an offset. A block is addressed by division: `slot / vectors` is the block, `slot %
@@ -7,12 +7,12 @@
 use super::{Damage, checksum, take, take_u32};
 use crate::types::Slot;
 
-/// Block number, vectors a block, reserved bytes: with LMDB's 16 bytes before a large value,
-/// vectors begin 64 bytes into a page.
+/// Header: block number, number of vectors, reserved bytes. With LMDB's 16 bytes before a large
+/// value, the first vector begins 64 bytes into a page (a cache line).
 const HEADER_BYTES: usize = 48;
 const LMDB_PAGE_HEADER: usize = 16;
-/// Small enough to be rewritten for one vector, large enough that addresses take little room: 8
-/// bytes in 32 KiB.
+/// Minimum block size, with LMDB's page header: small enough to be rewritten for one vector, large
+/// enough that pointer tables stay small (8 bytes per 32 KiB).
 const MIN_RUN_BYTES: usize = 32 * 1024;
 const MAX_RUN_BYTES: usize = 1024 * 1024;
 
@@ -25,22 +25,23 @@ pub(crate) struct Geometry {
     pub(crate) factor: usize,
     /// Length of a block value.
     pub(crate) block_bytes: usize,
-    /// Vectors in a block.
+    /// Number of vectors in a block.
     pub(crate) vectors: u32,
     by_vectors: Divisor,
 }
 
-/// Divides by a number that is known beforehand, in two thirds of the time of a division.
+/// A precomputed divisor: divides in two thirds of the time of a division instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Divisor {
     divisor: u32,
     /// `ceil(2^64 / divisor)`: a product and its high half divide any `u32` exactly (Lemire, Kaser,
-    /// Kurz 2019, "Faster remainder by direct computation"). 0 for 1, of which it does not fit.
+    /// Kurz 2019, "Faster remainder by direct computation"). 0 for 1, whose reciprocal does not
+    /// fit.
     reciprocal: u64,
 }
 
 impl Divisor {
-    /// Nothing can be divided by 0, which counts as 1.
+    /// The divisor must not be 0; 0 is treated as 1.
     pub(crate) fn new(divisor: u32) -> Self {
         let divisor = divisor.max(1);
         Self { divisor, reciprocal: (u64::MAX / u64::from(divisor)).wrapping_add(1) }
@@ -85,26 +86,26 @@ impl Geometry {
         self.by_vectors.divide(slot.0)
     }
 
-    /// Where the vector at a place of a block begins.
+    /// The offset of the vector at a place of a block.
     #[inline]
     pub(crate) fn vector_offset(&self, place: usize) -> usize {
         HEADER_BYTES + place * self.stride
     }
 
-    /// Where the factor at a place of a block is. Only for metrics that have one.
+    /// The offset of the factor at a place of a block. Only for metrics that have one.
     #[inline]
     pub(crate) fn factor_offset(&self, place: usize) -> usize {
         HEADER_BYTES + self.vectors as usize * self.stride + place * self.factor
     }
 
-    /// Whether the values and factors of all places lie within a block, as they do if nobody has
-    /// changed the geometry.
+    /// Whether the values and factors of all places lie within a block. True unless the fields have
+    /// been changed.
     #[inline]
     pub(crate) fn fits_its_block(&self) -> bool {
         HEADER_BYTES + self.vectors as usize * (self.stride + self.factor) <= self.block_bytes
     }
 
-    /// Length of a TAIL value.
+    /// Length of a TAIL value in bytes.
     pub(crate) fn tail_bytes(&self) -> usize {
         self.stride + self.factor + checksum::BYTES
     }
@@ -117,8 +118,8 @@ impl Geometry {
         body
     }
 
-    /// Writes a vector, followed by its factor, into its place of a block's body. The value has the
-    /// length of both.
+    /// Writes a vector and its factor into a place of a block's body. `value` is the vector
+    /// followed by the factor, with the lengths of the geometry.
     pub(crate) fn put_value(&self, body: &mut [u8], place: usize, value: &[u8]) {
         let (vector, factor) = value.split_at(self.stride);
         let at = self.vector_offset(place);
@@ -127,7 +128,8 @@ impl Geometry {
         body[at..at + self.factor].copy_from_slice(factor);
     }
 
-    /// Whether `value` is laid out as block `block`: header, length, and zeros where they belong.
+    /// Checks the layout of `value` as block number `block`: header, length, and zeros in reserved
+    /// bytes.
     pub(crate) fn check_block(&self, block: u32, value: &[u8]) -> Result<(), Damage> {
         let used = HEADER_BYTES + self.vectors as usize * (self.stride + self.factor);
         if value.len() != self.block_bytes {

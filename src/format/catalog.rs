@@ -1,39 +1,39 @@
-//! The catalog of an environment that [`Index`](crate::Index) keeps: a value for each of its
-//! indexes, under the name of the index.
+//! The catalog of an environment of [`Index`](crate::Index): one entry per index, under its name.
 //!
-//! It says what number the index has among the keys of the database, and how it is built: what META
-//! does not know, or only from the last build. The checksum covers the name and the value.
+//! An entry says which number the index has in the keys of the database, and with which parameters
+//! it is built: META does not have these, or only those of the last build. The checksum covers the
+//! name and the value.
 
 use super::item_keys::Naming;
 use super::{Damage, take, take_u16, take_u32, take_u64};
 
-/// What every value begins with.
+/// The first bytes of every value.
 const MAGIC: [u8; 8] = *b"voisin\x1ac";
-/// The newest version of what follows. A value is written in the oldest that can say it, so that
-/// what is older can read it.
+/// The newest version of an entry. Each entry is written in the oldest version that can express it,
+/// so that older readers can read it.
 pub(crate) const VERSION: u16 = 2;
 /// The version of an index whose items have ids only.
 const VERSION_OF_IDS: u16 = 1;
-/// Under which the highest number is that has been given out, once an index has been removed: no
-/// name, as it is not UTF-8.
+/// The key of the highest index number ever assigned, written once an index has been removed. It is
+/// not UTF-8, so no index name equals it.
 pub(crate) const HIGHEST: [u8; 1] = [0xFF];
-/// Bytes of that value.
+/// Length of that value in bytes.
 const HIGHEST_BYTES: usize = 16;
-/// Bytes of a value.
+/// Length of an entry in bytes.
 const BYTES: usize = 76;
 /// Bytes before the checksum.
 const BODY_BYTES: usize = BYTES - 4;
-/// The longest name of an index: half of what a key of LMDB may have.
+/// Maximum length of an index name in bytes: half of LMDB's maximum key length.
 pub(crate) const MAX_NAME_BYTES: usize = 255;
-/// The longest name of a metric, as META has room for.
+/// Maximum length of a metric's name in bytes, as in META.
 const MAX_METRIC_BYTES: usize = 32;
 
-/// One index of an environment.
+/// The catalog entry of one index.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
-    /// Its number among the keys of the database.
+    /// Its number in the keys of the database.
     pub(crate) number: u16,
-    /// What names its items.
+    /// How its items are named.
     pub(crate) naming: Naming,
     pub(crate) metric: String,
     pub(crate) dimensions: u32,
@@ -44,11 +44,11 @@ pub(crate) struct Entry {
     pub(crate) seed: u64,
 }
 
-/// Why bytes are no entry.
+/// The reason why bytes are not an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     Damaged(Damage),
-    /// Another version wrote it.
+    /// Written by another version.
     Version(u16),
 }
 
@@ -104,11 +104,11 @@ impl Entry {
     }
 }
 
-/// What is wrong with a value that has a version.
+/// The damage of a value whose version is known.
 const WRONG: Unreadable =
     Unreadable::Damaged("its length, its checksum, its text or a reserved byte is wrong");
 
-/// The version of any value of the catalog.
+/// The version of any value in the catalog.
 fn version(value: &[u8]) -> Result<u16, Unreadable> {
     if !value.starts_with(&MAGIC) {
         return Err(Unreadable::Damaged("it does not begin with the magic bytes"));
@@ -139,7 +139,7 @@ pub(crate) fn decode_highest(value: &[u8]) -> Result<u16, Unreadable> {
     take_u16(body, 10).ok_or(WRONG)
 }
 
-/// The name in a message if this is a value of a catalog, and its checksum does not hold.
+/// The name of a catalog value for messages, if `value` is one and its checksum does not match.
 pub(crate) fn broken(name: &[u8], value: &[u8]) -> Option<String> {
     let is_broken = value.starts_with(&MAGIC) && !super::checksum::holds_under(name, value);
     is_broken.then(|| String::from_utf8_lossy(name).into_owned())
@@ -193,8 +193,8 @@ mod tests {
             assert!(Entry::decode(b"photos", &damaged).is_err(), "byte {i}");
             assert!(Entry::decode(b"photos", &value[..i]).is_err(), "{i} bytes");
         }
-        // A reserved byte, ids under the version of keys and the reverse, and a way to name items
-        // that there is not.
+        // A reserved byte; ids under the version of keys; keys under the version of ids; an unknown
+        // naming.
         for (at, byte) in [(29, 1), (8, 2), (28, 1), (28, 3)] {
             let mut wrong = value[..BODY_BYTES].to_vec();
             wrong[at] = byte;

@@ -1,15 +1,15 @@
-//! The four bytes at the end of every value: CRC-32C over the key and the value before them.
+//! Checksums: the last four bytes of every value, CRC-32C over the key and the value before them.
 //!
-//! A value is taken apart from its checksum here only, in one of two ways. [`Sound`] is a body
-//! whose checksum has been verified: the only one that may be written back, as writing seals what
-//! it is given, damaged or not. [`unverified`] is for searches, which must not pay for reading a
-//! whole value to use a part of it, and for `check`; `tests/it/architecture.rs` lists the files
-//! that may call it.
+//! A value is separated from its checksum only here, in one of two ways. [`Sound`] is a body whose
+//! checksum has been verified: only such a body may be written back, as writing computes a new
+//! checksum over whatever it is given, damaged or not. [`unverified`] is for searches, which must
+//! not read a whole value to use a part of it, and for `check`; `tests/it/architecture.rs` lists
+//! the files that may call it.
 
 use super::Key;
 use crate::error::{Error, Result};
 
-/// Bytes of a checksum.
+/// Length of a checksum.
 pub(crate) const BYTES: usize = 4;
 
 fn of(key: &[u8], body: &[u8]) -> [u8; BYTES] {
@@ -27,23 +27,23 @@ pub(crate) fn seal_under(key: &[u8], value: &mut Vec<u8>) {
     value.extend(checksum);
 }
 
-/// What is wrong with a value that does not end in its checksum.
+/// The damage of a value that does not end in its checksum.
 pub(crate) const BROKEN: super::Damage = "its checksum does not hold";
 
-/// A body whose checksum has been verified.
+/// A verified body: its checksum matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sound<'t>(&'t [u8]);
 
 impl<'t> Sound<'t> {
-    /// The body of the value that lies under `key`. O(bytes), some 0.1 ns each.
+    /// Verifies the value under `key`, and returns its body. O(bytes), some 0.1 ns per byte.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] if its checksum does not hold.
+    /// [`Error::Corrupt`] if its checksum does not match.
     pub(crate) fn of(key: Key, value: &'t [u8]) -> Result<Self> {
         Self::under(&key.to_bytes(), value).ok_or(Error::corrupt(key, BROKEN))
     }
 
-    /// As [`of`](Self::of), for a key of any length. `None` if its checksum does not hold.
+    /// As [`of`](Self::of), for a key of any length. `None` if the checksum does not match.
     pub(crate) fn under(key: &[u8], value: &'t [u8]) -> Option<Self> {
         holds_under(key, value).then(|| Self(unverified(value)))
     }
@@ -63,7 +63,7 @@ pub(crate) fn holds_under(key: &[u8], value: &[u8]) -> bool {
     value.split_last_chunk::<BYTES>().is_some_and(|(body, checksum)| of(key, body) == *checksum)
 }
 
-/// `value` without its checksum, which nobody has looked at. Empty if it is too short to have one.
+/// `value` without its checksum, not verified. Empty if it is too short to have one.
 pub(crate) fn unverified(value: &[u8]) -> &[u8] {
     value.split_last_chunk::<BYTES>().map_or(&[], |(body, _)| body)
 }

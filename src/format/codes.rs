@@ -1,33 +1,33 @@
-//! CODES: the codes of vectors, in blocks and single values as the vectors themselves
-//! ([`Geometry`]), and what they were made with.
+//! CODES: the quantized codes of vectors, in blocks and a tail like the vectors themselves
+//! ([`Geometry`]), and their training.
 
 use super::block::Geometry;
 use super::{Damage, checksum, take, take_u32, take_u64};
 use crate::distance::{FACTOR_BYTES, code_bytes};
 
-/// What the sub of a key says.
+/// The subs of the keys.
 pub(crate) const BLOCKS: u8 = 0;
 pub(crate) const TAIL: u8 = 1;
 pub(crate) const TRAINED: u8 = 2;
 
-/// Whether a component can have so many bits.
+/// Whether codes can have this number of bits per component.
 pub(crate) fn is_possible(bits: u8) -> bool {
     matches!(bits, 1 | 2 | 4 | 7 | 8)
 }
 
-/// The layout of codes of so many bits a component.
+/// The block layout of codes with this number of bits per component.
 pub(crate) fn geometry(bits: u8, dimensions: u32) -> Geometry {
     Geometry::new(code_bytes(bits.into(), dimensions as usize) + FACTOR_BYTES, false)
 }
 
-/// What the codes of an index were made with, and of what.
+/// The training of the codes: what the encoder was made with.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Trained {
     /// The seed of the rotation.
     pub(crate) seed: u64,
-    /// How many vectors the center is the mean of.
+    /// Number of vectors in the training sample; the center is their mean.
     pub(crate) sample: u32,
-    /// The mean square of their distances from it.
+    /// The mean squared distance of the sample from the center.
     pub(crate) spread: f32,
     pub(crate) center: Vec<f32>,
 }

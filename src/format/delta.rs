@@ -1,31 +1,31 @@
-//! DELTA: which large values a transaction has rewritten, so that whoever knows where they were
-//! before it knows what to look up again. One value for all indexes of a database.
+//! DELTA: the large values that a transaction has rewritten. Pointer tables of an earlier snapshot
+//! stay valid for all others. One value for all indexes of a database.
 
 use std::collections::BTreeMap;
 
 use super::{Damage, Key, Kind, take_u16, take_u32, take_u64};
 
-/// Commits that are remembered, as a ring buffer: each has the place of its number's remainder. A
-/// snapshot that is more commits back carries no tables over.
+/// Number of commits that are remembered, in a ring buffer: a commit has the cell `transaction %
+/// 64`. A snapshot that is more commits behind carries no pointer tables over.
 pub(crate) const REMEMBERED_COMMITS: u64 = 64;
-/// The number that stands in the keys of what belongs to a database, and to none of its indexes.
+/// The index number in the keys of values that belong to the database instead of an index.
 pub(crate) const DATABASE: u16 = u16::MAX;
-/// The most `u32`s after the number of lists: a value must not outgrow a page.
+/// Maximum number of `u32`s after the number of lists: a value must fit in a page.
 const MAX_WORDS: usize = 1000;
-/// The count that says that everything has been rewritten.
+/// The count that means "everything has been rewritten".
 const EVERYTHING: u32 = u32::MAX;
 
-/// The key of the DELTA of a transaction.
+/// The key of the DELTA value of a transaction.
 pub(crate) fn key(transaction: u64) -> Key {
     Key::new(DATABASE, Kind::DELTA, 0, (transaction % REMEMBERED_COMMITS) as u32)
 }
 
-/// What a transaction has rewritten of an index.
+/// The values that a transaction has rewritten of one index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delta {
-    /// The numbers of the values by their kind, ascending once they have been merged.
+    /// The numbers of the values by kind, ascending after a merge.
     Values(BTreeMap<Kind, Vec<u32>>),
-    /// All of them, or more than are listed.
+    /// All values, or more than can be listed.
     Everything,
 }
 
@@ -36,7 +36,7 @@ impl Default for Delta {
 }
 
 impl Delta {
-    /// Adds what was rewritten later.
+    /// Adds the values that were rewritten later.
     pub(crate) fn merge(&mut self, other: Self) {
         *self = match (std::mem::replace(self, Self::Everything), other) {
             (Self::Values(mut values), Self::Values(others)) => {
@@ -52,7 +52,7 @@ impl Delta {
         };
     }
 
-    /// How many `u32`s its lists take.
+    /// Number of `u32`s that its lists take.
     fn words(&self) -> usize {
         match self {
             Self::Values(values) if values.is_empty() => 2,
@@ -62,12 +62,12 @@ impl Delta {
     }
 }
 
-/// What a transaction has rewritten of a database.
+/// The values that a transaction has rewritten in a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Deltas {
-    /// Of the indexes that it has changed; of all others nothing.
+    /// Per changed index. Indexes that are not listed are unchanged.
     Indexes(BTreeMap<u16, Delta>),
-    /// Of all indexes everything.
+    /// Everything, in all indexes.
     Everything,
 }
 
@@ -78,7 +78,7 @@ impl Default for Deltas {
 }
 
 impl Deltas {
-    /// What it says of an index. `None` if the index has not been changed.
+    /// The values rewritten of an index. `None` if the index has not been changed.
     pub(crate) fn of(&self, index: u16) -> Option<Delta> {
         match self {
             Self::Indexes(indexes) => indexes.get(&index).cloned(),
@@ -86,14 +86,15 @@ impl Deltas {
         }
     }
 
-    /// Says what has been rewritten of an index, in the place of what it said.
+    /// Replaces the entry of an index.
     pub(crate) fn insert(&mut self, index: u16, delta: Delta) {
         if let Self::Indexes(indexes) = self {
             indexes.insert(index, delta);
         }
     }
 
-    /// Lists that are too long become everything, of the indexes that have changed, or of all.
+    /// Encodes the lists. If they are too long, they become "everything" for each changed index, or
+    /// for all indexes.
     pub(crate) fn encode(&self, transaction: u64) -> Vec<u8> {
         let mut out = transaction.to_le_bytes().to_vec();
         let fits = |words: usize| words <= MAX_WORDS;
@@ -127,7 +128,7 @@ impl Deltas {
         out
     }
 
-    /// The number of the transaction, and what it has rewritten.
+    /// Decodes the transaction id and the lists.
     pub(crate) fn decode(body: &[u8]) -> Result<(u64, Self), Damage> {
         const SHORT: Damage = "it is cut short";
         let transaction = take_u64(body, 0).ok_or(SHORT)?;

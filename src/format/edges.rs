@@ -1,9 +1,9 @@
-//! Edge lists: `u32` sets in the portable roaring serialization, decoded in place.
+//! Neighbor lists on disk: `u32` sets in the portable roaring serialization, decoded in place.
 //!
-//! [`decode_list`] walks the bytes of a short list (array containers, no runs: what [`encode_list`]
-//! writes) and pushes its values into a buffer that the caller keeps, in ascending order: no heap,
-//! every length checked, no value repeated. Sets that may be large, and have run containers, go
-//! through the `roaring` crate in `set.rs`.
+//! [`decode_list`] decodes a short list (array containers, no runs: what [`encode_list`] writes)
+//! and appends its values to a buffer of the caller, in ascending order: no allocation, every
+//! length checked, no duplicates. Sets that may be large, and have run containers, go through the
+//! `roaring` crate in `set.rs`.
 //!
 //! Layout of a list: cookie `u32`, number of containers `u32`, for each container its high 16 bits
 //! and its cardinality - 1 (`u16` each), for each container its offset (`u32`), then the low 16
@@ -15,9 +15,10 @@ use super::{Damage, take_u32};
 
 const COOKIE: u32 = 12346;
 const HEADER_BYTES: usize = 8;
-/// Description and offset of one container.
+/// Bytes of a container's description and offset.
 const CONTAINER_BYTES: usize = 8;
-/// Above this cardinality roaring turns a container into a bitmap, which a list must not have.
+/// Maximum cardinality of an array container; roaring turns larger ones into bitmaps, which a list
+/// must not have.
 const MAX_ARRAY: usize = 4096;
 
 /// Appends the serialized set of `values` (strictly ascending) to `out`.
@@ -70,7 +71,7 @@ pub(crate) fn decode_list(bytes: &[u8], out: &mut Vec<u32>) -> Result<(), Damage
                 .map(|low| high | u32::from(u16::from_le_bytes(*low))),
         );
     }
-    // All of them are looked at, in vector code.
+    // Without early exit, so that the loop is vectorized.
     let is_ascending = out[from..]
         .iter()
         .zip(&out[from..][1.min(out.len() - from)..])
@@ -81,7 +82,7 @@ pub(crate) fn decode_list(bytes: &[u8], out: &mut Vec<u32>) -> Result<(), Damage
     if data.is_empty() { Ok(()) } else { Err("a neighbor list is longer than its values") }
 }
 
-/// The serialized form of a set of any size, for in-neighbors of hubs.
+/// Appends the serialization of a set of any size, for the in-neighbors of hubs.
 pub(crate) fn encode_many(values: &[u32], out: &mut Vec<u8>) {
     let set: RoaringBitmap = values.iter().copied().collect();
     super::set::serialize(&set, out);

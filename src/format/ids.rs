@@ -1,25 +1,25 @@
-//! The two maps between item ids and slots.
+//! SLOT_IDS and ID_SLOTS: the two maps between item ids and slots.
 //!
 //! SLOT_IDS groups are plain arrays, [`SLOT_GROUP`] entries to a full page. ID_SLOTS groups cover
-//! [`ID_GROUP`] ids and are sparse (6 bytes an item) or dense (4 bytes an id), whichever is
+//! [`ID_GROUP`] ids and are sparse (6 bytes per item) or dense (4 bytes per id), whichever is
 //! smaller, so that ids may be any `u32`.
 
 use super::{Damage, take_u16, take_u32};
 use crate::types::{ItemId, Slot};
 
-/// Slots in a SLOT_IDS group.
+/// Number of slots in a SLOT_IDS group.
 pub(crate) const SLOT_GROUP: u32 = 1019;
-/// Ids in an ID_SLOTS group.
+/// Number of ids in an ID_SLOTS group.
 pub(crate) const ID_GROUP: u32 = 1000;
 
 const HEADER_BYTES: usize = 4;
 const SPARSE: u8 = 0;
 const DENSE: u8 = 1;
-/// From this many items on the dense form is the smaller one.
+/// The number of items from which the dense form is smaller.
 const DENSE_FROM: usize = 667;
 const NONE: u32 = u32::MAX;
 
-/// Length of a SLOT_IDS value with so many entries.
+/// Length in bytes of a SLOT_IDS value for this many slots.
 pub(crate) fn group_bytes(slots: u32) -> usize {
     size_of::<ItemId>() * slots as usize + super::checksum::BYTES
 }
@@ -41,7 +41,7 @@ pub(crate) fn encode_slots(items: &[ItemId]) -> Vec<u8> {
     items.iter().flat_map(|item| item.to_le_bytes()).collect()
 }
 
-/// The item ids of a SLOT_IDS body. `None` if there are more than a group has.
+/// The item ids of a SLOT_IDS body. `None` if there are more than a group can have.
 pub(crate) fn decode_slots(body: &[u8]) -> Option<Vec<ItemId>> {
     let (words, rest) = body.as_chunks();
     (words.len() <= SLOT_GROUP as usize && rest.is_empty())
@@ -70,7 +70,7 @@ impl IdGroup {
         Some(self.entries[at].1)
     }
 
-    /// Sets the slot of a place; `None` takes the item out.
+    /// Sets the slot at a place; `None` removes the item.
     pub(crate) fn set(&mut self, low: u16, slot: Option<Slot>) {
         match (self.entries.binary_search_by_key(&low, |entry| entry.0), slot) {
             (Ok(at), Some(slot)) => self.entries[at].1 = slot,
@@ -80,7 +80,7 @@ impl IdGroup {
         }
     }
 
-    /// The body of the value. Not to be stored when there are no entries.
+    /// The body of the value. A group without entries must not be stored.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let count = self.entries.len();
         let dense = count >= DENSE_FROM;
@@ -99,7 +99,7 @@ impl IdGroup {
         out
     }
 
-    /// Decodes a body, strictly: what is accepted is what [`encode`](Self::encode) writes.
+    /// Decodes a body strictly: it must be byte for byte what [`encode`](Self::encode) writes.
     pub(crate) fn decode(body: &[u8]) -> Result<Self, Damage> {
         let header = header(body)?;
         let entries: Vec<(u16, Slot)> = match header.form {

@@ -1,17 +1,17 @@
-//! The keys of items: the values of an index whose items are named by more than an item id.
+//! KEYS: the item keys of an index whose items are named by keys instead of bare item ids.
 //!
-//! Three kinds of rows, told apart by the sub of their key: from an item key to its item id (the
-//! LMDB key ends in the item key itself), from an item id back to its key, and the item ids that
-//! are free. `u64` keys are 8 bytes, big-endian, so that LMDB's order is numeric; text is UTF-8 as
-//! it is. Which of the two an index has is said by its entry in the catalog.
+//! There are three kinds of rows, distinguished by the sub of their LMDB key: from an item key to
+//! its item id (the LMDB key ends in the item key itself), from an item id back to its key, and
+//! free item ids. `u64` keys are 8 bytes, big-endian, so that LMDB's order is numeric; text is raw
+//! UTF-8. META and the catalog say which of the two an index has.
 
 use super::{Damage, Key, Kind, checksum, take_u32};
 use crate::types::ItemId;
 
-/// The longest item key: what a key of LMDB, 511 bytes, has room for beside what is ours, and some
+/// Maximum length of an item key in bytes: the 511 bytes of an LMDB key less our prefix, with some
 /// to spare.
 pub(crate) const MAX_BYTES: usize = 480;
-/// Bytes of a row's key before what the row is about.
+/// Length of a row's key before the item key or item id.
 const PREFIX_BYTES: usize = 4;
 
 /// The subs of rows.
@@ -19,11 +19,11 @@ const IDS: u8 = 0;
 const KEYS: u8 = 1;
 const FREE: u8 = 2;
 
-/// What names the items of an index.
+/// How the items of an index are named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Naming {
-    /// Item ids, `u32`, and no keys.
+    /// By item ids, `u32`, without keys.
     Ids = 0,
     U64 = 1,
     Text = 2,
@@ -34,7 +34,7 @@ impl Naming {
         [Self::Ids, Self::U64, Self::Text].into_iter().find(|naming| *naming as u8 == byte)
     }
 
-    /// For messages.
+    /// The name for messages.
     pub(crate) fn describe(self) -> &'static str {
         match self {
             Self::Ids => "u32 ids",
@@ -56,7 +56,7 @@ impl Naming {
         }
     }
 
-    /// An item key for messages, whatever its bytes are.
+    /// Formats an item key for messages; any bytes are accepted.
     pub(crate) fn show(self, key: &[u8]) -> String {
         match (self, <[u8; 8]>::try_from(key), std::str::from_utf8(key)) {
             (Self::U64, Ok(bytes), _) => u64::from_be_bytes(bytes).to_string(),
@@ -66,19 +66,19 @@ impl Naming {
     }
 }
 
-/// What a row is about.
+/// A row, by its LMDB key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Row<'a> {
-    /// The item id of a key: its value.
+    /// Maps an item key to its item id, the value.
     Id(&'a [u8]),
-    /// The key of an item id: its value.
+    /// Maps an item id to its item key, the value.
     Key(ItemId),
-    /// That an item id is free, though a larger one is not: its value is empty.
+    /// Marks an item id as free. The value is empty.
     Free(ItemId),
 }
 
 impl<'a> Row<'a> {
-    /// The key of LMDB that the row lies under.
+    /// The LMDB key of the row.
     pub(crate) fn to_bytes(self, index: u16) -> Vec<u8> {
         let id_bytes;
         let (sub, rest) = match self {
@@ -92,7 +92,7 @@ impl<'a> Row<'a> {
         [&[i0, i1, Kind::KEYS.byte(), sub], rest].concat()
     }
 
-    /// The row that a key of LMDB of the kind KEYS is for.
+    /// Parses an LMDB key of the kind KEYS.
     pub(crate) fn from_bytes(key: &'a [u8]) -> Option<Self> {
         let (prefix, rest) = key.split_at_checked(PREFIX_BYTES)?;
         let id = || rest.try_into().ok().map(ItemId::from_be_bytes);
@@ -104,31 +104,31 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The name of a row for errors, which an item key has no place in.
+    /// The name of a row in errors, whose `Key` has no room for an item key.
     pub(crate) fn name_of(index: u16, id: ItemId) -> Key {
         Key::new(index, Kind::KEYS, KEYS, id)
     }
 }
 
-/// Where the rows of a kind begin and the next begin.
+/// The key range of all rows of one kind: its first key, and the first key after it.
 pub(crate) fn bounds(index: u16, of: Row<'_>) -> [Vec<u8>; 2] {
     let mut first = of.to_bytes(index);
     first.truncate(PREFIX_BYTES);
     let mut end = first.clone();
     if let Some(sub) = end.last_mut() {
-        // The last is [`FREE`].
+        // Does not overflow: the largest sub is [`FREE`].
         *sub += 1;
     }
     [first, end]
 }
 
-/// The body of [`Row::Key`]: it begins with the length of its value.
+/// The body of [`Row::Key`]: the length of its value, then the item key.
 pub(crate) fn encode_key(key: &[u8]) -> Vec<u8> {
     let bytes = size_of::<u32>() + key.len() + checksum::BYTES;
     [&(bytes as u32).to_le_bytes(), key].concat()
 }
 
-/// The item key that a body says.
+/// The item key in a body.
 pub(crate) fn decode_key(body: &[u8]) -> Result<&[u8], Damage> {
     let bytes = take_u32(body, 0).ok_or("it is too short")?;
     body.get(size_of::<u32>()..)
@@ -136,7 +136,7 @@ pub(crate) fn decode_key(body: &[u8]) -> Result<&[u8], Damage> {
         .ok_or("it does not say its own length")
 }
 
-/// The item id that a body says.
+/// The item id in a body.
 pub(crate) fn decode_id(body: &[u8]) -> Result<ItemId, Damage> {
     take_u32(body, 0)
         .filter(|_| body.len() == size_of::<ItemId>())

@@ -1,24 +1,24 @@
 //! Keys: 8 bytes, big-endian, so that LMDB's byte order is the order of index, kind, sub and
-//! number. Those that end in the key of an item are longer, and in `item_keys`.
+//! number. Keys that end in an item key are longer, and are in `item_keys`.
 
 use std::fmt;
 
-/// What a value holds: the third byte of its key.
+/// The kind of a value: the third byte of its key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kind(u8);
 
 impl Kind {
-    /// What the index is, and its counts.
+    /// Metadata: the parameters of the index, and its counts.
     pub const META: Self = Self(0);
     /// Blocks of vectors.
     pub const VECTORS: Self = Self(1);
-    /// Single vectors, beyond the last block.
+    /// Single vectors in the tail, beyond the last block.
     pub const TAIL: Self = Self(2);
-    /// Codes of vectors, and what they were made with.
+    /// Quantized codes of vectors, and their training.
     pub const CODES: Self = Self(3);
-    /// Neighbor lists.
+    /// Neighbor lists, in groups.
     pub const LINKS: Self = Self(4);
-    /// Neighbor lists that found no room in their group.
+    /// Neighbor lists that did not fit into their group.
     pub const SPILL: Self = Self(5);
     /// In-neighbors of slots that have many.
     pub const IN: Self = Self(6);
@@ -28,12 +28,12 @@ impl Kind {
     pub const ID_SLOTS: Self = Self(8);
     /// Sets of slots.
     pub const SETS: Self = Self(9);
-    /// What recent transactions have rewritten.
+    /// The values that recent transactions have rewritten.
     pub const DELTA: Self = Self(10);
-    /// The keys that name items, of an index whose items have any.
+    /// The keys that name items, in an index whose items have keys.
     pub const KEYS: Self = Self(14);
 
-    /// The kinds that `docs/format.md` names, and their names.
+    /// The kinds that `docs/format.md` names, with their names.
     const NAMES: [(Self, &'static str); 12] = [
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
@@ -49,8 +49,7 @@ impl Kind {
         (Self::KEYS, "KEYS"),
     ];
 
-    /// A kind by its byte, whether this version has values of it or not: the section that keeps
-    /// them says that.
+    /// A kind by its byte, known to this version or not: the list of sections tells.
     pub(crate) const fn new(byte: u8) -> Self {
         Self(byte)
     }
@@ -59,8 +58,7 @@ impl Kind {
         self.0
     }
 
-    /// The kind of what lies under a key of LMDB's, which is longer than others where it ends in
-    /// the key of an item.
+    /// The kind of an LMDB key. Such a key is longer than 8 bytes if it ends in an item key.
     pub(crate) fn of(key: &[u8]) -> Option<Self> {
         let kind = Self(*key.get(2)?);
         (key.len() == Key::BYTES || kind == Self::KEYS).then_some(kind)
@@ -87,11 +85,11 @@ impl fmt::Debug for Kind {
 pub struct Key {
     /// The index that the value belongs to.
     pub index: u16,
-    /// What it holds.
+    /// The kind of the value.
     pub kind: Kind,
-    /// Layer or set, by kind.
+    /// Layer, set or other part, depending on the kind.
     pub sub: u8,
-    /// Block, group, slot or chunk, by kind.
+    /// Block, group, slot or chunk number, depending on the kind.
     pub n: u32,
 }
 

@@ -1,39 +1,39 @@
-//! LINKS, SPILL and IN: the records of a group of slots, and where they lie.
+//! LINKS, SPILL and IN: the records of a group of slots, and their places in it.
 //!
-//! A search reads one list of a group in place ([`list`]); a build decodes a whole [`Record`],
-//! changes it, and encodes the group again ([`encode_group`]). The record begins with the neighbor
-//! list, the only part that a search touches.
+//! A search reads one neighbor list of a group in place ([`list`]); a build decodes a whole
+//! [`Record`], changes it, and encodes the group again ([`encode_group`]). The record begins with
+//! the neighbor list, the only part that a search reads.
 
 use super::{Damage, edges, take_u16, take_u32};
 use crate::types::Slot;
 
-/// A LINKS value stays within a page: 4 096 bytes less LMDB's 16.
+/// Maximum length of a LINKS value: a page of 4 096 bytes less LMDB's header of 16.
 const PAGE_BYTES: usize = 4080;
-/// Length of a value, before its directory.
+/// The header is the length of the value; the directory follows.
 const HEADER_BYTES: usize = 4;
-/// A value that stands for none, in a pointer table: its length only.
+/// Length of the value that stands for "absent" in a pointer table: a header only.
 pub(crate) const ABSENT_BYTES: usize = HEADER_BYTES;
 /// Directory entry: the record is in SPILL.
 const SPILLED: u16 = u16::MAX;
 /// Count of one-way in-neighbors: they are in an IN value.
 const ELSEWHERE: u16 = u16::MAX;
-/// More one-way in-neighbors than this leave the group, so that a hub does not push its neighbors
-/// out of the page.
+/// Maximum number of one-way in-neighbors in a record. More move to an IN value, so that a hub does
+/// not push its neighbors out of the page.
 const MAX_INLINE: usize = 64;
 
-/// All that the graph keeps of a node on one layer.
+/// The record of a node: all that the graph stores of it on one layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
     /// Slots it has edges to, ascending.
     pub(crate) neighbors: Vec<u32>,
     pub(crate) parent: Slot,
     pub(crate) rank: u32,
-    /// For each neighbor, whether it is a child.
+    /// For each neighbor, whether it is a child in the spanning tree.
     pub(crate) children: Vec<bool>,
     pub(crate) one_way: OneWay,
 }
 
-/// The slots that have an edge to a node which has none to them.
+/// The one-way in-neighbors of a node: slots that have an edge to it, and it has none to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OneWay {
     /// Ascending, at most [`MAX_INLINE`].
@@ -43,13 +43,13 @@ pub(crate) enum OneWay {
 }
 
 impl OneWay {
-    /// Whether that many are kept in an IN value.
+    /// Whether this many are stored in an IN value.
     pub(crate) fn is_elsewhere(count: usize) -> bool {
         count > MAX_INLINE
     }
 
-    /// What a record keeps of these slots, ascending, and the body of the IN value if they are kept
-    /// there.
+    /// Splits ascending slots into the part of the record and the body of the IN value, if there is
+    /// one.
     pub(crate) fn place(slots: Vec<u32>) -> (Self, Option<Vec<u8>>) {
         if !Self::is_elsewhere(slots.len()) {
             return (Self::Here(slots), None);
@@ -60,7 +60,7 @@ impl OneWay {
     }
 }
 
-/// Where a slot's record is, as its LINKS value says.
+/// The location of a slot's record, according to its LINKS or SPILL value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Absent,
@@ -68,7 +68,7 @@ pub(crate) enum Place {
     At(usize),
 }
 
-/// Where the directory has a slot.
+/// The offset of a slot's entry in the directory.
 #[inline]
 pub(crate) fn entry_offset(slot_in_group: usize) -> usize {
     HEADER_BYTES + 2 * slot_in_group
@@ -95,7 +95,7 @@ pub(crate) fn list(value: &[u8], offset: usize) -> Result<&[u8], Damage> {
         .ok_or("a neighbor list ends beyond its group")
 }
 
-/// The record at `offset`, and where it ends.
+/// Decodes the record at `offset`. Returns it and its end.
 pub(crate) fn decode_record(value: &[u8], offset: usize) -> Result<(Record, usize), Damage> {
     const CUT: Damage = "a record is cut short";
     let list = list(value, offset)?;
@@ -155,12 +155,12 @@ pub(crate) fn encode_record(record: &Record, out: &mut Vec<u8>) {
     out.extend(slots.iter().flat_map(|slot| slot.to_le_bytes()));
 }
 
-/// The bodies of the LINKS and SPILL values of a group, `None` where there is nothing to store.
-/// `records` has an entry for each slot of the group: the bytes of its record, empty if it has
-/// none.
+/// The bodies of the LINKS and SPILL values of a group, `None` if there is nothing to store.
+/// `records` has the bytes of each slot's record, empty if it has none.
 pub(crate) fn encode_group(records: &[Vec<u8>]) -> [Option<Vec<u8>>; 2] {
     let header = HEADER_BYTES + 2 * records.len();
-    // A page, however full: what a change keeps in memory does not depend on how long lists are.
+    // A whole page, even if less is used: the memory of a build must not depend on the length of
+    // lists.
     let mut links = Vec::with_capacity(PAGE_BYTES.max(header));
     links.resize(header, 0);
     let mut spill = vec![0; header];
@@ -185,8 +185,8 @@ pub(crate) fn encode_group(records: &[Vec<u8>]) -> [Option<Vec<u8>>; 2] {
     [finish(links, any), finish(spill, any_spilled)]
 }
 
-/// The records of a group from its LINKS and SPILL values, as [`encode_group`] takes them; `slots`
-/// of them. What is accepted is what [`encode_group`] writes.
+/// Splits the LINKS and SPILL values of a group into `slots` records, the inverse of
+/// [`encode_group`]. Strict: accepts only what that writes.
 pub(crate) fn split_group(
     links: Option<&[u8]>,
     spill: Option<&[u8]>,

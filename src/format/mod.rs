@@ -1,10 +1,11 @@
-//! Every byte on disk and nothing else: pure functions between bytes and types, no LMDB, no graph.
+//! The byte layouts of all values on disk: pure functions between bytes and types, no LMDB, no
+//! graph.
 //!
 //! `docs/format.md` is the specification; a constant or a layout here changes together with it.
-//! Decoders take any bytes: they check every length, offset and number before they use it, and say
-//! what is wrong as a `&'static str`, which the store turns into
-//! [`Error::Corrupt`](crate::Error::Corrupt) with the key. Who may read a body whose checksum
-//! nobody has verified is said in `checksum`: searches do, and rely on the bounds checks.
+//! Decoders accept any bytes: they check every length, offset and number before they use it, and
+//! report damage as a `&'static str`, which the store turns into
+//! [`Error::Corrupt`](crate::Error::Corrupt) with the key. `checksum` defines who may read an
+//! unverified body: searches do, and rely on the bounds checks.
 
 pub(crate) mod block;
 pub(crate) mod catalog;
@@ -21,10 +22,10 @@ pub(crate) mod set;
 
 pub use self::key::{Key, Kind};
 
-/// What is wrong with some bytes.
+/// A description of what is wrong with some bytes.
 pub(crate) type Damage = &'static str;
 
-/// The `N` bytes of `bytes` from `offset`, or nothing where they do not exist.
+/// `N` bytes of `bytes` from `offset`. `None` if it is too short.
 #[inline]
 pub(crate) fn take<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
     bytes.get(offset..)?.first_chunk().copied()

@@ -1,5 +1,5 @@
-//! Chunks of slot sets: roaring bitmaps of at most [`CHUNK`] values, with run containers where they
-//! are smaller.
+//! SETS: chunks of slot sets, as roaring bitmaps of at most [`CHUNK`] values, with run containers
+//! where they are smaller.
 //!
 //! A chunk of 2 048 slots is below 2.8 KB whatever its members are, so it never outgrows a page.
 
@@ -7,18 +7,18 @@ use roaring::RoaringBitmap;
 
 use super::Damage;
 
-/// Slots in a chunk.
+/// Number of slots in a chunk.
 pub(crate) const CHUNK: u32 = 2048;
 
-/// The sets that are stored. The number is the sub byte of the key.
+/// The stored sets. The discriminant is the sub of the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum SetKind {
-    /// Added, not linked.
+    /// The item is added, but not linked into the graph.
     Pending = 0,
-    /// Linked, but the item is deleted or replaced.
+    /// A tombstone: linked, but the item is deleted or replaced.
     Removed = 1,
-    /// Belongs to nothing.
+    /// The slot is unused.
     Free = 2,
 }
 
@@ -34,14 +34,14 @@ pub(crate) fn serialize(set: &RoaringBitmap, out: &mut Vec<u8>) {
     debug_assert!(written.is_ok());
 }
 
-/// The set that `bytes` hold, all of them.
+/// Deserializes a set. All of `bytes` must be used.
 pub(crate) fn deserialize(mut bytes: &[u8]) -> Result<RoaringBitmap, Damage> {
     let set =
         RoaringBitmap::deserialize_from(&mut bytes).map_err(|_| "a set is not a roaring bitmap")?;
     if bytes.is_empty() { Ok(set) } else { Err("a set has bytes after its end") }
 }
 
-/// The body of a chunk value whose members, relative to the chunk, are `members`.
+/// The body of a chunk. `members` are relative to its start.
 pub(crate) fn encode_chunk(mut members: RoaringBitmap) -> Vec<u8> {
     members.optimize();
     let mut out = Vec::new();
@@ -49,7 +49,7 @@ pub(crate) fn encode_chunk(mut members: RoaringBitmap) -> Vec<u8> {
     out
 }
 
-/// The members of a chunk, relative to it.
+/// The members of a chunk, relative to its start.
 pub(crate) fn decode_chunk(body: &[u8]) -> Result<RoaringBitmap, Damage> {
     let members = deserialize(body)?;
     match members.max() {

@@ -1,8 +1,8 @@
-//! META: what an index is, and its counts. One value an index, rewritten by every commit that
-//! changes the index.
+//! META: the parameters of an index, and its counts. One value per index, rewritten by every commit
+//! that changes the index.
 //!
-//! It has a head, and a *part* for each kind of values that has something to say of itself: a new
-//! kind gets a part of its own, which nobody else reads. `v5` reads the version before.
+//! It has a head, and a *part* for each kind of values with metadata of its own: a new kind gets a
+//! new part, which no other code reads. `v5` reads the previous version.
 
 mod v5;
 
@@ -14,34 +14,35 @@ use crate::distance::MAX_NAME_BYTES;
 use crate::error::{Error, Result};
 use crate::types::{Layer, Scale, Slot};
 
-/// What every META value begins with.
+/// The first bytes of every META value.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
-/// The format that this library writes, and the newest that it reads.
+/// The format version that this library writes, and the newest that it reads.
 pub(crate) const VERSION: u16 = 6;
-/// The oldest format that it reads: what it writes then is of [`VERSION`].
+/// The oldest version that it reads; rewritten values are of [`VERSION`].
 const OLDEST: u16 = 5;
-/// Bytes of the head.
+/// Length of the head.
 const HEAD_BYTES: usize = 76;
-/// Bytes of a part before what it says.
+/// Length of a part's header.
 const PART_HEAD_BYTES: usize = 4;
-/// Bytes of the part of the vectors, of that of the codes, and of that of the graph without roots.
+/// Length of the parts of the vectors, of the codes, and of the graph without roots.
 const VECTORS_BYTES: usize = 36;
 const CODES_BYTES: usize = 8;
 const GRAPH_BYTES: usize = 24;
-/// With M = 2 a top layer above 15 has a chance of 2^-16; capping it there costs nothing.
+/// Maximum number of layers. With M = 2 a top layer above 15 has a chance of 2^-16; the cap costs
+/// nothing.
 pub(crate) const MAX_LAYERS: usize = 16;
-/// A vector of more dimensions would not leave three to a block of 1 MiB.
+/// Maximum number of dimensions: three such vectors still fit in a block of 1 MiB.
 pub(crate) const MAX_DIMENSIONS: usize = 65_535;
-/// The longest neighbor list that is possible. Offsets in a group are `u16`: with lists of this
-/// length a group is one slot, of at most 21 KB.
+/// Maximum of M and M0. Offsets in a group are `u16`: with lists of this length a group is one
+/// slot, of at most 21 KB.
 pub(crate) const MAX_DEGREE: usize = 2048;
-/// Bytes of LINKS that a group aims at: a page, less LMDB's and our own headers.
+/// Target size of a LINKS group: a page, less LMDB's and our own headers.
 const GROUP_TARGET_BYTES: usize = 4064;
 
 /// Offset of the mark of an unfinished edit.
 const MARK: usize = 10;
 
-/// How much of an index an unfinished edit may have touched. Each includes those before it.
+/// How much of an index an unfinished edit may have touched. Each stage includes those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Torn {
@@ -60,47 +61,47 @@ impl Torn {
     }
 }
 
-/// The longest neighbor lists: fixed by the first build of an index.
+/// The maximum degrees of the graph, fixed by the first build of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Connectivity {
-    /// Longest list above layer 0.
+    /// M: maximum degree above layer 0.
     pub(crate) m: u16,
-    /// Longest list on layer 0.
+    /// M0: maximum degree on layer 0.
     pub(crate) m0: u16,
-    /// Slots in a LINKS group.
+    /// Number of slots in a LINKS group.
     pub(crate) links_group: u16,
 }
 
 impl Connectivity {
-    /// `None` if a list could not be encoded, or would lead nowhere.
+    /// `None` if lists of these lengths could not be encoded, or are too short for a graph.
     pub(crate) fn new(m: usize, m0: usize) -> Option<Self> {
         let possible = 2..=MAX_DEGREE;
         if !possible.contains(&m) || !possible.contains(&m0) {
             return None;
         }
-        // The record of a node takes 36 bytes, and 2 for each of M0 edges: lists are two thirds
-        // full, in two containers, and a fifth of the edges to the node is one-way.
+        // The expected record of a node takes 36 bytes, and 2 for each of M0 edges: lists are two
+        // thirds full, in two containers, and a fifth of the edges to the node is one-way.
         let links_group = (GROUP_TARGET_BYTES / (2 * m0 + 36)).clamp(1, 64) as u16;
         Some(Self { m: m as u16, m0: m0 as u16, links_group })
     }
 
-    /// What tells the group of a slot, and its number in it.
+    /// The divisor that maps a slot to its group and its place in the group.
     pub(crate) fn group(self) -> Divisor {
         Divisor::new(self.links_group.into())
     }
 
-    /// The longest neighbor list of a layer.
+    /// The maximum degree on a layer.
     pub(crate) fn max_degree(&self, layer: Layer) -> usize {
         usize::from(if layer.0 == 0 { self.m0 } else { self.m })
     }
 }
 
-/// The decoded value.
+/// A decoded META value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Meta {
     /// The version that it was read from.
     pub(crate) version: u16,
-    /// What names the items. Version 5 does not say it: [`Naming::Ids`] then.
+    /// How items are named. Version 5 does not say it: [`Naming::Ids`] then.
     pub(crate) naming: Naming,
     pub(crate) metric: String,
     pub(crate) codec: u8,
@@ -117,27 +118,26 @@ pub(crate) struct Meta {
     pub(crate) removed: u32,
     pub(crate) free: u32,
     pub(crate) next_rank: u32,
-    /// Where the reuse of free slots goes on.
+    /// The slot from which free slots in blocks are reused next.
     pub(crate) reuse_from: u32,
-    /// Bits a component of the codes that the index is to have; 0: none.
+    /// The requested bits per component of the codes; 0 for none.
     pub(crate) code_bits: u8,
-    /// Whether it has them: every slot that is not free has a code.
+    /// Whether the index has codes: every slot that is not free has one.
     pub(crate) is_coded: bool,
-    /// How distances grow around a vector; 0 if that is not known.
+    /// The growth of distances around a vector (see `docs/format.md`); 0 if unknown.
     pub(crate) growth: f32,
     /// The root of each layer, from layer 0 on. Empty if there is no graph.
     pub(crate) roots: Vec<Slot>,
-    /// What codes stand for, where vectors are stored as `i8`.
+    /// The scale of scalar quantization, where vectors are stored as `i8`.
     pub(crate) scale: Scale,
-    /// Components of all vectors that were added since, which were beyond the ends of it.
+    /// Number of components clamped to the ends of the scale, in all vectors added since training.
     pub(crate) saturated: u64,
-    /// The parts of all other kinds, ascending: what the section of a kind keeps there, only it
-    /// knows.
+    /// The parts of all other kinds, ascending. Only the section of a kind knows its content.
     pub(crate) others: Vec<(Kind, Vec<u8>)>,
 }
 
 impl Meta {
-    /// The layer that a search begins on, and the slot that it begins at.
+    /// The entry point of a search: its layer and slot.
     pub(crate) fn entry(&self) -> Option<(Layer, Slot)> {
         Some((Layer(self.roots.len().checked_sub(1)? as u8), *self.roots.last()?))
     }
@@ -147,22 +147,23 @@ impl Meta {
         self.sealed * self.geometry.vectors
     }
 
-    /// The layout of the codes that there are.
+    /// The block layout of the codes, if the index has codes.
     pub(crate) fn code_geometry(&self) -> Option<Geometry> {
         self.is_coded.then(|| codes::geometry(self.code_bits, self.dimensions))
     }
 
-    /// Whether codes are wanted that are not there, of items that are.
+    /// Whether codes are requested and missing, and there are items to encode.
     pub(crate) fn lacks_codes(&self) -> bool {
         self.code_bits > 0 && !self.is_coded && self.items > 0
     }
 
-    /// How many slots are in the graph, removed ones included.
+    /// Number of slots in the graph, removed ones included.
     pub(crate) fn linked(&self) -> u32 {
         self.slots - self.free - self.pending
     }
 
-    /// The most pending items that a round of linking links: `least`, or as many as are linked.
+    /// The maximum number of pending items that one round of linking links: `least`, or the number
+    /// of linked slots if that is larger.
     pub(crate) fn round(&self, least: u64) -> u64 {
         least.max(self.linked().into())
     }
@@ -239,22 +240,22 @@ impl Meta {
         out
     }
 
-    /// The same with the mark of an edit that begins with this META.
+    /// Encodes this META with the mark of an unfinished edit that began with it.
     pub(crate) fn encode_torn(&self, torn: Torn) -> Vec<u8> {
         let mut out = self.encode();
         out[MARK] = torn as u8;
         out
     }
 
-    /// Decodes a META value, tells foreign and newer ones apart from damaged ones, verifies its
-    /// checksum, and checks that its numbers are possible: all else is read as it says. If a change
-    /// has not come to its end, it is the META before it, with how far the change had come.
+    /// Decodes a META value: distinguishes foreign and newer values from damaged ones, verifies the
+    /// checksum, and checks that the numbers are possible. A torn META is that from before the
+    /// edit; its mark says how far the edit had come.
     pub(crate) fn decode(index: u16, value: &[u8]) -> Result<(Self, Option<Torn>)> {
         if take(value, 0) != Some(MAGIC) {
             return Err(Error::Foreign { index, what: "its metadata has another form" });
         }
         let corrupt = |what| Error::corrupt(Key::meta(index), what);
-        // Of every version: a damaged one must not say that it is another.
+        // First, for every version: damage must not pass for another version.
         let sound = Sound::of(Key::meta(index), value)?;
         let found = take_u16(value, 8).ok_or(corrupt("it is cut short"))?;
         match found {
@@ -311,7 +312,7 @@ impl Meta {
         }
     }
 
-    /// An index without items, and without what the parts say.
+    /// An index without items and parts.
     fn without_parts(metric: String) -> Self {
         Self {
             version: VERSION,
@@ -440,13 +441,13 @@ impl Meta {
 
 const CONNECTIVITY: Damage = "its connectivity or number of layers is impossible";
 
-/// The name of a metric, padded with zeros.
+/// The name of a metric, without its padding of zeros.
 fn metric_name(bytes: &[u8]) -> Result<String, Damage> {
     let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     std::str::from_utf8(name).map(str::to_owned).map_err(|_| "the name of its metric is not UTF-8")
 }
 
-/// How vectors lie in blocks.
+/// The block layout of vectors.
 fn geometry(codec: u8, dimensions: u32, factor: usize) -> Result<Geometry, Damage> {
     if dimensions == 0 || dimensions as usize > MAX_DIMENSIONS {
         return Err("its number of dimensions is impossible");
@@ -459,7 +460,7 @@ fn geometry(codec: u8, dimensions: u32, factor: usize) -> Result<Geometry, Damag
     }
 }
 
-/// Whether a value begins as META values of any version.
+/// Whether a value begins like META values of any version.
 pub(crate) fn is_ours(value: &[u8]) -> bool {
     value.starts_with(&MAGIC)
 }
@@ -578,7 +579,7 @@ mod tests {
             older.to_string().contains("version 1") && older.to_string().contains("add its items"),
             "{older}"
         );
-        // From the version on: before it, its place holds a part of the checksum.
+        // From the version on: in a shorter value, its bytes are part of the checksum.
         for end in 10..body.len() {
             let cut = decode(&body[..end]);
             assert!(matches!(cut, Err(Error::Corrupt { .. })), "{end}");
@@ -586,7 +587,7 @@ mod tests {
         let mut longer = body.clone();
         longer.push(0);
         assert!(matches!(decode(&longer), Err(Error::Corrupt { .. })));
-        // A kind after a greater one: the last two parts are of 4 + 3 and 4 bytes.
+        // Kinds that do not ascend: the last two parts, of 4 + 3 and 4 bytes, are swapped.
         let mut damaged = body.clone();
         let first = damaged.len() - 11;
         damaged[first..].rotate_left(7);

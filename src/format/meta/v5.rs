@@ -1,5 +1,5 @@
-//! META of format version 5: read, and never written. It has all fields in one, and does not say
-//! what names the items.
+//! META of format version 5, which is read and never written. All fields are in one part, and it
+//! does not say how items are named.
 
 use super::{CONNECTIVITY, Connectivity, MAX_LAYERS, Meta, Torn, geometry, metric_name};
 use crate::format::item_keys::Naming;
@@ -76,7 +76,7 @@ pub(super) fn decode(body: &[u8]) -> Result<(Meta, Option<Torn>), Damage> {
 mod tests {
     use super::*;
 
-    /// An index of 70 dots of 8 dimensions without a graph.
+    /// An index of 70 vectors of 8 dimensions with the metric `dot product`, without a graph.
     fn body() -> Vec<u8> {
         let mut body = vec![0; BODY_BYTES];
         let geometry = geometry(1, 8, 0).unwrap();
