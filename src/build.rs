@@ -1,8 +1,8 @@
-//! Building: linking what is pending into the graph, and taking out what was removed.
+//! Building: links pending items into the graph, and deletes removed ones from it.
 //!
-//! A build first computes, on several threads, and reads only; then it writes. Until it writes it
-//! can be cancelled, and the transaction is as it was before. It knows the metric as a value, and
-//! randomness as a trait object: it is compiled once.
+//! A build first computes, on several threads and read-only; then it writes. Until it writes it can
+//! be cancelled, and the transaction is unchanged. The metric is a value, and the random generator
+//! a trait object, so that build code is compiled once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -37,55 +37,56 @@ use crate::store::{GoOn, Place};
 use crate::threads;
 use crate::types::Slot;
 
-/// If more than one in so many nodes is to be taken out, linking the others anew is quicker than
-/// mending what is left, and better.
+/// If more than one in this many nodes must be deleted, rebuilding the graph is faster than
+/// repairing it, and gives a better one.
 const REBUILD_DIVISOR: u64 = 4;
 
-/// A build that changes less than one in so many slots uses memory that does not depend on the size
-/// of the index. It walks the graph several times more slowly, for each item it changes.
+/// A build that changes less than one in this many slots runs in memory that does not depend on the
+/// size of the index. Per changed item, its graph traversals are several times slower.
 const BOUNDED_MEMORY_DIVISOR: u64 = 1000;
 
-/// A build that links more than one in so many slots changes most lists, and keeps copies of them
-/// that searches find more quickly.
+/// A build that links more than one in this many slots changes most neighbor lists, and keeps
+/// copies of them in memory, which are faster to search.
 const LARGE_BUILD_DIVISOR: usize = 8;
-/// If it links at least so many, it makes coarse copies of the vectors first.
+/// Minimum number of items from which such a build makes SQ8 copies of the vectors first.
 const SQ8_MIN_ITEMS: usize = 5000;
 
-/// A first build of at least so many items numbers them by locality, where that costs little:
-/// searches of 100 000 x 384 are then 7 % faster, of a million x 128 a third (decision 0021).
+/// Minimum number of items from which a first build renumbers the items by locality, if that costs
+/// little: searches of 100 000 x 384 are then 7 % faster, of a million x 128 a third (decision
+/// 0021).
 const BULK_ITEMS: u32 = 100_000;
-/// The most bytes of vectors that it has wait in a temporary file for that, which may be in memory,
-/// without being asked.
+/// Maximum bytes of vectors for such a renumbering, which nobody has requested: they wait in a
+/// temporary file, which may be in memory.
 const BULK_BYTES: u64 = 4 << 30;
 
-/// Vectors around which it is measured how distances grow.
+/// Sample size for measuring the growth of distances.
 const GROWTH_SAMPLE: usize = 500;
-/// Vectors by which it is tried whether codes tell apart what is near.
+/// Sample size of the recall check of codes.
 const ENCODED_SAMPLE: usize = 4096;
 
 /// A build of at most this many values calls `progress` after the last put, not between puts. So
 /// META need not be marked, which saves two puts of the some 15 of a one-item build.
 const FEW_PUTS: usize = 64;
 
-/// What a build is doing.
+/// The phase of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
     /// Finding the neighbors of items.
     Linking,
-    /// Writing the values that have changed.
+    /// Writing the changed values.
     Writing,
 }
 
-/// How far a build is, as it is told to [`Builder::progress`](crate::Builder::progress).
+/// The progress of a build, reported to [`Builder::progress`](crate::Builder::progress).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What it is doing.
+    /// The current phase.
     pub phase: Phase,
-    /// How many items (linking) or values (writing) are done.
+    /// Number of items (linking) or values (writing) done.
     pub done: u64,
-    /// How many there are.
+    /// Total number of them.
     pub total: u64,
 }
 
@@ -94,7 +95,7 @@ pub(crate) struct Build<'b, 'e> {
     pub(crate) place: Place<'e>,
     pub(crate) dimensions: usize,
     pub(crate) rng: &'b mut dyn Rng,
-    /// A generator of the caller's kind, from a seed.
+    /// Creates a generator of the caller's type from a seed.
     pub(crate) seeded: fn(u64) -> Box<dyn Rng + 'b>,
     pub(crate) ef_construction: usize,
     pub(crate) alpha: f32,
@@ -129,7 +130,7 @@ impl<'e> Build<'_, 'e> {
         let connectivity = self.connectivity(m, m0)?;
         let place = self.place;
         Error::unless_known(place.metric, place.index)?;
-        // Writes nothing but, perhaps, the metadata of an index that is created here.
+        // Writes nothing except, perhaps, the metadata of an index that is created here.
         let mut edit = Edit::begin(self.place, wtxn, self.dimensions)?;
         check_connectivity(place.index, &edit.meta, connectivity)?;
         if !is_needed(&edit.meta, goal) {
@@ -159,8 +160,8 @@ impl<'e> Build<'_, 'e> {
                 Ok(Some(spooled)) => {
                     Built::Renumbered(renumber(&view, &working, spooled, encoded, &go_on)?, growth)
                 }
-                // Nobody has asked for it: without room for a temporary file, all stays where it
-                // is.
+                // The renumbering was not requested: without space for a temporary file, slots stay
+                // as they are.
                 Err(error)
                     if is_optimized
                         || !matches!(error, Error::Io { .. } | Error::DiskFull { .. }) =>
@@ -191,11 +192,11 @@ impl<'e> Build<'_, 'e> {
                 self.write(edit, puts.into_iter(), &changes, &rebased)?;
             }
         }
-        // It is too late to stop.
+        // Too late to cancel.
         self.encode(wtxn, &|| Ok(()))
     }
 
-    /// Makes the codes that are wanted and not there.
+    /// Computes the codes that are requested and missing.
     fn encode(&mut self, wtxn: &mut RwTxn<'_>, go_on: &GoOn<'_>) -> Result<()> {
         let place = self.place;
         if !read_meta(place, wtxn)?.is_some_and(|meta| meta.lacks_codes()) {
@@ -212,8 +213,8 @@ impl<'e> Build<'_, 'e> {
         edit.finish_with(puts)
     }
 
-    /// Computes what a build that links at most `limit` items would change in the commit that
-    /// `txn` sees. `None` if that is nothing.
+    /// Prepares a build that links at most `limit` items: computes its changes to the commit that
+    /// `txn` sees. `None` if there are none.
     pub(crate) fn prepare(
         &mut self,
         txn: ReadTxn,
@@ -245,8 +246,8 @@ impl<'e> Build<'_, 'e> {
         Ok(Some(Prepared { held, changes, pending, connectivity }))
     }
 
-    /// Links what was prepared, whatever has been committed since. `false` if that is so much that
-    /// it must be prepared anew: nothing has changed.
+    /// Writes a prepared build, on top of later commits. `false` if they have changed so much that
+    /// the build must be retried: nothing has been written then.
     pub(crate) fn link(&mut self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
         let Prepared { held, changes, pending, connectivity } = prepared;
         let rebased = Rebased::new(held, changes, &pending.left, wtxn)?;
@@ -257,7 +258,7 @@ impl<'e> Build<'_, 'e> {
         Ok(true)
     }
 
-    /// The index, to write what was built.
+    /// Begins the edit that writes the build.
     fn edit<'w, 'p>(
         &self,
         wtxn: &'w mut RwTxn<'p>,
@@ -274,7 +275,7 @@ impl<'e> Build<'_, 'e> {
         (self.progress)(Progress { phase: Phase::Writing, done, total });
     }
 
-    /// Stores the values of a graph, and what else comes with it.
+    /// Writes the values of a graph, and the changes to items that go with them.
     fn write(
         &self,
         mut edit: Edit<'_, 'e, '_>,
@@ -306,8 +307,8 @@ impl<'e> Build<'_, 'e> {
         edit.finish()
     }
 
-    /// The graph that the build makes of what is stored, phase by phase: removed nodes are taken
-    /// out, estimates are chosen, new nodes are linked, the growth of distances is measured.
+    /// Computes the new graph, phase by phase: deletes removed nodes, chooses estimates, links new
+    /// nodes, measures the growth of distances.
     fn graph<'v, 't>(
         &mut self,
         view: &'v View<'_, 't, AnySource<'_, 't>>,
@@ -316,7 +317,7 @@ impl<'e> Build<'_, 'e> {
     ) -> Result<Graph<'v>> {
         let meta = &view.snapshot.meta;
         let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
-        // What stays pending is not in the graph: no search of the build may meet it.
+        // Slots that stay pending are not in the graph: no search of the build may visit them.
         let live = || -> Result<Vec<Slot>> {
             Ok((view.live()? - &pending.left).iter().map(Slot).collect())
         };
@@ -362,7 +363,7 @@ impl<'e> Build<'_, 'e> {
         Ok(Graph { working, encoded, growth })
     }
 
-    /// What a large build that links `count` items searches by.
+    /// Chooses the distance estimates of a large build that links `count` items.
     fn estimates<'t>(
         &mut self,
         view: &View<'_, 't, AnySource<'_, 't>>,
@@ -378,8 +379,8 @@ impl<'e> Build<'_, 'e> {
         Self::encoded(view, live, self.rng.next_u64(), &|| go_on(self.cancel))
     }
 
-    /// The codes that the index has or is to have, for a large build to search by. None if they do
-    /// not tell apart what is near.
+    /// The codes that the index has or will have, as estimates for a large build. None if they fail
+    /// the recall check.
     fn encoded<'t>(
         view: &View<'_, 't, AnySource<'_, 't>>,
         live: &[Slot],
@@ -399,7 +400,7 @@ impl<'e> Build<'_, 'e> {
     }
 }
 
-/// That an index can be built with these.
+/// Checks the parameters of a build.
 ///
 /// # Errors
 /// [`Error::InvalidParameter`].
@@ -414,7 +415,7 @@ pub(crate) fn check_parameters(
         return invalid("ef_construction", 0.0, "use at least 1, better 100 or more");
     }
     if !(1.0..=10.0).contains(&alpha) {
-        // By way of its digits, so that 0.9 is told as 0.9 and not as the nearest single.
+        // Through its digits, so that 0.9 is reported as 0.9 and not as the nearest `f32`.
         let value = alpha.to_string().parse().unwrap_or(f64::NAN);
         return invalid("alpha", value, "use 1 to 10; 1 is the heuristic of HNSW");
     }
@@ -425,12 +426,12 @@ pub(crate) fn check_parameters(
     Ok(connectivity)
 }
 
-/// Whether a build goes on.
+/// Returns an error if the build is cancelled.
 fn go_on(cancel: &(dyn Fn() -> bool + Sync)) -> Result<()> {
     if cancel() { Err(Error::Cancelled) } else { Ok(()) }
 }
 
-/// That the index has no other connectivity already.
+/// Checks that the index has no other connectivity yet.
 fn check_connectivity(index: u16, meta: &Meta, wanted: Connectivity) -> Result<()> {
     match meta.connectivity.filter(|stored| *stored != wanted) {
         None => Ok(()),
@@ -455,17 +456,17 @@ fn is_needed(meta: &Meta, goal: Goal) -> bool {
         }
 }
 
-/// Whether a first build numbers the items by locality as [`Goal::Optimized`] does, where the
-/// transaction has written most of them itself.
+/// Whether a first build renumbers the items by locality as [`Goal::Optimized`] does. Its
+/// transaction must have written most of them itself.
 fn is_bulk(meta: &Meta) -> bool {
     let vector_bytes = u64::from(meta.slots) * meta.geometry.stride as u64;
     meta.linked() == 0 && meta.items >= BULK_ITEMS && vector_bytes <= BULK_BYTES
 }
 
-/// How much of an index a build works on.
+/// The extent of a build.
 struct Scope {
     memory: Memory,
-    /// Whether all is linked anew.
+    /// Whether everything is linked anew.
     anew: bool,
 }
 
@@ -483,39 +484,39 @@ impl Scope {
     }
 }
 
-/// Mixed into the seed of a build, so that items which are added and built one by one do not all
-/// get the same top layer from callers who seed every build alike: an odd constant with well mixed
+/// Mixed into the seed of a build, so that items that are added and built one by one do not all get
+/// the same top layer from callers who seed every build alike: an odd constant with well mixed
 /// bits, that of Fibonacci hashing.
 fn spread(next_rank: u32) -> u64 {
     u64::from(next_rank).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-/// What a build is to achieve.
+/// The goal of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
-    /// What is pending is linked, what was removed is out.
+    /// Pending items are linked, removed ones are deleted from the graph.
     Linked,
-    /// The same for at most so many pending items, those with the lowest slots: the rest stays
+    /// The same for at most this many pending items, those with the lowest slots: the rest stays
     /// pending. A build anew links all.
     Part(u64),
-    /// All is linked anew.
+    /// Everything is linked anew.
     LinkedAnew,
-    /// As [`Linked`](Self::Linked), and numbered by locality.
+    /// As [`Linked`](Self::Linked), and renumbered by locality.
     Optimized,
 }
 
 impl Goal {
-    /// The most pending items that are linked.
+    /// The maximum number of pending items to link.
     fn limit(self) -> u64 {
         if let Self::Part(limit) = self { limit } else { u64::MAX }
     }
 }
 
-/// The pending slots of a snapshot, as a build treats them.
+/// The pending slots of a snapshot, divided by a build.
 struct Pending {
-    /// Those that it links, ascending.
+    /// The slots that the build links, ascending.
     linked: Vec<u32>,
-    /// Those that stay pending.
+    /// The slots that stay pending.
     left: RoaringBitmap,
 }
 
@@ -528,7 +529,7 @@ impl Pending {
     }
 }
 
-/// What a large build searches by.
+/// The distance estimates that a large build searches by.
 enum Estimates {
     Codes { encoded: Box<Encoded>, is_new: bool },
     Sq8Copy(Sq8Copy),
@@ -536,7 +537,7 @@ enum Estimates {
 }
 
 impl Estimates {
-    /// Runs `work` on the vectors of a view, by these estimates.
+    /// Runs `work` on the vectors of a view with these estimates.
     fn over<'t, T>(
         &self,
         view: &View<'_, 't, AnySource<'_, 't>>,
@@ -549,7 +550,7 @@ impl Estimates {
         }
     }
 
-    /// Codes that the index is to have and does not have yet.
+    /// New codes, which the index does not have yet.
     fn into_new_codes(self) -> Option<Encoded> {
         match self {
             Self::Codes { encoded, is_new: true } => Some(*encoded),
@@ -558,7 +559,7 @@ impl Estimates {
     }
 }
 
-/// Takes removed nodes out of the graph, for a build that links `count` new ones.
+/// Deletes removed nodes from the graph, in a build that links `count` new ones.
 fn take_out_removed<'t>(
     working: &mut Working<'_>,
     view: &View<'_, 't, AnySource<'_, 't>>,
@@ -567,8 +568,8 @@ fn take_out_removed<'t>(
 ) -> Result<()> {
     let removed: Vec<Slot> = view.snapshot.removed.iter().map(Slot).collect();
     let under_connected = delete(working, view, &removed, plan)?;
-    // New items bring new edges: only where there are fewer than the removed ones, the graph thins
-    // out.
+    // New items bring new edges: the graph thins out only where they are fewer than the removed
+    // ones.
     let lost = removed.len().saturating_sub(count);
     let refreshed: Vec<Slot> = under_connected
         .leads
@@ -578,25 +579,24 @@ fn take_out_removed<'t>(
     refresh(working, view, &refreshed, plan)
 }
 
-/// The graph that a build makes.
+/// The graph that a build computes.
 struct Graph<'v> {
     working: Working<'v>,
-    /// Codes that the index is to have and does not have yet.
+    /// New codes, which the index does not have yet.
     encoded: Option<Encoded>,
-    /// How distances grow, if so much is new that it was measured.
+    /// The growth of distances, if it was measured, as in large builds.
     growth: Option<f32>,
 }
 
-/// What a build has computed.
+/// The result of a build.
 enum Built {
-    /// Values that differ, and those of the codes that the index is to have, if the build has made
-    /// them.
+    /// The changed values, and those of new codes, if the build has computed them.
     Changes(Changes, Option<Vec<Put>>),
-    /// All values, and how distances grow, if that was measured.
+    /// All values, and the growth of distances, if it was measured.
     Renumbered(Renumbered, Option<f32>),
 }
 
-/// A build that has been computed on a commit, and not been linked yet.
+/// A build that has been computed on a commit, and is not linked yet.
 pub(crate) struct Prepared<'e> {
     held: OwnedSnapshot<'e>,
     changes: Changes,
@@ -605,7 +605,7 @@ pub(crate) struct Prepared<'e> {
 }
 
 impl Prepared<'_> {
-    /// How many pending items it links.
+    /// Number of pending items that it links.
     pub(crate) fn linked(&self) -> u64 {
         self.pending.linked.len() as u64
     }

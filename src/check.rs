@@ -1,9 +1,10 @@
-//! The invariants of an index, in code: what `docs/format.md` section 9 lists, one by one, on a
-//! live snapshot. Each section checks what it keeps.
+//! Verification of all invariants of an index, which `docs/format.md` section 9 lists, on a live
+//! snapshot. Each section verifies its own.
 //!
 //! Returns findings and never panics, whatever the bytes are. Reads every value of the index once
-//! and the graph a few times: O(items * (dimensions + M0 * M0)), about 12 bytes of memory an item.
-//! What a damaged value hides is not checked; what does not depend on it still is.
+//! and the graph a few times: O(items * (dimensions + M0 * M0)), about 12 bytes of memory per item.
+//! Content hidden by a damaged value is not checked; everything that does not depend on it still
+//! is.
 
 #[cfg(test)]
 #[path = "../tests/unit/damage.rs"]
@@ -34,9 +35,9 @@ use crate::store::view::View;
 /// Verifies every invariant of index `index`, on the snapshot of `rtxn`. An empty list means that
 /// all hold.
 ///
-/// It reads through LMDB, whose own pages it cannot reach from a transaction: damage there can end
-/// the process. Where that is to be feared, call [`verify_file`](crate::verify_file) before the
-/// environment is opened. [`Index::check`](crate::Index::check) does both.
+/// Values are read through LMDB, whose own pages cannot be verified from a transaction: damage
+/// there can end the process. Where that is a concern, call [`verify_file`](crate::verify_file)
+/// before the environment is opened. [`Index::check`](crate::Index::check) does both.
 ///
 /// The graph, the maps and the sets are derived from the vectors and the item ids: if those are
 /// sound, adding all items to a new index repairs everything else.
@@ -74,7 +75,7 @@ pub fn check<D: Distance>(
     check_place(rtxn, Place::of(database, index))
 }
 
-/// As [`check`], for an index whose metric is a value.
+/// As [`check`], for a metric that is a value instead of a type.
 pub(crate) fn check_place(rtxn: &RoTxn<'_>, mut place: Place<'_>) -> Result<Vec<Finding>> {
     let mut findings = Findings::default();
     let snapshot = match Snapshot::open(place, rtxn, Memory::Full) {
@@ -110,7 +111,7 @@ pub(crate) fn check_place(rtxn: &RoTxn<'_>, mut place: Place<'_>) -> Result<Vec<
     Ok(checker.findings.list)
 }
 
-/// Every key is one of ours, and every value ends in its checksum.
+/// Checks that every key is known, and that every value ends in its checksum.
 fn checksums(place: Place<'_>, rtxn: &RoTxn<'_>, findings: &mut Findings) -> Result<()> {
     for entry in place.all(rtxn)? {
         let (key, value) = entry?;
@@ -127,7 +128,7 @@ fn checksums(place: Place<'_>, rtxn: &RoTxn<'_>, findings: &mut Findings) -> Res
     Ok(())
 }
 
-/// `keys` and `layout`: every value belongs to something, and has its form.
+/// Checks `keys` and `layout`: every value belongs to something, and has the layout of its kind.
 fn values(checker: &mut Checker<'_, '_, '_>) -> Result<()> {
     let version = checker.view.snapshot.meta.version;
     for entry in checker.place.all(checker.rtxn)? {
@@ -137,7 +138,7 @@ fn values(checker: &mut Checker<'_, '_, '_>) -> Result<()> {
         };
         let known = match key.kind {
             Kind::META => key == Key::meta(key.index),
-            // Version 5 had them here; nobody reads them, and the next change deletes them.
+            // Version 5 stored them here; they are not read, and the next change deletes them.
             Kind::DELTA => version < VERSION,
             kind => match section_of(kind) {
                 Some(section) => section.check_value(checker, key, value)?,
@@ -149,7 +150,7 @@ fn values(checker: &mut Checker<'_, '_, '_>) -> Result<()> {
     Ok(())
 }
 
-/// The values that belong to all indexes of the database.
+/// Checks the DELTA values, which belong to the whole database.
 fn deltas(checker: &mut Checker<'_, '_, '_>) -> Result<()> {
     let bound = |n| Key::new(DATABASE, Kind::DELTA, 0, n);
     for entry in checker.place.range(checker.rtxn, bound(0), bound(u32::MAX))? {

@@ -1,32 +1,32 @@
-//! What must hold of the pages of a file, and what was found that does not.
+//! The invariants of the pages of an LMDB file, and violations of them.
 
 use std::fmt;
 
-/// More findings than this are counted, not listed.
+/// Findings beyond this number are counted, not listed.
 const MAX_FINDINGS: usize = 100;
 
-/// What must hold of the pages of an LMDB file.
+/// An invariant of the pages of an LMDB file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PageInvariant {
-    /// The two meta pages are possible, and of two commits that follow each other.
+    /// The two meta pages are possible, and of two consecutive commits.
     Meta,
-    /// Every page that is in use lies within the file.
+    /// Every page in use lies within the file.
     Length,
-    /// Every page has its own number.
+    /// The header of every page has the page's own number.
     Header,
-    /// Every page is of the kind that its place asks for, and its nodes fill it without gaps.
+    /// Every page is of the type that its place requires, and its nodes fill it without gaps.
     Layout,
-    /// Keys ascend, within the bounds that the pages above give them. In a database whose program
-    /// orders keys in a way of its own, this need not hold.
+    /// Keys ascend, within the bounds set by the pages above. In a database whose program orders
+    /// keys by a comparison function of its own, this need not hold.
     Order,
-    /// No page is used twice, and none that the file does not have.
+    /// No page is used twice, and no page beyond the last is used.
     Once,
     /// Trees have as many pages and entries as their records say.
     Counts,
     /// The free list lists pages in descending order, as many as it says.
     FreeList,
-    /// Every page is in a tree or in the free list.
+    /// Every page is in a tree or in the free list (no page leaks).
     Lost,
 }
 
@@ -47,20 +47,20 @@ impl PageInvariant {
         }
     }
 
-    /// Whether LMDB survives it: what it breaks is the meaning of what is read, or a copy, and not
-    /// the process.
+    /// Whether LMDB survives the damage: it can corrupt the data that is read, or a copy, but not
+    /// end the process.
     pub(super) fn is_survived(self) -> bool {
         matches!(self, Self::Order | Self::Counts | Self::Lost)
     }
 }
 
-/// Something about the pages of a file that does not hold.
+/// A violation of an invariant of the pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PageFinding {
-    /// What should hold.
+    /// The invariant that is violated.
     pub invariant: PageInvariant,
-    /// What was found instead, with the page and the tree.
+    /// The violation, with the page and the tree.
     pub what: String,
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for PageFinding {
     }
 }
 
-/// Findings, of which the first are listed.
+/// A list of findings, limited in length.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     list: Vec<PageFinding>,

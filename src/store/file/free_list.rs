@@ -1,7 +1,7 @@
-//! LMDB's free list: a record for each commit that has freed pages which have not been used since:
-//! their number, and each, descending.
+//! LMDB's free list: one record per commit that has freed pages which have not been reused since. A
+//! record is the number of pages, then the page numbers in descending order.
 //!
-//! Invariant: a record is read in pieces, and no further than it is long.
+//! Invariant: a record is read in pieces, and not beyond its length.
 
 use super::findings::PageInvariant;
 use super::pages::{IN_OVERFLOW, Node, PAGE_HEADER};
@@ -9,11 +9,11 @@ use super::walk::{Tally, Walk, Walked};
 use crate::error::Result;
 use crate::format::take_u64;
 
-/// So many page numbers are read at a time.
+/// Number of page numbers that are read at a time.
 const IDS: usize = 8192;
 
 impl Walk<'_> {
-    /// The pages that one commit has freed.
+    /// Reads the record of one commit: the pages it has freed.
     pub(super) fn freed(
         &mut self,
         number: u64,

@@ -1,5 +1,5 @@
-//! LMDB's table of readers, read from the map of the lock file that every environment has in its
-//! process.
+//! LMDB's reader table, read through the memory map of the lock file that every process with an
+//! open environment has.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -9,13 +9,13 @@ use super::OldestReader;
 use super::pages::MAGIC;
 use crate::format::{take_u32, take_u64};
 
-/// The reader with the smallest transaction number in the lock file.
+/// The reader with the smallest transaction id in the lock file.
 pub(super) fn oldest_reader(lock: &Path, last_commit: u64) -> Option<OldestReader> {
     const LINE: usize = 64;
     const ENTRY_BYTES: usize = 64;
     let in_lines = |bytes: usize| bytes.div_ceil(LINE) * LINE;
-    // Magic, format, transaction number, number of readers, and a mutex; then another mutex; then
-    // the table.
+    // Layout: magic, format, transaction id, number of readers, and a mutex; another mutex; the
+    // table.
     let mutex = size_of::<libc::pthread_mutex_t>();
     let table = in_lines(24 + mutex) + in_lines(mutex);
     let (address, length) = mapped(lock)?;
@@ -30,14 +30,15 @@ pub(super) fn oldest_reader(lock: &Path, last_commit: u64) -> Option<OldestReade
     memory.read_exact_at(&mut entries, address + table as u64).ok()?;
     let entries = entries.chunks_exact(ENTRY_BYTES).filter_map(|entry| {
         let (commit, process) = (take_u64(entry, 0)?, take_u32(entry, 8)?);
-        // An entry without a process is free, one without a number is between two transactions.
+        // An entry without a process is free; one without a transaction id is idle.
         (process != 0 && commit != u64::MAX).then_some((commit, process))
     });
     let (commit, process) = entries.min()?;
     Some(OldestReader { process, commits_behind: last_commit.saturating_sub(commit) })
 }
 
-/// Where a file is mapped in this process: address and length. It is not opened: see the module.
+/// Address and length of the memory map of a file in this process. The file must not be opened: see
+/// the module `file`.
 fn mapped(path: &Path) -> Option<(u64, usize)> {
     let metadata = fs::metadata(path).ok()?;
     let device = format!("{:02x}:{:02x}", libc::major(metadata.dev()), libc::minor(metadata.dev()));

@@ -1,18 +1,17 @@
-//! The environment as files: LMDB's pages, judged without a map; its free pages and its readers,
-//! which heed does not tell; a compacted copy.
+//! The files of an environment: verifies LMDB's pages without a memory map, reads the free list and
+//! the reader table, which heed does not expose, and writes compacted copies.
 //!
-//! - `pages`: what LMDB's pages are made of. `walk`: from page to page (`order`, `free_list`).
-//!   `verify`: the judgement on a
-//!   file, closed or in use (`findings`).
-//! - `lock_table`: who reads.
+//! - `pages`: the layout of LMDB's pages. `walk`: traverses them (`order`, `free_list`). `verify`:
+//!   verifies a file, closed or in use (`findings`). `values`: verifies the checksums of a copy.
+//! - `lock_table`: the readers.
 //!
-//! Read-only. Free pages are counted from LMDB's free list, a B-tree of its own in the data file,
-//! whose root a meta page names; it is read as the pages of the last commit, which a reader keeps
-//! from being reused. Readers are counted in the lock file, through the map that LMDB has of it: a
-//! process that has the environment open must never open that file itself, as closing it again
-//! would drop every lock that the process has on it. Nor is the position in the data file ever
-//! moved, which LMDB's own handle shares. Whatever looks unlike what is expected is an absent
-//! figure, not an error.
+//! Read-only. Free pages are counted in LMDB's free list, a B-tree of its own in the data file,
+//! whose root is in a meta page; it is read as of the last commit, whose pages a read transaction
+//! protects from reuse. Readers are counted in the lock file, through LMDB's own memory map of it:
+//! a process that has the environment open must never open that file itself, as closing it again
+//! would release all locks that the process has on it. The file position of the data file, which
+//! LMDB's own handle shares, is never moved. Where the files look unlike LMDB 0.9's, a figure is
+//! absent; that is not an error.
 
 mod findings;
 mod free_list;
@@ -60,23 +59,24 @@ use crate::error::{Error, Result};
 pub struct Environment {
     /// Length of the data file.
     pub file_bytes: u64,
-    /// How long it can become before [`MapFull`](crate::Error::MapFull).
+    /// Size of the memory map: the length that the file can reach before
+    /// [`MapFull`](crate::Error::MapFull).
     pub map_bytes: u64,
-    /// Bytes of a page.
+    /// Page size.
     pub page_bytes: u64,
-    /// Pages that have ever been used, whatever for.
+    /// Number of pages that have ever been used, for any purpose.
     pub pages: u64,
-    /// Those of them that hold nothing any more. They are used again once no reader sees what they
-    /// held. `None` where the file is not as LMDB 0.9 writes it.
+    /// Number of pages in the free list. They are reused once no reader sees their old content.
+    /// `None` where the file is not as LMDB 0.9 writes it.
     pub free_pages: Option<u64>,
-    /// Number of the newest commit.
+    /// Id of the newest commit.
     pub last_commit: u64,
-    /// The reader that has been held for the most commits, of all processes. `None` if nobody
-    /// reads, or on systems other than 64-bit Linux.
+    /// The oldest reader of all processes, in commits. `None` if there are no readers, or on
+    /// systems other than 64-bit Linux.
     pub oldest_reader: Option<OldestReader>,
-    /// Entries of the reader table that are in use or have been.
+    /// Entries of the reader table that are or have been in use.
     pub readers: u32,
-    /// Entries that the table has.
+    /// Size of the reader table.
     pub max_readers: u32,
 }
 
@@ -102,9 +102,9 @@ pub struct Environment {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OldestReader {
-    /// The process that holds it; if that is no more, `Env::clear_stale_readers` frees its entry.
+    /// The process of the reader; if it has ended, `Env::clear_stale_readers` frees its entry.
     pub process: u32,
-    /// How many commits there have been since it began.
+    /// Number of commits since the reader began.
     pub commits_behind: u64,
 }
 
@@ -137,31 +137,30 @@ fn oldest_reader(_lock: &Path, _last_commit: u64) -> Option<OldestReader> {
     None
 }
 
-/// Whether the path of an environment is that of its data file, and not of the folder that holds
+/// Whether the path of an environment is that of its data file, instead of the folder that holds
 /// it.
 fn is_file<T>(env: &Env<T>) -> bool {
     env.get_flags().is_ok_and(|flags| flags & EnvFlags::NO_SUB_DIR.bits() != 0)
 }
 
-/// Writes a compacted copy of all that the environment holds, as of its last commit, to `path`,
-/// while others go on reading and writing: a backup, or a smaller file. An environment in a folder
-/// is copied to the folder `path`, which is created if there is none; one that is a file, to a
-/// file. Returns the length of the copy.
+/// Writes a compacted copy of an environment, as of its last commit, to `path`, while others go on
+/// reading and writing: a backup, or a smaller file. An environment in a folder is copied to the
+/// folder `path`, which is created if there is none; one that is a file, to a file. Returns the
+/// length of the copy in bytes.
 ///
-/// The copy is complete and durable when it appears under its name, and the checksums of all that
-/// voisin has stored in it hold: they are verified in the copy, which is read once for it. What
-/// others have stored in the environment is copied, and not looked at. To save what there is of a
-/// damaged one, copy its file while no process writes. It reads in a transaction of its own: in an
-/// environment that is opened without `read_txn_without_tls`, the calling thread must not have
-/// another.
+/// The copy is complete and durable when it appears under its name, and its checksums are verified:
+/// the copy is read once for it, and everything that voisin has stored in it is checked. Data of
+/// other programs in the environment is copied, but not checked. To salvage a damaged environment,
+/// copy its file while no process writes. Reads in a transaction of its own: if the environment is
+/// opened without `read_txn_without_tls`, the calling thread must not have another.
 ///
 /// # Errors
 /// [`Exists`](Error::Exists) if `path` already holds a database: it is left alone.
-/// [`DamagedFile`](Error::DamagedFile) if LMDB's own pages do not hold together, which it walks
-/// over first, as [`verify_file`] does; [`Corrupt`](Error::Corrupt),
-/// [`CorruptItemKey`](Error::CorruptItemKey) and [`CorruptCatalog`](Error::CorruptCatalog) for what
-/// is damaged in them; [`DiskFull`](Error::DiskFull) and [`Io`](Error::Io) of the file system, and
-/// others of LMDB: there is no copy.
+/// [`DamagedFile`](Error::DamagedFile) if LMDB's own pages are inconsistent, which are verified
+/// first, as by [`verify_file`]; [`Corrupt`](Error::Corrupt),
+/// [`CorruptItemKey`](Error::CorruptItemKey) and [`CorruptCatalog`](Error::CorruptCatalog) for
+/// damaged values in them; [`DiskFull`](Error::DiskFull) and [`Io`](Error::Io) of the file system,
+/// and other errors of LMDB. After an error there is no copy.
 ///
 /// # Examples
 /// ```
@@ -176,21 +175,21 @@ fn is_file<T>(env: &Env<T>) -> bool {
 /// ```
 pub fn copy_to<T>(env: &Env<T>, path: impl AsRef<Path>) -> Result<u64> {
     let path = path.as_ref();
-    // A cycle among the pages would make a copy without end.
+    // First, as a cycle among the pages would make an endless copy.
     let (report, rtxn) = verify_newest(env, || Ok(env.read_txn()?), |rtxn| rtxn.id())?;
     drop(rtxn);
     report.copyable(&data_path(env))?;
     let is_new = !path.exists();
     copy(env, path).inspect_err(|_| {
-        // The folder that was made for it, if that is what it is, and if it is empty.
+        // Removes the folder that was created for the copy, if it is empty.
         if is_new {
             _ = fs::remove_dir(path);
         }
     })
 }
 
-/// Walks over the pages of the newest commit of an environment that is open. Returns what was
-/// found, and the transaction that sees the commit.
+/// Verifies the pages of the newest commit of an open environment. Returns the report, and the
+/// transaction that sees the commit.
 ///
 /// # Errors
 /// Those of `begin`, and [`Error::Io`].
@@ -202,11 +201,11 @@ pub(crate) fn verify_newest<T, R>(
     verify::verify_newest(&data_file(env)?, &data_path(env), begin, id)
 }
 
-/// How many pages of trees and of large values [`check_pages`] looks at: some milliseconds.
+/// Number of pages of trees and of large values that [`check_pages`] reads: some milliseconds.
 const PAGES_BEFORE_WRITES: u64 = 4096;
 
-/// That LMDB can write to an environment without harm to the process, as far as the first 4 096
-/// pages of its trees tell. To be called in a write transaction that has written nothing yet.
+/// Checks that LMDB can write to an environment without harm to the process, as far as the first 4
+/// 096 pages of its trees tell. Call it in a write transaction that has written nothing yet.
 ///
 /// # Errors
 /// [`Error::DamagedFile`], [`Error::Io`].
@@ -243,25 +242,25 @@ fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
         io::ErrorKind::AlreadyExists => exists(),
         _ => failed(error.error),
     })?;
-    // So that the name is durable, too; where folders cannot be opened, there is nothing to do.
+    // Makes the name durable, too. Where folders cannot be opened, there is nothing to do.
     if let Ok(folder) = File::open(folder) {
         folder.sync_all().map_err(failed)?;
     }
     Ok(bytes)
 }
 
-/// Where LMDB keeps the data of an environment.
+/// The path of LMDB's data file.
 fn data_path<T>(env: &Env<T>) -> PathBuf {
     if is_file(env) { env.path().to_owned() } else { env.path().join("data.mdb") }
 }
 
-/// The data file that LMDB has open, whatever has been put in its place since.
+/// The data file that LMDB has open, even if its path leads to another file by now.
 fn data_file<T>(env: &Env<T>) -> Result<File> {
     env.try_clone_inner_file()
         .map_err(|error| Error::from(error).while_doing("read", &data_path(env)))
 }
 
-/// Where LMDB keeps the locks of an environment.
+/// The path of LMDB's lock file.
 fn lock_path<T>(env: &Env<T>) -> PathBuf {
     if !is_file(env) {
         return env.path().join("lock.mdb");

@@ -1,11 +1,11 @@
-//! The orders that LMDB itself gives keys, and values of one key, by the flags of a database.
+//! LMDB's built-in orders of keys, and of the values of one key, by the flags of a database.
 
 use std::cmp::Ordering;
 
 use super::pages::{INTEGER_DUPLICATES, INTEGER_KEYS, REVERSE_DUPLICATES, REVERSE_KEYS};
 
-/// How keys are ordered. A database may have an order of its program's own, which the file does not
-/// tell.
+/// A key order. A database may use a comparison function of its own program, which the file does
+/// not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Bytes,
@@ -33,7 +33,7 @@ impl Order {
     pub(super) fn compare(self, a: &[u8], b: &[u8]) -> Ordering {
         match self {
             Self::Bytes => a.cmp(b),
-            // Integers of one length; those of two have no order.
+            // Integers have one length; those of two lengths have no order, which is not reported.
             Self::Integers if a.len() != b.len() => Ordering::Less,
             Self::Integers | Self::FromTheEnd => a.iter().rev().cmp(b.iter().rev()),
         }

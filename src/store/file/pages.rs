@@ -1,15 +1,15 @@
-//! LMDB's data file as pages: what a meta page, a tree's page and a node are made of, read without
-//! a map.
+//! The page layout of LMDB's data file: meta pages, tree pages and nodes, read without a memory
+//! map.
 //!
 //! The layout is that of LMDB 0.9 (data version 1) on 64-bit little-endian machines: a page begins
 //! with its number (8 bytes), a word for keys of one length, flags, and either the two ends of its
-//! free room or, on the first page of an overflow run, the length of the run in pages. Nodes lie
-//! from the end of a page downwards without gaps, and a word for each, in key order, says where.
-//! Pages 0 and 1 are meta pages, which a commit writes in turn; each page after them is in one tree
-//! or in the free list.
+//! free space or, on the first page of an overflow run, the length of the run in pages. Nodes lie
+//! from the end of a page downwards without gaps; an array of offsets, in key order, points to
+//! them. Pages 0 and 1 are meta pages, which commits write alternately; each page after them is in
+//! one tree or in the free list.
 //!
-//! Invariant: any bytes are what the types say, or an error that says what is wrong; nothing is
-//! read beyond what is given. What the pages have to do with each other is in `walk`.
+//! Invariant: any bytes decode to these types, or to an error that says what is wrong; nothing is
+//! read beyond the given bytes. Invariants between pages are in `walk`.
 
 use std::fs::File;
 use std::io;
@@ -18,43 +18,43 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::format::{take_u16, take_u32, take_u64};
 
-/// The layout that is known is that of 64-bit machines. Elsewhere nothing is judged.
+/// Whether the layout is known: that of 64-bit machines. Elsewhere nothing is verified.
 pub(super) const IS_KNOWN: bool = cfg!(target_pointer_width = "64");
-/// What data and lock file begin with, after the header of a page.
+/// The magic number of data and lock files; in data files it follows the page header.
 pub(super) const MAGIC: u32 = 0xBEEF_C0DE;
 const DATA_VERSION: u32 = 1;
 pub(super) const PAGE_HEADER: usize = 16;
-/// Header, magic, version, an address, the size of the map, the free list, the main tree, the last
-/// page, the number of the commit.
+/// Length of a meta page: header, magic, version, an address, map size, free list, main tree, last
+/// page, commit id.
 const META_BYTES: usize = PAGE_HEADER + 24 + 2 * TREE_BYTES + 16;
-/// Bytes that describe one tree.
+/// Length of a tree's record.
 pub(super) const TREE_BYTES: usize = 48;
 /// The root of an empty tree.
 pub(super) const NO_PAGE: u64 = u64::MAX;
-/// A branch has 6 bytes for the number of a page.
+/// The largest page number: a branch has 6 bytes for one.
 const MAX_PAGE: u64 = (1 << 48) - 1;
-/// What LMDB can have been built for.
+/// The page sizes that LMDB can be built for, in bytes.
 const PAGE_SIZES: std::ops::RangeInclusive<usize> = 512..=32768;
 
-/// Flags of pages.
+/// Page flags.
 pub(super) const BRANCH: u16 = 0x01;
 pub(super) const LEAF: u16 = 0x02;
 pub(super) const OVERFLOW: u16 = 0x04;
 const META: u16 = 0x08;
-/// Set in memory; on disk only in pages within a node.
+/// Set in memory; on disk only in sub-pages.
 pub(super) const DIRTY: u16 = 0x10;
 /// A leaf of values of one length, without nodes.
 pub(super) const FIXED: u16 = 0x20;
-/// A page within a node.
+/// A sub-page: a page within a node.
 pub(super) const SUB_PAGE: u16 = 0x40;
 
-/// Flags of nodes: the data lies in an overflow run; is the record of a tree; is a page or a tree
-/// of duplicates.
+/// Node flags: the data is in an overflow run; it is the record of a tree; it is a sub-page or a
+/// tree of duplicates.
 pub(super) const IN_OVERFLOW: u16 = 0x01;
 pub(super) const IS_TREE: u16 = 0x02;
 pub(super) const IS_DUPLICATES: u16 = 0x04;
 
-/// Flags of trees.
+/// Tree flags.
 pub(super) const REVERSE_KEYS: u16 = 0x02;
 pub(super) const DUPLICATES: u16 = 0x04;
 pub(super) const INTEGER_KEYS: u16 = 0x08;
@@ -62,11 +62,11 @@ pub(super) const FIXED_DUPLICATES: u16 = 0x10;
 pub(super) const INTEGER_DUPLICATES: u16 = 0x20;
 pub(super) const REVERSE_DUPLICATES: u16 = 0x40;
 
-/// What is wrong with some bytes.
+/// A description of what is wrong with some bytes.
 pub(super) type Damage = &'static str;
 
-/// A data file that is open for reading. Its position is never moved: LMDB's own handle may share
-/// it.
+/// A data file that is open for reading. Its file position is never moved, as LMDB's own handle may
+/// share it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PageFile<'f> {
     pub(super) file: &'f File,
@@ -78,7 +78,7 @@ impl PageFile<'_> {
         Ok(self.file.metadata().map_err(self.failed())?.len())
     }
 
-    /// Reads bytes at a position. `false` if the file ends before they do.
+    /// Reads bytes at a position. `false` if the file is too short.
     pub(super) fn read(&self, at: u64, bytes: &mut [u8]) -> Result<bool> {
         match read_exact_at(self.file, bytes, at) {
             Ok(()) => Ok(true),
@@ -91,7 +91,7 @@ impl PageFile<'_> {
         Error::io("read", self.path)
     }
 
-    /// Both meta pages. `None` if the file ends before they do.
+    /// Both meta pages. `None` if the file is too short.
     pub(super) fn metas(&self) -> Result<Option<Result<[Meta; 2], Damage>>> {
         let mut page = [0; META_BYTES];
         if !self.read(0, &mut page)? {
@@ -136,13 +136,13 @@ fn read_exact_at(_file: &File, _bytes: &mut [u8], _at: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A tree, as its record describes it.
+/// The record of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tree {
-    /// The length of keys, where all are of one.
+    /// The length of keys in bytes, if all have the same.
     pub(super) key_bytes: u32,
     pub(super) flags: u16,
-    /// Levels of pages; 0 if the tree is empty.
+    /// Number of levels; 0 if the tree is empty.
     pub(super) depth: u16,
     pub(super) branches: u64,
     pub(super) leaves: u64,
@@ -166,10 +166,10 @@ impl Tree {
     }
 }
 
-/// A meta page: where the trees of one commit begin.
+/// A meta page: the roots of the trees of one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Meta {
-    /// The number in its header.
+    /// The page number in its header.
     pub(super) number: u64,
     pub(super) page_bytes: usize,
     pub(super) free: Tree,
@@ -179,7 +179,8 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// What LMDB can be given: with other numbers it may divide by zero, or lose its way.
+    /// Decodes a meta page, and checks the values that LMDB relies on: with others it may divide by
+    /// zero, or read at wrong addresses.
     fn parse(page: &[u8]) -> Result<Self, Damage> {
         const SHORT: Damage = "a meta page is too short";
         let word = |at| take_u32(page, PAGE_HEADER + at).ok_or(SHORT);
@@ -217,23 +218,23 @@ impl Meta {
         })
     }
 
-    /// The length of a file that has all its pages.
+    /// Length in bytes of a file that has all its pages.
     pub(super) fn whole_bytes(&self) -> u64 {
         (self.last_page + 1) * self.page_bytes as u64
     }
 }
 
-/// The meta page that LMDB goes by.
+/// The meta page that LMDB uses.
 pub(super) fn newest(metas: [Meta; 2]) -> Meta {
     let [first, second] = metas;
     if first.commit < second.commit { second } else { first }
 }
 
-/// The header of a page that is not a meta page.
+/// The header of a page other than a meta page.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Header {
     pub(super) number: u64,
-    /// The length of values, on a page within a node that has values of one.
+    /// The length of values in bytes, on a sub-page with values of one length.
     pub(super) value_bytes: u16,
     pub(super) flags: u16,
     lower: u16,
@@ -251,12 +252,12 @@ impl Header {
         })
     }
 
-    /// Pages of an overflow run.
+    /// Length of an overflow run in pages.
     pub(super) fn run(&self) -> u64 {
         u64::from(self.lower) | u64::from(self.upper) << 16
     }
 
-    /// How many nodes or values there are.
+    /// Number of nodes or values.
     fn count(&self) -> Result<usize, Damage> {
         match usize::from(self.lower).checked_sub(PAGE_HEADER) {
             Some(bytes) if bytes.is_multiple_of(2) => Ok(bytes / 2),
@@ -269,17 +270,16 @@ impl Header {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Node<'p> {
     pub(super) key: &'p [u8],
-    /// What lies in the page: data, the number of an overflow run, or nothing in a branch.
+    /// The bytes in the page: data, the number of an overflow run, or nothing in a branch.
     pub(super) data: &'p [u8],
     pub(super) flags: u16,
-    /// The length of the data, wherever it lies.
+    /// The length of the data in bytes, wherever it is stored.
     pub(super) data_bytes: u64,
-    /// The page below, in a branch.
+    /// The child page, in a branch.
     pub(super) child: u64,
 }
 
-/// The nodes of a branch or a leaf, in the order of their keys. `page` is a page, or a page within
-/// a node.
+/// Decodes the nodes of a branch or a leaf, in key order. `page` is a page or a sub-page.
 pub(super) fn nodes(page: &[u8], is_branch: bool) -> Result<Vec<Node<'_>>, Damage> {
     let header = Header::parse(page).ok_or("it has no header")?;
     let count = header.count()?;
@@ -293,7 +293,7 @@ pub(super) fn nodes(page: &[u8], is_branch: bool) -> Result<Vec<Node<'_>>, Damag
         nodes.push(node);
         places.push((start, start + bytes));
     }
-    // Without gaps, from the upper end to the end of the page.
+    // They must fill the page without gaps, from the upper end of the free space.
     places.sort_unstable();
     let mut end = usize::from(header.upper);
     if header.upper < header.lower {
@@ -308,7 +308,7 @@ pub(super) fn nodes(page: &[u8], is_branch: bool) -> Result<Vec<Node<'_>>, Damag
     if end != page.len() { Err("its nodes do not end where it does") } else { Ok(nodes) }
 }
 
-/// One node, and how many bytes it takes.
+/// Decodes one node. Returns it and its length in bytes.
 fn node(page: &[u8], start: usize, is_branch: bool) -> Option<(Node<'_>, usize)> {
     let bytes = page.get(start..)?;
     let [low, high, flags, key_bytes] =
@@ -330,7 +330,7 @@ fn node(page: &[u8], start: usize, is_branch: bool) -> Option<(Node<'_>, usize)>
     Some((node, taken))
 }
 
-/// The values of a leaf that has values of one length only.
+/// Decodes the values of a leaf of values of one length.
 pub(super) fn fixed_values(page: &[u8], value_bytes: usize) -> Result<Vec<&[u8]>, Damage> {
     let header = Header::parse(page).ok_or("it has no header")?;
     let count = header.count()?;
@@ -342,7 +342,7 @@ pub(super) fn fixed_values(page: &[u8], value_bytes: usize) -> Result<Vec<&[u8]>
         .get(PAGE_HEADER..)
         .and_then(|body| body.get(..values))
         .ok_or("its values reach beyond it")?;
-    // The ends count two bytes for each value at the front, and the rest of it at the back.
+    // LMDB moves the lower end by two bytes per value, and the upper end by the rest of its length.
     if usize::from(header.upper) + values != page.len() + 2 * count {
         return Err("its two ends do not fit together");
     }
@@ -362,7 +362,7 @@ mod tests {
                 random = random
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
-                // Small numbers, as those are what looks possible.
+                // Small numbers, which are the plausible ones.
                 *byte = (random >> 60) as u8 * u8::from(random >> 40 & 3 == 0);
             }
             page[12] = 16 + (round % 8) as u8;

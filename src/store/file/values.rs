@@ -1,12 +1,12 @@
-//! What a finished copy holds, read from its file: every checksum of voisin's is verified before
-//! the copy gets its name, so that a backup does not outlive the damage that it was made of.
+//! Verifying a finished copy: every checksum of voisin's is verified in its file before the copy
+//! gets its name, so that damage does not spread to backups.
 //!
-//! The copy is read, and not what it was made from, which may have changed since; page by page and
-//! without a map, so that databases of the caller's need not be opened, whatever they are. Of these
-//! nothing is looked at but leaf pages: an index is ours if its metadata says so, or if one of its
-//! first values ends in its checksum. O(bytes of the copy), one page or value of memory.
+//! The copy is read, not the original, which may have changed since; page by page and without a
+//! memory map, so that the caller's databases need not be opened, whatever they are. Of these only
+//! leaf pages are read: an index is voisin's if its metadata says so, or if one of its first values
+//! ends in its checksum. O(bytes of the copy), one page or value of memory.
 //!
-//! The layout of the pages is known to `pages`.
+//! The page layout is in `pages`.
 
 use std::fs::File;
 use std::path::Path;
@@ -20,16 +20,16 @@ use crate::format::checksum::{BROKEN, holds_under};
 use crate::format::item_keys::{Naming, Row};
 use crate::format::{Key, Kind, catalog, meta, take_u64};
 
-/// No tree is deeper.
+/// Maximum depth of a tree.
 const MAX_DEPTH: usize = 32;
-/// An index that has so many values, and none of them with a checksum, is of another program.
+/// An index belongs to another program if this many values are found, none with a checksum.
 const TRIED: u32 = 8;
 
 /// Verifies the checksums of all indexes in a data file that nobody else reads or writes.
 ///
 /// # Errors
 /// [`Error::Corrupt`], [`Error::CorruptItemKey`], [`Error::CorruptCatalog`] for the first value
-/// whose checksum does not hold; [`Error::DamagedFile`], and [`Error::Io`] of the file system.
+/// whose checksum does not match; [`Error::DamagedFile`], and [`Error::Io`] of the file system.
 pub(super) fn verify(file: &File, path: &Path) -> Result<()> {
     if !IS_KNOWN {
         return Ok(());
@@ -68,8 +68,8 @@ impl Pages<'_> {
         if self.file.read(start, &mut read)? { Ok(read) } else { Err(self.damaged(CUT_SHORT)) }
     }
 
-    /// Shows the values below a page to the judge of its database, and those of databases that are
-    /// named there to one of their own.
+    /// Verifies the values in a subtree, in key order. Each named database found there is verified
+    /// with a state of its own.
     fn tree(&self, number: u64, depth: usize, judge: &mut QueryTiles) -> Result<()> {
         if number == NO_PAGE {
             return Ok(());
@@ -87,14 +87,14 @@ impl Pages<'_> {
             match (kind, node.flags) {
                 (BRANCH, _) => self.tree(node.child, depth + 1, judge)?,
                 (_, 0) => judge.see(node.key, node.data)?,
-                // In pages of its own, which are read if they may be ours.
+                // The value is in an overflow run, which is read only if it may be voisin's.
                 (_, IN_OVERFLOW) if judge.wants(node.key) => {
                     let first = take_u64(node.data, 0).ok_or(self.damaged(CUT_SHORT))?;
                     let bytes =
                         usize::try_from(node.data_bytes).map_err(|_| self.damaged(CUT_SHORT))?;
                     judge.see(node.key, &self.read(first, PAGE_HEADER, bytes)?)?;
                 }
-                // Ours have no flags: keys in the order of their bytes, one value for each.
+                // Voisin's databases have no flags: bytewise key order, one value per key.
                 (_, IS_TREE) => match Tree::parse(node.data) {
                     Some(tree) if tree.flags == 0 => {
                         self.tree(tree.root, 0, &mut QueryTiles::default())?
@@ -108,23 +108,23 @@ impl Pages<'_> {
     }
 }
 
-/// Whose an index is.
+/// The owner of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    /// Voisin's: all checksums must hold.
+    /// Voisin: all checksums must match.
     Us,
-    /// Not known after so many values, none of which ends in a checksum.
+    /// Unknown after this many values, of which none ends in a checksum.
     Unknown(u32),
     Others,
 }
 
-/// Looks at the values of one database, in the order of their keys.
+/// The state of verifying one database, whose values are visited in key order.
 #[derive(Debug)]
 struct QueryTiles {
-    /// The first two bytes of the keys of the index, and whose it is.
+    /// The first two bytes of the keys of the index, and its owner.
     index: Option<[u8; 2]>,
     owner: Owner,
-    /// The first value whose checksum does not hold.
+    /// The first value whose checksum does not match.
     broken: Option<Vec<u8>>,
 }
 
@@ -135,7 +135,7 @@ impl Default for QueryTiles {
 }
 
 impl QueryTiles {
-    /// Whether the value under a key is to be seen.
+    /// Whether the value under a key must be read.
     fn wants(&self, key: &[u8]) -> bool {
         self.owner != Owner::Others || self.index != key.first_chunk().copied()
     }
@@ -169,7 +169,7 @@ impl QueryTiles {
     }
 }
 
-/// Names the value under a key of LMDB whose checksum does not hold.
+/// The error for an LMDB key whose value has a wrong checksum.
 fn broken(key: &[u8]) -> Error {
     if let Some(key) = Key::from_bytes(key).filter(|key| key.kind != Kind::KEYS) {
         return Error::corrupt(key, BROKEN);

@@ -1,9 +1,9 @@
-//! A data file judged by plain reads: before it is mapped, or as the commit that a transaction
-//! sees.
+//! Verifying a data file by plain reads, before it is mapped, or as of the commit that a
+//! transaction sees.
 //!
 //! Invariant: a file that LMDB has written is found sound, whatever was killed, aborted or refused
-//! while it was written; what is not found sound is said to be so without a map of it, so that
-//! nothing of the file can end the process.
+//! while it was written; damage is reported without a memory map of the file, so that nothing in it
+//! can end the process.
 
 use std::fs::File;
 use std::io;
@@ -15,44 +15,43 @@ use super::pages::{Damage, IS_KNOWN, Meta, PageFile, newest};
 use super::walk::Walk;
 use crate::error::{Error, Result};
 
-/// How often the meta pages are looked at again because another process has committed meanwhile.
+/// Number of retries when another process has committed while the meta pages were read.
 const MAX_CHANGES: usize = 16;
-/// How long LMDB takes to write both meta pages of a new file, and more.
+/// A time in which LMDB has written both meta pages of a new file, with some to spare.
 const CREATION: Duration = Duration::from_millis(2);
 
 const SHORT: Damage = "the file ends within its meta pages";
 
-/// What [`verify_file`] has found.
+/// The report of [`verify_file`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileReport {
-    /// Number of the commit that was judged.
+    /// Id of the commit that was verified.
     pub commit: u64,
-    /// Bytes of a page.
+    /// Page size.
     pub page_bytes: u64,
-    /// Pages that have ever been used, whatever for, the two meta pages included.
+    /// Number of pages that have ever been used, for any purpose, the two meta pages included.
     pub pages: u64,
-    /// Those of them that are in the free list.
+    /// Number of pages in the free list.
     pub free_pages: u64,
-    /// What does not hold: nothing, if the file is sound. The first hundred are listed.
+    /// Violated invariants: empty if the file is sound. The first hundred are listed.
     pub findings: Vec<PageFinding>,
 }
 
 impl FileReport {
-    /// Whether LMDB can read the file without harm to the process: nothing was found that leads it
-    /// astray, though it may find wrong data.
+    /// Whether LMDB can read the file without harm to the process. It may still return wrong data.
     #[must_use]
     pub fn is_safe_to_open(&self) -> bool {
         self.findings.iter().all(|finding| finding.invariant.is_survived())
     }
 
-    /// Of a file whose meta pages are no such.
+    /// The report on a file with damaged meta pages.
     fn without_meta(what: String) -> Self {
         let findings = vec![PageFinding { invariant: PageInvariant::Meta, what }];
         Self { commit: 0, page_bytes: 0, pages: 0, free_pages: 0, findings }
     }
 
-    /// That nothing is wrong that a copy would carry on, or not survive.
+    /// Checks that a copy of the file would be finite and free of damage.
     pub(super) fn copyable(&self, path: &Path) -> Result<()> {
         match self.findings.iter().find(|finding| finding.invariant != PageInvariant::Order) {
             Some(finding) => {
@@ -63,22 +62,22 @@ impl FileReport {
     }
 }
 
-/// Judges an LMDB data file, voisin's or any other, without mapping it: walks over all pages of the
-/// newest commit by plain reads, and tells what does not hold together. `path` is the file, or the
-/// folder of an environment. Nothing that a file contains can make it panic, loop, or use more
-/// memory than a few bits a page.
+/// Verifies an LMDB data file, voisin's or any other, without mapping it: reads all pages of the
+/// newest commit, and reports inconsistencies. `path` is the file, or the folder of an environment.
+/// Nothing that a file contains can make it panic, loop, or use more memory than a few bits per
+/// page.
 ///
-/// LMDB trusts its files: one that is cut short or damaged can end the process that opens it
-/// (SIGBUS, SIGSEGV). So whoever does not trust a file (after a disk has failed, or before a backup
-/// of somebody else's is restored) verifies it first. It tells nothing about the values that are
-/// stored: [`check`](crate::check()) does, of an index.
+/// LMDB trusts its files: a truncated or damaged one can end the process that opens it (SIGBUS,
+/// SIGSEGV). So verify a file first if it may be damaged (after a disk failure, or before restoring
+/// a backup from elsewhere). The values that are stored are not verified: [`check`](crate::check())
+/// does that for an index.
 ///
-/// **Nobody may write to the file meanwhile**: pages that are used again while it reads look like
-/// damage. `Index::check` and [`copy_to`](crate::copy_to()) do the same for a file that is in use,
-/// under a transaction that keeps its pages.
+/// **Nobody may write to the file meanwhile**: pages that are reused during the read look like
+/// damage. `Index::check` and [`copy_to`](crate::copy_to()) verify a file that is in use, under a
+/// transaction that protects its pages.
 ///
 /// Reads every page of the trees, which hold keys and small values, and the first of each large
-/// value: O(file), some milliseconds for a file of 100 MB that is in memory.
+/// value: O(file), some milliseconds for a file of 100 MB in the page cache.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Euclidean};
@@ -105,7 +104,7 @@ impl FileReport {
 ///
 /// # Errors
 /// [`Io`](Error::Io) if the file cannot be read, also on 32-bit machines, whose files have another
-/// layout. Damage is no error, but in the report.
+/// layout. Damage is not an error, but in the report.
 pub fn verify_file(path: impl AsRef<Path>) -> Result<FileReport> {
     let path = path.as_ref();
     let path = &if path.is_dir() { path.join("data.mdb") } else { path.to_owned() };
@@ -115,7 +114,7 @@ pub fn verify_file(path: impl AsRef<Path>) -> Result<FileReport> {
         return Err(Error::io("judge", path)(io::ErrorKind::Unsupported.into()));
     }
     if file.bytes()? == 0 {
-        // LMDB takes it for a new one.
+        // LMDB treats an empty file as a new one.
         return Ok(FileReport {
             commit: 0,
             page_bytes: 0,
@@ -131,13 +130,13 @@ pub fn verify_file(path: impl AsRef<Path>) -> Result<FileReport> {
     }
 }
 
-/// That commits have written the two meta pages in turn.
+/// Checks that the two meta pages were written by consecutive commits.
 fn follow_each_other(metas: [Meta; 2]) -> Result<(), Damage> {
     let [first, second] = metas;
     if (first.number, second.number) != (0, 1) {
         return Err("a meta page has another number");
     }
-    // Both are 0 in a new file, and the first is in a copy.
+    // In a new file both ids are 0; in a copy the first is.
     let in_turn =
         first.commit.is_multiple_of(2) && (second.commit == 0 || !second.commit.is_multiple_of(2));
     if !in_turn || first.commit.abs_diff(second.commit) > 1 {
@@ -146,7 +145,7 @@ fn follow_each_other(metas: [Meta; 2]) -> Result<(), Damage> {
     Ok(())
 }
 
-/// The walk over what a meta page leads to.
+/// Verifies all pages that a meta page leads to.
 fn report(file: PageFile<'_>, meta: Meta, metas: Result<(), Damage>) -> Result<FileReport> {
     let mut walk = Walk::new(file, meta)?;
     if let Err(what) = metas {
@@ -162,12 +161,12 @@ fn report(file: PageFile<'_>, meta: Meta, metas: Result<(), Damage>) -> Result<F
     })
 }
 
-/// The report on a file that is open, as its newest commit. Returns it with the transaction that
-/// sees the commit, and keeps its pages.
+/// Verifies the newest commit of an open file. Returns the report with the transaction that sees
+/// the commit and protects its pages.
 ///
-/// Commit n writes over the meta page of commit n - 2. So the page of commit n is whole if n is the
-/// newest one, as transactions see it, before the page is read and after. Otherwise others have
-/// committed meanwhile, and it is tried again.
+/// Commit n overwrites the meta page of commit n - 2. So the meta page of commit n is intact if n
+/// is the newest commit, as transactions see it, both before and after the page is read. Otherwise
+/// others have committed meanwhile, and it retries.
 ///
 /// # Errors
 /// Those of `begin`, and [`Error::Io`].
@@ -179,7 +178,7 @@ pub(super) fn verify_newest<R>(
 ) -> Result<(FileReport, R)> {
     let file = PageFile { file, path };
     loop {
-        // Ended at once: a thread may have one transaction only.
+        // Ended at once: a thread may have only one transaction.
         let before = id(&begin()?);
         let metas = file.metas()?;
         let rtxn = begin()?;
@@ -207,9 +206,9 @@ pub(super) fn verify_newest<R>(
     }
 }
 
-/// That the pages which a write transaction finds are such as LMDB survives: a walk over those of
-/// the commit before it, which nobody changes while the transaction lasts. It ends after `budget`
-/// pages, and takes what it has not seen for sound.
+/// Checks that LMDB survives the pages that a write transaction can reach: verifies the commit
+/// before it, which nobody changes during the transaction. Stops after `budget` pages, and assumes
+/// that the rest is sound.
 ///
 /// # Errors
 /// [`Error::DamagedFile`], [`Error::Io`].
@@ -237,9 +236,8 @@ pub(super) fn check_pages(file: &File, path: &Path, commit: u64, budget: u64) ->
     }
 }
 
-/// The pages in the free list of a file, of the commit that its newest meta page is of: the
-/// caller's transaction keeps its pages from being used again. `None` if the file is not as LMDB
-/// 0.9 writes it.
+/// Number of pages in the free list, as of the newest meta page. The caller's transaction protects
+/// its pages from reuse. `None` if the file is not as LMDB 0.9 writes it.
 pub(super) fn free_pages(file: &File, path: &Path) -> Option<u64> {
     let file = PageFile { file, path };
     let metas = file.metas().ok().flatten()?.ok().filter(|_| IS_KNOWN)?;
@@ -248,18 +246,18 @@ pub(super) fn free_pages(file: &File, path: &Path) -> Option<u64> {
     walk.findings.is_empty().then(|| walk.free.len())
 }
 
-/// The number of the newest commit in a data file. `None` if it has none.
+/// Id of the newest commit in a data file. `None` if it has none.
 pub(crate) fn newest_commit(path: &Path) -> Option<u64> {
     let file = File::open(path).ok()?;
     let metas = PageFile { file: &file, path }.metas().ok().flatten()?.ok()?;
     Some(newest(metas).commit)
 }
 
-/// That a file can be mapped: it is empty, or its meta pages are possible, and it has all pages
-/// that its newest commit uses. Others may write to it meanwhile.
+/// Checks that a file can be mapped: it is empty, or its meta pages are possible and it has all
+/// pages that its newest commit uses. Others may write to it meanwhile.
 ///
-/// A sound file can be shorter than its last page: pages that were freed in the transaction that
-/// had asked for them are never written. So what is missing is looked up in the free list.
+/// A sound file can be shorter than its last page: pages that were allocated and freed in one
+/// transaction are never written. So missing pages are looked up in the free list.
 ///
 /// # Errors
 /// [`Error::Truncated`], [`Error::DamagedFile`], [`Error::Io`].
@@ -276,20 +274,20 @@ pub(crate) fn check_length(path: &Path) -> Result<()> {
             Judged::Damaged(error) => return Err(error),
             Judged::Short(metas, error) => (metas, error),
         };
-        // Of a commit that is not the newest any more, pages may have been used again while they
-        // were read.
+        // If the commit is no longer the newest, its pages may have been reused while they were
+        // read.
         if metas.is_some() && metas == before {
             return Err(error);
         }
         if metas.is_none() {
-            // Another process may be creating it.
+            // Another process may be creating the file.
             std::thread::sleep(CREATION);
         }
         before = metas;
     }
     match judge(file)? {
         Judged::Short(None, error) | Judged::Damaged(error) => Err(error),
-        // Who commits so fast has the file open, and has not lost its end.
+        // A process that commits this fast has the file open, so the file has not lost its end.
         Judged::Sound | Judged::Short(Some(_), _) => Ok(()),
     }
 }
@@ -308,12 +306,12 @@ fn judge(file: PageFile<'_>) -> Result<Judged> {
             return Ok(Judged::Damaged(Error::DamagedFile { path: path(), what: what.to_owned() }));
         }
         None => {
-            // Two pages of the smallest size that there is, at least.
+            // At least two pages of the usual size.
             let (bytes, expected) = (file.bytes()?, 2 * 4096);
             return Ok(Judged::Short(None, Error::Truncated { path: path(), bytes, expected }));
         }
     };
-    // After the meta pages: what these tell of was written before.
+    // After the meta pages: the pages of their commits were written before them.
     let (bytes, meta) = (file.bytes()?, newest(metas));
     if bytes >= meta.whole_bytes() {
         return Ok(Judged::Sound);

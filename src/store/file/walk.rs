@@ -1,14 +1,13 @@
-//! A walk over the pages of one commit of an LMDB file, by plain reads: are the trees, the runs of
-//! overflow pages and the free list what their records say, and does each page belong to one of
-//! them?
+//! Traversal of all pages of one commit of an LMDB file by plain reads. Verifies that the trees,
+//! the overflow runs and the free list match their records, and that each page belongs to exactly
+//! one of them.
 //!
-//! LMDB trusts its pages. A number that leads beyond the map kills the process, and one that leads
-//! back makes a copy that never ends; so whoever does not trust a file walks over it first. Of an
-//! overflow run, the header is read alone: O(pages of trees), 4 kB for each, and about 2 bits of
-//! memory a page.
+//! LMDB trusts its pages. A page number beyond the map ends the process, and a cycle makes a copy
+//! endless; so a file that is not trusted is traversed first. Of an overflow run only the header is
+//! read: O(pages of trees), 4 kB for each, and about 2 bits of memory per page.
 //!
-//! Invariant: any file ends the walk. No page is entered twice, nor deeper than a tree says that it
-//! is, and nothing is allocated that the file is too short for.
+//! Invariant: the traversal of any file terminates. No page is entered twice, nor deeper than the
+//! depth of its tree, and no memory is allocated for more than the file holds.
 
 use std::cmp::Ordering;
 
@@ -24,46 +23,46 @@ use super::pages::{
 use crate::error::Result;
 use crate::format::take_u64;
 
-/// LMDB's cursors remember so many levels, and no more.
+/// Maximum depth of a tree: the size of the stack in LMDB's cursors.
 const MAX_DEPTH: u16 = 32;
 
-/// What a tree is for: what may be in it follows from that.
+/// The purpose of a tree, which determines its allowed content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// Pages that each commit has freed.
+    /// The free list.
     Free,
-    /// The unnamed database, and the records of the named ones.
+    /// The unnamed database, with the records of the named ones.
     Main,
     Named,
     /// The values of one key.
     Duplicates,
 }
 
-/// The tree that is being walked.
+/// The tree that is being traversed.
 pub(super) struct Walked<'a> {
     purpose: Purpose,
     pub(super) name: &'a str,
     flags: u16,
     order: Order,
-    /// The length of values, where all are of one.
+    /// The length of values in bytes, if all have the same.
     value_bytes: usize,
 }
 
-/// Keys of a subtree are not below the first, and below the second.
+/// The bounds of the keys in a subtree: not below the first, and below the second.
 type Bounds<'k> = (Option<&'k [u8]>, Option<&'k [u8]>);
 
-/// What has been found of a tree.
+/// Counts of a tree's pages and entries.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     branches: u64,
     leaves: u64,
     overflow: u64,
     entries: u64,
-    /// Something was damaged, so that the counts are not all.
+    /// Incomplete: damage or the budget has cut the traversal short.
     is_partial: bool,
 }
 
-/// See the module.
+/// A traversal: see the module.
 pub(super) struct Walk<'a> {
     pub(super) file: PageFile<'a>,
     pub(super) meta: Meta,
@@ -72,7 +71,7 @@ pub(super) struct Walk<'a> {
     pub(super) used: RoaringTreemap,
     /// Pages in the free list.
     pub(super) free: RoaringTreemap,
-    /// How many more pages may be read: the walk ends without the rest when there are none left.
+    /// Number of pages that may still be read. At 0 the traversal skips the rest.
     budget: u64,
     pub(super) findings: Findings,
 }
@@ -91,12 +90,12 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// A walk that ends, without a finding, when it has read so many pages.
+    /// A traversal that stops, without a finding, after reading this many pages.
     pub(super) fn with_budget(self, budget: u64) -> Self {
         Self { budget, ..self }
     }
 
-    /// Takes a page from the budget. `false` if it is spent.
+    /// Takes a page from the budget. `false` if it is exhausted.
     fn spend(&mut self, tally: &mut Tally) -> bool {
         let is_left = self.budget > 0;
         self.budget = self.budget.saturating_sub(1);
@@ -104,7 +103,7 @@ impl<'a> Walk<'a> {
         is_left
     }
 
-    /// The free list alone.
+    /// Traverses the free list only.
     pub(super) fn free_list(&mut self) -> Result<()> {
         let tree = self.meta.free;
         let walked = Walked {
@@ -117,7 +116,7 @@ impl<'a> Walk<'a> {
         self.tree(&tree, &walked)
     }
 
-    /// All of it.
+    /// Traverses everything.
     pub(super) fn all(&mut self) -> Result<()> {
         self.free_list()?;
         let tree = self.meta.main;
@@ -133,7 +132,7 @@ impl<'a> Walk<'a> {
             },
         )?;
         let lost = (self.meta.last_page - 1).saturating_sub(self.used.len() + self.free.len());
-        // There are more below damage, or beyond the budget, which are not lost.
+        // With damage or an exhausted budget, pages that were not reached do not count as lost.
         if lost > 0 && self.findings.is_empty() && self.budget > 0 {
             self.findings
                 .add(PageInvariant::Lost, format!("{lost} pages are in no tree and not free"));
@@ -141,7 +140,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Enters pages as those of a tree, or as free. `false` if that cannot be.
+    /// Marks pages as those of a tree, or as free. `false` if that is impossible.
     pub(super) fn enter(&mut self, first: u64, count: u64, is_free: bool, name: &str) -> bool {
         let last = first.saturating_add(count - 1);
         if first < 2 || last > self.meta.last_page {
@@ -165,7 +164,7 @@ impl<'a> Walk<'a> {
         true
     }
 
-    /// Enters pages of a tree that must be in the file.
+    /// Marks pages of a tree that must be in the file.
     fn enter_stored(&mut self, first: u64, count: u64, name: &str) -> bool {
         let end =
             first.checked_add(count).and_then(|end| end.checked_mul(self.meta.page_bytes as u64));
@@ -181,10 +180,10 @@ impl<'a> Walk<'a> {
         self.enter(first, count, false, name)
     }
 
-    /// Reads the beginning of a page, as much as there is room for, and compares its header with
-    /// where it lies.
+    /// Reads the beginning of a page, as much as `bytes` holds, and checks the page number in its
+    /// header.
     fn read(&mut self, number: u64, bytes: &mut [u8], name: &str) -> Result<Option<Header>> {
-        // No overflow: the page has been entered.
+        // Does not overflow: the page has been entered.
         let is_read = self.file.read(number * self.meta.page_bytes as u64, bytes)?;
         let Some(header) = is_read.then(|| Header::parse(bytes)).flatten() else {
             self.findings.add(
@@ -201,7 +200,7 @@ impl<'a> Walk<'a> {
         Ok(Some(header))
     }
 
-    /// Says what is wrong with a page; the walk goes on beside it.
+    /// Reports damage of a page. The traversal continues elsewhere.
     pub(super) fn damaged(
         &mut self,
         number: u64,
@@ -244,7 +243,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A page and what is below it, which has so many levels.
+    /// Traverses a page and all pages below it; `depth` is the number of levels.
     fn subtree(
         &mut self,
         number: u64,
@@ -309,7 +308,7 @@ impl<'a> Walk<'a> {
             Err(what) => return self.damaged(number, what, walked, tally),
         };
         tally.branches += 1;
-        // The first key is none: what is below it is not below the key above.
+        // The first key is empty: its subtree has the lower bound of this page.
         let separators = || nodes.iter().skip(1).map(|node| node.key);
         self.ordered(number, separators(), (low, high), walked);
         let lows = std::iter::once(low).chain(separators().map(Some));
@@ -320,7 +319,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Keys that ascend, within bounds.
+    /// Checks that keys ascend, within bounds.
     fn ordered<'k>(
         &mut self,
         number: u64,
@@ -360,7 +359,7 @@ impl<'a> Walk<'a> {
             tally.entries += 1;
             match walked.purpose {
                 Purpose::Free => self.freed(number, node, walked, tally)?,
-                // The value is the key.
+                // The value is stored as the key.
                 Purpose::Duplicates if node.flags != 0 || node.data_bytes != 0 => self.damaged(
                     number,
                     "a node among the values of one key has data",
@@ -374,7 +373,7 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// A key and its data, or the values of the key.
+    /// Checks a key with its data, or with its duplicates.
     fn entry(
         &mut self,
         number: u64,
@@ -446,7 +445,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Values of a key that are few enough to lie in its node.
+    /// Checks the duplicates of a key that are stored in a sub-page.
     fn sub_page(
         &mut self,
         number: u64,
@@ -481,7 +480,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The overflow run that a node names. Its first page, if it can hold the data.
+    /// Checks the overflow run of a node. Returns its first page, if it can hold the data.
     pub(super) fn run(
         &mut self,
         number: u64,
@@ -509,7 +508,8 @@ impl<'a> Walk<'a> {
             return Ok(None);
         };
         let needed = (PAGE_HEADER as u64 + node.data_bytes).div_ceil(self.meta.page_bytes as u64);
-        // A value that was replaced by a shorter one in the same transaction keeps its run.
+        // A run can be longer: a value replaced by a shorter one in the same transaction keeps its
+        // run.
         if header.flags != OVERFLOW || header.run() < needed {
             return self
                 .damaged(
