@@ -1,4 +1,4 @@
-//! Identical vectors: recall beside thousands of copies of one vector.
+//! Duplicate vectors: recall beside thousands of copies of one vector.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Files that are cut short, and damage in LMDB's own pages.
+//! Truncated files, and damage in LMDB's own pages.
 
 mod flips;
 mod sound;

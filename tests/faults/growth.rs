@@ -1,4 +1,4 @@
-//! A map that must grow keeps no search waiting for another one.
+//! Growth of the memory map: it makes no search wait for another one.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};

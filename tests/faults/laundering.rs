@@ -1,8 +1,9 @@
-//! Damage at rest, and changes that must not give it a good checksum.
+//! Damage at rest, and changes that must not give it a valid checksum.
 //!
-//! One bit of one value flips, below the engine; then an index goes on as if nothing had happened.
-//! A change that reads the value, alters or moves it and writes it back would seal what it found:
-//! the damage would be in every backup from then on, and `check` would have nothing to find.
+//! One bit of one value flips, below the engine; then the index is used as if nothing had happened.
+//! A change that reads the value, alters or moves it and writes it back would compute a new
+//! checksum over the damage: it would be in every backup from then on, and `check` would find
+//! nothing.
 
 mod copies;
 mod remedies;

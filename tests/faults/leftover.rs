@@ -1,9 +1,9 @@
-//! Items that an interrupted load has left unlinked.
+//! Items that an interrupted load has left pending.
 //!
-//! A load by parts was killed before it linked what it had committed. From then on 201 000 items
-//! were pending, every search compared them one by one (39 ms instead of .3), and no write linked
-//! them, however many there were: each saw that others had left more than it had added, and linked
-//! nothing. Nobody was told.
+//! A load in parts was killed before it linked the items it had committed. From then on 201 000
+//! items were pending, every search compared them one by one (39 ms instead of .3), and no write
+//! linked them, however many there were: each write saw that others had left more than it had
+//! added, and linked nothing. No error or warning said so.
 
 use std::sync::Mutex;
 

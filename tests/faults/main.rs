@@ -1,5 +1,5 @@
-//! What went wrong when voisin was tried from outside. Each test opens with its story: what was
-//! done, what happened, what must happen.
+//! Regression tests of failures found by using voisin from outside. Each test opens with its story:
+//! what was done, what happened, what must happen.
 //!
 //! A binary of its own, so that tests of hangs, full tables and damaged files share no open
 //! environment with others.

@@ -1,6 +1,6 @@
 //! Calls from rayon pools, and processes that cannot start a thread.
 //!
-//! What may hang runs in a process of its own, which an alarm ends.
+//! Tests that may hang run in a process of their own, which an alarm ends.
 
 use std::cell::Cell;
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! All indexes of a folder share one transaction, so that the table of readers does not fill with
-//! those of idle ones; and one that LMDB has given up is shared no longer.
+//! The reader table: all indexes of a folder share one read transaction, so that idle indexes do
+//! not fill the table; and a transaction that LMDB refuses is no longer shared.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,4 +1,4 @@
-//! Errors of the system: each names the path and the remedy.
+//! System errors: each names the path and the remedy.
 
 use std::fs;
 use std::path::Path;

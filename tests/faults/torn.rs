@@ -1,7 +1,7 @@
-//! Changes that do not come to their end, by an error or a panic.
+//! Torn edits: changes that an error or a panic interrupts.
 //!
-//! A panic that the caller catches, and a commit after it: nothing that was half done may be
-//! there, no vector may be another, and at level 1, where the caller commits, the index says so.
+//! The caller catches a panic and then commits: no half-done change may be visible, no vector may
+//! differ, and at level 1, where the caller commits, the index reports it.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,4 +1,4 @@
-//! Indexes that are opened as whatever they are, and what is told of a folder without a type.
+//! Indexes opened without a type, and `inspect`, which describes a folder.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! A batch is committed as a whole or not at all, and the next one works whatever has become of it.
+//! A batch is atomic: it is committed as a whole or not at all, and the next one works whatever has
+//! become of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,5 +1,5 @@
-//! A process of its own: this test binary once more, which runs one test that does what it is told,
-//! and says so line by line.
+//! Child processes: this test binary runs itself again with one test, which follows instructions
+//! and reports line by line.
 
 use std::io::{BufRead as _, BufReader, Lines, Write as _};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};

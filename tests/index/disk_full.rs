@@ -1,8 +1,8 @@
-//! A disk without room is an error that names it, leaves everything as it was, and is over when
-//! there is room again.
+//! A full disk is an error that names the path and leaves everything unchanged; writes work again
+//! once there is space.
 //!
-//! On a small file system in memory of the tests' own, which takes the right to mount one: without
-//! it, the tests say so and pass.
+//! Runs on a small in-memory file system of the tests' own, which requires the right to mount one:
+//! without it, the tests say so and pass.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! A forked child can do no harm with what it has inherited: using it is an error, and dropping it
-//! leaves the parent's snapshots as they are.
+//! A forked child can do no harm with inherited handles: using one is an error, and dropping it
+//! leaves the parent's snapshots intact.
 //!
 //! Each test runs in a process of its own, whose children end by `_exit`.
 

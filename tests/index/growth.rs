@@ -1,4 +1,4 @@
-//! A full map grows by itself, and waits for those who read through it, or says who they are.
+//! A full memory map grows by itself, and waits for its readers, or reports who they are.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};

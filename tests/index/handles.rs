@@ -1,5 +1,5 @@
-//! An index is created once, opened as what it is, shared by all handles of a process, and closed
-//! with the last of them.
+//! Handles: an index is created once, opened with its stored parameters, shared by all handles of a
+//! process, and closed with the last of them.
 
 use std::fs;
 use std::sync::Barrier;

@@ -1,5 +1,4 @@
-//! Items that are named by keys are found, answered and deleted by them, as if there were nothing
-//! else.
+//! Items named by keys are found, returned and deleted by key alone.
 //!
 //! Random programs run against a `BTreeMap`, on an index of strings and on one of numbers, with
 //! `check` after every change. A program that fails is shrunk and printed. `PROPTEST_CASES=2000

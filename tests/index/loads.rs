@@ -1,4 +1,4 @@
-//! Many items come in one commit or in parts, and linking them holds no other writer up.
+//! Loads in one commit or in parts, and linking that blocks no other writer.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

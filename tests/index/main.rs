@@ -1,4 +1,4 @@
-//! The promises of `Index`; each module is named after one.
+//! The promises of `Index`, one module each.
 //!
 //! A binary of its own: it runs itself again as other processes, which are killed and forked, and
 //! which must not share the open environments of other tests.

@@ -1,10 +1,9 @@
 //! Processes see each other's commits at once and whole, while some of them are killed.
 //!
-//! A writer commits every few milliseconds: it replaces items, and with them one item that says
-//! which round it was and what the hash of all others is. Readers compute the hash anew from every
-//! snapshot. After each commit the writer says in a file which round it was: a reader that has read
-//! this before its snapshot must not see an older one. How long readers wait is measured by `faces`
-//! in `bench`.
+//! A writer commits every few milliseconds: it replaces items, among them one that holds the round
+//! and a hash of all others. Readers recompute the hash from every snapshot. After each commit the
+//! writer writes the round to a file: a reader that has read it before its snapshot must not see an
+//! older one. `faces` in `bench` measures how long readers wait.
 
 use std::collections::VecDeque;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Entries that dead processes leave in the table of readers are freed: at open, after commits, and
-//! when the table is full.
+//! Stale readers: entries that dead processes leave in the reader table are freed at open, after
+//! commits, and when the table is full.
 
 use voisin::{Error, Options, Snapshot};
 

@@ -1,5 +1,5 @@
-//! A removed index is gone for every handle, in every process, and none ever sees another one in
-//! its place.
+//! A removed index is gone for every handle, in every process, and no handle ever sees another
+//! index in its place.
 
 use voisin::distances::{Cosine, Euclidean};
 use voisin::heed::EnvOpenOptions;

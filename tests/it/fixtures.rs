@@ -1,9 +1,9 @@
-//! Files that earlier versions of the format have left: each opens, answers, changes and checks as
-//! if this version had written it.
+//! Databases of earlier format versions: each opens, answers, changes and checks as if this version
+//! had written it.
 //!
 //! `tests/fixtures/vN` holds what the code of format version N wrote by
-//! [`write_the_fixtures_of_this_version`], which is run once, before the version moves:
-//! `cargo test --test it fixtures -- --ignored`.
+//! [`write_the_fixtures_of_this_version`], which is run once, before the version changes: `cargo
+//! test --test it fixtures -- --ignored`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

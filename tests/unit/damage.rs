@@ -1,7 +1,8 @@
 //! Deliberately damaged indexes, at least one for each invariant: every kind of damage is found,
 //! under its name, and nothing panics.
 //!
-//! Damage is done below the engine, with a good checksum unless it is the checksum that is damaged.
+//! The damage is written below the engine, with a valid checksum unless the checksum itself is
+//! damaged.
 
 use heed::{CommitOrAbort, EnvOpenOptions, RwTxn};
 use proptest::prelude::*;
@@ -50,7 +51,7 @@ fn patient() -> Patient {
         for item in 0..405 {
             writer.add_item(wtxn, item, &vector()).unwrap();
         }
-        // Free before they are linked.
+        // Freed before they are linked.
         writer.del_items(wtxn, 400..405).unwrap();
         writer.set_codes(wtxn, Some(crate::codes::Codes::Bits4)).unwrap();
         writer.builder(&mut StdRng::seed_from_u64(2)).build_with(wtxn, M, M0).unwrap();
@@ -87,7 +88,7 @@ impl Patient {
         check(&rtxn, INDEX, self.database()).unwrap()
     }
 
-    /// Damages a fresh patient, and asks for the invariant to be among the findings.
+    /// Damages a fresh index, and expects the invariant among the findings.
     #[track_caller]
     fn expect(invariant: Invariant, damage: impl FnOnce(&mut RwTxn<'_>, Place<'_>)) {
         let patient = patient();
@@ -108,7 +109,7 @@ fn body(wtxn: &RwTxn<'_>, place: Place<'_>, key: Key) -> Vec<u8> {
     checksum::unverified(place.unverified(wtxn, key).unwrap().unwrap()).to_vec()
 }
 
-/// Changes the body of a value, and seals it again.
+/// Changes the body of a value, and updates its checksum.
 fn change(wtxn: &mut RwTxn<'_>, place: Place<'_>, key: Key, with: impl FnOnce(&mut Vec<u8>)) {
     let mut body = body(wtxn, place, key);
     with(&mut body);
@@ -125,7 +126,7 @@ fn meta(wtxn: &RwTxn<'_>, place: Place<'_>) -> Meta {
     crate::store::open::read_meta(place, wtxn).unwrap().unwrap()
 }
 
-/// Applies `with` to every record of a layer, and writes those that it changes.
+/// Applies `with` to every record of a layer, and writes those that change.
 fn change_records(
     wtxn: &mut RwTxn<'_>,
     place: Place<'_>,
@@ -150,7 +151,7 @@ fn change_records(
     }
 }
 
-/// Takes the edge to `neighbor` out of a record, or replaces it.
+/// Removes the edge to `neighbor` from a record, or replaces it.
 fn replace_edge(record: &mut Record, neighbor: u32, by: Option<u32>) {
     let mut edges: Vec<(u32, bool)> =
         record.neighbors.iter().copied().zip(record.children.iter().copied()).collect();
@@ -189,8 +190,8 @@ fn values_that_belong_to_nothing_are_found() {
     });
 }
 
-/// Damages the keys of an index with three items, 0 to 2, of which 1 was deleted, and asks for a
-/// finding.
+/// Damages the item keys of an index with three items, 0 to 2, of which 1 was deleted, and expects
+/// a finding.
 #[track_caller]
 fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'_>, Place<'_>)) {
     let patient = patient();
@@ -221,10 +222,10 @@ fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'
     }
 }
 
-/// A row, and the body it gets; `None` takes it out.
+/// A row and its new body; `None` deletes it.
 type Damaged<'a> = (Row<'a>, Option<&'a [u8]>);
 
-/// Stores a row, or takes it out.
+/// Writes a row, or deletes it.
 fn put_row(wtxn: &mut RwTxn<'_>, place: Place<'_>, row: Row<'_>, body: Option<&[u8]>) {
     let key = row.to_bytes(INDEX);
     match body {
@@ -241,11 +242,11 @@ fn put_row(wtxn: &mut RwTxn<'_>, place: Place<'_>, row: Row<'_>, body: Option<&[
 fn keys_that_do_not_fit_their_items_are_found() {
     expect_of_keys(None, |_, _| {});
     let damages: &[(Invariant, &[Damaged<'_>])] = &[
-        // Only one direction, or none of an item.
+        // One direction only, or none, of an item.
         (Invariant::ItemKeys, &[(Row::Id(b"a"), None)]),
         (Invariant::ItemKeys, &[(Row::Key(2), None)]),
         (Invariant::ItemKeys, &[(Row::Id(b"a"), None), (Row::Key(0), None)]),
-        // Two keys of one item, a key of another's, and one of an item that does not exist.
+        // Two keys of one item, a key of another item, and a key of an item that does not exist.
         (Invariant::ItemKeys, &[(Row::Id(b"d"), Some(&[0, 0, 0, 0]))]),
         (Invariant::ItemKeys, &[(Row::Id(b"a"), Some(&[2, 0, 0, 0]))]),
         (
@@ -253,7 +254,7 @@ fn keys_that_do_not_fit_their_items_are_found() {
             &[(Row::Id(b"d"), Some(&[3, 0, 0, 0])), (Row::Key(3), Some(b"\x09\0\0\0d"))],
         ),
         (Invariant::ItemKeys, &[(Row::Key(0), Some(b"\x09\0\0\0c"))]),
-        // Ids that are neither free nor in use, or both, or free beyond all.
+        // Ids that are neither free nor in use, or both, or free beyond the last.
         (Invariant::ItemKeys, &[(Row::Free(1), None)]),
         (Invariant::ItemKeys, &[(Row::Free(2), Some(b""))]),
         (Invariant::ItemKeys, &[(Row::Free(u32::MAX), Some(b""))]),
@@ -268,7 +269,7 @@ fn keys_that_do_not_fit_their_items_are_found() {
             rows.iter().for_each(|(row, body)| put_row(wtxn, place, *row, *body))
         });
     }
-    // Of an index without keys, each of them is one too many.
+    // In an index without keys, every row is one too many.
     Patient::expect(Invariant::Keys, |wtxn, place| {
         put_row(wtxn, place, Row::Id(b"key"), Some(&[0, 0, 0, 0]))
     });
@@ -405,7 +406,7 @@ fn wrong_missing_and_superfluous_codes_are_found() {
     Patient::expect(Invariant::Meta, |wtxn, place| {
         change_meta(wtxn, place, |meta| meta.code_bits = 3)
     });
-    // A change that has not come to its end, and what is no such mark.
+    // An unfinished edit, and an invalid mark.
     for mark in 1..=4 {
         Patient::expect(Invariant::Meta, |wtxn, place| {
             change(wtxn, place, Key::meta(INDEX), |body| body[10] = mark)
@@ -470,7 +471,7 @@ fn linked_slots_that_are_no_nodes_and_nodes_that_are_not_below_are_found() {
         change_meta(wtxn, place, |meta| meta.pending += 1);
     });
     Patient::expect(Invariant::Nodes, |wtxn, place| {
-        // One more layer, whose only node is on no other but layer 0.
+        // One more layer, whose only node is otherwise on layer 0 alone.
         let lonely = (0..400).find(|slot| !upper_nodes(wtxn, place, 1).contains(slot)).unwrap();
         let record = Record {
             neighbors: vec![],
@@ -616,7 +617,7 @@ proptest! {
         if !seal {
             prop_assert!(!matches!(result, Ok(findings) if findings.is_empty()));
         }
-        // Searches of a damaged index answer or fail, too.
+        // Searches of a damaged index, too, answer or fail.
         if let Ok(reader) = crate::reader::Reader::open(&wtxn, INDEX, database) {
             let query = query_vector();
             let _ = reader.nns(10).ef_search(50).by_vector(&wtxn, &query);

@@ -1,4 +1,4 @@
-//! Edits that panic at every step: the index is sound afterwards, or torn and repaired.
+//! Edits that panic at every step: afterwards the index is sound, or torn and repaired.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +20,13 @@ use crate::types::ItemId;
 use crate::writer::Writer;
 
 const INDEX: u16 = 3;
-/// 15 vectors to a block.
+/// So large that a block has 15 vectors.
 const DIMENSIONS: usize = 512;
 const M: usize = 4;
-/// A record to a group: then a build puts many values.
+/// So large that a group has one record: then a build puts many values.
 const M0: usize = 2048;
-/// Steps to panic at: this many from the first on and up to the last, and this many in between.
+/// Number of steps to panic at: this many at the beginning and at the end, and this many in
+/// between.
 const AT_EACH_END: u64 = 12;
 const BETWEEN: u64 = 20;
 
@@ -42,7 +43,7 @@ fn rows(items: impl IntoIterator<Item = ItemId>, version: u64) -> Rows {
 }
 
 fn build(writer: &W<'_>, wtxn: &mut RwTxn<'_>) {
-    // On this thread alone: which steps a helper takes differs from run to run.
+    // On this thread alone: the steps of helper threads differ from run to run.
     writer
         .builder(&mut StdRng::seed_from_u64(2))
         .threads(1)
@@ -84,7 +85,7 @@ fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'
     database
 }
 
-/// Interrupts an edit at many of its steps, each time of the same index. Returns the marks it left.
+/// Interrupts an edit at many of its steps, each time on the same index. Returns the marks it left.
 fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> Vec<Option<Torn>> {
     let (_folder, env) = open();
     let database = create(&env, codes);
@@ -125,7 +126,7 @@ fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> V
             "step {at} of {steps}, {torn:?}: {} items",
             found.len()
         );
-        // What is repaired is as good as new.
+        // A repaired index is as good as new.
         writer.add_items_from(&mut wtxn, rows([2, 77, 425, 999], 5)).unwrap();
         build(&writer, &mut wtxn);
         let findings = check(&wtxn, INDEX, database).unwrap();
@@ -155,7 +156,7 @@ fn adding_is_interrupted() {
     }
 }
 
-/// Groups of ids are flushed before the end.
+/// Buffered groups of ids are flushed before the end.
 #[test]
 fn adding_items_that_lie_far_apart_is_interrupted() {
     let marks = interrupt(None, |writer, wtxn| {
@@ -210,8 +211,8 @@ fn choosing_codes_is_interrupted() {
     }
 }
 
-/// Pointers were carried over a commit that rewrote blocks and left no DELTA: they led to pages
-/// that another index had been given meanwhile.
+/// Regression test. Pointers were carried over a commit that rewrote blocks and left no DELTA: they
+/// led to pages that another index had been given meanwhile.
 #[test]
 fn nothing_is_carried_over_a_change_that_does_not_say_what_it_has_rewritten() {
     let (_folder, env) = open();

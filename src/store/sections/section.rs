@@ -71,8 +71,8 @@ pub(crate) trait Section: Sync {
     }
 
     /// Whether builds compute its values, and edits between two builds leave them alone: a build
-    /// anew deletes them, and one that is written on top of later commits restores what these have
-    /// made of them.
+    /// anew deletes them all, and a build that is written on top of later commits restores the
+    /// values that these have changed.
     fn is_built(&self) -> bool {
         false
     }

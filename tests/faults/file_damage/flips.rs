@@ -1,4 +1,4 @@
-//! One bit of LMDB's own pages flips: it is found without a map, or harms nobody.
+//! Single bit flips in LMDB's own pages: each is found without a memory map, or is harmless.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Files that LMDB has written are found sound, whatever has happened to their writers.
+//! No false alarms: files that LMDB has written are found sound, whatever has happened to their
+//! writers.
 
 #![allow(deprecated, reason = "the flags themselves are what the file has")]
 

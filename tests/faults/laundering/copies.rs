@@ -1,4 +1,4 @@
-//! Copies: a backup of damage is worse than none.
+//! Copies: a backup of damaged data is worse than none.
 
 use std::fs;
 

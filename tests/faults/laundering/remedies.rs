@@ -1,4 +1,4 @@
-//! What the errors of damaged values say is to be done works.
+//! The remedies that errors of damaged values name: each works.
 
 use voisin::codec::I8;
 use voisin::distances::Euclidean;

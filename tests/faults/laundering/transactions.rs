@@ -1,5 +1,5 @@
-//! The same in transactions of the caller's, with items named by ids: damaged, changed, looked at
-//! and rolled back.
+//! The same in the caller's transactions, with items named by ids: an index is damaged, changed,
+//! read and rolled back.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -1,7 +1,7 @@
-//! An exercise: a section that keeps a `u64` for each item, a fingerprint of its stored vector.
+//! An exercise: a section that stores a `u64` per item, a fingerprint of its stored vector.
 //!
-//! It shows what a new range of keys takes: this folder, and its line in the list of sections. An
-//! index has it if the part of its kind is in META.
+//! It shows what a new key range takes: this folder, and its line in the list of sections. An index
+//! has the section if META has a part of its kind.
 
 mod tests;
 
@@ -19,12 +19,12 @@ use crate::store::table::{Memory, Table};
 use crate::store::target::Put;
 use crate::types::Slot;
 
-/// Its kind: sub 0 has blocks, sub 1 single values.
+/// Its kind. Sub 0 has blocks, sub 1 single values.
 const FINGERPRINTS: Kind = Kind::new(200);
 const BLOCK: (Kind, u8) = (FINGERPRINTS, 0);
 const SINGLE: (Kind, u8) = (FINGERPRINTS, 1);
 
-/// See the module.
+/// The section of the exercise: see the module.
 pub(super) struct FingerprintsSection;
 
 fn geometry() -> Geometry {
@@ -35,7 +35,7 @@ fn is_present(meta: &Meta) -> bool {
     meta.part(FINGERPRINTS).is_some()
 }
 
-/// FNV-1a.
+/// The hash FNV-1a.
 fn fingerprint(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01B3)

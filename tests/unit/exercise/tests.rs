@@ -1,4 +1,5 @@
-//! The exercise is kept in step by everything that changes an index, and by nobody who knows it.
+//! Everything that changes an index keeps the exercise in step, although no code but the list of
+//! sections names it.
 
 use heed::{EnvOpenOptions, RwTxn, WithoutTls};
 use rand::rngs::StdRng;
@@ -20,7 +21,7 @@ use crate::writer::Writer;
 
 const INDEX: u16 = 3;
 const DIMENSIONS: usize = 8;
-/// More than a block of fingerprints.
+/// More items than a block holds fingerprints.
 const ITEMS: u32 = 4200;
 
 struct Exercise {
@@ -29,7 +30,7 @@ struct Exercise {
 }
 
 impl Exercise {
-    /// An index with the section, and items.
+    /// An index that has the section, with items.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
@@ -68,7 +69,7 @@ impl Exercise {
         });
     }
 
-    /// All invariants, those of the section among them; `check` finds a value that is not true.
+    /// Checks all invariants, including those of the section: `check` would find a wrong value.
     fn holds(&self) {
         let rtxn = self.env.read_txn().unwrap();
         assert_eq!(check(&rtxn, INDEX, self.database()).unwrap(), []);
@@ -100,7 +101,7 @@ fn it_follows_adds_deletes_builds_and_other_numbers() {
     let exercise = Exercise::new();
     exercise.build();
     exercise.change(|writer, wtxn, _| {
-        // Replaced, deleted, and slots used again.
+        // Replaced and deleted items, and reused slots.
         for item in (0..ITEMS).step_by(7) {
             writer.add_item(wtxn, item, &vector(item + 1)).unwrap();
         }
@@ -140,7 +141,7 @@ fn its_tables_are_carried_over_except_for_what_was_rewritten() {
     exercise.build();
     let before = exercise.held();
     before.view().resolve_all().unwrap();
-    // One block of fingerprints, and no other value of a page, is rewritten.
+    // Only one block of fingerprints is rewritten, and no other value with pages to itself.
     exercise.change(|writer, wtxn, _| {
         writer.add_item(wtxn, 9000, &vector(9000)).unwrap();
     });
@@ -172,7 +173,7 @@ fn an_edit_that_is_torn_is_undone() {
         let mut target =
             crate::store::target::Target { place, wtxn: &mut wtxn, journal: &mut journal };
         target.mark(torn).unwrap();
-        // A value of a slot that there is not.
+        // A value of a slot that does not exist.
         target.put(Key::new(INDEX, FINGERPRINTS, SINGLE.1, ITEMS), Some(vec![1; 8])).unwrap();
         wtxn.commit().unwrap();
         exercise.change(|writer, wtxn, _| assert!(writer.repair(wtxn).unwrap()));
