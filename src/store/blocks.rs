@@ -1,9 +1,9 @@
 //! The write buffer of values of one length, one per slot: the vectors of an index, and their
 //! codes.
 //!
-//! A value is written at once to its final place and never moves within it: to a value of its own
-//! in the *tail* while its block is not full; when the block is full, its values are written
-//! together as one.
+//! The value of a slot has a fixed place: a value of its own in the *tail* while its block is not
+//! full, then a place in the block, which is written with all its values at once. Values never move
+//! otherwise.
 //!
 //! Invariant: until the end of an edit, no put removes the value of a slot that had one before.
 //! Blocks are put when they are full, or with new values in free places; tail values are deleted at

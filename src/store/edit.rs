@@ -1,8 +1,8 @@
 //! Adding and removing items: one pass, for one item or for many.
 //!
 //! An [`Edit`] reads META once, buffers its writes in memory (map groups, set chunks, the values of
-//! unfinished blocks), and writes each value once, in [`finish`](Edit::finish). Each section has a
-//! write buffer for its per-slot values ([`SectionEdit`]); `target` writes.
+//! unfinished blocks), and writes each value once, in [`finish`](Edit::finish). A section with
+//! values per slot has a write buffer for them ([`SectionEdit`]); `target` writes.
 //!
 //! Invariant: until `finish`, an edit can be undone (`repair`). A slot that it frees keeps its
 //! vector and its entry in SLOT_IDS, and is not reused within the edit; the sets are written at the

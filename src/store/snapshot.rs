@@ -50,7 +50,7 @@ pub(crate) struct Snapshot<'t> {
     pub(super) links: Vec<[Table<'t>; 2]>,
     /// The codes, if there are any.
     pub(super) codes: Option<CodeTables<'t>>,
-    /// Whether all pointer tables have been filled.
+    /// Whether the tables of all values that searches need have been filled.
     pub(super) is_resolved: AtomicBool,
     /// Tables of sections that have no field here, with their kind and sub.
     pub(super) others: Vec<(Kind, u8, Table<'t>)>,

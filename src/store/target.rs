@@ -107,7 +107,7 @@ impl Target<'_, '_, '_> {
         Ok(())
     }
 
-    /// Puts or deletes a value that does not belong to a live slot of the old META.
+    /// Puts or deletes a value without changing what belongs to a live slot of the old META.
     pub(super) fn put(&mut self, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.put_marked(Torn::Items, key, body)
     }

@@ -50,8 +50,8 @@ impl Repair<'_, '_, '_> {
         self.place.range(self.rtxn, self.key(of, n), self.key(of, u32::MAX))
     }
 
-    /// The puts that delete blocks and tail values beyond the last slot or of free slots. Checks
-    /// that every kept slot has a value.
+    /// The puts that delete blocks beyond the last full one, and tail values of slots that are
+    /// free, in blocks, or beyond the last. Checks that every kept slot has a value.
     pub(crate) fn strided(&self, geometry: Geometry, [block, single]: Strided) -> Result<Vec<Put>> {
         let (slots, kept) = (self.meta.slots, self.kept);
         let sealed = slots / geometry.vectors;

@@ -18,7 +18,7 @@ use crate::store::view::View;
 /// One byte is read per this many: no page is smaller.
 const PAGE_BYTES: usize = 4096;
 
-/// How much of a snapshot has been read in advance: see [`Snapshot::warm`](crate::Snapshot::warm).
+/// The result of reading a snapshot ahead: see [`Snapshot::warm`](crate::Snapshot::warm).
 ///
 /// ```
 /// use voisin::{Index, Options, Warmed, distances::Euclidean};

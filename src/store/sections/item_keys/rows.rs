@@ -2,8 +2,8 @@
 //!
 //! The item ids of an index whose items have keys are allocated here: the smallest free id, or the
 //! next beyond all. An id is free once its item is deleted, also within the transaction: the graph
-//! refers to slots, and a replaced item gets a new one. Each change writes two or three small rows;
-//! a lookup is one descent of the B-tree. Owns the invariant `item-keys` of `docs/format.md`.
+//! refers to slots, and a replaced item gets a new slot. Each change writes two or three small
+//! rows; a lookup is one descent of the B-tree. Owns the invariant `item-keys` of `docs/format.md`.
 
 use std::ops::Bound;
 
