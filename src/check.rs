@@ -1,7 +1,7 @@
 //! Verification of all invariants of an index, which `docs/format.md` section 9 lists, on a live
 //! snapshot. Each section verifies its own.
 //!
-//! Returns findings and never panics, whatever the bytes are. Reads every value of the index once
+//! Returns findings and never panics, whatever the bytes are. Reads every value of the index twice
 //! and the graph a few times: O(items * (dimensions + M0 * M0)), about 12 bytes of memory per item.
 //! Content hidden by a damaged value is not checked; everything that does not depend on it still
 //! is.

@@ -1,5 +1,5 @@
 //! The names of items: ids, which every item has, or keys of the caller's, which
-//! `store/item_keys.rs` maps to ids.
+//! `store/sections/item_keys` maps to ids.
 //!
 //! The set of key types is closed: an index records on disk which one it has, and can be opened
 //! only with the type that it was created with.

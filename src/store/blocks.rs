@@ -159,7 +159,7 @@ impl Blocks {
             // A free slot has neither.
             let Some(value) = new.as_deref().or(old) else { continue };
             if value.len() != geometry.stride + geometry.factor {
-                return Err(Error::corrupt(key, "it does not have the length of a vector"));
+                return Err(Error::corrupt(key, "it does not have the length of such values"));
             }
             geometry.put_value(&mut body, place as usize, value);
         }

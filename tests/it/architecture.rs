@@ -481,10 +481,9 @@ fn no_files_import_each_other_in_a_circle() {
 fn no_line_is_longer_than_100_columns() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut long = Vec::new();
-    let mut waiting: Vec<PathBuf> =
-        ["src", "tests", "examples", "benches", "bench", "crates", ".ci"]
-            .map(|folder| root.join(folder))
-            .into();
+    let mut waiting: Vec<PathBuf> = ["src", "tests", "examples", "bench", "crates", ".ci"]
+        .map(|folder| root.join(folder))
+        .into();
     while let Some(path) = waiting.pop() {
         if path.is_dir() {
             let entries = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());

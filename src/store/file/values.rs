@@ -37,7 +37,7 @@ pub(super) fn verify(file: &File, path: &Path) -> Result<()> {
     let file = PageFile { file, path };
     let metas = file.metas()?.unwrap_or(Err(CUT_SHORT));
     let meta = newest(metas.map_err(|what| damaged(path, what))?);
-    Pages { file, page_bytes: meta.page_bytes }.tree(meta.main.root, 0, &mut QueryTiles::default())
+    Pages { file, page_bytes: meta.page_bytes }.tree(meta.main.root, 0, &mut Verifier::default())
 }
 
 const CUT_SHORT: Damage = "it is cut short";
@@ -70,7 +70,7 @@ impl Pages<'_> {
 
     /// Verifies the values in a subtree, in key order. Each named database found there is verified
     /// with a state of its own.
-    fn tree(&self, number: u64, depth: usize, judge: &mut QueryTiles) -> Result<()> {
+    fn tree(&self, number: u64, depth: usize, verifier: &mut Verifier) -> Result<()> {
         if number == NO_PAGE {
             return Ok(());
         }
@@ -85,19 +85,19 @@ impl Pages<'_> {
         }
         for node in nodes(&page, kind == BRANCH).map_err(|what| self.damaged(what))? {
             match (kind, node.flags) {
-                (BRANCH, _) => self.tree(node.child, depth + 1, judge)?,
-                (_, 0) => judge.see(node.key, node.data)?,
+                (BRANCH, _) => self.tree(node.child, depth + 1, verifier)?,
+                (_, 0) => verifier.see(node.key, node.data)?,
                 // The value is in an overflow run, which is read only if it may be voisin's.
-                (_, IN_OVERFLOW) if judge.wants(node.key) => {
+                (_, IN_OVERFLOW) if verifier.wants(node.key) => {
                     let first = take_u64(node.data, 0).ok_or(self.damaged(CUT_SHORT))?;
                     let bytes =
                         usize::try_from(node.data_bytes).map_err(|_| self.damaged(CUT_SHORT))?;
-                    judge.see(node.key, &self.read(first, PAGE_HEADER, bytes)?)?;
+                    verifier.see(node.key, &self.read(first, PAGE_HEADER, bytes)?)?;
                 }
                 // Voisin's databases have no flags: bytewise key order, one value per key.
                 (_, IS_TREE) => match Tree::parse(node.data) {
                     Some(tree) if tree.flags == 0 => {
-                        self.tree(tree.root, 0, &mut QueryTiles::default())?
+                        self.tree(tree.root, 0, &mut Verifier::default())?
                     }
                     _ => {}
                 },
@@ -120,7 +120,7 @@ enum Owner {
 
 /// The state of verifying one database, whose values are visited in key order.
 #[derive(Debug)]
-struct QueryTiles {
+struct Verifier {
     /// The first two bytes of the keys of the index, and its owner.
     index: Option<[u8; 2]>,
     owner: Owner,
@@ -128,13 +128,13 @@ struct QueryTiles {
     broken: Option<Vec<u8>>,
 }
 
-impl Default for QueryTiles {
+impl Default for Verifier {
     fn default() -> Self {
         Self { index: None, owner: Owner::Unknown(0), broken: None }
     }
 }
 
-impl QueryTiles {
+impl Verifier {
     /// Whether the value under a key must be read.
     fn wants(&self, key: &[u8]) -> bool {
         self.owner != Owner::Others || self.index != key.first_chunk().copied()

@@ -15,7 +15,7 @@ use crate::store::source::Source;
 use crate::store::table::Memory;
 use crate::store::view::View;
 
-/// One byte is read per this many: no page is smaller.
+/// One byte is read per this many: the usual size of a page.
 const PAGE_BYTES: usize = 4096;
 
 /// The result of reading a snapshot ahead: see [`Snapshot::warm`](crate::Snapshot::warm).

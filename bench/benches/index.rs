@@ -1,7 +1,8 @@
 //! The operations that users feel: search, exact scan, open, add, build; on the text embeddings
 //! shipped with `examples/glosses.rs`.
 //!
-//! `cargo bench --bench index`. The figures of the README come from larger data: see `bench/`.
+//! `cargo bench -p voisin-bench --bench index`. The figures of the README come from larger data: see
+//! `bench/README.md`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
@@ -19,8 +20,8 @@ use voisin::{Database, Index, Options, Reader, Writer};
 const DIMENSIONS: usize = 384;
 
 fn vectors(name: &str) -> Vec<f32> {
-    let bytes =
-        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data").join(name)).unwrap();
+    let bytes = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/data").join(name))
+        .unwrap();
     bytes.as_chunks().0.iter().map(|pair| f16::from_le_bytes(*pair).to_f32()).collect()
 }
 
