@@ -559,7 +559,7 @@ impl Estimates {
     }
 }
 
-/// Deletes removed nodes from the graph, in a build that links `count` new ones.
+/// Deletes removed nodes (tombstones) from the graph, in a build that links `count` new ones.
 fn take_out_removed<'t>(
     working: &mut Working<'_>,
     view: &View<'_, 't, AnySource<'_, 't>>,

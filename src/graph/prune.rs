@@ -8,7 +8,7 @@
 //! distances are counts, and drop nothing.
 //!
 //! Pruning an edge does not remove its reverse edge, which stays in the other list as a one-way
-//! edge (`store/links.rs` records it as such).
+//! edge (`sections/graph/changes.rs` records it as such).
 
 use super::Vectors;
 use crate::error::Result;

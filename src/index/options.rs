@@ -12,6 +12,9 @@ use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
 use crate::store::edit::check_new;
 
+/// The largest map that is tried, in bytes: half of what a process can address.
+pub(super) const MAX_MAP_BYTES: usize = 1 << 46;
+
 /// The options to create or open an [`Index`](crate::Index) with.
 ///
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed)
@@ -208,7 +211,10 @@ impl Options {
     /// The map size in whole megabytes, which are whole pages on every machine.
     pub(super) fn map_bytes(&self) -> usize {
         const UNIT: u64 = 1 << 20;
-        let bytes = self.map_size_bytes.unwrap_or(defaults::MAP_SIZE_BYTES).clamp(UNIT, 1 << 46);
+        let bytes = self
+            .map_size_bytes
+            .unwrap_or(defaults::MAP_SIZE_BYTES)
+            .clamp(UNIT, MAX_MAP_BYTES as u64);
         usize::try_from(bytes.next_multiple_of(UNIT)).unwrap_or(1 << 30)
     }
 

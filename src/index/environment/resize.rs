@@ -15,9 +15,8 @@ use super::live::Live;
 use super::searching::is_searched_here;
 use super::{SharedEnv, WriteGuard, lock};
 use crate::error::{Error, Result};
+use crate::index::options::MAX_MAP_BYTES;
 
-/// The largest map that is tried, in bytes: half of what a process can address.
-const MAX_MAP_BYTES: usize = 1 << 46;
 /// How often a waiting thread polls for changes of which it is not notified.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// The maximum time that the resize lock is closed before the map is moved: searches wait for it,

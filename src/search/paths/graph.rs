@@ -225,6 +225,7 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
         Ok(context.accepts_all() || context.accepts(view.item(slot)?))
     }
 
+    /// Polls for cancellation, on layer 0.
     fn stops(&self) -> bool {
         !self.is_descending() && self.walk.context.stop()
     }
