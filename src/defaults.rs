@@ -6,7 +6,8 @@ use std::time::Duration;
 pub const NAME: &str = "main";
 
 /// M: the maximum degree of an item on each layer above the base; the base layer allows twice as
-/// many (M0, which `index/options.rs` derives). This suffices for vectors of a few hundred dimensions; more costs memory and speed.
+/// many (M0, which `index/options.rs` derives). This suffices for vectors of a few hundred
+/// dimensions; more costs memory and speed.
 pub const M: usize = 16;
 
 /// `ef_construction`: the candidates that a search of a build keeps. Build time grows with it,

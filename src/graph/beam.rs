@@ -220,8 +220,8 @@ impl Beam {
         Ok(())
     }
 
-    /// The node to expand next. `None` if the search has ended, or `stop` says that it is cancelled:
-    /// cancellation is polled once an expansion.
+    /// The node to expand next. `None` if the search has ended, or `stop` says that it is
+    /// cancelled: cancellation is polled once an expansion.
     #[inline]
     pub(super) fn expand(&mut self, stop: impl Fn() -> bool) -> Option<Slot> {
         if self.hops_left == 0 || stop() {

@@ -1,5 +1,5 @@
-//! Deletes nodes from the graph (removed items, which are tombstones until a build), and repairs the
-//! edges and the tree around them, in place.
+//! Deletes nodes from the graph (removed items, which are tombstones until a build), and repairs
+//! the edges and the tree around them, in place.
 //!
 //! On each layer, every in-neighbor of a removed node is known: bidirectional edges from its own
 //! list, one-way edges from the list stored with it. An in-neighbor keeps its other edges. In place

@@ -443,8 +443,8 @@ fn merge(
 }
 
 /// Keeps the neighbors that the heuristic selects. The reverse edge of a pruned edge is not
-/// removed: it becomes one-way, and `sections/graph/changes.rs` lists its source as an in-neighbor when the
-/// build is written.
+/// removed: it becomes one-way, and `sections/graph/changes.rs` lists its source as an in-neighbor
+/// when the build is written.
 fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) -> Result<()> {
     node.measure(vectors, slot)?;
     node.edges.sort_unstable_by(Edge::order);

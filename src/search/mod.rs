@@ -135,9 +135,9 @@ impl Search<'_, '_, '_, '_> {
     }
 
     /// The query planner: the cheapest access path by their cost models (`cost_ns`), which estimate
-    /// the selectivity of candidates, of the requested kind (exact or not), or of all if no such path can
-    /// answer. The choice is the same for one query and for many, so that a batch gives the answers
-    /// that each query would get alone.
+    /// the selectivity of candidates, of the requested kind (exact or not), or of all if no such
+    /// path can answer. The choice is the same for one query and for many, so that a batch gives
+    /// the answers that each query would get alone.
     fn cheapest(&self, k: usize) -> &'static dyn AccessPath {
         let cheapest = |exact: Option<bool>| {
             let asked_for = |path: &&&dyn AccessPath| {
