@@ -1,8 +1,8 @@
-//! Tests of voisin against the programs and the databases of hannoy and arroy: `tests/peers/`. They
-//! are a crate of their own so that nobody who tests voisin compiles these two.
+//! Tests of voisin against hannoy and arroy and their databases: `tests/peers/`. They are a crate
+//! of their own so that those who test voisin need not compile these two.
 //!
-//! The examples of voisin's documentation that begin with an index of hannoy run here, whole. That
-//! of `Import`:
+//! The complete examples of voisin's documentation that begin with a hannoy index are tested here.
+//! The example of `Import`:
 //!
 //! ```
 //! use voisin::heed::{CommitOrAbort, EnvOpenOptions, types::Bytes};
@@ -45,7 +45,7 @@
 //! # }
 //! ```
 //!
-//! And the recipe of the cookbook, which goes on with an `Index`:
+//! The migration recipe of the cookbook, which continues with an `Index`:
 //!
 //! ```
 //! use voisin::heed::types::Bytes;

@@ -1,9 +1,9 @@
-//! The time of four distances in memory that is in the cache: `one` called four times, `four`
-//! called once, and `diskann-vector` called four times where it has the metric. What a search adds
-//! to this is the wait for memory: see the search bench.
+//! The time of four distances of vectors in the cache: `one` called four times, `four` called once,
+//! and `diskann-vector` called four times where it has the metric. A search also waits for memory:
+//! see the search bench.
 //!
-//! `cargo bench --package voisin-kernels` exits non-zero where `diskann-vector` is quicker than
-//! either.
+//! `cargo bench --package voisin-kernels` exits non-zero if `diskann-vector` is more than 3 %
+//! faster than either.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -15,17 +15,17 @@ use voisin_kernels::codec::{Bf16, Codec, F16, I8, Scale};
 use voisin_kernels::distance::{Cosine, DecodedOf, Distance, Euclidean, Hamming, Manhattan};
 
 const DIMENSIONS: [usize; 9] = [96, 100, 128, 256, 384, 768, 960, 1024, 1536];
-/// By how much medians of one program differ from run to run.
+/// The fraction by which medians of the same program differ between runs.
 const TOLERANCE: f64 = 0.03;
 
 const LINE_BYTES: usize = 64;
 
-/// A query and four vectors of components from -1 to 1.
+/// A query and four vectors, with components from -1 to 1.
 struct Vectors {
     rows: Vec<Vec<f32>>,
 }
 
-/// Some vectors, one after the other from the start of a cache line, as in a block.
+/// Consecutive vectors, the first at the start of a cache line, as in a stored block.
 struct Block<T> {
     memory: Vec<T>,
     start: usize,
@@ -57,7 +57,7 @@ impl Vectors {
         Self { rows: (0..5).map(|_| (0..dimensions).map(|_| component()).collect()).collect() }
     }
 
-    /// As they are in a form. What bits and codes stand for does not matter to the time.
+    /// The vectors in an element type. The time does not depend on what bits and codes decode to.
     fn encoded<C: Codec>(&self) -> Block<u8> {
         let encode = |row: &Vec<f32>| {
             let mut bytes = Vec::new();
@@ -68,7 +68,7 @@ impl Vectors {
     }
 }
 
-/// What four distances take each way, in nanoseconds: the median of rounds that alternate between
+/// The time of four distances each way, in nanoseconds: the median of rounds that alternate between
 /// the ways.
 fn medians<const N: usize>(mut ways: [&mut dyn FnMut(); N]) -> [f64; N] {
     const ROUNDS: usize = 201;
@@ -87,7 +87,7 @@ fn medians<const N: usize>(mut ways: [&mut dyn FnMut(); N]) -> [f64; N] {
     })
 }
 
-/// A distance of `diskann-vector`, between floats and what it has stored.
+/// A distance of `diskann-vector`, between floats and its stored element type.
 struct Peer<T: 'static> {
     metric: Metric,
     stored: fn(f32) -> T,
@@ -108,7 +108,7 @@ fn metric<D: Distance>() {
     }
 }
 
-/// The same beside a peer. Returns in how many lines the peer is quicker.
+/// The same beside a peer. Returns in how many lines the peer is faster by more than [`TOLERANCE`].
 fn beside<D: Distance, T: Copy + 'static>(peer: &Peer<T>) -> usize
 where
     f32: DistanceProvider<T>,
@@ -151,7 +151,7 @@ where
 }
 
 fn main() -> ExitCode {
-    // What cargo passes on to all benches; without it, this is a test that the bench compiles.
+    // Cargo passes this to all benches; without it, this run tests that the bench compiles.
     if !std::env::args().any(|argument| argument == "--bench") {
         return ExitCode::SUCCESS;
     }

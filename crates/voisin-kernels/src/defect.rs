@@ -1,5 +1,5 @@
-//! What is wrong with a vector, and the message about it: it names the value, the limit and the
-//! remedy, which depends on the role of the vector ([`Role`]).
+//! What is wrong with a vector, and the message about it. A message names the value, the limit and
+//! the remedy; the remedy depends on the role of the vector ([`Role`]).
 
 use std::fmt;
 
@@ -9,44 +9,44 @@ use std::fmt;
 pub enum VectorDefect {
     /// A component is NaN or infinite.
     NotFinite {
-        /// Its position, from 0.
+        /// The position of the component, from 0.
         position: usize,
-        /// Its value.
+        /// The value of the component.
         value: f32,
     },
-    /// A component is larger than the largest number of the element type.
+    /// The magnitude of a component is above the largest number of the element type.
     TooLarge {
-        /// Its position, from 0.
+        /// The position of the component, from 0.
         position: usize,
-        /// Its value.
+        /// The value of the component.
         value: f64,
         /// The largest magnitude that is accepted.
         limit: f64,
-        /// The element type.
+        /// The name of the element type.
         form: &'static str,
     },
-    /// The vector is not zero, but so small that it would be zero in the element type.
+    /// The vector is not zero, but would round to zero in the element type.
     TooSmall {
-        /// Its largest component, by magnitude.
+        /// The largest magnitude of its components.
         value: f64,
-        /// The smallest positive number of the element type.
+        /// The smallest positive number of the element type. Half of it rounds to zero.
         limit: f64,
-        /// The element type.
+        /// The name of the element type.
         form: &'static str,
     },
-    /// A component of a binary vector is neither 0 nor 1.
+    /// A component of a binary vector is neither 0 nor 1. `-0.0` is refused, too.
     NotBinary {
-        /// Its position, from 0.
+        /// The position of the component, from 0.
         position: usize,
-        /// Its value.
+        /// The value of the component.
         value: f32,
     },
-    /// The vector has no direction, and the metric compares directions: it is zero, or so small
-    /// that it is zero in the element type.
+    /// The vector has no direction, and the metric compares directions: it is zero, or rounds to
+    /// zero in the element type.
     ZeroNorm,
-    /// A norm so small or large that distances would lose all precision or overflow.
+    /// The norm is out of range: distances would lose all precision, or overflow.
     NormOutOfRange {
-        /// The norm of the vector: the Euclidean one, for Manhattan the sum of absolute values.
+        /// The norm: Euclidean, or for Manhattan the sum of absolute values.
         norm: f64,
         /// The minimum accepted norm.
         min: f64,
@@ -55,19 +55,19 @@ pub enum VectorDefect {
     },
 }
 
-/// The role of a refused vector, on which the remedy depends.
+/// The role of a refused vector. The remedy depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The vector of an item, to be stored.
     Item,
-    /// A query, to be compared.
+    /// A query.
     Query,
     /// A row of a sample that an index is trained on.
     Sample,
 }
 
 impl VectorDefect {
-    /// What is wrong with a vector, and what to do about it.
+    /// The message: what is wrong with the vector, and the remedy for its role.
     #[doc(hidden)]
     #[must_use]
     pub fn of(self, role: Role) -> String {

@@ -1,22 +1,22 @@
-//! The kernels of [voisin](https://docs.rs/voisin): how a vector is stored, how two are compared,
-//! and the codes that searches go by. All code of voisin's with SIMD is here.
+//! The kernels of [voisin](https://docs.rs/voisin): the element types of stored vectors, the
+//! distance metrics, and quantized codes. All SIMD code of voisin is in this crate.
 //!
-//! **Use `voisin`.** The interface of this crate follows voisin's needs: it has no stability
-//! promise of its own, and any version may change it. What voisin promises is what it hands on: its
-//! modules `codec` and `distances`, `Codes` and `VectorDefect`.
+//! **Use `voisin`.** This crate has no stability promise of its own: it follows voisin's needs, and
+//! any version may change it. Voisin promises what it re-exports: its modules `codec` and
+//! `distances`, and `Codes` and `VectorDefect`.
 //!
-//! There is no LMDB here, and nothing is read or written but the slices that a caller gives.
+//! This crate knows nothing of LMDB; it reads and writes only the slices that a caller passes.
 //!
 //! # The rooms
 //!
-//! A room knows those below it and never one above.
+//! A room may use those below it in this table, never one above.
 //!
 //! | room | what it is for |
 //! |---|---|
-//! | [`training`] | the range that an index of bytes is trained on |
-//! | [`codes`] | vectors in a few bits a component, for searches to go by |
-//! | [`distance`] | the metrics, and the kernels that compute them |
-//! | [`codec`] | how one vector is stored, and what each form takes and loses |
+//! | [`training`] | the component range that an index of [`I8`](codec::I8) vectors is trained on |
+//! | [`codes`] | quantized copies of vectors, a few bits a component, to search by |
+//! | [`distance`] | the metrics, and their SIMD kernels, with SIMD dispatch by CPU features |
+//! | [`codec`] | the element types of stored vectors, their size and their loss |
 //! | [`defect`] | what can be wrong with a vector |
 
 pub mod codec;

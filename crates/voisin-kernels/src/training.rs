@@ -1,12 +1,12 @@
-//! Training: the range of the components of a sample, which an index that stores vectors as
-//! [`I8`](crate::codec::I8) is given before its first item.
+//! Training of scalar quantization: the range of the components of a sample. An index that stores
+//! vectors as [`I8`](crate::codec::I8) is trained before its first item.
 //!
-//! It is no part of `codec`, all of which voisin hands on to its users.
+//! This is not in `codec`, because voisin re-exports all of that.
 
 use crate::codec::{Component, Scale, check_limit};
 use crate::defect::VectorDefect;
 
-/// The range of the vectors that an index is trained on.
+/// The smallest and the largest component of the vectors that an index is trained on.
 #[derive(Debug, Clone, Copy)]
 pub struct Range {
     lowest: f32,
@@ -20,10 +20,11 @@ impl Default for Range {
 }
 
 impl Range {
-    /// Widens the range by the components of a vector.
+    /// Extends the range to the components of a vector.
     ///
     /// # Errors
-    /// The first component that no scale has room for.
+    /// [`TooLarge`](VectorDefect::TooLarge) for the first component with a magnitude above 1e38,
+    /// the limit of a scale; [`NotFinite`](VectorDefect::NotFinite) for NaN and infinities.
     pub fn add<T: Component>(&mut self, vector: &[T]) -> Result<(), VectorDefect> {
         check_limit(vector, Scale::MAX.into(), "the range of i8")?;
         for component in T::floats(vector).iter() {
@@ -33,7 +34,7 @@ impl Range {
         Ok(())
     }
 
-    /// The finest scale that holds what was added: [`Scale::NONE`] of no vectors.
+    /// The finest scale that covers the range. [`Scale::NONE`] if no vector was added.
     #[must_use]
     pub fn scale(self) -> Scale {
         Scale::between(self.lowest, self.highest).unwrap_or(Scale::NONE)

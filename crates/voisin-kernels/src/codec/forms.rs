@@ -1,4 +1,4 @@
-//! The forms: what each can hold, and its bytes.
+//! The element types: their ranges, their rounding errors, and their bytes.
 
 use std::borrow::Cow;
 
@@ -6,54 +6,55 @@ use super::round::{MAX_BF16, MAX_F16, from_bf16, from_f16, to_bf16, to_f16, to_o
 use super::{Codec, Component, Decoded, Scale};
 use crate::defect::VectorDefect;
 
-/// Every component as an IEEE 754 single, little-endian: `4 * dimensions` bytes. Vectors of `f32`
-/// come back bit for bit.
+/// IEEE 754 single precision, little-endian: `4 * dimensions` bytes. Vectors of `f32` come back bit
+/// for bit. For `f64`, components above 3.4e38 in magnitude are refused, and so is a nonzero vector
+/// without a component above 7e-46.
 #[derive(Debug, Clone, Copy)]
 pub enum F32 {}
 
-/// Every component as an IEEE 754 half, little-endian: `2 * dimensions` bytes, 11 significant bits.
-/// Components from 6.1e-5 to 65 504 are off by at most 1/2048 of themselves, smaller ones by at
-/// most 3e-8; larger ones are refused, and so is a vector without a component above 3e-8 that is
-/// not zero.
+/// IEEE 754 half precision, little-endian: `2 * dimensions` bytes, 11 significant bits. The
+/// rounding error of a component is at most 1/2048 of it between 6.1e-5 and 65 504, and at most
+/// 3e-8 below. Larger components are refused, and so is a nonzero vector without a component above
+/// 3e-8.
 #[derive(Debug, Clone, Copy)]
 pub enum F16 {}
 
-/// Every component as the upper half of an IEEE 754 single, little-endian: `2 * dimensions` bytes,
-/// 8 significant bits. Components are off by at most 1/256 of themselves, those below 1.2e-38 by at
-/// most 4.6e-41; those beyond 3.389e38 are refused, and so is a vector without a component above
-/// 4.6e-41 that is not zero.
+/// bfloat16, the upper half of an IEEE 754 single, little-endian: `2 * dimensions` bytes, 8
+/// significant bits. The rounding error of a component is at most 1/256 of it, and at most 4.6e-41
+/// below 1.2e-38. Components above 3.389e38 are refused, and so is a nonzero vector without a
+/// component above 4.6e-41.
 #[derive(Debug, Clone, Copy)]
 pub enum Bf16 {}
 
-/// Every component as one of 256 numbers, evenly spaced over a range that is trained on a sample
-/// ([`Scale`]): a byte each. Components are off by at most half a step, 1/510 of the range; one
-/// beyond the range becomes the end of it, and is counted (`Reader::saturated`).
+/// Scalar quantization to 256 evenly spaced values, over a range that is trained on a sample
+/// ([`Scale`]): 1 byte a component. The error of a component is at most half a step, about 1/510 of
+/// the range. A component outside the range saturates at its end, and is counted
+/// (`Reader::saturated`).
 ///
 /// An index must be trained before its first item: by `Writer::train`, `Index::train`, or a load.
 #[derive(Debug, Clone, Copy)]
 pub enum I8 {}
 
-/// One bit a component, in little-endian words of 64, the rest of the last word zero: `8 *
-/// ceil(dimensions / 64)` bytes. Component `i` is bit `i % 64` of word `i / 64`. Holds vectors of
-/// zeros and ones.
+/// Binary vectors, bit-packed: 1 bit a component, in little-endian 64-bit words, padded with zero
+/// bits: `8 * ceil(dimensions / 64)` bytes. Component `i` is bit `i % 64` of word `i / 64`.
+/// Components are 0 or 1.
 #[derive(Debug, Clone, Copy)]
 pub enum Bits {}
 
-/// The sign of each component, one bit as in [`Bits`]: set for positive ones and `0.0`, not set for
-/// negative ones and `-0.0`. Any vector can be stored; what comes back is 1 and -1.
+/// The signs of the components, bit-packed as in [`Bits`]: 1 for positive components and `0.0`, 0
+/// for negative ones and `-0.0`. Every finite vector is accepted; components decode to 1 and -1.
 #[derive(Debug, Clone, Copy)]
 pub enum Signs {}
 
-/// That all components are finite and no larger than `limit`.
+/// Checks that all components are finite and at most `limit` in magnitude.
 pub(crate) fn check_limit<T: Component>(
     vector: &[T],
     limit: f64,
     form: &'static str,
 ) -> Result<(), VectorDefect> {
-    // NaN is not at most anything.
+    // False for NaN.
     let is_held = |component: &T| -> bool { (*component).into().abs() <= limit };
-    // All of them, without a look at the outcome of each, is what the compiler makes vector code
-    // of.
+    // Without an early exit, so that the compiler vectorizes it.
     if vector.iter().fold(true, |all, component| all & is_held(component)) {
         return Ok(());
     }
@@ -71,14 +72,14 @@ pub(crate) fn check_limit<T: Component>(
     }
 }
 
-/// That not all of a vector is lost: it is zero, or a component is at least half of `least`, the
-/// smallest positive number of the form.
+/// Checks that the vector does not round to zero: it is zero, or a component is above half of
+/// `least`, the smallest positive number of the element type.
 fn check_least<T: Component>(
     vector: &[T],
     least: f64,
     form: &'static str,
 ) -> Result<(), VectorDefect> {
-    // The half itself is rounded to 0, which is even.
+    // Exactly half rounds to 0, by ties to even.
     if vector.iter().any(|component| (*component).into().abs() > least / 2.0) {
         return Ok(());
     }
@@ -90,7 +91,7 @@ fn check_least<T: Component>(
 fn to_floats<const N: usize>(bytes: &[u8], decode: impl Fn([u8; N]) -> f32) -> Cow<'_, [u8]> {
     let words = bytes.as_chunks().0;
     let mut floats = vec![0; words.len() * size_of::<f32>()];
-    // In a shape that the compiler makes vector code of.
+    // In this shape, the compiler vectorizes it.
     floats
         .as_chunks_mut()
         .0
@@ -135,7 +136,7 @@ impl Codec for F32 {
     }
 
     fn encode<T: Component>(vector: &[T], _scale: Scale, out: &mut Vec<u8>) -> u64 {
-        // Of this machine, which is little-endian.
+        // Native byte order, which is little-endian.
         out.extend_from_slice(bytemuck::cast_slice(&T::floats(vector)));
         0
     }
@@ -424,7 +425,7 @@ mod tests {
                 let value = f64::from(lowest)
                     + (f64::from(highest) - f64::from(lowest)) * f64::from(share) / 1000.0;
                 let (code, is_beyond) = scale.code(value);
-                // Half a step, and the rounding of what a code stands for.
+                // Half a step, and the rounding error of the decoded value.
                 let error = (f64::from(scale.value(code)) - value).abs();
                 let slack = f64::from(f32::EPSILON) * f64::from(lowest.abs().max(highest.abs()));
                 assert!(

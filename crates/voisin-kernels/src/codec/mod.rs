@@ -1,22 +1,22 @@
-//! How one vector lies on disk and in a kernel's hands: a fixed number of little-endian bytes.
+//! The element types of stored vectors, and their bytes: a fixed number per vector, little-endian.
 //!
-//! A **codec** is a form that vectors are stored in. Only stored vectors are rounded to it: a
-//! query, or a stored vector that others are compared with, is decoded first, once, to the form
-//! that kernels read ([`Codec::Decoded`]): its components as `f32`, or bits. Kernels decode the
-//! other side as they load it. `forms.rs` has the forms, `round.rs` the two roundings that Rust
-//! does not have, `scale.rs` what the bytes of a trained form stand for.
+//! A **codec** is an element type. Only stored vectors are rounded to it. A query, or a stored
+//! vector that others are compared with, is decoded once, to the type that kernels read
+//! ([`Codec::Decoded`]): components as `f32`, or bits. Kernels decode the other side as they load
+//! it. `forms.rs` has the element types, `round.rs` the conversions to 16-bit floats, which Rust
+//! does not have, and `scale.rs` the scale of a trained element type.
 //!
-//! Owns the invariant that encoding rounds once, to the nearest, whatever it was given, and that
-//! decoding is exact: a stored form stands for one vector, the same on every machine. All vectors
-//! of an index have the same length in bytes. What a distance makes of the bytes is in `distance/`;
-//! where the bytes lie in the database is in `format/`.
+//! Invariants: encoding rounds each component once, to the nearest, whatever type it had; decoding
+//! is exact, so that stored bytes represent one vector, the same on every machine. All vectors of
+//! an index have the same length in bytes. `distance/` computes distances of the bytes; `format/`
+//! lays them out in the database.
 //!
-//! What each form costs and loses, on 100 000 photo descriptors (128 dimensions, whole numbers of
-//! one byte, Euclidean) and 100 000 text embeddings (384 dimensions, which were halves, cosine).
-//! Recall is that of an exact search, against the exact answers of `f32`; [`I8`] was trained on
-//! every tenth row; [`Signs`] are those of the binary quantized metrics, for which vectors without
-//! negative components are all alike; [`Bits`] lose nothing of zeros and ones. `cargo run --release
-//! -p voisin-bench --bin forms -- FOLDER` measures it.
+//! Size and loss of each element type, measured on 100 000 photo descriptors (128 dimensions,
+//! one-byte integers, Euclidean) and 100 000 text embeddings (384 dimensions, originally half
+//! precision, cosine). Recall is that of an exact search, against the exact answers of `f32`.
+//! [`I8`] was trained on every tenth row. [`Signs`] are those of the binary quantized metrics;
+//! vectors without negative components are all the same to them. [`Bits`] are lossless for zeros
+//! and ones. `cargo run --release -p voisin-bench --bin forms -- FOLDER` measures it.
 //!
 #![doc = include_str!("table.md")]
 
@@ -48,7 +48,7 @@ mod sealed {
 
         /// Little-endian.
         fn to_bytes(self) -> Self::Bytes;
-        /// What the bytes of many are of.
+        /// Decodes the bytes of consecutive components.
         fn of_bytes(bytes: &[u8]) -> Vec<Self>;
         fn components(vector: &[Self]) -> super::Components<'_>;
     }
@@ -76,60 +76,64 @@ mod sealed {
     component!(f64, F64);
 }
 
-/// How a vector is stored: [`F32`], [`F16`], [`Bf16`], [`I8`], [`Bits`] or [`Signs`].
+/// The element type of stored vectors: [`F32`], [`F16`], [`Bf16`], [`I8`], [`Bits`] or [`Signs`].
 pub trait Codec: sealed::Sealed + fmt::Debug + Clone + Copy + Send + Sync + 'static {
-    /// The form that a vector has when others are compared with it.
+    /// The element type that a vector is decoded to before others are compared with it.
     type Decoded: Decoded;
 
-    /// The number that stands for this form in the metadata of an index (`docs/format.md`).
+    /// The number of the element type in the metadata of an index (`docs/format.md`).
     const ID: u8;
 
-    /// What it is called in messages and statistics.
+    /// The name of the element type in messages and statistics.
     const NAME: &'static str;
 
-    /// Whether a vector of `f32` that can be stored comes back as it was.
+    /// Whether an accepted vector of `f32` comes back bit for bit.
     const IS_EXACT: bool;
 
     /// Whether an index must be trained before its first item.
     const IS_TRAINED: bool = false;
 
-    /// Bytes of one stored vector of `dimensions` components.
+    /// The size of a stored vector of `dimensions` components, in bytes.
     fn bytes(dimensions: usize) -> usize;
 
-    /// Whether this form can hold `vector`, but for rounding.
+    /// Checks that this element type can hold `vector`, up to rounding.
     ///
     /// # Errors
-    /// The first component that it cannot hold: NaN and infinities for all forms, what is beyond
-    /// the largest number of [`F32`], [`F16`] or [`Bf16`], anything but 0 and 1 for [`Bits`].
+    /// For the first component that it cannot hold: [`NotFinite`](VectorDefect::NotFinite) for NaN
+    /// and infinities; [`TooLarge`](VectorDefect::TooLarge) beyond the largest number of [`F32`],
+    /// [`F16`] or [`Bf16`], or for [`I8`] and [`Bits`] of `f32`;
+    /// [`NotBinary`](VectorDefect::NotBinary) for anything but 0 and 1 in [`Bits`]. For a nonzero
+    /// vector that would round to zero in [`F32`], [`F16`] or [`Bf16`]:
+    /// [`TooSmall`](VectorDefect::TooSmall).
     fn check<T: Component>(vector: &[T]) -> Result<(), VectorDefect>;
 
-    /// Appends the `bytes(vector.len())` bytes of `vector` to `out`, each component rounded once,
-    /// to the nearest. Returns how many components were off by more than that, as they are beyond
-    /// the ends of `scale`: of [`I8`] only.
+    /// Appends `vector` to `out`, as `bytes(vector.len())` bytes, each component rounded once, to
+    /// the nearest. Returns the number of components that saturated at an end of `scale`; 0 for all
+    /// but [`I8`].
     fn encode<T: Component>(vector: &[T], scale: Scale, out: &mut Vec<u8>) -> u64;
 
-    /// A stored vector in the form that others are compared with. Exact.
+    /// Decodes a stored vector to the type that others are compared with. Exact.
     fn decode(bytes: &[u8], scale: Scale) -> Cow<'_, [u8]>;
 
-    /// Whether what follows the last component is zero.
+    /// Whether the padding after the last component is zero.
     fn has_clean_padding(_bytes: &[u8], _dimensions: usize) -> bool {
         true
     }
 }
 
-/// A form that vectors are compared in: [`F32`], [`Bits`] or [`Signs`].
+/// An element type that vectors are compared as: [`F32`], [`Bits`] or [`Signs`].
 pub trait Decoded: Codec<Decoded = Self> {
     /// Component `i` of a vector. `None` past its end.
     fn component(bytes: &[u8], i: usize) -> Option<f32>;
 
-    /// The first `count` components.
+    /// The first `count` components; fewer if the vector ends before.
     fn components(bytes: &[u8], count: usize) -> Vec<f32> {
         (0..count).map_while(|i| Self::component(bytes, i)).collect()
     }
 }
 
-/// A form of vectors of any numbers, which the metrics take as their parameter: [`F32`], [`F16`],
-/// [`Bf16`] or [`I8`].
+/// An element type for vectors of arbitrary numbers, the type parameter of metrics such as
+/// `Cosine<F16>`: [`F32`], [`F16`], [`Bf16`] or [`I8`].
 pub trait Floats: Codec<Decoded = F32> {}
 
 impl Floats for F32 {}
@@ -137,8 +141,8 @@ impl Floats for F16 {}
 impl Floats for Bf16 {}
 impl Floats for I8 {}
 
-/// What the vectors of a caller are made of: `f32`, or `f64`, each component of which is rounded
-/// once, to what is stored, or to `f32` in a query.
+/// The component type of a caller's vectors: `f32` or `f64`. A component of `f64` is rounded once:
+/// to the stored element type, or to `f32` in a query.
 pub trait Component: sealed::Component + Copy + fmt::Debug + Into<f64> + Sync {
     /// All components as `f32`, rounded to the nearest.
     fn floats(vector: &[Self]) -> Cow<'_, [f32]>;
@@ -156,7 +160,7 @@ impl Component for f64 {
     }
 }
 
-/// A vector of a caller's, whatever its components are: so that what takes it is compiled once.
+/// A caller's vector, of either component type, so that code that takes it is compiled once.
 #[derive(Debug, Clone, Copy)]
 #[doc(hidden)]
 pub enum Components<'a> {
@@ -180,7 +184,7 @@ impl<'a> Components<'a> {
         }
     }
 
-    /// Rows of so many components each; the last may be shorter.
+    /// The rows, of `dimensions` components each; the last may be shorter.
     #[inline]
     pub fn rows(self, dimensions: usize) -> impl Iterator<Item = Self> {
         (0..self.len()).step_by(dimensions.max(1)).map(move |start| {
@@ -193,8 +197,7 @@ impl<'a> Components<'a> {
     }
 }
 
-/// A vector in a form that it can be compared in, borrowed from the database or from a query. Not
-/// aligned.
+/// A decoded vector, borrowed from the database or from a query. Its bytes have any alignment.
 #[derive(Clone, Copy)]
 pub struct VectorRef<'a, C> {
     bytes: &'a [u8],
@@ -202,7 +205,7 @@ pub struct VectorRef<'a, C> {
 }
 
 impl<'a, C: Decoded> VectorRef<'a, C> {
-    /// Views `bytes` as a vector in the form `C`.
+    /// Views `bytes` as a vector of the element type `C`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, codec: PhantomData }
@@ -214,13 +217,13 @@ impl<'a, C: Decoded> VectorRef<'a, C> {
         self.bytes
     }
 
-    /// The components in order. For [`Bits`] and [`Signs`], up to the end of the last word, with
-    /// the padding.
+    /// The components in order. For [`Bits`] and [`Signs`], this includes the padding of the last
+    /// word.
     pub fn iter(self) -> impl Iterator<Item = f32> + 'a {
         (0..).map_while(move |i| C::component(self.bytes, i))
     }
 
-    /// The first `dimensions` components.
+    /// The first `dimensions` components; fewer if the vector ends before.
     #[must_use]
     pub fn to_vec(self, dimensions: usize) -> Vec<f32> {
         C::components(self.bytes, dimensions)

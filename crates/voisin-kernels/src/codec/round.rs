@@ -1,18 +1,17 @@
-//! Rounding to 16 bits, to the nearest, ties to even, and back. What is given is finite, and no
-//! larger than the largest number of the form.
+//! Conversion to and from the 16-bit floats: rounding to nearest, ties to even. Inputs are finite
+//! and within the range of the 16-bit type.
 //!
-//! From `f64` there are two steps, by way of `f32`, and one rounding: the first step, where it is
-//! not exact, gives the neighbor whose last bit is one ([`to_odd`]), which is on the same side of
-//! everything that the second step has to decide between (Boldo and Melquiond 2008, "Emulation of
-//! FMA and Correctly Rounded Sums: Proved Algorithms Using Rounding to Odd").
+//! An `f64` is converted by way of `f32`, and still rounded only once: if the first step is
+//! inexact, it rounds to odd ([`to_odd`]), to the neighbor whose last bit is one. That one is on
+//! the same side of every tie of the second step (Boldo and Melquiond 2008, "Emulation of FMA and
+//! Correctly Rounded Sums: Proved Algorithms Using Rounding to Odd").
 
-/// The largest finite number of 5 bits of exponent and 10 of mantissa.
+/// The largest finite binary16: 5 bits of exponent, 10 of mantissa.
 pub(super) const MAX_F16: f64 = 65504.0;
-/// The largest finite number of 8 bits of exponent and 7 of mantissa: 255 of the 256ths that the
-/// largest power of two is doubled by.
+/// The largest finite bfloat16: 8 bits of exponent, 7 of mantissa; 255/128 times 2^127.
 pub(super) const MAX_BF16: f64 = 255.0 / 128.0 * (1u128 << 127) as f64;
 
-/// `value` if `f32` has it, else the one of its two neighbors whose last bit is one.
+/// `value` if it is an `f32`, else the neighboring `f32` whose last bit is one (round to odd).
 pub(super) fn to_odd(value: f64) -> f32 {
     let nearest = value as f32;
     let exact = f64::from(nearest);
@@ -25,25 +24,25 @@ pub(super) fn to_odd(value: f64) -> f32 {
 }
 
 pub(super) fn to_f16(value: f32) -> u16 {
-    /// The smallest normal number, and the exponent by which those of the two forms differ.
+    /// The smallest normal binary16, and the difference of the exponent biases.
     const MIN_NORMAL: f32 = 6.103_515_6e-5;
     const REBIAS: u32 = (127 - 15) << 23;
     let sign = (value.to_bits() >> 16) as u16 & 0x8000;
     let magnitude = value.abs();
     if magnitude < MIN_NORMAL {
-        // Between a half and one, numbers are as far apart as the subnormal ones of 16 bits.
+        // Between 0.5 and 1, `f32` has the spacing of the binary16 subnormals.
         return sign | ((magnitude + 0.5).to_bits() - 0.5f32.to_bits()) as u16;
     }
     let bits = magnitude.to_bits();
     sign | ((bits - REBIAS + 0xFFF + (bits >> 13 & 1)) >> 13) as u16
 }
 
-/// Infinities and NaN come back, too.
+/// Decodes binary16, also infinities and NaN.
 #[inline]
 pub(crate) fn from_f16(bits: u16) -> f32 {
-    /// 2 to the power of 112, by which the exponents of the two forms differ.
+    /// 2^112: the difference of the exponent biases, as a factor.
     const SCALE: f32 = 5_192_296_858_534_827_628_530_496_329_220_096.0;
-    // In 32 bits throughout: the compiler makes vector code of it.
+    // In 32 bits throughout, so that the compiler vectorizes it.
     let bits = u32::from(bits);
     let magnitude = f32::from_bits((bits & 0x7FFF) << 13) * SCALE;
     let special = if bits & 0x7C00 == 0x7C00 { 0x7F80_0000 } else { 0 };
@@ -87,8 +86,7 @@ mod tests {
         assert_eq!((MAX_F16, MAX_BF16), (f16::MAX.to_f64(), bf16::MAX.to_f64()));
     }
 
-    /// Of two numbers of 16 bits that follow each other, the one that is nearer; of two as near the
-    /// one with the even last bit.
+    /// The oracle: the nearer of the two adjacent 16-bit numbers, ties to the even one.
     fn nearest(value: f64, decode: impl Fn(u16) -> f32, largest: u16) -> u16 {
         let magnitude = value.abs();
         let above = (0..=largest)
@@ -114,7 +112,7 @@ mod tests {
         ] {
             let middle = (f64::from(from_f16(low)) + f64::from(from_f16(high))) / 2.0;
             let even = if low.is_multiple_of(2) { low } else { high };
-            // What a rounding to `f32` in between would make the middle of both.
+            // Rounding to nearest in the first step would turn all three into the tie.
             for (value, expected) in
                 [(middle, even), (middle * (1.0 + tiny), high), (middle * (1.0 - tiny), low)]
             {

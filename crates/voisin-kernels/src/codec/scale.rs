@@ -1,13 +1,12 @@
-//! The scale of stored bytes: a center and a step, which training sets.
+//! The scale of scalar quantization: a center and a step, set by training.
 //!
-//! Invariant: a byte stands for one number, however it is computed.
+//! Invariant: a code decodes to one number, however it is computed.
 
-/// The scale of an index that stores vectors as [`I8`](super::I8): a stored byte `code`
-/// stands for `center + step * code`. Training fixes it, before the first item; other element types
-/// ignore it.
+/// The scale of an index that stores vectors as [`I8`](super::I8): a stored byte `code` decodes to
+/// `center + step * code`. Training sets it, before the first item; other element types ignore it.
 ///
-/// The step has at most 16 significant bits, so that `step * code` is exact: a byte stands for one
-/// number, however it is computed.
+/// The step has at most 16 significant bits, so that `step * code` is exact: a code decodes to the
+/// same number with and without FMA.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
     #[doc(hidden)]
@@ -19,13 +18,14 @@ pub struct Scale {
 impl Scale {
     /// The scale of an untrained index, or of an element type that needs none.
     pub const NONE: Self = Self { center: 0.0, step: 0.0 };
-    /// The largest component that can be trained on: sums and differences of a few such are finite.
+    /// The largest magnitude to train on: sums and differences of a few such numbers are finite.
     pub(crate) const MAX: f32 = 1e38;
     /// The low bits of a step that are zero.
     const ZERO_BITS: u32 = 0xFF;
 
-    /// The finest scale on which no number from `lowest` to `highest` is off by more than half a
-    /// step. `None` if either is not finite, or beyond `MAX`.
+    /// The finest scale that holds every number from `lowest` to `highest` with an error of at most
+    /// half a step. `None` if `lowest` is above `highest`, or if either is NaN or above `MAX` in
+    /// magnitude.
     #[doc(hidden)]
     #[must_use]
     pub fn between(lowest: f32, highest: f32) -> Option<Self> {
@@ -34,11 +34,11 @@ impl Scale {
         if !(lowest <= highest && magnitude <= f64::from(Self::MAX)) {
             return None;
         }
-        // For a single number, widen the range around it to make room for similar ones.
+        // Extend the range of a single number to both sides of zero, for similar numbers.
         let (lowest, highest) =
             if lowest == highest { (-magnitude, magnitude) } else { (lowest, highest) };
         let wanted = if magnitude == 0.0 { 1.0 / 255.0 } else { (highest - lowest) / 255.0 };
-        // Every code must stand for a different number, and the step must be a normal number.
+        // Every code must decode to a different number, and the step must be a normal number.
         let wanted = wanted
             .max(magnitude * f64::from(f32::EPSILON))
             .max(f64::from(f32::MIN_POSITIVE) * 256.0);
@@ -51,7 +51,7 @@ impl Scale {
         Some(Self { center: (lowest + 128.0 * f64::from(step)) as f32, step })
     }
 
-    /// The bits of both numbers, for exact comparison.
+    /// The bits of center and step, for exact comparison.
     #[doc(hidden)]
     #[must_use]
     #[inline]
@@ -79,18 +79,18 @@ impl Scale {
             && ends.iter().all(|end| end.is_finite())
     }
 
-    /// The number that a code stands for.
+    /// Decodes a code.
     #[inline]
     pub(crate) fn value(self, code: i8) -> f32 {
         self.center + self.step * f32::from(code)
     }
 
-    /// The code of a number, and whether the number is off by more than half a step, that is,
-    /// beyond the ends of the scale.
+    /// Encodes a number. The flag says whether the number saturated: it is beyond the ends of the
+    /// scale by more than half a step.
     #[inline]
     pub(crate) fn code(self, value: f64) -> (i8, bool) {
         let code = ((value - f64::from(self.center)) / f64::from(self.step)).round_ties_even();
-        // Saturates.
+        // `as` saturates.
         (code as i8, !(f64::from(i8::MIN)..=f64::from(i8::MAX)).contains(&code))
     }
 }

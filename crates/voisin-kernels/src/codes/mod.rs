@@ -1,20 +1,19 @@
-//! Codes: vectors at 1, 2, 4, 7 or 8 bits a component, to search by; the answers are made of the
-//! vectors themselves.
+//! Quantized codes: vectors at 1, 2, 4, 7 or 8 bits a component, to search by. Results are reranked
+//! by the vectors themselves.
 //!
-//! A code is of the **residual** of a vector, which is what is left of it without the **center** of
-//! the index, rotated so that all of its components are alike (`kernels/rotation.rs`). Each
-//! component is the number of the step it falls into, of a width that is chosen for each vector.
-//! The scale beside a code is the one of extended RaBitQ (Gao et al. 2024): the scaled code has the
-//! inner product with the residual that the residual has with itself, so that estimates are
-//! unbiased. We depart from it in how the width is found (a few are tried, where the paper
-//! enumerates all that matter) and in the bound: ours is that of Cauchy and Schwarz, with the
-//! length of what the code lacks, so that it holds always and not nearly always, and an exact scan
-//! may skip by it.
+//! A code quantizes the **residual** of a vector, its difference from the **center** of the index,
+//! after a random rotation, which makes all components alike (`kernels/rotation.rs`). A component
+//! is the number of the step that it falls into; the step width is chosen for each vector. The
+//! scale stored with a code is that of extended RaBitQ (Gao et al. 2024): the inner product of the
+//! scaled code and the residual is that of the residual and itself, which makes estimates unbiased.
+//! We depart from the paper in two ways. A few step widths are tried, where the paper enumerates
+//! all that matter. The error bound is by Cauchy-Schwarz, with the norm of the quantization error,
+//! so that it holds always, not with high probability, and an exact scan may skip vectors by it.
 //!
-//! Owns the invariants that the code of a vector is the same on every machine, bit for bit, and
-//! that a distance, as the kernels of the metric compute it, differs from its estimate by no more
-//! than the bound. For metrics that follow from inner products: rotating keeps those, and neither
-//! sums of absolute differences nor bits.
+//! Invariants: the code of a vector is bit-identical on every machine; a distance, as the kernels
+//! of the metric compute it, differs from its estimate by at most the error bound. Only metrics
+//! that follow from inner products have codes: a rotation preserves those, but neither sums of
+//! absolute differences nor bits.
 
 use std::fmt;
 
@@ -24,38 +23,38 @@ use crate::distance::{
     sum_of,
 };
 
-/// The largest magnitude of a component of a query.
+/// The largest magnitude of a quantized query component.
 const QUERY_LEVELS: f32 = 127.0;
 /// Errors beyond this many standard deviations are ignored (3 sigma: 99.7 % are within).
 const DEVIATIONS: f32 = 3.0;
-/// From so many dimensions on, an error of 4 bits a component averages out well enough.
+/// From this many dimensions on, the errors of 4-bit components average out well enough.
 const FAST_4_FROM: usize = 256;
 
-/// How many bits a component has in the codes that an index is searched by.
+/// The quantization of the codes that an index is searched by: the bits per component.
 ///
-/// Codes lie beside the vectors, `bits * dimensions / 8 + 12` bytes each; those of 7 bits take up
-/// to 4 bytes more where that fills a cache line. A search walks the graph by them, and computes
-/// the distances of what it finds from the vectors: answers have exact distances always, and miss a
-/// little more of the true neighbors the fewer bits there are.
+/// Codes are stored beside the vectors, `bits * dimensions / 8 + 12` bytes each; 7-bit codes take
+/// up to 4 bytes more where that fills a cache line. A search estimates distances from codes, and
+/// reranks the candidates by the vectors: the distances in an answer are always exact, and fewer
+/// bits lower the recall a little.
 ///
 /// | bits | for | recall at equal `ef_search` |
 /// |---|---|---|
 /// | 8 | everything | as without codes |
-/// | 7 | whole cache lines, as of 128 dimensions: a third fewer than by 8 bits | as without codes |
+/// | 7 | whole cache lines, as at 128 dimensions: a third fewer than at 8 bits | as without codes |
 /// | 4 | from about 256 dimensions on | a few tenths of a percent lower |
 /// | 2, 1 | a thousand dimensions and more, or little memory: raise `ef_search` | lower |
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Codes {
-    /// One bit a component: its sign.
+    /// 1 bit a component: its sign.
     Bits1,
-    /// Two bits a component.
+    /// 2 bits a component.
     Bits2,
-    /// Four bits a component.
+    /// 4 bits a component.
     Bits4,
-    /// Seven bits a component.
+    /// 7 bits a component, bit-packed.
     Bits7,
-    /// Eight bits a component.
+    /// 8 bits a component.
     Bits8,
 }
 
@@ -64,9 +63,9 @@ impl Codes {
     pub(crate) const ALL: [Self; 5] =
         [Self::Bits1, Self::Bits2, Self::Bits4, Self::Bits7, Self::Bits8];
 
-    /// Those that make searches the fastest at nearly the same recall: 4 bits from 256 dimensions
-    /// on. Below, 7 bits where codes fill whole cache lines with these, as they do for 54 to 59,
-    /// 127 to 132 and 201 to 205 dimensions, and else 8.
+    /// The fastest codes at nearly the same recall: 4 bits from 256 dimensions on. Below, 7 bits if
+    /// such codes fill whole cache lines, as with 54 to 59, 127 to 132 and 201 to 205 dimensions,
+    /// else 8.
     #[must_use]
     pub fn fast(dimensions: usize) -> Self {
         match dimensions {
@@ -76,7 +75,7 @@ impl Codes {
         }
     }
 
-    /// Bits a component.
+    /// The number of bits per component.
     #[must_use]
     pub fn bits(self) -> usize {
         match self {
@@ -88,20 +87,20 @@ impl Codes {
         }
     }
 
-    /// Those of so many bits a component, if there are any.
+    /// The codes with this many bits per component, if there are any.
     #[doc(hidden)]
     #[must_use]
     pub fn of_bits(bits: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|codes| codes.bits() == usize::from(bits))
     }
 
-    /// Bytes of a code without its factors.
+    /// The size of a code without its factors, in bytes.
     pub(crate) fn code_bytes(self, dimensions: usize) -> usize {
         code_bytes(self.bits(), dimensions)
     }
 
-    /// The widths of a step that are tried, in shares of the one that reaches the largest
-    /// component. Few steps are better spent on where most components are.
+    /// The step widths to try, as fractions of the width at which the steps reach the largest
+    /// component. With few steps, it is better to clip a few large components.
     fn widths(self) -> &'static [f32] {
         match self {
             Self::Bits1 | Self::Bits7 | Self::Bits8 => &[1.0],
@@ -117,26 +116,26 @@ impl fmt::Display for Codes {
     }
 }
 
-/// Whether vectors of a metric can be searched by codes.
+/// Whether a metric can have codes: its distances follow from inner products.
 #[must_use]
 pub fn is_sound(metric: &Metric) -> bool {
     matches!(metric.form, Form::SquaredDifferences | Form::NegatedProducts | Form::Cosine)
 }
 
-/// What makes codes of vectors, and estimates of codes.
+/// Encodes vectors, prepares queries, and estimates distances from codes.
 #[derive(Debug)]
 pub struct Coder {
     codes: Codes,
     metric: &'static Metric,
     center: Vec<f32>,
     rotation: Rotation,
-    /// What vectors are stored in.
+    /// The scale of the stored vectors.
     scale: Scale,
-    /// Estimates of the distances of a query and codes.
+    /// Estimates the distances of a query to codes.
     pub estimates: Estimates,
 }
 
-/// Space for the components of a vector that is being encoded.
+/// Scratch memory for encoding a vector.
 #[derive(Debug, Default)]
 pub struct Scratch {
     residual: Vec<f32>,
@@ -145,8 +144,8 @@ pub struct Scratch {
 }
 
 impl Coder {
-    /// For vectors of as many components as the center has, which is one of directions for metrics
-    /// that compare those.
+    /// For vectors of as many components as `center` has. For metrics that compare directions, the
+    /// center is one of normalized vectors.
     #[must_use]
     pub fn new(
         metric: &'static Metric,
@@ -194,7 +193,7 @@ impl Coder {
         for share in self.codes.widths() {
             tried.clear();
             let found = quantize(residual, widest * share, levels as f32, tried);
-            // The cosine of the angle between the two, but for the length of the residual.
+            // The larger cosine with the residual wins; the norm of the residual cancels.
             if found.0 > 0.0 && found.0 * found.0 * products.1 >= products.0 * products.0 * found.1
             {
                 products = found;
@@ -216,7 +215,7 @@ impl Coder {
         out.extend(Factors { offset, scale, error, length }.encode());
     }
 
-    /// Appends the numbers of steps, plane by plane, or one after the other.
+    /// Appends the numbers of the steps, by planes, or bit-packed for 7 bits.
     fn pack(&self, levels: &[u8], out: &mut Vec<u8>) {
         let start = out.len();
         let bits = self.codes.bits();
@@ -233,7 +232,7 @@ impl Coder {
         }
     }
 
-    /// A query, as it is compared, and its factor, ready to be compared with codes.
+    /// Prepares a query for codes, from its decoded bytes and its factor.
     #[must_use]
     pub fn query(&self, vector: &[u8], factor: f32) -> CodeQuery {
         let mut residual = self.metric.coded(vector, factor, self.center.len());
@@ -266,8 +265,8 @@ impl Coder {
         query.offset = offset as f32;
         query.slope = (multiple * f64::from(step)) as f32;
         query.intercept = (-multiple * f64::from(step) * middle * sum) as f32;
-        // Rounded up, and then some for the rounding of the rotation, which `slack` has its share
-        // of, too.
+        // Rounded up, with a margin for the rounding errors of the rotation; `slack` covers its
+        // share of them, too.
         let up = |value: f64| (value * (1.0 + 1e-5)) as f32;
         query.error = up(multiple * square.sqrt());
         query.length = up(multiple * lost);
@@ -278,7 +277,7 @@ impl Coder {
     }
 }
 
-/// Puts numbers of 7 bits one after the other, the lowest bits first, into zeros.
+/// Bit-packs 7-bit numbers, the lowest bits first, into zeroed bytes.
 fn pack_sevens(levels: &[u8], out: &mut [u8]) {
     for (eight, bytes) in levels.chunks(8).zip(out.chunks_mut(7)) {
         let word = eight.iter().rev().fold(0u64, |word, level| word << 7 | u64::from(*level));
@@ -286,9 +285,9 @@ fn pack_sevens(levels: &[u8], out: &mut [u8]) {
     }
 }
 
-/// Appends the steps of `width` that values fall into, of `levels`, the middle of which is at zero.
-/// Returns the inner product of the middles of the steps with the values, and that with themselves,
-/// in widths.
+/// Quantizes `values` to `levels` steps of the given width, centered at zero, and appends the
+/// numbers of the steps. Returns the inner products of the step centers with the values and with
+/// themselves, in units of the width.
 fn quantize(values: &[f32], width: f32, levels: f32, out: &mut Vec<u8>) -> (f64, f64) {
     let per_width = if width > 0.0 { width.recip() } else { 0.0 };
     let (half, last) = (levels / 2.0, levels - 1.0);
@@ -302,9 +301,9 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
     sum_of(a, b, |a, b| f64::from(a * b))
 }
 
-/// Halves to the even number. Of magnitudes up to 127.
+/// Rounds to nearest, ties to even. For magnitudes up to 127.
 fn nearest_whole(value: f32) -> i8 {
-    // Where floats are whole numbers apart, the last bits of one are those of the number.
+    // At this magnitude, floats are 1 apart: the lowest bits of the sum are the integer.
     (value + 1.5 * (1u32 << (f32::MANTISSA_DIGITS - 1)) as f32).to_bits() as i8
 }
 
@@ -320,7 +319,7 @@ mod tests {
         vector.iter().flat_map(|value| value.to_le_bytes()).collect()
     }
 
-    /// Estimate and bound of the distance of two vectors.
+    /// The estimate of a distance, and its error bound.
     fn estimate<D: Distance<Codec = F32>>(
         coder: &Coder,
         query: &[f32],
@@ -367,7 +366,7 @@ mod tests {
         }
     }
 
-    /// Numbers as good as normally distributed.
+    /// Approximately normally distributed components.
     fn vector(salt: u32, dimensions: usize) -> Vec<f32> {
         let mut state = salt.wrapping_mul(2_654_435_761).wrapping_add(1);
         let mut next = || {

@@ -1,10 +1,10 @@
-//! A metric as a value: what an engine needs of a [`Distance`], resolved once when an index is
-//! opened, so that nothing below the typed faces is compiled for each metric.
+//! A metric as a value: what the engine needs of a [`Distance`], resolved once when an index is
+//! opened, so that nothing below the typed API is compiled for each metric.
 //!
-//! The loops compute distances by [`Kernels`], which are function pointers of their own, chosen for
-//! the machine; what the metric makes of their sums is known for the built-in forms and computed in
-//! place ([`Finish`]). Everything else is called through the pointers here, once a vector
-//! or once a query.
+//! Loops compute raw values by [`Kernels`], which are function pointers of their own, chosen for
+//! the machine. For built-in metrics, the step from the raw value to the distance is known, and
+//! inlined ([`Finish`]). All else is called through the function pointers here, once a vector or
+//! once a query.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,34 +20,34 @@ use crate::codec::{
 };
 use crate::defect::VectorDefect;
 
-/// A vector that can be stored and compared, as it is stored.
+/// A vector that was checked, as it is stored.
 #[derive(Debug)]
 pub struct Encoded {
-    /// In the form of the metric.
+    /// The bytes, in the element type of the metric.
     pub bytes: Vec<u8>,
-    /// What is stored beside it; 0 if nothing is.
+    /// The factor stored beside it; 0 if there is none.
     pub factor: f32,
-    /// Components that were beyond the ends of the scale.
+    /// The number of components that saturated at an end of the scale.
     pub saturated: u64,
 }
 
-/// A query, as it is compared, and its factor.
+/// The bytes of a query, as it is compared, and its factor.
 type Prepared = (Vec<u8>, f32);
 
-/// A metric, resolved once: its name, its kernels, and what it makes of their numbers.
+/// A metric, resolved once: its name, its element type and its functions.
 pub struct Metric {
     name: Name,
-    /// The number of the form that vectors are stored in.
+    /// The number of the element type of stored vectors.
     pub codec: u8,
-    /// The name of that form.
+    /// The name of that element type.
     pub codec_name: &'static str,
     /// Whether an index must be trained before its first item.
     pub is_trained: bool,
     /// Whether a factor is stored beside each vector.
     pub has_factor: bool,
-    /// How a distance follows from the number that a kernel makes.
+    /// How a distance follows from the raw value.
     pub form: Form,
-    /// Whether vectors can be compared: not where an index has a metric that nobody has told of.
+    /// Whether the metric is known. Vectors of an unknown one cannot be compared.
     pub is_known: bool,
     bytes: fn(usize) -> usize,
     kernels: fn(usize) -> Kernels,
@@ -68,7 +68,7 @@ impl PartialEq for Metric {
     }
 }
 
-/// A metric's name: a type says it, or an index whose metric is not known.
+/// The name of a metric: of a type, or as stored in an index with an unknown metric.
 enum Name {
     Of(fn() -> &'static str),
     Stored(&'static str),
@@ -80,7 +80,7 @@ impl fmt::Debug for Metric {
     }
 }
 
-/// Has the metric of a type.
+/// Holds the metric of a type, as a constant.
 struct Of<D>(PhantomData<D>);
 
 impl<D: Distance> Of<D> {
@@ -118,7 +118,7 @@ impl<D: Distance> Of<D> {
     };
 }
 
-/// The vectors of a form, under a metric that is not known.
+/// The placeholder for an unknown metric over an element type.
 #[derive(Debug, Clone)]
 struct Unknown<C>(PhantomData<C>);
 
@@ -129,13 +129,13 @@ impl<C: Codec> Distance for Unknown<C> {
         "unknown"
     }
 
-    /// Nobody asks: whatever compares is refused where the index is opened.
+    /// Never called: whatever compares vectors is refused when the index is opened.
     fn raw(_: VectorRef<'_, DecodedOf<Self>>, _: VectorRef<'_, DecodedOf<Self>>) -> f32 {
         0.0
     }
 }
 
-/// A vector as it is stored.
+/// Checks and encodes a vector.
 fn encode<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<Encoded, VectorDefect> {
     D::Codec::check(vector)?;
     if D::Codec::IS_EXACT {
@@ -157,7 +157,7 @@ fn check_given<D: Distance, T: Component>(vector: &[T]) -> Result<(), VectorDefe
 }
 
 fn check<D: Distance, T: Component>(vector: &[T], scale: Scale) -> Result<(), VectorDefect> {
-    // What comes back as it was needs no encoding to be judged.
+    // An exact element type needs no encoding for the check.
     if D::Codec::IS_EXACT {
         check_given::<D, T>(vector)
     } else {
@@ -172,7 +172,7 @@ impl Metric {
         &Of::<D>::METRIC
     }
 
-    /// A built-in metric, by its name and the number of the form that it stores.
+    /// A built-in metric, by its name and the number of its element type.
     #[must_use]
     pub fn built_in(name: &str, codec: u8) -> Option<&'static Self> {
         fn forms<C: Floats>() -> [&'static Metric; 4] {
@@ -195,9 +195,9 @@ impl Metric {
             .find(|metric| metric.codec == codec && metric.name() == name)
     }
 
-    /// Stands for a metric that is not known, of an index that stores vectors in the form with this
-    /// number: they can be read, and nothing can be compared. `None` if there is no such form.
-    /// There is one for each name, form and factor, for as long as the process lives.
+    /// A placeholder for an unknown metric of an index with this element type: its vectors can be
+    /// read, and nothing can be compared. `None` if there is no such element type. There is one per
+    /// name, element type and factor, which is never freed.
     #[must_use]
     pub fn unknown(name: &str, codec: u8, has_factor: bool) -> Option<&'static Self> {
         static UNKNOWN: Mutex<Vec<&'static Metric>> = Mutex::new(Vec::new());
@@ -233,21 +233,21 @@ impl Metric {
         }
     }
 
-    /// Bytes of a stored vector of `dimensions` components, without its factor.
+    /// The size of a stored vector of `dimensions` components without its factor, in bytes.
     #[must_use]
     #[inline]
     pub fn bytes(&self, dimensions: usize) -> usize {
         (self.bytes)(dimensions)
     }
 
-    /// The kernels for vectors of so many components, as they are stored.
+    /// The kernels for stored vectors of `dimensions` components.
     #[must_use]
     #[inline]
     pub fn kernels(&self, dimensions: usize, scale: Scale) -> Kernels {
         (self.kernels)(dimensions).with_scale(scale)
     }
 
-    /// A query, as it is compared, and its factor.
+    /// Prepares a query: its bytes as they are compared, and its factor.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -256,17 +256,16 @@ impl Metric {
         (self.prepare)(query)
     }
 
-    /// A vector as it is stored.
+    /// Encodes a vector as it is stored.
     ///
     /// # Errors
-    /// What is wrong with it, where it cannot be stored, or could not be compared as it would be
-    /// stored.
+    /// Why it cannot be stored, or could not be compared once stored.
     #[inline]
     pub fn encode(&self, vector: Components<'_>, scale: Scale) -> Result<Encoded, VectorDefect> {
         (self.encode)(vector, scale)
     }
 
-    /// That a vector can be stored in an index of this scale.
+    /// Checks that a vector can be stored in an index of this scale.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
@@ -275,8 +274,8 @@ impl Metric {
         (self.check)(vector, scale)
     }
 
-    /// That the form can hold a vector, and the metric compare it, as it is given: whatever the
-    /// scale.
+    /// Checks that the element type can hold a vector, and the metric compare it, as given,
+    /// whatever the scale.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -285,36 +284,36 @@ impl Metric {
         (self.check_given)(vector)
     }
 
-    /// A stored vector in the form that others are compared with. Exact.
+    /// Decodes a stored vector to the type that others are compared with. Exact.
     #[must_use]
     #[inline]
     pub fn decode<'a>(&self, bytes: &'a [u8], scale: Scale) -> Cow<'a, [u8]> {
         (self.decode)(bytes, scale)
     }
 
-    /// The components of a decoded vector, or of a query.
+    /// The first `dimensions` components of a decoded vector, or of a query.
     #[must_use]
     #[inline]
     pub fn floats(&self, decoded: &[u8], dimensions: usize) -> Vec<f32> {
         (self.floats)(decoded, dimensions)
     }
 
-    /// What is stored beside a decoded vector; 0 if nothing is.
+    /// The factor of a decoded vector; 0 if the metric has none.
     #[must_use]
     #[inline]
     pub fn factor(&self, decoded: &[u8]) -> f32 {
         if self.has_factor { (self.factor)(decoded) } else { 0.0 }
     }
 
-    /// Whether what follows the last component of a stored vector is zero.
+    /// Whether the padding after the last component of a stored vector is zero.
     #[must_use]
     #[inline]
     pub fn has_clean_padding(&self, bytes: &[u8], dimensions: usize) -> bool {
         (self.has_clean_padding)(bytes, dimensions)
     }
 
-    /// The components that codes are of: those of the direction, where the metric compares
-    /// directions. Of a decoded vector and its factor.
+    /// The components that codes quantize, of a decoded vector and its factor: those of its
+    /// direction, if the metric compares directions.
     #[must_use]
     pub fn coded(&self, decoded: &[u8], factor: f32, dimensions: usize) -> Vec<f32> {
         let mut components = self.floats(decoded, dimensions);
@@ -325,9 +324,8 @@ impl Metric {
     }
 }
 
-/// How a distance follows from the number that a kernel has made and the factors of both vectors,
-/// as a type: loops over many vectors are compiled for each, and ask once which it is, by
-/// [`by_finish`].
+/// How a distance follows from the raw value and the factors of both vectors, as a type: loops over
+/// many vectors are compiled for each, and [`by_finish`] selects one, once per loop.
 pub trait Finish {
     /// Whether vectors of the metric have factors.
     fn has_factor(metric: &Metric) -> bool;
@@ -336,16 +334,16 @@ pub trait Finish {
     fn finish(metric: &Metric, raw: f32, factors: [f32; 2], dimensions: usize) -> f32;
 }
 
-/// It is the number.
+/// The distance is the raw value.
 #[derive(Debug)]
 pub enum AsItIs {}
-/// It is the number, negated.
+/// The distance is the negated raw value.
 #[derive(Debug)]
 pub enum Negated {}
-/// Half of one minus the number times both factors.
+/// The distance is `(1 - raw * a * b) / 2`, where `a` and `b` are the factors.
 #[derive(Debug)]
 pub enum HalfAngle {}
-/// The metric says.
+/// The distance is computed by the metric's own function.
 #[derive(Debug)]
 pub enum Called {}
 
@@ -397,8 +395,8 @@ impl Finish for Called {
     }
 }
 
-/// Does something with the [`Finish`] of a metric as a type. A macro, for loops over many vectors
-/// to be compiled for each; in `distance`, it is `by_finish`.
+/// Evaluates `$work` with the [`Finish`] of a metric as the type `$finish`. A macro, so that loops
+/// over many vectors are compiled for each; in `distance`, its name is `by_finish`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __by_finish {

@@ -1,12 +1,13 @@
-//! The built-in metrics: their formulas, what they refuse, and which kernel computes them.
+//! The built-in metrics: their formulas, the vectors they refuse, and the kernels that compute
+//! them.
 //!
-//! The limits on norms keep every distance finite and every partial sum of a kernel, too: by
-//! Cauchy-Schwarz no sum of products exceeds the product of the norms, whatever the order it is
-//! computed in.
+//! The limits on norms keep every distance and every partial sum of a kernel finite: by
+//! Cauchy-Schwarz, no sum of products exceeds the product of the norms, in whatever order it is
+//! added up.
 //!
-//! Those over floats have a parameter: the form that vectors are stored in, `f32` unless given, as
-//! in `Cosine<F16>`. It changes what is compared, and not how: a distance is that of the query,
-//! which is not rounded, to the vector that the stored form stands for.
+//! The metrics over floats have the element type of stored vectors as a parameter, `f32` by
+//! default. It changes the stored vectors, not the formula: `Cosine<F16>` is the distance of the
+//! query, which is not rounded, to the decoded stored vector.
 
 use std::convert::Infallible;
 use std::marker::PhantomData;
@@ -15,68 +16,67 @@ use super::{Distance, Form, Kernels};
 use crate::codec::{Bits, Codec, F32, Floats, Signs, VectorRef};
 use crate::defect::VectorDefect;
 
-/// The largest Euclidean norm under which a product of two norms, and the square of a sum of two,
+/// The largest Euclidean norm at which the product of two norms, and the square of the sum of two,
 /// is below `f32::MAX`.
 const MAX_NORM: f64 = 9e18;
-/// The smallest norm but 0 of metrics that multiply: products of two are normal numbers with eight
-/// digits to spare, and so is the square of a difference as small as a thousandth of the norm.
-/// Below 1e-22, all products are 0.
+/// The smallest norm but 0 of metrics that multiply. Products of two norms are normal numbers, 8
+/// orders of magnitude above the smallest one, and so is the square of a difference of a thousandth
+/// of the norm. Below 2.6e-23, all products underflow to 0.
 const MIN_NORM: f64 = 1e-15;
-/// The largest norm whose inverse is a normal number with room to spare.
+/// The largest norm whose inverse is a normal number, with a margin.
 const MAX_DIRECTED_NORM: f64 = 1e15;
-/// The largest sum of absolute values under which the sum of two is below `f32::MAX`.
+/// The largest sum of absolute values at which the sum of two is below `f32::MAX`.
 const MAX_L1_NORM: f64 = 1.5e38;
 
-/// **Squared** Euclidean distance: `sum((a[i] - b[i])^2)`, from 0. Take the root for lengths; the
-/// order is the same. Vectors are stored in the form `C`.
+/// **Squared** Euclidean distance: `sum((a[i] - b[i])^2)`, from 0. Its square root is the length of
+/// the difference; the order is the same. Vectors are stored as `C`.
 ///
-/// The Euclidean norm of a vector is 0 or from 1e-15 to 9e18. Results of a search are at distance 0
-/// only if their components are those of the query: where all squares underflow, as those of
-/// differences below 1e-23 do, the distance is the least positive `f32`, 1.4e-45.
+/// The Euclidean norm of a vector is 0, or from 1e-15 to 9e18. A search result is at distance 0
+/// only if its components are those of the query: if they differ, but all squares underflow
+/// (differences below 1e-23 do), the distance is the smallest positive `f32`, 1.4e-45.
 #[derive(Debug, Clone, Copy)]
 pub struct Euclidean<C = F32>(PhantomData<C>, Infallible);
 
-/// Half of one minus the cosine of the angle: `(1 - dot(a, b) / (|a| |b|)) / 2`, from 0 (same
-/// direction) over 0.5 (orthogonal) to 1 (opposite). The zero vector is refused. Vectors are stored
-/// in the form `C` with the length that they are given, and the inverse of it beside them.
+/// Cosine distance, half of one minus the cosine of the angle: `(1 - dot(a, b) / (|a| |b|)) / 2`,
+/// from 0 (same direction) through 0.5 (orthogonal) to 1 (opposite). The zero vector is refused.
+/// Vectors are stored as `C`, not normalized, with the inverse of their norm beside them.
 ///
 /// The Euclidean norm of a vector is from 1e-15 to 1e15.
 #[derive(Debug, Clone, Copy)]
 pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 
-/// The negated inner product: `-sum(a[i] * b[i])`. Any finite number; the largest product is the
-/// nearest. Vectors are stored in the form `C`.
+/// The negated inner product: `-sum(a[i] * b[i])`, any finite number. The largest product is the
+/// nearest. Vectors are stored as `C`.
 ///
-/// The Euclidean norm of a vector is 0 or from 1e-15 to 9e18.
+/// The Euclidean norm of a vector is 0, or from 1e-15 to 9e18.
 #[derive(Debug, Clone, Copy)]
 pub struct DotProduct<C = F32>(PhantomData<C>, Infallible);
 
-/// Sum of absolute differences: `sum(|a[i] - b[i]|)`, from 0. Vectors are stored in the form `C`.
+/// Manhattan distance: `sum(|a[i] - b[i]|)`, from 0. Vectors are stored as `C`.
 ///
-/// The absolute values of a vector add up to 1.5e38 at most. There is no smallest sum: nothing is
-/// multiplied, and differences are exact where numbers are tiny.
+/// The sum of absolute values of a vector is at most 1.5e38. It has no lower limit: nothing is
+/// multiplied, and differences of tiny numbers are exact.
 #[derive(Debug, Clone, Copy)]
 pub struct Manhattan<C = F32>(PhantomData<C>, Infallible);
 
-/// The share of components that differ, from 0 to 1, of binary vectors: all components are 0 or 1
-/// and stored as one bit.
+/// Hamming distance of binary vectors: the fraction of components that differ, from 0 to 1.
+/// Components are 0 or 1, and stored as 1 bit each.
 #[derive(Debug, Clone, Copy)]
 pub enum Hamming {}
 
-/// As [`Euclidean`], between the signs of the components, 1 and -1: four times the number of signs
-/// that differ. One bit a component is stored. Distances are those of hannoy's metric of this name.
+/// [`Euclidean`] between the signs of the components, 1 and -1: four times the number of signs that
+/// differ. Stored as 1 bit a component. Distances are those of hannoy's metric of this name.
 #[derive(Debug, Clone, Copy)]
 pub enum BinaryQuantizedEuclidean {}
 
-/// As [`Cosine`], between the signs of the components: the share of signs that differ, from 0 to 1,
-/// where the dimensions are counted up to the next multiple of 64 and those beyond the last one are
-/// alike. One bit a component is stored. Distances are those of hannoy's metric of this name, to
-/// rounding.
+/// [`Cosine`] between the signs of the components: the fraction of signs that differ, from 0 to 1.
+/// Dimensions are rounded up to a multiple of 64, and the padding counts as equal. Stored as 1 bit
+/// a component. Distances are those of hannoy's metric of this name, up to rounding.
 #[derive(Debug, Clone, Copy)]
 pub enum BinaryQuantizedCosine {}
 
-/// As [`Manhattan`], between the signs of the components, 1 and -1: twice the number of signs that
-/// differ. One bit a component is stored. Distances are those of hannoy's metric of this name.
+/// [`Manhattan`] between the signs of the components, 1 and -1: twice the number of signs that
+/// differ. Stored as 1 bit a component. Distances are those of hannoy's metric of this name.
 #[derive(Debug, Clone, Copy)]
 pub enum BinaryQuantizedManhattan {}
 
@@ -99,8 +99,8 @@ fn norm(vector: &[f32]) -> f64 {
     sum_of(vector, vector, |a, b| f64::from(a) * f64::from(b)).sqrt()
 }
 
-/// The sum of the terms of two vectors' components, in an order that is the same on every machine:
-/// sums side by side, which the compiler makes vector code of.
+/// Sums the terms of two vectors' components, in the same order on every machine: in parallel
+/// partial sums, so that the compiler vectorizes it.
 pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f64) -> f64 {
     const LANES: usize = 8;
     let ((a_chunks, a_rest), (b_chunks, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
@@ -113,8 +113,8 @@ pub(crate) fn sum_of(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f64) -> f6
     sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| term(*a, *b)).sum::<f64>()
 }
 
-/// That nothing overflows, and that squares and products are not lost. The zero vector is the same
-/// everywhere.
+/// Checks that nothing overflows, and that squares and products do not underflow. The zero vector
+/// is accepted.
 fn check_norm(vector: &[f32]) -> Result<(), VectorDefect> {
     let norm = norm(vector);
     if norm == 0.0 { Ok(()) } else { check_range(norm, MIN_NORM, MAX_NORM) }

@@ -1,20 +1,17 @@
 //! Metrics: what "near" means, and the kernels that compute it.
 //!
-//! Smaller is nearer, on every path, and every distance is finite: [`Distance::check`] refuses the
-//! vectors for which one could overflow. A distance is computed in two steps: a **kernel** makes
-//! one number of the stored bytes of two vectors (a sum of products, of squares, of differing
-//! bits), and [`Distance::finish`] makes the distance of that number, of the **factor** that is
-//! stored beside each vector (the inverse of its norm for [`Cosine`], nothing for the others) and
-//! of the number of dimensions. Kernels are chosen once a search by [`Distance::kernels`]; for one
+//! A smaller distance is nearer, under every metric. Every distance is finite: [`Distance::check`]
+//! refuses the vectors for which one could overflow. A distance is computed in two steps. A
+//! **kernel** computes a raw value from the stored bytes of two vectors: a sum of products, of
+//! squares, of differing bits. [`Distance::finish`] turns it into the distance, with the number of
+//! dimensions and the **factor** stored beside each vector (the inverse of its norm for [`Cosine`],
+//! nothing for the others). [`Distance::kernels`] chooses the kernels once per search. On one
 //! machine they give the same bits for the same pair, one at a time or four at a time, in either
 //! order.
 //!
-//! Scans for many queries at once rule out most vectors by an estimate: see `panel.rs`.
-//!
-//! An engine has its metric as a value: `metric.rs`.
-//!
-//! The built-in metrics are in `metrics.rs`; their kernels, with the naive twins that they are
-//! tested against, in `kernels/`.
+//! Scans for many queries at once rule out most vectors by an estimate (`panel.rs`). The engine has
+//! its metric as a value (`metric.rs`). The built-in metrics are in `metrics.rs`, their kernels in
+//! `kernels/`, beside the naive twins that they are tested against.
 
 mod kernels;
 mod metric;
@@ -42,10 +39,10 @@ use crate::defect::VectorDefect;
 /// A metric. Implement it to search by a distance of your own: [`name`](Self::name),
 /// [`Codec`](Self::Codec) and [`raw`](Self::raw) are enough.
 ///
-/// Everything is about vectors as they are compared: a stored one is decoded first, to the form
-/// that its codec calls the [`Decoded`](Codec::Decoded). A distance must be symmetric, finite for
-/// all vectors that [`check`](Self::check) lets through, and smaller for nearer vectors. It need
-/// not be a metric in the mathematical sense: the triangle inequality is not used.
+/// All methods take vectors as they are compared: a stored vector is decoded first, to the
+/// [`Decoded`](Codec::Decoded) type of its codec. A distance must be symmetric, smaller for nearer
+/// vectors, and finite for all vectors that [`check`](Self::check) accepts. It need not be a metric
+/// in the mathematical sense: the triangle inequality is not used.
 ///
 /// ```
 /// # mod voisin {
@@ -72,40 +69,39 @@ use crate::defect::VectorDefect;
 /// }
 /// ```
 pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
-    /// How the vectors of an index with this metric are stored.
+    /// The element type of stored vectors.
     type Codec: Codec;
 
-    /// Whether a factor is stored beside each vector: 4 bytes a vector, handed to
+    /// Whether a factor is stored beside each vector: an `f32`, 4 bytes a vector, passed to
     /// [`finish`](Self::finish).
     const FACTOR: bool = false;
 
-    /// How [`finish`](Self::finish) follows from the raw number, where the kernels are built-in
-    /// ones.
+    /// The formula of [`finish`](Self::finish), for metrics with built-in kernels.
     #[doc(hidden)]
     const FORM: Form = Form::Other;
 
-    /// The metric's name, at most [`MAX_NAME_BYTES`] bytes. It is stored in the index, and an index
-    /// is only opened under the name that it was created with.
+    /// The name of the metric, at most [`MAX_NAME_BYTES`] bytes. It is stored in the index, and an
+    /// index only opens under the name that it was created with.
     fn name() -> &'static str;
 
-    /// The number that [`finish`](Self::finish) makes a distance of, from the definition. Also the
+    /// The raw value of a pair, from the definition: the input of [`finish`](Self::finish), and the
     /// default kernel. Must be symmetric.
     fn raw(a: VectorRef<'_, DecodedOf<Self>>, b: VectorRef<'_, DecodedOf<Self>>) -> f32;
 
-    /// The kernels for this machine and for vectors of so many components; of others they are
-    /// right, too. The default calls [`raw`](Self::raw).
+    /// The kernels for this machine, specialized for `dimensions` components; for other lengths
+    /// they are correct, too. The default calls [`raw`](Self::raw).
     #[must_use]
     fn kernels(_dimensions: usize) -> Kernels {
         Kernels::of_raw::<Self>()
     }
 
-    /// What is stored beside a vector when [`FACTOR`](Self::FACTOR) is set.
+    /// The factor stored beside a vector, if [`FACTOR`](Self::FACTOR) is set.
     #[must_use]
     fn factor(_vector: VectorRef<'_, DecodedOf<Self>>) -> f32 {
         0.0
     }
 
-    /// The distance of two vectors of `dimensions` components, from their [`raw`](Self::raw) number
+    /// The distance of two vectors of `dimensions` components, from their [`raw`](Self::raw) value
     /// and their factors. Never `-0.0`.
     #[must_use]
     #[inline]
@@ -113,8 +109,8 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
         raw
     }
 
-    /// Whether this metric can compare `vector`, whose components the codec has accepted already: a
-    /// query, or a vector as it is stored.
+    /// Checks that this metric can compare `vector`: a query, or a vector as it is stored, whose
+    /// components the codec has accepted already.
     ///
     /// # Errors
     /// What is wrong with it, with the value and the limit.
@@ -123,14 +119,14 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
     }
 }
 
-/// The form that the vectors of a metric are compared in.
+/// The element type that the vectors of a metric are compared as.
 pub type DecodedOf<D> = <<D as Distance>::Codec as Codec>::Decoded;
 
-/// The longest metric name that the metadata of an index can hold.
+/// The maximum length of a metric name in the metadata of an index, in bytes.
 pub const MAX_NAME_BYTES: usize = 32;
 
-/// The distance of two plain vectors, computed from the definition, without an index and before
-/// they are rounded to what is stored. The oracle of tests; slow.
+/// The distance of two vectors, computed from the definition, without an index and before they are
+/// rounded to the stored element type. The oracle of tests; slow.
 ///
 /// # Errors
 /// What is wrong with the first vector that cannot be compared.
@@ -143,7 +139,7 @@ pub fn distance<D: Distance>(a: &[f32], b: &[f32]) -> Result<f32, VectorDefect> 
     ))
 }
 
-/// A query, as it is compared, and its factor.
+/// Prepares a query: its bytes as they are compared, and its factor.
 fn probe<D: Distance>(query: &[impl Component]) -> Result<(Vec<u8>, f32), VectorDefect> {
     DecodedOf::<D>::check(query)?;
     D::check(&Component::floats(query))?;

@@ -1,75 +1,75 @@
 //! Many queries against many vectors: most pairs are ruled out by an estimate, many at a time, and
 //! never compared one by one.
 //!
-//! The kernels here are bound by arithmetic and add in an order of their own, so that what they
-//! give is an estimate of the raw number that [`Kernels`] give. Both are the true number but for
-//! rounding, whose bound is known (Higham 2002, "Accuracy and Stability of Numerical Algorithms",
-//! section 3.1: a sum of `n` products is off by at most `n u / (1 - n u)` times the sum of their
-//! magnitudes). Owns the invariant that a vector is ruled out for a query only if its distance, as
-//! the ordinary kernels compute it, is beyond the limit that was set: what is left is compared by
-//! those, and an answer does not depend on whether estimates were used. Vectors that are stored in
-//! another form than `f32` are decoded first, once for all queries; the ordinary kernels compute
-//! what they would compute of decoded vectors, to the last bit.
+//! The kernels here are compute-bound, and add in an order of their own: their sum is an estimate
+//! of the raw value that [`Kernels`] compute. Both are the true value up to rounding, whose bound
+//! is known (Higham 2002, "Accuracy and Stability of Numerical Algorithms", section 3.1: the error
+//! of a sum of `n` products is at most `n u / (1 - n u)` times the sum of their magnitudes).
+//! Invariant: a vector is ruled out for a query only if its distance, as the ordinary kernels
+//! compute it, is beyond the given limit. The remaining pairs are compared by the ordinary kernels,
+//! and an answer does not depend on whether estimates were used. Vectors of other element types
+//! than `f32` are decoded first, once for all queries; the ordinary kernels compute the same as
+//! from decoded vectors, to the last bit.
 //!
-//! A pair is judged by `sum * scale + offset >= limit`, where the sum is the estimate, scale and
-//! offset belong to the vector, and the limit to the query. How a distance becomes such a limit is
-//! the [`Form`] of its metric.
+//! A pair may be near if `sum * scale + offset >= limit`, where `sum` is the estimate, `scale` and
+//! `offset` belong to the vector, and `limit` to the query. The [`Form`] of the metric says how a
+//! distance becomes such a limit.
 
 use super::Kernels;
 use super::kernels::{Near, PANEL, ROWS, Row};
 use crate::codec::{F32, VectorRef};
 
-/// How a distance follows from the raw number, for metrics whose pairs can be estimated.
+/// How a distance follows from the raw value, for metrics whose pairs can be estimated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[doc(hidden)]
 pub enum Form {
-    /// It is the raw number, a sum of squared differences.
+    /// The raw value, a sum of squared differences.
     SquaredDifferences,
-    /// It is the raw number, a sum of terms that are not negative.
+    /// The raw value, a sum of nonnegative terms.
     Differences,
-    /// The negated sum of products.
+    /// The negated raw value, a sum of products.
     NegatedProducts,
-    /// Half of one minus the sum of products times both factors.
+    /// `(1 - raw * a * b) / 2`, where `raw` is a sum of products, and `a` and `b` are the factors.
     Cosine,
-    /// Not known: vectors are compared one by one.
+    /// Unknown: vectors are compared one by one.
     Other,
 }
 
-/// More than what underflow takes from a sum of 65 535 terms.
+/// An upper bound of the underflow errors of a sum of 65 535 terms.
 const UNDERFLOW: f64 = f32::MIN_POSITIVE as f64;
 
-/// The judge of pairs under one metric and number of dimensions.
+/// Estimates pairs under one metric and number of dimensions.
 #[derive(Debug)]
 pub struct Estimate {
     form: Form,
     near: Near,
-    /// Products of floats: those of a vector with itself are a squared norm.
+    /// Inner products of `f32` vectors, for squared norms.
     products: Kernels,
     dimensions: usize,
-    /// How far estimate and ordinary sum can be from each other, for a sum of magnitudes of one.
+    /// The largest difference from the ordinary sum, relative to the sum of magnitudes.
     error: f64,
 }
 
-/// Up to [`PANEL`] queries, component by component, and a number of each that its limits are made
-/// of.
+/// Up to [`PANEL`] queries, transposed: component by component; and what their limits are computed
+/// from.
 #[derive(Debug)]
 pub struct Panel {
     components: Vec<[[u8; 4]; PANEL]>,
-    /// The squared norm of each.
+    /// The squared norm of each query.
     squares: Vec<f64>,
-    /// The factor of each.
+    /// The factor of each query.
     factors: Vec<f64>,
 }
 
-/// What the sum of a query and a vector must reach, as the kernel reads it.
+/// The limit of each query of a panel, as little-endian `f32`.
 pub type Limits = [[u8; 4]; PANEL];
 
 impl Estimate {
-    /// The estimates that the metric has, the quickest first, the one that rules out most last.
+    /// The estimates of a metric, from the fastest to the one that rules out the most.
     ///
-    /// Squared differences have two. That by products takes half as long, but its error is a share
-    /// of the norms: where vectors are far from the origin and near each other, it rules out
-    /// nothing. The error of a sum of squares is a share of itself.
+    /// Squared differences have two. The one by products takes half the time, but its error is
+    /// relative to the norms: if vectors are far from the origin and near to each other, it rules
+    /// out nothing. The error of a sum of squares is relative to the sum.
     #[must_use]
     pub fn of(form: Form, kernels: &Kernels, dimensions: usize) -> Vec<Self> {
         let forms = match form {
@@ -80,8 +80,8 @@ impl Estimate {
             Form::Other => [(Form::Other, None); 2],
             form => [(form, kernels.near), (form, None)],
         };
-        // Each of the two sums rounds once a term, and a term itself at most thrice; the rest is
-        // for scales, offsets and limits.
+        // Each of the two sums rounds once per term, and a term itself at most three times; the
+        // rest is for scales, offsets and limits.
         let roundings = 2 * dimensions + 32;
         let error = 1.01 * roundings as f64 * f64::from(f32::EPSILON) / 2.0;
         let products = Kernels::inner_product(dimensions);
@@ -91,7 +91,7 @@ impl Estimate {
         forms.into_iter().filter_map(estimate).collect()
     }
 
-    /// Queries, of which there are at most [`PANEL`], as stored bytes and factors. The same panel
+    /// A panel of queries, at most [`PANEL`], from their decoded bytes and factors. The same panel
     /// serves all estimates of a metric.
     pub fn panel<'a>(&self, queries: impl Iterator<Item = (&'a [u8], f32)>) -> Panel {
         let mut panel = Panel {
@@ -102,8 +102,8 @@ impl Estimate {
         for (number, (bytes, factor)) in queries.take(PANEL).enumerate() {
             let query = || VectorRef::<F32>::new(bytes).iter().map(f64::from);
             let square: f64 = query().map(|component| component * component).sum();
-            // The error of a product is a share of both norms: a query of norm 1 leaves that of the
-            // vector, for the offset.
+            // The error of a product is relative to both norms. With the query scaled to norm 1,
+            // only the norm of the vector is left, which goes into the offset.
             let norm = if self.form == Form::NegatedProducts && square > 0.0 {
                 square.sqrt()
             } else {
@@ -118,13 +118,13 @@ impl Estimate {
         panel
     }
 
-    /// A vector, as floats, ready to be judged.
+    /// A row for the kernel, from a decoded `f32` vector and its factor.
     #[inline]
     #[must_use]
     pub fn row<'a>(&self, bytes: &'a [u8], factor: f32) -> Row<'a> {
         let (scale, offset) = match self.form {
-            // The square of the distance is that of both norms, less twice the product, of whose
-            // error both norms bear a half.
+            // The squared distance is the sum of the squared norms, less twice the product. Its
+            // error bound is split between the two norms.
             Form::SquaredDifferences => {
                 (2.0, -f64::from(self.products.one(bytes, bytes)) * (1.0 - 2.0 * self.error))
             }
@@ -138,7 +138,7 @@ impl Estimate {
         Row { bytes, scale, offset: offset as f32 }
     }
 
-    /// The limit for vectors whose distance from a query of the panel is not above `distance`.
+    /// The limit of a query that passes all vectors within `distance` of it.
     #[inline]
     #[must_use]
     pub fn limit(&self, panel: &Panel, query: usize, distance: f32) -> [u8; 4] {
@@ -157,14 +157,14 @@ impl Estimate {
         (limit as f32).next_down().to_le_bytes()
     }
 
-    /// Limits that no vector is ruled out by.
+    /// Limits that rule out no vector.
     #[inline]
     #[must_use]
     pub fn no_limits() -> Limits {
         [f32::NEG_INFINITY.to_le_bytes(); PANEL]
     }
 
-    /// For each row, the queries whose limit it may reach: bit `i` for query `i` of the panel.
+    /// For each row, the queries whose limit it may reach: bit `i` is query `i` of the panel.
     #[inline]
     #[must_use]
     pub fn near(&self, panel: &Panel, limits: &Limits, rows: &[Row<'_>; ROWS]) -> [u32; ROWS] {
@@ -181,8 +181,8 @@ mod tests {
     use crate::distance::kernels::tests::implementations;
     use crate::distance::{Cosine, Distance, DotProduct, Euclidean, Manhattan};
 
-    /// What is judged of rows and one limit for all queries must be what the distances say, but for
-    /// pairs within `slack` beyond the limit.
+    /// Estimates of rows, with one limit for each query, must agree with the distances, except for
+    /// pairs beyond the limit by up to `slack`.
     fn judged_rightly<D: Distance>(
         queries: &[Vec<f32>],
         rows: &[Vec<f32>],
@@ -208,7 +208,7 @@ mod tests {
                         (&stored_queries[query], &stored_rows[row]);
                     D::finish(kernels.one(a, b), [*factor_a, *factor_b], dimensions)
                 };
-                // The limit of each query is the distance of one of the rows, exactly.
+                // The limit of each query is the exact distance of one of the rows.
                 let farthest = |query: usize| distance(query, query % rows.len());
                 let mut limits = Estimate::no_limits();
                 for (query, limit) in limits.iter_mut().enumerate().take(queries.len()) {
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    /// What the error of products adds to that of differences.
+    /// The additional error of the estimate by products.
     fn by_products(a: &[f32], b: &[f32]) -> f64 {
         4.0 * (2.0 * a.len() as f64 + 32.0)
             * f64::from(f32::EPSILON)
@@ -260,8 +260,8 @@ mod tests {
         vector.iter().map(|component| f64::from(*component).powi(2)).sum::<f64>().sqrt()
     }
 
-    /// Vectors that are near each other in all but a few components, so that distances are about as
-    /// far apart as rounding is large.
+    /// Vectors that differ from each other by about `spread` in each component, down to differences
+    /// as small as rounding errors.
     fn vectors(
         count: usize,
         dimensions: usize,
@@ -298,8 +298,8 @@ mod tests {
                     ),
                 ),
         ) {
-            // Four times the error that is allowed for: on both sides of the limit, in the sum and
-            // in the distance.
+            // Four times the error bound: for both sides of the limit, in the sum and in the
+            // distance.
             let error = 4.0 * (2.0 * queries[0].len() as f64 + 32.0) * f64::from(f32::EPSILON);
             judged_rightly::<Euclidean>(&queries, &rows, |a, b| {
                 error * a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>()

@@ -1,8 +1,8 @@
 //! Kernels for x86-64 processors with AVX2, FMA and F16C, which came together in 2013: eight floats
 //! at a time.
 //!
-//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which
-//! ask `features.rs` for them.
+//! All functions here require these features. The only ways in are [`kernels`] and [`hamming`],
+//! which ask `features.rs` for them.
 
 use std::arch::x86_64::*;
 
@@ -14,11 +14,11 @@ use crate::codec::Scale;
 
 type Lanes = __m256;
 const LANES: usize = 8;
-/// Of two vectors they are eight sums, as many as hide the latency of a fused multiply-add.
+/// Two vectors have eight accumulators, as many as hide the latency of an FMA.
 const ACCUMULATORS: usize = 4;
-/// Their accumulators take half of the 16 registers.
+/// The accumulators of two vectors take half of the 16 registers.
 const VECTORS: usize = 2;
-/// Four registers of queries for each: eight sums, too.
+/// Each has four registers of queries: eight accumulators, too.
 const ROWS_ABREAST: usize = 2;
 
 sum_kernels!(#[target_feature(enable = "avx2,fma,f16c")]);
@@ -59,12 +59,11 @@ fn load(words: &[[u8; 4]; LANES]) -> Lanes {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load_part(words: &[[u8; 4]]) -> Lanes {
-    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any
-    // alignment.
+    // SAFETY: reads only the lanes of the mask, which are no more than `words`, at any alignment.
     unsafe { _mm256_maskload_ps(words.as_ptr().cast(), first(words.len())) }
 }
 
-/// All bits of the first lanes.
+/// A mask of the first lanes: all of their bits are set.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn first(lanes: usize) -> __m256i {
@@ -78,8 +77,8 @@ fn first(lanes: usize) -> __m256i {
 #[inline]
 fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
     let words = words.as_ptr();
-    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the
-    // size that the form has, at any alignment.
+    // SAFETY: reads the bytes of the array, which has as many words as there are lanes, of the size
+    // of the element type, at any alignment.
     unsafe {
         match L::STORED {
             Stored::F32 => _mm256_loadu_ps(words.cast()),
@@ -103,12 +102,12 @@ fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
     }
     let copy = first_bytes(L::bytes(words)).to_le_bytes();
     let (copy, _) = L::words(&copy).as_chunks();
-    // A code of zero does not stand for zero.
+    // The code 0 does not decode to 0, so mask after decoding.
     _mm256_and_ps(_mm256_castsi256_ps(first(words.len())), load_stored::<L>(&copy[0], scale))
 }
 
-/// Up to sixteen bytes, the first in the lowest place: by two loads that may overlap, and not one
-/// by one.
+/// The first bytes, up to 16, in little-endian order: by two loads that may overlap, not byte by
+/// byte.
 #[inline]
 fn first_bytes(bytes: &[u8]) -> u128 {
     let join = |low: u64, high: u64, size: usize| {
@@ -151,7 +150,7 @@ fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] 
     })
 }
 
-/// The kernels for the number of bits that differ, if the processor can run them.
+/// The kernels for the number of differing bits, if the processor can run them.
 pub(super) fn hamming() -> Option<Kernels> {
     #[target_feature(enable = "avx2,popcnt")]
     fn one(a: &[u8], b: &[u8], _: Scale) -> f32 {

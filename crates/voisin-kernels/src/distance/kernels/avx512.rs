@@ -1,8 +1,8 @@
-//! Kernels for x86-64 processors with AVX-512: sixteen floats or eight words of 64 bits at a time,
-//! the tail by a load under a mask.
+//! Kernels for x86-64 processors with AVX-512: sixteen floats or eight 64-bit words at a time, with
+//! masked loads in the tail.
 //!
-//! Everything here runs with these features only. The way in is [`kernels`] and [`hamming`], which
-//! ask `features.rs` for them.
+//! All functions here require these features. The only ways in are [`kernels`] and [`hamming`],
+//! which ask `features.rs` for them.
 
 use std::arch::x86_64::*;
 
@@ -14,13 +14,13 @@ use crate::codec::Scale;
 
 type Lanes = __m512;
 const LANES: usize = 16;
-/// Most numbers of components are a multiple of it. A rest of so many takes no mask.
+/// Most numbers of components are a multiple of this. A tail of this many is loaded without a mask.
 const QUARTER: usize = LANES / 4;
-/// Of four vectors they are eight sums, as many as hide the latency of a fused multiply-add.
+/// Four vectors have eight accumulators, as many as hide the latency of an FMA.
 const ACCUMULATORS: usize = 2;
 const VECTORS: usize = 4;
-/// Two registers of queries for each: sixteen sums, twice as many as hide the latency of a fused
-/// multiply-add.
+/// Each has two registers of queries: sixteen accumulators, twice as many as hide the latency of an
+/// FMA.
 const ROWS_ABREAST: usize = 8;
 
 sum_kernels!(#[target_feature(enable = "avx512f,avx512bw,avx512vl")]);
@@ -64,12 +64,11 @@ fn load_part(words: &[[u8; 4]]) -> Lanes {
         // SAFETY: reads the 16 bytes of the array, at any alignment.
         return _mm512_zextps128_ps512(unsafe { _mm_loadu_ps(words.as_ptr().cast()) });
     }
-    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, at any
-    // alignment.
+    // SAFETY: reads only the lanes of the mask, which are no more than `words`, at any alignment.
     unsafe { _mm512_maskz_loadu_ps(first(words.len()), words.as_ptr().cast()) }
 }
 
-/// The first lanes.
+/// A mask of the first lanes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn first(lanes: usize) -> __mmask16 {
@@ -80,8 +79,8 @@ fn first(lanes: usize) -> __mmask16 {
 #[inline]
 fn load_stored<L: Load>(words: &[L::Word; LANES], scale: Scale) -> Lanes {
     let words = words.as_ptr();
-    // SAFETY: reads the bytes of the array, which holds as many words as there are lanes, of the
-    // size that the form has, at any alignment.
+    // SAFETY: reads the bytes of the array, which has as many words as there are lanes, of the size
+    // of the element type, at any alignment.
     unsafe {
         match L::STORED {
             Stored::F32 => _mm512_loadu_ps(words.cast()),
@@ -99,7 +98,7 @@ fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
         (<&[L::Word; QUARTER]>::try_from(words), L::STORED)
     {
         let words = words.as_ptr();
-        // SAFETY: reads the bytes of the array, which holds a quarter as many words as there are
+        // SAFETY: reads the bytes of the array, which has a quarter as many words as there are
         // lanes, at any alignment.
         return _mm512_zextps128_ps512(unsafe {
             match L::STORED {
@@ -109,14 +108,14 @@ fn load_stored_part<L: Load>(words: &[L::Word], scale: Scale) -> Lanes {
         });
     }
     let (mask, words) = (first(words.len()), words.as_ptr());
-    // SAFETY: reads the lanes of the mask only, of which there are no more than `words`, of the
-    // size that the form has, at any alignment.
+    // SAFETY: reads only the lanes of the mask, which are no more than `words`, of the size of the
+    // element type, at any alignment.
     unsafe {
         match L::STORED {
             Stored::F32 => _mm512_maskz_loadu_ps(mask, words.cast()),
             Stored::F16 => _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, words.cast())),
             Stored::Bf16 => from_bf16(_mm256_maskz_loadu_epi16(mask, words.cast())),
-            // A code of zero does not stand for zero.
+            // The code 0 does not decode to 0, so mask after decoding.
             Stored::I8 => _mm512_maskz_mov_ps(
                 mask,
                 from_codes(_mm_maskz_loadu_epi8(mask, words.cast()), scale),
@@ -161,8 +160,8 @@ fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] 
     let mut totals = [0.0; N];
     let (fours, rest) = sums.as_chunks::<4>();
     let (four_totals, rest_totals) = totals.as_chunks_mut::<4>();
-    // Of each 128 bits (0 + 2) + (1 + 3), and then the upper half to the lower, twice: all four at
-    // once, in two thirds of the instructions.
+    // Horizontal sums of four registers at once, in two thirds of the instructions. Within 128 bits
+    // (0 + 2) + (1 + 3), then the upper half onto the lower, twice.
     for ([a, b, c, d], totals) in fours.iter().zip(four_totals) {
         let ab = _mm512_add_ps(_mm512_unpacklo_ps(*a, *b), _mm512_unpackhi_ps(*a, *b));
         let cd = _mm512_add_ps(_mm512_unpacklo_ps(*c, *d), _mm512_unpackhi_ps(*c, *d));
@@ -179,7 +178,7 @@ fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] 
     totals
 }
 
-/// The sums of the lanes with the same place in 128 bits.
+/// The sums of the lanes at the same position within 128 bits.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn fold(lanes: Lanes) -> __m128 {
@@ -188,7 +187,7 @@ fn fold(lanes: Lanes) -> __m128 {
     _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half))
 }
 
-/// The kernels for the number of bits that differ, if the processor can run them.
+/// The kernels for the number of differing bits, if the processor can run them.
 pub(super) fn hamming() -> Option<Kernels> {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vpopcntdq")]
     fn kernels() -> Kernels {
@@ -229,13 +228,13 @@ fn differing_bits<const N: usize>(a: &[u8], b: [&[u8]; N]) -> [f32; N] {
     bits
 }
 
-/// The first eight words of 64 bits, zeros where `bytes` ends.
+/// The first eight 64-bit words, zero past the end of `bytes`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 fn load_words(bytes: &[u8]) -> __m512i {
     let words = (bytes.len() / size_of::<u64>()).min(8);
     let mask = (1u32 << words).wrapping_sub(1) as __mmask8;
-    // SAFETY: reads the lanes of the mask only, of which there are no more than whole words in
-    // `bytes`, at any alignment.
+    // SAFETY: reads only the lanes of the mask, which are no more than the whole words of `bytes`,
+    // at any alignment.
     unsafe { _mm512_maskz_loadu_epi64(mask, bytes.as_ptr().cast()) }
 }

@@ -1,30 +1,30 @@
-//! Kernels for vectors of a byte a component: sums of squared differences, in whole numbers, so
-//! that every machine has the same result.
+//! Kernels for vectors of one-byte components: sums of squared differences, in integers, so that
+//! the result is the same on every machine.
 //!
-//! With a vector come its own sum and sum of squares ([`Bytes`]), as the instruction that
-//! multiplies the most bytes at once (VNNI) gives inner products: `|a - b|^2 = |a|^2 + |b|^2 - 2
-//! ab`. It takes one side as signed: `ab = a (b - 128) + 128 sum(a)`. Without it the compiler makes
-//! vector code of the differences; it is compiled once for each set of features.
+//! A vector comes with its sum and its sum of squares ([`Bytes`]), because VNNI, the instruction
+//! that multiplies the most bytes at once, gives inner products: `|a - b|^2 = |a|^2 + |b|^2 - 2
+//! ab`. Its second operand is signed: `ab = a (b - 128) + 128 sum(a)`. Without VNNI, the compiler
+//! vectorizes the loop over differences, which is compiled once per feature set.
 
 #[cfg(target_arch = "x86_64")]
 use super::features::{Level, level};
 
-/// Vectors have at most 65 535 components, the sum of whose squares fits 32 bits.
+/// Vectors have at most 65 535 components: the sum of their squares fits 32 bits.
 const _: () = assert!(65_535u64 * 255 * 255 <= u32::MAX as u64);
 
-/// A vector, with what is known of it.
+/// A vector and its precomputed sums.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bytes<'a> {
-    /// As they are stored.
+    /// The components, as stored.
     pub components: &'a [u8],
-    /// Their sum. This and the next are for VNNI.
+    /// The sum of the components. This and `squares` are for VNNI.
     pub sum: u32,
-    /// The sum of their squares.
+    /// The sum of the squares of the components.
     pub squares: u32,
 }
 
 impl Bytes<'_> {
-    /// The sum and the sum of squares of some components.
+    /// The sum and the sum of squares of `components`.
     #[inline]
     #[must_use]
     pub fn sums(components: &[u8]) -> [u32; 2] {
@@ -35,29 +35,29 @@ impl Bytes<'_> {
     }
 }
 
-/// The sum of squared differences of a vector and each of four others, chosen once for the machine.
+/// Sums of squared differences of a vector and each of four others, chosen once for the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct ByteKernels {
-    /// All four at once.
+    /// All four sums.
     pub four: fn(Bytes<'_>, [Bytes<'_>; 4]) -> [u32; 4],
 }
 
 impl ByteKernels {
-    /// The best that the processor can run.
+    /// The fastest kernels that the processor can run.
     #[must_use]
     pub fn detect() -> Self {
         fast().into_iter().flatten().next().unwrap_or(Self { four: portable })
     }
 }
 
-/// Reads no more of any slice than the shortest has.
+/// Reads no more of either slice than the shorter has.
 #[inline(always)]
 fn squared_differences(a: &[u8], b: &[u8]) -> u32 {
     let terms = a.iter().zip(b).map(|(a, b)| {
         let difference = i16::from(*a) - i16::from(*b);
         i32::from(difference) * i32::from(difference)
     });
-    // Wraps nowhere: see above. Summed as signed numbers, as the instruction for pairs does.
+    // No bits are lost: the sum fits `u32`, see above. Signed, as the multiply-add of pairs is.
     terms.fold(0, i32::wrapping_add) as u32
 }
 
@@ -76,14 +76,14 @@ fn fast() -> [Option<ByteKernels>; 3] {
         let load = |components: &[u8], start: usize| {
             let mask =
                 if length - start < LANES { (1u64 << (length - start)) - 1 } else { u64::MAX };
-            // SAFETY: reads the bytes of the mask only, which lie before `length`, at any
+            // SAFETY: reads only the bytes of the mask, which are before `length`, at any
             // alignment.
             unsafe { _mm512_maskz_loadu_epi8(mask, components.as_ptr().wrapping_add(start).cast()) }
         };
         let sign = _mm512_set1_epi8(i8::MIN);
         let mut products = [_mm512_setzero_si512(); 4];
         for start in (0..length).step_by(LANES) {
-            // Beyond the end this is zero, whatever the other side is.
+            // Zero past the end, whatever the other operand is there.
             let a = load(a.components, start);
             for (product, b) in products.iter_mut().zip(&b) {
                 *product = _mm512_dpbusd_epi32(
@@ -95,7 +95,7 @@ fn fast() -> [Option<ByteKernels>; 3] {
         }
         let mut squared = [0; 4];
         for (i, squared) in squared.iter_mut().enumerate() {
-            // All of it modulo 2^32, in which the result lies.
+            // Modulo 2^32; the result is below that.
             let product =
                 (_mm512_reduce_add_epi32(products[i]) as u32).wrapping_add(a.sum.wrapping_mul(128));
             *squared = a.squares.wrapping_add(b[i].squares).wrapping_sub(product.wrapping_mul(2));
@@ -120,7 +120,7 @@ fn fast() -> [Option<ByteKernels>; 3] {
             fn kernels() -> ByteKernels {
                 ByteKernels { four }
             }
-            // SAFETY: called where the level was detected that has the features.
+            // SAFETY: called only after detection of a level that has the features.
             unsafe { kernels() }
         }};
     }

@@ -1,6 +1,5 @@
-//! A query as the kernels for codes take it ([`CodeQuery`]), the factors beside a code, and what
-//! turns sums into estimates: shared by the kernels of whole bits (`codes.rs`) and of 7
-//! (`packed.rs`).
+//! The query of the kernels for codes ([`CodeQuery`]), the factors of a code, and the step from
+//! sums to estimates. The kernels by planes (`codes.rs`) and for 7 bits (`packed.rs`) share them.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -9,19 +8,19 @@ use super::prefetch::{self, LINE_BYTES};
 
 const _: () = assert!(65_535i64 * 255 * 127 < i32::MAX as i64);
 
-/// Codes of so many bits are packed: they lie one after the other (`packed.rs`).
+/// Codes with this many bits a component are bit-packed, not stored by planes (`packed.rs`).
 pub(super) const PACKED_BITS: usize = 7;
-/// Codes are read in pieces of so many bytes; a plane of the query is padded with zeros to whole
-/// ones.
+/// Codes are read in pieces of this many bytes; each plane of the query is zero-padded to whole
+/// pieces.
 pub(super) const PIECE: usize = 64;
 
-/// Bytes of the factors after a code.
+/// The size of the factors after a code, in bytes.
 pub const FACTOR_BYTES: usize = 12;
 
-/// Zeros that a code of 7 bits may have before its factors, so that both fill whole lines.
+/// The maximum zero padding of a 7-bit code, in bytes, so that code and factors fill cache lines.
 const MOST_PADDING: usize = 4;
 
-/// Bytes of a code without its factors.
+/// The size of a code without its factors, in bytes.
 #[must_use]
 pub fn code_bytes(bits: usize, dimensions: usize) -> usize {
     let bytes = (dimensions * bits).div_ceil(8);
@@ -29,22 +28,22 @@ pub fn code_bytes(bits: usize, dimensions: usize) -> usize {
     if bits == PACKED_BITS && in_lines - bytes <= MOST_PADDING { in_lines } else { bytes }
 }
 
-/// Whether codes and their factors, one after the other, take no line in part.
+/// Whether consecutive codes with their factors occupy whole cache lines.
 pub(crate) fn fills_lines(bits: usize, dimensions: usize) -> bool {
     (code_bytes(bits, dimensions) + FACTOR_BYTES).is_multiple_of(LINE_BYTES)
 }
 
-/// What stands beside a code, of a vector `x` and its residual `r`, which the code is of.
+/// The factors stored after the code of a vector, which quantizes its residual `r`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Factors {
-    /// What is added to every estimate: the part of the distance that is the vector's own.
+    /// The term of every estimate that depends on the vector alone.
     pub offset: f32,
-    /// By what the code is multiplied so that it has the inner product with `r` that `r` has with
+    /// The scale of the code: the scaled code has the inner product with `r` that `r` has with
     /// itself.
     pub scale: f32,
-    /// The length of what the scaled code lacks of `r`, rounded up.
+    /// The norm of the quantization error, `r` minus the scaled code, rounded up.
     pub error: f32,
-    /// The length of the scaled code, rounded up.
+    /// The norm of the scaled code, rounded up.
     pub length: f32,
 }
 
@@ -58,7 +57,7 @@ impl Factors {
         bytes
     }
 
-    /// Of the bytes that follow a code.
+    /// Decodes the bytes that follow a code.
     #[inline(always)]
     #[must_use]
     pub fn decode(bytes: [u8; FACTOR_BYTES]) -> Self {
@@ -73,14 +72,14 @@ impl Factors {
     }
 }
 
-/// The upper half of a number that is not negative, rounded up.
+/// The upper 16 bits of a nonnegative `f32`, rounded up.
 fn upper_half(value: f32) -> u16 {
     (value.to_bits().saturating_add(0xffff) >> 16) as u16
 }
 
-/// A query, ready to be compared with codes. Component `i` of `n` is in byte `i % plane` of a code,
-/// `bits * (i / plane)` bits from its lowest, where `plane = ceil(n * bits / 8)` is the length of
-/// the code; of 7 bits, it is in the 7 bits from bit `7 * i` on.
+/// A query, prepared for codes. Component `i` of `n` is in byte `i % plane` of a code, in the bits
+/// from `bits * (i / plane)` on, where `plane = ceil(n * bits / 8)` is the length of the code; with
+/// 7 bits a component, it is in the 7 bits from bit `7 * i` on.
 #[derive(Debug, Clone)]
 pub struct CodeQuery {
     /// The components, plane by plane, each plane padded to whole pieces.
@@ -91,19 +90,19 @@ pub struct CodeQuery {
     pub(crate) offset: f32,
     pub(crate) slope: f32,
     pub(crate) intercept: f32,
-    /// By what the factors of the same names are multiplied in the bound of the estimate's error.
+    /// The coefficients of the factors `error` and `length` in the error bound.
     pub(crate) error: f32,
     pub(crate) length: f32,
-    /// `slack * (length of the scaled code + own)^2` covers what rounding takes.
+    /// `slack * (length of the scaled code + own)^2` covers rounding errors.
     pub(crate) slack: f32,
     pub(crate) own: f32,
-    /// What of the bound but for `slack` is hardly ever exceeded: an error has no direction, so
-    /// that it is rarely along the query.
+    /// The fraction of the bound, without `slack`, that errors rarely exceed: their direction is
+    /// random, so rarely along the query.
     pub(crate) likely: f32,
 }
 
 impl CodeQuery {
-    /// From the components, at most 127 in magnitude, in their order.
+    /// Components are at most 127 in magnitude.
     pub(crate) fn new(components: &[i8], code_bytes: usize, bits: usize) -> Self {
         let of_plane = if bits == PACKED_BITS { components.len().max(1) } else { code_bytes };
         let padded = of_plane.next_multiple_of(PIECE);
@@ -125,14 +124,14 @@ impl CodeQuery {
         }
     }
 
-    /// How many lines of a code and its factors to prefetch.
+    /// The number of cache lines of a code and its factors to prefetch.
     #[inline(always)]
     #[must_use]
     pub fn prefetched_lines(&self) -> usize {
         prefetch::prefetched_lines(self.code_bytes + FACTOR_BYTES)
     }
 
-    /// The estimates of four codes that have these inner products with the components.
+    /// The estimates of four codes, from their inner products with the components.
     #[inline(always)]
     pub(super) fn estimates(&self, sums: [i32; 4], codes: &[&[u8]; 4]) -> [f32; 4] {
         let (mut offsets, mut scales, mut estimates) = ([f32::MAX; 4], [0.0; 4], [0.0; 4]);
@@ -144,7 +143,7 @@ impl CodeQuery {
         for i in 0..4 {
             let estimate = offsets[i] + self.offset
                 - scales[i] * (self.slope * sums[i] as f32 + self.intercept);
-            // Finite, whatever the factors are: huge vectors overflow.
+            // Huge vectors overflow: clamp to finite estimates.
             estimates[i] = estimate.clamp(f32::MIN, f32::MAX);
         }
         estimates
@@ -172,18 +171,18 @@ impl CodeQuery {
         share * (self.error * error + self.length * length) + self.slack * around * around
     }
 
-    /// The code of each, without its factors, as long as the shortest has it.
+    /// The length of the codes without their factors, at most that of the shortest slice.
     #[inline(always)]
     pub(super) fn common(&self, codes: &[&[u8]; 4]) -> usize {
         codes.iter().fold(self.code_bytes, |length, code| length.min(code.len()))
     }
 }
 
-/// Appends estimates of the distances of a query and any number of codes with their factors.
+/// Appends the estimated distances of a query to any number of codes with their factors.
 pub type Estimates = fn(&CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>);
 
-/// The estimates of codes by the sums of four at a time. A macro, as what is compiled for a set of
-/// features is inlined only where those are known.
+/// Estimates from the sums of four codes at a time. A macro, because a function that is compiled
+/// for CPU features is inlined only where those are enabled.
 macro_rules! each_four {
     ($query:expr, $codes:expr, $out:expr, $sums:expr) => {{
         let (query, codes, out): (&CodeQuery, &[&[u8]], &mut Vec<f32>) = ($query, $codes, $out);
@@ -205,8 +204,8 @@ macro_rules! each_four {
 
 pub(super) use each_four;
 
-/// The same for codes that all have a known length without their factors: `$sums` makes a register
-/// of sums for each of `$four`, where codes begin.
+/// The same for codes that all have the length `$length` without their factors: `$sums` is a
+/// register of partial sums for each of `$four`, the starts of four codes.
 #[cfg(target_arch = "x86_64")]
 macro_rules! each_known_four {
     ($query:expr, $codes:expr, $out:expr, $length:expr, |$four:ident| $sums:expr) => {{
@@ -217,7 +216,7 @@ macro_rules! each_known_four {
             let mut $four = [codes[0].as_ptr(); 4];
             $four.iter_mut().zip(codes).for_each(|(four, code)| *four = code.as_ptr());
             let sums: [__m512i; 4] = $sums;
-            // SAFETY: the factors begin there.
+            // SAFETY: every code is `$length` bytes long and followed by its factors.
             let factors = $four.map(|code| unsafe { _mm_loadl_epi64(code.add($length).cast()) });
             let all = estimates_of(query, totals(sums), factors);
             match estimates.first_chunk_mut() {
@@ -231,12 +230,12 @@ macro_rules! each_known_four {
 #[cfg(target_arch = "x86_64")]
 pub(super) use each_known_four;
 
-/// The sums of the lanes of each.
+/// The horizontal sum of each register.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f")]
 pub(super) fn totals([a, b, c, d]: [__m512i; 4]) -> __m128i {
-    // All four at once: each 128 bits hold a part of the sum of each.
+    // All four at once: each 128 bits have a partial sum of each register.
     let ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     let cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
     let all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
@@ -244,7 +243,7 @@ pub(super) fn totals([a, b, c, d]: [__m512i; 4]) -> __m128i {
     _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256::<1>(half))
 }
 
-/// As [`CodeQuery::estimates`], of the sums of four codes and the first two factors of each.
+/// [`CodeQuery::estimates`], from the sums of four codes and the first two factors of each.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -265,11 +264,11 @@ pub(super) fn estimates_of(query: &CodeQuery, sums: __m128i, factors: [__m128i; 
     all
 }
 
-/// Bytes of an AVX2 kernel's register of codes.
+/// The size of a register of codes of the AVX2 kernels, in bytes.
 #[cfg(target_arch = "x86_64")]
 pub(super) const LANES: usize = size_of::<__m128i>();
 
-/// The first bytes, as many as a register holds; zeros, where there are fewer.
+/// The first bytes, up to a full register; zero-padded.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -283,7 +282,7 @@ pub(super) fn load(bytes: &[u8]) -> __m128i {
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
-/// The sum of the lanes.
+/// The horizontal sum.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 #[target_feature(enable = "avx2")]

@@ -1,14 +1,14 @@
-//! Kernels for codes of 1, 2, 4, 7 or 8 bits a component: inner products with a query of 8 bits,
-//! and the estimates that follow.
+//! Kernels for codes of 1, 2, 4, 7 or 8 bits a component: inner products with an 8-bit query, and
+//! the distance estimates that follow.
 //!
-//! A byte of a code holds one component of each *plane*: of `8 / bits` runs of components, one
-//! after the other, so that a whole register of one plane is got by one shift and one mask,
-//! whatever the number of bits ([`CodeQuery`] says what is where). The query is kept by planes.
-//! Components of 7 bits lie one after the other instead (`packed.rs`). A code is followed by its
+//! The components of a vector are split into `8 / bits` *planes*, runs of consecutive components. A
+//! byte of a code has one component of each plane, so that one shift and one mask give a full
+//! register of a plane, for any number of bits ([`CodeQuery`] has the layout). The query is stored
+//! by planes. 7-bit components are bit-packed instead (`packed.rs`). A code is followed by its
 //! factors.
 //!
-//! The sums are whole numbers, so that all machines have the same: `bits <= 8` and at most 65 535
-//! components, `255 * 127 * 65 535 < 2^31`. VNNI multiplies 64 bytes at once, AVX2 16.
+//! Sums are integers, the same on every machine: at most 8 bits and 65 535 components, `255 * 127 *
+//! 65 535 < 2^31`. VNNI multiplies 64 bytes at once, AVX2 16.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -22,8 +22,8 @@ use super::code_query::{
 use super::features::{Level, level};
 use super::packed;
 
-/// The best that the processor can run, for codes of 1, 2, 4, 7 or 8 bits a component, which are
-/// that long without their factors.
+/// The fastest estimates that the processor can run, for codes of 1, 2, 4, 7 or 8 bits a component
+/// and of `code_bytes` bytes without their factors.
 pub(crate) fn estimates(bits: usize, code_bytes: usize) -> Estimates {
     let [portable, fast @ ..] = all(bits, code_bytes);
     fast.into_iter().flatten().next().or(portable).unwrap_or(none)
@@ -33,7 +33,7 @@ fn none(_: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
     out.extend(codes.iter().map(|_| 0.0));
 }
 
-/// The portable one, and then those that the processor can run, the best first.
+/// The portable estimates, then those that the processor can run, from the fastest on.
 fn all(bits: usize, code_bytes: usize) -> [Option<Estimates>; 3] {
     match bits {
         8 => with_planes::<1>(code_bytes),
@@ -83,7 +83,7 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
                 if length - start < PIECE { (1u64 << (length - start)) - 1 } else { u64::MAX };
             let mut pieces = [_mm512_setzero_si512(); 4];
             for (piece, code) in pieces.iter_mut().zip(codes) {
-                // SAFETY: reads the bytes of the mask only, which lie before `length`, at any
+                // SAFETY: reads only the bytes of the mask, which are before `length`, at any
                 // alignment.
                 *piece = unsafe {
                     _mm512_maskz_loadu_epi8(tail, code.as_ptr().wrapping_add(start).cast())
@@ -118,8 +118,8 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
         each_four!(query, codes, out, vnni_sums::<PLANES>);
     }
 
-    /// For codes that are so many whole pieces: without masks, loops and most checks. Others are
-    /// left to [`vnni`].
+    /// Specialized for codes of exactly `PIECES` pieces: unrolled, without masks and most checks.
+    /// [`vnni`] takes all others.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
     fn vnni_known<const PLANES: usize, const PIECES: usize>(
         query: &CodeQuery,
@@ -196,7 +196,7 @@ fn with_planes<const PLANES: usize>(code_bytes: usize) -> [Option<Estimates>; 3]
     let level = level();
     macro_rules! detected {
         ($kernel:expr) => {
-            // SAFETY: called where the level was detected that has the features.
+            // SAFETY: called only after detection of a level that has the features.
             |query, codes, out| unsafe { $kernel(query, codes, out) }
         };
     }
@@ -228,7 +228,7 @@ mod tests {
     use super::super::code_query::{Factors, code_bytes};
     use super::*;
 
-    /// Component by component, from the definition of what is where.
+    /// Component by component, from the definition of the layout.
     fn naive(components: &[i8], code: &[u8], bits: usize) -> i64 {
         if bits == 7 {
             let bit = |at: usize| i64::from(code[at / 8] >> (at % 8) & 1);

@@ -1,18 +1,17 @@
-//! What the processor can run, which is found out here and nowhere else.
+//! CPU feature detection, which happens here and nowhere else.
 //!
-//! The sets of features that kernels are compiled for are a ladder, of which each step has all of
-//! those below it, as processors have them: a [`Level`]. The few that have a part of a step
-//! (Knights Landing, Cannon Lake) are taken to be on the one below. Owns the invariant that a level
-//! is given out only where all of its features were detected, which is what makes a call of a
-//! kernel of that level sound.
+//! The feature sets that kernels are compiled for are [`Level`]s: each has all features of those
+//! below it, as processors do. The few processors with a part of a level (Knights Landing, Cannon
+//! Lake) count as the level below. Invariant: a level is returned only if all of its features were
+//! detected, which makes it sound to call a kernel of that level.
 //!
-//! With the feature `portable` of the crate every processor is on the lowest level: so the portable
-//! kernels, and what is computed with them, are tested on any machine.
+//! With the crate feature `portable`, every processor is at the lowest level, so that the portable
+//! kernels and their results are tested on any machine.
 
-/// A set of features, and all of those above it.
+/// A set of CPU features. Each level includes those of the levels before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
-    /// What all processors of the target have.
+    /// The baseline of the target.
     Portable,
     /// AVX2, FMA, F16C and POPCNT: processors since 2013.
     Avx2,
@@ -20,12 +19,11 @@ pub(super) enum Level {
     Avx512,
     /// AVX-512 VNNI: since 2019.
     Vnni,
-    /// AVX-512 VBMI and VPOPCNTDQ: since 2019, on AMD's since 2022.
+    /// AVX-512 VBMI and VPOPCNTDQ: since 2019, from AMD since 2022.
     Vbmi,
 }
 
-/// The highest level that this processor can run. The standard library asks the processor once and
-/// remembers the answer.
+/// The highest level of this processor. The standard library caches the detection.
 pub(super) fn level() -> Level {
     macro_rules! has {
         ($($feature:tt),+) => { $(is_x86_feature_detected!($feature))&&+ };
@@ -43,7 +41,7 @@ pub(super) fn level() -> Level {
     }
 }
 
-/// Whether the processor is one of AMD's: by instructions that those have and others have not.
+/// Whether the processor is AMD's, by SSE4a, which only those have.
 #[inline(always)]
 pub(super) fn is_amd() -> bool {
     is_x86_feature_detected!("sse4a")

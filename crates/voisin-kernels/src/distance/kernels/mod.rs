@@ -1,19 +1,18 @@
 //! The kernels of the built-in metrics: the innermost loops of every search and build, over the
 //! stored bytes of two vectors, or of one and four.
 //!
-//! A kernel takes the bytes of a query and those of stored vectors, of the same number of
-//! components, at any alignment; should they differ, it reads no more of any than the shortest has.
-//! It never panics. On one machine a pair has one result, bit for bit: alone or among four, in
-//! either order. Between instruction sets results differ by rounding, as the order of the additions
+//! A kernel takes the bytes of a query and of stored vectors, of the same number of components, at
+//! any alignment. If lengths differ, it reads no more of any vector than the shortest has. It never
+//! panics. On one machine, a pair has one result, bit for bit: alone or among four, in either
+//! order. Results of different instruction sets differ by rounding, because the order of additions
 //! does; Hamming counts and sums of small integers are exact everywhere.
 //!
-//! There are three implementations, `portable.rs`, `avx2.rs` and `avx512.rs`; the loops that they
-//! share are in `sum.rs`, and in `panel.rs` for many vectors and many queries, of which it only
-//! estimates the result. The best one that the processor can run is taken when a `Kernels` is made,
-//! which a search does once: `features.rs` tells what it can run, and the functions of the AVX
-//! modules leave them only as `Kernels` that are made after the features were detected, so that to
-//! hold one is the proof. The naive twin of each kernel, which the tests here compare it with, is
-//! the metric's [`Distance::raw`].
+//! There are three implementations: `portable.rs`, `avx2.rs` and `avx512.rs`. Their loops are
+//! written once, in `sum.rs`, and in `panel.rs` for many vectors and many queries, whose result is
+//! an estimate. SIMD dispatch happens when a `Kernels` is made, once per search, by the CPU
+//! features that `features.rs` detects. The functions of the AVX modules leave them only inside a
+//! `Kernels` that is made after detection, so that holding one is the proof. The naive twin of each
+//! kernel, which the tests here compare it with, is [`Distance::raw`] of the metric.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -44,33 +43,33 @@ use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;
 use crate::codec::{Bf16, Codec, F16, F32, Floats, I8, Scale, VectorRef};
 
-/// The raw number of a query and a stored vector.
+/// Computes the raw value of a query and a stored vector.
 pub(crate) type One = fn(&[u8], &[u8], Scale) -> f32;
-/// The raw numbers of a query and each of four stored vectors.
+/// Computes the raw values of a query and each of four stored vectors.
 pub(crate) type Four = fn(&[u8], [&[u8]; 4], Scale) -> [f32; 4];
 
-/// The functions that a search computes distances with, chosen once for the machine it runs on.
+/// The kernels of a metric, chosen once for the machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Kernels {
     one: One,
     /// The same bits as `one`, in less time.
     four: Four,
-    /// What the stored codes stand for.
+    /// The scale of the stored codes.
     scale: Scale,
-    /// Which of many pairs may be near, for [`panel`](super::panel): of decoded vectors.
+    /// Tells which of many pairs may be near, for [`panel`](super::panel); of decoded vectors.
     pub(crate) near: Option<Near>,
-    /// The same for sums of squared differences, from sums of products: half the work.
+    /// The same for squared differences, from inner products: half the work.
     pub(crate) near_by_products: Option<Near>,
 }
 
-/// Queries of a panel.
+/// The number of queries of a panel.
 pub const PANEL: usize = 32;
-/// Vectors that are compared with a panel at a time.
+/// The number of vectors that are compared with a panel at a time.
 pub const ROWS: usize = 8;
 
-/// For each row, a bit for each query of the panel: whether `sum * scale + offset` is not below the
-/// limit of the query, where `sum` is an estimate of the raw number of the row and the query. The
-/// panel has an array of the same component of all queries for each component.
+/// Returns, for each row, a bit for each query of the panel: whether `sum * scale + offset` is not
+/// below the limit of the query, where `sum` is an estimate of the raw value of the pair. The panel
+/// is transposed: component by component, that of all queries.
 pub(crate) type Near = fn(
     panel: &[[[u8; 4]; PANEL]],
     limits: &[[u8; 4]; PANEL],
@@ -90,8 +89,8 @@ impl Kernels {
         Self { one, four, scale: Scale::NONE, near: None, near_by_products: None }
     }
 
-    /// Kernels that call [`Distance::raw`]. Stored vectors of another form than those they are
-    /// compared in are decoded first, one by one, into memory that is allocated for it.
+    /// Kernels that call [`Distance::raw`]. If the stored element type is not the one that vectors
+    /// are compared as, each stored vector is decoded first, into a new allocation.
     #[must_use]
     pub fn of_raw<D: Distance>() -> Self {
         fn one<D: Distance>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
@@ -109,19 +108,19 @@ impl Kernels {
         Self::euclidean_of::<F32>(dimensions)
     }
 
-    /// The sum of squared differences of vectors that are stored in the form `C`.
+    /// The sum of squared differences of a query and vectors stored as `C`.
     #[must_use]
     pub fn euclidean_of<C: Floats>(dimensions: usize) -> Self {
         squared_differences(C::ID, dimensions)
     }
 
-    /// The sum of products of [`F32`] vectors.
+    /// The inner product of [`F32`] vectors.
     #[must_use]
     pub fn inner_product(dimensions: usize) -> Self {
         Self::inner_product_of::<F32>(dimensions)
     }
 
-    /// The sum of products of vectors that are stored in the form `C`.
+    /// The inner product of a query and vectors stored as `C`.
     #[must_use]
     pub fn inner_product_of<C: Floats>(dimensions: usize) -> Self {
         products(C::ID, dimensions)
@@ -133,27 +132,27 @@ impl Kernels {
         Self::manhattan_of::<F32>(dimensions)
     }
 
-    /// The sum of absolute differences of vectors that are stored in the form `C`.
+    /// The sum of absolute differences of a query and vectors stored as `C`.
     #[must_use]
     pub fn manhattan_of<C: Floats>(dimensions: usize) -> Self {
         absolute_differences(C::ID, dimensions)
     }
 
-    /// The number of bits that differ, of [`Bits`](crate::codec::Bits) or
+    /// The number of differing bits of [`Bits`](crate::codec::Bits) or
     /// [`Signs`](crate::codec::Signs) vectors.
     #[must_use]
     pub fn hamming() -> Self {
         fast_hamming().into_iter().flatten().next().unwrap_or_else(portable::hamming)
     }
 
-    /// The same for stored vectors whose codes stand for something else.
+    /// The same kernels for stored vectors of this scale.
     #[must_use]
     #[inline]
     pub(crate) fn with_scale(self, scale: Scale) -> Self {
         Self { scale, ..self }
     }
 
-    /// The raw number of a query and a stored vector. A hook for benches.
+    /// The raw value of a query and a stored vector. For benches.
     #[doc(hidden)]
     #[inline]
     #[must_use]
@@ -161,7 +160,7 @@ impl Kernels {
         (self.one)(a, b, self.scale)
     }
 
-    /// The raw numbers of a query and each of four stored vectors. A hook for benches.
+    /// The raw values of a query and each of four stored vectors. For benches.
     #[doc(hidden)]
     #[inline]
     #[must_use]
@@ -170,8 +169,8 @@ impl Kernels {
     }
 }
 
-// By the number of the form and not by its type: they are compiled once, here, and not wherever a
-// metric is used.
+// By the number of the element type, not by its type, so that the kernels are compiled once, here,
+// and not wherever a metric is used.
 
 fn squared_differences(form: u8, dimensions: usize) -> Kernels {
     Kernels {
@@ -204,8 +203,7 @@ fn sum<S: Sum>(form: u8, dimensions: usize) -> Kernels {
     }
 }
 
-/// The kernels beside the portable ones, `None` where the processor lacks a feature, the best
-/// first.
+/// The kernels beside the portable ones, from the best on; `None` if the processor lacks a feature.
 #[cfg(target_arch = "x86_64")]
 fn fast_sum<S: Sum, L: Load>(dimensions: usize) -> [Option<Kernels>; 2] {
     [avx512::kernels::<S, L>(dimensions), avx2::kernels::<S, L>(dimensions)]
@@ -233,14 +231,14 @@ pub(super) mod tests {
     use crate::distance::{Cosine, DotProduct, Euclidean, Hamming, Manhattan};
     use proptest::prelude::*;
 
-    /// All that there are for vectors of so many components.
+    /// All kernels for vectors of this many components.
     fn sums<S: Sum, L: Load>(dimensions: usize) -> impl Iterator<Item = Option<Kernels>> {
         fast_sum::<S, L>(dimensions)
             .into_iter()
             .chain([Some(portable::kernels::<S, L>(dimensions))])
     }
 
-    /// A metric's naive twin and everything that must agree with it.
+    /// The naive twin of a metric, and all that must agree with it.
     struct Subject {
         name: &'static str,
         naive: Kernels,
@@ -272,8 +270,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The kernels of a built-in metric over floats for every instruction set that the processor
-    /// has.
+    /// The kernels of a built-in metric over floats, for every instruction set of this processor.
     pub(crate) fn implementations<D: Distance>() -> Vec<Kernels> {
         let sums = Subject::sums();
         let products = sums.iter().find(|subject| subject.name == <DotProduct>::name()).unwrap();
@@ -283,7 +280,7 @@ pub(super) mod tests {
             .collect()
     }
 
-    /// A stored vector that begins at any address and ends where its memory ends.
+    /// A stored vector at any alignment, which ends where its memory ends.
     #[derive(Clone)]
     struct Stored {
         memory: Vec<u8>,
@@ -320,7 +317,7 @@ pub(super) mod tests {
         words.prop_flat_map(move |words| std::array::from_fn(|_| stored(words)))
     }
 
-    /// The lengths that kernels are compiled for, and one that they are not.
+    /// The lengths that kernels are specialized for, and one that they are not.
     const KNOWN: [usize; 6] = [96, 100, 128, 256, 384, 7];
 
     fn lengths() -> impl Strategy<Value = usize> {
@@ -358,12 +355,12 @@ pub(super) mod tests {
             let (a, b) = (a.bytes(), b.bytes());
             for Subject { name, naive, implementations } in Subject::sums() {
                 let expected = naive.one(a, b);
-                // The terms of differences have one sign, so that the sum is the sum of magnitudes.
+                // Terms of differences are not negative, so that the sum is the sum of magnitudes.
                 let magnitude = if matches!(name, "cosine" | "dot product") {
                     naive.one(&magnitudes(a), &magnitudes(b))
                 } else { expected };
-                // The portable kernels make the longest chain: one addition in 32, then three and
-                // eight for the total; three for a term.
+                // The portable kernels have the longest chain: 1 addition per 32 components, 3 and
+                // 8 for the horizontal sum; and 3 roundings for a term.
                 let roundings = a.len() / (4 * 32) + 1 + 3 + 8 + 3;
                 for kernels in implementations {
                     let error = (kernels.one(a, b) - expected).abs();
@@ -463,16 +460,16 @@ pub(super) mod tests {
         }
     }
 
-    /// Kernels of the same instruction set: of floats of any length, and of a form for vectors of
-    /// so many components.
+    /// Kernels of the same instruction set: for floats of any length, and for an element type and
+    /// vectors of this many components.
     fn pairs<S: Sum, L: Load>(dimensions: usize) -> impl Iterator<Item = (Kernels, Kernels)> {
         sums::<S, F32>(0)
             .zip(sums::<S, L>(dimensions))
             .filter_map(|(floats, form)| Some((floats?, form?)))
     }
 
-    /// A kernel that decodes gives the bits that the one for floats gives of what was decoded: all
-    /// that holds for that one holds for it.
+    /// Asserts that a kernel that decodes gives the same bits as the one for floats on the decoded
+    /// vectors, so that all properties of that one hold for it.
     fn decodes<L: Load + Codec>(
         probe: &Stored,
         stored: [&Stored; 4],
@@ -485,7 +482,7 @@ pub(super) mod tests {
         ) -> Result<(), TestCaseError> {
             let stored = stored.map(Stored::bytes);
             let decoded = stored.map(|stored| L::decode(stored, scale));
-            // Made for vectors of a length, and used for any.
+            // Specialized for a length, and used for any.
             for (floats, form) in KNOWN.into_iter().flat_map(pairs::<S, L>) {
                 let form = form.with_scale(scale);
                 let expected = floats
@@ -510,7 +507,7 @@ pub(super) mod tests {
         run::<AbsoluteDifferences, L>(probe, stored, scale)
     }
 
-    /// Any finite number of 16 bits, small ones among them, and of a form of few bits of exponent.
+    /// A finite 16-bit float below 2 in magnitude; `exponents` masks its exponent bits.
     fn half(exponents: u16) -> impl Strategy<Value = [u8; 2]> + Clone {
         any::<u16>()
             .prop_map(move |bits| (bits & !exponents | (bits & exponents >> 1)).to_le_bytes())

@@ -1,9 +1,9 @@
-//! Kernels for codes of 7 bits a component, which are bit-packed: component `i` is in the
-//! 7 bits from bit `7 * i` on, the lowest first. Eight components are seven bytes, and 128 of them
-//! are, with their factors, two cache lines where 8 bits a component take three or four.
+//! Kernels for codes of 7 bits a component, which are bit-packed: component `i` is in the 7 bits
+//! from bit `7 * i` on, the lowest first. Eight components take seven bytes. 128 components and
+//! their factors take two cache lines; with 8 bits a component they take three or four.
 //!
-//! AVX-512's VBMI spreads 64 components over as many bytes in two instructions; AVX2 multiplies 16
-//! pairs of bytes such that each has its component on top.
+//! AVX-512 VBMI unpacks 64 components to as many bytes in two instructions. AVX2 multiplies 16
+//! pairs of bytes, so that the highest bits of each pair are its component.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -16,16 +16,16 @@ use super::code_query::{
 #[cfg(target_arch = "x86_64")]
 use super::features::{Level, level};
 
-/// Components that end with a byte: as many as they have bytes and one more.
+/// The components of a group: 8, which take 7 whole bytes.
 const GROUP: usize = BITS + 1;
 
-/// The numbers of a group, a byte each.
+/// Unpacks the components of a group, one byte each.
 #[inline(always)]
 fn spread(group: &[u8]) -> [u8; GROUP] {
     let mut bytes = [0; GROUP];
     bytes.iter_mut().zip(group).for_each(|(byte, of_group)| *byte = *of_group);
     let all = u64::from_le_bytes(bytes);
-    // Halves, quarters and eighths move apart.
+    // Split into halves, quarters and eighths.
     let all = all & 0x0fff_ffff | all << 4 & 0x0fff_ffff << 32;
     let all = all & 0x0000_3fff_0000_3fff | all << 2 & 0x3fff_0000_3fff_0000;
     let all = all & 0x007f_007f_007f_007f | all << 1 & 0x7f00_7f00_7f00_7f00;
@@ -51,14 +51,14 @@ fn portable(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
     each_four!(query, codes, out, plain);
 }
 
-/// The portable one, and then those that the processor can run, the best first.
+/// The portable estimates, then those that the processor can run, from the fastest on.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
-    /// Of a register of components.
+    /// The packed size of a register of components, in bytes.
     const PIECE_BYTES: usize = PIECE / GROUP * BITS;
 
-    /// For each byte of a register, the byte of its group that it is in from the lowest bit on, or
-    /// in part.
+    /// Byte permutation that spreads each group of 7 bytes to 8; the eighth byte repeats the
+    /// seventh, and is not used.
     const GROUPS: [u8; PIECE] = {
         let mut index = [0; PIECE];
         let mut i = 0;
@@ -70,7 +70,7 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
         index
     };
 
-    /// For each, how many bits of its group lie before it.
+    /// The bit offset of each component in its group.
     const SHIFTS: [u8; PIECE] = {
         let mut shifts = [0; PIECE];
         let mut i = 0;
@@ -81,8 +81,8 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
         shifts
     };
 
-    /// For codes of so many registers, 0 if that is not known, which all have the length that the
-    /// query says. Others are left to [`portable`].
+    /// For codes of `PIECES` registers, or of any number if that is 0, all of the length that the
+    /// query is for. [`portable`] takes all others.
     #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx512vbmi")]
     fn vbmi<const PIECES: usize>(query: &CodeQuery, codes: &[&[u8]], out: &mut Vec<f32>) {
         let (parts, _) = query.planes.as_chunks::<PIECE>();
@@ -104,13 +104,13 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
             let mut sums = [_mm512_setzero_si512(); 4];
             for (piece, part) in parts[..pieces].iter().enumerate() {
                 let at = piece * PIECE_BYTES;
-                // What is read beyond the piece is not used; beyond the code are its factors.
+                // Bytes past the piece are read, and not used; past the code are its factors.
                 let readable = (length + FACTOR_BYTES - at).min(PIECE);
                 let readable = if readable == PIECE { u64::MAX } else { (1 << readable) - 1 };
                 // SAFETY: a part is as long as the register.
                 let part = unsafe { _mm512_loadu_si512(part.as_ptr().cast()) };
                 for (sum, code) in sums.iter_mut().zip(four) {
-                    // SAFETY: reads the bytes of the mask only, which are of the code and its
+                    // SAFETY: reads only the bytes of the mask, which belong to the code and its
                     // factors.
                     let code =
                         unsafe { _mm512_maskz_loadu_epi8(readable, code.wrapping_add(at).cast()) };
@@ -126,11 +126,11 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
     #[inline]
     #[target_feature(enable = "avx2")]
     fn avx2_sums(query: &CodeQuery, codes: &[&[u8]; 4]) -> [i32; 4] {
-        /// Of 16 components.
+        /// The packed size of 16 components, in bytes.
         const STEP: usize = LANES / GROUP * BITS;
         let length = query.common(codes);
-        // The two bytes that a component is in, and by what they are multiplied so that it is the
-        // highest bits of both.
+        // The two bytes that contain a component, and the multiplier that shifts it to the highest
+        // bits of both.
         let pairs = _mm256_setr_epi8(
             0, 1, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 7, 8, 8, 9, 9, 10, 10, 11, 11,
             12, 12, 13, 13, 14,
@@ -160,7 +160,7 @@ pub(super) fn all(code_bytes: usize) -> [Option<Estimates>; 3] {
     let level = level();
     macro_rules! detected {
         ($kernel:expr) => {
-            // SAFETY: called where the level was detected that has the features.
+            // SAFETY: called only after detection of a level that has the features.
             |query, codes, out| unsafe { $kernel(query, codes, out) }
         };
     }

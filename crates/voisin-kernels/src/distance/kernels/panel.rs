@@ -1,22 +1,22 @@
 //! The shape of the kernels that compare many queries with many vectors, written once: see
 //! [`Near`](super::Near).
 //!
-//! The queries of a panel lie component by component, so that one register has the same component
-//! of many queries, and a component of a vector is spread over another. Nothing is added across a
-//! register, each load serves several vectors or several queries, and the loop is bound by
-//! arithmetic. Each sum is one chain of additions: another order than that of `sum.rs`, so the sums
-//! are estimates of its results.
+//! A panel of queries is transposed, so that one register has the same component of many queries;
+//! the component of a vector is broadcast to another register. There are no horizontal sums, each
+//! load serves several vectors or several queries, and the loop is compute-bound. Each sum has one
+//! accumulator, and another order of additions than in `sum.rs`: it is an estimate of the result
+//! there.
 //!
-//! A macro for the reason that is given there.
+//! It is a macro for the reason given in `sum.rs`.
 
-/// Defines `near` for the instruction set of the module that it is used in. Beside what
-/// `sum_kernels` asks for, the module provides:
+/// Defines `near` for the instruction set of the module that it is used in. In addition to what
+/// `sum_kernels` requires, the module provides:
 ///
 /// - `ROWS_ABREAST`: how many vectors are compared side by side, a divisor of
 ///   [`ROWS`](super::ROWS);
-/// - `splat(f32) -> Lanes`: a register of one number;
+/// - `splat(f32) -> Lanes`: broadcasts a number;
 /// - `not_below(sum: Lanes, scale: Lanes, offset: Lanes, limit: Lanes) -> u32`: a bit for each lane
-///   in which `sum * scale + offset` is not below the limit, set where it is no number.
+///   in which `sum * scale + offset` is not below the limit; set for NaN.
 macro_rules! near_kernel {
     ($(#[$features:meta])?) => {
         $(#[$features])?
@@ -36,7 +36,7 @@ macro_rules! near_kernel {
                 let queries = queries.as_chunks::<LANES>().0;
                 for (sums, components) in sums.iter_mut().zip(&components) {
                     // SAFETY: `i` is below the number of components of the first row, and all rows
-                    // were cut to one length. As in `sums`, the compiler sees that too late.
+                    // were cut to one length. As in `sums`, the compiler proves that too late.
                     let component = unsafe { *components.get_unchecked(i) };
                     let component = splat(f32::from_le_bytes(component));
                     for (sum, queries) in sums.iter_mut().zip(queries) {

@@ -1,6 +1,6 @@
-//! Kernels for every processor: eight floats at a time with the `wide` crate, which compiles to
-//! what all processors of the target have (two registers of SSE2 or NEON; one of AVX where the
-//! build asks for it), and 64 bits at a time.
+//! Kernels for every processor: eight floats at a time with the `wide` crate, which compiles to the
+//! baseline of the target (two registers of SSE2 or NEON; one of AVX where the build enables it),
+//! and 64 bits at a time.
 
 use wide::f32x8 as Lanes;
 
@@ -10,13 +10,13 @@ use super::{Four, Kernels, One, PANEL, ROWS, Row};
 use crate::codec::{Scale, from_bf16, from_f16};
 
 const LANES: usize = 8;
-/// An addition takes about four cycles, the loads that feed it one.
+/// An addition has a latency of about four cycles; the loads that feed it take one.
 const ACCUMULATORS: usize = 4;
-/// As many as have accumulators in half of the registers: those of one vector with SSE2, of two
-/// with NEON or AVX.
+/// As many vectors as have their accumulators in half of the registers: one with SSE2, two with
+/// NEON or AVX.
 const VECTORS: usize =
     if cfg!(any(target_arch = "aarch64", target_feature = "avx")) { 2 } else { 1 };
-/// Four times eight queries for each: half of the registers, too.
+/// Four accumulators of eight queries for each row: half of the registers, too.
 const ROWS_ABREAST: usize = VECTORS;
 
 sum_kernels!();
@@ -86,7 +86,7 @@ fn totals<const N: usize>(accumulators: [[Lanes; ACCUMULATORS]; N]) -> [f32; N] 
     accumulators.map(|[a, b, c, d]| ((a + b) + (c + d)).reduce_add())
 }
 
-/// The kernels for the number of bits that differ.
+/// The kernels for the number of differing bits.
 pub(super) fn hamming() -> Kernels {
     fn one(a: &[u8], b: &[u8], _: Scale) -> f32 {
         differing_bits(a, b)
@@ -97,8 +97,8 @@ pub(super) fn hamming() -> Kernels {
     Kernels::new(one, four)
 }
 
-/// The number of bits that differ. Inlined always, as the compiler makes the best of the features
-/// that the caller has.
+/// The number of differing bits. Always inlined, so that it is compiled for the CPU features of the
+/// caller.
 #[inline(always)]
 pub(super) fn differing_bits(a: &[u8], b: &[u8]) -> f32 {
     let words = a.as_chunks().0.iter().zip(b.as_chunks().0);

@@ -1,32 +1,30 @@
-//! Prefetch instructions for what is about to be compared. They read nothing and change
-//! nothing but the time that passes.
+//! Prefetch of what is about to be compared. A prefetch has no effect but on the time.
 //!
-//! [`prefetch`] asks for the beginning of a value, just before it is compared. [`prefetch_early`]
-//! asks for all of many values, one level of cache farther away, as soon as it is known that they
-//! will be: on processors where a line that is on its way to the nearest cache holds up what comes
-//! after it.
+//! [`prefetch`] loads the first cache lines of a value into the L1 cache, just before the value is
+//! compared. [`prefetch_early`] loads all lines of many values into the L2 cache, as soon as it is
+//! known that they will be compared: for processors on which a line in flight to the L1 cache
+//! delays the loads after it.
 
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
 
-/// Of all x86-64 processors.
+/// The cache line size of all x86-64 processors, in bytes.
 pub const LINE_BYTES: usize = 64;
-/// What lies behind so many lines, the processor loads ahead by itself once it sees these being
-/// read. More prefetches than it can have loads under way hold it up: hinting all 24 lines of a
-/// vector of 384 components costs an eighth of the searches.
+/// The maximum number of cache lines to prefetch of a value. The hardware prefetcher loads the rest
+/// once these are read, and more prefetches than the processor can have in flight stall it: with
+/// all 24 lines of a vector of 384 components, an eighth fewer searches run per second.
 pub const MAX_PREFETCH_LINES: usize = 4;
 
-/// How many lines of a value of that length to prefetch.
+/// The number of cache lines to prefetch of a value of `bytes` bytes.
 #[inline(always)]
 pub(crate) fn prefetched_lines(bytes: usize) -> usize {
     bytes.div_ceil(LINE_BYTES).min(MAX_PREFETCH_LINES)
 }
 
-/// Prefetches the beginning of `bytes`. Does nothing on other processors than
-/// x86-64.
+/// Prefetches the first cache lines of `bytes`. Does nothing on processors other than x86-64.
 #[inline(always)]
 pub fn prefetch(bytes: &[u8]) {
-    // Without a loop, which costs more than the prefetches.
+    // Unrolled: a loop costs more than the prefetches.
     match prefetched_lines(bytes.len()) {
         MAX_PREFETCH_LINES => prefetch_lines::<MAX_PREFETCH_LINES>(bytes),
         3 => prefetch_lines::<3>(bytes),
@@ -35,8 +33,7 @@ pub fn prefetch(bytes: &[u8]) {
     }
 }
 
-/// Prefetches that many lines, from the first of `bytes` on, whatever their
-/// length.
+/// Prefetches `LINES` cache lines from the first of `bytes` on, whatever its length.
 #[inline(always)]
 pub fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
     for line in 0..LINES {
@@ -44,7 +41,7 @@ pub fn prefetch_lines<const LINES: usize>(bytes: &[u8]) {
     }
 }
 
-/// Prefetches the cache line that a byte is in, if there is memory at all.
+/// Prefetches the cache line of an address, which need not be valid.
 #[inline(always)]
 pub fn prefetch_line(byte: *const u8) {
     #[cfg(target_arch = "x86_64")]
@@ -57,8 +54,8 @@ pub fn prefetch_line(byte: *const u8) {
     let _ = byte;
 }
 
-/// Prefetches all of the values, which will be compared next, into its
-/// second-level cache, if that is worth it.
+/// Prefetches all cache lines of values that are compared next into the L2 cache, if that is faster
+/// on this processor.
 #[inline(always)]
 pub fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
     if prefetches_early() {
@@ -66,9 +63,9 @@ pub fn prefetch_early<'a>(values: impl Iterator<Item = &'a [u8]>) {
     }
 }
 
-/// Whether prefetches into the second-level cache make searches faster. On AMD's Zen 4 they do: by
-/// a tenth to a fifth (decision 0027). On Intel's Xeons they cost more than they gain (decision
-/// 0023).
+/// Whether prefetches into the L2 cache make searches faster. On AMD's Zen 4, searches take a tenth
+/// to a fifth less time (decision 0027). On Intel's Xeons, such prefetches cost more than they gain
+/// (decision 0023).
 #[inline(always)]
 pub fn prefetches_early() -> bool {
     #[cfg(target_arch = "x86_64")]

@@ -1,12 +1,12 @@
-//! Rotations that look random and take O(n log n): what makes the components of any vector alike,
-//! so that few bits can hold each.
+//! Random rotations in O(n log n): they make the components of any vector alike, so that few bits
+//! can hold each.
 //!
-//! Four rounds of random signs, a fast Walsh-Hadamard transform of the first or the last power of
-//! two of the components, in turn, and, where that is not all of them, a quarter turn of the first
-//! half against the second: orthogonal for every number of components, without padding (Ailon and
-//! Chazelle 2009; the rounds are those of RaBitQ's library, Gao et al. 2024). Every addition is
-//! made in the same order on every machine, so that the result is the same bit for bit; the
-//! compiler makes vector code of it, once for each set of features.
+//! A rotation has four rounds. Each multiplies the components by random signs, applies a fast
+//! Walsh-Hadamard transform to the first or the last power of two of them, in turn, and, if that is
+//! not all, a butterfly, `(a + b, a - b) / sqrt(2)`, to the first half and the second. It is
+//! orthogonal for every number of components, without padding (Ailon and Chazelle 2009; the rounds
+//! are those of RaBitQ's library, Gao et al. 2024). Additions have the same order on every machine,
+//! so that results are bit-identical. The compiler vectorizes it, once per feature set.
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
@@ -18,8 +18,8 @@ const ROUNDS: usize = 4;
 /// A rotation of vectors of a fixed number of components.
 #[derive(Debug, Clone)]
 pub(crate) struct Rotation {
-    /// One or minus one for each component, for each round; the factor that keeps the transform's
-    /// lengths is part of them.
+    /// 1 or -1 for each component, for each round; for the components that a round transforms,
+    /// times the normalization factor of the transform.
     signs: Signs,
     run: Run,
 }
@@ -28,9 +28,9 @@ type Signs = [Vec<f32>; ROUNDS];
 type Run = fn(&Signs, &mut [f32]);
 
 impl Rotation {
-    /// The rotation of `components` components that a seed stands for: bit `i % 64` of the `i /
-    /// 64`-th number of SplitMix64 (Steele, Lea, Flood 2014) is set if the `i`-th sign, counted
-    /// through the rounds, is minus.
+    /// The rotation of `components` components with this seed. Sign `i`, counted through the
+    /// rounds, is minus if bit `i % 64` of number `i / 64` of SplitMix64 (Steele, Lea, Flood 2014)
+    /// is set.
     pub(crate) fn new(seed: u64, components: usize) -> Self {
         let mut state = seed;
         let mut word = 0;
@@ -52,7 +52,7 @@ impl Rotation {
         Self { signs, run: fast().unwrap_or(portable) }
     }
 
-    /// Rotates a vector, which has the number of components that this was made for.
+    /// Rotates a vector, which must have the number of components of the rotation.
     pub(crate) fn rotate(&self, vector: &mut [f32]) {
         (self.run)(&self.signs, vector);
     }
@@ -79,7 +79,7 @@ fn part(round: usize, largest: usize, components: usize) -> std::ops::Range<usiz
     }
 }
 
-/// `within` transforms a chunk of a vector by itself.
+/// `within` transforms each chunk on its own.
 #[inline(always)]
 fn rotate(signs: &Signs, vector: &mut [f32], within: impl Fn(&mut [f32; LANES])) {
     let largest = largest_power(vector.len());
@@ -96,15 +96,15 @@ fn rotate(signs: &Signs, vector: &mut [f32], within: impl Fn(&mut [f32; LANES]))
     }
 }
 
-/// Components that are transformed within a register, on any machine.
+/// The number of components that are transformed within a register, on any machine.
 const LANES: usize = 16;
 
-/// Of a power of two of components.
+/// The Walsh-Hadamard transform, not normalized, of a power of two of components.
 #[inline(always)]
 fn hadamard(vector: &mut [f32], within: impl Fn(&mut [f32; LANES])) {
     let (chunks, few) = vector.as_chunks_mut::<LANES>();
     chunks.iter_mut().for_each(within);
-    // A vector of fewer has no chunk.
+    // A shorter vector has no chunk.
     let mut half = if few.is_empty() { LANES } else { 1 };
     while half < vector.len() {
         for pair in vector.chunks_exact_mut(2 * half) {
@@ -143,7 +143,7 @@ fn portable(signs: &Signs, vector: &mut [f32]) {
     rotate(signs, vector, within);
 }
 
-/// Compiled for what the processor has.
+/// The rotation compiled for the CPU features of the machine.
 #[cfg(target_arch = "x86_64")]
 fn fast() -> Option<Run> {
     use std::arch::x86_64::*;
@@ -153,7 +153,7 @@ fn fast() -> Option<Run> {
         rotate(signs, vector, within);
     }
 
-    /// Step by step as [`within`], of which the compiler makes something far slower here.
+    /// The same steps as [`within`], which the compiler turns into far slower code here.
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn avx512_within(chunk: &mut [f32; LANES]) {
@@ -177,7 +177,7 @@ fn fast() -> Option<Run> {
 
     let level = level();
     if level >= Level::Avx512 {
-        // SAFETY: called where the level was detected that has the feature.
+        // SAFETY: called only after detection of a level that has the feature.
         Some(|signs, vector| unsafe { avx512(signs, vector) })
     } else if level >= Level::Avx2 {
         // SAFETY: as above.

@@ -1,19 +1,18 @@
-//! The shape of all kernels over floats, written once: the loop, its tail and the order of the
-//! additions.
+//! The shape of all kernels over floats, written once: the main loop, the tail loop and the order
+//! of additions.
 //!
-//! Owns the invariant that a pair of vectors has one result per instruction set: [`sum_kernels`]
-//! makes `one` and `four` of the same function, so that both add the same terms to the same
-//! accumulators in the same order, and no step depends on which vector comes first.
+//! Invariant: a pair of vectors has one result per instruction set. [`sum_kernels`] makes `one` and
+//! `four` from the same function, so that both add the same terms to the same accumulators in the
+//! same order, and no step depends on which vector comes first.
 //!
-//! It is a macro and not a generic function, because a function has the instructions that are
-//! enabled where it is written. What differs between instruction sets, a register and a few small
-//! functions, is in the file of each.
+//! It is a macro, not a generic function, because a function is compiled for the CPU features that
+//! are enabled where it is written. What differs between instruction sets, a register type and a
+//! few small functions, is in the file of each.
 //!
-//! The first vector is a query, floats; the second a stored one, which is decoded as it is loaded
-//! ([`Load`]). Decoding is exact, so that which of two stored vectors is the query makes no
-//! difference.
+//! The first vector is a query, as floats. The second is a stored one, decoded as it is loaded
+//! ([`Load`]). Decoding is exact, so that either of two stored vectors can be the query.
 
-/// What is added up for each pair of components.
+/// The term that a pair of components adds to the sum.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Term {
     /// `(a - b)^2`
@@ -24,7 +23,7 @@ pub(super) enum Term {
     AbsoluteDifference,
 }
 
-/// A [`Term`] as a type, so that it is known when a kernel is compiled.
+/// A [`Term`] as a type, known when a kernel is compiled.
 pub(super) trait Sum {
     const TERM: Term;
 }
@@ -48,7 +47,7 @@ impl Sum for AbsoluteDifferences {
     const TERM: Term = Term::AbsoluteDifference;
 }
 
-/// How the components of a stored vector lie in its bytes.
+/// The element type of a stored vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stored {
     F32,
@@ -57,15 +56,15 @@ pub(super) enum Stored {
     I8,
 }
 
-/// A [`Stored`] as a type, so that it is known when a kernel is compiled.
+/// A [`Stored`] as a type, known when a kernel is compiled.
 pub(super) trait Load {
     const STORED: Stored;
 
-    /// The bytes of a component: as many as the form has, which the loads of the instruction sets
-    /// rely on.
+    /// The bytes of a component, exactly the size of the element type: the loads of the instruction
+    /// sets rely on it.
     type Word: Copy;
 
-    /// Whole components only.
+    /// The whole components; a partial one at the end is ignored.
     fn words(bytes: &[u8]) -> &[Self::Word];
     fn bytes(words: &[Self::Word]) -> &[u8];
 }
@@ -104,9 +103,9 @@ pub(super) fn words(bytes: &[u8]) -> &[[u8; 4]] {
 /// Defines `one` and `four` for the instruction set of the module that it is used in. The module
 /// provides:
 ///
-/// - `Lanes`: a register of floats, and `LANES`, how many;
-/// - `VECTORS`: how many vectors `four` reads side by side, 1, 2 or 4, and `ACCUMULATORS`, how many
-///   sums of each there are;
+/// - `Lanes`: a register of floats, and `LANES`, its number of lanes;
+/// - `VECTORS`: how many vectors `four` interleaves, 1, 2 or 4, and `ACCUMULATORS`, the number of
+///   accumulators of each;
 /// - `zero() -> Lanes`;
 /// - `load(&[[u8; 4]; LANES]) -> Lanes`, of little-endian floats;
 /// - `load_part(&[[u8; 4]]) -> Lanes`: the same of the first floats of a slice, zeros past its end;
@@ -115,12 +114,12 @@ pub(super) fn words(bytes: &[u8]) -> &[[u8; 4]] {
 ///   zeros past its end;
 /// - `step::<S: Sum>(sum: Lanes, a: Lanes, b: Lanes) -> Lanes`: `sum` plus the terms. Symmetric,
 ///   and a term of two zeros is zero;
-/// - `totals([[Lanes; ACCUMULATORS]; N]) -> [f32; N]`: for each vector the sum of all lanes of all
-///   accumulators, in the same order for every `N`.
+/// - `totals([[Lanes; ACCUMULATORS]; N]) -> [f32; N]`: the horizontal sum of each vector, over all
+///   lanes of all accumulators, in the same order for every `N`.
 macro_rules! sum_kernels {
     ($(#[$features:meta])?) => {
-        /// The sum over `a`, floats, and each of `b`, stored, over the components of the shortest;
-        /// or over the first `LEN`, which each must have, unless that is zero.
+        /// The sums of `a`, floats, with each of `b`, stored, over the components of the shortest;
+        /// if `LEN` is not 0, over the first `LEN`, which each vector must have.
         $(#[$features])?
         #[inline]
         fn sums<S: Sum, L: Load, const N: usize, const LEN: usize>(
@@ -139,9 +138,9 @@ macro_rules! sum_kernels {
                     let a = load(&a_blocks[i].as_chunks().0[j]);
                     for (accumulators, (b_blocks, _)) in accumulators.iter_mut().zip(&b) {
                         // SAFETY: `i` is below the number of blocks of `a`, and all vectors were
-                        // cut to one length. The compiler sees that too late: with a checked index
-                        // it copies the accumulators every time, and spills some: with AVX2, `four`
-                        // of squared differences takes a fifth longer.
+                        // cut to one length. The compiler proves that too late: with a checked
+                        // index it copies the accumulators in every iteration, and spills some;
+                        // with AVX2, `four` of squared differences takes 20 % longer.
                         let b = unsafe { b_blocks.get_unchecked(i) };
                         accumulators[j] = step::<S>(
                             accumulators[j],
@@ -155,7 +154,7 @@ macro_rules! sum_kernels {
                 for j in 0..ACCUMULATORS {
                     let start = j * LANES;
                     if start + LANES <= a_rest.len() {
-                        // A register that is full needs no mask.
+                        // A full register needs no mask.
                         let a = load(&a_rest[start..].as_chunks().0[0]);
                         for (accumulators, (_, b_rest)) in accumulators.iter_mut().zip(&b) {
                             let b = load_stored::<L>(&b_rest[start..].as_chunks().0[0], scale);
@@ -174,14 +173,14 @@ macro_rules! sum_kernels {
             totals(accumulators)
         }
 
-        /// Whether `a` and `b` are not of as many components as the kernel is compiled for.
+        /// Whether a vector's length differs from the one that the kernel is specialized for.
         #[inline]
         fn differ<L: Load, const LEN: usize>(a: &[u8], b: &[&[u8]]) -> bool {
             LEN > 0 && (words(a).len() != LEN || b.iter().any(|b| L::words(b).len() != LEN))
         }
 
-        // Those of any length are called by the others, too, which would leave `sums` uninlined in
-        // all of them.
+        // The specialized kernels call the general ones, too: inlined, these would keep `sums` from
+        // being inlined in any.
         $(#[$features])?
         #[inline(never)]
         fn one<S: Sum, L: Load, const LEN: usize>(a: &[u8], b: &[u8], scale: Scale) -> f32 {
@@ -209,9 +208,9 @@ macro_rules! sum_kernels {
             all
         }
 
-        /// The kernels for vectors of so many components. Of common numbers, those are compiled in:
-        /// a fifth of the time for short vectors goes into finding out how long they are. Beyond
-        /// these it does not matter.
+        /// The kernels for vectors of `dimensions` components, specialized for common numbers: for
+        /// short vectors, computing the loop bounds takes 20 % of the time. Longer vectors gain
+        /// nothing.
         $(#[$features])?
         fn kernels_of<S: Sum, L: Load>(dimensions: usize) -> Kernels {
             let (one, four): (One, Four) = match dimensions {
