@@ -1,8 +1,8 @@
 //! The operations that users feel: search, exact scan, open, add, build; on the text embeddings
 //! shipped with `examples/glosses.rs`.
 //!
-//! `cargo bench -p voisin-bench --bench index`. The figures of the README come from larger data: see
-//! `bench/README.md`.
+//! `cargo bench -p voisin-bench --bench index`. The figures of the README come from larger data:
+//! see `bench/README.md`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
