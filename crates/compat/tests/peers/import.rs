@@ -309,7 +309,7 @@ fn what_cannot_be_imported_is_told_with_its_reason_and_nothing_changes() {
         refused(env, 99, &writer, &["there is none", "use the number"]),
         SourceDefect::Missing,
     );
-    assert_defect(refused(env, 65_535, &writer, &["there is none"]), SourceDefect::Missing);
+    assert_defect(refused(env, 65_534, &writer, &["there is none"]), SourceDefect::Missing);
     for index in [2, 3] {
         assert_defect(
             refused(env, index, &writer, &["not built", "metric and dimensions are not known"]),
@@ -653,11 +653,11 @@ fn a_database_of_hannoy_or_arroy_is_foreign_to_readers_and_writers_and_left_as_i
         let items = added(&vectors::<Euclidean>(&mut rng(), 0..20, 8));
         P::change(env, 0, 8, &items, true);
         P::change(env, 1, 8, &items, false);
-        P::change(env, 65_535, 8, &items, true);
-        P::change(env, 65_535, 8, &[(3, None)], false);
+        P::change(env, 65_534, 8, &items, true);
+        P::change(env, 65_534, 8, &[(3, None)], false);
         let db = create::<Euclidean>(env);
         let before = dump(&env.read_txn().unwrap(), db);
-        for index in [0, 1, 65_535] {
+        for index in [0, 1, 65_534] {
             let writer = Writer::<Euclidean>::new(db, index, 8);
             let mut wtxn = env.write_txn().unwrap();
             is_foreign(Reader::open(&wtxn, index, db).map(drop), index, "open");
