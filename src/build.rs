@@ -12,7 +12,6 @@ use rand::Rng;
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
-use crate::format::Key;
 use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
 use crate::graph::Vectors;
 use crate::graph::delete::delete;
@@ -284,10 +283,8 @@ impl<'e> Build<'_, 'e> {
         rebased: &Rebased,
     ) -> Result<()> {
         if changes.anew {
-            let index = edit.index();
             for kind in built_kinds() {
-                let bound = |sub, n| Key::new(index, kind, sub, n);
-                edit.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+                edit.delete_derived(kind)?;
             }
         }
         (edit.meta.next_rank, edit.meta.roots) = (changes.next_rank, changes.roots.clone());

@@ -34,6 +34,12 @@ impl Naming {
         [Self::Ids, Self::U64, Self::Text].into_iter().find(|naming| *naming as u8 == byte)
     }
 
+    /// The likely naming of an index that does not say it, by one of its keys: text keys of exactly
+    /// 8 bytes are rare.
+    pub(crate) fn likely(key: &[u8]) -> Self {
+        if key.len() == size_of::<u64>() { Self::U64 } else { Self::Text }
+    }
+
     /// The name for messages.
     pub(crate) fn describe(self) -> &'static str {
         match self {

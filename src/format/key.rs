@@ -104,6 +104,11 @@ impl Key {
         Self::new(index, Kind::META, 0, 0)
     }
 
+    /// The first and the last key that a kind can have.
+    pub(crate) fn all_of(index: u16, kind: Kind) -> (Self, Self) {
+        (Self::new(index, kind, 0, 0), Self::new(index, kind, u8::MAX, u32::MAX))
+    }
+
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         let [i0, i1] = self.index.to_be_bytes();
         let [n0, n1, n2, n3] = self.n.to_be_bytes();

@@ -16,7 +16,8 @@ use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
-use super::sections::section::{MakeValue, SectionEdit, StoredVector};
+use super::address::Address;
+use super::sections::section::{MakeValue, SectionEdit};
 use super::target::{Put, Target};
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
@@ -229,7 +230,7 @@ pub(super) struct BlockEdit {
 impl BlockEdit {
     pub(super) fn new(
         blocks: Blocks,
-        make: impl FnMut(Place<'_>, &RoTxn<'_>, StoredVector<'_>) -> Result<Vec<u8>> + 'static,
+        make: impl FnMut(Place<'_>, &RoTxn<'_>, Address<'_>) -> Result<Vec<u8>> + 'static,
     ) -> Self {
         Self { blocks, make: Box::new(make) }
     }
@@ -240,7 +241,7 @@ impl SectionEdit for BlockEdit {
         &mut self,
         target: Target<'_, '_, '_>,
         slot: Slot,
-        vector: StoredVector<'_>,
+        vector: Address<'_>,
         is_late: bool,
     ) -> Result<()> {
         let value = (self.make)(target.place, target.wtxn, vector)?;

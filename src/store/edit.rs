@@ -14,10 +14,11 @@ use heed::RwTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
+use super::address::Address;
 use super::open::read_for_change;
 use super::sections::ids::edit::IdMaps;
 use super::sections::list::{SECTIONS, is_listed};
-use super::sections::section::{Section, SectionEdit, StoredVector};
+use super::sections::section::{Section, SectionEdit};
 use super::sections::sets::edit::SetEdit;
 use super::target::{Journal, Put, Target, written};
 use super::view::check_dimensions;
@@ -212,7 +213,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         self.pending.insert(self.place, self.wtxn, slot)?;
         self.meta.pending += 1;
         self.meta.items += 1;
-        self.store(slot, StoredVector { bytes: &bytes, factor }, false)?;
+        self.store(slot, Address { bytes: &bytes, factor }, false)?;
         self.seal()?;
         if self.ids.is_large() {
             for (key, body) in self.ids.puts(self.place) {
@@ -224,7 +225,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
 
     /// Passes a vector to all sections, which store what they derive from it; not before the end if
     /// the slot may hold live values (`is_late`).
-    fn store(&mut self, slot: Slot, vector: StoredVector<'_>, is_late: bool) -> Result<()> {
+    fn store(&mut self, slot: Slot, vector: Address<'_>, is_late: bool) -> Result<()> {
         self.each_section(|edit, target| edit.store(target, slot, vector, is_late))
     }
 
@@ -330,15 +331,14 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             self.removed.insert(self.place, self.wtxn, slot)?;
             self.meta.removed += 1;
         }
-        self.store(slot, StoredVector { bytes: vector, factor }, true)
+        self.store(slot, Address { bytes: vector, factor }, true)
     }
 
     /// Sets the bits per component of the codes, 0 for none. Existing codes of another size are
     /// deleted.
     pub(crate) fn set_codes(&mut self, bits: u8) -> Result<()> {
         if self.meta.is_coded && self.meta.code_bits != bits {
-            let bound = |sub, n| Key::new(self.place.index, Kind::CODES, sub, n);
-            self.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+            self.delete_derived(Kind::CODES)?;
             self.values.retain(|values| !values.section.kinds().contains(&Kind::CODES));
             self.meta.is_coded = false;
         }
@@ -359,9 +359,9 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         self.target().put_derived(key, body)
     }
 
-    /// Deletes the values of graph or codes with keys from `first` to `last`, both included.
-    pub(crate) fn delete_derived(&mut self, first: Key, last: Key) -> Result<()> {
-        self.target().delete_derived(first, last)
+    /// Deletes all values of a kind of the graph or of the codes.
+    pub(crate) fn delete_derived(&mut self, kind: Kind) -> Result<()> {
+        self.target().delete_derived(kind)
     }
 
     /// Puts any value. Only LMDB may stop the edit from here on.

@@ -58,9 +58,11 @@ pub(crate) fn read_for_change(
         // goes by.
         let [first, end] = bounds(place.index, Row::Id(&[]));
         let keys = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
-        let has_keys = place.raw.range(rtxn, &keys)?.next().transpose()?.is_some();
-        meta.naming =
-            if has_keys && place.naming == Naming::Ids { Naming::Text } else { place.naming };
+        let first = place.raw.range(rtxn, &keys)?.next().transpose()?;
+        meta.naming = match first.and_then(|(row, _)| Row::from_bytes(row)) {
+            Some(Row::Id(key)) if place.naming == Naming::Ids => Naming::likely(key),
+            _ => place.naming,
+        };
     }
     if meta.naming != place.naming {
         return Err(Error::NamingMismatch {

@@ -28,9 +28,10 @@ use super::process::OfProcess;
 use super::snapshot::Snapshot;
 use super::source::{Source, Verified, extend};
 use super::table::Memory;
+use super::target::deltas;
 use super::view::View;
 use crate::error::{Error, Result};
-use crate::format::delta::{self, Delta, Deltas, REMEMBERED_COMMITS};
+use crate::format::delta::{Delta, REMEMBERED_COMMITS};
 use crate::format::meta::{Connectivity, Meta, VERSION};
 use crate::format::{Key, Kind};
 
@@ -271,18 +272,7 @@ fn rewritten_between(
     }
     let mut rewritten: Option<Rewritten> = None;
     for transaction in earlier + 1..=later {
-        // A damaged DELTA must not be trusted: pointers that it carries over may lead to reused
-        // pages.
-        let sound = match place.sound(txn, delta::key(transaction)) {
-            Ok(Some(sound)) => sound,
-            Ok(None) => continue,
-            Err(Error::Corrupt { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Ok((found, deltas)) = Deltas::decode(sound.body()) else { return Ok(None) };
-        if found != transaction {
-            continue;
-        }
+        let Some(deltas) = deltas(place.raw, txn, transaction)? else { continue };
         match deltas.of(place.index) {
             None => {}
             Some(Delta::Values(values)) => {

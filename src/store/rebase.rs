@@ -203,8 +203,8 @@ fn restored(
         Ok(())
     };
     for kind in built_kinds() {
-        let bound = |sub, n| Key::new(place.index, kind, sub, n);
-        let all = |txn| place.range(txn, bound(0, 0), bound(u8::MAX, u32::MAX));
+        let (first, last) = Key::all_of(place.index, kind);
+        let all = |txn| place.range(txn, first, last);
         let (mut before, mut now) = (all(before)?, all(now)?);
         let (mut then, mut later) = (before.next().transpose()?, now.next().transpose()?);
         loop {

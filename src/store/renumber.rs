@@ -147,7 +147,8 @@ impl Renumbered {
         // file does not grow.
         edit.delete_over(bound(Kind::VECTORS, 0, sealed), bound(Kind::TAIL, 0, u32::MAX))?;
         for kind in self.replaced {
-            edit.delete_over(bound(kind, 0, 0), bound(kind, u8::MAX, u32::MAX))?;
+            let (first, last) = Key::all_of(index, kind);
+            edit.delete_over(first, last)?;
         }
         for block in 0..sealed {
             let mut body = geometry.new_block(block);

@@ -69,8 +69,7 @@ pub(crate) fn repair(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
     let mut target = Target { place, wtxn, journal: &mut journal };
     target.mark(torn)?;
     for kind in forgotten.iter().flat_map(|section| section.kinds()) {
-        let bound = |sub, n| Key::new(place.index, *kind, sub, n);
-        target.delete_derived(bound(0, 0), bound(u8::MAX, u32::MAX))?;
+        target.delete_derived(*kind)?;
     }
     target.complete(puts, &meta)?;
     Ok(true)

@@ -16,7 +16,7 @@
 
 use std::ops::Bound;
 
-use heed::RwTxn;
+use heed::{RoTxn, RwTxn};
 
 use super::{Place, Raw, fault, meter};
 use crate::error::Result;
@@ -93,7 +93,7 @@ impl Target<'_, '_, '_> {
             return Ok(());
         }
         if self.journal.earlier.is_none() {
-            let earlier = deltas(self.place.raw, self.wtxn)?;
+            let earlier = earlier(self.place.raw, self.wtxn)?;
             self.put_deltas(earlier.clone(), Delta::Everything)?;
             self.journal.earlier = Some(earlier);
         }
@@ -131,8 +131,9 @@ impl Target<'_, '_, '_> {
         put_or_delete(self.place, self.wtxn, key, body)
     }
 
-    /// Deletes the values of graph or codes with keys from `first` to `last`, both included.
-    pub(super) fn delete_derived(&mut self, first: Key, last: Key) -> Result<()> {
+    /// Deletes all values of a kind of the graph or of the codes.
+    pub(super) fn delete_derived(&mut self, kind: Kind) -> Result<()> {
+        let (first, last) = Key::all_of(self.place.index, kind);
         self.delete_range(Torn::Derived, first, last)
     }
 
@@ -145,10 +146,13 @@ impl Target<'_, '_, '_> {
     fn delete_range(&mut self, torn: Torn, first: Key, last: Key) -> Result<()> {
         self.mark(torn)?;
         self.journal.delta = Delta::Everything;
+        self.delete_keys(first, last)
+    }
+
+    fn delete_keys(&mut self, first: Key, last: Key) -> Result<()> {
         let (first, last) = (first.to_bytes(), last.to_bytes());
-        self.place
-            .raw
-            .delete_range(self.wtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
+        let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+        self.place.raw.delete_range(self.wtxn, &range)?;
         Ok(())
     }
 
@@ -156,7 +160,7 @@ impl Target<'_, '_, '_> {
     pub(super) fn complete(mut self, puts: Vec<Put>, meta: &Meta) -> Result<()> {
         let deltas = match self.journal.earlier.take() {
             Some(earlier) => earlier,
-            None => deltas(self.place.raw, self.wtxn)?,
+            None => earlier(self.place.raw, self.wtxn)?,
         };
         for (key, body) in puts {
             self.journal.note(key);
@@ -172,10 +176,8 @@ impl Target<'_, '_, '_> {
     /// Puts DELTA, with the entry of this index replaced.
     fn put_deltas(&mut self, mut deltas: Deltas, delta: Delta) -> Result<()> {
         if std::mem::take(&mut self.journal.has_old_deltas) {
-            let bound = |n| Key::new(self.place.index, Kind::DELTA, 0, n).to_bytes();
-            let (first, last) = (bound(0), bound(u32::MAX));
-            let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
-            self.place.raw.delete_range(self.wtxn, &range)?;
+            let (first, last) = Key::all_of(self.place.index, Kind::DELTA);
+            self.delete_keys(first, last)?;
         }
         deltas.insert(self.place.index, delta);
         put_deltas(self.place.raw, self.wtxn, &deltas)
@@ -188,23 +190,26 @@ fn put_deltas(raw: Raw<'_>, wtxn: &mut RwTxn<'_>, deltas: &Deltas) -> Result<()>
     put(raw, wtxn, delta::key(transaction), deltas.encode(transaction))
 }
 
-/// The values that earlier edits of the transaction have rewritten.
-fn deltas(raw: Raw<'_>, wtxn: &RwTxn<'_>) -> Result<Deltas> {
-    let transaction = wtxn.id() as u64;
+/// What a transaction has rewritten. `None` if it says nothing: its DELTA is missing, or another
+/// transaction's. Damaged, it is useless to all readers, and stands for what is always true.
+pub(super) fn deltas(raw: Raw<'_>, rtxn: &RoTxn<'_>, transaction: u64) -> Result<Option<Deltas>> {
     let key = delta::key(transaction);
     meter::read();
-    let Some(value) = raw.get(wtxn, &key.to_bytes())? else { return Ok(Deltas::default()) };
+    let Some(value) = raw.get(rtxn, &key.to_bytes())? else { return Ok(None) };
     Ok(match Sound::of(key, value).map(|sound| Deltas::decode(sound.body())) {
-        Ok(Ok((earlier, deltas))) if earlier == transaction => deltas,
-        Ok(Ok(_)) => Deltas::default(),
-        // A damaged DELTA is useless to all readers, and is replaced by what is always true.
-        Ok(Err(_)) | Err(_) => Deltas::Everything,
+        Ok(Ok((found, deltas))) => (found == transaction).then_some(deltas),
+        Ok(Err(_)) | Err(_) => Some(Deltas::Everything),
     })
+}
+
+/// The values that earlier edits of the transaction have rewritten.
+fn earlier(raw: Raw<'_>, wtxn: &RwTxn<'_>) -> Result<Deltas> {
+    Ok(deltas(raw, wtxn, wtxn.id() as u64)?.unwrap_or_default())
 }
 
 /// The values of an index that earlier edits of the transaction have rewritten.
 pub(super) fn written(place: Place<'_>, wtxn: &RwTxn<'_>) -> Result<Delta> {
-    Ok(deltas(place.raw, wtxn)?.of(place.index).unwrap_or_default())
+    Ok(earlier(place.raw, wtxn)?.of(place.index).unwrap_or_default())
 }
 
 /// Puts a body under its key, with its checksum.
@@ -237,7 +242,7 @@ pub(crate) fn delete_index(raw: Raw<'_>, index: u16, wtxn: &mut RwTxn<'_>) -> Re
     if raw.delete_range(wtxn, &(Bound::Included(&first[..]), end))? == 0 {
         return Ok(());
     }
-    let mut deltas = deltas(raw, wtxn)?;
+    let mut deltas = earlier(raw, wtxn)?;
     deltas.insert(index, Delta::Everything);
     put_deltas(raw, wtxn, &deltas)
 }

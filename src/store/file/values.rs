@@ -177,8 +177,7 @@ fn broken(key: &[u8]) -> Error {
     let index = key.first_chunk().map_or(0, |index| u16::from_be_bytes(*index));
     match Row::from_bytes(key) {
         Some(Row::Id(key)) => {
-            let naming = if key.len() == 8 { Naming::U64 } else { Naming::Text };
-            Error::CorruptItemKey { index, key: naming.show(key), what: BROKEN }
+            Error::CorruptItemKey { index, key: Naming::likely(key).show(key), what: BROKEN }
         }
         Some(Row::Key(id) | Row::Free(id)) => Error::corrupt(Row::name_of(index, id), BROKEN),
         None => Error::Foreign { index, what: "a key of it is not one of ours" },

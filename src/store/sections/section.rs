@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
 use crate::store::Place;
+use crate::store::address::Address;
 use crate::store::checker::Checker;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
@@ -97,13 +98,6 @@ pub(crate) trait Section: Sync {
     }
 }
 
-/// The vector of a slot in its stored form.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct StoredVector<'a> {
-    pub(crate) bytes: &'a [u8],
-    pub(crate) factor: f32,
-}
-
 /// The write buffer of a section in an edit: see `store/edit.rs` for when it may be written.
 pub(crate) trait SectionEdit {
     /// Stores the vector of a slot that had none before the edit; or, if `is_late`, of a slot whose
@@ -112,7 +106,7 @@ pub(crate) trait SectionEdit {
         &mut self,
         target: Target<'_, '_, '_>,
         slot: Slot,
-        vector: StoredVector<'_>,
+        vector: Address<'_>,
         is_late: bool,
     ) -> Result<()>;
 
@@ -133,4 +127,4 @@ pub(crate) trait SectionEdit {
 }
 
 /// Computes the stored value of a slot from its vector. May read the index.
-pub(crate) type MakeValue = dyn FnMut(Place<'_>, &RoTxn<'_>, StoredVector<'_>) -> Result<Vec<u8>>;
+pub(crate) type MakeValue = dyn FnMut(Place<'_>, &RoTxn<'_>, Address<'_>) -> Result<Vec<u8>>;
