@@ -19,7 +19,6 @@ use crate::database::Database;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::format::delta::{DATABASE, Deltas, REMEMBERED_COMMITS};
-use crate::format::meta::VERSION;
 use crate::format::{Key, Kind, checksum};
 use crate::store::Place;
 use crate::store::checker::{Checker, Findings};
@@ -98,7 +97,7 @@ pub(crate) fn check_place(rtxn: &RoTxn<'_>, mut place: Place<'_>) -> Result<Vec<
         }
         Err(error) => return Err(error),
     };
-    if snapshot.meta.version == VERSION {
+    if !snapshot.meta.is_without_parts() {
         place.naming = snapshot.meta.naming;
     }
     checksums(place, rtxn, &mut findings)?;
@@ -130,7 +129,7 @@ fn checksums(place: Place<'_>, rtxn: &RoTxn<'_>, findings: &mut Findings) -> Res
 
 /// Checks `keys` and `layout`: every value belongs to something, and has the layout of its kind.
 fn values(checker: &mut Checker<'_, '_, '_>) -> Result<()> {
-    let version = checker.view.snapshot.meta.version;
+    let has_own_deltas = checker.view.snapshot.meta.is_without_parts();
     for entry in checker.place.all(checker.rtxn)? {
         let (bytes, value) = entry?;
         let Some(key) = Key::from_bytes(bytes).filter(|key| key.kind != Kind::KEYS) else {
@@ -139,7 +138,7 @@ fn values(checker: &mut Checker<'_, '_, '_>) -> Result<()> {
         let known = match key.kind {
             Kind::META => key == Key::meta(key.index),
             // Version 5 stored them here; they are not read, and the next change deletes them.
-            Kind::DELTA => version < VERSION,
+            Kind::DELTA => has_own_deltas,
             kind => match section_of(kind) {
                 Some(section) => section.check_value(checker, key, value)?,
                 None => continue,

@@ -205,6 +205,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
 
     /// Adds an item, or replaces it. The vector is in its stored form.
     pub(crate) fn add_stored(&mut self, item: ItemId, bytes: Vec<u8>, factor: f32) -> Result<()> {
+        self.raise_norm_bound(&bytes);
         // Allocate first: the slot of a replaced item may only be reused by other items.
         let slot = self.allocate()?;
         self.delete(item)?;
@@ -221,6 +222,18 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             }
         }
         Ok(())
+    }
+
+    /// Raises the bound of the norms, if the metric needs it and it is known.
+    fn raise_norm_bound(&mut self, stored: &[u8]) {
+        let meta = &mut self.meta;
+        if meta.norm_bound == 0.0 && meta.slots > meta.free {
+            return;
+        }
+        let decoded = self.place.metric.decode(stored, meta.scale);
+        if let Some(norm) = self.place.metric.norm_bound(&decoded, meta.dimensions as usize) {
+            meta.norm_bound = meta.norm_bound.max(norm);
+        }
     }
 
     /// Passes a vector to all sections, which store what they derive from it; not before the end if

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::format::delta::DATABASE;
 use crate::format::ids::{SLOT_GROUP, group_bytes};
 use crate::format::item_keys::{Naming, Row, bounds};
-use crate::format::meta::{Connectivity, Meta, Torn, VERSION};
+use crate::format::meta::{Connectivity, Meta, Torn};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 
@@ -53,7 +53,7 @@ pub(crate) fn read_for_change(
     rtxn: &RoTxn<'_>,
 ) -> Result<Option<(Meta, Option<Torn>)>> {
     let Some((mut meta, torn)) = read_marked(place, rtxn)? else { return Ok(None) };
-    if meta.version < VERSION {
+    if meta.is_without_parts() {
         // Earlier versions of META do not say how items are named. The catalog does, which `Index`
         // goes by.
         let [first, end] = bounds(place.index, Row::Id(&[]));

@@ -32,7 +32,7 @@ use super::target::deltas;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::delta::{Delta, REMEMBERED_COMMITS};
-use crate::format::meta::{Connectivity, Meta, VERSION};
+use crate::format::meta::{Connectivity, Meta};
 use crate::format::{Key, Kind};
 
 /// Pointer tables with fewer values are not worth keeping: finding them again takes microseconds.
@@ -155,7 +155,7 @@ impl<'e> OwnedSnapshot<'e> {
     /// The map has not been moved since, and both snapshots are of one environment and index.
     pub(crate) unsafe fn carry(&self, Tables(earlier): &Tables) -> Result<()> {
         // Earlier versions write their DELTA values to keys that this version does not read.
-        if earlier.meta.version < VERSION || self.snapshot.meta.version < VERSION {
+        if earlier.meta.is_without_parts() || self.snapshot.meta.is_without_parts() {
             return Ok(());
         }
         self.lend(|txn| {

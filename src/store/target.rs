@@ -22,7 +22,7 @@ use super::{Place, Raw, fault, meter};
 use crate::error::Result;
 use crate::format::checksum::Sound;
 use crate::format::delta::{self, Delta, Deltas};
-use crate::format::meta::{Meta, Torn, VERSION};
+use crate::format::meta::{Meta, Torn};
 use crate::format::{Key, Kind, checksum};
 
 /// A body to put under a key, or `None` to delete the value.
@@ -49,7 +49,7 @@ impl Journal {
     /// The journal of an edit that begins with this META.
     pub(super) fn of(before: Meta, is_listed: fn(Key) -> bool) -> Self {
         // Readers of DELTA know nothing of what earlier versions have rewritten.
-        let is_old = before.version < VERSION;
+        let is_old = before.is_without_parts();
         Self {
             before,
             marked: None,

@@ -124,6 +124,10 @@ pub(crate) struct Meta {
     pub(crate) center: f32,
     pub(crate) step: f32,
     pub(crate) saturated: u64,
+    pub(crate) norm_bound: f32,
+    /// The newest generation of the training of codes, and the blocks of the one before.
+    pub(crate) generation: u32,
+    pub(crate) older: [u32; 2],
 }
 
 /// Decodes all keys of `index`, and panics with the first rule of sections 1 to 8 that is broken.
@@ -382,7 +386,7 @@ fn decode_deltas(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>) {
 impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
-        assert_eq!(value.u16(), 6, "META: format version");
+        assert_eq!(value.u16(), 7, "META: format version");
         assert_eq!(value.u8(), 0, "META: the mark of a torn edit");
         let mut meta = Self { naming: value.u8(), ..Self::default() };
         assert!(meta.naming <= 2, "META: {} names its items", meta.naming);
@@ -413,12 +417,18 @@ impl Meta {
                     meta.sealed = part.u32();
                     (meta.center, meta.step) = (part.f32(), part.f32());
                     meta.saturated = part.u64();
-                    part.zeros(4);
+                    meta.norm_bound = part.f32();
                 }
                 CODES => {
                     (meta.code_bits, meta.is_coded) = (part.u8(), part.u8());
                     assert!(meta.code_bits > 0, "META: a part about no codes");
-                    part.zeros(6);
+                    part.zeros(2);
+                    meta.generation = part.u32();
+                    _ = part.u32s(2);
+                    meta.older = [part.u32(), part.u32()];
+                    part.zeros(4);
+                    let squares = f64::from_bits(part.u64());
+                    assert!(squares >= 0.0 && squares.is_finite(), "META: squares {squares}");
                 }
                 LINKS => {
                     (meta.m, meta.m0, meta.links_group) = (part.u16(), part.u16(), part.u16());
@@ -601,11 +611,28 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
     let zeros = if bits == 7 { (64 - (least + 12) % 64) % 64 } else { 0 };
     let plane = if zeros <= 4 { least + zeros } else { least };
     let (block_bytes, block_codes) = Meta::geometry_of(plane + 12);
-    let mut value = values.expect(CODES, 2, 0);
-    let (seed, sample, spread) = (value.u64(), value.u32(), value.f32());
-    assert!(sample > 0 && spread >= 0.0, "CODES: {sample} vectors, spread {spread}");
-    let center: Vec<f64> = (0..n).map(|_| value.f32().into()).collect();
-    value.end();
+    let [first_older, end_older] = meta.older;
+    assert!(
+        meta.older == [0, 0]
+            || first_older < end_older
+                && end_older <= meta.slots / block_codes
+                && meta.generation > 0,
+        "META: blocks of an older generation {:?}",
+        meta.older
+    );
+    let generation_of =
+        |block: u32| meta.generation - u32::from((first_older..end_older).contains(&block));
+    let generations = meta.generation - u32::from(first_older < end_older)..=meta.generation;
+    let trainings: BTreeMap<u32, (Rotation, Vec<f64>)> = generations
+        .map(|generation| {
+            let mut value = values.expect(CODES, 2, generation);
+            let (seed, sample, spread) = (value.u64(), value.u32(), value.f32());
+            assert!(sample > 0 && spread >= 0.0, "CODES: {sample} vectors, spread {spread}");
+            let center = (0..n).map(|_| value.f32().into()).collect();
+            value.end();
+            (generation, (Rotation::new(seed, n), center))
+        })
+        .collect();
 
     let mut codes = BTreeMap::new();
     let sealed = meta.slots / block_codes;
@@ -613,7 +640,8 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
         let mut value = values.expect(CODES, 0, block);
         assert_eq!(value.bytes.len() + 4, block_bytes as usize, "CODES {block}: bytes of a block");
         assert_eq!((value.u32(), value.u32()), (block, block_codes), "CODES {block}: header");
-        value.zeros(40);
+        assert_eq!(value.u32(), generation_of(block), "CODES {block}: generation");
+        value.zeros(36);
         codes.extend(
             (block * block_codes..).zip((0..block_codes).map(|_| value.take(plane + 12).to_vec())),
         );
@@ -624,14 +652,14 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
         codes.insert(slot, value.take(plane + 12).to_vec());
         value.end();
     }
-    let rotation = Rotation::new(seed, n);
     for (slot, (vector, factor)) in by_slot {
         let code = &codes[slot];
+        let (rotation, center) = &trainings[&generation_of(slot / block_codes)];
         let x: Vec<f64> = floats(meta, vector)
             .iter()
             .map(|value| f64::from(value * factor.unwrap_or(1.0)))
             .collect();
-        let r: Vec<f64> = x.iter().zip(&center).map(|(x, c)| x - c).collect();
+        let r: Vec<f64> = x.iter().zip(center).map(|(x, c)| x - c).collect();
         let float =
             |at: usize| f64::from(f32::from_le_bytes(code[plane + at..][..4].try_into().unwrap()));
         let half = |at: usize| {
@@ -641,10 +669,10 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
         let expected = match &*meta.metric {
             "euclidean" => dot(&r, &r),
             "cosine" => dot(&r, &r) / 4.0,
-            "dot product" => -dot(&r, &center),
+            "dot product" => -dot(&r, center),
             metric => panic!("codes of the metric {metric:?}"),
         };
-        let around = dot(&r, &r) + dot(&center, &center);
+        let around = dot(&r, &r) + dot(center, center);
         assert!(
             (offset - expected).abs() <= 1e-4 * around + 1e-30,
             "slot {slot}: offset {offset}, not {expected}"

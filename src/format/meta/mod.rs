@@ -2,7 +2,8 @@
 //! that changes the index.
 //!
 //! It has a head, and a *part* for each kind of values with metadata of its own: a new kind gets a
-//! new part, which no other code reads. `v5` reads the previous version.
+//! new part, which no other code reads. Version 6 had a shorter part for codes; `v5` reads version
+//! 5.
 
 mod v5;
 
@@ -17,16 +18,21 @@ use crate::types::{Layer, Scale, Slot};
 /// The first bytes of every META value.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format version that this library writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 6;
+pub(crate) const VERSION: u16 = 7;
 /// The oldest version that it reads; rewritten values are of [`VERSION`].
 const OLDEST: u16 = 5;
+/// The first version with parts, in which DELTA belongs to the database, and META says how items
+/// are named.
+const WITH_PARTS: u16 = 6;
 /// Length of the head.
 const HEAD_BYTES: usize = 76;
 /// Length of a part's header.
 const PART_HEAD_BYTES: usize = 4;
 /// Length of the parts of the vectors, of the codes, and of the graph without roots.
 const VECTORS_BYTES: usize = 36;
-const CODES_BYTES: usize = 8;
+const CODES_BYTES: usize = 36;
+/// Length of the part of the codes in version 6, which ends before the training.
+const CODES_BYTES_OF_6: usize = 8;
 const GRAPH_BYTES: usize = 24;
 /// Maximum number of layers. With M = 2 a top layer above 15 has a chance of 2^-16; the cap costs
 /// nothing.
@@ -96,6 +102,44 @@ impl Connectivity {
     }
 }
 
+/// The training of the codes, as META knows it: what decides when to train again, and how far the
+/// blocks of codes have followed.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct Training {
+    /// The generation of the newest training, which is the `n` of its key. All codes are made with
+    /// it, but those of the blocks in `older`.
+    pub(crate) generation: u32,
+    /// The number of items when the training was made, or judged to be good enough still. 0 if
+    /// unknown.
+    pub(crate) items: u32,
+    /// Number of codes made since then.
+    pub(crate) added: u32,
+    /// The sum of their squared distances from the center.
+    pub(crate) squares: f64,
+    /// The blocks, from the first to before the second, whose codes are still of the generation
+    /// before.
+    pub(crate) older: [u32; 2],
+}
+
+impl Training {
+    /// Whether the codes of a block are of the generation before.
+    pub(crate) fn is_older(&self, block: u32) -> bool {
+        (self.older[0]..self.older[1]).contains(&block)
+    }
+
+    /// The generation of the codes of a block.
+    pub(crate) fn generation_of(&self, block: u32) -> u32 {
+        self.generation - u32::from(self.is_older(block))
+    }
+
+    fn is_possible(&self, blocks: u32) -> bool {
+        let [from, to] = self.older;
+        let has_older = from < to;
+        (0.0..=f64::MAX).contains(&self.squares)
+            && if has_older { to <= blocks && self.generation > 0 } else { [from, to] == [0, 0] }
+    }
+}
+
 /// A decoded META value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Meta {
@@ -124,6 +168,7 @@ pub(crate) struct Meta {
     pub(crate) code_bits: u8,
     /// Whether the index has codes: every slot that is not free has one.
     pub(crate) is_coded: bool,
+    pub(crate) training: Training,
     /// The growth of distances around a vector (see `docs/format.md`); 0 if unknown.
     pub(crate) growth: f32,
     /// The root of each layer, from layer 0 on. Empty if there is no graph.
@@ -132,6 +177,9 @@ pub(crate) struct Meta {
     pub(crate) scale: Scale,
     /// Number of components clamped to the ends of the scale, in all vectors added since training.
     pub(crate) saturated: u64,
+    /// An upper bound of the norms of all vectors, for metrics by inner products that do not
+    /// normalize; 0 if unknown, or not needed.
+    pub(crate) norm_bound: f32,
     /// The parts of all other kinds, ascending. Only the section of a kind knows its content.
     pub(crate) others: Vec<(Kind, Vec<u8>)>,
 }
@@ -157,6 +205,12 @@ impl Meta {
         self.code_bits > 0 && !self.is_coded && self.items > 0
     }
 
+    /// Whether it was read from a version whose DELTA values lie in the key range of the index, and
+    /// which does not say how items are named.
+    pub(crate) fn is_without_parts(&self) -> bool {
+        self.version < WITH_PARTS
+    }
+
     /// Number of slots in the graph, removed ones included.
     pub(crate) fn linked(&self) -> u32 {
         self.slots - self.free - self.pending
@@ -175,8 +229,19 @@ impl Meta {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut parts = vec![(Kind::VECTORS, self.vectors_part())];
-        parts.extend((self.code_bits > 0).then(|| (Kind::CODES, self.codes_part())));
+        self.encode_version(VERSION)
+    }
+
+    fn encode_version(&self, version: u16) -> Vec<u8> {
+        let (mut vectors, mut codes) = (self.vectors_part(), self.codes_part());
+        if version < VERSION {
+            // The bound of the norms was reserved.
+            vectors.truncate(VECTORS_BYTES - size_of::<f32>());
+            vectors.resize(VECTORS_BYTES, 0);
+            codes.truncate(CODES_BYTES_OF_6);
+        }
+        let mut parts = vec![(Kind::VECTORS, vectors)];
+        parts.extend((self.code_bits > 0).then_some((Kind::CODES, codes)));
         let connectivity = self.connectivity;
         parts.extend(connectivity.map(|found| (Kind::LINKS, self.graph_part(found))));
         parts.extend(self.others.iter().cloned());
@@ -184,7 +249,7 @@ impl Meta {
 
         let mut out = Vec::with_capacity(256);
         out.extend(MAGIC);
-        out.extend(VERSION.to_le_bytes());
+        out.extend(version.to_le_bytes());
         out.extend([0, self.naming as u8]);
         for value in [
             self.dimensions,
@@ -217,13 +282,18 @@ impl Meta {
         out.extend(self.scale.center.to_le_bytes());
         out.extend(self.scale.step.to_le_bytes());
         out.extend(self.saturated.to_le_bytes());
-        out.resize(VECTORS_BYTES, 0);
+        out.extend(self.norm_bound.to_le_bytes());
         out
     }
 
     fn codes_part(&self) -> Vec<u8> {
-        let mut out = vec![self.code_bits, u8::from(self.is_coded)];
-        out.resize(CODES_BYTES, 0);
+        let Training { generation, items, added, squares, older } = self.training;
+        let mut out = vec![self.code_bits, u8::from(self.is_coded), 0, 0];
+        for value in [generation, items, added, older[0], older[1]] {
+            out.extend(value.to_le_bytes());
+        }
+        out.resize(CODES_BYTES - size_of::<f64>(), 0);
+        out.extend(squares.to_le_bytes());
         out
     }
 
@@ -259,20 +329,20 @@ impl Meta {
         let sound = Sound::of(Key::meta(index), value)?;
         let found = take_u16(value, 8).ok_or(corrupt("it is cut short"))?;
         match found {
-            VERSION => Self::decode_body(sound.body()).map_err(corrupt),
+            WITH_PARTS..=VERSION => Self::decode_body(sound.body(), found).map_err(corrupt),
             OLDEST => v5::decode(sound.body()).map_err(corrupt),
             _ => Err(Error::FormatVersion { index, found, supported: VERSION }),
         }
     }
 
-    fn decode_body(body: &[u8]) -> Result<(Self, Option<Torn>), Damage> {
+    fn decode_body(body: &[u8], version: u16) -> Result<(Self, Option<Torn>), Damage> {
         const SHORT: Damage = "it does not have the length that it says";
         if body.len() < HEAD_BYTES {
             return Err(SHORT);
         }
         let u32_at = |offset| take_u32(body, offset).unwrap_or_default();
         let mut meta = Self {
-            version: VERSION,
+            version,
             naming: Naming::from_byte(body[11]).ok_or("what names its items is unknown")?,
             dimensions: u32_at(12),
             slots: u32_at(16),
@@ -293,7 +363,7 @@ impl Meta {
                     meta.decode_vectors(part)?;
                     has_vectors = true;
                 }
-                Kind::CODES => meta.decode_codes(part)?,
+                Kind::CODES => meta.decode_codes(part, version)?,
                 Kind::LINKS => meta.decode_graph(part)?,
                 kind => meta.others.push((kind, part.to_vec())),
             }
@@ -304,7 +374,8 @@ impl Meta {
         }
         meta.possible()?;
         let torn = Torn::from_byte(body[MARK]);
-        let encoded = torn.map_or_else(|| meta.encode(), |torn| meta.encode_torn(torn));
+        let mut encoded = meta.encode_version(version);
+        encoded[MARK] = torn.map_or(0, |torn| torn as u8);
         if encoded == body {
             Ok((meta, torn))
         } else {
@@ -334,10 +405,12 @@ impl Meta {
             reuse_from: 0,
             code_bits: 0,
             is_coded: false,
+            training: Training::default(),
             growth: 0.0,
             roots: Vec::new(),
             scale: Scale::NONE,
             saturated: 0,
+            norm_bound: 0.0,
             others: Vec::new(),
         }
     }
@@ -365,13 +438,24 @@ impl Meta {
         let [center, step] = [16, 20].map(|offset| f32::from_bits(u32_at(offset)));
         self.scale = Scale { center, step };
         self.saturated = take(part, 24).map_or(0, u64::from_le_bytes);
+        self.norm_bound = f32::from_bits(u32_at(32));
         Ok(())
     }
 
-    fn decode_codes(&mut self, part: &[u8]) -> Result<(), Damage> {
-        let part: &[u8; CODES_BYTES] =
-            part.try_into().map_err(|_| "what it says of codes is too short or too long")?;
+    fn decode_codes(&mut self, part: &[u8], version: u16) -> Result<(), Damage> {
+        let length = if version < VERSION { CODES_BYTES_OF_6 } else { CODES_BYTES };
+        if part.len() != length {
+            return Err("what it says of codes is too short or too long");
+        }
         (self.code_bits, self.is_coded) = (part[0], part[1] == 1);
+        let u32_at = |offset| take_u32(part, offset).unwrap_or_default();
+        self.training = Training {
+            generation: u32_at(4),
+            items: u32_at(8),
+            added: u32_at(12),
+            older: [u32_at(16), u32_at(20)],
+            squares: take(part, 28).map_or(0.0, f64::from_le_bytes),
+        };
         Ok(())
     }
 
@@ -415,6 +499,13 @@ impl Meta {
             || self.is_coded && self.code_bits == 0
         {
             return Err("the bits of its codes are impossible");
+        }
+        let blocks = self.code_geometry().map_or(0, |geometry| self.slots / geometry.vectors);
+        if !self.training.is_possible(blocks) {
+            return Err("the training of its codes is impossible");
+        }
+        if !(0.0..=f32::MAX).contains(&self.norm_bound) {
+            return Err("the bound of its norms is not a number that it can be");
         }
         if !(0.0..=f32::MAX).contains(&self.growth) {
             return Err("the growth of its distances is not a number that it can be");
@@ -504,10 +595,18 @@ mod tests {
             reuse_from: 17,
             code_bits: 4,
             is_coded: true,
+            training: Training {
+                generation: 3,
+                items: 900,
+                added: 80,
+                squares: 1e9,
+                older: [2, 5],
+            },
             growth: 0.1,
             roots: vec![Slot(3), Slot(3), Slot(9)],
             scale: Scale::NONE,
             saturated: 0,
+            norm_bound: 7.5,
             others: vec![(Kind::new(200), vec![1, 2, 3]), (Kind::new(201), vec![])],
         }
     }
@@ -541,6 +640,7 @@ mod tests {
             free: 20,
             code_bits: 0,
             is_coded: false,
+            training: Training::default(),
             others: vec![],
             ..meta()
         };
@@ -592,11 +692,23 @@ mod tests {
         let first = damaged.len() - 11;
         damaged[first..].rotate_left(7);
         assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })));
-        for reserved in [71, 74, 75, 77, 82, 83, 113, 115, 117, 122, 127] {
+        for reserved in [71, 74, 75, 77, 82, 83, 117, 122, 123, 144, 147] {
             let mut damaged = body.clone();
             damaged[reserved] = 1;
             assert!(matches!(decode(&damaged), Err(Error::Corrupt { .. })), "{reserved}");
         }
+    }
+
+    #[test]
+    fn version_6_is_read_without_a_training_and_written_as_the_current_version() {
+        let (training, norm_bound) = (Training::default(), 0.0);
+        let body = Meta { training, norm_bound, ..meta() }.encode_version(6);
+        let read = decode(&body).unwrap();
+        assert_eq!(read, Meta { version: 6, training, norm_bound, ..meta() });
+        assert_eq!(decode(&read.encode()).unwrap(), Meta { training, norm_bound, ..meta() });
+        let mut damaged = body;
+        damaged[112] = 1;
+        assert!(decode(&damaged).is_err(), "a bound of the norms");
     }
 
     #[test]

@@ -2,10 +2,10 @@
 //! does not say how items are named.
 //!
 //! An index of version 5 is upgraded by the next edit: `store/open.rs` (`read_for_change`) adds how
-//! items are named, and `store/target.rs` deletes its DELTA values and writes META as version 6.
+//! items are named, and `store/target.rs` deletes its DELTA values and writes META as the current version.
 //! Until then, snapshots carry no pointer tables over (`store/owned_snapshot.rs`).
 
-use super::{CONNECTIVITY, Connectivity, MAX_LAYERS, Meta, Torn, geometry, metric_name};
+use super::{CONNECTIVITY, Connectivity, MAX_LAYERS, Meta, Torn, Training, geometry, metric_name};
 use crate::format::item_keys::Naming;
 use crate::format::{Damage, take, take_u16, take_u32};
 use crate::types::{Scale, Slot};
@@ -66,10 +66,12 @@ pub(super) fn decode(body: &[u8]) -> Result<(Meta, Option<Torn>), Damage> {
         reuse_from: u32_at(68),
         code_bits: body[72],
         is_coded: body[73] == 1,
+        training: Training::default(),
         growth: f32::from_bits(u32_at(76)),
         roots: (0..layers).map(|layer| Slot(u32_at(112 + 4 * layer))).collect(),
         scale: Scale { center: f32::from_bits(u32_at(176)), step: f32::from_bits(u32_at(180)) },
         saturated: take(body, 184).map_or(0, u64::from_le_bytes),
+        norm_bound: 0.0,
         others: Vec::new(),
     };
     meta.possible()?;

@@ -11,6 +11,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
+use super::metrics::norm;
 use super::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DecodedOf,
     Distance, DotProduct, Euclidean, Form, Hamming, Kernels, Manhattan, probe,
@@ -303,6 +304,15 @@ impl Metric {
     #[inline]
     pub fn factor(&self, decoded: &[u8]) -> f32 {
         if self.has_factor { (self.factor)(decoded) } else { 0.0 }
+    }
+
+    /// The Euclidean norm of a decoded vector, rounded up; above 0, also for the zero vector. `None`
+    /// if no distance of the metric is bounded by norms that differ: only negated inner products
+    /// are.
+    #[must_use]
+    pub fn norm_bound(&self, decoded: &[u8], dimensions: usize) -> Option<f32> {
+        let bound = || (norm(&self.floats(decoded, dimensions)) as f32).next_up();
+        (self.form == Form::NegatedProducts).then(|| bound().min(f32::MAX))
     }
 
     /// Whether the padding after the last component of a stored vector is zero.
