@@ -12,7 +12,7 @@ use rand::Rng;
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
-use crate::format::meta::{Connectivity, MAX_DEGREE, Meta};
+use crate::format::meta::{Connectivity, MAX_DEGREE, Meta, Training};
 use crate::graph::Vectors;
 use crate::graph::delete::delete;
 use crate::graph::insert::{finish, growth, insert, refresh};
@@ -24,6 +24,7 @@ use crate::store::owned_snapshot::{OwnedSnapshot, ReadTxn, SharedTxn};
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber, spool};
 use crate::store::sections::codes::encoded::{Encoded, WithCodes};
+use crate::store::sections::codes::retrain;
 use crate::store::sections::graph::changes::Changes;
 use crate::store::sections::list::built_kinds;
 use crate::store::snapshot::Snapshot;
@@ -99,6 +100,7 @@ pub(crate) struct Build<'b, 'e> {
     pub(crate) ef_construction: usize,
     pub(crate) alpha: f32,
     pub(crate) threads: usize,
+    pub(crate) codes_from: u64,
     pub(crate) cancel: &'b (dyn Fn() -> bool + Sync),
     pub(crate) progress: &'b (dyn Fn(Progress) + Sync),
     pub(crate) temp_dir: Option<&'b Path>,
@@ -137,13 +139,13 @@ impl<'e> Build<'_, 'e> {
                 edit.finish()?;
             }
             let cancel = self.cancel;
-            return self.encode(wtxn, &|| go_on(cancel));
+            return self.encode(wtxn, 0, &|| go_on(cancel));
         }
         let Scope { memory, anew } = Scope::of(&edit.meta, goal);
         let is_bulk = goal == Goal::Linked && is_bulk(&edit.meta) && edit.has_written_much()?;
         drop(edit);
 
-        let (built, rebased) = {
+        let (built, rebased, linked) = {
             let mut snapshot = Snapshot::open(place, wtxn, memory)?;
             snapshot.prepare_build(connectivity, anew);
             let source = Verified::new(Shared::new(place, wtxn)?, memory);
@@ -169,14 +171,14 @@ impl<'e> Build<'_, 'e> {
                 }
                 Ok(None) | Err(_) => {
                     let changes = Changes::new(&view, working, anew, growth, &go_on)?;
-                    Built::Changes(
-                        changes,
-                        encoded.map(|encoded| encoded.puts(&view, &snapshot.removed)),
-                    )
+                    let codes = encoded
+                        .map(|codes| (codes.training(), codes.puts(&view, &snapshot.removed)));
+                    Built::Changes(changes, codes)
                 }
             };
             go_on()?;
-            (built, Rebased::nothing_between(&snapshot, &pending.left))
+            let linked = pending.linked.len() as u64;
+            (built, Rebased::nothing_between(&snapshot, &pending.left), linked)
         };
         let mut edit = self.edit(wtxn, connectivity)?;
         match built {
@@ -186,29 +188,40 @@ impl<'e> Build<'_, 'e> {
             }
             Built::Changes(mut changes, codes) => {
                 let mut puts = std::mem::take(&mut changes.puts);
-                edit.meta.is_coded |= codes.is_some();
-                puts.extend(codes.into_iter().flatten());
+                if let Some((training, codes)) = codes {
+                    (edit.meta.is_coded, edit.meta.training) = (true, training);
+                    puts.extend(codes);
+                }
                 self.write(edit, puts.into_iter(), &changes, &rebased)?;
             }
         }
         // Too late to cancel.
-        self.encode(wtxn, &|| Ok(()))
+        self.encode(wtxn, linked, &|| Ok(()))
     }
 
-    /// Computes the codes that are requested and missing.
-    fn encode(&mut self, wtxn: &mut RwTxn<'_>, go_on: &GoOn<'_>) -> Result<()> {
+    /// Computes the codes that are requested and missing, or those that have not followed the
+    /// newest training, in a build that has linked this many items.
+    fn encode(&mut self, wtxn: &mut RwTxn<'_>, linked: u64, go_on: &GoOn<'_>) -> Result<()> {
         let place = self.place;
-        if !read_meta(place, wtxn)?.is_some_and(|meta| meta.lacks_codes()) {
+        let Some(meta) = read_meta(place, wtxn)? else { return Ok(()) };
+        let lacks_codes = meta.lacks_codes(self.codes_from);
+        if !lacks_codes && !meta.training.has_older() && !retrain::is_due(&meta) {
             return Ok(());
         }
-        let puts = {
-            let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
+        let (training, puts) = {
+            let memory = if lacks_codes { Memory::Full } else { Memory::Bounded };
+            let snapshot = Snapshot::open(place, wtxn, memory)?;
             let source = Verified::new(Shared::new(place, wtxn)?, snapshot.memory);
             let view = View::<AnySource<'_, '_>>::new(&snapshot, &source);
-            Encoded::new(&view, self.rng.next_u64(), go_on)?.puts(&view, &RoaringBitmap::new())
+            if lacks_codes {
+                let encoded = Encoded::new(&view, self.rng.next_u64(), go_on)?;
+                (encoded.training(), encoded.puts(&view, &RoaringBitmap::new()))
+            } else {
+                retrain::step(&view, linked, go_on)?
+            }
         };
         let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
-        edit.meta.is_coded = true;
+        (edit.meta.is_coded, edit.meta.training) = (true, training);
         edit.finish_with(puts)
     }
 
@@ -253,7 +266,7 @@ impl<'e> Build<'_, 'e> {
         let Some(rebased) = rebased else { return Ok(false) };
         let edit = self.edit(wtxn, *connectivity)?;
         self.write(edit, changes.puts.iter().cloned(), changes, &rebased)?;
-        threads::building(self.threads, || self.encode(wtxn, &|| Ok(())))?;
+        threads::building(self.threads, || self.encode(wtxn, prepared.linked(), &|| Ok(())))?;
         Ok(true)
     }
 
@@ -385,7 +398,7 @@ impl<'e> Build<'_, 'e> {
         go_on: &GoOn<'_>,
     ) -> Result<Estimates> {
         let (encoded, is_new) = match Encoded::stored(view, go_on)? {
-            Some(encoded) => (encoded, false),
+            Some(stored) => stored,
             None => (Encoded::new(view, seed, go_on)?, true),
         };
         let sample = sample(live.iter().copied(), live.len(), ENCODED_SAMPLE);
@@ -588,7 +601,7 @@ struct Graph<'v> {
 /// The result of a build.
 enum Built {
     /// The changed values, and those of new codes, if the build has computed them.
-    Changes(Changes, Option<Vec<Put>>),
+    Changes(Changes, Option<(Training, Vec<Put>)>),
     /// All values, and the growth of distances, if it was measured.
     Renumbered(Renumbered, Option<f32>),
 }

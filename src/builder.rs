@@ -47,6 +47,7 @@ pub struct Builder<'a, 'e, D, R> {
     ef_construction: usize,
     alpha: f32,
     threads: usize,
+    codes_from: u64,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(Progress) + Sync + 'a>,
     temp_dir: Option<PathBuf>,
@@ -77,6 +78,7 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             ef_construction: defaults::EF_CONSTRUCTION,
             alpha: defaults::ALPHA,
             threads: 0,
+            codes_from: defaults::CODES_FROM,
             cancel,
             progress,
             temp_dir: None,
@@ -114,6 +116,15 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// no more can be started; the calling thread then does their work.
     pub fn threads(&mut self, threads: usize) -> &mut Self {
         self.threads = threads;
+        self
+    }
+
+    /// The minimum number of items before the build makes the codes of
+    /// [`Writer::set_codes`](crate::Writer::set_codes):
+    /// [`defaults::CODES_FROM`](crate::defaults::CODES_FROM) unless set. With fewer items, searches
+    /// compare vectors.
+    pub fn codes_from(&mut self, items: u64) -> &mut Self {
+        self.codes_from = items;
         self
     }
 
@@ -336,6 +347,7 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             ef_construction: self.ef_construction,
             alpha: self.alpha,
             threads: self.threads,
+            codes_from: self.codes_from,
             cancel: &*self.cancel,
             progress: &*self.progress,
             temp_dir: self.temp_dir.as_deref(),

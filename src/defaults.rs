@@ -25,6 +25,11 @@ pub const SEED: u64 = 42;
 /// `docs/benchmarks` recall@10 is then above .95.
 pub const EF_SEARCH: usize = 100;
 
+/// The minimum number of items before an index gets the quantized codes that it is to have. The
+/// mean of fewer vectors is not that of the index to come, and a scan of so few vectors is as quick
+/// as a search by codes.
+pub const CODES_FROM: u64 = 1000;
+
 /// The size of the memory map of a new environment, in bytes. It is address space, of which a
 /// process has 128 TiB, and not disk: enough for 16 million vectors of 768 dimensions.
 pub const MAP_SIZE_BYTES: u64 = 64 << 30;

@@ -15,6 +15,7 @@ use heed::{RoTxn, RwTxn};
 use crate::codec::{Component, Components, I8, Scale};
 use crate::codes::{self, Codes};
 use crate::database::Database;
+use crate::defaults::CODES_FROM;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::reader::Reader;
@@ -326,9 +327,16 @@ impl<'e, D> Writer<'e, D> {
     /// Chooses the quantization of the index: how many bits a component its search codes have, or
     /// `None` for no codes, as in a new index. See [`Codes`].
     ///
-    /// Existing codes of other bits are deleted at once, and the next build makes the new ones, in
+    /// Existing codes of other bits are deleted at once, and the next build of an index with 1 000
+    /// items or more makes the new ones ([`Builder::codes_from`](crate::Builder::codes_from)), in
     /// the same transaction if it runs there. From then on every change updates them. Readers of
     /// earlier commits keep the codes they have.
+    ///
+    /// Codes are trained on a sample of at most 10 000 vectors, whose mean is their center. When
+    /// the number of items has doubled since then, or the vectors added since then are on average
+    /// 1.4 times as far from the center, the next build computes the mean again. If it lies so far
+    /// from the center that the squared error of the codes would fall by a tenth, the codes follow:
+    /// each build recodes 4 blocks of 32 KB or more, and twice as many vectors as it links.
     ///
     /// ```
     /// use voisin::heed::EnvOpenOptions;
@@ -441,8 +449,9 @@ impl<'e, D> Writer<'e, D> {
     /// # Errors
     /// As [`contains_item`](Self::contains_item).
     pub fn need_build(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        Ok(read_meta(self.place, rtxn)?
-            .is_some_and(|meta| meta.pending > 0 || meta.removed > 0 || meta.lacks_codes()))
+        Ok(read_meta(self.place, rtxn)?.is_some_and(|meta| {
+            meta.pending > 0 || meta.removed > 0 || meta.lacks_codes(CODES_FROM)
+        }))
     }
 
     /// The number of pending items, which no build has linked yet: every search scans them one by

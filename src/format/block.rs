@@ -112,9 +112,15 @@ impl Geometry {
 
     /// The body of an empty block: its header, and zeros up to the checksum.
     pub(crate) fn new_block(&self, block: u32) -> Vec<u8> {
+        self.new_block_of(block, 0)
+    }
+
+    /// The same, for values of a generation: codes have one.
+    pub(crate) fn new_block_of(&self, block: u32, generation: u32) -> Vec<u8> {
         let mut body = vec![0; self.block_bytes - checksum::BYTES];
         body[..4].copy_from_slice(&block.to_le_bytes());
         body[4..8].copy_from_slice(&self.vectors.to_le_bytes());
+        body[8..12].copy_from_slice(&generation.to_le_bytes());
         body
     }
 
@@ -131,12 +137,24 @@ impl Geometry {
     /// Checks the layout of `value` as block number `block`: header, length, and zeros in reserved
     /// bytes.
     pub(crate) fn check_block(&self, block: u32, value: &[u8]) -> Result<(), Damage> {
+        self.check_block_of(block, 0, value)
+    }
+
+    /// The same, for values of a generation.
+    pub(crate) fn check_block_of(
+        &self,
+        block: u32,
+        generation: u32,
+        value: &[u8],
+    ) -> Result<(), Damage> {
         let used = HEADER_BYTES + self.vectors as usize * (self.stride + self.factor);
         if value.len() != self.block_bytes {
             Err("a block does not have the length of its geometry")
         } else if take_u32(value, 0) != Some(block) || take_u32(value, 4) != Some(self.vectors) {
             Err("a block's header does not fit its key or its geometry")
-        } else if value[8..HEADER_BYTES]
+        } else if take_u32(value, 8) != Some(generation) {
+            Err("a block is not of the generation that the metadata says")
+        } else if value[12..HEADER_BYTES]
             .iter()
             .chain(&value[used..value.len() - checksum::BYTES])
             .any(|byte| *byte != 0)

@@ -15,6 +15,7 @@ use super::options::Options;
 use super::registry::DATA;
 use crate::build::{Build, Goal, Progress};
 use crate::codes::Codes;
+use crate::defaults;
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
 use crate::format::Key;
@@ -125,6 +126,7 @@ impl Shared {
             ef_construction: self.entry.ef_construction as usize,
             alpha: self.entry.alpha,
             threads: if hooks.threads == 0 { self.threads } else { hooks.threads },
+            codes_from: defaults::CODES_FROM,
             cancel: hooks.cancel,
             progress: hooks.progress,
             temp_dir: Some(self.temp_dir()),

@@ -17,11 +17,12 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::address::Address;
-use super::sections::section::{MakeValue, SectionEdit};
+use super::sections::section::SectionEdit;
 use super::target::{Put, Target};
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::checksum::{self, Sound};
+use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
 use crate::types::Slot;
 
@@ -31,6 +32,8 @@ pub(super) struct Blocks {
     /// The kind and sub of blocks, and of single values in the tail.
     block: (Kind, u8),
     single: (Kind, u8),
+    /// The generation of new blocks: see [`Geometry::new_block_of`].
+    generation: u32,
     /// Number of slots before the edit.
     slots_before: u32,
     /// Number of blocks.
@@ -57,6 +60,7 @@ impl Blocks {
             geometry,
             block,
             single,
+            generation: 0,
             slots_before: slots,
             sealed: slots / geometry.vectors,
             tail: BTreeMap::new(),
@@ -64,6 +68,11 @@ impl Blocks {
             reused: None,
             late: BTreeMap::new(),
         }
+    }
+
+    /// The same, whose new blocks are of this generation.
+    pub(super) fn of_generation(self, generation: u32) -> Self {
+        Self { generation, ..self }
     }
 
     /// The first slot of the tail.
@@ -146,7 +155,7 @@ impl Blocks {
         if slots < start.saturating_add(geometry.vectors) {
             return Ok(());
         }
-        let mut body = geometry.new_block(block);
+        let mut body = geometry.new_block_of(block, self.generation);
         let mut stored = RoaringBitmap::new();
         for place in 0..geometry.vectors {
             let slot = Slot(start + place);
@@ -220,23 +229,57 @@ impl Blocks {
     }
 }
 
-/// The write buffer of a section that stores one value of fixed length per slot, computed from its
-/// vector.
-pub(super) struct BlockEdit {
-    blocks: Blocks,
-    make: Box<MakeValue>,
+/// Computes the stored value of a slot from its vector.
+pub(super) trait MakeValue {
+    /// The value. May read the index.
+    fn make(
+        &mut self,
+        place: Place<'_>,
+        rtxn: &RoTxn<'_>,
+        slot: Slot,
+        vector: Address<'_>,
+    ) -> Result<Vec<u8>>;
+
+    /// See [`SectionEdit::count`].
+    fn count(&self, _meta: &mut Meta) {}
 }
 
-impl BlockEdit {
-    pub(super) fn new(
-        blocks: Blocks,
-        make: impl FnMut(Place<'_>, &RoTxn<'_>, Address<'_>) -> Result<Vec<u8>> + 'static,
-    ) -> Self {
-        Self { blocks, make: Box::new(make) }
+/// A value that depends on the vector alone.
+pub(super) struct OfVector<F>(F);
+
+impl<F: FnMut(Address<'_>) -> Vec<u8>> MakeValue for OfVector<F> {
+    fn make(
+        &mut self,
+        _: Place<'_>,
+        _: &RoTxn<'_>,
+        _: Slot,
+        vector: Address<'_>,
+    ) -> Result<Vec<u8>> {
+        Ok(self.0(vector))
     }
 }
 
-impl SectionEdit for BlockEdit {
+/// The write buffer of a section that stores one value of fixed length per slot, computed from its
+/// vector.
+pub(super) struct BlockEdit<M> {
+    blocks: Blocks,
+    make: M,
+}
+
+impl<M: MakeValue> BlockEdit<M> {
+    pub(super) fn new(blocks: Blocks, make: M) -> Self {
+        Self { blocks, make }
+    }
+}
+
+impl<F: FnMut(Address<'_>) -> Vec<u8>> BlockEdit<OfVector<F>> {
+    /// For values that depend on the vector alone.
+    pub(super) fn of_vector(blocks: Blocks, make: F) -> Self {
+        Self::new(blocks, OfVector(make))
+    }
+}
+
+impl<M: MakeValue> SectionEdit for BlockEdit<M> {
     fn store(
         &mut self,
         target: Target<'_, '_, '_>,
@@ -244,7 +287,7 @@ impl SectionEdit for BlockEdit {
         vector: Address<'_>,
         is_late: bool,
     ) -> Result<()> {
-        let value = (self.make)(target.place, target.wtxn, vector)?;
+        let value = self.make.make(target.place, target.wtxn, slot, vector)?;
         let store = if is_late { Blocks::store_late } else { Blocks::store };
         store(&mut self.blocks, target, slot, value)
     }
@@ -267,5 +310,9 @@ impl SectionEdit for BlockEdit {
 
     fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
         self.blocks.rest(place)
+    }
+
+    fn count(&self, meta: &mut Meta) {
+        self.make.count(meta);
     }
 }

@@ -27,7 +27,7 @@ use crate::distance::{Encoded, MAX_NAME_BYTES, Metric};
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
 use crate::format::delta::Delta;
-use crate::format::meta::{MAX_DIMENSIONS, Meta};
+use crate::format::meta::{MAX_DIMENSIONS, Meta, Training};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
 use crate::types::{ItemId, Scale, Slot};
@@ -353,7 +353,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         if self.meta.is_coded && self.meta.code_bits != bits {
             self.delete_derived(Kind::CODES)?;
             self.values.retain(|values| !values.section.kinds().contains(&Kind::CODES));
-            self.meta.is_coded = false;
+            (self.meta.is_coded, self.meta.training) = (false, Training::default());
         }
         self.meta.code_bits = bits;
         Ok(())
@@ -401,6 +401,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         }
         self.each_section(|edit, target| edit.check_late(&target))?;
         self.each_section(|edit, target| edit.write_late(target))?;
+        self.values.iter().for_each(|values| values.edit.count(&mut self.meta));
         let mut puts = derived;
         puts.extend(self.ids.puts(self.place));
         puts.extend(self.values.iter_mut().flat_map(|values| values.edit.rest(self.place)));

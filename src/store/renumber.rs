@@ -23,6 +23,7 @@ use super::spool::Spool;
 use super::target::Put;
 use super::view::View;
 use crate::error::Result;
+use crate::format::meta::Training;
 use crate::format::{Key, Kind};
 use crate::graph::locality;
 use crate::graph::working::Working;
@@ -43,8 +44,8 @@ pub(crate) struct Renumbered {
     puts: Vec<Put>,
     /// The kinds of these values. All other values of these kinds are deleted.
     replaced: Vec<Kind>,
-    /// Whether there are codes among them.
-    is_coded: bool,
+    /// What META says of the codes among them. `None` if there are none.
+    training: Option<Training>,
     /// Vectors and their factors, by new slot.
     vectors: Spool,
     slots: u32,
@@ -76,7 +77,7 @@ pub(crate) fn renumber<'t>(
     for (rank, (_, old)) in by_rank.into_iter().enumerate() {
         numbers.ranks[old] = rank as u32;
     }
-    let is_coded = encoded.is_some();
+    let training = encoded.as_ref().map(Encoded::training);
     let encoded = Cell::new(encoded);
     let relabel = Relabel { view, working, order, numbers, encoded, go_on };
     let (mut puts, mut replaced) = (Vec::new(), Vec::new());
@@ -94,7 +95,7 @@ pub(crate) fn renumber<'t>(
     Ok(Renumbered {
         puts,
         replaced,
-        is_coded,
+        training,
         vectors,
         slots: order.len() as u32,
         next_rank: order.len() as u32,
@@ -172,7 +173,8 @@ impl Renumbered {
         (meta.pending, meta.removed, meta.free, meta.reuse_from) = (0, 0, 0, 0);
         (meta.next_rank, meta.roots) = (self.next_rank, self.roots);
         // Old codes refer to old slots, and to a center that the vectors may have left.
-        meta.is_coded = self.is_coded;
+        meta.is_coded = self.training.is_some();
+        meta.training = self.training.unwrap_or_default();
         edit.finish()?;
         told.panic.map_or(Ok(()), |panic| resume_unwind(panic))
     }

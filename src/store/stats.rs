@@ -78,6 +78,8 @@ pub struct CodeStats {
     pub codes: Codes,
     /// Number of vectors in the training sample, whose mean is the center.
     pub trained_on: u64,
+    /// Codes that are still those of the training before: builds recode them, a few blocks each.
+    pub older: u64,
     /// The mean squared distance of the sample from the center; of vectors normalized to length 1,
     /// where the metric compares directions.
     pub trained_spread: f64,
@@ -90,11 +92,13 @@ pub struct CodeStats {
 
 impl CodeStats {
     /// The mean squared distance of the vectors from the center, over that of the training sample:
-    /// 1 if they are alike. The squared error of an estimate grows by the same factor. From about
-    /// 1.5 on, [`optimize`](crate::Builder::optimize), which trains anew, pays off.
+    /// 1 if they are alike, infinite if only the sample had none. The squared error of an estimate
+    /// grows by the same factor. Builds train anew when it pays, see
+    /// [`Writer::set_codes`](crate::Writer::set_codes); [`optimize`](crate::Builder::optimize) does
+    /// so at once.
     #[must_use]
     pub fn drift(&self) -> f64 {
-        if self.trained_spread > 0.0 { self.spread / self.trained_spread } else { 1.0 }
+        if self.spread == self.trained_spread { 1.0 } else { self.spread / self.trained_spread }
     }
 }
 

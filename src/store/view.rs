@@ -56,6 +56,13 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
     }
 
+    /// The slots that are not free.
+    pub(super) fn slots_in_use(&self) -> Result<RoaringBitmap> {
+        let mut slots = RoaringBitmap::new();
+        slots.insert_range(0..self.snapshot.meta.slots);
+        Ok(slots - self.set(set::SetKind::Free)?)
+    }
+
     /// The first slot of every stored value with this geometry: of each block, and the single ones
     /// after them.
     pub(super) fn first_slots_of(

@@ -24,6 +24,7 @@ mod readers;
 mod system_errors;
 mod tiny;
 mod torn;
+mod training;
 
 use tempfile::TempDir;
 use voisin::distances::{Distance, Euclidean};

@@ -258,34 +258,61 @@ fn an_index_is_the_same_for_every_number_of_threads_and_another_for_another_seed
 }
 
 #[test]
-fn vectors_that_move_away_from_the_center_are_seen_in_the_stats_and_optimizing_heals_it() {
+fn vectors_that_move_away_from_the_center_train_the_codes_again_and_blocks_follow() {
     let model = clustered(&mut rng(), 0..2000, 24);
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
     let writer = Writer::<Euclidean>::new(db, 0, 24);
     let mut wtxn = env.write_txn().unwrap();
     add(&writer, &mut wtxn, &model);
-    set_and_build(&writer, &mut wtxn, Some(Codes::Bits4));
+    set_and_build(&writer, &mut wtxn, Some(Codes::Bits8));
     let stats = |wtxn: &RwTxn<'_>| {
         Reader::<Euclidean>::open(wtxn, 0, db).unwrap().stats(wtxn, &env).unwrap().codes.unwrap()
     };
     let trained = stats(&wtxn);
-    assert_eq!((trained.codes, trained.trained_on), (Codes::Bits4, 2000));
-    assert!(
-        (0.98..1.02).contains(&trained.drift()) && (0.05..0.2).contains(&trained.error),
-        "{trained:?}"
-    );
-    let moved: Model = model
-        .iter()
-        .map(|(id, vector)| (id + 10_000, vector.iter().map(|v| v - 9.0).collect()))
-        .collect();
-    add(&writer, &mut wtxn, &moved);
-    build(&writer, &mut wtxn);
-    assert!(stats(&wtxn).drift() > 20.0, "{:?}", stats(&wtxn));
+    assert_eq!((trained.codes, trained.trained_on, trained.older), (Codes::Bits8, 2000, 0));
+    assert!((0.98..1.02).contains(&trained.drift()) && trained.error < 0.02, "{trained:?}");
+    let mut model = model;
+    let mut older = Vec::new();
+    for round in 0..30u32 {
+        let moved: Model = model
+            .iter()
+            .take(1100)
+            .filter(|(id, _)| (**id + round) % 11 == 0)
+            .map(|(id, vector)| {
+                (id + 10_000 * (round + 1), vector.iter().map(|v| v - 9.0).collect())
+            })
+            .collect();
+        add(&writer, &mut wtxn, &moved);
+        model.extend(moved);
+        // Places in blocks of either generation are reused.
+        let gone: Vec<ItemId> = model.keys().copied().skip(1200).step_by(40).take(20).collect();
+        writer.del_items(&mut wtxn, gone.iter().copied()).unwrap();
+        gone.iter().for_each(|id| drop(model.remove(id)));
+        build(&writer, &mut wtxn);
+        let now = stats(&wtxn);
+        older.push(now.older);
+        if round % 5 == 0 || now.older > 0 {
+            check_holds(&wtxn, db, 0, &model);
+            let reader = Reader::<Euclidean>::open(&wtxn, 0, db).unwrap();
+            for row in model.values().step_by(97) {
+                let mut nns = reader.nns(10);
+                let by_codes = nns.exact().by_vector(&wtxn, row).unwrap();
+                let by_vectors = nns.codes(false).by_vector(&wtxn, row).unwrap();
+                assert_eq!(by_codes.nns, by_vectors.nns);
+                let found = reader.nns(1).walk_graph().by_vector(&wtxn, row).unwrap();
+                assert_eq!(found.nns[0].1, 0.0);
+            }
+        }
+    }
+    let followed = stats(&wtxn);
+    assert!(followed.trained_on > 2000 && followed.drift() < 1.5, "{followed:?}");
+    assert!(followed.older == 0 && older.iter().any(|older| *older > 0), "{older:?}");
     writer.builder(&mut rng()).optimize::<8, 16>(&mut wtxn).unwrap();
-    let healed = stats(&wtxn);
-    assert!((0.98..1.02).contains(&healed.drift()) && healed.trained_on == 4000, "{healed:?}");
-    check_holds(&wtxn, db, 0, &model.into_iter().chain(moved).collect());
+    let optimized = stats(&wtxn);
+    assert_eq!((optimized.trained_on, optimized.older), (model.len() as u64, 0));
+    assert!((0.98..1.02).contains(&optimized.drift()), "{optimized:?}");
+    check_holds(&wtxn, db, 0, &model);
 }
 
 #[test]

@@ -312,6 +312,7 @@ pub(crate) fn build<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
     writer
         .builder(&mut StdRng::seed_from_u64(42))
         .ef_construction(40)
+        .codes_from(1)
         .build::<8, 16>(wtxn)
         .unwrap();
 }

@@ -248,7 +248,7 @@ impl<'e, D: Metric> Run<'e, D> {
         };
         let mut rng = StdRng::seed_from_u64(number as u64);
         let mut builder = writer.builder(&mut rng);
-        builder.ef_construction(12).cancel(move || cancelled);
+        builder.ef_construction(12).codes_from(1).cancel(move || cancelled);
         let built = match how {
             Building::Build => builder.build::<3, 6>(self.wtxn()),
             Building::Rebuild => builder.force_rebuild::<3, 6>(self.wtxn()),

@@ -54,7 +54,11 @@ fn patient() -> Patient {
         // Freed before they are linked.
         writer.del_items(wtxn, 400..405).unwrap();
         writer.set_codes(wtxn, Some(crate::codes::Codes::Bits4)).unwrap();
-        writer.builder(&mut StdRng::seed_from_u64(2)).build_with(wtxn, M, M0).unwrap();
+        writer
+            .builder(&mut StdRng::seed_from_u64(2))
+            .codes_from(1)
+            .build_with(wtxn, M, M0)
+            .unwrap();
         for item in 500..520 {
             writer.add_item(wtxn, item, &vector()).unwrap();
         }
@@ -166,7 +170,7 @@ fn a_sound_index_has_no_findings() {
     let patient = patient();
     assert_eq!(patient.findings(), []);
     patient.operate(|writer, wtxn, _| {
-        writer.builder(&mut StdRng::seed_from_u64(3)).build_with(wtxn, M, M0).unwrap()
+        writer.builder(&mut StdRng::seed_from_u64(3)).codes_from(1).build_with(wtxn, M, M0).unwrap()
     });
     assert_eq!(patient.findings(), []);
 }

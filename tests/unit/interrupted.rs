@@ -46,6 +46,7 @@ fn build(writer: &W<'_>, wtxn: &mut RwTxn<'_>) {
     // On this thread alone: the steps of helper threads differ from run to run.
     writer
         .builder(&mut StdRng::seed_from_u64(2))
+        .codes_from(1)
         .threads(1)
         .ef_construction(16)
         .build_with(wtxn, M, M0)
@@ -182,7 +183,7 @@ fn building_is_interrupted() {
         let marks = interrupt(codes, |writer, wtxn| {
             let mut rng = StdRng::seed_from_u64(3);
             let mut builder = writer.builder(&mut rng);
-            builder.threads(1).ef_construction(16);
+            builder.threads(1).ef_construction(16).codes_from(1);
             match goal {
                 0 => builder.build_with(wtxn, M, M0).unwrap(),
                 1 => builder.force_rebuild_with(wtxn, M, M0).unwrap(),

@@ -122,6 +122,11 @@ pub(crate) struct Training {
 }
 
 impl Training {
+    /// Whether any codes are of the generation before.
+    pub(crate) fn has_older(&self) -> bool {
+        self.older[0] < self.older[1]
+    }
+
     /// Whether the codes of a block are of the generation before.
     pub(crate) fn is_older(&self, block: u32) -> bool {
         (self.older[0]..self.older[1]).contains(&block)
@@ -134,9 +139,12 @@ impl Training {
 
     fn is_possible(&self, blocks: u32) -> bool {
         let [from, to] = self.older;
-        let has_older = from < to;
         (0.0..=f64::MAX).contains(&self.squares)
-            && if has_older { to <= blocks && self.generation > 0 } else { [from, to] == [0, 0] }
+            && if self.has_older() {
+                to <= blocks && self.generation > 0
+            } else {
+                [from, to] == [0, 0]
+            }
     }
 }
 
@@ -200,9 +208,10 @@ impl Meta {
         self.is_coded.then(|| codes::geometry(self.code_bits, self.dimensions))
     }
 
-    /// Whether codes are requested and missing, and there are items to encode.
-    pub(crate) fn lacks_codes(&self) -> bool {
-        self.code_bits > 0 && !self.is_coded && self.items > 0
+    /// Whether codes are requested and missing, and there are items to train them on: `least` or
+    /// more.
+    pub(crate) fn lacks_codes(&self, least: u64) -> bool {
+        self.code_bits > 0 && !self.is_coded && u64::from(self.items) >= least.max(1)
     }
 
     /// Whether it was read from a version whose DELTA values lie in the key range of the index, and

@@ -1,7 +1,5 @@
 //! The trait of all sections of an index.
 
-use heed::RoTxn;
-
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
 use crate::error::Result;
@@ -124,7 +122,7 @@ pub(crate) trait SectionEdit {
 
     /// Drains everything not yet written.
     fn rest(&mut self, place: Place<'_>) -> Vec<Put>;
-}
 
-/// Computes the stored value of a slot from its vector. May read the index.
-pub(crate) type MakeValue = dyn FnMut(Place<'_>, &RoTxn<'_>, Address<'_>) -> Result<Vec<u8>>;
+    /// Adds to META what the section has counted in the edit.
+    fn count(&self, meta: &mut Meta);
+}

@@ -101,8 +101,8 @@ impl Section for FingerprintsSection {
     fn edit(&self, meta: &Meta) -> Option<Box<dyn SectionEdit>> {
         let blocks = || Blocks::new(geometry(), meta.slots, BLOCK, SINGLE);
         is_present(meta).then(|| -> Box<dyn SectionEdit> {
-            Box::new(BlockEdit::new(blocks(), |_, _, vector| {
-                Ok(fingerprint(vector.bytes).to_le_bytes().to_vec())
+            Box::new(BlockEdit::of_vector(blocks(), |vector| {
+                fingerprint(vector.bytes).to_le_bytes().to_vec()
             }))
         })
     }

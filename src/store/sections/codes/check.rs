@@ -12,20 +12,25 @@ use crate::types::Slot;
 impl Checker<'_, '_, '_> {
     /// Checks the layout of a value. `false` if no such key may exist.
     pub(super) fn code_value(&mut self, key: Key, value: &[u8]) -> bool {
-        let Meta { slots, dimensions, .. } = self.view.snapshot.meta;
+        let Meta { slots, dimensions, training, .. } = self.view.snapshot.meta;
         let Some(geometry) = self.view.snapshot.meta.code_geometry() else { return false };
         let sealed = slots / geometry.vectors;
         let length =
             |fits| if fits { Ok(()) } else { Err("it does not have the length of a code") };
         let (result, known) = match key.sub {
-            codes::BLOCKS => (geometry.check_block(key.n, value), key.n < sealed),
+            codes::BLOCKS => (
+                geometry.check_block_of(key.n, training.generation_of(key.n), value),
+                key.n < sealed,
+            ),
             codes::TAIL => {
                 let is_there = (sealed * geometry.vectors..slots).contains(&key.n)
                     && !self.set(SetKind::Free).contains(key.n);
                 (length(value.len() == geometry.tail_bytes()), is_there)
             }
             codes::TRAINED => {
-                (Trained::decode(checksum::unverified(value), dimensions).map(drop), key.n == 0)
+                let is_there = key.n == training.generation
+                    || training.has_older() && key.n + 1 == training.generation;
+                (Trained::decode(checksum::unverified(value), dimensions).map(drop), is_there)
             }
             _ => (Ok(()), false),
         };

@@ -5,13 +5,15 @@ use std::ops::Range;
 
 use roaring::RoaringBitmap;
 
-use super::search::{coder, estimate};
+use super::coders::{coder, trained_key};
+use super::retrain::judge;
+use super::search::estimate;
 use crate::codes::{Coder, Scratch};
 use crate::distance::{CodeQuery, LINE_BYTES, prefetch_early};
 use crate::error::Result;
 use crate::format::Kind;
-use crate::format::codes::{self, BLOCKS, TAIL, TRAINED, Trained};
-use crate::format::set::SetKind;
+use crate::format::codes::{self, BLOCKS, TAIL, Trained};
+use crate::format::meta::{Meta, Training};
 use crate::graph::{DistanceComputer, Vectors};
 use crate::store::GoOn;
 use crate::store::source::{AnySource, Source};
@@ -28,7 +30,7 @@ const SAMPLE: usize = 10_000;
 const TASK: usize = 1024;
 
 /// Training: computes the center, which is the mean of a sample of the vectors.
-fn train<'t>(
+pub(super) fn train<'t>(
     view: &View<'_, 't, AnySource<'_, 't>>,
     slots: &RoaringBitmap,
     seed: u64,
@@ -67,6 +69,8 @@ pub(crate) struct Encoded {
     /// The slots that have a code.
     slots: RoaringBitmap,
     trained: Trained,
+    /// What META says of the codes, once they are written.
+    training: Training,
     coder: Coder,
     stride: usize,
     codes: Lines,
@@ -104,24 +108,38 @@ impl Encoded {
         seed: u64,
         go_on: &GoOn<'_>,
     ) -> Result<Self> {
-        let slots = coded_slots(view)?;
+        let slots = view.slots_in_use()?;
         let trained = train(view, &slots, seed)?;
-        Self::with(view, slots, trained, go_on)
+        let Meta { is_coded, training, items, .. } = view.snapshot.meta;
+        let generation = if is_coded { training.generation + 1 } else { 0 };
+        let training = Training { generation, items, ..Training::default() };
+        Self::with(view, slots, trained, training, go_on)
     }
 
-    /// Recomputes the codes of the index with its stored training. `None` if it has none.
+    /// Recomputes the codes of the index with its stored training, or with a new one if that is due
+    /// and pays. `None` if it has none. Returns whether the training is new.
     pub(crate) fn stored<'t>(
         view: &View<'_, 't, AnySource<'_, 't>>,
         go_on: &GoOn<'_>,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Option<(Self, bool)>> {
         let Some(trained) = view.trained()? else { return Ok(None) };
-        Self::with(view, coded_slots(view)?, trained, go_on).map(Some)
+        let slots = view.slots_in_use()?;
+        let (training, fresh) = judge(view, || Ok(slots.clone()))?;
+        let is_new = fresh.is_some();
+        let encoded = Self::with(view, slots, fresh.unwrap_or(trained), training, go_on)?;
+        Ok(Some((encoded, is_new)))
+    }
+
+    /// What META says of the codes, once they are written.
+    pub(crate) fn training(&self) -> Training {
+        self.training
     }
 
     fn with<'t>(
         view: &View<'_, 't, AnySource<'_, 't>>,
         slots: RoaringBitmap,
         trained: Trained,
+        training: Training,
         go_on: &GoOn<'_>,
     ) -> Result<Self> {
         let meta = &view.snapshot.meta;
@@ -143,7 +161,7 @@ impl Encoded {
                 Ok(())
             },
         )?;
-        Ok(Self { slots, trained, coder, stride, codes })
+        Ok(Self { slots, trained, training, coder, stride, codes })
     }
 
     #[inline]
@@ -163,7 +181,8 @@ impl Encoded {
         Self { slots: (0..order.len() as u32).collect(), codes, ..self }
     }
 
-    /// All values of CODES in key order, for an index in which the slots of `freed` are free.
+    /// All values of CODES in key order, for an index in which the slots of `freed` are free. They
+    /// replace all that there are.
     pub(crate) fn puts<'t>(
         &self,
         view: &View<'_, 't, AnySource<'_, 't>>,
@@ -176,7 +195,7 @@ impl Encoded {
         let sealed = count / geometry.vectors;
         let mut puts = Vec::with_capacity(sealed as usize + geometry.vectors as usize);
         for block in 0..sealed {
-            let mut body = geometry.new_block(block);
+            let mut body = geometry.new_block_of(block, self.training.generation);
             let first = block * geometry.vectors;
             for slot in slots.range(first..first + geometry.vectors) {
                 geometry.put_value(&mut body, (slot - first) as usize, self.code(slot));
@@ -187,7 +206,15 @@ impl Encoded {
         puts.extend(
             tail.map(|slot| (view.key(Kind::CODES, TAIL, slot), Some(self.code(slot).to_vec()))),
         );
-        puts.push((view.key(Kind::CODES, TRAINED, 0), Some(self.trained.encode())));
+        let Training { generation, .. } = meta.training;
+        let older = [generation.checked_sub(1), Some(generation)].into_iter().flatten();
+        puts.extend(
+            older
+                .filter(|_| meta.is_coded)
+                .map(|older| (trained_key(view.snapshot.index, older), None)),
+        );
+        let trained = Some(self.trained.encode());
+        puts.push((trained_key(view.snapshot.index, self.training.generation), trained));
         puts
     }
 
@@ -210,13 +237,6 @@ impl Encoded {
         };
         passes_recall_check(view, sample, estimate)
     }
-}
-
-/// The slots that are not free.
-fn coded_slots<'t>(view: &View<'_, 't, AnySource<'_, 't>>) -> Result<RoaringBitmap> {
-    let mut slots = RoaringBitmap::new();
-    slots.insert_range(0..view.snapshot.meta.slots);
-    Ok(slots - view.set(SetKind::Free)?)
 }
 
 /// The vectors of a view, with distance estimates from codes in memory.

@@ -1,24 +1,32 @@
 //! CODES: the quantized codes of the vectors, from which searches estimate distances.
 //!
 //! `search`: looks up codes and compares a query with them; `encoded`: the codes of all vectors in
-//! memory, to be written or for a build; `tables`: the pointer tables of a snapshot.
+//! memory, to be written or for a build; `coders`: the encoders, of which there may be two;
+//! `retrain`: training again as the index grows and moves; `tables`: the pointer tables of a
+//! snapshot.
 
 mod check;
+mod coders;
 pub(crate) mod encoded;
+pub(crate) mod retrain;
 pub(crate) mod search;
 pub(in crate::store) mod tables;
 
-use self::search::read_coder;
+use heed::RoTxn;
+
+use self::coders::Coders;
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
 use super::section::{AnyView, Listed, Section, SectionEdit};
-use crate::codes::{Coder, Codes, Scratch};
+use crate::codes::{Codes, Scratch};
 use crate::distance::Factors;
 use crate::error::Result;
 use crate::format::codes::{BLOCKS, TAIL};
-use crate::format::meta::Meta;
+use crate::format::meta::{Meta, Training};
 use crate::format::{Key, Kind};
-use crate::store::blocks::{BlockEdit, Blocks};
+use crate::store::Place;
+use crate::store::address::Address;
+use crate::store::blocks::{BlockEdit, Blocks, MakeValue};
 use crate::store::checker::Checker;
 use crate::store::snapshot::Snapshot;
 use crate::store::stats::{CodeStats, Stats};
@@ -29,6 +37,60 @@ use crate::types::Slot;
 /// The kind and sub of blocks, and of single values in the tail.
 pub(crate) const BLOCK: (Kind, u8) = (Kind::CODES, BLOCKS);
 pub(crate) const SINGLE: (Kind, u8) = (Kind::CODES, TAIL);
+
+/// Encodes the vectors of an edit.
+struct MakeCode {
+    meta: Meta,
+    /// Read from disk when the first vector is encoded.
+    coders: Option<Coders>,
+    scratch: Scratch,
+    /// Number of codes of the newest training, and the sum of their squared distances from the
+    /// center.
+    added: u32,
+    squares: f64,
+}
+
+impl MakeCode {
+    fn new(meta: Meta) -> Self {
+        Self { meta, coders: None, scratch: Scratch::default(), added: 0, squares: 0.0 }
+    }
+}
+
+impl MakeValue for MakeCode {
+    fn make(
+        &mut self,
+        place: Place<'_>,
+        rtxn: &RoTxn<'_>,
+        slot: Slot,
+        vector: Address<'_>,
+    ) -> Result<Vec<u8>> {
+        if self.coders.is_none() {
+            self.coders = Coders::stored(place, rtxn, &self.meta)?;
+        }
+        let mut code = Vec::new();
+        let Some(coders) = &self.coders else { return Ok(code) };
+        coders.of(slot).encode(vector.bytes, vector.factor, &mut self.scratch, &mut code);
+        if !coders.is_older(slot) {
+            self.added = self.added.saturating_add(1);
+            self.squares +=
+                code.last_chunk().map_or(0.0, |bytes| spread(Factors::decode(*bytes)).0);
+        }
+        Ok(code)
+    }
+
+    fn count(&self, meta: &mut Meta) {
+        let training = &mut meta.training;
+        training.added = training.added.saturating_add(self.added);
+        training.squares = (training.squares + self.squares).min(f64::MAX);
+    }
+}
+
+/// The squared distance of a vector from the center, and that from its code. The quantization error
+/// is orthogonal to the vector, so the scaled code is the hypotenuse.
+fn spread(Factors { error, length, .. }: Factors) -> (f64, f64) {
+    let (length, error) = (f64::from(length).powi(2), f64::from(error).powi(2));
+    ((length - error).max(0.0), error)
+}
 
 /// The section of quantized codes: see the module.
 pub(crate) struct CodesSection;
@@ -57,18 +119,8 @@ impl Section for CodesSection {
 
     fn edit(&self, meta: &Meta) -> Option<Box<dyn SectionEdit>> {
         let blocks = Blocks::new(meta.code_geometry()?, meta.slots, BLOCK, SINGLE);
-        // Read from disk when the first vector is encoded.
-        let (mut coder, mut scratch) = (None::<Coder>, Scratch::default());
-        let meta = meta.clone();
-        Some(Box::new(BlockEdit::new(blocks, move |place, rtxn, vector| {
-            let coder = match &coder {
-                Some(coder) => coder,
-                None => coder.insert(read_coder(place, rtxn, &meta)?),
-            };
-            let mut code = Vec::new();
-            coder.encode(vector.bytes, vector.factor, &mut scratch, &mut code);
-            Ok(code)
-        })))
+        let blocks = blocks.of_generation(meta.training.generation);
+        Some(Box::new(BlockEdit::new(blocks, MakeCode::new(meta.clone()))))
     }
 
     fn relabel(&self, relabel: &Relabel<'_, '_, '_>) -> Result<Relabelled> {
@@ -76,7 +128,7 @@ impl Section for CodesSection {
     }
 
     fn forget(&self, meta: &mut Meta) -> bool {
-        meta.is_coded = false;
+        (meta.is_coded, meta.training) = (false, Training::default());
         true
     }
 
@@ -107,19 +159,18 @@ impl Section for CodesSection {
         let (mut spread, mut errors) = (0.0, 0.0);
         let slots = view.live()?;
         for slot in &slots {
-            let Some(Factors { error, length, .. }) = view.code_factors(Slot(slot))? else {
-                continue;
-            };
-            // The quantization error is orthogonal to the vector, so the scaled code is the
-            // hypotenuse.
-            let (length, error) = (f64::from(length).powi(2), f64::from(error).powi(2));
-            spread += length - error;
-            errors += error;
+            let Some(factors) = view.code_factors(Slot(slot))? else { continue };
+            let (square, error) = self::spread(factors);
+            (spread, errors) = (spread + square, errors + error);
         }
+        let meta = &view.snapshot.meta;
+        let [from, to] = meta.training.older;
+        let per_block = meta.code_geometry().map_or(0, |geometry| geometry.vectors);
         let count = slots.len().max(1) as f64;
         stats.codes = Some(CodeStats {
             codes,
             trained_on: trained.sample.into(),
+            older: u64::from(to - from) * u64::from(per_block),
             trained_spread: trained.spread.into(),
             spread: spread / count,
             error: if spread > 0.0 { (errors / spread).sqrt() } else { 0.0 },

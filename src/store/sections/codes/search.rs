@@ -1,89 +1,58 @@
 //! Quantized codes: looking them up, and estimating distances from a query to them.
 
-use heed::RoTxn;
-
+use super::coders::{Coders, decode, trained_key};
 use super::tables::CodeTables;
-use crate::codes::{Coder, Codes, Scratch};
-use crate::distance::{CodeQuery, Factors, MAX_PREFETCH_LINES, Metric, prefetch_lines};
-use crate::error::{Error, Result};
+use crate::codes::{Coder, Scratch};
+use crate::distance::{CodeQuery, Factors, MAX_PREFETCH_LINES, prefetch_lines};
+use crate::error::Result;
 use crate::format::checksum::Sound;
-use crate::format::codes::{TRAINED, Trained};
-use crate::format::meta::Meta;
-use crate::format::{Key, Kind};
+use crate::format::codes::Trained;
 use crate::graph::DistanceComputer;
+use crate::store::meter;
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
 use crate::store::strided::prefetch_places;
 use crate::store::table::Places;
 use crate::store::view::View;
-use crate::store::{Place, meter};
 use crate::types::Slot;
 
 /// Codes that are looked up and prefetched as one batch before they are compared.
 const PREFETCH_BATCH: usize = 16;
 
-fn decode(key: Key, sound: Option<Sound<'_>>, meta: &Meta) -> Result<Trained> {
-    let sound = sound.ok_or(Error::corrupt(key, "it is missing"))?;
-    Trained::decode(sound.body(), meta.dimensions).map_err(|what| Error::corrupt(key, what))
-}
-
-fn trained_key(index: u16) -> Key {
-    Key::new(index, Kind::CODES, TRAINED, 0)
-}
-
-pub(super) fn coder(
-    metric: &'static Metric,
-    index: u16,
-    meta: &Meta,
-    trained: Trained,
-) -> Result<Coder> {
-    let codes = Codes::of_bits(meta.code_bits)
-        .ok_or(Error::corrupt(Key::meta(index), "the bits of its codes are impossible"))?;
-    Ok(Coder::new(metric, codes, trained.seed, trained.center, meta.scale))
-}
-
-/// The encoder of an index that has codes.
-pub(in crate::store) fn read_coder(
-    place: Place<'_>,
-    rtxn: &RoTxn<'_>,
-    meta: &Meta,
-) -> Result<Coder> {
-    let key = trained_key(place.index);
-    coder(place.metric, place.index, meta, decode(key, place.sound(rtxn, key)?, meta)?)
-}
-
 impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
-    /// The training of the codes. `None` if there are none.
+    /// The newest training of the codes. `None` if there are none.
     pub(crate) fn trained(&self) -> Result<Option<Trained>> {
-        if self.snapshot.codes.is_none() {
-            return Ok(None);
-        }
-        // Verified for searches, too: all error bounds depend on it, and it is read once per
-        // snapshot.
-        let key = trained_key(self.snapshot.index);
-        let sound = self.get(key)?.map(|value| Sound::of(key, value)).transpose()?;
-        decode(key, sound, &self.snapshot.meta).map(Some)
+        let generation = self.snapshot.meta.training.generation;
+        self.snapshot.codes.as_ref().map(|_| self.training(generation)).transpose()
     }
 
-    /// The encoder, and the pointer tables of the codes. `None` if there are none.
-    fn coder(&self) -> Result<Option<(&'s CodeTables<'t>, &'s Coder)>> {
+    fn training(&self, generation: u32) -> Result<Trained> {
+        // Verified for searches, too: all error bounds depend on it, and it is read once per
+        // snapshot.
+        let key = trained_key(self.snapshot.index, generation);
+        let sound = self.get(key)?.map(|value| Sound::of(key, value)).transpose()?;
+        decode(key, sound, &self.snapshot.meta)
+    }
+
+    /// The encoders, and the pointer tables of the codes. `None` if there are none.
+    fn coders(&self) -> Result<Option<(&'s CodeTables<'t>, &'s Coders)>> {
         let snapshot: &'s Snapshot<'t> = self.snapshot;
         let Some(tables) = &snapshot.codes else { return Ok(None) };
-        if let Some(coder) = tables.coder.get() {
-            return Ok(Some((tables, coder)));
+        if let Some(coders) = tables.coders.get() {
+            return Ok(Some((tables, coders)));
         }
-        let Some(trained) = self.trained()? else { return Ok(None) };
-        let coder = coder(snapshot.metric, snapshot.index, &snapshot.meta, trained)?;
-        Ok(Some((tables, tables.coder.get_or_init(|| coder))))
+        let read = |generation| self.training(generation);
+        let coders = Coders::read(snapshot.metric, snapshot.index, &snapshot.meta, read)?;
+        Ok(coders.map(|coders| (tables, tables.coders.get_or_init(|| coders))))
     }
 
     /// Whether the code of a slot equals the encoding of its vector. `true` if there are no codes.
     pub(crate) fn has_its_code(&self, slot: Slot, scratch: &mut Scratch) -> Result<bool> {
-        let Some((tables, coder)) = self.coder()? else { return Ok(true) };
+        let Some((tables, coders)) = self.coders()? else { return Ok(true) };
         let (found, address) = (self.code_in(tables, slot)?, self.vector(slot)?);
         let mut code = Vec::with_capacity(found.len());
-        coder.encode(address.bytes, address.factor, scratch, &mut code);
+        coders.of(slot).encode(address.bytes, address.factor, scratch, &mut code);
         Ok(code == found)
     }
 
@@ -107,7 +76,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     /// Looks up every value that holds codes, and passes each to `go_on`, until it returns `false`.
     /// Returns whether all were visited.
     pub(super) fn each_code_value(&self, go_on: &mut dyn FnMut(&'t [u8]) -> bool) -> Result<bool> {
-        let Some((tables, _)) = self.coder()? else { return Ok(true) };
+        let Some((tables, _)) = self.coders()? else { return Ok(true) };
         for slot in self.first_slots_of(&tables.values.geometry)? {
             self.code_in(tables, slot)?;
             if tables.values.stored(slot).is_some_and(|value| !go_on(value)) {
@@ -119,7 +88,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
 
     /// Prepares queries by codes. `None` if there are no codes.
     pub(crate) fn code_queries(&self) -> Result<Option<CodeQueries<'_, 's, 't, S>>> {
-        Ok(self.coder()?.map(|(tables, coder)| CodeQueries { view: self, tables, coder }))
+        Ok(self.coders()?.map(|(tables, coders)| CodeQueries { view: self, tables, coders }))
     }
 }
 
@@ -128,19 +97,21 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
 pub(crate) struct CodeQueries<'v, 's, 't, S> {
     view: &'v View<'s, 't, S>,
     tables: &'s CodeTables<'t>,
-    coder: &'s Coder,
+    coders: &'s Coders,
 }
 
 impl<'v, 's, 't, S: Source<'t>> CodeQueries<'v, 's, 't, S> {
     pub(crate) fn of(&self, probe: &PreparedQuery<'_, 's, 't, S>) -> CodeEstimator<'v, 's, 't, S> {
         let (vector, factor) = probe.prepared();
-        let query = self.coder.query(vector, factor);
+        let query = self.coders.newest.query(vector, factor);
+        let older = self.coders.older.as_ref();
         CodeEstimator {
             view: self.view,
             tables: self.tables,
             places: self.tables.values.places(),
-            coder: self.coder,
+            coders: self.coders,
             query,
+            older: older.map(|older| Box::new((older, older.query(vector, factor)))),
         }
     }
 }
@@ -151,21 +122,56 @@ pub(crate) struct CodeEstimator<'v, 's, 't, S> {
     view: &'v View<'s, 't, S>,
     tables: &'s CodeTables<'t>,
     places: Option<Places<'s, 't>>,
-    coder: &'s Coder,
+    coders: &'s Coders,
     query: CodeQuery,
+    /// The encoder of the training before, and the query as it compares with its codes, while there
+    /// are any.
+    older: Option<Box<(&'s Coder, CodeQuery)>>,
 }
 
 impl<'s, 't, S: Source<'t>> CodeEstimator<'_, 's, 't, S> {
     /// Error bound of the estimate of a slot: the distance never differs by more.
     #[inline]
     pub(crate) fn bound(&self, slot: Slot) -> Result<f32> {
-        Ok(self.query.bound(self.code(self.places.as_ref(), slot)?))
+        Ok(self.query(slot).bound(self.code(self.places.as_ref(), slot)?))
     }
 
     /// High-probability error bound (about 99.7 %) of the estimate of a slot.
     #[inline]
     pub(crate) fn likely_bound(&self, slot: Slot) -> Result<f32> {
-        Ok(self.query.likely_bound(self.code(self.places.as_ref(), slot)?))
+        Ok(self.query(slot).likely_bound(self.code(self.places.as_ref(), slot)?))
+    }
+
+    /// The query as it compares with the code of a slot.
+    #[inline]
+    fn query(&self, slot: Slot) -> &CodeQuery {
+        match &self.older {
+            Some(older) if self.coders.is_older(slot) => &older.1,
+            _ => &self.query,
+        }
+    }
+
+    /// Replaces `out` by the estimates for `slots`, some of whose codes may be older.
+    #[cold]
+    #[inline(never)]
+    fn distances_of_both(
+        &self,
+        (older, query): &(&Coder, CodeQuery),
+        slots: &[u32],
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
+        let (old, new): (Vec<u32>, Vec<u32>) =
+            slots.iter().partition(|slot| self.coders.is_older(Slot(**slot)));
+        let (mut of_old, mut of_new) = (Vec::new(), Vec::new());
+        let find = |slot| self.code(self.places.as_ref(), slot);
+        estimate(older, query, &old, find, &mut of_old)?;
+        estimate(&self.coders.newest, &self.query, &new, find, &mut of_new)?;
+        let (mut of_old, mut of_new) = (of_old.into_iter(), of_new.into_iter());
+        out.clear();
+        out.extend(slots.iter().filter_map(|slot| {
+            if self.coders.is_older(Slot(*slot)) { of_old.next() } else { of_new.next() }
+        }));
+        Ok(())
     }
 
     #[inline(always)]
@@ -190,9 +196,18 @@ impl<'s, 't, S: Source<'t>> CodeEstimator<'_, 's, 't, S> {
 impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
     #[inline]
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        if let Some(older) = &self.older {
+            return self.distances_of_both(older, slots, out);
+        }
         // A local copy, which stays in registers.
         let places = self.places;
-        estimate(self.coder, &self.query, slots, |slot| self.code(places.as_ref(), slot), out)
+        estimate(
+            &self.coders.newest,
+            &self.query,
+            slots,
+            |slot| self.code(places.as_ref(), slot),
+            out,
+        )
     }
 
     #[inline]

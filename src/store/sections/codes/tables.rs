@@ -1,8 +1,8 @@
-//! The pointer tables of the codes, and their encoder, in a snapshot.
+//! The pointer tables of the codes, and their encoders, in a snapshot.
 
 use std::sync::OnceLock;
 
-use crate::codes::Coder;
+use super::coders::Coders;
 use crate::format::Kind;
 use crate::format::codes::{BLOCKS, TAIL};
 use crate::format::meta::Meta;
@@ -13,7 +13,7 @@ use crate::store::table::Memory;
 #[derive(Debug)]
 pub(in crate::store) struct CodeTables<'t> {
     pub(in crate::store) values: Strided<'t>,
-    pub(in crate::store) coder: OnceLock<Coder>,
+    pub(in crate::store) coders: OnceLock<Coders>,
 }
 
 impl CodeTables<'_> {
@@ -26,6 +26,6 @@ impl CodeTables<'_> {
             (Kind::CODES, BLOCKS),
             (Kind::CODES, TAIL),
         );
-        Some(Self { values, coder: OnceLock::new() })
+        Some(Self { values, coders: OnceLock::new() })
     }
 }

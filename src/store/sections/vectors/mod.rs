@@ -53,9 +53,9 @@ impl Section for VectorsSection {
     fn edit(&self, meta: &Meta) -> Option<Box<dyn SectionEdit>> {
         let blocks = Blocks::new(meta.geometry, meta.slots, BLOCK, SINGLE);
         let has_factor = meta.geometry.factor > 0;
-        Some(Box::new(BlockEdit::new(blocks, move |_, _, vector| {
+        Some(Box::new(BlockEdit::of_vector(blocks, move |vector| {
             let factor = vector.factor.to_le_bytes();
-            Ok([vector.bytes, if has_factor { &factor } else { &[] }].concat())
+            [vector.bytes, if has_factor { &factor } else { &[] }].concat()
         })))
     }
 
