@@ -24,7 +24,8 @@ use crate::store::owned_snapshot::{OwnedSnapshot, ReadTxn, SharedTxn};
 use crate::store::rebase::Rebased;
 use crate::store::renumber::{Renumbered, renumber, spool};
 use crate::store::sections::codes::encoded::{Encoded, WithCodes};
-use crate::store::sections::codes::retrain;
+use crate::store::sections::codes::recode::recode;
+use crate::store::sections::codes::training;
 use crate::store::sections::graph::changes::Changes;
 use crate::store::sections::list::built_kinds;
 use crate::store::snapshot::Snapshot;
@@ -205,7 +206,7 @@ impl<'e> Build<'_, 'e> {
         let place = self.place;
         let Some(meta) = read_meta(place, wtxn)? else { return Ok(()) };
         let lacks_codes = meta.lacks_codes(self.codes_from);
-        if !lacks_codes && !meta.training.has_older() && !retrain::is_due(&meta) {
+        if !lacks_codes && !meta.training.has_older() && !training::is_due(&meta) {
             return Ok(());
         }
         let (training, puts) = {
@@ -217,7 +218,7 @@ impl<'e> Build<'_, 'e> {
                 let encoded = Encoded::new(&view, self.rng.next_u64(), go_on)?;
                 (encoded.training(), encoded.puts(&view, &RoaringBitmap::new()))
             } else {
-                retrain::step(&view, linked, go_on)?
+                recode(&view, linked, go_on)?
             }
         };
         let mut edit = Edit::begin(place, wtxn, self.dimensions)?;

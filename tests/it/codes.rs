@@ -259,10 +259,10 @@ fn an_index_is_the_same_for_every_number_of_threads_and_another_for_another_seed
 
 #[test]
 fn vectors_that_move_away_from_the_center_train_the_codes_again_and_blocks_follow() {
-    let model = clustered(&mut rng(), 0..2000, 24);
+    let model = clustered(&mut rng(), 0..3000, 100);
     let (_dir, env) = new_env();
     let db = create::<Euclidean>(&env);
-    let writer = Writer::<Euclidean>::new(db, 0, 24);
+    let writer = Writer::<Euclidean>::new(db, 0, 100);
     let mut wtxn = env.write_txn().unwrap();
     add(&writer, &mut wtxn, &model);
     set_and_build(&writer, &mut wtxn, Some(Codes::Bits8));
@@ -270,7 +270,7 @@ fn vectors_that_move_away_from_the_center_train_the_codes_again_and_blocks_follo
         Reader::<Euclidean>::open(wtxn, 0, db).unwrap().stats(wtxn, &env).unwrap().codes.unwrap()
     };
     let trained = stats(&wtxn);
-    assert_eq!((trained.codes, trained.trained_on, trained.older), (Codes::Bits8, 2000, 0));
+    assert_eq!((trained.codes, trained.trained_on, trained.older), (Codes::Bits8, 3000, 0));
     assert!((0.98..1.02).contains(&trained.drift()) && trained.error < 0.02, "{trained:?}");
     let mut model = model;
     let mut older = Vec::new();
@@ -306,7 +306,7 @@ fn vectors_that_move_away_from_the_center_train_the_codes_again_and_blocks_follo
         }
     }
     let followed = stats(&wtxn);
-    assert!(followed.trained_on > 2000 && followed.drift() < 1.5, "{followed:?}");
+    assert!(followed.trained_on > 3000 && followed.drift() < 1.5, "{followed:?}");
     assert!(followed.older == 0 && older.iter().any(|older| *older > 0), "{older:?}");
     writer.builder(&mut rng()).optimize::<8, 16>(&mut wtxn).unwrap();
     let optimized = stats(&wtxn);

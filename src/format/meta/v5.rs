@@ -2,8 +2,8 @@
 //! does not say how items are named.
 //!
 //! An index of version 5 is upgraded by the next edit: `store/open.rs` (`read_for_change`) adds how
-//! items are named, and `store/target.rs` deletes its DELTA values and writes META as the current version.
-//! Until then, snapshots carry no pointer tables over (`store/owned_snapshot.rs`).
+//! items are named, and `store/target.rs` deletes its DELTA values and writes META as the current
+//! version. Until then, snapshots carry no pointer tables over (`store/owned_snapshot.rs`).
 
 use super::{CONNECTIVITY, Connectivity, MAX_LAYERS, Meta, Torn, Training, geometry, metric_name};
 use crate::format::item_keys::Naming;

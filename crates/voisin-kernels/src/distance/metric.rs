@@ -306,9 +306,8 @@ impl Metric {
         if self.has_factor { (self.factor)(decoded) } else { 0.0 }
     }
 
-    /// The Euclidean norm of a decoded vector, rounded up; above 0, also for the zero vector. `None`
-    /// if no distance of the metric is bounded by norms that differ: only negated inner products
-    /// are.
+    /// The Euclidean norm of a decoded vector, rounded up; above 0, also for the zero vector.
+    /// `None` unless the distances are negated inner products.
     #[must_use]
     pub fn norm_bound(&self, decoded: &[u8], dimensions: usize) -> Option<f32> {
         let bound = || (norm(&self.floats(decoded, dimensions)) as f32).next_up();

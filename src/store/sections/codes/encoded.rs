@@ -6,8 +6,8 @@ use std::ops::Range;
 use roaring::RoaringBitmap;
 
 use super::coders::{coder, trained_key};
-use super::retrain::judge;
 use super::search::estimate;
+use super::training::{judge, train};
 use crate::codes::{Coder, Scratch};
 use crate::distance::{CodeQuery, LINE_BYTES, prefetch_early};
 use crate::error::Result;
@@ -17,52 +17,14 @@ use crate::format::meta::{Meta, Training};
 use crate::graph::{DistanceComputer, Vectors};
 use crate::store::GoOn;
 use crate::store::source::{AnySource, Source};
-use crate::store::sq8_copy::{passes_recall_check, sample};
+use crate::store::sq8_copy::passes_recall_check;
 use crate::store::target::Put;
 use crate::store::view::View;
 use crate::threads;
 use crate::types::Slot;
 
-/// Maximum number of vectors that the center is the mean of: its error is then a hundredth of their
-/// spread.
-const SAMPLE: usize = 10_000;
 /// Slots that a thread encodes at a time.
 const TASK: usize = 1024;
-
-/// Training: computes the center, which is the mean of a sample of the vectors.
-pub(super) fn train<'t>(
-    view: &View<'_, 't, AnySource<'_, 't>>,
-    slots: &RoaringBitmap,
-    seed: u64,
-) -> Result<Trained> {
-    let dimensions = view.snapshot.meta.dimensions as usize;
-    let sample = sample(slots.iter().map(Slot), slots.len() as usize, SAMPLE);
-    let rows = || {
-        sample.iter().map(|slot| {
-            let probe = view.query_of(*slot)?;
-            let (vector, factor) = probe.prepared();
-            Ok(view.snapshot.metric.coded(vector, factor, dimensions))
-        })
-    };
-    let mut sums = vec![0.0; dimensions];
-    for row in rows() {
-        let row: Result<Vec<f32>> = row;
-        sums.iter_mut().zip(row?).for_each(|(sum, value)| *sum += f64::from(value));
-    }
-    let count = sample.len().max(1) as f64;
-    let center: Vec<f32> = sums.iter().map(|sum| (sum / count) as f32).collect();
-    let mut spread = 0.0;
-    for row in rows() {
-        let row: Result<Vec<f32>> = row;
-        spread += row?
-            .iter()
-            .zip(&center)
-            .map(|(value, center)| f64::from(value - center).powi(2))
-            .sum::<f64>();
-    }
-    let spread = (spread / count).min(f32::MAX.into()) as f32;
-    Ok(Trained { seed, sample: sample.len() as u32, spread, center })
-}
 
 /// The codes of all vectors of an index in memory, to be written or to guide a large build.
 pub(crate) struct Encoded {

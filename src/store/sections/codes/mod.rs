@@ -2,15 +2,16 @@
 //!
 //! `search`: looks up codes and compares a query with them; `encoded`: the codes of all vectors in
 //! memory, to be written or for a build; `coders`: the encoders, of which there may be two;
-//! `retrain`: training again as the index grows and moves; `tables`: the pointer tables of a
-//! snapshot.
+//! `training`: the center, and when to train again; `recode`: codes follow a new training;
+//! `tables`: the pointer tables of a snapshot.
 
 mod check;
 mod coders;
 pub(crate) mod encoded;
-pub(crate) mod retrain;
+pub(crate) mod recode;
 pub(crate) mod search;
 pub(in crate::store) mod tables;
+pub(crate) mod training;
 
 use heed::RoTxn;
 
