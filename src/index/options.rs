@@ -106,8 +106,9 @@ impl Options {
         self
     }
 
-    /// The quantized codes of the index, for searches; none unless set. They can be changed later:
-    /// see [`Batch::set_codes`](crate::Batch::set_codes).
+    /// The quantized codes of the index, for searches; none unless set. The index gets them with its
+    /// 1 000th item. They can be changed later: see
+    /// [`Batch::set_codes`](crate::Batch::set_codes).
     pub fn codes(mut self, codes: Codes) -> Self {
         self.codes = Some(codes);
         self

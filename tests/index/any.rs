@@ -218,7 +218,9 @@ fn a_folder_tells_what_indexes_it_has() {
     let notes = Options::new(3).name("notes").codes(Codes::Bits8);
     let notes = Index::<Cosine<F16>, str>::create(&path, notes).unwrap();
     notes
-        .write(|batch| batch.add_items_from([("a", [1.0, 0.0, 0.5]), ("b", [0.0, 1.0, 0.5])]))
+        .write(|batch| {
+            batch.add_items_from((0..1000u16).map(|i| (i.to_string(), [f32::from(i), 1.0, 0.5])))
+        })
         .unwrap();
     let own = Index::<Chebyshev>::create(&path, Options::new(5).name("own")).unwrap();
     own.write(|batch| {
@@ -234,9 +236,9 @@ fn a_folder_tells_what_indexes_it_has() {
         assert_eq!((found[0].naming, found[1].naming), ("string keys", "u32 ids"));
         let [notes, own] = [0, 1].map(|i| found[i].metadata.clone().unwrap());
         assert_eq!((&*notes.metric, notes.form, notes.dimensions), ("cosine", "f16", 3));
-        assert_eq!((notes.codes, notes.items, notes.pending), (Some(Codes::Bits8), 2, 0));
+        assert_eq!((notes.codes, notes.items, notes.pending), (Some(Codes::Bits8), 1000, 0));
         assert_eq!((&*own.metric, own.form, own.items, own.pending), ("chebyshev", "f32", 1, 1));
-        assert_eq!((notes.connectivity, notes.format_version), (Some((16, 32)), 6));
+        assert_eq!((notes.connectivity, notes.format_version), (Some((16, 32)), 7));
         assert!(found.iter().all(|index| index.values > 3 && index.bytes > 200), "{is_open}");
         if is_open {
             continue;

@@ -65,9 +65,10 @@ fn codes_are_an_option_that_stays_until_a_batch_chooses_others() {
     let (_folder, index) = create(Options::new(DIMENSIONS).codes(Codes::Bits4));
     let path = index.path().to_owned();
     let codes = || index.stats().unwrap().codes.map(|codes| codes.codes);
-    assert_eq!(codes(), None, "there is nothing to make codes of");
     for seed in [1, 2] {
         add(&index, 0..300, seed).unwrap();
+        assert_eq!(codes(), None, "there is too little to train codes on");
+        add(&index, 300..1000, seed).unwrap();
         assert_eq!(codes(), Some(Codes::Bits4));
         check(&index);
         index.write(|batch| batch.clear()).unwrap();
