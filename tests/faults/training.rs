@@ -64,7 +64,7 @@ fn codes_follow_the_vectors_a_few_blocks_with_every_commit() {
     let trained = index.stats().unwrap().codes.unwrap();
     assert_eq!((trained.trained_on, trained.older), (1200, 0));
     let mut next = 1200;
-    let mut older = Vec::new();
+    let (mut older, mut trainings) = (Vec::new(), vec![1200]);
     while next < 12_000 {
         let rows: Vec<_> = (next..next + 100).map(|item| (item, around(&mut rng, 8.0))).collect();
         index
@@ -77,6 +77,7 @@ fn codes_follow_the_vectors_a_few_blocks_with_every_commit() {
         next += 100;
         let codes = index.stats().unwrap().codes.unwrap();
         older.push(codes.older);
+        trainings.push(codes.trained_on);
         if codes.older > 0 {
             recall(&index, 8.0, true);
             if next % 300 == 0 {
@@ -87,6 +88,8 @@ fn codes_follow_the_vectors_a_few_blocks_with_every_commit() {
     let codes = index.stats().unwrap().codes.unwrap();
     assert!(codes.trained_on > 1200 && codes.drift() < 1.5, "{codes:?}");
     assert!(older.iter().any(|older| *older > 0), "all codes were remade in one commit");
+    trainings.dedup();
+    assert_eq!(trainings.len(), 4, "{trainings:?}");
     let per_block = 32_768 / (DIMENSIONS as u64 / 2 + 12);
     for pair in older.windows(2).filter(|pair| pair[0] > pair[1]) {
         assert!(pair[0] - pair[1] <= 4 * per_block, "{older:?}");
