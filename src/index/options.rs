@@ -21,7 +21,7 @@ pub(super) const MAX_MAP_BYTES: usize = 1 << 46;
 /// are stored when it is created. Opening it with a different value of an option is an error; an
 /// option that is not set takes its stored value. The options of the environment (map size,
 /// readers, waiting time, file system) are set by whoever opens it first in a process. The number
-/// of threads belongs to the handle.
+/// of threads and [`codes_from`](Self::codes_from) belong to the handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -48,6 +48,7 @@ pub struct Options {
     alpha: Option<f32>,
     seed: Option<u64>,
     codes: Option<Codes>,
+    codes_from: Option<u64>,
     threads: usize,
     map_size_bytes: Option<u64>,
     max_readers: Option<u32>,
@@ -107,10 +108,17 @@ impl Options {
     }
 
     /// The quantized codes of the index, for searches; none unless set. The index gets them with its
-    /// 1 000th item. They can be changed later: see
+    /// 1 000th item, see [`codes_from`](Self::codes_from). They can be changed later:
     /// [`Batch::set_codes`](crate::Batch::set_codes).
     pub fn codes(mut self, codes: Codes) -> Self {
         self.codes = Some(codes);
+        self
+    }
+
+    /// The minimum number of items before a build by this handle makes the codes:
+    /// [`defaults::CODES_FROM`](crate::defaults::CODES_FROM) unless set. Not stored.
+    pub fn codes_from(mut self, items: u64) -> Self {
+        self.codes_from = Some(items);
         self
     }
 
@@ -229,6 +237,10 @@ impl Options {
 
     pub(super) fn build_threads(&self) -> usize {
         self.threads
+    }
+
+    pub(super) fn least_coded(&self) -> u64 {
+        self.codes_from.unwrap_or(defaults::CODES_FROM)
     }
 
     /// The codes of a new index.

@@ -87,6 +87,8 @@ pub(super) struct Shared {
     pub(super) temp_dir: Option<PathBuf>,
     /// The maximum number of threads of a build, if not 0.
     pub(super) threads: usize,
+    /// The minimum number of items before a build makes codes.
+    codes_from: u64,
     // Last, so that the fields above are dropped before the environment is closed.
     pub(super) env: Arc<SharedEnv>,
 }
@@ -126,7 +128,7 @@ impl Shared {
             ef_construction: self.entry.ef_construction as usize,
             alpha: self.entry.alpha,
             threads: if hooks.threads == 0 { self.threads } else { hooks.threads },
-            codes_from: defaults::CODES_FROM,
+            codes_from: self.codes_from,
             cancel: hooks.cancel,
             progress: hooks.progress,
             temp_dir: Some(self.temp_dir()),
@@ -197,6 +199,7 @@ impl Shared {
             pending_at_open: 0,
             temp_dir: None,
             threads: 0,
+            codes_from: defaults::CODES_FROM,
             env,
         }
     }
@@ -350,6 +353,7 @@ impl Shared {
         let mut shared = Shared::new(env, name, entry, metric, is_read_only);
         shared.temp_dir = options.temp_folder().map(Path::to_owned);
         shared.threads = options.build_threads();
+        shared.codes_from = options.least_coded();
         // The catalog records neither the element type nor the codes. Damage is left to later
         // calls, and to `check`.
         let meta = match read_marked(shared.place, txn) {

@@ -330,7 +330,8 @@ fn outcome<D: Distance>(
 
 /// Every change of a copy of the index for every kind of value that is damaged.
 fn trial<D: Distance>(codes: Option<Codes>, tolerance: f32) {
-    let patient = Patient::new::<D>(codes.map_or(options(), |codes| options().codes(codes)));
+    let patient =
+        Patient::new::<D>(codes.map_or(options(), |codes| options().codes(codes).codes_from(1)));
     let mut outcomes: BTreeMap<Sort, Vec<(&str, Outcome)>> = BTreeMap::new();
     let mut laundered = Vec::new();
     for (round, change) in (0..).zip(changes::<D>()) {

@@ -241,7 +241,7 @@ mod writer {
 
     fn build<D: Distance>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>) {
         let mut rng = StdRng::seed_from_u64(1);
-        writer.builder(&mut rng).ef_construction(16).build::<M, M0>(wtxn).unwrap();
+        writer.builder(&mut rng).ef_construction(16).codes_from(1).build::<M, M0>(wtxn).unwrap();
     }
 
     /// That everything but a repair is refused.

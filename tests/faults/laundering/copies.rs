@@ -12,7 +12,7 @@ use super::{Keyed, Patient, Target, is_corrupt, options};
 /// The copy had what was damaged, and every later one; the last good backup was rotated away.
 #[test]
 fn nothing_is_copied_that_is_damaged() {
-    let patient = Patient::new::<Euclidean>(options().codes(Codes::Bits8));
+    let patient = Patient::new::<Euclidean>(options().codes(Codes::Bits8).codes_from(1));
     let open = |folder: &std::path::Path| {
         Keyed::<Euclidean>::open(folder, Options::default().map_size_bytes(64 << 20)).unwrap()
     };

@@ -31,7 +31,7 @@ fn no_search_reads_by_metadata_that_is_damaged() {
 /// something could be rebuilt from the vectors.
 #[test]
 fn what_follows_from_other_values_is_made_anew_as_the_error_says() {
-    let patient = Patient::new::<Euclidean>(options().codes(Codes::Bits8));
+    let patient = Patient::new::<Euclidean>(options().codes(Codes::Bits8).codes_from(1));
     let mut restored = 0;
     for round in 0..3 {
         for target in patient.targets(round) {

@@ -22,7 +22,8 @@ const SOUGHT: usize = 8;
 /// The options of an index of the folder: a map so small that it grows again and again, and builds
 /// that take milliseconds.
 pub(crate) fn options(which: Which) -> Options {
-    let options = Options::new(DIMENSIONS).name(which.name()).m(6).ef_construction(24);
+    let options =
+        Options::new(DIMENSIONS).name(which.name()).m(6).ef_construction(24).codes_from(1);
     options.map_size_bytes(1 << 20).growth_wait(Duration::from_millis(200))
 }
 
