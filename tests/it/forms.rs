@@ -95,6 +95,10 @@ fn compares_what_is_stored<D: Distance>(
     }
 }
 
+fn train<D: Distance<Codec = I8>>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>, sample: &[f32]) {
+    writer.train(wtxn, sample).unwrap();
+}
+
 /// Adds, replaces, deletes, builds and optimizes, and compares what comes back with what `stored`
 /// makes of it.
 fn come_back<D: Distance>(
@@ -159,11 +163,11 @@ fn what_comes_back_is_the_nearest_that_the_form_has() {
     // There is one zero.
     let byte = |value: f32| (value * 128.0).round_ties_even().clamp(-128.0, 127.0) / 128.0 + 0.0;
     come_back::<Manhattan<I8>>(
-        |writer, wtxn| drop(writer.train(wtxn, &range).unwrap()),
+        |writer, wtxn| train(writer, wtxn, &range),
         byte,
         |a, b| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum(),
     );
-    come_back::<Cosine<I8>>(|writer, wtxn| drop(writer.train(wtxn, &range).unwrap()), byte, cosine);
+    come_back::<Cosine<I8>>(|writer, wtxn| train(writer, wtxn, &range), byte, cosine);
     let differ = |a: &[f64], b: &[f64]| {
         a.iter().zip(b).filter(|(a, b)| a.is_sign_positive() != b.is_sign_positive()).count() as f64
             / 128.0
