@@ -21,7 +21,7 @@ use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::edit::Edit;
 use crate::store::open::read_meta;
-use crate::store::recode::{check_range, sample_for};
+use crate::store::range::{check_range, sample_for};
 use crate::store::repair::repair;
 use crate::store::sections::ids::items::items;
 use crate::store::target::delete_index;

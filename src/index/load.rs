@@ -15,7 +15,7 @@ use super::writes::{Writes, build_now, link_with};
 use crate::build::{Goal, Phase, Progress};
 use crate::codec::{Component, Components};
 use crate::error::{Error, Result};
-use crate::store::recode::sample_for;
+use crate::store::range::sample_for;
 use crate::store::spool::Spool;
 use crate::types::ItemId;
 

@@ -34,6 +34,7 @@ pub(crate) mod open;
 pub(crate) mod owned_snapshot;
 pub(crate) mod prepared_query;
 pub(crate) mod process;
+pub(crate) mod range;
 pub(crate) mod rebase;
 pub(crate) mod recode;
 pub(crate) mod renumber;

@@ -13,20 +13,19 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::open::read_meta;
+use super::range::{check_range, sample_for};
 use super::sections::vectors;
 use super::snapshot::Snapshot;
 use super::source::{Calling, Verified};
 use super::table::Memory;
 use super::view::View;
 use crate::codec::Components;
-use crate::distance::{Form, Metric};
 use crate::error::{Error, Result};
 use crate::format::Key;
 use crate::format::block::Geometry;
 use crate::format::checksum::Sound;
 use crate::format::meta::Meta;
 use crate::format::set::SetKind;
-use crate::training::{MAX_ERROR, Sample, Typical};
 use crate::types::{Scale, Slot};
 
 /// Minimum number of items from which `optimize` narrows the range: the extremes of fewer say
@@ -35,25 +34,6 @@ const MIN_NARROWED: u32 = 1000;
 /// Codes of a narrowed range lie within this distance of its middle: a third of the range is left
 /// for later vectors.
 const MAX_NARROWED: u32 = 85;
-
-/// An empty sample of rows to train an index on, or to judge its training by.
-pub(crate) fn sample_for(metric: &Metric, dimensions: usize) -> Sample {
-    let goes_by_length = metric.form == Form::NegatedProducts;
-    Sample::new(dimensions, if goes_by_length { Typical::Mean } else { Typical::Median })
-}
-
-/// Checks that a scale tells rows apart, given the error that it leaves them.
-///
-/// # Errors
-/// [`Error::CoarseRange`].
-pub(crate) fn check_range(rows: &'static str, scale: Scale, error: f64) -> Result<()> {
-    let [lowest, highest] = scale.ends();
-    if error <= MAX_ERROR {
-        Ok(())
-    } else {
-        Err(Error::CoarseRange { rows, lowest, highest, error, limit: MAX_ERROR })
-    }
-}
 
 /// The values of the vectors of an index of this many slots, each as its range of slots: blocks,
 /// and then the tail.

@@ -3,7 +3,8 @@
 //! Invariant: a code decodes to one number, however it is computed.
 
 /// The scale of an index that stores vectors as [`I8`](super::I8): a stored byte `code` decodes to
-/// `center + step * code`. Training sets it, for the first time before the first item; other element types ignore it.
+/// `center + step * code`. Training sets it, for the first time before the first item; other
+/// element types ignore it.
 ///
 /// The step has at most 16 significant bits, so that `step * code` is exact: a code decodes to the
 /// same number with and without FMA.

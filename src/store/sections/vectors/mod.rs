@@ -11,7 +11,7 @@ use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
 use crate::store::blocks::{BlockEdit, Blocks};
 use crate::store::checker::Checker;
-use crate::store::recode::sample_for;
+use crate::store::range::sample_for;
 use crate::store::snapshot::Snapshot;
 use crate::store::sq8_copy::sample;
 use crate::store::stats::{RangeStats, Stats};
