@@ -22,6 +22,7 @@ use crate::store::edit::Edit;
 use crate::store::open::read_meta;
 use crate::store::owned_snapshot::{OwnedSnapshot, ReadTxn, SharedTxn};
 use crate::store::rebase::Rebased;
+use crate::store::recode::narrowed;
 use crate::store::renumber::{Renumbered, renumber, spool};
 use crate::store::sections::codes::encoded::{Encoded, WithCodes};
 use crate::store::sections::codes::recode::recode;
@@ -197,7 +198,23 @@ impl<'e> Build<'_, 'e> {
             }
         }
         // Too late to cancel.
+        if goal == Goal::Optimized {
+            self.narrow(wtxn)?;
+        }
         self.encode(wtxn, linked, &|| Ok(()))
+    }
+
+    /// Narrows the range of scalar quantization, if it is much wider than the stored vectors need.
+    fn narrow(&self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        let Some(scale) = narrowed(self.place, wtxn)? else { return Ok(()) };
+        let mut edit = Edit::begin(self.place, wtxn, self.dimensions)?;
+        match edit.train(scale) {
+            Ok(true) => edit.finish(),
+            Ok(false) => Ok(()),
+            // Nobody has requested it.
+            Err(Error::InvalidItem { .. } | Error::CoarseRange { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Computes the codes that are requested and missing, or those that have not followed the

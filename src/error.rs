@@ -200,16 +200,23 @@ pub enum Error {
         /// The index.
         index: u16,
     },
-    /// An index has vectors whose stored bytes a new training would change the meaning of.
+    /// Training for a range so wide that stored vectors could hardly be told apart.
     #[error(
-        "index {index} has {vectors} vectors that are stored by its training: clear it first, \
-         train it, and add its items again"
+        "bytes for the range from {lowest:e} to {highest:e} leave {rows} a relative error of \
+         {error:.3}, the limit is {limit}: give a sample that is like the vectors to be stored, \
+         without outliers, or store them as f16 or f32"
     )]
-    AlreadyInUse {
-        /// The index.
-        index: u16,
-        /// The number of stored vectors, including those of items deleted since the last build.
-        vectors: u64,
+    CoarseRange {
+        /// The rows whose error it is: `"the sample"` or `"the stored vectors"`.
+        rows: &'static str,
+        /// The smallest component of the range.
+        lowest: f32,
+        /// The largest component of the range.
+        highest: f32,
+        /// The relative error: see [`TrainedRange::error`](crate::TrainedRange::error).
+        error: f64,
+        /// The largest that is accepted.
+        limit: f64,
     },
     /// A row of a sample on which an index cannot be trained.
     #[error("row {row} of the sample: {}", defect.of(Role::Sample))]

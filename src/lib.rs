@@ -158,11 +158,12 @@ pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };
 pub use self::store::sections::warm::Warmed;
-pub use self::store::stats::{CodeStats, KindStats, LayerStats, Stats};
+pub use self::store::stats::{CodeStats, KindStats, LayerStats, RangeStats, Stats};
+pub use self::store::warnings::Warning;
 pub use self::types::ItemId;
 pub use self::writer::Writer;
 #[doc(inline)]
-pub use crate::{codes::Codes, defect::VectorDefect, distance::Distance};
+pub use crate::{codes::Codes, defect::VectorDefect, distance::Distance, training::TrainedRange};
 
 /// What operations cost, in counters: with the feature `meter`, for tests and benches.
 #[cfg(feature = "meter")]

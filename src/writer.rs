@@ -22,10 +22,11 @@ use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::edit::Edit;
 use crate::store::open::read_meta;
+use crate::store::range::{check_range, sample_for};
 use crate::store::repair::repair;
 use crate::store::sections::ids::items::items;
 use crate::store::target::delete_index;
-use crate::training::Range;
+use crate::training::{Fit, Sample, TrainedRange};
 use crate::types::ItemId;
 
 /// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction:
@@ -242,37 +243,42 @@ impl<'e, D> Writer<'e, D> {
         repair(self.place, wtxn)
     }
 
-    /// Sets the scale to the range of the vectors to be added.
+    /// Sets the scale to the range of a sample, and encodes all stored vectors anew.
     ///
     /// # Errors
-    /// [`AlreadyInUse`](Error::AlreadyInUse).
-    pub(crate) fn train_on(&self, wtxn: &mut RwTxn<'_>, range: Range) -> Result<()> {
+    /// [`CoarseRange`](Error::CoarseRange), [`InvalidParameter`](Error::InvalidParameter) if the
+    /// sample is empty, and those of [`Edit::train`].
+    pub(crate) fn train_on(&self, wtxn: &mut RwTxn<'_>, sample: &Sample) -> Result<TrainedRange> {
+        let Some(Fit { scale, range }) = sample.fit() else {
+            let remedy = "give some rows of vectors like those that are to be stored";
+            let name = "the length of the sample";
+            return Err(Error::InvalidParameter { name, value: 0.0, remedy });
+        };
+        check_range("the sample", scale, range.error)?;
         let mut edit = self.edit(wtxn)?;
-        edit.train(range.scale())?;
-        edit.finish()
+        if edit.train(scale)? {
+            edit.finish()?;
+        }
+        Ok(range)
     }
 
     /// See [`train`](Writer::train).
-    pub(crate) fn train_by(&self, wtxn: &mut RwTxn<'_>, sample: &[impl Component]) -> Result<()> {
+    pub(crate) fn train_by(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        rows: &[impl Component],
+    ) -> Result<TrainedRange> {
         let dimensions = self.dimensions;
-        if sample.is_empty() {
-            let remedy = "give some rows of vectors like those that are to be added";
-            return Err(Error::InvalidParameter {
-                name: "the length of the sample",
-                value: 0.0,
-                remedy,
-            });
-        }
         // Also checks that there are dimensions.
         self.edit(wtxn)?;
-        if !sample.len().is_multiple_of(dimensions) {
-            return Err(Error::UnevenRows { components: sample.len(), dimensions });
+        if !rows.len().is_multiple_of(dimensions) {
+            return Err(Error::UnevenRows { components: rows.len(), dimensions });
         }
-        let mut range = Range::default();
-        for (row, vector) in sample.chunks(dimensions).enumerate() {
-            range.add(vector).map_err(|defect| Error::InvalidSample { row, defect })?;
+        let mut sample = sample_for(self.place.metric, dimensions);
+        for (row, vector) in rows.chunks(dimensions).enumerate() {
+            sample.add(vector).map_err(|defect| Error::InvalidSample { row, defect })?;
         }
-        self.train_on(wtxn, range)
+        self.train_on(wtxn, &sample)
     }
 
     /// Whether the index must be trained before its first item, and is not.
@@ -504,11 +510,20 @@ fn add_rows<T: Component, V: AsRef<[T]>>(
 }
 
 impl<D: Distance<Codec = I8>> Writer<'_, D> {
-    /// Trains the scale of the index before the first item: stored bytes then cover the range from
-    /// the smallest to the largest component of `sample`, rows of vectors like those that will be
-    /// added, one after the other. Some thousands are enough; components of later vectors outside
-    /// the range saturate at its end, and are counted ([`Reader::saturated`]). Creates the index if
-    /// it does not exist; an index without vectors can be trained again.
+    /// Trains the scale of the index, which it needs before its first item: stored bytes then cover
+    /// the range of the components of `sample`, rows of vectors like those that will be added, one
+    /// after the other. Some thousands are enough. Creates the index if it does not exist.
+    ///
+    /// From 8 rows on, outliers do not widen the range: the range of all rows, but a thousandth of
+    /// them at each end, is extended by half its width at both ends, and rows with components
+    /// beyond that are left out. Components outside of the range saturate at its end, and are
+    /// counted ([`Reader::saturated`]). Returns the range and the error that it leaves.
+    ///
+    /// An index with items can be trained again, for new ones that its range does not fit: the
+    /// stored vectors are decoded, and encoded for the new range. They keep the precision that they
+    /// have, are rounded once more, and clipped if they lie outside; add them again for the
+    /// precision of the new range. The graph is kept, codes are deleted and made anew by the next
+    /// build. O(items); every vector is rewritten.
     ///
     /// ```
     /// use voisin::heed::EnvOpenOptions;
@@ -524,16 +539,25 @@ impl<D: Distance<Codec = I8>> Writer<'_, D> {
     /// writer.add_item(&mut wtxn, 7, &[12.3, 300.0])?;
     /// assert_eq!(writer.item_vector(&wtxn, 7)?, Some(vec![12.0, 255.0]));
     /// assert_eq!(Reader::open(&wtxn, 0, db)?.saturated(), 1);
+    ///
+    /// // Larger vectors are to come: twice the range, and twice the step.
+    /// let range = writer.train(&mut wtxn, &[0.0, 10.0, 510.0, 70.0])?;
+    /// assert_eq!((range.lowest, range.highest), (0.0, 510.0));
+    /// writer.add_item(&mut wtxn, 8, &[12.3, 300.0])?;
+    /// assert_eq!(writer.item_vector(&wtxn, 7)?, Some(vec![12.0, 256.0]));
+    /// assert_eq!(writer.item_vector(&wtxn, 8)?, Some(vec![12.0, 300.0]));
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// [`AlreadyInUse`](Error::AlreadyInUse) if there are vectors,
-    /// [`UnevenRows`](Error::UnevenRows), [`InvalidSample`](Error::InvalidSample),
-    /// [`InvalidParameter`](Error::InvalidParameter) for an empty sample, and those of
-    /// [`add_item`](Self::add_item) about the index: nothing has changed.
-    pub fn train(&self, wtxn: &mut RwTxn<'_>, sample: &[impl Component]) -> Result<()> {
+    /// [`CoarseRange`](Error::CoarseRange) if bytes for this range could hardly tell apart the rows
+    /// of the sample, or the stored vectors; [`UnevenRows`](Error::UnevenRows),
+    /// [`InvalidSample`](Error::InvalidSample), [`InvalidParameter`](Error::InvalidParameter) for
+    /// an empty sample, [`InvalidItem`](Error::InvalidItem) for a stored vector that the metric
+    /// could not compare in the new range, and those of [`add_item`](Self::add_item) about the
+    /// index: nothing has changed.
+    pub fn train(&self, wtxn: &mut RwTxn<'_>, sample: &[impl Component]) -> Result<TrainedRange> {
         self.train_by(wtxn, sample)
     }
 }

@@ -66,7 +66,7 @@ impl Error {
             | Self::MetricMismatch { .. }
             | Self::ConnectivityMismatch { .. }
             | Self::NotTrained { .. }
-            | Self::AlreadyInUse { .. }
+            | Self::CoarseRange { .. }
             | Self::InvalidSample { .. }
             | Self::MissingIndex(_)
             | Self::SnapshotMismatch { .. }

@@ -13,6 +13,7 @@ use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::query::Query;
 use crate::store::open::read_meta;
+use crate::training::TrainedRange;
 use crate::types::ItemId;
 
 /// The types of a batch, which stays on its thread.
@@ -165,12 +166,12 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
 }
 
 impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
-    /// Trains the scale of the index before the first item: see
+    /// Trains the scale of the index, before its first item or again: see
     /// [`Writer::train`](crate::Writer::train).
     ///
     /// # Errors
     /// As [`Writer::train`](crate::Writer::train).
-    pub fn train(&mut self, sample: &[impl Component]) -> Result<()> {
+    pub fn train(&mut self, sample: &[impl Component]) -> Result<TrainedRange> {
         self.writes.change(|writer, txn| writer.train_by(txn, sample))
     }
 }

@@ -15,8 +15,8 @@ use super::writes::{Writes, build_now, link_with};
 use crate::build::{Goal, Phase, Progress};
 use crate::codec::{Component, Components};
 use crate::error::{Error, Result};
+use crate::store::range::sample_for;
 use crate::store::spool::Spool;
-use crate::training::Range;
 use crate::types::ItemId;
 
 /// Spooled rows: the name of an item, as bytes, and its vector.
@@ -249,11 +249,11 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     ) -> Result<u64> {
         let total = Some(loaded + aside.count);
         if batch.writes.needs_training()? && aside.count > 0 {
-            let mut range = Range::default();
+            let mut sample = sample_for(batch.writes.place().metric, aside.dimensions);
             for (row, vector) in aside.rows()?.enumerate() {
-                range.add(&vector?.1).map_err(|defect| Error::InvalidSample { row, defect })?;
+                sample.add(&vector?.1).map_err(|defect| Error::InvalidSample { row, defect })?;
             }
-            batch.writes.train_on(range)?;
+            batch.writes.train_on(&sample)?;
         }
         let mut stopped = Ok(());
         let mut rows = (loaded + 1..).zip(aside.rows()?).map_while(|(done, row)| {

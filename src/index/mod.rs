@@ -62,6 +62,7 @@ use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::store::sections::item_keys::rows::ItemKeys;
 use crate::store::stats::Stats;
+use crate::training::TrainedRange;
 use crate::types::ItemId;
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
@@ -478,9 +479,10 @@ fn item_keys<K: ItemKey + ?Sized>(place: Place<'static>) -> ItemKeys<'static> {
 }
 
 impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
-    /// Trains the scale of an index that stores `i8` before the first item, and commits that: see
-    /// [`Writer::train`](crate::Writer::train). A [`loader`](Self::loader) trains an empty,
-    /// untrained index on what it loads, with `commit_every` on the first batch.
+    /// Trains the scale of an index that stores `i8`, before the first item or again, and commits
+    /// that: see [`Writer::train`](crate::Writer::train). A [`loader`](Self::loader) trains an
+    /// empty, untrained index on what it loads, with `commit_every` on the first batch.
+    /// [`stats`](Self::stats) tell how the range fits what is stored.
     ///
     /// ```
     /// use voisin::{Error, Index, Options, codec::I8, distances::Cosine};
@@ -499,7 +501,7 @@ impl<D: Distance<Codec = I8>, K: ItemName + ?Sized> Index<D, K> {
     ///
     /// # Errors
     /// As [`Writer::train`](crate::Writer::train) and [`write`](Self::write).
-    pub fn train(&self, sample: &[impl Component]) -> Result<()> {
+    pub fn train(&self, sample: &[impl Component]) -> Result<TrainedRange> {
         self.write(|batch| batch.train(sample))
     }
 }

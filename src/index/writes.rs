@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
-use crate::training::Range;
+use crate::training::{Sample, TrainedRange};
 use crate::writer::Writer;
 
 /// See the module.
@@ -57,7 +57,7 @@ fn has_changed_nothing(error: &Error) -> bool {
             | Error::InvalidParameter { .. }
             | Error::InvalidSample { .. }
             | Error::NotTrained { .. }
-            | Error::AlreadyInUse { .. }
+            | Error::CoarseRange { .. }
             | Error::IndexFull(_)
             | Error::BatchFailed
     )
@@ -150,9 +150,9 @@ impl<'w> Writes<'w> {
         }
     }
 
-    /// Trains the index on the range of what will be added.
-    pub(super) fn train_on(&mut self, range: Range) -> Result<()> {
-        self.change(|writer, txn| writer.train_on(txn, range))
+    /// Trains the index on a sample of what will be added.
+    pub(super) fn train_on(&mut self, sample: &Sample) -> Result<TrainedRange> {
+        self.change(|writer, txn| writer.train_on(txn, sample))
     }
 
     pub(super) fn check_process(&self) -> Result<()> {

@@ -16,6 +16,7 @@ use roaring::RoaringBitmap;
 use super::Place;
 use super::address::Address;
 use super::open::read_for_change;
+use super::recode::{self, Recoded, Recoding};
 use super::sections::ids::edit::IdMaps;
 use super::sections::list::{SECTIONS, is_listed};
 use super::sections::section::{Section, SectionEdit};
@@ -190,16 +191,44 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         }
     }
 
-    /// Sets the range of scalar quantization, from the lowest to the highest component of a sample.
+    /// Sets the scale of scalar quantization, and encodes all stored vectors anew. Before anything
+    /// else in the edit. `false` if they have this scale already.
     ///
     /// # Errors
-    /// [`Error::AlreadyInUse`].
-    pub(crate) fn train(&mut self, scale: Scale) -> Result<()> {
-        let vectors = self.meta.slots - self.meta.free;
-        if vectors > 0 {
-            return Err(Error::AlreadyInUse { index: self.place.index, vectors: vectors.into() });
+    /// Those of [`Recoding::new`]: nothing has been changed.
+    pub(crate) fn train(&mut self, scale: Scale) -> Result<bool> {
+        if self.meta.slots == self.meta.free {
+            self.meta.saturated = 0;
+        } else if scale.to_bits() == self.meta.scale.to_bits() {
+            return Ok(false);
+        } else {
+            let recoding = Recoding::new(self.place, self.wtxn, &self.meta, scale)?;
+            // Codes are quantized from stored vectors, around a center of their own: deletes them,
+            // and has the next build make others.
+            let bits = self.meta.code_bits;
+            self.set_codes(0)?;
+            self.set_codes(bits)?;
+            self.recode(&recoding)?;
+            self.meta.saturated = recoding.saturated;
+            if self.meta.norm_bound > 0.0 {
+                self.meta.norm_bound = self.meta.norm_bound.max(recoding.norm_bound);
+            }
         }
-        (self.meta.scale, self.meta.saturated) = (scale, 0);
+        self.meta.scale = scale;
+        Ok(true)
+    }
+
+    /// Overwrites all stored vectors, block by block. Only LMDB may stop the edit from here on.
+    fn recode(&mut self, recoding: &Recoding) -> Result<()> {
+        let Meta { geometry, slots, .. } = self.meta;
+        for slots in recode::values(geometry, slots) {
+            for Recoded { slot, bytes, factor } in
+                recoding.value(self.place, self.wtxn, geometry, slots)?
+            {
+                self.store(slot, Address { bytes: &bytes, factor }, true)?;
+            }
+            self.each_section(|edit, target| edit.write_late(target))?;
+        }
         Ok(())
     }
 

@@ -34,7 +34,9 @@ pub(crate) mod open;
 pub(crate) mod owned_snapshot;
 pub(crate) mod prepared_query;
 pub(crate) mod process;
+pub(crate) mod range;
 pub(crate) mod rebase;
+pub(crate) mod recode;
 pub(crate) mod renumber;
 pub(crate) mod repair;
 pub(crate) mod sections;
@@ -47,6 +49,7 @@ pub(crate) mod strided;
 pub(crate) mod table;
 pub(crate) mod target;
 pub(crate) mod view;
+pub(crate) mod warnings;
 
 use std::ops::Bound;
 

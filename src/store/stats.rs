@@ -48,6 +48,8 @@ pub struct Stats {
     /// Components that were clamped to the end of the range of an `i8` index: see
     /// [`Reader::saturated`](crate::Reader::saturated).
     pub saturated: u64,
+    /// The range of an `i8` index, once it is trained.
+    pub range: Option<RangeStats>,
     /// Vectors in the tail, in values of their own, because the last block is not full.
     pub tail: u64,
     /// M: the maximum degree of a node on each layer above the base. 0 until the first build, as
@@ -100,6 +102,28 @@ impl CodeStats {
     pub fn drift(&self) -> f64 {
         if self.spread == self.trained_spread { 1.0 } else { self.spread / self.trained_spread }
     }
+}
+
+/// The range of scalar quantization that an index of [`I8`](crate::codec::I8) was trained for, and
+/// how it fits the vectors that are stored now.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct RangeStats {
+    /// The smallest component that can be stored.
+    pub lowest: f32,
+    /// The largest component that can be stored.
+    pub highest: f32,
+    /// The difference between consecutive stored numbers: a component is rounded by up to half of
+    /// it.
+    pub step: f32,
+    /// The relative error of a component that is rounded: that of
+    /// [`TrainedRange::error`](crate::TrainedRange::error), for rows with the spread of the stored
+    /// vectors. Infinite if most of a sample of them are equal, as are different vectors in too
+    /// wide a range. Less if components are integers, or otherwise on the steps.
+    pub error: f64,
+    /// Saturated components, as [`Stats::saturated`] counts them since the last training, over all
+    /// that are stored.
+    pub saturated: f64,
 }
 
 /// One layer of the graph.

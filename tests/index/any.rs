@@ -87,7 +87,9 @@ fn every_metric_and_form_opens_without_a_type() {
         ids::<D32>(|_| {});
         ids::<D16>(|_| {});
         ids::<B16>(|_| {});
-        ids::<D8>(|index| index.train(&[0.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]).unwrap());
+        ids::<D8>(|index| {
+            index.train(&[0.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]).unwrap();
+        });
     }
     forms::<Euclidean, Euclidean<F16>, Euclidean<Bf16>, Euclidean<I8>>();
     forms::<Cosine, Cosine<F16>, Cosine<Bf16>, Cosine<I8>>();

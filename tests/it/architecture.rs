@@ -36,7 +36,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("graph", &["types", "error", "threads"]),
     (
         "store",
-        &["types", "error", "database", "threads", "codec", "distance", "codes", "format", "graph"],
+        &[
+            "training", "types", "error", "database", "threads", "codec", "distance", "codes",
+            "format", "graph",
+        ],
     ),
     (
         "flat",

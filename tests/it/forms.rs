@@ -95,6 +95,10 @@ fn compares_what_is_stored<D: Distance>(
     }
 }
 
+fn train<D: Distance<Codec = I8>>(writer: &Writer<'_, D>, wtxn: &mut RwTxn<'_>, sample: &[f32]) {
+    writer.train(wtxn, sample).unwrap();
+}
+
 /// Adds, replaces, deletes, builds and optimizes, and compares what comes back with what `stored`
 /// makes of it.
 fn come_back<D: Distance>(
@@ -159,11 +163,11 @@ fn what_comes_back_is_the_nearest_that_the_form_has() {
     // There is one zero.
     let byte = |value: f32| (value * 128.0).round_ties_even().clamp(-128.0, 127.0) / 128.0 + 0.0;
     come_back::<Manhattan<I8>>(
-        |writer, wtxn| writer.train(wtxn, &range).unwrap(),
+        |writer, wtxn| train(writer, wtxn, &range),
         byte,
         |a, b| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum(),
     );
-    come_back::<Cosine<I8>>(|writer, wtxn| writer.train(wtxn, &range).unwrap(), byte, cosine);
+    come_back::<Cosine<I8>>(|writer, wtxn| train(writer, wtxn, &range), byte, cosine);
     let differ = |a: &[f64], b: &[f64]| {
         a.iter().zip(b).filter(|(a, b)| a.is_sign_positive() != b.is_sign_positive()).count() as f64
             / 128.0
@@ -366,7 +370,7 @@ fn an_index_is_opened_in_the_form_that_it_is_stored_in() {
 }
 
 #[test]
-fn an_index_of_bytes_is_trained_before_its_first_item_and_never_after() {
+fn an_index_of_bytes_is_trained_before_its_first_item_and_again_at_any_time() {
     let (_dir, env) = new_env();
     let db = create::<Euclidean<I8>>(&env);
     let writer = Writer::<Euclidean<I8>>::new(db, 0, 2);
@@ -414,22 +418,18 @@ fn an_index_of_bytes_is_trained_before_its_first_item_and_never_after() {
         writer.train(wtxn, &[0.0, 255.0]).unwrap();
         writer.add_item(wtxn, 1, &[3.0, 254.0]).unwrap();
         build(&writer, wtxn);
-        let in_use = |wtxn: &mut RwTxn<'_>| {
-            let error = writer.train(wtxn, &[0.0, 1.0]).unwrap_err();
-            assert!(
-                matches!(error, Error::AlreadyInUse { index: 0, vectors: 1 })
-                    && error.to_string().contains("clear"),
-                "{error}"
-            );
-        };
-        in_use(wtxn);
-        // In the graph it still is what it was stored as.
+        let stored = |wtxn: &RwTxn<'_>| writer.item_vector(wtxn, 1).unwrap().unwrap();
+        writer.train(wtxn, &[0.0, 510.0]).unwrap();
+        assert_eq!(stored(wtxn), [4.0, 254.0]);
+        check(wtxn, db, 0);
+        // It is in the graph still, and encoded anew.
         writer.del_item(wtxn, 1).unwrap();
-        in_use(wtxn);
+        writer.train(wtxn, &[0.0, 255.0]).unwrap();
+        check(wtxn, db, 0);
         build(&writer, wtxn);
         writer.train(wtxn, &[0.0, 510.0]).unwrap();
         writer.add_item(wtxn, 1, &[3.0, 500.0]).unwrap();
-        assert_eq!(writer.item_vector(wtxn, 1).unwrap(), Some(vec![4.0, 500.0]));
+        assert_eq!(stored(wtxn), [4.0, 500.0]);
         check(wtxn, db, 0);
         writer.clear(wtxn).unwrap();
         is_untrained(writer.add_item(wtxn, 1, &[1.0, 2.0]));
@@ -453,7 +453,10 @@ fn a_load_trains_an_index_that_is_empty() {
             "{item}: {vector:?}"
         );
     }
-    assert!(matches!(index.train(&[1.0, 2.0]), Err(Error::AlreadyInUse { vectors: 500, .. })));
+    index.train(&[0.0, 0.0, 998.0, 0.0]).unwrap();
+    assert_eq!((index.check().unwrap(), index.stats().unwrap().saturated), (vec![], 0));
+    let vector = index.snapshot().unwrap().vector(499).unwrap().unwrap();
+    assert!((vector[0] - 499.0).abs() <= 3.0, "{vector:?}");
 
     // By its first part only: what the others have beyond it is counted.
     let parts =

@@ -39,7 +39,7 @@ fn main() -> ExitCode {
             |set| measure::<Euclidean<Bf16>>(set, |_, _| {}),
             |set| {
                 measure::<Euclidean<I8>>(set, |writer, wtxn| {
-                    writer.train(wtxn, &sample(set)).expect("a sample")
+                    writer.train(wtxn, &sample(set)).expect("a sample");
                 })
             },
             |set| measure::<BinaryQuantizedEuclidean>(set, |_, _| {}),
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
             |set| measure::<Cosine<Bf16>>(set, |_, _| {}),
             |set| {
                 measure::<Cosine<I8>>(set, |writer, wtxn| {
-                    writer.train(wtxn, &sample(set)).expect("a sample")
+                    writer.train(wtxn, &sample(set)).expect("a sample");
                 })
             },
             |set| measure::<BinaryQuantizedCosine>(set, |_, _| {}),

@@ -38,6 +38,7 @@ pub(crate) fn count<'t, S: Source<'t>>(
         free_slots: 0,
         form: "",
         saturated: 0,
+        range: None,
         tail: 0,
         m: 0,
         m0: 0,

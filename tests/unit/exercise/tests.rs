@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::check::check;
+use crate::codec::I8;
 use crate::database::{Database, create_database};
 use crate::distance::Euclidean;
 use crate::store::Place;
@@ -94,6 +95,30 @@ impl Exercise {
 fn vector(item: u32) -> [f32; DIMENSIONS] {
     let mut rng = StdRng::seed_from_u64(item.into());
     [(); DIMENSIONS].map(|()| rng.random())
+}
+
+/// Training an index again encodes all vectors anew.
+#[test]
+fn it_follows_another_training() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options.map_size(64 << 20);
+    // SAFETY: a fresh folder that nobody else opens.
+    let env = unsafe { options.open(folder.path()) }.unwrap();
+    let database = create_database::<Euclidean<I8>>(&env, None).unwrap();
+    let (place, writer) = (Place::of(database, INDEX), Writer::new(database, INDEX, DIMENSIONS));
+    let mut wtxn = env.write_txn().unwrap();
+    let mut edit = Edit::begin(place, &mut wtxn, DIMENSIONS).unwrap();
+    edit.meta.others.push((FINGERPRINTS, Vec::new()));
+    edit.finish().unwrap();
+    writer.train(&mut wtxn, &[[0.0; DIMENSIONS], [1.0; DIMENSIONS]].concat()).unwrap();
+    writer.add_items_from(&mut wtxn, (0..ITEMS).map(|item| (item, vector(item)))).unwrap();
+    writer.builder(&mut StdRng::seed_from_u64(1)).build_with(&mut wtxn, 4, 8).unwrap();
+    writer.del_items(&mut wtxn, (0..ITEMS).step_by(5)).unwrap();
+    writer.train(&mut wtxn, &[[-1.0; DIMENSIONS], [2.0; DIMENSIONS]].concat()).unwrap();
+    assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
+    writer.builder(&mut StdRng::seed_from_u64(1)).build_with(&mut wtxn, 4, 8).unwrap();
+    assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub enum Bf16 {}
 /// (`Reader::saturated`).
 ///
 /// An index must be trained before its first item: by `Writer::train`, `Index::train`, or a load.
+/// Outliers of the sample do not widen the range; `Stats::range` tells how it fits what is stored,
+/// and an index can be trained again.
 #[derive(Debug, Clone, Copy)]
 pub enum I8 {}
 

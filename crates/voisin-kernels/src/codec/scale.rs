@@ -3,7 +3,8 @@
 //! Invariant: a code decodes to one number, however it is computed.
 
 /// The scale of an index that stores vectors as [`I8`](super::I8): a stored byte `code` decodes to
-/// `center + step * code`. Training sets it, before the first item; other element types ignore it.
+/// `center + step * code`. Training sets it, for the first time before the first item; other
+/// element types ignore it.
 ///
 /// The step has at most 16 significant bits, so that `step * code` is exact: a code decodes to the
 /// same number with and without FMA.
@@ -72,23 +73,33 @@ impl Scale {
     #[must_use]
     #[inline]
     pub fn is_possible(self) -> bool {
-        let ends = [self.value(i8::MIN), self.value(i8::MAX)];
         self.step.is_normal()
             && self.step > 0.0
             && self.step.to_bits() & Self::ZERO_BITS == 0
-            && ends.iter().all(|end| end.is_finite())
+            && self.ends().iter().all(|end| end.is_finite())
+    }
+
+    /// The smallest and the largest number that it can hold.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn ends(self) -> [f32; 2] {
+        [self.value(i8::MIN), self.value(i8::MAX)]
     }
 
     /// Decodes a code.
+    #[doc(hidden)]
+    #[must_use]
     #[inline]
-    pub(crate) fn value(self, code: i8) -> f32 {
+    pub fn value(self, code: i8) -> f32 {
         self.center + self.step * f32::from(code)
     }
 
     /// Encodes a number. The flag says whether the number saturated: it is beyond the ends of the
     /// scale by more than half a step.
+    #[doc(hidden)]
+    #[must_use]
     #[inline]
-    pub(crate) fn code(self, value: f64) -> (i8, bool) {
+    pub fn code(self, value: f64) -> (i8, bool) {
         let code = ((value - f64::from(self.center)) / f64::from(self.step)).round_ties_even();
         // `as` saturates.
         (code as i8, !(f64::from(i8::MIN)..=f64::from(i8::MAX)).contains(&code))

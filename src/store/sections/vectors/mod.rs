@@ -11,10 +11,14 @@ use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
 use crate::store::blocks::{BlockEdit, Blocks};
 use crate::store::checker::Checker;
+use crate::store::range::sample_for;
 use crate::store::snapshot::Snapshot;
-use crate::store::stats::Stats;
+use crate::store::sq8_copy::sample;
+use crate::store::stats::{RangeStats, Stats};
 use crate::store::table::Table;
 use crate::store::target::Put;
+use crate::training::ROWS;
+use crate::types::Slot;
 
 /// The kind and sub of blocks, and of single values in the tail.
 pub(crate) const BLOCK: (Kind, u8) = (Kind::VECTORS, 0);
@@ -85,6 +89,28 @@ impl Section for VectorsSection {
         stats.tail = tail.map_or(0, |stats| stats.values);
         stats.form = view.snapshot.metric.codec_name;
         stats.saturated = view.snapshot.meta.saturated;
+        stats.range = range_stats(view)?;
         Ok(())
     }
+}
+
+/// How the range of scalar quantization fits the stored vectors, by a sample of them.
+fn range_stats(view: &AnyView<'_, '_, '_>) -> Result<Option<RangeStats>> {
+    let Meta { scale, dimensions, items, saturated, .. } = view.snapshot.meta;
+    if !scale.is_trained() {
+        return Ok(None);
+    }
+    let mut rows = sample_for(view.snapshot.metric, dimensions as usize);
+    let slots = view.live()?;
+    for slot in sample(slots.iter().map(Slot), slots.len() as usize, ROWS) {
+        rows.add_stored(&view.components(slot)?);
+    }
+    let ([lowest, highest], components) = (scale.ends(), u64::from(items) * u64::from(dimensions));
+    Ok(Some(RangeStats {
+        lowest,
+        highest,
+        step: scale.step,
+        error: rows.rounding_error(scale),
+        saturated: saturated as f64 / components.max(1) as f64,
+    }))
 }
