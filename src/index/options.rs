@@ -107,8 +107,8 @@ impl Options {
         self
     }
 
-    /// The quantized codes of the index, for searches; none unless set. The index gets them with its
-    /// 1 000th item, see [`codes_from`](Self::codes_from). They can be changed later:
+    /// The quantized codes of the index, for searches; none unless set. The index gets them with
+    /// its 1 000th item, see [`codes_from`](Self::codes_from). They can be changed later:
     /// [`Batch::set_codes`](crate::Batch::set_codes).
     pub fn codes(mut self, codes: Codes) -> Self {
         self.codes = Some(codes);
