@@ -239,8 +239,7 @@ fn an_index_with_vectors_can_be_trained_again() {
         let now = stats.range.unwrap();
         assert!((now.step / step - 2.0).abs() < 0.02 && now.lowest <= range.lowest, "{now:?}");
         assert_eq!((stats.saturated, stats.items), (0, before.len() as u64));
-        // From the 1 000th item on there are codes.
-        assert_eq!(stats.codes.map(|codes| codes.codes), is_narrowed.then_some(Codes::Bits4));
+        assert_eq!(stats.codes.unwrap().codes, Codes::Bits4);
         assert!(stats.codes.unwrap().error < 0.2);
         let after = vectors(&index.snapshot().unwrap());
         assert_eq!(after.len(), before.len());
