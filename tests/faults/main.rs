@@ -21,6 +21,7 @@ mod laundering;
 mod leftover;
 mod pools;
 mod readers;
+mod resolution;
 mod system_errors;
 mod tiny;
 mod torn;

@@ -30,13 +30,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &["defect", "distance", "types"]),
     ("database", &["error"]),
     ("threads", &[]),
-    ("top_k", &["types"]),
+    ("top_k", &["types", "error", "distance"]),
     ("format", &["types", "error"]),
     ("item_key", &["types", "error", "format"]),
     ("graph", &["types", "error", "threads"]),
     (
         "store",
-        &["types", "error", "database", "threads", "codec", "distance", "codes", "format", "graph"],
+        &[
+            "types", "error", "database", "threads", "top_k", "codec", "distance", "codes",
+            "format", "graph",
+        ],
     ),
     (
         "flat",

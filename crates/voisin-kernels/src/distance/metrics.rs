@@ -12,6 +12,7 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
+use super::kernels::precise::{cosine, precise_sum};
 use super::{Distance, Form, Kernels};
 use crate::codec::{Bits, Codec, F32, Floats, Signs, VectorRef};
 use crate::defect::VectorDefect;
@@ -145,6 +146,10 @@ impl<C: Floats> Distance for Euclidean<C> {
         Kernels::euclidean_of::<C>(dimensions)
     }
 
+    fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
+        precise_sum(a.as_bytes(), b.as_bytes(), |a, b| (a - b) * (a - b))
+    }
+
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
         check_norm(vector)
     }
@@ -175,6 +180,10 @@ impl<C: Floats> Distance for Cosine<C> {
     #[inline]
     fn finish(raw: f32, factors: [f32; 2], _dimensions: usize) -> f32 {
         (1.0 - (raw * (factors[0] * factors[1])).clamp(-1.0, 1.0)) / 2.0
+    }
+
+    fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
+        cosine(a.as_bytes(), b.as_bytes())
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -209,6 +218,10 @@ impl<C: Floats> Distance for DotProduct<C> {
         0.0 - raw
     }
 
+    fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
+        0.0 - precise_sum(a.as_bytes(), b.as_bytes(), |a, b| a * b)
+    }
+
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
         check_norm(vector)
     }
@@ -229,6 +242,10 @@ impl<C: Floats> Distance for Manhattan<C> {
 
     fn kernels(dimensions: usize) -> Kernels {
         Kernels::manhattan_of::<C>(dimensions)
+    }
+
+    fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
+        precise_sum(a.as_bytes(), b.as_bytes(), |a, b| (a - b).abs())
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
