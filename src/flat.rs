@@ -402,11 +402,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         distance: f32,
         top_k: &mut TopK,
     ) -> Result<()> {
-        if top_k.may_keep(distance) {
-            self.keep::<F>(query, slot, distance, top_k)
-        } else {
-            Ok(())
-        }
+        if top_k.may_keep(distance) { self.keep::<F>(query, slot, distance, top_k) } else { Ok(()) }
     }
 
     #[inline(never)]

@@ -219,7 +219,9 @@ impl TopK {
         while let Some((first, mut rest)) = left.split_first() {
             // Intervals that overlap, in the order of their lower ends.
             let mut last = first;
-            while let Some((next, others)) = rest.split_first().filter(|(n, _)| n.is_contested(last)) {
+            while let Some((next, others)) =
+                rest.split_first().filter(|(n, _)| n.is_contested(last))
+            {
                 last = last.max(next);
                 rest = others;
             }
@@ -332,7 +334,8 @@ mod tests {
 
     fn offer<D: Distance>(resolution: &Resolution, precise: f64, off: f64) -> Offer {
         // Half of the bound, so that the sum is within it after rounding.
-        let raw = (precise + 0.5 * off * f64::from(resolution.error_at(precise as f32, NORM))) as f32;
+        let raw =
+            (precise + 0.5 * off * f64::from(resolution.error_at(precise as f32, NORM))) as f32;
         let is_vague = by_finish!(Metric::of::<D>(), F => F::is_vague(raw));
         Offer { precise, raw, distance: if is_vague { precise as f32 } else { raw } }
     }

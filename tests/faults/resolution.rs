@@ -144,7 +144,8 @@ fn products_that_cancel_are_in_order_by_codes_and_by_walks() {
         let expected = by_product(&items, query);
         let exact = index.search(K).exact().by_vector(&floats(query)).unwrap();
         assert!(exact.estimates > 0);
-        let walked = index.search(K).ef_search(1500).walk_graph().by_vector(&floats(query)).unwrap();
+        let walked =
+            index.search(K).ef_search(1500).walk_graph().by_vector(&floats(query)).unwrap();
         for (how, found) in [("by codes", exact), ("by a walk", walked)] {
             let found: Vec<_> = found.nns.iter().map(|(id, _)| *id).collect();
             assert_eq!(found, expected, "{how}");
