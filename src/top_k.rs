@@ -22,7 +22,7 @@ use crate::types::{ItemId, Slot};
 
 /// The initial capacity of a top-k heap, in results; it grows beyond that.
 const USUAL_K: usize = 128;
-/// So many contested neighbors, or `k` of them, are kept before they are compared by definition.
+/// This many contested neighbors, or `k`, are kept before they are compared by definition.
 const MIN_CONTESTED: usize = 64;
 
 /// Computes distances by definition, for the query of a top-k.
@@ -37,39 +37,58 @@ pub(crate) trait Refine {
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool>;
 }
 
-/// A result. Ordered by the upper end of its interval, ties by item id.
+/// A result.
 #[derive(Debug, Clone, Copy)]
 struct Neighbor {
-    distance: f32,
-    /// The distance by definition differs by at most this.
-    error: f32,
+    /// Orders like the upper end of its interval, ties by item id: one branchless comparison.
+    order: i64,
     slot: Slot,
-    item: ItemId,
+    distance: f32,
 }
 
 impl Neighbor {
+    #[inline]
+    fn new(high: f32, item: ItemId, slot: Slot, distance: f32) -> Self {
+        let bits = high.to_bits() as i32;
+        // Negative numbers order the other way round.
+        let ordered = bits ^ ((bits >> 31) as u32 >> 1) as i32;
+        Self { order: i64::from(ordered) << 32 | i64::from(item), slot, distance }
+    }
+
+    #[inline]
+    fn item(&self) -> ItemId {
+        self.order as u32
+    }
+
+    /// The upper end of its interval.
+    #[inline]
+    fn high(&self) -> f32 {
+        let ordered = (self.order >> 32) as i32;
+        f32::from_bits((ordered ^ ((ordered >> 31) as u32 >> 1) as i32) as u32)
+    }
+
+    /// The lower end, as far from the distance as the upper one.
+    #[inline]
     fn low(&self) -> f64 {
-        f64::from(self.distance) - f64::from(self.error)
+        2.0 * f64::from(self.distance) - f64::from(self.high())
     }
 
-    fn high(&self) -> f64 {
-        f64::from(self.distance) + f64::from(self.error)
-    }
-
-    /// Whether it may be as near as another neighbor that is before it, and more than a comparison
-    /// of ids is needed to tell.
-    fn is_contested(&self, other: &Self) -> bool {
-        self.low() <= other.high() && (self.error > 0.0 || other.error > 0.0)
+    /// Whether it may be as near as another one, which is before it.
+    #[inline]
+    fn overlaps(&self, before: &Self) -> bool {
+        self.low() <= f64::from(before.high())
     }
 }
 
 impl Ord for Neighbor {
+    #[inline]
     fn cmp(&self, other: &Self) -> cmp::Ordering {
-        self.high().total_cmp(&other.high()).then(self.item.cmp(&other.item))
+        self.order.cmp(&other.order)
     }
 }
 
 impl PartialOrd for Neighbor {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
         Some(self.cmp(other))
     }
@@ -108,14 +127,15 @@ impl TopK {
         distance <= self.limit
     }
 
-    /// The distance beyond which nothing is kept, as kernels compute it. `None` while there are
-    /// fewer than `k`.
+    /// The distance beyond which nothing is kept, as kernels compute it. `None` while that is
+    /// unknown.
     #[inline]
     pub(crate) fn limit(&self) -> Option<f32> {
         Some(self.limit).filter(|limit| limit.is_finite())
     }
 
-    /// Offers a neighbor. Its distance must have been corrected, if it was vague.
+    /// Offers a neighbor. Its distance must have been corrected if it was vague.
+    #[inline]
     pub(crate) fn offer(
         &mut self,
         query: &impl Refine,
@@ -123,71 +143,78 @@ impl TopK {
         item: ItemId,
         distance: f32,
     ) -> Result<()> {
-        let error = if self.resolution.needs_norm() {
-            self.resolution.error_at(distance, query.norm(slot)?)
-        } else {
-            self.resolution.error(distance)
-        };
-        self.insert(query, Neighbor { distance, error, slot, item })
+        let mut high = self.resolution.high(distance);
+        if high == f32::INFINITY {
+            high = self.high_by_norm(query, slot, distance)?;
+        }
+        self.insert(query, Neighbor::new(high, item, slot, distance))
     }
 
+    #[cold]
+    #[inline(never)]
+    fn high_by_norm(&self, query: &impl Refine, slot: Slot, distance: f32) -> Result<f32> {
+        Ok(self.resolution.high_at(distance, query.norm(slot)?))
+    }
+
+    #[inline]
     fn insert(&mut self, query: &impl Refine, neighbor: Neighbor) -> Result<()> {
         if self.heap.len() < self.k {
             self.heap.push(neighbor);
-            self.set_limit();
+            if self.heap.len() == self.k {
+                self.set_limit();
+            }
             return Ok(());
         }
         let Some(mut farthest) = self.heap.peek_mut() else { return Ok(()) };
-        if neighbor >= *farthest {
+        let dropped = if neighbor < *farthest {
+            let dropped = mem::replace(&mut *farthest, neighbor);
             drop(farthest);
-            return self.contest(query, neighbor);
-        }
-        let loser = mem::replace(&mut *farthest, neighbor);
-        drop(farthest);
-        self.set_limit();
-        self.contest(query, loser)
-    }
-
-    fn set_limit(&mut self) {
-        if self.heap.len() == self.k
-            && let Some(farthest) = self.heap.peek()
-        {
-            self.limit = self.resolution.limit(farthest.high());
-        }
-    }
-
-    /// Keeps a neighbor that is not among the `k`, if it may be as near as one of them.
-    #[inline]
-    fn contest(&mut self, query: &impl Refine, loser: Neighbor) -> Result<()> {
+            self.set_limit();
+            dropped
+        } else {
+            drop(farthest);
+            neighbor
+        };
         match self.heap.peek() {
-            Some(farthest) if loser.is_contested(farthest) => {
-                self.contested.push(loser);
-                if self.contested.len() < self.k.max(MIN_CONTESTED) {
-                    return Ok(());
-                }
-                self.drop_farther();
-                // All the same, or nearly: more are to be expected.
-                if self.contested.len() > self.k.max(MIN_CONTESTED) / 2 {
-                    self.settle(query)?;
-                }
-                Ok(())
+            Some(farthest) if dropped.overlaps(farthest) && !self.resolution.is_exact() => {
+                self.contest(query, dropped)
             }
             _ => Ok(()),
         }
     }
 
+    #[inline]
+    fn set_limit(&mut self) {
+        if let Some(farthest) = self.heap.peek() {
+            self.limit = self.resolution.limit(farthest.high());
+        }
+    }
+
+    /// Keeps a neighbor that is not among the `k`, but may be as near as one of them.
+    #[cold]
+    #[inline(never)]
+    fn contest(&mut self, query: &impl Refine, dropped: Neighbor) -> Result<()> {
+        let most = self.k.max(MIN_CONTESTED);
+        self.contested.push(dropped);
+        if self.contested.len() < most {
+            return Ok(());
+        }
+        self.drop_farther();
+        // All the same, or nearly: more are to be expected.
+        if self.contested.len() > most / 2 { self.settle(query) } else { Ok(()) }
+    }
+
     /// Drops contested neighbors that are beyond the `k`-th by now.
     fn drop_farther(&mut self) {
         let Some(farthest) = self.heap.peek() else { return };
-        self.contested.retain(|neighbor| neighbor.is_contested(farthest));
+        self.contested.retain(|neighbor| neighbor.overlaps(farthest));
     }
 
     /// Compares contested neighbors, and those whose places they contest, by definition.
-    #[cold]
     fn settle(&mut self, query: &impl Refine) -> Result<()> {
         let lowest = self.contested.iter().map(Neighbor::low).min_by(f64::total_cmp);
         let Some(lowest) = lowest else { return Ok(()) };
-        let is_doubtful = |neighbor: &Neighbor| neighbor.high() >= lowest;
+        let is_doubtful = |neighbor: &Neighbor| f64::from(neighbor.high()) >= lowest;
         let (doubtful, sure): (Vec<_>, Vec<_>) =
             self.heap.drain().chain(self.contested.drain(..)).partition(is_doubtful);
         let places = self.k.saturating_sub(sure.len());
@@ -209,37 +236,59 @@ impl TopK {
     /// Sorted, the nearest first. A distance is as it was offered, or rounded from that by
     /// definition if the interval of another result overlaps.
     pub(crate) fn into_sorted(mut self, query: &impl Refine) -> Result<Vec<(ItemId, f32)>> {
-        self.drop_farther();
-        self.settle(query)?;
-        let Self { heap, resolution, .. } = self;
-        let mut left = heap.into_vec();
-        left.sort_unstable_by(|a, b| a.low().total_cmp(&b.low()).then(a.item.cmp(&b.item)));
-        let mut sorted = Vec::with_capacity(left.len());
-        let mut left = &left[..];
-        while let Some((first, mut rest)) = left.split_first() {
-            // Intervals that overlap, in the order of their lower ends.
-            let mut last = first;
-            while let Some((next, others)) =
-                rest.split_first().filter(|(n, _)| n.is_contested(last))
-            {
-                last = last.max(next);
-                rest = others;
-            }
-            let (together, others) = left.split_at(left.len() - rest.len());
-            left = others;
-            if together.len() > 1 || resolution.is_doubtful(first.distance) {
-                let refined = refine(query, together.to_vec())?.into_iter();
-                sorted.extend(refined.map(|(precise, n)| (n.item, resolution.rounded(precise))));
-            } else {
-                sorted.push((first.item, first.distance));
-            }
+        if !self.contested.is_empty() {
+            self.drop_farther();
+            self.settle(query)?;
         }
-        Ok(sorted)
+        let Self { heap, resolution, .. } = self;
+        let nearest = heap.into_sorted_vec();
+        // The lowest end of those after it.
+        let mut lowest = f64::INFINITY;
+        let mut is_contested = nearest.first().is_some_and(|n| resolution.is_doubtful(n.distance));
+        for neighbor in nearest.iter().rev() {
+            is_contested |= lowest <= f64::from(neighbor.high());
+            lowest = lowest.min(neighbor.low());
+        }
+        if is_contested && !resolution.is_exact() {
+            return refine_overlapping(query, &resolution, &nearest);
+        }
+        Ok(nearest.iter().map(|neighbor| (neighbor.item(), neighbor.distance)).collect())
     }
+}
+
+/// Sorts neighbors whose intervals overlap by definition.
+#[cold]
+#[inline(never)]
+fn refine_overlapping(
+    query: &impl Refine,
+    resolution: &Resolution,
+    mut left: &[Neighbor],
+) -> Result<Vec<(ItemId, f32)>> {
+    // Of each, the lowest end of those from it on.
+    let mut lowest = vec![f64::INFINITY; left.len() + 1];
+    for (at, neighbor) in left.iter().enumerate().rev() {
+        lowest[at] = lowest[at + 1].min(neighbor.low());
+    }
+    let mut sorted = Vec::with_capacity(left.len());
+    while let Some(first) = left.first() {
+        let done = sorted.len();
+        let is_last = |at: &usize| lowest[done + at + 1] > f64::from(left[*at].high());
+        let count = (0..left.len()).find(is_last).map_or(left.len(), |last| last + 1);
+        let (together, others) = left.split_at(count);
+        if together.len() > 1 || resolution.is_doubtful(first.distance) {
+            let refined = refine(query, together.to_vec())?.into_iter();
+            sorted.extend(refined.map(|(precise, n)| (n.item(), resolution.rounded(precise))));
+        } else {
+            sorted.push((first.item(), first.distance));
+        }
+        left = others;
+    }
+    Ok(sorted)
 }
 
 /// Sorts neighbors by their distances by definition, ties by item id.
 #[cold]
+#[inline(never)]
 fn refine(query: &impl Refine, mut neighbors: Vec<Neighbor>) -> Result<Vec<(f64, Neighbor)>> {
     // Copies of one vector are next to each other, and computed once.
     neighbors.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then(a.slot.cmp(&b.slot)));
@@ -256,7 +305,7 @@ fn refine(query: &impl Refine, mut neighbors: Vec<Neighbor>) -> Result<Vec<(f64,
         };
         refined.push((precise, neighbor));
     }
-    refined.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.item.cmp(&b.1.item)));
+    refined.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.item().cmp(&b.1.item())));
     Ok(refined)
 }
 
@@ -333,9 +382,10 @@ mod tests {
     }
 
     fn offer<D: Distance>(resolution: &Resolution, precise: f64, off: f64) -> Offer {
-        // Half of the bound, so that the sum is within it after rounding.
-        let raw =
-            (precise + 0.5 * off * f64::from(resolution.error_at(precise as f32, NORM))) as f32;
+        // Less than the bound, so that the sum is within it after rounding.
+        let distance = precise as f32;
+        let error = f64::from(resolution.high(distance)) - f64::from(distance);
+        let raw = (precise + 0.6 * off * error) as f32;
         let is_vague = by_finish!(Metric::of::<D>(), F => F::is_vague(raw));
         Offer { precise, raw, distance: if is_vague { precise as f32 } else { raw } }
     }
@@ -381,7 +431,11 @@ mod tests {
         assert_eq!(items, expected, "{}: {alone:?}", D::name());
         for (item, distance) in &alone {
             let off = (f64::from(*distance) - offers[*item as usize].precise).abs();
-            assert!(off <= f64::from(known.error(*distance)), "{}", D::name());
+            assert!(
+                off <= f64::from(known.high(*distance)) - f64::from(*distance),
+                "{}",
+                D::name()
+            );
         }
         assert!(alone.is_sorted_by(|a, b| a.1 <= b.1), "{}: {alone:?}", D::name());
         for resolution in [known, resolution::<D>(f64::INFINITY)] {

@@ -12,7 +12,7 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
-use super::kernels::precise::{cosine, precise_sum};
+use super::kernels::precise;
 use super::{Distance, Form, Kernels};
 use crate::codec::{Bits, Codec, F32, Floats, Signs, VectorRef};
 use crate::defect::VectorDefect;
@@ -147,7 +147,7 @@ impl<C: Floats> Distance for Euclidean<C> {
     }
 
     fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
-        precise_sum(a.as_bytes(), b.as_bytes(), |a, b| (a - b) * (a - b))
+        precise::squared_differences(a.as_bytes(), b.as_bytes())
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -183,7 +183,7 @@ impl<C: Floats> Distance for Cosine<C> {
     }
 
     fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
-        cosine(a.as_bytes(), b.as_bytes())
+        precise::cosine(a.as_bytes(), b.as_bytes())
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -219,7 +219,7 @@ impl<C: Floats> Distance for DotProduct<C> {
     }
 
     fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
-        0.0 - precise_sum(a.as_bytes(), b.as_bytes(), |a, b| a * b)
+        0.0 - precise::products(a.as_bytes(), b.as_bytes())
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -245,7 +245,7 @@ impl<C: Floats> Distance for Manhattan<C> {
     }
 
     fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
-        precise_sum(a.as_bytes(), b.as_bytes(), |a, b| (a - b).abs())
+        precise::absolute_differences(a.as_bytes(), b.as_bytes())
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {

@@ -3,9 +3,9 @@
 //! slower than the other kernels.
 //!
 //! Terms are computed in `f64`, where differences of `f32` have one rounding and products none.
-//! [`precise_sum`] adds them to about 100 bits (TwoSum, Knuth; "Sum2" of Ogita, Rump and Oishi
-//! 2005), so that neither the order of the components nor cancellation reaches a bit of the result.
-//! [`quick_sum`] adds in `f64`. A cosine distance is `|u - v|^2 / 4` for the unit vectors `u` and
+//! [`Precise`] adds them to about 100 bits (TwoSum, Knuth; "Sum2" of Ogita, Rump and Oishi 2005),
+//! so that neither the order of the components nor cancellation reaches a bit of the result.
+//! [`Quick`] adds in `f64`. A cosine distance is `|u - v|^2 / 4` for the unit vectors `u` and
 //! `v`, which is `(1 - cos) / 2` without its cancellation. Results are the same on every machine:
 //! terms are added in the same order, and no multiplication is fused with an addition.
 
@@ -22,24 +22,56 @@ const MIN_SQUARE: f64 = 7.9e-31;
 /// 2^-13. The error of the kernels, about 1e-7, is up to a thousandth of it.
 pub(crate) const SMALL_ANGLE: f32 = 1.0 / 8192.0;
 
-/// Calls `add` with eight pairs of components at a time, as `f64`; past the end, both are 0.
-#[inline(always)]
-fn in_lanes(a: &[u8], b: &[u8], mut add: impl FnMut([f64; LANES], [f64; LANES])) {
-    let (a, b) = (a.as_chunks::<4>().0, b.as_chunks::<4>().0);
-    let len = a.len().min(b.len());
-    let (a_chunks, a_rest) = a[..len].as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b[..len].as_chunks::<LANES>();
-    let wide = |words: &[[u8; 4]; LANES]| words.map(|word| f64::from(f32::from_le_bytes(word)));
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        add(wide(a), wide(b));
+/// Partial sums.
+trait Sum: Default {
+    fn add(&mut self, terms: [f64; LANES]);
+    fn total(self) -> f64;
+}
+
+/// Rounded at every addition.
+#[derive(Default)]
+struct Quick([f64; LANES]);
+
+impl Sum for Quick {
+    #[inline(always)]
+    fn add(&mut self, terms: [f64; LANES]) {
+        for i in 0..LANES {
+            self.0[i] += terms[i];
+        }
     }
-    if !a_rest.is_empty() {
-        let padded = |rest: &[[u8; 4]]| {
-            let mut words = [[0; 4]; LANES];
-            words[..rest.len()].copy_from_slice(rest);
-            wide(&words)
-        };
-        add(padded(a_rest), padded(b_rest));
+
+    #[inline(always)]
+    fn total(self) -> f64 {
+        self.0.iter().sum()
+    }
+}
+
+/// To about 100 bits: the errors of additions are added up, too.
+#[derive(Default)]
+struct Precise {
+    sums: [f64; LANES],
+    errors: [f64; LANES],
+}
+
+impl Sum for Precise {
+    #[inline(always)]
+    fn add(&mut self, terms: [f64; LANES]) {
+        for i in 0..LANES {
+            let (sum, error) = two_sum(self.sums[i], terms[i]);
+            self.sums[i] = sum;
+            self.errors[i] += error;
+        }
+    }
+
+    #[inline(always)]
+    fn total(self) -> f64 {
+        let (mut total, mut rest) = (0.0, 0.0);
+        for (sum, error) in self.sums.into_iter().zip(self.errors) {
+            let (sum, lost) = two_sum(total, sum);
+            total = sum;
+            rest += lost + error;
+        }
+        total + rest
     }
 }
 
@@ -51,96 +83,110 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
     (sum, (a - (sum - b_part)) + (b - b_part))
 }
 
-/// Sums the terms of two vectors of `f32`, to about 100 bits, and rounds once. The term of two zeros
-/// must be 0.
-#[inline]
-pub(crate) fn precise_sum(a: &[u8], b: &[u8], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let (mut sums, mut errors) = ([0.0; LANES], [0.0; LANES]);
-    in_lanes(a, b, |a, b| {
+/// Sums the terms of the components of two vectors of `f32`. The term of two zeros must be 0.
+/// Always inlined, so that it is compiled for the CPU features of the caller.
+#[inline(always)]
+fn sum<S: Sum>(a: &[u8], b: &[u8], term: impl Fn(f64, f64) -> f64) -> f64 {
+    #[inline(always)]
+    fn add<S: Sum>(
+        sum: &mut S,
+        a: &[[u8; 4]; LANES],
+        b: &[[u8; 4]; LANES],
+        term: &impl Fn(f64, f64) -> f64,
+    ) {
+        // Not `map`: the compiler vectorizes loops.
+        let mut terms = [0.0; LANES];
         for i in 0..LANES {
-            let (sum, error) = two_sum(sums[i], term(a[i], b[i]));
-            sums[i] = sum;
-            errors[i] += error;
+            terms[i] = term(f32::from_le_bytes(a[i]).into(), f32::from_le_bytes(b[i]).into());
         }
-    });
-    let (mut total, mut rest) = (0.0, 0.0);
-    for (sum, error) in sums.into_iter().zip(errors) {
-        let (sum, lost) = two_sum(total, sum);
-        total = sum;
-        rest += lost + error;
+        sum.add(terms);
     }
-    total + rest
+    let (a, b) = (a.as_chunks::<4>().0, b.as_chunks::<4>().0);
+    let len = a.len().min(b.len());
+    let (a_chunks, a_rest) = a[..len].as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b[..len].as_chunks::<LANES>();
+    let mut sum = S::default();
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        add(&mut sum, a, b, &term);
+    }
+    if !a_rest.is_empty() {
+        let padded = |rest: &[[u8; 4]]| {
+            let mut words = [[0; 4]; LANES];
+            words[..rest.len()].copy_from_slice(rest);
+            words
+        };
+        add(&mut sum, &padded(a_rest), &padded(b_rest), &term);
+    }
+    sum.total()
 }
 
-/// The same, rounded at every addition.
 #[inline(always)]
-fn quick_sum(a: &[u8], b: &[u8], term: impl Fn(f64, f64) -> f64) -> f64 {
-    let mut sums = [0.0; LANES];
-    in_lanes(a, b, |a, b| {
-        for i in 0..LANES {
-            sums[i] += term(a[i], b[i]);
-        }
-    });
-    sums.iter().sum()
-}
-
-/// The difference of components of the unit vectors, squared. `lengths` are the inverse norms.
-#[inline(always)]
-fn turned(lengths: [f64; 2]) -> impl Fn(f64, f64) -> f64 {
-    move |a, b| {
-        let difference = a * lengths[0] - b * lengths[1];
+fn cosine_by<S: Sum>(a: &[u8], b: &[u8]) -> f64 {
+    let [a_length, b_length] = [a, b].map(|v| 1.0 / sum::<S>(v, v, |a, b| a * b).sqrt());
+    let square = sum::<S>(a, b, |a, b| {
+        let difference = a * a_length - b * b_length;
         difference * difference
-    }
-}
-
-#[inline(always)]
-fn half_angle(square: f64) -> f64 {
-    // Above 1 by rounding, if the vectors are opposite.
+    });
+    // Above 4 by rounding, if the vectors are opposite.
     if square < MIN_SQUARE { 0.0 } else { (square / 4.0).min(1.0) }
 }
 
-/// The cosine distance of two vectors of `f32`, neither of them 0; of equal bytes, 0.
+/// Defines functions of two vectors that are compiled for any processor, and for the CPU features
+/// of the machine. The results are the same.
+macro_rules! functions {
+    ($($(#[$doc:meta])* $name:ident = $body:expr;)+) => {
+        $($(#[$doc])*
+        pub(crate) fn $name(a: &[u8], b: &[u8]) -> f64 {
+            #[cfg(target_arch = "x86_64")]
+            if level() >= Level::Avx2 {
+                #[target_feature(enable = "avx2")]
+                fn fast(a: &[u8], b: &[u8]) -> f64 {
+                    $body(a, b)
+                }
+                // SAFETY: the level has AVX2.
+                return unsafe { fast(a, b) };
+            }
+            portable::$name(a, b)
+        })+
+
+        mod portable {
+            use super::*;
+
+            $(pub(super) fn $name(a: &[u8], b: &[u8]) -> f64 {
+                $body(a, b)
+            })+
+        }
+    };
+}
+
+functions! {
+    /// The sum of squared differences.
+    squared_differences = |a, b| sum::<Precise>(a, b, |a, b| (a - b) * (a - b));
+    /// The sum of products.
+    products = |a, b| sum::<Precise>(a, b, |a, b| a * b);
+    /// The sum of absolute differences.
+    absolute_differences = |a, b| sum::<Precise>(a, b, |a, b| (a - b).abs());
+    /// The cosine distance of vectors that differ, neither of them 0.
+    other_cosine = cosine_by::<Precise>;
+    /// The same with fewer digits, in less time.
+    quick_cosine = cosine_by::<Quick>;
+}
+
+/// The cosine distance of two vectors, neither of them 0; of equal bytes, 0.
 pub(crate) fn cosine(a: &[u8], b: &[u8]) -> f64 {
-    if a == b {
-        return 0.0;
-    }
-    let lengths = [a, b].map(|vector| 1.0 / precise_sum(vector, vector, |a, b| a * b).sqrt());
-    half_angle(precise_sum(a, b, turned(lengths)))
+    if a == b { 0.0 } else { other_cosine(a, b) }
 }
 
 /// The same in `f32`, in less time, for distances below [`SMALL_ANGLE`].
 #[must_use]
 pub fn small_angle(a: &[u8], b: &[u8]) -> f32 {
-    if a == b { 0.0 } else { fast().unwrap_or(quick_cosine)(a, b) }
-}
-
-/// Always inlined, so that it is compiled for the CPU features of the caller.
-#[inline(always)]
-fn quick_cosine(a: &[u8], b: &[u8]) -> f32 {
-    let lengths = [a, b].map(|vector| 1.0 / quick_sum(vector, vector, |a, b| a * b).sqrt());
-    half_angle(quick_sum(a, b, turned(lengths))) as f32
-}
-
-/// The same function compiled for the CPU features of the machine.
-#[cfg(target_arch = "x86_64")]
-fn fast() -> Option<fn(&[u8], &[u8]) -> f32> {
-    #[target_feature(enable = "avx2")]
-    fn with_avx2(a: &[u8], b: &[u8]) -> f32 {
-        quick_cosine(a, b)
-    }
-    // SAFETY: the level has AVX2.
-    (level() >= Level::Avx2).then_some(|a, b| unsafe { with_avx2(a, b) })
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fast() -> Option<fn(&[u8], &[u8]) -> f32> {
-    None
+    if a == b { 0.0 } else { quick_cosine(a, b) as f32 }
 }
 
 /// The Euclidean norm of a vector of `f32`.
 #[must_use]
 pub(crate) fn norm(vector: &[u8]) -> f64 {
-    quick_sum(vector, vector, |a, b| a * b).sqrt()
+    sum::<Quick>(vector, vector, |a, b| a * b).sqrt()
 }
 
 #[cfg(test)]
@@ -242,7 +288,16 @@ mod tests {
             let (a_bytes, b_bytes) = (bytes(&a), bytes(&b));
             let small = small_angle(&a_bytes, &b_bytes).to_bits();
             prop_assert_eq!(small, small_angle(&b_bytes, &a_bytes).to_bits());
-            prop_assert_eq!(small, quick_cosine(&a_bytes, &b_bytes).to_bits());
+            for (fast, portable) in [
+                (quick_cosine as fn(&[u8], &[u8]) -> f64, portable::quick_cosine as fn(&_, &_) -> _),
+                (other_cosine, portable::other_cosine),
+                (products, portable::products),
+                (squared_differences, portable::squared_differences),
+                (absolute_differences, portable::absolute_differences),
+            ] {
+                let (fast, portable) = (fast(&a_bytes, &b_bytes), portable(&a_bytes, &b_bytes));
+                prop_assert_eq!(fast.to_bits(), portable.to_bits());
+            }
             let by = by % a.len();
             a.rotate_left(by);
             b.rotate_left(by);
