@@ -174,15 +174,21 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
                 prefetch(address.bytes);
             }
             let (fours, rest) = few[..slots.len()].as_chunks::<4>();
+            let mut any_vague = false;
             for four in fours {
-                out.extend_from_slice(&self.distance4::<F>(*four));
+                let distances = self.distance4::<F>(*four);
+                // Without an early exit, so that the compiler compares four at a time.
+                any_vague |= distances.iter().fold(false, |any, d| any | F::is_vague(*d));
+                out.extend_from_slice(&distances);
             }
-            out.extend(rest.iter().map(|address| self.distance::<F>(*address)));
-            let start = out.len() - slots.len();
-            let distances = &mut out[start..];
-            // Without an early exit, so that the compiler vectorizes it.
-            if distances.iter().fold(false, |any, distance| any | F::is_vague(*distance)) {
-                self.correct::<F>(&few, distances);
+            for address in rest {
+                let distance = self.distance::<F>(*address);
+                any_vague |= F::is_vague(distance);
+                out.push(distance);
+            }
+            if any_vague {
+                let start = out.len() - slots.len();
+                self.correct::<F>(&few, &mut out[start..]);
             }
         }
         Ok(())
