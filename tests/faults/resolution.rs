@@ -28,10 +28,10 @@ fn half_angle(a: &[f32], b: &[f32]) -> f64 {
 #[test]
 fn near_duplicates_are_their_own_nearest_under_cosine() {
     const DIMENSIONS: usize = 384;
-    for noise in [1e-4, 1e-3] {
+    for (noise, count) in [(1e-4, 2000), (1e-3, 500)] {
         let mut rng = StdRng::seed_from_u64(13);
         let base: Vec<f64> = (0..DIMENSIONS).map(|_| bell(&mut rng)).collect();
-        let rows: Vec<Vec<f32>> = (0..2000)
+        let rows: Vec<Vec<f32>> = (0..count)
             .map(|_| base.iter().map(|base| (base + noise * bell(&mut rng)) as f32).collect())
             .collect();
         let (_folder, index) = crate::create::<Cosine>(Options::new(DIMENSIONS));
@@ -49,9 +49,10 @@ fn near_duplicates_are_their_own_nearest_under_cosine() {
             hits += walked.nns.iter().filter(|found| exact[item].nns.contains(found)).count();
         }
         let recall = hits as f64 / (K * rows.len()) as f64;
-        println!("noise {noise}: {own} of 2000 are their own nearest, recall {recall:.4}");
-        assert!(own >= 1980, "noise {noise}: {own} of 2000 walks find their query");
-        for item in (0..2000).step_by(200) {
+        println!("noise {noise}: {own} of {count} walks find their query, recall {recall:.4}");
+        assert!(100 * own >= 99 * count, "noise {noise}: {own} of {count} walks find their query");
+        assert!(recall >= 0.95, "noise {noise}: recall {recall}");
+        for item in (0..count).step_by(50) {
             let mut all: Vec<_> =
                 (0..).zip(&rows).map(|(id, row)| (id, half_angle(&rows[item], row))).collect();
             all.sort_by(|a, b| a.1.total_cmp(&b.1));
