@@ -1,5 +1,5 @@
-//! Exact search (brute force): scans every vector that may be a result, and keeps the top-k, ties
-//! by item id.
+//! Exact search (brute force): scans every vector that may be a result, and keeps the top-k by
+//! definition, ties by item id.
 //!
 //! One pass over the vectors, in storage order, serves all queries of a scan. For a few queries,
 //! each vector is compared with one query after the other, which is memory-bound; if the index has
@@ -24,7 +24,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, View};
 use crate::threads;
-use crate::top_k::{Found, Neighbor, TopK};
+use crate::top_k::{Found, TopK};
 use crate::types::{ItemId, Slot};
 
 /// A scan of fewer bytes than this ends before other threads have woken up.
@@ -79,7 +79,7 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
 ) -> Result<Vec<Found>> {
     let (meta, count) = (&view.snapshot.meta, slots.count(view));
     if k == 0 || count == 0 {
-        return Ok(queries.iter().map(|_| Found::nothing(k)).collect());
+        return Ok(queries.iter().map(|query| Found::nothing(k, query.resolution())).collect());
     }
     let by_codes = by_codes && count >= CODES_MIN_SLOTS;
     let vectors = meta.geometry.vectors as usize;
@@ -116,9 +116,13 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
         let each = threads::on_each(pieces, || pass.run(std::iter::from_fn(take), k, stop))?;
-        let merge =
-            |a: Vec<Found>, b| a.into_iter().zip(b).map(|(a, b): (Found, _)| a.merge(b)).collect();
-        found.extend(each.into_iter().reduce(merge).unwrap_or_default());
+        let mut each = each.into_iter();
+        let mut all = each.next().unwrap_or_default();
+        for others in each {
+            let pairs = queries.iter().zip(all.into_iter().zip(others));
+            all = pairs.map(|(query, (a, b))| a.merge(query, b)).collect::<Result<_>>()?;
+        }
+        found.extend(all);
     }
     Ok(found)
 }
@@ -197,8 +201,9 @@ struct State<'t> {
 }
 
 impl<'t> State<'t> {
-    fn new<S>(k: usize, pass: &Pass<'_, '_, 't, S>) -> Self {
-        let found = pass.queries.iter().map(|_| Found::nothing(k)).collect();
+    fn new<S: Source<'t>>(k: usize, pass: &Pass<'_, '_, 't, S>) -> Self {
+        let nothing = |query: &PreparedQuery<'_, '_, 't, S>| Found::nothing(k, query.resolution());
+        let found = pass.queries.iter().map(nothing).collect();
         let panels = pass.rule_out.map_or(0, |rule_out| rule_out.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
         let (vectors, slots, estimates) = (Vec::new(), Vec::new(), Vec::new());
@@ -265,7 +270,8 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
             for ((slot, address), estimate) in vectors.iter().zip(&*estimates) {
                 if found.top_k.may_keep(estimate - codes.bound(*slot)?) {
                     found.distances += 1;
-                    self.offer(query, *slot, query.distance::<F>(*address), &mut found.top_k)?;
+                    let distance = query.distance::<F>(*address);
+                    self.offer::<F>(query, *slot, distance, &mut found.top_k)?;
                 }
             }
             state.without_codes |= found.estimates > CODES_TRIAL
@@ -303,7 +309,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     ) -> Result<()> {
         found.distances += vectors.len() as u64;
         vectors.iter().try_for_each(|(slot, address)| {
-            self.offer(query, *slot, query.distance::<F>(*address), &mut found.top_k)
+            self.offer::<F>(query, *slot, query.distance::<F>(*address), &mut found.top_k)
         })
     }
 
@@ -324,11 +330,11 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
             for ((slot, _), distance) in
                 four.iter().zip(query.distance4::<F>(four.map(|(_, address)| address)))
             {
-                self.offer(query, *slot, distance, top_k)?;
+                self.offer::<F>(query, *slot, distance, top_k)?;
             }
         }
         rest.iter().try_for_each(|(slot, address)| {
-            self.offer(query, *slot, query.distance::<F>(*address), top_k)
+            self.offer::<F>(query, *slot, query.distance::<F>(*address), top_k)
         })
     }
 
@@ -366,9 +372,9 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
                         let distance = queries[query].distance::<F>(*address);
                         let top_k = &mut found[query].top_k;
                         state.false_positives += usize::from(!top_k.may_keep(distance));
-                        self.offer(&queries[query], *slot, distance, top_k)?;
-                        if let Some(farthest) = top_k.farthest() {
-                            limits[query] = estimate.limit(panel, query, farthest);
+                        self.offer::<F>(&queries[query], *slot, distance, top_k)?;
+                        if let Some(limit) = top_k.limit() {
+                            limits[query] = estimate.limit(panel, query, limit);
                         }
                     }
                 }
@@ -389,18 +395,18 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
 
     /// Most vectors are too far away: that is decided where it is called.
     #[inline(always)]
-    fn offer(
+    fn offer<F: Finish>(
         &self,
         query: &PreparedQuery<'_, '_, 't, S>,
         slot: Slot,
         distance: f32,
         top_k: &mut TopK,
     ) -> Result<()> {
-        if top_k.may_keep(distance) { self.keep(query, slot, distance, top_k) } else { Ok(()) }
+        if top_k.may_keep(distance) { self.keep::<F>(query, slot, distance, top_k) } else { Ok(()) }
     }
 
     #[inline(never)]
-    fn keep(
+    fn keep<F: Finish>(
         &self,
         query: &PreparedQuery<'_, '_, 't, S>,
         slot: Slot,
@@ -409,8 +415,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     ) -> Result<()> {
         let item = self.view.item(slot)?;
         if (self.accept)(item) {
-            let distance = query.told_apart(slot, distance)?;
-            top_k.offer(Neighbor { distance, item });
+            top_k.offer(query, slot, item, query.corrected::<F>(slot, distance)?)?;
         }
         Ok(())
     }
@@ -421,22 +426,4 @@ fn bits(mask: u32) -> impl Iterator<Item = usize> {
     let rest = |mask: &u32| Some(mask & (mask - 1)).filter(|mask| *mask != 0);
     std::iter::successors(Some(mask).filter(|mask| *mask != 0), rest)
         .map(|mask| mask.trailing_zeros() as usize)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_are_kept_in_order_and_ties_go_to_the_smaller_id() {
-        let mut top_k = TopK::new(3);
-        for (distance, item) in [(5.0, 1), (2.0, 9), (2.0, 3), (2.0, 7), (0.0, 100), (2.0, 2)] {
-            top_k.offer(Neighbor { distance, item });
-        }
-        assert_eq!(top_k.into_sorted(), [(100, 0.0), (2, 2.0), (3, 2.0)]);
-        let mut none = TopK::new(0);
-        assert!(!none.may_keep(0.0));
-        none.offer(Neighbor { distance: 0.0, item: 1 });
-        assert!(none.into_sorted().is_empty());
-    }
 }

@@ -119,12 +119,12 @@ impl Search<'_, '_, '_, '_> {
         };
         let did_cancel = self.context.did_cancel();
         let pending = self.view.snapshot.meta.pending.into();
-        let answer = |found: Found| {
+        let answer = |(query, found)| {
             let Found { top_k, distances, estimates } = found;
-            let nns = top_k.into_sorted();
-            Searched { nns, did_cancel, strategy, distances, estimates, pending }
+            let nns = top_k.into_sorted(query)?;
+            Ok(Searched { nns, did_cancel, strategy, distances, estimates, pending })
         };
-        Ok(found.into_iter().map(answer).collect())
+        self.queries.iter().zip(found).map(answer).collect()
     }
 
     /// The maximum number of items that may be results.

@@ -30,13 +30,15 @@ impl Strategy {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Searched<I = ItemId> {
-    /// The items and their distances, the nearest first, ties by item id.
+    /// The items and their distances, the nearest first by the distance in `f64`, ties by item id.
+    /// Results that `f32` cannot tell apart may have equal distances here. The documentation of
+    /// each metric states the error of these.
     pub nns: Vec<(I, f32)>,
     /// Whether the search was cancelled: these are then the nearest items seen so far.
     pub did_cancel: bool,
     /// The access path that answered the query.
     pub strategy: Strategy,
-    /// The number of distances computed.
+    /// The number of distances computed, not counting those computed again in `f64`.
     pub distances: u64,
     /// The number of distances estimated from codes.
     pub estimates: u64,

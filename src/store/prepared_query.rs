@@ -1,4 +1,8 @@
 //! Prepared queries: distances from a query, or from a stored vector, to stored vectors.
+//!
+//! Distances are `f32`. Small cosine distances are recomputed where they are made, because the
+//! kernels leave them no digits ([`Finish::is_vague`]): a graph of near-duplicates needs them. The
+//! last digits of other distances matter in answers only, which `top_k` refines ([`Refine`]).
 
 use std::borrow::Cow;
 
@@ -9,9 +13,10 @@ use super::source::Source;
 use super::strided::prefetch_places;
 use super::view::{View, check_dimensions};
 use crate::codec::Components;
-use crate::distance::{Estimate, Finish, Form, by_finish, prefetch};
+use crate::distance::{Estimate, Finish, Resolution, by_finish, prefetch, small_angle};
 use crate::error::{Error, Result};
 use crate::graph::{DistanceComputer, Vectors};
+use crate::top_k::Refine;
 use crate::types::Slot;
 
 /// Vectors that are looked up and prefetched as one batch before they are compared.
@@ -103,28 +108,40 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
         (&self.bytes, self.factor)
     }
 
-    /// Corrects the distance to a slot: where it is 0 but the vectors differ, because the squares
-    /// of all differences underflow, returns the smallest positive number. Call it for results
-    /// only.
+    /// How far distances may be from their definition.
+    pub(crate) fn resolution(&self) -> Resolution {
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let bound = if meta.norm_bound > 0.0 { meta.norm_bound.into() } else { f64::INFINITY };
+        Resolution::of(metric, &self.bytes, meta.dimensions as usize, bound)
+    }
+
+    /// The distance to a slot, from the one that [`distance`](Self::distance) returns, which may be
+    /// vague.
     #[inline]
-    pub(crate) fn told_apart(&self, slot: Slot, distance: f32) -> Result<f32> {
-        match self.view.snapshot.metric.form {
-            Form::SquaredDifferences if distance == 0.0 => self.tell_apart(slot),
-            _ => Ok(distance),
-        }
+    pub(crate) fn corrected<F: Finish>(&self, slot: Slot, distance: f32) -> Result<f32> {
+        let is_vague = F::is_vague(distance);
+        Ok(if is_vague { self.small_angle(self.view.vector(slot)?) } else { distance })
     }
 
     #[cold]
-    fn tell_apart(&self, slot: Slot) -> Result<f32> {
+    #[inline(never)]
+    fn small_angle(&self, to: Address<'_>) -> f32 {
         let Snapshot { metric, meta, .. } = self.view.snapshot;
-        let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
-        let [stored, own] =
-            [&*stored, &*self.bytes].map(|bytes| metric.floats(bytes, meta.dimensions as usize));
-        // Compared as numbers: -0 equals 0.
-        Ok(if stored == own { 0.0 } else { f32::from_bits(1) })
+        small_angle(&self.bytes, &metric.decode(to.bytes, meta.scale))
     }
 
-    /// The distance to one vector. `F` must be the metric's: see [`by_finish`].
+    /// Corrects the vague ones of some distances.
+    #[cold]
+    #[inline(never)]
+    fn correct<F: Finish>(&self, to: &[Address<'_>], distances: &mut [f32]) {
+        let distances = to.iter().zip(distances);
+        distances
+            .filter(|(_, distance)| F::is_vague(**distance))
+            .for_each(|(to, distance)| *distance = self.small_angle(*to));
+    }
+
+    /// The distance to one vector, as kernels compute it. `F` must be the metric's: see
+    /// [`by_finish`].
     #[inline(always)]
     pub(crate) fn distance<F: Finish>(&self, to: Address<'_>) -> f32 {
         self.finish::<F>(self.view.kernels.one(&self.bytes, to.bytes), to.factor)
@@ -157,12 +174,43 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
                 prefetch(address.bytes);
             }
             let (fours, rest) = few[..slots.len()].as_chunks::<4>();
+            let mut any_vague = false;
             for four in fours {
-                out.extend_from_slice(&self.distance4::<F>(*four));
+                let distances = self.distance4::<F>(*four);
+                // Without an early exit, so that the compiler compares four at a time.
+                any_vague |= distances.iter().fold(false, |any, d| any | F::is_vague(*d));
+                out.extend_from_slice(&distances);
             }
-            out.extend(rest.iter().map(|address| self.distance::<F>(*address)));
+            for address in rest {
+                let distance = self.distance::<F>(*address);
+                any_vague |= F::is_vague(distance);
+                out.push(distance);
+            }
+            if any_vague {
+                let start = out.len() - slots.len();
+                self.correct::<F>(&few, &mut out[start..]);
+            }
         }
         Ok(())
+    }
+}
+
+impl<'t, S: Source<'t>> Refine for PreparedQuery<'_, '_, 't, S> {
+    fn precise(&self, slot: Slot) -> Result<f64> {
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
+        Ok(metric.precise(&self.bytes, &stored, meta.dimensions as usize))
+    }
+
+    fn norm(&self, slot: Slot) -> Result<f64> {
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
+        let norm = metric.norm_bound(&stored, meta.dimensions as usize);
+        Ok(norm.map_or(f64::INFINITY, f64::from))
+    }
+
+    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+        self.view.are_equal(a, b)
     }
 }
 

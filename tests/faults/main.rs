@@ -22,6 +22,7 @@ mod leftover;
 mod pools;
 mod ranges;
 mod readers;
+mod resolution;
 mod system_errors;
 mod tiny;
 mod torn;

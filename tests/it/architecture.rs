@@ -30,15 +30,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &["defect", "distance", "types"]),
     ("database", &["error"]),
     ("threads", &[]),
-    ("top_k", &["types"]),
+    ("top_k", &["types", "error", "distance"]),
     ("format", &["types", "error"]),
     ("item_key", &["types", "error", "format"]),
     ("graph", &["types", "error", "threads"]),
     (
         "store",
         &[
-            "training", "types", "error", "database", "threads", "codec", "distance", "codes",
-            "format", "graph",
+            "training", "types", "error", "database", "threads", "top_k", "codec", "distance",
+            "codes", "format", "graph",
         ],
     ),
     (

@@ -19,6 +19,8 @@ use voisin::{Codes, Error, Index, Options, Result};
 
 const ITEMS: u32 = 8000;
 const DIMENSIONS: u32 = 128;
+/// valgrind cannot map the default of 64 GiB.
+const MAP_SIZE_BYTES: u64 = 1 << 28;
 const PHASES: &str = "build, build-cosine, build-codes, open, search, many, exact, panel, first, \
                       adds; the phases of a cosine index end in -cosine";
 
@@ -44,7 +46,7 @@ fn build<D: Distance>(folder: &Path, options: Options) -> Result<()> {
 }
 
 fn phase<D: Distance>(folder: &Path, phase: &str) -> Result<bool> {
-    let index = Index::<D>::open(folder, Options::default())?;
+    let index = Index::<D>::open(folder, Options::default().map_size_bytes(MAP_SIZE_BYTES))?;
     let add = |item: u32| index.write(|batch| batch.add((1 << 20) + item, &vector(ITEMS + item)));
     if !matches!(phase, "first" | "adds") {
         index.search(10).by_vector(&vector(1))?;
@@ -66,7 +68,7 @@ fn phase<D: Distance>(folder: &Path, phase: &str) -> Result<bool> {
 }
 
 fn run(name: &str, folder: &Path) -> Result<bool> {
-    let options = Options::new(DIMENSIONS as usize);
+    let options = Options::new(DIMENSIONS as usize).map_size_bytes(MAP_SIZE_BYTES);
     match name {
         "build" => build::<Euclidean>(folder, options)?,
         "build-cosine" => build::<Cosine>(folder, options)?,

@@ -17,7 +17,7 @@ use crate::store::sections::codes::search::{CodeEstimator, CodeQueries};
 use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::threads;
-use crate::top_k::{Found, Neighbor};
+use crate::top_k::Found;
 use crate::types::{Layer, Slot};
 
 /// The estimated cost of expanding one node, in nanoseconds: about 16 distances to vectors that are
@@ -250,10 +250,7 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
                 break;
             }
             let slot = Slot(candidate.slot());
-            found.top_k.offer(Neighbor {
-                distance: exact.told_apart(slot, distance)?,
-                item: view.item(slot)?,
-            });
+            found.top_k.offer(*exact, slot, view.item(slot)?, distance)?;
         }
         Ok(())
     }
@@ -288,8 +285,8 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
             found.distances += slots.len() as u64;
             for (slot, distance) in slots.iter().zip(&distances) {
                 if nearest.may_keep(*distance) {
-                    let distance = exact.told_apart(Slot(*slot), *distance)?;
-                    nearest.offer(Neighbor { distance, item: view.item(Slot(*slot))? });
+                    let slot = Slot(*slot);
+                    nearest.offer(*exact, slot, view.item(slot)?, *distance)?;
                 }
             }
             // First `k` at a time, as many as are needed at least, then four.

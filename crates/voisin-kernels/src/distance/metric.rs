@@ -11,6 +11,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
+use super::kernels::precise::SMALL_ANGLE;
 use super::metrics::norm;
 use super::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DecodedOf,
@@ -53,6 +54,7 @@ pub struct Metric {
     bytes: fn(usize) -> usize,
     kernels: fn(usize) -> Kernels,
     finish: fn(f32, [f32; 2], usize) -> f32,
+    precise: fn(&[u8], &[u8], usize) -> f64,
     prepare: fn(Components<'_>) -> Result<Prepared, VectorDefect>,
     encode: fn(Components<'_>, Scale) -> Result<Encoded, VectorDefect>,
     check: fn(Components<'_>, Scale) -> Result<(), VectorDefect>,
@@ -96,6 +98,7 @@ impl<D: Distance> Of<D> {
         bytes: D::Codec::bytes,
         kernels: D::kernels,
         finish: D::finish,
+        precise: |a, b, dimensions| D::precise(VectorRef::new(a), VectorRef::new(b), dimensions),
         prepare: |vector| match vector {
             Components::F32(vector) => probe::<D>(vector),
             Components::F64(vector) => probe::<D>(vector),
@@ -292,6 +295,13 @@ impl Metric {
         (self.decode)(bytes, scale)
     }
 
+    /// The distance of two decoded vectors in `f64`, from the definition.
+    #[must_use]
+    #[inline]
+    pub fn precise(&self, a: &[u8], b: &[u8], dimensions: usize) -> f64 {
+        (self.precise)(a, b, dimensions)
+    }
+
     /// The first `dimensions` components of a decoded vector, or of a query.
     #[must_use]
     #[inline]
@@ -341,6 +351,14 @@ pub trait Finish {
 
     /// The distance.
     fn finish(metric: &Metric, raw: f32, factors: [f32; 2], dimensions: usize) -> f32;
+
+    /// Whether too few digits of a distance are left, so that [`small_angle`](super::small_angle)
+    /// must compute it.
+    #[inline(always)]
+    #[must_use]
+    fn is_vague(_distance: f32) -> bool {
+        false
+    }
 }
 
 /// The distance is the raw value.
@@ -389,6 +407,11 @@ impl Finish for HalfAngle {
     #[inline(always)]
     fn finish(_: &Metric, raw: f32, factors: [f32; 2], _: usize) -> f32 {
         (1.0 - (raw * (factors[0] * factors[1])).clamp(-1.0, 1.0)) / 2.0
+    }
+
+    #[inline(always)]
+    fn is_vague(distance: f32) -> bool {
+        distance < SMALL_ANGLE
     }
 }
 

@@ -5,6 +5,16 @@
 //! Cauchy-Schwarz, no sum of products exceeds the product of the norms, in whatever order it is
 //! added up.
 //!
+//! **Resolution.** Searches compute distances in `f32`, by sums of `n` terms, one for each
+//! dimension, whose error is at most `r = (n / 32 + 12) * 6.1e-8` times the sum of the magnitudes
+//! of the terms: 1e-6 for 128 dimensions, 1.5e-6 for 384, usually a tenth of that. Where two
+//! results are nearer to each other than their errors, both are computed again by their definition
+//! in `f64`, and sums are rounded once. So answers are in the order of the definition, ties by item
+//! id, whatever the order of the components, and on every machine. The `f32` in an answer is rounded
+//! from the definition for those results, and within the error of it for all others; its last
+//! digits may differ between machines, and between searches with other results. The metrics below
+//! state their errors. Binary metrics count, and have none.
+//!
 //! The metrics over floats have the element type of stored vectors as a parameter, `f32` by
 //! default. It changes the stored vectors, not the formula: `Cosine<F16>` is the distance of the
 //! query, which is not rounded, to the decoded stored vector.
@@ -12,6 +22,7 @@
 use std::convert::Infallible;
 use std::marker::PhantomData;
 
+use super::kernels::precise;
 use super::{Distance, Form, Kernels};
 use crate::codec::{Bits, Codec, F32, Floats, Signs, VectorRef};
 use crate::defect::VectorDefect;
@@ -34,6 +45,10 @@ const MAX_L1_NORM: f64 = 1.5e38;
 /// The Euclidean norm of a vector is 0, or from 1e-15 to 9e18. A search result is at distance 0
 /// only if its components are those of the query: if they differ, but all squares underflow
 /// (differences below 1e-23 do), the distance is the smallest positive `f32`, 1.4e-45.
+///
+/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 12) * 6.1e-8` of the
+/// distance, relative to it, and at least within 1.2e-38. Answers are ordered by the distance in
+/// `f64`, whose relative error is about 1e-16, so that results are told apart that `f32` cannot.
 #[derive(Debug, Clone, Copy)]
 pub struct Euclidean<C = F32>(PhantomData<C>, Infallible);
 
@@ -42,6 +57,11 @@ pub struct Euclidean<C = F32>(PhantomData<C>, Infallible);
 /// Vectors are stored as `C`, not normalized, with the inverse of their norm beside them.
 ///
 /// The Euclidean norm of a vector is from 1e-15 to 1e15.
+///
+/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 19) * 3.1e-8` of the
+/// distance, and below 1.2e-4 within 4e-7 of it, relative to it. Answers are ordered by the distance
+/// in `f64`, a quarter of the squared difference of the unit vectors: near-duplicates are told
+/// apart down to angles of 1e-15, below which the distance is 0, as it is for a vector and itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 
@@ -49,6 +69,11 @@ pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 /// nearest. Vectors are stored as `C`.
 ///
 /// The Euclidean norm of a vector is 0, or from 1e-15 to 9e18.
+///
+/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 12) * 6.1e-8` of the
+/// distance, relative to the product of the norms of the query and of the longest vector, which can
+/// be more than the distance itself where products cancel. Answers are ordered by the exact sum of
+/// the products, rounded once to `f64`.
 #[derive(Debug, Clone, Copy)]
 pub struct DotProduct<C = F32>(PhantomData<C>, Infallible);
 
@@ -56,11 +81,13 @@ pub struct DotProduct<C = F32>(PhantomData<C>, Infallible);
 ///
 /// The sum of absolute values of a vector is at most 1.5e38. It has no lower limit: nothing is
 /// multiplied, and differences of tiny numbers are exact.
+///
+/// Resolution: as that of [`Euclidean`].
 #[derive(Debug, Clone, Copy)]
 pub struct Manhattan<C = F32>(PhantomData<C>, Infallible);
 
 /// Hamming distance of binary vectors: the fraction of components that differ, from 0 to 1.
-/// Components are 0 or 1, and stored as 1 bit each.
+/// Components are 0 or 1, and stored as 1 bit each. Counts are exact, and rounded once to `f32`.
 #[derive(Debug, Clone, Copy)]
 pub enum Hamming {}
 
@@ -145,6 +172,10 @@ impl<C: Floats> Distance for Euclidean<C> {
         Kernels::euclidean_of::<C>(dimensions)
     }
 
+    fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
+        precise::squared_differences(a.as_bytes(), b.as_bytes())
+    }
+
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
         check_norm(vector)
     }
@@ -175,6 +206,10 @@ impl<C: Floats> Distance for Cosine<C> {
     #[inline]
     fn finish(raw: f32, factors: [f32; 2], _dimensions: usize) -> f32 {
         (1.0 - (raw * (factors[0] * factors[1])).clamp(-1.0, 1.0)) / 2.0
+    }
+
+    fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
+        precise::cosine(a.as_bytes(), b.as_bytes())
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
@@ -209,6 +244,10 @@ impl<C: Floats> Distance for DotProduct<C> {
         0.0 - raw
     }
 
+    fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
+        0.0 - precise::products(a.as_bytes(), b.as_bytes())
+    }
+
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {
         check_norm(vector)
     }
@@ -229,6 +268,10 @@ impl<C: Floats> Distance for Manhattan<C> {
 
     fn kernels(dimensions: usize) -> Kernels {
         Kernels::manhattan_of::<C>(dimensions)
+    }
+
+    fn precise(a: VectorRef<'_, F32>, b: VectorRef<'_, F32>, _dimensions: usize) -> f64 {
+        precise::absolute_differences(a.as_bytes(), b.as_bytes())
     }
 
     fn check(vector: &[f32]) -> Result<(), VectorDefect> {

@@ -9,6 +9,9 @@
 //! machine they give the same bits for the same pair, one at a time or four at a time, in either
 //! order.
 //!
+//! Where `f32` cannot tell which of two vectors is nearer, [`Distance::precise`] does, in `f64`
+//! (`kernels/precise.rs`); `resolution.rs` bounds the difference between the two.
+//!
 //! Scans for many queries at once rule out most vectors by an estimate (`panel.rs`). The engine has
 //! its metric as a value (`metric.rs`). The built-in metrics are in `metrics.rs`, their kernels in
 //! `kernels/`, beside the naive twins that they are tested against.
@@ -17,13 +20,14 @@ mod kernels;
 mod metric;
 mod metrics;
 mod panel;
+mod resolution;
 
 use std::fmt;
 
 pub use self::kernels::{
     ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, Kernels, LINE_BYTES,
     MAX_PREFETCH_LINES, PANEL, ROWS, Row, code_bytes, prefetch, prefetch_early, prefetch_line,
-    prefetch_lines, prefetches_early,
+    prefetch_lines, prefetches_early, small_angle,
 };
 pub(crate) use self::kernels::{Rotation, estimates, fills_lines};
 pub use self::metric::{AsItIs, Called, Encoded, Finish, HalfAngle, Metric, Negated, by_finish};
@@ -33,6 +37,7 @@ pub use self::metrics::{
     Euclidean, Hamming, Manhattan,
 };
 pub use self::panel::{Estimate, Form, Limits, Panel};
+pub use self::resolution::Resolution;
 use crate::codec::{Codec, Component, Scale, VectorRef};
 use crate::defect::VectorDefect;
 
@@ -109,6 +114,19 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
         raw
     }
 
+    /// The distance of two vectors of `dimensions` components in `f64`, from the definition: answers
+    /// are in this order. Must be symmetric. The default is exactly as good as
+    /// [`raw`](Self::raw) and [`finish`](Self::finish) are.
+    #[must_use]
+    fn precise(
+        a: VectorRef<'_, DecodedOf<Self>>,
+        b: VectorRef<'_, DecodedOf<Self>>,
+        dimensions: usize,
+    ) -> f64 {
+        let factors = if Self::FACTOR { [a, b].map(Self::factor) } else { [0.0; 2] };
+        f64::from(Self::finish(Self::raw(a, b), factors, dimensions))
+    }
+
     /// Checks that this metric can compare `vector`: a query, or a vector as it is stored, whose
     /// components the codec has accepted already.
     ///
@@ -126,17 +144,15 @@ pub type DecodedOf<D> = <<D as Distance>::Codec as Codec>::Decoded;
 pub const MAX_NAME_BYTES: usize = 32;
 
 /// The distance of two vectors, computed from the definition, without an index and before they are
-/// rounded to the stored element type. The oracle of tests; slow.
+/// rounded to the stored element type. The oracle of tests; slow. It is
+/// [`precise`](Distance::precise), rounded once to `f32`.
 ///
 /// # Errors
 /// What is wrong with the first vector that cannot be compared.
 pub fn distance<D: Distance>(a: &[f32], b: &[f32]) -> Result<f32, VectorDefect> {
-    let ((bytes_a, factor_a), (bytes_b, factor_b)) = (probe::<D>(a)?, probe::<D>(b)?);
-    Ok(D::finish(
-        D::raw(VectorRef::new(&bytes_a), VectorRef::new(&bytes_b)),
-        [factor_a, factor_b],
-        a.len(),
-    ))
+    let ((a_bytes, _), (b_bytes, _)) = (probe::<D>(a)?, probe::<D>(b)?);
+    let precise = D::precise(VectorRef::new(&a_bytes), VectorRef::new(&b_bytes), a.len());
+    Ok(resolution::rounded(D::FORM, precise))
 }
 
 /// Prepares a query: its bytes as they are compared, and its factor.

@@ -1,5 +1,6 @@
 //! CPU feature detection for runtime dispatch, which happens here and nowhere else. Kernels are
-//! picked by the level in `mod.rs` (`best`), `codes.rs`, `bytes.rs`, `packed.rs` and `rotation.rs`.
+//! picked by the level in `mod.rs` (`best`), `codes.rs`, `bytes.rs`, `packed.rs`, `precise.rs` and
+//! `rotation.rs`.
 //!
 //! The feature sets that kernels are compiled for are [`Level`]s: each has all features of those
 //! below it, as processors do. The few processors with a part of a level (Knights Landing, Cannon

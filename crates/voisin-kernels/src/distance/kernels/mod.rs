@@ -7,7 +7,7 @@
 //! order. Results of different instruction sets differ by rounding, because the order of additions
 //! does; Hamming counts and sums of small integers are exact everywhere.
 //!
-//! There are three implementations: `portable.rs`, `avx2.rs` and `avx512.rs`. Their loops are
+//! `precise.rs` has distances in `f64`. Of all others there are three implementations: `portable.rs`, `avx2.rs` and `avx512.rs`. Their loops are
 //! written once, in `sum.rs`, and in `panel.rs` for many vectors and many queries, whose result is
 //! an estimate. SIMD dispatch happens when a `Kernels` is made, once per search, by the CPU
 //! features that `features.rs` detects. The functions of the AVX modules leave them only inside a
@@ -26,6 +26,7 @@ mod features;
 mod packed;
 mod panel;
 mod portable;
+pub(super) mod precise;
 mod prefetch;
 mod rotation;
 mod sum;
@@ -34,6 +35,7 @@ pub use self::bytes::{ByteKernels, Bytes};
 pub(crate) use self::code_query::fills_lines;
 pub use self::code_query::{CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes};
 pub(crate) use self::codes::estimates;
+pub use self::precise::small_angle;
 pub use self::prefetch::{
     LINE_BYTES, MAX_PREFETCH_LINES, prefetch, prefetch_early, prefetch_line, prefetch_lines,
     prefetches_early,
