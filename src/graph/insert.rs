@@ -25,6 +25,7 @@ use rand::{Rng, RngExt};
 
 use super::beam::{Beam, Scope};
 use super::plan::{HEADROOM, Plan};
+use super::products::sort_by_angle;
 use super::prune::{Edge, Limit, prune};
 use super::tree::{choose_parent, copy_parent, first_to_adopt};
 use super::working::{Node, Working};
@@ -65,8 +66,9 @@ struct Newcomer {
 struct Found {
     /// Its edges, the nearest first.
     edges: Vec<Edge>,
-    /// The nearest candidates, whether they became edges or not.
-    nearest: Vec<Edge>,
+    /// The candidates for its parent, the best first: the edges, then the nearest candidates of the
+    /// search, whether they became edges or not; or all by their angles (`products`).
+    parents: Vec<Edge>,
     /// A candidate with the same vector.
     equal: Option<Edge>,
 }
@@ -149,8 +151,12 @@ pub(crate) fn finish(
 /// Measures how distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is
 /// `a^g` times as far as the `n`-th. This is the inverse of the local intrinsic dimensionality
 /// (LID), up to the power to which the metric raises distances. The mean over the sample; 0 if at
-/// most half of it has enough neighbors at positive distances.
+/// most half of it has enough neighbors at positive distances, and under inner products.
 pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
+    // Negated products are no lengths: one is not twice as far as another.
+    if vectors.are_products() {
+        return Ok(0.0);
+    }
     let of = |slot: &Slot| -> Result<Option<f64>> {
         let near =
             Beam::with(|[beam]| nearest(working, &FromSlot(vectors, *slot), GROWTH_TO + 1, beam))?;
@@ -194,8 +200,12 @@ fn reattach_unfindable(
             }
             let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
             let computer: &dyn DistanceComputer = estimator.as_deref().unwrap_or(&exact);
-            let near = Beam::with(|[beam]| nearest(frozen, &computer, UNFINDABLE_EF, beam))?;
-            let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
+            let mut near = Beam::with(|[beam]| nearest(frozen, &computer, UNFINDABLE_EF, beam))?;
+            let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0)
+                && belongs_among(vectors, slot, &near)?;
+            if is_lost {
+                sort_by_angle(vectors, &mut near)?;
+            }
             Ok(is_lost.then_some((slot, near)))
         })?;
     for (slot, near) in lost.into_iter().flatten() {
@@ -209,6 +219,18 @@ fn reattach_unfindable(
         }
     }
     Ok(())
+}
+
+/// Whether a search for the vector of a slot should have found it. Under inner products, a short
+/// vector is not among the nearest to itself.
+fn belongs_among(vectors: &dyn Vectors, slot: Slot, near: &[Edge]) -> Result<bool> {
+    if !vectors.are_products() || near.len() < UNFINDABLE_EF {
+        return Ok(true);
+    }
+    let mut own = Vec::new();
+    vectors.distances(slot, &[slot.0], &mut own)?;
+    let farthest = near.last().map(|edge| edge.distance);
+    Ok(own.first().copied().zip(farthest).is_none_or(|(own, farthest)| own < farthest))
 }
 
 /// Searches layer 0 from the entry point, as a query would.
@@ -311,12 +333,11 @@ fn find(
         }
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
         let equal = if layer.0 == 0 { equal(vectors, newcomer.slot, &candidates)? } else { None };
-        let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
-        layers.push(Found {
-            edges,
-            nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect(),
-            equal,
-        });
+        let edges = prune(vectors, newcomer.slot, &candidates, &[], plan.limit(layer))?;
+        let mut parents = edges.clone();
+        parents.extend(candidates.iter().take(PARENT_CANDIDATES));
+        sort_by_angle(vectors, &mut parents)?;
+        layers.push(Found { edges, parents, equal });
     }
     layers.reverse();
     Ok(layers)
@@ -377,13 +398,12 @@ fn link(
     let mut found = found.into_iter();
     for layer in (0..=top.0).map(Layer) {
         let found =
-            found.next().unwrap_or(Found { edges: Vec::new(), nearest: Vec::new(), equal: None });
+            found.next().unwrap_or(Found { edges: Vec::new(), parents: Vec::new(), equal: None });
         let parent = if working.roots.len() <= layer.index() {
             working.push_layer(slot);
             slot
         } else {
-            let near: Vec<&Edge> = found.edges.iter().chain(&found.nearest).collect();
-            let parent = choose_parent(working, layer, slot, &near, plan)?;
+            let parent = choose_parent(working, layer, slot, &found.parents, plan)?;
             if let Some(node) = working.node_mut(layer, parent)? {
                 node.children.push(slot);
             }
@@ -449,7 +469,7 @@ fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) 
     node.measure(vectors, slot)?;
     node.edges.sort_unstable_by(Edge::order);
     node.edges.dedup_by_key(|edge| edge.slot);
-    node.edges = prune(vectors, &node.edges, &node.children, limit)?;
+    node.edges = prune(vectors, slot, &node.edges, &node.children, limit)?;
     Ok(())
 }
 

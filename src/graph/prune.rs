@@ -11,6 +11,7 @@
 //! edge (`sections/graph/changes.rs` records it as such).
 
 use super::Vectors;
+use super::products::{Ranked, norm};
 use crate::error::Result;
 use crate::types::Slot;
 
@@ -35,15 +36,16 @@ pub(crate) struct Limit {
     pub(crate) degree: usize,
     /// 1 is the paper's heuristic; a larger value keeps more, and longer, edges.
     pub(crate) alpha: f32,
-    /// Whether to fill the list up to the degree limit with the nearest of the dropped candidates
+    /// Whether to fill the list up to the degree limit with the first of the dropped candidates
     /// (the paper's `keepPrunedConnections`): each edge removed changes two nodes.
     pub(crate) fill: bool,
 }
 
-/// Selects the edges to keep among `candidates`, which are sorted and distinct. Edges to `children`
-/// are always kept.
+/// Selects the edges that `node` keeps among `candidates`, which are sorted and distinct. Edges to
+/// `children` are always kept.
 pub(crate) fn prune(
     vectors: &dyn Vectors,
+    node: Slot,
     candidates: &[Edge],
     children: &[Slot],
     limit: Limit,
@@ -51,54 +53,57 @@ pub(crate) fn prune(
     let is_child = |edge: &Edge| children.contains(&Slot(edge.slot));
     let mut room = limit.degree.saturating_sub(children.len());
     let mut kept: Vec<Edge> = Vec::with_capacity(limit.degree);
-    let mut kept_slots: Vec<u32> = Vec::with_capacity(limit.degree);
-    let mut distances = Vec::with_capacity(4);
+    let ranked = Ranked::of(vectors, candidates)?;
+    let (candidates, norms) = match &ranked {
+        Some(ranked) => (&ranked.edges[..], &ranked.norms[..]),
+        None => (candidates, &[][..]),
+    };
+    let mut occlusion = Occlusion::new(vectors, node, limit)?;
     let mut dropped = Vec::new();
-    for candidate in candidates {
+    for (i, candidate) in candidates.iter().enumerate() {
         if !is_child(candidate) {
-            if room == 0
-                || has_copy(vectors, candidate, &kept)?
-                || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)?
-            {
+            if room == 0 || has_copy(vectors, candidate, &kept)? || occlusion.hides(candidate)? {
                 dropped.push(*candidate);
                 continue;
             }
             room -= 1;
         }
         kept.push(*candidate);
-        kept_slots.push(candidate.slot);
+        occlusion.keep(candidate.slot, norms.get(i).copied())?;
         if room == 0 && children.is_empty() {
             break;
         }
     }
-    if limit.fill && room > 0 {
+    let is_filled = limit.fill && room > 0;
+    if is_filled {
         kept.extend(dropped.into_iter().take(room));
+    }
+    if is_filled || ranked.is_some() {
         kept.sort_unstable_by(Edge::order);
     }
     Ok(kept)
 }
 
-/// Adds at most `count` of the `candidates`, which are sorted, to a list that otherwise stays as it
-/// is: those that none of its edges occludes.
+/// Adds at most `count` of the `candidates`, which are sorted, to the list of `node`, which
+/// otherwise stays as it is: those that none of its edges occludes.
 pub(crate) fn replenish(
     vectors: &dyn Vectors,
+    node: Slot,
     edges: &mut Vec<Edge>,
     candidates: &[Edge],
     count: usize,
     limit: Limit,
 ) -> Result<()> {
-    let mut slots: Vec<u32> = edges.iter().map(|edge| edge.slot).collect();
+    let mut occlusion = Occlusion::new(vectors, node, limit)?;
+    edges.iter().try_for_each(|edge| occlusion.keep(edge.slot, None))?;
     let full = limit.degree.min(edges.len() + count);
-    let mut distances = Vec::with_capacity(4);
     for candidate in candidates {
         if edges.len() >= full {
             break;
         }
-        if !has_copy(vectors, candidate, edges)?
-            && !occluded(vectors, candidate, &slots, limit.alpha, &mut distances)?
-        {
+        if !has_copy(vectors, candidate, edges)? && !occlusion.hides(candidate)? {
             edges.push(*candidate);
-            slots.push(candidate.slot);
+            occlusion.keep(candidate.slot, None)?;
         }
     }
     Ok(())
@@ -115,27 +120,69 @@ fn has_copy(vectors: &dyn Vectors, candidate: &Edge, edges: &[Edge]) -> Result<b
     Ok(false)
 }
 
-fn occluded(
-    vectors: &dyn Vectors,
-    candidate: &Edge,
-    kept: &[u32],
+/// The kept neighbors of a node, which hide what lies behind them.
+struct Occlusion<'v> {
+    vectors: &'v dyn Vectors,
     alpha: f32,
-    distances: &mut Vec<f32>,
-) -> Result<bool> {
-    // This is `alpha * d < distance`, written so that it also means "nearer" for negative
-    // distances.
-    let threshold = if candidate.distance > 0.0 {
-        candidate.distance / alpha
-    } else {
-        candidate.distance * alpha
-    };
-    for slots in kept.chunks(4) {
-        vectors.distances(Slot(candidate.slot), slots, distances)?;
-        if distances.iter().any(|distance| *distance < threshold) {
-            return Ok(true);
-        }
+    kept: Vec<u32>,
+    /// Where distances are negated inner products: the norm of the node, and those of the kept.
+    norms: Option<(f32, Vec<f32>)>,
+    distances: Vec<f32>,
+}
+
+impl<'v> Occlusion<'v> {
+    fn new(vectors: &'v dyn Vectors, node: Slot, limit: Limit) -> Result<Self> {
+        let mut distances = Vec::with_capacity(4);
+        let norms = if vectors.are_products() {
+            let own = norm(vectors, node, &mut distances)?;
+            Some((own, Vec::with_capacity(limit.degree)))
+        } else {
+            None
+        };
+        let kept = Vec::with_capacity(limit.degree);
+        Ok(Self { vectors, alpha: limit.alpha, kept, norms, distances })
     }
-    Ok(false)
+
+    /// Keeps a neighbor. Its norm is computed if it is needed and not given.
+    fn keep(&mut self, slot: u32, known: Option<f32>) -> Result<()> {
+        self.kept.push(slot);
+        if let Some((_, norms)) = &mut self.norms {
+            let norm = match known {
+                Some(norm) => norm,
+                None => norm(self.vectors, Slot(slot), &mut self.distances)?,
+            };
+            norms.push(norm);
+        }
+        Ok(())
+    }
+
+    /// Whether one of the kept neighbors is nearer to the candidate than the node is.
+    fn hides(&mut self, candidate: &Edge) -> Result<bool> {
+        // This is `alpha * d < distance`, written so that it also means "nearer" for negative
+        // distances.
+        let threshold = if candidate.distance > 0.0 {
+            candidate.distance / self.alpha
+        } else {
+            candidate.distance * self.alpha
+        };
+        for (chunk, slots) in self.kept.chunks(4).enumerate() {
+            self.vectors.distances(Slot(candidate.slot), slots, &mut self.distances)?;
+            let mut nearer =
+                self.distances.iter().enumerate().filter(|(_, distance)| **distance < threshold);
+            let hides = match &self.norms {
+                None => nearer.next().is_some(),
+                // Nearer by the angle, too: of `d / (|candidate| |kept|)`, the first is common.
+                Some((own, norms)) => nearer.any(|(i, distance)| {
+                    let norm = norms.get(4 * chunk + i).copied().unwrap_or_default();
+                    f64::from(*distance) * f64::from(*own) < f64::from(threshold) * f64::from(norm)
+                }),
+            };
+            if hides {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +221,11 @@ pub(super) mod tests {
             slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
         edges.sort_by(Edge::order);
         let children: Vec<Slot> = children.iter().copied().map(Slot).collect();
-        prune(&plane, &edges, &children, limit).unwrap().iter().map(|edge| edge.slot).collect()
+        prune(&plane, Slot(0), &edges, &children, limit)
+            .unwrap()
+            .iter()
+            .map(|edge| edge.slot)
+            .collect()
     }
 
     #[test]

@@ -76,6 +76,10 @@ impl<'t, S: Source<'t> + Sync> Vectors for View<'_, 't, S> {
     fn prefetch(&self, slots: &[u32]) {
         prefetch_places(self.snapshot.vectors.places(), slots);
     }
+
+    fn are_products(&self) -> bool {
+        self.snapshot.metric.form == Form::NegatedProducts
+    }
 }
 
 /// A prepared query: a query or a stored vector, compared with stored vectors.
