@@ -18,9 +18,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::edge::Edge;
 use super::plan::Plan;
 use super::products::sort_by_angle;
-use super::prune::{Edge, replenish};
+use super::prune::replenish;
 use super::tree::{MAX_STEPS, first_to_adopt, split_copies};
 use super::working::{Node, StoredNode, Working};
 use super::{Graph, Vectors};

@@ -24,9 +24,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::{Rng, RngExt};
 
 use super::beam::{Beam, Scope};
+use super::edge::Edge;
 use super::plan::{HEADROOM, Plan};
 use super::products::sort_by_angle;
-use super::prune::{Edge, Limit, prune};
+use super::prune::{Limit, prune};
 use super::tree::{choose_parent, copy_parent, first_to_adopt};
 use super::working::{Node, Working};
 use super::{DistanceComputer, FromSlot, Graph, Vectors};

@@ -17,7 +17,7 @@
 //! A norm costs one distance: a list takes one for each candidate.
 
 use super::Vectors;
-use super::prune::Edge;
+use super::edge::Edge;
 use crate::error::Result;
 use crate::types::Slot;
 

@@ -5,8 +5,8 @@
 //! its child, so that no cycle can arise. At most half of a list is child edges.
 
 use super::Graph as _;
+use super::edge::Edge;
 use super::plan::Plan;
-use super::prune::Edge;
 use super::working::Working;
 use crate::error::Result;
 use crate::types::{Layer, Slot};
