@@ -20,6 +20,7 @@ mod growth;
 mod laundering;
 mod leftover;
 mod pools;
+mod products;
 mod readers;
 mod system_errors;
 mod tiny;
