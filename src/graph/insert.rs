@@ -750,6 +750,32 @@ mod tests {
         );
     }
 
+    /// Vectors whose products are negative: their distances are above 0 and no lengths.
+    struct Negative(Plane);
+
+    impl Vectors for Negative {
+        fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+            self.0.distances(from, slots, out)
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            self.0.are_equal(a, b)
+        }
+
+        fn are_products(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn negated_products_have_no_growth() {
+        let store = Nothing(100);
+        let working = chain(&store);
+        let sample: Vec<Slot> = (0..100).map(Slot).collect();
+        assert!(growth(&working, &Plane(line(100)), &sample).unwrap() > 0.0);
+        assert_eq!(growth(&working, &Negative(Plane(line(100))), &sample).unwrap(), 0.0);
+    }
+
     #[test]
     fn a_build_that_is_cancelled_says_so() {
         let (plane, store) = (Plane(vec![[1.0, 2.0]; 50]), Nothing(50));

@@ -56,7 +56,7 @@ pub(crate) fn prune(
             room -= 1;
         }
         kept.push(*candidate);
-        occlusion.keep(candidate.slot, norms.get(i).copied())?;
+        occlusion.keep(candidate.slot, norms.get(i).copied());
         if room == 0 && children.is_empty() {
             break;
         }
@@ -82,7 +82,7 @@ pub(crate) fn replenish(
     limit: Limit,
 ) -> Result<()> {
     let mut occlusion = Occlusion::new(vectors, node, limit)?;
-    edges.iter().try_for_each(|edge| occlusion.keep(edge.slot, None))?;
+    edges.iter().for_each(|edge| occlusion.keep(edge.slot, None));
     let full = limit.degree.min(edges.len() + count);
     for candidate in candidates {
         if edges.len() >= full {
@@ -90,7 +90,7 @@ pub(crate) fn replenish(
         }
         if !has_copy(vectors, candidate, edges)? && !occlusion.hides(candidate)? {
             edges.push(*candidate);
-            occlusion.keep(candidate.slot, None)?;
+            occlusion.keep(candidate.slot, None);
         }
     }
     Ok(())
@@ -112,35 +112,37 @@ struct Occlusion<'v> {
     vectors: &'v dyn Vectors,
     alpha: f32,
     kept: Vec<u32>,
-    /// Where distances are negated inner products: the norm of the node, and those of the kept.
-    norms: Option<(f32, Vec<f32>)>,
     distances: Vec<f32>,
+    norms: Option<Norms>,
+}
+
+/// Where distances are negated inner products: the norm of the node, and those of the kept
+/// neighbors, NaN until they are needed.
+struct Norms {
+    own: f32,
+    kept: Vec<f32>,
+    scratch: Vec<f32>,
 }
 
 impl<'v> Occlusion<'v> {
     fn new(vectors: &'v dyn Vectors, node: Slot, limit: Limit) -> Result<Self> {
-        let mut distances = Vec::with_capacity(4);
         let norms = if vectors.are_products() {
-            let own = norm(vectors, node, &mut distances)?;
-            Some((own, Vec::with_capacity(limit.degree)))
+            let mut scratch = Vec::with_capacity(1);
+            let own = norm(vectors, node, &mut scratch)?;
+            Some(Norms { own, kept: Vec::with_capacity(limit.degree), scratch })
         } else {
             None
         };
-        let kept = Vec::with_capacity(limit.degree);
-        Ok(Self { vectors, alpha: limit.alpha, kept, norms, distances })
+        let (kept, distances) = (Vec::with_capacity(limit.degree), Vec::with_capacity(4));
+        Ok(Self { vectors, alpha: limit.alpha, kept, distances, norms })
     }
 
-    /// Keeps a neighbor. Its norm is computed if it is needed and not given.
-    fn keep(&mut self, slot: u32, known: Option<f32>) -> Result<()> {
+    /// Keeps a neighbor, whose norm may be known.
+    fn keep(&mut self, slot: u32, norm: Option<f32>) {
         self.kept.push(slot);
-        if let Some((_, norms)) = &mut self.norms {
-            let norm = match known {
-                Some(norm) => norm,
-                None => norm(self.vectors, Slot(slot), &mut self.distances)?,
-            };
-            norms.push(norm);
+        if let Some(norms) = &mut self.norms {
+            norms.kept.push(norm.unwrap_or(f32::NAN));
         }
-        Ok(())
     }
 
     /// Whether one of the kept neighbors is nearer to the candidate than the node is.
@@ -154,22 +156,40 @@ impl<'v> Occlusion<'v> {
         };
         for (chunk, slots) in self.kept.chunks(4).enumerate() {
             self.vectors.distances(Slot(candidate.slot), slots, &mut self.distances)?;
-            let mut nearer =
-                self.distances.iter().enumerate().filter(|(_, distance)| **distance < threshold);
-            let hides = match &self.norms {
-                None => nearer.next().is_some(),
-                // Nearer by the angle, too: of `d / (|candidate| |kept|)`, the first is common.
-                Some((own, norms)) => nearer.any(|(i, distance)| {
-                    let norm = norms.get(4 * chunk + i).copied().unwrap_or_default();
-                    f64::from(*distance) * f64::from(*own) < f64::from(threshold) * f64::from(norm)
-                }),
-            };
-            if hides {
-                return Ok(true);
+            let nearer = (4 * chunk..).zip(slots).zip(&self.distances);
+            for ((i, slot), distance) in nearer.filter(|(_, distance)| **distance < threshold) {
+                let hides = match &mut self.norms {
+                    None => true,
+                    Some(norms) => {
+                        let norm = norms.of(i, Slot(*slot), self.vectors)?;
+                        is_nearer_by_angle((*distance, norm), (threshold, norms.own))
+                    }
+                };
+                if hides {
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
     }
+}
+
+impl Norms {
+    /// The norm of the `i`-th kept neighbor.
+    fn of(&mut self, i: usize, slot: Slot, vectors: &dyn Vectors) -> Result<f32> {
+        let Some(known) = self.kept.get_mut(i) else { return Ok(0.0) };
+        if known.is_nan() {
+            *known = norm(vectors, slot, &mut self.scratch)?;
+        }
+        Ok(*known)
+    }
+}
+
+/// Whether the first of two vectors is nearer to a third by the angle, from the distances to that
+/// and the norms. The norm of the third is common to both cosines.
+fn is_nearer_by_angle((d1, norm1): (f32, f32), (d2, norm2): (f32, f32)) -> bool {
+    // Products of three norms of 9e18 exceed `f32`.
+    f64::from(d1) * f64::from(norm2) < f64::from(d2) * f64::from(norm1)
 }
 
 #[cfg(test)]
@@ -258,5 +278,60 @@ pub(super) mod tests {
             kept(&[[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], &[], 4, 1.0),
             [1, 3, 4]
         );
+    }
+
+    /// Points of a plane under negated inner products.
+    struct Rays(Vec<[f32; 2]>);
+
+    impl Vectors for Rays {
+        fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+            let [x, y] = self.0[from.index()];
+            out.clear();
+            out.extend(slots.iter().map(|&slot| {
+                let [u, v] = self.0[slot as usize];
+                0.0 - (x * u + y * v)
+            }));
+            Ok(())
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            Ok(self.0[a.index()] == self.0[b.index()])
+        }
+
+        fn are_products(&self) -> bool {
+            true
+        }
+    }
+
+    fn kept_of_rays(points: &[[f32; 2]], degree: usize) -> Vec<u32> {
+        let rays = Rays(points.to_vec());
+        let slots: Vec<u32> = (1..points.len() as u32).collect();
+        let mut distances = Vec::new();
+        rays.distances(Slot(0), &slots, &mut distances).unwrap();
+        let mut edges: Vec<Edge> =
+            slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
+        edges.sort_by(Edge::order);
+        let limit = Limit { degree, alpha: 1.0, fill: false };
+        let kept = prune(&rays, Slot(0), &edges, &[], limit).unwrap();
+        assert!(kept.is_sorted_by(|a, b| a.order(b).is_lt()));
+        kept.iter().map(|edge| edge.slot).collect()
+    }
+
+    #[test]
+    fn a_long_vector_hides_only_what_it_is_nearer_to_by_the_angle() {
+        // The long one is nearer to all others than the node is, by the product. By the angle it is
+        // nearer to the one beside it only.
+        let points = [[1.0, 1.0], [50.0, 0.0], [1.0, 0.1], [0.1, 1.0], [0.5, 0.6]];
+        assert_eq!(kept_of_rays(&points, 8), [1, 3, 4]);
+        // Nothing is nearer to anything than a zero vector is, nor is a zero vector.
+        assert_eq!(kept_of_rays(&[[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], 8), [1, 2]);
+        assert_eq!(kept_of_rays(&[[1.0, 0.0], [0.0, 0.0], [2.0, 0.0]], 8), [2, 1]);
+    }
+
+    #[test]
+    fn room_in_a_list_of_products_goes_by_the_product_over_the_root_of_the_length() {
+        // Products 4, 3 and 1 of lengths 16, 4 and about 1: 1, 1.5 and about 1.
+        let points = [[1.0, 0.0], [4.0, 240f32.sqrt()], [3.0, -7f32.sqrt()], [0.99, 0.1]];
+        assert_eq!(kept_of_rays(&points, 1), [2]);
     }
 }
