@@ -18,8 +18,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::edge::Edge;
 use super::plan::Plan;
-use super::prune::{Edge, replenish};
+use super::products::sort_by_angle;
+use super::prune::replenish;
 use super::tree::{MAX_STEPS, first_to_adopt, split_copies};
 use super::working::{Node, StoredNode, Working};
 use super::{Graph, Vectors};
@@ -289,6 +291,7 @@ impl Deletion<'_, '_> {
         let mut edges = self.working.node(self.vectors, self.layer, slot)?.edges;
         edges.sort_unstable_by(Edge::order);
         edges.retain(|edge| !self.is_gone(Slot(edge.slot)));
+        sort_by_angle(self.vectors, &mut edges)?;
         first_to_adopt(self.working, self.layer, &edges, rank, self.plan)
     }
 
@@ -327,7 +330,8 @@ impl Deletion<'_, '_> {
         candidates.sort_unstable_by(Edge::order);
         let count = lost.len() * REPLACEMENTS;
         candidates.truncate(count * CANDIDATES);
-        replenish(self.vectors, &mut node.edges, &candidates, count, self.plan.limit(self.layer))?;
+        let limit = self.plan.limit(self.layer);
+        replenish(self.vectors, slot, &mut node.edges, &candidates, count, limit)?;
         Ok(Some(Mended { node, is_copy: false }))
     }
 }

@@ -24,8 +24,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rand::{Rng, RngExt};
 
 use super::beam::{Beam, Scope};
+use super::edge::Edge;
 use super::plan::{HEADROOM, Plan};
-use super::prune::{Edge, Limit, prune};
+use super::products::sort_by_angle;
+use super::prune::{Limit, prune};
 use super::tree::{choose_parent, copy_parent, first_to_adopt};
 use super::working::{Node, Working};
 use super::{DistanceComputer, FromSlot, Graph, Vectors};
@@ -65,8 +67,9 @@ struct Newcomer {
 struct Found {
     /// Its edges, the nearest first.
     edges: Vec<Edge>,
-    /// The nearest candidates, whether they became edges or not.
-    nearest: Vec<Edge>,
+    /// The candidates for its parent, the best first: the edges, then the nearest candidates of the
+    /// search, whether they became edges or not; or all by their angles (`products`).
+    parents: Vec<Edge>,
     /// A candidate with the same vector.
     equal: Option<Edge>,
 }
@@ -149,8 +152,12 @@ pub(crate) fn finish(
 /// Measures how distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is
 /// `a^g` times as far as the `n`-th. This is the inverse of the local intrinsic dimensionality
 /// (LID), up to the power to which the metric raises distances. The mean over the sample; 0 if at
-/// most half of it has enough neighbors at positive distances.
+/// most half of it has enough neighbors at positive distances, and under inner products.
 pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
+    // Negated products are no lengths: one is not twice as far as another.
+    if vectors.are_products() {
+        return Ok(0.0);
+    }
     let of = |slot: &Slot| -> Result<Option<f64>> {
         let near =
             Beam::with(|[beam]| nearest(working, &FromSlot(vectors, *slot), GROWTH_TO + 1, beam))?;
@@ -194,8 +201,12 @@ fn reattach_unfindable(
             }
             let (exact, estimator) = (FromSlot(vectors, slot), vectors.estimator(slot)?);
             let computer: &dyn DistanceComputer = estimator.as_deref().unwrap_or(&exact);
-            let near = Beam::with(|[beam]| nearest(frozen, &computer, UNFINDABLE_EF, beam))?;
-            let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0);
+            let mut near = Beam::with(|[beam]| nearest(frozen, &computer, UNFINDABLE_EF, beam))?;
+            let is_lost = !near.iter().any(|candidate| candidate.slot == slot.0)
+                && belongs_among(vectors, slot, &near)?;
+            if is_lost {
+                sort_by_angle(vectors, &mut near)?;
+            }
             Ok(is_lost.then_some((slot, near)))
         })?;
     for (slot, near) in lost.into_iter().flatten() {
@@ -209,6 +220,18 @@ fn reattach_unfindable(
         }
     }
     Ok(())
+}
+
+/// Whether a search for the vector of a slot should have found it. Under inner products, a short
+/// vector is not among the nearest to itself.
+fn belongs_among(vectors: &dyn Vectors, slot: Slot, near: &[Edge]) -> Result<bool> {
+    if !vectors.are_products() || near.len() < UNFINDABLE_EF {
+        return Ok(true);
+    }
+    let mut own = Vec::new();
+    vectors.distances(slot, &[slot.0], &mut own)?;
+    let farthest = near.last().map(|edge| edge.distance);
+    Ok(own.first().copied().zip(farthest).is_none_or(|(own, farthest)| own < farthest))
 }
 
 /// Searches layer 0 from the entry point, as a query would.
@@ -311,12 +334,11 @@ fn find(
         }
         nearest = candidates.first().map_or(nearest, |edge| Slot(edge.slot));
         let equal = if layer.0 == 0 { equal(vectors, newcomer.slot, &candidates)? } else { None };
-        let edges = prune(vectors, &candidates, &[], plan.limit(layer))?;
-        layers.push(Found {
-            edges,
-            nearest: candidates.into_iter().take(PARENT_CANDIDATES).collect(),
-            equal,
-        });
+        let edges = prune(vectors, newcomer.slot, &candidates, &[], plan.limit(layer))?;
+        let mut parents = edges.clone();
+        parents.extend(candidates.iter().take(PARENT_CANDIDATES));
+        sort_by_angle(vectors, &mut parents)?;
+        layers.push(Found { edges, parents, equal });
     }
     layers.reverse();
     Ok(layers)
@@ -377,13 +399,12 @@ fn link(
     let mut found = found.into_iter();
     for layer in (0..=top.0).map(Layer) {
         let found =
-            found.next().unwrap_or(Found { edges: Vec::new(), nearest: Vec::new(), equal: None });
+            found.next().unwrap_or(Found { edges: Vec::new(), parents: Vec::new(), equal: None });
         let parent = if working.roots.len() <= layer.index() {
             working.push_layer(slot);
             slot
         } else {
-            let near: Vec<&Edge> = found.edges.iter().chain(&found.nearest).collect();
-            let parent = choose_parent(working, layer, slot, &near, plan)?;
+            let parent = choose_parent(working, layer, slot, &found.parents, plan)?;
             if let Some(node) = working.node_mut(layer, parent)? {
                 node.children.push(slot);
             }
@@ -449,7 +470,7 @@ fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) 
     node.measure(vectors, slot)?;
     node.edges.sort_unstable_by(Edge::order);
     node.edges.dedup_by_key(|edge| edge.slot);
-    node.edges = prune(vectors, &node.edges, &node.children, limit)?;
+    node.edges = prune(vectors, slot, &node.edges, &node.children, limit)?;
     Ok(())
 }
 
@@ -727,6 +748,32 @@ mod tests {
             1,
             "an edge that was there is not there twice"
         );
+    }
+
+    /// Vectors whose products are negative: their distances are above 0 and no lengths.
+    struct Negative(Plane);
+
+    impl Vectors for Negative {
+        fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+            self.0.distances(from, slots, out)
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            self.0.are_equal(a, b)
+        }
+
+        fn are_products(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn negated_products_have_no_growth() {
+        let store = Nothing(100);
+        let working = chain(&store);
+        let sample: Vec<Slot> = (0..100).map(Slot).collect();
+        assert!(growth(&working, &Plane(line(100)), &sample).unwrap() > 0.0);
+        assert_eq!(growth(&working, &Negative(Plane(line(100))), &sample).unwrap(), 0.0);
     }
 
     #[test]

@@ -4,14 +4,16 @@
 //! - `beam`: the one beam search loop, for queries, construction and filters, with its candidate
 //!   `pool` and its `visited` set.
 //! - `interleave`: interleaves several searches on one thread, to hide memory latency.
-//! - `prune`: selects the neighbors that a node keeps.
+//! - `prune`: selects the neighbors that a node keeps; `products`: what differs where distances are
+//!   negated inner products.
 //! - `insert`: batch-synchronous parallel construction (ParlayANN, Manohar et al. 2024), which
 //!   gives the same graph for any number of threads.
 //! - `plan`: the degree limits of a build. `tree`: the spanning tree that keeps every node
 //!   reachable.
 //! - `delete`: removes nodes, and repairs the edges and the tree around them.
 //! - `locality`: orders nodes so that neighbors are near each other.
-//! - `working`: the neighbor lists that a build has changed, over the stored ones.
+//! - `working`: the neighbor lists that a build has changed, over the stored ones; `edge`: an entry
+//!   of one.
 //!
 //! This room owns the invariant that every node is reachable: each layer has a spanning tree of
 //! child edges, which pruning never removes. A smaller distance means nearer; distances are finite;
@@ -19,11 +21,13 @@
 
 pub(crate) mod beam;
 pub(crate) mod delete;
+mod edge;
 pub(crate) mod insert;
 pub(crate) mod interleave;
 pub(crate) mod locality;
 pub(crate) mod plan;
 mod pool;
+mod products;
 pub(crate) mod prune;
 mod tree;
 mod visited;
@@ -84,6 +88,11 @@ pub(crate) trait Vectors: Sync {
 
     /// See [`DistanceComputer::prefetch`].
     fn prefetch(&self, _slots: &[u32]) {}
+
+    /// Whether distances are negated inner products: see `products`.
+    fn are_products(&self) -> bool {
+        false
+    }
 }
 
 impl<P: DistanceComputer + ?Sized> DistanceComputer for &P {

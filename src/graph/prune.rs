@@ -11,22 +11,10 @@
 //! edge (`sections/graph/changes.rs` records it as such).
 
 use super::Vectors;
+use super::edge::Edge;
+use super::products::{Ranked, norm};
 use crate::error::Result;
 use crate::types::Slot;
-
-/// An edge of a node, with its length, which pruning therefore never recomputes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Edge {
-    pub(crate) distance: f32,
-    pub(crate) slot: u32,
-}
-
-impl Edge {
-    /// Orders by distance, ties by slot.
-    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
-        self.distance.total_cmp(&other.distance).then(self.slot.cmp(&other.slot))
-    }
-}
 
 /// The limits of pruning.
 #[derive(Debug, Clone, Copy)]
@@ -35,15 +23,16 @@ pub(crate) struct Limit {
     pub(crate) degree: usize,
     /// 1 is the paper's heuristic; a larger value keeps more, and longer, edges.
     pub(crate) alpha: f32,
-    /// Whether to fill the list up to the degree limit with the nearest of the dropped candidates
+    /// Whether to fill the list up to the degree limit with the first of the dropped candidates
     /// (the paper's `keepPrunedConnections`): each edge removed changes two nodes.
     pub(crate) fill: bool,
 }
 
-/// Selects the edges to keep among `candidates`, which are sorted and distinct. Edges to `children`
-/// are always kept.
+/// Selects the edges that `node` keeps among `candidates`, which are sorted and distinct. Edges to
+/// `children` are always kept.
 pub(crate) fn prune(
     vectors: &dyn Vectors,
+    node: Slot,
     candidates: &[Edge],
     children: &[Slot],
     limit: Limit,
@@ -51,54 +40,57 @@ pub(crate) fn prune(
     let is_child = |edge: &Edge| children.contains(&Slot(edge.slot));
     let mut room = limit.degree.saturating_sub(children.len());
     let mut kept: Vec<Edge> = Vec::with_capacity(limit.degree);
-    let mut kept_slots: Vec<u32> = Vec::with_capacity(limit.degree);
-    let mut distances = Vec::with_capacity(4);
+    let ranked = Ranked::of(vectors, candidates)?;
+    let (candidates, norms) = match &ranked {
+        Some(ranked) => (&ranked.edges[..], &ranked.norms[..]),
+        None => (candidates, &[][..]),
+    };
+    let mut occlusion = Occlusion::new(vectors, node, limit)?;
     let mut dropped = Vec::new();
-    for candidate in candidates {
+    for (i, candidate) in candidates.iter().enumerate() {
         if !is_child(candidate) {
-            if room == 0
-                || has_copy(vectors, candidate, &kept)?
-                || occluded(vectors, candidate, &kept_slots, limit.alpha, &mut distances)?
-            {
+            if room == 0 || has_copy(vectors, candidate, &kept)? || occlusion.hides(candidate)? {
                 dropped.push(*candidate);
                 continue;
             }
             room -= 1;
         }
         kept.push(*candidate);
-        kept_slots.push(candidate.slot);
+        occlusion.keep(candidate.slot, norms.get(i).copied());
         if room == 0 && children.is_empty() {
             break;
         }
     }
-    if limit.fill && room > 0 {
+    let is_filled = limit.fill && room > 0;
+    if is_filled {
         kept.extend(dropped.into_iter().take(room));
+    }
+    if is_filled || ranked.is_some() {
         kept.sort_unstable_by(Edge::order);
     }
     Ok(kept)
 }
 
-/// Adds at most `count` of the `candidates`, which are sorted, to a list that otherwise stays as it
-/// is: those that none of its edges occludes.
+/// Adds at most `count` of the `candidates`, which are sorted, to the list of `node`, which
+/// otherwise stays as it is: those that none of its edges occludes.
 pub(crate) fn replenish(
     vectors: &dyn Vectors,
+    node: Slot,
     edges: &mut Vec<Edge>,
     candidates: &[Edge],
     count: usize,
     limit: Limit,
 ) -> Result<()> {
-    let mut slots: Vec<u32> = edges.iter().map(|edge| edge.slot).collect();
+    let mut occlusion = Occlusion::new(vectors, node, limit)?;
+    edges.iter().for_each(|edge| occlusion.keep(edge.slot, None));
     let full = limit.degree.min(edges.len() + count);
-    let mut distances = Vec::with_capacity(4);
     for candidate in candidates {
         if edges.len() >= full {
             break;
         }
-        if !has_copy(vectors, candidate, edges)?
-            && !occluded(vectors, candidate, &slots, limit.alpha, &mut distances)?
-        {
+        if !has_copy(vectors, candidate, edges)? && !occlusion.hides(candidate)? {
             edges.push(*candidate);
-            slots.push(candidate.slot);
+            occlusion.keep(candidate.slot, None);
         }
     }
     Ok(())
@@ -115,27 +107,89 @@ fn has_copy(vectors: &dyn Vectors, candidate: &Edge, edges: &[Edge]) -> Result<b
     Ok(false)
 }
 
-fn occluded(
-    vectors: &dyn Vectors,
-    candidate: &Edge,
-    kept: &[u32],
+/// The kept neighbors of a node, which hide what lies behind them.
+struct Occlusion<'v> {
+    vectors: &'v dyn Vectors,
     alpha: f32,
-    distances: &mut Vec<f32>,
-) -> Result<bool> {
-    // This is `alpha * d < distance`, written so that it also means "nearer" for negative
-    // distances.
-    let threshold = if candidate.distance > 0.0 {
-        candidate.distance / alpha
-    } else {
-        candidate.distance * alpha
-    };
-    for slots in kept.chunks(4) {
-        vectors.distances(Slot(candidate.slot), slots, distances)?;
-        if distances.iter().any(|distance| *distance < threshold) {
-            return Ok(true);
+    kept: Vec<u32>,
+    distances: Vec<f32>,
+    norms: Option<Norms>,
+}
+
+/// Where distances are negated inner products: the norm of the node, and those of the kept
+/// neighbors, NaN until they are needed.
+struct Norms {
+    own: f32,
+    kept: Vec<f32>,
+    scratch: Vec<f32>,
+}
+
+impl<'v> Occlusion<'v> {
+    fn new(vectors: &'v dyn Vectors, node: Slot, limit: Limit) -> Result<Self> {
+        let norms = if vectors.are_products() {
+            let mut scratch = Vec::with_capacity(1);
+            let own = norm(vectors, node, &mut scratch)?;
+            Some(Norms { own, kept: Vec::with_capacity(limit.degree), scratch })
+        } else {
+            None
+        };
+        let (kept, distances) = (Vec::with_capacity(limit.degree), Vec::with_capacity(4));
+        Ok(Self { vectors, alpha: limit.alpha, kept, distances, norms })
+    }
+
+    /// Keeps a neighbor, whose norm may be known.
+    fn keep(&mut self, slot: u32, norm: Option<f32>) {
+        self.kept.push(slot);
+        if let Some(norms) = &mut self.norms {
+            norms.kept.push(norm.unwrap_or(f32::NAN));
         }
     }
-    Ok(false)
+
+    /// Whether one of the kept neighbors is nearer to the candidate than the node is.
+    fn hides(&mut self, candidate: &Edge) -> Result<bool> {
+        // This is `alpha * d < distance`, written so that it also means "nearer" for negative
+        // distances.
+        let threshold = if candidate.distance > 0.0 {
+            candidate.distance / self.alpha
+        } else {
+            candidate.distance * self.alpha
+        };
+        for (chunk, slots) in self.kept.chunks(4).enumerate() {
+            self.vectors.distances(Slot(candidate.slot), slots, &mut self.distances)?;
+            let nearer = (4 * chunk..).zip(slots).zip(&self.distances);
+            for ((i, slot), distance) in nearer.filter(|(_, distance)| **distance < threshold) {
+                let hides = match &mut self.norms {
+                    None => true,
+                    Some(norms) => {
+                        let norm = norms.of(i, Slot(*slot), self.vectors)?;
+                        is_nearer_by_angle((*distance, norm), (threshold, norms.own))
+                    }
+                };
+                if hides {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Norms {
+    /// The norm of the `i`-th kept neighbor.
+    fn of(&mut self, i: usize, slot: Slot, vectors: &dyn Vectors) -> Result<f32> {
+        let Some(known) = self.kept.get_mut(i) else { return Ok(0.0) };
+        if known.is_nan() {
+            *known = norm(vectors, slot, &mut self.scratch)?;
+        }
+        Ok(*known)
+    }
+}
+
+/// Whether the first of two vectors is nearer to a third by the angle, from the distances to that
+/// and the norms. The norm of the third is common to both cosines.
+fn is_nearer_by_angle((d1, norm1): (f32, f32), (d2, norm2): (f32, f32)) -> bool {
+    // Products of three norms of 9e18 exceed `f32`.
+    f64::from(d1) * f64::from(norm2) < f64::from(d2) * f64::from(norm1)
 }
 
 #[cfg(test)]
@@ -174,7 +228,11 @@ pub(super) mod tests {
             slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
         edges.sort_by(Edge::order);
         let children: Vec<Slot> = children.iter().copied().map(Slot).collect();
-        prune(&plane, &edges, &children, limit).unwrap().iter().map(|edge| edge.slot).collect()
+        prune(&plane, Slot(0), &edges, &children, limit)
+            .unwrap()
+            .iter()
+            .map(|edge| edge.slot)
+            .collect()
     }
 
     #[test]
@@ -220,5 +278,60 @@ pub(super) mod tests {
             kept(&[[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], &[], 4, 1.0),
             [1, 3, 4]
         );
+    }
+
+    /// Points of a plane under negated inner products.
+    struct Rays(Vec<[f32; 2]>);
+
+    impl Vectors for Rays {
+        fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+            let [x, y] = self.0[from.index()];
+            out.clear();
+            out.extend(slots.iter().map(|&slot| {
+                let [u, v] = self.0[slot as usize];
+                0.0 - (x * u + y * v)
+            }));
+            Ok(())
+        }
+
+        fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
+            Ok(self.0[a.index()] == self.0[b.index()])
+        }
+
+        fn are_products(&self) -> bool {
+            true
+        }
+    }
+
+    fn kept_of_rays(points: &[[f32; 2]], degree: usize) -> Vec<u32> {
+        let rays = Rays(points.to_vec());
+        let slots: Vec<u32> = (1..points.len() as u32).collect();
+        let mut distances = Vec::new();
+        rays.distances(Slot(0), &slots, &mut distances).unwrap();
+        let mut edges: Vec<Edge> =
+            slots.iter().zip(distances).map(|(&slot, distance)| Edge { distance, slot }).collect();
+        edges.sort_by(Edge::order);
+        let limit = Limit { degree, alpha: 1.0, fill: false };
+        let kept = prune(&rays, Slot(0), &edges, &[], limit).unwrap();
+        assert!(kept.is_sorted_by(|a, b| a.order(b).is_lt()));
+        kept.iter().map(|edge| edge.slot).collect()
+    }
+
+    #[test]
+    fn a_long_vector_hides_only_what_it_is_nearer_to_by_the_angle() {
+        // The long one is nearer to all others than the node is, by the product. By the angle it is
+        // nearer to the one beside it only.
+        let points = [[1.0, 1.0], [50.0, 0.0], [1.0, 0.1], [0.1, 1.0], [0.5, 0.6]];
+        assert_eq!(kept_of_rays(&points, 8), [1, 3, 4]);
+        // Nothing is nearer to anything than a zero vector is, nor is a zero vector.
+        assert_eq!(kept_of_rays(&[[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]], 8), [1, 2]);
+        assert_eq!(kept_of_rays(&[[1.0, 0.0], [0.0, 0.0], [2.0, 0.0]], 8), [2, 1]);
+    }
+
+    #[test]
+    fn room_in_a_list_of_products_goes_by_the_product_over_the_root_of_the_length() {
+        // Products 4, 3 and 1 of lengths 16, 4 and about 1: 1, 1.5 and about 1.
+        let points = [[1.0, 0.0], [4.0, 240f32.sqrt()], [3.0, -7f32.sqrt()], [0.99, 0.1]];
+        assert_eq!(kept_of_rays(&points, 1), [2]);
     }
 }

@@ -5,8 +5,8 @@
 //! its child, so that no cycle can arise. At most half of a list is child edges.
 
 use super::Graph as _;
+use super::edge::Edge;
 use super::plan::Plan;
-use super::prune::Edge;
 use super::working::Working;
 use crate::error::Result;
 use crate::types::{Layer, Slot};
@@ -19,13 +19,13 @@ pub(super) const MAX_STEPS: usize = 1_000_000;
 /// that the tree is a path; then a copy is linked like any other node.
 const COPY_STEPS: usize = 64;
 
-/// The nearest node with room for another child. If all candidates are full, a traversal down the
-/// tree finds one: every branch ends.
+/// The first of the nodes in `near` with room for another child. If all are full, a traversal down
+/// the tree finds one: every branch ends.
 pub(super) fn choose_parent(
     working: &Working<'_>,
     layer: Layer,
     slot: Slot,
-    near: &[&Edge],
+    near: &[Edge],
     plan: &Plan<'_>,
 ) -> Result<Slot> {
     for edge in near {

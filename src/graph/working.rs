@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::prune::Edge;
+use super::edge::Edge;
 use super::{Graph, Vectors};
 use crate::distance::prefetch;
 use crate::error::Result;

@@ -13,7 +13,7 @@ use super::source::Source;
 use super::strided::prefetch_places;
 use super::view::{View, check_dimensions};
 use crate::codec::Components;
-use crate::distance::{Estimate, Finish, Resolution, by_finish, prefetch, small_angle};
+use crate::distance::{Estimate, Finish, Form, Resolution, by_finish, prefetch, small_angle};
 use crate::error::{Error, Result};
 use crate::graph::{DistanceComputer, Vectors};
 use crate::top_k::Refine;
@@ -80,6 +80,10 @@ impl<'t, S: Source<'t> + Sync> Vectors for View<'_, 't, S> {
 
     fn prefetch(&self, slots: &[u32]) {
         prefetch_places(self.snapshot.vectors.places(), slots);
+    }
+
+    fn are_products(&self) -> bool {
+        self.snapshot.metric.form == Form::NegatedProducts
     }
 }
 

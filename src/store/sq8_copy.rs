@@ -248,6 +248,10 @@ impl<'t, S: Source<'t> + Sync> Vectors for WithSq8Copy<'_, '_, 't, S> {
         self.view.are_equal(a, b)
     }
 
+    fn are_products(&self) -> bool {
+        self.view.are_products()
+    }
+
     fn estimator(&self, from: Slot) -> Result<Option<Box<dyn DistanceComputer + '_>>> {
         Ok(Some(Box::new(FromSq8Copy { coarse: self.coarse, from })))
     }

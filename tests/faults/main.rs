@@ -20,6 +20,7 @@ mod growth;
 mod laundering;
 mod leftover;
 mod pools;
+mod products;
 mod ranges;
 mod readers;
 mod resolution;

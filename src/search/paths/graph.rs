@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::{AccessPath, vector_ns};
-use crate::distance::prefetches_early;
+use crate::distance::{Form, prefetches_early};
 use crate::error::Result;
 use crate::flat::Slots;
 use crate::graph::beam::{Beam, Scope, SearchTask};
@@ -162,7 +162,9 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
             _ => (0.0, 0.0),
         };
         let ef = ef.saturating_add((ef as f32 * share) as usize);
-        let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize && !is_vague;
+        // The rule compares lengths: negated products have no ratio.
+        let are_lengths = self.view.snapshot.metric.form != Form::NegatedProducts;
+        let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize && !is_vague && are_lengths;
         let reach = is_adaptive.then(|| Reach {
             nth: self.k,
             factor: (ef as f32 / self.k as f32).powf(STOP_EXPONENT * meta.growth),

@@ -220,6 +220,10 @@ impl<'t, S: Source<'t> + Sync> Vectors for WithCodes<'_, '_, 't, S> {
         self.view.prefetch(slots);
     }
 
+    fn are_products(&self) -> bool {
+        self.view.are_products()
+    }
+
     fn estimator(&self, from: Slot) -> Result<Option<Box<dyn DistanceComputer + '_>>> {
         let probe = self.view.query_of(from)?;
         let (vector, factor) = probe.prepared();
