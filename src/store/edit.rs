@@ -259,8 +259,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         if meta.norm_bound == 0.0 && meta.slots > meta.free {
             return;
         }
-        let decoded = self.place.metric.decode(stored, meta.scale);
-        if let Some(norm) = self.place.metric.norm_bound(&decoded, meta.dimensions as usize) {
+        let dimensions = meta.dimensions as usize;
+        if let Some(norm) = self.place.metric.norm_bound(stored, meta.scale, dimensions) {
             meta.norm_bound = meta.norm_bound.max(norm);
         }
     }

@@ -208,8 +208,8 @@ impl<'t, S: Source<'t>> Refine for PreparedQuery<'_, '_, 't, S> {
 
     fn norm(&self, slot: Slot) -> Result<f64> {
         let Snapshot { metric, meta, .. } = self.view.snapshot;
-        let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
-        let norm = metric.norm_bound(&stored, meta.dimensions as usize);
+        let stored = self.view.vector(slot)?.bytes;
+        let norm = metric.norm_bound(stored, meta.scale, meta.dimensions as usize);
         Ok(norm.map_or(f64::INFINITY, f64::from))
     }
 

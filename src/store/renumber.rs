@@ -18,6 +18,7 @@ use super::edit::Edit;
 use super::sections::codes::encoded::Encoded;
 use super::sections::list::SECTIONS;
 use super::sections::relabel::{NONE, Numbers, Relabel, Relabelled};
+use super::snapshot::Snapshot;
 use super::source::AnySource;
 use super::spool::Spool;
 use super::target::Put;
@@ -36,6 +37,8 @@ const SPOOL_BYTES: usize = 64 << 20;
 pub(crate) struct Spooled {
     order: Vec<Slot>,
     vectors: Spool,
+    /// An upper bound of their norms; 0 if the metric needs none.
+    norm_bound: f32,
 }
 
 /// A whole renumbered index, ready to be written.
@@ -48,6 +51,7 @@ pub(crate) struct Renumbered {
     training: Option<Training>,
     /// Vectors and their factors, by new slot.
     vectors: Spool,
+    norm_bound: f32,
     slots: u32,
     next_rank: u32,
     roots: Vec<Slot>,
@@ -58,7 +62,7 @@ pub(crate) struct Renumbered {
 pub(crate) fn renumber<'t>(
     view: &View<'_, 't, AnySource<'_, 't>>,
     working: &Working<'_>,
-    Spooled { order, vectors }: Spooled,
+    Spooled { order, vectors, norm_bound }: Spooled,
     encoded: Option<Encoded>,
     go_on: &GoOn<'_>,
 ) -> Result<Renumbered> {
@@ -97,6 +101,7 @@ pub(crate) fn renumber<'t>(
         replaced,
         training,
         vectors,
+        norm_bound,
         slots: order.len() as u32,
         next_rank: order.len() as u32,
         roots,
@@ -115,16 +120,21 @@ pub(crate) fn spool<'t>(
     go_on: &GoOn<'_>,
 ) -> Result<Spooled> {
     let order = locality::order(working)?;
-    let mut vectors = Spool::new(SPOOL_BYTES, folder);
+    let (mut vectors, mut norm_bound) = (Spool::new(SPOOL_BYTES, folder), 0f32);
+    let Snapshot { metric, meta, .. } = view.snapshot;
     for slot in &order {
         go_on()?;
         let vector = view.vector(*slot)?;
         vectors.write(vector.bytes)?;
-        if view.snapshot.metric.has_factor {
+        let dimensions = meta.dimensions as usize;
+        if let Some(norm) = metric.norm_bound(vector.bytes, meta.scale, dimensions) {
+            norm_bound = norm_bound.max(norm);
+        }
+        if metric.has_factor {
             vectors.write(&vector.factor.to_le_bytes())?;
         }
     }
-    Ok(Spooled { order, vectors })
+    Ok(Spooled { order, vectors, norm_bound })
 }
 
 impl Renumbered {
@@ -173,6 +183,7 @@ impl Renumbered {
         (meta.pending, meta.removed, meta.free, meta.reuse_from) = (0, 0, 0, 0);
         (meta.next_rank, meta.roots) = (self.next_rank, self.roots);
         // Old codes refer to old slots, and to a center that the vectors may have left.
+        meta.norm_bound = self.norm_bound;
         meta.is_coded = self.training.is_some();
         meta.training = self.training.unwrap_or_default();
         edit.finish()?;
@@ -191,5 +202,52 @@ impl<F: Fn(u64, u64)> Told<F> {
         if self.panic.is_none() {
             self.panic = catch_unwind(AssertUnwindSafe(|| (self.report)(done, total))).err();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use heed::EnvOpenOptions;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use crate::distance::DotProduct;
+    use crate::format::Key;
+    use crate::store::Place;
+    use crate::store::open::read_meta;
+    use crate::{Reader, Writer, create_database};
+
+    /// Indexes of earlier format versions do not know how long their longest vector is.
+    #[test]
+    fn optimizing_finds_the_bound_of_the_norms() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        // SAFETY: the folder is on a local disk, and nobody else opens it.
+        let env = unsafe { options.map_size(16 << 20).open(folder.path()).unwrap() };
+        let database = create_database::<DotProduct>(&env, None).unwrap();
+        let (writer, place) = (Writer::new(database, 0, 3), Place::of(database, 0));
+        let mut wtxn = env.write_txn().unwrap();
+        let rows = (0..100u16).map(|i| (u32::from(i), [f32::from(i), 0.0, 1.0]));
+        writer.add_items_from(&mut wtxn, rows).unwrap();
+        writer.builder(&mut StdRng::seed_from_u64(1)).build::<4, 8>(&mut wtxn).unwrap();
+        let known = read_meta(place, &wtxn).unwrap().unwrap();
+        assert!((99.0..100.0).contains(&known.norm_bound), "{}", known.norm_bound);
+        let answer = |wtxn: &heed::RwTxn<'_>| {
+            let reader = Reader::<DotProduct>::open(wtxn, 0, database).unwrap();
+            reader.nns(5).exact().by_vector(wtxn, &[1.0, 1.0, 0.5]).unwrap().into_nns()
+        };
+        let expected = answer(&wtxn);
+        assert_eq!(expected[0], (99, -99.5));
+
+        let mut unknown = known.clone();
+        unknown.norm_bound = 0.0;
+        place.put(&mut wtxn, Key::meta(0), unknown.encode()).unwrap();
+        assert_eq!(answer(&wtxn), expected);
+        writer.add_item(&mut wtxn, 200, &[0.5, 7.0, 0.0]).unwrap();
+        assert_eq!(read_meta(place, &wtxn).unwrap().unwrap().norm_bound, 0.0);
+        writer.del_item(&mut wtxn, 200).unwrap();
+        writer.builder(&mut StdRng::seed_from_u64(1)).optimize::<4, 8>(&mut wtxn).unwrap();
+        assert_eq!(read_meta(place, &wtxn).unwrap().unwrap().norm_bound, known.norm_bound);
+        assert_eq!(answer(&wtxn), expected);
     }
 }

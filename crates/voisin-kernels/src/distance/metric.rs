@@ -316,11 +316,12 @@ impl Metric {
         if self.has_factor { (self.factor)(decoded) } else { 0.0 }
     }
 
-    /// The Euclidean norm of a decoded vector, rounded up; above 0, also for the zero vector.
-    /// `None` unless the distances are negated inner products.
+    /// The Euclidean norm of a stored vector, rounded up; above 0, also for the zero vector. `None`
+    /// unless the distances are negated inner products.
     #[must_use]
-    pub fn norm_bound(&self, decoded: &[u8], dimensions: usize) -> Option<f32> {
-        let bound = || (norm(&self.floats(decoded, dimensions)) as f32).next_up();
+    pub fn norm_bound(&self, stored: &[u8], scale: Scale, dimensions: usize) -> Option<f32> {
+        let floats = || self.floats(&self.decode(stored, scale), dimensions);
+        let bound = || (norm(&floats()) as f32).next_up();
         (self.form == Form::NegatedProducts).then(|| bound().min(f32::MAX))
     }
 
