@@ -466,7 +466,8 @@ mod tests {
             let negative: Vec<_> = precise.iter().map(|(d, off)| (*d - 0.15, *off)).collect();
             assert_by_definition::<DotProduct>(&negative, &order, threads, k);
             // Without an error.
-            let rounded: Vec<_> = precise.iter().map(|(d, _)| (f64::from(*d as f32), 0.0)).collect();
+            let rounded: Vec<_> =
+                precise.iter().map(|(d, _)| (f64::from(*d as f32), 0.0)).collect();
             assert_by_definition::<Hamming>(&rounded, &order, threads, k);
         }
     }

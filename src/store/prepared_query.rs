@@ -13,7 +13,7 @@ use super::source::Source;
 use super::strided::prefetch_places;
 use super::view::{View, check_dimensions};
 use crate::codec::Components;
-use crate::distance::{Estimate, Finish, Form, Resolution, by_finish, prefetch, small_angle};
+use crate::distance::{Estimate, Finish, Form, Resolution, by_finish, norm, prefetch, small_angle};
 use crate::error::{Error, Result};
 use crate::graph::{DistanceComputer, Vectors};
 use crate::top_k::Refine;
@@ -208,9 +208,8 @@ impl<'t, S: Source<'t>> Refine for PreparedQuery<'_, '_, 't, S> {
 
     fn norm(&self, slot: Slot) -> Result<f64> {
         let Snapshot { metric, meta, .. } = self.view.snapshot;
-        let stored = self.view.vector(slot)?.bytes;
-        let norm = metric.norm_bound(stored, meta.scale, meta.dimensions as usize);
-        Ok(norm.map_or(f64::INFINITY, f64::from))
+        let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
+        Ok(norm(&stored))
     }
 
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {

@@ -30,7 +30,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &["defect", "distance", "types"]),
     ("database", &["error"]),
     ("threads", &[]),
-    ("top_k", &["types", "error", "distance"]),
+    ("top_k", &["types", "error", "codec", "distance"]),
     ("format", &["types", "error"]),
     ("item_key", &["types", "error", "format"]),
     ("graph", &["types", "error", "threads"]),

@@ -10,10 +10,10 @@
 //! of the terms: 1e-6 for 128 dimensions, 1.5e-6 for 384, usually a tenth of that. Where two
 //! results are nearer to each other than their errors, both are computed again by their definition
 //! in `f64`, and sums are rounded once. So answers are in the order of the definition, ties by item
-//! id, whatever the order of the components, and on every machine. The `f32` in an answer is rounded
-//! from the definition for those results, and within the error of it for all others; its last
-//! digits may differ between machines, and between searches with other results. The metrics below
-//! state their errors. Binary metrics count, and have none.
+//! id, whatever the order of the components, and on every machine. The `f32` in an answer is
+//! rounded from the definition for those results, and within the error of it for all others; its
+//! last digits may differ between machines, and between searches with other results. The metrics
+//! below state their errors. Binary metrics count, and have none.
 //!
 //! The metrics over floats have the element type of stored vectors as a parameter, `f32` by
 //! default. It changes the stored vectors, not the formula: `Cosine<F16>` is the distance of the
@@ -46,9 +46,9 @@ const MAX_L1_NORM: f64 = 1.5e38;
 /// only if its components are those of the query: if they differ, but all squares underflow
 /// (differences below 1e-23 do), the distance is the smallest positive `f32`, 1.4e-45.
 ///
-/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 12) * 6.1e-8` of the
-/// distance, relative to it, and at least within 1.2e-38. Answers are ordered by the distance in
-/// `f64`, whose relative error is about 1e-16, so that results are told apart that `f32` cannot.
+/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 12) * 6.1e-8` of
+/// the distance, relative to it, and at least within 1.2e-38. Answers are ordered by the distance
+/// in `f64`, whose relative error is about 1e-16, so that results are told apart that `f32` cannot.
 #[derive(Debug, Clone, Copy)]
 pub struct Euclidean<C = F32>(PhantomData<C>, Infallible);
 
@@ -58,10 +58,11 @@ pub struct Euclidean<C = F32>(PhantomData<C>, Infallible);
 ///
 /// The Euclidean norm of a vector is from 1e-15 to 1e15.
 ///
-/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 19) * 3.1e-8` of the
-/// distance, and below 1.2e-4 within 4e-7 of it, relative to it. Answers are ordered by the distance
-/// in `f64`, a quarter of the squared difference of the unit vectors: near-duplicates are told
-/// apart down to angles of 1e-15, below which the distance is 0, as it is for a vector and itself.
+/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 19) * 3.1e-8` of
+/// the distance, and below 1.2e-4 within 4e-7 of it, relative to it. Answers are ordered by the
+/// distance in `f64`, a quarter of the squared difference of the unit vectors: near-duplicates are
+/// told apart down to angles of 1e-15, below which the distance is 0, as it is for a vector and
+/// itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 
@@ -70,10 +71,10 @@ pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 ///
 /// The Euclidean norm of a vector is 0, or from 1e-15 to 9e18.
 ///
-/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 12) * 6.1e-8` of the
-/// distance, relative to the product of the norms of the query and of the longest vector, which can
-/// be more than the distance itself where products cancel. Answers are ordered by the exact sum of
-/// the products, rounded once to `f64`.
+/// Resolution: with `n` dimensions, the `f32` in an answer is within `(n / 32 + 12) * 6.1e-8` of
+/// the distance, relative to the product of the norms of the query and of the longest vector, which
+/// can be more than the distance itself where products cancel. Answers are ordered by the exact sum
+/// of the products, rounded once to `f64`.
 #[derive(Debug, Clone, Copy)]
 pub struct DotProduct<C = F32>(PhantomData<C>, Infallible);
 

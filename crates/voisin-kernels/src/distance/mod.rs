@@ -26,8 +26,8 @@ use std::fmt;
 
 pub use self::kernels::{
     ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, Kernels, LINE_BYTES,
-    MAX_PREFETCH_LINES, PANEL, ROWS, Row, code_bytes, prefetch, prefetch_early, prefetch_line,
-    prefetch_lines, prefetches_early, small_angle,
+    MAX_PREFETCH_LINES, PANEL, ROWS, Row, code_bytes, norm, prefetch, prefetch_early,
+    prefetch_line, prefetch_lines, prefetches_early, small_angle,
 };
 pub(crate) use self::kernels::{Rotation, estimates, fills_lines};
 pub use self::metric::{AsItIs, Called, Encoded, Finish, HalfAngle, Metric, Negated, by_finish};
@@ -114,9 +114,10 @@ pub trait Distance: fmt::Debug + Clone + Send + Sync + 'static {
         raw
     }
 
-    /// The distance of two vectors of `dimensions` components in `f64`, from the definition: answers
-    /// are in this order. Must be symmetric. The default is exactly as good as
-    /// [`raw`](Self::raw) and [`finish`](Self::finish) are.
+    /// The distance of two vectors of `dimensions` components in `f64`, from the definition:
+    /// [`distance`] is this, rounded to `f32`, and answers by built-in metrics are in this order.
+    /// Must be symmetric. The default is as good as [`raw`](Self::raw) and
+    /// [`finish`](Self::finish) are, whose order answers by other metrics have.
     #[must_use]
     fn precise(
         a: VectorRef<'_, DecodedOf<Self>>,

@@ -256,8 +256,9 @@ mod tests {
             is_within::<DotProduct>(&query, &a, &b);
             is_within::<Manhattan>(&query, &a, &b);
             // Products that cancel.
-            let signs = |v: &Vec<f32>| -> Vec<f32> {
-                v.iter().enumerate().map(|(i, v)| if i % 2 == 0 { 1e4 - v } else { v - 1e4 }).collect()
+            let signs = |vector: &Vec<f32>| -> Vec<f32> {
+                let cancel = |(i, v): (usize, &f32)| if i % 2 == 0 { 1e4 - v } else { v - 1e4 };
+                vector.iter().enumerate().map(cancel).collect()
             };
             let flat: Vec<f32> = query.iter().map(|q| 1e4 + q).collect();
             is_within::<DotProduct>(&flat, &signs(&a), &signs(&b));

@@ -7,12 +7,13 @@
 //! order. Results of different instruction sets differ by rounding, because the order of additions
 //! does; Hamming counts and sums of small integers are exact everywhere.
 //!
-//! `precise.rs` has distances in `f64`. Of all others there are three implementations: `portable.rs`, `avx2.rs` and `avx512.rs`. Their loops are
+//! There are three implementations: `portable.rs`, `avx2.rs` and `avx512.rs`. Their loops are
 //! written once, in `sum.rs`, and in `panel.rs` for many vectors and many queries, whose result is
 //! an estimate. SIMD dispatch happens when a `Kernels` is made, once per search, by the CPU
 //! features that `features.rs` detects. The functions of the AVX modules leave them only inside a
 //! `Kernels` that is made after detection, so that holding one is the proof. The naive twin of each
-//! kernel, which the tests here compare it with, is [`Distance::raw`] of the metric.
+//! kernel, which the tests here compare it with, is [`Distance::raw`] of the metric. Distances in
+//! `f64` are in `precise.rs`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -35,7 +36,7 @@ pub use self::bytes::{ByteKernels, Bytes};
 pub(crate) use self::code_query::fills_lines;
 pub use self::code_query::{CodeQuery, Estimates, FACTOR_BYTES, Factors, code_bytes};
 pub(crate) use self::codes::estimates;
-pub use self::precise::small_angle;
+pub use self::precise::{norm, small_angle};
 pub use self::prefetch::{
     LINE_BYTES, MAX_PREFETCH_LINES, prefetch, prefetch_early, prefetch_line, prefetch_lines,
     prefetches_early,

@@ -5,9 +5,10 @@
 //! Terms are computed in `f64`, where differences of `f32` have one rounding and products none.
 //! They are added to about 100 bits, with the error of each addition (TwoSum, Knuth; "Sum2" of
 //! Ogita, Rump and Oishi 2005), so that neither the order of the components nor cancellation
-//! reaches a bit of the result. [`small_angle`] adds in `f64`. A cosine distance is `|u - v|^2 / 4` for the unit vectors `u` and
-//! `v`, which is `(1 - cos) / 2` without its cancellation. Results are the same on every machine:
-//! terms are added in the same order, and no multiplication is fused with an addition.
+//! reaches a bit of the result. [`small_angle`] adds in `f64`. A cosine distance is
+//! `|u - v|^2 / 4` for the unit vectors `u` and `v`, which is `(1 - cos) / 2` without its
+//! cancellation. Results are the same on every machine: terms are added in the same order, and no
+//! multiplication is fused with an addition.
 
 #[cfg(target_arch = "x86_64")]
 use super::features::{Level, level};
@@ -283,7 +284,7 @@ pub fn small_angle(a: &[u8], b: &[u8]) -> f32 {
 
 /// The Euclidean norm of a vector of `f32`.
 #[must_use]
-pub(crate) fn norm(vector: &[u8]) -> f64 {
+pub fn norm(vector: &[u8]) -> f64 {
     products(vector, vector).sqrt()
 }
 
