@@ -6,7 +6,7 @@
 //! alone makes it worse: a long vector is nearer to anything than a short one is, and occludes all
 //! that lies around it. So builds search by inner products, as queries do, and
 //!
-//! - a neighbor occludes a candidate only if it is nearer to it by the angle, too ([`Occlusion`]);
+//! - a neighbor occludes a candidate only if it is nearer to it by the angle, too (`prune`);
 //! - lists are filled in the order of the product over the square root of the candidate's length,
 //!   which is half-way between the order by the product and that by the angle ([`Ranked`]);
 //! - the parent of a node is the nearest of its candidates by the angle: its one certain in-edge

@@ -185,8 +185,8 @@ fn products_are_found_in_a_graph_that_was_built_by_codes() {
     }
 }
 
-/// Zero vectors have no angle, copies are linked to one of them, and vectors of one direction differ
-/// by length alone: lists and tree stay sound, and what is nearest is found.
+/// Zero vectors have no angle, copies are linked to one of them, and vectors of one direction
+/// differ by length alone: lists and tree stay sound, and what is nearest is found.
 #[test]
 fn zero_vectors_copies_and_rays_keep_every_invariant() {
     let mut rows = rows(1500, DIMENSIONS, 1.0, 1);
