@@ -70,9 +70,9 @@ pub struct Cosine<C = F32>(PhantomData<C>, Infallible);
 /// nearest, so that a vector need not be the nearest to itself. Vectors are stored as `C`.
 ///
 /// Lengths may vary. Of 20 000 random directions in 32 dimensions, times lengths whose logarithms
-/// have a standard deviation of 1, a search with an `ef_search` of `k` finds 99 % of the nearest 100
-/// and 97 % of the nearest 800, and one with 20 finds 95 % of the nearest 10. The more lengths vary,
-/// the larger must `ef_search` be for large `k`.
+/// have a standard deviation of 1, a search with an `ef_search` of `k` finds 99 % of the nearest
+/// 100 and 97 % of the nearest 800, and one with 20 finds 95 % of the nearest 10. The more lengths
+/// vary, the larger must `ef_search` be for large `k`.
 ///
 /// The Euclidean norm of a vector is 0, or from 1e-15 to 9e18.
 ///
