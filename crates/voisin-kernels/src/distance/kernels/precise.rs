@@ -276,7 +276,7 @@ pub(crate) fn cosine(a: &[u8], b: &[u8]) -> f64 {
     if a == b { 0.0 } else { other_cosine::<true>(a, b) }
 }
 
-/// The same in `f32`, in less time, for distances below [`SMALL_ANGLE`].
+/// The same in `f32`, in less time, for distances below 2^-13.
 #[must_use]
 pub fn small_angle(a: &[u8], b: &[u8]) -> f32 {
     if a == b { 0.0 } else { other_cosine::<false>(a, b) as f32 }
