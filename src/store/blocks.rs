@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use super::Place;
@@ -234,8 +233,7 @@ pub(super) trait MakeValue {
     /// The value. May read the index.
     fn make(
         &mut self,
-        place: Place<'_>,
-        rtxn: &RoTxn<'_>,
+        from: &Target<'_, '_, '_>,
         slot: Slot,
         vector: Address<'_>,
     ) -> Result<Vec<u8>>;
@@ -248,13 +246,7 @@ pub(super) trait MakeValue {
 pub(super) struct OfVector<F>(F);
 
 impl<F: FnMut(Address<'_>) -> Vec<u8>> MakeValue for OfVector<F> {
-    fn make(
-        &mut self,
-        _: Place<'_>,
-        _: &RoTxn<'_>,
-        _: Slot,
-        vector: Address<'_>,
-    ) -> Result<Vec<u8>> {
+    fn make(&mut self, _: &Target<'_, '_, '_>, _: Slot, vector: Address<'_>) -> Result<Vec<u8>> {
         Ok(self.0(vector))
     }
 }
@@ -287,7 +279,7 @@ impl<M: MakeValue> SectionEdit for BlockEdit<M> {
         vector: Address<'_>,
         is_late: bool,
     ) -> Result<()> {
-        let value = self.make.make(target.place, target.wtxn, slot, vector)?;
+        let value = self.make.make(&target, slot, vector)?;
         let store = if is_late { Blocks::store_late } else { Blocks::store };
         store(&mut self.blocks, target, slot, value)
     }

@@ -203,11 +203,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             return Ok(false);
         } else {
             let recoding = Recoding::new(self.place, self.wtxn, &self.meta, scale)?;
-            // Codes are quantized from stored vectors, around a center of their own: deletes them,
-            // and has the next build make others.
-            let bits = self.meta.code_bits;
-            self.set_codes(0)?;
-            self.set_codes(bits)?;
+            // Codes are quantized from stored vectors, around a center of their own.
+            self.delete_codes()?;
             self.recode(&recoding)?;
             self.meta.saturated = recoding.saturated;
             if self.meta.norm_bound > 0.0 {
@@ -259,8 +256,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         if meta.norm_bound == 0.0 && meta.slots > meta.free {
             return;
         }
-        let dimensions = meta.dimensions as usize;
-        if let Some(norm) = self.place.metric.norm_bound(stored, meta.scale, dimensions) {
+        if let Some(norm) = self.place.metric.norm_bound(stored, meta.scale) {
             meta.norm_bound = meta.norm_bound.max(norm);
         }
     }
@@ -379,12 +375,20 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// Sets the bits per component of the codes, 0 for none. Existing codes of another size are
     /// deleted.
     pub(crate) fn set_codes(&mut self, bits: u8) -> Result<()> {
-        if self.meta.is_coded && self.meta.code_bits != bits {
+        if self.meta.code_bits != bits {
+            self.delete_codes()?;
+        }
+        self.meta.code_bits = bits;
+        Ok(())
+    }
+
+    /// Deletes the codes, if there are any. The next build makes others, if they are requested.
+    fn delete_codes(&mut self) -> Result<()> {
+        if self.meta.is_coded {
             self.delete_derived(Kind::CODES)?;
             self.values.retain(|values| !values.section.kinds().contains(&Kind::CODES));
             (self.meta.is_coded, self.meta.training) = (false, Training::default());
         }
-        self.meta.code_bits = bits;
         Ok(())
     }
 

@@ -106,7 +106,7 @@ impl Recoding {
             if let Some(factor) = recoding.factors.get_mut(slot.index()) {
                 *factor = metric.factor(&decoded);
             }
-            if let Some(norm) = metric.norm_bound(&bytes, to, dimensions) {
+            if let Some(norm) = metric.norm_bound(&bytes, to) {
                 recoding.norm_bound = recoding.norm_bound.max(norm);
             }
             let beyond = old.iter().filter(|byte| is_beyond[usize::from(**byte)]);

@@ -130,8 +130,7 @@ pub(crate) fn spool<'t>(
         go_on()?;
         let vector = view.vector(*slot)?;
         vectors.write(vector.bytes)?;
-        let dimensions = meta.dimensions as usize;
-        if let Some(norm) = metric.norm_bound(vector.bytes, meta.scale, dimensions) {
+        if let Some(norm) = metric.norm_bound(vector.bytes, meta.scale) {
             norm_bound = norm_bound.max(norm);
         }
         if metric.has_factor {

@@ -11,8 +11,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
-use super::kernels::precise::SMALL_ANGLE;
-use super::metrics::norm;
+use super::kernels::precise::{SMALL_ANGLE, norm};
 use super::{
     BinaryQuantizedCosine, BinaryQuantizedEuclidean, BinaryQuantizedManhattan, Cosine, DecodedOf,
     Distance, DotProduct, Euclidean, Form, Hamming, Kernels, Manhattan, probe,
@@ -319,9 +318,8 @@ impl Metric {
     /// The Euclidean norm of a stored vector, rounded up; above 0, also for the zero vector. `None`
     /// unless the distances are negated inner products.
     #[must_use]
-    pub fn norm_bound(&self, stored: &[u8], scale: Scale, dimensions: usize) -> Option<f32> {
-        let floats = || self.floats(&self.decode(stored, scale), dimensions);
-        let bound = || (norm(&floats()) as f32).next_up();
+    pub fn norm_bound(&self, stored: &[u8], scale: Scale) -> Option<f32> {
+        let bound = || (norm(&self.decode(stored, scale)) as f32).next_up();
         (self.form == Form::NegatedProducts).then(|| bound().min(f32::MAX))
     }
 

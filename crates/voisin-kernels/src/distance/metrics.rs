@@ -128,7 +128,7 @@ fn differing_bits(a: &[u8], b: &[u8]) -> f32 {
     a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum::<u32>() as f32
 }
 
-pub(super) fn norm(vector: &[f32]) -> f64 {
+fn norm(vector: &[f32]) -> f64 {
     sum_of(vector, vector, |a, b| f64::from(a) * f64::from(b)).sqrt()
 }
 

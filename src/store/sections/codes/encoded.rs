@@ -86,7 +86,7 @@ impl Encoded {
     ) -> Result<Option<(Self, bool)>> {
         let Some(trained) = view.trained()? else { return Ok(None) };
         let slots = view.slots_in_use()?;
-        let (training, fresh) = judge(view, || Ok(slots.clone()))?;
+        let (training, fresh) = judge(view, &trained, || Ok(slots.clone()))?;
         let is_new = fresh.is_some();
         let encoded = Self::with(view, slots, fresh.unwrap_or(trained), training, go_on)?;
         Ok(Some((encoded, is_new)))

@@ -13,8 +13,6 @@ pub(crate) mod search;
 pub(in crate::store) mod tables;
 pub(crate) mod training;
 
-use heed::RoTxn;
-
 use self::coders::Coders;
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
@@ -25,14 +23,13 @@ use crate::error::Result;
 use crate::format::codes::{BLOCKS, TAIL};
 use crate::format::meta::{Meta, Training};
 use crate::format::{Key, Kind};
-use crate::store::Place;
 use crate::store::address::Address;
 use crate::store::blocks::{BlockEdit, Blocks, MakeValue};
 use crate::store::checker::Checker;
 use crate::store::snapshot::Snapshot;
 use crate::store::stats::{CodeStats, Stats};
 use crate::store::table::Table;
-use crate::store::target::Put;
+use crate::store::target::{Put, Target};
 use crate::types::Slot;
 
 /// The kind and sub of blocks, and of single values in the tail.
@@ -60,13 +57,12 @@ impl MakeCode {
 impl MakeValue for MakeCode {
     fn make(
         &mut self,
-        place: Place<'_>,
-        rtxn: &RoTxn<'_>,
+        from: &Target<'_, '_, '_>,
         slot: Slot,
         vector: Address<'_>,
     ) -> Result<Vec<u8>> {
         if self.coders.is_none() {
-            self.coders = Coders::stored(place, rtxn, &self.meta)?;
+            self.coders = Coders::stored(from.place, from.wtxn, &self.meta)?;
         }
         let mut code = Vec::new();
         let Some(coders) = &self.coders else { return Ok(code) };

@@ -40,7 +40,7 @@ pub(crate) fn recode<'t>(
     let (Some(geometry), Some(trained)) = (meta.code_geometry(), view.trained()?) else {
         return Ok((meta.training, Vec::new()));
     };
-    let (mut training, fresh) = judge(view, || view.slots_in_use())?;
+    let (mut training, fresh) = judge(view, &trained, || view.slots_in_use())?;
     let index = view.snapshot.index;
     let coder = coder(view.snapshot.metric, index, meta, fresh.clone().unwrap_or(trained))?;
     let mut recoder = Recoder { view, coder, scratch: Scratch::default(), puts: Vec::new() };

@@ -51,13 +51,14 @@ fn has_window(meta: &Meta) -> bool {
 /// read; otherwise 1 000, and 10 000 if a new training pays.
 pub(super) fn judge<'t>(
     view: &View<'_, 't, AnySource<'_, 't>>,
+    trained: &Trained,
     slots: impl FnOnce() -> Result<RoaringBitmap>,
 ) -> Result<(Training, Option<Trained>)> {
     let meta = &view.snapshot.meta;
-    let kept = |items| Training { items, added: 0, squares: 0.0, ..meta.training };
-    let Some(trained) = view.trained()?.filter(|_| is_due(meta)) else {
+    if !is_due(meta) {
         return Ok((meta.training, None));
-    };
+    }
+    let kept = |items| Training { items, added: 0, squares: 0.0, ..meta.training };
     let Training { generation, added, squares, .. } = meta.training;
     let has_moved =
         has_window(meta) && squares > MOVED_FACTOR * f64::from(trained.spread) * f64::from(added);
