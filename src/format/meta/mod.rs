@@ -139,7 +139,9 @@ impl Training {
 
     fn is_possible(&self, blocks: u32) -> bool {
         let [from, to] = self.older;
-        (0.0..=f64::MAX).contains(&self.squares)
+        // There is always a next generation.
+        self.generation < u32::MAX
+            && (0.0..=f64::MAX).contains(&self.squares)
             && if self.has_older() {
                 to <= blocks && self.generation > 0
             } else {
@@ -718,6 +720,21 @@ mod tests {
         let mut damaged = body;
         damaged[112] = 1;
         assert!(decode(&damaged).is_err(), "a bound of the norms");
+    }
+
+    #[test]
+    fn a_training_that_cannot_be_is_refused() {
+        let possible = meta().training;
+        for training in [
+            Training { generation: u32::MAX, ..possible },
+            Training { generation: 0, ..possible },
+            Training { squares: f64::NAN, ..possible },
+            Training { squares: -1.0, ..possible },
+            Training { older: [2, 1000], ..possible },
+            Training { older: [5, 2], ..possible },
+        ] {
+            assert!(decode(&Meta { training, ..meta() }.encode()).is_err(), "{training:?}");
+        }
     }
 
     #[test]
