@@ -202,14 +202,12 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
 impl<'t, S: Source<'t>> Refine for PreparedQuery<'_, '_, 't, S> {
     fn precise(&self, slot: Slot) -> Result<f64> {
         let Snapshot { metric, meta, .. } = self.view.snapshot;
-        let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
+        let stored = self.view.query_of(slot)?.bytes;
         Ok(metric.precise(&self.bytes, &stored, meta.dimensions as usize))
     }
 
     fn norm(&self, slot: Slot) -> Result<f64> {
-        let Snapshot { metric, meta, .. } = self.view.snapshot;
-        let stored = metric.decode(self.view.vector(slot)?.bytes, meta.scale);
-        Ok(norm(&stored))
+        Ok(norm(&self.view.query_of(slot)?.bytes))
     }
 
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
