@@ -17,8 +17,11 @@ use crate::types::{Layer, Slot};
 
 /// The maximum number of searches interleaved on a thread. Decision 0029 has measured 2 to 4.
 const LANES: usize = 3;
+/// The same in a cold index, where they wait for the disk.
+const COLD_LANES: usize = 8;
 
-/// Runs all tasks, and interleaves at most `most` of them, or [`LANES`] if that is less.
+/// Runs all tasks, and interleaves at most `most` of them, or [`LANES`] if that is less, or
+/// [`COLD_LANES`].
 ///
 /// # Errors
 /// The first error of a task, which ends all.
@@ -30,9 +33,10 @@ pub(crate) fn interleave<E: SearchTask>(
     if most <= 1 {
         return Beam::with(|[beam]| tasks.try_for_each(|mut task| beam.run(graph, &mut task)));
     }
-    Beam::with::<LANES, _>(|beams| {
+    let lanes = if graph.is_cold() { COLD_LANES } else { LANES };
+    Beam::with_many(lanes.min(most), |beams| {
         let lane = |beam| Lane { beam, task: None, layer: Layer(0), current: None };
-        let mut lanes: Vec<Lane<'_, E>> = beams.iter_mut().take(most).map(lane).collect();
+        let mut lanes: Vec<Lane<'_, E>> = beams.iter_mut().map(lane).collect();
         while !lanes.is_empty() {
             let mut at = 0;
             while let Some(lane) = lanes.get_mut(at) {
@@ -62,13 +66,17 @@ impl<E: SearchTask> Lane<'_, E> {
         if let Some(task) = &self.task {
             if let Some(current) = self.current.take() {
                 self.beam.list_neighbors(graph, self.layer, current)?;
-                self.beam.mark_visited(task.computer());
+                self.beam.mark_visited(graph, task.computer(), self.layer);
                 return Ok(true);
             }
             self.beam.compare(graph, task.computer(), self.layer, |slot| task.accepts(slot))?;
             self.current = self.beam.expand(|| task.stops());
             if let Some(current) = self.current {
-                graph.prefetch_neighbors(self.layer, current);
+                if graph.is_cold() {
+                    self.beam.fetch_lists(graph, self.layer, current);
+                } else {
+                    graph.prefetch_neighbors(self.layer, current);
+                }
                 return Ok(true);
             }
         }
@@ -76,7 +84,7 @@ impl<E: SearchTask> Lane<'_, E> {
         self.layer = scope.layer;
         self.beam.start(graph, scope);
         if let Some(task) = &self.task {
-            self.beam.mark_visited(task.computer());
+            self.beam.mark_visited(graph, task.computer(), self.layer);
         }
         Ok(true)
     }

@@ -415,7 +415,11 @@ fn refresh(
             {
                 attempts += 1
             }
-            held => return Ok(cache.put(held?, || env.is_newest(&txn))),
+            held => {
+                cache.residency().observe(env.file_bytes());
+                let held = held?.with_residency(Arc::clone(cache.residency()));
+                return Ok(cache.put(held, || env.is_newest(&txn)));
+            }
         }
     }
 }

@@ -107,6 +107,17 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
         PreparedQuery { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
     }
 
+    /// Has the vectors of some slots read from disk, all at a time, and what tells their items, if
+    /// the index is cold.
+    pub(crate) fn fetch_rows(&self, slots: &[u32]) {
+        let Some(cold) = self.view.cold else { return };
+        let mut batch = cold.batch();
+        // Few rows are read again while they are in memory.
+        self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, true);
+        slots.iter().for_each(|slot| self.view.add_item_to(&mut batch, Slot(*slot)));
+        batch.send(0);
+    }
+
     /// The vector in the form in which it is compared, and its factor.
     pub(crate) fn prepared(&self) -> (&[u8], f32) {
         (&self.bytes, self.factor)
@@ -223,5 +234,17 @@ impl<'t, S: Source<'t>> DistanceComputer for PreparedQuery<'_, '_, 't, S> {
     #[inline]
     fn prefetch(&self, slots: &[u32]) {
         prefetch_places(self.view.snapshot.vectors.places(), slots);
+    }
+
+    fn has(&self, slots: &[u32]) -> bool {
+        self.view.has_all(&self.view.snapshot.vectors, slots)
+    }
+
+    fn fetch(&self, slots: &[u32]) {
+        if let Some(cold) = self.view.cold {
+            let mut batch = cold.batch();
+            self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, false);
+            batch.send(0);
+        }
     }
 }

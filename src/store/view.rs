@@ -11,8 +11,10 @@ use roaring::RoaringBitmap;
 
 pub(crate) use super::address::Address;
 use super::meter;
+use super::readahead::residency::{Batch, Residency};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, SoundSource, Source};
+use super::strided::Strided;
 use crate::distance::Kernels;
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
@@ -24,8 +26,10 @@ use crate::types::Slot;
 #[derive(Debug)]
 pub(crate) struct View<'s, 't, S> {
     pub(crate) snapshot: &'s Snapshot<'t>,
-    pub(super) source: S,
+    pub(crate) source: S,
     pub(super) kernels: Kernels,
+    /// What is in memory, if a search must ask for the rest.
+    pub(super) cold: Option<&'s Residency>,
 }
 
 impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
@@ -36,7 +40,19 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
             kernels: snapshot
                 .metric
                 .kernels(snapshot.meta.dimensions as usize, snapshot.meta.scale),
+            cold: None,
         }
+    }
+
+    /// The same for a search of a cold index, or one that is warm.
+    pub(crate) fn with_cold(self, cold: Option<&'s Residency>) -> Self {
+        Self { cold, ..self }
+    }
+
+    /// See [`with_cold`](Self::with_cold).
+    #[inline(always)]
+    pub(crate) fn cold(&self) -> Option<&'s Residency> {
+        self.cold
     }
 
     /// The same with a type-erased source, for the calling thread: search code is compiled once.
@@ -44,7 +60,8 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     where
         't: 'v,
     {
-        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
+        let Self { snapshot, ref source, kernels, cold } = *self;
+        View { snapshot, source, kernels, cold }
     }
 
     /// The same with a type-erased source that verifies, for builds.
@@ -53,7 +70,8 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         S: SoundSource<'t> + Sync,
         't: 'v,
     {
-        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
+        let Self { snapshot, ref source, kernels, cold } = *self;
+        View { snapshot, source, kernels, cold }
     }
 
     /// The slots that are not free.
@@ -110,6 +128,40 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
             start = end;
         }
         Ok(())
+    }
+}
+
+/// Values of one length that are to be read: those of vectors, or of codes.
+impl<'t, S: Source<'t>> View<'_, 't, S> {
+    /// Whether the values of some slots are in memory, as far as is known.
+    pub(super) fn has_all(&self, values: &Strided<'t>, slots: &[u32]) -> bool {
+        let Some(cold) = self.cold else { return true };
+        slots.iter().all(|slot| {
+            let addresses = values.addresses(Slot(*slot));
+            addresses.is_some_and(|parts| parts.into_iter().all(|bytes| cold.has(bytes)))
+        })
+    }
+
+    /// Has the values of some slots read, as far as they are not believed to be in memory, or
+    /// whatever is believed.
+    pub(super) fn add_to(
+        &self,
+        batch: &mut Batch<'_>,
+        values: &Strided<'t>,
+        slots: &[u32],
+        always: bool,
+    ) {
+        for slot in slots.iter().map(|slot| Slot(*slot)) {
+            let found = values.addresses(slot).or_else(|| {
+                // An error is left to whoever reads the value.
+                let read = |key| self.get_walked(key);
+                values.value(self.snapshot.index, slot, read).ok()?;
+                values.addresses(slot)
+            });
+            for bytes in found.into_iter().flatten() {
+                if always { batch.add_always(bytes) } else { batch.add(bytes) }
+            }
+        }
     }
 }
 

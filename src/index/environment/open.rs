@@ -87,10 +87,12 @@ impl SharedEnv {
         let mut open = EnvOpenOptions::new().read_txn_without_tls();
         open.map_size(options.map_bytes()).max_readers(options.readers()).max_dbs(MAX_DATABASES);
         let is_read_only = access == Access::Read;
-        if is_read_only {
-            // SAFETY: unlike other flags, this one disables nothing that LMDB needs to be sound.
-            unsafe { open.flags(EnvFlags::READ_ONLY) };
-        }
+        // A page fault reads one page, and not megabytes: who needs more says so. LMDB repeats the
+        // advice whenever it moves the map.
+        let mut flags = EnvFlags::NO_READ_AHEAD;
+        flags.set(EnvFlags::READ_ONLY, is_read_only);
+        // SAFETY: unlike other flags, these disable nothing that LMDB needs to be sound.
+        unsafe { open.flags(flags) };
         // If it is open, LMDB refuses it below.
         if heed::env_closing_event(&folder).is_none() {
             filesystem::reserve_lock_file(&folder, options.readers(), access != Access::Read)?;
@@ -131,6 +133,7 @@ impl SharedEnv {
             registered,
             folder,
             is_read_only,
+            memory_bytes: options.memory_budget(),
             growth_wait: options.wait(),
             indexes,
             catalog,

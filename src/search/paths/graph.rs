@@ -10,14 +10,14 @@ use crate::error::Result;
 use crate::flat::Slots;
 use crate::graph::beam::{Beam, Scope, SearchTask};
 use crate::graph::interleave::interleave;
-use crate::graph::{DistanceComputer, Reach};
+use crate::graph::{Candidate, DistanceComputer, Reach};
 use crate::search::{Search, SearchContext, Strategy};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::sections::codes::search::{CodeEstimator, CodeQueries};
 use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::threads;
-use crate::top_k::Found;
+use crate::top_k::{Found, TopK};
 use crate::types::{Layer, Slot};
 
 /// The estimated cost of expanding one node, in nanoseconds: about 16 distances to vectors that are
@@ -74,7 +74,7 @@ impl AccessPath for Graph {
         } else {
             // A transaction cannot be shared between threads, fully resolved tables can.
             view.resolve_all()?;
-            let warm = View::new(view.snapshot, Warm::default());
+            let warm = View::new(view.snapshot, Warm::default()).with_cold(view.cold());
             let queries: Vec<_> = search.queries.iter().map(|query| query.on(&warm)).collect();
             Walk { view: &warm, context, k }.many(&queries, &mut found)?;
         }
@@ -107,8 +107,9 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         let code = self.code_queries()?;
         let threads = threads::for_items(queries.len(), threads::SEARCHES);
         // Interleave only with early prefetches: without them, a lane would yield with no load in
-        // flight.
-        let together = if prefetches_early() { queries.len().div_ceil(threads) } else { 1 };
+        // flight, unless it waits for the disk.
+        let interleaves = prefetches_early() || self.view.cold().is_some();
+        let together = if interleaves { queries.len().div_ceil(threads) } else { 1 };
         let queue = Mutex::new(queries.iter().zip(found));
         threads::on_each(threads, || {
             let each =
@@ -246,6 +247,10 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         let Self { walk: Walk { view, .. }, exact, found, .. } = self;
         found.distances += beam.distance_count;
         // By increasing distance: beyond the k-th, no item id needs to be looked up.
+        if view.cold().is_some() {
+            let nearest = beam.candidates().iter().filter(|candidate| candidate.accepted);
+            view.fetch_items(nearest.take(self.walk.k).map(Candidate::slot));
+        }
         for candidate in beam.candidates().iter().filter(|candidate| candidate.accepted) {
             let distance = candidate.distance();
             if !found.top_k.may_keep(distance) {
@@ -265,7 +270,7 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         let nearest = &mut found.top_k;
         let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
         let (mut slots, mut distances) = (Vec::with_capacity(*k), Vec::with_capacity(*k));
-        let mut wanted = *k;
+        let (mut wanted, mut is_first) = (*k, true);
         loop {
             slots.clear();
             for candidate in left.by_ref() {
@@ -282,6 +287,9 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
             if slots.is_empty() {
                 return Ok(());
             }
+            if std::mem::take(&mut is_first) {
+                exact.fetch_rows(&slots);
+            }
             exact.prefetch(&slots);
             exact.distances(&slots, &mut distances)?;
             found.distances += slots.len() as u64;
@@ -292,9 +300,30 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
                 }
             }
             // First `k` at a time, as many as are needed at least, then four.
+            if wanted == *k && view.cold().is_some() {
+                exact.fetch_rows(&contenders(left.clone(), nearest, query)?);
+            }
             wanted = 4;
         }
     }
+}
+
+/// The candidates that the distances computed so far do not rule out: they are read from disk at a
+/// time.
+#[cold]
+fn contenders<'c>(
+    candidates: impl Iterator<Item = &'c Candidate>,
+    nearest: &TopK,
+    query: &impl Estimator,
+) -> Result<Vec<u32>> {
+    let mut contenders = Vec::new();
+    for candidate in candidates {
+        let (slot, estimate) = (candidate.slot(), candidate.distance());
+        if nearest.may_keep(estimate) || nearest.may_keep(estimate - query.error(Slot(slot))?) {
+            contenders.push(slot);
+        }
+    }
+    Ok(contenders)
 }
 
 /// Computes the distances or estimates that guide a search.

@@ -214,6 +214,18 @@ impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
     fn prefetch(&self, slots: &[u32]) {
         prefetch_places(self.places, slots);
     }
+
+    fn has(&self, slots: &[u32]) -> bool {
+        self.view.has_all(&self.tables.values, slots)
+    }
+
+    fn fetch(&self, slots: &[u32]) {
+        if let Some(cold) = self.view.cold {
+            let mut batch = cold.batch();
+            self.view.add_to(&mut batch, &self.tables.values, slots, false);
+            batch.send(0);
+        }
+    }
 }
 
 /// Replaces `out` by the estimates for `slots`, in order. `find` looks up a code.
