@@ -90,6 +90,12 @@ pub(crate) trait SearchTask {
     /// The next layer to search. The beam holds the results of the last search, none at first.
     fn next(&mut self, beam: &Beam) -> Result<Option<Scope>>;
 
+    /// Starts reading from disk what [`next`](Self::next) will need after this search; whether it
+    /// is worth while to do something else meanwhile.
+    fn fetch(&mut self, _beam: &Beam) -> bool {
+        false
+    }
+
     /// Whether a slot may be a result (filter).
     fn accepts(&self, _slot: Slot) -> Result<bool> {
         Ok(true)
@@ -137,6 +143,7 @@ impl Beam {
         self.reset();
         while let Some(scope) = task.next(self)? {
             self.search(graph, task.computer(), scope, |slot| task.accepts(slot), || task.stops())?;
+            task.fetch(self);
         }
         Ok(())
     }
@@ -224,12 +231,7 @@ impl Beam {
     /// The search goes on as it would have: only what is read when depends on it.
     #[cold]
     #[inline(never)]
-    fn fetch_values(
-        &mut self,
-        graph: &impl Graph,
-        computer: &impl DistanceComputer,
-        layer: Layer,
-    ) {
+    fn fetch_values(&mut self, graph: &impl Graph, computer: &impl DistanceComputer, layer: Layer) {
         let fresh = self.visited.latest();
         if computer.has(fresh) {
             computer.prefetch(fresh);

@@ -35,7 +35,8 @@ pub(crate) fn interleave<E: SearchTask>(
     }
     let lanes = if graph.is_cold() { COLD_LANES } else { LANES };
     Beam::with_many(lanes.min(most), |beams| {
-        let lane = |beam| Lane { beam, task: None, layer: Layer(0), current: None };
+        let lane =
+            |beam| Lane { beam, task: None, layer: Layer(0), current: None, has_ended: false };
         let mut lanes: Vec<Lane<'_, E>> = beams.iter_mut().map(lane).collect();
         while !lanes.is_empty() {
             let mut at = 0;
@@ -58,12 +59,14 @@ struct Lane<'b, E> {
     layer: Layer,
     /// The node whose neighbor list was prefetched, if that was the last prefetch.
     current: Option<Slot>,
+    /// Whether the search has ended, and its task waits for the disk.
+    has_ended: bool,
 }
 
 impl<E: SearchTask> Lane<'_, E> {
     /// Runs until something has been prefetched. `false` if there is nothing left to do.
     fn go_on(&mut self, graph: &impl Graph, tasks: &mut impl Iterator<Item = E>) -> Result<bool> {
-        if let Some(task) = &self.task {
+        if let Some(task) = self.task.as_mut().filter(|_| !std::mem::take(&mut self.has_ended)) {
             if let Some(current) = self.current.take() {
                 self.beam.list_neighbors(graph, self.layer, current)?;
                 self.beam.mark_visited(graph, task.computer(), self.layer);
@@ -77,6 +80,10 @@ impl<E: SearchTask> Lane<'_, E> {
                 } else {
                     graph.prefetch_neighbors(self.layer, current);
                 }
+                return Ok(true);
+            }
+            self.has_ended = task.fetch(self.beam);
+            if self.has_ended {
                 return Ok(true);
             }
         }
@@ -142,6 +149,11 @@ mod tests {
             self.searches = left;
             let scope = Scope::descent(Layer(0), beam.nearest().unwrap_or(Slot(left as u32)));
             Ok(Some(if left % 2 == 0 { Scope { ef: 5, hops: usize::MAX, ..scope } } else { scope }))
+        }
+
+        fn fetch(&mut self, beam: &Beam) -> bool {
+            // Some wait after each search, some after none.
+            beam.distance_count.is_multiple_of(2)
         }
 
         fn accepts(&self, slot: Slot) -> Result<bool> {

@@ -54,7 +54,7 @@ fn begin<'v, 's, 't, T>(
     match temperature {
         Temperature::Warm => {}
         Temperature::Watched(watch) => watch.end(),
-        Temperature::Cold(residency) => advance(&view, residency),
+        Temperature::Cold(_) => view.cold().into_iter().for_each(|cold| advance(&view, cold)),
     }
     found
 }

@@ -11,7 +11,7 @@ use super::meter;
 use super::snapshot::Snapshot;
 use super::source::Source;
 use super::strided::prefetch_places;
-use super::view::{View, check_dimensions};
+use super::view::{Parts, View, check_dimensions};
 use crate::codec::Components;
 use crate::distance::{Estimate, Finish, Form, Resolution, by_finish, norm, prefetch, small_angle};
 use crate::error::{Error, Result};
@@ -108,14 +108,35 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
     }
 
     /// Has the vectors of some slots read from disk, all at a time, and what tells their items, if
-    /// the index is cold.
+    /// the index is cold. Without their factors: see [`cold_distances`](Self::cold_distances).
     pub(crate) fn fetch_rows(&self, slots: &[u32]) {
         let Some(cold) = self.view.cold else { return };
         let mut batch = cold.batch();
         // Few rows are read again while they are in memory.
-        self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, true);
+        self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, Parts::Rows);
         slots.iter().for_each(|slot| self.view.add_item_to(&mut batch, Slot(*slot)));
         batch.send(0);
+    }
+
+    /// As [`distances`](DistanceComputer::distances), without reading the factors, which lie on
+    /// pages of their own: computed again, they are what is stored, on every machine.
+    #[cold]
+    pub(crate) fn cold_distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        by_finish!(self.view.snapshot.metric, F => {
+            out.clear();
+            for slot in slots {
+                out.push(self.cold_distance::<F>(self.view.row(Slot(*slot))?));
+            }
+            Ok(())
+        })
+    }
+
+    /// The distance to a stored vector whose factor has not been read.
+    pub(crate) fn cold_distance<F: Finish>(&self, bytes: &[u8]) -> f32 {
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let address = Address { bytes, factor: metric.factor(&metric.decode(bytes, meta.scale)) };
+        let distance = self.distance::<F>(address);
+        if F::is_vague(distance) { self.small_angle(address) } else { distance }
     }
 
     /// The vector in the form in which it is compared, and its factor.
@@ -243,7 +264,7 @@ impl<'t, S: Source<'t>> DistanceComputer for PreparedQuery<'_, '_, 't, S> {
     fn fetch(&self, slots: &[u32]) {
         if let Some(cold) = self.view.cold {
             let mut batch = cold.batch();
-            self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, false);
+            self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, Parts::Unseen);
             batch.send(0);
         }
     }

@@ -98,6 +98,15 @@ impl<'t> Strided<'t> {
         Some([at(self.geometry.vector_offset(place), stride), at(factors, factor)])
     }
 
+    /// The addresses of the factors of a range of slots, block by block, as far as the blocks are in
+    /// the table.
+    pub(super) fn factor_addresses(&self, slots: Range<u32>) -> impl Iterator<Item = Range<usize>> {
+        let Geometry { factor, vectors, .. } = self.geometry;
+        let first = self.geometry.factor_offset(0);
+        self.block_addresses(slots)
+            .map(move |block| block.start + first..block.start + first + factor * vectors as usize)
+    }
+
     /// The addresses of the values of a range of slots, block by block, unread, as far as the
     /// blocks are in the table.
     pub(super) fn block_addresses(&self, slots: Range<u32>) -> impl Iterator<Item = Range<usize>> {

@@ -12,6 +12,7 @@ use roaring::RoaringBitmap;
 pub(crate) use super::address::Address;
 use super::meter;
 use super::readahead::residency::{Batch, Residency};
+use super::readahead::{WINDOW_BYTES, ask_for, ask_for_window};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, SoundSource, Source};
 use super::strided::Strided;
@@ -21,6 +22,18 @@ use crate::format::block::Geometry;
 use crate::format::checksum::Sound;
 use crate::format::{Key, Kind, set};
 use crate::types::Slot;
+
+/// Scattered rows that are read ahead at a time: as many as disks have in flight at once.
+pub(crate) const ROWS_AHEAD: usize = 128;
+
+/// What of some values is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// All that is not believed to be in memory.
+    Unseen,
+    /// The values without their factors, whatever is believed.
+    Rows,
+}
 
 /// A view: see the module.
 #[derive(Debug)]
@@ -142,14 +155,13 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         })
     }
 
-    /// Has the values of some slots read, as far as they are not believed to be in memory, or
-    /// whatever is believed.
+    /// Has the values of some slots read.
     pub(super) fn add_to(
         &self,
         batch: &mut Batch<'_>,
         values: &Strided<'t>,
         slots: &[u32],
-        always: bool,
+        parts: Parts,
     ) {
         for slot in slots.iter().map(|slot| Slot(*slot)) {
             let found = values.addresses(slot).or_else(|| {
@@ -158,9 +170,63 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
                 values.value(self.snapshot.index, slot, read).ok()?;
                 values.addresses(slot)
             });
-            for bytes in found.into_iter().flatten() {
-                if always { batch.add_always(bytes) } else { batch.add(bytes) }
+            match (found, parts) {
+                (Some([value, factor]), Parts::Unseen) => {
+                    batch.add(value);
+                    batch.add(factor);
+                }
+                (Some([value, _]), Parts::Rows) => batch.add_always(value),
+                (None, _) => {}
             }
+        }
+    }
+}
+
+/// Reading ahead of a scan, where the index is not in memory.
+impl<'t, S: Source<'t>> View<'_, 't, S> {
+    /// The values that a scan of all slots reads: codes, if there are any, or vectors.
+    fn scanned(&self, without_codes: bool) -> &Strided<'t> {
+        let codes = self.snapshot.codes.as_ref().filter(|_| !without_codes);
+        codes.map_or(&self.snapshot.vectors, |codes| &codes.values)
+    }
+
+    /// The number of slots whose values are read ahead at a time.
+    pub(crate) fn slots_in_window(&self, without_codes: bool) -> usize {
+        let geometry = self.scanned(without_codes).geometry;
+        (WINDOW_BYTES / geometry.block_bytes).max(1) * geometry.vectors as usize
+    }
+
+    /// Reads the values of a range of slots ahead, unless they are in memory.
+    #[cold]
+    pub(crate) fn read_ahead(&self, slots: Range<u32>, without_codes: bool) {
+        let (scanned, vectors) = (self.scanned(without_codes), &self.snapshot.vectors);
+        ask_for_window(scanned.block_addresses(slots.clone()));
+        if !std::ptr::eq(scanned, vectors) && vectors.geometry.factor > 0 {
+            // The factors are read with the addresses of the vectors.
+            ask_for(vectors.factor_addresses(slots));
+        }
+    }
+
+    /// The stored bytes of the vector of a slot, whose factor is not read.
+    pub(super) fn row(&self, slot: Slot) -> Result<&'t [u8]> {
+        let vectors = &self.snapshot.vectors;
+        match vectors.places().and_then(|places| places.get(slot, false)) {
+            Some(address) => {
+                meter::read();
+                Ok(address.bytes)
+            }
+            None => Ok(self.vector(slot)?.bytes),
+        }
+    }
+
+    /// Reads the values of some slots ahead, if the index is cold.
+    #[cold]
+    pub(crate) fn read_rows_ahead(&self, slots: &[u32], without_codes: bool) {
+        if let Some(cold) = self.cold {
+            let mut batch = cold.batch();
+            self.add_to(&mut batch, self.scanned(without_codes), slots, Parts::Unseen);
+            slots.iter().for_each(|slot| self.add_item_to(&mut batch, Slot(*slot)));
+            batch.send(0);
         }
     }
 }

@@ -107,6 +107,7 @@ const UNSAFE: &[&str] = &[
     "store/open.rs",
     "store/source.rs",
     "store/owned_snapshot.rs",
+    "store/readahead/advise.rs",
     "store/process.rs",
     "index/environment/open.rs",
     "index/environment/resize.rs",

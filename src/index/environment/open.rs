@@ -1,6 +1,7 @@
 //! Opens and creates an environment: once in a process, and never on a file in which LMDB would
 //! lose data.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, RwLock};
@@ -17,6 +18,7 @@ use crate::index::registry::{Claim, DATA, DataFile, Registered, Registry};
 use crate::store::Raw;
 use crate::store::file::check_length;
 use crate::store::process::OfProcess;
+use crate::store::readahead::cannot_tell;
 
 /// The database with the names of the indexes.
 const CATALOG: &str = "voisin.catalog";
@@ -111,6 +113,9 @@ impl SharedEnv {
             }
             Err(error) => return Err(error.into()),
         };
+        if is_read_only && OpenOptions::new().write(true).open(env.path().join(DATA)).is_err() {
+            cannot_tell();
+        }
         env.clear_stale_readers()?;
         let mut adoptions = 0;
         let (indexes, catalog) = loop {

@@ -215,6 +215,18 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
         }))
     }
 
+    /// The vectors of the candidates that are reranked first, as many as are needed at least.
+    #[inline]
+    fn fetch(&mut self, beam: &Beam) -> bool {
+        let Walk { view, k, .. } = self.walk;
+        if P::IS_EXACT || view.cold().is_none() || self.is_descending() {
+            return false;
+        }
+        let accepted = beam.candidates().iter().filter(|candidate| candidate.accepted);
+        self.exact.fetch_rows(&accepted.take(*k).map(Candidate::slot).collect::<Vec<_>>());
+        true
+    }
+
     // Asked of every candidate: left to itself, the compiler inlines it or not by chance.
     #[inline]
     fn accepts(&self, slot: Slot) -> Result<bool> {
@@ -270,7 +282,7 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         let nearest = &mut found.top_k;
         let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
         let (mut slots, mut distances) = (Vec::with_capacity(*k), Vec::with_capacity(*k));
-        let (mut wanted, mut is_first) = (*k, true);
+        let mut wanted = *k;
         loop {
             slots.clear();
             for candidate in left.by_ref() {
@@ -287,11 +299,12 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
             if slots.is_empty() {
                 return Ok(());
             }
-            if std::mem::take(&mut is_first) {
-                exact.fetch_rows(&slots);
+            if view.cold().is_some() {
+                exact.cold_distances(&slots, &mut distances)?;
+            } else {
+                exact.prefetch(&slots);
+                exact.distances(&slots, &mut distances)?;
             }
-            exact.prefetch(&slots);
-            exact.distances(&slots, &mut distances)?;
             found.distances += slots.len() as u64;
             for (slot, distance) in slots.iter().zip(&distances) {
                 if nearest.may_keep(*distance) {

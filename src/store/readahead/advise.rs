@@ -10,11 +10,25 @@
 //! be noticed. So nothing here depends on what a damaged file says.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A range of addresses, whole pages.
 pub(super) type Addresses = Range<usize>;
 
-pub(super) use self::system::{is_resident, major_faults, page_shift, will_need};
+pub(super) use self::system::{major_faults, page_shift, will_need};
+
+/// Whether the system tells this process what is in memory: only those who may write a file.
+static IS_TOLD: AtomicBool = AtomicBool::new(true);
+
+/// Takes note that a file may not be written by this process.
+pub(super) fn cannot_tell() {
+    IS_TOLD.store(false, Ordering::Relaxed);
+}
+
+/// Whether the page at an address is in memory. `None` if that is unknown.
+pub(super) fn is_resident(address: usize) -> Option<bool> {
+    if IS_TOLD.load(Ordering::Relaxed) { system::is_resident(address) } else { None }
+}
 
 /// Advises runs by `many`, which takes any number and returns the bytes that it has advised, or
 /// `None` if it is refused for good; and by `one`, those that it does not take. Returns whether
@@ -146,14 +160,13 @@ mod system {
         }
     }
 
-    /// Whether the page at an address is in memory. `true` if that cannot be told: the system tells
-    /// those who may write the file.
-    pub(in crate::store::readahead) fn is_resident(address: usize) -> bool {
-        let mut state = 1u8;
+    /// Whether the page at an address is in memory.
+    pub(in crate::store::readahead) fn is_resident(address: usize) -> Option<bool> {
+        let mut state = 0u8;
         let start = address >> page_shift() << page_shift();
         // SAFETY: there is room for the state of one page, and one byte is of one page.
         let result = unsafe { libc::mincore(start as *mut _, 1, &raw mut state) };
-        result != 0 || state & 1 == 1
+        (result == 0).then_some(state & 1 == 1)
     }
 
     /// How often this thread has waited for the disk because of a page that it has touched.
@@ -189,8 +202,8 @@ mod system {
     pub(in crate::store::readahead) fn will_need(_runs: &[Addresses]) {}
 
     /// Unknown.
-    pub(in crate::store::readahead) fn is_resident(_address: usize) -> bool {
-        false
+    pub(in crate::store::readahead) fn is_resident(_address: usize) -> Option<bool> {
+        None
     }
 
     /// Unknown.
@@ -249,10 +262,15 @@ mod tests {
         let at = bytes.as_ptr().addr();
         let start = at.next_multiple_of(1 << page_shift());
         let pages = |pages: Addresses| (pages.start << page_shift())..(pages.end << page_shift());
-        will_need(&[start..start + (1 << page_shift()), pages(5..6), pages(1 << 40..(1 << 40) + 1)]);
+        will_need(&[
+            start..start + (1 << page_shift()),
+            pages(5..6),
+            pages(1 << 40..(1 << 40) + 1),
+        ]);
         will_need(&[pages(7..9)]);
         assert!(bytes.iter().all(|byte| *byte == 1));
-        assert!(is_resident(at), "it was written just now");
+        assert_eq!(is_resident(at), Some(true), "it was written just now");
+        assert_eq!(is_resident(5 << page_shift()), None, "nothing is there");
         major_faults();
     }
 }

@@ -306,22 +306,18 @@ impl Batch<'_> {
         self.runs.push(pages);
     }
 
-    /// Whether there is nothing to ask for.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
     /// Starts reading. Runs with at most `gap` pages between them are read in one piece.
     pub(crate) fn send(mut self, gap: usize) {
         if let Some(page) = self.believed {
             let count = BATCHES.get();
             BATCHES.set(count.wrapping_add(1));
             if count % BATCHES_AN_AUDIT == 0 {
-                let was_there = advise::is_resident(page << advise::page_shift());
-                if !was_there {
-                    self.runs.push(page..page + 1);
+                if let Some(was_there) = advise::is_resident(page << advise::page_shift()) {
+                    if !was_there {
+                        self.runs.push(page..page + 1);
+                    }
+                    self.residency.audited(was_there);
                 }
-                self.residency.audited(was_there);
             }
         }
         if !self.runs.is_empty() {
@@ -389,5 +385,82 @@ impl Seen {
             }
         }
         self.current.store(last, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(pages: Range<usize>) -> Range<usize> {
+        let shift = advise::page_shift();
+        // Anywhere in the first page, and in the last.
+        (pages.start << shift) + 5..(pages.end << shift) - 7
+    }
+
+    /// The pages of a batch that are asked for.
+    fn asked(residency: &Residency, pages: &[Range<usize>]) -> Vec<usize> {
+        let mut batch = residency.batch();
+        pages.iter().for_each(|pages| batch.add(bytes(pages.clone())));
+        let asked = batch.runs.normalized(0).iter().cloned().flatten().collect();
+        residency.asked(batch.asked);
+        asked
+    }
+
+    #[test]
+    fn pages_are_asked_for_once_in_two_epochs_and_those_touched_again_no_more() {
+        // Half of the budget is an epoch.
+        let residency = Residency::new(200 << advise::page_shift());
+        residency.observe(1 << 40);
+        assert!(matches!(residency.temperature(), Temperature::Cold(_)));
+        assert!(!residency.has(bytes(3..5)));
+        assert_eq!(asked(&residency, &[3..5, 9..10, 4..7]), [3, 4, 5, 6, 9]);
+        assert!(residency.has(bytes(3..7)) && !residency.has(bytes(9..11)));
+        assert_eq!(asked(&residency, &[3..5, 9..10]), [0; 0]);
+        // The first epoch ends.
+        assert_eq!(asked(&residency, &[1000..1099]).len(), 99);
+        assert_eq!(asked(&residency, &[3..4]), [0; 0], "touched in the second");
+        assert_eq!(asked(&residency, &[2000..2101]).len(), 101);
+        assert!(residency.has(bytes(3..4)) && !residency.has(bytes(4..5)));
+        residency.forget();
+        assert!(!residency.has(bytes(3..4)));
+    }
+
+    #[test]
+    fn an_epoch_ends_early_if_too_many_beliefs_are_wrong() {
+        let residency = Residency::new(1 << 30);
+        residency.observe(1 << 40);
+        asked(&residency, &[3..4]);
+        for audit in 0..2 * AUDITS {
+            residency.audited(audit % 20 > 0);
+        }
+        assert!(residency.has(bytes(3..4)), "one in 20 is tolerated");
+        // Not touched in between: two epochs end.
+        for audit in 0..2 * AUDITS {
+            residency.audited(audit % 4 > 0);
+        }
+        assert!(!residency.has(bytes(3..4)));
+    }
+
+    #[test]
+    fn an_index_that_becomes_cold_again_and_again_does_not_fit() {
+        let residency = Residency::new(1 << 30);
+        residency.observe(1 << 20);
+        assert!(residency.fits() && residency.is_unknown());
+        residency.set_warm(true);
+        assert!(!matches!(residency.temperature(), Temperature::Cold(_)));
+        for relapses in 1..=MAX_RELAPSES {
+            assert!(residency.fits());
+            residency.relapse();
+            assert!(matches!(residency.temperature(), Temperature::Cold(_)));
+            assert_eq!(residency.fits(), relapses < MAX_RELAPSES);
+        }
+        residency.observe(1 << 20);
+        assert!(!residency.fits(), "a commit changes nothing about it");
+        let residency = Residency::new(1 << 30);
+        residency.observe(1 << 31);
+        assert!(!residency.fits());
+        residency.observe(1 << 29);
+        assert!(residency.fits() && residency.is_unknown(), "it has shrunk");
     }
 }

@@ -32,11 +32,6 @@ impl Runs {
         }
     }
 
-    /// Removes all pages.
-    pub(crate) fn clear(&mut self) {
-        self.runs.clear();
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
@@ -98,8 +93,6 @@ mod tests {
             }
             prop_assert_eq!(runs.normalized(gap), naive(&pushed, gap));
             prop_assert_eq!(runs.is_empty(), pushed.iter().all(|pages| pages.is_empty()));
-            runs.clear();
-            prop_assert!(runs.is_empty() && runs.normalized(gap).is_empty());
         }
     }
 }

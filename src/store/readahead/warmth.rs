@@ -75,7 +75,7 @@ fn is_in_memory(view: &AnyView<'_, '_, '_>) -> Result<bool> {
             for (_, value) in view.source.values(key(number), key(u32::MAX), 1)? {
                 let ends = [value.first(), value.last()];
                 let is_there =
-                    |byte: &u8| advise::is_resident(std::ptr::from_ref::<u8>(byte).addr());
+                    |byte: &u8| advise::is_resident(std::ptr::from_ref(byte).addr()) == Some(true);
                 if !ends.into_iter().flatten().all(is_there) {
                     return Ok(false);
                 }

@@ -14,7 +14,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
 use crate::store::strided::prefetch_places;
 use crate::store::table::Places;
-use crate::store::view::View;
+use crate::store::view::{Parts, View};
 use crate::types::Slot;
 
 /// Codes that are looked up and prefetched as one batch before they are compared.
@@ -222,7 +222,7 @@ impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
     fn fetch(&self, slots: &[u32]) {
         if let Some(cold) = self.view.cold {
             let mut batch = cold.batch();
-            self.view.add_to(&mut batch, &self.tables.values, slots, false);
+            self.view.add_to(&mut batch, &self.tables.values, slots, Parts::Unseen);
             batch.send(0);
         }
     }
