@@ -277,6 +277,9 @@ impl Beam {
         accept: impl Fn(Slot) -> Result<bool>,
     ) -> Result<()> {
         let fresh = self.visited.latest();
+        if graph.is_cold() {
+            computer.wait(fresh);
+        }
         computer.distances(fresh, &mut self.distances)?;
         self.distance_count += fresh.len() as u64;
         let mut bound = self.pool.bound();

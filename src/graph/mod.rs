@@ -93,6 +93,10 @@ pub(crate) trait DistanceComputer {
 
     /// Starts reading it from disk, all at a time.
     fn fetch(&self, _slots: &[u32]) {}
+
+    /// Waits until it has been read, if it was asked for: once, where touching one after the other
+    /// would wait for each.
+    fn wait(&self, _slots: &[u32]) {}
 }
 
 /// Vectors between which distances can be computed.
@@ -133,6 +137,10 @@ impl<P: DistanceComputer + ?Sized> DistanceComputer for &P {
 
     fn fetch(&self, slots: &[u32]) {
         (**self).fetch(slots);
+    }
+
+    fn wait(&self, slots: &[u32]) {
+        (**self).wait(slots);
     }
 }
 

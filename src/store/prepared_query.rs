@@ -122,6 +122,7 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
     /// pages of their own: computed again, they are what is stored, on every machine.
     #[cold]
     pub(crate) fn cold_distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.wait(slots);
         by_finish!(self.view.snapshot.metric, F => {
             out.clear();
             for slot in slots {
@@ -267,5 +268,9 @@ impl<'t, S: Source<'t>> DistanceComputer for PreparedQuery<'_, '_, 't, S> {
             self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, Parts::Unseen);
             batch.send(0);
         }
+    }
+
+    fn wait(&self, slots: &[u32]) {
+        self.view.wait_for(&self.view.snapshot.vectors, slots);
     }
 }

@@ -5,6 +5,7 @@
 //! All numbers from disk are checked before use: a damaged value is an [`Error::Corrupt`], never a
 //! panic and never a read beyond the map.
 
+use std::hint::black_box;
 use std::ops::Range;
 
 use roaring::RoaringBitmap;
@@ -153,6 +154,15 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             let addresses = values.addresses(Slot(*slot));
             addresses.is_some_and(|parts| parts.into_iter().all(|bytes| cold.has(bytes)))
         })
+    }
+
+    /// Waits until the values of some slots have been read, if they were asked for in one batch:
+    /// disks read it about in the order of addresses, which is that of the batch.
+    #[cold]
+    pub(super) fn wait_for(&self, values: &Strided<'t>, slots: &[u32]) {
+        let found = slots.iter().filter_map(|slot| values.places()?.get(Slot(*slot), false));
+        let last = found.max_by_key(|found| found.bytes.as_ptr().addr());
+        black_box(last.and_then(|last| last.bytes.last().copied()));
     }
 
     /// Has the values of some slots read.

@@ -141,7 +141,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         query: P,
         found: &'a mut Found,
     ) -> GraphQuery<'a, 's, 't, S, P> {
-        GraphQuery { walk: self, exact, query, layer: None, found }
+        GraphQuery { walk: self, exact, query, layer: None, found, fetched: Vec::new() }
     }
 
     /// Decides how far the search goes: as far as, on average, about `ef` candidates lie around a
@@ -191,6 +191,8 @@ struct GraphQuery<'a, 's, 't, S, P> {
     /// The layer being searched.
     layer: Option<Layer>,
     found: &'a mut Found,
+    /// The candidates whose vectors have been asked for, if the index is cold.
+    fetched: Vec<u32>,
 }
 
 impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P> {
@@ -215,16 +217,16 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
         }))
     }
 
-    /// The vectors of the candidates that are reranked first, as many as are needed at least.
+    /// The vectors of the candidates that are reranked first: as many as are needed at least, and
+    /// those that will hardly be ruled out by them.
     #[inline]
     fn fetch(&mut self, beam: &Beam) -> bool {
-        let Walk { view, k, .. } = self.walk;
-        if P::IS_EXACT || view.cold().is_none() || self.is_descending() {
-            return false;
+        let is_cold = self.walk.view.cold().is_some();
+        if !P::IS_EXACT && is_cold && !self.is_descending() {
+            self.fetch_first(beam);
+            return true;
         }
-        let accepted = beam.candidates().iter().filter(|candidate| candidate.accepted);
-        self.exact.fetch_rows(&accepted.take(*k).map(Candidate::slot).collect::<Vec<_>>());
-        true
+        false
     }
 
     // Asked of every candidate: left to itself, the compiler inlines it or not by chance.
@@ -274,10 +276,30 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         Ok(())
     }
 
+    /// See [`fetch`](SearchTask::fetch).
+    #[cold]
+    fn fetch_first(&mut self, beam: &Beam) {
+        let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
+        let mut last = f32::NEG_INFINITY;
+        self.fetched.clear();
+        for candidate in left.by_ref().take(self.walk.k) {
+            last = candidate.distance();
+            self.fetched.push(candidate.slot());
+        }
+        // The `k`-th distance is rarely smaller than the `k`-th estimate.
+        for candidate in left {
+            let error = self.query.error(Slot(candidate.slot())).unwrap_or(0.0);
+            if candidate.distance() - error <= last {
+                self.fetched.push(candidate.slot());
+            }
+        }
+        self.exact.fetch_rows(&self.fetched);
+    }
+
     /// Reranks the candidates, whose distances are estimates: computes the exact distances of all
     /// but those that cannot be in the top-k, and offers them to it.
     fn rerank(&mut self, beam: &Beam) -> Result<()> {
-        let Self { walk: Walk { view, k, .. }, exact, query, found, .. } = self;
+        let Self { walk: Walk { view, k, .. }, exact, query, found, fetched, .. } = self;
         found.estimates += beam.distance_count;
         let nearest = &mut found.top_k;
         let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
@@ -314,7 +336,9 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
             }
             // First `k` at a time, as many as are needed at least, then four.
             if wanted == *k && view.cold().is_some() {
-                exact.fetch_rows(&contenders(left.clone(), nearest, query)?);
+                let mut others = contenders(left.clone(), nearest, query)?;
+                others.retain(|slot| !fetched.contains(slot));
+                exact.fetch_rows(&others);
             }
             wanted = 4;
         }

@@ -226,6 +226,10 @@ impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
             batch.send(0);
         }
     }
+
+    fn wait(&self, slots: &[u32]) {
+        self.view.wait_for(&self.tables.values, slots);
+    }
 }
 
 /// Replaces `out` by the estimates for `slots`, in order. `find` looks up a code.
