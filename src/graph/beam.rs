@@ -233,12 +233,11 @@ impl Beam {
     #[inline(never)]
     fn fetch_values(&mut self, graph: &impl Graph, computer: &impl DistanceComputer, layer: Layer) {
         let fresh = self.visited.latest();
-        if computer.has(fresh) {
+        if computer.has(fresh) || !computer.fetch(fresh) {
             computer.prefetch(fresh);
             return;
         }
         self.ahead.clear();
-        self.ahead.extend_from_slice(fresh);
         for slot in self.pool.unexpanded().take(self.fetch_width - 1) {
             let count = self.ahead.len();
             if graph.has_list(layer, Slot(slot))
@@ -257,11 +256,10 @@ impl Beam {
     #[cold]
     #[inline(never)]
     pub(super) fn fetch_lists(&mut self, graph: &impl Graph, layer: Layer, current: Slot) {
-        if graph.has_list(layer, current) {
+        if graph.has_list(layer, current) || !graph.fetch_lists(layer, &[current.0]) {
             return;
         }
         self.ahead.clear();
-        self.ahead.push(current.0);
         self.ahead.extend(self.pool.unexpanded().take(self.fetch_width - 1));
         graph.fetch_lists(layer, &self.ahead);
         self.fetch_width = (2 * self.fetch_width).min(MAX_FETCH_WIDTH);

@@ -73,8 +73,11 @@ pub(crate) trait Graph {
         true
     }
 
-    /// Starts reading the neighbor lists of nodes from disk, all at a time.
-    fn fetch_lists(&self, _layer: Layer, _slots: &[u32]) {}
+    /// Starts reading the neighbor lists of nodes from disk, all at a time; whether any was not in
+    /// memory.
+    fn fetch_lists(&self, _layer: Layer, _slots: &[u32]) -> bool {
+        false
+    }
 }
 
 /// Computes distances from one vector, a query or a stored one.
@@ -91,8 +94,10 @@ pub(crate) trait DistanceComputer {
         true
     }
 
-    /// Starts reading it from disk, all at a time.
-    fn fetch(&self, _slots: &[u32]) {}
+    /// Starts reading it from disk, all at a time; whether any was not in memory.
+    fn fetch(&self, _slots: &[u32]) -> bool {
+        false
+    }
 
     /// Waits until it has been read, if it was asked for: once, where touching one after the other
     /// would wait for each.
@@ -135,8 +140,8 @@ impl<P: DistanceComputer + ?Sized> DistanceComputer for &P {
         (**self).has(slots)
     }
 
-    fn fetch(&self, slots: &[u32]) {
-        (**self).fetch(slots);
+    fn fetch(&self, slots: &[u32]) -> bool {
+        (**self).fetch(slots)
     }
 
     fn wait(&self, slots: &[u32]) {

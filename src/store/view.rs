@@ -150,10 +150,15 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// Whether the values of some slots are in memory, as far as is known.
     pub(super) fn has_all(&self, values: &Strided<'t>, slots: &[u32]) -> bool {
         let Some(cold) = self.cold else { return true };
-        slots.iter().all(|slot| {
+        let has = |slot: &u32| {
             let addresses = values.addresses(Slot(*slot));
             addresses.is_some_and(|parts| parts.into_iter().all(|bytes| cold.has(bytes)))
-        })
+        };
+        slots.iter().all(has)
+            && slots
+                .last()
+                .and_then(|slot| values.addresses(Slot(*slot)))
+                .is_none_or(|[value, _]| cold.audit(value))
     }
 
     /// Waits until the values of some slots have been read, if they were asked for in one batch:

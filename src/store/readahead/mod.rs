@@ -87,7 +87,8 @@ pub(crate) fn ahead<I: Iterator>(
     let mut values = values.fuse();
     let (mut queue, mut queued_bytes, mut most) = (VecDeque::new(), 0, 1);
     std::iter::from_fn(move || {
-        if queue.len() <= most / 2 && queued_bytes <= WINDOW_BYTES {
+        // A half of the last window has been taken.
+        if queue.len() <= most / 4 && queued_bytes <= WINDOW_BYTES {
             let start = queue.len();
             while queue.len() < most && queued_bytes < 2 * WINDOW_BYTES {
                 let Some(value) = values.next() else { break };

@@ -8,10 +8,11 @@
 //!
 //! A file that **exceeds** the budget has its hot part warmed alike, and stays cold: searches
 //! remember the pages that they have touched or asked for, in this epoch or the last, and believe
-//! that these are in memory. An epoch ends when half of the budget has been asked for; or sooner,
-//! when a look at some of the believed pages finds too many gone. So wrong beliefs, which cost a
-//! page fault each, stay few, whoever else uses the memory: other processes that search the same
-//! file, or anything else.
+//! that these are in memory. Others are looked at by a system call each, and asked for if they are
+//! not there. An epoch ends when a share of the budget has been read. That share follows from looks
+//! at some of the believed pages: a wrong belief costs a page fault, which takes as long as hundreds
+//! of looks, so only a few in a thousand may be wrong. So the account follows what the system does,
+//! whoever else uses the memory: other processes that search the same file, or anything else.
 //!
 //! Pages are known by their addresses. The map of a file is one range of addresses, so their lowest
 //! bits tell its pages apart, as long as there are more places than pages; beyond, two pages share
@@ -36,11 +37,18 @@ const WARMED_EIGHTHS: u64 = 6;
 /// system provides what is used: a bit for a page.
 const MAX_PAGES: usize = 1 << 27;
 const MIN_PAGES: usize = 1 << 20;
-/// Every n-th batch has one believed page looked at, which takes as long as a system call.
-const BATCHES_AN_AUDIT: u32 = 32;
-/// After so many looks, an epoch ends if more than one page in [`MAX_WRONG`] was gone.
-const AUDITS: u32 = 64;
-const MAX_WRONG: u32 = 8;
+/// At every n-th question whether pages are there, one that is believed to be is looked at: about
+/// seven times a search.
+const QUESTIONS_AN_AUDIT: u32 = 16;
+/// Epochs become longer if of so many pages looked at, at most [`FEW_WRONG`] were gone, and shorter
+/// if more than [`MANY_WRONG`] were.
+const AUDITS: u32 = 1024;
+const FEW_WRONG: u32 = 1;
+const MANY_WRONG: u32 = 4;
+/// The budget is at first so many epochs long, at least and at most.
+const EPOCHS: u64 = 8;
+const MIN_EPOCHS: u64 = 2;
+const MAX_EPOCHS: u64 = 1024;
 /// Every n-th search of a warm index by a thread is watched.
 const SEARCHES_A_WATCH: u32 = 256;
 /// A search that has waited for this many pages is not one of a warm index.
@@ -56,8 +64,8 @@ const WARM: u8 = 1;
 const COLD: u8 = 2;
 
 thread_local! {
-    /// The number of batches, and of searches of warm indexes.
-    static BATCHES: Cell<u32> = const { Cell::new(0) };
+    /// The number of questions, and of searches of warm indexes.
+    static QUESTIONS: Cell<u32> = const { Cell::new(0) };
     static SEARCHES: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -72,8 +80,9 @@ pub(crate) struct Residency {
     seen: OnceLock<Seen>,
     /// Bytes of the file when it was last looked at.
     file_bytes: AtomicU64,
-    /// Pages asked for in this epoch.
+    /// Pages asked for in this epoch, and how many end it.
     asked: AtomicU64,
+    epoch: AtomicU64,
     audits: AtomicU32,
     wrong: AtomicU32,
     warming: Mutex<Warming>,
@@ -135,6 +144,7 @@ impl Residency {
             seen: OnceLock::new(),
             file_bytes: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            epoch: AtomicU64::new((budget_bytes >> advise::page_shift()) / EPOCHS),
             audits: AtomicU32::new(0),
             wrong: AtomicU32::new(0),
             warming: Mutex::default(),
@@ -236,14 +246,33 @@ impl Residency {
         pages(bytes).all(|page| seen.has(page))
     }
 
+    /// Looks at a page of some bytes that are believed to be in memory, now and then; `false` if it
+    /// is not there.
+    #[inline]
+    pub(crate) fn audit(&self, bytes: Range<usize>) -> bool {
+        let count = QUESTIONS.get();
+        QUESTIONS.set(count.wrapping_add(1));
+        count % QUESTIONS_AN_AUDIT != 0 || self.look(bytes)
+    }
+
+    #[cold]
+    fn look(&self, bytes: Range<usize>) -> bool {
+        let Some(was_there) = advise::is_resident(bytes.start) else { return true };
+        self.audited(was_there);
+        if !was_there {
+            self.seen().remove(bytes.start >> advise::page_shift());
+        }
+        was_there
+    }
+
     /// A batch of hints.
     pub(crate) fn batch(&self) -> Batch<'_> {
-        Batch { residency: self, runs: Runs::default(), asked: 0, believed: None }
+        Batch { residency: self, runs: Runs::default(), unseen: Vec::new() }
     }
 
     /// Counts pages asked for.
     fn asked(&self, pages: u64) {
-        let epoch = (self.budget_bytes >> advise::page_shift()) / 2;
+        let epoch = self.epoch.load(Ordering::Relaxed);
         if self.asked.fetch_add(pages, Ordering::Relaxed) + pages > epoch {
             self.end_epoch();
         }
@@ -258,12 +287,19 @@ impl Residency {
     fn audited(&self, was_there: bool) {
         let wrong = u32::from(!was_there);
         let wrong = self.wrong.fetch_add(wrong, Ordering::Relaxed) + wrong;
-        if self.audits.fetch_add(1, Ordering::Relaxed) + 1 >= AUDITS {
-            self.audits.store(0, Ordering::Relaxed);
-            self.wrong.store(0, Ordering::Relaxed);
-            if wrong * MAX_WRONG > AUDITS {
-                self.end_epoch();
-            }
+        let audits = self.audits.fetch_add(1, Ordering::Relaxed) + 1;
+        if audits < AUDITS && wrong <= MANY_WRONG {
+            return;
+        }
+        self.audits.store(0, Ordering::Relaxed);
+        self.wrong.store(0, Ordering::Relaxed);
+        let (pages, epoch) =
+            (self.budget_bytes >> advise::page_shift(), self.epoch.load(Ordering::Relaxed));
+        if wrong > MANY_WRONG {
+            self.epoch.store((epoch * 3 / 4).max(pages / MAX_EPOCHS), Ordering::Relaxed);
+            self.end_epoch();
+        } else if wrong <= FEW_WRONG {
+            self.epoch.store((epoch * 9 / 8 + 1).min(pages / MIN_EPOCHS), Ordering::Relaxed);
         }
     }
 }
@@ -275,55 +311,44 @@ fn pages(bytes: Range<usize>) -> Range<usize> {
     if bytes.is_empty() { 0..0 } else { bytes.start >> shift..((bytes.end - 1) >> shift) + 1 }
 }
 
-/// Hints that are given in one call: the pages that are not believed to be in memory.
+/// Hints that are given in one call: the pages that are not in memory.
 pub(crate) struct Batch<'r> {
     residency: &'r Residency,
     runs: Runs,
-    asked: u64,
-    /// A page that has been left out.
-    believed: Option<usize>,
+    /// Pages that have not been seen, to be looked at.
+    unseen: Vec<usize>,
 }
 
 impl Batch<'_> {
-    /// Adds the pages of bytes at some addresses that are not believed to be in memory.
+    /// Adds the pages of bytes at some addresses that are neither believed nor found to be in
+    /// memory.
     pub(crate) fn add(&mut self, bytes: Range<usize>) {
         let seen = self.residency.seen();
-        for page in pages(bytes) {
-            if seen.add(page) {
-                self.runs.push(page..page + 1);
-                self.asked += 1;
-            } else {
-                self.believed = Some(page);
-            }
-        }
+        self.unseen.extend(pages(bytes).filter(|page| seen.add(*page)));
     }
 
-    /// Adds the pages of bytes at some addresses whatever is believed: for those that are rarely
-    /// read twice, where asking again is cheaper than being wrong.
+    /// Adds the pages of bytes at some addresses without a look: for those that are rarely read
+    /// twice.
     pub(crate) fn add_always(&mut self, bytes: Range<usize>) {
-        let (seen, pages) = (self.residency.seen(), pages(bytes));
-        self.asked += pages.clone().map(|page| u64::from(seen.add(page))).sum::<u64>();
-        self.runs.push(pages);
+        self.runs.push(pages(bytes));
     }
 
-    /// Starts reading. Runs with at most `gap` pages between them are read in one piece.
-    pub(crate) fn send(mut self, gap: usize) {
-        if let Some(page) = self.believed {
-            let count = BATCHES.get();
-            BATCHES.set(count.wrapping_add(1));
-            if count % BATCHES_AN_AUDIT == 0 {
-                if let Some(was_there) = advise::is_resident(page << advise::page_shift()) {
-                    if !was_there {
-                        self.runs.push(page..page + 1);
-                    }
-                    self.residency.audited(was_there);
-                }
+    /// Starts reading; whether there was something to read. Runs with at most `gap` pages between
+    /// them are read in one piece.
+    pub(crate) fn send(mut self, gap: usize) -> bool {
+        let shift = advise::page_shift();
+        for page in self.unseen.drain(..) {
+            if advise::is_resident(page << shift) != Some(true) {
+                self.runs.push(page..page + 1);
             }
         }
-        if !self.runs.is_empty() {
-            super::ask(self.runs.normalized(gap));
-            self.residency.asked(self.asked);
+        let runs = self.runs.normalized(gap);
+        if !runs.is_empty() {
+            super::ask(runs);
+            let count: usize = runs.iter().map(Range::len).sum();
+            self.residency.asked(count as u64);
         }
+        !runs.is_empty()
     }
 }
 
@@ -375,6 +400,12 @@ impl Seen {
         is_new
     }
 
+    /// Forgets a page.
+    fn remove(&self, page: usize) {
+        let (words, bit) = self.words(page);
+        words.iter().for_each(|word| _ = word.fetch_and(!bit, Ordering::Relaxed));
+    }
+
     /// Begins an epoch, and forgets the pages of the one before the last.
     fn end_epoch(&self) {
         let last = 1 - (self.current.load(Ordering::Relaxed) & 1);
@@ -402,15 +433,15 @@ mod tests {
     fn asked(residency: &Residency, pages: &[Range<usize>]) -> Vec<usize> {
         let mut batch = residency.batch();
         pages.iter().for_each(|pages| batch.add(bytes(pages.clone())));
-        let asked = batch.runs.normalized(0).iter().cloned().flatten().collect();
-        residency.asked(batch.asked);
+        let mut asked = std::mem::take(&mut batch.unseen);
+        asked.sort_unstable();
+        residency.asked(asked.len() as u64);
         asked
     }
 
     #[test]
     fn pages_are_asked_for_once_in_two_epochs_and_those_touched_again_no_more() {
-        // Half of the budget is an epoch.
-        let residency = Residency::new(200 << advise::page_shift());
+        let residency = Residency::new(100 * EPOCHS << advise::page_shift());
         residency.observe(1 << 40);
         assert!(matches!(residency.temperature(), Temperature::Cold(_)));
         assert!(!residency.has(bytes(3..5)));
@@ -427,19 +458,34 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_ends_early_if_too_many_beliefs_are_wrong() {
+    fn epochs_are_as_long_as_beliefs_are_right() {
         let residency = Residency::new(1 << 30);
         residency.observe(1 << 40);
+        let epoch = || residency.epoch.load(Ordering::Relaxed);
+        let first = epoch();
         asked(&residency, &[3..4]);
-        for audit in 0..2 * AUDITS {
+        for audit in 0..10 * AUDITS {
+            residency.audited(audit % 400 > 0);
+        }
+        assert_eq!(epoch(), first, "two or three in a thousand are tolerated");
+        for audit in 0..10 * AUDITS {
+            residency.audited(audit % 2000 > 0);
+        }
+        assert!(epoch() > 2 * first);
+        assert!(residency.has(bytes(3..4)));
+        // Not touched in between: two epochs end.
+        for audit in 0..AUDITS {
             residency.audited(audit % 20 > 0);
         }
-        assert!(residency.has(bytes(3..4)), "one in 20 is tolerated");
-        // Not touched in between: two epochs end.
-        for audit in 0..2 * AUDITS {
-            residency.audited(audit % 4 > 0);
-        }
         assert!(!residency.has(bytes(3..4)));
+        for audit in 0..1000 * AUDITS {
+            residency.audited(audit % 20 > 0);
+        }
+        assert!((1..first / 8).contains(&epoch()), "{}", epoch());
+        // A page that turns out not to be there is not believed to be.
+        asked(&residency, &[9..10]);
+        residency.seen().remove(9);
+        assert_eq!(asked(&residency, &[9..10]), [9]);
     }
 
     #[test]

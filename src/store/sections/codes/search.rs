@@ -219,12 +219,11 @@ impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
         self.view.has_all(&self.tables.values, slots)
     }
 
-    fn fetch(&self, slots: &[u32]) {
-        if let Some(cold) = self.view.cold {
-            let mut batch = cold.batch();
-            self.view.add_to(&mut batch, &self.tables.values, slots, Parts::Unseen);
-            batch.send(0);
-        }
+    fn fetch(&self, slots: &[u32]) -> bool {
+        let Some(cold) = self.view.cold else { return false };
+        let mut batch = cold.batch();
+        self.view.add_to(&mut batch, &self.tables.values, slots, Parts::Unseen);
+        batch.send(0)
     }
 
     fn wait(&self, slots: &[u32]) {

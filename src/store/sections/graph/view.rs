@@ -194,11 +194,11 @@ impl<'t, S: Source<'t>> Graph for View<'_, 't, S> {
 
     fn has_list(&self, layer: Layer, slot: Slot) -> bool {
         let Some(cold) = self.cold else { return true };
-        self.list_addresses(layer, slot, |bytes| cold.has(bytes))
+        self.list_addresses(layer, slot, |bytes| cold.has(bytes.clone()) && cold.audit(bytes))
     }
 
-    fn fetch_lists(&self, layer: Layer, slots: &[u32]) {
-        let Some(cold) = self.cold else { return };
+    fn fetch_lists(&self, layer: Layer, slots: &[u32]) -> bool {
+        let Some(cold) = self.cold else { return false };
         let mut batch = cold.batch();
         for slot in slots.iter().map(|slot| Slot(*slot)) {
             let Some((group, _)) = self.group(slot) else { continue };
@@ -220,7 +220,7 @@ impl<'t, S: Source<'t>> Graph for View<'_, 't, S> {
                 }
             }
         }
-        batch.send(0);
+        batch.send(0)
     }
 
     #[inline]
