@@ -57,8 +57,8 @@ pub(crate) fn is_warm(view: &AnyView<'_, '_, '_>, residency: &Residency) -> bool
     if !residency.is_unknown() {
         return false;
     }
-    // An error is the search's own.
-    let is_warm = is_in_memory(view).unwrap_or(false);
+    // What is damaged is left to whoever needs it.
+    let is_warm = is_in_memory(view).unwrap_or(true);
     residency.set_warm(is_warm);
     is_warm
 }
