@@ -21,8 +21,9 @@ pub(super) const MAX_MAP_BYTES: usize = 1 << 46;
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed)
 /// are stored when it is created. Opening it with a different value of an option is an error; an
 /// option that is not set takes its stored value. The options of the environment (map size,
-/// readers, waiting time, file system) are set by whoever opens it first in a process. The number
-/// of threads and [`codes_from`](Self::codes_from) belong to the handle.
+/// readers, waiting time, file system, the memory that searches count on) are set by whoever opens
+/// it first in a process. The number of threads and [`codes_from`](Self::codes_from) belong to the
+/// handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};

@@ -160,6 +160,7 @@ impl Residency {
         if !fits {
             self.state.store(COLD, Ordering::Relaxed);
         } else if !did_fit {
+            *lock(&self.warming) = Warming::default();
             self.state.store(UNKNOWN, Ordering::Relaxed);
         }
     }
