@@ -8,15 +8,18 @@
 //! What the memory is used for is decided elsewhere: `Options::memory` sets a budget, searches
 //! compare the file with it (`store/residency`).
 
+use std::sync::OnceLock;
+
 /// The budget for a handle that asks for `requested` bytes: as many, or all that there are.
 pub(crate) fn budget_bytes(requested: Option<u64>) -> u64 {
     requested.unwrap_or_else(allowed_bytes)
 }
 
-/// The bytes of memory that this process may use, as far as that is known. [`u64::MAX`] if nothing
-/// is known. A few reads of small files.
+/// The bytes of memory that this process may use, as far as that is known, when it first asks.
+/// [`u64::MAX`] if nothing is known. A few reads of small files.
 pub(crate) fn allowed_bytes() -> u64 {
-    system::allowed_bytes()
+    static ALLOWED: OnceLock<u64> = OnceLock::new();
+    *ALLOWED.get_or_init(system::allowed_bytes)
 }
 
 #[cfg(target_os = "linux")]

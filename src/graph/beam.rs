@@ -161,11 +161,15 @@ impl Beam {
         stop: impl Fn() -> bool,
     ) -> Result<&[Candidate]> {
         self.start(graph, scope);
+        let is_cold = graph.is_cold();
         loop {
-            self.mark_visited(graph, computer, scope.layer);
+            self.mark_visited(graph, computer, scope.layer, is_cold);
+            if is_cold {
+                computer.wait(self.visited.latest());
+            }
             self.compare(graph, computer, scope.layer, &accept)?;
             let Some(current) = self.expand(&stop) else { break };
-            if graph.is_cold() {
+            if is_cold {
                 self.fetch_lists(graph, scope.layer, current);
             } else if let Some(next) = self.pool.peek() {
                 graph.prefetch_neighbors(scope.layer, Slot(next));
@@ -216,9 +220,10 @@ impl Beam {
         graph: &impl Graph,
         computer: &impl DistanceComputer,
         layer: Layer,
+        is_cold: bool,
     ) {
         let fresh = self.visited.insert_all(&self.list);
-        if graph.is_cold() {
+        if is_cold {
             self.fetch_values(graph, computer, layer);
         } else {
             computer.prefetch(fresh);
@@ -275,9 +280,6 @@ impl Beam {
         accept: impl Fn(Slot) -> Result<bool>,
     ) -> Result<()> {
         let fresh = self.visited.latest();
-        if graph.is_cold() {
-            computer.wait(fresh);
-        }
         computer.distances(fresh, &mut self.distances)?;
         self.distance_count += fresh.len() as u64;
         let mut bound = self.pool.bound();

@@ -69,7 +69,7 @@ impl<E: SearchTask> Lane<'_, E> {
         if let Some(task) = self.task.as_mut().filter(|_| !std::mem::take(&mut self.has_ended)) {
             if let Some(current) = self.current.take() {
                 self.beam.list_neighbors(graph, self.layer, current)?;
-                self.beam.mark_visited(graph, task.computer(), self.layer);
+                self.beam.mark_visited(graph, task.computer(), self.layer, graph.is_cold());
                 return Ok(true);
             }
             self.beam.compare(graph, task.computer(), self.layer, |slot| task.accepts(slot))?;
@@ -91,7 +91,7 @@ impl<E: SearchTask> Lane<'_, E> {
         self.layer = scope.layer;
         self.beam.start(graph, scope);
         if let Some(task) = &self.task {
-            self.beam.mark_visited(graph, task.computer(), self.layer);
+            self.beam.mark_visited(graph, task.computer(), self.layer, graph.is_cold());
         }
         Ok(true)
     }
