@@ -22,7 +22,7 @@ use crate::store::prepared_query::PreparedQuery;
 use crate::store::sections::codes::search::CodeEstimator;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, Warm};
-use crate::store::view::{Address, View};
+use crate::store::view::{Address, ROWS_AHEAD, View};
 use crate::threads;
 use crate::top_k::{Found, TopK};
 use crate::types::{ItemId, Slot};
@@ -97,7 +97,8 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
         let by_codes = by_codes && rule_out.is_none();
         if count * meta.geometry.stride * queries.len() < PARALLEL_BYTES {
             let codes = if by_codes { code_queries(view, queries)? } else { Vec::new() };
-            let pass = Pass { view, queries, rule_out, codes: &codes, slots, piece, accept };
+            let (asked, codes) = (Default::default(), &codes[..]);
+            let pass = Pass { view, queries, rule_out, codes, slots, piece, asked, accept };
             found.extend(pass.run(0..pieces, k, stop)?);
             continue;
         }
@@ -106,11 +107,12 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
         if by_codes {
             view.resolve_codes()?;
         }
-        let warm = View::new(view.snapshot, Warm::default());
+        let warm = View::new(view.snapshot, Warm::default()).with_cold(view.cold());
         let queries: Vec<_> = queries.iter().map(|query| query.on(&warm)).collect();
         let codes = if by_codes { code_queries(&warm, &queries)? } else { Vec::new() };
-        let pass =
-            Pass { view: &warm, queries: &queries, rule_out, codes: &codes, slots, piece, accept };
+        let (view, queries, codes) = (&warm, &queries[..], &codes[..]);
+        let asked = Default::default();
+        let pass = Pass { view, queries, rule_out, codes, slots, piece, asked, accept };
         // Each thread takes the next block, so that none waits for another, and all read near each
         // other.
         let next = AtomicUsize::new(0);
@@ -181,6 +183,9 @@ struct Pass<'a, 's, 't, S> {
     slots: Slots<'a>,
     /// The number of slots in a block of the scan.
     piece: usize,
+    /// The positions from which on codes and vectors have not been read ahead, in the order of the
+    /// scan.
+    asked: [AtomicUsize; 2],
     accept: Accept<'a>,
 }
 
@@ -238,6 +243,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
 
     /// Compares the vectors of a block with all queries.
     fn scan(&self, piece: usize, state: &mut State<'t>) -> Result<()> {
+        self.read_ahead(piece, state.without_codes);
         self.address(piece, &mut state.vectors)?;
         by_finish!(self.view.snapshot.metric, F => self.scan_by::<F>(state))
     }
@@ -267,6 +273,15 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         for ((query, codes), found) in self.queries.iter().zip(self.codes).zip(found) {
             codes.distances(slots, estimates)?;
             found.estimates += slots.len() as u64;
+            if self.view.cold().is_some() {
+                let mut left = Vec::new();
+                for (slot, estimate) in slots.iter().zip(&*estimates) {
+                    if found.top_k.may_keep(estimate - codes.bound(Slot(*slot))?) {
+                        left.push(*slot);
+                    }
+                }
+                query.fetch_rows(&left);
+            }
             for ((slot, address), estimate) in vectors.iter().zip(&*estimates) {
                 if found.top_k.may_keep(estimate - codes.bound(*slot)?) {
                     found.distances += 1;
@@ -278,6 +293,36 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
                 && found.distances * MAX_RERANK_DIVISOR > found.estimates;
         }
         Ok(())
+    }
+
+    /// Has the next windows read from disk: of all vectors, or codes, or of those that are listed.
+    fn read_ahead(&self, piece: usize, without_codes: bool) {
+        let count = self.slots.count(self.view);
+        let window = match self.slots {
+            Slots::Except(_) => self.view.slots_in_window(without_codes),
+            Slots::Only(_) => ROWS_AHEAD,
+        };
+        let asked = &self.asked[usize::from(without_codes)];
+        loop {
+            let before = asked.load(Ordering::Relaxed);
+            let from = before.max(piece * self.piece);
+            // A window is read ahead while the one before it is scanned.
+            if from >= count || (piece + 1) * self.piece + window <= from {
+                return;
+            }
+            let to = (from + window).min(count);
+            let (now, next) = (Ordering::Relaxed, Ordering::Relaxed);
+            if asked.compare_exchange(before, to, now, next).is_ok() {
+                match self.slots {
+                    Slots::Except(_) => {
+                        self.view.read_ahead(from as u32..to as u32, without_codes);
+                    }
+                    Slots::Only(slots) => {
+                        self.view.read_rows_ahead(&slots[from..to], without_codes)
+                    }
+                }
+            }
+        }
     }
 
     /// Addresses the vectors of a block.

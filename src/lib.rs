@@ -81,6 +81,7 @@
 //! | `format` | every byte on disk, as `docs/format.md` specifies it |
 //! | `threads` | parallel work: the calling thread, and helper threads of voisin's own |
 //! | [`defaults`] | the default parameters, each with its reason |
+//! | `memory` | how much memory the machine or a control group allows |
 //! | `error` | what can go wrong, and who must act |
 //! | `types`, `database` | item ids, slots, layers; the LMDB database of an index |
 //!
@@ -117,6 +118,7 @@ mod graph;
 mod import;
 mod index;
 mod item_key;
+mod memory;
 mod query;
 mod reader;
 mod search;

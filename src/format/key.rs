@@ -104,6 +104,14 @@ impl Key {
         Self::new(index, Kind::META, 0, 0)
     }
 
+    /// The key after this one, of the same kind. `None` after the last.
+    pub(crate) fn next(self) -> Option<Self> {
+        match self.n.checked_add(1) {
+            Some(n) => Some(Self { n, ..self }),
+            None => Some(Self { sub: self.sub.checked_add(1)?, n: 0, ..self }),
+        }
+    }
+
     /// The first and the last key that a kind can have.
     pub(crate) fn all_of(index: u16, kind: Kind) -> (Self, Self) {
         (Self::new(index, kind, 0, 0), Self::new(index, kind, u8::MAX, u32::MAX))

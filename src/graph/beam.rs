@@ -26,6 +26,11 @@ use crate::types::{Layer, Slot};
 /// to 3 % of all distances of a search of 100 000 vectors at recall .95).
 const DESCENT_HOPS: usize = 2;
 
+/// The maximum number of nodes for which a search of a cold index reads ahead at a time. Of reads in
+/// one batch, a disk does many in the time of two; but candidates that are far down the list may
+/// never be expanded.
+const MAX_FETCH_WIDTH: usize = 8;
+
 /// The scratch memory of a search, and its result.
 #[derive(Debug, Default)]
 pub(crate) struct Beam {
@@ -39,6 +44,10 @@ pub(crate) struct Beam {
     copies: usize,
     /// The candidate that was expanded last.
     expanded: Option<Candidate>,
+    /// Slots to be fetched together, and for how many nodes: see
+    /// [`fetch_values`](Self::fetch_values).
+    ahead: Vec<u32>,
+    fetch_width: usize,
     /// How many distances have been computed for the task.
     pub(crate) distance_count: u64,
 }
@@ -81,6 +90,12 @@ pub(crate) trait SearchTask {
     /// The next layer to search. The beam holds the results of the last search, none at first.
     fn next(&mut self, beam: &Beam) -> Result<Option<Scope>>;
 
+    /// Starts reading from disk what [`next`](Self::next) will need after this search; whether it
+    /// is worth while to do something else meanwhile.
+    fn fetch(&mut self, _beam: &Beam) -> bool {
+        false
+    }
+
     /// Whether a slot may be a result (filter).
     fn accepts(&self, _slot: Slot) -> Result<bool> {
         Ok(true)
@@ -93,15 +108,28 @@ pub(crate) trait SearchTask {
     }
 }
 
+thread_local! {
+    static IDLE: Cell<Vec<Beam>> = const { Cell::new(Vec::new()) };
+}
+
 impl Beam {
     /// Runs `work` with beams of this thread.
     pub(crate) fn with<const N: usize, T>(work: impl FnOnce(&mut [Self; N]) -> T) -> T {
-        thread_local! {
-            static IDLE: Cell<Vec<Beam>> = const { Cell::new(Vec::new()) };
-        }
         // Taken out while in use, so that a nested search gets others.
         let mut idle = IDLE.take();
         let mut beams = std::array::from_fn(|_| idle.pop().unwrap_or_default());
+        IDLE.set(idle);
+        let result = work(&mut beams);
+        let mut idle = IDLE.take();
+        idle.extend(beams);
+        IDLE.set(idle);
+        result
+    }
+
+    /// The same with any number of beams.
+    pub(super) fn with_many<T>(count: usize, work: impl FnOnce(&mut [Self]) -> T) -> T {
+        let mut idle = IDLE.take();
+        let mut beams: Vec<Self> = (0..count).map(|_| idle.pop().unwrap_or_default()).collect();
         IDLE.set(idle);
         let result = work(&mut beams);
         let mut idle = IDLE.take();
@@ -115,6 +143,7 @@ impl Beam {
         self.reset();
         while let Some(scope) = task.next(self)? {
             self.search(graph, task.computer(), scope, |slot| task.accepts(slot), || task.stops())?;
+            task.fetch(self);
         }
         Ok(())
     }
@@ -132,11 +161,17 @@ impl Beam {
         stop: impl Fn() -> bool,
     ) -> Result<&[Candidate]> {
         self.start(graph, scope);
+        let is_cold = graph.is_cold();
         loop {
-            self.mark_visited(computer);
+            self.mark_visited(graph, computer, scope.layer, is_cold);
+            if is_cold {
+                computer.wait(self.visited.latest());
+            }
             self.compare(graph, computer, scope.layer, &accept)?;
             let Some(current) = self.expand(&stop) else { break };
-            if let Some(next) = self.pool.peek() {
+            if is_cold {
+                self.fetch_lists(graph, scope.layer, current);
+            } else if let Some(next) = self.pool.peek() {
                 graph.prefetch_neighbors(scope.layer, Slot(next));
             }
             self.list_neighbors(graph, scope.layer, current)?;
@@ -172,6 +207,7 @@ impl Beam {
         self.visited.start(graph.slots(), graph.is_memory_bounded());
         self.pool.start(scope.ef.max(1), scope.reach);
         (self.hops_left, self.copies, self.expanded) = (scope.hops, scope.copies, None);
+        self.fetch_width = 1;
         self.list.clear();
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
     }
@@ -179,8 +215,59 @@ impl Beam {
     /// Marks the slots of the list as visited, and prefetches the vectors (or codes) of the new
     /// ones.
     #[inline]
-    pub(super) fn mark_visited(&mut self, computer: &impl DistanceComputer) {
-        computer.prefetch(self.visited.insert_all(&self.list));
+    pub(super) fn mark_visited(
+        &mut self,
+        graph: &impl Graph,
+        computer: &impl DistanceComputer,
+        layer: Layer,
+        is_cold: bool,
+    ) {
+        let fresh = self.visited.insert_all(&self.list);
+        if is_cold {
+            self.fetch_values(graph, computer, layer);
+        } else {
+            computer.prefetch(fresh);
+        }
+    }
+
+    /// In a cold index: has the vectors (or codes) of the new slots read. If some are not in
+    /// memory, those of the neighbors of the candidates that follow are read with them. The more
+    /// often that happens, the more candidates: the first ones of a search are soon left behind.
+    /// The search goes on as it would have: only what is read when depends on it.
+    #[cold]
+    #[inline(never)]
+    fn fetch_values(&mut self, graph: &impl Graph, computer: &impl DistanceComputer, layer: Layer) {
+        let fresh = self.visited.latest();
+        if computer.has(fresh) || !computer.fetch(fresh) {
+            computer.prefetch(fresh);
+            return;
+        }
+        self.ahead.clear();
+        for slot in self.pool.unexpanded().take(self.fetch_width - 1) {
+            let count = self.ahead.len();
+            if graph.has_list(layer, Slot(slot))
+                && graph.neighbors(layer, Slot(slot), &mut self.ahead).is_err()
+            {
+                // It is an error once it is expanded.
+                self.ahead.truncate(count);
+            }
+        }
+        computer.fetch(&self.ahead);
+        self.fetch_width = (2 * self.fetch_width).min(MAX_FETCH_WIDTH);
+    }
+
+    /// In a cold index: has the list of the node read that is expanded next, and with it those of
+    /// the candidates that follow.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn fetch_lists(&mut self, graph: &impl Graph, layer: Layer, current: Slot) {
+        if graph.has_list(layer, current) || !graph.fetch_lists(layer, &[current.0]) {
+            return;
+        }
+        self.ahead.clear();
+        self.ahead.extend(self.pool.unexpanded().take(self.fetch_width - 1));
+        graph.fetch_lists(layer, &self.ahead);
+        self.fetch_width = (2 * self.fetch_width).min(MAX_FETCH_WIDTH);
     }
 
     /// Computes the distances of the new slots, and inserts the nearest into the pool.

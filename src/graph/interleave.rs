@@ -17,8 +17,11 @@ use crate::types::{Layer, Slot};
 
 /// The maximum number of searches interleaved on a thread. Decision 0029 has measured 2 to 4.
 const LANES: usize = 3;
+/// The same in a cold index, where they wait for the disk.
+const COLD_LANES: usize = 8;
 
-/// Runs all tasks, and interleaves at most `most` of them, or [`LANES`] if that is less.
+/// Runs all tasks, and interleaves at most `most` of them, or [`LANES`] if that is less, or
+/// [`COLD_LANES`].
 ///
 /// # Errors
 /// The first error of a task, which ends all.
@@ -30,9 +33,11 @@ pub(crate) fn interleave<E: SearchTask>(
     if most <= 1 {
         return Beam::with(|[beam]| tasks.try_for_each(|mut task| beam.run(graph, &mut task)));
     }
-    Beam::with::<LANES, _>(|beams| {
-        let lane = |beam| Lane { beam, task: None, layer: Layer(0), current: None };
-        let mut lanes: Vec<Lane<'_, E>> = beams.iter_mut().take(most).map(lane).collect();
+    let lanes = if graph.is_cold() { COLD_LANES } else { LANES };
+    Beam::with_many(lanes.min(most), |beams| {
+        let lane =
+            |beam| Lane { beam, task: None, layer: Layer(0), current: None, has_ended: false };
+        let mut lanes: Vec<Lane<'_, E>> = beams.iter_mut().map(lane).collect();
         while !lanes.is_empty() {
             let mut at = 0;
             while let Some(lane) = lanes.get_mut(at) {
@@ -54,21 +59,31 @@ struct Lane<'b, E> {
     layer: Layer,
     /// The node whose neighbor list was prefetched, if that was the last prefetch.
     current: Option<Slot>,
+    /// Whether the search has ended, and its task waits for the disk.
+    has_ended: bool,
 }
 
 impl<E: SearchTask> Lane<'_, E> {
     /// Runs until something has been prefetched. `false` if there is nothing left to do.
     fn go_on(&mut self, graph: &impl Graph, tasks: &mut impl Iterator<Item = E>) -> Result<bool> {
-        if let Some(task) = &self.task {
+        if let Some(task) = self.task.as_mut().filter(|_| !std::mem::take(&mut self.has_ended)) {
             if let Some(current) = self.current.take() {
                 self.beam.list_neighbors(graph, self.layer, current)?;
-                self.beam.mark_visited(task.computer());
+                self.beam.mark_visited(graph, task.computer(), self.layer, graph.is_cold());
                 return Ok(true);
             }
             self.beam.compare(graph, task.computer(), self.layer, |slot| task.accepts(slot))?;
             self.current = self.beam.expand(|| task.stops());
             if let Some(current) = self.current {
-                graph.prefetch_neighbors(self.layer, current);
+                if graph.is_cold() {
+                    self.beam.fetch_lists(graph, self.layer, current);
+                } else {
+                    graph.prefetch_neighbors(self.layer, current);
+                }
+                return Ok(true);
+            }
+            self.has_ended = task.fetch(self.beam);
+            if self.has_ended {
                 return Ok(true);
             }
         }
@@ -76,7 +91,7 @@ impl<E: SearchTask> Lane<'_, E> {
         self.layer = scope.layer;
         self.beam.start(graph, scope);
         if let Some(task) = &self.task {
-            self.beam.mark_visited(task.computer());
+            self.beam.mark_visited(graph, task.computer(), self.layer, graph.is_cold());
         }
         Ok(true)
     }
@@ -134,6 +149,11 @@ mod tests {
             self.searches = left;
             let scope = Scope::descent(Layer(0), beam.nearest().unwrap_or(Slot(left as u32)));
             Ok(Some(if left % 2 == 0 { Scope { ef: 5, hops: usize::MAX, ..scope } } else { scope }))
+        }
+
+        fn fetch(&mut self, beam: &Beam) -> bool {
+            // Some wait after each search, some after none.
+            beam.distance_count.is_multiple_of(2)
         }
 
         fn accepts(&self, slot: Slot) -> Result<bool> {

@@ -33,7 +33,7 @@ mod tree;
 mod visited;
 pub(crate) mod working;
 
-pub(crate) use self::pool::Reach;
+pub(crate) use self::pool::{Candidate, Reach};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
@@ -60,6 +60,24 @@ pub(crate) trait Graph {
 
     /// Prefetches a node's neighbor list, which will be read soon.
     fn prefetch_neighbors(&self, _layer: Layer, _slot: Slot) {}
+
+    /// Whether lists, or what distances are computed from, may have to be read from disk. Then a
+    /// search fetches them in batches, and nothing is prefetched by touching it.
+    #[inline(always)]
+    fn is_cold(&self) -> bool {
+        false
+    }
+
+    /// Whether a node's neighbor list is in memory, as far as is known.
+    fn has_list(&self, _layer: Layer, _slot: Slot) -> bool {
+        true
+    }
+
+    /// Starts reading the neighbor lists of nodes from disk, all at a time; whether any was not in
+    /// memory.
+    fn fetch_lists(&self, _layer: Layer, _slots: &[u32]) -> bool {
+        false
+    }
 }
 
 /// Computes distances from one vector, a query or a stored one.
@@ -70,6 +88,20 @@ pub(crate) trait DistanceComputer {
     /// Prefetches what the distances to `slots`, which are computed next, are computed from, unless
     /// it is known to be in the cache.
     fn prefetch(&self, _slots: &[u32]) {}
+
+    /// Whether what the distances to `slots` are computed from is in memory, as far as is known.
+    fn has(&self, _slots: &[u32]) -> bool {
+        true
+    }
+
+    /// Starts reading it from disk, all at a time; whether any was not in memory.
+    fn fetch(&self, _slots: &[u32]) -> bool {
+        false
+    }
+
+    /// Waits until it has been read, if it was asked for: once, where touching one after the other
+    /// would wait for each.
+    fn wait(&self, _slots: &[u32]) {}
 }
 
 /// Vectors between which distances can be computed.
@@ -102,6 +134,18 @@ impl<P: DistanceComputer + ?Sized> DistanceComputer for &P {
 
     fn prefetch(&self, slots: &[u32]) {
         (**self).prefetch(slots);
+    }
+
+    fn has(&self, slots: &[u32]) -> bool {
+        (**self).has(slots)
+    }
+
+    fn fetch(&self, slots: &[u32]) -> bool {
+        (**self).fetch(slots)
+    }
+
+    fn wait(&self, slots: &[u32]) {
+        (**self).wait(slots);
     }
 }
 

@@ -180,6 +180,16 @@ impl Pool {
         self.candidates.get(self.next).map(Candidate::slot)
     }
 
+    /// The slots that will be expanded next, in order, if nothing is inserted before.
+    pub(super) fn unexpanded(&self) -> impl Iterator<Item = u32> {
+        let bound = self.bound_with(0.0);
+        self.candidates[self.next.min(self.candidates.len())..]
+            .iter()
+            .take_while(move |candidate| candidate.distance() <= bound)
+            .filter(|candidate| !candidate.expanded)
+            .map(Candidate::slot)
+    }
+
     pub(super) fn candidates(&self) -> &[Candidate] {
         &self.candidates
     }
@@ -277,6 +287,8 @@ mod tests {
                 waiting.push((distance, slot as u32));
                 if slot % 2 == 1 {
                     waiting.sort();
+                    let expected: Vec<u32> = waiting.iter().map(|(_, slot)| *slot).collect();
+                    prop_assert_eq!(pool.unexpanded().collect::<Vec<_>>(), expected);
                     prop_assert_eq!(pool.peek(), Some(waiting[0].1));
                     prop_assert_eq!(pool.expand().map(|c| c.slot()), Some(waiting.remove(0).1));
                 }

@@ -4,10 +4,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn, Tables};
+use crate::store::readahead::residency::Residency;
 
-/// The newest snapshot requested of an index.
-#[derive(Debug, Default)]
-pub(super) struct Cache(RwLock<Cached>);
+/// The newest snapshot requested of an index, and what is known of its part in memory.
+#[derive(Debug)]
+pub(super) struct Cache {
+    cached: RwLock<Cached>,
+    residency: Arc<Residency>,
+}
 
 #[derive(Debug, Default)]
 enum Cached {
@@ -29,11 +33,21 @@ impl Cached {
 }
 
 impl Cache {
+    /// For an index that is to make do with this many bytes of memory.
+    pub(super) fn new(memory_bytes: u64) -> Self {
+        Self { cached: RwLock::default(), residency: Arc::new(Residency::new(memory_bytes)) }
+    }
+
+    /// What is known of the part of the index that is in memory.
+    pub(super) fn residency(&self) -> &Arc<Residency> {
+        &self.residency
+    }
+
     /// Drops the snapshot, unless it holds the transaction `but`, and the pointer tables, unless a
     /// snapshot of commit `newest` can use them.
     pub(super) fn clear(&self, but: Option<&Arc<SharedTxn>>, newest: usize) {
         let replaced = {
-            let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
             match (&*cached, but) {
                 (Cached::Nothing, _) => return,
                 (Cached::Snapshot(held), Some(txn)) if held.shares(txn) => return,
@@ -49,13 +63,14 @@ impl Cache {
     /// Drops everything: pointers into the map are invalid once it is moved.
     pub(super) fn forget(&self) {
         let forgotten =
-            std::mem::take(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner));
+            std::mem::take(&mut *self.cached.write().unwrap_or_else(PoisonError::into_inner));
         drop(forgotten);
+        self.residency.forget();
     }
 
     /// The snapshot, if it is of this commit.
     pub(super) fn get(&self, commit: usize) -> Option<Arc<OwnedSnapshot<'static>>> {
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.cached.read().unwrap_or_else(PoisonError::into_inner) {
             Cached::Snapshot(held) if held.is_of(commit) => Some(Arc::clone(held)),
             _ => None,
         }
@@ -68,7 +83,7 @@ impl Cache {
         held: OwnedSnapshot<'static>,
         is_newest: impl FnOnce() -> bool,
     ) -> Arc<OwnedSnapshot<'static>> {
-        let tables = self.0.read().unwrap_or_else(PoisonError::into_inner).tables();
+        let tables = self.cached.read().unwrap_or_else(PoisonError::into_inner).tables();
         if let Some(tables) = tables {
             // SAFETY: the tables are of this index, as the cache is, and of the map in its current
             // place: the map is not moved while there is a transaction, which there is, and
@@ -79,7 +94,7 @@ impl Cache {
         }
         let held = Arc::new(held);
         let replaced = {
-            let mut cached = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
             // Checked under the lock: a thread that makes another transaction the newest announces
             // it first, and then clears the caches, so that none keeps an older one.
             match is_newest() {

@@ -20,6 +20,9 @@ mod any;
 mod batch;
 mod cache;
 mod catalog;
+#[cfg(test)]
+#[path = "../../tests/unit/cold.rs"]
+mod cold;
 mod created;
 mod environment;
 mod filesystem;
@@ -335,7 +338,11 @@ impl<D, K: ?Sized> Index<D, K> {
     pub fn stats(&self) -> Result<Stats> {
         let stats =
             |txn: &RoTxn<'_>, env: &_| Reader::<()>::at(txn, self.shared.place)?.stats(txn, env);
-        self.shared.env.work(|txn, env| stats(txn, env).map_err(|error| self.shared.explain(error)))
+        let stats = self
+            .shared
+            .env
+            .work(|txn, env| stats(txn, env).map_err(|error| self.shared.explain(error)))?;
+        Ok(Stats { memory_bytes: self.shared.memory_bytes, ..stats })
     }
 
     /// Verifies every invariant of the index, to the last byte. An empty list means that all hold.

@@ -10,6 +10,7 @@ use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
+use crate::memory::budget_bytes;
 use crate::store::edit::check_new;
 
 /// The largest map that is tried, in bytes: half of what a process can address.
@@ -20,8 +21,9 @@ pub(super) const MAX_MAP_BYTES: usize = 1 << 46;
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed)
 /// are stored when it is created. Opening it with a different value of an option is an error; an
 /// option that is not set takes its stored value. The options of the environment (map size,
-/// readers, waiting time, file system) are set by whoever opens it first in a process. The number
-/// of threads and [`codes_from`](Self::codes_from) belong to the handle.
+/// readers, waiting time, file system, the memory that searches count on) are set by whoever opens
+/// it first in a process. The number of threads and [`codes_from`](Self::codes_from) belong to the
+/// handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -54,6 +56,7 @@ pub struct Options {
     max_readers: Option<u32>,
     growth_wait: Option<Duration>,
     any_file_system: bool,
+    memory_bytes: Option<u64>,
     temp_dir: Option<PathBuf>,
     metrics: Vec<&'static Metric>,
 }
@@ -165,6 +168,17 @@ impl Options {
         self
     }
 
+    /// The memory that the index should make do with, in bytes, the part of the file that the
+    /// system keeps in memory included: what the machine or the control group (cgroup) of the
+    /// process allows unless set. If the file is larger, searches read what they need ahead of
+    /// themselves, many pages at a time, and the part that all searches need first. Set it where
+    /// other programs need the rest. It is no limit for the system, which keeps as much of the file
+    /// in memory as there is room for.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory_bytes = Some(bytes);
+        self
+    }
+
     /// The folder for temporary files, to which loads, `optimize` and first builds spill what
     /// exceeds memory: up to the bytes of all vectors. The folder of the index unless set. The
     /// files have no name, and disappear when the call ends, or the process.
@@ -233,6 +247,11 @@ impl Options {
 
     pub(super) fn wait(&self) -> Duration {
         self.growth_wait.unwrap_or(defaults::GROWTH_WAIT)
+    }
+
+    /// The budget of memory, in bytes.
+    pub(super) fn memory_budget(&self) -> u64 {
+        budget_bytes(self.memory_bytes)
     }
 
     pub(super) fn build_threads(&self) -> usize {

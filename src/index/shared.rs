@@ -89,6 +89,8 @@ pub(super) struct Shared {
     pub(super) threads: usize,
     /// The minimum number of items before a build makes codes.
     codes_from: u64,
+    /// The memory that the handle should make do with, in bytes.
+    pub(super) memory_bytes: u64,
     // Last, so that the fields above are dropped before the environment is closed.
     pub(super) env: Arc<SharedEnv>,
 }
@@ -200,6 +202,7 @@ impl Shared {
             temp_dir: None,
             threads: 0,
             codes_from: defaults::CODES_FROM,
+            memory_bytes: u64::MAX,
             env,
         }
     }
@@ -354,6 +357,7 @@ impl Shared {
         shared.temp_dir = options.temp_folder().map(Path::to_owned);
         shared.threads = options.build_threads();
         shared.codes_from = options.least_coded();
+        shared.memory_bytes = options.memory_budget();
         // The catalog records neither the element type nor the codes. Damage is left to later
         // calls, and to `check`.
         let meta = match read_marked(shared.place, txn) {
@@ -411,7 +415,11 @@ fn refresh(
             {
                 attempts += 1
             }
-            held => return Ok(cache.put(held?, || env.is_newest(&txn))),
+            held => {
+                cache.residency().observe(env.file_bytes());
+                let held = held?.with_residency(Arc::clone(cache.residency()));
+                return Ok(cache.put(held, || env.is_newest(&txn)));
+            }
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::codec::Components;
 use crate::error::{Error, Result};
 use crate::flat::{Slots, scan};
 use crate::store::prepared_query::PreparedQuery;
+use crate::store::readahead::residency::Temperature;
+use crate::store::readahead::warmth::{advance, is_warm};
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::top_k::Found;
@@ -32,20 +34,44 @@ pub(crate) fn by_vector<'t, S: Source<'t>>(
     request: Request<'_>,
     vector: Components<'_>,
 ) -> Result<Searched> {
-    search_vector(&view.on_any_source(), request, vector)
+    search_vector(view.on_any_source(), request, vector)
+}
+
+/// Runs a search on a view that has read ahead what it needs, if the index is cold.
+fn begin<'v, 's, 't, T>(
+    view: AnyView<'v, 's, 't>,
+    search: impl FnOnce(&AnyView<'v, 's, 't>) -> Result<T>,
+) -> Result<T> {
+    let temperature = view.snapshot.temperature();
+    let view = match &temperature {
+        Temperature::Cold(residency) => match is_warm(&view, residency) {
+            true => view,
+            false => view.with_cold(Some(residency)),
+        },
+        _ => view,
+    };
+    let found = search(&view);
+    match temperature {
+        Temperature::Warm => {}
+        Temperature::Watched(watch) => watch.end(),
+        Temperature::Cold(_) => view.cold().into_iter().for_each(|cold| advance(&view, cold)),
+    }
+    found
 }
 
 fn search_vector(
-    view: &AnyView<'_, '_, '_>,
+    view: AnyView<'_, '_, '_>,
     request: Request<'_>,
     vector: Components<'_>,
 ) -> Result<Searched> {
     Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
-    let query = view.query(vector)?;
-    let context = SearchContext::new(request, None);
-    let mut found = Search { view, queries: &[query], context: &context }.run()?;
-    // One query has one answer.
-    Ok(found.swap_remove(0))
+    begin(view, |view| {
+        let query = view.query(vector)?;
+        let context = SearchContext::new(request, None);
+        let mut found = Search { view, queries: &[query], context: &context }.run()?;
+        // One query has one answer.
+        Ok(found.swap_remove(0))
+    })
 }
 
 /// Returns the items nearest to each of many vectors, which lie one after the other.
@@ -54,11 +80,11 @@ pub(crate) fn by_vectors<'t, S: Source<'t>>(
     request: Request<'_>,
     rows: Components<'_>,
 ) -> Result<Vec<Searched>> {
-    search_vectors(&view.on_any_source(), request, rows)
+    search_vectors(view.on_any_source(), request, rows)
 }
 
 fn search_vectors(
-    view: &AnyView<'_, '_, '_>,
+    view: AnyView<'_, '_, '_>,
     request: Request<'_>,
     rows: Components<'_>,
 ) -> Result<Vec<Searched>> {
@@ -67,15 +93,17 @@ fn search_vectors(
     if !rows.len().is_multiple_of(dimensions) {
         return Err(Error::UnevenRows { components: rows.len(), dimensions });
     }
-    let query = |(row, vector)| {
-        view.query(vector).map_err(|error| match error {
-            Error::InvalidQuery { defect } => Error::InvalidRow { row, defect },
-            error => error,
-        })
-    };
-    let queries = rows.rows(dimensions).enumerate().map(query).collect::<Result<Vec<_>>>()?;
-    let context = SearchContext::new(request, None);
-    Search { view, queries: &queries, context: &context }.run()
+    begin(view, |view| {
+        let query = |(row, vector)| {
+            view.query(vector).map_err(|error| match error {
+                Error::InvalidQuery { defect } => Error::InvalidRow { row, defect },
+                error => error,
+            })
+        };
+        let queries = rows.rows(dimensions).enumerate().map(query).collect::<Result<Vec<_>>>()?;
+        let context = SearchContext::new(request, None);
+        Search { view, queries: &queries, context: &context }.run()
+    })
 }
 
 /// Returns the items nearest to a stored item, without that item.
@@ -84,19 +112,21 @@ pub(crate) fn by_item<'t, S: Source<'t>>(
     request: Request<'_>,
     item: ItemId,
 ) -> Result<Option<Searched>> {
-    search_item(&view.on_any_source(), request, item)
+    search_item(view.on_any_source(), request, item)
 }
 
 fn search_item(
-    view: &AnyView<'_, '_, '_>,
+    view: AnyView<'_, '_, '_>,
     request: Request<'_>,
     item: ItemId,
 ) -> Result<Option<Searched>> {
     Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
-    let Some(slot) = view.slot(item)? else { return Ok(None) };
-    let query = view.query_of(slot)?;
-    let context = SearchContext::new(request, Some(item));
-    Ok(Search { view, queries: &[query], context: &context }.run()?.pop())
+    begin(view, |view| {
+        let Some(slot) = view.slot(item)? else { return Ok(None) };
+        let query = view.query_of(slot)?;
+        let context = SearchContext::new(request, Some(item));
+        Ok(Search { view, queries: &[query], context: &context }.run()?.pop())
+    })
 }
 
 /// The queries of a search.

@@ -11,6 +11,7 @@
 //!   must not drop.
 //! - `sq8_copy`: SQ8 copies of the vectors in memory, for large builds.
 //! - `checker`: the context of a check; `stats`: statistics of an index.
+//! - `readahead`: asks the system for what is about to be read, where it is not in memory.
 //! - `meter`: cost counters for tests. `fault`: fault injection for tests.
 //! - `file`: LMDB's own pages, read without a memory map; its free list and reader table;
 //!   compaction into a copy. `spool`: temporary bytes, in memory or in a file.
@@ -35,6 +36,7 @@ pub(crate) mod owned_snapshot;
 pub(crate) mod prepared_query;
 pub(crate) mod process;
 pub(crate) mod range;
+pub(crate) mod readahead;
 pub(crate) mod rebase;
 pub(crate) mod recode;
 pub(crate) mod renumber;
@@ -56,6 +58,7 @@ use std::ops::Bound;
 use heed::RoTxn;
 use heed::types::Bytes;
 
+use self::readahead::{addresses, ahead, stream};
 use crate::database::Database;
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
@@ -103,12 +106,29 @@ impl<'e> Place<'e> {
 
     /// As [`unverified`](Self::unverified), for views, which count their own reads.
     fn find<'t>(&self, rtxn: &'t RoTxn<'_>, key: Key) -> Result<Option<&'t [u8]>> {
+        stream::look_up(key, |from| {
+            let values = self.entries(rtxn, Key { n: from, ..key }, Key { n: u32::MAX, ..key });
+            Some(values.ok()?.map_while(|entry| entry.ok().map(|(key, value)| (key.n, value))))
+        });
         Ok(self.raw.get(rtxn, &key.to_bytes())?)
     }
 
     /// The values with keys from `first` to `last`, both included, in key order, with their
-    /// checksums.
+    /// checksums. Values to come are read ahead.
     pub(crate) fn range<'t>(
+        &self,
+        rtxn: &'t RoTxn<'_>,
+        first: Key,
+        last: Key,
+    ) -> Result<impl Iterator<Item = Result<(Key, &'t [u8])>> + use<'t>> {
+        let bytes = |entry: &Result<(Key, &'t [u8])>| {
+            entry.as_ref().map_or(0..0, |(_, value)| addresses(value))
+        };
+        Ok(ahead(self.entries(rtxn, first, last)?, bytes))
+    }
+
+    /// As [`range`](Self::range), without reading ahead.
+    fn entries<'t>(
         &self,
         rtxn: &'t RoTxn<'_>,
         first: Key,
@@ -127,7 +147,7 @@ impl<'e> Place<'e> {
         }))
     }
 
-    /// All keys and values of the index in key order, known or not.
+    /// All keys and values of the index in key order, known or not. Values to come are read ahead.
     pub(crate) fn all<'t>(
         &self,
         rtxn: &'t RoTxn<'_>,
@@ -136,7 +156,10 @@ impl<'e> Place<'e> {
         let next = self.index.checked_add(1).map(u16::to_be_bytes);
         let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
         let values = self.raw.range(rtxn, &(Bound::Included(&first[..]), end))?;
-        Ok(values.map(|entry| Ok(entry?)))
+        let bytes = |entry: &Result<(&'t [u8], &'t [u8])>| {
+            entry.as_ref().map_or(0..0, |(_, value)| addresses(value))
+        };
+        Ok(ahead(values.map(|entry| Ok(entry?)), bytes))
     }
 
     /// The first key and value of the index, known or not.

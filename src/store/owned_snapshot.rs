@@ -25,6 +25,7 @@ use heed::{Env, MdbError, RoTxn, WithoutTls};
 
 use super::Place;
 use super::process::OfProcess;
+use super::readahead::residency::Residency;
 use super::snapshot::Snapshot;
 use super::source::{Source, Verified, extend};
 use super::table::Memory;
@@ -141,6 +142,14 @@ impl<'e> OwnedSnapshot<'e> {
             Snapshot::open(place, unsafe { &*borrowed }, memory)
         })?;
         Ok(Self { snapshot: Arc::new(snapshot), txn, place })
+    }
+
+    /// The same with what is known of the part of the index that is in memory.
+    pub(crate) fn with_residency(mut self, residency: Arc<Residency>) -> Self {
+        if let Some(snapshot) = Arc::get_mut(&mut self.snapshot) {
+            snapshot.residency = Some(residency);
+        }
+        self
     }
 
     /// The pointer tables, for a later snapshot. They may outlive this one.
@@ -305,6 +314,15 @@ impl Source<'static> for OwnedSource<'_, '_> {
             // share of it as long as it lives, which is what 'static stands for here: `OwnedSource`
             // borrows the `OwnedSnapshot`, and a `View` with it is the only way to what it returns.
             Ok(value.map(|bytes| unsafe { extend(bytes) }))
+        })
+    }
+
+    fn values(&self, first: Key, last: Key, most: usize) -> Result<Vec<(Key, &'static [u8])>> {
+        let Self(held) = self;
+        held.lend(|txn| {
+            let values = held.place.entries(txn, first, last)?.take(most);
+            // SAFETY: as in `get`.
+            values.map(|value| value.map(|(key, bytes)| (key, unsafe { extend(bytes) }))).collect()
         })
     }
 }

@@ -11,7 +11,7 @@ use super::meter;
 use super::snapshot::Snapshot;
 use super::source::Source;
 use super::strided::prefetch_places;
-use super::view::{View, check_dimensions};
+use super::view::{Parts, View, check_dimensions};
 use crate::codec::Components;
 use crate::distance::{Estimate, Finish, Form, Resolution, by_finish, norm, prefetch, small_angle};
 use crate::error::{Error, Result};
@@ -105,6 +105,39 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
     /// The same query on another view of the same snapshot.
     pub(crate) fn on<'a, T>(&'a self, view: &'a View<'s, 't, T>) -> PreparedQuery<'a, 's, 't, T> {
         PreparedQuery { view, bytes: Cow::Borrowed(&self.bytes), factor: self.factor }
+    }
+
+    /// Has the vectors of some slots read from disk, all at a time, and what tells their items, if
+    /// the index is cold. Without their factors: see [`cold_distances`](Self::cold_distances).
+    pub(crate) fn fetch_rows(&self, slots: &[u32]) {
+        let Some(cold) = self.view.cold else { return };
+        let mut batch = cold.batch();
+        // Few rows are read again while they are in memory.
+        self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, Parts::Rows);
+        slots.iter().for_each(|slot| self.view.add_item_to(&mut batch, Slot(*slot)));
+        batch.send(0);
+    }
+
+    /// As [`distances`](DistanceComputer::distances), without reading the factors, which lie on
+    /// pages of their own: computed again, they are what is stored, on every machine.
+    #[cold]
+    pub(crate) fn cold_distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.wait(slots);
+        by_finish!(self.view.snapshot.metric, F => {
+            out.clear();
+            for slot in slots {
+                out.push(self.cold_distance::<F>(self.view.row(Slot(*slot))?));
+            }
+            Ok(())
+        })
+    }
+
+    /// The distance to a stored vector whose factor has not been read.
+    pub(crate) fn cold_distance<F: Finish>(&self, bytes: &[u8]) -> f32 {
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let address = Address { bytes, factor: metric.factor(&metric.decode(bytes, meta.scale)) };
+        let distance = self.distance::<F>(address);
+        if F::is_vague(distance) { self.small_angle(address) } else { distance }
     }
 
     /// The vector in the form in which it is compared, and its factor.
@@ -223,5 +256,20 @@ impl<'t, S: Source<'t>> DistanceComputer for PreparedQuery<'_, '_, 't, S> {
     #[inline]
     fn prefetch(&self, slots: &[u32]) {
         prefetch_places(self.view.snapshot.vectors.places(), slots);
+    }
+
+    fn has(&self, slots: &[u32]) -> bool {
+        self.view.has_all(&self.view.snapshot.vectors, slots)
+    }
+
+    fn fetch(&self, slots: &[u32]) -> bool {
+        let Some(cold) = self.view.cold else { return false };
+        let mut batch = cold.batch();
+        self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, Parts::Unseen);
+        batch.send(0)
+    }
+
+    fn wait(&self, slots: &[u32]) {
+        self.view.wait_for(&self.view.snapshot.vectors, slots);
     }
 }

@@ -1,11 +1,12 @@
 //! An MVCC snapshot of an index, as one transaction sees it: its metadata, the pending and removed
 //! slots, and the pointer tables of values found so far. `open` opens one.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 
+use super::readahead::residency::{Residency, Temperature};
 use super::sections::codes::tables::CodeTables;
 use super::strided::Strided;
 use super::table::{Memory, Table};
@@ -56,9 +57,17 @@ pub(crate) struct Snapshot<'t> {
     pub(super) others: Vec<(Kind, u8, Table<'t>)>,
     /// The keys of items, by item id; created on first use.
     pub(super) item_keys: OnceLock<Table<'t>>,
+    /// What is in memory, for searches of an [`Index`](crate::Index).
+    pub(super) residency: Option<Arc<Residency>>,
 }
 
 impl Snapshot<'_> {
+    /// How warm the index is for a search that begins.
+    #[inline]
+    pub(crate) fn temperature(&self) -> Temperature<'_> {
+        self.residency.as_ref().map_or(Temperature::Warm, |residency| residency.temperature())
+    }
+
     /// Prepares the snapshot for a build: sets the connectivity of the new graph, and drops the old
     /// graph if everything is linked anew.
     pub(crate) fn prepare_build(&mut self, connectivity: Connectivity, anew: bool) {

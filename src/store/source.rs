@@ -32,6 +32,12 @@ pub(crate) trait Source<'t> {
     fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
         self.get(key)
     }
+
+    /// The values with keys from `first` to `last`, both included, `most` at most, unread; none
+    /// where only single values can be looked up. Keys must be of [`Key::BYTES`].
+    fn values(&self, _first: Key, _last: Key, _most: usize) -> Result<Vec<(Key, &'t [u8])>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A source for work whose result is written. Only [`Verified`] is one.
@@ -124,6 +130,12 @@ impl<'t> Source<'t> for Calling<'_, '_> {
         // have ended before the second exists.
         Ok(value.map(|bytes| unsafe { extend(bytes) }))
     }
+
+    fn values(&self, first: Key, last: Key, most: usize) -> Result<Vec<(Key, &'t [u8])>> {
+        let values = self.place.entries(self.rtxn, first, last)?.take(most);
+        // SAFETY: as in `get`.
+        values.map(|value| value.map(|(key, bytes)| (key, unsafe { extend(bytes) }))).collect()
+    }
 }
 
 /// The transaction that all threads of a build share: a nested read transaction, which sees what
@@ -177,5 +189,9 @@ impl<'t, S: Source<'t> + ?Sized> Source<'t> for &S {
 
     fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
         (**self).get_walked(key)
+    }
+
+    fn values(&self, first: Key, last: Key, most: usize) -> Result<Vec<(Key, &'t [u8])>> {
+        (**self).values(first, last, most)
     }
 }

@@ -70,6 +70,10 @@ pub struct Stats {
     pub kinds: Vec<KindStats>,
     /// The file of the index, with everything else in it.
     pub environment: Environment,
+    /// The number of components of a vector.
+    pub dimensions: usize,
+    /// The budget of memory, in bytes: see [`Options::memory`](crate::Options::memory).
+    pub memory_bytes: u64,
 }
 
 /// The quantized codes of an index: see [`Codes`].
@@ -167,5 +171,27 @@ impl Stats {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.kinds.iter().map(|kind| kind.bytes).sum()
+    }
+
+    /// Bytes of the hot part: of the values that searches read from all over the index, however
+    /// few items they return. These are the neighbor lists, the item ids and the codes, or, without
+    /// codes, the vectors. They should fit into memory; a search that has to read them from disk
+    /// waits some dozen times for it.
+    #[must_use]
+    pub fn hot_bytes(&self) -> u64 {
+        let is_coded = self.codes.is_some();
+        let is_hot = |kind: &&KindStats| match kind.kind {
+            Kind::CODES | Kind::LINKS | Kind::SPILL | Kind::SLOT_IDS | Kind::SETS => true,
+            Kind::VECTORS | Kind::TAIL => !is_coded,
+            _ => false,
+        };
+        self.kinds.iter().filter(is_hot).map(|kind| kind.bytes).sum()
+    }
+
+    /// Bytes of all other values: with codes, those of the vectors, of which a search reads a few
+    /// dozen.
+    #[must_use]
+    pub fn cold_bytes(&self) -> u64 {
+        self.bytes() - self.hot_bytes()
     }
 }

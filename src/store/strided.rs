@@ -2,6 +2,8 @@
 //! In a block, the offset of a value follows from its slot; values beyond the last block are stored
 //! singly, in the tail.
 
+use std::ops::Range;
+
 use super::address::Address;
 use super::table::{Memory, Places, Table};
 use crate::distance::prefetch_early;
@@ -79,6 +81,39 @@ impl<'t> Strided<'t> {
             bytes: &block[at..at + self.geometry.stride],
             factor: factor.map_or(0.0, f32::from_le_bytes),
         }
+    }
+
+    /// The addresses of the value of a slot and of its factor, unread, if it is in a table.
+    #[inline]
+    pub(super) fn addresses(&self, slot: Slot) -> Option<[Range<usize>; 2]> {
+        let Geometry { stride, factor, .. } = self.geometry;
+        let (block, place) = self.geometry.place(slot);
+        if block >= self.blocks.len() {
+            let start = self.tail.address(slot.index().checked_sub(self.tail_start())?)?;
+            return Some([start..start + self.geometry.tail_bytes(), 0..0]);
+        }
+        let block = self.blocks.address(block)?;
+        let at = |offset: usize, bytes: usize| block + offset..block + offset + bytes;
+        let factors = if factor > 0 { self.geometry.factor_offset(place) } else { 0 };
+        Some([at(self.geometry.vector_offset(place), stride), at(factors, factor)])
+    }
+
+    /// The addresses of the factors of a range of slots, block by block, as far as the blocks are in
+    /// the table.
+    pub(super) fn factor_addresses(&self, slots: Range<u32>) -> impl Iterator<Item = Range<usize>> {
+        let Geometry { factor, vectors, .. } = self.geometry;
+        let first = self.geometry.factor_offset(0);
+        self.block_addresses(slots)
+            .map(move |block| block.start + first..block.start + first + factor * vectors as usize)
+    }
+
+    /// The addresses of the values of a range of slots, block by block, unread, as far as the
+    /// blocks are in the table.
+    pub(super) fn block_addresses(&self, slots: Range<u32>) -> impl Iterator<Item = Range<usize>> {
+        let block = |slot| self.geometry.place(Slot(slot)).0;
+        let blocks = block(slots.start)..block(slots.end.saturating_sub(1)) + 1;
+        let blocks = blocks.filter_map(|block| self.blocks.address(block));
+        blocks.map(|start| start..start + self.geometry.block_bytes)
     }
 
     /// The stored value that contains the value of a slot, if it is in a table: a block, or a

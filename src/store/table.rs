@@ -235,6 +235,16 @@ impl<'t> Table<'t> {
         Some(unsafe { std::slice::from_raw_parts(pointer, length) })
     }
 
+    /// The address of a value, unread, if the value is in the table.
+    #[inline]
+    pub(crate) fn address(&self, number: usize) -> Option<usize> {
+        let address = match &self.cells {
+            Cells::Bounded(_) => self.get(number)?.as_ptr(),
+            _ => self.cell(number)?.load(Ordering::Relaxed),
+        };
+        Some(address.addr()).filter(|address| *address != 0)
+    }
+
     /// Prefetches the first cache line of a value and the one at `offset`, if the value is in the
     /// table. Does not read it.
     #[inline(always)]

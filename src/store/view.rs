@@ -5,14 +5,18 @@
 //! All numbers from disk are checked before use: a damaged value is an [`Error::Corrupt`], never a
 //! panic and never a read beyond the map.
 
+use std::hint::black_box;
 use std::ops::Range;
 
 use roaring::RoaringBitmap;
 
 pub(crate) use super::address::Address;
 use super::meter;
+use super::readahead::residency::{Batch, Residency};
+use super::readahead::{WINDOW_BYTES, ask_for, ask_for_window};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, SoundSource, Source};
+use super::strided::Strided;
 use crate::distance::Kernels;
 use crate::error::{Error, Result};
 use crate::format::block::Geometry;
@@ -20,12 +24,26 @@ use crate::format::checksum::Sound;
 use crate::format::{Key, Kind, set};
 use crate::types::Slot;
 
+/// Scattered rows that are read ahead at a time: as many as disks have in flight at once.
+pub(crate) const ROWS_AHEAD: usize = 128;
+
+/// What of some values is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parts {
+    /// All that is not believed to be in memory.
+    Unseen,
+    /// The values without their factors, whatever is believed.
+    Rows,
+}
+
 /// A view: see the module.
 #[derive(Debug)]
 pub(crate) struct View<'s, 't, S> {
     pub(crate) snapshot: &'s Snapshot<'t>,
-    pub(super) source: S,
+    pub(crate) source: S,
     pub(super) kernels: Kernels,
+    /// What is in memory, if a search must ask for the rest.
+    pub(super) cold: Option<&'s Residency>,
 }
 
 impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
@@ -36,7 +54,19 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
             kernels: snapshot
                 .metric
                 .kernels(snapshot.meta.dimensions as usize, snapshot.meta.scale),
+            cold: None,
         }
+    }
+
+    /// The same for a search of a cold index, or one that is warm.
+    pub(crate) fn with_cold(self, cold: Option<&'s Residency>) -> Self {
+        Self { cold, ..self }
+    }
+
+    /// See [`with_cold`](Self::with_cold).
+    #[inline(always)]
+    pub(crate) fn cold(&self) -> Option<&'s Residency> {
+        self.cold
     }
 
     /// The same with a type-erased source, for the calling thread: search code is compiled once.
@@ -44,7 +74,8 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     where
         't: 'v,
     {
-        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
+        let Self { snapshot, ref source, kernels, cold } = *self;
+        View { snapshot, source, kernels, cold }
     }
 
     /// The same with a type-erased source that verifies, for builds.
@@ -53,7 +84,8 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         S: SoundSource<'t> + Sync,
         't: 'v,
     {
-        View { snapshot: self.snapshot, source: &self.source, kernels: self.kernels }
+        let Self { snapshot, ref source, kernels, cold } = *self;
+        View { snapshot, source, kernels, cold }
     }
 
     /// The slots that are not free.
@@ -110,6 +142,107 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
             start = end;
         }
         Ok(())
+    }
+}
+
+/// Values of one length that are to be read: those of vectors, or of codes.
+impl<'t, S: Source<'t>> View<'_, 't, S> {
+    /// Whether the values of some slots are in memory, as far as is known.
+    pub(super) fn has_all(&self, values: &Strided<'t>, slots: &[u32]) -> bool {
+        let Some(cold) = self.cold else { return true };
+        let has = |slot: &u32| {
+            let addresses = values.addresses(Slot(*slot));
+            addresses.is_some_and(|parts| parts.into_iter().all(|bytes| cold.has(bytes)))
+        };
+        slots.iter().all(has)
+            && slots
+                .last()
+                .and_then(|slot| values.addresses(Slot(*slot)))
+                .is_none_or(|[value, _]| cold.audit(value))
+    }
+
+    /// Waits until the values of some slots have been read, if they were asked for in one batch:
+    /// disks read it about in the order of addresses, which is that of the batch.
+    #[cold]
+    pub(super) fn wait_for(&self, values: &Strided<'t>, slots: &[u32]) {
+        let found = slots.iter().filter_map(|slot| values.places()?.get(Slot(*slot), false));
+        let last = found.max_by_key(|found| found.bytes.as_ptr().addr());
+        black_box(last.and_then(|last| last.bytes.last().copied()));
+    }
+
+    /// Has the values of some slots read.
+    pub(super) fn add_to(
+        &self,
+        batch: &mut Batch<'_>,
+        values: &Strided<'t>,
+        slots: &[u32],
+        parts: Parts,
+    ) {
+        for slot in slots.iter().map(|slot| Slot(*slot)) {
+            let found = values.addresses(slot).or_else(|| {
+                // An error is left to whoever reads the value.
+                let read = |key| self.get_walked(key);
+                values.value(self.snapshot.index, slot, read).ok()?;
+                values.addresses(slot)
+            });
+            match (found, parts) {
+                (Some([value, factor]), Parts::Unseen) => {
+                    batch.add(value);
+                    batch.add(factor);
+                }
+                (Some([value, _]), Parts::Rows) => batch.add_always(value),
+                (None, _) => {}
+            }
+        }
+    }
+}
+
+/// Reading ahead of a scan, where the index is not in memory.
+impl<'t, S: Source<'t>> View<'_, 't, S> {
+    /// The values that a scan of all slots reads: codes, if there are any, or vectors.
+    fn scanned(&self, without_codes: bool) -> &Strided<'t> {
+        let codes = self.snapshot.codes.as_ref().filter(|_| !without_codes);
+        codes.map_or(&self.snapshot.vectors, |codes| &codes.values)
+    }
+
+    /// The number of slots whose values are read ahead at a time.
+    pub(crate) fn slots_in_window(&self, without_codes: bool) -> usize {
+        let geometry = self.scanned(without_codes).geometry;
+        (WINDOW_BYTES / geometry.block_bytes).max(1) * geometry.vectors as usize
+    }
+
+    /// Reads the values of a range of slots ahead, unless they are in memory.
+    #[cold]
+    pub(crate) fn read_ahead(&self, slots: Range<u32>, without_codes: bool) {
+        let (scanned, vectors) = (self.scanned(without_codes), &self.snapshot.vectors);
+        ask_for_window(scanned.block_addresses(slots.clone()));
+        if !std::ptr::eq(scanned, vectors) && vectors.geometry.factor > 0 {
+            // The factors are read with the addresses of the vectors.
+            ask_for(vectors.factor_addresses(slots));
+        }
+    }
+
+    /// The stored bytes of the vector of a slot, whose factor is not read.
+    pub(super) fn row(&self, slot: Slot) -> Result<&'t [u8]> {
+        let vectors = &self.snapshot.vectors;
+        match vectors.places().and_then(|places| places.get(slot, false)) {
+            Some(address) => {
+                meter::read();
+                Ok(address.bytes)
+            }
+            None => Ok(self.vector(slot)?.bytes),
+        }
+    }
+
+    /// Reads the values of some slots ahead, if the index is cold.
+    #[cold]
+    pub(crate) fn read_rows_ahead(&self, slots: &[u32], without_codes: bool) {
+        if let Some(cold) = self.cold {
+            let mut batch = cold.batch();
+            self.add_to(&mut batch, self.scanned(without_codes), slots, Parts::Unseen);
+            slots.iter().for_each(|slot| self.add_item_to(&mut batch, Slot(*slot)));
+            batch.send(0);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::stats::{CodeStats, RangeStats, Stats};
+use crate::codes::Codes;
 
 /// M0 below this is warned of: recall@10 at `ef` 100, of 10 000 vectors of two sets, is .88 and
 /// .999 at 8, .76 and .99 at 6, .51 and .92 at 4, .03 and .05 at 2. M costs no recall there, not
@@ -55,6 +56,15 @@ pub enum Warning {
         /// The largest that is not warned of.
         limit: f64,
     },
+    /// The part of the index that all searches read does not fit into memory.
+    HotExceedsMemory {
+        /// [`Stats::hot_bytes`].
+        hot_bytes: u64,
+        /// [`Stats::memory_bytes`].
+        memory_bytes: u64,
+        /// Codes with which it would fit: see [`Codes::for_memory`].
+        codes: Option<Codes>,
+    },
     /// The vectors have moved away from those that the codes were trained on.
     DriftedCodes {
         /// [`CodeStats::drift`](crate::CodeStats::drift).
@@ -88,6 +98,17 @@ impl fmt::Display for Warning {
                 100.0 * saturated,
                 100.0 * limit
             ),
+            Self::HotExceedsMemory { hot_bytes, memory_bytes, codes } => {
+                write!(
+                    f,
+                    "searches read from all of {hot_bytes} bytes, and there is memory for \
+                     {memory_bytes}, so that they wait for the disk: "
+                )?;
+                match codes {
+                    Some(codes) => write!(f, "set codes of {codes}, which fit, or use more memory"),
+                    None => write!(f, "use more memory, or several indexes on several machines"),
+                }
+            }
             Self::DriftedCodes { drift, limit } => write!(
                 f,
                 "the spread of the vectors is {drift:.1} times that which the codes were trained \
@@ -127,10 +148,24 @@ impl Stats {
         let least = MIN_EF_CONSTRUCTION;
         let is_small = (1..least).contains(&ef_construction);
         warn(is_small, Warning::FewCandidates { ef_construction, least });
+        warnings.extend(self.of_memory());
         let learned = self.range.as_ref().map(of_range).into_iter().flatten();
         let learned = learned.chain(self.codes.as_ref().and_then(of_codes));
         warnings.extend(learned.filter(|_| self.items >= MIN_JUDGED));
         warnings
+    }
+
+    fn of_memory(&self) -> Option<Warning> {
+        let (hot_bytes, memory_bytes) = (self.hot_bytes(), self.memory_bytes);
+        let codes = Codes::for_memory(memory_bytes, self.items, self.dimensions, self.m0);
+        // Those that it has are too large, whatever an estimate says.
+        let codes =
+            codes.filter(|codes| self.codes.is_none_or(|has| codes.bits() < has.codes.bits()));
+        (hot_bytes > memory_bytes).then_some(Warning::HotExceedsMemory {
+            hot_bytes,
+            memory_bytes,
+            codes,
+        })
     }
 }
 
@@ -151,7 +186,6 @@ fn of_codes(codes: &CodeStats) -> Option<Warning> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codes::Codes;
 
     #[test]
     fn codes_that_have_drifted_are_warned_of() {

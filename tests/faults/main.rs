@@ -14,6 +14,7 @@
 #[path = "../index/child.rs"]
 #[allow(dead_code, reason = "not every binary starts every kind of child")]
 mod child;
+mod cold;
 mod duplicates;
 mod file_damage;
 mod growth;

@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("codes", &["codec", "distance"]),
     ("types", &["codec"]),
     ("defaults", &[]),
+    ("memory", &[]),
     ("error", &["defect", "distance", "types"]),
     ("database", &["error"]),
     ("threads", &[]),
@@ -37,8 +38,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "store",
         &[
-            "training", "types", "error", "database", "threads", "top_k", "codec", "distance",
-            "codes", "format", "graph",
+            "training", "types", "memory", "error", "database", "threads", "top_k", "codec",
+            "distance", "codes", "format", "graph",
         ],
     ),
     (
@@ -58,8 +59,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
-            "training", "types", "defaults", "error", "database", "threads", "codec", "distance",
-            "codes", "format", "item_key", "graph", "store", "flat", "search",
+            "training", "types", "defaults", "memory", "error", "database", "threads", "codec",
+            "distance", "codes", "format", "item_key", "graph", "store", "flat", "search",
         ],
     ),
     ("import", &["types", "error", "database", "codec", "distance", "format", "store", "api"]),
@@ -73,8 +74,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "index",
         &[
-            "training", "types", "defaults", "error", "database", "threads", "codec", "distance",
-            "codes", "format", "item_key", "store", "search", "api", "check",
+            "training", "types", "defaults", "memory", "error", "database", "threads", "codec",
+            "distance", "codes", "format", "item_key", "store", "search", "api", "check",
         ],
     ),
     ("cookbook", &[]),
@@ -106,6 +107,7 @@ const UNSAFE: &[&str] = &[
     "store/open.rs",
     "store/source.rs",
     "store/owned_snapshot.rs",
+    "store/readahead/advise.rs",
     "store/process.rs",
     "index/environment/open.rs",
     "index/environment/resize.rs",

@@ -97,6 +97,8 @@ pub(super) struct SharedEnv {
     registered: Registered<Self>,
     folder: PathBuf,
     is_read_only: bool,
+    /// The budget of memory of an index: see `Options::memory`.
+    pub(super) memory_bytes: u64,
     growth_wait: Duration,
     pub(super) indexes: Raw<'static>,
     pub(super) catalog: Raw<'static>,
@@ -180,6 +182,12 @@ impl SharedEnv {
         *lock(&self.newest) = Arc::downgrade(&txn);
         self.clear_caches(Some(&txn), txn.id());
         Ok(txn)
+    }
+
+    /// The bytes of the file that are in use.
+    pub(super) fn file_bytes(&self) -> u64 {
+        let page_bytes = u64::from(self.env.unnamed_database_stat().page_size);
+        (self.env.info().last_page_number as u64 + 1).saturating_mul(page_bytes)
     }
 
     /// Whether caches may hold a transaction.
@@ -416,7 +424,7 @@ impl SharedEnv {
             return cache;
         }
         caches.retain(|_, cache| cache.strong_count() > 0);
-        let cache = Arc::default();
+        let cache = Arc::new(Cache::new(self.memory_bytes));
         caches.insert(index, Arc::downgrade(&cache));
         cache
     }

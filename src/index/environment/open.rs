@@ -1,6 +1,7 @@
 //! Opens and creates an environment: once in a process, and never on a file in which LMDB would
 //! lose data.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, RwLock};
@@ -17,6 +18,7 @@ use crate::index::registry::{Claim, DATA, DataFile, Registered, Registry};
 use crate::store::Raw;
 use crate::store::file::check_length;
 use crate::store::process::OfProcess;
+use crate::store::readahead::cannot_tell;
 
 /// The database with the names of the indexes.
 const CATALOG: &str = "voisin.catalog";
@@ -87,10 +89,12 @@ impl SharedEnv {
         let mut open = EnvOpenOptions::new().read_txn_without_tls();
         open.map_size(options.map_bytes()).max_readers(options.readers()).max_dbs(MAX_DATABASES);
         let is_read_only = access == Access::Read;
-        if is_read_only {
-            // SAFETY: unlike other flags, this one disables nothing that LMDB needs to be sound.
-            unsafe { open.flags(EnvFlags::READ_ONLY) };
-        }
+        // A page fault reads one page, and not megabytes: who needs more says so. LMDB repeats the
+        // advice whenever it moves the map.
+        let mut flags = EnvFlags::NO_READ_AHEAD;
+        flags.set(EnvFlags::READ_ONLY, is_read_only);
+        // SAFETY: unlike other flags, these disable nothing that LMDB needs to be sound.
+        unsafe { open.flags(flags) };
         // If it is open, LMDB refuses it below.
         if heed::env_closing_event(&folder).is_none() {
             filesystem::reserve_lock_file(&folder, options.readers(), access != Access::Read)?;
@@ -109,6 +113,9 @@ impl SharedEnv {
             }
             Err(error) => return Err(error.into()),
         };
+        if is_read_only && OpenOptions::new().write(true).open(env.path().join(DATA)).is_err() {
+            cannot_tell();
+        }
         env.clear_stale_readers()?;
         let mut adoptions = 0;
         let (indexes, catalog) = loop {
@@ -131,6 +138,7 @@ impl SharedEnv {
             registered,
             folder,
             is_read_only,
+            memory_bytes: options.memory_budget(),
             growth_wait: options.wait(),
             indexes,
             catalog,

@@ -10,14 +10,14 @@ use crate::error::Result;
 use crate::flat::Slots;
 use crate::graph::beam::{Beam, Scope, SearchTask};
 use crate::graph::interleave::interleave;
-use crate::graph::{DistanceComputer, Reach};
+use crate::graph::{Candidate, DistanceComputer, Reach};
 use crate::search::{Search, SearchContext, Strategy};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::sections::codes::search::{CodeEstimator, CodeQueries};
 use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::threads;
-use crate::top_k::Found;
+use crate::top_k::{Found, TopK};
 use crate::types::{Layer, Slot};
 
 /// The estimated cost of expanding one node, in nanoseconds: about 16 distances to vectors that are
@@ -74,7 +74,7 @@ impl AccessPath for Graph {
         } else {
             // A transaction cannot be shared between threads, fully resolved tables can.
             view.resolve_all()?;
-            let warm = View::new(view.snapshot, Warm::default());
+            let warm = View::new(view.snapshot, Warm::default()).with_cold(view.cold());
             let queries: Vec<_> = search.queries.iter().map(|query| query.on(&warm)).collect();
             Walk { view: &warm, context, k }.many(&queries, &mut found)?;
         }
@@ -107,8 +107,9 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         let code = self.code_queries()?;
         let threads = threads::for_items(queries.len(), threads::SEARCHES);
         // Interleave only with early prefetches: without them, a lane would yield with no load in
-        // flight.
-        let together = if prefetches_early() { queries.len().div_ceil(threads) } else { 1 };
+        // flight, unless it waits for the disk.
+        let interleaves = prefetches_early() || self.view.cold().is_some();
+        let together = if interleaves { queries.len().div_ceil(threads) } else { 1 };
         let queue = Mutex::new(queries.iter().zip(found));
         threads::on_each(threads, || {
             let each =
@@ -140,7 +141,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         query: P,
         found: &'a mut Found,
     ) -> GraphQuery<'a, 's, 't, S, P> {
-        GraphQuery { walk: self, exact, query, layer: None, found }
+        GraphQuery { walk: self, exact, query, layer: None, found, fetched: Vec::new() }
     }
 
     /// Decides how far the search goes: as far as, on average, about `ef` candidates lie around a
@@ -190,6 +191,8 @@ struct GraphQuery<'a, 's, 't, S, P> {
     /// The layer being searched.
     layer: Option<Layer>,
     found: &'a mut Found,
+    /// The candidates whose vectors have been asked for, if the index is cold.
+    fetched: Vec<u32>,
 }
 
 impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P> {
@@ -212,6 +215,18 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
             Layer(0) => self.walk.scope([nearest, meta.roots[0]], self.query.error(nearest)?),
             _ => Scope::descent(layer, nearest),
         }))
+    }
+
+    /// The vectors of the candidates that are reranked first: as many as are needed at least, and
+    /// those that will hardly be ruled out by them.
+    #[inline]
+    fn fetch(&mut self, beam: &Beam) -> bool {
+        let is_cold = self.walk.view.cold().is_some();
+        if !P::IS_EXACT && is_cold && !self.is_descending() {
+            self.fetch_first(beam);
+            return true;
+        }
+        false
     }
 
     // Asked of every candidate: left to itself, the compiler inlines it or not by chance.
@@ -246,6 +261,10 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         let Self { walk: Walk { view, .. }, exact, found, .. } = self;
         found.distances += beam.distance_count;
         // By increasing distance: beyond the k-th, no item id needs to be looked up.
+        if view.cold().is_some() {
+            let nearest = beam.candidates().iter().filter(|candidate| candidate.accepted);
+            view.fetch_items(nearest.take(self.walk.k).map(Candidate::slot));
+        }
         for candidate in beam.candidates().iter().filter(|candidate| candidate.accepted) {
             let distance = candidate.distance();
             if !found.top_k.may_keep(distance) {
@@ -257,10 +276,30 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         Ok(())
     }
 
+    /// See [`fetch`](SearchTask::fetch).
+    #[cold]
+    fn fetch_first(&mut self, beam: &Beam) {
+        let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
+        let mut last = f32::NEG_INFINITY;
+        self.fetched.clear();
+        for candidate in left.by_ref().take(self.walk.k) {
+            last = candidate.distance();
+            self.fetched.push(candidate.slot());
+        }
+        // The `k`-th distance is rarely smaller than the `k`-th estimate.
+        for candidate in left {
+            let error = self.query.error(Slot(candidate.slot())).unwrap_or(0.0);
+            if candidate.distance() - error <= last {
+                self.fetched.push(candidate.slot());
+            }
+        }
+        self.exact.fetch_rows(&self.fetched);
+    }
+
     /// Reranks the candidates, whose distances are estimates: computes the exact distances of all
     /// but those that cannot be in the top-k, and offers them to it.
     fn rerank(&mut self, beam: &Beam) -> Result<()> {
-        let Self { walk: Walk { view, k, .. }, exact, query, found, .. } = self;
+        let Self { walk: Walk { view, k, .. }, exact, query, found, fetched, .. } = self;
         found.estimates += beam.distance_count;
         let nearest = &mut found.top_k;
         let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
@@ -282,8 +321,12 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
             if slots.is_empty() {
                 return Ok(());
             }
-            exact.prefetch(&slots);
-            exact.distances(&slots, &mut distances)?;
+            if view.cold().is_some() {
+                exact.cold_distances(&slots, &mut distances)?;
+            } else {
+                exact.prefetch(&slots);
+                exact.distances(&slots, &mut distances)?;
+            }
             found.distances += slots.len() as u64;
             for (slot, distance) in slots.iter().zip(&distances) {
                 if nearest.may_keep(*distance) {
@@ -292,9 +335,32 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
                 }
             }
             // First `k` at a time, as many as are needed at least, then four.
+            if wanted == *k && view.cold().is_some() {
+                let mut others = contenders(left.clone(), nearest, query)?;
+                others.retain(|slot| !fetched.contains(slot));
+                exact.fetch_rows(&others);
+            }
             wanted = 4;
         }
     }
+}
+
+/// The candidates that the distances computed so far do not rule out: they are read from disk at a
+/// time.
+#[cold]
+fn contenders<'c>(
+    candidates: impl Iterator<Item = &'c Candidate>,
+    nearest: &TopK,
+    query: &impl Estimator,
+) -> Result<Vec<u32>> {
+    let mut contenders = Vec::new();
+    for candidate in candidates {
+        let (slot, estimate) = (candidate.slot(), candidate.distance());
+        if nearest.may_keep(estimate) || nearest.may_keep(estimate - query.error(Slot(slot))?) {
+            contenders.push(slot);
+        }
+    }
+    Ok(contenders)
 }
 
 /// Computes the distances or estimates that guide a search.

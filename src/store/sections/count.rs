@@ -5,6 +5,7 @@ use heed::RoTxn;
 use super::list::{SECTIONS, kinds};
 use crate::error::{Error, Result};
 use crate::format::Kind;
+use crate::memory::budget_bytes;
 use crate::store::Place;
 use crate::store::file::Environment;
 use crate::store::source::Source;
@@ -48,6 +49,8 @@ pub(crate) fn count<'t, S: Source<'t>>(
         layers: Vec::new(),
         kinds,
         environment,
+        dimensions: meta.dimensions as usize,
+        memory_bytes: budget_bytes(None),
     };
     let view = view.on_any_source();
     SECTIONS.iter().try_for_each(|section| section.stats(&view, &mut stats))?;

@@ -11,6 +11,7 @@ use super::list::SECTIONS;
 use super::section::Section;
 use super::vectors::VectorsSection;
 use crate::error::Result;
+use crate::store::readahead::{WINDOW_BYTES, addresses, ask_for_window};
 use crate::store::source::Source;
 use crate::store::table::Memory;
 use crate::store::view::View;
@@ -41,21 +42,38 @@ pub struct Warmed {
     pub is_complete: bool,
 }
 
-/// The byte budget of a warm-up.
-struct Budget {
+/// The byte budget of a warm-up, and the values that have been asked for and not been read yet.
+struct Budget<'t> {
     left: u64,
     read: u64,
+    waiting: Vec<&'t [u8]>,
+    /// Those found after them, which have not been asked for yet, and their bytes.
+    found: Vec<&'t [u8]>,
+    found_bytes: usize,
 }
 
-impl Budget {
-    /// Reads a value page by page. `false` if it exceeds the budget.
-    fn spend(&mut self, value: &[u8]) -> bool {
+impl<'t> Budget<'t> {
+    /// Has a value read. `false` if it exceeds the budget.
+    fn spend(&mut self, value: &'t [u8]) -> bool {
         let Some(left) = self.left.checked_sub(value.len() as u64) else { return false };
-        for page in value.chunks(PAGE_BYTES) {
+        (self.left, self.read) = (left, self.read + value.len() as u64);
+        self.found.push(value);
+        self.found_bytes += value.len();
+        if self.found_bytes >= WINDOW_BYTES {
+            self.read_window();
+        }
+        true
+    }
+
+    /// Asks for the values found last, and reads those before them page by page.
+    fn read_window(&mut self) {
+        ask_for_window(self.found.iter().map(|value| addresses(value)));
+        for page in self.waiting.iter().flat_map(|value| value.chunks(PAGE_BYTES)) {
             black_box(page.first().copied());
         }
-        (self.left, self.read) = (left, self.read + value.len() as u64);
-        true
+        self.waiting.clear();
+        std::mem::swap(&mut self.waiting, &mut self.found);
+        self.found_bytes = 0;
     }
 }
 
@@ -65,8 +83,17 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt).
     pub(crate) fn warm(&self, budget_bytes: u64) -> Result<Warmed> {
-        let mut budget = Budget { left: budget_bytes, read: 0 };
+        let mut budget = Budget {
+            left: budget_bytes,
+            read: 0,
+            waiting: Vec::new(),
+            found: Vec::new(),
+            found_bytes: 0,
+        };
         let is_complete = self.visit(SECTIONS, &mut |value| budget.spend(value))?;
+        // What has been found last, and then what has been asked for.
+        budget.read_window();
+        budget.read_window();
         Ok(Warmed { bytes: budget.read, is_complete })
     }
 

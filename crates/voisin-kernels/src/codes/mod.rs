@@ -19,14 +19,19 @@ use std::fmt;
 
 use crate::codec::Scale;
 use crate::distance::{
-    CodeQuery, Estimates, Factors, Form, Metric, Rotation, code_bytes, estimates, fills_lines,
-    sum_of,
+    CodeQuery, Estimates, FACTOR_BYTES, Factors, Form, Metric, Rotation, code_bytes, estimates,
+    fills_lines, sum_of,
 };
 
 /// The largest magnitude of a quantized query component.
 const QUERY_LEVELS: f32 = 127.0;
 /// Errors beyond this many standard deviations are ignored (3 sigma: 99.7 % are within).
 const DEVIATIONS: f32 = 3.0;
+/// Bytes of memory for the lists of an item, for each neighbor that it may have on the base layer:
+/// those of all layers, with what else their pages hold.
+const EDGE_BYTES: usize = 4;
+/// Bytes of memory for the id of an item and the keys of its values.
+const ITEM_BYTES: usize = 8;
 /// From this many dimensions on, the errors of 4-bit components average out well enough.
 const FAST_4_FROM: usize = 256;
 
@@ -73,6 +78,34 @@ impl Codes {
             _ if fills_lines(Self::Bits7.bits(), dimensions) => Self::Bits7,
             _ => Self::Bits8,
         }
+    }
+
+    /// The codes with the most bits with which an index of this many items can be searched from
+    /// `bytes` of memory: its hot part, the codes, neighbor lists and item ids, of which every
+    /// search reads from all over the index, then takes three quarters of it at most. The vectors
+    /// stay on disk, but for the few dozen by which a search ranks its results: fewer the more bits
+    /// the codes have. `m0` is the maximum degree on the base layer, 32 unless chosen otherwise.
+    ///
+    /// `None` if not even codes of one bit leave room: such an index reads its lists from disk,
+    /// too.
+    ///
+    /// ```
+    /// use voisin_kernels::codes::Codes;
+    ///
+    /// // A million vectors of 384 components: 1.5 GB.
+    /// let for_memory = |bytes| Codes::for_memory(bytes, 1_000_000, 384, 32);
+    /// assert_eq!(for_memory(800_000_000), Some(Codes::Bits8));
+    /// assert_eq!(for_memory(500_000_000), Some(Codes::Bits4));
+    /// assert_eq!(for_memory(300_000_000), Some(Codes::Bits1));
+    /// assert_eq!(for_memory(200_000_000), None);
+    /// ```
+    #[must_use]
+    pub fn for_memory(bytes: u64, items: u64, dimensions: usize, m0: usize) -> Option<Self> {
+        let hot_bytes = |codes: &Self| {
+            let code = codes.code_bytes(dimensions) + FACTOR_BYTES;
+            items.saturating_mul((code + m0 * EDGE_BYTES + ITEM_BYTES) as u64)
+        };
+        Self::ALL.into_iter().rev().find(|codes| hot_bytes(codes) <= bytes / 4 * 3)
     }
 
     /// The number of bits per component.

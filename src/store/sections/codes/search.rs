@@ -14,7 +14,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
 use crate::store::strided::prefetch_places;
 use crate::store::table::Places;
-use crate::store::view::View;
+use crate::store::view::{Parts, View};
 use crate::types::Slot;
 
 /// Codes that are looked up and prefetched as one batch before they are compared.
@@ -213,6 +213,21 @@ impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
     #[inline]
     fn prefetch(&self, slots: &[u32]) {
         prefetch_places(self.places, slots);
+    }
+
+    fn has(&self, slots: &[u32]) -> bool {
+        self.view.has_all(&self.tables.values, slots)
+    }
+
+    fn fetch(&self, slots: &[u32]) -> bool {
+        let Some(cold) = self.view.cold else { return false };
+        let mut batch = cold.batch();
+        self.view.add_to(&mut batch, &self.tables.values, slots, Parts::Unseen);
+        batch.send(0)
+    }
+
+    fn wait(&self, slots: &[u32]) {
+        self.view.wait_for(&self.tables.values, slots);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The graph of a view: reads records from LINKS and SPILL, and implements the traits of `graph/`.
 
+use std::ops::Range;
+
 use crate::distance::prefetch;
 use crate::error::{Error, Result};
 use crate::format::checksum::{Sound, unverified};
@@ -8,6 +10,7 @@ use crate::format::{Key, Kind, edges, set};
 use crate::graph::Graph;
 use crate::graph::working::{Stored, StoredNode};
 use crate::store::meter;
+use crate::store::readahead::addresses;
 use crate::store::source::Source;
 use crate::store::table::Memory;
 use crate::store::view::View;
@@ -63,6 +66,29 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             self.key(Kind::SPILL, layer.0, group as u32),
             "a spilled record is missing",
         ))
+    }
+
+    /// Passes the addresses of the values that the list of a slot is found in to `visit`, unread,
+    /// until it returns `false`. `false`, too, if they are not known yet.
+    fn list_addresses(
+        &self,
+        layer: Layer,
+        slot: Slot,
+        mut visit: impl FnMut(Range<usize>) -> bool,
+    ) -> bool {
+        let (Some((group, in_group)), Some([links, spill])) =
+            (self.group(slot), self.snapshot.links.get(layer.index()))
+        else {
+            return true;
+        };
+        // A value of LINKS is no longer than its page.
+        if !links.address(group).is_some_and(|start| visit(start..start + 1)) {
+            return false;
+        }
+        let is_spilled = links.get(group).is_some_and(|value| {
+            matches!(links::place(value, in_group), Ok(links::Place::Spilled))
+        });
+        !is_spilled || spill.get(group).is_some_and(|value| visit(addresses(value)))
     }
 
     /// Whether a layer has nodes.
@@ -159,6 +185,42 @@ impl<'t, S: Source<'t>> Graph for View<'_, 't, S> {
 
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
         self.are_equal(a, b)
+    }
+
+    #[inline(always)]
+    fn is_cold(&self) -> bool {
+        self.cold.is_some()
+    }
+
+    fn has_list(&self, layer: Layer, slot: Slot) -> bool {
+        let Some(cold) = self.cold else { return true };
+        self.list_addresses(layer, slot, |bytes| cold.has(bytes.clone()) && cold.audit(bytes))
+    }
+
+    fn fetch_lists(&self, layer: Layer, slots: &[u32]) -> bool {
+        let Some(cold) = self.cold else { return false };
+        let mut batch = cold.batch();
+        for slot in slots.iter().map(|slot| Slot(*slot)) {
+            let Some((group, _)) = self.group(slot) else { continue };
+            // What is not in memory yet may be spilled, which is rare.
+            let mut had = true;
+            let is_known = self.list_addresses(layer, slot, |bytes| {
+                had = cold.has(bytes.clone());
+                batch.add(bytes);
+                had
+            });
+            if is_known || !had {
+                continue;
+            }
+            for kind in [Kind::LINKS, Kind::SPILL] {
+                // An error is left to whoever reads the list.
+                let key = self.key(kind, layer.0, group as u32);
+                if let Ok(Some(value)) = self.source.get_walked(key) {
+                    batch.add(addresses(value));
+                }
+            }
+        }
+        batch.send(0)
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 use crate::format::checksum::unverified;
 use crate::format::{Kind, ids};
 use crate::store::meter;
+use crate::store::readahead::residency::Batch;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::{ItemId, Slot};
@@ -29,6 +30,33 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         };
         ids::item_at(unverified(value), place)
             .ok_or_else(|| Error::corrupt(key, "it ends before a slot"))
+    }
+
+    /// Has the value read that tells the item of a slot.
+    pub(in crate::store) fn add_item_to(&self, batch: &mut Batch<'_>, slot: Slot) {
+        let (group, _) = ids::slot_place(slot);
+        let [full, last] = &self.snapshot.slot_ids;
+        let (table, number) = match (group as usize).checked_sub(full.len()) {
+            None => (full, group as usize),
+            Some(number) => (last, number),
+        };
+        let read = || {
+            let value = self.get(self.key(Kind::SLOT_IDS, 0, group)).ok()??;
+            Some(value.as_ptr().addr())
+        };
+        if let Some(start) = table.address(number).or_else(read) {
+            // The ids lie one after the other.
+            batch.add(start..start + ids::SLOT_GROUP as usize * size_of::<ItemId>());
+        }
+    }
+
+    /// Has the values read that tell the items of some slots, all at a time, if the index is cold.
+    pub(crate) fn fetch_items(&self, slots: impl Iterator<Item = u32>) {
+        if let Some(cold) = self.cold {
+            let mut batch = cold.batch();
+            slots.for_each(|slot| self.add_item_to(&mut batch, Slot(slot)));
+            batch.send(0);
+        }
     }
 
     /// The slot of a live item.

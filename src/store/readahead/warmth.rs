@@ -1,0 +1,122 @@
+//! What of an index is read ahead of searches, a few megabytes a search: first what every search
+//! needs, the upper layers, the codes, the neighbor lists and the item ids; then, if the whole file
+//! fits into the budget of memory, the rest; else only the keys of the vectors, so that it is in
+//! memory where they are.
+
+use super::residency::Residency;
+use super::{addresses, advise};
+use crate::error::Result;
+use crate::format::{Key, Kind};
+use crate::store::source::Source;
+use crate::store::view::View;
+
+/// Bytes that are read ahead at a time: 4 ms of a disk that reads a gigabyte a second.
+const STEP_BYTES: u64 = 4 << 20;
+/// Values that are looked up at a time, which takes a millisecond if their keys are not in memory.
+const STEP_VALUES: usize = 1024;
+/// Number of values of a kind that are looked at to find out whether the index is in memory.
+const SAMPLE: u32 = 8;
+
+type AnyView<'v, 's, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
+
+/// A range of keys.
+struct Stage {
+    first: Key,
+    last: Key,
+    /// Whether the values are read, or only their keys.
+    values: bool,
+}
+
+/// The ranges, in the order in which they are read.
+fn stages(view: &AnyView<'_, '_, '_>, fits: bool) -> Vec<Stage> {
+    let index = view.snapshot.index;
+    let of = |kind, subs: std::ops::RangeInclusive<u8>, values| Stage {
+        first: Key::new(index, kind, *subs.start(), 0),
+        last: Key::new(index, kind, *subs.end(), u32::MAX),
+        values,
+    };
+    // Without codes, vectors are what the graph is searched by.
+    let is_coded = view.snapshot.codes.is_some();
+    let vectors = fits || !is_coded;
+    vec![
+        of(Kind::LINKS, 1..=u8::MAX, true),
+        of(Kind::CODES, 0..=u8::MAX, true),
+        of(Kind::LINKS, 0..=0, true),
+        of(Kind::SPILL, 0..=u8::MAX, true),
+        of(Kind::SLOT_IDS, 0..=u8::MAX, true),
+        of(Kind::SETS, 0..=u8::MAX, true),
+        of(Kind::TAIL, 0..=u8::MAX, vectors),
+        of(Kind::VECTORS, 0..=u8::MAX, vectors),
+        of(Kind::ID_SLOTS, 0..=u8::MAX, fits),
+    ]
+}
+
+/// Whether a cold index is in memory nevertheless, by a sample of its values, if that is not known
+/// yet.
+pub(crate) fn is_warm(view: &AnyView<'_, '_, '_>, residency: &Residency) -> bool {
+    if !residency.is_unknown() {
+        return false;
+    }
+    // What is damaged is left to whoever needs it.
+    let is_warm = is_in_memory(view).unwrap_or(true);
+    residency.set_warm(is_warm);
+    is_warm
+}
+
+fn is_in_memory(view: &AnyView<'_, '_, '_>) -> Result<bool> {
+    let snapshot = view.snapshot;
+    let groups = snapshot.links.first().map_or(0, |[links, _]| links.len());
+    let codes = snapshot.codes.as_ref().map_or(0, |codes| codes.values.blocks.len());
+    let vectors = snapshot.vectors.blocks.len();
+    for (kind, count) in [(Kind::LINKS, groups), (Kind::CODES, codes), (Kind::VECTORS, vectors)] {
+        for nth in 0..SAMPLE {
+            let number = (count as u64 * u64::from(nth) / u64::from(SAMPLE)) as u32;
+            let key = |n| Key::new(snapshot.index, kind, 0, n);
+            for (_, value) in view.source.values(key(number), key(u32::MAX), 1)? {
+                let ends = [value.first(), value.last()];
+                let is_there =
+                    |byte: &u8| advise::is_resident(std::ptr::from_ref(byte).addr()) == Some(true);
+                if !ends.into_iter().flatten().all(is_there) {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Reads the next step of a cold index ahead, after a search.
+pub(crate) fn advance(view: &AnyView<'_, '_, '_>, residency: &Residency) {
+    let Some(mut warming) = residency.warming() else { return };
+    let stages = stages(view, residency.fits());
+    let (mut left, mut bytes_left) = (STEP_VALUES, STEP_BYTES);
+    let mut batch = residency.batch();
+    while left > 0 && bytes_left > 0 {
+        let Some(Stage { first, last, values }) = stages.get(warming.stage) else { break };
+        // An error is left to the searches that need the value.
+        let from = warming.next.unwrap_or(*first);
+        let found = view.source.values(from, *last, left.min(64)).unwrap_or_default();
+        left -= left.min(found.len());
+        if *values {
+            for (_, value) in &found {
+                batch.add(addresses(value));
+                warming.bytes += value.len() as u64;
+                bytes_left = bytes_left.saturating_sub(value.len() as u64);
+            }
+        }
+        warming.next = found.last().and_then(|(key, _)| key.next()).filter(|key| key <= last);
+        if warming.next.is_none() {
+            warming.stage += 1;
+        }
+        if warming.bytes > residency.warmable_bytes() {
+            warming.stage = stages.len();
+        }
+    }
+    batch.send(super::WINDOW_GAP);
+    if warming.stage >= stages.len() {
+        warming.is_done = true;
+        if residency.fits() {
+            residency.set_warm(true);
+        }
+    }
+}
