@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import sys
+import threading
 import time
 
 import numpy as np
@@ -118,6 +119,34 @@ class FaissFlat(Faiss):
         return self.scan(queries, True)
 
 
+class FaissIvf(Faiss):
+    """Inverted lists of plain vectors. Once saved, the lists are read through a map of the file."""
+
+    def create(self):
+        # As many lists as faiss recommends for up to some millions of vectors.
+        lists = int(4 * self.task["rows"] ** 0.5)
+        index = self.faiss.IndexIVFFlat(self.faiss.IndexFlat(self.task["dimensions"], self.metric), self.task["dimensions"], lists, self.metric)
+        index.own_fields = False
+        index.cp.seed = self.task["seed"]
+        index.cp.max_points_per_centroid = 64
+        return index
+
+    def build(self, vectors):
+        self.index = self.create()
+        self.index.train(vectors)
+        self.index.add(vectors)
+
+    def ready(self, memory):
+        # Each searching thread is one thread.
+        self.faiss.omp_set_num_threads(1)
+        self.index = self.faiss.read_index(self.path, self.faiss.IO_FLAG_MMAP)
+
+    def searcher(self, knob):
+        self.faiss.omp_set_num_threads(1)
+        self.index.nprobe = knob
+        return lambda query: self.index.search(query[None], self.task["k"])[1][0]
+
+
 class Nseekfs:
     package = "nseekfs"
 
@@ -174,11 +203,46 @@ class Symqg:
         return seconds, ids
 
 
-ENGINES = {"hnswlib": Hnswlib, "faiss-hnsw": FaissHnsw, "faiss-flat": FaissFlat, "nseekfs": Nseekfs, "symqg": Symqg}
+ENGINES = {"faiss-ivf": FaissIvf, "hnswlib": Hnswlib, "faiss-hnsw": FaissHnsw, "faiss-flat": FaissFlat, "nseekfs": Nseekfs, "symqg": Symqg}
+
+
+def each(engine, request, queries):
+    """One call a query, on several threads, in the order of the queries."""
+    first, count, k = request["first"], request["count"], engine.task["k"]
+    answers = np.full((count, k), 2**32 - 1, np.uint32)
+    times = np.zeros((count, 2), np.uint64)
+    ready = threading.Barrier(request["threads"] + 1)
+    numbers = iter(range(count))  # its steps are atomic
+    limit = int(request["seconds"] * 1e9)
+
+    def work():
+        search = engine.searcher(request["knob"])
+        ready.wait()
+        for number in numbers:
+            began = time.perf_counter_ns() - start
+            if began >= limit:
+                return
+            answers[number] = search(queries[first + number])
+            times[number] = began, time.perf_counter_ns() - start - began
+
+    threads = [threading.Thread(target=work) for _ in range(request["threads"])]
+    for thread in threads:
+        thread.start()
+    start = time.perf_counter_ns()
+    ready.wait()
+    for thread in threads:
+        thread.join()
+    answers.tofile(request["answers"])
+    times.tofile(request["times"])
+    return {"seconds": float(times.sum(axis=1).max()) / 1e9, "bytes": int((times[:, 1] > 0).sum())}
 
 
 def answer(engine, request, vectors, queries):
     what = request["do"]
+    if what == "ready":
+        return {"seconds": timed(lambda: engine.ready(request["memory_bytes"]))[0]}
+    if what == "each":
+        return each(engine, request, queries)
     if what == "build":
         return {"seconds": timed(lambda: engine.build(vectors))[0]}
     if what == "save":
@@ -208,7 +272,7 @@ def main():
     task = json.loads(sys.stdin.readline())
     shape = (-1, task["dimensions"])
     # Mapped, so that the input counts in no engine's memory.
-    vectors = np.memmap(task["vectors"], np.float32, "r").reshape(shape).view(np.ndarray)
+    vectors = np.memmap(task["vectors"], np.float32, "r").reshape(shape).view(np.ndarray)[: task["rows"]]
     queries = np.fromfile(task["queries"], np.float32).reshape(shape)
     engine = ENGINES[sys.argv[1]](task)
     print(json.dumps({"version": importlib.metadata.version(engine.package)}), file=replies)

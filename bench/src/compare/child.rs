@@ -51,6 +51,11 @@ impl Child {
         child
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn ask(&mut self, request: &Request) -> Reply {
         self.exchange(request).unwrap_or_else(|error| panic!("{error}"))
     }

@@ -1,0 +1,269 @@
+//! Measures one engine at one recall in one amount of memory: in a new process, whose index is not
+//! in the page cache, in a cgroup of that size.
+//!
+//! The process joins the group before it opens the index, and after it has mapped the queries,
+//! which are in the page cache: what it reads and keeps from then on counts, for every engine
+//! alike. No query is asked twice.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, thread};
+
+use voisin_bench::compare::child::Child;
+use voisin_bench::compare::machine::Ticks;
+use voisin_bench::compare::plan::K;
+use voisin_bench::compare::protocol::Request;
+
+use crate::cgroup::Cgroup;
+use crate::counters::{Counters, own_bytes};
+use crate::indexes::{Built, Place};
+use crate::pages::{self, PAGE_BYTES};
+use crate::plan::{
+    Memory, PROCESSES, SHARED_SECONDS, SHARED_STEADY, SHARED_WARMING, STEADY, STEADY_ON_TWO,
+    Stretch, WARMING,
+};
+use crate::results::{Cell, Figures, Shared, Start};
+use crate::sets::{JUDGED, Judge, QUERIES};
+
+/// The number of queries over which a speed is averaged, to see when it is reached.
+const WINDOW: usize = 100;
+/// Of the steady speed.
+const NEARLY: f64 = 0.9;
+
+/// What is measured.
+pub(crate) struct Wanted<'a> {
+    pub(crate) place: &'a Place<'a>,
+    pub(crate) built: &'a Built,
+    pub(crate) judge: &'a Judge,
+    pub(crate) recall: f64,
+    pub(crate) knob: usize,
+    pub(crate) memory: Memory,
+    /// Whether by several processes, too.
+    pub(crate) is_shared: bool,
+}
+
+/// A process that searches, and what it had before.
+struct Searcher<'a> {
+    wanted: &'a Wanted<'a>,
+    child: Child,
+    /// For answers and times.
+    files: [PathBuf; 2],
+    own_bytes: u64,
+}
+
+/// The answers of a stretch, and their times.
+struct Stretched {
+    answers: Vec<u32>,
+    /// When each began, and how long it took, in nanoseconds; in the order of their beginnings.
+    times: Vec<[u64; 2]>,
+    counted: Counters,
+    seconds: f64,
+}
+
+/// See the module.
+///
+/// # Errors
+/// Those of [`Cgroup::new`].
+pub(crate) fn measure(wanted: &Wanted<'_>) -> Result<Cell, String> {
+    let limit_bytes = wanted.memory.limit_bytes(wanted.built.file_bytes);
+    let ticks = Ticks::now();
+    let group = wanted.begin(limit_bytes)?;
+    let mut searcher = Searcher::start(wanted, group.as_ref(), 0);
+    let before = Counters::of(searcher.child.id());
+    let opened = searcher.child.ask(&Request::Ready { memory_bytes: limit_bytes });
+    let open_read_bytes = (Counters::of(searcher.child.id()) - before).read_bytes;
+    let first = searcher.ask(Stretch { first: 0, count: 1, seconds: f64::MAX, threads: 1 });
+    let warming = searcher.ask(WARMING);
+    let steady = searcher.ask(STEADY);
+    let on_two = searcher.ask(STEADY_ON_TWO);
+    let figures = steady.figures(STEADY.threads);
+    let start = Start {
+        open_ms: opened.seconds * 1e3,
+        open_read_bytes,
+        first_ms: first.seconds * 1e3,
+        seconds_to_speed: first
+            .seconds_to(&warming, NEARLY * figures.qps)
+            .map(|seconds| opened.seconds + seconds),
+    };
+    // The first queries are the judged ones, as many as there was time for.
+    let judged = [&*first.answers, &warming.answers[..warming.times.len() * K]].concat();
+    let own_bytes = own_bytes(searcher.child.id()).saturating_sub(searcher.own_bytes);
+    let version = searcher.child.version.clone();
+    drop(searcher);
+    let peak_bytes = group.as_ref().and_then(Cgroup::peak_bytes);
+    drop(group);
+    let shared = if wanted.is_shared { Some(share(wanted, limit_bytes)?) } else { None };
+    Ok(Cell {
+        set: wanted.place.set.name.clone(),
+        engine: wanted.place.spec.name.to_owned(),
+        version,
+        recall: wanted.recall,
+        memory: wanted.memory,
+        file_bytes: wanted.built.file_bytes,
+        limit_bytes,
+        knob: wanted.knob,
+        found_recall: wanted.judge.recall(&judged),
+        start,
+        warming: warming.figures(WARMING.threads),
+        steady: figures,
+        steady_on_two: on_two.figures(STEADY_ON_TWO.threads),
+        peak_bytes,
+        own_bytes,
+        shared,
+        others_share: ticks.others_since(),
+    })
+}
+
+/// Several processes that share one group, each with one thread and with queries of its own.
+fn share(wanted: &Wanted<'_>, limit_bytes: Option<u64>) -> Result<Shared, String> {
+    let group = wanted.begin(limit_bytes)?;
+    let mut searchers: Vec<Searcher<'_>> =
+        (0..PROCESSES).map(|number| Searcher::start(wanted, group.as_ref(), number)).collect();
+    let mut together = |work: &(dyn Fn(usize, &mut Searcher<'_>) -> Stretched + Sync)| {
+        thread::scope(|scope| {
+            let running: Vec<_> = searchers
+                .iter_mut()
+                .enumerate()
+                .map(|(number, searcher)| scope.spawn(move || work(number, searcher)))
+                .collect();
+            running.into_iter().map(|one| one.join().expect("a process")).collect::<Vec<_>>()
+        })
+    };
+    let stretch = |number: usize, [first, count]: [usize; 2], seconds| Stretch {
+        first: number * (QUERIES / PROCESSES) + first,
+        count,
+        seconds,
+        threads: 1,
+    };
+    together(&|number, searcher| {
+        searcher.child.ask(&Request::Ready { memory_bytes: limit_bytes });
+        searcher.ask(stretch(number, SHARED_WARMING, SHARED_SECONDS[0]))
+    });
+    let all = together(&|number, searcher| {
+        searcher.ask(stretch(number, SHARED_STEADY, SHARED_SECONDS[1]))
+    });
+    let own =
+        |searcher: &Searcher<'_>| own_bytes(searcher.child.id()).saturating_sub(searcher.own_bytes);
+    let own_bytes = searchers.iter().map(own).max().unwrap_or(0);
+    Ok(Shared { processes: PROCESSES, steady: Figures::of_all(&all), own_bytes })
+}
+
+impl Wanted<'_> {
+    /// Has the index in the page cache or not, and the queries in it.
+    fn begin(&self, limit_bytes: Option<u64>) -> Result<Option<Cgroup>, String> {
+        let files = pages::files(&self.built.folder);
+        match limit_bytes {
+            Some(_) => pages::drop_files(&files),
+            None => pages::fill(&files),
+        }
+        pages::fill(&[self.place.set.query_file()]);
+        limit_bytes.map(Cgroup::new).transpose()
+    }
+}
+
+impl<'a> Searcher<'a> {
+    fn start(wanted: &'a Wanted<'a>, group: Option<&Cgroup>, number: usize) -> Self {
+        let place = wanted.place;
+        let child = place.start(&wanted.built.folder, 1);
+        let own_bytes = own_bytes(child.id());
+        if let Some(group) = group {
+            group.join(child.id());
+        }
+        let files = ["answers", "times"].map(|what| place.scratch.join(format!("{what}-{number}")));
+        Self { wanted, child, files, own_bytes }
+    }
+
+    fn ask(&mut self, stretch: Stretch) -> Stretched {
+        let Stretch { first, count, seconds, threads } = stretch;
+        // A duration that a child can represent.
+        let seconds = seconds.min(Duration::from_secs(3600).as_secs_f64());
+        let knob = self.wanted.knob;
+        let [answers, times] = self.files.clone();
+        let before = Counters::of(self.child.id());
+        let reply =
+            self.child.ask(&Request::Each { first, count, seconds, knob, threads, answers, times });
+        let counted = Counters::of(self.child.id()) - before;
+        let times: Vec<u64> = numbers(&self.files[1], u64::from_le_bytes);
+        let mut times = times.as_chunks().0.to_vec();
+        times.retain(|[_, took]| *took > 0);
+        let answers = numbers(&self.files[0], u32::from_le_bytes);
+        Stretched { answers, times, counted, seconds: reply.seconds }
+    }
+}
+
+fn numbers<T, const N: usize>(file: &Path, number: impl Fn([u8; N]) -> T) -> Vec<T> {
+    let bytes = fs::read(file).expect("an answer");
+    bytes.as_chunks().0.iter().map(|bytes| number(*bytes)).collect()
+}
+
+impl Stretched {
+    fn figures(&self, threads: usize) -> Figures {
+        let queries = self.times.len();
+        let counted = self.counted;
+        Figures::new(self.took(), threads, queries as f64 / self.seconds, counted)
+    }
+
+    fn took(&self) -> Vec<u64> {
+        self.times.iter().map(|[_, took]| *took).collect()
+    }
+
+    /// The time from the beginning of this stretch until a window of the next one, on one thread,
+    /// has this speed.
+    fn seconds_to(&self, next: &Self, qps: f64) -> Option<f64> {
+        let window = next.times.windows(WINDOW).find(|window| {
+            let [[began, _], [last, took]] = [window[0], window[WINDOW - 1]];
+            WINDOW as f64 * 1e9 / (last + took - began) as f64 >= qps
+        })?;
+        Some(self.seconds + window[0][0] as f64 / 1e9)
+    }
+}
+
+impl Figures {
+    fn new(mut took: Vec<u64>, threads: usize, qps: f64, counted: Counters) -> Self {
+        assert!(!took.is_empty(), "not a query was answered");
+        took.sort_unstable();
+        let ms = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize] as f64 / 1e6;
+        let each = |count: u64| count as f64 / took.len() as f64;
+        Self {
+            queries: took.len() as u64,
+            threads,
+            qps,
+            p50_ms: ms(0.5),
+            p99_ms: ms(0.99),
+            p999_ms: ms(0.999),
+            major_faults: each(counted.major_faults),
+            pages: each(counted.read_bytes) / PAGE_BYTES as f64,
+            read_bytes: each(counted.read_bytes),
+        }
+    }
+
+    /// Of processes that answered at the same time: their speeds are added.
+    fn of_all(all: &[Stretched]) -> Self {
+        let counted = all.iter().fold(Counters::default(), |sum, one| sum + one.counted);
+        let took = all.iter().flat_map(Stretched::took).collect();
+        let qps = all.iter().map(|one| one.times.len() as f64 / one.seconds).sum();
+        Self::new(took, all.len(), qps, counted)
+    }
+}
+
+/// The recall and the answers of the judged queries at this setting, in memory.
+pub(crate) fn recall_in_memory(
+    child: &mut Child,
+    scratch: &Path,
+    judge: &Judge,
+    knob: usize,
+    threads: usize,
+) -> f64 {
+    let [answers, times] = ["answers", "times"].map(|what| scratch.join(what));
+    let request = Request::Each {
+        first: 0,
+        count: JUDGED,
+        seconds: 3600.0,
+        knob,
+        threads,
+        answers: answers.clone(),
+        times,
+    };
+    child.ask(&request);
+    judge.recall(&numbers(&answers, u32::from_le_bytes))
+}

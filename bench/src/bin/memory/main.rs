@@ -1,0 +1,171 @@
+//! Measures searches of indexes that are larger than memory: see the README of this crate.
+//!
+//! Every measurement is made in a process of its own, in a cgroup that limits its memory with the
+//! page cache. Whatever was found is kept, so that a stopped run continues. Exits non-zero if a
+//! goal is missed.
+#![allow(clippy::expect_used, clippy::panic, missing_docs)]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("cgroups and the counters of a process are those of Linux");
+
+mod asked;
+mod cache;
+mod cell;
+mod cgroup;
+mod counters;
+mod disk;
+mod goals;
+mod indexes;
+mod model;
+mod page;
+mod pages;
+mod plan;
+mod results;
+mod sets;
+mod work;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use voisin_bench::compare::machine::Machine;
+use voisin_bench::compare::plan::Home;
+use voisin_bench::compare::{serve, table, venv};
+
+use crate::asked::{Asked, USAGE};
+use crate::cache::Cache;
+use crate::cgroup::Cgroup;
+use crate::disk::Reading;
+use crate::indexes::Place;
+use crate::model::{Model, Size};
+use crate::plan::{ENGINES, RECALL};
+use crate::results::Run;
+use crate::sets::Set;
+use crate::work::Work;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [verb, engine] = &*arguments
+        && verb == "serve"
+    {
+        serve::serve(engine);
+        return ExitCode::SUCCESS;
+    }
+    if let [disk::ROLE, path, number] = &*arguments.iter().map(String::as_str).collect::<Vec<_>>() {
+        disk::play(path, number);
+        return ExitCode::SUCCESS;
+    }
+    let Some(asked) = Asked::parse(&arguments) else {
+        eprintln!("{USAGE}");
+        return ExitCode::FAILURE;
+    };
+    match run(&asked) {
+        Ok(is_reached) => {
+            if is_reached {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all goals were reached.
+fn run(asked: &Asked) -> Result<bool, String> {
+    let folder = asked.folder.clone().unwrap_or_else(usual_folder);
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    // Not after hours of building.
+    drop(Cgroup::new(1 << 30)?);
+    if asked.is_disk_alone {
+        disk::measure(&folder)?;
+        return Ok(true);
+    }
+    let cache = Cache::new(&folder.join("found"));
+    let python = match asked.engines.iter().any(|spec| spec.home == Home::Python) {
+        true => venv::prepare(&folder),
+        false => PathBuf::new(),
+    };
+    let sets: Vec<Set> = asked
+        .sets
+        .iter()
+        .map(|kind| Set::prepare(kind, asked.items, &asked.data, &folder))
+        .collect();
+    let places: Vec<Place<'_>> = sets
+        .iter()
+        .flat_map(|set| asked.engines.iter().map(move |spec| (set, *spec)))
+        .map(|(set, spec)| Place::new(spec, set, &python, &folder))
+        .collect();
+    let mut work = Work::announce(asked, &cache, &places);
+    for place in &places {
+        work.measure_all(place)?;
+    }
+    let cells = std::mem::take(&mut work.cells);
+    let unreached = work::unreached(asked, &cache, &places);
+    let disk = find_disk(asked, &cache, &folder)?;
+    let model =
+        if asked.has_model { Some(make_model(asked, &cache, &folder, &disk)?) } else { None };
+    let goals = goals::rows(&cells, &disk);
+    let (command, machine) = (asked.command.clone(), Machine::read());
+    let run = Run { command, machine, disk, cells, unreached, model, goals };
+    let to = if asked.is_whole {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks/memory")
+    } else {
+        folder.join("part")
+    };
+    write(&run, &to);
+    run.goals.iter().for_each(|row| println!("{}", table::goal(row)));
+    let missed = run.goals.iter().filter(|row| !row.is_met()).count();
+    println!("{missed} of {} goals missed; written to {}", run.goals.len(), to.display());
+    Ok(missed == 0)
+}
+
+/// The figures of the disk: once, as measurements are judged by them.
+fn find_disk(asked: &Asked, cache: &Cache, folder: &Path) -> Result<Vec<Reading>, String> {
+    if let Some(found) = cache.read("disk").filter(|_| !asked.is_fresh) {
+        return Ok(found);
+    }
+    let found = disk::measure(folder)?;
+    cache.write("disk", &found);
+    Ok(found)
+}
+
+/// Measures one engine at several sizes.
+fn make_model(
+    asked: &Asked,
+    cache: &Cache,
+    folder: &Path,
+    disk: &[Reading],
+) -> Result<Model, String> {
+    let asked =
+        Asked { recalls: vec![RECALL], memories: model::MEMORIES.to_vec(), ..asked.clone() };
+    let spec = ENGINES.iter().find(|spec| spec.name == model::ENGINE).expect("an engine");
+    let mut sizes = Vec::new();
+    for items in model::ITEMS {
+        let set = Set::prepare("glosses", items, &asked.data, folder);
+        let place = Place::new(spec, &set, Path::new(""), folder);
+        let mut work = Work::announce(&asked, cache, std::slice::from_ref(&place));
+        work.measure_all(&place)?;
+        let name = place.name("hot-bytes");
+        let hot_bytes = cache.find(&name, || model::hot_bytes(&place.build(cache)));
+        sizes.push(Size { items, hot_bytes, cells: work.cells });
+    }
+    Ok(model::fit(&sizes, disk))
+}
+
+/// Replaces the output of an earlier run.
+fn write(run: &Run, folder: &Path) {
+    fs::create_dir_all(folder).expect("a folder");
+    let json = serde_json::to_string_pretty(run).expect("JSON");
+    fs::write(folder.join("figures.json"), json + "\n").expect("to write figures");
+    fs::write(folder.join("README.md"), page::page(run)).expect("to write a page");
+}
+
+/// Beside this program, on a real disk.
+fn usual_folder() -> PathBuf {
+    let program = std::env::current_exe().expect("a path");
+    program.ancestors().nth(2).expect("the target directory").join("memory")
+}
