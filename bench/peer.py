@@ -137,7 +137,6 @@ class FaissIvf(Faiss):
         self.index.add(vectors)
 
     def ready(self, memory):
-        # Each searching thread is one thread.
         self.faiss.omp_set_num_threads(1)
         self.index = self.faiss.read_index(self.path, self.faiss.IO_FLAG_MMAP)
 
@@ -145,6 +144,90 @@ class FaissIvf(Faiss):
         self.faiss.omp_set_num_threads(1)
         self.index.nprobe = knob
         return lambda query: self.index.search(query[None], self.task["k"])[1][0]
+
+
+class DiskAnn:
+    """A Vamana graph on disk, with product-quantized vectors in memory. It reads past the page cache, so what is left of the memory is for nodes."""
+
+    package, prefix, degree = "diskannpy-rust", "ann", 64
+
+    def __init__(self, task):
+        os.environ["RUST_LOG"] = "off"  # it logs every query
+        import diskannpy
+
+        self.task, self.diskannpy = task, diskannpy
+        # Of vectors of length 1, the nearest by this are those by the cosine.
+        self.metric = "l2"
+
+    def build(self, vectors):
+        # A byte for eight dimensions, and at least 32: about 1 / 32 of the vectors.
+        chunks = max(32, self.task["dimensions"] // 8)
+        self.diskannpy.build_disk_index(
+            vectors, self.metric, ".", self.task["ef_construction"], self.degree, 64.0, self.task["threads"], num_of_pq_chunks=chunks, index_prefix=self.prefix
+        )
+
+    def save(self):
+        # Its copy of the vectors, which searches do not need.
+        os.remove(self.prefix + "_vectors.bin")
+        return sum(synced(name) for name in os.listdir() if name.startswith(self.prefix))
+
+    def ready(self, memory):
+        held = os.path.getsize(self.prefix + "_pq_compressed.bin")
+        node = 4 * (self.task["dimensions"] + self.degree)
+        # As many as it allows, and half of what is left at most: it keeps more than the bytes of a node.
+        most = self.task["rows"] // 10
+        nodes = most if memory is None else min(most, max(0, (memory - held) // (2 * node)))
+        self.index = self.diskannpy.StaticDiskIndex(".", num_threads=1, beam_width=4, num_nodes_to_cache=nodes, index_prefix=self.prefix)
+
+    def searcher(self, knob):
+        return lambda query: self.index.search(query, self.task["k"], knob).identifiers
+
+
+class Zvec:
+    """A Vamana graph on disk, with product-quantized vectors in memory. It reads past the page cache."""
+
+    package, path, field = "zvec", "zvec", "vector"
+
+    def __init__(self, task):
+        import zvec
+
+        self.task, self.zvec = task, zvec
+
+    def begin(self, **options):
+        # Can be called once.
+        self.zvec.init(log_level=self.zvec.LogLevel.ERROR, **options)
+
+    def build(self, vectors):
+        zvec = self.zvec
+        self.begin(optimize_threads=self.task["threads"])
+        chunks = max(32, self.task["dimensions"] // 8)
+        # The largest list that it takes.
+        param = zvec.DiskAnnIndexParam(zvec.MetricType.L2, max_degree=64, list_size=100, pq_chunk_num=chunks)
+        field = zvec.VectorSchema(self.field, zvec.DataType.VECTOR_FP32, self.task["dimensions"], param)
+        self.index = zvec.create_and_open(self.path, zvec.CollectionSchema("vectors", vectors=field))
+        for first in range(0, len(vectors), 1000):
+            rows = enumerate(vectors[first : first + 1000], first)
+            for status in self.index.insert([zvec.Doc(id=str(item), vectors={self.field: row.tolist()}) for item, row in rows]):
+                assert status.ok(), status
+        self.index.optimize()
+
+    def save(self):
+        self.index.flush()
+        self.index.close()
+        files = (os.path.join(folder, name) for folder, _, names in os.walk(self.path) for name in names)
+        return sum(synced(name) for name in files)
+
+    def ready(self, memory):
+        self.begin(query_threads=1, **({} if memory is None else {"memory_limit_mb": max(1, memory >> 20)}))
+        self.index = self.zvec.open(self.path, self.zvec.CollectionOption(read_only=True))
+        # So that its numbers are those of the rows.
+        some = [0, self.task["rows"] // 2, self.task["rows"] - 1]
+        assert self.index.resolve_internal_ids(some) == [str(item) for item in some]
+
+    def searcher(self, knob):
+        zvec, k = self.zvec, self.task["k"]
+        param = zvec.DiskAnnQueryParam(list_size=knob)
+        return lambda query: self.index.query_internal_ids(zvec.Query(self.field, vector=query, param=param), topk=k)
 
 
 class Nseekfs:
@@ -203,7 +286,7 @@ class Symqg:
         return seconds, ids
 
 
-ENGINES = {"faiss-ivf": FaissIvf, "hnswlib": Hnswlib, "faiss-hnsw": FaissHnsw, "faiss-flat": FaissFlat, "nseekfs": Nseekfs, "symqg": Symqg}
+ENGINES = {"diskann": DiskAnn, "zvec": Zvec, "faiss-ivf": FaissIvf, "hnswlib": Hnswlib, "faiss-hnsw": FaissHnsw, "faiss-flat": FaissFlat, "nseekfs": Nseekfs, "symqg": Symqg}
 
 
 def each(engine, request, queries):

@@ -15,7 +15,7 @@ docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
 --folder   for vectors, indexes and what was found, so that a stopped run continues: 15 GB;
            memory in the target directory unless given
 --items    vectors a set: 1000000 unless given
---engines  index-4-bit,hannoy,usearch,faiss-ivf unless given; index, index-7-bit, index-8-bit
+--engines  index-4-bit,hannoy,usearch,faiss-ivf,diskann,zvec unless given; index, index-7-bit, index-8-bit
 --memory   hundredths of the bytes of an engine's files; all: no limit
 --model    measures voisin at 100000, 300000 and 1000000 glosses, and says what 100 million would cost
 --disk     measures the disk alone

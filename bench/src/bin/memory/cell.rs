@@ -19,10 +19,9 @@ use crate::counters::{Counters, own_bytes};
 use crate::indexes::{Built, Place};
 use crate::pages::{self, PAGE_BYTES};
 use crate::plan::{
-    Memory, PROCESSES, SHARED_SECONDS, SHARED_STEADY, SHARED_WARMING, STEADY, STEADY_ON_TWO,
-    Stretch, WARMING,
+    Memory, PROCESSES, SHARED_STEADY, SHARED_WARMING, STEADY, STEADY_ON_TWO, Stretch, WARMING,
 };
-use crate::results::{Cell, Figures, Shared, Start};
+use crate::results::{Cell, Failed, Figures, Outcome, Shared, Start};
 use crate::sets::{JUDGED, Judge, QUERIES};
 
 /// The number of queries over which a speed is averaged, to see when it is reached.
@@ -64,18 +63,34 @@ struct Stretched {
 ///
 /// # Errors
 /// Those of [`Cgroup::new`].
-pub(crate) fn measure(wanted: &Wanted<'_>) -> Result<Cell, String> {
-    let limit_bytes = wanted.memory.limit_bytes(wanted.built.file_bytes);
+pub(crate) fn measure(wanted: &Wanted<'_>) -> Result<Outcome, String> {
+    let failed = |why| Outcome::Failed(wanted.failed(why));
     let ticks = Ticks::now();
-    let group = wanted.begin(limit_bytes)?;
-    let mut searcher = Searcher::start(wanted, group.as_ref(), 0);
+    let mut cell = match wanted.in_group(|group| alone(wanted, group))? {
+        Ok(cell) => cell,
+        Err(why) => return Ok(failed(why)),
+    };
+    if wanted.is_shared {
+        match wanted.in_group(|group| share(wanted, group))? {
+            Ok(shared) => cell.shared = Some(shared),
+            Err(why) => eprintln!("{PROCESSES} processes: {why}"),
+        }
+    }
+    cell.others_share = ticks.others_since();
+    Ok(Outcome::Measured(Box::new(cell)))
+}
+
+/// One process.
+fn alone(wanted: &Wanted<'_>, group: Option<&Cgroup>) -> Result<Cell, String> {
+    let limit_bytes = wanted.limit_bytes();
+    let mut searcher = Searcher::start(wanted, group, 0);
     let before = Counters::of(searcher.child.id());
-    let opened = searcher.child.ask(&Request::Ready { memory_bytes: limit_bytes });
+    let opened = searcher.child.try_to_ask(&Request::Ready { memory_bytes: limit_bytes })?;
     let open_read_bytes = (Counters::of(searcher.child.id()) - before).read_bytes;
-    let first = searcher.ask(Stretch { first: 0, count: 1, seconds: f64::MAX, threads: 1 });
-    let warming = searcher.ask(WARMING);
-    let steady = searcher.ask(STEADY);
-    let on_two = searcher.ask(STEADY_ON_TWO);
+    let first = searcher.ask(Stretch { first: 0, count: 1, seconds: f64::MAX, threads: 1 })?;
+    let warming = searcher.ask(WARMING)?;
+    let steady = searcher.ask(STEADY)?;
+    let on_two = searcher.ask(STEADY_ON_TWO)?;
     let figures = steady.figures(STEADY.threads);
     let start = Start {
         open_ms: opened.seconds * 1e3,
@@ -87,16 +102,10 @@ pub(crate) fn measure(wanted: &Wanted<'_>) -> Result<Cell, String> {
     };
     // The first queries are the judged ones, as many as there was time for.
     let judged = [&*first.answers, &warming.answers[..warming.times.len() * K]].concat();
-    let own_bytes = own_bytes(searcher.child.id()).saturating_sub(searcher.own_bytes);
-    let version = searcher.child.version.clone();
-    drop(searcher);
-    let peak_bytes = group.as_ref().and_then(Cgroup::peak_bytes);
-    drop(group);
-    let shared = if wanted.is_shared { Some(share(wanted, limit_bytes)?) } else { None };
     Ok(Cell {
         set: wanted.place.set.name.clone(),
         engine: wanted.place.spec.name.to_owned(),
-        version,
+        version: searcher.child.version.clone(),
         recall: wanted.recall,
         memory: wanted.memory,
         file_bytes: wanted.built.file_bytes,
@@ -107,57 +116,85 @@ pub(crate) fn measure(wanted: &Wanted<'_>) -> Result<Cell, String> {
         warming: warming.figures(WARMING.threads),
         steady: figures,
         steady_on_two: on_two.figures(STEADY_ON_TWO.threads),
-        peak_bytes,
-        own_bytes,
-        shared,
-        others_share: ticks.others_since(),
+        peak_bytes: group.and_then(Cgroup::peak_bytes),
+        own_bytes: searcher.own_bytes(),
+        shared: None,
+        others_share: 0.0,
     })
 }
 
 /// Several processes that share one group, each with one thread and with queries of its own.
-fn share(wanted: &Wanted<'_>, limit_bytes: Option<u64>) -> Result<Shared, String> {
-    let group = wanted.begin(limit_bytes)?;
+fn share(wanted: &Wanted<'_>, group: Option<&Cgroup>) -> Result<Shared, String> {
     let mut searchers: Vec<Searcher<'_>> =
-        (0..PROCESSES).map(|number| Searcher::start(wanted, group.as_ref(), number)).collect();
-    let mut together = |work: &(dyn Fn(usize, &mut Searcher<'_>) -> Stretched + Sync)| {
-        thread::scope(|scope| {
-            let running: Vec<_> = searchers
-                .iter_mut()
-                .enumerate()
-                .map(|(number, searcher)| scope.spawn(move || work(number, searcher)))
-                .collect();
-            running.into_iter().map(|one| one.join().expect("a process")).collect::<Vec<_>>()
-        })
-    };
-    let stretch = |number: usize, [first, count]: [usize; 2], seconds| Stretch {
-        first: number * (QUERIES / PROCESSES) + first,
-        count,
-        seconds,
-        threads: 1,
-    };
-    together(&|number, searcher| {
-        searcher.child.ask(&Request::Ready { memory_bytes: limit_bytes });
-        searcher.ask(stretch(number, SHARED_WARMING, SHARED_SECONDS[0]))
-    });
-    let all = together(&|number, searcher| {
-        searcher.ask(stretch(number, SHARED_STEADY, SHARED_SECONDS[1]))
-    });
-    let own =
-        |searcher: &Searcher<'_>| own_bytes(searcher.child.id()).saturating_sub(searcher.own_bytes);
-    let own_bytes = searchers.iter().map(own).max().unwrap_or(0);
+        (0..PROCESSES).map(|number| Searcher::start(wanted, group, number)).collect();
+    let part = QUERIES / PROCESSES;
+    together(&mut searchers, |number, searcher| {
+        let ready = Request::Ready { memory_bytes: wanted.limit_bytes() };
+        searcher.child.try_to_ask(&ready)?;
+        searcher.ask(SHARED_WARMING.after(number * part))
+    })?;
+    let all = together(&mut searchers, |number, searcher| {
+        searcher.ask(SHARED_STEADY.after(number * part))
+    })?;
+    let own_bytes = searchers.iter().map(Searcher::own_bytes).max().unwrap_or(0);
     Ok(Shared { processes: PROCESSES, steady: Figures::of_all(&all), own_bytes })
 }
 
+/// Asks all processes at the same time.
+fn together<'a>(
+    searchers: &mut [Searcher<'a>],
+    work: impl Fn(usize, &mut Searcher<'a>) -> Result<Stretched, String> + Sync,
+) -> Result<Vec<Stretched>, String> {
+    let work = &work;
+    thread::scope(|scope| {
+        let numbered = searchers.iter_mut().enumerate();
+        let running: Vec<_> = numbered
+            .map(|(number, searcher)| scope.spawn(move || work(number, searcher)))
+            .collect();
+        running.into_iter().map(|one| one.join().expect("a process")).collect()
+    })
+}
+
 impl Wanted<'_> {
-    /// Has the index in the page cache or not, and the queries in it.
-    fn begin(&self, limit_bytes: Option<u64>) -> Result<Option<Cgroup>, String> {
+    fn limit_bytes(&self) -> Option<u64> {
+        self.memory.limit_bytes(self.built.file_bytes)
+    }
+
+    /// Has the index in the page cache or not, and the queries in it, and lets `work` start
+    /// processes in a new group, unless there is no limit. They must have ended when it returns.
+    /// The inner error is that the group is too small for them.
+    ///
+    /// # Errors
+    /// Those of [`Cgroup::new`], and any other of `work`.
+    fn in_group<T>(
+        &self,
+        work: impl FnOnce(Option<&Cgroup>) -> Result<T, String>,
+    ) -> Result<Result<T, String>, String> {
         let files = pages::files(&self.built.folder);
+        let limit_bytes = self.limit_bytes();
         match limit_bytes {
             Some(_) => pages::drop_files(&files),
             None => pages::fill(&files),
         }
         pages::fill(&[self.place.set.query_file()]);
-        limit_bytes.map(Cgroup::new).transpose()
+        let group = limit_bytes.map(Cgroup::new).transpose()?;
+        match work(group.as_ref()) {
+            Err(_) if group.as_ref().is_some_and(Cgroup::has_killed) => {
+                let megabytes = limit_bytes.unwrap_or(0) / 1_000_000;
+                Ok(Err(format!("killed: its own memory exceeds {megabytes} MB")))
+            }
+            other => other.map(Ok),
+        }
+    }
+
+    fn failed(&self, why: String) -> Failed {
+        Failed {
+            set: self.place.set.name.clone(),
+            engine: self.place.spec.name.to_owned(),
+            recall: self.recall,
+            memory: self.memory,
+            why,
+        }
     }
 }
 
@@ -173,21 +210,35 @@ impl<'a> Searcher<'a> {
         Self { wanted, child, files, own_bytes }
     }
 
-    fn ask(&mut self, stretch: Stretch) -> Stretched {
+    /// The memory that is the process's own, beyond that before it opened the index.
+    fn own_bytes(&self) -> u64 {
+        own_bytes(self.child.id()).saturating_sub(self.own_bytes)
+    }
+
+    /// # Errors
+    /// The process has ended.
+    fn ask(&mut self, stretch: Stretch) -> Result<Stretched, String> {
         let Stretch { first, count, seconds, threads } = stretch;
         // A duration that a child can represent.
         let seconds = seconds.min(Duration::from_secs(3600).as_secs_f64());
         let knob = self.wanted.knob;
         let [answers, times] = self.files.clone();
         let before = Counters::of(self.child.id());
-        let reply =
-            self.child.ask(&Request::Each { first, count, seconds, knob, threads, answers, times });
+        let reply = self.child.try_to_ask(&Request::Each {
+            first,
+            count,
+            seconds,
+            knob,
+            threads,
+            answers,
+            times,
+        })?;
         let counted = Counters::of(self.child.id()) - before;
         let times: Vec<u64> = numbers(&self.files[1], u64::from_le_bytes);
         let mut times = times.as_chunks().0.to_vec();
         times.retain(|[_, took]| *took > 0);
         let answers = numbers(&self.files[0], u32::from_le_bytes);
-        Stretched { answers, times, counted, seconds: reply.seconds }
+        Ok(Stretched { answers, times, counted, seconds: reply.seconds })
     }
 }
 

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use voisin_bench::usage::number;
+
 /// Where systems mount them.
 const MOUNT: &str = "/sys/fs/cgroup";
 /// How long a group whose processes have ended may take until it can be removed.
@@ -29,6 +31,8 @@ struct Names {
     swap: &'static str,
     /// Whether `swap` includes memory.
     is_sum: bool,
+    /// Has a line with the number of killed processes.
+    kills: &'static str,
 }
 
 const VERSION_1: Names = Names {
@@ -36,9 +40,15 @@ const VERSION_1: Names = Names {
     peak: "memory.max_usage_in_bytes",
     swap: "memory.memsw.limit_in_bytes",
     is_sum: true,
+    kills: "memory.oom_control",
 };
-const VERSION_2: Names =
-    Names { limit: "memory.max", peak: "memory.peak", swap: "memory.swap.max", is_sum: false };
+const VERSION_2: Names = Names {
+    limit: "memory.max",
+    peak: "memory.peak",
+    swap: "memory.swap.max",
+    is_sum: false,
+    kills: "memory.events",
+};
 
 impl Cgroup {
     /// # Errors
@@ -78,6 +88,11 @@ impl Cgroup {
     /// The most memory that it has had, page cache included; `None` if the kernel does not tell.
     pub(crate) fn peak_bytes(&self) -> Option<u64> {
         self.number(self.names.peak)
+    }
+
+    /// Whether the system has killed a process, as its own memory exceeds the limit.
+    pub(crate) fn has_killed(&self) -> bool {
+        number(&self.folder.join(self.names.kills), "oom_kill ").is_some_and(|kills| kills > 0)
     }
 
     fn number(&self, file: &str) -> Option<u64> {

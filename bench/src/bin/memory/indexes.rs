@@ -30,7 +30,7 @@ pub(crate) struct Place<'a> {
     /// The folder of all indexes.
     indexes: PathBuf,
     /// A folder for files that nobody needs later.
-    pub(crate) scratch: PathBuf,
+    pub(crate) scratch: &'a Path,
     /// What an index depends on, beside the set: the version of the engine, or of voisin's format.
     stored: String,
     /// What a figure depends on: the version of the engine, or voisin as it is compiled here.
@@ -53,17 +53,22 @@ pub(crate) struct Knob {
 }
 
 impl<'a> Place<'a> {
-    pub(crate) fn new(spec: &'static Spec, set: &'a Set, python: &'a Path, folder: &Path) -> Self {
-        let (indexes, scratch) = (folder.join("indexes"), folder.join("scratch"));
+    pub(crate) fn new(
+        spec: &'static Spec,
+        set: &'a Set,
+        python: &'a Path,
+        folder: &Path,
+        scratch: &'a Path,
+    ) -> Self {
+        let indexes = folder.join("indexes");
         fs::create_dir_all(&indexes).expect("a folder");
-        fs::create_dir_all(&scratch).expect("a folder");
         let (stored, identity) = (String::new(), String::new());
         let mut place = Self { spec, set, python, indexes, scratch, stored, identity };
         if spec.is_voisin() {
-            place.stored = format!("format-{}", format_version(&place.scratch));
+            place.stored = format!("format-{}", format_version(scratch));
             place.identity = own_hash();
         } else {
-            let version = place.start(&place.scratch, 1).version.clone();
+            let version = place.start(scratch, 1).version.clone();
             (place.stored, place.identity) = (version.clone(), version);
         }
         place
@@ -150,7 +155,7 @@ impl<'a> Place<'a> {
         let mut child = self.start(&built.folder, 1);
         child.ask(&Request::Ready { memory_bytes: None });
         let mut try_out = |knob: usize| {
-            let recall = cell::recall_in_memory(&mut child, &self.scratch, judge, knob, THREADS);
+            let recall = cell::recall_in_memory(&mut child, self.scratch, judge, knob, THREADS);
             Knob { knob, recall }
         };
         let [least, most] = self.spec.knobs;

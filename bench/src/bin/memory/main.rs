@@ -84,6 +84,7 @@ fn run(asked: &Asked) -> Result<bool, String> {
         disk::measure(&folder)?;
         return Ok(true);
     }
+    let scratch = tempfile::tempdir_in(&folder).expect("a folder");
     let cache = Cache::new(&folder.join("found"));
     let python = match asked.engines.iter().any(|spec| spec.home == Home::Python) {
         true => venv::prepare(&folder),
@@ -97,20 +98,23 @@ fn run(asked: &Asked) -> Result<bool, String> {
     let places: Vec<Place<'_>> = sets
         .iter()
         .flat_map(|set| asked.engines.iter().map(move |spec| (set, *spec)))
-        .map(|(set, spec)| Place::new(spec, set, &python, &folder))
+        .map(|(set, spec)| Place::new(spec, set, &python, &folder, scratch.path()))
         .collect();
     let mut work = Work::announce(asked, &cache, &places);
     for place in &places {
         work.measure_all(place)?;
     }
-    let cells = std::mem::take(&mut work.cells);
+    let Work { cells, failed, .. } = work;
     let unreached = work::unreached(asked, &cache, &places);
     let disk = find_disk(asked, &cache, &folder)?;
-    let model =
-        if asked.has_model { Some(make_model(asked, &cache, &folder, &disk)?) } else { None };
+    let model = if asked.has_model {
+        Some(make_model(asked, &cache, [&folder, scratch.path()], &disk)?)
+    } else {
+        None
+    };
     let goals = goals::rows(&cells, &disk);
     let (command, machine) = (asked.command.clone(), Machine::read());
-    let run = Run { command, machine, disk, cells, unreached, model, goals };
+    let run = Run { command, machine, disk, cells, failed, unreached, model, goals };
     let to = if asked.is_whole {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks/memory")
     } else {
@@ -137,7 +141,7 @@ fn find_disk(asked: &Asked, cache: &Cache, folder: &Path) -> Result<Vec<Reading>
 fn make_model(
     asked: &Asked,
     cache: &Cache,
-    folder: &Path,
+    [folder, scratch]: [&Path; 2],
     disk: &[Reading],
 ) -> Result<Model, String> {
     let asked =
@@ -146,7 +150,7 @@ fn make_model(
     let mut sizes = Vec::new();
     for items in model::ITEMS {
         let set = Set::prepare("glosses", items, &asked.data, folder);
-        let place = Place::new(spec, &set, Path::new(""), folder);
+        let place = Place::new(spec, &set, Path::new(""), folder, scratch);
         let mut work = Work::announce(&asked, cache, std::slice::from_ref(&place));
         work.measure_all(&place)?;
         let name = place.name("hot-bytes");

@@ -9,11 +9,8 @@ use voisin_bench::compare::results::Row;
 use crate::disk::{self, Reading};
 use crate::model::Model;
 use crate::plan::{ENGINES, PROCESSES, Spec};
-use crate::results::{Cell, Run};
+use crate::results::{Cell, Failed, Run};
 use crate::sets::{JUDGED, QUERIES};
-
-/// What the page says of engines that do not take part.
-const LEFT_OUT: &str = "";
 
 /// The whole page.
 pub(crate) fn page(run: &Run) -> String {
@@ -28,9 +25,7 @@ pub(crate) fn page(run: &Run) -> String {
         starts(&mut page, &cells);
         shared(&mut page, &cells);
     }
-    for line in &run.unreached {
-        put(&mut page, line);
-    }
+    absent(&mut page, run);
     if let Some(model) = &run.model {
         model_page(&mut page, model);
     }
@@ -73,7 +68,7 @@ fn head(page: &mut String, run: &Run) {
             100.0 * most
         ),
     );
-    put(page, &format!("| versions | voisin at commit {commit}, {} |", versions(run)));
+    put(page, &format!("| versions | voisin at commit {commit}{} |", versions(run)));
     put(
         page,
         &format!(
@@ -86,9 +81,6 @@ fn head(page: &mut String, run: &Run) {
         put(page, &format!("- **{}**: {}.", spec.name, spec.what));
     }
     put(page, "");
-    if !LEFT_OUT.is_empty() {
-        put(page, LEFT_OUT);
-    }
 }
 
 fn taking_part(run: &Run) -> impl Iterator<Item = &'static Spec> {
@@ -99,9 +91,9 @@ fn versions(run: &Run) -> String {
     let peers = taking_part(run).filter(|spec| !spec.is_voisin());
     let version = |spec: &Spec| {
         let cell = run.cells.iter().find(|cell| cell.engine == spec.name);
-        cell.map_or(String::new(), |cell| format!("{} {}", spec.name, cell.version))
+        cell.map_or(String::new(), |cell| format!(", {} {}", spec.name, cell.version))
     };
-    peers.map(version).collect::<Vec<_>>().join(", ")
+    peers.map(version).collect()
 }
 
 fn goals(page: &mut String, rows: &[Row]) {
@@ -234,6 +226,20 @@ fn shared(page: &mut String, cells: &[&Cell]) {
         );
     }
     put(page, "");
+}
+
+/// What is not in the tables, and why.
+fn absent(page: &mut String, run: &Run) {
+    let failed = run.failed.iter().map(|failed| {
+        let Failed { set, engine, recall, memory, why } = failed;
+        format!("{set}: {engine} with {memory} of its files, recall {recall:.2}: {why}.")
+    });
+    let lines: Vec<String> = failed.chain(run.unreached.iter().cloned()).collect();
+    if !lines.is_empty() {
+        put(page, "## Not in the tables\n");
+        lines.iter().for_each(|line| put(page, &format!("- {line}")));
+        put(page, "");
+    }
 }
 
 fn disk_page(page: &mut String, readings: &[Reading]) {

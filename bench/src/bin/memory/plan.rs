@@ -131,10 +131,28 @@ pub(crate) const ENGINES: &[Spec] = &[
         knobs: [1, 4096],
         build_seconds: 400.0,
     },
+    Spec {
+        name: "diskann",
+        home: Home::Python,
+        what: "`diskannpy-rust`: a Vamana graph on disk (degree 64, beam width 4), \
+               product-quantized vectors in memory; up to a tenth of the nodes cached",
+        knob: "complexity",
+        knobs: EFS,
+        build_seconds: 2000.0,
+    },
+    Spec {
+        name: "zvec",
+        home: Home::Python,
+        what: "zvec's DiskANN (degree 64, list size 100), product-quantized vectors in memory",
+        knob: "list_size",
+        knobs: EFS,
+        build_seconds: 3000.0,
+    },
 ];
 
 /// The engines that take part unless others are asked for.
-pub(crate) const USUAL: &[&str] = &["index-4-bit", "hannoy", "usearch", "faiss-ivf"];
+pub(crate) const USUAL: &[&str] =
+    &["index-4-bit", "hannoy", "usearch", "faiss-ivf", "diskann", "zvec"];
 
 /// Consecutive queries that are measured together, for a time at most.
 #[derive(Debug, Clone, Copy)]
@@ -155,13 +173,20 @@ pub(crate) const WARMING: Stretch = stretch(1, 11_999, 20.0, 1);
 pub(crate) const STEADY: Stretch = stretch(12_000, 20_000, 20.0, 1);
 /// And on two.
 pub(crate) const STEADY_ON_TWO: Stretch = stretch(32_000, 18_000, 15.0, 2);
-/// Of each of several processes, with queries of its own: while caches fill, and then.
-pub(crate) const SHARED_WARMING: [usize; 2] = [0, QUERIES / PROCESSES / 4];
-pub(crate) const SHARED_STEADY: [usize; 2] = [QUERIES / PROCESSES / 4, QUERIES / PROCESSES * 3 / 4];
-pub(crate) const SHARED_SECONDS: [f64; 2] = [10.0, 15.0];
+/// Of each of several processes, which all have queries of their own: while caches fill, and then.
+pub(crate) const SHARED_WARMING: Stretch = stretch(0, QUERIES / PROCESSES / 4, 10.0, 1);
+pub(crate) const SHARED_STEADY: Stretch =
+    stretch(SHARED_WARMING.count, QUERIES / PROCESSES - SHARED_WARMING.count, 15.0, 1);
+
+impl Stretch {
+    /// The same, some queries later.
+    pub(crate) fn after(self, queries: usize) -> Self {
+        Self { first: self.first + queries, ..self }
+    }
+}
 
 /// The seconds that a measurement takes at most, several processes included or not, beside opening.
 pub(crate) fn longest_seconds(is_shared: bool) -> f64 {
-    let shared = if is_shared { SHARED_SECONDS.iter().sum() } else { 0.0 };
+    let shared = if is_shared { SHARED_WARMING.seconds + SHARED_STEADY.seconds } else { 0.0 };
     WARMING.seconds + STEADY.seconds + STEADY_ON_TWO.seconds + shared
 }

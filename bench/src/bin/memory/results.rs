@@ -15,6 +15,8 @@ pub(crate) struct Run {
     pub(crate) machine: Machine,
     pub(crate) disk: Vec<Reading>,
     pub(crate) cells: Vec<Cell>,
+    /// What was measured and did not run.
+    pub(crate) failed: Vec<Failed>,
     /// Which engine does not reach which recall.
     pub(crate) unreached: Vec<String>,
     pub(crate) model: Option<Model>,
@@ -49,6 +51,23 @@ pub(crate) struct Cell {
     pub(crate) shared: Option<Shared>,
     /// The fraction of the processors' time that other programs took.
     pub(crate) others_share: f64,
+}
+
+/// A measurement, or why there is none.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Outcome {
+    Measured(Box<Cell>),
+    Failed(Failed),
+}
+
+/// An engine that does not run in so little memory.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Failed {
+    pub(crate) set: String,
+    pub(crate) engine: String,
+    pub(crate) recall: f64,
+    pub(crate) memory: Memory,
+    pub(crate) why: String,
 }
 
 /// A cold start.

@@ -7,13 +7,14 @@ use crate::cache::Cache;
 use crate::cell::{self, Wanted};
 use crate::indexes::Place;
 use crate::plan::{Memory, RECALL, longest_seconds};
-use crate::results::Cell;
+use crate::results::{Cell, Failed, Outcome};
 
 /// See the module.
 pub(crate) struct Work<'a> {
     asked: &'a Asked,
     cache: &'a Cache,
     pub(crate) cells: Vec<Cell>,
+    pub(crate) failed: Vec<Failed>,
     /// The measurements that are left, and those that were made.
     left: usize,
     made: usize,
@@ -43,7 +44,7 @@ impl<'a> Work<'a> {
             minutes(seconds)
         );
         let (began, building) = (Instant::now(), Duration::ZERO);
-        Self { asked, cache, cells: Vec::new(), left, made: 0, began, building }
+        Self { asked, cache, cells: Vec::new(), failed: Vec::new(), left, made: 0, began, building }
     }
 
     /// All measurements of an engine on a set.
@@ -54,8 +55,9 @@ impl<'a> Work<'a> {
         let is_any_missing =
             wanted(self.asked).any(|what| is_missing(self.asked, self.cache, place, &what));
         if !is_any_missing {
-            let found = wanted(self.asked).filter_map(|what| self.cache.read(&name(place, &what)));
-            self.cells.extend(found);
+            for what in wanted(self.asked) {
+                self.cache.read(&name(place, &what)).into_iter().for_each(|found| self.take(found));
+            }
             return Ok(());
         }
         let start = Instant::now();
@@ -64,14 +66,14 @@ impl<'a> Work<'a> {
         self.building += start.elapsed();
         for what @ (recall, memory) in wanted(self.asked) {
             if !is_missing(self.asked, self.cache, place, &what) {
-                self.cells.extend(self.cache.read::<Cell>(&name(place, &what)));
+                self.cache.read(&name(place, &what)).into_iter().for_each(|found| self.take(found));
                 continue;
             }
             self.left = self.left.saturating_sub(1);
             let Some(knob) = place.knob(self.cache, &built, &judge, recall) else { continue };
             let is_shared = is_shared(recall);
             let knob = knob.knob;
-            let cell = cell::measure(&Wanted {
+            let outcome = cell::measure(&Wanted {
                 place,
                 built: &built,
                 judge: &judge,
@@ -80,15 +82,27 @@ impl<'a> Work<'a> {
                 memory,
                 is_shared,
             })?;
-            self.cache.write(&name(place, &what), &cell);
+            self.cache.write(&name(place, &what), &outcome);
             self.made += 1;
-            self.tell(&cell);
-            self.cells.push(cell);
+            match &outcome {
+                Outcome::Measured(cell) => self.tell(cell),
+                Outcome::Failed(Failed { set, engine, memory, why, .. }) => {
+                    println!("  {set}, {engine}, memory {memory}: {why}")
+                }
+            }
+            self.take(outcome);
         }
         if self.asked.is_tidy {
             place.remove(&built);
         }
         Ok(())
+    }
+
+    fn take(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Measured(cell) => self.cells.push(*cell),
+            Outcome::Failed(failed) => self.failed.push(failed),
+        }
     }
 
     fn tell(&self, cell: &Cell) {
@@ -148,7 +162,7 @@ fn is_shared(recall: f64) -> bool {
 }
 
 fn is_missing(asked: &Asked, cache: &Cache, place: &Place<'_>, what: &(f64, Memory)) -> bool {
-    let is_found = cache.read::<Cell>(&name(place, what)).is_some();
+    let is_found = cache.read::<Outcome>(&name(place, what)).is_some();
     (asked.is_fresh || !is_found) && !place.is_unreachable(cache, what.0)
 }
 
