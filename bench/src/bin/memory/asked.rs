@@ -6,21 +6,25 @@ use crate::plan::{ENGINES, MEMORIES, Memory, RECALLS, Spec, USUAL};
 use crate::sets::KINDS;
 
 pub(crate) const USAGE: &str = "\
-usage: memory FOLDER_OF_DATA [--folder FOLDER] [--items N] [--sets glosses,photos] [--engines NAME,NAME...]
-              [--recalls .90,.95,.99] [--memory all,100,50,25,10] [--model] [--disk] [--tidy] [--fresh]
+usage: memory FOLDER_OF_DATA [--folder FOLDER] [--items N] [--sets glosses,photos]
+              [--engines NAME,NAME...] [--recalls .90,.95,.99] [--memory all,100,50,25,10]
+              [--model] [--disk] [--tidy] [--fresh] [--publish]
 
 Measures searches of indexes that are larger than memory. The results are written to
 docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
 
---folder   for vectors, indexes and what was found, so that a stopped run continues: 15 GB;
-           memory in the target directory unless given
+--folder   for vectors, indexes and what was found, so that a stopped run continues: 20 GB,
+           with --tidy 10; memory in the target directory unless given
 --items    vectors a set: 1000000 unless given
---engines  index-4-bit,hannoy,usearch,faiss-ivf,diskann,zvec unless given; index, index-7-bit, index-8-bit
+--engines  voisin-4-bit,hannoy,usearch,faiss-ivf,diskann,zvec unless given; voisin,
+           voisin-7-bit, voisin-8-bit
 --memory   hundredths of the bytes of an engine's files; all: no limit
---model    measures voisin at 100000, 300000 and 1000000 glosses, and says what 100 million would cost
+--model    measures voisin at 100000, 300000 and 1000000 glosses, too, and says what 100 million
+           would cost
 --disk     measures the disk alone
 --tidy     removes each index once it is measured
---fresh    measures again what an earlier run has measured; indexes stay";
+--fresh    measures again what an earlier run has measured; indexes stay
+--publish  writes the results to docs/benchmarks/memory though something is left out";
 
 /// What a run is asked for.
 #[derive(Debug, Clone)]
@@ -38,8 +42,8 @@ pub(crate) struct Asked {
     pub(crate) is_disk_alone: bool,
     pub(crate) is_tidy: bool,
     pub(crate) is_fresh: bool,
-    /// Whether it is the whole of what the committed page has.
-    pub(crate) is_whole: bool,
+    /// Whether its results replace the committed ones.
+    pub(crate) is_published: bool,
 }
 
 /// The vectors of a set.
@@ -63,11 +67,13 @@ impl Asked {
             is_disk_alone: false,
             is_tidy: false,
             is_fresh: false,
-            is_whole: true,
+            is_published: true,
         };
+        let mut is_asked_to_publish = false;
         while let Some(option) = arguments.next() {
             let mut list = || Some(arguments.next()?.split(','));
-            asked.is_whole &= ["--folder", "--model", "--tidy", "--fresh"].contains(&option);
+            asked.is_published &=
+                ["--folder", "--model", "--tidy", "--fresh", "--publish"].contains(&option);
             match option {
                 "--folder" => asked.folder = Some(PathBuf::from(arguments.next()?)),
                 "--items" => {
@@ -98,9 +104,11 @@ impl Asked {
                 "--disk" => asked.is_disk_alone = true,
                 "--tidy" => asked.is_tidy = true,
                 "--fresh" => asked.is_fresh = true,
+                "--publish" => is_asked_to_publish = true,
                 _ => return None,
             }
         }
+        asked.is_published |= is_asked_to_publish;
         Some(asked)
     }
 }

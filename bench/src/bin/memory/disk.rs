@@ -115,7 +115,8 @@ pub(crate) fn measure(folder: &Path) -> Result<Vec<Reading>, String> {
         let output = child.wait_with_output().expect("a process");
         let reading: Reading = serde_json::from_slice(&output.stdout).expect("a reading");
         println!(
-            "  {pages} pages a query, {way}: p50 {:.3} ms, p99 {:.2}, {:.0} queries a second, {:.0} KB a query",
+            "  {pages} pages a query, {way}: p50 {:.3} ms, p99 {:.2}, {:.0} queries a second, \
+             {:.0} KB a query",
             reading.p50_ms,
             reading.p99_ms,
             reading.qps,

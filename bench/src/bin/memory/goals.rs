@@ -9,7 +9,7 @@ use crate::plan::{Memory, RECALL};
 use crate::results::Cell;
 
 /// Has the goals.
-const VOISIN: &str = "index-4-bit";
+const VOISIN: &str = "voisin-4-bit";
 /// Percent of the file, p50 and p99 in milliseconds, pages a query, queries a second on one thread
 /// and on two.
 const SEARCHES: [(u64, [f64; 5]); 3] = [
@@ -125,7 +125,7 @@ fn peers(rows: &mut Rows<'_>, set: &str) {
         .cells
         .iter()
         .map(|cell| &*cell.engine)
-        .filter(|name| !name.starts_with("index"))
+        .filter(|name| !name.starts_with("voisin"))
         .collect();
     peers.sort_unstable();
     peers.dedup();

@@ -77,10 +77,10 @@ impl<'a> Place<'a> {
     /// Starts a process of the engine, whose files are in `folder`.
     pub(crate) fn start(&self, folder: &Path, threads: usize) -> Child {
         let command = match self.spec.home {
-            Home::Python => venv::command(self.python, self.spec.name),
+            Home::Python => venv::command(self.python, self.spec.serves()),
             Home::Rust => {
                 let mut command = Command::new(std::env::current_exe().expect("a path"));
-                command.args(["serve", self.spec.name]);
+                command.args(["serve", self.spec.serves()]);
                 command
             }
         };
@@ -93,7 +93,7 @@ impl<'a> Place<'a> {
     }
 
     fn index_name(&self) -> String {
-        format!("{}-{}-{}", self.set.short, self.spec.name, self.stored)
+        format!("{}-{}-{}", self.set.short, self.spec.serves(), self.stored)
     }
 
     /// Whether it is built.

@@ -100,22 +100,21 @@ fn run(asked: &Asked) -> Result<bool, String> {
         .flat_map(|set| asked.engines.iter().map(move |spec| (set, *spec)))
         .map(|(set, spec)| Place::new(spec, set, &python, &folder, scratch.path()))
         .collect();
+    let disk = find_disk(asked, &cache, &folder)?;
+    let model = match asked.has_model {
+        true => Some(make_model(asked, &cache, [&folder, scratch.path()], &disk)?),
+        false => None,
+    };
     let mut work = Work::announce(asked, &cache, &places);
     for place in &places {
         work.measure_all(place)?;
     }
     let Work { cells, failed, .. } = work;
     let unreached = work::unreached(asked, &cache, &places);
-    let disk = find_disk(asked, &cache, &folder)?;
-    let model = if asked.has_model {
-        Some(make_model(asked, &cache, [&folder, scratch.path()], &disk)?)
-    } else {
-        None
-    };
     let goals = goals::rows(&cells, &disk);
     let (command, machine) = (asked.command.clone(), Machine::read());
     let run = Run { command, machine, disk, cells, failed, unreached, model, goals };
-    let to = if asked.is_whole {
+    let to = if asked.is_published {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks/memory")
     } else {
         folder.join("part")
@@ -144,8 +143,14 @@ fn make_model(
     [folder, scratch]: [&Path; 2],
     disk: &[Reading],
 ) -> Result<Model, String> {
-    let asked =
-        Asked { recalls: vec![RECALL], memories: model::MEMORIES.to_vec(), ..asked.clone() };
+    let is_tidy = asked.is_tidy;
+    let asked = Asked {
+        recalls: vec![RECALL],
+        memories: model::MEMORIES.to_vec(),
+        // The largest index is measured again, at other recalls.
+        is_tidy: false,
+        ..asked.clone()
+    };
     let spec = ENGINES.iter().find(|spec| spec.name == model::ENGINE).expect("an engine");
     let mut sizes = Vec::new();
     for items in model::ITEMS {
@@ -155,6 +160,9 @@ fn make_model(
         work.measure_all(&place)?;
         let name = place.name("hot-bytes");
         let hot_bytes = cache.find(&name, || model::hot_bytes(&place.build(cache)));
+        if is_tidy && items != asked.items {
+            place.built(cache).iter().for_each(|built| place.remove(built));
+        }
         sizes.push(Size { items, hot_bytes, cells: work.cells });
     }
     Ok(model::fit(&sizes, disk))

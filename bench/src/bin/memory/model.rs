@@ -18,7 +18,7 @@ pub(crate) const ITEMS: [usize; 3] = [100_000, 300_000, 1_000_000];
 /// The sizes that are computed.
 const COMPUTED: [usize; 2] = [10_000_000, 100_000_000];
 /// The engine that is measured.
-pub(crate) const ENGINE: &str = "index-4-bit";
+pub(crate) const ENGINE: &str = "voisin-4-bit";
 pub(crate) const MEMORIES: [Memory; 3] = [Memory::All, Memory::Percent(25), Memory::Percent(10)];
 
 /// See the module.

@@ -292,8 +292,8 @@ fn model_page(page: &mut String, model: &Model) {
     );
     put(
         page,
-        "| items | ef | file, GB | hot part, GB | memory | pages a query | major faults | KB read | \
-         p50, ms | computed, ms |",
+        "| items | ef | file, GB | hot part, GB | memory | pages a query | major faults | KB read \
+         | p50, ms | computed, ms |",
     );
     put(page, "|---|---|---|---|---|---|---|---|---|---|");
     for line in &model.lines {

@@ -54,6 +54,8 @@ impl fmt::Display for Memory {
 #[derive(Debug)]
 pub(crate) struct Spec {
     pub(crate) name: &'static str,
+    /// Its name among the engines of `compare` and in `peer.py`, if that is another.
+    serves: Option<&'static str>,
     pub(crate) home: Home,
     /// What it is, for the page.
     pub(crate) what: &'static str,
@@ -67,7 +69,12 @@ pub(crate) struct Spec {
 
 impl Spec {
     pub(crate) fn is_voisin(&self) -> bool {
-        self.name.starts_with("index")
+        self.name.starts_with("voisin")
+    }
+
+    /// What a process of it is started by.
+    pub(crate) fn serves(&self) -> &'static str {
+        self.serves.unwrap_or(self.name)
     }
 }
 
@@ -76,7 +83,8 @@ const EFS: [usize; 2] = [10, 2560];
 /// In the order of the tables.
 pub(crate) const ENGINES: &[Spec] = &[
     Spec {
-        name: "index-4-bit",
+        name: "voisin-4-bit",
+        serves: Some("index-4-bit"),
         home: Home::Rust,
         what: "voisin with 4-bit codes",
         knob: "ef_search",
@@ -84,7 +92,8 @@ pub(crate) const ENGINES: &[Spec] = &[
         build_seconds: 300.0,
     },
     Spec {
-        name: "index-7-bit",
+        name: "voisin-7-bit",
+        serves: Some("index-7-bit"),
         home: Home::Rust,
         what: "voisin with 7-bit codes",
         knob: "ef_search",
@@ -92,7 +101,8 @@ pub(crate) const ENGINES: &[Spec] = &[
         build_seconds: 300.0,
     },
     Spec {
-        name: "index-8-bit",
+        name: "voisin-8-bit",
+        serves: Some("index-8-bit"),
         home: Home::Rust,
         what: "voisin with 8-bit codes",
         knob: "ef_search",
@@ -100,7 +110,8 @@ pub(crate) const ENGINES: &[Spec] = &[
         build_seconds: 300.0,
     },
     Spec {
-        name: "index",
+        name: "voisin",
+        serves: Some("index"),
         home: Home::Rust,
         what: "voisin without codes",
         knob: "ef_search",
@@ -109,6 +120,7 @@ pub(crate) const ENGINES: &[Spec] = &[
     },
     Spec {
         name: "hannoy",
+        serves: None,
         home: Home::Rust,
         what: "an HNSW graph in LMDB",
         knob: "ef_search",
@@ -117,6 +129,7 @@ pub(crate) const ENGINES: &[Spec] = &[
     },
     Spec {
         name: "usearch",
+        serves: None,
         home: Home::Rust,
         what: "an HNSW graph in a file that is mapped (`view`)",
         knob: "expansion_search",
@@ -125,6 +138,7 @@ pub(crate) const ENGINES: &[Spec] = &[
     },
     Spec {
         name: "faiss-ivf",
+        serves: None,
         home: Home::Python,
         what: "`IVFFlat`, its lists in a file that is mapped (`IO_FLAG_MMAP`)",
         knob: "nprobe",
@@ -133,6 +147,7 @@ pub(crate) const ENGINES: &[Spec] = &[
     },
     Spec {
         name: "diskann",
+        serves: None,
         home: Home::Python,
         what: "`diskannpy-rust`: a Vamana graph on disk (degree 64, beam width 4), \
                product-quantized vectors in memory; up to a tenth of the nodes cached",
@@ -142,6 +157,7 @@ pub(crate) const ENGINES: &[Spec] = &[
     },
     Spec {
         name: "zvec",
+        serves: None,
         home: Home::Python,
         what: "zvec's DiskANN (degree 64, list size 100), product-quantized vectors in memory",
         knob: "list_size",
@@ -152,7 +168,7 @@ pub(crate) const ENGINES: &[Spec] = &[
 
 /// The engines that take part unless others are asked for.
 pub(crate) const USUAL: &[&str] =
-    &["index-4-bit", "hannoy", "usearch", "faiss-ivf", "diskann", "zvec"];
+    &["voisin-4-bit", "hannoy", "usearch", "faiss-ivf", "diskann", "zvec"];
 
 /// Consecutive queries that are measured together, for a time at most.
 #[derive(Debug, Clone, Copy)]

@@ -109,8 +109,8 @@ impl<'a> Work<'a> {
         let took = self.began.elapsed().saturating_sub(self.building).as_secs_f64();
         let steady = &cell.steady;
         println!(
-            "  {}, {}, recall {:.2} ({:.4}), memory {}: p50 {:.3} ms, p99 {:.2}, {:.1} pages, {:.1} faults, \
-             {:.0} and {:.0} q/s; about {} left",
+            "  {}, {}, recall {:.2} ({:.4}), memory {}: p50 {:.3} ms, p99 {:.2}, {:.1} pages, \
+             {:.1} faults, {:.0} and {:.0} q/s; about {} left",
             cell.set,
             cell.engine,
             cell.recall,
