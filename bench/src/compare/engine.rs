@@ -67,6 +67,11 @@ pub trait Engine: Sync {
     /// Builds, and commits if the engine has commits.
     fn build(&mut self);
 
+    /// Builds in this much memory.
+    fn build_within(&mut self, _memory_bytes: u64) {
+        panic!("this engine builds in as much memory as it needs");
+    }
+
     /// Saves the index to disk, and returns the bytes of its files.
     fn save(&mut self) -> u64;
 

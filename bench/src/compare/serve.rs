@@ -36,6 +36,7 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
     match request {
         Request::Store => engine.store(),
         Request::Build => engine.build(),
+        Request::BuildWithin { memory_bytes } => engine.build_within(memory_bytes),
         Request::Save => {
             let bytes = engine.save();
             return Reply { seconds: start.elapsed().as_secs_f64(), bytes, ..Reply::default() };

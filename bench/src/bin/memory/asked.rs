@@ -8,7 +8,7 @@ use crate::sets::KINDS;
 pub(crate) const USAGE: &str = "\
 usage: memory FOLDER_OF_DATA [--folder FOLDER] [--items N] [--sets glosses,photos]
               [--engines NAME,NAME...] [--recalls .90,.95,.99] [--memory all,100,50,25,10]
-              [--model] [--disk] [--tidy] [--fresh] [--publish]
+              [--model] [--build] [--disk] [--tidy] [--fresh] [--publish]
 
 Measures searches of indexes that are larger than memory. The results are written to
 docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
@@ -21,6 +21,8 @@ docs/benchmarks/memory if nothing is left out, and beside the indexes otherwise.
 --memory   hundredths of the bytes of an engine's files; all: no limit
 --model    measures voisin at 100000, 300000 and 1000000 glosses, too, and says what 100 million
            would cost
+--build    builds voisin's index of the glosses within a quarter of their bytes, and without a
+           limit
 --disk     measures the disk alone
 --tidy     removes each index once it is measured
 --fresh    measures again what an earlier run has measured; indexes stay
@@ -39,6 +41,7 @@ pub(crate) struct Asked {
     pub(crate) recalls: Vec<f64>,
     pub(crate) memories: Vec<Memory>,
     pub(crate) has_model: bool,
+    pub(crate) has_build: bool,
     pub(crate) is_disk_alone: bool,
     pub(crate) is_tidy: bool,
     pub(crate) is_fresh: bool,
@@ -64,6 +67,7 @@ impl Asked {
             recalls: RECALLS.to_vec(),
             memories: MEMORIES.to_vec(),
             has_model: false,
+            has_build: false,
             is_disk_alone: false,
             is_tidy: false,
             is_fresh: false,
@@ -73,7 +77,8 @@ impl Asked {
         while let Some(option) = arguments.next() {
             let mut list = || Some(arguments.next()?.split(','));
             asked.is_published &=
-                ["--folder", "--model", "--tidy", "--fresh", "--publish"].contains(&option);
+                ["--folder", "--model", "--build", "--tidy", "--fresh", "--publish"]
+                    .contains(&option);
             match option {
                 "--folder" => asked.folder = Some(PathBuf::from(arguments.next()?)),
                 "--items" => {
@@ -101,6 +106,7 @@ impl Asked {
                     asked.memories = list()?.map(memory).collect::<Option<_>>()?;
                 }
                 "--model" => asked.has_model = true,
+                "--build" => asked.has_build = true,
                 "--disk" => asked.is_disk_alone = true,
                 "--tidy" => asked.is_tidy = true,
                 "--fresh" => asked.is_fresh = true,

@@ -4,6 +4,7 @@
 
 use voisin_bench::compare::results::Row;
 
+use crate::building::Building;
 use crate::disk::{Reading, Way};
 use crate::plan::{Memory, RECALL};
 use crate::results::Cell;
@@ -22,6 +23,10 @@ const FIRST_MS: f64 = 20.0;
 const SECONDS_TO_SPEED: f64 = 5.0;
 /// Of each of several processes.
 const OWN_MEGABYTES: f64 = 50.0;
+
+/// Of a build within a budget, against one without.
+const BUILD_TIMES: f64 = 2.0;
+const BUILD_POINTS: f64 = 0.5;
 
 struct Rows<'a> {
     cells: &'a [Cell],
@@ -65,6 +70,20 @@ pub(crate) fn rows(cells: &[Cell], disk: &[Reading]) -> Vec<Row> {
         }
         peers(&mut rows, set);
     }
+    rows.rows
+}
+
+/// Those of builds within a budget.
+pub(crate) fn of_building(building: &Building) -> Vec<Row> {
+    let mut rows = Rows { cells: &[], rows: Vec::new() };
+    let set = &building.set;
+    let within = building.within.as_ref().ok();
+    let megabytes = building.budget_bytes / 1_000_000;
+    let times = within.map(|within| within.seconds / building.free.seconds);
+    let what = format!("a build within {megabytes} MB, of the time without a budget");
+    rows.push(set, what, times, BUILD_TIMES, false, "x");
+    let what = format!("points of recall that {megabytes} MB cost, at the worst equal ef");
+    rows.push(set, what, building.lost_points(), BUILD_POINTS, false, "");
     rows.rows
 }
 

@@ -9,6 +9,7 @@
 compile_error!("cgroups and the counters of a process are those of Linux");
 
 mod asked;
+mod building;
 mod cache;
 mod cell;
 mod cgroup;
@@ -33,6 +34,7 @@ use voisin_bench::compare::plan::Home;
 use voisin_bench::compare::{serve, table, venv};
 
 use crate::asked::{Asked, USAGE};
+use crate::building::Building;
 use crate::cache::Cache;
 use crate::cgroup::Cgroup;
 use crate::disk::Reading;
@@ -105,15 +107,20 @@ fn run(asked: &Asked) -> Result<bool, String> {
         true => Some(make_model(asked, &cache, [&folder, scratch.path()], &disk)?),
         false => None,
     };
+    let building = match asked.has_build {
+        true => Some(find_building(asked, &cache, [&folder, scratch.path()])?),
+        false => None,
+    };
     let mut work = Work::announce(asked, &cache, &places);
     for place in &places {
         work.measure_all(place)?;
     }
     let Work { cells, failed, .. } = work;
     let unreached = work::unreached(asked, &cache, &places);
-    let goals = goals::rows(&cells, &disk);
+    let mut goals = goals::rows(&cells, &disk);
+    goals.extend(building.iter().flat_map(goals::of_building));
     let (command, machine) = (asked.command.clone(), Machine::read());
-    let run = Run { command, machine, disk, cells, failed, unreached, model, goals };
+    let run = Run { command, machine, disk, cells, failed, unreached, model, building, goals };
     let to = if asked.is_published {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/benchmarks/memory")
     } else {
@@ -133,6 +140,24 @@ fn find_disk(asked: &Asked, cache: &Cache, folder: &Path) -> Result<Vec<Reading>
     }
     let found = disk::measure(folder)?;
     cache.write("disk", &found);
+    Ok(found)
+}
+
+/// The builds: once, unless asked to measure again.
+fn find_building(
+    asked: &Asked,
+    cache: &Cache,
+    [folder, scratch]: [&Path; 2],
+) -> Result<Building, String> {
+    let spec = ENGINES.iter().find(|spec| spec.name == model::ENGINE).expect("an engine");
+    let set = Set::prepare("glosses", asked.items, &asked.data, folder);
+    let place = Place::new(spec, &set, Path::new(""), folder, scratch);
+    let name = place.name("building");
+    if let Some(found) = cache.read(&name).filter(|_| !asked.is_fresh) {
+        return Ok(found);
+    }
+    let found = building::measure(&place, cache, &asked.recalls)?;
+    cache.write(&name, &found);
     Ok(found)
 }
 

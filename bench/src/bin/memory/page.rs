@@ -6,6 +6,7 @@ use voisin_bench::compare::machine::Machine;
 use voisin_bench::compare::plan::{EF_CONSTRUCTION, K, M, M0, SEED};
 use voisin_bench::compare::results::Row;
 
+use crate::building::{Build, Building, Setting};
 use crate::disk::{self, Reading};
 use crate::model::Model;
 use crate::plan::{ENGINES, PROCESSES, Spec};
@@ -29,6 +30,7 @@ pub(crate) fn page(run: &Run) -> String {
     if let Some(model) = &run.model {
         model_page(&mut page, model);
     }
+    run.building.iter().for_each(|building| building_page(&mut page, building));
     disk_page(&mut page, &run.disk);
     page
 }
@@ -313,6 +315,42 @@ fn model_page(page: &mut String, model: &Model) {
                 figure(line.computed_ms),
             ),
         );
+    }
+    put(page, "");
+}
+
+fn building_page(page: &mut String, building: &Building) {
+    put(page, "## Builds within a budget\n");
+    let Building { set, engine, budget_bytes, limit_bytes, free, within, settings } = building;
+    put(
+        page,
+        &format!(
+            "{set}, {engine}: a budget of {:.0} MB, in a group with {:.0} MB, page cache included, \
+             beside a build without either.\n",
+            *budget_bytes as f64 / 1e6,
+            *limit_bytes as f64 / 1e6
+        ),
+    );
+    put(page, "| build | seconds | file, GB | read, GB | most memory of the group, MB |");
+    put(page, "|---|---|---|---|---|");
+    let mut row = |name: &str, build: &Build| {
+        let peak = build.peak_bytes.map(|bytes| bytes as f64 / 1e6);
+        let (file, read) = (build.file_bytes as f64 / 1e9, build.read_bytes as f64 / 1e9);
+        let figures = [figure(build.seconds), figure(file), figure(read), optional(peak)];
+        put(page, &format!("| {name} | {} |", figures.join(" | ")));
+    };
+    row("without", free);
+    match within {
+        Ok(build) => row("within", build),
+        Err(why) => put(page, &format!("\nWithin the budget: {why}.")),
+    }
+    let recalls = settings.iter().map(|setting| {
+        let Setting { knob, free_recall, recall } = setting;
+        format!("{free_recall:.4} and {recall:.4} at {knob}")
+    });
+    let recalls: Vec<String> = recalls.collect();
+    if !recalls.is_empty() {
+        put(page, &format!("\nRecall without and within, at equal ef: {}.", recalls.join(", ")));
     }
     put(page, "");
 }

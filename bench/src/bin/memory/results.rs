@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use voisin_bench::compare::machine::Machine;
 use voisin_bench::compare::results::Row;
 
+use crate::building::Building;
 use crate::disk::Reading;
 use crate::model::Model;
 use crate::plan::Memory;
@@ -20,6 +21,7 @@ pub(crate) struct Run {
     /// Which engine does not reach which recall.
     pub(crate) unreached: Vec<String>,
     pub(crate) model: Option<Model>,
+    pub(crate) building: Option<Building>,
     pub(crate) goals: Vec<Row>,
 }
 

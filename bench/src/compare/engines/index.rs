@@ -23,20 +23,33 @@ impl<D: Distance> Indexed<D> {
     fn index(&self) -> &Index<D> {
         self.index.as_ref().expect("an index")
     }
+
+    fn options(&self) -> Options {
+        let task = &self.input.task;
+        let options = Options::new(task.dimensions).m(task.m).m0(task.m0);
+        let options = options.ef_construction(task.ef_construction).seed(task.seed);
+        let options = options.threads(task.threads);
+        match self.codes {
+            Some(codes) => options.codes(codes),
+            None => options,
+        }
+    }
+
+    fn load(&mut self, options: Options) {
+        let task = &self.input.task;
+        let index = Index::<D>::create(&task.folder, options).expect("an index");
+        index.load((0..).zip(self.input.rows()), |_| {}).expect("a load");
+        self.index = Some(index);
+    }
 }
 
 impl<D: Distance> Engine for Indexed<D> {
     fn build(&mut self) {
-        let task = &self.input.task;
-        let mut options = Options::new(task.dimensions).m(task.m).m0(task.m0);
-        options = options.ef_construction(task.ef_construction).seed(task.seed);
-        options = options.threads(task.threads);
-        if let Some(codes) = self.codes {
-            options = options.codes(codes);
-        }
-        let index = Index::<D>::create(&task.folder, options).expect("an index");
-        index.load((0..).zip(self.input.rows()), |_| {}).expect("a load");
-        self.index = Some(index);
+        self.load(self.options());
+    }
+
+    fn build_within(&mut self, memory_bytes: u64) {
+        self.load(self.options().memory(memory_bytes));
     }
 
     fn save(&mut self) -> u64 {
