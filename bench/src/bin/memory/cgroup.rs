@@ -133,12 +133,12 @@ impl Drop for Cgroup {
 /// The group to create others in: that of this process, where it is visible, or the root.
 fn parent() -> Result<(PathBuf, &'static Names), String> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // A line is a number, the controllers and the path.
     let path = |controller: &str| {
-        let mut lines =
-            own.lines().filter_map(|line| line.splitn(3, ':').nth(1).zip(line.rsplit(':').next()));
-        lines
-            .find(|(controllers, _)| controllers.split(',').any(|name| name == controller))
-            .map(|(_, path)| path)
+        own.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|name| name == controller).then_some(path)
+        })
     };
     let first = Path::new(MOUNT).join("memory");
     if first.join(VERSION_1.limit).exists() {
