@@ -218,7 +218,9 @@ class Zvec:
         return sum(synced(name) for name in files)
 
     def ready(self, memory):
-        self.begin(query_threads=1, **({} if memory is None else {"memory_limit_mb": max(1, memory >> 20)}))
+        # It takes no limit below 100 MiB.
+        limit = {} if memory is None else {"memory_limit_mb": max(101, memory >> 20)}
+        self.begin(query_threads=1, **limit)
         self.index = self.zvec.open(self.path, self.zvec.CollectionOption(read_only=True))
         # So that its numbers are those of the rows.
         some = [0, self.task["rows"] // 2, self.task["rows"] - 1]

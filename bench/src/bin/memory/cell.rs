@@ -162,7 +162,7 @@ impl Wanted<'_> {
 
     /// Has the index in the page cache or not, and the queries in it, and lets `work` start
     /// processes in a new group, unless there is no limit. They must have ended when it returns.
-    /// The inner error is that the group is too small for them.
+    /// The inner error is that the group is too small for them, or that a peer has failed.
     ///
     /// # Errors
     /// Those of [`Cgroup::new`], and any other of `work`.
@@ -183,6 +183,8 @@ impl Wanted<'_> {
                 let megabytes = limit_bytes.unwrap_or(0) / 1_000_000;
                 Ok(Err(format!("killed: its own memory exceeds {megabytes} MB")))
             }
+            // A run of hours does not end with a peer that does not work.
+            Err(why) if !self.place.spec.is_voisin() => Ok(Err(why)),
             other => other.map(Ok),
         }
     }

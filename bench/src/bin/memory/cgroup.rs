@@ -14,6 +14,8 @@ use voisin_bench::usage::number;
 
 /// Where systems mount them.
 const MOUNT: &str = "/sys/fs/cgroup";
+/// Before the id of the process that has created one.
+const NAME: &str = "voisin-memory-";
 /// How long a group whose processes have ended may take until it can be removed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,13 +53,26 @@ const VERSION_2: Names = Names {
 };
 
 impl Cgroup {
+    /// Removes the groups of runs that were killed.
+    pub(crate) fn remove_left() {
+        let Ok((parent, _)) = parent() else { return };
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let process = name.to_str().and_then(|name| name.strip_prefix(NAME)?.split('-').next());
+            if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+                // One that still has processes stays.
+                _ = fs::remove_dir(entry.path());
+            }
+        }
+    }
+
     /// # Errors
     /// What is missing, and what to do.
     pub(crate) fn new(limit_bytes: u64) -> Result<Self, String> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let (parent, names) = parent()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = parent.join(format!("voisin-memory-{}-{number}", std::process::id()));
+        let folder = parent.join(format!("{NAME}{}-{number}", std::process::id()));
         let failed = |what: &str, error: std::io::Error| {
             format!("{}: {what}: {error}. A limit on memory needs root.", folder.display())
         };
@@ -118,12 +133,12 @@ impl Drop for Cgroup {
 /// The group to create others in: that of this process, where it is visible, or the root.
 fn parent() -> Result<(PathBuf, &'static Names), String> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // A line is a number, the controllers and the path.
     let path = |controller: &str| {
-        let mut lines =
-            own.lines().filter_map(|line| line.splitn(3, ':').nth(1).zip(line.rsplit(':').next()));
-        lines
-            .find(|(controllers, _)| controllers.split(',').any(|name| name == controller))
-            .map(|(_, path)| path)
+        own.lines().find_map(|line| {
+            let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
+            controllers.split(',').any(|name| name == controller).then_some(path)
+        })
     };
     let first = Path::new(MOUNT).join("memory");
     if first.join(VERSION_1.limit).exists() {

@@ -103,7 +103,7 @@ pub(crate) fn measure(folder: &Path) -> Result<Vec<Reading>, String> {
     }
     let mut readings = Vec::new();
     for (number, (way, pages)) in TRIED.into_iter().enumerate() {
-        pages::drop_files(&[path.clone()]);
+        pages::drop_files(std::slice::from_ref(&path));
         let group = Cgroup::new(MEMORY_BYTES)?;
         let mut command = Command::new(std::env::current_exe().expect("a path"));
         command.args([ROLE, path.to_str().expect("a path in UTF-8"), &number.to_string()]);

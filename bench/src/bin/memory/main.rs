@@ -80,6 +80,7 @@ fn main() -> ExitCode {
 fn run(asked: &Asked) -> Result<bool, String> {
     let folder = asked.folder.clone().unwrap_or_else(usual_folder);
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Cgroup::remove_left();
     // Not after hours of building.
     drop(Cgroup::new(1 << 30)?);
     if asked.is_disk_alone {

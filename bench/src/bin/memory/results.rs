@@ -62,7 +62,7 @@ pub(crate) enum Outcome {
     Failed(Failed),
 }
 
-/// An engine that does not run in so little memory.
+/// An engine that does not run in so little memory, or not at all.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Failed {
     pub(crate) set: String,
