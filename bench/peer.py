@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import sys
+import threading
 import time
 
 import numpy as np
@@ -118,6 +119,119 @@ class FaissFlat(Faiss):
         return self.scan(queries, True)
 
 
+class FaissIvf(Faiss):
+    """Inverted lists of plain vectors. Once saved, the lists are read through a map of the file."""
+
+    def create(self):
+        # As many lists as faiss recommends for up to some millions of vectors.
+        lists = int(4 * self.task["rows"] ** 0.5)
+        index = self.faiss.IndexIVFFlat(self.faiss.IndexFlat(self.task["dimensions"], self.metric), self.task["dimensions"], lists, self.metric)
+        index.own_fields = False
+        index.cp.seed = self.task["seed"]
+        index.cp.max_points_per_centroid = 64
+        return index
+
+    def build(self, vectors):
+        self.index = self.create()
+        self.index.train(vectors)
+        self.index.add(vectors)
+
+    def ready(self, memory):
+        self.faiss.omp_set_num_threads(1)
+        self.index = self.faiss.read_index(self.path, self.faiss.IO_FLAG_MMAP)
+
+    def searcher(self, knob):
+        self.faiss.omp_set_num_threads(1)
+        self.index.nprobe = knob
+        return lambda query: self.index.search(query[None], self.task["k"])[1][0]
+
+
+class DiskAnn:
+    """A Vamana graph on disk, with product-quantized vectors in memory. It reads past the page cache, so what is left of the memory is for nodes."""
+
+    package, prefix, degree = "diskannpy-rust", "ann", 64
+
+    def __init__(self, task):
+        os.environ["RUST_LOG"] = "off"  # it logs every query
+        import diskannpy
+
+        self.task, self.diskannpy = task, diskannpy
+        # Of vectors of length 1, the nearest by this are those by the cosine.
+        self.metric = "l2"
+
+    def build(self, vectors):
+        # A byte for eight dimensions, and at least 32: about 1 / 32 of the vectors.
+        chunks = max(32, self.task["dimensions"] // 8)
+        self.diskannpy.build_disk_index(
+            vectors, self.metric, ".", self.task["ef_construction"], self.degree, 64.0, self.task["threads"], num_of_pq_chunks=chunks, index_prefix=self.prefix
+        )
+
+    def save(self):
+        # Its copy of the vectors, which searches do not need.
+        os.remove(self.prefix + "_vectors.bin")
+        return sum(synced(name) for name in os.listdir() if name.startswith(self.prefix))
+
+    def ready(self, memory):
+        held = os.path.getsize(self.prefix + "_pq_compressed.bin")
+        node = 4 * (self.task["dimensions"] + self.degree)
+        # As many as it allows, and half of what is left at most: it keeps more than the bytes of a node.
+        most = self.task["rows"] // 10
+        nodes = most if memory is None else min(most, max(0, (memory - held) // (2 * node)))
+        self.index = self.diskannpy.StaticDiskIndex(".", num_threads=1, beam_width=4, num_nodes_to_cache=nodes, index_prefix=self.prefix)
+
+    def searcher(self, knob):
+        return lambda query: self.index.search(query, self.task["k"], knob).identifiers
+
+
+class Zvec:
+    """A Vamana graph on disk, with product-quantized vectors in memory. It reads past the page cache."""
+
+    package, path, field = "zvec", "zvec", "vector"
+
+    def __init__(self, task):
+        import zvec
+
+        self.task, self.zvec = task, zvec
+
+    def begin(self, **options):
+        # Can be called once.
+        self.zvec.init(log_level=self.zvec.LogLevel.ERROR, **options)
+
+    def build(self, vectors):
+        zvec = self.zvec
+        self.begin(optimize_threads=self.task["threads"])
+        chunks = max(32, self.task["dimensions"] // 8)
+        # The largest list that it takes.
+        param = zvec.DiskAnnIndexParam(zvec.MetricType.L2, max_degree=64, list_size=100, pq_chunk_num=chunks)
+        field = zvec.VectorSchema(self.field, zvec.DataType.VECTOR_FP32, self.task["dimensions"], param)
+        self.index = zvec.create_and_open(self.path, zvec.CollectionSchema("vectors", vectors=field))
+        for first in range(0, len(vectors), 1000):
+            rows = enumerate(vectors[first : first + 1000], first)
+            for status in self.index.insert([zvec.Doc(id=str(item), vectors={self.field: row.tolist()}) for item, row in rows]):
+                assert status.ok(), status
+        self.index.optimize()
+
+    def save(self):
+        self.index.flush()
+        self.index.close()
+        files = (os.path.join(folder, name) for folder, _, names in os.walk(self.path) for name in names)
+        return sum(synced(name) for name in files)
+
+    def ready(self, memory):
+        # It takes no limit below 100 MiB.
+        limit = {} if memory is None else {"memory_limit_mb": max(101, memory >> 20)}
+        self.begin(query_threads=1, **limit)
+        self.index = self.zvec.open(self.path, self.zvec.CollectionOption(read_only=True))
+        # So that its numbers are those of the rows.
+        some = [0, self.task["rows"] // 2, self.task["rows"] - 1]
+        assert self.index.resolve_internal_ids(some) == [str(item) for item in some]
+
+    def searcher(self, knob):
+        zvec, k = self.zvec, self.task["k"]
+        param = zvec.DiskAnnQueryParam(list_size=knob)
+        return lambda query: self.index.query_internal_ids(zvec.Query(self.field, vector=query, param=param), topk=k)
+
+
 class Nseekfs:
     package = "nseekfs"
 
@@ -174,11 +288,46 @@ class Symqg:
         return seconds, ids
 
 
-ENGINES = {"hnswlib": Hnswlib, "faiss-hnsw": FaissHnsw, "faiss-flat": FaissFlat, "nseekfs": Nseekfs, "symqg": Symqg}
+ENGINES = {"diskann": DiskAnn, "zvec": Zvec, "faiss-ivf": FaissIvf, "hnswlib": Hnswlib, "faiss-hnsw": FaissHnsw, "faiss-flat": FaissFlat, "nseekfs": Nseekfs, "symqg": Symqg}
+
+
+def each(engine, request, queries):
+    """One call a query, on several threads, in the order of the queries."""
+    first, count, k = request["first"], request["count"], engine.task["k"]
+    answers = np.full((count, k), 2**32 - 1, np.uint32)
+    times = np.zeros((count, 2), np.uint64)
+    ready = threading.Barrier(request["threads"] + 1)
+    numbers = iter(range(count))  # its steps are atomic
+    limit = int(request["seconds"] * 1e9)
+
+    def work():
+        search = engine.searcher(request["knob"])
+        ready.wait()
+        for number in numbers:
+            began = time.perf_counter_ns() - start
+            if began >= limit:
+                return
+            answers[number] = search(queries[first + number])
+            times[number] = began, time.perf_counter_ns() - start - began
+
+    threads = [threading.Thread(target=work) for _ in range(request["threads"])]
+    for thread in threads:
+        thread.start()
+    start = time.perf_counter_ns()
+    ready.wait()
+    for thread in threads:
+        thread.join()
+    answers.tofile(request["answers"])
+    times.tofile(request["times"])
+    return {"seconds": float(times.sum(axis=1).max()) / 1e9, "bytes": int((times[:, 1] > 0).sum())}
 
 
 def answer(engine, request, vectors, queries):
     what = request["do"]
+    if what == "ready":
+        return {"seconds": timed(lambda: engine.ready(request["memory_bytes"]))[0]}
+    if what == "each":
+        return each(engine, request, queries)
     if what == "build":
         return {"seconds": timed(lambda: engine.build(vectors))[0]}
     if what == "save":
@@ -208,7 +357,7 @@ def main():
     task = json.loads(sys.stdin.readline())
     shape = (-1, task["dimensions"])
     # Mapped, so that the input counts in no engine's memory.
-    vectors = np.memmap(task["vectors"], np.float32, "r").reshape(shape).view(np.ndarray)
+    vectors = np.memmap(task["vectors"], np.float32, "r").reshape(shape).view(np.ndarray)[: task["rows"]]
     queries = np.fromfile(task["queries"], np.float32).reshape(shape)
     engine = ENGINES[sys.argv[1]](task)
     print(json.dumps({"version": importlib.metadata.version(engine.package)}), file=replies)

@@ -51,8 +51,21 @@ impl Child {
         child
     }
 
+    /// The id of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn ask(&mut self, request: &Request) -> Reply {
-        self.exchange(request).unwrap_or_else(|error| panic!("{error}"))
+        self.try_to_ask(request).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`ask`](Self::ask), of a process that the system may kill.
+    ///
+    /// # Errors
+    /// What went wrong. The child's own message is on its standard error.
+    pub fn try_to_ask(&mut self, request: &Request) -> Result<Reply, String> {
+        self.exchange(request)
     }
 
     /// As [`ask`](Self::ask), while sampling the process: not for short calls whose time counts.

@@ -52,7 +52,7 @@ pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> SetResults {
         plan,
         vectors,
         python,
-        truth: Truth::compute(vectors, K),
+        truth: Truth::compute(vectors.into(), K),
         contenders: Vec::new(),
         results,
     };
@@ -96,7 +96,7 @@ impl Contest<'_> {
     fn recall(&self) -> f64 {
         let bytes = fs::read(self.answers_file()).expect("answers");
         let ids: Vec<u32> = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)).collect();
-        self.truth.recall(self.vectors, &ids)
+        self.truth.recall(self.vectors.into(), &ids)
     }
 
     fn build(&mut self, spec: &'static Spec) {

@@ -30,8 +30,10 @@ impl Input {
         Self { vectors: map(&task.vectors), queries: map(&task.queries), task }
     }
 
+    /// The first rows of the file, as many as the task says.
     pub fn vectors(&self) -> &[f32] {
-        bytemuck::cast_slice(&self.vectors)
+        let vectors: &[f32] = bytemuck::cast_slice(&self.vectors);
+        &vectors[..self.task.rows * self.task.dimensions]
     }
 
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
@@ -52,8 +54,11 @@ impl Input {
     }
 }
 
+/// A search of one thread: the nearest ids of a query, by the engine's counterpart of `ef_search`.
+pub type Searcher<'a> = Box<dyn FnMut(&[f32], usize) -> Vec<u32> + 'a>;
+
 /// An engine that is called from Rust.
-pub trait Engine {
+pub trait Engine: Sync {
     /// Commits all vectors without linking them.
     fn store(&mut self) {
         panic!("this engine has no vectors outside its index");
@@ -61,6 +66,11 @@ pub trait Engine {
 
     /// Builds, and commits if the engine has commits.
     fn build(&mut self);
+
+    /// Builds in this much memory.
+    fn build_within(&mut self, _memory_bytes: u64) {
+        panic!("this engine builds in as much memory as it needs");
+    }
 
     /// Saves the index to disk, and returns the bytes of its files.
     fn save(&mut self) -> u64;
@@ -88,6 +98,16 @@ pub trait Engine {
 
     /// Adds one item, links it, and makes it durable.
     fn update(&mut self, item: u32, vector: &[f32]);
+
+    /// Opens the saved index for [`searcher`](Self::searcher)s with this much memory.
+    fn ready(&mut self, _memory_bytes: Option<u64>) {
+        self.open();
+    }
+
+    /// What one thread needs to search.
+    fn searcher(&self) -> Searcher<'_> {
+        panic!("this engine is not asked for single queries")
+    }
 
     /// Reads the file through its map, on all threads: the duration, and the bytes of the file.
     fn read(&self) -> (Duration, u64) {

@@ -10,6 +10,7 @@
 
 pub mod child;
 pub mod contest;
+pub mod each;
 pub mod engine;
 pub mod engines;
 pub mod goals;

@@ -19,7 +19,7 @@ pub enum Metric {
 /// The task of an engine: its data and parameters.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Task {
-    /// `f32`, little-endian, row by row.
+    /// `f32`, little-endian, row by row: at least `rows` rows.
     pub vectors: PathBuf,
     /// As `vectors`.
     pub queries: PathBuf,
@@ -54,6 +54,9 @@ pub enum Request {
     Store,
     /// Builds the index of all vectors; commits it durably if the engine has commits.
     Build,
+    /// As `Build`, in little memory: what the engine has of its own and what it needs of its files
+    /// must fit into `memory_bytes`.
+    BuildWithin { memory_bytes: u64 },
     /// Saves the index to disk if it is not there yet. Replies with the bytes of its files.
     Save,
     /// Opens the index that another process has saved, and answers the first query.
@@ -71,6 +74,23 @@ pub enum Request {
     Update { times: usize },
     /// Reads the whole file of the index through its map, on all threads. Replies with its bytes.
     Read,
+    /// Opens the index that another process has saved, for searches with `memory_bytes` of memory;
+    /// `None` if that has no limit. The time is that until a query can be asked.
+    Ready { memory_bytes: Option<u64> },
+    /// Answers `count` queries from number `first` on, each in a call of its own, on `threads`
+    /// threads, until all are answered or `seconds` are over. Writes the ids to `answers`, as
+    /// `Search` does, and to `times` two `u64` a query: when its call began, in nanoseconds since
+    /// the first did, and the nanoseconds that it took, 0 if it was not asked. Replies with the
+    /// number of queries that were asked, as `bytes`.
+    Each {
+        first: usize,
+        count: usize,
+        seconds: f64,
+        knob: usize,
+        threads: usize,
+        answers: PathBuf,
+        times: PathBuf,
+    },
 }
 
 /// The result of a request.

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::io::{Write as _, stdin, stdout};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
 use super::engine::{Engine, Input};
-use super::engines;
 use super::protocol::{Hello, Reply, Request, Task};
+use super::{each, engines};
 use crate::report::median;
 use crate::usage::cpu_seconds;
 
@@ -36,6 +36,7 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
     match request {
         Request::Store => engine.store(),
         Request::Build => engine.build(),
+        Request::BuildWithin { memory_bytes } => engine.build_within(memory_bytes),
         Request::Save => {
             let bytes = engine.save();
             return Reply { seconds: start.elapsed().as_secs_f64(), bytes, ..Reply::default() };
@@ -73,6 +74,15 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
             };
             let (seconds, cpu): (Vec<f64>, Vec<f64>) = (0..times).map(update).unzip();
             return Reply { seconds: median(seconds), cpu_seconds: median(cpu), bytes: 0 };
+        }
+        Request::Ready { memory_bytes } => engine.ready(memory_bytes),
+        Request::Each { first, count, seconds, knob, threads, answers, times } => {
+            let limit = Duration::from_secs_f64(seconds);
+            let each = each::answer(engine, input, first..first + count, limit, knob, threads);
+            fs::write(answers, bytemuck::cast_slice(&each.answers)).expect("to write answers");
+            fs::write(times, bytemuck::cast_slice(&each.times)).expect("to write times");
+            let seconds = each.time.as_secs_f64();
+            return Reply { seconds, bytes: each.asked, ..Reply::default() };
         }
         Request::Read => {
             let (time, bytes) = engine.read();

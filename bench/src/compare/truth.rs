@@ -8,6 +8,7 @@
 use std::collections::HashSet;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::protocol::Metric;
 use super::vectors::Vectors;
@@ -23,15 +24,37 @@ const QUERIES: usize = 25;
 /// equally near.
 const TOLERANCE: f64 = 1e-6;
 
+/// The vectors that are searched, and the queries, row by row.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    pub metric: Metric,
+    pub dimensions: usize,
+    pub base: &'a [f32],
+    pub queries: &'a [f32],
+}
+
+impl<'a> Rows<'a> {
+    fn row(&self, row: usize) -> Option<&'a [f32]> {
+        self.base.get(row * self.dimensions..(row + 1) * self.dimensions)
+    }
+}
+
+impl<'a> From<&'a Vectors> for Rows<'a> {
+    fn from(vectors: &'a Vectors) -> Self {
+        let Vectors { metric, dimensions, base, queries, .. } = vectors;
+        Self { metric: *metric, dimensions: *dimensions, base, queries }
+    }
+}
+
 /// The distance of the `k`-th nearest row of every query.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Truth {
     k: usize,
     farthest: Vec<f64>,
 }
 
 impl Truth {
-    pub fn compute(vectors: &Vectors, k: usize) -> Self {
+    pub fn compute(vectors: Rows<'_>, k: usize) -> Self {
         let queries: Vec<&[f32]> = vectors.queries.chunks_exact(vectors.dimensions).collect();
         let farthest = queries
             .par_chunks(QUERIES)
@@ -42,7 +65,7 @@ impl Truth {
 
     /// Recall: the fraction of the `k` nearest that `answers` hold, `k` ids for each of the first
     /// queries.
-    pub fn recall(&self, vectors: &Vectors, answers: &[u32]) -> f64 {
+    pub fn recall(&self, vectors: Rows<'_>, answers: &[u32]) -> f64 {
         let queries = vectors.queries.chunks_exact(vectors.dimensions);
         let found: usize = answers
             .chunks_exact(self.k)
@@ -62,7 +85,7 @@ impl Truth {
 }
 
 /// The distance of the `k`-th nearest row of each of some queries.
-fn nearest(vectors: &Vectors, queries: &[&[f32]], k: usize) -> Vec<f64> {
+fn nearest(vectors: Rows<'_>, queries: &[&[f32]], k: usize) -> Vec<f64> {
     let kept = k + SPARE;
     let mut nearest: Vec<(f32, Vec<Rough>)> =
         queries.iter().map(|_| (f32::INFINITY, Vec::new())).collect();
@@ -148,13 +171,13 @@ mod tests {
             queries: vec![0.0, 100.4],
             folder,
         };
-        let truth = Truth::compute(&vectors, 3);
+        let truth = Truth::compute((&vectors).into(), 3);
         assert_eq!(
             truth.farthest.iter().map(|f| (f * 100.0).round()).collect::<Vec<_>>(),
             [100.0, 36.0]
         );
-        assert_eq!(truth.recall(&vectors, &[0, 1, 2, 200, 201, 203]), 1.0);
-        assert_eq!(truth.recall(&vectors, &[0, 1, 3, 200, 200, u32::MAX]), 4.0 / 6.0);
-        assert_eq!(truth.recall(&vectors, &[0, 1, 4, 200, 201, 198]), 4.0 / 6.0);
+        assert_eq!(truth.recall((&vectors).into(), &[0, 1, 2, 200, 201, 203]), 1.0);
+        assert_eq!(truth.recall((&vectors).into(), &[0, 1, 3, 200, 200, u32::MAX]), 4.0 / 6.0);
+        assert_eq!(truth.recall((&vectors).into(), &[0, 1, 4, 200, 201, 198]), 4.0 / 6.0);
     }
 }

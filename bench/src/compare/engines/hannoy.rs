@@ -8,7 +8,7 @@ use voisin::heed::{Env, RwTxn};
 use voisin::rand::{SeedableRng as _, rngs::StdRng};
 
 use super::environment;
-use crate::compare::engine::{Engine, Input, answer_all};
+use crate::compare::engine::{Engine, Input, Searcher, answer_all};
 use crate::engines::{create, data_bytes, open_existing};
 
 pub(super) struct Hannoy<D> {
@@ -82,5 +82,16 @@ impl<D: Distance> Engine for Hannoy<D> {
         writer.add_item(&mut wtxn, item, vector).expect("a valid item");
         self.link(&writer, &mut wtxn);
         wtxn.commit().expect("a commit");
+    }
+
+    fn searcher(&self) -> Searcher<'_> {
+        // Lives as long as the process.
+        let rtxn = Box::leak(Box::new(self.env().read_txn().expect("a transaction")));
+        let reader = Reader::<D>::open(rtxn, 0, open_existing(self.env())).expect("a reader");
+        Box::new(move |query, ef| {
+            let mut by = reader.nns(self.input.task.k);
+            let found = by.ef_search(ef).by_vector(rtxn, query).expect("an answer");
+            found.into_nns().into_iter().map(|(id, _)| id).collect()
+        })
     }
 }

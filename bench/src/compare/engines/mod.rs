@@ -3,6 +3,7 @@
 
 mod arroy;
 mod hannoy;
+mod index;
 mod usearch;
 mod voisin;
 
@@ -24,6 +25,14 @@ const VOISINS: [(&str, Option<Codes>); 4] = [
     ("voisin-4-bit", Some(Codes::Bits4)),
 ];
 
+/// The variants of voisin through `Index`, which measurements of larger-than-memory indexes use.
+const INDEXES: [(&str, Option<Codes>); 4] = [
+    ("index", None),
+    ("index-8-bit", Some(Codes::Bits8)),
+    ("index-7-bit", Some(Codes::Bits7)),
+    ("index-4-bit", Some(Codes::Bits4)),
+];
+
 /// An engine without an index.
 pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
     if let Some((_, codes)) = VOISINS.iter().find(|(voisin, _)| *voisin == name) {
@@ -33,6 +42,16 @@ pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
             }
             Metric::Cosine => {
                 Box::new(voisin::Voisin::<::voisin::distances::Cosine>::new(input, *codes))
+            }
+        };
+    }
+    if let Some((_, codes)) = INDEXES.iter().find(|(index, _)| *index == name) {
+        return match input.task.metric {
+            Metric::Euclidean => {
+                Box::new(index::Indexed::<::voisin::distances::Euclidean>::new(input, *codes))
+            }
+            Metric::Cosine => {
+                Box::new(index::Indexed::<::voisin::distances::Cosine>::new(input, *codes))
             }
         };
     }
@@ -56,7 +75,8 @@ pub fn create(name: &str, input: &'static Input) -> Box<dyn Engine> {
 
 /// The version of a crate in the lock file.
 pub fn version(name: &str) -> String {
-    let name = if VOISINS.iter().any(|(voisin, _)| *voisin == name) { "voisin" } else { name };
+    let is_voisin = VOISINS.iter().chain(&INDEXES).any(|(voisin, _)| *voisin == name);
+    let name = if is_voisin { "voisin" } else { name };
     let mut lines = LOCK.lines().skip_while(|line| *line != format!("name = \"{name}\""));
     let version = lines.nth(1).and_then(|line| line.split('"').nth(1));
     version.unwrap_or("unknown").to_owned()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
-use crate::compare::engine::{Engine, Input, answer_all};
+use crate::compare::engine::{Engine, Input, Searcher, answer_all};
 use crate::compare::protocol::Metric;
 
 /// Capacity for items that are added later.
@@ -83,5 +83,18 @@ impl Engine for Usearch {
     fn update(&mut self, item: u32, vector: &[f32]) {
         self.index.add(item.into(), vector).expect("a valid item");
         self.save();
+    }
+
+    /// Maps the file, which stays on disk.
+    fn ready(&mut self, _memory_bytes: Option<u64>) {
+        self.index.view(self.path().to_str().expect("a path")).expect("to map");
+    }
+
+    fn searcher(&self) -> Searcher<'_> {
+        Box::new(|query, ef| {
+            self.index.change_expansion_search(ef);
+            let found = self.index.search(query, self.input.task.k).expect("an answer");
+            found.keys.into_iter().map(|id| id as u32).collect()
+        })
     }
 }

@@ -1,0 +1,82 @@
+//! voisin, through `Index`, one query at a time: as programs use it whose index is larger than
+//! memory.
+
+use std::time::Duration;
+
+use voisin::distances::Distance;
+use voisin::{Codes, Index, Options};
+
+use crate::compare::engine::{Engine, Input, Searcher, answer_all};
+use crate::engines::data_bytes;
+
+pub(super) struct Indexed<D> {
+    input: &'static Input,
+    codes: Option<Codes>,
+    index: Option<Index<D>>,
+}
+
+impl<D: Distance> Indexed<D> {
+    pub(super) fn new(input: &'static Input, codes: Option<Codes>) -> Self {
+        Self { input, codes, index: None }
+    }
+
+    fn index(&self) -> &Index<D> {
+        self.index.as_ref().expect("an index")
+    }
+
+    fn options(&self) -> Options {
+        let task = &self.input.task;
+        let options = Options::new(task.dimensions).m(task.m).m0(task.m0);
+        let options = options.ef_construction(task.ef_construction).seed(task.seed);
+        let options = options.threads(task.threads);
+        match self.codes {
+            Some(codes) => options.codes(codes),
+            None => options,
+        }
+    }
+
+    fn load(&mut self, options: Options) {
+        let task = &self.input.task;
+        let index = Index::<D>::create(&task.folder, options).expect("an index");
+        index.load((0..).zip(self.input.rows()), |_| {}).expect("a load");
+        self.index = Some(index);
+    }
+}
+
+impl<D: Distance> Engine for Indexed<D> {
+    fn build(&mut self) {
+        self.load(self.options());
+    }
+
+    fn build_within(&mut self, memory_bytes: u64) {
+        self.load(self.options().memory(memory_bytes));
+    }
+
+    fn save(&mut self) -> u64 {
+        data_bytes(&self.input.task.folder)
+    }
+
+    fn open(&mut self) {
+        let index = Index::open_read_only(&self.input.task.folder, Options::default());
+        self.index = Some(index.expect("an index"));
+    }
+
+    fn search(&self, queries: &[f32], ef: usize, threads: usize) -> (Duration, Vec<u32>) {
+        answer_all(self.input, queries, threads, |work| {
+            let mut searcher = self.searcher();
+            work.answer(|query| searcher(query, ef));
+        })
+    }
+
+    fn searcher(&self) -> Searcher<'_> {
+        Box::new(|query, ef| {
+            let mut by = self.index().search(self.input.task.k);
+            let found = by.ef_search(ef).by_vector(query).expect("an answer");
+            found.nns.into_iter().map(|(item, _)| item).collect()
+        })
+    }
+
+    fn update(&mut self, item: u32, vector: &[f32]) {
+        self.index().write(|batch| batch.add(item, vector)).expect("a commit");
+    }
+}
