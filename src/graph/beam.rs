@@ -26,9 +26,9 @@ use crate::types::{Layer, Slot};
 /// to 3 % of all distances of a search of 100 000 vectors at recall .95).
 const DESCENT_HOPS: usize = 2;
 
-/// The maximum number of nodes for which a search of a cold index reads ahead at a time. Of reads in
-/// one batch, a disk does many in the time of two; but candidates that are far down the list may
-/// never be expanded.
+/// The maximum number of nodes for which a search of a cold index reads ahead at a time. A disk
+/// does many reads of one batch in the time of two; but candidates far down the list may never be
+/// expanded.
 const MAX_FETCH_WIDTH: usize = 8;
 
 /// The scratch memory of a search, and its result.
