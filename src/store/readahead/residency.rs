@@ -174,7 +174,7 @@ impl Residency {
         }
         let count = SEARCHES.get();
         SEARCHES.set(count.wrapping_add(1));
-        if count % SEARCHES_A_WATCH != 0 {
+        if !count.is_multiple_of(SEARCHES_A_WATCH) {
             return Temperature::Warm;
         }
         Temperature::Watched(Watch { residency: self, faults: advise::major_faults() })
@@ -254,7 +254,7 @@ impl Residency {
     pub(crate) fn audit(&self, bytes: Range<usize>) -> bool {
         let count = QUESTIONS.get();
         QUESTIONS.set(count.wrapping_add(1));
-        count % QUESTIONS_AN_AUDIT != 0 || self.look(bytes)
+        !count.is_multiple_of(QUESTIONS_AN_AUDIT) || self.look(bytes)
     }
 
     #[cold]
@@ -377,7 +377,7 @@ impl Seen {
     /// The words of a page, of this epoch and the last, and its bit.
     #[inline]
     fn words(&self, page: usize) -> ([&AtomicU64; 2], u64) {
-        let (at, current) = (page / 64 & self.mask, self.current.load(Ordering::Relaxed) & 1);
+        let (at, current) = ((page / 64) & self.mask, self.current.load(Ordering::Relaxed) & 1);
         ([&self.epochs[current][at], &self.epochs[1 - current][at]], 1 << (page % 64))
     }
 
@@ -443,7 +443,7 @@ mod tests {
 
     #[test]
     fn pages_are_asked_for_once_in_two_epochs_and_those_touched_again_no_more() {
-        let residency = Residency::new(100 * EPOCHS << advise::page_shift());
+        let residency = Residency::new((100 * EPOCHS) << advise::page_shift());
         residency.observe(1 << 40);
         assert!(matches!(residency.temperature(), Temperature::Cold(_)));
         assert!(!residency.has(bytes(3..5)));
@@ -451,9 +451,13 @@ mod tests {
         assert!(residency.has(bytes(3..7)) && !residency.has(bytes(9..11)));
         assert_eq!(asked(&residency, &[3..5, 9..10]), [0; 0]);
         // The first epoch ends.
-        assert_eq!(asked(&residency, &[1000..1099]).len(), 99);
-        assert_eq!(asked(&residency, &[3..4]), [0; 0], "touched in the second");
-        assert_eq!(asked(&residency, &[2000..2101]).len(), 101);
+        assert_eq!(asked(&residency, std::slice::from_ref(&(1000..1099))).len(), 99);
+        assert_eq!(
+            asked(&residency, std::slice::from_ref(&(3..4))),
+            [0; 0],
+            "touched in the second"
+        );
+        assert_eq!(asked(&residency, std::slice::from_ref(&(2000..2101))).len(), 101);
         assert!(residency.has(bytes(3..4)) && !residency.has(bytes(4..5)));
         residency.forget();
         assert!(!residency.has(bytes(3..4)));
@@ -465,7 +469,7 @@ mod tests {
         residency.observe(1 << 40);
         let epoch = || residency.epoch.load(Ordering::Relaxed);
         let first = epoch();
-        asked(&residency, &[3..4]);
+        asked(&residency, std::slice::from_ref(&(3..4)));
         for audit in 0..10 * AUDITS {
             residency.audited(audit % 400 > 0);
         }
@@ -485,9 +489,9 @@ mod tests {
         }
         assert!((1..first / 8).contains(&epoch()), "{}", epoch());
         // A page that turns out not to be there is not believed to be.
-        asked(&residency, &[9..10]);
+        asked(&residency, std::slice::from_ref(&(9..10)));
         residency.seen().remove(9);
-        assert_eq!(asked(&residency, &[9..10]), [9]);
+        assert_eq!(asked(&residency, std::slice::from_ref(&(9..10))), [9]);
     }
 
     #[test]
