@@ -173,7 +173,7 @@ impl Residency {
         }
         let count = SEARCHES.get();
         SEARCHES.set(count.wrapping_add(1));
-        if count % SEARCHES_A_WATCH != 0 {
+        if !count.is_multiple_of(SEARCHES_A_WATCH) {
             return Temperature::Warm;
         }
         Temperature::Watched(Watch { residency: self, faults: advise::major_faults() })
@@ -253,7 +253,7 @@ impl Residency {
     pub(crate) fn audit(&self, bytes: Range<usize>) -> bool {
         let count = QUESTIONS.get();
         QUESTIONS.set(count.wrapping_add(1));
-        count % QUESTIONS_AN_AUDIT != 0 || self.look(bytes)
+        !count.is_multiple_of(QUESTIONS_AN_AUDIT) || self.look(bytes)
     }
 
     #[cold]
@@ -376,7 +376,7 @@ impl Seen {
     /// The words of a page, of this epoch and the last, and its bit.
     #[inline]
     fn words(&self, page: usize) -> ([&AtomicU64; 2], u64) {
-        let (at, current) = (page / 64 & self.mask, self.current.load(Ordering::Relaxed) & 1);
+        let (at, current) = ((page / 64) & self.mask, self.current.load(Ordering::Relaxed) & 1);
         ([&self.epochs[current][at], &self.epochs[1 - current][at]], 1 << (page % 64))
     }
 
