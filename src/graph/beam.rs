@@ -26,8 +26,8 @@ use crate::types::{Layer, Slot};
 /// to 3 % of all distances of a search of 100 000 vectors at recall .95).
 const DESCENT_HOPS: usize = 2;
 
-/// The maximum number of nodes for which a search of a cold index reads ahead at a time. Of reads in
-/// one batch, a disk does many in the time of two; but candidates that are far down the list may
+/// The maximum number of nodes for which a search of a cold index reads ahead at a time. Of reads
+/// in one batch, a disk does many in the time of two; but candidates that are far down the list may
 /// never be expanded.
 const MAX_FETCH_WIDTH: usize = 8;
 

@@ -98,8 +98,8 @@ impl<'t> Strided<'t> {
         Some([at(self.geometry.vector_offset(place), stride), at(factors, factor)])
     }
 
-    /// The addresses of the factors of a range of slots, block by block, as far as the blocks are in
-    /// the table.
+    /// The addresses of the factors of a range of slots, block by block, as far as the blocks are
+    /// in the table.
     pub(super) fn factor_addresses(&self, slots: Range<u32>) -> impl Iterator<Item = Range<usize>> {
         let Geometry { factor, vectors, .. } = self.geometry;
         let first = self.geometry.factor_offset(0);

@@ -3,15 +3,15 @@
 //!
 //! A file that **fits** into the budget of memory is warmed: each search of a cold index has a few
 //! megabytes read, the hot part first, until all has been. From then on searches take no notice of
-//! this module but for one load each, and some are watched: if they wait for the disk after all, the
-//! index is cold again. Whether it is cold in the first place is sampled.
+//! this module but for one load each, and some are watched: if they wait for the disk after all,
+//! the index is cold again. Whether it is cold in the first place is sampled.
 //!
 //! A file that **exceeds** the budget has its hot part warmed alike, and stays cold: searches
 //! remember the pages that they have touched or asked for, in this epoch or the last, and believe
 //! that these are in memory. Others are looked at by a system call each, and asked for if they are
 //! not there. An epoch ends when a share of the budget has been read. That share follows from looks
-//! at some of the believed pages: a wrong belief costs a page fault, which takes as long as hundreds
-//! of looks, so only a few in a thousand may be wrong. So the account follows what the system does,
+//! at some of the believed pages: a wrong belief costs a page fault, which takes as long as
+//! hundreds of looks, so only a few in a thousand may be wrong. So the account follows what the system does,
 //! whoever else uses the memory: other processes that search the same file, or anything else.
 //!
 //! Pages are known by their addresses. The map of a file is one range of addresses, so their lowest
