@@ -11,8 +11,9 @@
 //! that these are in memory. Others are looked at by a system call each, and asked for if they are
 //! not there. An epoch ends when a share of the budget has been read. That share follows from looks
 //! at some of the believed pages: a wrong belief costs a page fault, which takes as long as
-//! hundreds of looks, so only a few in a thousand may be wrong. So the account follows what the system does,
-//! whoever else uses the memory: other processes that search the same file, or anything else.
+//! hundreds of looks, so only a few in a thousand may be wrong. So the account follows what the
+//! system does, whoever else uses the memory: other processes that search the same file, or
+//! anything else.
 //!
 //! Pages are known by their addresses. The map of a file is one range of addresses, so their lowest
 //! bits tell its pages apart, as long as there are more places than pages; beyond, two pages share
