@@ -224,12 +224,7 @@ impl Beam {
     /// The search goes on as it would have: only what is read when depends on it.
     #[cold]
     #[inline(never)]
-    fn fetch_values(
-        &mut self,
-        graph: &impl Graph,
-        computer: &impl DistanceComputer,
-        layer: Layer,
-    ) {
+    fn fetch_values(&mut self, graph: &impl Graph, computer: &impl DistanceComputer, layer: Layer) {
         let fresh = self.visited.latest();
         if computer.has(fresh) {
             computer.prefetch(fresh);

@@ -1,8 +1,8 @@
 //! An MVCC snapshot of an index, as one transaction sees it: its metadata, the pending and removed
 //! slots, and the pointer tables of values found so far. `open` opens one.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 

@@ -108,6 +108,7 @@ const UNSAFE: &[&str] = &[
     "store/source.rs",
     "store/owned_snapshot.rs",
     "store/process.rs",
+    "store/temp_map.rs",
     "index/environment/open.rs",
     "index/environment/resize.rs",
     "index/cache.rs",

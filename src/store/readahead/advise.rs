@@ -249,7 +249,11 @@ mod tests {
         let at = bytes.as_ptr().addr();
         let start = at.next_multiple_of(1 << page_shift());
         let pages = |pages: Addresses| (pages.start << page_shift())..(pages.end << page_shift());
-        will_need(&[start..start + (1 << page_shift()), pages(5..6), pages(1 << 40..(1 << 40) + 1)]);
+        will_need(&[
+            start..start + (1 << page_shift()),
+            pages(5..6),
+            pages(1 << 40..(1 << 40) + 1),
+        ]);
         will_need(&[pages(7..9)]);
         assert!(bytes.iter().all(|byte| *byte == 1));
         assert!(is_resident(at), "it was written just now");

@@ -56,7 +56,8 @@ pub(crate) fn ask_for_window(values: impl Iterator<Item = Range<usize>>) {
     }
     let runs = runs.normalized(WINDOW_GAP);
     let pages = runs.iter().cloned().flatten();
-    let mut looks = pages.step_by((LOOK_BYTES >> shift).max(1)).chain(runs.last().map(|r| r.end - 1));
+    let mut looks =
+        pages.step_by((LOOK_BYTES >> shift).max(1)).chain(runs.last().map(|r| r.end - 1));
     if looks.any(|page| !advise::is_resident(page << shift)) {
         ask(runs);
     }

@@ -51,9 +51,8 @@ pub(crate) fn look_up<'t, I: Iterator<Item = (u32, &'t [u8])>>(
 
 /// The number from which on values are to be asked for now, if any are.
 fn expected(recent: &mut Vec<Stream>, key: Key) -> Option<u32> {
-    let is_it = |stream: &Stream| {
-        (stream.kind, stream.sub, stream.index) == (key.kind, key.sub, key.index)
-    };
+    let is_it =
+        |stream: &Stream| (stream.kind, stream.sub, stream.index) == (key.kind, key.sub, key.index);
     let Some(at) = recent.iter().position(is_it) else {
         let Key { index, kind, sub, n } = key;
         recent.truncate(STREAMS - 1);

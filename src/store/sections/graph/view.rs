@@ -85,9 +85,9 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         if !links.address(group).is_some_and(|start| visit(start..start + 1)) {
             return false;
         }
-        let is_spilled = links
-            .get(group)
-            .is_some_and(|value| matches!(links::place(value, in_group), Ok(links::Place::Spilled)));
+        let is_spilled = links.get(group).is_some_and(|value| {
+            matches!(links::place(value, in_group), Ok(links::Place::Spilled))
+        });
         !is_spilled || spill.get(group).is_some_and(|value| visit(addresses(value)))
     }
 
