@@ -2,7 +2,10 @@
 //!
 //! A build first computes, on several threads and read-only; then it writes. Until it writes it can
 //! be cancelled, and the transaction is unchanged. The metric is a value, and the random generator
-//! a trait object, so that build code is compiled once.
+//! a trait object, so that build code is compiled once. `budget` is the arithmetic of builds within
+//! a memory budget.
+
+pub(crate) mod budget;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,11 +30,11 @@ use crate::store::renumber::{Renumbered, renumber, spool};
 use crate::store::sections::codes::encoded::{Encoded, WithCodes};
 use crate::store::sections::codes::recode::recode;
 use crate::store::sections::codes::training;
-use crate::store::sections::graph::changes::Changes;
+use crate::store::sections::graph::changes::{Changes, SpooledPuts};
 use crate::store::sections::list::built_kinds;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{AnySource, Shared, Verified};
-use crate::store::sq8_copy::{Sq8Copy, WithSq8Copy, sample};
+use crate::store::sq8_copy::{ByCopies, Sq8Copy, WithSq8Copy, sample};
 use crate::store::table::Memory;
 use crate::store::target::Put;
 use crate::store::view::View;
@@ -60,6 +63,14 @@ const BULK_ITEMS: u32 = 100_000;
 /// Maximum bytes of vectors for such a renumbering, which nobody has requested: they wait in a
 /// temporary file, which may be in memory.
 const BULK_BYTES: u64 = 4 << 30;
+
+/// Slots that a round within a memory budget links before it goes on to the next: a few cells of
+/// the order in which a load adds its rows.
+const REGION_SLOTS: usize = 4096;
+
+/// The fraction (1/12) of the bytes of a round that the in-edges of a range of slots may take,
+/// which are in memory up to three times at once.
+const DERIVED_DIVISOR: u64 = 12;
 
 /// Sample size for measuring the growth of distances.
 const GROWTH_SAMPLE: usize = 500;
@@ -92,6 +103,19 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// What bounds a round of a build within a memory budget.
+#[derive(Clone, Copy)]
+pub(crate) struct Within<'b> {
+    /// The most bytes that the changed nodes may take, by `Working::bytes`.
+    pub(crate) bytes: u64,
+    /// The most items that are linked where everything must be linked anew.
+    pub(crate) items: u64,
+    /// The most removed slots that are deleted from the graph.
+    pub(crate) removed: u64,
+    /// The copies of the vectors of all slots that the round goes by. `None`: exact vectors.
+    pub(crate) copies: Option<&'b Sq8Copy>,
+}
+
 /// A build of one index: see [`Builder`](crate::Builder), which has the same options.
 pub(crate) struct Build<'b, 'e> {
     pub(crate) place: Place<'e>,
@@ -106,6 +130,8 @@ pub(crate) struct Build<'b, 'e> {
     pub(crate) cancel: &'b (dyn Fn() -> bool + Sync),
     pub(crate) progress: &'b (dyn Fn(Progress) + Sync),
     pub(crate) temp_dir: Option<&'b Path>,
+    /// The bounds of a round within a memory budget, if there is one.
+    pub(crate) within: Option<Within<'b>>,
 }
 
 impl<'e> Build<'_, 'e> {
@@ -117,6 +143,11 @@ impl<'e> Build<'_, 'e> {
         goal: Goal,
     ) -> Result<()> {
         threads::building(self.threads, || self.run_on_threads(wtxn, m, m0, goal))
+    }
+
+    /// The memory of the tables of a snapshot on which a round is prepared.
+    pub(crate) fn memory(meta: &Meta, goal: Goal) -> Memory {
+        Scope::of(meta, goal).memory
     }
 
     pub(crate) fn connectivity(&self, m: usize, m0: usize) -> Result<Connectivity> {
@@ -152,8 +183,8 @@ impl<'e> Build<'_, 'e> {
             snapshot.prepare_build(connectivity, anew);
             let source = Verified::new(Shared::new(place, wtxn)?, memory);
             let view = View::<AnySource<'_, '_>>::new(&snapshot, &source);
-            let pending = Pending::of(&snapshot, anew, goal.limit());
-            let Graph { working, encoded, growth } = self.graph(&view, anew, &pending)?;
+            let mut pending = Pending::of(&snapshot, anew, goal.limit());
+            let Graph { working, encoded, growth } = self.graph(&view, anew, &mut pending)?;
             let (cancel, is_optimized) = (self.cancel, goal == Goal::Optimized);
             let go_on = || go_on(cancel);
             let spooled = (is_optimized || is_bulk)
@@ -172,7 +203,8 @@ impl<'e> Build<'_, 'e> {
                     return Err(error);
                 }
                 Ok(None) | Err(_) => {
-                    let changes = Changes::new(&view, working, anew, growth, &go_on)?;
+                    let changes =
+                        Changes::new(&view, working, anew, growth, self.temp_dir, &go_on)?;
                     let codes = encoded
                         .map(|codes| (codes.training(), codes.puts(&view, &snapshot.removed)));
                     Built::Changes(changes, codes)
@@ -180,7 +212,7 @@ impl<'e> Build<'_, 'e> {
             };
             go_on()?;
             let linked = pending.linked.len() as u64;
-            (built, Rebased::nothing_between(&snapshot, &pending.left), linked)
+            (built, Rebased::nothing_between(&snapshot, &pending.left, &pending.kept), linked)
         };
         let mut edit = self.edit(wtxn, connectivity)?;
         match built {
@@ -194,7 +226,8 @@ impl<'e> Build<'_, 'e> {
                     (edit.meta.is_coded, edit.meta.training) = (true, training);
                     puts.extend(codes);
                 }
-                self.write(edit, puts.into_iter(), &changes, &rebased)?;
+                let spooled = changes.spooled.take();
+                self.write(edit, puts.into_iter(), spooled, &changes, &rebased)?;
             }
         }
         // Too late to cancel.
@@ -243,6 +276,12 @@ impl<'e> Build<'_, 'e> {
         edit.finish_with(puts)
     }
 
+    /// Makes the codes that are requested and missing.
+    pub(crate) fn encode_missing(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        let cancel = self.cancel;
+        threads::building(self.threads, || self.encode(wtxn, 0, &|| go_on(cancel)))
+    }
+
     /// Prepares a build that links at most `limit` items: computes its changes to the commit that
     /// `txn` sees. `None` if there are none.
     pub(crate) fn prepare(
@@ -261,29 +300,64 @@ impl<'e> Build<'_, 'e> {
         let Scope { memory, anew } = Scope::of(&meta, Goal::Part(limit));
         let mut held = OwnedSnapshot::open(place, Arc::new(SharedTxn::alone(txn)), memory)?;
         held.prepare_build(connectivity, anew);
+        self.prepare_on(held, connectivity, anew, limit).map(Some)
+    }
+
+    /// Prepares a round within a memory budget, by [`within`](Self::within), on a snapshot that was
+    /// opened for this. Where everything must be linked anew, the first round links the first
+    /// `limit` items, and leaves all others pending.
+    pub(crate) fn prepare_within(
+        &mut self,
+        mut held: OwnedSnapshot<'e>,
+        connectivity: Connectivity,
+        goal: Goal,
+    ) -> Result<Prepared<'e>> {
+        Error::unless_known(self.place.metric, self.place.index)?;
+        check_connectivity(self.place.index, held.meta(), connectivity)?;
+        let Scope { anew, .. } = Scope::of(held.meta(), goal);
+        held.prepare_build(connectivity, anew);
+        self.prepare_on(held, connectivity, anew, goal.limit())
+    }
+
+    fn prepare_on(
+        &mut self,
+        held: OwnedSnapshot<'e>,
+        connectivity: Connectivity,
+        anew: bool,
+        limit: u64,
+    ) -> Result<Prepared<'e>> {
         let (changes, pending) = {
-            let view = held.verified_view(memory);
+            let view = held.verified_view(held.memory());
             let view = view.erased();
-            let pending = Pending::of(view.snapshot, anew, limit);
+            let mut pending = Pending::of(view.snapshot, anew, limit);
+            if let Some(within) = self.within.filter(|_| !anew) {
+                pending.keep_removed(&view.snapshot.removed, within.removed);
+            }
             let changes = threads::building(self.threads, || {
-                let Graph { working, growth, .. } = self.graph(&view, anew, &pending)?;
+                let Graph { working, growth, .. } = self.graph(&view, anew, &mut pending)?;
                 let go_on = || go_on(self.cancel);
-                Changes::new(&view, working, anew, growth, &go_on)
+                Changes::new(&view, working, anew, growth, self.temp_dir, &go_on)
             })?;
             (changes, pending)
         };
         go_on(self.cancel)?;
-        Ok(Some(Prepared { held, changes, pending, connectivity }))
+        Ok(Prepared { held, changes, pending, connectivity })
     }
 
     /// Writes a prepared build, on top of later commits. `false` if they have changed so much that
     /// the build must be retried: nothing has been written then.
-    pub(crate) fn link(&mut self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
+    pub(crate) fn link(
+        &mut self,
+        prepared: &mut Prepared<'_>,
+        wtxn: &mut RwTxn<'_>,
+    ) -> Result<bool> {
         let Prepared { held, changes, pending, connectivity } = prepared;
-        let rebased = Rebased::new(held, changes, &pending.left, wtxn)?;
+        let rebased = Rebased::new(held, changes, &pending.left, &pending.kept, wtxn)?;
         let Some(rebased) = rebased else { return Ok(false) };
         let edit = self.edit(wtxn, *connectivity)?;
-        self.write(edit, changes.puts.iter().cloned(), changes, &rebased)?;
+        // Each value is freed when LMDB has it.
+        let (puts, spooled) = (std::mem::take(&mut changes.puts), changes.spooled.take());
+        self.write(edit, puts.into_iter(), spooled, changes, &rebased)?;
         threads::building(self.threads, || self.encode(wtxn, prepared.linked(), &|| Ok(())))?;
         Ok(true)
     }
@@ -310,6 +384,7 @@ impl<'e> Build<'_, 'e> {
         &self,
         mut edit: Edit<'_, 'e, '_>,
         puts: impl ExactSizeIterator<Item = Put>,
+        spooled: Option<SpooledPuts>,
         changes: &Changes,
         rebased: &Rebased,
     ) -> Result<()> {
@@ -320,8 +395,9 @@ impl<'e> Build<'_, 'e> {
         }
         (edit.meta.next_rank, edit.meta.roots) = (changes.next_rank, changes.roots.clone());
         edit.meta.growth = changes.growth.unwrap_or(edit.meta.growth);
-        let total = puts.len() as u64;
-        if puts.len() <= FEW_PUTS {
+        let own = puts.len() as u64;
+        let total = own + spooled.as_ref().map_or(0, |spooled| spooled.len() as u64);
+        if spooled.is_none() && puts.len() <= FEW_PUTS {
             rebased.write(&mut edit)?;
             edit.finish_with(puts.collect())?;
             (1..=total).for_each(|done| self.report_writing(done, total));
@@ -330,6 +406,15 @@ impl<'e> Build<'_, 'e> {
         for (done, (key, body)) in (1..).zip(puts) {
             edit.put_derived(key, body)?;
             self.report_writing(done, total);
+        }
+        if let Some(mut spooled) = spooled {
+            let mut done = own;
+            spooled.each(|(key, body)| {
+                edit.put_derived(key, body)?;
+                done += 1;
+                self.report_writing(done, total);
+                Ok(())
+            })?;
         }
         rebased.write(&mut edit)?;
         edit.finish()
@@ -341,19 +426,25 @@ impl<'e> Build<'_, 'e> {
         &mut self,
         view: &'v View<'_, 't, AnySource<'_, 't>>,
         anew: bool,
-        pending: &Pending,
+        pending: &mut Pending,
     ) -> Result<Graph<'v>> {
         let meta = &view.snapshot.meta;
         let connectivity = meta.connectivity.ok_or(Error::MissingIndex(view.snapshot.index))?;
         // Slots that stay pending are not in the graph: no search of the build may visit them.
-        let live = || -> Result<Vec<Slot>> {
-            Ok((view.live()? - &pending.left).iter().map(Slot).collect())
+        let live = |left: &RoaringBitmap| -> Result<Vec<Slot>> {
+            Ok((view.live()? - left).iter().map(Slot).collect())
         };
-        let slots: Vec<Slot> =
-            if anew { live()? } else { pending.linked.iter().copied().map(Slot).collect() };
+        if let Some(items) = self.within.filter(|_| anew).map(|within| within.items) {
+            pending.left = view.live()?.iter().skip(items as usize).collect();
+        }
+        let slots: Vec<Slot> = if anew {
+            live(&pending.left)?
+        } else {
+            pending.linked.iter().copied().map(Slot).collect()
+        };
+        let copies = self.within.and_then(|within| within.copies);
         let size = meta.slots as usize - pending.left.len() as usize;
-        let is_large = slots.len() * LARGE_BUILD_DIVISOR > size;
-        let live = if is_large { live()? } else { Vec::new() };
+        let is_large = copies.is_some() || slots.len() * LARGE_BUILD_DIVISOR > size;
         let (linked, next_rank) =
             if anew { (0, 0) } else { ((meta.linked() - meta.removed) as usize, meta.next_rank) };
         let total = slots.len() as u64;
@@ -363,28 +454,50 @@ impl<'e> Build<'_, 'e> {
             ef_construction: self.ef_construction,
             alpha: self.alpha,
             is_small: view.snapshot.memory == Memory::Bounded,
+            most_bytes: self.within.map_or(u64::MAX, |within| within.bytes),
+            // The first items, of all regions, are linked in no order.
+            region: if copies.is_some() && linked > 0 { REGION_SLOTS } else { usize::MAX },
             cancel: self.cancel,
             progress: &|done| (self.progress)(Progress { phase: Phase::Linking, done, total }),
         };
         let mut working = Working::new(view, meta.roots.clone(), next_rank);
-        if is_large {
+        // In a round within a budget, most lists are stored.
+        if is_large && copies.is_none() {
             working = working.with_lists(plan.longest());
         }
         if !anew {
-            take_out_removed(&mut working, view, slots.len(), &plan)?;
+            let removed = &view.snapshot.removed - &pending.kept;
+            take_out_removed(&mut working, view, &removed, slots.len(), &plan)?;
+        }
+        if copies.is_some() && !anew && linked > 0 {
+            // As computed, sorted, and by slot.
+            working.growing(plan.most_bytes / DERIVED_DIVISOR);
         }
         let mut rng = (self.seeded)(self.rng.next_u64() ^ spread(next_rank));
-        let estimates =
-            if is_large { self.estimates(view, &live, slots.len())? } else { Estimates::None };
-        estimates.over(view, |vectors| {
-            insert(&mut working, vectors, &slots, linked, &plan, &mut *rng)?;
-            finish(&mut working, vectors, &plan)
+        let estimates = match copies {
+            Some(copies) => Estimates::CopiesAlone(copies),
+            // Anonymous copies would exceed the budget.
+            None if self.within.is_some() || !is_large => Estimates::None,
+            None => self.estimates(view, &live(&pending.left)?, slots.len())?,
+        };
+        let left = estimates.over(view, |vectors| {
+            let left = insert(&mut working, vectors, &slots, linked, &plan, &mut *rng)?;
+            finish(&mut working, vectors, &plan)?;
+            Ok(left)
         })?;
+        pending.leave(&left);
         let encoded = estimates.into_new_codes();
-        let growth = is_large
+        // Of the many rounds within a budget, it is measured in the first and the last.
+        let measures = is_large && (copies.is_none() || linked == 0 || pending.left.is_empty());
+        let growth = measures
             .then(|| {
+                let live = live(&pending.left)?;
                 let sample = sample(live.iter().copied(), live.len(), GROWTH_SAMPLE);
-                growth(&working, view, &sample)
+                // Ratios of distances, for which copies are good enough.
+                match copies {
+                    Some(copies) => growth(&working, &ByCopies { view, copies }, &sample),
+                    None => growth(&working, view, &sample),
+                }
             })
             .transpose()?;
         working.drop_lists();
@@ -397,12 +510,13 @@ impl<'e> Build<'_, 'e> {
         view: &View<'_, 't, AnySource<'_, 't>>,
         live: &[Slot],
         count: usize,
-    ) -> Result<Estimates> {
+    ) -> Result<Estimates<'static>> {
         if count < SQ8_MIN_ITEMS {
             return Ok(Estimates::None);
         }
         if view.snapshot.meta.code_bits == 0 {
-            return Ok(Sq8Copy::new(view, live)?.map_or(Estimates::None, Estimates::Sq8Copy));
+            let copies = Sq8Copy::new(view, live)?.map(Box::new);
+            return Ok(copies.map_or(Estimates::None, Estimates::Sq8Copy));
         }
         Self::encoded(view, live, self.rng.next_u64(), &|| go_on(self.cancel))
     }
@@ -414,7 +528,7 @@ impl<'e> Build<'_, 'e> {
         live: &[Slot],
         seed: u64,
         go_on: &GoOn<'_>,
-    ) -> Result<Estimates> {
+    ) -> Result<Estimates<'static>> {
         let (encoded, is_new) = match Encoded::stored(view, go_on)? {
             Some(stored) => stored,
             None => (Encoded::new(view, seed, go_on)?, true),
@@ -546,6 +660,8 @@ struct Pending {
     linked: Vec<u32>,
     /// The slots that stay pending.
     left: RoaringBitmap,
+    /// Removed slots that stay in the graph.
+    kept: RoaringBitmap,
 }
 
 impl Pending {
@@ -553,18 +669,38 @@ impl Pending {
         let pending = &snapshot.pending;
         let count = if anew { pending.len() } else { pending.len().min(limit as usize) };
         let (linked, left) = pending.split_at(count);
-        Self { linked: linked.to_vec(), left: left.iter().copied().collect() }
+        let left = left.iter().copied().collect();
+        Self { linked: linked.to_vec(), left, kept: RoaringBitmap::new() }
+    }
+
+    /// Leaves all but the first `most` removed slots in the graph.
+    fn keep_removed(&mut self, removed: &RoaringBitmap, most: u64) {
+        self.kept = removed.iter().skip(most.min(removed.len()) as usize).collect();
+    }
+
+    /// Leaves slots pending that should have been linked.
+    fn leave(&mut self, slots: &[Slot]) {
+        if !slots.is_empty() {
+            let left: RoaringBitmap = slots.iter().map(|slot| slot.0).collect();
+            self.linked.retain(|slot| !left.contains(*slot));
+            self.left |= left;
+        }
     }
 }
 
 /// The distance estimates that a large build searches by.
-enum Estimates {
-    Codes { encoded: Box<Encoded>, is_new: bool },
-    Sq8Copy(Sq8Copy),
+enum Estimates<'b> {
+    Codes {
+        encoded: Box<Encoded>,
+        is_new: bool,
+    },
+    Sq8Copy(Box<Sq8Copy>),
+    /// No vector is read but its copy.
+    CopiesAlone(&'b Sq8Copy),
     None,
 }
 
-impl Estimates {
+impl Estimates<'_> {
     /// Runs `work` on the vectors of a view with these estimates.
     fn over<'t, T>(
         &self,
@@ -574,6 +710,7 @@ impl Estimates {
         match self {
             Self::Codes { encoded, .. } => work(&WithCodes { view, encoded }),
             Self::Sq8Copy(coarse) => work(&WithSq8Copy { view, coarse }),
+            Self::CopiesAlone(copies) => work(&ByCopies { view, copies }),
             Self::None => work(view),
         }
     }
@@ -591,10 +728,11 @@ impl Estimates {
 fn take_out_removed<'t>(
     working: &mut Working<'_>,
     view: &View<'_, 't, AnySource<'_, 't>>,
+    removed: &RoaringBitmap,
     count: usize,
     plan: &Plan<'_>,
 ) -> Result<()> {
-    let removed: Vec<Slot> = view.snapshot.removed.iter().map(Slot).collect();
+    let removed: Vec<Slot> = removed.iter().map(Slot).collect();
     let under_connected = delete(working, view, &removed, plan)?;
     // New items bring new edges: the graph thins out only where they are fewer than the removed
     // ones.

@@ -299,9 +299,9 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         let connectivity = self.connectivity(m, m0)?;
         for _ in 0..CONCURRENT_ATTEMPTS {
             let txn = OfProcess::new(env.clone().static_read_txn()?);
-            let Some(prepared) = self.prepare(txn, connectivity, u64::MAX)? else { break };
+            let Some(mut prepared) = self.prepare(txn, connectivity, u64::MAX)? else { break };
             let mut wtxn = env.write_txn()?;
-            if self.link(&prepared, &mut wtxn)? {
+            if self.link(&mut prepared, &mut wtxn)? {
                 return Ok(wtxn.commit()?);
             }
         }
@@ -333,7 +333,11 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
         self.build_of().prepare(txn, connectivity, limit)
     }
 
-    pub(crate) fn link(&mut self, prepared: &Prepared<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
+    pub(crate) fn link(
+        &mut self,
+        prepared: &mut Prepared<'_>,
+        wtxn: &mut RwTxn<'_>,
+    ) -> Result<bool> {
         self.build_of().link(prepared, wtxn)
     }
 
@@ -352,6 +356,7 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
             cancel: &*self.cancel,
             progress: &*self.progress,
             temp_dir: self.temp_dir.as_deref(),
+            within: None,
         }
     }
 }

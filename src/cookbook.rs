@@ -186,7 +186,10 @@
 //! # }
 //! ```
 //!
-//! - **Loads larger than memory**, or beside other writers:
+//! - **Loads larger than memory**: set [`memory`](crate::Loader::memory), or open the index with
+//!   [`Options::memory`](crate::Options::memory). If the process is killed, run the same load
+//!   again, or call [`resume`](crate::Index::resume).
+//! - **Beside other writers**:
 //!   [`commit_every`](crate::Loader::commit_every) commits in batches, and links all items at the
 //!   end while others read and write. Committed items are found at once.
 //! - **Over HTTP or from a queue**: collect some hundred items, and [`write`](crate::Index::write)

@@ -378,6 +378,18 @@ pub enum Error {
         here: u32,
     },
 
+    /// A memory budget is too small for what it is set for.
+    #[error(
+        "a memory budget of {bytes} bytes is too small for this, which needs at least {least}: \
+         give at least that (Options::memory, Loader::memory), or no budget"
+    )]
+    MemoryBudget {
+        /// The budget.
+        bytes: u64,
+        /// The least that suffices.
+        least: u64,
+    },
+
     // The environment must change.
     /// The memory map has no room left for this transaction.
     #[error(
@@ -385,6 +397,20 @@ pub enum Error {
          map_size at open), and try again"
     )]
     MapFull,
+    /// A folder has less room than a load will need.
+    #[error(
+        "{} has {available} bytes left, and this needs {needed}: make room there, or choose \
+         another folder for temporary files (Options::temp_dir, Loader::temp_dir)",
+        path.display()
+    )]
+    DiskRoom {
+        /// The folder.
+        path: PathBuf,
+        /// The bytes that are needed there.
+        needed: u64,
+        /// The bytes that are available there.
+        available: u64,
+    },
     /// The map must grow, and transactions of this process still read through it.
     #[error(
         "the LMDB map of {} must {}, and could not within {waited:?}: {}, wait longer \

@@ -56,6 +56,8 @@ use crate::types::ItemId;
 pub struct Writer<'e, D> {
     place: Place<'e>,
     dimensions: usize,
+    /// Whether adding an item with the vector that it has, bit for bit, changes nothing.
+    pub(crate) keeps_equal: bool,
     metric: PhantomData<fn() -> D>,
 }
 
@@ -82,7 +84,7 @@ impl<'e, D: Distance> Writer<'e, D> {
 impl<'e, D> Writer<'e, D> {
     /// A writer for an index with any metric.
     pub(crate) fn at(place: Place<'e>, dimensions: usize) -> Self {
-        Self { place, dimensions, metric: PhantomData }
+        Self { place, dimensions, keeps_equal: false, metric: PhantomData }
     }
 
     /// The number of components of every vector.
@@ -192,7 +194,9 @@ impl<'e, D> Writer<'e, D> {
         wtxn: &mut RwTxn<'_>,
         items: impl IntoIterator<Item = (ItemId, V)>,
     ) -> Result<u64> {
-        add_rows(self.edit(wtxn)?, items.into_iter())
+        let mut edit = self.edit(wtxn)?;
+        edit.keeps_equal = self.keeps_equal;
+        add_rows(edit, items.into_iter())
     }
 
     /// Undoes a torn edit: a call that stopped half-way, by a panic or an error, in a transaction
@@ -476,7 +480,7 @@ fn add_rows<T: Component, V: AsRef<[T]>>(
     mut edit: Edit<'_, '_, '_>,
     mut items: impl Iterator<Item = (ItemId, V)>,
 ) -> Result<u64> {
-    let (at_once, mut count) = (edit.rows_at_once(), 0);
+    let (at_once, mut count, mut changed) = (edit.rows_at_once(), 0, 0);
     let refused = loop {
         let mut refused = None;
         let rows: Vec<_> = items
@@ -491,11 +495,11 @@ fn add_rows<T: Component, V: AsRef<[T]>>(
         let is_last = rows.len() < at_once;
         for row in rows {
             match edit.add(row) {
-                Err(error @ Error::IndexFull(_)) if count > 0 => {
+                Err(error @ Error::IndexFull(_)) if changed > 0 => {
                     edit.finish()?;
                     return Err(error);
                 }
-                added => added?,
+                added => changed += u64::from(added?),
             }
             count += 1;
         }
@@ -503,7 +507,7 @@ fn add_rows<T: Component, V: AsRef<[T]>>(
             break refused;
         }
     };
-    if count > 0 {
+    if changed > 0 {
         edit.finish()?;
     }
     refused.map_or(Ok(count), Err)

@@ -83,6 +83,7 @@ impl Error {
             | Self::NestedWrite { .. }
             | Self::NestedGrowth { .. }
             | Self::BatchFailed
+            | Self::MemoryBudget { .. }
             | Self::Forked { .. } => Responsible::Caller,
 
             Self::MapFull
@@ -96,6 +97,7 @@ impl Error {
             | Self::ForeignEnvironment { .. }
             | Self::Exists { .. }
             | Self::DiskFull { .. }
+            | Self::DiskRoom { .. }
             | Self::Io { .. } => Responsible::Environment,
 
             // LMDB errors about a file that is damaged or another program's; all others are between

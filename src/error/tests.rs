@@ -70,6 +70,7 @@ fn examples() -> Vec<Error> {
         Error::ReadOnly { path: path() },
         Error::NestedWrite { path: path() },
         Error::BatchFailed,
+        Error::MemoryBudget { bytes: 1 << 20, least: 8 << 20 },
         Error::Forked { opened: 1, here: 2 },
         Error::MapFull,
         Error::MapBusy {
@@ -89,6 +90,7 @@ fn examples() -> Vec<Error> {
         Error::ForeignEnvironment { path: path() },
         Error::Exists { path: path() },
         Error::DiskFull { path: path(), source: system() },
+        Error::DiskRoom { path: path(), needed: 1 << 30, available: 1 << 20 },
         Error::Io { path: path(), doing: "read", source: system() },
         Error::Foreign { index, what: "its first key is none of ours" },
         Error::FormatVersion { index, found: 7, supported: 6 },

@@ -29,7 +29,7 @@ use super::plan::{HEADROOM, Plan};
 use super::products::sort_by_angle;
 use super::prune::{Limit, prune};
 use super::tree::{choose_parent, copy_parent, first_to_adopt};
-use super::working::{Node, Working};
+use super::working::{Node, Working, node_bytes};
 use super::{DistanceComputer, FromSlot, Graph, Vectors};
 use crate::error::Result;
 use crate::threads::{self, LISTS, SEARCHES};
@@ -53,6 +53,15 @@ const UNFINDABLE_EF: usize = 24;
 const PRUNE_CANDIDATES_PER_EDGE: usize = 3;
 /// The number of nearest candidates kept for the choice of a parent, beside the selected neighbors.
 const PARENT_CANDIDATES: usize = 32;
+/// Of the bytes that the changed nodes may still take, a batch uses at most this fraction (1/8), if
+/// each of its slots changes no other node: so a build that ends where they are reached exceeds
+/// them little.
+const ROOM_DIVISOR: u64 = 8;
+/// Slots whose grown lists are pruned at a time.
+const GROWN_AT_ONCE: usize = 1 << 16;
+/// Of a region of slots that are linked one region after the other, the fraction (1/16) that one
+/// batch links at most: its slots are near each other, and do not see each other.
+const REGION_DIVISOR: usize = 16;
 /// The highest top layer that a slot can have.
 const MAX_TOP_LAYER: f64 = (crate::format::meta::MAX_LAYERS - 1) as f64;
 
@@ -81,7 +90,8 @@ struct Reverse {
     edge: Edge,
 }
 
-/// Links `slots`, none of which is in the graph yet; `linked` others are.
+/// Links `slots`, none of which is in the graph yet; `linked` others are. Returns the slots that
+/// were not linked because the plan's bytes were reached; at least one batch is linked.
 pub(crate) fn insert(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
@@ -89,17 +99,24 @@ pub(crate) fn insert(
     linked: usize,
     plan: &Plan<'_>,
     rng: &mut dyn Rng,
-) -> Result<()> {
-    let newcomers = draw(slots, plan.m, rng);
+) -> Result<Vec<Slot>> {
+    let newcomers: Vec<Newcomer> =
+        slots.chunks(plan.region).flat_map(|region| draw(region, plan.m, rng)).collect();
     let (mut done, mut size) = (0, 1);
     while done < newcomers.len() {
-        let largest = ((linked + done) / BATCH_DIVISOR).max(1);
+        let room = plan.most_bytes.saturating_sub(working.bytes(plan.m0));
+        if room == 0 && done > 0 {
+            break;
+        }
+        let fitting = (room / ROOM_DIVISOR / node_bytes(plan.m0)).max(1);
+        let largest = ((linked + done) / BATCH_DIVISOR).min(plan.region / REGION_DIVISOR);
+        let largest = largest.max(1).min(fitting as usize);
         let batch = &newcomers[done..newcomers.len().min(done + size.min(largest))];
         insert_batch(working, vectors, batch, done as u64, plan)?;
         done += batch.len();
         size = size.saturating_mul(2);
     }
-    Ok(())
+    Ok(newcomers[done..].iter().map(|newcomer| newcomer.slot).collect())
 }
 
 /// Gives nodes of layer 0 the edges that they would get if they were linked now, in addition to
@@ -143,6 +160,7 @@ pub(crate) fn finish(
     vectors: &dyn Vectors,
     plan: &Plan<'_>,
 ) -> Result<()> {
+    prune_grown(working, vectors, plan)?;
     prune_overflows(working, vectors, plan)?;
     reattach_unfindable(working, vectors, plan)?;
     prune_overflows(working, vectors, plan)?;
@@ -384,9 +402,7 @@ fn link(
     if let Some(lead) = found.first().and_then(|found| found.equal)
         && let Some(parent) = copy_parent(working, Slot(lead.slot), slot, plan)?
     {
-        if let Some(node) = working.node_mut(Layer(0), parent)? {
-            node.children.push(slot);
-        }
+        working.add_child(Layer(0), parent, slot)?;
         let edge = |slot: Slot| Edge { distance: lead.distance, slot: slot.0 };
         reverse.push(Reverse { layer: Layer(0), target: parent, edge: edge(slot) });
         working.set(
@@ -405,9 +421,7 @@ fn link(
             slot
         } else {
             let parent = choose_parent(working, layer, slot, &found.parents, plan)?;
-            if let Some(node) = working.node_mut(layer, parent)? {
-                node.children.push(slot);
-            }
+            working.add_child(layer, parent, slot)?;
             if !found.edges.iter().any(|edge| edge.slot == parent.0) {
                 let mut distance = Vec::new();
                 vectors.distances(parent, &[slot.0], &mut distance)?;
@@ -436,10 +450,19 @@ fn merge(
 ) -> Result<()> {
     threads::sort_by_key(&mut reverse, |r| (r.layer, r.target, r.edge.slot));
     // The targets, each with the edges to add.
-    let targets: Vec<(Layer, Slot, &[Reverse])> = reverse
+    let mut targets: Vec<(Layer, Slot, &[Reverse])> = reverse
         .chunk_by(|a, b| (a.layer, a.target) == (b.layer, b.target))
         .filter_map(|group| group.first().map(|first| (first.layer, first.target, group)))
         .collect();
+    if working.is_growing() {
+        targets.retain(|(layer, target, group)| {
+            let grows = working.can_grow(*layer, *target, group.len());
+            if grows {
+                group.iter().for_each(|reverse| working.grow(*target, reverse.edge));
+            }
+            !grows
+        });
+    }
     let frozen = &*working;
     let merged = threads::map(&targets, LISTS, |(layer, target, group)| -> Result<Node> {
         let mut node = frozen.unmeasured(*layer, *target)?;
@@ -471,6 +494,36 @@ fn prune_node(vectors: &dyn Vectors, slot: Slot, node: &mut Node, limit: Limit) 
     node.edges.sort_unstable_by(Edge::order);
     node.edges.dedup_by_key(|edge| edge.slot);
     node.edges = prune(vectors, slot, &node.edges, &node.children, limit)?;
+    Ok(())
+}
+
+/// Prunes the stored lists that have grown beyond their limit.
+fn prune_grown(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>) -> Result<()> {
+    let limit = plan.limit(Layer(0));
+    let mut removed = Vec::new();
+    let frozen = &*working;
+    for from in (0..frozen.slots()).step_by(GROWN_AT_ONCE) {
+        let slots: Vec<Slot> = frozen.grown_slots(from, from + GROWN_AT_ONCE).collect();
+        let pruned = threads::map(&slots, LISTS, |&slot| -> Result<Vec<(u32, u32)>> {
+            plan.check_cancelled()?;
+            let mut node = frozen.unmeasured(Layer(0), slot)?;
+            if node.edges.len() <= limit.degree {
+                return Ok(Vec::new());
+            }
+            let mut removed: Vec<(u32, u32)> =
+                node.edges.iter().map(|edge| (slot.0, edge.slot)).collect();
+            let neighbors: Vec<u32> = node.edges.iter().map(|edge| edge.slot).collect();
+            vectors.prefetch(&neighbors);
+            prune_node(vectors, slot, &mut node, limit)?;
+            let mut kept: Vec<u32> = node.edges.iter().map(|edge| edge.slot).collect();
+            kept.sort_unstable();
+            removed.sort_unstable();
+            removed.retain(|(_, target)| kept.binary_search(target).is_err());
+            Ok(removed)
+        })?;
+        removed.extend(pruned.into_iter().flatten());
+    }
+    working.remove_grown(removed);
     Ok(())
 }
 
@@ -582,6 +635,8 @@ mod tests {
             ef_construction: 20,
             alpha: 1.0,
             is_small: false,
+            most_bytes: u64::MAX,
+            region: usize::MAX,
             cancel: &|| false,
             progress: &|_| {},
         };
@@ -656,6 +711,8 @@ mod tests {
         ef_construction: 20,
         alpha: 1.0,
         is_small: false,
+        most_bytes: u64::MAX,
+        region: usize::MAX,
         cancel: &|| false,
         progress: &|_| {},
     };
@@ -787,6 +844,8 @@ mod tests {
             ef_construction: 20,
             alpha: 1.0,
             is_small: false,
+            most_bytes: u64::MAX,
+            region: usize::MAX,
             cancel: &|| true,
             progress: &|_| {},
         };

@@ -13,7 +13,7 @@
 //! - `delete`: removes nodes, and repairs the edges and the tree around them.
 //! - `locality`: orders nodes so that neighbors are near each other.
 //! - `working`: the neighbor lists that a build has changed, over the stored ones; `edge`: an entry
-//!   of one.
+//!   of one; `grown`: the edges that a build in bounded memory adds to stored lists.
 //!
 //! This room owns the invariant that every node is reachable: each layer has a spanning tree of
 //! child edges, which pruning never removes. A smaller distance means nearer; distances are finite;
@@ -22,6 +22,7 @@
 pub(crate) mod beam;
 pub(crate) mod delete;
 mod edge;
+mod grown;
 pub(crate) mod insert;
 pub(crate) mod interleave;
 pub(crate) mod locality;

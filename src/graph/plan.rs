@@ -25,6 +25,14 @@ pub(crate) struct Plan<'a> {
     /// Whether so few items are linked that overflowing lists drop no more edges than they must:
     /// see [`Limit::fill`].
     pub(crate) is_small: bool,
+    /// The most bytes that changed nodes may take, by [`Working::bytes`]: when they are reached,
+    /// the remaining slots are not linked.
+    ///
+    /// [`Working::bytes`]: super::working::Working::bytes
+    pub(crate) most_bytes: u64,
+    /// Slots are linked one region of so many after the other, so that what is read lies together;
+    /// within a region at random.
+    pub(crate) region: usize,
     /// Whether to cancel. Called once for every slot searched and every list pruned or repaired.
     pub(crate) cancel: &'a (dyn Fn() -> bool + Sync),
     /// Called with the number of slots done.

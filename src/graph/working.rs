@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::edge::Edge;
+use super::grown::{ENTRY_BYTES, Grown, is_removed};
 use super::{Graph, Vectors};
 use crate::distance::prefetch;
 use crate::error::Result;
@@ -56,6 +57,19 @@ pub(crate) enum Change {
 /// The spare capacity, in edges, of a copy of a node.
 const SPARE_EDGES: usize = 4;
 
+/// The most edges that are added to a stored node before it is copied: more are searched slowly.
+const MAX_GROWTH: usize = 16;
+
+/// The memory that a build takes for a changed node of layer 0 until it is committed, in bytes, if
+/// lists have at most `m0` edges: its edges with their distances and spare capacity, and the copy
+/// of its list.
+pub(crate) fn node_bytes(m0: usize) -> u64 {
+    250 + 15 * m0 as u64
+}
+
+/// The same for each run of 64 slots with a changed node: the cells of a map.
+pub(crate) const PAGE_BYTES: u64 = 4 << 10;
+
 /// Entries of a page of [`Slots`].
 const PAGE: usize = 64;
 
@@ -66,6 +80,14 @@ enum Slots<T> {
     Pages(Vec<Option<Box<[Option<T>; PAGE]>>>),
     /// For a few slots of a great many.
     Sparse(BTreeMap<Slot, T>),
+}
+
+/// The size of the changed graph.
+#[derive(Debug, Clone, Copy, Default)]
+struct Changed {
+    nodes: u64,
+    /// Runs of [`PAGE`] slots that have one.
+    pages: u64,
 }
 
 impl<T> Slots<T> {
@@ -96,37 +118,52 @@ impl<T> Slots<T> {
         }
     }
 
-    /// Ignores a slot beyond the end.
-    fn set(&mut self, slot: Slot, value: T) {
+    /// Ignores a slot beyond the end. Counts what is new.
+    fn set(&mut self, slot: Slot, value: T, changed: &mut Changed) {
         match self {
             Self::Pages(pages) => {
                 let Some(page) = pages.get_mut(slot.index() / PAGE) else { return };
-                page.get_or_insert_with(|| Box::new([const { None }; PAGE]))[slot.index() % PAGE] =
-                    Some(value);
+                let page = page.get_or_insert_with(|| {
+                    changed.pages += 1;
+                    Box::new([const { None }; PAGE])
+                });
+                let cell = &mut page[slot.index() % PAGE];
+                changed.nodes += u64::from(cell.is_none());
+                *cell = Some(value);
             }
             Self::Sparse(map) => {
-                map.insert(slot, value);
+                changed.nodes += u64::from(map.insert(slot, value).is_none());
             }
         }
     }
 
     /// Iterates by slot.
     fn iter(&self) -> impl Iterator<Item = (Slot, &T)> {
+        self.range(0, usize::MAX)
+    }
+
+    /// Iterates over a range of slots, by slot.
+    fn range(&self, from: usize, to: usize) -> impl Iterator<Item = (Slot, &T)> {
         let (pages, map) = match self {
             Self::Pages(pages) => (Some(pages), None),
             Self::Sparse(map) => (None, Some(map)),
         };
+        let last = to.div_ceil(PAGE).saturating_sub(from / PAGE);
         let pages = pages
             .into_iter()
             .flatten()
             .enumerate()
+            .skip(from / PAGE)
+            .take(last)
             .filter_map(|(number, page)| Some((number, page.as_ref()?)));
+        let is_in = move |slot: Slot| (from..to).contains(&slot.index());
         let paged = pages.flat_map(|(number, page)| {
             page.iter().enumerate().filter_map(move |(place, value)| {
                 Some((Slot((number * PAGE + place) as u32), value.as_ref()?))
             })
         });
-        paged.chain(map.into_iter().flatten().map(|(slot, value)| (*slot, value)))
+        let mapped = map.into_iter().flatten().map(|(slot, value)| (*slot, value));
+        paged.chain(mapped).filter(move |(slot, _)| is_in(*slot))
     }
 }
 
@@ -190,6 +227,10 @@ pub(crate) struct Working<'a> {
     pub(crate) roots: Vec<Slot>,
     /// The rank of the next linked slot.
     pub(crate) next_rank: u32,
+    changed: Changed,
+    /// What was added to stored nodes that are not copied, in a build in bounded memory.
+    grown: Option<Grown>,
+    derived_bytes: u64,
 }
 
 impl Graph for Working<'_> {
@@ -216,7 +257,15 @@ impl Graph for Working<'_> {
         match self.change(layer, slot) {
             Some(Change::Node(node)) => out.extend(node.edges.iter().map(|edge| edge.slot)),
             Some(Change::Gone) => {}
-            None => return self.stored.neighbors(layer, slot, out),
+            None => {
+                let from = out.len();
+                self.stored.neighbors(layer, slot, out)?;
+                if layer.0 == 0
+                    && let Some(grown) = &self.grown
+                {
+                    add_grown(grown, slot, from, out);
+                }
+            }
         }
         Ok(())
     }
@@ -235,7 +284,17 @@ impl<'a> Working<'a> {
     pub(crate) fn new(stored: &'a dyn Stored, roots: Vec<Slot>, next_rank: u32) -> Self {
         let layers =
             roots.iter().map(|_| Slots::new(stored.slots(), stored.is_memory_bounded())).collect();
-        Self { stored, layers, lists: None, roots, next_rank }
+        let changed = Changed::default();
+        Self {
+            stored,
+            layers,
+            lists: None,
+            roots,
+            next_rank,
+            changed,
+            grown: None,
+            derived_bytes: u64::MAX,
+        }
     }
 
     /// For a build that changes most of the graph: keeps the layer-0 lists, of at most `longest`
@@ -245,11 +304,97 @@ impl<'a> Working<'a> {
         self
     }
 
+    /// For a build in bounded memory: from here on, edges are added to stored nodes of layer 0
+    /// without copying these. What is derived from the changes may take `bytes` at a time.
+    pub(crate) fn growing(&mut self, bytes: u64) {
+        self.grown = Some(Grown::new(self.stored.slots()));
+        self.derived_bytes = bytes;
+        // The nodes of the layers above are few and far between.
+        for layer in self.layers.iter_mut().skip(1).filter(|layer| layer.iter().next().is_none()) {
+            *layer = Slots::Sparse(BTreeMap::new());
+        }
+    }
+
+    /// The bytes that what is derived from the changes may take at a time.
+    pub(crate) fn derived_bytes(&self) -> usize {
+        usize::try_from(self.derived_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Whether edges are added to stored nodes without copying these.
+    pub(crate) fn is_growing(&self) -> bool {
+        self.grown.is_some()
+    }
+
+    /// What was added to a node of a layer, if it is not copied.
+    fn grown(&self, layer: Layer, slot: Slot) -> Option<&Grown> {
+        self.grown.as_ref().filter(|grown| layer.0 == 0 && grown.has(slot))
+    }
+
+    /// Whether `count` edges can be added to a node without copying it.
+    pub(super) fn can_grow(&self, layer: Layer, slot: Slot, count: usize) -> bool {
+        let Some(grown) = self.grown.as_ref().filter(|_| layer.0 == 0) else { return false };
+        self.change(layer, slot).is_none()
+            && grown.len() < i32::MAX as usize
+            && grown.edges(slot).count() + count <= MAX_GROWTH
+    }
+
+    /// Adds an edge to a node that [can grow](Self::can_grow).
+    pub(super) fn grow(&mut self, slot: Slot, edge: Edge) {
+        if let Some(grown) = &mut self.grown {
+            grown.add(slot, edge);
+        }
+    }
+
+    /// The stored nodes of layer 0 in a range of slots to which edges were added.
+    pub(crate) fn grown_slots(&self, from: usize, to: usize) -> impl Iterator<Item = Slot> {
+        self.grown.iter().flat_map(move |grown| grown.slots(from, to))
+    }
+
+    /// The neighbors that a node of layer 0, which is not copied, has been given, and those that it
+    /// has lost; ascending.
+    pub(crate) fn growth(&self, slot: Slot) -> (Vec<u32>, Vec<u32>) {
+        let Some(grown) = &self.grown else { return Default::default() };
+        let removed = grown.removed(slot);
+        let mut added: Vec<u32> = grown.edges(slot).map(|edge| edge.slot).collect();
+        added.sort_unstable();
+        let lost = removed.iter().map(|(_, target)| *target);
+        let lost = lost.filter(|target| added.binary_search(target).is_err()).collect();
+        added.retain(|target| !is_removed(removed, *target));
+        (added, lost)
+    }
+
+    /// The number of edges that were added to stored nodes, and the number of copied nodes.
+    pub(crate) fn sizes(&self) -> (usize, usize) {
+        (self.grown.as_ref().map_or(0, Grown::len), self.changed.nodes as usize)
+    }
+
+    /// Records the edges that pruning has removed from grown nodes, as source and target, in order.
+    pub(super) fn remove_grown(&mut self, removed: Vec<(u32, u32)>) {
+        if let Some(grown) = &mut self.grown {
+            grown.remove(removed);
+        }
+    }
+
+    /// Makes a node the child of another, which has, or will have, an edge to it.
+    pub(super) fn add_child(&mut self, layer: Layer, parent: Slot, child: Slot) -> Result<()> {
+        if self.can_grow(layer, parent, 0)
+            && let Some(grown) = &mut self.grown
+        {
+            grown.add_child(parent, child);
+            return Ok(());
+        }
+        if let Some(node) = self.node_mut(layer, parent)? {
+            node.children.push(child);
+        }
+        Ok(())
+    }
+
     /// Adds a layer, with this slot as its root.
     pub(crate) fn push_layer(&mut self, root: Slot) {
         self.roots.push(root);
         if self.layers.len() < self.roots.len() {
-            self.layers.push(Slots::new(self.stored.slots(), self.stored.is_memory_bounded()));
+            let is_sparse = self.stored.is_memory_bounded() || self.is_growing();
+            self.layers.push(Slots::new(self.stored.slots(), is_sparse));
         }
     }
 
@@ -279,12 +424,29 @@ impl<'a> Working<'a> {
         self.layers.get(layer.index()).into_iter().flat_map(Slots::iter)
     }
 
+    /// The same for a range of slots.
+    pub(crate) fn changes_in(
+        &self,
+        layer: Layer,
+        from: usize,
+        to: usize,
+    ) -> impl Iterator<Item = (Slot, &Change)> {
+        self.layers.get(layer.index()).into_iter().flat_map(move |slots| slots.range(from, to))
+    }
+
     /// All nodes of a layer that this build has changed, by slot.
     pub(crate) fn all_changed(&self, layer: Layer) -> impl Iterator<Item = (Slot, &Node)> {
         self.changes(layer).filter_map(|(slot, change)| match change {
             Change::Node(node) => Some((slot, node)),
             Change::Gone => None,
         })
+    }
+
+    /// The bytes that the changed nodes take until they are committed: an estimate, from counts
+    /// that do not depend on threads.
+    pub(crate) fn bytes(&self, m0: usize) -> u64 {
+        let grown = self.grown.as_ref().map_or(0, |grown| grown.len() as u64 * ENTRY_BYTES);
+        self.changed.nodes * node_bytes(m0) + self.changed.pages * PAGE_BYTES + grown
     }
 
     /// The number of layers, now or before the build, whichever is larger.
@@ -312,8 +474,13 @@ impl<'a> Working<'a> {
         {
             lists.set(slot, &change);
         }
+        if layer.0 == 0
+            && let Some(grown) = &mut self.grown
+        {
+            grown.forget(slot);
+        }
         if let Some(changes) = self.layers.get_mut(layer.index()) {
-            changes.set(slot, change);
+            changes.set(slot, change, &mut self.changed);
         }
     }
 
@@ -326,7 +493,11 @@ impl<'a> Working<'a> {
         match self.change(layer, slot) {
             Some(Change::Node(node)) => Ok(Some((node.rank, node.children.len()))),
             Some(Change::Gone) => Ok(None),
-            None => Ok(self.stored.node(layer, slot)?.map(|node| (node.rank, node.children.len()))),
+            None => {
+                let added = self.grown(layer, slot).map_or(0, |grown| grown.children(slot).count());
+                let node = self.stored.node(layer, slot)?;
+                Ok(node.map(|node| (node.rank, node.children.len() + added)))
+            }
         }
     }
 
@@ -389,9 +560,16 @@ impl<'a> Working<'a> {
             None => {}
         }
         Ok(self.stored.node(layer, slot)?.map(|stored| {
-            let edges =
+            let mut edges: Vec<Edge> =
                 stored.neighbors.iter().map(|&slot| Edge { distance: f32::NAN, slot }).collect();
-            Node { edges, children: stored.children, parent: stored.parent, rank: stored.rank }
+            let mut children = stored.children;
+            if let Some(grown) = self.grown(layer, slot) {
+                edges.extend(grown.edges(slot));
+                children.extend(grown.children(slot));
+                let removed = grown.removed(slot);
+                edges.retain(|edge| !is_removed(removed, edge.slot));
+            }
+            Node { edges, children, parent: stored.parent, rank: stored.rank }
         }))
     }
 
@@ -410,6 +588,23 @@ impl<'a> Working<'a> {
             Some(Change::Node(node)) => Some(node),
             _ => None,
         })
+    }
+}
+
+/// Completes the stored list of a node, which begins at `from`, by what was added and removed.
+#[inline]
+fn add_grown(grown: &Grown, slot: Slot, from: usize, out: &mut Vec<u32>) {
+    if !grown.has(slot) {
+        return;
+    }
+    out.extend(grown.edges(slot).map(|edge| edge.slot));
+    let removed = grown.removed(slot);
+    if !removed.is_empty() {
+        let mut at = 0;
+        out.retain(|target| {
+            at += 1;
+            at <= from || !is_removed(removed, *target)
+        });
     }
 }
 
@@ -466,10 +661,13 @@ pub(super) mod tests {
     #[test]
     fn both_maps_hold_what_they_are_given_in_order() {
         for sparse in [false, true] {
-            let mut slots = Slots::new(130, sparse);
+            let (mut slots, mut changed) = (Slots::new(130, sparse), Changed::default());
             for slot in [129, 64, 63, 0] {
-                slots.set(Slot(slot), slot);
+                slots.set(Slot(slot), slot, &mut changed);
             }
+            assert_eq!((changed.nodes, changed.pages), (4, if sparse { 0 } else { 3 }));
+            slots.set(Slot(64), 64, &mut changed);
+            assert_eq!(changed.nodes, 4, "it was there");
             assert_eq!(slots.get(Slot(64)), Some(&64));
             assert_eq!(slots.get(Slot(65)), None);
             *slots.get_mut(Slot(64)).unwrap() = 640;

@@ -96,6 +96,35 @@ fn is_full(path: &Path) -> bool {
         .is_some_and(|told| (told.f_bavail as u64).saturating_mul(told.f_bsize as u64) < FULL_BYTES)
 }
 
+/// Checks that folders have room for so many bytes each, together where they are on one file
+/// system. What cannot be determined passes.
+///
+/// # Errors
+/// [`Error::DiskRoom`], of the first folder that has too little.
+#[cfg(target_os = "linux")]
+pub(super) fn check_room(wanted: &[(&Path, u64)]) -> Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.dev());
+    for (path, _) in wanted {
+        let (here, Some(told)) = (device(path), told(path)) else { continue };
+        let same = wanted.iter().filter(|(other, _)| here.is_some() && device(other) == here);
+        let needed = same.map(|(_, bytes)| bytes).sum();
+        // Their width depends on the libc.
+        #[allow(clippy::unnecessary_cast, reason = "it is one where they are no u64")]
+        let available = (told.f_bavail as u64).saturating_mul(told.f_bsize as u64);
+        if available < needed {
+            return Err(Error::DiskRoom { path: path.to_path_buf(), needed, available });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn check_room(_wanted: &[(&Path, u64)]) -> Result<()> {
+    Ok(())
+}
+
 /// Reserves the disk space of the lock file of a folder, before LMDB sets its length: LMDB writes
 /// to it through a map, and writing to a part of a map for which the disk has no room kills a
 /// process. Does nothing on other systems than Linux, or if the file system does not support it.

@@ -2,28 +2,36 @@
 //!
 //! Items of the iterator are checked and spooled first, in memory or in an unnamed file, beside the
 //! index unless set otherwise. So their number is known, a full map can grow and the work be
-//! retried, and other writers do not wait for the iterator.
+//! retried, and other writers do not wait for the iterator. `within` has loads within a memory
+//! budget.
+
+mod aside;
+mod cells;
+mod estimate;
+mod ordered;
+mod within;
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use self::aside::Aside;
+use self::estimate::Course;
 use super::Index;
 use super::batch::Batch;
+use super::rounds::link_within;
 use super::shared::{Hooks, LEAST_ROUND_ITEMS};
 use super::writes::{Writes, build_now, link_with};
+use crate::build::budget::Budget;
 use crate::build::{Goal, Phase, Progress};
 use crate::codec::{Component, Components};
 use crate::error::{Error, Result};
 use crate::store::range::sample_for;
-use crate::store::spool::Spool;
 use crate::types::ItemId;
 
 /// Spooled rows: the name of an item, as bytes, and its vector.
 type Keyed<'a, T> = &'a mut dyn Iterator<Item = (Vec<u8>, Vec<T>)>;
 
-/// The maximum size of the spool in memory, in bytes; beyond that it is a file.
-const MEMORY_BYTES: usize = 64 << 20;
 /// The number of items between two progress reports while reading or adding.
 const REPORT_ITEMS: u64 = 1024;
 
@@ -51,6 +59,8 @@ const REPORT_ITEMS: u64 = 1024;
 pub enum LoadPhase {
     /// Reads items from the iterator.
     Reading,
+    /// Orders them by locality, in a load within a memory budget.
+    Ordering,
     /// Stores them in the index.
     Adding,
     /// Searches for their neighbors.
@@ -60,7 +70,8 @@ pub enum LoadPhase {
 }
 
 /// The progress of a load. Phases follow each other; when the map has to grow, they restart from
-/// [`Adding`](LoadPhase::Adding).
+/// [`Adding`](LoadPhase::Adding). Within a memory budget, [`Linking`](LoadPhase::Linking) and
+/// [`Writing`](LoadPhase::Writing) alternate, once for each round.
 ///
 /// ```
 /// use voisin::{Index, LoadProgress, Options, distances::Euclidean};
@@ -88,6 +99,19 @@ pub struct LoadProgress {
     pub done: u64,
     /// How many there are. `None` during reading.
     pub total: Option<u64>,
+    /// How many rounds of linking are committed.
+    pub rounds_done: u64,
+    /// How many rounds there will be, as far as it is known; 0 during reading.
+    pub rounds: u64,
+    /// The time that the rest of the load will take. Until some items are linked, it is estimated
+    /// from the sizes alone, and may be off by a factor of three. `None` during reading.
+    pub remaining: Option<Duration>,
+    /// The memory that the load takes at most, as estimated from the sizes, or the budget if that
+    /// is less. 0 during reading.
+    pub memory_bytes: u64,
+    /// The room on disk that the load takes, as estimated from the sizes: of temporary files, and
+    /// of the file by which the index grows. 0 during reading.
+    pub disk_bytes: u64,
 }
 
 /// The options of a load: see [`Index::loader`](crate::Index::loader).
@@ -116,6 +140,7 @@ pub struct Loader<'a, D, K: ?Sized = ItemId> {
     optimize: bool,
     part: Option<u64>,
     temp_dir: Option<PathBuf>,
+    memory: Option<u64>,
     threads: usize,
     cancel: Box<dyn Fn() -> bool + Sync + 'a>,
     progress: Box<dyn Fn(LoadProgress) + Sync + 'a>,
@@ -130,7 +155,8 @@ impl<D, K: ?Sized> fmt::Debug for Loader<'_, D, K> {
 impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     pub(super) fn new(index: &'a Index<D, K>) -> Self {
         let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
-        Self { index, optimize: false, part: None, temp_dir: None, threads: 0, cancel, progress }
+        let (part, temp_dir, memory) = (None, None, None);
+        Self { index, optimize: false, part, temp_dir, memory, threads: 0, cancel, progress }
     }
 
     /// Whether to compact the index at the end, numbering the items by locality, as
@@ -162,6 +188,59 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     pub fn temp_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.temp_dir = Some(path.into());
         self
+    }
+
+    /// The memory budget of the load, in bytes: that of [`Options::memory`] unless set. The load
+    /// keeps within it, with all that it allocates, what LMDB keeps until a commit, and the part of
+    /// its files that must be in memory.
+    ///
+    /// A budget that holds the whole load changes nothing. Otherwise the rows wait in a temporary
+    /// file (see [`temp_dir`](Self::temp_dir)), are ordered by locality, and are committed in parts
+    /// in that order, and then linked in rounds, each of which is a commit. Committed items can be
+    /// found at once. If the load is interrupted, they stay: the same load again, or
+    /// [`resume`](Self::resume), goes on where it was interrupted, and loses at most the round in
+    /// progress. A row that the index has already, bit for bit, changes nothing.
+    ///
+    /// With [`commit_every`](Self::commit_every), rows are committed as they are read, and not
+    /// ordered: linking then reads more of the file than it must.
+    ///
+    /// ```
+    /// use voisin::{Error, Index, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(4))?;
+    /// let items = (0..4000).map(|item| (item, [item as f32, 1.0, 2.0, 3.0]));
+    /// assert!(matches!(
+    ///     index.loader().memory(1 << 20).load(items.clone()),
+    ///     Err(Error::MemoryBudget { bytes: 1_048_576, .. })
+    /// ));
+    /// assert_eq!(index.loader().memory(10 << 20).load(items)?, 4000);
+    /// assert_eq!(index.stats()?.pending, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`Options::memory`]: crate::Options::memory
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// Links what an interrupted load has left pending, within the memory budget: see
+    /// [`Index::resume`]. Returns the number of items linked.
+    ///
+    /// # Errors
+    /// As [`Index::resume`].
+    pub fn resume(self) -> Result<u64> {
+        let (shared, course) = (&self.index.shared, Course::default());
+        let progress = |progress| self.report_build(&course, progress);
+        let hooks = self.hooks(&progress);
+        match hooks.memory {
+            Some(memory) => link_within(shared, memory, hooks, &course.rounds),
+            None => link_with(shared, LEAST_ROUND_ITEMS, hooks),
+        }
     }
 
     /// The maximum number of threads that link the items; unless set, or 0, that of
@@ -198,56 +277,98 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         mut rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
         add: impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
     ) -> Result<u64> {
-        let shared = &self.index.shared;
+        let (shared, course) = (&self.index.shared, Course::default());
         self.index.shared.writable()?;
         Error::unless_known(shared.place.metric, shared.place.index)?;
-        let progress = |progress| self.report_build(progress);
-        let hooks = Hooks { cancel: &*self.cancel, progress: &progress, threads: self.threads };
+        let progress = |progress| self.report_build(&course, progress);
+        let hooks = self.hooks(&progress);
+        if let (Some(memory), None) = (hooks.memory, self.part) {
+            return self.load_within(memory, rows, &add);
+        }
+        let budget = self.budget_of(hooks.memory)?;
+        let part = self.part.map(|part| budget.map_or(part, |budget| part.min(budget.part(part))));
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
         let mut loaded = 0;
         loop {
-            let mut aside = Aside::<T>::new(
-                self.temp_dir.as_deref().unwrap_or(shared.temp_dir()),
-                self.index.dimensions(),
-            );
-            for row in rows.by_ref().take(self.part.map_or(usize::MAX, |part| part as usize)) {
+            let in_memory = budget.map(|budget| budget.part(0) * budget.sizes.vector / 4);
+            let mut aside = Aside::<T>::new(self.temp_folder(), self.index.dimensions(), in_memory);
+            for row in rows.by_ref().take(part.map_or(usize::MAX, |part| part as usize)) {
                 let (name, vector) = row?;
                 aside.put(&name, vector.as_ref())?;
-                self.report(LoadPhase::Reading, loaded + aside.count, None)?;
+                self.report(&course, LoadPhase::Reading, loaded + aside.count, None)?;
             }
             if loaded > 0 && aside.count == 0 {
                 break;
             }
             shared.env.write::<_, Error>(|txn| {
                 let mut batch = Batch::<D, K>::new(Writes::new(txn, shared)?);
-                if self.part.is_some() {
+                if part.is_some() {
                     batch.link_later();
                 }
-                let result = self.add(&mut aside, loaded, &mut batch, &add);
-                batch.writes.finish(result, self.part.is_none().then_some(goal), hooks)
+                if budget.is_some() {
+                    batch.writes.keep_equal();
+                }
+                let result = self.add(&course, &mut aside, loaded, &mut batch, &add);
+                batch.writes.finish(result, part.is_none().then_some(goal), hooks)
             })?;
             loaded += aside.count;
-            if self.part.is_none_or(|part| aside.count < part) {
+            if part.is_none_or(|part| aside.count < part) {
                 break;
             }
         }
-        match (self.part, goal) {
-            (None, _) => {}
-            (Some(part), Goal::Linked) => link_with(shared, part.max(LEAST_ROUND_ITEMS), hooks)?,
-            (Some(_), goal) => build_now(shared, goal, hooks)?,
+        match (part, goal, hooks.memory) {
+            (None, ..) => {}
+            (Some(_), Goal::Linked, Some(memory)) => {
+                link_within(shared, memory, hooks, &course.rounds)?;
+            }
+            (Some(part), Goal::Linked, None) => {
+                link_with(shared, part.max(LEAST_ROUND_ITEMS), hooks)?;
+            }
+            (Some(_), goal, _) => build_now(shared, goal, hooks)?,
         }
         Ok(loaded)
+    }
+
+    /// The closures and bounds of this load.
+    fn hooks<'h>(&'h self, progress: &'h (dyn Fn(Progress) + Sync)) -> Hooks<'h> {
+        Hooks {
+            cancel: &*self.cancel,
+            progress,
+            threads: self.threads,
+            temp_dir: self.temp_dir.as_deref(),
+            memory: self.memory.or(self.index.shared.memory),
+        }
+    }
+
+    /// The folder for temporary files.
+    fn temp_folder(&self) -> &Path {
+        self.temp_dir.as_deref().unwrap_or(self.index.shared.temp_dir())
+    }
+
+    /// The budget of a load in batches, if it has one.
+    ///
+    /// # Errors
+    /// [`Error::MemoryBudget`].
+    fn budget_of(&self, memory: Option<u64>) -> Result<Option<Budget>> {
+        if memory.is_none() {
+            return Ok(None);
+        }
+        let newest = self.index.shared.newest()?;
+        let meta = newest.meta();
+        let budget = self.index.shared.budget(memory, meta.code_bits);
+        budget.map(|budget| budget.check(meta.slots.into()).map(|()| budget)).transpose()
     }
 
     /// Adds spooled rows, after `loaded` others.
     fn add<T: Component>(
         &self,
+        course: &Course,
         aside: &mut Aside<T>,
         loaded: u64,
         batch: &mut Batch<'_, D, K>,
         add: &impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
     ) -> Result<u64> {
-        let total = Some(loaded + aside.count);
+        let total = loaded + aside.count;
         if batch.writes.needs_training()? && aside.count > 0 {
             let mut sample = sample_for(batch.writes.place().metric, aside.dimensions);
             for (row, vector) in aside.rows()?.enumerate() {
@@ -256,9 +377,24 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
             batch.writes.train_on(&sample)?;
         }
         let mut stopped = Ok(());
-        let mut rows = (loaded + 1..).zip(aside.rows()?).map_while(|(done, row)| {
-            let row = row.and_then(|row| self.report(LoadPhase::Adding, done, total).map(|()| row));
-            row.map_err(|error| stopped = Err(error)).ok()
+        let rows = aside.rows()?.map_while(|row| row.map_err(|error| stopped = Err(error)).ok());
+        let added = self.add_rows(course, rows, (loaded, total), batch, add)?;
+        stopped.map(|()| added)
+    }
+
+    /// Adds rows, after `done` others of `total`.
+    fn add_rows<T: Component>(
+        &self,
+        course: &Course,
+        rows: impl Iterator<Item = (Vec<u8>, Vec<T>)>,
+        (done, total): (u64, u64),
+        batch: &mut Batch<'_, D, K>,
+        add: &impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
+    ) -> Result<u64> {
+        let mut stopped = Ok(());
+        let mut rows = (done + 1..).zip(rows).map_while(|(done, row)| {
+            let reported = self.report(course, LoadPhase::Adding, done, Some(total));
+            reported.map(|()| row).map_err(|error| stopped = Err(error)).ok()
         });
         let added = add(batch, &mut rows)?;
         drop(rows);
@@ -266,9 +402,15 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     }
 
     /// Reports progress every [`REPORT_ITEMS`] items, and asks whether to cancel.
-    fn report(&self, phase: LoadPhase, done: u64, total: Option<u64>) -> Result<()> {
+    fn report(
+        &self,
+        course: &Course,
+        phase: LoadPhase,
+        done: u64,
+        total: Option<u64>,
+    ) -> Result<()> {
         if done.is_multiple_of(REPORT_ITEMS) || total == Some(done) {
-            (self.progress)(LoadProgress { phase, done, total });
+            (self.progress)(course.progress(phase, done, total));
             if (self.cancel)() {
                 return Err(Error::Cancelled);
             }
@@ -276,12 +418,12 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         Ok(())
     }
 
-    fn report_build(&self, progress: Progress) {
+    fn report_build(&self, course: &Course, progress: Progress) {
         let phase = match progress.phase {
             Phase::Linking => LoadPhase::Linking,
             Phase::Writing => LoadPhase::Writing,
         };
-        (self.progress)(LoadProgress { phase, done: progress.done, total: Some(progress.total) });
+        (self.progress)(course.progress(phase, progress.done, Some(progress.total)));
     }
 }
 
@@ -314,49 +456,5 @@ impl<D> Loader<'_, D> {
         self.load_rows(rows, |batch, rows| {
             batch.add_items_from(rows.map(|(name, vector)| (id(name), vector)))
         })
-    }
-}
-
-/// The spool: for each item the length of its name in bytes, the name, and the components of its
-/// vector, all little-endian.
-struct Aside<T> {
-    rows: Spool,
-    dimensions: usize,
-    count: u64,
-    component: PhantomData<T>,
-}
-
-impl<T: Component> Aside<T> {
-    fn new(folder: &Path, dimensions: usize) -> Self {
-        Self {
-            rows: Spool::new(MEMORY_BYTES, Some(folder)),
-            dimensions,
-            count: 0,
-            component: PhantomData,
-        }
-    }
-
-    /// # Errors
-    /// Those of the file system.
-    fn put(&mut self, name: &[u8], vector: &[T]) -> Result<()> {
-        self.rows.write(&(name.len() as u16).to_le_bytes())?;
-        self.rows.write(name)?;
-        vector.iter().try_for_each(|component| self.rows.write(component.to_bytes().as_ref()))?;
-        self.count += 1;
-        Ok(())
-    }
-
-    /// All rows, from the first.
-    fn rows(&mut self) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<T>)>>> {
-        let mut rows = self.rows.read()?;
-        let mut row = vec![0; size_of::<T>() * self.dimensions];
-        Ok((0..self.count).map(move |_| {
-            let mut length = [0; 2];
-            rows.read_exact(&mut length)?;
-            let mut name = vec![0; u16::from_le_bytes(length).into()];
-            rows.read_exact(&mut name)?;
-            rows.read_exact(&mut row)?;
-            Ok((name, T::of_bytes(&row)))
-        }))
     }
 }

@@ -31,6 +31,7 @@ mod keyed;
 mod load;
 mod options;
 mod registry;
+mod rounds;
 mod shared;
 mod snapshot;
 mod writes;
@@ -50,9 +51,9 @@ use self::environment::Access;
 pub use self::inspect::{Inspected, Metadata, inspect};
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::Options;
-use self::shared::{Expected, Hooks, LEAST_ROUND_ITEMS, Shared};
+use self::shared::{Expected, Hooks, Shared};
 pub use self::snapshot::Snapshot;
-use self::writes::{Writes, build_now, link_with};
+use self::writes::{Writes, build_now};
 use crate::build::Goal;
 use crate::check::{Finding, check_place};
 use crate::codec::{Component, I8};
@@ -424,13 +425,48 @@ impl<D, K: ?Sized> Index<D, K> {
     ///
     /// It works in rounds, each of which is committed: the first links 20 000 items, each later one
     /// as many as are linked by then. If the process is killed, the items of committed rounds stay
-    /// linked.
+    /// linked. Within a memory budget ([`Options::memory`]) each round links as many as that holds.
     ///
     /// # Errors
     /// As [`write`](Self::write). The pages of the commit that a round works on are kept meanwhile,
     /// as if a snapshot was held.
     pub fn link(&self) -> Result<()> {
-        link_with(&self.shared, LEAST_ROUND_ITEMS, Hooks::NONE)
+        self.resume().map(drop)
+    }
+
+    /// Goes on with an interrupted load: links what it has left pending, as [`link`](Self::link)
+    /// does, and returns the number of items linked. Whoever opens the index next can call it; it
+    /// loses nothing but the round that was in progress. With the memory budget of the load
+    /// ([`Options::memory`]), it does the rounds that the load would have done, and the index is
+    /// the same, byte for byte. Rows that the load had not committed yet are not there: the same
+    /// load again adds them, and goes on in the same way.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use voisin::{Index, LoadPhase, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let options = Options::new(4).memory(8 << 20);
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), options)?;
+    /// let is_too_late = AtomicBool::new(false);
+    /// let watch = |phase| is_too_late.store(phase == LoadPhase::Linking, Ordering::Relaxed);
+    /// let loader = index.loader().progress(|progress| watch(progress.phase));
+    /// let loader = loader.cancel(|| is_too_late.load(Ordering::Relaxed));
+    /// let items = (0..6000).map(|item| (item, [item as f32, 1.0, 2.0, 3.0]));
+    /// assert!(loader.load(items).is_err());
+    /// assert!(index.pending()? > 0);
+    /// assert_eq!(index.resume()?, 6000);
+    /// assert_eq!(index.resume()?, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`link`](Self::link), and [`MemoryBudget`](Error::MemoryBudget) and
+    /// [`DiskRoom`](Error::DiskRoom) if the budget, or the room for temporary files, is too small.
+    pub fn resume(&self) -> Result<u64> {
+        self.loader().resume()
     }
 
     /// Runs a compaction: gives every item a new slot, near those of its neighbors. See

@@ -174,6 +174,12 @@ impl Options {
     /// themselves, many pages at a time, and the part that all searches need first. Set it where
     /// other programs need the rest. It is no limit for the system, which keeps as much of the file
     /// in memory as there is room for.
+    ///
+    /// If it is set, builds keep within it, too: see [`Loader::memory`](crate::Loader::memory). A
+    /// write that adds more than it holds leaves the rest of its items pending, for
+    /// [`Index::link`](crate::Index::link) or later writes; `optimize`, which needs memory for the
+    /// whole index, is refused with [`MemoryBudget`](Error::MemoryBudget) if it does not hold that.
+    /// Not stored.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory_bytes = Some(bytes);
         self
@@ -252,6 +258,11 @@ impl Options {
     /// The budget of memory, in bytes.
     pub(super) fn memory_budget(&self) -> u64 {
         budget_bytes(self.memory_bytes)
+    }
+
+    /// The budget of builds, in bytes, if one was set.
+    pub(super) fn build_memory(&self) -> Option<u64> {
+        self.memory_bytes
     }
 
     pub(super) fn build_threads(&self) -> usize {

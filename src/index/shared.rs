@@ -13,7 +13,8 @@ use super::catalog;
 use super::environment::{Access, Interrupted, Pin, Reading, SharedEnv};
 use super::options::Options;
 use super::registry::DATA;
-use crate::build::{Build, Goal, Progress};
+use crate::build::budget::RoundBounds;
+use crate::build::{Build, Goal, Progress, Within};
 use crate::codes::Codes;
 use crate::defaults;
 use crate::distance::{Distance, Metric};
@@ -88,9 +89,11 @@ pub(super) struct Shared {
     /// The maximum number of threads of a build, if not 0.
     pub(super) threads: usize,
     /// The minimum number of items before a build makes codes.
-    codes_from: u64,
+    pub(super) codes_from: u64,
     /// The memory that the handle should make do with, in bytes.
     pub(super) memory_bytes: u64,
+    /// The budget of its builds, in bytes, if one was set.
+    pub(super) memory: Option<u64>,
     // Last, so that the fields above are dropped before the environment is closed.
     pub(super) env: Arc<SharedEnv>,
 }
@@ -102,11 +105,15 @@ pub(super) struct Hooks<'a> {
     pub(super) progress: &'a (dyn Fn(Progress) + Sync),
     /// 0: the number that the handle was opened with.
     pub(super) threads: usize,
+    /// The folder for temporary files, if not that of the handle.
+    pub(super) temp_dir: Option<&'a Path>,
+    /// The memory budget in bytes, if not that of the handle.
+    pub(super) memory: Option<u64>,
 }
 
 impl Hooks<'_> {
     pub(super) const NONE: Hooks<'static> =
-        Hooks { cancel: &|| false, progress: &|_| {}, threads: 0 };
+        Hooks { cancel: &|| false, progress: &|_| {}, threads: 0, temp_dir: None, memory: None };
 }
 
 impl Shared {
@@ -118,10 +125,52 @@ impl Shared {
     pub(super) fn build(&self, txn: &mut RwTxn<'_>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {
         let mut rng = StdRng::seed_from_u64(self.entry.seed);
         let Entry { m, m0, .. } = self.entry;
-        self.engine(&mut rng, hooks).run(txn, m.into(), m0.into(), goal)
+        let within = self.within(txn, goal, hooks)?;
+        self.engine(&mut rng, hooks, within).run(txn, m.into(), m0.into(), goal)
     }
 
-    fn engine<'a>(&'a self, rng: &'a mut StdRng, hooks: Hooks<'a>) -> Build<'a, 'static> {
+    /// The bounds of a build inside a write transaction, if there is a budget that does not hold
+    /// the whole index: it leaves pending what does not fit.
+    ///
+    /// # Errors
+    /// [`Error::MemoryBudget`] if it must be compacted, which takes memory for all of it.
+    fn within(
+        &self,
+        txn: &RoTxn<'_>,
+        goal: Goal,
+        hooks: Hooks<'_>,
+    ) -> Result<Option<Within<'static>>> {
+        let memory = hooks.memory.or(self.memory);
+        let meta = memory.map(|_| read_meta(self.place, txn)).transpose()?.flatten();
+        let Some(meta) = meta else { return Ok(None) };
+        let Some(budget) = self.budget(memory, meta.code_bits) else { return Ok(None) };
+        let (slots, items) = (u64::from(meta.slots), u64::from(meta.items));
+        let changed = match goal {
+            Goal::Linked | Goal::Part(_) => u64::from(meta.pending) + u64::from(meta.removed),
+            Goal::LinkedAnew | Goal::Optimized => items,
+        };
+        if budget.holds_whole(slots, changed) {
+            return Ok(None);
+        }
+        if goal == Goal::Optimized {
+            let least = budget.whole(slots, items);
+            return Err(Error::MemoryBudget { bytes: budget.bytes, least });
+        }
+        let RoundBounds { bytes, items, removed } = budget.round(slots);
+        Ok(Some(Within { bytes, items, removed, copies: None }))
+    }
+
+    /// The maximum number of threads of a build with these hooks, if not 0.
+    pub(super) fn threads_of(&self, hooks: Hooks<'_>) -> usize {
+        if hooks.threads == 0 { self.threads } else { hooks.threads }
+    }
+
+    pub(super) fn engine<'a>(
+        &'a self,
+        rng: &'a mut StdRng,
+        hooks: Hooks<'a>,
+        within: Option<Within<'a>>,
+    ) -> Build<'a, 'static> {
         Build {
             place: self.place,
             dimensions: self.entry.dimensions as usize,
@@ -129,11 +178,12 @@ impl Shared {
             seeded: |seed| Box::new(StdRng::seed_from_u64(seed)),
             ef_construction: self.entry.ef_construction as usize,
             alpha: self.entry.alpha,
-            threads: if hooks.threads == 0 { self.threads } else { hooks.threads },
+            threads: self.threads_of(hooks),
             codes_from: self.codes_from,
             cancel: hooks.cancel,
             progress: hooks.progress,
-            temp_dir: Some(self.temp_dir()),
+            temp_dir: Some(hooks.temp_dir.unwrap_or(self.temp_dir())),
+            within,
         }
     }
 
@@ -146,18 +196,18 @@ impl Shared {
     /// without holding the write lock while it searches for neighbors.
     pub(super) fn link(&self, least: u64, hooks: Hooks<'_>) -> Result<Round> {
         let mut rng = StdRng::seed_from_u64(self.entry.seed);
-        let mut builder = self.engine(&mut rng, hooks);
+        let mut builder = self.engine(&mut rng, hooks, None);
         let connectivity = builder.connectivity(self.entry.m.into(), self.entry.m0.into())?;
         let Reading { txn, counted: _counted } = self.env.read()?;
         let _hold = Pin::new(&self.env);
         self.check_exists(&txn)?;
         let limit = read_meta(self.place, &txn)?.map_or(0, |meta| meta.round(least));
-        let Some(prepared) = builder.prepare(txn, connectivity, limit)? else {
+        let Some(mut prepared) = builder.prepare(txn, connectivity, limit)? else {
             return Ok(Round::Done);
         };
         // A full map cannot grow while this holds a snapshot.
         let is_linked = self.env.write(|mut txn| {
-            match self.check_exists(&txn).and_then(|()| builder.link(&prepared, &mut txn)) {
+            match self.check_exists(&txn).and_then(|()| builder.link(&mut prepared, &mut txn)) {
                 Ok(is_linked) => Ok((is_linked, txn)),
                 Err(error) => Err(Interrupted::Failed(self.env.explain(error))),
             }
@@ -203,6 +253,7 @@ impl Shared {
             threads: 0,
             codes_from: defaults::CODES_FROM,
             memory_bytes: u64::MAX,
+            memory: None,
             env,
         }
     }
@@ -358,6 +409,7 @@ impl Shared {
         shared.threads = options.build_threads();
         shared.codes_from = options.least_coded();
         shared.memory_bytes = options.memory_budget();
+        shared.memory = options.build_memory();
         // The catalog records neither the element type nor the codes. Damage is left to later
         // calls, and to `check`.
         let meta = match read_marked(shared.place, txn) {

@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
 use super::environment::{Interrupted, WriteTxn};
 use super::shared::{Hooks, Round, Shared};
+use crate::build::budget::Budget;
 use crate::build::{Goal, Phase, Progress};
 use crate::builder::CONCURRENT_ATTEMPTS;
 use crate::codec::Scale;
@@ -155,6 +159,23 @@ impl<'w> Writes<'w> {
         self.change(|writer, txn| writer.train_on(txn, sample))
     }
 
+    /// From here on, adding an item with the vector that it has, bit for bit, changes nothing.
+    pub(super) fn keep_equal(&mut self) {
+        self.writer.keeps_equal = true;
+    }
+
+    /// Makes the codes that the index lacks, of all its items, within a budget.
+    ///
+    /// # Errors
+    /// [`Error::MemoryBudget`] if the index has so many items that their codes do not fit.
+    pub(super) fn encode(&mut self, budget: &Budget, hooks: Hooks<'_>) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let Some(meta) = read_meta(shared.place, &self.txn)? else { return Ok(()) };
+        budget.check_codes(meta.items.into())?;
+        let mut rng = StdRng::seed_from_u64(shared.entry.seed);
+        self.change_whole(|_, txn| shared.engine(&mut rng, hooks, None).encode_missing(txn))
+    }
+
     pub(super) fn check_process(&self) -> Result<()> {
         self.txn.check()
     }
@@ -205,8 +226,8 @@ impl<'w> Writes<'w> {
     }
 }
 
-/// Links all items pending now, at least `least` a round.
-pub(super) fn link_with(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<()> {
+/// Links all items pending now, at least `least` a round. Returns their number.
+pub(super) fn link_with(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<u64> {
     shared.writable()?;
     let total = match shared.pending() {
         // Then a write links until nothing is pending, as it needs no reader slot.
@@ -226,12 +247,12 @@ pub(super) fn link_with(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> R
             (hooks.progress)(Progress { phase, done, total });
         };
         match link_round(shared, least, Hooks { progress: &progress, ..hooks })? {
-            0 => return Ok(()),
+            0 => return Ok(done),
             linked => done += linked,
         }
         // Items that others have added meanwhile are left to them.
         if done >= total {
-            return Ok(());
+            return Ok(done);
         }
     }
 }

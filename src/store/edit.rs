@@ -21,6 +21,7 @@ use super::sections::ids::edit::IdMaps;
 use super::sections::list::{SECTIONS, is_listed};
 use super::sections::section::{Section, SectionEdit};
 use super::sections::sets::edit::SetEdit;
+use super::sections::vectors;
 use super::target::{Journal, Put, Target, written};
 use super::view::check_dimensions;
 use crate::codec::Components;
@@ -55,6 +56,8 @@ pub(crate) struct Edit<'w, 'e, 'p> {
     /// The write buffers of the sections.
     values: Vec<Values>,
     journal: Journal,
+    /// Whether adding an item with the vector that it has, bit for bit, changes nothing.
+    pub(crate) keeps_equal: bool,
 }
 
 /// The write buffer of a section for its per-slot values.
@@ -141,6 +144,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             free: SetEdit::new(SetKind::Free),
             freed: RoaringBitmap::new(),
             ids: IdMaps::default(),
+            keeps_equal: false,
         })
     }
 
@@ -166,17 +170,40 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         (ROWS_BYTES / (size_of::<Row>() + stride + factor)).max(1)
     }
 
-    /// Adds an item, or replaces it.
+    /// Adds an item, or replaces it. `false` if it has this vector, and that changes nothing.
     ///
     /// # Errors
     /// [`Error::IndexFull`].
     pub(crate) fn add(
         &mut self,
         Row { item, vector: Encoded { bytes, factor, saturated } }: Row,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        if self.keeps_equal && self.has_vector(item, &bytes)? {
+            return Ok(false);
+        }
         self.add_stored(item, bytes, factor)?;
         self.meta.saturated = self.meta.saturated.saturating_add(saturated);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether an item from before the edit has this vector, in its stored form.
+    fn has_vector(&self, item: ItemId, bytes: &[u8]) -> Result<bool> {
+        let slots = self.journal.before().slots;
+        let Some(slot) = self.ids.slot(self.place, self.wtxn, item, self.meta.slots)? else {
+            return Ok(false);
+        };
+        if slot.0 >= slots || self.freed.contains(slot.0) {
+            return Ok(false);
+        }
+        let geometry = self.meta.geometry;
+        let (block, in_block) = geometry.place(slot);
+        let (key, start) = if (block as u32) < slots / geometry.vectors {
+            (vectors::block_key(self.place.index, block as u32), geometry.vector_offset(in_block))
+        } else {
+            (vectors::single_key(self.place.index, slot), 0)
+        };
+        let Some(value) = self.place.sound(self.wtxn, key)? else { return Ok(false) };
+        Ok(value.body().get(start..start + geometry.stride) == Some(bytes))
     }
 
     /// Checks that vectors can be encoded.

@@ -9,7 +9,8 @@
 //!   source (`prepared_query`: distances to its vectors).
 //! - `owned_snapshot`: a snapshot that owns its transaction; `process`: values that a forked child
 //!   must not drop.
-//! - `sq8_copy`: SQ8 copies of the vectors in memory, for large builds.
+//! - `sq8_copy`: SQ8 copies of the vectors, for large builds: in memory, or in a temporary file
+//!   (`temp_map`) that is mapped.
 //! - `checker`: the context of a check; `stats`: statistics of an index.
 //! - `readahead`: asks the system for what is about to be read, where it is not in memory.
 //! - `meter`: cost counters for tests. `fault`: fault injection for tests.
@@ -22,7 +23,7 @@
 //!
 //! Owns the invariant that a pointer into the memory map is used only while the transaction it was
 //! found through is borrowed, and the only unsafe code on pointers outside of the kernels (`table`,
-//! `open`, `source`, `owned_snapshot`).
+//! `open`, `source`, `owned_snapshot`); `temp_map` has that of its own map.
 
 mod address;
 mod blocks;
@@ -50,6 +51,7 @@ pub(crate) mod stats;
 pub(crate) mod strided;
 pub(crate) mod table;
 pub(crate) mod target;
+pub(crate) mod temp_map;
 pub(crate) mod view;
 pub(crate) mod warnings;
 

@@ -201,6 +201,25 @@ impl<'e> OwnedSnapshot<'e> {
         self.snapshot.id
     }
 
+    /// The slots of live items that are not in the graph, ascending.
+    pub(crate) fn pending(&self) -> &[u32] {
+        &self.snapshot.pending
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        self.snapshot.memory
+    }
+
+    /// Whether no commit after `commit` has changed the index, as far as DELTA tells.
+    pub(crate) fn is_unchanged_since(&self, commit: usize) -> Result<bool> {
+        if commit == self.id() {
+            return Ok(true);
+        }
+        let (from, to) = (commit as u64, self.id() as u64);
+        let rewritten = self.lend(|txn| rewritten_between(self.place, txn, from, to))?;
+        Ok(!self.snapshot.meta.is_without_parts() && matches!(rewritten, Some(None)))
+    }
+
     /// Runs `work` with the transaction, for one thread at a time among all that share it: it must
     /// take no longer than a few lookups.
     ///

@@ -72,14 +72,26 @@ struct Moved {
 }
 
 impl Rebased {
-    /// For a build with no commit since its snapshot. Slots in `left` stay pending.
-    pub(crate) fn nothing_between(snapshot: &Snapshot<'_>, left: &RoaringBitmap) -> Self {
+    /// For a build with no commit since its snapshot. Slots in `left` stay pending, and removed
+    /// slots in `kept` stay in the graph.
+    pub(crate) fn nothing_between(
+        snapshot: &Snapshot<'_>,
+        left: &RoaringBitmap,
+        kept: &RoaringBitmap,
+    ) -> Self {
         let pending: RoaringBitmap = snapshot.pending.iter().copied().collect();
-        Self { linked: pending - left, taken_out: snapshot.removed.clone(), ..Self::default() }
+        Self {
+            // In a build anew, items that were linked may stay pending.
+            unlinked: left - &pending,
+            linked: pending - left,
+            taken_out: &snapshot.removed - kept,
+            ..Self::default()
+        }
     }
 
     /// What `wtxn` must write besides `changes`, which were computed on `held`. Slots in `left`
-    /// stay pending. `None` if the build must be retried.
+    /// stay pending, and removed slots in `kept` stay in the graph. `None` if the build must be
+    /// retried.
     ///
     /// # Errors
     /// Those of opening an index, and of damaged values.
@@ -87,6 +99,7 @@ impl Rebased {
         held: &OwnedSnapshot<'_>,
         changes: &Changes,
         left: &RoaringBitmap,
+        kept: &RoaringBitmap,
         wtxn: &RwTxn<'_>,
     ) -> Result<Option<Self>> {
         let place = held.place();
@@ -94,7 +107,7 @@ impl Rebased {
         let before = held.verified_view(Memory::Bounded);
         // LMDB numbers the commits of an environment consecutively.
         if wtxn.id() == before.snapshot.id + 1 {
-            return Ok(Some(Self::nothing_between(before.snapshot, left)));
+            return Ok(Some(Self::nothing_between(before.snapshot, left, kept)));
         }
         let is_comparable = read_meta(place, wtxn)?.is_some_and(|now| {
             let then = held.meta();
@@ -111,8 +124,9 @@ impl Rebased {
             &snapshot,
             Verified::new(Calling::new(place, wtxn, snapshot.id)?, Memory::Bounded),
         );
-        // The nodes of the computed graph: all live items that were not left pending.
-        let nodes = before.live()? - left;
+        // The nodes of the computed graph: all live items that were not left pending, and the
+        // removed ones that were kept.
+        let nodes = (before.live()? - left) | kept;
         let free = now.set(SetKind::Free)?;
         let pending: RoaringBitmap = snapshot.pending.iter().copied().collect();
         let mut rebased = Self {
@@ -145,7 +159,7 @@ impl Rebased {
             rebased.moved.push(moved);
         }
         if !changes.anew {
-            rebased.restored = held.lend(|txn| restored(place, txn, wtxn, &changes.puts))?;
+            rebased.restored = held.lend(|txn| restored(place, txn, wtxn, changes))?;
         }
         Ok(Some(rebased))
     }
@@ -192,11 +206,11 @@ fn restored(
     place: Place<'_>,
     before: &RoTxn<'_>,
     now: &RoTxn<'_>,
-    puts: &[Put],
+    changes: &Changes,
 ) -> Result<Vec<Put>> {
     let mut restored = Vec::new();
     let mut restore = |key: Key, value: Option<&[u8]>| -> Result<()> {
-        if puts.binary_search_by_key(&key, |(key, _)| *key).is_err() {
+        if !changes.has(key) {
             let sound = value.map(|value| Sound::of(key, value)).transpose()?;
             restored.push((key, sound.map(|sound| sound.body().to_vec())));
         }

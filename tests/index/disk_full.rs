@@ -244,3 +244,31 @@ fn a_process_that_opens_an_index_on_a_full_disk_is_not_killed() {
     let _ballast = disk.fill_up_to(0);
     assert!(run("open anew", &path));
 }
+
+#[test]
+fn a_load_within_a_budget_asks_for_room_before_it_begins() {
+    // The index is on a roomy disk, and its temporary files on one that is nearly full.
+    let Some(disk) = Disk::mount(8) else { return };
+    disk.fill_up_to(1 << 20);
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::new(LONG).m(8).ef_construction(16);
+    let index = Vectors::create(folder.path().join("vectors"), options).unwrap();
+    let before = index.snapshot().unwrap().commit();
+    let rows = || (0..3000).map(|item| (item, long(item)));
+    let loader = || index.loader().memory(12 << 20).temp_dir(disk.path());
+    match loader().load(rows()) {
+        Err(Error::DiskRoom { path, needed, available }) => {
+            assert_eq!(path, disk.path());
+            assert!(available <= 1 << 20 && needed >= 3000 * 4 * LONG as u64, "{needed}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // How many rows there are is not known before they are read.
+    let unknown = rows().filter(|(item, _)| *item < 3000);
+    assert!(matches!(loader().load(unknown), Err(Error::DiskFull { .. })));
+    assert_eq!(index.snapshot().unwrap().commit(), before);
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 1, "the ballast");
+    // With another folder, it has room.
+    assert_eq!(index.loader().memory(12 << 20).load(rows()).unwrap(), 3000);
+    check(&index);
+}

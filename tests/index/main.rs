@@ -12,6 +12,7 @@
 
 mod any;
 mod batches;
+mod budget;
 mod child;
 #[cfg(target_os = "linux")]
 mod disk_full;

@@ -109,6 +109,7 @@ const UNSAFE: &[&str] = &[
     "store/owned_snapshot.rs",
     "store/readahead/advise.rs",
     "store/process.rs",
+    "store/temp_map.rs",
     "index/environment/open.rs",
     "index/environment/resize.rs",
     "index/cache.rs",
