@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roaring::RoaringBitmap;
 use tempfile::TempDir;
-use voisin::{Codes, Index, Options, Searched, Warning};
+use voisin::{Codes, Error, Index, Options, Searched, Warning};
 
 use crate::Vectors;
 
@@ -140,6 +140,10 @@ fn passes_over_a_cold_index_read_what_they_read_in_memory() {
         assert_eq!(row[..], original[*item as usize * DIMENSIONS..][..DIMENSIONS], "{item}");
     }
     drop((snapshot, rows));
+    assert!(matches!(index.optimize(), Err(Error::MemoryBudget { bytes: 1, .. })));
+    crate::check(&index);
+    drop(index);
+    let index: Vectors = Index::open(&path, Options::default()).unwrap();
     index.optimize().unwrap();
     crate::check(&index);
 }
