@@ -447,11 +447,10 @@ impl<D, K: ?Sized> Index<D, K> {
     ///
     /// # fn main() -> voisin::Result<()> {
     /// # let folder = tempfile::tempdir().unwrap();
-    /// let options = Options::new(4).memory(8 << 20);
-    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), options)?;
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(4))?;
     /// let is_too_late = AtomicBool::new(false);
     /// let watch = |phase| is_too_late.store(phase == LoadPhase::Linking, Ordering::Relaxed);
-    /// let loader = index.loader().progress(|progress| watch(progress.phase));
+    /// let loader = index.loader().commit_every(1000).progress(|progress| watch(progress.phase));
     /// let loader = loader.cancel(|| is_too_late.load(Ordering::Relaxed));
     /// let items = (0..6000).map(|item| (item, [item as f32, 1.0, 2.0, 3.0]));
     /// assert!(loader.load(items).is_err());
