@@ -154,7 +154,7 @@ impl<T: Component> Rows<T> {
             sorted.windows(2).filter(|two| two[0] == two[1]).map(|two| two[0]).collect();
         drop(sorted);
         let (mut last, mut replaced) = (HashMap::new(), HashSet::new());
-        for (row, _) in hashes.iter().enumerate().filter(|(_, hash)| twice.contains(hash)) {
+        for (row, _) in hashes.iter().enumerate().filter(|(_, hash)| twice.contains(*hash)) {
             replaced.extend(last.insert(self.parts(row).0, row as u32));
         }
         replaced
