@@ -115,21 +115,25 @@ thread_local! {
 impl Beam {
     /// Runs `work` with beams of this thread.
     pub(crate) fn with<const N: usize, T>(work: impl FnOnce(&mut [Self; N]) -> T) -> T {
-        // Taken out while in use, so that a nested search gets others.
-        let mut idle = IDLE.take();
-        let mut beams = std::array::from_fn(|_| idle.pop().unwrap_or_default());
-        IDLE.set(idle);
-        let result = work(&mut beams);
-        let mut idle = IDLE.take();
-        idle.extend(beams);
-        IDLE.set(idle);
-        result
+        Self::lend(|idle| std::array::from_fn(|_| idle.pop().unwrap_or_default()), work)
     }
 
     /// The same with any number of beams.
     pub(super) fn with_many<T>(count: usize, work: impl FnOnce(&mut [Self]) -> T) -> T {
+        let take = |idle: &mut Vec<Self>| -> Vec<Self> {
+            (0..count).map(|_| idle.pop().unwrap_or_default()).collect()
+        };
+        Self::lend(take, |beams| work(beams))
+    }
+
+    /// Runs `work` with beams that `take` takes from the idle ones, and returns them afterwards.
+    fn lend<B: IntoIterator<Item = Self>, T>(
+        take: impl FnOnce(&mut Vec<Self>) -> B,
+        work: impl FnOnce(&mut B) -> T,
+    ) -> T {
+        // Taken out while in use, so that a nested search gets others.
         let mut idle = IDLE.take();
-        let mut beams: Vec<Self> = (0..count).map(|_| idle.pop().unwrap_or_default()).collect();
+        let mut beams = take(&mut idle);
         IDLE.set(idle);
         let result = work(&mut beams);
         let mut idle = IDLE.take();
