@@ -184,12 +184,13 @@ fn costs(set: &SetResults, engine: &EngineResults) -> [String; 9] {
     .map(optional)
 }
 
-fn optional(value: Option<f64>) -> String {
+/// A value with three significant digits, or a dash for none.
+pub fn optional(value: Option<f64>) -> String {
     value.map_or("-".to_owned(), figure)
 }
 
-/// With three significant digits.
-fn figure(value: f64) -> String {
+/// A value with three significant digits.
+pub fn figure(value: f64) -> String {
     let digits = match value.abs() {
         100.0.. => 0,
         10.0.. => 1,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use voisin_bench::compare::machine::Machine;
 use voisin_bench::compare::plan::{EF_CONSTRUCTION, K, M, M0, SEED};
 use voisin_bench::compare::results::Row;
+use voisin_bench::compare::table::{figure, optional};
 
 use crate::building::{Build, Building, Setting};
 use crate::disk::{self, Reading};
@@ -353,19 +354,4 @@ fn building_page(page: &mut String, building: &Building) {
         put(page, &format!("\nRecall without and within, at equal ef: {}.", recalls.join(", ")));
     }
     put(page, "");
-}
-
-fn optional(value: Option<f64>) -> String {
-    value.map_or("-".to_owned(), figure)
-}
-
-/// With three significant digits.
-fn figure(value: f64) -> String {
-    let digits = match value.abs() {
-        100.0.. => 0,
-        10.0.. => 1,
-        1.0.. => 2,
-        _ => 3,
-    };
-    format!("{value:.digits$}")
 }
