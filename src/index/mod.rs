@@ -60,6 +60,7 @@ use crate::codec::{Component, I8};
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
 use crate::item_key::{ItemKey, ItemName};
+use crate::memory::budget_bytes;
 use crate::query::Query;
 use crate::reader::Reader;
 use crate::store::Place;
@@ -343,7 +344,7 @@ impl<D, K: ?Sized> Index<D, K> {
             .shared
             .env
             .work(|txn, env| stats(txn, env).map_err(|error| self.shared.explain(error)))?;
-        Ok(Stats { memory_bytes: self.shared.memory_bytes, ..stats })
+        Ok(Stats { memory_bytes: budget_bytes(self.shared.memory), ..stats })
     }
 
     /// Verifies every invariant of the index, to the last byte. An empty list means that all hold.

@@ -90,9 +90,7 @@ pub(super) struct Shared {
     pub(super) threads: usize,
     /// The minimum number of items before a build makes codes.
     pub(super) codes_from: u64,
-    /// The memory that the handle should make do with, in bytes.
-    pub(super) memory_bytes: u64,
-    /// The budget of its builds, in bytes, if one was set.
+    /// The memory budget of the handle, in bytes, if one was set: builds keep within it.
     pub(super) memory: Option<u64>,
     // Last, so that the fields above are dropped before the environment is closed.
     pub(super) env: Arc<SharedEnv>,
@@ -252,7 +250,6 @@ impl Shared {
             temp_dir: None,
             threads: 0,
             codes_from: defaults::CODES_FROM,
-            memory_bytes: u64::MAX,
             memory: None,
             env,
         }
@@ -408,7 +405,6 @@ impl Shared {
         shared.temp_dir = options.temp_folder().map(Path::to_owned);
         shared.threads = options.build_threads();
         shared.codes_from = options.least_coded();
-        shared.memory_bytes = options.memory_budget();
         shared.memory = options.build_memory();
         // The catalog records neither the element type nor the codes. Damage is left to later
         // calls, and to `check`.
