@@ -22,6 +22,7 @@ use crate::graph::insert::{finish, growth, insert, refresh};
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
 use crate::store::edit::Edit;
+use crate::store::file_copies::{ByCopies, FileCopies};
 use crate::store::open::read_meta;
 use crate::store::owned_snapshot::{OwnedSnapshot, ReadTxn, SharedTxn};
 use crate::store::rebase::Rebased;
@@ -34,7 +35,7 @@ use crate::store::sections::graph::changes::{Changes, SpooledPuts};
 use crate::store::sections::list::built_kinds;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{AnySource, Shared, Verified};
-use crate::store::sq8_copy::{ByCopies, Sq8Copy, WithSq8Copy, sample};
+use crate::store::sq8_copy::{Sq8Copy, WithSq8Copy, sample};
 use crate::store::table::Memory;
 use crate::store::target::Put;
 use crate::store::view::View;
@@ -113,7 +114,7 @@ pub(crate) struct Within<'b> {
     /// The most removed slots that are deleted from the graph.
     pub(crate) removed: u64,
     /// The copies of the vectors of all slots that the round goes by. `None`: exact vectors.
-    pub(crate) copies: Option<&'b Sq8Copy>,
+    pub(crate) copies: Option<&'b FileCopies>,
 }
 
 /// A build of one index: see [`Builder`](crate::Builder), which has the same options.
@@ -328,7 +329,8 @@ impl<'e> Build<'_, 'e> {
     ) -> Result<Prepared<'e>> {
         let (changes, pending) = {
             let view = held.verified_view(held.memory());
-            let view = view.erased();
+            let copies = self.within.and_then(|within| within.copies);
+            let view = view.erased().with_cold(copies.map(FileCopies::residency));
             let mut pending = Pending::of(view.snapshot, anew, limit);
             if let Some(within) = self.within.filter(|_| !anew) {
                 pending.keep_removed(&view.snapshot.removed, within.removed);
@@ -493,10 +495,9 @@ impl<'e> Build<'_, 'e> {
             .then(|| {
                 let live = live(&pending.left)?;
                 let sample = sample(live.iter().copied(), live.len(), GROWTH_SAMPLE);
-                // Ratios of distances, for which copies are good enough.
                 match copies {
-                    Some(copies) => growth(&working, &ByCopies { view, copies }, &sample),
-                    None => growth(&working, view, &sample),
+                    Some(copies) => growth(&working, &ByCopies { view, copies }, view, &sample),
+                    None => growth(&working, view, view, &sample),
                 }
             })
             .transpose()?;
@@ -696,7 +697,7 @@ enum Estimates<'b> {
     },
     Sq8Copy(Box<Sq8Copy>),
     /// No vector is read but its copy.
-    CopiesAlone(&'b Sq8Copy),
+    CopiesAlone(&'b FileCopies),
     None,
 }
 

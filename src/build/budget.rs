@@ -11,7 +11,7 @@
 use crate::error::{Error, Result};
 use crate::graph::working::{PAGE_BYTES, node_bytes};
 use crate::store::Place;
-use crate::store::sq8_copy::{copy_bytes, has_sq8_copies};
+use crate::store::file_copies::{has_copies, most_copy_bytes};
 
 /// What a process takes besides: buffers of files, beams of searches, the code of the program.
 const FIXED_BYTES: u64 = 6 << 20;
@@ -52,7 +52,7 @@ pub(crate) struct Sizes {
     pub(crate) vector: u64,
     /// Its code. 0 if the index has none.
     pub(crate) code: u64,
-    /// The copy that a build goes by. 0 if the metric has none.
+    /// The copy that a build goes by, at most. 0 if the metric has none.
     pub(crate) copy: u64,
     pub(crate) m0: usize,
     pub(crate) has_keys: bool,
@@ -80,7 +80,7 @@ impl Sizes {
     /// Those of the items of an index.
     pub(crate) fn of(place: Place<'_>, dimensions: usize, code: usize, m0: usize) -> Self {
         let factor = if place.metric.has_factor { size_of::<f32>() } else { 0 };
-        let copy = if has_sq8_copies(place.metric) { copy_bytes(dimensions) } else { 0 };
+        let copy = if has_copies(place.metric) { most_copy_bytes(dimensions) } else { 0 };
         Self {
             vector: (place.metric.bytes(dimensions) + factor) as u64,
             code: code as u64,
@@ -202,7 +202,7 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes = Sizes { vector: 1536, code: 0, copy: 392, m0: 32, has_keys: false };
+    const SIZES: Sizes = Sizes { vector: 1536, code: 0, copy: 396, m0: 32, has_keys: false };
 
     #[test]
     fn a_quarter_of_a_million_vectors_gives_some_thirty_rounds() {

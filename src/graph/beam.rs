@@ -26,10 +26,11 @@ use crate::types::{Layer, Slot};
 /// to 3 % of all distances of a search of 100 000 vectors at recall .95).
 const DESCENT_HOPS: usize = 2;
 
-/// The maximum number of nodes for which a search of a cold index reads ahead at a time. A disk
-/// does many reads of one batch in the time of two; but candidates far down the list may never be
-/// expanded.
+/// The maximum number of nodes for which a search of a cold index reads ahead at a time, and the
+/// fraction of `ef` (1/8) that is so, too, where that is more. A disk does many reads of one batch
+/// in the time of two; but candidates far down the list may never be expanded.
 const MAX_FETCH_WIDTH: usize = 8;
+const FETCH_DIVISOR: usize = 8;
 
 /// The scratch memory of a search, and its result.
 #[derive(Debug, Default)]
@@ -48,6 +49,7 @@ pub(crate) struct Beam {
     /// [`fetch_values`](Self::fetch_values).
     ahead: Vec<u32>,
     fetch_width: usize,
+    max_fetch_width: usize,
     /// How many distances have been computed for the task.
     pub(crate) distance_count: u64,
 }
@@ -211,7 +213,8 @@ impl Beam {
         self.visited.start(graph.slots(), graph.is_memory_bounded());
         self.pool.start(scope.ef.max(1), scope.reach);
         (self.hops_left, self.copies, self.expanded) = (scope.hops, scope.copies, None);
-        self.fetch_width = 1;
+        self.max_fetch_width = MAX_FETCH_WIDTH.max(scope.ef.min(graph.slots()) / FETCH_DIVISOR);
+        self.fetch_width = self.max_fetch_width / MAX_FETCH_WIDTH;
         self.list.clear();
         self.list.extend(scope.starts.iter().map(|slot| slot.0));
     }
@@ -257,7 +260,7 @@ impl Beam {
             }
         }
         computer.fetch(&self.ahead);
-        self.fetch_width = (2 * self.fetch_width).min(MAX_FETCH_WIDTH);
+        self.fetch_width = (2 * self.fetch_width).min(self.max_fetch_width);
     }
 
     /// In a cold index: has the list of the node read that is expanded next, and with it those of
@@ -271,7 +274,7 @@ impl Beam {
         self.ahead.clear();
         self.ahead.extend(self.pool.unexpanded().take(self.fetch_width - 1));
         graph.fetch_lists(layer, &self.ahead);
-        self.fetch_width = (2 * self.fetch_width).min(MAX_FETCH_WIDTH);
+        self.fetch_width = (2 * self.fetch_width).min(self.max_fetch_width);
     }
 
     /// Computes the distances of the new slots, and inserts the nearest into the pool.

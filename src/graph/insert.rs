@@ -59,6 +59,8 @@ const PARENT_CANDIDATES: usize = 32;
 const ROOM_DIVISOR: u64 = 8;
 /// Slots whose grown lists are pruned at a time.
 const GROWN_AT_ONCE: usize = 1 << 16;
+/// Lists that a thread has read from disk at a time.
+const FETCHED_AT_ONCE: usize = 256;
 /// Of a region of slots that are linked one region after the other, the fraction (1/16) that one
 /// batch links at most: its slots are near each other, and do not see each other.
 const REGION_DIVISOR: usize = 16;
@@ -170,15 +172,24 @@ pub(crate) fn finish(
 /// Measures how distances grow around the vectors of a sample: `g`, if the `a * n`-th neighbor is
 /// `a^g` times as far as the `n`-th. This is the inverse of the local intrinsic dimensionality
 /// (LID), up to the power to which the metric raises distances. The mean over the sample; 0 if at
-/// most half of it has enough neighbors at positive distances, and under inner products.
-pub(crate) fn growth(working: &Working<'_>, vectors: &dyn Vectors, sample: &[Slot]) -> Result<f32> {
+/// most half of it has enough neighbors at positive distances, and under inner products. The
+/// neighbors are found by `vectors`, and ranked by `exact`.
+pub(crate) fn growth(
+    working: &Working<'_>,
+    vectors: &dyn Vectors,
+    exact: &dyn Vectors,
+    sample: &[Slot],
+) -> Result<f32> {
     // Negated products are no lengths: one is not twice as far as another.
     if vectors.are_products() {
         return Ok(0.0);
     }
     let of = |slot: &Slot| -> Result<Option<f64>> {
-        let near =
+        let mut near =
             Beam::with(|[beam]| nearest(working, &FromSlot(vectors, *slot), GROWTH_TO + 1, beam))?;
+        let slots: Vec<u32> = near.iter().map(|edge| edge.slot).collect();
+        exact.fetch(&slots);
+        rerank(exact, *slot, &mut near)?;
         // The first is the vector itself.
         let at = |nth: usize| {
             near.get(nth).map(|edge| f64::from(edge.distance)).filter(|distance| *distance > 0.0)
@@ -314,6 +325,7 @@ fn insert_batch(
     plan: &Plan<'_>,
 ) -> Result<()> {
     let counter = AtomicU64::new(done);
+    vectors.look_again();
     let frozen = &*working;
     let found = threads::map(batch, SEARCHES, |newcomer| -> Result<Vec<Found>> {
         plan.check_cancelled()?;
@@ -503,27 +515,47 @@ fn prune_grown(working: &mut Working<'_>, vectors: &dyn Vectors, plan: &Plan<'_>
     let mut removed = Vec::new();
     let frozen = &*working;
     for from in (0..frozen.slots()).step_by(GROWN_AT_ONCE) {
-        let slots: Vec<Slot> = frozen.grown_slots(from, from + GROWN_AT_ONCE).collect();
-        let pruned = threads::map(&slots, LISTS, |&slot| -> Result<Vec<(u32, u32)>> {
-            plan.check_cancelled()?;
-            let mut node = frozen.unmeasured(Layer(0), slot)?;
-            if node.edges.len() <= limit.degree {
-                return Ok(Vec::new());
+        let slots: Vec<u32> =
+            frozen.grown_slots(from, from + GROWN_AT_ONCE).map(|slot| slot.0).collect();
+        let chunks: Vec<&[u32]> = slots.chunks(FETCHED_AT_ONCE).collect();
+        let pruned = threads::map(&chunks, SEARCHES, |slots| -> Result<Vec<(u32, u32)>> {
+            frozen.fetch_lists(Layer(0), slots);
+            let mut removed = Vec::new();
+            for slot in slots.iter().map(|slot| Slot(*slot)) {
+                plan.check_cancelled()?;
+                removed_from_grown(frozen, vectors, slot, limit, &mut removed)?;
             }
-            let mut removed: Vec<(u32, u32)> =
-                node.edges.iter().map(|edge| (slot.0, edge.slot)).collect();
-            let neighbors: Vec<u32> = node.edges.iter().map(|edge| edge.slot).collect();
-            vectors.prefetch(&neighbors);
-            prune_node(vectors, slot, &mut node, limit)?;
-            let mut kept: Vec<u32> = node.edges.iter().map(|edge| edge.slot).collect();
-            kept.sort_unstable();
-            removed.sort_unstable();
-            removed.retain(|(_, target)| kept.binary_search(target).is_err());
             Ok(removed)
         })?;
         removed.extend(pruned.into_iter().flatten());
     }
     working.remove_grown(removed);
+    Ok(())
+}
+
+/// Appends the edges, as source and target in order, that pruning removes from a stored list that
+/// has grown.
+fn removed_from_grown(
+    working: &Working<'_>,
+    vectors: &dyn Vectors,
+    slot: Slot,
+    limit: Limit,
+    removed: &mut Vec<(u32, u32)>,
+) -> Result<()> {
+    let mut node = working.unmeasured(Layer(0), slot)?;
+    if node.edges.len() <= limit.degree {
+        return Ok(());
+    }
+    let neighbors: Vec<u32> = node.edges.iter().map(|edge| edge.slot).collect();
+    vectors.fetch(&neighbors);
+    vectors.wait(&neighbors);
+    prune_node(vectors, slot, &mut node, limit)?;
+    let mut kept: Vec<u32> = node.edges.iter().map(|edge| edge.slot).collect();
+    kept.sort_unstable();
+    let from = removed.len();
+    let lost = neighbors.iter().filter(|target| kept.binary_search(target).is_err());
+    removed.extend(lost.map(|target| (slot.0, *target)));
+    removed[from..].sort_unstable();
     Ok(())
 }
 
@@ -829,8 +861,9 @@ mod tests {
         let store = Nothing(100);
         let working = chain(&store);
         let sample: Vec<Slot> = (0..100).map(Slot).collect();
-        assert!(growth(&working, &Plane(line(100)), &sample).unwrap() > 0.0);
-        assert_eq!(growth(&working, &Negative(Plane(line(100))), &sample).unwrap(), 0.0);
+        let products = Negative(Plane(line(100)));
+        assert!(growth(&working, &Plane(line(100)), &Plane(line(100)), &sample).unwrap() > 0.0);
+        assert_eq!(growth(&working, &products, &products, &sample).unwrap(), 0.0);
     }
 
     #[test]

@@ -122,6 +122,22 @@ pub(crate) trait Vectors: Sync {
     /// See [`DistanceComputer::prefetch`].
     fn prefetch(&self, _slots: &[u32]) {}
 
+    /// See [`DistanceComputer::has`].
+    fn has(&self, _slots: &[u32]) -> bool {
+        true
+    }
+
+    /// See [`DistanceComputer::fetch`].
+    fn fetch(&self, _slots: &[u32]) -> bool {
+        false
+    }
+
+    /// See [`DistanceComputer::wait`].
+    fn wait(&self, _slots: &[u32]) {}
+
+    /// Looks again at what is believed to be in memory, if much has been read since.
+    fn look_again(&self) {}
+
     /// Whether distances are negated inner products: see `products`.
     fn are_products(&self) -> bool {
         false
@@ -161,5 +177,17 @@ impl DistanceComputer for FromSlot<'_> {
 
     fn prefetch(&self, slots: &[u32]) {
         self.0.prefetch(slots);
+    }
+
+    fn has(&self, slots: &[u32]) -> bool {
+        self.0.has(slots)
+    }
+
+    fn fetch(&self, slots: &[u32]) -> bool {
+        self.0.fetch(slots)
+    }
+
+    fn wait(&self, slots: &[u32]) {
+        self.0.wait(slots);
     }
 }

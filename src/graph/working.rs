@@ -278,6 +278,19 @@ impl Graph for Working<'_> {
             prefetch(bytemuck::cast_slice(lists.place(slot)));
         }
     }
+
+    #[inline]
+    fn is_cold(&self) -> bool {
+        self.stored.is_cold()
+    }
+
+    fn has_list(&self, layer: Layer, slot: Slot) -> bool {
+        self.change(layer, slot).is_some() || self.stored.has_list(layer, slot)
+    }
+
+    fn fetch_lists(&self, layer: Layer, slots: &[u32]) -> bool {
+        self.stored.fetch_lists(layer, slots)
+    }
 }
 
 impl<'a> Working<'a> {

@@ -23,6 +23,9 @@ mod catalog;
 #[cfg(test)]
 #[path = "../../tests/unit/cold.rs"]
 mod cold;
+#[cfg(test)]
+#[path = "../../tests/unit/copies.rs"]
+mod copies;
 mod created;
 mod environment;
 mod filesystem;

@@ -23,9 +23,9 @@ use crate::builder::CONCURRENT_ATTEMPTS;
 use crate::error::{Error, Result};
 use crate::format::codes::geometry;
 use crate::format::meta::Meta;
+use crate::store::file_copies::{FileCopies, has_copies};
 use crate::store::open::read_meta;
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
-use crate::store::sq8_copy::{Sq8Copy, has_sq8_copies};
 use crate::store::table::Memory;
 use crate::threads;
 use crate::types::Slot;
@@ -34,6 +34,10 @@ use crate::types::Slot;
 /// [`COPIES_DIVISOR`] slots: making the copies of all slots must cost less than they save.
 const COPIES_FROM: u32 = 1000;
 const COPIES_DIVISOR: u32 = 64;
+/// The same where the vectors do not fit into the budget: to link one item by them reads a page of
+/// the file for each of some thousand vectors, and to make the copies reads all pages in order.
+const COLD_COPIES_FROM: u32 = 16;
+const COLD_COPIES_DIVISOR: u32 = 1 << 14;
 
 /// How far rounds have come, for the progress of a load.
 #[derive(Debug, Default)]
@@ -47,7 +51,7 @@ pub(super) struct RoundsDone {
 #[derive(Default)]
 struct Copies {
     /// `None` if there are none yet. The inner `None`: the vectors cannot be told apart by copies.
-    made: Option<Option<Sq8Copy>>,
+    made: Option<Option<FileCopies>>,
     /// The commit whose vectors they are of.
     commit: usize,
 }
@@ -135,7 +139,7 @@ fn link_round(
     budget.check(meta.slots.into())?;
     let RoundBounds { bytes, items, removed } = budget.round(meta.slots.into());
     let goal = Goal::Part(items);
-    let by_copies = goes_by_copies(shared, &meta);
+    let by_copies = goes_by_copies(shared, &meta, &budget);
     let tables = if by_copies { Memory::Full } else { Build::memory(&meta, goal) };
     let held = OwnedSnapshot::open(shared.place, Arc::new(SharedTxn::alone(txn)), tables)?;
     match by_copies {
@@ -187,9 +191,14 @@ fn link_inside(shared: &Arc<Shared>, memory: u64, hooks: Hooks<'_>) -> Result<u6
 }
 
 /// Whether a round on this commit goes by copies.
-fn goes_by_copies(shared: &Shared, meta: &Meta) -> bool {
-    has_sq8_copies(shared.place.metric)
-        && meta.pending >= COPIES_FROM.max(meta.slots / COPIES_DIVISOR)
+fn goes_by_copies(shared: &Shared, meta: &Meta, budget: &Budget) -> bool {
+    let slots = u64::from(meta.slots);
+    let fits = slots * budget.sizes.vector <= budget.cache(slots);
+    let (from, divisor) = match fits {
+        true => (COPIES_FROM, COPIES_DIVISOR),
+        false => (COLD_COPIES_FROM, COLD_COPIES_DIVISOR),
+    };
+    has_copies(shared.place.metric) && meta.pending >= from.max(meta.slots / divisor)
 }
 
 impl Copies {
@@ -212,11 +221,11 @@ impl Copies {
         self.made = None;
         let folder = hooks.temp_dir.unwrap_or(shared.temp_dir());
         filesystem::check_room(&[(folder, budget.temp_bytes(held.meta().slots.into()))])?;
-        let cache_bytes = budget.cache(held.meta().slots.into());
+        let (slots, seed) = (held.meta().slots.into(), shared.entry.seed);
+        let place = (folder, budget.cache(slots));
         let view = held.verified_view(held.memory());
-        let live: Vec<Slot> = view.live()?.iter().map(Slot).collect();
         let go_on = || if (hooks.cancel)() { Err(Error::Cancelled) } else { Ok(()) };
-        self.made = Some(Sq8Copy::in_file(&view, &live, folder, cache_bytes, &go_on)?);
+        self.made = Some(FileCopies::new(&view, seed, place, &go_on)?);
         self.commit = held.id();
         Ok(())
     }

@@ -9,8 +9,8 @@
 //!   source (`prepared_query`: distances to its vectors).
 //! - `owned_snapshot`: a snapshot that owns its transaction; `process`: values that a forked child
 //!   must not drop.
-//! - `sq8_copy`: SQ8 copies of the vectors, for large builds: in memory, or in a temporary file
-//!   (`temp_map`) that is mapped.
+//! - `sq8_copy`: SQ8 copies of the vectors in memory, for large builds; `file_copies`: codes of them
+//!   in a temporary file (`temp_map`) that is mapped, for builds within a memory budget.
 //! - `checker`: the context of a check; `stats`: statistics of an index.
 //! - `readahead`: asks the system for what is about to be read, where it is not in memory.
 //! - `meter`: cost counters for tests. `fault`: fault injection for tests.
@@ -31,6 +31,7 @@ pub(crate) mod checker;
 pub(crate) mod edit;
 pub(crate) mod fault;
 pub(crate) mod file;
+pub(crate) mod file_copies;
 pub(crate) mod meter;
 pub(crate) mod open;
 pub(crate) mod owned_snapshot;

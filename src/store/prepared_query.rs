@@ -82,6 +82,10 @@ impl<'t, S: Source<'t> + Sync> Vectors for View<'_, 't, S> {
         prefetch_places(self.snapshot.vectors.places(), slots);
     }
 
+    fn fetch(&self, slots: &[u32]) -> bool {
+        self.fetch_vectors(slots)
+    }
+
     fn are_products(&self) -> bool {
         self.snapshot.metric.form == Form::NegatedProducts
     }
@@ -263,10 +267,7 @@ impl<'t, S: Source<'t>> DistanceComputer for PreparedQuery<'_, '_, 't, S> {
     }
 
     fn fetch(&self, slots: &[u32]) -> bool {
-        let Some(cold) = self.view.cold else { return false };
-        let mut batch = cold.batch();
-        self.view.add_to(&mut batch, &self.view.snapshot.vectors, slots, Parts::Unseen);
-        batch.send(0)
+        self.view.fetch_vectors(slots)
     }
 
     fn wait(&self, slots: &[u32]) {

@@ -8,19 +8,11 @@
 //! exact distances. A recall check on a sample decides first whether the copies can tell near
 //! vectors apart ([`Sq8Copy::new`]).
 //!
-//! A build within a memory budget has its copies in a temporary file ([`Sq8Copy::in_file`]), and
-//! reads no vector but them ([`ByCopies`]): the exact distances of candidates would read a page of
-//! the file for each.
+//! Builds within a memory budget have copies of another kind: `file_copies`.
 
-use std::path::Path;
-
-use super::GoOn;
-use super::readahead::addresses;
-use super::readahead::residency::Residency;
 use super::source::Source;
-use super::temp_map::{TempFile, TempMap};
 use super::view::View;
-use crate::distance::{ByteKernels, Bytes, Form, Kernels, Metric, prefetch};
+use crate::distance::{ByteKernels, Bytes, Form, Metric, prefetch};
 use crate::error::Result;
 use crate::format::take_u32;
 use crate::graph::{DistanceComputer, Vectors};
@@ -44,42 +36,13 @@ const MIN_SAMPLE_RECALL: f64 = 0.95;
 const TASK: usize = 1024;
 /// Number of copies that are prefetched before the first is compared.
 const PREFETCH_AHEAD: usize = 4;
-/// The same for copies in a file: as many as this many bytes of components hold, and at least
-/// [`LEAST_SAMPLE`]. They are compared in memory, as each is read with a block of the file.
-const SAMPLE_BYTES: usize = 2 << 20;
-const LEAST_SAMPLE: usize = 256;
-/// Bytes of copies that are computed, on all threads, before they are written to a file.
-const FILE_PART_BYTES: usize = 1 << 20;
 
 /// The SQ8 copies of the vectors of all live slots.
 pub(crate) struct Sq8Copy {
     /// Bytes of a copy: the components, their sum and the sum of their squares.
     stride: usize,
-    codes: Storage,
+    codes: Vec<u8>,
     kernels: ByteKernels,
-    /// What of a file is in memory.
-    residency: Option<Residency>,
-}
-
-/// Where the copies are.
-enum Storage {
-    Memory(Vec<u8>),
-    File(TempMap),
-}
-
-impl Storage {
-    #[inline(always)]
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Memory(bytes) => bytes,
-            Self::File(map) => map.bytes(),
-        }
-    }
-}
-
-/// Bytes of the copy of a vector.
-pub(crate) fn copy_bytes(dimensions: usize) -> usize {
-    dimensions + SUMS_BYTES
 }
 
 /// The vectors of a view, with distance estimates from their copies.
@@ -125,20 +88,17 @@ impl Scale {
             .for_each(|(bytes, sum)| *bytes = sum.to_le_bytes());
     }
 
-    /// Puts the copies of `slots`, which belong to one range of `part` slots, in their places after
-    /// the first `from` of the range.
-    fn copies_from<'t, S: Source<'t>>(
+    /// Puts the copies of `slots`, which belong to one range of [`TASK`] slots, in their places.
+    fn copies<'t, S: Source<'t>>(
         &self,
         view: &View<'_, 't, S>,
         slots: &[Slot],
-        from: usize,
-        part: usize,
         codes: &mut [u8],
     ) -> Result<()> {
-        let stride = copy_bytes(self.lowest.len());
+        let stride = self.lowest.len() + SUMS_BYTES;
         let mut row = Vec::with_capacity(self.lowest.len());
         for slot in slots {
-            let start = (slot.index() % part - from) * stride;
+            let start = slot.index() % TASK * stride;
             row.clear();
             components(view, *slot, &mut row)?;
             self.encode(row.iter().copied(), &mut codes[start..start + stride]);
@@ -155,112 +115,50 @@ impl Sq8Copy {
         view: &View<'_, 't, S>,
         slots: &[Slot],
     ) -> Result<Option<Self>> {
-        let Some((tried, scale)) = Self::tried(view, slots, false)? else { return Ok(None) };
+        let Some((tried, scale)) = Self::tried(view, slots)? else { return Ok(None) };
         let stride = tried.stride;
         let mut codes: Vec<u8> = bytemuck::zeroed_vec(view.snapshot.meta.slots as usize * stride);
         // Other slots are not compared, so their copies do not matter.
-        let chunks = codes.chunks_mut(TASK * stride).zip(in_chunks(slots, TASK));
-        threads::for_each(chunks, |(codes, slots)| scale.copies_from(view, slots, 0, TASK, codes))?;
-        Ok(Some(Self { codes: Storage::Memory(codes), ..tried }))
-    }
-
-    /// As [`new`](Self::new), of all slots that are not free, in a temporary file in `folder`, of
-    /// which the page cache holds what is in use: `cache_bytes`, about. `live` is what the scale is
-    /// made of. `go_on` is called now and then.
-    ///
-    /// # Errors
-    /// Those of the folder.
-    pub(crate) fn in_file<'t, S: Source<'t> + Sync>(
-        view: &View<'_, 't, S>,
-        live: &[Slot],
-        folder: &Path,
-        cache_bytes: u64,
-        go_on: &GoOn<'_>,
-    ) -> Result<Option<Self>> {
-        let Some((tried, scale)) = Self::tried(view, live, true)? else { return Ok(None) };
-        let slots: Vec<Slot> = view.slots_in_use()?.iter().map(Slot).collect();
-        let stride = tried.stride;
-        let mut file = TempFile::new(folder)?;
-        let part = (FILE_PART_BYTES / stride).clamp(1, TASK);
-        let mut codes = vec![0; part * stride];
-        for slots in in_chunks(&slots, part) {
-            go_on()?;
-            // The ranges of slots are written in order, also those without live slots.
-            let each = part.div_ceil(threads::available());
-            let chunks = codes.chunks_mut(each * stride).zip(0..);
-            let start = |at: usize| slots.partition_point(|slot| slot.index() % part < at);
-            threads::for_each(chunks.collect::<Vec<_>>().into_iter(), |(codes, number)| {
-                let slots = &slots[start(number * each)..start((number + 1) * each)];
-                scale.copies_from(view, slots, number * each, part, codes)
-            })?;
-            file.write(&codes)?;
-        }
-        let residency = Some(Residency::new(cache_bytes));
-        Ok(Some(Self { codes: Storage::File(file.finish()?), residency, ..tried }))
-    }
-
-    /// Asks the system to read the copies of a range of slots, which are compared next.
-    pub(crate) fn will_need(&self, from: Slot, to: Slot) {
-        if let Storage::File(map) = &self.codes {
-            map.will_need(from.index() * self.stride, to.index() * self.stride);
-        }
+        let chunks = codes.chunks_mut(TASK * stride).zip(in_chunks(slots));
+        threads::for_each(chunks, |(codes, slots)| scale.copies(view, slots, codes))?;
+        Ok(Some(Self { codes, ..tried }))
     }
 
     /// Determines the scale, and runs the recall check on a sample. Returns copies of the sample,
     /// by position. `None` if the metric does not order like Euclidean distances, or if the copies
-    /// fail the check. With `in_memory`, a smaller sample is read once.
+    /// fail the check.
     fn tried<'t, S: Source<'t> + Sync>(
         view: &View<'_, 't, S>,
         slots: &[Slot],
-        in_memory: bool,
     ) -> Result<Option<(Self, Scale)>> {
         let dimensions = view.snapshot.meta.dimensions as usize;
         if !has_sq8_copies(view.snapshot.metric) {
             return Ok(None);
         }
-        let fitting = SAMPLE_BYTES / (size_of::<f32>() * dimensions);
-        let most = if in_memory { fitting.clamp(LEAST_SAMPLE, SAMPLE) } else { SAMPLE };
-        let sample = sample(slots.iter().copied(), slots.len(), most);
+        let sample = sample(slots.iter().copied(), slots.len(), SAMPLE);
         let mut rows = Vec::with_capacity(sample.len() * dimensions);
         for slot in &sample {
             components(view, *slot, &mut rows)?;
         }
         let scale = Scale::of(&rows, dimensions);
-        let stride = copy_bytes(dimensions);
+        let stride = dimensions + SUMS_BYTES;
         let mut codes = vec![0; sample.len() * stride];
         codes
             .chunks_mut(stride)
             .zip(rows.chunks(dimensions))
             .for_each(|(code, row)| scale.encode(row.iter().copied(), code));
-        let tried = Self {
-            stride,
-            codes: Storage::Memory(codes),
-            kernels: ByteKernels::detect(),
-            residency: None,
-        };
+        let tried = Self { stride, codes, kernels: ByteKernels::detect() };
         let estimate = |from: usize, numbers: &[u32], out: &mut Vec<f32>| {
             tried.squared(from, numbers, out);
         };
-        let passes = if in_memory {
-            let kernels = Kernels::euclidean(dimensions);
-            let row = |number: usize| &rows[number * dimensions..][..dimensions];
-            let exact = |from: usize, out: &mut Vec<f32>| {
-                let from = bytemuck::cast_slice(row(from));
-                let to = (0..sample.len()).map(|to| bytemuck::cast_slice(row(to)));
-                out.extend(to.map(|to| kernels.one(from, to)));
-                Ok(())
-            };
-            has_recall(sample.len(), exact, estimate)?
-        } else {
-            passes_recall_check(view, &sample, estimate)?
-        };
+        let passes = passes_recall_check(view, &sample, estimate)?;
         Ok(passes.then_some((tried, scale)))
     }
 
     #[inline]
     fn bytes(&self, number: usize) -> &[u8] {
         let start = number * self.stride;
-        self.codes.bytes().get(start..start + self.stride).unwrap_or_default()
+        self.codes.get(start..start + self.stride).unwrap_or_default()
     }
 
     #[inline]
@@ -315,7 +213,7 @@ pub(super) fn passes_recall_check<'t, S: Source<'t> + Sync>(
 
 /// The recall check on a sample of `count` vectors: `exact` gets the distances of one of them from
 /// all.
-fn has_recall(
+pub(super) fn has_recall(
     count: usize,
     exact: impl Fn(usize, &mut Vec<f32>) -> Result<()> + Sync,
     estimate: impl Fn(usize, &[u32], &mut Vec<f32>) + Sync,
@@ -351,7 +249,7 @@ fn has_recall(
 }
 
 /// Appends the components between which Euclidean distances are computed.
-fn components<'t, S: Source<'t>>(
+pub(super) fn components<'t, S: Source<'t>>(
     view: &View<'_, 't, S>,
     slot: Slot,
     out: &mut Vec<f32>,
@@ -367,10 +265,10 @@ pub(crate) fn sample(slots: impl Iterator<Item = Slot>, count: usize, most: usiz
     slots.step_by(count.div_ceil(most).max(1)).collect()
 }
 
-/// Splits ascending slots into the ranges of `part` slots that they belong to.
-fn in_chunks(slots: &[Slot], part: usize) -> Vec<&[Slot]> {
-    let chunks = slots.last().map_or(0, |last| last.index() / part + 1);
-    let start = |chunk: usize| slots.partition_point(|slot| slot.index() < chunk * part);
+/// Splits ascending slots into the ranges of [`TASK`] slots that they belong to.
+fn in_chunks(slots: &[Slot]) -> Vec<&[Slot]> {
+    let chunks = slots.last().map_or(0, |last| last.index() / TASK + 1);
+    let start = |chunk: usize| slots.partition_point(|slot| slot.index() < chunk * TASK);
     (0..chunks).map(|chunk| &slots[start(chunk)..start(chunk + 1)]).collect()
 }
 
@@ -394,34 +292,6 @@ impl<'t, S: Source<'t> + Sync> Vectors for WithSq8Copy<'_, '_, 't, S> {
 
     fn estimator(&self, from: Slot) -> Result<Option<Box<dyn DistanceComputer + '_>>> {
         Ok(Some(Box::new(FromSq8Copy { coarse: self.coarse, from })))
-    }
-}
-
-/// The vectors of a view by their copies alone: a build reads no other bytes of them, except to
-/// tell whether two of them are equal.
-pub(crate) struct ByCopies<'v, 's, 't, S> {
-    pub(crate) view: &'v View<'s, 't, S>,
-    pub(crate) copies: &'v Sq8Copy,
-}
-
-impl<'t, S: Source<'t> + Sync> Vectors for ByCopies<'_, '_, 't, S> {
-    fn distances(&self, from: Slot, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        self.copies.squared(from.index(), slots, out);
-        Ok(())
-    }
-
-    fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
-        self.view.are_equal(a, b)
-    }
-
-    /// Has the copies read that are not in memory, all at once: a page fault for each of them, one
-    /// after the other, would take many times as long.
-    fn prefetch(&self, slots: &[u32]) {
-        if let Some(residency) = &self.copies.residency {
-            let mut batch = residency.batch();
-            slots.iter().for_each(|slot| batch.add(addresses(self.copies.bytes(*slot as usize))));
-            batch.send(0);
-        }
     }
 }
 

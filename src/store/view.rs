@@ -170,6 +170,14 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         black_box(last.and_then(|last| last.bytes.last().copied()));
     }
 
+    /// Has the vectors of some slots read; whether any was not in memory.
+    pub(super) fn fetch_vectors(&self, slots: &[u32]) -> bool {
+        let Some(cold) = self.cold else { return false };
+        let mut batch = cold.batch();
+        self.add_to(&mut batch, &self.snapshot.vectors, slots, Parts::Unseen);
+        batch.send(0)
+    }
+
     /// Has the values of some slots read.
     pub(super) fn add_to(
         &self,

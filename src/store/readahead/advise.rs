@@ -30,6 +30,14 @@ pub(super) fn is_resident(address: usize) -> Option<bool> {
     if IS_TOLD.load(Ordering::Relaxed) { system::is_resident(address) } else { None }
 }
 
+/// Whether each page of a range, by its number, is in memory, in `out`; nothing if that is unknown.
+pub(super) fn residents(pages: Range<usize>, out: &mut Vec<bool>) {
+    out.clear();
+    if IS_TOLD.load(Ordering::Relaxed) {
+        system::residents(pages, out);
+    }
+}
+
 /// Advises runs by `many`, which takes any number and returns the bytes that it has advised, or
 /// `None` if it is refused for good; and by `one`, those that it does not take. Returns whether
 /// `many` may be used again.
@@ -60,6 +68,7 @@ fn advise(
 
 #[cfg(target_os = "linux")]
 mod system {
+    use std::ops::Range;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -169,6 +178,17 @@ mod system {
         (result == 0).then_some(state & 1 == 1)
     }
 
+    /// Appends whether each page is in memory; nothing if that is unknown.
+    pub(in crate::store::readahead) fn residents(pages: Range<usize>, out: &mut Vec<bool>) {
+        let mut states = vec![0u8; pages.len()];
+        let (start, length) = (pages.start << page_shift(), pages.len() << page_shift());
+        // SAFETY: there is room for the states of as many pages.
+        let result = unsafe { libc::mincore(start as *mut _, length, states.as_mut_ptr()) };
+        if result == 0 {
+            out.extend(states.iter().map(|state| state & 1 == 1));
+        }
+    }
+
     /// How often this thread has waited for the disk because of a page that it has touched.
     pub(in crate::store::readahead) fn major_faults() -> u64 {
         // SAFETY: zeros are a valid `rusage`.
@@ -204,6 +224,13 @@ mod system {
     /// Unknown.
     pub(in crate::store::readahead) fn is_resident(_address: usize) -> Option<bool> {
         None
+    }
+
+    /// Unknown.
+    pub(in crate::store::readahead) fn residents(
+        _pages: std::ops::Range<usize>,
+        _out: &mut Vec<bool>,
+    ) {
     }
 
     /// Unknown.

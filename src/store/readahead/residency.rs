@@ -50,6 +50,9 @@ const MANY_WRONG: u32 = 4;
 const EPOCHS: u64 = 8;
 const MIN_EPOCHS: u64 = 2;
 const MAX_EPOCHS: u64 = 1024;
+/// Who can look at everything at once does so when this fraction (1/64) of the budget has been read
+/// since the last time.
+const LOOK_DIVISOR: u64 = 64;
 /// Every n-th search of a warm index by a thread is watched.
 const SEARCHES_A_WATCH: u32 = 256;
 /// A search that has waited for this many pages is not one of a warm index.
@@ -83,6 +86,7 @@ pub(crate) struct Residency {
     file_bytes: AtomicU64,
     /// Pages asked for in this epoch, and how many end it.
     asked: AtomicU64,
+    asked_since_look: AtomicU64,
     epoch: AtomicU64,
     audits: AtomicU32,
     wrong: AtomicU32,
@@ -145,6 +149,7 @@ impl Residency {
             seen: OnceLock::new(),
             file_bytes: AtomicU64::new(0),
             asked: AtomicU64::new(0),
+            asked_since_look: AtomicU64::new(0),
             epoch: AtomicU64::new((budget_bytes >> advise::page_shift()) / EPOCHS),
             audits: AtomicU32::new(0),
             wrong: AtomicU32::new(0),
@@ -267,6 +272,24 @@ impl Residency {
         was_there
     }
 
+    /// Whether enough has been read since the last look that believed pages may be gone.
+    pub(crate) fn has_read_much(&self) -> bool {
+        let pages = self.budget_bytes >> advise::page_shift();
+        let asked = self.asked_since_look.load(Ordering::Relaxed);
+        asked > pages / LOOK_DIVISOR && self.asked_since_look.swap(0, Ordering::Relaxed) > 0
+    }
+
+    /// Looks at all pages of some bytes, and forgets those that are not in memory. Costs some 20
+    /// ns a page, where a single look costs as much as a system call.
+    pub(crate) fn look_at(&self, all: impl Iterator<Item = Range<usize>>) {
+        let (seen, mut states) = (self.seen(), Vec::new());
+        for pages in all.map(pages) {
+            advise::residents(pages.clone(), &mut states);
+            let gone = pages.zip(&states).filter(|(_, is_there)| !**is_there);
+            gone.for_each(|(page, _)| seen.remove(page));
+        }
+    }
+
     /// A batch of hints.
     pub(crate) fn batch(&self) -> Batch<'_> {
         Batch { residency: self, runs: Runs::default(), unseen: Vec::new() }
@@ -274,6 +297,7 @@ impl Residency {
 
     /// Counts pages asked for.
     fn asked(&self, pages: u64) {
+        self.asked_since_look.fetch_add(pages, Ordering::Relaxed);
         let epoch = self.epoch.load(Ordering::Relaxed);
         if self.asked.fetch_add(pages, Ordering::Relaxed) + pages > epoch {
             self.end_epoch();

@@ -92,6 +92,15 @@ pub(crate) const ENGINES: &[Spec] = &[
         build_seconds: 300.0,
     },
     Spec {
+        name: "voisin-2-bit",
+        serves: Some("index-2-bit"),
+        home: Home::Rust,
+        what: "voisin with 2-bit codes",
+        knob: "ef_search",
+        knobs: EFS,
+        build_seconds: 300.0,
+    },
+    Spec {
         name: "voisin-7-bit",
         serves: Some("index-7-bit"),
         home: Home::Rust,

@@ -26,11 +26,12 @@ const VOISINS: [(&str, Option<Codes>); 4] = [
 ];
 
 /// The variants of voisin through `Index`, which measurements of larger-than-memory indexes use.
-const INDEXES: [(&str, Option<Codes>); 4] = [
+const INDEXES: [(&str, Option<Codes>); 5] = [
     ("index", None),
     ("index-8-bit", Some(Codes::Bits8)),
     ("index-7-bit", Some(Codes::Bits7)),
     ("index-4-bit", Some(Codes::Bits4)),
+    ("index-2-bit", Some(Codes::Bits2)),
 ];
 
 /// An engine without an index.

@@ -233,7 +233,7 @@ impl<'t, S: Source<'t>> DistanceComputer for CodeEstimator<'_, '_, 't, S> {
 
 /// Replaces `out` by the estimates for `slots`, in order. `find` looks up a code.
 #[inline(always)]
-pub(super) fn estimate<'c>(
+pub(in crate::store) fn estimate<'c>(
     coder: &Coder,
     query: &CodeQuery,
     slots: &[u32],

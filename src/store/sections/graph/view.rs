@@ -16,6 +16,9 @@ use crate::store::table::Memory;
 use crate::store::view::View;
 use crate::types::{Layer, Slot};
 
+/// Values that lie at most this many bytes apart are in one run.
+const LIST_GAP: usize = 1 << 16;
+
 impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// The LINKS group of a slot, and its position in the group.
     #[inline]
@@ -89,6 +92,21 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
             matches!(links::place(value, in_group), Ok(links::Place::Spilled))
         });
         !is_spilled || spill.get(group).is_some_and(|value| visit(addresses(value)))
+    }
+
+    /// The addresses of the lists of layer 0 that are known, in runs.
+    pub(in crate::store) fn list_pages(&self) -> impl Iterator<Item = Range<usize>> {
+        let table = self.snapshot.links.first().map(|[links, _]| links);
+        let known = table
+            .into_iter()
+            .flat_map(|links| (0..links.len()).filter_map(|group| links.address(group)));
+        let mut starts: Vec<usize> = known.collect();
+        starts.sort_unstable();
+        let runs: Vec<Range<usize>> = starts
+            .chunk_by(|a, b| b - a <= LIST_GAP)
+            .filter_map(|run| Some(*run.first()?..*run.last()? + 1))
+            .collect();
+        runs.into_iter()
     }
 
     /// Whether a layer has nodes.
