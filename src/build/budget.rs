@@ -29,7 +29,7 @@ const ROUND_DIVISOR: u64 = 8;
 const PART_DIVISOR: u64 = 6;
 const SAMPLE_DIVISOR: u64 = 6;
 /// Items that a round must have room for.
-const LEAST_ITEMS: u64 = 512;
+const LEAST_ITEMS: u64 = 256;
 /// The fraction (3/4) of the items that a round has room for that it links: the rest of the room is
 /// for nodes to which so many edges are added that they are copied.
 const LINKED: (u64, u64) = (3, 4);

@@ -9,7 +9,7 @@
 //!   source (`prepared_query`: distances to its vectors).
 //! - `owned_snapshot`: a snapshot that owns its transaction; `process`: values that a forked child
 //!   must not drop.
-//! - `sq8_copy`: SQ8 copies of the vectors in memory, for large builds; `file_copies`: codes of them
+//! - `sq8_copy`: SQ8 copies of the vectors in memory, for large builds; `file_copies`: their codes
 //!   in a temporary file (`temp_map`) that is mapped, for builds within a memory budget.
 //! - `checker`: the context of a check; `stats`: statistics of an index.
 //! - `readahead`: asks the system for what is about to be read, where it is not in memory.
