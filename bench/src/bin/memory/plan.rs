@@ -177,7 +177,7 @@ pub(crate) const ENGINES: &[Spec] = &[
 
 /// The engines that take part unless others are asked for.
 pub(crate) const USUAL: &[&str] =
-    &["voisin-4-bit", "hannoy", "usearch", "faiss-ivf", "diskann", "zvec"];
+    &["voisin-4-bit", "voisin-2-bit", "hannoy", "usearch", "faiss-ivf", "diskann", "zvec"];
 
 /// Consecutive queries that are measured together, for a time at most.
 #[derive(Debug, Clone, Copy)]
