@@ -36,7 +36,7 @@ const PIECE: usize = 64;
 /// stream suits the hardware prefetcher better than four. Four shorter vectors are one stream.
 const SEQUENTIAL_MIN_BYTES: usize = 512;
 /// A scan of at least this many slots estimates distances by codes first, and reranks.
-const CODES_MIN_SLOTS: usize = 1000;
+pub(crate) const CODES_MIN_SLOTS: usize = 1000;
 /// After this many estimates, a scan stops using codes if it had to rerank more than half of the
 /// vectors: an estimate takes about half as long as a distance.
 const CODES_TRIAL: u64 = 4096;
@@ -54,8 +54,8 @@ const FALSE_POSITIVE_MIN_PAIRS: usize = 1 << 16;
 /// block of vectors.
 const PASS_BYTES: usize = 1 << 20;
 
-/// The filter: whether an item may be a result.
-type Accept<'a> = &'a (dyn Fn(ItemId) -> bool + Sync);
+/// The filter: whether an item that would be a result may be one.
+type Accept<'a> = &'a (dyn Fn(Slot, ItemId) -> Result<bool> + Sync);
 
 /// The slots that a scan compares.
 #[derive(Debug, Clone, Copy)]
@@ -244,7 +244,11 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     /// Compares the vectors of a block with all queries.
     fn scan(&self, piece: usize, state: &mut State<'t>) -> Result<()> {
         self.read_ahead(piece, state.without_codes);
-        self.address(piece, &mut state.vectors)?;
+        if state.without_codes {
+            self.address(piece, &mut state.vectors)?;
+        } else {
+            self.list(piece, &mut state.slots);
+        }
         by_finish!(self.view.snapshot.metric, F => self.scan_by::<F>(state))
     }
 
@@ -267,9 +271,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
 
     /// Compares each query with the vectors that their codes do not rule out.
     fn compare_by_codes<F: Finish>(&self, state: &mut State<'t>) -> Result<()> {
-        let State { found, vectors, slots, estimates, .. } = state;
-        slots.clear();
-        slots.extend(vectors.iter().map(|(slot, _)| slot.0));
+        let State { found, slots, estimates, .. } = state;
         for ((query, codes), found) in self.queries.iter().zip(self.codes).zip(found) {
             codes.distances(slots, estimates)?;
             found.estimates += slots.len() as u64;
@@ -282,11 +284,11 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
                 }
                 query.fetch_rows(&left);
             }
-            for ((slot, address), estimate) in vectors.iter().zip(&*estimates) {
-                if found.top_k.may_keep(estimate - codes.bound(*slot)?) {
+            for (slot, estimate) in slots.iter().map(|slot| Slot(*slot)).zip(&*estimates) {
+                if found.top_k.may_keep(estimate - codes.bound(slot)?) {
                     found.distances += 1;
-                    let distance = query.distance::<F>(*address);
-                    self.offer::<F>(query, *slot, distance, &mut found.top_k)?;
+                    let distance = query.distance::<F>(self.view.vector(slot)?);
+                    self.offer::<F>(query, slot, distance, &mut found.top_k)?;
                 }
             }
             state.without_codes |= found.estimates > CODES_TRIAL
@@ -322,6 +324,21 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
                     }
                 }
             }
+        }
+    }
+
+    /// Lists the slots of a block.
+    fn list(&self, piece: usize, slots: &mut Vec<u32>) {
+        slots.clear();
+        let start = piece * self.piece;
+        let end = (start + self.piece).min(self.slots.count(self.view));
+        match self.slots {
+            Slots::Except(gaps) => {
+                let range = start as u32..end as u32;
+                let mut gaps = gaps.range(range.clone()).peekable();
+                slots.extend(range.filter(|slot| gaps.next_if_eq(slot).is_none()));
+            }
+            Slots::Only(all) => slots.extend(&all[start..end]),
         }
     }
 
@@ -459,7 +476,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         top_k: &mut TopK,
     ) -> Result<()> {
         let item = self.view.item(slot)?;
-        if (self.accept)(item) {
+        if (self.accept)(slot, item)? {
             top_k.offer(query, slot, item, query.corrected::<F>(slot, distance)?)?;
         }
         Ok(())

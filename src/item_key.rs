@@ -4,10 +4,8 @@
 //! The set of key types is closed: an index records on disk which one it has, and can be opened
 //! only with the type that it was created with.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::hash::Hash;
-
-use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
 use crate::format::item_keys::{MAX_BYTES, Naming};
@@ -34,6 +32,10 @@ pub(crate) mod sealed {
         fn put(&self, out: &mut Vec<u8>) -> Result<()>;
         /// The key of some bytes, if they have passed [`Naming::check`].
         fn take(bytes: &[u8]) -> Option<Self::Owned>;
+        /// A predicate by name, without its type.
+        fn predicate<'a>(
+            accepts: &'a (dyn Fn(&Self) -> bool + Sync),
+        ) -> super::NamePredicate<'a>;
     }
 }
 
@@ -110,6 +112,10 @@ impl sealed::Bytes for ItemId {
     fn take(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::from_be_bytes)
     }
+
+    fn predicate<'a>(accepts: &'a (dyn Fn(&Self) -> bool + Sync)) -> NamePredicate<'a> {
+        NamePredicate::Ids(accepts)
+    }
 }
 
 impl sealed::Name for u64 {
@@ -130,6 +136,10 @@ impl sealed::Bytes for u64 {
 
     fn take(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+
+    fn predicate<'a>(accepts: &'a (dyn Fn(&Self) -> bool + Sync)) -> NamePredicate<'a> {
+        NamePredicate::U64(accepts)
     }
 }
 
@@ -154,6 +164,36 @@ impl sealed::Bytes for str {
 
     fn take(bytes: &[u8]) -> Option<String> {
         std::str::from_utf8(bytes).ok().map(str::to_owned)
+    }
+
+    fn predicate<'a>(accepts: &'a (dyn Fn(&Self) -> bool + Sync)) -> NamePredicate<'a> {
+        NamePredicate::Text(accepts)
+    }
+}
+
+/// A predicate of a query, by the names of items.
+#[derive(Clone, Copy)]
+#[doc(hidden)]
+pub enum NamePredicate<'a> {
+    Ids(&'a (dyn Fn(&ItemId) -> bool + Sync)),
+    U64(&'a (dyn Fn(&u64) -> bool + Sync)),
+    Text(&'a (dyn Fn(&str) -> bool + Sync)),
+}
+
+impl Debug for NamePredicate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NamePredicate")
+    }
+}
+
+impl NamePredicate<'_> {
+    /// Asks the predicate about a name, as bytes. `None` if these are not of its type.
+    pub(crate) fn ask(&self, name: &[u8]) -> Option<bool> {
+        Some(match self {
+            Self::Ids(accepts) => accepts(&ItemId::from_be_bytes(name.try_into().ok()?)),
+            Self::U64(accepts) => accepts(&u64::from_be_bytes(name.try_into().ok()?)),
+            Self::Text(accepts) => accepts(std::str::from_utf8(name).ok()?),
+        })
     }
 }
 
@@ -208,40 +248,4 @@ pub(crate) fn bytes_of<K: sealed::Bytes + ?Sized>(key: &impl AsKey<K>) -> Result
     let mut bytes = Vec::new();
     sealed::Bytes::put(key.as_key(), &mut bytes)?;
     Ok(bytes)
-}
-
-/// The candidates of a query (prefilter), by id or by key.
-#[derive(Debug, Clone)]
-#[doc(hidden)]
-pub enum Candidates<'a> {
-    Ids(&'a RoaringBitmap),
-    Keys(Vec<Vec<u8>>),
-    /// The length, in bytes, of the first candidate that cannot be a key.
-    Invalid(usize),
-}
-
-/// A value that lists the candidates of a query: a set of item ids where items are named by ids,
-/// else an iterator of keys.
-pub trait AsCandidates<'a, K: ItemName + ?Sized> {
-    #[doc(hidden)]
-    fn candidates(self) -> Candidates<'a>;
-}
-
-impl<'a> AsCandidates<'a, ItemId> for &'a RoaringBitmap {
-    fn candidates(self) -> Candidates<'a> {
-        Candidates::Ids(self)
-    }
-}
-
-impl<'a, K: ItemKey + ?Sized, I: IntoIterator<Item: AsKey<K>>> AsCandidates<'a, K> for I {
-    fn candidates(self) -> Candidates<'a> {
-        let mut keys = Vec::new();
-        for key in self {
-            match bytes_of(&key) {
-                Ok(key) => keys.push(key),
-                Err(_) => return Candidates::Invalid(size_of_val(key.as_key())),
-            }
-        }
-        Candidates::Keys(keys)
-    }
 }

@@ -112,6 +112,7 @@ pub mod cookbook;
 mod database;
 pub mod defaults;
 mod error;
+mod filter;
 mod flat;
 mod format;
 mod graph;
@@ -146,13 +147,14 @@ pub use self::builder::Builder;
 pub use self::check::{Finding, Invariant, check};
 pub use self::database::{Database, ValueCodec, create_database};
 pub use self::error::{Error, Responsible, Result, SourceDefect};
+pub use self::filter::{AsCandidates, Filter};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
     AnyIndex, AnyKey, AnyMetric, Batch, Index, Inspected, LoadPhase, LoadProgress, Loader,
     Metadata, Options, Snapshot, inspect, remove_index,
 };
-pub use self::item_key::{AsCandidates, AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
+pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::query::{Query, QueryBuilder, Searchable};
 pub use self::reader::{Reader, WarmReader};
 pub use self::search::{Searched, Strategy};

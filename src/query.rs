@@ -3,14 +3,14 @@
 use std::fmt;
 
 use heed::RoTxn;
-use roaring::RoaringBitmap;
 
 use crate::codec::{Component, Components};
 use crate::error::Result;
-use crate::item_key::{AsCandidates, AsKey, Candidates, ItemName, bytes_of, sealed};
+use crate::filter::{AsCandidates, Named, NoKeys};
+use crate::item_key::{AsKey, ItemName, bytes_of, sealed};
 use crate::reader::{Reader, WarmReader};
-use crate::search::{self, Request, Searched};
-use crate::store::source::Source;
+use crate::search::{self, Predicate, Request, Searched};
+use crate::store::source::{Calling, Source};
 use crate::store::view::View;
 use crate::types::ItemId;
 
@@ -47,8 +47,8 @@ use crate::types::ItemId;
 pub struct Query<'a, S> {
     pub(crate) searched: &'a S,
     pub(crate) request: Request<'a>,
-    /// The candidates (prefilter), unless the request has them.
-    pub(crate) named: Option<Candidates<'a>>,
+    /// Its restrictions, by name.
+    pub(crate) named: Named<'a>,
 }
 
 /// hannoy's name for [`Query`].
@@ -100,7 +100,7 @@ pub enum Target<'a> {
 
 impl<'a, S> Query<'a, S> {
     pub(crate) fn new(searched: &'a S, k: usize) -> Self {
-        Self { searched, request: Request::new(k), named: None }
+        Self { searched, request: Request::new(k), named: Named::default() }
     }
 
     /// Sets a cancel closure. Any searching thread calls it: before each expansion of a graph
@@ -147,10 +147,50 @@ impl<'a, S> Query<'a, S> {
 }
 
 impl<'a, S: Searchable> Query<'a, S> {
-    /// Restricts results to these items, a prefilter: a set of ids, or keys, which every search
-    /// looks up, in a microsecond or less each. Candidates that are not in the index are ignored.
+    /// Restricts results to these items, a prefilter: a set of ids, keys, or a
+    /// [`Filter`](crate::Filter), which looks them up once for many queries. A key takes a
+    /// microsecond or less to look up, many ids 3 nanoseconds each. Candidates that are not in the
+    /// index are ignored.
+    ///
+    /// Results pass all of `candidates`, [`exclude`](Self::exclude), [`filter`](Self::filter) and
+    /// [`prefix`](Self::prefix) that are set; setting one again replaces it. None of them lets a
+    /// query cost more than about twice what it must: it searches the graph where that meets enough
+    /// possible results, and otherwise scans all of those, with an exact answer. The
+    /// [`strategy`](Searched::strategy) of the answer says which.
     pub fn candidates(&mut self, candidates: impl AsCandidates<'a, S::Key>) -> &mut Self {
-        self.named = Some(candidates.candidates());
+        self.named.candidates = Some(candidates.candidates());
+        self
+    }
+
+    /// Excludes these items from the results, such as those that were shown before: a set of ids,
+    /// keys, or a [`Filter`](crate::Filter). See [`candidates`](Self::candidates).
+    pub fn exclude(&mut self, items: impl AsCandidates<'a, S::Key>) -> &mut Self {
+        self.named.excluded = Some(items.candidates());
+        self
+    }
+
+    /// Restricts results to the items that a predicate accepts, by id or by key. Any searching
+    /// thread calls it, and only for items that would be results otherwise: nearer ones than the
+    /// results so far. That is at least as many as are refused among the nearest, and some dozens
+    /// more. Before each call, [`cancel`](Self::cancel) is called.
+    ///
+    /// A set of [candidates](Self::candidates) is quicker where there is one, as the search then
+    /// knows how many there are.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+    /// let is_odd = |item: &u32| item % 2 == 1;
+    /// let found = index.search(2).filter(&is_odd).by_vector(&[6.9])?.into_nns();
+    /// assert_eq!(found.iter().map(|(item, _)| *item).collect::<Vec<_>>(), [7, 5]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn filter(&mut self, accepts: &'a (dyn Fn(&S::Key) -> bool + Sync)) -> &mut Self {
+        self.named.predicate = Some(<S::Key as sealed::Bytes>::predicate(accepts));
         self
     }
 
@@ -193,6 +233,16 @@ impl<'a, S: Searchable> Query<'a, S> {
     }
 }
 
+impl<'a, S: Searchable<Key = str>> Query<'a, S> {
+    /// Restricts results to the items whose keys begin with `prefix`, such as `"user/42/"`. They
+    /// are looked up by every query, about 0.2 microseconds each: for a prefix of many keys, keep a
+    /// [`Filter::prefix`](crate::Filter::prefix).
+    pub fn prefix(&mut self, prefix: &'a str) -> &mut Self {
+        self.named.prefix = Some(prefix);
+        self
+    }
+}
+
 impl<D> Reader<'_, D> {
     /// Starts a query for the `k` nearest items.
     #[must_use]
@@ -210,10 +260,35 @@ impl<D> WarmReader<'_, '_, D> {
 }
 
 impl<'a, D> Query<'a, Reader<'_, D>> {
-    /// Restricts results to these items, a prefilter. Ids that are not in the index are ignored.
-    pub fn candidates(&mut self, candidates: &'a RoaringBitmap) -> &mut Self {
-        self.request.candidates = Some(candidates);
+    /// Restricts results to these items, a prefilter: a set of ids, or a [`Filter`](crate::Filter).
+    /// Ids that are not in the index are ignored. Results pass all of `candidates`,
+    /// [`exclude`](Self::exclude) and [`filter`](Self::filter) that are set.
+    pub fn candidates(&mut self, candidates: impl AsCandidates<'a, ItemId>) -> &mut Self {
+        self.named.candidates = Some(candidates.candidates());
         self
+    }
+
+    /// Excludes these items from the results: a set of ids, or a [`Filter`](crate::Filter).
+    pub fn exclude(&mut self, items: impl AsCandidates<'a, ItemId>) -> &mut Self {
+        self.named.excluded = Some(items.candidates());
+        self
+    }
+
+    /// Restricts results to the items that a predicate accepts. It is called only for items that
+    /// would be results otherwise, by any searching thread.
+    pub fn filter(&mut self, accepts: &'a (dyn Fn(&ItemId) -> bool + Sync)) -> &mut Self {
+        self.named.predicate = Some(<ItemId as sealed::Bytes>::predicate(accepts));
+        self
+    }
+
+    fn search<T>(
+        &self,
+        rtxn: &RoTxn<'_>,
+        request: Request<'_>,
+        search: impl FnOnce(&View<'_, '_, Calling<'_, '_>>, Request<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let view = self.searched.view(rtxn)?;
+        by_ids(&view, &self.named, request, |request| search(&view, request))
     }
 
     /// Returns the items nearest to `vector`. `rtxn` must be on the reader's snapshot: the
@@ -224,7 +299,8 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
     /// [`InvalidQuery`](crate::Error::InvalidQuery),
     /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vector(&self, rtxn: &RoTxn<'_>, vector: &[impl Component]) -> Result<Searched> {
-        search::by_vector(&self.searched.view(rtxn)?, self.request, Components::of(vector))
+        let vector = Components::of(vector);
+        self.search(rtxn, self.request, |view, request| search::by_vector(view, request, vector))
     }
 
     /// As [`by_vector`](Self::by_vector), but ends early once `cancel` returns `true`.
@@ -237,11 +313,9 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         vector: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Searched> {
-        search::by_vector(
-            &self.searched.view(rtxn)?,
-            Request { cancel: &cancel, ..self.request },
-            Components::of(vector),
-        )
+        let (vector, request) =
+            (Components::of(vector), Request { cancel: &cancel, ..self.request });
+        self.search(rtxn, request, |view, request| search::by_vector(view, request, vector))
     }
 
     /// Returns the items nearest to each of many vectors; `rows` holds them one after the other,
@@ -256,7 +330,8 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
     /// first row that cannot be compared, [`SnapshotMismatch`](crate::Error::SnapshotMismatch),
     /// [`Corrupt`](crate::Error::Corrupt).
     pub fn by_vectors(&self, rtxn: &RoTxn<'_>, rows: &[impl Component]) -> Result<Vec<Searched>> {
-        search::by_vectors(&self.searched.view(rtxn)?, self.request, Components::of(rows))
+        let rows = Components::of(rows);
+        self.search(rtxn, self.request, |view, request| search::by_vectors(view, request, rows))
     }
 
     /// As [`by_vectors`](Self::by_vectors), but ends early once `cancel` returns `true`: then every
@@ -270,11 +345,8 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         rows: &[impl Component],
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Vec<Searched>> {
-        search::by_vectors(
-            &self.searched.view(rtxn)?,
-            Request { cancel: &cancel, ..self.request },
-            Components::of(rows),
-        )
+        let (rows, request) = (Components::of(rows), Request { cancel: &cancel, ..self.request });
+        self.search(rtxn, request, |view, request| search::by_vectors(view, request, rows))
     }
 
     /// Returns the items nearest to a stored item, without that item. `None` if there is no such
@@ -283,7 +355,7 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
     /// # Errors
     /// As [`by_vector`](Self::by_vector).
     pub fn by_item(&self, rtxn: &RoTxn<'_>, item: ItemId) -> Result<Option<Searched>> {
-        search::by_item(&self.searched.view(rtxn)?, self.request, item)
+        self.search(rtxn, self.request, |view, request| search::by_item(view, request, item))
     }
 
     /// As [`by_item`](Self::by_item), but ends early once `cancel` returns `true`.
@@ -296,11 +368,8 @@ impl<'a, D> Query<'a, Reader<'_, D>> {
         item: ItemId,
         cancel: impl Fn() -> bool + Sync,
     ) -> Result<Option<Searched>> {
-        search::by_item(
-            &self.searched.view(rtxn)?,
-            Request { cancel: &cancel, ..self.request },
-            item,
-        )
+        let request = Request { cancel: &cancel, ..self.request };
+        self.search(rtxn, request, |view, request| search::by_item(view, request, item))
     }
 }
 
@@ -318,14 +387,36 @@ pub(crate) fn answer_by_ids<'t, S: Source<'t>, R>(
     query: &Query<'_, R>,
     target: Target<'_>,
 ) -> Result<Option<Vec<Searched>>> {
-    let mut request = query.request;
-    if let Some(Candidates::Ids(candidates)) = query.named {
-        request.candidates = Some(candidates);
-    }
+    by_ids(view, &query.named, query.request, |request| {
+        answer_target(view, request, target, |id| Ok(<ItemId as sealed::Bytes>::take(id)))
+    })
+}
+
+/// Runs a search with restrictions by id.
+fn by_ids<'t, S: Source<'t>, T>(
+    view: &View<'_, 't, S>,
+    named: &Named<'_>,
+    request: Request<'_>,
+    search: impl FnOnce(Request<'_>) -> Result<T>,
+) -> Result<T> {
+    let ask = named.predicate.map(|predicate| {
+        move |id: ItemId| Ok(predicate.ask(&id.to_be_bytes()).unwrap_or_default())
+    });
+    let ask = ask.as_ref().map(|ask| ask as Predicate<'_>);
+    named.resolve(view, request, &NoKeys, ask, search)
+}
+
+/// Answers a request for a target, whose name `id` looks up if it is an item.
+pub(crate) fn answer_target<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
+    request: Request<'_>,
+    target: Target<'_>,
+    id: impl FnOnce(&[u8]) -> Result<Option<ItemId>>,
+) -> Result<Option<Vec<Searched>>> {
     match target {
         Target::Vector(vector) => Ok(Some(vec![search::by_vector(view, request, vector)?])),
         Target::Vectors(rows) => Ok(Some(search::by_vectors(view, request, rows)?)),
-        Target::Item(id) => match <ItemId as sealed::Bytes>::take(id) {
+        Target::Item(name) => match id(name)? {
             Some(id) => Ok(search::by_item(view, request, id)?.map(|found| vec![found])),
             None => Ok(None),
         },

@@ -6,7 +6,7 @@
 //! share it, each searching through a transaction of its own on the same snapshot. A [`WarmReader`]
 //! has resolved all pointers and needs no transaction.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use heed::{Env, RoTxn};
@@ -218,7 +218,7 @@ impl<'t, D> Reader<'t, D> {
     pub fn warm(&self, rtxn: &RoTxn<'_>) -> Result<WarmReader<'_, 't, D>> {
         let view = self.view(rtxn)?;
         view.resolve_all()?;
-        let mut values = HashMap::new();
+        let mut values = BTreeMap::new();
         for kind in [Kind::ID_SLOTS, Kind::SETS] {
             let bound = |sub, n| Key::new(self.index(), kind, sub, n);
             for entry in self.place.range(rtxn, bound(0, 0), bound(u8::MAX, u32::MAX))? {

@@ -18,6 +18,8 @@ const DENSE: u8 = 1;
 /// The number of items from which the dense form is smaller.
 const DENSE_FROM: usize = 667;
 const NONE: u32 = u32::MAX;
+/// A binary search of a group takes as long as passing about this many of its items.
+const SEARCHED_PER_MERGED: usize = 8;
 
 /// Length in bytes of a SLOT_IDS value for this many slots.
 pub(crate) fn group_bytes(slots: u32) -> usize {
@@ -173,6 +175,39 @@ pub(crate) fn find(body: &[u8], low: u16) -> Result<Option<Slot>, Damage> {
         .map(|(_, slot)| slot))
 }
 
+/// Passes the slots of the items among `ids`, ascending, that an encoded group has to `found`. All
+/// are of this group, whose first id is `base`.
+pub(crate) fn find_all(
+    body: &[u8],
+    base: ItemId,
+    ids: &[ItemId],
+    mut found: impl FnMut(Slot),
+) -> Result<(), Damage> {
+    let header = header(body)?;
+    if header.form == DENSE {
+        let (slots, _) = body[HEADER_BYTES..].as_chunks::<4>();
+        let slots = ids.iter().filter_map(|id| slots.get((id - base) as usize));
+        slots.map(|slot| u32::from_le_bytes(*slot)).filter(|slot| *slot != NONE).for_each(|slot| {
+            found(Slot(slot));
+        });
+        return Ok(());
+    }
+    if ids.len() * SEARCHED_PER_MERGED < header.count {
+        for id in ids {
+            find(body, (id - base) as u16)?.into_iter().for_each(&mut found);
+        }
+        return Ok(());
+    }
+    let mut ids = ids.iter().map(|id| (id - base) as u16).peekable();
+    for entry in (0..header.count).filter_map(|i| header.sparse(body, i)) {
+        while ids.next_if(|low| *low < entry.0).is_some() {}
+        if ids.next_if_eq(&entry.0).is_some() {
+            found(entry.1);
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -199,12 +234,29 @@ mod tests {
         }
 
         #[test]
+        fn looking_up_many_ids_finds_what_looking_up_each_does(
+            lows in prop::collection::btree_set(0..ID_GROUP as u16, 1..1000),
+            asked in prop::collection::btree_set(0..ID_GROUP, 0..1000),
+        ) {
+            let mut group = IdGroup::default();
+            lows.iter().for_each(|low| group.set(*low, Some(Slot(u32::from(*low) * 7))));
+            let (body, base) = (group.encode(), 5 * ID_GROUP);
+            let ids: Vec<ItemId> = asked.iter().map(|low| base + low).collect();
+            let mut found = Vec::new();
+            find_all(&body, base, &ids, |slot| found.push(slot)).unwrap();
+            let each = asked.iter().filter_map(|low| find(&body, *low as u16).unwrap());
+            prop_assert_eq!(found, each.collect::<Vec<_>>());
+        }
+
+        #[test]
         fn any_bytes_give_a_group_or_an_error(
             body in prop::collection::vec(any::<u8>(), 0..64),
             low in 0..1000u16,
         ) {
             let _ = IdGroup::decode(&body);
             let _ = find(&body, low);
+            let ids: Vec<ItemId> = (0..ID_GROUP).step_by(1 + usize::from(low)).collect();
+            let _ = find_all(&body, 0, &ids, |_| {});
         }
     }
 

@@ -15,6 +15,7 @@
 
 use std::cell::Cell;
 
+use super::detours::Detours;
 use super::pool::{Candidate, Pool, Reach};
 use super::visited::Visited;
 use super::{DistanceComputer, Graph};
@@ -35,21 +36,23 @@ const FETCH_DIVISOR: usize = 8;
 /// The scratch memory of a search, and its result.
 #[derive(Debug, Default)]
 pub(crate) struct Beam {
-    pool: Pool,
-    visited: Visited,
-    list: Vec<u32>,
-    distances: Vec<f32>,
+    pub(super) pool: Pool,
+    pub(super) visited: Visited,
+    pub(super) list: Vec<u32>,
+    pub(super) distances: Vec<f32>,
     /// The number of nodes that the search may still expand.
     hops_left: usize,
     /// See [`Scope::copies`].
-    copies: usize,
+    pub(super) copies: usize,
     /// The candidate that was expanded last.
-    expanded: Option<Candidate>,
+    pub(super) expanded: Option<Candidate>,
     /// Slots to be fetched together, and for how many nodes: see
     /// [`fetch_values`](Self::fetch_values).
-    ahead: Vec<u32>,
+    pub(super) ahead: Vec<u32>,
     fetch_width: usize,
     max_fetch_width: usize,
+    /// See [`search_filtered`](Self::search_filtered).
+    pub(super) detours: Detours,
     /// How many distances have been computed for the task.
     pub(crate) distance_count: u64,
 }
@@ -203,7 +206,7 @@ impl Beam {
     }
 
     /// Resets the beam for another task.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.pool.start(1, None);
         self.distance_count = 0;
     }
@@ -354,7 +357,7 @@ impl Beam {
 
 /// Whether a slot, which is as far away as the expanded candidate, has the same vector.
 #[cold]
-fn is_copy(graph: &impl Graph, expanded: Option<Candidate>, slot: u32) -> Result<bool> {
+pub(super) fn is_copy(graph: &impl Graph, expanded: Option<Candidate>, slot: u32) -> Result<bool> {
     expanded.map_or(Ok(false), |expanded| graph.are_equal(Slot(expanded.slot()), Slot(slot)))
 }
 

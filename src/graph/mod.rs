@@ -1,8 +1,8 @@
 //! The HNSW graph (Malkov and Yashunin 2018) as an algorithm over small view traits. No LMDB, no
 //! bytes, no unsafe.
 //!
-//! - `beam`: the one beam search loop, for queries, construction and filters, with its candidate
-//!   `pool` and its `visited` set.
+//! - `beam`: the beam search loop of queries and construction, with its candidate `pool` and its
+//!   `visited` set; `filtered`: the same where only some nodes may be results.
 //! - `interleave`: interleaves several searches on one thread, to hide memory latency.
 //! - `prune`: selects the neighbors that a node keeps; `products`: what differs where distances are
 //!   negated inner products.
@@ -21,7 +21,9 @@
 
 pub(crate) mod beam;
 pub(crate) mod delete;
+mod detours;
 mod edge;
+pub(crate) mod filtered;
 mod grown;
 pub(crate) mod insert;
 pub(crate) mod interleave;

@@ -19,6 +19,18 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// A number that orders like distances, ties by slot.
+    #[inline]
+    pub(super) fn order_of(distance: f32, slot: u32) -> i64 {
+        order(distance, slot)
+    }
+
+    /// The accepted candidate of an [order](Self::order_of).
+    #[inline]
+    pub(super) fn new(order: i64) -> Self {
+        Self { order, accepted: true, expanded: false }
+    }
+
     #[inline]
     pub(crate) fn distance(&self) -> f32 {
         let ordered = (self.order >> 32) as i32;
@@ -178,6 +190,17 @@ impl Pool {
     #[inline]
     pub(super) fn peek(&self) -> Option<u32> {
         self.candidates.get(self.next).map(Candidate::slot)
+    }
+
+    /// Whether a node in this [order](Candidate::order_of), which is not in the pool, would be
+    /// expanded before all in it.
+    #[inline]
+    pub(super) fn is_next(&self, order: i64) -> bool {
+        if self.reach().is_some_and(|reach| self.next >= reach.most) {
+            return false;
+        }
+        self.candidates.get(self.next).is_none_or(|next| order < next.order)
+            && Candidate::new(order).distance() <= self.bound_with(0.0)
     }
 
     /// The slots that will be expanded next, in order, if nothing is inserted before.

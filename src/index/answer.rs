@@ -8,13 +8,14 @@ use super::environment::WriteTxn;
 use super::{Batch, Index, Snapshot};
 use crate::error::{Error, Result};
 use crate::format::item_keys::{Naming, Row};
-use crate::item_key::{Candidates, ItemName, MAX_KEY_BYTES, sealed};
-use crate::query::{Answer, Query, Searchable, Target, answer_by_ids};
-use crate::search::{self, Searched};
+use crate::filter::Keys;
+use crate::item_key::{ItemName, sealed};
+use crate::query::{Answer, Query, Searchable, Target, answer_by_ids, answer_target};
+use crate::search::{Predicate, Searched};
 use crate::store::Place;
 use crate::store::owned_snapshot::OwnedSnapshot;
 use crate::store::sections::item_keys::rows::ItemKeys;
-use crate::store::source::Source;
+use crate::store::source::{Shared, Source, Warm};
 use crate::store::view::View;
 use crate::types::ItemId;
 
@@ -35,14 +36,58 @@ impl Lend for WriteTxn<'_> {
     }
 }
 
-/// Answers a query on one snapshot, by the names of its items.
-fn answer<'t, K: sealed::Bytes + ?Sized, S: Source<'t>, R>(
-    view: &View<'_, 't, S>,
+/// The number of keys that a prefix looks up while others wait for the transaction: a tenth of a
+/// millisecond.
+const KEYS_AHEAD: usize = 1024;
+
+/// Lookups of keys by a transaction that is lent.
+struct LentKeys<'a, L> {
+    keys: ItemKeys<'a>,
+    txn: &'a L,
+}
+
+impl<L: Lend> LentKeys<'_, L> {
+    // Lent anew for each key: others wait for it.
+    fn id(&self, key: &[u8]) -> Result<Option<ItemId>> {
+        self.txn.lend(|txn| self.keys.id(txn, key))
+    }
+}
+
+impl<L: Lend> Keys for LentKeys<'_, L> {
+    fn ids(&self, keys: &[Vec<u8>]) -> Result<RoaringBitmap> {
+        keys.iter().filter_map(|key| self.id(key).transpose()).collect()
+    }
+
+    fn with_prefix(&self, prefix: &[u8]) -> Result<RoaringBitmap> {
+        let (mut ids, mut last) = (RoaringBitmap::new(), None);
+        loop {
+            let next = |txn: &RoTxn<'_>| {
+                self.keys.with_prefix(txn, prefix, last.as_deref(), KEYS_AHEAD, |id| {
+                    ids.insert(id);
+                })
+            };
+            last = self.txn.lend(next)?;
+            if last.is_none() {
+                return Ok(ids);
+            }
+        }
+    }
+}
+
+/// Answers a query on one snapshot, by the names of its items. `names` is a view of the same
+/// snapshot that any thread can use to look up the keys that a predicate is asked about.
+fn answer<'t, K, S, N, R>(
+    (view, names): (&View<'_, 't, S>, &View<'_, 't, N>),
     place: Place<'_>,
     txn: &impl Lend,
     query: &Query<'_, R>,
     target: Target<'_>,
-) -> Result<Option<Vec<Searched<K::Owned>>>> {
+) -> Result<Option<Vec<Searched<K::Owned>>>>
+where
+    K: sealed::Bytes + ?Sized,
+    S: Source<'t>,
+    N: Source<'t> + Sync,
+{
     let mistyped = |id: ItemId| {
         Error::corrupt(Row::name_of(place.index, id), "its key is not of the type of the index")
     };
@@ -52,29 +97,15 @@ fn answer<'t, K: sealed::Bytes + ?Sized, S: Source<'t>, R>(
         return found.map(|all| all.into_iter().map(|one| one.name(own)).collect()).transpose();
     }
     let keys = ItemKeys { place, naming: K::NAMING };
-    // Lent anew for each key: others wait for it.
-    let id = |key: &[u8]| txn.lend(|txn| keys.id(txn, key));
-    let candidates: Option<RoaringBitmap> = match &query.named {
-        None => None,
-        Some(Candidates::Ids(ids)) => Some((*ids).clone()),
-        Some(Candidates::Keys(all)) => {
-            Some(all.iter().filter_map(|key| id(key).transpose()).collect::<Result<_>>()?)
-        }
-        Some(Candidates::Invalid(bytes)) => {
-            return Err(Error::InvalidItemKey { bytes: *bytes, max: MAX_KEY_BYTES });
-        }
-    };
-    let mut request = query.request;
-    request.candidates = candidates.as_ref().or(request.candidates);
-    let found = match target {
-        Target::Vector(vector) => Some(vec![search::by_vector(view, request, vector)?]),
-        Target::Vectors(rows) => Some(search::by_vectors(view, request, rows)?),
-        Target::Item(key) => match id(key)? {
-            Some(item) => search::by_item(view, request, item)?.map(|found| vec![found]),
-            None => None,
-        },
-    };
+    let lent = LentKeys { keys, txn };
     let known = keys.known(view.snapshot, || txn.lend(|txn| keys.bound(txn)))?;
+    let ask = query.named.predicate.map(|predicate| {
+        move |id| predicate.ask(keys.key(names, known, id)?).ok_or_else(|| mistyped(id))
+    });
+    let ask = ask.as_ref().map(|ask| ask as Predicate<'_>);
+    let found = query.named.resolve(view, query.request, &lent, ask, |request| {
+        answer_target(view, request, target, |key| lent.id(key))
+    })?;
     let name = |id| K::take(keys.key(view, known, id)?).ok_or_else(|| mistyped(id));
     found.map(|all| all.into_iter().map(|one| one.name(name)).collect()).transpose()
 }
@@ -84,7 +115,8 @@ fn answer_held<K: sealed::Bytes + ?Sized, R>(
     query: &Query<'_, R>,
     target: Target<'_>,
 ) -> Result<Option<Vec<Searched<K::Owned>>>> {
-    answer::<K, _, _>(&held.view(), held.place(), held, query, target)
+    let view = held.view();
+    answer::<K, _, _, _>((&view, &view), held.place(), held, query, target)
 }
 
 impl<D, K: ItemName + sealed::Bytes + ?Sized> Searchable for Index<D, K> {
@@ -112,6 +144,13 @@ impl<D, K: ItemName + sealed::Bytes + ?Sized> Searchable for Batch<'_, D, K> {
         let writes = &query.searched.writes;
         let reader = writes.reader()?;
         let view = reader.view(writes.txn())?;
-        answer::<K, _, _>(&view, writes.place(), writes.txn(), query, target)
+        let (place, txn) = (writes.place(), writes.txn());
+        if query.named.predicate.is_none() {
+            let names = View::new(view.snapshot, Warm::default());
+            return answer::<K, _, _, _>((&view, &names), place, txn, query, target);
+        }
+        // A write transaction stays on its thread, a nested read transaction does not.
+        let names = View::new(view.snapshot, Shared::new(place, txn)?);
+        answer::<K, _, _, _>((&view, &names), place, txn, query, target)
     }
 }

@@ -3,17 +3,28 @@
 //! There are three access paths, each in a file of its own in `paths/`, with its cost estimate.
 //! **Graph** is a beam search of the graph, plus a scan of the pending items. **All**, exact search
 //! (brute force), scans all live vectors, where that is requested or costs less than the graph
-//! search. **Candidates** scans only the candidates (prefilter), where they are so few that
-//! reaching them through the graph would cost more. Every path returns `k` results, or all that
-//! exist.
+//! search. **Candidates** scans only the candidates (prefilter), where they are so few, or so far
+//! from the query, that reaching them through the graph would cost more. Every path returns `k`
+//! results, or all that exist.
+//!
+//! `selection` resolves the filter of a request to slots of the snapshot (`slot_set`), once a
+//! search. `costs` has the cost model: the planner takes the path that is the cheapest if the graph
+//! search meets nothing but possible results, and a graph search that meets others, and is going to
+//! cost more than the exact way, changes over to that.
 
+mod costs;
 mod paths;
 mod request;
 mod searched;
+mod selection;
+mod slot_set;
 
+use self::costs::Costs;
 use self::paths::{AccessPath, PATHS};
 pub(crate) use self::request::{Request, SearchContext};
 pub use self::searched::{Searched, Strategy};
+pub(crate) use self::selection::{Items, Predicate, Restrictions};
+pub(crate) use self::slot_set::SlotSet;
 use crate::codec::Components;
 use crate::error::{Error, Result};
 use crate::flat::{Slots, scan};
@@ -67,7 +78,7 @@ fn search_vector(
     Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     begin(view, |view| {
         let query = view.query(vector)?;
-        let context = SearchContext::new(request, None);
+        let context = SearchContext::new(view, request, None)?;
         let mut found = Search { view, queries: &[query], context: &context }.run()?;
         // One query has one answer.
         Ok(found.swap_remove(0))
@@ -101,7 +112,7 @@ fn search_vectors(
             })
         };
         let queries = rows.rows(dimensions).enumerate().map(query).collect::<Result<Vec<_>>>()?;
-        let context = SearchContext::new(request, None);
+        let context = SearchContext::new(view, request, None)?;
         Search { view, queries: &queries, context: &context }.run()
     })
 }
@@ -124,7 +135,7 @@ fn search_item(
     begin(view, |view| {
         let Some(slot) = view.slot(item)? else { return Ok(None) };
         let query = view.query_of(slot)?;
-        let context = SearchContext::new(request, Some(item));
+        let context = SearchContext::new(view, request, Some(slot))?;
         Ok(Search { view, queries: &[query], context: &context }.run()?.pop())
     })
 }
@@ -139,17 +150,16 @@ struct Search<'q, 'v, 's, 't> {
 impl Search<'_, '_, '_, '_> {
     /// Returns an answer for each query.
     fn run(&self) -> Result<Vec<Searched>> {
-        let possible = self.possible();
-        let k = self.context.request.k.min(possible);
-        let (strategy, found) = if k == 0 {
-            (Strategy::All, self.scan(0, Slots::Only(&[]))?)
+        let k = self.context.request.k.min(self.context.selection.len());
+        let found = if k == 0 {
+            let nothing = self.scan(0, Slots::Only(&[]))?.into_iter();
+            nothing.map(|found| (Strategy::All, found)).collect()
         } else {
-            let path = self.cheapest(k);
-            (path.strategy(), path.search(self, k)?)
+            self.cheapest(k).search(self, k)?
         };
         let did_cancel = self.context.did_cancel();
         let pending = self.view.snapshot.meta.pending.into();
-        let answer = |(query, found)| {
+        let answer = |(query, (strategy, found))| {
             let Found { top_k, distances, estimates } = found;
             let nns = top_k.into_sorted(query)?;
             Ok(Searched { nns, did_cancel, strategy, distances, estimates, pending })
@@ -157,16 +167,13 @@ impl Search<'_, '_, '_, '_> {
         self.queries.iter().zip(found).map(answer).collect()
     }
 
-    /// The maximum number of items that may be results.
-    fn possible(&self) -> usize {
-        let items = self.view.snapshot.meta.items as usize;
-        let candidates = self.context.request.candidates;
-        candidates.map_or(items, |candidates| items.min(candidates.len() as usize))
+    /// The costs that paths estimate theirs by.
+    fn costs(&self) -> Costs {
+        Costs::of(self.view, self.context)
     }
 
-    /// The query planner: the cheapest access path by their cost models (`cost_ns`), which estimate
-    /// the selectivity of candidates, of the requested kind (exact or not), or of all if no such
-    /// path can answer. The choice is the same for one query and for many, so that a batch gives
+    /// The query planner: the cheapest access path by their cost models (`cost_ns`), of the
+    /// requested kind (exact or not), or of all if no such path can answer. The choice is the same for one query and for many, so that a batch gives
     /// the answers that each query would get alone.
     fn cheapest(&self, k: usize) -> &'static dyn AccessPath {
         let cheapest = |exact: Option<bool>| {
@@ -193,7 +200,7 @@ impl Search<'_, '_, '_, '_> {
             slots,
             k,
             context.request.codes,
-            &|item| context.accepts(item),
+            &|slot, item| context.accepts(slot, item),
             &|| context.stop(),
         )
     }

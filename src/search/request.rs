@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use roaring::RoaringBitmap;
-
+use super::selection::{Restrictions, Selection};
 use crate::defaults;
-use crate::types::ItemId;
+use crate::error::Result;
+use crate::store::source::Source;
+use crate::store::view::View;
+use crate::types::{ItemId, Slot};
 
 /// The cancel closure, as a trait object, so that a search is compiled once and not for each
 /// closure.
@@ -19,8 +21,8 @@ pub(crate) struct Request<'a> {
     pub(crate) ef_search: usize,
     /// Only exact access paths, or only the others; `None` for the cheapest of all.
     pub(crate) exact: Option<bool>,
-    /// The items that may be results (prefilter); `None` for all.
-    pub(crate) candidates: Option<&'a RoaringBitmap>,
+    /// The items that may be results.
+    pub(crate) restrictions: Restrictions<'a>,
     /// Whether to use the quantized codes of the index, if it has any.
     pub(crate) codes: bool,
     pub(crate) cancel: Cancel<'a>,
@@ -32,7 +34,7 @@ impl Request<'_> {
             k,
             ef_search: defaults::EF_SEARCH,
             exact: None,
-            candidates: None,
+            restrictions: Restrictions::default(),
             codes: true,
             cancel: &|| false,
         }
@@ -45,7 +47,7 @@ impl fmt::Debug for Request<'_> {
             .field("k", &self.k)
             .field("ef_search", &self.ef_search)
             .field("exact", &self.exact)
-            .field("candidates", &self.candidates)
+            .field("restrictions", &self.restrictions)
             .field("codes", &self.codes)
             .finish_non_exhaustive()
     }
@@ -54,19 +56,25 @@ impl fmt::Debug for Request<'_> {
 /// The filter and the stop condition of a search in progress. Threads share it.
 pub(crate) struct SearchContext<'a> {
     pub(crate) request: Request<'a>,
-    /// The item that is the query of a search by item.
-    excluded: Option<ItemId>,
+    pub(crate) selection: Selection<'a>,
     /// Whether `cancel` has returned `true`; later return values do not matter.
     cancelled: AtomicBool,
 }
 
 impl<'a> SearchContext<'a> {
-    pub(crate) fn new(request: Request<'a>, excluded: Option<ItemId>) -> Self {
-        Self { request, excluded, cancelled: AtomicBool::new(false) }
+    /// Resolves the filter on a view. `own` is the slot that is the query of a search by item.
+    pub(crate) fn new<'t, S: Source<'t>>(
+        view: &View<'a, 't, S>,
+        request: Request<'a>,
+        own: Option<Slot>,
+    ) -> Result<Self> {
+        let selection = Selection::of(view, request.restrictions, own)?;
+        Ok(Self { request, selection, cancelled: AtomicBool::new(false) })
     }
 
     /// Whether to end the search here. Calls `cancel`: a graph search does so before each expansion
-    /// on layer 0, a scan before each block of about 64 vectors.
+    /// on layer 0, a scan before each block of about 64 vectors, and both before each call of a
+    /// predicate.
     pub(crate) fn stop(&self) -> bool {
         if (self.request.cancel)() {
             self.cancelled.store(true, Ordering::Relaxed);
@@ -79,14 +87,14 @@ impl<'a> SearchContext<'a> {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Whether an item may be a result.
-    pub(crate) fn accepts(&self, item: ItemId) -> bool {
-        self.request.candidates.is_none_or(|candidates| candidates.contains(item))
-            && self.excluded != Some(item)
-    }
-
-    /// Whether every slot that is not removed is accepted, so that the filter needs no item id.
-    pub(crate) fn accepts_all(&self) -> bool {
-        self.request.candidates.is_none() && self.excluded.is_none()
+    /// Whether an item that would be a result may be one. Asks the predicate, if there is one.
+    pub(crate) fn accepts(&self, slot: Slot, item: ItemId) -> Result<bool> {
+        if !self.selection.admits(slot) {
+            return Ok(false);
+        }
+        match self.selection.predicate() {
+            Some(predicate) => Ok(!self.stop() && predicate(item)?),
+            None => Ok(true),
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::sections::codes::tables::CodeTables;
 use super::sections::list::{SECTIONS, section_of};
 use super::sections::sets::edit::read as read_set;
 use super::sections::vectors;
-use super::snapshot::{Snapshot, form_name};
+use super::snapshot::{Snapshot, form_name, next_serial};
 use super::strided::Strided;
 use super::table::{Memory, Table};
 use crate::error::{Error, Result};
@@ -139,6 +139,7 @@ impl<'t> Snapshot<'t> {
             index: place.index,
             metric: place.metric,
             id: rtxn.id(),
+            serial: next_serial(),
             pending: pending.iter().collect(),
             removed,
             vectors: Strided::new(

@@ -1,7 +1,7 @@
 //! An MVCC snapshot of an index, as one transaction sees it: its metadata, the pending and removed
 //! slots, and the pointer tables of values found so far. `open` opens one.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
@@ -29,6 +29,14 @@ pub(crate) fn form_name(codec: u8) -> &'static str {
     all.into_iter().find(|(id, _)| *id == codec).map_or("an unknown form", |(_, name)| name)
 }
 
+/// A number that no other snapshot of this process has. The id of a transaction tells less: a
+/// write transaction has one id for all of its states, and one that is aborted leaves its id to the
+/// next.
+pub(super) fn next_serial() -> u64 {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    SERIAL.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A snapshot: see the module.
 #[derive(Debug)]
 pub(crate) struct Snapshot<'t> {
@@ -38,6 +46,8 @@ pub(crate) struct Snapshot<'t> {
     pub(crate) memory: Memory,
     /// The id of the transaction.
     pub(crate) id: usize,
+    /// Tells the snapshots of this process apart: see [`next_serial`].
+    pub(crate) serial: u64,
     /// The slots of live items that are not in the graph, ascending.
     pub(crate) pending: Vec<u32>,
     /// Slots that are in the graph but must not be returned (tombstones).

@@ -8,7 +8,7 @@
 //! borrowed: `'t`. This promise allows a pointer table to be filled through one transaction and
 //! read while another is in use.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use heed::{RoTxn, RwTxn, WithoutTls};
@@ -167,11 +167,11 @@ impl<'t> Source<'t> for Shared<'t, '_> {
 /// Values found in advance that have no pointer table, for snapshots whose tables are full.
 #[derive(Debug, Default)]
 pub(crate) struct Warm<'t> {
-    values: HashMap<Key, &'t [u8]>,
+    values: BTreeMap<Key, &'t [u8]>,
 }
 
 impl<'t> Warm<'t> {
-    pub(crate) fn new(values: HashMap<Key, &'t [u8]>) -> Self {
+    pub(crate) fn new(values: BTreeMap<Key, &'t [u8]>) -> Self {
         Self { values }
     }
 }
@@ -179,6 +179,14 @@ impl<'t> Warm<'t> {
 impl<'t> Source<'t> for Warm<'t> {
     fn get(&self, key: Key) -> Result<Option<&'t [u8]>> {
         Ok(self.values.get(&key).copied())
+    }
+
+    fn values(&self, first: Key, last: Key, most: usize) -> Result<Vec<(Key, &'t [u8])>> {
+        if first > last {
+            return Ok(Vec::new());
+        }
+        let values = self.values.range(first..=last).take(most);
+        Ok(values.map(|(key, value)| (*key, *value)).collect())
     }
 }
 

@@ -1,13 +1,10 @@
-//! The candidates path (prefilter): looks up the candidates, and scans their vectors; exact.
+//! The candidates path (prefilter): scans the vectors, or codes, of the candidates; exact.
 
-use super::{AccessPath, vector_ns};
+use super::AccessPath;
 use crate::error::Result;
 use crate::flat::Slots;
 use crate::search::{Search, Strategy};
 use crate::top_k::Found;
-
-/// The estimated cost of finding a vector by its item id, in nanoseconds.
-const LOOKUP_NS: f64 = 150.0;
 
 /// Scans all candidates.
 pub(crate) struct CandidateList;
@@ -18,17 +15,17 @@ impl AccessPath for CandidateList {
     }
 
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, _k: usize) -> Option<f64> {
-        search.context.request.candidates?;
-        Some(search.possible() as f64 * (vector_ns(search) + LOOKUP_NS))
+        let only = search.context.selection.only()?;
+        Some(only.len() as f64 * search.costs().scattered_row)
     }
 
-    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<Found>> {
-        let mut slots = Vec::new();
-        for item in search.context.request.candidates.into_iter().flatten() {
-            slots.extend(search.view.slot(item)?.map(|slot| slot.0));
-        }
-        // In storage order, for the prefetcher.
-        slots.sort_unstable();
-        search.scan(k, Slots::Only(&slots))
+    fn search(
+        &self,
+        search: &Search<'_, '_, '_, '_>,
+        k: usize,
+    ) -> Result<Vec<(Strategy, Found)>> {
+        let slots = search.context.selection.only().map_or(&[][..], |only| only.list());
+        let found = search.scan(k, Slots::Only(slots))?;
+        Ok(found.into_iter().map(|found| (self.strategy(), found)).collect())
     }
 }

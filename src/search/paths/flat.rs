@@ -1,6 +1,6 @@
 //! The exact path (brute force): scans all live vectors. The scan itself is in `flat.rs`.
 
-use super::{AccessPath, vector_ns};
+use super::AccessPath;
 use crate::error::Result;
 use crate::flat::Slots;
 use crate::search::{Search, Strategy};
@@ -15,10 +15,15 @@ impl AccessPath for Flat {
     }
 
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, _k: usize) -> Option<f64> {
-        Some(f64::from(search.view.snapshot.meta.items) * vector_ns(search))
+        Some(f64::from(search.view.snapshot.meta.items) * search.costs().row)
     }
 
-    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<Found>> {
-        search.scan(k, Slots::Except(&search.view.dead()?))
+    fn search(
+        &self,
+        search: &Search<'_, '_, '_, '_>,
+        k: usize,
+    ) -> Result<Vec<(Strategy, Found)>> {
+        let found = search.scan(k, Slots::Except(&search.view.dead()?))?;
+        Ok(found.into_iter().map(|found| (self.strategy(), found)).collect())
     }
 }

@@ -1,10 +1,14 @@
 //! The graph path: a beam search of the graph, and a scan of the pending items, which are not in it
 //! yet. This file decides how far the search goes (early termination, oversampling), and reranks
-//! what it finds.
+//! what it finds; `filtered` has the searches of a filter.
+//!
+//! A search without a filter takes every node for a result, and drops the few that were removed
+//! from the graph's results in the end. Where those are many, it is done again by `filtered`.
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{AccessPath, vector_ns};
+use super::filtered::Filtering;
+use super::{AccessPath, CandidateList, Flat};
 use crate::distance::{Form, prefetches_early};
 use crate::error::Result;
 use crate::flat::Slots;
@@ -20,12 +24,6 @@ use crate::threads;
 use crate::top_k::{Found, TopK};
 use crate::types::{Layer, Slot};
 
-/// The estimated cost of expanding one node, in nanoseconds: about 16 distances to vectors that are
-/// not in the cache.
-const EXPANSION_NS: f64 = 1000.0;
-/// The estimated cost of keeping the pool sorted, in nanoseconds for each pair of its members:
-/// three insertions a member, each moving half of the pool.
-const POOL_NS: f64 = 1.2;
 /// Early termination: a search stops at this power of the ratio between the distances of the
 /// `ef_search`-th and the `k`-th neighbor, averaged over the index. Queries with many neighbors at
 /// nearly the same distance search longer, most others shorter (decision 0019 has the figures).
@@ -39,6 +37,10 @@ const FOUR_BIT_EF_FACTOR: f32 = 3.0;
 /// A search by 4-bit codes keeps, for reranking, every candidate within this fraction of its error
 /// bound (about 99.7 %) of the stopping distance.
 const ERROR_MARGIN_FRACTION: f32 = 0.25;
+/// Of at most one node in this many that cannot be a result, a search does not know before its end.
+const NODES_PER_BARRED: u64 = 32;
+/// If more than one in this many of the nodes that it has found cannot be, it is done again.
+const FOUND_PER_BARRED: usize = 8;
 /// A search expands at least `ef / 2` candidates, whatever early termination says.
 const MIN_EF_DIVISOR: usize = 2;
 /// A search expands at most this factor times `ef` candidates, and keeps as many.
@@ -55,52 +57,139 @@ impl AccessPath for Graph {
     }
 
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Option<f64> {
-        let meta = &search.view.snapshot.meta;
-        if meta.linked() == 0 {
+        if search.view.snapshot.meta.linked() == 0 {
             return None;
         }
-        // A filter that accepts one item in n needs n times as many expansions.
-        let rarity = f64::from(meta.items) / search.possible() as f64;
-        let ef = search.context.request.ef_search.max(k) as f64 * rarity;
-        let pending = search.view.snapshot.pending.len() as f64;
-        Some(ef * EXPANSION_NS + ef * ef * POOL_NS + pending * vector_ns(search))
+        let (costs, selection) = (search.costs(), &search.context.selection);
+        let pending = selection.pending().len() as f64;
+        Some(costs.walk(search.context.request.ef_search.max(k)) + pending * costs.scattered_row)
     }
 
-    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<Found>> {
-        let Search { view, context, .. } = *search;
-        let mut found = search.scan(k, Slots::Only(&view.snapshot.pending))?;
-        if let ([query], [found]) = (search.queries, &mut found[..]) {
-            Walk { view, context, k }.one(query, found)?;
-        } else {
-            // A transaction cannot be shared between threads, fully resolved tables can.
-            view.resolve_all()?;
-            let warm = View::new(view.snapshot, Warm::default()).with_cold(view.cold());
-            let queries: Vec<_> = search.queries.iter().map(|query| query.on(&warm)).collect();
-            Walk { view: &warm, context, k }.many(&queries, &mut found)?;
+    fn search(
+        &self,
+        search: &Search<'_, '_, '_, '_>,
+        k: usize,
+    ) -> Result<Vec<(Strategy, Found)>> {
+        let Search { view, context, queries } = *search;
+        let mut found = search.scan(k, Slots::Only(context.selection.pending()))?;
+        let mut ends = vec![End::Crowded; found.len()];
+        let mut walk = Walk { view, context, k, filtering: None };
+        if is_plain(search) {
+            ends.fill(End::Found);
+            walk.all(queries, &mut found, &mut ends)?;
         }
-        Ok(found)
+        if ends.contains(&End::Crowded) {
+            walk.filtering = Some(Filtering::new(search, k)?);
+            walk.all(queries, &mut found, &mut ends)?;
+        }
+        let mut answers: Vec<_> = found.into_iter().map(|found| (self.strategy(), found)).collect();
+        if ends.contains(&End::TooCostly) {
+            change_over(search, k, &ends, &mut answers)?;
+        }
+        Ok(answers)
     }
+}
+
+/// Whether all nodes but a few may be results, so that a search need not tell them apart.
+fn is_plain(search: &Search<'_, '_, '_, '_>) -> bool {
+    let Search { view, context: SearchContext { selection, request, .. }, .. } = search;
+    let meta = &view.snapshot.meta;
+    let barred = selection.barred().len();
+    let is_few = barred == 0
+        || barred * NODES_PER_BARRED < u64::from(meta.linked())
+            // A search for as many as there are must not lose any to those.
+            && request.ef_search < meta.items as usize;
+    selection.only().is_none() && selection.predicate().is_none() && is_few
+}
+
+/// Answers the queries that would cost too much by the graph exactly.
+fn change_over(
+    search: &Search<'_, '_, '_, '_>,
+    k: usize,
+    ends: &[End],
+    answers: &mut [(Strategy, Found)],
+) -> Result<()> {
+    let Search { view, context, .. } = *search;
+    let costly = search.queries.iter().zip(answers).zip(ends);
+    let (queries, answers): (Vec<_>, Vec<_>) = costly
+        .filter(|(_, end)| **end == End::TooCostly)
+        .map(|((query, answer), _)| (query.on(view), answer))
+        .unzip();
+    let exact = Search { view, queries: &queries, context };
+    let exact = match context.selection.only() {
+        Some(_) => CandidateList.search(&exact, k)?,
+        None => Flat.search(&exact, k)?,
+    };
+    for (answer, (strategy, mut found)) in answers.into_iter().zip(exact) {
+        found.distances += answer.1.distances;
+        found.estimates += answer.1.estimates;
+        *answer = (strategy, found);
+    }
+    Ok(())
+}
+
+/// How a graph search ended.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum End {
+    Found,
+    /// Too many of the nodes around the query cannot be results, or may not be: the search has to
+    /// tell nodes apart.
+    Crowded,
+    /// It would cost more than an exact answer.
+    TooCostly,
 }
 
 /// The shared state of the graph searches of a batch.
-struct Walk<'q, 's, 't, S> {
-    view: &'q View<'s, 't, S>,
-    context: &'q SearchContext<'q>,
-    k: usize,
+pub(super) struct Walk<'q, 's, 't, S> {
+    pub(super) view: &'q View<'s, 't, S>,
+    pub(super) context: &'q SearchContext<'q>,
+    pub(super) k: usize,
+    /// `None` if every node may be a result.
+    pub(super) filtering: Option<Filtering<'q>>,
 }
 
 impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
+    /// Adds the results of each query that is to be searched to those found before.
+    fn all(
+        &mut self,
+        queries: &[PreparedQuery<'_, 's, 't, S>],
+        found: &mut [Found],
+        ends: &mut [End],
+    ) -> Result<()> {
+        let is_next = if self.filtering.is_some() { End::Crowded } else { End::Found };
+        if let ([query], [found], [end]) = (queries, &mut *found, &mut *ends) {
+            return self.one(query, found, end);
+        }
+        // A transaction cannot be shared between threads, fully resolved tables can.
+        self.view.resolve_all()?;
+        let warm = View::new(self.view.snapshot, Warm::default()).with_cold(self.view.cold());
+        let next = queries.iter().zip(found.iter_mut().zip(ends)).filter(|(_, (_, end))| **end == is_next);
+        let (queries, found): (Vec<_>, Vec<_>) =
+            next.map(|(query, found)| (query.on(&warm), found)).unzip();
+        let (context, k, filtering) = (self.context, self.k, self.filtering.take());
+        Walk { view: &warm, context, k, filtering }.many(&queries, found)
+    }
+
     /// Adds the results for a query to those found before.
-    fn one(&self, query: &PreparedQuery<'_, 's, 't, S>, found: &mut Found) -> Result<()> {
+    fn one(
+        &self,
+        query: &PreparedQuery<'_, 's, 't, S>,
+        found: &mut Found,
+        end: &mut End,
+    ) -> Result<()> {
         Beam::with(|[beam]| match self.code_queries()? {
-            Some(code) => beam.run(self.view, &mut self.task(query, code.of(query), found)),
-            None => beam.run(self.view, &mut self.task(query, query, found)),
+            Some(code) => self.task(query, code.of(query), found, end).run(beam),
+            None => self.task(query, query, found, end).run(beam),
         })
     }
 
     /// Adds the results for each query to those found before, on all available threads. Any thread
     /// must be able to use the view.
-    fn many(&self, queries: &[PreparedQuery<'_, 's, 't, S>], found: &mut [Found]) -> Result<()>
+    fn many(
+        &self,
+        queries: &[PreparedQuery<'_, 's, 't, S>],
+        found: Vec<(&mut Found, &mut End)>,
+    ) -> Result<()>
     where
         S: Sync,
     {
@@ -112,18 +201,23 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         let together = if interleaves { queries.len().div_ceil(threads) } else { 1 };
         let queue = Mutex::new(queries.iter().zip(found));
         threads::on_each(threads, || {
-            let each =
+            let mut each =
                 std::iter::from_fn(|| queue.lock().unwrap_or_else(PoisonError::into_inner).next());
+            if self.filtering.is_some() {
+                return each.try_for_each(|(query, (found, end))| self.one(query, found, end));
+            }
             match &code {
                 Some(code) => interleave(
                     self.view,
                     together,
-                    each.map(|(query, found)| self.task(query, code.of(query), found)),
+                    each.map(|(query, (found, end))| {
+                        self.task(query, code.of(query), found, end)
+                    }),
                 ),
                 None => interleave(
                     self.view,
                     together,
-                    each.map(|(query, found)| self.task(query, query, found)),
+                    each.map(|(query, (found, end))| self.task(query, query, found, end)),
                 ),
             }
         })
@@ -140,15 +234,18 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         exact: &'a PreparedQuery<'a, 's, 't, S>,
         query: P,
         found: &'a mut Found,
+        end: &'a mut End,
     ) -> GraphQuery<'a, 's, 't, S, P> {
-        GraphQuery { walk: self, exact, query, layer: None, found, fetched: Vec::new() }
+        GraphQuery { walk: self, exact, query, layer: None, found, end, fetched: Vec::new() }
     }
 
     /// Decides how far the search goes: as far as, on average, about `ef` candidates lie around a
     /// vector of this index, in multiples of the distance of the `k`-th. If the index has no more
     /// than `ef` items, all are visited.
     fn scope(&self, starts: [Slot; 2], error: f32) -> Scope {
-        let ef = self.context.request.ef_search.max(self.k);
+        // An item that is the query is met, and is none of the results.
+        let k = self.k + usize::from(self.context.selection.has_own());
+        let ef = self.context.request.ef_search.max(k);
         let meta = &self.view.snapshot.meta;
         let bits =
             if self.context.request.codes && meta.is_coded { meta.code_bits } else { u8::MAX };
@@ -167,16 +264,16 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         let are_lengths = self.view.snapshot.metric.form != Form::NegatedProducts;
         let is_adaptive = meta.growth > 0.0 && ef < meta.items as usize && !is_vague && are_lengths;
         let reach = is_adaptive.then(|| Reach {
-            nth: self.k,
-            factor: (ef as f32 / self.k as f32).powf(STOP_EXPONENT * meta.growth),
-            least: self.k.max(ef / MIN_EF_DIVISOR),
+            nth: k,
+            factor: (ef as f32 / k as f32).powf(STOP_EXPONENT * meta.growth),
+            least: k.max(ef / MIN_EF_DIVISOR),
             most: ef.saturating_mul(MAX_EF_FACTOR),
             margin,
         });
         // An estimate can rank a vector, and all its copies, behind farther vectors.
         let estimated =
             if self.context.request.codes && meta.is_coded { ef / MIN_EF_DIVISOR } else { 0 };
-        let copies = if ef < meta.items as usize { self.k.max(estimated) } else { usize::MAX };
+        let copies = if ef < meta.items as usize { k.max(estimated) } else { usize::MAX };
         let kept = if margin > 0.0 { MAX_RERANK_FACTOR } else { MAX_EF_FACTOR };
         let ef = if is_adaptive { ef.saturating_mul(kept) } else { ef };
         Scope { layer: Layer(0), starts, ef, reach, hops: usize::MAX, copies }
@@ -184,13 +281,14 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
 }
 
 /// One query in progress.
-struct GraphQuery<'a, 's, 't, S, P> {
-    walk: &'a Walk<'a, 's, 't, S>,
+pub(super) struct GraphQuery<'a, 's, 't, S, P> {
+    pub(super) walk: &'a Walk<'a, 's, 't, S>,
     exact: &'a PreparedQuery<'a, 's, 't, S>,
-    query: P,
+    pub(super) query: P,
     /// The layer being searched.
     layer: Option<Layer>,
     found: &'a mut Found,
+    pub(super) end: &'a mut End,
     /// The candidates whose vectors have been asked for, if the index is cold.
     fetched: Vec<u32>,
 }
@@ -206,6 +304,10 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
         let nearest = beam.nearest().unwrap_or(entry);
         let layer = match self.layer {
             None => top,
+            Some(Layer(0)) if self.is_crowded(beam) => {
+                self.leave(beam, End::Crowded);
+                return Ok(None);
+            }
             Some(Layer(0)) if P::IS_EXACT => return self.keep(beam).map(|()| None),
             Some(Layer(0)) => return self.rerank(beam).map(|()| None),
             Some(layer) => Layer(layer.0 - 1),
@@ -229,19 +331,6 @@ impl<'t, S: Source<'t>, P: Estimator> SearchTask for GraphQuery<'_, '_, 't, S, P
         false
     }
 
-    // Asked of every candidate: left to itself, the compiler inlines it or not by chance.
-    #[inline]
-    fn accepts(&self, slot: Slot) -> Result<bool> {
-        let Walk { view, context, .. } = self.walk;
-        if self.is_descending() {
-            return Ok(true);
-        }
-        if view.snapshot.meta.removed > 0 && view.snapshot.removed.contains(slot.0) {
-            return Ok(false);
-        }
-        Ok(context.accepts_all() || context.accepts(view.item(slot)?))
-    }
-
     /// Polls for cancellation, on layer 0.
     fn stops(&self) -> bool {
         !self.is_descending() && self.walk.context.stop()
@@ -256,16 +345,41 @@ impl<S, P> GraphQuery<'_, '_, '_, S, P> {
 }
 
 impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
+    /// Runs the searches of all layers.
+    fn run(mut self, beam: &mut Beam) -> Result<()> {
+        match &self.walk.filtering {
+            Some(filtering) => self.run_filtered(beam, filtering),
+            None => beam.run(self.walk.view, &mut self),
+        }
+    }
+
+    /// Ends without results. What it has cost counts.
+    pub(super) fn leave(&mut self, beam: &Beam, end: End) {
+        *self.end = end;
+        let count = if P::IS_EXACT { &mut self.found.distances } else { &mut self.found.estimates };
+        *count += beam.distance_count;
+    }
+
+    /// Whether too many of the nodes that a search without a filter has found are no results.
+    fn is_crowded(&self, beam: &Beam) -> bool {
+        let Walk { context, filtering, k, .. } = self.walk;
+        if filtering.is_some() || context.selection.barred().is_empty() {
+            return false;
+        }
+        let all = beam.candidates().len();
+        let left = results(self.walk, beam).count();
+        (all - left) * FOUND_PER_BARRED > all || left < (*k).min(context.selection.len())
+    }
+
     /// Offers the nearest candidates, whose distances are exact, to the top-k.
     fn keep(&mut self, beam: &Beam) -> Result<()> {
         let Self { walk: Walk { view, .. }, exact, found, .. } = self;
         found.distances += beam.distance_count;
         // By increasing distance: beyond the k-th, no item id needs to be looked up.
         if view.cold().is_some() {
-            let nearest = beam.candidates().iter().filter(|candidate| candidate.accepted);
-            view.fetch_items(nearest.take(self.walk.k).map(Candidate::slot));
+            view.fetch_items(results(self.walk, beam).take(self.walk.k).map(Candidate::slot));
         }
-        for candidate in beam.candidates().iter().filter(|candidate| candidate.accepted) {
+        for candidate in results(self.walk, beam) {
             let distance = candidate.distance();
             if !found.top_k.may_keep(distance) {
                 break;
@@ -279,7 +393,7 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
     /// See [`fetch`](SearchTask::fetch).
     #[cold]
     fn fetch_first(&mut self, beam: &Beam) {
-        let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
+        let mut left = results(self.walk, beam);
         let mut last = f32::NEG_INFINITY;
         self.fetched.clear();
         for candidate in left.by_ref().take(self.walk.k) {
@@ -302,7 +416,7 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         let Self { walk: Walk { view, k, .. }, exact, query, found, fetched, .. } = self;
         found.estimates += beam.distance_count;
         let nearest = &mut found.top_k;
-        let mut left = beam.candidates().iter().filter(|candidate| candidate.accepted);
+        let mut left = results(self.walk, beam);
         let (mut slots, mut distances) = (Vec::with_capacity(*k), Vec::with_capacity(*k));
         let mut wanted = *k;
         loop {
@@ -345,6 +459,19 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
     }
 }
 
+/// The candidates that may be results, the nearest first.
+fn results<'b, S>(
+    walk: &'b Walk<'_, '_, '_, S>,
+    beam: &'b Beam,
+) -> impl Iterator<Item = &'b Candidate> + Clone {
+    // A search with a filter has found no others.
+    let tells_apart = walk.filtering.is_none() && walk.context.selection.bars_nodes();
+    let selection = &walk.context.selection;
+    beam.candidates()
+        .iter()
+        .filter(move |candidate| !tells_apart || selection.admits(Slot(candidate.slot())))
+}
+
 /// The candidates that the distances computed so far do not rule out: they are read from disk at a
 /// time.
 #[cold]
@@ -364,7 +491,7 @@ fn contenders<'c>(
 }
 
 /// Computes the distances or estimates that guide a search.
-trait Estimator: DistanceComputer {
+pub(super) trait Estimator: DistanceComputer {
     /// Whether these are exact distances.
     const IS_EXACT: bool;
 

@@ -1,6 +1,7 @@
 //! Access paths: the ways to answer a query, one file each, with its cost estimate and its search.
 
 mod candidates;
+mod filtered;
 mod flat;
 mod graph;
 
@@ -10,9 +11,6 @@ use self::graph::Graph;
 use super::{Search, Strategy};
 use crate::error::Result;
 use crate::top_k::Found;
-
-/// The throughput of a sequential scan on one thread, in bytes of vectors a nanosecond.
-const SCAN_BYTES_PER_NS: f64 = 8.0;
 
 /// All access paths; of equal costs, the first is taken.
 pub(crate) const PATHS: [&dyn AccessPath; 3] = [&Graph, &Flat, &CandidateList];
@@ -26,14 +24,14 @@ pub(crate) trait AccessPath: Sync {
     /// nanoseconds. `None` if this path cannot answer.
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Option<f64>;
 
-    /// The results of each query: `k` items, or all that exist.
+    /// The results of each query, `k` items or all that exist, and the path that found them, which
+    /// is another one if this has turned out to cost more.
     ///
     /// # Errors
     /// Those of looking values up.
-    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<Found>>;
-}
-
-/// The cost of comparing one vector in a scan, in nanoseconds.
-fn vector_ns(search: &Search<'_, '_, '_, '_>) -> f64 {
-    search.view.snapshot.meta.geometry.stride as f64 / SCAN_BYTES_PER_NS
+    fn search(
+        &self,
+        search: &Search<'_, '_, '_, '_>,
+        k: usize,
+    ) -> Result<Vec<(Strategy, Found)>>;
 }

@@ -173,6 +173,11 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
         links::list(value, offset).map_err(|what| Error::corrupt(key, what))
     }
 
+    /// Whether a slot is a node of layer 0.
+    pub(crate) fn is_node(&self, slot: Slot) -> Result<bool> {
+        Ok(self.has_graph(Layer(0)) && self.record_place(Layer(0), slot)?.is_some())
+    }
+
     /// The one-way in-neighbors of a node (it has no edge back to them), ascending.
     pub(crate) fn one_way(&self, layer: Layer, slot: Slot, record: &Record) -> Result<Vec<u32>> {
         match &record.one_way {

@@ -177,4 +177,38 @@ impl ItemKeys<'_> {
         });
         rows.collect()
     }
+
+    /// Passes the ids of the keys that begin with `prefix` and come after `last` to `found`, in key
+    /// order, at most `count` of them. Returns the last of those keys, if there may be more.
+    pub(crate) fn with_prefix(
+        &self,
+        rtxn: &RoTxn<'_>,
+        prefix: &[u8],
+        last: Option<&[u8]>,
+        count: usize,
+        mut found: impl FnMut(ItemId),
+    ) -> Result<Option<Vec<u8>>> {
+        let [_, end] = bounds(self.place.index, Row::Id(&[]));
+        let first = Row::Id(last.unwrap_or(prefix)).to_bytes(self.place.index);
+        let from = if last.is_some() { Bound::Excluded(&*first) } else { Bound::Included(&*first) };
+        meter::read();
+        let mut rows = self.place.raw.range(rtxn, &(from, Bound::Excluded(&end[..])))?;
+        for nth in 1..=count {
+            let Some((row, value)) = rows.next().transpose()? else { break };
+            let Some(Row::Id(key)) = Row::from_bytes(row) else {
+                return Err(Error::Foreign {
+                    index: self.place.index,
+                    what: "a key of it is not one of ours",
+                });
+            };
+            if !key.starts_with(prefix) {
+                break;
+            }
+            found(self.id_in(key, row, value)?);
+            if nth == count {
+                return Ok(Some(key.to_vec()));
+            }
+        }
+        Ok(None)
+    }
 }

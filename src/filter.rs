@@ -1,0 +1,294 @@
+//! Filters: the restrictions of a query by the names of items, and sets of items that a caller
+//! keeps for many queries.
+//!
+//! Names are resolved to ids here, and ids to slots by `search`. A [`Filter`] keeps what it has
+//! been resolved to, for one snapshot at a time. Invariant: the answer of a query with a filter is
+//! that with the same set given anew; a snapshot is known by its serial number, which no other
+//! snapshot has, so that a write transaction, whose content changes, is resolved for each query.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use roaring::RoaringBitmap;
+
+use crate::error::{Error, Result};
+use crate::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, NamePredicate, bytes_of};
+use crate::search::{Items, Predicate, Request, Restrictions, SlotSet};
+use crate::store::source::Source;
+use crate::store::view::View;
+use crate::types::ItemId;
+
+/// A set of items that is kept for many queries: [`Query::candidates`](crate::Query::candidates)
+/// and [`Query::exclude`](crate::Query::exclude) take it by reference.
+///
+/// A query looks the items of a set up in the index, about 3 nanoseconds for each of many ids, and
+/// up to a microsecond for a key. A filter does that once for a snapshot: searches of an
+/// [`Index`](crate::Index) do it again after a commit, those of a [`Reader`](crate::Reader) or
+/// [`Snapshot`](crate::Snapshot) never. In a write transaction, each query does it, and sees what
+/// is not committed yet. Used with another index or snapshot, it is resolved for that; it takes up
+/// to 5 bytes of memory for each item of the index. Clones share all of that, and threads can use
+/// it at the same time.
+///
+/// ```
+/// use voisin::roaring::RoaringBitmap;
+/// use voisin::{Filter, Index, Options, distances::Euclidean};
+///
+/// # fn main() -> voisin::Result<()> {
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("vectors");
+/// let index = Index::<Euclidean>::create(&path, Options::new(1))?;
+/// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+/// let even = Filter::new((0..3000).step_by(2).collect::<RoaringBitmap>());
+/// for (query, nearest) in [(6.9, 6), (700.2, 700)] {
+///     let found = index.search(1).candidates(&even).by_vector(&[query])?;
+///     assert_eq!(found.nns[0].0, nearest);
+/// }
+///
+/// let notes = Index::<Euclidean, str>::create(&path, Options::new(1).name("notes"))?;
+/// notes.write(|batch| {
+///     batch.add("ann/1", &[1.0])?;
+///     batch.add("bob/1", &[2.0])
+/// })?;
+/// let of_ann = Filter::prefix("ann/");
+/// let two = Filter::<str>::keys(["bob/1", "bob/2"])?;
+/// assert_eq!(notes.search(9).candidates(&of_ann).by_vector(&[9.0])?.nns[0].0, "ann/1");
+/// assert_eq!(notes.search(9).exclude(&two).by_vector(&[9.0])?.nns[0].0, "ann/1");
+/// # Ok(())
+/// # }
+/// ```
+pub struct Filter<K: ItemName + ?Sized = ItemId> {
+    kept: Arc<Kept>,
+    names: PhantomData<fn(&K)>,
+}
+
+impl<K: ItemName + ?Sized> Clone for Filter<K> {
+    fn clone(&self) -> Self {
+        Self { kept: Arc::clone(&self.kept), names: PhantomData }
+    }
+}
+
+impl<K: ItemName + ?Sized> fmt::Debug for Filter<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Filter").field(&self.kept.set).finish()
+    }
+}
+
+impl<K: ItemName + ?Sized> Filter<K> {
+    fn of(set: Set) -> Self {
+        Self { kept: Arc::new(Kept { set, resolved: Mutex::default() }), names: PhantomData }
+    }
+}
+
+impl Filter {
+    /// A set of items by their ids. Ids that an index does not have are ignored.
+    #[must_use]
+    pub fn new(items: RoaringBitmap) -> Self {
+        Self::of(Set::Ids(items))
+    }
+}
+
+impl<K: ItemKey + ?Sized> Filter<K> {
+    /// A set of items by their keys. Keys that an index does not have are ignored.
+    ///
+    /// # Errors
+    /// [`InvalidItemKey`](crate::Error::InvalidItemKey).
+    pub fn keys<Q: AsKey<K>>(keys: impl IntoIterator<Item = Q>) -> Result<Self> {
+        let keys = keys.into_iter().map(|key| bytes_of(&key)).collect::<Result<_>>()?;
+        Ok(Self::of(Set::Keys(keys)))
+    }
+}
+
+impl Filter<str> {
+    /// All items whose keys begin with `prefix`.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<String>) -> Self {
+        Self::of(Set::Prefix(prefix.into().into_bytes()))
+    }
+}
+
+/// A set of items by their names, as bytes.
+#[derive(Debug)]
+enum Set {
+    Ids(RoaringBitmap),
+    Keys(Vec<Vec<u8>>),
+    Prefix(Vec<u8>),
+}
+
+/// The shared state of the clones of a filter.
+#[doc(hidden)]
+pub struct Kept {
+    set: Set,
+    /// What it was resolved to last, and the serial number of the snapshot.
+    resolved: Mutex<Option<(u64, Arc<SlotSet>)>>,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kept").field(&self.set).finish()
+    }
+}
+
+impl Kept {
+    fn resolve<'t, S: Source<'t>>(
+        &self,
+        view: &View<'_, 't, S>,
+        keys: &impl Keys,
+    ) -> Result<Arc<SlotSet>> {
+        let serial = view.snapshot.serial;
+        let lock = || self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, slots)) = &*lock()
+            && *of == serial
+        {
+            return Ok(Arc::clone(slots));
+        }
+        // Not under the lock: others may be at work on other snapshots.
+        let slots = Arc::new(match &self.set {
+            Set::Ids(ids) => SlotSet::of(view, ids)?,
+            Set::Keys(all) => SlotSet::of(view, &keys.ids(all)?)?,
+            Set::Prefix(prefix) => SlotSet::of(view, &with_prefix(prefix, keys)?)?,
+        });
+        *lock() = Some((serial, Arc::clone(&slots)));
+        Ok(slots)
+    }
+}
+
+/// A set of items, by id or by key.
+#[derive(Debug, Clone)]
+#[doc(hidden)]
+pub enum Candidates<'a> {
+    Ids(&'a RoaringBitmap),
+    Keys(Vec<Vec<u8>>),
+    Kept(&'a Kept),
+    /// The length, in bytes, of the first candidate that cannot be a key.
+    Invalid(usize),
+}
+
+/// A value that lists items for a query: a set of item ids where items are named by ids, else an
+/// iterator of keys; or a [`Filter`].
+pub trait AsCandidates<'a, K: ItemName + ?Sized> {
+    #[doc(hidden)]
+    fn candidates(self) -> Candidates<'a>;
+}
+
+impl<'a> AsCandidates<'a, ItemId> for &'a RoaringBitmap {
+    fn candidates(self) -> Candidates<'a> {
+        Candidates::Ids(self)
+    }
+}
+
+impl<'a, K: ItemName + ?Sized> AsCandidates<'a, K> for &'a Filter<K> {
+    fn candidates(self) -> Candidates<'a> {
+        Candidates::Kept(&self.kept)
+    }
+}
+
+impl<'a, K: ItemKey + ?Sized, I: IntoIterator<Item: AsKey<K>>> AsCandidates<'a, K> for I {
+    fn candidates(self) -> Candidates<'a> {
+        let mut keys = Vec::new();
+        for key in self {
+            match bytes_of(&key) {
+                Ok(key) => keys.push(key),
+                Err(_) => return Candidates::Invalid(size_of_val(key.as_key())),
+            }
+        }
+        Candidates::Keys(keys)
+    }
+}
+
+/// The restrictions of a query, by the names of items.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Named<'a> {
+    pub(crate) candidates: Option<Candidates<'a>>,
+    pub(crate) excluded: Option<Candidates<'a>>,
+    pub(crate) prefix: Option<&'a str>,
+    pub(crate) predicate: Option<NamePredicate<'a>>,
+}
+
+/// Looks up the keys of an index, if its items have any.
+pub(crate) trait Keys {
+    /// The ids of the items that have these keys.
+    fn ids(&self, keys: &[Vec<u8>]) -> Result<RoaringBitmap>;
+
+    /// The ids of the items whose keys begin with `prefix`.
+    fn with_prefix(&self, prefix: &[u8]) -> Result<RoaringBitmap>;
+}
+
+/// Items are named by ids.
+pub(crate) struct NoKeys;
+
+impl Keys for NoKeys {
+    fn ids(&self, _: &[Vec<u8>]) -> Result<RoaringBitmap> {
+        Ok(RoaringBitmap::new())
+    }
+
+    fn with_prefix(&self, _: &[u8]) -> Result<RoaringBitmap> {
+        Ok(RoaringBitmap::new())
+    }
+}
+
+fn with_prefix(prefix: &[u8], keys: &impl Keys) -> Result<RoaringBitmap> {
+    // No key is as long, and LMDB refuses to look for one.
+    if prefix.len() > MAX_KEY_BYTES { Ok(RoaringBitmap::new()) } else { keys.with_prefix(prefix) }
+}
+
+/// A set of items whose names have been looked up.
+enum Known<'a> {
+    Borrowed(&'a RoaringBitmap),
+    Ids(RoaringBitmap),
+    Slots(Arc<SlotSet>),
+}
+
+impl<'a> Known<'a> {
+    fn of<'t, S: Source<'t>>(
+        named: &Option<Candidates<'a>>,
+        view: &View<'_, 't, S>,
+        keys: &impl Keys,
+    ) -> Result<Option<Self>> {
+        Ok(match named {
+            None => None,
+            Some(Candidates::Ids(ids)) => Some(Self::Borrowed(ids)),
+            Some(Candidates::Keys(all)) => Some(Self::Ids(keys.ids(all)?)),
+            Some(Candidates::Kept(kept)) => Some(Self::Slots(kept.resolve(view, keys)?)),
+            Some(Candidates::Invalid(bytes)) => {
+                return Err(Error::InvalidItemKey { bytes: *bytes, max: MAX_KEY_BYTES });
+            }
+        })
+    }
+
+    fn items(&self) -> Items<'_> {
+        match self {
+            Self::Borrowed(ids) => Items::Ids(ids),
+            Self::Ids(ids) => Items::Ids(ids),
+            Self::Slots(slots) => Items::Slots(slots),
+        }
+    }
+}
+
+impl Named<'_> {
+    /// Runs `search` with the request that these restrictions, of names, add to `request`.
+    /// `predicate` is the predicate by id.
+    ///
+    /// # Errors
+    /// [`Error::InvalidItemKey`], and those of looking keys up.
+    pub(crate) fn resolve<'t, S: Source<'t>, T>(
+        &self,
+        view: &View<'_, 't, S>,
+        request: Request<'_>,
+        keys: &impl Keys,
+        predicate: Option<Predicate<'_>>,
+        search: impl FnOnce(Request<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let candidates = Known::of(&self.candidates, view, keys)?;
+        let excluded = Known::of(&self.excluded, view, keys)?;
+        let prefix = self.prefix.filter(|prefix| !prefix.is_empty());
+        let prefix = prefix.map(|prefix| with_prefix(prefix.as_bytes(), keys)).transpose()?;
+        let restrictions = Restrictions {
+            candidates: candidates.as_ref().map(Known::items),
+            prefix: prefix.as_ref().map(Items::Ids),
+            excluded: excluded.as_ref().map(Known::items),
+            predicate,
+        };
+        search(Request { restrictions, ..request })
+    }
+}

@@ -1,0 +1,87 @@
+//! The scratch memory of a [filtered search](super::filtered), beside that of its beam: nodes that
+//! are not admitted, and how many nodes were.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::types::Slot;
+
+/// The number of lists whose nodes count as near the query, the first ones: those around the node
+/// that the search starts from.
+const FIRST_LISTS: usize = 40;
+/// From this many admitted nodes on that are to be expected near the query, their number tells
+/// something: 2 or fewer in place of 8 happens by chance once in 70 times.
+const MIN_EXPECTED: f32 = 8.0;
+/// Admitted nodes are elsewhere if fewer than one of this many expected ones are near the query.
+const ELSEWHERE_DIVISOR: f32 = 4.0;
+
+/// The scratch memory of a filtered search, beside that of its beam.
+#[derive(Debug, Default)]
+pub(super) struct Detours {
+    /// Nodes to be expanded, and whether the predicate is still to be asked of them; refused ones
+    /// otherwise. A min-heap.
+    pub(super) open: BinaryHeap<Reverse<(i64, bool)>>,
+    /// Refused nodes without a distance.
+    pub(super) bridges: Vec<u32>,
+    /// Nodes just visited: admitted, and refused.
+    pub(super) admitted: Vec<u32>,
+    pub(super) refused: Vec<u32>,
+    /// The latest nodes visited, and how many of them were admitted.
+    latest: Tally,
+    /// The nodes visited first, which are near the query.
+    first: Tally,
+    /// How many lists have been read.
+    pub(super) lists: usize,
+    /// How many admitted nodes have been expanded.
+    pub(super) expanded: usize,
+}
+
+/// How many nodes have been visited, and how many of them were admitted.
+#[derive(Debug, Default, Clone, Copy)]
+struct Tally {
+    visited: f32,
+    admitted: f32,
+}
+
+impl Detours {
+    pub(super) fn start(&mut self) {
+        self.open.clear();
+        self.bridges.clear();
+        (self.latest, self.first) = Default::default();
+        (self.lists, self.expanded) = (0, 0);
+    }
+
+    /// Forgets the nodes that were visited before, but for bridges.
+    pub(super) fn clear(&mut self) {
+        self.admitted.clear();
+        self.refused.clear();
+    }
+
+    /// Sorts nodes just visited into admitted and refused ones.
+    pub(super) fn sort(&mut self, fresh: &[u32], admits: impl Fn(Slot) -> bool) {
+        let before = self.admitted.len();
+        for &slot in fresh {
+            if admits(Slot(slot)) { &mut self.admitted } else { &mut self.refused }.push(slot);
+        }
+        if (1..=FIRST_LISTS).contains(&self.lists) {
+            self.first.visited += fresh.len() as f32;
+            self.first.admitted += (self.admitted.len() - before) as f32;
+        }
+    }
+
+    /// The local pass rate: the share of admitted nodes among the neighbors of about two nodes,
+    /// those that were sorted last and those before.
+    pub(super) fn pass_rate(&mut self) -> f32 {
+        let (admitted, refused) = (self.admitted.len() as f32, self.refused.len() as f32);
+        self.latest.visited = self.latest.visited / 2.0 + admitted + refused;
+        self.latest.admitted = self.latest.admitted / 2.0 + admitted;
+        self.latest.admitted / self.latest.visited.max(1.0)
+    }
+
+    /// Whether so few of the nodes near the query are admitted, where `rate` of all are, that the
+    /// admitted ones are elsewhere.
+    pub(super) fn is_elsewhere(&self, rate: f32) -> bool {
+        let expected = rate * self.first.visited;
+        expected >= MIN_EXPECTED && self.first.admitted * ELSEWHERE_DIVISOR < expected
+    }
+}

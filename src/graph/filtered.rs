@@ -1,0 +1,276 @@
+//! Beam search of layer 0 where only some nodes may be results: those that a filter admits, or all
+//! but removed ones.
+//!
+//! The pool holds admitted nodes only, so that its stopping rules are those of a search without a
+//! filter. Of the others, a search decides node by node, by the share of its latest neighbors that
+//! were admitted (the local pass rate; NaviX, Sehgal and Salihoglu 2025, chooses by it, too):
+//!
+//! - **Walk through**, above [`MIN_PASS_RATE`]: it computes their distances, and expands them like
+//!   admitted nodes, the nearest of both first.
+//! - **Two hops**, below it: it reads the lists of the node's refused neighbors at once, and
+//!   computes distances only to the admitted nodes in these (ACORN-1, Patel, Kraft, Guestrin,
+//!   Zaharia 2024).
+//!
+//! Refused nodes without a distance are *bridges*. They are expanded when nothing else is left and
+//! fewer than `ef` nodes have been found, so that, as without a filter, the search finds `ef`
+//! admitted nodes or all that edges lead to.
+//!
+//! A search counts its **work**, lists and distances weighted by a cost each, and gives up when it
+//! has cost what another way to answer would, or when its share of admitted nodes says that it
+//! will. Nothing depends on a clock: one query does one thing.
+//!
+//! A predicate is asked of a node when that would be expanded next, which is when it would become a
+//! result: nodes that are farther than the results are never asked about.
+
+use std::cmp::Reverse;
+
+use super::beam::{Beam, Scope, is_copy};
+use super::pool::Candidate;
+use super::{DistanceComputer, Graph};
+use crate::error::Result;
+use crate::types::{Layer, Slot};
+
+/// The local pass rate from which a search walks through refused nodes. Below, more than two of
+/// three distances would be to nodes that cannot be results.
+const MIN_PASS_RATE: f32 = 0.3;
+/// The number of admitted nodes after which two hops read no further list: more than the neighbors
+/// of one node.
+const MAX_TWO_HOP: usize = 32;
+
+/// Which nodes may be results.
+pub(crate) trait Filter {
+    /// Whether a node may be a result, as far as that is known at once.
+    fn admits(&self, slot: Slot) -> bool;
+
+    /// The predicate, asked of an admitted node.
+    fn ask(&self, slot: Slot) -> Result<bool>;
+
+    /// Whether there is a predicate.
+    fn asks(&self) -> bool;
+
+    /// Called before every expansion: whether to end the search here.
+    fn stops(&self) -> bool;
+}
+
+/// What a search may cost, in nanoseconds of a reference machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// The cost of reading a neighbor list.
+    pub(crate) list_ns: f32,
+    /// The cost of a distance.
+    pub(crate) distance_ns: f32,
+    /// The cost of the other way to answer. Infinite if there is none.
+    pub(crate) other_ns: f32,
+    /// From this cost on, a search predicts its end.
+    pub(crate) trial_ns: f32,
+    /// The number of admitted nodes that a search expands, on average.
+    pub(crate) expansions: usize,
+    /// The number of admitted nodes in the graph, and their share of all nodes.
+    pub(crate) admitted: usize,
+    pub(crate) pass_rate: f32,
+}
+
+/// A node that is expanded.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Node {
+    /// None yet: the list has the starts.
+    Start,
+    Admitted,
+    Refused,
+    Bridge,
+}
+
+impl Beam {
+    /// Finds the admitted nodes nearest to the query, from the starts of `scope` and `seeds`.
+    /// `false` if it would cost more than the other way to answer.
+    pub(crate) fn search_filtered(
+        &mut self,
+        graph: &impl Graph,
+        computer: &impl DistanceComputer,
+        scope: Scope,
+        seeds: &[u32],
+        filter: &impl Filter,
+        budget: &Budget,
+    ) -> Result<bool> {
+        self.start(graph, scope);
+        self.list.extend(seeds);
+        self.detours.start();
+        let before = self.distance_count;
+        let (mut node, is_cold) = (Node::Start, graph.is_cold());
+        loop {
+            self.visit(graph, scope.layer, filter, node, is_cold)?;
+            self.measure(graph, computer, scope.layer, filter)?;
+            if self.gives_up(before, budget) {
+                return Ok(false);
+            }
+            if filter.stops() {
+                return Ok(true);
+            }
+            let Some((current, kind)) = self.next_node(filter, budget)? else { break };
+            if is_cold {
+                self.fetch_lists(graph, scope.layer, current);
+            } else if let Some(next) = self.pool.peek() {
+                graph.prefetch_neighbors(scope.layer, Slot(next));
+            }
+            node = kind;
+            self.detours.lists += 1;
+            self.detours.expanded += usize::from(kind == Node::Admitted);
+            self.list_neighbors(graph, scope.layer, current)?;
+        }
+        Ok(true)
+    }
+
+    /// Visits the nodes of the list, and, where few of them are admitted, the neighbors of those
+    /// that are not.
+    fn visit(
+        &mut self,
+        graph: &impl Graph,
+        layer: Layer,
+        filter: &impl Filter,
+        node: Node,
+        is_cold: bool,
+    ) -> Result<()> {
+        let Self { visited, list, detours, ahead, .. } = self;
+        let admits = |slot| filter.admits(slot);
+        detours.clear();
+        detours.sort(visited.insert_all(list), admits);
+        if node == Node::Bridge {
+            detours.bridges.append(&mut detours.refused);
+            return Ok(());
+        }
+        if node == Node::Start
+            || detours.pass_rate() >= MIN_PASS_RATE
+            || detours.refused.is_empty()
+        {
+            return Ok(());
+        }
+        if is_cold {
+            graph.fetch_lists(layer, &detours.refused);
+        }
+        let bridges = std::mem::take(&mut detours.refused);
+        let mut left = bridges.iter();
+        for (at, &bridge) in left.by_ref().enumerate() {
+            if let Some(next) = bridges.get(at + 1) {
+                graph.prefetch_neighbors(layer, Slot(*next));
+            }
+            ahead.clear();
+            graph.neighbors(layer, Slot(bridge), ahead)?;
+            detours.lists += 1;
+            detours.sort(visited.insert_all(ahead), admits);
+            if detours.admitted.len() >= MAX_TWO_HOP {
+                break;
+            }
+        }
+        // Those whose lists have been read lead nowhere else.
+        detours.bridges.extend(left);
+        detours.bridges.append(&mut detours.refused);
+        detours.refused = bridges;
+        detours.refused.clear();
+        Ok(())
+    }
+
+    /// Computes the distances of the nodes just visited, and keeps those that are near enough.
+    fn measure(
+        &mut self,
+        graph: &impl Graph,
+        computer: &impl DistanceComputer,
+        layer: Layer,
+        filter: &impl Filter,
+    ) -> Result<()> {
+        let Self { pool, detours, distances, expanded, copies, distance_count, .. } = self;
+        let count = detours.admitted.len();
+        detours.admitted.append(&mut detours.refused);
+        let nodes = &detours.admitted[..];
+        if graph.is_cold() {
+            computer.fetch(nodes);
+            computer.wait(nodes);
+        } else {
+            computer.prefetch(nodes);
+        }
+        computer.distances(nodes, distances)?;
+        *distance_count += nodes.len() as u64;
+        let expanded_at = expanded.map_or(f32::NAN, |expanded| expanded.distance());
+        for (at, (&slot, &distance)) in nodes.iter().zip(&*distances).enumerate() {
+            if distance > pool.bound() {
+                continue;
+            }
+            if at >= count || filter.asks() {
+                detours.open.push(Reverse((Candidate::order_of(distance, slot), at < count)));
+                continue;
+            }
+            graph.prefetch_place(layer, Slot(slot));
+            if distance == expanded_at
+                && *copies < usize::MAX
+                && is_copy(graph, *expanded, slot)?
+            {
+                if *copies > 0 {
+                    pool.defer(distance, slot);
+                }
+                continue;
+            }
+            pool.insert(distance, slot, true);
+        }
+        Ok(())
+    }
+
+    /// Whether the search has cost as much as the other way to answer, or is going to cost more
+    /// than that from here on.
+    fn gives_up(&self, before: u64, budget: &Budget) -> bool {
+        let (lists, expanded) = (self.detours.lists, self.detours.expanded);
+        let distances = (self.distance_count - before) as f32;
+        let spent = lists as f32 * budget.list_ns + distances * budget.distance_ns;
+        if budget.other_ns.is_finite() && self.detours.is_elsewhere(budget.pass_rate) {
+            return true;
+        }
+        if spent < budget.trial_ns {
+            return false;
+        }
+        let left = budget.expansions.saturating_sub(expanded) as f32;
+        let predicted = spent / (expanded as f32).max(0.5) * left;
+        spent > budget.other_ns || predicted > budget.other_ns
+    }
+
+    /// The node to expand next. `None` if the search has ended.
+    fn next_node(
+        &mut self,
+        filter: &impl Filter,
+        budget: &Budget,
+    ) -> Result<Option<(Slot, Node)>> {
+        loop {
+            let found = self.pool.candidates().len();
+            if found >= budget.admitted && self.detours.open.is_empty() {
+                return Ok(None);
+            }
+            if let Some(detour) = self.nearer_detour() {
+                let Reverse((order, is_open)) = detour;
+                let candidate = Candidate::new(order);
+                let slot = Slot(candidate.slot());
+                if is_open && filter.ask(slot)? {
+                    self.pool.insert(candidate.distance(), candidate.slot(), true);
+                    continue;
+                }
+                self.expanded = None;
+                return Ok(Some((slot, Node::Refused)));
+            }
+            self.expanded = self.pool.expand();
+            if let Some(expanded) = self.expanded {
+                return Ok(Some((Slot(expanded.slot()), Node::Admitted)));
+            }
+            if self.pool.admit_deferred(self.copies) {
+                continue;
+            }
+            let bridge = match self.pool.bound() {
+                f32::INFINITY => self.detours.bridges.pop(),
+                _ => None,
+            };
+            return Ok(bridge.map(|bridge| (Slot(bridge), Node::Bridge)));
+        }
+    }
+
+    /// Takes the nearest open node, if it is near enough to be expanded, and nearer than the
+    /// nearest admitted one.
+    fn nearer_detour(&mut self) -> Option<Reverse<(i64, bool)>> {
+        let Reverse((order, _)) = *self.detours.open.peek()?;
+        if self.pool.is_next(order) { self.detours.open.pop() } else { None }
+    }
+}

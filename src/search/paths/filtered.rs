@@ -1,0 +1,109 @@
+//! Graph searches with a filter: what they may cost, and where they start.
+
+use super::graph::{End, Estimator, GraphQuery, Walk};
+use crate::error::Result;
+use crate::graph::beam::{Beam, SearchTask};
+use crate::graph::filtered::{Budget, Filter};
+use crate::search::Search;
+use crate::store::source::Source;
+use crate::types::{Layer, Slot};
+
+/// The number of nodes, evenly spread over those that may be results, that a search starts from
+/// beside the nearest one that the upper layers find: that one, and all around it, may be no
+/// results.
+const SEEDS: usize = 16;
+
+/// What the searches of a filter share.
+pub(super) struct Filtering<'q> {
+    budget: Budget,
+    seeds: Vec<u32>,
+    /// One bit a slot, if candidates restrict the results.
+    bits: Option<&'q [u64]>,
+}
+
+impl<'q> Filtering<'q> {
+    pub(super) fn new(search: &Search<'q, '_, '_, '_>, k: usize) -> Result<Self> {
+        let Search { view, context, .. } = search;
+        let (costs, selection) = (search.costs(), &context.selection);
+        let ef = context.request.ef_search.max(k);
+        let pending = selection.pending().len();
+        // Both ways scan pending items.
+        let (linked, meta) = (selection.len().saturating_sub(pending), &view.snapshot.meta);
+        let other_ns = match selection.only() {
+            _ if context.request.exact == Some(false) => f64::INFINITY,
+            Some(_) => linked as f64 * costs.scattered_row,
+            None => f64::from(meta.items) * costs.row,
+        };
+        let budget = Budget {
+            list_ns: costs.list as f32,
+            distance_ns: costs.distance as f32,
+            other_ns: other_ns as f32,
+            trial_ns: costs.trial(ef) as f32,
+            expansions: ef,
+            admitted: linked,
+            pass_rate: linked as f32 / meta.linked().max(1) as f32,
+        };
+        let seeds = selection.sample(view, SEEDS)?;
+        Ok(Self { budget, seeds, bits: selection.only().map(|only| only.bits()) })
+    }
+}
+
+impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
+    /// Runs the searches of all layers, that of layer 0 with the filter.
+    pub(super) fn run_filtered(
+        &mut self,
+        beam: &mut Beam,
+        filtering: &Filtering<'_>,
+    ) -> Result<()> {
+        let walk = self.walk;
+        *self.end = End::Found;
+        beam.reset();
+        while let Some(scope) = self.next(beam)? {
+            if scope.layer > Layer(0) {
+                beam.search(walk.view, self.computer(), scope, |_| Ok(true), || false)?;
+                continue;
+            }
+            let Filtering { budget, seeds, .. } = filtering;
+            let filter = Admission { walk, filtering };
+            let computer = self.computer();
+            if !beam.search_filtered(walk.view, computer, scope, seeds, &filter, budget)? {
+                self.leave(beam, End::TooCostly);
+                return Ok(());
+            }
+            self.fetch(beam);
+        }
+        Ok(())
+    }
+}
+
+/// The filter of a search.
+struct Admission<'a, 'q, 's, 't, S> {
+    walk: &'a Walk<'q, 's, 't, S>,
+    filtering: &'a Filtering<'q>,
+}
+
+impl<'t, S: Source<'t>> Filter for Admission<'_, '_, '_, 't, S> {
+    #[inline]
+    fn admits(&self, slot: Slot) -> bool {
+        let selection = &self.walk.context.selection;
+        match self.filtering.bits {
+            Some(bits) => {
+                let word = bits.get(slot.index() / 64);
+                word.is_some_and(|word| *word >> (slot.0 % 64) & 1 == 1) && !selection.is_own(slot)
+            }
+            None => selection.admits(slot),
+        }
+    }
+
+    fn ask(&self, slot: Slot) -> Result<bool> {
+        self.walk.context.accepts(slot, self.walk.view.item(slot)?)
+    }
+
+    fn asks(&self) -> bool {
+        self.walk.context.selection.predicate().is_some()
+    }
+
+    fn stops(&self) -> bool {
+        self.walk.context.stop()
+    }
+}

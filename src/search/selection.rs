@@ -1,0 +1,200 @@
+//! The items that may be results of a search: its candidates, exclusions and predicate, resolved to
+//! slots of the snapshot once a search.
+//!
+//! Candidates and exclusions become a set of slots, so that a walk of the graph asks a bit instead
+//! of looking up an id. Few exclusions are kept as such, beside the removed slots (tombstones).
+//! A predicate cannot be resolved: it is asked last, and only of what would be a result.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::slot_set::{SlotSet, pending_but};
+use crate::error::Result;
+use crate::store::source::Source;
+use crate::store::view::View;
+use crate::types::{ItemId, Slot};
+
+/// Exclusions of at most one in this many items are kept as such: a search hardly meets them.
+const ITEMS_PER_EXCLUSION: usize = 32;
+
+/// A predicate: whether an item may be a result. It may fail, as it may have to look a key up.
+pub(crate) type Predicate<'a> = &'a (dyn Fn(ItemId) -> Result<bool> + Sync);
+
+/// A set of items, resolved or not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Items<'a> {
+    Ids(&'a RoaringBitmap),
+    /// Slots of the snapshot that is searched.
+    Slots(&'a Arc<SlotSet>),
+}
+
+impl Items<'_> {
+    fn resolve<'t, S: Source<'t>>(self, view: &View<'_, 't, S>) -> Result<Arc<SlotSet>> {
+        match self {
+            Self::Ids(items) => SlotSet::of(view, items).map(Arc::new),
+            Self::Slots(slots) => Ok(Arc::clone(slots)),
+        }
+    }
+}
+
+/// The restrictions of a request.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Restrictions<'a> {
+    /// The items that may be results (prefilter); `None` for all.
+    pub(crate) candidates: Option<Items<'a>>,
+    /// A second such set: results are in both.
+    pub(crate) prefix: Option<Items<'a>>,
+    /// Items that may not.
+    pub(crate) excluded: Option<Items<'a>>,
+    pub(crate) predicate: Option<Predicate<'a>>,
+}
+
+impl fmt::Debug for Restrictions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restrictions")
+            .field("candidates", &self.candidates)
+            .field("prefix", &self.prefix)
+            .field("excluded", &self.excluded)
+            .field("predicate", &self.predicate.map(|_| ".."))
+            .finish()
+    }
+}
+
+/// The slots that may be results: see the module.
+pub(crate) struct Selection<'a> {
+    /// `None` if all live slots that are not barred may be results.
+    only: Option<Arc<SlotSet>>,
+    /// If `only` is `None`: removed and excluded slots.
+    barred: Cow<'a, RoaringBitmap>,
+    /// The pending slots among them, ascending.
+    pending: Cow<'a, [u32]>,
+    /// The slot that is the query of a search by item.
+    own: Option<Slot>,
+    /// The number of items, not counting what the predicate refuses.
+    count: usize,
+    predicate: Option<Predicate<'a>>,
+}
+
+impl<'a> Selection<'a> {
+    /// Resolves the restrictions of a search on a view.
+    pub(crate) fn of<'t, S: Source<'t>>(
+        view: &View<'a, 't, S>,
+        Restrictions { candidates, prefix, excluded, predicate }: Restrictions<'a>,
+        own: Option<Slot>,
+    ) -> Result<Self> {
+        let snapshot = view.snapshot;
+        let items = snapshot.meta.items as usize;
+        let mut only = candidates.map(|items| items.resolve(view)).transpose()?;
+        if let Some(prefix) = prefix.map(|items| items.resolve(view)).transpose()? {
+            only = Some(match only {
+                Some(only) => Arc::new(only.within(&prefix, &snapshot.pending)),
+                None => prefix,
+            });
+        }
+        let mut barred = Cow::Borrowed(&snapshot.removed);
+        if let Some(excluded) = excluded.map(|items| items.resolve(view)).transpose()? {
+            let all = match &only {
+                Some(only) => Some(Arc::clone(only)),
+                None if excluded.len() * ITEMS_PER_EXCLUSION > items => {
+                    Some(Arc::new(SlotSet::all(view)?))
+                }
+                None => None,
+            };
+            match all {
+                Some(all) => only = Some(Arc::new(all.without(&excluded, &snapshot.pending))),
+                None => *barred.to_mut() |= excluded.to_bitmap(),
+            }
+        }
+        let (pending, count): (Cow<'_, [u32]>, _) = match &only {
+            Some(only) => (Cow::Owned(only.pending().to_vec()), only.len()),
+            // Removed slots are not counted as items, excluded ones are.
+            None => (
+                pending_but(&snapshot.pending, |slot| barred.contains(slot.0)),
+                (items + snapshot.removed.len() as usize).saturating_sub(barred.len() as usize),
+            ),
+        };
+        let is_own = |own: &Slot| match &only {
+            Some(only) => only.contains(own.0),
+            None => !barred.contains(own.0),
+        };
+        let count = count - usize::from(own.is_some_and(|own| is_own(&own)));
+        Ok(Self { only, barred, pending, own, count, predicate })
+    }
+
+    /// The maximum number of results.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The slots, if candidates restrict them.
+    pub(crate) fn only(&self) -> Option<&SlotSet> {
+        self.only.as_deref()
+    }
+
+    /// The slots that a search of all does not return, though it meets them in the graph.
+    pub(crate) fn barred(&self) -> &RoaringBitmap {
+        &self.barred
+    }
+
+    /// Whether the query is an item, which is none of its results.
+    pub(crate) fn has_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Whether this slot is the query.
+    #[inline]
+    pub(crate) fn is_own(&self, slot: Slot) -> bool {
+        self.own == Some(slot)
+    }
+
+    /// Whether a search of all meets slots that it does not return.
+    pub(crate) fn bars_nodes(&self) -> bool {
+        self.has_own() || !self.barred.is_empty()
+    }
+
+    /// The pending slots that may be results, ascending.
+    pub(crate) fn pending(&self) -> &[u32] {
+        &self.pending
+    }
+
+    pub(crate) fn predicate(&self) -> Option<Predicate<'a>> {
+        self.predicate
+    }
+
+    /// Whether a slot of a live item may be a result, as far as the predicate is not concerned.
+    #[inline]
+    pub(crate) fn admits(&self, slot: Slot) -> bool {
+        let admitted = match &self.only {
+            Some(only) => only.contains(slot.0),
+            None => self.barred.is_empty() || !self.barred.contains(slot.0),
+        };
+        admitted && self.own != Some(slot)
+    }
+
+    /// Some linked slots that may be results, evenly spread, at most `most`.
+    pub(crate) fn sample<'t, S: Source<'t>>(
+        &self,
+        view: &View<'_, 't, S>,
+        most: usize,
+    ) -> Result<Vec<u32>> {
+        let mut sample = match &self.only {
+            Some(only) => only.sample(most),
+            None => {
+                let slots = u64::from(view.snapshot.meta.slots);
+                (0..most as u64).map(|n| (n * slots / most as u64) as u32).collect()
+            }
+        };
+        sample.dedup();
+        let mut linked = Vec::with_capacity(sample.len());
+        for slot in sample {
+            // Pending and free slots are not nodes.
+            if self.admits(Slot(slot)) && view.is_node(Slot(slot))? {
+                linked.push(slot);
+            }
+        }
+        Ok(linked)
+    }
+}
