@@ -33,9 +33,7 @@ pub(crate) mod sealed {
         /// The key of some bytes, if they have passed [`Naming::check`].
         fn take(bytes: &[u8]) -> Option<Self::Owned>;
         /// A predicate by name, without its type.
-        fn predicate<'a>(
-            accepts: &'a (dyn Fn(&Self) -> bool + Sync),
-        ) -> super::NamePredicate<'a>;
+        fn predicate<'a>(accepts: &'a (dyn Fn(&Self) -> bool + Sync)) -> super::NamePredicate<'a>;
     }
 }
 

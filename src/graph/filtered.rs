@@ -138,9 +138,7 @@ impl Beam {
             detours.bridges.append(&mut detours.refused);
             return Ok(());
         }
-        if node == Node::Start
-            || detours.pass_rate() >= MIN_PASS_RATE
-            || detours.refused.is_empty()
+        if node == Node::Start || detours.pass_rate() >= MIN_PASS_RATE || detours.refused.is_empty()
         {
             return Ok(());
         }
@@ -199,10 +197,7 @@ impl Beam {
                 continue;
             }
             graph.prefetch_place(layer, Slot(slot));
-            if distance == expanded_at
-                && *copies < usize::MAX
-                && is_copy(graph, *expanded, slot)?
-            {
+            if distance == expanded_at && *copies < usize::MAX && is_copy(graph, *expanded, slot)? {
                 if *copies > 0 {
                     pool.defer(distance, slot);
                 }
@@ -231,14 +226,12 @@ impl Beam {
     }
 
     /// The node to expand next. `None` if the search has ended.
-    fn next_node(
-        &mut self,
-        filter: &impl Filter,
-        budget: &Budget,
-    ) -> Result<Option<(Slot, Node)>> {
+    fn next_node(&mut self, filter: &impl Filter, budget: &Budget) -> Result<Option<(Slot, Node)>> {
         loop {
-            let found = self.pool.candidates().len();
-            if found >= budget.admitted && self.detours.open.is_empty() {
+            // All there are, so that what is left of the graph need not be searched for others. A
+            // pool that is full has dropped some.
+            if self.pool.candidates().len() >= budget.admitted && self.pool.bound() == f32::INFINITY
+            {
                 return Ok(None);
             }
             if let Some(detour) = self.nearer_detour() {
@@ -272,5 +265,176 @@ impl Beam {
     fn nearer_detour(&mut self) -> Option<Reverse<(i64, bool)>> {
         let Reverse((order, _)) = *self.detours.open.peek()?;
         if self.pool.is_next(order) { self.detours.open.pop() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use proptest::prelude::*;
+
+    use super::super::beam::tests::{At, Line};
+    use super::*;
+
+    /// Admits by one closure, asks another, and remembers of whom.
+    struct By<A, P> {
+        admits: A,
+        predicate: Option<P>,
+        asked: RefCell<Vec<u32>>,
+    }
+
+    impl<A: Fn(u32) -> bool, P: Fn(u32) -> bool> Filter for By<A, P> {
+        fn admits(&self, slot: Slot) -> bool {
+            (self.admits)(slot.0)
+        }
+
+        fn ask(&self, slot: Slot) -> Result<bool> {
+            self.asked.borrow_mut().push(slot.0);
+            Ok(self.predicate.as_ref().is_none_or(|predicate| predicate(slot.0)))
+        }
+
+        fn asks(&self) -> bool {
+            self.predicate.is_some()
+        }
+
+        fn stops(&self) -> bool {
+            false
+        }
+    }
+
+    const FREE: Budget = Budget {
+        list_ns: 1.0,
+        distance_ns: 1.0,
+        other_ns: f32::INFINITY,
+        trial_ns: 0.0,
+        expansions: 10,
+        admitted: usize::MAX,
+        pass_rate: 0.5,
+    };
+
+    fn chain(n: u32) -> Line {
+        let near = |i: u32| [i.wrapping_sub(1), i + 1].into_iter().filter(|j| *j < n).collect();
+        Line { edges: (0..n).map(near).collect() }
+    }
+
+    fn from(slot: u32, ef: usize) -> Scope {
+        let copies = usize::MAX;
+        Scope { ef, copies, hops: usize::MAX, ..Scope::descent(Layer(0), Slot(slot)) }
+    }
+
+    /// What is found, within a budget, and of whom the predicate was asked.
+    fn found(
+        line: &Line,
+        (at, ef): (f32, usize),
+        seeds: &[u32],
+        admits: impl Fn(u32) -> bool,
+        predicate: Option<impl Fn(u32) -> bool>,
+        budget: &Budget,
+    ) -> (Option<Vec<u32>>, Vec<u32>) {
+        let (mut beam, asked) = (Beam::default(), RefCell::default());
+        let filter = By { admits, predicate, asked };
+        let scope = from(0, ef);
+        let is_done =
+            beam.search_filtered(line, &At(at, line), scope, seeds, &filter, budget).unwrap();
+        let slots = beam.candidates().iter().map(|candidate| candidate.slot()).collect();
+        (is_done.then_some(slots), filter.asked.into_inner())
+    }
+
+    const ALL: Option<fn(u32) -> bool> = None;
+
+    #[test]
+    fn what_is_not_admitted_is_passed() {
+        let tens = |slot| slot % 10 == 0;
+        assert_eq!(found(&chain(50), (40.0, 2), &[], tens, ALL, &FREE).0, Some(vec![40, 30]));
+        let last = |slot| slot == 49;
+        assert_eq!(found(&chain(50), (0.0, 1), &[], last, ALL, &FREE).0, Some(vec![49]));
+        assert_eq!(found(&chain(50), (0.0, 1), &[], |_| false, ALL, &FREE).0, Some(vec![]));
+    }
+
+    #[test]
+    fn a_search_starts_from_seeds_too() {
+        let mut line = chain(50);
+        // Nothing leads from the first half to the other.
+        line.edges[24].retain(|slot| *slot != 25);
+        line.edges[25].retain(|slot| *slot != 24);
+        let far = |slot| slot > 30;
+        assert_eq!(found(&line, (0.0, 2), &[], far, ALL, &FREE).0, Some(vec![]));
+        assert_eq!(found(&line, (0.0, 2), &[45], far, ALL, &FREE).0, Some(vec![31, 32]));
+    }
+
+    #[test]
+    fn a_search_gives_up_when_it_has_cost_what_the_other_way_costs() {
+        let last = |slot| slot == 199;
+        for (other_ns, gives_up) in [(50.0, true), (100.0, true), (2000.0, false)] {
+            // It predicts nothing before that.
+            let budget = Budget { other_ns, trial_ns: other_ns, pass_rate: 0.0, ..FREE };
+            let (found, _) = found(&chain(200), (0.0, 1), &[], last, ALL, &budget);
+            assert_eq!(found.is_none(), gives_up, "{other_ns}");
+        }
+    }
+
+    #[test]
+    fn a_search_gives_up_where_the_admitted_nodes_are_elsewhere() {
+        let budget = Budget { other_ns: 1e9, trial_ns: 1e9, ..FREE };
+        let far = |slot| slot >= 1000;
+        assert_eq!(found(&chain(2000), (0.0, 5), &[], far, ALL, &budget).0, None);
+        let even = |slot| slot % 2 == 0;
+        let expected = Some(vec![0, 2, 4, 6, 8]);
+        assert_eq!(found(&chain(2000), (0.0, 5), &[], even, ALL, &budget).0, expected);
+        // Without another way, it goes on.
+        let expected = Some(vec![1000, 1001, 1002, 1003, 1004]);
+        assert_eq!(found(&chain(2000), (0.0, 5), &[], far, ALL, &FREE).0, expected);
+    }
+
+    #[test]
+    fn a_predicate_is_asked_only_of_what_would_be_a_result() {
+        let even = Some(|slot: u32| slot.is_multiple_of(2));
+        let (found, asked) = found(&chain(500), (250.2, 4), &[], |_| true, even, &FREE);
+        assert_eq!(found, Some(vec![250, 252, 248, 254]));
+        // Of all on the way, and around the query up to the farthest result.
+        let mut once = asked.clone();
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), asked.len(), "once each");
+        assert!(asked.iter().all(|slot| *slot <= 254), "{asked:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn all_admitted_nodes_that_edges_lead_to_are_found(
+            parents in prop::collection::vec(any::<prop::sample::Index>(), 1..120),
+            edges in prop::collection::vec((0..120usize, 0..120usize), 0..200),
+            admitted in prop::collection::vec(prop::bool::weighted(0.2), 121),
+            refused in prop::collection::vec(prop::bool::weighted(0.3), 121),
+            at in 0.0..120.0f32,
+        ) {
+            // A tree, with edges in both directions, and others.
+            let mut line = Line { edges: vec![Vec::new(); parents.len() + 1] };
+            let count = line.edges.len();
+            for (child, parent) in parents.iter().enumerate() {
+                let (child, parent) = (child + 1, parent.index(child + 1));
+                line.edges[child].push(parent as u32);
+                line.edges[parent].push(child as u32);
+            }
+            for (a, b) in edges {
+                line.edges[a % count].push((b % count) as u32);
+            }
+            let admits = |slot: u32| admitted[slot as usize];
+            let predicate = |slot: u32| !refused[slot as usize];
+            let all: Vec<u32> = (0..count as u32).filter(|slot| admits(*slot)).collect();
+            let budget = Budget { admitted: all.len(), ..FREE };
+            let sorted = |slots: Option<Vec<u32>>| {
+                let mut slots = slots.unwrap();
+                slots.sort_unstable();
+                slots
+            };
+            let (walked, _) = found(&line, (at, 200), &[], admits, ALL, &budget);
+            prop_assert_eq!(sorted(walked), all.clone());
+            let (walked, asked) = found(&line, (at, 200), &[], admits, Some(predicate), &budget);
+            let passing: Vec<u32> = all.into_iter().filter(|slot| predicate(*slot)).collect();
+            prop_assert_eq!(sorted(walked), passing);
+            prop_assert!(asked.into_iter().all(admits));
+        }
     }
 }

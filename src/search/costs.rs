@@ -47,7 +47,10 @@ pub(crate) struct Costs {
 }
 
 impl Costs {
-    pub(crate) fn of<'t, S: Source<'t>>(view: &View<'_, 't, S>, context: &SearchContext<'_>) -> Self {
+    pub(crate) fn of<'t, S: Source<'t>>(
+        view: &View<'_, 't, S>,
+        context: &SearchContext<'_>,
+    ) -> Self {
         let meta = &view.snapshot.meta;
         let stride = meta.geometry.stride as f64;
         let code = meta

@@ -171,7 +171,9 @@ pub(crate) fn pending_but<'a>(
     is_barred: impl Fn(Slot) -> bool,
 ) -> Cow<'a, [u32]> {
     if pending.iter().any(|slot| is_barred(Slot(*slot))) {
-        return Cow::Owned(pending.iter().copied().filter(|slot| !is_barred(Slot(*slot))).collect());
+        return Cow::Owned(
+            pending.iter().copied().filter(|slot| !is_barred(Slot(*slot))).collect(),
+        );
     }
     Cow::Borrowed(pending)
 }

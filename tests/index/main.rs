@@ -16,6 +16,7 @@ mod budget;
 mod child;
 #[cfg(target_os = "linux")]
 mod disk_full;
+mod filters;
 #[cfg(target_os = "linux")]
 mod fork;
 mod growth;

@@ -19,11 +19,7 @@ impl AccessPath for CandidateList {
         Some(only.len() as f64 * search.costs().scattered_row)
     }
 
-    fn search(
-        &self,
-        search: &Search<'_, '_, '_, '_>,
-        k: usize,
-    ) -> Result<Vec<(Strategy, Found)>> {
+    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<(Strategy, Found)>> {
         let slots = search.context.selection.only().map_or(&[][..], |only| only.list());
         let found = search.scan(k, Slots::Only(slots))?;
         Ok(found.into_iter().map(|found| (self.strategy(), found)).collect())

@@ -1,12 +1,11 @@
 //! Graph searches with a filter: what they may cost, and where they start.
 
-use super::graph::{End, Estimator, GraphQuery, Walk};
 use crate::error::Result;
-use crate::graph::beam::{Beam, SearchTask};
 use crate::graph::filtered::{Budget, Filter};
-use crate::search::Search;
+use crate::search::{Search, SearchContext};
 use crate::store::source::Source;
-use crate::types::{Layer, Slot};
+use crate::store::view::View;
+use crate::types::Slot;
 
 /// The number of nodes, evenly spread over those that may be results, that a search starts from
 /// beside the nearest one that the upper layers find: that one, and all around it, may be no
@@ -15,8 +14,8 @@ const SEEDS: usize = 16;
 
 /// What the searches of a filter share.
 pub(super) struct Filtering<'q> {
-    budget: Budget,
-    seeds: Vec<u32>,
+    pub(super) budget: Budget,
+    pub(super) seeds: Vec<u32>,
     /// One bit a slot, if candidates restrict the results.
     bits: Option<&'q [u64]>,
 }
@@ -48,44 +47,17 @@ impl<'q> Filtering<'q> {
     }
 }
 
-impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
-    /// Runs the searches of all layers, that of layer 0 with the filter.
-    pub(super) fn run_filtered(
-        &mut self,
-        beam: &mut Beam,
-        filtering: &Filtering<'_>,
-    ) -> Result<()> {
-        let walk = self.walk;
-        *self.end = End::Found;
-        beam.reset();
-        while let Some(scope) = self.next(beam)? {
-            if scope.layer > Layer(0) {
-                beam.search(walk.view, self.computer(), scope, |_| Ok(true), || false)?;
-                continue;
-            }
-            let Filtering { budget, seeds, .. } = filtering;
-            let filter = Admission { walk, filtering };
-            let computer = self.computer();
-            if !beam.search_filtered(walk.view, computer, scope, seeds, &filter, budget)? {
-                self.leave(beam, End::TooCostly);
-                return Ok(());
-            }
-            self.fetch(beam);
-        }
-        Ok(())
-    }
-}
-
 /// The filter of a search.
-struct Admission<'a, 'q, 's, 't, S> {
-    walk: &'a Walk<'q, 's, 't, S>,
-    filtering: &'a Filtering<'q>,
+pub(super) struct Admission<'a, 'q, 's, 't, S> {
+    pub(super) view: &'a View<'s, 't, S>,
+    pub(super) context: &'a SearchContext<'q>,
+    pub(super) filtering: &'a Filtering<'q>,
 }
 
 impl<'t, S: Source<'t>> Filter for Admission<'_, '_, '_, 't, S> {
     #[inline]
     fn admits(&self, slot: Slot) -> bool {
-        let selection = &self.walk.context.selection;
+        let selection = &self.context.selection;
         match self.filtering.bits {
             Some(bits) => {
                 let word = bits.get(slot.index() / 64);
@@ -96,14 +68,14 @@ impl<'t, S: Source<'t>> Filter for Admission<'_, '_, '_, 't, S> {
     }
 
     fn ask(&self, slot: Slot) -> Result<bool> {
-        self.walk.context.accepts(slot, self.walk.view.item(slot)?)
+        self.context.accepts(slot, self.view.item(slot)?)
     }
 
     fn asks(&self) -> bool {
-        self.walk.context.selection.predicate().is_some()
+        self.context.selection.predicate().is_some()
     }
 
     fn stops(&self) -> bool {
-        self.walk.context.stop()
+        self.context.stop()
     }
 }

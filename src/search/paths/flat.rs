@@ -18,11 +18,7 @@ impl AccessPath for Flat {
         Some(f64::from(search.view.snapshot.meta.items) * search.costs().row)
     }
 
-    fn search(
-        &self,
-        search: &Search<'_, '_, '_, '_>,
-        k: usize,
-    ) -> Result<Vec<(Strategy, Found)>> {
+    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<(Strategy, Found)>> {
         let found = search.scan(k, Slots::Except(&search.view.dead()?))?;
         Ok(found.into_iter().map(|found| (self.strategy(), found)).collect())
     }

@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::filtered::Filtering;
+use super::filtered::{Admission, Filtering};
 use super::{AccessPath, CandidateList, Flat};
 use crate::distance::{Form, prefetches_early};
 use crate::error::Result;
@@ -65,11 +65,7 @@ impl AccessPath for Graph {
         Some(costs.walk(search.context.request.ef_search.max(k)) + pending * costs.scattered_row)
     }
 
-    fn search(
-        &self,
-        search: &Search<'_, '_, '_, '_>,
-        k: usize,
-    ) -> Result<Vec<(Strategy, Found)>> {
+    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<(Strategy, Found)>> {
         let Search { view, context, queries } = *search;
         let mut found = search.scan(k, Slots::Only(context.selection.pending()))?;
         let mut ends = vec![End::Crowded; found.len()];
@@ -130,7 +126,7 @@ fn change_over(
 
 /// How a graph search ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum End {
+enum End {
     Found,
     /// Too many of the nodes around the query cannot be results, or may not be: the search has to
     /// tell nodes apart.
@@ -140,12 +136,12 @@ pub(super) enum End {
 }
 
 /// The shared state of the graph searches of a batch.
-pub(super) struct Walk<'q, 's, 't, S> {
-    pub(super) view: &'q View<'s, 't, S>,
-    pub(super) context: &'q SearchContext<'q>,
-    pub(super) k: usize,
+struct Walk<'q, 's, 't, S> {
+    view: &'q View<'s, 't, S>,
+    context: &'q SearchContext<'q>,
+    k: usize,
     /// `None` if every node may be a result.
-    pub(super) filtering: Option<Filtering<'q>>,
+    filtering: Option<Filtering<'q>>,
 }
 
 impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
@@ -163,7 +159,8 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         // A transaction cannot be shared between threads, fully resolved tables can.
         self.view.resolve_all()?;
         let warm = View::new(self.view.snapshot, Warm::default()).with_cold(self.view.cold());
-        let next = queries.iter().zip(found.iter_mut().zip(ends)).filter(|(_, (_, end))| **end == is_next);
+        let next =
+            queries.iter().zip(found.iter_mut().zip(ends)).filter(|(_, (_, end))| **end == is_next);
         let (queries, found): (Vec<_>, Vec<_>) =
             next.map(|(query, found)| (query.on(&warm), found)).unzip();
         let (context, k, filtering) = (self.context, self.k, self.filtering.take());
@@ -210,9 +207,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
                 Some(code) => interleave(
                     self.view,
                     together,
-                    each.map(|(query, (found, end))| {
-                        self.task(query, code.of(query), found, end)
-                    }),
+                    each.map(|(query, (found, end))| self.task(query, code.of(query), found, end)),
                 ),
                 None => interleave(
                     self.view,
@@ -281,14 +276,14 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
 }
 
 /// One query in progress.
-pub(super) struct GraphQuery<'a, 's, 't, S, P> {
-    pub(super) walk: &'a Walk<'a, 's, 't, S>,
+struct GraphQuery<'a, 's, 't, S, P> {
+    walk: &'a Walk<'a, 's, 't, S>,
     exact: &'a PreparedQuery<'a, 's, 't, S>,
-    pub(super) query: P,
+    query: P,
     /// The layer being searched.
     layer: Option<Layer>,
     found: &'a mut Found,
-    pub(super) end: &'a mut End,
+    end: &'a mut End,
     /// The candidates whose vectors have been asked for, if the index is cold.
     fetched: Vec<u32>,
 }
@@ -353,8 +348,29 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         }
     }
 
+    /// Runs the searches of all layers, that of layer 0 with the filter.
+    fn run_filtered(&mut self, beam: &mut Beam, filtering: &Filtering<'_>) -> Result<()> {
+        let Walk { view, context, .. } = *self.walk;
+        *self.end = End::Found;
+        beam.reset();
+        while let Some(scope) = self.next(beam)? {
+            if scope.layer > Layer(0) {
+                beam.search(view, self.computer(), scope, |_| Ok(true), || false)?;
+                continue;
+            }
+            let Filtering { budget, seeds, .. } = filtering;
+            let filter = Admission { view, context, filtering };
+            if !beam.search_filtered(view, self.computer(), scope, seeds, &filter, budget)? {
+                self.leave(beam, End::TooCostly);
+                return Ok(());
+            }
+            self.fetch(beam);
+        }
+        Ok(())
+    }
+
     /// Ends without results. What it has cost counts.
-    pub(super) fn leave(&mut self, beam: &Beam, end: End) {
+    fn leave(&mut self, beam: &Beam, end: End) {
         *self.end = end;
         let count = if P::IS_EXACT { &mut self.found.distances } else { &mut self.found.estimates };
         *count += beam.distance_count;
@@ -363,12 +379,14 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
     /// Whether too many of the nodes that a search without a filter has found are no results.
     fn is_crowded(&self, beam: &Beam) -> bool {
         let Walk { context, filtering, k, .. } = self.walk;
+        // The query itself, if it is an item, is one of them.
         if filtering.is_some() || context.selection.barred().is_empty() {
             return false;
         }
         let all = beam.candidates().len();
         let left = results(self.walk, beam).count();
-        (all - left) * FOUND_PER_BARRED > all || left < (*k).min(context.selection.len())
+        let linked = context.selection.len().saturating_sub(context.selection.pending().len());
+        (all - left) * FOUND_PER_BARRED > all || left < (*k).min(linked)
     }
 
     /// Offers the nearest candidates, whose distances are exact, to the top-k.
@@ -491,7 +509,7 @@ fn contenders<'c>(
 }
 
 /// Computes the distances or estimates that guide a search.
-pub(super) trait Estimator: DistanceComputer {
+trait Estimator: DistanceComputer {
     /// Whether these are exact distances.
     const IS_EXACT: bool;
 

@@ -29,9 +29,5 @@ pub(crate) trait AccessPath: Sync {
     ///
     /// # Errors
     /// Those of looking values up.
-    fn search(
-        &self,
-        search: &Search<'_, '_, '_, '_>,
-        k: usize,
-    ) -> Result<Vec<(Strategy, Found)>>;
+    fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<(Strategy, Found)>>;
 }
