@@ -36,6 +36,12 @@ impl Lend for WriteTxn<'_> {
     }
 }
 
+impl Lend for Shared<'_, '_> {
+    fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
+        self.lend(work)
+    }
+}
+
 /// The number of keys that a prefix looks up while others wait for the transaction: a tenth of a
 /// millisecond.
 const KEYS_AHEAD: usize = 1024;
@@ -149,8 +155,10 @@ impl<D, K: ItemName + sealed::Bytes + ?Sized> Searchable for Batch<'_, D, K> {
             let names = View::new(view.snapshot, Warm::default());
             return answer::<K, _, _, _>((&view, &names), place, txn, query, target);
         }
-        // A write transaction stays on its thread, a nested read transaction does not.
-        let names = View::new(view.snapshot, Shared::new(place, txn)?);
-        answer::<K, _, _, _>((&view, &names), place, txn, query, target)
+        // A write transaction stays on its thread, a nested read transaction does not, and is all
+        // that can be read while it is open.
+        let nested = Shared::new(place, txn)?;
+        let view = View::new(view.snapshot, &nested);
+        answer::<K, _, _, _>((&view, &view), place, &nested, query, target)
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct SlotSet {
     list: OnceLock<Vec<u32>>,
     /// One bit a slot.
     bits: OnceLock<Vec<u64>>,
+    /// Whether it was built as a list.
+    is_listed: bool,
     count: usize,
     /// The members that are pending, ascending.
     pending: Vec<u32>,
@@ -88,6 +90,7 @@ impl SlotSet {
             (Some(list), _) => list.len(),
             (None, bits) => bits.into_iter().flatten().map(|word| word.count_ones() as usize).sum(),
         };
+        self.is_listed = self.list.get().is_some();
         self.pending = pending.iter().copied().filter(|slot| self.contains(*slot)).collect();
         self
     }
@@ -143,7 +146,9 @@ impl SlotSet {
     /// Some members that are linked, evenly spread over the slots, at most `most`.
     pub(crate) fn sample(&self, most: usize) -> Vec<u32> {
         let is_linked = |slot: &u32| self.pending.binary_search(slot).is_err();
-        if let Some(list) = self.list.get() {
+        // By the form in which it was built, so that a set that is kept gives one sample.
+        if self.is_listed {
+            let list = self.list();
             let nth = |n: usize| list.get(n * list.len() / most).copied();
             let mut sample: Vec<u32> = (0..most).filter_map(nth).filter(is_linked).collect();
             sample.dedup();

@@ -151,6 +151,12 @@ impl<'t, 'e> Shared<'t, 'e> {
     pub(crate) fn new(place: Place<'e>, wtxn: &'t RwTxn<'_>) -> Result<Self> {
         Ok(Self { place, rtxn: Mutex::new(wtxn.nested_read_txn()?) })
     }
+
+    /// Runs `work` with the transaction, for one thread at a time. Its parent cannot be read while
+    /// there is this one.
+    pub(crate) fn lend<T>(&self, work: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
+        work(&self.rtxn.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl<'t> Source<'t> for Shared<'t, '_> {
@@ -161,6 +167,14 @@ impl<'t> Source<'t> for Shared<'t, '_> {
         // SAFETY: a nested read transaction has no pages of its own: the bytes are in the map or in
         // a dirty page of the parent, which is borrowed for 't and not written to meanwhile.
         Ok(value.map(|bytes| unsafe { extend(bytes) }))
+    }
+
+    fn values(&self, first: Key, last: Key, most: usize) -> Result<Vec<(Key, &'t [u8])>> {
+        self.lend(|rtxn| {
+            let values = self.place.entries(rtxn, first, last)?.take(most);
+            // SAFETY: as in `get`.
+            values.map(|value| value.map(|(key, bytes)| (key, unsafe { extend(bytes) }))).collect()
+        })
     }
 }
 

@@ -203,13 +203,17 @@ fn restricted_answers_by_codes_are_those_of_the_oracle() {
     restricted_answers_are_those_of_the_oracle::<Cosine>(Some(Codes::Bits4), 2);
 }
 
-/// An index of a line of points, at the distance of their numbers.
-fn line(items: u32) -> (TempDir, Index<Euclidean>) {
+/// An index of a line of points, at the distance of their numbers, added in the order of `nth`.
+fn line_in_order(items: u32, nth: impl Fn(u32) -> u32) -> (TempDir, Index<Euclidean>) {
     let folder = tempfile::tempdir().unwrap();
     let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2)).unwrap();
     let at = |item: u32| [item as f32, (item * 37 % 11) as f32 / 10.0];
-    index.load((0..items).map(|item| (item, at(item))), |_| {}).unwrap();
+    index.load((0..items).map(nth).map(|item| (item, at(item))), |_| {}).unwrap();
     (folder, index)
+}
+
+fn line(items: u32) -> (TempDir, Index<Euclidean>) {
+    line_in_order(items, |nth| nth)
 }
 
 /// A graph search among candidates that are far from the query walked through all that are near,
@@ -287,7 +291,7 @@ fn a_search_of_a_region_just_deleted_costs_no_more_than_a_scan() {
 
 #[test]
 fn a_predicate_is_asked_of_few() {
-    let (_folder, index) = line(12_000);
+    let (_folder, index) = line_in_order(12_000, |nth| nth * 7919 % 12_000);
     let asked = AtomicUsize::new(0);
     for (of, limits) in [(1u32, [200, 200]), (2, [400, 300]), (10, [2500, 900])] {
         let accepts = |item: &ItemId| {
