@@ -9,9 +9,13 @@ use crate::types::Slot;
 /// The number of lists whose nodes count as near the query, the first ones: those around the node
 /// that the search starts from.
 const FIRST_LISTS: usize = 40;
+/// Expansions count half once there have been this many after them: enough to see how many are of
+/// admitted nodes, few enough to notice that these have become rare.
+const LATEST_EXPANSIONS: usize = 32;
 /// From this many admitted nodes on that are to be expected near the query, their number tells
-/// something: 2 or fewer in place of 8 happens by chance once in 70 times.
-const MIN_EXPECTED: f32 = 8.0;
+/// something: one or none in place of 6 are there by chance once in 60 times. The neighbors of one
+/// node and theirs must be enough, as a search goes on among nodes that may be far away.
+const MIN_EXPECTED: f32 = 6.0;
 /// Admitted nodes are elsewhere if fewer than one of this many expected ones are near the query.
 const ELSEWHERE_DIVISOR: f32 = 4.0;
 
@@ -30,10 +34,22 @@ pub(super) struct Detours {
     latest: Tally,
     /// The nodes visited first, which are near the query.
     first: Tally,
+    /// What the latest expansions have cost, and how many of them were of admitted nodes.
+    cost: Cost,
     /// How many lists have been read.
     pub(super) lists: usize,
     /// How many admitted nodes have been expanded.
     pub(super) expanded: usize,
+}
+
+/// See [`Detours::latest_cost`].
+#[derive(Debug, Default, Clone, Copy)]
+struct Cost {
+    expansions: usize,
+    spent_before: f32,
+    expanded_before: usize,
+    spent: f32,
+    expanded: f32,
 }
 
 /// How many nodes have been visited, and how many of them were admitted.
@@ -47,7 +63,7 @@ impl Detours {
     pub(super) fn start(&mut self) {
         self.open.clear();
         self.bridges.clear();
-        (self.latest, self.first) = Default::default();
+        (self.latest, self.first, self.cost) = Default::default();
         (self.lists, self.expanded) = (0, 0);
     }
 
@@ -83,5 +99,19 @@ impl Detours {
     pub(super) fn is_elsewhere(&self, rate: f32) -> bool {
         let expected = rate * self.first.visited;
         expected >= MIN_EXPECTED && self.first.admitted * ELSEWHERE_DIVISOR < expected
+    }
+
+    /// What expanding an admitted node has cost of late, with the refused nodes expanded between
+    /// them. Called with the cost of all expansions, after each from some time on.
+    pub(super) fn latest_cost(&mut self, spent: f32) -> f32 {
+        let cost = &mut self.cost;
+        cost.expansions += 1;
+        if cost.expansions.is_multiple_of(LATEST_EXPANSIONS) {
+            (cost.spent, cost.expanded) = (cost.spent / 2.0, cost.expanded / 2.0);
+        }
+        cost.spent += spent - cost.spent_before;
+        cost.expanded += (self.expanded - cost.expanded_before) as f32;
+        (cost.spent_before, cost.expanded_before) = (spent, self.expanded);
+        cost.spent / cost.expanded.max(0.5)
     }
 }

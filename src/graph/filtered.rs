@@ -30,9 +30,9 @@ use super::{DistanceComputer, Graph};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 
-/// The local pass rate from which a search walks through refused nodes. Below, more than two of
-/// three distances would be to nodes that cannot be results.
-const MIN_PASS_RATE: f32 = 0.3;
+/// The local pass rate from which a search walks through refused nodes. Two hops read about as many
+/// lists, and their lower recall pays only where they save nearly all distances.
+const MIN_PASS_RATE: f32 = 0.08;
 /// The number of admitted nodes after which two hops read no further list: more than the neighbors
 /// of one node.
 const MAX_TWO_HOP: usize = 32;
@@ -63,11 +63,14 @@ pub(crate) struct Budget {
     pub(crate) other_ns: f32,
     /// From this cost on, a search predicts its end.
     pub(crate) trial_ns: f32,
-    /// The number of admitted nodes that a search expands, on average.
+    /// The number of admitted nodes that a search usually expands.
     pub(crate) expansions: usize,
     /// The number of admitted nodes in the graph, and their share of all nodes.
     pub(crate) admitted: usize,
     pub(crate) pass_rate: f32,
+    /// Whether walking through all refused nodes would cost less than the other way, so that there
+    /// is nothing to predict, and no reason to pass any of them.
+    pub(crate) is_through: bool,
 }
 
 /// A node that is expanded.
@@ -98,7 +101,7 @@ impl Beam {
         let before = self.distance_count;
         let (mut node, is_cold) = (Node::Start, graph.is_cold());
         loop {
-            self.visit(graph, scope.layer, filter, node, is_cold)?;
+            self.visit(graph, scope.layer, filter, (node, budget.is_through), is_cold)?;
             self.measure(graph, computer, scope.layer, filter)?;
             if self.gives_up(before, budget) {
                 return Ok(false);
@@ -127,7 +130,7 @@ impl Beam {
         graph: &impl Graph,
         layer: Layer,
         filter: &impl Filter,
-        node: Node,
+        (node, is_through): (Node, bool),
         is_cold: bool,
     ) -> Result<()> {
         let Self { visited, list, detours, ahead, .. } = self;
@@ -210,18 +213,21 @@ impl Beam {
 
     /// Whether the search has cost as much as the other way to answer, or is going to cost more
     /// than that from here on.
-    fn gives_up(&self, before: u64, budget: &Budget) -> bool {
-        let (lists, expanded) = (self.detours.lists, self.detours.expanded);
+    fn gives_up(&mut self, before: u64, budget: &Budget) -> bool {
+        let lists = self.detours.lists;
         let distances = (self.distance_count - before) as f32;
         let spent = lists as f32 * budget.list_ns + distances * budget.distance_ns;
-        if budget.other_ns.is_finite() && self.detours.is_elsewhere(budget.pass_rate) {
+        if budget.is_through || budget.other_ns == f32::INFINITY {
+            return spent > budget.other_ns;
+        }
+        if self.detours.is_elsewhere(budget.pass_rate) {
             return true;
         }
         if spent < budget.trial_ns {
             return false;
         }
-        let left = budget.expansions.saturating_sub(expanded) as f32;
-        let predicted = spent / (expanded as f32).max(0.5) * left;
+        let left = budget.expansions.saturating_sub(self.pool.expanded()) as f32;
+        let predicted = left * self.detours.latest_cost(spent);
         spent > budget.other_ns || predicted > budget.other_ns
     }
 
@@ -311,6 +317,7 @@ mod tests {
         expansions: 10,
         admitted: usize::MAX,
         pass_rate: 0.5,
+        is_through: false,
     };
 
     fn chain(n: u32) -> Line {

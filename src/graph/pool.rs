@@ -203,6 +203,12 @@ impl Pool {
             && Candidate::new(order).distance() <= self.bound_with(0.0)
     }
 
+    /// The number of candidates that are expanded, up to the first that is not: as nearer ones are
+    /// found, it falls.
+    pub(super) fn expanded(&self) -> usize {
+        self.next
+    }
+
     /// The slots that will be expanded next, in order, if nothing is inserted before.
     pub(super) fn unexpanded(&self) -> impl Iterator<Item = u32> {
         let bound = self.bound_with(0.0);

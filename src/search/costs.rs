@@ -11,29 +11,38 @@ use crate::store::source::Source;
 use crate::store::view::View;
 
 /// Reading a neighbor list, and looking its nodes up in the visited set and the filter.
-const LIST_NS: f64 = 150.0;
+const LIST_NS: f64 = 350.0;
 /// A distance of a walk: a fixed part, and bytes of a vector a nanosecond. Vectors are in no cache.
 const DISTANCE_NS: f64 = 20.0;
-const DISTANCE_BYTES_PER_NS: f64 = 8.0;
+const DISTANCE_BYTES_PER_NS: f64 = 16.0;
 /// An estimate of a walk: the same, with bytes of a code.
-const ESTIMATE_NS: f64 = 8.0;
-const ESTIMATE_BYTES_PER_NS: f64 = 24.0;
+const ESTIMATE_NS: f64 = 15.0;
+const ESTIMATE_BYTES_PER_NS: f64 = 12.0;
 /// A vector of a scan of all.
 const SCAN_NS: f64 = 4.0;
-const SCAN_BYTES_PER_NS: f64 = 8.0;
+const SCAN_BYTES_PER_NS: f64 = 16.0;
 /// A code of a scan.
-const CODE_SCAN_NS: f64 = 6.0;
-const CODE_SCAN_BYTES_PER_NS: f64 = 24.0;
-/// What a vector of a scan of some takes longer, as it does not follow the one before.
-const SCATTERED_NS: f64 = 10.0;
+const CODE_SCAN_NS: f64 = 10.0;
+const CODE_SCAN_BYTES_PER_NS: f64 = 12.0;
+/// What a vector or code of a scan of some takes longer for each of its cache lines, as it does not
+/// follow the one before; the first lines only, as the processor fetches the others ahead.
+const SCATTERED_LINE_NS: f64 = 12.0;
+const MAX_SCATTERED_LINES: f64 = 4.0;
+const LINE_BYTES: f64 = 64.0;
+/// That is saved where one of this many rows before it was scanned, too.
+const ROWS_TOGETHER: i32 = 6;
 /// The number of distances computed for a node that is expanded: its neighbors that were not
 /// visited before.
 const FRESH_NEIGHBORS: f64 = 13.0;
 /// Keeping the pool sorted, for each pair of its members: three insertions a member, each moving
 /// half of the pool.
 const POOL_NS: f64 = 1.2;
-/// A walk predicts its end from this part of the usual cost on.
-const TRIAL_FRACTION: f64 = 0.25;
+/// A walk predicts its end from this part of the usual cost on, and of that of the exact way: many
+/// queries have ended by then.
+const TRIAL_FRACTION: f64 = 0.15;
+const TRIAL_EXACT_FRACTION: f64 = 0.1;
+/// The part of `ef` that a walk usually expands: a hard query expands twice `ef`, most end early.
+const USUAL_FRACTION: f64 = 0.7;
 
 /// The costs of a search, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
@@ -61,11 +70,15 @@ impl Costs {
             Some(code) => ESTIMATE_NS + code / ESTIMATE_BYTES_PER_NS,
             None => DISTANCE_NS + stride / DISTANCE_BYTES_PER_NS,
         };
-        let row = match code.filter(|_| context.selection.len() >= CODES_MIN_SLOTS) {
-            Some(code) => CODE_SCAN_NS + code / CODE_SCAN_BYTES_PER_NS,
-            None => SCAN_NS + stride / SCAN_BYTES_PER_NS,
+        let rows = context.selection.len();
+        let (row, bytes) = match code.filter(|_| rows >= CODES_MIN_SLOTS) {
+            Some(code) => (CODE_SCAN_NS + code / CODE_SCAN_BYTES_PER_NS, code),
+            None => (SCAN_NS + stride / SCAN_BYTES_PER_NS, stride),
         };
-        Self { list: LIST_NS, distance, row, scattered_row: row + SCATTERED_NS }
+        let is_alone = (1.0 - rows as f64 / f64::from(meta.items.max(1))).powi(ROWS_TOGETHER);
+        let lines = (bytes / LINE_BYTES).ceil().min(MAX_SCATTERED_LINES);
+        let scattered_row = row + is_alone * lines * SCATTERED_LINE_NS;
+        Self { list: LIST_NS, distance, row, scattered_row }
     }
 
     /// A walk among nodes that may all be results.
@@ -74,8 +87,13 @@ impl Costs {
         ef * (self.list + FRESH_NEIGHBORS * self.distance) + ef * ef * POOL_NS
     }
 
-    /// The part of a walk after which it predicts its end.
-    pub(crate) fn trial(&self, ef: usize) -> f64 {
-        TRIAL_FRACTION * self.walk(ef)
+    /// The cost from which on a walk predicts its end, where the exact way costs `exact`.
+    pub(crate) fn trial(&self, ef: usize, exact: f64) -> f64 {
+        (TRIAL_FRACTION * self.walk(ef)).max(TRIAL_EXACT_FRACTION * exact)
+    }
+
+    /// The number of possible results that a walk expands.
+    pub(crate) fn expansions(ef: usize) -> usize {
+        (USUAL_FRACTION * ef as f64) as usize
     }
 }

@@ -119,7 +119,7 @@ fn restricted_answers_are_those_of_the_oracle<D: Distance>(codes: Option<Codes>,
     let (_folder, index, items) = churned::<D>(codes, &mut rng);
     let snapshot = index.snapshot().unwrap();
     let (mut hits, mut results, mut by_graph) = (0, 0, 0);
-    for round in 0..48 {
+    for round in 0..20 {
         let query = random_vector(&mut rng);
         let all = oracle::<D>(&items, &query, |_| true);
         let share = [0.7, 0.4, 0.2, 0.05, 0.004][round % 5];
@@ -188,7 +188,7 @@ fn restricted_answers_are_those_of_the_oracle<D: Distance>(codes: Option<Codes>,
             }
         }
     }
-    assert!(by_graph > 60, "only {by_graph} were answered by the graph");
+    assert!(by_graph > 25, "only {by_graph} were answered by the graph");
     let recall = hits as f64 / results as f64;
     assert!(recall > 0.9, "recall {recall}");
 }

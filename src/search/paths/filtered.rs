@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::graph::filtered::{Budget, Filter};
+use crate::search::costs::Costs;
 use crate::search::{Search, SearchContext};
 use crate::store::source::Source;
 use crate::store::view::View;
@@ -28,18 +29,26 @@ impl<'q> Filtering<'q> {
         let pending = selection.pending().len();
         // Both ways scan pending items.
         let (linked, meta) = (selection.len().saturating_sub(pending), &view.snapshot.meta);
-        let other_ns = match selection.only() {
-            _ if context.request.exact == Some(false) => f64::INFINITY,
+        let exact_ns = match selection.only() {
             Some(_) => linked as f64 * costs.scattered_row,
             None => f64::from(meta.items) * costs.row,
         };
+        let is_forced = context.request.exact == Some(false);
+        let other_ns = if is_forced { f64::INFINITY } else { exact_ns };
+        // A predicate refuses nobody knows how many.
+        let refused = match selection.predicate() {
+            Some(_) => f64::INFINITY,
+            None => (meta.linked() as f64 - linked as f64).max(0.0),
+        };
+        let through_ns = refused * (costs.list + costs.distance) + costs.walk(ef);
         let budget = Budget {
             list_ns: costs.list as f32,
             distance_ns: costs.distance as f32,
             other_ns: other_ns as f32,
-            trial_ns: costs.trial(ef) as f32,
-            expansions: ef,
+            trial_ns: costs.trial(ef, exact_ns) as f32,
+            expansions: Costs::expansions(ef),
             admitted: linked,
+            is_through: through_ns < exact_ns,
             pass_rate: linked as f32 / meta.linked().max(1) as f32,
         };
         let seeds = selection.sample(view, SEEDS)?;
