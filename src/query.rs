@@ -153,9 +153,9 @@ impl<'a, S: Searchable> Query<'a, S> {
     /// index are ignored.
     ///
     /// Results pass all of `candidates`, [`exclude`](Self::exclude), [`filter`](Self::filter) and
-    /// [`prefix`](Self::prefix) that are set; setting one again replaces it. None of them lets a
-    /// query cost more than about twice what it must: it searches the graph where that meets enough
-    /// possible results, and otherwise scans all of those, with an exact answer. The
+    /// [`prefix`](Self::prefix) that are set; setting one again replaces it. With any of them, a
+    /// query costs no more than about twice a scan of all possible results: it searches the graph
+    /// where that meets enough of them, and otherwise scans them, with an exact answer. The
     /// [`strategy`](Searched::strategy) of the answer says which.
     pub fn candidates(&mut self, candidates: impl AsCandidates<'a, S::Key>) -> &mut Self {
         self.named.candidates = Some(candidates.candidates());

@@ -141,7 +141,10 @@ impl Beam {
             detours.bridges.append(&mut detours.refused);
             return Ok(());
         }
-        if node == Node::Start || detours.pass_rate() >= MIN_PASS_RATE || detours.refused.is_empty()
+        if is_through
+            || node == Node::Start
+            || detours.pass_rate() >= MIN_PASS_RATE
+            || detours.refused.is_empty()
         {
             return Ok(());
         }
