@@ -155,11 +155,7 @@ fn table<D: Distance>(
                 cell.by_graph,
                 cell.walk_recall,
             );
-            worst = (
-                worst.0.min(cell.recall),
-                worst.1.max(cell.ratio()),
-                worst.2.max(cell.worst),
-            );
+            worst = (worst.0.min(cell.recall), worst.1.max(cell.ratio()), worst.2.max(cell.worst));
         }
     }
     println!();
