@@ -220,17 +220,18 @@ fn line(items: u32) -> (TempDir, Index<Euclidean>) {
 /// and kept those in a sorted list. Now it changes over to a scan before it has cost as much.
 #[test]
 fn no_filter_costs_more_than_twice_the_exact_way() {
-    let (_folder, index) = line(12_000);
+    const ITEMS: u32 = 40_000;
+    let (_folder, index) = line(ITEMS);
     let mut changed_over = 0;
-    for query in [0.2f32, 6000.2, 11_999.0] {
+    for query in [0.2f32, 20_000.2, 39_999.0] {
         for share in [2u32, 5, 10, 100] {
-            let count = 12_000 / share;
-            let mut order: Vec<u32> = (0..12_000).collect();
+            let count = ITEMS / share;
+            let mut order: Vec<u32> = (0..ITEMS).collect();
             order.sort_by(|a, b| (*a as f32 - query).abs().total_cmp(&(*b as f32 - query).abs()));
             let far = order[order.len() - count as usize..].iter().copied().collect();
             let near = order[..count as usize].iter().copied().collect();
-            let every = (0..12_000).step_by(share as usize).collect();
-            let strangers = (1 << 20..(1 << 20) + 50_000).chain([7, 99, 11_000]).collect();
+            let every = (0..ITEMS).step_by(share as usize).collect();
+            let strangers = (1 << 20..(1 << 20) + 50_000).chain([7, 99, 39_000]).collect();
             for (what, candidates) in
                 [("far", far), ("near", near), ("every", every), ("strangers", strangers)]
             {
@@ -282,11 +283,11 @@ fn a_search_of_a_region_just_deleted_costs_no_more_than_a_scan() {
     let (hits, of) = check_answer(&found, &all, K, "among removed items");
     assert!(hits * 10 >= of * 9, "{hits} of {of}");
     assert!(found.distances <= 2 * 5700, "{} distances", found.distances);
-    // Elsewhere, few removed items are met.
+    // Elsewhere, where few removed items are met, too.
     let elsewhere = &all[all.len() - 100].0;
     let found = index.search(K).by_vector(&items[elsewhere]).unwrap();
-    assert_eq!((found.strategy, found.nns[0].0), (Strategy::Graph, *elsewhere));
-    assert!(found.distances < 3000, "{} distances", found.distances);
+    assert_eq!(found.nns[0].0, *elsewhere);
+    assert!(found.distances <= 2 * 5700, "{} distances", found.distances);
 }
 
 #[test]
