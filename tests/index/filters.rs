@@ -174,7 +174,7 @@ fn restricted_answers_are_those_of_the_oracle<D: Distance>(codes: Option<Codes>,
                     by_graph += usize::from(found.strategy == Strategy::Graph);
                 }
                 assert_eq!(same.by_vector(&query).unwrap(), found, "{what}: kept");
-                let rows = [&query[..], &all.first().map_or(&query, |n| &items[&n.0])].concat();
+                let rows = [&query[..], all.first().map_or(&query, |n| &items[&n.0])].concat();
                 let many = asked.by_vectors(&rows).unwrap();
                 assert_eq!(many[0], found, "{what}: one of many");
                 assert_eq!(many[1], asked.by_vector(&rows[DIMENSIONS..]).unwrap(), "{what}");
@@ -444,11 +444,8 @@ fn keys_are_restricted_by_prefix_predicate_exclusion_and_candidates() {
             fn restrict<'a, S: Searchable<Key = str>>(
                 query: &mut Query<'a, S>,
                 has: &dyn Fn(u8) -> bool,
-                (predicate, out, among): (
-                    &'a (dyn Fn(&str) -> bool + Sync),
-                    &'a Filter<str>,
-                    &[&String],
-                ),
+                predicate: &'a (dyn Fn(&str) -> bool + Sync),
+                (out, among): (&'a Filter<str>, &[&String]),
             ) {
                 if has(1) {
                     query.filter(predicate);
@@ -460,9 +457,9 @@ fn keys_are_restricted_by_prefix_predicate_exclusion_and_candidates() {
                     query.candidates(among);
                 }
             }
-            let by = (&ends_in_7 as _, &kept_out, &among[..]);
+            let by = (&kept_out, &among[..]);
             let mut query = index.search(K);
-            restrict(&mut query, &has, by);
+            restrict(&mut query, &has, &ends_in_7, by);
             query.prefix(prefix);
             for (way, query) in ways(&query) {
                 let what = format!("{prefix:?}, restrictions {restrictions}, {way}");

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 use voisin::codec::F32;
 use voisin::distances::{Cosine, Distance, DotProduct, Euclidean, Hamming, Manhattan};
 use voisin::heed::RwTxn;
+use voisin::roaring::RoaringBitmap;
 use voisin::{Error, Reader, VectorDefect, Writer};
 
 use crate::common::{
@@ -147,7 +148,7 @@ fn assert_refused<D: Metric>(bad: &[f32], defect: VectorDefect, says: &[&str]) {
         let rtxn = env.read_txn().unwrap();
         let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
         let warm = reader.warm(&rtxn).unwrap();
-        let candidates = [1, 2, 3].into_iter().collect();
+        let candidates: RoaringBitmap = [1, 2, 3].into_iter().collect();
         for k in [0, 1, 100] {
             let found = [
                 reader.nns(k).by_vector(&rtxn, bad),
@@ -476,7 +477,7 @@ fn vectors_of_another_length_are_refused() {
                 }
                 let rtxn = env.read_txn().unwrap();
                 let reader = Reader::<D>::open(&rtxn, 0, db).unwrap();
-                let candidates = [1].into_iter().collect();
+                let candidates: RoaringBitmap = [1].into_iter().collect();
                 expect(reader.nns(3).by_vector(&rtxn, &bad).unwrap_err());
                 expect(reader.nns(0).by_vector(&rtxn, &bad).unwrap_err());
                 expect(reader.nns(3).exact().by_vector(&rtxn, &bad).unwrap_err());
