@@ -475,7 +475,7 @@ fn keys_are_restricted_by_prefix_predicate_exclusion_and_candidates() {
             }
             if !has(4) {
                 let mut kept = index.search(K);
-                restrict(&mut kept, &has, by);
+                restrict(&mut kept, &has, &ends_in_7, by);
                 let found = kept.candidates(&of_prefix).by_vector(&[20.0, 20.0]).unwrap();
                 assert_eq!(found.nns.len(), K.min(all.len()));
                 assert!(found.nns.iter().all(|(key, _)| passes(key)));
