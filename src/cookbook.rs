@@ -118,8 +118,8 @@
 //!   moment.
 //! - **To search only some records** (those of one user, say), a prefilter: keep their ids in a
 //!   [`RoaringBitmap`](crate::roaring::RoaringBitmap), and pass it to
-//!   [`candidates`](crate::Query::candidates); for many queries, in a [`Filter`](crate::Filter). What
-//!   has no set is a predicate ([`filter`](crate::Query::filter)).
+//!   [`candidates`](crate::Query::candidates); for many queries, in a [`Filter`](crate::Filter).
+//!   What has no set is a predicate ([`filter`](crate::Query::filter)).
 //! - **A [`Reader`](crate::Reader) lives as long as its transaction.** Opening one is cheap, but
 //!   its first query looks up anew where every value is. One reader for a batch of queries is
 //!   faster than one for each.

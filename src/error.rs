@@ -286,6 +286,24 @@ pub enum Error {
         /// The requested kind of item names.
         requested: &'static str,
     },
+    /// Pages were to go on in a state of the index that there is no more.
+    #[error(
+        "the pages are of commit {commit}, and the index has changed since: ask for the first page \
+         again, or hold a Snapshot for as long as pages are read"
+    )]
+    PagesExpired {
+        /// The commit that the pages are of.
+        commit: u64,
+    },
+    /// A token is not one of the pages that are asked for.
+    #[error(
+        "the token {what}: give the token of a page of the same query, as it was returned, or ask \
+         for the first page"
+    )]
+    InvalidPageToken {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// The index has been removed from its folder since the handle was opened.
     #[error("the index {name:?} has been removed from {} since this handle on it was opened: \
              drop the handle", path.display())]

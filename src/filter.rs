@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
 use crate::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, NamePredicate, bytes_of};
-use crate::search::{Items, Predicate, Request, Restrictions, SlotSet};
+use crate::search::{Due, Items, Predicate, Request, Restrictions, SlotSet};
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::ItemId;
@@ -134,6 +134,7 @@ impl Kept {
         &self,
         view: &View<'_, 't, S>,
         keys: &impl Keys,
+        due: Due,
     ) -> Result<Arc<SlotSet>> {
         let serial = view.snapshot.serial;
         let lock = || self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,11 +145,14 @@ impl Kept {
         }
         // Not under the lock: others may be at work on other snapshots.
         let slots = Arc::new(match &self.set {
-            Set::Ids(ids) => SlotSet::of(view, ids)?,
-            Set::Keys(all) => SlotSet::of(view, &keys.ids(all)?)?,
-            Set::Prefix(prefix) => SlotSet::of(view, &with_prefix(prefix, keys)?)?,
+            Set::Ids(ids) => SlotSet::of(view, ids, due)?,
+            Set::Keys(all) => SlotSet::of(view, &keys.ids(all, due)?, due)?,
+            Set::Prefix(prefix) => SlotSet::of(view, &with_prefix(prefix, keys, due)?, due)?,
         });
-        *lock() = Some((serial, Arc::clone(&slots)));
+        // These may be some of them otherwise.
+        if !due.is_over() {
+            *lock() = Some((serial, Arc::clone(&slots)));
+        }
         Ok(slots)
     }
 }
@@ -207,29 +211,32 @@ pub(crate) struct Named<'a> {
 
 /// Looks up the keys of an index, if its items have any.
 pub(crate) trait Keys {
-    /// The ids of the items that have these keys.
-    fn ids(&self, keys: &[Vec<u8>]) -> Result<RoaringBitmap>;
+    /// The ids of the items that have these keys: some of them, if the time is over.
+    fn ids(&self, keys: &[Vec<u8>], due: Due) -> Result<RoaringBitmap>;
 
-    /// The ids of the items whose keys begin with `prefix`.
-    fn with_prefix(&self, prefix: &[u8]) -> Result<RoaringBitmap>;
+    /// The ids of the items whose keys begin with `prefix`: some of them, if the time is over.
+    fn with_prefix(&self, prefix: &[u8], due: Due) -> Result<RoaringBitmap>;
 }
 
 /// Items are named by ids.
 pub(crate) struct NoKeys;
 
 impl Keys for NoKeys {
-    fn ids(&self, _: &[Vec<u8>]) -> Result<RoaringBitmap> {
+    fn ids(&self, _: &[Vec<u8>], _: Due) -> Result<RoaringBitmap> {
         Ok(RoaringBitmap::new())
     }
 
-    fn with_prefix(&self, _: &[u8]) -> Result<RoaringBitmap> {
+    fn with_prefix(&self, _: &[u8], _: Due) -> Result<RoaringBitmap> {
         Ok(RoaringBitmap::new())
     }
 }
 
-fn with_prefix(prefix: &[u8], keys: &impl Keys) -> Result<RoaringBitmap> {
-    // No key is as long, and LMDB refuses to look for one.
-    if prefix.len() > MAX_KEY_BYTES { Ok(RoaringBitmap::new()) } else { keys.with_prefix(prefix) }
+fn with_prefix(prefix: &[u8], keys: &impl Keys, due: Due) -> Result<RoaringBitmap> {
+    if prefix.len() > MAX_KEY_BYTES {
+        // No key is as long, and LMDB refuses to look for one.
+        return Ok(RoaringBitmap::new());
+    }
+    keys.with_prefix(prefix, due)
 }
 
 /// A set of items whose names have been looked up.
@@ -244,12 +251,13 @@ impl<'a> Known<'a> {
         named: &Option<Candidates<'a>>,
         view: &View<'_, 't, S>,
         keys: &impl Keys,
+        due: Due,
     ) -> Result<Option<Self>> {
         Ok(match named {
             None => None,
             Some(Candidates::Ids(ids)) => Some(Self::Borrowed(ids)),
-            Some(Candidates::Keys(all)) => Some(Self::Ids(keys.ids(all)?)),
-            Some(Candidates::Kept(kept)) => Some(Self::Slots(kept.resolve(view, keys)?)),
+            Some(Candidates::Keys(all)) => Some(Self::Ids(keys.ids(all, due)?)),
+            Some(Candidates::Kept(kept)) => Some(Self::Slots(kept.resolve(view, keys, due)?)),
             Some(Candidates::Invalid(bytes)) => {
                 return Err(Error::InvalidItemKey { bytes: *bytes, max: MAX_KEY_BYTES });
             }
@@ -266,8 +274,13 @@ impl<'a> Known<'a> {
 }
 
 impl Named<'_> {
+    fn has_sets(&self) -> bool {
+        self.candidates.is_some() || self.excluded.is_some() || self.prefix.is_some()
+    }
+
     /// Runs `search` with the request that these restrictions, of names, add to `request`.
-    /// `predicate` is the predicate by id.
+    /// `predicate` is the predicate by id. The time of the search begins to run here. If it is over
+    /// before all names have been looked up, nothing may be a result.
     ///
     /// # Errors
     /// [`Error::InvalidItemKey`], and those of looking keys up.
@@ -279,16 +292,23 @@ impl Named<'_> {
         predicate: Option<Predicate<'_>>,
         search: impl FnOnce(Request<'_>) -> Result<T>,
     ) -> Result<T> {
-        let candidates = Known::of(&self.candidates, view, keys)?;
-        let excluded = Known::of(&self.excluded, view, keys)?;
+        let request = request.started();
+        let due = request.due();
+        let candidates = Known::of(&self.candidates, view, keys, due)?;
+        let excluded = Known::of(&self.excluded, view, keys, due)?;
         let prefix = self.prefix.filter(|prefix| !prefix.is_empty());
-        let prefix = prefix.map(|prefix| with_prefix(prefix.as_bytes(), keys)).transpose()?;
-        let restrictions = Restrictions {
-            candidates: candidates.as_ref().map(Known::items),
-            prefix: prefix.as_ref().map(Items::Ids),
-            excluded: excluded.as_ref().map(Known::items),
-            predicate,
+        let prefix = prefix.map(|prefix| with_prefix(prefix.as_bytes(), keys, due)).transpose()?;
+        let before = request.restrictions;
+        let mut restrictions = Restrictions {
+            candidates: candidates.as_ref().map(Known::items).or(before.candidates),
+            prefix: prefix.as_ref().map(Items::Ids).or(before.prefix),
+            excluded: excluded.as_ref().map(Known::items).or(before.excluded),
+            predicate: predicate.or(before.predicate),
         };
+        let nothing = RoaringBitmap::new();
+        if self.has_sets() && due.is_over() {
+            restrictions.candidates = Some(Items::Ids(&nothing));
+        }
         search(Request { restrictions, ..request })
     }
 }

@@ -24,7 +24,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, ROWS_AHEAD, View};
 use crate::threads;
-use crate::top_k::{Found, TopK};
+use crate::top_k::{Found, TopK, Wanted};
 use crate::types::{ItemId, Slot};
 
 /// A scan of fewer bytes than this ends before other threads have woken up.
@@ -32,6 +32,9 @@ const PARALLEL_BYTES: usize = 1 << 20;
 /// The block size of a scan: about this many vectors, in whole stored blocks, are addressed at a
 /// time: enough to fill the rows of a kernel, few enough to stay in the cache.
 const PIECE: usize = 64;
+/// The maximum size of a block of a scan, in bytes: scanned in a fraction of a millisecond, so that
+/// a deadline holds where vectors are long.
+const MAX_PIECE_BYTES: usize = 1 << 20;
 /// From this vector size on, in bytes, a scan compares one vector at a time: a single sequential
 /// stream suits the hardware prefetcher better than four. Four shorter vectors are one stream.
 const SEQUENTIAL_MIN_BYTES: usize = 512;
@@ -66,24 +69,28 @@ pub(crate) enum Slots<'a> {
     Only(&'a [u32]),
 }
 
-/// Returns, for each query, the `k` nearest of those slots whose item passes `accept`. `stop`
+/// Returns, for each query, what is wanted of those slots whose item passes `accept`. `stop`
 /// (cancellation) is called before every block of about 64 vectors, and ends the scan early.
 pub(crate) fn scan<'s, 't, S: Source<'t>>(
     view: &View<'s, 't, S>,
     queries: &[PreparedQuery<'_, 's, 't, S>],
     slots: Slots<'_>,
-    k: usize,
+    wanted: Wanted,
     by_codes: bool,
     accept: Accept<'_>,
     stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<Vec<Found>> {
     let (meta, count) = (&view.snapshot.meta, slots.count(view));
-    if k == 0 || count == 0 {
-        return Ok(queries.iter().map(|query| Found::nothing(k, query.resolution())).collect());
+    if wanted.is_nothing() || count == 0 {
+        return Ok(queries
+            .iter()
+            .map(|query| Found::nothing(wanted, query.resolution()))
+            .collect());
     }
     let by_codes = by_codes && count >= CODES_MIN_SLOTS;
     let vectors = meta.geometry.vectors as usize;
-    let piece = vectors * PIECE.div_ceil(vectors);
+    let piece = PIECE.min(MAX_PIECE_BYTES / meta.geometry.stride.max(1)).max(1);
+    let piece = vectors * piece.div_ceil(vectors);
     let pieces = count.div_ceil(piece);
     let panel_bytes = PANEL * size_of::<f32>() * meta.dimensions as usize;
     let mut found = Vec::with_capacity(queries.len());
@@ -99,7 +106,7 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
             let codes = if by_codes { code_queries(view, queries)? } else { Vec::new() };
             let (asked, codes) = (Default::default(), &codes[..]);
             let pass = Pass { view, queries, rule_out, codes, slots, piece, asked, accept };
-            found.extend(pass.run(0..pieces, k, stop)?);
+            found.extend(pass.run(0..pieces, wanted, stop)?);
             continue;
         }
         // A transaction cannot be shared between threads, fully resolved tables can.
@@ -117,7 +124,7 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
         // other.
         let next = AtomicUsize::new(0);
         let take = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|piece| *piece < pieces);
-        let each = threads::on_each(pieces, || pass.run(std::iter::from_fn(take), k, stop))?;
+        let each = threads::on_each(pieces, || pass.run(std::iter::from_fn(take), wanted, stop))?;
         let mut each = each.into_iter();
         let mut all = each.next().unwrap_or_default();
         for others in each {
@@ -206,8 +213,9 @@ struct State<'t> {
 }
 
 impl<'t> State<'t> {
-    fn new<S: Source<'t>>(k: usize, pass: &Pass<'_, '_, 't, S>) -> Self {
-        let nothing = |query: &PreparedQuery<'_, '_, 't, S>| Found::nothing(k, query.resolution());
+    fn new<S: Source<'t>>(wanted: Wanted, pass: &Pass<'_, '_, 't, S>) -> Self {
+        let nothing =
+            |query: &PreparedQuery<'_, '_, 't, S>| Found::nothing(wanted, query.resolution());
         let found = pass.queries.iter().map(nothing).collect();
         let panels = pass.rule_out.map_or(0, |rule_out| rule_out.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
@@ -231,10 +239,10 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     fn run(
         &self,
         pieces: impl Iterator<Item = usize>,
-        k: usize,
+        wanted: Wanted,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<Vec<Found>> {
-        let mut state = State::new(k, self);
+        let mut state = State::new(wanted, self);
         for piece in pieces.take_while(|_| !stop()) {
             self.scan(piece, &mut state)?;
         }

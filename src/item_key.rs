@@ -34,6 +34,11 @@ pub(crate) mod sealed {
         fn take(bytes: &[u8]) -> Option<Self::Owned>;
         /// A predicate by name, without its type.
         fn predicate<'a>(accepts: &'a (dyn Fn(&Self) -> bool + Sync)) -> super::NamePredicate<'a>;
+        /// The bytes of an owned key.
+        ///
+        /// # Errors
+        /// [`InvalidItemKey`](crate::Error::InvalidItemKey).
+        fn bytes(owned: &Self::Owned) -> Result<Vec<u8>>;
     }
 }
 
@@ -114,6 +119,10 @@ impl sealed::Bytes for ItemId {
     fn predicate<'a>(accepts: &'a (dyn Fn(&Self) -> bool + Sync)) -> NamePredicate<'a> {
         NamePredicate::Ids(accepts)
     }
+
+    fn bytes(owned: &Self) -> Result<Vec<u8>> {
+        Ok(owned.to_be_bytes().into())
+    }
 }
 
 impl sealed::Name for u64 {
@@ -138,6 +147,10 @@ impl sealed::Bytes for u64 {
 
     fn predicate<'a>(accepts: &'a (dyn Fn(&Self) -> bool + Sync)) -> NamePredicate<'a> {
         NamePredicate::U64(accepts)
+    }
+
+    fn bytes(owned: &Self) -> Result<Vec<u8>> {
+        Ok(owned.to_be_bytes().into())
     }
 }
 
@@ -166,6 +179,10 @@ impl sealed::Bytes for str {
 
     fn predicate<'a>(accepts: &'a (dyn Fn(&Self) -> bool + Sync)) -> NamePredicate<'a> {
         NamePredicate::Text(accepts)
+    }
+
+    fn bytes(owned: &String) -> Result<Vec<u8>> {
+        bytes_of::<Self>(owned)
     }
 }
 

@@ -152,12 +152,15 @@ pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
     AnyIndex, AnyKey, AnyMetric, Batch, Index, Inspected, LoadPhase, LoadProgress, Loader,
-    Metadata, Options, Snapshot, inspect, remove_index,
+    Metadata, Options, Snapshot, UnlessWithin, inspect, remove_index,
 };
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
+pub use self::query::groups::{Group, Groups};
+pub use self::query::pages::{PageToken, Pages};
 pub use self::query::{Query, QueryBuilder, Searchable};
-pub use self::reader::{Reader, WarmReader};
-pub use self::search::{Searched, Strategy};
+pub use self::reader::{Reader, ReaderOn, WarmReader};
+pub use self::search::count::Count;
+pub use self::search::{Deadline, Searched, Strategy};
 pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };

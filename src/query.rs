@@ -1,15 +1,22 @@
 //! A query builder over everything that can be searched; `search` computes the answer.
 
+mod count;
+pub(crate) mod groups;
+pub(crate) mod pages;
+pub(crate) mod pinned;
+mod several;
+
 use std::fmt;
 
 use heed::RoTxn;
 
+use self::pinned::{Pinned, Work, look_by_ids};
 use crate::codec::{Component, Components};
 use crate::error::Result;
 use crate::filter::{AsCandidates, Named, NoKeys};
 use crate::item_key::{AsKey, ItemName, bytes_of, sealed};
-use crate::reader::{Reader, WarmReader};
-use crate::search::{self, Predicate, Request, Searched};
+use crate::reader::{Reader, ReaderOn, WarmReader};
+use crate::search::{self, Deadline, Predicate, Request, Searched};
 use crate::store::source::{Calling, Source};
 use crate::store::view::View;
 use crate::types::ItemId;
@@ -82,6 +89,19 @@ pub trait Searchable: Sized {
     /// Those of [`Query::by_vectors`]. `None` if there is no such item.
     #[doc(hidden)]
     fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Answer<Self>>>>;
+
+    /// What keeps one state of it.
+    #[doc(hidden)]
+    type Pinned<'a>: Pinned
+    where
+        Self: 'a;
+
+    /// Keeps its state.
+    ///
+    /// # Errors
+    /// Those of opening a snapshot.
+    #[doc(hidden)]
+    fn pin(&self) -> Result<Self::Pinned<'_>>;
 }
 
 /// The answer of a [`Searchable`], by the names of its items.
@@ -119,6 +139,83 @@ impl<'a, S> Query<'a, S> {
     /// [`defaults::EF_SEARCH`](crate::defaults::EF_SEARCH) unless set.
     pub fn ef_search(&mut self, ef: usize) -> &mut Self {
         self.request.ef_search = ef;
+        self
+    }
+
+    /// Restricts results to items within a radius: no farther than `radius`, in the unit of the
+    /// distances that answers have (squared under [`Euclidean`](crate::distances::Euclidean)). The
+    /// `k` of the query becomes a cap. [`has_more`](Searched::has_more) tells whether there are
+    /// more, and [`is_complete`](Searched::is_complete) whether these are all for certain, which an
+    /// exact search tells; a graph search finds nearly all, and goes over to an exact one where it
+    /// is going to cost more.
+    ///
+    /// ```
+    /// use voisin::{Index, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+    /// let near = index.search(100).exact().within(4.0).by_vector(&[7.0])?;
+    /// assert_eq!(near.nns, [(7, 0.0), (6, 1.0), (8, 1.0), (5, 4.0), (9, 4.0)]);
+    /// assert!(near.is_complete());
+    /// let some = index.search(3).exact().within(4.0).by_vector(&[7.0])?;
+    /// assert!(some.nns == near.nns[..3] && some.has_more && !some.is_complete());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A radius that is not a number, or is negative where no distance is, is an error of the
+    /// search: [`InvalidParameter`](crate::Error::InvalidParameter).
+    pub fn within(&mut self, radius: f32) -> &mut Self {
+        self.request.within = Some(radius);
+        self
+    }
+
+    /// Returns the vectors of the items, too, as stored:
+    /// [`Searched::vectors`](Searched::vectors). One lookup for each result.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| batch.add_items(&[1, 2], &[1.5, 2.5]))?;
+    /// let found = index.search(2).with_vectors().by_vector(&[2.0])?;
+    /// assert_eq!(found.vectors, [[1.5], [2.5]]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_vectors(&mut self) -> &mut Self {
+        self.request.vectors = true;
+        self
+    }
+
+    /// Ends the search at a deadline, an [`Instant`](std::time::Instant) or a
+    /// [`Duration`](std::time::Duration) from the start of each search, with the nearest items seen
+    /// so far: [`timed_out`](Searched::timed_out) tells. The clock is read as often as a
+    /// [`cancel`](Self::cancel) closure is called, so a search of vectors that are in memory ends
+    /// within about a millisecond of it. What is not interrupted: a read from disk; resolving the
+    /// pointers to all values, once for each snapshot, 3 ms for a million items; one block of
+    /// vectors compared with all queries of [`by_vectors`](Self::by_vectors).
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+    /// let late = index.search(5).deadline(Instant::now()).by_vector(&[2.0])?;
+    /// assert!(late.timed_out && late.nns.len() < 5);
+    /// let in_time = index.search(5).deadline(Duration::from_secs(60)).by_vector(&[2.0])?;
+    /// assert!(!in_time.timed_out && in_time.nns.len() == 5);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn deadline(&mut self, deadline: impl Into<Deadline>) -> &mut Self {
+        self.request.deadline = Some(deadline.into());
         self
     }
 
@@ -259,6 +356,14 @@ impl<D> WarmReader<'_, '_, D> {
     }
 }
 
+impl<D> ReaderOn<'_, '_, D> {
+    /// Starts a query for the `k` nearest items.
+    #[must_use]
+    pub fn nns(&self, k: usize) -> Query<'_, Self> {
+        Query::new(self, k)
+    }
+}
+
 impl<'a, D> Query<'a, Reader<'_, D>> {
     /// Restricts results to these items, a prefilter: a set of ids, or a [`Filter`](crate::Filter).
     /// Ids that are not in the index are ignored. Results pass all of `candidates`,
@@ -378,6 +483,53 @@ impl<D> Searchable for WarmReader<'_, '_, D> {
 
     fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Searched>>> {
         answer_by_ids(&query.searched.view(), query, target)
+    }
+
+    type Pinned<'a>
+        = &'a Self
+    where
+        Self: 'a;
+
+    fn pin(&self) -> Result<&Self> {
+        Ok(self)
+    }
+}
+
+impl<D> Pinned for WarmReader<'_, '_, D> {
+    fn look(&self, work: Work<'_>) -> Result<()> {
+        look_by_ids(&self.view(), work)
+    }
+
+    fn commit(&self) -> Result<Option<u64>> {
+        Ok(Some(self.reader().commit()))
+    }
+}
+
+impl<D> Searchable for ReaderOn<'_, '_, D> {
+    type Key = ItemId;
+
+    fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Searched>>> {
+        answer_by_ids(&query.searched.view()?, query, target)
+    }
+
+    type Pinned<'a>
+        = &'a Self
+    where
+        Self: 'a;
+
+    fn pin(&self) -> Result<&Self> {
+        Ok(self)
+    }
+}
+
+impl<D> Pinned for ReaderOn<'_, '_, D> {
+    fn look(&self, work: Work<'_>) -> Result<()> {
+        look_by_ids(&self.view()?, work)
+    }
+
+    /// A transaction may have changes that are not committed.
+    fn commit(&self) -> Result<Option<u64>> {
+        Ok(None)
     }
 }
 

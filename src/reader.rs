@@ -7,6 +7,7 @@
 //! has resolved all pointers and needs no transaction.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::marker::PhantomData;
 
 use heed::{Env, RoTxn};
@@ -86,6 +87,35 @@ impl<'t, D> Reader<'t, D> {
 
     pub(crate) fn view<'a>(&'a self, rtxn: &'a RoTxn<'_>) -> Result<View<'a, 't, Calling<'a, 't>>> {
         Ok(View::new(&self.snapshot, Calling::new(self.place, rtxn, self.snapshot.id)?))
+    }
+
+    /// This reader with a transaction, for queries of every kind: pages, counts, several vectors.
+    /// `rtxn` must be on the reader's snapshot, as for [`nns`](Self::nns).
+    ///
+    /// ```
+    /// # use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Reader, Writer, create_database, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
+    /// # let mut wtxn = env.write_txn()?;
+    /// Writer::new(db, 0, 2).add_items(&mut wtxn, &[1, 2], &[0.0, 0.0, 3.0, 0.0])?;
+    /// # wtxn.commit()?;
+    /// let rtxn = env.read_txn()?;
+    /// let reader = Reader::open(&rtxn, 0, db)?;
+    /// assert_eq!(reader.on(&rtxn).nns(0).count_within(&[2.0, 0.0], 1.0)?.items, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn on<'a>(&'a self, rtxn: &'a RoTxn<'a>) -> ReaderOn<'a, 't, D> {
+        ReaderOn { reader: self, rtxn }
+    }
+
+    pub(crate) fn commit(&self) -> u64 {
+        self.snapshot.id as u64
     }
 
     /// The number of components of every vector.
@@ -227,6 +257,24 @@ impl<'t, D> Reader<'t, D> {
             }
         }
         Ok(WarmReader { reader: self, source: Warm::new(values) })
+    }
+}
+
+/// A reader with a transaction: see [`Reader::on`].
+pub struct ReaderOn<'a, 't, D> {
+    reader: &'a Reader<'t, D>,
+    rtxn: &'a RoTxn<'a>,
+}
+
+impl<D> fmt::Debug for ReaderOn<'_, '_, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReaderOn").field("commit", &self.reader.commit()).finish_non_exhaustive()
+    }
+}
+
+impl<'a, 't, D> ReaderOn<'a, 't, D> {
+    pub(crate) fn view(&self) -> Result<View<'a, 't, Calling<'a, 't>>> {
+        self.reader.view(self.rtxn)
     }
 }
 

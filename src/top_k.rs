@@ -37,6 +37,31 @@ pub(crate) trait Refine {
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool>;
 }
 
+/// What a search keeps of the neighbors that it is offered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// The maximum number of results.
+    pub(crate) k: usize,
+    /// Results are no farther than this, by the distances that answers have.
+    pub(crate) radius: f32,
+    /// Counts neighbors instead of keeping them, whatever `k` is.
+    pub(crate) counts: bool,
+}
+
+impl Wanted {
+    /// Whether no neighbor is kept or counted.
+    pub(crate) fn is_nothing(self) -> bool {
+        self.k == 0 && !self.counts
+    }
+}
+
+impl From<usize> for Wanted {
+    /// The `k` nearest, however far they are.
+    fn from(k: usize) -> Self {
+        Self { k, radius: f32::INFINITY, counts: false }
+    }
+}
+
 /// A result.
 #[derive(Debug, Clone, Copy)]
 struct Neighbor {
@@ -112,13 +137,23 @@ pub(crate) struct TopK {
     contested: Vec<Neighbor>,
     /// A distance beyond this is farther by definition than all `k`.
     limit: f32,
+    /// See [`Wanted::radius`], and the distance beyond which all are farther by definition.
+    radius: f32,
+    cap: f32,
+    /// The number of neighbors, if they are counted.
+    count: Option<u64>,
 }
 
 impl TopK {
-    pub(crate) fn new(k: usize, resolution: Resolution) -> Self {
-        let limit = if k == 0 { f32::NEG_INFINITY } else { f32::INFINITY };
+    pub(crate) fn new(wanted: impl Into<Wanted>, resolution: Resolution) -> Self {
+        let wanted = wanted.into();
+        let Wanted { k, radius, counts } = wanted;
+        // Of an exact metric the error is 0, and 0 times infinity is no number.
+        let cap = if radius.is_finite() { resolution.limit(radius) } else { radius };
+        let limit = if wanted.is_nothing() { f32::NEG_INFINITY } else { cap };
         let heap = BinaryHeap::with_capacity(k.min(USUAL_K));
-        Self { k, resolution, heap, contested: Vec::new(), limit }
+        let (contested, count) = (Vec::new(), counts.then_some(0));
+        Self { k, resolution, heap, contested, limit, radius, cap, count }
     }
 
     /// Whether a neighbor at this distance, as kernels compute it, might be kept.
@@ -147,7 +182,50 @@ impl TopK {
         if high == f32::INFINITY {
             high = self.high_by_norm(query, slot, distance)?;
         }
+        if high > self.radius || self.count.is_some() {
+            return self.offer_within(query, slot, item, distance, high);
+        }
         self.insert(query, Neighbor::new(high, item, slot, distance))
+    }
+
+    /// Offers a neighbor that may be beyond the radius, or is counted. Answers report the distance
+    /// that is offered or the one by definition, rounded: it is kept if one of them is within the
+    /// radius, so that any distance that was reported includes its item.
+    #[cold]
+    #[inline(never)]
+    fn offer_within(
+        &mut self,
+        query: &impl Refine,
+        slot: Slot,
+        item: ItemId,
+        mut distance: f32,
+        mut high: f32,
+    ) -> Result<()> {
+        if high > self.radius {
+            if 2.0 * f64::from(distance) - f64::from(high) > f64::from(self.radius) {
+                return Ok(());
+            }
+            if distance > self.radius && !self.resolution.is_exact() {
+                distance = self.resolution.rounded(query.precise(slot)?);
+            }
+            if distance > self.radius {
+                return Ok(());
+            }
+            high = self.resolution.high(distance);
+            if high == f32::INFINITY {
+                high = self.high_by_norm(query, slot, distance)?;
+            }
+        }
+        match &mut self.count {
+            Some(count) => *count += 1,
+            None => self.insert(query, Neighbor::new(high, item, slot, distance))?,
+        }
+        Ok(())
+    }
+
+    /// The number of neighbors that were counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.unwrap_or(0)
     }
 
     #[cold]
@@ -186,7 +264,7 @@ impl TopK {
     #[inline]
     fn set_limit(&mut self) {
         if let Some(farthest) = self.heap.peek() {
-            self.limit = self.resolution.limit(farthest.high());
+            self.limit = self.resolution.limit(farthest.high()).min(self.cap);
         }
     }
 
@@ -230,6 +308,7 @@ impl TopK {
             .into_iter()
             .chain(other.contested)
             .try_for_each(|neighbor| self.insert(query, neighbor))?;
+        self.count = self.count.map(|count| count + other.count.unwrap_or(0));
         Ok(self)
     }
 
@@ -320,8 +399,8 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn nothing(k: usize, resolution: Resolution) -> Self {
-        Self { top_k: TopK::new(k, resolution), distances: 0, estimates: 0 }
+    pub(crate) fn nothing(wanted: impl Into<Wanted>, resolution: Resolution) -> Self {
+        Self { top_k: TopK::new(wanted, resolution), distances: 0, estimates: 0 }
     }
 
     pub(crate) fn merge(self, query: &impl Refine, other: Self) -> Result<Self> {

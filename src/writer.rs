@@ -142,6 +142,53 @@ impl<'e, D> Writer<'e, D> {
         edit.finish()
     }
 
+    /// Adds an item, or replaces its vector, unless there is an item within `radius` of the vector,
+    /// in the unit of the distances that answers have: then nothing changes, and the nearest is
+    /// returned with its distance. The item itself counts, if it is there. Compares all vectors:
+    /// exact, and O(items * dimensions). The transaction keeps others from writing meanwhile.
+    ///
+    /// ```
+    /// # use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Writer, create_database, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
+    /// let writer = Writer::new(db, 0, 1);
+    /// let mut wtxn = env.write_txn()?;
+    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 1, &[1.0], 0.25)?, None);
+    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 2, &[1.5], 0.25)?, Some((1, 0.25)));
+    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 3, &[2.0], 0.25)?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), and [`InvalidParameter`](Error::InvalidParameter) for a
+    /// radius that cannot be.
+    pub fn add_item_unless_within(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        item: ItemId,
+        vector: &[impl Component],
+        radius: f32,
+    ) -> Result<Option<(ItemId, f32)>> {
+        if let Some(reader) = self.reader(wtxn)? {
+            let mut search = reader.nns(1);
+            search.exact().within(radius);
+            let found = search.by_vector(wtxn, vector).map_err(|error| match error {
+                Error::InvalidQuery { defect } => Error::InvalidItem { item, defect },
+                error => error,
+            })?;
+            if let Some(nearest) = found.nns.first() {
+                return Ok(Some(*nearest));
+            }
+        }
+        self.add_item(wtxn, item, vector)?;
+        Ok(None)
+    }
+
     /// Adds or replaces many items: `vectors` holds one row of `dimensions` components for each of
     /// `items`, one after the other. Several times as fast as adding them one by one. If an item
     /// occurs twice, the last one counts.

@@ -74,6 +74,8 @@ impl Error {
             | Self::IndexFull(_)
             | Self::OptionMismatch { .. }
             | Self::NamingMismatch { .. }
+            | Self::PagesExpired { .. }
+            | Self::InvalidPageToken { .. }
             | Self::Removed { .. }
             | Self::TooManyIndexes { .. }
             | Self::InvalidName { .. }

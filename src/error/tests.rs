@@ -62,6 +62,8 @@ fn examples() -> Vec<Error> {
             requested: "8".into(),
         },
         Error::NamingMismatch { index: name(), stored: "u64 keys", requested: "item ids" },
+        Error::PagesExpired { commit: 7 },
+        Error::InvalidPageToken { what: "is of another query" },
         Error::Removed { name: name(), path: path() },
         Error::TooManyIndexes { path: path(), max: 65_535 },
         Error::InvalidName { bytes: 0, max: 255 },

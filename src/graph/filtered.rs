@@ -25,7 +25,7 @@
 use std::cmp::Reverse;
 
 use super::beam::{Beam, Scope, is_copy};
-use super::pool::Candidate;
+use super::pool::{Candidate, order};
 use super::{DistanceComputer, Graph};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
@@ -199,7 +199,7 @@ impl Beam {
                 continue;
             }
             if at >= count || filter.asks() {
-                detours.open.push(Reverse((Candidate::order_of(distance, slot), at < count)));
+                detours.open.push(Reverse((order(distance, slot), at < count)));
                 continue;
             }
             graph.prefetch_place(layer, Slot(slot));
@@ -245,7 +245,7 @@ impl Beam {
             }
             if let Some(detour) = self.nearer_detour() {
                 let Reverse((order, is_open)) = detour;
-                let candidate = Candidate::new(order);
+                let candidate = Candidate::of(order);
                 let slot = Slot(candidate.slot());
                 if is_open && filter.ask(slot)? {
                     self.pool.insert(candidate.distance(), candidate.slot(), true);

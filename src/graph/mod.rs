@@ -3,6 +3,8 @@
 //!
 //! - `beam`: the beam search loop of queries and construction, with its candidate `pool` and its
 //!   `visited` set; `filtered`: the same where only some nodes may be results.
+//! - `frontier`: best-first search without an `ef`, for searches that do not know how far they will
+//!   go: within a radius, page by page.
 //! - `interleave`: interleaves several searches on one thread, to hide memory latency.
 //! - `prune`: selects the neighbors that a node keeps; `products`: what differs where distances are
 //!   negated inner products.
@@ -24,6 +26,7 @@ pub(crate) mod delete;
 mod detours;
 mod edge;
 pub(crate) mod filtered;
+pub(crate) mod frontier;
 mod grown;
 pub(crate) mod insert;
 pub(crate) mod interleave;
@@ -36,7 +39,7 @@ mod tree;
 mod visited;
 pub(crate) mod working;
 
-pub(crate) use self::pool::{Candidate, Reach};
+pub(crate) use self::pool::{Candidate, Reach, order};
 use crate::error::Result;
 use crate::types::{Layer, Slot};
 

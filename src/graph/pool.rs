@@ -19,15 +19,9 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// A number that orders like distances, ties by slot.
+    /// An unexpanded candidate, from what [`order`] returned.
     #[inline]
-    pub(super) fn order_of(distance: f32, slot: u32) -> i64 {
-        order(distance, slot)
-    }
-
-    /// The accepted candidate of an [order](Self::order_of).
-    #[inline]
-    pub(super) fn new(order: i64) -> Self {
+    pub(crate) fn of(order: i64) -> Self {
         Self { order, accepted: true, expanded: false }
     }
 
@@ -75,7 +69,7 @@ pub(super) struct Pool {
 
 /// A number that orders like distances, ties by slot: one branchless comparison.
 #[inline]
-fn order(distance: f32, slot: u32) -> i64 {
+pub(crate) fn order(distance: f32, slot: u32) -> i64 {
     let bits = distance.to_bits() as i32;
     // Negative numbers order the other way round.
     let ordered = bits ^ ((bits >> 31) as u32 >> 1) as i32;
@@ -192,7 +186,7 @@ impl Pool {
         self.candidates.get(self.next).map(Candidate::slot)
     }
 
-    /// Whether a node in this [order](Candidate::order_of), which is not in the pool, would be
+    /// Whether a node in this [`order`], which is not in the pool, would be
     /// expanded before all in it.
     #[inline]
     pub(super) fn is_next(&self, order: i64) -> bool {
@@ -200,7 +194,7 @@ impl Pool {
             return false;
         }
         self.candidates.get(self.next).is_none_or(|next| order < next.order)
-            && Candidate::new(order).distance() <= self.bound_with(0.0)
+            && Candidate::of(order).distance() <= self.bound_with(0.0)
     }
 
     /// The number of candidates that are expanded, up to the first that is not: as nearer ones are

@@ -115,14 +115,19 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// it, and the closure is retried in a larger map. [`Corrupt`](Error::Corrupt) and others: the
     /// batch can only be rolled back.
     pub fn add(&mut self, key: impl AsKey<K>, vector: &[impl Component]) -> Result<()> {
+        self.writes.check_process()?;
+        self.add_named(&bytes_of(&key)?, vector)
+    }
+
+    /// The same by the bytes of a key.
+    pub(super) fn add_named(&mut self, key: &[u8], vector: &[impl Component]) -> Result<()> {
         let keys = self.keys();
         self.writes.change(|writer, txn| {
-            let key = bytes_of(&key)?;
-            let known = keys.id(txn, &key)?;
+            let known = keys.id(txn, key)?;
             let id = known.map_or_else(|| keys.next(txn), Ok)?;
             // The step that can be refused comes first.
-            writer.add_item(txn, id, vector).map_err(by_key::<K>(&key))?;
-            if known.is_none() { keys.insert(txn, &key, id) } else { Ok(()) }
+            writer.add_item(txn, id, vector).map_err(by_key::<K>(key))?;
+            if known.is_none() { keys.insert(txn, key, id) } else { Ok(()) }
         })
     }
 

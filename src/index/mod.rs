@@ -37,6 +37,7 @@ mod registry;
 mod rounds;
 mod shared;
 mod snapshot;
+mod unless;
 mod writes;
 
 use std::fmt;
@@ -56,6 +57,7 @@ pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::Options;
 use self::shared::{Expected, Hooks, Shared};
 pub use self::snapshot::Snapshot;
+pub use self::unless::UnlessWithin;
 use self::writes::{Writes, build_now};
 use crate::build::Goal;
 use crate::check::{Finding, check_place};

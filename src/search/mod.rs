@@ -13,17 +13,26 @@
 //! cost more than the exact way, changes over to that.
 
 mod costs;
+pub(crate) mod count;
+mod deadline;
+pub(crate) mod pages;
 mod paths;
+mod range;
 mod request;
+mod sample;
 mod searched;
 mod selection;
+pub(crate) mod several;
 mod slot_set;
+mod walk;
 
 use self::costs::Costs;
+pub use self::deadline::Deadline;
+pub(crate) use self::deadline::Due;
 use self::paths::{AccessPath, PATHS};
 pub(crate) use self::request::{Request, SearchContext};
 pub use self::searched::{Searched, Strategy};
-pub(crate) use self::selection::{Items, Predicate, Restrictions};
+pub(crate) use self::selection::{Items, Predicate, Restrictions, Settled};
 pub(crate) use self::slot_set::SlotSet;
 use crate::codec::Components;
 use crate::error::{Error, Result};
@@ -33,11 +42,11 @@ use crate::store::readahead::residency::Temperature;
 use crate::store::readahead::warmth::{advance, is_warm};
 use crate::store::source::Source;
 use crate::store::view::View;
-use crate::top_k::Found;
+use crate::top_k::{Found, Refine};
 use crate::types::ItemId;
 
 /// A view over any source, so that searches are compiled once.
-type AnyView<'v, 's, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
+pub(crate) type AnyView<'v, 's, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
 
 /// Returns the items nearest to a vector.
 pub(crate) fn by_vector<'t, S: Source<'t>>(
@@ -150,6 +159,9 @@ struct Search<'q, 'v, 's, 't> {
 impl Search<'_, '_, '_, '_> {
     /// Returns an answer for each query.
     fn run(&self) -> Result<Vec<Searched>> {
+        if let Some(radius) = self.context.request.within {
+            return self.within(radius);
+        }
         let k = self.context.request.k.min(self.context.selection.len());
         let found = if k == 0 {
             let nothing = self.scan(0, Slots::Only(&[]))?.into_iter();
@@ -157,14 +169,35 @@ impl Search<'_, '_, '_, '_> {
         } else {
             self.cheapest(k).search(self, k)?
         };
-        let did_cancel = self.context.did_cancel();
-        let pending = self.view.snapshot.meta.pending.into();
-        let answer = |(query, (strategy, found))| {
-            let Found { top_k, distances, estimates } = found;
-            let nns = top_k.into_sorted(query)?;
-            Ok(Searched { nns, did_cancel, strategy, distances, estimates, pending })
-        };
-        self.queries.iter().zip(found).map(answer).collect()
+        let queries = self.queries.iter().zip(found);
+        queries.map(|(query, (strategy, found))| self.answer(query, found, strategy)).collect()
+    }
+
+    /// The answer to one of the queries.
+    fn answer(&self, query: &impl Refine, found: Found, strategy: Strategy) -> Result<Searched> {
+        let Found { top_k, distances, estimates } = found;
+        let nns = top_k.into_sorted(query)?;
+        let mut vectors = Vec::new();
+        if self.context.request.vectors {
+            vectors.reserve_exact(nns.len());
+            for (item, _) in &nns {
+                // A result is a live item.
+                if let Some(slot) = self.view.slot(*item)? {
+                    vectors.push(self.view.components(slot)?);
+                }
+            }
+        }
+        Ok(Searched {
+            nns,
+            vectors,
+            did_cancel: self.context.did_cancel(),
+            timed_out: self.context.is_late(),
+            has_more: false,
+            strategy,
+            distances,
+            estimates,
+            pending: self.view.snapshot.meta.pending.into(),
+        })
     }
 
     /// The costs that paths estimate theirs by.
@@ -173,8 +206,8 @@ impl Search<'_, '_, '_, '_> {
     }
 
     /// The query planner: the cheapest access path by their cost models (`cost_ns`), of the
-    /// requested kind (exact or not), or of all if no such path can answer. The choice is the same for one query and for many, so that a batch gives
-    /// the answers that each query would get alone.
+    /// requested kind (exact or not), or of all if no such path can answer. The choice is the same
+    /// for one query and for many, so that a batch gives the answers that each would get alone.
     fn cheapest(&self, k: usize) -> &'static dyn AccessPath {
         let cheapest = |exact: Option<bool>| {
             let asked_for = |path: &&&dyn AccessPath| {
@@ -198,7 +231,7 @@ impl Search<'_, '_, '_, '_> {
             self.view,
             self.queries,
             slots,
-            k,
+            context.request.wanted(k),
             context.request.codes,
             &|slot, item| context.accepts(slot, item),
             &|| context.stop(),

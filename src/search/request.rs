@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::deadline::{Deadline, Due};
 use super::selection::{Restrictions, Selection};
 use crate::defaults;
 use crate::error::Result;
 use crate::store::source::Source;
 use crate::store::view::View;
+use crate::top_k::Wanted;
 use crate::types::{ItemId, Slot};
 
 /// The cancel closure, as a trait object, so that a search is compiled once and not for each
@@ -26,6 +28,13 @@ pub(crate) struct Request<'a> {
     /// Whether to use the quantized codes of the index, if it has any.
     pub(crate) codes: bool,
     pub(crate) cancel: Cancel<'a>,
+    pub(crate) deadline: Option<Deadline>,
+    /// Only items no farther than this may be results.
+    pub(crate) within: Option<f32>,
+    /// Whether to count results instead of returning them: by exact access paths only.
+    pub(crate) counts: bool,
+    /// Whether answers have the vectors of their items.
+    pub(crate) vectors: bool,
 }
 
 impl Request<'_> {
@@ -37,7 +46,27 @@ impl Request<'_> {
             restrictions: Restrictions::default(),
             codes: true,
             cancel: &|| false,
+            deadline: None,
+            within: None,
+            counts: false,
+            vectors: false,
         }
+    }
+
+    /// The same for a search that starts now: its time begins to run.
+    pub(crate) fn started(self) -> Self {
+        let deadline = self.deadline.and_then(Deadline::of_now).map(Deadline::from);
+        Self { deadline, ..self }
+    }
+
+    /// When a search that starts now must have ended.
+    pub(crate) fn due(&self) -> Due {
+        Due(self.deadline.and_then(Deadline::of_now))
+    }
+
+    /// What a search for `k` results keeps.
+    pub(crate) fn wanted(&self, k: usize) -> Wanted {
+        Wanted { k, radius: self.within.unwrap_or(f32::INFINITY), counts: self.counts }
     }
 }
 
@@ -49,6 +78,9 @@ impl fmt::Debug for Request<'_> {
             .field("exact", &self.exact)
             .field("restrictions", &self.restrictions)
             .field("codes", &self.codes)
+            .field("deadline", &self.deadline)
+            .field("within", &self.within)
+            .field("vectors", &self.vectors)
             .finish_non_exhaustive()
     }
 }
@@ -59,27 +91,56 @@ pub(crate) struct SearchContext<'a> {
     pub(crate) selection: Selection<'a>,
     /// Whether `cancel` has returned `true`; later return values do not matter.
     cancelled: AtomicBool,
+    /// When the search must have ended, and whether it was ended by that.
+    due: Due,
+    late: AtomicBool,
 }
 
 impl<'a> SearchContext<'a> {
-    /// Resolves the filter on a view. `own` is the slot that is the query of a search by item.
+    /// Resolves the restrictions on a view. `own` is the slot that is the query of a search by
+    /// item. If the deadline passes meanwhile, nothing may be a result: what was resolved until
+    /// then may lack exclusions.
     pub(crate) fn new<'t, S: Source<'t>>(
         view: &View<'a, 't, S>,
         request: Request<'a>,
         own: Option<Slot>,
     ) -> Result<Self> {
-        let selection = Selection::of(view, request.restrictions, own)?;
-        Ok(Self { request, selection, cancelled: AtomicBool::new(false) })
+        let due = request.due();
+        let selection = Selection::of(view, request.restrictions, own, due)?;
+        let (cancelled, late) = (AtomicBool::new(false), AtomicBool::new(false));
+        let mut context = Self { request, selection, cancelled, due, late };
+        if request.restrictions.are_looked_up() && context.has_expired() {
+            context.selection = Selection::nothing();
+        }
+        Ok(context)
     }
 
-    /// Whether to end the search here. Calls `cancel`: a graph search does so before each expansion
-    /// on layer 0, a scan before each block of about 64 vectors, and both before each call of a
-    /// predicate.
+    /// Whether to end the search here. Calls `cancel`, and looks at the clock if there is a
+    /// deadline: a graph search does so before each expansion on layer 0, a scan before each block
+    /// of about 64 vectors, and both before each call of a predicate.
     pub(crate) fn stop(&self) -> bool {
         if (self.request.cancel)() {
             self.cancelled.store(true, Ordering::Relaxed);
         }
+        self.has_expired();
         self.did_cancel()
+    }
+
+    /// Whether the deadline has passed: for work between two calls of [`stop`](Self::stop) that
+    /// takes long, and where `cancel` need not be called.
+    #[inline]
+    pub(crate) fn has_expired(&self) -> bool {
+        let has_expired = self.due.is_over();
+        if has_expired {
+            self.late.store(true, Ordering::Relaxed);
+            self.cancelled.store(true, Ordering::Relaxed);
+        }
+        has_expired
+    }
+
+    /// Whether the deadline has ended the search.
+    pub(crate) fn is_late(&self) -> bool {
+        self.late.load(Ordering::Relaxed)
     }
 
     /// Whether the search was cancelled.

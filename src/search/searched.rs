@@ -34,8 +34,18 @@ pub struct Searched<I = ItemId> {
     /// Results that `f32` cannot tell apart may have equal distances here. The documentation of
     /// each metric states the error of these.
     pub nns: Vec<(I, f32)>,
-    /// Whether the search was cancelled: these are then the nearest items seen so far.
+    /// The vectors of these items as stored, in the same order, if the query has asked for them by
+    /// [`with_vectors`](crate::Query::with_vectors); else none.
+    pub vectors: Vec<Vec<f32>>,
+    /// Whether the search was cancelled, or ended by its deadline: these are then the nearest items
+    /// seen so far.
     pub did_cancel: bool,
+    /// Whether the [`deadline`](crate::Query::deadline) has ended the search: so
+    /// [`did_cancel`](Self::did_cancel) is set, too.
+    pub timed_out: bool,
+    /// Whether there are more than `k` items [within the radius](crate::Query::within) of the
+    /// query: these are the `k` nearest of them.
+    pub has_more: bool,
     /// The access path that answered the query.
     pub strategy: Strategy,
     /// The number of distances computed, not counting those computed again in `f64`.
@@ -58,7 +68,10 @@ impl<I> Searched<I> {
     pub(crate) fn empty() -> Self {
         Self {
             nns: Vec::new(),
+            vectors: Vec::new(),
             did_cancel: false,
+            timed_out: false,
+            has_more: false,
             strategy: Strategy::All,
             distances: 0,
             estimates: 0,
@@ -68,12 +81,30 @@ impl<I> Searched<I> {
 
     /// The same answer, with other names for the items.
     pub(crate) fn name<J>(self, mut name: impl FnMut(I) -> Result<J>) -> Result<Searched<J>> {
-        let Self { nns, did_cancel, strategy, distances, estimates, pending } = self;
-        let nns = nns
+        let nns = self
+            .nns
             .into_iter()
             .map(|(item, distance)| Ok((name(item)?, distance)))
             .collect::<Result<_>>()?;
-        Ok(Searched { nns, did_cancel, strategy, distances, estimates, pending })
+        Ok(Searched {
+            nns,
+            vectors: self.vectors,
+            did_cancel: self.did_cancel,
+            timed_out: self.timed_out,
+            has_more: self.has_more,
+            strategy: self.strategy,
+            distances: self.distances,
+            estimates: self.estimates,
+            pending: self.pending,
+        })
+    }
+
+    /// Whether these are all items that the query asks for, for certain: the search was exact, ran
+    /// to its end, and found no more than `k` items [within a radius](crate::Query::within), if
+    /// there is one. Then without a radius these are the `k` nearest.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.strategy.is_exact() && !self.did_cancel && !self.has_more
     }
 
     /// Whether the search was cancelled.

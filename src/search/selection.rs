@@ -11,14 +11,18 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
+use super::deadline::Due;
 use super::slot_set::{SlotSet, pending_but};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::{ItemId, Slot};
 
 /// Exclusions of at most one in this many items are kept as such: a search hardly meets them.
 const ITEMS_PER_EXCLUSION: usize = 32;
+
+/// The number of items that a predicate is asked about between two looks at the stop condition.
+const ASKED_TOGETHER: usize = 64;
 
 /// A predicate: whether an item may be a result. It may fail, as it may have to look a key up.
 pub(crate) type Predicate<'a> = &'a (dyn Fn(ItemId) -> Result<bool> + Sync);
@@ -32,9 +36,9 @@ pub(crate) enum Items<'a> {
 }
 
 impl Items<'_> {
-    fn resolve<'t, S: Source<'t>>(self, view: &View<'_, 't, S>) -> Result<Arc<SlotSet>> {
+    fn resolve<'t, S: Source<'t>>(self, view: &View<'_, 't, S>, due: Due) -> Result<Arc<SlotSet>> {
         match self {
-            Self::Ids(items) => SlotSet::of(view, items).map(Arc::new),
+            Self::Ids(items) => SlotSet::of(view, items, due).map(Arc::new),
             Self::Slots(slots) => Ok(Arc::clone(slots)),
         }
     }
@@ -63,13 +67,44 @@ impl fmt::Debug for Restrictions<'_> {
     }
 }
 
+impl Restrictions<'_> {
+    /// Whether items have to be looked up to resolve them.
+    pub(super) fn are_looked_up(&self) -> bool {
+        [self.candidates, self.prefix, self.excluded]
+            .iter()
+            .any(|items| matches!(items, Some(Items::Ids(_))))
+    }
+}
+
+/// What candidates and exclusions have been resolved to, for one snapshot.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settled {
+    /// `None` if all live slots that are not excluded may be results.
+    only: Option<Arc<SlotSet>>,
+    /// If `only` is `None`: excluded slots, which are few.
+    excluded: Option<Arc<SlotSet>>,
+}
+
+impl Settled {
+    /// The same restrictions, without anything to look up.
+    pub(crate) fn restrictions<'a>(&'a self, predicate: Option<Predicate<'a>>) -> Restrictions<'a> {
+        let [candidates, excluded] =
+            [&self.only, &self.excluded].map(|slots| slots.as_ref().map(Items::Slots));
+        Restrictions { candidates, excluded, prefix: None, predicate }
+    }
+
+    /// The slots that restrict the results, and those that are excluded.
+    pub(crate) fn slots(&self) -> [Option<&[u32]>; 2] {
+        [&self.only, &self.excluded].map(|slots| slots.as_ref().map(|slots| slots.list()))
+    }
+}
+
 /// The slots that may be results: see the module.
 pub(crate) struct Selection<'a> {
-    /// `None` if all live slots that are not barred may be results.
-    only: Option<Arc<SlotSet>>,
-    /// If `only` is `None`: removed and excluded slots.
+    settled: Settled,
+    /// If no candidates restrict the slots: removed and excluded ones.
     barred: Cow<'a, RoaringBitmap>,
-    /// The pending slots among them, ascending.
+    /// The pending slots among them, but `own`, ascending.
     pending: Cow<'a, [u32]>,
     /// The slot that is the query of a search by item.
     own: Option<Slot>,
@@ -79,23 +114,24 @@ pub(crate) struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    /// Resolves the restrictions of a search on a view.
+    /// Resolves the restrictions of a search on a view: not all of them, if the time is over.
     pub(crate) fn of<'t, S: Source<'t>>(
         view: &View<'a, 't, S>,
         Restrictions { candidates, prefix, excluded, predicate }: Restrictions<'a>,
         own: Option<Slot>,
+        due: Due,
     ) -> Result<Self> {
         let snapshot = view.snapshot;
         let items = snapshot.meta.items as usize;
-        let mut only = candidates.map(|items| items.resolve(view)).transpose()?;
-        if let Some(prefix) = prefix.map(|items| items.resolve(view)).transpose()? {
+        let mut only = candidates.map(|items| items.resolve(view, due)).transpose()?;
+        if let Some(prefix) = prefix.map(|items| items.resolve(view, due)).transpose()? {
             only = Some(match only {
                 Some(only) => Arc::new(only.within(&prefix, &snapshot.pending)),
                 None => prefix,
             });
         }
-        let mut barred = Cow::Borrowed(&snapshot.removed);
-        if let Some(excluded) = excluded.map(|items| items.resolve(view)).transpose()? {
+        let (mut barred, mut few) = (Cow::Borrowed(&snapshot.removed), None);
+        if let Some(excluded) = excluded.map(|items| items.resolve(view, due)).transpose()? {
             let all = match &only {
                 Some(only) => Some(Arc::clone(only)),
                 None if excluded.len() * ITEMS_PER_EXCLUSION > items => {
@@ -105,14 +141,20 @@ impl<'a> Selection<'a> {
             };
             match all {
                 Some(all) => only = Some(Arc::new(all.without(&excluded, &snapshot.pending))),
-                None => *barred.to_mut() |= excluded.to_bitmap(),
+                None => {
+                    *barred.to_mut() |= excluded.to_bitmap();
+                    few = Some(excluded);
+                }
             }
         }
         let (pending, count): (Cow<'_, [u32]>, _) = match &only {
-            Some(only) => (Cow::Owned(only.pending().to_vec()), only.len()),
+            Some(only) => {
+                let is_other = |slot: &u32| own != Some(Slot(*slot));
+                (only.pending().iter().copied().filter(is_other).collect(), only.len())
+            }
             // Removed slots are not counted as items, excluded ones are.
             None => (
-                pending_but(&snapshot.pending, |slot| barred.contains(slot.0)),
+                pending_but(&snapshot.pending, |slot| barred.contains(slot.0) || own == Some(slot)),
                 (items + snapshot.removed.len() as usize).saturating_sub(barred.len() as usize),
             ),
         };
@@ -121,7 +163,25 @@ impl<'a> Selection<'a> {
             None => !barred.contains(own.0),
         };
         let count = count - usize::from(own.is_some_and(|own| is_own(&own)));
-        Ok(Self { only, barred, pending, own, count, predicate })
+        let settled = Settled { only, excluded: few };
+        Ok(Self { settled, barred, pending, own, count, predicate })
+    }
+
+    /// No slot may be a result.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            settled: Settled { only: Some(Arc::default()), excluded: None },
+            barred: Cow::Owned(RoaringBitmap::new()),
+            pending: Cow::Borrowed(&[]),
+            own: None,
+            count: 0,
+            predicate: None,
+        }
+    }
+
+    /// What it was resolved to, for more searches of the snapshot.
+    pub(crate) fn settled(&self) -> &Settled {
+        &self.settled
     }
 
     /// The maximum number of results.
@@ -129,9 +189,36 @@ impl<'a> Selection<'a> {
         self.count
     }
 
+    /// The same with the answers of the predicate about every item.
+    ///
+    /// # Errors
+    /// Those of the predicate; [`Error::Cancelled`] if `stop` ends it.
+    pub(crate) fn asked<'t, S: Source<'t>>(
+        &self,
+        view: &View<'_, 't, S>,
+        stop: impl Fn() -> bool,
+    ) -> Result<Settled> {
+        let Some(predicate) = self.predicate else { return Ok(self.settled.clone()) };
+        let all = match &self.settled.only {
+            Some(only) => Arc::clone(only),
+            None => Arc::new(SlotSet::all(view)?),
+        };
+        let mut accepted = Vec::new();
+        for (nth, slot) in all.list().iter().enumerate() {
+            if nth % ASKED_TOGETHER == 0 && stop() {
+                return Err(Error::Cancelled);
+            }
+            if self.admits(Slot(*slot)) && predicate(view.item(Slot(*slot))?)? {
+                accepted.push(*slot);
+            }
+        }
+        let only = SlotSet::listed(accepted, &view.snapshot.pending);
+        Ok(Settled { only: Some(Arc::new(only)), excluded: None })
+    }
+
     /// The slots, if candidates restrict them.
     pub(crate) fn only(&self) -> Option<&SlotSet> {
-        self.only.as_deref()
+        self.settled.only.as_deref()
     }
 
     /// The slots that a search of all does not return, though it meets them in the graph.
@@ -167,7 +254,7 @@ impl<'a> Selection<'a> {
     /// Whether a slot of a live item may be a result, as far as the predicate is not concerned.
     #[inline]
     pub(crate) fn admits(&self, slot: Slot) -> bool {
-        let admitted = match &self.only {
+        let admitted = match &self.settled.only {
             Some(only) => only.contains(slot.0),
             None => self.barred.is_empty() || !self.barred.contains(slot.0),
         };
@@ -180,7 +267,7 @@ impl<'a> Selection<'a> {
         view: &View<'_, 't, S>,
         most: usize,
     ) -> Result<Vec<u32>> {
-        let mut sample = match &self.only {
+        let mut sample = match &self.settled.only {
             Some(only) => only.sample(most),
             None => {
                 let slots = u64::from(view.snapshot.meta.slots);

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use roaring::RoaringBitmap;
 
+use super::deadline::Due;
 use crate::error::Result;
 use crate::store::source::Source;
 use crate::store::view::View;
@@ -34,25 +35,30 @@ pub(crate) struct SlotSet {
 }
 
 impl SlotSet {
-    /// The slots of the live items of a set.
+    /// The slots of the live items of a set: some of them, if the time is over.
     pub(crate) fn of<'t, S: Source<'t>>(
         view: &View<'_, 't, S>,
         items: &RoaringBitmap,
+        due: Due,
     ) -> Result<Self> {
         let meta = &view.snapshot.meta;
         let set = Self::default();
         if items.len().min(meta.items.into()) * SLOTS_PER_LISTED < u64::from(meta.slots) {
             let mut list = Vec::new();
-            view.each_slot(items, |slot| list.push(slot.0))?;
+            view.each_slot(items, || due.is_over(), |slot| list.push(slot.0))?;
             list.sort_unstable();
             _ = set.list.set(list);
         } else {
             let mut bits = vec![0u64; (meta.slots as usize).div_ceil(64)];
-            view.each_slot(items, |slot| {
-                if let Some(word) = bits.get_mut(slot.index() / 64) {
-                    *word |= 1 << (slot.0 % 64);
-                }
-            })?;
+            view.each_slot(
+                items,
+                || due.is_over(),
+                |slot| {
+                    if let Some(word) = bits.get_mut(slot.index() / 64) {
+                        *word |= 1 << (slot.0 % 64);
+                    }
+                },
+            )?;
             _ = set.bits.set(bits);
         }
         Ok(set.counted(&view.snapshot.pending))
@@ -72,16 +78,21 @@ impl SlotSet {
         Ok(set.counted(&view.snapshot.pending))
     }
 
+    /// The slots of an ascending list, all of which hold live items.
+    pub(crate) fn listed(list: Vec<u32>, pending: &[u32]) -> Self {
+        Self { list: list.into(), ..Self::default() }.counted(pending)
+    }
+
     /// The members that are in another set, too.
     pub(crate) fn within(&self, other: &Self, pending: &[u32]) -> Self {
         let left = self.list().iter().copied().filter(|slot| other.contains(*slot));
-        Self { list: left.collect::<Vec<_>>().into(), ..Self::default() }.counted(pending)
+        Self::listed(left.collect(), pending)
     }
 
     /// The members that are not in another set.
     pub(crate) fn without(&self, other: &Self, pending: &[u32]) -> Self {
         let left = self.list().iter().copied().filter(|slot| !other.contains(*slot));
-        Self { list: left.collect::<Vec<_>>().into(), ..Self::default() }.counted(pending)
+        Self::listed(left.collect(), pending)
     }
 
     /// Counts the members, and those that are pending.

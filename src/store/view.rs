@@ -37,7 +37,7 @@ pub(crate) enum Parts {
 }
 
 /// A view: see the module.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'s, 't, S> {
     pub(crate) snapshot: &'s Snapshot<'t>,
     pub(crate) source: S,

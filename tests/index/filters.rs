@@ -562,7 +562,11 @@ fn readers_restrict_as_indexes_do() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     /// Few items, all pending or some linked: sets of any form find what a loop finds.
     #[test]
@@ -586,7 +590,8 @@ proptest! {
             rest.iter().try_for_each(|id| batch.add(*id, &[*id as f32]))?;
             gone.iter().try_for_each(|id| batch.delete(*id).map(drop))
         }).unwrap();
-        let among: RoaringBitmap = among.into_iter().chain(ids.iter().copied().step_by(2)).collect();
+        let among = among.into_iter().chain(ids.iter().copied().step_by(2));
+        let among: RoaringBitmap = among.collect();
         let out: RoaringBitmap = out.into_iter().chain(ids.iter().copied().step_by(3)).collect();
         let mut all: Vec<u32> = ids.iter().copied()
             .filter(|id| !gone.contains(id) && among.contains(*id) && !out.contains(*id)).collect();

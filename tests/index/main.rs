@@ -24,6 +24,7 @@ mod handles;
 mod keyed;
 mod loads;
 mod processes;
+mod questions;
 mod readers;
 mod removal;
 mod searches;

@@ -92,7 +92,7 @@ fn read(
     for _ in 0..3 {
         let query = vector::<Euclidean>(rng, DIMENSIONS);
         let oracle = Oracle::<Euclidean>::new(&model, &query, |_| true);
-        let walked = reader.nns(10).ef_search(10).by_vector(&rtxn, &query).unwrap();
+        let walked = reader.nns(10).ef_search(10).walk_graph().by_vector(&rtxn, &query).unwrap();
         assert_eq!(walked.strategy, Strategy::Graph, "{what}");
         oracle.assert_plausible(10, &walked.nns, &what);
         oracle.assert_exact(

@@ -145,7 +145,8 @@ fn table<D: Distance>(
         for share in SHARES {
             let cell = Cell::measure(snapshot, queries, orders, kind, share, is_kept);
             println!(
-                "| {kind:?} | {share} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.2} | {} | {:.3} |",
+                "| {kind:?} | {share} | {:.3} | {:.3} | {:.3} | {:.3} | {:.2} | {:.2} | {} | \
+                 {:.3} |",
                 cell.recall,
                 cell.chosen,
                 cell.exact,

@@ -27,9 +27,9 @@ use crate::types::{Layer, Slot};
 /// Early termination: a search stops at this power of the ratio between the distances of the
 /// `ef_search`-th and the `k`-th neighbor, averaged over the index. Queries with many neighbors at
 /// nearly the same distance search longer, most others shorter (decision 0019 has the figures).
-const STOP_EXPONENT: f32 = 0.8;
+pub(in crate::search) const STOP_EXPONENT: f32 = 0.8;
 /// Codes of fewer bits a component are too coarse for early termination.
-const MIN_ADAPTIVE_BITS: u8 = 4;
+pub(in crate::search) const MIN_ADAPTIVE_BITS: u8 = 4;
 /// Oversampling for 4-bit codes: `ef` grows by this factor over the square root of the number of
 /// dimensions, as the error of an estimate falls with that root: by 26 % for 128 dimensions, by 15
 /// % for 384. Recall is then about the same as without codes.
@@ -47,6 +47,9 @@ const MIN_EF_DIVISOR: usize = 2;
 const MAX_EF_FACTOR: usize = 2;
 /// A search that reranks keeps at most this factor times `ef` candidates.
 const MAX_RERANK_FACTOR: usize = 3;
+
+/// The number of candidates that are reranked between two looks at the clock.
+const MAX_RERANKED_TOGETHER: usize = 1024;
 
 /// Searches the graph.
 pub(crate) struct Graph;
@@ -431,12 +434,14 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
     /// Reranks the candidates, whose distances are estimates: computes the exact distances of all
     /// but those that cannot be in the top-k, and offers them to it.
     fn rerank(&mut self, beam: &Beam) -> Result<()> {
-        let Self { walk: Walk { view, k, .. }, exact, query, found, fetched, .. } = self;
+        let Self { walk, exact, query, found, fetched, .. } = self;
+        let Walk { view, k, context, .. } = walk;
         found.estimates += beam.distance_count;
         let nearest = &mut found.top_k;
         let mut left = results(self.walk, beam);
         let (mut slots, mut distances) = (Vec::with_capacity(*k), Vec::with_capacity(*k));
-        let mut wanted = *k;
+        let mut due = *k;
+        let mut wanted = due.min(MAX_RERANKED_TOGETHER);
         loop {
             slots.clear();
             for candidate in left.by_ref() {
@@ -466,8 +471,17 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
                     nearest.offer(*exact, slot, view.item(slot)?, *distance)?;
                 }
             }
-            // First `k` at a time, as many as are needed at least, then four.
-            if wanted == *k && view.cold().is_some() {
+            if context.has_expired() {
+                return Ok(());
+            }
+            // First `k`, as many as are needed at least, then four at a time.
+            let is_due = due > 0;
+            due = due.saturating_sub(slots.len());
+            if due > 0 {
+                wanted = due.min(MAX_RERANKED_TOGETHER);
+                continue;
+            }
+            if is_due && view.cold().is_some() {
                 let mut others = contenders(left.clone(), nearest, query)?;
                 others.retain(|slot| !fetched.contains(slot));
                 exact.fetch_rows(&others);
@@ -509,7 +523,7 @@ fn contenders<'c>(
 }
 
 /// Computes the distances or estimates that guide a search.
-trait Estimator: DistanceComputer {
+pub(in crate::search) trait Estimator: DistanceComputer {
     /// Whether these are exact distances.
     const IS_EXACT: bool;
 

@@ -8,6 +8,7 @@ mod graph;
 use self::candidates::CandidateList;
 pub(crate) use self::flat::Flat;
 use self::graph::Graph;
+pub(super) use self::graph::{Estimator, MIN_ADAPTIVE_BITS, STOP_EXPONENT};
 use super::{Search, Strategy};
 use crate::error::Result;
 use crate::top_k::Found;

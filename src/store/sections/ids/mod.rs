@@ -1,8 +1,8 @@
 //! The maps between items and slots: SLOT_IDS, the item ids of consecutive slots, and ID_SLOTS, the
 //! slots of consecutive item ids.
 //!
-//! `view`: lookups in both; `resolve`: the slots of a set of items; `items`: iterates over all items
-//! in id order; `edit`: the write buffer.
+//! `view`: lookups in both; `resolve`: the slots of a set of items; `items`: iterates over all
+//! items in id order; `edit`: the write buffer.
 
 mod check;
 pub(in crate::store) mod edit;

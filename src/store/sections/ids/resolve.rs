@@ -37,7 +37,12 @@ impl<'a> Ids<'a> {
     /// The next ids, some at least, unless there are none left.
     fn ahead(&mut self) -> &[ItemId] {
         if self.at == self.end {
-            (self.at, self.end) = (0, self.left.next_many(&mut self.buffer).len());
+            (self.at, self.end) = (0, 0);
+            // `next_many` of roaring 0.12.0 overflows in a container that has all its values.
+            for (place, id) in self.buffer.iter_mut().zip(self.left.by_ref()) {
+                *place = id;
+                self.end += 1;
+            }
         }
         &self.buffer[self.at..self.end]
     }
@@ -90,16 +95,21 @@ impl<'t> Groups<'t> {
 }
 
 impl<'t, S: Source<'t>> View<'_, 't, S> {
-    /// Passes the slots of the live items of a set to `found`, by increasing id.
+    /// Passes the slots of the live items of a set to `found`, by increasing id. Before each group
+    /// of up to a thousand ids, asks whether to end there.
     pub(crate) fn each_slot(
         &self,
         items: &RoaringBitmap,
+        is_over: impl Fn() -> bool,
         mut found: impl FnMut(Slot),
     ) -> Result<()> {
         let (mut ids, slots) = (Ids::new(items), self.snapshot.meta.slots);
         let mut groups = Groups { read: Vec::new().into_iter(), width: 1, end: 0 };
         let mut beyond = false;
         while let Some(first) = ids.ahead().first() {
+            if is_over() {
+                break;
+            }
             let (number, _) = ids::id_place(*first);
             let Some((key, value)) = groups.from(self, number)? else { break };
             // A group beyond the last id is damage that `check` finds.
