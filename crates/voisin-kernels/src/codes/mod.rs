@@ -286,9 +286,8 @@ impl Coder {
     }
 
     /// Prepares a query for codes from the code of a vector, where the vector is not at hand: the
-    /// quantization errors of both then add up, as the error bound says. Takes a tenth of the time
-    /// of [`query`](Self::query). `None` for inner products, whose offset a code does not tell, and
-    /// for a slice that is no code.
+    /// quantization errors of both then add up, as the error bound says. Needs no rotation. `None`
+    /// for inner products, whose offset a code does not tell, and for a slice that is no code.
     #[must_use]
     pub fn query_of_code(&self, code: &[u8]) -> Option<CodeQuery> {
         let (levels, factors) = code.split_last_chunk::<FACTOR_BYTES>()?;
