@@ -11,7 +11,8 @@
 use crate::error::{Error, Result};
 use crate::graph::working::{PAGE_BYTES, node_bytes};
 use crate::store::Place;
-use crate::store::file_copies::{has_copies, most_copy_bytes};
+use crate::store::file_copies::most_copy_bytes;
+use crate::store::sq8_copy::has_copies;
 
 /// What a process takes besides: buffers of files, beams of searches, the code of the program.
 const FIXED_BYTES: u64 = 6 << 20;

@@ -121,6 +121,11 @@ fn of_item(item: ItemId, error: Error) -> Error {
 }
 
 impl<D, K: ItemKey + ?Sized> UnlessWithin<'_, '_, D, K> {
+    /// The nearest item within the radius of what is to become the vector of a key.
+    fn nearest_to(&self, key: &[u8], vector: &[impl Component]) -> Result<Option<(K::Owned, f32)>> {
+        self.nearest(Components::of(vector)).map_err(|error| of_key::<K>(key, error))
+    }
+
     /// Adds an item, or replaces its vector, unless there is an item within the radius, which is
     /// returned with its distance: the nearest. The item itself counts, if it is there.
     ///
@@ -133,8 +138,7 @@ impl<D, K: ItemKey + ?Sized> UnlessWithin<'_, '_, D, K> {
         vector: &[impl Component],
     ) -> Result<Option<(K::Owned, f32)>> {
         let key = bytes_of(&key)?;
-        let found =
-            self.nearest(Components::of(vector)).map_err(|error| of_key::<K>(&key, error))?;
+        let found = self.nearest_to(&key, vector)?;
         if found.is_none() {
             self.batch.add_named(&key, vector)?;
         }
@@ -152,8 +156,7 @@ impl<D, K: ItemKey + ?Sized> UnlessWithin<'_, '_, D, K> {
         vector: &[impl Component],
     ) -> Result<Option<(K::Owned, f32)>> {
         let key = bytes_of(&key)?;
-        let found =
-            self.nearest(Components::of(vector)).map_err(|error| of_key::<K>(&key, error))?;
+        let found = self.nearest_to(&key, vector)?;
         match &found {
             Some((nearest, _)) => self.batch.add_named(&K::bytes(nearest)?, vector)?,
             None => self.batch.add_named(&key, vector)?,

@@ -18,11 +18,11 @@ use super::readahead::addresses;
 use super::readahead::residency::Residency;
 use super::sections::codes::search::estimate;
 use super::source::Source;
-use super::sq8_copy::{components, has_recall, has_sq8_copies, sample};
+use super::sq8_copy::{components, has_recall, sample};
 use super::temp_map::{TempFile, TempMap};
 use super::view::View;
 use crate::codes::{Coder, Codes, Scratch};
-use crate::distance::{CodeQuery, FACTOR_BYTES, Kernels, Metric, code_bytes};
+use crate::distance::{CodeQuery, FACTOR_BYTES, Kernels, code_bytes};
 use crate::error::Result;
 use crate::graph::{DistanceComputer, Vectors};
 use crate::threads;
@@ -36,6 +36,7 @@ fn precisions(dimensions: usize) -> &'static [Codes] {
         _ => &[Codes::Bits8],
     }
 }
+
 /// The vectors of the recall check, which also give the center: as many as this many bytes hold, at
 /// least [`LEAST_SAMPLE`] and at most [`SAMPLE`]. They are compared in memory, as each is read with
 /// a block of the file.
@@ -57,11 +58,6 @@ fn copy_bytes(precision: Codes, dimensions: usize) -> usize {
 /// Bytes of the largest copy.
 pub(crate) fn most_copy_bytes(dimensions: usize) -> usize {
     copy_bytes(Codes::Bits8, dimensions)
-}
-
-/// Whether vectors of a metric have copies.
-pub(crate) fn has_copies(metric: &Metric) -> bool {
-    has_sq8_copies(metric)
 }
 
 /// The copies of the vectors of all slots that are not free.

@@ -132,7 +132,7 @@ impl Sq8Copy {
         slots: &[Slot],
     ) -> Result<Option<(Self, Scale)>> {
         let dimensions = view.snapshot.meta.dimensions as usize;
-        if !has_sq8_copies(view.snapshot.metric) {
+        if !has_copies(view.snapshot.metric) {
             return Ok(None);
         }
         let sample = sample(slots.iter().copied(), slots.len(), SAMPLE);
@@ -272,8 +272,8 @@ fn in_chunks(slots: &[Slot]) -> Vec<&[Slot]> {
     (0..chunks).map(|chunk| &slots[start(chunk)..start(chunk + 1)]).collect()
 }
 
-/// Whether the copies order like the distances of a metric.
-pub(crate) fn has_sq8_copies(metric: &Metric) -> bool {
+/// Whether copies order like the distances of a metric: these, and those of `file_copies`.
+pub(crate) fn has_copies(metric: &Metric) -> bool {
     matches!(metric.form, Form::SquaredDifferences | Form::Cosine)
 }
 
