@@ -15,9 +15,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 use voisin::distances::{Distance, distance};
-use voisin::{Codes, Index, ItemId, Options};
+use voisin::roaring::RoaringBitmap;
+use voisin::{Codes, Index, ItemId, Options, Query};
 
 const DIMENSIONS: usize = 6;
+
+/// Items by their distances.
+type Nearest = Vec<(ItemId, f32)>;
 
 /// An index, and what must be in it.
 struct World<D> {
@@ -78,8 +82,19 @@ impl<D: Distance> World<D> {
         Self { _folder: folder, index, items }
     }
 
+    /// A query and some candidates, not all of which exist; and all items by their distances, and
+    /// those that are candidates.
+    fn case(&self, seed: u64) -> (Vec<f32>, RoaringBitmap, [Nearest; 2]) {
+        let query = random_vector(&mut StdRng::seed_from_u64(seed));
+        let candidates: RoaringBitmap =
+            self.items.keys().copied().filter(|item| item % 4 != 1).chain([1, 2]).collect();
+        let all = self.all(&query);
+        let among = all.iter().copied().filter(|(item, _)| candidates.contains(*item)).collect();
+        (query, candidates, [all, among])
+    }
+
     /// All items by their distances, ties by id.
-    fn all(&self, query: &[f32]) -> Vec<(ItemId, f32)> {
+    fn all(&self, query: &[f32]) -> Nearest {
         let mut all: Vec<_> = self
             .items
             .iter()
@@ -87,6 +102,15 @@ impl<D: Distance> World<D> {
             .collect();
         all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         all
+    }
+}
+
+/// Has a search answered exactly, or by a walk.
+fn force<S>(search: &mut Query<'_, S>, exact: bool) {
+    if exact {
+        search.exact();
+    } else {
+        search.walk_graph();
     }
 }
 

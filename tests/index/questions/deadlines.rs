@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use voisin::distances::Euclidean;
 use voisin::{Codes, Index, Options, Query, Searched, Snapshot};
 
-use super::World;
+use super::{World, force};
 
 const ITEMS: u32 = 6000;
 const DIMENSIONS: usize = 128;
@@ -101,11 +101,7 @@ fn a_deadline_that_is_met_changes_nothing() {
     let query = &world.items[&6];
     for exact in [true, false] {
         let mut search = world.index.search(7);
-        if exact {
-            search.exact()
-        } else {
-            search.walk_graph()
-        };
+        force(&mut search, exact);
         let without = search.by_vector(query).unwrap();
         for time in [Duration::from_secs(3600), Duration::MAX] {
             assert_eq!(search.deadline(time).by_vector(query).unwrap(), without);

@@ -6,30 +6,20 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use voisin::distances::{Cosine, Distance, Euclidean};
-use voisin::roaring::RoaringBitmap;
 use voisin::{Codes, Error, Index, Options, PageToken};
 
-use super::{DIMENSIONS, World, assert_same, random_vector};
+use super::{DIMENSIONS, World, assert_same, force, random_vector};
 use crate::child::{Running, tell, told};
 
 /// All pages of all ways, against the oracle: every item once, in order where the way is exact, and
 /// nearly so where it is not.
 fn compare<D: Distance>(world: &World<D>, seed: u64, page: usize) {
-    let query = random_vector(&mut StdRng::seed_from_u64(seed ^ 99));
-    let candidates: RoaringBitmap =
-        world.items.keys().copied().filter(|item| item % 4 != 1).chain([1, 2]).collect();
-    let all = world.all(&query);
-    let among: Vec<_> =
-        all.iter().copied().filter(|(item, _)| candidates.contains(*item)).collect();
+    let (query, candidates, [all, among]) = world.case(seed ^ 99);
     for (all, candidates) in [(&all, None), (&among, Some(&candidates))] {
         for exact in [true, false] {
             let mut search = world.index.search(page);
             search.ef_search(50);
-            if exact {
-                search.exact()
-            } else {
-                search.walk_graph()
-            };
+            force(&mut search, exact);
             if let Some(candidates) = candidates {
                 search.candidates(candidates);
             }
@@ -218,11 +208,7 @@ fn pages_go_on_after_one_that_was_cancelled() {
     let query = world.items[&6].clone();
     for exact in [true, false] {
         let mut search = world.index.search(10);
-        if exact {
-            search.exact()
-        } else {
-            search.walk_graph()
-        };
+        force(&mut search, exact);
         let mut pages = search.pages(&query).unwrap();
         let mut found = Vec::new();
         for nth in 0.. {

@@ -6,10 +6,9 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use voisin::distances::{Cosine, Distance, DotProduct, Euclidean};
-use voisin::roaring::RoaringBitmap;
 use voisin::{Codes, Error, Index, Options, Searched, Strategy};
 
-use super::{DIMENSIONS, World, assert_same, random_vector};
+use super::{DIMENSIONS, World, assert_same, force, random_vector};
 
 /// A radius between two of the distances of an oracle, which rounding leaves on its side.
 fn radius_of(all: &[(u32, f32)], count: usize) -> f32 {
@@ -23,12 +22,7 @@ fn radius_of(all: &[(u32, f32)], count: usize) -> f32 {
 
 /// Searches every way, with and without candidates, and compares with the oracle.
 fn compare<D: Distance>(world: &World<D>, seed: u64, count: usize, cap: usize) {
-    let query = random_vector(&mut StdRng::seed_from_u64(seed ^ 77));
-    let candidates: RoaringBitmap =
-        world.items.keys().copied().filter(|item| item % 4 != 1).chain([1, 2]).collect();
-    let all = world.all(&query);
-    let among: Vec<_> =
-        all.iter().copied().filter(|(item, _)| candidates.contains(*item)).collect();
+    let (query, candidates, [all, among]) = world.case(seed ^ 77);
     for (all, candidates) in [(&all, None), (&among, Some(&candidates))] {
         let radius = radius_of(all, count);
         let expected: Vec<_> = all.iter().copied().filter(|(_, d)| *d <= radius).collect();
@@ -58,11 +52,7 @@ fn compare<D: Distance>(world: &World<D>, seed: u64, count: usize, cap: usize) {
         let rows = [&query[..], &world.items.values().next().unwrap()[..]].concat();
         for exact in [true, false] {
             let mut search = search.clone();
-            if exact {
-                search.exact()
-            } else {
-                search.walk_graph()
-            };
+            force(&mut search, exact);
             let alone: Vec<Searched> =
                 rows.chunks(DIMENSIONS).map(|row| search.by_vector(row).unwrap()).collect();
             let together = search.by_vectors(&rows).unwrap();
@@ -106,11 +96,7 @@ fn a_radius_that_is_the_distance_of_an_item_includes_it() {
     assert!(copies > 10);
     for exact in [true, false] {
         let mut search = world.index.search(1000);
-        if exact {
-            search.exact()
-        } else {
-            search.walk_graph()
-        };
+        force(&mut search, exact);
         let found = search.clone().within(0.0).by_vector(&query).unwrap();
         assert_eq!(found.nns.len(), copies, "exact: {exact}");
         let all = search.by_vector(&query).unwrap().nns;
@@ -137,11 +123,7 @@ fn a_radius_has_the_unit_of_the_metric() {
     assert!(radius < 0.0);
     for exact in [true, false] {
         let mut search = world.index.search(1000);
-        if exact {
-            search.exact()
-        } else {
-            search.walk_graph()
-        };
+        force(&mut search, exact);
         assert_same(&search.within(radius).by_vector(&query).unwrap().nns, &all[..25]);
     }
     let refused = world.index.search(9).within(f32::NAN).by_vector(&query);
