@@ -169,8 +169,8 @@ impl DistanceComputer for FromCopy<'_> {
             out.resize(slots.len(), 0.0);
             return Ok(());
         };
-        let codes = |slot: &u32| self.copies.code(*slot);
-        estimate(&self.copies.coder, query, slots, |slot| Ok(codes(&slot.0)), out)
+        let copies = self.copies;
+        estimate(&copies.coder, query, slots, |slot| Ok(copies.code(slot.0)), out)
     }
 
     fn has(&self, slots: &[u32]) -> bool {
