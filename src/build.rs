@@ -17,10 +17,11 @@ use roaring::RoaringBitmap;
 use crate::error::{Error, Result};
 use crate::format::meta::{Connectivity, MAX_DEGREE, Meta, Training};
 use crate::graph::Vectors;
-use crate::graph::delete::delete;
-use crate::graph::insert::{finish, growth, insert, refresh};
+use crate::graph::delete::take_out;
+use crate::graph::insert::{finish, growth, insert};
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
+use crate::search::recall;
 use crate::store::edit::Edit;
 use crate::store::file_copies::{ByCopies, FileCopies};
 use crate::store::open::read_meta;
@@ -173,7 +174,7 @@ impl<'e> Build<'_, 'e> {
                 edit.finish()?;
             }
             let cancel = self.cancel;
-            return self.encode(wtxn, 0, &|| go_on(cancel));
+            return self.complete(wtxn, 0, false, &|| go_on(cancel));
         }
         let Scope { memory, anew } = Scope::of(&edit.meta, goal);
         let is_bulk = goal == Goal::Linked && is_bulk(&edit.meta) && edit.has_written_much()?;
@@ -235,7 +236,7 @@ impl<'e> Build<'_, 'e> {
         if goal == Goal::Optimized {
             self.narrow(wtxn)?;
         }
-        self.encode(wtxn, linked, &|| Ok(()))
+        self.complete(wtxn, linked, anew || goal == Goal::Optimized, &|| Ok(()))
     }
 
     /// Narrows the range of scalar quantization, if it is much wider than the stored vectors need.
@@ -251,13 +252,58 @@ impl<'e> Build<'_, 'e> {
         }
     }
 
+    /// Completes a build that has linked this many items, of all if it was `anew`: makes codes, and
+    /// measures the recall of searches, where either is due.
+    fn complete(
+        &mut self,
+        wtxn: &mut RwTxn<'_>,
+        linked: u64,
+        anew: bool,
+        go_on: &GoOn<'_>,
+    ) -> Result<()> {
+        let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
+        self.encode(wtxn, &meta, linked, go_on)?;
+        if recall::is_due(&meta, linked, anew) {
+            self.measure(wtxn)?;
+        }
+        Ok(())
+    }
+
+    /// Measures the recall of searches at several `ef`, and stores that. Nothing has changed if it
+    /// is cancelled.
+    fn measure(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        let place = self.place;
+        let measured = {
+            let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
+            let source = Shared::new(place, wtxn)?;
+            let view = View::new(&snapshot, &source);
+            recall::calibrate(view.on_any_source(), self.cancel)?
+        };
+        let Some(measured) = measured else { return Ok(()) };
+        let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
+        edit.meta.calibration = Some(measured);
+        edit.finish()
+    }
+
+    /// Measures the recall of searches now.
+    pub(crate) fn calibrate(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
+        Error::unless_known(self.place.metric, self.place.index)?;
+        let is_linked = read_meta(self.place, wtxn)?.is_some_and(|meta| meta.linked() > 0);
+        if is_linked { threads::building(self.threads, || self.measure(wtxn)) } else { Ok(()) }
+    }
+
     /// Computes the codes that are requested and missing, or those that have not followed the
     /// newest training, in a build that has linked this many items.
-    fn encode(&mut self, wtxn: &mut RwTxn<'_>, linked: u64, go_on: &GoOn<'_>) -> Result<()> {
+    fn encode(
+        &mut self,
+        wtxn: &mut RwTxn<'_>,
+        meta: &Meta,
+        linked: u64,
+        go_on: &GoOn<'_>,
+    ) -> Result<()> {
         let place = self.place;
-        let Some(meta) = read_meta(place, wtxn)? else { return Ok(()) };
         let lacks_codes = meta.lacks_codes(self.codes_from);
-        if !lacks_codes && !meta.training.has_older() && !training::is_due(&meta) {
+        if !lacks_codes && !meta.training.has_older() && !training::is_due(meta) {
             return Ok(());
         }
         let (training, puts) = {
@@ -280,7 +326,7 @@ impl<'e> Build<'_, 'e> {
     /// Makes the codes that are requested and missing.
     pub(crate) fn encode_missing(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
         let cancel = self.cancel;
-        threads::building(self.threads, || self.encode(wtxn, 0, &|| go_on(cancel)))
+        threads::building(self.threads, || self.complete(wtxn, 0, false, &|| go_on(cancel)))
     }
 
     /// Prepares a build that links at most `limit` items: computes its changes to the commit that
@@ -360,7 +406,8 @@ impl<'e> Build<'_, 'e> {
         // Each value is freed when LMDB has it.
         let (puts, spooled) = (std::mem::take(&mut changes.puts), changes.spooled.take());
         self.write(edit, puts.into_iter(), spooled, changes, &rebased)?;
-        threads::building(self.threads, || self.encode(wtxn, prepared.linked(), &|| Ok(())))?;
+        let (linked, anew) = (pending.linked.len() as u64, changes.anew);
+        threads::building(self.threads, || self.complete(wtxn, linked, anew, &|| Ok(())))?;
         Ok(true)
     }
 
@@ -469,7 +516,8 @@ impl<'e> Build<'_, 'e> {
         }
         if !anew {
             let removed = &view.snapshot.removed - &pending.kept;
-            take_out_removed(&mut working, view, &removed, slots.len(), &plan)?;
+            let removed: Vec<Slot> = removed.iter().map(Slot).collect();
+            take_out(&mut working, view, &removed, slots.len(), &plan)?;
         }
         if copies.is_some() && !anew && linked > 0 {
             // As computed, sorted, and by slot.
@@ -723,27 +771,6 @@ impl Estimates<'_> {
             _ => None,
         }
     }
-}
-
-/// Deletes removed nodes (tombstones) from the graph, in a build that links `count` new ones.
-fn take_out_removed<'t>(
-    working: &mut Working<'_>,
-    view: &View<'_, 't, AnySource<'_, 't>>,
-    removed: &RoaringBitmap,
-    count: usize,
-    plan: &Plan<'_>,
-) -> Result<()> {
-    let removed: Vec<Slot> = removed.iter().map(Slot).collect();
-    let under_connected = delete(working, view, &removed, plan)?;
-    // New items bring new edges: the graph thins out only where they are fewer than the removed
-    // ones.
-    let lost = removed.len().saturating_sub(count);
-    let refreshed: Vec<Slot> = under_connected
-        .leads
-        .into_iter()
-        .chain(under_connected.others.into_iter().take(lost))
-        .collect();
-    refresh(working, view, &refreshed, plan)
 }
 
 /// The graph that a build computes.

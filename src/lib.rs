@@ -160,6 +160,8 @@ pub use self::query::pages::{PageToken, Pages};
 pub use self::query::{Query, QueryBuilder, Searchable};
 pub use self::reader::{Reader, ReaderOn, WarmReader};
 pub use self::search::count::Count;
+pub use self::search::explain::{Explanation, Way};
+pub use self::search::recall::Recall;
 pub use self::search::{Deadline, Searched, Strategy};
 pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,

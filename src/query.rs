@@ -4,6 +4,7 @@ mod count;
 pub(crate) mod groups;
 pub(crate) mod pages;
 pub(crate) mod pinned;
+mod recall;
 mod several;
 
 use std::fmt;

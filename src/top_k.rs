@@ -396,11 +396,13 @@ pub(crate) struct Found {
     pub(crate) distances: u64,
     /// How many distances were estimated from codes.
     pub(crate) estimates: u64,
+    /// How many neighbor lists were read.
+    pub(crate) lists: u64,
 }
 
 impl Found {
     pub(crate) fn nothing(wanted: impl Into<Wanted>, resolution: Resolution) -> Self {
-        Self { top_k: TopK::new(wanted, resolution), distances: 0, estimates: 0 }
+        Self { top_k: TopK::new(wanted, resolution), distances: 0, estimates: 0, lists: 0 }
     }
 
     pub(crate) fn merge(self, query: &impl Refine, other: Self) -> Result<Self> {
@@ -408,6 +410,7 @@ impl Found {
             top_k: self.top_k.merge(query, other.top_k)?,
             distances: self.distances + other.distances,
             estimates: self.estimates + other.estimates,
+            lists: self.lists + other.lists,
         })
     }
 }

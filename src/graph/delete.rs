@@ -19,6 +19,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::edge::Edge;
+use super::insert::refresh;
 use super::plan::Plan;
 use super::products::sort_by_angle;
 use super::prune::replenish;
@@ -38,15 +39,30 @@ const CANDIDATES: usize = 4;
 
 /// The nodes of layer 0 that a deletion has left under-connected.
 #[derive(Debug, Default)]
-pub(crate) struct UnderConnected {
+struct UnderConnected {
     /// Copies whose lead was removed, and that are leads now: they have hardly any edges.
-    pub(crate) leads: Vec<Slot>,
+    leads: Vec<Slot>,
     /// The others that have lost edges, those with the fewest remaining edges first.
-    pub(crate) others: Vec<Slot>,
+    others: Vec<Slot>,
+}
+
+/// Deletes slots from the graph, and has those refreshed that have lost the most edges: as many as
+/// were removed, less the `count` nodes that are linked next, which bring new edges.
+pub(crate) fn take_out(
+    working: &mut Working<'_>,
+    vectors: &dyn Vectors,
+    removed: &[Slot],
+    count: usize,
+    plan: &Plan<'_>,
+) -> Result<()> {
+    let UnderConnected { leads, others } = delete(working, vectors, removed, plan)?;
+    let lost = removed.len().saturating_sub(count);
+    let refreshed: Vec<Slot> = leads.into_iter().chain(others.into_iter().take(lost)).collect();
+    refresh(working, vectors, &refreshed, plan)
 }
 
 /// Deletes the `removed` slots from every layer that has them.
-pub(crate) fn delete(
+fn delete(
     working: &mut Working<'_>,
     vectors: &dyn Vectors,
     removed: &[Slot],

@@ -71,6 +71,8 @@ pub(crate) struct Budget {
     /// Whether walking through all refused nodes would cost less than the other way, so that there
     /// is nothing to predict, and no reason to pass any of them.
     pub(crate) is_through: bool,
+    /// Whether no refused node is passed, so that nothing is missed because of that.
+    pub(crate) is_thorough: bool,
 }
 
 /// A node that is expanded.
@@ -101,7 +103,13 @@ impl Beam {
         let before = self.distance_count;
         let (mut node, is_cold) = (Node::Start, graph.is_cold());
         loop {
-            self.visit(graph, scope.layer, filter, (node, budget.is_through), is_cold)?;
+            self.visit(
+                graph,
+                scope.layer,
+                filter,
+                (node, budget.is_through || budget.is_thorough),
+                is_cold,
+            )?;
             self.measure(graph, computer, scope.layer, filter)?;
             if self.gives_up(before, budget) {
                 return Ok(false);
@@ -133,7 +141,7 @@ impl Beam {
         (node, is_through): (Node, bool),
         is_cold: bool,
     ) -> Result<()> {
-        let Self { visited, list, detours, ahead, .. } = self;
+        let Self { visited, list, detours, ahead, list_count, .. } = self;
         let admits = |slot| filter.admits(slot);
         detours.clear();
         detours.sort(visited.insert_all(list), admits);
@@ -159,7 +167,7 @@ impl Beam {
             }
             ahead.clear();
             graph.neighbors(layer, Slot(bridge), ahead)?;
-            detours.lists += 1;
+            (detours.lists, *list_count) = (detours.lists + 1, *list_count + 1);
             detours.sort(visited.insert_all(ahead), admits);
             if detours.admitted.len() >= MAX_TWO_HOP {
                 break;
@@ -321,6 +329,7 @@ mod tests {
         admitted: usize::MAX,
         pass_rate: 0.5,
         is_through: false,
+        is_thorough: false,
     };
 
     fn chain(n: u32) -> Line {

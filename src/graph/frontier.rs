@@ -2,10 +2,11 @@
 //! long as its caller wants, and can be resumed.
 //!
 //! A beam drops the candidates beyond its `ef`. A search within a radius, or page by page, does not
-//! know its `ef`, so nothing is dropped here: candidates are in a heap, whose cost grows with the
-//! logarithm of their number. Every expanded node is returned once, nearly by increasing distance:
-//! a node is found after one that is farther only where edges lead to it from there. What is
-//! accepted, how far to go, and in what order to answer is decided by the caller (`search/`).
+//! know its `ef`, so nothing is dropped here: the nearest candidates are in a heap, and those that
+//! are far, most of which will never be expanded, wait in no order until the heap is empty. Every
+//! expanded node is returned once, nearly by increasing distance: a node is found after one that is
+//! farther only where edges lead to it from there. What is accepted, how far to go, and in what
+//! order to answer is decided by the caller (`search/`).
 
 use std::cell::Cell;
 use std::cmp::Reverse;
@@ -19,12 +20,20 @@ use crate::types::{Layer, Slot};
 
 const BASE: Layer = Layer(0);
 
+/// The heap keeps this many candidates, or as many as have been expanded if that is more; when it
+/// has twice as many, the farther ones are set aside.
+const KEPT: usize = 64;
+
 /// The state of a search: see the module.
 #[derive(Debug, Default)]
 pub(crate) struct Frontier {
     visited: Visited,
-    /// The candidates that have not been expanded, the nearest on top.
+    /// The nearest candidates that have not been expanded, the nearest on top. Empty only if
+    /// `aside` is, too.
     heap: BinaryHeap<Reverse<i64>>,
+    /// All others, which are beyond `limit`.
+    aside: Vec<Reverse<i64>>,
+    limit: i64,
     list: Vec<u32>,
     distances: Vec<f32>,
     /// The number of nodes expanded.
@@ -56,6 +65,8 @@ impl Frontier {
     ) -> Result<()> {
         self.visited.start(graph.slots(), graph.is_memory_bounded());
         self.heap.clear();
+        self.aside.clear();
+        self.limit = i64::MAX;
         (self.expansions, self.distance_count) = (0, 0);
         self.list.clear();
         self.list.extend(starts.iter().map(|slot| slot.0));
@@ -71,7 +82,7 @@ impl Frontier {
 
     /// The candidates that have not been expanded, in any order.
     pub(crate) fn unexpanded(&self) -> impl Iterator<Item = Candidate> {
-        self.heap.iter().map(|Reverse(order)| Candidate::of(*order))
+        self.heap.iter().chain(&self.aside).map(|Reverse(order)| Candidate::of(*order))
     }
 
     /// Expands the nearest candidate, and returns it.
@@ -91,7 +102,25 @@ impl Frontier {
         self.list.clear();
         graph.neighbors(BASE, Slot(current.slot()), &mut self.list)?;
         self.compare(graph, computer)?;
+        if self.heap.is_empty() && !self.aside.is_empty() {
+            let all = std::mem::take(&mut self.aside);
+            self.keep_nearest(all);
+        }
         Ok(Some(current))
+    }
+
+    /// Keeps the nearest of all candidates in the heap, and sets the others aside.
+    #[cold]
+    fn keep_nearest(&mut self, mut all: Vec<Reverse<i64>>) {
+        let kept = KEPT.max(self.expansions);
+        self.limit = i64::MAX;
+        if all.len() > kept {
+            // A reversed order is the larger the nearer it is.
+            let (_, Reverse(limit), _) = all.select_nth_unstable_by(kept, |a, b| b.cmp(a));
+            self.limit = *limit;
+            self.aside.extend(all.drain(kept + 1..));
+        }
+        self.heap = all.into();
     }
 
     /// Computes the distances of the slots of the list that are met for the first time.
@@ -106,8 +135,17 @@ impl Frontier {
         computer.distances(fresh, &mut self.distances)?;
         self.distance_count += fresh.len() as u64;
         for (&slot, &distance) in fresh.iter().zip(&self.distances) {
+            let order = order(distance, slot);
+            if order > self.limit {
+                self.aside.push(Reverse(order));
+                continue;
+            }
             graph.prefetch_place(BASE, Slot(slot));
-            self.heap.push(Reverse(order(distance, slot)));
+            self.heap.push(Reverse(order));
+        }
+        if self.heap.len() > 2 * KEPT.max(self.expansions) {
+            let all = std::mem::take(&mut self.heap).into_vec();
+            self.keep_nearest(all);
         }
         Ok(())
     }

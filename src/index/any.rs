@@ -385,6 +385,14 @@ impl AnyIndex {
         each!(self, index => index.optimize())
     }
 
+    /// See [`Index::calibrate`].
+    ///
+    /// # Errors
+    /// As [`Index::calibrate`], and [`UnknownMetric`](Error::UnknownMetric).
+    pub fn calibrate(&self) -> Result<()> {
+        each!(self, index => index.calibrate())
+    }
+
     /// See [`Index::repair`].
     ///
     /// # Errors

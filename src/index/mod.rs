@@ -483,6 +483,20 @@ impl<D, K: ?Sized> Index<D, K> {
         build_now(&self.shared, Goal::Optimized, Hooks::NONE)
     }
 
+    /// Measures the recall of searches, for [`Query::recall`], and commits that. Builds that change
+    /// much do it by themselves: see [`Builder::calibrate`](crate::Builder::calibrate).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn calibrate(&self) -> Result<()> {
+        self.shared.writable()?;
+        self.shared.env.write::<(), Error>(|txn| {
+            let mut writes = Writes::new(txn, &self.shared)?;
+            let result = writes.calibrate();
+            writes.finish(result, None, Hooks::NONE)
+        })
+    }
+
     /// Rebuilds the graph from scratch, as if all items had just been added.
     ///
     /// # Errors

@@ -176,6 +176,14 @@ impl<'w> Writes<'w> {
         self.change_whole(|_, txn| shared.engine(&mut rng, hooks, None).encode_missing(txn))
     }
 
+    /// Measures the recall of searches.
+    pub(super) fn calibrate(&mut self) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let mut rng = StdRng::seed_from_u64(shared.entry.seed);
+        let hooks = Hooks::NONE;
+        self.change_whole(|_, txn| shared.engine(&mut rng, hooks, None).calibrate(txn))
+    }
+
     pub(super) fn check_process(&self) -> Result<()> {
         self.txn.check()
     }

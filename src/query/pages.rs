@@ -34,6 +34,7 @@ pub struct Pages<P, K: ?Sized = ItemId> {
 struct Options {
     k: usize,
     ef_search: usize,
+    recall: Option<f64>,
     exact: Option<bool>,
     codes: bool,
     vectors: bool,
@@ -43,13 +44,14 @@ struct Options {
 
 impl Options {
     fn of(request: Request<'_>) -> Self {
-        let Request { k, ef_search, exact, codes, vectors, deadline, within, .. } = request;
-        Self { k, ef_search, exact, codes, vectors, deadline, within }
+        let Request { k, ef_search, recall, exact, codes, vectors, deadline, within, .. } = request;
+        Self { k, ef_search, recall, exact, codes, vectors, deadline, within }
     }
 
     fn request(&self) -> Request<'static> {
         Request {
             ef_search: self.ef_search,
+            recall: self.recall,
             exact: self.exact,
             codes: self.codes,
             vectors: self.vectors,
@@ -96,6 +98,7 @@ fn question_of(near: &Near, options: &Options, settled: &Settled) -> u64 {
         Near::Item(item) => Fnv::new().add(b"item").add(&item.to_le_bytes()),
     };
     hash = hash.add(&(options.ef_search as u64).to_le_bytes());
+    hash = options.recall.iter().fold(hash, |hash, recall| hash.add(&recall.to_le_bytes()));
     hash = hash.add(&[u8::from(options.codes), options.exact.map_or(2, u8::from)]);
     hash = hash.add(&options.within.unwrap_or(f32::NAN).to_le_bytes());
     for (name, slots) in [&b"among"[..], b"without"].into_iter().zip(settled.slots()) {

@@ -15,9 +15,12 @@
 mod costs;
 pub(crate) mod count;
 mod deadline;
+mod effort;
+pub(crate) mod explain;
 pub(crate) mod pages;
 mod paths;
 mod range;
+pub(crate) mod recall;
 mod request;
 mod sample;
 mod searched;
@@ -175,7 +178,7 @@ impl Search<'_, '_, '_, '_> {
 
     /// The answer to one of the queries.
     fn answer(&self, query: &impl Refine, found: Found, strategy: Strategy) -> Result<Searched> {
-        let Found { top_k, distances, estimates } = found;
+        let Found { top_k, distances, estimates, lists } = found;
         let nns = top_k.into_sorted(query)?;
         let mut vectors = Vec::new();
         if self.context.request.vectors {
@@ -196,6 +199,7 @@ impl Search<'_, '_, '_, '_> {
             strategy,
             distances,
             estimates,
+            lists,
             pending: self.view.snapshot.meta.pending.into(),
         })
     }

@@ -296,7 +296,7 @@ impl Stream {
         };
         let costs = search.costs();
         let needed = walk.block + Effort::of(view, context).ef;
-        let before = walk.frontier.distance_count;
+        let (before, lists_before) = (walk.frontier.distance_count, walk.frontier.expansions);
         let (mut is_over, mut is_cancelled, mut is_costly) = (false, false, false);
         while walk.ahead < needed {
             is_cancelled = context.stop();
@@ -317,6 +317,7 @@ impl Stream {
             }
         }
         let compared = walk.frontier.distance_count - before;
+        cost.lists += (walk.frontier.expansions - lists_before) as u64;
         if P::IS_EXACT {
             cost.distances += compared
         } else {
@@ -358,6 +359,7 @@ impl Stream {
         for (query, (_, found)) in search.queries.iter().zip(path.search(search, k)?) {
             cost.distances += found.distances;
             cost.estimates += found.estimates;
+            cost.lists += found.lists;
             nearest = found.top_k.into_sorted(query)?;
         }
         let is_cancelled = search.context.did_cancel();

@@ -37,6 +37,9 @@ const TAIL_DIVISOR: usize = 16;
 /// of its error bound (about 99.7 %): of nodes whose distance is the radius, one in 80 is not. With
 /// a half, one in 15 was not.
 const ERROR_MARGIN_FRACTION: f32 = 0.75;
+/// No error bound is taken to be larger than this factor of the largest among the nodes that a walk
+/// has expanded, so that the bounds of all others need not be read.
+const WIDEST_FACTOR: f32 = 1.5;
 /// The number of candidates that are reranked together.
 const RERANKED: usize = 16;
 
@@ -110,6 +113,7 @@ impl Search<'_, '_, '_, '_> {
                 let (_, walked) = std::mem::replace(&mut found[nth], scanned);
                 found[nth].1.distances += walked.distances;
                 found[nth].1.estimates += walked.estimates;
+                found[nth].1.lists += walked.lists;
             }
         }
         Ok(found)
@@ -174,6 +178,7 @@ impl<'s, 't, S: Source<'t>> Walk<'_, 's, 't, S> {
                 true => found.distances += frontier.distance_count,
                 false => found.estimates += frontier.distance_count,
             }
+            found.lists += frontier.expansions as u64;
             Ok(ended)
         })
     }
@@ -204,6 +209,7 @@ impl<'t, S: Source<'t>, P: Estimator> Walking<'_, '_, '_, 't, S, P> {
         }
         let effort = Effort::of(view, context);
         let (mut accepted, mut nearest, mut is_sampled) = (0, f32::INFINITY, budget.is_infinite());
+        let mut widest = 0.0f32;
         while let Some(next) = frontier.next_distance() {
             if context.stop() || self.ends(effort, accepted, nearest, next) {
                 break;
@@ -224,6 +230,9 @@ impl<'t, S: Source<'t>, P: Estimator> Walking<'_, '_, '_, 't, S, P> {
             if !context.selection.admits(slot) {
                 continue;
             }
+            if !P::IS_EXACT {
+                widest = widest.max(self.guide.error(slot)?);
+            }
             // What is beyond the radius counts as if the predicate accepted it, unasked.
             let may_be_result = self.may_be_result(slot, distance)?;
             if may_be_result && !accepts(view, context, slot)? {
@@ -237,8 +246,11 @@ impl<'t, S: Source<'t>, P: Estimator> Walking<'_, '_, '_, 't, S, P> {
             }
         }
         if !P::IS_EXACT {
-            // What was met and not expanded may be a result, too, if its estimate is too large.
-            for candidate in frontier.unexpanded() {
+            // What was met and not expanded may be a result, too, if its estimate is too large. Error
+            // bounds of one query differ little.
+            let limit = radius + WIDEST_FACTOR * ERROR_MARGIN_FRACTION * widest;
+            for candidate in frontier.unexpanded().filter(|candidate| candidate.distance() <= limit)
+            {
                 let slot = Slot(candidate.slot());
                 let is_admitted = context.selection.admits(slot);
                 if is_admitted

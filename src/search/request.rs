@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::deadline::{Deadline, Due};
+use super::effort::{check_goal, ef_for};
 use super::selection::{Restrictions, Selection};
 use crate::defaults;
 use crate::error::Result;
+use crate::format::meta::Meta;
+use crate::graph::working::Working;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::top_k::Wanted;
@@ -21,6 +24,8 @@ pub(crate) type Cancel<'a> = &'a (dyn Fn() -> bool + Sync);
 pub(crate) struct Request<'a> {
     pub(crate) k: usize,
     pub(crate) ef_search: usize,
+    /// The recall that `ef_search` follows from, by the calibration of the index.
+    pub(crate) recall: Option<f64>,
     /// Only exact access paths, or only the others; `None` for the cheapest of all.
     pub(crate) exact: Option<bool>,
     /// The items that may be results.
@@ -42,6 +47,7 @@ impl Request<'_> {
         Self {
             k,
             ef_search: defaults::EF_SEARCH,
+            recall: None,
             exact: None,
             restrictions: Restrictions::default(),
             codes: true,
@@ -57,6 +63,20 @@ impl Request<'_> {
     pub(crate) fn started(self) -> Self {
         let deadline = self.deadline.and_then(Deadline::of_now).map(Deadline::from);
         Self { deadline, ..self }
+    }
+
+    /// The same with the `ef_search` by which the goal of recall is reached on an index. One that
+    /// has no calibration is searched exactly.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`](crate::Error::InvalidParameter).
+    fn with_effort(self, meta: &Meta) -> Result<Self> {
+        let Some(recall) = self.recall else { return Ok(self) };
+        check_goal(recall)?;
+        Ok(match meta.calibration.as_ref().filter(|_| recall < 1.0) {
+            Some(known) => Self { ef_search: ef_for(known, self.k, recall, meta.items), ..self },
+            None => Self { exact: self.exact.or(Some(true)), ..self },
+        })
     }
 
     /// When a search that starts now must have ended.
@@ -75,6 +95,7 @@ impl fmt::Debug for Request<'_> {
         f.debug_struct("Request")
             .field("k", &self.k)
             .field("ef_search", &self.ef_search)
+            .field("recall", &self.recall)
             .field("exact", &self.exact)
             .field("restrictions", &self.restrictions)
             .field("codes", &self.codes)
@@ -89,6 +110,8 @@ impl fmt::Debug for Request<'_> {
 pub(crate) struct SearchContext<'a> {
     pub(crate) request: Request<'a>,
     pub(crate) selection: Selection<'a>,
+    /// The graph that is searched, in place of the stored one.
+    pub(super) overlay: Option<&'a Working<'a>>,
     /// Whether `cancel` has returned `true`; later return values do not matter.
     cancelled: AtomicBool,
     /// When the search must have ended, and whether it was ended by that.
@@ -105,10 +128,12 @@ impl<'a> SearchContext<'a> {
         request: Request<'a>,
         own: Option<Slot>,
     ) -> Result<Self> {
+        let request = request.with_effort(&view.snapshot.meta)?;
         let due = request.due();
         let selection = Selection::of(view, request.restrictions, own, due)?;
         let (cancelled, late) = (AtomicBool::new(false), AtomicBool::new(false));
-        let mut context = Self { request, selection, cancelled, due, late };
+        let overlay = None;
+        let mut context = Self { request, selection, overlay, cancelled, due, late };
         if request.restrictions.are_looked_up() && context.has_expired() {
             context.selection = Selection::nothing();
         }

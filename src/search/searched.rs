@@ -52,6 +52,8 @@ pub struct Searched<I = ItemId> {
     pub distances: u64,
     /// The number of distances estimated from codes.
     pub estimates: u64,
+    /// The number of neighbor lists read: a graph search reads one for each node that it expands.
+    pub lists: u64,
     /// The number of pending items of the index, which are not in the graph yet: a search scans
     /// them one by one. If it stays large, build, or call [`Index::link`](crate::Index::link).
     pub pending: u64,
@@ -75,6 +77,7 @@ impl<I> Searched<I> {
             strategy: Strategy::All,
             distances: 0,
             estimates: 0,
+            lists: 0,
             pending: 0,
         }
     }
@@ -95,6 +98,7 @@ impl<I> Searched<I> {
             strategy: self.strategy,
             distances: self.distances,
             estimates: self.estimates,
+            lists: self.lists,
             pending: self.pending,
         })
     }

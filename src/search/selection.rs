@@ -93,6 +93,22 @@ impl Settled {
         Restrictions { candidates, excluded, prefix: None, predicate }
     }
 
+    /// The same without some slots.
+    pub(crate) fn without(&self, slots: Vec<u32>, pending: &[u32]) -> Self {
+        let slots = SlotSet::listed(slots, pending);
+        match (&self.only, &self.excluded) {
+            (Some(only), _) => {
+                Self { only: Some(Arc::new(only.without(&slots, pending))), excluded: None }
+            }
+            (None, Some(excluded)) => {
+                let all = slots.to_bitmap() | excluded.to_bitmap();
+                let all = SlotSet::listed(all.into_iter().collect(), pending);
+                Self { only: None, excluded: Some(Arc::new(all)) }
+            }
+            (None, None) => Self { only: None, excluded: Some(Arc::new(slots)) },
+        }
+    }
+
     /// The slots that restrict the results, and those that are excluded.
     pub(crate) fn slots(&self) -> [Option<&[u32]>; 2] {
         [&self.only, &self.excluded].map(|slots| slots.as_ref().map(|slots| slots.list()))

@@ -103,6 +103,7 @@ fn cost_of(answers: &[Searched]) -> Searched {
         cost.has_more |= answer.has_more;
         cost.distances += answer.distances;
         cost.estimates += answer.estimates;
+        cost.lists += answer.lists;
         cost.pending = answer.pending;
         // What is not exact for one vector is not exact.
         if !answer.strategy.is_exact() || cost.strategy.is_exact() {

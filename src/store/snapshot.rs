@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use roaring::RoaringBitmap;
 
-use super::readahead::residency::{Residency, Temperature};
+use super::readahead::residency::{Residency, Temperature, pages_read};
 use super::sections::codes::tables::CodeTables;
 use super::strided::Strided;
 use super::table::{Memory, Table};
@@ -72,6 +72,12 @@ pub(crate) struct Snapshot<'t> {
 }
 
 impl Snapshot<'_> {
+    /// How many pages were read so far, as far as is known: by any thread, if the index does not
+    /// fit into memory, and by page faults of this one.
+    pub(crate) fn pages_read(&self) -> u64 {
+        pages_read(self.residency.as_deref())
+    }
+
     /// How warm the index is for a search that begins.
     #[inline]
     pub(crate) fn temperature(&self) -> Temperature<'_> {

@@ -4,6 +4,7 @@
 
 mod deadlines;
 mod pages;
+mod recall;
 mod restrictions;
 mod several;
 mod unless;

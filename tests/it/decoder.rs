@@ -383,10 +383,27 @@ fn decode_deltas(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>) {
     assert!(left.is_empty(), "keys (kind, sub, n) of the database that are none: {left:?}");
 }
 
+/// The recall of searches: section 3.
+fn decode_calibration(part: &mut Cursor) {
+    assert!(part.u32() > 0 && part.u32() > 0, "META: a recall of no items or queries");
+    let (curves, mut last_k) = (part.u32(), 0);
+    assert!((1..=8).contains(&curves), "META: {curves} curves");
+    for _ in 0..curves {
+        let (k, points, mut last_ef) = (part.u32(), part.u32(), 0);
+        assert!(k > last_k && (1..=32).contains(&points), "META: a curve of k {k}");
+        last_k = k;
+        for _ in 0..points {
+            let (ef, recall) = (part.u32(), part.f32());
+            assert!(ef > last_ef && (0.0..=1.0).contains(&recall), "META: ef {ef}, {recall}");
+            last_ef = ef;
+        }
+    }
+}
+
 impl Meta {
     fn decode(mut value: Cursor) -> Self {
         assert_eq!(&value.array(), b"voisin\x1a\n", "META: magic");
-        assert_eq!(value.u16(), 7, "META: format version");
+        assert_eq!(value.u16(), 8, "META: format version");
         assert_eq!(value.u8(), 0, "META: the mark of a torn edit");
         let mut meta = Self { naming: value.u8(), ..Self::default() };
         assert!(meta.naming <= 2, "META: {} names its items", meta.naming);
@@ -439,6 +456,10 @@ impl Meta {
                     meta.growth = part.f32();
                     meta.roots = part.u32s(meta.layers.into());
                     assert!(meta.m > 0, "META: a part about no graph");
+                    if part.rest() > 0 {
+                        assert!(meta.layers > 0, "META: the recall of no graph");
+                        decode_calibration(&mut part);
+                    }
                 }
                 _ => panic!("META: a part of kind {kind}"),
             }

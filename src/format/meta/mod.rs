@@ -2,11 +2,13 @@
 //! that changes the index.
 //!
 //! It has a head, and a *part* for each kind of values with metadata of its own: a new kind gets a
-//! new part, which no other code reads. Version 6 had a shorter part for codes; `v5` reads version
-//! 5.
+//! new part, which no other code reads. Version 7 had no `calibration`, version 6 a shorter part for
+//! codes, too; `v5` reads version 5.
 
+mod calibration;
 mod v5;
 
+pub(crate) use self::calibration::{Calibration, Curve, Point};
 use super::block::{Divisor, Geometry};
 use super::checksum::Sound;
 use super::item_keys::Naming;
@@ -18,12 +20,14 @@ use crate::types::{Layer, Scale, Slot};
 /// The first bytes of every META value.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
 /// The format version that this library writes, and the newest that it reads.
-pub(crate) const VERSION: u16 = 7;
+pub(crate) const VERSION: u16 = 8;
 /// The oldest version that it reads; rewritten values are of [`VERSION`].
 const OLDEST: u16 = 5;
 /// The first version with parts, in which DELTA belongs to the database, and META says how items
 /// are named.
 const WITH_PARTS: u16 = 6;
+/// The first version with the training of codes and the bound of the norms.
+const WITH_TRAINING: u16 = 7;
 /// Length of the head.
 const HEAD_BYTES: usize = 76;
 /// Length of a part's header.
@@ -183,6 +187,8 @@ pub(crate) struct Meta {
     pub(crate) growth: f32,
     /// The root of each layer, from layer 0 on. Empty if there is no graph.
     pub(crate) roots: Vec<Slot>,
+    /// What is known of the recall of searches.
+    pub(crate) calibration: Option<Calibration>,
     /// The scale of scalar quantization, where vectors are stored as `i8`.
     pub(crate) scale: Scale,
     /// Number of components clamped to the ends of the scale, in all vectors added since training.
@@ -245,7 +251,7 @@ impl Meta {
 
     fn encode_version(&self, version: u16) -> Vec<u8> {
         let (mut vectors, mut codes) = (self.vectors_part(), self.codes_part());
-        if version < VERSION {
+        if version < WITH_TRAINING {
             // The bound of the norms was reserved.
             vectors.truncate(VECTORS_BYTES - size_of::<f32>());
             vectors.resize(VECTORS_BYTES, 0);
@@ -318,6 +324,10 @@ impl Meta {
         out.extend(self.next_rank.to_le_bytes());
         out.extend(self.growth.to_le_bytes());
         out.extend(self.roots.iter().flat_map(|root| root.0.to_le_bytes()));
+        // That of a graph that is there no more is forgotten.
+        if let Some(calibration) = self.calibration.as_ref().filter(|_| !self.roots.is_empty()) {
+            calibration.encode(&mut out);
+        }
         out
     }
 
@@ -375,7 +385,7 @@ impl Meta {
                     has_vectors = true;
                 }
                 Kind::CODES => meta.decode_codes(part, version)?,
-                Kind::LINKS => meta.decode_graph(part)?,
+                Kind::LINKS => meta.decode_graph(part, version)?,
                 kind => meta.others.push((kind, part.to_vec())),
             }
             rest = tail;
@@ -419,6 +429,7 @@ impl Meta {
             training: Training::default(),
             growth: 0.0,
             roots: Vec::new(),
+            calibration: None,
             scale: Scale::NONE,
             saturated: 0,
             norm_bound: 0.0,
@@ -454,7 +465,7 @@ impl Meta {
     }
 
     fn decode_codes(&mut self, part: &[u8], version: u16) -> Result<(), Damage> {
-        let length = if version < VERSION { CODES_BYTES_OF_6 } else { CODES_BYTES };
+        let length = if version < WITH_TRAINING { CODES_BYTES_OF_6 } else { CODES_BYTES };
         if part.len() != length {
             return Err("what it says of codes is too short or too long");
         }
@@ -470,16 +481,18 @@ impl Meta {
         Ok(())
     }
 
-    fn decode_graph(&mut self, part: &[u8]) -> Result<(), Damage> {
+    fn decode_graph(&mut self, part: &[u8], version: u16) -> Result<(), Damage> {
         const LENGTH: Damage = "what it says of the graph is too short or too long";
         let (head, roots) = part.split_at_checked(GRAPH_BYTES).ok_or(LENGTH)?;
         let u16_at = |offset| take_u16(head, offset).unwrap_or_default();
         let u32_at = |offset| take_u32(head, offset).unwrap_or_default();
-        let (roots, rest) = roots.as_chunks::<4>();
         let layers = usize::from(u16_at(6));
-        if !rest.is_empty() || roots.len() != layers {
+        let (roots, calibration) = roots.split_at_checked(4 * layers).ok_or(LENGTH)?;
+        if version < VERSION && !calibration.is_empty() {
             return Err(LENGTH);
         }
+        self.calibration = Calibration::decode(calibration)?;
+        let (roots, _) = roots.as_chunks::<4>();
         let connectivity = Connectivity::new(u16_at(0).into(), u16_at(2).into());
         self.connectivity = connectivity.filter(|found| found.links_group == u16_at(4));
         if self.connectivity.is_none() || layers > MAX_LAYERS {
@@ -536,6 +549,9 @@ impl Meta {
         }
         if self.roots.is_empty() != (self.linked() == 0) {
             return Err("it has linked slots and no root, or a root and no linked slots");
+        }
+        if self.calibration.is_some() && self.roots.is_empty() {
+            return Err("it has the recall of searches and no graph");
         }
         Ok(())
     }
@@ -615,6 +631,11 @@ mod tests {
             },
             growth: 0.1,
             roots: vec![Slot(3), Slot(3), Slot(9)],
+            calibration: Some(Calibration {
+                items: 900,
+                queries: 256,
+                curves: vec![Curve { k: 10, points: vec![Point { ef: 40, recall: 0.97 }] }],
+            }),
             scale: Scale::NONE,
             saturated: 0,
             norm_bound: 7.5,
@@ -646,6 +667,7 @@ mod tests {
             next_rank: 0,
             growth: 0.0,
             roots: vec![],
+            calibration: None,
             pending: 980,
             removed: 0,
             free: 20,
@@ -712,14 +734,24 @@ mod tests {
 
     #[test]
     fn version_6_is_read_without_a_training_and_written_as_the_current_version() {
-        let (training, norm_bound) = (Training::default(), 0.0);
-        let body = Meta { training, norm_bound, ..meta() }.encode_version(6);
+        let (training, norm_bound, calibration) = (Training::default(), 0.0, None);
+        let built = Meta { training, norm_bound, calibration, ..meta() };
+        let body = built.encode_version(6);
         let read = decode(&body).unwrap();
-        assert_eq!(read, Meta { version: 6, training, norm_bound, ..meta() });
-        assert_eq!(decode(&read.encode()).unwrap(), Meta { training, norm_bound, ..meta() });
+        assert_eq!(read, Meta { version: 6, ..built.clone() });
+        assert_eq!(decode(&read.encode()).unwrap(), built);
         let mut damaged = body;
         damaged[112] = 1;
         assert!(decode(&damaged).is_err(), "a bound of the norms");
+    }
+
+    #[test]
+    fn version_7_is_read_without_a_calibration_and_has_none() {
+        let built = Meta { calibration: None, ..meta() };
+        let read = decode(&built.encode_version(7)).unwrap();
+        assert_eq!(read, Meta { version: 7, ..built.clone() });
+        assert_eq!(decode(&read.encode()).unwrap(), built);
+        assert!(decode(&meta().encode_version(7)).is_err(), "a calibration");
     }
 
     #[test]

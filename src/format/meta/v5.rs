@@ -69,6 +69,7 @@ pub(super) fn decode(body: &[u8]) -> Result<(Meta, Option<Torn>), Damage> {
         training: Training::default(),
         growth: f32::from_bits(u32_at(76)),
         roots: (0..layers).map(|layer| Slot(u32_at(112 + 4 * layer))).collect(),
+        calibration: None,
         scale: Scale { center: f32::from_bits(u32_at(176)), step: f32::from_bits(u32_at(180)) },
         saturated: take(body, 184).map_or(0, u64::from_le_bytes),
         norm_bound: 0.0,

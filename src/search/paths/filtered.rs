@@ -49,6 +49,7 @@ impl<'q> Filtering<'q> {
             expansions: Costs::expansions(ef),
             admitted: linked,
             is_through: through_ns < exact_ns,
+            is_thorough: context.request.recall.is_some(),
             pass_rate: linked as f32 / meta.linked().max(1) as f32,
         };
         let seeds = selection.sample(view, SEEDS)?;

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::flat::Slots;
 use crate::graph::beam::{Beam, Scope, SearchTask};
 use crate::graph::interleave::interleave;
-use crate::graph::{Candidate, DistanceComputer, Reach};
+use crate::graph::{self, Candidate, DistanceComputer, Reach};
 use crate::search::{Search, SearchContext, Strategy};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::sections::codes::search::{CodeEstimator, CodeQueries};
@@ -122,6 +122,7 @@ fn change_over(
     for (answer, (strategy, mut found)) in answers.into_iter().zip(exact) {
         found.distances += answer.1.distances;
         found.estimates += answer.1.estimates;
+        found.lists += answer.1.lists;
         *answer = (strategy, found);
     }
     Ok(())
@@ -203,7 +204,7 @@ impl<'q, 's, 't, S: Source<'t>> Walk<'q, 's, 't, S> {
         threads::on_each(threads, || {
             let mut each =
                 std::iter::from_fn(|| queue.lock().unwrap_or_else(PoisonError::into_inner).next());
-            if self.filtering.is_some() {
+            if self.filtering.is_some() || self.context.overlay.is_some() {
                 return each.try_for_each(|(query, (found, end))| self.one(query, found, end));
             }
             match &code {
@@ -344,26 +345,39 @@ impl<S, P> GraphQuery<'_, '_, '_, S, P> {
 
 impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
     /// Runs the searches of all layers.
-    fn run(mut self, beam: &mut Beam) -> Result<()> {
+    fn run(self, beam: &mut Beam) -> Result<()> {
+        let Walk { view, context, .. } = *self.walk;
+        match context.overlay {
+            None => self.run_on(view, beam),
+            Some(graph) => self.run_on(graph, beam),
+        }
+    }
+
+    fn run_on(mut self, graph: &impl graph::Graph, beam: &mut Beam) -> Result<()> {
         match &self.walk.filtering {
-            Some(filtering) => self.run_filtered(beam, filtering),
-            None => beam.run(self.walk.view, &mut self),
+            Some(filtering) => self.run_filtered(graph, beam, filtering),
+            None => beam.run(graph, &mut self),
         }
     }
 
     /// Runs the searches of all layers, that of layer 0 with the filter.
-    fn run_filtered(&mut self, beam: &mut Beam, filtering: &Filtering<'_>) -> Result<()> {
+    fn run_filtered(
+        &mut self,
+        graph: &impl graph::Graph,
+        beam: &mut Beam,
+        filtering: &Filtering<'_>,
+    ) -> Result<()> {
         let Walk { view, context, .. } = *self.walk;
         *self.end = End::Found;
         beam.reset();
         while let Some(scope) = self.next(beam)? {
             if scope.layer > Layer(0) {
-                beam.search(view, self.computer(), scope, |_| Ok(true), || false)?;
+                beam.search(graph, self.computer(), scope, |_| Ok(true), || false)?;
                 continue;
             }
             let Filtering { budget, seeds, .. } = filtering;
             let filter = Admission { view, context, filtering };
-            if !beam.search_filtered(view, self.computer(), scope, seeds, &filter, budget)? {
+            if !beam.search_filtered(graph, self.computer(), scope, seeds, &filter, budget)? {
                 self.leave(beam, End::TooCostly);
                 return Ok(());
             }
@@ -377,6 +391,7 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         *self.end = end;
         let count = if P::IS_EXACT { &mut self.found.distances } else { &mut self.found.estimates };
         *count += beam.distance_count;
+        self.found.lists += beam.list_count;
     }
 
     /// Whether too many of the nodes that a search without a filter has found are no results.
@@ -396,6 +411,7 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
     fn keep(&mut self, beam: &Beam) -> Result<()> {
         let Self { walk: Walk { view, .. }, exact, found, .. } = self;
         found.distances += beam.distance_count;
+        found.lists += beam.list_count;
         // By increasing distance: beyond the k-th, no item id needs to be looked up.
         if view.cold().is_some() {
             view.fetch_items(results(self.walk, beam).take(self.walk.k).map(Candidate::slot));
@@ -437,6 +453,7 @@ impl<'t, S: Source<'t>, P: Estimator> GraphQuery<'_, '_, 't, S, P> {
         let Self { walk, exact, query, found, fetched, .. } = self;
         let Walk { view, k, context, .. } = walk;
         found.estimates += beam.distance_count;
+        found.lists += beam.list_count;
         let nearest = &mut found.top_k;
         let mut left = results(self.walk, beam);
         let (mut slots, mut distances) = (Vec::with_capacity(*k), Vec::with_capacity(*k));

@@ -87,6 +87,7 @@ pub(crate) struct Residency {
     /// Pages asked for in this epoch, and how many end it.
     asked: AtomicU64,
     asked_since_look: AtomicU64,
+    asked_in_all: AtomicU64,
     epoch: AtomicU64,
     audits: AtomicU32,
     wrong: AtomicU32,
@@ -121,6 +122,12 @@ impl Watch<'_> {
     }
 }
 
+/// How many pages were asked for so far, by any thread, and read by faults of this one.
+pub(crate) fn pages_read(residency: Option<&Residency>) -> u64 {
+    let asked = residency.map_or(0, |residency| residency.asked_in_all.load(Ordering::Relaxed));
+    asked + advise::major_faults()
+}
+
 /// Locks a mutex whose content is valid even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -150,6 +157,7 @@ impl Residency {
             file_bytes: AtomicU64::new(0),
             asked: AtomicU64::new(0),
             asked_since_look: AtomicU64::new(0),
+            asked_in_all: AtomicU64::new(0),
             epoch: AtomicU64::new((budget_bytes >> advise::page_shift()) / EPOCHS),
             audits: AtomicU32::new(0),
             wrong: AtomicU32::new(0),
@@ -298,6 +306,7 @@ impl Residency {
     /// Counts pages asked for.
     fn asked(&self, pages: u64) {
         self.asked_since_look.fetch_add(pages, Ordering::Relaxed);
+        self.asked_in_all.fetch_add(pages, Ordering::Relaxed);
         let epoch = self.epoch.load(Ordering::Relaxed);
         if self.asked.fetch_add(pages, Ordering::Relaxed) + pages > epoch {
             self.end_epoch();

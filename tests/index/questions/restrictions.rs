@@ -113,6 +113,29 @@ fn ask_everything<S: Searchable>(
         let many = within.by_vectors(&[query, other].concat()).unwrap();
         assert_eq!(many[0].nns, found.nns, "{what}: one of many");
     }
+    // A goal of recall, measured and explained.
+    for goal in [0.5, 1.0] {
+        let what = format!("{what}, recall {goal}");
+        let mut asked = search.clone();
+        asked.recall(goal);
+        let found = asked.by_vector(query).unwrap();
+        assert_passes(&found.nns, all, &what);
+        assert_eq!(found.nns.len(), all.len().min(k), "{what}");
+        assert!(goal < 1.0 || found.strategy.is_exact(), "{what}");
+        if found.strategy.is_exact() {
+            assert_near(&found.nns, &nns(&all[..all.len().min(k)]), &what);
+        }
+        let explained = asked.explain(query).unwrap();
+        assert_eq!(explained.answer.nns, found.nns, "{what}");
+        assert_eq!(explained.answer.strategy, found.strategy, "{what}");
+        let chosen: Vec<_> = explained.ways.iter().map(|way| way.is_chosen).collect();
+        assert!(chosen[0] && !chosen[1..].contains(&true), "{what}: {explained}");
+    }
+    let measured = exact.measure_recall(20).unwrap();
+    assert_eq!((measured.mean, measured.high), (1.0, 1.0), "{what}: {measured:?}");
+    let measured = walk.measure_recall(20).unwrap();
+    assert!(measured.low <= measured.mean && measured.mean <= measured.high, "{what}");
+
     let counted = search.count_within(query, radius).unwrap();
     assert_eq!((counted.items, counted.is_exact()), (inside.len() as u64, true), "{what}");
     let estimated = search.estimate_within(query, radius, u32::MAX).unwrap();

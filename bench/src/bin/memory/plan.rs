@@ -192,12 +192,12 @@ const fn stretch(first: usize, count: usize, seconds: f64, threads: usize) -> St
     Stretch { first, count, seconds, threads }
 }
 
-/// After the first query: while caches fill.
-pub(crate) const WARMING: Stretch = stretch(1, 11_999, 20.0, 1);
+/// After the first query: while caches fill, which takes 16 000 queries at half the memory.
+pub(crate) const WARMING: Stretch = stretch(1, 19_999, 20.0, 1);
 /// Then the steady state, on one thread.
-pub(crate) const STEADY: Stretch = stretch(12_000, 20_000, 20.0, 1);
+pub(crate) const STEADY: Stretch = stretch(20_000, 15_000, 20.0, 1);
 /// And on two.
-pub(crate) const STEADY_ON_TWO: Stretch = stretch(32_000, 18_000, 15.0, 2);
+pub(crate) const STEADY_ON_TWO: Stretch = stretch(35_000, 15_000, 15.0, 2);
 /// Of each of several processes, which all have queries of their own: while caches fill, and then.
 pub(crate) const SHARED_WARMING: Stretch = stretch(0, QUERIES / PROCESSES / 4, 10.0, 1);
 pub(crate) const SHARED_STEADY: Stretch =

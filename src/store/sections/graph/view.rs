@@ -1,5 +1,6 @@
 //! The graph of a view: reads records from LINKS and SPILL, and implements the traits of `graph/`.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::distance::prefetch;
@@ -176,6 +177,22 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// Whether a slot is a node of layer 0.
     pub(crate) fn is_node(&self, slot: Slot) -> Result<bool> {
         Ok(self.has_graph(Layer(0)) && self.record_place(Layer(0), slot)?.is_some())
+    }
+
+    /// The IN values of some nodes, which no pointer table has.
+    pub(crate) fn in_values(&self, slots: &[Slot]) -> Result<BTreeMap<Key, &'t [u8]>> {
+        let mut values = BTreeMap::new();
+        for layer in (0..self.snapshot.meta.roots.len()).map(|layer| Layer(layer as u8)) {
+            for slot in slots {
+                if let Some(record) = self.record(layer, *slot)?
+                    && matches!(record.one_way, OneWay::Elsewhere)
+                {
+                    let key = self.key(Kind::IN, layer.0, slot.0);
+                    values.insert(key, self.require(key)?);
+                }
+            }
+        }
+        Ok(values)
     }
 
     /// The one-way in-neighbors of a node (it has no edge back to them), ascending.

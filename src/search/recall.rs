@@ -1,0 +1,315 @@
+//! The recall of searches, measured by items of the index: a sample of them is taken out of the
+//! graph, in memory, as a build deletes items, and each is searched for; the truth is an exact
+//! search. So the queries are like vectors that are not in the index. Builds calibrate an index
+//! that way: see `effort`, and decision 0049.
+
+use super::request::Cancel;
+use super::sample::{Population, sample};
+use super::{AnyView, Request, Search, SearchContext, Settled, begin};
+use crate::error::{Error, Result};
+use crate::format::meta::{Calibration, Curve, Meta, Point};
+use crate::graph::delete::take_out;
+use crate::graph::plan::Plan;
+use crate::graph::working::Working;
+use crate::store::source::Warm;
+use crate::store::view::View;
+use crate::types::{ItemId, Slot};
+
+/// The number of queries of a calibration; of those for many results fewer, as each tells more.
+const QUERIES: u32 = 256;
+const QUERIES_FOR_MANY: usize = 64;
+/// The numbers of results of the curves. The first is measured by searches for [`USUAL_K`].
+const FIRST_K: usize = 1;
+const USUAL_K: usize = 10;
+const MANY_K: usize = 100;
+/// Consecutive `ef` of a curve: by this factor, until this recall is reached, or this `ef`.
+const EF_FACTOR: f64 = std::f64::consts::SQRT_2;
+const ENOUGH_RECALL: f64 = 0.997;
+const MAX_EF: usize = 2048;
+/// At most one item in this many is a query, so that the index without them is much the same.
+const ITEMS_PER_QUERY: u32 = 40;
+/// This many slots for each query are looked at.
+const OVERSAMPLED: u32 = 4;
+/// From this number of items on there is a calibration: fewer are scanned.
+const MIN_ITEMS: u32 = 1000;
+/// An index is calibrated again once it has grown by this factor (1.5).
+const GROWTH: [u64; 2] = [3, 2];
+/// A build that links less than one in this many items leaves the index as it is calibrated, so
+/// that a commit costs what it changes; but up to this number of items, where it costs little.
+const BUILD_DIVISOR: u64 = 16;
+const SMALL_INDEX: u64 = 10_000;
+/// The quantile of the normal distribution for intervals that hold in 95 % of all cases.
+const Z: f64 = 1.96;
+
+/// The recall of a query, measured by items of the index: see
+/// [`Query::measure_recall`](crate::Query::measure_recall).
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct Recall {
+    /// The mean recall, from 0 to 1.
+    pub mean: f64,
+    /// The lower end of its 95 % confidence interval.
+    pub low: f64,
+    /// The upper end of that interval.
+    pub high: f64,
+    /// The number of queries that it was measured by.
+    pub queries: u64,
+}
+
+/// Measures the recall of a request by `size` items, or all that there are.
+pub(crate) fn measure_recall(
+    view: AnyView<'_, '_, '_>,
+    request: Request<'_>,
+    size: u32,
+) -> Result<Recall> {
+    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
+    begin(view, |view| {
+        let sample = Sample::new(view, size)?;
+        let probes = Probes::new(view, &sample, request)?;
+        let shares = probes.shares(request, request.k, usize::MAX)?;
+        Ok(Recall::of(&shares))
+    })
+}
+
+impl Recall {
+    /// Wilson's interval, of as many trials as the spread of the queries' recall tells: the
+    /// neighbors of one query are found or missed together.
+    fn of(shares: &[f64]) -> Self {
+        let n = shares.len() as f64;
+        if shares.is_empty() {
+            return Self { mean: 1.0, low: 0.0, high: 1.0, queries: 0 };
+        }
+        let mean = shares.iter().sum::<f64>() / n;
+        let squares: f64 = shares.iter().map(|share| (share - mean).powi(2)).sum();
+        let variance = squares / (n - 1.0).max(1.0);
+        let spread = mean * (1.0 - mean);
+        let trials = if variance > 0.0 { n * (spread / variance).max(1.0) } else { n };
+        let scale = 1.0 + Z * Z / trials;
+        let center = (mean + Z * Z / (2.0 * trials)) / scale;
+        let half = Z / scale * (spread / trials + Z * Z / (4.0 * trials * trials)).sqrt();
+        let (low, high) = ((center - half).max(0.0), (center + half).min(1.0));
+        Self { mean, low: low.min(mean), high: high.max(mean), queries: shares.len() as u64 }
+    }
+}
+
+/// Whether a build that has linked so many items, of all if it was `anew`, is to calibrate.
+pub(crate) fn is_due(meta: &Meta, linked: u64, anew: bool) -> bool {
+    let items = u64::from(meta.items);
+    let has_grown = meta
+        .calibration
+        .as_ref()
+        .is_none_or(|calibration| items * GROWTH[1] >= u64::from(calibration.items) * GROWTH[0]);
+    meta.pending == 0
+        && linked > 0
+        && meta.linked() > 0
+        && meta.items >= MIN_ITEMS
+        && (items <= SMALL_INDEX || linked * BUILD_DIVISOR >= items)
+        && (anew || has_grown)
+}
+
+/// Measures the recall of searches at several `ef`. `None` if that was cancelled, or there is
+/// nothing to measure by.
+pub(crate) fn calibrate(
+    view: AnyView<'_, '_, '_>,
+    cancel: Cancel<'_>,
+) -> Result<Option<Calibration>> {
+    let request = Request { cancel, exact: Some(false), ..Request::new(MANY_K) };
+    let sample = Sample::new(&view, QUERIES)?;
+    let probes = Probes::new(&view, &sample, request)?;
+    if probes.all.is_empty() {
+        return Ok(None);
+    }
+    let [mut first, mut usual, mut many] =
+        [FIRST_K, USUAL_K, MANY_K].map(|k| Curve { k: k as u32, points: Vec::new() });
+    let most = MAX_EF.min(view.snapshot.meta.items as usize);
+    for ef in efs(USUAL_K, most) {
+        let request = Request { k: USUAL_K, ef_search: ef, ..request };
+        let found = probes.found(request, usize::MAX)?;
+        first.push(ef, &probes.judge(&found, FIRST_K));
+        if usual.push(ef, &probes.judge(&found, USUAL_K)) {
+            break;
+        }
+    }
+    for ef in efs(MANY_K, most) {
+        let request = Request { ef_search: ef, ..request };
+        if many.push(ef, &probes.shares(request, MANY_K, QUERIES_FOR_MANY)?) {
+            break;
+        }
+    }
+    if cancel() {
+        return Ok(None);
+    }
+    let (items, queries) = (view.snapshot.meta.items, probes.all.len() as u32);
+    let curves = [first, usual, many].into_iter().filter(|curve| !curve.points.is_empty());
+    Ok(Some(Calibration { items, queries, curves: curves.collect() }))
+}
+
+/// The `ef` of a curve.
+fn efs(k: usize, most: usize) -> impl Iterator<Item = usize> {
+    let all = std::iter::successors(Some(k as f64), |ef| Some(ef * EF_FACTOR));
+    all.map(|ef| ef.round() as usize).take_while(move |ef| *ef <= most)
+}
+
+impl Curve {
+    /// Adds a point; whether that is enough.
+    fn push(&mut self, ef: usize, shares: &[f64]) -> bool {
+        let Recall { mean, .. } = Recall::of(shares);
+        self.points.push(Point { ef: ef as u32, recall: mean as f32 });
+        mean >= ENOUGH_RECALL
+    }
+}
+
+/// An item as a query.
+struct Probe {
+    slot: Slot,
+    /// The items nearest to it, of those that are no probes.
+    nearest: Vec<(ItemId, f32)>,
+}
+
+/// Some items as queries, and the index without them.
+struct Probes<'p, 'v, 's, 't> {
+    view: &'p AnyView<'v, 's, 't>,
+    /// The graph without their nodes.
+    graph: Working<'p>,
+    /// What a request is restricted to, without them.
+    settled: Settled,
+    all: Vec<Probe>,
+}
+
+/// Some items, and the source of what is read to take them out of the graph on all threads.
+struct Sample<'s, 't> {
+    slots: Vec<Slot>,
+    warm: View<'s, 't, Warm<'t>>,
+}
+
+impl<'s, 't> Sample<'s, 't> {
+    /// A sample of all linked items, whatever a request is restricted to: of `size`, but of no more
+    /// than one in [`ITEMS_PER_QUERY`].
+    fn new(view: &AnyView<'_, 's, 't>, size: u32) -> Result<Self> {
+        let context = SearchContext::new(view, Request::new(1), None)?;
+        let population = Population::of(view, &context)?;
+        let size = size.min(view.snapshot.meta.items / ITEMS_PER_QUERY).max(1);
+        // Some slots hold no item, or a pending one.
+        let numbers: Vec<u32> =
+            sample(population.len(), size.saturating_mul(OVERSAMPLED)).collect();
+        let mut nodes = Vec::with_capacity(numbers.len());
+        for slot in population.live(&numbers).map(Slot) {
+            if view.is_node(slot)? {
+                nodes.push(slot);
+            }
+        }
+        let count = nodes.len().min(size as usize);
+        let slots: Vec<Slot> = (0..count).map(|at| nodes[at * nodes.len() / count]).collect();
+        view.resolve_all()?;
+        let warm = Warm::new(view.in_values(&slots)?);
+        Ok(Self { slots, warm: View::new(view.snapshot, warm).with_cold(view.cold()) })
+    }
+}
+
+impl<'p, 'v, 's, 't> Probes<'p, 'v, 's, 't> {
+    /// Takes a sample out of the graph, and finds the true neighbors of each: as many as the
+    /// request asks for. Those that have none are dropped.
+    fn new(
+        view: &'p AnyView<'v, 's, 't>,
+        sample: &'p Sample<'s, 't>,
+        request: Request<'_>,
+    ) -> Result<Self> {
+        let Sample { slots, warm } = sample;
+        let meta = &view.snapshot.meta;
+        let mut graph = Working::new(warm, meta.roots.clone(), meta.next_rank);
+        if let Some(connectivity) = meta.connectivity {
+            let plan = Plan {
+                m0: connectivity.m0.into(),
+                m: connectivity.m.into(),
+                ef_construction: meta.ef_construction as usize,
+                alpha: meta.alpha,
+                is_small: false,
+                most_bytes: u64::MAX,
+                region: usize::MAX,
+                cancel: request.cancel,
+                progress: &|_| {},
+            };
+            take_out(&mut graph, warm, slots, 0, &plan)?;
+        }
+        let settled = {
+            let context = SearchContext::new(view, request, None)?;
+            let listed = slots.iter().map(|slot| slot.0).collect();
+            context.selection.settled().without(listed, &view.snapshot.pending)
+        };
+        let probe = |slot: &Slot| Probe { slot: *slot, nearest: Vec::new() };
+        let all = slots.iter().map(probe).collect();
+        let mut probes = Self { view, graph, settled, all };
+        let exact = Request { exact: Some(true), recall: None, ..request };
+        let found = probes.found(exact, usize::MAX)?;
+        for (probe, nearest) in probes.all.iter_mut().zip(found) {
+            probe.nearest = nearest;
+        }
+        probes.all.retain(|probe| !probe.nearest.is_empty());
+        Ok(probes)
+    }
+
+    /// The recall of a request by the first `most` queries.
+    fn shares(&self, request: Request<'_>, k: usize, most: usize) -> Result<Vec<f64>> {
+        Ok(self.judge(&self.found(request, most)?, k))
+    }
+
+    /// What the request finds of the first `most` queries.
+    fn found(&self, request: Request<'_>, most: usize) -> Result<Vec<Vec<(ItemId, f32)>>> {
+        let view = self.view;
+        let probes = &self.all[..most.min(self.all.len())];
+        if probes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let queries = probes.iter().map(|probe| view.query_of(probe.slot));
+        let queries = queries.collect::<Result<Vec<_>>>()?;
+        let restrictions = self.settled.restrictions(request.restrictions.predicate);
+        let request = Request { restrictions, vectors: false, ..request };
+        let mut context = SearchContext::new(view, request, None)?;
+        context.overlay = Some(&self.graph);
+        let found = Search { view, queries: &queries, context: &context }.run()?;
+        Ok(found.into_iter().map(|found| found.nns).collect())
+    }
+
+    /// The shares of the `k` true neighbors that were found.
+    fn judge(&self, found: &[Vec<(ItemId, f32)>], k: usize) -> Vec<f64> {
+        let judged = self.all.iter().zip(found).map(|(Probe { nearest, .. }, found)| {
+            let nearest = &nearest[..k.min(nearest.len())];
+            let limit = nearest.last().map_or(f32::NEG_INFINITY, |(_, distance)| *distance);
+            let is_right = |(item, distance): &&(ItemId, f32)| {
+                *distance <= limit || nearest.iter().any(|(other, _)| other == item)
+            };
+            let hits = found.iter().filter(is_right).count().min(nearest.len());
+            hits as f64 / nearest.len() as f64
+        });
+        judged.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_of_a_recall_follows_from_its_spread() {
+        let all = Recall::of(&[1.0; 100]);
+        assert!(all.mean == 1.0 && all.high == 1.0 && (0.96..0.97).contains(&all.low), "{all:?}");
+        let half: Vec<f64> = (0..100).map(|at| f64::from(at % 2)).collect();
+        let found = Recall::of(&half);
+        assert!(found.mean == 0.5 && (0.40..0.41).contains(&found.low), "{found:?}");
+        // Ten neighbors each, found or missed on their own, tell more.
+        let even: Vec<f64> = (0..100).map(|at| 0.4 + 0.2 * f64::from(at % 2)).collect();
+        let found = Recall::of(&even);
+        assert!((0.47..0.5).contains(&found.low) && found.queries == 100, "{found:?}");
+        let nothing = Recall::of(&[]);
+        assert_eq!((nothing.low, nothing.high, nothing.queries), (0.0, 1.0, 0));
+    }
+
+    #[test]
+    fn the_steps_of_a_curve_ascend_from_k() {
+        let steps: Vec<usize> = efs(10, 2048).collect();
+        assert_eq!(steps[..4], [10, 14, 20, 28]);
+        assert!(steps.is_sorted_by(|a, b| a < b) && steps.last().is_some_and(|ef| *ef <= 2048));
+        assert!(steps.len() <= 32);
+        assert_eq!(efs(100, 50).count(), 0);
+    }
+}
