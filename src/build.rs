@@ -3,9 +3,10 @@
 //! A build first computes, on several threads and read-only; then it writes. Until it writes it can
 //! be cancelled, and the transaction is unchanged. The metric is a value, and the random generator
 //! a trait object, so that build code is compiled once. `budget` is the arithmetic of builds within
-//! a memory budget.
+//! a memory budget, `calibration` measures the recall of searches once much has changed.
 
 pub(crate) mod budget;
+mod calibration;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use heed::RwTxn;
 use rand::Rng;
 use roaring::RoaringBitmap;
 
+use self::calibration::is_due;
 use crate::error::{Error, Result};
 use crate::format::meta::{Connectivity, MAX_DEGREE, Meta, Training};
 use crate::graph::Vectors;
@@ -21,7 +23,6 @@ use crate::graph::delete::take_out;
 use crate::graph::insert::{finish, growth, insert};
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
-use crate::search::recall;
 use crate::store::edit::Edit;
 use crate::store::file_copies::{ByCopies, FileCopies};
 use crate::store::open::read_meta;
@@ -263,33 +264,10 @@ impl<'e> Build<'_, 'e> {
     ) -> Result<()> {
         let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
         self.encode(wtxn, &meta, linked, go_on)?;
-        if recall::is_due(&meta, linked, anew) {
+        if is_due(&meta, linked, anew) {
             self.measure(wtxn)?;
         }
         Ok(())
-    }
-
-    /// Measures the recall of searches at several `ef`, and stores that. Nothing has changed if it
-    /// is cancelled.
-    fn measure(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
-        let place = self.place;
-        let measured = {
-            let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
-            let source = Shared::new(place, wtxn)?;
-            let view = View::new(&snapshot, &source);
-            recall::calibrate(view.on_any_source(), self.cancel)?
-        };
-        let Some(measured) = measured else { return Ok(()) };
-        let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
-        edit.meta.calibration = Some(measured);
-        edit.finish()
-    }
-
-    /// Measures the recall of searches now.
-    pub(crate) fn calibrate(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
-        Error::unless_known(self.place.metric, self.place.index)?;
-        let is_linked = read_meta(self.place, wtxn)?.is_some_and(|meta| meta.linked() > 0);
-        if is_linked { threads::building(self.threads, || self.measure(wtxn)) } else { Ok(()) }
     }
 
     /// Computes the codes that are requested and missing, or those that have not followed the

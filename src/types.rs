@@ -1,5 +1,5 @@
-//! The three integers that must not be swapped (item ids, slots, layers), and the scale of `i8`
-//! components.
+//! The three integers that must not be swapped (item ids, slots, layers), the scale of `i8`
+//! components, and what is known of the recall of searches.
 
 use std::fmt;
 
@@ -38,4 +38,30 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "layer {}", self.0)
     }
+}
+
+/// The recall that searches of a graph had at several `ef`, as a build has measured it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Calibration {
+    /// The number of items of the index at that time.
+    pub(crate) items: u32,
+    /// The number of queries.
+    pub(crate) queries: u32,
+    /// By ascending `k`, one at least.
+    pub(crate) curves: Vec<Curve>,
+}
+
+/// The recall of searches for `k` results.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Curve {
+    pub(crate) k: u32,
+    /// By ascending `ef`, one at least.
+    pub(crate) points: Vec<Point>,
+}
+
+/// The mean recall at an `ef`, from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Point {
+    pub(crate) ef: u32,
+    pub(crate) recall: f32,
 }

@@ -53,7 +53,8 @@ impl<S: Searchable> Query<'_, S> {
     /// on the whole graph, where these items are a little easier to find.
     ///
     /// # Errors
-    /// As [`by_vectors`](Self::by_vectors).
+    /// As [`by_vectors`](Self::by_vectors), and [`Cancelled`](crate::Error::Cancelled) by
+    /// [`cancel`](Self::cancel) or a [`deadline`](Self::deadline).
     pub fn measure_recall(&self, sample: u32) -> Result<Recall> {
         self.ask(|view, request, _| measure_recall(view, request, sample))
     }

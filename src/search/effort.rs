@@ -1,7 +1,7 @@
 //! The `ef` of a search whose goal is a recall, from the calibration of the index (see `recall`).
 
 use crate::error::{Error, Result};
-use crate::format::meta::{Calibration, Curve, Point};
+use crate::types::{Calibration, Curve, Point};
 
 /// `ef` for one recall grows by this power of the number of items: decision 0049 has what was
 /// measured.

@@ -246,8 +246,8 @@ impl<'t, S: Source<'t>, P: Estimator> Walking<'_, '_, '_, 't, S, P> {
             }
         }
         if !P::IS_EXACT {
-            // What was met and not expanded may be a result, too, if its estimate is too large. Error
-            // bounds of one query differ little.
+            // What was met and not expanded may be a result, too, if its estimate is too large.
+            // Error bounds of one query differ little.
             let limit = radius + WIDEST_FACTOR * ERROR_MARGIN_FRACTION * widest;
             for candidate in frontier.unexpanded().filter(|candidate| candidate.distance() <= limit)
             {

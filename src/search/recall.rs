@@ -7,13 +7,12 @@ use super::request::Cancel;
 use super::sample::{Population, sample};
 use super::{AnyView, Request, Search, SearchContext, Settled, begin};
 use crate::error::{Error, Result};
-use crate::format::meta::{Calibration, Curve, Meta, Point};
 use crate::graph::delete::take_out;
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
 use crate::store::source::Warm;
 use crate::store::view::View;
-use crate::types::{ItemId, Slot};
+use crate::types::{Calibration, Curve, ItemId, Point, Slot};
 
 /// The number of queries of a calibration; of those for many results fewer, as each tells more.
 const QUERIES: u32 = 256;
@@ -30,14 +29,6 @@ const MAX_EF: usize = 2048;
 const ITEMS_PER_QUERY: u32 = 40;
 /// This many slots for each query are looked at.
 const OVERSAMPLED: u32 = 4;
-/// From this number of items on there is a calibration: fewer are scanned.
-const MIN_ITEMS: u32 = 1000;
-/// An index is calibrated again once it has grown by this factor (1.5).
-const GROWTH: [u64; 2] = [3, 2];
-/// A build that links less than one in this many items leaves the index as it is calibrated, so
-/// that a commit costs what it changes; but up to this number of items, where it costs little.
-const BUILD_DIVISOR: u64 = 16;
-const SMALL_INDEX: u64 = 10_000;
 /// The quantile of the normal distribution for intervals that hold in 95 % of all cases.
 const Z: f64 = 1.96;
 
@@ -92,23 +83,10 @@ impl Recall {
     }
 }
 
-/// Whether a build that has linked so many items, of all if it was `anew`, is to calibrate.
-pub(crate) fn is_due(meta: &Meta, linked: u64, anew: bool) -> bool {
-    let items = u64::from(meta.items);
-    let has_grown = meta
-        .calibration
-        .as_ref()
-        .is_none_or(|calibration| items * GROWTH[1] >= u64::from(calibration.items) * GROWTH[0]);
-    meta.pending == 0
-        && linked > 0
-        && meta.linked() > 0
-        && meta.items >= MIN_ITEMS
-        && (items <= SMALL_INDEX || linked * BUILD_DIVISOR >= items)
-        && (anew || has_grown)
-}
-
-/// Measures the recall of searches at several `ef`. `None` if that was cancelled, or there is
-/// nothing to measure by.
+/// Measures the recall of searches at several `ef`. `None` if there is nothing to measure by.
+///
+/// # Errors
+/// [`Error::Cancelled`], and those of searches.
 pub(crate) fn calibrate(
     view: AnyView<'_, '_, '_>,
     cancel: Cancel<'_>,
@@ -135,9 +113,6 @@ pub(crate) fn calibrate(
         if many.push(ef, &probes.shares(request, MANY_K, QUERIES_FOR_MANY)?) {
             break;
         }
-    }
-    if cancel() {
-        return Ok(None);
     }
     let (items, queries) = (view.snapshot.meta.items, probes.all.len() as u32);
     let curves = [first, usual, many].into_iter().filter(|curve| !curve.points.is_empty());
@@ -267,6 +242,9 @@ impl<'p, 'v, 's, 't> Probes<'p, 'v, 's, 't> {
         let mut context = SearchContext::new(view, request, None)?;
         context.overlay = Some(&self.graph);
         let found = Search { view, queries: &queries, context: &context }.run()?;
+        if context.did_cancel() {
+            return Err(Error::Cancelled);
+        }
         Ok(found.into_iter().map(|found| found.nns).collect())
     }
 

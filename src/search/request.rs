@@ -8,12 +8,11 @@ use super::effort::{check_goal, ef_for};
 use super::selection::{Restrictions, Selection};
 use crate::defaults;
 use crate::error::Result;
-use crate::format::meta::Meta;
 use crate::graph::working::Working;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::top_k::Wanted;
-use crate::types::{ItemId, Slot};
+use crate::types::{Calibration, ItemId, Slot};
 
 /// The cancel closure, as a trait object, so that a search is compiled once and not for each
 /// closure.
@@ -70,11 +69,11 @@ impl Request<'_> {
     ///
     /// # Errors
     /// [`Error::InvalidParameter`](crate::Error::InvalidParameter).
-    fn with_effort(self, meta: &Meta) -> Result<Self> {
+    fn with_effort(self, calibration: Option<&Calibration>, items: u32) -> Result<Self> {
         let Some(recall) = self.recall else { return Ok(self) };
         check_goal(recall)?;
-        Ok(match meta.calibration.as_ref().filter(|_| recall < 1.0) {
-            Some(known) => Self { ef_search: ef_for(known, self.k, recall, meta.items), ..self },
+        Ok(match calibration.filter(|_| recall < 1.0) {
+            Some(known) => Self { ef_search: ef_for(known, self.k, recall, items), ..self },
             None => Self { exact: self.exact.or(Some(true)), ..self },
         })
     }
@@ -128,7 +127,8 @@ impl<'a> SearchContext<'a> {
         request: Request<'a>,
         own: Option<Slot>,
     ) -> Result<Self> {
-        let request = request.with_effort(&view.snapshot.meta)?;
+        let meta = &view.snapshot.meta;
+        let request = request.with_effort(meta.calibration.as_ref(), meta.items)?;
         let due = request.due();
         let selection = Selection::of(view, request.restrictions, own, due)?;
         let (cancelled, late) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -2,6 +2,7 @@
 //! build has measured it. It ends the part of LINKS.
 
 use crate::format::{Damage, take_u16, take_u32};
+use crate::types::{Calibration, Curve, Point};
 
 /// Length of the calibration without curves, and of a curve without points.
 const HEAD_BYTES: usize = 12;
@@ -11,32 +12,6 @@ const MAX_CURVES: usize = 8;
 const MAX_POINTS: usize = 32;
 
 const DAMAGE: Damage = "what it says of the recall of searches is impossible";
-
-/// What was measured.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Calibration {
-    /// The number of items of the index at that time.
-    pub(crate) items: u32,
-    /// The number of queries.
-    pub(crate) queries: u32,
-    /// By ascending `k`, one at least.
-    pub(crate) curves: Vec<Curve>,
-}
-
-/// The recall of searches for `k` results.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Curve {
-    pub(crate) k: u32,
-    /// By ascending `ef`, one at least.
-    pub(crate) points: Vec<Point>,
-}
-
-/// The mean recall at an `ef`, from 0 to 1.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Point {
-    pub(crate) ef: u32,
-    pub(crate) recall: f32,
-}
 
 impl Calibration {
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

@@ -2,20 +2,19 @@
 //! that changes the index.
 //!
 //! It has a head, and a *part* for each kind of values with metadata of its own: a new kind gets a
-//! new part, which no other code reads. Version 7 had no `calibration`, version 6 a shorter part for
-//! codes, too; `v5` reads version 5.
+//! new part, which no other code reads. Version 7 had no `calibration`, version 6 a shorter part
+//! for codes; `v5` reads version 5.
 
 mod calibration;
 mod v5;
 
-pub(crate) use self::calibration::{Calibration, Curve, Point};
 use super::block::{Divisor, Geometry};
 use super::checksum::Sound;
 use super::item_keys::Naming;
 use super::{Damage, Key, Kind, codes, take, take_u16, take_u32};
 use crate::distance::MAX_NAME_BYTES;
 use crate::error::{Error, Result};
-use crate::types::{Layer, Scale, Slot};
+use crate::types::{Calibration, Layer, Scale, Slot};
 
 /// The first bytes of every META value.
 pub(crate) const MAGIC: [u8; 8] = *b"voisin\x1a\n";
@@ -600,6 +599,7 @@ fn stride(codec: u8, dimensions: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::{Curve, Point};
 
     fn meta() -> Meta {
         Meta {
