@@ -4,16 +4,14 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use voisin::distances::Euclidean;
 use voisin::{Index, Options};
 use voisin_bench::compare::child::Child;
-use voisin_bench::compare::plan::{Home, THREADS};
+use voisin_bench::compare::plan::THREADS;
 use voisin_bench::compare::protocol::Request;
-use voisin_bench::compare::venv;
 
 use crate::cache::Cache;
 use crate::cell;
@@ -76,15 +74,8 @@ impl<'a> Place<'a> {
 
     /// Starts a process of the engine, whose files are in `folder`.
     pub(crate) fn start(&self, folder: &Path, threads: usize) -> Child {
-        let command = match self.spec.home {
-            Home::Python => venv::command(self.python, self.spec.serves()),
-            Home::Rust => {
-                let mut command = Command::new(std::env::current_exe().expect("a path"));
-                command.args(["serve", self.spec.serves()]);
-                command
-            }
-        };
-        Child::start(self.spec.name, command, &self.set.task(folder.to_owned(), threads))
+        let task = self.set.task(folder.to_owned(), threads);
+        Child::start(self.spec.serves(), self.spec.home, self.python, &task)
     }
 
     /// The name of something that was found about this engine and this set.
