@@ -20,6 +20,7 @@ use super::results::{Row, Run};
 use super::table;
 use super::truth::{Rows, Truth, ids};
 use super::vectors::Vectors;
+use crate::setting::smallest;
 
 /// The candidates, in percent of the items.
 const SHARES: [f64; 6] = [50.0, 20.0, 10.0, 5.0, 1.0, 0.3];
@@ -257,7 +258,7 @@ impl Contest<'_> {
         searcher: &mut Searcher,
         candidates: &Candidates,
     ) -> Filtered {
-        let mut tried = |knob| {
+        let try_out = |knob| {
             let answers = self.pass(&mut searcher.child, knob, SECONDS[0]).answers;
             for id in answers.iter().filter(|id| **id != u32::MAX) {
                 let is_candidate = candidates.ids.contains(id);
@@ -266,18 +267,7 @@ impl Contest<'_> {
             let recall = candidates.truth.recall(self.vectors.into(), &answers);
             Filtered { share_percent, knob, recall, judged: answers.len() / K, qps: 0.0 }
         };
-        let [least, most] = KNOBS;
-        let (mut best, mut below) = (tried(least), least);
-        while !best.is_reached() && best.knob < most {
-            below = best.knob;
-            best = tried((best.knob * 2).min(most));
-        }
-        // To 6 %.
-        while best.is_reached() && best.knob - below > 1 + best.knob / 16 {
-            let middle = tried(usize::midpoint(below, best.knob));
-            if middle.is_reached() { best = middle } else { below = middle.knob }
-        }
-        best
+        smallest(KNOBS, 16, try_out, Filtered::is_reached).1
     }
 
     /// Answers the queries, one a call, until all are answered or the time is over.
@@ -378,4 +368,34 @@ fn cell(way: &WayResults, at: &Filtered, queries: usize) -> String {
     };
     let judged = if at.judged < queries { format!(" of {}", at.judged) } else { String::new() };
     format!("{}<br>{knob}{bold}{:.3}{bold}{judged}", table::figure(at.qps), at.recall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_goal_is_measured_against_the_quickest_way_that_reaches_the_recall() {
+        let way = |engine: &str, by, recall, qps| {
+            let at = |share_percent| Filtered { share_percent, knob: 10, recall, judged: 1, qps };
+            WayResults {
+                name: String::new(),
+                engine: engine.to_owned(),
+                version: String::new(),
+                by,
+                knob: String::new(),
+                points: SHARES.map(at).into(),
+            }
+        };
+        let ways = vec![
+            way("voisin", By::Kept, 0.95, 900.0),
+            way("voisin", By::Bitmap, 0.95, 600.0),
+            way("hannoy", By::Bitmap, 0.94, 500.0),
+            way("hannoy", By::Scan, 1.0, 200.0),
+        ];
+        let (name, metric) = (String::new(), Metric::Cosine);
+        let set = FilteredResults { name, metric, queries: 1, ways };
+        let found: Vec<_> = goals(&set).iter().map(|row| row.found).collect();
+        assert_eq!(found, [Some(3.0); SHARES.len()]);
+    }
 }

@@ -12,6 +12,7 @@ use voisin::{Index, Options};
 use voisin_bench::compare::child::Child;
 use voisin_bench::compare::plan::THREADS;
 use voisin_bench::compare::protocol::Request;
+use voisin_bench::setting::smallest;
 
 use crate::cache::Cache;
 use crate::cell;
@@ -145,24 +146,14 @@ impl<'a> Place<'a> {
         pages::fill(&pages::files(&built.folder));
         let mut child = self.start(&built.folder, 1);
         child.ask(&Request::Ready { memory_bytes: None });
-        let mut try_out = |knob: usize| {
+        let try_out = |knob| {
             let recall = cell::recall_in_memory(&mut child, self.scratch, judge, knob, THREADS);
             Knob { knob, recall }
         };
-        let [least, most] = self.spec.knobs;
-        let mut best = try_out(least);
-        let mut below = least;
-        while best.recall < recall {
-            if best.knob >= most {
-                return None;
-            }
-            below = best.knob;
-            best = try_out((best.knob * 2).min(most));
-        }
         // To 2 %, as a setting more changes a recall of 2 000 queries less than chance does.
-        while best.knob - below > 1 + best.knob / 50 {
-            let middle = try_out(usize::midpoint(below, best.knob));
-            if middle.recall >= recall { best = middle } else { below = middle.knob }
+        let (_, best) = smallest(self.spec.knobs, 50, try_out, |knob| knob.recall >= recall);
+        if best.recall < recall {
+            return None;
         }
         println!(
             "  {}, {}: {} {} has recall {:.4}",
