@@ -139,6 +139,7 @@ struct Pass {
 
 /// Compares all engines of the plan on `vectors`; `python` is the interpreter with the peers.
 pub fn run(plan: &Plan, vectors: &Vectors, python: &Path) -> FilteredResults {
+    println!("{}: searches among some of the items", vectors.name);
     let contest = Contest { plan, vectors, python };
     // The code of voisin changes without its version.
     for way in WAYS.iter().filter(|way| way.engine == "voisin") {

@@ -5,9 +5,8 @@
 //! `engines`), `peer.py` for those from PyPI (`venv`). A child times each native call itself, so
 //! that no figure includes the protocol; the memory of a process and the bytes it has written are
 //! read from outside (`child`). `contest` alternates the engines, `truth` judges all answers alike,
-//! `goals` has the goals, and `table` and `plots` write the `results` down. `filtered` is a contest of
-//! its own, with its goals and its page. `plan` says which
-//! engine takes part in what.
+//! `goals` has the goals, and `table` and `plots` write the `results` down. `filtered` is a contest
+//! of its own, with its goals and its page. `plan` says which engine takes part in what.
 
 pub mod child;
 pub mod contest;

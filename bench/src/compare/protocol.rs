@@ -93,7 +93,8 @@ pub enum Request {
     /// Opens the index that another process has saved, for searches with `memory_bytes` of memory;
     /// `None` if that has no limit. The time is that until a query can be asked.
     Ready { memory_bytes: Option<u64> },
-    /// From now on, `Each` is answered with candidates only: the ids in this file, `u32`, ascending.
+    /// From now on, `Each` is answered with candidates only: the ids in this file, `u32`, in
+    /// ascending order.
     Filter { candidates: PathBuf, by: By },
     /// Answers `count` queries from number `first` on, each in a call of its own, on `threads`
     /// threads, until all are answered or `seconds` are over. Writes the ids to `answers`, as
