@@ -1,6 +1,8 @@
 """The peers from PyPI, each behind the protocol of src/compare/protocol.rs: a task on the first line, a request on each further one, and one line
 of JSON back for each. A request is answered by one native call where the engine has one, and only that call is timed."""
 
+import ctypes
+import functools
 import importlib.metadata
 import json
 import os
@@ -58,6 +60,43 @@ class Hnswlib:
         seconds, (ids, _) = timed(lambda: self.index.knn_query(queries, self.task["k"], num_threads=threads))
         return seconds, ids
 
+    def filter(self, candidates, by):
+        self.are = np.zeros(self.task["rows"], np.uint8)
+        self.are[candidates] = 1
+        self.searcher = {"predicate": self.compiled, "python": self.called_back}[by]
+
+    @functools.cached_property
+    def compiled_index(self):
+        """The saved index, by hnswlib_filter.cpp."""
+        library = ctypes.CDLL(os.path.join(sys.prefix, "hnswlib_filter.so"))
+        library.open_index.restype = ctypes.c_void_p
+        is_cosine, dimensions = self.task["metric"] == "cosine", ctypes.c_size_t(self.task["dimensions"])
+        return library, ctypes.c_void_p(library.open_index(self.path.encode(), dimensions, is_cosine))
+
+    def compiled(self, knob):
+        library, index = self.compiled_index
+        ids = np.empty(self.task["k"], np.uint32)
+        are, found = ctypes.c_void_p(self.are.ctypes.data), ctypes.c_void_p(ids.ctypes.data)
+        k, ef, search = ctypes.c_size_t(len(ids)), ctypes.c_size_t(knob), library.search
+
+        def nearest(query):
+            search(index, ctypes.c_void_p(query.ctypes.data), k, ef, are, found)
+            return ids
+
+        return nearest
+
+    def called_back(self, knob):
+        self.index.set_ef(knob)
+        is_candidate, k = (self.are != 0).tolist().__getitem__, self.task["k"]
+
+        def nearest(query):
+            try:
+                return self.index.knn_query(query, k, num_threads=1, filter=is_candidate)[0][0]
+            except RuntimeError:  # fewer than k were found
+                return 2**32 - 1
+
+        return nearest
+
     def update(self, item, vector):
         self.index.add_items(vector[None], [item], num_threads=1)
         self.save()
@@ -104,6 +143,17 @@ class FaissHnsw(Faiss):
         seconds, (_, ids) = timed(lambda: self.index.search(queries, self.task["k"]))
         self.faiss.omp_set_num_threads(self.task["threads"])
         return seconds, ids
+
+    def filter(self, candidates, by):
+        assert by == "kept"
+        are = np.zeros(self.task["rows"], np.uint8)
+        are[candidates] = 1
+        self.selector = self.faiss.IDSelectorBitmap(np.packbits(are, bitorder="little"))
+
+    def searcher(self, knob):
+        self.faiss.omp_set_num_threads(1)
+        params = self.faiss.SearchParametersHNSW(sel=self.selector, efSearch=knob)
+        return lambda query: self.index.search(query[None], self.task["k"], params=params)[1][0]
 
 
 class FaissFlat(Faiss):
@@ -326,6 +376,9 @@ def answer(engine, request, vectors, queries):
     what = request["do"]
     if what == "ready":
         return {"seconds": timed(lambda: engine.ready(request["memory_bytes"]))[0]}
+    if what == "filter":
+        candidates = np.fromfile(request["candidates"], np.uint32)
+        return {"seconds": timed(lambda: engine.filter(candidates, request["by"]))[0]}
     if what == "each":
         return each(engine, request, queries)
     if what == "build":

@@ -7,4 +7,5 @@ pub mod data;
 pub mod engines;
 pub mod living;
 pub mod report;
+pub mod setting;
 pub mod usage;

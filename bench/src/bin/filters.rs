@@ -165,6 +165,9 @@ fn table<D: Distance>(
     report.at_most("the highest chosen / better of a query", worst.2, MAX_QUERY);
 }
 
+/// Chooses a way for a query.
+type Force<'a, D> = &'a dyn Fn(&mut Query<'_, Snapshot<D>>);
+
 /// The figures of a cell: medians over its queries.
 struct Cell {
     recall: f64,
@@ -204,7 +207,7 @@ impl Cell {
                 force(&mut asked);
                 asked.by_vector(query).expect("an answer")
             };
-            let forces: [&dyn Fn(&mut Query<'_, Snapshot<D>>); 3] =
+            let forces: [Force<'_, D>; 3] =
                 [&|_| {}, &|asked| _ = asked.exact(), &|asked| _ = asked.walk_graph()];
             let found = ask(forces[0]);
             by_graph += usize::from(found.strategy == Strategy::Graph);

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child as Process, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,7 +11,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::plan::Home;
 use super::protocol::{Hello, Reply, Request, Task};
+use super::venv;
 use crate::usage::{number, written_bytes};
 
 /// The interval of memory samples: a sample takes some microseconds of one core.
@@ -37,8 +39,17 @@ pub struct Usage {
 }
 
 impl Child {
-    /// Starts `command`, and gives it its task.
-    pub fn start(name: &'static str, mut command: Command, task: &Task) -> Self {
+    /// Starts the process of an engine, and gives it its task. `python` is the interpreter with the
+    /// peers.
+    pub fn start(name: &'static str, home: Home, python: &Path, task: &Task) -> Self {
+        let mut command = match home {
+            Home::Python => venv::command(python, name),
+            Home::Rust => {
+                let mut command = Command::new(std::env::current_exe().expect("a path"));
+                command.args(["serve", name]);
+                command
+            }
+        };
         let threads = task.threads.to_string();
         command.env("RAYON_NUM_THREADS", &threads).env("OMP_NUM_THREADS", &threads);
         command.current_dir(&task.folder).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -2,20 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use voisin::Codes;
 
 use super::child::Child;
 use super::plan::{
-    self, ENOUGH, Home, K, OPENINGS, PASSES, Plan, REBUILDS, ROUNDS, SCAN_ROUNDS, SCANS, Spec,
-    THREADS,
+    self, ENOUGH, K, OPENINGS, PASSES, Plan, REBUILDS, ROUNDS, SCAN_ROUNDS, SCANS, Spec, THREADS,
 };
 use super::protocol::{Request, Task};
 use super::results::{Curve, EngineResults, Scan, SetResults, Update};
-use super::truth::Truth;
+use super::truth::{Truth, ids};
 use super::vectors::Vectors;
-use super::venv;
 use crate::curve::Point;
 
 /// An engine that takes part.
@@ -77,15 +74,8 @@ impl Contest<'_> {
     fn start(&self, spec: &Spec, folder: &str) -> Child {
         let folder = self.vectors.folder.join(folder);
         fs::create_dir_all(&folder).expect("a folder");
-        let command = match spec.home {
-            Home::Python => venv::command(self.python, spec.name),
-            Home::Rust => {
-                let mut command = Command::new(std::env::current_exe().expect("a path"));
-                command.args(["serve", spec.name]);
-                command
-            }
-        };
-        Child::start(spec.name, command, &Task { folder, ..plan::task(self.plan, self.vectors) })
+        let task = Task { folder, ..plan::task(self.plan, self.vectors) };
+        Child::start(spec.name, spec.home, self.python, &task)
     }
 
     fn answers_file(&self) -> PathBuf {
@@ -95,8 +85,7 @@ impl Contest<'_> {
     /// The recall of the last answers written.
     fn recall(&self) -> f64 {
         let bytes = fs::read(self.answers_file()).expect("answers");
-        let ids: Vec<u32> = bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)).collect();
-        self.truth.recall(self.vectors.into(), &ids)
+        self.truth.recall(self.vectors.into(), &ids(&bytes))
     }
 
     fn build(&mut self, spec: &'static Spec) {

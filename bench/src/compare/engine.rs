@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
 
-use super::protocol::Task;
+use super::protocol::{By, Task};
 
 /// The number of queries that a thread takes at a time: few, so that all threads end together.
 const SHARE: usize = 4;
@@ -102,6 +102,11 @@ pub trait Engine: Sync {
     /// Opens the saved index for [`searcher`](Self::searcher)s with this much memory.
     fn ready(&mut self, _memory_bytes: Option<u64>) {
         self.open();
+    }
+
+    /// Restricts what [`searcher`](Self::searcher)s find to these ids.
+    fn filter(&mut self, _candidates: &[u32], _by: By) {
+        panic!("this engine is not asked to filter")
     }
 
     /// What one thread needs to search.

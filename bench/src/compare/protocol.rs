@@ -46,6 +46,22 @@ pub struct Hello {
     pub version: String,
 }
 
+/// How candidates are given to an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A set that is prepared once for all queries.
+    Kept,
+    /// A bitmap, which each query gets as if it was new.
+    Bitmap,
+    /// As `Bitmap`, with the order to scan the candidates.
+    Scan,
+    /// A compiled function that looks an id up in an array of one byte an item.
+    Predicate,
+    /// The same function in Python.
+    Python,
+}
+
 /// A request to a child.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
@@ -77,6 +93,9 @@ pub enum Request {
     /// Opens the index that another process has saved, for searches with `memory_bytes` of memory;
     /// `None` if that has no limit. The time is that until a query can be asked.
     Ready { memory_bytes: Option<u64> },
+    /// From now on, `Each` is answered with candidates only: the ids in this file, `u32`, in
+    /// ascending order.
+    Filter { candidates: PathBuf, by: By },
     /// Answers `count` queries from number `first` on, each in a call of its own, on `threads`
     /// threads, until all are answered or `seconds` are over. Writes the ids to `answers`, as
     /// `Search` does, and to `times` two `u64` a query: when its call began, in nanoseconds since

@@ -7,15 +7,15 @@ use super::protocol::Metric;
 use crate::curve::{Point, qps_at};
 use crate::report::median;
 
-/// One run.
+/// One run, with the results of each set.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Run {
+pub struct Run<S = SetResults> {
     pub command: String,
     pub machine: Machine,
     /// The fraction of the processors' time that other programs took: a few hundredths on an
     /// otherwise idle machine.
     pub others_share: f64,
-    pub sets: Vec<SetResults>,
+    pub sets: Vec<S>,
     pub goals: Vec<Row>,
 }
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::engine::{Engine, Input};
 use super::protocol::{Hello, Reply, Request, Task};
+use super::truth::ids;
 use super::{each, engines};
 use crate::report::median;
 use crate::usage::cpu_seconds;
@@ -76,6 +77,10 @@ fn answer(engine: &mut dyn Engine, input: &Input, request: Request) -> Reply {
             return Reply { seconds: median(seconds), cpu_seconds: median(cpu), bytes: 0 };
         }
         Request::Ready { memory_bytes } => engine.ready(memory_bytes),
+        Request::Filter { candidates, by } => {
+            let bytes = fs::read(candidates).expect("candidates");
+            engine.filter(&ids(&bytes), by);
+        }
         Request::Each { first, count, seconds, knob, threads, answers, times } => {
             let limit = Duration::from_secs_f64(seconds);
             let each = each::answer(engine, input, first..first + count, limit, knob, threads);

@@ -23,10 +23,29 @@ pub fn goal(row: &Row) -> String {
 
 /// The whole page, with links to the plots.
 pub fn page(run: &Run, plots: &[Plot]) -> String {
+    let engines = run.sets.iter().flat_map(|set| &set.engines);
+    let versions = engines.map(|engine| (&*engine.name, &*engine.version));
+    let mut page = head(run, "voisin beside its peers", versions);
+    for set in &run.sets {
+        set_page(&mut page, set);
+        for plot in plots.iter().filter(|plot| plot.set == set.short) {
+            line(&mut page, &format!("![{}]({})\n", plot.title, plot.file));
+        }
+    }
+    page
+}
+
+/// The beginning of a page: the command, the machine, the names of the engines with their versions,
+/// and the goals.
+pub(super) fn head<'a, S>(
+    run: &Run<S>,
+    title: &str,
+    engines: impl Iterator<Item = (&'a str, &'a str)>,
+) -> String {
     let mut page = String::new();
     let machine = &run.machine;
     let missed = run.goals.iter().filter(|row| !row.is_met()).count();
-    line(&mut page, "# voisin beside its peers\n");
+    line(&mut page, &format!("# {title}\n"));
     line(
         &mut page,
         "Written by the command below: do not edit. [bench/README.md](../../../bench/README.md) \
@@ -54,7 +73,7 @@ pub fn page(run: &Run, plots: &[Plot]) -> String {
     );
     line(
         &mut page,
-        &format!("| versions | voisin at commit {}, {} |", machine.commit, versions(run)),
+        &format!("| versions | voisin at commit {}, {} |", machine.commit, versions(engines)),
     );
     let all = format!(
         "M {M}, M0 {M0}, ef_construction {EF_CONSTRUCTION}, seed {SEED}, k {K}, builds on \
@@ -78,28 +97,17 @@ pub fn page(run: &Run, plots: &[Plot]) -> String {
             ),
         );
     }
-    for set in &run.sets {
-        set_page(&mut page, set);
-        for plot in plots.iter().filter(|plot| plot.set == set.short) {
-            line(&mut page, &format!("![{}]({})\n", plot.title, plot.file));
-        }
-    }
     page
 }
 
-fn line(page: &mut String, text: &str) {
+pub(super) fn line(page: &mut String, text: &str) {
     writeln!(page, "{text}").expect("memory");
 }
 
-fn versions(run: &Run) -> String {
+fn versions<'a>(engines: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut versions: Vec<String> = Vec::new();
-    for engine in run
-        .sets
-        .iter()
-        .flat_map(|set| &set.engines)
-        .filter(|engine| !engine.name.starts_with("voisin"))
-    {
-        let version = format!("{} {}", engine.name, engine.version);
+    for (name, version) in engines.filter(|(name, _)| !name.starts_with("voisin")) {
+        let version = format!("{name} {version}");
         if !versions.contains(&version) {
             versions.push(version);
         }

@@ -46,6 +46,11 @@ impl<'a> From<&'a Vectors> for Rows<'a> {
     }
 }
 
+/// The ids in a file of answers or of candidates.
+pub fn ids(bytes: &[u8]) -> Vec<u32> {
+    bytes.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id)).collect()
+}
+
 /// The distance of the `k`-th nearest row of every query.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Truth {

@@ -6,13 +6,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const PACKAGES: &str = include_str!("../../peers.txt");
+/// Is compiled against the headers of hnswlib, which only its source package has.
+const FILTER: &str = include_str!("../../hnswlib_filter.cpp");
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/peer.py");
 
 /// Its interpreter.
 pub fn prepare(folder: &Path) -> PathBuf {
     let venv = folder.join("venv");
-    let (python, list) = (venv.join("bin/python"), venv.join("peers.txt"));
-    if fs::read_to_string(&list).is_ok_and(|installed| installed == PACKAGES) {
+    let (python, list) = (venv.join("bin/python"), venv.join("installed.txt"));
+    let installed = format!("{PACKAGES}\n{FILTER}");
+    if fs::read_to_string(&list).is_ok_and(|before| before == installed) {
         return python;
     }
     println!("installing the peers from PyPI into {}", venv.display());
@@ -32,7 +35,36 @@ pub fn prepare(folder: &Path) -> PathBuf {
             .arg(&wanted),
         "pip install",
     );
-    fs::write(list, PACKAGES).expect("to write the list of packages");
+    let sources = venv.join("hnswlib");
+    run(
+        Command::new(&python)
+            .args(["-m", "pip", "download", "--quiet", "hnswlib", "--no-deps"])
+            .args(["--no-binary", "hnswlib", "--constraint"])
+            .arg(&wanted)
+            .arg("--dest")
+            .arg(&sources),
+        "pip download hnswlib",
+    );
+    let package = fs::read_dir(&sources).expect("a folder").flatten().next().expect("a package");
+    run(
+        Command::new("tar")
+            .args(["xzf"])
+            .arg(package.path())
+            .args(["--strip-components", "1", "-C"])
+            .arg(&sources),
+        "tar",
+    );
+    let filter = sources.join("filter.cpp");
+    fs::write(&filter, FILTER).expect("to write a source");
+    run(
+        Command::new("c++")
+            .args(["-O3", "-march=native", "-std=c++14", "-shared", "-fPIC", "-I"])
+            .args([&sources, &filter])
+            .arg("-o")
+            .arg(venv.join("hnswlib_filter.so")),
+        "compiling hnswlib_filter.cpp",
+    );
+    fs::write(list, installed).expect("to write what is installed");
     python
 }
 

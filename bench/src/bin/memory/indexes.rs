@@ -4,16 +4,15 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hasher as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use voisin::distances::Euclidean;
 use voisin::{Index, Options};
 use voisin_bench::compare::child::Child;
-use voisin_bench::compare::plan::{Home, THREADS};
+use voisin_bench::compare::plan::THREADS;
 use voisin_bench::compare::protocol::Request;
-use voisin_bench::compare::venv;
+use voisin_bench::setting::smallest;
 
 use crate::cache::Cache;
 use crate::cell;
@@ -76,15 +75,8 @@ impl<'a> Place<'a> {
 
     /// Starts a process of the engine, whose files are in `folder`.
     pub(crate) fn start(&self, folder: &Path, threads: usize) -> Child {
-        let command = match self.spec.home {
-            Home::Python => venv::command(self.python, self.spec.serves()),
-            Home::Rust => {
-                let mut command = Command::new(std::env::current_exe().expect("a path"));
-                command.args(["serve", self.spec.serves()]);
-                command
-            }
-        };
-        Child::start(self.spec.name, command, &self.set.task(folder.to_owned(), threads))
+        let task = self.set.task(folder.to_owned(), threads);
+        Child::start(self.spec.serves(), self.spec.home, self.python, &task)
     }
 
     /// The name of something that was found about this engine and this set.
@@ -154,24 +146,14 @@ impl<'a> Place<'a> {
         pages::fill(&pages::files(&built.folder));
         let mut child = self.start(&built.folder, 1);
         child.ask(&Request::Ready { memory_bytes: None });
-        let mut try_out = |knob: usize| {
+        let try_out = |knob| {
             let recall = cell::recall_in_memory(&mut child, self.scratch, judge, knob, THREADS);
             Knob { knob, recall }
         };
-        let [least, most] = self.spec.knobs;
-        let mut best = try_out(least);
-        let mut below = least;
-        while best.recall < recall {
-            if best.knob >= most {
-                return None;
-            }
-            below = best.knob;
-            best = try_out((best.knob * 2).min(most));
-        }
         // To 2 %, as a setting more changes a recall of 2 000 queries less than chance does.
-        while best.knob - below > 1 + best.knob / 50 {
-            let middle = try_out(usize::midpoint(below, best.knob));
-            if middle.recall >= recall { best = middle } else { below = middle.knob }
+        let (_, best) = smallest(self.spec.knobs, 50, try_out, |knob| knob.recall >= recall);
+        if best.recall < recall {
+            return None;
         }
         println!(
             "  {}, {}: {} {} has recall {:.4}",

@@ -4,16 +4,22 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use hannoy::{Database, Distance, Reader, Writer};
+use roaring_of_hannoy::RoaringBitmap;
 use voisin::heed::{Env, RwTxn};
 use voisin::rand::{SeedableRng as _, rngs::StdRng};
 
 use super::environment;
 use crate::compare::engine::{Engine, Input, Searcher, answer_all};
+use crate::compare::protocol::By;
 use crate::engines::{create, data_bytes, open_existing};
 
 pub(super) struct Hannoy<D> {
     input: &'static Input,
     env: Option<&'static Env>,
+    /// `None` if all items are.
+    candidates: Option<RoaringBitmap>,
+    /// Whether candidates are scanned, however many.
+    scans: bool,
     metric: PhantomData<D>,
 }
 
@@ -21,7 +27,7 @@ impl<D: Distance> Hannoy<D> {
     pub(super) fn new(input: &'static Input) -> Self {
         let task = &input.task;
         assert_eq!((task.m, task.m0), (16, 32), "hannoy takes M and M0 when it is compiled");
-        Self { input, env: None, metric: PhantomData }
+        Self { input, env: None, candidates: None, scans: false, metric: PhantomData }
     }
 
     fn env(&self) -> &'static Env {
@@ -84,12 +90,26 @@ impl<D: Distance> Engine for Hannoy<D> {
         wtxn.commit().expect("a commit");
     }
 
+    fn filter(&mut self, candidates: &[u32], by: By) {
+        assert!(matches!(by, By::Bitmap | By::Scan), "hannoy takes a bitmap");
+        self.candidates = Some(candidates.iter().copied().collect());
+        self.scans = by == By::Scan;
+    }
+
     fn searcher(&self) -> Searcher<'_> {
+        // Before the transaction: a thread can have one at a time.
+        let database = open_existing(self.env());
         // Lives as long as the process.
         let rtxn = Box::leak(Box::new(self.env().read_txn().expect("a transaction")));
-        let reader = Reader::<D>::open(rtxn, 0, open_existing(self.env())).expect("a reader");
+        let reader = Reader::<D>::open(rtxn, 0, database).expect("a reader");
         Box::new(move |query, ef| {
             let mut by = reader.nns(self.input.task.k);
+            if let Some(candidates) = &self.candidates {
+                by.candidates(candidates);
+            }
+            if self.scans {
+                by.linear_below(usize::MAX).linear_below_ratio(1.0);
+            }
             let found = by.ef_search(ef).by_vector(rtxn, query).expect("an answer");
             found.into_nns().into_iter().map(|(id, _)| id).collect()
         })

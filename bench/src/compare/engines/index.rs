@@ -4,20 +4,30 @@
 use std::time::Duration;
 
 use voisin::distances::Distance;
-use voisin::{Codes, Index, Options};
+use voisin::roaring::RoaringBitmap;
+use voisin::{Codes, Filter, Index, Options};
 
 use crate::compare::engine::{Engine, Input, Searcher, answer_all};
+use crate::compare::protocol::By;
 use crate::engines::data_bytes;
 
 pub(super) struct Indexed<D> {
     input: &'static Input,
     codes: Option<Codes>,
     index: Option<Index<D>>,
+    candidates: Candidates,
+}
+
+/// What a search is restricted to.
+enum Candidates {
+    All,
+    Kept(Filter),
+    Bitmap(RoaringBitmap),
 }
 
 impl<D: Distance> Indexed<D> {
     pub(super) fn new(input: &'static Input, codes: Option<Codes>) -> Self {
-        Self { input, codes, index: None }
+        Self { input, codes, index: None, candidates: Candidates::All }
     }
 
     fn index(&self) -> &Index<D> {
@@ -68,9 +78,23 @@ impl<D: Distance> Engine for Indexed<D> {
         })
     }
 
+    fn filter(&mut self, candidates: &[u32], by: By) {
+        let candidates = candidates.iter().copied().collect();
+        self.candidates = match by {
+            By::Kept => Candidates::Kept(Filter::new(candidates)),
+            By::Bitmap => Candidates::Bitmap(candidates),
+            By::Scan | By::Predicate | By::Python => panic!("voisin is not asked in this way"),
+        };
+    }
+
     fn searcher(&self) -> Searcher<'_> {
         Box::new(|query, ef| {
             let mut by = self.index().search(self.input.task.k);
+            match &self.candidates {
+                Candidates::All => {}
+                Candidates::Kept(filter) => _ = by.candidates(filter),
+                Candidates::Bitmap(bitmap) => _ = by.candidates(bitmap),
+            }
             let found = by.ef_search(ef).by_vector(query).expect("an answer");
             found.nns.into_iter().map(|(item, _)| item).collect()
         })

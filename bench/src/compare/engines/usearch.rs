@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use usearch::{Index, IndexOptions, MetricKind, ScalarKind};
 
 use crate::compare::engine::{Engine, Input, Searcher, answer_all};
-use crate::compare::protocol::Metric;
+use crate::compare::protocol::{By, Metric};
 
 /// Capacity for items that are added later.
 const SPARE: usize = 1000;
@@ -16,6 +16,8 @@ const SPARE: usize = 1000;
 pub(super) struct Usearch {
     input: &'static Input,
     index: Index,
+    /// Which items are candidates; `None` if all are.
+    candidates: Option<Vec<bool>>,
 }
 
 impl Usearch {
@@ -39,7 +41,7 @@ impl Usearch {
             multi: false,
         };
         let index = Index::new(&options).expect("an index");
-        Self { input, index }
+        Self { input, index, candidates: None }
     }
 
     fn path(&self) -> PathBuf {
@@ -90,10 +92,22 @@ impl Engine for Usearch {
         self.index.view(self.path().to_str().expect("a path")).expect("to map");
     }
 
+    fn filter(&mut self, candidates: &[u32], by: By) {
+        assert_eq!(by, By::Predicate, "usearch takes a predicate");
+        let mut are = vec![false; self.input.task.rows];
+        candidates.iter().for_each(|id| are[*id as usize] = true);
+        self.candidates = Some(are);
+    }
+
     fn searcher(&self) -> Searcher<'_> {
-        Box::new(|query, ef| {
+        let k = self.input.task.k;
+        Box::new(move |query, ef| {
             self.index.change_expansion_search(ef);
-            let found = self.index.search(query, self.input.task.k).expect("an answer");
+            let found = match &self.candidates {
+                None => self.index.search(query, k),
+                Some(are) => self.index.filtered_search(query, k, |id| are[id as usize]),
+            };
+            let found = found.expect("an answer");
             found.keys.into_iter().map(|id| id as u32).collect()
         })
     }
