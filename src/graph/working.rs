@@ -310,6 +310,12 @@ impl<'a> Working<'a> {
         }
     }
 
+    /// For changes to few nodes of a large graph: they take no more than their own bytes.
+    pub(crate) fn sparse(mut self) -> Self {
+        self.layers.fill_with(|| Slots::Sparse(BTreeMap::new()));
+        self
+    }
+
     /// For a build that changes most of the graph: keeps the layer-0 lists, of at most `longest`
     /// neighbors, at a fixed stride for fast searches. Takes 4 * (`longest` + 1) bytes a slot.
     pub(crate) fn with_lists(mut self, longest: usize) -> Self {

@@ -1,10 +1,9 @@
 //! Recall as a goal, and measured; and what a query costs.
 
-use super::pinned::named;
+use super::pinned::{Name, named};
 use super::{Answer, Query, Searchable};
 use crate::codec::{Component, Components};
 use crate::error::Result;
-use crate::query::pinned::Name;
 use crate::search::Searched;
 use crate::search::explain::{Explanation, explain};
 use crate::search::recall::{Recall, measure_recall};

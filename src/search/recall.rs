@@ -116,7 +116,8 @@ pub(crate) fn calibrate(
     }
     let (items, queries) = (view.snapshot.meta.items, probes.all.len() as u32);
     let curves = [first, usual, many].into_iter().filter(|curve| !curve.points.is_empty());
-    Ok(Some(Calibration { items, queries, curves: curves.collect() }))
+    let curves: Vec<Curve> = curves.collect();
+    Ok((!curves.is_empty()).then_some(Calibration { items, queries, curves }))
 }
 
 /// The `ef` of a curve.
@@ -191,7 +192,7 @@ impl<'p, 'v, 's, 't> Probes<'p, 'v, 's, 't> {
     ) -> Result<Self> {
         let Sample { slots, warm } = sample;
         let meta = &view.snapshot.meta;
-        let mut graph = Working::new(warm, meta.roots.clone(), meta.next_rank);
+        let mut graph = Working::new(warm, meta.roots.clone(), meta.next_rank).sparse();
         if let Some(connectivity) = meta.connectivity {
             let plan = Plan {
                 m0: connectivity.m0.into(),

@@ -109,6 +109,12 @@ fn the_calibration_is_in_the_index() {
     copied.write(|batch| batch.delete_items(0..3000)).unwrap();
     assert_eq!((copied.check().unwrap(), copied.stats().unwrap().items), (vec![], 0));
     copied.calibrate().unwrap();
+    // Too few to measure by.
+    copied.write(|batch| batch.add_items_from((0..7).zip(vectors(4, 7)))).unwrap();
+    copied.calibrate().unwrap();
+    assert_eq!(copied.search(9).recall(0.9).by_vector(&[0.5; DIMENSIONS]).unwrap().nns.len(), 7);
+    assert_eq!(copied.check().unwrap(), []);
+    copied.write(|batch| batch.delete_items(0..7)).unwrap();
     let nothing = copied.search(10).recall(0.9).by_vector(&[0.5; DIMENSIONS]).unwrap();
     assert_eq!((nothing.nns.len(), nothing.is_complete()), (0, true));
 }
