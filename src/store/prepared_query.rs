@@ -237,14 +237,16 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
 }
 
 impl<'t, S: Source<'t>> Refine for PreparedQuery<'_, '_, 't, S> {
+    // Neither reads the factor, which is on another page of a cold index.
     fn precise(&self, slot: Slot) -> Result<f64> {
         let Snapshot { metric, meta, .. } = self.view.snapshot;
-        let stored = self.view.query_of(slot)?.bytes;
+        let stored = metric.decode(self.view.row(slot)?, meta.scale);
         Ok(metric.precise(&self.bytes, &stored, meta.dimensions as usize))
     }
 
     fn norm(&self, slot: Slot) -> Result<f64> {
-        Ok(norm(&self.view.query_of(slot)?.bytes))
+        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        Ok(norm(&metric.decode(self.view.row(slot)?, meta.scale)))
     }
 
     fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {

@@ -272,7 +272,7 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// Whether two slots have bit-identical vectors.
     #[cold]
     pub(crate) fn are_equal(&self, a: Slot, b: Slot) -> Result<bool> {
-        Ok(a == b || self.vector(a)?.bytes == self.vector(b)?.bytes)
+        Ok(a == b || self.row(a)? == self.row(b)?)
     }
 
     /// A value without a pointer table.
