@@ -73,7 +73,13 @@ fn begin<'v, 's, 't, T>(
         },
         _ => view,
     };
+    if let Temperature::Cold(residency) = &temperature {
+        residency.begin();
+    }
     let found = search(&view);
+    if let Temperature::Cold(residency) = &temperature {
+        residency.end();
+    }
     match temperature {
         Temperature::Warm => {}
         Temperature::Watched(watch) => watch.end(),

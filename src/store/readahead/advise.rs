@@ -9,6 +9,7 @@
 //! Addresses need not be those of the map: for memory of other kinds the calls do nothing that can
 //! be noticed. So nothing here depends on what a damaged file says.
 
+use std::fs::{self, File};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,6 +37,51 @@ pub(super) fn residents(pages: Range<usize>, out: &mut Vec<bool>) {
     if IS_TOLD.load(Ordering::Relaxed) {
         system::residents(pages, out);
     }
+}
+
+/// A file that is mapped.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    file: File,
+    /// The addresses that it is mapped at, and where in the file these begin.
+    addresses: Addresses,
+    offset: u64,
+}
+
+impl Mapped {
+    /// The file that is mapped at an address, by what the system tells this process.
+    pub(super) fn at(address: usize) -> Option<Self> {
+        if !IS_TOLD.load(Ordering::Relaxed) {
+            return None;
+        }
+        let maps = fs::read_to_string("/proc/self/maps").ok()?;
+        let (addresses, offset, path) =
+            maps.lines().filter_map(mapping).find(|(range, ..)| range.contains(&address))?;
+        let file = File::open(path).ok()?;
+        // A page that is not there is read alone.
+        system::reads_at_random(&file);
+        Some(Self { file, addresses, offset })
+    }
+
+    /// Tells the system that the page at an address has been used; `false` if it is not in memory,
+    /// `None` if the system cannot be told.
+    pub(super) fn use_page(&self, address: usize) -> Option<bool> {
+        let at = address.checked_sub(self.addresses.start)?;
+        if address >= self.addresses.end {
+            return None;
+        }
+        system::use_page(&self.file, self.offset + at as u64)
+    }
+}
+
+/// A line of `/proc/self/maps`: addresses, offset and path.
+fn mapping(line: &str) -> Option<(Addresses, u64, &str)> {
+    let mut fields = line.splitn(6, ' ');
+    let (start, end) = fields.next()?.split_once('-')?;
+    let hex = |digits| usize::from_str_radix(digits, 16).ok();
+    let offset = u64::from_str_radix(fields.nth(1)?, 16).ok()?;
+    let path = fields.nth(2)?.trim_start();
+    path.starts_with('/').then_some((hex(start)?..hex(end)?, offset, path))
 }
 
 /// Advises runs by `many`, which takes any number and returns the bytes that it has advised, or
@@ -68,7 +114,10 @@ fn advise(
 
 #[cfg(target_os = "linux")]
 mod system {
+    use std::fs::File;
+    use std::io::ErrorKind;
     use std::ops::Range;
+    use std::os::fd::AsRawFd;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -189,6 +238,29 @@ mod system {
         }
     }
 
+    /// A read of a file is not followed by reads of what lies behind it.
+    pub(in crate::store::readahead) fn reads_at_random(file: &File) {
+        // SAFETY: it is advice, for the descriptor of an open file.
+        unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+    }
+
+    /// Reads a byte of a file if its page is in memory, by which the system takes note that the
+    /// page is used; `false` if it is not there, `None` if there is no such call.
+    pub(in crate::store::readahead) fn use_page(file: &File, offset: u64) -> Option<bool> {
+        let mut byte = 0u8;
+        let range = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let offset = offset.try_into().ok()?;
+        // SAFETY: there is room for one byte, and the descriptor is that of an open file.
+        let read = unsafe {
+            libc::preadv2(file.as_raw_fd(), &raw const range, 1, offset, libc::RWF_NOWAIT)
+        };
+        match read {
+            0.. => Some(true),
+            _ if std::io::Error::last_os_error().kind() == ErrorKind::WouldBlock => Some(false),
+            _ => None,
+        }
+    }
+
     /// How often this thread has waited for the disk because of a page that it has touched.
     pub(in crate::store::readahead) fn major_faults() -> u64 {
         // SAFETY: zeros are a valid `rusage`.
@@ -233,6 +305,17 @@ mod system {
     ) {
     }
 
+    /// Nothing.
+    pub(in crate::store::readahead) fn reads_at_random(_file: &std::fs::File) {}
+
+    /// There is no such call.
+    pub(in crate::store::readahead) fn use_page(
+        _file: &std::fs::File,
+        _offset: u64,
+    ) -> Option<bool> {
+        None
+    }
+
     /// Unknown.
     pub(in crate::store::readahead) fn major_faults() -> u64 {
         0
@@ -265,6 +348,29 @@ mod tests {
         );
         assert_eq!(may_go_on, !refuses);
         (many.into_inner(), one.into_inner())
+    }
+
+    #[test]
+    fn a_line_of_the_map_of_a_process_is_read() {
+        let line = "7f0000001000-7f0000003000 r--s 00002000 fe:00 1234     /a folder/data.mdb";
+        let (addresses, offset, path) = mapping(line).unwrap();
+        assert_eq!((addresses, offset), (0x7f00_0000_1000..0x7f00_0000_3000, 0x2000));
+        assert_eq!(path, "/a folder/data.mdb");
+        for other in ["", "7f00-", "7f00-7f01 rw-p 00000000 00:00 0 ", "x-y r--s 0 0 0 /a"] {
+            assert_eq!(mapping(other), None, "{other:?}");
+        }
+    }
+
+    /// The program itself is a mapped file, and this page of it is in memory.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_page_in_memory_is_used() {
+        let here = a_page_in_memory_is_used as fn() as usize;
+        let program = Mapped::at(here).unwrap();
+        assert_ne!(program.use_page(here), Some(false));
+        assert_eq!(program.use_page(0), None);
+        assert_eq!(program.use_page(usize::MAX), None);
+        assert!(Mapped::at(0).is_none());
     }
 
     #[test]

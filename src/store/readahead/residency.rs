@@ -15,6 +15,10 @@
 //! system does, whoever else uses the memory: other processes that search the same file, or
 //! anything else.
 //!
+//! Linux does not see what is touched through a map that is read at random: it would drop pages in
+//! the order in which they were read, those first that every search touches. So some searches say
+//! what they have touched, by a read of a byte of each page.
+//!
 //! Pages are known by their addresses. The map of a file is one range of addresses, so their lowest
 //! bits tell its pages apart, as long as there are more places than pages; beyond, two pages share
 //! a bit, and a belief may be wrong.
@@ -25,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::advise;
+use super::advise::{self, Mapped};
 use super::runs::Runs;
 use crate::format::Key;
 
@@ -62,6 +66,11 @@ const MANY_FAULTS: u64 = 4;
 const MAX_RELAPSES: u32 = 3;
 const RELAPSE: Duration = Duration::from_secs(60);
 
+/// Every n-th search of a cold index by a thread tells the system what it has used: often enough
+/// that a page which most searches touch is used several times before memory has been filled anew,
+/// and rarely enough to cost a search some microseconds.
+const SEARCHES_A_REPORT: u32 = 16;
+
 /// States of [`Residency::state`].
 const UNKNOWN: u8 = 0;
 const WARM: u8 = 1;
@@ -71,6 +80,11 @@ thread_local! {
     /// The number of questions, and of searches of warm indexes.
     static QUESTIONS: Cell<u32> = const { Cell::new(0) };
     static SEARCHES: Cell<u32> = const { Cell::new(0) };
+    /// The number of searches of cold indexes, whether this one remembers the pages that it
+    /// touches, and these.
+    static COLD_SEARCHES: Cell<u32> = const { Cell::new(0) };
+    static REMEMBERS: Cell<bool> = const { Cell::new(false) };
+    static USED: Cell<Vec<usize>> = const { Cell::new(Vec::new()) };
 }
 
 /// The residency of an index: see the module.
@@ -88,6 +102,8 @@ pub(crate) struct Residency {
     asked: AtomicU64,
     asked_since_look: AtomicU64,
     asked_in_all: AtomicU64,
+    /// The file, once a search has had something to tell of it; `None` in it if that failed.
+    file: Mutex<Option<Option<Mapped>>>,
     epoch: AtomicU64,
     audits: AtomicU32,
     wrong: AtomicU32,
@@ -128,6 +144,14 @@ pub(crate) fn pages_read(residency: Option<&Residency>) -> u64 {
     asked + advise::major_faults()
 }
 
+/// Remembers pages that a search touches.
+#[cold]
+fn remember(pages: Range<usize>) {
+    let mut used = USED.take();
+    used.extend(pages);
+    USED.set(used);
+}
+
 /// Locks a mutex whose content is valid even after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -158,6 +182,7 @@ impl Residency {
             asked: AtomicU64::new(0),
             asked_since_look: AtomicU64::new(0),
             asked_in_all: AtomicU64::new(0),
+            file: Mutex::default(),
             epoch: AtomicU64::new((budget_bytes >> advise::page_shift()) / EPOCHS),
             audits: AtomicU32::new(0),
             wrong: AtomicU32::new(0),
@@ -225,6 +250,7 @@ impl Residency {
 
     /// Forgets where pages are: the map is moved.
     pub(crate) fn forget(&self) {
+        *lock(&self.file) = None;
         if let Some(seen) = self.seen.get() {
             seen.end_epoch();
             seen.end_epoch();
@@ -258,7 +284,51 @@ impl Residency {
     #[inline]
     pub(crate) fn has(&self, bytes: Range<usize>) -> bool {
         let seen = self.seen();
-        pages(bytes).all(|page| seen.has(page))
+        let is_there = pages(bytes.clone()).all(|page| seen.has(page));
+        if is_there && REMEMBERS.get() {
+            remember(pages(bytes));
+        }
+        is_there
+    }
+
+    /// A search of this thread begins.
+    pub(crate) fn begin(&self) {
+        let count = COLD_SEARCHES.get();
+        COLD_SEARCHES.set(count.wrapping_add(1));
+        REMEMBERS.set(count.is_multiple_of(SEARCHES_A_REPORT));
+    }
+
+    /// It has ended.
+    #[inline]
+    pub(crate) fn end(&self) {
+        if REMEMBERS.replace(false) {
+            self.report();
+        }
+    }
+
+    /// Tells the system which pages a search has touched, and forgets those that are gone.
+    #[cold]
+    fn report(&self) {
+        let mut used = USED.take();
+        used.sort_unstable();
+        used.dedup();
+        if let (Some(first), Ok(mut file)) = (used.first(), self.file.try_lock()) {
+            let shift = advise::page_shift();
+            let file = file.get_or_insert_with(|| Mapped::at(first << shift));
+            for page in &used {
+                let is_there = file.as_ref().and_then(|file| file.use_page(page << shift));
+                match is_there {
+                    Some(true) => {}
+                    Some(false) => self.seen().remove(*page),
+                    None => {
+                        *file = None;
+                        break;
+                    }
+                }
+            }
+        }
+        used.clear();
+        USED.set(used);
     }
 
     /// Looks at a page of some bytes that are believed to be in memory, now and then; `false` if it
@@ -359,6 +429,9 @@ impl Batch<'_> {
     /// memory.
     pub(crate) fn add(&mut self, bytes: Range<usize>) {
         let seen = self.residency.seen();
+        if REMEMBERS.get() {
+            remember(pages(bytes.clone()));
+        }
         self.unseen.extend(pages(bytes).filter(|page| seen.add(*page)));
     }
 
