@@ -405,13 +405,16 @@ impl Found {
         Self { top_k: TopK::new(wanted, resolution), distances: 0, estimates: 0, lists: 0 }
     }
 
-    pub(crate) fn merge(self, query: &impl Refine, other: Self) -> Result<Self> {
-        Ok(Self {
-            top_k: self.top_k.merge(query, other.top_k)?,
-            distances: self.distances + other.distances,
-            estimates: self.estimates + other.estimates,
-            lists: self.lists + other.lists,
-        })
+    pub(crate) fn merge(mut self, query: &impl Refine, other: Self) -> Result<Self> {
+        self.add_cost_of(&other);
+        Ok(Self { top_k: self.top_k.merge(query, other.top_k)?, ..self })
+    }
+
+    /// Adds the cost of other work for the same query.
+    pub(crate) fn add_cost_of(&mut self, other: &Self) {
+        self.distances += other.distances;
+        self.estimates += other.estimates;
+        self.lists += other.lists;
     }
 }
 

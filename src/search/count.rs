@@ -1,15 +1,13 @@
 //! Counts of items within a radius: exact, by a scan, or estimated, from a sample.
 
-use super::sample::{Population, check_radius, sample};
+use super::sample::{Population, check_radius, sample, share_interval};
 use super::walk::accepts;
 use super::{AnyView, Request, Search, SearchContext, begin};
 use crate::codec::Components;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::DistanceComputer;
 use crate::types::Slot;
 
-/// The quantile of the normal distribution for intervals that hold in 95 % of all cases.
-const Z: f64 = 1.96;
 /// The number of vectors of a sample that are compared between two looks at the clock.
 const SAMPLED_TOGETHER: usize = 64;
 
@@ -49,9 +47,8 @@ pub(crate) fn count_within(
     vector: Components<'_>,
     radius: f32,
 ) -> Result<Count> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
-    check_radius(view.snapshot.metric.form, radius)?;
     begin(view, |view| {
+        check_radius(view.snapshot.metric.form, radius)?;
         let query = view.query(vector)?;
         let request = Request { within: Some(radius), counts: true, exact: Some(true), ..request };
         let context = SearchContext::new(view, request, None)?;
@@ -84,9 +81,8 @@ pub(crate) fn estimate_within(
     radius: f32,
     size: u32,
 ) -> Result<Count> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
-    check_radius(view.snapshot.metric.form, radius)?;
     let estimate = begin(view, |view| {
+        check_radius(view.snapshot.metric.form, radius)?;
         let query = view.query(vector)?;
         let context = SearchContext::new(view, request, None)?;
         let population = Population::of(view, &context)?;
@@ -132,19 +128,16 @@ pub(crate) fn estimate_within(
     }
 }
 
-/// The interval in which the number of hits among `population` is, if `hits` of `sampled` are hits
-/// (Wilson 1927, "Probable inference, the law of succession, and statistical inference"). A sample
+/// The interval in which the number of hits among `population` is, if `hits` of `sampled` are hits:
+/// by [`share_interval`]. A sample
 /// of one of each part of the population errs no more than one of the whole, which this is for.
 fn interval(hits: u64, sampled: u64, population: u64) -> [u64; 2] {
     if sampled == 0 {
         return [0, population];
     }
-    let (n, share) = (sampled as f64, hits as f64 / sampled as f64);
-    let scale = 1.0 + Z * Z / n;
-    let center = (share + Z * Z / (2.0 * n)) / scale;
-    let half = Z / scale * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    let low = ((center - half).max(0.0) * population as f64).floor() as u64;
-    let high = ((center + half).min(1.0) * population as f64).ceil() as u64;
+    let [low, high] = share_interval(hits as f64 / sampled as f64, sampled as f64);
+    let low = (low * population as f64).floor() as u64;
+    let high = (high * population as f64).ceil() as u64;
     // What was seen is certain.
     [low.max(hits), high.min(population.saturating_sub(sampled - hits)).max(hits)]
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::paths::PATHS;
 use super::{AnyView, Request, Search, SearchContext, Searched, Strategy, begin};
 use crate::codec::Components;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::types::ItemId;
 
 /// How a query is answered: see [`Query::explain`](crate::Query::explain). Displayed as a table.
@@ -60,7 +60,6 @@ pub(crate) fn explain(
     request: Request<'_>,
     vector: Components<'_>,
 ) -> Result<Explanation> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     begin(view, |view| {
         let query = view.query(vector)?;
         let began = Instant::now();
@@ -103,22 +102,22 @@ impl Search<'_, '_, '_, '_> {
         for path in paths {
             let is_chosen = ways.is_empty();
             let Some(cost) = path.cost_ns(self, k) else { continue };
-            let (found, took, pages) = self.timed(|search| path.search(search, k))?;
-            for ((strategy, found), query) in found.into_iter().zip(self.queries) {
-                ways.push(Way {
-                    strategy: path.strategy(),
-                    is_chosen,
-                    changed_over: strategy != path.strategy(),
-                    estimated: Some(Duration::from_nanos(cost as u64)),
-                    took,
-                    lists: found.lists,
-                    distances: found.distances,
-                    estimates: found.estimates,
-                    pages,
-                });
-                if is_chosen {
-                    answer = Some(self.answer(query, found, strategy)?);
-                }
+            let (mut found, took, pages) = self.timed(|search| path.search(search, k))?;
+            // One query has one answer.
+            let (strategy, found) = found.swap_remove(0);
+            ways.push(Way {
+                strategy: path.strategy(),
+                is_chosen,
+                changed_over: strategy != path.strategy(),
+                estimated: Some(Duration::from_nanos(cost as u64)),
+                took,
+                lists: found.lists,
+                distances: found.distances,
+                estimates: found.estimates,
+                pages,
+            });
+            if is_chosen {
+                answer = Some(self.answer(&self.queries[0], found, strategy)?);
             }
             if self.context.did_cancel() {
                 break;

@@ -41,7 +41,7 @@ use crate::codec::Components;
 use crate::error::{Error, Result};
 use crate::flat::{Slots, scan};
 use crate::store::prepared_query::PreparedQuery;
-use crate::store::readahead::residency::Temperature;
+use crate::store::readahead::residency::{Residency, Temperature};
 use crate::store::readahead::warmth::{advance, is_warm};
 use crate::store::source::Source;
 use crate::store::view::View;
@@ -60,11 +60,13 @@ pub(crate) fn by_vector<'t, S: Source<'t>>(
     search_vector(view.on_any_source(), request, vector)
 }
 
-/// Runs a search on a view that has read ahead what it needs, if the index is cold.
+/// Runs a search, under a metric that is known, on a view that reads ahead what it needs, if the
+/// index is cold.
 fn begin<'v, 's, 't, T>(
     view: AnyView<'v, 's, 't>,
     search: impl FnOnce(&AnyView<'v, 's, 't>) -> Result<T>,
 ) -> Result<T> {
+    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     let temperature = view.snapshot.temperature();
     let view = match &temperature {
         Temperature::Cold(residency) => match is_warm(&view, residency) {
@@ -73,13 +75,9 @@ fn begin<'v, 's, 't, T>(
         },
         _ => view,
     };
-    if let Temperature::Cold(residency) = &temperature {
-        residency.begin();
-    }
+    let used = view.cold().map(Residency::remember_used);
     let found = search(&view);
-    if let Temperature::Cold(residency) = &temperature {
-        residency.end();
-    }
+    drop(used);
     match temperature {
         Temperature::Warm => {}
         Temperature::Watched(watch) => watch.end(),
@@ -93,7 +91,6 @@ fn search_vector(
     request: Request<'_>,
     vector: Components<'_>,
 ) -> Result<Searched> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     begin(view, |view| {
         let query = view.query(vector)?;
         let context = SearchContext::new(view, request, None)?;
@@ -117,12 +114,11 @@ fn search_vectors(
     request: Request<'_>,
     rows: Components<'_>,
 ) -> Result<Vec<Searched>> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
-    let dimensions = view.snapshot.meta.dimensions as usize;
-    if !rows.len().is_multiple_of(dimensions) {
-        return Err(Error::UnevenRows { components: rows.len(), dimensions });
-    }
     begin(view, |view| {
+        let dimensions = view.snapshot.meta.dimensions as usize;
+        if !rows.len().is_multiple_of(dimensions) {
+            return Err(Error::UnevenRows { components: rows.len(), dimensions });
+        }
         let query = |(row, vector)| {
             view.query(vector).map_err(|error| match error {
                 Error::InvalidQuery { defect } => Error::InvalidRow { row, defect },
@@ -149,7 +145,6 @@ fn search_item(
     request: Request<'_>,
     item: ItemId,
 ) -> Result<Option<Searched>> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     begin(view, |view| {
         let Some(slot) = view.slot(item)? else { return Ok(None) };
         let query = view.query_of(slot)?;

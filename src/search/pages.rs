@@ -22,7 +22,7 @@ use super::selection::Settled;
 use super::walk::{Effort, accepts, cost_ns, start};
 use super::{AnyView, Request, Search, SearchContext, Searched, Strategy, begin};
 use crate::codec::Components;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::frontier::Frontier;
 use crate::graph::{Candidate, DistanceComputer, order};
 use crate::store::prepared_query::PreparedQuery;
@@ -161,11 +161,10 @@ impl Stream {
         view: AnyView<'_, '_, '_>,
         request: Request<'_>,
     ) -> Result<Searched> {
-        Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
-        if let Some(radius) = request.within {
-            check_radius(view.snapshot.metric.form, radius)?;
-        }
         begin(view, |view| {
+            if let Some(radius) = request.within {
+                check_radius(view.snapshot.metric.form, radius)?;
+            }
             // The slot of an item is not yielded itself.
             let (query, own) = match &self.near {
                 Near::F32(vector) => (view.query(Components::F32(vector))?, None),
@@ -357,9 +356,7 @@ impl Stream {
         let (path, _) = search.cheapest_exact(k);
         let mut nearest = Vec::new();
         for (query, (_, found)) in search.queries.iter().zip(path.search(search, k)?) {
-            cost.distances += found.distances;
-            cost.estimates += found.estimates;
-            cost.lists += found.lists;
+            cost.add_cost_of(&found);
             nearest = found.top_k.into_sorted(query)?;
         }
         let is_cancelled = search.context.did_cancel();

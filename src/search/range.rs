@@ -111,9 +111,7 @@ impl Search<'_, '_, '_, '_> {
             let one = Search { view, queries: &queries[nth..=nth], context };
             if let Some(scanned) = exact.search(&one, k)?.pop() {
                 let (_, walked) = std::mem::replace(&mut found[nth], scanned);
-                found[nth].1.distances += walked.distances;
-                found[nth].1.estimates += walked.estimates;
-                found[nth].1.lists += walked.lists;
+                found[nth].1.add_cost_of(&walked);
             }
         }
         Ok(found)

@@ -4,7 +4,7 @@
 //! that way: see `effort`, and decision 0049.
 
 use super::request::Cancel;
-use super::sample::{Population, sample};
+use super::sample::{Population, sample, share_interval};
 use super::{AnyView, Request, Search, SearchContext, Settled, begin};
 use crate::error::{Error, Result};
 use crate::graph::delete::take_out;
@@ -29,8 +29,6 @@ const MAX_EF: usize = 2048;
 const ITEMS_PER_QUERY: u32 = 40;
 /// This many slots for each query are looked at.
 const OVERSAMPLED: u32 = 4;
-/// The quantile of the normal distribution for intervals that hold in 95 % of all cases.
-const Z: f64 = 1.96;
 
 /// The recall of a query, measured by items of the index: see
 /// [`Query::measure_recall`](crate::Query::measure_recall).
@@ -53,7 +51,6 @@ pub(crate) fn measure_recall(
     request: Request<'_>,
     size: u32,
 ) -> Result<Recall> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     begin(view, |view| {
         let sample = Sample::new(view, size)?;
         let probes = Probes::new(view, &sample, request)?;
@@ -75,10 +72,7 @@ impl Recall {
         let variance = squares / (n - 1.0).max(1.0);
         let spread = mean * (1.0 - mean);
         let trials = if variance > 0.0 { n * (spread / variance).max(1.0) } else { n };
-        let scale = 1.0 + Z * Z / trials;
-        let center = (mean + Z * Z / (2.0 * trials)) / scale;
-        let half = Z / scale * (spread / trials + Z * Z / (4.0 * trials * trials)).sqrt();
-        let (low, high) = ((center - half).max(0.0), (center + half).min(1.0));
+        let [low, high] = share_interval(mean, trials);
         Self { mean, low: low.min(mean), high: high.max(mean), queries: shares.len() as u64 }
     }
 }

@@ -27,6 +27,19 @@ pub(super) fn check_radius(form: Form, radius: f32) -> Result<()> {
     Err(Error::InvalidParameter { name: "radius", value: radius.into(), remedy })
 }
 
+/// The quantile of the normal distribution for intervals that hold in 95 % of all cases.
+const Z: f64 = 1.96;
+
+/// The interval in which a share is, in 95 % of all cases, if it is this among so many independent
+/// trials (Wilson 1927, "Probable inference, the law of succession, and statistical inference").
+pub(super) fn share_interval(share: f64, trials: f64) -> [f64; 2] {
+    let scale = 1.0 + Z * Z / trials;
+    let center = (share + Z * Z / (2.0 * trials)) / scale;
+    let spread = share * (1.0 - share) / trials + Z * Z / (4.0 * trials * trials);
+    let half = Z / scale * spread.sqrt();
+    [(center - half).max(0.0), (center + half).min(1.0)]
+}
+
 /// A pseudo-random number for each number: the finalizer of splitmix64.
 fn mixed(n: u64) -> u64 {
     let n = n.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -133,7 +133,6 @@ pub(crate) fn by_nearest_of(
     request: Request<'_>,
     rows: &[Components<'_>],
 ) -> Result<Searched> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     begin(view, |view| {
         let queries = prepare(view, rows)?;
         let each = Request { vectors: false, ..request };
@@ -200,20 +199,19 @@ pub(crate) fn by_sum(
     rows: &[Components<'_>],
     weights: &[f32],
 ) -> Result<Searched> {
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
-    let invalid = |value: f32, remedy| Error::InvalidParameter {
-        name: "a weight",
-        value: value.into(),
-        remedy,
-    };
-    if let Some(weight) = weights.iter().find(|weight| !weight.is_finite()) {
-        return Err(invalid(*weight, "use finite numbers"));
-    }
-    if let Some(radius) = request.within {
-        // The unit of a weighted sum, which can be negative.
-        check_radius(Form::Other, radius)?;
-    }
     begin(view, |view| {
+        let invalid = |value: f32, remedy| Error::InvalidParameter {
+            name: "a weight",
+            value: value.into(),
+            remedy,
+        };
+        if let Some(weight) = weights.iter().find(|weight| !weight.is_finite()) {
+            return Err(invalid(*weight, "use finite numbers"));
+        }
+        if let Some(radius) = request.within {
+            // The unit of a weighted sum, which can be negative.
+            check_radius(Form::Other, radius)?;
+        }
         let queries = prepare(view, rows)?;
         if queries.is_empty() {
             return Ok(Searched::empty());
@@ -302,7 +300,6 @@ pub(crate) fn by_relevance_and_diversity(
             remedy: "use 0, for diversity alone, to 1, for nearness alone",
         });
     }
-    Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
     begin(view, |view| {
         let query = view.query(vector)?;
         let each = Request { k: among.max(request.k), vectors: false, ..request };

@@ -120,9 +120,7 @@ fn change_over(
         None => Flat.search(&exact, k)?,
     };
     for (answer, (strategy, mut found)) in answers.into_iter().zip(exact) {
-        found.distances += answer.1.distances;
-        found.estimates += answer.1.estimates;
-        found.lists += answer.1.lists;
+        found.add_cost_of(&answer.1);
         *answer = (strategy, found);
     }
     Ok(())

@@ -144,6 +144,19 @@ pub(crate) fn pages_read(residency: Option<&Residency>) -> u64 {
     asked + advise::major_faults()
 }
 
+/// A search that may remember the pages that it touches.
+#[derive(Debug)]
+pub(crate) struct Remembering<'r>(&'r Residency);
+
+impl Drop for Remembering<'_> {
+    /// Reports them, even if a predicate has panicked.
+    fn drop(&mut self) {
+        if REMEMBERS.replace(false) {
+            self.0.report();
+        }
+    }
+}
+
 /// Remembers pages that a search touches.
 #[cold]
 fn remember(pages: Range<usize>) {
@@ -291,19 +304,13 @@ impl Residency {
         is_there
     }
 
-    /// A search of this thread begins.
-    pub(crate) fn begin(&self) {
+    /// Until the guard is dropped, a search of this thread remembers the pages that it touches, if
+    /// it is one of those that report them.
+    pub(crate) fn remember_used(&self) -> Remembering<'_> {
         let count = COLD_SEARCHES.get();
         COLD_SEARCHES.set(count.wrapping_add(1));
         REMEMBERS.set(count.is_multiple_of(SEARCHES_A_REPORT));
-    }
-
-    /// It has ended.
-    #[inline]
-    pub(crate) fn end(&self) {
-        if REMEMBERS.replace(false) {
-            self.report();
-        }
+        Remembering(self)
     }
 
     /// Tells the system which pages a search has touched, and forgets those that are gone.
