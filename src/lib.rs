@@ -157,7 +157,7 @@ pub use self::index::{
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::query::groups::{Group, Groups};
 pub use self::query::pages::{PageToken, Pages};
-pub use self::query::{Query, QueryBuilder, Searchable};
+pub use self::query::{HasRecords, Query, QueryBuilder, Searchable};
 pub use self::reader::{Reader, ReaderOn, WarmReader};
 pub use self::search::count::Count;
 pub use self::search::explain::{Explanation, Way};

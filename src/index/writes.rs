@@ -16,7 +16,9 @@ use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
+use crate::store::sections::records::view::record_in;
 use crate::training::{Sample, TrainedRange};
+use crate::types::ItemId;
 use crate::writer::Writer;
 
 /// See the module.
@@ -191,6 +193,12 @@ impl<'w> Writes<'w> {
     pub(super) fn reader(&self) -> Result<Reader<'_, ()>> {
         self.txn.check()?;
         Reader::at(&self.txn, self.shared.place)
+    }
+
+    /// The record of an item.
+    pub(super) fn record(&self, item: ItemId) -> Result<Option<Vec<u8>>> {
+        self.txn.check()?;
+        Ok(record_in(self.place(), &self.txn, item)?.map(<[u8]>::to_vec))
     }
 
     /// The number of items to link at the end: as many as the batch has added, and some that others

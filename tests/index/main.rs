@@ -26,6 +26,7 @@ mod loads;
 mod processes;
 mod questions;
 mod readers;
+mod records;
 mod removal;
 mod searches;
 
