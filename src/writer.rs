@@ -337,9 +337,9 @@ impl<'e, D> Writer<'e, D> {
         self.add_given_from(wtxn, items.into_iter().map(|(item, vector)| (item, vector, NO_RECORD)))
     }
 
-    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those that
-    /// the items have. After every 4 MB of records, the items so far are added as by a call of its
-    /// own, so that the memory does not depend on their number.
+    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
+    /// that the items have. After every 4 MB of records, the items so far are added as by a call of
+    /// its own, so that the memory does not depend on their number.
     ///
     /// # Errors
     /// As [`add_items_from`](Self::add_items_from), and

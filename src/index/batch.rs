@@ -252,12 +252,12 @@ impl<D> Batch<'_, D> {
         self.writes.change(|writer, txn| writer.add_given(txn, item, vector, Some(record)))
     }
 
-    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those that
-    /// the items have.
+    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
+    /// that the items have.
     ///
     /// # Errors
-    /// As [`add_with_record`](Self::add_with_record), at the first bad row; the items before it have
-    /// been added.
+    /// As [`add_with_record`](Self::add_with_record), at the first bad row; the items before it
+    /// have been added.
     ///
     /// # Panics
     /// As [`add_items_from`](Self::add_items_from).

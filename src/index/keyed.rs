@@ -230,12 +230,12 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         self.add_given(items.into_iter().map(|(key, vector)| (key, vector, NO_RECORD)))
     }
 
-    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those that
-    /// the items have.
+    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
+    /// that the items have.
     ///
     /// # Errors
-    /// As [`add_with_record`](Self::add_with_record), at the first bad row; the items before it have
-    /// been added.
+    /// As [`add_with_record`](Self::add_with_record), at the first bad row; the items before it
+    /// have been added.
     pub fn add_items_with_records<Q: AsKey<K>, T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
         &mut self,
         items: impl IntoIterator<Item = (Q, V, R)>,

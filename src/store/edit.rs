@@ -182,8 +182,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         (ROWS_BYTES / (size_of::<Row>() + stride + factor)).max(1)
     }
 
-    /// Adds an item, or replaces its vector, and its record if there is one. `false` if it has both,
-    /// and that changes nothing.
+    /// Adds an item, or replaces its vector, and its record if there is one. `false` if it has
+    /// both, and that changes nothing.
     ///
     /// # Errors
     /// [`Error::IndexFull`].

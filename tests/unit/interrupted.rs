@@ -212,11 +212,11 @@ fn choosing_codes_is_interrupted() {
     }
 }
 
-/// An edit that adds many records ends, and another begins: what is undone is the last one. A vector
-/// and its record are always of one version.
+/// An edit that adds many records ends, and another begins: what is undone is the last one. A
+/// vector and its record are always of one version.
 #[test]
 fn adding_records_is_interrupted() {
-    const KEPT: std::ops::Range<ItemId> = 20..60;
+    const KEPT: std::ops::Range<ItemId> = 20..90;
     let (_folder, env) = open();
     let database = create(&env, None);
     let (place, writer) = (Place::of(database, INDEX), W::new(database, INDEX, DIMENSIONS));

@@ -1,5 +1,5 @@
-//! The write buffer of records. All records that an edit changes are put at its end, so that the old
-//! ones are intact until then.
+//! The write buffer of records. All records that an edit changes are put at its end, so that the
+//! old ones are intact until then.
 
 use std::collections::BTreeMap;
 

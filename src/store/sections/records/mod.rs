@@ -1,9 +1,9 @@
 //! RECORDS: a record of bytes beside an item, if it has one.
 //!
 //! A record is a value of its own, under the id of its item: LMDB packs small values into shared
-//! pages, and gives a large one pages to itself. So a vector that is replaced, a build and new slots
-//! leave the records alone, and a commit writes the pages of the records that it changes. Searches
-//! read no record unless they are asked for those of their results.
+//! pages, and gives a large one pages to itself. So a vector that is replaced, a build and new
+//! slots leave the records alone, and a commit writes the pages of the records that it changes.
+//! Searches read no record unless they are asked for those of their results.
 //!
 //! `edit`: the write buffer; `view`: lookups; `check`: the invariant `records` of `docs/format.md`.
 
