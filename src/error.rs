@@ -352,6 +352,29 @@ pub enum Error {
         /// The maximum length in bytes.
         max: usize,
     },
+    /// A name that no database of the caller's can have.
+    #[error(
+        "a database cannot be named {name:?}: use 1 to {max} bytes of UTF-8 without NUL that do \
+         not begin with \"voisin\""
+    )]
+    InvalidDatabaseName {
+        /// The name.
+        name: String,
+        /// The maximum length in bytes.
+        max: usize,
+    },
+    /// An index of another folder was used in a transaction or a snapshot.
+    #[error(
+        "the index is in {}, and this is a transaction of {}: open the index in that folder, or \
+         write to each folder in a commit of its own",
+        found.display(), expected.display()
+    )]
+    OtherFolder {
+        /// The folder of the transaction.
+        expected: PathBuf,
+        /// The folder of the index.
+        found: PathBuf,
+    },
     /// The folder has no index of this name.
     #[error(
         "there is no index {name:?} in {}, which has {known:?}: create it first",

@@ -64,6 +64,8 @@ impl Error {
             | Self::CodesUnsupported { .. }
             | Self::UnknownMetric { .. }
             | Self::UnknownType { .. }
+            | Self::InvalidDatabaseName { .. }
+            | Self::OtherFolder { .. }
             | Self::NoTraining { .. }
             | Self::MetricMismatch { .. }
             | Self::ConnectivityMismatch { .. }

@@ -44,6 +44,8 @@ fn examples() -> Vec<Error> {
         Error::UnknownMetric { index: 3, metric: stored },
         Error::UnknownType { metric: name(), form: name(), known: name() },
         Error::NoTraining { form: stored },
+        Error::InvalidDatabaseName { name: name(), max: 480 },
+        Error::OtherFolder { expected: "a".into(), found: "b".into() },
         Error::MetricMismatch { index, stored: name(), requested },
         Error::ConnectivityMismatch { index, stored_m: 16, stored_m0: 32, m: 8, m0: 16 },
         Error::NotTrained { index },
