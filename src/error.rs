@@ -161,6 +161,25 @@ pub enum Error {
         /// The name of its metric.
         metric: &'static str,
     },
+    /// There is no such metric, or it does not store vectors in this form.
+    #[error(
+        "there is no metric {metric:?} that stores vectors as {form:?}: use one of {known}, or \
+         pass your own to Options::metric"
+    )]
+    UnknownType {
+        /// The requested metric.
+        metric: String,
+        /// The requested form.
+        form: String,
+        /// All metrics, with the forms of each.
+        known: String,
+    },
+    /// An index was to be trained whose form of vectors has no range.
+    #[error("vectors stored as {form} are not trained, only those stored as i8: leave it out")]
+    NoTraining {
+        /// The form of its vectors.
+        form: &'static str,
+    },
     /// The index was created with another metric.
     #[error(
         "index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as \
@@ -332,6 +351,29 @@ pub enum Error {
         bytes: usize,
         /// The maximum length in bytes.
         max: usize,
+    },
+    /// A name that no database of the caller's can have.
+    #[error(
+        "a database cannot be named {name:?}: use 1 to {max} bytes of UTF-8 without NUL that do \
+         not begin with \"voisin\""
+    )]
+    InvalidDatabaseName {
+        /// The name.
+        name: String,
+        /// The maximum length in bytes.
+        max: usize,
+    },
+    /// An index of another folder was used in a transaction or a snapshot.
+    #[error(
+        "the index is in {}, and this is a transaction of {}: open the index in that folder, or \
+         write to each folder in a commit of its own",
+        found.display(), expected.display()
+    )]
+    OtherFolder {
+        /// The folder of the transaction.
+        expected: PathBuf,
+        /// The folder of the index.
+        found: PathBuf,
     },
     /// The folder has no index of this name.
     #[error(

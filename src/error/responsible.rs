@@ -63,6 +63,10 @@ impl Error {
             | Self::InvalidParameter { .. }
             | Self::CodesUnsupported { .. }
             | Self::UnknownMetric { .. }
+            | Self::UnknownType { .. }
+            | Self::InvalidDatabaseName { .. }
+            | Self::OtherFolder { .. }
+            | Self::NoTraining { .. }
             | Self::MetricMismatch { .. }
             | Self::ConnectivityMismatch { .. }
             | Self::NotTrained { .. }

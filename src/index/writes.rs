@@ -37,14 +37,29 @@ pub(super) struct Writes<'w> {
 /// write pays for all of them. Linking 64 items takes some 20 ms.
 const LEAST_OTHERS_LINKED: u64 = 64;
 
-/// Whether a batch can be committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a batch can be committed. Of several states, the highest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
     Whole,
-    /// The map was full: the batch must be retried in a larger one.
-    MapFull,
     /// A call has failed half-way or panicked, or is in progress.
     Failed,
+    /// The map was full: the batch must be retried in a larger one.
+    MapFull,
+}
+
+/// What a batch leaves behind while its transaction is used for something else.
+pub(super) struct Paused {
+    shared: Arc<Shared>,
+    pub(super) state: State,
+    others_pending: u64,
+    links_later: bool,
+}
+
+impl Paused {
+    /// Whether it is a batch of this index.
+    pub(super) fn is_of(&self, shared: &Shared) -> bool {
+        self.shared.entry.number == shared.entry.number
+    }
 }
 
 /// Whether an error means that nothing has changed: those that the caller can fix.
@@ -83,6 +98,18 @@ impl<'w> Writes<'w> {
             state: State::Whole,
             links_later: false,
         })
+    }
+
+    /// Gives the transaction back, to go on later.
+    pub(super) fn pause(self) -> (WriteTxn<'w>, Paused) {
+        let Self { txn, shared, state, others_pending, links_later, .. } = self;
+        (txn, Paused { shared, state, others_pending, links_later })
+    }
+
+    /// Goes on in the same transaction.
+    pub(super) fn resume(txn: WriteTxn<'w>, paused: Paused) -> Self {
+        let Paused { shared, state, others_pending, links_later } = paused;
+        Self { txn, writer: shared.writer(), shared, state, others_pending, links_later }
     }
 
     pub(super) fn txn(&self) -> &WriteTxn<'w> {

@@ -18,6 +18,7 @@ mod child;
 mod disk_full;
 mod filters;
 #[cfg(target_os = "linux")]
+mod folder;
 mod fork;
 mod growth;
 mod handles;
