@@ -13,9 +13,11 @@ use crate::build::{Goal, Phase, Progress};
 use crate::builder::CONCURRENT_ATTEMPTS;
 use crate::codec::Scale;
 use crate::error::{Error, Result};
+use crate::field::Schema;
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
+use crate::store::sections::fields::schema;
 use crate::store::sections::records::view::record_in;
 use crate::training::{Sample, TrainedRange};
 use crate::types::ItemId;
@@ -76,6 +78,11 @@ fn has_changed_nothing(error: &Error) -> bool {
             | Error::LengthMismatch { .. }
             | Error::UnevenRows { .. }
             | Error::InvalidParameter { .. }
+            | Error::InvalidRecord { .. }
+            | Error::InvalidField { .. }
+            | Error::UnknownField { .. }
+            | Error::FieldMismatch { .. }
+            | Error::InvalidCondition { .. }
             | Error::InvalidSample { .. }
             | Error::NotTrained { .. }
             | Error::CoarseRange { .. }
@@ -220,6 +227,13 @@ impl<'w> Writes<'w> {
     pub(super) fn reader(&self) -> Result<Reader<'_, ()>> {
         self.txn.check()?;
         Reader::at(&self.txn, self.shared.place)
+    }
+
+    /// The fields of the index.
+    pub(super) fn schema(&self) -> Result<Schema> {
+        let place = self.place();
+        read_meta(place, &self.txn)?
+            .map_or(Ok(Schema::default()), |meta| schema(place.index, &meta))
     }
 
     /// The record of an item.
