@@ -109,7 +109,7 @@ fn answers_have_the_records_of_their_items_if_they_are_asked_for() {
         assert!(!found.nns.is_empty());
         match has_records {
             true => assert_eq!(found.records, records.collect::<Vec<_>>()),
-            false => assert_eq!(found.records, [const { None::<Vec<u8>> }; 0]),
+            false => assert_eq!(found.records, Vec::<Option<Vec<u8>>>::new()),
         }
     };
     let snapshot = index.snapshot().unwrap();
