@@ -161,6 +161,25 @@ pub enum Error {
         /// The name of its metric.
         metric: &'static str,
     },
+    /// There is no such metric, or it does not store vectors in this form.
+    #[error(
+        "there is no metric {metric:?} that stores vectors as {form:?}: use one of {known}, or \
+         pass your own to Options::metric"
+    )]
+    UnknownType {
+        /// The requested metric.
+        metric: String,
+        /// The requested form.
+        form: String,
+        /// All metrics, with the forms of each.
+        known: String,
+    },
+    /// An index was to be trained whose form of vectors has no range.
+    #[error("vectors stored as {form} are not trained, only those stored as i8: leave it out")]
+    NoTraining {
+        /// The form of its vectors.
+        form: &'static str,
+    },
     /// The index was created with another metric.
     #[error(
         "index {index} holds vectors for the metric {stored:?}, not {requested:?}: open it as \

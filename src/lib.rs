@@ -151,8 +151,8 @@ pub use self::filter::{AsCandidates, Filter};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    AnyIndex, AnyKey, AnyMetric, Batch, Index, Inspected, LoadPhase, LoadProgress, Loader,
-    Metadata, Options, Snapshot, UnlessWithin, inspect, remove_index,
+    AnyIndex, AnyKey, AnyMetric, AnyType, Batch, Index, Inspected, LoadPhase, LoadProgress, Loader,
+    Metadata, Names, Options, Snapshot, UnlessWithin, inspect, remove_index,
 };
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::query::groups::{Group, Groups};

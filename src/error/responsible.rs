@@ -63,6 +63,8 @@ impl Error {
             | Self::InvalidParameter { .. }
             | Self::CodesUnsupported { .. }
             | Self::UnknownMetric { .. }
+            | Self::UnknownType { .. }
+            | Self::NoTraining { .. }
             | Self::MetricMismatch { .. }
             | Self::ConnectivityMismatch { .. }
             | Self::NotTrained { .. }

@@ -42,6 +42,8 @@ fn examples() -> Vec<Error> {
         Error::InvalidParameter { name: "M", value: 1.0, remedy: "use 2 to 2048" },
         Error::CodesUnsupported { metric: stored },
         Error::UnknownMetric { index: 3, metric: stored },
+        Error::UnknownType { metric: name(), form: name(), known: name() },
+        Error::NoTraining { form: stored },
         Error::MetricMismatch { index, stored: name(), requested },
         Error::ConnectivityMismatch { index, stored_m: 16, stored_m0: 32, m: 8, m0: 16 },
         Error::NotTrained { index },

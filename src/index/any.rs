@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
+use super::any_type::AnyType;
 use super::environment::Access;
 use super::options::Options;
 use super::shared::Shared;
@@ -13,8 +14,10 @@ use crate::codec::Component;
 use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::format::item_keys::Naming;
+use crate::item_key::ItemName;
 use crate::search::Searched;
 use crate::store::stats::Stats;
+use crate::training::TrainedRange;
 use crate::types::ItemId;
 
 /// The placeholder metric of an [`AnyIndex`], whose metric is a value.
@@ -25,7 +28,7 @@ pub enum AnyMetric {}
 /// parameter.
 ///
 /// It is one of three handles, by the names of the items, each with all methods of an [`Index`] but
-/// those to create and to [`train`](Index::train). The methods here work on any of them, with items
+/// those to create. The methods here work on any of them, with items
 /// named by [`AnyKey`].
 ///
 /// An index with an unknown metric, one that does not ship with voisin, can be read, deleted from,
@@ -148,6 +151,28 @@ macro_rules! each {
 }
 
 impl AnyIndex {
+    /// Creates an index of the type that a value tells: see [`Index::create`].
+    ///
+    /// # Errors
+    /// [`UnknownType`](Error::UnknownType) if there is no such metric or no such form of it, and
+    /// those of [`Index::create`].
+    pub fn create(path: impl AsRef<Path>, of: &AnyType, options: Options) -> Result<Self> {
+        let expected = of.expected(&options)?;
+        Self::of(Shared::create_or(path.as_ref(), &options, expected, |name, env| {
+            Err(Error::NameTaken { name: name.to_owned(), path: env.folder().to_owned() })
+        })?)
+    }
+
+    /// Opens an index of the type that a value tells, or creates it: see
+    /// [`Index::open_or_create`].
+    ///
+    /// # Errors
+    /// As [`create`](Self::create) and [`Index::open_or_create`].
+    pub fn open_or_create(path: impl AsRef<Path>, of: &AnyType, options: Options) -> Result<Self> {
+        let expected = of.expected(&options)?;
+        Self::of(Shared::create_or(path.as_ref(), &options, expected, |_, _| Ok(()))?)
+    }
+
     /// Opens an existing index of any type. The options give its name, and can state what it is
     /// expected to be, as for [`Index::open`].
     ///
@@ -337,6 +362,14 @@ impl AnyIndex {
         }
     }
 
+    /// Trains the scale of an index that stores `i8`: see [`Index::train`].
+    ///
+    /// # Errors
+    /// As [`Index::train`], and [`NoTraining`](Error::NoTraining) if it stores another form.
+    pub fn train(&self, sample: &[impl Component]) -> Result<TrainedRange> {
+        each!(self, index => index.train(sample))
+    }
+
     /// Chooses the quantized codes of the index, or none: see [`Batch::set_codes`].
     ///
     /// # Errors
@@ -399,6 +432,34 @@ impl AnyIndex {
     /// As [`Index::repair`].
     pub fn repair(&self) -> Result<bool> {
         each!(self, index => index.repair())
+    }
+}
+
+impl<K: ItemName + ?Sized> Index<AnyMetric, K> {
+    /// Trains the scale of an index that stores `i8`: see [`train`](Index::train) of an index
+    /// whose type says so.
+    ///
+    /// # Errors
+    /// [`NoTraining`](Error::NoTraining) if it stores another form, and as
+    /// [`Writer::train`](crate::Writer::train) and [`write`](Self::write).
+    pub fn train(&self, sample: &[impl Component]) -> Result<TrainedRange> {
+        self.write(|batch| batch.train(sample))
+    }
+}
+
+impl<K: ?Sized> Batch<'_, AnyMetric, K> {
+    /// Trains the scale of an index that stores `i8`: see
+    /// [`Writer::train`](crate::Writer::train).
+    ///
+    /// # Errors
+    /// [`NoTraining`](Error::NoTraining) if it stores another form, and as
+    /// [`Writer::train`](crate::Writer::train).
+    pub fn train(&mut self, sample: &[impl Component]) -> Result<TrainedRange> {
+        let metric = self.writes.place().metric;
+        if !metric.is_trained {
+            return Err(Error::NoTraining { form: metric.codec_name });
+        }
+        self.writes.change(|writer, txn| writer.train_by(txn, sample))
     }
 }
 

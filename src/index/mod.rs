@@ -17,6 +17,7 @@
 
 mod answer;
 mod any;
+mod any_type;
 mod batch;
 mod cache;
 mod catalog;
@@ -49,6 +50,7 @@ use std::time::Duration;
 use heed::RoTxn;
 
 pub use self::any::{AnyIndex, AnyKey, AnyMetric};
+pub use self::any_type::{AnyType, Names};
 pub use self::batch::Batch;
 pub use self::catalog::remove_index;
 use self::environment::Access;

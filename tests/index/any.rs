@@ -11,8 +11,8 @@ use voisin::heed::EnvOpenOptions;
 use voisin::heed::types::{Bytes, Str};
 use voisin::rand::{SeedableRng, rngs::StdRng};
 use voisin::{
-    AnyIndex, AnyKey, Codes, Error, Index, ItemKey, Options, Responsible, Writer, create_database,
-    inspect,
+    AnyIndex, AnyKey, AnyType, Codes, Error, Index, ItemKey, Names, Options, Responsible, Writer,
+    create_database, inspect,
 };
 
 const DIMENSIONS: usize = 8;
@@ -129,6 +129,63 @@ fn every_naming_opens_without_a_type() {
         index.write(|batch| batch.add_items_from([("a", row(1)), ("b", row(2))])).unwrap();
     };
     keyed::<str>("string keys", text, ["a", "b", "c"].map(AnyKey::from));
+}
+
+/// What is created by a value is what is created by a type.
+#[test]
+fn every_metric_and_form_is_created_by_its_name() {
+    let bits =
+        ["binary quantized euclidean", "binary quantized cosine", "binary quantized manhattan"];
+    let floats = ["euclidean", "cosine", "dot product", "manhattan"];
+    let types = floats
+        .iter()
+        .flat_map(|metric| ["f32", "f16", "bf16", "i8"].map(|form| (*metric, form)))
+        .chain(bits.iter().map(|metric| (*metric, "signs")))
+        .chain([("hamming", "bits")]);
+    let folder = tempfile::tempdir().unwrap();
+    for (i, (metric, form)) in types.enumerate() {
+        let of = AnyType::new(metric).form(form).names(Names::Numbers);
+        let options = || Options::new(DIMENSIONS).name(format!("{metric} {form}"));
+        let index = AnyIndex::create(folder.path(), &of, options()).unwrap();
+        assert_eq!((index.metric(), index.form(), index.naming()), (metric, form, "u64 keys"));
+        if form == "i8" {
+            assert!(matches!(index.add(1, &row(1)), Err(Error::NotTrained { .. })), "{metric}");
+            index.train(&row(1).map(|component| 1.5 * component - 0.2)).unwrap();
+        } else {
+            assert!(matches!(index.train(&row(1)), Err(Error::NoTraining { .. })), "{metric}");
+        }
+        index.add(i as u64, &row(i as u64)).unwrap();
+        let taken = AnyIndex::create(folder.path(), &of, options());
+        assert!(matches!(taken, Err(Error::NameTaken { .. })));
+        let again = AnyIndex::open_or_create(folder.path(), &of, options()).unwrap();
+        assert_eq!(again.len().unwrap(), 1);
+        assert_eq!(again.check().unwrap(), []);
+    }
+    let of = AnyType::new("cosine").names(Names::Texts);
+    let options = || Options::new(DIMENSIONS).name("texts");
+    AnyIndex::create(folder.path(), &of, options()).unwrap();
+    assert!(Index::<Cosine, str>::open(folder.path(), Options::default().name("texts")).is_ok());
+    let other = AnyIndex::open_or_create(folder.path(), &of.names(Names::Ids), options());
+    assert!(matches!(other, Err(Error::NamingMismatch { .. })));
+}
+
+#[test]
+fn a_type_that_does_not_exist_is_refused_with_those_that_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("new");
+    for of in [AnyType::new("cosin"), AnyType::new("hamming").form("f32")] {
+        let error = AnyIndex::create(&path, &of, Options::new(DIMENSIONS)).unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, Error::UnknownType { .. }), "{message}");
+        assert!(message.contains("\"hamming\" as bits"), "{message}");
+        assert!(message.contains("\"cosine\" as f32 or f16 or bf16 or i8"), "{message}");
+        assert!(!path.exists());
+    }
+    // A metric of the caller's can be named.
+    let options = || Options::new(DIMENSIONS).metric::<Chebyshev>();
+    let index = AnyIndex::create(&path, &AnyType::new("chebyshev"), options()).unwrap();
+    index.add(1, &row(1)).unwrap();
+    assert_eq!(index.search(&row(1), 1).unwrap().into_nns()[0], (AnyKey::from(1), 0.0));
 }
 
 #[test]

@@ -178,6 +178,11 @@ impl Metric {
     /// A built-in metric, by its name and the number of its element type.
     #[must_use]
     pub fn built_in(name: &str, codec: u8) -> Option<&'static Self> {
+        Self::all_built_in().find(|metric| metric.codec == codec && metric.name() == name)
+    }
+
+    /// All built-in metrics, once for each of their element types.
+    pub fn all_built_in() -> impl Iterator<Item = &'static Self> {
         fn forms<C: Floats>() -> [&'static Metric; 4] {
             [
                 Metric::of::<Euclidean<C>>(),
@@ -195,7 +200,6 @@ impl Metric {
         [forms::<F32>(), forms::<F16>(), forms::<Bf16>(), forms::<I8>(), of_bits]
             .into_iter()
             .flatten()
-            .find(|metric| metric.codec == codec && metric.name() == name)
     }
 
     /// A placeholder for an unknown metric of an index with this element type: its vectors can be
