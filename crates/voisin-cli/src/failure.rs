@@ -50,8 +50,6 @@ pub(crate) enum Failure {
         /// What happened, with the value, the limit and the remedy.
         message: String,
     },
-    /// The answer is no, and has been printed.
-    No,
     /// The reader of the standard output has closed it, and wants no more: not an error.
     ClosedPipe,
 }
@@ -108,7 +106,6 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Told { exit, .. } => *exit,
-            Self::No => Exit::No,
             Self::ClosedPipe => Exit::Success,
         }
     }
@@ -119,7 +116,7 @@ impl fmt::Display for Failure {
         match self {
             // One line, whatever a message or a path contains.
             Self::Told { message, .. } => f.write_str(&message.replace(['\n', '\r'], " ")),
-            Self::No | Self::ClosedPipe => Ok(()),
+            Self::ClosedPipe => Ok(()),
         }
     }
 }
@@ -190,8 +187,10 @@ const WORDS: &[(&str, &str)] = &[
     (" (Options::memory, Loader::memory)", " (--memory)"),
     (" (Options::temp_dir, Loader::temp_dir)", " (--temp-dir)"),
     (" (Options::any_file_system)", " (--any-file-system)"),
-    (", wait longer (Options::growth_wait), or begin with a larger map (Options::map_size_bytes)",
-     ", or begin with a larger map (--map-size)"),
+    (
+        ", wait longer (Options::growth_wait), or begin with a larger map (Options::map_size_bytes)",
+        ", or begin with a larger map (--map-size)",
+    ),
     (" (Options::map_size_bytes)", " (--map-size)"),
     (" (Env::resize, or a larger map_size at open)", " (--map-size)"),
     (" with more (Options::max_readers)", " from a program that sets more"),

@@ -49,11 +49,16 @@ pub(crate) fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
+/// Whether the work in progress asks [`is_requested`] from now on.
+pub(crate) fn ask(is_asked: bool) {
+    IS_ASKED.store(is_asked, Ordering::Relaxed);
+}
+
 /// Runs work that asks [`is_requested`] again and again.
 pub(crate) fn asking<T>(work: impl FnOnce() -> T) -> T {
-    IS_ASKED.store(true, Ordering::Relaxed);
+    ask(true);
     let done = work();
-    IS_ASKED.store(false, Ordering::Relaxed);
+    ask(false);
     done
 }
 

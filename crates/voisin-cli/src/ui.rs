@@ -45,11 +45,6 @@ impl Ui {
         if self.is_json { self.json(value) } else { self.line(text()) }
     }
 
-    /// The standard output, for bytes.
-    pub(crate) fn out(&mut self) -> &mut (dyn Write + '_) {
-        &mut self.out
-    }
-
     /// Writes out what is buffered.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(|error| Failure::output(&error))
@@ -153,12 +148,15 @@ impl Drop for Bar {
     }
 }
 
+/// Progress with an end that is known, with one that is not, and of work that does not tell.
+const TEMPLATES: [&str; 3] = [
+    "{msg:>9} [{bar:30}] {human_pos} of {human_len}{prefix}",
+    "{msg:>9} {spinner} {human_pos} in {elapsed}{prefix}",
+    "{msg:>9} {spinner} {elapsed}",
+];
+
 fn style(has_total: bool) -> ProgressStyle {
-    let template = if has_total {
-        "{msg:>9} [{bar:30}] {human_pos} of {human_len}{prefix}"
-    } else {
-        "{msg:>9} {spinner} {human_pos} in {elapsed}{prefix}"
-    };
+    let template = if has_total { TEMPLATES[0] } else { TEMPLATES[1] };
     // The templates are constants, and a test holds that they are sound.
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -166,8 +164,7 @@ fn style(has_total: bool) -> ProgressStyle {
 }
 
 fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("{msg} {spinner} {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template(TEMPLATES[2]).unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
 /// A duration in two units at most.
@@ -251,8 +248,7 @@ mod tests {
 
     #[test]
     fn templates_of_progress_are_sound() {
-        for template in ["{msg:>9} [{bar:30}] {human_pos} of {human_len}{prefix}", "{msg} {spinner}"]
-        {
+        for template in TEMPLATES {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
     }
