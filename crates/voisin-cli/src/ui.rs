@@ -111,7 +111,9 @@ impl Bar {
                 None => self.bar.unset_length(),
             }
         }
-        self.bar.set_prefix(left.map_or(String::new(), |left| format!(", {} left", time(left))));
+        let of = total.map_or(String::new(), |total| format!(" of {}", number(total)));
+        let left = left.map_or(String::new(), |left| format!(", {} left", time(left)));
+        self.bar.set_prefix(format!("{}{of}{left}", number(done)));
         self.bar.set_position(done);
     }
 
@@ -150,8 +152,8 @@ impl Drop for Bar {
 
 /// Progress with an end that is known, with one that is not, and of work that does not tell.
 const TEMPLATES: [&str; 3] = [
-    "{msg:>9} [{bar:30}] {human_pos} of {human_len}{prefix}",
-    "{msg:>9} {spinner} {human_pos} in {elapsed}{prefix}",
+    "{msg:>9} [{bar:30}] {prefix}",
+    "{msg:>9} {spinner} {prefix} in {elapsed}",
     "{msg:>9} {spinner} {elapsed}",
 ];
 
@@ -193,6 +195,11 @@ pub(crate) fn bytes(bytes: u64) -> String {
         Some("B") | None => format!("{bytes} B"),
         Some(unit) => format!("{value:.1} {unit}"),
     }
+}
+
+/// A number of things, in words.
+pub(crate) fn count(things: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(things), if things == 1 { one } else { many })
 }
 
 /// A number with spaces between thousands.

@@ -7,7 +7,7 @@ use serde_json::json;
 use voisin::{AnyIndex, Error, Options, inspect, verify_file};
 
 use crate::failure::{Exit, Failure, Result, in_our_words};
-use crate::ui::{Ui, number};
+use crate::ui::{Ui, count};
 
 /// Look for damage: in LMDB's pages and the metadata of every index, or, with --deep, in everything.
 ///
@@ -101,11 +101,12 @@ impl Check {
         let value =
             json!({ "findings": findings, "indexes": checked, "pages": pages, "deep": self.deep });
         ui.result(&value, || {
-            let (count, pages) = (checked.len(), number(pages));
+            let indexes = count(checked.len() as u64, "index", "indexes");
+            let pages = count(pages, "page", "pages");
             let how = if self.deep { "every invariant" } else { "the metadata" };
             match findings {
-                0 => format!("sound: {pages} pages, and {how} of {count} indexes"),
-                _ => format!("damaged: {findings} findings in {pages} pages and {count} indexes"),
+                0 => format!("sound: {pages}, and {how} of {indexes}"),
+                _ => format!("damaged: {} in {pages} and {indexes}", in_findings(findings)),
             }
         })?;
         if findings == 0 {
@@ -114,10 +115,15 @@ impl Check {
         Err(Failure::Told {
             exit: Exit::No,
             message: format!(
-                "{} is damaged ({findings} findings): restore a backup, or load the vectors into \
-                 a new index; what is in the graph alone, voisin repair --rebuild-graph makes anew",
-                self.path.display()
+                "{} is damaged ({}): restore a backup, or load the vectors into a new index; what is \
+                 in the graph alone, voisin repair --rebuild-graph makes anew",
+                self.path.display(),
+                in_findings(findings)
             ),
         })
     }
+}
+
+fn in_findings(findings: u64) -> String {
+    count(findings, "finding", "findings")
 }

@@ -94,16 +94,16 @@ impl CodesArg {
 }
 
 pub(crate) fn parse_codes(text: &str) -> Result<CodesArg, String> {
-    match text {
-        "none" => Ok(CodesArg::None),
-        "fast" => Ok(CodesArg::Fast),
-        bits => bits
-            .parse()
-            .ok()
-            .and_then(Codes::of_bits)
-            .map(CodesArg::Bits)
-            .ok_or_else(|| "codes are 1, 2, 4, 7 or 8 bits, fast, or none".to_owned()),
-    }
+    Ok(match text {
+        "none" => CodesArg::None,
+        "fast" => CodesArg::Fast,
+        "1" => CodesArg::Bits(Codes::Bits1),
+        "2" => CodesArg::Bits(Codes::Bits2),
+        "4" => CodesArg::Bits(Codes::Bits4),
+        "7" => CodesArg::Bits(Codes::Bits7),
+        "8" => CodesArg::Bits(Codes::Bits8),
+        _ => return Err("codes are 1, 2, 4, 7 or 8 bits, fast, or none".to_owned()),
+    })
 }
 
 impl Type {
