@@ -375,6 +375,20 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// The index has been given another name since the handle was opened.
+    #[error(
+        "the index that was called {name:?} in {} is called {now:?} since: open {name:?} anew for \
+         what took its place, or {now:?} to go on with this one",
+        path.display()
+    )]
+    Renamed {
+        /// The name that it had.
+        name: String,
+        /// The name that it has.
+        now: String,
+        /// The folder.
+        path: PathBuf,
+    },
     /// All numbers that the indexes of a folder can have have been assigned.
     #[error(
         "{} has had {max} indexes, those that were removed included, and can have no more: copy \

@@ -86,6 +86,7 @@ impl Error {
             | Self::PagesExpired { .. }
             | Self::InvalidPageToken { .. }
             | Self::Removed { .. }
+            | Self::Renamed { .. }
             | Self::TooManyIndexes { .. }
             | Self::InvalidName { .. }
             | Self::MissingName { .. }

@@ -74,6 +74,7 @@ fn examples() -> Vec<Error> {
         Error::PagesExpired { commit: 7 },
         Error::InvalidPageToken { what: "is of another query" },
         Error::Removed { name: name(), path: path() },
+        Error::Renamed { name: name(), now: name(), path: path() },
         Error::TooManyIndexes { path: path(), max: 65_535 },
         Error::InvalidName { bytes: 0, max: 255 },
         Error::MissingName { name: name(), path: path(), known: vec![name()] },

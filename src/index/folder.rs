@@ -184,7 +184,8 @@ impl<'w> FolderTxn<'w> {
     ///
     /// # Errors
     /// Those of the closure. [`OtherFolder`](Error::OtherFolder) if the index is in another folder,
-    /// [`Removed`](Error::Removed), [`ReadOnly`](Error::ReadOnly) if the handle is read-only,
+    /// [`Removed`](Error::Removed), [`Renamed`](Error::Renamed),
+    /// [`ReadOnly`](Error::ReadOnly) if the handle is read-only,
     /// [`BatchFailed`](Error::BatchFailed) after a call that panicked.
     pub fn index<D, K: ?Sized, T, E: From<Error>>(
         &mut self,
@@ -223,17 +224,61 @@ impl<'w> FolderTxn<'w> {
         &mut self,
         work: impl FnOnce(&mut RwTxn<'w>) -> heed::Result<T>,
     ) -> Result<T> {
+        self.change(|txn| work(txn).map_err(Error::from))
+    }
+
+    /// Changes what belongs to no index.
+    fn change<T>(&mut self, work: impl FnOnce(&mut RwTxn<'w>) -> Result<T>) -> Result<T> {
         self.check_whole()?;
         let txn = self.txn.as_mut().ok_or(Error::BatchFailed)?;
         txn.check()?;
         // The state remains if `work` panics and the caller catches that.
         self.state = State::Failed;
-        let result = work(txn).map_err(Error::from);
+        let result = work(txn);
         self.state = match result {
             Err(Error::MapFull) => State::MapFull,
             _ => State::Whole,
         };
         result
+    }
+
+    /// Lets two indexes change their names, so that one takes the place of the other: an index of a
+    /// new embedding model, loaded beside the old one. O(1).
+    ///
+    /// Whoever opens the name from the commit on gets the new one. Handles and snapshots that were
+    /// opened before go on to search what they were opened on; their writes are refused with
+    /// [`Renamed`](Error::Renamed), as they would change the old one. [`remove_index`] removes that,
+    /// when nobody needs it.
+    ///
+    /// ```
+    /// use voisin::{Index, Options, distances::Cosine, remove_index};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("library");
+    /// let old = Index::<Cosine, str>::create(&path, Options::new(2).name("texts"))?;
+    /// old.write(|batch| batch.add("emma", &[0.9, 0.1]))?;
+    /// // The same texts by another model, which has other dimensions.
+    /// let new = Index::<Cosine, str>::create(&path, Options::new(3).name("texts of model 2"))?;
+    /// new.write(|batch| batch.add("emma", &[0.1, 0.2, 0.3]))?;
+    ///
+    /// new.folder().write(|txn| txn.swap_names("texts", "texts of model 2"))?;
+    /// let texts = Index::<Cosine, str>::open(&path, Options::default().name("texts"))?;
+    /// assert_eq!(texts.dimensions(), 3);
+    /// assert_eq!(old.search(1).by_vector(&[1.0, 0.0])?.nns[0].0, "emma"); // still
+    /// remove_index(&path, Options::default().name("texts of model 2"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// [`remove_index`]: crate::remove_index
+    ///
+    /// # Errors
+    /// [`MissingName`](Error::MissingName) if there is no index of one of the names: nothing has
+    /// changed. Those of LMDB.
+    pub fn swap_names(&mut self, one: &str, other: &str) -> Result<()> {
+        let env = Arc::clone(&self.env);
+        self.change(|txn| catalog::swap(&env, txn, [one, other]))
     }
 
     /// # Errors

@@ -301,11 +301,21 @@ impl Shared {
     /// Checks that the index has not been removed: a write would recreate it.
     ///
     /// # Errors
-    /// [`Error::Removed`].
+    /// [`Error::Removed`], [`Error::Renamed`].
     pub(super) fn check_exists(&self, txn: &RoTxn<'_>) -> Result<()> {
         let is_ours = catalog::entry(&self.env, txn, &self.name)?
             .is_some_and(|entry| entry.number == self.entry.number);
-        if is_ours { Ok(()) } else { Err(self.explain(Error::MissingIndex(self.entry.number))) }
+        if is_ours {
+            return Ok(());
+        }
+        let named = catalog::entries(&self.env, txn)?;
+        match named.into_iter().find(|(_, entry)| entry.number == self.entry.number) {
+            Some((now, _)) => {
+                let (name, path) = (self.name.clone(), self.env.folder().to_owned());
+                Err(Error::Renamed { name, now, path })
+            }
+            None => Err(self.explain(Error::MissingIndex(self.entry.number))),
+        }
     }
 
     /// Maps a missing index to a removed one: an index in the catalog has metadata, and no number

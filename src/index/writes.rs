@@ -93,7 +93,7 @@ fn has_changed_nothing(error: &Error) -> bool {
 
 impl<'w> Writes<'w> {
     /// # Errors
-    /// [`Removed`](Error::Removed).
+    /// [`Removed`](Error::Removed), [`Renamed`](Error::Renamed).
     pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Result<Self> {
         shared.check_exists(&txn)?;
         let writer = shared.writer();

@@ -323,3 +323,45 @@ fn indexes_and_databases_never_part_when_a_writer_is_killed() {
 fn soak_of_killed_writers() {
     kill_writers(1000);
 }
+
+#[test]
+fn an_index_takes_the_place_of_another_in_one_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = Library::open(folder.path(), Options::new);
+    library.folder.write(|txn| library.add(txn, 1)).unwrap();
+    let held = library.bodies.snapshot().unwrap();
+    let new = Bodies::create(folder.path(), Options::new(2).name("new")).unwrap();
+    new.write(|batch| batch.add_items(&[1, 2], &[0.0, 1.0, 1.0, 0.0])).unwrap();
+
+    // Together with other changes, or not at all.
+    let missing = library.folder.write(|txn| {
+        txn.databases(|wtxn| library.authors.clear(wtxn))?;
+        txn.swap_names("bodies", "nobody")
+    });
+    assert!(matches!(missing, Err(Error::MissingName { .. })));
+    let undone = library.folder.write(|txn| {
+        txn.swap_names("bodies", "new")?;
+        txn.index(&library.titles, |batch| batch.add("x", &[1.0]))
+    });
+    assert!(undone.is_err());
+    assert_eq!((library.counts(), new.dimensions()), ([1; 3], 2));
+    assert_eq!(library.bodies.write(|batch| batch.len()).unwrap(), 1);
+
+    library.folder.write(|txn| txn.swap_names("bodies", "new")).unwrap();
+    let opened = |name| Bodies::open(folder.path(), Options::default().name(name)).unwrap();
+    assert_eq!((opened("bodies").dimensions(), opened("new").dimensions()), (2, 3));
+    assert_eq!(opened("bodies").snapshot().unwrap().len(), 2);
+    // Earlier handles search what they were opened on, and change nothing.
+    assert_eq!((held.len(), library.bodies.snapshot().unwrap().len()), (1, 1));
+    for result in
+        [library.bodies.write(|batch| batch.delete(1)), new.write(|batch| batch.delete(1))]
+    {
+        assert!(matches!(result, Err(Error::Renamed { .. })), "{result:?}");
+    }
+    voisin::remove_index(folder.path(), Options::default().name("new")).unwrap();
+    assert_eq!(library.folder.names().unwrap(), ["bodies", "titles"]);
+    assert!(matches!(library.bodies.snapshot(), Err(Error::Removed { .. })));
+    assert_eq!(held.search(1).by_vector(&[1.0, 0.0, 0.0]).unwrap().nns.len(), 1);
+    assert_eq!(opened("bodies").check().unwrap(), []);
+    library.titles.check().unwrap();
+}
