@@ -32,6 +32,8 @@ pub(super) struct Writes<'w> {
     /// The number of pending items when it began.
     others_pending: u64,
     pub(super) links_later: bool,
+    /// The closure that cancels the build at the end.
+    pub(super) cancel: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// A batch links at least this many items that others have left pending, or as many as it has added
@@ -104,6 +106,7 @@ impl<'w> Writes<'w> {
             shared: Arc::clone(shared),
             state: State::Whole,
             links_later: false,
+            cancel: None,
         })
     }
 
@@ -272,7 +275,8 @@ impl<'w> Writes<'w> {
         self.txn.check()?;
         // The closure may have caught a panic or ignored an error, and returned `Ok`.
         self.check_whole()?;
-        let shared = Arc::clone(&self.shared);
+        let (shared, cancel) = (Arc::clone(&self.shared), self.cancel.take());
+        let hooks = cancel.as_deref().map_or(hooks, |cancel| Hooks { cancel, ..hooks });
         if let Some(goal) = match goal {
             Some(goal) => Some(goal),
             None => self.goal()?,
