@@ -57,6 +57,7 @@ pub(super) struct Paused {
     pub(super) state: State,
     others_pending: u64,
     links_later: bool,
+    cancel: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Paused {
@@ -112,14 +113,14 @@ impl<'w> Writes<'w> {
 
     /// Gives the transaction back, to go on later.
     pub(super) fn pause(self) -> (WriteTxn<'w>, Paused) {
-        let Self { txn, shared, state, others_pending, links_later, .. } = self;
-        (txn, Paused { shared, state, others_pending, links_later })
+        let Self { txn, shared, state, others_pending, links_later, cancel, .. } = self;
+        (txn, Paused { shared, state, others_pending, links_later, cancel })
     }
 
     /// Goes on in the same transaction.
     pub(super) fn resume(txn: WriteTxn<'w>, paused: Paused) -> Self {
-        let Paused { shared, state, others_pending, links_later } = paused;
-        Self { txn, writer: shared.writer(), shared, state, others_pending, links_later }
+        let Paused { shared, state, others_pending, links_later, cancel } = paused;
+        Self { txn, writer: shared.writer(), shared, state, others_pending, links_later, cancel }
     }
 
     pub(super) fn txn(&self) -> &WriteTxn<'w> {
