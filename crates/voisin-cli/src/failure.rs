@@ -184,6 +184,7 @@ fn message_of(error: &Error) -> String {
 
 /// Names of the engine's interface, and what does the same here.
 const WORDS: &[(&str, &str)] = &[
+    (", or pass your own to Options::metric", ""),
     (" (Options::memory, Loader::memory)", " (--memory)"),
     (" (Options::temp_dir, Loader::temp_dir)", " (--temp-dir)"),
     (" (Options::any_file_system)", " (--any-file-system)"),
@@ -243,6 +244,11 @@ mod tests {
             Error::DamagedFile { path: path(), what: "a page".to_owned() },
             Error::UnknownMetric { index: 1, metric: "mine" },
             Error::ForeignEnvironment { path: path() },
+            Error::UnknownType {
+                metric: "l3".to_owned(),
+                form: "f32".to_owned(),
+                known: "others".to_owned(),
+            },
             Error::MapBusy {
                 path: path(),
                 map_bytes: 1,

@@ -6,7 +6,7 @@ use voisin::{AnyKey, AsKey, Filter, ItemId, ItemName};
 use crate::failure::{Failure, Result};
 
 /// The names of an index, of one of the three kinds.
-pub(crate) trait Key: ItemName<Owned: AsKey<Self>> {
+pub(crate) trait Key: ItemName<Owned: AsKey<Self> + Named> {
     /// Whether they are texts.
     const IS_TEXT: bool;
 
@@ -17,9 +17,6 @@ pub(crate) trait Key: ItemName<Owned: AsKey<Self>> {
     /// A message, without the place of the key.
     fn of(key: AnyKey) -> Result<Self::Owned, String>;
 
-    /// The same name without its type.
-    fn any(name: Self::Owned) -> AnyKey;
-
     /// A restriction of searches to these items.
     fn filter(names: Vec<Self::Owned>) -> Result<Filter<Self>>;
 
@@ -29,6 +26,30 @@ pub(crate) trait Key: ItemName<Owned: AsKey<Self>> {
             "--prefix {prefix:?}: the items of the index are named by numbers, which have no \
              prefix: leave it out"
         )))
+    }
+}
+
+/// The name of an item, as answers have it.
+pub(crate) trait Named: Clone {
+    /// The same name without its type.
+    fn any(self) -> AnyKey;
+}
+
+impl Named for u32 {
+    fn any(self) -> AnyKey {
+        AnyKey::Number(self.into())
+    }
+}
+
+impl Named for u64 {
+    fn any(self) -> AnyKey {
+        AnyKey::Number(self)
+    }
+}
+
+impl Named for String {
+    fn any(self) -> AnyKey {
+        AnyKey::Text(self)
     }
 }
 
@@ -53,10 +74,6 @@ impl Key for ItemId {
         number(&key, ItemId::MAX.into())
     }
 
-    fn any(name: Self) -> AnyKey {
-        AnyKey::Number(name.into())
-    }
-
     fn filter(names: Vec<Self>) -> Result<Filter<Self>> {
         Ok(Filter::new(names.into_iter().collect()))
     }
@@ -67,10 +84,6 @@ impl Key for u64 {
 
     fn of(key: AnyKey) -> Result<Self, String> {
         number(&key, u64::MAX)
-    }
-
-    fn any(name: Self) -> AnyKey {
-        AnyKey::Number(name)
     }
 
     fn filter(names: Vec<Self>) -> Result<Filter<Self>> {
@@ -86,10 +99,6 @@ impl Key for str {
             AnyKey::Number(number) => number.to_string(),
             AnyKey::Text(text) => text,
         })
-    }
-
-    fn any(name: String) -> AnyKey {
-        AnyKey::Text(name)
     }
 
     fn filter(names: Vec<String>) -> Result<Filter<Self>> {

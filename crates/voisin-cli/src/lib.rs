@@ -6,12 +6,14 @@
 //!
 //! One file a concern: `failure` has the exit codes and messages, `interrupt` the signals, `ui` the
 //! output, `place` the opening of indexes, `keys` the names of items, `rows` the formats that are
-//! read, and `commands` a file for each subcommand.
+//! read, `measure` recall and speed, `chart` pictures, and `commands` a file for each subcommand.
 
+mod chart;
 mod commands;
 mod failure;
 mod interrupt;
 mod keys;
+mod measure;
 mod place;
 mod rows;
 mod ui;

@@ -16,12 +16,12 @@ pub(crate) struct Ui {
     /// Whether results are JSON, one object a line.
     pub(crate) is_json: bool,
     is_quiet: bool,
-    out: io::BufWriter<io::StdoutLock<'static>>,
+    out: io::BufWriter<io::Stdout>,
 }
 
 impl Ui {
     pub(crate) fn new(is_json: bool, is_quiet: bool) -> Self {
-        Self { is_json, is_quiet, out: io::BufWriter::new(io::stdout().lock()) }
+        Self { is_json, is_quiet, out: io::BufWriter::new(io::stdout()) }
     }
 
     /// Writes a line for a person.
@@ -43,6 +43,16 @@ impl Ui {
         text: impl FnOnce() -> String,
     ) -> Result<()> {
         if self.is_json { self.json(value) } else { self.line(text()) }
+    }
+
+    /// Writes bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(|error| Failure::output(&error))
+    }
+
+    /// The standard output, for bytes.
+    pub(crate) fn out(&mut self) -> &mut (dyn Write + Send + '_) {
+        &mut self.out
     }
 
     /// Writes out what is buffered.

@@ -93,7 +93,7 @@ impl Check {
 
     fn end(&self, ui: &mut Ui, findings: u64, checked: &[String], pages: u64) -> Result<()> {
         if let (Some(name), []) = (&self.index, checked) {
-            return Err(Failure::environment(format!(
+            return Err(Failure::usage(format!(
                 "there is no index {name:?} in {}: voisin inspect lists those that are",
                 self.path.display()
             )));

@@ -42,7 +42,7 @@ impl Inspect {
 }
 
 /// The name of an index, or how to find it without one.
-fn name_of(index: &Inspected) -> String {
+pub(super) fn name_of(index: &Inspected) -> String {
     match (&index.name, &index.database) {
         (Some(name), _) => name.clone(),
         (None, Some(database)) => format!("number {} of {database:?}", index.index),
@@ -50,7 +50,7 @@ fn name_of(index: &Inspected) -> String {
     }
 }
 
-fn row_of(index: &Inspected) -> Vec<String> {
+pub(super) fn row_of(index: &Inspected) -> Vec<String> {
     let name = name_of(index);
     let size = bytes(index.bytes);
     match &index.metadata {

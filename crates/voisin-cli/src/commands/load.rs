@@ -3,10 +3,10 @@
 //! Rows go from the reader to the engine's loader one by one. A row that cannot be read ends the
 //! load as Ctrl-C does, and its error is reported.
 
-use std::cell::Cell;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -97,7 +97,7 @@ impl Load {
             }
         });
         bar.finish();
-        let count = match (stop.failure.take(), loaded) {
+        let count = match (stop.take_failure(), loaded) {
             (Some(failure), _) => return Err(failure),
             (None, Err(Error::Cancelled)) => return Err(ended(&index, before)),
             (None, loaded) => loaded?,
@@ -150,7 +150,6 @@ impl Load {
         if let Some(items) = self.commit_every {
             loader = loader.commit_every(items);
         }
-        let is_failed = &stop.is_failed;
         loader
             .optimize(self.optimize)
             .progress(|progress| {
@@ -158,7 +157,7 @@ impl Load {
                 interrupt::ask(progress.phase != LoadPhase::Reading);
                 bar.load(progress);
             })
-            .cancel(|| interrupt::is_requested() || is_failed.load(Ordering::Relaxed))
+            .cancel(|| interrupt::is_requested() || stop.is_failed())
     }
 
     fn told(&self, ui: &mut Ui, index: &AnyIndex, count: u64, took: Duration) -> Result<()> {
@@ -197,9 +196,24 @@ fn ended(index: &AnyIndex, before: u64) -> Failure {
 
 /// Why rows ended before their end.
 #[derive(Default)]
-struct Stop {
+pub(super) struct Stop {
     is_failed: AtomicBool,
-    failure: Cell<Option<Failure>>,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Stop {
+    pub(super) fn fail(&self, failure: Failure) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        self.is_failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_failed(&self) -> bool {
+        self.is_failed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// The rows of a load, with a key for each.
@@ -280,12 +294,11 @@ impl<K: Key + ?Sized> Iterator for Named<'_, K> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let stop = self.feed.stop;
-        if stop.is_failed.load(Ordering::Relaxed) {
+        if stop.is_failed() {
             return None;
         }
         self.feed.next_row::<K>().unwrap_or_else(|failure| {
-            stop.failure.set(Some(failure));
-            stop.is_failed.store(true, Ordering::Relaxed);
+            stop.fail(failure);
             None
         })
     }

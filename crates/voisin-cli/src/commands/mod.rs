@@ -1,15 +1,20 @@
 //! The subcommands, one file each.
 
+mod bench;
 mod check;
+mod completions;
 mod copy;
 mod create;
 mod delete;
+mod export;
 mod get;
+mod import;
 mod inspect;
 mod list;
 mod load;
 mod optimize;
 mod repair;
+mod report;
 mod search;
 mod stats;
 
@@ -45,6 +50,18 @@ pub(crate) enum Command {
     Optimize(optimize::Optimize),
     /// Write a compact copy of a folder, while others use it
     Copy(copy::Copy),
+    /// Take over an index of hannoy or arroy
+    Import(import::Import),
+    /// Write the items to a file: npy, parquet or jsonl
+    Export(export::Export),
+    /// Measure recall and speed
+    Bench(bench::Bench),
+    /// Write one HTML page about a folder
+    Report(report::Report),
+    /// Print the completions of a shell
+    Completions(completions::Completions),
+    /// Write the manual pages
+    Man(completions::Man),
 }
 
 impl Command {
@@ -62,6 +79,12 @@ impl Command {
             Self::Repair(repair) => repair.run(ui),
             Self::Optimize(optimize) => optimize.run(ui),
             Self::Copy(copy) => copy.run(ui),
+            Self::Import(import) => import.run(ui),
+            Self::Export(export) => export.run(ui),
+            Self::Bench(bench) => bench.run(ui),
+            Self::Report(report) => report.run(ui),
+            Self::Completions(completions) => completions.run(ui),
+            Self::Man(man) => man.run(ui),
         }
     }
 }

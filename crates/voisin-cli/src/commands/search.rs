@@ -9,7 +9,7 @@ use voisin::{AnyMetric, Filter, Index, Options, Query, Searchable, Searched, Str
 
 use crate::failure::{Failure, Result};
 use crate::interrupt;
-use crate::keys::{self, Key, given};
+use crate::keys::{self, Key, Named as _, given};
 use crate::place::{Place, on_index, size};
 use crate::rows::{Shape, read_all};
 use crate::ui::Ui;
@@ -176,7 +176,7 @@ impl Search {
     ) -> Result<()> {
         let Searched { nns, vectors, timed_out, strategy, has_more, .. } = &answer;
         let mut vectors = vectors.iter();
-        let named = nns.iter().map(|(name, distance)| (K::any(name.clone()), *distance));
+        let named = nns.iter().map(|(name, distance)| (name.clone().any(), *distance));
         if ui.is_json {
             let neighbor = |(key, distance)| {
                 let mut fields = Map::new();

@@ -47,7 +47,7 @@ impl Stats {
     }
 }
 
-fn rows_of(stats: &Figures) -> Vec<(&'static str, String)> {
+pub(super) fn rows_of(stats: &Figures) -> Vec<(&'static str, String)> {
     let environment = &stats.environment;
     let mut rows = vec![
         ("items", number(stats.items)),

@@ -136,7 +136,6 @@ fn shape_of(name: &Name, shape: &str) -> Result<(u64, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::rows::tests::{all, opened, wanted};
 
     fn npy(version: u8, dictionary: &str, array: &[u8]) -> Vec<u8> {

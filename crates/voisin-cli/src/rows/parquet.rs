@@ -28,6 +28,8 @@ struct Parquet {
     key: Option<usize>,
     /// The definition level of a component that is there.
     defined: i16,
+    /// Whether keys are unsigned numbers.
+    is_unsigned: bool,
     wanted: Wanted,
     rows: u64,
     /// The next row group, and the readers of the current one.
@@ -77,12 +79,17 @@ pub(super) fn open(path: &Path, name: Name, wanted: Wanted) -> Result<Box<dyn Ro
     })?;
     let (current, batch) = (None, Vec::new());
     let defined = schema.column(vector).max_def_level();
+    let is_unsigned = key.is_some_and(|key| {
+        let column = schema.column(key);
+        matches!(column.logical_type_ref(), Some(LogicalType::Integer { is_signed: false, .. }))
+    });
     Ok(Box::new(Parquet {
         name,
         file,
         vector,
         key,
         defined,
+        is_unsigned,
         wanted,
         rows,
         group: 0,
@@ -173,7 +180,7 @@ impl Parquet {
             let what = "it has fewer rows than its table of contents says: write it anew";
             return Err(self.name.wrong(what));
         }
-        let keys = group.key.as_mut().map(|keys| keys_of(keys, vectors.len()));
+        let keys = group.key.as_mut().map(|keys| keys_of(keys, vectors.len(), self.is_unsigned));
         let mut keys = keys.transpose().map_err(sound)?.map(Vec::into_iter);
         group.left -= vectors.len();
         for (row, vector) in vectors.into_iter().enumerate() {
@@ -248,14 +255,25 @@ fn lists<T: DataType>(
 }
 
 /// The next keys of a column.
-fn keys_of(column: &mut ColumnReader, most: usize) -> Result<Vec<Value<AnyKey>>, ParquetError> {
+fn keys_of(
+    column: &mut ColumnReader,
+    most: usize,
+    is_unsigned: bool,
+) -> Result<Vec<Value<AnyKey>>, ParquetError> {
     let of_number = |number: i64| {
         let wrong = |_| format!("the key {number} is negative: give whole numbers from 0 on");
         u64::try_from(number).map(AnyKey::Number).map_err(wrong)
     };
     match column {
+        ColumnReader::Int32ColumnReader(column) if is_unsigned => {
+            scalars(column, most, |value| Ok(AnyKey::Number(value.cast_unsigned().into())))
+        }
         ColumnReader::Int32ColumnReader(column) => {
             scalars(column, most, |value| of_number(i64::from(*value)))
+        }
+        // Unsigned numbers have the bits of signed ones.
+        ColumnReader::Int64ColumnReader(column) if is_unsigned => {
+            scalars(column, most, |value| Ok(AnyKey::Number(value.cast_unsigned())))
         }
         ColumnReader::Int64ColumnReader(column) => scalars(column, most, |value| of_number(*value)),
         ColumnReader::ByteArrayColumnReader(column) => {

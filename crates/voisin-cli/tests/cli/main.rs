@@ -2,10 +2,11 @@
 //! afterwards.
 //!
 //! `session` uses every subcommand, `formats` loads every format, `refused` gives wrong paths,
-//! metrics and shapes, `surroundings` takes space and rights away, `ended` sends signals.
+//! metrics and shapes, `more` writes files and measures, `surroundings` takes space and rights away, `ended` sends signals.
 
 mod ended;
 mod formats;
+mod more;
 mod refused;
 mod session;
 mod surroundings;

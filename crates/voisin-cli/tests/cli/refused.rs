@@ -48,9 +48,9 @@ fn a_wrong_index_metric_or_form_is_named_with_a_remedy() {
         let mut words = subcommand.split_whitespace();
         let mut line = vec![words.next().unwrap(), "notes", "--index", "other"];
         line.extend(words);
-        place.run(line).failed(3, &["\"other\"", "[\"main\"]", "--index"]);
+        place.run(line).failed(2, &["\"other\"", "[\"main\"]", "--index"]);
     }
-    place.line("check notes --deep --index other").failed(3, &["\"other\"", "voisin inspect"]);
+    place.line("check notes --deep --index other").failed(2, &["\"other\"", "voisin inspect"]);
     place.line("load notes rows.f32 --metric cosine").failed(2, &["euclidean", "cosine"]);
     place.line("load notes rows.f32 --metric l2 --form f16").failed(2, &["--form"]);
     place.line("load notes rows.f32 --metric l2 --names texts").failed(2, &["u32 ids"]);
