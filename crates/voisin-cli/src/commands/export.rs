@@ -116,7 +116,8 @@ impl Export {
         let named = extension.and_then(|extension| Format::from_str(extension, true).ok());
         self.format.or(named).ok_or_else(|| {
             Failure::usage(format!(
-                "the format of {} cannot be told from its name: give --format npy, parquet or jsonl",
+                "the format of {} cannot be told from its name: give --format npy, parquet or \
+                 jsonl",
                 self.file.display()
             ))
         })
