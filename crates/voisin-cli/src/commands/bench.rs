@@ -122,8 +122,8 @@ impl Bench {
         bar.finish();
         let points = points?;
         if let Some(file) = &self.svg {
-            fs::write(file, self.draw(&index, &points))
-                .map_err(|error| Failure::io("write", file, &error))?;
+            let svg = self.draw(&index, &points);
+            fs::write(file, svg).map_err(|error| Failure::io("write", file, &error))?;
         }
         self.show(ui, &index, &points)
     }
