@@ -4,9 +4,10 @@
 
 use std::fmt::Write as _;
 
-const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 360.0;
-const LEFT: f64 = 70.0;
+/// Narrow, so that text of 13 units can be read where a phone shrinks the picture.
+const WIDTH: f64 = 480.0;
+const HEIGHT: f64 = 320.0;
+const LEFT: f64 = 66.0;
 const RIGHT: f64 = 20.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 46.0;
@@ -161,8 +162,8 @@ fn line_of(
 /// A bar for each row: its name, its length, and what to write at its end.
 pub(crate) fn bars(title: &str, rows: &[(String, f64, String)]) -> String {
     const ROW: f64 = 24.0;
-    const NAMES: f64 = 120.0;
-    const LABELS: f64 = 110.0;
+    const NAMES: f64 = 84.0;
+    const LABELS: f64 = 112.0;
     let height = TOP + ROW * rows.len() as f64 + 6.0;
     let most = rows.iter().map(|row| row.1).fold(f64::MIN_POSITIVE, f64::max);
     let mut svg = begin(title, height);

@@ -189,7 +189,8 @@ const WORDS: &[(&str, &str)] = &[
     (" (Options::temp_dir, Loader::temp_dir)", " (--temp-dir)"),
     (" (Options::any_file_system)", " (--any-file-system)"),
     (
-        ", wait longer (Options::growth_wait), or begin with a larger map (Options::map_size_bytes)",
+        ", wait longer (Options::growth_wait), or begin with a larger map \
+         (Options::map_size_bytes)",
         ", or begin with a larger map (--map-size)",
     ),
     (" (Options::map_size_bytes)", " (--map-size)"),

@@ -4,18 +4,19 @@
 //! once. All other work ends at once: an index has what its last commit had, as after a kill, and
 //! an unfinished file or copy of this command is removed first.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::failure::{Exit, Result};
+use crate::failure::{Exit, Failure, Result};
 
 /// Whether a signal has come.
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 /// Whether the work in progress asks for it.
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
-/// What to remove before the process ends.
-static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// What to remove before the process ends. Whoever renames or removes one of them holds the lock.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Handles signals from now on. `is_json` is the form of the last line.
 pub(crate) fn install(is_json: bool) {
@@ -26,22 +27,22 @@ pub(crate) fn install(is_json: bool) {
             eprintln!("voisin: ending in order; press Ctrl-C again to end at once");
             return;
         }
-        if let Some(path) = unfinished().take() {
-            remove(&path);
-        }
+        // Held until the end, so that nothing is renamed while it is removed.
+        let unfinished = unfinished();
+        unfinished.iter().for_each(|path| remove(path));
         let message = "interrupted: what was committed before is intact, nothing else has changed";
         crate::ui::tell(is_json, Exit::Interrupted, message);
         std::process::exit(Exit::Interrupted as i32);
     });
 }
 
-fn unfinished() -> std::sync::MutexGuard<'static, Option<PathBuf>> {
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn remove(path: &Path) {
     // Nothing can be done if this fails, and its name says that it is unfinished.
-    _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
 }
 
 /// Whether to end.
@@ -62,13 +63,40 @@ pub(crate) fn asking<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Runs work that writes to `path`, which is removed unless it succeeds.
-pub(crate) fn unfinished_at<T>(path: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    *unfinished() = Some(path.to_owned());
-    let done = work();
-    let path = unfinished().take();
-    if let (Err(_), Some(path)) = (&done, path) {
-        remove(&path);
+/// Runs work that writes to a path beside `to`, with the process in its name, and renames it at the
+/// end: what has the name is complete. It is removed if the work fails.
+///
+/// # Errors
+/// Those of the work, and of the file system.
+pub(crate) fn complete_at<T>(to: &Path, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let name = to.file_name().ok_or_else(|| {
+        Failure::usage(format!("{} is no name for a file or folder: give a new one", to.display()))
+    })?;
+    let name = format!("{}.unfinished-{}", name.to_string_lossy(), std::process::id());
+    let part = to.with_file_name(name);
+    unfinished().push(part.clone());
+    let done = work(&part);
+    let mut unfinished = unfinished();
+    unfinished.retain(|path| *path != part);
+    let done = done.and_then(|done| {
+        fs::rename(&part, to).map_err(|error| Failure::io("make", to, &error)).map(|()| done)
+    });
+    if done.is_err() {
+        remove(&part);
     }
-    done
+    drop(unfinished);
+    let done = done?;
+    sync_parent(to)?;
+    Ok(done)
+}
+
+/// Makes a new name durable, where a folder can be synchronized.
+fn sync_parent(path: &Path) -> Result<()> {
+    if cfg!(unix) {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new("."));
+        let synced = File::open(parent).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| Failure::io("synchronize", parent, &error))?;
+    }
+    Ok(())
 }

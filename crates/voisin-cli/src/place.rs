@@ -110,7 +110,7 @@ impl Place {
         match error {
             Error::MissingEnvironment { .. } if !self.path.exists() => {
                 Failure::environment(format!(
-                    "there is no folder {}: check the path, or create an index there with voisin create",
+                    "there is no folder {}: check the path, or create an index (voisin create)",
                     self.path.display()
                 ))
             }

@@ -36,10 +36,10 @@ pub(crate) struct Bench {
     #[command(flatten)]
     shape: Shape,
     /// How many items are queries, if none are given
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = some())]
     sample: u32,
     /// The number of neighbors
-    #[arg(short, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(short, default_value_t = 10, value_name = "N", value_parser = some())]
     k: u32,
     /// The efforts, with commas between them; from 10 up by factors of 1.4 unless given
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
@@ -48,7 +48,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 1)]
     threads: usize,
     /// How often to measure: the median counts
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = some())]
     rounds: u32,
     /// Search without the quantized codes of the index
     #[arg(long)]
@@ -56,6 +56,11 @@ pub(crate) struct Bench {
     /// Draw the curve into this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+}
+
+/// At least one.
+fn some() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..)
 }
 
 /// What was measured at one effort, or exactly.
@@ -117,8 +122,8 @@ impl Bench {
         bar.finish();
         let points = points?;
         if let Some(file) = &self.svg {
-            fs::write(file, self.draw(&index, &points))
-                .map_err(|error| Failure::io("write", file, &error))?;
+            let svg = self.draw(&index, &points);
+            fs::write(file, svg).map_err(|error| Failure::io("write", file, &error))?;
         }
         self.show(ui, &index, &points)
     }

@@ -9,7 +9,7 @@ use voisin::{AnyIndex, Error, Options, inspect, verify_file};
 use crate::failure::{Exit, Failure, Result, in_our_words};
 use crate::ui::{Ui, count};
 
-/// Look for damage: in LMDB's pages and the metadata of every index, or, with --deep, in everything.
+/// Look for damage: in LMDB's pages and the metadata of every index; with --deep, in everything.
 ///
 /// Nothing is changed. Exit code 1 if there is damage. Without --deep, nobody may write to the
 /// folder meanwhile.
@@ -115,8 +115,8 @@ impl Check {
         Err(Failure::Told {
             exit: Exit::No,
             message: format!(
-                "{} is damaged ({}): restore a backup, or load the vectors into a new index; what is \
-                 in the graph alone, voisin repair --rebuild-graph makes anew",
+                "{} is damaged ({}): restore a backup, or load the vectors into a new index; what \
+                 is in the graph alone, voisin repair --rebuild-graph makes anew",
                 self.path.display(),
                 in_findings(findings)
             ),

@@ -6,7 +6,7 @@
 #[cfg(feature = "parquet")]
 mod parquet;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -16,7 +16,7 @@ use serde_json::json;
 use voisin::{AnyIndex, AnyKey};
 
 use crate::failure::{Failure, Result};
-use crate::interrupt::unfinished_at;
+use crate::interrupt::complete_at;
 use crate::keys::{self, Named as _};
 use crate::place::{Place, on_index};
 use crate::rows::is_pipe;
@@ -88,15 +88,12 @@ impl Export {
         let index = self.place.read()?;
         let items = match &self.keys {
             None => self.write(ui, &index, format, None)?,
-            Some(keys) => {
-                let part = part_of(keys)?;
-                unfinished_at(&part, || {
-                    let mut file = create(&part)?;
-                    let items = self.write(ui, &index, format, Some(&mut file))?;
-                    finish(file, &part, keys)?;
-                    Ok(items)
-                })?
-            }
+            Some(keys) => complete_at(keys, |part| {
+                let mut file = create(part)?;
+                let items = self.write(ui, &index, format, Some(&mut file))?;
+                finish(file, keys)?;
+                Ok(items)
+            })?,
         };
         let took = began.elapsed();
         if is_pipe(&self.file) {
@@ -116,7 +113,8 @@ impl Export {
         let named = extension.and_then(|extension| Format::from_str(extension, true).ok());
         self.format.or(named).ok_or_else(|| {
             Failure::usage(format!(
-                "the format of {} cannot be told from its name: give --format npy, parquet or jsonl",
+                "the format of {} cannot be told from its name: give --format npy, parquet or \
+                 jsonl",
                 self.file.display()
             ))
         })
@@ -134,11 +132,10 @@ impl Export {
         if is_pipe(&self.file) {
             return self.put(&bar, index, format, ui.out(), keys);
         }
-        let part = part_of(&self.file)?;
-        unfinished_at(&part, || {
-            let mut file = create(&part)?;
+        complete_at(&self.file, |part| {
+            let mut file = create(part)?;
             let items = self.put(&bar, index, format, &mut file, keys)?;
-            finish(file, &part, &self.file)?;
+            finish(file, &self.file)?;
             Ok(items)
         })
     }
@@ -170,25 +167,15 @@ impl Export {
     }
 }
 
-/// The file beside the place of a file in which it is written.
-pub(super) fn part_of(file: &Path) -> Result<PathBuf> {
-    let name = file.file_name().ok_or_else(|| {
-        Failure::usage(format!("{} is no name for a file: give a new one", file.display()))
-    })?;
-    let name = format!("{}.unfinished-{}", name.to_string_lossy(), std::process::id());
-    Ok(file.with_file_name(name))
-}
-
 pub(super) fn create(path: &Path) -> Result<BufWriter<File>> {
     let file = File::create(path).map_err(|error| Failure::io("create", path, &error))?;
     Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
 }
 
-/// Makes a file durable under its name.
-pub(super) fn finish(file: BufWriter<File>, part: &Path, to: &Path) -> Result<()> {
+/// Makes the contents of a file durable. `to` is the name that it will have.
+pub(super) fn finish(file: BufWriter<File>, to: &Path) -> Result<()> {
     let file = file.into_inner().map_err(|error| Failure::io("write", to, error.error()))?;
-    file.sync_all().map_err(|error| Failure::io("write", to, &error))?;
-    fs::rename(part, to).map_err(|error| Failure::io("make", to, &error))
+    file.sync_all().map_err(|error| Failure::io("write", to, &error))
 }
 
 impl Job<'_> {
@@ -204,17 +191,17 @@ impl Job<'_> {
         }
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+    fn write_all(&mut self, bytes: &[u8]) -> Result<()> {
         self.out.write_all(bytes).map_err(|error| self.failed(&error))
     }
 
     fn npy(&mut self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
         let (rows, dimensions) = (self.items, self.dimensions);
-        self.put(&npy_header(rows, dimensions))?;
+        self.write_all(&npy_header(rows, dimensions))?;
         for item in items {
             let (key, vector) = item?;
             let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
-            self.put(&bytes)?;
+            self.write_all(&bytes)?;
             if let Some(keys) = &mut self.keys {
                 let key = key.to_string();
                 if key.contains(['\n', '\r']) {
@@ -233,8 +220,11 @@ impl Job<'_> {
     fn jsonl(&mut self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
         for item in items {
             let (key, vector) = item?;
-            let line = json!({ "key": keys::json(&key), "vector": vector });
-            self.put(format!("{line}\n").as_bytes())?;
+            let item = super::get::Item { key: keys::json(&key), vector: &vector };
+            let mut line = serde_json::to_vec(&item)
+                .map_err(|error| Failure::environment(format!("could not write JSON ({error})")))?;
+            line.push(b'\n');
+            self.write_all(&line)?;
         }
         Ok(())
     }

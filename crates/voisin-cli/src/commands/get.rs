@@ -1,7 +1,8 @@
 //! `voisin get`.
 
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
 use voisin::{AnyIndex, AnyKey};
 
 use super::search::missing;
@@ -19,6 +20,13 @@ pub(crate) struct Get {
     /// The items
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
+}
+
+/// An item, for a program.
+#[derive(Serialize)]
+pub(super) struct Item<'a> {
+    pub(super) key: Value,
+    pub(super) vector: &'a [f32],
 }
 
 /// The key of an item of an index, as the command line gives it.
@@ -40,9 +48,8 @@ impl Get {
                 absent.push(text);
                 continue;
             };
-            ui.result(&json!({ "key": keys::json(&key), "vector": vector }), || {
-                format!("{}  {vector:?}", keys::text(&key))
-            })?;
+            let item = Item { key: keys::json(&key), vector: &vector };
+            ui.result(&item, || format!("{}  {vector:?}", keys::text(&key)))?;
         }
         match absent[..] {
             [] => Ok(()),

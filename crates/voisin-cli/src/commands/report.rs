@@ -9,12 +9,12 @@ use clap::Args;
 use serde_json::json;
 use voisin::{AnyIndex, Inspected, Options, Stats, inspect};
 
-use super::export::{create, finish, part_of};
+use super::export::{create, finish};
 use super::inspect::{name_of, row_of};
-use super::stats::rows_of;
+use super::stats::{LAYER_HEADS, layers as layers_of, rows_of};
 use crate::chart::{Line, bars, curves, escape, histogram};
 use crate::failure::{Failure, Result, in_our_words};
-use crate::interrupt::{self, unfinished_at};
+use crate::interrupt::{self, complete_at};
 use crate::measure::{EFFORTS, ENOUGH};
 use crate::place::on_index;
 use crate::ui::{Bar, Ui, bytes, number, time};
@@ -81,13 +81,12 @@ impl Report {
             )));
         }
         let html = interrupt::asking(|| self.page(&found, &bar))?;
-        let part = part_of(&self.file)?;
-        unfinished_at(&part, || {
+        complete_at(&self.file, |part| {
             use std::io::Write as _;
-            let mut file = create(&part)?;
+            let mut file = create(part)?;
             let written = file.write_all(html.as_bytes());
             written.map_err(|error| Failure::io("write", &self.file, &error))?;
-            finish(file, &part, &self.file)
+            finish(file, &self.file)
         })?;
         bar.finish();
         let (length, took) = (html.len() as u64, began.elapsed());
@@ -181,14 +180,11 @@ fn pictures(stats: &Stats) -> String {
     let layers: Vec<_> = layers.collect();
     if !layers.is_empty() {
         html += &figure(&bars("Layers of the graph (lengths are logarithms)", &layers));
+        html += &table(&LAYER_HEADS, layers_of(stats).into_iter());
     }
     for (layer, found) in stats.layers.iter().enumerate().filter(|(_, found)| found.nodes > 1) {
-        let title = format!(
-            "Degrees on layer {layer}: {:.1} edges a node, {} one-way edges, tree depth {}",
-            found.edges() as f64 / found.nodes as f64,
-            number(found.one_way_edges),
-            found.tree_depth
-        );
+        let mean = found.edges() as f64 / found.nodes as f64;
+        let title = format!("Degrees on layer {layer}: {mean:.1} on average");
         html += &figure(&histogram(&title, "degree", &found.degrees));
     }
     html
@@ -231,7 +227,8 @@ fn figure(svg: &str) -> String {
 }
 
 fn table(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut html = "<div class=\"s\"><table>".to_owned();
+    let class = if heads.is_empty() { "" } else { " class=\"n\"" };
+    let mut html = format!("<div class=\"s\"><table{class}>");
     if !heads.is_empty() {
         let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escape(head))).collect();
         _ = write!(html, "<tr>{heads}</tr>");
@@ -249,5 +246,6 @@ const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;color:#222;backgro
     h1{font-size:1.3rem;overflow-wrap:anywhere}h2{margin-top:2.5rem;border-top:1px solid #ddd;\
     padding-top:1rem;overflow-wrap:anywhere}.s{overflow-x:auto}table{border-collapse:collapse;\
     font-size:.9rem}td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top;\
-    border-bottom:1px solid #eee}figure{margin:1.2rem 0}svg{width:100%;height:auto;display:block}\
+    border-bottom:1px solid #eee}figure{margin:1.2rem 0}svg{width:100%;max-width:40rem;height:auto;\
+    display:block}.n td,.n th{white-space:nowrap}\
     .w{background:#fff3cd;border-left:4px solid #d39e00;padding:.5rem .8rem}";

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use serde_json::{Map, Value, json};
-use voisin::{AnyMetric, Filter, Index, Options, Query, Searchable, Searched, Strategy};
+use serde::Serialize;
+use serde_json::Value;
+use voisin::{AnyKey, AnyMetric, Filter, Index, Options, Query, Searchable, Searched, Strategy};
 
 use crate::failure::{Failure, Result};
 use crate::interrupt;
@@ -178,22 +179,23 @@ impl Search {
         let mut vectors = vectors.iter();
         let named = nns.iter().map(|(name, distance)| (name.clone().any(), *distance));
         if ui.is_json {
-            let neighbor = |(key, distance)| {
-                let mut fields = Map::new();
-                fields.insert("key".to_owned(), keys::json(&key));
-                fields.insert("distance".to_owned(), json!(distance));
-                if let Some(vector) = vectors.next() {
-                    fields.insert("vector".to_owned(), json!(vector));
-                }
-                Value::Object(fields)
+            let neighbor = |(key, distance): (AnyKey, f32)| Neighbor {
+                key: keys::json(&key),
+                distance,
+                vector: vectors.next().map(Vec::as_slice),
             };
-            let neighbors: Vec<Value> = named.map(neighbor).collect();
-            return ui.json(&json!({
-                "query": number, "neighbors": neighbors, "strategy": name_of(*strategy),
-                "exact": strategy.is_exact(), "timed_out": timed_out, "has_more": has_more,
-                "distances": answer.distances, "estimates": answer.estimates,
-                "lists": answer.lists, "pending": answer.pending,
-            }));
+            return ui.json(&Answer {
+                query: number,
+                neighbors: named.map(neighbor).collect(),
+                strategy: name_of(*strategy),
+                exact: strategy.is_exact(),
+                timed_out: *timed_out,
+                has_more: *has_more,
+                distances: answer.distances,
+                estimates: answer.estimates,
+                lists: answer.lists,
+                pending: answer.pending,
+            });
         }
         if is_many {
             ui.line(format_args!("query {number}"))?;
@@ -211,6 +213,29 @@ impl Search {
         }
         Ok(())
     }
+}
+
+/// The answer to a query, for a program.
+#[derive(Serialize)]
+struct Answer<'a> {
+    query: usize,
+    neighbors: Vec<Neighbor<'a>>,
+    strategy: &'static str,
+    exact: bool,
+    timed_out: bool,
+    has_more: bool,
+    distances: u64,
+    estimates: u64,
+    lists: u64,
+    pending: u64,
+}
+
+#[derive(Serialize)]
+struct Neighbor<'a> {
+    key: Value,
+    distance: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vector: Option<&'a [f32]>,
 }
 
 /// A distance in six digits.

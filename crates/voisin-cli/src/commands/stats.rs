@@ -2,7 +2,7 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use voisin::{AnyIndex, Options, Stats as Figures};
+use voisin::{AnyIndex, OldestReader, Options, Stats as Figures};
 
 use super::create::describe;
 use crate::failure::{Result, in_our_words};
@@ -37,7 +37,9 @@ impl Stats {
             rows_of(&stats).into_iter().map(|(what, value)| vec![what.to_owned(), value]).collect();
         ui.line(table(&rows, &[]))?;
         if !stats.layers.is_empty() {
-            ui.line(format_args!("\n{}", layers(&stats)))?;
+            let mut rows = vec![LAYER_HEADS.map(str::to_owned).to_vec()];
+            rows.extend(layers(&stats));
+            ui.line(format_args!("\n{}", table(&rows, &[0, 1, 2, 3, 4, 5])))?;
         }
         ui.line(format_args!("\n{}", kinds(&stats)))?;
         for warning in stats.warnings() {
@@ -91,19 +93,22 @@ pub(super) fn rows_of(stats: &Figures) -> Vec<(&'static str, String)> {
     if let Some(free) = environment.free_pages {
         rows.push(("free in the file", bytes(free * environment.page_bytes)));
     }
-    if let Some(oldest) = &environment.oldest_reader {
+    // This process reads, too.
+    let is_other = |oldest: &&OldestReader| oldest.process != std::process::id();
+    if let Some(oldest) = environment.oldest_reader.as_ref().filter(is_other) {
         let text = format!("process {}, {} commits behind", oldest.process, oldest.commits_behind);
         rows.push(("oldest reader", text));
     }
     rows
 }
 
-fn layers(stats: &Figures) -> String {
-    let mut rows = vec![
-        ["layer", "nodes", "edges a node", "one-way edges", "bytes a list", "tree depth"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+/// The columns of [`layers`].
+pub(super) const LAYER_HEADS: [&str; 6] =
+    ["layer", "nodes", "edges a node", "one-way edges", "bytes a list", "tree depth"];
+
+/// The layers of the graph, from the base.
+pub(super) fn layers(stats: &Figures) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
     for (number_of_layer, layer) in stats.layers.iter().enumerate() {
         let nodes = layer.nodes.max(1) as f64;
         rows.push(vec![
@@ -115,7 +120,7 @@ fn layers(stats: &Figures) -> String {
             layer.tree_depth.to_string(),
         ]);
     }
-    table(&rows, &[0, 1, 2, 3, 4, 5])
+    rows
 }
 
 fn kinds(stats: &Figures) -> String {

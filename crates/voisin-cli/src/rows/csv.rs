@@ -87,10 +87,10 @@ impl Csv {
         let of = |is: &dyn Fn(&str) -> bool| self.record.iter().position(is);
         let key = of(&|name| self.wanted.is_key(name));
         let vector = of(&|name| self.wanted.is_vector(name));
-        let others = (0..self.record.len()).filter(|column| Some(*column) != key);
+        let mut others = (0..self.record.len()).filter(|column| Some(*column) != key);
         let vector = match vector {
             Some(vector) => {
-                let other = others.filter(|column| *column != vector).next();
+                let other = others.find(|column| *column != vector);
                 if let Some(other) = other.filter(|_| !self.wanted.shape.only_vectors) {
                     let what = format_args!(
                         "the column {:?} has no place in the index: name the columns of the key \

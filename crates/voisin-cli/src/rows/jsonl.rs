@@ -5,7 +5,8 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use voisin::AnyKey;
 
-use super::{Open, Row, Rows, Wanted, read_line};
+use super::lines::read_line;
+use super::{Open, Row, Rows, Wanted};
 use crate::failure::Result;
 
 struct Jsonl {

@@ -7,6 +7,7 @@
 mod csv;
 mod element;
 mod jsonl;
+mod lines;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -15,12 +16,13 @@ mod vecs;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use voisin::AnyKey;
 
 pub(crate) use self::element::Element;
+pub(crate) use self::lines::Lines;
 use crate::failure::{Failure, Result};
 
 /// The bytes that are read at a time.
@@ -256,29 +258,6 @@ impl Open {
     }
 }
 
-/// The longest line of a text format, in bytes: that of a vector with the most dimensions, each of
-/// 64 digits, and as much again.
-pub(crate) const MAX_LINE_BYTES: u64 = 8 << 20;
-
-/// Reads a line, without its end. `None` at the end of the input.
-pub(crate) fn read_line(open: &mut Open, line: &mut Vec<u8>, at: u64) -> Result<bool> {
-    line.clear();
-    let mut limited = (&mut open.reader).take(MAX_LINE_BYTES + 1);
-    let read =
-        limited.read_until(b'\n', line).map_err(|error| open.name.unreadable(&error))? as u64;
-    if read > MAX_LINE_BYTES {
-        let what = format_args!(
-            "the line has more than {MAX_LINE_BYTES} bytes, which is the limit: give one vector a \
-             line"
-        );
-        return Err(open.name.wrong_at("line", at, what));
-    }
-    while let Some(b'\n' | b'\r') = line.last() {
-        line.pop();
-    }
-    Ok(read > 0)
-}
-
 /// Opens an input.
 ///
 /// # Errors
@@ -380,35 +359,6 @@ pub(crate) fn read_all(
         vectors.extend(vector);
     }
     Ok((keys, vectors))
-}
-
-/// The lines of a file of keys.
-pub(crate) struct Lines {
-    open: Open,
-    line: Vec<u8>,
-    at: u64,
-}
-
-impl Lines {
-    pub(crate) fn open(path: &PathBuf) -> Result<Self> {
-        Ok(Self { open: Open::new(path)?, line: Vec::new(), at: 0 })
-    }
-
-    /// The next line and its number, from 1.
-    pub(crate) fn next_line(&mut self) -> Result<Option<(u64, &str)>> {
-        self.at += 1;
-        if !read_line(&mut self.open, &mut self.line, self.at)? {
-            return Ok(None);
-        }
-        let text = std::str::from_utf8(&self.line).map_err(|_| {
-            self.open.name.wrong_at("line", self.at, "it is not UTF-8: give keys in UTF-8")
-        })?;
-        Ok(Some((self.at, text)))
-    }
-
-    pub(crate) fn name(&self) -> &Name {
-        &self.open.name
-    }
 }
 
 #[cfg(test)]

@@ -94,7 +94,8 @@ fn text_formats_are_loaded() {
     loads(&place, "lists.jsonl", "", 0);
     write(
         "more.jsonl",
-        "{\"k\":\"a\",\"v\":[1,2],\"title\":\"x\"}\n{\"k\":\"b\",\"v\":[3,4]}\n{\"k\":\"c\",\"v\":[5,6]}",
+        "{\"k\":\"a\",\"v\":[1,2],\"title\":\"x\"}\n{\"k\":\"b\",\"v\":[3,4]}\n\
+         {\"k\":\"c\",\"v\":[5,6]}",
     );
     let fields = "--key-field k --vector-field v --only-vectors --names texts";
     loads(&place, "more.jsonl", fields, "a");

@@ -1,8 +1,11 @@
 //! The command as a user runs it: the binary, its output, its exit codes, and what is on disk
 //! afterwards.
 //!
-//! `session` uses every subcommand, `formats` loads every format, `refused` gives wrong paths,
-//! metrics and shapes, `more` writes files and measures, `surroundings` takes space and rights away, `ended` sends signals.
+//! `session` uses every subcommand, `formats` loads every format, `more` writes files and measures,
+//! `refused` gives wrong paths, metrics and shapes, `surroundings` takes space and rights away,
+//! `ended` sends signals.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod ended;
 mod formats;
