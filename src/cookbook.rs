@@ -69,6 +69,37 @@
 //!   the answer says so.
 //! - **Before a long pause**, call [`release`](crate::Index::release).
 //!
+//! # Several indexes and tables in one commit
+//!
+//! A [`Folder`](crate::Folder) changes several indexes, and tables of your own beside them, in one
+//! commit, and reads all of them at one commit. Nothing else has to be kept in step.
+//!
+//! ```
+//! use voisin::heed::types::Str;
+//! use voisin::{Index, Options, distances::Cosine};
+//!
+//! # fn main() -> voisin::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let path = folder.path().join("shop");
+//! let photos = Index::<Cosine, str>::open_or_create(&path, Options::new(2).name("photos"))?;
+//! let texts = Index::<Cosine, str>::open_or_create(&path, Options::new(3).name("texts"))?;
+//! let folder = photos.folder();
+//! let prices = folder.database::<Str, Str>("prices")?;
+//!
+//! folder.write(|txn| {
+//!     txn.index(&photos, |batch| batch.add("chair", &[0.9, 0.1]))?;
+//!     txn.index(&photos, |batch| batch.add("lamp", &[0.2, 0.8]))?;
+//!     txn.index(&texts, |batch| batch.add("lamp", &[0.5, 0.1, 0.0]))?;
+//!     txn.databases(|wtxn| prices.put(wtxn, "lamp", "25"))
+//! })?; // all of it, or nothing
+//!
+//! let snapshot = folder.snapshot()?;
+//! let nearest = snapshot.index(&photos)?.search(1).by_vector(&[0.1, 0.9])?.into_nns();
+//! assert_eq!(prices.get(snapshot.txn()?, &nearest[0].0)?, Some("25"));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Beside tables of your own
 //!
 //! A program that has an LMDB environment keeps the index in it. One transaction then changes

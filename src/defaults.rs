@@ -38,6 +38,10 @@ pub const MAP_SIZE_BYTES: u64 = 64 << 30;
 /// the lock file.
 pub const MAX_READERS: u32 = 1024;
 
+/// The maximum number of databases of the caller's beside the indexes of a folder: a program has
+/// some tables, and each costs all transactions a little.
+pub const MAX_DATABASES: u32 = 32;
+
 /// How long a write waits for held snapshots and slow searches when the memory map must grow:
 /// longer than a request usually holds a snapshot.
 pub const GROWTH_WAIT: Duration = Duration::from_secs(5);

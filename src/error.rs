@@ -332,6 +332,20 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// The index has been given another name since the handle was opened.
+    #[error(
+        "the index that was called {name:?} in {} is called {now:?} since: open {name:?} anew for \
+         what took its place, or {now:?} to go on with this one",
+        path.display()
+    )]
+    Renamed {
+        /// The name that it had.
+        name: String,
+        /// The name that it has.
+        now: String,
+        /// The folder.
+        path: PathBuf,
+    },
     /// All numbers that the indexes of a folder can have have been assigned.
     #[error(
         "{} has had {max} indexes, those that were removed included, and can have no more: copy \
@@ -351,6 +365,29 @@ pub enum Error {
         bytes: usize,
         /// The maximum length in bytes.
         max: usize,
+    },
+    /// A name that no database of the caller's can have.
+    #[error(
+        "a database cannot be named {name:?}: use 1 to {max} bytes of UTF-8 without NUL that do \
+         not begin with \"voisin\""
+    )]
+    InvalidDatabaseName {
+        /// The name.
+        name: String,
+        /// The maximum length in bytes.
+        max: usize,
+    },
+    /// An index of another folder was used in a transaction or a snapshot.
+    #[error(
+        "the index is in {}, and this is a transaction of {}: open the index in that folder, or \
+         write to each folder in a commit of its own",
+        found.display(), expected.display()
+    )]
+    OtherFolder {
+        /// The folder of the transaction.
+        expected: PathBuf,
+        /// The folder of the index.
+        found: PathBuf,
     },
     /// The folder has no index of this name.
     #[error(

@@ -178,6 +178,25 @@ impl<'a> Import<'a> {
         self.metric.name()
     }
 
+    /// The items and their vectors, by id, for another target than a [`Writer`]: an
+    /// [`Index`](crate::Index), or a file. See [`add_to`](Self::add_to) for what the vectors are.
+    ///
+    /// ```no_run
+    /// # use voisin::{Import, Index, Options, distances::Euclidean};
+    /// # fn f(source: Import) -> voisin::Result<()> {
+    /// let index = Index::<Euclidean>::create("vectors", Options::new(source.dimensions()))?;
+    /// let items = source.items()?.collect::<voisin::Result<Vec<_>>>()?;
+    /// index.load(items, |_| {})?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of LMDB; of an item, [`CorruptSource`](Error::CorruptSource).
+    pub fn items(&self) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + '_> {
+        items_of(self.rtxn, self.database, self.index, self.metric, self.dimensions)
+    }
+
     /// Skips vectors that the writer's metric refuses, instead of returning an error at the first,
     /// and calls `skipped` with each, and the reason. The usual ones are zero vectors under cosine,
     /// which hannoy and arroy accept.
@@ -237,19 +256,9 @@ impl<'a> Import<'a> {
         let of = writer.place().metric;
         // A source without items creates an index, too.
         let scale = writer.create(wtxn)?;
-        let [i0, i1] = index.to_be_bytes();
         let mut failure = None;
-        let items = database.prefix_iter(rtxn, &[i0, i1, ITEM_MODE])?.map_while(|entry| {
-            let item = entry.map_err(Error::from).and_then(|(key, value)| {
-                let corrupt = |item, what| Error::CorruptSource { index, item, what };
-                let item = decode_key(key)
-                    .ok_or(corrupt(None, "a key among those of its items is not one"))?;
-                let vector =
-                    metric.decode(value, dimensions).map_err(|what| corrupt(Some(item), what))?;
-                Ok((item, vector))
-            });
-            item.map_err(|error| failure = Some(error)).ok()
-        });
+        let items = items_of(rtxn, database, index, metric, dimensions)?
+            .map_while(|item| item.map_err(|error| failure = Some(error)).ok());
         let accepted = items.filter(|(item, vector)| {
             let Some(skipped) = &mut skipped else { return true };
             let checked = of.check(Components::F32(vector), scale);
@@ -258,6 +267,26 @@ impl<'a> Import<'a> {
         let added = writer.add_items_from(wtxn, accepted)?;
         failure.map_or(Ok(added), Err)
     }
+}
+
+/// The items of an index of a source, by id.
+fn items_of<'a>(
+    rtxn: &'a RoTxn<'_>,
+    database: heed::Database<'a, Bytes, Bytes>,
+    index: u16,
+    metric: Metric,
+    dimensions: u32,
+) -> Result<impl Iterator<Item = Result<(ItemId, Vec<f32>)>> + use<'a>> {
+    let [i0, i1] = index.to_be_bytes();
+    let entries = database.prefix_iter(rtxn, &[i0, i1, ITEM_MODE])?;
+    Ok(entries.map(move |entry| {
+        let (key, value) = entry?;
+        let corrupt = |item, what| Error::CorruptSource { index, item, what };
+        let item =
+            decode_key(key).ok_or(corrupt(None, "a key among those of its items is not one"))?;
+        let vector = metric.decode(value, dimensions).map_err(|what| corrupt(Some(item), what))?;
+        Ok((item, vector))
+    }))
 }
 
 /// The metrics of hannoy and arroy that voisin has, too.

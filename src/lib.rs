@@ -151,13 +151,14 @@ pub use self::filter::{AsCandidates, Filter};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    AnyIndex, AnyKey, AnyMetric, AnyType, Batch, Index, Inspected, LoadPhase, LoadProgress, Loader,
-    Metadata, Names, Options, Snapshot, UnlessWithin, inspect, remove_index,
+    AnyIndex, AnyKey, AnyMetric, AnyType, Batch, Folder, FolderSnapshot, FolderTxn, Index,
+    Inspected, LoadPhase, LoadProgress, Loader, Metadata, Names, Options, Snapshot, UnlessWithin,
+    inspect, remove_index,
 };
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
 pub use self::query::groups::{Group, Groups};
 pub use self::query::pages::{PageToken, Pages};
-pub use self::query::{Query, QueryBuilder, Searchable};
+pub use self::query::{HasRecords, Query, QueryBuilder, Searchable};
 pub use self::reader::{Reader, ReaderOn, WarmReader};
 pub use self::search::count::Count;
 pub use self::search::explain::{Explanation, Way};

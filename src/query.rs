@@ -188,7 +188,7 @@ impl<'a, S> Query<'a, S> {
     /// # }
     /// ```
     pub fn with_vectors(&mut self) -> &mut Self {
-        self.request.vectors = true;
+        self.request.beside.vectors = true;
         self
     }
 
@@ -240,6 +240,38 @@ impl<'a, S> Query<'a, S> {
     /// them the search is slower, and answers as on an index without codes.
     pub fn codes(&mut self, codes: bool) -> &mut Self {
         self.request.codes = codes;
+        self
+    }
+}
+
+/// What can look up the records of results: everything that can be searched but a [`WarmReader`],
+/// which has no transaction.
+pub trait HasRecords {}
+
+impl<D> HasRecords for Reader<'_, D> {}
+impl<D> HasRecords for ReaderOn<'_, '_, D> {}
+
+impl<S: HasRecords> Query<'_, S> {
+    /// Returns the records of the items, too: [`Searched::records`](Searched::records). One lookup
+    /// for each result; a search that does not ask for records reads none.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| {
+    ///     batch.add_with_record(1, &[1.5], b"one and a half")?;
+    ///     batch.add(2, &[2.5])
+    /// })?;
+    /// let found = index.search(2).with_records().by_vector(&[1.0])?;
+    /// assert_eq!(found.nns, [(1, 0.25), (2, 2.25)]);
+    /// assert_eq!(found.records, [Some(b"one and a half".to_vec()), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_records(&mut self) -> &mut Self {
+        self.request.beside.records = true;
         self
     }
 }

@@ -22,6 +22,7 @@ use crate::store::Place;
 use crate::store::file::Environment;
 use crate::store::sections::count::count;
 use crate::store::sections::ids::items::items;
+use crate::store::sections::records::view::records_in;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Calling, Verified, Warm};
 use crate::store::stats::Stats;
@@ -204,6 +205,31 @@ impl<'t, D> Reader<'t, D> {
         let source = Calling::new(self.place, rtxn, self.snapshot.id)?;
         let view = View::new(&self.snapshot, Verified::new(source, self.snapshot.memory));
         view.slot(item)?.map(|slot| view.components(slot)).transpose()
+    }
+
+    /// The record of an item. `None` if it has none, or if there is no such item.
+    ///
+    /// # Errors
+    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
+    pub fn item_record<'a>(
+        &'a self,
+        rtxn: &'a RoTxn<'_>,
+        item: ItemId,
+    ) -> Result<Option<&'a [u8]>> {
+        self.view(rtxn)?.record_of(item)
+    }
+
+    /// The items that have a record, and their records, ordered by id.
+    ///
+    /// # Errors
+    /// As [`item_record`](Self::item_record); the iterator's items the same.
+    pub fn records<'a>(
+        &'a self,
+        rtxn: &'a RoTxn<'_>,
+    ) -> Result<impl Iterator<Item = Result<(ItemId, &'a [u8])>> + 'a> {
+        // Checks the transaction.
+        self.view(rtxn)?;
+        records_in(self.place, rtxn, 0)
     }
 
     /// Whether there is such an item.

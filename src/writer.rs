@@ -20,11 +20,13 @@ use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
-use crate::store::edit::Edit;
+use crate::store::edit::{Edit, ROWS_BYTES, Row};
 use crate::store::open::read_meta;
 use crate::store::range::{check_range, sample_for};
 use crate::store::repair::repair;
 use crate::store::sections::ids::items::items;
+use crate::store::sections::records::edit::check_record;
+use crate::store::sections::records::view::record_in;
 use crate::store::target::delete_index;
 use crate::training::{Fit, Sample, TrainedRange};
 use crate::types::ItemId;
@@ -136,10 +138,101 @@ impl<'e, D> Writer<'e, D> {
         item: ItemId,
         vector: &[impl Component],
     ) -> Result<()> {
+        self.add_given(wtxn, item, vector, None)
+    }
+
+    /// Adds an item with a record of bytes, or replaces its vector and its record.
+    /// [`add_item`](Self::add_item) keeps the record that an item has.
+    ///
+    /// ```
+    /// # use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Writer, create_database, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
+    /// let writer = Writer::new(db, 0, 1);
+    /// let mut wtxn = env.write_txn()?;
+    /// writer.add_item_with_record(&mut wtxn, 7, &[0.5], br#"{"title": "a half"}"#)?;
+    /// writer.add_item(&mut wtxn, 7, &[0.25])?;
+    /// assert_eq!(writer.item_record(&wtxn, 7)?, Some(&br#"{"title": "a half"}"#[..]));
+    /// assert!(writer.set_record(&mut wtxn, 7, b"a quarter")?);
+    /// assert!(!writer.set_record(&mut wtxn, 8, b"of no item")?);
+    /// assert!(writer.remove_record(&mut wtxn, 7)?);
+    /// assert_eq!(writer.item_record(&wtxn, 7)?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), and [`InvalidParameter`](Error::InvalidParameter) for a
+    /// record of more than 64 MiB: nothing has changed.
+    pub fn add_item_with_record(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        item: ItemId,
+        vector: &[impl Component],
+        record: &[u8],
+    ) -> Result<()> {
+        self.add_given(wtxn, item, vector, Some(record))
+    }
+
+    /// Adds an item, with a record if it is given one.
+    pub(crate) fn add_given(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        item: ItemId,
+        vector: &[impl Component],
+        record: Option<&[u8]>,
+    ) -> Result<()> {
         let mut edit = self.edit(wtxn)?;
-        let row = edit.row(item, Components::of(vector))?;
+        let row = edit.row(item, Components::of(vector), record)?;
         edit.add(row)?;
         edit.finish()
+    }
+
+    /// Sets the record of an item, without touching its vector: O(bytes of the record). `false` if
+    /// there is no such item.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`](Error::InvalidParameter) for a record of more than 64 MiB: nothing has
+    /// changed. And those of [`del_item`](Self::del_item).
+    pub fn set_record(&self, wtxn: &mut RwTxn<'_>, item: ItemId, record: &[u8]) -> Result<bool> {
+        check_record(record)?;
+        self.change_record(wtxn, |edit| edit.set_record(item, record))
+    }
+
+    /// Deletes the record of an item, and leaves the item. `false` if it has none.
+    ///
+    /// # Errors
+    /// As [`del_item`](Self::del_item).
+    pub fn remove_record(&self, wtxn: &mut RwTxn<'_>, item: ItemId) -> Result<bool> {
+        self.change_record(wtxn, |edit| edit.remove_record(item))
+    }
+
+    fn change_record(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        change: impl FnOnce(&mut Edit<'_, '_, '_>) -> Result<bool>,
+    ) -> Result<bool> {
+        if read_meta(self.place, wtxn)?.is_none() {
+            return Ok(false);
+        }
+        let mut edit = self.edit(wtxn)?;
+        let has_changed = change(&mut edit)?;
+        if has_changed {
+            edit.finish()?;
+        }
+        Ok(has_changed)
+    }
+
+    /// The record of an item. `None` if it has none, or if there is no such item.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn item_record<'t>(&self, rtxn: &'t RoTxn<'_>, item: ItemId) -> Result<Option<&'t [u8]>> {
+        record_in(self.place, rtxn, item)
     }
 
     /// Adds an item, or replaces its vector, unless there is an item within `radius` of the vector,
@@ -221,7 +314,7 @@ impl<'e, D> Writer<'e, D> {
                 .check(Components::of(row), edit.meta.scale)
                 .map_err(|defect| Error::InvalidItem { item, defect })?;
         }
-        add_rows(edit, rows().map(|(item, row)| (*item, row))).map(drop)
+        add_rows(edit, rows().map(|(item, row)| (*item, row, NO_RECORD))).map(drop)
     }
 
     /// Adds or replaces the items of an iterator, in memory independent of their number. Returns
@@ -241,9 +334,37 @@ impl<'e, D> Writer<'e, D> {
         wtxn: &mut RwTxn<'_>,
         items: impl IntoIterator<Item = (ItemId, V)>,
     ) -> Result<u64> {
+        self.add_given_from(wtxn, items.into_iter().map(|(item, vector)| (item, vector, NO_RECORD)))
+    }
+
+    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
+    /// that the items have. After every 4 MB of records, the items so far are added as by a call of
+    /// its own, so that the memory does not depend on their number.
+    ///
+    /// # Errors
+    /// As [`add_items_from`](Self::add_items_from), and
+    /// [`InvalidParameter`](Error::InvalidParameter) for a record of more than 64 MiB.
+    ///
+    /// # Panics
+    /// As [`add_items_from`](Self::add_items_from).
+    pub fn add_items_with_records<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: impl IntoIterator<Item = (ItemId, V, R)>,
+    ) -> Result<u64> {
+        let items = items.into_iter().map(|(item, vector, record)| (item, vector, Some(record)));
+        self.add_given_from(wtxn, items)
+    }
+
+    /// Adds items, with those records that are given.
+    pub(crate) fn add_given_from<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: impl Iterator<Item = (ItemId, V, Option<R>)>,
+    ) -> Result<u64> {
         let mut edit = self.edit(wtxn)?;
         edit.keeps_equal = self.keeps_equal;
-        add_rows(edit, items.into_iter())
+        add_rows(edit, items)
     }
 
     /// Undoes a torn edit: a call that stopped half-way, by a panic or an error, in a transaction
@@ -521,25 +642,18 @@ impl<'e, D> Writer<'e, D> {
     }
 }
 
+/// No record, of any type.
+const NO_RECORD: Option<[u8; 0]> = None;
+
 /// Adds rows and ends the edit. User code (iterator, `AsRef`, metric) runs for a chunk of rows at a
 /// time, before any of them is stored. A bad row ends the edit, after the rows before it are added.
-fn add_rows<T: Component, V: AsRef<[T]>>(
+fn add_rows<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
     mut edit: Edit<'_, '_, '_>,
-    mut items: impl Iterator<Item = (ItemId, V)>,
+    mut items: impl Iterator<Item = (ItemId, V, Option<R>)>,
 ) -> Result<u64> {
-    let (at_once, mut count, mut changed) = (edit.rows_at_once(), 0, 0);
+    let (mut count, mut changed) = (0, 0);
     let refused = loop {
-        let mut refused = None;
-        let rows: Vec<_> = items
-            .by_ref()
-            .take(at_once)
-            .map_while(|(item, vector)| {
-                edit.row(item, Components::of(vector.as_ref()))
-                    .map_err(|error| refused = Some(error))
-                    .ok()
-            })
-            .collect();
-        let is_last = rows.len() < at_once;
+        let (rows, end) = next_rows(&edit, &mut items);
         for row in rows {
             match edit.add(row) {
                 Err(error @ Error::IndexFull(_)) if changed > 0 => {
@@ -550,14 +664,36 @@ fn add_rows<T: Component, V: AsRef<[T]>>(
             }
             count += 1;
         }
-        if is_last {
-            break refused;
+        match end {
+            Some(refused) => break refused,
+            None => edit = edit.renewed()?,
         }
     };
     if changed > 0 {
         edit.finish()?;
     }
     refused.map_or(Ok(count), Err)
+}
+
+/// The end of a sequence of rows: the error of a bad one, if that has ended it.
+type End = Option<Error>;
+
+/// The next chunk of rows, and how it ended them, if it did.
+fn next_rows<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+    edit: &Edit<'_, '_, '_>,
+    items: &mut impl Iterator<Item = (ItemId, V, Option<R>)>,
+) -> (Vec<Row>, Option<End>) {
+    let (at_once, mut rows, mut record_bytes) = (edit.rows_at_once(), Vec::new(), 0);
+    while rows.len() < at_once && record_bytes < ROWS_BYTES {
+        let Some((item, vector, record)) = items.next() else { return (rows, Some(None)) };
+        let record = record.as_ref().map(AsRef::as_ref);
+        match edit.row(item, Components::of(vector.as_ref()), record) {
+            Ok(row) => rows.push(row),
+            Err(error) => return (rows, Some(Some(error))),
+        }
+        record_bytes += record.map_or(0, <[u8]>::len);
+    }
+    (rows, None)
 }
 
 impl<D: Distance<Codec = I8>> Writer<'_, D> {

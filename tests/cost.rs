@@ -253,3 +253,42 @@ fn an_import_holds_a_small_part_of_what_it_reads() {
     // The maps between ids and slots, up to a fixed number of them, and a vector at a time.
     assert!(heap <= read / 10, "heap {heap} B");
 }
+
+/// Searches read no record but those of their results, and those only if they are asked for.
+#[test]
+fn searches_do_not_read_records_unless_they_are_asked_for() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut rng = StdRng::seed_from_u64(5);
+    let rows: Vec<Vec<f32>> = (0..2000).map(|_| vector(&mut rng)).collect();
+    let cost_of = |has_records: bool, asks: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let env = open(folder.path());
+        let database = create(&env);
+        let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
+        let mut wtxn = env.write_txn().unwrap();
+        let items = (0..).zip(&rows);
+        match has_records {
+            true => {
+                writer.add_items_with_records(&mut wtxn, items.map(|(i, row)| (i, row, [1; 500])))
+            }
+            false => writer.add_items_from(&mut wtxn, items),
+        }
+        .unwrap();
+        let mut seed = StdRng::seed_from_u64(1);
+        writer.builder(&mut seed).threads(1).build::<16, 32>(&mut wtxn).unwrap();
+        wtxn.commit().unwrap();
+        let rtxn = env.read_txn().unwrap();
+        let reader = voisin::Reader::open(&rtxn, 0, database).unwrap();
+        let mut search = reader.nns(10);
+        if asks {
+            search.with_records();
+        }
+        search.by_vector(&rtxn, &rows[7]).unwrap();
+        take_cost();
+        search.by_vector(&rtxn, &rows[7]).unwrap();
+        take_cost().values_read
+    };
+    let without = cost_of(false, false);
+    assert_eq!(cost_of(true, false), without);
+    assert_eq!(cost_of(true, true), without + 10);
+}

@@ -42,6 +42,9 @@ const PER_REMOVED: u64 = 40;
 const ADDED_BYTES: u64 = 100;
 /// The same for a row with a key, which lies elsewhere among the keys: two pages.
 const KEYED_BYTES: u64 = 2 * 4096;
+/// The same for a row with a record, besides the record: the page that it shares with records of
+/// other items.
+const RECORD_BYTES: u64 = 4096;
 /// Memory for each item of a build in one commit, besides vectors, copies, lists and changed nodes.
 const WHOLE_BYTES: u64 = 200;
 /// Bytes of the file for each item, besides its vector, its code and its list.
@@ -58,6 +61,8 @@ pub(crate) struct Sizes {
     pub(crate) copy: u64,
     pub(crate) m0: usize,
     pub(crate) has_keys: bool,
+    /// The record of a row of a load, on average.
+    pub(crate) record: u64,
 }
 
 /// A budget for the builds of one index.
@@ -89,6 +94,7 @@ impl Sizes {
             copy: copy as u64,
             m0,
             has_keys: place.naming != crate::format::item_keys::Naming::Ids,
+            record: 0,
         }
     }
 
@@ -104,11 +110,15 @@ impl Sizes {
 
     /// Bytes by which the file grows for each item.
     pub(crate) fn stored(&self) -> u64 {
-        self.vector + self.code + self.list() + if self.has_keys { 2 * STORED_BYTES } else { 0 }
+        let keys = if self.has_keys { 2 * STORED_BYTES } else { 0 };
+        let record = if self.record > 0 { self.record + STORED_BYTES } else { 0 };
+        self.vector + self.code + self.list() + keys + record
     }
 
     fn added(&self) -> u64 {
-        self.vector + self.code + ADDED_BYTES + if self.has_keys { KEYED_BYTES } else { 0 }
+        let keys = if self.has_keys { KEYED_BYTES } else { 0 };
+        let record = if self.record > 0 { self.record + RECORD_BYTES } else { 0 };
+        self.vector + self.code + ADDED_BYTES + keys + record
     }
 }
 
@@ -145,9 +155,10 @@ impl Budget {
 
     /// What adding and linking this many items takes in one commit.
     pub(crate) fn whole(&self, slots: u64, items: u64) -> u64 {
-        let Sizes { vector, code, copy, m0, .. } = self.sizes;
+        let Sizes { vector, code, copy, m0, record, .. } = self.sizes;
         let codes = if code > 0 { 2 * code } else { copy };
-        let each = vector + codes + node_bytes(m0) + WHOLE_BYTES;
+        // Pages of records are a half to all full.
+        let each = vector + codes + node_bytes(m0) + WHOLE_BYTES + 2 * record;
         self.fixed(slots) + items * each
     }
 
@@ -204,7 +215,8 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const SIZES: Sizes = Sizes { vector: 1536, code: 0, copy: 396, m0: 32, has_keys: false };
+    const SIZES: Sizes =
+        Sizes { vector: 1536, code: 0, copy: 396, m0: 32, has_keys: false, record: 0 };
 
     #[test]
     fn a_quarter_of_a_million_vectors_gives_some_sixty_rounds() {

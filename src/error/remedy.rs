@@ -86,7 +86,9 @@ pub(super) fn of_lmdb(error: &heed::Error) -> &'static str {
         heed::Error::Mdb(Mdb::MapResized) => {
             "another process has grown the map: end all transactions, and call Env::resize(0)"
         }
-        heed::Error::Mdb(Mdb::DbsFull) => "open the environment with more databases (max_dbs)",
+        heed::Error::Mdb(Mdb::DbsFull) => {
+            "open the environment with more databases (Options::max_databases, or heed's max_dbs)"
+        }
         heed::Error::Mdb(Mdb::ReadersFull) => {
             "close readers, or open the environment with more (max_readers)"
         }

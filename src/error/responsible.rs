@@ -64,6 +64,8 @@ impl Error {
             | Self::CodesUnsupported { .. }
             | Self::UnknownMetric { .. }
             | Self::UnknownType { .. }
+            | Self::InvalidDatabaseName { .. }
+            | Self::OtherFolder { .. }
             | Self::NoTraining { .. }
             | Self::MetricMismatch { .. }
             | Self::ConnectivityMismatch { .. }
@@ -79,6 +81,7 @@ impl Error {
             | Self::PagesExpired { .. }
             | Self::InvalidPageToken { .. }
             | Self::Removed { .. }
+            | Self::Renamed { .. }
             | Self::TooManyIndexes { .. }
             | Self::InvalidName { .. }
             | Self::MissingName { .. }

@@ -30,11 +30,13 @@ impl Kind {
     pub const SETS: Self = Self(9);
     /// The values that recent transactions have rewritten.
     pub const DELTA: Self = Self(10);
+    /// The records of items.
+    pub const RECORDS: Self = Self(13);
     /// The keys that name items, in an index whose items have keys.
     pub const KEYS: Self = Self(14);
 
     /// The kinds that `docs/format.md` names, with their names.
-    const NAMES: [(Self, &'static str); 12] = [
+    const NAMES: [(Self, &'static str); 13] = [
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
         (Self::TAIL, "TAIL"),
@@ -46,6 +48,7 @@ impl Kind {
         (Self::ID_SLOTS, "ID_SLOTS"),
         (Self::SETS, "SETS"),
         (Self::DELTA, "DELTA"),
+        (Self::RECORDS, "RECORDS"),
         (Self::KEYS, "KEYS"),
     ];
 

@@ -18,6 +18,7 @@ pub(crate) mod item_keys;
 mod key;
 pub(crate) mod links;
 pub(crate) mod meta;
+pub(crate) mod records;
 pub(crate) mod set;
 
 pub use self::key::{Key, Kind};

@@ -11,7 +11,7 @@ use crate::filter::{Keys, Named};
 use crate::format::item_keys::{Naming, Row};
 use crate::item_key::{ItemName, NamePredicate, sealed};
 use crate::query::pinned::{Names, Pinned, Work, look_by_ids};
-use crate::query::{Answer, Query, Searchable, Target, answer_by_ids, answer_target};
+use crate::query::{Answer, HasRecords, Query, Searchable, Target, answer_by_ids, answer_target};
 use crate::search::{Due, Predicate, Request, Searched};
 use crate::store::Place;
 use crate::store::owned_snapshot::OwnedSnapshot;
@@ -200,6 +200,10 @@ fn answer_held<K: sealed::Bytes + ?Sized, R>(
     let view = held.view();
     answer::<K, _, _, _>((&view, &view), held.place(), held, query, target)
 }
+
+impl<D, K: ?Sized> HasRecords for Index<D, K> {}
+impl<D, K: ?Sized> HasRecords for Snapshot<D, K> {}
+impl<D, K: ?Sized> HasRecords for Batch<'_, D, K> {}
 
 impl<D, K: ItemName + sealed::Bytes + ?Sized> Searchable for Index<D, K> {
     type Key = K;

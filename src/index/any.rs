@@ -339,6 +339,92 @@ impl AnyIndex {
         }
     }
 
+    /// Adds an item with a record of bytes, or replaces its vector and its record, links it and
+    /// commits: as [`add`](Self::add), which keeps the record that an item has.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add) and [`Batch::add_with_record`].
+    pub fn add_with_record(
+        &self,
+        key: impl Into<AnyKey>,
+        vector: &[impl Component],
+        record: &[u8],
+    ) -> Result<()> {
+        let (key, name) = (key.into(), self.name());
+        match self {
+            Self::Ids(index) => {
+                let id = key.id(name)?;
+                index.write(|batch| batch.add_with_record(id, vector, record))
+            }
+            Self::Numbers(index) => {
+                let key = key.number(name)?;
+                index.write(|batch| batch.add_with_record(key, vector, record))
+            }
+            Self::Texts(index) => {
+                let key = key.text(name)?;
+                index.write(|batch| batch.add_with_record(key, vector, record))
+            }
+        }
+    }
+
+    /// Sets the record of an item, without touching its vector, and commits. `false` if there is no
+    /// such item.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete) and [`Batch::set_record`].
+    pub fn set_record(&self, key: impl Into<AnyKey>, record: &[u8]) -> Result<bool> {
+        let (key, name) = (key.into(), self.name());
+        match self {
+            Self::Ids(index) => {
+                let id = key.id(name)?;
+                index.write(|batch| batch.set_record(id, record))
+            }
+            Self::Numbers(index) => {
+                let key = key.number(name)?;
+                index.write(|batch| batch.set_record(key, record))
+            }
+            Self::Texts(index) => {
+                let key = key.text(name)?;
+                index.write(|batch| batch.set_record(key, record))
+            }
+        }
+    }
+
+    /// Deletes the record of an item, leaves the item, and commits. `false` if it has none.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn remove_record(&self, key: impl Into<AnyKey>) -> Result<bool> {
+        let (key, name) = (key.into(), self.name());
+        match self {
+            Self::Ids(index) => {
+                let id = key.id(name)?;
+                index.write(|batch| batch.remove_record(id))
+            }
+            Self::Numbers(index) => {
+                let key = key.number(name)?;
+                index.write(|batch| batch.remove_record(key))
+            }
+            Self::Texts(index) => {
+                let key = key.text(name)?;
+                index.write(|batch| batch.remove_record(key))
+            }
+        }
+    }
+
+    /// The record of an item. `None` if it has none, or if there is no such item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn record(&self, key: impl Into<AnyKey>) -> Result<Option<Vec<u8>>> {
+        let (key, name) = (key.into(), self.name());
+        match self {
+            Self::Ids(index) => index.snapshot()?.record(key.id(name)?),
+            Self::Numbers(index) => index.snapshot()?.record(key.number(name)?),
+            Self::Texts(index) => index.snapshot()?.record(key.text(name)?),
+        }
+    }
+
     /// Deletes an item and commits. `false` if there is none.
     ///
     /// # Errors

@@ -36,9 +36,11 @@ impl Names {
 ///
 /// | metric | forms |
 /// |---|---|
-/// | `"euclidean"`, `"cosine"`, `"dot product"`, `"manhattan"` | `"f32"`, `"f16"`, `"bf16"`, `"i8"` |
+/// | `"euclidean"`, `"cosine"` | `"f32"`, `"f16"`, `"bf16"`, `"i8"` |
+/// | `"dot product"`, `"manhattan"` | the same |
 /// | `"hamming"` | `"bits"` |
-/// | `"binary quantized euclidean"`, `"binary quantized cosine"`, `"binary quantized manhattan"` | `"signs"` |
+/// | `"binary quantized euclidean"` | `"signs"` |
+/// | `"binary quantized cosine"`, `"binary quantized manhattan"` | the same |
 ///
 /// Metrics that were passed to [`Options::metric`] can be named, too.
 ///

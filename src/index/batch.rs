@@ -199,7 +199,8 @@ impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {
 }
 
 impl<D> Batch<'_, D> {
-    /// Adds an item, or replaces its vector. O(dimensions); writes a few values.
+    /// Adds an item, or replaces its vector; an item that has a record keeps it. O(dimensions);
+    /// writes a few values.
     ///
     /// # Errors
     /// [`DimensionMismatch`](crate::Error::DimensionMismatch),
@@ -236,6 +237,91 @@ impl<D> Batch<'_, D> {
         items: impl IntoIterator<Item = (ItemId, V)>,
     ) -> Result<u64> {
         self.writes.change(|writer, txn| writer.add_items_from(txn, items))
+    }
+
+    /// Adds an item with a record of bytes, or replaces its vector and its record.
+    ///
+    /// ```
+    /// use voisin::{Index, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| {
+    ///     batch.add_with_record(7, &[0.5], b"a half")?;
+    ///     batch.add(7, &[0.25])?; // keeps the record
+    ///     assert_eq!(batch.record(7)?, Some(b"a half".to_vec()));
+    ///     assert!(batch.set_record(7, b"a quarter")?); // keeps the vector
+    ///     assert!(!batch.set_record(8, b"of no item")?);
+    ///     Ok(())
+    /// })?;
+    /// assert_eq!(index.snapshot()?.record(7)?, Some(b"a quarter".to_vec()));
+    /// index.write(|batch| batch.delete(7))?;
+    /// assert_eq!(index.snapshot()?.record(7)?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), and [`InvalidParameter`](crate::Error::InvalidParameter) for a record
+    /// of more than 64 MiB: nothing has changed.
+    pub fn add_with_record(
+        &mut self,
+        item: ItemId,
+        vector: &[impl Component],
+        record: &[u8],
+    ) -> Result<()> {
+        self.writes.change(|writer, txn| writer.add_given(txn, item, vector, Some(record)))
+    }
+
+    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
+    /// that the items have.
+    ///
+    /// # Errors
+    /// As [`add_with_record`](Self::add_with_record), at the first bad row; the items before it
+    /// have been added.
+    ///
+    /// # Panics
+    /// As [`add_items_from`](Self::add_items_from).
+    pub fn add_items_with_records<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &mut self,
+        items: impl IntoIterator<Item = (ItemId, V, R)>,
+    ) -> Result<u64> {
+        self.writes.change(|writer, txn| writer.add_items_with_records(txn, items))
+    }
+
+    /// Adds items, with those records that are given.
+    pub(super) fn add_given<T: Component>(
+        &mut self,
+        items: impl Iterator<Item = (ItemId, Vec<T>, Option<Vec<u8>>)>,
+    ) -> Result<u64> {
+        self.writes.change(|writer, txn| writer.add_given_from(txn, items))
+    }
+
+    /// Sets the record of an item, without touching its vector: O(bytes of the record). `false` if
+    /// there is no such item.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`](crate::Error::InvalidParameter) for a record of more than 64 MiB:
+    /// nothing has changed. And those of [`delete`](Self::delete).
+    pub fn set_record(&mut self, item: ItemId, record: &[u8]) -> Result<bool> {
+        self.writes.change(|writer, txn| writer.set_record(txn, item, record))
+    }
+
+    /// Deletes the record of an item, and leaves the item. `false` if it has none.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn remove_record(&mut self, item: ItemId) -> Result<bool> {
+        self.writes.change(|writer, txn| writer.remove_record(txn, item))
+    }
+
+    /// The record of an item. `None` if it has none, or if there is no such item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn record(&self, item: ItemId) -> Result<Option<Vec<u8>>> {
+        self.writes.record(item)
     }
 
     /// Deletes an item. `false` if there is none.

@@ -75,6 +75,20 @@ pub(super) fn add(env: &SharedEnv, wtxn: &mut RwTxn<'_>, name: &str, entry: &Ent
     Ok(env.catalog.put(wtxn, name.as_bytes(), &entry.encode(name.as_bytes()))?)
 }
 
+/// Lets two indexes change their names.
+///
+/// # Errors
+/// [`Error::MissingName`], before anything is changed.
+pub(super) fn swap(env: &SharedEnv, wtxn: &mut RwTxn<'_>, names: [&str; 2]) -> Result<()> {
+    let find = |name| match entry(env, wtxn, name)? {
+        Some(entry) => Ok(entry),
+        None => Err(missing(env, name, self::names(env, wtxn)?)),
+    };
+    let [first, second] = [find(names[0])?, find(names[1])?];
+    add(env, wtxn, names[0], &second)?;
+    add(env, wtxn, names[1], &first)
+}
+
 /// The error for a name without an index.
 pub(super) fn missing(env: &SharedEnv, name: &str, known: Vec<String>) -> Error {
     Error::MissingName { name: name.to_owned(), path: env.folder().to_owned(), known }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use super::load::Row as Loaded;
 use super::{Batch, Index, LoadProgress, Loader, Snapshot, item_keys};
 use crate::codec::{Component, Components, Scale};
 use crate::distance::Metric;
@@ -14,6 +15,7 @@ use crate::format::item_keys::Row;
 use crate::item_key::{AsKey, ItemKey, bytes_of, sealed};
 use crate::store::owned_snapshot::OwnedSnapshot;
 use crate::store::sections::item_keys::rows::ItemKeys;
+use crate::store::sections::records::edit::check_record;
 use crate::store::view::check_dimensions;
 use crate::types::ItemId;
 
@@ -23,6 +25,8 @@ const CHUNK_ITEMS: usize = 4096;
 const CHUNK_BYTES: usize = 1 << 20;
 /// The number of keys that an iterator looks up at a time.
 const KEYS_AHEAD: usize = 1024;
+/// No record, of any type.
+const NO_RECORD: Option<[u8; 0]> = None;
 
 fn invalid<K: ItemKey + ?Sized>(key: &[u8], defect: VectorDefect) -> Error {
     Error::InvalidKeyedItem { key: <K as sealed::Name>::NAMING.show(key), defect }
@@ -76,20 +80,41 @@ impl<D, K: ItemKey + ?Sized> Loader<'_, D, K> {
         &self,
         items: impl IntoIterator<Item = (Q, V)>,
     ) -> Result<u64> {
+        self.load_given(items.into_iter().map(|(key, vector)| (key, vector, NO_RECORD)))
+    }
+
+    /// As [`load`](Self::load), for items with records.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and [`InvalidParameter`](Error::InvalidParameter) for a record of
+    /// more than 64 MiB.
+    pub fn load_with_records<Q: AsKey<K>, T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &self,
+        items: impl IntoIterator<Item = (Q, V, R)>,
+    ) -> Result<u64> {
+        let items = items.into_iter().map(|(key, vector, record)| (key, vector, Some(record)));
+        self.load_given(items)
+    }
+
+    fn load_given<Q: AsKey<K>, T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &self,
+        items: impl Iterator<Item = (Q, V, Option<R>)>,
+    ) -> Result<u64> {
         let (metric, dimensions) = (self.index.metric(), self.index.dimensions());
-        let rows = items.into_iter().map(|(key, vector)| {
+        let rows = items.map(|(key, vector, record)| {
             let (key, components) = (bytes_of(&key)?, vector.as_ref());
             check_dimensions(components.len(), dimensions)?;
             metric
                 .check_given(Components::of(components))
                 .map_err(|defect| invalid::<K>(&key, defect))?;
-            Ok((key, vector))
+            record.as_ref().map_or(Ok(()), |record| check_record(record.as_ref()))?;
+            Ok((key, vector, record))
         });
         self.load_rows(rows, |batch, rows| {
             let scale = batch.writes.scale()?;
-            batch.add_rows(rows.map(|(key, vector)| {
+            batch.add_rows(rows.map(|(key, vector, record)| {
                 check_row::<K>(metric, &key, Components::of(&vector), dimensions, scale)
-                    .map(|()| (key, vector))
+                    .map(|()| (key, vector, record))
             }))
         })
     }
@@ -106,7 +131,8 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         self.keys().id(self.writes.txn(), &key)
     }
 
-    /// Adds an item, or replaces its vector. O(dimensions); writes a few values.
+    /// Adds an item, or replaces its vector; an item that has a record keeps it. O(dimensions);
+    /// writes a few values.
     ///
     /// # Errors
     /// [`DimensionMismatch`](Error::DimensionMismatch), [`InvalidItemKey`](Error::InvalidItemKey),
@@ -116,17 +142,53 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// batch can only be rolled back.
     pub fn add(&mut self, key: impl AsKey<K>, vector: &[impl Component]) -> Result<()> {
         self.writes.check_process()?;
-        self.add_named(&bytes_of(&key)?, vector)
+        self.add_named(&bytes_of(&key)?, vector, None)
+    }
+
+    /// Adds an item with a record of bytes, or replaces its vector and its record.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("vectors");
+    /// let index = Index::<Euclidean, str>::create(path, Options::new(1))?;
+    /// index.write(|batch| {
+    ///     batch.add_with_record("a note", &[0.5], b"its text")?;
+    ///     batch.add("another", &[0.75])
+    /// })?;
+    /// let found = index.search(2).with_records().by_vector(&[0.5])?;
+    /// assert_eq!(found.records, [Some(b"its text".to_vec()), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`add`](Self::add), and [`InvalidParameter`](Error::InvalidParameter) for a record of
+    /// more than 64 MiB: nothing has changed.
+    pub fn add_with_record(
+        &mut self,
+        key: impl AsKey<K>,
+        vector: &[impl Component],
+        record: &[u8],
+    ) -> Result<()> {
+        self.writes.check_process()?;
+        self.add_named(&bytes_of(&key)?, vector, Some(record))
     }
 
     /// The same by the bytes of a key.
-    pub(super) fn add_named(&mut self, key: &[u8], vector: &[impl Component]) -> Result<()> {
+    pub(super) fn add_named(
+        &mut self,
+        key: &[u8],
+        vector: &[impl Component],
+        record: Option<&[u8]>,
+    ) -> Result<()> {
         let keys = self.keys();
         self.writes.change(|writer, txn| {
             let known = keys.id(txn, key)?;
             let id = known.map_or_else(|| keys.next(txn), Ok)?;
             // The step that can be refused comes first.
-            writer.add_item(txn, id, vector).map_err(by_key::<K>(key))?;
+            writer.add_given(txn, id, vector, record).map_err(by_key::<K>(key))?;
             if known.is_none() { keys.insert(txn, key, id) } else { Ok(()) }
         })
     }
@@ -154,7 +216,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         rows.iter().try_for_each(|(key, row)| {
             check_row::<K>(metric, key, Components::of(row), dimensions, scale)
         })?;
-        self.add_rows(rows.into_iter().map(|(key, row)| Ok((key, row.to_vec())))).map(drop)
+        self.add_rows(rows.into_iter().map(|(key, row)| Ok((key, row.to_vec(), None)))).map(drop)
     }
 
     /// Adds or replaces the items of an iterator. Returns how many there were.
@@ -165,48 +227,75 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         &mut self,
         items: impl IntoIterator<Item = (Q, V)>,
     ) -> Result<u64> {
+        self.add_given(items.into_iter().map(|(key, vector)| (key, vector, NO_RECORD)))
+    }
+
+    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
+    /// that the items have.
+    ///
+    /// # Errors
+    /// As [`add_with_record`](Self::add_with_record), at the first bad row; the items before it
+    /// have been added.
+    pub fn add_items_with_records<Q: AsKey<K>, T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &mut self,
+        items: impl IntoIterator<Item = (Q, V, R)>,
+    ) -> Result<u64> {
+        let items = items.into_iter().map(|(key, vector, record)| (key, vector, Some(record)));
+        self.add_given(items)
+    }
+
+    fn add_given<Q: AsKey<K>, T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &mut self,
+        items: impl Iterator<Item = (Q, V, Option<R>)>,
+    ) -> Result<u64> {
         let (metric, dimensions, scale) =
             (self.writes.place().metric, self.writes.dimensions(), self.writes.scale()?);
-        self.add_rows(items.into_iter().map(|(key, vector)| {
+        self.add_rows(items.map(|(key, vector, record)| {
             let (key, vector) = (bytes_of(&key)?, vector.as_ref());
             check_row::<K>(metric, &key, Components::of(vector), dimensions, scale)?;
-            Ok((key, vector.to_vec()))
+            let record = record.as_ref().map(AsRef::as_ref);
+            record.map_or(Ok(()), check_record)?;
+            Ok((key, vector.to_vec(), record.map(<[u8]>::to_vec)))
         }))
     }
 
-    /// Adds keys and storable vectors, in chunks, up to the first error.
+    /// Adds rows that can be stored, in chunks, up to the first error.
     fn add_rows<T: Component>(
         &mut self,
-        rows: impl IntoIterator<Item = Result<(Vec<u8>, Vec<T>)>>,
+        rows: impl IntoIterator<Item = Result<Loaded<T>>>,
     ) -> Result<u64> {
         let most =
             (CHUNK_BYTES / (self.writes.dimensions() * size_of::<T>())).clamp(1, CHUNK_ITEMS);
-        let (mut chunk, mut count) = (Vec::new(), 0);
+        let (mut chunk, mut record_bytes, mut count) = (Vec::new(), 0, 0);
         for row in rows {
             match row {
-                Ok(row) => chunk.push(row),
+                Ok(row) => {
+                    record_bytes += row.2.as_ref().map_or(0, Vec::len);
+                    chunk.push(row);
+                }
                 Err(error) => {
                     self.add_chunk(chunk)?;
                     return Err(error);
                 }
             }
             count += 1;
-            if chunk.len() >= most {
+            if chunk.len() >= most || record_bytes >= CHUNK_BYTES {
                 self.add_chunk(std::mem::take(&mut chunk))?;
+                record_bytes = 0;
             }
         }
         self.add_chunk(chunk)?;
         Ok(count)
     }
 
-    fn add_chunk(&mut self, chunk: Vec<(Vec<u8>, Vec<impl Component>)>) -> Result<()> {
+    fn add_chunk(&mut self, chunk: Vec<Loaded<impl Component>>) -> Result<()> {
         let keys = self.keys();
         if chunk.is_empty() {
             return Ok(());
         }
         self.writes.change_whole(|writer, txn| {
             let mut rows = Vec::with_capacity(chunk.len());
-            for (key, vector) in chunk {
+            for (key, vector, record) in chunk {
                 let id = match keys.id(txn, &key)? {
                     Some(id) => id,
                     None => {
@@ -215,10 +304,47 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
                         id
                     }
                 };
-                rows.push((id, vector));
+                rows.push((id, vector, record));
             }
-            writer.add_items_from(txn, rows).map(drop)
+            writer.add_given_from(txn, rows.into_iter()).map(drop)
         })
+    }
+
+    /// Sets the record of an item, without touching its vector: O(bytes of the record). `false` if
+    /// there is no such item.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`](Error::InvalidParameter) for a record of more than 64 MiB: nothing has
+    /// changed. And those of [`delete`](Self::delete).
+    pub fn set_record(&mut self, key: impl AsKey<K>, record: &[u8]) -> Result<bool> {
+        self.writes.check_process()?;
+        let id = self.id(key)?;
+        self.writes.change(|writer, txn| match id {
+            Some(id) => writer.set_record(txn, id, record),
+            None => Ok(false),
+        })
+    }
+
+    /// Deletes the record of an item, and leaves the item. `false` if it has none.
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete).
+    pub fn remove_record(&mut self, key: impl AsKey<K>) -> Result<bool> {
+        self.writes.check_process()?;
+        let id = self.id(key)?;
+        self.writes.change(|writer, txn| match id {
+            Some(id) => writer.remove_record(txn, id),
+            None => Ok(false),
+        })
+    }
+
+    /// The record of an item. `None` if it has none, or if there is no such item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn record(&self, key: impl AsKey<K>) -> Result<Option<Vec<u8>>> {
+        self.writes.check_process()?;
+        self.id(key)?.map_or(Ok(None), |id| self.writes.record(id))
     }
 
     /// Deletes an item. `false` if there is none.
@@ -328,6 +454,37 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
                 )
             };
             Ok((key, vector.ok_or_else(missing)?))
+        }))
+    }
+
+    /// The record of an item. `None` if it has none, or if there is no such item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn record(&self, key: impl AsKey<K>) -> Result<Option<Vec<u8>>> {
+        self.id(key)?.map_or(Ok(None), |id| self.record_of_id(id))
+    }
+
+    /// The records of some items, in their order: see [`record`](Self::record).
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn records_of<Q: AsKey<K>>(
+        &self,
+        keys: impl IntoIterator<Item = Q>,
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        keys.into_iter().map(|key| self.record(key)).collect()
+    }
+
+    /// The items that have a record, and their records, ordered by key: see [`keys`](Self::keys).
+    /// Records are looked up as the iterator advances.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector); the iterator's items the same.
+    pub fn records(&self) -> Result<impl Iterator<Item = Result<(K::Owned, Vec<u8>)>> + '_> {
+        Ok(self.names()?.filter_map(|entry| {
+            let record = entry.and_then(|(key, id)| Ok((key, self.record_of_id(id)?)));
+            record.map(|(key, record)| Some((key, record?))).transpose()
         }))
     }
 

@@ -27,10 +27,17 @@ use crate::build::{Goal, Phase, Progress};
 use crate::codec::{Component, Components};
 use crate::error::{Error, Result};
 use crate::store::range::sample_for;
+use crate::store::sections::records::edit::check_record;
 use crate::types::ItemId;
 
-/// Spooled rows: the name of an item, as bytes, and its vector.
-type Keyed<'a, T> = &'a mut dyn Iterator<Item = (Vec<u8>, Vec<T>)>;
+/// A spooled row: the name of an item, as bytes, its vector, and its record if it is given one.
+pub(super) type Row<T> = (Vec<u8>, Vec<T>, Option<Vec<u8>>);
+type Keyed<'a, T> = &'a mut dyn Iterator<Item = Row<T>>;
+/// The parts of a row as the caller gives them.
+type Given<V, R> = (Vec<u8>, V, Option<R>);
+
+/// No record, of any type.
+const NO_RECORD: Option<[u8; 0]> = None;
 
 /// The number of items between two progress reports while reading or adding.
 const REPORT_ITEMS: u64 = 1024;
@@ -271,10 +278,10 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     }
 
     /// Spools rows that can be stored, and calls `add` to add them: all in one commit, or batch by
-    /// batch. A row is the name of an item, as bytes, and its vector.
-    pub(super) fn load_rows<T: Component, V: AsRef<[T]>>(
+    /// batch.
+    pub(super) fn load_rows<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
         &self,
-        mut rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
+        mut rows: impl Iterator<Item = Result<Given<V, R>>>,
         add: impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
     ) -> Result<u64> {
         let (shared, course) = (&self.index.shared, Course::default());
@@ -286,15 +293,27 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
             return self.load_within(memory, rows, &add);
         }
         let budget = self.budget_of(hooks.memory)?;
-        let part = self.part.map(|part| budget.map_or(part, |budget| part.min(budget.part(part))));
+        let part = self.part.map(|part| budget.map_or(part, |budget| part.min(budget.part(0))));
         let goal = if self.optimize { Goal::Optimized } else { Goal::Linked };
-        let mut loaded = 0;
-        loop {
+        let (mut loaded, mut is_over) = (0, false);
+        while !is_over {
             let in_memory = budget.map(|budget| budget.part(0) * budget.sizes.vector / 4);
             let mut aside = Aside::<T>::new(self.temp_folder(), self.index.dimensions(), in_memory);
-            for row in rows.by_ref().take(part.map_or(usize::MAX, |part| part as usize)) {
-                let (name, vector) = row?;
-                aside.put(&name, vector.as_ref())?;
+            // Records take their room in a commit, too.
+            let has_room = |aside: &Aside<T>| match (part, budget) {
+                (Some(part), Some(budget)) if aside.count > 0 => {
+                    let mut budget = budget;
+                    budget.sizes.record = aside.record_bytes.div_ceil(aside.count);
+                    aside.count < part.min(budget.part(0))
+                }
+                (part, _) => part.is_none_or(|part| aside.count < part),
+            };
+            while has_room(&aside) {
+                let Some((name, vector, record)) = rows.next().transpose()? else {
+                    is_over = true;
+                    break;
+                };
+                aside.put(&name, vector.as_ref(), record.as_ref().map(AsRef::as_ref))?;
                 self.report(&course, LoadPhase::Reading, loaded + aside.count, None)?;
             }
             if loaded > 0 && aside.count == 0 {
@@ -312,21 +331,30 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
                 batch.writes.finish(result, part.is_none().then_some(goal), hooks)
             })?;
             loaded += aside.count;
-            if part.is_none_or(|part| aside.count < part) {
-                break;
-            }
         }
+        self.link_parts(part, goal, hooks, &course)?;
+        Ok(loaded)
+    }
+
+    /// Links what a load in batches has added.
+    fn link_parts(
+        &self,
+        part: Option<u64>,
+        goal: Goal,
+        hooks: Hooks<'_>,
+        course: &Course,
+    ) -> Result<()> {
+        let shared = &self.index.shared;
         match (part, goal, hooks.memory) {
-            (None, ..) => {}
+            (None, ..) => Ok(()),
             (Some(_), Goal::Linked, Some(memory)) => {
-                link_within(shared, memory, hooks, &course.rounds)?;
+                link_within(shared, memory, hooks, &course.rounds).map(drop)
             }
             (Some(part), Goal::Linked, None) => {
-                link_with(shared, part.max(LEAST_ROUND_ITEMS), hooks)?;
+                link_with(shared, part.max(LEAST_ROUND_ITEMS), hooks).map(drop)
             }
-            (Some(_), goal, _) => build_now(shared, goal, hooks)?,
+            (Some(_), goal, _) => build_now(shared, goal, hooks),
         }
-        Ok(loaded)
     }
 
     /// The closures and bounds of this load.
@@ -386,7 +414,7 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
     fn add_rows<T: Component>(
         &self,
         course: &Course,
-        rows: impl Iterator<Item = (Vec<u8>, Vec<T>)>,
+        rows: impl Iterator<Item = Row<T>>,
         (done, total): (u64, u64),
         batch: &mut Batch<'_, D, K>,
         add: &impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
@@ -437,8 +465,42 @@ impl<D> Loader<'_, D> {
         &self,
         items: impl IntoIterator<Item = (ItemId, V)>,
     ) -> Result<u64> {
+        self.load_given(items.into_iter().map(|(item, vector)| (item, vector, NO_RECORD)))
+    }
+
+    /// As [`load`](Self::load), for items with records.
+    ///
+    /// ```
+    /// use voisin::{Index, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// let items = (0..3000).map(|item| (item, [item as f32], format!("text {item}")));
+    /// assert_eq!(index.loader().load_with_records(items)?, 3000);
+    /// let found = index.search(1).with_records().by_vector(&[70.2])?;
+    /// assert_eq!(found.records, [Some(b"text 70".to_vec())]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and [`InvalidParameter`](Error::InvalidParameter) for a record of
+    /// more than 64 MiB.
+    pub fn load_with_records<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &self,
+        items: impl IntoIterator<Item = (ItemId, V, R)>,
+    ) -> Result<u64> {
+        let items = items.into_iter().map(|(item, vector, record)| (item, vector, Some(record)));
+        self.load_given(items)
+    }
+
+    fn load_given<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &self,
+        items: impl Iterator<Item = (ItemId, V, Option<R>)>,
+    ) -> Result<u64> {
         let (metric, dimensions) = (self.index.metric(), self.index.dimensions());
-        let rows = items.into_iter().map(|(item, vector)| {
+        let rows = items.map(|(item, vector, record)| {
             let components = vector.as_ref();
             if components.len() != dimensions {
                 return Err(Error::DimensionMismatch {
@@ -449,12 +511,13 @@ impl<D> Loader<'_, D> {
             metric
                 .check_given(Components::of(components))
                 .map_err(|defect| Error::InvalidItem { item, defect })?;
-            Ok((item.to_le_bytes().to_vec(), vector))
+            record.as_ref().map_or(Ok(()), |record| check_record(record.as_ref()))?;
+            Ok((item.to_le_bytes().to_vec(), vector, record))
         });
         let id =
             |name: Vec<u8>| name.first_chunk().map_or(0, |bytes| ItemId::from_le_bytes(*bytes));
         self.load_rows(rows, |batch, rows| {
-            batch.add_items_from(rows.map(|(name, vector)| (id(name), vector)))
+            batch.add_given(rows.map(|(name, vector, record)| (id(name), vector, record)))
         })
     }
 }

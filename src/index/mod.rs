@@ -30,6 +30,7 @@ mod copies;
 mod created;
 mod environment;
 mod filesystem;
+mod folder;
 mod inspect;
 mod keyed;
 mod load;
@@ -54,6 +55,7 @@ pub use self::any_type::{AnyType, Names};
 pub use self::batch::Batch;
 pub use self::catalog::remove_index;
 use self::environment::Access;
+pub use self::folder::{Folder, FolderSnapshot, FolderTxn};
 pub use self::inspect::{Inspected, Metadata, inspect};
 pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::Options;
@@ -233,6 +235,13 @@ impl<D, K: ?Sized> Index<D, K> {
     pub fn names(&self) -> Result<Vec<String>> {
         let env = &self.shared.env;
         env.work(|txn, _| catalog::names(env, txn))
+    }
+
+    /// The folder, to change several of its indexes in one commit, with databases of your own, and
+    /// to read them all at one commit.
+    #[must_use]
+    pub fn folder(&self) -> Folder {
+        Folder::new(&self.shared.env)
     }
 
     /// Changes the index in one write transaction: the changes of the closure are linked into the

@@ -54,6 +54,7 @@ pub struct Options {
     threads: usize,
     map_size_bytes: Option<u64>,
     max_readers: Option<u32>,
+    max_databases: Option<u32>,
     growth_wait: Option<Duration>,
     any_file_system: bool,
     memory_bytes: Option<u64>,
@@ -148,6 +149,16 @@ impl Options {
     /// one, and so does long work such as [`check`](crate::Index::check).
     pub fn max_readers(mut self, readers: u32) -> Self {
         self.max_readers = Some(readers);
+        self
+    }
+
+    /// The maximum number of databases of your own that this process can open beside the indexes,
+    /// by [`Folder::database`](crate::Folder::database), 0 to 65 535;
+    /// [`defaults::MAX_DATABASES`](crate::defaults::MAX_DATABASES) unless set. The first handle
+    /// that a process opens on a folder sets it, for that process. Each costs every transaction
+    /// some nanoseconds.
+    pub fn max_databases(mut self, databases: u32) -> Self {
+        self.max_databases = Some(databases);
         self
     }
 
@@ -249,6 +260,11 @@ impl Options {
 
     pub(super) fn readers(&self) -> u32 {
         self.max_readers.unwrap_or(defaults::MAX_READERS).max(1)
+    }
+
+    /// The number of databases of the caller's.
+    pub(super) fn databases(&self) -> u32 {
+        self.max_databases.unwrap_or(defaults::MAX_DATABASES).min(u16::MAX.into())
     }
 
     pub(super) fn wait(&self) -> Duration {

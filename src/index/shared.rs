@@ -25,7 +25,7 @@ use crate::format::item_keys::Naming;
 use crate::format::meta::Meta;
 use crate::item_key::ItemName;
 use crate::store::open::{read_marked, read_meta};
-use crate::store::owned_snapshot::OwnedSnapshot;
+use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
 use crate::store::table::Memory;
 use crate::store::{Place, Raw};
 use crate::writer::Writer;
@@ -261,6 +261,19 @@ impl Shared {
         newest(&self.cache, &self.env, self.place).map_err(|error| self.explain(error))
     }
 
+    /// The snapshot of the commit of a transaction.
+    ///
+    /// # Errors
+    /// [`Error::MissingIndex`] if it did not exist then, and those of opening a snapshot.
+    pub(super) fn at(&self, txn: &Arc<SharedTxn>) -> Result<Arc<OwnedSnapshot<'static>>> {
+        self.env.check_process()?;
+        if let Some(held) = self.cache.get(txn.id()) {
+            return Ok(held);
+        }
+        let held = OwnedSnapshot::open(self.place, Arc::clone(txn), Memory::Full)?;
+        Ok(share(&self.cache, &self.env, txn, held))
+    }
+
     /// Runs a search on the newest commit.
     pub(super) fn search<T>(
         &self,
@@ -288,11 +301,21 @@ impl Shared {
     /// Checks that the index has not been removed: a write would recreate it.
     ///
     /// # Errors
-    /// [`Error::Removed`].
+    /// [`Error::Removed`], [`Error::Renamed`].
     pub(super) fn check_exists(&self, txn: &RoTxn<'_>) -> Result<()> {
         let is_ours = catalog::entry(&self.env, txn, &self.name)?
             .is_some_and(|entry| entry.number == self.entry.number);
-        if is_ours { Ok(()) } else { Err(self.explain(Error::MissingIndex(self.entry.number))) }
+        if is_ours {
+            return Ok(());
+        }
+        let named = catalog::entries(&self.env, txn)?;
+        match named.into_iter().find(|(_, entry)| entry.number == self.entry.number) {
+            Some((now, _)) => {
+                let (name, path) = (self.name.clone(), self.env.folder().to_owned());
+                Err(Error::Renamed { name, now, path })
+            }
+            None => Err(self.explain(Error::MissingIndex(self.entry.number))),
+        }
     }
 
     /// Maps a missing index to a removed one: an index in the catalog has metadata, and no number
@@ -463,11 +486,19 @@ fn refresh(
             {
                 attempts += 1
             }
-            held => {
-                cache.residency().observe(env.file_bytes());
-                let held = held?.with_residency(Arc::clone(cache.residency()));
-                return Ok(cache.put(held, || env.is_newest(&txn)));
-            }
+            held => return Ok(share(cache, env, &txn, held?)),
         }
     }
+}
+
+/// Puts a new snapshot into the cache of its index, if it is the newest.
+fn share(
+    cache: &Cache,
+    env: &SharedEnv,
+    txn: &Arc<SharedTxn>,
+    held: OwnedSnapshot<'static>,
+) -> Arc<OwnedSnapshot<'static>> {
+    cache.residency().observe(env.file_bytes());
+    let held = held.with_residency(Arc::clone(cache.residency()));
+    cache.put(held, || env.is_newest(txn))
 }

@@ -8,6 +8,7 @@
 //! holds an older one, so that idle indexes take no entries of the reader table. The pointers of an
 //! index outlive its snapshot, for as long as a later one can take them over.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -19,12 +20,15 @@ use crate::error::Result;
 use crate::query::Query;
 use crate::store::owned_snapshot::{OwnedSnapshot, OwnedSource};
 use crate::store::sections::ids::items::items_from;
+use crate::store::sections::records::view::records_in;
 use crate::store::sections::warm::Warmed;
 use crate::store::view::View;
 use crate::types::{ItemId, Slot};
 
 /// The number of items looked up while others wait for the transaction: a tenth of a millisecond.
 const ITEMS_AHEAD: usize = 4096;
+/// The same for bytes of records, as far as they are more than one record.
+const RECORD_BYTES_AHEAD: usize = 256 << 10;
 
 /// An index at one commit, for as long as it is held: see
 /// [`Index::snapshot`](crate::Index::snapshot).
@@ -107,6 +111,11 @@ impl<D, K: ?Sized> Snapshot<D, K> {
 
     pub(super) fn new(held: Arc<OwnedSnapshot<'static>>, env: &Arc<SharedEnv>) -> Self {
         Self { shared: Arc::new(Shared { held, hold: Pin::new(env) }), types: PhantomData }
+    }
+
+    /// The record of an item, by its id.
+    pub(super) fn record_of_id(&self, item: ItemId) -> Result<Option<Vec<u8>>> {
+        Ok(self.view()?.record_of(item)?.map(<[u8]>::to_vec))
     }
 
     pub(super) fn view(&self) -> Result<View<'_, 'static, OwnedSource<'_, 'static>>> {
@@ -194,6 +203,52 @@ impl<D> Snapshot<D> {
         Ok(slots.into_iter().map(move |(item, slot)| Ok((item, view.components(slot)?))))
     }
 
+    /// The record of an item. `None` if it has none, or if there is no such item.
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn record(&self, item: ItemId) -> Result<Option<Vec<u8>>> {
+        self.record_of_id(item)
+    }
+
+    /// The records of some items, in their order: see [`record`](Self::record).
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector).
+    pub fn records_of(
+        &self,
+        items: impl IntoIterator<Item = ItemId>,
+    ) -> Result<Vec<Option<Vec<u8>>>> {
+        items.into_iter().map(|item| self.record(item)).collect()
+    }
+
+    /// The items that have a record, and their records, ordered by id. Some are read at a time, as
+    /// the iterator advances.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| {
+    ///     batch.add_items_with_records((0..9).map(|item| (item, [1.0], item.to_string())))?;
+    ///     batch.add(9, &[1.0])
+    /// })?;
+    /// let snapshot = index.snapshot()?;
+    /// let last = snapshot.records()?.last().unwrap()?;
+    /// assert_eq!(last, (8, b"8".to_vec()));
+    /// assert_eq!(snapshot.records_of([5, 9])?, [Some(b"5".to_vec()), None]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`vector`](Self::vector); the iterator's items the same.
+    pub fn records(&self) -> Result<impl Iterator<Item = Result<(ItemId, Vec<u8>)>> + '_> {
+        self.check_process()?;
+        Ok(Records { held: self.held(), ahead: VecDeque::new(), next: Some(0) })
+    }
+
     /// Items and slots, ordered by id.
     fn slots(&self) -> Result<Vec<(ItemId, Slot)>> {
         self.check_process()?;
@@ -207,5 +262,47 @@ impl<D> Snapshot<D> {
             slots.extend(found);
         }
         Ok(slots)
+    }
+}
+
+/// The records of a snapshot, ordered by item id. Its transaction is borrowed for some of them at a
+/// time.
+struct Records<'a> {
+    held: &'a OwnedSnapshot<'static>,
+    ahead: VecDeque<(ItemId, Vec<u8>)>,
+    /// The id from which on others may follow.
+    next: Option<ItemId>,
+}
+
+impl Records<'_> {
+    fn read(&mut self, first: ItemId) -> Result<()> {
+        self.next = None;
+        let (held, mut bytes) = (self.held, 0);
+        held.lend(|txn| {
+            for entry in records_in(held.place(), txn, first)? {
+                let (item, record) = entry?;
+                bytes += record.len();
+                self.ahead.push_back((item, record.to_vec()));
+                if bytes > RECORD_BYTES_AHEAD || self.ahead.len() == ITEMS_AHEAD {
+                    self.next = item.checked_add(1);
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<(ItemId, Vec<u8>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let (true, Some(first)) = (self.ahead.is_empty(), self.next)
+            && let Err(error) = self.read(first)
+        {
+            self.ahead.clear();
+            return Some(Err(error));
+        }
+        self.ahead.pop_front().map(Ok)
     }
 }

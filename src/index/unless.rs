@@ -140,7 +140,7 @@ impl<D, K: ItemKey + ?Sized> UnlessWithin<'_, '_, D, K> {
         let key = bytes_of(&key)?;
         let found = self.nearest_to(&key, vector)?;
         if found.is_none() {
-            self.batch.add_named(&key, vector)?;
+            self.batch.add_named(&key, vector, None)?;
         }
         Ok(found)
     }
@@ -158,8 +158,8 @@ impl<D, K: ItemKey + ?Sized> UnlessWithin<'_, '_, D, K> {
         let key = bytes_of(&key)?;
         let found = self.nearest_to(&key, vector)?;
         match &found {
-            Some((nearest, _)) => self.batch.add_named(&K::bytes(nearest)?, vector)?,
-            None => self.batch.add_named(&key, vector)?,
+            Some((nearest, _)) => self.batch.add_named(&K::bytes(nearest)?, vector, None)?,
+            None => self.batch.add_named(&key, vector, None)?,
         }
         Ok(found)
     }

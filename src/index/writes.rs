@@ -16,7 +16,9 @@ use crate::error::{Error, Result};
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
+use crate::store::sections::records::view::record_in;
 use crate::training::{Sample, TrainedRange};
+use crate::types::ItemId;
 use crate::writer::Writer;
 
 /// See the module.
@@ -37,14 +39,29 @@ pub(super) struct Writes<'w> {
 /// write pays for all of them. Linking 64 items takes some 20 ms.
 const LEAST_OTHERS_LINKED: u64 = 64;
 
-/// Whether a batch can be committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether a batch can be committed. Of several states, the highest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum State {
     Whole,
-    /// The map was full: the batch must be retried in a larger one.
-    MapFull,
     /// A call has failed half-way or panicked, or is in progress.
     Failed,
+    /// The map was full: the batch must be retried in a larger one.
+    MapFull,
+}
+
+/// What a batch leaves behind while its transaction is used for something else.
+pub(super) struct Paused {
+    shared: Arc<Shared>,
+    pub(super) state: State,
+    others_pending: u64,
+    links_later: bool,
+}
+
+impl Paused {
+    /// Whether it is a batch of this index.
+    pub(super) fn is_of(&self, shared: &Shared) -> bool {
+        self.shared.entry.number == shared.entry.number
+    }
 }
 
 /// Whether an error means that nothing has changed: those that the caller can fix.
@@ -71,7 +88,7 @@ fn has_changed_nothing(error: &Error) -> bool {
 
 impl<'w> Writes<'w> {
     /// # Errors
-    /// [`Removed`](Error::Removed).
+    /// [`Removed`](Error::Removed), [`Renamed`](Error::Renamed).
     pub(super) fn new(txn: WriteTxn<'w>, shared: &Arc<Shared>) -> Result<Self> {
         shared.check_exists(&txn)?;
         let writer = shared.writer();
@@ -84,6 +101,18 @@ impl<'w> Writes<'w> {
             links_later: false,
             cancel: None,
         })
+    }
+
+    /// Gives the transaction back, to go on later.
+    pub(super) fn pause(self) -> (WriteTxn<'w>, Paused) {
+        let Self { txn, shared, state, others_pending, links_later, .. } = self;
+        (txn, Paused { shared, state, others_pending, links_later })
+    }
+
+    /// Goes on in the same transaction.
+    pub(super) fn resume(txn: WriteTxn<'w>, paused: Paused) -> Self {
+        let Paused { shared, state, others_pending, links_later } = paused;
+        Self { txn, writer: shared.writer(), shared, state, others_pending, links_later }
     }
 
     pub(super) fn txn(&self) -> &WriteTxn<'w> {
@@ -194,6 +223,12 @@ impl<'w> Writes<'w> {
     pub(super) fn reader(&self) -> Result<Reader<'_, ()>> {
         self.txn.check()?;
         Reader::at(&self.txn, self.shared.place)
+    }
+
+    /// The record of an item.
+    pub(super) fn record(&self, item: ItemId) -> Result<Option<Vec<u8>>> {
+        self.txn.check()?;
+        Ok(record_in(self.place(), &self.txn, item)?.map(<[u8]>::to_vec))
     }
 
     /// The number of items to link at the end: as many as the batch has added, and some that others

@@ -9,7 +9,7 @@ use super::{Query, Searchable};
 use crate::codec::{Component, Components};
 use crate::error::Result;
 use crate::search::pages::{Near, Stream};
-use crate::search::{Request, Searched, Strategy};
+use crate::search::{Beside, Request, Searched, Strategy};
 
 /// The minimum and the maximum number of items that are looked at together.
 const ITEMS_TOGETHER: [usize; 2] = [32, 1024];
@@ -84,7 +84,8 @@ impl<S: Searchable> Query<'_, S> {
             view.query(vector)?;
             while !gathered.is_full() && !stream.is_at_end() && !cost.did_cancel {
                 together = together.min(ITEMS_TOGETHER[1]);
-                let page = stream.take(view, Request { k: together, vectors: false, ..request })?;
+                let page = stream
+                    .take(view, Request { k: together, beside: Beside::NOTHING, ..request })?;
                 cost.strategy = page.strategy;
                 cost.distances += page.distances;
                 cost.estimates += page.estimates;

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::filter::Named;
 use crate::item_key::{AsKey, bytes_of, sealed};
 use crate::search::pages::{Near, Stream};
-use crate::search::{AnyView, Deadline, Request, Searched, Settled};
+use crate::search::{AnyView, Beside, Deadline, Request, Searched, Settled};
 use crate::types::ItemId;
 
 /// The results of a query, page by page: see [`Query::pages`].
@@ -37,15 +37,15 @@ struct Options {
     recall: Option<f64>,
     exact: Option<bool>,
     codes: bool,
-    vectors: bool,
+    beside: Beside,
     deadline: Option<Deadline>,
     within: Option<f32>,
 }
 
 impl Options {
     fn of(request: Request<'_>) -> Self {
-        let Request { k, ef_search, recall, exact, codes, vectors, deadline, within, .. } = request;
-        Self { k, ef_search, recall, exact, codes, vectors, deadline, within }
+        let Request { k, ef_search, recall, exact, codes, beside, deadline, within, .. } = request;
+        Self { k, ef_search, recall, exact, codes, beside, deadline, within }
     }
 
     fn request(&self) -> Request<'static> {
@@ -54,7 +54,7 @@ impl Options {
             recall: self.recall,
             exact: self.exact,
             codes: self.codes,
-            vectors: self.vectors,
+            beside: self.beside,
             deadline: self.deadline,
             within: self.within,
             ..Request::new(self.k)
@@ -346,7 +346,8 @@ impl<P: Pinned, K: sealed::Bytes + ?Sized> Pages<P, K> {
     fn skip_to(&mut self, said: Said) -> Result<()> {
         let count = usize::try_from(said.position).unwrap_or(usize::MAX);
         let Self { pinned, options, stream, .. } = self;
-        let request = Request { k: count, vectors: false, deadline: None, ..options.request() };
+        let request =
+            Request { k: count, beside: Beside::NOTHING, deadline: None, ..options.request() };
         let run = &mut |view: AnyView<'_, '_, '_>, request: Request<'_>, _: &dyn Names| {
             stream.take(view, request).map(drop)
         };

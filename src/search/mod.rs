@@ -12,6 +12,7 @@
 //! search meets nothing but possible results, and a graph search that meets others, and is going to
 //! cost more than the exact way, changes over to that.
 
+mod beside;
 mod costs;
 pub(crate) mod count;
 mod deadline;
@@ -29,6 +30,7 @@ pub(crate) mod several;
 mod slot_set;
 mod walk;
 
+pub(crate) use self::beside::Beside;
 use self::costs::Costs;
 pub use self::deadline::Deadline;
 pub(crate) use self::deadline::Due;
@@ -180,20 +182,10 @@ impl Search<'_, '_, '_, '_> {
     /// The answer to one of the queries.
     fn answer(&self, query: &impl Refine, found: Found, strategy: Strategy) -> Result<Searched> {
         let Found { top_k, distances, estimates, lists } = found;
-        let nns = top_k.into_sorted(query)?;
-        let mut vectors = Vec::new();
-        if self.context.request.vectors {
-            vectors.reserve_exact(nns.len());
-            for (item, _) in &nns {
-                // A result is a live item.
-                if let Some(slot) = self.view.slot(*item)? {
-                    vectors.push(self.view.components(slot)?);
-                }
-            }
-        }
-        Ok(Searched {
-            nns,
-            vectors,
+        let mut answer = Searched {
+            nns: top_k.into_sorted(query)?,
+            vectors: Vec::new(),
+            records: Vec::new(),
             did_cancel: self.context.did_cancel(),
             timed_out: self.context.is_late(),
             has_more: false,
@@ -202,7 +194,9 @@ impl Search<'_, '_, '_, '_> {
             estimates,
             lists,
             pending: self.view.snapshot.meta.pending.into(),
-        })
+        };
+        self.context.request.beside.add_to(self.view, &mut answer)?;
+        Ok(answer)
     }
 
     /// The costs that paths estimate theirs by.

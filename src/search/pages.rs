@@ -192,13 +192,7 @@ impl Stream {
             let mut page = search.answer(&queries[0], cost, self.way.strategy())?;
             let count = request.k.min(self.ready.len());
             page.nns.extend(self.ready.drain(..count));
-            if request.vectors {
-                for (item, _) in &page.nns {
-                    if let Some(slot) = view.slot(*item)? {
-                        page.vectors.push(view.components(slot)?);
-                    }
-                }
-            }
+            request.beside.add_to(view, &mut page)?;
             self.taken += page.nns.len() as u64;
             self.last = page.nns.last().copied().or(self.last);
             Ok(page)

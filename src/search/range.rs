@@ -65,6 +65,7 @@ impl Search<'_, '_, '_, '_> {
                 answer.has_more = cap > 0 && answer.nns.len() > cap;
                 answer.nns.truncate(cap);
                 answer.vectors.truncate(cap);
+                answer.records.truncate(cap);
                 // Refined distances may be beyond by a rounding error.
                 answer.nns.iter_mut().for_each(|(_, distance)| *distance = distance.min(radius));
                 Ok(answer)

@@ -5,7 +5,7 @@
 
 use super::request::Cancel;
 use super::sample::{Population, sample, share_interval};
-use super::{AnyView, Request, Search, SearchContext, Settled, begin};
+use super::{AnyView, Beside, Request, Search, SearchContext, Settled, begin};
 use crate::error::{Error, Result};
 use crate::graph::delete::take_out;
 use crate::graph::plan::Plan;
@@ -233,7 +233,7 @@ impl<'p, 'v, 's, 't> Probes<'p, 'v, 's, 't> {
         let queries = probes.iter().map(|probe| view.query_of(probe.slot));
         let queries = queries.collect::<Result<Vec<_>>>()?;
         let restrictions = self.settled.restrictions(request.restrictions.predicate);
-        let request = Request { restrictions, vectors: false, ..request };
+        let request = Request { restrictions, beside: Beside::NOTHING, ..request };
         let mut context = SearchContext::new(view, request, None)?;
         context.overlay = Some(&self.graph);
         let found = Search { view, queries: &queries, context: &context }.run()?;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::beside::Beside;
 use super::deadline::{Deadline, Due};
 use super::effort::{check_goal, ef_for};
 use super::selection::{Restrictions, Selection};
@@ -37,8 +38,8 @@ pub(crate) struct Request<'a> {
     pub(crate) within: Option<f32>,
     /// Whether to count results instead of returning them: by exact access paths only.
     pub(crate) counts: bool,
-    /// Whether answers have the vectors of their items.
-    pub(crate) vectors: bool,
+    /// What answers have beside items and distances.
+    pub(crate) beside: Beside,
 }
 
 impl Request<'_> {
@@ -54,7 +55,7 @@ impl Request<'_> {
             deadline: None,
             within: None,
             counts: false,
-            vectors: false,
+            beside: Beside::NOTHING,
         }
     }
 
@@ -100,7 +101,7 @@ impl fmt::Debug for Request<'_> {
             .field("codes", &self.codes)
             .field("deadline", &self.deadline)
             .field("within", &self.within)
-            .field("vectors", &self.vectors)
+            .field("beside", &self.beside)
             .finish_non_exhaustive()
     }
 }

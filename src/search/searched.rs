@@ -37,6 +37,9 @@ pub struct Searched<I = ItemId> {
     /// The vectors of these items as stored, in the same order, if the query has asked for them by
     /// [`with_vectors`](crate::Query::with_vectors); else none.
     pub vectors: Vec<Vec<f32>>,
+    /// The records of these items, in the same order, if the query has asked for them by
+    /// [`with_records`](crate::Query::with_records): `None` for an item that has no record.
+    pub records: Vec<Option<Vec<u8>>>,
     /// Whether the search was cancelled, or ended by its deadline: these are then the nearest items
     /// seen so far.
     pub did_cancel: bool,
@@ -71,6 +74,7 @@ impl<I> Searched<I> {
         Self {
             nns: Vec::new(),
             vectors: Vec::new(),
+            records: Vec::new(),
             did_cancel: false,
             timed_out: false,
             has_more: false,
@@ -92,6 +96,7 @@ impl<I> Searched<I> {
         Ok(Searched {
             nns,
             vectors: self.vectors,
+            records: self.records,
             did_cancel: self.did_cancel,
             timed_out: self.timed_out,
             has_more: self.has_more,

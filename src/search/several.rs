@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 
 use super::pages::{Near, Stream};
 use super::sample::check_radius;
-use super::{AnyView, Request, Search, SearchContext, Searched, begin};
+use super::{AnyView, Beside, Request, Search, SearchContext, Searched, begin};
 use crate::codec::Components;
 use crate::distance::{Form, Metric};
 use crate::error::{Error, Result};
@@ -80,18 +80,9 @@ fn finish(
         .collect();
     let has_more = request.within.is_some() && nns.len() > request.k;
     nns.truncate(request.k);
-    let vectors = if request.vectors { vectors_of(view, &nns)? } else { Vec::new() };
-    Ok(Searched { nns, vectors, has_more, ..cost })
-}
-
-fn vectors_of(view: &AnyView<'_, '_, '_>, nns: &[(ItemId, f32)]) -> Result<Vec<Vec<f32>>> {
-    let mut vectors = Vec::with_capacity(nns.len());
-    for (item, _) in nns {
-        if let Some(slot) = view.slot(*item)? {
-            vectors.push(view.components(slot)?);
-        }
-    }
-    Ok(vectors)
+    let mut answer = Searched { nns, has_more, ..cost };
+    request.beside.add_to(view, &mut answer)?;
+    Ok(answer)
 }
 
 /// The cost of several answers together.
@@ -135,7 +126,7 @@ pub(crate) fn by_nearest_of(
 ) -> Result<Searched> {
     begin(view, |view| {
         let queries = prepare(view, rows)?;
-        let each = Request { vectors: false, ..request };
+        let each = Request { beside: Beside::NOTHING, ..request };
         let context = SearchContext::new(view, each, None)?;
         let answers = Search { view, queries: &queries, context: &context }.run()?;
         let items = answers.iter().flat_map(|answer| answer.nns.iter().map(|(item, _)| *item));
@@ -217,7 +208,7 @@ pub(crate) fn by_sum(
             return Ok(Searched::empty());
         }
         let (k, blend) = (request.k.saturating_add(1), Blend::Sum(weights));
-        let single = Request { within: None, vectors: false, ..request };
+        let single = Request { within: None, beside: Beside::NOTHING, ..request };
         let floats: Vec<Vec<f64>> = rows.iter().map(|row| floats(*row)).collect();
         let Some(sum) = combine(view.snapshot.metric, &floats, weights)? else {
             if let Some(weight) = weights.iter().find(|weight| **weight < 0.0) {
@@ -302,7 +293,7 @@ pub(crate) fn by_relevance_and_diversity(
     }
     begin(view, |view| {
         let query = view.query(vector)?;
-        let each = Request { k: among.max(request.k), vectors: false, ..request };
+        let each = Request { k: among.max(request.k), beside: Beside::NOTHING, ..request };
         let context = SearchContext::new(view, each, None)?;
         let mut answer = match (Search { view, queries: &[query], context: &context }.run()?).pop()
         {
@@ -335,8 +326,8 @@ pub(crate) fn by_relevance_and_diversity(
                 *apart = apart.min(*distance);
             }
         }
-        answer.vectors = if request.vectors { vectors_of(view, &chosen)? } else { Vec::new() };
         answer.nns = chosen;
+        request.beside.add_to(view, &mut answer)?;
         Ok(answer)
     })
 }

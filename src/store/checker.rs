@@ -41,6 +41,8 @@ pub enum Invariant {
     Ids,
     /// Where items are named by keys, every item has one key, and every key belongs to one item.
     ItemKeys,
+    /// Every record belongs to an item, and the metadata counts them.
+    Records,
     /// The counts in the metadata match what is stored.
     Counts,
     /// Every code is the encoding of its vector.
@@ -76,6 +78,7 @@ impl Invariant {
             Self::Sets => "sets",
             Self::Ids => "ids",
             Self::ItemKeys => "item-keys",
+            Self::Records => "records",
             Self::Counts => "counts",
             Self::Nodes => "nodes",
             Self::Lists => "lists",

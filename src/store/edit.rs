@@ -19,6 +19,7 @@ use super::open::read_for_change;
 use super::recode::{self, Recoded, Recoding};
 use super::sections::ids::edit::IdMaps;
 use super::sections::list::{SECTIONS, is_listed};
+use super::sections::records::edit::{RecordsEdit, check_record};
 use super::sections::section::{Section, SectionEdit};
 use super::sections::sets::edit::SetEdit;
 use super::sections::vectors;
@@ -36,7 +37,7 @@ use crate::types::{ItemId, Scale, Slot};
 
 /// Bytes of encoded rows that are buffered. User code (iterator, `AsRef`, metric) produces them,
 /// and runs before any of them is stored.
-const ROWS_BYTES: usize = 1 << 20;
+pub(crate) const ROWS_BYTES: usize = 1 << 20;
 
 /// Free slots in blocks are reused while at least one slot in this many is free: then a rewritten
 /// block takes many vectors.
@@ -53,6 +54,7 @@ pub(crate) struct Edit<'w, 'e, 'p> {
     /// Slots that are freed at the end.
     freed: RoaringBitmap,
     ids: IdMaps,
+    records: RecordsEdit,
     /// The write buffers of the sections.
     values: Vec<Values>,
     journal: Journal,
@@ -70,6 +72,8 @@ struct Values {
 pub(crate) struct Row {
     item: ItemId,
     vector: Encoded,
+    /// The record that it is to have, if it is given one.
+    record: Option<Vec<u8>>,
 }
 
 /// Checks that an index can have these dimensions, under this metric.
@@ -138,6 +142,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             wtxn,
             values,
             journal: journal(meta.clone(), is_listed),
+            records: RecordsEdit::new(place.index, &meta)?,
             meta,
             pending: SetEdit::new(SetKind::Pending),
             removed: SetEdit::new(SetKind::Removed),
@@ -151,8 +156,15 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// Encodes an item. Runs code of the metric, which may be the user's; changes nothing.
     ///
     /// # Errors
-    /// [`Error::DimensionMismatch`], [`Error::InvalidItem`], [`Error::NotTrained`].
-    pub(crate) fn row(&self, item: ItemId, vector: Components<'_>) -> Result<Row> {
+    /// [`Error::DimensionMismatch`], [`Error::InvalidItem`], [`Error::NotTrained`];
+    /// [`Error::InvalidParameter`] for a record that is too long.
+    pub(crate) fn row(
+        &self,
+        item: ItemId,
+        vector: Components<'_>,
+        record: Option<&[u8]>,
+    ) -> Result<Row> {
+        record.map_or(Ok(()), check_record)?;
         Error::unless_known(self.place.metric, self.place.index)?;
         check_dimensions(vector.len(), self.meta.dimensions as usize)?;
         self.check_trained()?;
@@ -161,7 +173,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             .metric
             .encode(vector, self.meta.scale)
             .map_err(|defect| Error::InvalidItem { item, defect })?;
-        Ok(Row { item, vector })
+        Ok(Row { item, vector, record: record.map(<[u8]>::to_vec) })
     }
 
     /// Number of rows to encode before the first of them is added; at least one.
@@ -170,20 +182,53 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         (ROWS_BYTES / (size_of::<Row>() + stride + factor)).max(1)
     }
 
-    /// Adds an item, or replaces it. `false` if it has this vector, and that changes nothing.
+    /// Adds an item, or replaces its vector, and its record if there is one. `false` if it has
+    /// both, and that changes nothing.
     ///
     /// # Errors
     /// [`Error::IndexFull`].
-    pub(crate) fn add(
-        &mut self,
-        Row { item, vector: Encoded { bytes, factor, saturated } }: Row,
-    ) -> Result<bool> {
-        if self.keeps_equal && self.has_vector(item, &bytes)? {
+    pub(crate) fn add(&mut self, Row { item, vector, record }: Row) -> Result<bool> {
+        let Encoded { bytes, factor, saturated } = vector;
+        let is_kept = self.keeps_equal && self.has_vector(item, &bytes)?;
+        if !is_kept {
+            self.add_stored(item, bytes, factor)?;
+            self.meta.saturated = self.meta.saturated.saturating_add(saturated);
+        }
+        let Some(record) = record else { return Ok(!is_kept) };
+        if is_kept && self.records.has(self.place, self.wtxn, item, &record)? {
             return Ok(false);
         }
-        self.add_stored(item, bytes, factor)?;
-        self.meta.saturated = self.meta.saturated.saturating_add(saturated);
+        self.records.set(self.place, self.wtxn, item, Some(record))?;
         Ok(true)
+    }
+
+    /// Sets the record of an item, and nothing else. `false` if there is no such item.
+    ///
+    /// # Errors
+    /// [`Error::InvalidParameter`] for a record that is too long.
+    pub(crate) fn set_record(&mut self, item: ItemId, record: &[u8]) -> Result<bool> {
+        check_record(record)?;
+        if self.ids.slot(self.place, self.wtxn, item, self.meta.slots)?.is_none() {
+            return Ok(false);
+        }
+        self.records.set(self.place, self.wtxn, item, Some(record.to_vec()))?;
+        Ok(true)
+    }
+
+    /// Deletes the record of an item, and nothing else. `false` if it has none.
+    pub(crate) fn remove_record(&mut self, item: ItemId) -> Result<bool> {
+        self.records.set(self.place, self.wtxn, item, None)
+    }
+
+    /// Ends the edit and begins another, if it has buffered so much that it should.
+    pub(crate) fn renewed(self) -> Result<Self> {
+        if !self.records.is_large() {
+            return Ok(self);
+        }
+        let (place, dimensions) = (self.place, self.meta.dimensions as usize);
+        let keeps_equal = self.keeps_equal;
+        let edit = Self::begin(place, self.finish_into(Vec::new())?, dimensions)?;
+        Ok(Self { keeps_equal, ..edit })
     }
 
     /// Whether an item from before the edit has this vector, in its stored form.
@@ -261,7 +306,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         self.raise_norm_bound(&bytes);
         // Allocate first: the slot of a replaced item may only be reused by other items.
         let slot = self.allocate()?;
-        self.delete(item)?;
+        self.take_slot(item)?;
         self.ids.set_slot(self.place, self.wtxn, item, Some(slot))?;
         self.ids.set_item(self.place, self.wtxn, slot, item)?;
         self.pending.insert(self.place, self.wtxn, slot)?;
@@ -313,8 +358,17 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
-    /// Deletes an item. `false` if there is none.
+    /// Deletes an item, with its record. `false` if there is none.
     pub(crate) fn delete(&mut self, item: ItemId) -> Result<bool> {
+        let is_there = self.take_slot(item)?;
+        if is_there {
+            self.records.set(self.place, self.wtxn, item, None)?;
+        }
+        Ok(is_there)
+    }
+
+    /// Takes the slot of an item away from it. `false` if there is no such item.
+    fn take_slot(&mut self, item: ItemId) -> Result<bool> {
         let Some(slot) = self.ids.slot(self.place, self.wtxn, item, self.meta.slots)? else {
             return Ok(false);
         };
@@ -455,7 +509,12 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
 
     /// Writes all buffered changes, and these values of graph or codes. All reads precede the first
     /// put that overwrites live data.
-    pub(crate) fn finish_with(mut self, derived: Vec<Put>) -> Result<()> {
+    pub(crate) fn finish_with(self, derived: Vec<Put>) -> Result<()> {
+        self.finish_into(derived).map(drop)
+    }
+
+    /// As [`finish_with`](Self::finish_with). Returns the transaction.
+    fn finish_into(mut self, derived: Vec<Put>) -> Result<&'w mut RwTxn<'p>> {
         for slot in std::mem::take(&mut self.freed) {
             self.free(Slot(slot))?;
         }
@@ -465,9 +524,11 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         let mut puts = derived;
         puts.extend(self.ids.puts(self.place));
         puts.extend(self.values.iter_mut().flat_map(|values| values.edit.rest(self.place)));
-        let Self { place, wtxn, mut journal, meta, pending, removed, free, .. } = self;
+        let Self { place, wtxn, mut journal, mut meta, pending, removed, free, records, .. } = self;
         puts.extend([pending, removed, free].into_iter().flat_map(|set| set.into_puts(place)));
-        Target { place, wtxn, journal: &mut journal }.complete(puts, &meta)
+        puts.extend(records.finish(place, &mut meta));
+        Target { place, wtxn: &mut *wtxn, journal: &mut journal }.complete(puts, &meta)?;
+        Ok(wtxn)
     }
 
     /// Allocates a slot: a free one in the tail, where reuse costs no more than appending; one in a

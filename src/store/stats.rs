@@ -66,6 +66,10 @@ pub struct Stats {
     pub codes: Option<CodeStats>,
     /// The layers of the graph, starting with the base.
     pub layers: Vec<LayerStats>,
+    /// Items that have a record.
+    pub records: u64,
+    /// Bytes of all records.
+    pub record_bytes: u64,
     /// The size of each kind of value, in key order.
     pub kinds: Vec<KindStats>,
     /// The file of the index, with everything else in it.

@@ -18,6 +18,7 @@ mod child;
 mod disk_full;
 mod filters;
 #[cfg(target_os = "linux")]
+mod folder;
 mod fork;
 mod growth;
 mod handles;
@@ -26,6 +27,7 @@ mod loads;
 mod processes;
 mod questions;
 mod readers;
+mod records;
 mod removal;
 mod searches;
 

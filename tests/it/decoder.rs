@@ -39,6 +39,7 @@ const SLOT_IDS: u8 = 7;
 const ID_SLOTS: u8 = 8;
 const SETS: u8 = 9;
 const DELTA: u8 = 10;
+const RECORDS: u8 = 13;
 
 /// The number in the keys of what belongs to all indexes of a database, section 2.
 const DATABASE: u16 = u16::MAX;
@@ -66,6 +67,8 @@ pub(crate) struct Decoded {
     pub(crate) vectors: BTreeMap<u32, Vec<u8>>,
     /// The factors of the live items, by item id. Empty if the metric has none.
     pub(crate) factors: BTreeMap<u32, f32>,
+    /// The records of the items that have one.
+    pub(crate) records: BTreeMap<u32, Vec<u8>>,
     /// The graph, by layer and slot.
     pub(crate) layers: Vec<BTreeMap<u32, Node>>,
     pub(crate) pending: BTreeSet<u32>,
@@ -128,6 +131,9 @@ pub(crate) struct Meta {
     /// The newest generation of the training of codes, and the blocks of the one before.
     pub(crate) generation: u32,
     pub(crate) older: [u32; 2],
+    /// Records, and their bytes.
+    pub(crate) records: u32,
+    pub(crate) record_bytes: u64,
 }
 
 /// Decodes all keys of `index`, and panics with the first rule of sections 1 to 8 that is broken.
@@ -146,6 +152,7 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
         meta,
         vectors: BTreeMap::new(),
         factors: BTreeMap::new(),
+        records: BTreeMap::new(),
         layers: Vec::new(),
         pending,
         removed,
@@ -164,6 +171,10 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
     for layer in 0..decoded.meta.layers {
         let nodes = decode_layer(&mut values, layer as u8, &mut decoded);
         decoded.layers.push(nodes);
+    }
+    for n in values.all_n(RECORDS, 0) {
+        let record = values.expect(RECORDS, 0, n);
+        decoded.records.insert(n, record.bytes);
     }
     decode_deltas(db, rtxn);
     let left: Vec<&Key> = values.0.keys().collect();
@@ -460,6 +471,12 @@ impl Meta {
                         assert!(meta.layers > 0, "META: the recall of no graph");
                         decode_calibration(&mut part);
                     }
+                }
+                RECORDS => {
+                    meta.records = part.u32();
+                    part.zeros(4);
+                    meta.record_bytes = part.u64();
+                    assert!(meta.records > 0, "META: a part about no records");
                 }
                 _ => panic!("META: a part of kind {kind}"),
             }
@@ -1025,6 +1042,17 @@ impl Decoded {
             "counts"
         );
 
+        let record_bytes: usize = self.records.values().map(Vec::len).sum();
+        assert_eq!(
+            (meta.records as usize, meta.record_bytes),
+            (self.records.len(), record_bytes as u64),
+            "records: META counts them"
+        );
+        for (item, record) in &self.records {
+            assert!(self.slot_of.contains_key(item), "records: one of {item}, which is no item");
+            assert!(record.len() <= 64 << 20, "records: that of {item} has {} bytes", record.len());
+        }
+
         let mut live_slots = 0;
         for (slot, id) in (0..).zip(&self.slot_ids) {
             let [pending, removed, free] =
@@ -1281,6 +1309,49 @@ fn a_cosine_index_decodes_when_built_when_changed_and_when_built_again() {
     wtxn.commit().unwrap();
     let decoded = decode_all(&env, db, 0, &expected, to_f32_bytes);
     assert_eq!((decoded.meta.items, decoded.meta.pending, decoded.meta.removed), (2950, 0, 0));
+}
+
+#[test]
+fn an_index_with_records_decodes_and_has_a_part_of_them_only_while_there_are_any() {
+    let (_dir, env) = new_env();
+    let db = create::<Cosine>(&env);
+    let writer = Writer::<Cosine>::new(db, 7, 8);
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut expected = random_vectors(&mut rng, (0..200).chain([u32::MAX]), 8);
+    let mut wtxn = env.write_txn().unwrap();
+    // Empty, short, longer than a page, and many pages long.
+    let record = |item: u32| vec![item as u8; [0, 30, 700, 5000, 100_000][item as usize % 5]];
+    for (item, vector) in &expected {
+        writer.add_item_with_record(&mut wtxn, *item, vector, &record(*item)).unwrap();
+    }
+    build(&writer, &mut wtxn);
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 7, &expected, to_f32_bytes);
+    assert_eq!(decoded.meta.records, 201);
+    assert!(decoded.records.iter().all(|(item, found)| *found == record(*item)));
+
+    let mut wtxn = env.write_txn().unwrap();
+    let changed = random_vectors(&mut rng, 0..60, 8);
+    add(&writer, &mut wtxn, &changed);
+    expected.extend(changed);
+    for item in 20..70 {
+        assert!(writer.del_item(&mut wtxn, item).unwrap());
+        expected.remove(&item);
+    }
+    assert!(writer.set_record(&mut wtxn, 3, b"another").unwrap());
+    assert!(writer.remove_record(&mut wtxn, u32::MAX).unwrap());
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 7, &expected, to_f32_bytes);
+    assert_eq!((decoded.meta.records, &decoded.records[&3][..]), (150, &b"another"[..]));
+    assert!(decoded.records.iter().all(|(item, found)| *item == 3 || *found == record(*item)));
+
+    let mut wtxn = env.write_txn().unwrap();
+    for item in decoded.records.keys() {
+        assert!(writer.remove_record(&mut wtxn, *item).unwrap());
+    }
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 7, &expected, to_f32_bytes);
+    assert_eq!((decoded.meta.records, decoded.records.len()), (0, 0));
 }
 
 #[test]

@@ -5,6 +5,8 @@
 //! programs run by default; `PROPTEST_CASES=20000 cargo test --release --test it a_random_program`
 //! runs any other number.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -38,6 +40,21 @@ enum Step {
         first: u8,
         count: u8,
         seed: u8,
+    },
+    /// Adds or replaces an item with a record, which follows from the seed.
+    AddWithRecord {
+        index: usize,
+        item: u8,
+        seed: u8,
+    },
+    SetRecord {
+        index: usize,
+        item: u8,
+        seed: u8,
+    },
+    RemoveRecord {
+        index: usize,
+        item: u8,
     },
     Delete {
         index: usize,
@@ -137,6 +154,15 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (index.clone(), any::<u8>(), 1..120u8, any::<u8>()).prop_map(
             |(index, first, count, seed)| Step::AddMany { index, first, count, seed },
         ),
+        4 => (index.clone(), any::<u8>(), any::<u8>()).prop_map(
+            |(index, item, seed)| Step::AddWithRecord { index, item, seed },
+        ),
+        4 => (index.clone(), any::<u8>(), any::<u8>()).prop_map(
+            |(index, item, seed)| Step::SetRecord { index, item, seed },
+        ),
+        2 => (index.clone(), any::<u8>()).prop_map(
+            |(index, item)| Step::RemoveRecord { index, item },
+        ),
         6 => (index.clone(), any::<u8>()).prop_map(|(index, item)| Step::Delete { index, item }),
         3 => (index.clone(), any::<u8>(), 1..30u8).prop_map(
             |(index, first, step)| Step::DeleteMany { index, first, step },
@@ -160,7 +186,13 @@ fn seeded<D: Metric>(seed: u8) -> Vec<f32> {
     vector::<D>(&mut StdRng::seed_from_u64(seed.into()), DIMENSIONS)
 }
 
+/// A record: none to some pages of bytes.
+fn record(seed: u8) -> Vec<u8> {
+    vec![seed; usize::from(seed).pow(2) % 9001]
+}
+
 type Models = [Model; INDEXES.len()];
+type Records = [BTreeMap<ItemId, Vec<u8>>; INDEXES.len()];
 
 struct Run<'e, D> {
     env: &'e Env,
@@ -168,6 +200,8 @@ struct Run<'e, D> {
     wtxn: Option<RwTxn<'e>>,
     committed: Models,
     working: Models,
+    committed_records: Records,
+    working_records: Records,
 }
 
 impl<'e, D: Metric> Run<'e, D> {
@@ -187,6 +221,28 @@ impl<'e, D: Metric> Run<'e, D> {
                     self.add(*index, first.wrapping_add(i), seed.wrapping_add(i));
                 }
             }
+            Step::AddWithRecord { index, item, seed } => {
+                let (vector, record) = (seeded::<D>(*seed), record(*seed));
+                let writer = self.writer(*index);
+                D::prepare(&writer, self.wtxn());
+                writer.add_item_with_record(self.wtxn(), id(*item), &vector, &record).unwrap();
+                self.working[*index].insert(id(*item), vector);
+                self.working_records[*index].insert(id(*item), record);
+            }
+            Step::SetRecord { index, item, seed } => {
+                let (item, record) = (id(*item), record(*seed));
+                let is_set = self.writer(*index).set_record(self.wtxn(), item, &record).unwrap();
+                assert_eq!(is_set, self.working[*index].contains_key(&item));
+                if is_set {
+                    self.working_records[*index].insert(item, record);
+                }
+            }
+            Step::RemoveRecord { index, item } => {
+                let item = id(*item);
+                let is_removed = self.writer(*index).remove_record(self.wtxn(), item).unwrap();
+                let was_there = self.working_records[*index].remove(&item).is_some();
+                assert_eq!(is_removed, was_there);
+            }
             Step::Delete { index, item } => self.delete(*index, *item),
             Step::DeleteMany { index, first, step } => (*first..=u8::MAX)
                 .step_by((*step).into())
@@ -194,6 +250,7 @@ impl<'e, D: Metric> Run<'e, D> {
             Step::Clear { index } => {
                 self.writer(*index).clear(self.wtxn()).unwrap();
                 self.working[*index].clear();
+                self.working_records[*index].clear();
             }
             Step::SetCodes { index, bits } => {
                 let codes = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits7, Codes::Bits8]
@@ -211,12 +268,14 @@ impl<'e, D: Metric> Run<'e, D> {
                 if let Some(wtxn) = self.wtxn.take() {
                     wtxn.commit().unwrap();
                     self.committed = self.working.clone();
+                    self.committed_records = self.working_records.clone();
                 }
                 self.check();
             }
             Step::Abort | Step::Reopen => {
                 self.wtxn = None;
                 self.working = self.committed.clone();
+                self.working_records = self.committed_records.clone();
                 self.check();
             }
             Step::Search(query) => self.search(query),
@@ -234,6 +293,7 @@ impl<'e, D: Metric> Run<'e, D> {
     fn delete(&mut self, index: usize, item: u8) {
         let deleted = self.writer(index).del_item(self.wtxn(), id(item)).unwrap();
         assert_eq!(deleted, self.working[index].remove(&id(item)).is_some());
+        self.working_records[index].remove(&id(item));
     }
 
     fn build(&mut self, number: usize, index: usize, how: Building, cancelled: bool) {
@@ -283,15 +343,31 @@ impl<'e, D: Metric> Run<'e, D> {
     /// Inside of the transaction if there is one, which sees its own changes.
     fn search(&self, query: &Query) {
         match &self.wtxn {
-            Some(wtxn) => search(wtxn, self.db, &self.working[query.index], query),
+            Some(wtxn) => {
+                let records = &self.working_records[query.index];
+                search(wtxn, self.db, (&self.working[query.index], records), query);
+            }
             None => {
-                search(&self.env.read_txn().unwrap(), self.db, &self.working[query.index], query)
+                let records = &self.working_records[query.index];
+                let rtxn = self.env.read_txn().unwrap();
+                search(&rtxn, self.db, (&self.working[query.index], records), query);
             }
         }
     }
 
     fn check(&self) {
         let rtxn = self.env.read_txn().unwrap();
+        for (index, records) in INDEXES.iter().zip(&self.committed_records) {
+            let found: BTreeMap<ItemId, Vec<u8>> = match Reader::<D>::open(&rtxn, *index, self.db) {
+                Err(voisin::Error::MissingIndex(_)) => BTreeMap::new(),
+                reader => {
+                    let reader = reader.unwrap();
+                    let found = reader.records(&rtxn).unwrap().map(Result::unwrap);
+                    found.map(|(item, record)| (item, record.to_vec())).collect()
+                }
+            };
+            assert_eq!(found, *records);
+        }
         for (index, model) in INDEXES.iter().zip(&self.committed) {
             check_holds(&rtxn, self.db, *index, model);
         }
@@ -301,7 +377,7 @@ impl<'e, D: Metric> Run<'e, D> {
 fn search<D: Metric>(
     rtxn: &voisin::heed::RoTxn<'_>,
     db: Database<'_, D>,
-    model: &Model,
+    (model, records): (&Model, &BTreeMap<ItemId, Vec<u8>>),
     query: &Query,
 ) {
     let reader = match Reader::<D>::open(rtxn, INDEXES[query.index], db) {
@@ -313,6 +389,9 @@ fn search<D: Metric>(
         query.candidates.as_ref().map(|items| items.iter().map(|item| id(*item)).collect());
     let mut nns = reader.nns(query.k);
     nns.ef_search(query.ef).codes(query.codes);
+    if query.seed.is_multiple_of(2) {
+        nns.with_records();
+    }
     match query.way {
         Way::Planned => &mut nns,
         Way::Graph => nns.walk_graph(),
@@ -337,6 +416,9 @@ fn search<D: Metric>(
             && candidates.as_ref().is_none_or(|candidates| candidates.contains(item))
     };
     let oracle = Oracle::<D>::new(model, &center, allowed);
+    let expected = found.nns.iter().map(|(item, _)| records.get(item).cloned());
+    let has_records = query.seed.is_multiple_of(2);
+    assert_eq!(found.records, expected.filter(|_| has_records).collect::<Vec<_>>(), "{query:?}");
     let nearest = found.into_nns();
     oracle.assert_plausible(query.k, &nearest, &format!("{query:?}"));
     if matches!(query.way, Way::Exact) || query.ef.max(query.k) >= model.len() {
@@ -348,13 +430,21 @@ fn search<D: Metric>(
 /// Runs a program, in sessions that end with a reopening.
 fn run<D: Metric>(steps: &[Step]) {
     let dir = tempfile::tempdir().unwrap();
-    let mut committed = Models::default();
+    let (mut committed, mut records) = (Models::default(), Records::default());
     let mut number = 0;
     for session in steps.split_inclusive(|step| matches!(step, Step::Reopen)) {
         let env = open_env(dir.path(), 1 << 30);
-        committed = {
+        (committed, records) = {
             let db = create::<D>(&env);
-            let mut run = Run { env: &env, db, wtxn: None, working: committed.clone(), committed };
+            let mut run = Run {
+                env: &env,
+                db,
+                wtxn: None,
+                working: committed.clone(),
+                committed,
+                working_records: records.clone(),
+                committed_records: records,
+            };
             for step in session {
                 run.step(number, step);
                 number += 1;
@@ -363,7 +453,7 @@ fn run<D: Metric>(steps: &[Step]) {
                 run.step(number, &Step::Commit);
             }
             run.wtxn = None;
-            run.committed
+            (run.committed, run.committed_records)
         };
         env.prepare_for_closing().wait();
     }

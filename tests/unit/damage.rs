@@ -64,6 +64,9 @@ fn patient() -> Patient {
         }
         writer.del_items(wtxn, [516, 517]).unwrap();
         writer.del_items(wtxn, (0..100).step_by(10)).unwrap();
+        for item in 1..9 {
+            assert!(writer.set_record(wtxn, item, &vec![item as u8; 800 * item as usize]).unwrap());
+        }
     });
     patient
 }
@@ -456,6 +459,52 @@ fn maps_that_disagree_are_found() {
             *body = group.encode();
         });
     });
+}
+
+#[test]
+fn records_that_are_not_what_the_metadata_says_are_found() {
+    Patient::expect(Invariant::Records, |wtxn, place| {
+        place.put(wtxn, key(Kind::RECORDS, 0, 9000), b"of no item".to_vec()).unwrap();
+    });
+    Patient::expect(Invariant::Records, |wtxn, place| {
+        place.delete(wtxn, key(Kind::RECORDS, 0, 3)).unwrap();
+    });
+    Patient::expect(Invariant::Records, |wtxn, place| {
+        change(wtxn, place, key(Kind::RECORDS, 0, 3), |record| record.push(1));
+    });
+    Patient::expect(Invariant::Keys, |wtxn, place| {
+        place.put(wtxn, key(Kind::RECORDS, 2, 3), Vec::new()).unwrap();
+    });
+    Patient::expect(Invariant::Keys, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.set_part(Kind::RECORDS, None));
+    });
+    Patient::expect(Invariant::Meta, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.set_part(Kind::RECORDS, Some(vec![1])));
+    });
+}
+
+/// What is damaged can be replaced and deleted; it is never returned.
+#[test]
+fn a_damaged_record_is_an_error_until_it_is_replaced() {
+    let patient = patient();
+    patient.operate(|writer, wtxn, place| {
+        let damaged = key(Kind::RECORDS, 0, 3).to_bytes();
+        let mut value = place.raw.get(wtxn, &damaged).unwrap().unwrap().to_vec();
+        value[1] ^= 1;
+        place.raw.put(wtxn, &damaged, &value).unwrap();
+        assert!(matches!(writer.item_record(wtxn, 3), Err(Error::Corrupt { .. })));
+        let reader = crate::reader::Reader::open(wtxn, INDEX, patient.database()).unwrap();
+        assert!(matches!(reader.item_record(wtxn, 3), Err(Error::Corrupt { .. })));
+        assert!(reader.records(wtxn).unwrap().any(|record| record.is_err()));
+        let mut all = reader.nns(1000);
+        assert!(all.by_vector(wtxn, &query_vector()).is_ok(), "which does not ask for it");
+        let asked = all.with_records().by_vector(wtxn, &query_vector());
+        assert!(matches!(asked, Err(Error::Corrupt { .. })));
+        drop(all);
+        assert!(writer.set_record(wtxn, 3, b"sound").unwrap());
+        assert_eq!(writer.item_record(wtxn, 3).unwrap(), Some(&b"sound"[..]));
+    });
+    assert_eq!(patient.findings(), []);
 }
 
 #[test]

@@ -212,6 +212,53 @@ fn choosing_codes_is_interrupted() {
     }
 }
 
+/// An edit that adds many records ends, and another begins: what is undone is the last one. A
+/// vector and its record are always of one version.
+#[test]
+fn adding_records_is_interrupted() {
+    const KEPT: std::ops::Range<ItemId> = 20..90;
+    let (_folder, env) = open();
+    let database = create(&env, None);
+    let (place, writer) = (Place::of(database, INDEX), W::new(database, INDEX, DIMENSIONS));
+    let record = |item: ItemId, version: u64| vec![item as u8 ^ version as u8; 100_000];
+    let mut wtxn = env.write_txn().unwrap();
+    let some = |version| KEPT.map(move |item| (item, vector(item, version), record(item, version)));
+    writer.add_items_with_records(&mut wtxn, some(0)).unwrap();
+    wtxn.commit().unwrap();
+    let change = |wtxn: &mut RwTxn<'_>| {
+        writer.add_items_with_records(wtxn, some(1)).unwrap();
+        writer.add_items_with_records(wtxn, (700..720).map(|i| (i, vector(i, 1), [7; 9]))).unwrap();
+        writer.set_record(wtxn, 21, b"short").unwrap();
+        writer.del_items(wtxn, 22..24).unwrap();
+    };
+    let mut wtxn = env.write_txn().unwrap();
+    let (_, steps) = interrupted_after(u64::MAX, || change(&mut wtxn));
+    assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
+    wtxn.abort();
+    let (mut marks, mut is_partly_new) = (Vec::new(), false);
+    for at in (0..steps).step_by((steps / 60).max(1) as usize) {
+        let mut wtxn = env.write_txn().unwrap();
+        assert!(interrupted_after(at, || change(&mut wtxn)).0);
+        let torn = read_marked(place, &wtxn).unwrap().and_then(|(_, torn)| torn);
+        assert_eq!(writer.repair(&mut wtxn).unwrap(), torn.is_some());
+        marks.push(torn);
+        assert_eq!(check(&wtxn, INDEX, database).unwrap(), [], "step {at}");
+        let mut versions = Vec::new();
+        for item in KEPT.filter(|item| !(21..24).contains(item)) {
+            let found = writer.item_vector(&wtxn, item).unwrap().unwrap();
+            let version = (0..2).find(|version| found == vector(item, *version)).unwrap();
+            let found = writer.item_record(&wtxn, item).unwrap().unwrap();
+            assert!(found == record(item, version), "step {at}: item {item}");
+            versions.push(version);
+        }
+        // In their order.
+        assert!(versions.is_sorted_by(|a, b| a >= b), "{versions:?}");
+        is_partly_new |= versions.contains(&0) && versions.contains(&1);
+        wtxn.abort();
+    }
+    assert!(marks.contains(&None) && is_partly_new, "{marks:?}");
+}
+
 /// Regression test. Pointers were carried over a commit that rewrote blocks and left no DELTA: they
 /// led to pages that another index had been given meanwhile.
 #[test]

@@ -85,7 +85,7 @@ fn index<D: Distance>(set: &DataSet, folder: &Path, codes: Option<Codes>) -> Ind
     let name = if codes.is_some() { "coded" } else { "plain" };
     let options = Options::new(set.dimensions).name(name);
     let options = codes.map_or(options.clone(), |codes| options.codes(codes));
-    let index = Index::<D>::create(folder, options).expect("an index");
+    let index = Index::<D>::open_or_create(folder, options).expect("an index");
     if index.snapshot().expect("a snapshot").is_empty() {
         index.load((0..).zip(set.rows()), |_| {}).expect("a load");
     }

@@ -239,9 +239,15 @@ impl Meta {
     }
 
     /// The part of a kind that has no fields here.
-    #[cfg(test)]
     pub(crate) fn part(&self, kind: Kind) -> Option<&[u8]> {
         self.others.iter().find(|(other, _)| *other == kind).map(|(_, part)| &part[..])
+    }
+
+    /// Sets the part of a kind that has no fields here, or removes it.
+    pub(crate) fn set_part(&mut self, kind: Kind, part: Option<Vec<u8>>) {
+        self.others.retain(|(other, _)| *other != kind);
+        self.others.extend(part.map(|part| (kind, part)));
+        self.others.sort_unstable_by_key(|(kind, _)| *kind);
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {

@@ -16,6 +16,7 @@
 //! thread that holds `refreshing` takes the write lock only if it is free. The unsafe code here
 //! opens the environment (`open`) and moves its map (`resize`); no other code may.
 
+mod databases;
 mod live;
 mod open;
 mod resize;

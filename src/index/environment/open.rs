@@ -22,8 +22,8 @@ use crate::store::readahead::cannot_tell;
 
 /// The database with the names of the indexes.
 const CATALOG: &str = "voisin.catalog";
-/// The maximum number of named databases in an environment, with some to spare for the future.
-const MAX_DATABASES: u32 = 8;
+/// The number of named databases of voisin's own, with some to spare for the future.
+const OWN_DATABASES: u32 = 8;
 
 /// The environments that this process has open.
 static ENVIRONMENTS: LazyLock<Registry<SharedEnv>> = LazyLock::new(Registry::new);
@@ -87,7 +87,8 @@ impl SharedEnv {
         created: Option<Created>,
     ) -> Result<Self> {
         let mut open = EnvOpenOptions::new().read_txn_without_tls();
-        open.map_size(options.map_bytes()).max_readers(options.readers()).max_dbs(MAX_DATABASES);
+        open.map_size(options.map_bytes()).max_readers(options.readers());
+        open.max_dbs(options.databases().saturating_add(OWN_DATABASES));
         let is_read_only = access == Access::Read;
         // A page fault reads one page, and not megabytes: who needs more says so. LMDB repeats the
         // advice whenever it moves the map.

@@ -11,6 +11,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::marker::PhantomData;
 use std::path::Path;
 
+use super::Row;
+use super::aside::NO_RECORD;
 use super::cells::Cells;
 use crate::codec::Component;
 use crate::distance::{Form, Metric};
@@ -33,13 +35,15 @@ enum Starts {
     Each(Vec<u64>),
 }
 
-/// The rows while they are written: for each the length of its name in bytes, the name, and the
-/// components of its vector, all little-endian.
+/// The rows while they are written: for each the length of its name in bytes, the name, the
+/// components of its vector, the length of its record, and the record, all little-endian.
 pub(super) struct RowsFile<T> {
     file: TempFile,
     starts: Starts,
     /// A hash of each name.
     hashes: Vec<u64>,
+    /// Bytes of all records.
+    record_bytes: u64,
     component: PhantomData<T>,
 }
 
@@ -55,14 +59,15 @@ pub(super) struct Rows<T> {
 impl<T: Component> RowsFile<T> {
     pub(super) fn new(folder: &Path) -> Result<Self> {
         let (file, starts) = (TempFile::new(folder)?, Starts::Even(0));
-        Ok(Self { file, starts, hashes: Vec::new(), component: PhantomData })
+        Ok(Self { file, starts, hashes: Vec::new(), record_bytes: 0, component: PhantomData })
     }
 
     /// # Errors
     /// Those of the file system.
-    pub(super) fn put(&mut self, name: &[u8], vector: &[T]) -> Result<()> {
+    pub(super) fn put(&mut self, name: &[u8], vector: &[T], record: Option<&[u8]>) -> Result<()> {
         let (start, count) = (self.file.len(), self.hashes.len() as u64);
-        let bytes = (2 + name.len() + size_of_val(vector)) as u64;
+        let record_bytes = record.map_or(0, <[u8]>::len);
+        let bytes = (2 + name.len() + size_of_val(vector) + 4 + record_bytes) as u64;
         match &mut self.starts {
             Starts::Even(each) if count == 0 || *each == bytes => *each = bytes,
             Starts::Even(each) => {
@@ -77,7 +82,16 @@ impl<T: Component> RowsFile<T> {
         self.hashes.push(hasher.finish());
         self.file.write(&(name.len() as u16).to_le_bytes())?;
         self.file.write(name)?;
-        vector.iter().try_for_each(|component| self.file.write(component.to_bytes().as_ref()))
+        vector.iter().try_for_each(|component| self.file.write(component.to_bytes().as_ref()))?;
+        let length = record.map_or(NO_RECORD, |record| record.len() as u32);
+        self.file.write(&length.to_le_bytes())?;
+        self.record_bytes += record_bytes as u64;
+        self.file.write(record.unwrap_or_default())
+    }
+
+    /// The mean length of a record.
+    pub(super) fn record_bytes(&self) -> u64 {
+        self.record_bytes.div_ceil(self.count().max(1))
     }
 
     pub(super) fn count(&self) -> u64 {
@@ -108,18 +122,25 @@ impl<T: Component> Rows<T> {
         }
     }
 
-    /// The bytes of the name and of the vector of a row.
-    fn parts(&self, row: usize) -> (&[u8], &[u8]) {
+    /// The bytes of the name, of the vector, and of the record of a row.
+    fn parts(&self, row: usize) -> (&[u8], &[u8], Option<&[u8]>) {
         let bytes = self.map.bytes().get(self.start(row)..).unwrap_or_default();
         let Some((length, rest)) = bytes.split_first_chunk() else { return Default::default() };
         let (name, rest) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
-        (name, &rest[..(self.dimensions * size_of::<T>()).min(rest.len())])
+        let (vector, rest) = rest.split_at((self.dimensions * size_of::<T>()).min(rest.len()));
+        let record = match rest.split_first_chunk() {
+            Some((length, rest)) if *length != NO_RECORD.to_le_bytes() => {
+                rest.get(..u32::from_le_bytes(*length) as usize)
+            }
+            _ => None,
+        };
+        (name, vector, record)
     }
 
-    /// The name and the vector of a row.
-    pub(super) fn get(&self, row: u32) -> (Vec<u8>, Vec<T>) {
-        let (name, vector) = self.parts(row as usize);
-        (name.to_vec(), T::of_bytes(vector))
+    /// A row.
+    pub(super) fn get(&self, row: u32) -> Row<T> {
+        let (name, vector, record) = self.parts(row as usize);
+        (name.to_vec(), T::of_bytes(vector), record.map(<[u8]>::to_vec))
     }
 
     /// Asks the system to read rows that are read next, in any order.
@@ -130,7 +151,7 @@ impl<T: Component> Rows<T> {
     }
 
     /// All rows in the order in which they were written.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Vec<u8>, Vec<T>)> {
+    pub(super) fn all(&self) -> impl Iterator<Item = Row<T>> {
         (0..self.count as u32).map(|row| {
             self.ahead(row as usize);
             self.get(row)
@@ -252,7 +273,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut file = RowsFile::new(folder.path()).unwrap();
         for (row, name) in names.enumerate() {
-            file.put(&name, &[(row % 10) as f32, row as f32 / 1e6]).unwrap();
+            let record = (row % 3 > 0).then(|| vec![row as u8; row % 7]);
+            file.put(&name, &[(row % 10) as f32, row as f32 / 1e6], record.as_deref()).unwrap();
         }
         file.finish(2).unwrap()
     }
@@ -265,7 +287,8 @@ mod tests {
             assert!(replaced.is_empty());
             let mut all = rows.all();
             for row in 0..200usize {
-                let expected = (name(row), vec![(row % 10) as f32, row as f32 / 1e6]);
+                let record = (row % 3 > 0).then(|| vec![row as u8; row % 7]);
+                let expected = (name(row), vec![(row % 10) as f32, row as f32 / 1e6], record);
                 assert_eq!((rows.get(row as u32), all.next()), (expected.clone(), Some(expected)));
             }
             assert!(all.next().is_none());

@@ -8,7 +8,7 @@
 
 use super::estimate::Course;
 use super::ordered::{Rows, RowsFile};
-use super::{Keyed, LoadPhase, Loader};
+use super::{Given, Keyed, LoadPhase, Loader};
 use crate::build::Goal;
 use crate::build::budget::Budget;
 use crate::codec::Component;
@@ -34,10 +34,10 @@ struct Adding<'l, T, A> {
 
 impl<D, K: ?Sized> Loader<'_, D, K> {
     /// Loads rows within a budget of `memory` bytes.
-    pub(super) fn load_within<T: Component, V: AsRef<[T]>>(
+    pub(super) fn load_within<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
         &self,
         memory: u64,
-        rows: impl Iterator<Item = Result<(Vec<u8>, V)>>,
+        rows: impl Iterator<Item = Result<Given<V, R>>>,
         add: &impl Fn(&mut Batch<'_, D, K>, Keyed<'_, T>) -> Result<u64>,
     ) -> Result<u64> {
         let (shared, course) = (&self.index.shared, Course::default());
@@ -46,7 +46,7 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
             let newest = shared.newest()?;
             (newest.meta().code_bits, u64::from(newest.meta().slots))
         };
-        let Some(budget) = shared.budget(Some(memory), code_bits) else { return Ok(0) };
+        let Some(mut budget) = shared.budget(Some(memory), code_bits) else { return Ok(0) };
         let (temp_dir, folder) = (self.temp_folder(), shared.env.folder());
         let row_bytes = (dimensions * size_of::<T>()) as u64;
         let hinted = rows.size_hint().0 as u64;
@@ -58,11 +58,12 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
         ])?;
         let mut file = RowsFile::<T>::new(temp_dir)?;
         for row in rows {
-            let (name, vector) = row?;
-            file.put(&name, vector.as_ref())?;
+            let (name, vector, record) = row?;
+            file.put(&name, vector.as_ref(), record.as_ref().map(AsRef::as_ref))?;
             self.report(&course, LoadPhase::Reading, file.count(), None)?;
         }
         let count = file.count();
+        budget.sizes.record = file.record_bytes();
         budget.check(slots.max(count))?;
         let temp_bytes = file.bytes().max(budget.temp_bytes(slots.max(count)));
         let added = count.saturating_sub(slots) * budget.sizes.stored();
@@ -154,7 +155,7 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
 
     fn train_batch<T: Component>(&self, batch: &mut Batch<'_, D, K>, rows: &Rows<T>) -> Result<()> {
         let mut sample = sample_for(batch.writes.place().metric, self.index.dimensions());
-        for (row, (_, vector)) in rows.all().enumerate() {
+        for (row, (_, vector, _)) in rows.all().enumerate() {
             sample.add(&vector).map_err(|defect| Error::InvalidSample { row, defect })?;
         }
         batch.writes.train_on(&sample).map(drop)

@@ -47,6 +47,8 @@ pub(crate) fn count<'t, S: Source<'t>>(
         alpha: 0.0,
         codes: None,
         layers: Vec::new(),
+        records: 0,
+        record_bytes: 0,
         kinds,
         environment,
         dimensions: meta.dimensions as usize,

@@ -4,6 +4,7 @@ use super::codes::CodesSection;
 use super::graph::GraphSection;
 use super::ids::IdsSection;
 use super::item_keys::ItemKeysSection;
+use super::records::RecordsSection;
 use super::section::Section;
 use super::sets::SetsSection;
 use super::vectors::VectorsSection;
@@ -20,6 +21,7 @@ pub(crate) const SECTIONS: &[&dyn Section] = &[
     &VectorsSection,
     &SetsSection,
     &ItemKeysSection,
+    &RecordsSection,
 ];
 
 /// The section that stores values of a kind.

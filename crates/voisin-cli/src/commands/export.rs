@@ -1,0 +1,283 @@
+//! `voisin export`.
+//!
+//! Items are written one by one, of one snapshot, into a file beside its place, which is renamed at
+//! the end.
+
+#[cfg(feature = "parquet")]
+mod parquet;
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use voisin::{AnyIndex, AnyKey};
+
+use crate::failure::{Failure, Result};
+use crate::interrupt::unfinished_at;
+use crate::keys::{self, Named as _};
+use crate::place::{Place, on_index};
+use crate::rows::is_pipe;
+use crate::ui::{Bar, Ui, count, time};
+
+/// The bytes that are written at a time.
+const BUFFER_BYTES: usize = 1 << 18;
+
+/// Write the items of an index to a file or a pipe: vectors as stored, in the order of their keys.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  voisin export notes notes.parquet
+  voisin export notes vectors.npy --keys keys.txt
+  voisin export notes - --format jsonl | gzip > notes.jsonl.gz")]
+pub(crate) struct Export {
+    #[command(flatten)]
+    place: Place,
+    /// The file, which must not exist, or - for the standard output
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The format; by the end of the file's name unless given
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Write the keys to this file, one a line (with npy, which has none)
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+}
+
+/// A format to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// NumPy's array file, of f32, without keys
+    Npy,
+    /// A column `key` and a column `vector`
+    Parquet,
+    /// An object with `key` and `vector` on each line
+    Jsonl,
+}
+
+/// An item.
+type Item = (AnyKey, Vec<f32>);
+
+/// What is written.
+struct Job<'a> {
+    format: Format,
+    items: u64,
+    dimensions: usize,
+    is_text: bool,
+    out: &'a mut (dyn Write + Send),
+    keys: Option<&'a mut BufWriter<File>>,
+    to: &'a Path,
+}
+
+impl Export {
+    pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
+        let began = Instant::now();
+        let format = self.format()?;
+        if self.keys.is_some() && format != Format::Npy {
+            return Err(Failure::usage("--keys is for npy: the other formats have the keys"));
+        }
+        for file in [Some(&self.file), self.keys.as_ref()].into_iter().flatten() {
+            if !is_pipe(file) && file.exists() {
+                let file = file.display();
+                return Err(Failure::environment(format!(
+                    "{file} is there already: choose another name, or remove it first"
+                )));
+            }
+        }
+        let index = self.place.read()?;
+        let items = match &self.keys {
+            None => self.write(ui, &index, format, None)?,
+            Some(keys) => {
+                let part = part_of(keys)?;
+                unfinished_at(&part, || {
+                    let mut file = create(&part)?;
+                    let items = self.write(ui, &index, format, Some(&mut file))?;
+                    finish(file, &part, keys)?;
+                    Ok(items)
+                })?
+            }
+        };
+        let took = began.elapsed();
+        if is_pipe(&self.file) {
+            return Ok(());
+        }
+        let value = json!({
+            "exported": items, "file": self.file, "keys": self.keys, "seconds": took.as_secs_f64(),
+        });
+        ui.result(&value, || {
+            let (items, file) = (count(items, "item", "items"), self.file.display());
+            format!("exported {items} to {file} in {}", time(took))
+        })
+    }
+
+    fn format(&self) -> Result<Format> {
+        let extension = self.file.extension().and_then(|extension| extension.to_str());
+        let named = extension.and_then(|extension| Format::from_str(extension, true).ok());
+        self.format.or(named).ok_or_else(|| {
+            Failure::usage(format!(
+                "the format of {} cannot be told from its name: give --format npy, parquet or jsonl",
+                self.file.display()
+            ))
+        })
+    }
+
+    /// Writes all items. Returns how many there were.
+    fn write(
+        &self,
+        ui: &mut Ui,
+        index: &AnyIndex,
+        format: Format,
+        keys: Option<&mut BufWriter<File>>,
+    ) -> Result<u64> {
+        let bar = ui.bar();
+        if is_pipe(&self.file) {
+            return self.put(&bar, index, format, ui.out(), keys);
+        }
+        let part = part_of(&self.file)?;
+        unfinished_at(&part, || {
+            let mut file = create(&part)?;
+            let items = self.put(&bar, index, format, &mut file, keys)?;
+            finish(file, &part, &self.file)?;
+            Ok(items)
+        })
+    }
+
+    fn put(
+        &self,
+        bar: &Bar,
+        index: &AnyIndex,
+        format: Format,
+        out: &mut (dyn Write + Send),
+        keys: Option<&mut BufWriter<File>>,
+    ) -> Result<u64> {
+        let (dimensions, to) = (index.dimensions(), &self.file);
+        let is_text = matches!(index, AnyIndex::Texts(_));
+        let mut done = 0;
+        on_index!(index, index => {
+            let snapshot = index.snapshot()?;
+            let items = snapshot.len();
+            let rows = snapshot.iter()?.map(|item| {
+                done += 1;
+                if done % 1024 == 0 {
+                    bar.show("writing", done, Some(items), None);
+                }
+                item.map(|(name, vector)| (name.any(), vector)).map_err(Failure::from)
+            });
+            Job { format, items, dimensions, is_text, out, keys, to }.write(rows)?;
+            Ok(items)
+        })
+    }
+}
+
+/// The file beside the place of a file in which it is written.
+pub(super) fn part_of(file: &Path) -> Result<PathBuf> {
+    let name = file.file_name().ok_or_else(|| {
+        Failure::usage(format!("{} is no name for a file: give a new one", file.display()))
+    })?;
+    let name = format!("{}.unfinished-{}", name.to_string_lossy(), std::process::id());
+    Ok(file.with_file_name(name))
+}
+
+pub(super) fn create(path: &Path) -> Result<BufWriter<File>> {
+    let file = File::create(path).map_err(|error| Failure::io("create", path, &error))?;
+    Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
+}
+
+/// Makes a file durable under its name.
+pub(super) fn finish(file: BufWriter<File>, part: &Path, to: &Path) -> Result<()> {
+    let file = file.into_inner().map_err(|error| Failure::io("write", to, error.error()))?;
+    file.sync_all().map_err(|error| Failure::io("write", to, &error))?;
+    fs::rename(part, to).map_err(|error| Failure::io("make", to, &error))
+}
+
+impl Job<'_> {
+    fn failed(&self, error: &io::Error) -> Failure {
+        if is_pipe(self.to) { Failure::output(error) } else { Failure::io("write", self.to, error) }
+    }
+
+    fn write(mut self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
+        match self.format {
+            Format::Npy => self.npy(items),
+            Format::Jsonl => self.jsonl(items),
+            Format::Parquet => self.parquet(items),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(|error| self.failed(&error))
+    }
+
+    fn npy(&mut self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
+        let (rows, dimensions) = (self.items, self.dimensions);
+        self.put(&npy_header(rows, dimensions))?;
+        for item in items {
+            let (key, vector) = item?;
+            let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+            self.put(&bytes)?;
+            if let Some(keys) = &mut self.keys {
+                let key = key.to_string();
+                if key.contains(['\n', '\r']) {
+                    return Err(Failure::usage(format!(
+                        "the key {key:?} has a line break, and --keys writes a key a line: export \
+                         to jsonl or parquet"
+                    )));
+                }
+                let written = writeln!(keys, "{key}");
+                written.map_err(|error| Failure::io("write the keys of", self.to, &error))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn jsonl(&mut self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
+        for item in items {
+            let (key, vector) = item?;
+            let line = json!({ "key": keys::json(&key), "vector": vector });
+            self.put(format!("{line}\n").as_bytes())?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    fn parquet(&mut self, _: impl Iterator<Item = Result<Item>>) -> Result<()> {
+        Err(Failure::usage(
+            "this voisin was built without parquet: install it with the feature parquet, or give \
+             another format",
+        ))
+    }
+
+    #[cfg(feature = "parquet")]
+    fn parquet(&mut self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
+        use self::parquet::{Failed, Writer};
+        let is_text = self.is_text;
+        let failed = |failed: Failed| match failed {
+            Failed::Io(error) => error,
+            Failed::Parquet(error) => io::Error::other(error),
+        };
+        let to = self.to;
+        let told = |error: io::Error| {
+            if is_pipe(to) { Failure::output(&error) } else { Failure::io("write", to, &error) }
+        };
+        let mut writer =
+            Writer::new(&mut *self.out, is_text, self.dimensions).map_err(|e| told(failed(e)))?;
+        for item in items {
+            let (key, vector) = item?;
+            writer.add(key, vector).map_err(|e| told(failed(e)))?;
+        }
+        writer.finish().map_err(|e| told(failed(e)))
+    }
+}
+
+/// The header of an array of `f32`, as NumPy writes it: of whole lines of 64 bytes.
+fn npy_header(rows: u64, dimensions: usize) -> Vec<u8> {
+    let mut text =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {dimensions}), }}");
+    while !(10 + text.len() + 1).is_multiple_of(64) {
+        text.push(' ');
+    }
+    text.push('\n');
+    // The numbers have at most 25 digits together.
+    let length = (text.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], text.as_bytes()].concat()
+}

@@ -1,0 +1,311 @@
+//! `voisin load`: streams rows into an index.
+//!
+//! Rows go from the reader to the engine's loader one by one. A row that cannot be read ends the
+//! load as Ctrl-C does, and its error is reported.
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+use voisin::{AnyIndex, AnyKey, AnyMetric, Error, LoadPhase, Loader, Options};
+
+use super::create::{Parameters, Type};
+use crate::failure::{Failure, Result};
+use crate::interrupt;
+use crate::keys::Key;
+use crate::place::{Means, Place};
+use crate::rows::{Begun, Lines, Row, Shape, Wanted};
+use crate::ui::{Bar, Ui, number, time};
+
+/// Add the vectors of a file or a pipe, or replace those of the same keys.
+///
+/// All of it is one commit, or, with --memory or --commit-every, several: what is committed stays
+/// if the load ends early, and the same load again goes on where it was.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  voisin load notes vectors.npy
+  voisin load notes vectors.f16 --metric cosine --dimensions 384
+  embed < texts | voisin load notes - --format jsonl")]
+pub(crate) struct Load {
+    #[command(flatten)]
+    place: Place,
+    /// The file of vectors, or - for the standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    shape: Shape,
+    /// A file with the keys of the vectors, one a line, where the vectors have none
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// The id of the first vector, where the vectors have none: the next has the next number
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    first_id: u64,
+    /// Commit after every N items
+    #[arg(long, value_name = "N")]
+    commit_every: Option<u64>,
+    /// Number the items by locality at the end
+    #[arg(long)]
+    optimize: bool,
+    /// With --metric, a missing index is created: its dimensions, if the vectors do not tell them
+    #[arg(long, short, value_name = "N")]
+    dimensions: Option<usize>,
+    #[command(flatten)]
+    kind: Type,
+    #[command(flatten)]
+    parameters: Parameters,
+    #[command(flatten)]
+    means: Means,
+}
+
+/// Where the keys of vectors without keys come from.
+enum Keys {
+    Lines(Lines),
+    From(u64),
+}
+
+impl Load {
+    pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
+        let began = Instant::now();
+        let existing = self.existing()?;
+        // An index that exists tells the dimensions; the input tells those of a new one.
+        let dimensions = existing.as_ref().map(AnyIndex::dimensions).or(self.dimensions);
+        let wanted = Wanted { shape: self.shape.clone(), dimensions };
+        let rows = Begun::open(&self.file, wanted)?;
+        let keys = match &self.keys {
+            Some(file) => Keys::Lines(Lines::open(file)?),
+            None => Keys::From(self.first_id),
+        };
+        let index = match existing {
+            Some(index) => index,
+            None => self.create(rows.dimensions.or(dimensions))?,
+        };
+        let before = index.len()?;
+        let bar = ui.bar();
+        let stop = Stop::default();
+        let feed = Feed { rows, keys, row: 0, stop: &stop };
+        let loaded = interrupt::asking(|| match &index {
+            AnyIndex::Ids(ids) => self.prepare(ids.loader(), &bar, &stop).load(feed.of::<u32>()),
+            AnyIndex::Numbers(numbers) => {
+                self.prepare(numbers.loader(), &bar, &stop).load(feed.of::<u64>())
+            }
+            AnyIndex::Texts(texts) => {
+                self.prepare(texts.loader(), &bar, &stop).load(feed.of::<str>())
+            }
+        });
+        bar.finish();
+        let count = match (stop.take_failure(), loaded) {
+            (Some(failure), _) => return Err(failure),
+            (None, Err(Error::Cancelled)) => return Err(ended(&index, before)),
+            (None, loaded) => loaded?,
+        };
+        self.told(ui, &index, count, began.elapsed())
+    }
+
+    /// The index, if there is one, with the type that was asked for.
+    fn existing(&self) -> Result<Option<AnyIndex>> {
+        let options = self.means.add_to(Options::default());
+        let index = match self.place.try_open(options) {
+            Ok(index) => index,
+            Err(Error::MissingEnvironment { .. } | Error::MissingName { .. })
+                if self.kind.metric.is_some() =>
+            {
+                return Ok(None);
+            }
+            Err(error @ (Error::MissingEnvironment { .. } | Error::MissingName { .. })) => {
+                let told = self.place.explain(error);
+                return Err(Failure::environment(format!(
+                    "{told}, or give --metric to create it with this load"
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let kind = self.kind.clone().or_of(&index);
+        let dimensions = self.dimensions.unwrap_or_else(|| index.dimensions());
+        let options = self.parameters.options(dimensions).name(index.name());
+        let options = self.means.add_to(self.place.options(options).name(index.name()));
+        Ok(Some(AnyIndex::open_or_create(index.path(), &kind, options)?))
+    }
+
+    fn create(&self, dimensions: Option<usize>) -> Result<AnyIndex> {
+        let (Some(kind), Some(dimensions)) = (self.kind.any(), dimensions) else {
+            return Err(Failure::usage(
+                "the input has no vector that tells the dimensions of the new index: give \
+                 --dimensions",
+            ));
+        };
+        let options = self.means.add_to(self.place.options(self.parameters.options(dimensions)));
+        Ok(AnyIndex::open_or_create(&self.place.path, &kind, options)?)
+    }
+
+    fn prepare<'a, K: ?Sized>(
+        &self,
+        mut loader: Loader<'a, AnyMetric, K>,
+        bar: &'a Bar,
+        stop: &'a Stop,
+    ) -> Loader<'a, AnyMetric, K> {
+        if let Some(items) = self.commit_every {
+            loader = loader.commit_every(items);
+        }
+        loader
+            .optimize(self.optimize)
+            .progress(|progress| {
+                // The input may let it wait for ever, and nothing is lost by ending at once.
+                interrupt::ask(progress.phase != LoadPhase::Reading);
+                bar.load(progress);
+            })
+            .cancel(|| interrupt::is_requested() || stop.is_failed())
+    }
+
+    fn told(&self, ui: &mut Ui, index: &AnyIndex, count: u64, took: Duration) -> Result<()> {
+        let items = index.len()?;
+        let value = json!({
+            "loaded": count, "items": items, "seconds": took.as_secs_f64(), "index": index.name(),
+            "folder": index.path(), "dimensions": index.dimensions(),
+        });
+        ui.result(&value, || {
+            format!(
+                "loaded {} vectors of {} dimensions in {}: {} has {} items",
+                number(count),
+                index.dimensions(),
+                time(took),
+                index.name(),
+                number(items)
+            )
+        })
+    }
+}
+
+/// What is left of a load that was interrupted.
+fn ended(index: &AnyIndex, before: u64) -> Failure {
+    let after = index.len().unwrap_or(before);
+    let message = if after == before {
+        "interrupted: nothing of this load is committed, run it again".to_owned()
+    } else {
+        format!(
+            "interrupted: {} more items are committed and can be searched; the same load again \
+             goes on, and voisin repair links what is pending",
+            after - before
+        )
+    };
+    Failure::interrupted(message)
+}
+
+/// Why rows ended before their end.
+#[derive(Default)]
+pub(super) struct Stop {
+    is_failed: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Stop {
+    pub(super) fn fail(&self, failure: Failure) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+        self.is_failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_failed(&self) -> bool {
+        self.is_failed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn take_failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// The rows of a load, with a key for each.
+struct Feed<'s> {
+    rows: Begun,
+    keys: Keys,
+    row: u64,
+    stop: &'s Stop,
+}
+
+impl<'s> Feed<'s> {
+    /// The rows, under names of an index.
+    fn of<K: Key + ?Sized>(self) -> Named<'s, K> {
+        Named { feed: self, names: PhantomData }
+    }
+
+    fn next_row<K: Key + ?Sized>(&mut self) -> Result<Option<(K::Owned, Vec<f32>)>> {
+        let Some(Row { key, vector }) = self.rows.next_row()? else {
+            self.is_used_up()?;
+            return Ok(None);
+        };
+        self.row += 1;
+        let row = self.row;
+        let key = match (key, &mut self.keys) {
+            (Some(_), Keys::Lines(lines)) => {
+                return Err(lines
+                    .name()
+                    .wrong("the vectors have keys themselves: leave --keys out"));
+            }
+            (Some(key), Keys::From(_)) => key,
+            (None, Keys::Lines(lines)) => match lines.next_line()? {
+                Some((_, key)) => AnyKey::from(key),
+                None => {
+                    let what = format_args!(
+                        "it ends after {} keys, and there are more vectors: give a key for each",
+                        row - 1
+                    );
+                    return Err(lines.name().wrong(what));
+                }
+            },
+            (None, Keys::From(_)) if K::IS_TEXT => {
+                return Err(Failure::usage(
+                    "the vectors have no keys, and the items of the index are named by texts: \
+                     give a file with a key on each line (--keys), or create the index with \
+                     --names ids",
+                ));
+            }
+            (None, Keys::From(first)) => AnyKey::Number(*first + (row - 1)),
+        };
+        let name = K::of(key).map_err(|what| Failure::usage(format!("row {row}: {what}")))?;
+        Ok(Some((name, vector)))
+    }
+
+    /// Checks that no keys are left over.
+    fn is_used_up(&mut self) -> Result<()> {
+        let Keys::Lines(lines) = &mut self.keys else { return Ok(()) };
+        while let Some((line, key)) = lines.next_line()? {
+            if !key.is_empty() {
+                let what = format_args!(
+                    "there are only {} vectors: give a key for each and no more",
+                    self.row
+                );
+                return Err(lines.name().wrong_at("line", line, what));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rows of a load, by names of one kind.
+struct Named<'s, K: ?Sized> {
+    feed: Feed<'s>,
+    names: PhantomData<fn(&K)>,
+}
+
+impl<K: Key + ?Sized> Iterator for Named<'_, K> {
+    type Item = (K::Owned, Vec<f32>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let stop = self.feed.stop;
+        if stop.is_failed() {
+            return None;
+        }
+        self.feed.next_row::<K>().unwrap_or_else(|failure| {
+            stop.fail(failure);
+            None
+        })
+    }
+
+    /// How many rows the input says that it has, so that the engine can check the room for them.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.feed.rows.count().map(|count| count.saturating_sub(self.feed.row));
+        (left.and_then(|left| usize::try_from(left).ok()).unwrap_or(0), None)
+    }
+}

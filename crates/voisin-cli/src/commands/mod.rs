@@ -1,0 +1,90 @@
+//! The subcommands, one file each.
+
+mod bench;
+mod check;
+mod completions;
+mod copy;
+mod create;
+mod delete;
+mod export;
+mod get;
+mod import;
+mod inspect;
+mod list;
+mod load;
+mod optimize;
+mod repair;
+mod report;
+mod search;
+mod stats;
+
+use clap::Subcommand;
+
+use crate::failure::Result;
+use crate::ui::Ui;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create an empty index
+    Create(create::Create),
+    /// Add the vectors of a file or a pipe
+    Load(load::Load),
+    /// Find the items nearest to vectors
+    Search(search::Search),
+    /// Print the vectors of items
+    Get(get::Get),
+    /// Delete items
+    Delete(delete::Delete),
+    /// Print the keys of all items
+    List(list::List),
+    /// Tell which indexes a folder holds
+    Inspect(inspect::Inspect),
+    /// Tell the size and the state of an index
+    Stats(stats::Stats),
+    /// Look for damage
+    Check(check::Check),
+    /// Undo what a program has left half-done, and link what a load has left
+    Repair(repair::Repair),
+    /// Number the items by locality, give back space, change codes
+    Optimize(optimize::Optimize),
+    /// Write a compact copy of a folder, while others use it
+    Copy(copy::Copy),
+    /// Take over an index of hannoy or arroy
+    Import(import::Import),
+    /// Write the items to a file: npy, parquet or jsonl
+    Export(export::Export),
+    /// Measure recall and speed
+    Bench(bench::Bench),
+    /// Write one HTML page about a folder
+    Report(report::Report),
+    /// Print the completions of a shell
+    Completions(completions::Completions),
+    /// Write the manual pages
+    Man(completions::Man),
+}
+
+impl Command {
+    pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
+        match self {
+            Self::Create(create) => create.run(ui),
+            Self::Load(load) => load.run(ui),
+            Self::Search(search) => search.run(ui),
+            Self::Get(get) => get.run(ui),
+            Self::Delete(delete) => delete.run(ui),
+            Self::List(list) => list.run(ui),
+            Self::Inspect(inspect) => inspect.run(ui),
+            Self::Stats(stats) => stats.run(ui),
+            Self::Check(check) => check.run(ui),
+            Self::Repair(repair) => repair.run(ui),
+            Self::Optimize(optimize) => optimize.run(ui),
+            Self::Copy(copy) => copy.run(ui),
+            Self::Import(import) => import.run(ui),
+            Self::Export(export) => export.run(ui),
+            Self::Bench(bench) => bench.run(ui),
+            Self::Report(report) => report.run(ui),
+            Self::Completions(completions) => completions.run(ui),
+            Self::Man(man) => man.run(ui),
+        }
+    }
+}

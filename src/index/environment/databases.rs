@@ -1,0 +1,82 @@
+//! The caller's own databases in the environment of an index.
+
+use std::sync::Arc;
+
+use heed::{CommitOrAbort, Database, MdbError, RoTxn};
+
+use super::{Reading, SharedEnv};
+use crate::error::{Error, Result};
+
+/// Names that begin so are voisin's own.
+const RESERVED: &str = "voisin";
+/// LMDB's limit for keys, of which names are some.
+const MAX_DATABASE_NAME_BYTES: usize = 480;
+
+/// Checks that a database of the caller's may have this name.
+///
+/// # Errors
+/// [`Error::InvalidDatabaseName`].
+fn check_name(name: &str) -> Result<()> {
+    let is_length = (1..=MAX_DATABASE_NAME_BYTES).contains(&name.len());
+    if is_length && !name.starts_with(RESERVED) && !name.contains('\0') {
+        return Ok(());
+    }
+    Err(Error::InvalidDatabaseName { name: name.to_owned(), max: MAX_DATABASE_NAME_BYTES })
+}
+
+impl SharedEnv {
+    /// A database of the caller's; creates it, in a commit of its own, if it is missing.
+    ///
+    /// # Errors
+    /// [`Error::InvalidDatabaseName`]; LMDB's `DbsFull` if too many are open; those of
+    /// [`read`](Self::read) and [`write`](Self::write).
+    pub(in crate::index) fn database<KC: 'static, DC: 'static>(
+        self: &Arc<Self>,
+        name: &str,
+    ) -> Result<Database<'static, KC, DC>> {
+        check_name(name)?;
+        if let Some(found) = self.find_database(name)? {
+            return Ok(found);
+        }
+        if self.is_read_only {
+            return Err(Error::ReadOnly { path: self.folder.clone() });
+        }
+        let guard = self.lock_writes()?;
+        loop {
+            let wtxn = self.begin_write(&guard).map_err(|error| self.explain(error))?;
+            let created = self.env.create_databases_and_commit(
+                wtxn.into_inner()?,
+                |opener, wtxn| -> heed::Result<_> {
+                    let database = opener.create_database::<KC, DC>(wtxn, Some(name))?;
+                    Ok(CommitOrAbort::<_, ()>::Commit(database))
+                },
+            );
+            match created {
+                Ok(created) => {
+                    self.committed();
+                    // Committed, as it is not aborted.
+                    return created.commit().ok_or(Error::BatchFailed);
+                }
+                Err(heed::Error::Mdb(MdbError::MapFull)) => self.grow(&guard)?,
+                Err(error) => return Err(self.explain(error.into())),
+            }
+        }
+    }
+
+    /// The database, if it exists.
+    fn find_database<KC: 'static, DC: 'static>(
+        self: &Arc<Self>,
+        name: &str,
+    ) -> Result<Option<Database<'static, KC, DC>>> {
+        let Reading { txn, counted } = self.read()?;
+        let found = self.env.open_databases_and_commit(
+            txn.into_inner()?,
+            |opener, rtxn: &RoTxn<'_, _>| -> heed::Result<_> {
+                let database = opener.open_database::<KC, DC>(rtxn, Some(name))?;
+                Ok(CommitOrAbort::<_, ()>::Commit(database))
+            },
+        );
+        drop(counted);
+        Ok(found.map_err(|error| self.explain(error.into()))?.commit().flatten())
+    }
+}
