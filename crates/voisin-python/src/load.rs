@@ -118,10 +118,20 @@ fn names_of_rows<K: Name + ?Sized>(
             Err(refused(py, "InvalidVector", message))
         }
         (Some(ids), _) => names_for::<K>(ids, given),
-        (None, Some(count)) => K::numbered(count as u64).ok_or_else(|| {
-            let message = "the rows of a matrix have no names of type str: give ids";
-            refused(py, "NamingMismatch", message)
-        }),
+        (None, Some(count)) => {
+            let names = K::numbered(count as u64).ok_or_else(|| {
+                let message = "the rows of a matrix have no names of type str: give ids";
+                refused(py, "NamingMismatch", message)
+            })?;
+            if names.len() < count {
+                let message = format!(
+                    "{count} rows are more than ids of 32 bits can name: give an index created \
+                     with ids=\"u64\""
+                );
+                return Err(refused(py, "InvalidId", &message));
+            }
+            Ok(names)
+        }
     }
 }
 

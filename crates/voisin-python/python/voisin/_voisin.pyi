@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, final, overload
 
@@ -193,7 +194,7 @@ class Searcher:
 @final
 class Index(Searcher):
     @property
-    def path(self) -> PathLike[str]: ...
+    def path(self) -> Path: ...
     @property
     def name(self) -> str: ...
     def names(self) -> list[str]: ...
