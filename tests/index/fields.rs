@@ -32,7 +32,7 @@ fn holds(condition: &Value, record: Option<&Value>) -> bool {
     let equal = |a: &Value, b: &Value| a == b || a.is_number() && a.as_f64() == b.as_f64();
     values.iter().any(|value| {
         condition.as_object().unwrap().iter().all(|(operator, operand)| {
-            let order = |to: &Value| value.as_f64().unwrap().total_cmp(&to.as_f64().unwrap());
+            let order = |to: &Value| value.as_f64().partial_cmp(&to.as_f64()).unwrap();
             match operator.as_str() {
                 "field" => true,
                 "eq" => equal(value, operand),
