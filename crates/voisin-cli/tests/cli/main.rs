@@ -3,10 +3,11 @@
 //!
 //! `session` uses every subcommand, `formats` loads every format, `more` writes files and measures,
 //! `refused` gives wrong paths, metrics and shapes, `surroundings` takes space and rights away,
-//! `ended` sends signals.
+//! `ended` sends signals, `browser` opens the report in one.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod browser;
 mod ended;
 mod formats;
 mod more;
