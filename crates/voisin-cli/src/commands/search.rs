@@ -161,7 +161,7 @@ impl Search {
             return found.map(|found| vec![found]).ok_or_else(|| missing(item));
         }
         if let Some(file) = &self.file {
-            let (_, rows) = read_all(file, &self.shape, index.dimensions())?;
+            let rows = read_all(file, &self.shape, index.dimensions())?;
             return Ok(query.by_vectors(&rows)?);
         }
         let vector = numbers(self.vector.as_deref().unwrap_or_default())?;

@@ -24,6 +24,7 @@ use voisin::AnyKey;
 pub(crate) use self::element::Element;
 pub(crate) use self::lines::Lines;
 use crate::failure::{Failure, Result};
+use crate::interrupt;
 
 /// The bytes that are read at a time.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -364,20 +365,17 @@ impl Begun {
     }
 }
 
-/// All rows of an input, one after the other, and their keys, for what must be in memory: queries.
-pub(crate) fn read_all(
-    path: &Path,
-    shape: &Shape,
-    dimensions: usize,
-) -> Result<(Vec<Option<AnyKey>>, Vec<f32>)> {
+/// All vectors of an input, one after the other, for what must be in memory: queries.
+pub(crate) fn read_all(path: &Path, shape: &Shape, dimensions: usize) -> Result<Vec<f32>> {
     let wanted = Wanted { shape: shape.clone(), dimensions: Some(dimensions) };
-    let mut rows = open(path, wanted)?;
-    let (mut keys, mut vectors) = (Vec::new(), Vec::new());
-    while let Some(Row { key, vector, .. }) = rows.next_row()? {
-        keys.push(key);
-        vectors.extend(vector);
-    }
-    Ok((keys, vectors))
+    interrupt::waiting(|| {
+        let mut rows = open(path, wanted)?;
+        let mut vectors = Vec::new();
+        while let Some(row) = rows.next_row()? {
+            vectors.extend(row.vector);
+        }
+        Ok(vectors)
+    })
 }
 
 #[cfg(test)]

@@ -25,14 +25,25 @@ fn until(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_load_that_waits_for_its_input_ends_at_once() {
-    for name in ["-INT", "-TERM", "-HUP"] {
+fn what_waits_for_its_input_ends_at_once() {
+    for (line, name) in [
+        ("load notes - --format f32", "-INT"),
+        ("load notes - --format f32", "-TERM"),
+        ("load notes - --format f32", "-HUP"),
+        ("search notes --file - --format f32", "-INT"),
+        ("bench notes --queries - --format f32", "-INT"),
+        ("delete notes --file -", "-INT"),
+    ] {
         let place = Place::with_notes();
-        let mut command = place.command("load notes - --format f32".split(' '));
+        let mut command = place.command(line.split(' '));
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         // More than a pipe holds: it has been read in part when this returns.
-        input.write_all(&floats(500..5000, 8)).unwrap();
+        let rows = match line {
+            "delete notes --file -" => "7\n".repeat(100_000).into_bytes(),
+            _ => floats(500..5000, 8),
+        };
+        input.write_all(&rows).unwrap();
         signal(&child, name);
         let status = child.wait().unwrap();
         let mut told = String::new();

@@ -69,8 +69,8 @@ fn records_are_loaded_shown_and_exported() {
     place.line("export notes b.npy").failed(2, &["records", "--only-vectors"]);
     place.line("export notes b.npy --only-vectors").done();
     std::fs::write(place.path("lines"), "x\ny\nz\n").unwrap();
-    place.line("load lines b.npy --records lines --metric l2").done();
-    assert_eq!(place.line("get lines 2 --json").done().json()[0]["record"], "z");
+    place.line("load lined b.npy --records lines --metric l2").done();
+    assert_eq!(place.line("get lined 2 --json").done().json()[0]["record"], "z");
     std::fs::write(place.path("lines"), "x\ny\n").unwrap();
     place.line("load notes b.npy --records lines").failed(2, &["2 records", "a record for each"]);
     place.line("load notes a.jsonl --records lines").failed(2, &["leave --records out"]);
