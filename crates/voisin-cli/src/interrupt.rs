@@ -50,9 +50,17 @@ pub(crate) fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
-/// Whether the work in progress asks [`is_requested`] from now on.
-pub(crate) fn ask(is_asked: bool) {
-    IS_ASKED.store(is_asked, Ordering::Relaxed);
+/// Whether the work in progress asks [`is_requested`] from now on. Returns whether it did before.
+pub(crate) fn ask(is_asked: bool) -> bool {
+    IS_ASKED.swap(is_asked, Ordering::Relaxed)
+}
+
+/// Runs work that may wait for its input for ever, and does not ask: a signal ends it at once.
+pub(crate) fn waiting<T>(work: impl FnOnce() -> T) -> T {
+    let asked = ask(false);
+    let done = work();
+    ask(asked);
+    done
 }
 
 /// Runs work that asks [`is_requested`] again and again.

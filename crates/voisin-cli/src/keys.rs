@@ -31,6 +31,11 @@ pub(crate) trait Key: ItemName<Owned: AsKey<Self> + Named> {
 
 /// The name of an item, as answers have it.
 pub(crate) trait Named: Clone {
+    /// The same name once more.
+    fn again(&self) -> Self {
+        self.clone()
+    }
+
     /// The same name without its type.
     fn any(self) -> AnyKey;
 }

@@ -5,7 +5,7 @@
 //! is the whole command, for programs that ship it under a name of their own.
 //!
 //! One file a concern: `failure` has the exit codes and messages, `interrupt` the signals, `ui` the
-//! output, `place` the opening of indexes, `keys` the names of items, `rows` the formats that are
+//! output, `place` the opening of indexes, `keys` the names of items, `record` their records, `rows` the formats that are
 //! read, `measure` recall and speed, `chart` pictures, and `commands` a file for each subcommand.
 
 mod chart;
@@ -15,6 +15,7 @@ mod interrupt;
 mod keys;
 mod measure;
 mod place;
+mod record;
 mod rows;
 mod ui;
 

@@ -137,7 +137,7 @@ impl Bench {
     ) -> Result<Queries> {
         let dimensions = index.dimensions();
         if let Some(file) = &self.queries {
-            let (_, rows) = read_all(file, &self.shape, dimensions)?;
+            let rows = read_all(file, &self.shape, dimensions)?;
             let count = rows.len() / dimensions.max(1);
             if count == 0 {
                 let file = file.display();

@@ -19,6 +19,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::complete_at;
 use crate::keys::{self, Named as _};
 use crate::place::{Place, on_index};
+use crate::record::Record;
 use crate::rows::is_pipe;
 use crate::ui::{Bar, Ui, count, time};
 
@@ -43,6 +44,9 @@ pub(crate) struct Export {
     /// Write the keys to this file, one a line (with npy, which has none)
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// Leave out the records of the items
+    #[arg(long)]
+    only_vectors: bool,
 }
 
 /// A format to write.
@@ -50,14 +54,14 @@ pub(crate) struct Export {
 enum Format {
     /// NumPy's array file, of f32, without keys
     Npy,
-    /// A column `key` and a column `vector`
+    /// Columns `key` and `vector`, and `record` if there are records
     Parquet,
-    /// An object with `key` and `vector` on each line
+    /// An object with `key`, `vector` and, if there is one, `record` on each line
     Jsonl,
 }
 
-/// An item.
-type Item = (AnyKey, Vec<f32>);
+/// An item, with its record if it has one.
+type Item = (AnyKey, Vec<f32>, Option<Vec<u8>>);
 
 /// What is written.
 struct Job<'a> {
@@ -65,6 +69,7 @@ struct Job<'a> {
     items: u64,
     dimensions: usize,
     is_text: bool,
+    has_records: bool,
     out: &'a mut (dyn Write + Send),
     keys: Option<&'a mut BufWriter<File>>,
     to: &'a Path,
@@ -154,14 +159,23 @@ impl Export {
         on_index!(index, index => {
             let snapshot = index.snapshot()?;
             let items = snapshot.len();
+            let has_records = !self.only_vectors && snapshot.records()?.next().is_some();
+            if has_records && format == Format::Npy {
+                return Err(Failure::usage(
+                    "npy has no place for the records of the items: export to parquet or jsonl, \
+                     or leave them out (--only-vectors)",
+                ));
+            }
             let rows = snapshot.iter()?.map(|item| {
                 done += 1;
                 if done % 1024 == 0 {
                     bar.show("writing", done, Some(items), None);
                 }
-                item.map(|(name, vector)| (name.any(), vector)).map_err(Failure::from)
+                let (name, vector) = item?;
+                let record = if has_records { snapshot.record(name.again())? } else { None };
+                Ok((name.any(), vector, record))
             });
-            Job { format, items, dimensions, is_text, out, keys, to }.write(rows)?;
+            Job { format, items, dimensions, is_text, has_records, out, keys, to }.write(rows)?;
             Ok(items)
         })
     }
@@ -199,7 +213,7 @@ impl Job<'_> {
         let (rows, dimensions) = (self.items, self.dimensions);
         self.write_all(&npy_header(rows, dimensions))?;
         for item in items {
-            let (key, vector) = item?;
+            let (key, vector, _) = item?;
             let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
             self.write_all(&bytes)?;
             if let Some(keys) = &mut self.keys {
@@ -219,8 +233,9 @@ impl Job<'_> {
 
     fn jsonl(&mut self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
         for item in items {
-            let (key, vector) = item?;
-            let item = super::get::Item { key: keys::json(&key), vector: &vector };
+            let (key, vector, record) = item?;
+            let record = Record::of(record.as_deref());
+            let item = super::get::Item { key: keys::json(&key), vector: &vector, record };
             let mut line = serde_json::to_vec(&item)
                 .map_err(|error| Failure::environment(format!("could not write JSON ({error})")))?;
             line.push(b'\n');
@@ -240,7 +255,7 @@ impl Job<'_> {
     #[cfg(feature = "parquet")]
     fn parquet(&mut self, items: impl Iterator<Item = Result<Item>>) -> Result<()> {
         use self::parquet::{Failed, Writer};
-        let is_text = self.is_text;
+        let kind = (self.is_text, self.has_records);
         let failed = |failed: Failed| match failed {
             Failed::Io(error) => error,
             Failed::Parquet(error) => io::Error::other(error),
@@ -250,10 +265,10 @@ impl Job<'_> {
             if is_pipe(to) { Failure::output(&error) } else { Failure::io("write", to, &error) }
         };
         let mut writer =
-            Writer::new(&mut *self.out, is_text, self.dimensions).map_err(|e| told(failed(e)))?;
+            Writer::new(&mut *self.out, kind, self.dimensions).map_err(|e| told(failed(e)))?;
         for item in items {
-            let (key, vector) = item?;
-            writer.add(key, vector).map_err(|e| told(failed(e)))?;
+            let (key, vector, record) = item?;
+            writer.add(key, vector, record).map_err(|e| told(failed(e)))?;
         }
         writer.finish().map_err(|e| told(failed(e)))
     }

@@ -9,9 +9,10 @@ use super::search::missing;
 use crate::failure::{Failure, Result};
 use crate::keys::{self, given};
 use crate::place::Place;
+use crate::record::{self, Record};
 use crate::ui::Ui;
 
-/// Print the vectors of items, as stored.
+/// Print the vectors of items, as stored, and their records.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: voisin get notes 17 18 --json")]
 pub(crate) struct Get {
@@ -27,6 +28,8 @@ pub(crate) struct Get {
 pub(super) struct Item<'a> {
     pub(super) key: Value,
     pub(super) vector: &'a [f32],
+    #[serde(flatten)]
+    pub(super) record: Record<'a>,
 }
 
 /// The key of an item of an index, as the command line gives it.
@@ -48,8 +51,14 @@ impl Get {
                 absent.push(text);
                 continue;
             };
-            let item = Item { key: keys::json(&key), vector: &vector };
-            ui.result(&item, || format!("{}  {vector:?}", keys::text(&key)))?;
+            let record = index.record(key.clone())?;
+            let shown = Record::of(record.as_deref());
+            let item = Item { key: keys::json(&key), vector: &vector, record: shown };
+            ui.result(&item, || {
+                let record = record.as_deref().map(record::text);
+                let record = record.map_or(String::new(), |record| format!("  {record}"));
+                format!("{}  {vector:?}{record}", keys::text(&key))
+            })?;
         }
         match absent[..] {
             [] => Ok(()),

@@ -41,6 +41,9 @@ pub(crate) struct Load {
     /// A file with the keys of the vectors, one a line, where the vectors have none
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
+    /// A file with the records of the vectors, one a line, where the vectors have none
+    #[arg(long, value_name = "FILE")]
+    records: Option<PathBuf>,
     /// The id of the first vector, where the vectors have none: the next has the next number
     #[arg(long, value_name = "N", default_value_t = 0)]
     first_id: u64,
@@ -86,14 +89,30 @@ impl Load {
         let before = index.len()?;
         let bar = ui.bar();
         let stop = Stop::default();
-        let feed = Feed { rows, keys, row: 0, stop: &stop };
+        let records = self.records.as_deref().map(Lines::open).transpose()?;
+        let has_records = records.is_some() || rows.has_records();
+        let feed = Feed { rows, keys, records, has_records, row: 0, stop: &stop };
         let loaded = interrupt::asking(|| match &index {
-            AnyIndex::Ids(ids) => self.prepare(ids.loader(), &bar, &stop).load(feed.of::<u32>()),
+            AnyIndex::Ids(ids) => {
+                let loader = self.prepare(ids.loader(), &bar, &stop);
+                match has_records {
+                    true => loader.load_with_records(feed.of::<u32>()),
+                    false => loader.load(feed.of::<u32>().map(bare)),
+                }
+            }
             AnyIndex::Numbers(numbers) => {
-                self.prepare(numbers.loader(), &bar, &stop).load(feed.of::<u64>())
+                let loader = self.prepare(numbers.loader(), &bar, &stop);
+                match has_records {
+                    true => loader.load_with_records(feed.of::<u64>()),
+                    false => loader.load(feed.of::<u64>().map(bare)),
+                }
             }
             AnyIndex::Texts(texts) => {
-                self.prepare(texts.loader(), &bar, &stop).load(feed.of::<str>())
+                let loader = self.prepare(texts.loader(), &bar, &stop);
+                match has_records {
+                    true => loader.load_with_records(feed.of::<str>()),
+                    false => loader.load(feed.of::<str>().map(bare)),
+                }
             }
         });
         bar.finish();
@@ -216,10 +235,21 @@ impl Stop {
     }
 }
 
+/// The name of an item, its vector and its record, which is empty if rows have none.
+type Full<N> = (N, Vec<f32>, Vec<u8>);
+
+/// The same without the record.
+fn bare<N>((name, vector, _): Full<N>) -> (N, Vec<f32>) {
+    (name, vector)
+}
+
 /// The rows of a load, with a key for each.
 struct Feed<'s> {
     rows: Begun,
     keys: Keys,
+    records: Option<Lines>,
+    /// Whether every row has a record; none has one otherwise.
+    has_records: bool,
     row: u64,
     stop: &'s Stop,
 }
@@ -230,8 +260,8 @@ impl<'s> Feed<'s> {
         Named { feed: self, names: PhantomData }
     }
 
-    fn next_row<K: Key + ?Sized>(&mut self) -> Result<Option<(K::Owned, Vec<f32>)>> {
-        let Some(Row { key, vector }) = self.rows.next_row()? else {
+    fn next_row<K: Key + ?Sized>(&mut self) -> Result<Option<Full<K::Owned>>> {
+        let Some(Row { key, vector, record }) = self.rows.next_row()? else {
             self.is_used_up()?;
             return Ok(None);
         };
@@ -264,19 +294,52 @@ impl<'s> Feed<'s> {
             (None, Keys::From(first)) => AnyKey::Number(*first + (row - 1)),
         };
         let name = K::of(key).map_err(|what| Failure::usage(format!("row {row}: {what}")))?;
-        Ok(Some((name, vector)))
+        Ok(Some((name, vector, self.record(record)?)))
     }
 
-    /// Checks that no keys are left over.
+    /// The record of the current row.
+    fn record(&mut self, own: Option<Vec<u8>>) -> Result<Vec<u8>> {
+        let row = self.row;
+        match (own, &mut self.records) {
+            (Some(_), Some(lines)) => {
+                let what = "the vectors have records themselves: leave --records out";
+                Err(lines.name().wrong(what))
+            }
+            (None, Some(lines)) => match lines.next_line()? {
+                Some((_, record)) => Ok(record.as_bytes().to_vec()),
+                None => {
+                    let what = format_args!(
+                        "it ends after {} records, and there are more vectors: give a record for \
+                         each",
+                        row - 1
+                    );
+                    Err(lines.name().wrong(what))
+                }
+            },
+            (own, None) if own.is_some() != self.has_records => Err(Failure::usage(format!(
+                "row {row} {} a record, unlike the first: give a record to each or to none, or \
+                 load them apart",
+                if own.is_some() { "has" } else { "does not have" }
+            ))),
+            (own, None) => Ok(own.unwrap_or_default()),
+        }
+    }
+
+    /// Checks that no keys and no records are left over.
     fn is_used_up(&mut self) -> Result<()> {
-        let Keys::Lines(lines) = &mut self.keys else { return Ok(()) };
-        while let Some((line, key)) = lines.next_line()? {
-            if !key.is_empty() {
-                let what = format_args!(
-                    "there are only {} vectors: give a key for each and no more",
-                    self.row
-                );
-                return Err(lines.name().wrong_at("line", line, what));
+        let keys = match &mut self.keys {
+            Keys::Lines(lines) => Some(lines),
+            Keys::From(_) => None,
+        };
+        for lines in keys.into_iter().chain(&mut self.records) {
+            while let Some((line, text)) = lines.next_line()? {
+                if !text.is_empty() {
+                    let what = format_args!(
+                        "there are only {} vectors: give a line for each and no more",
+                        self.row
+                    );
+                    return Err(lines.name().wrong_at("line", line, what));
+                }
             }
         }
         Ok(())
@@ -290,7 +353,7 @@ struct Named<'s, K: ?Sized> {
 }
 
 impl<K: Key + ?Sized> Iterator for Named<'_, K> {
-    type Item = (K::Owned, Vec<f32>);
+    type Item = Full<K::Owned>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let stop = self.feed.stop;

@@ -12,6 +12,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::keys::{self, Key, Named as _, given};
 use crate::place::{Place, on_index, size};
+use crate::record::{self, Record};
 use crate::rows::{Shape, read_all};
 use crate::ui::Ui;
 
@@ -43,6 +44,9 @@ pub(crate) struct Search {
     /// Print the vectors of the items, too
     #[arg(long)]
     with_vectors: bool,
+    /// Print the records of the items, too
+    #[arg(long)]
+    with_records: bool,
     /// Tell what each way to answer costs (with --vector)
     #[arg(long, requires = "vector")]
     explain: bool,
@@ -126,6 +130,9 @@ impl Search {
         if self.with_vectors {
             query.with_vectors();
         }
+        if self.with_records {
+            query.with_records();
+        }
         let answers = interrupt::asking(|| self.ask(ui, index, &query))?;
         if interrupt::is_requested() {
             return Err(Failure::interrupted("interrupted: the answers are not complete"));
@@ -154,7 +161,7 @@ impl Search {
             return found.map(|found| vec![found]).ok_or_else(|| missing(item));
         }
         if let Some(file) = &self.file {
-            let (_, rows) = read_all(file, &self.shape, index.dimensions())?;
+            let rows = read_all(file, &self.shape, index.dimensions())?;
             return Ok(query.by_vectors(&rows)?);
         }
         let vector = numbers(self.vector.as_deref().unwrap_or_default())?;
@@ -175,14 +182,15 @@ impl Search {
         answer: Searched<K::Owned>,
         is_many: bool,
     ) -> Result<()> {
-        let Searched { nns, vectors, timed_out, strategy, has_more, .. } = &answer;
-        let mut vectors = vectors.iter();
+        let Searched { nns, vectors, records, timed_out, strategy, has_more, .. } = &answer;
+        let (mut vectors, mut records) = (vectors.iter(), records.iter());
         let named = nns.iter().map(|(name, distance)| (name.clone().any(), *distance));
         if ui.is_json {
             let neighbor = |(key, distance): (AnyKey, f32)| Neighbor {
                 key: keys::json(&key),
                 distance,
                 vector: vectors.next().map(Vec::as_slice),
+                record: Record::of(records.next().and_then(Option::as_deref)),
             };
             return ui.json(&Answer {
                 query: number,
@@ -202,11 +210,10 @@ impl Search {
         }
         for (rank, (key, distance)) in (1..).zip(named) {
             let vector = vectors.next().map_or(String::new(), |vector| format!("  {vector:?}"));
-            ui.line(format_args!(
-                "{rank:>4}  {distance:>12}  {}{vector}",
-                keys::text(&key),
-                distance = figure(distance)
-            ))?;
+            let record = records.next().and_then(Option::as_deref).map(record::text);
+            let record = record.map_or(String::new(), |record| format!("  {record}"));
+            let (distance, key) = (figure(distance), keys::text(&key));
+            ui.line(format_args!("{rank:>4}  {distance:>12}  {key}{vector}{record}"))?;
         }
         if *timed_out {
             ui.note("the deadline has ended the search: these are the nearest seen so far");
@@ -236,6 +243,8 @@ struct Neighbor<'a> {
     distance: f32,
     #[serde(skip_serializing_if = "Option::is_none")]
     vector: Option<&'a [f32]>,
+    #[serde(flatten)]
+    record: Record<'a>,
 }
 
 /// A distance in six digits.

@@ -12,6 +12,7 @@ use crate::failure::Result;
 #[derive(Debug, Clone, PartialEq)]
 struct Columns {
     key: Option<usize>,
+    record: Option<usize>,
     vector: Vector,
 }
 
@@ -38,7 +39,7 @@ pub(super) fn open(open: Open, wanted: Wanted, delimiter: u8) -> Result<Box<dyn 
     let reader = builder.has_headers(false).delimiter(delimiter).trim(csv::Trim::All);
     let reader = reader.from_reader(open.reader);
     let (name, record) = (open.name, csv::StringRecord::new());
-    let columns = Columns { key: None, vector: Vector::Each(Vec::new()) };
+    let columns = Columns { key: None, record: None, vector: Vector::Each(Vec::new()) };
     let mut rows = Csv { name, reader, wanted, columns, record, is_ahead: false };
     if rows.read()? {
         let is_header = rows.record.iter().any(|value| numbers(value).is_none());
@@ -87,15 +88,17 @@ impl Csv {
         let of = |is: &dyn Fn(&str) -> bool| self.record.iter().position(is);
         let key = of(&|name| self.wanted.is_key(name));
         let vector = of(&|name| self.wanted.is_vector(name));
-        let mut others = (0..self.record.len()).filter(|column| Some(*column) != key);
+        let record = of(&|name| self.wanted.is_record(name));
+        let is_other = |column: &usize| Some(*column) != key && Some(*column) != record;
+        let mut others = (0..self.record.len()).filter(is_other);
         let vector = match vector {
             Some(vector) => {
                 let other = others.find(|column| *column != vector);
                 if let Some(other) = other.filter(|_| !self.wanted.shape.only_vectors) {
                     let what = format_args!(
-                        "the column {:?} has no place in the index: name the columns of the key \
-                         and the vector (--key-field, --vector-field), or leave out all others \
-                         (--only-vectors)",
+                        "the column {:?} has no place in the index: name the columns of the key, \
+                         the vector and the record (--key-field, --vector-field, --record-field), \
+                         or leave out all others (--only-vectors)",
                         self.record.get(other).unwrap_or_default()
                     );
                     return Err(self.name.wrong(what));
@@ -111,7 +114,7 @@ impl Csv {
             }
             None => Vector::Each(others.collect()),
         };
-        Ok(Columns { key, vector })
+        Ok(Columns { key, record, vector })
     }
 
     /// The columns by their number.
@@ -124,7 +127,7 @@ impl Csv {
         let first = usize::from(has_key);
         let vector =
             if is_list { Vector::List(first) } else { Vector::Each((first..count).collect()) };
-        Columns { key, vector }
+        Columns { key, record: None, vector }
     }
 
     fn row(&self) -> Result<Row> {
@@ -155,7 +158,8 @@ impl Csv {
         };
         self.name.check("line", line, vector.len(), self.wanted.dimensions)?;
         let key = self.columns.key.map(|column| AnyKey::from(value(column)));
-        Ok(Row { key, vector })
+        let record = self.columns.record.map(|column| value(column).as_bytes().to_vec());
+        Ok(Row { key, vector, record })
     }
 }
 
@@ -187,7 +191,7 @@ mod tests {
     }
 
     fn row(key: Option<&str>, vector: &[f32]) -> Row {
-        Row { key: key.map(AnyKey::from), vector: vector.to_vec() }
+        Row { key: key.map(AnyKey::from), vector: vector.to_vec(), record: None }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use voisin::AnyKey;
 
@@ -80,12 +82,12 @@ impl<'de> Visitor<'de> for RowOf<'_> {
         while let Some(component) = list.next_element()? {
             vector.push(component);
         }
-        Ok(Row { key: None, vector })
+        Ok(Row { vector, ..Row::default() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
         use serde::de::Error as _;
-        let (mut key, mut vector) = (None, None::<Vec<f32>>);
+        let (mut key, mut vector, mut record) = (None, None::<Vec<f32>>, None);
         while let Some(field) = map.next_key::<String>()? {
             if self.0.is_vector(&field) {
                 if vector.replace(map.next_value()?).is_some() {
@@ -95,13 +97,18 @@ impl<'de> Visitor<'de> for RowOf<'_> {
                 if key.replace(map.next_value::<JsonKey>()?.0).is_some() {
                     return Err(A::Error::custom("it has two keys: give --key-field"));
                 }
+            } else if self.0.is_record(&field) {
+                record = Some(bytes_of(map.next_value()?));
+            } else if self.0.is_encoded_record(&field) {
+                let bytes = BASE64_STANDARD.decode(map.next_value::<String>()?);
+                record = Some(bytes.map_err(|_| A::Error::custom("its record is no Base64"))?);
             } else if self.0.shape.only_vectors {
                 map.next_value::<IgnoredAny>()?;
             } else {
                 return Err(A::Error::custom(format!(
-                    "the field {field:?} has no place in the index: name the fields of the key \
-                     and the vector (--key-field, --vector-field), or leave out all others \
-                     (--only-vectors)"
+                    "the field {field:?} has no place in the index: name the fields of the \
+                     key, the vector and the record (--key-field, --vector-field, \
+                     --record-field), or leave out all others (--only-vectors)"
                 )));
             }
         }
@@ -111,7 +118,15 @@ impl<'de> Visitor<'de> for RowOf<'_> {
                 "it has no vector: give a field {name:?} with a list of numbers, or --vector-field"
             ))
         })?;
-        Ok(Row { key, vector })
+        Ok(Row { key, vector, record })
+    }
+}
+
+/// A record: the text of a string, and all else as JSON.
+fn bytes_of(value: serde_json::Value) -> Vec<u8> {
+    match value {
+        serde_json::Value::String(text) => text.into_bytes(),
+        other => other.to_string().into_bytes(),
     }
 }
 

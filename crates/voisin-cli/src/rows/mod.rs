@@ -24,15 +24,17 @@ use voisin::AnyKey;
 pub(crate) use self::element::Element;
 pub(crate) use self::lines::Lines;
 use crate::failure::{Failure, Result};
+use crate::interrupt;
 
 /// The bytes that are read at a time.
 const BUFFER_BYTES: usize = 1 << 18;
 
-/// A vector, and its key if the input has one.
-#[derive(Debug, Clone, PartialEq)]
+/// A vector, and its key and its record if the input has them.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Row {
     pub(crate) key: Option<AnyKey>,
     pub(crate) vector: Vec<f32>,
+    pub(crate) record: Option<Vec<u8>>,
 }
 
 /// The rows of an input.
@@ -120,6 +122,9 @@ pub(crate) struct Shape {
     /// The field or column of the vectors (jsonl, csv, parquet); vector or embedding unless given
     #[arg(long, value_name = "NAME")]
     pub(crate) vector_field: Option<String>,
+    /// The field or column of the records (jsonl, csv, parquet); record unless given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) record_field: Option<String>,
     /// Leave out all other fields and columns, which are refused unless this is given
     #[arg(long)]
     pub(crate) only_vectors: bool,
@@ -148,6 +153,16 @@ impl Wanted {
             Some(name) => name == field,
             None => field == "vector" || field == "embedding",
         }
+    }
+
+    /// Whether a field has the records.
+    pub(crate) fn is_record(&self, field: &str) -> bool {
+        self.shape.record_field.as_deref().unwrap_or("record") == field
+    }
+
+    /// Whether a field has the records as Base64, as `export` writes those that are no text.
+    pub(crate) fn is_encoded_record(&self, field: &str) -> bool {
+        self.shape.record_field.is_none() && field == "record_base64"
     }
 
     /// The field of the vectors, for messages.
@@ -343,22 +358,24 @@ impl Begun {
     pub(crate) fn count(&self) -> Option<u64> {
         self.rows.count()
     }
+
+    /// Whether the first row has a record, before it is taken.
+    pub(crate) fn has_records(&self) -> bool {
+        self.first.as_ref().is_some_and(|first| first.record.is_some())
+    }
 }
 
-/// All rows of an input, one after the other, and their keys, for what must be in memory: queries.
-pub(crate) fn read_all(
-    path: &Path,
-    shape: &Shape,
-    dimensions: usize,
-) -> Result<(Vec<Option<AnyKey>>, Vec<f32>)> {
+/// All vectors of an input, one after the other, for what must be in memory: queries.
+pub(crate) fn read_all(path: &Path, shape: &Shape, dimensions: usize) -> Result<Vec<f32>> {
     let wanted = Wanted { shape: shape.clone(), dimensions: Some(dimensions) };
-    let mut rows = open(path, wanted)?;
-    let (mut keys, mut vectors) = (Vec::new(), Vec::new());
-    while let Some(Row { key, vector }) = rows.next_row()? {
-        keys.push(key);
-        vectors.extend(vector);
-    }
-    Ok((keys, vectors))
+    interrupt::waiting(|| {
+        let mut rows = open(path, wanted)?;
+        let mut vectors = Vec::new();
+        while let Some(row) = rows.next_row()? {
+            vectors.extend(row.vector);
+        }
+        Ok(vectors)
+    })
 }
 
 #[cfg(test)]
@@ -366,8 +383,13 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn wanted(dimensions: Option<usize>) -> Wanted {
-        let shape =
-            Shape { format: None, key_field: None, vector_field: None, only_vectors: false };
+        let shape = Shape {
+            format: None,
+            key_field: None,
+            vector_field: None,
+            record_field: None,
+            only_vectors: false,
+        };
         Wanted { shape, dimensions }
     }
 

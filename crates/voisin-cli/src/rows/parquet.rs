@@ -26,6 +26,7 @@ struct Parquet {
     file: SerializedFileReader<File>,
     vector: usize,
     key: Option<usize>,
+    record: Option<usize>,
     /// The definition level of a component that is there.
     defined: i16,
     /// Whether keys are unsigned numbers.
@@ -44,6 +45,7 @@ struct Parquet {
 struct Group {
     vector: ColumnReader,
     key: Option<ColumnReader>,
+    record: Option<ColumnReader>,
     left: usize,
 }
 
@@ -54,7 +56,7 @@ pub(super) fn open(path: &Path, name: Name, wanted: Wanted) -> Result<Box<dyn Ro
     let metadata = file.metadata().file_metadata();
     let schema = metadata.schema_descr();
     let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
-    let (mut vector, mut key) = (None, None);
+    let (mut vector, mut key, mut record) = (None, None, None);
     for column in 0..schema.num_columns() {
         let described = schema.column(column);
         let root = described.path().parts().first().cloned().unwrap_or_default();
@@ -64,10 +66,14 @@ pub(super) fn open(path: &Path, name: Name, wanted: Wanted) -> Result<Box<dyn Ro
         } else if wanted.is_key(&root) {
             check_key(&name, &described)?;
             key = Some(column);
+        } else if wanted.is_record(&root) {
+            check_record(&name, &described)?;
+            record = Some(column);
         } else if !wanted.shape.only_vectors {
             return Err(name.wrong(format_args!(
-                "the column {root:?} has no place in the index: name the columns of the key and \
-                 the vector (--key-field, --vector-field), or leave out all others (--only-vectors)"
+                "the column {root:?} has no place in the index: name the columns of the key, \
+                 the vector and the record (--key-field, --vector-field, --record-field), or leave \
+                 out all others (--only-vectors)"
             )));
         }
     }
@@ -88,6 +94,7 @@ pub(super) fn open(path: &Path, name: Name, wanted: Wanted) -> Result<Box<dyn Ro
         file,
         vector,
         key,
+        record,
         defined,
         is_unsigned,
         wanted,
@@ -133,6 +140,17 @@ fn check_key(name: &Name, column: &ColumnDescPtr) -> Result<()> {
     )))
 }
 
+fn check_record(name: &Name, column: &ColumnDescPtr) -> Result<()> {
+    if column.max_rep_level() == 0 && column.physical_type() == Type::BYTE_ARRAY {
+        return Ok(());
+    }
+    Err(name.wrong(format_args!(
+        "the column {:?} does not have texts or bytes, as records are: give another one \
+         (--record-field), or write such a column",
+        column.path().string()
+    )))
+}
+
 impl Rows for Parquet {
     fn next_row(&mut self) -> Result<Option<Row>> {
         while self.batch.is_empty() {
@@ -161,9 +179,11 @@ impl Parquet {
             let group = self.file.get_row_group(self.group).map_err(sound)?;
             self.group += 1;
             let key = self.key.map(|key| group.get_column_reader(key)).transpose();
+            let record = self.record.map(|record| group.get_column_reader(record)).transpose();
             self.current = Some(Group {
                 vector: group.get_column_reader(self.vector).map_err(sound)?,
                 key: key.map_err(sound)?,
+                record: record.map_err(sound)?,
                 left: usize::try_from(group.metadata().num_rows()).unwrap_or(0),
             });
             return Ok(true);
@@ -182,6 +202,8 @@ impl Parquet {
         }
         let keys = group.key.as_mut().map(|keys| keys_of(keys, vectors.len(), self.is_unsigned));
         let mut keys = keys.transpose().map_err(sound)?.map(Vec::into_iter);
+        let records = group.record.as_mut().map(|records| records_of(records, vectors.len()));
+        let mut records = records.transpose().map_err(sound)?.map(Vec::into_iter);
         group.left -= vectors.len();
         for (row, vector) in vectors.into_iter().enumerate() {
             let vector = vector.map_err(|what| self.name.wrong_at("row", at(row), what))?;
@@ -195,7 +217,8 @@ impl Parquet {
                     Some(key.map_err(|what| self.name.wrong_at("row", at(row), what))?)
                 }
             };
-            self.batch.push(Row { key, vector });
+            let record = records.as_mut().and_then(|records| records.next()?.ok());
+            self.batch.push(Row { key, vector, record });
         }
         self.batch.reverse();
         Ok(true)
@@ -286,11 +309,21 @@ fn keys_of(
     }
 }
 
-fn scalars<T: DataType>(
+/// The next records of a column: an error for a row that has none.
+fn records_of(column: &mut ColumnReader, most: usize) -> Result<Vec<Value<Vec<u8>>>, ParquetError> {
+    match column {
+        ColumnReader::ByteArrayColumnReader(column) => {
+            scalars(column, most, |value: &ByteArray| Ok(value.data().to_vec()))
+        }
+        _ => Err(ParquetError::General("a column of another type".to_owned())),
+    }
+}
+
+fn scalars<T: DataType, V>(
     column: &mut ColumnReaderImpl<T>,
     most: usize,
-    key: impl Fn(&T::T) -> Value<AnyKey>,
-) -> Result<Vec<Value<AnyKey>>, ParquetError> {
+    decode: impl Fn(&T::T) -> Value<V>,
+) -> Result<Vec<Value<V>>, ParquetError> {
     let (mut defined, mut values, mut keys) = (Vec::new(), Vec::new(), Vec::new());
     while keys.len() < most {
         defined.clear();
@@ -305,7 +338,7 @@ fn scalars<T: DataType>(
             let is_there = defined.get(row).is_none_or(|level| *level > 0);
             let value = if is_there { values.next() } else { None };
             let missing = || Err("it has no key (null): give a key to each row".to_owned());
-            keys.push(value.map_or_else(missing, &key));
+            keys.push(value.map_or_else(missing, &decode));
         }
     }
     Ok(keys)

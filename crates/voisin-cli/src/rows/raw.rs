@@ -36,7 +36,7 @@ impl Rows for Fixed {
         self.done += 1;
         let vector = self.element.decode(&self.bytes, self.is_big_endian);
         let vector = vector.map_err(|what| self.open.name.wrong_at("row", self.done, what))?;
-        Ok(Some(Row { key: None, vector }))
+        Ok(Some(Row { vector, ..Row::default() }))
     }
 
     fn dimensions(&self) -> Option<usize> {

@@ -58,7 +58,7 @@ impl Rows for Vecs {
         self.done += 1;
         let vector = self.element.decode(&self.bytes, false);
         let vector = vector.map_err(|what| self.open.name.wrong_at("row", self.done, what))?;
-        Ok(Some(Row { key: None, vector }))
+        Ok(Some(Row { vector, ..Row::default() }))
     }
 
     fn dimensions(&self) -> Option<usize> {

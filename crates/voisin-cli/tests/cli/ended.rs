@@ -25,14 +25,25 @@ fn until(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn a_load_that_waits_for_its_input_ends_at_once() {
-    for name in ["-INT", "-TERM", "-HUP"] {
+fn what_waits_for_its_input_ends_at_once() {
+    for (line, name) in [
+        ("load notes - --format f32", "-INT"),
+        ("load notes - --format f32", "-TERM"),
+        ("load notes - --format f32", "-HUP"),
+        ("search notes --file - --format f32", "-INT"),
+        ("bench notes --queries - --format f32", "-INT"),
+        ("delete notes --file -", "-INT"),
+    ] {
         let place = Place::with_notes();
-        let mut command = place.command("load notes - --format f32".split(' '));
+        let mut command = place.command(line.split(' '));
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         let mut input = child.stdin.take().unwrap();
         // More than a pipe holds: it has been read in part when this returns.
-        input.write_all(&floats(500..5000, 8)).unwrap();
+        let rows = match line {
+            "delete notes --file -" => "7\n".repeat(100_000).into_bytes(),
+            _ => floats(500..5000, 8),
+        };
+        input.write_all(&rows).unwrap();
         signal(&child, name);
         let status = child.wait().unwrap();
         let mut told = String::new();
@@ -79,6 +90,7 @@ fn a_load_that_is_interrupted_keeps_what_is_committed_and_goes_on_later() {
 fn whatever_is_stopped_at_any_moment_leaves_a_sound_index() {
     let place = Place::with_notes();
     std::fs::write(place.path("many.f32"), floats(0..4000, 8)).unwrap();
+    crate::more::hannoy(&place.path("old"), None, 0, 2000);
     for (line, name) in [
         ("load notes many.f32", "-INT"),
         ("load notes many.f32 --memory 20M", "-KILL"),
@@ -91,6 +103,11 @@ fn whatever_is_stopped_at_any_moment_leaves_a_sound_index() {
         ("search notes --file many.f32 --exact", "-INT"),
         ("stats notes", "-KILL"),
         ("copy notes backup", "-INT"),
+        ("export notes out.parquet --format parquet", "-INT"),
+        ("export notes out.npy --keys out.keys", "-TERM"),
+        ("report notes out.html", "-INT"),
+        ("bench notes --ef 10,20", "-INT"),
+        ("import taken old", "-INT"),
     ] {
         for delay in [0, 5, 20, 60, 150] {
             let mut child = place.command(line.split(' ')).stdout(Stdio::null()).spawn().unwrap();
@@ -101,6 +118,24 @@ fn whatever_is_stopped_at_any_moment_leaves_a_sound_index() {
             assert!(matches!(status.code(), None | Some(0 | 1 | 130)), "{line}: {status:?}");
             let left = place.sound("notes");
             assert!((499..=4000).contains(&left), "{line}: {left}");
+            if place.path("taken").exists() {
+                assert!([0, 2000].contains(&place.sound("taken")));
+                std::fs::remove_dir_all(place.path("taken")).unwrap();
+            }
+            for file in ["out.parquet", "out.npy"].map(|file| place.path(file)) {
+                if file.exists() {
+                    let name = file.to_str().unwrap();
+                    place.run(["load", "whole", name, "--metric", "l2"]).done();
+                    assert_eq!(place.sound("whole"), left);
+                    std::fs::remove_dir_all(place.path("whole")).unwrap();
+                    std::fs::remove_file(&file).unwrap();
+                    _ = std::fs::remove_file(place.path("out.keys"));
+                }
+            }
+            if let Ok(page) = std::fs::read_to_string(place.path("out.html")) {
+                assert!(page.ends_with("</body></html>\n"));
+                std::fs::remove_file(place.path("out.html")).unwrap();
+            }
             if place.path("backup").exists() {
                 assert_eq!(place.sound("backup"), left);
                 std::fs::remove_dir_all(place.path("backup")).unwrap();
@@ -108,7 +143,7 @@ fn whatever_is_stopped_at_any_moment_leaves_a_sound_index() {
         }
     }
     let names = place.names();
-    assert_eq!(names, ["many.f32", "more.f32", "notes", "rows.f32"], "left behind");
+    assert_eq!(names, ["many.f32", "more.f32", "notes", "old", "rows.f32"], "left behind");
     place.line("load notes many.f32").done();
     assert_eq!(place.sound("notes"), 4000);
 }

@@ -41,6 +41,49 @@ fn what_is_exported_is_loaded_again_bit_for_bit() {
 }
 
 #[test]
+fn records_are_loaded_shown_and_exported() {
+    let place = Place::new();
+    let rows = "{\"id\":1,\"vector\":[1,0],\"record\":\"one\\ttab\"}\n\
+                {\"id\":2,\"vector\":[0,1],\"record\":{\"a\":[1,null]}}\n\
+                {\"id\":3,\"vector\":[1,1],\"record_base64\":\"//4=\"}\n";
+    std::fs::write(place.path("a.jsonl"), rows).unwrap();
+    place.line("load notes a.jsonl --metric l2").done();
+    let got = place.line("get notes 1 2 3 --json").done().json();
+    assert_eq!(got[0]["record"], "one\ttab");
+    assert_eq!(got[1]["record"], "{\"a\":[1,null]}");
+    assert_eq!(got[2]["record_base64"], "//4=");
+    assert_eq!(place.line("get notes 3").done().out, "3  [1.0, 1.0]  \\xff\\xfe\n");
+    let found = place.line("search notes --vector 1,0 -k 1 --with-records --json").done().json();
+    assert_eq!(found[0]["neighbors"][0]["record"], "one\ttab");
+    let found = place.line("search notes --vector 1,0 -k 1 --with-records").done().out;
+    assert!(found.ends_with("one\\ttab\n"), "{found}");
+    let plain = place.line("search notes --vector 1,0 -k 1 --json").done().json();
+    assert!(plain[0]["neighbors"][0].get("record").is_none());
+    let whole = place.line("export notes - --format jsonl").done().out;
+    for file in ["b.jsonl", "b.parquet"] {
+        place.line(&format!("export notes {file}")).done();
+        place.line(&format!("load of-{file} {file} --metric l2")).done();
+        let again = place.line(&format!("export of-{file} - --format jsonl")).done().out;
+        assert_eq!(again, whole);
+    }
+    place.line("export notes b.npy").failed(2, &["records", "--only-vectors"]);
+    place.line("export notes b.npy --only-vectors").done();
+    std::fs::write(place.path("lines"), "x\ny\nz\n").unwrap();
+    place.line("load lined b.npy --records lines --metric l2").done();
+    assert_eq!(place.line("get lined 2 --json").done().json()[0]["record"], "z");
+    std::fs::write(place.path("lines"), "x\ny\n").unwrap();
+    place.line("load notes b.npy --records lines").failed(2, &["2 records", "a record for each"]);
+    place.line("load notes a.jsonl --records lines").failed(2, &["leave --records out"]);
+    let mixed = "{\"id\":4,\"vector\":[1,0],\"record\":\"r\"}\n{\"id\":5,\"vector\":[0,1]}\n";
+    std::fs::write(place.path("mixed.jsonl"), mixed).unwrap();
+    place.line("load notes mixed.jsonl").failed(2, &["row 2", "to each or to none"]);
+    std::fs::write(place.path("a.csv"), "id,vector,record\n7,1 2,seven\n").unwrap();
+    place.line("load notes a.csv").done();
+    assert_eq!(place.line("get notes 7 --json").done().json()[0]["record"], "seven");
+    assert_eq!(place.sound("notes"), 4);
+}
+
+#[test]
 fn a_parquet_file_of_another_shape_is_refused() {
     let place = Place::with_notes();
     place.line("export notes a.parquet").done();
@@ -67,7 +110,7 @@ fn a_parquet_file_of_another_shape_is_refused() {
 }
 
 /// An index in the layout of hannoy 0.3, of `rows` rows of two components.
-fn hannoy(path: &Path, database: Option<&str>, number: u16, rows: u32) {
+pub(crate) fn hannoy(path: &Path, database: Option<&str>, number: u16, rows: u32) {
     std::fs::create_dir_all(path).unwrap();
     // SAFETY: a fresh folder that nobody else opens.
     let env = unsafe { EnvOpenOptions::new().map_size(1 << 24).max_dbs(4).open(path).unwrap() };

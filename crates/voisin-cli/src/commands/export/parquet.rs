@@ -1,4 +1,4 @@
-//! Writes a parquet file of keys and vectors, a row group at a time, without Arrow.
+//! Writes a parquet file of keys, vectors and records, a row group at a time, without Arrow.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use voisin::AnyKey;
 
-/// The bytes of vectors in a row group: 16 MB, which readers keep in memory at a time.
+/// The bytes of vectors and records in a row group: 16 MB, which readers keep in memory at a time.
 const GROUP_BYTES: usize = 16 << 20;
 
 /// Why a file could not be written.
@@ -33,23 +33,34 @@ impl From<ParquetError> for Failed {
 }
 
 /// A file that is being written: a column `key`, of whole numbers or texts, and a column `vector`,
-/// of lists of `float`. Neither has nulls.
+/// of lists of `float`, which have no nulls; and a column `record` of bytes, null where an item has
+/// none.
 pub(super) struct Writer<W: Write + Send> {
     file: SerializedFileWriter<W>,
     is_text: bool,
+    has_records: bool,
     dimensions: usize,
     numbers: Vec<i64>,
     texts: Vec<ByteArray>,
     components: Vec<f32>,
+    /// Those of the items that have one, and for each item whether it does.
+    records: Vec<ByteArray>,
+    recorded: Vec<i16>,
+    record_bytes: usize,
 }
 
 impl<W: Write + Send> Writer<W> {
-    pub(super) fn new(out: W, is_text: bool, dimensions: usize) -> Result<Self, Failed> {
+    pub(super) fn new(
+        out: W,
+        (is_text, has_records): (bool, bool),
+        dimensions: usize,
+    ) -> Result<Self, Failed> {
+        let record = if has_records { "OPTIONAL BYTE_ARRAY record; " } else { "" };
         let key =
             if is_text { "BYTE_ARRAY key (STRING)" } else { "INT64 key (INTEGER(64, false))" };
         let schema = format!(
             "message items {{ REQUIRED {key}; REQUIRED GROUP vector (LIST) {{ REPEATED GROUP list \
-             {{ REQUIRED FLOAT element; }} }} }}"
+             {{ REQUIRED FLOAT element; }} }} {record}}}"
         );
         let schema = Arc::new(parse_message_type(&schema)?);
         // Components are noise, which no compression makes smaller.
@@ -58,17 +69,38 @@ impl<W: Write + Send> Writer<W> {
             .set_dictionary_enabled(false);
         let file = SerializedFileWriter::new(out, schema, Arc::new(properties.build()))?;
         let (numbers, texts, components) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { file, is_text, dimensions, numbers, texts, components })
+        let (records, recorded, record_bytes) = (Vec::new(), Vec::new(), 0);
+        Ok(Self {
+            file,
+            is_text,
+            has_records,
+            dimensions,
+            numbers,
+            texts,
+            components,
+            records,
+            recorded,
+            record_bytes,
+        })
     }
 
-    pub(super) fn add(&mut self, key: AnyKey, vector: Vec<f32>) -> Result<(), Failed> {
+    pub(super) fn add(
+        &mut self,
+        key: AnyKey,
+        vector: Vec<f32>,
+        record: Option<Vec<u8>>,
+    ) -> Result<(), Failed> {
+        self.recorded.push(i16::from(record.is_some()));
+        self.record_bytes += record.as_ref().map_or(0, Vec::len);
+        self.records.extend(record.map(ByteArray::from));
         match key {
             // Unsigned numbers have the bits of signed ones.
             AnyKey::Number(number) => self.numbers.push(number.cast_signed()),
             AnyKey::Text(text) => self.texts.push(ByteArray::from(text.into_bytes())),
         }
         self.components.extend(vector);
-        if size_of_val(&self.components[..]) >= GROUP_BYTES { self.group() } else { Ok(()) }
+        let bytes = size_of_val(&self.components[..]) + self.record_bytes;
+        if bytes >= GROUP_BYTES { self.group() } else { Ok(()) }
     }
 
     /// Writes what is collected as a row group.
@@ -91,10 +123,20 @@ impl<W: Write + Send> Writer<W> {
             column_writer.write_batch(&self.components, Some(&defined), Some(&repeated))?;
             column.close()?;
         }
+        if self.has_records
+            && let Some(mut column) = group.next_column()?
+        {
+            let column_writer = column.typed::<ByteArrayType>();
+            column_writer.write_batch(&self.records, Some(&self.recorded), None)?;
+            column.close()?;
+        }
         group.close()?;
         self.numbers.clear();
         self.texts.clear();
         self.components.clear();
+        self.records.clear();
+        self.recorded.clear();
+        self.record_bytes = 0;
         Ok(())
     }
 
