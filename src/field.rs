@@ -464,7 +464,6 @@ impl FieldRef {
     }
 
     /// The field has this value.
-    #[expect(clippy::should_implement_trait, reason = "it makes a condition")]
     pub fn eq(self, value: impl Into<FieldValue>) -> Condition {
         self.test(Test::In(vec![value.into()]))
     }
