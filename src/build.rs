@@ -21,6 +21,7 @@ use crate::format::meta::{Connectivity, MAX_DEGREE, Meta, Training};
 use crate::graph::Vectors;
 use crate::graph::delete::take_out;
 use crate::graph::insert::{finish, growth, insert};
+use crate::graph::locality;
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
 use crate::store::edit::Edit;
@@ -34,7 +35,8 @@ use crate::store::sections::codes::encoded::{Encoded, WithCodes};
 use crate::store::sections::codes::recode::recode;
 use crate::store::sections::codes::training;
 use crate::store::sections::graph::changes::{Changes, SpooledPuts};
-use crate::store::sections::list::built_kinds;
+use crate::store::sections::list::{SECTIONS, built_kinds};
+use crate::store::sections::upkeep::{Upkeep, Upkept};
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{AnySource, Shared, Verified};
 use crate::store::sq8_copy::{Sq8Copy, WithSq8Copy, sample};
@@ -169,13 +171,18 @@ impl<'e> Build<'_, 'e> {
         Error::unless_known(place.metric, place.index)?;
         // Writes nothing except, perhaps, the metadata of an index that is created here.
         let mut edit = Edit::begin(self.place, wtxn, self.dimensions)?;
+        if !edit.meta.has_graph {
+            let is_bulk = is_bulk(&edit.meta) && edit.has_written_much()?;
+            drop(edit);
+            return self.run_without_graph(wtxn, goal, is_bulk);
+        }
         check_connectivity(place.index, &edit.meta, connectivity)?;
         if !is_needed(&edit.meta, goal) {
             if edit.meta.connectivity.replace(connectivity).is_none() {
                 edit.finish()?;
             }
             let cancel = self.cancel;
-            return self.complete(wtxn, 0, false, &|| go_on(cancel));
+            return self.complete(wtxn, 0, goal == Goal::LinkedAnew, &|| go_on(cancel));
         }
         let Scope { memory, anew } = Scope::of(&edit.meta, goal);
         let is_bulk = goal == Goal::Linked && is_bulk(&edit.meta) && edit.has_written_much()?;
@@ -191,7 +198,7 @@ impl<'e> Build<'_, 'e> {
             let (cancel, is_optimized) = (self.cancel, goal == Goal::Optimized);
             let go_on = || go_on(cancel);
             let spooled = (is_optimized || is_bulk)
-                .then(|| spool(&view, &working, self.temp_dir, &go_on))
+                .then(|| spool(&view, locality::order(&working)?, self.temp_dir, &go_on))
                 .transpose();
             let built = match spooled {
                 Ok(Some(spooled)) => {
@@ -253,8 +260,8 @@ impl<'e> Build<'_, 'e> {
         }
     }
 
-    /// Completes a build that has linked this many items, of all if it was `anew`: makes codes, and
-    /// measures the recall of searches, where either is due.
+    /// Completes a build that has linked this many items, of all if it was `anew`: makes codes, does
+    /// what other sections leave to builds, and measures the recall of searches, where it is due.
     fn complete(
         &mut self,
         wtxn: &mut RwTxn<'_>,
@@ -264,6 +271,7 @@ impl<'e> Build<'_, 'e> {
     ) -> Result<()> {
         let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
         self.encode(wtxn, &meta, linked, go_on)?;
+        self.keep_up(wtxn, anew, go_on)?;
         if is_due(&meta, linked, anew) {
             self.measure(wtxn)?;
         }
@@ -301,10 +309,82 @@ impl<'e> Build<'_, 'e> {
         edit.finish_with(puts)
     }
 
+    /// Does what sections leave to the end of a build, one after the other.
+    fn keep_up(&mut self, wtxn: &mut RwTxn<'_>, anew: bool, go_on: &GoOn<'_>) -> Result<()> {
+        let place = self.place;
+        for section in SECTIONS {
+            let Some(meta) = read_meta(place, wtxn)? else { return Ok(()) };
+            let is_anew = anew && section.index_kind().is_some() && section.is_present(&meta);
+            if !section.is_due(&meta) && !is_anew {
+                continue;
+            }
+            let kept = {
+                let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
+                let source = Verified::new(Shared::new(place, wtxn)?, snapshot.memory);
+                let view = &View::<AnySource<'_, '_>>::new(&snapshot, &source);
+                section.upkeep(&Upkeep { view, anew, seed: self.rng.next_u64(), go_on })?
+            };
+            let (Some(Upkept { puts, part }), Some(kind)) = (kept, section.kinds().first()) else {
+                continue;
+            };
+            let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
+            edit.set_part(*kind, part);
+            edit.finish_with(puts)?;
+        }
+        Ok(())
+    }
+
+    /// A build of an index without a graph: all but linking.
+    fn run_without_graph(&mut self, wtxn: &mut RwTxn<'_>, goal: Goal, is_bulk: bool) -> Result<()> {
+        let (place, cancel, is_optimized) = (self.place, self.cancel, goal == Goal::Optimized);
+        let go_on = || go_on(cancel);
+        let Some(meta) = read_meta(place, wtxn)? else {
+            return Edit::begin(place, wtxn, self.dimensions)?.finish();
+        };
+        if is_needed(&meta, goal) {
+            go_on()?;
+        }
+        self.complete(wtxn, 0, goal == Goal::LinkedAnew, &go_on)?;
+        if meta.items == 0 && meta.slots == 0 || !is_bulk && !is_optimized {
+            return Ok(());
+        }
+        let renumbered = {
+            let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
+            let source = Verified::new(Shared::new(place, wtxn)?, snapshot.memory);
+            let view = View::<AnySource<'_, '_>>::new(&snapshot, &source);
+            let any = view.on_any_source();
+            let orders = SECTIONS.iter().map(|section| section.order(&any));
+            let order = orders.filter_map(Result::transpose).next().transpose()?;
+            let order = match order {
+                Some(order) => order,
+                None if is_optimized => view.live()?.iter().map(Slot).collect(),
+                None => return Ok(()),
+            };
+            let working = Working::new(&view, Vec::new(), 0);
+            match spool(&view, order, self.temp_dir, &go_on) {
+                Ok(spooled) => renumber(&view, &working, spooled, None, &go_on)?,
+                // The renumbering was not requested.
+                Err(Error::Io { .. } | Error::DiskFull { .. }) if !is_optimized => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        };
+        go_on()?;
+        let edit = Edit::begin(place, wtxn, self.dimensions)?;
+        renumbered.write(edit, |done, total| self.report_writing(done, total))?;
+        // Too late to cancel.
+        if is_optimized {
+            self.narrow(wtxn)?;
+        }
+        self.complete(wtxn, 0, false, &|| Ok(()))
+    }
+
     /// Makes the codes that are requested and missing.
     pub(crate) fn encode_missing(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
         let cancel = self.cancel;
-        threads::building(self.threads, || self.complete(wtxn, 0, false, &|| go_on(cancel)))
+        threads::building(self.threads, || {
+            let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
+            self.encode(wtxn, &meta, 0, &|| go_on(cancel))
+        })
     }
 
     /// Prepares a build that links at most `limit` items: computes its changes to the commit that
@@ -616,10 +696,10 @@ fn check_connectivity(index: u16, meta: &Meta, wanted: Connectivity) -> Result<(
 
 /// Whether a build would change anything.
 fn is_needed(meta: &Meta, goal: Goal) -> bool {
-    meta.pending > 0
-        || meta.removed > 0
+    let changed = meta.pending > 0 || meta.removed > 0;
+    changed && goal != Goal::Kept
         || match goal {
-            Goal::Linked | Goal::Part(_) => false,
+            Goal::Linked | Goal::Part(_) | Goal::Kept => false,
             Goal::LinkedAnew => meta.items > 0,
             Goal::Optimized => meta.slots > 0,
         }
@@ -663,6 +743,8 @@ fn spread(next_rank: u32) -> u64 {
 /// The goal of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
+    /// Nothing is linked: only what is left to the end of a build is done.
+    Kept,
     /// Pending items are linked, removed ones are deleted from the graph.
     Linked,
     /// The same for at most this many pending items, those with the lowest slots: the rest stays
@@ -677,7 +759,11 @@ pub(crate) enum Goal {
 impl Goal {
     /// The maximum number of pending items to link.
     fn limit(self) -> u64 {
-        if let Self::Part(limit) = self { limit } else { u64::MAX }
+        match self {
+            Self::Part(limit) => limit,
+            Self::Kept => 0,
+            _ => u64::MAX,
+        }
     }
 }
 

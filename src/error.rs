@@ -21,7 +21,7 @@ use crate::defect::Role;
 pub(crate) use crate::defect::VectorDefect;
 use crate::distance::Metric;
 use crate::format::{Key, Kind};
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -149,6 +149,36 @@ pub enum Error {
     CodesUnsupported {
         /// The metric.
         metric: &'static str,
+    },
+    /// A kind of index was requested under a metric that it cannot search by.
+    #[error(
+        "an index of the metric {metric:?}, stored as {form}, cannot have the kind {kind}: use {can}"
+    )]
+    KindUnsupported {
+        /// The kind.
+        kind: IndexKind,
+        /// The metric.
+        metric: &'static str,
+        /// The element type of its vectors.
+        form: &'static str,
+        /// What it can be used with.
+        can: &'static str,
+    },
+    /// A query asks for a kind that the index does not have, or the kind that every index has was
+    /// to be dropped.
+    #[error(
+        "index {index} has the kinds {has}: {kind} cannot be {action}; see Index::add_kind and \
+         drop_kind"
+    )]
+    KindMismatch {
+        /// The number of the index.
+        index: u16,
+        /// The kind.
+        kind: IndexKind,
+        /// The kinds that it has.
+        has: String,
+        /// What was to be done with it.
+        action: &'static str,
     },
     /// An index that was opened without a type has a metric unknown to voisin.
     #[error(

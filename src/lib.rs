@@ -162,14 +162,14 @@ pub use self::reader::{Reader, ReaderOn, WarmReader};
 pub use self::search::count::Count;
 pub use self::search::explain::{Explanation, Way};
 pub use self::search::recall::Recall;
-pub use self::search::{Deadline, Searched, Strategy};
+pub use self::search::{Certificate, Deadline, Searched, Strategy};
 pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };
 pub use self::store::sections::warm::Warmed;
 pub use self::store::stats::{CodeStats, KindStats, LayerStats, RangeStats, Stats};
 pub use self::store::warnings::Warning;
-pub use self::types::ItemId;
+pub use self::types::{IndexKind, ItemId};
 pub use self::writer::Writer;
 #[doc(inline)]
 pub use crate::{codes::Codes, defect::VectorDefect, distance::Distance, training::TrainedRange};

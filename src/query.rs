@@ -20,7 +20,7 @@ use crate::reader::{Reader, ReaderOn, WarmReader};
 use crate::search::{self, Deadline, Predicate, Request, Searched};
 use crate::store::source::{Calling, Source};
 use crate::store::view::View;
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// A query builder: see [`Index::search`](crate::Index::search), [`Reader::nns`] and
 /// [`WarmReader::nns`].
@@ -230,9 +230,38 @@ impl<'a, S> Query<'a, S> {
     }
 
     /// Forces a graph search even where a scan of all vectors would be quicker: to measure or test
-    /// the graph. An index whose items are all pending has no graph.
+    /// the graph. The search of an index whose items are all pending, in no graph yet, is exact; that
+    /// of an index without the kind [`IndexKind::Hnsw`] is an error.
     pub fn walk_graph(&mut self) -> &mut Self {
-        self.request.exact = Some(false);
+        (self.request.exact, self.request.kind) = (Some(false), Some(IndexKind::Hnsw));
+        self
+    }
+
+    /// Searches by a kind that the index has, instead of the one that costs the least. If it has
+    /// nothing to search yet, as a graph before the first build, the search is exact, as it is
+    /// after [`exact`](Self::exact). Pages are streams of the graph or of scans; for another kind
+    /// they are exact.
+    ///
+    /// A kind that the index does not have is an error of the search:
+    /// [`KindMismatch`](crate::Error::KindMismatch).
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// use voisin::{IndexKind, Strategy};
+    ///
+    /// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+    /// let found = index.search(5).kind(IndexKind::Hnsw).by_vector(&[7.2])?;
+    /// assert_eq!(found.strategy, Strategy::Graph);
+    /// let found = index.search(5).kind(IndexKind::Flat).by_vector(&[7.2])?;
+    /// assert!(found.certificate().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn kind(&mut self, kind: IndexKind) -> &mut Self {
+        self.request.kind = Some(kind);
         self
     }
 

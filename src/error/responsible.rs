@@ -62,6 +62,8 @@ impl Error {
             | Self::LengthMismatch { .. }
             | Self::InvalidParameter { .. }
             | Self::CodesUnsupported { .. }
+            | Self::KindUnsupported { .. }
+            | Self::KindMismatch { .. }
             | Self::UnknownMetric { .. }
             | Self::MetricMismatch { .. }
             | Self::ConnectivityMismatch { .. }

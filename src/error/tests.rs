@@ -41,6 +41,13 @@ fn examples() -> Vec<Error> {
         Error::LengthMismatch { ids: 3, components: 5, dimensions: 2 },
         Error::InvalidParameter { name: "M", value: 1.0, remedy: "use 2 to 2048" },
         Error::CodesUnsupported { metric: stored },
+        Error::KindUnsupported {
+            kind: IndexKind::Hnsw,
+            metric: stored,
+            form: "f32",
+            can: "the metric euclidean",
+        },
+        Error::KindMismatch { index, kind: IndexKind::Hnsw, has: name(), action: "searched" },
         Error::UnknownMetric { index: 3, metric: stored },
         Error::MetricMismatch { index, stored: name(), requested },
         Error::ConnectivityMismatch { index, stored_m: 16, stored_m0: 32, m: 8, m0: 16 },

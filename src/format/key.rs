@@ -32,9 +32,11 @@ impl Kind {
     pub const DELTA: Self = Self(10);
     /// The keys that name items, in an index whose items have keys.
     pub const KEYS: Self = Self(14);
+    /// No values: its part in the metadata says that the index has no graph.
+    pub const NO_GRAPH: Self = Self(18);
 
     /// The kinds that `docs/format.md` names, with their names.
-    const NAMES: [(Self, &'static str); 12] = [
+    const NAMES: [(Self, &'static str); 13] = [
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
         (Self::TAIL, "TAIL"),
@@ -47,6 +49,7 @@ impl Kind {
         (Self::SETS, "SETS"),
         (Self::DELTA, "DELTA"),
         (Self::KEYS, "KEYS"),
+        (Self::NO_GRAPH, "NO_GRAPH"),
     ];
 
     /// A kind by its byte, known to this version or not: the list of sections tells.

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::environment::{Interrupted, Pin, Reading};
 use super::filesystem;
 use super::shared::{Hooks, Round, Shared};
-use super::writes::Writes;
+use super::writes::{Writes, keep_up};
 use crate::build::budget::{Budget, RoundBounds, Sizes};
 use crate::build::{Build, Goal, Phase, Progress, Within};
 use crate::builder::CONCURRENT_ATTEMPTS;
@@ -99,14 +99,14 @@ pub(super) fn link_within(
         };
         let round = Hooks { progress: &progress, ..hooks };
         match link_round(shared, memory, round, &mut copies) {
-            Ok(Round::Done) => return Ok(linked),
+            Ok(Round::Done) => break,
             Ok(Round::Linked(now)) => {
                 (linked, attempts) = (linked + now, 0);
                 let done = rounds.done.fetch_add(1, Ordering::Relaxed) + 1;
                 let left = shared.newest()?.meta().removed;
                 if linked >= pending && left == 0 {
                     rounds.total.store(done, Ordering::Relaxed);
-                    return Ok(linked);
+                    break;
                 }
                 let left = expected(pending.saturating_sub(linked)).max(1);
                 rounds.total.store(done + left, Ordering::Relaxed);
@@ -120,6 +120,8 @@ pub(super) fn link_within(
             Err(error) => return Err(error),
         }
     }
+    keep_up(shared, hooks)?;
+    Ok(linked)
 }
 
 /// One round, which holds the write lock only while it writes.

@@ -12,7 +12,7 @@ use crate::filter::Named;
 use crate::item_key::{AsKey, bytes_of, sealed};
 use crate::search::pages::{Near, Stream};
 use crate::search::{AnyView, Deadline, Request, Searched, Settled};
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// The results of a query, page by page: see [`Query::pages`].
 pub struct Pages<P, K: ?Sized = ItemId> {
@@ -36,6 +36,7 @@ struct Options {
     ef_search: usize,
     recall: Option<f64>,
     exact: Option<bool>,
+    kind: Option<IndexKind>,
     codes: bool,
     vectors: bool,
     deadline: Option<Deadline>,
@@ -44,8 +45,9 @@ struct Options {
 
 impl Options {
     fn of(request: Request<'_>) -> Self {
-        let Request { k, ef_search, recall, exact, codes, vectors, deadline, within, .. } = request;
-        Self { k, ef_search, recall, exact, codes, vectors, deadline, within }
+        let Request { k, ef_search, recall, exact, kind, codes, vectors, .. } = request;
+        let Request { deadline, within, .. } = request;
+        Self { k, ef_search, recall, exact, kind, codes, vectors, deadline, within }
     }
 
     fn request(&self) -> Request<'static> {
@@ -53,6 +55,7 @@ impl Options {
             ef_search: self.ef_search,
             recall: self.recall,
             exact: self.exact,
+            kind: self.kind,
             codes: self.codes,
             vectors: self.vectors,
             deadline: self.deadline,
@@ -100,6 +103,7 @@ fn question_of(near: &Near, options: &Options, settled: &Settled) -> u64 {
     hash = hash.add(&(options.ef_search as u64).to_le_bytes());
     hash = options.recall.iter().fold(hash, |hash, recall| hash.add(&recall.to_le_bytes()));
     hash = hash.add(&[u8::from(options.codes), options.exact.map_or(2, u8::from)]);
+    hash = options.kind.iter().fold(hash, |hash, kind| hash.add(kind.name().as_bytes()));
     hash = hash.add(&options.within.unwrap_or(f32::NAN).to_le_bytes());
     for (name, slots) in [&b"among"[..], b"without"].into_iter().zip(settled.slots()) {
         if let Some(slots) = slots {

@@ -12,7 +12,7 @@ use crate::graph::plan::Plan;
 use crate::graph::working::Working;
 use crate::store::source::Warm;
 use crate::store::view::View;
-use crate::types::{Calibration, Curve, ItemId, Point, Slot};
+use crate::types::{Calibration, Curve, IndexKind, ItemId, Point, Slot};
 
 /// The number of queries of a calibration; of those for many results fewer, as each tells more.
 const QUERIES: u32 = 256;
@@ -85,7 +85,8 @@ pub(crate) fn calibrate(
     view: AnyView<'_, '_, '_>,
     cancel: Cancel<'_>,
 ) -> Result<Option<Calibration>> {
-    let request = Request { cancel, exact: Some(false), ..Request::new(MANY_K) };
+    let kind = Some(IndexKind::Hnsw);
+    let request = Request { cancel, exact: Some(false), kind, ..Request::new(MANY_K) };
     let sample = Sample::new(&view, QUERIES)?;
     let probes = Probes::new(&view, &sample, request)?;
     if probes.all.is_empty() {
@@ -164,7 +165,8 @@ impl<'s, 't> Sample<'s, 't> {
             sample(population.len(), size.saturating_mul(OVERSAMPLED)).collect();
         let mut nodes = Vec::with_capacity(numbers.len());
         for slot in population.live(&numbers).map(Slot) {
-            if view.is_node(slot)? {
+            // Where there is a graph, they are taken out of it.
+            if !view.snapshot.meta.has_graph || view.is_node(slot)? {
                 nodes.push(slot);
             }
         }

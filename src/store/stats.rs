@@ -7,6 +7,7 @@
 use super::file::Environment;
 use crate::codes::Codes;
 use crate::format::Kind;
+use crate::types::IndexKind;
 
 /// An index in numbers: see [`Reader::stats`](crate::Reader::stats).
 ///
@@ -50,6 +51,8 @@ pub struct Stats {
     pub saturated: u64,
     /// The range of an `i8` index, once it is trained.
     pub range: Option<RangeStats>,
+    /// The kinds of the index: a kind of value, below, is another thing.
+    pub index_kinds: Vec<IndexKind>,
     /// Vectors in the tail, in values of their own, because the last block is not full.
     pub tail: u64,
     /// M: the maximum degree of a node on each layer above the base. 0 until the first build, as

@@ -22,6 +22,7 @@ mod fork;
 mod growth;
 mod handles;
 mod keyed;
+mod kinds;
 mod loads;
 mod processes;
 mod questions;

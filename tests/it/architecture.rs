@@ -52,8 +52,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "search",
         &[
-            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "graph",
-            "store", "flat",
+            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "format",
+            "graph", "store", "flat",
         ],
     ),
     (

@@ -39,6 +39,7 @@ const SLOT_IDS: u8 = 7;
 const ID_SLOTS: u8 = 8;
 const SETS: u8 = 9;
 const DELTA: u8 = 10;
+const NO_GRAPH: u8 = 18;
 
 /// The number in the keys of what belongs to all indexes of a database, section 2.
 const DATABASE: u16 = u16::MAX;
@@ -98,6 +99,8 @@ pub(crate) struct Meta {
     pub(crate) naming: u8,
     pub(crate) codec: u8,
     pub(crate) layers: u16,
+    /// Whether the index has no graph: no item is pending or removed then.
+    pub(crate) has_no_graph: bool,
     pub(crate) dimensions: u32,
     pub(crate) block_bytes: u32,
     pub(crate) block_vectors: u32,
@@ -461,6 +464,7 @@ impl Meta {
                         decode_calibration(&mut part);
                     }
                 }
+                NO_GRAPH => meta.has_no_graph = true,
                 _ => panic!("META: a part of kind {kind}"),
             }
             part.end();
@@ -472,6 +476,10 @@ impl Meta {
             "META: the parts are of {kinds:?}"
         );
 
+        if meta.has_no_graph {
+            let only_graphs = [meta.pending, meta.removed, meta.m.into(), meta.layers.into()];
+            assert_eq!(only_graphs, [0; 4], "META: no graph, and what only a graph has");
+        }
         let Self { codec, layers, dimensions, slots, .. } = meta;
         assert!((1..=6).contains(&codec) && layers <= 16, "META: codec {codec}, {layers} layers");
         if codec == 5 && meta.step > 0.0 {
@@ -1045,7 +1053,7 @@ impl Decoded {
         }
         assert_eq!(live_slots, items, "ids: one live slot for every item");
 
-        let linked = (0..meta.slots)
+        let linked = (0..if meta.has_no_graph { 0 } else { meta.slots })
             .filter(|slot| !self.pending.contains(slot) && !self.free.contains(slot));
         let records: Vec<u32> =
             self.layers.first().map(|nodes| nodes.keys().copied().collect()).unwrap_or_default();

@@ -12,7 +12,7 @@ use roaring::RoaringBitmap;
 use voisin::codec::{Bf16, F16, I8};
 use voisin::distances::{BinaryQuantizedEuclidean, Euclidean, Hamming};
 use voisin::heed::RwTxn;
-use voisin::{Codes, Database, ItemId, Reader, Searched, Writer, roaring};
+use voisin::{Codes, Database, IndexKind, ItemId, Reader, Searched, Writer, roaring};
 
 use crate::common::{Env, Metric, Model, Oracle, check_holds, create, open_env, vector};
 
@@ -55,6 +55,12 @@ enum Step {
     SetCodes {
         index: usize,
         bits: usize,
+    },
+    /// Gives an index a kind, or takes it.
+    SetKind {
+        index: usize,
+        kind: IndexKind,
+        is_added: bool,
     },
     Build {
         index: usize,
@@ -146,6 +152,9 @@ fn step() -> impl Strategy<Value = Step> {
             index.clone(),
             prop_oneof![Just(0), Just(1), Just(2), Just(4), Just(7), Just(8)],
         ).prop_map(|(index, bits)| Step::SetCodes { index, bits }),
+        2 => (index.clone(), prop::sample::select(IndexKind::ALL), any::<bool>()).prop_map(
+            |(index, kind, is_added)| Step::SetKind { index, kind, is_added },
+        ),
         10 => (index, how, prop::bool::weighted(0.05)).prop_map(
             |(index, how, cancelled)| Step::Build { index, how, cancelled },
         ),
@@ -206,6 +215,7 @@ impl<'e, D: Metric> Run<'e, D> {
                     done => done.unwrap(),
                 }
             }
+            Step::SetKind { index, kind, is_added } => self.set_kind(*index, *kind, *is_added),
             Step::Build { index, how, cancelled } => self.build(number, *index, *how, *cancelled),
             Step::Commit => {
                 if let Some(wtxn) = self.wtxn.take() {
@@ -234,6 +244,26 @@ impl<'e, D: Metric> Run<'e, D> {
     fn delete(&mut self, index: usize, item: u8) {
         let deleted = self.writer(index).del_item(self.wtxn(), id(item)).unwrap();
         assert_eq!(deleted, self.working[index].remove(&id(item)).is_some());
+    }
+
+    fn set_kind(&mut self, index: usize, kind: IndexKind, is_added: bool) {
+        let (writer, db) = (self.writer(index), self.db);
+        let wtxn = self.wtxn();
+        let changed = match is_added {
+            true => writer.add_kind(wtxn, kind),
+            false => writer.drop_kind(wtxn, kind),
+        };
+        match changed {
+            Err(voisin::Error::KindUnsupported { .. }) => assert!(kind > IndexKind::Hnsw),
+            Err(voisin::Error::KindMismatch { .. }) => {
+                assert!(!is_added && kind == IndexKind::Flat)
+            }
+            changed => {
+                changed.unwrap();
+                let reader = Reader::<D>::open(wtxn, INDEXES[index], db).unwrap();
+                assert_eq!(reader.kinds().contains(&kind), is_added);
+            }
+        }
     }
 
     fn build(&mut self, number: usize, index: usize, how: Building, cancelled: bool) {
@@ -315,7 +345,8 @@ fn search<D: Metric>(
     nns.ef_search(query.ef).codes(query.codes);
     match query.way {
         Way::Planned => &mut nns,
-        Way::Graph => nns.walk_graph(),
+        Way::Graph if reader.kinds().contains(&IndexKind::Hnsw) => nns.walk_graph(),
+        Way::Graph => &mut nns,
         Way::Exact => nns.exact(),
     };
     if let Some(candidates) = &candidates {

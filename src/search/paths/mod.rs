@@ -11,7 +11,9 @@ use self::graph::Graph;
 pub(super) use self::graph::{Estimator, MIN_ADAPTIVE_BITS, STOP_EXPONENT};
 use super::{Search, Strategy};
 use crate::error::Result;
+use crate::format::meta::Meta;
 use crate::top_k::Found;
+use crate::types::IndexKind;
 
 /// All access paths; of equal costs, the first is taken.
 pub(crate) const PATHS: [&dyn AccessPath; 3] = [&Graph, &Flat, &CandidateList];
@@ -20,6 +22,14 @@ pub(crate) const PATHS: [&dyn AccessPath; 3] = [&Graph, &Flat, &CandidateList];
 pub(crate) trait AccessPath: Sync {
     /// The name that answers give it.
     fn strategy(&self) -> Strategy;
+
+    /// The kind of index that it searches.
+    fn kind(&self) -> IndexKind;
+
+    /// Whether it is known how much effort of it a recall below 1 takes. Not asked of exact paths.
+    fn is_calibrated(&self, _meta: &Meta) -> bool {
+        false
+    }
 
     /// The estimated cost of one query for `k` results, which is not 0, on one thread, in
     /// nanoseconds. `None` if this path cannot answer.

@@ -2,7 +2,7 @@
 
 use heed::RoTxn;
 
-use super::list::{SECTIONS, kinds};
+use super::list::{SECTIONS, index_kinds, kinds};
 use crate::error::{Error, Result};
 use crate::format::Kind;
 use crate::memory::budget_bytes;
@@ -40,6 +40,7 @@ pub(crate) fn count<'t, S: Source<'t>>(
         form: "",
         saturated: 0,
         range: None,
+        index_kinds: index_kinds(meta),
         tail: 0,
         m: 0,
         m0: 0,

@@ -8,7 +8,7 @@
 //!   what the section does, `view` (`search`) looks up its values, and `check` verifies them.
 //! - `count`: statistics of an index; `warm`: reads values ahead, and fills pointer tables;
 //!   `relabel`: the inputs of a section for rewriting its values with new slots; `repair`: those
-//!   for undoing a torn edit.
+//!   for undoing a torn edit; `upkeep`: those for work at the end of a build.
 //!
 //! The byte layouts are in `format/`, as pure functions.
 
@@ -25,5 +25,6 @@ pub(crate) mod relabel;
 pub(crate) mod repair;
 pub(crate) mod section;
 pub(crate) mod sets;
+pub(crate) mod upkeep;
 pub(crate) mod vectors;
 pub(crate) mod warm;
