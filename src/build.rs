@@ -182,7 +182,8 @@ impl<'e> Build<'_, 'e> {
                 edit.finish()?;
             }
             let cancel = self.cancel;
-            return self.complete(wtxn, 0, goal == Goal::LinkedAnew, &|| go_on(cancel));
+            let done = Done { linked: 0, anew: false, makes: goal == Goal::LinkedAnew };
+            return self.complete(wtxn, done, &|| go_on(cancel));
         }
         let Scope { memory, anew } = Scope::of(&edit.meta, goal);
         let is_bulk = goal == Goal::Linked && is_bulk(&edit.meta) && edit.has_written_much()?;
@@ -244,7 +245,8 @@ impl<'e> Build<'_, 'e> {
         if goal == Goal::Optimized {
             self.narrow(wtxn)?;
         }
-        self.complete(wtxn, linked, anew || goal == Goal::Optimized, &|| Ok(()))
+        let (anew, makes) = (anew || goal == Goal::Optimized, goal == Goal::LinkedAnew);
+        self.complete(wtxn, Done { linked, anew, makes }, &|| Ok(()))
     }
 
     /// Narrows the range of scalar quantization, if it is much wider than the stored vectors need.
@@ -260,22 +262,21 @@ impl<'e> Build<'_, 'e> {
         }
     }
 
-    /// Completes a build that has linked this many items, of all if it was `anew`: makes codes, does
-    /// what other sections leave to builds, and measures the recall of searches, where it is due.
+    /// Completes a build: makes codes, does what other sections leave to builds, and measures the
+    /// recall of searches, where it is due.
     fn complete(
         &mut self,
         wtxn: &mut RwTxn<'_>,
-        linked: u64,
-        anew: bool,
+        Done { linked, anew, makes }: Done,
         go_on: &GoOn<'_>,
     ) -> Result<()> {
         let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
         self.encode(wtxn, &meta, linked, go_on)?;
-        self.keep_up(wtxn, anew, go_on)?;
+        self.keep_up(wtxn, makes, go_on)?;
         if is_due(&meta, linked, anew) {
             self.measure(wtxn)?;
         }
-        Ok(())
+        self.measure_others(wtxn, false)
     }
 
     /// Computes the codes that are requested and missing, or those that have not followed the
@@ -344,7 +345,8 @@ impl<'e> Build<'_, 'e> {
         if is_needed(&meta, goal) {
             go_on()?;
         }
-        self.complete(wtxn, 0, goal == Goal::LinkedAnew, &go_on)?;
+        let makes = goal == Goal::LinkedAnew;
+        self.complete(wtxn, Done { makes, ..Done::default() }, &go_on)?;
         if meta.items == 0 && meta.slots == 0 || !is_bulk && !is_optimized {
             return Ok(());
         }
@@ -375,7 +377,7 @@ impl<'e> Build<'_, 'e> {
         if is_optimized {
             self.narrow(wtxn)?;
         }
-        self.complete(wtxn, 0, false, &|| Ok(()))
+        self.complete(wtxn, Done::default(), &|| Ok(()))
     }
 
     /// Makes the codes that are requested and missing.
@@ -465,7 +467,8 @@ impl<'e> Build<'_, 'e> {
         let (puts, spooled) = (std::mem::take(&mut changes.puts), changes.spooled.take());
         self.write(edit, puts.into_iter(), spooled, changes, &rebased)?;
         let (linked, anew) = (pending.linked.len() as u64, changes.anew);
-        threads::building(self.threads, || self.complete(wtxn, linked, anew, &|| Ok(())))?;
+        let done = Done { linked, anew, makes: false };
+        threads::building(self.threads, || self.complete(wtxn, done, &|| Ok(())))?;
         Ok(true)
     }
 
@@ -852,6 +855,16 @@ enum Built {
     Changes(Changes, Option<(Training, Vec<Put>)>),
     /// All values, and the growth of distances, if it was measured.
     Renumbered(Renumbered, Option<f32>),
+}
+
+/// What a build has done.
+#[derive(Default)]
+struct Done {
+    /// The number of items that it has linked; all of them if it was `anew`.
+    linked: u64,
+    anew: bool,
+    /// Whether what other sections leave to builds is to be made anew.
+    makes: bool,
 }
 
 /// A build that has been computed on a commit, and is not linked yet.

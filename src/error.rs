@@ -140,6 +140,15 @@ pub enum Error {
         /// The allowed range.
         remedy: &'static str,
     },
+    /// Parameters that were given as a string have one that there is not, or that cannot have this
+    /// number.
+    #[error("the parameter {part:?} cannot be set: {remedy}")]
+    InvalidParameters {
+        /// The part of the string.
+        part: String,
+        /// The names, or the numbers, that there are.
+        remedy: String,
+    },
     /// Quantized codes were requested under a metric that they cannot estimate.
     #[error(
         "an index of the metric {metric:?} cannot have codes, which estimate inner products and \
@@ -152,7 +161,8 @@ pub enum Error {
     },
     /// A kind of index was requested under a metric that it cannot search by.
     #[error(
-        "an index of the metric {metric:?}, stored as {form}, cannot have the kind {kind}: use {can}"
+        "an index of the metric {metric:?}, stored as {form}, cannot have the kind {kind}: use \
+         {can}"
     )]
     KindUnsupported {
         /// The kind.

@@ -105,6 +105,10 @@ mod level_1 {}
 #[doc = include_str!("../docs/stored-forms.md")]
 mod stored_forms {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/kinds.md")]
+mod kinds {}
+
 mod build;
 mod builder;
 mod check;
@@ -119,6 +123,7 @@ mod graph;
 mod import;
 mod index;
 mod item_key;
+mod kmeans;
 mod memory;
 mod query;
 mod reader;
@@ -167,7 +172,7 @@ pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };
 pub use self::store::sections::warm::Warmed;
-pub use self::store::stats::{CodeStats, KindStats, LayerStats, RangeStats, Stats};
+pub use self::store::stats::{CodeStats, KindStats, LayerStats, ListStats, RangeStats, Stats};
 pub use self::store::warnings::Warning;
 pub use self::types::{IndexKind, ItemId};
 pub use self::writer::Writer;

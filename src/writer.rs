@@ -435,9 +435,9 @@ impl<'e, D> Writer<'e, D> {
     }
 
     /// Gives the index a kind, and returns `false` if it has it already. The next build makes what
-    /// the kind consists of, from the stored vectors, in the same transaction if it runs there; until
-    /// then, searches scan. Creates the index if it does not exist. Readers of earlier commits go on
-    /// with the kinds that they know. O(items) if that is [`IndexKind::Hnsw`].
+    /// the kind consists of, from the stored vectors, in the same transaction if it runs there;
+    /// until then, searches scan. Creates the index if it does not exist. Readers of earlier
+    /// commits go on with the kinds that they know. O(items) if that is [`IndexKind::Hnsw`].
     ///
     /// # Errors
     /// [`KindUnsupported`](Error::KindUnsupported) if the metric does not allow it, and those of
@@ -449,9 +449,9 @@ impl<'e, D> Writer<'e, D> {
         edit.finish().map(|()| is_added)
     }
 
-    /// Takes a kind from the index, with all that it consists of; `false` if the index does not have
-    /// it. An index without a graph ([`IndexKind::Hnsw`]) needs no builds to link its items: none is
-    /// pending, and searches scan, or go another way that there is. O(values of the kind).
+    /// Takes a kind from the index, with all that it consists of; `false` if the index does not
+    /// have it. An index without a graph ([`IndexKind::Hnsw`]) needs no builds to link its items:
+    /// none is pending, and searches scan, or go another way that there is. O(values of the kind).
     ///
     /// ```
     /// # use voisin::heed::EnvOpenOptions;

@@ -61,6 +61,7 @@ impl Error {
             | Self::UnevenRows { .. }
             | Self::LengthMismatch { .. }
             | Self::InvalidParameter { .. }
+            | Self::InvalidParameters { .. }
             | Self::CodesUnsupported { .. }
             | Self::KindUnsupported { .. }
             | Self::KindMismatch { .. }

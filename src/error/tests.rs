@@ -40,6 +40,7 @@ fn examples() -> Vec<Error> {
         Error::UnevenRows { components: 7, dimensions: 3 },
         Error::LengthMismatch { ids: 3, components: 5, dimensions: 2 },
         Error::InvalidParameter { name: "M", value: 1.0, remedy: "use 2 to 2048" },
+        Error::InvalidParameters { part: name(), remedy: "use 1".to_owned() },
         Error::CodesUnsupported { metric: stored },
         Error::KindUnsupported {
             kind: IndexKind::Hnsw,

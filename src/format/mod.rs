@@ -15,6 +15,7 @@ pub(crate) mod delta;
 pub(crate) mod edges;
 pub(crate) mod ids;
 pub(crate) mod item_keys;
+pub(crate) mod ivf;
 mod key;
 pub(crate) mod links;
 pub(crate) mod meta;

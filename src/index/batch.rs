@@ -78,8 +78,8 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         Self { writes, types: PhantomData }
     }
 
-    /// Deletes all items and the graph. The index keeps its options and kinds; one that stores `i8` must be
-    /// trained again. O(values).
+    /// Deletes all items and the graph. The index keeps its options and kinds; one that stores `i8`
+    /// must be trained again. O(values).
     ///
     /// # Errors
     /// As [`delete`](Self::delete).

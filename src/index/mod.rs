@@ -507,9 +507,9 @@ impl<D, K: ?Sized> Index<D, K> {
     }
 
     /// Gives the index a kind, makes what that consists of from the stored vectors, and commits;
-    /// `false` if the index has it. From then on, every write keeps it in step. Snapshots of earlier
-    /// commits go on with the kinds that they have. One transaction, during which other writers
-    /// wait: for a graph, as long as building it.
+    /// `false` if the index has it. From then on, every write keeps it in step. Snapshots of
+    /// earlier commits go on with the kinds that they have. One transaction, during which other
+    /// writers wait: for a graph, as long as building it.
     ///
     /// # Errors
     /// [`KindUnsupported`](Error::KindUnsupported) if the metric does not allow it, and those of

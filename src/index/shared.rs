@@ -156,7 +156,7 @@ impl Shared {
         let memory = hooks.memory.or(self.memory);
         let meta = memory.map(|_| read_meta(self.place, txn)).transpose()?.flatten();
         let Some(meta) = meta else { return Ok(None) };
-        let Some(budget) = self.budget(memory, meta.code_bits) else { return Ok(None) };
+        let Some(budget) = self.budget(memory, &meta) else { return Ok(None) };
         let (slots, items) = (u64::from(meta.slots), u64::from(meta.items));
         let changed = match goal {
             Goal::Linked | Goal::Part(_) => u64::from(meta.pending) + u64::from(meta.removed),

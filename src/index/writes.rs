@@ -310,9 +310,11 @@ fn link_round(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<u64>
 /// Does what is left to the end of builds, if there is any: a load that has had nothing to link may
 /// have brought enough items for codes.
 pub(super) fn keep_up(shared: &Arc<Shared>, hooks: Hooks<'_>) -> Result<()> {
-    let is_due = {
-        let newest = shared.newest()?;
-        newest.meta().lacks_codes(shared.codes_from) || is_upkeep_due(newest.meta())
+    let is_due = match shared.newest() {
+        Ok(newest) => newest.meta().lacks_codes(shared.codes_from) || is_upkeep_due(newest.meta()),
+        // A write finds out, as it needs no reader slot.
+        Err(Error::ReadersFull { .. }) => true,
+        Err(error) => return Err(error),
     };
     if is_due { build_now(shared, Goal::Kept, hooks) } else { Ok(()) }
 }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::filter::Named;
 use crate::item_key::{AsKey, bytes_of, sealed};
 use crate::search::pages::{Near, Stream};
+use crate::search::request::Efforts;
 use crate::search::{AnyView, Deadline, Request, Searched, Settled};
 use crate::types::{IndexKind, ItemId};
 
@@ -34,6 +35,7 @@ pub struct Pages<P, K: ?Sized = ItemId> {
 struct Options {
     k: usize,
     ef_search: usize,
+    efforts: Efforts,
     recall: Option<f64>,
     exact: Option<bool>,
     kind: Option<IndexKind>,
@@ -45,14 +47,15 @@ struct Options {
 
 impl Options {
     fn of(request: Request<'_>) -> Self {
-        let Request { k, ef_search, recall, exact, kind, codes, vectors, .. } = request;
-        let Request { deadline, within, .. } = request;
-        Self { k, ef_search, recall, exact, kind, codes, vectors, deadline, within }
+        let Request { k, ef_search, efforts, recall, exact, kind, codes, .. } = request;
+        let Request { vectors, deadline, within, .. } = request;
+        Self { k, ef_search, efforts, recall, exact, kind, codes, vectors, deadline, within }
     }
 
     fn request(&self) -> Request<'static> {
         Request {
             ef_search: self.ef_search,
+            efforts: self.efforts,
             recall: self.recall,
             exact: self.exact,
             kind: self.kind,

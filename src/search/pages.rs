@@ -239,8 +239,8 @@ impl Stream {
     ) -> Result<bool> {
         let Search { view, context, queries } = *search;
         let possible = search.context.selection.len();
-        // Not the size of a page: the sequence does not depend on it. Streams of results are made by
-        // walks of the graph, and by scans.
+        // Not the size of a page: the sequence does not depend on it. Streams of results are made
+        // by walks of the graph, and by scans.
         let k = FIRST_BLOCK.min(possible);
         let walks = view.snapshot.meta.linked() > 0
             && match context.request.exact {

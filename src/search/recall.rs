@@ -3,10 +3,12 @@
 //! search. So the queries are like vectors that are not in the index. Builds calibrate an index
 //! that way: see `effort`, and decision 0049.
 
+use super::paths::PATHS;
 use super::request::Cancel;
 use super::sample::{Population, sample, share_interval};
 use super::{AnyView, Request, Search, SearchContext, Settled, begin};
 use crate::error::{Error, Result};
+use crate::format::meta::Meta;
 use crate::graph::delete::take_out;
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
@@ -113,6 +115,30 @@ pub(crate) fn calibrate(
     let curves = [first, usual, many].into_iter().filter(|curve| !curve.points.is_empty());
     let curves: Vec<Curve> = curves.collect();
     Ok((!curves.is_empty()).then_some(Calibration { items, queries, curves }))
+}
+
+/// Measures what the efforts of other kinds than the graph find: those that are due, or all.
+/// Returns their new parts of META.
+///
+/// # Errors
+/// [`Error::Cancelled`], and those of searches.
+pub(crate) fn calibrate_others(
+    view: AnyView<'_, '_, '_>,
+    cancel: Cancel<'_>,
+    all: bool,
+) -> Result<Vec<(IndexKind, Vec<u8>)>> {
+    let meta = &view.snapshot.meta;
+    let mut parts = Vec::new();
+    for path in PATHS.iter().filter(|path| all || path.is_calibration_due(meta)) {
+        let part = path.calibrate(view, cancel)?;
+        parts.extend(part.map(|part| (path.kind(), part)));
+    }
+    Ok(parts)
+}
+
+/// Whether [`calibrate_others`] has something to do.
+pub(crate) fn are_others_due(meta: &Meta) -> bool {
+    PATHS.iter().any(|path| path.is_calibration_due(meta))
 }
 
 /// The `ef` of a curve.

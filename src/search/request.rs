@@ -21,12 +21,30 @@ use crate::types::{IndexKind, ItemId, Slot, names};
 /// closure.
 pub(crate) type Cancel<'a> = &'a (dyn Fn() -> bool + Sync);
 
+/// How much searches of each kind of index do, in its own measure, where that was set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Efforts([Option<u32>; IndexKind::ALL.len()]);
+
+impl Efforts {
+    pub(crate) fn of(&self, kind: IndexKind) -> Option<usize> {
+        self.0.get(kind as usize).copied().flatten().map(|effort| effort as usize)
+    }
+
+    pub(crate) fn set(&mut self, kind: IndexKind, effort: usize) {
+        if let Some(stored) = self.0.get_mut(kind as usize) {
+            *stored = Some(u32::try_from(effort).unwrap_or(u32::MAX));
+        }
+    }
+}
+
 /// The options of a query.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) k: usize,
     pub(crate) ef_search: usize,
-    /// The recall that `ef_search` follows from, by the calibration of the index.
+    /// The same for other kinds of index.
+    pub(crate) efforts: Efforts,
+    /// The recall that these follow from, by the calibration of the index.
     pub(crate) recall: Option<f64>,
     /// Only exact access paths, or only the others; `None` for the cheapest of all.
     pub(crate) exact: Option<bool>,
@@ -51,6 +69,7 @@ impl Request<'_> {
         Self {
             k,
             ef_search: defaults::EF_SEARCH,
+            efforts: Efforts::default(),
             recall: None,
             exact: None,
             kind: None,
@@ -124,6 +143,7 @@ impl fmt::Debug for Request<'_> {
         f.debug_struct("Request")
             .field("k", &self.k)
             .field("ef_search", &self.ef_search)
+            .field("efforts", &self.efforts)
             .field("recall", &self.recall)
             .field("exact", &self.exact)
             .field("kind", &self.kind)

@@ -13,6 +13,8 @@ pub enum Strategy {
     All,
     /// An exact scan of all candidates (prefilter).
     Candidates,
+    /// A scan of the inverted lists whose centers are the nearest.
+    Lists,
 }
 
 impl Strategy {
@@ -20,7 +22,7 @@ impl Strategy {
     #[must_use]
     pub fn is_exact(self) -> bool {
         match self {
-            Self::Graph => false,
+            Self::Graph | Self::Lists => false,
             Self::All | Self::Candidates => true,
         }
     }
@@ -75,7 +77,8 @@ pub struct Searched<I = ItemId> {
     pub distances: u64,
     /// The number of distances estimated from codes.
     pub estimates: u64,
-    /// The number of neighbor lists read: a graph search reads one for each node that it expands.
+    /// The number of lists read: a graph search reads the neighbor list of each node that it
+    /// expands, a search of inverted lists those that it probes.
     pub lists: u64,
     /// The number of pending items of the index, which are not in the graph yet: a search scans
     /// them one by one. If it stays large, build, or call [`Index::link`](crate::Index::link).

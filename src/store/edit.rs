@@ -246,6 +246,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             let recoding = Recoding::new(self.place, self.wtxn, &self.meta, scale)?;
             // Codes are quantized from stored vectors, around a center of their own.
             self.delete_codes()?;
+            self.values.retain(|values| values.section.follows_scale());
             self.recode(&recoding)?;
             self.meta.saturated = recoding.saturated;
             if self.meta.norm_bound > 0.0 {

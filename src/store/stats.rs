@@ -67,6 +67,8 @@ pub struct Stats {
     pub alpha: f32,
     /// The quantized codes that searches use, if there are any.
     pub codes: Option<CodeStats>,
+    /// The inverted lists, if there are any.
+    pub lists: Option<ListStats>,
     /// The layers of the graph, starting with the base.
     pub layers: Vec<LayerStats>,
     /// The size of each kind of value, in key order.
@@ -109,6 +111,24 @@ impl CodeStats {
     pub fn drift(&self) -> f64 {
         if self.spread == self.trained_spread { 1.0 } else { self.spread / self.trained_spread }
     }
+}
+
+/// The inverted lists of an index of the kind [`IndexKind::Ivf`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ListStats {
+    /// The number of lists.
+    pub lists: u64,
+    /// The number of slots of the smallest, those of removed items included.
+    pub smallest: u64,
+    /// The number of slots of the largest.
+    pub largest: u64,
+    /// How many times as many items a probe of one list compares on average as if all lists were
+    /// equally large, if items are searched for as often as each other: 1 if they are. Builds split
+    /// and dissolve lists to keep it low.
+    pub imbalance: f64,
+    /// The number of items when the lists were made.
+    pub trained_on: u64,
 }
 
 /// The range of scalar quantization that an index of [`I8`](crate::codec::I8) was trained for, and
@@ -185,6 +205,7 @@ impl Stats {
         let is_coded = self.codes.is_some();
         let is_hot = |kind: &&KindStats| match kind.kind {
             Kind::CODES | Kind::LINKS | Kind::SPILL | Kind::SLOT_IDS | Kind::SETS => true,
+            Kind::IVF => true,
             Kind::VECTORS | Kind::TAIL => !is_coded,
             _ => false,
         };

@@ -32,18 +32,23 @@ pub enum IndexKind {
     Flat,
     /// A graph (Malkov & Yashunin 2018): what an index has unless told otherwise.
     Hnsw,
+    /// Inverted lists: each item is in the list of the center nearest to it, and a search compares
+    /// the items of the lists whose centers are the nearest to the query. For `f32`, `f16`, `bf16`
+    /// and `i8` vectors under the Euclidean and cosine distance and the dot product.
+    Ivf,
 }
 
 impl IndexKind {
     /// All kinds, ascending.
-    pub const ALL: &'static [Self] = &[Self::Flat, Self::Hnsw];
+    pub const ALL: &'static [Self] = &[Self::Flat, Self::Hnsw, Self::Ivf];
 
-    /// Its name: `"flat"`, `"hnsw"`.
+    /// Its name: `"flat"`, `"hnsw"`, `"ivf"`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Flat => "flat",
             Self::Hnsw => "hnsw",
+            Self::Ivf => "ivf",
         }
     }
 

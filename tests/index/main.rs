@@ -23,6 +23,7 @@ mod growth;
 mod handles;
 mod keyed;
 mod kinds;
+mod lists;
 mod loads;
 mod processes;
 mod questions;

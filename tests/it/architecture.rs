@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("error", &["defect", "distance", "types"]),
     ("database", &["error"]),
     ("threads", &[]),
+    ("kmeans", &["error", "threads", "distance"]),
     ("top_k", &["types", "error", "codec", "distance"]),
     ("format", &["types", "error"]),
     ("item_key", &["types", "error", "format"]),
@@ -39,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "store",
         &[
             "training", "types", "memory", "error", "database", "threads", "top_k", "codec",
-            "distance", "codes", "format", "graph",
+            "distance", "codes", "format", "kmeans", "graph",
         ],
     ),
     (
@@ -135,6 +136,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/ids/resolve.rs", "the same"),
     ("store/sections/sets/view.rs", "the same"),
     ("store/sections/graph/view.rs", "the same"),
+    ("store/sections/ivf/view.rs", "the same"),
     ("store/sections/item_keys/rows.rs", "what was verified when it was looked up"),
     ("store/sections/repair.rs", "looks whether a value is there"),
     ("store/checker.rs", "goes on where a checksum does not hold"),
@@ -142,6 +144,9 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/codes/check.rs", "the same"),
     ("store/sections/ids/check.rs", "the same"),
     ("store/sections/graph/check.rs", "the same"),
+    ("store/sections/ivf/check.rs", "the same"),
+    ("store/sections/ivf/mod.rs", "a build's source has verified it"),
+    ("store/sections/ivf/upkeep.rs", "the same"),
     ("store/sections/item_keys/check.rs", "the same"),
     ("check.rs", "the same"),
 ];

@@ -6,7 +6,7 @@ use super::upkeep::{Upkeep, Upkept};
 use crate::distance::Metric;
 use crate::error::Result;
 use crate::format::meta::Meta;
-use crate::format::{Key, Kind};
+use crate::format::{Damage, Key, Kind};
 use crate::store::Place;
 use crate::store::address::Address;
 use crate::store::checker::Checker;
@@ -81,6 +81,11 @@ pub(crate) trait Section: Sync {
         self.kinds().first().is_some_and(|kind| meta.part(*kind).is_some())
     }
 
+    /// Checks its part in META, if there is one.
+    fn check_part(&self, _meta: &Meta) -> Result<(), Damage> {
+        Ok(())
+    }
+
     /// Its part in META before it has any values.
     fn new_part(&self) -> Vec<u8> {
         Vec::new()
@@ -108,6 +113,11 @@ pub(crate) trait Section: Sync {
     /// are renumbered by it.
     fn order(&self, _view: &AnyView<'_, '_, '_>) -> Result<Option<Vec<Slot>>> {
         Ok(None)
+    }
+
+    /// Whether its values change when all stored vectors are encoded by another scale.
+    fn follows_scale(&self) -> bool {
+        true
     }
 
     /// Its values for an index with renumbered slots.
