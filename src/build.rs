@@ -21,6 +21,7 @@ use crate::format::meta::{Connectivity, MAX_DEGREE, Meta, Training};
 use crate::graph::Vectors;
 use crate::graph::delete::take_out;
 use crate::graph::insert::{finish, growth, insert};
+use crate::graph::locality;
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
 use crate::store::edit::Edit;
@@ -34,7 +35,8 @@ use crate::store::sections::codes::encoded::{Encoded, WithCodes};
 use crate::store::sections::codes::recode::recode;
 use crate::store::sections::codes::training;
 use crate::store::sections::graph::changes::{Changes, SpooledPuts};
-use crate::store::sections::list::built_kinds;
+use crate::store::sections::list::{SECTIONS, built_kinds};
+use crate::store::sections::upkeep::{Upkeep, Upkept};
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{AnySource, Shared, Verified};
 use crate::store::sq8_copy::{Sq8Copy, WithSq8Copy, sample};
@@ -169,13 +171,19 @@ impl<'e> Build<'_, 'e> {
         Error::unless_known(place.metric, place.index)?;
         // Writes nothing except, perhaps, the metadata of an index that is created here.
         let mut edit = Edit::begin(self.place, wtxn, self.dimensions)?;
+        if !edit.meta.has_graph {
+            let is_bulk = is_bulk(&edit.meta) && edit.has_written_much()?;
+            drop(edit);
+            return self.run_without_graph(wtxn, goal, is_bulk);
+        }
         check_connectivity(place.index, &edit.meta, connectivity)?;
         if !is_needed(&edit.meta, goal) {
             if edit.meta.connectivity.replace(connectivity).is_none() {
                 edit.finish()?;
             }
             let cancel = self.cancel;
-            return self.complete(wtxn, 0, false, &|| go_on(cancel));
+            let done = Done { linked: 0, anew: false, makes: goal == Goal::LinkedAnew };
+            return self.complete(wtxn, done, &|| go_on(cancel));
         }
         let Scope { memory, anew } = Scope::of(&edit.meta, goal);
         let is_bulk = goal == Goal::Linked && is_bulk(&edit.meta) && edit.has_written_much()?;
@@ -191,7 +199,7 @@ impl<'e> Build<'_, 'e> {
             let (cancel, is_optimized) = (self.cancel, goal == Goal::Optimized);
             let go_on = || go_on(cancel);
             let spooled = (is_optimized || is_bulk)
-                .then(|| spool(&view, &working, self.temp_dir, &go_on))
+                .then(|| spool(&view, locality::order(&working)?, self.temp_dir, &go_on))
                 .transpose();
             let built = match spooled {
                 Ok(Some(spooled)) => {
@@ -237,7 +245,8 @@ impl<'e> Build<'_, 'e> {
         if goal == Goal::Optimized {
             self.narrow(wtxn)?;
         }
-        self.complete(wtxn, linked, anew || goal == Goal::Optimized, &|| Ok(()))
+        let (anew, makes) = (anew || goal == Goal::Optimized, goal == Goal::LinkedAnew);
+        self.complete(wtxn, Done { linked, anew, makes }, &|| Ok(()))
     }
 
     /// Narrows the range of scalar quantization, if it is much wider than the stored vectors need.
@@ -253,21 +262,21 @@ impl<'e> Build<'_, 'e> {
         }
     }
 
-    /// Completes a build that has linked this many items, of all if it was `anew`: makes codes, and
-    /// measures the recall of searches, where either is due.
+    /// Completes a build: makes codes, does what other sections leave to builds, and measures the
+    /// recall of searches, where it is due.
     fn complete(
         &mut self,
         wtxn: &mut RwTxn<'_>,
-        linked: u64,
-        anew: bool,
+        Done { linked, anew, makes }: Done,
         go_on: &GoOn<'_>,
     ) -> Result<()> {
         let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
         self.encode(wtxn, &meta, linked, go_on)?;
+        self.keep_up(wtxn, makes, go_on)?;
         if is_due(&meta, linked, anew) {
             self.measure(wtxn)?;
         }
-        Ok(())
+        self.measure_others(wtxn, false)
     }
 
     /// Computes the codes that are requested and missing, or those that have not followed the
@@ -301,10 +310,83 @@ impl<'e> Build<'_, 'e> {
         edit.finish_with(puts)
     }
 
+    /// Does what sections leave to the end of a build, one after the other.
+    fn keep_up(&mut self, wtxn: &mut RwTxn<'_>, anew: bool, go_on: &GoOn<'_>) -> Result<()> {
+        let place = self.place;
+        for section in SECTIONS {
+            let Some(meta) = read_meta(place, wtxn)? else { return Ok(()) };
+            let is_anew = anew && section.index_kind().is_some() && section.is_present(&meta);
+            if !section.is_due(&meta) && !is_anew {
+                continue;
+            }
+            let kept = {
+                let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
+                let source = Verified::new(Shared::new(place, wtxn)?, snapshot.memory);
+                let view = &View::<AnySource<'_, '_>>::new(&snapshot, &source);
+                section.upkeep(&Upkeep { view, anew, seed: self.rng.next_u64(), go_on })?
+            };
+            let (Some(Upkept { puts, part }), Some(kind)) = (kept, section.kinds().first()) else {
+                continue;
+            };
+            let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
+            edit.set_part(*kind, part);
+            edit.finish_with(puts)?;
+        }
+        Ok(())
+    }
+
+    /// A build of an index without a graph: all but linking.
+    fn run_without_graph(&mut self, wtxn: &mut RwTxn<'_>, goal: Goal, is_bulk: bool) -> Result<()> {
+        let (place, cancel, is_optimized) = (self.place, self.cancel, goal == Goal::Optimized);
+        let go_on = || go_on(cancel);
+        let Some(meta) = read_meta(place, wtxn)? else {
+            return Edit::begin(place, wtxn, self.dimensions)?.finish();
+        };
+        if is_needed(&meta, goal) {
+            go_on()?;
+        }
+        let makes = goal == Goal::LinkedAnew;
+        self.complete(wtxn, Done { makes, ..Done::default() }, &go_on)?;
+        if meta.items == 0 && meta.slots == 0 || !is_bulk && !is_optimized {
+            return Ok(());
+        }
+        let renumbered = {
+            let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
+            let source = Verified::new(Shared::new(place, wtxn)?, snapshot.memory);
+            let view = View::<AnySource<'_, '_>>::new(&snapshot, &source);
+            let any = view.on_any_source();
+            let orders = SECTIONS.iter().map(|section| section.order(&any));
+            let order = orders.filter_map(Result::transpose).next().transpose()?;
+            let order = match order {
+                Some(order) => order,
+                None if is_optimized => view.live()?.iter().map(Slot).collect(),
+                None => return Ok(()),
+            };
+            let working = Working::new(&view, Vec::new(), 0);
+            match spool(&view, order, self.temp_dir, &go_on) {
+                Ok(spooled) => renumber(&view, &working, spooled, None, &go_on)?,
+                // The renumbering was not requested.
+                Err(Error::Io { .. } | Error::DiskFull { .. }) if !is_optimized => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        };
+        go_on()?;
+        let edit = Edit::begin(place, wtxn, self.dimensions)?;
+        renumbered.write(edit, |done, total| self.report_writing(done, total))?;
+        // Too late to cancel.
+        if is_optimized {
+            self.narrow(wtxn)?;
+        }
+        self.complete(wtxn, Done::default(), &|| Ok(()))
+    }
+
     /// Makes the codes that are requested and missing.
     pub(crate) fn encode_missing(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
         let cancel = self.cancel;
-        threads::building(self.threads, || self.complete(wtxn, 0, false, &|| go_on(cancel)))
+        threads::building(self.threads, || {
+            let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
+            self.encode(wtxn, &meta, 0, &|| go_on(cancel))
+        })
     }
 
     /// Prepares a build that links at most `limit` items: computes its changes to the commit that
@@ -385,7 +467,8 @@ impl<'e> Build<'_, 'e> {
         let (puts, spooled) = (std::mem::take(&mut changes.puts), changes.spooled.take());
         self.write(edit, puts.into_iter(), spooled, changes, &rebased)?;
         let (linked, anew) = (pending.linked.len() as u64, changes.anew);
-        threads::building(self.threads, || self.complete(wtxn, linked, anew, &|| Ok(())))?;
+        let done = Done { linked, anew, makes: false };
+        threads::building(self.threads, || self.complete(wtxn, done, &|| Ok(())))?;
         Ok(true)
     }
 
@@ -616,10 +699,10 @@ fn check_connectivity(index: u16, meta: &Meta, wanted: Connectivity) -> Result<(
 
 /// Whether a build would change anything.
 fn is_needed(meta: &Meta, goal: Goal) -> bool {
-    meta.pending > 0
-        || meta.removed > 0
+    let changed = meta.pending > 0 || meta.removed > 0;
+    changed && goal != Goal::Kept
         || match goal {
-            Goal::Linked | Goal::Part(_) => false,
+            Goal::Linked | Goal::Part(_) | Goal::Kept => false,
             Goal::LinkedAnew => meta.items > 0,
             Goal::Optimized => meta.slots > 0,
         }
@@ -663,6 +746,8 @@ fn spread(next_rank: u32) -> u64 {
 /// The goal of a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Goal {
+    /// Nothing is linked: only what is left to the end of a build is done.
+    Kept,
     /// Pending items are linked, removed ones are deleted from the graph.
     Linked,
     /// The same for at most this many pending items, those with the lowest slots: the rest stays
@@ -677,7 +762,11 @@ pub(crate) enum Goal {
 impl Goal {
     /// The maximum number of pending items to link.
     fn limit(self) -> u64 {
-        if let Self::Part(limit) = self { limit } else { u64::MAX }
+        match self {
+            Self::Part(limit) => limit,
+            Self::Kept => 0,
+            _ => u64::MAX,
+        }
     }
 }
 
@@ -766,6 +855,16 @@ enum Built {
     Changes(Changes, Option<(Training, Vec<Put>)>),
     /// All values, and the growth of distances, if it was measured.
     Renumbered(Renumbered, Option<f32>),
+}
+
+/// What a build has done.
+#[derive(Default)]
+struct Done {
+    /// The number of items that it has linked; all of them if it was `anew`.
+    linked: u64,
+    anew: bool,
+    /// Whether what other sections leave to builds is to be made anew.
+    makes: bool,
 }
 
 /// A build that has been computed on a commit, and is not linked yet.

@@ -21,7 +21,7 @@ use crate::defect::Role;
 pub(crate) use crate::defect::VectorDefect;
 use crate::distance::Metric;
 use crate::format::{Key, Kind};
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -183,6 +183,15 @@ pub enum Error {
         /// The JSON, or a part of it, and what is wrong with it.
         what: String,
     },
+    /// Parameters that were given as a string have one that there is not, or that cannot have this
+    /// number.
+    #[error("the parameter {part:?} cannot be set: {remedy}")]
+    InvalidParameters {
+        /// The part of the string.
+        part: String,
+        /// The names, or the numbers, that there are.
+        remedy: String,
+    },
     /// Quantized codes were requested under a metric that they cannot estimate.
     #[error(
         "an index of the metric {metric:?} cannot have codes, which estimate inner products and \
@@ -192,6 +201,37 @@ pub enum Error {
     CodesUnsupported {
         /// The metric.
         metric: &'static str,
+    },
+    /// A kind of index was requested under a metric that it cannot search by.
+    #[error(
+        "an index of the metric {metric:?}, stored as {form}, cannot have the kind {kind}: use \
+         {can}"
+    )]
+    KindUnsupported {
+        /// The kind.
+        kind: IndexKind,
+        /// The metric.
+        metric: &'static str,
+        /// The element type of its vectors.
+        form: &'static str,
+        /// What it can be used with.
+        can: &'static str,
+    },
+    /// A query asks for a kind that the index does not have, or the kind that every index has was
+    /// to be dropped.
+    #[error(
+        "index {index} has the kinds {has}: {kind} cannot be {action}; see Index::add_kind and \
+         drop_kind"
+    )]
+    KindMismatch {
+        /// The number of the index.
+        index: u16,
+        /// The kind.
+        kind: IndexKind,
+        /// The kinds that it has.
+        has: String,
+        /// What was to be done with it.
+        action: &'static str,
     },
     /// An index that was opened without a type has a metric unknown to voisin.
     #[error(

@@ -106,6 +106,10 @@ mod level_1 {}
 #[doc = include_str!("../docs/stored-forms.md")]
 mod stored_forms {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/kinds.md")]
+mod kinds {}
+
 mod build;
 mod builder;
 mod check;
@@ -121,6 +125,7 @@ mod graph;
 mod import;
 mod index;
 mod item_key;
+mod kmeans;
 mod memory;
 mod query;
 mod reader;
@@ -166,14 +171,14 @@ pub use self::reader::{Reader, ReaderOn, WarmReader};
 pub use self::search::count::Count;
 pub use self::search::explain::{Explanation, Way};
 pub use self::search::recall::Recall;
-pub use self::search::{Deadline, Searched, Strategy};
+pub use self::search::{Certificate, Deadline, Searched, Strategy};
 pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };
 pub use self::store::sections::warm::Warmed;
-pub use self::store::stats::{CodeStats, KindStats, LayerStats, RangeStats, Stats};
+pub use self::store::stats::{CodeStats, KindStats, LayerStats, ListStats, RangeStats, Stats};
 pub use self::store::warnings::Warning;
-pub use self::types::ItemId;
+pub use self::types::{IndexKind, ItemId};
 pub use self::writer::Writer;
 #[doc(inline)]
 pub use crate::{codes::Codes, defect::VectorDefect, distance::Distance, training::TrainedRange};

@@ -20,7 +20,7 @@ use crate::reader::{Reader, ReaderOn, WarmReader};
 use crate::search::{self, Deadline, Predicate, Request, Searched};
 use crate::store::source::{Calling, Source};
 use crate::store::view::View;
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// A query builder: see [`Index::search`](crate::Index::search), [`Reader::nns`] and
 /// [`WarmReader::nns`].
@@ -143,6 +143,57 @@ impl<'a, S> Query<'a, S> {
         self
     }
 
+    /// How many inverted lists a search by [`IndexKind::Ivf`] probes: those whose centers are the
+    /// nearest to the query. More find more, in proportionally more time; with as many as there
+    /// are, the answer is exact. A search that has not found `k` results probes on. Unless set, as
+    /// many as a recall of .95 takes, by what builds have measured.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// use voisin::{IndexKind, Strategy};
+    ///
+    /// let options = Options::new(2).kinds([IndexKind::Ivf]);
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), options)?;
+    /// let row = |i: u32| (i, [(i % 100) as f32, (i / 100) as f32]);
+    /// index.load((0..10_000).map(row), |_| {})?;
+    /// let found = index.search(3).kind(IndexKind::Ivf).nprobe(4).by_vector(&[50.1, 20.2])?;
+    /// assert_eq!((found.strategy, found.nns[0].0), (Strategy::Lists, 2050));
+    /// assert!(found.lists == 4 && found.distances < 2000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn nprobe(&mut self, lists: usize) -> &mut Self {
+        self.request.efforts.set(IndexKind::Ivf, lists);
+        self
+    }
+
+    /// Sets parameters by name, from a string such as a configuration has: `"ef=80,nprobe=16"`.
+    /// `ef` is [`ef_search`](Self::ef_search); `nprobe`, `recall` and `codes` (0 or 1) are what the
+    /// methods of these names set.
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| batch.add(7, &[0.5]))?;
+    /// let found = index.search(1).parameters("ef=80,nprobe=16")?.by_vector(&[0.0])?;
+    /// assert_eq!(found.into_nns(), [(7, 0.25)]);
+    /// assert!(index.search(1).parameters("ef=80,depth=3").is_err());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidParameters`](crate::Error::InvalidParameters) for a name or a number that none has:
+    /// nothing has been set.
+    pub fn parameters(&mut self, text: &str) -> Result<&mut Self> {
+        search::parameters::set(&mut self.request, text)?;
+        Ok(self)
+    }
+
     /// Restricts results to items within a radius: no farther than `radius`, in the unit of the
     /// distances that answers have (squared under [`Euclidean`](crate::distances::Euclidean)). The
     /// `k` of the query becomes a cap. [`has_more`](Searched::has_more) tells whether there are
@@ -230,9 +281,38 @@ impl<'a, S> Query<'a, S> {
     }
 
     /// Forces a graph search even where a scan of all vectors would be quicker: to measure or test
-    /// the graph. An index whose items are all pending has no graph.
+    /// the graph. The search of an index whose items are all pending, in no graph yet, is exact;
+    /// that of an index without the kind [`IndexKind::Hnsw`] is an error.
     pub fn walk_graph(&mut self) -> &mut Self {
-        self.request.exact = Some(false);
+        (self.request.exact, self.request.kind) = (Some(false), Some(IndexKind::Hnsw));
+        self
+    }
+
+    /// Searches by a kind that the index has, instead of the one that costs the least. If it has
+    /// nothing to search yet, as a graph before the first build, the search is exact, as it is
+    /// after [`exact`](Self::exact). Pages are streams of the graph or of scans; for another kind
+    /// they are exact.
+    ///
+    /// A kind that the index does not have is an error of the search:
+    /// [`KindMismatch`](crate::Error::KindMismatch).
+    ///
+    /// ```
+    /// # use voisin::{Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// use voisin::{IndexKind, Strategy};
+    ///
+    /// index.write(|batch| batch.add_items_from((0..3000).map(|item| (item, [item as f32]))))?;
+    /// let found = index.search(5).kind(IndexKind::Hnsw).by_vector(&[7.2])?;
+    /// assert_eq!(found.strategy, Strategy::Graph);
+    /// let found = index.search(5).kind(IndexKind::Flat).by_vector(&[7.2])?;
+    /// assert!(found.certificate().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn kind(&mut self, kind: IndexKind) -> &mut Self {
+        self.request.kind = Some(kind);
         self
     }
 

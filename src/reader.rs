@@ -18,20 +18,21 @@ use crate::database::Database;
 use crate::distance::Distance;
 use crate::error::Result;
 use crate::field::{Condition, Field, FieldValue};
-use crate::format::{Key, Kind};
+use crate::format::Key;
 use crate::store::Place;
 use crate::store::file::Environment;
 use crate::store::sections::count::count;
 use crate::store::sections::fields::schema;
 use crate::store::sections::fields::view::Ids;
 use crate::store::sections::ids::items::items;
+use crate::store::sections::list::{SECTIONS, index_kinds};
 use crate::store::sections::records::view::records_in;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::{Calling, Verified, Warm};
 use crate::store::stats::Stats;
 use crate::store::table::Memory;
 use crate::store::view::View;
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// An index at one snapshot, borrowed from a transaction: see the example of [the crate](crate).
 ///
@@ -146,6 +147,12 @@ impl<'t, D> Reader<'t, D> {
     #[must_use]
     pub fn codes(&self) -> Option<Codes> {
         Codes::of_bits(self.snapshot.meta.code_bits).filter(|_| self.snapshot.meta.is_coded)
+    }
+
+    /// The kinds of the index, ascending.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<IndexKind> {
+        index_kinds(&self.snapshot.meta)
     }
 
     /// The element type (form) of stored vectors: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or
@@ -323,8 +330,8 @@ impl<'t, D> Reader<'t, D> {
         let view = self.view(rtxn)?;
         view.resolve_all()?;
         let mut values = BTreeMap::new();
-        for kind in [Kind::ID_SLOTS, Kind::SETS] {
-            let bound = |sub, n| Key::new(self.index(), kind, sub, n);
+        for kind in SECTIONS.iter().flat_map(|section| section.looked_up()) {
+            let bound = |sub, n| Key::new(self.index(), *kind, sub, n);
             for entry in self.place.range(rtxn, bound(0, 0), bound(u8::MAX, u32::MAX))? {
                 let key = entry?.0;
                 values.extend(view.get(key)?.map(|value| (key, value)));

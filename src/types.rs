@@ -1,8 +1,12 @@
 //! The three integers that must not be swapped (item ids, slots, layers), the scale of `i8`
-//! components, and what is known of the recall of searches.
+//! components, what is known of the recall of searches, and the kinds of index (`kind`).
+
+mod kind;
 
 use std::fmt;
 
+pub use self::kind::IndexKind;
+pub(crate) use self::kind::names;
 pub(crate) use crate::codec::Scale;
 
 /// The caller's id of an item: any `u32`.

@@ -26,11 +26,12 @@ use crate::store::open::read_meta;
 use crate::store::range::{check_range, sample_for};
 use crate::store::repair::repair;
 use crate::store::sections::ids::items::items;
+use crate::store::sections::list::is_upkeep_due;
 use crate::store::sections::records::edit::check_record;
 use crate::store::sections::records::view::record_in;
 use crate::store::target::delete_index;
 use crate::training::{Fit, Sample, TrainedRange};
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// Adds, replaces and deletes items of one index, and builds its graph, inside a write transaction:
 /// see the example of [the crate](crate).
@@ -611,6 +612,57 @@ impl<'e, D> Writer<'e, D> {
         edit.finish()
     }
 
+    /// Gives the index a kind, and returns `false` if it has it already. The next build makes what
+    /// the kind consists of, from the stored vectors, in the same transaction if it runs there;
+    /// until then, searches scan. Creates the index if it does not exist. Readers of earlier
+    /// commits go on with the kinds that they know. O(items) if that is [`IndexKind::Hnsw`].
+    ///
+    /// # Errors
+    /// [`KindUnsupported`](Error::KindUnsupported) if the metric does not allow it, and those of
+    /// [`add_item`](Self::add_item) about the index: nothing has changed.
+    pub fn add_kind(&self, wtxn: &mut RwTxn<'_>, kind: IndexKind) -> Result<bool> {
+        let mut edit = self.edit(wtxn)?;
+        // Writes the metadata of an index that is created here, too.
+        let is_added = edit.add_kind(kind)?;
+        edit.finish().map(|()| is_added)
+    }
+
+    /// Takes a kind from the index, with all that it consists of; `false` if the index does not
+    /// have it. An index without a graph ([`IndexKind::Hnsw`]) needs no builds to link its items:
+    /// none is pending, and searches scan, or go another way that there is. O(values of the kind).
+    ///
+    /// ```
+    /// # use voisin::heed::EnvOpenOptions;
+    /// # use voisin::rand::{SeedableRng, rngs::StdRng};
+    /// use voisin::{IndexKind, Reader, Strategy, Writer, create_database, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
+    /// let writer = Writer::new(db, 0, 1);
+    /// let mut wtxn = env.write_txn()?;
+    /// writer.drop_kind(&mut wtxn, IndexKind::Hnsw)?;
+    /// writer.add_items(&mut wtxn, &[1, 2, 3], &[0.5, 1.5, 2.5])?;
+    /// assert!(!writer.need_build(&wtxn)?);
+    /// wtxn.commit()?;
+    /// let rtxn = env.read_txn()?;
+    /// let reader = Reader::<Euclidean>::open(&rtxn, 0, db)?;
+    /// assert_eq!(reader.kinds(), [IndexKind::Flat]);
+    /// assert_eq!(reader.nns(1).by_vector(&rtxn, &[2.0])?.strategy, Strategy::All);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`KindMismatch`](Error::KindMismatch) for [`IndexKind::Flat`], which every index has, and
+    /// those of [`add_item`](Self::add_item) about the index: nothing has changed.
+    pub fn drop_kind(&self, wtxn: &mut RwTxn<'_>, kind: IndexKind) -> Result<bool> {
+        let mut edit = self.edit(wtxn)?;
+        let is_dropped = edit.drop_kind(kind)?;
+        edit.finish().map(|()| is_dropped)
+    }
+
     /// Deletes all items and the graph, and resets dimensions and connectivity, as if the index had
     /// never existed. O(values). Also works on an index whose metadata is damaged, whatever its
     /// metric was.
@@ -685,7 +737,10 @@ impl<'e, D> Writer<'e, D> {
     /// As [`contains_item`](Self::contains_item).
     pub fn need_build(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
         Ok(read_meta(self.place, rtxn)?.is_some_and(|meta| {
-            meta.pending > 0 || meta.removed > 0 || meta.lacks_codes(CODES_FROM)
+            meta.pending > 0
+                || meta.removed > 0
+                || meta.lacks_codes(CODES_FROM)
+                || is_upkeep_due(&meta)
         }))
     }
 

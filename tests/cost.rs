@@ -18,7 +18,7 @@ use voisin::distances::Euclidean;
 use voisin::heed::types::Bytes;
 use voisin::heed::{CommitOrAbort, Env, EnvOpenOptions, WithoutTls};
 use voisin::meter::{Cost, take_cost};
-use voisin::{Database, Import, Writer};
+use voisin::{Database, Import, IndexKind, Writer};
 
 const DIMENSIONS: usize = 128;
 const CHANGES: u32 = 200;
@@ -213,6 +213,63 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
         }
     }
     assert_eq!(missed, [""; 0]);
+}
+
+/// An index with inverted lists and no graph: an added, a deleted and a replaced item.
+fn list_samples(size: u32) -> [Sample; 3] {
+    let folder = tempfile::tempdir().unwrap();
+    let env = open(folder.path());
+    let database = create(&env);
+    let writer = Writer::<Euclidean>::new(database, 0, DIMENSIONS);
+    let mut rng = StdRng::seed_from_u64(11);
+    let build = |wtxn: &mut voisin::heed::RwTxn<'_>| {
+        writer.builder(&mut StdRng::seed_from_u64(5)).build::<16, 32>(wtxn).unwrap();
+    };
+    let mut wtxn = env.write_txn().unwrap();
+    writer.add_kind(&mut wtxn, IndexKind::Ivf).unwrap();
+    writer.drop_kind(&mut wtxn, IndexKind::Hnsw).unwrap();
+    writer.add_items_from(&mut wtxn, (0..size).map(|item| (item, vector(&mut rng)))).unwrap();
+    build(&mut wtxn);
+    wtxn.commit().unwrap();
+    let vectors: Vec<Vec<f32>> = (0..2 * CHANGES).map(|_| vector(&mut rng)).collect();
+    let add = measure(&env, |wtxn, number| {
+        writer.add_item(wtxn, size + number, &vectors[number as usize]).unwrap();
+        build(wtxn);
+    });
+    let delete = measure(&env, |wtxn, number| {
+        assert!(writer.del_item(wtxn, (number * 7919) % size).unwrap());
+        build(wtxn);
+    });
+    let replace = measure(&env, |wtxn, number| {
+        let vector = &vectors[(CHANGES + number) as usize];
+        writer.add_item(wtxn, (number * 7919 + 1) % size, vector).unwrap();
+        build(wtxn);
+    });
+    let rtxn = env.read_txn().unwrap();
+    assert_eq!(voisin::check(&rtxn, 0, database).unwrap(), []);
+    [add, delete, replace]
+}
+
+#[test]
+fn one_change_of_inverted_lists_writes_as_much_in_a_small_and_in_a_large_index() {
+    let _alone = ALONE.lock().unwrap();
+    let all = [10_000, 100_000].map(list_samples);
+    for (i, change) in ["add", "delete", "replace"].iter().enumerate() {
+        for (size, samples) in ["10 000", "100 000"].iter().zip(&all) {
+            let Sample { values_read, values_written, bytes_written, heap, file_bytes } =
+                samples[i];
+            println!(
+                "{change} 1 of {size} in lists: {values_read:.0} values read, \
+                 {values_written:.1} of {bytes_written:.0} B written, heap {heap:.0} B, \
+                 file {file_bytes:.0} B"
+            );
+        }
+        let [small, large] = [all[0][i], all[1][i]];
+        assert!(large.values_written <= 1.2 * small.values_written, "{change}");
+        let most = if *change == "replace" { 40_000.0 } else { 20_000.0 };
+        assert!(large.bytes_written <= most, "{change}: {} B", large.bytes_written);
+        assert!(large.file_bytes <= 160_000.0, "{change}: {} B", large.file_bytes);
+    }
 }
 
 #[test]

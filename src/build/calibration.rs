@@ -9,6 +9,7 @@ use crate::format::meta::Meta;
 use crate::search::recall;
 use crate::store::edit::Edit;
 use crate::store::open::read_meta;
+use crate::store::sections::list::section_for;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::Shared;
 use crate::store::table::Memory;
@@ -61,10 +62,45 @@ impl Build<'_, '_> {
         edit.finish()
     }
 
+    /// Measures what the efforts of other kinds than the graph find: those that are due, or all.
+    /// Nothing has changed if it is cancelled.
+    pub(super) fn measure_others(&mut self, wtxn: &mut RwTxn<'_>, all: bool) -> Result<()> {
+        let place = self.place;
+        let is_due = |meta: Meta| all || recall::are_others_due(&meta);
+        if !read_meta(place, wtxn)?.is_some_and(is_due) {
+            return Ok(());
+        }
+        let found = {
+            let snapshot = Snapshot::open(place, wtxn, Memory::Full)?;
+            let source = Shared::new(place, wtxn)?;
+            let view = View::new(&snapshot, &source);
+            recall::calibrate_others(view.on_any_source(), self.cancel, all)
+        };
+        let parts = match found {
+            // The build itself is done.
+            Err(Error::Cancelled) => return Ok(()),
+            parts => parts?,
+        };
+        for (kind, part) in parts {
+            let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
+            let values = section_for(kind).and_then(|section| section.kinds().first());
+            if let Some(values) = values {
+                edit.set_part(*values, part);
+                edit.finish()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Measures the recall of searches now.
     pub(crate) fn calibrate(&mut self, wtxn: &mut RwTxn<'_>) -> Result<()> {
         Error::unless_known(self.place.metric, self.place.index)?;
-        let is_linked = read_meta(self.place, wtxn)?.is_some_and(|meta| meta.linked() > 0);
-        if is_linked { threads::building(self.threads, || self.measure(wtxn)) } else { Ok(()) }
+        let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
+        threads::building(self.threads, || {
+            if meta.linked() > 0 {
+                self.measure(wtxn)?;
+            }
+            self.measure_others(wtxn, true)
+        })
     }
 }

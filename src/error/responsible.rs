@@ -66,7 +66,10 @@ impl Error {
             | Self::UnknownField { .. }
             | Self::FieldMismatch { .. }
             | Self::InvalidCondition { .. }
+            | Self::InvalidParameters { .. }
             | Self::CodesUnsupported { .. }
+            | Self::KindUnsupported { .. }
+            | Self::KindMismatch { .. }
             | Self::UnknownMetric { .. }
             | Self::UnknownType { .. }
             | Self::InvalidDatabaseName { .. }

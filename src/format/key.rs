@@ -32,14 +32,18 @@ impl Kind {
     pub const DELTA: Self = Self(10);
     /// The records of items.
     pub const RECORDS: Self = Self(13);
+    /// Inverted lists.
+    pub const IVF: Self = Self(12);
     /// The keys that name items, in an index whose items have keys.
     pub const KEYS: Self = Self(14);
+    /// No values: its part in the metadata says that the index has no graph.
+    pub const NO_GRAPH: Self = Self(18);
 
     /// The items that have a value of a field.
     pub const FIELDS: Self = Self(15);
 
     /// The kinds that `docs/format.md` names, with their names.
-    const NAMES: [(Self, &'static str); 14] = [
+    const NAMES: [(Self, &'static str); 17] = [
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
         (Self::TAIL, "TAIL"),
@@ -54,6 +58,9 @@ impl Kind {
         (Self::RECORDS, "RECORDS"),
         (Self::KEYS, "KEYS"),
         (Self::FIELDS, "FIELDS"),
+        (Self::IVF, "IVF"),
+        (Self::KEYS, "KEYS"),
+        (Self::NO_GRAPH, "NO_GRAPH"),
     ];
 
     /// A kind by its byte, known to this version or not: the list of sections tells.

@@ -16,6 +16,7 @@ pub(crate) mod edges;
 pub(crate) mod fields;
 pub(crate) mod ids;
 pub(crate) mod item_keys;
+pub(crate) mod ivf;
 mod key;
 pub(crate) mod links;
 pub(crate) mod meta;

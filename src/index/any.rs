@@ -19,7 +19,7 @@ use crate::item_key::ItemName;
 use crate::search::Searched;
 use crate::store::stats::Stats;
 use crate::training::TrainedRange;
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// The placeholder metric of an [`AnyIndex`], whose metric is a value.
 #[derive(Debug, Clone, Copy)]
@@ -545,6 +545,30 @@ impl AnyIndex {
     /// As [`Batch::set_codes`] and [`Index::write`].
     pub fn set_codes(&self, codes: Option<Codes>) -> Result<()> {
         each!(self, index => index.write(|batch: &mut Batch<'_, _, _>| batch.set_codes(codes)))
+    }
+
+    /// See [`Index::kinds`].
+    ///
+    /// # Errors
+    /// As [`Index::kinds`].
+    pub fn kinds(&self) -> Result<Vec<IndexKind>> {
+        each!(self, index => index.kinds())
+    }
+
+    /// See [`Index::add_kind`].
+    ///
+    /// # Errors
+    /// As [`Index::add_kind`], and [`UnknownMetric`](Error::UnknownMetric).
+    pub fn add_kind(&self, kind: IndexKind) -> Result<bool> {
+        each!(self, index => index.add_kind(kind))
+    }
+
+    /// See [`Index::drop_kind`].
+    ///
+    /// # Errors
+    /// As [`Index::drop_kind`].
+    pub fn drop_kind(&self, kind: IndexKind) -> Result<bool> {
+        each!(self, index => index.drop_kind(kind))
     }
 
     /// See [`Index::stats`].

@@ -13,8 +13,9 @@ use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::query::Query;
 use crate::store::open::read_meta;
+use crate::store::sections::list::index_kinds;
 use crate::training::TrainedRange;
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// The types of a batch, which stays on its thread.
 type Types<D, K> = PhantomData<(fn() -> D, *const K)>;
@@ -77,8 +78,8 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         Self { writes, types: PhantomData }
     }
 
-    /// Deletes all items and the graph. The index keeps its options; one that stores `i8` must be
-    /// trained again. O(values).
+    /// Deletes all items and the graph. The index keeps its options and kinds; one that stores `i8`
+    /// must be trained again. O(values).
     ///
     /// # Errors
     /// As [`delete`](Self::delete).
@@ -86,9 +87,10 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         let shared = Arc::clone(&self.writes.shared);
         Error::unless_known(shared.place.metric, shared.place.index)?;
         self.writes.change(|writer, txn| {
-            let codes =
-                read_meta(shared.place, txn)?.and_then(|meta| Codes::of_bits(meta.code_bits));
+            let meta = read_meta(shared.place, txn)?;
+            let codes = meta.as_ref().and_then(|meta| Codes::of_bits(meta.code_bits));
             writer.clear(txn)?;
+            shared.set_kinds(txn, meta.as_ref().map(index_kinds).as_deref())?;
             // Creates it again, empty.
             shared.build(txn, Goal::Linked, Hooks::NONE)?;
             if codes.is_some() { writer.set_codes(txn, codes) } else { Ok(()) }
@@ -120,6 +122,25 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
     /// [`CodesUnsupported`](crate::Error::CodesUnsupported), and those of [`delete`](Self::delete).
     pub fn set_codes(&mut self, codes: Option<Codes>) -> Result<()> {
         self.writes.change(|writer, txn| writer.set_codes(txn, codes))
+    }
+
+    /// Gives the index a kind, which is made when the batch is linked, and committed with it;
+    /// `false` if the index has the kind. See [`Index::add_kind`](crate::Index::add_kind).
+    ///
+    /// # Errors
+    /// [`KindUnsupported`](crate::Error::KindUnsupported), and those of [`delete`](Self::delete).
+    pub fn add_kind(&mut self, kind: IndexKind) -> Result<bool> {
+        self.writes.add_kind(kind)
+    }
+
+    /// Takes a kind from the index; `false` if it does not have the kind. See
+    /// [`Index::drop_kind`](crate::Index::drop_kind).
+    ///
+    /// # Errors
+    /// [`KindMismatch`](crate::Error::KindMismatch) for [`IndexKind::Flat`], and those of
+    /// [`delete`](Self::delete).
+    pub fn drop_kind(&mut self, kind: IndexKind) -> Result<bool> {
+        self.writes.change(|writer, txn| writer.drop_kind(txn, kind))
     }
 
     /// The number of items.

@@ -20,7 +20,9 @@ use crate::format::item_keys::Naming;
 use crate::format::meta::Meta;
 use crate::store::Raw;
 use crate::store::file::check_length;
+use crate::store::sections::list::index_kinds;
 use crate::store::snapshot::form_name;
+use crate::types::IndexKind;
 
 /// The maximum number of named databases in an environment of another program.
 const MAX_DATABASES: u32 = 4096;
@@ -60,6 +62,8 @@ pub struct Metadata {
     pub dimensions: usize,
     /// The quantized codes that searches use, if any.
     pub codes: Option<Codes>,
+    /// The kinds of the index.
+    pub kinds: Vec<IndexKind>,
     /// M and M0, once a build has fixed them.
     pub connectivity: Option<(usize, usize)>,
     /// The number of live items.
@@ -225,6 +229,7 @@ impl Metadata {
             form: form_name(meta.codec),
             dimensions: meta.dimensions as usize,
             codes: Codes::of_bits(meta.code_bits).filter(|_| meta.is_coded),
+            kinds: index_kinds(&meta),
             connectivity: meta.connectivity.map(|found| (found.m.into(), found.m0.into())),
             items: meta.items.into(),
             pending: meta.pending.into(),

@@ -383,7 +383,7 @@ impl<'a, D, K: ?Sized> Loader<'a, D, K> {
         }
         let newest = self.index.shared.newest()?;
         let meta = newest.meta();
-        let budget = self.index.shared.budget(memory, meta.code_bits);
+        let budget = self.index.shared.budget(memory, meta);
         budget.map(|budget| budget.check(meta.slots.into()).map(|()| budget)).transpose()
     }
 

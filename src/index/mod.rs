@@ -77,9 +77,10 @@ use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::file::copy_to;
 use crate::store::sections::item_keys::rows::ItemKeys;
+use crate::store::sections::list::index_kinds;
 use crate::store::stats::Stats;
 use crate::training::TrainedRange;
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// Vectors in a folder, searched by any number of threads and processes while one of them writes.
 ///
@@ -508,6 +509,37 @@ impl<D, K: ?Sized> Index<D, K> {
             let result = writes.calibrate();
             writes.finish(result, None, Hooks::NONE)
         })
+    }
+
+    /// The kinds of the index, ascending, [`IndexKind::Flat`] first. O(1).
+    ///
+    /// # Errors
+    /// As [`snapshot`](Self::snapshot).
+    pub fn kinds(&self) -> Result<Vec<IndexKind>> {
+        Ok(index_kinds(self.shared.newest()?.meta()))
+    }
+
+    /// Gives the index a kind, makes what that consists of from the stored vectors, and commits;
+    /// `false` if the index has it. From then on, every write keeps it in step. Snapshots of
+    /// earlier commits go on with the kinds that they have. One transaction, during which other
+    /// writers wait: for a graph, as long as building it.
+    ///
+    /// # Errors
+    /// [`KindUnsupported`](Error::KindUnsupported) if the metric does not allow it, and those of
+    /// [`write`](Self::write).
+    pub fn add_kind(&self, kind: IndexKind) -> Result<bool> {
+        self.write(|batch| batch.add_kind(kind))
+    }
+
+    /// Takes a kind from the index, with all that it consists of, and commits; `false` if the index
+    /// does not have it. Snapshots of earlier commits keep it. The file keeps its length: later
+    /// writes use the room.
+    ///
+    /// # Errors
+    /// [`KindMismatch`](Error::KindMismatch) for [`IndexKind::Flat`], which every index has, and
+    /// those of [`write`](Self::write).
+    pub fn drop_kind(&self, kind: IndexKind) -> Result<bool> {
+        self.write(|batch| batch.drop_kind(kind))
     }
 
     /// Rebuilds the graph from scratch, as if all items had just been added.

@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
 use crate::memory::budget_bytes;
-use crate::store::edit::check_new;
+use crate::store::edit::{check_kind, check_new};
+use crate::types::{IndexKind, names};
 
 /// The largest map that is tried, in bytes: half of what a process can address.
 pub(super) const MAX_MAP_BYTES: usize = 1 << 46;
@@ -19,7 +20,8 @@ pub(super) const MAX_MAP_BYTES: usize = 1 << 46;
 /// The options to create or open an [`Index`](crate::Index) with.
 ///
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed)
-/// are stored when it is created. Opening it with a different value of an option is an error; an
+/// are stored when it is created, as are its kinds and codes. Opening it with a different value of
+/// an option is an error; an
 /// option that is not set takes its stored value. The options of the environment (map size,
 /// readers, waiting time, file system, the memory that searches count on) are set by whoever opens
 /// it first in a process. The number of threads and [`codes_from`](Self::codes_from) belong to the
@@ -51,6 +53,7 @@ pub struct Options {
     seed: Option<u64>,
     codes: Option<Codes>,
     codes_from: Option<u64>,
+    kinds: Option<Vec<IndexKind>>,
     threads: usize,
     map_size_bytes: Option<u64>,
     max_readers: Option<u32>,
@@ -116,6 +119,18 @@ impl Options {
     /// [`Batch::set_codes`](crate::Batch::set_codes).
     pub fn codes(mut self, codes: Codes) -> Self {
         self.codes = Some(codes);
+        self
+    }
+
+    /// The kinds of the index: a graph ([`IndexKind::Hnsw`]) unless set. [`IndexKind::Flat`] is
+    /// among them whether it is given or not. Without a graph, a write costs no more than storing
+    /// its vectors, and nothing is ever pending. They can be changed later:
+    /// [`Index::add_kind`](crate::Index::add_kind), [`Index::drop_kind`](crate::Index::drop_kind).
+    pub fn kinds(mut self, kinds: impl IntoIterator<Item = IndexKind>) -> Self {
+        let mut kinds: Vec<IndexKind> = kinds.into_iter().chain([IndexKind::Flat]).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        self.kinds = Some(kinds);
         self
     }
 
@@ -233,7 +248,8 @@ impl Options {
     /// Checks that an index can be created with these options.
     ///
     /// # Errors
-    /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`], [`Error::CodesUnsupported`].
+    /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`], [`Error::KindUnsupported`],
+    /// [`Error::CodesUnsupported`].
     pub(super) fn check_new(&self, metric: &Metric) -> Result<()> {
         check_new(metric, self.dimensions.unwrap_or(0))?;
         let m = self.m.unwrap_or(defaults::M);
@@ -242,6 +258,9 @@ impl Options {
             self.alpha.unwrap_or(defaults::ALPHA),
         );
         check_parameters(ef, alpha, m, self.m0.unwrap_or(m.saturating_mul(2)))?;
+        for kind in self.kinds.iter().flatten() {
+            check_kind(*kind, metric)?;
+        }
         match self.codes {
             Some(_) if !is_sound(metric) => Err(Error::CodesUnsupported { metric: metric.name() }),
             _ => Ok(()),
@@ -305,6 +324,27 @@ impl Options {
                 option: "codes of",
                 stored: stored.map_or("no bits".to_owned(), |codes| codes.to_string()),
                 requested: requested.to_string(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The kinds of a new index, if they were set.
+    pub(super) fn wanted_kinds(&self) -> Option<&[IndexKind]> {
+        self.kinds.as_deref()
+    }
+
+    /// Checks that the stored kinds are the requested ones, if any were requested.
+    ///
+    /// # Errors
+    /// [`Error::OptionMismatch`].
+    pub(super) fn check_kinds(&self, name: &str, stored: &[IndexKind]) -> Result<()> {
+        match &self.kinds {
+            Some(requested) if stored != requested => Err(Error::OptionMismatch {
+                index: name.to_owned(),
+                option: "the kinds",
+                stored: names(stored),
+                requested: names(requested),
             }),
             _ => Ok(()),
         }

@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use super::environment::{Interrupted, Pin, Reading};
 use super::filesystem;
 use super::shared::{Hooks, Round, Shared};
-use super::writes::Writes;
+use super::writes::{Writes, keep_up};
 use crate::build::budget::{Budget, RoundBounds, Sizes};
 use crate::build::{Build, Goal, Phase, Progress, Within};
 use crate::builder::CONCURRENT_ATTEMPTS;
@@ -59,10 +59,12 @@ struct Copies {
 
 impl Shared {
     /// The budget of this index, if there is one.
-    pub(super) fn budget(&self, bytes: Option<u64>, code_bits: u8) -> Option<Budget> {
-        let dimensions = self.entry.dimensions;
-        let code = if code_bits > 0 { geometry(code_bits, dimensions).stride } else { 0 };
+    pub(super) fn budget(&self, bytes: Option<u64>, meta: &Meta) -> Option<Budget> {
+        let (dimensions, bits) = (self.entry.dimensions, meta.code_bits);
+        let code = if bits > 0 { geometry(bits, dimensions).stride } else { 0 };
         let sizes = Sizes::of(self.place, dimensions as usize, code, self.entry.m0.into());
+        // Without a graph nothing is linked, and nothing takes room for lists and copies.
+        let sizes = if meta.has_graph { sizes } else { Sizes { m0: 0, copy: 0, ..sizes } };
         bytes.map(|bytes| Budget { bytes, sizes })
     }
 }
@@ -79,13 +81,14 @@ pub(super) fn link_within(
     rounds: &RoundsDone,
 ) -> Result<u64> {
     shared.writable()?;
-    let (pending, removed, slots) = {
+    let (pending, removed, limit) = {
         let newest = shared.newest()?;
         let meta = newest.meta();
-        (u64::from(meta.pending), u64::from(meta.removed), u64::from(meta.slots))
+        let limit = shared.budget(Some(memory), meta);
+        let limit = limit.map_or(1, |budget| budget.round(meta.slots.into()).items);
+        (u64::from(meta.pending), u64::from(meta.removed), limit)
     };
     let (mut copies, mut linked, mut attempts) = (Copies::default(), 0, 0);
-    let limit = shared.budget(Some(memory), 0).map_or(1, |budget| budget.round(slots).items);
     let expected = |left: u64| left.div_ceil(limit);
     rounds.total.store(expected(pending).max(u64::from(pending + removed > 0)), Ordering::Relaxed);
     loop {
@@ -99,14 +102,14 @@ pub(super) fn link_within(
         };
         let round = Hooks { progress: &progress, ..hooks };
         match link_round(shared, memory, round, &mut copies) {
-            Ok(Round::Done) => return Ok(linked),
+            Ok(Round::Done) => break,
             Ok(Round::Linked(now)) => {
                 (linked, attempts) = (linked + now, 0);
                 let done = rounds.done.fetch_add(1, Ordering::Relaxed) + 1;
                 let left = shared.newest()?.meta().removed;
                 if linked >= pending && left == 0 {
                     rounds.total.store(done, Ordering::Relaxed);
-                    return Ok(linked);
+                    break;
                 }
                 let left = expected(pending.saturating_sub(linked)).max(1);
                 rounds.total.store(done + left, Ordering::Relaxed);
@@ -120,6 +123,8 @@ pub(super) fn link_within(
             Err(error) => return Err(error),
         }
     }
+    keep_up(shared, hooks)?;
+    Ok(linked)
 }
 
 /// One round, which holds the write lock only while it writes.
@@ -133,7 +138,7 @@ fn link_round(
     let _hold = Pin::new(&shared.env);
     shared.check_exists(&txn)?;
     let Some(meta) = read_meta(shared.place, &txn)? else { return Ok(Round::Done) };
-    let Some(budget) = shared.budget(Some(memory), meta.code_bits) else { return Ok(Round::Done) };
+    let Some(budget) = shared.budget(Some(memory), &meta) else { return Ok(Round::Done) };
     if meta.pending == 0 && meta.removed == 0 {
         return Ok(Round::Done);
     }
@@ -185,7 +190,7 @@ fn link_inside(shared: &Arc<Shared>, memory: u64, hooks: Hooks<'_>) -> Result<u6
             return batch.finish(Ok(0), None, hooks);
         };
         let items = shared
-            .budget(Some(memory), meta.code_bits)
+            .budget(Some(memory), &meta)
             .map_or(1, |budget| budget.round(meta.slots.into()).items);
         batch.finish(Ok(items.min(meta.pending.into())), Some(Goal::Part(items)), hooks)
     })

@@ -26,8 +26,10 @@ use crate::format::meta::Meta;
 use crate::item_key::ItemName;
 use crate::store::open::{read_marked, read_meta};
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
+use crate::store::sections::list::index_kinds;
 use crate::store::table::Memory;
 use crate::store::{Place, Raw};
+use crate::types::IndexKind;
 use crate::writer::Writer;
 
 /// The metric of an index that is opened without a type: one that ships with voisin, one from the
@@ -127,6 +129,19 @@ impl Shared {
         self.engine(&mut rng, hooks, within).run(txn, m.into(), m0.into(), goal)
     }
 
+    /// Gives an index these kinds, if any are given, and no others: before its first item.
+    pub(super) fn set_kinds(&self, txn: &mut RwTxn<'_>, kinds: Option<&[IndexKind]>) -> Result<()> {
+        let Some(kinds) = kinds else { return Ok(()) };
+        let (writer, is_wanted) = (self.writer(), |kind: &&IndexKind| kinds.contains(*kind));
+        for kind in IndexKind::ALL.iter().filter(is_wanted) {
+            writer.add_kind(txn, *kind)?;
+        }
+        for kind in IndexKind::ALL.iter().filter(|kind| !is_wanted(kind)) {
+            writer.drop_kind(txn, *kind)?;
+        }
+        Ok(())
+    }
+
     /// The bounds of a build inside a write transaction, if there is a budget that does not hold
     /// the whole index: it leaves pending what does not fit.
     ///
@@ -141,11 +156,12 @@ impl Shared {
         let memory = hooks.memory.or(self.memory);
         let meta = memory.map(|_| read_meta(self.place, txn)).transpose()?.flatten();
         let Some(meta) = meta else { return Ok(None) };
-        let Some(budget) = self.budget(memory, meta.code_bits) else { return Ok(None) };
+        let Some(budget) = self.budget(memory, &meta) else { return Ok(None) };
         let (slots, items) = (u64::from(meta.slots), u64::from(meta.items));
         let changed = match goal {
             Goal::Linked | Goal::Part(_) => u64::from(meta.pending) + u64::from(meta.removed),
             Goal::LinkedAnew | Goal::Optimized => items,
+            Goal::Kept => return Ok(None),
         };
         if budget.holds_whole(slots, changed) {
             return Ok(None);
@@ -372,6 +388,7 @@ impl Shared {
             }
             let entry = options.entry(metric, catalog::next_number(&env, &txn)?, naming);
             let shared = Shared::new(&env, name, entry.clone(), metric, false);
+            shared.set_kinds(&mut txn, options.wanted_kinds())?;
             // Creates the index, empty, and checks the options.
             shared.build(&mut txn, Goal::Linked, Hooks::NONE)?;
             if let Some(codes) = options.wanted_codes() {
@@ -436,6 +453,9 @@ impl Shared {
             meta => meta.ok().flatten().map(|(meta, _)| meta),
         };
         shared.pending_at_open = meta.as_ref().map_or(0, |meta| meta.pending.into());
+        if let Some(meta) = &meta {
+            options.check_kinds(name, &index_kinds(meta))?;
+        }
         options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
         Ok(shared)
     }

@@ -20,10 +20,11 @@ use crate::error::Result;
 use crate::query::Query;
 use crate::store::owned_snapshot::{OwnedSnapshot, OwnedSource};
 use crate::store::sections::ids::items::items_from;
+use crate::store::sections::list::index_kinds;
 use crate::store::sections::records::view::records_in;
 use crate::store::sections::warm::Warmed;
 use crate::store::view::View;
-use crate::types::{ItemId, Slot};
+use crate::types::{IndexKind, ItemId, Slot};
 
 /// The number of items looked up while others wait for the transaction: a tenth of a millisecond.
 const ITEMS_AHEAD: usize = 4096;
@@ -148,6 +149,12 @@ impl<D, K: ?Sized> Snapshot<D, K> {
     #[must_use]
     pub fn len(&self) -> u64 {
         self.held().meta().items.into()
+    }
+
+    /// The kinds of the index, ascending.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<IndexKind> {
+        index_kinds(self.held().meta())
     }
 
     /// Whether the index has no items.

@@ -18,9 +18,10 @@ use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
 use crate::store::sections::fields::schema;
+use crate::store::sections::list::is_upkeep_due;
 use crate::store::sections::records::view::record_in;
 use crate::training::{Sample, TrainedRange};
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 use crate::writer::Writer;
 
 /// See the module.
@@ -77,6 +78,8 @@ fn has_changed_nothing(error: &Error) -> bool {
             | Error::InvalidKeyedItem { .. }
             | Error::InvalidQuery { .. }
             | Error::CodesUnsupported { .. }
+            | Error::KindUnsupported { .. }
+            | Error::KindMismatch { .. }
             | Error::UnknownMetric { .. }
             | Error::LengthMismatch { .. }
             | Error::UnevenRows { .. }
@@ -216,6 +219,15 @@ impl<'w> Writes<'w> {
         self.change_whole(|_, txn| shared.engine(&mut rng, hooks, None).encode_missing(txn))
     }
 
+    /// Gives the index a kind. If that is a graph, all its items are linked at the end.
+    pub(super) fn add_kind(&mut self, kind: IndexKind) -> Result<bool> {
+        let is_added = self.change(|writer, txn| writer.add_kind(txn, kind))?;
+        if is_added {
+            self.others_pending = 0;
+        }
+        Ok(is_added)
+    }
+
     /// Measures the recall of searches.
     pub(super) fn calibrate(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
@@ -309,14 +321,16 @@ pub(super) fn link_with(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> R
             (hooks.progress)(Progress { phase, done, total });
         };
         match link_round(shared, least, Hooks { progress: &progress, ..hooks })? {
-            0 => return Ok(done),
+            0 => break,
             linked => done += linked,
         }
         // Items that others have added meanwhile are left to them.
         if done >= total {
-            return Ok(done);
+            break;
         }
     }
+    keep_up(shared, hooks)?;
+    Ok(done)
 }
 
 /// Links at most `least` items, or as many as are linked already if that is more. Returns their
@@ -344,6 +358,18 @@ fn link_round(shared: &Arc<Shared>, least: u64, hooks: Hooks<'_>) -> Result<u64>
         let linked = limit.min(meta.pending.into());
         batch.finish(Ok(linked), Some(Goal::Part(limit)), hooks)
     })
+}
+
+/// Does what is left to the end of builds, if there is any: a load that has had nothing to link may
+/// have brought enough items for codes.
+pub(super) fn keep_up(shared: &Arc<Shared>, hooks: Hooks<'_>) -> Result<()> {
+    let is_due = match shared.newest() {
+        Ok(newest) => newest.meta().lacks_codes(shared.codes_from) || is_upkeep_due(newest.meta()),
+        // A write finds out, as it needs no reader slot.
+        Err(Error::ReadersFull { .. }) => true,
+        Err(error) => return Err(error),
+    };
+    if is_due { build_now(shared, Goal::Kept, hooks) } else { Ok(()) }
 }
 
 pub(super) fn build_now(shared: &Arc<Shared>, goal: Goal, hooks: Hooks<'_>) -> Result<()> {

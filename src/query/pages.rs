@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::filter::Named;
 use crate::item_key::{AsKey, bytes_of, sealed};
 use crate::search::pages::{Near, Stream};
+use crate::search::request::Efforts;
 use crate::search::{AnyView, Beside, Deadline, Request, Searched, Settled};
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// The results of a query, page by page: see [`Query::pages`].
 pub struct Pages<P, K: ?Sized = ItemId> {
@@ -34,8 +35,10 @@ pub struct Pages<P, K: ?Sized = ItemId> {
 struct Options {
     k: usize,
     ef_search: usize,
+    efforts: Efforts,
     recall: Option<f64>,
     exact: Option<bool>,
+    kind: Option<IndexKind>,
     codes: bool,
     beside: Beside,
     deadline: Option<Deadline>,
@@ -44,15 +47,18 @@ struct Options {
 
 impl Options {
     fn of(request: Request<'_>) -> Self {
-        let Request { k, ef_search, recall, exact, codes, beside, deadline, within, .. } = request;
-        Self { k, ef_search, recall, exact, codes, beside, deadline, within }
+        let Request { k, ef_search, efforts, recall, exact, kind, codes, .. } = request;
+        let Request { beside, deadline, within, .. } = request;
+        Self { k, ef_search, efforts, recall, exact, kind, codes, beside, deadline, within }
     }
 
     fn request(&self) -> Request<'static> {
         Request {
             ef_search: self.ef_search,
+            efforts: self.efforts,
             recall: self.recall,
             exact: self.exact,
+            kind: self.kind,
             codes: self.codes,
             beside: self.beside,
             deadline: self.deadline,
@@ -100,6 +106,7 @@ fn question_of(near: &Near, options: &Options, settled: &Settled) -> u64 {
     hash = hash.add(&(options.ef_search as u64).to_le_bytes());
     hash = options.recall.iter().fold(hash, |hash, recall| hash.add(&recall.to_le_bytes()));
     hash = hash.add(&[u8::from(options.codes), options.exact.map_or(2, u8::from)]);
+    hash = options.kind.iter().fold(hash, |hash, kind| hash.add(kind.name().as_bytes()));
     hash = hash.add(&options.within.unwrap_or(f32::NAN).to_le_bytes());
     for (name, slots) in [&b"among"[..], b"without"].into_iter().zip(settled.slots()) {
         if let Some(slots) = slots {

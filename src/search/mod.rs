@@ -19,10 +19,11 @@ mod deadline;
 mod effort;
 pub(crate) mod explain;
 pub(crate) mod pages;
+pub(crate) mod parameters;
 mod paths;
 mod range;
 pub(crate) mod recall;
-mod request;
+pub(crate) mod request;
 mod sample;
 mod searched;
 mod selection;
@@ -36,7 +37,7 @@ pub use self::deadline::Deadline;
 pub(crate) use self::deadline::Due;
 use self::paths::{AccessPath, PATHS};
 pub(crate) use self::request::{Request, SearchContext};
-pub use self::searched::{Searched, Strategy};
+pub use self::searched::{Certificate, Searched, Strategy};
 pub(crate) use self::selection::{Items, Predicate, Restrictions, Settled};
 pub(crate) use self::slot_set::SlotSet;
 use crate::codec::Components;
@@ -45,10 +46,11 @@ use crate::flat::{Slots, scan};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::readahead::residency::{Residency, Temperature};
 use crate::store::readahead::warmth::{advance, is_warm};
+use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::top_k::{Found, Refine};
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 
 /// A view over any source, so that searches are compiled once.
 pub(crate) type AnyView<'v, 's, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
@@ -182,10 +184,13 @@ impl Search<'_, '_, '_, '_> {
     /// The answer to one of the queries.
     fn answer(&self, query: &impl Refine, found: Found, strategy: Strategy) -> Result<Searched> {
         let Found { top_k, distances, estimates, lists } = found;
+        let Snapshot { id, meta, .. } = self.view.snapshot;
         let mut answer = Searched {
             nns: top_k.into_sorted(query)?,
             vectors: Vec::new(),
             records: Vec::new(),
+            snapshot: *id as u64,
+            possible: self.context.selection.len() as u64,
             did_cancel: self.context.did_cancel(),
             timed_out: self.context.is_late(),
             has_more: false,
@@ -193,7 +198,7 @@ impl Search<'_, '_, '_, '_> {
             distances,
             estimates,
             lists,
-            pending: self.view.snapshot.meta.pending.into(),
+            pending: meta.pending.into(),
         };
         self.context.request.beside.add_to(self.view, &mut answer)?;
         Ok(answer)
@@ -205,12 +210,19 @@ impl Search<'_, '_, '_, '_> {
     }
 
     /// The query planner: the cheapest access path by their cost models (`cost_ns`), of the
-    /// requested kind (exact or not), or of all if no such path can answer. The choice is the same
-    /// for one query and for many, so that a batch gives the answers that each would get alone.
+    /// requested kind (of index; exact or not), or of all if no such path can answer. The choice is
+    /// the same for one query and for many, so that a batch gives the answers that each would get
+    /// alone.
     fn cheapest(&self, k: usize) -> &'static dyn AccessPath {
-        let cheapest = |exact: Option<bool>| {
+        let (request, meta) = (&self.context.request, &self.view.snapshot.meta);
+        let is_known = |path: &dyn AccessPath| {
+            request.recall.is_none() || path.strategy().is_exact() || path.is_calibrated(meta)
+        };
+        let cheapest = |exact: Option<bool>, kind: Option<IndexKind>| {
             let asked_for = |path: &&&dyn AccessPath| {
                 exact.is_none_or(|exact| exact == path.strategy().is_exact())
+                    && kind.is_none_or(|kind| kind == path.kind())
+                    && is_known(**path)
             };
             PATHS
                 .iter()
@@ -220,7 +232,12 @@ impl Search<'_, '_, '_, '_> {
                 .min_by(|(a, _), (b, _)| a.total_cmp(b))
                 .map(|(_, path)| path)
         };
-        cheapest(self.context.request.exact).or_else(|| cheapest(None)).unwrap_or(&paths::Flat)
+        // A search that must be exact is, whatever kind is asked for.
+        let kind = request.kind.filter(|_| request.exact != Some(true));
+        cheapest(request.exact, kind)
+            .or_else(|| cheapest(kind.map(|_| true), None))
+            .or_else(|| cheapest(None, None))
+            .unwrap_or(&paths::Flat)
     }
 
     /// Scans slots for each query.

@@ -28,7 +28,7 @@ use crate::graph::{Candidate, DistanceComputer, order};
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::source::Source;
 use crate::top_k::Found;
-use crate::types::{ItemId, Slot};
+use crate::types::{IndexKind, ItemId, Slot};
 
 /// The number of items of the first block of a walk, and of the largest: each has twice as many as
 /// the one before.
@@ -233,14 +233,13 @@ impl Stream {
     ) -> Result<bool> {
         let Search { view, context, queries } = *search;
         let possible = search.context.selection.len();
+        // Not the size of a page: the sequence does not depend on it. Streams of results are made
+        // by walks of the graph, and by scans.
+        let k = FIRST_BLOCK.min(possible);
         let walks = view.snapshot.meta.linked() > 0
             && match context.request.exact {
-                Some(is_exact) => !is_exact,
-                None => {
-                    // Not the size of a page: the sequence does not depend on it.
-                    let k = FIRST_BLOCK.min(possible);
-                    possible > 0 && !search.cheapest(k).strategy().is_exact()
-                }
+                Some(is_exact) => !is_exact && context.request.asks_for(IndexKind::Hnsw),
+                None => possible > 0 && search.cheapest(k).strategy() == Strategy::Graph,
             };
         if !walks {
             let strategy = search.cheapest_exact(possible.max(1)).0.strategy();

@@ -87,13 +87,10 @@ impl Search<'_, '_, '_, '_> {
         let Self { view, queries, context } = *self;
         let (exact, cost) = self.cheapest_exact(k);
         // A small radius costs what a search for few results does.
-        let walks = view.snapshot.meta.linked() > 0
-            && match context.request.exact {
-                Some(is_exact) => !is_exact,
-                None => !self.cheapest(1).strategy().is_exact(),
-            };
-        if !walks {
-            return exact.search(self, k);
+        let way = self.cheapest(1);
+        if way.strategy() != Strategy::Graph {
+            let way = if way.strategy().is_exact() { exact } else { way };
+            return way.search(self, k);
         }
         let costs = self.costs();
         let budget = if context.request.exact.is_none() { cost } else { f64::INFINITY };

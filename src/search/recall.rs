@@ -3,16 +3,18 @@
 //! search. So the queries are like vectors that are not in the index. Builds calibrate an index
 //! that way: see `effort`, and decision 0049.
 
+use super::paths::PATHS;
 use super::request::Cancel;
 use super::sample::{Population, sample, share_interval};
 use super::{AnyView, Beside, Request, Search, SearchContext, Settled, begin};
 use crate::error::{Error, Result};
+use crate::format::meta::Meta;
 use crate::graph::delete::take_out;
 use crate::graph::plan::Plan;
 use crate::graph::working::Working;
 use crate::store::source::Warm;
 use crate::store::view::View;
-use crate::types::{Calibration, Curve, ItemId, Point, Slot};
+use crate::types::{Calibration, Curve, IndexKind, ItemId, Point, Slot};
 
 /// The number of queries of a calibration; of those for many results fewer, as each tells more.
 const QUERIES: u32 = 256;
@@ -85,7 +87,8 @@ pub(crate) fn calibrate(
     view: AnyView<'_, '_, '_>,
     cancel: Cancel<'_>,
 ) -> Result<Option<Calibration>> {
-    let request = Request { cancel, exact: Some(false), ..Request::new(MANY_K) };
+    let kind = Some(IndexKind::Hnsw);
+    let request = Request { cancel, exact: Some(false), kind, ..Request::new(MANY_K) };
     let sample = Sample::new(&view, QUERIES)?;
     let probes = Probes::new(&view, &sample, request)?;
     if probes.all.is_empty() {
@@ -112,6 +115,30 @@ pub(crate) fn calibrate(
     let curves = [first, usual, many].into_iter().filter(|curve| !curve.points.is_empty());
     let curves: Vec<Curve> = curves.collect();
     Ok((!curves.is_empty()).then_some(Calibration { items, queries, curves }))
+}
+
+/// Measures what the efforts of other kinds than the graph find: those that are due, or all.
+/// Returns their new parts of META.
+///
+/// # Errors
+/// [`Error::Cancelled`], and those of searches.
+pub(crate) fn calibrate_others(
+    view: AnyView<'_, '_, '_>,
+    cancel: Cancel<'_>,
+    all: bool,
+) -> Result<Vec<(IndexKind, Vec<u8>)>> {
+    let meta = &view.snapshot.meta;
+    let mut parts = Vec::new();
+    for path in PATHS.iter().filter(|path| all || path.is_calibration_due(meta)) {
+        let part = path.calibrate(view, cancel)?;
+        parts.extend(part.map(|part| (path.kind(), part)));
+    }
+    Ok(parts)
+}
+
+/// Whether [`calibrate_others`] has something to do.
+pub(crate) fn are_others_due(meta: &Meta) -> bool {
+    PATHS.iter().any(|path| path.is_calibration_due(meta))
 }
 
 /// The `ef` of a curve.
@@ -164,7 +191,8 @@ impl<'s, 't> Sample<'s, 't> {
             sample(population.len(), size.saturating_mul(OVERSAMPLED)).collect();
         let mut nodes = Vec::with_capacity(numbers.len());
         for slot in population.live(&numbers).map(Slot) {
-            if view.is_node(slot)? {
+            // Where there is a graph, they are taken out of it.
+            if !view.snapshot.meta.has_graph || view.is_node(slot)? {
                 nodes.push(slot);
             }
         }

@@ -6,28 +6,51 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::beside::Beside;
 use super::deadline::{Deadline, Due};
 use super::effort::{check_goal, ef_for};
+use super::paths::PATHS;
 use super::selection::{Restrictions, Selection};
 use crate::defaults;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::format::meta::Meta;
 use crate::graph::working::Working;
+use crate::store::sections::list::index_kinds;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::top_k::Wanted;
-use crate::types::{Calibration, ItemId, Slot};
+use crate::types::{IndexKind, ItemId, Slot, names};
 
 /// The cancel closure, as a trait object, so that a search is compiled once and not for each
 /// closure.
 pub(crate) type Cancel<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// How much searches of each kind of index do, in its own measure, where that was set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Efforts([Option<u32>; IndexKind::ALL.len()]);
+
+impl Efforts {
+    pub(crate) fn of(&self, kind: IndexKind) -> Option<usize> {
+        self.0.get(kind as usize).copied().flatten().map(|effort| effort as usize)
+    }
+
+    pub(crate) fn set(&mut self, kind: IndexKind, effort: usize) {
+        if let Some(stored) = self.0.get_mut(kind as usize) {
+            *stored = Some(u32::try_from(effort).unwrap_or(u32::MAX));
+        }
+    }
+}
 
 /// The options of a query.
 #[derive(Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) k: usize,
     pub(crate) ef_search: usize,
-    /// The recall that `ef_search` follows from, by the calibration of the index.
+    /// The same for other kinds of index.
+    pub(crate) efforts: Efforts,
+    /// The recall that these follow from, by the calibration of the index.
     pub(crate) recall: Option<f64>,
     /// Only exact access paths, or only the others; `None` for the cheapest of all.
     pub(crate) exact: Option<bool>,
+    /// Only the access paths of this kind, as long as one of them can answer.
+    pub(crate) kind: Option<IndexKind>,
     /// The items that may be results.
     pub(crate) restrictions: Restrictions<'a>,
     /// Whether to use the quantized codes of the index, if it has any.
@@ -47,8 +70,10 @@ impl Request<'_> {
         Self {
             k,
             ef_search: defaults::EF_SEARCH,
+            efforts: Efforts::default(),
             recall: None,
             exact: None,
+            kind: None,
             restrictions: Restrictions::default(),
             codes: true,
             cancel: &|| false,
@@ -65,18 +90,42 @@ impl Request<'_> {
         Self { deadline, ..self }
     }
 
-    /// The same with the `ef_search` by which the goal of recall is reached on an index. One that
-    /// has no calibration is searched exactly.
+    /// The same with the `ef_search` by which a search of the graph reaches the goal of recall. An
+    /// index that has no calibration, of the kind that is asked for or of any, is searched exactly.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`](crate::Error::InvalidParameter).
-    fn with_effort(self, calibration: Option<&Calibration>, items: u32) -> Result<Self> {
+    /// [`Error::InvalidParameter`].
+    fn with_effort(self, meta: &Meta) -> Result<Self> {
         let Some(recall) = self.recall else { return Ok(self) };
         check_goal(recall)?;
-        Ok(match calibration.filter(|_| recall < 1.0) {
-            Some(known) => Self { ef_search: ef_for(known, self.k, recall, items), ..self },
-            None => Self { exact: self.exact.or(Some(true)), ..self },
-        })
+        let is_known =
+            PATHS.iter().any(|path| self.asks_for(path.kind()) && path.is_calibrated(meta));
+        if recall == 1.0 || !is_known {
+            return Ok(Self { exact: self.exact.or(Some(true)), ..self });
+        }
+        let ef = |known| ef_for(known, self.k, recall, meta.items);
+        Ok(Self { ef_search: meta.calibration.as_ref().map_or(self.ef_search, ef), ..self })
+    }
+
+    /// Whether paths of a kind may answer it.
+    pub(super) fn asks_for(&self, kind: IndexKind) -> bool {
+        self.kind.is_none_or(|asked| asked == kind)
+    }
+
+    /// The same for an index that has the kind that is asked for.
+    ///
+    /// # Errors
+    /// [`Error::KindMismatch`].
+    fn of_kind(self, index: u16, meta: &Meta) -> Result<Self> {
+        let Some(kind) = self.kind else { return Ok(self) };
+        let has = index_kinds(meta);
+        if !has.contains(&kind) {
+            let (has, action) = (names(&has), "searched");
+            return Err(Error::KindMismatch { index, kind, has, action });
+        }
+        // A scan is exact.
+        let exact = if kind == IndexKind::Flat { Some(true) } else { self.exact };
+        Ok(Self { exact, ..self })
     }
 
     /// When a search that starts now must have ended.
@@ -95,8 +144,10 @@ impl fmt::Debug for Request<'_> {
         f.debug_struct("Request")
             .field("k", &self.k)
             .field("ef_search", &self.ef_search)
+            .field("efforts", &self.efforts)
             .field("recall", &self.recall)
             .field("exact", &self.exact)
+            .field("kind", &self.kind)
             .field("restrictions", &self.restrictions)
             .field("codes", &self.codes)
             .field("deadline", &self.deadline)
@@ -129,7 +180,7 @@ impl<'a> SearchContext<'a> {
         own: Option<Slot>,
     ) -> Result<Self> {
         let meta = &view.snapshot.meta;
-        let request = request.with_effort(meta.calibration.as_ref(), meta.items)?;
+        let request = request.of_kind(view.snapshot.index, meta)?.with_effort(meta)?;
         let due = request.due();
         let selection = Selection::of(view, request.restrictions, own, due)?;
         let (cancelled, late) = (AtomicBool::new(false), AtomicBool::new(false));

@@ -13,6 +13,8 @@ pub enum Strategy {
     All,
     /// An exact scan of all candidates (prefilter).
     Candidates,
+    /// A scan of the inverted lists whose centers are the nearest.
+    Lists,
 }
 
 impl Strategy {
@@ -20,10 +22,27 @@ impl Strategy {
     #[must_use]
     pub fn is_exact(self) -> bool {
         match self {
-            Self::Graph => false,
+            Self::Graph | Self::Lists => false,
             Self::All | Self::Candidates => true,
         }
     }
+}
+
+/// What an exact answer guarantees: see [`Searched::certificate`]. Of all `items` that may be
+/// results, in the state of `snapshot`, no other one is nearer by the definition of the metric, in
+/// `f64`, ties by item id: each was compared, or ruled out by the error bound of its code, which
+/// always holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Certificate {
+    /// [`Searched::snapshot`].
+    pub snapshot: u64,
+    /// [`Searched::possible`].
+    pub items: u64,
+    /// The number of them whose exact distance was computed.
+    pub compared: u64,
+    /// The number of those that their codes ruled out: no vector of them was read.
+    pub ruled_out: u64,
 }
 
 /// The answer to a query. It names items by id, or by key where they have keys.
@@ -40,6 +59,12 @@ pub struct Searched<I = ItemId> {
     /// The records of these items, in the same order, if the query has asked for them by
     /// [`with_records`](crate::Query::with_records): `None` for an item that has no record.
     pub records: Vec<Option<Vec<u8>>>,
+    /// The snapshot that was searched: the number of its commit, counted over all indexes of the
+    /// environment. A search inside a write transaction has the number of the commit to come.
+    pub snapshot: u64,
+    /// The number of items that could be results, as far as no predicate is asked: all of the
+    /// index, or all that pass a filter.
+    pub possible: u64,
     /// Whether the search was cancelled, or ended by its deadline: these are then the nearest items
     /// seen so far.
     pub did_cancel: bool,
@@ -55,7 +80,8 @@ pub struct Searched<I = ItemId> {
     pub distances: u64,
     /// The number of distances estimated from codes.
     pub estimates: u64,
-    /// The number of neighbor lists read: a graph search reads one for each node that it expands.
+    /// The number of lists read: a graph search reads the neighbor list of each node that it
+    /// expands, a search of inverted lists those that it probes.
     pub lists: u64,
     /// The number of pending items of the index, which are not in the graph yet: a search scans
     /// them one by one. If it stays large, build, or call [`Index::link`](crate::Index::link).
@@ -75,6 +101,8 @@ impl<I> Searched<I> {
             nns: Vec::new(),
             vectors: Vec::new(),
             records: Vec::new(),
+            snapshot: 0,
+            possible: 0,
             did_cancel: false,
             timed_out: false,
             has_more: false,
@@ -97,6 +125,8 @@ impl<I> Searched<I> {
             nns,
             vectors: self.vectors,
             records: self.records,
+            snapshot: self.snapshot,
+            possible: self.possible,
             did_cancel: self.did_cancel,
             timed_out: self.timed_out,
             has_more: self.has_more,
@@ -114,6 +144,34 @@ impl<I> Searched<I> {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.strategy.is_exact() && !self.did_cancel && !self.has_more
+    }
+
+    /// What an exact answer guarantees. `None` unless [`is_complete`](Self::is_complete).
+    ///
+    /// ```
+    /// use voisin::{Index, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| batch.add_items_from((0..5000).map(|item| (item, [item as f32]))))?;
+    /// let snapshot = index.snapshot()?;
+    /// let exact = snapshot.search(3).exact().by_vector(&[6.9])?;
+    /// let certificate = exact.certificate().unwrap();
+    /// assert_eq!((certificate.snapshot, certificate.items), (snapshot.commit(), 5000));
+    /// assert_eq!(certificate.compared + certificate.ruled_out, 5000);
+    /// assert!(snapshot.search(3).walk_graph().by_vector(&[6.9])?.certificate().is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.is_complete().then(|| Certificate {
+            snapshot: self.snapshot,
+            items: self.possible,
+            compared: self.distances.min(self.possible),
+            ruled_out: self.possible.saturating_sub(self.distances),
+        })
     }
 
     /// Whether the search was cancelled.

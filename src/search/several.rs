@@ -96,6 +96,7 @@ fn cost_of(answers: &[Searched]) -> Searched {
         cost.estimates += answer.estimates;
         cost.lists += answer.lists;
         cost.pending = answer.pending;
+        (cost.snapshot, cost.possible) = (answer.snapshot, answer.possible);
         // What is not exact for one vector is not exact.
         if !answer.strategy.is_exact() || cost.strategy.is_exact() {
             cost.strategy = answer.strategy;

@@ -292,7 +292,7 @@ impl<M: MakeValue> SectionEdit for BlockEdit<M> {
         self.blocks.seal(target, slots)
     }
 
-    fn check_late(&self, target: &Target<'_, '_, '_>) -> Result<()> {
+    fn check_late(&mut self, target: &Target<'_, '_, '_>) -> Result<()> {
         self.blocks.check_late(target)
     }
 

@@ -62,6 +62,9 @@ pub enum Invariant {
     Reachable,
     /// Every node has an in-edge.
     InDegree,
+    /// Every slot that is not free is in one inverted list, and the sizes of these are those
+    /// stored.
+    InvertedLists,
 }
 
 impl Invariant {
@@ -89,6 +92,7 @@ impl Invariant {
             Self::Tree => "tree",
             Self::Reachable => "reachable",
             Self::InDegree => "in-degree",
+            Self::InvertedLists => "inverted-lists",
         }
     }
 }

@@ -19,11 +19,11 @@ use super::open::read_for_change;
 use super::recode::{self, Recoded, Recoding};
 use super::sections::fields::edit::FieldsEdit;
 use super::sections::ids::edit::IdMaps;
-use super::sections::list::{SECTIONS, is_listed};
+use super::sections::list::{SECTIONS, index_kinds, is_listed, section_for};
 use super::sections::records::edit::{RecordsEdit, check_record};
 use super::sections::records::view::records_in;
 use super::sections::section::{Section, SectionEdit};
-use super::sections::sets::edit::SetEdit;
+use super::sections::sets::edit::{SetEdit, read as read_set};
 use super::sections::vectors;
 use super::target::{Journal, Put, Target, written};
 use super::view::check_dimensions;
@@ -36,7 +36,7 @@ use crate::format::delta::Delta;
 use crate::format::meta::{MAX_DIMENSIONS, Meta, Training};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
-use crate::types::{ItemId, Scale, Slot};
+use crate::types::{IndexKind, ItemId, Scale, Slot, names};
 
 /// Bytes of encoded rows that are buffered. User code (iterator, `AsRef`, metric) produces them,
 /// and runs before any of them is stored.
@@ -101,6 +101,20 @@ pub(crate) fn check_new(metric: &Metric, dimensions: usize) -> Result<()> {
         });
     }
     Ok(())
+}
+
+/// Checks that an index of a metric can have a kind.
+///
+/// # Errors
+/// [`Error::KindUnsupported`].
+pub(crate) fn check_kind(kind: IndexKind, metric: &Metric) -> Result<()> {
+    let supported = section_for(kind).map_or(Ok(()), |section| section.supports(metric));
+    supported.map_err(|can| Error::KindUnsupported {
+        kind,
+        metric: metric.name(),
+        form: metric.codec_name,
+        can,
+    })
 }
 
 /// The metadata of an empty index.
@@ -336,6 +350,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             let recoding = Recoding::new(self.place, self.wtxn, &self.meta, scale)?;
             // Codes are quantized from stored vectors, around a center of their own.
             self.delete_codes()?;
+            self.values.retain(|values| values.section.follows_scale());
             self.recode(&recoding)?;
             self.meta.saturated = recoding.saturated;
             if self.meta.norm_bound > 0.0 {
@@ -368,8 +383,10 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         self.take_slot(item)?;
         self.ids.set_slot(self.place, self.wtxn, item, Some(slot))?;
         self.ids.set_item(self.place, self.wtxn, slot, item)?;
-        self.pending.insert(self.place, self.wtxn, slot)?;
-        self.meta.pending += 1;
+        if self.meta.has_graph {
+            self.pending.insert(self.place, self.wtxn, slot)?;
+            self.meta.pending += 1;
+        }
         self.meta.items += 1;
         self.store(slot, Address { bytes: &bytes, factor }, false)?;
         self.seal()?;
@@ -433,12 +450,14 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         };
         self.ids.set_slot(self.place, self.wtxn, item, None)?;
         self.meta.items = self.one_less(self.meta.items)?;
-        if self.pending.remove(self.place, self.wtxn, slot)? {
+        if self.meta.has_graph && self.pending.remove(self.place, self.wtxn, slot)? {
             self.meta.pending = self.one_less(self.meta.pending)?;
             self.release(slot)?;
-        } else {
+        } else if self.meta.has_graph {
             self.removed.insert(self.place, self.wtxn, slot)?;
             self.meta.removed += 1;
+        } else {
+            self.release(slot)?;
         }
         Ok(true)
     }
@@ -532,8 +551,62 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
+    /// Gives the index a kind. Before anything else in the edit. `false` if it has the kind.
+    ///
+    /// # Errors
+    /// [`Error::KindUnsupported`]: nothing has been changed.
+    pub(crate) fn add_kind(&mut self, kind: IndexKind) -> Result<bool> {
+        let Some(section) = section_for(kind) else { return Ok(false) };
+        if section.is_present(&self.meta) {
+            return Ok(false);
+        }
+        check_kind(kind, self.place.metric)?;
+        section.set_present(&mut self.meta, true);
+        if kind == IndexKind::Hnsw {
+            let mut live = RoaringBitmap::new();
+            live.insert_range(0..self.meta.slots);
+            live -= read_set(self.place, self.wtxn, SetKind::Free)?;
+            self.unlinked(&live)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes a kind from the index, with all its values. Before anything else in the edit. `false`
+    /// if it does not have the kind.
+    ///
+    /// # Errors
+    /// [`Error::KindMismatch`] for the kind that every index has: nothing has been changed.
+    pub(crate) fn drop_kind(&mut self, kind: IndexKind) -> Result<bool> {
+        let index = self.place.index;
+        let Some(section) = section_for(kind) else { return Ok(false) };
+        if kind == IndexKind::Flat {
+            let has = names(&index_kinds(&self.meta));
+            return Err(Error::KindMismatch { index, kind, has, action: "dropped" });
+        }
+        if !section.is_present(&self.meta) {
+            return Ok(false);
+        }
+        if kind == IndexKind::Hnsw {
+            let read = |set| read_set(self.place, self.wtxn, set);
+            let [pending, removed] = [read(SetKind::Pending)?, read(SetKind::Removed)?];
+            self.linked(&pending)?;
+            self.taken_out(&removed)?;
+        }
+        section.set_present(&mut self.meta, false);
+        self.values.retain(|values| values.section.index_kind() != Some(kind));
+        section.kinds().iter().try_for_each(|kind| self.delete_derived(*kind))?;
+        Ok(true)
+    }
+
     pub(crate) fn index(&self) -> u16 {
         self.place.index
+    }
+
+    /// Replaces the part of a section in META, whose values are put at the end, and are no longer
+    /// changed by the edit.
+    pub(crate) fn set_part(&mut self, kind: Kind, part: Vec<u8>) {
+        self.values.retain(|values| !values.section.kinds().contains(&kind));
+        self.meta.set_part(kind, Some(part));
     }
 
     fn target(&mut self) -> Target<'_, 'e, 'p> {

@@ -98,6 +98,10 @@ pub(crate) fn read_marked(
     if let Some((kind, _)) = meta.others.iter().find(|(kind, _)| section_of(*kind).is_none()) {
         return Err(Error::UnknownKind { index, kind: *kind });
     }
+    for section in SECTIONS {
+        let checked = section.check_part(&meta);
+        checked.map_err(|what| Error::corrupt(Key::meta(index), what))?;
+    }
     if meta.metric != metric.name() || (meta.geometry.factor > 0) != metric.has_factor {
         return Err(Error::MetricMismatch {
             index,

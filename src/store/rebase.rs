@@ -114,6 +114,7 @@ impl Rebased {
             now.dimensions == then.dimensions
                 && now.scale == then.scale
                 && now.slots >= then.slots
+                && now.has_graph
                 && now.connectivity.is_none_or(|now| Some(now) == then.connectivity)
         });
         if !is_comparable {

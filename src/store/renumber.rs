@@ -30,7 +30,6 @@ use super::view::View;
 use crate::error::Result;
 use crate::format::meta::Training;
 use crate::format::{Key, Kind};
-use crate::graph::locality;
 use crate::graph::working::Working;
 use crate::threads;
 use crate::types::{Layer, Slot};
@@ -112,18 +111,16 @@ pub(crate) fn renumber<'t>(
     })
 }
 
-/// Spools the vectors in an order that follows the graph: to a temporary file in `folder`, if there
-/// are many.
+/// Spools the vectors in an order: to a temporary file in `folder`, if there are many.
 ///
 /// # Errors
 /// Those of the file system, and [`Error::Corrupt`].
 pub(crate) fn spool<'t>(
     view: &View<'_, 't, AnySource<'_, 't>>,
-    working: &Working<'_>,
+    order: Vec<Slot>,
     folder: Option<&Path>,
     go_on: &GoOn<'_>,
 ) -> Result<Spooled> {
-    let order = locality::order(working)?;
     let (mut vectors, mut norm_bound) = (Spool::new(SPOOL_BYTES, folder), 0f32);
     let Snapshot { metric, meta, .. } = view.snapshot;
     for slot in &order {

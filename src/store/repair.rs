@@ -44,9 +44,12 @@ pub(crate) fn repair(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
     if is_derived {
         free |= &removed;
         removed.clear();
-        pending.insert_range(0..meta.slots);
-        pending -= &free;
-        (meta.pending, meta.removed, meta.free) = (meta.items, 0, free.len() as u32);
+        (meta.removed, meta.free) = (0, free.len() as u32);
+        if meta.has_graph {
+            pending.insert_range(0..meta.slots);
+            pending -= &free;
+            meta.pending = meta.items;
+        }
         forgotten.extend(SECTIONS.iter().copied().filter(|section| section.forget(&mut meta)));
     }
     let mut kept = RoaringBitmap::new();

@@ -7,6 +7,7 @@
 use super::file::Environment;
 use crate::codes::Codes;
 use crate::format::Kind;
+use crate::types::IndexKind;
 
 /// An index in numbers: see [`Reader::stats`](crate::Reader::stats).
 ///
@@ -50,6 +51,8 @@ pub struct Stats {
     pub saturated: u64,
     /// The range of an `i8` index, once it is trained.
     pub range: Option<RangeStats>,
+    /// The kinds of the index: a kind of value, below, is another thing.
+    pub index_kinds: Vec<IndexKind>,
     /// Vectors in the tail, in values of their own, because the last block is not full.
     pub tail: u64,
     /// M: the maximum degree of a node on each layer above the base. 0 until the first build, as
@@ -64,6 +67,8 @@ pub struct Stats {
     pub alpha: f32,
     /// The quantized codes that searches use, if there are any.
     pub codes: Option<CodeStats>,
+    /// The inverted lists, if there are any.
+    pub lists: Option<ListStats>,
     /// The layers of the graph, starting with the base.
     pub layers: Vec<LayerStats>,
     /// Items that have a record.
@@ -110,6 +115,24 @@ impl CodeStats {
     pub fn drift(&self) -> f64 {
         if self.spread == self.trained_spread { 1.0 } else { self.spread / self.trained_spread }
     }
+}
+
+/// The inverted lists of an index of the kind [`IndexKind::Ivf`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct ListStats {
+    /// The number of lists.
+    pub lists: u64,
+    /// The number of slots of the smallest, those of removed items included.
+    pub smallest: u64,
+    /// The number of slots of the largest.
+    pub largest: u64,
+    /// How many times as many items a probe of one list compares on average as if all lists were
+    /// equally large, if items are searched for as often as each other: 1 if they are. Builds split
+    /// and dissolve lists to keep it low.
+    pub imbalance: f64,
+    /// The number of items when the lists were made.
+    pub trained_on: u64,
 }
 
 /// The range of scalar quantization that an index of [`I8`](crate::codec::I8) was trained for, and
@@ -186,6 +209,7 @@ impl Stats {
         let is_coded = self.codes.is_some();
         let is_hot = |kind: &&KindStats| match kind.kind {
             Kind::CODES | Kind::LINKS | Kind::SPILL | Kind::SLOT_IDS | Kind::SETS => true,
+            Kind::IVF => true,
             Kind::VECTORS | Kind::TAIL => !is_coded,
             _ => false,
         };

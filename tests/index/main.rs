@@ -24,6 +24,8 @@ mod fork;
 mod growth;
 mod handles;
 mod keyed;
+mod kinds;
+mod lists;
 mod loads;
 mod processes;
 mod questions;

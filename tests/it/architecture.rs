@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("field", &["error"]),
     ("database", &["error"]),
     ("threads", &[]),
+    ("kmeans", &["error", "threads", "distance"]),
     ("top_k", &["types", "error", "codec", "distance"]),
     ("format", &["types", "error", "field"]),
     ("item_key", &["types", "error", "format"]),
@@ -40,7 +41,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "store",
         &[
             "training", "types", "memory", "error", "database", "threads", "top_k", "codec",
-            "distance", "codes", "format", "graph", "field",
+            "distance", "codes", "format", "kmeans", "graph", "field",
         ],
     ),
     (
@@ -53,8 +54,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "search",
         &[
-            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "graph",
-            "store", "flat",
+            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "format",
+            "graph", "store", "flat",
         ],
     ),
     (
@@ -136,6 +137,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/ids/resolve.rs", "the same"),
     ("store/sections/sets/view.rs", "the same"),
     ("store/sections/graph/view.rs", "the same"),
+    ("store/sections/ivf/view.rs", "the same"),
     ("store/sections/item_keys/rows.rs", "what was verified when it was looked up"),
     ("store/sections/records/edit.rs", "the length of a record that is about to go"),
     ("store/sections/repair.rs", "looks whether a value is there"),
@@ -144,6 +146,9 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/codes/check.rs", "the same"),
     ("store/sections/ids/check.rs", "the same"),
     ("store/sections/graph/check.rs", "the same"),
+    ("store/sections/ivf/check.rs", "the same"),
+    ("store/sections/ivf/mod.rs", "a build's source has verified it"),
+    ("store/sections/ivf/upkeep.rs", "the same"),
     ("store/sections/item_keys/check.rs", "the same"),
     ("store/sections/records/check.rs", "the same"),
     ("store/sections/fields/check.rs", "the same"),

@@ -41,6 +41,8 @@ const SETS: u8 = 9;
 const DELTA: u8 = 10;
 const RECORDS: u8 = 13;
 const FIELDS: u8 = 15;
+const IVF: u8 = 12;
+const NO_GRAPH: u8 = 18;
 
 /// The number in the keys of what belongs to all indexes of a database, section 2.
 const DATABASE: u16 = u16::MAX;
@@ -106,6 +108,11 @@ pub(crate) struct Meta {
     pub(crate) naming: u8,
     pub(crate) codec: u8,
     pub(crate) layers: u16,
+    /// Whether the index has no graph: no item is pending or removed then.
+    pub(crate) has_no_graph: bool,
+    /// The number of inverted lists, and that of vacant ones among them.
+    pub(crate) lists: u32,
+    pub(crate) vacant: u32,
     pub(crate) dimensions: u32,
     pub(crate) block_bytes: u32,
     pub(crate) block_vectors: u32,
@@ -154,6 +161,7 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
     let slot_of = decode_id_slots(&mut values, meta.slots);
     let by_slot = decode_vectors(&mut values, &meta, &free);
     decode_codes(&mut values, &meta, &by_slot);
+    decode_lists(&mut values, &meta, &free);
 
     let mut decoded = Decoded {
         meta,
@@ -474,7 +482,8 @@ fn decode_deltas(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>) {
                     assert!([0, u32::MAX].contains(&count), "DELTA {n}: {count} of META");
                     continue;
                 }
-                assert!([VECTORS, LINKS, SLOT_IDS, CODES].contains(&kind), "DELTA {n}: {kind}");
+                let listed = [VECTORS, LINKS, SLOT_IDS, CODES, IVF];
+                assert!(listed.contains(&kind), "DELTA {n}: {kind}");
                 let numbers = value.u32s(count as usize);
                 assert!(numbers.is_sorted_by(|a, b| a < b), "DELTA {n}: {numbers:?}");
             }
@@ -585,6 +594,23 @@ impl Meta {
                     }
                     assert!(meta.fields.len() <= 64, "META: {} fields", meta.fields.len());
                 }
+                IVF => {
+                    (meta.lists, meta.vacant) = (part.u32(), part.u32());
+                    _ = part.u32();
+                    assert!(part.u32() <= 1, "META: whether a list waits for a build");
+                    part.zeros(4);
+                    assert!(
+                        meta.vacant < meta.lists || [meta.vacant, meta.lists] == [0, 0],
+                        "META: {} of {} lists are vacant",
+                        meta.vacant,
+                        meta.lists
+                    );
+                    if part.rest() > 0 {
+                        assert!(meta.lists > 0, "META: the recall of no lists");
+                        decode_calibration(&mut part);
+                    }
+                }
+                NO_GRAPH => meta.has_no_graph = true,
                 _ => panic!("META: a part of kind {kind}"),
             }
             part.end();
@@ -596,6 +622,10 @@ impl Meta {
             "META: the parts are of {kinds:?}"
         );
 
+        if meta.has_no_graph {
+            let only_graphs = [meta.pending, meta.removed, meta.m.into(), meta.layers.into()];
+            assert_eq!(only_graphs, [0; 4], "META: no graph, and what only a graph has");
+        }
         let Self { codec, layers, dimensions, slots, .. } = meta;
         assert!((1..=6).contains(&codec) && layers <= 16, "META: codec {codec}, {layers} layers");
         if codec == 5 && meta.step > 0.0 {
@@ -951,6 +981,65 @@ fn check_vector(meta: &Meta, slot: u32, vector: &[u8], factor: Option<f32>) {
     }
 }
 
+/// IVF, section 16: every slot that is not free is in one list.
+fn decode_lists(values: &mut Values, meta: &Meta, free: &BTreeSet<u32>) {
+    let (block_bytes, block_centers) = Meta::geometry_of(4 * meta.dimensions as usize);
+    for block in 0..meta.lists.div_ceil(block_centers) {
+        let mut value = values.expect(IVF, 0, block);
+        assert_eq!(value.bytes.len() + 4, block_bytes as usize, "IVF {block}: bytes of a block");
+        assert_eq!((value.u32(), value.u32()), (block, block_centers), "IVF {block}: header");
+        value.zeros(40);
+        for _ in 0..block_centers.min(meta.lists - block * block_centers) {
+            let center: Vec<f32> = (0..meta.dimensions).map(|_| value.f32()).collect();
+            assert!(center.iter().all(|x| x.is_finite()), "IVF {block}: {center:?}");
+        }
+        value.zeros(value.rest());
+    }
+    let mut entries = |sub: u8, count: u32| {
+        let mut entries = Vec::new();
+        for group in 0..count.div_ceil(1000) {
+            match values.take(IVF, sub, group) {
+                Some(mut value) => {
+                    entries.extend(value.u32s(1000));
+                    value.end();
+                }
+                None => entries.resize(entries.len() + 1000, NO_SLOT),
+            }
+        }
+        let beyond = entries.split_off(count as usize);
+        assert!(beyond.iter().all(|entry| *entry == NO_SLOT), "IVF {sub}: entries beyond all");
+        entries
+    };
+    let (of_slots, sizes) = match meta.lists {
+        0 => return,
+        lists => (entries(2, meta.slots), entries(3, lists)),
+    };
+    let vacant = sizes.iter().filter(|size| **size == NO_SLOT).count();
+    assert_eq!(vacant, meta.vacant as usize, "IVF: vacant lists");
+    let mut found = vec![NO_SLOT; meta.slots as usize];
+    for n in values.all_n(IVF, 1) {
+        let (list, piece) = (n >> 12, n & 0xFFF);
+        let size = sizes[list as usize] as usize;
+        let mut value = values.expect(IVF, 1, n);
+        let slots = value.roaring(value.rest());
+        // As long as lists have less than a million and a half slots.
+        let expected = (size - 390 * piece as usize).min(390);
+        assert_eq!(slots.len(), expected, "IVF list {list} piece {piece} of {size} slots");
+        for slot in slots {
+            let before = std::mem::replace(&mut found[slot as usize], list);
+            assert_eq!(before, NO_SLOT, "IVF: slot {slot} is in two lists");
+        }
+    }
+    assert_eq!(found, of_slots, "IVF: the list of each slot");
+    for (slot, list) in (0..).zip(&found) {
+        assert_eq!(*list == NO_SLOT, free.contains(&slot), "IVF: slot {slot} in list {list}");
+    }
+    for (list, size) in (0..).zip(&sizes) {
+        let members = found.iter().filter(|other| **other == list).count();
+        assert_eq!(members, if *size == NO_SLOT { 0 } else { *size as usize }, "IVF list {list}");
+    }
+}
+
 /// SLOT_IDS, section 7.
 fn decode_slot_ids(values: &mut Values, slots: u32) -> Vec<u32> {
     let mut slot_ids = Vec::new();
@@ -1194,7 +1283,7 @@ impl Decoded {
         }
         assert_eq!(live_slots, items, "ids: one live slot for every item");
 
-        let linked = (0..meta.slots)
+        let linked = (0..if meta.has_no_graph { 0 } else { meta.slots })
             .filter(|slot| !self.pending.contains(slot) && !self.free.contains(slot));
         let records: Vec<u32> =
             self.layers.first().map(|nodes| nodes.keys().copied().collect()).unwrap_or_default();

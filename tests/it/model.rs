@@ -14,7 +14,7 @@ use roaring::RoaringBitmap;
 use voisin::codec::{Bf16, F16, I8};
 use voisin::distances::{BinaryQuantizedEuclidean, Euclidean, Hamming};
 use voisin::heed::RwTxn;
-use voisin::{Codes, Database, ItemId, Reader, Searched, Writer, roaring};
+use voisin::{Codes, Database, IndexKind, ItemId, Reader, Searched, Writer, roaring};
 
 use crate::common::{Env, Metric, Model, Oracle, check_holds, create, open_env, vector};
 
@@ -73,6 +73,12 @@ enum Step {
         index: usize,
         bits: usize,
     },
+    /// Gives an index a kind, or takes it.
+    SetKind {
+        index: usize,
+        kind: IndexKind,
+        is_added: bool,
+    },
     Build {
         index: usize,
         how: Building,
@@ -109,6 +115,8 @@ enum Way {
     Planned,
     Graph,
     Exact,
+    /// As many inverted lists as `ef`.
+    Lists,
 }
 
 /// Few ids, so that they meet often; among them the smallest and the largest.
@@ -131,7 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         (index.clone(), prop::option::weighted(0.3, any::<u8>()), any::<u8>()),
         prop_oneof![Just(0), Just(1), 1..12usize, Just(usize::MAX)],
         prop_oneof![Just(0), 1..20usize, Just(1000), Just(usize::MAX)],
-        prop_oneof![Just(Way::Planned), Just(Way::Graph), Just(Way::Exact)],
+        prop_oneof![Just(Way::Planned), Just(Way::Graph), Just(Way::Exact), Just(Way::Lists),],
         (
             prop::option::weighted(0.4, prop::collection::vec(any::<u8>(), 0..60)),
             prop::bool::weighted(0.8),
@@ -172,6 +180,9 @@ fn step() -> impl Strategy<Value = Step> {
             index.clone(),
             prop_oneof![Just(0), Just(1), Just(2), Just(4), Just(7), Just(8)],
         ).prop_map(|(index, bits)| Step::SetCodes { index, bits }),
+        2 => (index.clone(), prop::sample::select(IndexKind::ALL), any::<bool>()).prop_map(
+            |(index, kind, is_added)| Step::SetKind { index, kind, is_added },
+        ),
         10 => (index, how, prop::bool::weighted(0.05)).prop_map(
             |(index, how, cancelled)| Step::Build { index, how, cancelled },
         ),
@@ -263,6 +274,7 @@ impl<'e, D: Metric> Run<'e, D> {
                     done => done.unwrap(),
                 }
             }
+            Step::SetKind { index, kind, is_added } => self.set_kind(*index, *kind, *is_added),
             Step::Build { index, how, cancelled } => self.build(number, *index, *how, *cancelled),
             Step::Commit => {
                 if let Some(wtxn) = self.wtxn.take() {
@@ -294,6 +306,26 @@ impl<'e, D: Metric> Run<'e, D> {
         let deleted = self.writer(index).del_item(self.wtxn(), id(item)).unwrap();
         assert_eq!(deleted, self.working[index].remove(&id(item)).is_some());
         self.working_records[index].remove(&id(item));
+    }
+
+    fn set_kind(&mut self, index: usize, kind: IndexKind, is_added: bool) {
+        let (writer, db) = (self.writer(index), self.db);
+        let wtxn = self.wtxn();
+        let changed = match is_added {
+            true => writer.add_kind(wtxn, kind),
+            false => writer.drop_kind(wtxn, kind),
+        };
+        match changed {
+            Err(voisin::Error::KindUnsupported { .. }) => assert!(kind > IndexKind::Hnsw),
+            Err(voisin::Error::KindMismatch { .. }) => {
+                assert!(!is_added && kind == IndexKind::Flat)
+            }
+            changed => {
+                changed.unwrap();
+                let reader = Reader::<D>::open(wtxn, INDEXES[index], db).unwrap();
+                assert_eq!(reader.kinds().contains(&kind), is_added);
+            }
+        }
     }
 
     fn build(&mut self, number: usize, index: usize, how: Building, cancelled: bool) {
@@ -394,7 +426,12 @@ fn search<D: Metric>(
     }
     match query.way {
         Way::Planned => &mut nns,
-        Way::Graph => nns.walk_graph(),
+        Way::Graph if reader.kinds().contains(&IndexKind::Hnsw) => nns.walk_graph(),
+        Way::Graph => &mut nns,
+        Way::Lists if reader.kinds().contains(&IndexKind::Ivf) => {
+            nns.kind(IndexKind::Ivf).nprobe(query.ef)
+        }
+        Way::Lists => &mut nns,
         Way::Exact => nns.exact(),
     };
     if let Some(candidates) = &candidates {

@@ -15,6 +15,7 @@ use crate::distance::Cosine;
 use crate::field::{Field, field};
 use crate::format::ids::IdGroup;
 use crate::format::item_keys::{Naming, Row};
+use crate::format::ivf;
 use crate::format::links::{
     OneWay, Record, decode_record, encode_group, encode_record, split_group,
 };
@@ -22,7 +23,7 @@ use crate::format::meta::Meta;
 use crate::format::set::{SetKind, decode_chunk, encode_chunk};
 use crate::format::{codes, fields};
 use crate::store::sections::item_keys::rows::ItemKeys;
-use crate::types::Slot;
+use crate::types::{IndexKind, Slot};
 use crate::writer::Writer;
 
 const INDEX: u16 = 3;
@@ -36,6 +37,19 @@ struct Patient {
 }
 
 type Place<'e> = crate::store::Place<'e>;
+
+/// The same with inverted lists.
+fn patient_with_lists() -> Patient {
+    let patient = patient();
+    patient.operate(|writer, wtxn, _| {
+        writer.add_kind(wtxn, IndexKind::Ivf).unwrap();
+        let mut rng = StdRng::seed_from_u64(5);
+        writer.builder(&mut rng).codes_from(1).force_rebuild_with(wtxn, M, M0).unwrap();
+        writer.add_item(wtxn, 700, &query_vector()).unwrap();
+        writer.del_items(wtxn, 300..310).unwrap();
+    });
+    patient
+}
 
 /// 400 items in the graph, of which 10 are removed, 20 pending items, and free slots.
 fn patient() -> Patient {
@@ -98,6 +112,19 @@ impl Patient {
     fn findings(&self) -> Vec<Finding> {
         let rtxn = self.env.read_txn().unwrap();
         check(&rtxn, INDEX, self.database()).unwrap()
+    }
+
+    /// Damages a fresh index with inverted lists, and expects the invariant among the findings.
+    #[track_caller]
+    fn expect_of_lists(invariant: Invariant, damage: impl FnOnce(&mut RwTxn<'_>, Place<'_>)) {
+        let patient = patient_with_lists();
+        assert_eq!(patient.findings(), []);
+        patient.operate(|_, wtxn, place| damage(wtxn, place));
+        let findings = patient.findings();
+        assert!(
+            findings.iter().any(|finding| finding.invariant == invariant),
+            "{invariant:?} is not among {findings:?}"
+        );
     }
 
     /// Damages a fresh index, and expects the invariant among the findings.
@@ -728,6 +755,68 @@ fn a_node_that_nothing_leads_to_is_found_twice() {
     }
 }
 
+/// The entries of a group of inverted lists are changed.
+fn change_entries(
+    wtxn: &mut RwTxn<'_>,
+    place: Place<'_>,
+    sub: u8,
+    with: impl FnOnce(&mut Vec<u32>),
+) {
+    change(wtxn, place, key(Kind::IVF, sub, 0), |body| {
+        let mut entries = ivf::decode_group(body).unwrap();
+        with(&mut entries);
+        *body = ivf::encode_group(&entries);
+    });
+}
+
+#[test]
+fn slots_in_no_list_in_two_or_in_another_and_wrong_sizes_are_found() {
+    let lists = Invariant::InvertedLists;
+    Patient::expect_of_lists(lists, |wtxn, place| {
+        change_entries(wtxn, place, ivf::SLOTS, |entries| entries[7] = ivf::NONE);
+    });
+    Patient::expect_of_lists(lists, |wtxn, place| {
+        change_entries(wtxn, place, ivf::SLOTS, |entries| entries[7] = (entries[7] + 1) % 3);
+    });
+    Patient::expect_of_lists(lists, |wtxn, place| {
+        change_entries(wtxn, place, ivf::SLOTS, |entries| entries[999] = 1);
+    });
+    Patient::expect_of_lists(lists, |wtxn, place| {
+        change_entries(wtxn, place, ivf::SIZES, |entries| entries[2] += 1);
+    });
+    Patient::expect_of_lists(lists, |wtxn, place| {
+        change_entries(wtxn, place, ivf::SIZES, |entries| entries[2] = ivf::NONE);
+    });
+    for gone in [true, false] {
+        Patient::expect_of_lists(lists, |wtxn, place| {
+            change(wtxn, place, key(Kind::IVF, ivf::LISTS, ivf::list_n(1, 0)), |body| {
+                let mut slots = Vec::new();
+                ivf::decode_piece(body, &mut slots).unwrap();
+                match gone {
+                    true => drop(slots.pop()),
+                    false => slots.push(400),
+                }
+                *body = ivf::encode_list(&slots).swap_remove(0);
+            });
+        });
+    }
+    let other = Invariant::Layout;
+    Patient::expect_of_lists(other, |wtxn, place| {
+        place.delete(wtxn, key(Kind::IVF, ivf::CENTERS, 0)).unwrap();
+    });
+    Patient::expect_of_lists(other, |wtxn, place| {
+        change(wtxn, place, key(Kind::IVF, ivf::CENTERS, 0), |body| {
+            body[48..52].copy_from_slice(&f32::NAN.to_le_bytes());
+        });
+    });
+    Patient::expect_of_lists(Invariant::Keys, |wtxn, place| {
+        place.put(wtxn, key(Kind::IVF, ivf::SLOTS, 9), vec![0; 4000]).unwrap();
+    });
+    Patient::expect_of_lists(Invariant::Meta, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.set_part(Kind::IVF, Some(vec![1])));
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
@@ -737,8 +826,9 @@ proptest! {
         byte in any::<prop::sample::Index>(),
         flip in 1..=255u8,
         seal in any::<bool>(),
+        with_lists in any::<bool>(),
     ) {
-        let patient = shared();
+        let patient = if with_lists { shared_with_lists() } else { shared() };
         let database = patient.database();
         let mut wtxn = patient.env.write_txn().unwrap();
         let place = Place::of(database, INDEX);
@@ -763,6 +853,8 @@ proptest! {
             let _ = reader.nns(10).ef_search(50).by_vector(&wtxn, &query);
             let _ = reader.nns(10).exact().by_vector(&wtxn, &query);
             let _ = reader.nns(10).by_item(&wtxn, 7);
+            let mut by_lists = reader.nns(10);
+            let _ = by_lists.kind(IndexKind::Ivf).nprobe(4).by_vector(&wtxn, &query);
             let _ = reader.item_ids(&wtxn);
             let _ = reader.warm(&wtxn);
             let _ = reader.nns(10).with_records().by_vector(&wtxn, &query);
@@ -782,6 +874,11 @@ proptest! {
         }
         let _ = writer.drop_field(&mut wtxn, "n");
         let _ = writer.builder(&mut StdRng::seed_from_u64(4)).build_with(&mut wtxn, M, M0);
+        if with_lists {
+            let mut rng = StdRng::seed_from_u64(4);
+            let _ = writer.builder(&mut rng).optimize_with(&mut wtxn, M, M0);
+            let _ = writer.builder(&mut rng).force_rebuild_with(&mut wtxn, M, M0);
+        }
         wtxn.abort();
     }
 
@@ -822,4 +919,9 @@ fn query_vector() -> [f32; DIMENSIONS] {
 fn shared() -> &'static Patient {
     static SHARED: std::sync::OnceLock<Patient> = std::sync::OnceLock::new();
     SHARED.get_or_init(patient)
+}
+
+fn shared_with_lists() -> &'static Patient {
+    static SHARED: std::sync::OnceLock<Patient> = std::sync::OnceLock::new();
+    SHARED.get_or_init(patient_with_lists)
 }

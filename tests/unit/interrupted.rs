@@ -16,7 +16,7 @@ use crate::store::fault::interrupted_after;
 use crate::store::open::read_marked;
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
 use crate::store::process::OfProcess;
-use crate::types::ItemId;
+use crate::types::{IndexKind, ItemId};
 use crate::writer::Writer;
 
 const INDEX: u16 = 3;
@@ -90,6 +90,29 @@ fn create(env: &heed::Env<heed::WithoutTls>, codes: Option<Codes>) -> Database<'
 fn interrupt(codes: Option<Codes>, change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> Vec<Option<Torn>> {
     let (_folder, env) = open();
     let database = create(&env, codes);
+    interrupt_on(&env, database, change)
+}
+
+/// The same on an index with inverted lists, which so few items only get where all is made anew.
+fn interrupt_lists(change: impl Fn(&W<'_>, &mut RwTxn<'_>)) -> Vec<Option<Torn>> {
+    let (_folder, env) = open();
+    let database = create(&env, None);
+    let (writer, mut wtxn) = (W::new(database, INDEX, DIMENSIONS), env.write_txn().unwrap());
+    writer.add_kind(&mut wtxn, IndexKind::Ivf).unwrap();
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut builder = writer.builder(&mut rng);
+    builder.threads(1).ef_construction(16).force_rebuild_with(&mut wtxn, M, M0).unwrap();
+    writer.add_items_from(&mut wtxn, rows(430..440, 0)).unwrap();
+    writer.del_items(&mut wtxn, (2..60).step_by(5)).unwrap();
+    wtxn.commit().unwrap();
+    interrupt_on(&env, database, change)
+}
+
+fn interrupt_on(
+    env: &heed::Env<heed::WithoutTls>,
+    database: Database<'_, Euclidean>,
+    change: impl Fn(&W<'_>, &mut RwTxn<'_>),
+) -> Vec<Option<Torn>> {
     let (place, writer) = (Place::of(database, INDEX), W::new(database, INDEX, DIMENSIONS));
 
     let mut wtxn = env.write_txn().unwrap();
@@ -257,6 +280,39 @@ fn adding_records_is_interrupted() {
         wtxn.abort();
     }
     assert!(marks.contains(&None) && is_partly_new, "{marks:?}");
+}
+
+#[test]
+fn changes_of_inverted_lists_are_interrupted() {
+    interrupt_lists(|writer, wtxn| {
+        writer.add_items_from(wtxn, rows((0..60).chain(600..700), 1)).unwrap();
+    });
+    let marks = interrupt_lists(|writer, wtxn| {
+        writer.del_items(wtxn, (1..160).step_by(2).chain(400..440)).unwrap();
+    });
+    assert!(marks.iter().all(Option::is_none), "nothing is put before its end");
+    interrupt_lists(build);
+    interrupt_lists(|writer, wtxn| {
+        let mut rng = StdRng::seed_from_u64(3);
+        let mut builder = writer.builder(&mut rng);
+        builder.threads(1).ef_construction(16).optimize_with(wtxn, M, M0).unwrap();
+    });
+}
+
+#[test]
+fn kinds_come_and_go_and_are_interrupted() {
+    for kind in [IndexKind::Hnsw, IndexKind::Ivf] {
+        interrupt_lists(|writer, wtxn| {
+            writer.drop_kind(wtxn, kind).unwrap();
+            writer.add_kind(wtxn, kind).unwrap();
+            build(writer, wtxn);
+        });
+    }
+    for codes in CODES {
+        interrupt(codes, |writer, wtxn| {
+            writer.drop_kind(wtxn, IndexKind::Hnsw).unwrap();
+        });
+    }
 }
 
 /// Regression test. Pointers were carried over a commit that rewrote blocks and left no DELTA: they

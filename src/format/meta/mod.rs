@@ -164,6 +164,9 @@ pub(crate) struct Meta {
     pub(crate) codec: u8,
     pub(crate) dimensions: u32,
     pub(crate) geometry: Geometry,
+    /// Whether the index has a graph, or will have one after the first build. If not, no item is
+    /// pending or removed.
+    pub(crate) has_graph: bool,
     /// `None` until the first build.
     pub(crate) connectivity: Option<Connectivity>,
     pub(crate) ef_construction: u32,
@@ -229,7 +232,7 @@ impl Meta {
 
     /// Number of slots in the graph, removed ones included.
     pub(crate) fn linked(&self) -> u32 {
-        self.slots - self.free - self.pending
+        if self.has_graph { self.slots - self.free - self.pending } else { 0 }
     }
 
     /// The maximum number of pending items that one round of linking links: `least`, or the number
@@ -266,6 +269,7 @@ impl Meta {
         parts.extend((self.code_bits > 0).then_some((Kind::CODES, codes)));
         let connectivity = self.connectivity;
         parts.extend(connectivity.map(|found| (Kind::LINKS, self.graph_part(found))));
+        parts.extend((!self.has_graph).then_some((Kind::NO_GRAPH, Vec::new())));
         parts.extend(self.others.iter().cloned());
         parts.sort_unstable_by_key(|(kind, _)| *kind);
 
@@ -391,6 +395,7 @@ impl Meta {
                 }
                 Kind::CODES => meta.decode_codes(part, version)?,
                 Kind::LINKS => meta.decode_graph(part, version)?,
+                Kind::NO_GRAPH if part.is_empty() => meta.has_graph = false,
                 kind => meta.others.push((kind, part.to_vec())),
             }
             rest = tail;
@@ -418,6 +423,7 @@ impl Meta {
             codec: 0,
             dimensions: 0,
             geometry: Geometry::new(1, false),
+            has_graph: true,
             connectivity: None,
             ef_construction: 0,
             alpha: 0.0,
@@ -555,6 +561,10 @@ impl Meta {
         if self.roots.is_empty() != (self.linked() == 0) {
             return Err("it has linked slots and no root, or a root and no linked slots");
         }
+        if !self.has_graph && (self.pending > 0 || self.removed > 0 || self.connectivity.is_some())
+        {
+            return Err("it has no graph, and what only a graph has");
+        }
         if self.calibration.is_some() && self.roots.is_empty() {
             return Err("it has the recall of searches and no graph");
         }
@@ -615,6 +625,7 @@ mod tests {
             codec: 1,
             dimensions: 384,
             geometry: Geometry::new(1536, true),
+            has_graph: true,
             connectivity: Connectivity::new(16, 32),
             ef_construction: 200,
             alpha: 1.1,
@@ -684,6 +695,14 @@ mod tests {
             ..meta()
         };
         assert_eq!(decode(&fresh.encode()).unwrap(), fresh);
+        let flat = Meta { has_graph: false, pending: 0, items: 987, free: 13, ..fresh };
+        assert_eq!(decode(&flat.encode()).unwrap(), flat);
+        let none = [
+            Meta { pending: 1, free: 12, ..flat.clone() },
+            Meta { removed: 1, items: 986, ..flat.clone() },
+            Meta { connectivity: Connectivity::new(16, 32), ..flat },
+        ];
+        assert!(none.iter().all(|meta| decode(&meta.encode()).is_err()));
         let (geometry, scale) = (Geometry::new(384, true), Scale::between(-0.5, 0.25).unwrap());
         let bytes = Meta {
             codec: 5,

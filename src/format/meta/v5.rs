@@ -53,6 +53,7 @@ pub(super) fn decode(body: &[u8]) -> Result<(Meta, Option<Torn>), Damage> {
         codec,
         dimensions,
         geometry,
+        has_graph: true,
         connectivity,
         ef_construction: u32_at(32),
         alpha: f32::from_bits(u32_at(36)),

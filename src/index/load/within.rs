@@ -42,11 +42,11 @@ impl<D, K: ?Sized> Loader<'_, D, K> {
     ) -> Result<u64> {
         let (shared, course) = (&self.index.shared, Course::default());
         let dimensions = self.index.dimensions();
-        let (code_bits, slots) = {
+        let (budget, slots) = {
             let newest = shared.newest()?;
-            (newest.meta().code_bits, u64::from(newest.meta().slots))
+            (shared.budget(Some(memory), newest.meta()), u64::from(newest.meta().slots))
         };
-        let Some(mut budget) = shared.budget(Some(memory), code_bits) else { return Ok(0) };
+        let Some(mut budget) = budget else { return Ok(0) };
         let (temp_dir, folder) = (self.temp_folder(), shared.env.folder());
         let row_bytes = (dimensions * size_of::<T>()) as u64;
         let hinted = rows.size_hint().0 as u64;

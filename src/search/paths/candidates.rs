@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::flat::Slots;
 use crate::search::{Search, Strategy};
 use crate::top_k::Found;
+use crate::types::IndexKind;
 
 /// Scans all candidates.
 pub(crate) struct CandidateList;
@@ -12,6 +13,10 @@ pub(crate) struct CandidateList;
 impl AccessPath for CandidateList {
     fn strategy(&self) -> Strategy {
         Strategy::Candidates
+    }
+
+    fn kind(&self) -> IndexKind {
+        IndexKind::Flat
     }
 
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, _k: usize) -> Option<f64> {

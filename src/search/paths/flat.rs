@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::flat::Slots;
 use crate::search::{Search, Strategy};
 use crate::top_k::Found;
+use crate::types::IndexKind;
 
 /// Scans all live vectors.
 pub(crate) struct Flat;
@@ -12,6 +13,10 @@ pub(crate) struct Flat;
 impl AccessPath for Flat {
     fn strategy(&self) -> Strategy {
         Strategy::All
+    }
+
+    fn kind(&self) -> IndexKind {
+        IndexKind::Flat
     }
 
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, _k: usize) -> Option<f64> {

@@ -12,6 +12,7 @@ use super::{AccessPath, CandidateList, Flat};
 use crate::distance::{Form, prefetches_early};
 use crate::error::Result;
 use crate::flat::Slots;
+use crate::format::meta::Meta;
 use crate::graph::beam::{Beam, Scope, SearchTask};
 use crate::graph::interleave::interleave;
 use crate::graph::{self, Candidate, DistanceComputer, Reach};
@@ -22,7 +23,7 @@ use crate::store::source::{Source, Warm};
 use crate::store::view::View;
 use crate::threads;
 use crate::top_k::{Found, TopK};
-use crate::types::{Layer, Slot};
+use crate::types::{IndexKind, Layer, Slot};
 
 /// Early termination: a search stops at this power of the ratio between the distances of the
 /// `ef_search`-th and the `k`-th neighbor, averaged over the index. Queries with many neighbors at
@@ -57,6 +58,14 @@ pub(crate) struct Graph;
 impl AccessPath for Graph {
     fn strategy(&self) -> Strategy {
         Strategy::Graph
+    }
+
+    fn kind(&self) -> IndexKind {
+        IndexKind::Hnsw
+    }
+
+    fn is_calibrated(&self, meta: &Meta) -> bool {
+        meta.calibration.is_some()
     }
 
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Option<f64> {

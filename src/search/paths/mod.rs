@@ -4,22 +4,52 @@ mod candidates;
 mod filtered;
 mod flat;
 mod graph;
+mod ivf;
 
 use self::candidates::CandidateList;
 pub(crate) use self::flat::Flat;
 use self::graph::Graph;
 pub(super) use self::graph::{Estimator, MIN_ADAPTIVE_BITS, STOP_EXPONENT};
-use super::{Search, Strategy};
+use self::ivf::InvertedLists;
+use super::{AnyView, Search, Strategy};
 use crate::error::Result;
+use crate::format::meta::Meta;
 use crate::top_k::Found;
+use crate::types::IndexKind;
 
 /// All access paths; of equal costs, the first is taken.
-pub(crate) const PATHS: [&dyn AccessPath; 3] = [&Graph, &Flat, &CandidateList];
+pub(crate) const PATHS: &[&dyn AccessPath] = &[&Graph, &Flat, &CandidateList, &InvertedLists];
 
 /// An access path.
 pub(crate) trait AccessPath: Sync {
     /// The name that answers give it.
     fn strategy(&self) -> Strategy;
+
+    /// The kind of index that it searches.
+    fn kind(&self) -> IndexKind;
+
+    /// Whether it is known how much effort of it a recall below 1 takes. Not asked of exact paths.
+    fn is_calibrated(&self, _meta: &Meta) -> bool {
+        false
+    }
+
+    /// Whether builds are to measure what effort a recall takes.
+    fn is_calibration_due(&self, _meta: &Meta) -> bool {
+        false
+    }
+
+    /// Measures that: the part in META of the first kind of values of the kind's section, with what
+    /// was found. `None` if it is measured elsewhere, or there is nothing to measure by.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`](crate::error::Error::Cancelled), and those of looking values up.
+    fn calibrate(
+        &self,
+        _view: AnyView<'_, '_, '_>,
+        _cancel: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
 
     /// The estimated cost of one query for `k` results, which is not 0, on one thread, in
     /// nanoseconds. `None` if this path cannot answer.

@@ -2,7 +2,7 @@
 
 use heed::RoTxn;
 
-use super::list::{SECTIONS, kinds};
+use super::list::{SECTIONS, index_kinds, kinds};
 use crate::error::{Error, Result};
 use crate::format::Kind;
 use crate::memory::budget_bytes;
@@ -40,12 +40,14 @@ pub(crate) fn count<'t, S: Source<'t>>(
         form: "",
         saturated: 0,
         range: None,
+        index_kinds: index_kinds(meta),
         tail: 0,
         m: 0,
         m0: 0,
         ef_construction: 0,
         alpha: 0.0,
         codes: None,
+        lists: None,
         layers: Vec::new(),
         records: 0,
         record_bytes: 0,

@@ -5,17 +5,21 @@ use super::fields::FieldsSection;
 use super::graph::GraphSection;
 use super::ids::IdsSection;
 use super::item_keys::ItemKeysSection;
+use super::ivf::IvfSection;
 use super::records::RecordsSection;
 use super::section::Section;
 use super::sets::SetsSection;
 use super::vectors::VectorsSection;
+use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
+use crate::types::IndexKind;
 
 /// The sections in the order of prefetching: first what every search needs, then the vectors, by
 /// far the largest, then what searches do not read.
 pub(crate) const SECTIONS: &[&dyn Section] = &[
     &GraphSection,
     &IdsSection,
+    &IvfSection,
     &CodesSection,
     #[cfg(test)]
     &super::exercise::FingerprintsSection,
@@ -29,6 +33,24 @@ pub(crate) const SECTIONS: &[&dyn Section] = &[
 /// The section that stores values of a kind.
 pub(crate) fn section_of(kind: Kind) -> Option<&'static dyn Section> {
     SECTIONS.iter().copied().find(|section| section.kinds().contains(&kind))
+}
+
+/// The section that makes a kind of index.
+pub(crate) fn section_for(kind: IndexKind) -> Option<&'static dyn Section> {
+    SECTIONS.iter().copied().find(|section| section.index_kind() == Some(kind))
+}
+
+/// The kinds of an index, ascending.
+pub(crate) fn index_kinds(meta: &Meta) -> Vec<IndexKind> {
+    let present = SECTIONS.iter().filter(|section| section.is_present(meta));
+    let mut kinds: Vec<IndexKind> = present.filter_map(|section| section.index_kind()).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+/// Whether a build has work to do in any section but the graph.
+pub(crate) fn is_upkeep_due(meta: &Meta) -> bool {
+    SECTIONS.iter().any(|section| section.is_due(meta))
 }
 
 /// Whether this version knows a kind: a section's, META or DELTA.

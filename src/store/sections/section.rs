@@ -2,9 +2,11 @@
 
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
+use super::upkeep::{Upkeep, Upkept};
+use crate::distance::Metric;
 use crate::error::Result;
 use crate::format::meta::Meta;
-use crate::format::{Key, Kind};
+use crate::format::{Damage, Key, Kind};
 use crate::store::Place;
 use crate::store::address::Address;
 use crate::store::checker::Checker;
@@ -14,7 +16,7 @@ use crate::store::stats::Stats;
 use crate::store::table::{Memory, Table};
 use crate::store::target::{Put, Target};
 use crate::store::view::View;
-use crate::types::Slot;
+use crate::types::{IndexKind, Slot};
 
 /// A view with a type-erased source.
 pub(crate) type AnyView<'s, 'v, 't> = View<'s, 't, &'v (dyn Source<'t> + 'v)>;
@@ -38,6 +40,11 @@ pub(crate) trait Section: Sync {
         Vec::new()
     }
 
+    /// The kinds of values that searches look up by their keys each time, as no table has them.
+    fn looked_up(&self) -> &'static [Kind] {
+        &[]
+    }
+
     /// The pointer tables of a snapshot for listed values, in any order that is the same for two
     /// snapshots of one index.
     fn listed<'s, 't>(&self, snapshot: &'s Snapshot<'t>) -> Vec<Listed<&'s Table<'t>>> {
@@ -57,6 +64,60 @@ pub(crate) trait Section: Sync {
     /// writes them itself.
     fn edit(&self, _meta: &Meta) -> Option<Box<dyn SectionEdit>> {
         None
+    }
+
+    /// The kind of index that it makes. `None` if an index has it whatever its kinds are, or not.
+    fn index_kind(&self) -> Option<IndexKind> {
+        None
+    }
+
+    /// Whether an index of a metric can have it; what it can be used with if not.
+    fn supports(&self, _metric: &Metric) -> Result<(), &'static str> {
+        Ok(())
+    }
+
+    /// Whether an index has it: a kind that an index has by choice has a part in META.
+    fn is_present(&self, meta: &Meta) -> bool {
+        self.kinds().first().is_some_and(|kind| meta.part(*kind).is_some())
+    }
+
+    /// Checks its part in META, if there is one.
+    fn check_part(&self, _meta: &Meta) -> Result<(), Damage> {
+        Ok(())
+    }
+
+    /// Its part in META before it has any values.
+    fn new_part(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Puts into META whether an index has it. Its values are left to [`upkeep`](Self::upkeep), or
+    /// are deleted.
+    fn set_present(&self, meta: &mut Meta, is_present: bool) {
+        if let Some(kind) = self.kinds().first() {
+            meta.set_part(*kind, is_present.then(|| self.new_part()));
+        }
+    }
+
+    /// Whether [`upkeep`](Self::upkeep) has something to do.
+    fn is_due(&self, _meta: &Meta) -> bool {
+        false
+    }
+
+    /// What the end of a build does to its values, if they are more than edits can keep up.
+    fn upkeep(&self, _upkeep: &Upkeep<'_, '_, '_>) -> Result<Option<Upkept>> {
+        Ok(None)
+    }
+
+    /// All live slots, in the order in which its searches read them: where there is no graph, items
+    /// are renumbered by it.
+    fn order(&self, _view: &AnyView<'_, '_, '_>) -> Result<Option<Vec<Slot>>> {
+        Ok(None)
+    }
+
+    /// Whether its values change when all stored vectors are encoded by another scale.
+    fn follows_scale(&self) -> bool {
+        true
     }
 
     /// Its values for an index with renumbered slots.
@@ -115,7 +176,7 @@ pub(crate) trait SectionEdit {
     fn seal(&mut self, target: Target<'_, '_, '_>, slots: u32) -> Result<()>;
 
     /// Reads and verifies what [`write_late`](Self::write_late) overwrites.
-    fn check_late(&self, target: &Target<'_, '_, '_>) -> Result<()>;
+    fn check_late(&mut self, target: &Target<'_, '_, '_>) -> Result<()>;
 
     /// Overwrites live values. Only LMDB may stop the edit from here on.
     fn write_late(&mut self, target: Target<'_, '_, '_>) -> Result<()>;

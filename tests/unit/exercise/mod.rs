@@ -46,7 +46,8 @@ fn fingerprint(bytes: &[u8]) -> u64 {
 fn stored(view: &AnyView<'_, '_, '_>, slot: Slot) -> Result<u64> {
     let geometry = geometry();
     let (block, place) = geometry.place(slot);
-    let [(_, _, blocks)] = &view.snapshot.others[..] else { panic!("it has one table") };
+    let tables = FingerprintsSection.listed(view.snapshot);
+    let [(_, _, blocks)] = tables[..] else { panic!("it has one table") };
     let (value, start) = if block < blocks.len() {
         let key = view.key(BLOCK.0, BLOCK.1, block as u32);
         let value = match blocks.get(block) {

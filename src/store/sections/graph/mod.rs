@@ -20,7 +20,7 @@ use crate::store::snapshot::Snapshot;
 use crate::store::stats::{LayerStats, Stats};
 use crate::store::table::Table;
 use crate::store::target::Put;
-use crate::types::{Layer, Slot};
+use crate::types::{IndexKind, Layer, Slot};
 
 /// The section of the graph: see the module.
 pub(crate) struct GraphSection;
@@ -28,6 +28,26 @@ pub(crate) struct GraphSection;
 impl Section for GraphSection {
     fn kinds(&self) -> &'static [Kind] {
         &[Kind::LINKS, Kind::SPILL, Kind::IN]
+    }
+
+    fn index_kind(&self) -> Option<IndexKind> {
+        Some(IndexKind::Hnsw)
+    }
+
+    fn is_present(&self, meta: &Meta) -> bool {
+        meta.has_graph
+    }
+
+    /// An index has a graph unless META says that it has none.
+    fn set_present(&self, meta: &mut Meta, is_present: bool) {
+        meta.has_graph = is_present;
+        if !is_present {
+            meta.connectivity = None;
+            (meta.ef_construction, meta.alpha) = (0, 0.0);
+            (meta.next_rank, meta.growth) = (0, 0.0);
+            meta.roots.clear();
+            meta.calibration = None;
+        }
     }
 
     fn is_listed(&self, key: Key) -> bool {

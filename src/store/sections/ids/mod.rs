@@ -39,6 +39,10 @@ impl Section for IdsSection {
         vec![(Kind::SLOT_IDS, 0, &snapshot.slot_ids[0])]
     }
 
+    fn looked_up(&self) -> &'static [Kind] {
+        &[Kind::ID_SLOTS]
+    }
+
     fn visit<'t>(
         &self,
         view: &AnyView<'_, '_, 't>,

@@ -25,6 +25,10 @@ impl Section for SetsSection {
         &[Kind::SETS]
     }
 
+    fn looked_up(&self) -> &'static [Kind] {
+        &[Kind::SETS]
+    }
+
     /// Nothing to read ahead: a snapshot holds the sets that searches need in memory.
     fn visit<'t>(
         &self,

@@ -18,7 +18,7 @@ use crate::store::stats::{RangeStats, Stats};
 use crate::store::table::Table;
 use crate::store::target::Put;
 use crate::training::ROWS;
-use crate::types::Slot;
+use crate::types::{IndexKind, Slot};
 
 /// The kind and sub of blocks, and of single values in the tail.
 pub(crate) const BLOCK: (Kind, u8) = (Kind::VECTORS, 0);
@@ -41,6 +41,17 @@ impl Section for VectorsSection {
     fn kinds(&self) -> &'static [Kind] {
         &[Kind::VECTORS, Kind::TAIL]
     }
+
+    fn index_kind(&self) -> Option<IndexKind> {
+        Some(IndexKind::Flat)
+    }
+
+    /// Every index has its vectors, and can scan them.
+    fn is_present(&self, _: &Meta) -> bool {
+        true
+    }
+
+    fn set_present(&self, _: &mut Meta, _: bool) {}
 
     fn is_listed(&self, key: Key) -> bool {
         key.kind == Kind::VECTORS

@@ -1,0 +1,129 @@
+//! The write buffer of the lists: where slots go, until the end of the edit.
+
+use std::collections::BTreeMap;
+
+use super::moves::{Groups, Stored, move_slots};
+use super::{Space, usual_sizes};
+use crate::error::{Error, Result};
+use crate::format::checksum::Sound;
+use crate::format::ivf::{CENTERS, NONE, Part, SIZES, center, geometry};
+use crate::format::meta::Meta;
+use crate::format::{Key, Kind};
+use crate::kmeans::{Comparer, Rows};
+use crate::store::Place;
+use crate::store::address::Address;
+use crate::store::sections::section::SectionEdit;
+use crate::store::target::{Put, Target};
+use crate::types::Slot;
+
+/// The write buffer: see the module.
+pub(super) struct IvfEdit {
+    meta: Meta,
+    part: Part,
+    /// Read when the first vector is stored.
+    centers: Option<Centers>,
+    /// The list of each slot that was stored, or `NONE` if it was released.
+    moves: BTreeMap<u32, u32>,
+    puts: Vec<Put>,
+    buffer: Vec<f32>,
+}
+
+/// The centers, and which lists are vacant.
+struct Centers {
+    rows: Rows,
+    are_vacant: Vec<bool>,
+    comparer: Comparer,
+}
+
+impl IvfEdit {
+    pub(super) fn new(meta: &Meta, part: Part) -> Self {
+        let (moves, puts, buffer) = (BTreeMap::new(), Vec::new(), Vec::new());
+        Self { meta: meta.clone(), part, centers: None, moves, puts, buffer }
+    }
+
+    fn read_centers(&self, target: &Target<'_, '_, '_>) -> Result<Centers> {
+        let read = |key| sound_body(target, key);
+        let stored = Stored { index: target.place.index, read: &read };
+        let geometry = geometry(self.meta.dimensions);
+        let mut rows = Rows::new(self.meta.dimensions as usize);
+        let mut sizes = Groups::new(stored, SIZES);
+        let mut are_vacant = Vec::with_capacity(self.part.lists as usize);
+        let mut block = (u32::MAX, Vec::new());
+        for list in 0..self.part.lists {
+            let (number, place) = geometry.place(Slot(list));
+            if block.0 != number as u32 {
+                block = (number as u32, stored.body(CENTERS, number as u32)?.1);
+            }
+            let key = Key::new(stored.index, Kind::IVF, CENTERS, number as u32);
+            let short = Error::corrupt(key, "a block of centers is cut short");
+            rows.push(&center(&geometry, &block.1, place).ok_or(short)?);
+            are_vacant.push(sizes.get(list)? == NONE);
+        }
+        let comparer = Comparer::new(self.meta.dimensions as usize);
+        Ok(Centers { rows, are_vacant, comparer })
+    }
+}
+
+fn sound_body(target: &Target<'_, '_, '_>, key: Key) -> Result<Option<Vec<u8>>> {
+    let sound = target.place.sound(target.wtxn, key)?;
+    Ok(sound.map(Sound::body).map(<[u8]>::to_vec))
+}
+
+impl SectionEdit for IvfEdit {
+    fn store(
+        &mut self,
+        target: Target<'_, '_, '_>,
+        slot: Slot,
+        vector: Address<'_>,
+        _is_late: bool,
+    ) -> Result<()> {
+        if self.centers.is_none() {
+            self.centers = Some(self.read_centers(&target)?);
+        }
+        let Some(centers) = &self.centers else { return Ok(()) };
+        let metric = target.place.metric;
+        let row = Space::of(metric, &self.meta).row(&metric.decode(vector.bytes, self.meta.scale));
+        let Centers { rows, are_vacant, comparer } = centers;
+        let nearest = comparer.nearest(&row, rows, |list| !are_vacant[list], &mut self.buffer);
+        let no_list = Error::corrupt(Key::meta(target.place.index), "all its lists are vacant");
+        let (list, _) = nearest.ok_or(no_list)?;
+        self.moves.insert(slot.0, list as u32);
+        Ok(())
+    }
+
+    fn release(&mut self, slot: Slot) {
+        self.moves.insert(slot.0, NONE);
+    }
+
+    fn seal(&mut self, _: Target<'_, '_, '_>, _: u32) -> Result<()> {
+        Ok(())
+    }
+
+    /// Nothing is written before the end: what is to be put then is computed here, as this may
+    /// read.
+    fn check_late(&mut self, target: &Target<'_, '_, '_>) -> Result<()> {
+        let read = |key| sound_body(target, key);
+        let stored = Stored { index: target.place.index, read: &read };
+        let moved = move_slots(stored, &std::mem::take(&mut self.moves), self.part.lists)?;
+        self.puts = moved.puts;
+        let [least, most] = usual_sizes(self.meta.items);
+        let mut sizes = moved.sizes.into_iter();
+        let has_others = self.part.lists - self.part.vacant > 1;
+        self.part.is_due |= sizes.any(|size| size > most || size < least && has_others);
+        Ok(())
+    }
+
+    fn write_late(&mut self, _: Target<'_, '_, '_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn rest(&mut self, _: Place<'_>) -> Vec<Put> {
+        std::mem::take(&mut self.puts)
+    }
+
+    fn count(&self, meta: &mut Meta) {
+        if meta.part(Kind::IVF).is_some() {
+            meta.set_part(Kind::IVF, Some(self.part.encode()));
+        }
+    }
+}

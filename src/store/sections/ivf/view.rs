@@ -1,0 +1,148 @@
+//! What searches read of the lists: centers, sizes and slots.
+
+use super::{Space, part};
+use crate::distance::{Form, Kernels};
+use crate::error::{Error, Result};
+use crate::format::block::Geometry;
+use crate::format::checksum::unverified;
+use crate::format::ivf::{
+    CENTERS, GROUP, LISTS, NONE, Part, SIZES, center_blocks, decode_group, decode_piece, geometry,
+    list_n, pieces,
+};
+use crate::format::{Key, Kind};
+use crate::store::prepared_query::PreparedQuery;
+use crate::store::source::Source;
+use crate::store::view::View;
+use crate::types::Slot;
+
+/// The lists of a snapshot: their centers, where they lie, and their sizes.
+#[derive(Debug)]
+pub(crate) struct Lists<'t> {
+    pub(crate) part: Part,
+    geometry: Geometry,
+    blocks: Vec<&'t [u8]>,
+    sizes: Vec<u32>,
+    kernels: Kernels,
+    are_products: bool,
+}
+
+impl<'t, S: Source<'t>> View<'_, 't, S> {
+    /// The lists; `None` if there are none, or none yet. Fills the pointer table of the centers.
+    /// O(lists / 1000) lookups.
+    pub(crate) fn lists(&self) -> Result<Option<Lists<'t>>> {
+        let (meta, index) = (&self.snapshot.meta, self.snapshot.index);
+        let Some(part) = part(meta, index)?.filter(|part| part.lists > 0) else { return Ok(None) };
+        let geometry = geometry(meta.dimensions);
+        let tables = self.snapshot.others.iter();
+        let table = tables.into_iter().find(|(kind, sub, _)| (*kind, *sub) == (Kind::IVF, CENTERS));
+        let mut blocks = Vec::with_capacity(center_blocks(&geometry, part.lists) as usize);
+        for number in 0..center_blocks(&geometry, part.lists) {
+            let found = table.and_then(|(_, _, table)| table.get(number as usize));
+            blocks.push(match found {
+                Some(block) => block,
+                None => {
+                    let key = self.key(Kind::IVF, CENTERS, number);
+                    let block = self.require(key)?;
+                    let table = table.and_then(|(_, _, table)| table.set(number as usize, block));
+                    table.ok_or(Error::corrupt(key, "it does not have the length of a block"))?
+                }
+            });
+        }
+        let mut sizes = Vec::with_capacity(part.lists as usize);
+        for group in 0..part.lists.div_ceil(GROUP) {
+            let key = self.key(Kind::IVF, SIZES, group);
+            let Some(value) = self.source.get(key)? else {
+                sizes.resize(sizes.len() + GROUP as usize, NONE);
+                continue;
+            };
+            let entries = decode_group(unverified(value));
+            sizes.extend(entries.map_err(|what| Error::corrupt(key, what))?);
+        }
+        sizes.truncate(part.lists as usize);
+        let dimensions = meta.dimensions as usize;
+        let are_products = self.snapshot.metric.form == Form::NegatedProducts;
+        let kernels = match are_products {
+            true => Kernels::inner_product(dimensions),
+            false => Kernels::euclidean(dimensions),
+        };
+        Ok(Some(Lists { part, geometry, blocks, sizes, kernels, are_products }))
+    }
+
+    /// Appends the slots of a list of `size` slots, ascending.
+    pub(crate) fn list_slots(&self, list: u32, size: u32, out: &mut Vec<u32>) -> Result<()> {
+        // Not with a capacity: the size has been read from disk.
+        let mut slots = Vec::new();
+        for piece in 0..pieces(size as usize) {
+            let key = self.key(Kind::IVF, LISTS, list_n(list, piece));
+            let decoded = decode_piece(unverified(self.require(key)?), &mut slots);
+            decoded.map_err(|what| Error::corrupt(key, what))?;
+        }
+        let key = self.key(Kind::IVF, LISTS, list_n(list, 0));
+        if slots.len() != size as usize {
+            return Err(Error::corrupt(key, "the list does not have the size that is stored"));
+        }
+        if slots.last().is_some_and(|last| *last >= self.snapshot.meta.slots) {
+            return Err(Error::corrupt(key, "the list has a slot beyond all"));
+        }
+        out.append(&mut slots);
+        Ok(())
+    }
+
+    /// A query as it is compared with centers.
+    pub(crate) fn center_query(&self, query: &PreparedQuery<'_, '_, 't, S>) -> Vec<f32> {
+        Space::of(self.snapshot.metric, &self.snapshot.meta).row(query.prepared().0)
+    }
+}
+
+impl<'t> Lists<'t> {
+    /// The lists that are not vacant.
+    pub(crate) fn all(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..).zip(&self.sizes).filter(|(_, size)| **size != NONE).map(|(list, _)| list)
+    }
+
+    /// The number of slots of a list.
+    pub(crate) fn size(&self, list: u32) -> u32 {
+        self.sizes.get(list as usize).copied().filter(|size| *size != NONE).unwrap_or_default()
+    }
+
+    /// The sizes of all lists; `NONE` for vacant ones.
+    pub(super) fn sizes(&self) -> &[u32] {
+        &self.sizes
+    }
+
+    pub(super) fn center_blocks(&self) -> impl Iterator<Item = &'t [u8]> + '_ {
+        self.blocks.iter().copied()
+    }
+
+    fn center(&self, list: u32) -> Option<&'t [u8]> {
+        let (block, place) = self.geometry.place(Slot(list));
+        let start = self.geometry.vector_offset(place);
+        self.blocks.get(block)?.get(start..start + self.geometry.stride)
+    }
+
+    /// The components of the center of a list.
+    pub(super) fn components(&self, index: u16, list: u32) -> Result<Vec<f32>> {
+        let (block, place) = self.geometry.place(Slot(list));
+        let found = self
+            .blocks
+            .get(block)
+            .and_then(|block| crate::format::ivf::center(&self.geometry, block, place));
+        let key = Key::new(index, Kind::IVF, CENTERS, block as u32);
+        found.ok_or(Error::corrupt(key, "a block of centers is cut short"))
+    }
+
+    /// The lists in the order in which a search for this query probes them: by the distance of
+    /// their centers, ties by number.
+    pub(crate) fn order(&self, query: &[f32]) -> Vec<u32> {
+        let query: &[u8] = bytemuck::cast_slice(query);
+        let sign = if self.are_products { -1.0 } else { 1.0 };
+        let distance = |list: u32| {
+            let center = self.center(list)?;
+            Some((sign * self.kernels.one(query, center), list))
+        };
+        let mut order: Vec<(f32, u32)> =
+            self.all().filter(|list| self.size(*list) > 0).filter_map(distance).collect();
+        order.sort_unstable_by(|(a, x), (b, y)| a.total_cmp(b).then(x.cmp(y)));
+        order.into_iter().map(|(_, list)| list).collect()
+    }
+}

@@ -1,0 +1,24 @@
+//! What the end of a build does to the values of a section that edits cannot keep up alone.
+
+use crate::store::GoOn;
+use crate::store::source::AnySource;
+use crate::store::target::Put;
+use crate::store::view::View;
+
+/// An index after all other changes of a build.
+pub(crate) struct Upkeep<'a, 's, 't> {
+    pub(crate) view: &'a View<'s, 't, AnySource<'a, 't>>,
+    /// Whether everything is to be made anew.
+    pub(crate) anew: bool,
+    /// The seed of all that is random.
+    pub(crate) seed: u64,
+    /// Called at intervals; an error cancels the work.
+    pub(crate) go_on: &'a GoOn<'a>,
+}
+
+/// The values that it has changed.
+pub(crate) struct Upkept {
+    pub(crate) puts: Vec<Put>,
+    /// The new part of the section in META.
+    pub(crate) part: Vec<u8>,
+}
