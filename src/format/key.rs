@@ -43,7 +43,7 @@ impl Kind {
     pub const FIELDS: Self = Self(15);
 
     /// The kinds that `docs/format.md` names, with their names.
-    const NAMES: [(Self, &'static str); 17] = [
+    const NAMES: [(Self, &'static str); 16] = [
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
         (Self::TAIL, "TAIL"),
@@ -55,11 +55,10 @@ impl Kind {
         (Self::ID_SLOTS, "ID_SLOTS"),
         (Self::SETS, "SETS"),
         (Self::DELTA, "DELTA"),
+        (Self::IVF, "IVF"),
         (Self::RECORDS, "RECORDS"),
         (Self::KEYS, "KEYS"),
         (Self::FIELDS, "FIELDS"),
-        (Self::IVF, "IVF"),
-        (Self::KEYS, "KEYS"),
         (Self::NO_GRAPH, "NO_GRAPH"),
     ];
 
