@@ -24,6 +24,7 @@ use crate::store::Place;
 use crate::store::checker::{Checker, Findings};
 pub use crate::store::checker::{Finding, Invariant};
 use crate::store::open::MISCOUNTED;
+use crate::store::sections::fields::check as fields;
 use crate::store::sections::item_keys::check::checksum_of;
 use crate::store::sections::list::{SECTIONS, is_known, section_of};
 use crate::store::snapshot::Snapshot;
@@ -118,6 +119,9 @@ fn checksums(place: Place<'_>, rtxn: &RoTxn<'_>, findings: &mut Findings) -> Res
             _ if Kind::of(key) == Some(Kind::KEYS) => {
                 checksum_of(key, value, place.naming, findings)
             }
+            _ if Kind::of(key) == Some(Kind::FIELDS) => {
+                fields::checksum_of(key, value, findings);
+            }
             None => findings.add(Invariant::Keys, format!("the key {key:02x?} is of no used kind")),
             Some(key) if !checksum::holds(key, value) => findings
                 .add(Invariant::Checksum, format!("{key}: its bytes do not have its checksum")),
@@ -132,7 +136,7 @@ fn values(checker: &mut Checker<'_, '_, '_>) -> Result<()> {
     let has_own_deltas = checker.view.snapshot.meta.is_without_parts();
     for entry in checker.place.all(checker.rtxn)? {
         let (bytes, value) = entry?;
-        let Some(key) = Key::from_bytes(bytes).filter(|key| key.kind != Kind::KEYS) else {
+        let Some(key) = Key::from_bytes(bytes).filter(|key| !key.kind.has_long_keys()) else {
             continue;
         };
         let known = match key.kind {

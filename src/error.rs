@@ -140,6 +140,49 @@ pub enum Error {
         /// The allowed range.
         remedy: &'static str,
     },
+    /// A record that an item cannot have, as it does not fit the fields of the index.
+    #[error("the record of item {item}: {what}: give another record, or drop the field")]
+    InvalidRecord {
+        /// The item: its id, or its key.
+        item: String,
+        /// What is wrong with the record, with the field and the value.
+        what: String,
+    },
+    /// A field that an index cannot have.
+    #[error("the field {field:?}: {what}")]
+    InvalidField {
+        /// Its name.
+        field: String,
+        /// The reason, and what to do.
+        what: &'static str,
+    },
+    /// A condition, or a call, is about a field that the index does not have.
+    #[error("the index has no field {field:?}, only {known:?}: use one of these, or add it")]
+    UnknownField {
+        /// The name.
+        field: String,
+        /// The fields that there are.
+        known: Vec<String>,
+    },
+    /// A condition is about a field of another type.
+    #[error(
+        "the field {field:?} is of the type {stored}, and is {requested}: use a value and a \
+         comparison of this type"
+    )]
+    FieldMismatch {
+        /// The name of the field.
+        field: String,
+        /// The type of the field.
+        stored: &'static str,
+        /// How the condition uses it.
+        requested: String,
+    },
+    /// JSON that is not a condition.
+    #[error("no condition: {what}: look up its form at Condition::from_json, and change it")]
+    InvalidCondition {
+        /// The JSON, or a part of it, and what is wrong with it.
+        what: String,
+    },
     /// Quantized codes were requested under a metric that they cannot estimate.
     #[error(
         "an index of the metric {metric:?} cannot have codes, which estimate inner products and \

@@ -13,8 +13,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
+use crate::field::Condition;
 use crate::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, NamePredicate, bytes_of};
 use crate::search::{Due, Items, Predicate, Request, Restrictions, SlotSet};
+use crate::store::sections::fields::view::Ids;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::ItemId;
@@ -107,12 +109,37 @@ impl Filter<str> {
     }
 }
 
+impl<K: ItemName + ?Sized> Filter<K> {
+    /// All items for which a condition on their fields holds: see [`field`](crate::field()). A
+    /// condition that the index cannot have is an error of the search.
+    #[must_use]
+    pub fn matching(condition: Condition) -> Self {
+        Self::of(Set::Matching(condition))
+    }
+}
+
 /// A set of items by their names, as bytes.
 #[derive(Debug)]
 enum Set {
     Ids(RoaringBitmap),
     Keys(Vec<Vec<u8>>),
     Prefix(Vec<u8>),
+    Matching(Condition),
+}
+
+/// The slots of the items for which a condition holds.
+fn slots_of<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
+    condition: &Condition,
+    due: Due,
+) -> Result<SlotSet> {
+    Ok(match view.matching(condition)? {
+        Ids::Only(ids) => SlotSet::of(view, &ids, due)?,
+        Ids::AllBut(ids) => {
+            let others = SlotSet::of(view, &ids, due)?;
+            SlotSet::all(view)?.without(&others, &view.snapshot.pending)
+        }
+    })
 }
 
 /// The shared state of the clones of a filter.
@@ -148,6 +175,7 @@ impl Kept {
             Set::Ids(ids) => SlotSet::of(view, ids, due)?,
             Set::Keys(all) => SlotSet::of(view, &keys.ids(all, due)?, due)?,
             Set::Prefix(prefix) => SlotSet::of(view, &with_prefix(prefix, keys, due)?, due)?,
+            Set::Matching(condition) => slots_of(view, condition, due)?,
         });
         // These may be some of them otherwise.
         if !due.is_over() {
@@ -164,12 +192,13 @@ pub enum Candidates<'a> {
     Ids(&'a RoaringBitmap),
     Keys(Vec<Vec<u8>>),
     Kept(&'a Kept),
+    Matching(&'a Condition),
     /// The length, in bytes, of the first candidate that cannot be a key.
     Invalid(usize),
 }
 
 /// A value that lists items for a query: a set of item ids where items are named by ids, else an
-/// iterator of keys; or a [`Filter`].
+/// iterator of keys; a [`Condition`] on their fields; or a [`Filter`].
 pub trait AsCandidates<'a, K: ItemName + ?Sized> {
     #[doc(hidden)]
     fn candidates(self) -> Candidates<'a>;
@@ -178,6 +207,12 @@ pub trait AsCandidates<'a, K: ItemName + ?Sized> {
 impl<'a> AsCandidates<'a, ItemId> for &'a RoaringBitmap {
     fn candidates(self) -> Candidates<'a> {
         Candidates::Ids(self)
+    }
+}
+
+impl<'a, K: ItemName + ?Sized> AsCandidates<'a, K> for &'a Condition {
+    fn candidates(self) -> Candidates<'a> {
+        Candidates::Matching(self)
     }
 }
 
@@ -257,6 +292,9 @@ impl<'a> Known<'a> {
             None => None,
             Some(Candidates::Ids(ids)) => Some(Self::Borrowed(ids)),
             Some(Candidates::Keys(all)) => Some(Self::Ids(keys.ids(all, due)?)),
+            Some(Candidates::Matching(condition)) => {
+                Some(Self::Slots(Arc::new(slots_of(view, condition, due)?)))
+            }
             Some(Candidates::Kept(kept)) => Some(Self::Slots(kept.resolve(view, keys, due)?)),
             Some(Candidates::Invalid(bytes)) => {
                 return Err(Error::InvalidItemKey { bytes: *bytes, max: MAX_KEY_BYTES });

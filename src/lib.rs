@@ -82,6 +82,7 @@
 //! | `threads` | parallel work: the calling thread, and helper threads of voisin's own |
 //! | [`defaults`] | the default parameters, each with its reason |
 //! | `memory` | how much memory the machine or a control group allows |
+//! | `field` | fields of records, and conditions on them |
 //! | `error` | what can go wrong, and who must act |
 //! | `types`, `database` | item ids, slots, layers; the LMDB database of an index |
 //!
@@ -112,6 +113,7 @@ pub mod cookbook;
 mod database;
 pub mod defaults;
 mod error;
+mod field;
 mod filter;
 mod flat;
 mod format;
@@ -147,6 +149,7 @@ pub use self::builder::Builder;
 pub use self::check::{Finding, Invariant, check};
 pub use self::database::{Database, ValueCodec, create_database};
 pub use self::error::{Error, Responsible, Result, SourceDefect};
+pub use self::field::{Condition, Field, FieldRef, FieldType, FieldValue, field};
 pub use self::filter::{AsCandidates, Filter};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;

@@ -17,10 +17,13 @@ use crate::codes::Codes;
 use crate::database::Database;
 use crate::distance::Distance;
 use crate::error::Result;
+use crate::field::{Condition, Field, FieldValue};
 use crate::format::{Key, Kind};
 use crate::store::Place;
 use crate::store::file::Environment;
 use crate::store::sections::count::count;
+use crate::store::sections::fields::schema;
+use crate::store::sections::fields::view::Ids;
 use crate::store::sections::ids::items::items;
 use crate::store::sections::records::view::records_in;
 use crate::store::snapshot::Snapshot;
@@ -232,6 +235,51 @@ impl<'t, D> Reader<'t, D> {
         records_in(self.place, rtxn, 0)
     }
 
+    /// The fields that items can be filtered by: see
+    /// [`Writer::add_field`](crate::Writer::add_field).
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::Error::Corrupt).
+    pub fn fields(&self) -> Result<Vec<Field>> {
+        let schema = schema(self.snapshot.index, &self.snapshot.meta)?;
+        Ok(schema.0.into_iter().map(|stored| stored.field).collect())
+    }
+
+    /// The number of items for which a condition holds.
+    ///
+    /// # Errors
+    /// [`UnknownField`](crate::Error::UnknownField),
+    /// [`FieldMismatch`](crate::Error::FieldMismatch),
+    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch), [`Corrupt`](crate::Error::Corrupt).
+    pub fn count(&self, rtxn: &RoTxn<'_>, condition: &Condition) -> Result<u64> {
+        self.view(rtxn)?.count_matching(condition)
+    }
+
+    /// The ids of the items for which a condition holds.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn ids_of(&self, rtxn: &RoTxn<'_>, condition: &Condition) -> Result<RoaringBitmap> {
+        Ok(match self.view(rtxn)?.matching(condition)? {
+            Ids::Only(ids) => ids,
+            Ids::AllBut(ids) => self.item_ids(rtxn)? - ids,
+        })
+    }
+
+    /// The values of a field, each with the number of items that have it, the most frequent first:
+    /// of all items, or of those for which a condition holds.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn facet(
+        &self,
+        rtxn: &RoTxn<'_>,
+        field: &str,
+        among: Option<&Condition>,
+    ) -> Result<Vec<(FieldValue, u64)>> {
+        self.view(rtxn)?.facet(field, among)
+    }
+
     /// Whether there is such an item.
     ///
     /// # Errors
@@ -282,7 +330,8 @@ impl<'t, D> Reader<'t, D> {
                 values.extend(view.get(key)?.map(|value| (key, value)));
             }
         }
-        Ok(WarmReader { reader: self, source: Warm::new(values) })
+        let rows = view.field_rows()?;
+        Ok(WarmReader { reader: self, source: Warm::new(values, rows) })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::database::Database;
 use crate::defaults::CODES_FROM;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
+use crate::field::Field;
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::edit::{Edit, ROWS_BYTES, Row};
@@ -225,6 +226,62 @@ impl<'e, D> Writer<'e, D> {
             edit.finish()?;
         }
         Ok(has_changed)
+    }
+
+    /// Adds a field of records, by which items can be filtered: all records must be JSON objects
+    /// from then on, in which a member of this name, if there is one, is a value of the type of the
+    /// field or an array of such values. The records that there are fill it. O(records), in memory
+    /// for about a hundred bytes for each value. Creates the index if it does not exist.
+    ///
+    /// ```
+    /// # use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Field, Reader, Writer, create_database, distances::Euclidean, field};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
+    /// let writer = Writer::new(db, 0, 1);
+    /// let mut wtxn = env.write_txn()?;
+    /// writer.add_item_with_record(&mut wtxn, 7, &[0.5], br#"{"year": 1987}"#)?;
+    /// writer.add_field(&mut wtxn, Field::integer("year"))?;
+    /// wtxn.commit()?;
+    /// let rtxn = env.read_txn()?;
+    /// let reader = Reader::open(&rtxn, 0, db)?;
+    /// let old = field("year").below(2000);
+    /// assert_eq!(reader.count(&rtxn, &old)?, 1);
+    /// assert_eq!(reader.nns(1).candidates(&old).by_vector(&rtxn, &[0.0])?.into_nns()[0].0, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`InvalidField`](Error::InvalidField), [`InvalidRecord`](Error::InvalidRecord) for the first
+    /// record that does not fit: nothing has changed. And those of [`add_item`](Self::add_item)
+    /// about the index.
+    pub fn add_field(&self, wtxn: &mut RwTxn<'_>, field: Field) -> Result<()> {
+        let mut edit = self.edit(wtxn)?;
+        edit.add_field(field)?;
+        edit.finish()
+    }
+
+    /// Drops a field; the records stay as they are. O(rows of the field).
+    ///
+    /// # Errors
+    /// [`UnknownField`](Error::UnknownField): nothing has changed. And those of
+    /// [`del_item`](Self::del_item).
+    pub fn drop_field(&self, wtxn: &mut RwTxn<'_>, name: &str) -> Result<()> {
+        let mut edit = self.edit(wtxn)?;
+        edit.drop_field(name)?;
+        edit.finish()
+    }
+
+    /// The fields of the index.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn fields(&self, rtxn: &RoTxn<'_>) -> Result<Vec<Field>> {
+        self.reader(rtxn)?.map_or(Ok(Vec::new()), |reader| reader.fields())
     }
 
     /// The record of an item. `None` if it has none, or if there is no such item.

@@ -61,6 +61,11 @@ impl Error {
             | Self::UnevenRows { .. }
             | Self::LengthMismatch { .. }
             | Self::InvalidParameter { .. }
+            | Self::InvalidRecord { .. }
+            | Self::InvalidField { .. }
+            | Self::UnknownField { .. }
+            | Self::FieldMismatch { .. }
+            | Self::InvalidCondition { .. }
             | Self::CodesUnsupported { .. }
             | Self::UnknownMetric { .. }
             | Self::UnknownType { .. }

@@ -35,8 +35,11 @@ impl Kind {
     /// The keys that name items, in an index whose items have keys.
     pub const KEYS: Self = Self(14);
 
+    /// The items that have a value of a field.
+    pub const FIELDS: Self = Self(15);
+
     /// The kinds that `docs/format.md` names, with their names.
-    const NAMES: [(Self, &'static str); 13] = [
+    const NAMES: [(Self, &'static str); 14] = [
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
         (Self::TAIL, "TAIL"),
@@ -50,6 +53,7 @@ impl Kind {
         (Self::DELTA, "DELTA"),
         (Self::RECORDS, "RECORDS"),
         (Self::KEYS, "KEYS"),
+        (Self::FIELDS, "FIELDS"),
     ];
 
     /// A kind by its byte, known to this version or not: the list of sections tells.
@@ -61,10 +65,16 @@ impl Kind {
         self.0
     }
 
-    /// The kind of an LMDB key. Such a key is longer than 8 bytes if it ends in an item key.
+    /// Whether the LMDB keys of this kind have any length: they end in item keys, or in values of
+    /// fields.
+    pub(crate) fn has_long_keys(self) -> bool {
+        self == Self::KEYS || self == Self::FIELDS
+    }
+
+    /// The kind of an LMDB key.
     pub(crate) fn of(key: &[u8]) -> Option<Self> {
         let kind = Self(*key.get(2)?);
-        (key.len() == Key::BYTES || kind == Self::KEYS).then_some(kind)
+        (key.len() == Key::BYTES || kind.has_long_keys()).then_some(kind)
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod checksum;
 pub(crate) mod codes;
 pub(crate) mod delta;
 pub(crate) mod edges;
+pub(crate) mod fields;
 pub(crate) mod ids;
 pub(crate) mod item_keys;
 mod key;

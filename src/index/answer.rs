@@ -5,10 +5,10 @@ use heed::RoTxn;
 use roaring::RoaringBitmap;
 
 use super::environment::WriteTxn;
-use super::{Batch, Index, Snapshot};
-use crate::error::{Error, Result};
+use super::{Batch, Index, Snapshot, mistyped};
+use crate::error::Result;
 use crate::filter::{Keys, Named};
-use crate::format::item_keys::{Naming, Row};
+use crate::format::item_keys::Naming;
 use crate::item_key::{ItemName, NamePredicate, sealed};
 use crate::query::pinned::{Names, Pinned, Work, look_by_ids};
 use crate::query::{Answer, HasRecords, Query, Searchable, Target, answer_by_ids, answer_target};
@@ -70,10 +70,6 @@ impl<'a, 's, 't, S: Source<'t>, L: Lend> LentKeys<'a, 's, 't, S, L> {
         let known = keys.known(view.snapshot, || txn.lend(|txn| keys.bound(txn)))?;
         Ok(Self { keys, view, known, txn })
     }
-}
-
-fn mistyped(index: u16, id: ItemId) -> Error {
-    Error::corrupt(Row::name_of(index, id), "its key is not of the type of the index")
 }
 
 impl<'t, S: Source<'t>, L: Lend> Names for LentKeys<'_, '_, 't, S, L> {

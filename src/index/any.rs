@@ -13,6 +13,7 @@ use crate::check::Finding;
 use crate::codec::Component;
 use crate::codes::Codes;
 use crate::error::{Error, Result};
+use crate::field::{Condition, Field, FieldValue};
 use crate::format::item_keys::Naming;
 use crate::item_key::ItemName;
 use crate::search::Searched;
@@ -454,6 +455,88 @@ impl AnyIndex {
     /// As [`Index::train`], and [`NoTraining`](Error::NoTraining) if it stores another form.
     pub fn train(&self, sample: &[impl Component]) -> Result<TrainedRange> {
         each!(self, index => index.train(sample))
+    }
+
+    /// Adds a field by which items can be filtered, and commits: see [`Batch::add_field`].
+    ///
+    /// # Errors
+    /// As [`Batch::add_field`] and [`Index::write`].
+    pub fn add_field(&self, field: Field) -> Result<()> {
+        each!(self, index => {
+            index.write(|batch: &mut Batch<'_, _, _>| batch.add_field(field.clone()))
+        })
+    }
+
+    /// Drops a field, and commits.
+    ///
+    /// # Errors
+    /// As [`Batch::drop_field`] and [`Index::write`].
+    pub fn drop_field(&self, name: &str) -> Result<()> {
+        each!(self, index => index.write(|batch: &mut Batch<'_, _, _>| batch.drop_field(name)))
+    }
+
+    /// The fields of the index.
+    ///
+    /// # Errors
+    /// As [`Index::snapshot`].
+    pub fn fields(&self) -> Result<Vec<Field>> {
+        each!(self, index => index.snapshot()?.fields())
+    }
+
+    /// The number of items for which a condition holds.
+    ///
+    /// # Errors
+    /// As [`Snapshot::count`](super::Snapshot::count).
+    pub fn count(&self, condition: &Condition) -> Result<u64> {
+        each!(self, index => index.snapshot()?.count(condition))
+    }
+
+    /// The values of a field, each with the number of items that have it, the most frequent first:
+    /// of all items, or of those for which a condition holds.
+    ///
+    /// # Errors
+    /// As [`Snapshot::count`](super::Snapshot::count).
+    pub fn facet(&self, field: &str, among: Option<&Condition>) -> Result<Vec<(FieldValue, u64)>> {
+        each!(self, index => {
+            let snapshot = index.snapshot()?;
+            match among {
+                Some(condition) => snapshot.facet_among(field, condition),
+                None => snapshot.facet(field),
+            }
+        })
+    }
+
+    /// The names of the items for which a condition holds, in no order.
+    ///
+    /// # Errors
+    /// As [`Snapshot::count`](super::Snapshot::count).
+    pub fn keys_of(&self, condition: &Condition) -> Result<Vec<AnyKey>> {
+        Ok(match self {
+            Self::Ids(index) => {
+                let ids = index.snapshot()?.ids_of(condition)?;
+                ids.iter().map(|id| AnyKey::Number(id.into())).collect()
+            }
+            Self::Numbers(index) => {
+                let keys = index.snapshot()?.keys_of(condition)?;
+                keys.into_iter().map(AnyKey::Number).collect()
+            }
+            Self::Texts(index) => {
+                let keys = index.snapshot()?.keys_of(condition)?;
+                keys.into_iter().map(AnyKey::Text).collect()
+            }
+        })
+    }
+
+    /// Deletes all items for which a condition holds, and commits. Returns how many there were.
+    ///
+    /// # Errors
+    /// As [`Batch::delete_matching`] and [`Index::write`].
+    pub fn delete_matching(&self, condition: &Condition) -> Result<u64> {
+        match self {
+            Self::Ids(index) => index.write(|batch| batch.delete_matching(condition)),
+            Self::Numbers(index) => index.write(|batch| batch.delete_matching(condition)),
+            Self::Texts(index) => index.write(|batch| batch.delete_matching(condition)),
+        }
     }
 
     /// Chooses the quantized codes of the index, or none: see [`Batch::set_codes`].

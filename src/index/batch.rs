@@ -163,6 +163,28 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
     pub fn link_later(&mut self) {
         self.writes.links_later = true;
     }
+
+    /// Sets a cancel closure for the build at the end, which links what the batch has added. Any
+    /// thread calls it, for every item linked, until the graph is written; `true` ends the write
+    /// with [`Error::Cancelled`], and nothing has happened.
+    ///
+    /// ```
+    /// # use voisin::{Error, Index, Options, distances::Euclidean};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// let written = index.write(|batch| {
+    ///     batch.cancel(|| true);
+    ///     batch.add_items_from((0..3000).map(|item| (item, [item as f32])))
+    /// });
+    /// assert!(matches!(written, Err(Error::Cancelled)));
+    /// assert!(index.snapshot()?.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancel(&mut self, cancel: impl Fn() -> bool + Send + Sync + 'static) {
+        self.writes.cancel = Some(Box::new(cancel));
+    }
 }
 
 impl<D: Distance<Codec = I8>, K: ?Sized> Batch<'_, D, K> {

@@ -247,8 +247,8 @@ impl<'w> FolderTxn<'w> {
     ///
     /// Whoever opens the name from the commit on gets the new one. Handles and snapshots that were
     /// opened before go on to search what they were opened on; their writes are refused with
-    /// [`Renamed`](Error::Renamed), as they would change the old one. [`remove_index`] removes that,
-    /// when nobody needs it.
+    /// [`Renamed`](Error::Renamed), as they would change the old one. [`remove_index`] removes
+    /// that, when nobody needs it.
     ///
     /// ```
     /// use voisin::{Index, Options, distances::Cosine, remove_index};

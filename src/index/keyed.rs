@@ -32,6 +32,10 @@ fn invalid<K: ItemKey + ?Sized>(key: &[u8], defect: VectorDefect) -> Error {
     Error::InvalidKeyedItem { key: <K as sealed::Name>::NAMING.show(key), defect }
 }
 
+fn invalid_record<K: ItemKey + ?Sized>(key: &[u8], what: String) -> Error {
+    Error::InvalidRecord { item: <K as sealed::Name>::NAMING.show(key), what }
+}
+
 /// Checks that a vector can be stored in an index with this scale.
 fn check_row<K: ItemKey + ?Sized>(
     metric: &Metric,
@@ -48,6 +52,7 @@ fn check_row<K: ItemKey + ?Sized>(
 fn by_key<K: ItemKey + ?Sized>(key: &[u8]) -> impl FnOnce(Error) -> Error + '_ {
     |error| match error {
         Error::InvalidItem { defect, .. } => invalid::<K>(key, defect),
+        Error::InvalidRecord { what, .. } => invalid_record::<K>(key, what),
         error => error,
     }
 }
@@ -250,11 +255,15 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     ) -> Result<u64> {
         let (metric, dimensions, scale) =
             (self.writes.place().metric, self.writes.dimensions(), self.writes.scale()?);
+        let schema = self.writes.schema()?;
         self.add_rows(items.map(|(key, vector, record)| {
             let (key, vector) = (bytes_of(&key)?, vector.as_ref());
             check_row::<K>(metric, &key, Components::of(vector), dimensions, scale)?;
             let record = record.as_ref().map(AsRef::as_ref);
-            record.map_or(Ok(()), check_record)?;
+            if let Some(record) = record {
+                check_record(record)?;
+                schema.values(record).map_err(|what| invalid_record::<K>(&key, what))?;
+            }
             Ok((key, vector.to_vec(), record.map(<[u8]>::to_vec)))
         }))
     }
@@ -318,9 +327,10 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// changed. And those of [`delete`](Self::delete).
     pub fn set_record(&mut self, key: impl AsKey<K>, record: &[u8]) -> Result<bool> {
         self.writes.check_process()?;
-        let id = self.id(key)?;
+        let key = bytes_of(&key)?;
+        let id = self.keys().id(self.writes.txn(), &key)?;
         self.writes.change(|writer, txn| match id {
-            Some(id) => writer.set_record(txn, id, record),
+            Some(id) => writer.set_record(txn, id, record).map_err(by_key::<K>(&key)),
             None => Ok(false),
         })
     }
@@ -360,7 +370,11 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// # Errors
     /// As [`delete`](Self::delete). All keys are checked first: a bad one changes nothing.
     pub fn delete_items<Q: AsKey<K>>(&mut self, keys: impl IntoIterator<Item = Q>) -> Result<u64> {
-        let named: Vec<_> = keys.into_iter().map(|key| bytes_of(&key)).collect::<Result<_>>()?;
+        self.delete_named(keys.into_iter().map(|key| bytes_of(&key)).collect::<Result<_>>()?)
+    }
+
+    /// The same by the bytes of keys.
+    pub(super) fn delete_named(&mut self, named: Vec<Vec<u8>>) -> Result<u64> {
         let keys = self.keys();
         self.writes.change_whole(|writer, txn| {
             let mut ids = Vec::new();

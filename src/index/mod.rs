@@ -11,7 +11,7 @@
 //!   `batch`: one write transaction. `load`: bulk loads.
 //! - `catalog`: the names and numbers of the indexes of an environment.
 //! - `item_key`: the names of items; `keyed`: the same methods with keys instead of ids; `answer`:
-//!   queries, by ids or by keys.
+//!   queries, by ids or by keys; `matching`: conditions on fields.
 //!
 //! This room owns the invariant that this process has no transaction while the map is moved.
 
@@ -34,6 +34,7 @@ mod folder;
 mod inspect;
 mod keyed;
 mod load;
+mod matching;
 mod options;
 mod registry;
 mod rounds;
@@ -68,6 +69,7 @@ use crate::check::{Finding, check_place};
 use crate::codec::{Component, I8};
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
+use crate::format::item_keys::Row;
 use crate::item_key::{ItemKey, ItemName};
 use crate::memory::budget_bytes;
 use crate::query::Query;
@@ -544,6 +546,11 @@ impl<D, K: ?Sized> Index<D, K> {
     pub fn clear_stale_readers(&self) -> Result<usize> {
         self.shared.env.clear_stale_readers()
     }
+}
+
+/// The error for an item whose key is not of the type that the index is opened with.
+fn mistyped(index: u16, id: ItemId) -> Error {
+    Error::corrupt(Row::name_of(index, id), "its key is not of the type of the index")
 }
 
 /// The keys of an index whose items are named by `K`.

@@ -118,6 +118,21 @@ impl<D, K: ?Sized> Snapshot<D, K> {
         Ok(self.view()?.record_of(item)?.map(<[u8]>::to_vec))
     }
 
+    /// Items and slots, ordered by id.
+    pub(super) fn slots(&self) -> Result<Vec<(ItemId, Slot)>> {
+        self.check_process()?;
+        let (held, mut slots, mut next) = (self.held(), Vec::new(), Some(0));
+        while let Some(first) = next {
+            // In chunks, because others wait for the transaction.
+            let found = held.lend(|txn| {
+                items_from(held.place(), txn, first)?.take(ITEMS_AHEAD).collect::<Result<Vec<_>>>()
+            })?;
+            next = found.get(ITEMS_AHEAD - 1).and_then(|(last, _)| last.checked_add(1));
+            slots.extend(found);
+        }
+        Ok(slots)
+    }
+
     pub(super) fn view(&self) -> Result<View<'_, 'static, OwnedSource<'_, 'static>>> {
         self.check_process()?;
         Ok(self.held().view())
@@ -247,21 +262,6 @@ impl<D> Snapshot<D> {
     pub fn records(&self) -> Result<impl Iterator<Item = Result<(ItemId, Vec<u8>)>> + '_> {
         self.check_process()?;
         Ok(Records { held: self.held(), ahead: VecDeque::new(), next: Some(0) })
-    }
-
-    /// Items and slots, ordered by id.
-    fn slots(&self) -> Result<Vec<(ItemId, Slot)>> {
-        self.check_process()?;
-        let (held, mut slots, mut next) = (self.held(), Vec::new(), Some(0));
-        while let Some(first) = next {
-            // In chunks, because others wait for the transaction.
-            let found = held.lend(|txn| {
-                items_from(held.place(), txn, first)?.take(ITEMS_AHEAD).collect::<Result<Vec<_>>>()
-            })?;
-            next = found.get(ITEMS_AHEAD - 1).and_then(|(last, _)| last.checked_add(1));
-            slots.extend(found);
-        }
-        Ok(slots)
     }
 }
 

@@ -13,9 +13,11 @@ use crate::build::{Goal, Phase, Progress};
 use crate::builder::CONCURRENT_ATTEMPTS;
 use crate::codec::Scale;
 use crate::error::{Error, Result};
+use crate::field::Schema;
 use crate::reader::Reader;
 use crate::store::Place;
 use crate::store::open::read_meta;
+use crate::store::sections::fields::schema;
 use crate::store::sections::records::view::record_in;
 use crate::training::{Sample, TrainedRange};
 use crate::types::ItemId;
@@ -30,6 +32,8 @@ pub(super) struct Writes<'w> {
     /// The number of pending items when it began.
     others_pending: u64,
     pub(super) links_later: bool,
+    /// The closure that cancels the build at the end.
+    pub(super) cancel: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 /// A batch links at least this many items that others have left pending, or as many as it has added
@@ -53,6 +57,7 @@ pub(super) struct Paused {
     pub(super) state: State,
     others_pending: u64,
     links_later: bool,
+    cancel: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 impl Paused {
@@ -76,6 +81,11 @@ fn has_changed_nothing(error: &Error) -> bool {
             | Error::LengthMismatch { .. }
             | Error::UnevenRows { .. }
             | Error::InvalidParameter { .. }
+            | Error::InvalidRecord { .. }
+            | Error::InvalidField { .. }
+            | Error::UnknownField { .. }
+            | Error::FieldMismatch { .. }
+            | Error::InvalidCondition { .. }
             | Error::InvalidSample { .. }
             | Error::NotTrained { .. }
             | Error::CoarseRange { .. }
@@ -97,19 +107,20 @@ impl<'w> Writes<'w> {
             shared: Arc::clone(shared),
             state: State::Whole,
             links_later: false,
+            cancel: None,
         })
     }
 
     /// Gives the transaction back, to go on later.
     pub(super) fn pause(self) -> (WriteTxn<'w>, Paused) {
-        let Self { txn, shared, state, others_pending, links_later, .. } = self;
-        (txn, Paused { shared, state, others_pending, links_later })
+        let Self { txn, shared, state, others_pending, links_later, cancel, .. } = self;
+        (txn, Paused { shared, state, others_pending, links_later, cancel })
     }
 
     /// Goes on in the same transaction.
     pub(super) fn resume(txn: WriteTxn<'w>, paused: Paused) -> Self {
-        let Paused { shared, state, others_pending, links_later } = paused;
-        Self { txn, writer: shared.writer(), shared, state, others_pending, links_later }
+        let Paused { shared, state, others_pending, links_later, cancel } = paused;
+        Self { txn, writer: shared.writer(), shared, state, others_pending, links_later, cancel }
     }
 
     pub(super) fn txn(&self) -> &WriteTxn<'w> {
@@ -222,6 +233,13 @@ impl<'w> Writes<'w> {
         Reader::at(&self.txn, self.shared.place)
     }
 
+    /// The fields of the index.
+    pub(super) fn schema(&self) -> Result<Schema> {
+        let place = self.place();
+        read_meta(place, &self.txn)?
+            .map_or(Ok(Schema::default()), |meta| schema(place.index, &meta))
+    }
+
     /// The record of an item.
     pub(super) fn record(&self, item: ItemId) -> Result<Option<Vec<u8>>> {
         self.txn.check()?;
@@ -258,7 +276,8 @@ impl<'w> Writes<'w> {
         self.txn.check()?;
         // The closure may have caught a panic or ignored an error, and returned `Ok`.
         self.check_whole()?;
-        let shared = Arc::clone(&self.shared);
+        let (shared, cancel) = (Arc::clone(&self.shared), self.cancel.take());
+        let hooks = cancel.as_deref().map_or(hooks, |cancel| Hooks { cancel, ..hooks });
         if let Some(goal) = match goal {
             Some(goal) => Some(goal),
             None => self.goal()?,

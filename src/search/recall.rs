@@ -171,7 +171,7 @@ impl<'s, 't> Sample<'s, 't> {
         let count = nodes.len().min(size as usize);
         let slots: Vec<Slot> = (0..count).map(|at| nodes[at * nodes.len() / count]).collect();
         view.resolve_all()?;
-        let warm = Warm::new(view.in_values(&slots)?);
+        let warm = Warm::new(view.in_values(&slots)?, []);
         Ok(Self { slots, warm: View::new(view.snapshot, warm).with_cold(view.cold()) })
     }
 }

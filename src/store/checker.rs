@@ -43,6 +43,8 @@ pub enum Invariant {
     ItemKeys,
     /// Every record belongs to an item, and the metadata counts them.
     Records,
+    /// The rows of fields are those that follow from the records.
+    Fields,
     /// The counts in the metadata match what is stored.
     Counts,
     /// Every code is the encoding of its vector.
@@ -79,6 +81,7 @@ impl Invariant {
             Self::Ids => "ids",
             Self::ItemKeys => "item-keys",
             Self::Records => "records",
+            Self::Fields => "fields",
             Self::Counts => "counts",
             Self::Nodes => "nodes",
             Self::Lists => "lists",

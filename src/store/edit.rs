@@ -17,9 +17,11 @@ use super::Place;
 use super::address::Address;
 use super::open::read_for_change;
 use super::recode::{self, Recoded, Recoding};
+use super::sections::fields::edit::FieldsEdit;
 use super::sections::ids::edit::IdMaps;
 use super::sections::list::{SECTIONS, is_listed};
 use super::sections::records::edit::{RecordsEdit, check_record};
+use super::sections::records::view::records_in;
 use super::sections::section::{Section, SectionEdit};
 use super::sections::sets::edit::SetEdit;
 use super::sections::vectors;
@@ -28,6 +30,7 @@ use super::view::check_dimensions;
 use crate::codec::Components;
 use crate::distance::{Encoded, MAX_NAME_BYTES, Metric};
 use crate::error::{Error, Result};
+use crate::field::{Field, Values as FieldValues};
 use crate::format::block::Geometry;
 use crate::format::delta::Delta;
 use crate::format::meta::{MAX_DIMENSIONS, Meta, Training};
@@ -55,6 +58,7 @@ pub(crate) struct Edit<'w, 'e, 'p> {
     freed: RoaringBitmap,
     ids: IdMaps,
     records: RecordsEdit,
+    fields: FieldsEdit,
     /// The write buffers of the sections.
     values: Vec<Values>,
     journal: Journal,
@@ -68,12 +72,15 @@ struct Values {
     edit: Box<dyn SectionEdit>,
 }
 
+/// A record, with its values of fields.
+type Record = (Vec<u8>, FieldValues);
+
 /// An encoded item, ready to be added.
 pub(crate) struct Row {
     item: ItemId,
     vector: Encoded,
     /// The record that it is to have, if it is given one.
-    record: Option<Vec<u8>>,
+    record: Option<Record>,
 }
 
 /// Checks that an index can have these dimensions, under this metric.
@@ -143,6 +150,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             values,
             journal: journal(meta.clone(), is_listed),
             records: RecordsEdit::new(place.index, &meta)?,
+            fields: FieldsEdit::new(place.index, &meta)?,
             meta,
             pending: SetEdit::new(SetKind::Pending),
             removed: SetEdit::new(SetKind::Removed),
@@ -157,14 +165,14 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     ///
     /// # Errors
     /// [`Error::DimensionMismatch`], [`Error::InvalidItem`], [`Error::NotTrained`];
-    /// [`Error::InvalidParameter`] for a record that is too long.
+    /// [`Error::InvalidParameter`] and [`Error::InvalidRecord`] for a record.
     pub(crate) fn row(
         &self,
         item: ItemId,
         vector: Components<'_>,
         record: Option<&[u8]>,
     ) -> Result<Row> {
-        record.map_or(Ok(()), check_record)?;
+        let record = record.map(|record| self.record(item, record)).transpose()?;
         Error::unless_known(self.place.metric, self.place.index)?;
         check_dimensions(vector.len(), self.meta.dimensions as usize)?;
         self.check_trained()?;
@@ -173,7 +181,16 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             .metric
             .encode(vector, self.meta.scale)
             .map_err(|defect| Error::InvalidItem { item, defect })?;
-        Ok(Row { item, vector, record: record.map(<[u8]>::to_vec) })
+        Ok(Row { item, vector, record })
+    }
+
+    /// Takes the values of fields out of the record that an item is to have.
+    fn record(&self, item: ItemId, record: &[u8]) -> Result<Record> {
+        check_record(record)?;
+        let values = self.fields.schema.values(record);
+        let values =
+            values.map_err(|what| Error::InvalidRecord { item: item.to_string(), what })?;
+        Ok((record.to_vec(), values))
     }
 
     /// Number of rows to encode before the first of them is added; at least one.
@@ -195,29 +212,71 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             self.meta.saturated = self.meta.saturated.saturating_add(saturated);
         }
         let Some(record) = record else { return Ok(!is_kept) };
-        if is_kept && self.records.has(self.place, self.wtxn, item, &record)? {
+        if is_kept && self.records.has(self.place, self.wtxn, item, &record.0)? {
             return Ok(false);
         }
-        self.records.set(self.place, self.wtxn, item, Some(record))?;
+        self.change_record(item, Some(record))?;
         Ok(true)
     }
 
     /// Sets the record of an item, and nothing else. `false` if there is no such item.
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`] for a record that is too long.
+    /// [`Error::InvalidParameter`] and [`Error::InvalidRecord`].
     pub(crate) fn set_record(&mut self, item: ItemId, record: &[u8]) -> Result<bool> {
-        check_record(record)?;
+        let record = self.record(item, record)?;
         if self.ids.slot(self.place, self.wtxn, item, self.meta.slots)?.is_none() {
             return Ok(false);
         }
-        self.records.set(self.place, self.wtxn, item, Some(record.to_vec()))?;
+        self.change_record(item, Some(record))?;
         Ok(true)
     }
 
     /// Deletes the record of an item, and nothing else. `false` if it has none.
     pub(crate) fn remove_record(&mut self, item: ItemId) -> Result<bool> {
-        self.records.set(self.place, self.wtxn, item, None)
+        self.change_record(item, None)
+    }
+
+    /// Sets the record of an item, which exists, or deletes it. Whether it had one.
+    fn change_record(&mut self, item: ItemId, record: Option<Record>) -> Result<bool> {
+        let (record, after) = record.unzip();
+        if !self.fields.schema.is_empty() {
+            let before = match self.records.get(self.place, self.wtxn, item)? {
+                Some(before) => self.fields.schema.values(before).map_err(|_| {
+                    Error::corrupt(
+                        Key::new(self.place.index, Kind::RECORDS, 0, item),
+                        "it has no values of the fields of the index",
+                    )
+                })?,
+                None => FieldValues::new(),
+            };
+            self.fields.change(item, &before, &after.unwrap_or_default());
+        }
+        self.records.set(self.place, self.wtxn, item, record)
+    }
+
+    /// Adds a field, with its values in all records. Before anything else in the edit.
+    ///
+    /// # Errors
+    /// [`Error::InvalidField`], [`Error::InvalidRecord`]: nothing has been changed.
+    pub(crate) fn add_field(&mut self, field: Field) -> Result<()> {
+        let added = self.fields.add(field)?;
+        for entry in records_in(self.place, self.wtxn, 0)? {
+            let (item, record) = entry?;
+            let values = added.values(record);
+            let values =
+                values.map_err(|what| Error::InvalidRecord { item: item.to_string(), what })?;
+            self.fields.change(item, &[], &values);
+        }
+        Ok(())
+    }
+
+    /// Drops a field.
+    ///
+    /// # Errors
+    /// [`Error::UnknownField`].
+    pub(crate) fn drop_field(&mut self, name: &str) -> Result<()> {
+        self.fields.drop_field(name)
     }
 
     /// Ends the edit and begins another, if it has buffered so much that it should.
@@ -362,7 +421,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     pub(crate) fn delete(&mut self, item: ItemId) -> Result<bool> {
         let is_there = self.take_slot(item)?;
         if is_there {
-            self.records.set(self.place, self.wtxn, item, None)?;
+            self.change_record(item, None)?;
         }
         Ok(is_there)
     }
@@ -515,6 +574,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
 
     /// As [`finish_with`](Self::finish_with). Returns the transaction.
     fn finish_into(mut self, derived: Vec<Put>) -> Result<&'w mut RwTxn<'p>> {
+        let fields = std::mem::take(&mut self.fields);
+        let rows = fields.finish(self.place, self.wtxn, &mut self.meta)?;
         for slot in std::mem::take(&mut self.freed) {
             self.free(Slot(slot))?;
         }
@@ -527,7 +588,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         let Self { place, wtxn, mut journal, mut meta, pending, removed, free, records, .. } = self;
         puts.extend([pending, removed, free].into_iter().flat_map(|set| set.into_puts(place)));
         puts.extend(records.finish(place, &mut meta));
-        Target { place, wtxn: &mut *wtxn, journal: &mut journal }.complete(puts, &meta)?;
+        Target { place, wtxn: &mut *wtxn, journal: &mut journal }.complete(puts, rows, &meta)?;
         Ok(wtxn)
     }
 

@@ -19,6 +19,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use heed::{Env, MdbError, RoTxn, WithoutTls};
@@ -27,7 +28,7 @@ use super::Place;
 use super::process::OfProcess;
 use super::readahead::residency::Residency;
 use super::snapshot::Snapshot;
-use super::source::{Source, Verified, extend};
+use super::source::{Source, SourceRow, Verified, extend, rows_in};
 use super::table::Memory;
 use super::target::deltas;
 use super::view::View;
@@ -342,6 +343,21 @@ impl Source<'static> for OwnedSource<'_, '_> {
             let values = held.place.entries(txn, first, last)?.take(most);
             // SAFETY: as in `get`.
             values.map(|value| value.map(|(key, bytes)| (key, unsafe { extend(bytes) }))).collect()
+        })
+    }
+
+    fn rows(
+        &self,
+        first: Bound<&[u8]>,
+        last: Bound<&[u8]>,
+        is_reversed: bool,
+        most: usize,
+    ) -> Result<Vec<SourceRow<'static>>> {
+        let Self(held) = self;
+        held.lend(|txn| {
+            let rows = rows_in(held.place, txn, (first, last), is_reversed, most)?.into_iter();
+            // SAFETY: as in `get`; keys lie in the same pages.
+            Ok(rows.map(|(key, value)| unsafe { (extend(key), extend(value)) }).collect())
         })
     }
 }

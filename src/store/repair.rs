@@ -71,7 +71,7 @@ pub(crate) fn repair(place: Place<'_>, wtxn: &mut RwTxn<'_>) -> Result<bool> {
     for kind in forgotten.iter().flat_map(|section| section.kinds()) {
         target.delete_derived(*kind)?;
     }
-    target.complete(puts, &meta)?;
+    target.complete(puts, Vec::new(), &meta)?;
     Ok(true)
 }
 

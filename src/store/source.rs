@@ -9,6 +9,7 @@
 //! read while another is in use.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
 use heed::{RoTxn, RwTxn, WithoutTls};
@@ -21,6 +22,9 @@ use crate::format::checksum::Sound;
 
 /// A type-erased source for all threads of a build: build code is compiled once.
 pub(crate) type AnySource<'s, 't> = &'s (dyn SoundSource<'t> + Sync + 's);
+
+/// A row whose LMDB key is longer than a [`Key`], and its value.
+pub(crate) type SourceRow<'t> = (&'t [u8], &'t [u8]);
 
 /// Looks up values that are not in a pointer table yet.
 pub(crate) trait Source<'t> {
@@ -38,6 +42,33 @@ pub(crate) trait Source<'t> {
     fn values(&self, _first: Key, _last: Key, _most: usize) -> Result<Vec<(Key, &'t [u8])>> {
         Ok(Vec::new())
     }
+
+    /// The rows with LMDB keys in a range, `most` at most, from its first, or from its last if
+    /// `is_reversed`: not verified. None where only single values can be looked up.
+    fn rows(
+        &self,
+        _first: Bound<&[u8]>,
+        _last: Bound<&[u8]>,
+        _is_reversed: bool,
+        _most: usize,
+    ) -> Result<Vec<SourceRow<'t>>> {
+        Ok(Vec::new())
+    }
+}
+
+/// The rows of a transaction: see [`Source::rows`].
+pub(super) fn rows_in<'t>(
+    place: Place<'_>,
+    rtxn: &'t RoTxn<'_>,
+    range: (Bound<&[u8]>, Bound<&[u8]>),
+    is_reversed: bool,
+    most: usize,
+) -> Result<Vec<SourceRow<'t>>> {
+    let rows: heed::Result<Vec<_>> = match is_reversed {
+        true => place.raw.rev_range(rtxn, &range)?.take(most).collect(),
+        false => place.raw.range(rtxn, &range)?.take(most).collect(),
+    };
+    Ok(rows?)
 }
 
 /// A source for work whose result is written. Only [`Verified`] is one.
@@ -78,6 +109,17 @@ impl<'t, S: Source<'t>> Source<'t> for Verified<S> {
 
     fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
         if self.all { self.get(key) } else { self.source.get(key) }
+    }
+
+    fn rows(
+        &self,
+        first: Bound<&[u8]>,
+        last: Bound<&[u8]>,
+        is_reversed: bool,
+        most: usize,
+    ) -> Result<Vec<SourceRow<'t>>> {
+        // Whoever reads rows verifies them.
+        self.source.rows(first, last, is_reversed, most)
     }
 }
 
@@ -136,6 +178,18 @@ impl<'t> Source<'t> for Calling<'_, '_> {
         // SAFETY: as in `get`.
         values.map(|value| value.map(|(key, bytes)| (key, unsafe { extend(bytes) }))).collect()
     }
+
+    fn rows(
+        &self,
+        first: Bound<&[u8]>,
+        last: Bound<&[u8]>,
+        is_reversed: bool,
+        most: usize,
+    ) -> Result<Vec<SourceRow<'t>>> {
+        let rows = rows_in(self.place, self.rtxn, (first, last), is_reversed, most)?.into_iter();
+        // SAFETY: as in `get`; keys lie in the same pages.
+        Ok(rows.map(|(key, value)| unsafe { (extend(key), extend(value)) }).collect())
+    }
 }
 
 /// The transaction that all threads of a build share: a nested read transaction, which sees what
@@ -176,17 +230,36 @@ impl<'t> Source<'t> for Shared<'t, '_> {
             values.map(|value| value.map(|(key, bytes)| (key, unsafe { extend(bytes) }))).collect()
         })
     }
+
+    fn rows(
+        &self,
+        first: Bound<&[u8]>,
+        last: Bound<&[u8]>,
+        is_reversed: bool,
+        most: usize,
+    ) -> Result<Vec<SourceRow<'t>>> {
+        self.lend(|rtxn| {
+            let rows = rows_in(self.place, rtxn, (first, last), is_reversed, most)?.into_iter();
+            // SAFETY: as in `get`; keys lie in the same pages.
+            Ok(rows.map(|(key, value)| unsafe { (extend(key), extend(value)) }).collect())
+        })
+    }
 }
 
 /// Values found in advance that have no pointer table, for snapshots whose tables are full.
 #[derive(Debug, Default)]
 pub(crate) struct Warm<'t> {
     values: BTreeMap<Key, &'t [u8]>,
+    /// The rows of fields.
+    rows: BTreeMap<&'t [u8], &'t [u8]>,
 }
 
 impl<'t> Warm<'t> {
-    pub(crate) fn new(values: BTreeMap<Key, &'t [u8]>) -> Self {
-        Self { values }
+    pub(crate) fn new(
+        values: BTreeMap<Key, &'t [u8]>,
+        rows: impl IntoIterator<Item = SourceRow<'t>>,
+    ) -> Self {
+        Self { values, rows: rows.into_iter().collect() }
     }
 }
 
@@ -202,6 +275,26 @@ impl<'t> Source<'t> for Warm<'t> {
         let values = self.values.range(first..=last).take(most);
         Ok(values.map(|(key, value)| (*key, *value)).collect())
     }
+
+    fn rows(
+        &self,
+        first: Bound<&[u8]>,
+        last: Bound<&[u8]>,
+        is_reversed: bool,
+        most: usize,
+    ) -> Result<Vec<SourceRow<'t>>> {
+        let is_empty = match (first, last) {
+            (Bound::Included(first), Bound::Included(last)) => first > last,
+            (Bound::Included(first) | Bound::Excluded(first), Bound::Excluded(last))
+            | (Bound::Excluded(first), Bound::Included(last)) => first >= last,
+            _ => false,
+        };
+        if is_empty {
+            return Ok(Vec::new());
+        }
+        let rows = self.rows.range::<[u8], _>((first, last)).map(|(key, value)| (*key, *value));
+        Ok(if is_reversed { rows.rev().take(most).collect() } else { rows.take(most).collect() })
+    }
 }
 
 impl<'t, S: Source<'t> + ?Sized> Source<'t> for &S {
@@ -215,5 +308,15 @@ impl<'t, S: Source<'t> + ?Sized> Source<'t> for &S {
 
     fn values(&self, first: Key, last: Key, most: usize) -> Result<Vec<(Key, &'t [u8])>> {
         (**self).values(first, last, most)
+    }
+
+    fn rows(
+        &self,
+        first: Bound<&[u8]>,
+        last: Bound<&[u8]>,
+        is_reversed: bool,
+        most: usize,
+    ) -> Result<Vec<SourceRow<'t>>> {
+        (**self).rows(first, last, is_reversed, most)
     }
 }

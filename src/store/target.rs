@@ -28,6 +28,9 @@ use crate::format::{Key, Kind, checksum};
 /// A body to put under a key, or `None` to delete the value.
 pub(crate) type Put = (Key, Option<Vec<u8>>);
 
+/// The same for a row, whose LMDB key is longer than a [`Key`].
+pub(crate) type RowPut = (Vec<u8>, Option<Vec<u8>>);
+
 /// What an edit has written so far, and what it needs to finish.
 pub(super) struct Journal {
     /// META before the edit.
@@ -156,8 +159,8 @@ impl Target<'_, '_, '_> {
         Ok(())
     }
 
-    /// Finishes the edit: writes its last values, then DELTA, and META last of all.
-    pub(super) fn complete(mut self, puts: Vec<Put>, meta: &Meta) -> Result<()> {
+    /// Finishes the edit: writes its last values and rows, then DELTA, and META last of all.
+    pub(super) fn complete(mut self, puts: Vec<Put>, rows: Vec<RowPut>, meta: &Meta) -> Result<()> {
         let deltas = match self.journal.earlier.take() {
             Some(earlier) => earlier,
             None => earlier(self.place.raw, self.wtxn)?,
@@ -166,6 +169,7 @@ impl Target<'_, '_, '_> {
             self.journal.note(key);
             put_or_delete(self.place, self.wtxn, key, body)?;
         }
+        rows.into_iter().try_for_each(|row| put_row(self.place.raw, self.wtxn, row))?;
         let mut written = deltas.of(self.place.index).unwrap_or_default();
         // `merge` also sorts the lists.
         written.merge(std::mem::replace(&mut self.journal.delta, Delta::Everything));
@@ -232,6 +236,18 @@ fn put_or_delete(
         return Ok(());
     };
     put(place.raw, wtxn, key, body)
+}
+
+/// Puts the body of a row, or deletes the row.
+fn put_row(raw: Raw<'_>, wtxn: &mut RwTxn<'_>, (key, body): RowPut) -> Result<()> {
+    let Some(mut body) = body else {
+        meter::wrote(0);
+        raw.delete(wtxn, &key)?;
+        return Ok(());
+    };
+    checksum::seal_under(&key, &mut body);
+    meter::wrote(body.len());
+    Ok(raw.put(wtxn, &key, &body)?)
 }
 
 /// Deletes all keys of an index, including unknown ones.

@@ -16,6 +16,7 @@ mod budget;
 mod child;
 #[cfg(target_os = "linux")]
 mod disk_full;
+mod fields;
 mod filters;
 #[cfg(target_os = "linux")]
 mod folder;

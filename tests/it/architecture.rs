@@ -29,17 +29,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("defaults", &[]),
     ("memory", &[]),
     ("error", &["defect", "distance", "types"]),
+    ("field", &["error"]),
     ("database", &["error"]),
     ("threads", &[]),
     ("top_k", &["types", "error", "codec", "distance"]),
-    ("format", &["types", "error"]),
+    ("format", &["types", "error", "field"]),
     ("item_key", &["types", "error", "format"]),
     ("graph", &["types", "error", "threads"]),
     (
         "store",
         &[
             "training", "types", "memory", "error", "database", "threads", "top_k", "codec",
-            "distance", "codes", "format", "graph",
+            "distance", "codes", "format", "graph", "field",
         ],
     ),
     (
@@ -60,7 +61,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "api",
         &[
             "training", "types", "defaults", "memory", "error", "database", "threads", "codec",
-            "distance", "codes", "format", "item_key", "graph", "store", "flat", "search",
+            "distance", "codes", "format", "item_key", "graph", "store", "flat", "search", "field",
         ],
     ),
     ("import", &["types", "error", "database", "codec", "distance", "format", "store", "api"]),
@@ -75,7 +76,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "index",
         &[
             "training", "types", "defaults", "memory", "error", "database", "threads", "codec",
-            "distance", "codes", "format", "item_key", "store", "search", "api", "check",
+            "distance", "codes", "format", "item_key", "store", "search", "api", "check", "field",
         ],
     ),
     ("cookbook", &[]),
@@ -145,6 +146,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/graph/check.rs", "the same"),
     ("store/sections/item_keys/check.rs", "the same"),
     ("store/sections/records/check.rs", "the same"),
+    ("store/sections/fields/check.rs", "the same"),
     ("check.rs", "the same"),
 ];
 

@@ -20,10 +20,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use voisin::Writer;
 use voisin::distances::{Cosine, Distance, Euclidean, Hamming};
 use voisin::heed::types::Bytes;
 use voisin::heed::{Database, RoTxn, RwTxn};
+use voisin::{Field, Writer};
 
 use crate::common::{Env, Model, add, create, new_env};
 
@@ -40,6 +40,7 @@ const ID_SLOTS: u8 = 8;
 const SETS: u8 = 9;
 const DELTA: u8 = 10;
 const RECORDS: u8 = 13;
+const FIELDS: u8 = 15;
 
 /// The number in the keys of what belongs to all indexes of a database, section 2.
 const DATABASE: u16 = u16::MAX;
@@ -69,6 +70,10 @@ pub(crate) struct Decoded {
     pub(crate) factors: BTreeMap<u32, f32>,
     /// The records of the items that have one.
     pub(crate) records: BTreeMap<u32, Vec<u8>>,
+    /// The rows of fields, by number of the field: the items that have a value at all, and for each
+    /// value, in its stored form, those that have it.
+    pub(crate) exists: BTreeMap<u8, BTreeSet<u32>>,
+    pub(crate) values: BTreeMap<(u8, Vec<u8>), BTreeSet<u32>>,
     /// The graph, by layer and slot.
     pub(crate) layers: Vec<BTreeMap<u32, Node>>,
     pub(crate) pending: BTreeSet<u32>,
@@ -131,6 +136,8 @@ pub(crate) struct Meta {
     /// The newest generation of the training of codes, and the blocks of the one before.
     pub(crate) generation: u32,
     pub(crate) older: [u32; 2],
+    /// By number, the type and the name of each field.
+    pub(crate) fields: BTreeMap<u8, (u8, String)>,
     /// Records, and their bytes.
     pub(crate) records: u32,
     pub(crate) record_bytes: u64,
@@ -153,6 +160,8 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
         vectors: BTreeMap::new(),
         factors: BTreeMap::new(),
         records: BTreeMap::new(),
+        exists: BTreeMap::new(),
+        values: BTreeMap::new(),
         layers: Vec::new(),
         pending,
         removed,
@@ -176,10 +185,86 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
         let record = values.expect(RECORDS, 0, n);
         decoded.records.insert(n, record.bytes);
     }
+    decode_fields(&mut values, &mut decoded);
     decode_deltas(db, rtxn);
+    assert!(values.1.is_empty(), "rows of no field: {:?}", values.1.keys());
     let left: Vec<&Key> = values.0.keys().collect();
     assert!(left.is_empty(), "keys (kind, sub, n) that belong to nothing: {left:?}");
     decoded
+}
+
+/// Section 15.
+fn decode_fields(values: &mut Values, decoded: &mut Decoded) {
+    let mut last: Option<(u8, Vec<u8>)> = None;
+    for (key, body) in std::mem::take(&mut values.1) {
+        let what = format!("FIELDS: the row {key:?}");
+        let (field, tag, rest) = (key[0], key[1], &key[2..]);
+        let (of, _) = &decoded.meta.fields[&field];
+        if tag == 2 {
+            // A run of numbers.
+            assert!([2, 3, 4].contains(of), "{what}: a number of type {of}");
+            let mut cursor = Cursor { what: what.clone(), bytes: body.clone(), at: 0 };
+            let count = body.len() / 12;
+            assert!((1..=128).contains(&count) && body.len() % 12 == 0, "{what}: {count} entries");
+            for entry in 0..count {
+                let (number, item) = (cursor.u64(), cursor.u32());
+                let sorted = [&number.to_be_bytes()[..], &item.to_be_bytes()].concat();
+                assert!(entry > 0 || sorted == rest, "{what}: it begins with its first entry");
+                let is_after = last.as_ref().is_none_or(|last| *last < (field, sorted.clone()));
+                assert!(is_after, "{what}: its entries ascend");
+                last = Some((field, sorted));
+                let all = decoded.values.entry((field, number.to_be_bytes().to_vec())).or_default();
+                assert!(all.insert(item), "{what}: {item} has it twice");
+            }
+            continue;
+        }
+        let (value, chunk) = rest.split_last_chunk::<4>().expect("a row of a chunk");
+        let first = u32::from_be_bytes(*chunk) * 8192;
+        let items: Vec<u32> = match body[0] {
+            0 => body[1..]
+                .chunks(2)
+                .map(|low| first + u32::from(low[0]) + 256 * u32::from(low[1]))
+                .collect(),
+            1 => {
+                assert_eq!(body.len(), 1025, "{what}: a bit an item");
+                let bit = |i: u32| body[1 + i as usize / 8] >> (i % 8) & 1 == 1;
+                (0..8192).filter(|i| bit(*i)).map(|i| first + i).collect()
+            }
+            form => panic!("{what}: form {form}"),
+        };
+        assert!(is_ascending(&items) && !items.is_empty(), "{what}: {items:?}");
+        assert_eq!(body[0] == 0, items.len() < 512, "{what}: its form follows from its length");
+        assert!(items.last().is_some_and(|last| *last - first < 8192), "{what}: beyond its chunk");
+        match tag {
+            0 => {
+                assert!(value.is_empty(), "{what}: a value of all");
+                decoded.exists.entry(field).or_default().extend(items);
+            }
+            1 => {
+                assert!([1, 5].contains(of), "{what}: a value of type {of}");
+                decoded.values.entry((field, value.to_vec())).or_default().extend(items);
+            }
+            _ => panic!("{what}: tag {tag}"),
+        }
+    }
+}
+
+/// The values that a record has of a field, in their stored form. Dates are left to other tests:
+/// here timestamps are milliseconds.
+fn values_of(record: &serde_json::Value, (of, name): &(u8, String)) -> BTreeSet<Vec<u8>> {
+    let member = &record[name];
+    let all = member.as_array().cloned().unwrap_or_else(|| vec![member.clone()]);
+    let stored = all.iter().filter(|value| !value.is_null()).map(|value| match of {
+        1 => value.as_str().unwrap().as_bytes().to_vec(),
+        2 | 4 => (value.as_i64().unwrap() as u64 ^ 1 << 63).to_be_bytes().to_vec(),
+        3 => {
+            let bits = (value.as_f64().unwrap() + 0.0).to_bits();
+            let ordered = if bits >> 63 == 0 { bits ^ 1 << 63 } else { !bits };
+            ordered.to_be_bytes().to_vec()
+        }
+        _ => vec![u8::from(value.as_bool().unwrap())],
+    });
+    stored.collect()
 }
 
 /// Kind, sub and n.
@@ -187,14 +272,16 @@ type Key = (u8, u8, u32);
 
 /// The values of an index without their checksums. Whoever decodes one takes it out; what is left
 /// over at the end should not exist.
-struct Values(BTreeMap<Key, Vec<u8>>);
+/// The second has the rows of FIELDS, by what follows the kind in their keys.
+struct Values(BTreeMap<Key, Vec<u8>>, BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Values {
     fn read(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u16) -> Self {
-        let mut values = BTreeMap::new();
+        let (mut values, mut rows) = (BTreeMap::new(), BTreeMap::new());
         for entry in db.prefix_iter(rtxn, &index.to_be_bytes()).unwrap() {
             let (key, value) = entry.unwrap();
-            assert_eq!(key.len(), 8, "a key has 8 bytes, this one is {key:?}");
+            let is_row = key.get(2) == Some(&FIELDS);
+            assert!(key.len() == 8 || is_row, "a key has 8 bytes, this one is {key:?}");
             let (body, checksum) = value
                 .split_last_chunk()
                 .unwrap_or_else(|| panic!("{key:?}: no room for a checksum in {value:?}"));
@@ -203,12 +290,16 @@ impl Values {
                 crc32c(key.iter().chain(body)),
                 "{key:?}: the checksum is wrong"
             );
+            if is_row {
+                rows.insert(key[3..].to_vec(), body.to_vec());
+                continue;
+            }
             values.insert(
                 (key[2], key[3], u32::from_be_bytes([key[4], key[5], key[6], key[7]])),
                 body.to_vec(),
             );
         }
-        Self(values)
+        Self(values, rows)
     }
 
     fn take(&mut self, kind: u8, sub: u8, n: u32) -> Option<Cursor> {
@@ -390,6 +481,7 @@ fn decode_deltas(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>) {
         }
         value.end();
     }
+    assert!(values.1.is_empty(), "rows of no field: {:?}", values.1.keys());
     let left: Vec<&Key> = values.0.keys().collect();
     assert!(left.is_empty(), "keys (kind, sub, n) of the database that are none: {left:?}");
 }
@@ -477,6 +569,21 @@ impl Meta {
                     part.zeros(4);
                     meta.record_bytes = part.u64();
                     assert!(meta.records > 0, "META: a part about no records");
+                }
+                FIELDS => {
+                    assert!(part.rest() > 0, "META: a part about no fields");
+                    while part.rest() > 0 {
+                        let (number, of, bytes) = (part.u8(), part.u8(), part.u16());
+                        let name = String::from_utf8(part.take(bytes.into()).to_vec());
+                        let name = name.expect("META: the name of a field is UTF-8");
+                        assert!((1..=5).contains(&of), "META: {name:?} has type {of}");
+                        assert!((1..=64).contains(&bytes), "META: the name {name:?}");
+                        let last = meta.fields.last_key_value().map(|(number, _)| *number);
+                        assert!(last < Some(number), "META: fields ascend");
+                        assert!(meta.fields.values().all(|(_, other)| *other != name));
+                        meta.fields.insert(number, (of, name));
+                    }
+                    assert!(meta.fields.len() <= 64, "META: {} fields", meta.fields.len());
                 }
                 _ => panic!("META: a part of kind {kind}"),
             }
@@ -1053,6 +1160,20 @@ impl Decoded {
             assert!(record.len() <= 64 << 20, "records: that of {item} has {} bytes", record.len());
         }
 
+        let (mut exists, mut all) = (BTreeMap::new(), BTreeMap::new());
+        for (item, record) in self.records.iter().filter(|_| !meta.fields.is_empty()) {
+            let record: serde_json::Value = serde_json::from_slice(record).expect("JSON");
+            for (number, field) in &meta.fields {
+                for value in values_of(&record, field) {
+                    let with: &mut BTreeSet<u32> = exists.entry(*number).or_default();
+                    with.insert(*item);
+                    let with: &mut BTreeSet<u32> = all.entry((*number, value)).or_default();
+                    with.insert(*item);
+                }
+            }
+        }
+        assert_eq!((&self.exists, &self.values), (&exists, &all), "fields follow from records");
+
         let mut live_slots = 0;
         for (slot, id) in (0..).zip(&self.slot_ids) {
             let [pending, removed, free] =
@@ -1181,7 +1302,7 @@ fn the_checksum_of_123456789_is_the_check_value_of_crc_32c() {
 fn roaring_containers_of_all_three_kinds_are_decoded() {
     const NO_RUNS: u32 = 12_346;
     const RUNS: u32 = 12_347;
-    assert_eq!(roaring_of(NO_RUNS, &[], &[0, 0]), [], "an empty set");
+    assert_eq!(roaring_of(NO_RUNS, &[], &[0, 0]), [0u32; 0], "an empty set");
     let arrays = [2, 0, 0, 2, 1, 0, 24, 0, 30, 0, 1, 2, 3, 5];
     assert_eq!(roaring_of(NO_RUNS, &[], &arrays), [1, 2, 3, 65_541], "two arrays");
     let runs = [0, 14, 3, 1, 10, 20, 0, 31, 2];
@@ -1352,6 +1473,55 @@ fn an_index_with_records_decodes_and_has_a_part_of_them_only_while_there_are_any
     wtxn.commit().unwrap();
     let decoded = decode_all(&env, db, 7, &expected, to_f32_bytes);
     assert_eq!((decoded.meta.records, decoded.records.len()), (0, 0));
+}
+
+#[test]
+fn an_index_with_fields_decodes() {
+    let (_dir, env) = new_env();
+    let db = create::<Cosine>(&env);
+    let writer = Writer::<Cosine>::new(db, 7, 4);
+    let mut rng = StdRng::seed_from_u64(5);
+    let mut expected = random_vectors(&mut rng, (0..3000).chain([u32::MAX]), 4);
+    let record = |item: u32, version: u32| {
+        let n = (item.wrapping_mul(2_654_435_761) >> 20) as i32 - 2000 + version as i32;
+        let tag = ["a", "b", "a\0\0\0\0", "ab"][item as usize % 4];
+        format!(
+            r#"{{"tag": [{tag:?}, "all", "of {}"], "n": {n}, "x": {}.5, "at": {n}, "ok": {}}}"#,
+            item / 3,
+            n % 7,
+            item % 3 == version % 3
+        )
+        .replace("\\0", "\\u0000")
+    };
+    let mut wtxn = env.write_txn().unwrap();
+    writer.add_field(&mut wtxn, Field::keyword("tag")).unwrap();
+    writer.add_field(&mut wtxn, Field::integer("n")).unwrap();
+    let items = expected.iter().map(|(item, vector)| (*item, vector, record(*item, 0)));
+    writer.add_items_with_records(&mut wtxn, items).unwrap();
+    for field in [Field::float("x"), Field::timestamp("at"), Field::bool("ok")] {
+        writer.add_field(&mut wtxn, field).unwrap();
+    }
+    build(&writer, &mut wtxn);
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 7, &expected, to_f32_bytes);
+    assert_eq!((decoded.meta.fields.len(), decoded.exists[&0].len()), (5, 3001));
+
+    let mut wtxn = env.write_txn().unwrap();
+    writer.drop_field(&mut wtxn, "n").unwrap();
+    for item in 0..900 {
+        assert!(writer.set_record(&mut wtxn, item, record(item, item % 5).as_bytes()).unwrap());
+    }
+    for item in 500..1500 {
+        assert!(writer.del_item(&mut wtxn, item).unwrap());
+        expected.remove(&item);
+    }
+    for item in 2000..2100 {
+        assert!(writer.remove_record(&mut wtxn, item).unwrap());
+    }
+    writer.add_field(&mut wtxn, Field::integer("n")).unwrap();
+    wtxn.commit().unwrap();
+    let decoded = decode_all(&env, db, 7, &expected, to_f32_bytes);
+    assert_eq!((decoded.meta.fields.len(), decoded.exists[&1].len()), (5, 1901));
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn the_statistics_of_an_index_are_what_it_holds() {
         crate::common::dump_of(&rtxn, db, 3)
             .iter()
             .map(|(key, value)| (key.len() + value.len()) as u64)
-            .sum()
+            .sum::<u64>()
     );
 
     let [base, upper @ ..] = &stats.layers[..] else { panic!("no graph") };

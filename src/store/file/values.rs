@@ -171,10 +171,13 @@ impl Verifier {
 
 /// The error for an LMDB key whose value has a wrong checksum.
 fn broken(key: &[u8]) -> Error {
-    if let Some(key) = Key::from_bytes(key).filter(|key| key.kind != Kind::KEYS) {
+    if let Some(key) = Key::from_bytes(key).filter(|key| !key.kind.has_long_keys()) {
         return Error::corrupt(key, BROKEN);
     }
     let index = key.first_chunk().map_or(0, |index| u16::from_be_bytes(*index));
+    if let (Some(Kind::FIELDS), Some(field)) = (Kind::of(key), key.get(3)) {
+        return Error::corrupt(Key::new(index, Kind::FIELDS, *field, 0), BROKEN);
+    }
     match Row::from_bytes(key) {
         Some(Row::Id(key)) => {
             Error::CorruptItemKey { index, key: Naming::likely(key).show(key), what: BROKEN }

@@ -1,6 +1,7 @@
 //! The list of all sections of an index.
 
 use super::codes::CodesSection;
+use super::fields::FieldsSection;
 use super::graph::GraphSection;
 use super::ids::IdsSection;
 use super::item_keys::ItemKeysSection;
@@ -22,6 +23,7 @@ pub(crate) const SECTIONS: &[&dyn Section] = &[
     &SetsSection,
     &ItemKeysSection,
     &RecordsSection,
+    &FieldsSection,
 ];
 
 /// The section that stores values of a kind.

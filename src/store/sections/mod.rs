@@ -4,9 +4,9 @@
 //! - `section`: the trait of all sections; `list`: the list of all of them, the only place where a
 //!   new one must be entered. Snapshots, edits, warming, renumbering, repair, `check` and `stats`
 //!   iterate over the list, so that none of them can forget a section.
-//! - `vectors`, `codes`, `graph`, `ids`, `sets`, `item_keys`, `records`: the sections. In each,
-//!   `mod` says what the section does, `view` (`search`) looks up its values, and `check` verifies
-//!   them.
+//! - `vectors`, `codes`, `graph`, `ids`, `sets`, `item_keys`, `records`, `fields`: the sections. In
+//!   each, `mod` says what the section does, `view` (`search`) looks up its values, and `check`
+//!   verifies them.
 //! - `count`: statistics of an index; `warm`: reads values ahead, and fills pointer tables;
 //!   `relabel`: the inputs of a section for rewriting its values with new slots; `repair`: those
 //!   for undoing a torn edit.
@@ -18,6 +18,7 @@ pub(crate) mod count;
 #[cfg(test)]
 #[path = "../../../tests/unit/exercise/mod.rs"]
 mod exercise;
+pub(crate) mod fields;
 pub(crate) mod graph;
 pub(crate) mod ids;
 pub(crate) mod item_keys;

@@ -85,6 +85,20 @@ impl ItemKeys<'_> {
         decode_key(checksum::unverified(value)).map_err(corrupt)
     }
 
+    /// The key of an item, without a pointer table.
+    ///
+    /// # Errors
+    /// As [`key`](Self::key).
+    pub(crate) fn key_in(&self, rtxn: &RoTxn<'_>, id: ItemId) -> Result<Vec<u8>> {
+        let corrupt = |what| Error::corrupt(Row::name_of(self.place.index, id), what);
+        meter::read();
+        let row = Row::Key(id).to_bytes(self.place.index);
+        let value = self.place.raw.get(rtxn, &row)?;
+        let value = value.ok_or(corrupt("it is missing, though there is an item"))?;
+        let sound = Sound::under(&row, value).ok_or(corrupt(BROKEN))?;
+        decode_key(sound.body()).map(<[u8]>::to_vec).map_err(corrupt)
+    }
+
     /// The pointer table of the keys of a snapshot. `bound`, which returns [`bound`](Self::bound),
     /// is called once, when the table is created.
     pub(crate) fn known<'s, 't>(

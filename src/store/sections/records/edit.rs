@@ -63,13 +63,20 @@ impl RecordsEdit {
         item: ItemId,
         record: &[u8],
     ) -> Result<bool> {
+        Ok(self.get(place, rtxn, item)? == Some(record))
+    }
+
+    /// The record of an item, verified.
+    pub(in crate::store) fn get<'r>(
+        &'r self,
+        place: Place<'_>,
+        rtxn: &'r RoTxn<'_>,
+        item: ItemId,
+    ) -> Result<Option<&'r [u8]>> {
         match self.changed.get(&item) {
-            Some(changed) => Ok(changed.as_deref() == Some(record)),
-            None if self.counts.records == 0 => Ok(false),
-            None => {
-                let found = place.sound(rtxn, key(place.index, item))?;
-                Ok(found.map(Sound::body) == Some(record))
-            }
+            Some(changed) => Ok(changed.as_deref()),
+            None if self.counts.records == 0 => Ok(None),
+            None => Ok(place.sound(rtxn, key(place.index, item))?.map(Sound::body)),
         }
     }
 

@@ -1,0 +1,62 @@
+"""Arrays of vectors from whatever a caller gives: called by the native module for what it cannot
+take as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from voisin.errors import _exception
+
+# What the native module reads in place.
+_TAKEN = tuple(
+    np.dtype(name) for name in ("float32", "float64", "float16", "int8", "uint8")
+)
+
+
+def as_vectors(data: Any) -> np.ndarray[Any, Any]:
+    """An array that the native module takes: contiguous rows of one of its types. A copy only where
+    it must be."""
+    if not isinstance(data, np.ndarray):
+        data = _as_array(data)
+    if data.dtype not in _TAKEN:
+        data = data.astype(_nearest(data.dtype), copy=False)
+    return np.require(data, requirements=["C_CONTIGUOUS", "ALIGNED"])
+
+
+def _as_array(data: Any) -> np.ndarray[Any, Any]:
+    if hasattr(data, "__arrow_c_array__") or hasattr(data, "__arrow_c_stream__"):
+        from voisin._sources import arrow_matrix
+
+        return arrow_matrix(data)
+    if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
+        return np.from_dlpack(data)
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        # Rows of several lengths.
+        raise _exception(
+            "InvalidVector",
+            "caller",
+            f"this is no vector or matrix ({error}): give rows of one length",
+            None,
+            None,
+        ) from error
+
+
+def _nearest(dtype: np.dtype[Any]) -> type[np.generic]:
+    """The type to convert components to: with no loss, where there is one."""
+    if dtype.kind == "b":
+        return np.uint8
+    if dtype.kind in "iuf":
+        return np.float32 if dtype.itemsize <= 2 else np.float64
+    if dtype.name == "bfloat16":
+        return np.float32
+    raise _exception(
+        "InvalidVector",
+        "caller",
+        f"vectors cannot have components of {dtype.name}: give numbers, such as float32",
+        None,
+        None,
+    )

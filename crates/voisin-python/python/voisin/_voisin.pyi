@@ -1,0 +1,338 @@
+from collections.abc import Callable, Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeAlias, final, overload
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Self, disjoint_base
+
+from voisin._types import Finding, Hit, Inspected, Progress, Stats
+
+_Path: TypeAlias = str | PathLike[str]
+_Id: TypeAlias = int | str | np.integer[Any]
+_IdType: TypeAlias = Literal["int", "u32", "u64", "str"]
+# An array, a list, a set or another iterable of ids.
+_Names: TypeAlias = Iterable[Any]
+_Restriction: TypeAlias = Iterable[Any] | Filter | Callable[[Any], object]
+# The number of dimensions of an array is not known by its type, so what it finds is `Any`: a `Found`
+# or a `FoundMany`.
+_Vector: TypeAlias = list[float] | tuple[float, ...]
+_Matrix: TypeAlias = list[list[float]] | list[tuple[float, ...]]
+# Whatever becomes an array: of numpy, Arrow, DLPack; or lists.
+_Vectors: TypeAlias = Any
+
+__all__ = [
+    "Batch",
+    "CancelToken",
+    "Filter",
+    "Found",
+    "FoundMany",
+    "Index",
+    "Searcher",
+    "Snapshot",
+    "__version__",
+    "create",
+    "inspect",
+    "open",
+    "open_or_create",
+    "verify_file",
+]
+
+__version__: str
+
+@final
+class CancelToken:
+    def __new__(cls) -> Self: ...
+    def cancel(self) -> None: ...
+    @property
+    def is_cancelled(self) -> bool: ...
+
+@final
+class Filter: ...
+
+@final
+class Found:
+    @property
+    def ids(self) -> npt.NDArray[Any]: ...
+    @property
+    def distances(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def vectors(self) -> npt.NDArray[np.float32] | None: ...
+    @property
+    def strategy(self) -> str: ...
+    @property
+    def is_complete(self) -> bool: ...
+    @property
+    def is_cancelled(self) -> bool: ...
+    @property
+    def timed_out(self) -> bool: ...
+    @property
+    def has_more(self) -> bool: ...
+    @property
+    def pending(self) -> int: ...
+    @property
+    def cost(self) -> tuple[int, int, int]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: int, /) -> Hit: ...
+    def __iter__(self) -> Iterator[Hit]: ...
+    def _repr_html_(self) -> str: ...
+
+@final
+class FoundMany:
+    @property
+    def ids(self) -> npt.NDArray[Any]: ...
+    @property
+    def distances(self) -> npt.NDArray[np.float32]: ...
+    @property
+    def counts(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def vectors(self) -> npt.NDArray[np.float32] | None: ...
+    @property
+    def is_complete(self) -> bool: ...
+    @property
+    def is_cancelled(self) -> bool: ...
+    @property
+    def timed_out(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, at: int, /) -> Found: ...
+
+@disjoint_base
+class Searcher:
+    @property
+    def dimensions(self) -> int: ...
+    @property
+    def metric(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def id_type(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+    @overload
+    def search(
+        self,
+        vector: _Vector,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        recall: float | None = None,
+        exact: bool | None = None,
+        filter: _Restriction | None = None,
+        exclude: _Names | Filter | None = None,
+        prefix: str | None = None,
+        radius: float | None = None,
+        vectors: bool = False,
+        deadline: float | None = None,
+        codes: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> Found: ...
+    @overload
+    def search(
+        self,
+        vector: _Matrix,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        recall: float | None = None,
+        exact: bool | None = None,
+        filter: _Restriction | None = None,
+        exclude: _Names | Filter | None = None,
+        prefix: str | None = None,
+        radius: float | None = None,
+        vectors: bool = False,
+        deadline: float | None = None,
+        codes: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> FoundMany: ...
+    @overload
+    def search(
+        self,
+        vector: _Vectors,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        recall: float | None = None,
+        exact: bool | None = None,
+        filter: _Restriction | None = None,
+        exclude: _Names | Filter | None = None,
+        prefix: str | None = None,
+        radius: float | None = None,
+        vectors: bool = False,
+        deadline: float | None = None,
+        codes: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> Any: ...
+    def similar(
+        self,
+        id: _Id,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        recall: float | None = None,
+        exact: bool | None = None,
+        filter: _Restriction | None = None,
+        exclude: _Names | Filter | None = None,
+        prefix: str | None = None,
+        radius: float | None = None,
+        vectors: bool = False,
+        deadline: float | None = None,
+        codes: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> Found: ...
+    async def asearch(self, vector: _Vectors, k: int = 10, **options: Any) -> Any: ...
+    def filter(self, ids: _Names | None = None, *, prefix: str | None = None) -> Filter: ...
+    def ids(self) -> npt.NDArray[Any]: ...
+    def vector(self, id: _Id) -> npt.NDArray[np.float32] | None: ...
+    def vectors(self, ids: _Names) -> npt.NDArray[np.float32]: ...
+    def __getitem__(self, id: _Id, /) -> npt.NDArray[np.float32]: ...
+    def __contains__(self, id: _Id, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __bool__(self) -> bool: ...
+
+@final
+class Index(Searcher):
+    @property
+    def path(self) -> Path: ...
+    @property
+    def name(self) -> str: ...
+    def names(self) -> list[str]: ...
+    @property
+    def connectivity(self) -> tuple[int, int]: ...
+    def add(self, ids: _Id | _Names, vectors: _Vectors, *, link: bool = True) -> None: ...
+    def update(self, ids: _Id | _Names, vectors: _Vectors, *, link: bool = True) -> None: ...
+    def delete(self, ids: _Id | _Names) -> int: ...
+    def batch(self, *, link: bool = True) -> Batch: ...
+    def load(
+        self,
+        data: Any,
+        ids: _Names | None = None,
+        *,
+        vectors: str | None = None,
+        progress: bool | Callable[[Progress], object] | None = None,
+        optimize: bool = False,
+        commit_every: int | None = None,
+        memory: int | None = None,
+        temp_dir: _Path | None = None,
+        threads: int = 0,
+        cancel: CancelToken | None = None,
+    ) -> int: ...
+    def link(self, *, cancel: CancelToken | None = None) -> int: ...
+    def optimize(self, *, cancel: CancelToken | None = None) -> None: ...
+    def rebuild(self) -> None: ...
+    def calibrate(self) -> None: ...
+    def train(self, sample: _Vectors) -> None: ...
+    def set_codes(self, codes: Literal["fast", 1, 2, 4, 7, 8] | None) -> None: ...
+    @property
+    def pending(self) -> int: ...
+    def stats(self) -> Stats: ...
+    def check(self) -> list[Finding]: ...
+    def repair(self) -> bool: ...
+    def copy_to(self, path: _Path) -> int: ...
+    def snapshot(self) -> Snapshot: ...
+    def release(self) -> None: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        error: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+@final
+class Snapshot(Searcher):
+    @property
+    def commit(self) -> int: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        error: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+@final
+class Batch:
+    def add(self, ids: _Id | _Names, vectors: _Vectors) -> None: ...
+    def update(self, ids: _Id | _Names, vectors: _Vectors) -> None: ...
+    def delete(self, ids: _Id | _Names) -> None: ...
+    def commit(self) -> int: ...
+    def discard(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        error: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    def __len__(self) -> int: ...
+    def __bool__(self) -> bool: ...
+
+def create(
+    path: _Path,
+    dimensions: int,
+    *,
+    metric: str = "cosine",
+    dtype: str | None = None,
+    ids: type[int] | type[str] | _IdType | None = None,
+    codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
+    name: str | None = None,
+    m: int | None = None,
+    m0: int | None = None,
+    ef_construction: int | None = None,
+    alpha: float | None = None,
+    seed: int | None = None,
+    threads: int = 0,
+    memory: int | None = None,
+    temp_dir: _Path | None = None,
+    map_size: int | None = None,
+    max_readers: int | None = None,
+    growth_wait: float | None = None,
+    any_file_system: bool = False,
+) -> Index: ...
+
+def open_or_create(
+    path: _Path,
+    dimensions: int,
+    *,
+    metric: str = "cosine",
+    dtype: str | None = None,
+    ids: type[int] | type[str] | _IdType | None = None,
+    codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
+    name: str | None = None,
+    m: int | None = None,
+    m0: int | None = None,
+    ef_construction: int | None = None,
+    alpha: float | None = None,
+    seed: int | None = None,
+    threads: int = 0,
+    memory: int | None = None,
+    temp_dir: _Path | None = None,
+    map_size: int | None = None,
+    max_readers: int | None = None,
+    growth_wait: float | None = None,
+    any_file_system: bool = False,
+) -> Index: ...
+
+def open(
+    path: _Path,
+    *,
+    name: str | None = None,
+    read_only: bool = False,
+    threads: int = 0,
+    memory: int | None = None,
+    temp_dir: _Path | None = None,
+    map_size: int | None = None,
+    max_readers: int | None = None,
+    growth_wait: float | None = None,
+    any_file_system: bool = False,
+) -> Index: ...
+def inspect(path: _Path) -> list[Inspected]: ...
+def verify_file(path: _Path) -> list[str]: ...

@@ -1,0 +1,258 @@
+//! Searches: the options of a call, as a query of voisin, and its answer.
+
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use voisin::{AnyMetric, Filter, Index, ItemName, Query, Result, Searchable, Searched, Snapshot};
+
+use crate::errors::refused;
+use crate::filters::KeptFilter;
+use crate::found::{Found, FoundMany, Many, One};
+use crate::names::Name;
+use crate::vectors::{Given, Raw};
+use crate::watch::{CancelToken, Watch};
+
+/// What queries begin with: an index or a snapshot.
+pub(crate) trait Start: Searchable<Key: Name> + Sync {
+    fn start(&self, k: usize) -> Query<'_, Self>;
+    fn now(&self) -> Result<Snapshot<AnyMetric, Self::Key>>;
+}
+
+impl<K: ?Sized> Start for Index<AnyMetric, K>
+where
+    Self: Searchable<Key = K>,
+    K: Name,
+{
+    fn start(&self, k: usize) -> Query<'_, Self> {
+        self.search(k)
+    }
+
+    fn now(&self) -> Result<Snapshot<AnyMetric, K>> {
+        self.snapshot()
+    }
+}
+
+impl<K: ?Sized> Start for Snapshot<AnyMetric, K>
+where
+    Self: Searchable<Key = K>,
+    K: Name,
+{
+    fn start(&self, k: usize) -> Query<'_, Self> {
+        self.search(k)
+    }
+
+    fn now(&self) -> Result<Self> {
+        Ok(self.clone())
+    }
+}
+
+/// The options of a search, as a caller gives them.
+pub(crate) struct Options<'a, 'py> {
+    pub(crate) k: usize,
+    pub(crate) ef: Option<usize>,
+    pub(crate) recall: Option<f64>,
+    pub(crate) exact: Option<bool>,
+    pub(crate) filter: Option<Bound<'py, PyAny>>,
+    pub(crate) exclude: Option<Bound<'py, PyAny>>,
+    pub(crate) prefix: Option<String>,
+    pub(crate) radius: Option<f32>,
+    pub(crate) vectors: bool,
+    pub(crate) deadline: Option<f64>,
+    pub(crate) codes: bool,
+    pub(crate) cancel: Option<&'a CancelToken>,
+}
+
+/// The owned names of what is searched.
+type Owned<S> = <<S as Searchable>::Key as ItemName>::Owned;
+
+/// The options of a search of items that are named by `K`.
+pub(crate) struct Asked<K: Name + ?Sized> {
+    pub(crate) k: usize,
+    ef: Option<usize>,
+    recall: Option<f64>,
+    exact: Option<bool>,
+    candidates: Option<Filter<K>>,
+    excluded: Option<Filter<K>>,
+    prefix: Option<String>,
+    predicate: Option<Py<PyAny>>,
+    radius: Option<f32>,
+    vectors: bool,
+    deadline: Option<Duration>,
+    codes: bool,
+}
+
+/// A set of items: a `Filter`, or their names.
+fn set<K: Name + ?Sized>(items: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
+    match items.cast::<KeptFilter>() {
+        Ok(kept) => kept.get().of::<K>(items.py()),
+        Err(_) => KeptFilter::set::<K>(items),
+    }
+}
+
+impl<K: Name + ?Sized> Asked<K> {
+    pub(crate) fn new(py: Python<'_>, options: Options<'_, '_>) -> PyResult<Self> {
+        let (mut candidates, mut predicate) = (None, None);
+        if let Some(filter) = options.filter {
+            match filter.is_callable() && !filter.is_instance_of::<KeptFilter>() {
+                true => predicate = Some(filter.unbind()),
+                false => candidates = Some(set::<K>(&filter)?),
+            }
+        }
+        let seconds = |seconds| {
+            Duration::try_from_secs_f64(seconds).map_err(|_| {
+                let message = format!("a deadline of {seconds} s cannot be: use seconds from 0 on");
+                refused(py, "InvalidParameter", &message)
+            })
+        };
+        Ok(Self {
+            k: options.k,
+            ef: options.ef,
+            recall: options.recall,
+            exact: options.exact,
+            candidates,
+            excluded: options.exclude.map(|items| set::<K>(&items)).transpose()?,
+            prefix: options.prefix,
+            predicate,
+            radius: options.radius,
+            vectors: options.vectors,
+            deadline: options.deadline.map(seconds).transpose()?,
+            codes: options.codes,
+        })
+    }
+
+    /// Asks the caller's predicate about an item.
+    fn accepts(&self, watch: &Watch, name: &K) -> bool {
+        let Some(predicate) = &self.predicate else { return true };
+        Python::attach(|py| {
+            let asked = predicate.bind(py).call1((K::show(py, name),));
+            asked.and_then(|accepts| accepts.is_truthy()).unwrap_or_else(|error| {
+                watch.fail(error);
+                false
+            })
+        })
+    }
+
+    /// Runs `search` with the query that these options make.
+    pub(crate) fn with_query<S: Start<Key = K>, T>(
+        &self,
+        searched: &S,
+        watch: &Watch,
+        search: impl FnOnce(&Query<'_, S>) -> Result<T>,
+    ) -> Result<T> {
+        let cancel = || watch.is_over();
+        let accepts = |name: &K| self.accepts(watch, name);
+        let mut query = searched.start(self.k);
+        query.cancel(&cancel);
+        if let Some(ef) = self.ef {
+            query.ef_search(ef);
+        }
+        if let Some(recall) = self.recall {
+            query.recall(recall);
+        }
+        match self.exact {
+            Some(true) => drop(query.exact()),
+            Some(false) => drop(query.walk_graph()),
+            None => {}
+        }
+        if let Some(candidates) = &self.candidates {
+            query.candidates(candidates);
+        }
+        if let Some(excluded) = &self.excluded {
+            query.exclude(excluded);
+        }
+        if let Some(prefix) = &self.prefix {
+            K::prefix(&mut query, prefix);
+        }
+        if self.predicate.is_some() {
+            query.filter(&accepts);
+        }
+        if let Some(radius) = self.radius {
+            query.within(radius);
+        }
+        if self.vectors {
+            query.with_vectors();
+        }
+        if let Some(deadline) = self.deadline {
+            query.deadline(deadline);
+        }
+        query.codes(self.codes);
+        search(&query)
+    }
+}
+
+/// Rejects a prefix where items are not named by strings.
+pub(crate) fn check_prefix(py: Python<'_>, prefix: Option<&str>, id_type: &str) -> PyResult<()> {
+    if prefix.is_none() || id_type == "str" {
+        return Ok(());
+    }
+    let message = "the items of this index are named by int, which have no prefix: give filter=";
+    Err(refused(py, "NamingMismatch", message))
+}
+
+/// Answers one vector or a matrix.
+pub(crate) fn search<'py, S: Start>(
+    py: Python<'py>,
+    searched: &S,
+    given: &Given<'_>,
+    dimensions: usize,
+    options: Options<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let watch = Watch::new(options.cancel);
+    let asked = Asked::<S::Key>::new(py, options)?;
+    let raw = given.raw();
+    let Some(count) = given.rows else {
+        let found = watch.run(py, || {
+            asked.with_query(searched, &watch, |query| match raw {
+                Raw::F32(vector) => query.by_vector(vector),
+                Raw::F64(vector) => query.by_vector(vector),
+                raw => query.by_vector(&raw.floats(0..1, dimensions)),
+            })
+        })?;
+        return one::<S::Key>(py, found);
+    };
+    let rows: Vec<Searched<Owned<S>>> = watch.run(py, || {
+        asked.with_query(searched, &watch, |query| match raw {
+            Raw::F32(rows) => query.by_vectors(rows),
+            Raw::F64(rows) => query.by_vectors(rows),
+            raw => query.by_vectors(&raw.floats(0..count, dimensions)),
+        })
+    })?;
+    let many: Many = S::Key::many(rows);
+    let (k, has_vectors) = (asked.k, asked.vectors);
+    let (ids, distances) = (PyOnceLock::new(), PyOnceLock::new());
+    Ok(Bound::new(py, FoundMany { many, k, dimensions, has_vectors, ids, distances })?.into_any())
+}
+
+/// Answers a query for the items near a stored one.
+pub(crate) fn similar<'py, S: Start>(
+    py: Python<'py>,
+    searched: &S,
+    name: &Bound<'py, PyAny>,
+    options: Options<'_, 'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let watch = Watch::new(options.cancel);
+    let asked = Asked::<S::Key>::new(py, options)?;
+    let item = S::Key::take_one(name)?;
+    let found = watch
+        .run(py, || asked.with_query(searched, &watch, |query| S::Key::by_item(query, &item)))?;
+    match found {
+        Some(found) => one::<S::Key>(py, found),
+        None => Err(missing(name)),
+    }
+}
+
+/// The exception for an item that does not exist.
+pub(crate) fn missing(name: &Bound<'_, PyAny>) -> PyErr {
+    let shown = name.repr().map_or_else(|_| "?".to_owned(), |shown| shown.to_string());
+    let message = format!("there is no item {shown} in this index: add it first");
+    refused(name.py(), "MissingItem", &message)
+}
+
+fn one<'py, K: Name + ?Sized>(
+    py: Python<'py>,
+    found: Searched<K::Owned>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let one: One = K::one(found);
+    Ok(Bound::new(py, Found { one })?.into_any())
+}

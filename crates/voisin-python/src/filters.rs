@@ -1,0 +1,66 @@
+//! Sets of items that a caller keeps for many queries.
+
+use pyo3::prelude::*;
+use voisin::{Filter, ItemId};
+
+use crate::errors::{raised, refused};
+use crate::names::Name;
+
+/// A filter by whatever names items.
+#[derive(Clone)]
+pub(crate) enum Kept {
+    Ids(Filter<ItemId>),
+    Numbers(Filter<u64>),
+    Texts(Filter<str>),
+}
+
+/// A set of items that is kept for many searches, as their `filter=` or `exclude=`: it is looked up
+/// once for each commit, and not by each search. `Index.filter` makes one.
+///
+/// >>> import tempfile, voisin
+/// >>> index = voisin.create(tempfile.mkdtemp(), 2, ids=str)
+/// >>> index.add(["ann/1", "bob/1"], [[0.1, 0.9], [0.2, 0.8]])
+/// >>> of_ann = index.filter(prefix="ann/")
+/// >>> index.search([0.2, 0.8], filter=of_ann).ids
+/// array(['ann/1'], dtype=object)
+#[pyclass(name = "Filter", module = "voisin", frozen)]
+pub(crate) struct KeptFilter {
+    pub(crate) kept: Kept,
+    /// What it is of, in words.
+    pub(crate) what: String,
+}
+
+impl KeptFilter {
+    /// The set of the items of an iterable of names.
+    pub(crate) fn set<K: Name + ?Sized>(names: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
+        K::filter(K::take(names)?).map_err(|error| raised(names.py(), &error))
+    }
+
+    pub(crate) fn new<K: Name + ?Sized>(names: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let (py, names) = (names.py(), K::take(names)?);
+        let what = format!("{} items", names.len());
+        let filter = K::filter(names).map_err(|error| raised(py, &error))?;
+        Ok(Self { kept: K::keep(filter), what })
+    }
+
+    pub(crate) fn prefix(prefix: &str) -> Self {
+        let what = format!("all ids that begin with {prefix:?}");
+        Self { kept: Kept::Texts(Filter::prefix(prefix)), what }
+    }
+
+    /// The filter, if it is one of names by `K`.
+    pub(crate) fn of<K: Name + ?Sized>(&self, py: Python<'_>) -> PyResult<Filter<K>> {
+        K::kept(&self.kept).ok_or_else(|| {
+            let message = "this filter is of an index that names items otherwise: make one by \
+                           Index.filter of the index that is searched";
+            refused(py, "NamingMismatch", message)
+        })
+    }
+}
+
+#[pymethods]
+impl KeptFilter {
+    fn __repr__(&self) -> String {
+        format!("<Filter of {}>", self.what)
+    }
+}

@@ -1,0 +1,395 @@
+//! Answers: of one vector, which print well, and of a matrix, as arrays.
+
+use numpy::ndarray::{Array2, Array3};
+use numpy::{PyArray1, PyArray2, PyArray3};
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyIterator, PyList};
+use voisin::{ItemId, Searched, Strategy};
+
+use crate::names::Name;
+
+/// The number of items that are printed.
+const SHOWN: usize = 10;
+
+/// An answer by whatever names items.
+pub(crate) enum One {
+    Ids(Searched<ItemId>),
+    Numbers(Searched<u64>),
+    Texts(Searched<String>),
+}
+
+/// Answers by whatever names items.
+pub(crate) enum Many {
+    Ids(Vec<Searched<ItemId>>),
+    Numbers(Vec<Searched<u64>>),
+    Texts(Vec<Searched<String>>),
+}
+
+/// Evaluates the same expression on an answer of each kind of names.
+macro_rules! each {
+    ($of:ident, $self:expr, $found:ident, $K:ident => $work:expr) => {
+        match $self {
+            $of::Ids($found) => {
+                type $K = ItemId;
+                $work
+            }
+            $of::Numbers($found) => {
+                type $K = u64;
+                $work
+            }
+            $of::Texts($found) => {
+                type $K = str;
+                $work
+            }
+        }
+    };
+}
+
+fn strategy_name(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Graph => "graph",
+        Strategy::All => "all",
+        Strategy::Candidates => "candidates",
+        _ => "other",
+    }
+}
+
+/// A hit of Python's: a named tuple.
+fn hit<'py>(
+    py: Python<'py>,
+    name: Bound<'py, PyAny>,
+    distance: f32,
+) -> PyResult<Bound<'py, PyAny>> {
+    static HIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    HIT.import(py, "voisin._types", "Hit")?.call1((name, distance))
+}
+
+fn hits<'py, K: Name + ?Sized>(
+    py: Python<'py>,
+    found: &Searched<K::Owned>,
+) -> PyResult<Bound<'py, PyList>> {
+    let hits: PyResult<Vec<_>> = found
+        .nns
+        .iter()
+        .map(|(name, distance)| hit(py, K::show_owned(py, name), *distance))
+        .collect();
+    PyList::new(py, hits?)
+}
+
+/// The names of the items of an answer.
+fn names<K: Name + ?Sized>(found: &Searched<K::Owned>) -> Vec<K::Owned> {
+    found.nns.iter().map(|(name, _)| name.clone()).collect()
+}
+
+/// Names and distances as text, for the first items.
+fn lines<K: Name + ?Sized>(
+    py: Python<'_>,
+    found: &Searched<K::Owned>,
+) -> PyResult<Vec<(String, String)>> {
+    let show = |(name, distance): &(K::Owned, f32)| {
+        Ok((K::show_owned(py, name).repr()?.to_string(), format!("{distance:.6}")))
+    };
+    found.nns.iter().take(SHOWN).map(show).collect()
+}
+
+/// The answer to one query: items and distances, the nearest first.
+///
+/// It is a sequence of hits, named tuples `(id, distance)`; `ids` and `distances` are arrays of
+/// the same items, of shape `(number of items,)`.
+///
+/// >>> import tempfile, voisin
+/// >>> index = voisin.create(tempfile.mkdtemp(), 2, metric="euclidean")
+/// >>> index.add([1, 2, 3], [[0.0, 0.0], [1.0, 0.0], [5.0, 0.0]])
+/// >>> found = index.search([0.75, 0.0], k=2)
+/// >>> found
+/// <2 items, all>
+///   id  distance
+///    2  0.062500
+///    1  0.562500
+/// >>> found.ids, found.distances.dtype
+/// (array([2, 1]), dtype('float32'))
+/// >>> [hit.id for hit in found], found[0].distance
+/// ([2, 1], 0.0625)
+#[pyclass(module = "voisin", frozen)]
+pub(crate) struct Found {
+    pub(crate) one: One,
+}
+
+#[pymethods]
+impl Found {
+    /// The ids of the items, of shape `(n,)`: `int64` where items are named by `u32` ids, `uint64`
+    /// where by `"u64"`, objects of `str` where by `str`.
+    #[getter]
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        each!(One, &self.one, found, K => {
+            <K as Name>::array(py, names::<K>(found))
+        })
+    }
+
+    /// The distances of the items, of shape `(n,)` and type `float32`, in the unit of the metric:
+    /// squared under `"euclidean"`, from 0 (same direction) to 1 (opposite) under `"cosine"`.
+    #[getter]
+    fn distances<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        each!(One, &self.one, found, _K => {
+            PyArray1::from_iter(py, found.nns.iter().map(|(_, distance)| *distance))
+        })
+    }
+
+    /// The vectors of the items as stored, of shape `(n, dimensions)`, if the search was asked for
+    /// them by `vectors=True`; else None.
+    #[getter]
+    fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray2<f32>>>> {
+        each!(One, &self.one, found, _K => {
+            if found.vectors.is_empty() {
+                return Ok(None);
+            }
+            Ok(Some(PyArray2::from_vec2(py, &found.vectors)?))
+        })
+    }
+
+    /// What answered: `"graph"`, `"all"` (an exact scan of all vectors) or `"candidates"` (one of
+    /// those that a filter leaves).
+    #[getter]
+    fn strategy(&self) -> &'static str {
+        each!(One, &self.one, found, _K => strategy_name(found.strategy))
+    }
+
+    /// Whether these are all items that the query asks for, for certain: it was exact, ran to its
+    /// end, and there are no more within the radius.
+    #[getter]
+    fn is_complete(&self) -> bool {
+        each!(One, &self.one, found, _K => found.is_complete())
+    }
+
+    /// Whether a `CancelToken` or the deadline ended the search: these are the nearest so far.
+    #[getter]
+    fn is_cancelled(&self) -> bool {
+        each!(One, &self.one, found, _K => found.did_cancel)
+    }
+
+    /// Whether the deadline ended the search.
+    #[getter]
+    fn timed_out(&self) -> bool {
+        each!(One, &self.one, found, _K => found.timed_out)
+    }
+
+    /// Whether there are more than `k` items within the radius.
+    #[getter]
+    fn has_more(&self) -> bool {
+        each!(One, &self.one, found, _K => found.has_more)
+    }
+
+    /// The number of pending items of the index, which are not in the graph yet: a search scans
+    /// them one by one. `Index.link` links them.
+    #[getter]
+    fn pending(&self) -> u64 {
+        each!(One, &self.one, found, _K => found.pending)
+    }
+
+    /// What the search cost: the number of distances computed, of distances estimated from codes,
+    /// and of neighbor lists read.
+    #[getter]
+    fn cost(&self) -> (u64, u64, u64) {
+        each!(One, &self.one, found, _K => (found.distances, found.estimates, found.lists))
+    }
+
+    fn __len__(&self) -> usize {
+        each!(One, &self.one, found, _K => found.nns.len())
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, at: isize) -> PyResult<Bound<'py, PyAny>> {
+        each!(One, &self.one, found, K => {
+            let count = found.nns.len();
+            let i = if at < 0 { at.checked_add_unsigned(count) } else { Some(at) };
+            let i = i.and_then(|i| usize::try_from(i).ok());
+            match i.and_then(|i| found.nns.get(i)) {
+                Some((name, distance)) => hit(py, <K as Name>::show_owned(py, name), *distance),
+                None => Err(PyIndexError::new_err(format!("item {at} of {count}"))),
+            }
+        })
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        each!(One, &self.one, found, K => hits::<K>(py, found)?.try_iter())
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let (lines, count) = self.lines(py)?;
+        let width = lines.iter().map(|(id, _)| id.chars().count()).max().unwrap_or(0).max(4);
+        let mut text = format!("<{}>", self.summary());
+        if !lines.is_empty() {
+            text += &format!("\n{:>width$}  {:>8}", "id", "distance");
+        }
+        for (id, distance) in &lines {
+            text += &format!("\n{id:>width$}  {distance:>8}");
+        }
+        if count > lines.len() {
+            text += &format!("\n{:>width$}", "...");
+        }
+        Ok(text)
+    }
+
+    fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
+        let (lines, count) = self.lines(py)?;
+        let mut html = format!("<table><caption>{}</caption>", escaped(&self.summary()));
+        html += "<tr><th>id</th><th>distance</th></tr>";
+        for (id, distance) in &lines {
+            html += &format!("<tr><td>{}</td><td>{distance}</td></tr>", escaped(id));
+        }
+        if count > lines.len() {
+            html += &format!("<tr><td colspan=\"2\">{} more</td></tr>", count - lines.len());
+        }
+        Ok(html + "</table>")
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+impl Found {
+    fn lines(&self, py: Python<'_>) -> PyResult<(Vec<(String, String)>, usize)> {
+        each!(One, &self.one, found, K => Ok((lines::<K>(py, found)?, found.nns.len())))
+    }
+
+    fn summary(&self) -> String {
+        let count = self.__len__();
+        let items = if count == 1 { "item" } else { "items" };
+        let mut text = format!("{count} {items}, {}", self.strategy());
+        match (self.timed_out(), self.is_cancelled()) {
+            (true, _) => text += ", timed out",
+            (false, true) => text += ", cancelled",
+            (false, false) => {}
+        }
+        if self.has_more() {
+            text += ", there are more";
+        }
+        text
+    }
+}
+
+/// The answers to the rows of a matrix.
+///
+/// `ids` and `distances` are arrays of shape `(rows, k)`; `found[row]` is the answer to one row.
+///
+/// >>> import tempfile, voisin
+/// >>> index = voisin.create(tempfile.mkdtemp(), 2, metric="euclidean")
+/// >>> index.add([1, 2, 3], [[0.0, 0.0], [1.0, 0.0], [5.0, 0.0]])
+/// >>> found = index.search([[0.75, 0.0], [5.0, 0.0]], k=2)
+/// >>> found.ids
+/// array([[2, 1],
+///        [3, 2]])
+/// >>> found.distances.shape, found.counts
+/// ((2, 2), array([2, 2]))
+/// >>> found[1][0]
+/// Hit(id=3, distance=0.0)
+#[pyclass(module = "voisin", frozen)]
+pub(crate) struct FoundMany {
+    pub(crate) many: Many,
+    pub(crate) k: usize,
+    pub(crate) dimensions: usize,
+    pub(crate) has_vectors: bool,
+    pub(crate) ids: PyOnceLock<Py<PyAny>>,
+    pub(crate) distances: PyOnceLock<Py<PyArray2<f32>>>,
+}
+
+#[pymethods]
+impl FoundMany {
+    /// The ids of the items, of shape `(rows, k)`, the nearest first: as those of `Found`. Where a
+    /// row has found fewer than `k`, it is filled up with -1, with `2**64 - 1` where items are
+    /// named by `"u64"`, and with None where they are named by `str`; `counts` tells.
+    #[getter]
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let ids = self.ids.get_or_try_init(py, || {
+            let ids = each!(Many, &self.many, rows, K => <K as Name>::matrix(py, rows, self.k));
+            ids.map(Bound::unbind)
+        })?;
+        Ok(ids.bind(py).clone())
+    }
+
+    /// The distances of the items, of shape `(rows, k)` and type `float32`, filled up with `inf`.
+    #[getter]
+    fn distances<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray2<f32>> {
+        let distances = self.distances.get_or_init(py, || {
+            let mut table = Array2::from_elem((self.__len__(), self.k), f32::INFINITY);
+            each!(Many, &self.many, rows, _K => {
+                for (mut to, from) in table.rows_mut().into_iter().zip(rows) {
+                    to.iter_mut().zip(&from.nns).for_each(|(to, (_, from))| *to = *from);
+                }
+            });
+            PyArray2::from_owned_array(py, table).unbind()
+        });
+        distances.bind(py).clone()
+    }
+
+    /// The number of items that each row has found, of shape `(rows,)`: `k`, or fewer.
+    #[getter]
+    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
+        each!(Many, &self.many, rows, _K => {
+            PyArray1::from_iter(py, rows.iter().map(|row| row.nns.len() as i64))
+        })
+    }
+
+    /// The vectors of the items as stored, of shape `(rows, k, dimensions)`, filled up with `nan`,
+    /// if the search was asked for them by `vectors=True`; else None.
+    #[getter]
+    fn vectors<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray3<f32>>> {
+        if !self.has_vectors {
+            return None;
+        }
+        let shape = (self.__len__(), self.k, self.dimensions);
+        let mut table = Array3::from_elem(shape, f32::NAN);
+        each!(Many, &self.many, rows, _K => {
+            for (row, found) in rows.iter().enumerate() {
+                for (column, vector) in found.vectors.iter().enumerate() {
+                    let to = table.slice_mut(numpy::ndarray::s![row, column, ..]);
+                    to.into_iter().zip(vector).for_each(|(to, from)| *to = *from);
+                }
+            }
+        });
+        Some(PyArray3::from_owned_array(py, table))
+    }
+
+    /// Whether all rows were answered exactly and completely: see `Found.is_complete`.
+    #[getter]
+    fn is_complete(&self) -> bool {
+        each!(Many, &self.many, rows, _K => rows.iter().all(Searched::is_complete))
+    }
+
+    /// Whether a `CancelToken` or the deadline ended the search of any row.
+    #[getter]
+    fn is_cancelled(&self) -> bool {
+        each!(Many, &self.many, rows, _K => rows.iter().any(|row| row.did_cancel))
+    }
+
+    /// Whether the deadline ended the search of any row.
+    #[getter]
+    fn timed_out(&self) -> bool {
+        each!(Many, &self.many, rows, _K => rows.iter().any(|row| row.timed_out))
+    }
+
+    /// The number of rows.
+    fn __len__(&self) -> usize {
+        each!(Many, &self.many, rows, _K => rows.len())
+    }
+
+    /// The answer to one row.
+    fn __getitem__(&self, at: isize) -> PyResult<Found> {
+        let count = self.__len__();
+        let i = if at < 0 { at.checked_add_unsigned(count) } else { Some(at) };
+        let i = i.and_then(|i| usize::try_from(i).ok()).filter(|i| *i < count);
+        let i = i.ok_or_else(|| PyIndexError::new_err(format!("row {at} of {count}")))?;
+        let one = match &self.many {
+            Many::Ids(rows) => One::Ids(rows[i].clone()),
+            Many::Numbers(rows) => One::Numbers(rows[i].clone()),
+            Many::Texts(rows) => One::Texts(rows[i].clone()),
+        };
+        Ok(Found { one })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<{} answers, k {}>", self.__len__(), self.k)
+    }
+}

@@ -1,0 +1,398 @@
+//! What can be searched: an index, or a snapshot of one.
+
+use std::sync::{PoisonError, RwLock};
+
+use numpy::{PyArray1, PyArray2};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use voisin::{AnyIndex, AnyMetric, ItemId, Snapshot};
+
+use crate::asked::{self, Options, Start};
+use crate::errors::refused;
+use crate::filters::KeptFilter;
+use crate::names::{Handle, Name};
+use crate::vectors::{Shape, given};
+use crate::watch::{CancelToken, detached};
+
+/// An index or a snapshot, whatever names its items.
+#[derive(Clone)]
+pub(crate) enum Held {
+    Ids(Handle<ItemId>),
+    Numbers(Handle<u64>),
+    Texts(Handle<str>),
+    IdsAt(Snapshot<AnyMetric>),
+    NumbersAt(Snapshot<AnyMetric, u64>),
+    TextsAt(Snapshot<AnyMetric, str>),
+}
+
+/// Evaluates the same expression on what is held.
+macro_rules! each {
+    ($self:expr, $searched:ident => $work:expr) => {
+        match $self {
+            Held::Ids($searched) => $work,
+            Held::Numbers($searched) => $work,
+            Held::Texts($searched) => $work,
+            Held::IdsAt($searched) => $work,
+            Held::NumbersAt($searched) => $work,
+            Held::TextsAt($searched) => $work,
+        }
+    };
+}
+
+impl From<AnyIndex> for Held {
+    fn from(index: AnyIndex) -> Self {
+        match index {
+            AnyIndex::Ids(index) => Self::Ids(index),
+            AnyIndex::Numbers(index) => Self::Numbers(index),
+            AnyIndex::Texts(index) => Self::Texts(index),
+        }
+    }
+}
+
+/// The exception for what has been closed.
+pub(crate) fn closed(py: Python<'_>) -> PyErr {
+    refused(py, "Closed", "this index or snapshot has been closed: open it again")
+}
+
+/// What can be searched: an `Index`, or a `Snapshot` of one.
+#[pyclass(module = "voisin", subclass, frozen)]
+pub(crate) struct Searcher {
+    held: RwLock<Option<Held>>,
+    shape: Shape,
+    metric: &'static str,
+    id_type: &'static str,
+}
+
+impl Searcher {
+    pub(crate) fn of(index: &AnyIndex) -> Self {
+        let shape = Shape { dimensions: index.dimensions(), form: index.form() };
+        let id_type = match index {
+            AnyIndex::Ids(_) => "u32",
+            AnyIndex::Numbers(_) => "u64",
+            AnyIndex::Texts(_) => "str",
+        };
+        let (metric, held) = (index.metric(), RwLock::new(Some(index.clone().into())));
+        Self { held, shape, metric, id_type }
+    }
+
+    /// The same for a snapshot of it.
+    pub(crate) fn at(&self, held: Held) -> Self {
+        let Self { shape, metric, id_type, .. } = *self;
+        Self { held: RwLock::new(Some(held)), shape, metric, id_type }
+    }
+
+    /// What is searched: a reference of this call's, so that it can be closed meanwhile.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) fn held(&self, py: Python<'_>) -> PyResult<Held> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.clone().ok_or_else(|| closed(py))
+    }
+
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(crate) fn metric_name(&self) -> &'static str {
+        self.metric
+    }
+
+    pub(crate) fn id_type(&self) -> &'static str {
+        self.id_type
+    }
+
+    pub(crate) fn close(&self, py: Python<'_>) {
+        let held = self.held.write().unwrap_or_else(PoisonError::into_inner).take();
+        // The last one closes the files.
+        py.detach(|| drop(held));
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+}
+
+#[pymethods]
+impl Searcher {
+    /// The number of components of every vector.
+    #[getter]
+    fn dimensions(&self) -> usize {
+        self.shape.dimensions
+    }
+
+    /// The name of the metric, such as `"cosine"`.
+    #[getter]
+    fn metric(&self) -> &'static str {
+        self.metric
+    }
+
+    /// The element type of stored vectors: `"f32"`, `"f16"`, `"bf16"`, `"i8"`, `"bits"` or
+    /// `"signs"`.
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.shape.form
+    }
+
+    /// What names items: `"u32"`, `"u64"` or `"str"`.
+    #[getter]
+    #[pyo3(name = "id_type")]
+    fn py_id_type(&self) -> &'static str {
+        self.id_type
+    }
+
+    /// Whether `close` was called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.is_closed()
+    }
+
+    /// Finds the items nearest to a vector, or to each row of a matrix, in one call.
+    ///
+    /// Args:
+    ///     vector: an array of shape `(dimensions,)`, or `(n, dimensions)`. Contiguous arrays of
+    ///         `float32` and `float64` are used where they are, those of `float16`, `int8`,
+    ///         `uint8` and, in an index of `"bits"`, packed bits (`numpy.packbits`) are converted
+    ///         by voisin, and everything else by numpy. Do not write to an array meanwhile.
+    ///     k: the number of items to find.
+    ///     ef: how many candidates a search of the graph expands: more find more, in more time.
+    ///     recall: instead of `ef`, the share of true neighbors to find on average, such as 0.95.
+    ///     exact: True compares with all vectors; False searches the graph in any case.
+    ///     filter: only these items: their ids (an array, a list, a set), a `Filter`, or a function
+    ///         of an id that tells, and is called only for items that would be results otherwise.
+    ///     exclude: none of these items: ids, or a `Filter`.
+    ///     prefix: only items whose ids begin with this, where they are strings.
+    ///     radius: only items no farther than this, at most `k`.
+    ///     vectors: whether to return the vectors of the items, too.
+    ///     deadline: seconds after which the search ends with the nearest items seen so far.
+    ///     codes: False searches without the quantized codes of the index.
+    ///     cancel: a `CancelToken` that ends the search early.
+    ///
+    /// Returns:
+    ///     `Found` for a vector, `FoundMany` for a matrix.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 3)
+    /// >>> index.add([10, 11], [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    /// >>> index.search([0.1, 0.9, 0.0], k=1)[0].id
+    /// 11
+    /// >>> index.search([0.1, 0.9, 0.0], k=1, exclude=[11])[0].id
+    /// 10
+    /// >>> index.search([[0.1, 0.9, 0.0], [0.8, 0.1, 0.0]], k=1).ids
+    /// array([[11],
+    ///        [10]])
+    #[pyo3(signature = (
+        vector, k = 10, *, ef = None, recall = None, exact = None, filter = None, exclude = None,
+        prefix = None, radius = None, vectors = false, deadline = None, codes = true, cancel = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn search<'py>(
+        &self,
+        vector: &Bound<'py, PyAny>,
+        k: usize,
+        ef: Option<usize>,
+        recall: Option<f64>,
+        exact: Option<bool>,
+        filter: Option<Bound<'py, PyAny>>,
+        exclude: Option<Bound<'py, PyAny>>,
+        prefix: Option<String>,
+        radius: Option<f32>,
+        vectors: bool,
+        deadline: Option<f64>,
+        codes: bool,
+        cancel: Option<&CancelToken>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = vector.py();
+        let given = given(vector, self.shape)?;
+        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
+        let options = Options {
+            k,
+            ef,
+            recall,
+            exact,
+            filter,
+            exclude,
+            prefix,
+            radius,
+            vectors,
+            deadline,
+            codes,
+            cancel,
+        };
+        let dimensions = self.shape.dimensions;
+        each!(&self.held(py)?, held => asked::search(py, held, &given, dimensions, options))
+    }
+
+    /// Finds the items nearest to a stored item, without that item. The options are those of
+    /// `search`.
+    ///
+    /// Raises:
+    ///     MissingItem: there is no such item.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2)
+    /// >>> index.add([1, 2, 3], [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    /// >>> index.similar(1, k=1).ids
+    /// array([2])
+    #[pyo3(signature = (
+        id, k = 10, *, ef = None, recall = None, exact = None, filter = None, exclude = None,
+        prefix = None, radius = None, vectors = false, deadline = None, codes = true, cancel = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn similar<'py>(
+        &self,
+        id: &Bound<'py, PyAny>,
+        k: usize,
+        ef: Option<usize>,
+        recall: Option<f64>,
+        exact: Option<bool>,
+        filter: Option<Bound<'py, PyAny>>,
+        exclude: Option<Bound<'py, PyAny>>,
+        prefix: Option<String>,
+        radius: Option<f32>,
+        vectors: bool,
+        deadline: Option<f64>,
+        codes: bool,
+        cancel: Option<&CancelToken>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = id.py();
+        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
+        let options = Options {
+            k,
+            ef,
+            recall,
+            exact,
+            filter,
+            exclude,
+            prefix,
+            radius,
+            vectors,
+            deadline,
+            codes,
+            cancel,
+        };
+        each!(&self.held(py)?, held => asked::similar(py, held, id, options))
+    }
+
+    /// As `search`, awaited: it runs in a thread of asyncio's default executor. Cancelling the task
+    /// ends the search.
+    ///
+    /// >>> import asyncio, tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2)
+    /// >>> index.add(7, [0.5, 0.5])
+    /// >>> asyncio.run(index.asearch([0.5, 0.4], k=1))[0].id
+    /// 7
+    #[pyo3(signature = (vector, k = 10, **options))]
+    fn asearch<'py>(
+        slf: &Bound<'py, Self>,
+        vector: &Bound<'py, PyAny>,
+        k: usize,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let work = slf.py().import("voisin._aio")?.getattr("search")?;
+        work.call((slf, vector, k), options)
+    }
+
+    /// A set of items that is kept for many searches: the items with these ids, or, where ids are
+    /// strings, all whose ids begin with `prefix`.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2)
+    /// >>> index.add([1, 2, 3], [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    /// >>> index.search([0.0, 1.0], filter=index.filter([1, 2])).ids
+    /// array([2, 1])
+    #[pyo3(signature = (ids = None, *, prefix = None))]
+    fn filter(
+        &self,
+        py: Python<'_>,
+        ids: Option<&Bound<'_, PyAny>>,
+        prefix: Option<String>,
+    ) -> PyResult<KeptFilter> {
+        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
+        match (ids, prefix) {
+            (Some(ids), None) => match self.id_type {
+                "u32" => KeptFilter::new::<ItemId>(ids),
+                "u64" => KeptFilter::new::<u64>(ids),
+                _ => KeptFilter::new::<str>(ids),
+            },
+            (None, Some(prefix)) => Ok(KeptFilter::prefix(&prefix)),
+            _ => {
+                let message = "a filter is of ids, or of a prefix: give one of both";
+                Err(refused(py, "InvalidParameter", message))
+            }
+        }
+    }
+
+    /// The ids of all items, in their order: an array as `Found.ids` has it. O(items).
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        fn ids<'py, S: Start>(py: Python<'py>, searched: &S) -> PyResult<Bound<'py, PyAny>> {
+            S::Key::array(py, detached(py, || S::Key::all(&searched.now()?))?)
+        }
+        each!(&self.held(py)?, held => ids(py, held))
+    }
+
+    /// The vector of an item as stored, of shape `(dimensions,)` and type `float32`; None if there
+    /// is no such item.
+    fn vector<'py>(&self, id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyArray1<f32>>>> {
+        fn vector<S: Start>(searched: &S, id: &Bound<'_, PyAny>) -> PyResult<Option<Vec<f32>>> {
+            let name = S::Key::take_one(id)?;
+            detached(id.py(), || S::Key::vector(&searched.now()?, &name))
+        }
+        let py = id.py();
+        let vector = each!(&self.held(py)?, held => vector(held, id))?;
+        Ok(vector.map(|vector| PyArray1::from_vec(py, vector)))
+    }
+
+    /// The vectors of many items of one commit, of shape `(n, dimensions)`.
+    ///
+    /// Raises:
+    ///     MissingItem: there is no such item.
+    fn vectors<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        fn vectors<S: Start>(searched: &S, ids: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<f32>>> {
+            let py = ids.py();
+            let names = S::Key::take(ids)?;
+            let rows = detached(py, || {
+                let snapshot = searched.now()?;
+                let rows = names.iter().map(|name| S::Key::vector(&snapshot, name));
+                rows.collect::<voisin::Result<Vec<_>>>()
+            })?;
+            let found = |(row, name): (Option<Vec<f32>>, _)| {
+                row.ok_or_else(|| asked::missing(&S::Key::show_owned(py, name)))
+            };
+            rows.into_iter().zip(&names).map(found).collect()
+        }
+        let py = ids.py();
+        let rows = each!(&self.held(py)?, held => vectors(held, ids))?;
+        if rows.is_empty() {
+            return Ok(PyArray2::zeros(py, (0, self.shape.dimensions), false));
+        }
+        Ok(PyArray2::from_vec2(py, &rows)?)
+    }
+
+    /// The vector of an item: see `vector`.
+    ///
+    /// Raises:
+    ///     MissingItem: there is no such item. It is a `KeyError`, too.
+    fn __getitem__<'py>(&self, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        self.vector(id)?.ok_or_else(|| asked::missing(id))
+    }
+
+    /// Whether there is an item with this id.
+    fn __contains__(&self, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        fn contains<S: Start>(searched: &S, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+            let name = S::Key::take_one(id)?;
+            detached(id.py(), || S::Key::contains(&searched.now()?, &name))
+        }
+        each!(&self.held(id.py())?, held => contains(held, id))
+    }
+
+    /// The number of items.
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        each!(&self.held(py)?, held => detached(py, || Ok(held.now()?.len() as usize)))
+    }
+
+    /// An index is true, whether or not it has items.
+    fn __bool__(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,391 @@
+//! The names of items, ids or keys, between Python and voisin: one trait, for each of the three
+//! kinds of names, with the methods of voisin that have a signature for each.
+
+use numpy::ndarray::{Array1, Array2};
+use numpy::{PyArray1, PyArray2, PyArrayMethods};
+use pyo3::prelude::*;
+use pyo3::types::{PyInt, PyString};
+use voisin::codec::Component;
+use voisin::{
+    AnyMetric, Batch, Filter, Index, ItemId, ItemName, Loader, Query, Result, Searchable, Searched,
+    Snapshot,
+};
+
+use crate::errors::{refused, refused_value};
+use crate::filters::Kept;
+use crate::found::{Many, One};
+use crate::write::Names;
+
+/// A handle that names items by `K`.
+pub(crate) type Handle<K> = Index<AnyMetric, K>;
+
+/// See the module.
+pub(crate) trait Name: ItemName {
+    /// The name of one item.
+    fn take_one(name: &Bound<'_, PyAny>) -> PyResult<Self::Owned>;
+    /// The names of many items: an array, a list, a set, or any other iterable.
+    fn take(names: &Bound<'_, PyAny>) -> PyResult<Vec<Self::Owned>>;
+    /// The names 0, 1, 2, ..., where items are named by numbers.
+    fn numbered(count: u64) -> Option<Vec<Self::Owned>>;
+    /// A name as Python has it.
+    fn show<'py>(py: Python<'py>, name: &Self) -> Bound<'py, PyAny>;
+    /// The same of an owned name.
+    fn show_owned<'py>(py: Python<'py>, name: &Self::Owned) -> Bound<'py, PyAny>;
+    /// Names in an array of one dimension.
+    fn array<'py>(py: Python<'py>, names: Vec<Self::Owned>) -> PyResult<Bound<'py, PyAny>>;
+    /// The names of answers in an array of `k` columns. Where there are fewer, it is filled up.
+    fn matrix<'py>(
+        py: Python<'py>,
+        rows: &[Searched<Self::Owned>],
+        k: usize,
+    ) -> PyResult<Bound<'py, PyAny>>;
+
+    fn one(found: Searched<Self::Owned>) -> One;
+    fn many(found: Vec<Searched<Self::Owned>>) -> Many;
+
+    fn filter(names: Vec<Self::Owned>) -> Result<Filter<Self>>;
+    /// The filter, if it is of such names.
+    fn kept(filter: &Kept) -> Option<Filter<Self>>;
+    fn keep(filter: Filter<Self>) -> Kept;
+    /// The names, if they are of this kind.
+    fn of_names(names: &Names) -> Option<&[Self::Owned]>;
+    /// Sets the prefix of a query, where names have one.
+    fn prefix<'a, S: Searchable<Key = Self>>(query: &mut Query<'a, S>, prefix: &'a str);
+    fn by_item<S: Searchable<Key = Self>>(
+        query: &Query<'_, S>,
+        name: &Self::Owned,
+    ) -> Result<Option<Searched<Self::Owned>>>;
+
+    fn all(snapshot: &Snapshot<AnyMetric, Self>) -> Result<Vec<Self::Owned>>;
+    fn contains(snapshot: &Snapshot<AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
+    fn vector(snapshot: &Snapshot<AnyMetric, Self>, name: &Self::Owned)
+    -> Result<Option<Vec<f32>>>;
+
+    fn has(batch: &Batch<'_, AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
+    fn add(
+        batch: &mut Batch<'_, AnyMetric, Self>,
+        names: &[Self::Owned],
+        vectors: &[impl Component],
+    ) -> Result<()>;
+    fn delete(batch: &mut Batch<'_, AnyMetric, Self>, names: &[Self::Owned]) -> Result<u64>;
+    fn load<T: Component, V: AsRef<[T]>>(
+        loader: &Loader<'_, AnyMetric, Self>,
+        rows: impl Iterator<Item = (Self::Owned, V)>,
+    ) -> Result<u64>;
+}
+
+/// Whether this is the name of one item, and no collection of names.
+pub(crate) fn is_one(names: &Bound<'_, PyAny>) -> bool {
+    names.is_instance_of::<PyInt>()
+        || names.is_instance_of::<PyString>()
+        // A number of numpy's.
+        || (names.try_iter().is_err() && names.extract::<u64>().is_ok())
+}
+
+fn not_an_int(name: &Bound<'_, PyAny>) -> PyErr {
+    let py = name.py();
+    let given = name.get_type().name().map_or_else(|_| "object".to_owned(), |it| it.to_string());
+    let message =
+        format!("the items of this index are named by int, and {given} was given: give ints");
+    refused(py, "NamingMismatch", &message)
+}
+
+/// An integer from 0 to `max`.
+fn take_int(name: &Bound<'_, PyAny>, max: u64) -> PyResult<u64> {
+    match name.extract::<u64>() {
+        Ok(value) if value <= max => Ok(value),
+        Ok(value) => Err(too_large(name.py(), value, max)),
+        Err(_) if name.is_instance_of::<PyInt>() || name.hasattr("__index__")? => {
+            let shown = name.str()?;
+            let more = if max < u64::MAX { ", or an index created with ids=\"u64\"" } else { "" };
+            let message = format!("an item cannot be named {shown}: use 0 to {max}{more}");
+            Err(refused(name.py(), "InvalidId", &message))
+        }
+        Err(_) => Err(not_an_int(name)),
+    }
+}
+
+fn too_large(py: Python<'_>, value: u64, max: u64) -> PyErr {
+    let message = format!(
+        "an item of this index cannot be named {value}: use 0 to {max}, or an index created with \
+         ids=\"u64\""
+    );
+    refused_value(py, "InvalidId", &message, value, Some(max))
+}
+
+/// Integers from 0 to `max`.
+fn take_ints(names: &Bound<'_, PyAny>, max: u64) -> PyResult<Vec<u64>> {
+    let py = names.py();
+    let check = |value: u64| if value <= max { Ok(value) } else { Err(too_large(py, value, max)) };
+    if let Ok(array) = names.cast::<PyArray1<i64>>() {
+        let array = array.readonly();
+        let negative = |value: i64| {
+            let message = format!("an item cannot be named {value}: use 0 to {max}");
+            refused(py, "InvalidId", &message)
+        };
+        let take =
+            |value: &i64| u64::try_from(*value).map_err(|_| negative(*value)).and_then(check);
+        return array.as_array().iter().map(take).collect();
+    }
+    if let Ok(array) = names.cast::<PyArray1<u64>>() {
+        return array.readonly().as_array().iter().map(|value| check(*value)).collect();
+    }
+    if let Ok(array) = names.cast::<PyArray1<u32>>() {
+        return array.readonly().as_array().iter().map(|value| check((*value).into())).collect();
+    }
+    if names.is_instance_of::<PyString>() {
+        return Err(not_an_int(names));
+    }
+    names.try_iter()?.map(|name| take_int(&name?, max)).collect()
+}
+
+fn take_text(name: &Bound<'_, PyAny>) -> PyResult<String> {
+    name.cast::<PyString>().map_or_else(
+        |_| {
+            let message = "the items of this index are named by str: give strings";
+            Err(refused(name.py(), "NamingMismatch", message))
+        },
+        |name| Ok(name.to_str()?.to_owned()),
+    )
+}
+
+/// A table of answers, of `k` columns.
+fn table<I, T: Clone>(
+    rows: &[Searched<I>],
+    k: usize,
+    fill: T,
+    cell: impl Fn(&I) -> T,
+) -> Array2<T> {
+    let mut table = Array2::from_elem((rows.len(), k), fill);
+    for (mut to, from) in table.rows_mut().into_iter().zip(rows) {
+        to.iter_mut().zip(&from.nns).for_each(|(to, (item, _))| *to = cell(item));
+    }
+    table
+}
+
+/// What the three kinds have in common: calls by a name that `$borrow` makes of an owned one.
+macro_rules! calls {
+    ($variant:ident, $owned:ty, |$name:ident| $borrow:expr) => {
+        fn one(found: Searched<$owned>) -> One {
+            One::$variant(found)
+        }
+
+        fn many(found: Vec<Searched<$owned>>) -> Many {
+            Many::$variant(found)
+        }
+
+        fn kept(filter: &Kept) -> Option<Filter<Self>> {
+            match filter {
+                Kept::$variant(filter) => Some(filter.clone()),
+                _ => None,
+            }
+        }
+
+        fn keep(filter: Filter<Self>) -> Kept {
+            Kept::$variant(filter)
+        }
+
+        fn of_names(names: &Names) -> Option<&[$owned]> {
+            match names {
+                Names::$variant(names) => Some(names),
+                _ => None,
+            }
+        }
+
+        fn by_item<S: Searchable<Key = Self>>(
+            query: &Query<'_, S>,
+            $name: &$owned,
+        ) -> Result<Option<Searched<$owned>>> {
+            query.by_item($borrow)
+        }
+
+        fn contains(snapshot: &Snapshot<AnyMetric, Self>, $name: &$owned) -> Result<bool> {
+            snapshot.contains($borrow)
+        }
+
+        fn vector(
+            snapshot: &Snapshot<AnyMetric, Self>,
+            $name: &$owned,
+        ) -> Result<Option<Vec<f32>>> {
+            snapshot.vector($borrow)
+        }
+
+        fn has(batch: &Batch<'_, AnyMetric, Self>, $name: &$owned) -> Result<bool> {
+            batch.contains($borrow)
+        }
+
+        fn add(
+            batch: &mut Batch<'_, AnyMetric, Self>,
+            names: &[$owned],
+            vectors: &[impl Component],
+        ) -> Result<()> {
+            batch.add_items(names, vectors)
+        }
+
+        fn delete(batch: &mut Batch<'_, AnyMetric, Self>, names: &[$owned]) -> Result<u64> {
+            batch.delete_items(names.iter().map(|$name| $borrow))
+        }
+
+        fn load<T: Component, V: AsRef<[T]>>(
+            loader: &Loader<'_, AnyMetric, Self>,
+            rows: impl Iterator<Item = ($owned, V)>,
+        ) -> Result<u64> {
+            loader.load(rows)
+        }
+    };
+}
+
+impl Name for ItemId {
+    calls!(Ids, ItemId, |name| *name);
+
+    fn take_one(name: &Bound<'_, PyAny>) -> PyResult<ItemId> {
+        Ok(take_int(name, ItemId::MAX.into())? as ItemId)
+    }
+
+    fn take(names: &Bound<'_, PyAny>) -> PyResult<Vec<ItemId>> {
+        let names = take_ints(names, ItemId::MAX.into())?;
+        Ok(names.into_iter().map(|name| name as ItemId).collect())
+    }
+
+    fn numbered(count: u64) -> Option<Vec<ItemId>> {
+        Some((0..count).map_while(|name| ItemId::try_from(name).ok()).collect())
+    }
+
+    fn show<'py>(py: Python<'py>, name: &Self) -> Bound<'py, PyAny> {
+        let Ok(shown) = name.into_pyobject(py);
+        shown.into_any()
+    }
+
+    fn show_owned<'py>(py: Python<'py>, name: &ItemId) -> Bound<'py, PyAny> {
+        Self::show(py, name)
+    }
+
+    fn array<'py>(py: Python<'py>, names: Vec<ItemId>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyArray1::from_iter(py, names.into_iter().map(i64::from)).into_any())
+    }
+
+    fn matrix<'py>(
+        py: Python<'py>,
+        rows: &[Searched<ItemId>],
+        k: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let table = table(rows, k, -1i64, |item| i64::from(*item));
+        Ok(PyArray2::from_owned_array(py, table).into_any())
+    }
+
+    fn filter(names: Vec<ItemId>) -> Result<Filter> {
+        Ok(Filter::new(names.into_iter().collect()))
+    }
+
+    fn prefix<'a, S: Searchable<Key = Self>>(_: &mut Query<'a, S>, _: &'a str) {}
+
+    fn all(snapshot: &Snapshot<AnyMetric>) -> Result<Vec<ItemId>> {
+        Ok(snapshot.ids()?.into_iter().collect())
+    }
+}
+
+impl Name for u64 {
+    calls!(Numbers, u64, |name| *name);
+
+    fn take_one(name: &Bound<'_, PyAny>) -> PyResult<u64> {
+        take_int(name, Self::MAX)
+    }
+
+    fn take(names: &Bound<'_, PyAny>) -> PyResult<Vec<u64>> {
+        take_ints(names, Self::MAX)
+    }
+
+    fn numbered(count: u64) -> Option<Vec<u64>> {
+        Some((0..count).collect())
+    }
+
+    fn show<'py>(py: Python<'py>, name: &Self) -> Bound<'py, PyAny> {
+        let Ok(shown) = name.into_pyobject(py);
+        shown.into_any()
+    }
+
+    fn show_owned<'py>(py: Python<'py>, name: &u64) -> Bound<'py, PyAny> {
+        Self::show(py, name)
+    }
+
+    fn array<'py>(py: Python<'py>, names: Vec<u64>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyArray1::from_vec(py, names).into_any())
+    }
+
+    fn matrix<'py>(
+        py: Python<'py>,
+        rows: &[Searched<u64>],
+        k: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let table = table(rows, k, Self::MAX, |item| *item);
+        Ok(PyArray2::from_owned_array(py, table).into_any())
+    }
+
+    fn filter(names: Vec<u64>) -> Result<Filter<u64>> {
+        Filter::<u64>::keys(names)
+    }
+
+    fn prefix<'a, S: Searchable<Key = Self>>(_: &mut Query<'a, S>, _: &'a str) {}
+
+    fn all(snapshot: &Snapshot<AnyMetric, u64>) -> Result<Vec<u64>> {
+        snapshot.keys()?.collect()
+    }
+}
+
+impl Name for str {
+    calls!(Texts, String, |name| name.as_str());
+
+    fn take_one(name: &Bound<'_, PyAny>) -> PyResult<String> {
+        take_text(name)
+    }
+
+    fn take(names: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
+        if names.is_instance_of::<PyString>() {
+            let message = "one str was given, where several names belong: give a list of str";
+            return Err(refused(names.py(), "NamingMismatch", message));
+        }
+        names.try_iter()?.map(|name| take_text(&name?)).collect()
+    }
+
+    fn numbered(_: u64) -> Option<Vec<String>> {
+        None
+    }
+
+    fn show<'py>(py: Python<'py>, name: &Self) -> Bound<'py, PyAny> {
+        PyString::new(py, name).into_any()
+    }
+
+    fn show_owned<'py>(py: Python<'py>, name: &String) -> Bound<'py, PyAny> {
+        Self::show(py, name)
+    }
+
+    fn array<'py>(py: Python<'py>, names: Vec<String>) -> PyResult<Bound<'py, PyAny>> {
+        let names = names.iter().map(|name| Self::show(py, name).unbind());
+        Ok(PyArray1::from_owned_object_array(py, Array1::from_iter(names)).into_any())
+    }
+
+    fn matrix<'py>(
+        py: Python<'py>,
+        rows: &[Searched<String>],
+        k: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let shape = (rows.len(), k);
+        let table = Array2::from_shape_fn(shape, |(row, column)| {
+            let found = rows[row].nns.get(column);
+            found.map_or_else(|| py.None(), |(name, _)| Self::show(py, name).unbind())
+        });
+        Ok(PyArray2::from_owned_object_array(py, table).into_any())
+    }
+
+    fn filter(names: Vec<String>) -> Result<Filter<str>> {
+        Filter::<str>::keys(names)
+    }
+
+    fn prefix<'a, S: Searchable<Key = Self>>(query: &mut Query<'a, S>, prefix: &'a str) {
+        query.prefix(prefix);
+    }
+
+    fn all(snapshot: &Snapshot<AnyMetric, str>) -> Result<Vec<String>> {
+        snapshot.keys()?.collect()
+    }
+}

@@ -1,0 +1,210 @@
+//! The options to create and to open an index with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyInt, PyString, PyType};
+use voisin::{AnyType, Codes, Names, Options};
+
+use crate::errors::refused;
+
+/// The settings of a handle, with which a copy of it is opened in another process.
+#[derive(Clone, Default)]
+pub(crate) struct Settings {
+    pub(crate) name: Option<String>,
+    pub(crate) read_only: bool,
+    pub(crate) threads: usize,
+    pub(crate) memory: Option<u64>,
+    pub(crate) temp_dir: Option<PathBuf>,
+    pub(crate) map_size: Option<u64>,
+    pub(crate) max_readers: Option<u32>,
+    pub(crate) growth_wait: Option<f64>,
+    pub(crate) any_file_system: bool,
+}
+
+impl Settings {
+    /// Adds them to other options.
+    pub(crate) fn of(&self, py: Python<'_>, mut options: Options) -> PyResult<Options> {
+        options = options.threads(self.threads);
+        if let Some(name) = &self.name {
+            options = options.name(name);
+        }
+        if let Some(bytes) = self.memory {
+            options = options.memory(bytes);
+        }
+        if let Some(folder) = &self.temp_dir {
+            options = options.temp_dir(folder);
+        }
+        if let Some(bytes) = self.map_size {
+            options = options.map_size_bytes(bytes);
+        }
+        if let Some(readers) = self.max_readers {
+            options = options.max_readers(readers);
+        }
+        if let Some(seconds) = self.growth_wait {
+            let wait = Duration::try_from_secs_f64(seconds).map_err(|_| {
+                let message = format!("growth_wait is {seconds} s: use seconds from 0 on");
+                refused(py, "InvalidParameter", &message)
+            })?;
+            options = options.growth_wait(wait);
+        }
+        Ok(if self.any_file_system { options.any_file_system() } else { options })
+    }
+
+    /// The keywords that open the same handle.
+    pub(crate) fn keywords<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("name", &self.name)?;
+        keywords.set_item("read_only", self.read_only)?;
+        keywords.set_item("threads", self.threads)?;
+        keywords.set_item("memory", self.memory)?;
+        keywords
+            .set_item("temp_dir", self.temp_dir.as_deref().map(|path| path.to_string_lossy()))?;
+        keywords.set_item("map_size", self.map_size)?;
+        keywords.set_item("max_readers", self.max_readers)?;
+        keywords.set_item("growth_wait", self.growth_wait)?;
+        keywords.set_item("any_file_system", self.any_file_system)?;
+        Ok(keywords)
+    }
+}
+
+/// What a new index is of.
+pub(crate) struct Creation<'a, 'py> {
+    pub(crate) dimensions: usize,
+    pub(crate) metric: &'a str,
+    pub(crate) dtype: Option<&'a str>,
+    pub(crate) ids: Option<Bound<'py, PyAny>>,
+    pub(crate) codes: AskedCodes,
+    pub(crate) m: Option<usize>,
+    pub(crate) m0: Option<usize>,
+    pub(crate) ef_construction: Option<usize>,
+    pub(crate) alpha: Option<f32>,
+    pub(crate) seed: Option<u64>,
+}
+
+/// Metrics by shorter names.
+const METRICS: &[(&str, &str)] = &[("dot", "dot product"), ("l2", "euclidean")];
+/// Element types by their names in numpy.
+const DTYPES: &[(&str, &str)] =
+    &[("float32", "f32"), ("float16", "f16"), ("bfloat16", "bf16"), ("int8", "i8")];
+/// The metrics that quantized codes can estimate.
+const CODED: &[&str] = &["euclidean", "cosine", "dot product"];
+
+fn full<'a>(names: &[(&str, &'static str)], name: &'a str) -> &'a str {
+    names.iter().find(|(short, _)| *short == name).map_or(name, |(_, full)| full)
+}
+
+impl Creation<'_, '_> {
+    pub(crate) fn of_type(&self, py: Python<'_>) -> PyResult<AnyType> {
+        let of = AnyType::new(full(METRICS, self.metric)).names(self.names(py)?);
+        Ok(match self.dtype {
+            Some(dtype) => of.form(full(DTYPES, dtype)),
+            None => of,
+        })
+    }
+
+    fn names(&self, py: Python<'_>) -> PyResult<Names> {
+        let Some(ids) = &self.ids else { return Ok(Names::Ids) };
+        if let Ok(ids) = ids.cast::<PyType>() {
+            if ids.is(py.get_type::<PyInt>()) {
+                return Ok(Names::Ids);
+            }
+            if ids.is(py.get_type::<PyString>()) {
+                return Ok(Names::Texts);
+            }
+        }
+        match ids.extract::<String>().as_deref() {
+            Ok("int" | "u32") => Ok(Names::Ids),
+            Ok("u64") => Ok(Names::Numbers),
+            Ok("str") => Ok(Names::Texts),
+            _ => {
+                let message = format!(
+                    "items cannot be named by {}: use int (or \"u32\"), \"u64\" or str",
+                    ids.repr()?
+                );
+                Err(refused(py, "InvalidParameter", &message))
+            }
+        }
+    }
+
+    fn codes(&self, py: Python<'_>) -> PyResult<Option<Codes>> {
+        match &self.codes {
+            AskedCodes::Auto if CODED.contains(&full(METRICS, self.metric)) => {
+                Ok(Some(Codes::fast(self.dimensions)))
+            }
+            AskedCodes::Auto => Ok(None),
+            codes => codes.get(py, self.dimensions),
+        }
+    }
+
+    pub(crate) fn options(&self, py: Python<'_>) -> PyResult<Options> {
+        let mut options = Options::new(self.dimensions);
+        if let Some(m) = self.m {
+            options = options.m(m);
+        }
+        if let Some(m0) = self.m0 {
+            options = options.m0(m0);
+        }
+        if let Some(ef) = self.ef_construction {
+            options = options.ef_construction(ef);
+        }
+        if let Some(alpha) = self.alpha {
+            options = options.alpha(alpha);
+        }
+        if let Some(seed) = self.seed {
+            options = options.seed(seed);
+        }
+        Ok(match self.codes(py)? {
+            Some(codes) => options.codes(codes),
+            None => options,
+        })
+    }
+}
+
+/// The codes that a caller asks for.
+pub(crate) enum AskedCodes {
+    /// The fast ones, where the metric can have codes.
+    Auto,
+    Fast,
+    None,
+    Bits(usize),
+    /// What cannot be, as text.
+    Other(String),
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for AskedCodes {
+    type Error = PyErr;
+
+    fn extract(asked: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if asked.is_none() {
+            return Ok(Self::None);
+        }
+        Ok(match (asked.extract::<&str>(), asked.extract::<usize>()) {
+            (Ok("auto"), _) => Self::Auto,
+            (Ok("fast"), _) => Self::Fast,
+            (_, Ok(bits)) => Self::Bits(bits),
+            _ => Self::Other(asked.repr()?.to_string()),
+        })
+    }
+}
+
+impl AskedCodes {
+    /// The codes; `None` for none.
+    pub(crate) fn get(&self, py: Python<'_>, dimensions: usize) -> PyResult<Option<Codes>> {
+        let all = [Codes::Bits1, Codes::Bits2, Codes::Bits4, Codes::Bits7, Codes::Bits8];
+        let shown = match self {
+            Self::Auto | Self::Fast => return Ok(Some(Codes::fast(dimensions))),
+            Self::None => return Ok(None),
+            Self::Bits(bits) => match all.into_iter().find(|codes| codes.bits() == *bits) {
+                Some(codes) => return Ok(Some(codes)),
+                None => bits.to_string(),
+            },
+            Self::Other(shown) => shown.clone(),
+        };
+        let message = format!(
+            "there are no codes of {shown}: use \"fast\", 1, 2, 4, 7 or 8 bits a component, or None"
+        );
+        Err(refused(py, "InvalidParameter", &message))
+    }
+}

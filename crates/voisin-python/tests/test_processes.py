@@ -1,0 +1,256 @@
+"""Threads, forks, spawned processes, asyncio, and signals."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
+import pytest
+from conftest import rows
+
+import voisin
+
+
+def nearest(index: voisin.Index, row: int) -> int:
+    """Runs in other processes."""
+    return int(index.search(rows(1000)[row], k=1).ids[0])
+
+
+def test_an_index_is_passed_to_spawned_processes(index):
+    index.load(rows(1000))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        assert list(pool.map(nearest, [index] * 20, range(20))) == list(range(20))
+
+
+def test_a_fork_is_told_to_open_its_own(index):
+    """A fork of a process that has an index open cannot use it, and is told so: LMDB's locks are
+    not inherited. One that forks first opens its own."""
+    index.load(rows(100))
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        text = "nothing was raised"
+        try:
+            index.search(rows(1)[0])
+        except voisin.Forked as error:
+            text = f"{error.kind}: {error.remedy}"
+        except BaseException as error:
+            text = repr(error)
+        os.write(writer, text.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert pipe.read().startswith("Forked: open indexes after forking")
+    assert os.waitpid(child, 0)[1] == 0
+    assert index.search(rows(1)[0], k=1)[0].id == 0
+
+
+FORKS_FIRST = """
+import multiprocessing, sys, voisin
+def work(number):
+    index = voisin.open(sys.argv[1])
+    return int(index.search(index[number], k=1).ids[0])
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(pool.map(work, range(20)) == list(range(20)))
+"""
+
+
+def test_processes_that_fork_first_open_their_own(index):
+    index.load(rows(100))
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS_FIRST, index.path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_threads_search_while_one_writes(index):
+    index.load(rows(1000))
+    is_over = threading.Event()
+
+    def searches(number: int) -> int:
+        count = 0
+        while not is_over.is_set() or count < 10:
+            row = (number + count) % 1000
+            assert index.search(rows(1000)[row], k=1)[0].id == row
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(4) as pool:
+        counts = [pool.submit(searches, number) for number in range(4)]
+        try:
+            for turn in range(20):
+                index.add(range(1000, 1020), rows(20, seed=turn) + 100.0)
+        finally:
+            is_over.set()
+        assert all(count.result() >= 10 for count in counts)
+
+
+def test_the_interpreter_is_free_during_long_calls(index):
+    """Another thread of Python runs while one is in a call, of each kind."""
+    index.load(rows(20_000))
+
+    def runs_beside(call) -> bool:
+        ticks = 0
+        is_over = threading.Event()
+
+        def ticking() -> None:
+            nonlocal ticks
+            while not is_over.is_set():
+                ticks += 1
+                time.sleep(0)
+
+        thread = threading.Thread(target=ticking)
+        thread.start()
+        while ticks == 0:
+            time.sleep(0)
+        before = ticks
+        call()
+        after = ticks
+        is_over.set()
+        thread.join()
+        return after > before
+
+    many = rows(20_000)
+    assert runs_beside(lambda: index.search(many[:2000], k=10, exact=True))
+    assert runs_beside(lambda: index.search(many, k=10))
+    assert runs_beside(index.check)
+    assert runs_beside(index.stats)
+    assert runs_beside(index.optimize)
+    assert runs_beside(lambda: index.add(range(20_000, 22_000), many[:2000]))
+
+
+def test_asyncio_awaits_searches(index):
+    index.load(rows(1000))
+
+    async def main() -> None:
+        found = await asyncio.gather(*(index.asearch(row, k=1) for row in rows(50)))
+        assert [one[0].id for one in found] == list(range(50))
+        matrix = await index.asearch(rows(50), k=2, exact=True)
+        assert matrix.ids[:, 0].tolist() == list(range(50))
+        with pytest.raises(voisin.DimensionMismatch):
+            await index.asearch([1.0])
+        token = voisin.CancelToken()
+        asked = threading.Event()
+
+        def forever(id: int) -> bool:
+            asked.set()
+            return False
+
+        slow = asyncio.create_task(
+            index.asearch(rows(20_000, seed=1), exact=True, filter=forever, cancel=token)
+        )
+        while not asked.is_set():
+            await asyncio.sleep(0.001)
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        assert token.is_cancelled
+
+    asyncio.run(main())
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np
+import voisin
+
+index = voisin.open(sys.argv[1])
+before = index.ids().tolist()
+rng = np.random.default_rng(1)
+many = rng.normal(size=(60_000, 4)).astype("float32")
+new = range(1_000_000, 1_060_000)
+
+def interrupt_soon(seconds):
+    threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+def pairs():
+    i = 0
+    while True:
+        yield 1_000_000 + i, many[i % 60_000]
+        i += 1
+
+def batch():
+    with index.batch() as batch:
+        batch.add(new, many)
+
+calls = {
+    "search": lambda: index.search(np.tile(many, (20, 1)), k=100, exact=True),
+    "predicate": lambda: [index.search(row, filter=lambda id: False) for row in np.tile(many, (20, 1))],
+    "load": lambda: index.load(np.tile(many, (5, 1)), ids=range(1_000_000, 1_300_000)),
+    "pairs": lambda: index.load(pairs()),
+    "add": lambda: index.add(new, many),
+    "batch": batch,
+}
+began = time.monotonic()
+interrupt_soon(float(sys.argv[3]))
+try:
+    calls[sys.argv[2]]()
+except KeyboardInterrupt:
+    print("interrupted")
+else:
+    print("ended")
+assert index.ids().tolist() == before
+assert index.check() == []
+print("whole")
+"""
+
+
+@pytest.mark.parametrize("call", ["search", "predicate", "load", "pairs", "add", "batch"])
+def test_control_c_ends_a_call_with_nothing_half_done(index, call):
+    index.load(rows(3000))
+    command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), str(index.path), call, "0.6"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "interrupted\nwhole\n", done.stderr
+    assert len(index) == 3000
+
+
+def test_a_killed_process_leaves_a_whole_index(index):
+    """The short form of `killed.py`."""
+    count = os.environ.get("VOISIN_KILLS", "10")
+    script = os.path.join(os.path.dirname(__file__), "killed.py")
+    done = subprocess.run([sys.executable, script, count], capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"killed {count} times" in done.stdout
+
+
+def test_a_process_that_ends_with_an_open_index_ends_well(index):
+    """Also while a daemon thread is in the middle of a search."""
+    index.load(rows(3000))
+    program = """
+import sys, threading, numpy, voisin
+index = voisin.open(sys.argv[1])
+matrix = numpy.random.default_rng(1).normal(size=(200_000, 4))
+threading.Thread(target=lambda: index.search(matrix, exact=True), daemon=True).start()
+snapshot = index.snapshot()
+print(len(snapshot))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(index.path)], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout) == (0, "3000\n"), done.stderr
+
+
+def test_signals_have_their_own_handlers_too(index):
+    """A handler that raises something else than KeyboardInterrupt ends a search with that."""
+    index.load(rows(20_000))
+
+    def handler(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(TimeoutError):
+            while True:
+                index.search(rows(20_000, seed=3), k=100, exact=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,33 @@
+"""A program that is only type-checked: by `test_types.py`."""
+
+import asyncio
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import assert_type
+
+import voisin
+
+
+def program(vectors: npt.NDArray[np.float32]) -> None:
+    with voisin.create("vectors", 384, dtype="f16", ids=str) as index:
+        index.load(vectors, ids=[f"{i}" for i in range(len(vectors))], progress=print)
+        with index.batch() as batch:
+            batch.add("a", vectors[0])
+            batch.delete(["1", "2"])
+        one: npt.NDArray[np.float64] = np.zeros(384)
+        found = index.search([0.5] * 384, k=5, filter=lambda id: id.startswith("1"), prefix="1")
+        assert_type(found, voisin.Found)
+        assert_type(found[0], voisin.Hit)
+        assert_type(index.search([[0.5] * 384]), voisin.FoundMany)
+        assert_type(found.distances, npt.NDArray[np.float32])
+        many: voisin.FoundMany = index.search(np.zeros((2, 384)))
+        assert_type(many[0], voisin.Found)
+        print([(hit.id, hit.distance) for hit in found], one, index.stats().codes)
+        with index.snapshot() as snapshot:
+            assert_type(snapshot.similar("a"), voisin.Found)
+        asyncio.run(index.asearch(vectors[0]))
+    try:
+        voisin.open("vectors", name="other")
+    except voisin.NotThere as error:
+        print(error.kind, error.value, error.limit, error.remedy)
