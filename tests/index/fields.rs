@@ -343,7 +343,8 @@ fn many_values_are_found_and_rows_split_and_shrink() {
     let (_folder, index) = create(Options::new(DIMENSIONS));
     let n = |item: ItemId| (item.wrapping_mul(2_654_435_761) >> 16) as i64 - 30_000;
     let row = |item: ItemId| {
-        let record = json!({"tag": if item % 3 == 0 { "third" } else { "other" }, "n": n(item)});
+        let record =
+            json!({"tag": if item.is_multiple_of(3) { "third" } else { "other" }, "n": n(item)});
         (item, vector(item, 1), record.to_string())
     };
     index

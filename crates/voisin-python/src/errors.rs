@@ -45,6 +45,9 @@ const NAMES: &[(&str, &str)] = &[
     ("run verify_file", "run voisin.verify_file"),
     ("force_rebuild makes", "Index.rebuild makes"),
     ("hold a Snapshot for", "hold a snapshot for"),
+    (" (Options::max_databases, or heed's max_dbs)", ""),
+    ("look up its form at Condition::from_json, and change it", "give another one"),
+    ("open a Reader, and add", "open it, and add"),
     ("give another number, or add an item with a Writer first", "give another name"),
     ("; Import reads those of hannoy and arroy", ""),
 ];
