@@ -162,6 +162,8 @@ import os, signal, sys, threading, time
 import numpy as np
 import voisin
 
+# A shell that starts programs in the background starts them with this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 index = voisin.open(sys.argv[1])
 before = index.ids().tolist()
 rng = np.random.default_rng(1)
