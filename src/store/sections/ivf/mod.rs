@@ -245,7 +245,7 @@ impl Section for IvfSection {
 
     fn stats(&self, view: &AnyView<'_, '_, '_>, stats: &mut Stats) -> Result<()> {
         let Some(lists) = view.lists()? else { return Ok(()) };
-        let sizes: Vec<u64> = lists.all().map(|list| lists.size(list).into()).collect();
+        let sizes: Vec<u64> = lists.all().map(|list| u64::from(lists.size(list))).collect();
         let (slots, squares) = sizes
             .iter()
             .fold((0, 0.0), |(sum, squares), n| (sum + n, squares + (*n as f64).powi(2)));
