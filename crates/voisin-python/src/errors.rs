@@ -50,6 +50,7 @@ const NAMES: &[(&str, &str)] = &[
     ("open a Reader, and add", "open it, and add"),
     ("give another number, or add an item with a Writer first", "give another name"),
     ("; Import reads those of hannoy and arroy", ""),
+    ("; see Index::add_kind and drop_kind", ""),
 ];
 
 /// A value or a limit of an error.
