@@ -8,6 +8,7 @@ use crate::codes::{Codes, is_sound};
 use crate::defaults;
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
+use crate::field::{Field, Schema};
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
 use crate::memory::budget_bytes;
@@ -20,12 +21,11 @@ pub(super) const MAX_MAP_BYTES: usize = 1 << 46;
 /// The options to create or open an [`Index`](crate::Index) with.
 ///
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed)
-/// are stored when it is created, as are its kinds and codes. Opening it with a different value of
-/// an option is an error; an
-/// option that is not set takes its stored value. The options of the environment (map size,
-/// readers, waiting time, file system, the memory that searches count on) are set by whoever opens
-/// it first in a process. The number of threads and [`codes_from`](Self::codes_from) belong to the
-/// handle.
+/// are stored when it is created, as are its kinds, codes and fields. Opening it with a different
+/// value of an option is an error; an option that is not set takes its stored value. The options of
+/// the environment (map size, readers, waiting time, file system, the memory that searches count
+/// on) are set by whoever opens it first in a process. The number of threads and
+/// [`codes_from`](Self::codes_from) belong to the handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -54,6 +54,7 @@ pub struct Options {
     codes: Option<Codes>,
     codes_from: Option<u64>,
     kinds: Option<Vec<IndexKind>>,
+    fields: Option<Vec<Field>>,
     threads: usize,
     map_size_bytes: Option<u64>,
     max_readers: Option<u32>,
@@ -131,6 +132,29 @@ impl Options {
         kinds.sort_unstable();
         kinds.dedup();
         self.kinds = Some(kinds);
+        self
+    }
+
+    /// The fields of records that the index can be filtered by; none unless set. All records must
+    /// be JSON objects then: see [`Batch::add_field`](crate::Batch::add_field). They can be changed
+    /// later: `add_field`, [`Batch::drop_field`](crate::Batch::drop_field).
+    ///
+    /// ```
+    /// use voisin::{Field, Index, Options, distances::Euclidean, field};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let options = Options::new(1).fields([Field::keyword("tag"), Field::timestamp("date")]);
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), options)?;
+    /// let record = br#"{"tag": "news", "date": "2026-11-29"}"#;
+    /// index.write(|batch| batch.add_with_record(1, &[1.0], record))?;
+    /// let recent = field("tag").eq("news").and(field("date").at_least("2026-01-01"));
+    /// assert_eq!(index.search(9).candidates(&recent).by_vector(&[0.0])?.nns, [(1, 1.0)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fields(mut self, fields: impl IntoIterator<Item = Field>) -> Self {
+        self.fields = Some(fields.into_iter().collect());
         self
     }
 
@@ -249,7 +273,7 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`], [`Error::KindUnsupported`],
-    /// [`Error::CodesUnsupported`].
+    /// [`Error::InvalidField`], [`Error::CodesUnsupported`].
     pub(super) fn check_new(&self, metric: &Metric) -> Result<()> {
         check_new(metric, self.dimensions.unwrap_or(0))?;
         let m = self.m.unwrap_or(defaults::M);
@@ -261,6 +285,8 @@ impl Options {
         for kind in self.kinds.iter().flatten() {
             check_kind(*kind, metric)?;
         }
+        let mut schema = Schema::default();
+        self.wanted_fields().iter().try_for_each(|field| schema.add(field.clone()).map(drop))?;
         match self.codes {
             Some(_) if !is_sound(metric) => Err(Error::CodesUnsupported { metric: metric.name() }),
             _ => Ok(()),
@@ -348,6 +374,31 @@ impl Options {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// The fields of a new index.
+    pub(super) fn wanted_fields(&self) -> &[Field] {
+        self.fields.as_deref().unwrap_or_default()
+    }
+
+    /// Checks that the stored fields are the requested ones, in any order, if any were requested.
+    ///
+    /// # Errors
+    /// [`Error::OptionMismatch`].
+    pub(super) fn check_fields(&self, name: &str, stored: &Schema) -> Result<()> {
+        let Some(requested) = &self.fields else { return Ok(()) };
+        let describe = |fields: &mut dyn Iterator<Item = &Field>| -> String {
+            let mut all: Vec<String> = fields.map(ToString::to_string).collect();
+            all.sort_unstable();
+            if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+        };
+        let stored = describe(&mut stored.0.iter().map(|stored| &stored.field));
+        let requested = describe(&mut requested.iter());
+        if stored == requested {
+            return Ok(());
+        }
+        let (index, option) = (name.to_owned(), "the fields");
+        Err(Error::OptionMismatch { index, option, stored, requested })
     }
 
     pub(super) fn takes_any_file_system(&self) -> bool {

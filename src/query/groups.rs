@@ -100,7 +100,8 @@ impl<S: Searchable> Query<'_, S> {
     ///     batch.add(4, &[4.0])
     /// })?;
     /// let found = index.search(2).groups_by_field(&[0.0], 2, "author")?.groups;
-    /// assert_eq!((&found[0].group, &found[0].nns[..]), (&"Ada".into(), &[(1, 1.0), (2, 4.0)][..]));
+    /// assert_eq!(found[0].group, "Ada".into());
+    /// assert_eq!(found[0].nns, [(1, 1.0), (2, 4.0)]);
     /// assert_eq!((&found[1].group, &found[1].nns[..]), (&"Bo".into(), &[(3, 9.0)][..]));
     /// # Ok(())
     /// # }

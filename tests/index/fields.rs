@@ -509,3 +509,47 @@ fn keys_and_any_index_have_fields_too() {
     any.drop_field("n").unwrap();
     assert!(any.check().unwrap().is_empty());
 }
+
+/// The fields of an index are chosen when it is created, checked when it is opened, and stay when
+/// it is cleared.
+#[test]
+fn fields_are_options_of_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vectors");
+    let options = Options::new(DIMENSIONS).fields(all_fields());
+    let twice = options.clone().fields([Field::bool("ok"), Field::keyword("ok")]);
+    let refused = Index::<Euclidean>::create(&path, twice);
+    assert!(matches!(refused, Err(Error::InvalidField { .. })), "{refused:?}");
+    assert!(!path.exists(), "nothing was created");
+
+    let index = Index::<Euclidean>::create(&path, options.clone()).unwrap();
+    let fields = || index.snapshot().unwrap().fields().unwrap();
+    assert_eq!(fields(), all_fields());
+    let unfit = index.write(|batch| batch.add_with_record(1, &vector(1, 0), br#"{"n": "one"}"#));
+    assert!(matches!(unfit, Err(Error::InvalidRecord { .. })), "{unfit:?}");
+    let one = field("n").eq(1);
+    let add = || index.write(|batch| batch.add_with_record(1, &vector(1, 0), br#"{"n": 1}"#));
+    add().unwrap();
+    assert_eq!(index.snapshot().unwrap().count(&one).unwrap(), 1);
+    index.write(|batch| batch.clear()).unwrap();
+    assert_eq!(
+        (fields(), index.snapshot().unwrap().count(&one).unwrap()),
+        (all_fields().into(), 0)
+    );
+    add().unwrap();
+    assert_eq!(index.snapshot().unwrap().count(&one).unwrap(), 1);
+    check(&index);
+    drop(index);
+
+    let mut reversed = all_fields();
+    reversed.reverse();
+    for requested in [options.clone(), options.clone().fields(reversed), Options::default()] {
+        Index::<Euclidean>::open(&path, requested).unwrap();
+    }
+    for fields in [vec![], vec![Field::keyword("tag")], vec![Field::float("n")]] {
+        let refused = Index::<Euclidean>::open(&path, options.clone().fields(fields));
+        let Err(error @ Error::OptionMismatch { .. }) = refused else { panic!("{refused:?}") };
+        let message = error.to_string();
+        assert!(message.contains(r#""n" (integer)"#), "{message}");
+    }
+}
