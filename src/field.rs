@@ -200,12 +200,6 @@ impl Field {
     }
 }
 
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} ({})", self.name, self.of.describe())
-    }
-}
-
 /// A value of a field, or one to compare it with.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

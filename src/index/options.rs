@@ -54,7 +54,7 @@ pub struct Options {
     codes: Option<Codes>,
     codes_from: Option<u64>,
     kinds: Option<Vec<IndexKind>>,
-    fields: Option<Vec<Field>>,
+    fields: Vec<Field>,
     threads: usize,
     map_size_bytes: Option<u64>,
     max_readers: Option<u32>,
@@ -135,26 +135,28 @@ impl Options {
         self
     }
 
-    /// The fields of records that the index can be filtered by; none unless set. All records must
-    /// be JSON objects then: see [`Batch::add_field`](crate::Batch::add_field). They can be changed
-    /// later: `add_field`, [`Batch::drop_field`](crate::Batch::drop_field).
+    /// The fields of the records of the index, by which its items can be filtered: none unless set.
+    /// They are added in the commit that creates it. An index that is opened must have them, and
+    /// can have others; [`Batch::add_field`](crate::Batch::add_field) and
+    /// [`drop_field`](crate::Batch::drop_field) change them.
     ///
     /// ```
-    /// use voisin::{Field, Index, Options, distances::Euclidean, field};
+    /// use voisin::{Error, Field, Index, Options, distances::Cosine};
     ///
     /// # fn main() -> voisin::Result<()> {
     /// # let folder = tempfile::tempdir().unwrap();
-    /// let options = Options::new(1).fields([Field::keyword("tag"), Field::timestamp("date")]);
-    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), options)?;
-    /// let record = br#"{"tag": "news", "date": "2026-11-29"}"#;
-    /// index.write(|batch| batch.add_with_record(1, &[1.0], record))?;
-    /// let recent = field("tag").eq("news").and(field("date").at_least("2026-01-01"));
-    /// assert_eq!(index.search(9).candidates(&recent).by_vector(&[0.0])?.nns, [(1, 1.0)]);
+    /// # let path = folder.path().join("vectors");
+    /// let options = Options::new(3).fields([Field::keyword("tag"), Field::integer("year")]);
+    /// let index = Index::<Cosine>::open_or_create(&path, options.clone())?;
+    /// assert_eq!(index.snapshot()?.fields()?.len(), 2);
+    /// Index::<Cosine>::open_or_create(&path, options)?;
+    /// let other = Options::default().fields([Field::float("year")]);
+    /// assert!(matches!(Index::<Cosine>::open(&path, other), Err(Error::OptionMismatch { .. })));
     /// # Ok(())
     /// # }
     /// ```
     pub fn fields(mut self, fields: impl IntoIterator<Item = Field>) -> Self {
-        self.fields = Some(fields.into_iter().collect());
+        self.fields = fields.into_iter().collect();
         self
     }
 
@@ -286,7 +288,9 @@ impl Options {
             check_kind(*kind, metric)?;
         }
         let mut schema = Schema::default();
-        self.wanted_fields().iter().try_for_each(|field| schema.add(field.clone()).map(drop))?;
+        for field in &self.fields {
+            schema.add(field.clone())?;
+        }
         match self.codes {
             Some(_) if !is_sound(metric) => Err(Error::CodesUnsupported { metric: metric.name() }),
             _ => Ok(()),
@@ -378,27 +382,30 @@ impl Options {
 
     /// The fields of a new index.
     pub(super) fn wanted_fields(&self) -> &[Field] {
-        self.fields.as_deref().unwrap_or_default()
+        &self.fields
     }
 
-    /// Checks that the stored fields are the requested ones, in any order, if any were requested.
+    /// Checks that the requested fields are among the stored ones.
     ///
     /// # Errors
     /// [`Error::OptionMismatch`].
     pub(super) fn check_fields(&self, name: &str, stored: &Schema) -> Result<()> {
-        let Some(requested) = &self.fields else { return Ok(()) };
-        let describe = |fields: &mut dyn Iterator<Item = &Field>| -> String {
-            let mut all: Vec<String> = fields.map(ToString::to_string).collect();
-            all.sort_unstable();
-            if all.is_empty() { "none".to_owned() } else { all.join(", ") }
-        };
-        let stored = describe(&mut stored.0.iter().map(|stored| &stored.field));
-        let requested = describe(&mut requested.iter());
-        if stored == requested {
+        let stored: Vec<&Field> = stored.0.iter().map(|stored| &stored.field).collect();
+        let requested: Vec<&Field> = self.fields.iter().collect();
+        if requested.iter().all(|field| stored.contains(field)) {
             return Ok(());
         }
-        let (index, option) = (name.to_owned(), "the fields");
-        Err(Error::OptionMismatch { index, option, stored, requested })
+        let words = |fields: &[&Field]| {
+            let named =
+                fields.iter().map(|field| format!("{:?}: {}", field.name, field.of.describe()));
+            format!("{{{}}}", named.collect::<Vec<_>>().join(", "))
+        };
+        Err(Error::OptionMismatch {
+            index: name.to_owned(),
+            option: "the fields",
+            stored: words(&stored),
+            requested: words(&requested),
+        })
     }
 
     pub(super) fn takes_any_file_system(&self) -> bool {

@@ -459,7 +459,9 @@ impl Shared {
         shared.pending_at_open = meta.as_ref().map_or(0, |meta| meta.pending.into());
         if let Some(meta) = &meta {
             options.check_kinds(name, &index_kinds(meta))?;
-            options.check_fields(name, &schema(shared.place.index, meta)?)?;
+            if !options.wanted_fields().is_empty() {
+                options.check_fields(name, &schema(shared.place.index, meta)?)?;
+            }
         }
         options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
         Ok(shared)
