@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use voisin::{AnyMetric, Filter, Index, ItemName, Query, Result, Searchable, Searched, Snapshot};
+use voisin::{
+    AnyMetric, Filter, HasRecords, Index, ItemName, Query, Result, Searchable, Searched, Snapshot,
+};
 
+use crate::conditions::condition_of;
 use crate::errors::refused;
 use crate::filters::KeptFilter;
 use crate::found::{Found, FoundMany, Many, One};
@@ -14,7 +17,7 @@ use crate::vectors::{Given, Raw};
 use crate::watch::{CancelToken, Watch};
 
 /// What queries begin with: an index or a snapshot.
-pub(crate) trait Start: Searchable<Key: Name> + Sync {
+pub(crate) trait Start: Searchable<Key: Name> + HasRecords + Sync {
     fn start(&self, k: usize) -> Query<'_, Self>;
     fn now(&self) -> Result<Snapshot<AnyMetric, Self::Key>>;
 }
@@ -58,6 +61,7 @@ pub(crate) struct Options<'a, 'py> {
     pub(crate) prefix: Option<String>,
     pub(crate) radius: Option<f32>,
     pub(crate) vectors: bool,
+    pub(crate) records: bool,
     pub(crate) deadline: Option<f64>,
     pub(crate) codes: bool,
     pub(crate) cancel: Option<&'a CancelToken>,
@@ -78,15 +82,19 @@ pub(crate) struct Asked<K: Name + ?Sized> {
     predicate: Option<Py<PyAny>>,
     radius: Option<f32>,
     vectors: bool,
+    records: bool,
     deadline: Option<Duration>,
     codes: bool,
 }
 
-/// A set of items: a `Filter`, or their names.
+/// A set of items: a `Filter`, a condition, or their names.
 fn set<K: Name + ?Sized>(items: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
-    match items.cast::<KeptFilter>() {
-        Ok(kept) => kept.get().of::<K>(items.py()),
-        Err(_) => KeptFilter::set::<K>(items),
+    if let Ok(kept) = items.cast::<KeptFilter>() {
+        return kept.get().of::<K>(items.py());
+    }
+    match condition_of(items)? {
+        Some(condition) => Ok(Filter::matching(condition.condition().clone())),
+        None => KeptFilter::set::<K>(items),
     }
 }
 
@@ -116,6 +124,7 @@ impl<K: Name + ?Sized> Asked<K> {
             predicate,
             radius: options.radius,
             vectors: options.vectors,
+            records: options.records,
             deadline: options.deadline.map(seconds).transpose()?,
             codes: options.codes,
         })
@@ -173,6 +182,9 @@ impl<K: Name + ?Sized> Asked<K> {
         if self.vectors {
             query.with_vectors();
         }
+        if self.records {
+            query.with_records();
+        }
         if let Some(deadline) = self.deadline {
             query.deadline(deadline);
         }
@@ -209,7 +221,7 @@ pub(crate) fn search<'py, S: Start>(
                 raw => query.by_vector(&raw.floats(0..1, dimensions)),
             })
         })?;
-        return one::<S::Key>(py, found);
+        return one::<S::Key>(py, found, asked.records);
     };
     let rows: Vec<Searched<Owned<S>>> = watch.run(py, || {
         asked.with_query(searched, &watch, |query| match raw {
@@ -219,9 +231,10 @@ pub(crate) fn search<'py, S: Start>(
         })
     })?;
     let many: Many = S::Key::many(rows);
-    let (k, has_vectors) = (asked.k, asked.vectors);
+    let (k, has_vectors, has_records) = (asked.k, asked.vectors, asked.records);
     let (ids, distances) = (PyOnceLock::new(), PyOnceLock::new());
-    Ok(Bound::new(py, FoundMany { many, k, dimensions, has_vectors, ids, distances })?.into_any())
+    let found = FoundMany { many, k, dimensions, has_vectors, has_records, ids, distances };
+    Ok(Bound::new(py, found)?.into_any())
 }
 
 /// Answers a query for the items near a stored one.
@@ -237,7 +250,7 @@ pub(crate) fn similar<'py, S: Start>(
     let found = watch
         .run(py, || asked.with_query(searched, &watch, |query| S::Key::by_item(query, &item)))?;
     match found {
-        Some(found) => one::<S::Key>(py, found),
+        Some(found) => one::<S::Key>(py, found, asked.records),
         None => Err(missing(name)),
     }
 }
@@ -252,7 +265,8 @@ pub(crate) fn missing(name: &Bound<'_, PyAny>) -> PyErr {
 fn one<'py, K: Name + ?Sized>(
     py: Python<'py>,
     found: Searched<K::Owned>,
+    has_records: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let one: One = K::one(found);
-    Ok(Bound::new(py, Found { one })?.into_any())
+    Ok(Bound::new(py, Found { one, has_records })?.into_any())
 }

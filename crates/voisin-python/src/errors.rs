@@ -46,7 +46,7 @@ const NAMES: &[(&str, &str)] = &[
     ("force_rebuild makes", "Index.rebuild makes"),
     ("hold a Snapshot for", "hold a snapshot for"),
     (" (Options::max_databases, or heed's max_dbs)", ""),
-    ("look up its form at Condition::from_json, and change it", "give another one"),
+    ("look up its form at Condition::from_json, and change it", "see help(voisin.Condition)"),
     ("open a Reader, and add", "open it, and add"),
     ("give another number, or add an item with a Writer first", "give another name"),
     ("; Import reads those of hannoy and arroy", ""),
@@ -100,6 +100,10 @@ fn value_and_limit(error: &Error) -> (Value, Value) {
         Error::LengthMismatch { ids, components, dimensions } => {
             (int(*components), int(ids.saturating_mul(*dimensions)))
         }
+        Error::InvalidRecord { item, .. } => (Text(item.clone()), None),
+        Error::InvalidField { field, .. } => (Text(field.clone()), None),
+        Error::UnknownField { field, known } => (Text(field.clone()), Text(known.join(", "))),
+        Error::FieldMismatch { field, stored, .. } => (Text(field.clone()), Text((*stored).into())),
         Error::InvalidParameter { value, remedy, .. } => (Float(*value), Text((*remedy).into())),
         Error::CodesUnsupported { metric } => (Text((*metric).into()), None),
         Error::UnknownMetric { metric, .. } => (Text((*metric).into()), None),

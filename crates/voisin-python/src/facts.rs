@@ -65,7 +65,8 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         items: stats.items, pending: stats.pending, removed: stats.removed, slots: stats.slots,
         free_slots: stats.free_slots, dimensions: stats.dimensions, dtype: stats.form,
         m: stats.m, m0: stats.m0, ef_construction: stats.ef_construction, alpha: stats.alpha,
-        codes: codes.transpose()?, range: range.transpose()?, layers: layers?, kinds: kinds,
+        codes: codes.transpose()?, range: range.transpose()?, layers: layers?,
+        records: stats.records, record_bytes: stats.record_bytes, kinds: kinds,
         bytes: stats.bytes(), hot_bytes: stats.hot_bytes(), cold_bytes: stats.cold_bytes(),
         memory_bytes: stats.memory_bytes, file: file(py, stats)?, warnings: warnings);
     of_class(py, "Stats", &fields)

@@ -10,6 +10,7 @@ transactions. Several processes share an index: readers keep reading while one p
 `create`, `open` and `open_or_create` return an `Index`; `inspect` tells what a folder holds.
 """
 
+from voisin._fields import FieldRef, field
 from voisin._types import (
     CodeStats,
     FileStats,
@@ -24,6 +25,7 @@ from voisin._types import (
 from voisin._voisin import (
     Batch,
     CancelToken,
+    Condition,
     Filter,
     Found,
     FoundMany,
@@ -49,8 +51,10 @@ from voisin.errors import (
     Forked,
     FormatVersion,
     InternalError,
+    InvalidCondition,
     InvalidId,
     InvalidParameter,
+    InvalidRecord,
     InvalidVector,
     LengthMismatch,
     MapBusy,
@@ -64,6 +68,7 @@ from voisin.errors import (
     OperatorError,
     ReadersFull,
     ReadOnly,
+    UnknownField,
     VoisinError,
 )
 
@@ -75,10 +80,12 @@ __all__ = [
     "Cancelled",
     "Closed",
     "CodeStats",
+    "Condition",
     "Corrupt",
     "DataError",
     "DimensionMismatch",
     "DiskFull",
+    "FieldRef",
     "FileStats",
     "Filter",
     "Finding",
@@ -90,8 +97,10 @@ __all__ = [
     "Index",
     "Inspected",
     "InternalError",
+    "InvalidCondition",
     "InvalidId",
     "InvalidParameter",
+    "InvalidRecord",
     "InvalidVector",
     "LayerStats",
     "LengthMismatch",
@@ -111,9 +120,11 @@ __all__ = [
     "Searcher",
     "Snapshot",
     "Stats",
+    "UnknownField",
     "VoisinError",
     "__version__",
     "create",
+    "field",
     "inspect",
     "open",
     "open_or_create",

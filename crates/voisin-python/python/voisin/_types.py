@@ -131,6 +131,10 @@ class Stats:
     codes: CodeStats | None
     range: RangeStats | None
     layers: list[LayerStats]
+    records: int
+    """Items that have a record."""
+    record_bytes: int
+    """Bytes of all records."""
     kinds: dict[str, tuple[int, int]]
     """The number of values of each kind, and their bytes."""
     bytes: int

@@ -87,6 +87,19 @@ class MissingItem(CallerError, KeyError):
     """There is no item with this id."""
 
 
+class InvalidRecord(CallerError):
+    """A record that an item cannot have: it is no dict and no bytes, is too long, or does not fit the
+    fields of the index."""
+
+
+class InvalidCondition(CallerError):
+    """What is no condition, or compares a field with a value of another type."""
+
+
+class UnknownField(CallerError, KeyError):
+    """The index has no such field."""
+
+
 class InvalidParameter(CallerError):
     """An option is out of its range."""
 
@@ -174,10 +187,13 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "DiskFull": DiskFull,
     "DiskRoom": DiskFull,
     "Exists": AlreadyThere,
+    "FieldMismatch": InvalidCondition,
     "Forked": Forked,
     "FormatVersion": FormatVersion,
     "InternalError": InternalError,
+    "InvalidCondition": InvalidCondition,
     "InvalidDimensions": InvalidParameter,
+    "InvalidField": InvalidParameter,
     "InvalidId": InvalidId,
     "InvalidItem": InvalidVector,
     "InvalidItemKey": InvalidId,
@@ -185,6 +201,7 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "InvalidName": InvalidParameter,
     "InvalidParameter": InvalidParameter,
     "InvalidQuery": InvalidVector,
+    "InvalidRecord": InvalidRecord,
     "InvalidRow": InvalidVector,
     "InvalidSample": InvalidVector,
     "InvalidVector": InvalidVector,
@@ -207,6 +224,7 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "Removed": NotThere,
     "TornEdit": Corrupt,
     "Truncated": Corrupt,
+    "UnknownField": UnknownField,
     "UnknownKind": FormatVersion,
     "UnknownType": InvalidParameter,
 }
