@@ -30,13 +30,15 @@ impl Kind {
     pub const SETS: Self = Self(9);
     /// The values that recent transactions have rewritten.
     pub const DELTA: Self = Self(10);
+    /// Tables of hashes, and their training.
+    pub const LSH: Self = Self(11);
     /// The keys that name items, in an index whose items have keys.
     pub const KEYS: Self = Self(14);
     /// No values: its part in the metadata says that the index has no graph.
     pub const NO_GRAPH: Self = Self(18);
 
     /// The kinds that `docs/format.md` names, with their names.
-    const NAMES: [(Self, &'static str); 13] = [
+    const NAMES: [(Self, &'static str); 14] = [
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
         (Self::TAIL, "TAIL"),
@@ -48,6 +50,7 @@ impl Kind {
         (Self::ID_SLOTS, "ID_SLOTS"),
         (Self::SETS, "SETS"),
         (Self::DELTA, "DELTA"),
+        (Self::LSH, "LSH"),
         (Self::KEYS, "KEYS"),
         (Self::NO_GRAPH, "NO_GRAPH"),
     ];

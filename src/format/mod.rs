@@ -17,6 +17,7 @@ pub(crate) mod ids;
 pub(crate) mod item_keys;
 mod key;
 pub(crate) mod links;
+pub(crate) mod lsh;
 pub(crate) mod meta;
 pub(crate) mod set;
 

@@ -13,6 +13,9 @@ pub enum Strategy {
     All,
     /// An exact scan of all candidates (prefilter).
     Candidates,
+    /// A search of the tables of hashes: each true neighbor is found with at least the probability
+    /// that the query asks for by [`recall`](crate::Query::recall), .95 unless it does.
+    Lsh,
 }
 
 impl Strategy {
@@ -20,7 +23,7 @@ impl Strategy {
     #[must_use]
     pub fn is_exact(self) -> bool {
         match self {
-            Self::Graph => false,
+            Self::Graph | Self::Lsh => false,
             Self::All | Self::Candidates => true,
         }
     }

@@ -79,6 +79,12 @@ impl<'t, S: Source<'t>> Source<'t> for Verified<S> {
     fn get_walked(&self, key: Key) -> Result<Option<&'t [u8]>> {
         if self.all { self.get(key) } else { self.source.get(key) }
     }
+
+    fn values(&self, first: Key, last: Key, most: usize) -> Result<Vec<(Key, &'t [u8])>> {
+        let values = self.source.values(first, last, most)?;
+        values.iter().try_for_each(|(key, value)| Sound::of(*key, value).map(drop))?;
+        Ok(values)
+    }
 }
 
 impl<'t, S: Source<'t>> SoundSource<'t> for Verified<S> {}

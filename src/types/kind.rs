@@ -32,18 +32,23 @@ pub enum IndexKind {
     Flat,
     /// A graph (Malkov & Yashunin 2018): what an index has unless told otherwise.
     Hnsw,
+    /// Tables of hashes that near vectors share (locality-sensitive hashing): a search compares the
+    /// items whose hashes are likely for a neighbor, and keeps a promise of recall. Slower than a
+    /// graph, and quicker to build and to change.
+    Lsh,
 }
 
 impl IndexKind {
     /// All kinds, ascending.
-    pub const ALL: &'static [Self] = &[Self::Flat, Self::Hnsw];
+    pub const ALL: &'static [Self] = &[Self::Flat, Self::Hnsw, Self::Lsh];
 
-    /// Its name: `"flat"`, `"hnsw"`.
+    /// Its name: `"flat"`, `"hnsw"`, `"lsh"`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Flat => "flat",
             Self::Hnsw => "hnsw",
+            Self::Lsh => "lsh",
         }
     }
 

@@ -21,6 +21,7 @@ mod filters;
 mod fork;
 mod growth;
 mod handles;
+mod hashes;
 mod keyed;
 mod kinds;
 mod loads;

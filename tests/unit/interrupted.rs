@@ -59,6 +59,7 @@ fn items(writer: &W<'_>, wtxn: &RwTxn<'_>) -> Rows {
 
 /// 120 linked items with free slots among them, 25 pending ones, 10 removed ones.
 fn prepare(writer: &W<'_>, wtxn: &mut RwTxn<'_>, codes: Option<Codes>) {
+    writer.add_kind(wtxn, crate::types::IndexKind::Lsh).unwrap();
     writer.add_items_from(wtxn, rows(0..160, 0)).unwrap();
     writer.set_codes(wtxn, codes).unwrap();
     build(writer, wtxn);

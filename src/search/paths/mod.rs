@@ -4,11 +4,13 @@ mod candidates;
 mod filtered;
 mod flat;
 mod graph;
+mod lsh;
 
 use self::candidates::CandidateList;
 pub(crate) use self::flat::Flat;
 use self::graph::Graph;
 pub(super) use self::graph::{Estimator, MIN_ADAPTIVE_BITS, STOP_EXPONENT};
+use self::lsh::Lsh;
 use super::{Search, Strategy};
 use crate::error::Result;
 use crate::format::meta::Meta;
@@ -16,7 +18,7 @@ use crate::top_k::Found;
 use crate::types::IndexKind;
 
 /// All access paths; of equal costs, the first is taken.
-pub(crate) const PATHS: [&dyn AccessPath; 3] = [&Graph, &Flat, &CandidateList];
+pub(crate) const PATHS: [&dyn AccessPath; 4] = [&Graph, &Flat, &CandidateList, &Lsh];
 
 /// An access path.
 pub(crate) trait AccessPath: Sync {

@@ -47,6 +47,7 @@ pub(crate) fn count<'t, S: Source<'t>>(
         ef_construction: 0,
         alpha: 0.0,
         codes: None,
+        lsh: None,
         layers: Vec::new(),
         kinds,
         environment,

@@ -4,6 +4,7 @@ use super::codes::CodesSection;
 use super::graph::GraphSection;
 use super::ids::IdsSection;
 use super::item_keys::ItemKeysSection;
+use super::lsh::LshSection;
 use super::section::Section;
 use super::sets::SetsSection;
 use super::vectors::VectorsSection;
@@ -16,6 +17,7 @@ use crate::types::IndexKind;
 pub(crate) const SECTIONS: &[&dyn Section] = &[
     &GraphSection,
     &IdsSection,
+    &LshSection,
     &CodesSection,
     #[cfg(test)]
     &super::exercise::FingerprintsSection,

@@ -4,7 +4,7 @@
 //! - `section`: the trait of all sections; `list`: the list of all of them, the only place where a
 //!   new one must be entered. Snapshots, edits, warming, renumbering, repair, `check` and `stats`
 //!   iterate over the list, so that none of them can forget a section.
-//! - `vectors`, `codes`, `graph`, `ids`, `sets`, `item_keys`: the sections. In each, `mod` says
+//! - `vectors`, `codes`, `graph`, `ids`, `sets`, `item_keys`, `lsh`: the sections. In each, `mod` says
 //!   what the section does, `view` (`search`) looks up its values, and `check` verifies them.
 //! - `count`: statistics of an index; `warm`: reads values ahead, and fills pointer tables;
 //!   `relabel`: the inputs of a section for rewriting its values with new slots; `repair`: those
@@ -21,6 +21,7 @@ pub(crate) mod graph;
 pub(crate) mod ids;
 pub(crate) mod item_keys;
 pub(crate) mod list;
+pub(crate) mod lsh;
 pub(crate) mod relabel;
 pub(crate) mod repair;
 pub(crate) mod section;

@@ -6,7 +6,6 @@ use crate::store::target::Put;
 use crate::store::view::View;
 
 /// An index after all other changes of a build.
-#[expect(dead_code, reason = "no section of this version has upkeep yet")]
 pub(crate) struct Upkeep<'a, 's, 't> {
     pub(crate) view: &'a View<'s, 't, AnySource<'a, 't>>,
     /// Whether everything is to be made anew.
