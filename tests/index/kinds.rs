@@ -98,7 +98,7 @@ fn loads_make_codes_without_a_graph_in_one_commit_in_many_and_within_a_budget() 
         let loader = match how {
             0 => loader,
             1 => loader.commit_every(1000),
-            _ => loader.memory(8 << 20),
+            _ => loader.memory(16 << 20),
         };
         assert_eq!(loader.load(rows()).unwrap(), 5000);
         let stats = index.stats().unwrap();
