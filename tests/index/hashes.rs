@@ -170,7 +170,8 @@ fn tables_come_and_go_with_the_kind_and_follow_data_that_move() {
     let found = index.search(K).kind(Lsh).by_vector(&query).unwrap();
     assert_eq!(found.strategy, Strategy::Lsh);
 
-    // Ten times as many, elsewhere: the next build makes the tables around their center.
+    // Others, elsewhere: the next build makes the tables around their center.
+    index.write(|batch| batch.delete_items(0..ITEMS)).unwrap();
     let away = |item: u32| vector(item, 1).into_iter().map(|value| value + 30.0);
     index
         .load((ITEMS..4 * ITEMS).map(|item| (item, away(item).collect::<Vec<_>>())), |_| {})

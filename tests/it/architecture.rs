@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const SOURCES: &[&str] = &["src", KERNELS_SOURCE];
 
 /// The rooms of `voisin-kernels`, which [`ROOMS`] begins with.
-const KERNELS: &[&str] = &["defect", "codec", "training", "distance", "codes"];
+const KERNELS: &[&str] = &["defect", "codec", "training", "distance", "codes", "lsh"];
 const KERNELS_SOURCE: &str = "crates/voisin-kernels/src";
 
 /// The rooms, from the bottom to the top, and the rooms that each may name.
@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("training", &["defect", "codec"]),
     ("distance", &["defect", "codec"]),
     ("codes", &["codec", "distance"]),
+    ("lsh", &["distance"]),
     ("types", &["codec"]),
     ("defaults", &[]),
     ("memory", &[]),
@@ -39,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "store",
         &[
             "training", "types", "memory", "error", "database", "threads", "top_k", "codec",
-            "distance", "codes", "format", "graph",
+            "distance", "codes", "lsh", "format", "graph",
         ],
     ),
     (
@@ -52,7 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "search",
         &[
-            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "format",
+            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "lsh", "format",
             "graph", "store", "flat",
         ],
     ),
@@ -91,6 +92,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "how long codes are, which the kernels know that read them",
     ),
     ("format/codes.rs", "distance::code_bytes", "the same"),
+    ("format/lsh.rs", "lsh::DIGITS", "how long hashes are, which the kernels compute"),
+    ("format/lsh.rs", "lsh::DIGIT_BITS", "the same"),
     (
         "format/meta/mod.rs",
         "distance::MAX_NAME_BYTES",
@@ -135,6 +138,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/ids/resolve.rs", "the same"),
     ("store/sections/sets/view.rs", "the same"),
     ("store/sections/graph/view.rs", "the same"),
+    ("store/sections/lsh/tables.rs", "the same"),
     ("store/sections/item_keys/rows.rs", "what was verified when it was looked up"),
     ("store/sections/repair.rs", "looks whether a value is there"),
     ("store/checker.rs", "goes on where a checksum does not hold"),
@@ -142,6 +146,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/codes/check.rs", "the same"),
     ("store/sections/ids/check.rs", "the same"),
     ("store/sections/graph/check.rs", "the same"),
+    ("store/sections/lsh/check.rs", "the same"),
     ("store/sections/item_keys/check.rs", "the same"),
     ("check.rs", "the same"),
 ];

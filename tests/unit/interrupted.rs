@@ -28,7 +28,7 @@ const M0: usize = 2048;
 /// Number of steps to panic at: this many at the beginning and at the end, and this many in
 /// between.
 const AT_EACH_END: u64 = 12;
-const BETWEEN: u64 = 20;
+const BETWEEN: u64 = 50;
 
 type Rows = BTreeMap<ItemId, Vec<f32>>;
 type W<'e> = Writer<'e, Euclidean>;

@@ -19,8 +19,8 @@ use crate::format::meta::Meta;
 use crate::lsh::{Odds, VALUES};
 use crate::search::{AnyView, Search, Strategy};
 use crate::store::prepared_query::PreparedQuery;
-use crate::store::sections::lsh::has_tables;
 use crate::store::sections::lsh::tables::HashTables;
+use crate::store::sections::lsh::training::has_tables;
 use crate::store::source::Source;
 use crate::top_k::{Found, TopK};
 use crate::types::{IndexKind, Slot};
@@ -36,6 +36,9 @@ const FIRST_SQUARE: f64 = 1.0;
 const MOST_DOUBLED: usize = 8;
 /// The number of digits that a search goes by (decision 0056).
 const LEVELS: usize = 5;
+/// A search compares at most one in this many of the items that may be results: from there on, a
+/// scan of all in order is faster.
+const MOST_DIVISOR: usize = 3;
 /// The cost of preparing a query, and of its way through the tables, in nanoseconds.
 const QUERY_NS: f64 = 400_000.0;
 /// The fraction of the items that a search usually compares.
@@ -110,14 +113,8 @@ struct Probing<'a, 'q, 'v, 's, 't> {
 
 impl<'a, 'q, 'v, 's, 't> Probing<'a, 'q, 'v, 's, 't> {
     fn new(search: &'a Search<'q, 'v, 's, 't>, tables: &'s HashTables<'t>, k: usize) -> Self {
-        let costs = search.costs();
         let (possible, slots) = (search.context.selection.len(), search.view.snapshot.meta.slots);
-        let exact = match search.context.selection.only() {
-            Some(_) => possible as f64 * costs.scattered_row,
-            None => f64::from(slots) * costs.row,
-        };
-        // What is compared costs less than the rest of an exact answer would.
-        let most = (exact / costs.scattered_row.max(1.0)) as usize;
+        let most = possible / MOST_DIVISOR;
         let seen = vec![0; slots as usize / 64 + 1];
         let (slots, compared, nodes) = (Vec::new(), 0, 0);
         Self { search, tables, k, seen, slots, compared, most, nodes }

@@ -13,7 +13,7 @@
 //! whose sets of hashes are the prefixes of one.
 
 use super::gauss::{Gauss, ln};
-use super::{DIGITS, VALUES, WIDTH};
+use super::shape::{DIGITS, VALUES, WIDTH};
 
 /// Points of the integral over the largest component: at most 0.7 standard deviations apart.
 const POINTS: usize = 12;

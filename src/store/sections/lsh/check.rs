@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use roaring::RoaringBitmap;
 
-use super::part;
+use super::training::part;
 use crate::error::Result;
 use crate::format::checksum::unverified;
 use crate::format::codes::Trained;

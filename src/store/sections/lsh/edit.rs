@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{decode, hasher, part, trained_key};
+use super::training::{decode, hasher, part, trained_key};
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
 use crate::format::lsh::{Body, Entry, LAST, MAX_LEAF, Node};

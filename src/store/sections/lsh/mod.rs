@@ -6,57 +6,30 @@
 //! slot is in every table, with the hash of its vector, unless it is free. When the vectors have
 //! moved away from the center, a build makes the tables anew.
 //!
-//! `tables`: the nodes in a snapshot, and how searches look them up; `check`: verifies them.
+//! `training`: what META and the training say; `tables`: the nodes in a snapshot, and how searches look them up; `check`: verifies them.
 
 mod check;
 mod edit;
 pub(crate) mod tables;
+pub(crate) mod training;
 mod upkeep;
 
 use self::edit::LshEdit;
+use self::training::part;
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
 use super::section::{AnyView, Section, SectionEdit};
 use super::upkeep::{Upkeep, Upkept};
 use crate::distance::Metric;
-use crate::error::{Error, Result};
-use crate::format::checksum::Sound;
-use crate::format::codes::Trained;
-use crate::format::lsh::{Content, Part, TRAINED};
+use crate::error::Result;
+use crate::format::lsh::{Content, Part};
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
-use crate::lsh::{Hasher, is_sound};
+use crate::lsh::is_sound;
 use crate::store::checker::Checker;
 use crate::store::stats::{LshStats, Stats};
 use crate::store::target::Put;
 use crate::types::IndexKind;
-
-/// The key of the training.
-fn trained_key(index: u16) -> Key {
-    Key::new(index, Kind::LSH, TRAINED, 0)
-}
-
-/// What META says of the tables. `None` if there are none.
-pub(crate) fn part(index: u16, meta: &Meta) -> Result<Option<Part>> {
-    let Some(part) = meta.part(Kind::LSH) else { return Ok(None) };
-    let part = Part::decode(part).map_err(|what| Error::corrupt(Key::meta(index), what))?;
-    Ok(Some(part).filter(|part| part.is_built))
-}
-
-/// Whether an index has tables that searches can use.
-pub(crate) fn has_tables(meta: &Meta) -> bool {
-    matches!(part(0, meta), Ok(Some(_)))
-}
-
-/// Decodes the training.
-fn decode(key: Key, value: Option<Sound<'_>>, meta: &Meta) -> Result<Trained> {
-    let value = value.ok_or(Error::corrupt(key, "it is missing"))?;
-    Trained::decode(value.body(), meta.dimensions).map_err(|what| Error::corrupt(key, what))
-}
-
-fn hasher(trained: &Trained, part: Part) -> Hasher {
-    Hasher::new(trained.seed, trained.center.clone(), part.tables.into())
-}
 
 /// The section of the tables: see the module.
 pub(crate) struct LshSection;

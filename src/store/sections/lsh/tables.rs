@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use super::{decode, hasher, part, trained_key};
+use super::training::{decode, hasher, part, trained_key};
 use crate::error::{Error, Result};
 use crate::format::checksum::{Sound, unverified};
 use crate::format::codes::Trained;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{decode, hasher, part, trained_key};
+use super::training::{decode, hasher, part, trained_key};
 use crate::error::Result;
 use crate::format::checksum::Sound;
 use crate::format::codes::Trained;
