@@ -269,8 +269,8 @@ fn report<D: Distance>(index: &Index<D>, dimensions: usize, queries: &[f32]) {
         }
         let (count, items) = (queries.len() as f64, index.stats().unwrap().items as f64);
         println!(
-            "  promise {promise}: recall {:.4}, of the {K}-th {:.3}, compared {:.2} %, {:.0} nodes, \
-             {:.2} ms, {scans} exact",
+            "  promise {promise}: recall {:.4}, of the {K}-th {:.3}, compared {:.2} %, \
+             {:.0} nodes, {:.2} ms, {scans} exact",
             found as f64 / count / K as f64,
             last as f64 / count,
             compared as f64 / count / items * 100.0,

@@ -138,7 +138,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/ids/resolve.rs", "the same"),
     ("store/sections/sets/view.rs", "the same"),
     ("store/sections/graph/view.rs", "the same"),
-    ("store/sections/lsh/tables.rs", "the same"),
+    ("store/sections/lsh/view.rs", "the same"),
     ("store/sections/item_keys/rows.rs", "what was verified when it was looked up"),
     ("store/sections/repair.rs", "looks whether a value is there"),
     ("store/checker.rs", "goes on where a checksum does not hold"),

@@ -76,7 +76,7 @@ impl Checker<'_, '_, '_> {
         let mut wrong = Vec::new();
         for (node, content) in &nodes {
             if let Some((parent, digit)) = node.parent()
-                && !matches!(nodes.get(&parent), Some(Content::Split(mask)) if mask >> digit & 1 > 0)
+                && !matches!(nodes.get(&parent), Some(Content::Split(mask)) if mask & 1 << digit > 0)
             {
                 wrong.push(format!("{node:?} of table {table} is not a child of its parent"));
             }

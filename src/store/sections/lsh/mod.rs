@@ -6,13 +6,15 @@
 //! slot is in every table, with the hash of its vector, unless it is free. When the vectors have
 //! moved away from the center, a build makes the tables anew.
 //!
-//! `training`: what META and the training say; `tables`: the nodes in a snapshot, and how searches look them up; `check`: verifies them.
+//! `training`: what META and the training say; `tables`: the nodes that a snapshot has found;
+//! `view`: looks nodes up; `check`: verifies them.
 
 mod check;
 mod edit;
 pub(crate) mod tables;
 pub(crate) mod training;
 mod upkeep;
+mod view;
 
 use self::edit::LshEdit;
 use self::training::part;
