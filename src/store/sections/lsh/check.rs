@@ -75,9 +75,11 @@ impl Checker<'_, '_, '_> {
         let mut seen = RoaringBitmap::new();
         let mut wrong = Vec::new();
         for (node, content) in &nodes {
-            if let Some((parent, digit)) = node.parent()
-                && !matches!(nodes.get(&parent), Some(Content::Split(mask)) if mask & 1 << digit > 0)
-            {
+            let is_child = node.parent().is_none_or(|(parent, digit)| {
+                let parent = nodes.get(&parent);
+                matches!(parent, Some(Content::Split(mask)) if mask >> digit & 1 > 0)
+            });
+            if !is_child {
                 wrong.push(format!("{node:?} of table {table} is not a child of its parent"));
             }
             if let Content::Split(mask) = content {
