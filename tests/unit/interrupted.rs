@@ -28,7 +28,7 @@ const M0: usize = 2048;
 /// Number of steps to panic at: this many at the beginning and at the end, and this many in
 /// between.
 const AT_EACH_END: u64 = 32;
-const BETWEEN: u64 = 20;
+const BETWEEN: u64 = 50;
 
 type Rows = BTreeMap<ItemId, Vec<f32>>;
 type W<'e> = Writer<'e, Euclidean>;
@@ -59,6 +59,7 @@ fn items(writer: &W<'_>, wtxn: &RwTxn<'_>) -> Rows {
 
 /// 120 linked items with free slots among them, 25 pending ones, 10 removed ones.
 fn prepare(writer: &W<'_>, wtxn: &mut RwTxn<'_>, codes: Option<Codes>) {
+    writer.add_kind(wtxn, crate::types::IndexKind::Lsh).unwrap();
     writer.add_items_from(wtxn, rows(0..160, 0)).unwrap();
     writer.set_codes(wtxn, codes).unwrap();
     build(writer, wtxn);
