@@ -100,7 +100,12 @@ fn two_processes_serve_one_folder() {
     // A filter and a radius, page after page, by one process or the other.
     let filter = json!({"and": [{"field": "tag", "eq": "a"},
                                 {"field": "date", "below": "2020-01-01"}]});
-    let question = |after: &Value| json!({"vector": [1, 0, 0], "k": 4, "radius": 0.25, "filter": filter, "after": after});
+    let first = json!({"vector": [1, 0, 0], "k": 4, "radius": 0.25, "filter": filter});
+    let question = |after: &Value| {
+        let mut question = first.clone();
+        question["after"] = after.clone();
+        question
+    };
     let (mut found, mut next) = one.search(&question(&Value::Null));
     while !next.is_null() && found.len() < 30 {
         let more;

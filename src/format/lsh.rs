@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn a_subtree_has_each_item_once_in_small_leaves() {
         let entries: Vec<Entry> =
-            (0..5000).map(|slot| Entry { hash: 7 << 20 | slot % 3, slot }).collect();
+            (0..5000).map(|slot| Entry { hash: (7 << 20) | (slot % 3), slot }).collect();
         let mut sorted = entries.clone();
         sorted.sort_unstable();
         let mut nodes = std::collections::BTreeMap::new();

@@ -117,7 +117,7 @@ fn restrictions_radius_and_deadline_hold_and_few_items_are_scanned() {
     let most_missed = if strategy(&found) == Strategy::Candidates { 0 } else { 3 };
     assert!(missed <= most_missed && found.nns.len() == K, "{:?}: {missed}", strategy(&found));
 
-    let asked = |item: &u32| item % 3 == 0;
+    let asked = |item: &u32| item.is_multiple_of(3);
     let found = index.search(K).kind(Lsh).filter(&asked).by_vector(&query).unwrap();
     assert!(found.nns.len() == K && found.nns.iter().all(|(item, _)| item % 3 == 0));
 

@@ -101,7 +101,7 @@ fn ask_everything<S: Searchable>(
     let ways = &ways[..];
 
     // Within a radius, and counts.
-    for (way, search) in ways.iter().copied() {
+    for &(way, search) in ways {
         let what = format!("{what}, {way}");
         let mut within = search.clone();
         within.within(radius).with_vectors();
@@ -152,7 +152,7 @@ fn ask_everything<S: Searchable>(
     assert!(estimated.is_exact() || estimated.distances <= 20, "{what}");
 
     // Pages: all that pass, and nothing else.
-    for (way, search) in ways.iter().copied() {
+    for &(way, search) in ways {
         let what = format!("{what}, pages, {way}");
         let mut pages = search.pages(query).unwrap();
         let mut found = Vec::new();
