@@ -5,7 +5,8 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use voisin::{
-    AnyMetric, Filter, HasRecords, Index, ItemName, Query, Result, Searchable, Searched, Snapshot,
+    AnyMetric, Filter, HasRecords, Index, IndexKind, ItemName, Query, Result, Searchable, Searched,
+    Snapshot,
 };
 
 use crate::conditions::condition_of;
@@ -14,7 +15,7 @@ use crate::filters::KeptFilter;
 use crate::found::{Found, FoundMany, Many, One};
 use crate::names::Name;
 use crate::vectors::{Given, Raw};
-use crate::watch::{CancelToken, Watch};
+use crate::watch::Watch;
 
 /// What queries begin with: an index or a snapshot.
 pub(crate) trait Start: Searchable<Key: Name> + HasRecords + Sync {
@@ -51,9 +52,12 @@ where
 }
 
 /// The options of a search, as a caller gives them.
-pub(crate) struct Options<'a, 'py> {
+pub(crate) struct Options<'py> {
     pub(crate) k: usize,
     pub(crate) ef: Option<usize>,
+    pub(crate) nprobe: Option<usize>,
+    pub(crate) parameters: Option<String>,
+    pub(crate) kind: Option<String>,
     pub(crate) recall: Option<f64>,
     pub(crate) exact: Option<bool>,
     pub(crate) filter: Option<Bound<'py, PyAny>>,
@@ -64,16 +68,18 @@ pub(crate) struct Options<'a, 'py> {
     pub(crate) records: bool,
     pub(crate) deadline: Option<f64>,
     pub(crate) codes: bool,
-    pub(crate) cancel: Option<&'a CancelToken>,
 }
 
 /// The owned names of what is searched.
-type Owned<S> = <<S as Searchable>::Key as ItemName>::Owned;
+pub(crate) type Owned<S> = <<S as Searchable>::Key as ItemName>::Owned;
 
 /// The options of a search of items that are named by `K`.
 pub(crate) struct Asked<K: Name + ?Sized> {
     pub(crate) k: usize,
     ef: Option<usize>,
+    nprobe: Option<usize>,
+    parameters: Option<String>,
+    kind: Option<IndexKind>,
     recall: Option<f64>,
     exact: Option<bool>,
     candidates: Option<Filter<K>>,
@@ -82,7 +88,7 @@ pub(crate) struct Asked<K: Name + ?Sized> {
     predicate: Option<Py<PyAny>>,
     radius: Option<f32>,
     vectors: bool,
-    records: bool,
+    pub(crate) records: bool,
     deadline: Option<Duration>,
     codes: bool,
 }
@@ -99,7 +105,8 @@ fn set<K: Name + ?Sized>(items: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
 }
 
 impl<K: Name + ?Sized> Asked<K> {
-    pub(crate) fn new(py: Python<'_>, options: Options<'_, '_>) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, options: Options<'_>) -> PyResult<Self> {
+        check_prefix(py, options.prefix.as_deref(), K::HAS_PREFIX)?;
         let (mut candidates, mut predicate) = (None, None);
         if let Some(filter) = options.filter {
             match filter.is_callable() && !filter.is_instance_of::<KeptFilter>() {
@@ -116,6 +123,9 @@ impl<K: Name + ?Sized> Asked<K> {
         Ok(Self {
             k: options.k,
             ef: options.ef,
+            nprobe: options.nprobe,
+            parameters: options.parameters,
+            kind: options.kind.map(|name| kind(py, &name)).transpose()?,
             recall: options.recall,
             exact: options.exact,
             candidates,
@@ -156,6 +166,12 @@ impl<K: Name + ?Sized> Asked<K> {
         if let Some(ef) = self.ef {
             query.ef_search(ef);
         }
+        if let Some(lists) = self.nprobe {
+            query.nprobe(lists);
+        }
+        if let Some(text) = &self.parameters {
+            query.parameters(text)?;
+        }
         if let Some(recall) = self.recall {
             query.recall(recall);
         }
@@ -163,6 +179,9 @@ impl<K: Name + ?Sized> Asked<K> {
             Some(true) => drop(query.exact()),
             Some(false) => drop(query.walk_graph()),
             None => {}
+        }
+        if let Some(kind) = self.kind {
+            query.kind(kind);
         }
         if let Some(candidates) = &self.candidates {
             query.candidates(candidates);
@@ -188,34 +207,47 @@ impl<K: Name + ?Sized> Asked<K> {
         if let Some(deadline) = self.deadline {
             query.deadline(deadline);
         }
-        query.codes(self.codes);
+        if !self.codes {
+            query.codes(false);
+        }
         search(&query)
     }
 }
 
 /// Rejects a prefix where items are not named by strings.
-pub(crate) fn check_prefix(py: Python<'_>, prefix: Option<&str>, id_type: &str) -> PyResult<()> {
-    if prefix.is_none() || id_type == "str" {
+pub(crate) fn check_prefix(py: Python<'_>, prefix: Option<&str>, can_have: bool) -> PyResult<()> {
+    if prefix.is_none() || can_have {
         return Ok(());
     }
     let message = "the items of this index are named by int, which have no prefix: give filter=";
     Err(refused(py, "NamingMismatch", message))
 }
 
+/// A kind of index by its name.
+///
+/// # Errors
+/// `InvalidParameter`.
+pub(crate) fn kind(py: Python<'_>, name: &str) -> PyResult<IndexKind> {
+    IndexKind::of_name(name).ok_or_else(|| {
+        let known: Vec<_> =
+            IndexKind::ALL.iter().map(|kind| format!("{:?}", kind.name())).collect();
+        let message = format!("there is no kind of index {name:?}: use {}", known.join(", "));
+        refused(py, "InvalidParameter", &message)
+    })
+}
+
 /// Answers one vector or a matrix.
 pub(crate) fn search<'py, S: Start>(
     py: Python<'py>,
     searched: &S,
-    given: &Given<'_>,
-    dimensions: usize,
-    options: Options<'_, 'py>,
+    asked: &Asked<S::Key>,
+    (given, dimensions): (&Given<'_>, usize),
+    watch: &Watch,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let watch = Watch::new(options.cancel);
-    let asked = Asked::<S::Key>::new(py, options)?;
     let raw = given.raw();
     let Some(count) = given.rows else {
         let found = watch.run(py, || {
-            asked.with_query(searched, &watch, |query| match raw {
+            asked.with_query(searched, watch, |query| match raw {
                 Raw::F32(vector) => query.by_vector(vector),
                 Raw::F64(vector) => query.by_vector(vector),
                 raw => query.by_vector(&raw.floats(0..1, dimensions)),
@@ -224,7 +256,7 @@ pub(crate) fn search<'py, S: Start>(
         return one::<S::Key>(py, found, asked.records);
     };
     let rows: Vec<Searched<Owned<S>>> = watch.run(py, || {
-        asked.with_query(searched, &watch, |query| match raw {
+        asked.with_query(searched, watch, |query| match raw {
             Raw::F32(rows) => query.by_vectors(rows),
             Raw::F64(rows) => query.by_vectors(rows),
             raw => query.by_vectors(&raw.floats(0..count, dimensions)),
@@ -241,14 +273,13 @@ pub(crate) fn search<'py, S: Start>(
 pub(crate) fn similar<'py, S: Start>(
     py: Python<'py>,
     searched: &S,
+    asked: &Asked<S::Key>,
     name: &Bound<'py, PyAny>,
-    options: Options<'_, 'py>,
+    watch: &Watch,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let watch = Watch::new(options.cancel);
-    let asked = Asked::<S::Key>::new(py, options)?;
     let item = S::Key::take_one(name)?;
     let found = watch
-        .run(py, || asked.with_query(searched, &watch, |query| S::Key::by_item(query, &item)))?;
+        .run(py, || asked.with_query(searched, watch, |query| S::Key::by_item(query, &item)))?;
     match found {
         Some(found) => one::<S::Key>(py, found, asked.records),
         None => Err(missing(name)),
@@ -262,7 +293,8 @@ pub(crate) fn missing(name: &Bound<'_, PyAny>) -> PyErr {
     refused(name.py(), "MissingItem", &message)
 }
 
-fn one<'py, K: Name + ?Sized>(
+/// An answer.
+pub(crate) fn one<'py, K: Name + ?Sized>(
     py: Python<'py>,
     found: Searched<K::Owned>,
     has_records: bool,

@@ -6,8 +6,9 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyList};
-use voisin::{ItemId, Searched, Strategy};
+use voisin::{ItemId, Searched};
 
+use crate::facts::{self, strategy_name};
 use crate::names::Name;
 use crate::records::{self, Record};
 
@@ -50,15 +51,6 @@ macro_rules! each {
     };
 }
 
-fn strategy_name(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Graph => "graph",
-        Strategy::All => "all",
-        Strategy::Candidates => "candidates",
-        _ => "other",
-    }
-}
-
 /// A hit of Python's: a named tuple.
 fn hit<'py>(
     py: Python<'py>,
@@ -69,15 +61,13 @@ fn hit<'py>(
     HIT.import(py, "voisin._types", "Hit")?.call1((name, distance))
 }
 
-fn hits<'py, K: Name + ?Sized>(
+/// The hits of an answer.
+pub(crate) fn hits<'py, K: Name + ?Sized>(
     py: Python<'py>,
-    found: &Searched<K::Owned>,
+    nns: &[(K::Owned, f32)],
 ) -> PyResult<Bound<'py, PyList>> {
-    let hits: PyResult<Vec<_>> = found
-        .nns
-        .iter()
-        .map(|(name, distance)| hit(py, K::show_owned(py, name), *distance))
-        .collect();
+    let hits: PyResult<Vec<_>> =
+        nns.iter().map(|(name, distance)| hit(py, K::show_owned(py, name), *distance)).collect();
     PyList::new(py, hits?)
 }
 
@@ -173,11 +163,30 @@ impl Found {
         self.listed(py, true)
     }
 
-    /// What answered: `"graph"`, `"all"` (an exact scan of all vectors) or `"candidates"` (one of
-    /// those that a filter leaves).
+    /// What answered: `"graph"`, `"all"` (an exact scan of all vectors), `"candidates"` (one of
+    /// those that a filter leaves), or the name of another kind's way, such as `"lists"`.
     #[getter]
-    fn strategy(&self) -> &'static str {
+    fn strategy(&self) -> String {
         each!(One, &self.one, found, _K => strategy_name(found.strategy))
+    }
+
+    /// The number of the commit that was searched.
+    #[getter]
+    fn commit(&self) -> u64 {
+        each!(One, &self.one, found, _K => found.snapshot)
+    }
+
+    /// What an exact answer guarantees, a `Certificate`; None unless `is_complete`.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 1, metric="euclidean")
+    /// >>> index.add(range(100), [[float(i)] for i in range(100)])
+    /// >>> index.search([3.2], exact=True).certificate.compared
+    /// 100
+    #[getter]
+    fn certificate<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let certificate = each!(One, &self.one, found, _K => found.certificate());
+        certificate.map(|certificate| facts::certificate(py, &certificate)).transpose()
     }
 
     /// Whether these are all items that the query asks for, for certain: it was exact, ran to its
@@ -236,7 +245,7 @@ impl Found {
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        each!(One, &self.one, found, K => hits::<K>(py, found)?.try_iter())
+        each!(One, &self.one, found, K => hits::<K>(py, &found.nns)?.try_iter())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

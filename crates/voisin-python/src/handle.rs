@@ -7,12 +7,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use voisin::{AnyIndex, AnyMetric, ItemId, Snapshot};
 
-use crate::asked::{self, Options};
+use crate::asked::{self, Asked, Options};
 use crate::errors::refused;
 use crate::filters::KeptFilter;
 use crate::names::Handle;
+use crate::query::PyQuery;
 use crate::vectors::{Shape, given};
-use crate::watch::CancelToken;
+use crate::watch::{CancelToken, Watch};
 
 /// An index or a snapshot, whatever names its items.
 #[derive(Clone)]
@@ -160,6 +161,10 @@ impl Searcher {
     ///     ef: how many candidates a search of the graph expands: more find more, in more time.
     ///     recall: instead of `ef`, the share of true neighbors to find on average, such as 0.95.
     ///     exact: True compares with all vectors; False searches the graph in any case.
+    ///     kind: the kind of index to search by, such as `"hnsw"` or `"ivf"`; the one that costs
+    ///         the least unless given. `Index.kinds` tells which ones there are.
+    ///     nprobe: how many inverted lists a search by `"ivf"` reads.
+    ///     parameters: options by name in a text, as a configuration has them: `"ef=80,nprobe=16"`.
     ///     filter: only these items: a condition on the fields of their records (of `field`, or a
     ///         dict), their ids (an array, a list, a set), a `Filter`, or a function of an id that
     ///         tells, and is called only for items that would be results otherwise.
@@ -186,9 +191,9 @@ impl Searcher {
     /// array([[11],
     ///        [10]])
     #[pyo3(signature = (
-        vector, k = 10, *, ef = None, recall = None, exact = None, filter = None, exclude = None,
-        prefix = None, radius = None, vectors = false, records = false, deadline = None,
-        codes = true, cancel = None
+        vector, k = 10, *, ef = None, recall = None, exact = None, kind = None, nprobe = None,
+        parameters = None, filter = None, exclude = None, prefix = None, radius = None,
+        vectors = false, records = false, deadline = None, codes = true, cancel = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn search<'py>(
@@ -198,6 +203,9 @@ impl Searcher {
         ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
+        kind: Option<String>,
+        nprobe: Option<usize>,
+        parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
         prefix: Option<String>,
@@ -210,10 +218,12 @@ impl Searcher {
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = vector.py();
         let given = given(vector, self.shape)?;
-        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
         let options = Options {
             k,
             ef,
+            nprobe,
+            parameters,
+            kind,
             recall,
             exact,
             filter,
@@ -224,10 +234,11 @@ impl Searcher {
             records,
             deadline,
             codes,
-            cancel,
         };
-        let dimensions = self.shape.dimensions;
-        each_held!(&self.held(py)?, held => asked::search(py, held, &given, dimensions, options))
+        let (given, watch) = ((&given, self.shape.dimensions), Watch::new(cancel));
+        each_held!(&self.held(py)?, held => {
+            asked::search(py, held, &Asked::new(py, options)?, given, &watch)
+        })
     }
 
     /// Finds the items nearest to a stored item, without that item. The options are those of
@@ -242,9 +253,9 @@ impl Searcher {
     /// >>> index.similar(1, k=1).ids
     /// array([2])
     #[pyo3(signature = (
-        id, k = 10, *, ef = None, recall = None, exact = None, filter = None, exclude = None,
-        prefix = None, radius = None, vectors = false, records = false, deadline = None,
-        codes = true, cancel = None
+        id, k = 10, *, ef = None, recall = None, exact = None, kind = None, nprobe = None,
+        parameters = None, filter = None, exclude = None, prefix = None, radius = None,
+        vectors = false, records = false, deadline = None, codes = true, cancel = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn similar<'py>(
@@ -254,6 +265,9 @@ impl Searcher {
         ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
+        kind: Option<String>,
+        nprobe: Option<usize>,
+        parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
         prefix: Option<String>,
@@ -265,10 +279,12 @@ impl Searcher {
         cancel: Option<&CancelToken>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = id.py();
-        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
         let options = Options {
             k,
             ef,
+            nprobe,
+            parameters,
+            kind,
             recall,
             exact,
             filter,
@@ -279,9 +295,58 @@ impl Searcher {
             records,
             deadline,
             codes,
-            cancel,
         };
-        each_held!(&self.held(py)?, held => asked::similar(py, held, id, options))
+        let watch = Watch::new(cancel);
+        each_held!(&self.held(py)?, held => {
+            asked::similar(py, held, &Asked::new(py, options)?, id, &watch)
+        })
+    }
+
+    /// A query with options, those of `search`, that is kept for many vectors, and asks for more
+    /// than `search`: pages, groups, several vectors, counts, recall, explanations. See `Query`.
+    #[pyo3(signature = (
+        k = 10, *, ef = None, recall = None, exact = None, kind = None, nprobe = None,
+        parameters = None, filter = None, exclude = None, prefix = None, radius = None,
+        vectors = false, records = false, deadline = None, codes = true, cancel = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn query(
+        slf: &Bound<'_, Self>,
+        k: usize,
+        ef: Option<usize>,
+        recall: Option<f64>,
+        exact: Option<bool>,
+        kind: Option<String>,
+        nprobe: Option<usize>,
+        parameters: Option<String>,
+        filter: Option<Bound<'_, PyAny>>,
+        exclude: Option<Bound<'_, PyAny>>,
+        prefix: Option<String>,
+        radius: Option<f32>,
+        vectors: bool,
+        records: bool,
+        deadline: Option<f64>,
+        codes: bool,
+        cancel: Option<Py<CancelToken>>,
+    ) -> PyResult<PyQuery> {
+        let options = Options {
+            k,
+            ef,
+            nprobe,
+            parameters,
+            kind,
+            recall,
+            exact,
+            filter,
+            exclude,
+            prefix,
+            radius,
+            vectors,
+            records,
+            deadline,
+            codes,
+        };
+        PyQuery::new(slf, options, cancel)
     }
 
     /// As `search`, awaited: it runs in a thread of asyncio's default executor. Cancelling the task
@@ -320,7 +385,7 @@ impl Searcher {
         ids: Option<&Bound<'_, PyAny>>,
         prefix: Option<String>,
     ) -> PyResult<KeptFilter> {
-        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
+        asked::check_prefix(py, prefix.as_deref(), self.id_type == "str")?;
         match (ids, prefix) {
             (Some(ids), None) => match self.id_type {
                 "u32" => KeptFilter::new::<ItemId>(ids),

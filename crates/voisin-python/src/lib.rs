@@ -7,6 +7,7 @@
 //! | `stored` | what that has stored: vectors, records, fields, counts |
 //! | `index`, `upkeep` | an index: opening, changes, loads; maintenance, snapshots |
 //! | `asked`, `found` | the options of a search; its answers |
+//! | `query`, `pages` | options that are kept for many questions, and those that only they answer |
 //! | `write`, `batch`, `load` | changes in one transaction; batches; loads |
 //! | `vectors`, `names`, `records` | arrays of vectors, ids, and records, from and to Python |
 //! | `conditions`, `filters` | conditions on fields; kept sets of items |
@@ -29,6 +30,8 @@ mod handle;
 mod index;
 mod load;
 mod names;
+mod pages;
+mod query;
 mod records;
 mod settings;
 mod stored;
@@ -41,7 +44,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use voisin::{AnyIndex, Options};
+use voisin::{AnyIndex, Error, Options};
 
 use crate::index::{Index, opened};
 use crate::settings::{AskedCodes, Creation, Settings};
@@ -56,9 +59,17 @@ fn create_or_open(
     opens: bool,
 ) -> PyResult<Py<Index>> {
     let of = creation.of_type(py)?;
+    let any_codes = settings.of(py, creation.options_but_codes(py)?)?;
     let options = settings.of(py, creation.options(py)?)?;
+    let is_auto = matches!(creation.codes, AskedCodes::Auto);
     opened(py, settings, || match opens {
-        true => AnyIndex::open_or_create(path, &of, options),
+        true => match AnyIndex::open_or_create(&path, &of, options) {
+            // `"auto"` is for a new index. One that exists, and differs in nothing else, has chosen.
+            Err(Error::OptionMismatch { option: "codes of", .. }) if is_auto => {
+                AnyIndex::open(&path, any_codes)
+            }
+            index => index,
+        },
         false => AnyIndex::create(path, &of, options),
     })
 }
@@ -82,6 +93,9 @@ fn create_or_open(
 ///     fields: the fields of records to filter by, a dict of names and types: `"keyword"` (or
 ///         `str`), `"integer"` (`int`), `"float"` (`float`), `"bool"` (`bool`) or `"timestamp"`.
 ///         Records are dicts then: see `Index.add_field`.
+///     kinds: the kinds of index, a list of `"flat"`, `"hnsw"`, `"ivf"` and so on: `["hnsw"]` unless
+///         given. Every index has `"flat"`; with that alone a write stores its vectors and is done,
+///         and every answer is exact. `docs/kinds.md` of the repository says which one is for what.
 ///     name: the name of the index, where a folder has several.
 ///     m, m0: the maximum degree of an item on each layer above the base, and on the base.
 ///     ef_construction: how many candidates the search for an item's neighbors keeps.
@@ -105,7 +119,7 @@ fn create_or_open(
 #[pyfunction]
 #[pyo3(signature = (
     path, dimensions, *, metric = "cosine", dtype = None, ids = None, codes = AskedCodes::Auto,
-    fields = None, name = None, m = None, m0 = None, ef_construction = None, alpha = None,
+    fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None, alpha = None,
     seed = None, threads = 0, memory = None, temp_dir = None, map_size = None, max_readers = None,
     growth_wait = None, any_file_system = false
 ))]
@@ -119,6 +133,7 @@ fn create(
     ids: Option<Bound<'_, PyAny>>,
     codes: AskedCodes,
     fields: Option<Bound<'_, PyDict>>,
+    kinds: Option<Vec<String>>,
     name: Option<String>,
     m: Option<usize>,
     m0: Option<usize>,
@@ -140,6 +155,7 @@ fn create(
         ids,
         codes,
         fields,
+        kinds,
         m,
         m0,
         ef_construction,
@@ -217,14 +233,14 @@ fn open(
 
 /// Opens an index, or creates it if there is none: of several processes that do so at once, one
 /// creates it. The arguments are those of `create`. An index that is opened must have the `fields`,
-/// and can have more.
+/// and can have more; `codes="auto"` takes those that it has.
 ///
 /// Raises:
 ///     Mismatch: there is an index that was created with other values.
 #[pyfunction]
 #[pyo3(signature = (
     path, dimensions, *, metric = "cosine", dtype = None, ids = None, codes = AskedCodes::Auto,
-    fields = None, name = None, m = None, m0 = None, ef_construction = None, alpha = None,
+    fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None, alpha = None,
     seed = None, threads = 0, memory = None, temp_dir = None, map_size = None, max_readers = None,
     growth_wait = None, any_file_system = false
 ))]
@@ -238,6 +254,7 @@ fn open_or_create(
     ids: Option<Bound<'_, PyAny>>,
     codes: AskedCodes,
     fields: Option<Bound<'_, PyDict>>,
+    kinds: Option<Vec<String>>,
     name: Option<String>,
     m: Option<usize>,
     m0: Option<usize>,
@@ -259,6 +276,7 @@ fn open_or_create(
         ids,
         codes,
         fields,
+        kinds,
         m,
         m0,
         ef_construction,
@@ -318,6 +336,10 @@ mod _voisin {
     use super::handle::Searcher;
     #[pymodule_export]
     use super::index::Index;
+    #[pymodule_export]
+    use super::pages::PyPages;
+    #[pymodule_export]
+    use super::query::PyQuery;
     #[pymodule_export]
     use super::upkeep::Snapshot;
     #[pymodule_export]

@@ -251,9 +251,9 @@ impl<K: Name + ?Sized, T> Pull<'_, K, T> {
 }
 
 /// An id, a vector, and a record, if there is one; or several of each.
-fn row_of<'py>(
-    row: &Bound<'py, PyAny>,
-) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)> {
+type Row<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
+
+fn row_of<'py>(row: &Bound<'py, PyAny>) -> PyResult<Row<'py>> {
     if let Ok((names, vectors)) = row.extract() {
         return Ok((names, vectors, None));
     }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 use voisin::codec::Component;
 use voisin::{
-    AnyMetric, Batch, Condition, Filter, Index, ItemId, ItemName, Loader, Query, Result,
+    AnyMetric, Batch, Condition, Filter, Index, ItemId, ItemName, Loader, Pages, Query, Result,
     Searchable, Searched, Snapshot,
 };
 
@@ -15,13 +15,20 @@ use crate::batch::Names;
 use crate::errors::{refused, refused_value};
 use crate::filters::Kept;
 use crate::found::{Many, One};
+use crate::pages::Any;
 use crate::records::Record;
 
 /// A handle that names items by `K`.
 pub(crate) type Handle<K> = Index<AnyMetric, K>;
 
+/// Pages of a snapshot whose items are named by `K`.
+pub(crate) type PagesOf<K> = Pages<Snapshot<AnyMetric, K>, K>;
+
 /// See the module.
 pub(crate) trait Name: ItemName {
+    /// Whether names can begin with others.
+    const HAS_PREFIX: bool = false;
+
     /// The name of one item.
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<Self::Owned>;
     /// The names of many items: an array, a list, a set, or any other iterable.
@@ -56,6 +63,15 @@ pub(crate) trait Name: ItemName {
         query: &Query<'_, S>,
         name: &Self::Owned,
     ) -> Result<Option<Searched<Self::Owned>>>;
+    fn pages_by_item(
+        query: &Query<'_, Snapshot<AnyMetric, Self>>,
+        name: &Self::Owned,
+    ) -> Result<Option<PagesOf<Self>>>;
+    fn pages(pages: PagesOf<Self>) -> Any;
+    fn next_page(
+        pages: &mut PagesOf<Self>,
+        cancel: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Searched<Self::Owned>>;
 
     fn all(snapshot: &Snapshot<AnyMetric, Self>) -> Result<Vec<Self::Owned>>;
     fn contains(snapshot: &Snapshot<AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
@@ -221,6 +237,24 @@ macro_rules! calls {
             $name: &$owned,
         ) -> Result<Option<Searched<$owned>>> {
             query.by_item($borrow)
+        }
+
+        fn pages_by_item(
+            query: &Query<'_, Snapshot<AnyMetric, Self>>,
+            $name: &$owned,
+        ) -> Result<Option<PagesOf<Self>>> {
+            query.pages_by_item($borrow)
+        }
+
+        fn pages(pages: PagesOf<Self>) -> Any {
+            Any::$variant(pages)
+        }
+
+        fn next_page(
+            pages: &mut PagesOf<Self>,
+            cancel: &(dyn Fn() -> bool + Sync),
+        ) -> Result<Searched<$owned>> {
+            pages.next_page(cancel)
         }
 
         fn contains(snapshot: &Snapshot<AnyMetric, Self>, $name: &$owned) -> Result<bool> {
@@ -404,6 +438,8 @@ impl Name for u64 {
 
 impl Name for str {
     calls!(Texts, String, |name| name.as_str());
+
+    const HAS_PREFIX: bool = true;
 
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<String> {
         take_text(name)

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyType};
 use voisin::{AnyType, Codes, Field, FieldType, Names, Options};
 
+use crate::asked::kind;
 use crate::errors::refused;
 
 /// The settings of a handle, with which a copy of it is opened in another process.
@@ -77,6 +78,7 @@ pub(crate) struct Creation<'a, 'py> {
     pub(crate) ids: Option<Bound<'py, PyAny>>,
     pub(crate) codes: AskedCodes,
     pub(crate) fields: Option<Bound<'py, PyDict>>,
+    pub(crate) kinds: Option<Vec<String>>,
     pub(crate) m: Option<usize>,
     pub(crate) m0: Option<usize>,
     pub(crate) ef_construction: Option<usize>,
@@ -140,6 +142,14 @@ impl Creation<'_, '_> {
     }
 
     pub(crate) fn options(&self, py: Python<'_>) -> PyResult<Options> {
+        let options = self.options_but_codes(py)?;
+        Ok(match self.codes(py)? {
+            Some(codes) => options.codes(codes),
+            None => options,
+        })
+    }
+
+    pub(crate) fn options_but_codes(&self, py: Python<'_>) -> PyResult<Options> {
         let mut options = Options::new(self.dimensions);
         if let Some(m) = self.m {
             options = options.m(m);
@@ -156,19 +166,23 @@ impl Creation<'_, '_> {
         if let Some(seed) = self.seed {
             options = options.seed(seed);
         }
+        if let Some(kinds) = &self.kinds {
+            let kinds = kinds.iter().map(|name| kind(py, name));
+            options = options.kinds(kinds.collect::<PyResult<Vec<_>>>()?);
+        }
         if let Some(fields) = &self.fields {
             let fields = fields.iter().map(|(name, of)| field(&name.extract::<String>()?, &of));
             options = options.fields(fields.collect::<PyResult<Vec<_>>>()?);
         }
-        Ok(match self.codes(py)? {
-            Some(codes) => options.codes(codes),
-            None => options,
-        })
+        Ok(options)
     }
 }
 
-/// The types of fields by their names.
-const TYPES: &[(&str, FieldType, fn(String) -> Field)] = &[
+/// A type of fields: its name, and how a field of it is made.
+type Type = (&'static str, FieldType, fn(String) -> Field);
+
+/// All types of fields.
+const TYPES: &[Type] = &[
     ("keyword", FieldType::Keyword, Field::keyword),
     ("integer", FieldType::Integer, Field::integer),
     ("float", FieldType::Float, Field::float),

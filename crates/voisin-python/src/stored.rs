@@ -7,6 +7,7 @@ use voisin::FieldValue;
 
 use crate::asked::{self, Start};
 use crate::conditions::{PyCondition, condition};
+use crate::facts::kind_names;
 use crate::handle::{Held, Searcher, each_held};
 use crate::names::Name;
 use crate::records::{self, Record};
@@ -153,6 +154,12 @@ impl Searcher {
             dict.set_item(field.name(), settings::type_name(field.field_type()))?;
         }
         Ok(dict)
+    }
+
+    /// The kinds of index that it has: a list of names, `"flat"` first.
+    fn kinds(&self, py: Python<'_>) -> PyResult<Vec<&'static str>> {
+        let kinds = each_held!(&self.held(py)?, held => detached(py, || Ok(held.now()?.kinds())))?;
+        Ok(kind_names(&kinds))
     }
 
     /// The number of items for which a condition holds; of all items without one. It is computed

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 
+use crate::asked;
 use crate::facts;
 use crate::handle::{Held, Searcher};
 use crate::index::{Index, each_index, held, searcher};
@@ -83,6 +84,36 @@ impl Index {
                 batch.set_codes(codes)
             })
         }))
+    }
+
+    /// Gives the index a kind, such as `"ivf"`, makes what that consists of from the stored vectors,
+    /// and commits; False if the index has it. From then on every write keeps it in step. Other
+    /// writers wait meanwhile: for a graph, as long as building it.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2, kinds=["flat"])
+    /// >>> index.add_kind("hnsw"), index.kinds()
+    /// (True, ['flat', 'hnsw'])
+    fn add_kind(slf: &Bound<'_, Self>, kind: &str) -> PyResult<bool> {
+        let (py, watch) = (slf.py(), Arc::new(Watch::new(None)));
+        let kind = asked::kind(py, kind)?;
+        each_index!(slf, index => watch.run(py, || {
+            index.write(|batch| {
+                let cancel = Arc::clone(&watch);
+                batch.cancel(move || cancel.is_over());
+                batch.add_kind(kind)
+            })
+        }))
+    }
+
+    /// Takes a kind from the index, with all that it consists of, and commits; False if the index
+    /// does not have it. Snapshots of earlier commits keep it.
+    ///
+    /// Raises:
+    ///     InvalidParameter: for `"flat"`, which every index has.
+    fn drop_kind(slf: &Bound<'_, Self>, kind: &str) -> PyResult<bool> {
+        let kind = asked::kind(slf.py(), kind)?;
+        each_index!(slf, index => detached(slf.py(), || index.drop_kind(kind)))
     }
 
     /// The number of pending items, which are not in the graph yet. O(1).

@@ -47,6 +47,23 @@ def program(vectors: npt.NDArray[np.float32]) -> None:
         with articles.batch() as changes:
             changes.add(3, vectors[2], {"tag": "late"})
             changes.delete(filter=recent)
+    with voisin.create("kinds", 384, kinds=["hnsw", "ivf"]) as kinds:
+        assert_type(kinds.kinds(), list[str])
+        assert_type(kinds.add_kind("flat"), bool)
+        found = kinds.search([0.5] * 384, kind="ivf", nprobe=4, parameters="codes=0")
+        assert_type(found.certificate, voisin.Certificate | None)
+        query = kinds.query(k=3, recall=0.9, filter=[1, 2, 3])
+        assert_type(query.search([0.5] * 384), voisin.Found)
+        assert_type(query.search([[0.5] * 384]), voisin.FoundMany)
+        for page in query.pages(vectors[0], after=None):
+            assert_type(page, voisin.Found)
+        for group in query.groups(vectors[0], by=lambda id: id // 2, per_group=3):
+            assert_type(group, voisin.Group)
+            assert_type(group.hits, list[voisin.Hit])
+        assert_type(query.weighted(vectors[:2], [1.0, -0.5]), voisin.Found)
+        assert_type(query.count_within(vectors[0], 0.5), voisin.Count)
+        assert_type(query.explain(vectors[0]).ways[0], voisin.Way)
+        assert_type(query.measure_recall(10), voisin.Recall)
     try:
         voisin.open("vectors", name="other")
     except voisin.NotThere as error:

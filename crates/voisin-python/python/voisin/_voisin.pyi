@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -8,7 +8,18 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self, disjoint_base
 
-from voisin._types import Finding, Hit, Inspected, Progress, Stats
+from voisin._types import (
+    Certificate,
+    Count,
+    Explanation,
+    Finding,
+    Groups,
+    Hit,
+    Inspected,
+    Progress,
+    Recall,
+    Stats,
+)
 
 _Path: TypeAlias = str | PathLike[str]
 _Id: TypeAlias = int | str | np.integer[Any]
@@ -44,6 +55,8 @@ __all__ = [
     "Found",
     "FoundMany",
     "Index",
+    "Pages",
+    "Query",
     "Searcher",
     "Snapshot",
     "__version__",
@@ -96,6 +109,10 @@ class Found:
     @property
     def strategy(self) -> str: ...
     @property
+    def commit(self) -> int: ...
+    @property
+    def certificate(self) -> Certificate | None: ...
+    @property
     def is_complete(self) -> bool: ...
     @property
     def is_cancelled(self) -> bool: ...
@@ -135,6 +152,38 @@ class FoundMany:
     def __len__(self) -> int: ...
     def __getitem__(self, at: int, /) -> Found: ...
 
+@final
+class Query:
+    @overload
+    def search(self, vector: _Vector) -> Found: ...
+    @overload
+    def search(self, vector: _Matrix) -> FoundMany: ...
+    @overload
+    def search(self, vector: _Vectors) -> Any: ...
+    def similar(self, id: _Id) -> Found: ...
+    def pages(self, vector: _Vectors, *, after: str | None = None) -> Pages: ...
+    def similar_pages(self, id: _Id) -> Pages: ...
+    def groups(
+        self, vector: _Vectors, *, by: Callable[[Any], Hashable], per_group: int = 1
+    ) -> Groups: ...
+    def nearest_of(self, vectors: _Vectors) -> Found: ...
+    def weighted(self, vectors: _Vectors, weights: Iterable[float] | None = None) -> Found: ...
+    def diverse(self, vector: _Vectors, *, relevance: float = 0.5, among: int = 50) -> Found: ...
+    def count_within(
+        self, vector: _Vectors, radius: float, *, sample: int | None = None
+    ) -> Count: ...
+    def measure_recall(self, sample: int = 200) -> Recall: ...
+    def explain(self, vector: _Vectors) -> Explanation: ...
+
+@final
+class Pages:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Found: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def token(self) -> str | None: ...
+
 @disjoint_base
 class Searcher:
     @property
@@ -156,6 +205,9 @@ class Searcher:
         ef: int | None = None,
         recall: float | None = None,
         exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
         filter: _Restriction | None = None,
         exclude: _Set | None = None,
         prefix: str | None = None,
@@ -175,6 +227,9 @@ class Searcher:
         ef: int | None = None,
         recall: float | None = None,
         exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
         filter: _Restriction | None = None,
         exclude: _Set | None = None,
         prefix: str | None = None,
@@ -194,6 +249,9 @@ class Searcher:
         ef: int | None = None,
         recall: float | None = None,
         exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
         filter: _Restriction | None = None,
         exclude: _Set | None = None,
         prefix: str | None = None,
@@ -212,6 +270,9 @@ class Searcher:
         ef: int | None = None,
         recall: float | None = None,
         exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
         filter: _Restriction | None = None,
         exclude: _Set | None = None,
         prefix: str | None = None,
@@ -222,6 +283,26 @@ class Searcher:
         codes: bool = True,
         cancel: CancelToken | None = None,
     ) -> Found: ...
+    def query(
+        self,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        recall: float | None = None,
+        exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
+        filter: _Restriction | None = None,
+        exclude: _Set | None = None,
+        prefix: str | None = None,
+        radius: float | None = None,
+        vectors: bool = False,
+        records: bool = False,
+        deadline: float | None = None,
+        codes: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> Query: ...
     async def asearch(self, vector: _Vectors, k: int = 10, **options: Any) -> Any: ...
     def filter(
         self, ids: _Names | _Condition | None = None, *, prefix: str | None = None
@@ -242,6 +323,7 @@ class Searcher:
     @overload
     def get_records(self, ids: _Names, *, raw: Literal[True]) -> list[bytes | None]: ...
     def fields(self) -> dict[str, str]: ...
+    def kinds(self) -> list[str]: ...
     def count(self, filter: _Condition | None = None) -> int: ...
     def facet(self, field: str, *, filter: _Condition | None = None) -> dict[Any, int]: ...
     def __getitem__(self, id: _Id, /) -> npt.NDArray[np.float32]: ...
@@ -307,6 +389,8 @@ class Index(Searcher):
     def calibrate(self) -> None: ...
     def train(self, sample: _Vectors) -> None: ...
     def set_codes(self, codes: Literal["fast", 1, 2, 4, 7, 8] | None) -> None: ...
+    def add_kind(self, kind: str) -> bool: ...
+    def drop_kind(self, kind: str) -> bool: ...
     @property
     def pending(self) -> int: ...
     def stats(self) -> Stats: ...
@@ -374,6 +458,7 @@ def create(
     ids: type[int] | type[str] | _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
     fields: dict[str, _FieldType] | None = None,
+    kinds: Sequence[str] | None = None,
     name: str | None = None,
     m: int | None = None,
     m0: int | None = None,
@@ -398,6 +483,7 @@ def open_or_create(
     ids: type[int] | type[str] | _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
     fields: dict[str, _FieldType] | None = None,
+    kinds: Sequence[str] | None = None,
     name: str | None = None,
     m: int | None = None,
     m0: int | None = None,

@@ -149,6 +149,11 @@ class MemoryBudget(CallerError, MemoryError):
     """A budget of memory is too small."""
 
 
+class PagesExpired(CallerError):
+    """The index has changed since the page that a token is of: ask for the first page again, or for
+    pages of a snapshot."""
+
+
 class DiskFull(OperatorError):
     """The disk is full, or a quota is used up."""
 
@@ -199,12 +204,16 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "InvalidItemKey": InvalidId,
     "InvalidKeyedItem": InvalidVector,
     "InvalidName": InvalidParameter,
+    "InvalidPageToken": InvalidParameter,
     "InvalidParameter": InvalidParameter,
+    "InvalidParameters": InvalidParameter,
     "InvalidQuery": InvalidVector,
     "InvalidRecord": InvalidRecord,
     "InvalidRow": InvalidVector,
     "InvalidSample": InvalidVector,
     "InvalidVector": InvalidVector,
+    "KindMismatch": InvalidParameter,
+    "KindUnsupported": InvalidParameter,
     "LengthMismatch": LengthMismatch,
     "MapBusy": MapBusy,
     "MemoryBudget": MemoryBudget,
@@ -219,6 +228,7 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "NestedWrite": NestedWrite,
     "NotTrained": NotTrained,
     "OptionMismatch": Mismatch,
+    "PagesExpired": PagesExpired,
     "ReadOnly": ReadOnly,
     "ReadersFull": ReadersFull,
     "Removed": NotThere,
