@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-MODULES = ["vekterdb"]
+MODULES = ["vekterdb", "langchain", "haystack", "llama_index"]
 
 
 @pytest.mark.parametrize("name", MODULES)
