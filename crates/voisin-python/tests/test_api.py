@@ -51,6 +51,20 @@ def test_a_matrix_answers_as_each_of_its_rows(index):
     assert exact.is_complete and exact[0].strategy == "all"
 
 
+def test_codes_that_are_not_asked_for_are_those_that_the_index_has(folder):
+    index = voisin.create(folder, 4, codes=None)
+    index.load(rows(2000))
+    for codes in (None, 4, 1):
+        index.set_codes(codes)
+        again = voisin.open_or_create(folder, 4)
+        stored = again.stats().codes
+        assert (stored.bits if stored else None) == codes and len(again) == 2000
+    with pytest.raises(voisin.Mismatch):
+        voisin.open_or_create(folder, 4, codes=8)
+    with pytest.raises(voisin.Mismatch):
+        voisin.open_or_create(folder, 4, metric="euclidean")
+
+
 def test_an_answer_with_fewer_items_is_filled_up(folder):
     for ids, names, fill in [(int, [1, 2], -1), ("u64", [1, 2], 2**64 - 1), (str, ["a", "b"], None)]:
         index = voisin.create(folder, 2, metric="euclidean", ids=ids, name=f"of {ids}")
