@@ -146,7 +146,7 @@ compile_error!(
 #[doc(inline)]
 pub use voisin_kernels::codec;
 // Rooms like those above, by the same paths.
-use voisin_kernels::{codes, defect, distance, training};
+use voisin_kernels::{codes, defect, distance, lsh, training};
 pub use {heed, rand, roaring};
 
 pub use self::build::{Phase, Progress};
@@ -176,7 +176,9 @@ pub use self::store::file::{
     Environment, FileReport, OldestReader, PageFinding, PageInvariant, copy_to, verify_file,
 };
 pub use self::store::sections::warm::Warmed;
-pub use self::store::stats::{CodeStats, KindStats, LayerStats, ListStats, RangeStats, Stats};
+pub use self::store::stats::{
+    CodeStats, KindStats, LayerStats, ListStats, LshStats, RangeStats, Stats,
+};
 pub use self::store::warnings::Warning;
 pub use self::types::{IndexKind, ItemId};
 pub use self::writer::Writer;

@@ -34,6 +34,8 @@ impl Kind {
     pub const RECORDS: Self = Self(13);
     /// Inverted lists.
     pub const IVF: Self = Self(12);
+    /// Tables of hashes, and their training.
+    pub const LSH: Self = Self(11);
     /// The keys that name items, in an index whose items have keys.
     pub const KEYS: Self = Self(14);
     /// No values: its part in the metadata says that the index has no graph.
@@ -43,7 +45,7 @@ impl Kind {
     pub const FIELDS: Self = Self(15);
 
     /// The kinds that `docs/format.md` names, with their names.
-    const NAMES: [(Self, &'static str); 16] = [
+    const NAMES: [(Self, &'static str); 17] = [
         (Self::META, "META"),
         (Self::VECTORS, "VECTORS"),
         (Self::TAIL, "TAIL"),
@@ -55,6 +57,7 @@ impl Kind {
         (Self::ID_SLOTS, "ID_SLOTS"),
         (Self::SETS, "SETS"),
         (Self::DELTA, "DELTA"),
+        (Self::LSH, "LSH"),
         (Self::IVF, "IVF"),
         (Self::RECORDS, "RECORDS"),
         (Self::KEYS, "KEYS"),

@@ -13,6 +13,7 @@ use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::query::Query;
 use crate::store::open::read_meta;
+use crate::store::sections::fields::schema;
 use crate::store::sections::list::index_kinds;
 use crate::training::TrainedRange;
 use crate::types::{IndexKind, ItemId};
@@ -78,8 +79,8 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         Self { writes, types: PhantomData }
     }
 
-    /// Deletes all items and the graph. The index keeps its options and kinds; one that stores `i8`
-    /// must be trained again. O(values).
+    /// Deletes all items and the graph. The index keeps its options, kinds and fields; one that
+    /// stores `i8` must be trained again. O(values).
     ///
     /// # Errors
     /// As [`delete`](Self::delete).
@@ -89,10 +90,14 @@ impl<'w, D, K: ?Sized> Batch<'w, D, K> {
         self.writes.change(|writer, txn| {
             let meta = read_meta(shared.place, txn)?;
             let codes = meta.as_ref().and_then(|meta| Codes::of_bits(meta.code_bits));
+            let fields = meta.as_ref().map(|meta| schema(shared.place.index, meta)).transpose()?;
             writer.clear(txn)?;
             shared.set_kinds(txn, meta.as_ref().map(index_kinds).as_deref())?;
             // Creates it again, empty.
             shared.build(txn, Goal::Linked, Hooks::NONE)?;
+            for stored in fields.unwrap_or_default().0 {
+                writer.add_field(txn, stored.field)?;
+            }
             if codes.is_some() { writer.set_codes(txn, codes) } else { Ok(()) }
         })
     }

@@ -101,12 +101,17 @@ impl<D, K: ItemKey + ?Sized> Loader<'_, D, K> {
         self.load_given(items)
     }
 
-    fn load_given<Q: AsKey<K>, T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+    /// As [`load_with_records`](Self::load_with_records), for items of which some come without a
+    /// record: an item that has one keeps it then, as with [`load`](Self::load).
+    ///
+    /// # Errors
+    /// As [`load_with_records`](Self::load_with_records).
+    pub fn load_given<Q: AsKey<K>, T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
         &self,
-        items: impl Iterator<Item = (Q, V, Option<R>)>,
+        items: impl IntoIterator<Item = (Q, V, Option<R>)>,
     ) -> Result<u64> {
         let (metric, dimensions) = (self.index.metric(), self.index.dimensions());
-        let rows = items.map(|(key, vector, record)| {
+        let rows = items.into_iter().map(|(key, vector, record)| {
             let (key, components) = (bytes_of(&key)?, vector.as_ref());
             check_dimensions(components.len(), dimensions)?;
             metric

@@ -495,12 +495,17 @@ impl<D> Loader<'_, D> {
         self.load_given(items)
     }
 
-    fn load_given<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+    /// As [`load_with_records`](Self::load_with_records), for items of which some come without a
+    /// record: an item that has one keeps it then, as with [`load`](Self::load).
+    ///
+    /// # Errors
+    /// As [`load_with_records`](Self::load_with_records).
+    pub fn load_given<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
         &self,
-        items: impl Iterator<Item = (ItemId, V, Option<R>)>,
+        items: impl IntoIterator<Item = (ItemId, V, Option<R>)>,
     ) -> Result<u64> {
         let (metric, dimensions) = (self.index.metric(), self.index.dimensions());
-        let rows = items.map(|(item, vector, record)| {
+        let rows = items.into_iter().map(|(item, vector, record)| {
             let components = vector.as_ref();
             if components.len() != dimensions {
                 return Err(Error::DimensionMismatch {

@@ -8,6 +8,7 @@ use crate::codes::{Codes, is_sound};
 use crate::defaults;
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
+use crate::field::{Field, Schema};
 use crate::format::catalog::{Entry, MAX_NAME_BYTES};
 use crate::format::item_keys::Naming;
 use crate::memory::budget_bytes;
@@ -20,12 +21,11 @@ pub(super) const MAX_MAP_BYTES: usize = 1 << 46;
 /// The options to create or open an [`Index`](crate::Index) with.
 ///
 /// The name and the options of the index itself (dimensions, M, M0, `ef_construction`, alpha, seed)
-/// are stored when it is created, as are its kinds and codes. Opening it with a different value of
-/// an option is an error; an
-/// option that is not set takes its stored value. The options of the environment (map size,
-/// readers, waiting time, file system, the memory that searches count on) are set by whoever opens
-/// it first in a process. The number of threads and [`codes_from`](Self::codes_from) belong to the
-/// handle.
+/// are stored when it is created, as are its kinds, codes and fields. Opening it with a different
+/// value of an option is an error; an option that is not set takes its stored value. The options of
+/// the environment (map size, readers, waiting time, file system, the memory that searches count
+/// on) are set by whoever opens it first in a process. The number of threads and
+/// [`codes_from`](Self::codes_from) belong to the handle.
 ///
 /// ```
 /// use voisin::{Index, Options, distances::Cosine};
@@ -54,6 +54,7 @@ pub struct Options {
     codes: Option<Codes>,
     codes_from: Option<u64>,
     kinds: Option<Vec<IndexKind>>,
+    fields: Vec<Field>,
     threads: usize,
     map_size_bytes: Option<u64>,
     max_readers: Option<u32>,
@@ -131,6 +132,31 @@ impl Options {
         kinds.sort_unstable();
         kinds.dedup();
         self.kinds = Some(kinds);
+        self
+    }
+
+    /// The fields of the records of the index, by which its items can be filtered: none unless set.
+    /// They are added in the commit that creates it. An index that is opened must have them, and
+    /// can have others; [`Batch::add_field`](crate::Batch::add_field) and
+    /// [`drop_field`](crate::Batch::drop_field) change them.
+    ///
+    /// ```
+    /// use voisin::{Error, Field, Index, Options, distances::Cosine};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("vectors");
+    /// let options = Options::new(3).fields([Field::keyword("tag"), Field::integer("year")]);
+    /// let index = Index::<Cosine>::open_or_create(&path, options.clone())?;
+    /// assert_eq!(index.snapshot()?.fields()?.len(), 2);
+    /// Index::<Cosine>::open_or_create(&path, options)?;
+    /// let other = Options::default().fields([Field::float("year")]);
+    /// assert!(matches!(Index::<Cosine>::open(&path, other), Err(Error::OptionMismatch { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fields(mut self, fields: impl IntoIterator<Item = Field>) -> Self {
+        self.fields = fields.into_iter().collect();
         self
     }
 
@@ -249,7 +275,7 @@ impl Options {
     ///
     /// # Errors
     /// [`Error::InvalidDimensions`], [`Error::InvalidParameter`], [`Error::KindUnsupported`],
-    /// [`Error::CodesUnsupported`].
+    /// [`Error::InvalidField`], [`Error::CodesUnsupported`].
     pub(super) fn check_new(&self, metric: &Metric) -> Result<()> {
         check_new(metric, self.dimensions.unwrap_or(0))?;
         let m = self.m.unwrap_or(defaults::M);
@@ -260,6 +286,10 @@ impl Options {
         check_parameters(ef, alpha, m, self.m0.unwrap_or(m.saturating_mul(2)))?;
         for kind in self.kinds.iter().flatten() {
             check_kind(*kind, metric)?;
+        }
+        let mut schema = Schema::default();
+        for field in &self.fields {
+            schema.add(field.clone())?;
         }
         match self.codes {
             Some(_) if !is_sound(metric) => Err(Error::CodesUnsupported { metric: metric.name() }),
@@ -348,6 +378,34 @@ impl Options {
             }),
             _ => Ok(()),
         }
+    }
+
+    /// The fields of a new index.
+    pub(super) fn wanted_fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Checks that the requested fields are among the stored ones.
+    ///
+    /// # Errors
+    /// [`Error::OptionMismatch`].
+    pub(super) fn check_fields(&self, name: &str, stored: &Schema) -> Result<()> {
+        let stored: Vec<&Field> = stored.0.iter().map(|stored| &stored.field).collect();
+        let requested: Vec<&Field> = self.fields.iter().collect();
+        if requested.iter().all(|field| stored.contains(field)) {
+            return Ok(());
+        }
+        let words = |fields: &[&Field]| {
+            let named =
+                fields.iter().map(|field| format!("{:?}: {}", field.name, field.of.describe()));
+            format!("{{{}}}", named.collect::<Vec<_>>().join(", "))
+        };
+        Err(Error::OptionMismatch {
+            index: name.to_owned(),
+            option: "the fields",
+            stored: words(&stored),
+            requested: words(&requested),
+        })
     }
 
     pub(super) fn takes_any_file_system(&self) -> bool {

@@ -26,6 +26,7 @@ use crate::format::meta::Meta;
 use crate::item_key::ItemName;
 use crate::store::open::{read_marked, read_meta};
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
+use crate::store::sections::fields::schema;
 use crate::store::sections::list::index_kinds;
 use crate::store::table::Memory;
 use crate::store::{Place, Raw};
@@ -394,6 +395,9 @@ impl Shared {
             if let Some(codes) = options.wanted_codes() {
                 shared.writer().set_codes(&mut txn, Some(codes))?;
             }
+            for field in options.wanted_fields() {
+                shared.writer().add_field(&mut txn, field.clone())?;
+            }
             catalog::add(&env, &mut txn, name, &entry)?;
             // Opened here, where it takes no reader slot: a created index must not end in an error.
             Ok((Self::found(&env, &txn, options, entry, Some(expected), false)?, txn))
@@ -455,6 +459,9 @@ impl Shared {
         shared.pending_at_open = meta.as_ref().map_or(0, |meta| meta.pending.into());
         if let Some(meta) = &meta {
             options.check_kinds(name, &index_kinds(meta))?;
+            if !options.wanted_fields().is_empty() {
+                options.check_fields(name, &schema(shared.place.index, meta)?)?;
+            }
         }
         options.check_codes(name, meta.and_then(|meta| Codes::of_bits(meta.code_bits)))?;
         Ok(shared)

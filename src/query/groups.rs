@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
-use super::pinned::{Name, named};
+use super::pinned::{Name, Names, named};
 use super::{Query, Searchable};
 use crate::codec::{Component, Components};
 use crate::error::Result;
+use crate::field::{FieldType, FieldValue, Schema};
 use crate::search::pages::{Near, Stream};
-use crate::search::{Beside, Request, Searched, Strategy};
+use crate::search::{AnyView, Beside, Request, Searched, Strategy};
+use crate::types::ItemId;
 
 /// The minimum and the maximum number of items that are looked at together.
 const ITEMS_TOGETHER: [usize; 2] = [32, 1024];
@@ -76,38 +78,103 @@ impl<S: Searchable> Query<'_, S> {
     ) -> Result<Groups<G, Name<S>>> {
         let vector = Components::of(vector);
         self.ask(|view, request, names| {
-            let mut stream = Stream::new(Near::vector(vector));
-            let mut gathered = Gathered::new(request.k, per_group);
-            let mut together = ITEMS_TOGETHER[0].max(request.k.saturating_mul(per_group));
-            let mut cost = Searched::<()>::empty();
-            // What cannot be compared is an error even if nothing is asked for.
-            view.query(vector)?;
-            while !gathered.is_full() && !stream.is_at_end() && !cost.did_cancel {
-                together = together.min(ITEMS_TOGETHER[1]);
-                let page = stream
-                    .take(view, Request { k: together, beside: Beside::NOTHING, ..request })?;
-                cost.strategy = page.strategy;
-                cost.distances += page.distances;
-                cost.estimates += page.estimates;
-                cost.did_cancel = page.did_cancel;
-                cost.timed_out = page.timed_out;
-                if page.nns.is_empty() {
-                    break;
-                }
-                for (item, distance) in named::<S::Key>(view.snapshot.index, names, page)?.nns {
-                    if gathered.is_full() {
-                        break;
-                    }
-                    let group = group(&item);
-                    gathered.add(group, item, distance);
-                }
-                together *= 2;
-            }
-            let Searched { did_cancel, timed_out, strategy, distances, estimates, .. } = cost;
-            let groups = gathered.into_groups();
-            Ok(Groups { groups, did_cancel, timed_out, strategy, distances, estimates })
+            gather::<S, _>(view, request, names, vector, per_group, |_, item| Ok(vec![group(item)]))
         })
     }
+
+    /// As [`groups`](Self::groups), by a field of the records: a group is the items that have one
+    /// value. An item with several values is in the group of each, one without a value in none.
+    /// The record of each item that is looked at is read, in the order of distances.
+    ///
+    /// ```
+    /// use voisin::{Field, Index, Options, distances::Euclidean};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(1))?;
+    /// index.write(|batch| {
+    ///     batch.add_field(Field::keyword("author"))?;
+    ///     batch.add_with_record(1, &[1.0], br#"{"author": "Ada"}"#)?;
+    ///     batch.add_with_record(2, &[2.0], br#"{"author": "Ada"}"#)?;
+    ///     batch.add_with_record(3, &[3.0], br#"{"author": ["Bo", "Ada"]}"#)?;
+    ///     batch.add(4, &[4.0])
+    /// })?;
+    /// let found = index.search(2).groups_by_field(&[0.0], 2, "author")?.groups;
+    /// assert_eq!(found[0].group, "Ada".into());
+    /// assert_eq!(found[0].nns, [(1, 1.0), (2, 4.0)]);
+    /// assert_eq!((&found[1].group, &found[1].nns[..]), (&"Bo".into(), &[(3, 9.0)][..]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`by_vector`](Self::by_vector); [`UnknownField`](crate::Error::UnknownField).
+    pub fn groups_by_field(
+        &self,
+        vector: &[impl Component],
+        per_group: usize,
+        field: &str,
+    ) -> Result<Groups<FieldValue, Name<S>>> {
+        let vector = Components::of(vector);
+        let mut shown = FieldType::Keyword;
+        let found = self.ask(|view, request, names| {
+            let field = view.fields()?.field(field)?.clone();
+            shown = field.field.field_type();
+            let only = Schema(vec![field]);
+            let groups_of = |id, _: &Name<S>| view.values_of(&only, id);
+            gather::<S, _>(view, request, names, vector, per_group, groups_of)
+        })?;
+        let Groups { groups, did_cancel, timed_out, strategy, distances, estimates } = found;
+        let groups = groups
+            .into_iter()
+            .filter_map(|Group { group, nns }| Some(Group { group: shown.value(&group)?, nns }));
+        let groups = groups.collect();
+        Ok(Groups { groups, did_cancel, timed_out, strategy, distances, estimates })
+    }
+}
+
+/// Gathers groups: `groups_of` tells those of an item.
+fn gather<S: Searchable, G: Eq + Hash + Clone>(
+    view: AnyView<'_, '_, '_>,
+    request: Request<'_>,
+    names: &dyn Names,
+    vector: Components<'_>,
+    per_group: usize,
+    mut groups_of: impl FnMut(ItemId, &Name<S>) -> Result<Vec<G>>,
+) -> Result<Groups<G, Name<S>>> {
+    let mut stream = Stream::new(Near::vector(vector));
+    let mut gathered = Gathered::new(request.k, per_group);
+    let mut together = ITEMS_TOGETHER[0].max(request.k.saturating_mul(per_group));
+    let mut cost = Searched::<()>::empty();
+    // What cannot be compared is an error even if nothing is asked for.
+    view.query(vector)?;
+    while !gathered.is_full() && !stream.is_at_end() && !cost.did_cancel {
+        together = together.min(ITEMS_TOGETHER[1]);
+        let page =
+            stream.take(view, Request { k: together, beside: Beside::NOTHING, ..request })?;
+        cost.strategy = page.strategy;
+        cost.distances += page.distances;
+        cost.estimates += page.estimates;
+        cost.did_cancel = page.did_cancel;
+        cost.timed_out = page.timed_out;
+        if page.nns.is_empty() {
+            break;
+        }
+        let ids: Vec<ItemId> = page.nns.iter().map(|(id, _)| *id).collect();
+        let page = named::<S::Key>(view.snapshot.index, names, page)?;
+        for (id, (item, distance)) in ids.into_iter().zip(page.nns) {
+            if gathered.is_full() {
+                break;
+            }
+            for group in groups_of(id, &item)? {
+                gathered.add(group, item.clone(), distance);
+            }
+        }
+        together *= 2;
+    }
+    let Searched { did_cancel, timed_out, strategy, distances, estimates, .. } = cost;
+    let groups = gathered.into_groups();
+    Ok(Groups { groups, did_cancel, timed_out, strategy, distances, estimates })
 }
 
 /// The groups so far.

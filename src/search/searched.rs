@@ -15,6 +15,9 @@ pub enum Strategy {
     Candidates,
     /// A scan of the inverted lists whose centers are the nearest.
     Lists,
+    /// A search of the tables of hashes: each true neighbor is found with at least the probability
+    /// that the query asks for by [`recall`](crate::Query::recall), .95 unless it does.
+    Lsh,
 }
 
 impl Strategy {
@@ -22,7 +25,7 @@ impl Strategy {
     #[must_use]
     pub fn is_exact(self) -> bool {
         match self {
-            Self::Graph | Self::Lists => false,
+            Self::Graph | Self::Lists | Self::Lsh => false,
             Self::All | Self::Candidates => true,
         }
     }

@@ -49,6 +49,8 @@ pub enum Invariant {
     Counts,
     /// Every code is the encoding of its vector.
     Codes,
+    /// Every slot that is not free is once in each table of hashes, by the hash of its vector.
+    Hashes,
     /// The nodes of layer 0 are the linked slots, and the nodes of a layer above are on the one
     /// below.
     Nodes,
@@ -80,6 +82,7 @@ impl Invariant {
             Self::Vectors => "vectors",
             Self::Factor => "factor",
             Self::Codes => "codes",
+            Self::Hashes => "hashes",
             Self::Sets => "sets",
             Self::Ids => "ids",
             Self::ItemKeys => "item-keys",

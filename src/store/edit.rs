@@ -351,6 +351,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             // Codes are quantized from stored vectors, around a center of their own.
             self.delete_codes()?;
             self.values.retain(|values| values.section.follows_scale());
+            self.delete_tables()?;
             self.recode(&recoding)?;
             self.meta.saturated = recoding.saturated;
             if self.meta.norm_bound > 0.0 {
@@ -596,6 +597,16 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         self.values.retain(|values| values.section.index_kind() != Some(kind));
         section.kinds().iter().try_for_each(|kind| self.delete_derived(*kind))?;
         Ok(true)
+    }
+
+    /// Deletes the tables of hashes, if there are any. The next build makes others.
+    fn delete_tables(&mut self) -> Result<()> {
+        let Some(section) = section_for(IndexKind::Lsh) else { return Ok(()) };
+        if section.forget(&mut self.meta) {
+            self.values.retain(|values| values.section.index_kind() != Some(IndexKind::Lsh));
+            section.kinds().iter().try_for_each(|kind| self.delete_derived(*kind))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn index(&self) -> u16 {

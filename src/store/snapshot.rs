@@ -8,6 +8,7 @@ use roaring::RoaringBitmap;
 
 use super::readahead::residency::{Residency, Temperature, pages_read};
 use super::sections::codes::tables::CodeTables;
+use super::sections::lsh::tables::HashTables;
 use super::strided::Strided;
 use super::table::{Memory, Table};
 use crate::codec::{Bf16, Bits, Codec, F16, F32, I8, Signs};
@@ -67,6 +68,8 @@ pub(crate) struct Snapshot<'t> {
     pub(super) others: Vec<(Kind, u8, Table<'t>)>,
     /// The keys of items, by item id; created on first use.
     pub(super) item_keys: OnceLock<Table<'t>>,
+    /// The tables of hashes, if there are any; created on first use.
+    pub(super) hash_tables: OnceLock<HashTables<'t>>,
     /// What is in memory, for searches of an [`Index`](crate::Index).
     pub(super) residency: Option<Arc<Residency>>,
 }

@@ -121,6 +121,12 @@ impl<'t, S: Source<'t>> Source<'t> for Verified<S> {
         // Whoever reads rows verifies them.
         self.source.rows(first, last, is_reversed, most)
     }
+
+    fn values(&self, first: Key, last: Key, most: usize) -> Result<Vec<(Key, &'t [u8])>> {
+        let values = self.source.values(first, last, most)?;
+        values.iter().try_for_each(|(key, value)| Sound::of(*key, value).map(drop))?;
+        Ok(values)
+    }
 }
 
 impl<'t, S: Source<'t>> SoundSource<'t> for Verified<S> {}

@@ -69,6 +69,8 @@ pub struct Stats {
     pub codes: Option<CodeStats>,
     /// The inverted lists, if there are any.
     pub lists: Option<ListStats>,
+    /// The tables of hashes, if the index has the kind [`IndexKind::Lsh`] and has made them.
+    pub lsh: Option<LshStats>,
     /// The layers of the graph, starting with the base.
     pub layers: Vec<LayerStats>,
     /// Items that have a record.
@@ -83,6 +85,23 @@ pub struct Stats {
     pub dimensions: usize,
     /// The budget of memory, in bytes: see [`Options::memory`](crate::Options::memory).
     pub memory_bytes: u64,
+}
+
+/// The tables of hashes of an index: see [`IndexKind::Lsh`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub struct LshStats {
+    /// Number of tables.
+    pub tables: u64,
+    /// Number of vectors in the training sample, whose mean is the center.
+    pub trained_on: u64,
+    /// Leaves of all tables: a leaf is a value of at most 128 items.
+    pub leaves: u64,
+    /// The mean number of items of a leaf.
+    pub items_per_leaf: f64,
+    /// The number of items of the largest leaf: more than 128 only of items with one hash, of which
+    /// there are tens of thousands.
+    pub largest_leaf: u64,
 }
 
 /// The quantized codes of an index: see [`Codes`].

@@ -128,7 +128,7 @@ impl Target<'_, '_, '_> {
     fn put_marked(&mut self, torn: Torn, key: Key, body: Option<Vec<u8>>) -> Result<()> {
         self.mark(torn)?;
         if torn < Torn::Lost {
-            fault::step();
+            fault::put();
         }
         self.journal.note(key);
         put_or_delete(self.place, self.wtxn, key, body)

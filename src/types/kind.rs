@@ -36,19 +36,24 @@ pub enum IndexKind {
     /// the items of the lists whose centers are the nearest to the query. For `f32`, `f16`, `bf16`
     /// and `i8` vectors under the Euclidean and cosine distance and the dot product.
     Ivf,
+    /// Tables of hashes that near vectors share (locality-sensitive hashing): a search compares the
+    /// items whose hashes are likely for a neighbor, and keeps a promise of recall. Slower than a
+    /// graph, and quicker to build and to change.
+    Lsh,
 }
 
 impl IndexKind {
     /// All kinds, ascending.
-    pub const ALL: &'static [Self] = &[Self::Flat, Self::Hnsw, Self::Ivf];
+    pub const ALL: &'static [Self] = &[Self::Flat, Self::Hnsw, Self::Ivf, Self::Lsh];
 
-    /// Its name: `"flat"`, `"hnsw"`, `"ivf"`.
+    /// Its name: `"flat"`, `"hnsw"`, `"ivf"`, `"lsh"`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Flat => "flat",
             Self::Hnsw => "hnsw",
             Self::Ivf => "ivf",
+            Self::Lsh => "lsh",
         }
     }
 

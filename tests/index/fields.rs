@@ -459,6 +459,24 @@ fn what_does_not_fit_is_an_error_that_changes_nothing() {
     check(&index);
 }
 
+/// A cleared index has the fields that it had, of no items.
+#[test]
+fn an_index_that_is_cleared_keeps_its_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options::new(DIMENSIONS).fields(all_fields());
+    let index = Vectors::create(folder.path().join("vectors"), options).unwrap();
+    let (fields, one) = (|| index.snapshot().unwrap().fields().unwrap(), field("n").eq(1));
+    let count = || index.snapshot().unwrap().count(&one).unwrap();
+    let add = || index.write(|batch| batch.add_with_record(1, &vector(1, 0), br#"{"n": 1}"#));
+    add().unwrap();
+    assert_eq!((fields(), count()), (all_fields().into(), 1));
+    index.write(|batch| batch.clear()).unwrap();
+    assert_eq!((fields(), count()), (all_fields().into(), 0));
+    add().unwrap();
+    assert_eq!(count(), 1);
+    check(&index);
+}
+
 #[test]
 fn keys_and_any_index_have_fields_too() {
     let folder = tempfile::tempdir().unwrap();
@@ -508,4 +526,58 @@ fn keys_and_any_index_have_fields_too() {
     assert_eq!(any.delete_matching(&negative).unwrap(), 1);
     any.drop_field("n").unwrap();
     assert!(any.check().unwrap().is_empty());
+}
+
+#[test]
+fn fields_come_with_the_commit_that_creates_the_index_or_nothing_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vectors");
+    let bad = [
+        vec![Field::keyword("")],
+        vec![Field::keyword("tag"), Field::integer("tag")],
+        (0..65).map(|number| Field::bool(number.to_string())).collect(),
+    ];
+    for fields in bad {
+        let options = Options::new(DIMENSIONS).fields(fields);
+        let refused = Vectors::create(&path, options);
+        assert!(matches!(refused, Err(Error::InvalidField { .. })), "{refused:?}");
+        assert!(!path.exists());
+    }
+    let fields = || [Field::keyword("tag"), Field::integer("n")];
+    let index = Vectors::create(&path, Options::new(DIMENSIONS).fields(fields())).unwrap();
+    let created = index.snapshot().unwrap();
+    assert_eq!(created.fields().unwrap(), fields());
+    index.write(|batch| batch.add_with_record(1, &vector(1, 1), br#"{"n": 3}"#)).unwrap();
+    assert_eq!(index.snapshot().unwrap().count(&field("n").eq(3)).unwrap(), 1);
+    // One commit has created the index with its fields, and one has added the item.
+    assert_eq!(index.snapshot().unwrap().commit(), created.commit() + 1);
+    let other = Options::new(DIMENSIONS).name("other");
+    Vectors::create(&path, other).unwrap();
+    assert_eq!(index.snapshot().unwrap().commit(), created.commit() + 2);
+    check(&index);
+
+    for (requested, is_there) in [
+        (vec![], true),
+        (vec![Field::integer("n")], true),
+        (fields().into_iter().rev().collect(), true),
+        (vec![Field::float("n")], false),
+        (vec![Field::integer("n"), Field::bool("ok")], false),
+    ] {
+        let options = Options::new(DIMENSIONS).fields(requested);
+        for opened in [
+            Vectors::open(&path, options.clone()),
+            Vectors::open_or_create(&path, options.clone()),
+            Vectors::open_read_only(&path, options),
+        ] {
+            match opened {
+                Ok(_) => assert!(is_there),
+                Err(Error::OptionMismatch { option, stored, requested, .. }) => {
+                    assert!(!is_there && option == "the fields");
+                    assert_eq!(stored, r#"{"tag": keyword, "n": integer}"#);
+                    assert!(requested.contains('n'));
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
 }

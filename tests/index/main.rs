@@ -23,6 +23,7 @@ mod folder;
 mod fork;
 mod growth;
 mod handles;
+mod hashes;
 mod keyed;
 mod kinds;
 mod lists;

@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 use voisin::distances::{Distance, distance};
 use voisin::roaring::RoaringBitmap;
-use voisin::{Codes, Index, ItemId, Options, Query};
+use voisin::{Codes, Error, Index, IndexKind, ItemId, Options, Query};
 
 const DIMENSIONS: usize = 6;
 
@@ -48,7 +48,13 @@ impl<D: Distance> World<D> {
         if let Some(codes) = codes {
             options = options.codes(codes).codes_from(1);
         }
-        let index = Index::<D>::create(folder.path().join("vectors"), options).unwrap();
+        let path = folder.path().join("vectors");
+        let both = options.clone().kinds([IndexKind::Hnsw, IndexKind::Ivf]);
+        let index = match Index::<D>::create(&path, both) {
+            // Not for every metric.
+            Err(Error::KindUnsupported { .. }) => Index::<D>::create(&path, options).unwrap(),
+            index => index.unwrap(),
+        };
         let mut rng = StdRng::seed_from_u64(seed);
         let mut items = BTreeMap::new();
         let copied = random_vector(&mut rng);
@@ -104,6 +110,12 @@ impl<D: Distance> World<D> {
         all.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
         all
     }
+}
+
+/// Has a search answered by inverted lists, by enough of them that few neighbors are missed in a
+/// small index.
+fn by_lists<'q, 'a, S>(search: &'q mut Query<'a, S>) -> &'q mut Query<'a, S> {
+    search.kind(IndexKind::Ivf).nprobe(12)
 }
 
 /// Has a search answered exactly, or by a walk.

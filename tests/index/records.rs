@@ -269,3 +269,30 @@ fn loads_within_a_budget_and_in_batches_bring_the_records() {
         check(&index);
     }
 }
+
+#[test]
+fn rows_of_a_load_that_come_without_a_record_keep_the_one_that_they_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vectors");
+    let ids = Index::<Euclidean>::create(&path, Options::new(DIMENSIONS).name("ids")).unwrap();
+    let keys = Index::<Euclidean, str>::create(&path, Options::new(DIMENSIONS)).unwrap();
+    let key = |item: ItemId| format!("key {item}");
+    let some = |item, version| (item % 3 == 0).then(|| record(item, version));
+    for version in [1, 2] {
+        let of =
+            move |item: ItemId| if version == 1 { Some(record(item, 1)) } else { some(item, 2) };
+        let rows = (0..300).map(move |item| (item, vector(item, version), of(item)));
+        assert_eq!(ids.loader().load_given(rows.clone()).unwrap(), 300);
+        let rows = rows.map(|(item, vector, record)| (key(item), vector, record));
+        assert_eq!(keys.loader().load_given(rows).unwrap(), 300);
+    }
+    for item in 0..300 {
+        let expected = some(item, 2).or(Some(record(item, 1)));
+        let [ids, keys] = [
+            ids.snapshot().unwrap().record(item).unwrap(),
+            keys.snapshot().unwrap().record(key(item)).unwrap(),
+        ];
+        assert_eq!((ids, keys), (expected.clone(), expected), "{item}");
+    }
+    assert!(ids.check().unwrap().is_empty() && keys.check().unwrap().is_empty());
+}

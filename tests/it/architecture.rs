@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 const SOURCES: &[&str] = &["src", KERNELS_SOURCE];
 
 /// The rooms of `voisin-kernels`, which [`ROOMS`] begins with.
-const KERNELS: &[&str] = &["defect", "codec", "training", "distance", "codes"];
+const KERNELS: &[&str] = &["defect", "codec", "training", "distance", "codes", "lsh"];
 const KERNELS_SOURCE: &str = "crates/voisin-kernels/src";
 
 /// The rooms, from the bottom to the top, and the rooms that each may name.
@@ -25,6 +25,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("training", &["defect", "codec"]),
     ("distance", &["defect", "codec"]),
     ("codes", &["codec", "distance"]),
+    ("lsh", &["distance"]),
     ("types", &["codec"]),
     ("defaults", &[]),
     ("memory", &[]),
@@ -41,7 +42,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "store",
         &[
             "training", "types", "memory", "error", "database", "threads", "top_k", "codec",
-            "distance", "codes", "format", "kmeans", "graph", "field",
+            "distance", "codes", "lsh", "format", "kmeans", "graph", "field",
         ],
     ),
     (
@@ -54,7 +55,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "search",
         &[
-            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "format",
+            "types", "defaults", "error", "top_k", "threads", "codec", "distance", "lsh", "format",
             "graph", "store", "flat",
         ],
     ),
@@ -93,6 +94,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "how long codes are, which the kernels know that read them",
     ),
     ("format/codes.rs", "distance::code_bytes", "the same"),
+    ("format/lsh.rs", "lsh::DIGITS", "how long hashes are, which the kernels compute"),
+    ("format/lsh.rs", "lsh::DIGIT_BITS", "the same"),
     (
         "format/meta/mod.rs",
         "distance::MAX_NAME_BYTES",
@@ -138,6 +141,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/sets/view.rs", "the same"),
     ("store/sections/graph/view.rs", "the same"),
     ("store/sections/ivf/view.rs", "the same"),
+    ("store/sections/lsh/view.rs", "the same"),
     ("store/sections/item_keys/rows.rs", "what was verified when it was looked up"),
     ("store/sections/records/edit.rs", "the length of a record that is about to go"),
     ("store/sections/repair.rs", "looks whether a value is there"),
@@ -149,6 +153,7 @@ const UNVERIFIED: &[(&str, &str)] = &[
     ("store/sections/ivf/check.rs", "the same"),
     ("store/sections/ivf/mod.rs", "a build's source has verified it"),
     ("store/sections/ivf/upkeep.rs", "the same"),
+    ("store/sections/lsh/check.rs", "the same"),
     ("store/sections/item_keys/check.rs", "the same"),
     ("store/sections/records/check.rs", "the same"),
     ("store/sections/fields/check.rs", "the same"),

@@ -42,6 +42,7 @@ const DELTA: u8 = 10;
 const RECORDS: u8 = 13;
 const FIELDS: u8 = 15;
 const IVF: u8 = 12;
+const LSH: u8 = 11;
 const NO_GRAPH: u8 = 18;
 
 /// The number in the keys of what belongs to all indexes of a database, section 2.
@@ -148,6 +149,8 @@ pub(crate) struct Meta {
     /// Records, and their bytes.
     pub(crate) records: u32,
     pub(crate) record_bytes: u64,
+    /// The number of tables of hashes.
+    pub(crate) tables: u8,
 }
 
 /// Decodes all keys of `index`, and panics with the first rule of sections 1 to 8 that is broken.
@@ -162,6 +165,7 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
     let by_slot = decode_vectors(&mut values, &meta, &free);
     decode_codes(&mut values, &meta, &by_slot);
     decode_lists(&mut values, &meta, &free);
+    decode_hashes(&mut values, &meta, &by_slot);
 
     let mut decoded = Decoded {
         meta,
@@ -611,6 +615,15 @@ impl Meta {
                     }
                 }
                 NO_GRAPH => meta.has_no_graph = true,
+                LSH => {
+                    let is_built = part.u8();
+                    meta.tables = part.u8();
+                    assert!(meta.tables < 32 && is_built == u8::from(meta.tables > 0));
+                    part.zeros(2);
+                    _ = part.u32s(2);
+                    let squares = f64::from_bits(part.u64());
+                    assert!(squares >= 0.0 && squares.is_finite(), "META: squares {squares}");
+                }
                 _ => panic!("META: a part of kind {kind}"),
             }
             part.end();
@@ -879,6 +892,90 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
     }
 }
 
+/// LSH, section 17: that every slot is in every table, by the hash of its vector.
+fn decode_hashes(
+    values: &mut Values,
+    meta: &Meta,
+    by_slot: &BTreeMap<u32, (Vec<u8>, Option<f32>)>,
+) {
+    if meta.tables == 0 {
+        return;
+    }
+    let mut value = values.expect(LSH, 255, 0);
+    let (seed, sample, spread) = (value.u64(), value.u32(), value.f32());
+    assert!(sample > 0 && spread >= 0.0, "LSH: {sample} vectors, spread {spread}");
+    let center: Vec<f64> = (0..meta.dimensions).map(|_| value.f32().into()).collect();
+    value.end();
+
+    let n = center.len().max(16);
+    let rotations = (usize::from(meta.tables) * 5).div_ceil(n / 16);
+    let rotations: Vec<Rotation> =
+        split_mix(seed).take(rotations).map(|seed| Rotation::new(seed, n)).collect();
+    for table in 0..meta.tables {
+        let mut found = BTreeMap::new();
+        for digit in 0..32 {
+            decode_node(values, table, &[digit], &mut found);
+        }
+        assert!(found.keys().eq(by_slot.keys()), "LSH: table {table} has the slots {found:?}");
+        for (slot, hash) in found {
+            let (vector, factor) = &by_slot[&slot];
+            let floats = floats(meta, vector).into_iter();
+            let mut r: Vec<f64> = floats
+                .zip(&center)
+                .map(|(x, c)| f64::from(x * factor.unwrap_or(1.0)) - c)
+                .collect();
+            r.resize(n, 0.0);
+            for digit in 0..5 {
+                let run = usize::from(table) * 5 + digit;
+                let y = rotations[run / (n / 16)].rotate(&r);
+                let y = &y[run % (n / 16) * 16..][..16];
+                let value = hash >> (5 * (4 - digit)) & 31;
+                let found = y[value as usize / 2] * if value % 2 == 0 { 1.0 } else { -1.0 };
+                // Rounding may choose between two that are equal but for it.
+                let largest = y.iter().fold(0f64, |largest, y| largest.max(y.abs()));
+                let slack = 1e-4 * (dot(&r, &r) + dot(&center, &center)).sqrt();
+                assert!(found >= largest - slack, "slot {slot}, table {table}: {y:?}, {value}");
+            }
+        }
+    }
+}
+
+/// A node of a table with all below it, section 17. Adds the hashes of its items by slot.
+fn decode_node(values: &mut Values, table: u8, digits: &[u32], found: &mut BTreeMap<u32, u32>) {
+    let bits = |level: usize| if level == 7 { 4 } else { 5 };
+    let levels = digits.iter().zip(1..);
+    let prefix = levels.fold(0, |prefix, (digit, level)| prefix << bits(level) | u64::from(*digit));
+    let first: u64 = (1..digits.len()).map(|level| 1 << (1..=level).map(bits).sum::<u32>()).sum();
+    let number = first + prefix;
+    let key = (LSH, table | ((number >> 32) as u8) << 5, number as u32);
+    if digits.len() == 1 && !values.0.contains_key(&key) {
+        return;
+    }
+    let mut value = values.expect(key.0, key.1, key.2);
+    assert_eq!(value.u32() as usize, value.bytes.len() + 4, "LSH {number}: length");
+    let count = value.u32();
+    if count == u32::MAX {
+        let mask = value.u32();
+        value.end();
+        assert!(mask > 0 && digits.len() < 7, "LSH {number}: a split node");
+        for digit in (0..32).filter(|digit| mask >> digit & 1 == 1) {
+            decode_node(values, table, &[digits, &[digit]].concat(), found);
+        }
+        return;
+    }
+    assert!(count > 0 && (count <= 128 || digits.len() == 7), "LSH {number}: {count} items");
+    let (hashes, slots) = (value.u32s(count as usize), value.u32s(count as usize));
+    value.end();
+    let items: Vec<(u32, u32)> = hashes.into_iter().zip(slots).collect();
+    assert!(items.is_sorted_by(|a, b| a < b), "LSH {number}: {items:?}");
+    for (hash, slot) in items {
+        let own = [20, 15, 10, 5, 0].map(|at| hash >> at & 31);
+        let own = own.into_iter().chain([slot & 31, slot >> 5 & 15]);
+        assert!(own.take(digits.len()).eq(digits.iter().copied()), "LSH {number}: {hash} {slot}");
+        assert!(found.insert(slot, hash).is_none(), "LSH {number}: slot {slot} is there twice");
+    }
+}
+
 /// The components of a stored vector, section 4, of a form of numbers.
 fn floats(meta: &Meta, vector: &[u8]) -> Vec<f32> {
     let halves = || vector.as_chunks::<2>().0.iter().copied();
@@ -898,19 +995,23 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 /// The rotation of section 5.
 struct Rotation(Vec<Vec<bool>>);
 
+/// The words of SplitMix64, section 5.
+fn split_mix(seed: u64) -> impl Iterator<Item = u64> {
+    let mut state = seed;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = state;
+        z ^= z >> 30;
+        z = z.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z ^= z >> 27;
+        z = z.wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ z >> 31
+    })
+}
+
 impl Rotation {
     fn new(seed: u64, n: usize) -> Self {
-        let mut state = seed;
-        let words = std::iter::repeat_with(|| {
-            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut z = state;
-            z ^= z >> 30;
-            z = z.wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            z ^= z >> 27;
-            z = z.wrapping_mul(0x94D0_49BB_1331_11EB);
-            z ^ z >> 31
-        });
-        let bits: Vec<bool> = words
+        let bits: Vec<bool> = split_mix(seed)
             .take((4 * n).div_ceil(64))
             .flat_map(|word| (0..64).map(move |bit| word >> bit & 1 == 1))
             .collect();
@@ -1611,6 +1712,49 @@ fn an_index_with_fields_decodes() {
     wtxn.commit().unwrap();
     let decoded = decode_all(&env, db, 7, &expected, to_f32_bytes);
     assert_eq!((decoded.meta.fields.len(), decoded.exists[&1].len()), (5, 1901));
+}
+
+#[test]
+fn tables_of_hashes_decode_when_built_changed_and_renumbered_with_a_graph_and_without() {
+    for (dimensions, has_graph) in [(40, true), (5, false)] {
+        let (_dir, env) = new_env();
+        let db = create::<Cosine>(&env);
+        let writer = Writer::<Cosine>::new(db, 0, dimensions);
+        let mut rng = StdRng::seed_from_u64(9);
+        let mut expected = random_vectors(&mut rng, 0..1500, dimensions);
+        // More equal vectors than a leaf holds, so that slots tell them apart.
+        for id in 0..400 {
+            let first = expected[&0].clone();
+            expected.insert(id, first);
+        }
+        let mut wtxn = env.write_txn().unwrap();
+        writer.add_kind(&mut wtxn, voisin::IndexKind::Lsh).unwrap();
+        if !has_graph {
+            writer.drop_kind(&mut wtxn, voisin::IndexKind::Hnsw).unwrap();
+        }
+        add(&writer, &mut wtxn, &expected);
+        build(&writer, &mut wtxn);
+        wtxn.commit().unwrap();
+        let decoded = decode_all(&env, db, 0, &expected, to_f32_bytes);
+        assert!(decoded.meta.tables > 0);
+
+        let changed = random_vectors(&mut rng, (300..500).chain(3000..3200), dimensions);
+        let mut wtxn = env.write_txn().unwrap();
+        for id in 0..300 {
+            assert!(writer.del_item(&mut wtxn, id).unwrap(), "item {id} was there");
+            expected.remove(&id);
+        }
+        add(&writer, &mut wtxn, &changed);
+        wtxn.commit().unwrap();
+        expected.extend(changed);
+        decode_all(&env, db, 0, &expected, to_f32_bytes);
+
+        let mut wtxn = env.write_txn().unwrap();
+        let mut rng = StdRng::seed_from_u64(3);
+        writer.builder(&mut rng).optimize_with(&mut wtxn, 8, 16).unwrap();
+        wtxn.commit().unwrap();
+        decode_all(&env, db, 0, &expected, to_f32_bytes);
+    }
 }
 
 #[test]

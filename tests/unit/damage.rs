@@ -63,6 +63,7 @@ fn patient() -> Patient {
     patient.operate(|writer, wtxn, _| {
         let mut rng = StdRng::seed_from_u64(1);
         let mut vector = || [(); DIMENSIONS].map(|()| rng.random::<f32>() - 0.5);
+        writer.add_kind(wtxn, crate::types::IndexKind::Lsh).unwrap();
         for item in 0..405 {
             writer.add_item(wtxn, item, &vector()).unwrap();
         }
@@ -408,6 +409,62 @@ fn a_wrong_factor_is_found() {
             body[4 * DIMENSIONS..].copy_from_slice(&1.5f32.to_le_bytes())
         });
     });
+}
+
+/// The first leaf of the first table, which is on the first or the second level.
+fn leaf(wtxn: &RwTxn<'_>, place: Place<'_>) -> Key {
+    let nodes = place.range(wtxn, key(Kind::LSH, 0, 0), key(Kind::LSH, 0, u32::MAX)).unwrap();
+    let mut keys = nodes.map(|entry| entry.unwrap().0);
+    keys.find(|key| body(wtxn, place, *key).get(4..8) != Some(&[0xFF; 4])).unwrap()
+}
+
+#[test]
+fn wrong_missing_and_superfluous_hashes_are_found() {
+    let word = |body: &[u8], at: usize| u32::from_le_bytes(body[at..at + 4].try_into().unwrap());
+    // A slot that is not in the table, and one that has the hash of another vector.
+    Patient::expect(Invariant::Hashes, |wtxn, place| {
+        let leaf = leaf(wtxn, place);
+        place.delete(wtxn, leaf).unwrap();
+    });
+    Patient::expect(Invariant::Hashes, |wtxn, place| {
+        let leaf = leaf(wtxn, place);
+        change(wtxn, place, leaf, |body| {
+            let slot = body.len() - 4;
+            let other = word(body, slot) + 1;
+            body[slot..].copy_from_slice(&other.to_le_bytes());
+        });
+    });
+    Patient::expect(Invariant::Layout, |wtxn, place| {
+        let leaf = leaf(wtxn, place);
+        change(wtxn, place, leaf, |body| body[8 + 3] ^= 1);
+    });
+    for at in [0, 4] {
+        Patient::expect(Invariant::Layout, |wtxn, place| {
+            let leaf = leaf(wtxn, place);
+            change(wtxn, place, leaf, |body| body[at] ^= 1);
+        });
+    }
+    let trained = key(Kind::LSH, crate::format::lsh::TRAINED, 0);
+    Patient::expect(Invariant::Hashes, |wtxn, place| {
+        change(wtxn, place, trained, |body| body[0] ^= 1)
+    });
+    Patient::expect(Invariant::Layout, |wtxn, place| place.delete(wtxn, trained).unwrap());
+    Patient::expect(Invariant::Layout, |wtxn, place| {
+        change_meta(wtxn, place, |meta| meta.set_part(Kind::LSH, Some(vec![1; 20])));
+    });
+    // A table that there is not, a child that nobody has, and another training.
+    let node = [12u32, u32::MAX, 1].map(u32::to_le_bytes).concat();
+    for (superfluous, invariant) in [
+        (key(Kind::LSH, 30, 0), Invariant::Keys),
+        (key(Kind::LSH, crate::format::lsh::TRAINED, 1), Invariant::Keys),
+        (key(Kind::LSH, 0, 1_082_400), Invariant::Hashes),
+    ] {
+        Patient::expect(invariant, |wtxn, place| {
+            let mut node = node.clone();
+            node[0] += 4;
+            place.put(wtxn, superfluous, node).unwrap()
+        });
+    }
 }
 
 #[test]

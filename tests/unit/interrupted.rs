@@ -1,6 +1,6 @@
 //! Edits that panic at every step: afterwards the index is sound, or torn and repaired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use heed::{EnvOpenOptions, RwTxn};
@@ -12,7 +12,7 @@ use crate::codes::Codes;
 use crate::database::create_database;
 use crate::distance::Euclidean;
 use crate::format::meta::Torn;
-use crate::store::fault::interrupted_after;
+use crate::store::fault::{Run, interrupted_after};
 use crate::store::open::read_marked;
 use crate::store::owned_snapshot::{OwnedSnapshot, SharedTxn};
 use crate::store::process::OfProcess;
@@ -26,9 +26,11 @@ const M: usize = 4;
 /// So large that a group has one record: then a build puts many values.
 const M0: usize = 2048;
 /// Number of steps to panic at: this many at the beginning and at the end, and this many in
-/// between.
+/// between; and so many of those that are puts, which a build makes between reads of other stages.
 const AT_EACH_END: u64 = 32;
-const BETWEEN: u64 = 20;
+const BETWEEN: u64 = 50;
+const AT_EACH_END_OF_PUTS: usize = 16;
+const BETWEEN_PUTS: usize = 16;
 
 type Rows = BTreeMap<ItemId, Vec<f32>>;
 type W<'e> = Writer<'e, Euclidean>;
@@ -59,6 +61,7 @@ fn items(writer: &W<'_>, wtxn: &RwTxn<'_>) -> Rows {
 
 /// 120 linked items with free slots among them, 25 pending ones, 10 removed ones.
 fn prepare(writer: &W<'_>, wtxn: &mut RwTxn<'_>, codes: Option<Codes>) {
+    writer.add_kind(wtxn, crate::types::IndexKind::Lsh).unwrap();
     writer.add_items_from(wtxn, rows(0..160, 0)).unwrap();
     writer.set_codes(wtxn, codes).unwrap();
     build(writer, wtxn);
@@ -118,21 +121,18 @@ fn interrupt_on(
     let mut wtxn = env.write_txn().unwrap();
     assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
     let before = items(&writer, &wtxn);
-    let (is_interrupted, steps) = interrupted_after(u64::MAX, || change(&writer, &mut wtxn));
-    assert!(!is_interrupted && steps > 0);
+    let whole = interrupted_after(u64::MAX, || change(&writer, &mut wtxn));
+    assert!(!whole.is_interrupted && whole.steps > 0);
     let after = items(&writer, &wtxn);
     assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
     wtxn.abort();
 
     let mut marks = Vec::new();
-    let between = (0..steps).step_by((steps / BETWEEN).max(1) as usize);
-    let at_ends =
-        (0..steps).filter(|at| *at < AT_EACH_END || *at >= steps - AT_EACH_END.min(steps));
-    let at: std::collections::BTreeSet<u64> = between.chain(at_ends).collect();
-    for at in at {
+    let steps = whole.steps;
+    for at in steps_to_panic_at(&whole) {
         let mut wtxn = env.write_txn().unwrap();
-        let (is_interrupted, _) = interrupted_after(at, || change(&writer, &mut wtxn));
-        assert!(is_interrupted, "it has not come to step {at}");
+        let run = interrupted_after(at, || change(&writer, &mut wtxn));
+        assert!(run.is_interrupted, "it has not come to step {at}");
         let torn = read_marked(place, &wtxn).unwrap().and_then(|(_, torn)| torn);
         if torn.is_some() {
             assert!(!check(&wtxn, INDEX, database).unwrap().is_empty());
@@ -163,6 +163,17 @@ fn interrupt_on(
         marks.push(torn);
     }
     marks
+}
+
+fn steps_to_panic_at(whole: &Run) -> BTreeSet<u64> {
+    let (steps, puts) = (whole.steps, &whole.puts);
+    let between = (0..steps).step_by((steps / BETWEEN).max(1) as usize);
+    let at_ends =
+        (0..steps).filter(|at| *at < AT_EACH_END || *at >= steps - AT_EACH_END.min(steps));
+    let puts_between = puts.iter().step_by((puts.len() / BETWEEN_PUTS).max(1));
+    let first = puts.iter().take(AT_EACH_END_OF_PUTS);
+    let last = puts.iter().rev().take(AT_EACH_END_OF_PUTS);
+    between.chain(at_ends).chain(puts_between.chain(first).chain(last).copied()).collect()
 }
 
 const CODES: [Option<Codes>; 2] = [None, Some(Codes::Bits4)];
@@ -255,13 +266,13 @@ fn adding_records_is_interrupted() {
         writer.del_items(wtxn, 22..24).unwrap();
     };
     let mut wtxn = env.write_txn().unwrap();
-    let (_, steps) = interrupted_after(u64::MAX, || change(&mut wtxn));
+    let steps = interrupted_after(u64::MAX, || change(&mut wtxn)).steps;
     assert_eq!(check(&wtxn, INDEX, database).unwrap(), []);
     wtxn.abort();
     let (mut marks, mut is_partly_new) = (Vec::new(), false);
     for at in (0..steps).step_by((steps / 60).max(1) as usize) {
         let mut wtxn = env.write_txn().unwrap();
-        assert!(interrupted_after(at, || change(&mut wtxn)).0);
+        assert!(interrupted_after(at, || change(&mut wtxn)).is_interrupted);
         let torn = read_marked(place, &wtxn).unwrap().and_then(|(_, torn)| torn);
         assert_eq!(writer.repair(&mut wtxn).unwrap(), torn.is_some());
         marks.push(torn);

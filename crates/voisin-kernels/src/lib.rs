@@ -14,6 +14,7 @@
 //! | room | what it is for |
 //! |---|---|
 //! | [`training`] | the component range that an index of [`I8`](codec::I8) vectors is trained on |
+//! | [`lsh`] | hashes of vectors that near ones share, and the odds that they do |
 //! | [`codes`] | quantized copies of vectors, a few bits a component, to search by |
 //! | [`distance`] | the metrics, and their SIMD kernels, with SIMD dispatch by CPU features |
 //! | [`codec`] | the element types of stored vectors, their size and their loss |
@@ -23,6 +24,7 @@ pub mod codec;
 pub mod codes;
 pub mod defect;
 pub mod distance;
+pub mod lsh;
 pub mod training;
 
 #[cfg(target_endian = "big")]

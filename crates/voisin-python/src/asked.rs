@@ -1,20 +1,32 @@
 //! Searches: the options of a call, as a query of voisin, and its answer.
 
-use std::time::Duration;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use voisin::{AnyMetric, Filter, Index, ItemName, Query, Result, Searchable, Searched, Snapshot};
+use voisin::{
+    AnyMetric, Error, Filter, HasRecords, Index, IndexKind, ItemName, Query, Result, Searchable,
+    Searched, Snapshot,
+};
 
+use crate::conditions::condition_of;
 use crate::errors::refused;
 use crate::filters::KeptFilter;
 use crate::found::{Found, FoundMany, Many, One};
 use crate::names::Name;
 use crate::vectors::{Given, Raw};
-use crate::watch::{CancelToken, Watch};
+use crate::watch::Watch;
+
+/// Rows of a matrix that are searched together: a scan asks whether to end only after it has
+/// compared a block of vectors with all of them.
+const ROWS_TOGETHER: usize = 4096;
+
+/// A snapshot of what is searched.
+pub(crate) type At<S> = Snapshot<AnyMetric, <S as Searchable>::Key>;
 
 /// What queries begin with: an index or a snapshot.
-pub(crate) trait Start: Searchable<Key: Name> + Sync {
+pub(crate) trait Start: Searchable<Key: Name> + HasRecords + Sync {
     fn start(&self, k: usize) -> Query<'_, Self>;
     fn now(&self) -> Result<Snapshot<AnyMetric, Self::Key>>;
 }
@@ -48,9 +60,12 @@ where
 }
 
 /// The options of a search, as a caller gives them.
-pub(crate) struct Options<'a, 'py> {
+pub(crate) struct Options<'py> {
     pub(crate) k: usize,
     pub(crate) ef: Option<usize>,
+    pub(crate) nprobe: Option<usize>,
+    pub(crate) parameters: Option<String>,
+    pub(crate) kind: Option<String>,
     pub(crate) recall: Option<f64>,
     pub(crate) exact: Option<bool>,
     pub(crate) filter: Option<Bound<'py, PyAny>>,
@@ -58,18 +73,21 @@ pub(crate) struct Options<'a, 'py> {
     pub(crate) prefix: Option<String>,
     pub(crate) radius: Option<f32>,
     pub(crate) vectors: bool,
+    pub(crate) records: bool,
     pub(crate) deadline: Option<f64>,
     pub(crate) codes: bool,
-    pub(crate) cancel: Option<&'a CancelToken>,
 }
 
 /// The owned names of what is searched.
-type Owned<S> = <<S as Searchable>::Key as ItemName>::Owned;
+pub(crate) type Owned<S> = <<S as Searchable>::Key as ItemName>::Owned;
 
 /// The options of a search of items that are named by `K`.
 pub(crate) struct Asked<K: Name + ?Sized> {
     pub(crate) k: usize,
     ef: Option<usize>,
+    nprobe: Option<usize>,
+    parameters: Option<String>,
+    kind: Option<IndexKind>,
     recall: Option<f64>,
     exact: Option<bool>,
     candidates: Option<Filter<K>>,
@@ -78,20 +96,25 @@ pub(crate) struct Asked<K: Name + ?Sized> {
     predicate: Option<Py<PyAny>>,
     radius: Option<f32>,
     vectors: bool,
+    pub(crate) records: bool,
     deadline: Option<Duration>,
     codes: bool,
 }
 
-/// A set of items: a `Filter`, or their names.
+/// A set of items: a `Filter`, a condition, or their names.
 fn set<K: Name + ?Sized>(items: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
-    match items.cast::<KeptFilter>() {
-        Ok(kept) => kept.get().of::<K>(items.py()),
-        Err(_) => KeptFilter::set::<K>(items),
+    if let Ok(kept) = items.cast::<KeptFilter>() {
+        return kept.get().of::<K>(items.py());
+    }
+    match condition_of(items)? {
+        Some(condition) => Ok(Filter::matching(condition.condition().clone())),
+        None => KeptFilter::set::<K>(items),
     }
 }
 
 impl<K: Name + ?Sized> Asked<K> {
-    pub(crate) fn new(py: Python<'_>, options: Options<'_, '_>) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>, options: Options<'_>) -> PyResult<Self> {
+        check_prefix(py, options.prefix.as_deref(), K::HAS_PREFIX)?;
         let (mut candidates, mut predicate) = (None, None);
         if let Some(filter) = options.filter {
             match filter.is_callable() && !filter.is_instance_of::<KeptFilter>() {
@@ -108,6 +131,9 @@ impl<K: Name + ?Sized> Asked<K> {
         Ok(Self {
             k: options.k,
             ef: options.ef,
+            nprobe: options.nprobe,
+            parameters: options.parameters,
+            kind: options.kind.map(|name| kind(py, &name)).transpose()?,
             recall: options.recall,
             exact: options.exact,
             candidates,
@@ -116,6 +142,7 @@ impl<K: Name + ?Sized> Asked<K> {
             predicate,
             radius: options.radius,
             vectors: options.vectors,
+            records: options.records,
             deadline: options.deadline.map(seconds).transpose()?,
             codes: options.codes,
         })
@@ -147,6 +174,12 @@ impl<K: Name + ?Sized> Asked<K> {
         if let Some(ef) = self.ef {
             query.ef_search(ef);
         }
+        if let Some(lists) = self.nprobe {
+            query.nprobe(lists);
+        }
+        if let Some(text) = &self.parameters {
+            query.parameters(text)?;
+        }
         if let Some(recall) = self.recall {
             query.recall(recall);
         }
@@ -154,6 +187,9 @@ impl<K: Name + ?Sized> Asked<K> {
             Some(true) => drop(query.exact()),
             Some(false) => drop(query.walk_graph()),
             None => {}
+        }
+        if let Some(kind) = self.kind {
+            query.kind(kind);
         }
         if let Some(candidates) = &self.candidates {
             query.candidates(candidates);
@@ -173,71 +209,143 @@ impl<K: Name + ?Sized> Asked<K> {
         if self.vectors {
             query.with_vectors();
         }
+        if self.records {
+            query.with_records();
+        }
         if let Some(deadline) = self.deadline {
             query.deadline(deadline);
         }
-        query.codes(self.codes);
+        if !self.codes {
+            query.codes(false);
+        }
         search(&query)
     }
 }
 
 /// Rejects a prefix where items are not named by strings.
-pub(crate) fn check_prefix(py: Python<'_>, prefix: Option<&str>, id_type: &str) -> PyResult<()> {
-    if prefix.is_none() || id_type == "str" {
+pub(crate) fn check_prefix(py: Python<'_>, prefix: Option<&str>, can_have: bool) -> PyResult<()> {
+    if prefix.is_none() || can_have {
         return Ok(());
     }
     let message = "the items of this index are named by int, which have no prefix: give filter=";
     Err(refused(py, "NamingMismatch", message))
 }
 
+/// A kind of index by its name.
+///
+/// # Errors
+/// `InvalidParameter`.
+pub(crate) fn kind(py: Python<'_>, name: &str) -> PyResult<IndexKind> {
+    IndexKind::of_name(name).ok_or_else(|| {
+        let known: Vec<_> =
+            IndexKind::ALL.iter().map(|kind| format!("{:?}", kind.name())).collect();
+        let message = format!("there is no kind of index {name:?}: use {}", known.join(", "));
+        refused(py, "InvalidParameter", &message)
+    })
+}
+
 /// Answers one vector or a matrix.
 pub(crate) fn search<'py, S: Start>(
     py: Python<'py>,
     searched: &S,
-    given: &Given<'_>,
-    dimensions: usize,
-    options: Options<'_, 'py>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let watch = Watch::new(options.cancel);
-    let asked = Asked::<S::Key>::new(py, options)?;
+    asked: &Asked<S::Key>,
+    (given, dimensions): (&Given<'_>, usize),
+    watch: &Watch,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    At<S>: Start<Key = S::Key>,
+{
     let raw = given.raw();
     let Some(count) = given.rows else {
         let found = watch.run(py, || {
-            asked.with_query(searched, &watch, |query| match raw {
+            asked.with_query(searched, watch, |query| match raw {
                 Raw::F32(vector) => query.by_vector(vector),
                 Raw::F64(vector) => query.by_vector(vector),
                 raw => query.by_vector(&raw.floats(0..1, dimensions)),
             })
         })?;
-        return one::<S::Key>(py, found);
+        return one::<S::Key>(py, found, asked.records);
     };
-    let rows: Vec<Searched<Owned<S>>> = watch.run(py, || {
-        asked.with_query(searched, &watch, |query| match raw {
-            Raw::F32(rows) => query.by_vectors(rows),
-            Raw::F64(rows) => query.by_vectors(rows),
-            raw => query.by_vectors(&raw.floats(0..count, dimensions)),
-        })
-    })?;
+    let rows = watch.run(py, || many_rows(searched, asked, (raw, count, dimensions), watch))?;
     let many: Many = S::Key::many(rows);
-    let (k, has_vectors) = (asked.k, asked.vectors);
+    let (k, has_vectors, has_records) = (asked.k, asked.vectors, asked.records);
     let (ids, distances) = (PyOnceLock::new(), PyOnceLock::new());
-    Ok(Bound::new(py, FoundMany { many, k, dimensions, has_vectors, ids, distances })?.into_any())
+    let found = FoundMany { many, k, dimensions, has_vectors, has_records, ids, distances };
+    Ok(Bound::new(py, found)?.into_any())
+}
+
+/// Answers the rows of a matrix: all in one state of the index, and in parts, between which it is
+/// asked whether to end.
+fn many_rows<S: Start>(
+    searched: &S,
+    asked: &Asked<S::Key>,
+    (raw, count, dimensions): (Raw<'_>, usize, usize),
+    watch: &Watch,
+) -> Result<Vec<Searched<Owned<S>>>>
+where
+    At<S>: Start<Key = S::Key>,
+{
+    fn rows<S: Start>(
+        query: &Query<'_, S>,
+        raw: Raw<'_>,
+        rows: Range<usize>,
+        dimensions: usize,
+    ) -> Result<Vec<Searched<Owned<S>>>> {
+        let at = rows.start * dimensions..rows.end * dimensions;
+        match raw {
+            Raw::F32(all) => query.by_vectors(&all[at]),
+            Raw::F64(all) => query.by_vectors(&all[at]),
+            raw => query.by_vectors(&raw.floats(rows, dimensions)),
+        }
+    }
+    if count <= ROWS_TOGETHER {
+        return asked.with_query(searched, watch, |query| rows(query, raw, 0..count, dimensions));
+    }
+    let until = asked.deadline.and_then(|time| Instant::now().checked_add(time));
+    let snapshot = searched.now()?;
+    asked.with_query(&snapshot, watch, |query| {
+        let (mut query, mut found) = (query.clone(), Vec::with_capacity(count));
+        if let Some(until) = until {
+            query.deadline(until);
+        }
+        for first in (0..count).step_by(ROWS_TOGETHER) {
+            let part = first..count.min(first + ROWS_TOGETHER);
+            found.extend(rows(&query, raw, part, dimensions).map_err(|mut error| {
+                if let Error::InvalidRow { row, .. } = &mut error {
+                    *row += first;
+                }
+                error
+            })?);
+            if watch.has_failed() {
+                return Err(Error::Cancelled);
+            }
+            if let Some(ended) = found.last().filter(|last| last.did_cancel) {
+                // There was no time for the others.
+                let mut nothing = ended.clone();
+                nothing.nns.clear();
+                nothing.vectors.clear();
+                nothing.records.clear();
+                found.resize(count, nothing);
+                break;
+            }
+        }
+        Ok(found)
+    })
 }
 
 /// Answers a query for the items near a stored one.
 pub(crate) fn similar<'py, S: Start>(
     py: Python<'py>,
     searched: &S,
+    asked: &Asked<S::Key>,
     name: &Bound<'py, PyAny>,
-    options: Options<'_, 'py>,
+    watch: &Watch,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let watch = Watch::new(options.cancel);
-    let asked = Asked::<S::Key>::new(py, options)?;
     let item = S::Key::take_one(name)?;
     let found = watch
-        .run(py, || asked.with_query(searched, &watch, |query| S::Key::by_item(query, &item)))?;
+        .run(py, || asked.with_query(searched, watch, |query| S::Key::by_item(query, &item)))?;
     match found {
-        Some(found) => one::<S::Key>(py, found),
+        Some(found) => one::<S::Key>(py, found, asked.records),
         None => Err(missing(name)),
     }
 }
@@ -249,10 +357,12 @@ pub(crate) fn missing(name: &Bound<'_, PyAny>) -> PyErr {
     refused(name.py(), "MissingItem", &message)
 }
 
-fn one<'py, K: Name + ?Sized>(
+/// An answer.
+pub(crate) fn one<'py, K: Name + ?Sized>(
     py: Python<'py>,
     found: Searched<K::Owned>,
+    has_records: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let one: One = K::one(found);
-    Ok(Bound::new(py, Found { one })?.into_any())
+    Ok(Bound::new(py, Found { one, has_records })?.into_any())
 }

@@ -46,11 +46,11 @@ const NAMES: &[(&str, &str)] = &[
     ("force_rebuild makes", "Index.rebuild makes"),
     ("hold a Snapshot for", "hold a snapshot for"),
     (" (Options::max_databases, or heed's max_dbs)", ""),
-    ("look up its form at Condition::from_json, and change it", "give another one"),
+    ("look up its form at Condition::from_json, and change it", "see help(voisin.Condition)"),
     ("open a Reader, and add", "open it, and add"),
     ("give another number, or add an item with a Writer first", "give another name"),
     ("; Import reads those of hannoy and arroy", ""),
-    ("; see Index::add_kind and drop_kind", ""),
+    ("; see Index::add_kind and drop_kind", "; see Index.add_kind and Index.drop_kind"),
 ];
 
 /// A value or a limit of an error.
@@ -100,6 +100,13 @@ fn value_and_limit(error: &Error) -> (Value, Value) {
         Error::LengthMismatch { ids, components, dimensions } => {
             (int(*components), int(ids.saturating_mul(*dimensions)))
         }
+        Error::KindUnsupported { kind, .. } => (Text(kind.to_string()), None),
+        Error::KindMismatch { kind, has, .. } => (Text(kind.to_string()), Text(has.clone())),
+        Error::InvalidParameters { part, remedy } => (Text(part.clone()), Text(remedy.clone())),
+        Error::InvalidRecord { item, .. } => (Text(item.clone()), None),
+        Error::InvalidField { field, .. } => (Text(field.clone()), None),
+        Error::UnknownField { field, known } => (Text(field.clone()), Text(known.join(", "))),
+        Error::FieldMismatch { field, stored, .. } => (Text(field.clone()), Text((*stored).into())),
         Error::InvalidParameter { value, remedy, .. } => (Float(*value), Text((*remedy).into())),
         Error::CodesUnsupported { metric } => (Text((*metric).into()), None),
         Error::UnknownMetric { metric, .. } => (Text((*metric).into()), None),

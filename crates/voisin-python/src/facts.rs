@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
-use voisin::{Finding, Inspected, Stats};
+use pyo3::types::{PyDict, PyList};
+use voisin::{Certificate, Count, Finding, IndexKind, Inspected, Recall, Stats, Strategy, Way};
 
 fn of_class<'py>(
     py: Python<'py>,
@@ -27,6 +27,87 @@ fn shown(value: impl Debug) -> String {
     format!("{value:?}")
 }
 
+/// The names of kinds of index.
+pub(crate) fn kind_names(kinds: &[IndexKind]) -> Vec<&'static str> {
+    kinds.iter().map(|kind| kind.name()).collect()
+}
+
+/// The name of an access path: that of Rust, in small letters.
+pub(crate) fn strategy_name(strategy: Strategy) -> String {
+    shown(strategy).to_lowercase()
+}
+
+pub(crate) fn certificate<'py>(
+    py: Python<'py>,
+    certificate: &Certificate,
+) -> PyResult<Bound<'py, PyAny>> {
+    let fields = fields!(py,
+        commit: certificate.snapshot, items: certificate.items, compared: certificate.compared,
+        ruled_out: certificate.ruled_out);
+    of_class(py, "Certificate", &fields)
+}
+
+pub(crate) fn count<'py>(py: Python<'py>, count: &Count) -> PyResult<Bound<'py, PyAny>> {
+    let fields = fields!(py,
+        items: count.items, low: count.low, high: count.high, is_cancelled: count.did_cancel);
+    of_class(py, "Count", &fields)
+}
+
+pub(crate) fn recall<'py>(py: Python<'py>, recall: &Recall) -> PyResult<Bound<'py, PyAny>> {
+    let fields = fields!(py,
+        mean: recall.mean, low: recall.low, high: recall.high, queries: recall.queries);
+    of_class(py, "Recall", &fields)
+}
+
+/// Groups of hits, each with its name.
+pub(crate) fn groups<'py>(
+    py: Python<'py>,
+    groups: Vec<(Bound<'py, PyAny>, Bound<'py, PyList>)>,
+    (is_cancelled, timed_out): (bool, bool),
+    strategy: Strategy,
+) -> PyResult<Bound<'py, PyAny>> {
+    let groups: PyResult<Vec<_>> = groups
+        .into_iter()
+        .map(|(group, hits)| of_class(py, "Group", &fields!(py, group: group, hits: hits)))
+        .collect();
+    let fields = fields!(py,
+        groups: groups?, is_cancelled: is_cancelled, timed_out: timed_out,
+        strategy: strategy_name(strategy));
+    of_class(py, "Groups", &fields)
+}
+
+fn way<'py>(py: Python<'py>, way: &Way) -> PyResult<Bound<'py, PyAny>> {
+    let fields = fields!(py,
+        strategy: strategy_name(way.strategy), is_chosen: way.is_chosen,
+        changed_over: way.changed_over,
+        estimated: way.estimated.map(|time| time.as_secs_f64()),
+        took: way.took.as_secs_f64(), lists: way.lists, distances: way.distances,
+        estimates: way.estimates, pages: way.pages);
+    of_class(py, "Way", &fields)
+}
+
+/// An explanation without its answer, which is taken out of it.
+pub(crate) struct Explained {
+    pub(crate) possible: u64,
+    pub(crate) ef: usize,
+    pub(crate) recall: Option<f64>,
+    pub(crate) resolved_in: f64,
+    pub(crate) ways: Vec<Way>,
+    pub(crate) text: String,
+}
+
+pub(crate) fn explanation<'py>(
+    py: Python<'py>,
+    explained: &Explained,
+    answer: Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let ways: PyResult<Vec<_>> = explained.ways.iter().map(|it| way(py, it)).collect();
+    let fields = fields!(py,
+        answer: answer, possible: explained.possible, ef: explained.ef, recall: explained.recall,
+        resolved_in: explained.resolved_in, ways: ways?, text: &explained.text);
+    of_class(py, "Explanation", &fields)
+}
+
 pub(crate) fn finding<'py>(py: Python<'py>, finding: &Finding) -> PyResult<Bound<'py, PyAny>> {
     let fields = fields!(py, invariant: shown(finding.invariant), what: &finding.what);
     of_class(py, "Finding", &fields)
@@ -44,6 +125,12 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
             lowest: range.lowest, highest: range.highest, step: range.step, error: range.error,
             saturated: range.saturated);
         of_class(py, "RangeStats", &fields)
+    });
+    let lists = stats.lists.as_ref().map(|lists| {
+        let fields = fields!(py,
+            lists: lists.lists, smallest: lists.smallest, largest: lists.largest,
+            imbalance: lists.imbalance, trained_on: lists.trained_on);
+        of_class(py, "ListStats", &fields)
     });
     let layers: PyResult<Vec<_>> = stats
         .layers
@@ -65,7 +152,8 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         items: stats.items, pending: stats.pending, removed: stats.removed, slots: stats.slots,
         free_slots: stats.free_slots, dimensions: stats.dimensions, dtype: stats.form,
         m: stats.m, m0: stats.m0, ef_construction: stats.ef_construction, alpha: stats.alpha,
-        codes: codes.transpose()?, range: range.transpose()?, layers: layers?, kinds: kinds,
+        codes: codes.transpose()?, range: range.transpose()?, lists: lists.transpose()?,
+        layers: layers?, index_kinds: kind_names(&stats.index_kinds), records: stats.records, record_bytes: stats.record_bytes, kinds: kinds,
         bytes: stats.bytes(), hot_bytes: stats.hot_bytes(), cold_bytes: stats.cold_bytes(),
         memory_bytes: stats.memory_bytes, file: file(py, stats)?, warnings: warnings);
     of_class(py, "Stats", &fields)
@@ -94,6 +182,7 @@ pub(crate) fn inspected<'py>(
         values: inspected.values,
         metric: metadata.map(|it| it.metric.as_str()), dtype: metadata.map(|it| it.form),
         dimensions: metadata.map(|it| it.dimensions),
+        kinds: metadata.map(|it| kind_names(&it.kinds)),
         code_bits: metadata.and_then(|it| it.codes).map(|codes| codes.bits()),
         connectivity: metadata.and_then(|it| it.connectivity),
         items: metadata.map(|it| it.items), pending: metadata.map(|it| it.pending),

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use voisin::{Filter, ItemId};
 
+use crate::conditions::condition_of;
 use crate::errors::{raised, refused};
 use crate::names::Name;
 
@@ -37,7 +38,13 @@ impl KeptFilter {
     }
 
     pub(crate) fn new<K: Name + ?Sized>(names: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let (py, names) = (names.py(), K::take(names)?);
+        let py = names.py();
+        if let Some(condition) = condition_of(names)? {
+            let filter = Filter::<K>::matching(condition.condition().clone());
+            let what = format!("all items with {}", condition.shown(py)?);
+            return Ok(Self { kept: K::keep(filter), what });
+        }
+        let names = K::take(names)?;
         let what = format!("{} items", names.len());
         let filter = K::filter(names).map_err(|error| raised(py, &error))?;
         Ok(Self { kept: K::keep(filter), what })

@@ -6,12 +6,16 @@ use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyList};
-use voisin::{ItemId, Searched, Strategy};
+use voisin::{ItemId, Searched};
 
+use crate::facts::{self, strategy_name};
 use crate::names::Name;
+use crate::records::{self, Record};
 
 /// The number of items that are printed.
 const SHOWN: usize = 10;
+/// The number of characters of a record that are printed.
+const RECORD_CHARS: usize = 60;
 
 /// An answer by whatever names items.
 pub(crate) enum One {
@@ -47,15 +51,6 @@ macro_rules! each {
     };
 }
 
-fn strategy_name(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Graph => "graph",
-        Strategy::All => "all",
-        Strategy::Candidates => "candidates",
-        _ => "other",
-    }
-}
-
 /// A hit of Python's: a named tuple.
 fn hit<'py>(
     py: Python<'py>,
@@ -66,15 +61,13 @@ fn hit<'py>(
     HIT.import(py, "voisin._types", "Hit")?.call1((name, distance))
 }
 
-fn hits<'py, K: Name + ?Sized>(
+/// The hits of an answer.
+pub(crate) fn hits<'py, K: Name + ?Sized>(
     py: Python<'py>,
-    found: &Searched<K::Owned>,
+    nns: &[(K::Owned, f32)],
 ) -> PyResult<Bound<'py, PyList>> {
-    let hits: PyResult<Vec<_>> = found
-        .nns
-        .iter()
-        .map(|(name, distance)| hit(py, K::show_owned(py, name), *distance))
-        .collect();
+    let hits: PyResult<Vec<_>> =
+        nns.iter().map(|(name, distance)| hit(py, K::show_owned(py, name), *distance)).collect();
     PyList::new(py, hits?)
 }
 
@@ -115,6 +108,7 @@ fn lines<K: Name + ?Sized>(
 #[pyclass(module = "voisin", frozen)]
 pub(crate) struct Found {
     pub(crate) one: One,
+    pub(crate) has_records: bool,
 }
 
 #[pymethods]
@@ -149,11 +143,50 @@ impl Found {
         })
     }
 
-    /// What answered: `"graph"`, `"all"` (an exact scan of all vectors) or `"candidates"` (one of
-    /// those that a filter leaves).
+    /// The records of the items, if the search was asked for them by `records=True`; else None. A
+    /// record that is a JSON object is a dict, any other one is bytes; None where an item has none.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2)
+    /// >>> index.add([1, 2], [[0.9, 0.1], [0.1, 0.9]], [{"title": "Rain"}, b"text"])
+    /// >>> index.search([0.1, 0.8], records=True).records
+    /// [b'text', {'title': 'Rain'}]
     #[getter]
-    fn strategy(&self) -> &'static str {
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        self.listed(py, false)
+    }
+
+    /// The records as they are stored: bytes, or None where an item has none. None unless the
+    /// search was asked for them.
+    #[getter]
+    fn raw_records<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        self.listed(py, true)
+    }
+
+    /// What answered: `"graph"`, `"all"` (an exact scan of all vectors), `"candidates"` (one of
+    /// those that a filter leaves), or the name of another kind's way, such as `"lists"`.
+    #[getter]
+    fn strategy(&self) -> String {
         each!(One, &self.one, found, _K => strategy_name(found.strategy))
+    }
+
+    /// The number of the commit that was searched.
+    #[getter]
+    fn commit(&self) -> u64 {
+        each!(One, &self.one, found, _K => found.snapshot)
+    }
+
+    /// What an exact answer guarantees, a `Certificate`; None unless `is_complete`.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 1, metric="euclidean")
+    /// >>> index.add(range(100), [[float(i)] for i in range(100)])
+    /// >>> index.search([3.2], exact=True).certificate.compared
+    /// 100
+    #[getter]
+    fn certificate<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let certificate = each!(One, &self.one, found, _K => found.certificate());
+        certificate.map(|certificate| facts::certificate(py, &certificate)).transpose()
     }
 
     /// Whether these are all items that the query asks for, for certain: it was exact, ran to its
@@ -212,18 +245,21 @@ impl Found {
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        each!(One, &self.one, found, K => hits::<K>(py, found)?.try_iter())
+        each!(One, &self.one, found, K => hits::<K>(py, &found.nns)?.try_iter())
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (lines, count) = self.lines(py)?;
         let width = lines.iter().map(|(id, _)| id.chars().count()).max().unwrap_or(0).max(4);
+        let records = self.shown_records(py)?;
+        let title = if self.has_records { "  record" } else { "" };
         let mut text = format!("<{}>", self.summary());
         if !lines.is_empty() {
-            text += &format!("\n{:>width$}  {:>8}", "id", "distance");
+            text += &format!("\n{:>width$}  {:>8}{title}", "id", "distance");
         }
-        for (id, distance) in &lines {
+        for (i, (id, distance)) in lines.iter().enumerate() {
             text += &format!("\n{id:>width$}  {distance:>8}");
+            text += &records.get(i).map_or_else(String::new, |record| format!("  {record}"));
         }
         if count > lines.len() {
             text += &format!("\n{:>width$}", "...");
@@ -234,12 +270,19 @@ impl Found {
     fn _repr_html_(&self, py: Python<'_>) -> PyResult<String> {
         let (lines, count) = self.lines(py)?;
         let mut html = format!("<table><caption>{}</caption>", escaped(&self.summary()));
-        html += "<tr><th>id</th><th>distance</th></tr>";
-        for (id, distance) in &lines {
-            html += &format!("<tr><td>{}</td><td>{distance}</td></tr>", escaped(id));
+        let records = self.shown_records(py)?;
+        let (columns, title) = if self.has_records { (3, "<th>record</th>") } else { (2, "") };
+        html += &format!("<tr><th>id</th><th>distance</th>{title}</tr>");
+        for (i, (id, distance)) in lines.iter().enumerate() {
+            html += &format!("<tr><td>{}</td><td>{distance}</td>", escaped(id));
+            if let Some(record) = records.get(i) {
+                html += &format!("<td>{}</td>", escaped(record));
+            }
+            html += "</tr>";
         }
         if count > lines.len() {
-            html += &format!("<tr><td colspan=\"2\">{} more</td></tr>", count - lines.len());
+            let more = count - lines.len();
+            html += &format!("<tr><td colspan=\"{columns}\">{more} more</td></tr>");
         }
         Ok(html + "</table>")
     }
@@ -250,6 +293,27 @@ fn escaped(text: &str) -> String {
 }
 
 impl Found {
+    fn stored(&self) -> &[Record] {
+        each!(One, &self.one, found, _K => &found.records)
+    }
+
+    fn listed<'py>(&self, py: Python<'py>, raw: bool) -> PyResult<Option<Bound<'py, PyList>>> {
+        self.has_records.then(|| records::list(py, self.stored(), raw)).transpose()
+    }
+
+    /// The first records, as short texts.
+    fn shown_records(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let shown = self.stored().iter().take(SHOWN).map(|record| {
+            let shown = records::show(py, record.as_deref())?.repr()?.to_string();
+            let mut short: String = shown.chars().take(RECORD_CHARS).collect();
+            if short.len() < shown.len() {
+                short += "...";
+            }
+            Ok(short)
+        });
+        shown.collect()
+    }
+
     fn lines(&self, py: Python<'_>) -> PyResult<(Vec<(String, String)>, usize)> {
         each!(One, &self.one, found, K => Ok((lines::<K>(py, found)?, found.nns.len())))
     }
@@ -291,6 +355,7 @@ pub(crate) struct FoundMany {
     pub(crate) k: usize,
     pub(crate) dimensions: usize,
     pub(crate) has_vectors: bool,
+    pub(crate) has_records: bool,
     pub(crate) ids: PyOnceLock<Py<PyAny>>,
     pub(crate) distances: PyOnceLock<Py<PyArray2<f32>>>,
 }
@@ -352,6 +417,19 @@ impl FoundMany {
         Some(PyArray3::from_owned_array(py, table))
     }
 
+    /// The records of the items of each row, if the search was asked for them by `records=True`;
+    /// else None. A list of as many lists as there are rows: see `Found.records`.
+    #[getter]
+    fn records<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        self.listed(py, false)
+    }
+
+    /// The records as they are stored: see `Found.raw_records`.
+    #[getter]
+    fn raw_records<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
+        self.listed(py, true)
+    }
+
     /// Whether all rows were answered exactly and completely: see `Found.is_complete`.
     #[getter]
     fn is_complete(&self) -> bool {
@@ -386,10 +464,22 @@ impl FoundMany {
             Many::Numbers(rows) => One::Numbers(rows[i].clone()),
             Many::Texts(rows) => One::Texts(rows[i].clone()),
         };
-        Ok(Found { one })
+        Ok(Found { one, has_records: self.has_records })
     }
 
     fn __repr__(&self) -> String {
         format!("<{} answers, k {}>", self.__len__(), self.k)
+    }
+}
+
+impl FoundMany {
+    fn listed<'py>(&self, py: Python<'py>, raw: bool) -> PyResult<Option<Bound<'py, PyList>>> {
+        if !self.has_records {
+            return Ok(None);
+        }
+        let rows: PyResult<Vec<_>> = each!(Many, &self.many, rows, _K => {
+            rows.iter().map(|row| records::list(py, &row.records, raw)).collect()
+        });
+        PyList::new(py, rows?).map(Some)
     }
 }

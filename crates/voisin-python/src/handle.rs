@@ -1,18 +1,19 @@
-//! What can be searched: an index, or a snapshot of one.
+//! What can be searched: an index, or a snapshot of one. What is stored in it is looked up in
+//! `stored.rs`.
 
 use std::sync::{PoisonError, RwLock};
 
-use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use voisin::{AnyIndex, AnyMetric, ItemId, Snapshot};
 
-use crate::asked::{self, Options, Start};
+use crate::asked::{self, Asked, Options};
 use crate::errors::refused;
 use crate::filters::KeptFilter;
-use crate::names::{Handle, Name};
+use crate::names::Handle;
+use crate::query::PyQuery;
 use crate::vectors::{Shape, given};
-use crate::watch::{CancelToken, detached};
+use crate::watch::{CancelToken, Watch};
 
 /// An index or a snapshot, whatever names its items.
 #[derive(Clone)]
@@ -26,7 +27,7 @@ pub(crate) enum Held {
 }
 
 /// Evaluates the same expression on what is held.
-macro_rules! each {
+macro_rules! each_held {
     ($self:expr, $searched:ident => $work:expr) => {
         match $self {
             Held::Ids($searched) => $work,
@@ -38,6 +39,8 @@ macro_rules! each {
         }
     };
 }
+
+pub(crate) use each_held;
 
 impl From<AnyIndex> for Held {
     fn from(index: AnyIndex) -> Self {
@@ -158,12 +161,18 @@ impl Searcher {
     ///     ef: how many candidates a search of the graph expands: more find more, in more time.
     ///     recall: instead of `ef`, the share of true neighbors to find on average, such as 0.95.
     ///     exact: True compares with all vectors; False searches the graph in any case.
-    ///     filter: only these items: their ids (an array, a list, a set), a `Filter`, or a function
-    ///         of an id that tells, and is called only for items that would be results otherwise.
-    ///     exclude: none of these items: ids, or a `Filter`.
+    ///     kind: the kind of index to search by, such as `"hnsw"` or `"ivf"`; the one that costs
+    ///         the least unless given. `Index.kinds` tells which ones there are.
+    ///     nprobe: how many inverted lists a search by `"ivf"` reads.
+    ///     parameters: options by name in a text, as a configuration has them: `"ef=80,nprobe=16"`.
+    ///     filter: only these items: a condition on the fields of their records (of `field`, or a
+    ///         dict), their ids (an array, a list, a set), a `Filter`, or a function of an id that
+    ///         tells, and is called only for items that would be results otherwise.
+    ///     exclude: none of these items: a condition, ids, or a `Filter`.
     ///     prefix: only items whose ids begin with this, where they are strings.
     ///     radius: only items no farther than this, at most `k`.
     ///     vectors: whether to return the vectors of the items, too.
+    ///     records: whether to return their records, too.
     ///     deadline: seconds after which the search ends with the nearest items seen so far.
     ///     codes: False searches without the quantized codes of the index.
     ///     cancel: a `CancelToken` that ends the search early.
@@ -182,8 +191,9 @@ impl Searcher {
     /// array([[11],
     ///        [10]])
     #[pyo3(signature = (
-        vector, k = 10, *, ef = None, recall = None, exact = None, filter = None, exclude = None,
-        prefix = None, radius = None, vectors = false, deadline = None, codes = true, cancel = None
+        vector, k = 10, *, ef = None, recall = None, exact = None, kind = None, nprobe = None,
+        parameters = None, filter = None, exclude = None, prefix = None, radius = None,
+        vectors = false, records = false, deadline = None, codes = true, cancel = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn search<'py>(
@@ -193,21 +203,27 @@ impl Searcher {
         ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
+        kind: Option<String>,
+        nprobe: Option<usize>,
+        parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
         prefix: Option<String>,
         radius: Option<f32>,
         vectors: bool,
+        records: bool,
         deadline: Option<f64>,
         codes: bool,
         cancel: Option<&CancelToken>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = vector.py();
         let given = given(vector, self.shape)?;
-        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
         let options = Options {
             k,
             ef,
+            nprobe,
+            parameters,
+            kind,
             recall,
             exact,
             filter,
@@ -215,12 +231,14 @@ impl Searcher {
             prefix,
             radius,
             vectors,
+            records,
             deadline,
             codes,
-            cancel,
         };
-        let dimensions = self.shape.dimensions;
-        each!(&self.held(py)?, held => asked::search(py, held, &given, dimensions, options))
+        let (given, watch) = ((&given, self.shape.dimensions), Watch::new(cancel));
+        each_held!(&self.held(py)?, held => {
+            asked::search(py, held, &Asked::new(py, options)?, given, &watch)
+        })
     }
 
     /// Finds the items nearest to a stored item, without that item. The options are those of
@@ -235,8 +253,9 @@ impl Searcher {
     /// >>> index.similar(1, k=1).ids
     /// array([2])
     #[pyo3(signature = (
-        id, k = 10, *, ef = None, recall = None, exact = None, filter = None, exclude = None,
-        prefix = None, radius = None, vectors = false, deadline = None, codes = true, cancel = None
+        id, k = 10, *, ef = None, recall = None, exact = None, kind = None, nprobe = None,
+        parameters = None, filter = None, exclude = None, prefix = None, radius = None,
+        vectors = false, records = false, deadline = None, codes = true, cancel = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn similar<'py>(
@@ -246,20 +265,26 @@ impl Searcher {
         ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
+        kind: Option<String>,
+        nprobe: Option<usize>,
+        parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
         prefix: Option<String>,
         radius: Option<f32>,
         vectors: bool,
+        records: bool,
         deadline: Option<f64>,
         codes: bool,
         cancel: Option<&CancelToken>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = id.py();
-        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
         let options = Options {
             k,
             ef,
+            nprobe,
+            parameters,
+            kind,
             recall,
             exact,
             filter,
@@ -267,11 +292,61 @@ impl Searcher {
             prefix,
             radius,
             vectors,
+            records,
             deadline,
             codes,
-            cancel,
         };
-        each!(&self.held(py)?, held => asked::similar(py, held, id, options))
+        let watch = Watch::new(cancel);
+        each_held!(&self.held(py)?, held => {
+            asked::similar(py, held, &Asked::new(py, options)?, id, &watch)
+        })
+    }
+
+    /// A query with options, those of `search`, that is kept for many vectors, and asks for more
+    /// than `search`: pages, groups, several vectors, counts, recall, explanations. See `Query`.
+    #[pyo3(signature = (
+        k = 10, *, ef = None, recall = None, exact = None, kind = None, nprobe = None,
+        parameters = None, filter = None, exclude = None, prefix = None, radius = None,
+        vectors = false, records = false, deadline = None, codes = true, cancel = None
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+    fn query(
+        slf: &Bound<'_, Self>,
+        k: usize,
+        ef: Option<usize>,
+        recall: Option<f64>,
+        exact: Option<bool>,
+        kind: Option<String>,
+        nprobe: Option<usize>,
+        parameters: Option<String>,
+        filter: Option<Bound<'_, PyAny>>,
+        exclude: Option<Bound<'_, PyAny>>,
+        prefix: Option<String>,
+        radius: Option<f32>,
+        vectors: bool,
+        records: bool,
+        deadline: Option<f64>,
+        codes: bool,
+        cancel: Option<Py<CancelToken>>,
+    ) -> PyResult<PyQuery> {
+        let options = Options {
+            k,
+            ef,
+            nprobe,
+            parameters,
+            kind,
+            recall,
+            exact,
+            filter,
+            exclude,
+            prefix,
+            radius,
+            vectors,
+            records,
+            deadline,
+            codes,
+        };
+        PyQuery::new(slf, options, cancel)
     }
 
     /// As `search`, awaited: it runs in a thread of asyncio's default executor. Cancelling the task
@@ -293,14 +368,16 @@ impl Searcher {
         work.call((slf, vector, k), options)
     }
 
-    /// A set of items that is kept for many searches: the items with these ids, or, where ids are
-    /// strings, all whose ids begin with `prefix`.
+    /// A set of items that is kept for many searches: the items with these ids, those for which a
+    /// condition holds, or, where ids are strings, all whose ids begin with `prefix`.
     ///
     /// >>> import tempfile, voisin
-    /// >>> index = voisin.create(tempfile.mkdtemp(), 2)
-    /// >>> index.add([1, 2, 3], [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2, fields={"tag": "keyword"})
+    /// >>> index.add([1, 2, 3], [[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]], [{"tag": "a"}] * 3)
     /// >>> index.search([0.0, 1.0], filter=index.filter([1, 2])).ids
     /// array([2, 1])
+    /// >>> len(index.search([0.0, 1.0], filter=index.filter(voisin.field("tag") == "a")))
+    /// 3
     #[pyo3(signature = (ids = None, *, prefix = None))]
     fn filter(
         &self,
@@ -308,7 +385,7 @@ impl Searcher {
         ids: Option<&Bound<'_, PyAny>>,
         prefix: Option<String>,
     ) -> PyResult<KeptFilter> {
-        asked::check_prefix(py, prefix.as_deref(), self.id_type)?;
+        asked::check_prefix(py, prefix.as_deref(), self.id_type == "str")?;
         match (ids, prefix) {
             (Some(ids), None) => match self.id_type {
                 "u32" => KeptFilter::new::<ItemId>(ids),
@@ -317,82 +394,10 @@ impl Searcher {
             },
             (None, Some(prefix)) => Ok(KeptFilter::prefix(&prefix)),
             _ => {
-                let message = "a filter is of ids, or of a prefix: give one of both";
+                let message =
+                    "a filter is of ids, of a condition, or of a prefix: give one of these";
                 Err(refused(py, "InvalidParameter", message))
             }
         }
-    }
-
-    /// The ids of all items, in their order: an array as `Found.ids` has it. O(items).
-    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        fn ids<'py, S: Start>(py: Python<'py>, searched: &S) -> PyResult<Bound<'py, PyAny>> {
-            S::Key::array(py, detached(py, || S::Key::all(&searched.now()?))?)
-        }
-        each!(&self.held(py)?, held => ids(py, held))
-    }
-
-    /// The vector of an item as stored, of shape `(dimensions,)` and type `float32`; None if there
-    /// is no such item.
-    fn vector<'py>(&self, id: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyArray1<f32>>>> {
-        fn vector<S: Start>(searched: &S, id: &Bound<'_, PyAny>) -> PyResult<Option<Vec<f32>>> {
-            let name = S::Key::take_one(id)?;
-            detached(id.py(), || S::Key::vector(&searched.now()?, &name))
-        }
-        let py = id.py();
-        let vector = each!(&self.held(py)?, held => vector(held, id))?;
-        Ok(vector.map(|vector| PyArray1::from_vec(py, vector)))
-    }
-
-    /// The vectors of many items of one commit, of shape `(n, dimensions)`.
-    ///
-    /// Raises:
-    ///     MissingItem: there is no such item.
-    fn vectors<'py>(&self, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        fn vectors<S: Start>(searched: &S, ids: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<f32>>> {
-            let py = ids.py();
-            let names = S::Key::take(ids)?;
-            let rows = detached(py, || {
-                let snapshot = searched.now()?;
-                let rows = names.iter().map(|name| S::Key::vector(&snapshot, name));
-                rows.collect::<voisin::Result<Vec<_>>>()
-            })?;
-            let found = |(row, name): (Option<Vec<f32>>, _)| {
-                row.ok_or_else(|| asked::missing(&S::Key::show_owned(py, name)))
-            };
-            rows.into_iter().zip(&names).map(found).collect()
-        }
-        let py = ids.py();
-        let rows = each!(&self.held(py)?, held => vectors(held, ids))?;
-        if rows.is_empty() {
-            return Ok(PyArray2::zeros(py, (0, self.shape.dimensions), false));
-        }
-        Ok(PyArray2::from_vec2(py, &rows)?)
-    }
-
-    /// The vector of an item: see `vector`.
-    ///
-    /// Raises:
-    ///     MissingItem: there is no such item. It is a `KeyError`, too.
-    fn __getitem__<'py>(&self, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<f32>>> {
-        self.vector(id)?.ok_or_else(|| asked::missing(id))
-    }
-
-    /// Whether there is an item with this id.
-    fn __contains__(&self, id: &Bound<'_, PyAny>) -> PyResult<bool> {
-        fn contains<S: Start>(searched: &S, id: &Bound<'_, PyAny>) -> PyResult<bool> {
-            let name = S::Key::take_one(id)?;
-            detached(id.py(), || S::Key::contains(&searched.now()?, &name))
-        }
-        each!(&self.held(id.py())?, held => contains(held, id))
-    }
-
-    /// The number of items.
-    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        each!(&self.held(py)?, held => detached(py, || Ok(held.now()?.len() as usize)))
-    }
-
-    /// An index is true, whether or not it has items.
-    fn __bool__(&self) -> bool {
-        true
     }
 }

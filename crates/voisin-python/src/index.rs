@@ -1,21 +1,25 @@
-//! An index: how it is opened, changed and looked after. Searches are in `handle.rs`.
+//! An index: how it is opened and changed. Searches are in `handle.rs`, what looks after an index
+//! is in `upkeep.rs`.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 use voisin::{AnyIndex, Error};
 
+use crate::batch::PyBatch;
+use crate::conditions::condition;
 use crate::errors::raised;
-use crate::facts;
-use crate::handle::{Held, Searcher, closed};
+use crate::handle::{Held, Searcher};
 use crate::load::{Load, load};
 use crate::names::{Handle, Name};
-use crate::settings::{AskedCodes, Settings};
-use crate::vectors::{Raw, Shape, given};
+use crate::records::{self, Record};
+use crate::settings::{self, Settings};
+use crate::vectors::{Shape, given};
 use crate::watch::{CancelToken, Watch, detached};
-use crate::write::{Change, PyBatch, names_for, some_names, write};
+use crate::write::{
+    Change, Deleted, names_for, one_of, set_for, some_names, update_matching, write,
+};
 
 /// An index: vectors in a folder, searched by any number of threads and processes while one of them
 /// writes. `create`, `open` and `open_or_create` make one.
@@ -51,40 +55,43 @@ impl Index {
 }
 
 /// The searcher of an index.
-fn searcher<'a>(slf: &'a Bound<'_, Index>) -> &'a Searcher {
+pub(crate) fn searcher<'a>(slf: &'a Bound<'_, Index>) -> &'a Searcher {
     slf.as_super().get()
 }
 
-fn held(slf: &Bound<'_, Index>) -> PyResult<Held> {
+pub(crate) fn held(slf: &Bound<'_, Index>) -> PyResult<Held> {
     searcher(slf).held(slf.py())
 }
 
 /// Evaluates the same expression on an index of each kind of names.
-macro_rules! each {
+macro_rules! each_index {
     ($slf:expr, $index:ident => $work:expr) => {
-        match &held($slf)? {
+        match &$crate::index::held($slf)? {
             Held::Ids($index) => $work,
             Held::Numbers($index) => $work,
             Held::Texts($index) => $work,
             // A snapshot, which an index never holds.
-            _ => return Err(closed($slf.py())),
+            _ => return Err($crate::handle::closed($slf.py())),
         }
     };
 }
+
+pub(crate) use each_index;
 
 /// Adds items, or replaces the vectors of those that must be there.
 fn put<K: Name + ?Sized>(
     index: &Handle<K>,
     ids: &Bound<'_, PyAny>,
-    vectors: &Bound<'_, PyAny>,
+    (vectors, records): (&Bound<'_, PyAny>, Option<&Bound<'_, PyAny>>),
     shape: Shape,
     (links, is_update): (bool, bool),
 ) -> PyResult<()> {
     let given = given(vectors, shape)?;
     let names = names_for::<K>(ids, &given)?;
+    let records = records::take_for(records, &given)?;
     let change = match is_update {
-        true => Change::Update(&names, given.raw()),
-        false => Change::Add(&names, given.raw()),
+        true => Change::Update(&names, given.raw(), records.as_deref()),
+        false => Change::Add(&names, given.raw(), records.as_deref()),
     };
     write(ids.py(), index, &[change], links).map(drop)
 }
@@ -105,13 +112,13 @@ impl Index {
 
     /// The names of all indexes in the folder.
     fn names(slf: &Bound<'_, Self>) -> PyResult<Vec<String>> {
-        each!(slf, index => detached(slf.py(), || index.names()))
+        each_index!(slf, index => detached(slf.py(), || index.names()))
     }
 
     /// M and M0: the maximum degree of an item on each layer above the base, and on the base.
     #[getter]
     fn connectivity(slf: &Bound<'_, Self>) -> PyResult<(usize, usize)> {
-        each!(slf, index => Ok((index.m(), index.m0())))
+        each_index!(slf, index => Ok((index.m(), index.m0())))
     }
 
     /// Adds items, or replaces the vectors of those that exist, links them and commits.
@@ -120,6 +127,10 @@ impl Index {
     ///     ids: the id of one item, or an array, list or other iterable of ids.
     ///     vectors: an array of shape `(dimensions,)` for one item, or `(number of ids,
     ///         dimensions)`: see `search` for what is taken without a copy.
+    ///     records: what is stored beside the vectors, and returned by searches: a record for one
+    ///         item, or an iterable of as many as ids. A dict is stored as JSON (with what numpy
+    ///         and datetime have as numbers and text), bytes as they are, up to 64 MiB; with None,
+    ///         an item keeps the record that it has.
     ///     link: False commits items without linking them, in much less time: they can be found at
     ///         once, but every search scans them one by one, until `link` or later writes link
     ///         them.
@@ -132,39 +143,157 @@ impl Index {
     /// >>> index.add([8, 9], [[0.5, 0.5], [0.1, 0.9]])
     /// >>> len(index), index[8]
     /// (3, array([0.5, 0.5], dtype=float32))
-    #[pyo3(signature = (ids, vectors, *, link = true))]
+    /// >>> index.add([8, 9], [[0.5, 0.5], [0.1, 0.9]], [{"title": "Rain"}, {"title": "Snow"}])
+    /// >>> index.get_record(9)
+    /// {'title': 'Snow'}
+    #[pyo3(signature = (ids, vectors, records = None, *, link = true))]
     fn add(
         slf: &Bound<'_, Self>,
         ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
+        records: Option<&Bound<'_, PyAny>>,
         link: bool,
     ) -> PyResult<()> {
         let shape = searcher(slf).shape();
-        each!(slf, index => put(index, ids, vectors, shape, (link, false)))
+        each_index!(slf, index => put(index, ids, (vectors, records), shape, (link, false)))
     }
 
-    /// Replaces the vectors of existing items, and commits: see `add`.
+    /// Replaces the vectors of existing items, and their records, if any are given, and commits:
+    /// see `add`.
     ///
     /// Raises:
     ///     MissingItem: there is no such item; nothing has changed.
-    #[pyo3(signature = (ids, vectors, *, link = true))]
+    #[pyo3(signature = (ids, vectors, records = None, *, link = true))]
     fn update(
         slf: &Bound<'_, Self>,
         ids: &Bound<'_, PyAny>,
         vectors: &Bound<'_, PyAny>,
+        records: Option<&Bound<'_, PyAny>>,
         link: bool,
     ) -> PyResult<()> {
         let shape = searcher(slf).shape();
-        each!(slf, index => put(index, ids, vectors, shape, (link, true)))
+        each_index!(slf, index => put(index, ids, (vectors, records), shape, (link, true)))
     }
 
-    /// Deletes an item or many, and commits. Returns how many of them existed.
-    fn delete(slf: &Bound<'_, Self>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
-        fn delete<K: Name + ?Sized>(index: &Handle<K>, ids: &Bound<'_, PyAny>) -> PyResult<u64> {
+    /// Sets the records of existing items, without touching their vectors, and commits. `records`
+    /// is a record for one item, or an iterable of as many as ids: see `add`. None removes the
+    /// record of an item.
+    ///
+    /// Raises:
+    ///     MissingItem: there is no such item; nothing has changed.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2)
+    /// >>> index.add([7, 8], [[0.9, 0.1], [0.5, 0.5]])
+    /// >>> index.set_record(7, {"read": True})
+    /// >>> index.get_records([7, 8])
+    /// [{'read': True}, None]
+    fn set_record(
+        slf: &Bound<'_, Self>,
+        ids: &Bound<'_, PyAny>,
+        records: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        fn set<K: Name + ?Sized>(
+            index: &Handle<K>,
+            ids: &Bound<'_, PyAny>,
+            records: &[Record],
+        ) -> PyResult<()> {
             let names = some_names::<K>(ids)?;
-            write(ids.py(), index, &[Change::Delete(&names)], true)
+            if names.len() != records.len() {
+                return Err(records::mismatch(ids.py(), names.len(), records.len()));
+            }
+            write(ids.py(), index, &[Change::SetRecords(&names, records)], true).map(drop)
         }
-        each!(slf, index => delete(index, ids))
+        let records = set_for(ids, records)?;
+        each_index!(slf, index => set(index, ids, &records))
+    }
+
+    /// Replaces the records of all items for which a condition holds, and commits. Returns how many
+    /// were replaced.
+    ///
+    /// `update` is a dict of members to set, or a function of a record (a dict, bytes, or None if
+    /// the item has none) that returns the new one, or None to leave it. Other writers wait while
+    /// it runs, and it must not change the index. It can be called again for the same record, if
+    /// the write must be repeated.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2, fields={"read": "bool"})
+    /// >>> index.add([7, 8], [[0.9, 0.1], [0.5, 0.5]], [{"read": False, "n": 3}, {"read": True}])
+    /// >>> index.update_records(voisin.field("read") == False, {"read": True})
+    /// 1
+    /// >>> index.get_record(7)
+    /// {'read': True, 'n': 3}
+    fn update_records(
+        slf: &Bound<'_, Self>,
+        filter: &Bound<'_, PyAny>,
+        update: &Bound<'_, PyAny>,
+    ) -> PyResult<u64> {
+        let py = slf.py();
+        let filter = condition(filter)?;
+        let update = match update.is_callable() {
+            true => update.clone(),
+            false => py.import("voisin._records")?.getattr("merged")?.call1((update,))?,
+        };
+        each_index!(slf, index => update_matching(py, index, filter.condition(), &update))
+    }
+
+    /// Adds a field of records, by which items can be filtered, and commits. All records must be
+    /// dicts from then on, in which a member of this name, if there is one, is a value of the type
+    /// of the field, or a list of such values. The records that there are fill it. O(records).
+    ///
+    /// Args:
+    ///     name: the name of a member of the records.
+    ///     type: `"keyword"` (or `str`) for text of at most 480 bytes, `"integer"` (`int`) for 64
+    ///         bits, `"float"` (`float`), `"bool"` (`bool`), or `"timestamp"` for a `datetime` or
+    ///         `date`, text such as `"2026-11-29T18:45:00Z"`, or milliseconds since 1970.
+    ///
+    /// Raises:
+    ///     InvalidRecord: there is a record that does not fit; nothing has changed.
+    fn add_field(slf: &Bound<'_, Self>, name: &str, r#type: &Bound<'_, PyAny>) -> PyResult<()> {
+        let field = settings::field(name, r#type)?;
+        each_index!(slf, index => {
+            detached(slf.py(), || index.write(|batch| batch.add_field(field.clone())))
+        })
+    }
+
+    /// Drops a field, and commits; the records stay as they are.
+    ///
+    /// Raises:
+    ///     UnknownField: there is no such field.
+    fn drop_field(slf: &Bound<'_, Self>, name: &str) -> PyResult<()> {
+        each_index!(slf, index => {
+            detached(slf.py(), || index.write(|batch| batch.drop_field(name)))
+        })
+    }
+
+    /// Deletes an item or many, or all for which a condition holds, and commits. Returns how many
+    /// there were.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 2, fields={"tag": "keyword"})
+    /// >>> index.add([7, 8, 9], [[0.9, 0.1], [0.5, 0.5], [0.1, 0.9]], [{"tag": "a"}] * 3)
+    /// >>> index.delete([7, 100]), index.delete(filter=voisin.field("tag") == "a")
+    /// (1, 2)
+    #[pyo3(signature = (ids = None, *, filter = None))]
+    fn delete(
+        slf: &Bound<'_, Self>,
+        ids: Option<&Bound<'_, PyAny>>,
+        filter: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        fn delete<K: Name + ?Sized>(index: &Handle<K>, of: &Deleted<'_, '_>) -> PyResult<u64> {
+            match of {
+                Deleted::Ids(ids) => {
+                    let names = some_names::<K>(ids)?;
+                    write(ids.py(), index, &[Change::Delete(&names)], true)
+                }
+                Deleted::Matching(filter) => {
+                    let of = condition(filter)?;
+                    write(filter.py(), index, &[Change::DeleteMatching(of.condition())], true)
+                }
+            }
+        }
+        let of = one_of(slf.py(), ids, filter)?;
+        each_index!(slf, index => delete(index, &of))
     }
 
     /// Begins a batch, whose changes are committed as a whole when its `with` block ends: see
@@ -181,10 +310,14 @@ impl Index {
     ///     data: a matrix of shape `(n, dimensions)`, of numpy or anything that becomes one without
     ///         a copy (DLPack, Arrow); the path of a `.npy` file, which is mapped, or of a Parquet
     ///         file; a table of Arrow; or an iterable of pairs, of an id and a vector, or of ids
-    ///         and a matrix.
+    ///         and a matrix, or of triples, with a record or records, too.
     ///     ids: the ids of the rows, 0, 1, 2, ... unless given; the name of their column in a table
     ///         or Parquet file, `"id"` unless given.
-    ///     vectors: the name of the column of vectors, in a table or Parquet file.
+    ///     vectors: the name of the column of vectors, in a table or Parquet file, `"vector"`
+    ///         unless given.
+    ///     records: the records of the rows, an iterable: see `add`. In a table or Parquet file the
+    ///         names of columns, of which each row makes a dict; True for all other columns; or the
+    ///         name of one column of bytes or structs.
     ///     progress: True prints a line to the standard error; a function is called with `Progress`
     ///         about ten times a second, from any thread.
     ///     optimize: whether to order the index by locality at the end, for one that changes little
@@ -201,18 +334,19 @@ impl Index {
     /// >>> index = voisin.create(tempfile.mkdtemp(), 4)
     /// >>> index.load(numpy.random.default_rng(7).normal(size=(2000, 4)))
     /// 2000
-    /// >>> index.load((id, [1.0, 2.0, id, 4.0]) for id in range(2000, 2010))
+    /// >>> index.load((id, [1.0, 2.0, id, 4.0], {"n": id}) for id in range(2000, 2010))
     /// 10
     #[pyo3(signature = (
-        data, ids = None, *, vectors = None, progress = None, optimize = false, commit_every = None,
-        memory = None, temp_dir = None, threads = 0, cancel = None
+        data, ids = None, *, vectors = None, records = None, progress = None, optimize = false,
+        commit_every = None, memory = None, temp_dir = None, threads = 0, cancel = None
     ))]
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn load<'py>(
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
         ids: Option<Bound<'py, PyAny>>,
-        vectors: Option<&str>,
+        vectors: Option<String>,
+        records: Option<Bound<'py, PyAny>>,
         progress: Option<Bound<'py, PyAny>>,
         optimize: bool,
         commit_every: Option<u64>,
@@ -223,139 +357,13 @@ impl Index {
     ) -> PyResult<u64> {
         let shape = searcher(slf).shape();
         let options = Load { progress, optimize, commit_every, memory, temp_dir, threads, cancel };
-        each!(slf, index => load(index, data, (ids, vectors), shape, options))
-    }
-
-    /// Links all pending items, those of `add(link=False)` and of interrupted loads, in rounds,
-    /// each of which is committed; others can write meanwhile. Returns how many were linked.
-    #[pyo3(signature = (*, cancel = None))]
-    fn link(slf: &Bound<'_, Self>, cancel: Option<&CancelToken>) -> PyResult<u64> {
-        let watch = Watch::new(cancel);
-        each!(slf, index => {
-            watch.run(slf.py(), || index.loader().cancel(|| watch.is_over()).resume())
-        })
-    }
-
-    /// Compacts the index: orders items so that near ones are near on disk, trains and encodes the
-    /// codes anew. Worth it for a large index that changes little afterwards.
-    #[pyo3(signature = (*, cancel = None))]
-    fn optimize(slf: &Bound<'_, Self>, cancel: Option<&CancelToken>) -> PyResult<()> {
-        fn optimize<K: Name + ?Sized>(
-            py: Python<'_>,
-            index: &Handle<K>,
-            watch: &Watch,
-        ) -> PyResult<()> {
-            watch.run(py, || {
-                let loader = index.loader().optimize(true).cancel(|| watch.is_over());
-                K::load::<f32, Vec<f32>>(&loader, std::iter::empty()).map(drop)
-            })
-        }
-        let watch = Watch::new(cancel);
-        each!(slf, index => optimize(slf.py(), index, &watch))
-    }
-
-    /// Builds the graph anew from the vectors. It cannot be interrupted.
-    fn rebuild(slf: &Bound<'_, Self>) -> PyResult<()> {
-        each!(slf, index => detached(slf.py(), || index.force_rebuild()))
-    }
-
-    /// Measures the recall of searches, for `search(recall=)`, and commits that. Loads and large
-    /// writes do it by themselves.
-    fn calibrate(slf: &Bound<'_, Self>) -> PyResult<()> {
-        each!(slf, index => detached(slf.py(), || index.calibrate()))
-    }
-
-    /// Trains the range of an index of `dtype="i8"` on a sample, a matrix of vectors like those to
-    /// be stored, and commits that. `load` trains an empty index on what it loads.
-    fn train(slf: &Bound<'_, Self>, sample: &Bound<'_, PyAny>) -> PyResult<()> {
-        let shape = searcher(slf).shape();
-        let given = given(sample, shape)?;
-        let (raw, rows) = (given.raw(), 0..given.count());
-        each!(slf, index => detached(slf.py(), || {
-            match raw {
-                Raw::F64(all) => index.train(all),
-                raw => index.train(&raw.floats(rows, shape.dimensions)),
-            }
-            .map(drop)
-        }))
-    }
-
-    /// Chooses the quantized codes that searches use: `"fast"`, a number of bits a component (1, 2,
-    /// 4, 7 or 8), or None for none. Makes them and commits.
-    #[pyo3(signature = (codes))]
-    fn set_codes(slf: &Bound<'_, Self>, codes: AskedCodes) -> PyResult<()> {
-        let py = slf.py();
-        let codes = codes.get(py, searcher(slf).shape().dimensions)?;
-        let watch = Arc::new(Watch::new(None));
-        each!(slf, index => watch.run(py, || {
-            index.write(|batch| {
-                let cancel = Arc::clone(&watch);
-                batch.cancel(move || cancel.is_over());
-                batch.set_codes(codes)
-            })
-        }))
-    }
-
-    /// The number of pending items, which are not in the graph yet. O(1).
-    #[getter]
-    fn pending(slf: &Bound<'_, Self>) -> PyResult<u64> {
-        each!(slf, index => detached(slf.py(), || index.pending()))
-    }
-
-    /// The index in numbers: see `Stats`. O(items).
-    fn stats<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        let py = slf.py();
-        let stats = each!(slf, index => detached(py, || index.stats()))?;
-        facts::stats(py, &stats)
-    }
-
-    /// Verifies all invariants of the index, to the last byte. Returns what is wrong, a list of
-    /// `Finding`; an empty one means that all is well. It cannot be interrupted.
-    ///
-    /// >>> import tempfile, voisin
-    /// >>> voisin.create(tempfile.mkdtemp(), 2).check()
-    /// []
-    fn check<'py>(slf: &Bound<'py, Self>) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let py = slf.py();
-        let findings = each!(slf, index => detached(py, || index.check()))?;
-        findings.iter().map(|finding| facts::finding(py, finding)).collect()
-    }
-
-    /// Undoes an edit that another program has left half-way (`TornEdit`), and commits. False if
-    /// there is none.
-    fn repair(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        each!(slf, index => detached(slf.py(), || index.repair()))
-    }
-
-    /// Writes a compacted copy of all indexes of the folder to another folder, while others read
-    /// and write. Returns its length in bytes. It cannot be interrupted.
-    fn copy_to(slf: &Bound<'_, Self>, path: PathBuf) -> PyResult<u64> {
-        each!(slf, index => detached(slf.py(), || index.copy_to(&path)))
-    }
-
-    /// A snapshot of the newest commit, for as long as it is held: see `Snapshot`.
-    fn snapshot(slf: &Bound<'_, Self>) -> PyResult<Py<Snapshot>> {
-        let py = slf.py();
-        let of = searcher(slf);
-        let at = match &held(slf)? {
-            Held::Ids(index) => Held::IdsAt(detached(py, || index.snapshot())?),
-            Held::Numbers(index) => Held::NumbersAt(detached(py, || index.snapshot())?),
-            Held::Texts(index) => Held::TextsAt(detached(py, || index.snapshot())?),
-            at => at.clone(),
-        };
-        let commit = match &at {
-            Held::IdsAt(at) => at.commit(),
-            Held::NumbersAt(at) => at.commit(),
-            Held::TextsAt(at) => at.commit(),
-            _ => 0,
-        };
-        Py::new(py, PyClassInitializer::from(of.at(at)).add_subclass(Snapshot { commit }))
+        each_index!(slf, index => load(index, data, (ids, vectors, records), shape, options))
     }
 
     /// Lets go of the snapshot that searches share, until the next search: a process that has
     /// searched and then idles keeps old pages of the file from being reused.
     fn release(slf: &Bound<'_, Self>) -> PyResult<()> {
-        each!(slf, index => detached(slf.py(), || index.release()))
+        each_index!(slf, index => detached(slf.py(), || index.release()))
     }
 
     /// Closes the index. Later calls raise `Closed`; calls in progress end as usual. The files are
@@ -396,53 +404,6 @@ impl Index {
             of.metric_name(),
             of.id_type()
         ))
-    }
-}
-
-/// An index at one commit, for as long as it is held: all its answers are those of that commit,
-/// whatever is committed meanwhile. `Index.snapshot` makes one. As a context manager it lets go of
-/// the commit at the end; until then, the file grows while it changes.
-///
-/// >>> import tempfile, voisin
-/// >>> index = voisin.create(tempfile.mkdtemp(), 2)
-/// >>> index.add(1, [0.9, 0.1])
-/// >>> with index.snapshot() as before:
-/// ...     index.add(2, [0.1, 0.9])
-/// ...     print(len(before), len(index), 2 in before)
-/// 1 2 False
-#[pyclass(module = "voisin", extends = Searcher, frozen)]
-pub(crate) struct Snapshot {
-    commit: u64,
-}
-
-#[pymethods]
-impl Snapshot {
-    /// The number of the commit: a later one has a larger number.
-    #[getter]
-    fn commit(&self) -> u64 {
-        self.commit
-    }
-
-    /// Lets go of the commit. Later calls raise `Closed`.
-    fn close(slf: &Bound<'_, Self>) {
-        slf.as_super().get().close(slf.py());
-    }
-
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
-    }
-
-    fn __exit__(
-        slf: &Bound<'_, Self>,
-        _error: &Bound<'_, PyAny>,
-        _value: &Bound<'_, PyAny>,
-        _traceback: &Bound<'_, PyAny>,
-    ) {
-        Self::close(slf);
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<Snapshot of commit {}>", self.commit)
     }
 }
 

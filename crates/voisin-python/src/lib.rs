@@ -4,19 +4,24 @@
 //! | file | what it is for |
 //! |---|---|
 //! | `handle` | what can be searched, an index or a snapshot: the base class of both |
-//! | `index` | an index: opening, changes, loads, maintenance; and snapshots |
+//! | `stored` | what that has stored: vectors, records, fields, counts |
+//! | `index`, `upkeep` | an index: opening, changes, loads; maintenance, snapshots |
 //! | `asked`, `found` | the options of a search; its answers |
-//! | `write`, `load` | changes in one transaction, and batches; loads of arrays and iterables |
-//! | `vectors`, `names` | arrays of vectors, and ids, from and to Python |
-//! | `settings`, `filters`, `facts` | options to open with; kept sets; statistics |
+//! | `query`, `pages` | options that are kept for many questions, and those that only they answer |
+//! | `write`, `batch`, `load` | changes in one transaction; batches; loads |
+//! | `vectors`, `names`, `records` | arrays of vectors, ids, and records, from and to Python |
+//! | `conditions`, `filters` | conditions on fields; kept sets of items |
+//! | `settings`, `facts` | options to open with; statistics |
 //! | `watch` | signals and cancellation, and how calls detach from the interpreter |
 //! | `errors` | errors as exceptions |
 //!
 //! `python/voisin` has what is better written in Python: the exceptions, the classes of facts, the
-//! sources of loads, asyncio. Its `_voisin.pyi` says the types of everything here, and `stubtest`
-//! compares both.
+//! sources of loads, JSON, the operators of fields, asyncio. Its `_voisin.pyi` says the types of
+//! everything here, and `stubtest` compares both.
 
 mod asked;
+mod batch;
+mod conditions;
 mod errors;
 mod facts;
 mod filters;
@@ -25,7 +30,12 @@ mod handle;
 mod index;
 mod load;
 mod names;
+mod pages;
+mod query;
+mod records;
 mod settings;
+mod stored;
+mod upkeep;
 mod vectors;
 mod watch;
 mod write;
@@ -33,7 +43,8 @@ mod write;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use voisin::{AnyIndex, Options};
+use pyo3::types::PyDict;
+use voisin::{AnyIndex, Error, Options};
 
 use crate::index::{Index, opened};
 use crate::settings::{AskedCodes, Creation, Settings};
@@ -48,9 +59,17 @@ fn create_or_open(
     opens: bool,
 ) -> PyResult<Py<Index>> {
     let of = creation.of_type(py)?;
+    let any_codes = settings.of(py, creation.options_but_codes(py)?)?;
     let options = settings.of(py, creation.options(py)?)?;
+    let is_auto = matches!(creation.codes, AskedCodes::Auto);
     opened(py, settings, || match opens {
-        true => AnyIndex::open_or_create(path, &of, options),
+        true => match AnyIndex::open_or_create(&path, &of, options) {
+            // `"auto"` is for a new index. One that exists, and differs in nothing else, has chosen.
+            Err(Error::OptionMismatch { option: "codes of", .. }) if is_auto => {
+                AnyIndex::open(&path, any_codes)
+            }
+            index => index,
+        },
         false => AnyIndex::create(path, &of, options),
     })
 }
@@ -71,6 +90,12 @@ fn create_or_open(
 ///     codes: quantized copies of the vectors, by which searches are several times as fast:
 ///         `"fast"`, 1, 2, 4, 7 or 8 bits a component, None; `"auto"` is `"fast"` where the metric
 ///         can have codes.
+///     fields: the fields of records to filter by, a dict of names and types: `"keyword"` (or
+///         `str`), `"integer"` (`int`), `"float"` (`float`), `"bool"` (`bool`) or `"timestamp"`.
+///         Records are dicts then: see `Index.add_field`.
+///     kinds: the kinds of index, a list of `"flat"`, `"hnsw"`, `"ivf"` and so on: `["hnsw"]` unless
+///         given. Every index has `"flat"`; with that alone a write stores its vectors and is done,
+///         and every answer is exact. `docs/kinds.md` of the repository says which one is for what.
 ///     name: the name of the index, where a folder has several.
 ///     m, m0: the maximum degree of an item on each layer above the base, and on the base.
 ///     ef_construction: how many candidates the search for an item's neighbors keeps.
@@ -94,10 +119,9 @@ fn create_or_open(
 #[pyfunction]
 #[pyo3(signature = (
     path, dimensions, *, metric = "cosine", dtype = None, ids = None, codes = AskedCodes::Auto,
-    name = None, m = None, m0 = None, ef_construction = None, alpha = None, seed = None,
-    threads = 0,
-    memory = None, temp_dir = None, map_size = None, max_readers = None, growth_wait = None,
-    any_file_system = false
+    fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None, alpha = None,
+    seed = None, threads = 0, memory = None, temp_dir = None, map_size = None, max_readers = None,
+    growth_wait = None, any_file_system = false
 ))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 fn create(
@@ -108,6 +132,8 @@ fn create(
     dtype: Option<&str>,
     ids: Option<Bound<'_, PyAny>>,
     codes: AskedCodes,
+    fields: Option<Bound<'_, PyDict>>,
+    kinds: Option<Vec<String>>,
     name: Option<String>,
     m: Option<usize>,
     m0: Option<usize>,
@@ -122,8 +148,20 @@ fn create(
     growth_wait: Option<f64>,
     any_file_system: bool,
 ) -> PyResult<Py<Index>> {
-    let creation =
-        Creation { dimensions, metric, dtype, ids, codes, m, m0, ef_construction, alpha, seed };
+    let creation = Creation {
+        dimensions,
+        metric,
+        dtype,
+        ids,
+        codes,
+        fields,
+        kinds,
+        m,
+        m0,
+        ef_construction,
+        alpha,
+        seed,
+    };
     let settings = Settings {
         name,
         read_only: false,
@@ -194,17 +232,17 @@ fn open(
 }
 
 /// Opens an index, or creates it if there is none: of several processes that do so at once, one
-/// creates it. The arguments are those of `create`.
+/// creates it. The arguments are those of `create`. An index that is opened must have the `fields`,
+/// and can have more; `codes="auto"` takes those that it has.
 ///
 /// Raises:
 ///     Mismatch: there is an index that was created with other values.
 #[pyfunction]
 #[pyo3(signature = (
     path, dimensions, *, metric = "cosine", dtype = None, ids = None, codes = AskedCodes::Auto,
-    name = None, m = None, m0 = None, ef_construction = None, alpha = None, seed = None,
-    threads = 0,
-    memory = None, temp_dir = None, map_size = None, max_readers = None, growth_wait = None,
-    any_file_system = false
+    fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None, alpha = None,
+    seed = None, threads = 0, memory = None, temp_dir = None, map_size = None, max_readers = None,
+    growth_wait = None, any_file_system = false
 ))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 fn open_or_create(
@@ -215,6 +253,8 @@ fn open_or_create(
     dtype: Option<&str>,
     ids: Option<Bound<'_, PyAny>>,
     codes: AskedCodes,
+    fields: Option<Bound<'_, PyDict>>,
+    kinds: Option<Vec<String>>,
     name: Option<String>,
     m: Option<usize>,
     m0: Option<usize>,
@@ -229,8 +269,20 @@ fn open_or_create(
     growth_wait: Option<f64>,
     any_file_system: bool,
 ) -> PyResult<Py<Index>> {
-    let creation =
-        Creation { dimensions, metric, dtype, ids, codes, m, m0, ef_construction, alpha, seed };
+    let creation = Creation {
+        dimensions,
+        metric,
+        dtype,
+        ids,
+        codes,
+        fields,
+        kinds,
+        m,
+        m0,
+        ef_construction,
+        alpha,
+        seed,
+    };
     let settings = Settings {
         name,
         read_only: false,
@@ -273,17 +325,25 @@ mod _voisin {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use super::batch::PyBatch;
+    #[pymodule_export]
+    use super::conditions::PyCondition;
+    #[pymodule_export]
     use super::filters::KeptFilter;
     #[pymodule_export]
     use super::found::{Found, FoundMany};
     #[pymodule_export]
     use super::handle::Searcher;
     #[pymodule_export]
-    use super::index::{Index, Snapshot};
+    use super::index::Index;
+    #[pymodule_export]
+    use super::pages::PyPages;
+    #[pymodule_export]
+    use super::query::PyQuery;
+    #[pymodule_export]
+    use super::upkeep::Snapshot;
     #[pymodule_export]
     use super::watch::CancelToken;
-    #[pymodule_export]
-    use super::write::PyBatch;
     #[pymodule_export]
     use super::{create, inspect, open, open_or_create, verify_file};
 

@@ -14,6 +14,7 @@ use voisin::{AnyMetric, LoadPhase, LoadProgress, Loader};
 
 use crate::errors::refused;
 use crate::names::{Handle, Name};
+use crate::records::{self, Record};
 use crate::vectors::{Given, Raw, Shape, given};
 use crate::watch::{CancelToken, Watch};
 use crate::write::names_for;
@@ -34,11 +35,23 @@ pub(crate) struct Load<'a, 'py> {
     pub(crate) cancel: Option<&'a CancelToken>,
 }
 
+/// The ids, the column of vectors, and the records.
+pub(crate) type Columns<'py> =
+    (Option<Bound<'py, PyAny>>, Option<String>, Option<Bound<'py, PyAny>>);
+
+/// What `_sources.py` makes of data: a matrix, its ids and its records, or an iterable of rows.
+type Opened<'py> = (
+    Option<Bound<'py, PyAny>>,
+    Option<Bound<'py, PyAny>>,
+    Option<Bound<'py, PyAny>>,
+    Option<Bound<'py, PyAny>>,
+);
+
 /// Loads whatever was given. Returns the number of items.
 pub(crate) fn load<'py, K: Name + ?Sized>(
     index: &Handle<K>,
     data: &Bound<'py, PyAny>,
-    (ids, vectors): (Option<Bound<'py, PyAny>>, Option<&str>),
+    (ids, vectors, records): Columns<'py>,
     shape: Shape,
     options: Load<'_, 'py>,
 ) -> PyResult<u64> {
@@ -47,22 +60,22 @@ pub(crate) fn load<'py, K: Name + ?Sized>(
     let report = Report::new(options.progress.as_ref())?;
     static OPENED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let opened = OPENED.import(py, "voisin._sources", "opened")?;
-    let (matrix, ids, rows): (Option<Bound<'_, PyAny>>, Option<Bound<'_, PyAny>>, _) =
-        opened.call1((data, ids, vectors))?.extract()?;
-    let rows: Option<Bound<'_, PyAny>> = rows;
+    let (matrix, ids, records, rows): Opened<'py> =
+        opened.call1((data, ids, vectors, records))?.extract()?;
     let Load { optimize, commit_every, memory, temp_dir, threads, .. } = options;
     let prepared = Prepared { optimize, commit_every, memory, temp_dir, threads };
     let loaded = match (matrix, rows) {
         (Some(matrix), _) => {
             let given = given(&matrix, shape)?;
             let names = names_of_rows::<K>(ids.as_ref(), &given, py)?;
+            let records = records::Pull::new(records.as_ref(), &watch)?;
             let raw = given.raw();
             watch.run(py, || {
                 let loader = prepared
                     .loader(index)
                     .cancel(|| watch.is_over())
                     .progress(|progress| report.call(&watch, progress));
-                load_matrix::<K>(&loader, names, raw, shape.dimensions)
+                load_matrix::<K>(&loader, names, records, raw, shape.dimensions)
             })
         }
         (None, Some(rows)) => {
@@ -138,15 +151,24 @@ fn names_of_rows<K: Name + ?Sized>(
 fn load_matrix<K: Name + ?Sized>(
     loader: &Loader<'_, AnyMetric, K>,
     names: Vec<K::Owned>,
+    records: records::Pull<'_>,
     raw: Raw<'_>,
     dimensions: usize,
 ) -> voisin::Result<u64> {
+    fn load<K: Name + ?Sized, T: Component, V: AsRef<[T]>>(
+        loader: &Loader<'_, AnyMetric, K>,
+        rows: impl Iterator<Item = (K::Owned, V)>,
+        records: records::Pull<'_>,
+    ) -> voisin::Result<u64> {
+        K::load(loader, records.with(rows).map(|((name, row), record)| (name, row, record)))
+    }
+    let names = names.into_iter();
     match raw {
-        Raw::F32(all) => K::load(loader, names.into_iter().zip(all.chunks_exact(dimensions))),
-        Raw::F64(all) => K::load(loader, names.into_iter().zip(all.chunks_exact(dimensions))),
+        Raw::F32(all) => load(loader, names.zip(all.chunks_exact(dimensions)), records),
+        Raw::F64(all) => load(loader, names.zip(all.chunks_exact(dimensions)), records),
         raw => {
-            let rows = names.into_iter().enumerate();
-            K::load(loader, rows.map(|(row, name)| (name, raw.row(row, dimensions))))
+            let rows = names.enumerate().map(|(row, name)| (name, raw.row(row, dimensions)));
+            load(loader, rows, records)
         }
     }
 }
@@ -181,12 +203,12 @@ struct Pull<'a, K: Name + ?Sized, T> {
     watch: &'a Watch,
     shape: Shape,
     take: fn(Raw<'_>, usize, usize) -> Vec<T>,
-    ahead: VecDeque<(K::Owned, Vec<T>)>,
+    ahead: VecDeque<(K::Owned, Vec<T>, Record)>,
     is_over: bool,
 }
 
 impl<K: Name + ?Sized, T: Component> Iterator for Pull<'_, K, T> {
-    type Item = (K::Owned, Vec<T>);
+    type Item = (K::Owned, Vec<T>, Record);
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ahead.is_empty() && !self.is_over {
@@ -213,20 +235,33 @@ impl<K: Name + ?Sized, T> Pull<'_, K, T> {
                 self.is_over = true;
                 return Ok(());
             };
-            let pair = pair?;
-            let (names, vectors): (Bound<'_, PyAny>, Bound<'_, PyAny>) =
-                pair.extract().map_err(|_| {
-                    let message = "the rows are no pairs: give (id, vector), or (ids, matrix)";
-                    refused(py, "InvalidVector", message)
-                })?;
+            let (names, vectors, records) = row_of(&pair?)?;
             let given = given(&vectors, self.shape)?;
             let names = names_for::<K>(&names, &given)?;
+            let records = records::take_for(records.as_ref(), &given)?;
             let (raw, dimensions) = (given.raw(), self.shape.dimensions);
-            let rows = names.into_iter().enumerate();
-            self.ahead.extend(rows.map(|(row, name)| (name, (self.take)(raw, row, dimensions))));
+            let mut records = records.unwrap_or_default().into_iter();
+            for (row, name) in names.into_iter().enumerate() {
+                let record = records.next().flatten();
+                self.ahead.push_back((name, (self.take)(raw, row, dimensions), record));
+            }
         }
         Ok(())
     }
+}
+
+/// An id, a vector, and a record, if there is one; or several of each.
+type Row<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
+
+fn row_of<'py>(row: &Bound<'py, PyAny>) -> PyResult<Row<'py>> {
+    if let Ok((names, vectors)) = row.extract() {
+        return Ok((names, vectors, None));
+    }
+    row.extract().map_err(|_| {
+        let message = "the rows are no pairs: give (id, vector) or (id, vector, record), or \
+                       several of each, as (ids, matrix)";
+        refused(row.py(), "InvalidVector", message)
+    })
 }
 
 /// The caller's function that is told how far a load is.

@@ -7,20 +7,28 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyString};
 use voisin::codec::Component;
 use voisin::{
-    AnyMetric, Batch, Filter, Index, ItemId, ItemName, Loader, Query, Result, Searchable, Searched,
-    Snapshot,
+    AnyMetric, Batch, Condition, Filter, Index, ItemId, ItemName, Loader, Pages, Query, Result,
+    Searchable, Searched, Snapshot,
 };
 
+use crate::batch::Names;
 use crate::errors::{refused, refused_value};
 use crate::filters::Kept;
 use crate::found::{Many, One};
-use crate::write::Names;
+use crate::pages::Any;
+use crate::records::Record;
 
 /// A handle that names items by `K`.
 pub(crate) type Handle<K> = Index<AnyMetric, K>;
 
+/// Pages of a snapshot whose items are named by `K`.
+pub(crate) type PagesOf<K> = Pages<Snapshot<AnyMetric, K>, K>;
+
 /// See the module.
 pub(crate) trait Name: ItemName {
+    /// Whether names can begin with others.
+    const HAS_PREFIX: bool = false;
+
     /// The name of one item.
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<Self::Owned>;
     /// The names of many items: an array, a list, a set, or any other iterable.
@@ -55,11 +63,26 @@ pub(crate) trait Name: ItemName {
         query: &Query<'_, S>,
         name: &Self::Owned,
     ) -> Result<Option<Searched<Self::Owned>>>;
+    fn pages_by_item(
+        query: &Query<'_, Snapshot<AnyMetric, Self>>,
+        name: &Self::Owned,
+    ) -> Result<Option<PagesOf<Self>>>;
+    fn pages(pages: PagesOf<Self>) -> Any;
+    fn next_page(
+        pages: &mut PagesOf<Self>,
+        cancel: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Searched<Self::Owned>>;
 
     fn all(snapshot: &Snapshot<AnyMetric, Self>) -> Result<Vec<Self::Owned>>;
     fn contains(snapshot: &Snapshot<AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
     fn vector(snapshot: &Snapshot<AnyMetric, Self>, name: &Self::Owned)
     -> Result<Option<Vec<f32>>>;
+    fn record(snapshot: &Snapshot<AnyMetric, Self>, name: &Self::Owned) -> Result<Record>;
+    /// The names of the items for which a condition holds, in their order.
+    fn matching(
+        snapshot: &Snapshot<AnyMetric, Self>,
+        condition: &Condition,
+    ) -> Result<Vec<Self::Owned>>;
 
     fn has(batch: &Batch<'_, AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
     fn add(
@@ -67,10 +90,27 @@ pub(crate) trait Name: ItemName {
         names: &[Self::Owned],
         vectors: &[impl Component],
     ) -> Result<()>;
+    /// Adds items that all have a record.
+    fn add_with_records<T: Component>(
+        batch: &mut Batch<'_, AnyMetric, Self>,
+        names: &[Self::Owned],
+        vectors: &[T],
+        records: &[Record],
+    ) -> Result<()>;
+    fn set_record(
+        batch: &mut Batch<'_, AnyMetric, Self>,
+        name: &Self::Owned,
+        record: &[u8],
+    ) -> Result<bool>;
+    fn remove_record(batch: &mut Batch<'_, AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
     fn delete(batch: &mut Batch<'_, AnyMetric, Self>, names: &[Self::Owned]) -> Result<u64>;
+    fn delete_matching(
+        batch: &mut Batch<'_, AnyMetric, Self>,
+        condition: &Condition,
+    ) -> Result<u64>;
     fn load<T: Component, V: AsRef<[T]>>(
         loader: &Loader<'_, AnyMetric, Self>,
-        rows: impl Iterator<Item = (Self::Owned, V)>,
+        rows: impl Iterator<Item = (Self::Owned, V, Record)>,
     ) -> Result<u64>;
 }
 
@@ -199,6 +239,24 @@ macro_rules! calls {
             query.by_item($borrow)
         }
 
+        fn pages_by_item(
+            query: &Query<'_, Snapshot<AnyMetric, Self>>,
+            $name: &$owned,
+        ) -> Result<Option<PagesOf<Self>>> {
+            query.pages_by_item($borrow)
+        }
+
+        fn pages(pages: PagesOf<Self>) -> Any {
+            Any::$variant(pages)
+        }
+
+        fn next_page(
+            pages: &mut PagesOf<Self>,
+            cancel: &(dyn Fn() -> bool + Sync),
+        ) -> Result<Searched<$owned>> {
+            pages.next_page(cancel)
+        }
+
         fn contains(snapshot: &Snapshot<AnyMetric, Self>, $name: &$owned) -> Result<bool> {
             snapshot.contains($borrow)
         }
@@ -208,6 +266,10 @@ macro_rules! calls {
             $name: &$owned,
         ) -> Result<Option<Vec<f32>>> {
             snapshot.vector($borrow)
+        }
+
+        fn record(snapshot: &Snapshot<AnyMetric, Self>, $name: &$owned) -> Result<Record> {
+            snapshot.record($borrow)
         }
 
         fn has(batch: &Batch<'_, AnyMetric, Self>, $name: &$owned) -> Result<bool> {
@@ -222,15 +284,47 @@ macro_rules! calls {
             batch.add_items(names, vectors)
         }
 
+        fn add_with_records<T: Component>(
+            batch: &mut Batch<'_, AnyMetric, Self>,
+            names: &[$owned],
+            vectors: &[T],
+            records: &[Record],
+        ) -> Result<()> {
+            let dimensions = vectors.len() / names.len().max(1);
+            let rows = names.iter().zip(vectors.chunks_exact(dimensions.max(1))).zip(records);
+            let rows =
+                rows.filter_map(|(($name, row), record)| Some(($borrow, row, record.as_deref()?)));
+            batch.add_items_with_records(rows).map(drop)
+        }
+
+        fn set_record(
+            batch: &mut Batch<'_, AnyMetric, Self>,
+            $name: &$owned,
+            record: &[u8],
+        ) -> Result<bool> {
+            batch.set_record($borrow, record)
+        }
+
+        fn remove_record(batch: &mut Batch<'_, AnyMetric, Self>, $name: &$owned) -> Result<bool> {
+            batch.remove_record($borrow)
+        }
+
         fn delete(batch: &mut Batch<'_, AnyMetric, Self>, names: &[$owned]) -> Result<u64> {
             batch.delete_items(names.iter().map(|$name| $borrow))
         }
 
+        fn delete_matching(
+            batch: &mut Batch<'_, AnyMetric, Self>,
+            condition: &Condition,
+        ) -> Result<u64> {
+            batch.delete_matching(condition)
+        }
+
         fn load<T: Component, V: AsRef<[T]>>(
             loader: &Loader<'_, AnyMetric, Self>,
-            rows: impl Iterator<Item = ($owned, V)>,
+            rows: impl Iterator<Item = ($owned, V, Record)>,
         ) -> Result<u64> {
-            loader.load(rows)
+            loader.load_given(rows)
         }
     };
 }
@@ -282,6 +376,10 @@ impl Name for ItemId {
     fn all(snapshot: &Snapshot<AnyMetric>) -> Result<Vec<ItemId>> {
         Ok(snapshot.ids()?.into_iter().collect())
     }
+
+    fn matching(snapshot: &Snapshot<AnyMetric>, condition: &Condition) -> Result<Vec<ItemId>> {
+        Ok(snapshot.ids_of(condition)?.into_iter().collect())
+    }
 }
 
 impl Name for u64 {
@@ -330,10 +428,18 @@ impl Name for u64 {
     fn all(snapshot: &Snapshot<AnyMetric, u64>) -> Result<Vec<u64>> {
         snapshot.keys()?.collect()
     }
+
+    fn matching(snapshot: &Snapshot<AnyMetric, u64>, condition: &Condition) -> Result<Vec<u64>> {
+        let mut keys = snapshot.keys_of(condition)?;
+        keys.sort_unstable();
+        Ok(keys)
+    }
 }
 
 impl Name for str {
     calls!(Texts, String, |name| name.as_str());
+
+    const HAS_PREFIX: bool = true;
 
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<String> {
         take_text(name)
@@ -387,5 +493,11 @@ impl Name for str {
 
     fn all(snapshot: &Snapshot<AnyMetric, str>) -> Result<Vec<String>> {
         snapshot.keys()?.collect()
+    }
+
+    fn matching(snapshot: &Snapshot<AnyMetric, str>, condition: &Condition) -> Result<Vec<String>> {
+        let mut keys = snapshot.keys_of(condition)?;
+        keys.sort_unstable();
+        Ok(keys)
     }
 }

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyString, PyType};
-use voisin::{AnyType, Codes, Names, Options};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyType};
+use voisin::{AnyType, Codes, Field, FieldType, Names, Options};
 
+use crate::asked::kind;
 use crate::errors::refused;
 
 /// The settings of a handle, with which a copy of it is opened in another process.
@@ -76,6 +77,8 @@ pub(crate) struct Creation<'a, 'py> {
     pub(crate) dtype: Option<&'a str>,
     pub(crate) ids: Option<Bound<'py, PyAny>>,
     pub(crate) codes: AskedCodes,
+    pub(crate) fields: Option<Bound<'py, PyDict>>,
+    pub(crate) kinds: Option<Vec<String>>,
     pub(crate) m: Option<usize>,
     pub(crate) m0: Option<usize>,
     pub(crate) ef_construction: Option<usize>,
@@ -139,6 +142,14 @@ impl Creation<'_, '_> {
     }
 
     pub(crate) fn options(&self, py: Python<'_>) -> PyResult<Options> {
+        let options = self.options_but_codes(py)?;
+        Ok(match self.codes(py)? {
+            Some(codes) => options.codes(codes),
+            None => options,
+        })
+    }
+
+    pub(crate) fn options_but_codes(&self, py: Python<'_>) -> PyResult<Options> {
         let mut options = Options::new(self.dimensions);
         if let Some(m) = self.m {
             options = options.m(m);
@@ -155,10 +166,60 @@ impl Creation<'_, '_> {
         if let Some(seed) = self.seed {
             options = options.seed(seed);
         }
-        Ok(match self.codes(py)? {
-            Some(codes) => options.codes(codes),
-            None => options,
-        })
+        if let Some(kinds) = &self.kinds {
+            let kinds = kinds.iter().map(|name| kind(py, name));
+            options = options.kinds(kinds.collect::<PyResult<Vec<_>>>()?);
+        }
+        if let Some(fields) = &self.fields {
+            let fields = fields.iter().map(|(name, of)| field(&name.extract::<String>()?, &of));
+            options = options.fields(fields.collect::<PyResult<Vec<_>>>()?);
+        }
+        Ok(options)
+    }
+}
+
+/// A type of fields: its name, and how a field of it is made.
+type Type = (&'static str, FieldType, fn(String) -> Field);
+
+/// All types of fields.
+const TYPES: &[Type] = &[
+    ("keyword", FieldType::Keyword, Field::keyword),
+    ("integer", FieldType::Integer, Field::integer),
+    ("float", FieldType::Float, Field::float),
+    ("timestamp", FieldType::Timestamp, Field::timestamp),
+    ("bool", FieldType::Bool, Field::bool),
+];
+
+/// The name of a type of fields.
+pub(crate) fn type_name(of: FieldType) -> &'static str {
+    TYPES.iter().find(|(_, known, _)| *known == of).map_or("other", |(name, ..)| name)
+}
+
+/// A field of a type that a caller names.
+///
+/// # Errors
+/// `InvalidParameter`.
+pub(crate) fn field(name: &str, of: &Bound<'_, PyAny>) -> PyResult<Field> {
+    let py = of.py();
+    let named = of.extract::<String>();
+    let is_it = |known: &str| named.as_ref().is_ok_and(|named| named == known);
+    let python = [
+        ("keyword", py.get_type::<PyString>()),
+        ("bool", py.get_type::<PyBool>()),
+        ("integer", py.get_type::<PyInt>()),
+        ("float", py.get_type::<PyFloat>()),
+    ];
+    let python = python.iter().find(|(_, class)| of.is(class)).map(|(name, _)| *name);
+    match TYPES.iter().find(|(known, ..)| is_it(known) || python == Some(known)) {
+        Some((_, _, make)) => Ok(make(name.to_owned())),
+        None => {
+            let message = format!(
+                "the field {name:?} cannot be of {}: use \"keyword\" (or str), \"integer\" (int), \
+                 \"float\", \"timestamp\" or \"bool\"",
+                of.repr()?
+            );
+            Err(refused(py, "InvalidParameter", &message))
+        }
     }
 }
 

@@ -5,12 +5,14 @@ mod filtered;
 mod flat;
 mod graph;
 mod ivf;
+mod lsh;
 
 use self::candidates::CandidateList;
 pub(crate) use self::flat::Flat;
 use self::graph::Graph;
 pub(super) use self::graph::{Estimator, MIN_ADAPTIVE_BITS, STOP_EXPONENT};
 use self::ivf::InvertedLists;
+use self::lsh::Lsh;
 use super::{AnyView, Search, Strategy};
 use crate::error::Result;
 use crate::format::meta::Meta;
@@ -18,7 +20,7 @@ use crate::top_k::Found;
 use crate::types::IndexKind;
 
 /// All access paths; of equal costs, the first is taken.
-pub(crate) const PATHS: &[&dyn AccessPath] = &[&Graph, &Flat, &CandidateList, &InvertedLists];
+pub(crate) const PATHS: &[&dyn AccessPath] = &[&Graph, &Flat, &CandidateList, &InvertedLists, &Lsh];
 
 /// An access path.
 pub(crate) trait AccessPath: Sync {

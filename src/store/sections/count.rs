@@ -48,6 +48,7 @@ pub(crate) fn count<'t, S: Source<'t>>(
         alpha: 0.0,
         codes: None,
         lists: None,
+        lsh: None,
         layers: Vec::new(),
         records: 0,
         record_bytes: 0,

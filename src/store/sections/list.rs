@@ -6,6 +6,7 @@ use super::graph::GraphSection;
 use super::ids::IdsSection;
 use super::item_keys::ItemKeysSection;
 use super::ivf::IvfSection;
+use super::lsh::LshSection;
 use super::records::RecordsSection;
 use super::section::Section;
 use super::sets::SetsSection;
@@ -20,6 +21,7 @@ pub(crate) const SECTIONS: &[&dyn Section] = &[
     &GraphSection,
     &IdsSection,
     &IvfSection,
+    &LshSection,
     &CodesSection,
     #[cfg(test)]
     &super::exercise::FingerprintsSection,

@@ -6,9 +6,9 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use voisin::distances::{Cosine, Distance, Euclidean};
-use voisin::{Codes, Error, Index, Options, PageToken};
+use voisin::{Codes, Error, Field, FieldValue, Index, Options, PageToken};
 
-use super::{DIMENSIONS, World, assert_same, force, random_vector};
+use super::{DIMENSIONS, World, assert_same, by_lists, force, random_vector};
 use crate::child::{Running, tell, told};
 
 /// All pages of all ways, against the oracle: every item once, in order where the way is exact, and
@@ -274,6 +274,9 @@ proptest! {
             prop_assert_eq!(found.group, *group);
             assert_same(&found.nns, nns);
         }
+        let mut lists = world.index.search(most);
+        let listed = by_lists(&mut lists).groups(&query, per_group, |i| i / 3 % groups).unwrap();
+        prop_assert_eq!(&listed.groups, &found.groups);
         let mut search = world.index.search(most);
         let walked = search.walk_graph().groups(&query, per_group, |i| i / 3 % groups).unwrap();
         prop_assert_eq!(walked.groups.len(), expected.len());
@@ -285,4 +288,64 @@ proptest! {
             prop_assert_eq!(filled(&walked.groups), filled(&found.groups));
         }
     }
+}
+
+/// Groups by a field are those of a closure that knows its values; items with several values are
+/// in several groups, those without one in none.
+#[test]
+fn groups_by_a_field_are_those_by_its_values() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vectors");
+    let index = Index::<Euclidean>::create(&path, Options::new(DIMENSIONS)).unwrap();
+    let mut rng = StdRng::seed_from_u64(5);
+    let values = |item: u32| -> Vec<i64> {
+        match item % 6 {
+            0 => Vec::new(),
+            1 => vec![i64::from(item % 5), 9],
+            _ => vec![i64::from(item % 5)],
+        }
+    };
+    index
+        .write(|batch| {
+            batch.add_field(Field::integer("part"))?;
+            for item in 0..400u32 {
+                let parts = values(item);
+                let record = match &parts[..] {
+                    [one] => format!(r#"{{"part": {one}}}"#),
+                    _ => format!(r#"{{"part": {parts:?}, "other": [{{}}]}}"#),
+                };
+                let vector = random_vector(&mut rng);
+                match item % 12 {
+                    0 => batch.add(item, &vector)?,
+                    _ => batch.add_with_record(item, &vector, record.as_bytes())?,
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    let query = random_vector(&mut rng);
+    let mut all = index.search(400);
+    let all = all.exact().by_vector(&query).unwrap().nns;
+    for (most, per_group) in [(3, 2), (6, 1), (9, 400)] {
+        let mut search = index.search(most);
+        let found = search.exact().groups_by_field(&query, per_group, "part").unwrap();
+        let mut expected: Vec<(i64, Vec<(u32, f32)>)> = Vec::new();
+        for (item, distance) in &all {
+            for part in values(*item) {
+                let is_full = expected.len() == most;
+                match expected.iter_mut().find(|(known, _)| *known == part) {
+                    Some((_, nns)) if nns.len() == per_group => {}
+                    Some((_, nns)) => nns.push((*item, *distance)),
+                    None if is_full => {}
+                    None => expected.push((part, vec![(*item, *distance)])),
+                }
+            }
+        }
+        assert_eq!(found.groups.len(), expected.len());
+        for (found, (part, nns)) in found.groups.iter().zip(&expected) {
+            assert_eq!((&found.group, &found.nns), (&FieldValue::Integer(*part), nns));
+        }
+    }
+    let unknown = index.search(3).groups_by_field(&query, 1, "chapter");
+    assert!(matches!(unknown, Err(Error::UnknownField { .. })), "{unknown:?}");
 }

@@ -13,11 +13,11 @@ use voisin::distances::{Euclidean, distance};
 use voisin::heed::EnvOpenOptions;
 use voisin::roaring::RoaringBitmap;
 use voisin::{
-    Codes, Error, Filter, Index, ItemId, ItemName, Options, Query, Reader, Searchable, Writer,
-    create_database,
+    Codes, Error, Filter, Index, IndexKind, ItemId, ItemName, Options, Query, Reader, Searchable,
+    Writer, create_database,
 };
 
-use super::{DIMENSIONS, World, random_vector};
+use super::{DIMENSIONS, World, by_lists, random_vector};
 
 type Owned<S> = <<S as Searchable>::Key as ItemName>::Owned;
 
@@ -91,10 +91,17 @@ fn ask_everything<S: Searchable>(
     let (mut exact, mut walk) = (search.clone(), search.clone());
     exact.exact();
     walk.walk_graph();
-    let ways = [("chosen", search), ("exact", &exact), ("walk", &walk)];
+    let mut ways = vec![("chosen", search), ("exact", &exact), ("walk", &walk)];
+    let mut lists = search.clone();
+    by_lists(&mut lists);
+    // Readers have none here.
+    if !matches!(lists.by_vector(query), Err(Error::KindMismatch { .. })) {
+        ways.push(("lists", &lists));
+    }
+    let ways = &ways[..];
 
     // Within a radius, and counts.
-    for (way, search) in ways {
+    for &(way, search) in ways {
         let what = format!("{what}, {way}");
         let mut within = search.clone();
         within.within(radius).with_vectors();
@@ -145,7 +152,7 @@ fn ask_everything<S: Searchable>(
     assert!(estimated.is_exact() || estimated.distances <= 20, "{what}");
 
     // Pages: all that pass, and nothing else.
-    for (way, search) in ways {
+    for &(way, search) in ways {
         let what = format!("{what}, pages, {way}");
         let mut pages = search.pages(query).unwrap();
         let mut found = Vec::new();
@@ -154,7 +161,7 @@ fn ask_everything<S: Searchable>(
         }
         assert_passes(&found, all, &what);
         assert_eq!(found.len(), all.len(), "{what}");
-        if way == "exact" {
+        if ["exact", "lists"].contains(&way) {
             assert_near(&found, &nns(all), &what);
         }
         let mut within = search.clone();
@@ -204,7 +211,7 @@ fn ask_everything<S: Searchable>(
     assert_near(&found.nns, &by(&f32::min), &format!("{what}, nearest of"));
     let found = exact.by_sum(&[(query, 1.0), (other, 1.0)]).unwrap();
     assert_near(&found.nns, &by(&|a, b| a + b), &format!("{what}, sum"));
-    for search in [search, &walk] {
+    for (_, search) in ways.iter().copied().filter(|(way, _)| *way != "exact") {
         let both: Vec<_> = search.by_nearest_of(&rows).unwrap().nns;
         assert!(both.iter().all(|(name, _)| all.iter().any(|(known, ..)| known == name)));
         assert_passes(&search.diverse(query, 0.5, 30).unwrap().nns, all, what);
@@ -368,7 +375,8 @@ fn every_question_to_a_reader_obeys_every_restriction() {
 #[test]
 fn every_question_by_key_obeys_every_restriction() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options::new(DIMENSIONS).m(8).m0(16);
+    let kinds = [IndexKind::Hnsw, IndexKind::Ivf];
+    let options = Options::new(DIMENSIONS).m(8).m0(16).kinds(kinds);
     let index = Index::<Euclidean, str>::create(folder.path().join("vectors"), options).unwrap();
     let mut rng = StdRng::seed_from_u64(41);
     let owner = |nth: u32| ["ann/", "bob/", "b"][nth as usize % 3];

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use voisin::distances::{Cosine, Distance, DotProduct, Euclidean};
 use voisin::{Codes, Error, Index, Options, Searched, Strategy};
 
-use super::{DIMENSIONS, World, assert_same, force, random_vector};
+use super::{DIMENSIONS, World, assert_same, by_lists, force, random_vector};
 
 /// A radius between two of the distances of an oracle, which rounding leaves on its side.
 fn radius_of(all: &[(u32, f32)], count: usize) -> f32 {
@@ -47,6 +47,11 @@ fn compare<D: Distance>(world: &World<D>, seed: u64, count: usize, cap: usize) {
         let missing = expected.len().min(cap) - walked.nns.len();
         assert!(missing * 10 <= expected.len().min(cap), "{missing} of {}", expected.len());
         assert!(cap == 0 || !walked.is_complete());
+
+        let probed = by_lists(&mut search.clone()).by_vector(&query).unwrap();
+        assert!(probed.nns.iter().all(|(item, _)| found.contains(item)));
+        let missing = expected.len().min(cap) - probed.nns.len();
+        assert!(missing * 10 <= expected.len().min(cap), "lists: {missing} of {}", expected.len());
 
         // The two vectors of a batch get the answers that each gets alone.
         let rows = [&query[..], &world.items.values().next().unwrap()[..]].concat();

@@ -29,7 +29,7 @@ pub use self::kernels::{
     MAX_PREFETCH_LINES, PANEL, ROWS, Row, code_bytes, norm, prefetch, prefetch_early,
     prefetch_line, prefetch_lines, prefetches_early, small_angle,
 };
-pub(crate) use self::kernels::{Rotation, estimates, fills_lines};
+pub(crate) use self::kernels::{Rotation, estimates, fills_lines, split_mix};
 pub use self::metric::{AsItIs, Called, Encoded, Finish, HalfAngle, Metric, Negated, by_finish};
 pub(crate) use self::metrics::sum_of;
 pub use self::metrics::{

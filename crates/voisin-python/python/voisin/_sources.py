@@ -5,44 +5,63 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from voisin._arrays import as_vectors
 from voisin.errors import _exception
 
-_Opened = tuple["np.ndarray[Any, Any] | None", Any, Any]
+# A matrix, its ids and its records; and None, or an iterable of rows, and three times None.
+_Opened = tuple["np.ndarray[Any, Any] | None", Any, Any, Any]
 
 # Rows that are read from a Parquet file at a time.
 _BATCH_ROWS = 8192
 
 
-def opened(data: Any, ids: Any, vectors: str | None) -> _Opened:
-    """A matrix, its ids, and None; or two times None, and an iterable of pairs."""
+def opened(data: Any, ids: Any, vectors: str | None, records: Any) -> _Opened:
+    """What the native module loads of what a caller gives."""
     if isinstance(data, (str, os.PathLike)):
-        return _file(os.fspath(data), ids, vectors)
+        return _file(os.fspath(data), ids, vectors, records)
     if _is_table(data):
-        return None, None, _batches(data, ids, vectors)
+        return _rows(_batches(data, _columns(ids, vectors, records)))
     if vectors is not None:
         raise _refused("vectors= names a column, and this is no table: leave it out")
     if isinstance(data, np.ndarray) or _is_array(data):
-        return as_vectors(data), ids, None
+        return _matrix(data, ids, records)
     if isinstance(data, (list, tuple)) and (ids is not None or not _is_pair(data)):
-        return as_vectors(data), ids, None
-    if ids is not None:
-        raise _refused("an iterable has its ids in its pairs: leave ids= out, or give a matrix")
-    return None, None, data
+        return _matrix(data, ids, records)
+    if ids is not None or records is not None:
+        raise _refused(
+            "an iterable has its ids and records in its rows: leave ids= and records= out, or "
+            "give a matrix"
+        )
+    return _rows(data)
+
+
+def _rows(rows: Any) -> _Opened:
+    return None, None, None, rows
+
+
+def _matrix(data: Any, ids: Any, records: Any) -> _Opened:
+    matrix = as_vectors(data)
+    if records is not None:
+        if isinstance(records, (str, bytes, dict, bool)):
+            raise _refused("the records of a matrix are an iterable of one for each row: give one")
+        if hasattr(records, "__len__") and matrix.ndim == 2 and len(records) != len(matrix):
+            message = f"{len(matrix)} rows and {len(records)} records: give as many records as rows"
+            raise _exception("LengthMismatch", "caller", message, len(records), len(matrix))
+    return matrix, ids, records, None
 
 
 def _is_pair(rows: Any) -> bool:
-    """Whether the first row is an id and a vector, and no row of numbers."""
+    """Whether the first row is an id and a vector, or also a record, and no row of numbers."""
     if not len(rows):
         return True
     first = rows[0]
     return (
         isinstance(first, (list, tuple))
-        and len(first) == 2
+        and len(first) in (2, 3)
         and (hasattr(first[1], "__len__") or hasattr(first[1], "__array__"))
     )
 
@@ -66,28 +85,61 @@ def _is_table(data: Any) -> bool:
     return hasattr(data, "__arrow_c_stream__") and hasattr(data, "columns")
 
 
-def _file(path: str, ids: Any, vectors: str | None) -> _Opened:
+def _file(path: str, ids: Any, vectors: str | None, records: Any) -> _Opened:
     if path.endswith(".npy"):
         if vectors is not None:
             raise _refused("vectors= names a column, and this is no table: leave it out")
         # Mapped: its pages are read when they are needed.
-        return as_vectors(np.load(path, mmap_mode="r", allow_pickle=False)), ids, None
+        return _matrix(np.load(path, mmap_mode="r", allow_pickle=False), ids, records)
     if path.endswith((".parquet", ".pq")):
         _pyarrow()
         parquet = importlib.import_module("pyarrow.parquet")
-        columns = _columns(ids, vectors)
-        batches = parquet.ParquetFile(path).iter_batches(_BATCH_ROWS, columns=list(columns))
-        return None, None, _pairs(batches, *columns)
+        columns = _columns(ids, vectors, records)
+        only = None if columns.records is True else list(columns.names())
+        batches = parquet.ParquetFile(path).iter_batches(_BATCH_ROWS, columns=only)
+        return _rows(_pairs(batches, columns))
     raise _refused(f"{path!r} is no .npy and no .parquet file: read it, and give an array")
 
 
-def _columns(ids: Any, vectors: str | None) -> tuple[str, str]:
+class _Columns(NamedTuple):
+    """The columns of a table that are loaded."""
+
+    ids: str
+    vectors: str
+    records: Literal[True] | str | list[str] | None
+    """True for a dict of all other columns, a list for one of these, a name for what is in one."""
+
+    def names(self) -> list[str]:
+        records = self.records
+        more = [records] if isinstance(records, str) else records if isinstance(records, list) else []
+        return list(dict.fromkeys([self.ids, self.vectors, *more]))
+
+    def of(self, batch: Any) -> Any:
+        """The records of a batch."""
+        if isinstance(self.records, str):
+            return batch.column(self.records).to_pylist()
+        names = self.records
+        if names is True:
+            names = [name for name in batch.schema.names if name not in (self.ids, self.vectors)]
+        if names is None:
+            return None
+        columns = [batch.column(name).to_pylist() for name in names]
+        if not columns:
+            return [{}] * batch.num_rows
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _columns(ids: Any, vectors: str | None, records: Any) -> _Columns:
     if ids is not None and not isinstance(ids, str):
         raise _refused("the ids of a table are one of its columns: give its name")
-    return ids or "id", vectors or "vector"
+    if not (records is None or records is True or isinstance(records, str)):
+        if not isinstance(records, (list, tuple)) or not all(isinstance(it, str) for it in records):
+            raise _refused("the records of a table are columns: give their names, or True for all")
+        records = list(records)
+    return _Columns(ids or "id", vectors or "vector", records)
 
 
-def _batches(table: Any, ids: Any, vectors: str | None) -> Iterator[tuple[Any, Any]]:
+def _batches(table: Any, columns: _Columns) -> Iterator[tuple[Any, ...]]:
     arrow = _pyarrow()
     if hasattr(table, "to_batches"):
         batches = table.to_batches()
@@ -95,22 +147,22 @@ def _batches(table: Any, ids: Any, vectors: str | None) -> Iterator[tuple[Any, A
         batches = arrow.RecordBatchReader.from_stream(table)
     else:
         batches = [table]
-    return _pairs(batches, *_columns(ids, vectors))
+    return _pairs(batches, columns)
 
 
-def _pairs(batches: Any, ids: str, vectors: str) -> Iterator[tuple[Any, Any]]:
+def _pairs(batches: Any, columns: _Columns) -> Iterator[tuple[Any, ...]]:
+    arrow = _pyarrow()
     for batch in batches:
-        for column in (ids, vectors):
+        for column in columns.names():
             if column not in batch.schema.names:
                 known = ", ".join(batch.schema.names)
                 raise _refused(f"there is no column {column!r}: use one of {known}")
-        names = batch.column(ids)
-        arrow = _pyarrow()
+        names = batch.column(columns.ids)
         is_text = arrow.types.is_string(names.type) or arrow.types.is_large_string(names.type)
-        yield (
-            names.to_pylist() if is_text else names.to_numpy(zero_copy_only=False),
-            arrow_matrix(batch.column(vectors)),
-        )
+        ids = names.to_pylist() if is_text else names.to_numpy(zero_copy_only=False)
+        matrix = arrow_matrix(batch.column(columns.vectors))
+        records = columns.of(batch)
+        yield (ids, matrix) if records is None else (ids, matrix, records)
 
 
 def arrow_matrix(data: Any) -> np.ndarray[Any, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 if TYPE_CHECKING:
-    from voisin._voisin import Index
+    from voisin._voisin import Found, Index
 
 
 class Hit(NamedTuple):
@@ -49,6 +50,144 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.invariant}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What an exact answer guarantees: of all `items` that may be results, in the state of `commit`,
+    no other one is nearer by the definition of the metric, ties by id."""
+
+    commit: int
+    items: int
+    compared: int
+    """The number of them whose exact distance was computed."""
+    ruled_out: int
+    """The number of those that the error bound of their codes ruled out."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """The number of items within a radius: see `Query.count_within`."""
+
+    items: int
+    """The number, or the estimate."""
+    low: int
+    """The lower end of the interval in which the number is: in 95 % of all cases if it is
+    estimated, certainly if it is not."""
+    high: int
+    """The upper end of that interval."""
+    is_cancelled: bool
+    """Whether a `CancelToken` or the deadline ended it: the interval holds for what was seen."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the number is exact."""
+        return self.low == self.high
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The recall of a query, measured by items of the index: see `Query.measure_recall`."""
+
+    mean: float
+    low: float
+    """The lower end of its 95 % confidence interval."""
+    high: float
+    """The upper end of that interval."""
+    queries: int
+    """The number of queries that it was measured by."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of items: see `Query.groups`."""
+
+    group: Any
+    """What the function has returned for its items."""
+    hits: list[Hit]
+    """Its items, the nearest first."""
+
+
+@dataclass(frozen=True)
+class Groups(Sequence[Group]):
+    """The nearest groups, by their nearest items: see `Query.groups`. A sequence of `Group`."""
+
+    groups: list[Group]
+    is_cancelled: bool
+    """Whether a `CancelToken` or the deadline ended the search: groups may be missing, or lack
+    items."""
+    timed_out: bool
+    """Whether the deadline ended the search."""
+    strategy: str
+    """What answered: see `Found.strategy`."""
+
+    @overload
+    def __getitem__(self, at: int) -> Group: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Group]: ...
+    def __getitem__(self, at: int | slice) -> Group | list[Group]:
+        return self.groups[at]
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to answer a query, which was taken alone: see `Query.explain`."""
+
+    strategy: str
+    """See `Found.strategy`."""
+    is_chosen: bool
+    """Whether a search takes this way."""
+    changed_over: bool
+    """Whether it has cost more than an exact answer would, which was given instead."""
+    estimated: float | None
+    """The seconds that the planner has estimated; None within a radius."""
+    took: float
+    """The seconds that it took."""
+    lists: int
+    distances: int
+    estimates: int
+    """Distances estimated from codes."""
+    pages: int
+    """Pages read from disk."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How a query is answered: see `Query.explain`. It prints as a table."""
+
+    answer: Found
+    possible: int
+    """The number of items that may be results."""
+    ef: int
+    """As given, or as it follows from `recall`."""
+    recall: float | None
+    """The goal of recall."""
+    resolved_in: float
+    """The seconds that it took to look up what the filters name."""
+    ways: list[Way]
+    """The ways to answer, the chosen one first."""
+    text: str
+    """The table."""
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class ListStats:
+    """The inverted lists of an index of the kind `"ivf"`."""
+
+    lists: int
+    smallest: int
+    """The number of items of the smallest list."""
+    largest: int
+    imbalance: float
+    """How many times as many items a search compares as if all lists were equally large."""
+    trained_on: int
+    """The number of items when the lists were made."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +269,15 @@ class Stats:
     alpha: float
     codes: CodeStats | None
     range: RangeStats | None
+    lists: ListStats | None
+    """The inverted lists, if there are any."""
     layers: list[LayerStats]
+    index_kinds: list[str]
+    """The kinds of index that it has."""
+    records: int
+    """Items that have a record."""
+    record_bytes: int
+    """Bytes of all records."""
     kinds: dict[str, tuple[int, int]]
     """The number of values of each kind, and their bytes."""
     bytes: int
@@ -168,6 +315,8 @@ class Inspected:
     metric: str | None
     dtype: str | None
     dimensions: int | None
+    kinds: list[str] | None
+    """The kinds of index that it has."""
     code_bits: int | None
     connectivity: tuple[int, int] | None
     items: int | None

@@ -1,21 +1,45 @@
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, final, overload
+from typing import Any, ClassVar, Literal, TypeAlias, final, overload
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self, disjoint_base
 
-from voisin._types import Finding, Hit, Inspected, Progress, Stats
+from voisin._types import (
+    Certificate,
+    Count,
+    Explanation,
+    Finding,
+    Groups,
+    Hit,
+    Inspected,
+    Progress,
+    Recall,
+    Stats,
+)
 
 _Path: TypeAlias = str | PathLike[str]
 _Id: TypeAlias = int | str | np.integer[Any]
 _IdType: TypeAlias = Literal["int", "u32", "u64", "str"]
 # An array, a list, a set or another iterable of ids.
 _Names: TypeAlias = Iterable[Any]
-_Restriction: TypeAlias = Iterable[Any] | Filter | Callable[[Any], object]
+# A condition: of `field`, or as JSON has it.
+_Condition: TypeAlias = Condition | dict[str, Any]
+_Set: TypeAlias = Iterable[Any] | Filter | _Condition
+_Restriction: TypeAlias = _Set | Callable[[Any], object]
+# A dict is stored as JSON.
+_Record: TypeAlias = Mapping[str, Any] | bytes | bytearray | memoryview | None
+_Records: TypeAlias = _Record | Iterable[_Record]
+_FieldType: TypeAlias = (
+    Literal["keyword", "integer", "float", "timestamp", "bool"]
+    | type[str]
+    | type[int]
+    | type[float]
+    | type[bool]
+)
 # The number of dimensions of an array is not known by its type, so what it finds is `Any`: a `Found`
 # or a `FoundMany`.
 _Vector: TypeAlias = list[float] | tuple[float, ...]
@@ -26,10 +50,13 @@ _Vectors: TypeAlias = Any
 __all__ = [
     "Batch",
     "CancelToken",
+    "Condition",
     "Filter",
     "Found",
     "FoundMany",
     "Index",
+    "Pages",
+    "Query",
     "Searcher",
     "Snapshot",
     "__version__",
@@ -50,6 +77,21 @@ class CancelToken:
     def is_cancelled(self) -> bool: ...
 
 @final
+class Condition:
+    def __new__(cls, condition: _Condition | str, /) -> Self: ...
+    def to_dict(self) -> dict[str, Any]: ...
+    def __and__(self, other: _Condition, /) -> Condition: ...
+    def __or__(self, other: _Condition, /) -> Condition: ...
+    def __rand__(self, other: _Condition, /) -> Condition: ...
+    def __ror__(self, other: _Condition, /) -> Condition: ...
+    def __invert__(self) -> Condition: ...
+    def __bool__(self) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
 class Filter: ...
 
 @final
@@ -61,7 +103,15 @@ class Found:
     @property
     def vectors(self) -> npt.NDArray[np.float32] | None: ...
     @property
+    def records(self) -> list[dict[str, Any] | bytes | None] | None: ...
+    @property
+    def raw_records(self) -> list[bytes | None] | None: ...
+    @property
     def strategy(self) -> str: ...
+    @property
+    def commit(self) -> int: ...
+    @property
+    def certificate(self) -> Certificate | None: ...
     @property
     def is_complete(self) -> bool: ...
     @property
@@ -90,6 +140,10 @@ class FoundMany:
     @property
     def vectors(self) -> npt.NDArray[np.float32] | None: ...
     @property
+    def records(self) -> list[list[dict[str, Any] | bytes | None]] | None: ...
+    @property
+    def raw_records(self) -> list[list[bytes | None]] | None: ...
+    @property
     def is_complete(self) -> bool: ...
     @property
     def is_cancelled(self) -> bool: ...
@@ -97,6 +151,38 @@ class FoundMany:
     def timed_out(self) -> bool: ...
     def __len__(self) -> int: ...
     def __getitem__(self, at: int, /) -> Found: ...
+
+@final
+class Query:
+    @overload
+    def search(self, vector: _Vector) -> Found: ...
+    @overload
+    def search(self, vector: _Matrix) -> FoundMany: ...
+    @overload
+    def search(self, vector: _Vectors) -> Any: ...
+    def similar(self, id: _Id) -> Found: ...
+    def pages(self, vector: _Vectors, *, after: str | None = None) -> Pages: ...
+    def similar_pages(self, id: _Id) -> Pages: ...
+    def groups(
+        self, vector: _Vectors, *, by: Callable[[Any], Hashable], per_group: int = 1
+    ) -> Groups: ...
+    def nearest_of(self, vectors: _Vectors) -> Found: ...
+    def weighted(self, vectors: _Vectors, weights: Iterable[float] | None = None) -> Found: ...
+    def diverse(self, vector: _Vectors, *, relevance: float = 0.5, among: int = 50) -> Found: ...
+    def count_within(
+        self, vector: _Vectors, radius: float, *, sample: int | None = None
+    ) -> Count: ...
+    def measure_recall(self, sample: int = 200) -> Recall: ...
+    def explain(self, vector: _Vectors) -> Explanation: ...
+
+@final
+class Pages:
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Found: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def token(self) -> str | None: ...
 
 @disjoint_base
 class Searcher:
@@ -119,11 +205,15 @@ class Searcher:
         ef: int | None = None,
         recall: float | None = None,
         exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
         filter: _Restriction | None = None,
-        exclude: _Names | Filter | None = None,
+        exclude: _Set | None = None,
         prefix: str | None = None,
         radius: float | None = None,
         vectors: bool = False,
+        records: bool = False,
         deadline: float | None = None,
         codes: bool = True,
         cancel: CancelToken | None = None,
@@ -137,11 +227,15 @@ class Searcher:
         ef: int | None = None,
         recall: float | None = None,
         exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
         filter: _Restriction | None = None,
-        exclude: _Names | Filter | None = None,
+        exclude: _Set | None = None,
         prefix: str | None = None,
         radius: float | None = None,
         vectors: bool = False,
+        records: bool = False,
         deadline: float | None = None,
         codes: bool = True,
         cancel: CancelToken | None = None,
@@ -155,11 +249,15 @@ class Searcher:
         ef: int | None = None,
         recall: float | None = None,
         exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
         filter: _Restriction | None = None,
-        exclude: _Names | Filter | None = None,
+        exclude: _Set | None = None,
         prefix: str | None = None,
         radius: float | None = None,
         vectors: bool = False,
+        records: bool = False,
         deadline: float | None = None,
         codes: bool = True,
         cancel: CancelToken | None = None,
@@ -172,20 +270,62 @@ class Searcher:
         ef: int | None = None,
         recall: float | None = None,
         exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
         filter: _Restriction | None = None,
-        exclude: _Names | Filter | None = None,
+        exclude: _Set | None = None,
         prefix: str | None = None,
         radius: float | None = None,
         vectors: bool = False,
+        records: bool = False,
         deadline: float | None = None,
         codes: bool = True,
         cancel: CancelToken | None = None,
     ) -> Found: ...
+    def query(
+        self,
+        k: int = 10,
+        *,
+        ef: int | None = None,
+        recall: float | None = None,
+        exact: bool | None = None,
+        kind: str | None = None,
+        nprobe: int | None = None,
+        parameters: str | None = None,
+        filter: _Restriction | None = None,
+        exclude: _Set | None = None,
+        prefix: str | None = None,
+        radius: float | None = None,
+        vectors: bool = False,
+        records: bool = False,
+        deadline: float | None = None,
+        codes: bool = True,
+        cancel: CancelToken | None = None,
+    ) -> Query: ...
     async def asearch(self, vector: _Vectors, k: int = 10, **options: Any) -> Any: ...
-    def filter(self, ids: _Names | None = None, *, prefix: str | None = None) -> Filter: ...
-    def ids(self) -> npt.NDArray[Any]: ...
+    def filter(
+        self, ids: _Names | _Condition | None = None, *, prefix: str | None = None
+    ) -> Filter: ...
+    def ids(self, filter: _Condition | None = None) -> npt.NDArray[Any]: ...
     def vector(self, id: _Id) -> npt.NDArray[np.float32] | None: ...
     def vectors(self, ids: _Names) -> npt.NDArray[np.float32]: ...
+    @overload
+    def get_record(
+        self, id: _Id, *, raw: Literal[False] = False
+    ) -> dict[str, Any] | bytes | None: ...
+    @overload
+    def get_record(self, id: _Id, *, raw: Literal[True]) -> bytes | None: ...
+    @overload
+    def get_records(
+        self, ids: _Names, *, raw: Literal[False] = False
+    ) -> list[dict[str, Any] | bytes | None]: ...
+    @overload
+    def get_records(self, ids: _Names, *, raw: Literal[True]) -> list[bytes | None]: ...
+    def fields(self) -> dict[str, str]: ...
+    def kinds(self) -> list[str]: ...
+    def count(self, filter: _Condition | None = None) -> int: ...
+    def facet(self, field: str, *, filter: _Condition | None = None) -> dict[Any, int]: ...
     def __getitem__(self, id: _Id, /) -> npt.NDArray[np.float32]: ...
     def __contains__(self, id: _Id, /) -> bool: ...
     def __len__(self) -> int: ...
@@ -200,9 +340,33 @@ class Index(Searcher):
     def names(self) -> list[str]: ...
     @property
     def connectivity(self) -> tuple[int, int]: ...
-    def add(self, ids: _Id | _Names, vectors: _Vectors, *, link: bool = True) -> None: ...
-    def update(self, ids: _Id | _Names, vectors: _Vectors, *, link: bool = True) -> None: ...
-    def delete(self, ids: _Id | _Names) -> int: ...
+    def add(
+        self,
+        ids: _Id | _Names,
+        vectors: _Vectors,
+        records: _Records = None,
+        *,
+        link: bool = True,
+    ) -> None: ...
+    def update(
+        self,
+        ids: _Id | _Names,
+        vectors: _Vectors,
+        records: _Records = None,
+        *,
+        link: bool = True,
+    ) -> None: ...
+    def set_record(self, ids: _Id | _Names, records: _Records) -> None: ...
+    def update_records(
+        self,
+        filter: _Condition,
+        update: Mapping[str, Any] | Callable[[Any], _Record],
+    ) -> int: ...
+    def add_field(self, name: str, type: _FieldType) -> None: ...
+    def drop_field(self, name: str) -> None: ...
+    def delete(
+        self, ids: _Id | _Names | None = None, *, filter: _Condition | None = None
+    ) -> int: ...
     def batch(self, *, link: bool = True) -> Batch: ...
     def load(
         self,
@@ -210,6 +374,7 @@ class Index(Searcher):
         ids: _Names | None = None,
         *,
         vectors: str | None = None,
+        records: Iterable[Any] | str | bool | None = None,
         progress: bool | Callable[[Progress], object] | None = None,
         optimize: bool = False,
         commit_every: int | None = None,
@@ -224,6 +389,8 @@ class Index(Searcher):
     def calibrate(self) -> None: ...
     def train(self, sample: _Vectors) -> None: ...
     def set_codes(self, codes: Literal["fast", 1, 2, 4, 7, 8] | None) -> None: ...
+    def add_kind(self, kind: str) -> bool: ...
+    def drop_kind(self, kind: str) -> bool: ...
     @property
     def pending(self) -> int: ...
     def stats(self) -> Stats: ...
@@ -259,9 +426,16 @@ class Snapshot(Searcher):
 
 @final
 class Batch:
-    def add(self, ids: _Id | _Names, vectors: _Vectors) -> None: ...
-    def update(self, ids: _Id | _Names, vectors: _Vectors) -> None: ...
-    def delete(self, ids: _Id | _Names) -> None: ...
+    def add(
+        self, ids: _Id | _Names, vectors: _Vectors, records: _Records = None
+    ) -> None: ...
+    def update(
+        self, ids: _Id | _Names, vectors: _Vectors, records: _Records = None
+    ) -> None: ...
+    def set_record(self, ids: _Id | _Names, records: _Records) -> None: ...
+    def delete(
+        self, ids: _Id | _Names | None = None, *, filter: _Condition | None = None
+    ) -> None: ...
     def commit(self) -> int: ...
     def discard(self) -> None: ...
     def __enter__(self) -> Self: ...
@@ -283,6 +457,8 @@ def create(
     dtype: str | None = None,
     ids: type[int] | type[str] | _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
+    fields: dict[str, _FieldType] | None = None,
+    kinds: Sequence[str] | None = None,
     name: str | None = None,
     m: int | None = None,
     m0: int | None = None,
@@ -306,6 +482,8 @@ def open_or_create(
     dtype: str | None = None,
     ids: type[int] | type[str] | _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
+    fields: dict[str, _FieldType] | None = None,
+    kinds: Sequence[str] | None = None,
     name: str | None = None,
     m: int | None = None,
     m0: int | None = None,

@@ -87,6 +87,19 @@ class MissingItem(CallerError, KeyError):
     """There is no item with this id."""
 
 
+class InvalidRecord(CallerError):
+    """A record that an item cannot have: it is no dict and no bytes, is too long, or does not fit the
+    fields of the index."""
+
+
+class InvalidCondition(CallerError):
+    """What is no condition, or compares a field with a value of another type."""
+
+
+class UnknownField(CallerError, KeyError):
+    """The index has no such field."""
+
+
 class InvalidParameter(CallerError):
     """An option is out of its range."""
 
@@ -136,6 +149,11 @@ class MemoryBudget(CallerError, MemoryError):
     """A budget of memory is too small."""
 
 
+class PagesExpired(CallerError):
+    """The index has changed since the page that a token is of: ask for the first page again, or for
+    pages of a snapshot."""
+
+
 class DiskFull(OperatorError):
     """The disk is full, or a quota is used up."""
 
@@ -174,20 +192,28 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "DiskFull": DiskFull,
     "DiskRoom": DiskFull,
     "Exists": AlreadyThere,
+    "FieldMismatch": InvalidCondition,
     "Forked": Forked,
     "FormatVersion": FormatVersion,
     "InternalError": InternalError,
+    "InvalidCondition": InvalidCondition,
     "InvalidDimensions": InvalidParameter,
+    "InvalidField": InvalidParameter,
     "InvalidId": InvalidId,
     "InvalidItem": InvalidVector,
     "InvalidItemKey": InvalidId,
     "InvalidKeyedItem": InvalidVector,
     "InvalidName": InvalidParameter,
+    "InvalidPageToken": InvalidParameter,
     "InvalidParameter": InvalidParameter,
+    "InvalidParameters": InvalidParameter,
     "InvalidQuery": InvalidVector,
+    "InvalidRecord": InvalidRecord,
     "InvalidRow": InvalidVector,
     "InvalidSample": InvalidVector,
     "InvalidVector": InvalidVector,
+    "KindMismatch": InvalidParameter,
+    "KindUnsupported": InvalidParameter,
     "LengthMismatch": LengthMismatch,
     "MapBusy": MapBusy,
     "MemoryBudget": MemoryBudget,
@@ -202,11 +228,13 @@ _CLASSES: dict[str, type[VoisinError]] = {
     "NestedWrite": NestedWrite,
     "NotTrained": NotTrained,
     "OptionMismatch": Mismatch,
+    "PagesExpired": PagesExpired,
     "ReadOnly": ReadOnly,
     "ReadersFull": ReadersFull,
     "Removed": NotThere,
     "TornEdit": Corrupt,
     "Truncated": Corrupt,
+    "UnknownField": UnknownField,
     "UnknownKind": FormatVersion,
     "UnknownType": InvalidParameter,
 }

@@ -13,6 +13,7 @@ use crate::format::fields::{
     value_bounds,
 };
 use crate::store::meter;
+use crate::store::sections::records;
 use crate::store::source::{Source, SourceRow};
 use crate::store::view::View;
 use crate::types::ItemId;
@@ -268,6 +269,19 @@ impl<'t, S: Source<'t>> View<'_, 't, S> {
     /// The fields of the index.
     pub(crate) fn fields(&self) -> Result<Schema> {
         schema(self.snapshot.index, &self.snapshot.meta)
+    }
+
+    /// The values that an item has of the fields of a schema, ascending, from its record.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`].
+    pub(crate) fn values_of(&self, schema: &Schema, item: ItemId) -> Result<Vec<Entry>> {
+        let Some(record) = self.record_of(item)? else { return Ok(Vec::new()) };
+        let values = schema.values(record).map_err(|_| {
+            let key = records::key(self.snapshot.index, item);
+            Error::corrupt(key, "the record of an item does not fit the fields of its index")
+        })?;
+        Ok(values.into_iter().map(|(_, entry)| entry).collect())
     }
 
     /// All rows of fields, unread.

@@ -41,7 +41,7 @@ pub use self::prefetch::{
     LINE_BYTES, MAX_PREFETCH_LINES, prefetch, prefetch_early, prefetch_line, prefetch_lines,
     prefetches_early,
 };
-pub(crate) use self::rotation::Rotation;
+pub(crate) use self::rotation::{Rotation, split_mix};
 use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;
 use crate::codec::{Bf16, Codec, F16, F32, Floats, I8, Scale, VectorRef};

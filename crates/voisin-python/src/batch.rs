@@ -1,0 +1,280 @@
+//! Batches: calls that are written as a whole.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use voisin::Condition;
+
+use crate::conditions::condition;
+use crate::errors::refused;
+use crate::handle::{Held, Searcher};
+use crate::index::Index;
+use crate::names::{Handle, Name};
+use crate::records::{self, Record};
+use crate::vectors::{Given, Raw, given};
+use crate::write::{Change, Deleted, names_for, one_of, set_for, some_names, write};
+
+/// Names of items, whatever they are.
+pub(crate) enum Names {
+    Ids(Vec<voisin::ItemId>),
+    Numbers(Vec<u64>),
+    Texts(Vec<String>),
+}
+
+impl Names {
+    fn len(&self) -> usize {
+        match self {
+            Self::Ids(names) => names.len(),
+            Self::Numbers(names) => names.len(),
+            Self::Texts(names) => names.len(),
+        }
+    }
+}
+
+/// Vectors that a batch keeps.
+enum Rows {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+impl Rows {
+    fn of(given: &Given<'_>, dimensions: usize) -> Self {
+        match given.raw() {
+            Raw::F64(all) => Self::F64(all.to_vec()),
+            raw => Self::F32(raw.floats(0..given.count(), dimensions).into_owned()),
+        }
+    }
+
+    fn raw(&self) -> Raw<'_> {
+        match self {
+            Self::F32(all) => Raw::F32(all),
+            Self::F64(all) => Raw::F64(all),
+        }
+    }
+}
+
+/// Records that a batch keeps.
+type Records = Option<Vec<Record>>;
+
+enum Queued {
+    Add(Names, Rows, Records),
+    Update(Names, Rows, Records),
+    Delete(Names),
+    DeleteMatching(Condition),
+    SetRecords(Names, Vec<Record>),
+}
+
+/// Changes that are committed as a whole, when the `with` block ends, or not at all, if it ends
+/// with an exception. `Index.batch` makes one.
+///
+/// They wait until then, with copies of the vectors: searches do not see them, and other writers
+/// are not held up. They are made in one write transaction, in the order of the calls.
+///
+/// >>> import tempfile, voisin
+/// >>> index = voisin.create(tempfile.mkdtemp(), 2)
+/// >>> with index.batch() as batch:
+/// ...     batch.add([1, 2], [[0.9, 0.1], [0.2, 0.8]])
+/// ...     batch.delete(1)
+/// >>> index.ids()
+/// array([2])
+/// >>> with index.batch() as batch:
+/// ...     batch.delete(2)
+/// ...     raise ValueError("nothing of this is committed")
+/// Traceback (most recent call last):
+/// ...
+/// ValueError: nothing of this is committed
+/// >>> 2 in index
+/// True
+#[pyclass(name = "Batch", module = "voisin", frozen)]
+pub(crate) struct PyBatch {
+    pub(crate) index: Py<Index>,
+    pub(crate) links: bool,
+    /// `None` once it was committed or discarded.
+    queued: Mutex<Option<Vec<Queued>>>,
+}
+
+impl PyBatch {
+    pub(crate) fn new(index: Py<Index>, links: bool) -> Self {
+        Self { index, links, queued: Mutex::new(Some(Vec::new())) }
+    }
+
+    fn searcher<'py>(&self, py: Python<'py>) -> Bound<'py, Searcher> {
+        self.index.bind(py).as_super().clone()
+    }
+
+    fn queue(&self, py: Python<'_>, change: Queued) -> PyResult<()> {
+        match &mut *self.queued.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(queued) => queued.push(change),
+            None => {
+                let message = "this batch has been committed or discarded: begin another one";
+                return Err(refused(py, "Closed", message));
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self, ids: &Bound<'_, PyAny>, given: Option<&Given<'_>>) -> PyResult<Names> {
+        fn names<K: Name + ?Sized>(
+            ids: &Bound<'_, PyAny>,
+            given: Option<&Given<'_>>,
+        ) -> PyResult<Vec<K::Owned>> {
+            given.map_or_else(|| some_names::<K>(ids), |given| names_for::<K>(ids, given))
+        }
+        Ok(match self.searcher(ids.py()).get().id_type() {
+            "u32" => Names::Ids(names::<voisin::ItemId>(ids, given)?),
+            "u64" => Names::Numbers(names::<u64>(ids, given)?),
+            _ => Names::Texts(names::<str>(ids, given)?),
+        })
+    }
+
+    fn rows(
+        &self,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        records: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<(Names, Rows, Records)> {
+        let shape = self.searcher(ids.py()).get().shape();
+        let given = given(vectors, shape)?;
+        let records = records::take_for(records, &given)?;
+        Ok((self.names(ids, Some(&given))?, Rows::of(&given, shape.dimensions), records))
+    }
+
+    fn take(&self) -> Option<Vec<Queued>> {
+        self.queued.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+fn write_queued<K: Name + ?Sized>(
+    py: Python<'_>,
+    index: &Handle<K>,
+    queued: &[Queued],
+    links: bool,
+) -> PyResult<u64> {
+    // An index has one kind of names.
+    let names = |names| K::of_names(names).unwrap_or_default();
+    let changes: Vec<_> = queued
+        .iter()
+        .map(|change| match change {
+            Queued::Add(of, rows, records) => {
+                Change::<K>::Add(names(of), rows.raw(), records.as_deref())
+            }
+            Queued::Update(of, rows, records) => {
+                Change::Update(names(of), rows.raw(), records.as_deref())
+            }
+            Queued::Delete(of) => Change::Delete(names(of)),
+            Queued::DeleteMatching(condition) => Change::DeleteMatching(condition),
+            Queued::SetRecords(of, records) => Change::SetRecords(names(of), records),
+        })
+        .collect();
+    write(py, index, &changes, links)
+}
+
+#[pymethods]
+impl PyBatch {
+    /// Adds items, or replaces their vectors: see `Index.add`.
+    #[pyo3(signature = (ids, vectors, records = None))]
+    fn add(
+        &self,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        records: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let (names, rows, records) = self.rows(ids, vectors, records)?;
+        self.queue(ids.py(), Queued::Add(names, rows, records))
+    }
+
+    /// Replaces the vectors of existing items: see `Index.update`.
+    #[pyo3(signature = (ids, vectors, records = None))]
+    fn update(
+        &self,
+        ids: &Bound<'_, PyAny>,
+        vectors: &Bound<'_, PyAny>,
+        records: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let (names, rows, records) = self.rows(ids, vectors, records)?;
+        self.queue(ids.py(), Queued::Update(names, rows, records))
+    }
+
+    /// Sets the records of existing items: see `Index.set_record`.
+    fn set_record(&self, ids: &Bound<'_, PyAny>, records: &Bound<'_, PyAny>) -> PyResult<()> {
+        let (names, records) = (self.names(ids, None)?, set_for(ids, records)?);
+        if names.len() != records.len() {
+            return Err(records::mismatch(ids.py(), names.len(), records.len()));
+        }
+        self.queue(ids.py(), Queued::SetRecords(names, records))
+    }
+
+    /// Deletes items, by their ids or by a condition: see `Index.delete`.
+    #[pyo3(signature = (ids = None, *, filter = None))]
+    fn delete(
+        &self,
+        py: Python<'_>,
+        ids: Option<&Bound<'_, PyAny>>,
+        filter: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let change = match one_of(py, ids, filter)? {
+            Deleted::Ids(ids) => Queued::Delete(self.names(ids, None)?),
+            Deleted::Matching(filter) => {
+                Queued::DeleteMatching(condition(filter)?.condition().clone())
+            }
+        };
+        self.queue(py, change)
+    }
+
+    /// Commits the changes, as the end of the `with` block does, and ends the batch. Returns how
+    /// many items were deleted. If it raises, nothing has changed.
+    fn commit(&self, py: Python<'_>) -> PyResult<u64> {
+        let Some(queued) = self.take() else {
+            let message = "this batch has been committed or discarded: begin another one";
+            return Err(refused(py, "Closed", message));
+        };
+        match &self.searcher(py).get().held(py)? {
+            Held::Ids(index) => write_queued(py, index, &queued, self.links),
+            Held::Numbers(index) => write_queued(py, index, &queued, self.links),
+            Held::Texts(index) => write_queued(py, index, &queued, self.links),
+            // An index is no snapshot.
+            _ => Ok(0),
+        }
+    }
+
+    /// Drops the changes.
+    fn discard(&self) {
+        drop(self.take());
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        error: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let is_open = self.queued.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        match (error.is_none(), is_open) {
+            (true, true) => self.commit(py).map(drop),
+            _ => {
+                self.discard();
+                Ok(())
+            }
+        }
+    }
+
+    /// The number of changes that wait.
+    fn __len__(&self) -> usize {
+        let queued = self.queued.lock().unwrap_or_else(PoisonError::into_inner);
+        queued.as_ref().map_or(0, Vec::len)
+    }
+
+    /// A batch is true, whether or not changes wait.
+    fn __bool__(&self) -> bool {
+        true
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Batch of {} changes>", self.__len__())
+    }
+}

@@ -1,0 +1,465 @@
+//! A query: options of a search that are kept for many, and the questions that need more than one
+//! vector and an answer: pages, groups, several vectors, counts, recall, explanations.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use voisin::{AnyMetric, Explanation, ItemId, Query, Result, Searched, Snapshot};
+
+use crate::asked::{self, Asked, Options, Owned, Start, one};
+use crate::errors::refused;
+use crate::facts;
+use crate::found::hits;
+use crate::handle::{Held, Searcher, closed};
+use crate::names::Name;
+use crate::pages::{self, PyPages};
+use crate::vectors::{Given, Raw, Shape, given};
+use crate::watch::{CancelToken, Watch};
+
+/// The options of a query, by whatever names items.
+pub(crate) enum Kept {
+    Ids(Asked<ItemId>),
+    Numbers(Asked<u64>),
+    Texts(Asked<str>),
+}
+
+/// A query with its options, for any number of vectors: `Searcher.query` makes one. It holds no
+/// snapshot: each call asks the newest commit, or that of the snapshot that it is of.
+///
+/// >>> import tempfile, voisin
+/// >>> index = voisin.create(tempfile.mkdtemp(), 2, metric="euclidean")
+/// >>> index.add(range(100), [[i / 10, 0.0] for i in range(100)])
+/// >>> query = index.query(k=2, exclude=[30])
+/// >>> query.search([3.0, 0.0]).ids
+/// array([29, 31])
+/// >>> query.nearest_of([[1.0, 0.0], [5.0, 0.0]]).ids
+/// array([10, 50])
+/// >>> query.count_within([3.0, 0.0], 0.05).items
+/// 4
+#[pyclass(name = "Query", module = "voisin", frozen)]
+pub(crate) struct PyQuery {
+    searcher: Py<Searcher>,
+    kept: Kept,
+    cancel: Option<Py<CancelToken>>,
+}
+
+/// Evaluates the same expression on what is searched and on the options.
+macro_rules! each {
+    ($query:expr, $py:expr, ($searched:ident, $asked:ident) => $work:expr) => {
+        match (&$query.searcher.get().held($py)?, &$query.kept) {
+            (Held::Ids($searched), Kept::Ids($asked)) => $work,
+            (Held::Numbers($searched), Kept::Numbers($asked)) => $work,
+            (Held::Texts($searched), Kept::Texts($asked)) => $work,
+            (Held::IdsAt($searched), Kept::Ids($asked)) => $work,
+            (Held::NumbersAt($searched), Kept::Numbers($asked)) => $work,
+            (Held::TextsAt($searched), Kept::Texts($asked)) => $work,
+            // An index has one kind of names.
+            _ => return Err(closed($py)),
+        }
+    };
+}
+
+impl PyQuery {
+    pub(crate) fn new(
+        searcher: &Bound<'_, Searcher>,
+        options: Options<'_>,
+        cancel: Option<Py<CancelToken>>,
+    ) -> PyResult<Self> {
+        let py = searcher.py();
+        let kept = match searcher.get().id_type() {
+            "u32" => Kept::Ids(Asked::new(py, options)?),
+            "u64" => Kept::Numbers(Asked::new(py, options)?),
+            _ => Kept::Texts(Asked::new(py, options)?),
+        };
+        Ok(Self { searcher: searcher.clone().unbind(), kept, cancel })
+    }
+
+    fn shape(&self) -> Shape {
+        self.searcher.get().shape()
+    }
+
+    fn watch(&self) -> Watch {
+        Watch::new(self.cancel.as_ref().map(Py::get))
+    }
+
+    fn cancel(&self, py: Python<'_>) -> Option<Py<CancelToken>> {
+        self.cancel.as_ref().map(|cancel| cancel.clone_ref(py))
+    }
+
+    /// One vector.
+    fn one<'py>(&self, vector: &Bound<'py, PyAny>) -> PyResult<Given<'py>> {
+        let given = given(vector, self.shape())?;
+        match given.rows {
+            None => Ok(given),
+            Some(_) => {
+                let message = "a matrix was given, where one vector belongs: give one row of it";
+                Err(refused(vector.py(), "InvalidVector", message))
+            }
+        }
+    }
+
+    /// Several vectors.
+    fn many<'py>(&self, vectors: &Bound<'py, PyAny>) -> PyResult<Given<'py>> {
+        let given = given(vectors, self.shape())?;
+        match given.rows {
+            Some(_) => Ok(given),
+            None => {
+                let message = "one vector was given, where several belong: give a matrix";
+                Err(refused(vectors.py(), "InvalidVector", message))
+            }
+        }
+    }
+}
+
+/// Evaluates an expression with components, of the types that voisin takes.
+macro_rules! with_components {
+    ($given:expr, $dimensions:expr, $all:ident => $work:expr) => {
+        match $given {
+            (Raw::F32($all), _) => $work,
+            (Raw::F64($all), _) => $work,
+            (raw, count) => {
+                let $all = &*raw.floats(0..count, $dimensions);
+                $work
+            }
+        }
+    };
+}
+
+/// Asks a question that has one answer.
+fn answered<'py, S: Start>(
+    py: Python<'py>,
+    searched: &S,
+    asked: &Asked<S::Key>,
+    watch: &Watch,
+    question: impl FnOnce(&Query<'_, S>) -> Result<Searched<Owned<S>>> + Send,
+) -> PyResult<Bound<'py, PyAny>> {
+    let found = watch.run(py, || asked.with_query(searched, watch, question))?;
+    one::<S::Key>(py, found, asked.records)
+}
+
+#[pymethods]
+impl PyQuery {
+    /// Finds the items nearest to a vector, or to each row of a matrix: see `Searcher.search`.
+    fn search<'py>(&self, vector: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, shape) = (vector.py(), self.shape());
+        let (given, watch) = (given(vector, shape)?, self.watch());
+        each!(self, py, (searched, asked) => {
+            asked::search(py, searched, asked, (&given, shape.dimensions), &watch)
+        })
+    }
+
+    /// Finds the items nearest to a stored item, without that item: see `Searcher.similar`.
+    fn similar<'py>(&self, id: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, watch) = (id.py(), self.watch());
+        each!(self, py, (searched, asked) => asked::similar(py, searched, asked, id, &watch))
+    }
+
+    /// The results near a vector page by page, `k` a page: see `Pages`.
+    ///
+    /// Args:
+    ///     vector: an array of shape `(dimensions,)`.
+    ///     after: the token of other pages of the same query: these go on after those.
+    ///
+    /// Raises:
+    ///     PagesExpired: the index has changed since the first page of those. Pages of a snapshot
+    ///         go on as long as it is held.
+    #[pyo3(signature = (vector, *, after = None))]
+    fn pages(&self, vector: &Bound<'_, PyAny>, after: Option<&str>) -> PyResult<PyPages> {
+        let (py, dimensions) = (vector.py(), self.shape().dimensions);
+        let (given, token, watch) = (self.one(vector)?, pages::token(py, after)?, self.watch());
+        let components = (given.raw(), given.count());
+        each!(self, py, (searched, asked) => {
+            PyPages::start(py, searched, asked, &watch, self.cancel(py), |query| {
+                with_components!(components, dimensions, vector => match &token {
+                    Some(token) => query.pages_after(vector, token).map(Some),
+                    None => query.pages(vector).map(Some),
+                })
+            })
+        })?
+        .ok_or_else(|| closed(py))
+    }
+
+    /// The items near a stored item, without that item, page by page: see `Pages`.
+    ///
+    /// Raises:
+    ///     MissingItem: there is no such item.
+    fn similar_pages(&self, id: &Bound<'_, PyAny>) -> PyResult<PyPages> {
+        fn start<S: Start>(
+            searched: &S,
+            asked: &Asked<S::Key>,
+            id: &Bound<'_, PyAny>,
+            (watch, cancel): (&Watch, Option<Py<CancelToken>>),
+        ) -> PyResult<Option<PyPages>>
+        where
+            Snapshot<AnyMetric, S::Key>: Start<Key = S::Key>,
+        {
+            let name = S::Key::take_one(id)?;
+            PyPages::start(id.py(), searched, asked, watch, cancel, |query| {
+                S::Key::pages_by_item(query, &name)
+            })
+        }
+        let (py, watch) = (id.py(), self.watch());
+        let pages = each!(self, py, (searched, asked) => {
+            start(searched, asked, id, (&watch, self.cancel(py)))
+        })?;
+        pages.ok_or_else(|| asked::missing(id))
+    }
+
+    /// The `k` groups whose nearest items are the nearest to a vector, each with its nearest items:
+    /// see `Groups`.
+    ///
+    /// Args:
+    ///     vector: an array of shape `(dimensions,)`.
+    ///     by: a function of an id that returns the group, anything that can be the key of a dict.
+    ///         It is called once for each item in the order of distances, until `k` groups are full
+    ///         or there are no more items.
+    ///     per_group: the largest number of items of a group. A group that has fewer is full only
+    ///         when all items were looked at: set a `deadline` or a `radius` where that is likely.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 1, metric="euclidean")
+    /// >>> index.add(range(300), [[float(i)] for i in range(300)])
+    /// >>> query = index.query(k=2)
+    /// >>> for group in query.groups([198.0], by=lambda id: id // 100, per_group=2):
+    /// ...     print(group.group, [hit.id for hit in group.hits])
+    /// 1 [198, 197]
+    /// 2 [200, 201]
+    #[pyo3(signature = (vector, *, by, per_group = 1))]
+    fn groups<'py>(
+        &self,
+        vector: &Bound<'py, PyAny>,
+        by: &Bound<'py, PyAny>,
+        per_group: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (given, watch) = (self.one(vector)?, self.watch());
+        let grouping = Grouping {
+            raw: given.raw(),
+            dimensions: self.shape().dimensions,
+            by: by.as_unbound(),
+            per_group,
+        };
+        each!(self, vector.py(), (searched, asked) => {
+            grouping.groups(vector.py(), searched, asked, &watch)
+        })
+    }
+
+    /// Finds the items that are nearest to any of several vectors: by the smallest of their
+    /// distances, which is the distance in the answer.
+    ///
+    /// Args:
+    ///     vectors: a matrix of shape `(n, dimensions)`.
+    fn nearest_of<'py>(&self, vectors: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let (py, dimensions, watch) = (vectors.py(), self.shape().dimensions, self.watch());
+        let given = self.many(vectors)?;
+        let components = (given.raw(), given.count());
+        each!(self, py, (searched, asked) => answered(py, searched, asked, &watch, |query| {
+            with_components!(components, dimensions, rows => query.by_nearest_of(rows))
+        }))
+    }
+
+    /// Finds the items that are nearest to several vectors together: by the weighted sum of their
+    /// distances, which is the distance in the answer. A vector with a negative weight is one to be
+    /// far from.
+    ///
+    /// Under `"euclidean"`, `"cosine"` and `"dot product"` it costs one search. Under other
+    /// metrics, and on vectors of bits, no weight can be negative, and it costs a search for each
+    /// vector, or more.
+    ///
+    /// Args:
+    ///     vectors: a matrix of shape `(n, dimensions)`.
+    ///     weights: a number for each; 1 for all unless given.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 1, metric="euclidean")
+    /// >>> index.add(range(100), [[float(i)] for i in range(100)])
+    /// >>> index.query(k=1).weighted([[10.0], [20.0]])[0]
+    /// Hit(id=15, distance=50.0)
+    /// >>> index.query(k=1).weighted([[10.0], [20.0]], [1.0, -0.5])[0]
+    /// Hit(id=0, distance=-100.0)
+    #[pyo3(signature = (vectors, weights = None))]
+    fn weighted<'py>(
+        &self,
+        vectors: &Bound<'py, PyAny>,
+        weights: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, dimensions, watch) = (vectors.py(), self.shape().dimensions, self.watch());
+        let given = self.many(vectors)?;
+        let weights = match weights {
+            None => vec![1.0; given.count()],
+            Some(weights) => {
+                weights.try_iter()?.map(|it| it?.extract::<f32>()).collect::<PyResult<Vec<_>>>()?
+            }
+        };
+        if weights.len() != given.count() {
+            let (count, weights) = (given.count(), weights.len());
+            let message =
+                format!("{count} vectors and {weights} weights: give as many weights as vectors");
+            return Err(refused(py, "LengthMismatch", &message));
+        }
+        let components = (given.raw(), given.count());
+        each!(self, py, (searched, asked) => answered(py, searched, asked, &watch, |query| {
+            with_components!(components, dimensions, all => {
+                let rows: Vec<_> =
+                    all.chunks_exact(dimensions).zip(weights.iter().copied()).collect();
+                query.by_sum(&rows)
+            })
+        }))
+    }
+
+    /// Finds `k` items that are near a vector and far from each other, of the `among` nearest ones,
+    /// in the order in which maximal marginal relevance (MMR) chooses them: first the nearest, then
+    /// always the item with the smallest `relevance * distance to the vector - (1 - relevance) *
+    /// distance to the chosen item nearest to it`. The distances in the answer are those to the
+    /// vector.
+    ///
+    /// Args:
+    ///     vector: an array of shape `(dimensions,)`.
+    ///     relevance: 1 for the nearest items, 0 for the most diverse ones.
+    ///     among: how many items to choose from.
+    #[pyo3(signature = (vector, *, relevance = 0.5, among = 50))]
+    fn diverse<'py>(
+        &self,
+        vector: &Bound<'py, PyAny>,
+        relevance: f32,
+        among: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, dimensions, watch) = (vector.py(), self.shape().dimensions, self.watch());
+        let given = self.one(vector)?;
+        let components = (given.raw(), given.count());
+        each!(self, py, (searched, asked) => answered(py, searched, asked, &watch, |query| {
+            with_components!(components, dimensions, vector => {
+                query.diverse(vector, relevance, among)
+            })
+        }))
+    }
+
+    /// Counts the items within a radius, exactly, or as a sample of them tells: see `Count`. `k`
+    /// does not matter.
+    ///
+    /// Args:
+    ///     vector: an array of shape `(dimensions,)`.
+    ///     radius: in the unit of the distances of answers.
+    ///     sample: the number of items to look at; all unless given.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 1, metric="euclidean")
+    /// >>> index.add(range(100), [[float(i)] for i in range(100)])
+    /// >>> index.query().count_within([7.0], 4.0)
+    /// Count(items=5, low=5, high=5, is_cancelled=False)
+    #[pyo3(signature = (vector, radius, *, sample = None))]
+    fn count_within<'py>(
+        &self,
+        vector: &Bound<'py, PyAny>,
+        radius: f32,
+        sample: Option<u32>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (py, dimensions, watch) = (vector.py(), self.shape().dimensions, self.watch());
+        let given = self.one(vector)?;
+        let components = (given.raw(), given.count());
+        let count = each!(self, py, (searched, asked) => watch.run(py, || {
+            asked.with_query(searched, &watch, |query| {
+                with_components!(components, dimensions, vector => match sample {
+                    Some(size) => query.estimate_within(vector, radius, size),
+                    None => query.count_within(vector, radius),
+                })
+            })
+        }))?;
+        facts::count(py, &count)
+    }
+
+    /// Measures the recall of this query, with all its options, by items of the index, and an exact
+    /// search for each: see `Recall`. The items are taken out of the graph for that, in memory, so
+    /// the result holds for vectors like these that are not in the index. O(sample * items).
+    ///
+    /// Args:
+    ///     sample: the number of items to measure by; one in 40 of the items, if that is less.
+    #[pyo3(signature = (sample = 200))]
+    fn measure_recall<'py>(&self, py: Python<'py>, sample: u32) -> PyResult<Bound<'py, PyAny>> {
+        let watch = self.watch();
+        let recall = each!(self, py, (searched, asked) => watch.run(py, || {
+            asked.with_query(searched, &watch, |query| query.measure_recall(sample))
+        }))?;
+        facts::recall(py, &recall)
+    }
+
+    /// Answers a query, and tells what each way to answer it was estimated to cost, and has cost:
+    /// see `Explanation`. For looking at a slow query: it takes all ways, one after the other.
+    fn explain<'py>(&self, vector: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        fn explained<'py, S: Start>(
+            py: Python<'py>,
+            searched: &S,
+            asked: &Asked<S::Key>,
+            watch: &Watch,
+            question: impl FnOnce(&Query<'_, S>) -> Result<Explanation<Owned<S>>> + Send,
+        ) -> PyResult<Bound<'py, PyAny>> {
+            let found = watch.run(py, || asked.with_query(searched, watch, question))?;
+            let explained = facts::Explained {
+                text: found.to_string(),
+                possible: found.possible,
+                ef: found.ef_search,
+                recall: found.recall,
+                resolved_in: found.resolved_in.as_secs_f64(),
+                ways: found.ways,
+            };
+            let answer = one::<S::Key>(py, found.answer, asked.records)?;
+            facts::explanation(py, &explained, answer)
+        }
+        let (py, dimensions, watch) = (vector.py(), self.shape().dimensions, self.watch());
+        let given = self.one(vector)?;
+        let components = (given.raw(), given.count());
+        each!(self, py, (searched, asked) => explained(py, searched, asked, &watch, |query| {
+            with_components!(components, dimensions, vector => query.explain(vector))
+        }))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let index = self.searcher.bind(py).repr()?;
+        Ok(format!("<Query of {index}>"))
+    }
+}
+
+/// Groups of a caller's.
+struct Grouping<'a> {
+    raw: Raw<'a>,
+    dimensions: usize,
+    by: &'a Py<PyAny>,
+    per_group: usize,
+}
+
+impl Grouping<'_> {
+    fn groups<'py, S: Start>(
+        &self,
+        py: Python<'py>,
+        searched: &S,
+        asked: &Asked<S::Key>,
+        watch: &Watch,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        // Python compares the groups: voisin knows them by their number.
+        let numbers = PyDict::new(py).unbind();
+        let of = |name: &Owned<S>| {
+            let number = Python::attach(|py| -> PyResult<usize> {
+                let group = self.by.bind(py).call1((S::Key::show_owned(py, name),))?;
+                let numbers = numbers.bind(py);
+                numbers.call_method1("setdefault", (group, numbers.len()))?.extract()
+            });
+            number.unwrap_or_else(|error| {
+                watch.fail(error);
+                usize::MAX
+            })
+        };
+        let (components, dimensions) = ((self.raw, 1), self.dimensions);
+        let found = watch.run(py, || {
+            asked.with_query(searched, watch, |query| {
+                with_components!(components, dimensions, vector => {
+                    query.groups(vector, self.per_group, of)
+                })
+            })
+        })?;
+        let names: Vec<_> = numbers.bind(py).keys().iter().collect();
+        let named = found.groups.iter().filter_map(|group| {
+            let name = names.get(group.group)?.clone();
+            Some(hits::<S::Key>(py, &group.nns).map(|hits| (name, hits)))
+        });
+        let groups = named.collect::<PyResult<Vec<_>>>()?;
+        facts::groups(py, groups, (found.did_cancel, found.timed_out), found.strategy)
+    }
+}
