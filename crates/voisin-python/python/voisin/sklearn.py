@@ -14,6 +14,9 @@ array([[0., 1., 0., 0.],
        [0., 0., 4., 0.]])
 """
 
+# Of scikit-learn and scipy, which may be missing, mypy knows no types.
+# mypy: disable-error-code="import-not-found,import-untyped,misc"
+
 from __future__ import annotations
 
 import os
@@ -23,15 +26,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+from scipy.sparse import (
     csr_matrix,
 )
-from sklearn.base import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
 )
-from sklearn.utils import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
+from sklearn.utils import (
     validation,
 )
 
@@ -70,7 +73,7 @@ _METRICS: dict[str, tuple[str, Callable[[_Floats], _Floats]]] = {
 class VoisinTransformer(
     ClassNamePrefixFeaturesOutMixin,
     TransformerMixin,
-    BaseEstimator,  # type: ignore[misc,unused-ignore]
+    BaseEstimator,
 ):
     """Transforms `X` into the graph of its nearest neighbors, by an index of voisin in a temporary
     folder, which is removed with the transformer.

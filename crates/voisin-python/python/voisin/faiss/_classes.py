@@ -243,7 +243,7 @@ class _Lists(_Coded):
     """What indexes with inverted lists share.
 
     voisin chooses the number of its lists by the number of items, and keeps them in step with
-    these. A search probes the share of them that `nprobe` is of `nlist`.
+    these. A search probes as many of them as find what FAISS finds in `nprobe` of `nlist`.
     """
 
     _has_ids = True
@@ -260,9 +260,10 @@ class _Lists(_Coded):
         given = params if isinstance(params, SearchParametersIVF) else self
         if not self._has_lists() or given.nprobe >= self.nlist:
             return {"exact": True}
-        # voisin has about so many.
-        lists = 2.0 * math.sqrt(self.ntotal)
-        return {"kind": "ivf", "nprobe": max(1, math.ceil(given.nprobe / self.nlist * lists))}
+        # voisin has about so many for each one that was asked for. Where it has fewer, they are
+        # larger, but fewer of them would miss more of the nearest.
+        lists = 2.0 * math.sqrt(self.ntotal) / self.nlist
+        return {"kind": "ivf", "nprobe": math.ceil(1.2 * given.nprobe * max(1.0, lists))}
 
     def _has_lists(self) -> bool:
         return self.metric_type != METRIC_L1
