@@ -1,12 +1,13 @@
 //! Searches: the options of a call, as a query of voisin, and its answer.
 
-use std::time::Duration;
+use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use voisin::{
-    AnyMetric, Filter, HasRecords, Index, IndexKind, ItemName, Query, Result, Searchable, Searched,
-    Snapshot,
+    AnyMetric, Error, Filter, HasRecords, Index, IndexKind, ItemName, Query, Result, Searchable,
+    Searched, Snapshot,
 };
 
 use crate::conditions::condition_of;
@@ -16,6 +17,13 @@ use crate::found::{Found, FoundMany, Many, One};
 use crate::names::Name;
 use crate::vectors::{Given, Raw};
 use crate::watch::Watch;
+
+/// Rows of a matrix that are searched together: a scan asks whether to end only after it has
+/// compared a block of vectors with all of them.
+const ROWS_TOGETHER: usize = 4096;
+
+/// A snapshot of what is searched.
+pub(crate) type At<S> = Snapshot<AnyMetric, <S as Searchable>::Key>;
 
 /// What queries begin with: an index or a snapshot.
 pub(crate) trait Start: Searchable<Key: Name> + HasRecords + Sync {
@@ -243,7 +251,10 @@ pub(crate) fn search<'py, S: Start>(
     asked: &Asked<S::Key>,
     (given, dimensions): (&Given<'_>, usize),
     watch: &Watch,
-) -> PyResult<Bound<'py, PyAny>> {
+) -> PyResult<Bound<'py, PyAny>>
+where
+    At<S>: Start<Key = S::Key>,
+{
     let raw = given.raw();
     let Some(count) = given.rows else {
         let found = watch.run(py, || {
@@ -255,18 +266,71 @@ pub(crate) fn search<'py, S: Start>(
         })?;
         return one::<S::Key>(py, found, asked.records);
     };
-    let rows: Vec<Searched<Owned<S>>> = watch.run(py, || {
-        asked.with_query(searched, watch, |query| match raw {
-            Raw::F32(rows) => query.by_vectors(rows),
-            Raw::F64(rows) => query.by_vectors(rows),
-            raw => query.by_vectors(&raw.floats(0..count, dimensions)),
-        })
-    })?;
+    let rows = watch.run(py, || many_rows(searched, asked, (raw, count, dimensions), watch))?;
     let many: Many = S::Key::many(rows);
     let (k, has_vectors, has_records) = (asked.k, asked.vectors, asked.records);
     let (ids, distances) = (PyOnceLock::new(), PyOnceLock::new());
     let found = FoundMany { many, k, dimensions, has_vectors, has_records, ids, distances };
     Ok(Bound::new(py, found)?.into_any())
+}
+
+/// Answers the rows of a matrix: all in one state of the index, and in parts, between which it is
+/// asked whether to end.
+fn many_rows<S: Start>(
+    searched: &S,
+    asked: &Asked<S::Key>,
+    (raw, count, dimensions): (Raw<'_>, usize, usize),
+    watch: &Watch,
+) -> Result<Vec<Searched<Owned<S>>>>
+where
+    At<S>: Start<Key = S::Key>,
+{
+    fn rows<S: Start>(
+        query: &Query<'_, S>,
+        raw: Raw<'_>,
+        rows: Range<usize>,
+        dimensions: usize,
+    ) -> Result<Vec<Searched<Owned<S>>>> {
+        let at = rows.start * dimensions..rows.end * dimensions;
+        match raw {
+            Raw::F32(all) => query.by_vectors(&all[at]),
+            Raw::F64(all) => query.by_vectors(&all[at]),
+            raw => query.by_vectors(&raw.floats(rows, dimensions)),
+        }
+    }
+    if count <= ROWS_TOGETHER {
+        return asked.with_query(searched, watch, |query| rows(query, raw, 0..count, dimensions));
+    }
+    let until = asked.deadline.and_then(|time| Instant::now().checked_add(time));
+    let snapshot = searched.now()?;
+    asked.with_query(&snapshot, watch, |query| {
+        let (mut query, mut found) = (query.clone(), Vec::with_capacity(count));
+        if let Some(until) = until {
+            query.deadline(until);
+        }
+        for first in (0..count).step_by(ROWS_TOGETHER) {
+            let part = first..count.min(first + ROWS_TOGETHER);
+            found.extend(rows(&query, raw, part, dimensions).map_err(|mut error| {
+                if let Error::InvalidRow { row, .. } = &mut error {
+                    *row += first;
+                }
+                error
+            })?);
+            if watch.has_failed() {
+                return Err(Error::Cancelled);
+            }
+            if let Some(ended) = found.last().filter(|last| last.did_cancel) {
+                // There was no time for the others.
+                let mut nothing = ended.clone();
+                nothing.nns.clear();
+                nothing.vectors.clear();
+                nothing.records.clear();
+                found.resize(count, nothing);
+                break;
+            }
+        }
+        Ok(found)
+    })
 }
 
 /// Answers a query for the items near a stored one.

@@ -3,9 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
-use voisin::{AnyMetric, ItemId, PageToken, Query, Result, Snapshot};
+use voisin::{ItemId, PageToken, Query, Result};
 
-use crate::asked::{Asked, Start, one};
+use crate::asked::{Asked, At, Start, one};
 use crate::errors::{raised, refused};
 use crate::names::{Name, PagesOf};
 use crate::watch::{CancelToken, Watch};
@@ -85,9 +85,6 @@ impl PyPages {
         self.lock().as_ref().map(read).ok_or_else(|| in_use(py))
     }
 }
-
-/// A snapshot of what is searched.
-type At<S> = Snapshot<AnyMetric, <S as voisin::Searchable>::Key>;
 
 fn in_use(py: Python<'_>) -> PyErr {
     let message = "another thread asks these pages: give each thread pages of its own";

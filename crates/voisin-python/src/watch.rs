@@ -6,9 +6,9 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pyo3::prelude::*;
 use voisin::Error;
@@ -16,10 +16,17 @@ use voisin::Error;
 use crate::errors::{of_panic, raised};
 
 /// How often the thread of a call looks for signals. Waiting to attach can take as long as another
-/// thread computes in Python without a break, 5 ms by default, so this costs little.
-const LOOKS: Duration = Duration::from_millis(20);
-/// How many questions of voisin's pass between two looks at the clock: some dozens of microseconds.
-const QUESTIONS: u32 = 32;
+/// thread computes in Python without a break, 5 ms by default, so this costs little. Microseconds.
+const LOOKS_US: u64 = 20_000;
+/// How many questions of voisin's pass between two looks at the clock, which cost some dozens of
+/// nanoseconds: at least and at most. A search of the graph asks every microsecond, a scan for the
+/// rows of a matrix after each block of vectors that it has compared with all of them.
+const QUESTIONS: [u32; 2] = [1, 32];
+/// How many pass after the first look of a call, before it is known how long they take.
+const QUESTIONS_AT_FIRST: u32 = 8;
+/// How long it should be between two looks at the clock, in microseconds: more questions pass if it
+/// was less, and fewer if it was more.
+const GLANCES_US: [u64; 2] = [50, 2000];
 
 /// Ends searches and loads early, from any thread.
 ///
@@ -63,8 +70,8 @@ impl CancelToken {
 thread_local! {
     /// The number of the watch that this thread has begun last.
     static WATCHED: Cell<u64> = const { Cell::new(0) };
-    /// Questions since this thread has looked at the clock.
-    static ASKED: Cell<u32> = const { Cell::new(0) };
+    /// Questions until this thread looks at the clock.
+    static LEFT: Cell<u32> = const { Cell::new(0) };
 }
 
 /// The watch of one call.
@@ -73,8 +80,11 @@ pub(crate) struct Watch {
     token: Option<Arc<AtomicBool>>,
     is_over: AtomicBool,
     raised: Mutex<Option<PyErr>>,
-    /// When signals were looked for, in microseconds since the call began.
+    /// When the clock and signals were looked at, in microseconds since the call began.
+    glanced: AtomicU64,
     looked: AtomicU64,
+    /// The number of questions between two looks at the clock.
+    questions: AtomicU32,
     began: Instant,
 }
 
@@ -86,7 +96,9 @@ impl Watch {
             token: token.map(|token| Arc::clone(&token.flag)),
             is_over: AtomicBool::new(false),
             raised: Mutex::new(None),
+            glanced: AtomicU64::new(0),
             looked: AtomicU64::new(0),
+            questions: AtomicU32::new(QUESTIONS_AT_FIRST),
             began: Instant::now(),
         }
     }
@@ -97,9 +109,36 @@ impl Watch {
         if self.is_over.load(Ordering::Relaxed) || self.is_cancelled() {
             return true;
         }
-        let asked = ASKED.get();
-        ASKED.set(asked.wrapping_add(1));
-        asked.is_multiple_of(QUESTIONS) && WATCHED.get() == self.number && self.looks()
+        match LEFT.get() {
+            0 => WATCHED.get() == self.number && self.glances(),
+            left => {
+                LEFT.set(left - 1);
+                false
+            }
+        }
+    }
+
+    /// Looks at the clock, and at signals if it is time.
+    fn glances(&self) -> bool {
+        let now = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let since = now - self.glanced.swap(now, Ordering::Relaxed).min(now);
+        let before = self.questions.load(Ordering::Relaxed);
+        let [quick, slow] = GLANCES_US;
+        let questions = match since {
+            since if since > slow => before / 4,
+            since if since < quick => before * 2,
+            _ => before,
+        };
+        let questions = questions.clamp(QUESTIONS[0], QUESTIONS[1]);
+        self.questions.store(questions, Ordering::Relaxed);
+        LEFT.set(questions - 1);
+        let last = self.looked.load(Ordering::Relaxed);
+        now >= last.saturating_add(LOOKS_US) && self.looks()
+    }
+
+    /// Whether the call ends with an exception.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     fn is_cancelled(&self) -> bool {
@@ -108,11 +147,6 @@ impl Watch {
 
     #[cold]
     fn looks(&self) -> bool {
-        let now = self.began.elapsed();
-        let last = Duration::from_micros(self.looked.load(Ordering::Relaxed));
-        if now < last + LOOKS {
-            return false;
-        }
         if let Err(error) = Python::attach(|py| py.check_signals()) {
             self.fail(error);
         }
@@ -142,9 +176,10 @@ impl Watch {
         py: Python<'_>,
         work: impl FnOnce() -> T + Send,
     ) -> PyResult<T> {
-        let before = WATCHED.replace(self.number);
+        let before = (WATCHED.replace(self.number), LEFT.replace(0));
         let done = py.detach(|| catch_unwind(AssertUnwindSafe(work)));
-        WATCHED.set(before);
+        WATCHED.set(before.0);
+        LEFT.set(before.1);
         // First: a signal may have come when the work could not be ended any more.
         match (self.take_raised(), done) {
             (Some(error), _) => Err(error),

@@ -65,6 +65,30 @@ def test_codes_that_are_not_asked_for_are_those_that_the_index_has(folder):
         voisin.open_or_create(folder, 4, metric="euclidean")
 
 
+def test_a_matrix_of_many_rows_is_answered_in_one_state_and_as_each_of_them(index):
+    vectors = rows(500)
+    index.load(vectors)
+    queries = rows(9000, seed=8)
+    expected = ((queries[:, None, :] - vectors[None, :, :]) ** 2).sum(axis=2).argmin(axis=1)
+    for matrix in (queries, queries.astype("float64"), queries.astype("float16")):
+        found = index.search(matrix, k=1, exact=True)
+        assert len(found) == 9000 and (found.ids[:, 0] == expected).mean() > 0.99
+        for row in (0, 4095, 4096, 8999):
+            assert found[row].ids.tolist() == index.search(matrix[row], k=1).ids.tolist()
+    commits = {found[row].commit for row in range(9000)}
+    assert len(commits) == 1
+    late = index.search(queries, k=5, exact=True, deadline=0.0)
+    assert len(late) == 9000 and late.timed_out and all(late[row].timed_out for row in range(9000))
+    token = voisin.CancelToken()
+    token.cancel()
+    stopped = index.search(queries, exact=True, cancel=token, records=True, vectors=True)
+    assert len(stopped) == 9000 and stopped.is_cancelled and stopped[8999].records == []
+    queries[5000, 2] = np.nan
+    with pytest.raises(voisin.InvalidVector) as refused:
+        index.search(queries)
+    assert refused.value.value == 5000
+
+
 def test_an_answer_with_fewer_items_is_filled_up(folder):
     for ids, names, fill in [(int, [1, 2], -1), ("u64", [1, 2], 2**64 - 1), (str, ["a", "b"], None)]:
         index = voisin.create(folder, 2, metric="euclidean", ids=ids, name=f"of {ids}")
