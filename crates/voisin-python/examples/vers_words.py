@@ -1,4 +1,4 @@
-"""The program of the README of vers, with both of its indexes: only the import is another."""
+"""The program of the README of vers, with all of its indexes: only the import is another."""
 
 import numpy as np
 
@@ -13,7 +13,8 @@ for word in ("king", "queen", "monarch"):
 
 hnsw = vers.HNSW(ef_construction=100, num_layers=8, ef_search=32, num_neighbours=8)
 ivfflat = vers.IVFFlat(num_clusters=70, num_attempts=3, max_iterations=20)
-for index in (hnsw, ivfflat):
+lsh = vers.LSH(num_trees=50, max_size=50)
+for index in (hnsw, ivfflat, lsh):
     index.build_index(embeddings)
     print([word for word, _ in index.search(embeddings["king"], top_k=3)])
 

@@ -153,7 +153,8 @@ pub(crate) fn stats<'py>(py: Python<'py>, stats: &Stats) -> PyResult<Bound<'py, 
         free_slots: stats.free_slots, dimensions: stats.dimensions, dtype: stats.form,
         m: stats.m, m0: stats.m0, ef_construction: stats.ef_construction, alpha: stats.alpha,
         codes: codes.transpose()?, range: range.transpose()?, lists: lists.transpose()?,
-        layers: layers?, index_kinds: kind_names(&stats.index_kinds), records: stats.records, record_bytes: stats.record_bytes, kinds: kinds,
+        layers: layers?, index_kinds: kind_names(&stats.index_kinds),
+        records: stats.records, record_bytes: stats.record_bytes, kinds: kinds,
         bytes: stats.bytes(), hot_bytes: stats.hot_bytes(), cold_bytes: stats.cold_bytes(),
         memory_bytes: stats.memory_bytes, file: file(py, stats)?, warnings: warnings);
     of_class(py, "Stats", &fields)

@@ -64,7 +64,8 @@ fn create_or_open(
     let is_auto = matches!(creation.codes, AskedCodes::Auto);
     opened(py, settings, || match opens {
         true => match AnyIndex::open_or_create(&path, &of, options) {
-            // `"auto"` is for a new index. One that exists, and differs in nothing else, has chosen.
+            // `"auto"` is for a new index. One that exists has what it has, and differs in nothing
+            // else.
             Err(Error::OptionMismatch { option: "codes of", .. }) if is_auto => {
                 AnyIndex::open(&path, any_codes)
             }
@@ -93,7 +94,7 @@ fn create_or_open(
 ///     fields: the fields of records to filter by, a dict of names and types: `"keyword"` (or
 ///         `str`), `"integer"` (`int`), `"float"` (`float`), `"bool"` (`bool`) or `"timestamp"`.
 ///         Records are dicts then: see `Index.add_field`.
-///     kinds: the kinds of index, a list of `"flat"`, `"hnsw"`, `"ivf"` and so on: `["hnsw"]` unless
+///     kinds: the kinds of index, a list of names such as `"hnsw"` and `"ivf"`: `["hnsw"]` unless
 ///         given. Every index has `"flat"`; with that alone a write stores its vectors and is done,
 ///         and every answer is exact. `docs/kinds.md` of the repository says which one is for what.
 ///     name: the name of the index, where a folder has several.
@@ -119,9 +120,9 @@ fn create_or_open(
 #[pyfunction]
 #[pyo3(signature = (
     path, dimensions, *, metric = "cosine", dtype = None, ids = None, codes = AskedCodes::Auto,
-    fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None, alpha = None,
-    seed = None, threads = 0, memory = None, temp_dir = None, map_size = None, max_readers = None,
-    growth_wait = None, any_file_system = false
+    fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None,
+    alpha = None, seed = None, threads = 0, memory = None, temp_dir = None, map_size = None,
+    max_readers = None, growth_wait = None, any_file_system = false
 ))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 fn create(
@@ -240,9 +241,9 @@ fn open(
 #[pyfunction]
 #[pyo3(signature = (
     path, dimensions, *, metric = "cosine", dtype = None, ids = None, codes = AskedCodes::Auto,
-    fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None, alpha = None,
-    seed = None, threads = 0, memory = None, temp_dir = None, map_size = None, max_readers = None,
-    growth_wait = None, any_file_system = false
+    fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None,
+    alpha = None, seed = None, threads = 0, memory = None, temp_dir = None, map_size = None,
+    max_readers = None, growth_wait = None, any_file_system = false
 ))]
 #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
 fn open_or_create(

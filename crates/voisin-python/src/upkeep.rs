@@ -86,9 +86,9 @@ impl Index {
         }))
     }
 
-    /// Gives the index a kind, such as `"ivf"`, makes what that consists of from the stored vectors,
-    /// and commits; False if the index has it. From then on every write keeps it in step. Other
-    /// writers wait meanwhile: for a graph, as long as building it.
+    /// Gives the index a kind, such as `"ivf"`, makes what that consists of from the stored
+    /// vectors, and commits; False if the index has it. From then on every write keeps it in step.
+    /// Other writers wait meanwhile: for a graph, as long as building it.
     ///
     /// >>> import tempfile, voisin
     /// >>> index = voisin.create(tempfile.mkdtemp(), 2, kinds=["flat"])

@@ -11,7 +11,9 @@ documents for all else, so that nothing is ignored.
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -52,8 +54,12 @@ def to_metadata(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def lists(metadata: Mapping[str, Any]) -> list[str]:
     """The metadata that are lists, which a store notes in the field `_lists` if its framework does
-    not compare their members."""
-    return [name for name, value in metadata.items() if isinstance(value, (list, tuple))]
+    not compare their members. Fields have names of at most 64 bytes."""
+    return [
+        name
+        for name, value in metadata.items()
+        if isinstance(value, (list, tuple)) and len(name.encode(errors="replace")) <= 64
+    ]
 
 
 def member(name: str) -> str:
@@ -146,7 +152,8 @@ class Answer(NamedTuple):
     """An array of shape `(dimensions,)`, or None unless asked for."""
 
 
-class Matched(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Matched(Generic[T]):
     """A document that a filter matches."""
 
     id: str
@@ -176,8 +183,11 @@ class Documents(Generic[T]):
         to_document: Callable[[str, dict[str, Any]], T],
         own_fields: Mapping[str, str] | None = None,
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="voisin") if path is None else None
-        self.path = Path(self._temporary.name, "index") if self._temporary else Path(path or "")
+        if path is None:
+            temporary = tempfile.mkdtemp(prefix="voisin")
+            weakref.finalize(self, shutil.rmtree, temporary, ignore_errors=True)
+            path = Path(temporary, "index")
+        self.path = Path(path)
         self.metric, self.options, self.to_document = metric, dict(options), to_document
         self._given = {f"_{name}": of for name, of in (own_fields or {}).items()}
         self._given |= {member(name): of for name, of in (fields or {}).items()}
@@ -191,8 +201,11 @@ class Documents(Generic[T]):
         """The index, or None as long as there is no document."""
         if self._index is None and (self.path / "data.mdb").exists():
             options = {key: it for key, it in self.options.items() if key not in _OF_CREATION}
-            index = voisin.open(self.path, **options)
-            self._index = self._checked(index)
+            try:
+                self._index = self._checked(voisin.open(self.path, **options))
+            except voisin.NotThere:
+                # The folder has indexes of other names.
+                return None
         return self._index
 
     def _checked(self, index: voisin.Index) -> voisin.Index:
@@ -221,7 +234,9 @@ class Documents(Generic[T]):
     ) -> voisin.Index:
         """Adds documents, or replaces them, in one commit."""
         matrix = np.asarray(vectors, dtype=np.float32)
-        index = self.index() or self.create(matrix.shape[-1])
+        index = self.index()
+        if index is None:
+            index = self.create(matrix.shape[-1])
         if len(ids):
             index.add(list(ids), matrix, list(records))
         return index
@@ -249,7 +264,7 @@ class Documents(Generic[T]):
         is_list = {"field": "_lists", "eq": name}
         commit, has_lists = self._has_lists.get(name, (None, True))
         if commit != snapshot.commit:
-            has_lists = len(name.encode()) > 480 or snapshot.count(is_list) > 0
+            has_lists = snapshot.count(is_list) > 0
             self._has_lists[name] = (snapshot.commit, has_lists)
         return {"and": [condition, {"not": is_list}]} if has_lists else condition
 
@@ -311,13 +326,6 @@ class Documents(Generic[T]):
                     document = self.to_document(id, record)
                     if where.test is None or where.test(id, document):
                         yield Matched(id, record, document)
-
-    def close(self) -> None:
-        """Closes the index, and deletes a temporary one."""
-        if self._index is not None:
-            self._index.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
 
 
 def _answers(found: voisin.Found) -> list[Answer]:

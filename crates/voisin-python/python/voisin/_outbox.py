@@ -93,22 +93,26 @@ class Source:
         return sa.inspect(self.engine).has_table(table_name)
 
     def create_outbox(self) -> str:
-        """Creates an outbox with an entry for each row there is, and its triggers. Drops those of
-        earlier indexes. Returns its name."""
-        pattern = re.compile(re.escape(self.table.name) + "_voisin_[0-9a-f]{8}")
-        names = sa.inspect(self.engine).get_table_names()
+        """Creates an outbox with an entry for each row there is, and its triggers, in place of
+        those of earlier indexes. Returns its name."""
+        self.drop_outboxes()
         outbox = outbox_table(f"{self.table.name}_voisin_{uuid.uuid4().hex[:8]}")
-        dialect = self.engine.dialect.name
         with self.engine.begin() as sql:
-            for name in filter(pattern.fullmatch, names):
-                for statement in _DROPS.get(dialect, []):
-                    sql.exec_driver_sql(statement.format_map(self._quoted(name)))
-                outbox_table(name).drop(sql)
             outbox.create(sql)
-            for statement in _TRIGGERS.get(dialect, []):
+            for statement in _TRIGGERS.get(self.engine.dialect.name, []):
                 sql.exec_driver_sql(statement.format_map(self._quoted(outbox.name)))
             sql.execute(sa.insert(outbox).from_select(["idx"], sa.select(self.idx)))
         return outbox.name
+
+    def drop_outboxes(self) -> None:
+        """Drops all outboxes of the table, and their triggers."""
+        pattern = re.compile(re.escape(self.table.name) + "_voisin_[0-9a-f]{8}")
+        names = sa.inspect(self.engine).get_table_names()
+        with self.engine.begin() as sql:
+            for name in filter(pattern.fullmatch, names):
+                for statement in _DROPS.get(self.engine.dialect.name, []):
+                    sql.exec_driver_sql(statement.format_map(self._quoted(name)))
+                outbox_table(name).drop(sql)
 
     def _quoted(self, outbox: str) -> dict[str, str]:
         names = {"table": self.table.name, "outbox": outbox}
@@ -134,8 +138,6 @@ class Follower:
         except FileNotFoundError as error:
             text = f"{str(path)!r} is no index of a table: make one by create_index"
             raise _exception("MissingIndex", "caller", text, str(path), None) from error
-        self.is_exact = bool(state["exact"])
-        """Whether searches compare all vectors: then the index needs no graph."""
         self._outbox = outbox_table(state["outbox"])
         self._check_outbox()
         self.index = voisin.open(path)
@@ -146,9 +148,7 @@ class Follower:
             raise
 
     @staticmethod
-    def create(
-        path: Path, outbox: str, is_exact: bool, training: Iterable[Any], **options: Any
-    ) -> None:
+    def create(path: Path, outbox: str, training: Iterable[Any], **options: Any) -> None:
         """Creates an index that is empty, until it is opened. It has its name as soon as it can be
         opened, and not before."""
         partial = path.with_name(path.name + ".partial")
@@ -156,7 +156,7 @@ class Follower:
         with voisin.create(partial, **options) as index:
             if index.dtype == "i8":
                 index.train(np.stack(list(training)))
-        (partial / _STATE).write_text(json.dumps({"outbox": outbox, "exact": is_exact}))
+        (partial / _STATE).write_text(json.dumps({"outbox": outbox}))
         os.rename(partial, path)
 
     def _check_outbox(self) -> None:
@@ -203,11 +203,11 @@ class Follower:
                 if not rows:
                     break
                 # What comes in several parts is linked as a whole, at the end.
-                links = not self.is_exact and len(rows) < _ENTRIES and not waits
+                links = len(rows) < _ENTRIES and not waits
                 waits = not links
                 self._forget(rows, self._apply({it[1]: it[2] for it in rows}, links))
                 count += len(rows)
-        if waits and not self.is_exact:
+        if waits:
             self.index.link()
         return count
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -119,9 +120,11 @@ class VekterDB:
 
         Args:
             faiss_index: the folder of the index, which is created.
-            faiss_factory_str: `"Flat"`, which searches exactly, or `"HNSW32"` (a graph with so many
-                edges an item), alone or with `",Flat"`, `",SQfp16"` or `",SQ8"`, which store 2 or 1
-                bytes a component. A graph with voisin's defaults unless given.
+            faiss_factory_str: `"Flat"`, which searches exactly, `"HNSW32"`, a graph with so many
+                edges an item, or `"IVF"`, lists around centers, whose number voisin chooses and
+                changes, so that one that is given (`"IVF1000"`) says nothing. The latter two alone
+                or with `",Flat"`, `",SQfp16"` or `",SQ8"`, which store 2 or 1 bytes a component. A
+                graph with voisin's defaults unless given.
             metric: `"inner_product"`, of which more is nearer, or `"L2"`, the length of the
                 difference.
             sample_size: vectors of the table, taken at random, on which `"SQ8"` is trained. 0 takes
@@ -138,13 +141,25 @@ class VekterDB:
             raise _refused(f"the table {self.table.name!r} has no vectors: insert some first")
         if metric.lower() not in ("inner_product", "l2"):
             raise _refused(f"there is no metric {metric!r}: use 'inner_product' or 'L2'")
-        is_exact, options = _factory(faiss_factory_str)
+        options = _factory(faiss_factory_str)
         options |= _parameters(faiss_runtime_params or "", {"efConstruction": "ef_construction"})
         options["metric"] = "dot" if metric.lower() == "inner_product" else "l2"
         training = self.sample_vectors(sample_size, batch_size) if "dtype" in options else ()
         outbox = self._source.create_outbox()
-        Follower.create(path, outbox, is_exact, training, dimensions=self.d, **options)
+        try:
+            Follower.create(path, outbox, training, dimensions=self.d, **options)
+        except BaseException:
+            self._source.drop_outboxes()
+            raise
         self._open(path)
+
+    def drop_index(self) -> None:
+        """Deletes the index, its outbox and the triggers. The table stays."""
+        follower = self._created()
+        follower.index.close()
+        self._source.drop_outboxes()
+        shutil.rmtree(follower.path)
+        self._follower = self.faiss_index = None
 
     def _open(self, path: Path) -> None:
         self._follower = Follower(self._source, path)
@@ -348,10 +363,15 @@ class VekterDB:
         return value <= threshold if self.metric == "l2" else value >= threshold
 
     def set_faiss_runtime_parameters(self, runtime_params_str: str) -> None:
-        """Sets `"efSearch=100"`, how many candidates later searches keep. voisin chooses unless it
-        is set."""
-        _parameters(runtime_params_str, {"efSearch": "ef"})
+        """Sets what later searches do: of a graph `"efSearch=100"`, how many candidates they keep,
+        of lists `"nprobe=16"`, how many they scan. voisin chooses unless it is set."""
+        _parameters(runtime_params_str, self._runtime_names())
         self.faiss_runtime_parameters = runtime_params_str
+
+    def _runtime_names(self) -> dict[str, str]:
+        """The parameters that searches of the index have."""
+        names = {"hnsw": ("efSearch", "ef"), "ivf": ("nprobe", "nprobe")}
+        return dict(names[it] for it in self._created().index.kinds() if it in names)
 
     def search(
         self,
@@ -376,7 +396,7 @@ class VekterDB:
             threshold: leaves out neighbors whose inner product is smaller, or whose distance is
                 larger.
             search_parameters: options of `voisin.Index.search`, such as `{"recall": 0.95}`, or an
-                object with `efSearch`.
+                object with `efSearch` or `nprobe`.
         """
         options = self._options(search_parameters)
         k = (k_nearest_neighbors, k_nearest_neighbors + k_extra_neighbors)
@@ -496,10 +516,15 @@ class VekterDB:
         return [{self.idx_name: idx, self.vector_name: vector} for idx, vector in rows]
 
     def _options(self, given: Any) -> dict[str, Any]:
-        options: dict[str, Any] = {"exact": True} if self._created().is_exact else {}
+        self._created()
         if given is None:
-            return options | _parameters(self.faiss_runtime_parameters, {"efSearch": "ef"})
-        return options | (dict(given) if isinstance(given, Mapping) else {"ef": given.efSearch})
+            if not self.faiss_runtime_parameters:
+                return {}
+            return _parameters(self.faiss_runtime_parameters, self._runtime_names())
+        if isinstance(given, Mapping):
+            return dict(given)
+        names = (("efSearch", "ef"), ("nprobe", "nprobe"))
+        return {to: getattr(given, name) for name, to in names if hasattr(given, name)}
 
     # Its end, and its beginning.
 
@@ -542,19 +567,24 @@ class VekterDB:
         self.close()
 
 
-def _factory(text: str | None) -> tuple[bool, dict[str, Any]]:
-    """Whether an index searches exactly, and the options to create it with."""
+def _factory(text: str | None) -> dict[str, Any]:
+    """The options to create an index of FAISS's name with."""
     if text is None:
-        return False, {}
+        return {}
     if text == "Flat":
-        return True, {}
-    found = re.fullmatch(r"HNSW(\d+)?(?:,(Flat|SQ8|SQfp16))?", text)
+        return {"kinds": ["flat"]}
+    found = re.fullmatch(r"(HNSW|IVF)(\d+)?(?:,(Flat|SQ8|SQfp16))?", text)
     if found is None:
-        form = "use 'Flat', 'HNSW32', 'HNSW32,SQ8' or 'HNSW32,SQfp16', or leave it out"
+        form = "use 'Flat', 'HNSW32', 'HNSW32,SQ8', 'HNSW32,SQfp16', 'IVF', ..., or leave it out"
         raise _refused(f"there is no index {text!r} here: {form}")
-    options: dict[str, Any] = {"m": int(found[1])} if found[1] else {}
-    dtype = {"SQ8": "i8", "SQfp16": "f16"}.get(found[2] or "")
-    return False, options | ({"dtype": dtype} if dtype else {})
+    options: dict[str, Any] = {}
+    if found[1] == "IVF":
+        options["kinds"] = ["ivf"]
+    elif found[2]:
+        options["m"] = int(found[2])
+    if found[3] in ("SQ8", "SQfp16"):
+        options["dtype"] = "i8" if found[3] == "SQ8" else "f16"
+    return options
 
 
 def _parameters(text: str, names: Mapping[str, str]) -> dict[str, Any]:
@@ -563,7 +593,7 @@ def _parameters(text: str, names: Mapping[str, str]) -> dict[str, Any]:
     for part in filter(None, text.split(",")):
         name, _, value = part.strip().partition("=")
         if name not in names or not value.isdecimal():
-            known = " or ".join(f"'{it}=100'" for it in names)
+            known = " or ".join(f"'{it}=100'" for it in names) or "none"
             raise _refused(f"{part!r} is no parameter here: use {known}")
         options[names[name]] = int(value)
     return options

@@ -1,4 +1,4 @@
-"""The classes and methods of vers over voisin: `HNSW`, `IVFFlat`.
+"""The classes and methods of vers over voisin: `HNSW`, `IVFFlat`, `LSH`.
 
 A program that was written for vers runs with ``import voisin.vers as vers``. Distances are vers's,
 squared Euclidean ones. An index is a folder of voisin's: a temporary one, which is removed with the
@@ -29,7 +29,7 @@ from voisin.errors import _exception
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["HNSW", "IVFFlat"]
+__all__ = ["HNSW", "IVFFlat", "LSH"]
 
 _Path = str | os.PathLike[str]
 # Ids and vectors: a mapping of these, pairs, or a matrix, whose rows are numbered.
@@ -185,6 +185,28 @@ class IVFFlat(_Index):
 
     def _effort(self, top_k: int) -> dict[str, Any]:
         return {}
+
+
+class LSH(_Index):
+    """Tables of hashes. A search promises recall: each of the nearest is found with a probability
+    of 90 % at least. The parameters have no effect: the number of tables is fixed, and they grow
+    with the items.
+
+    Args:
+        num_trees, max_size: the number of trees, and of the items of a leaf, of no effect.
+    """
+
+    def __init__(self, num_trees: int = 10, max_size: int = 15) -> None:
+        self.num_trees, self.max_size = num_trees, max_size
+
+    def _parameters(self) -> dict[str, int]:
+        return {"num_trees": self.num_trees, "max_size": self.max_size}
+
+    def _creation(self) -> dict[str, Any]:
+        return {"kinds": ["lsh"]}
+
+    def _effort(self, top_k: int) -> dict[str, Any]:
+        return {"recall": 0.9}
 
 
 def _pairs(embeddings: _Embeddings) -> tuple[Any, npt.NDArray[np.float32]]:

@@ -13,6 +13,7 @@ from voisin import vers
 CLASSES = [
     lambda: vers.HNSW(ef_construction=100, num_layers=8, ef_search=64, num_neighbours=16),
     lambda: vers.IVFFlat(num_clusters=100, num_attempts=3, max_iterations=20),
+    lambda: vers.LSH(num_trees=50, max_size=50),
 ]
 
 

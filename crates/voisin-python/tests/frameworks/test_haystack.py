@@ -72,14 +72,14 @@ class TestAllOfHaystack(
     async_tests.UpdateByFilterAsyncTest,
     async_tests.WriteDocumentsAsyncTest,
 ):
-    def test_write_documents(self, document_store: VoisinDocumentStore) -> None:  # type: ignore[override]
+    def test_write_documents(self, document_store):
         documents = [Document(content="one"), Document(content="two")]
         assert document_store.write_documents(documents) == 2
         with pytest.raises(DuplicateDocumentError):
             document_store.write_documents([Document(content="three"), documents[0]])
         self.assert_documents_are_equal(document_store.filter_documents(), documents)
 
-    async def test_write_documents_async(self, document_store: VoisinDocumentStore) -> None:  # type: ignore[override]
+    async def test_write_documents_async(self, document_store):
         assert await document_store.write_documents_async([Document(content="one")]) == 1
         with pytest.raises(DuplicateDocumentError):
             await document_store.write_documents_async([Document(content="one")])

@@ -1,6 +1,7 @@
 """LangChain's own suite for vector stores, and what that does not ask."""
 
 import asyncio
+import gc
 import subprocess
 import sys
 import warnings
@@ -191,6 +192,22 @@ def test_what_is_written_is_there_for_other_processes_and_later(tmp_path):
     store.add_texts(["a", "b", "c"])
     store.delete()
     assert reader.similarity_search("b") == [] and len(store.index) == 0
+
+
+def test_stores_share_a_folder_by_names_and_temporary_ones_are_deleted(tmp_path):
+    one = VoisinVectorStore.from_texts(["a"], Words(), path=tmp_path, name="one")
+    two = VoisinVectorStore(Words(), tmp_path, name="two")
+    assert two.similarity_search("a") == []
+    two.add_texts(["b"])
+    assert [it.page_content for it in one.similarity_search("a")] == ["a"]
+    assert [it.page_content for it in two.similarity_search("a")] == ["b"]
+    temporary = VoisinVectorStore.from_texts(["a"], Words())
+    assert temporary.index is not None
+    path = temporary.index.path
+    assert path.exists()
+    del temporary
+    gc.collect()
+    assert not path.exists()
 
 
 def test_scores_are_those_of_the_store_of_langchain(tmp_path):

@@ -65,7 +65,7 @@ def test_the_program_of_the_readme_finds_what_it_says(tmp_path):
     assert done.stdout.splitlines()[1] == "10001 rows, in step: True"
 
 
-@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "HNSW,Flat", None])
+@pytest.mark.parametrize("factory", ["Flat", "HNSW16", "HNSW,Flat", "IVF,Flat", None])
 @pytest.mark.parametrize("metric", ["inner_product", "L2"])
 def test_answers_are_those_of_a_scan(url, folder, factory, metric):
     db = filled(url, folder, faiss_factory_str=factory, metric=metric)
@@ -129,7 +129,9 @@ def test_neighbors_are_found_by_any_column(url, folder):
         db.nearest_neighbors("colour", ["red"], 4)
 
 
-@pytest.mark.parametrize(("factory", "dtype"), [("HNSW32,SQ8", "i8"), ("HNSW32,SQfp16", "f16")])
+@pytest.mark.parametrize(
+    ("factory", "dtype"), [("HNSW32,SQ8", "i8"), ("HNSW32,SQfp16", "f16"), ("IVF100,SQ8", "i8")]
+)
 def test_a_rounded_index_is_reranked_by_the_table(url, folder, factory, dtype):
     db = filled(url, folder, faiss_factory_str=factory, sample_size=400)
     assert db.index.dtype == dtype
@@ -147,6 +149,30 @@ def test_a_rounded_index_is_reranked_by_the_table(url, folder, factory, dtype):
     assert dtype == "f16" or any(row != sorted(row, reverse=True) for row in order)
     for query, row in enumerate(raw):
         assert all(it["metric"] == pytest.approx(products[query, it["idx"]]) for it in row)
+
+
+def test_an_index_is_of_the_kind_of_its_name(url, folder, tmp_path):
+    query = np.ones(8)
+    for name, kinds in [("Flat", []), ("IVF30", ["ivf"]), (None, ["hnsw"])]:
+        db = VekterDB("things", columns_dict=COLUMNS, url=url)
+        if db.d is None:
+            db.insert(rows(3000))
+        db.create_index(tmp_path / f"{name}.index", name)
+        assert db.index.kinds() == ["flat", *kinds]
+        found = db.search(query, 3, "idx")
+        exact = db.search(query, 3, "idx", search_parameters={"exact": True})
+        if name == "Flat":
+            assert found == exact
+            with pytest.raises(voisin.InvalidParameter, match="use none"):
+                db.set_faiss_runtime_parameters("nprobe=1")
+        if name == "IVF30":
+            db.set_faiss_runtime_parameters("nprobe=1")
+            few = db.index.search(query, 3, nprobe=1)
+            assert db.search(query, 3, "idx")[0][0]["idx"] == few[0].id
+            db.set_faiss_runtime_parameters("nprobe=1000")
+            assert db.search(query, 3, "idx") == exact
+        assert db.check() == [] and db.index.pending == 0
+        db.close()
 
 
 def test_the_table_is_not_asked_for_what_the_index_knows(url, folder):
@@ -245,7 +271,10 @@ def test_what_a_crash_has_left_is_made_up_for_at_the_next_open(url, folder):
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_killed_between_the_two_20_times(database):
+def test_killed_between_the_two_20_times(database, request):
+    if database == "postgresql":
+        # Skipped where there is none.
+        request.getfixturevalue("postgres")
     done = subprocess.run(
         [sys.executable, HERE / "vekterdb_killed.py", "20", database],
         capture_output=True,
@@ -260,7 +289,7 @@ def test_an_index_whose_creation_was_interrupted_is_completed_when_it_is_opened(
     db = VekterDB("things", columns_dict=COLUMNS, url=url)
     db.insert(rows(300))
     outbox = db._source.create_outbox()
-    _outbox.Follower.create(folder, outbox, True, (), dimensions=8, metric="dot")
+    _outbox.Follower.create(folder, outbox, (), dimensions=8, metric="dot")
     with voisin.open(folder) as index:
         assert len(index) == 0
     again = VekterDB("things", url=url, faiss_index=folder)
@@ -352,6 +381,22 @@ def test_an_index_belongs_to_one_table(url, folder, tmp_path):
         VekterDB("things", url=url, faiss_index=tmp_path)
 
 
+def test_an_index_is_dropped_with_all_that_belongs_to_it(url, folder):
+    db = filled(url, folder)
+    other = VekterDB("things", url=url, faiss_index=folder)
+    db.drop_index()
+    assert not folder.exists() and db.index is None and db.metric is None
+    assert sa.inspect(db.engine).get_table_names() == ["things"]
+    db.insert([{"idx": 600, "id": "new", "vector": np.ones(8)}])
+    with pytest.raises(voisin.NotThere):
+        db.sync()
+    with pytest.raises((voisin.Mismatch, FileNotFoundError)):
+        other.sync()
+    other.close()
+    db.create_index(folder)
+    assert len(db.index) == 501 and db.check() == []
+
+
 def test_a_change_that_fails_changes_nothing(url, folder):
     db = VekterDB("things", columns_dict=COLUMNS, url=url)
     with pytest.raises(voisin.CallerError, match="no vectors"):
@@ -379,19 +424,24 @@ def test_a_change_that_fails_changes_nothing(url, folder):
             call()
     for options in (
         {"metric": "cosine"},
-        {"faiss_factory_str": "IVF50,PQ8"},
+        {"faiss_factory_str": "IVF50_HNSW32,PQ8"},
         {"faiss_runtime_params": "nprobe=3"},
         {"faiss_runtime_params": "efConstruction=x"},
     ):
         with pytest.raises(voisin.InvalidParameter):
             db.create_index(folder, **options)
         assert not folder.exists() and len(sa.inspect(db.engine).get_table_names()) == 1
+    # Names of no file.
+    with pytest.raises(OSError):
+        db.create_index("/proc/no/such/folder")
+    assert len(sa.inspect(db.engine).get_table_names()) == 1
     db.create_index(folder, "HNSW8", faiss_runtime_params="efConstruction=50")
     assert db.index.connectivity[0] == 8 and db.index.stats().ef_construction == 50
     with pytest.raises(voisin.DimensionMismatch):
         db.search(np.ones(7), 3)
-    with pytest.raises(voisin.InvalidParameter, match="'efSearch=100'"):
-        db.set_faiss_runtime_parameters("nprobe=3")
+    for wrong in ("nprobe=3", "efSearch=x", "efSearch"):
+        with pytest.raises(voisin.InvalidParameter, match="use 'efSearch=100'"):
+            db.set_faiss_runtime_parameters(wrong)
     with pytest.raises(voisin.InvalidParameter, match="at most 39"):
         VekterDB("a" * 40, url="sqlite://")
     with pytest.raises(voisin.InvalidParameter, match="no column 'embedding'"):
