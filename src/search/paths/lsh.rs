@@ -39,8 +39,11 @@ const LEVELS: usize = 5;
 /// A search compares at most one in this many of the items that may be results: from there on, a
 /// scan of all in order is faster.
 const MOST_DIVISOR: usize = 3;
-/// The cost of preparing a query, and of its way through the tables, in nanoseconds.
+/// The cost of preparing a query, and that of looking up a node of a table, in nanoseconds.
 const QUERY_NS: f64 = 400_000.0;
+const NODE_NS: f64 = 400.0;
+/// The number of nodes that a search usually looks up, of the number of items (decision 0056).
+const NODE_FRACTION: f64 = 0.15;
 /// The fraction of the items that a search usually compares.
 const USUAL_FRACTION: f64 = 0.04;
 
@@ -61,9 +64,11 @@ impl AccessPath for Lsh {
     }
 
     fn cost_ns(&self, search: &Search<'_, '_, '_, '_>, _k: usize) -> Option<f64> {
-        let rows = search.context.selection.len() as f64;
-        has_tables(&search.view.snapshot.meta)
-            .then(|| QUERY_NS + rows * USUAL_FRACTION * search.costs().scattered_row)
+        let (rows, meta) = (search.context.selection.len() as f64, &search.view.snapshot.meta);
+        let nodes = f64::from(meta.items) * NODE_FRACTION;
+        has_tables(meta).then(|| {
+            QUERY_NS + nodes * NODE_NS + rows * USUAL_FRACTION * search.costs().scattered_row
+        })
     }
 
     fn search(&self, search: &Search<'_, '_, '_, '_>, k: usize) -> Result<Vec<(Strategy, Found)>> {
