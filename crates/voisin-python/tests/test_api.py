@@ -90,7 +90,11 @@ def test_a_matrix_of_many_rows_is_answered_in_one_state_and_as_each_of_them(inde
 
 
 def test_an_answer_with_fewer_items_is_filled_up(folder):
-    for ids, names, fill in [(int, [1, 2], -1), ("u64", [1, 2], 2**64 - 1), (str, ["a", "b"], None)]:
+    for ids, names, fill in [
+        (int, [1, 2], -1),
+        ("u64", [1, 2], 2**64 - 1),
+        (str, ["a", "b"], None),
+    ]:
         index = voisin.create(folder, 2, metric="euclidean", ids=ids, name=f"of {ids}")
         index.add(names, [[0.0, 0.0], [1.0, 0.0]])
         found = index.search([[0.1, 0.0], [0.9, 0.0]], k=3, vectors=True)
@@ -175,7 +179,11 @@ def test_a_closed_index_says_so_and_closes_at_the_end_of_its_block(folder):
         index.add(1, rows(1)[0])
         assert not index.closed
     assert index.closed and "closed" in repr(index)
-    for call in (lambda: len(index), lambda: index.search(rows(1)[0]), lambda: index.add(2, rows(1)[0])):
+    for call in (
+        lambda: len(index),
+        lambda: index.search(rows(1)[0]),
+        lambda: index.add(2, rows(1)[0]),
+    ):
         with pytest.raises(voisin.Closed):
             call()
 
@@ -207,7 +215,14 @@ def test_items_can_be_linked_later(index):
 
 def test_an_index_tells_about_itself(folder):
     index = voisin.create(
-        folder, 64, metric="euclidean", dtype="float16", name="notes", m=8, ef_construction=64, seed=3
+        folder,
+        64,
+        metric="euclidean",
+        dtype="float16",
+        name="notes",
+        m=8,
+        ef_construction=64,
+        seed=3,
     )
     index.load(rows(2000, 64))
     stats = index.stats()
@@ -218,7 +233,12 @@ def test_an_index_tells_about_itself(folder):
     assert stats.file.file_bytes > stats.bytes and stats.warnings == []
     assert "2000 items of 64 x f16" in repr(stats)
     (found,) = voisin.inspect(folder)
-    assert (found.name, found.metric, found.dtype, found.items) == ("notes", "euclidean", "f16", 2000)
+    assert (found.name, found.metric, found.dtype, found.items) == (
+        "notes",
+        "euclidean",
+        "f16",
+        2000,
+    )
     assert found.id_type == "u32" and found.connectivity == (8, 16) and found.error is None
     assert index.connectivity == (8, 16)
     copy = folder.with_name("copy")

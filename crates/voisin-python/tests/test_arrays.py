@@ -16,7 +16,18 @@ def of_bytes(count: int = 500) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "dtype",
-    ["float32", "float64", "float16", "int8", "uint8", "int16", "int64", "uint32", ">f4", "longdouble"],
+    [
+        "float32",
+        "float64",
+        "float16",
+        "int8",
+        "uint8",
+        "int16",
+        "int64",
+        "uint32",
+        ">f4",
+        "longdouble",
+    ],
 )
 def test_every_type_of_numbers_gives_the_same_index(folder, dtype):
     vectors = of_bytes().astype(dtype)
@@ -117,8 +128,16 @@ def test_contiguous_arrays_are_not_copied(folder):
 
 def test_what_is_no_vector_is_refused(index):
     index.add(1, [0.0, 1.0, 2.0, 3.0])
-    for wrong in ("text", object(), [[1.0, 2.0], [3.0]], np.array(["a", "b", "c", "d"]), None, 5.0,
-                  np.zeros((2, 2, 4)), np.zeros(4, dtype=complex)):
+    for wrong in (
+        "text",
+        object(),
+        [[1.0, 2.0], [3.0]],
+        np.array(["a", "b", "c", "d"]),
+        None,
+        5.0,
+        np.zeros((2, 2, 4)),
+        np.zeros(4, dtype=complex),
+    ):
         with pytest.raises(voisin.InvalidVector) as raised:
             index.search(wrong)
         assert raised.value.remedy.startswith("give "), str(raised.value)
@@ -134,7 +153,13 @@ def test_what_is_no_vector_is_refused(index):
 
 def test_ids_are_checked(folder, index):
     vectors = rows(2)
-    for wrong in ([1, -2], [1, 2**32], np.array([1, -1]), [1, 2**70], np.array([1, 2**63], dtype="uint64")):
+    for wrong in (
+        [1, -2],
+        [1, 2**32],
+        np.array([1, -1]),
+        [1, 2**70],
+        np.array([1, 2**63], dtype="uint64"),
+    ):
         with pytest.raises(voisin.InvalidId):
             index.add(wrong, vectors)
     for wrong in (["a", "b"], "ab", [1.5, 2.5]):
@@ -142,8 +167,15 @@ def test_ids_are_checked(folder, index):
             index.add(wrong, vectors)
     with pytest.raises(voisin.LengthMismatch):
         index.add([1, 2, 3], vectors)
-    for good in ([1, 2], (1, 2), range(1, 3), np.array([1, 2], dtype="int16"), iter([1, 2]),
-                 np.array([1, 2], dtype="uint32"), {1: 0, 2: 0}):
+    for good in (
+        [1, 2],
+        (1, 2),
+        range(1, 3),
+        np.array([1, 2], dtype="int16"),
+        iter([1, 2]),
+        np.array([1, 2], dtype="uint32"),
+        {1: 0, 2: 0},
+    ):
         index.add(good, vectors)
     index.add(np.int64(7), vectors[0])
     assert index.ids().tolist() == [1, 2, 7] and np.uint8(7) in index

@@ -69,7 +69,15 @@ def test_the_examples_of_docstrings_run(name):
 
 def test_enough_of_it_has_examples():
     with_examples = {name for name, doc in DOCUMENTED.items() if ">>>" in doc}
-    assert {"create", "open", "Index", "Index.add", "Searcher.search", "Index.load", "Batch"} <= with_examples
+    assert {
+        "create",
+        "open",
+        "Index",
+        "Index.add",
+        "Searcher.search",
+        "Index.load",
+        "Batch",
+    } <= with_examples
 
 
 @pytest.mark.parametrize("page", ["README.md", "crates/voisin-python/README.md"])

@@ -14,7 +14,9 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_exceptions_are_a_tree_by_who_must_act():
-    classes = [it for it in vars(errors).values() if isinstance(it, type) and issubclass(it, Exception)]
+    classes = [
+        it for it in vars(errors).values() if isinstance(it, type) and issubclass(it, Exception)
+    ]
     assert len(classes) > 25
     for group, base in errors._GROUPS.items():
         assert base.responsible == group
@@ -27,8 +29,12 @@ def test_exceptions_are_a_tree_by_who_must_act():
 def test_every_kind_of_error_that_has_a_class_exists():
     source = (ROOT / "src" / "error.rs").read_text()
     known = set(re.findall(r"^    ([A-Z]\w+)(?: \{|\(|,)", source, flags=re.MULTILINE))
-    ours = set(re.findall(r"refused(?:_value)?\(\s*[\w.()]+,\s*\"(\w+)\"",
-                          "".join(it.read_text() for it in (ROOT / "crates/voisin-python/src").glob("*.rs"))))
+    ours = set(
+        re.findall(
+            r"refused(?:_value)?\(\s*[\w.()]+,\s*\"(\w+)\"",
+            "".join(it.read_text() for it in (ROOT / "crates/voisin-python/src").glob("*.rs")),
+        )
+    )
     assert {"DimensionMismatch", "MapBusy", "Cancelled"} <= known
     unknown = set(errors._CLASSES) - known - ours - {"InternalError", "AlreadyThere"}
     assert not unknown

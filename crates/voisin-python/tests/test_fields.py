@@ -72,7 +72,10 @@ CONDITIONS = [
     (field("at") > MS, some("at", lambda v: v > MS)),
     (field("ok") == True, some("ok", lambda v: v)),  # noqa: E712
     (field("ok") == np.False_, some("ok", lambda v: not v)),
-    (field("n").exists() & ~field("ok").exists(), lambda i: bool(values(i, "n")) and not values(i, "ok")),
+    (
+        field("n").exists() & ~field("ok").exists(),
+        lambda i: bool(values(i, "n")) and not values(i, "ok"),
+    ),
 ]
 
 
@@ -149,7 +152,10 @@ def test_items_are_deleted_and_records_are_updated_by_conditions(filled):
     both = (field("tag") == "a") & (field("ok") == True)  # noqa: E712
     count = index.count(both)
     assert count > 0 and index.update_records(both, {"tag": "new", "n": 1000}) == count
-    assert index.count(both) == 0 and index.count((field("tag") == "new") & (field("n") == 1000)) == count
+    assert (
+        index.count(both) == 0
+        and index.count((field("tag") == "new") & (field("n") == 1000)) == count
+    )
     kept = index.get_records(index.ids(field("tag") == "new"))
     assert all(it["ok"] is True for it in kept)
     seen = []
@@ -158,7 +164,11 @@ def test_items_are_deleted_and_records_are_updated_by_conditions(filled):
         seen.append(record)
         return {**record, "n": 2000} if len(seen) % 2 else None
 
-    assert index.update_records(field("tag") == "new", doubles) == (count + 1) // 2 == index.count(field("n") == 2000)
+    assert (
+        index.update_records(field("tag") == "new", doubles)
+        == (count + 1) // 2
+        == index.count(field("n") == 2000)
+    )
     assert len(seen) == count
     assert index.delete(filter=field("tag") == "new") == count
     assert index.delete(filter={"field": "tag", "eq": "new"}) == 0 and len(index) == 100 - count
@@ -207,7 +217,14 @@ def test_fields_are_added_and_dropped(index):
     with pytest.raises(voisin.InvalidRecord) as refused:
         index.add_field("year", int)
     assert refused.value.value == "1" and index.fields() == {"tag": "keyword"}
-    for name, of in (("tag", str), ("", str), ("x" * 65, bool), ("other", "text"), ("other", list), ("other", 3)):
+    for name, of in (
+        ("tag", str),
+        ("", str),
+        ("x" * 65, bool),
+        ("other", "text"),
+        ("other", list),
+        ("other", 3),
+    ):
         with pytest.raises(voisin.InvalidParameter):
             index.add_field(name, of)
     with pytest.raises(voisin.UnknownField) as unknown:
@@ -300,4 +317,7 @@ def test_names_of_fields_print(index):
     assert repr(field("tag")) == "field('tag')" and field("tag").name == "tag"
     with pytest.raises(TypeError):
         hash(field("tag"))
-    assert repr(index.filter(field("tag") == "a")) == "<Filter of all items with {'field': 'tag', 'eq': 'a'}>"
+    assert (
+        repr(index.filter(field("tag") == "a"))
+        == "<Filter of all items with {'field': 'tag', 'eq': 'a'}>"
+    )

@@ -32,7 +32,10 @@ def test_an_index_has_a_graph_unless_it_is_told_otherwise(folder):
     index = create(folder)
     assert index.kinds() == ["flat", "hnsw"] == index.stats().index_kinds
     assert voisin.inspect(folder)[0].kinds == ["flat", "hnsw"]
-    assert voisin.open_or_create(folder, 8, metric="euclidean", kinds=["hnsw"]).kinds() == index.kinds()
+    assert (
+        voisin.open_or_create(folder, 8, metric="euclidean", kinds=["hnsw"]).kinds()
+        == index.kinds()
+    )
     with pytest.raises(voisin.Mismatch):
         voisin.open_or_create(folder, 8, metric="euclidean", kinds=["flat"])
 
@@ -52,7 +55,11 @@ def test_without_a_graph_nothing_is_pending_and_every_answer_is_exact(folder):
     assert index.search(QUERIES, k=10).ids.tolist() == truth()
     with pytest.raises(voisin.InvalidParameter, match="hnsw") as refused:
         index.search(QUERIES[0], kind="hnsw")
-    assert (refused.value.kind, refused.value.value, refused.value.limit) == ("KindMismatch", "hnsw", "flat")
+    assert (refused.value.kind, refused.value.value, refused.value.limit) == (
+        "KindMismatch",
+        "hnsw",
+        "flat",
+    )
     assert "Index.add_kind" in str(refused.value) and "::" not in str(refused.value)
     assert index.check() == []
 
@@ -64,14 +71,18 @@ def test_inverted_lists_are_probed(folder):
     assert lists is not None and lists.lists > 10 and lists.smallest <= lists.largest
     found = index.search(QUERIES[0], kind="ivf", nprobe=3)
     assert found.strategy == "lists" and found.certificate is None and found.cost[2] == 3
-    recalls = [recall(index.search(QUERIES, kind="ivf", nprobe=nprobe)) for nprobe in (1, 4, 16, 10_000)]
+    recalls = [
+        recall(index.search(QUERIES, kind="ivf", nprobe=nprobe)) for nprobe in (1, 4, 16, 10_000)
+    ]
     assert recalls == sorted(recalls) and recalls[0] < recalls[-1] == 1.0
     by_text = index.search(QUERIES, kind="ivf", parameters="nprobe=4")
     assert by_text.ids.tolist() == index.search(QUERIES, kind="ivf", nprobe=4).ids.tolist()
     assert index.search(QUERIES[0], kind="hnsw").strategy == "graph"
     assert index.search(QUERIES, kind="flat").ids.tolist() == truth()
     assert recall(index.search(QUERIES, kind="ivf", recall=0.9)) > 0.8
-    some = index.search(QUERIES[0], kind="ivf", nprobe=10_000, filter=range(0, 6000, 2), records=True)
+    some = index.search(
+        QUERIES[0], kind="ivf", nprobe=10_000, filter=range(0, 6000, 2), records=True
+    )
     assert all(id % 2 == 0 for id in some.ids.tolist()) and some.records == [None] * 10
     assert index.similar(17, kind="ivf", nprobe=50).ids.tolist() != [17]
     assert voisin.inspect(folder)[0].kinds == ["flat", "hnsw", "ivf"]

@@ -15,7 +15,9 @@ def test_real_embeddings_are_loaded_and_found(folder, embeddings, queries):
     assert index.load(embeddings.astype("float16"), optimize=True) == 5000
     found = index.search(queries, k=10)
     exact = index.search(queries, k=10, exact=True)
-    same = [len(set(a) & set(b)) for a, b in zip(found.ids.tolist(), exact.ids.tolist(), strict=True)]
+    same = [
+        len(set(a) & set(b)) for a, b in zip(found.ids.tolist(), exact.ids.tolist(), strict=True)
+    ]
     assert sum(same) >= 950
     products = queries @ embeddings.T
     assert (exact.ids[:, 0] == products.argmax(axis=1)).mean() > 0.98
@@ -28,7 +30,10 @@ def test_a_matrix_and_pairs_and_parts_give_the_same_index(tmp_path):
         "matrix": lambda: (vectors, range(3000)),
         "pairs": lambda: (((i, row) for i, row in enumerate(vectors)), None),
         "lists": lambda: ([(i, row.tolist()) for i, row in enumerate(vectors)], None),
-        "parts": lambda: (((range(i, i + 500), vectors[i : i + 500]) for i in range(0, 3000, 500)), None),
+        "parts": lambda: (
+            ((range(i, i + 500), vectors[i : i + 500]) for i in range(0, 3000, 500)),
+            None,
+        ),
         "rows": lambda: (vectors.tolist(), None),
     }
     answers = []
@@ -87,7 +92,9 @@ def test_progress_is_told_and_its_exceptions_end_the_load(index, capsys):
     assert len(index) == 4000
     index.load(rows(2000), ids=range(4000, 6000), progress=True)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[-1] == "voisin: loaded" and any(line.startswith("voisin: linking") for line in lines)
+    assert lines[-1] == "voisin: loaded" and any(
+        line.startswith("voisin: linking") for line in lines
+    )
     index.load(rows(1), ids=[9], progress=False)
     assert capsys.readouterr().err == ""
 

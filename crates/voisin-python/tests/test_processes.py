@@ -221,7 +221,9 @@ def test_a_killed_process_leaves_a_whole_index(index):
     """The short form of `killed.py`."""
     count = os.environ.get("VOISIN_KILLS", "10")
     script = os.path.join(os.path.dirname(__file__), "killed.py")
-    done = subprocess.run([sys.executable, script, count], capture_output=True, text=True, timeout=900)
+    done = subprocess.run(
+        [sys.executable, script, count], capture_output=True, text=True, timeout=900
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"killed {count} times" in done.stdout
 
@@ -238,7 +240,10 @@ snapshot = index.snapshot()
 print(len(snapshot))
 """
     done = subprocess.run(
-        [sys.executable, "-c", program, str(index.path)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program, str(index.path)],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert (done.returncode, done.stdout) == (0, "3000\n"), done.stderr
 

@@ -56,7 +56,10 @@ def test_a_query_answers_as_a_search_with_its_options(named):
             assert ids(query.search(vector)) == ids(index.search(vector, k=7, **options))
         assert ids(query.search(VECTORS[:5])) == ids(index.search(VECTORS[:5], k=7, **options))
         one = index.similar(name(3), k=7, **options)
-        assert ids(query.similar(name(3))) == ids(one) and query.similar(name(3)).records == one.records
+        assert (
+            ids(query.similar(name(3))) == ids(one)
+            and query.similar(name(3)).records == one.records
+        )
     assert repr(query).startswith("<Query of <Index ")
     with index.snapshot() as snapshot:
         query = snapshot.query(k=1, exact=True)
@@ -89,7 +92,9 @@ def test_pages_have_all_items_once_in_their_order(named):
         assert [id for page in pages for id in ids(page)] == even
     near = index.query(k=10, exact=True, radius=float(DISTANCES[NEAREST[24]])).pages(QUERY)
     assert [len(page) for page in near] == [10, 10, 5]
-    others = [id for page in index.query(k=999, exact=True).similar_pages(name(7)) for id in ids(page)]
+    others = [
+        id for page in index.query(k=999, exact=True).similar_pages(name(7)) for id in ids(page)
+    ]
     assert len(others) == 2999 and name(7) not in others
     with pytest.raises(voisin.MissingItem):
         index.query().similar_pages(name(5000))
@@ -102,7 +107,10 @@ def test_pages_stay_while_the_index_changes_and_tokens_do_not(filled):
     pages = query.pages(QUERY)
     first = ids(next(pages))
     token = pages.token
-    assert isinstance(token, str) and ids(next(query.pages(QUERY, after=token))) == NEAREST[5:10].tolist()
+    assert (
+        isinstance(token, str)
+        and ids(next(query.pages(QUERY, after=token))) == NEAREST[5:10].tolist()
+    )
     filled.delete(int(NEAREST[5]))
     assert first + ids(next(pages)) == NEAREST[:10].tolist()
     with pytest.raises(voisin.PagesExpired) as expired:
@@ -123,7 +131,9 @@ def test_another_process_goes_on_with_a_token(filled):
         "print(next(index.query(k=5, exact=True).pages(vector, after=token)).ids.tolist())"
     )
     data = pickle.dumps((filled, QUERY, pages.token))
-    done = subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=data, capture_output=True, check=True
+    )
     assert done.stdout.decode().strip() == str(NEAREST[5:10].tolist())
 
 
@@ -222,6 +232,7 @@ def test_diverse_items_are_those_of_maximal_marginal_relevance(filled):
     chosen: list[int] = []
     between = lambda a, b: float(((VECTORS[a].astype("float64") - VECTORS[b]) ** 2).sum())
     while len(chosen) < k:
+
         def score(i: int) -> float:
             if not chosen:
                 return DISTANCES[i]
@@ -260,7 +271,9 @@ def test_recall_is_measured_and_queries_are_explained(filled):
     explained = filled.query(k=3, filter=range(0, 3000, 10), records=True).explain(QUERY)
     assert isinstance(explained, voisin.Explanation) and explained.possible == 300
     assert ids(explained.answer) == ids(filled.search(QUERY, k=3, filter=range(0, 3000, 10)))
-    assert explained.ways[0].is_chosen and [way.is_chosen for way in explained.ways].count(True) == 1
+    assert (
+        explained.ways[0].is_chosen and [way.is_chosen for way in explained.ways].count(True) == 1
+    )
     assert {way.strategy for way in explained.ways} >= {"candidates"}
     assert all(way.took > 0 for way in explained.ways) and repr(explained).count("\n") >= 2
     assert explained.recall is None and filled.query(recall=0.9).explain(QUERY).recall == 0.9

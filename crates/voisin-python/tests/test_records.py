@@ -11,7 +11,11 @@ from conftest import rows
 
 import voisin
 
-NAMES = [(int, list(range(40))), ("u64", [2**40 + i for i in range(40)]), (str, [f"{i}" for i in range(40)])]
+NAMES = [
+    (int, list(range(40))),
+    ("u64", [2**40 + i for i in range(40)]),
+    (str, [f"{i}" for i in range(40)]),
+]
 
 
 @pytest.mark.parametrize(("ids", "names"), NAMES)
@@ -29,7 +33,9 @@ def test_records_come_back_by_id_and_with_searches(folder, ids, names):
     found = index.search(vectors[5], k=3, records=True)
     assert found.records == [records[names.index(id)] for id in found.ids.tolist()]
     assert found.raw_records is not None and found.raw_records[0] == '{"n":5,"text":"é 5"}'.encode()
-    assert index.similar(names[5], k=1, records=True).records == [index.get_record(index.similar(names[5], k=1)[0].id)]
+    assert index.similar(names[5], k=1, records=True).records == [
+        index.get_record(index.similar(names[5], k=1)[0].id)
+    ]
     many = index.search(vectors[:3], k=2, records=True)
     assert many.records is not None and many.raw_records is not None
     for row in range(3):
@@ -55,7 +61,9 @@ def test_a_vector_is_replaced_without_its_record_and_a_record_without_its_vector
     before = index[1].tolist()
     index.set_record(1, {"c": 3})
     index.set_record([2, 3], [None, {"d": []}])
-    assert index.get_records([1, 2, 3]) == [{"c": 3}, None, {"d": []}] and index[1].tolist() == before
+    assert (
+        index.get_records([1, 2, 3]) == [{"c": 3}, None, {"d": []}] and index[1].tolist() == before
+    )
     index.set_record(2, None)
     with pytest.raises(voisin.MissingItem):
         index.set_record([1, 9], [{}, {}])
@@ -74,7 +82,12 @@ def test_records_of_many_items_with_gaps_are_those_of_each(index):
     records = [None if i % 7 == 0 else {"i": i} for i in range(count)]
     index.add(range(count), rows(count), records, link=False)
     assert index.get_records(range(count)) == records
-    index.add(range(count), rows(count, seed=2).astype("float16"), [b"x" if r is None else None for r in records], link=False)
+    index.add(
+        range(count),
+        rows(count, seed=2).astype("float16"),
+        [b"x" if r is None else None for r in records],
+        link=False,
+    )
     assert index.get_records(range(count)) == [b"x" if r is None else r for r in records]
     # Of two rows of one item the last counts.
     index.add([5, 5], rows(2), [{"i": "first"}, {"i": "second"}])
@@ -115,12 +128,25 @@ def test_what_python_has_becomes_json(index):
         index.set_record(1, data)
         assert index.get_record(1) == b"a"
     # No JSON objects, whatever they begin with.
-    for data in (b"", b"[1]", b"3", b"{", b"{]", b"{\xff}", b'{"a":1', b"{" * 10_000, b'{"a":' * 10_000 + b"1" + b"}" * 10_000):
+    for data in (
+        b"",
+        b"[1]",
+        b"3",
+        b"{",
+        b"{]",
+        b"{\xff}",
+        b'{"a":1',
+        b"{" * 10_000,
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    ):
         index.set_record(1, data)
         assert index.get_record(1) == data
 
 
-@pytest.mark.parametrize("wrong", ["text", 3, [1], object(), {"a": object()}, {"a": float("nan")}, {(1, 2): 3}, {"a": "\ud800"}])
+@pytest.mark.parametrize(
+    "wrong",
+    ["text", 3, [1], object(), {"a": object()}, {"a": float("nan")}, {(1, 2): 3}, {"a": "\ud800"}],
+)
 def test_what_is_no_record_is_refused_and_changes_nothing(index, wrong):
     index.add(1, rows(1)[0], {"a": 1})
     deep = {}
@@ -170,7 +196,10 @@ def test_as_many_records_as_items_or_nothing(index):
 
 def test_a_record_of_more_than_64_mib_is_refused(index):
     long = bytes((64 << 20) + 1)
-    for call in (lambda: index.add(1, rows(1)[0], long), lambda: index.load(rows(1), records=[long])):
+    for call in (
+        lambda: index.add(1, rows(1)[0], long),
+        lambda: index.load(rows(1), records=[long]),
+    ):
         with pytest.raises(voisin.InvalidParameter, match="64 MiB"):
             call()
     assert len(index) == 0
@@ -187,12 +216,23 @@ def test_loads_bring_records_from_all_sources(tmp_path: Path):
 
     sources = {
         "list": lambda: ((vectors,), {"records": records}),
-        "generator": lambda: ((vectors.astype("float64"),), {"records": (record(i) for i in range(3000))}),
+        "generator": lambda: (
+            (vectors.astype("float64"),),
+            {"records": (record(i) for i in range(3000))},
+        ),
         "half": lambda: ((vectors.astype("float16"), range(3000)), {"records": records}),
         "triples": lambda: ((((i, row, record(i)) for i, row in enumerate(vectors)),), {}),
         "lists": lambda: (([(i, row.tolist(), record(i)) for i, row in enumerate(vectors)],), {}),
         "parts": lambda: ((parts(500),), {}),
-        "mixed": lambda: ((((i, row) if record(i) is None else (i, row, record(i)) for i, row in enumerate(vectors)),), {}),
+        "mixed": lambda: (
+            (
+                (
+                    (i, row) if record(i) is None else (i, row, record(i))
+                    for i, row in enumerate(vectors)
+                ),
+            ),
+            {},
+        ),
         "in commits": lambda: ((vectors,), {"records": records, "commit_every": 700}),
         "in a budget": lambda: ((vectors,), {"records": records, "memory": 64 << 20}),
     }

@@ -35,7 +35,9 @@ def program(vectors: npt.NDArray[np.float32]) -> None:
         articles.add([1, 2], vectors[:2], [{"tag": "news"}, b"{}"])
         recent = (field("tag") == "news") & ~(field("year") < 2000)
         assert_type(recent, voisin.Condition)
-        answer = articles.search([0.5] * 384, filter=recent, exclude={"field": "tag", "eq": "old"}, records=True)
+        answer = articles.search(
+            [0.5] * 384, filter=recent, exclude={"field": "tag", "eq": "old"}, records=True
+        )
         assert_type(answer.records, list[dict[str, Any] | bytes | None] | None)
         assert_type(articles.get_record(1), dict[str, Any] | bytes | None)
         assert_type(articles.get_records([1, 2], raw=True), list[bytes | None])

@@ -38,7 +38,9 @@ def encoded(record: Any) -> bytes:
         try:
             return _encode(dict(record)).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise _refused("InvalidRecord", f"the record {record!r:.80}: {error}: {_REMEDY}") from error
+            raise _refused(
+                "InvalidRecord", f"the record {record!r:.80}: {error}: {_REMEDY}"
+            ) from error
     if isinstance(record, (bytearray, memoryview)):
         return bytes(record)
     raise _refused("InvalidRecord", f"{type(record).__name__} is no record: {_REMEDY}")

@@ -111,7 +111,9 @@ class _Columns(NamedTuple):
 
     def names(self) -> list[str]:
         records = self.records
-        more = [records] if isinstance(records, str) else records if isinstance(records, list) else []
+        more = (
+            [records] if isinstance(records, str) else records if isinstance(records, list) else []
+        )
         return list(dict.fromkeys([self.ids, self.vectors, *more]))
 
     def of(self, batch: Any) -> Any:

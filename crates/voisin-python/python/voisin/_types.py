@@ -54,8 +54,8 @@ class Finding:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What an exact answer guarantees: of all `items` that may be results, in the state of `commit`,
-    no other one is nearer by the definition of the metric, ties by id."""
+    """What an exact answer guarantees: of all `items` that may be results, in the state of
+    `commit`, no other one is nearer by the definition of the metric, ties by id."""
 
     commit: int
     items: int

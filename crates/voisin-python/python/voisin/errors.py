@@ -88,8 +88,8 @@ class MissingItem(CallerError, KeyError):
 
 
 class InvalidRecord(CallerError):
-    """A record that an item cannot have: it is no dict and no bytes, is too long, or does not fit the
-    fields of the index."""
+    """A record that an item cannot have: it is no dict and no bytes, is too long, or does not fit
+    the fields of the index."""
 
 
 class InvalidCondition(CallerError):

@@ -150,7 +150,7 @@ def test_real_vectors_are_found_as_often_as_by_faiss(metric, embeddings, queries
             for library, index in zip((theirs, ours), indexes, strict=True):
                 library.ParameterSpace().set_index_parameter(index, name, value)
                 found.append(recall(index.search(queries, 10)[1], truth))
-            # Graphs and lists of two libraries differ: by 2 results of 1 000, at most, to the worse.
+            # Graphs and lists of two libraries differ: at most 2 results of 1 000 are lost.
             assert found[1] >= found[0] - 0.0021, (description, value, found)
 
 
