@@ -50,8 +50,9 @@ pub(crate) struct Search {
     #[arg(long, value_name = "TOKEN", conflicts_with_all = ["file", "explain"])]
     page: Option<String>,
     /// Find the -k nearest groups of items that have one value of this field (with --vector)
-    #[arg(long, value_name = "FIELD", requires = "vector",
-          conflicts_with_all = ["page", "explain", "with_vectors", "with_records"])]
+    #[arg(long, value_name = "FIELD", conflicts_with_all = [
+        "item", "file", "page", "explain", "with_vectors", "with_records",
+    ])]
     group_by: Option<String>,
     /// The number of items of a group, at most
     #[arg(long, value_name = "N", default_value_t = 1, requires = "group_by")]
@@ -63,7 +64,7 @@ pub(crate) struct Search {
     #[arg(long)]
     with_records: bool,
     /// Tell what each way to answer costs (with --vector)
-    #[arg(long, requires = "vector")]
+    #[arg(long, conflicts_with_all = ["item", "file"])]
     explain: bool,
     /// The memory that searches should make do with, such as 512M
     #[arg(long, value_name = "BYTES", value_parser = size)]

@@ -162,8 +162,8 @@ pub(super) fn layers(stats: &Figures) -> Vec<Vec<String>> {
 }
 
 fn kinds(stats: &Figures) -> String {
-    let mut rows = vec![["kind", "values", "bytes"].map(str::to_owned).to_vec()];
-    let kinds = stats.kinds.iter();
+    let mut rows = vec![["kind of value", "values", "bytes"].map(str::to_owned).to_vec()];
+    let kinds = stats.kinds.iter().filter(|kind| kind.values > 0);
     rows.extend(
         kinds.map(|kind| vec![kind.kind.to_string(), number(kind.values), bytes(kind.bytes)]),
     );

@@ -9,18 +9,15 @@ mod signals;
 mod table;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::sync::OnceLock;
 
-use tempfile::TempDir;
 use voisin::codec::{F32, VectorRef};
 use voisin::distances::Distance;
 use voisin::{AnyIndex, Field, Index, Options};
 
 use self::table::{Cell, ROWS, Row};
+use crate::surroundings::{Disk, as_stranger, set_mode};
 use crate::{Place, Ran, floats, npy};
 
 /// What all commands of the table find: `notes`, an index of 500 items with a field; `mine`, one
@@ -161,41 +158,23 @@ fn a_wrong_shape_is_told_by_every_subcommand() {
     hold(|row| &row.shape);
 }
 
-/// A small file system in memory, for as long as this lives.
-struct Disk(TempDir);
-
-impl Disk {
-    /// `None` if none can be mounted.
-    fn mount(kilobytes: u64) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={kilobytes}k"), "voisin-test"]);
-        match mount.arg(folder.path()).output() {
-            Ok(output) if output.status.success() => Some(Self(folder)),
-            other => {
-                println!("SKIPPED: no file system can be mounted here: {other:?}");
-                None
-            }
+/// What the standard output has under `--json`.
+#[test]
+fn every_subcommand_prints_json_where_that_is_asked_for() {
+    for row in ROWS {
+        let place = place();
+        let ran = place.run(row.signal.split(' ').chain(["--json"])).done();
+        assert!(ran.err.is_empty(), "{ran:?}");
+        match row.subcommand {
+            // A script, for a shell.
+            "completions" => {}
+            _ => assert!(ran.json().iter().all(serde_json::Value::is_object), "{ran:?}"),
         }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Leaves no room.
-    fn fill(&self) -> PathBuf {
-        use std::io::Write as _;
-        let path = self.path("ballast");
-        let mut file = fs::File::create(&path).unwrap();
-        while file.write_all(&[1; 4096]).is_ok() {}
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+        let Cell::Fails(line, code, _) = &row.path else { continue };
+        let ran = place.run(line.split(' ').chain(["--json"]));
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (Some(*code), "", 1));
+        let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+        assert_eq!(error["exit"].as_i64(), Some((*code).into()));
     }
 }
 
@@ -247,23 +226,6 @@ fn a_full_disk_of_the_output_is_told_by_every_subcommand_that_prints() {
             nothing_has_changed(&place, line);
         }
     }
-}
-
-/// Runs a command as somebody who owns nothing here.
-fn as_stranger(place: &Place, line: &str) -> Option<Ran> {
-    let mut command = place.command(line.split_whitespace());
-    command.uid(65_534).gid(65_534).stdout(Stdio::piped());
-    match command.output() {
-        Ok(output) => Some(Ran::of(output)),
-        Err(error) => {
-            println!("SKIPPED: no command can be run as another user here: {error}");
-            None
-        }
-    }
-}
-
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]
