@@ -7,7 +7,7 @@
 //! cargo run --release -p voisin-cli --example engine -- many INDEX 1000       # a thousand indexes
 //! ```
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};

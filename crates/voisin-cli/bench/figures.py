@@ -1,4 +1,4 @@
-"""The figures that the command has to reach, measured on this machine, which should do nothing else:
+"""The figures that the command has to reach. The machine should do nothing else meanwhile:
 
 - loading a million rows of 128 f32 from .npy, fvecs and parquet, against the engine's own time for
   the same rows in memory, and the anonymous memory of a load with a budget;

@@ -5,10 +5,9 @@
 //! is the whole command, for programs that ship it under a name of their own.
 //!
 //! One file a concern: `failure` has the exit codes and messages, `interrupt` the signals, `ui` the
-//! output, `place` the opening of indexes, `keys` the names of items, `record` their records, `fields` the
-//! fields of these and the kinds of index,
-//! `rows` the formats that are read, `measure` recall and speed, `chart` pictures, and `commands` a
-//! file for each subcommand.
+//! output, `place` the opening of indexes, `keys` the names of items, `record` their records,
+//! `fields` the fields of these and the kinds of index, `rows` the formats that are read, `measure`
+//! recall and speed, `chart` pictures, and `commands` a file for each subcommand.
 
 mod chart;
 mod commands;

@@ -110,7 +110,8 @@ impl Export {
             return Ok(());
         }
         let value = json!({
-            "exported": items, "file": path(&self.file), "keys": self.keys.as_deref().map(path), "seconds": took.as_secs_f64(),
+            "exported": items, "file": path(&self.file), "keys": self.keys.as_deref().map(path),
+            "seconds": took.as_secs_f64(),
         });
         ui.result(&value, || {
             let (items, file) = (count(items, "item", "items"), self.file.display());
