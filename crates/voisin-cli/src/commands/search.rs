@@ -46,8 +46,9 @@ pub(crate) struct Search {
     shape: Shape,
     #[command(flatten)]
     how: How,
-    /// Answer page by page, -k items a page: "first", and then what the page before has told
-    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["file", "explain"])]
+    /// Answer page by page, -k items a page (with --vector): "first", and then what the page before
+    /// has told
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["item", "file", "explain"])]
     page: Option<String>,
     /// Find the -k nearest groups of items that have one value of this field (with --vector)
     #[arg(long, value_name = "FIELD", conflicts_with_all = [
@@ -195,19 +196,14 @@ impl Search {
             let rows = read_all(file, &self.shape, index.dimensions())?;
             return Ok(Shown::Answers(query.by_vectors(&rows)?));
         }
-        let vector = self.vector.as_deref().map(numbers).transpose()?;
-        let item = self.item.as_deref().map(given::<K>).transpose()?;
+        if let Some(item) = &self.item {
+            let found: Option<Searched<K::Owned>> = query.by_item(given::<K>(item)?)?;
+            return found.map(|found| Shown::Answers(vec![found])).ok_or_else(|| missing(item));
+        }
+        let vector = numbers(self.vector.as_deref().unwrap_or_default())?;
         if let Some(page) = &self.page {
-            return streams::page(query, (vector.as_deref(), item), page)?
-                .ok_or_else(|| missing(self.item.as_deref().unwrap_or_default()));
+            return streams::page(query, &vector, page);
         }
-        if let Some(name) = item {
-            let found: Option<Searched<K::Owned>> = query.by_item(name)?;
-            return found
-                .map(|found| Shown::Answers(vec![found]))
-                .ok_or_else(|| missing(self.item.as_deref().unwrap_or_default()));
-        }
-        let vector = vector.unwrap_or_default();
         Ok(match &self.group_by {
             Some(field) => Shown::Groups(query.groups_by_field(&vector, self.per_group, field)?),
             None if self.explain => Shown::Explained(query.explain(&vector)?),

@@ -133,6 +133,88 @@ fn columns_become_records_in_every_format() {
     }
 }
 
+/// A parquet file with columns of every type that records can have, and one that they cannot.
+#[cfg(feature = "parquet")]
+#[test]
+fn columns_of_parquet_become_records_by_their_types() {
+    use std::sync::Arc;
+
+    use parquet::data_type::{
+        BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FixedLenByteArray,
+        FixedLenByteArrayType, FloatType, Int32Type, Int64Type,
+    };
+    use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+
+    fn put<T: DataType>(
+        group: &mut SerializedRowGroupWriter<'_, std::fs::File>,
+        values: &[T::T],
+        defined: Option<&[i16]>,
+        repeated: Option<&[i16]>,
+    ) {
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<T>().write_batch(values, defined, repeated).unwrap();
+        column.close().unwrap();
+    }
+
+    let place = Place::new();
+    let schema = "message rows { REQUIRED INT64 id; REQUIRED GROUP vector (LIST) { REPEATED GROUP \
+        list { REQUIRED FLOAT element; } } OPTIONAL BYTE_ARRAY title (STRING); OPTIONAL BOOLEAN \
+        open; OPTIONAL INT32 year; REQUIRED INT64 big (INTEGER(64, false)); REQUIRED DOUBLE score; \
+        REQUIRED FLOAT weight; REQUIRED INT64 at (TIMESTAMP(MICROS, true)); REQUIRED INT32 day \
+        (DATE); OPTIONAL GROUP tags (LIST) { REPEATED GROUP list { OPTIONAL BYTE_ARRAY element \
+        (STRING); } } REQUIRED FIXED_LEN_BYTE_ARRAY (2) code; }";
+    let schema = Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
+    let file = std::fs::File::create(place.path("a.parquet")).unwrap();
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let text = |text: &str| ByteArray::from(text);
+    put::<Int64Type>(&mut group, &[1, 2, 3], None, None);
+    let components = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+    put::<FloatType>(&mut group, &components, Some(&[1; 6]), Some(&[0, 1, 0, 1, 0, 1]));
+    put::<ByteArrayType>(&mut group, &[text("one"), text("three")], Some(&[1, 0, 1]), None);
+    put::<BoolType>(&mut group, &[true, false], Some(&[1, 1, 0]), None);
+    put::<Int32Type>(&mut group, &[-7], Some(&[0, 0, 1]), None);
+    put::<Int64Type>(&mut group, &[-1, 0, 1], None, None);
+    put::<DoubleType>(&mut group, &[0.1, 2.0, -3.5], None, None);
+    put::<FloatType>(&mut group, &[0.1, 2.0, -3.5], None, None);
+    put::<Int64Type>(&mut group, &[1_500, -1, 0], None, None);
+    put::<Int32Type>(&mut group, &[1, 0, -1], None, None);
+    let (defined, repeated) = ([3, 3, 0, 2, 3], [0, 1, 0, 0, 1]);
+    let tags = [text("a"), text("b"), text("c")];
+    put::<ByteArrayType>(&mut group, &tags, Some(&defined), Some(&repeated));
+    let codes = [b"ab", b"cd", b"ef"].map(|code| FixedLenByteArray::from(code.to_vec()));
+    put::<FixedLenByteArrayType>(&mut group, &codes, None, None);
+    group.close().unwrap();
+    writer.close().unwrap();
+
+    let columns = "--columns title,open,year,big,score,weight,at,day,tags";
+    let load = format!("load rows a.parquet --metric l2 {columns}");
+    place.line(&load).failed(2, &["\"code\"", "--columns code", "--only-vectors"]);
+    place.line(&format!("{load},code")).failed(2, &["\"code\"", "leave it out"]);
+    place.line(&format!("{load} --only-vectors --field tags:keyword --field at:timestamp")).done();
+    let got = place.line("get rows 1 2 3 --json").done().json();
+    let record = |row: usize| -> Value {
+        serde_json::from_str(got[row]["record"].as_str().unwrap()).unwrap()
+    };
+    assert_eq!(
+        record(0),
+        json!({
+            "title": "one", "open": true, "big": u64::MAX, "score": 0.1, "weight": 0.1, "at": 1,
+            "day": 86_400_000, "tags": ["a", "b"],
+        })
+    );
+    let second = json!({"open": false, "big": 0, "score": 2.0, "weight": 2.0, "at": -1, "day": 0});
+    assert_eq!(record(1), second);
+    assert_eq!(
+        record(2),
+        json!({
+            "title": "three", "year": -7, "big": 1, "score": -3.5, "weight": -3.5, "at": 0,
+            "day": -86_400_000, "tags": ["c"],
+        })
+    );
+    assert_eq!(place.line("facet rows tags").done().out.lines().count(), 3);
+}
+
 #[test]
 fn fields_and_kinds_of_a_living_index_change_in_one_commit() {
     let place = papers();
