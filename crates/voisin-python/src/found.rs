@@ -52,7 +52,7 @@ macro_rules! each {
 }
 
 /// A hit of Python's: a named tuple.
-fn hit<'py>(
+pub(crate) fn hit<'py>(
     py: Python<'py>,
     name: Bound<'py, PyAny>,
     distance: f32,
@@ -469,6 +469,10 @@ impl FoundMany {
 
     fn __repr__(&self) -> String {
         format!("<{} answers, k {}>", self.__len__(), self.k)
+    }
+
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("voisin._html")?.getattr("found_many")?.call1((slf,))
     }
 }
 

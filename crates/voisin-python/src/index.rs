@@ -67,9 +67,9 @@ pub(crate) fn held(slf: &Bound<'_, Index>) -> PyResult<Held> {
 macro_rules! each_index {
     ($slf:expr, $index:ident => $work:expr) => {
         match &$crate::index::held($slf)? {
-            Held::Ids($index) => $work,
-            Held::Numbers($index) => $work,
-            Held::Texts($index) => $work,
+            $crate::handle::Held::Ids($index) => $work,
+            $crate::handle::Held::Numbers($index) => $work,
+            $crate::handle::Held::Texts($index) => $work,
             // A snapshot, which an index never holds.
             _ => return Err($crate::handle::closed($slf.py())),
         }

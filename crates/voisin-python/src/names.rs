@@ -17,6 +17,7 @@ use crate::filters::Kept;
 use crate::found::{Many, One};
 use crate::pages::Any;
 use crate::records::Record;
+use crate::unless::Unless;
 
 /// A handle that names items by `K`.
 pub(crate) type Handle<K> = Index<AnyMetric, K>;
@@ -103,6 +104,13 @@ pub(crate) trait Name: ItemName {
         record: &[u8],
     ) -> Result<bool>;
     fn remove_record(batch: &mut Batch<'_, AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
+    /// Adds an item unless there is one near. Returns the one that was near.
+    fn add_unless(
+        batch: &mut Batch<'_, AnyMetric, Self>,
+        name: &Self::Owned,
+        vector: &[impl Component],
+        unless: Unless,
+    ) -> Result<Option<(Self::Owned, f32)>>;
     fn delete(batch: &mut Batch<'_, AnyMetric, Self>, names: &[Self::Owned]) -> Result<u64>;
     fn delete_matching(
         batch: &mut Batch<'_, AnyMetric, Self>,
@@ -307,6 +315,20 @@ macro_rules! calls {
 
         fn remove_record(batch: &mut Batch<'_, AnyMetric, Self>, $name: &$owned) -> Result<bool> {
             batch.remove_record($borrow)
+        }
+
+        fn add_unless(
+            batch: &mut Batch<'_, AnyMetric, Self>,
+            $name: &$owned,
+            vector: &[impl Component],
+            unless: Unless,
+        ) -> Result<Option<($owned, f32)>> {
+            let near = batch.unless_within(unless.radius);
+            let mut near = if unless.is_approximate { near.approximate() } else { near };
+            match unless.replaces {
+                true => near.add_or_replace($borrow, vector),
+                false => near.add($borrow, vector),
+            }
         }
 
         fn delete(batch: &mut Batch<'_, AnyMetric, Self>, names: &[$owned]) -> Result<u64> {

@@ -3,10 +3,9 @@
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-use voisin::FieldValue;
 
 use crate::asked::{self, Start};
-use crate::conditions::{PyCondition, condition};
+use crate::conditions::{PyCondition, condition, value};
 use crate::facts::kind_names;
 use crate::handle::{Held, Searcher, each_held};
 use crate::names::Name;
@@ -196,15 +195,8 @@ impl Searcher {
             None => held.now()?.facet(field),
         }))?;
         let dict = PyDict::new(py);
-        for (value, count) in values {
-            match value {
-                FieldValue::Text(text) => dict.set_item(text, count)?,
-                FieldValue::Integer(value) => dict.set_item(value, count)?,
-                FieldValue::Float(value) => dict.set_item(value, count)?,
-                FieldValue::Bool(value) => dict.set_item(value, count)?,
-                // Every value of voisin's can be shown.
-                other => dict.set_item(other.to_string(), count)?,
-            }
+        for (of, count) in values {
+            dict.set_item(value(py, &of)?, count)?;
         }
         Ok(dict)
     }

@@ -92,7 +92,8 @@ impl Load {
         let records = self.records.as_deref().map(Lines::open).transpose()?;
         let has_records = records.is_some() || rows.has_records();
         let feed = Feed { rows, keys, records, has_records, row: 0, stop: &stop };
-        let loaded = interrupt::asking(|| match &index {
+        // Its progress says from when on it asks.
+        let loaded = interrupt::waiting(|| match &index {
             AnyIndex::Ids(ids) => {
                 let loader = self.prepare(ids.loader(), &bar, &stop);
                 match has_records {
