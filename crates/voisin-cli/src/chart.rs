@@ -1,7 +1,7 @@
 //! Charts as SVG, for files and for the report: a curve with logarithmic speed, and bars.
 //!
-//! Colors can be seen on light and on dark; those of text and paper are variables of the page, where
-//! there is one.
+//! Colors can be seen on light and on dark; those of text and paper are variables of the page,
+//! where there is one.
 
 use std::fmt::Write as _;
 
@@ -124,8 +124,13 @@ pub(crate) fn curves(title: &str, across: (&str, f64), upward: &str, lines: &[Li
         (TOP + HEIGHT - BOTTOM) / 2.0,
         escape(upward)
     );
+    let is_risen = |line: &Line| match line.points[..] {
+        [(_, first, _), .., (_, last, _)] => last > first,
+        _ => false,
+    };
+    let rises = lines.iter().any(is_risen);
     for (number, line) in lines.iter().enumerate() {
-        line_of(&mut svg, number, line, &x, &y);
+        line_of(&mut svg, number, line, rises, (&x, &y));
     }
     svg + "</svg>"
 }
@@ -134,8 +139,8 @@ fn line_of(
     svg: &mut String,
     number: usize,
     line: &Line,
-    x: &impl Fn(f64) -> f64,
-    y: &impl Fn(f64) -> f64,
+    rises: bool,
+    (x, y): (&impl Fn(f64) -> f64, &impl Fn(f64) -> f64),
 ) {
     let points: Vec<String> =
         line.points.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
@@ -150,12 +155,13 @@ fn line_of(
             escape(&format!("{}: {label}", line.name))
         );
     }
+    // Where no line ends.
     let top = TOP + 14.0 + 16.0 * number as f64;
+    let (x, anchor) = if rises { (LEFT + 8.0, "start") } else { (WIDTH - RIGHT - 8.0, "end") };
     _ = write!(
         svg,
-        "<text class=\"t{}\" x=\"{:.1}\" y=\"{top:.1}\" text-anchor=\"end\">{}</text>",
+        "<text class=\"t{}\" x=\"{x:.1}\" y=\"{top:.1}\" text-anchor=\"{anchor}\">{}</text>",
         number % 4,
-        WIDTH - RIGHT - 8.0,
         escape(&line.name)
     );
 }
@@ -235,8 +241,9 @@ pub(crate) fn histogram(title: &str, across: &str, counts: &[u64]) -> String {
 /// `--vo-back` and `--vo-text` are its colors then.
 fn begin(title: &str, height: f64) -> String {
     format!(
-        "<svg class=\"vo\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
-         role=\"img\"><style>svg.vo{{background:var(--vo-back,#fff);\
+        "<svg class=\"vo\" xmlns=\"http://www.w3.org/2000/svg\" \
+         viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\">\
+         <style>svg.vo{{background:var(--vo-back,#fff);\
          font:13px system-ui,sans-serif;fill:var(--vo-text,#333)}}\
          .vo .g{{stroke:rgba(128,128,128,.35)}}.vo .b{{fill:#2f7fc1}}\
          .vo polyline{{fill:none;stroke-width:2}}\

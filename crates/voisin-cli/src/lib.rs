@@ -2,13 +2,13 @@
 //! terminal or a script. It stands on `AnyIndex` and adds nothing to the engine.
 //!
 //! `docs/command.md` documents subcommands, formats, exit codes and the JSON of `--json`. [`run`]
-//! is the whole command, for programs that ship it under a name of their own, and [`page`] describes
-//! an index to them as HTML.
+//! is the whole command, for programs that ship it under a name of their own, and [`page`]
+//! describes an index to them as HTML.
 //!
 //! One file a concern: `failure` has the exit codes and messages, `interrupt` the signals, `ui` the
 //! output, `place` the opening of indexes, `keys` the names of items, `record` their records,
-//! `rows` the formats that are read, `measure` recall and speed, `chart` pictures, `page` an index as
-//! HTML, and `commands` a file for each subcommand.
+//! `rows` the formats that are read, `measure` recall and speed, `chart` pictures, `page` an index
+//! as HTML, and `commands` a file for each subcommand.
 
 mod chart;
 mod commands;

@@ -196,9 +196,9 @@ where
         }
         lines.push(Line { name: kind.name().to_owned(), points });
     }
-    let title = format!("Recall and time, with {} items as queries", sample.len());
+    let title = format!("Recall and time of one search at a time, by {} items", sample.len());
     let across = format!("recall@{K_NEAREST}");
-    let chart = curves(&title, (&across, 1.0), "microseconds a search, one at a time", &lines);
+    let chart = curves(&title, (&across, 1.0), "microseconds a search", &lines);
     let heads = ["kind", "effort", &across, "95 % interval", "median time"];
     Ok(figure(&chart) + &table(&heads, rows.into_iter()))
 }

@@ -40,7 +40,7 @@ impl PyQuery {
     /// 1 [198, 197]
     /// 2 [200, 201]
     /// >>> index.add_field("author", str)
-    /// >>> index.set_record([197, 200, 201], [{"author": "Ada"}, {"author": "Bo"}, {"author": "Ada"}])
+    /// >>> index.set_record([197, 200, 201], [{"author": name} for name in ("Ada", "Bo", "Ada")])
     /// >>> [(group.group, group.hits[0].id) for group in query.groups([198.0], by="author")]
     /// [('Ada', 197), ('Bo', 200)]
     #[pyo3(signature = (vector, *, by, per_group = 1))]

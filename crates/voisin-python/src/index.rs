@@ -1,15 +1,14 @@
-//! An index: how it is opened and changed. Searches are in `handle.rs`, what looks after an index
-//! is in `upkeep.rs`.
+//! An index and its changes. How it is opened is in `opening.rs`, searches are in `handle.rs`, what
+//! looks after an index is in `upkeep.rs`.
 
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use voisin::{AnyIndex, Error};
+use voisin::AnyIndex;
 
 use crate::batch::PyBatch;
 use crate::conditions::condition;
-use crate::errors::raised;
 use crate::handle::{Held, Searcher};
 use crate::load::{Load, load};
 use crate::names::{Handle, Name};
@@ -405,14 +404,4 @@ impl Index {
             of.id_type()
         ))
     }
-}
-
-/// Opens or creates a handle, detached.
-pub(crate) fn opened(
-    py: Python<'_>,
-    settings: Settings,
-    open: impl FnOnce() -> Result<AnyIndex, Error> + Send,
-) -> PyResult<Py<Index>> {
-    let index = Watch::new(None).run_any(py, open)?.map_err(|error| raised(py, &error))?;
-    Index::new(py, &index, settings)
 }

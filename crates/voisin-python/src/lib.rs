@@ -6,9 +6,9 @@
 //! | `handle` | what can be searched, an index or a snapshot: the base class of both |
 //! | `stored` | what that has stored: vectors, records, fields, counts |
 //! | `opening` | how an index is created and opened |
-//! | `index`, `unless`, `upkeep` | an index: changes, loads; changes that depend on what is near; maintenance, snapshots |
-//! | `asked`, `found` | the options of a search; its answers |
-//! | `query`, `pages`, `groups` | options kept for many questions, and those that only they answer |
+//! | `index`, `unless`, `upkeep` | an index: changes, those that depend on what is near, the rest |
+//! | `asked`, `found`, `found_many` | the options of a search; its answers |
+//! | `query`, `pages`, `groups` | options that are kept, and the questions that only they answer |
 //! | `write`, `batch`, `load` | changes in one transaction; batches; loads |
 //! | `vectors`, `names`, `records` | arrays of vectors, ids, and records, from and to Python |
 //! | `conditions`, `filters` | conditions on fields; kept sets of items |
@@ -29,6 +29,7 @@ mod errors;
 mod facts;
 mod filters;
 mod found;
+mod found_many;
 mod groups;
 mod handle;
 mod index;
@@ -89,7 +90,9 @@ mod _voisin {
     #[pymodule_export]
     use super::filters::KeptFilter;
     #[pymodule_export]
-    use super::found::{Found, FoundMany};
+    use super::found::Found;
+    #[pymodule_export]
+    use super::found_many::FoundMany;
     #[pymodule_export]
     use super::handle::Searcher;
     #[pymodule_export]

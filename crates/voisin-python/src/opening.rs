@@ -6,8 +6,20 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use voisin::{AnyIndex, Error, Options};
 
-use crate::index::{Index, opened};
-use crate::settings::{AskedCodes, Creation, Settings};
+use crate::errors::raised;
+use crate::index::Index;
+use crate::settings::{AskedCodes, Creation, Dtype, Kinds, Settings};
+use crate::watch::Watch;
+
+/// Opens or creates a handle, detached.
+fn opened(
+    py: Python<'_>,
+    settings: Settings,
+    open: impl FnOnce() -> Result<AnyIndex, Error> + Send,
+) -> PyResult<Py<Index>> {
+    let index = Watch::new(None).run_any(py, open)?.map_err(|error| raised(py, &error))?;
+    Index::new(py, &index, settings)
+}
 
 /// Options of creation and settings of the handle.
 fn create_or_open(
@@ -41,8 +53,8 @@ macro_rules! creates {
         $(#[$doc])*
         #[pyfunction]
         #[pyo3(signature = (
-            path, dimensions, *, metric = "cosine", dtype = None, ids = None, codes = AskedCodes::Auto,
-            fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None,
+            path, dimensions, *, metric = "cosine", dtype = None, ids = None,
+            codes = AskedCodes::Auto, fields = None, kinds = None, name = None, m = None, m0 = None, ef_construction = None,
             alpha = None, seed = None, threads = 0, memory = None, temp_dir = None, map_size = None,
             max_readers = None, growth_wait = None, any_file_system = false
         ))]
@@ -52,11 +64,11 @@ macro_rules! creates {
             path: PathBuf,
             dimensions: usize,
             metric: &str,
-            dtype: Option<&str>,
+            dtype: Option<Dtype>,
             ids: Option<Bound<'_, PyAny>>,
             codes: AskedCodes,
             fields: Option<Bound<'_, PyDict>>,
-            kinds: Option<Vec<String>>,
+            kinds: Option<Kinds>,
             name: Option<String>,
             m: Option<usize>,
             m0: Option<usize>,
@@ -107,23 +119,24 @@ creates! {
     /// Args:
     ///     path: the folder.
     ///     dimensions: the number of components of every vector, 1 to 65 535.
-    ///     metric: `"cosine"`, `"euclidean"` (squared; also `"l2"`), `"dot product"` (also `"dot"`),
-    ///         `"manhattan"`, `"hamming"`, or `"binary quantized cosine"`, `"... euclidean"` or
-    ///         `"... manhattan"`.
-    ///     dtype: how vectors are stored: `"f32"`, `"f16"`, `"bf16"` or `"i8"` (also by the names of
-    ///         numpy); `"bits"` under `"hamming"` and `"signs"` under binary quantized metrics. The
-    ///         first one that the metric has unless given.
-    ///     ids: what names items: `int` for numbers below 2**32, `"u64"` for those below 2**64, `str`
-    ///         for strings of at most 480 bytes.
+    ///     metric: `"cosine"`, `"euclidean"` (squared; also `"l2"`), `"dot product"` (also
+    ///         `"dot"`), `"manhattan"`, `"hamming"`, or `"binary quantized cosine"`, `"...
+    ///         euclidean"` or `"... manhattan"`.
+    ///     dtype: how vectors are stored: `"f32"`, `"f16"`, `"bf16"` or `"i8"` (also by the types
+    ///         of numpy); `"bits"` under `"hamming"` and `"signs"` under binary quantized metrics.
+    ///         The first one that the metric has unless given.
+    ///     ids: what names items: `int` for numbers below 2**32, `"u64"` for those below 2**64,
+    ///         `str` for strings of at most 480 bytes.
     ///     codes: quantized copies of the vectors, by which searches are several times as fast:
-    ///         `"fast"`, 1, 2, 4, 7 or 8 bits a component, None; `"auto"` is `"fast"` where the metric
-    ///         can have codes.
+    ///         `"fast"`, 1, 2, 4, 7 or 8 bits a component, None; `"auto"` is `"fast"` where the
+    ///         metric can have codes.
     ///     fields: the fields of records to filter by, a dict of names and types: `"keyword"` (or
-    ///         `str`), `"integer"` (`int`), `"float"` (`float`), `"bool"` (`bool`) or `"timestamp"`.
-    ///         Records are dicts then: see `Index.add_field`.
-    ///     kinds: the kinds of index, a list of names such as `"hnsw"` and `"ivf"`: `["hnsw"]` unless
-    ///         given. Every index has `"flat"`; with that alone a write stores its vectors and is done,
-    ///         and every answer is exact. `docs/kinds.md` of the repository says which one is for what.
+    ///         `str`), `"integer"` (`int`), `"float"` (`float`), `"bool"` (`bool`) or
+    ///         `"timestamp"`. Records are dicts then: see `Index.add_field`.
+    ///     kinds: the kinds of index, a list of names such as `"hnsw"` and `"ivf"`: `["hnsw"]`
+    ///         unless given. Every index has `"flat"`; with that alone a write stores its vectors
+    ///         and is done, and every answer is exact. `docs/kinds.md` of the repository says which
+    ///         one is for what.
     ///     name: the name of the index, where a folder has several.
     ///     m, m0: the maximum degree of an item on each layer above the base, and on the base.
     ///     ef_construction: how many candidates the search for an item's neighbors keeps.
@@ -149,8 +162,8 @@ creates! {
 
 creates! {
     /// Opens an index, or creates it if there is none: of several processes that do so at once, one
-    /// creates it. The arguments are those of `create`. An index that is opened must have the `fields`,
-    /// and can have more; `codes="auto"` takes those that it has.
+    /// creates it. The arguments are those of `create`. An index that is opened must have the
+    /// `fields`, and can have more; `codes="auto"` takes those that it has.
     ///
     /// Raises:
     ///     Mismatch: there is an index that was created with other values.

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use voisin::{AnyMetric, Explanation, ItemId, Query, Result, Searched, Snapshot};
 
 use crate::asked::{self, Asked, Options, Owned, Start, one};
-use crate::errors::refused;
+use crate::errors::{not_pickled, refused};
 use crate::facts;
 use crate::handle::{Searcher, closed};
 use crate::names::Name;
@@ -378,6 +378,10 @@ impl PyQuery {
         each!(self, py, (searched, asked) => explained(py, searched, asked, &watch, |query| {
             with_components!(components, dimensions, vector => query.explain(vector))
         }))
+    }
+
+    fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        not_pickled("Query", "the index and the options")
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {

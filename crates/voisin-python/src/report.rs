@@ -84,7 +84,7 @@ impl Held {
             Self::Ids(index) => Some(voisin::AnyIndex::Ids(index)),
             Self::Numbers(index) => Some(voisin::AnyIndex::Numbers(index)),
             Self::Texts(index) => Some(voisin::AnyIndex::Texts(index)),
-            _ => None,
+            Self::IdsAt(_) | Self::NumbersAt(_) | Self::TextsAt(_) => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyIterator, PyList};
 
 use crate::asked::{self, Start};
 use crate::conditions::{PyCondition, condition, value};
@@ -96,6 +96,11 @@ impl Searcher {
     /// The number of items.
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         each_held!(&self.held(py)?, held => detached(py, || Ok(held.now()?.len() as usize)))
+    }
+
+    /// The ids of all items, in their order, as those of a dict: of the commit of this call.
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        self.ids(py, None)?.call_method0("tolist")?.try_iter()
     }
 
     /// An index is true, whether or not it has items.

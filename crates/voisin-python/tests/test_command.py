@@ -20,9 +20,9 @@ SCRIPT = [str(Path(sysconfig.get_path("scripts")) / "voisin")]
 MODULE = [sys.executable, "-m", "voisin"]
 
 
-def run(*arguments: Any, by: list[str] = SCRIPT, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(*arguments: Any, by: list[str] = SCRIPT) -> subprocess.CompletedProcess[str]:
     command = [*by, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 @pytest.mark.parametrize("by", [SCRIPT, MODULE], ids=["script", "module"])

@@ -81,5 +81,5 @@ def stats(of: Stats) -> str:
         ("bytes", f"{of.bytes}, {of.hot_bytes} of them hot, in a file of {of.file.file_bytes}"),
     ]
     rows += [("warning", warning) for warning in of.warnings]
-    kinds = [(kind, values, size) for kind, (values, size) in of.kinds.items()]
+    kinds = [(kind, values, size) for kind, (values, size) in of.kinds.items() if values]
     return table("Stats", rows) + table("Values", kinds, ("kind", "values", "bytes"))

@@ -28,7 +28,7 @@ _IdType: TypeAlias = Literal["int", "u32", "u64", "str"]
 _Names: TypeAlias = Iterable[Any]
 # A condition: of `field`, or as JSON has it.
 _Condition: TypeAlias = Condition | dict[str, Any]
-_Set: TypeAlias = Iterable[Any] | Filter | _Condition
+_Set: TypeAlias = Iterable[Any] | _Id | Filter | _Condition
 _Restriction: TypeAlias = _Set | Callable[[Any], object]
 # A dict is stored as JSON.
 _Record: TypeAlias = Mapping[str, Any] | bytes | bytearray | memoryview | None
@@ -40,8 +40,8 @@ _FieldType: TypeAlias = (
     | type[float]
     | type[bool]
 )
-# The number of dimensions of an array is not known by its type, so what it finds is `Any`: a `Found`
-# or a `FoundMany`.
+# The number of dimensions of an array is not known by its type, so what it finds is `Any`: a
+# `Found` or a `FoundMany`.
 _Vector: TypeAlias = list[float] | tuple[float, ...]
 _Matrix: TypeAlias = list[list[float]] | list[tuple[float, ...]]
 # Whatever becomes an array: of numpy, Arrow, DLPack; or lists.
@@ -130,6 +130,7 @@ class Found:
     def __getitem__(self, at: int, /) -> Hit: ...
     def __iter__(self) -> Iterator[Hit]: ...
     def _repr_html_(self) -> str: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
 @final
 class FoundMany:
@@ -154,6 +155,7 @@ class FoundMany:
     def __len__(self) -> int: ...
     def __getitem__(self, at: int, /) -> Found: ...
     def _repr_html_(self) -> str: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
 @final
 class Query:
@@ -177,6 +179,7 @@ class Query:
     ) -> Count: ...
     def measure_recall(self, sample: int = 200) -> Recall: ...
     def explain(self, vector: _Vectors) -> Explanation: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
 @final
 class Report:
@@ -339,6 +342,7 @@ class Searcher:
     def __getitem__(self, id: _Id, /) -> npt.NDArray[np.float32]: ...
     def __contains__(self, id: _Id, /) -> bool: ...
     def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
     def __bool__(self) -> bool: ...
 
 @final
@@ -463,6 +467,7 @@ class Snapshot(Searcher):
     @property
     def commit(self) -> int: ...
     def close(self) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -502,11 +507,11 @@ def create(
     dimensions: int,
     *,
     metric: str = "cosine",
-    dtype: str | None = None,
+    dtype: npt.DTypeLike | None = None,
     ids: type[int] | type[str] | _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
     fields: dict[str, _FieldType] | None = None,
-    kinds: Sequence[str] | None = None,
+    kinds: Sequence[str] | str | None = None,
     name: str | None = None,
     m: int | None = None,
     m0: int | None = None,
@@ -527,11 +532,11 @@ def open_or_create(
     dimensions: int,
     *,
     metric: str = "cosine",
-    dtype: str | None = None,
+    dtype: npt.DTypeLike | None = None,
     ids: type[int] | type[str] | _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
     fields: dict[str, _FieldType] | None = None,
-    kinds: Sequence[str] | None = None,
+    kinds: Sequence[str] | str | None = None,
     name: str | None = None,
     m: int | None = None,
     m0: int | None = None,
