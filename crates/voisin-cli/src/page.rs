@@ -43,13 +43,13 @@ pub type Cancel<'a> = &'a (dyn Fn() -> bool + Sync);
 /// # Errors
 /// Those of [`AnyIndex::stats`] and of searches; [`Cancelled`](voisin::Error::Cancelled).
 pub fn describe(index: &AnyIndex, measures: bool, cancel: Cancel<'_>) -> Result<String> {
-    let stats = index.stats()?;
+    let (stats, fields) = (index.stats()?, index.fields()?);
     let mut html = String::new();
     for warning in stats.warnings() {
         let warning = escape(&in_our_words(&warning.to_string()));
         _ = write!(html, "<p class=\"w\">{warning}</p>");
     }
-    let rows = rows_of(&stats).into_iter().map(|(what, value)| vec![what.to_owned(), value]);
+    let rows = rows_of(&stats, &fields).into_iter().map(|(what, value)| vec![what.to_owned(), value]);
     html += &table(&[], rows);
     html += &pictures(&stats);
     if !measures {

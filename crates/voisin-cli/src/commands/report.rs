@@ -11,12 +11,12 @@ use serde_json::json;
 use voisin::{AnyIndex, Inspected, Options, inspect};
 
 use super::export::{create, finish};
-use super::inspect::{name_of, row_of};
+use super::inspect::{HEADS, name_of, row_of};
 use crate::chart::escape;
 use crate::failure::{Failure, Result, in_our_words};
 use crate::interrupt::{self, complete_at};
 use crate::page;
-use crate::ui::{Bar, Ui, bytes, time};
+use crate::ui::{Bar, Ui, bytes, path, time};
 
 /// The number of indexes that a page describes.
 const MAX_INDEXES: usize = 16;
@@ -73,7 +73,7 @@ impl Report {
         let html = interrupt::asking(|| self.page(&found, &bar))?;
         complete_at(&self.file, |part| {
             use std::io::Write as _;
-            let mut file = create(part)?;
+            let mut file = create(part, &self.file)?;
             let written = file.write_all(html.as_bytes());
             written.map_err(|error| Failure::io("write", &self.file, &error))?;
             finish(file, &self.file)
@@ -81,7 +81,7 @@ impl Report {
         bar.finish();
         let (length, took) = (html.len() as u64, began.elapsed());
         let value = json!({
-            "report": self.file, "bytes": length, "indexes": found.len(),
+            "report": path(&self.file), "bytes": length, "indexes": found.len(),
             "seconds": took.as_secs_f64(),
         });
         ui.result(&value, || {
@@ -91,9 +91,7 @@ impl Report {
 
     fn page(&self, found: &[&Inspected], bar: &Bar) -> Result<String> {
         let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let heads =
-            ["index", "items", "dimensions", "metric", "as", "named by", "codes", "size", ""];
-        let mut html = page::table(&heads, found.iter().map(|index| row_of(index)));
+        let mut html = page::table(&HEADS, found.iter().map(|index| row_of(index)));
         for (number, index) in found.iter().take(MAX_INDEXES).enumerate() {
             bar.show("reporting", number as u64, Some(found.len() as u64), None);
             html += &self.section(index, bar)?;
