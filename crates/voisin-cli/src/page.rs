@@ -49,7 +49,8 @@ pub fn describe(index: &AnyIndex, measures: bool, cancel: Cancel<'_>) -> Result<
         let warning = escape(&in_our_words(&warning.to_string()));
         _ = write!(html, "<p class=\"w\">{warning}</p>");
     }
-    let rows = rows_of(&stats, &fields).into_iter().map(|(what, value)| vec![what.to_owned(), value]);
+    let rows =
+        rows_of(&stats, &fields).into_iter().map(|(what, value)| vec![what.to_owned(), value]);
     html += &table(&[], rows);
     html += &pictures(&stats);
     if !measures {
@@ -58,11 +59,13 @@ pub fn describe(index: &AnyIndex, measures: bool, cancel: Cancel<'_>) -> Result<
     if !index.is_metric_known() {
         return Ok(html + "<p>The metric is another program's: recall is not measured.</p>");
     }
-    let is_exact = !stats.index_kinds.iter().any(|kind| *kind != IndexKind::Flat);
-    if is_exact || stats.items < LEAST_ITEMS {
-        return Ok(html
-            + "<p>So few items, or no structure beside them, are scanned: every answer \
-                          is exact.</p>");
+    if stats.index_kinds.iter().all(|kind| *kind == IndexKind::Flat) {
+        return Ok(
+            html + "<p>There is no graph, and no other structure: every answer is exact.</p>"
+        );
+    }
+    if stats.items < LEAST_ITEMS {
+        return Ok(html + "<p>So few items are scanned: every answer is exact.</p>");
     }
     let compared = stats.items.saturating_mul(index.dimensions() as u64).max(1);
     let queries = (COMPONENTS / compared).clamp(QUERIES.0, QUERIES.1);
