@@ -15,7 +15,7 @@ use crate::names::{Handle, Name};
 use crate::records::{self, Record};
 use crate::settings::{self, Settings};
 use crate::vectors::{Shape, given};
-use crate::watch::{CancelToken, Watch, detached};
+use crate::watch::{CancelToken, detached};
 use crate::write::{
     Change, Deleted, names_for, one_of, set_for, some_names, update_matching, write,
 };
