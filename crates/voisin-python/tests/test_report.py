@@ -103,6 +103,6 @@ def test_an_index_and_its_answers_are_tables(index):
     assert "20 answers" in html and html.count("<tr>") == 12
     assert "<td>graph</td>" not in html
     stats = index.stats()._repr_html_()
-    assert "<th>items</th><td>300</td>" in stats and "<td>vectors</td>" in stats.lower()
+    assert "<th>items</th><td>300</td>" in stats and "<td>LINKS</td>" in stats
     index.close()
     assert "closed" in index._repr_html_()
