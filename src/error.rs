@@ -887,6 +887,8 @@ fn type_of(naming: &str) -> &'static str {
     match naming {
         "u64 keys" => "Index<_, u64>",
         "string keys" => "Index<_, str>",
+        "byte keys" => "Index<_, [u8]>",
+        "UUID keys" => "Index<_, [u8; 16]>",
         _ => "Index<_>",
     }
 }

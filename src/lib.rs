@@ -163,7 +163,7 @@ pub use self::index::{
     Inspected, LoadPhase, LoadProgress, Loader, Metadata, Names, Options, Snapshot, UnlessWithin,
     inspect, remove_index,
 };
-pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
+pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, PrefixedKey};
 pub use self::query::groups::{Group, Groups};
 pub use self::query::pages::{PageToken, Pages};
 pub use self::query::{HasRecords, Query, QueryBuilder, Searchable};

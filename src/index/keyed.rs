@@ -449,7 +449,7 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
         Ok(self.id(key)?.is_some())
     }
 
-    /// The keys of all items, in their order: numerical, or by the bytes of strings.
+    /// The keys of all items, in their order: numerical, or by their bytes.
     ///
     /// # Errors
     /// As [`vector`](Self::vector); the iterator's items the same.

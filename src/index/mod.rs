@@ -17,6 +17,7 @@
 
 mod answer;
 mod any;
+mod any_key;
 mod any_type;
 mod batch;
 mod cache;
@@ -51,7 +52,8 @@ use std::time::Duration;
 
 use heed::RoTxn;
 
-pub use self::any::{AnyIndex, AnyKey, AnyMetric};
+pub use self::any::{AnyIndex, AnyMetric};
+pub use self::any_key::AnyKey;
 pub use self::any_type::{AnyType, Names};
 pub use self::batch::Batch;
 pub use self::catalog::remove_index;
@@ -105,8 +107,9 @@ use crate::types::{IndexKind, ItemId};
 /// # }
 /// ```
 ///
-/// Items are named by `u32` ids. `Index<D, u64>` and `Index<D, str>` name them by [keys](ItemKey):
-/// their methods take and return keys instead of ids.
+/// Items are named by `u32` ids. `Index<D, u64>`, `Index<D, str>`, `Index<D, [u8]>` and
+/// `Index<D, [u8; 16]>` (UUIDs) name them by [keys](ItemKey): their methods take and return keys
+/// instead of ids.
 pub struct Index<D, K: ?Sized = ItemId> {
     shared: Arc<Shared>,
     types: PhantomData<fn(&K) -> D>,

@@ -522,7 +522,7 @@ impl Meta {
         assert_eq!(value.u16(), 8, "META: format version");
         assert_eq!(value.u8(), 0, "META: the mark of a torn edit");
         let mut meta = Self { naming: value.u8(), ..Self::default() };
-        assert!(meta.naming <= 2, "META: {} names its items", meta.naming);
+        assert!(meta.naming <= 4, "META: {} names its items", meta.naming);
         meta.dimensions = value.u32();
         meta.slots = value.u32();
         meta.items = value.u32();

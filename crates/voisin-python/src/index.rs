@@ -70,6 +70,8 @@ macro_rules! each_index {
             Held::Ids($index) => $work,
             Held::Numbers($index) => $work,
             Held::Texts($index) => $work,
+            Held::Bytes($index) => $work,
+            Held::Uuids($index) => $work,
             // A snapshot, which an index never holds.
             _ => return Err($crate::handle::closed($slf.py())),
         }

@@ -20,6 +20,8 @@ pub(crate) enum Kept {
     Ids(Asked<ItemId>),
     Numbers(Asked<u64>),
     Texts(Asked<str>),
+    Bytes(Asked<[u8]>),
+    Uuids(Asked<[u8; 16]>),
 }
 
 /// A query with its options, for any number of vectors: `Searcher.query` makes one. It holds no
@@ -49,9 +51,13 @@ macro_rules! each {
             (Held::Ids($searched), Kept::Ids($asked)) => $work,
             (Held::Numbers($searched), Kept::Numbers($asked)) => $work,
             (Held::Texts($searched), Kept::Texts($asked)) => $work,
+            (Held::Bytes($searched), Kept::Bytes($asked)) => $work,
+            (Held::Uuids($searched), Kept::Uuids($asked)) => $work,
             (Held::IdsAt($searched), Kept::Ids($asked)) => $work,
             (Held::NumbersAt($searched), Kept::Numbers($asked)) => $work,
             (Held::TextsAt($searched), Kept::Texts($asked)) => $work,
+            (Held::BytesAt($searched), Kept::Bytes($asked)) => $work,
+            (Held::UuidsAt($searched), Kept::Uuids($asked)) => $work,
             // An index has one kind of names.
             _ => return Err(closed($py)),
         }
@@ -68,6 +74,8 @@ impl PyQuery {
         let kept = match searcher.get().id_type() {
             "u32" => Kept::Ids(Asked::new(py, options)?),
             "u64" => Kept::Numbers(Asked::new(py, options)?),
+            "bytes" => Kept::Bytes(Asked::new(py, options)?),
+            "uuid" => Kept::Uuids(Asked::new(py, options)?),
             _ => Kept::Texts(Asked::new(py, options)?),
         };
         Ok(Self { searcher: searcher.clone().unbind(), kept, cancel })
@@ -437,7 +445,7 @@ impl Grouping<'_> {
         let numbers = PyDict::new(py).unbind();
         let of = |name: &Owned<S>| {
             let number = Python::attach(|py| -> PyResult<usize> {
-                let group = self.by.bind(py).call1((S::Key::show_owned(py, name),))?;
+                let group = self.by.bind(py).call1((S::Key::show_owned(py, name)?,))?;
                 let numbers = numbers.bind(py);
                 numbers.call_method1("setdefault", (group, numbers.len()))?.extract()
             });

@@ -5,7 +5,7 @@ use serde_json::json;
 use voisin::{AnyIndex, AnyKey};
 
 use crate::failure::{Failure, Result};
-use crate::keys;
+use crate::keys::{self, given};
 use crate::place::Place;
 use crate::ui::Ui;
 
@@ -17,7 +17,7 @@ pub(crate) struct List {
     /// At most so many
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<usize>,
-    /// Only those that begin so (an index of texts)
+    /// Only those that begin so (an index of texts, or the hexadecimal digits of one of bytes)
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
 }
@@ -34,6 +34,10 @@ impl List {
                 let snapshot = index.snapshot()?;
                 self.print(ui, snapshot.keys()?.map(|key| key.map(AnyKey::Number)))
             }
+            (AnyIndex::Uuids(index), None) => {
+                let snapshot = index.snapshot()?;
+                self.print(ui, snapshot.keys()?.map(|key| key.map(AnyKey::Uuid)))
+            }
             (AnyIndex::Texts(index), prefix) => {
                 let snapshot = index.snapshot()?;
                 let prefix = prefix.as_deref().unwrap_or_default();
@@ -42,6 +46,15 @@ impl List {
                     Err(_) => true,
                 };
                 self.print(ui, snapshot.keys()?.filter(begins).map(|key| key.map(AnyKey::Text)))
+            }
+            (AnyIndex::Bytes(index), prefix) => {
+                let snapshot = index.snapshot()?;
+                let prefix = given::<[u8]>(prefix.as_deref().unwrap_or_default())?;
+                let begins = |key: &voisin::Result<Vec<u8>>| match key {
+                    Ok(key) => key.starts_with(&prefix),
+                    Err(_) => true,
+                };
+                self.print(ui, snapshot.keys()?.filter(begins).map(|key| key.map(AnyKey::Bytes)))
             }
             (_, Some(prefix)) => Err(Failure::usage(format!(
                 "--prefix {prefix:?}: the items of the index are named by {}, which have no \

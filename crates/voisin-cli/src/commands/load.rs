@@ -114,6 +114,20 @@ impl Load {
                     false => loader.load(feed.of::<str>().map(bare)),
                 }
             }
+            AnyIndex::Bytes(bytes) => {
+                let loader = self.prepare(bytes.loader(), &bar, &stop);
+                match has_records {
+                    true => loader.load_with_records(feed.of::<[u8]>()),
+                    false => loader.load(feed.of::<[u8]>().map(bare)),
+                }
+            }
+            AnyIndex::Uuids(uuids) => {
+                let loader = self.prepare(uuids.loader(), &bar, &stop);
+                match has_records {
+                    true => loader.load_with_records(feed.of::<[u8; 16]>()),
+                    false => loader.load(feed.of::<[u8; 16]>().map(bare)),
+                }
+            }
         });
         bar.finish();
         let count = match (stop.take_failure(), loaded) {
@@ -284,9 +298,9 @@ impl<'s> Feed<'s> {
                     return Err(lines.name().wrong(what));
                 }
             },
-            (None, Keys::From(_)) if K::IS_TEXT => {
+            (None, Keys::From(_)) if !K::IS_NUMBER => {
                 return Err(Failure::usage(
-                    "the vectors have no keys, and the items of the index are named by texts: \
+                    "the vectors have no keys, and the items of the index are named by keys: \
                      give a file with a key on each line (--keys), or create the index with \
                      --names ids",
                 ));
