@@ -873,6 +873,15 @@ impl Error {
         }
     }
 
+    /// An index was opened with another kind of item names, by its number.
+    pub(crate) fn naming_mismatch(
+        index: u16,
+        stored: &'static str,
+        requested: &'static str,
+    ) -> Self {
+        Self::NamingMismatch { index: index.to_string(), stored, requested }
+    }
+
     /// Adds the action and the path to an error of the system that LMDB has passed on.
     pub(crate) fn while_doing(self, doing: &'static str, path: &Path) -> Self {
         match self {

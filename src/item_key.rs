@@ -324,8 +324,8 @@ impl NamePredicate<'_> {
 
 /// A value that names an item: an [`ItemId`] where items are named by ids; `u64` and `&u64` where
 /// they are named by `u64`; any [`AsRef<str>`], such as `&str`, `String` and `&String`, where they
-/// are named by strings; any `AsRef<[u8]>`, such as `&[u8]`, `Vec<u8>` and `[u8; 3]`, where they are
-/// named by bytes; `[u8; 16]` and `&[u8; 16]` where they are named by UUIDs.
+/// are named by strings; any `AsRef<[u8]>`, such as `&[u8]`, `Vec<u8>` and `[u8; 3]`, where they
+/// are named by bytes; `[u8; 16]` and `&[u8; 16]` where they are named by UUIDs.
 ///
 /// ```
 /// use voisin::{AsKey, ItemKey};
@@ -335,7 +335,8 @@ impl NamePredicate<'_> {
 /// }
 ///
 /// assert_eq!((length::<str>("four"), length::<str>(String::from("three"))), (4, 5));
-/// assert_eq!((length::<u64>(17), length::<[u8]>(b"bytes"), length::<[u8; 16]>(&[7; 16])), (8, 5, 16));
+/// assert_eq!((length::<u64>(17), length::<[u8]>(b"bytes")), (8, 5));
+/// assert_eq!(length::<[u8; 16]>(&[7; 16]), 16);
 /// ```
 pub trait AsKey<K: ItemName + ?Sized> {
     /// The key.

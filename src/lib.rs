@@ -110,6 +110,10 @@ mod stored_forms {}
 #[doc = include_str!("../docs/kinds.md")]
 mod kinds {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/erasure.md")]
+mod erasure {}
+
 mod build;
 mod builder;
 mod check;

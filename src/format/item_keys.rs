@@ -3,8 +3,8 @@
 //! There are three kinds of rows, distinguished by the sub of their LMDB key: from an item key to
 //! its item id (the LMDB key ends in the item key itself), from an item id back to its key, and
 //! free item ids. `u64` keys are 8 bytes, big-endian, so that LMDB's order is numeric; text is raw
-//! UTF-8; byte strings and UUIDs are the bytes themselves. META and the catalog say which of these an
-//! index has.
+//! UTF-8; byte strings and UUIDs are the bytes themselves. META and the catalog say which of these
+//! an index has.
 
 use super::{Damage, Key, Kind, checksum, take_u32};
 use crate::types::ItemId;

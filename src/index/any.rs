@@ -301,7 +301,9 @@ impl AnyIndex {
         vector: &[impl Component],
         record: &[u8],
     ) -> Result<()> {
-        each!(self, index, key key => index.write(|batch| batch.add_with_record(key, vector, record)))
+        each!(self, index, key key => {
+            index.write(|batch| batch.add_with_record(key, vector, record))
+        })
     }
 
     /// Sets the record of an item, without touching its vector, and commits. `false` if there is no
@@ -336,6 +338,14 @@ impl AnyIndex {
     /// type.
     pub fn delete(&self, key: impl Into<AnyKey>) -> Result<bool> {
         each!(self, index, key key => index.write(|batch| batch.delete(key)))
+    }
+
+    /// Deletes an item, and erases what it leaves: see [`Index::erase`].
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete) and [`Index::erase`].
+    pub fn erase(&self, key: impl Into<AnyKey>) -> Result<bool> {
+        each!(self, index, key key => Ok(index.erase([key])? > 0))
     }
 
     /// Trains the scale of an index that stores `i8`: see [`Index::train`].

@@ -30,6 +30,7 @@ mod cold;
 mod copies;
 mod created;
 mod environment;
+mod erase;
 mod filesystem;
 mod folder;
 mod inspect;
@@ -71,7 +72,6 @@ use crate::check::{Finding, check_place};
 use crate::codec::{Component, I8};
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
-use crate::format::item_keys::Row;
 use crate::item_key::{ItemKey, ItemName};
 use crate::memory::budget_bytes;
 use crate::query::Query;
@@ -581,11 +581,6 @@ impl<D, K: ?Sized> Index<D, K> {
     pub fn clear_stale_readers(&self) -> Result<usize> {
         self.shared.env.clear_stale_readers()
     }
-}
-
-/// The error for an item whose key is not of the type that the index is opened with.
-fn mistyped(index: u16, id: ItemId) -> Error {
-    Error::corrupt(Row::name_of(index, id), "its key is not of the type of the index")
 }
 
 /// The keys of an index whose items are named by `K`.
