@@ -22,7 +22,6 @@ use crate::format::links::{
 use crate::format::meta::Meta;
 use crate::format::set::{SetKind, decode_chunk, encode_chunk};
 use crate::format::{codes, fields};
-use crate::store::sections::item_keys::rows::ItemKeys;
 use crate::types::{IndexKind, Slot};
 use crate::writer::Writer;
 
