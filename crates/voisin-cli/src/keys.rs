@@ -178,6 +178,14 @@ impl Key for str {
 impl Key for [u8] {
     const IS_NUMBER: bool = false;
 
+    fn own(&self) -> Vec<u8> {
+        self.to_owned()
+    }
+
+    fn begins(&self, prefix: &str) -> bool {
+        from_hex(prefix.trim()).is_some_and(|prefix| self.starts_with(&prefix))
+    }
+
     fn of(key: AnyKey) -> Result<Vec<u8>, String> {
         match key {
             AnyKey::Bytes(bytes) => Ok(bytes),
@@ -203,6 +211,10 @@ impl Key for [u8] {
 
 impl Key for [u8; 16] {
     const IS_NUMBER: bool = false;
+
+    fn own(&self) -> Self {
+        *self
+    }
 
     fn of(key: AnyKey) -> Result<Self, String> {
         match key {

@@ -115,18 +115,10 @@ impl Load {
                 self.prepare(texts.loader(), &bar, &stop).load_given(feed.of::<str>())
             }
             AnyIndex::Bytes(bytes) => {
-                let loader = self.prepare(bytes.loader(), &bar, &stop);
-                match has_records {
-                    true => loader.load_with_records(feed.of::<[u8]>()),
-                    false => loader.load(feed.of::<[u8]>().map(bare)),
-                }
+                self.prepare(bytes.loader(), &bar, &stop).load_given(feed.of::<[u8]>())
             }
             AnyIndex::Uuids(uuids) => {
-                let loader = self.prepare(uuids.loader(), &bar, &stop);
-                match has_records {
-                    true => loader.load_with_records(feed.of::<[u8; 16]>()),
-                    false => loader.load(feed.of::<[u8; 16]>().map(bare)),
-                }
+                self.prepare(uuids.loader(), &bar, &stop).load_given(feed.of::<[u8; 16]>())
             }
         });
         bar.finish();
