@@ -152,7 +152,7 @@ impl<K: Name + ?Sized> Asked<K> {
     fn accepts(&self, watch: &Watch, name: &K) -> bool {
         let Some(predicate) = &self.predicate else { return true };
         Python::attach(|py| {
-            let asked = predicate.bind(py).call1((K::show(py, name)?,));
+            let asked = K::show(py, name).and_then(|name| predicate.bind(py).call1((name,)));
             asked.and_then(|accepts| accepts.is_truthy()).unwrap_or_else(|error| {
                 watch.fail(error);
                 false
