@@ -7,9 +7,9 @@
 //! cargo run --release --example documents -- FOLDER bread with herbs   # a search in what is there
 //! ```
 //!
-//! [`Documents`] is the part worth copying: `put`, `delete` and `search`, over two tables of the
-//! program's own and an index in one LMDB environment. A transaction changes all of them or, if it
-//! is aborted or the machine stops, none. Every tour ends with a check that every document has a
+//! [`Documents`] is the part worth copying: `put`, `delete` and `search`, over a table of the
+//! program's own and an index in one LMDB environment. A transaction changes both or, if it is
+//! aborted or the machine stops, neither. Every tour ends with a check that every document has a
 //! vector, made from its text, and that there are no other vectors.
 //!
 //! The vectors are a toy, see [`embed`]: a real program computes them with a model, before it
@@ -22,10 +22,9 @@ use std::{env, fs};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use voisin::distances::Cosine;
-use voisin::heed::byteorder::BE;
-use voisin::heed::types::{Str, U32};
+use voisin::heed::types::Str;
 use voisin::heed::{self, CommitOrAbort, Database, Env, EnvOpenOptions, RoTxn, RwTxn};
-use voisin::{ItemId, Reader, Writer};
+use voisin::{MAX_KEY_BYTES, Reader, Writer};
 
 pub(crate) type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 
@@ -127,19 +126,18 @@ fn read<T>(env: &Env, read: impl FnOnce(&RoTxn<'_>) -> Result<T>) -> Result<T> {
 /// Opens an environment in `folder`.
 pub(crate) fn open(folder: &Path) -> Result<Env> {
     let mut options = EnvOpenOptions::new();
-    options.map_size(MAP_BYTES).max_dbs(3);
+    options.map_size(MAP_BYTES).max_dbs(2);
     // SAFETY: the folder is on a local disk, and its files are changed only through LMDB.
     Ok(unsafe { options.open(folder) }?)
 }
 
 /// Named documents, and a vector for each.
 pub(crate) struct Documents<'e> {
-    /// The item of each document in the index, by name.
-    items: Database<'e, Str, U32<BE>>,
-    /// The document of each item: its name, a line feed, its text.
-    documents: Database<'e, U32<BE>, Str>,
+    /// The text of each document, by name.
+    texts: Database<'e, Str, Str>,
+    /// An index of their vectors, by the same names.
     vectors: voisin::Database<'e, Cosine>,
-    writer: Writer<'e, Cosine>,
+    writer: Writer<'e, Cosine, str>,
 }
 
 /// A document that was found.
@@ -155,13 +153,13 @@ impl<'e> Documents<'e> {
     pub(crate) fn open(env: &'e Env) -> Result<Self> {
         let created =
             env.create_databases_and_commit(env.write_txn()?, |opener, wtxn| -> heed::Result<_> {
-                let items = opener.create_database(wtxn, Some("items"))?;
-                let documents = opener.create_database(wtxn, Some("documents"))?;
+                let texts = opener.create_database(wtxn, Some("texts"))?;
                 let vectors = opener.create_database(wtxn, Some("vectors"))?;
-                Ok(CommitOrAbort::<_, ()>::Commit((items, documents, vectors)))
+                Ok(CommitOrAbort::<_, ()>::Commit((texts, vectors)))
             })?;
-        let (items, documents, vectors) = created.unwrap_commit();
-        Ok(Self { items, documents, vectors, writer: Writer::new(vectors, INDEX, DIMENSIONS) })
+        let (texts, vectors) = created.unwrap_commit();
+        let writer = Writer::new(vectors, INDEX, DIMENSIONS).keyed::<str>();
+        Ok(Self { texts, vectors, writer })
     }
 
     /// Adds a document, or replaces the one with that name, together with its vector. On an error,
@@ -169,59 +167,36 @@ impl<'e> Documents<'e> {
     pub(crate) fn put(&self, wtxn: &mut RwTxn<'_>, name: &str, text: &str) -> Result<()> {
         let vector = embed(text)
             .ok_or_else(|| format!("{name:?} has no word of four letters to be found by"))?;
-        let item = self.put_document(wtxn, name, text)?;
-        self.put_vector(wtxn, item, &vector)
+        self.put_text(wtxn, name, text)?;
+        self.put_vector(wtxn, name, &vector)
     }
 
-    /// The half of [`put`](Self::put) that writes the tables. Returns the item of the document in
-    /// the index.
-    pub(crate) fn put_document(
-        &self,
-        wtxn: &mut RwTxn<'_>,
-        name: &str,
-        text: &str,
-    ) -> Result<ItemId> {
-        ensure(
-            !name.is_empty() && name.len() <= 511 && !name.contains('\n'),
-            "a name has 1 to 511 bytes, in one line",
-        )?;
-        let item = match self.items.get(wtxn, name)? {
-            Some(item) => item,
-            None => {
-                let last = self.documents.last(wtxn)?.map(|(item, _)| item);
-                last.map_or(Some(0), |last| last.checked_add(1))
-                    .ok_or("there are no item ids left")?
-            }
-        };
-        self.items.put(wtxn, name, &item)?;
-        self.documents.put(wtxn, &item, &format!("{name}\n{text}"))?;
-        Ok(item)
+    /// The half of [`put`](Self::put) that writes the table.
+    pub(crate) fn put_text(&self, wtxn: &mut RwTxn<'_>, name: &str, text: &str) -> Result<()> {
+        ensure((1..=MAX_KEY_BYTES).contains(&name.len()), "a name has 1 to 480 bytes")?;
+        Ok(self.texts.put(wtxn, name, text)?)
     }
 
     /// The half of [`put`](Self::put) that writes the index.
     pub(crate) fn put_vector(
         &self,
         wtxn: &mut RwTxn<'_>,
-        item: ItemId,
+        name: &str,
         vector: &[f32],
     ) -> Result<()> {
-        Ok(self.writer.add_item(wtxn, item, vector)?)
+        Ok(self.writer.add_item(wtxn, name, vector)?)
     }
 
     /// Deletes a document and its vector. `false` if there is none with that name. On an error,
     /// abort the transaction.
     pub(crate) fn delete(&self, wtxn: &mut RwTxn<'_>, name: &str) -> Result<bool> {
-        let Some(item) = self.items.get(wtxn, name)? else { return Ok(false) };
-        self.items.delete(wtxn, name)?;
-        self.documents.delete(wtxn, &item)?;
-        self.writer.del_item(wtxn, item)?;
-        Ok(true)
+        self.writer.del_item(wtxn, name)?;
+        Ok(self.texts.delete(wtxn, name)?)
     }
 
     /// The text of a document.
     pub(crate) fn get<'t>(&self, rtxn: &'t RoTxn<'_>, name: &str) -> Result<Option<&'t str>> {
-        let Some(item) = self.items.get(rtxn, name)? else { return Ok(None) };
-        Ok(Some(self.document(rtxn, item)?.1))
+        Ok(self.texts.get(rtxn, name)?)
     }
 
     /// The `k` documents whose vectors are nearest to that of `query`, the nearest first.
@@ -229,10 +204,10 @@ impl<'e> Documents<'e> {
         let (Some(reader), Some(vector)) = (self.reader(rtxn)?, embed(query)) else {
             return Ok(Vec::new());
         };
-        let nearest = reader.nns(k).by_vector(rtxn, &vector)?.into_nns();
-        let found = nearest.into_iter().map(|(item, distance)| {
-            let (name, text) = self.document(rtxn, item)?;
-            Ok(Found { name: name.to_owned(), text: text.to_owned(), distance })
+        let nearest = reader.keyed::<str>(rtxn)?.nns(k).by_vector(&vector)?.into_nns();
+        let found = nearest.into_iter().map(|(name, distance)| {
+            let text = self.get(rtxn, &name)?.ok_or_else(|| format!("{name:?} has no text"))?;
+            Ok(Found { text: text.to_owned(), name, distance })
         });
         found.collect()
     }
@@ -246,20 +221,18 @@ impl<'e> Documents<'e> {
     /// Checks that every document has its vector, that there are no other vectors, and the index
     /// itself. Returns the number of documents.
     pub(crate) fn check(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
-        let count = self.documents.len(rtxn)?;
-        ensure(self.items.len(rtxn)? == count, "there are not as many names as documents")?;
+        let count = self.texts.len(rtxn)?;
         let Some(reader) = self.reader(rtxn)? else {
             ensure(count == 0, "there are documents and no vectors")?;
             return Ok(0);
         };
         let findings = voisin::check(rtxn, INDEX, self.vectors)?;
         ensure(findings.is_empty(), &format!("the index is damaged: {findings:?}"))?;
-        for entry in self.items.iter(rtxn)? {
-            let (name, item) = entry?;
-            let (stored, text) = self.document(rtxn, item)?;
-            ensure(stored == name, &format!("{name:?} is the item of {stored:?}"))?;
+        let named = reader.keyed::<str>(rtxn)?;
+        for entry in self.texts.iter(rtxn)? {
+            let (name, text) = entry?;
             ensure(
-                reader.item_vector(rtxn, item)? == embed(text),
+                named.vector(name)? == embed(text),
                 &format!("{name:?} does not have the vector of its text"),
             )?;
         }
@@ -268,17 +241,6 @@ impl<'e> Documents<'e> {
             &format!("{count} documents have {} vectors", reader.n_items()),
         )?;
         Ok(count)
-    }
-
-    /// The name and text of an item's document.
-    fn document<'t>(&self, rtxn: &'t RoTxn<'_>, item: ItemId) -> Result<(&'t str, &'t str)> {
-        let document = self
-            .documents
-            .get(rtxn, &item)?
-            .ok_or_else(|| format!("item {item} has no document"))?;
-        Ok(document
-            .split_once('\n')
-            .ok_or_else(|| format!("item {item} is a document without a name"))?)
     }
 
     /// A reader of the index; `None` if nothing was ever put.

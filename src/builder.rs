@@ -1,6 +1,7 @@
 //! [`Builder`]: the options of a build. `build.rs` does the work.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use heed::{Env, RwTxn, WithoutTls};
@@ -10,6 +11,7 @@ use crate::build::{Build, Goal, Prepared, Progress, check_parameters};
 use crate::defaults;
 use crate::error::Result;
 use crate::format::meta::Connectivity;
+use crate::store::Place;
 use crate::store::owned_snapshot::ReadTxn;
 use crate::store::process::OfProcess;
 use crate::writer::Writer;
@@ -42,7 +44,9 @@ pub(crate) const CONCURRENT_ATTEMPTS: usize = 2;
 /// # }
 /// ```
 pub struct Builder<'a, 'e, D, R> {
-    writer: &'a Writer<'e, D>,
+    place: Place<'e>,
+    dimensions: usize,
+    metric: PhantomData<fn() -> D>,
     rng: &'a mut R,
     ef_construction: usize,
     alpha: f32,
@@ -62,18 +66,20 @@ impl<D, R> fmt::Debug for Builder<'_, '_, D, R> {
     }
 }
 
-impl<'e, D> Writer<'e, D> {
+impl<'e, D, K: ?Sized> Writer<'e, D, K> {
     /// Prepares a build. One seed gives one graph, for any number of threads.
     pub fn builder<'a, R: Rng + SeedableRng>(&'a self, rng: &'a mut R) -> Builder<'a, 'e, D, R> {
-        Builder::new(self, rng)
+        Builder::new(self.place(), self.dimensions(), rng)
     }
 }
 
 impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
-    pub(crate) fn new(writer: &'a Writer<'e, D>, rng: &'a mut R) -> Self {
+    fn new(place: Place<'e>, dimensions: usize, rng: &'a mut R) -> Self {
         let (cancel, progress) = (Box::new(|| false), Box::new(|_| {}));
         Self {
-            writer,
+            place,
+            dimensions,
+            metric: PhantomData,
             rng,
             ef_construction: defaults::EF_CONSTRUCTION,
             alpha: defaults::ALPHA,
@@ -360,8 +366,8 @@ impl<'a, 'e, D, R: Rng + SeedableRng> Builder<'a, 'e, D, R> {
     /// generator.
     fn build_of(&mut self) -> Build<'_, 'e> {
         Build {
-            place: self.writer.place(),
-            dimensions: self.writer.dimensions(),
+            place: self.place,
+            dimensions: self.dimensions,
             rng: self.rng,
             seeded: |seed| Box::new(R::seed_from_u64(seed)),
             ef_construction: self.ef_construction,

@@ -873,6 +873,15 @@ impl Error {
         }
     }
 
+    /// An index was opened with another kind of item names, by its number.
+    pub(crate) fn naming_mismatch(
+        index: u16,
+        stored: &'static str,
+        requested: &'static str,
+    ) -> Self {
+        Self::NamingMismatch { index: index.to_string(), stored, requested }
+    }
+
     /// Adds the action and the path to an error of the system that LMDB has passed on.
     pub(crate) fn while_doing(self, doing: &'static str, path: &Path) -> Self {
         match self {
@@ -887,6 +896,8 @@ fn type_of(naming: &str) -> &'static str {
     match naming {
         "u64 keys" => "Index<_, u64>",
         "string keys" => "Index<_, str>",
+        "byte keys" => "Index<_, [u8]>",
+        "UUID keys" => "Index<_, [u8; 16]>",
         _ => "Index<_>",
     }
 }

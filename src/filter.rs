@@ -14,7 +14,9 @@ use roaring::RoaringBitmap;
 
 use crate::error::{Error, Result};
 use crate::field::Condition;
-use crate::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, NamePredicate, bytes_of};
+use crate::item_key::{
+    AsKey, ItemKey, ItemName, MAX_KEY_BYTES, NamePredicate, PrefixedKey, bytes_of,
+};
 use crate::search::{Due, Items, Predicate, Request, Restrictions, SlotSet};
 use crate::store::sections::fields::view::Ids;
 use crate::store::source::Source;
@@ -101,11 +103,11 @@ impl<K: ItemKey + ?Sized> Filter<K> {
     }
 }
 
-impl Filter<str> {
+impl<K: PrefixedKey + ?Sized> Filter<K> {
     /// All items whose keys begin with `prefix`.
     #[must_use]
-    pub fn prefix(prefix: impl Into<String>) -> Self {
-        Self::of(Set::Prefix(prefix.into().into_bytes()))
+    pub fn prefix(prefix: impl AsKey<K>) -> Self {
+        Self::of(Set::Prefix(prefix.as_key().as_prefix().to_vec()))
     }
 }
 
@@ -236,7 +238,7 @@ impl<'a, K: ItemKey + ?Sized, I: IntoIterator<Item: AsKey<K>>> AsCandidates<'a, 
 pub(crate) struct Named<'a> {
     pub(crate) candidates: Option<Candidates<'a>>,
     pub(crate) excluded: Option<Candidates<'a>>,
-    pub(crate) prefix: Option<&'a str>,
+    pub(crate) prefix: Option<&'a [u8]>,
     pub(crate) predicate: Option<NamePredicate<'a>>,
 }
 
@@ -333,7 +335,7 @@ impl Named<'_> {
         let candidates = Known::of(&self.candidates, view, keys, due)?;
         let excluded = Known::of(&self.excluded, view, keys, due)?;
         let prefix = self.prefix.filter(|prefix| !prefix.is_empty());
-        let prefix = prefix.map(|prefix| with_prefix(prefix.as_bytes(), keys, due)).transpose()?;
+        let prefix = prefix.map(|prefix| with_prefix(prefix, keys, due)).transpose()?;
         let before = request.restrictions;
         let mut restrictions = Restrictions {
             candidates: candidates.as_ref().map(Known::items).or(before.candidates),

@@ -110,6 +110,10 @@ mod stored_forms {}
 #[doc = include_str!("../docs/kinds.md")]
 mod kinds {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/erasure.md")]
+mod erasure {}
+
 mod build;
 mod builder;
 mod check;
@@ -163,7 +167,7 @@ pub use self::index::{
     Inspected, LoadPhase, LoadProgress, Loader, Metadata, Names, Options, Snapshot, UnlessWithin,
     inspect, remove_index,
 };
-pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES};
+pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, PrefixedKey};
 pub use self::query::groups::{Group, Groups};
 pub use self::query::pages::{PageToken, Pages};
 pub use self::query::{HasRecords, Query, QueryBuilder, Searchable};

@@ -2,6 +2,8 @@
 
 mod count;
 pub(crate) mod groups;
+mod keyed;
+pub(crate) mod named;
 pub(crate) mod pages;
 pub(crate) mod pinned;
 mod recall;
@@ -15,7 +17,7 @@ use self::pinned::{Pinned, Work, look_by_ids};
 use crate::codec::{Component, Components};
 use crate::error::Result;
 use crate::filter::{AsCandidates, Named, NoKeys};
-use crate::item_key::{AsKey, ItemName, bytes_of, sealed};
+use crate::item_key::{AsKey, ItemName, PrefixedKey, bytes_of, sealed};
 use crate::reader::{Reader, ReaderOn, WarmReader};
 use crate::search::{self, Deadline, Predicate, Request, Searched};
 use crate::store::source::{Calling, Source};
@@ -329,7 +331,7 @@ impl<'a, S> Query<'a, S> {
 pub trait HasRecords {}
 
 impl<D> HasRecords for Reader<'_, D> {}
-impl<D> HasRecords for ReaderOn<'_, '_, D> {}
+impl<D, K: ?Sized> HasRecords for ReaderOn<'_, '_, D, K> {}
 
 impl<S: HasRecords> Query<'_, S> {
     /// Returns the records of the items, too: [`Searched::records`](Searched::records). One lookup
@@ -444,12 +446,12 @@ impl<'a, S: Searchable> Query<'a, S> {
     }
 }
 
-impl<'a, S: Searchable<Key = str>> Query<'a, S> {
-    /// Restricts results to the items whose keys begin with `prefix`, such as `"user/42/"`. They
-    /// are looked up by every query, about 0.2 microseconds each: for a prefix of many keys, keep a
-    /// [`Filter::prefix`](crate::Filter::prefix).
-    pub fn prefix(&mut self, prefix: &'a str) -> &mut Self {
-        self.named.prefix = Some(prefix);
+impl<'a, S: Searchable<Key: PrefixedKey>> Query<'a, S> {
+    /// Restricts results to the items whose keys, strings or bytes, begin with `prefix`, such as
+    /// `"user/42/"`. They are looked up by every query, about 0.2 microseconds each: for a prefix
+    /// of many keys, keep a [`Filter::prefix`](crate::Filter::prefix).
+    pub fn prefix(&mut self, prefix: &'a S::Key) -> &mut Self {
+        self.named.prefix = Some(prefix.as_prefix());
         self
     }
 }
@@ -470,7 +472,7 @@ impl<D> WarmReader<'_, '_, D> {
     }
 }
 
-impl<D> ReaderOn<'_, '_, D> {
+impl<D, K: ?Sized> ReaderOn<'_, '_, D, K> {
     /// Starts a query for the `k` nearest items.
     #[must_use]
     pub fn nns(&self, k: usize) -> Query<'_, Self> {
@@ -616,34 +618,6 @@ impl<D> Pinned for WarmReader<'_, '_, D> {
 
     fn commit(&self) -> Result<Option<u64>> {
         Ok(Some(self.reader().commit()))
-    }
-}
-
-impl<D> Searchable for ReaderOn<'_, '_, D> {
-    type Key = ItemId;
-
-    fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Searched>>> {
-        answer_by_ids(&query.searched.view()?, query, target)
-    }
-
-    type Pinned<'a>
-        = &'a Self
-    where
-        Self: 'a;
-
-    fn pin(&self) -> Result<&Self> {
-        Ok(self)
-    }
-}
-
-impl<D> Pinned for ReaderOn<'_, '_, D> {
-    fn look(&self, work: Work<'_>) -> Result<()> {
-        look_by_ids(&self.view()?, work)
-    }
-
-    /// A transaction may have changes that are not committed.
-    fn commit(&self) -> Result<Option<u64>> {
-        Ok(None)
     }
 }
 

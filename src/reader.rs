@@ -16,11 +16,14 @@ use roaring::RoaringBitmap;
 use crate::codes::Codes;
 use crate::database::Database;
 use crate::distance::Distance;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::field::{Condition, Field, FieldValue};
 use crate::format::Key;
+use crate::format::item_keys::Naming;
+use crate::item_key::{ItemKey, sealed};
 use crate::store::Place;
 use crate::store::file::Environment;
+use crate::store::open::naming_of;
 use crate::store::sections::count::count;
 use crate::store::sections::fields::schema;
 use crate::store::sections::fields::view::Ids;
@@ -116,7 +119,31 @@ impl<'t, D> Reader<'t, D> {
     /// ```
     #[must_use]
     pub fn on<'a>(&'a self, rtxn: &'a RoTxn<'a>) -> ReaderOn<'a, 't, D> {
-        ReaderOn { reader: self, rtxn }
+        ReaderOn { reader: self, rtxn, names: PhantomData }
+    }
+
+    /// As [`on`](Self::on), for an index whose items are named by keys: see
+    /// [`Writer::keyed`](crate::Writer::keyed). Results, candidates and predicates are by key. The
+    /// first query with a predicate looks all keys up, as any thread may ask it; what the reader
+    /// has looked up once, it keeps, at 8 bytes for each item.
+    ///
+    /// # Errors
+    /// [`NamingMismatch`](crate::Error::NamingMismatch) if the items have other names,
+    /// [`SnapshotMismatch`](crate::Error::SnapshotMismatch).
+    pub fn keyed<'a, K: ItemKey + ?Sized>(
+        &'a self,
+        rtxn: &'a RoTxn<'a>,
+    ) -> Result<ReaderOn<'a, 't, D, K>> {
+        // Checks the transaction.
+        self.view(rtxn)?;
+        let requested = <K as sealed::Name>::NAMING;
+        let stored =
+            naming_of(Place { naming: requested, ..self.place }, rtxn, &self.snapshot.meta)?;
+        if stored != requested {
+            let [stored, requested] = [stored, requested].map(Naming::describe);
+            return Err(Error::naming_mismatch(self.place.index, stored, requested));
+        }
+        Ok(ReaderOn { reader: self, rtxn, names: PhantomData })
     }
 
     pub(crate) fn commit(&self) -> u64 {
@@ -342,21 +369,30 @@ impl<'t, D> Reader<'t, D> {
     }
 }
 
-/// A reader with a transaction: see [`Reader::on`].
-pub struct ReaderOn<'a, 't, D> {
+/// A reader with a transaction: see [`Reader::on`], and [`Reader::keyed`] for items with keys.
+pub struct ReaderOn<'a, 't, D, K: ?Sized = ItemId> {
     reader: &'a Reader<'t, D>,
     rtxn: &'a RoTxn<'a>,
+    names: PhantomData<fn(&K)>,
 }
 
-impl<D> fmt::Debug for ReaderOn<'_, '_, D> {
+impl<D, K: ?Sized> fmt::Debug for ReaderOn<'_, '_, D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReaderOn").field("commit", &self.reader.commit()).finish_non_exhaustive()
     }
 }
 
-impl<'a, 't, D> ReaderOn<'a, 't, D> {
+impl<'a, 't, D, K: ?Sized> ReaderOn<'a, 't, D, K> {
     pub(crate) fn view(&self) -> Result<View<'a, 't, Calling<'a, 't>>> {
         self.reader.view(self.rtxn)
+    }
+
+    pub(crate) fn txn(&self) -> &'a RoTxn<'a> {
+        self.rtxn
+    }
+
+    pub(crate) fn place(&self) -> Place<'t> {
+        self.reader.place
     }
 }
 

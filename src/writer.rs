@@ -7,6 +7,8 @@
 //! A call that stops half-way after its first write, by a panic or an error, leaves a torn edit:
 //! every later use of the index is an error until `repair`. See `store/target.rs`.
 
+mod keyed;
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -19,12 +21,14 @@ use crate::defaults::CODES_FROM;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::field::Field;
+use crate::item_key::{ItemKey, sealed};
 use crate::reader::Reader;
 use crate::store::Place;
-use crate::store::edit::{Edit, ROWS_BYTES, Row};
+use crate::store::edit::{Edit, ROWS_BYTES, Row, RowName};
 use crate::store::open::read_meta;
 use crate::store::range::{check_range, sample_for};
 use crate::store::repair::repair;
+use crate::store::scrub::telling;
 use crate::store::sections::ids::items::items;
 use crate::store::sections::list::is_upkeep_due;
 use crate::store::sections::records::edit::check_record;
@@ -57,15 +61,15 @@ use crate::types::{IndexKind, ItemId};
 /// # Ok(())
 /// # }
 /// ```
-pub struct Writer<'e, D> {
+pub struct Writer<'e, D, K: ?Sized = ItemId> {
     place: Place<'e>,
     dimensions: usize,
     /// Whether adding an item with the vector that it has, bit for bit, changes nothing.
     pub(crate) keeps_equal: bool,
-    metric: PhantomData<fn() -> D>,
+    types: PhantomData<fn(&K) -> D>,
 }
 
-impl<D> fmt::Debug for Writer<'_, D> {
+impl<D, K: ?Sized> fmt::Debug for Writer<'_, D, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Writer")
             .field("index", &self.place.index)
@@ -83,12 +87,45 @@ impl<'e, D: Distance> Writer<'e, D> {
     pub fn new(database: Database<'e, D>, index: u16, dimensions: usize) -> Self {
         Self::at(Place::of(database, index), dimensions)
     }
+
+    /// The same writer for an index whose items are named by keys, which it maps to ids itself: see
+    /// [`ItemKey`]. An index has one kind of names, from its creation on.
+    ///
+    /// ```
+    /// # use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Reader, Writer, create_database, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
+    /// let writer = Writer::new(db, 0, 2).keyed::<str>();
+    /// let mut wtxn = env.write_txn()?;
+    /// writer.add_item(&mut wtxn, "a note", &[0.5, 1.5])?;
+    /// writer.add_item_with_record(&mut wtxn, "another", &[2.5, 1.5], b"its text")?;
+    /// assert!(writer.del_item(&mut wtxn, "a note")?);
+    /// wtxn.commit()?;
+    ///
+    /// let rtxn = env.read_txn()?;
+    /// let reader = Reader::open(&rtxn, 0, db)?;
+    /// let reader = reader.keyed::<str>(&rtxn)?;
+    /// let found = reader.nns(1).with_records().by_vector(&[2.5, 1.0])?;
+    /// assert_eq!(found.records, [Some(b"its text".to_vec())]);
+    /// assert_eq!(found.into_nns(), [("another".to_owned(), 0.25)]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn keyed<K: ItemKey + ?Sized>(self) -> Writer<'e, D, K> {
+        let place = Place { naming: <K as sealed::Name>::NAMING, ..self.place };
+        Writer { keeps_equal: self.keeps_equal, ..Writer::at(place, self.dimensions) }
+    }
 }
 
-impl<'e, D> Writer<'e, D> {
+impl<'e, D, K: ?Sized> Writer<'e, D, K> {
     /// A writer for an index with any metric.
     pub(crate) fn at(place: Place<'e>, dimensions: usize) -> Self {
-        Self { place, dimensions, keeps_equal: false, metric: PhantomData }
+        Self { place, dimensions, keeps_equal: false, types: PhantomData }
     }
 
     /// The number of components of every vector.
@@ -113,7 +150,7 @@ impl<'e, D> Writer<'e, D> {
     }
 
     /// A reader of the same index; `None` if it does not exist yet.
-    fn reader<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<Option<Reader<'t, D>>>
+    pub(crate) fn reader<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<Option<Reader<'t, D>>>
     where
         'e: 't,
     {
@@ -124,93 +161,18 @@ impl<'e, D> Writer<'e, D> {
         }
     }
 
-    /// Adds an item, or replaces its vector. O(dimensions); writes a few values.
-    ///
-    /// # Errors
-    /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for
-    /// a vector that cannot be stored or compared: nothing has changed.
-    /// [`NotTrained`](Error::NotTrained), [`InvalidDimensions`](Error::InvalidDimensions),
-    /// [`MetricMismatch`](Error::MetricMismatch), [`Foreign`](Error::Foreign),
-    /// [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
-    /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt), [`TornEdit`](Error::TornEdit):
-    /// drop the transaction.
-    pub fn add_item(
-        &self,
-        wtxn: &mut RwTxn<'_>,
-        item: ItemId,
-        vector: &[impl Component],
-    ) -> Result<()> {
-        self.add_given(wtxn, item, vector, None)
-    }
-
-    /// Adds an item with a record of bytes, or replaces its vector and its record.
-    /// [`add_item`](Self::add_item) keeps the record that an item has.
-    ///
-    /// ```
-    /// # use voisin::heed::EnvOpenOptions;
-    /// use voisin::{Writer, create_database, distances::Euclidean};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let folder = tempfile::tempdir()?;
-    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
-    /// let writer = Writer::new(db, 0, 1);
-    /// let mut wtxn = env.write_txn()?;
-    /// writer.add_item_with_record(&mut wtxn, 7, &[0.5], br#"{"title": "a half"}"#)?;
-    /// writer.add_item(&mut wtxn, 7, &[0.25])?;
-    /// assert_eq!(writer.item_record(&wtxn, 7)?, Some(&br#"{"title": "a half"}"#[..]));
-    /// assert!(writer.set_record(&mut wtxn, 7, b"a quarter")?);
-    /// assert!(!writer.set_record(&mut wtxn, 8, b"of no item")?);
-    /// assert!(writer.remove_record(&mut wtxn, 7)?);
-    /// assert_eq!(writer.item_record(&wtxn, 7)?, None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`add_item`](Self::add_item), and [`InvalidParameter`](Error::InvalidParameter) for a
-    /// record of more than 64 MiB: nothing has changed.
-    pub fn add_item_with_record(
-        &self,
-        wtxn: &mut RwTxn<'_>,
-        item: ItemId,
-        vector: &[impl Component],
-        record: &[u8],
-    ) -> Result<()> {
-        self.add_given(wtxn, item, vector, Some(record))
-    }
-
     /// Adds an item, with a record if it is given one.
     pub(crate) fn add_given(
         &self,
         wtxn: &mut RwTxn<'_>,
-        item: ItemId,
+        name: RowName,
         vector: &[impl Component],
         record: Option<&[u8]>,
     ) -> Result<()> {
         let mut edit = self.edit(wtxn)?;
-        let row = edit.row(item, Components::of(vector), record)?;
+        let row = edit.row(name, Components::of(vector), record)?;
         edit.add(row)?;
         edit.finish()
-    }
-
-    /// Sets the record of an item, without touching its vector: O(bytes of the record). `false` if
-    /// there is no such item.
-    ///
-    /// # Errors
-    /// [`InvalidParameter`](Error::InvalidParameter) for a record of more than 64 MiB: nothing has
-    /// changed. And those of [`del_item`](Self::del_item).
-    pub fn set_record(&self, wtxn: &mut RwTxn<'_>, item: ItemId, record: &[u8]) -> Result<bool> {
-        check_record(record)?;
-        self.change_record(wtxn, |edit| edit.set_record(item, record))
-    }
-
-    /// Deletes the record of an item, and leaves the item. `false` if it has none.
-    ///
-    /// # Errors
-    /// As [`del_item`](Self::del_item).
-    pub fn remove_record(&self, wtxn: &mut RwTxn<'_>, item: ItemId) -> Result<bool> {
-        self.change_record(wtxn, |edit| edit.remove_record(item))
     }
 
     fn change_record(
@@ -285,140 +247,11 @@ impl<'e, D> Writer<'e, D> {
         self.reader(rtxn)?.map_or(Ok(Vec::new()), |reader| reader.fields())
     }
 
-    /// The record of an item. `None` if it has none, or if there is no such item.
-    ///
-    /// # Errors
-    /// As [`contains_item`](Self::contains_item).
-    pub fn item_record<'t>(&self, rtxn: &'t RoTxn<'_>, item: ItemId) -> Result<Option<&'t [u8]>> {
-        record_in(self.place, rtxn, item)
-    }
-
-    /// Adds an item, or replaces its vector, unless there is an item within `radius` of the vector,
-    /// in the unit of the distances that answers have: then nothing changes, and the nearest is
-    /// returned with its distance. The item itself counts, if it is there. Compares all vectors:
-    /// exact, and O(items * dimensions). The transaction keeps others from writing meanwhile.
-    ///
-    /// ```
-    /// # use voisin::heed::EnvOpenOptions;
-    /// use voisin::{Writer, create_database, distances::Euclidean};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let folder = tempfile::tempdir()?;
-    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
-    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
-    /// let writer = Writer::new(db, 0, 1);
-    /// let mut wtxn = env.write_txn()?;
-    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 1, &[1.0], 0.25)?, None);
-    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 2, &[1.5], 0.25)?, Some((1, 0.25)));
-    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 3, &[2.0], 0.25)?, None);
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`add_item`](Self::add_item), and [`InvalidParameter`](Error::InvalidParameter) for a
-    /// radius that cannot be.
-    pub fn add_item_unless_within(
-        &self,
-        wtxn: &mut RwTxn<'_>,
-        item: ItemId,
-        vector: &[impl Component],
-        radius: f32,
-    ) -> Result<Option<(ItemId, f32)>> {
-        if let Some(reader) = self.reader(wtxn)? {
-            let mut search = reader.nns(1);
-            search.exact().within(radius);
-            let found = search.by_vector(wtxn, vector).map_err(|error| match error {
-                Error::InvalidQuery { defect } => Error::InvalidItem { item, defect },
-                error => error,
-            })?;
-            if let Some(nearest) = found.nns.first() {
-                return Ok(Some(*nearest));
-            }
-        }
-        self.add_item(wtxn, item, vector)?;
-        Ok(None)
-    }
-
-    /// Adds or replaces many items: `vectors` holds one row of `dimensions` components for each of
-    /// `items`, one after the other. Several times as fast as adding them one by one. If an item
-    /// occurs twice, the last one counts.
-    ///
-    /// # Errors
-    /// As [`add_item`](Self::add_item), and [`LengthMismatch`](Error::LengthMismatch). All vectors
-    /// are checked first: a bad one changes nothing.
-    pub fn add_items(
-        &self,
-        wtxn: &mut RwTxn<'_>,
-        items: &[ItemId],
-        vectors: &[impl Component],
-    ) -> Result<()> {
-        if items.len().checked_mul(self.dimensions) != Some(vectors.len()) {
-            return Err(Error::LengthMismatch {
-                ids: items.len(),
-                components: vectors.len(),
-                dimensions: self.dimensions,
-            });
-        }
-        let edit = self.edit(wtxn)?;
-        if items.is_empty() {
-            return Ok(());
-        }
-        edit.check_trained()?;
-        let rows = || items.iter().zip(vectors.chunks(self.dimensions));
-        for (&item, row) in rows() {
-            self.place
-                .metric
-                .check(Components::of(row), edit.meta.scale)
-                .map_err(|defect| Error::InvalidItem { item, defect })?;
-        }
-        add_rows(edit, rows().map(|(item, row)| (*item, row, NO_RECORD))).map(drop)
-    }
-
-    /// Adds or replaces the items of an iterator, in memory independent of their number. Returns
-    /// how many there were. Pulls up to 1 MB of rows at a time, before it stores any of them.
-    ///
-    /// # Errors
-    /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been
-    /// added to the transaction, as if by [`add_item`](Self::add_item): commit them or drop the
-    /// transaction.
-    ///
-    /// # Panics
-    /// If the iterator or a row panics. Drop the transaction then: if earlier rows have been
-    /// stored, the edit is torn, and every use of the index is [`TornEdit`](Error::TornEdit), in
-    /// this transaction and after its commit, until [`repair`](Self::repair).
-    pub fn add_items_from<T: Component, V: AsRef<[T]>>(
-        &self,
-        wtxn: &mut RwTxn<'_>,
-        items: impl IntoIterator<Item = (ItemId, V)>,
-    ) -> Result<u64> {
-        self.add_given_from(wtxn, items.into_iter().map(|(item, vector)| (item, vector, NO_RECORD)))
-    }
-
-    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
-    /// that the items have. After every 4 MB of records, the items so far are added as by a call of
-    /// its own, so that the memory does not depend on their number.
-    ///
-    /// # Errors
-    /// As [`add_items_from`](Self::add_items_from), and
-    /// [`InvalidParameter`](Error::InvalidParameter) for a record of more than 64 MiB.
-    ///
-    /// # Panics
-    /// As [`add_items_from`](Self::add_items_from).
-    pub fn add_items_with_records<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
-        &self,
-        wtxn: &mut RwTxn<'_>,
-        items: impl IntoIterator<Item = (ItemId, V, R)>,
-    ) -> Result<u64> {
-        let items = items.into_iter().map(|(item, vector, record)| (item, vector, Some(record)));
-        self.add_given_from(wtxn, items)
-    }
-
     /// Adds items, with those records that are given.
     pub(crate) fn add_given_from<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
         &self,
         wtxn: &mut RwTxn<'_>,
-        items: impl Iterator<Item = (ItemId, V, Option<R>)>,
+        items: impl Iterator<Item = Given<V, R>>,
     ) -> Result<u64> {
         let mut edit = self.edit(wtxn)?;
         edit.keeps_equal = self.keeps_equal;
@@ -511,6 +344,38 @@ impl<'e, D> Writer<'e, D> {
         self.train_on(wtxn, &sample)
     }
 
+    /// Sets the record of the item that a key names. `false` if there is none.
+    pub(crate) fn set_record_of(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        key: &[u8],
+        record: &[u8],
+    ) -> Result<bool> {
+        check_record(record)?;
+        self.change_record(wtxn, |edit| edit.set_record_of(key, record))
+    }
+
+    /// Deletes the record of the item that a key names. `false` if it has none.
+    pub(crate) fn remove_record_of(&self, wtxn: &mut RwTxn<'_>, key: &[u8]) -> Result<bool> {
+        self.change_record(wtxn, |edit| edit.remove_record_of(key))
+    }
+
+    /// Deletes the items that some keys name. Returns how many of them existed.
+    pub(crate) fn del_named(&self, wtxn: &mut RwTxn<'_>, keys: &[Vec<u8>]) -> Result<u64> {
+        if read_meta(self.place, wtxn)?.is_none() {
+            return Ok(0);
+        }
+        let mut edit = self.edit(wtxn)?;
+        let mut count = 0;
+        for key in keys {
+            count += u64::from(edit.delete_named(key)?);
+        }
+        if count > 0 {
+            edit.finish()?;
+        }
+        Ok(count)
+    }
+
     /// Whether the index must be trained before its first item, and is not.
     pub(crate) fn needs_training(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
         if !self.place.metric.is_trained {
@@ -518,46 +383,6 @@ impl<'e, D> Writer<'e, D> {
         }
         let meta = read_meta(self.place, rtxn)?;
         Ok(meta.is_none_or(|meta| !meta.scale.is_trained()))
-    }
-
-    /// Deletes an item. `false` if there is none. No answer contains it from then on: it is a
-    /// tombstone in the graph, removed by the next build.
-    ///
-    /// # Errors
-    /// As [`add_item`](Self::add_item), without those about vectors.
-    pub fn del_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId) -> Result<bool> {
-        if read_meta(self.place, wtxn)?.is_none() {
-            return Ok(false);
-        }
-        let mut edit = self.edit(wtxn)?;
-        let deleted = edit.delete(item)?;
-        if deleted {
-            edit.finish()?;
-        }
-        Ok(deleted)
-    }
-
-    /// Deletes many items. Returns how many of them existed.
-    ///
-    /// # Errors
-    /// As [`del_item`](Self::del_item).
-    pub fn del_items(
-        &self,
-        wtxn: &mut RwTxn<'_>,
-        items: impl IntoIterator<Item = ItemId>,
-    ) -> Result<u64> {
-        if read_meta(self.place, wtxn)?.is_none() {
-            return Ok(0);
-        }
-        let mut edit = self.edit(wtxn)?;
-        let mut count = 0;
-        for item in items {
-            count += u64::from(edit.delete(item)?);
-        }
-        if count > 0 {
-            edit.finish()?;
-        }
-        Ok(count)
     }
 
     /// Chooses the quantization of the index: how many bits a component its search codes have, or
@@ -663,6 +488,40 @@ impl<'e, D> Writer<'e, D> {
         edit.finish().map(|()| is_dropped)
     }
 
+    /// Erases what deleted and replaced items have left in the index. Without it, their vectors and
+    /// codes stay in blocks until other items take their places; in no answer, but in the file.
+    /// Returns how many there were. Tombstones keep theirs: build first, so that there are none.
+    /// O(blocks with free slots): each is read, and rewritten if something is left in it.
+    ///
+    /// Where a center of codes, hashes or inverted lists is, but for rounding, a vector that was
+    /// left, these are deleted: build afterwards, too, where [`need_build`](Self::need_build) says
+    /// so. The slots after the last full block leave nothing, so centers are not compared with
+    /// them; `Index` compares with all that it [erases](crate::Index::erase).
+    ///
+    /// LMDB keeps the old pages in the file: [`copy_to`](crate::copy_to()) makes one without them.
+    ///
+    /// # Errors
+    /// [`UnknownMetric`](Error::UnknownMetric), [`Corrupt`](Error::Corrupt), and those of
+    /// [`drop_kind`](Self::drop_kind) about the index: nothing has changed.
+    pub fn scrub(&self, wtxn: &mut RwTxn<'_>) -> Result<u64> {
+        self.scrub_of(wtxn, &[])
+    }
+
+    /// As [`scrub`](Self::scrub), also of these vectors, which may have left nothing.
+    pub(crate) fn scrub_of(&self, wtxn: &mut RwTxn<'_>, gone: &[Vec<f32>]) -> Result<u64> {
+        Error::unless_known(self.place.metric, self.place.index)?;
+        if read_meta(self.place, wtxn)?.is_none_or(|meta| meta.free == 0) {
+            return Ok(0);
+        }
+        let telling = telling(self.place, wtxn, gone)?;
+        let mut edit = self.edit(wtxn)?;
+        let cleared = edit.scrub(&telling)?;
+        if cleared > 0 || !telling.is_empty() {
+            edit.finish()?;
+        }
+        Ok(cleared)
+    }
+
     /// Deletes all items and the graph, and resets dimensions and connectivity, as if the index had
     /// never existed. O(values). Also works on an index whose metadata is damaged, whatever its
     /// metric was.
@@ -677,6 +536,289 @@ impl<'e, D> Writer<'e, D> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether the index has no items.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn is_empty(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
+        Ok(read_meta(self.place, rtxn)?.is_none_or(|meta| meta.items == 0))
+    }
+
+    /// Whether a build would change anything: an item was added, replaced or deleted since the last
+    /// one, or other codes were chosen.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn need_build(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
+        Ok(read_meta(self.place, rtxn)?.is_some_and(|meta| {
+            meta.pending > 0
+                || meta.removed > 0
+                || meta.lacks_codes(CODES_FROM)
+                || is_upkeep_due(&meta)
+        }))
+    }
+
+    /// The number of pending items, which no build has linked yet: every search scans them one by
+    /// one.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn n_pending(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
+        Ok(read_meta(self.place, rtxn)?.map_or(0, |meta| meta.pending.into()))
+    }
+}
+
+impl<'e, D> Writer<'e, D> {
+    /// Adds an item, or replaces its vector. O(dimensions); writes a few values.
+    ///
+    /// # Errors
+    /// [`DimensionMismatch`](Error::DimensionMismatch) and [`InvalidItem`](Error::InvalidItem), for
+    /// a vector that cannot be stored or compared: nothing has changed.
+    /// [`NotTrained`](Error::NotTrained), [`InvalidDimensions`](Error::InvalidDimensions),
+    /// [`MetricMismatch`](Error::MetricMismatch), [`Foreign`](Error::Foreign),
+    /// [`FormatVersion`](Error::FormatVersion), [`IndexFull`](Error::IndexFull): the same.
+    /// [`MapFull`](Error::MapFull), [`Corrupt`](Error::Corrupt), [`TornEdit`](Error::TornEdit):
+    /// drop the transaction.
+    pub fn add_item(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        item: ItemId,
+        vector: &[impl Component],
+    ) -> Result<()> {
+        self.add_given(wtxn, RowName::Id(item), vector, None)
+    }
+
+    /// Adds an item with a record of bytes, or replaces its vector and its record.
+    /// [`add_item`](Self::add_item) keeps the record that an item has.
+    ///
+    /// ```
+    /// # use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Writer, create_database, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
+    /// let writer = Writer::new(db, 0, 1);
+    /// let mut wtxn = env.write_txn()?;
+    /// writer.add_item_with_record(&mut wtxn, 7, &[0.5], br#"{"title": "a half"}"#)?;
+    /// writer.add_item(&mut wtxn, 7, &[0.25])?;
+    /// assert_eq!(writer.item_record(&wtxn, 7)?, Some(&br#"{"title": "a half"}"#[..]));
+    /// assert!(writer.set_record(&mut wtxn, 7, b"a quarter")?);
+    /// assert!(!writer.set_record(&mut wtxn, 8, b"of no item")?);
+    /// assert!(writer.remove_record(&mut wtxn, 7)?);
+    /// assert_eq!(writer.item_record(&wtxn, 7)?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), and [`InvalidParameter`](Error::InvalidParameter) for a
+    /// record of more than 64 MiB: nothing has changed.
+    pub fn add_item_with_record(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        item: ItemId,
+        vector: &[impl Component],
+        record: &[u8],
+    ) -> Result<()> {
+        self.add_given(wtxn, RowName::Id(item), vector, Some(record))
+    }
+
+    /// Sets the record of an item, without touching its vector: O(bytes of the record). `false` if
+    /// there is no such item.
+    ///
+    /// # Errors
+    /// [`InvalidParameter`](Error::InvalidParameter) for a record of more than 64 MiB: nothing has
+    /// changed. And those of [`del_item`](Self::del_item).
+    pub fn set_record(&self, wtxn: &mut RwTxn<'_>, item: ItemId, record: &[u8]) -> Result<bool> {
+        check_record(record)?;
+        self.change_record(wtxn, |edit| edit.set_record(item, record))
+    }
+
+    /// Deletes the record of an item, and leaves the item. `false` if it has none.
+    ///
+    /// # Errors
+    /// As [`del_item`](Self::del_item).
+    pub fn remove_record(&self, wtxn: &mut RwTxn<'_>, item: ItemId) -> Result<bool> {
+        self.change_record(wtxn, |edit| edit.remove_record(item))
+    }
+
+    /// The record of an item. `None` if it has none, or if there is no such item.
+    ///
+    /// # Errors
+    /// As [`contains_item`](Self::contains_item).
+    pub fn item_record<'t>(&self, rtxn: &'t RoTxn<'_>, item: ItemId) -> Result<Option<&'t [u8]>> {
+        record_in(self.place, rtxn, item)
+    }
+
+    /// Adds an item, or replaces its vector, unless there is an item within `radius` of the vector,
+    /// in the unit of the distances that answers have: then nothing changes, and the nearest is
+    /// returned with its distance. The item itself counts, if it is there. Compares all vectors:
+    /// exact, and O(items * dimensions). The transaction keeps others from writing meanwhile.
+    ///
+    /// ```
+    /// # use voisin::heed::EnvOpenOptions;
+    /// use voisin::{Writer, create_database, distances::Euclidean};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let env = unsafe { EnvOpenOptions::new().map_size(1 << 30).open(folder.path())? };
+    /// # let db: voisin::Database<Euclidean> = create_database(&env, None)?;
+    /// let writer = Writer::new(db, 0, 1);
+    /// let mut wtxn = env.write_txn()?;
+    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 1, &[1.0], 0.25)?, None);
+    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 2, &[1.5], 0.25)?, Some((1, 0.25)));
+    /// assert_eq!(writer.add_item_unless_within(&mut wtxn, 3, &[2.0], 0.25)?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), and [`InvalidParameter`](Error::InvalidParameter) for a
+    /// radius that cannot be.
+    pub fn add_item_unless_within(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        item: ItemId,
+        vector: &[impl Component],
+        radius: f32,
+    ) -> Result<Option<(ItemId, f32)>> {
+        if let Some(reader) = self.reader(wtxn)? {
+            let mut search = reader.nns(1);
+            search.exact().within(radius);
+            let found = search.by_vector(wtxn, vector).map_err(|error| match error {
+                Error::InvalidQuery { defect } => Error::InvalidItem { item, defect },
+                error => error,
+            })?;
+            if let Some(nearest) = found.nns.first() {
+                return Ok(Some(*nearest));
+            }
+        }
+        self.add_item(wtxn, item, vector)?;
+        Ok(None)
+    }
+
+    /// Adds or replaces many items: `vectors` holds one row of `dimensions` components for each of
+    /// `items`, one after the other. Several times as fast as adding them one by one. If an item
+    /// occurs twice, the last one counts.
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), and [`LengthMismatch`](Error::LengthMismatch). All vectors
+    /// are checked first: a bad one changes nothing.
+    pub fn add_items(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: &[ItemId],
+        vectors: &[impl Component],
+    ) -> Result<()> {
+        if items.len().checked_mul(self.dimensions) != Some(vectors.len()) {
+            return Err(Error::LengthMismatch {
+                ids: items.len(),
+                components: vectors.len(),
+                dimensions: self.dimensions,
+            });
+        }
+        let edit = self.edit(wtxn)?;
+        if items.is_empty() {
+            return Ok(());
+        }
+        edit.check_trained()?;
+        let rows = || items.iter().zip(vectors.chunks(self.dimensions));
+        for (&item, row) in rows() {
+            self.place
+                .metric
+                .check(Components::of(row), edit.meta.scale)
+                .map_err(|defect| Error::InvalidItem { item, defect })?;
+        }
+        add_rows(edit, rows().map(|(item, row)| (Ok(RowName::Id(*item)), row, NO_RECORD))).map(drop)
+    }
+
+    /// Adds or replaces the items of an iterator, in memory independent of their number. Returns
+    /// how many there were. Pulls up to 1 MB of rows at a time, before it stores any of them.
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), at the first bad vector. The items before it have been
+    /// added to the transaction, as if by [`add_item`](Self::add_item): commit them or drop the
+    /// transaction.
+    ///
+    /// # Panics
+    /// If the iterator or a row panics. Drop the transaction then: if earlier rows have been
+    /// stored, the edit is torn, and every use of the index is [`TornEdit`](Error::TornEdit), in
+    /// this transaction and after its commit, until [`repair`](Self::repair).
+    pub fn add_items_from<T: Component, V: AsRef<[T]>>(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: impl IntoIterator<Item = (ItemId, V)>,
+    ) -> Result<u64> {
+        let items = items.into_iter();
+        self.add_given_from(
+            wtxn,
+            items.map(|(item, vector)| (Ok(RowName::Id(item)), vector, NO_RECORD)),
+        )
+    }
+
+    /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
+    /// that the items have. After every 4 MB of records, the items so far are added as by a call of
+    /// its own, so that the memory does not depend on their number.
+    ///
+    /// # Errors
+    /// As [`add_items_from`](Self::add_items_from), and
+    /// [`InvalidParameter`](Error::InvalidParameter) for a record of more than 64 MiB.
+    ///
+    /// # Panics
+    /// As [`add_items_from`](Self::add_items_from).
+    pub fn add_items_with_records<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: impl IntoIterator<Item = (ItemId, V, R)>,
+    ) -> Result<u64> {
+        let items = items.into_iter();
+        let items =
+            items.map(|(item, vector, record)| (Ok(RowName::Id(item)), vector, Some(record)));
+        self.add_given_from(wtxn, items)
+    }
+
+    /// Deletes an item. `false` if there is none. No answer contains it from then on: it is a
+    /// tombstone in the graph, removed by the next build.
+    ///
+    /// # Errors
+    /// As [`add_item`](Self::add_item), without those about vectors.
+    pub fn del_item(&self, wtxn: &mut RwTxn<'_>, item: ItemId) -> Result<bool> {
+        if read_meta(self.place, wtxn)?.is_none() {
+            return Ok(false);
+        }
+        let mut edit = self.edit(wtxn)?;
+        let deleted = edit.delete(item)?;
+        if deleted {
+            edit.finish()?;
+        }
+        Ok(deleted)
+    }
+
+    /// Deletes many items. Returns how many of them existed.
+    ///
+    /// # Errors
+    /// As [`del_item`](Self::del_item).
+    pub fn del_items(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        items: impl IntoIterator<Item = ItemId>,
+    ) -> Result<u64> {
+        if read_meta(self.place, wtxn)?.is_none() {
+            return Ok(0);
+        }
+        let mut edit = self.edit(wtxn)?;
+        let mut count = 0;
+        for item in items {
+            count += u64::from(edit.delete(item)?);
+        }
+        if count > 0 {
+            edit.finish()?;
+        }
+        Ok(count)
     }
 
     /// Whether there is such an item.
@@ -721,47 +863,19 @@ impl<'e, D> Writer<'e, D> {
             Ok((item, vector.unwrap_or_default()))
         }))
     }
-
-    /// Whether the index has no items.
-    ///
-    /// # Errors
-    /// As [`contains_item`](Self::contains_item).
-    pub fn is_empty(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        Ok(read_meta(self.place, rtxn)?.is_none_or(|meta| meta.items == 0))
-    }
-
-    /// Whether a build would change anything: an item was added, replaced or deleted since the last
-    /// one, or other codes were chosen.
-    ///
-    /// # Errors
-    /// As [`contains_item`](Self::contains_item).
-    pub fn need_build(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
-        Ok(read_meta(self.place, rtxn)?.is_some_and(|meta| {
-            meta.pending > 0
-                || meta.removed > 0
-                || meta.lacks_codes(CODES_FROM)
-                || is_upkeep_due(&meta)
-        }))
-    }
-
-    /// The number of pending items, which no build has linked yet: every search scans them one by
-    /// one.
-    ///
-    /// # Errors
-    /// As [`contains_item`](Self::contains_item).
-    pub fn n_pending(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
-        Ok(read_meta(self.place, rtxn)?.map_or(0, |meta| meta.pending.into()))
-    }
 }
 
+/// An item that is given: its name, or why it has none, its vector and its record.
+pub(crate) type Given<V, R> = (Result<RowName>, V, Option<R>);
+
 /// No record, of any type.
-const NO_RECORD: Option<[u8; 0]> = None;
+pub(crate) const NO_RECORD: Option<[u8; 0]> = None;
 
 /// Adds rows and ends the edit. User code (iterator, `AsRef`, metric) runs for a chunk of rows at a
 /// time, before any of them is stored. A bad row ends the edit, after the rows before it are added.
 fn add_rows<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
     mut edit: Edit<'_, '_, '_>,
-    mut items: impl Iterator<Item = (ItemId, V, Option<R>)>,
+    mut items: impl Iterator<Item = Given<V, R>>,
 ) -> Result<u64> {
     let (mut count, mut changed) = (0, 0);
     let refused = loop {
@@ -793,13 +907,14 @@ type End = Option<Error>;
 /// The next chunk of rows, and how it ended them, if it did.
 fn next_rows<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
     edit: &Edit<'_, '_, '_>,
-    items: &mut impl Iterator<Item = (ItemId, V, Option<R>)>,
+    items: &mut impl Iterator<Item = Given<V, R>>,
 ) -> (Vec<Row>, Option<End>) {
     let (at_once, mut rows, mut record_bytes) = (edit.rows_at_once(), Vec::new(), 0);
     while rows.len() < at_once && record_bytes < ROWS_BYTES {
-        let Some((item, vector, record)) = items.next() else { return (rows, Some(None)) };
+        let Some((name, vector, record)) = items.next() else { return (rows, Some(None)) };
         let record = record.as_ref().map(AsRef::as_ref);
-        match edit.row(item, Components::of(vector.as_ref()), record) {
+        let row = name.and_then(|name| edit.row(name, Components::of(vector.as_ref()), record));
+        match row {
             Ok(row) => rows.push(row),
             Err(error) => return (rows, Some(Some(error))),
         }
@@ -808,7 +923,7 @@ fn next_rows<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
     (rows, None)
 }
 
-impl<D: Distance<Codec = I8>> Writer<'_, D> {
+impl<D: Distance<Codec = I8>, K: ?Sized> Writer<'_, D, K> {
     /// Trains the scale of the index, which it needs before its first item: stored bytes then cover
     /// the range of the components of `sample`, rows of vectors like those that will be added, one
     /// after the other. Some thousands are enough. Creates the index if it does not exist.

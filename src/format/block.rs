@@ -134,6 +134,14 @@ impl Geometry {
         body[at..at + self.factor].copy_from_slice(factor);
     }
 
+    /// Whether a place of a block's body has zeros only, as in a new block.
+    pub(crate) fn is_clear(&self, body: &[u8], place: usize) -> bool {
+        let [vector, factor] =
+            [(self.vector_offset(place), self.stride), (self.factor_offset(place), self.factor)]
+                .map(|(at, bytes)| body.get(at..at + bytes).unwrap_or_default());
+        vector.iter().chain(factor).all(|byte| *byte == 0)
+    }
+
     /// Checks the layout of `value` as block number `block`: header, length, and zeros in reserved
     /// bytes.
     pub(crate) fn check_block(&self, block: u32, value: &[u8]) -> Result<(), Damage> {

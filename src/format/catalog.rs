@@ -11,9 +11,21 @@ use super::{Damage, take, take_u16, take_u32, take_u64};
 const MAGIC: [u8; 8] = *b"voisin\x1ac";
 /// The newest version of an entry. Each entry is written in the oldest version that can express it,
 /// so that older readers can read it.
-pub(crate) const VERSION: u16 = 2;
-/// The version of an index whose items have ids only.
+pub(crate) const VERSION: u16 = 3;
+/// The version of the value under [`HIGHEST`].
+const VERSION_OF_HIGHEST: u16 = 2;
+/// The oldest version of all.
 const VERSION_OF_IDS: u16 = 1;
+
+/// The version of the entry of an index, by how its items are named.
+fn version_of(naming: Naming) -> u16 {
+    match naming {
+        Naming::Ids => VERSION_OF_IDS,
+        Naming::U64 | Naming::Text => 2,
+        Naming::Bytes | Naming::Uuid => VERSION,
+    }
+}
+
 /// The key of the highest index number ever assigned, written once an index has been removed. It is
 /// not UTF-8, so no index name equals it.
 pub(crate) const HIGHEST: [u8; 1] = [0xFF];
@@ -56,8 +68,7 @@ impl Entry {
     pub(crate) fn encode(&self, name: &[u8]) -> Vec<u8> {
         let mut value = Vec::with_capacity(BYTES);
         value.extend(MAGIC);
-        let version = if self.naming == Naming::Ids { VERSION_OF_IDS } else { VERSION };
-        value.extend(version.to_le_bytes());
+        value.extend(version_of(self.naming).to_le_bytes());
         value.extend(self.number.to_le_bytes());
         value.extend(self.dimensions.to_le_bytes());
         value.extend(self.m.to_le_bytes());
@@ -82,8 +93,7 @@ impl Entry {
         let body = value.get(..BODY_BYTES)?;
         let [naming, reserved @ ..]: [u8; 4] = take(body, 28)?;
         let naming = Naming::from_byte(naming)?;
-        let is_possible =
-            reserved == [0; 3] && (version == VERSION_OF_IDS) == (naming == Naming::Ids);
+        let is_possible = reserved == [0; 3] && version == version_of(naming);
         if value.len() != BYTES || take(value, BODY_BYTES)? != checksum(name, body) || !is_possible
         {
             return None;
@@ -123,7 +133,7 @@ fn version(value: &[u8]) -> Result<u16, Unreadable> {
 /// The value under [`HIGHEST`].
 pub(crate) fn encode_highest(number: u16) -> Vec<u8> {
     let mut value = MAGIC.to_vec();
-    value.extend(VERSION.to_le_bytes());
+    value.extend(VERSION_OF_HIGHEST.to_le_bytes());
     value.extend(number.to_le_bytes());
     let checksum = checksum(&HIGHEST, &value);
     value.extend(checksum);
@@ -173,10 +183,13 @@ mod tests {
         assert_eq!(value.len(), BYTES);
         assert_eq!(Entry::decode(b"photos", &value), Ok(entry()));
         assert_eq!(&value[8..20], [1, 0, 2, 1, 128, 1, 0, 0, 16, 0, 32, 0]);
-        for (naming, byte) in [(Naming::U64, 1), (Naming::Text, 2)] {
+        let namings = [(Naming::U64, 1), (Naming::Text, 2), (Naming::Bytes, 3), (Naming::Uuid, 4)];
+        for (naming, byte) in namings {
+            let version = if byte > 2 { 3 } else { 2 };
             let keyed = Entry { naming, ..entry() };
             let value = keyed.encode(b"photos");
-            assert_eq!((value[8], value[28]), (2, byte), "what is older refuses it by its version");
+            let stored = (value[8], value[28]);
+            assert_eq!(stored, (version, byte), "what is older refuses it by its version");
             assert_eq!(Entry::decode(b"photos", &value), Ok(keyed));
         }
         let long = Entry { metric: "m".repeat(MAX_METRIC_BYTES), ..entry() };
@@ -193,9 +206,9 @@ mod tests {
             assert!(Entry::decode(b"photos", &damaged).is_err(), "byte {i}");
             assert!(Entry::decode(b"photos", &value[..i]).is_err(), "{i} bytes");
         }
-        // A reserved byte; ids under the version of keys; keys under the version of ids; an unknown
-        // naming.
-        for (at, byte) in [(29, 1), (8, 2), (28, 1), (28, 3)] {
+        // A reserved byte; ids under the versions of keys; keys under the version of ids; an
+        // unknown naming.
+        for (at, byte) in [(29, 1), (8, 2), (8, 3), (28, 1), (28, 3), (28, 5)] {
             let mut wrong = value[..BODY_BYTES].to_vec();
             wrong[at] = byte;
             let sealed = checksum(b"photos", &wrong);
@@ -206,6 +219,7 @@ mod tests {
         newer[8] = 9;
         assert_eq!(Entry::decode(b"photos", &newer), Err(Unreadable::Version(9)));
     }
+
     #[test]
     fn the_highest_number_comes_back_or_is_damaged() {
         let value = encode_highest(513);

@@ -3,7 +3,8 @@
 //! There are three kinds of rows, distinguished by the sub of their LMDB key: from an item key to
 //! its item id (the LMDB key ends in the item key itself), from an item id back to its key, and
 //! free item ids. `u64` keys are 8 bytes, big-endian, so that LMDB's order is numeric; text is raw
-//! UTF-8. META and the catalog say which of the two an index has.
+//! UTF-8; byte strings and UUIDs are the bytes themselves. META and the catalog say which of these
+//! an index has.
 
 use super::{Damage, Key, Kind, checksum, take_u32};
 use crate::types::ItemId;
@@ -27,17 +28,29 @@ pub enum Naming {
     Ids = 0,
     U64 = 1,
     Text = 2,
+    Bytes = 3,
+    Uuid = 4,
 }
+
+/// The bytes of a UUID.
+pub(crate) type Uuid = [u8; 16];
 
 impl Naming {
     pub(crate) fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Ids, Self::U64, Self::Text].into_iter().find(|naming| *naming as u8 == byte)
+        [Self::Ids, Self::U64, Self::Text, Self::Bytes, Self::Uuid]
+            .into_iter()
+            .find(|naming| *naming as u8 == byte)
     }
 
     /// The likely naming of an index that does not say it, by one of its keys: text keys of exactly
-    /// 8 bytes are rare.
+    /// 8 bytes are rare, and so is text among the bytes of UUIDs.
     pub(crate) fn likely(key: &[u8]) -> Self {
-        if key.len() == size_of::<u64>() { Self::U64 } else { Self::Text }
+        match key.len() {
+            8 => Self::U64,
+            _ if std::str::from_utf8(key).is_ok() => Self::Text,
+            16 => Self::Uuid,
+            _ => Self::Bytes,
+        }
     }
 
     /// The name for messages.
@@ -46,6 +59,8 @@ impl Naming {
             Self::Ids => "u32 ids",
             Self::U64 => "u64 keys",
             Self::Text => "string keys",
+            Self::Bytes => "byte keys",
+            Self::Uuid => "UUID keys",
         }
     }
 
@@ -54,11 +69,12 @@ impl Naming {
         match self {
             Self::Ids => Err("the items of its index have no keys"),
             Self::U64 if key.len() != 8 => Err("its key does not have the 8 bytes of a u64"),
-            Self::Text if key.is_empty() || key.len() > MAX_BYTES => {
+            Self::Uuid if key.len() != 16 => Err("its key does not have the 16 bytes of a UUID"),
+            Self::Text | Self::Bytes if key.is_empty() || key.len() > MAX_BYTES => {
                 Err("its key is empty or too long")
             }
             Self::Text if std::str::from_utf8(key).is_err() => Err("its key is not UTF-8"),
-            Self::U64 | Self::Text => Ok(()),
+            Self::U64 | Self::Text | Self::Bytes | Self::Uuid => Ok(()),
         }
     }
 
@@ -67,9 +83,26 @@ impl Naming {
         match (self, <[u8; 8]>::try_from(key), std::str::from_utf8(key)) {
             (Self::U64, Ok(bytes), _) => u64::from_be_bytes(bytes).to_string(),
             (Self::Text, _, Ok(text)) => format!("{text:?}"),
+            (Self::Bytes, ..) => hex(key),
+            (Self::Uuid, ..) => key.try_into().map_or_else(|_| hex(key), uuid_text),
             _ => format!("{key:02x?}"),
         }
     }
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A UUID in its usual form, such as `67e55044-10b1-426f-9247-bb680e5fe0c8`.
+pub(crate) fn uuid_text(uuid: Uuid) -> String {
+    let mut text = hex(&uuid);
+    // From the end, so that the places before stay where they are.
+    for hyphen in [20, 16, 12, 8] {
+        text.insert(hyphen, '-');
+    }
+    text
 }
 
 /// A row, by its LMDB key.
@@ -182,6 +215,30 @@ mod tests {
         assert_eq!(
             (decode_id(&[1, 2, 0, 0]), decode_id(&[1]).is_err(), decode_id(&[0; 5]).is_err()),
             (Ok(513), true, true)
+        );
+    }
+
+    #[test]
+    fn a_key_is_shown_as_what_it_is_and_only_one_of_the_right_length_is_accepted() {
+        let uuid = *b"0123456789abcdef";
+        let shown = "30313233-3435-3637-3839-616263646566";
+        assert_eq!(Naming::Uuid.show(&uuid), shown);
+        assert_eq!(Naming::Uuid.show(&[1, 255]), "01ff");
+        assert_eq!(Naming::Bytes.show(&[0, 16, 255]), "0010ff");
+        for byte in 0..=u8::MAX {
+            let naming = Naming::from_byte(byte);
+            assert_eq!(naming.map(|naming| naming as u8), (byte < 5).then_some(byte));
+        }
+        for (naming, lengths) in [(Naming::Bytes, 1..=MAX_BYTES), (Naming::Uuid, 16..=16)] {
+            for length in 0..=MAX_BYTES + 1 {
+                let is_valid = naming.check(&vec![0xFF; length]).is_ok();
+                assert_eq!(is_valid, lengths.contains(&length), "{naming:?} {length}");
+            }
+        }
+        assert_eq!(Naming::likely(&[0xFF; 16]), Naming::Uuid);
+        assert_eq!(
+            (Naming::likely(b"key"), Naming::likely(&[0xFF])),
+            (Naming::Text, Naming::Bytes)
         );
     }
 

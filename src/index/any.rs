@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::Path;
 
+use super::any_key::AnyKey;
 use super::any_type::AnyType;
 use super::environment::Access;
 use super::options::Options;
@@ -15,7 +16,7 @@ use crate::codes::Codes;
 use crate::error::{Error, Result};
 use crate::field::{Condition, Field, FieldValue};
 use crate::format::item_keys::Naming;
-use crate::item_key::ItemName;
+use crate::item_key::{ItemKey, ItemName};
 use crate::search::Searched;
 use crate::store::stats::Stats;
 use crate::training::TrainedRange;
@@ -28,7 +29,7 @@ pub enum AnyMetric {}
 /// An index with any metric, element type and naming of items: [`open`](Self::open) needs no type
 /// parameter.
 ///
-/// It is one of three handles, by the names of the items, each with all methods of an [`Index`] but
+/// It is one of five handles, by the names of the items, each with all methods of an [`Index`] but
 /// those to create. The methods here work on any of them, with items
 /// named by [`AnyKey`].
 ///
@@ -68,85 +69,57 @@ pub enum AnyIndex {
     Numbers(Index<AnyMetric, u64>),
     /// Items are named by strings.
     Texts(Index<AnyMetric, str>),
+    /// Items are named by bytes.
+    Bytes(Index<AnyMetric, [u8]>),
+    /// Items are named by UUIDs.
+    Uuids(Index<AnyMetric, [u8; 16]>),
 }
 
-/// The name of an item of an [`AnyIndex`]: a number, where items are named by item ids or `u64`
-/// keys, or a string.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AnyKey {
-    /// An item id, or a `u64` key.
-    Number(u64),
-    /// A string.
-    Text(String),
-}
-
-impl From<u64> for AnyKey {
-    fn from(key: u64) -> Self {
-        Self::Number(key)
-    }
-}
-
-impl From<&str> for AnyKey {
-    fn from(key: &str) -> Self {
-        Self::Text(key.to_owned())
-    }
-}
-
-impl From<String> for AnyKey {
-    fn from(key: String) -> Self {
-        Self::Text(key)
-    }
-}
-
-impl fmt::Display for AnyKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(key) => key.fmt(f),
-            Self::Text(key) => key.fmt(f),
-        }
-    }
-}
-
-impl AnyKey {
-    /// The key as an item id.
-    fn id(&self, name: &str) -> Result<ItemId> {
-        let id = match self {
-            Self::Number(key) => ItemId::try_from(*key).ok(),
-            Self::Text(_) => None,
-        };
-        id.ok_or_else(|| self.mismatch(name, Naming::Ids))
-    }
-
-    fn number(&self, name: &str) -> Result<u64> {
-        match self {
-            Self::Number(key) => Ok(*key),
-            Self::Text(_) => Err(self.mismatch(name, Naming::U64)),
-        }
-    }
-
-    fn text(&self, name: &str) -> Result<&str> {
-        match self {
-            Self::Text(key) => Ok(key),
-            Self::Number(_) => Err(self.mismatch(name, Naming::Text)),
-        }
-    }
-
-    fn mismatch(&self, name: &str, stored: Naming) -> Error {
-        let requested = match self {
-            Self::Number(_) => Naming::U64.describe(),
-            Self::Text(_) => Naming::Text.describe(),
-        };
-        Error::NamingMismatch { index: name.to_owned(), stored: stored.describe(), requested }
-    }
-}
-
-/// Evaluates the same expression on each of the three handles.
+/// Evaluates the same expression on each of the handles. With a key, it is one of the type of the
+/// handle, or the error is returned; with `any`, that is the conversion of names to [`AnyKey`].
 macro_rules! each {
     ($self:expr, $index:ident => $work:expr) => {
         match $self {
             AnyIndex::Ids($index) => $work,
             AnyIndex::Numbers($index) => $work,
             AnyIndex::Texts($index) => $work,
+            AnyIndex::Bytes($index) => $work,
+            AnyIndex::Uuids($index) => $work,
+        }
+    };
+    ($self:expr, $index:ident, any $any:ident => $work:expr) => {{
+        let id = |id: ItemId| AnyKey::Number(id.into());
+        each!(@one $self, $index, $any = id, AnyKey::Number, AnyKey::Text, AnyKey::Bytes,
+            AnyKey::Uuid => $work)
+    }};
+    ($self:expr, $index:ident, key $key:ident => $work:expr) => {{
+        let ($key, name) = ($key.into(), $self.name());
+        each!(@one $self, $index, $key = $key.id(name)?, $key.number(name)?, $key.text(name)?,
+            $key.bytes(name)?, $key.uuid(name)? => $work)
+    }};
+    (@one $self:expr, $index:ident, $it:ident =
+        $id:expr, $number:expr, $text:expr, $bytes:expr, $uuid:expr => $work:expr) => {
+        match $self {
+            AnyIndex::Ids($index) => {
+                let $it = $id;
+                $work
+            }
+            AnyIndex::Numbers($index) => {
+                let $it = $number;
+                $work
+            }
+            AnyIndex::Texts($index) => {
+                let $it = $text;
+                $work
+            }
+            AnyIndex::Bytes($index) => {
+                let $it = $bytes;
+                $work
+            }
+            AnyIndex::Uuids($index) => {
+                let $it = $uuid;
+                $work
+            }
         }
     };
 }
@@ -197,6 +170,8 @@ impl AnyIndex {
             Naming::Ids => Self::Ids(Index::of(Ok(shared))?),
             Naming::U64 => Self::Numbers(Index::of(Ok(shared))?),
             Naming::Text => Self::Texts(Index::of(Ok(shared))?),
+            Naming::Bytes => Self::Bytes(Index::of(Ok(shared))?),
+            Naming::Uuid => Self::Uuids(Index::of(Ok(shared))?),
         })
     }
 
@@ -232,13 +207,16 @@ impl AnyIndex {
         each!(self, index => index.metric().codec_name)
     }
 
-    /// The kind of names of its items: `"u32 ids"`, `"u64 keys"` or `"string keys"`.
+    /// The kind of names of its items: `"u32 ids"`, `"u64 keys"`, `"string keys"`, `"byte keys"` or
+    /// `"UUID keys"`.
     #[must_use]
     pub fn naming(&self) -> &'static str {
         match self {
             Self::Ids(_) => Naming::Ids.describe(),
             Self::Numbers(_) => Naming::U64.describe(),
             Self::Texts(_) => Naming::Text.describe(),
+            Self::Bytes(_) => Naming::Bytes.describe(),
+            Self::Uuids(_) => Naming::Uuid.describe(),
         }
     }
 
@@ -271,16 +249,9 @@ impl AnyIndex {
     /// As [`Query::by_vector`](crate::Query::by_vector), and
     /// [`UnknownMetric`](Error::UnknownMetric).
     pub fn search(&self, vector: &[impl Component], k: usize) -> Result<Searched<AnyKey>> {
-        let number = |item| Ok(AnyKey::Number(item));
-        match self {
-            Self::Ids(index) => {
-                index.search(k).by_vector(vector)?.name(|item| number(u64::from(item)))
-            }
-            Self::Numbers(index) => index.search(k).by_vector(vector)?.name(number),
-            Self::Texts(index) => {
-                index.search(k).by_vector(vector)?.name(|item| Ok(AnyKey::Text(item)))
-            }
-        }
+        each!(self, index, any any => {
+            index.search(k).by_vector(vector)?.name(|item| Ok(any(item)))
+        })
     }
 
     /// The vector of an item as stored. `None` if there is no such item.
@@ -289,12 +260,7 @@ impl AnyIndex {
     /// As [`Index::snapshot`]; [`NamingMismatch`](Error::NamingMismatch) if the key is of the wrong
     /// type.
     pub fn vector(&self, key: impl Into<AnyKey>) -> Result<Option<Vec<f32>>> {
-        let (key, name) = (key.into(), self.name());
-        match self {
-            Self::Ids(index) => index.snapshot()?.vector(key.id(name)?),
-            Self::Numbers(index) => index.snapshot()?.vector(key.number(name)?),
-            Self::Texts(index) => index.snapshot()?.vector(key.text(name)?),
-        }
+        each!(self, index, key key => index.snapshot()?.vector(key))
     }
 
     /// The names of all items, in their order.
@@ -307,12 +273,10 @@ impl AnyIndex {
                 let ids = index.snapshot()?.ids()?;
                 Ok(ids.iter().map(|id| AnyKey::Number(id.into())).collect())
             }
-            Self::Numbers(index) => {
-                index.snapshot()?.keys()?.map(|key| key.map(AnyKey::Number)).collect()
-            }
-            Self::Texts(index) => {
-                index.snapshot()?.keys()?.map(|key| key.map(AnyKey::Text)).collect()
-            }
+            Self::Numbers(index) => keys_in(index),
+            Self::Texts(index) => keys_in(index),
+            Self::Bytes(index) => keys_in(index),
+            Self::Uuids(index) => keys_in(index),
         }
     }
 
@@ -323,21 +287,7 @@ impl AnyIndex {
     /// As [`Index::write`] and [`Batch::add`]; [`NamingMismatch`](Error::NamingMismatch) if the key
     /// is of the wrong type, [`UnknownMetric`](Error::UnknownMetric).
     pub fn add(&self, key: impl Into<AnyKey>, vector: &[impl Component]) -> Result<()> {
-        let (key, name) = (key.into(), self.name());
-        match self {
-            Self::Ids(index) => {
-                let id = key.id(name)?;
-                index.write(|batch| batch.add(id, vector))
-            }
-            Self::Numbers(index) => {
-                let key = key.number(name)?;
-                index.write(|batch| batch.add(key, vector))
-            }
-            Self::Texts(index) => {
-                let key = key.text(name)?;
-                index.write(|batch| batch.add(key, vector))
-            }
-        }
+        each!(self, index, key key => index.write(|batch| batch.add(key, vector)))
     }
 
     /// Adds an item with a record of bytes, or replaces its vector and its record, links it and
@@ -351,21 +301,9 @@ impl AnyIndex {
         vector: &[impl Component],
         record: &[u8],
     ) -> Result<()> {
-        let (key, name) = (key.into(), self.name());
-        match self {
-            Self::Ids(index) => {
-                let id = key.id(name)?;
-                index.write(|batch| batch.add_with_record(id, vector, record))
-            }
-            Self::Numbers(index) => {
-                let key = key.number(name)?;
-                index.write(|batch| batch.add_with_record(key, vector, record))
-            }
-            Self::Texts(index) => {
-                let key = key.text(name)?;
-                index.write(|batch| batch.add_with_record(key, vector, record))
-            }
-        }
+        each!(self, index, key key => {
+            index.write(|batch| batch.add_with_record(key, vector, record))
+        })
     }
 
     /// Sets the record of an item, without touching its vector, and commits. `false` if there is no
@@ -374,21 +312,7 @@ impl AnyIndex {
     /// # Errors
     /// As [`delete`](Self::delete) and [`Batch::set_record`].
     pub fn set_record(&self, key: impl Into<AnyKey>, record: &[u8]) -> Result<bool> {
-        let (key, name) = (key.into(), self.name());
-        match self {
-            Self::Ids(index) => {
-                let id = key.id(name)?;
-                index.write(|batch| batch.set_record(id, record))
-            }
-            Self::Numbers(index) => {
-                let key = key.number(name)?;
-                index.write(|batch| batch.set_record(key, record))
-            }
-            Self::Texts(index) => {
-                let key = key.text(name)?;
-                index.write(|batch| batch.set_record(key, record))
-            }
-        }
+        each!(self, index, key key => index.write(|batch| batch.set_record(key, record)))
     }
 
     /// Deletes the record of an item, leaves the item, and commits. `false` if it has none.
@@ -396,21 +320,7 @@ impl AnyIndex {
     /// # Errors
     /// As [`delete`](Self::delete).
     pub fn remove_record(&self, key: impl Into<AnyKey>) -> Result<bool> {
-        let (key, name) = (key.into(), self.name());
-        match self {
-            Self::Ids(index) => {
-                let id = key.id(name)?;
-                index.write(|batch| batch.remove_record(id))
-            }
-            Self::Numbers(index) => {
-                let key = key.number(name)?;
-                index.write(|batch| batch.remove_record(key))
-            }
-            Self::Texts(index) => {
-                let key = key.text(name)?;
-                index.write(|batch| batch.remove_record(key))
-            }
-        }
+        each!(self, index, key key => index.write(|batch| batch.remove_record(key)))
     }
 
     /// The record of an item. `None` if it has none, or if there is no such item.
@@ -418,12 +328,7 @@ impl AnyIndex {
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn record(&self, key: impl Into<AnyKey>) -> Result<Option<Vec<u8>>> {
-        let (key, name) = (key.into(), self.name());
-        match self {
-            Self::Ids(index) => index.snapshot()?.record(key.id(name)?),
-            Self::Numbers(index) => index.snapshot()?.record(key.number(name)?),
-            Self::Texts(index) => index.snapshot()?.record(key.text(name)?),
-        }
+        each!(self, index, key key => index.snapshot()?.record(key))
     }
 
     /// Deletes an item and commits. `false` if there is none.
@@ -432,21 +337,15 @@ impl AnyIndex {
     /// As [`Index::write`]; [`NamingMismatch`](Error::NamingMismatch) if the key is of the wrong
     /// type.
     pub fn delete(&self, key: impl Into<AnyKey>) -> Result<bool> {
-        let (key, name) = (key.into(), self.name());
-        match self {
-            Self::Ids(index) => {
-                let id = key.id(name)?;
-                index.write(|batch| batch.delete(id))
-            }
-            Self::Numbers(index) => {
-                let key = key.number(name)?;
-                index.write(|batch| batch.delete(key))
-            }
-            Self::Texts(index) => {
-                let key = key.text(name)?;
-                index.write(|batch| batch.delete(key))
-            }
-        }
+        each!(self, index, key key => index.write(|batch| batch.delete(key)))
+    }
+
+    /// Deletes an item, and erases what it leaves: see [`Index::erase`].
+    ///
+    /// # Errors
+    /// As [`delete`](Self::delete) and [`Index::erase`].
+    pub fn erase(&self, key: impl Into<AnyKey>) -> Result<bool> {
+        each!(self, index, key key => Ok(index.erase([key])? > 0))
     }
 
     /// Trains the scale of an index that stores `i8`: see [`Index::train`].
@@ -511,20 +410,16 @@ impl AnyIndex {
     /// # Errors
     /// As [`Snapshot::count`](super::Snapshot::count).
     pub fn keys_of(&self, condition: &Condition) -> Result<Vec<AnyKey>> {
-        Ok(match self {
+        match self {
             Self::Ids(index) => {
                 let ids = index.snapshot()?.ids_of(condition)?;
-                ids.iter().map(|id| AnyKey::Number(id.into())).collect()
+                Ok(ids.iter().map(|id| AnyKey::Number(id.into())).collect())
             }
-            Self::Numbers(index) => {
-                let keys = index.snapshot()?.keys_of(condition)?;
-                keys.into_iter().map(AnyKey::Number).collect()
-            }
-            Self::Texts(index) => {
-                let keys = index.snapshot()?.keys_of(condition)?;
-                keys.into_iter().map(AnyKey::Text).collect()
-            }
-        })
+            Self::Numbers(index) => matching_in(index, condition),
+            Self::Texts(index) => matching_in(index, condition),
+            Self::Bytes(index) => matching_in(index, condition),
+            Self::Uuids(index) => matching_in(index, condition),
+        }
     }
 
     /// Deletes all items for which a condition holds, and commits. Returns how many there were.
@@ -532,11 +427,7 @@ impl AnyIndex {
     /// # Errors
     /// As [`Batch::delete_matching`] and [`Index::write`].
     pub fn delete_matching(&self, condition: &Condition) -> Result<u64> {
-        match self {
-            Self::Ids(index) => index.write(|batch| batch.delete_matching(condition)),
-            Self::Numbers(index) => index.write(|batch| batch.delete_matching(condition)),
-            Self::Texts(index) => index.write(|batch| batch.delete_matching(condition)),
-        }
+        each!(self, index => index.write(|batch| batch.delete_matching(condition)))
     }
 
     /// Chooses the quantized codes of the index, or none: see [`Batch::set_codes`].
@@ -626,6 +517,22 @@ impl AnyIndex {
     pub fn repair(&self) -> Result<bool> {
         each!(self, index => index.repair())
     }
+}
+
+/// The keys of all items, in their order.
+fn keys_in<K>(index: &Index<AnyMetric, K>) -> Result<Vec<AnyKey>>
+where
+    K: ItemKey<Owned: Into<AnyKey>> + ?Sized,
+{
+    index.snapshot()?.keys()?.map(|key| key.map(Into::into)).collect()
+}
+
+/// The keys of the items for which a condition holds.
+fn matching_in<K>(index: &Index<AnyMetric, K>, condition: &Condition) -> Result<Vec<AnyKey>>
+where
+    K: ItemKey<Owned: Into<AnyKey>> + ?Sized,
+{
+    Ok(index.snapshot()?.keys_of(condition)?.into_iter().map(Into::into).collect())
 }
 
 impl<K: ItemName + ?Sized> Index<AnyMetric, K> {

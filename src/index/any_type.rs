@@ -18,6 +18,10 @@ pub enum Names {
     Numbers,
     /// By strings, as in `Index<D, str>`.
     Texts,
+    /// By bytes, as in `Index<D, [u8]>`.
+    Bytes,
+    /// By UUIDs, as in `Index<D, [u8; 16]>`.
+    Uuids,
 }
 
 impl Names {
@@ -26,6 +30,8 @@ impl Names {
             Self::Ids => Naming::Ids,
             Self::Numbers => Naming::U64,
             Self::Texts => Naming::Text,
+            Self::Bytes => Naming::Bytes,
+            Self::Uuids => Naming::Uuid,
         }
     }
 }

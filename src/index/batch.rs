@@ -12,6 +12,7 @@ use crate::codes::Codes;
 use crate::distance::Distance;
 use crate::error::{Error, Result};
 use crate::query::Query;
+use crate::store::edit::RowName;
 use crate::store::open::read_meta;
 use crate::store::sections::fields::schema;
 use crate::store::sections::list::index_kinds;
@@ -297,7 +298,7 @@ impl<D> Batch<'_, D> {
         vector: &[impl Component],
         record: &[u8],
     ) -> Result<()> {
-        self.writes.change(|writer, txn| writer.add_given(txn, item, vector, Some(record)))
+        self.writes.change(|writer, txn| writer.add_item_with_record(txn, item, vector, record))
     }
 
     /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
@@ -321,6 +322,7 @@ impl<D> Batch<'_, D> {
         &mut self,
         items: impl Iterator<Item = (ItemId, Vec<T>, Option<Vec<u8>>)>,
     ) -> Result<u64> {
+        let items = items.map(|(item, vector, record)| (Ok(RowName::Id(item)), vector, record));
         self.writes.change(|writer, txn| writer.add_given_from(txn, items))
     }
 

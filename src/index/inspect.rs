@@ -38,7 +38,8 @@ pub struct Inspected {
     /// Its name as an [`Index`](crate::Index); `None` for one that a [`Writer`](crate::Writer) has
     /// created in a database of the caller's.
     pub name: Option<String>,
-    /// The kind of names of its items: `"u32 ids"`, `"u64 keys"` or `"string keys"`.
+    /// The kind of names of its items: `"u32 ids"`, `"u64 keys"`, `"string keys"`, `"byte keys"` or
+    /// `"UUID keys"`.
     pub naming: &'static str,
     /// The number of its values in the database.
     pub values: u64,

@@ -13,6 +13,7 @@ use crate::distance::Metric;
 use crate::error::{Error, Result, VectorDefect};
 use crate::format::item_keys::Row;
 use crate::item_key::{AsKey, ItemKey, bytes_of, sealed};
+use crate::store::edit::RowName;
 use crate::store::owned_snapshot::OwnedSnapshot;
 use crate::store::sections::item_keys::rows::ItemKeys;
 use crate::store::sections::records::edit::check_record;
@@ -46,15 +47,6 @@ fn check_row<K: ItemKey + ?Sized>(
 ) -> Result<()> {
     check_dimensions(vector.len(), dimensions)?;
     metric.check(vector, scale).map_err(|defect| invalid::<K>(key, defect))
-}
-
-/// Maps an error about an item, named by the id that the index gave it, to one that names its key.
-fn by_key<K: ItemKey + ?Sized>(key: &[u8]) -> impl FnOnce(Error) -> Error + '_ {
-    |error| match error {
-        Error::InvalidItem { defect, .. } => invalid::<K>(key, defect),
-        Error::InvalidRecord { what, .. } => invalid_record::<K>(key, what),
-        error => error,
-    }
 }
 
 impl<D, K: ItemKey + ?Sized> Index<D, K> {
@@ -193,14 +185,8 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         vector: &[impl Component],
         record: Option<&[u8]>,
     ) -> Result<()> {
-        let keys = self.keys();
-        self.writes.change(|writer, txn| {
-            let known = keys.id(txn, key)?;
-            let id = known.map_or_else(|| keys.next(txn), Ok)?;
-            // The step that can be refused comes first.
-            writer.add_given(txn, id, vector, record).map_err(by_key::<K>(key))?;
-            if known.is_none() { keys.insert(txn, key, id) } else { Ok(()) }
-        })
+        let name = RowName::Key(key.to_vec());
+        self.writes.change(|writer, txn| writer.add_given(txn, name, vector, record))
     }
 
     /// Adds or replaces many items: `vectors` holds one row of [`dimensions`](Index::dimensions)
@@ -303,25 +289,12 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     }
 
     fn add_chunk(&mut self, chunk: Vec<Loaded<impl Component>>) -> Result<()> {
-        let keys = self.keys();
         if chunk.is_empty() {
             return Ok(());
         }
-        self.writes.change_whole(|writer, txn| {
-            let mut rows = Vec::with_capacity(chunk.len());
-            for (key, vector, record) in chunk {
-                let id = match keys.id(txn, &key)? {
-                    Some(id) => id,
-                    None => {
-                        let id = keys.next(txn)?;
-                        keys.insert(txn, &key, id)?;
-                        id
-                    }
-                };
-                rows.push((id, vector, record));
-            }
-            writer.add_given_from(txn, rows.into_iter()).map(drop)
-        })
+        let rows = chunk.into_iter();
+        let rows = rows.map(|(key, vector, record)| (Ok(RowName::Key(key)), vector, record));
+        self.writes.change_whole(|writer, txn| writer.add_given_from(txn, rows).map(drop))
     }
 
     /// Sets the record of an item, without touching its vector: O(bytes of the record). `false` if
@@ -333,11 +306,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     pub fn set_record(&mut self, key: impl AsKey<K>, record: &[u8]) -> Result<bool> {
         self.writes.check_process()?;
         let key = bytes_of(&key)?;
-        let id = self.keys().id(self.writes.txn(), &key)?;
-        self.writes.change(|writer, txn| match id {
-            Some(id) => writer.set_record(txn, id, record).map_err(by_key::<K>(&key)),
-            None => Ok(false),
-        })
+        self.writes.change(|writer, txn| writer.set_record_of(txn, &key, record))
     }
 
     /// Deletes the record of an item, and leaves the item. `false` if it has none.
@@ -346,11 +315,8 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// As [`delete`](Self::delete).
     pub fn remove_record(&mut self, key: impl AsKey<K>) -> Result<bool> {
         self.writes.check_process()?;
-        let id = self.id(key)?;
-        self.writes.change(|writer, txn| match id {
-            Some(id) => writer.remove_record(txn, id),
-            None => Ok(false),
-        })
+        let key = bytes_of(&key)?;
+        self.writes.change(|writer, txn| writer.remove_record_of(txn, &key))
     }
 
     /// The record of an item. `None` if it has none, or if there is no such item.
@@ -375,31 +341,12 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// # Errors
     /// As [`delete`](Self::delete). All keys are checked first: a bad one changes nothing.
     pub fn delete_items<Q: AsKey<K>>(&mut self, keys: impl IntoIterator<Item = Q>) -> Result<u64> {
-        self.delete_named(keys.into_iter().map(|key| bytes_of(&key)).collect::<Result<_>>()?)
+        self.delete_named(&keys.into_iter().map(|key| bytes_of(&key)).collect::<Result<Vec<_>>>()?)
     }
 
     /// The same by the bytes of keys.
-    pub(super) fn delete_named(&mut self, named: Vec<Vec<u8>>) -> Result<u64> {
-        let keys = self.keys();
-        self.writes.change_whole(|writer, txn| {
-            let mut ids = Vec::new();
-            for key in named {
-                if let Some(id) = keys.id(txn, &key)? {
-                    keys.remove(txn, &key, id)?;
-                    ids.push(id);
-                }
-            }
-            let expected = ids.len() as u64;
-            let last = ids.last().copied();
-            let deleted = writer.del_items(txn, ids)?;
-            match last {
-                Some(last) if deleted != expected => Err(Error::corrupt(
-                    Row::name_of(keys.place.index, last),
-                    "it is of an item that does not exist, or one before it is",
-                )),
-                _ => Ok(deleted),
-            }
-        })
+    pub(super) fn delete_named(&mut self, named: &[Vec<u8>]) -> Result<u64> {
+        self.writes.change_whole(|writer, txn| writer.del_named(txn, named))
     }
 
     /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
@@ -412,6 +359,14 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
         let reader = self.writes.reader()?;
         self.id(key)?.map_or(Ok(None), |id| reader.sound_vector(self.writes.txn(), id))
+    }
+
+    /// The same by a key.
+    pub(super) fn vector_of(&self, key: &K) -> Result<Option<Vec<f32>>> {
+        let (reader, mut bytes) = (self.writes.reader()?, Vec::new());
+        sealed::Bytes::put(key, &mut bytes)?;
+        let id = self.keys().id(self.writes.txn(), &bytes)?;
+        id.map_or(Ok(None), |id| reader.sound_vector(self.writes.txn(), id))
     }
 
     /// Whether there is such an item.
@@ -449,7 +404,7 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
         Ok(self.id(key)?.is_some())
     }
 
-    /// The keys of all items, in their order: numerical, or by the bytes of strings.
+    /// The keys of all items, in their order: numerical, or by their bytes.
     ///
     /// # Errors
     /// As [`vector`](Self::vector); the iterator's items the same.

@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::field::{Condition, Field, FieldValue};
 use crate::item_key::{ItemKey, sealed};
 use crate::store::sections::fields::view::Ids;
+use crate::store::sections::item_keys::rows::mistyped;
 use crate::store::sections::records::view::record_in;
 use crate::types::ItemId;
 
@@ -143,8 +144,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         items
             .map(|item| {
                 let key = keys.key_in(self.writes.txn(), item)?;
-                <K as sealed::Bytes>::take(&key)
-                    .ok_or_else(|| super::mistyped(keys.place.index, item))
+                <K as sealed::Bytes>::take(&key).ok_or_else(|| mistyped(keys.place.index, item))
             })
             .collect()
     }
@@ -158,7 +158,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         let items = self.matching(condition)?.into_iter();
         let named = items.map(|item| keys.key_in(self.writes.txn(), item));
         let named = named.collect::<Result<Vec<_>>>()?;
-        self.delete_named(named)
+        self.delete_named(&named)
     }
 }
 
@@ -234,7 +234,7 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
         let keys = item_keys::<K>(held.place());
         let key = |item| {
             let key = held.lend(|txn| keys.key_in(txn, item))?;
-            <K as sealed::Bytes>::take(&key).ok_or_else(|| super::mistyped(keys.place.index, item))
+            <K as sealed::Bytes>::take(&key).ok_or_else(|| mistyped(keys.place.index, item))
         };
         items.into_iter().map(key).collect()
     }

@@ -17,6 +17,7 @@
 
 mod answer;
 mod any;
+mod any_key;
 mod any_type;
 mod batch;
 mod cache;
@@ -29,6 +30,7 @@ mod cold;
 mod copies;
 mod created;
 mod environment;
+mod erase;
 mod filesystem;
 mod folder;
 mod inspect;
@@ -51,7 +53,8 @@ use std::time::Duration;
 
 use heed::RoTxn;
 
-pub use self::any::{AnyIndex, AnyKey, AnyMetric};
+pub use self::any::{AnyIndex, AnyMetric};
+pub use self::any_key::AnyKey;
 pub use self::any_type::{AnyType, Names};
 pub use self::batch::Batch;
 pub use self::catalog::remove_index;
@@ -69,7 +72,6 @@ use crate::check::{Finding, check_place};
 use crate::codec::{Component, I8};
 use crate::distance::{Distance, Metric};
 use crate::error::{Error, Result};
-use crate::format::item_keys::Row;
 use crate::item_key::{ItemKey, ItemName};
 use crate::memory::budget_bytes;
 use crate::query::Query;
@@ -105,8 +107,9 @@ use crate::types::{IndexKind, ItemId};
 /// # }
 /// ```
 ///
-/// Items are named by `u32` ids. `Index<D, u64>` and `Index<D, str>` name them by [keys](ItemKey):
-/// their methods take and return keys instead of ids.
+/// Items are named by `u32` ids. `Index<D, u64>`, `Index<D, str>`, `Index<D, [u8]>` and
+/// `Index<D, [u8; 16]>` (UUIDs) name them by [keys](ItemKey): their methods take and return keys
+/// instead of ids.
 pub struct Index<D, K: ?Sized = ItemId> {
     shared: Arc<Shared>,
     types: PhantomData<fn(&K) -> D>,
@@ -578,11 +581,6 @@ impl<D, K: ?Sized> Index<D, K> {
     pub fn clear_stale_readers(&self) -> Result<usize> {
         self.shared.env.clear_stale_readers()
     }
-}
-
-/// The error for an item whose key is not of the type that the index is opened with.
-fn mistyped(index: u16, id: ItemId) -> Error {
-    Error::corrupt(Row::name_of(index, id), "its key is not of the type of the index")
 }
 
 /// The keys of an index whose items are named by `K`.

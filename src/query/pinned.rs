@@ -6,9 +6,9 @@
 use super::{Query, Searchable, by_ids};
 use crate::error::{Error, Result};
 use crate::filter::Named;
-use crate::format::item_keys::Row;
 use crate::item_key::{ItemName, sealed};
 use crate::search::{AnyView, Request, Searched};
+use crate::store::sections::item_keys::rows::mistyped;
 use crate::store::source::Source;
 use crate::store::view::View;
 use crate::types::ItemId;
@@ -101,9 +101,7 @@ pub(crate) fn own<K: sealed::Bytes + ?Sized>(
     names: &dyn Names,
     id: ItemId,
 ) -> Result<K::Owned> {
-    K::take(&names.name(id)?).ok_or_else(|| {
-        Error::corrupt(Row::name_of(index, id), "its key is not of the type of the index")
-    })
+    K::take(&names.name(id)?).ok_or_else(|| mistyped(index, id))
 }
 
 /// An answer by the names of its items.

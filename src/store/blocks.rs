@@ -214,6 +214,29 @@ impl Blocks {
             .map(move |block| (block, Slot(block * vectors)..Slot((block + 1) * vectors)))
     }
 
+    /// Clears the places of free slots in blocks. Returns how many were not clear.
+    fn scrub(&self, mut target: Target<'_, '_, '_>, free: &RoaringBitmap) -> Result<u64> {
+        let (geometry, mut cleared) = (self.geometry, 0);
+        let empty = vec![0; geometry.stride + geometry.factor];
+        let mut slots = free.range(..self.tail_start()).peekable();
+        while let Some(first) = slots.peek().copied() {
+            let (block, _) = geometry.place(Slot(first));
+            let mut body = self.stored_block(&target, block as u32)?;
+            let before = cleared;
+            while let Some(slot) = slots.next_if(|slot| geometry.place(Slot(*slot)).0 == block) {
+                let (_, place) = geometry.place(Slot(slot));
+                if !geometry.is_clear(&body, place) {
+                    geometry.put_value(&mut body, place, &empty);
+                    cleared += 1;
+                }
+            }
+            if cleared > before {
+                target.put(self.key(target.place, self.block, block as u32), Some(body))?;
+            }
+        }
+        Ok(cleared)
+    }
+
     /// Drains everything not yet written.
     fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
         let mut puts: Vec<Put> =
@@ -302,6 +325,10 @@ impl<M: MakeValue> SectionEdit for BlockEdit<M> {
 
     fn rest(&mut self, place: Place<'_>) -> Vec<Put> {
         self.blocks.rest(place)
+    }
+
+    fn scrub(&mut self, target: Target<'_, '_, '_>, free: &RoaringBitmap) -> Result<u64> {
+        self.blocks.scrub(target, free)
     }
 
     fn count(&self, meta: &mut Meta) {

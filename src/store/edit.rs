@@ -19,6 +19,7 @@ use super::open::read_for_change;
 use super::recode::{self, Recoded, Recoding};
 use super::sections::fields::edit::FieldsEdit;
 use super::sections::ids::edit::IdMaps;
+use super::sections::item_keys::edit::KeysEdit;
 use super::sections::list::{SECTIONS, index_kinds, is_listed, section_for};
 use super::sections::records::edit::{RecordsEdit, check_record};
 use super::sections::records::view::records_in;
@@ -29,10 +30,11 @@ use super::target::{Journal, Put, Target, written};
 use super::view::check_dimensions;
 use crate::codec::Components;
 use crate::distance::{Encoded, MAX_NAME_BYTES, Metric};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, VectorDefect};
 use crate::field::{Field, Values as FieldValues};
 use crate::format::block::Geometry;
 use crate::format::delta::Delta;
+use crate::format::item_keys::{Naming, Row as KeyRow};
 use crate::format::meta::{MAX_DIMENSIONS, Meta, Training};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
@@ -57,6 +59,7 @@ pub(crate) struct Edit<'w, 'e, 'p> {
     /// Slots that are freed at the end.
     freed: RoaringBitmap,
     ids: IdMaps,
+    keys: KeysEdit,
     records: RecordsEdit,
     fields: FieldsEdit,
     /// The write buffers of the sections.
@@ -75,9 +78,35 @@ struct Values {
 /// A record, with its values of fields.
 type Record = (Vec<u8>, FieldValues);
 
+/// What names an item that is to be added.
+pub(crate) enum RowName {
+    Id(ItemId),
+    /// A key, which can be stored.
+    Key(Vec<u8>),
+}
+
+impl RowName {
+    /// The error for a vector that cannot be stored.
+    pub(crate) fn invalid(&self, naming: Naming, defect: VectorDefect) -> Error {
+        match self {
+            Self::Id(item) => Error::InvalidItem { item: *item, defect },
+            Self::Key(key) => Error::InvalidKeyedItem { key: naming.show(key), defect },
+        }
+    }
+
+    /// The error for a record that cannot be stored.
+    fn invalid_record(&self, naming: Naming, what: String) -> Error {
+        let item = match self {
+            Self::Id(item) => item.to_string(),
+            Self::Key(key) => naming.show(key),
+        };
+        Error::InvalidRecord { item, what }
+    }
+}
+
 /// An encoded item, ready to be added.
 pub(crate) struct Row {
-    item: ItemId,
+    name: RowName,
     vector: Encoded,
     /// The record that it is to have, if it is given one.
     record: Option<Record>,
@@ -171,6 +200,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             free: SetEdit::new(SetKind::Free),
             freed: RoaringBitmap::new(),
             ids: IdMaps::default(),
+            keys: KeysEdit::default(),
             keeps_equal: false,
         })
     }
@@ -182,11 +212,11 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// [`Error::InvalidParameter`] and [`Error::InvalidRecord`] for a record.
     pub(crate) fn row(
         &self,
-        item: ItemId,
+        name: RowName,
         vector: Components<'_>,
         record: Option<&[u8]>,
     ) -> Result<Row> {
-        let record = record.map(|record| self.record(item, record)).transpose()?;
+        let record = record.map(|record| self.record(&name, record)).transpose()?;
         Error::unless_known(self.place.metric, self.place.index)?;
         check_dimensions(vector.len(), self.meta.dimensions as usize)?;
         self.check_trained()?;
@@ -194,16 +224,15 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             .place
             .metric
             .encode(vector, self.meta.scale)
-            .map_err(|defect| Error::InvalidItem { item, defect })?;
-        Ok(Row { item, vector, record })
+            .map_err(|defect| name.invalid(self.place.naming, defect))?;
+        Ok(Row { name, vector, record })
     }
 
     /// Takes the values of fields out of the record that an item is to have.
-    fn record(&self, item: ItemId, record: &[u8]) -> Result<Record> {
+    fn record(&self, name: &RowName, record: &[u8]) -> Result<Record> {
         check_record(record)?;
         let values = self.fields.schema.values(record);
-        let values =
-            values.map_err(|what| Error::InvalidRecord { item: item.to_string(), what })?;
+        let values = values.map_err(|what| name.invalid_record(self.place.naming, what))?;
         Ok((record.to_vec(), values))
     }
 
@@ -218,7 +247,11 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     ///
     /// # Errors
     /// [`Error::IndexFull`].
-    pub(crate) fn add(&mut self, Row { item, vector, record }: Row) -> Result<bool> {
+    pub(crate) fn add(&mut self, Row { name, vector, record }: Row) -> Result<bool> {
+        let item = match name {
+            RowName::Id(item) => item,
+            RowName::Key(key) => self.keys.id_or_new(self.place, self.wtxn, &key)?,
+        };
         let Encoded { bytes, factor, saturated } = vector;
         let is_kept = self.keeps_equal && self.has_vector(item, &bytes)?;
         if !is_kept {
@@ -238,7 +271,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// # Errors
     /// [`Error::InvalidParameter`] and [`Error::InvalidRecord`].
     pub(crate) fn set_record(&mut self, item: ItemId, record: &[u8]) -> Result<bool> {
-        let record = self.record(item, record)?;
+        let record = self.record(&RowName::Id(item), record)?;
         if self.ids.slot(self.place, self.wtxn, item, self.meta.slots)?.is_none() {
             return Ok(false);
         }
@@ -249,6 +282,23 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// Deletes the record of an item, and nothing else. `false` if it has none.
     pub(crate) fn remove_record(&mut self, item: ItemId) -> Result<bool> {
         self.change_record(item, None)
+    }
+
+    /// As [`set_record`](Self::set_record), by the key of an item.
+    ///
+    /// # Errors
+    /// As [`set_record`](Self::set_record).
+    pub(crate) fn set_record_of(&mut self, key: &[u8], record: &[u8]) -> Result<bool> {
+        let record = self.record(&RowName::Key(key.to_vec()), record)?;
+        let Some(item) = self.keys.id(self.place, self.wtxn, key)? else { return Ok(false) };
+        self.change_record(item, Some(record))?;
+        Ok(true)
+    }
+
+    /// As [`remove_record`](Self::remove_record), by the key of an item.
+    pub(crate) fn remove_record_of(&mut self, key: &[u8]) -> Result<bool> {
+        let Some(item) = self.keys.id(self.place, self.wtxn, key)? else { return Ok(false) };
+        self.remove_record(item)
     }
 
     /// Sets the record of an item, which exists, or deletes it. Whether it had one.
@@ -295,7 +345,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
 
     /// Ends the edit and begins another, if it has buffered so much that it should.
     pub(crate) fn renewed(self) -> Result<Self> {
-        if !self.records.is_large() {
+        if !self.records.is_large() && !self.keys.is_large() {
             return Ok(self);
         }
         let (place, dimensions) = (self.place, self.meta.dimensions as usize);
@@ -442,6 +492,21 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
             self.change_record(item, None)?;
         }
         Ok(is_there)
+    }
+
+    /// Deletes the item that a key names, with its key. `false` if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the key is of no item.
+    pub(crate) fn delete_named(&mut self, key: &[u8]) -> Result<bool> {
+        let Some(item) = self.keys.remove(self.place, self.wtxn, key)? else { return Ok(false) };
+        match self.delete(item)? {
+            true => Ok(true),
+            false => Err(Error::corrupt(
+                KeyRow::name_of(self.place.index, item),
+                "it is of an item that does not exist",
+            )),
+        }
     }
 
     /// Takes the slot of an item away from it. `false` if there is no such item.
@@ -609,6 +674,27 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         Ok(())
     }
 
+    /// Clears what free slots have left in blocks, and deletes the values of sections that show
+    /// vectors which are gone (`scrub`); the next build makes these anew. Returns how many slots
+    /// had left something. Alone in its edit.
+    pub(crate) fn scrub(&mut self, telling: &[&'static dyn Section]) -> Result<u64> {
+        for section in telling {
+            let kinds = section.kinds();
+            if section.forget(&mut self.meta) {
+                self.values.retain(|values| values.section.kinds() != kinds);
+                kinds.iter().try_for_each(|kind| self.delete_derived(*kind))?;
+            }
+        }
+        let free = read_set(self.place, self.wtxn, SetKind::Free)?;
+        let Self { place, wtxn, journal, values, .. } = self;
+        let mut most = 0;
+        for values in values {
+            let target = Target { place: *place, wtxn, journal };
+            most = most.max(values.edit.scrub(target, &free)?);
+        }
+        Ok(most)
+    }
+
     pub(crate) fn index(&self) -> u16 {
         self.place.index
     }
@@ -659,7 +745,8 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// As [`finish_with`](Self::finish_with). Returns the transaction.
     fn finish_into(mut self, derived: Vec<Put>) -> Result<&'w mut RwTxn<'p>> {
         let fields = std::mem::take(&mut self.fields);
-        let rows = fields.finish(self.place, self.wtxn, &mut self.meta)?;
+        let mut rows = fields.finish(self.place, self.wtxn, &mut self.meta)?;
+        rows.extend(std::mem::take(&mut self.keys).finish(self.place.index));
         for slot in std::mem::take(&mut self.freed) {
             self.free(Slot(slot))?;
         }

@@ -43,6 +43,7 @@ pub(crate) mod rebase;
 pub(crate) mod recode;
 pub(crate) mod renumber;
 pub(crate) mod repair;
+pub(crate) mod scrub;
 pub(crate) mod sections;
 pub(crate) mod snapshot;
 pub(crate) mod source;

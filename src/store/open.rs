@@ -53,25 +53,30 @@ pub(crate) fn read_for_change(
     rtxn: &RoTxn<'_>,
 ) -> Result<Option<(Meta, Option<Torn>)>> {
     let Some((mut meta, torn)) = read_marked(place, rtxn)? else { return Ok(None) };
-    if meta.is_without_parts() {
-        // Earlier versions of META do not say how items are named. The catalog does, which `Index`
-        // goes by.
-        let [first, end] = bounds(place.index, Row::Id(&[]));
-        let keys = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
-        let first = place.raw.range(rtxn, &keys)?.next().transpose()?;
-        meta.naming = match first.and_then(|(row, _)| Row::from_bytes(row)) {
-            Some(Row::Id(key)) if place.naming == Naming::Ids => Naming::likely(key),
-            _ => place.naming,
-        };
-    }
+    meta.naming = naming_of(place, rtxn, &meta)?;
     if meta.naming != place.naming {
-        return Err(Error::NamingMismatch {
-            index: place.index.to_string(),
-            stored: meta.naming.describe(),
-            requested: place.naming.describe(),
-        });
+        return Err(Error::naming_mismatch(
+            place.index,
+            meta.naming.describe(),
+            place.naming.describe(),
+        ));
     }
     Ok(Some((meta, torn)))
+}
+
+/// How the items of an index are named. Earlier versions of META do not say it. The catalog does,
+/// which `Index` goes by; elsewhere, there are keys or none.
+pub(crate) fn naming_of(place: Place<'_>, rtxn: &RoTxn<'_>, meta: &Meta) -> Result<Naming> {
+    if !meta.is_without_parts() {
+        return Ok(meta.naming);
+    }
+    let [first, end] = bounds(place.index, Row::Id(&[]));
+    let keys = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
+    let first = place.raw.range(rtxn, &keys)?.next().transpose()?;
+    Ok(match first.and_then(|(row, _)| Row::from_bytes(row)) {
+        Some(Row::Id(key)) if place.naming == Naming::Ids => Naming::likely(key),
+        _ => place.naming,
+    })
 }
 
 /// As [`read_meta`], but a torn META is no error: it is returned with its mark.

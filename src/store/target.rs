@@ -11,8 +11,7 @@
 //! [`Target::complete`] writes the last values of an edit without a mark: no user code runs between
 //! these puts, only LMDB, which refuses to commit a transaction after a failed put.
 //!
-//! Invariant: no other code puts or deletes values of an index. The exception is `item_keys`, whose
-//! rows change between two edits, inside a batch that commits only if all its calls have succeeded.
+//! Invariant: no other code puts or deletes values of an index.
 
 use std::ops::Bound;
 

@@ -129,6 +129,14 @@ fn every_naming_opens_without_a_type() {
         index.write(|batch| batch.add_items_from([("a", row(1)), ("b", row(2))])).unwrap();
     };
     keyed::<str>("string keys", text, ["a", "b", "c"].map(AnyKey::from));
+    let bytes = |index: &Index<Cosine, [u8]>| {
+        index.write(|batch| batch.add_items_from([([0xFE], row(1)), ([0xFF], row(2))])).unwrap();
+    };
+    keyed::<[u8]>("byte keys", bytes, [vec![0xFE], vec![0xFF], vec![0xFF, 0]].map(AnyKey::from));
+    let uuid = |index: &Index<Cosine, [u8; 16]>| {
+        index.write(|batch| batch.add_items_from([([1; 16], row(1)), ([2; 16], row(2))])).unwrap();
+    };
+    keyed::<[u8; 16]>("UUID keys", uuid, [[1; 16], [2; 16], [0xFF; 16]].map(AnyKey::from));
 }
 
 /// What is created by a value is what is created by a type.
@@ -164,6 +172,10 @@ fn every_metric_and_form_is_created_by_its_name() {
     let of = AnyType::new("cosine").names(Names::Texts);
     let options = || Options::new(DIMENSIONS).name("texts");
     AnyIndex::create(folder.path(), &of, options()).unwrap();
+    for (names, naming) in [(Names::Bytes, "byte keys"), (Names::Uuids, "UUID keys")] {
+        let (of, options) = (of.clone().names(names), Options::new(DIMENSIONS).name(naming));
+        assert_eq!(AnyIndex::create(folder.path(), &of, options).unwrap().naming(), naming);
+    }
     assert!(Index::<Cosine, str>::open(folder.path(), Options::default().name("texts")).is_ok());
     let other = AnyIndex::open_or_create(folder.path(), &of.names(Names::Ids), options());
     assert!(matches!(other, Err(Error::NamingMismatch { .. })));
@@ -197,6 +209,8 @@ fn what_does_not_name_an_item_is_an_error_that_says_what_does() {
     let open = |name: &str| AnyIndex::open(folder.path(), Options::default().name(name));
     let (ids, texts) = (open("ids").unwrap(), open("texts").unwrap());
     for error in [
+        ids.add(vec![1], &row(1)).unwrap_err(),
+        texts.add([1; 16], &row(1)).unwrap_err(),
         ids.add("a", &row(1)).unwrap_err(),
         ids.add(1 << 32, &row(1)).unwrap_err(),
         ids.delete("a").unwrap_err(),

@@ -393,8 +393,8 @@ fn a_catalog_that_is_damaged_is_an_error() {
     assert!(matches!(damage(&|value| value[12] ^= 1), Err(Error::CorruptCatalog { .. })));
     assert!(damage(&|value| value[12] ^= 1).is_ok());
     assert!(matches!(
-        damage(&|value| value[8] = 3),
-        Err(Error::CatalogVersion { found: 3, supported: 2, .. })
+        damage(&|value| value[8] = 4),
+        Err(Error::CatalogVersion { found: 4, supported: 3, .. })
     ));
     assert!(matches!(damage(&|value| value.truncate(9)), Err(Error::CorruptCatalog { .. })));
     assert!(matches!(damage(&Vec::clear), Err(Error::CorruptCatalog { .. })));

@@ -12,8 +12,8 @@ use voisin::distances::Euclidean;
 use voisin::heed::EnvOpenOptions;
 use voisin::heed::types::Bytes;
 use voisin::{
-    AsKey, Error, Index, Invariant, ItemKey, ItemName, Kind, LoadPhase, MAX_KEY_BYTES, Options,
-    Reader, Snapshot, VectorDefect, Writer,
+    AsKey, Error, Filter, Index, Invariant, ItemKey, ItemName, Kind, LoadPhase, MAX_KEY_BYTES,
+    Options, Reader, Snapshot, VectorDefect, Writer,
 };
 
 use crate::child::{Running, tell, told};
@@ -300,6 +300,21 @@ fn number(item: u8) -> u64 {
     }
 }
 
+/// Few, among them the longest, some that begin with others, and some that are no text.
+fn bytes(item: u8) -> Vec<u8> {
+    match item {
+        255 => vec![0xFF; MAX_KEY_BYTES],
+        254 => vec![0],
+        253 => vec![0xFF],
+        item if item % 4 == 0 => vec![0xC3; 1 + usize::from(item)],
+        item => vec![item, 0, 0xFE],
+    }
+}
+
+fn uuid(item: u8) -> [u8; 16] {
+    std::array::from_fn(|at| if at == 9 { item } else { item.wrapping_mul(37).rotate_left(3) })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 24,
@@ -320,6 +335,51 @@ proptest! {
     ) {
         run::<u64>(&program, number);
     }
+
+    #[test]
+    fn a_random_program_over_bytes_does_what_a_map_does(
+        program in prop::collection::vec(step(), 1..30),
+    ) {
+        run::<[u8]>(&program, bytes);
+    }
+
+    #[test]
+    fn a_random_program_over_uuids_does_what_a_map_does(
+        program in prop::collection::vec(step(), 1..30),
+    ) {
+        run::<[u8; 16]>(&program, uuid);
+    }
+}
+
+#[test]
+fn keys_of_bytes_are_found_by_prefixes_and_predicates() {
+    let (_folder, index) = create::<[u8]>(Options::new(DIMENSIONS));
+    let keys = [&[0u8][..], &[0, 0], &[0, 0xFF], &[1], &[0xFF, 0], &[0xFF, 0xFF]];
+    let rows = keys.iter().enumerate().map(|(i, key)| (key, [i as f32; DIMENSIONS]));
+    index.write(|batch| batch.add_items_from(rows.clone())).unwrap();
+    for prefix in [&[][..], &[0], &[0, 0], &[1], &[2], &[0xFF], &[0xFF; MAX_KEY_BYTES + 1]] {
+        let expected: Vec<_> = keys.iter().filter(|key| key.starts_with(prefix)).collect();
+        let origin = [0.0; DIMENSIONS];
+        let kept = Filter::<[u8]>::prefix(prefix);
+        for found in [
+            index.search(9).prefix(prefix).by_vector(&origin).unwrap(),
+            index.search(9).candidates(&kept).by_vector(&origin).unwrap(),
+            index
+                .search(9)
+                .filter(&|key: &[u8]| key.starts_with(prefix))
+                .by_vector(&origin)
+                .unwrap(),
+        ] {
+            assert!(found.nns.iter().map(|(key, _)| &key[..]).eq(expected.iter().map(|key| **key)));
+        }
+    }
+    let (_folder, uuids) = create::<[u8; 16]>(Options::new(DIMENSIONS));
+    uuids.write(|batch| batch.add_items_from([([7; 16], [1.0; 4]), ([8; 16], [2.0; 4])])).unwrap();
+    let is_8 = |key: &[u8; 16]| key[0] == 8;
+    let found = uuids.search(2).filter(&is_8).by_vector(&[0.0; DIMENSIONS]).unwrap();
+    assert_eq!(found.into_nns(), [([8; 16], 16.0)]);
+    let bad = uuids.write(|batch| batch.add([9; 16], &[f32::NAN; DIMENSIONS])).unwrap_err();
+    assert!(bad.to_string().starts_with("item 09090909-0909-0909-0909-090909090909: "), "{bad}");
 }
 
 #[test]
@@ -344,7 +404,16 @@ fn an_index_is_opened_as_what_names_its_items_or_not_at_all() {
     mismatch::<str>(&path, "numbers", "Index<_, u64>");
     mismatch::<str>(&path, "ids", "u32 ids");
     mismatch::<u64>(&path, "ids", "u32 ids");
-    assert_eq!(ids.names().unwrap(), ["ids", "numbers", "texts"]);
+    let bytes = Index::<Euclidean, [u8]>::create(&path, Options::new(DIMENSIONS).name("bytes"));
+    let uuids = Index::<Euclidean, [u8; 16]>::create(&path, Options::new(DIMENSIONS).name("uuids"));
+    mismatch::<str>(&path, "bytes", "byte keys, not by string keys");
+    mismatch::<[u8]>(&path, "texts", "Index<_, str>");
+    mismatch::<[u8]>(&path, "uuids", "UUID keys, not by byte keys");
+    mismatch::<[u8; 16]>(&path, "bytes", "Index<_, [u8]>");
+    mismatch::<u32>(&path, "uuids", "Index<_, [u8; 16]>");
+    assert_eq!(ids.names().unwrap(), ["bytes", "ids", "numbers", "texts", "uuids"]);
+    bytes.unwrap().write(|batch| batch.add(b"7", &[4.0; DIMENSIONS])).unwrap();
+    uuids.unwrap().write(|batch| batch.add([7; 16], &[5.0; DIMENSIONS])).unwrap();
 
     // The same name in all of them is three items.
     texts.write(|batch| batch.add("7", &[1.0; DIMENSIONS])).unwrap();

@@ -122,9 +122,9 @@ const UNSAFE: &[&str] = &[
     "index/inspect.rs",
 ];
 
-/// Where LMDB is written to: values of an index in `store/target.rs`, which marks META; item keys
-/// in `store/sections/item_keys/rows.rs`; the catalog in `index/catalog.rs`.
-const PUTS: &[&str] = &["store/target.rs", "store/sections/item_keys/rows.rs", "index/catalog.rs"];
+/// Where LMDB is written to: values of an index in `store/target.rs`, which marks META; the catalog
+/// in `index/catalog.rs`.
+const PUTS: &[&str] = &["store/target.rs", "index/catalog.rs"];
 
 /// Where a value may be read without its checksum being verified, by `checksum::unverified` and
 /// `Place::unverified`, and why. All else reads by `Sound`: what is written back is sealed again.

@@ -23,7 +23,7 @@ use rand::{RngExt, SeedableRng};
 use voisin::distances::{Cosine, Distance, Euclidean, Hamming};
 use voisin::heed::types::Bytes;
 use voisin::heed::{Database, RoTxn, RwTxn};
-use voisin::{Field, Writer};
+use voisin::{AsKey, Field, ItemKey, Writer};
 
 use crate::common::{Env, Model, add, create, new_env};
 
@@ -40,6 +40,7 @@ const ID_SLOTS: u8 = 8;
 const SETS: u8 = 9;
 const DELTA: u8 = 10;
 const RECORDS: u8 = 13;
+const KEYS: u8 = 14;
 const FIELDS: u8 = 15;
 const IVF: u8 = 12;
 const LSH: u8 = 11;
@@ -73,6 +74,10 @@ pub(crate) struct Decoded {
     pub(crate) factors: BTreeMap<u32, f32>,
     /// The records of the items that have one.
     pub(crate) records: BTreeMap<u32, Vec<u8>>,
+    /// The keys of items, by item id.
+    pub(crate) keys: BTreeMap<u32, Vec<u8>>,
+    /// The codes of the live items, by item id.
+    pub(crate) codes: BTreeMap<u32, Vec<u8>>,
     /// The rows of fields, by number of the field: the items that have a value at all, and for each
     /// value, in its stored form, those that have it.
     pub(crate) exists: BTreeMap<u8, BTreeSet<u32>>,
@@ -163,7 +168,7 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
     let slot_ids = decode_slot_ids(&mut values, meta.slots);
     let slot_of = decode_id_slots(&mut values, meta.slots);
     let by_slot = decode_vectors(&mut values, &meta, &free);
-    decode_codes(&mut values, &meta, &by_slot);
+    let codes = decode_codes(&mut values, &meta, &by_slot);
     decode_lists(&mut values, &meta, &free);
     decode_hashes(&mut values, &meta, &by_slot);
 
@@ -172,6 +177,8 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
         vectors: BTreeMap::new(),
         factors: BTreeMap::new(),
         records: BTreeMap::new(),
+        keys: BTreeMap::new(),
+        codes: BTreeMap::new(),
         exists: BTreeMap::new(),
         values: BTreeMap::new(),
         layers: Vec::new(),
@@ -188,6 +195,7 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
             by_slot.get(slot).unwrap_or_else(|| panic!("item {id} has slot {slot}, which is free"));
         decoded.vectors.insert(id, vector.clone());
         decoded.factors.extend(factor.map(|factor| (id, factor)));
+        decoded.codes.extend(codes.get(slot).map(|code| (id, code.clone())));
     }
     for layer in 0..decoded.meta.layers {
         let nodes = decode_layer(&mut values, layer as u8, &mut decoded);
@@ -198,11 +206,53 @@ pub(crate) fn decode(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u1
         decoded.records.insert(n, record.bytes);
     }
     decode_fields(&mut values, &mut decoded);
+    decode_keys(&mut values, &mut decoded);
     decode_deltas(db, rtxn);
     assert!(values.1.is_empty(), "rows of no field: {:?}", values.1.keys());
     let left: Vec<&Key> = values.0.keys().collect();
     assert!(left.is_empty(), "keys (kind, sub, n) that belong to nothing: {left:?}");
     decoded
+}
+
+/// Section 10.
+fn decode_keys(values: &mut Values, decoded: &mut Decoded) {
+    let (mut ids, mut free) = (BTreeMap::new(), BTreeSet::new());
+    for (row, body) in std::mem::take(&mut values.2) {
+        let id = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().expect("an item id"));
+        match (row[0], &row[1..]) {
+            (0, key) => {
+                let found = u32::from_le_bytes(body[..].try_into().expect("KEYS: an item id"));
+                ids.insert(found, key.to_vec());
+            }
+            (1, rest) => {
+                let length = u32::from_le_bytes(body[..4].try_into().unwrap()) as usize;
+                assert_eq!(length, body.len() + 4, "KEYS: {row:?} says its length");
+                decoded.keys.insert(id(rest), body[4..].to_vec());
+            }
+            (2, rest) => {
+                assert!(body.is_empty(), "KEYS: {row:?} is empty");
+                free.insert(id(rest));
+            }
+            (sub, _) => panic!("KEYS: sub {sub}"),
+        }
+    }
+    assert_eq!(ids, decoded.keys, "KEYS: both kinds of rows agree");
+    for key in decoded.keys.values() {
+        let is_of_its_kind = match decoded.meta.naming {
+            1 => key.len() == 8,
+            2 => std::str::from_utf8(key).is_ok() && (1..=480).contains(&key.len()),
+            3 => (1..=480).contains(&key.len()),
+            4 => key.len() == 16,
+            _ => false,
+        };
+        assert!(is_of_its_kind, "KEYS: {key:?} where items are named by {}", decoded.meta.naming);
+    }
+    if decoded.meta.naming != 0 {
+        assert!(decoded.keys.keys().eq(decoded.vectors.keys()), "KEYS: a key for each item");
+        let beyond = ids.keys().chain(&free).max().map_or(0, |last| last + 1);
+        let known = |id: &u32| ids.contains_key(id) != free.contains(id);
+        assert!((0..beyond).all(|id| known(&id)), "KEYS: every id has a key or is free");
+    }
 }
 
 /// Section 15.
@@ -283,16 +333,18 @@ fn values_of(record: &serde_json::Value, (of, name): &(u8, String)) -> BTreeSet<
 type Key = (u8, u8, u32);
 
 /// The values of an index without their checksums. Whoever decodes one takes it out; what is left
-/// over at the end should not exist.
-/// The second has the rows of FIELDS, by what follows the kind in their keys.
-struct Values(BTreeMap<Key, Vec<u8>>, BTreeMap<Vec<u8>, Vec<u8>>);
+/// over at the end should not exist. The second has the rows of FIELDS, by what follows the kind in
+/// their keys, and the third those of KEYS.
+struct Values(BTreeMap<Key, Vec<u8>>, Rows, Rows);
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
 impl Values {
     fn read(db: Database<'_, Bytes, Bytes>, rtxn: &RoTxn<'_>, index: u16) -> Self {
-        let (mut values, mut rows) = (BTreeMap::new(), BTreeMap::new());
+        let (mut values, mut rows, mut keys) = (BTreeMap::new(), Rows::new(), Rows::new());
         for entry in db.prefix_iter(rtxn, &index.to_be_bytes()).unwrap() {
             let (key, value) = entry.unwrap();
-            let is_row = key.get(2) == Some(&FIELDS);
+            let is_row = [Some(&FIELDS), Some(&KEYS)].contains(&key.get(2));
             assert!(key.len() == 8 || is_row, "a key has 8 bytes, this one is {key:?}");
             let (body, checksum) = value
                 .split_last_chunk()
@@ -303,6 +355,7 @@ impl Values {
                 "{key:?}: the checksum is wrong"
             );
             if is_row {
+                let rows = if key[2] == KEYS { &mut keys } else { &mut rows };
                 rows.insert(key[3..].to_vec(), body.to_vec());
                 continue;
             }
@@ -311,7 +364,7 @@ impl Values {
                 body.to_vec(),
             );
         }
-        Self(values, rows)
+        Self(values, rows, keys)
     }
 
     fn take(&mut self, kind: u8, sub: u8, n: u32) -> Option<Cursor> {
@@ -522,7 +575,7 @@ impl Meta {
         assert_eq!(value.u16(), 8, "META: format version");
         assert_eq!(value.u8(), 0, "META: the mark of a torn edit");
         let mut meta = Self { naming: value.u8(), ..Self::default() };
-        assert!(meta.naming <= 2, "META: {} names its items", meta.naming);
+        assert!(meta.naming <= 4, "META: {} names its items", meta.naming);
         meta.dimensions = value.u32();
         meta.slots = value.u32();
         meta.items = value.u32();
@@ -789,9 +842,13 @@ fn decode_vectors(
 }
 
 /// CODES, section 5: that each is near the vector of its slot, as near as it says.
-fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u8>, Option<f32>)>) {
+fn decode_codes(
+    values: &mut Values,
+    meta: &Meta,
+    by_slot: &BTreeMap<u32, (Vec<u8>, Option<f32>)>,
+) -> BTreeMap<u32, Vec<u8>> {
     if meta.is_coded == 0 {
-        return;
+        return BTreeMap::new();
     }
     let (n, bits) = (meta.dimensions as usize, usize::from(meta.code_bits));
     let least = (n * bits).div_ceil(8);
@@ -890,6 +947,7 @@ fn decode_codes(values: &mut Values, meta: &Meta, by_slot: &BTreeMap<u32, (Vec<u
             "slot {slot}: {length}"
         );
     }
+    codes
 }
 
 /// LSH, section 17: that every slot is in every table, by the hash of its vector.
@@ -1663,6 +1721,54 @@ fn an_index_with_records_decodes_and_has_a_part_of_them_only_while_there_are_any
     wtxn.commit().unwrap();
     let decoded = decode_all(&env, db, 7, &expected, to_f32_bytes);
     assert_eq!((decoded.meta.records, decoded.records.len()), (0, 0));
+}
+
+#[test]
+fn an_index_of_each_kind_of_keys_decodes() {
+    /// Adds, replaces and deletes items at level 1, and decodes after each commit.
+    fn run<K: ItemKey + ?Sized>(naming: u8, key: fn(u32) -> K::Owned, bytes: fn(u32) -> Vec<u8>)
+    where
+        K::Owned: AsKey<K>,
+    {
+        let (_dir, env) = new_env();
+        let db = create::<Cosine>(&env);
+        let writer = Writer::<Cosine>::new(db, 7, 8).keyed::<K>();
+        let mut expected = BTreeMap::new();
+        for round in 0..4u32 {
+            let mut rng = StdRng::seed_from_u64(u64::from(round));
+            let mut wtxn = env.write_txn().unwrap();
+            let added = random_vectors(&mut rng, round * 150..round * 150 + 300, 8);
+            let rows = added.iter().map(|(n, vector)| (key(*n), vector));
+            assert_eq!(writer.add_items_from(&mut wtxn, rows).unwrap(), 300);
+            expected.extend(added.into_iter().map(|(n, vector)| (bytes(n), vector)));
+            let gone = (round * 200..round * 200 + 300).step_by(7);
+            for n in gone.clone() {
+                let is_there = expected.remove(&bytes(n)).is_some();
+                assert_eq!(writer.del_item(&mut wtxn, key(n)).unwrap(), is_there);
+            }
+            assert_eq!(writer.del_items(&mut wtxn, gone.map(key)).unwrap(), 0);
+            if round % 2 == 1 {
+                let mut rng = StdRng::seed_from_u64(42);
+                writer.builder(&mut rng).build::<8, 16>(&mut wtxn).unwrap();
+            }
+            wtxn.commit().unwrap();
+            let rtxn = env.read_txn().unwrap();
+            let decoded = decode(db.remap_types(), &rtxn, 7);
+            decoded.verify();
+            assert_eq!(decoded.meta.naming, naming);
+            let found =
+                decoded.keys.iter().map(|(id, key)| (key.clone(), decoded.vectors[id].clone()));
+            let stored = expected.iter().map(|(key, row)| (key.clone(), to_f32_bytes(row)));
+            assert_eq!(found.collect::<BTreeMap<_, _>>(), stored.collect());
+            assert_eq!(voisin::check(&rtxn, 7, db).unwrap(), []);
+        }
+    }
+    let number = |n: u32| u64::from(n) << 20 | 7;
+    run::<u64>(1, number, |n| (u64::from(n) << 20 | 7).to_be_bytes().to_vec());
+    run::<str>(2, |n| format!("é {n}"), |n| format!("é {n}").into_bytes());
+    run::<[u8]>(3, |n| vec![0xFF; 1 + n as usize % 400], |n| vec![0xFF; 1 + n as usize % 400]);
+    let uuid = |n: u32| std::array::from_fn(|at| n.rotate_right(at as u32) as u8);
+    run::<[u8; 16]>(4, uuid, |n| (0..16).map(|at| n.rotate_right(at) as u8).collect());
 }
 
 #[test]

@@ -22,7 +22,6 @@ use crate::format::links::{
 use crate::format::meta::Meta;
 use crate::format::set::{SetKind, decode_chunk, encode_chunk};
 use crate::format::{codes, fields};
-use crate::store::sections::item_keys::rows::ItemKeys;
 use crate::types::{IndexKind, Slot};
 use crate::writer::Writer;
 
@@ -239,14 +238,11 @@ fn expect_of_keys(invariant: Option<Invariant>, damage: impl FnOnce(&mut RwTxn<'
         writer.clear(wtxn).unwrap();
         let (naming, dimensions) = (Naming::Text, DIMENSIONS);
         let place = Place { naming, ..place };
-        let (keys, writer) = (ItemKeys { place, naming }, Writer::<()>::at(place, dimensions));
+        let writer = Writer::<(), str>::at(place, dimensions);
         for key in ["a", "b", "c"] {
-            let id = keys.next(wtxn).unwrap();
-            writer.add_item(wtxn, id, &query_vector()).unwrap();
-            keys.insert(wtxn, key.as_bytes(), id).unwrap();
+            writer.add_item(wtxn, key, &query_vector()).unwrap();
         }
-        writer.del_item(wtxn, 1).unwrap();
-        keys.remove(wtxn, b"b", 1).unwrap();
+        writer.del_item(wtxn, "b").unwrap();
         damage(wtxn, place);
     });
     let rtxn = patient.env.read_txn().unwrap();

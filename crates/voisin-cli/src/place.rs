@@ -150,13 +150,15 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     if bytes.is_finite() && bytes < u64::MAX as f64 { Ok(bytes as u64) } else { Err(wrong()) }
 }
 
-/// Evaluates the same expression on each of the three handles.
+/// Evaluates the same expression on each of the handles.
 macro_rules! on_index {
     ($index:expr, $handle:ident => $work:expr) => {
         match $index {
             voisin::AnyIndex::Ids($handle) => $work,
             voisin::AnyIndex::Numbers($handle) => $work,
             voisin::AnyIndex::Texts($handle) => $work,
+            voisin::AnyIndex::Bytes($handle) => $work,
+            voisin::AnyIndex::Uuids($handle) => $work,
         }
     };
 }

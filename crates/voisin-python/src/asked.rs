@@ -157,7 +157,7 @@ impl<K: Name + ?Sized> Asked<K> {
     fn accepts(&self, watch: &Watch, name: &K) -> bool {
         let Some(predicate) = &self.predicate else { return true };
         Python::attach(|py| {
-            let asked = predicate.bind(py).call1((K::show(py, name),));
+            let asked = K::show(py, name).and_then(|name| predicate.bind(py).call1((name,)));
             asked.and_then(|accepts| accepts.is_truthy()).unwrap_or_else(|error| {
                 watch.fail(error);
                 false
@@ -232,7 +232,7 @@ pub(crate) fn check_prefix(py: Python<'_>, prefix: Option<&str>, can_have: bool)
     if prefix.is_none() || can_have {
         return Ok(());
     }
-    let message = "the items of this index are named by int, which have no prefix: give filter=";
+    let message = "only an index whose items are named by str has prefixes: give filter=";
     Err(refused(py, "NamingMismatch", message))
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Names {
     Ids(Vec<voisin::ItemId>),
     Numbers(Vec<u64>),
     Texts(Vec<String>),
+    Bytes(Vec<Vec<u8>>),
+    Uuids(Vec<[u8; 16]>),
 }
 
 impl Names {
@@ -27,6 +29,8 @@ impl Names {
             Self::Ids(names) => names.len(),
             Self::Numbers(names) => names.len(),
             Self::Texts(names) => names.len(),
+            Self::Bytes(names) => names.len(),
+            Self::Uuids(names) => names.len(),
         }
     }
 }
@@ -123,6 +127,8 @@ impl PyBatch {
         Ok(match self.searcher(ids.py()).get().id_type() {
             "u32" => Names::Ids(names::<voisin::ItemId>(ids, given)?),
             "u64" => Names::Numbers(names::<u64>(ids, given)?),
+            "bytes" => Names::Bytes(names::<[u8]>(ids, given)?),
+            "uuid" => Names::Uuids(names::<[u8; 16]>(ids, given)?),
             _ => Names::Texts(names::<str>(ids, given)?),
         })
     }
@@ -232,6 +238,8 @@ impl PyBatch {
             Held::Ids(index) => write_queued(py, index, &queued, self.links),
             Held::Numbers(index) => write_queued(py, index, &queued, self.links),
             Held::Texts(index) => write_queued(py, index, &queued, self.links),
+            Held::Bytes(index) => write_queued(py, index, &queued, self.links),
+            Held::Uuids(index) => write_queued(py, index, &queued, self.links),
             // An index is no snapshot.
             _ => Ok(0),
         }

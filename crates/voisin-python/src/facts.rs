@@ -198,6 +198,8 @@ fn id_type(naming: &str) -> &str {
         "u32 ids" => "u32",
         "u64 keys" => "u64",
         "string keys" => "str",
+        "byte keys" => "bytes",
+        "UUID keys" => "uuid",
         other => other,
     }
 }

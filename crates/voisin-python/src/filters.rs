@@ -14,6 +14,8 @@ pub(crate) enum Kept {
     Ids(Filter<ItemId>),
     Numbers(Filter<u64>),
     Texts(Filter<str>),
+    Bytes(Filter<[u8]>),
+    Uuids(Filter<[u8; 16]>),
 }
 
 /// A set of items that is kept for many searches, as their `filter=` or `exclude=`: it is looked up

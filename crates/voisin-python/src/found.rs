@@ -22,6 +22,8 @@ pub(crate) enum One {
     Ids(Searched<ItemId>),
     Numbers(Searched<u64>),
     Texts(Searched<String>),
+    Bytes(Searched<Vec<u8>>),
+    Uuids(Searched<[u8; 16]>),
 }
 
 /// Answers by whatever names items.
@@ -29,6 +31,8 @@ pub(crate) enum Many {
     Ids(Vec<Searched<ItemId>>),
     Numbers(Vec<Searched<u64>>),
     Texts(Vec<Searched<String>>),
+    Bytes(Vec<Searched<Vec<u8>>>),
+    Uuids(Vec<Searched<[u8; 16]>>),
 }
 
 /// Evaluates the same expression on an answer of each kind of names.
@@ -45,6 +49,14 @@ macro_rules! each {
             }
             $of::Texts($found) => {
                 type $K = str;
+                $work
+            }
+            $of::Bytes($found) => {
+                type $K = [u8];
+                $work
+            }
+            $of::Uuids($found) => {
+                type $K = [u8; 16];
                 $work
             }
         }
@@ -69,7 +81,7 @@ pub(crate) fn hits<'py, K: Name + ?Sized>(
     nns: &[(K::Owned, f32)],
 ) -> PyResult<Bound<'py, PyList>> {
     let hits: PyResult<Vec<_>> =
-        nns.iter().map(|(name, distance)| hit(py, K::show_owned(py, name), *distance)).collect();
+        nns.iter().map(|(name, distance)| hit(py, K::show_owned(py, name)?, *distance)).collect();
     PyList::new(py, hits?)
 }
 
@@ -84,7 +96,7 @@ fn lines<K: Name + ?Sized>(
     found: &Searched<K::Owned>,
 ) -> PyResult<Vec<(String, String)>> {
     let show = |(name, distance): &(K::Owned, f32)| {
-        Ok((K::show_owned(py, name).repr()?.to_string(), format!("{distance:.6}")))
+        Ok((K::show_owned(py, name)?.repr()?.to_string(), format!("{distance:.6}")))
     };
     found.nns.iter().take(SHOWN).map(show).collect()
 }
@@ -240,7 +252,7 @@ impl Found {
             let i = if at < 0 { at.checked_add_unsigned(count) } else { Some(at) };
             let i = i.and_then(|i| usize::try_from(i).ok());
             match i.and_then(|i| found.nns.get(i)) {
-                Some((name, distance)) => hit(py, <K as Name>::show_owned(py, name), *distance),
+                Some((name, distance)) => hit(py, <K as Name>::show_owned(py, name)?, *distance),
                 None => Err(PyIndexError::new_err(format!("item {at} of {count}"))),
             }
         })

@@ -23,13 +23,13 @@ pub(crate) fn filled<T: Clone>(
     value: T,
 ) -> PyResult<Array2<T>> {
     let mut all = Vec::new();
-    let count = rows.checked_mul(k).ok_or_else(|| too_large(py, k))?;
-    all.try_reserve_exact(count).map_err(|_| too_large(py, k))?;
+    let count = rows.checked_mul(k).ok_or_else(|| no_memory(py, k))?;
+    all.try_reserve_exact(count).map_err(|_| no_memory(py, k))?;
     all.resize(count, value);
-    Array2::from_shape_vec((rows, k), all).map_err(|_| too_large(py, k))
+    Array2::from_shape_vec((rows, k), all).map_err(|_| no_memory(py, k))
 }
 
-fn too_large(py: Python<'_>, k: usize) -> PyErr {
+pub(crate) fn no_memory(py: Python<'_>, k: usize) -> PyErr {
     let message = format!(
         "there is no memory for arrays of {k} columns: search for a smaller k, or take the rows of \
          the answer one by one"
@@ -111,7 +111,7 @@ impl FoundMany {
         let wide = k.saturating_mul(dimensions);
         let table =
             filled(py, (rows, wide), f32::NAN)?.into_shape_with_order((rows, k, dimensions));
-        let mut table: Array3<f32> = table.map_err(|_| too_large(py, k))?;
+        let mut table: Array3<f32> = table.map_err(|_| no_memory(py, k))?;
         each!(Many, &self.many, rows, _K => {
             for (row, found) in rows.iter().enumerate() {
                 for (column, vector) in found.vectors.iter().enumerate() {
@@ -169,6 +169,8 @@ impl FoundMany {
             Many::Ids(rows) => One::Ids(rows[i].clone()),
             Many::Numbers(rows) => One::Numbers(rows[i].clone()),
             Many::Texts(rows) => One::Texts(rows[i].clone()),
+            Many::Bytes(rows) => One::Bytes(rows[i].clone()),
+            Many::Uuids(rows) => One::Uuids(rows[i].clone()),
         };
         Ok(Found { one, has_records: self.has_records })
     }

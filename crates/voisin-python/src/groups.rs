@@ -104,7 +104,7 @@ impl Grouping<'_> {
         let numbers = PyDict::new(py).unbind();
         let of = |name: &Owned<S>| {
             let number = Python::attach(|py| -> PyResult<usize> {
-                let group = by.bind(py).call1((S::Key::show_owned(py, name),))?;
+                let group = by.bind(py).call1((S::Key::show_owned(py, name)?,))?;
                 let numbers = numbers.bind(py);
                 numbers.call_method1("setdefault", (group, numbers.len()))?.extract()
             });

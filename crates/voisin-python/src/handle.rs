@@ -21,9 +21,13 @@ pub(crate) enum Held {
     Ids(Handle<ItemId>),
     Numbers(Handle<u64>),
     Texts(Handle<str>),
+    Bytes(Handle<[u8]>),
+    Uuids(Handle<[u8; 16]>),
     IdsAt(Snapshot<AnyMetric>),
     NumbersAt(Snapshot<AnyMetric, u64>),
     TextsAt(Snapshot<AnyMetric, str>),
+    BytesAt(Snapshot<AnyMetric, [u8]>),
+    UuidsAt(Snapshot<AnyMetric, [u8; 16]>),
 }
 
 /// Evaluates the same expression on what is held.
@@ -33,9 +37,13 @@ macro_rules! each_held {
             Held::Ids($searched) => $work,
             Held::Numbers($searched) => $work,
             Held::Texts($searched) => $work,
+            Held::Bytes($searched) => $work,
+            Held::Uuids($searched) => $work,
             Held::IdsAt($searched) => $work,
             Held::NumbersAt($searched) => $work,
             Held::TextsAt($searched) => $work,
+            Held::BytesAt($searched) => $work,
+            Held::UuidsAt($searched) => $work,
         }
     };
 }
@@ -48,6 +56,8 @@ impl From<AnyIndex> for Held {
             AnyIndex::Ids(index) => Self::Ids(index),
             AnyIndex::Numbers(index) => Self::Numbers(index),
             AnyIndex::Texts(index) => Self::Texts(index),
+            AnyIndex::Bytes(index) => Self::Bytes(index),
+            AnyIndex::Uuids(index) => Self::Uuids(index),
         }
     }
 }
@@ -73,6 +83,8 @@ impl Searcher {
             AnyIndex::Ids(_) => "u32",
             AnyIndex::Numbers(_) => "u64",
             AnyIndex::Texts(_) => "str",
+            AnyIndex::Bytes(_) => "bytes",
+            AnyIndex::Uuids(_) => "uuid",
         };
         let (metric, held) = (index.metric(), RwLock::new(Some(index.clone().into())));
         Self { held, shape, metric, id_type }
@@ -137,7 +149,7 @@ impl Searcher {
         self.shape.form
     }
 
-    /// What names items: `"u32"`, `"u64"` or `"str"`.
+    /// What names items: `"u32"`, `"u64"`, `"str"`, `"bytes"` or `"uuid"`.
     #[getter]
     #[pyo3(name = "id_type")]
     fn py_id_type(&self) -> &'static str {
@@ -390,6 +402,8 @@ impl Searcher {
             (Some(ids), None) => match self.id_type {
                 "u32" => KeptFilter::new::<ItemId>(ids),
                 "u64" => KeptFilter::new::<u64>(ids),
+                "bytes" => KeptFilter::new::<[u8]>(ids),
+                "uuid" => KeptFilter::new::<[u8; 16]>(ids),
                 _ => KeptFilter::new::<str>(ids),
             },
             (None, Some(prefix)) => Ok(KeptFilter::prefix(&prefix)),

@@ -69,6 +69,8 @@ macro_rules! each_index {
             $crate::handle::Held::Ids($index) => $work,
             $crate::handle::Held::Numbers($index) => $work,
             $crate::handle::Held::Texts($index) => $work,
+            $crate::handle::Held::Bytes($index) => $work,
+            $crate::handle::Held::Uuids($index) => $work,
             // A snapshot, which an index never holds.
             _ => return Err($crate::handle::closed($slf.py())),
         }

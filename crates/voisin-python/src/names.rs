@@ -1,4 +1,4 @@
-//! The names of items, ids or keys, between Python and voisin: one trait, for each of the three
+//! The names of items, ids or keys, between Python and voisin: one trait, for each of the five
 //! kinds of names, with the methods of voisin that have a signature for each.
 
 use numpy::ndarray::{Array1, Array2};
@@ -6,7 +6,8 @@ use numpy::{
     PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyInt, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString, PyType};
 use voisin::codec::Component;
 use voisin::{
     AnyMetric, Batch, Condition, Filter, Index, ItemId, ItemName, Loader, Pages, Query, Result,
@@ -17,7 +18,7 @@ use crate::batch::Names;
 use crate::errors::{refused, refused_value};
 use crate::filters::Kept;
 use crate::found::{Many, One};
-use crate::found_many::filled;
+use crate::found_many::{filled, no_memory};
 use crate::pages::Any;
 use crate::records::Record;
 use crate::unless::Unless;
@@ -40,9 +41,9 @@ pub(crate) trait Name: ItemName {
     /// The names 0, 1, 2, ..., where items are named by numbers.
     fn numbered(count: u64) -> Option<Vec<Self::Owned>>;
     /// A name as Python has it.
-    fn show<'py>(py: Python<'py>, name: &Self) -> Bound<'py, PyAny>;
+    fn show<'py>(py: Python<'py>, name: &Self) -> PyResult<Bound<'py, PyAny>>;
     /// The same of an owned name.
-    fn show_owned<'py>(py: Python<'py>, name: &Self::Owned) -> Bound<'py, PyAny>;
+    fn show_owned<'py>(py: Python<'py>, name: &Self::Owned) -> PyResult<Bound<'py, PyAny>>;
     /// Names in an array of one dimension.
     fn array<'py>(py: Python<'py>, names: Vec<Self::Owned>) -> PyResult<Bound<'py, PyAny>>;
     /// The names of answers in an array of `k` columns. Where there are fewer, it is filled up.
@@ -129,6 +130,8 @@ pub(crate) trait Name: ItemName {
 pub(crate) fn is_one(names: &Bound<'_, PyAny>) -> bool {
     names.is_instance_of::<PyInt>()
         || names.is_instance_of::<PyString>()
+        || names.is_instance_of::<PyBytes>()
+        || is_uuid(names)
         // A number of numpy's.
         || (names.try_iter().is_err() && names.extract::<u64>().is_ok())
 }
@@ -191,7 +194,7 @@ fn take_ints(names: &Bound<'_, PyAny>, max: u64) -> PyResult<Vec<u64>> {
     if let Ok(array) = names.cast::<PyArray1<u32>>() {
         return array.readonly().as_array().iter().map(|value| check((*value).into())).collect();
     }
-    if names.is_instance_of::<PyString>() {
+    if is_one(names) && !names.is_instance_of::<PyInt>() {
         return Err(not_an_int(names));
     }
     names.try_iter()?.map(|name| take_int(&name?, max)).collect()
@@ -222,7 +225,80 @@ fn table<I, T: Clone>(
     Ok(table)
 }
 
-/// What the three kinds have in common: calls by a name that `$borrow` makes of an owned one.
+/// The class `uuid.UUID`.
+pub(crate) fn uuid_type(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
+    static UUID: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    UUID.import(py, "uuid", "UUID")
+}
+
+/// Whether this is a `uuid.UUID`.
+fn is_uuid(name: &Bound<'_, PyAny>) -> bool {
+    uuid_type(name.py()).is_ok_and(|of| name.is_instance(of).unwrap_or(false))
+}
+
+fn take_bytes(name: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    name.cast::<PyBytes>().map_or_else(
+        |_| {
+            let message = "the items of this index are named by bytes: give bytes";
+            Err(refused(name.py(), "NamingMismatch", message))
+        },
+        |name| Ok(name.as_bytes().to_vec()),
+    )
+}
+
+fn take_uuid(name: &Bound<'_, PyAny>) -> PyResult<[u8; 16]> {
+    if !is_uuid(name) {
+        let message = "the items of this index are named by uuid.UUID: give UUIDs";
+        return Err(refused(name.py(), "NamingMismatch", message));
+    }
+    name.getattr("bytes")?.extract()
+}
+
+/// Many names that are objects of Python's: any iterable but the name of one item.
+fn take_objects<T>(
+    names: &Bound<'_, PyAny>,
+    what: &str,
+    take: impl Fn(&Bound<'_, PyAny>) -> PyResult<T>,
+) -> PyResult<Vec<T>> {
+    if is_one(names) {
+        let message = format!("one name was given, where several belong: give a list of {what}");
+        return Err(refused(names.py(), "NamingMismatch", &message));
+    }
+    names.try_iter()?.map(|name| take(&name?)).collect()
+}
+
+/// Names as an array of objects of Python's.
+fn objects<'py, K: Name + ?Sized>(
+    py: Python<'py>,
+    names: Vec<K::Owned>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let names: Vec<_> =
+        names.iter().map(|name| Ok(K::show_owned(py, name)?.unbind())).collect::<PyResult<_>>()?;
+    Ok(PyArray1::from_owned_object_array(py, Array1::from_vec(names)).into_any())
+}
+
+/// The names of answers as a table of objects of Python's, filled up with `None`.
+fn object_table<'py, K: Name + ?Sized>(
+    py: Python<'py>,
+    rows: &[Searched<K::Owned>],
+    k: usize,
+) -> PyResult<Bound<'py, PyAny>> {
+    // A pointer of Python's cannot be cloned without the interpreter.
+    let mut table = filled(py, (rows.len(), k), None::<&K::Owned>)?;
+    for (mut to, from) in table.rows_mut().into_iter().zip(rows) {
+        to.iter_mut().zip(&from.nns).for_each(|(to, (name, _))| *to = Some(name));
+    }
+    let show = |name: Option<&K::Owned>| match name {
+        Some(name) => Ok(K::show_owned(py, name)?.unbind()),
+        None => Ok(py.None()),
+    };
+    let shape = table.raw_dim();
+    let shown = table.into_iter().map(show).collect::<PyResult<Vec<_>>>()?;
+    let table = Array2::from_shape_vec(shape, shown).map_err(|_| no_memory(py, k))?;
+    Ok(PyArray2::from_owned_object_array(py, table).into_any())
+}
+
+/// What all kinds have in common: calls by a name that `$borrow` makes of an owned one.
 macro_rules! calls {
     ($variant:ident, $owned:ty, |$name:ident| $borrow:expr) => {
         fn one(found: Searched<$owned>) -> One {
@@ -378,12 +454,12 @@ impl Name for ItemId {
         Some((0..count).map_while(|name| ItemId::try_from(name).ok()).collect())
     }
 
-    fn show<'py>(py: Python<'py>, name: &Self) -> Bound<'py, PyAny> {
+    fn show<'py>(py: Python<'py>, name: &Self) -> PyResult<Bound<'py, PyAny>> {
         let Ok(shown) = name.into_pyobject(py);
-        shown.into_any()
+        Ok(shown.into_any())
     }
 
-    fn show_owned<'py>(py: Python<'py>, name: &ItemId) -> Bound<'py, PyAny> {
+    fn show_owned<'py>(py: Python<'py>, name: &ItemId) -> PyResult<Bound<'py, PyAny>> {
         Self::show(py, name)
     }
 
@@ -430,12 +506,12 @@ impl Name for u64 {
         Some((0..count).collect())
     }
 
-    fn show<'py>(py: Python<'py>, name: &Self) -> Bound<'py, PyAny> {
+    fn show<'py>(py: Python<'py>, name: &Self) -> PyResult<Bound<'py, PyAny>> {
         let Ok(shown) = name.into_pyobject(py);
-        shown.into_any()
+        Ok(shown.into_any())
     }
 
-    fn show_owned<'py>(py: Python<'py>, name: &u64) -> Bound<'py, PyAny> {
+    fn show_owned<'py>(py: Python<'py>, name: &u64) -> PyResult<Bound<'py, PyAny>> {
         Self::show(py, name)
     }
 
@@ -479,28 +555,23 @@ impl Name for str {
     }
 
     fn take(names: &Bound<'_, PyAny>) -> PyResult<Vec<String>> {
-        if names.is_instance_of::<PyString>() {
-            let message = "one str was given, where several names belong: give a list of str";
-            return Err(refused(names.py(), "NamingMismatch", message));
-        }
-        names.try_iter()?.map(|name| take_text(&name?)).collect()
+        take_objects(names, "str", take_text)
     }
 
     fn numbered(_: u64) -> Option<Vec<String>> {
         None
     }
 
-    fn show<'py>(py: Python<'py>, name: &Self) -> Bound<'py, PyAny> {
-        PyString::new(py, name).into_any()
+    fn show<'py>(py: Python<'py>, name: &Self) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyString::new(py, name).into_any())
     }
 
-    fn show_owned<'py>(py: Python<'py>, name: &String) -> Bound<'py, PyAny> {
+    fn show_owned<'py>(py: Python<'py>, name: &String) -> PyResult<Bound<'py, PyAny>> {
         Self::show(py, name)
     }
 
     fn array<'py>(py: Python<'py>, names: Vec<String>) -> PyResult<Bound<'py, PyAny>> {
-        let names = names.iter().map(|name| Self::show(py, name).unbind());
-        Ok(PyArray1::from_owned_object_array(py, Array1::from_iter(names)).into_any())
+        objects::<Self>(py, names)
     }
 
     fn matrix<'py>(
@@ -508,17 +579,7 @@ impl Name for str {
         rows: &[Searched<String>],
         k: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        // A pointer of Python's cannot be cloned without the interpreter.
-        let mut table = filled(py, (rows.len(), k), None::<&String>)?;
-        for (mut to, from) in table.rows_mut().into_iter().zip(rows) {
-            to.iter_mut().zip(&from.nns).for_each(|(to, (name, _))| *to = Some(name));
-        }
-        let show = |name: &Option<&String>| match name {
-            Some(name) => Self::show(py, name).unbind(),
-            None => py.None(),
-        };
-        let table = table.map(show);
-        Ok(PyArray2::from_owned_object_array(py, table).into_any())
+        object_table::<Self>(py, rows, k)
     }
 
     fn filter(names: Vec<String>) -> Result<Filter<str>> {
@@ -534,6 +595,118 @@ impl Name for str {
     }
 
     fn matching(snapshot: &Snapshot<AnyMetric, str>, condition: &Condition) -> Result<Vec<String>> {
+        let mut keys = snapshot.keys_of(condition)?;
+        keys.sort_unstable();
+        Ok(keys)
+    }
+}
+
+impl Name for [u8] {
+    calls!(Bytes, Vec<u8>, |name| name.as_slice());
+
+    fn take_one(name: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+        take_bytes(name)
+    }
+
+    fn take(names: &Bound<'_, PyAny>) -> PyResult<Vec<Vec<u8>>> {
+        take_objects(names, "bytes", take_bytes)
+    }
+
+    fn numbered(_: u64) -> Option<Vec<Vec<u8>>> {
+        None
+    }
+
+    fn show<'py>(py: Python<'py>, name: &Self) -> PyResult<Bound<'py, PyAny>> {
+        Ok(PyBytes::new(py, name).into_any())
+    }
+
+    fn show_owned<'py>(py: Python<'py>, name: &Vec<u8>) -> PyResult<Bound<'py, PyAny>> {
+        Self::show(py, name)
+    }
+
+    fn array<'py>(py: Python<'py>, names: Vec<Vec<u8>>) -> PyResult<Bound<'py, PyAny>> {
+        objects::<Self>(py, names)
+    }
+
+    fn matrix<'py>(
+        py: Python<'py>,
+        rows: &[Searched<Vec<u8>>],
+        k: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        object_table::<Self>(py, rows, k)
+    }
+
+    fn filter(names: Vec<Vec<u8>>) -> Result<Filter<Self>> {
+        Filter::<Self>::keys(names)
+    }
+
+    fn prefix<'a, S: Searchable<Key = Self>>(_: &mut Query<'a, S>, _: &'a str) {}
+
+    fn all(snapshot: &Snapshot<AnyMetric, Self>) -> Result<Vec<Vec<u8>>> {
+        snapshot.keys()?.collect()
+    }
+
+    fn matching(
+        snapshot: &Snapshot<AnyMetric, Self>,
+        condition: &Condition,
+    ) -> Result<Vec<Vec<u8>>> {
+        let mut keys = snapshot.keys_of(condition)?;
+        keys.sort_unstable();
+        Ok(keys)
+    }
+}
+
+impl Name for [u8; 16] {
+    calls!(Uuids, [u8; 16], |name| name);
+
+    fn take_one(name: &Bound<'_, PyAny>) -> PyResult<[u8; 16]> {
+        take_uuid(name)
+    }
+
+    fn take(names: &Bound<'_, PyAny>) -> PyResult<Vec<[u8; 16]>> {
+        take_objects(names, "uuid.UUID", take_uuid)
+    }
+
+    fn numbered(_: u64) -> Option<Vec<[u8; 16]>> {
+        None
+    }
+
+    fn show<'py>(py: Python<'py>, name: &Self) -> PyResult<Bound<'py, PyAny>> {
+        let keywords = PyDict::new(py);
+        keywords.set_item("bytes", PyBytes::new(py, name))?;
+        uuid_type(py)?.call((), Some(&keywords))
+    }
+
+    fn show_owned<'py>(py: Python<'py>, name: &[u8; 16]) -> PyResult<Bound<'py, PyAny>> {
+        Self::show(py, name)
+    }
+
+    fn array<'py>(py: Python<'py>, names: Vec<[u8; 16]>) -> PyResult<Bound<'py, PyAny>> {
+        objects::<Self>(py, names)
+    }
+
+    fn matrix<'py>(
+        py: Python<'py>,
+        rows: &[Searched<[u8; 16]>],
+        k: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        object_table::<Self>(py, rows, k)
+    }
+
+    fn filter(names: Vec<[u8; 16]>) -> Result<Filter<Self>> {
+        Filter::<Self>::keys(names)
+    }
+
+    fn prefix<'a, S: Searchable<Key = Self>>(_: &mut Query<'a, S>, _: &'a str) {}
+
+    fn all(snapshot: &Snapshot<AnyMetric, Self>) -> Result<Vec<[u8; 16]>> {
+        snapshot.keys()?.collect()
+    }
+
+    fn matching(
+        snapshot: &Snapshot<AnyMetric, Self>,
+        condition: &Condition,
+    ) -> Result<Vec<[u8; 16]>> {
         let mut keys = snapshot.keys_of(condition)?;
         keys.sort_unstable();
         Ok(keys)

@@ -126,7 +126,7 @@ creates! {
     ///         of numpy); `"bits"` under `"hamming"` and `"signs"` under binary quantized metrics.
     ///         The first one that the metric has unless given.
     ///     ids: what names items: `int` for numbers below 2**32, `"u64"` for those below 2**64,
-    ///         `str` for strings of at most 480 bytes.
+    ///         `str` for strings and `bytes` for bytes, at most 480 of them, `uuid.UUID` for UUIDs.
     ///     codes: quantized copies of the vectors, by which searches are several times as fast:
     ///         `"fast"`, 1, 2, 4, 7 or 8 bits a component, None; `"auto"` is `"fast"` where the
     ///         metric can have codes.

@@ -15,6 +15,8 @@ pub(crate) enum Any {
     Ids(PagesOf<ItemId>),
     Numbers(PagesOf<u64>),
     Texts(PagesOf<str>),
+    Bytes(PagesOf<[u8]>),
+    Uuids(PagesOf<[u8; 16]>),
 }
 
 /// The results of a query page by page, an iterator of `Found`: `Query.pages` makes one.
@@ -124,6 +126,8 @@ impl PyPages {
             Any::Ids(pages) => next::<ItemId>(py, pages, self),
             Any::Numbers(pages) => next::<u64>(py, pages, self),
             Any::Texts(pages) => next::<str>(py, pages, self),
+            Any::Bytes(pages) => next::<[u8]>(py, pages, self),
+            Any::Uuids(pages) => next::<[u8; 16]>(py, pages, self),
         };
         *self.lock() = Some(pages);
         page
@@ -136,6 +140,8 @@ impl PyPages {
             Any::Ids(pages) => pages.position(),
             Any::Numbers(pages) => pages.position(),
             Any::Texts(pages) => pages.position(),
+            Any::Bytes(pages) => pages.position(),
+            Any::Uuids(pages) => pages.position(),
         })
     }
 
@@ -147,6 +153,8 @@ impl PyPages {
             Any::Ids(pages) => pages.token(),
             Any::Numbers(pages) => pages.token(),
             Any::Texts(pages) => pages.token(),
+            Any::Bytes(pages) => pages.token(),
+            Any::Uuids(pages) => pages.token(),
         })?;
         Ok(token.map(|token| token.to_string()))
     }
@@ -156,6 +164,8 @@ impl PyPages {
             Any::Ids(pages) => pages.position(),
             Any::Numbers(pages) => pages.position(),
             Any::Texts(pages) => pages.position(),
+            Any::Bytes(pages) => pages.position(),
+            Any::Uuids(pages) => pages.position(),
         });
         match position {
             Some(position) => format!("<Pages of {} items each, after {position}>", self.k),

@@ -19,6 +19,8 @@ pub(crate) enum Kept {
     Ids(Asked<ItemId>),
     Numbers(Asked<u64>),
     Texts(Asked<str>),
+    Bytes(Asked<[u8]>),
+    Uuids(Asked<[u8; 16]>),
 }
 
 /// A query with its options, for any number of vectors: `Searcher.query` makes one. It holds no
@@ -55,6 +57,10 @@ macro_rules! each {
                 $work
             }
             ($crate::handle::Held::TextsAt($searched), $crate::query::Kept::Texts($asked)) => $work,
+            ($crate::handle::Held::Bytes($searched), $crate::query::Kept::Bytes($asked)) => $work,
+            ($crate::handle::Held::BytesAt($searched), $crate::query::Kept::Bytes($asked)) => $work,
+            ($crate::handle::Held::Uuids($searched), $crate::query::Kept::Uuids($asked)) => $work,
+            ($crate::handle::Held::UuidsAt($searched), $crate::query::Kept::Uuids($asked)) => $work,
             // An index has one kind of names.
             _ => return Err($crate::handle::closed($py)),
         }
@@ -73,6 +79,8 @@ impl PyQuery {
         let kept = match searcher.get().id_type() {
             "u32" => Kept::Ids(Asked::new(py, options)?),
             "u64" => Kept::Numbers(Asked::new(py, options)?),
+            "bytes" => Kept::Bytes(Asked::new(py, options)?),
+            "uuid" => Kept::Uuids(Asked::new(py, options)?),
             _ => Kept::Texts(Asked::new(py, options)?),
         };
         Ok(Self { searcher: searcher.clone().unbind(), kept, cancel })

@@ -84,7 +84,13 @@ impl Held {
             Self::Ids(index) => Some(voisin::AnyIndex::Ids(index)),
             Self::Numbers(index) => Some(voisin::AnyIndex::Numbers(index)),
             Self::Texts(index) => Some(voisin::AnyIndex::Texts(index)),
-            Self::IdsAt(_) | Self::NumbersAt(_) | Self::TextsAt(_) => None,
+            Self::Bytes(index) => Some(voisin::AnyIndex::Bytes(index)),
+            Self::Uuids(index) => Some(voisin::AnyIndex::Uuids(index)),
+            Self::IdsAt(_)
+            | Self::NumbersAt(_)
+            | Self::TextsAt(_)
+            | Self::BytesAt(_)
+            | Self::UuidsAt(_) => None,
         }
     }
 }

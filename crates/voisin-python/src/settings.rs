@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyString, PyType};
+use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyString, PyType};
 use voisin::{AnyType, Codes, Field, FieldType, Names, Options};
 
 use crate::asked::kind;
 use crate::errors::refused;
+use crate::names;
 
 /// The settings of a handle, with which a copy of it is opened in another process.
 #[derive(Clone, Default)]
@@ -116,14 +117,23 @@ impl Creation<'_, '_> {
             if ids.is(py.get_type::<PyString>()) {
                 return Ok(Names::Texts);
             }
+            if ids.is(py.get_type::<PyBytes>()) {
+                return Ok(Names::Bytes);
+            }
+            if ids.is(names::uuid_type(py)?) {
+                return Ok(Names::Uuids);
+            }
         }
         match ids.extract::<String>().as_deref() {
             Ok("int" | "u32") => Ok(Names::Ids),
             Ok("u64") => Ok(Names::Numbers),
             Ok("str") => Ok(Names::Texts),
+            Ok("bytes") => Ok(Names::Bytes),
+            Ok("uuid") => Ok(Names::Uuids),
             _ => {
                 let message = format!(
-                    "items cannot be named by {}: use int (or \"u32\"), \"u64\" or str",
+                    "items cannot be named by {}: use int (or \"u32\"), \"u64\", str, \
+                     bytes or uuid.UUID",
                     ids.repr()?
                 );
                 Err(refused(py, "InvalidParameter", &message))

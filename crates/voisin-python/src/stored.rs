@@ -63,8 +63,9 @@ impl Searcher {
                 let rows = names.iter().map(|name| S::Key::vector(&snapshot, name));
                 rows.collect::<voisin::Result<Vec<_>>>()
             })?;
-            let found = |(row, name): (Option<Vec<f32>>, _)| {
-                row.ok_or_else(|| asked::missing(&S::Key::show_owned(py, name)))
+            let found = |(row, name): (Option<Vec<f32>>, _)| match row {
+                Some(row) => Ok(row),
+                None => Err(asked::missing(&S::Key::show_owned(py, name)?)),
             };
             rows.into_iter().zip(&names).map(found).collect()
         }

@@ -85,7 +85,7 @@ fn add<'py, K: Name + ?Sized>(
     let near = near.map_err(|error| raised(py, &error))?;
     let mut hits = near.into_iter().map(|near| match near {
         None => Ok(py.None().into_bound(py)),
-        Some((name, distance)) => hit(py, K::show_owned(py, &name), distance),
+        Some((name, distance)) => hit(py, K::show_owned(py, &name)?, distance),
     });
     match given.rows {
         None => hits.next().unwrap_or_else(|| Ok(py.None().into_bound(py))),

@@ -162,12 +162,16 @@ impl Index {
             Held::Ids(index) => Held::IdsAt(detached(py, || index.snapshot())?),
             Held::Numbers(index) => Held::NumbersAt(detached(py, || index.snapshot())?),
             Held::Texts(index) => Held::TextsAt(detached(py, || index.snapshot())?),
+            Held::Bytes(index) => Held::BytesAt(detached(py, || index.snapshot())?),
+            Held::Uuids(index) => Held::UuidsAt(detached(py, || index.snapshot())?),
             at => at.clone(),
         };
         let commit = match &at {
             Held::IdsAt(at) => at.commit(),
             Held::NumbersAt(at) => at.commit(),
             Held::TextsAt(at) => at.commit(),
+            Held::BytesAt(at) => at.commit(),
+            Held::UuidsAt(at) => at.commit(),
             _ => 0,
         };
         Py::new(py, PyClassInitializer::from(of.at(at)).add_subclass(Snapshot { commit }))

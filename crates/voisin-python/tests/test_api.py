@@ -1,6 +1,7 @@
 """What every user touches: creating, adding, searching, deleting, looking after an index."""
 
 import pickle
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,48 @@ def test_strings_can_be_searched_by_prefix(folder):
         assert len(found) == 20 and all(hit.id.startswith("ann/") for hit in found)
     assert repr(index.filter(prefix="ann/")) == '<Filter of all ids that begin with "ann/">'
     assert repr(index.filter(["ann/1"])) == "<Filter of 1 items>"
+
+
+def test_bytes_and_uuids_name_items(folder):
+    uuids = [uuid.uuid5(uuid.NAMESPACE_URL, str(i)) for i in range(100)]
+    for ids, names in ((bytes, [i.bytes[:5] for i in uuids]), (uuid.UUID, uuids)):
+        index = voisin.create(folder, 4, ids=ids, name=ids.__name__)
+        index.add(names, rows(100), [{"i": i} for i in range(100)])
+        assert index.id_type == ids.__name__.lower() and list(index.ids()) == sorted(names)
+        query = rows(100)[7]
+        found = index.search(query, k=5)
+        assert found[0].id == names[7] and type(found[0].id) is ids
+        assert list(found.ids)[0] == names[7] and repr(names[7]) in repr(found)
+        assert index.search(rows(100)[:2], k=1).ids.tolist() == [[names[0]], [names[1]]]
+        for options in (
+            {"filter": names[:3]},
+            {"filter": index.filter(names[:3])},
+            {"filter": lambda name, some=frozenset(names[:3]): name in some},
+        ):
+            assert {hit.id for hit in index.search(query, k=5, **options)} == set(names[:3])
+        assert (index[names[3]] == rows(100)[3]).all() and names[3] in index
+        assert index.get_record(names[3]) == {"i": 3}
+        with index.batch() as batch:
+            batch.delete(names[3])
+            batch.add(names[4], rows(1)[0])
+        assert names[3] not in index and len(index) == 99 and (index[names[4]] == rows(1)[0]).all()
+        assert index.delete(names[:3]) == 3
+        with pytest.raises(KeyError):
+            index[names[3]]
+        for wrong in ("a", 7, [7], ["a"], uuids[0] if ids is bytes else b"a"):
+            with pytest.raises(voisin.NamingMismatch):
+                index.add(wrong, rows(1))
+        with pytest.raises(voisin.NamingMismatch):
+            index.filter(prefix="a")
+        snapshot = index.snapshot()
+        assert list(snapshot.ids()) == sorted(names[4:])
+        pages = index.query(k=50).pages(query)
+        assert [len(page) for page in pages] == [50, 46]
+        assert index.check() == []
+    with pytest.raises(voisin.NamingMismatch):
+        voisin.open_or_create(folder, 4, ids=bytes, name="UUID")
+    with pytest.raises(voisin.InvalidParameter, match="UUID"):
+        voisin.create(folder, 4, ids=float, name="float")
 
 
 def test_an_exception_of_a_predicate_is_that_of_the_search(index):

@@ -2,7 +2,8 @@
 //! the reader table, which heed does not expose, and writes compacted copies.
 //!
 //! - `pages`: the layout of LMDB's pages. `walk`: traverses them (`order`, `free_list`). `verify`:
-//!   verifies a file, closed or in use (`findings`). `values`: verifies the checksums of a copy.
+//!   verifies a file, closed or in use (`findings`). `clean`: overwrites what belongs to nothing in
+//!   a copy. `values`: verifies its checksums.
 //! - `lock_table`: the readers.
 //!
 //! Read-only. Free pages are counted in LMDB's free list, a B-tree of its own in the data file,
@@ -13,6 +14,7 @@
 //! LMDB's own handle shares, is never moved. Where the files look unlike LMDB 0.9's, a figure is
 //! absent; that is not an error.
 
+mod clean;
 mod findings;
 mod free_list;
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
@@ -235,6 +237,7 @@ fn copy<T>(env: &Env<T>, path: &Path) -> Result<u64> {
     env.copy_to_file(copy.as_file_mut(), CompactionOption::Enabled)
         .map_err(|error| Error::from(error).while_doing("copy to", path))?;
     let copied = copy.path().to_owned();
+    clean::clean(copy.as_file(), &copied)?;
     values::verify(copy.as_file(), &copied)?;
     copy.as_file().sync_all().map_err(failed)?;
     let bytes = copy.as_file().metadata().map_err(failed)?.len();

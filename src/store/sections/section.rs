@@ -1,5 +1,7 @@
 //! The trait of all sections of an index.
 
+use roaring::RoaringBitmap;
+
 use super::relabel::{Relabel, Relabelled};
 use super::repair::Repair;
 use super::upkeep::{Upkeep, Upkept};
@@ -137,6 +139,12 @@ pub(crate) trait Section: Sync {
         false
     }
 
+    /// The centers that it has computed from vectors, which scrubbing compares with those that are
+    /// gone. If one shows such a vector, its values are deleted, and made anew by the next build.
+    fn centers(&self, _view: &AnyView<'_, '_, '_>) -> Result<Vec<Vec<f32>>> {
+        Ok(Vec::new())
+    }
+
     /// The puts that restore its values after a torn edit.
     fn repair(&self, repair: &Repair<'_, '_, '_>) -> Result<Vec<Put>>;
 
@@ -183,6 +191,12 @@ pub(crate) trait SectionEdit {
 
     /// Drains everything not yet written.
     fn rest(&mut self, place: Place<'_>) -> Vec<Put>;
+
+    /// Clears what is left in the places of slots that have been free since before the edit.
+    /// Returns how many places were not clear. Does nothing where a freed slot leaves nothing.
+    fn scrub(&mut self, _target: Target<'_, '_, '_>, _free: &RoaringBitmap) -> Result<u64> {
+        Ok(0)
+    }
 
     /// Adds to META what the section has counted in the edit.
     fn count(&self, meta: &mut Meta);

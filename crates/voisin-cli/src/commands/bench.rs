@@ -124,6 +124,18 @@ impl Bench {
                     let queries = self.queries(index, keys, |key| snapshot.vector(key))?;
                     self.measure(index, &snapshot, &queries, &bar)
                 }
+                AnyIndex::Bytes(index) => {
+                    let snapshot = index.snapshot()?;
+                    let keys = snapshot.keys()?.collect::<voisin::Result<Vec<Vec<u8>>>>()?;
+                    let queries = self.queries(index, keys, |key| snapshot.vector(key))?;
+                    self.measure(index, &snapshot, &queries, &bar)
+                }
+                AnyIndex::Uuids(index) => {
+                    let snapshot = index.snapshot()?;
+                    let keys = snapshot.keys()?.collect::<voisin::Result<Vec<[u8; 16]>>>()?;
+                    let queries = self.queries(index, keys, |key| snapshot.vector(key))?;
+                    self.measure(index, &snapshot, &queries, &bar)
+                }
             })
         });
         bar.finish();

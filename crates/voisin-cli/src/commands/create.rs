@@ -51,6 +51,10 @@ pub(crate) enum Naming {
     Numbers,
     /// Texts of 1 to 480 bytes
     Texts,
+    /// 1 to 480 bytes, given as hexadecimal digits
+    Bytes,
+    /// UUIDs
+    Uuids,
 }
 
 /// What an index has, and how its graph is built.
@@ -132,6 +136,8 @@ impl Type {
             None | Some(Naming::Ids) => Names::Ids,
             Some(Naming::Numbers) => Names::Numbers,
             Some(Naming::Texts) => Names::Texts,
+            Some(Naming::Bytes) => Names::Bytes,
+            Some(Naming::Uuids) => Names::Uuids,
         }))
     }
 }
@@ -144,6 +150,8 @@ impl Type {
             AnyIndex::Ids(_) => Naming::Ids,
             AnyIndex::Numbers(_) => Naming::Numbers,
             AnyIndex::Texts(_) => Naming::Texts,
+            AnyIndex::Bytes(_) => Naming::Bytes,
+            AnyIndex::Uuids(_) => Naming::Uuids,
         });
         self.metric.get_or_insert_with(|| index.metric().to_owned());
         self.any().unwrap_or_else(|| AnyType::new(index.metric()))

@@ -73,6 +73,16 @@ impl Delete {
                 index.write(|batch| batch.delete_items(&keys))?
             }
             AnyIndex::Texts(index) => index.write(|batch| batch.delete_items(&keys))?,
+            AnyIndex::Bytes(index) => {
+                let keys: Vec<Vec<u8>> =
+                    keys.iter().map(|key| given::<[u8]>(key)).collect::<Result<_>>()?;
+                index.write(|batch| batch.delete_items(&keys))?
+            }
+            AnyIndex::Uuids(index) => {
+                let keys: Vec<[u8; 16]> =
+                    keys.iter().map(|key| given::<[u8; 16]>(key)).collect::<Result<_>>()?;
+                index.write(|batch| batch.delete_items(&keys))?
+            }
         };
         let (asked, items) = (keys.len() as u64, index.len()?);
         told(ui, &index, deleted, asked - deleted, items)?;

@@ -160,7 +160,7 @@ impl Export {
         keys: Option<&mut BufWriter<File>>,
     ) -> Result<u64> {
         let (dimensions, to) = (index.dimensions(), &self.file);
-        let is_text = matches!(index, AnyIndex::Texts(_));
+        let is_text = !matches!(index, AnyIndex::Ids(_) | AnyIndex::Numbers(_));
         let mut done = 0;
         on_index!(index, index => {
             let snapshot = index.snapshot()?;

@@ -38,6 +38,8 @@ pub(super) fn key_of(index: &AnyIndex, text: &str) -> Result<AnyKey> {
         AnyIndex::Ids(_) => AnyKey::Number(given::<u32>(text)?.into()),
         AnyIndex::Numbers(_) => AnyKey::Number(given::<u64>(text)?),
         AnyIndex::Texts(_) => AnyKey::Text(given::<str>(text)?),
+        AnyIndex::Bytes(_) => AnyKey::Bytes(given::<[u8]>(text)?),
+        AnyIndex::Uuids(_) => AnyKey::Uuid(given::<[u8; 16]>(text)?),
     })
 }
 

@@ -1,14 +1,12 @@
 //! `voisin list`.
 
-use std::cmp::Ordering;
-
 use clap::Args;
 use serde_json::json;
 use voisin::{AnyIndex, AnyKey, Condition};
 
 use crate::failure::{Failure, Result};
 use crate::fields::Filtered;
-use crate::keys;
+use crate::keys::{self, given};
 use crate::place::Place;
 use crate::ui::Ui;
 
@@ -20,7 +18,7 @@ pub(crate) struct List {
     /// At most so many
     #[arg(long, short = 'n', value_name = "N")]
     limit: Option<usize>,
-    /// Only those that begin so (an index of texts)
+    /// Only those that begin so (an index of texts, or the hexadecimal digits of one of bytes)
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     #[command(flatten)]
@@ -43,6 +41,10 @@ impl List {
                 let snapshot = index.snapshot()?;
                 self.print(ui, snapshot.keys()?.map(|key| key.map(AnyKey::Number)))
             }
+            (AnyIndex::Uuids(index), None) => {
+                let snapshot = index.snapshot()?;
+                self.print(ui, snapshot.keys()?.map(|key| key.map(AnyKey::Uuid)))
+            }
             (AnyIndex::Texts(index), prefix) => {
                 let snapshot = index.snapshot()?;
                 let prefix = prefix.as_deref().unwrap_or_default();
@@ -52,6 +54,15 @@ impl List {
                 };
                 self.print(ui, snapshot.keys()?.filter(begins).map(|key| key.map(AnyKey::Text)))
             }
+            (AnyIndex::Bytes(index), prefix) => {
+                let snapshot = index.snapshot()?;
+                let prefix = given::<[u8]>(prefix.as_deref().unwrap_or_default())?;
+                let begins = |key: &voisin::Result<Vec<u8>>| match key {
+                    Ok(key) => key.starts_with(&prefix),
+                    Err(_) => true,
+                };
+                self.print(ui, snapshot.keys()?.filter(begins).map(|key| key.map(AnyKey::Bytes)))
+            }
             (_, Some(_)) => self.check_prefix(&index),
         }
     }
@@ -59,7 +70,7 @@ impl List {
     /// Refuses a prefix where names have none.
     fn check_prefix(&self, index: &AnyIndex) -> Result<()> {
         match (index, &self.prefix) {
-            (AnyIndex::Ids(_) | AnyIndex::Numbers(_), Some(prefix)) => {
+            (AnyIndex::Ids(_) | AnyIndex::Numbers(_) | AnyIndex::Uuids(_), Some(prefix)) => {
                 Err(Failure::usage(format!(
                     "--prefix {prefix:?}: the items of the index are named by {}, which have no \
                      prefix: leave it out",
@@ -73,14 +84,14 @@ impl List {
     /// Prints the keys of the items for which a condition holds.
     fn matching(&self, ui: &mut Ui, index: &AnyIndex, condition: &Condition) -> Result<()> {
         let mut keys = index.keys_of(condition)?;
-        keys.sort_unstable_by(|a, b| match (a, b) {
-            (AnyKey::Number(a), AnyKey::Number(b)) => a.cmp(b),
-            (AnyKey::Text(a), AnyKey::Text(b)) => a.cmp(b),
-            // An index names all its items alike.
-            _ => Ordering::Equal,
-        });
+        keys.sort_unstable();
+        let bytes = match (index, &self.prefix) {
+            (AnyIndex::Bytes(_), Some(prefix)) => given::<[u8]>(prefix)?,
+            _ => Vec::new(),
+        };
         let begins = |key: &AnyKey| match (key, &self.prefix) {
             (AnyKey::Text(text), Some(prefix)) => text.starts_with(prefix),
+            (AnyKey::Bytes(key), _) => key.starts_with(&bytes),
             _ => true,
         };
         self.print(ui, keys.into_iter().filter(begins).map(Ok))

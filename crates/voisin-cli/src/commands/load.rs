@@ -115,6 +115,12 @@ impl Load {
             AnyIndex::Texts(texts) => {
                 self.prepare(texts.loader(), &bar, &stop).load_given(feed.of::<str>())
             }
+            AnyIndex::Bytes(bytes) => {
+                self.prepare(bytes.loader(), &bar, &stop).load_given(feed.of::<[u8]>())
+            }
+            AnyIndex::Uuids(uuids) => {
+                self.prepare(uuids.loader(), &bar, &stop).load_given(feed.of::<[u8; 16]>())
+            }
         });
         bar.finish();
         let loaded = match (stop.take_failure(), loaded) {
@@ -274,9 +280,9 @@ impl<'s> Feed<'s> {
                     return Err(lines.name().wrong(what));
                 }
             },
-            (None, Keys::From(_)) if K::IS_TEXT => {
+            (None, Keys::From(_)) if !K::IS_NUMBER => {
                 return Err(Failure::usage(
-                    "the vectors have no keys, and the items of the index are named by texts: \
+                    "the vectors have no keys, and the items of the index are named by keys: \
                      give a file with a key on each line (--keys), or create the index with \
                      --names ids",
                 ));

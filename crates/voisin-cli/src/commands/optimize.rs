@@ -74,6 +74,8 @@ fn optimize(index: &AnyIndex, bar: &Bar) -> voisin::Result<()> {
         AnyIndex::Ids(index) => set(index.loader(), bar).load(empty::<(u32, [f32; 0])>()),
         AnyIndex::Numbers(index) => set(index.loader(), bar).load(empty::<(u64, [f32; 0])>()),
         AnyIndex::Texts(index) => set(index.loader(), bar).load(empty::<(String, [f32; 0])>()),
+        AnyIndex::Bytes(index) => set(index.loader(), bar).load(empty::<(Vec<u8>, [f32; 0])>()),
+        AnyIndex::Uuids(index) => set(index.loader(), bar).load(empty::<([u8; 16], [f32; 0])>()),
     }
     .map(drop)
 }

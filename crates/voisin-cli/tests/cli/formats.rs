@@ -81,6 +81,42 @@ fn binary_formats_are_loaded() {
 }
 
 #[test]
+fn bytes_and_uuids_name_items_in_all_commands() {
+    let place = Place::new();
+    let bytes: Vec<u8> = (1..=6).flat_map(|x| f32::to_le_bytes(x as f32)).collect();
+    npy(&place.path("f4.npy"), "<f4", (3, 2), &bytes);
+    let uuid = |last: &str| format!("67e55044-10b1-426f-9247-bb680e5fe0{last}");
+    for (names, keys) in [
+        ("bytes", ["00ff", "00", "f0f1"].map(str::to_owned)),
+        ("uuids", ["c8", "c7", "ff"].map(uuid)),
+    ] {
+        let index = format!("{names}.index");
+        std::fs::write(place.path("keys"), keys.join("\n")).unwrap();
+        let load = format!("load {index} f4.npy --keys keys --metric cosine --names {names}");
+        place.line(&load).done();
+        let expected = [(1, [3.0, 4.0]), (0, [1.0, 2.0]), (2, [5.0, 6.0])]
+            .map(|(at, row)| (Value::from(keys[at].clone()), row.to_vec()));
+        assert_eq!(items(&place, &index), expected);
+        // Exported files have the same keys.
+        for file in ["copy.jsonl", "copy.parquet"] {
+            place.line(&format!("export {index} {file}")).done();
+            let again = format!("{names}.{file}");
+            place.line(&format!("load {again} {file} --metric cosine --names {names}")).done();
+            assert_eq!(items(&place, &again), expected);
+        }
+        let line = format!("get {index} {}", keys[2]);
+        assert!(place.line(&line).done().out.contains(&keys[2]));
+        let word = if names == "bytes" { "hexadecimal" } else { "67e55044" };
+        place.line(&format!("get {index} 0")).failed(2, &["\"0\"", word]);
+        place.line(&format!("delete {index} {}", keys[0])).done();
+        place.line(&format!("check {index}")).done();
+    }
+    let listed = place.line("list bytes.index --prefix f0").done().out;
+    assert_eq!(listed.trim(), "f0f1");
+    place.line("list uuids.index --prefix f0").failed(2, &["UUID keys"]);
+}
+
+#[test]
 fn text_formats_are_loaded() {
     let place = Place::new();
     let write = |name: &str, text: &str| std::fs::write(place.path(name), text).unwrap();

@@ -3,6 +3,7 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeAlias, final, overload
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,14 @@ from voisin._types import (
 )
 
 _Path: TypeAlias = str | PathLike[str]
-_Id: TypeAlias = int | str | np.integer[Any]
-_IdType: TypeAlias = Literal["int", "u32", "u64", "str"]
+_Id: TypeAlias = int | str | bytes | UUID | np.integer[Any]
+_IdType: TypeAlias = (
+    Literal["int", "u32", "u64", "str", "bytes", "uuid"]
+    | type[int]
+    | type[str]
+    | type[bytes]
+    | type[UUID]
+)
 # An array, a list, a set or another iterable of ids.
 _Names: TypeAlias = Iterable[Any]
 # A condition: of `field`, or as JSON has it.
@@ -508,7 +515,7 @@ def create(
     *,
     metric: str = "cosine",
     dtype: npt.DTypeLike | None = None,
-    ids: type[int] | type[str] | _IdType | None = None,
+    ids: _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
     fields: dict[str, _FieldType] | None = None,
     kinds: Sequence[str] | str | None = None,
@@ -533,7 +540,7 @@ def open_or_create(
     *,
     metric: str = "cosine",
     dtype: npt.DTypeLike | None = None,
-    ids: type[int] | type[str] | _IdType | None = None,
+    ids: _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
     fields: dict[str, _FieldType] | None = None,
     kinds: Sequence[str] | str | None = None,

@@ -129,6 +129,10 @@ impl Section for CodesSection {
         true
     }
 
+    fn centers(&self, view: &AnyView<'_, '_, '_>) -> Result<Vec<Vec<f32>>> {
+        Ok(view.trainings()?.into_iter().map(|trained| trained.center).collect())
+    }
+
     fn repair(&self, repair: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
         let Some(geometry) = repair.meta.code_geometry() else { return Ok(Vec::new()) };
         repair.strided(geometry, [BLOCK, SINGLE])

@@ -27,6 +27,14 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         self.snapshot.codes.as_ref().map(|_| self.training(generation)).transpose()
     }
 
+    /// All trainings that there are: the newest, and the one before while blocks have codes of it.
+    pub(crate) fn trainings(&self) -> Result<Vec<Trained>> {
+        let training = &self.snapshot.meta.training;
+        let older = training.has_older().then(|| training.generation.saturating_sub(1));
+        let generations = self.snapshot.codes.iter().map(|_| training.generation).chain(older);
+        generations.map(|generation| self.training(generation)).collect()
+    }
+
     fn training(&self, generation: u32) -> Result<Trained> {
         // Verified for searches, too: all error bounds depend on it, and it is read once per
         // snapshot.

@@ -1,8 +1,10 @@
 //! KEYS: the keys of items, in an index whose items are named by keys instead of bare item ids.
 //!
-//! `rows`: looks keys up, assigns item ids to them and frees those.
+//! `rows`: looks keys up, and finds free item ids. `edit`: the write buffer, which assigns ids to
+//! keys and frees them.
 
 pub(crate) mod check;
+pub(in crate::store) mod edit;
 pub(crate) mod rows;
 
 use super::relabel::{Relabel, Relabelled};
@@ -35,7 +37,7 @@ impl Section for ItemKeysSection {
         Ok(Relabelled::Unchanged)
     }
 
-    /// Nothing to restore: rows change only between edits.
+    /// Nothing to restore: an edit puts all rows at its end.
     fn repair(&self, _: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
         Ok(Vec::new())
     }

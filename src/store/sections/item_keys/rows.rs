@@ -1,23 +1,29 @@
-//! The rows that map item keys to item ids and back: lookup, insertion and removal.
+//! The rows that map item keys to item ids and back: lookup.
 //!
-//! The item ids of an index whose items have keys are allocated here: the smallest free id, or the
-//! next beyond all. An id is free once its item is deleted, also within the transaction: the graph
-//! refers to slots, and a replaced item gets a new slot. Each change writes two or three small
-//! rows; a lookup is one descent of the B-tree. Owns the invariant `item-keys` of `docs/format.md`.
+//! The item ids of an index whose items have keys are allocated by `edit`: the smallest free id, or
+//! the next beyond all. An id is free once its item is deleted, also within the transaction: the
+//! graph refers to slots, and a replaced item gets a new slot. Each change writes two or three
+//! small rows; a lookup is one descent of the B-tree. Owns the invariant `item-keys` of
+//! `docs/format.md`.
 
 use std::ops::Bound;
 
-use heed::{RoTxn, RwTxn};
+use heed::RoTxn;
 
 use crate::error::{Error, Result};
 use crate::format::checksum::{self, BROKEN, Sound};
-use crate::format::item_keys::{Naming, Row, bounds, decode_id, decode_key, encode_key};
+use crate::format::item_keys::{Naming, Row, bounds, decode_id, decode_key};
 use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
 use crate::store::table::Table;
 use crate::store::view::View;
 use crate::store::{Place, meter};
 use crate::types::ItemId;
+
+/// The error for an item whose key is not of the type that the index is opened with.
+pub(crate) fn mistyped(index: u16, id: ItemId) -> Error {
+    Error::corrupt(Row::name_of(index, id), "its key is not of the type of the index")
+}
 
 /// The item keys of an index.
 #[derive(Debug, Clone, Copy)]
@@ -26,18 +32,10 @@ pub(crate) struct ItemKeys<'e> {
     pub(crate) naming: Naming,
 }
 
-impl ItemKeys<'_> {
-    fn put(&self, wtxn: &mut RwTxn<'_>, row: Row<'_>, body: &[u8]) -> Result<()> {
-        let (key, mut value) = (row.to_bytes(self.place.index), body.to_vec());
-        checksum::seal_under(&key, &mut value);
-        meter::wrote(value.len());
-        Ok(self.place.raw.put(wtxn, &key, &value)?)
-    }
-
-    fn delete(&self, wtxn: &mut RwTxn<'_>, row: Row<'_>) -> Result<()> {
-        meter::wrote(0);
-        self.place.raw.delete(wtxn, &row.to_bytes(self.place.index))?;
-        Ok(())
+impl<'e> ItemKeys<'e> {
+    /// The keys of an index, as it names its items.
+    pub(crate) fn of(place: Place<'e>) -> Self {
+        Self { place, naming: place.naming }
     }
 
     fn corrupt(&self, key: &[u8], what: &'static str) -> Error {
@@ -115,32 +113,32 @@ impl ItemKeys<'_> {
 
     /// An exclusive upper bound of all ids that have a key.
     pub(crate) fn bound(&self, rtxn: &RoTxn<'_>) -> Result<u64> {
-        Ok(self.end(rtxn, Row::Key(0), true)?.map_or(0, |last| u64::from(last) + 1))
-    }
-
-    /// The id that the next new item gets.
-    pub(crate) fn next(&self, rtxn: &RoTxn<'_>) -> Result<ItemId> {
-        if let Some(id) = self.end(rtxn, Row::Free(0), false)? {
-            return Ok(id);
-        }
-        match self.end(rtxn, Row::Key(0), true)? {
-            None => Ok(0),
-            Some(last) => last.checked_add(1).ok_or(Error::IndexFull(self.place.index)),
-        }
-    }
-
-    /// The smallest or the largest id that has a row of this kind.
-    fn end(&self, rtxn: &RoTxn<'_>, of: Row<'_>, is_last: bool) -> Result<Option<ItemId>> {
-        let [first, end] = bounds(self.place.index, of);
+        let [first, end] = bounds(self.place.index, Row::Key(0));
         let range = (Bound::Included(&first[..]), Bound::Excluded(&end[..]));
         meter::read();
-        let found = match is_last {
-            true => self.place.raw.rev_range(rtxn, &range)?.next(),
-            false => self.place.raw.range(rtxn, &range)?.next(),
-        };
-        let Some((key, value)) = found.transpose()? else { return Ok(None) };
+        let found = self.place.raw.rev_range(rtxn, &range)?.next();
+        Ok(self.id_of(found.transpose()?)?.map_or(0, |last| u64::from(last) + 1))
+    }
+
+    /// The smallest free id after `last`.
+    pub(crate) fn free_after(
+        &self,
+        rtxn: &RoTxn<'_>,
+        last: Option<ItemId>,
+    ) -> Result<Option<ItemId>> {
+        let [first, end] = bounds(self.place.index, Row::Free(0));
+        let last = last.map(|id| Row::Free(id).to_bytes(self.place.index));
+        let from = last.as_deref().map_or(Bound::Included(&first[..]), Bound::Excluded);
+        meter::read();
+        let found = self.place.raw.range(rtxn, &(from, Bound::Excluded(&end[..])))?.next();
+        self.id_of(found.transpose()?)
+    }
+
+    /// The id of a row of sub 1 or 2. Verified: a damaged row might report the id of an existing
+    /// item as free.
+    fn id_of(&self, row: Option<(&[u8], &[u8])>) -> Result<Option<ItemId>> {
+        let Some((key, value)) = row else { return Ok(None) };
         match Row::from_bytes(key) {
-            // Verified: a damaged row might report the id of an existing item as free.
             Some(Row::Key(id) | Row::Free(id)) => match Sound::under(key, value) {
                 Some(_) => Ok(Some(id)),
                 None => Err(Error::corrupt(Row::name_of(self.place.index, id), BROKEN)),
@@ -150,20 +148,6 @@ impl ItemKeys<'_> {
                 what: "a key of it is not one of ours",
             }),
         }
-    }
-
-    /// Inserts a key that is new, with the id that [`next`](Self::next) has returned.
-    pub(crate) fn insert(&self, wtxn: &mut RwTxn<'_>, key: &[u8], id: ItemId) -> Result<()> {
-        self.put(wtxn, Row::Id(key), &id.to_le_bytes())?;
-        self.put(wtxn, Row::Key(id), &encode_key(key))?;
-        self.delete(wtxn, Row::Free(id))
-    }
-
-    /// Removes a key, and frees its id.
-    pub(crate) fn remove(&self, wtxn: &mut RwTxn<'_>, key: &[u8], id: ItemId) -> Result<()> {
-        self.delete(wtxn, Row::Id(key))?;
-        self.delete(wtxn, Row::Key(id))?;
-        self.put(wtxn, Row::Free(id), &[])
     }
 
     /// The keys after `last` and the item [`ids`](Self::id) they map to, in key order, at most

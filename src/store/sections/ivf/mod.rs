@@ -225,6 +225,11 @@ impl Section for IvfSection {
         is_present
     }
 
+    fn centers(&self, view: &AnyView<'_, '_, '_>) -> Result<Vec<Vec<f32>>> {
+        let Some(lists) = view.lists()? else { return Ok(Vec::new()) };
+        (0..lists.part.lists).map(|list| lists.components(view.snapshot.index, list)).collect()
+    }
+
     /// Nothing to restore: edits write the lists at their end, when nothing can stop them.
     fn repair(&self, _: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {
         Ok(Vec::new())

@@ -87,6 +87,11 @@ impl Section for LshSection {
         has_some
     }
 
+    fn centers(&self, view: &AnyView<'_, '_, '_>) -> Result<Vec<Vec<f32>>> {
+        let part = training::part(view.snapshot.index, &view.snapshot.meta)?;
+        part.map(|_| Ok(view.hash_training()?.center)).into_iter().collect()
+    }
+
     /// Nothing to restore: edits write the tables at their end, or, with all else of an index, in
     /// ways that forget them.
     fn repair(&self, _: &Repair<'_, '_, '_>) -> Result<Vec<Put>> {

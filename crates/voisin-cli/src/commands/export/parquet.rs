@@ -96,7 +96,7 @@ impl<W: Write + Send> Writer<W> {
         match key {
             // Unsigned numbers have the bits of signed ones.
             AnyKey::Number(number) => self.numbers.push(number.cast_signed()),
-            AnyKey::Text(text) => self.texts.push(ByteArray::from(text.into_bytes())),
+            text => self.texts.push(ByteArray::from(text.to_string().into_bytes())),
         }
         self.components.extend(vector);
         let bytes = size_of_val(&self.components[..]) + self.record_bytes;
