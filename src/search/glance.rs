@@ -5,11 +5,11 @@
 //! node that it meets, and resolves it only if that walk gives up, as its candidates are elsewhere
 //! or few, or finds fewer than `k`.
 //!
-//! Candidates that are resolved already, for a batch or by a [`Filter`](crate::Filter) that is kept,
-//! are searched in the same two steps, so that one query has one answer however they are given: a
-//! glance decides by the number of ids that were given, and a sample of them, never by what they
-//! were resolved to. (Only [`possible`](Searched::possible) tells the difference, where the index
-//! lacks some.)
+//! Candidates that are resolved already, for a batch or by a [`Filter`](crate::Filter) that is
+//! kept, are searched in the same two steps, so that one query has one answer however they are
+//! given: a glance decides by the number of ids that were given, and a sample of them, never by
+//! what they were resolved to. (Only [`possible`](Searched::possible) tells the difference, where
+//! the index lacks some.)
 
 use super::costs::Costs;
 use super::paths::{AccessPath, PATHS, glance};
