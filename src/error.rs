@@ -130,6 +130,16 @@ pub enum Error {
         /// The dimensions of the index.
         dimensions: usize,
     },
+    /// An item that is copied from another index, and whose name the index has already, or another
+    /// one that is copied.
+    #[error(
+        "item {item} is there already, or two items would have that name: copy it under another \
+         name, leave it out, or delete the other one first"
+    )]
+    ItemExists {
+        /// The id or the key.
+        item: String,
+    },
     /// A build parameter out of its range.
     #[error("{name} is {value}: {remedy}")]
     InvalidParameter {

@@ -61,6 +61,7 @@ impl Error {
             | Self::UnevenRows { .. }
             | Self::LengthMismatch { .. }
             | Self::InvalidParameter { .. }
+            | Self::ItemExists { .. }
             | Self::InvalidRecord { .. }
             | Self::InvalidField { .. }
             | Self::UnknownField { .. }
