@@ -227,6 +227,18 @@ pub enum Error {
         /// What it can be used with.
         can: &'static str,
     },
+    /// A query asks for a metric that vectors of this element type are not compared by.
+    #[error(
+        "vectors that are stored as {form} cannot be searched by the metric {requested:?}: use {can}"
+    )]
+    QueryMetric {
+        /// The metric.
+        requested: &'static str,
+        /// The element type of the vectors.
+        form: &'static str,
+        /// The metrics of that element type.
+        can: String,
+    },
     /// A query asks for a kind that the index does not have, or the kind that every index has was
     /// to be dropped.
     #[error(

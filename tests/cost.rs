@@ -266,7 +266,9 @@ fn compare_kind(kind: IndexKind) {
         }
         let [small, large] = [all[0][i], all[1][i]];
         assert!(large.values_written <= 1.2 * small.values_written, "{change}");
-        assert!(large.values_read <= 1.2 * small.values_read, "{change}");
+        // The number of lists, whose centers are all read, grows with the square root.
+        let growth = if kind == IndexKind::Ivf { 4.0 } else { 1.2 };
+        assert!(large.values_read <= growth * small.values_read, "{change}");
         let most = if *change == "replace" { 40_000.0 } else { 20_000.0 };
         assert!(large.bytes_written <= most, "{change}: {} B", large.bytes_written);
         let most = if *change == "replace" { 320_000.0 } else { 160_000.0 };

@@ -62,6 +62,7 @@ impl Error {
             | Self::LengthMismatch { .. }
             | Self::InvalidParameter { .. }
             | Self::ItemExists { .. }
+            | Self::QueryMetric { .. }
             | Self::InvalidRecord { .. }
             | Self::InvalidField { .. }
             | Self::UnknownField { .. }
