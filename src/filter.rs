@@ -127,13 +127,9 @@ enum Set {
     Matching(Condition),
 }
 
-/// The slots of the items for which a condition holds.
-fn slots_of<'t, S: Source<'t>>(
-    view: &View<'_, 't, S>,
-    condition: &Condition,
-    due: Due,
-) -> Result<SlotSet> {
-    Ok(match view.matching(condition)? {
+/// The slots of items.
+fn slots_of<'t, S: Source<'t>>(view: &View<'_, 't, S>, ids: Ids, due: Due) -> Result<SlotSet> {
+    Ok(match ids {
         Ids::Only(ids) => SlotSet::of(view, &ids, due)?,
         Ids::AllBut(ids) => {
             let others = SlotSet::of(view, &ids, due)?;
@@ -175,7 +171,7 @@ impl Kept {
             Set::Ids(ids) => SlotSet::of(view, ids, due)?,
             Set::Keys(all) => SlotSet::of(view, &keys.ids(all, due)?, due)?,
             Set::Prefix(prefix) => SlotSet::of(view, &with_prefix(prefix, keys, due)?, due)?,
-            Set::Matching(condition) => slots_of(view, condition, due)?,
+            Set::Matching(condition) => slots_of(view, view.matching(condition)?, due)?,
         });
         // These may be some of them otherwise.
         if !due.is_over() {
@@ -292,9 +288,11 @@ impl<'a> Known<'a> {
             None => None,
             Some(Candidates::Ids(ids)) => Some(Self::Borrowed(ids)),
             Some(Candidates::Keys(all)) => Some(Self::Ids(keys.ids(all, due)?)),
-            Some(Candidates::Matching(condition)) => {
-                Some(Self::Slots(Arc::new(slots_of(view, condition, due)?)))
-            }
+            Some(Candidates::Matching(condition)) => Some(match view.matching(condition)? {
+                // As if they were given: they may not have to be resolved.
+                Ids::Only(ids) => Self::Ids(ids),
+                ids => Self::Slots(Arc::new(slots_of(view, ids, due)?)),
+            }),
             Some(Candidates::Kept(kept)) => Some(Self::Slots(kept.resolve(view, keys, due)?)),
             Some(Candidates::Invalid(bytes)) => {
                 return Err(Error::InvalidItemKey { bytes: *bytes, max: MAX_KEY_BYTES });

@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use crate::error::Result;
 use crate::types::Slot;
 
 /// The number of lists whose nodes count as near the query, the first ones: those around the node
@@ -74,15 +75,20 @@ impl Detours {
     }
 
     /// Sorts nodes just visited into admitted and refused ones.
-    pub(super) fn sort(&mut self, fresh: &[u32], admits: impl Fn(Slot) -> bool) {
+    pub(super) fn sort(
+        &mut self,
+        fresh: &[u32],
+        admits: impl Fn(Slot) -> Result<bool>,
+    ) -> Result<()> {
         let before = self.admitted.len();
         for &slot in fresh {
-            if admits(Slot(slot)) { &mut self.admitted } else { &mut self.refused }.push(slot);
+            if admits(Slot(slot))? { &mut self.admitted } else { &mut self.refused }.push(slot);
         }
         if (1..=FIRST_LISTS).contains(&self.lists) {
             self.first.visited += fresh.len() as f32;
             self.first.admitted += (self.admitted.len() - before) as f32;
         }
+        Ok(())
     }
 
     /// The local pass rate: the share of admitted nodes among the neighbors of about two nodes,

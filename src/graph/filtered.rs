@@ -39,8 +39,8 @@ const MAX_TWO_HOP: usize = 32;
 
 /// Which nodes may be results.
 pub(crate) trait Filter {
-    /// Whether a node may be a result, as far as that is known at once.
-    fn admits(&self, slot: Slot) -> bool;
+    /// Whether a node may be a result, as far as that is known without the predicate.
+    fn admits(&self, slot: Slot) -> Result<bool>;
 
     /// The predicate, asked of an admitted node.
     fn ask(&self, slot: Slot) -> Result<bool>;
@@ -144,7 +144,7 @@ impl Beam {
         let Self { visited, list, detours, ahead, list_count, .. } = self;
         let admits = |slot| filter.admits(slot);
         detours.clear();
-        detours.sort(visited.insert_all(list), admits);
+        detours.sort(visited.insert_all(list), admits)?;
         if node == Node::Bridge {
             detours.bridges.append(&mut detours.refused);
             return Ok(());
@@ -168,7 +168,7 @@ impl Beam {
             ahead.clear();
             graph.neighbors(layer, Slot(bridge), ahead)?;
             (detours.lists, *list_count) = (detours.lists + 1, *list_count + 1);
-            detours.sort(visited.insert_all(ahead), admits);
+            detours.sort(visited.insert_all(ahead), admits)?;
             if detours.admitted.len() >= MAX_TWO_HOP {
                 break;
             }
@@ -302,8 +302,8 @@ mod tests {
     }
 
     impl<A: Fn(u32) -> bool, P: Fn(u32) -> bool> Filter for By<A, P> {
-        fn admits(&self, slot: Slot) -> bool {
-            (self.admits)(slot.0)
+        fn admits(&self, slot: Slot) -> Result<bool> {
+            Ok((self.admits)(slot.0))
         }
 
         fn ask(&self, slot: Slot) -> Result<bool> {

@@ -34,6 +34,8 @@ const ROWS_TOGETHER: i32 = 6;
 /// The number of distances computed for a node that is expanded: its neighbors that were not
 /// visited before.
 const FRESH_NEIGHBORS: f64 = 13.0;
+/// Resolving one of many ids to its slot.
+const RESOLVE_NS: f64 = 5.0;
 /// Keeping the pool sorted, for each pair of its members: three insertions a member, each moving
 /// half of the pool.
 const POOL_NS: f64 = 1.2;
@@ -60,6 +62,15 @@ impl Costs {
         view: &View<'_, 't, S>,
         context: &SearchContext<'_>,
     ) -> Self {
+        Self::among(view, context, context.selection.len())
+    }
+
+    /// The same where `rows` items may be results.
+    pub(crate) fn among<'t, S: Source<'t>>(
+        view: &View<'_, 't, S>,
+        context: &SearchContext<'_>,
+        rows: usize,
+    ) -> Self {
         let meta = &view.snapshot.meta;
         let stride = meta.geometry.stride as f64;
         let code = meta
@@ -70,7 +81,6 @@ impl Costs {
             Some(code) => ESTIMATE_NS + code / ESTIMATE_BYTES_PER_NS,
             None => DISTANCE_NS + stride / DISTANCE_BYTES_PER_NS,
         };
-        let rows = context.selection.len();
         let (row, bytes) = match code.filter(|_| rows >= CODES_MIN_SLOTS) {
             Some(code) => (CODE_SCAN_NS + code / CODE_SCAN_BYTES_PER_NS, code),
             None => (SCAN_NS + stride / SCAN_BYTES_PER_NS, stride),
@@ -85,6 +95,11 @@ impl Costs {
     pub(crate) fn walk(&self, ef: usize) -> f64 {
         let ef = ef as f64;
         ef * (self.list + FRESH_NEIGHBORS * self.distance) + ef * ef * POOL_NS
+    }
+
+    /// Resolving as many ids to slots.
+    pub(crate) fn resolve(given: u64) -> f64 {
+        given as f64 * RESOLVE_NS
     }
 
     /// The cost from which on a walk predicts its end, where the exact way costs `exact`.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::paths::PATHS;
+use super::paths::{AccessPath, Graph, PATHS};
 use super::{AnyView, Request, Search, SearchContext, Searched, Strategy, begin};
 use crate::codec::Components;
 use crate::error::Result;
+use crate::top_k::Found;
 use crate::types::ItemId;
 
 /// How a query is answered: see [`Query::explain`](crate::Query::explain). Displayed as a table.
@@ -21,7 +22,8 @@ pub struct Explanation<I = ItemId> {
     pub ef_search: usize,
     /// The goal of recall.
     pub recall: Option<f64>,
-    /// The time that it took to look candidates, exclusions and prefixes up.
+    /// The time that it took to look candidates, exclusions and prefixes up. A search does that for
+    /// candidates given by many ids only if a first walk of the graph does not find the answer.
     pub resolved_in: Duration,
     /// The ways to answer, the chosen one first.
     pub ways: Vec<Way>,
@@ -80,31 +82,38 @@ impl Search<'_, '_, '_, '_> {
             let (mut answers, took, pages) = self.timed(Self::run)?;
             // One query has one answer.
             let answer = answers.swap_remove(0);
-            let Searched { strategy, lists, distances, estimates, .. } = answer;
-            let (is_chosen, changed_over, estimated) = (true, false, None);
             let way = Way {
-                strategy,
-                is_chosen,
-                changed_over,
-                estimated,
+                strategy: answer.strategy,
+                is_chosen: true,
+                changed_over: false,
+                estimated: None,
                 took,
-                lists,
-                distances,
-                estimates,
+                lists: answer.lists,
+                distances: answer.distances,
+                estimates: answer.estimates,
                 pages,
             };
             return Ok((answer, vec![way]));
         }
-        let chosen = self.cheapest(k);
+        let (glanced, glance_took, glance_pages) = self.timed(Self::glance)?;
+        let mut glanced = glanced.and_then(|mut glanced| glanced.pop());
+        let is_found = glanced.as_ref().is_some_and(|(_, is_answer)| *is_answer);
+        let chosen = if is_found { &Graph } else { self.cheapest(k) };
         let mut paths = vec![chosen];
         paths.extend(PATHS.iter().filter(|path| path.strategy() != chosen.strategy()));
         let (mut answer, mut ways) = (None, Vec::new());
         for path in paths {
             let is_chosen = ways.is_empty();
             let Some(cost) = path.cost_ns(self, k) else { continue };
-            let (mut found, took, pages) = self.timed(|search| path.search(search, k))?;
-            // One query has one answer.
-            let (strategy, found) = found.swap_remove(0);
+            let (strategy, found, took, pages) = match glanced.take() {
+                Some((found, true)) => (path.strategy(), found, glance_took, glance_pages),
+                Some((glanced, false)) => {
+                    let (strategy, mut found, took, pages) = self.taken(path, k)?;
+                    found.add_cost_of(&glanced);
+                    (strategy, found, took + glance_took, pages + glance_pages)
+                }
+                None => self.taken(path, k)?,
+            };
             ways.push(Way {
                 strategy: path.strategy(),
                 is_chosen,
@@ -125,6 +134,14 @@ impl Search<'_, '_, '_, '_> {
         }
         // The chosen way can answer.
         Ok((answer.unwrap_or_else(Searched::empty), ways))
+    }
+
+    /// Takes a way, and tells what that has cost.
+    fn taken(&self, path: &dyn AccessPath, k: usize) -> Result<(Strategy, Found, Duration, u64)> {
+        let (mut found, took, pages) = self.timed(|search| path.search(search, k))?;
+        // One query has one answer.
+        let (strategy, found) = found.swap_remove(0);
+        Ok((strategy, found, took, pages))
     }
 
     /// Does something, and tells how long that took, and how many pages were read.

@@ -18,6 +18,7 @@ pub(crate) mod count;
 mod deadline;
 mod effort;
 pub(crate) mod explain;
+mod glance;
 pub(crate) mod pages;
 pub(crate) mod parameters;
 mod paths;
@@ -120,10 +121,7 @@ fn search_vector(
 ) -> Result<Searched> {
     begin(view, &request, |view| {
         let query = view.query(vector)?;
-        let context = SearchContext::new(view, request, None)?;
-        let mut found = Search { view, queries: &[query], context: &context }.run()?;
-        // One query has one answer.
-        Ok(found.swap_remove(0))
+        glance::one(view, request, query, None)
     })
 }
 
@@ -175,8 +173,7 @@ fn search_item(
     begin(view, &request, |view| {
         let Some(slot) = view.slot(item)? else { return Ok(None) };
         let query = view.query_of(slot)?;
-        let context = SearchContext::new(view, request, Some(slot))?;
-        Ok(Search { view, queries: &[query], context: &context }.run()?.pop())
+        glance::one(view, request, query, Some(slot)).map(Some)
     })
 }
 
@@ -193,15 +190,18 @@ impl Search<'_, '_, '_, '_> {
         if let Some(radius) = self.context.request.within {
             return self.within(radius);
         }
+        let glanced = self.glance()?;
+        self.run_after(glanced)
+    }
+
+    /// Returns an answer for each query by the access path that the planner chooses.
+    fn planned(&self) -> Result<Vec<(Strategy, Found)>> {
         let k = self.context.request.k.min(self.context.selection.len());
-        let found = if k == 0 {
-            let nothing = self.scan(0, Slots::Only(&[]))?.into_iter();
-            nothing.map(|found| (Strategy::All, found)).collect()
-        } else {
-            self.cheapest(k).search(self, k)?
-        };
-        let queries = self.queries.iter().zip(found);
-        queries.map(|(query, (strategy, found))| self.answer(query, found, strategy)).collect()
+        if k > 0 {
+            return self.cheapest(k).search(self, k);
+        }
+        let nothing = self.scan(0, Slots::Only(&[]))?.into_iter();
+        Ok(nothing.map(|found| (Strategy::All, found)).collect())
     }
 
     /// The answer to one of the queries.

@@ -149,7 +149,7 @@ impl Stream {
             Near::Item(_) => {}
         }
         let context = SearchContext::new(view, request, None)?;
-        let settled = context.selection.asked(view, || context.stop())?;
+        let settled = context.selection.settled_by_predicate(view, || context.stop())?;
         let said = tell(&self.near, &settled);
         self.settled = Some(settled);
         Ok(said)

@@ -7,7 +7,7 @@ use super::beside::Beside;
 use super::deadline::{Deadline, Due};
 use super::effort::{check_goal, ef_for};
 use super::paths::PATHS;
-use super::selection::{Restrictions, Selection};
+use super::selection::{Items, Restrictions, Selection};
 use crate::defaults;
 use crate::distance::Metric;
 use crate::error::{Error, Result};
@@ -192,13 +192,38 @@ impl<'a> SearchContext<'a> {
         };
         let due = request.due();
         let selection = Selection::of(view, request.restrictions, own, due)?;
-        let (cancelled, late) = (AtomicBool::new(false), AtomicBool::new(false));
-        let overlay = None;
-        let mut context = Self { request, selection, overlay, cancelled, due, late };
+        let mut context = Self { due, ..Self::with(request, selection) };
         if request.restrictions.are_looked_up() && context.has_expired() {
             context.selection = Selection::nothing();
         }
         Ok(context)
+    }
+
+    /// The same for candidates alone that are given by ids, without resolving them. `None` for
+    /// other restrictions.
+    pub(super) fn unresolved<'t, S: Source<'t>>(
+        view: &View<'a, 't, S>,
+        request: Request<'a>,
+        own: Option<Slot>,
+    ) -> Result<Option<Self>> {
+        let Restrictions {
+            candidates: Some(Items::Ids(ids)),
+            prefix: None,
+            excluded: None,
+            predicate: None,
+        } = request.restrictions
+        else {
+            return Ok(None);
+        };
+        let meta = &view.snapshot.meta;
+        let request = request.of_kind(view.snapshot.index, meta)?.with_effort(meta)?;
+        let selection = Selection::unresolved(view, ids, own)?;
+        Ok(Some(Self::with(request, selection)))
+    }
+
+    fn with(request: Request<'a>, selection: Selection<'a>) -> Self {
+        let (cancelled, late) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { request, selection, overlay: None, cancelled, due: request.due(), late }
     }
 
     /// Whether to end the search here. Calls `cancel`, and looks at the clock if there is a
@@ -236,7 +261,9 @@ impl<'a> SearchContext<'a> {
 
     /// Whether an item that would be a result may be one. Asks the predicate, if there is one.
     pub(crate) fn accepts(&self, slot: Slot, item: ItemId) -> Result<bool> {
-        if !self.selection.admits(slot) {
+        if !self.selection.admits(slot)
+            || self.selection.asked().is_some_and(|ids| !ids.contains(item))
+        {
             return Ok(false);
         }
         match self.selection.predicate() {

@@ -66,7 +66,9 @@ pub struct Searched<I = ItemId> {
     /// environment. A search inside a write transaction has the number of the commit to come.
     pub snapshot: u64,
     /// The number of items that could be results, as far as no predicate is asked: all of the
-    /// index, or all that pass a filter.
+    /// index, or all that pass a filter. If a search of the graph has answered, and the filter is a
+    /// bitmap of many ids that was given for this query alone, it is the most that there may be:
+    /// such a search does not look up which of the ids the index has.
     pub possible: u64,
     /// Whether the search was cancelled, or ended by its deadline: these are then the nearest items
     /// seen so far.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::deadline::Due;
-use super::slot_set::{SlotSet, pending_but};
+use super::slot_set::{SlotSet, given, pending_but};
 use crate::error::{Error, Result};
 use crate::store::source::Source;
 use crate::store::view::View;
@@ -126,6 +126,11 @@ pub(crate) struct Selection<'a> {
     own: Option<Slot>,
     /// The number of items, not counting what the predicate refuses.
     count: usize,
+    /// Candidates that are not resolved: they are asked for the id of a slot.
+    asked: Option<&'a RoaringBitmap>,
+    /// About how many candidates were given by ids, if nothing else restricts the results and these
+    /// are many.
+    given: Option<u64>,
     predicate: Option<Predicate<'a>>,
 }
 
@@ -146,6 +151,8 @@ impl<'a> Selection<'a> {
                 None => prefix,
             });
         }
+        let is_alone = prefix.is_none() && excluded.is_none() && predicate.is_none();
+        let given = only.as_ref().filter(|_| is_alone).and_then(|only| only.given());
         let (mut barred, mut few) = (Cow::Borrowed(&snapshot.removed), None);
         if let Some(excluded) = excluded.map(|items| items.resolve(view, due)).transpose()? {
             let all = match &only {
@@ -180,7 +187,36 @@ impl<'a> Selection<'a> {
         };
         let count = count - usize::from(own.is_some_and(|own| is_own(&own)));
         let settled = Settled { only, excluded: few };
-        Ok(Self { settled, barred, pending, own, count, predicate })
+        Ok(Self { settled, barred, pending, own, count, asked: None, given, predicate })
+    }
+
+    /// Candidates alone, given by their ids, which are not resolved. The number of items is then
+    /// the most that there may be.
+    pub(crate) fn unresolved<'t, S: Source<'t>>(
+        view: &View<'a, 't, S>,
+        ids: &'a RoaringBitmap,
+        own: Option<Slot>,
+    ) -> Result<Self> {
+        let snapshot = view.snapshot;
+        let mut pending = Vec::new();
+        for slot in snapshot.pending.iter().map(|slot| Slot(*slot)) {
+            if own != Some(slot)
+                && !snapshot.removed.contains(slot.0)
+                && ids.contains(view.item(slot)?)
+            {
+                pending.push(slot.0);
+            }
+        }
+        Ok(Self {
+            settled: Settled::default(),
+            barred: Cow::Borrowed(&snapshot.removed),
+            pending: pending.into(),
+            own,
+            count: ids.len().min(snapshot.meta.items.into()) as usize,
+            asked: Some(ids),
+            given: given(view, ids)?,
+            predicate: None,
+        })
     }
 
     /// No slot may be a result.
@@ -191,6 +227,8 @@ impl<'a> Selection<'a> {
             pending: Cow::Borrowed(&[]),
             own: None,
             count: 0,
+            asked: None,
+            given: None,
             predicate: None,
         }
     }
@@ -205,11 +243,11 @@ impl<'a> Selection<'a> {
         self.count
     }
 
-    /// The same with the answers of the predicate about every item.
+    /// The restrictions with the answers of the predicate about every item.
     ///
     /// # Errors
     /// Those of the predicate; [`Error::Cancelled`] if `stop` ends it.
-    pub(crate) fn asked<'t, S: Source<'t>>(
+    pub(crate) fn settled_by_predicate<'t, S: Source<'t>>(
         &self,
         view: &View<'_, 't, S>,
         stop: impl Fn() -> bool,
@@ -267,7 +305,19 @@ impl<'a> Selection<'a> {
         self.predicate
     }
 
-    /// Whether a slot of a live item may be a result, as far as the predicate is not concerned.
+    /// The ids of the candidates, if these are not resolved.
+    pub(crate) fn asked(&self) -> Option<&'a RoaringBitmap> {
+        self.asked
+    }
+
+    /// About how many candidates were given by ids, if nothing else restricts the results and these
+    /// are many: known without resolving them.
+    pub(crate) fn given(&self) -> Option<u64> {
+        self.given
+    }
+
+    /// Whether a slot of a live item may be a result, as far as the predicate and candidates that
+    /// are not resolved are not concerned.
     #[inline]
     pub(crate) fn admits(&self, slot: Slot) -> bool {
         let admitted = match &self.settled.only {

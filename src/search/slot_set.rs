@@ -20,6 +20,11 @@ use crate::types::Slot;
 /// less time than clearing the bits of all slots.
 const SLOTS_PER_LISTED: u64 = 256;
 
+/// Fewer ids than this take less time to look up than to sample.
+const MIN_GIVEN: u64 = 1000;
+/// The number of ids sampled to tell how many of many the index has.
+const SAMPLED: u64 = 8;
+
 /// A set of slots: see the module.
 #[derive(Debug, Default)]
 pub(crate) struct SlotSet {
@@ -29,6 +34,9 @@ pub(crate) struct SlotSet {
     bits: OnceLock<Vec<u64>>,
     /// Whether it was built as a list.
     is_listed: bool,
+    /// About how many of the ids that it was looked up from the index has, if these are many: see
+    /// [`given`].
+    given: Option<u64>,
     count: usize,
     /// The members that are pending, ascending.
     pending: Vec<u32>,
@@ -42,7 +50,7 @@ impl SlotSet {
         due: Due,
     ) -> Result<Self> {
         let meta = &view.snapshot.meta;
-        let set = Self::default();
+        let set = Self { given: given(view, items)?, ..Self::default() };
         if items.len().min(meta.items.into()) * SLOTS_PER_LISTED < u64::from(meta.slots) {
             let mut list = Vec::new();
             view.each_slot(items, || due.is_over(), |slot| list.push(slot.0))?;
@@ -109,6 +117,11 @@ impl SlotSet {
     /// The number of members.
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    /// What [`given`] says of the ids that it was looked up from, if it was.
+    pub(crate) fn given(&self) -> Option<u64> {
+        self.given
     }
 
     /// The members that are pending, ascending.
@@ -179,6 +192,25 @@ impl SlotSet {
     pub(crate) fn to_bitmap(&self) -> RoaringBitmap {
         self.list().iter().copied().collect()
     }
+}
+
+/// About how many of some ids the index has, by a sample: what can be known of many ids before they
+/// are looked up. `None` of few.
+pub(super) fn given<'t, S: Source<'t>>(
+    view: &View<'_, 't, S>,
+    items: &RoaringBitmap,
+) -> Result<Option<u64>> {
+    let len = items.len();
+    if len < MIN_GIVEN {
+        return Ok(None);
+    }
+    let mut known = 0;
+    for nth in 0..SAMPLED {
+        let place = (2 * nth + 1) * len / (2 * SAMPLED);
+        let item = u32::try_from(place).ok().and_then(|place| items.select(place));
+        known += u64::from(item.map(|item| view.slot(item)).transpose()?.flatten().is_some());
+    }
+    Ok(Some(len * known / SAMPLED))
 }
 
 /// The slots of a snapshot that hold a live item and are pending, but for some.

@@ -14,7 +14,7 @@ use voisin::heed::EnvOpenOptions;
 use voisin::roaring::RoaringBitmap;
 use voisin::{
     Codes, Database, Filter, Index, ItemId, MAX_KEY_BYTES, Options, Query, Reader, Searchable,
-    Strategy, Writer, create_database,
+    Searched, Strategy, Writer, create_database,
 };
 
 const DIMENSIONS: usize = 24;
@@ -78,12 +78,7 @@ fn oracle<D: Distance>(
 }
 
 /// Checks an answer of `k`, whatever way it was found; returns its recall.
-fn check_answer(
-    found: &voisin::Searched,
-    all: &[(ItemId, f32)],
-    k: usize,
-    what: &str,
-) -> (usize, usize) {
+fn check_answer(found: &Searched, all: &[(ItemId, f32)], k: usize, what: &str) -> (usize, usize) {
     let expected = &all[..k.min(all.len())];
     assert_eq!(found.nns.len(), expected.len(), "{what}: k, or all that exist");
     let near = |a: f32, b: f32| (a - b).abs() <= 1e-4 * (1.0 + b.abs());
@@ -147,6 +142,11 @@ fn restricted_answers_are_those_of_the_oracle<D: Distance>(codes: Option<Codes>,
                     && (!has(4) || is_divisible(&item))
             };
             let all = oracle::<D>(&items, &query, passes);
+            let possible = items
+                .keys()
+                .filter(|item| !has(1) || candidates.contains(**item))
+                .filter(|item| !has(2) || !excluded.contains(**item))
+                .count() as u64;
             let mut asked = snapshot.search(K);
             asked.ef_search(EF);
             let mut same = asked.clone();
@@ -164,7 +164,7 @@ fn restricted_answers_are_those_of_the_oracle<D: Distance>(codes: Option<Codes>,
             }
             for ((way, asked), (_, same)) in ways(&asked).into_iter().zip(ways(&same)) {
                 let what = format!("round {round}, restrictions {restrictions}, {way}");
-                let found = asked.by_vector(&query).unwrap();
+                let mut found = asked.by_vector(&query).unwrap();
                 let (hit, of) = check_answer(&found, &all, K, &what);
                 if way == "exact" {
                     assert!(found.strategy.is_exact() && hit == of, "{what}");
@@ -173,11 +173,16 @@ fn restricted_answers_are_those_of_the_oracle<D: Distance>(codes: Option<Codes>,
                     (hits, results) = (hits + hit, results + of);
                     by_graph += usize::from(found.strategy == Strategy::Graph);
                 }
-                assert_eq!(same.by_vector(&query).unwrap(), found, "{what}: kept");
+                // Only a bitmap that was not resolved counts ids that the index does not have.
+                let counted = same.by_vector(&query).unwrap();
+                assert!(counted.possible <= found.possible, "{what}: {}", counted.possible);
+                assert_eq!(counted.possible, possible, "{what}");
+                found.possible = counted.possible;
+                assert_eq!(counted, found, "{what}: kept");
                 let rows = [&query[..], all.first().map_or(&query, |n| &items[&n.0])].concat();
                 let many = asked.by_vectors(&rows).unwrap();
                 assert_eq!(many[0], found, "{what}: one of many");
-                assert_eq!(many[1], asked.by_vector(&rows[DIMENSIONS..]).unwrap(), "{what}");
+                assert_eq!(many[1], same.by_vector(&rows[DIMENSIONS..]).unwrap(), "{what}");
             }
             let item = *items.keys().nth(round * 31 % items.len()).unwrap();
             let others = oracle::<D>(&items, &items[&item], |other| other != item && passes(other));
@@ -240,7 +245,7 @@ fn no_filter_costs_more_than_twice_the_exact_way() {
                 asked.ef_search(50).candidates(&candidates);
                 let chosen = asked.by_vector(&[query, 0.0]).unwrap();
                 let exact = asked.exact().by_vector(&[query, 0.0]).unwrap();
-                let cost = |found: &voisin::Searched| found.distances + found.estimates;
+                let cost = |found: &Searched| found.distances + found.estimates;
                 assert!(
                     cost(&chosen) <= 2 * cost(&exact),
                     "{what}, 1 of {share}, from {query}: {} > 2 x {}",
@@ -257,6 +262,46 @@ fn no_filter_costs_more_than_twice_the_exact_way() {
         }
     }
     assert!(changed_over > 0, "a walk among far candidates changes over");
+}
+
+/// Looking up all ids of a bitmap took several times as long as the search.
+#[test]
+fn a_bitmap_of_many_ids_is_not_resolved_where_its_items_are_near() {
+    let (_folder, index) = line(40_000);
+    // One id that the index does not have tells whether they were looked up.
+    let even: RoaringBitmap = (0..40_000).step_by(2).chain([u32::MAX]).collect();
+    let far: RoaringBitmap = (20_000..40_000).chain([u32::MAX]).collect();
+    let removed: Vec<u32> = (9_000..9_020).collect();
+    index
+        .write(|batch| {
+            batch.link_later();
+            batch.add(50_000, &[9_000.5, 0.0])?;
+            removed.iter().try_for_each(|item| batch.delete(*item).map(drop))
+        })
+        .unwrap();
+    let with_new = &even | RoaringBitmap::from([50_000]);
+    let snapshot = index.snapshot().unwrap();
+    for (candidates, at, nearest, is_resolved) in [
+        (&even, 100.1, 100, false),
+        // Next to what was removed, and to what is not linked yet.
+        (&even, 9_001.0, 8_998, false),
+        (&with_new, 9_001.0, 50_000, false),
+        (&far, 100.1, 20_000, true),
+    ] {
+        let mut asked = snapshot.search(K);
+        asked.ef_search(50).candidates(candidates);
+        let found = asked.by_vector(&[at, 0.0]).unwrap();
+        assert_eq!(found.nns[0].0, nearest, "near {at}");
+        assert_eq!(found.nns.len(), K);
+        assert_eq!(found.possible < candidates.len(), is_resolved, "near {at}");
+        let explained = asked.explain(&[at, 0.0]).unwrap();
+        assert_eq!(explained.answer.nns, found.nns, "near {at}");
+        let chosen = &explained.ways[0];
+        assert!(chosen.is_chosen && chosen.distances == found.distances, "{explained}");
+    }
+    let found = snapshot.search(K).ef_search(50).candidates(&even).by_item(100).unwrap().unwrap();
+    assert!(found.nns.iter().all(|(item, _)| *item != 100 && item % 2 == 0), "{found:?}");
+    assert_eq!(found.possible, even.len());
 }
 
 /// Removed items stay in the graph until a build: a search among them visited all of them.

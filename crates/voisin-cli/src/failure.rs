@@ -217,6 +217,21 @@ const WORDS: &[(&str, &str)] = &[
         "open a Reader, and add the items that it iterates over",
         "voisin copy copies it, voisin export writes its items to a file",
     ),
+    (
+        "add its vectors one by one, under a metric of your own",
+        "write them to a file with the program that defines it, and voisin load them under another \
+         metric",
+    ),
+    (
+        "look up its form at Condition::from_json, and change it",
+        "give such as {\"field\": \"tag\", \"eq\": \"news\"}; docs/command.md has all forms",
+    ),
+    ("; see Index::add_kind and drop_kind", "; voisin alter adds and drops kinds"),
+    ("use one of these, or add it", "use one of these, or add it (voisin alter --add-field)"),
+    (
+        "give another record, or drop the field",
+        "give another record, or drop the field (voisin alter --drop-field)",
+    ),
     ("set codes of", "set codes (voisin optimize --codes) of"),
 ];
 
@@ -241,6 +256,13 @@ mod tests {
             Error::ReadersFull { path: path(), max: 3 },
             Error::NamingMismatch { index: "a".into(), stored: "u64 keys", requested: "u32 ids" },
             Error::NotTrained { index: 1 },
+            Error::InvalidCondition { what: "{}: it names no field".to_owned() },
+            Error::KindMismatch {
+                index: 1,
+                kind: voisin::IndexKind::Ivf,
+                has: "flat, hnsw".to_owned(),
+                action: "searched",
+            },
             Error::TornEdit { index: 1 },
             Error::DamagedFile { path: path(), what: "a page".to_owned() },
             Error::UnknownMetric { index: 1, metric: "mine" },

@@ -5,6 +5,7 @@
 //! an unfinished file or copy of this command is removed first.
 
 use std::fs::{self, File};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,10 @@ pub(crate) fn install(is_json: bool) {
     _ = ctrlc::set_handler(move || {
         let is_first = !REQUESTED.swap(true, Ordering::Relaxed);
         if IS_ASKED.load(Ordering::Relaxed) && is_first {
-            eprintln!("voisin: ending in order; press Ctrl-C again to end at once");
+            // For a person: a program reads one line, at the end.
+            if !is_json && io::stderr().is_terminal() {
+                eprintln!("voisin: ending in order; press Ctrl-C again to end at once");
+            }
             return;
         }
         // Held until the end, so that nothing is renamed while it is removed.
@@ -98,11 +102,20 @@ pub(crate) fn complete_at<T>(to: &Path, work: impl FnOnce(&Path) -> Result<T>) -
     Ok(done)
 }
 
+/// Checks that the folder of a path is there, before work begins that ends with writing to it.
+pub(crate) fn has_parent(path: &Path) -> Result<()> {
+    let parent = parent_of(path);
+    fs::metadata(parent).map(drop).map_err(|error| Failure::io("find the folder", parent, &error))
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes a new name durable, where a folder can be synchronized.
 fn sync_parent(path: &Path) -> Result<()> {
     if cfg!(unix) {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
+        let parent = parent_of(path);
         let synced = File::open(parent).and_then(|folder| folder.sync_all());
         synced.map_err(|error| Failure::io("synchronize", parent, &error))?;
     }

@@ -17,6 +17,14 @@ pub(crate) trait Key: ItemName<Owned: AsKey<Self> + Named> {
     /// A message, without the place of the key.
     fn of(key: AnyKey) -> Result<Self::Owned, String>;
 
+    /// The name, as answers have it.
+    fn own(&self) -> Self::Owned;
+
+    /// Whether it begins so: a text.
+    fn begins(&self, _: &str) -> bool {
+        false
+    }
+
     /// A restriction of searches to these items.
     fn filter(names: Vec<Self::Owned>) -> Result<Filter<Self>>;
 
@@ -75,6 +83,10 @@ fn number<N: std::str::FromStr + TryFrom<u64>>(key: &AnyKey, most: u64) -> Resul
 impl Key for ItemId {
     const IS_TEXT: bool = false;
 
+    fn own(&self) -> Self {
+        *self
+    }
+
     fn of(key: AnyKey) -> Result<Self, String> {
         number(&key, ItemId::MAX.into())
     }
@@ -87,6 +99,10 @@ impl Key for ItemId {
 impl Key for u64 {
     const IS_TEXT: bool = false;
 
+    fn own(&self) -> Self {
+        *self
+    }
+
     fn of(key: AnyKey) -> Result<Self, String> {
         number(&key, u64::MAX)
     }
@@ -98,6 +114,14 @@ impl Key for u64 {
 
 impl Key for str {
     const IS_TEXT: bool = true;
+
+    fn own(&self) -> String {
+        self.to_owned()
+    }
+
+    fn begins(&self, prefix: &str) -> bool {
+        self.starts_with(prefix)
+    }
 
     fn of(key: AnyKey) -> Result<String, String> {
         Ok(match key {

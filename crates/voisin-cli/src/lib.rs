@@ -6,12 +6,13 @@
 //!
 //! One file a concern: `failure` has the exit codes and messages, `interrupt` the signals, `ui` the
 //! output, `place` the opening of indexes, `keys` the names of items, `record` their records,
-//! `rows` the formats that are read, `measure` recall and speed, `chart` pictures, and `commands` a
-//! file for each subcommand.
+//! `fields` the fields of these and the kinds of index, `rows` the formats that are read, `measure`
+//! recall and speed, `chart` pictures, and `commands` a file for each subcommand.
 
 mod chart;
 mod commands;
 mod failure;
+mod fields;
 mod interrupt;
 mod keys;
 mod measure;
@@ -75,8 +76,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(line) => {
             interrupt::install(line.json);
             let mut ui = Ui::new(line.json, line.quiet);
+            let changes = line.command.changes();
             let done = line.command.run(&mut ui);
-            let flushed = ui.flush();
+            let flushed = match ui.flush() {
+                // What was to be printed is the last of the work.
+                Err(Failure::Told { exit, message }) if done.is_ok() && changes => {
+                    let message = format!("{message}; the work itself is done");
+                    Err(Failure::Told { exit, message })
+                }
+                flushed => flushed,
+            };
             end(is_json, done.and(flushed))
         }
         Err(error) => refuse(is_json, &error),

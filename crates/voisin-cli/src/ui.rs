@@ -2,6 +2,7 @@
 //! standard error.
 
 use std::io::{self, IsTerminal as _, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -84,6 +85,11 @@ pub(crate) fn tell(is_json: bool, exit: Exit, message: &str) {
     } else {
         eprintln!("voisin: {message}");
     }
+}
+
+/// A path for a program: what is not UTF-8 in it is replaced.
+pub(crate) fn path(path: &Path) -> serde_json::Value {
+    path.to_string_lossy().into()
 }
 
 /// A progress bar, or nothing.

@@ -13,6 +13,9 @@ use crate::types::Slot;
 /// results.
 const SEEDS: usize = 16;
 
+/// The share of the nodes around a query that a glance expects to be candidates at least.
+const DENSE_RATE: f32 = 0.5;
+
 /// What the searches of a filter share.
 pub(super) struct Filtering<'q> {
     pub(super) budget: Budget,
@@ -55,6 +58,30 @@ impl<'q> Filtering<'q> {
         let seeds = selection.sample(view, SEEDS)?;
         Ok(Self { budget, seeds, bits: selection.only().map(|only| only.bits()) })
     }
+
+    /// For a glance among candidates given by so many ids: it starts where the upper layers lead
+    /// to alone, is for candidates that are dense there, and knows what it knows before they are
+    /// resolved, so that it finds the same whether they are or not.
+    pub(super) fn glance(search: &Search<'q, '_, '_, '_>, k: usize, given: u64) -> Self {
+        let Search { view, context, .. } = search;
+        let (request, meta) = (&context.request, &view.snapshot.meta);
+        let rows = given.min(meta.items.into()) as usize;
+        let costs = Costs::among(view, context, rows);
+        let (ef, exact_ns) = (request.ef_search.max(k), rows as f64 * costs.scattered_row);
+        let budget = Budget {
+            list_ns: costs.list as f32,
+            distance_ns: costs.distance as f32,
+            other_ns: (Costs::resolve(given) + exact_ns) as f32,
+            trial_ns: costs.trial(ef, exact_ns) as f32,
+            expansions: Costs::expansions(ef),
+            admitted: usize::MAX,
+            is_through: false,
+            is_thorough: request.recall.is_some(),
+            pass_rate: (rows as f32 / meta.linked().max(1) as f32).clamp(DENSE_RATE, 1.0),
+        };
+        let bits = context.selection.only().map(|only| only.bits());
+        Self { budget, seeds: Vec::new(), bits }
+    }
 }
 
 /// The filter of a search.
@@ -66,14 +93,16 @@ pub(super) struct Admission<'a, 'q, 's, 't, S> {
 
 impl<'t, S: Source<'t>> Filter for Admission<'_, '_, '_, 't, S> {
     #[inline]
-    fn admits(&self, slot: Slot) -> bool {
+    fn admits(&self, slot: Slot) -> Result<bool> {
         let selection = &self.context.selection;
-        match self.filtering.bits {
-            Some(bits) => {
-                let word = bits.get(slot.index() / 64);
-                word.is_some_and(|word| *word >> (slot.0 % 64) & 1 == 1) && !selection.is_own(slot)
-            }
-            None => selection.admits(slot),
+        if let Some(bits) = self.filtering.bits {
+            let word = bits.get(slot.index() / 64);
+            let is_one = word.is_some_and(|word| *word >> (slot.0 % 64) & 1 == 1);
+            return Ok(is_one && !selection.is_own(slot));
+        }
+        match selection.asked() {
+            Some(ids) => Ok(selection.admits(slot) && ids.contains(self.view.item(slot)?)),
+            None => Ok(selection.admits(slot)),
         }
     }
 

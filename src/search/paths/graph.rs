@@ -98,6 +98,28 @@ impl AccessPath for Graph {
     }
 }
 
+/// A first walk of the graph for each query, among candidates given by so many ids: see
+/// [`glance`](crate::search::glance). What it found, and whether that is the answer.
+pub(in crate::search) fn glance(
+    search: &Search<'_, '_, '_, '_>,
+    k: usize,
+    given: u64,
+) -> Result<Vec<(Found, bool)>> {
+    let Search { view, context, queries } = *search;
+    let mut found = search.scan(k, Slots::Only(context.selection.pending()))?;
+    let mut ends = vec![End::Crowded; found.len()];
+    let filtering = Some(Filtering::glance(search, k, given));
+    Walk { view, context, k, filtering }.all(queries, &mut found, &mut ends)?;
+    let is_answer = |found: &Found, end| end == End::Found && found.top_k.limit().is_some();
+    let found = found.into_iter().zip(ends);
+    Ok(found
+        .map(|(found, end)| {
+            let is_answer = is_answer(&found, end) || context.did_cancel();
+            (found, is_answer)
+        })
+        .collect())
+}
+
 /// Whether all nodes but a few may be results, so that a search need not tell them apart.
 fn is_plain(search: &Search<'_, '_, '_, '_>) -> bool {
     let Search { view, context: SearchContext { selection, request, .. }, .. } = search;

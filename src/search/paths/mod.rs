@@ -9,8 +9,7 @@ mod lsh;
 
 use self::candidates::CandidateList;
 pub(crate) use self::flat::Flat;
-use self::graph::Graph;
-pub(super) use self::graph::{Estimator, MIN_ADAPTIVE_BITS, STOP_EXPONENT};
+pub(super) use self::graph::{Estimator, Graph, MIN_ADAPTIVE_BITS, STOP_EXPONENT, glance};
 use self::ivf::InvertedLists;
 use self::lsh::Lsh;
 use super::{AnyView, Search, Strategy};

@@ -4,7 +4,7 @@
 //! as they are. Without them, items are: for recall they are taken out of the graph, in memory, as
 //! the engine's `measure_recall` does; for speed their vectors are the queries.
 
-use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use clap::Args;
 use serde_json::json;
 use voisin::{AnyIndex, AnyMetric, Index, Searchable, Snapshot};
 
+use super::export::{create, finish};
 use crate::chart::{Line, curves};
 use crate::failure::{Failure, Result};
-use crate::interrupt;
+use crate::interrupt::{self, complete_at, has_parent};
 use crate::keys::Key;
 use crate::measure::{EFFORTS, ENOUGH, Queries, Truth, in_one_call, one_by_one};
 use crate::place::Place;
@@ -84,6 +85,11 @@ impl Point {
 }
 
 impl Bench {
+    /// Whether it writes a picture.
+    pub(crate) fn draws(&self) -> bool {
+        self.svg.is_some()
+    }
+
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
         let index = self.place.read()?;
         if index.is_empty()? {
@@ -92,6 +98,7 @@ impl Bench {
                 index.name()
             )));
         }
+        self.svg.as_deref().map_or(Ok(()), has_parent)?;
         let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
         let pool = pool.map_err(|error| {
             Failure::environment(format!("could not start {} threads ({error})", self.threads))
@@ -121,11 +128,16 @@ impl Bench {
         });
         bar.finish();
         let points = points?;
-        if let Some(file) = &self.svg {
-            let svg = self.draw(&index, &points);
-            fs::write(file, svg).map_err(|error| Failure::io("write", file, &error))?;
-        }
-        self.show(ui, &index, &points)
+        // The picture last: the figures have taken long, and can be drawn again.
+        self.show(ui, &index, &points)?;
+        let Some(file) = &self.svg else { return Ok(()) };
+        let svg = self.draw(&index, &points);
+        complete_at(file, |part| {
+            let mut picture = create(part, file)?;
+            let written = picture.write_all(svg.as_bytes());
+            written.map_err(|error| Failure::io("write", file, &error))?;
+            finish(picture, file)
+        })
     }
 
     /// The given queries, or items from all over the index.

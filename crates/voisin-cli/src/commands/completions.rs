@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::definition;
 use crate::failure::{Failure, Result};
-use crate::ui::Ui;
+use crate::interrupt::complete_at;
+use crate::ui::{Ui, path};
 
 /// Print the completions of a shell.
 #[derive(Debug, Args)]
@@ -39,8 +40,6 @@ pub(crate) struct Man {
 
 impl Man {
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
-        fs::create_dir_all(&self.folder)
-            .map_err(|error| Failure::io("create the folder", &self.folder, &error))?;
         let mut command = definition();
         // So that subcommands are called by their whole names, and have the global options.
         command.build();
@@ -48,12 +47,30 @@ impl Man {
         for subcommand in command.get_subcommands() {
             pages.push(page(subcommand, &format!("voisin-{}", subcommand.get_name())));
         }
-        for (name, text) in &pages {
-            let path = self.folder.join(name);
-            fs::write(&path, text).map_err(|error| Failure::io("write", &path, &error))?;
+        let is_new = !self.folder.exists();
+        fs::create_dir_all(&self.folder)
+            .map_err(|error| Failure::io("create the folder", &self.folder, &error))?;
+        let written = self.write(&pages);
+        if written.is_err() && is_new {
+            // Nothing but the pages of before the error is in it.
+            pages.iter().for_each(|(name, _)| _ = fs::remove_file(self.folder.join(name)));
+            _ = fs::remove_dir(&self.folder);
         }
-        ui.result(&json!({ "folder": self.folder, "pages": pages.len() }), || {
+        written?;
+        ui.result(&json!({ "folder": path(&self.folder), "pages": pages.len() }), || {
             format!("{} pages in {}", pages.len(), self.folder.display())
+        })
+    }
+}
+
+impl Man {
+    /// Writes the pages, each as a whole or not at all.
+    fn write(&self, pages: &[(String, Vec<u8>)]) -> Result<()> {
+        pages.iter().try_for_each(|(name, text)| {
+            let path = self.folder.join(name);
+            complete_at(&path, |part| {
+                fs::write(part, text).map_err(|error| Failure::io("write", &path, &error))
+            })
         })
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::failure::{Failure, Result};
 use crate::interrupt::complete_at;
 use crate::place::Place;
-use crate::ui::{Ui, bytes, time};
+use crate::ui::{Ui, bytes, path, time};
 
 /// Write a compact copy of all indexes of a folder, while others read and write it.
 ///
@@ -43,7 +43,7 @@ impl Copy {
         bar.finish();
         let took = began.elapsed();
         let value = json!({
-            "copy": self.to, "bytes": length, "seconds": took.as_secs_f64(),
+            "copy": path(&self.to), "bytes": length, "seconds": took.as_secs_f64(),
         });
         ui.result(&value, || {
             format!("copied {} to {} in {}", bytes(length), self.to.display(), time(took))

@@ -2,17 +2,18 @@
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
-use voisin::{AnyIndex, AnyType, Codes, Names, Options};
+use voisin::{AnyIndex, AnyType, Codes, Field, IndexKind, Names, Options};
 
 use crate::failure::{Failure, Result};
+use crate::fields::{self, field, kind};
 use crate::place::Place;
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 
 /// Create an empty index.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: voisin create notes --metric cosine --dimensions 384 --names texts"
-)]
+#[command(after_help = "Examples:
+  voisin create notes --metric cosine --dimensions 384 --names texts
+  voisin create papers --metric cosine -d 384 --field tag:keyword --field year:integer")]
 pub(crate) struct Create {
     #[command(flatten)]
     place: Place,
@@ -52,9 +53,16 @@ pub(crate) enum Naming {
     Texts,
 }
 
-/// How the graph is built.
+/// What an index has, and how its graph is built.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Parameters {
+    /// A field of the records, by which items can be filtered: its name, and keyword, integer,
+    /// float, timestamp or bool; give it again for each
+    #[arg(long = "field", value_name = "NAME:TYPE", value_parser = field)]
+    pub(crate) fields: Vec<Field>,
+    /// The kinds of index: flat, hnsw, ivf or lsh, with commas between them; hnsw unless given
+    #[arg(long = "kind", value_name = "KIND,...", value_delimiter = ',', value_parser = kind)]
+    pub(crate) kinds: Vec<IndexKind>,
     /// Quantized codes to search by: 1, 2, 4, 7 or 8 bits a component, fast, or none
     #[arg(long, value_name = "BITS", value_parser = parse_codes)]
     pub(crate) codes: Option<CodesArg>,
@@ -144,7 +152,10 @@ impl Type {
 
 impl Parameters {
     pub(crate) fn options(&self, dimensions: usize) -> Options {
-        let mut options = Options::new(dimensions);
+        let mut options = Options::new(dimensions).fields(self.fields.clone());
+        if !self.kinds.is_empty() {
+            options = options.kinds(self.kinds.iter().copied());
+        }
         if let Some(codes) = self.codes.and_then(|codes| codes.of(dimensions)) {
             options = options.codes(codes);
         }
@@ -176,7 +187,7 @@ pub(crate) fn describe(index: &AnyIndex) -> (String, serde_json::Value) {
         path.display()
     );
     let value = json!({
-        "folder": path, "index": name, "metric": metric, "form": form, "names": naming,
+        "folder": ui::path(path), "index": name, "metric": metric, "form": form, "names": naming,
         "dimensions": dimensions,
     });
     (text, value)
@@ -192,7 +203,13 @@ impl Create {
         };
         let options = self.place.options(self.parameters.options(self.dimensions));
         let index = AnyIndex::create(&self.place.path, &kind, options)?;
-        let (text, value) = describe(&index);
+        let (mut text, mut value) = describe(&index);
+        let (kinds, fields) = (index.kinds()?, index.fields()?);
+        value["index_kinds"] = fields::kinds_json(&kinds);
+        value["fields"] = fields::fields_json(&fields);
+        if !fields.is_empty() {
+            text = format!("{text}, with the fields {}", fields::names_of(&fields));
+        }
         ui.result(&value, || format!("created {text}"))
     }
 }

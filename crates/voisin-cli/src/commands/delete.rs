@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use serde_json::json;
-use voisin::{AnyIndex, AnyMetric, Batch, remove_index};
+use voisin::{AnyIndex, AnyMetric, Batch, Condition, remove_index};
 
 use crate::failure::{Failure, Result};
+use crate::fields::condition;
 use crate::keys::given;
 use crate::place::{Means, Place};
 use crate::rows::Lines;
-use crate::ui::{Ui, number};
+use crate::ui::{Ui, count, number};
 
 /// Delete items, all in one commit, or a whole index.
 #[derive(Debug, Args)]
@@ -19,6 +20,7 @@ use crate::ui::{Ui, number};
     after_help = "Examples:
   voisin delete notes 17 18
   voisin delete notes --file keys.txt
+  voisin delete notes --filter '{\"field\": \"year\", \"below\": 1990}'
   voisin delete notes --index old --whole-index"
 )]
 pub(crate) struct Delete {
@@ -30,6 +32,9 @@ pub(crate) struct Delete {
     /// A file with a key on each line, or - for the standard input
     #[arg(long, group = "what", value_name = "FILE")]
     file: Option<PathBuf>,
+    /// The items for whose fields this condition holds, as JSON
+    #[arg(long, group = "what", value_name = "CONDITION", value_parser = condition)]
+    filter: Option<Condition>,
     /// Delete the index itself, with all its items
     #[arg(long, group = "what", requires = "index")]
     whole_index: bool,
@@ -49,6 +54,10 @@ impl Delete {
                 format!("deleted the index {name} with its {} items", number(items))
             });
         }
+        if let Some(condition) = &self.filter {
+            let (deleted, items) = (index.delete_matching(condition)?, index.len()?);
+            return told(ui, &index, deleted, 0, items);
+        }
         let keys = self.all_keys()?;
         let deleted = match &index {
             AnyIndex::Ids(index) => {
@@ -66,10 +75,7 @@ impl Delete {
             AnyIndex::Texts(index) => index.write(|batch| batch.delete_items(&keys))?,
         };
         let (asked, items) = (keys.len() as u64, index.len()?);
-        let value = json!({ "deleted": deleted, "missing": asked - deleted, "items": items });
-        ui.result(&value, || {
-            format!("deleted {} items: {} has {}", number(deleted), index.name(), number(items))
-        })?;
+        told(ui, &index, deleted, asked - deleted, items)?;
         if deleted < asked {
             return Err(Failure::no(format!(
                 "{} of {asked} items were not there (or given twice): the others are deleted",
@@ -88,4 +94,12 @@ impl Delete {
         }
         Ok(keys)
     }
+}
+
+fn told(ui: &mut Ui, index: &AnyIndex, deleted: u64, missing: u64, items: u64) -> Result<()> {
+    let value = json!({ "deleted": deleted, "missing": missing, "items": items });
+    ui.result(&value, || {
+        let deleted = count(deleted, "item", "items");
+        format!("deleted {deleted}: {} has {}", index.name(), number(items))
+    })
 }

@@ -21,7 +21,7 @@ use crate::keys::{self, Named as _};
 use crate::place::{Place, on_index};
 use crate::record::Record;
 use crate::rows::is_pipe;
-use crate::ui::{Bar, Ui, count, time};
+use crate::ui::{Bar, Ui, count, path, time};
 
 /// The bytes that are written at a time.
 const BUFFER_BYTES: usize = 1 << 18;
@@ -76,6 +76,11 @@ struct Job<'a> {
 }
 
 impl Export {
+    /// Whether the items go to the standard output.
+    pub(crate) fn prints(&self) -> bool {
+        is_pipe(&self.file)
+    }
+
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
         let began = Instant::now();
         let format = self.format()?;
@@ -94,7 +99,7 @@ impl Export {
         let items = match &self.keys {
             None => self.write(ui, &index, format, None)?,
             Some(keys) => complete_at(keys, |part| {
-                let mut file = create(part)?;
+                let mut file = create(part, keys)?;
                 let items = self.write(ui, &index, format, Some(&mut file))?;
                 finish(file, keys)?;
                 Ok(items)
@@ -105,7 +110,8 @@ impl Export {
             return Ok(());
         }
         let value = json!({
-            "exported": items, "file": self.file, "keys": self.keys, "seconds": took.as_secs_f64(),
+            "exported": items, "file": path(&self.file), "keys": self.keys.as_deref().map(path),
+            "seconds": took.as_secs_f64(),
         });
         ui.result(&value, || {
             let (items, file) = (count(items, "item", "items"), self.file.display());
@@ -138,7 +144,7 @@ impl Export {
             return self.put(&bar, index, format, ui.out(), keys);
         }
         complete_at(&self.file, |part| {
-            let mut file = create(part)?;
+            let mut file = create(part, &self.file)?;
             let items = self.put(&bar, index, format, &mut file, keys)?;
             finish(file, &self.file)?;
             Ok(items)
@@ -181,8 +187,9 @@ impl Export {
     }
 }
 
-pub(super) fn create(path: &Path) -> Result<BufWriter<File>> {
-    let file = File::create(path).map_err(|error| Failure::io("create", path, &error))?;
+/// Creates a file for what will have the name `to`.
+pub(super) fn create(part: &Path, to: &Path) -> Result<BufWriter<File>> {
+    let file = File::create(part).map_err(|error| Failure::io("create", to, &error))?;
     Ok(BufWriter::with_capacity(BUFFER_BYTES, file))
 }
 

@@ -11,13 +11,14 @@ use voisin::heed::{
 };
 use voisin::{
     AnyIndex, AnyMetric, Error, Import as Source, Index, ItemId, LoadPhase, SourceDefect,
+    VectorDefect,
 };
 
 use super::create::{Parameters, Type};
 use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::place::{Means, Place};
-use crate::ui::{Ui, count, time};
+use crate::ui::{Ui, count, path, time};
 
 /// The maximum number of named databases in the environment.
 const MAX_DATABASES: u32 = 4096;
@@ -67,6 +68,7 @@ impl Import {
         let kind =
             Type { metric: Some(source.metric().to_owned()), form: self.form.clone(), names: None };
         let kind = kind.any().ok_or_else(|| Failure::usage("the source has no metric"))?;
+        self.verify(&source)?;
         let options = self.parameters.options(source.dimensions());
         let options = self.means.add_to(self.place.options(options));
         let index = AnyIndex::create(&self.place.path, &kind, options)?;
@@ -91,7 +93,7 @@ impl Import {
         let value = json!({
             "imported": loaded, "skipped": skipped, "database": name, "number": self.number,
             "metric": index.metric(), "dimensions": index.dimensions(),
-            "seconds": took.as_secs_f64(), "index": index.name(), "folder": index.path(),
+            "seconds": took.as_secs_f64(), "index": index.name(), "folder": path(index.path()),
         });
         ui.result(&value, || {
             let skipped = match skipped {
@@ -106,6 +108,20 @@ impl Import {
                 time(took)
             )
         })
+    }
+
+    /// Reads all items once, so that one that cannot be taken over is told before the new index is
+    /// made.
+    fn verify(&self, source: &Source<'_>) -> Result<()> {
+        let refuses_zero = source.metric() == "cosine" && !self.skip_zero;
+        for item in source.items()? {
+            let (item, vector) = item?;
+            if refuses_zero && vector.iter().all(|component| *component == 0.0) {
+                let error = Error::InvalidItem { item, defect: VectorDefect::ZeroNorm };
+                return Err(zero(&error));
+            }
+        }
+        Ok(())
     }
 
     /// Loads the items. Returns how many, and how many were left out.
@@ -132,9 +148,7 @@ impl Import {
             (None, Err(Error::Cancelled)) => {
                 Err(Failure::interrupted("interrupted: nothing is imported, run it again"))
             }
-            (None, Err(error @ Error::InvalidItem { .. })) => {
-                Err(Failure::usage(format!("{error}; --skip-zero leaves zero vectors out")))
-            }
+            (None, Err(error @ Error::InvalidItem { .. })) => Err(zero(&error)),
             (None, loaded) => Ok((loaded?, skipped)),
         }
     }
@@ -213,6 +227,10 @@ impl Import {
             self.number
         ))
     }
+}
+
+fn zero(error: &Error) -> Failure {
+    Failure::usage(format!("{error}; --skip-zero leaves zero vectors out"))
 }
 
 fn unreadable(path: &Path, error: voisin::heed::Error) -> Failure {

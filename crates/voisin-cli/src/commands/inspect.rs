@@ -7,6 +7,7 @@ use serde_json::json;
 use voisin::{Error, Inspected, Metadata};
 
 use crate::failure::{Failure, Result, in_our_words};
+use crate::fields;
 use crate::ui::{Ui, bytes, number, table};
 
 /// Tell which indexes a folder or a data file of LMDB holds, whichever program wrote it.
@@ -33,13 +34,15 @@ impl Inspect {
         if found.is_empty() {
             return ui.line(format_args!("{} holds no index of voisin", self.path.display()));
         }
-        let heads =
-            ["index", "items", "dimensions", "metric", "as", "named by", "codes", "size", ""];
-        let mut rows = vec![heads.map(str::to_owned).to_vec()];
+        let mut rows = vec![HEADS.map(str::to_owned).to_vec()];
         rows.extend(found.iter().map(row_of));
-        ui.line(table(&rows, &[1, 2, 7]))
+        ui.line(table(&rows, &[1, 2, 8]))
     }
 }
+
+/// The columns of [`row_of`].
+pub(super) const HEADS: [&str; 10] =
+    ["index", "items", "dimensions", "metric", "as", "named by", "kinds", "codes", "size", ""];
 
 /// The name of an index, or how to find it without one.
 pub(super) fn name_of(index: &Inspected) -> String {
@@ -61,13 +64,14 @@ pub(super) fn row_of(index: &Inspected) -> Vec<String> {
             metadata.metric.clone(),
             metadata.form.to_owned(),
             index.naming.to_owned(),
+            fields::kinds_of(&metadata.kinds),
             metadata.codes.map_or("none".to_owned(), |codes| codes.to_string()),
             size,
             remarks(metadata),
         ],
         Err(what) => {
             let mut row = vec![name];
-            row.resize(7, "?".to_owned());
+            row.resize(8, "?".to_owned());
             row.extend([size, in_our_words(what)]);
             row
         }
@@ -90,6 +94,7 @@ fn value_of(index: &Inspected) -> serde_json::Value {
         Ok(metadata) => json!({
             "metric": metadata.metric, "form": metadata.form, "dimensions": metadata.dimensions,
             "items": metadata.items, "pending": metadata.pending, "removed": metadata.removed,
+            "index_kinds": fields::kinds_json(&metadata.kinds),
             "code_bits": metadata.codes.map(voisin::Codes::bits),
             "m": metadata.connectivity.map(|(m, _)| m),
             "m0": metadata.connectivity.map(|(_, m0)| m0),

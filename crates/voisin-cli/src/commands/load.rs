@@ -18,8 +18,8 @@ use crate::failure::{Failure, Result};
 use crate::interrupt;
 use crate::keys::Key;
 use crate::place::{Means, Place};
-use crate::rows::{Begun, Lines, Row, Shape, Wanted};
-use crate::ui::{Bar, Ui, number, time};
+use crate::rows::{Begun, Columns, Lines, Row, Shape, Wanted};
+use crate::ui::{Bar, Ui, count, path, time};
 
 /// Add the vectors of a file or a pipe, or replace those of the same keys.
 ///
@@ -29,6 +29,7 @@ use crate::ui::{Bar, Ui, number, time};
 #[command(after_help = "Examples:
   voisin load notes vectors.npy
   voisin load notes vectors.f16 --metric cosine --dimensions 384
+  voisin load papers papers.parquet --field year:integer --columns title,year
   embed < texts | voisin load notes - --format jsonl")]
 pub(crate) struct Load {
     #[command(flatten)]
@@ -44,6 +45,13 @@ pub(crate) struct Load {
     /// A file with the records of the vectors, one a line, where the vectors have none
     #[arg(long, value_name = "FILE")]
     records: Option<PathBuf>,
+    /// Keep these fields or columns in the records, as members of a JSON object; those that have the
+    /// name of a field of the index are kept without being named
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    columns: Vec<String>,
+    /// Keep all fields and columns that have no other place in the records
+    #[arg(long, conflicts_with = "only_vectors")]
+    all_columns: bool,
     /// The id of the first vector, where the vectors have none: the next has the next number
     #[arg(long, value_name = "N", default_value_t = 0)]
     first_id: u64,
@@ -76,12 +84,18 @@ impl Load {
         let existing = self.existing()?;
         // An index that exists tells the dimensions; the input tells those of a new one.
         let dimensions = existing.as_ref().map(AnyIndex::dimensions).or(self.dimensions);
-        let wanted = Wanted { shape: self.shape.clone(), dimensions };
+        let fields = match &existing {
+            Some(index) => index.fields()?,
+            None => self.parameters.fields.clone(),
+        };
+        let columns = Columns { all: self.all_columns, named: self.columns.clone(), fields };
+        let wanted = Wanted { shape: self.shape.clone(), dimensions, columns };
         let rows = Begun::open(&self.file, wanted)?;
         let keys = match &self.keys {
             Some(file) => Keys::Lines(Lines::open(file)?),
             None => Keys::From(self.first_id),
         };
+        let records = self.records.as_deref().map(Lines::open).transpose()?;
         let index = match existing {
             Some(index) => index,
             None => self.create(rows.dimensions.or(dimensions))?,
@@ -89,39 +103,25 @@ impl Load {
         let before = index.len()?;
         let bar = ui.bar();
         let stop = Stop::default();
-        let records = self.records.as_deref().map(Lines::open).transpose()?;
-        let has_records = records.is_some() || rows.has_records();
-        let feed = Feed { rows, keys, records, has_records, row: 0, stop: &stop };
+        let feed = Feed { rows, keys, records, row: 0, stop: &stop };
         let loaded = interrupt::asking(|| match &index {
             AnyIndex::Ids(ids) => {
-                let loader = self.prepare(ids.loader(), &bar, &stop);
-                match has_records {
-                    true => loader.load_with_records(feed.of::<u32>()),
-                    false => loader.load(feed.of::<u32>().map(bare)),
-                }
+                self.prepare(ids.loader(), &bar, &stop).load_given(feed.of::<u32>())
             }
             AnyIndex::Numbers(numbers) => {
-                let loader = self.prepare(numbers.loader(), &bar, &stop);
-                match has_records {
-                    true => loader.load_with_records(feed.of::<u64>()),
-                    false => loader.load(feed.of::<u64>().map(bare)),
-                }
+                self.prepare(numbers.loader(), &bar, &stop).load_given(feed.of::<u64>())
             }
             AnyIndex::Texts(texts) => {
-                let loader = self.prepare(texts.loader(), &bar, &stop);
-                match has_records {
-                    true => loader.load_with_records(feed.of::<str>()),
-                    false => loader.load(feed.of::<str>().map(bare)),
-                }
+                self.prepare(texts.loader(), &bar, &stop).load_given(feed.of::<str>())
             }
         });
         bar.finish();
-        let count = match (stop.take_failure(), loaded) {
+        let loaded = match (stop.take_failure(), loaded) {
             (Some(failure), _) => return Err(failure),
             (None, Err(Error::Cancelled)) => return Err(ended(&index, before)),
             (None, loaded) => loaded?,
         };
-        self.told(ui, &index, count, began.elapsed())
+        self.told(ui, &index, loaded, began.elapsed())
     }
 
     /// The index, if there is one, with the type that was asked for.
@@ -179,21 +179,17 @@ impl Load {
             .cancel(|| interrupt::is_requested() || stop.is_failed())
     }
 
-    fn told(&self, ui: &mut Ui, index: &AnyIndex, count: u64, took: Duration) -> Result<()> {
+    fn told(&self, ui: &mut Ui, index: &AnyIndex, loaded: u64, took: Duration) -> Result<()> {
         let items = index.len()?;
         let value = json!({
-            "loaded": count, "items": items, "seconds": took.as_secs_f64(), "index": index.name(),
-            "folder": index.path(), "dimensions": index.dimensions(),
+            "loaded": loaded, "items": items, "seconds": took.as_secs_f64(), "index": index.name(),
+            "folder": path(index.path()), "dimensions": index.dimensions(),
         });
         ui.result(&value, || {
-            format!(
-                "loaded {} vectors of {} dimensions in {}: {} has {} items",
-                number(count),
-                index.dimensions(),
-                time(took),
-                index.name(),
-                number(items)
-            )
+            let (name, dimensions, took) = (index.name(), index.dimensions(), time(took));
+            let loaded = count(loaded, "vector", "vectors");
+            let items = count(items, "item", "items");
+            format!("loaded {loaded} of {dimensions} dimensions in {took}: {name} has {items}")
         })
     }
 }
@@ -235,21 +231,14 @@ impl Stop {
     }
 }
 
-/// The name of an item, its vector and its record, which is empty if rows have none.
-type Full<N> = (N, Vec<f32>, Vec<u8>);
-
-/// The same without the record.
-fn bare<N>((name, vector, _): Full<N>) -> (N, Vec<f32>) {
-    (name, vector)
-}
+/// The name of an item, its vector, and its record if it has one.
+type Full<N> = (N, Vec<f32>, Option<Vec<u8>>);
 
 /// The rows of a load, with a key for each.
 struct Feed<'s> {
     rows: Begun,
     keys: Keys,
     records: Option<Lines>,
-    /// Whether every row has a record; none has one otherwise.
-    has_records: bool,
     row: u64,
     stop: &'s Stop,
 }
@@ -291,14 +280,21 @@ impl<'s> Feed<'s> {
                      --names ids",
                 ));
             }
-            (None, Keys::From(first)) => AnyKey::Number(*first + (row - 1)),
+            (None, Keys::From(first)) => {
+                AnyKey::Number(first.checked_add(row - 1).ok_or_else(|| {
+                    Failure::usage(format!(
+                        "row {row}: its number would be above 2^64 - 1, from --first-id {first} \
+                         on: give a smaller --first-id"
+                    ))
+                })?)
+            }
         };
         let name = K::of(key).map_err(|what| Failure::usage(format!("row {row}: {what}")))?;
         Ok(Some((name, vector, self.record(record)?)))
     }
 
     /// The record of the current row.
-    fn record(&mut self, own: Option<Vec<u8>>) -> Result<Vec<u8>> {
+    fn record(&mut self, own: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
         let row = self.row;
         match (own, &mut self.records) {
             (Some(_), Some(lines)) => {
@@ -306,7 +302,7 @@ impl<'s> Feed<'s> {
                 Err(lines.name().wrong(what))
             }
             (None, Some(lines)) => match lines.next_line()? {
-                Some((_, record)) => Ok(record.as_bytes().to_vec()),
+                Some((_, record)) => Ok(Some(record.as_bytes().to_vec())),
                 None => {
                     let what = format_args!(
                         "it ends after {} records, and there are more vectors: give a record for \
@@ -316,12 +312,7 @@ impl<'s> Feed<'s> {
                     Err(lines.name().wrong(what))
                 }
             },
-            (own, None) if own.is_some() != self.has_records => Err(Failure::usage(format!(
-                "row {row} {} a record, unlike the first: give a record to each or to none, or \
-                 load them apart",
-                if own.is_some() { "has" } else { "does not have" }
-            ))),
-            (own, None) => Ok(own.unwrap_or_default()),
+            (own, None) => Ok(own),
         }
     }
 

@@ -1,9 +1,11 @@
 //! The subcommands, one file each.
 
+mod alter;
 mod bench;
 mod check;
 mod completions;
 mod copy;
+mod count;
 mod create;
 mod delete;
 mod export;
@@ -36,8 +38,12 @@ pub(crate) enum Command {
     Get(get::Get),
     /// Delete items
     Delete(delete::Delete),
-    /// Print the keys of all items
+    /// Print the keys of items
     List(list::List),
+    /// Count items
+    Count(count::Count),
+    /// Print the values of a field
+    Facet(count::Facet),
     /// Tell which indexes a folder holds
     Inspect(inspect::Inspect),
     /// Tell the size and the state of an index
@@ -48,6 +54,8 @@ pub(crate) enum Command {
     Repair(repair::Repair),
     /// Number the items by locality, give back space, change codes
     Optimize(optimize::Optimize),
+    /// Change the fields and the kinds
+    Alter(alter::Alter),
     /// Write a compact copy of a folder, while others use it
     Copy(copy::Copy),
     /// Take over an index of hannoy or arroy
@@ -65,6 +73,25 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether it changes an index or writes files, and prints what it has done at the end.
+    pub(crate) fn changes(&self) -> bool {
+        match self {
+            Self::Search(_) | Self::Get(_) | Self::List(_) | Self::Inspect(_) | Self::Stats(_) => {
+                false
+            }
+            Self::Check(_) | Self::Count(_) | Self::Facet(_) | Self::Completions(_) => false,
+            Self::Bench(bench) => bench.draws(),
+            Self::Export(export) => !export.prints(),
+            Self::Create(_) | Self::Load(_) | Self::Delete(_) | Self::Repair(_) => true,
+            Self::Optimize(_)
+            | Self::Alter(_)
+            | Self::Copy(_)
+            | Self::Import(_)
+            | Self::Report(_) => true,
+            Self::Man(_) => true,
+        }
+    }
+
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
         match self {
             Self::Create(create) => create.run(ui),
@@ -73,11 +100,14 @@ impl Command {
             Self::Get(get) => get.run(ui),
             Self::Delete(delete) => delete.run(ui),
             Self::List(list) => list.run(ui),
+            Self::Count(count) => count.run(ui),
+            Self::Facet(facet) => facet.run(ui),
             Self::Inspect(inspect) => inspect.run(ui),
             Self::Stats(stats) => stats.run(ui),
             Self::Check(check) => check.run(ui),
             Self::Repair(repair) => repair.run(ui),
             Self::Optimize(optimize) => optimize.run(ui),
+            Self::Alter(alter) => alter.run(ui),
             Self::Copy(copy) => copy.run(ui),
             Self::Import(import) => import.run(ui),
             Self::Export(export) => export.run(ui),

@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
-use voisin::{AnyIndex, Inspected, Options, Stats, inspect};
+use voisin::{AnyIndex, IndexKind, Inspected, Options, Stats, inspect};
 
 use super::export::{create, finish};
-use super::inspect::{name_of, row_of};
+use super::inspect::{HEADS, name_of, row_of};
 use super::stats::{LAYER_HEADS, layers as layers_of, rows_of};
 use crate::chart::{Line, bars, curves, escape, histogram};
 use crate::failure::{Failure, Result, in_our_words};
 use crate::interrupt::{self, complete_at};
 use crate::measure::{EFFORTS, ENOUGH};
 use crate::place::on_index;
-use crate::ui::{Bar, Ui, bytes, number, time};
+use crate::ui::{Bar, Ui, bytes, number, path, time};
 
 /// The number of neighbors for which recall is measured.
 const K: usize = 10;
@@ -83,7 +83,7 @@ impl Report {
         let html = interrupt::asking(|| self.page(&found, &bar))?;
         complete_at(&self.file, |part| {
             use std::io::Write as _;
-            let mut file = create(part)?;
+            let mut file = create(part, &self.file)?;
             let written = file.write_all(html.as_bytes());
             written.map_err(|error| Failure::io("write", &self.file, &error))?;
             finish(file, &self.file)
@@ -91,7 +91,7 @@ impl Report {
         bar.finish();
         let (length, took) = (html.len() as u64, began.elapsed());
         let value = json!({
-            "report": self.file, "bytes": length, "indexes": found.len(),
+            "report": path(&self.file), "bytes": length, "indexes": found.len(),
             "seconds": took.as_secs_f64(),
         });
         ui.result(&value, || {
@@ -107,9 +107,7 @@ impl Report {
              name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>{title}\
              </title><style>{STYLE}</style></head><body><h1>{title}</h1>"
         );
-        let heads =
-            ["index", "items", "dimensions", "metric", "as", "named by", "codes", "size", ""];
-        html += &table(&heads, found.iter().map(|index| row_of(index)));
+        html += &table(&HEADS, found.iter().map(|index| row_of(index)));
         for (number, index) in found.iter().take(MAX_INDEXES).enumerate() {
             bar.show("reporting", number as u64, Some(found.len() as u64), None);
             html += &self.section(index, bar)?;
@@ -143,16 +141,19 @@ impl Report {
             options = options.any_file_system();
         }
         let index = AnyIndex::open_read_only(&self.path, options)?;
-        let stats = index.stats()?;
+        let (stats, fields) = (index.stats()?, index.fields()?);
         for warning in stats.warnings() {
             let warning = escape(&in_our_words(&warning.to_string()));
             _ = write!(html, "<p class=\"w\">{warning}</p>");
         }
-        let rows = rows_of(&stats).into_iter().map(|(what, value)| vec![what.to_owned(), value]);
-        html += &table(&[], rows);
+        let rows = rows_of(&stats, &fields).into_iter();
+        html += &table(&[], rows.map(|(what, value)| vec![what.to_owned(), value]));
         html += &pictures(&stats);
         if self.no_recall {
             return Ok(html);
+        }
+        if !stats.index_kinds.contains(&IndexKind::Hnsw) {
+            return Ok(html + "<p>There is no graph, whose recall could be measured.</p>");
         }
         if stats.m0 == 0 || stats.items < 1000 {
             return Ok(html + "<p>So few items are scanned: every answer is exact.</p>");

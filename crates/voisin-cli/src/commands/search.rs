@@ -1,18 +1,21 @@
-//! `voisin search`.
+//! `voisin search`: what is asked. `shown` prints answers, `streams` has pages and groups.
 
+mod shown;
+mod streams;
+
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args};
-use serde::Serialize;
-use serde_json::Value;
-use voisin::{AnyKey, AnyMetric, Filter, Index, Options, Query, Searchable, Searched, Strategy};
+use voisin::{AnyMetric, Filter, Index, IndexKind, Options, Query, Searchable, Searched};
 
+use self::shown::Shown;
 use crate::failure::{Failure, Result};
+use crate::fields::{Filtered, kind};
 use crate::interrupt;
-use crate::keys::{self, Key, Named as _, given};
+use crate::keys::{Key, given};
 use crate::place::{Place, on_index, size};
-use crate::record::{self, Record};
 use crate::rows::{Shape, read_all};
 use crate::ui::Ui;
 
@@ -23,6 +26,8 @@ use crate::ui::Ui;
     after_help = "Examples:
   voisin search notes --item 17 -k 5
   voisin search notes --vector 0.1,0.9,0.3 --exact
+  voisin search notes --item 17 --filter '{\"field\": \"tag\", \"eq\": \"news\"}'
+  voisin search notes --vector 0.1,0.9,0.3 --group-by author --per-group 2
   voisin search notes --file queries.npy --recall 0.95 --json"
 )]
 pub(crate) struct Search {
@@ -41,6 +46,18 @@ pub(crate) struct Search {
     shape: Shape,
     #[command(flatten)]
     how: How,
+    /// Answer page by page, -k items a page (with --vector): "first", and then what the page before
+    /// has told
+    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["item", "file", "explain"])]
+    page: Option<String>,
+    /// Find the -k nearest groups of items that have one value of this field (with --vector)
+    #[arg(long, value_name = "FIELD", conflicts_with_all = [
+        "item", "file", "page", "explain", "with_vectors", "with_records",
+    ])]
+    group_by: Option<String>,
+    /// The number of items of a group, at most
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "group_by")]
+    per_group: usize,
     /// Print the vectors of the items, too
     #[arg(long)]
     with_vectors: bool,
@@ -48,7 +65,7 @@ pub(crate) struct Search {
     #[arg(long)]
     with_records: bool,
     /// Tell what each way to answer costs (with --vector)
-    #[arg(long, requires = "vector")]
+    #[arg(long, conflicts_with_all = ["item", "file"])]
     explain: bool,
     /// The memory that searches should make do with, such as 512M
     #[arg(long, value_name = "BYTES", value_parser = size)]
@@ -64,6 +81,13 @@ struct How {
     /// The effort: how many candidates a search of the graph expands
     #[arg(long, value_name = "N", conflicts_with_all = ["recall", "exact"])]
     ef: Option<usize>,
+    /// How many inverted lists a search by the kind ivf probes
+    #[arg(long, value_name = "N", conflicts_with_all = ["recall", "exact"])]
+    nprobe: Option<usize>,
+    /// Search by this kind that the index has, in place of the one that costs the least: flat,
+    /// hnsw, ivf or lsh
+    #[arg(long, value_name = "KIND", value_parser = kind, conflicts_with = "exact")]
+    kind: Option<IndexKind>,
     /// The recall to reach on average, in place of an effort, such as 0.95
     #[arg(long, value_name = "SHARE", conflicts_with = "exact")]
     recall: Option<f64>,
@@ -76,6 +100,8 @@ struct How {
     /// Search without the quantized codes of the index
     #[arg(long)]
     no_codes: bool,
+    #[command(flatten)]
+    filtered: Filtered,
     /// Only items whose keys begin so (an index of texts)
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
@@ -117,12 +143,28 @@ impl Search {
         if prefix.is_some() && candidates.is_some() {
             return Err(Failure::usage("--prefix and --candidate together: give one of them"));
         }
+        let listed: HashSet<K::Owned> =
+            how.candidate.iter().map(|text| given::<K>(text)).collect::<Result<_>>()?;
+        // Beside a condition, which is resolved to a set of items itself.
+        let is_wanted = |name: &K| {
+            how.prefix.as_deref().is_none_or(|prefix| name.begins(prefix))
+                && (listed.is_empty() || listed.contains(&name.own()))
+        };
         let candidates = candidates.or(prefix);
         let cancel = interrupt::is_requested;
         let mut query = index.search(how.k);
         how.set(&mut query, &cancel);
-        if let Some(candidates) = &candidates {
-            query.candidates(candidates);
+        match (&how.filtered.condition, &candidates) {
+            (Some(condition), Some(_)) => {
+                query.candidates(condition).filter(&is_wanted);
+            }
+            (Some(condition), None) => {
+                query.candidates(condition);
+            }
+            (None, Some(candidates)) => {
+                query.candidates(candidates);
+            }
+            (None, None) => {}
         }
         if let Some(excluded) = &excluded {
             query.exclude(excluded);
@@ -133,136 +175,40 @@ impl Search {
         if self.with_records {
             query.with_records();
         }
-        let answers = interrupt::asking(|| self.ask(ui, index, &query))?;
+        let shown = interrupt::asking(|| self.ask(index, &query))?;
         if interrupt::is_requested() {
             return Err(Failure::interrupted("interrupted: the answers are not complete"));
         }
-        let is_many = answers.len() > 1;
-        for (number, answer) in answers.into_iter().enumerate() {
-            self.show::<K>(ui, number, answer, is_many)?;
-        }
-        Ok(())
+        shown.print(ui)
     }
 
     /// The answer to each query.
     fn ask<K>(
         &self,
-        ui: &mut Ui,
         index: &Index<AnyMetric, K>,
         query: &Query<'_, Index<AnyMetric, K>>,
-    ) -> Result<Vec<Searched<K::Owned>>>
+    ) -> Result<Shown<K::Owned>>
     where
         K: Key + ?Sized,
         Index<AnyMetric, K>: Searchable<Key = K>,
     {
-        if let Some(item) = &self.item {
-            let name = given::<K>(item)?;
-            let found = query.by_item(name)?;
-            return found.map(|found| vec![found]).ok_or_else(|| missing(item));
-        }
         if let Some(file) = &self.file {
             let rows = read_all(file, &self.shape, index.dimensions())?;
-            return Ok(query.by_vectors(&rows)?);
+            return Ok(Shown::Answers(query.by_vectors(&rows)?));
+        }
+        if let Some(item) = &self.item {
+            let found: Option<Searched<K::Owned>> = query.by_item(given::<K>(item)?)?;
+            return found.map(|found| Shown::Answers(vec![found])).ok_or_else(|| missing(item));
         }
         let vector = numbers(self.vector.as_deref().unwrap_or_default())?;
-        if self.explain {
-            let explained = query.explain(&vector)?;
-            if !ui.is_json {
-                ui.line(&explained)?;
-            }
-            return Ok(vec![explained.answer]);
+        if let Some(page) = &self.page {
+            return streams::page(query, &vector, page);
         }
-        Ok(vec![query.by_vector(&vector)?])
-    }
-
-    fn show<K: Key + ?Sized>(
-        &self,
-        ui: &mut Ui,
-        number: usize,
-        answer: Searched<K::Owned>,
-        is_many: bool,
-    ) -> Result<()> {
-        let Searched { nns, vectors, records, timed_out, strategy, has_more, .. } = &answer;
-        let (mut vectors, mut records) = (vectors.iter(), records.iter());
-        let named = nns.iter().map(|(name, distance)| (name.clone().any(), *distance));
-        if ui.is_json {
-            let neighbor = |(key, distance): (AnyKey, f32)| Neighbor {
-                key: keys::json(&key),
-                distance,
-                vector: vectors.next().map(Vec::as_slice),
-                record: Record::of(records.next().and_then(Option::as_deref)),
-            };
-            return ui.json(&Answer {
-                query: number,
-                neighbors: named.map(neighbor).collect(),
-                strategy: name_of(*strategy),
-                exact: strategy.is_exact(),
-                timed_out: *timed_out,
-                has_more: *has_more,
-                distances: answer.distances,
-                estimates: answer.estimates,
-                lists: answer.lists,
-                pending: answer.pending,
-            });
-        }
-        if is_many {
-            ui.line(format_args!("query {number}"))?;
-        }
-        for (rank, (key, distance)) in (1..).zip(named) {
-            let vector = vectors.next().map_or(String::new(), |vector| format!("  {vector:?}"));
-            let record = records.next().and_then(Option::as_deref).map(record::text);
-            let record = record.map_or(String::new(), |record| format!("  {record}"));
-            let (distance, key) = (figure(distance), keys::text(&key));
-            ui.line(format_args!("{rank:>4}  {distance:>12}  {key}{vector}{record}"))?;
-        }
-        if *timed_out {
-            ui.note("the deadline has ended the search: these are the nearest seen so far");
-        }
-        Ok(())
-    }
-}
-
-/// The answer to a query, for a program.
-#[derive(Serialize)]
-struct Answer<'a> {
-    query: usize,
-    neighbors: Vec<Neighbor<'a>>,
-    strategy: &'static str,
-    exact: bool,
-    timed_out: bool,
-    has_more: bool,
-    distances: u64,
-    estimates: u64,
-    lists: u64,
-    pending: u64,
-}
-
-#[derive(Serialize)]
-struct Neighbor<'a> {
-    key: Value,
-    distance: f32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    vector: Option<&'a [f32]>,
-    #[serde(flatten)]
-    record: Record<'a>,
-}
-
-/// A distance in six digits.
-fn figure(distance: f32) -> String {
-    let size = distance.abs();
-    if size == 0.0 || (1e-4..1e6).contains(&size) {
-        format!("{distance:.6}")
-    } else {
-        format!("{distance:.5e}")
-    }
-}
-
-fn name_of(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Graph => "graph",
-        Strategy::All => "all",
-        Strategy::Candidates => "candidates",
-        _ => "other",
+        Ok(match &self.group_by {
+            Some(field) => Shown::Groups(query.groups_by_field(&vector, self.per_group, field)?),
+            None if self.explain => Shown::Explained(query.explain(&vector)?),
+            None => Shown::Answers(vec![query.by_vector(&vector)?]),
+        })
     }
 }
 
@@ -272,7 +218,7 @@ pub(super) fn missing(key: &str) -> Failure {
 }
 
 /// The numbers of a vector in the command line.
-fn numbers(text: &str) -> Result<Vec<f32>> {
+pub(super) fn numbers(text: &str) -> Result<Vec<f32>> {
     let inner = text.trim().trim_start_matches('[').trim_end_matches(']');
     let words = inner.split(|c: char| c == ',' || c.is_whitespace());
     let words = words.filter(|word| !word.is_empty());
@@ -292,6 +238,12 @@ impl How {
         query.cancel(cancel).codes(!self.no_codes);
         if let Some(ef) = self.ef {
             query.ef_search(ef);
+        }
+        if let Some(lists) = self.nprobe {
+            query.nprobe(lists);
+        }
+        if let Some(kind) = self.kind {
+            query.kind(kind);
         }
         if let Some(recall) = self.recall {
             query.recall(recall);

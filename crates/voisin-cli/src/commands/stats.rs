@@ -2,10 +2,11 @@
 
 use clap::Args;
 use serde_json::{Value, json};
-use voisin::{AnyIndex, OldestReader, Options, Stats as Figures};
+use voisin::{AnyIndex, Field, OldestReader, Options, Stats as Figures};
 
 use super::create::describe;
 use crate::failure::{Result, in_our_words};
+use crate::fields;
 use crate::place::{Place, size};
 use crate::ui::{Ui, bytes, number, table};
 
@@ -27,14 +28,16 @@ impl Stats {
         let index = self.place.read_with(options)?;
         let bar = ui.bar();
         bar.spin("reading");
-        let stats = index.stats()?;
+        let (stats, fields) = (index.stats()?, index.fields()?);
         bar.finish();
         if ui.is_json {
-            return ui.json(&value_of(&index, &stats));
+            return ui.json(&value_of(&index, &stats, &fields));
         }
         ui.line(describe(&index).0)?;
-        let rows: Vec<Vec<String>> =
-            rows_of(&stats).into_iter().map(|(what, value)| vec![what.to_owned(), value]).collect();
+        let rows: Vec<Vec<String>> = rows_of(&stats, &fields)
+            .into_iter()
+            .map(|(what, value)| vec![what.to_owned(), value])
+            .collect();
         ui.line(table(&rows, &[]))?;
         if !stats.layers.is_empty() {
             let mut rows = vec![LAYER_HEADS.map(str::to_owned).to_vec()];
@@ -49,7 +52,7 @@ impl Stats {
     }
 }
 
-pub(super) fn rows_of(stats: &Figures) -> Vec<(&'static str, String)> {
+pub(super) fn rows_of(stats: &Figures, fields: &[Field]) -> Vec<(&'static str, String)> {
     let environment = &stats.environment;
     let mut rows = vec![
         ("items", number(stats.items)),
@@ -57,6 +60,7 @@ pub(super) fn rows_of(stats: &Figures) -> Vec<(&'static str, String)> {
         ("removed", number(stats.removed)),
         ("slots", format!("{}, {} free", number(stats.slots), number(stats.free_slots))),
     ];
+    rows.extend(kinds_and_records(stats, fields));
     if stats.m0 > 0 {
         let (m, m0, ef, alpha) = (stats.m, stats.m0, stats.ef_construction, stats.alpha);
         rows.push(("graph", format!("M {m}, M0 {m0}, ef_construction {ef}, alpha {alpha}")));
@@ -102,6 +106,40 @@ pub(super) fn rows_of(stats: &Figures) -> Vec<(&'static str, String)> {
     rows
 }
 
+/// The kinds of index with what they consist of, the fields and the records.
+fn kinds_and_records(stats: &Figures, fields: &[Field]) -> Vec<(&'static str, String)> {
+    let mut rows = vec![("kinds", fields::kinds_of(&stats.index_kinds))];
+    if let Some(lists) = &stats.lists {
+        let text = format!(
+            "{} lists of {} to {} items, imbalance {:.2}, made of {} items",
+            number(lists.lists),
+            number(lists.smallest),
+            number(lists.largest),
+            lists.imbalance,
+            number(lists.trained_on)
+        );
+        rows.push(("ivf", text));
+    }
+    if let Some(lsh) = &stats.lsh {
+        let text = format!(
+            "{} tables, {} leaves of {:.1} items, the largest of {}",
+            lsh.tables,
+            number(lsh.leaves),
+            lsh.items_per_leaf,
+            number(lsh.largest_leaf)
+        );
+        rows.push(("lsh", text));
+    }
+    if !fields.is_empty() {
+        rows.push(("fields", fields::names_of(fields)));
+    }
+    if stats.records > 0 {
+        let text = format!("{}, {}", number(stats.records), bytes(stats.record_bytes));
+        rows.push(("records", text));
+    }
+    rows
+}
+
 /// The columns of [`layers`].
 pub(super) const LAYER_HEADS: [&str; 6] =
     ["layer", "nodes", "edges a node", "one-way edges", "bytes a list", "tree depth"];
@@ -124,8 +162,8 @@ pub(super) fn layers(stats: &Figures) -> Vec<Vec<String>> {
 }
 
 fn kinds(stats: &Figures) -> String {
-    let mut rows = vec![["kind", "values", "bytes"].map(str::to_owned).to_vec()];
-    let kinds = stats.kinds.iter();
+    let mut rows = vec![["kind of value", "values", "bytes"].map(str::to_owned).to_vec()];
+    let kinds = stats.kinds.iter().filter(|kind| kind.values > 0);
     rows.extend(
         kinds.map(|kind| vec![kind.kind.to_string(), number(kind.values), bytes(kind.bytes)]),
     );
@@ -133,7 +171,7 @@ fn kinds(stats: &Figures) -> String {
 }
 
 /// The statistics for a program.
-pub(super) fn value_of(index: &AnyIndex, stats: &Figures) -> Value {
+pub(super) fn value_of(index: &AnyIndex, stats: &Figures, fields: &[Field]) -> Value {
     let (_, mut value) = describe(index);
     let environment = &stats.environment;
     let layers = stats.layers.iter().map(|layer| {
@@ -163,7 +201,22 @@ pub(super) fn value_of(index: &AnyIndex, stats: &Figures) -> Value {
     );
     let warnings: Vec<String> =
         stats.warnings().iter().map(|warning| in_our_words(&warning.to_string())).collect();
+    let lists = stats.lists.as_ref().map(|lists| {
+        json!({
+            "lists": lists.lists, "smallest": lists.smallest, "largest": lists.largest,
+            "imbalance": lists.imbalance, "trained_on": lists.trained_on,
+        })
+    });
+    let lsh = stats.lsh.as_ref().map(|lsh| {
+        json!({
+            "tables": lsh.tables, "trained_on": lsh.trained_on, "leaves": lsh.leaves,
+            "items_per_leaf": lsh.items_per_leaf, "largest_leaf": lsh.largest_leaf,
+        })
+    });
     let more = json!({
+        "index_kinds": fields::kinds_json(&stats.index_kinds),
+        "fields": fields::fields_json(fields), "records": stats.records,
+        "record_bytes": stats.record_bytes, "ivf": lists, "lsh": lsh,
         "items": stats.items, "pending": stats.pending, "removed": stats.removed,
         "slots": stats.slots, "free_slots": stats.free_slots, "m": stats.m, "m0": stats.m0,
         "ef_construction": stats.ef_construction, "alpha": stats.alpha, "codes": codes,

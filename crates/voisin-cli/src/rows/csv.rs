@@ -5,6 +5,7 @@
 
 use voisin::AnyKey;
 
+use super::columns::{record_of, value_of};
 use super::{Name, Open, Row, Rows, Wanted};
 use crate::failure::Result;
 
@@ -14,6 +15,8 @@ struct Columns {
     key: Option<usize>,
     record: Option<usize>,
     vector: Vector,
+    /// Those that become members of the records.
+    members: Vec<(usize, String)>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +42,8 @@ pub(super) fn open(open: Open, wanted: Wanted, delimiter: u8) -> Result<Box<dyn 
     let reader = builder.has_headers(false).delimiter(delimiter).trim(csv::Trim::All);
     let reader = reader.from_reader(open.reader);
     let (name, record) = (open.name, csv::StringRecord::new());
-    let columns = Columns { key: None, record: None, vector: Vector::Each(Vec::new()) };
+    let (key, record_column, vector) = (None, None, Vector::Each(Vec::new()));
+    let columns = Columns { key, record: record_column, vector, members: Vec::new() };
     let mut rows = Csv { name, reader, wanted, columns, record, is_ahead: false };
     if rows.read()? {
         let is_header = rows.record.iter().any(|value| numbers(value).is_none());
@@ -89,19 +93,23 @@ impl Csv {
         let key = of(&|name| self.wanted.is_key(name));
         let vector = of(&|name| self.wanted.is_vector(name));
         let record = of(&|name| self.wanted.is_record(name));
-        let is_other = |column: &usize| Some(*column) != key && Some(*column) != record;
-        let mut others = (0..self.record.len()).filter(is_other);
+        let is_placed = |column: usize| [key, record, vector].contains(&Some(column));
+        let names = || self.record.iter().enumerate().filter(|(column, _)| !is_placed(*column));
+        // Without a column of lists, all that have no other place are components.
+        let is_member = |name: &str| match (vector, &self.wanted.columns) {
+            (None, columns) if columns.all => columns.type_of(name).is_some(),
+            (_, columns) => columns.has(name),
+        };
+        let members = names().filter(|(_, name)| is_member(name));
+        let members: Vec<(usize, String)> =
+            members.map(|(column, name)| (column, name.to_owned())).collect();
+        let mut others = names().filter(|(_, name)| !is_member(name)).map(|(column, _)| column);
         let vector = match vector {
             Some(vector) => {
-                let other = others.find(|column| *column != vector);
-                if let Some(other) = other.filter(|_| !self.wanted.shape.only_vectors) {
-                    let what = format_args!(
-                        "the column {:?} has no place in the index: name the columns of the key, \
-                         the vector and the record (--key-field, --vector-field, --record-field), \
-                         or leave out all others (--only-vectors)",
-                        self.record.get(other).unwrap_or_default()
-                    );
-                    return Err(self.name.wrong(what));
+                let other = others.next().filter(|_| !self.wanted.shape.only_vectors);
+                if let Some(other) = other {
+                    let other = self.record.get(other).unwrap_or_default();
+                    return Err(self.name.wrong(self.wanted.no_place("column", other)));
                 }
                 Vector::List(vector)
             }
@@ -114,7 +122,7 @@ impl Csv {
             }
             None => Vector::Each(others.collect()),
         };
-        Ok(Columns { key, record, vector })
+        Ok(Columns { key, record, vector, members })
     }
 
     /// The columns by their number.
@@ -127,7 +135,7 @@ impl Csv {
         let first = usize::from(has_key);
         let vector =
             if is_list { Vector::List(first) } else { Vector::Each((first..count).collect()) };
-        Columns { key, record: None, vector }
+        Columns { key, record: None, vector, members: Vec::new() }
     }
 
     fn row(&self) -> Result<Row> {
@@ -159,6 +167,22 @@ impl Csv {
         self.name.check("line", line, vector.len(), self.wanted.dimensions)?;
         let key = self.columns.key.map(|column| AnyKey::from(value(column)));
         let record = self.columns.record.map(|column| value(column).as_bytes().to_vec());
+        let mut members = serde_json::Map::new();
+        for (column, name) in &self.columns.members {
+            let of = self.wanted.columns.type_of(name);
+            let member = value_of(value(*column), of).map_err(|what| {
+                let what = format_args!("the column {name:?}: {what}: give such a value");
+                self.name.wrong_at("line", line, what)
+            })?;
+            members.extend(member.map(|member| (name.clone(), member)));
+        }
+        let record = match (record, record_of(members)) {
+            (Some(_), Some(_)) => {
+                let what = "it has a record and columns that become one: give one of the two";
+                return Err(self.name.wrong_at("line", line, what));
+            }
+            (record, members) => record.or(members),
+        };
         Ok(Row { key, vector, record })
     }
 }

@@ -7,6 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use voisin::AnyKey;
 
+use super::columns::record_of;
 use super::lines::read_line;
 use super::{Open, Row, Rows, Wanted};
 use crate::failure::Result;
@@ -46,7 +47,7 @@ impl Rows for Jsonl {
 /// What is wrong with a line; where in it, only if the parser was at fault with it.
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let text = text.replace(" at line 1 column ", " at byte ").replace(" at line 0 column 0", "");
+    let text = text.replace(" at line 1 column ", ", at byte ").replace(" at line 0 column 0", "");
     if error.is_data() {
         text
     } else {
@@ -88,6 +89,7 @@ impl<'de> Visitor<'de> for RowOf<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
         use serde::de::Error as _;
         let (mut key, mut vector, mut record) = (None, None::<Vec<f32>>, None);
+        let mut members = serde_json::Map::new();
         while let Some(field) = map.next_key::<String>()? {
             if self.0.is_vector(&field) {
                 if vector.replace(map.next_value()?).is_some() {
@@ -102,16 +104,22 @@ impl<'de> Visitor<'de> for RowOf<'_> {
             } else if self.0.is_encoded_record(&field) {
                 let bytes = BASE64_STANDARD.decode(map.next_value::<String>()?);
                 record = Some(bytes.map_err(|_| A::Error::custom("its record is no Base64"))?);
+            } else if self.0.is_member(&field) {
+                members.insert(field, map.next_value()?);
             } else if self.0.shape.only_vectors {
                 map.next_value::<IgnoredAny>()?;
             } else {
-                return Err(A::Error::custom(format!(
-                    "the field {field:?} has no place in the index: name the fields of the \
-                     key, the vector and the record (--key-field, --vector-field, \
-                     --record-field), or leave out all others (--only-vectors)"
-                )));
+                return Err(A::Error::custom(self.0.no_place("field", &field)));
             }
         }
+        let record = match (record, record_of(members)) {
+            (Some(_), Some(_)) => {
+                return Err(A::Error::custom(
+                    "it has a record and fields that become one: give one of the two",
+                ));
+            }
+            (record, members) => record.or(members),
+        };
         let name = self.0.vector_name();
         let vector = vector.ok_or_else(|| {
             A::Error::custom(format!(

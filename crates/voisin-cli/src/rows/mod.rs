@@ -4,6 +4,7 @@
 //! not depend on the length of the input. The shape is checked before the first row where the
 //! format tells it, and each row against it. Nothing here knows an index.
 
+mod columns;
 mod csv;
 mod element;
 mod jsonl;
@@ -21,6 +22,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use voisin::AnyKey;
 
+pub(crate) use self::columns::Columns;
 pub(crate) use self::element::Element;
 pub(crate) use self::lines::Lines;
 use crate::failure::{Failure, Result};
@@ -125,7 +127,7 @@ pub(crate) struct Shape {
     /// The field or column of the records (jsonl, csv, parquet); record unless given
     #[arg(long, value_name = "NAME")]
     pub(crate) record_field: Option<String>,
-    /// Leave out all other fields and columns, which are refused unless this is given
+    /// Leave out all other fields and columns, which are refused unless they have a place
     #[arg(long)]
     pub(crate) only_vectors: bool,
 }
@@ -136,6 +138,8 @@ pub(crate) struct Wanted {
     pub(crate) shape: Shape,
     /// The number of components that every row must have, if that is known.
     pub(crate) dimensions: Option<usize>,
+    /// What becomes the records.
+    pub(crate) columns: Columns,
 }
 
 impl Wanted {
@@ -163,6 +167,21 @@ impl Wanted {
     /// Whether a field has the records as Base64, as `export` writes those that are no text.
     pub(crate) fn is_encoded_record(&self, field: &str) -> bool {
         self.shape.record_field.is_none() && field == "record_base64"
+    }
+
+    /// Whether a field is a member of the records.
+    pub(crate) fn is_member(&self, field: &str) -> bool {
+        self.columns.has(field)
+    }
+
+    /// What is wrong with a field that has no place.
+    pub(crate) fn no_place(&self, unit: &str, field: &str) -> String {
+        format!(
+            "the {unit} {field:?} has no place in the index: keep it in the records (--columns \
+             {field}, or --all-columns), name those of the key, the vector and the record \
+             (--key-field, --vector-field, --record-field), or leave out all others \
+             (--only-vectors)"
+        )
     }
 
     /// The field of the vectors, for messages.
@@ -358,16 +377,12 @@ impl Begun {
     pub(crate) fn count(&self) -> Option<u64> {
         self.rows.count()
     }
-
-    /// Whether the first row has a record, before it is taken.
-    pub(crate) fn has_records(&self) -> bool {
-        self.first.as_ref().is_some_and(|first| first.record.is_some())
-    }
 }
 
 /// All vectors of an input, one after the other, for what must be in memory: queries.
 pub(crate) fn read_all(path: &Path, shape: &Shape, dimensions: usize) -> Result<Vec<f32>> {
-    let wanted = Wanted { shape: shape.clone(), dimensions: Some(dimensions) };
+    let columns = Columns::default();
+    let wanted = Wanted { shape: shape.clone(), dimensions: Some(dimensions), columns };
     interrupt::waiting(|| {
         let mut rows = open(path, wanted)?;
         let mut vectors = Vec::new();
@@ -390,7 +405,7 @@ pub(crate) mod tests {
             record_field: None,
             only_vectors: false,
         };
-        Wanted { shape, dimensions }
+        Wanted { shape, dimensions, columns: Columns::default() }
     }
 
     pub(crate) fn opened(bytes: &[u8]) -> Open {

@@ -1,7 +1,10 @@
 //! Parquet: a column of lists of numbers, and a column of keys if there is one.
 //!
 //! Columns are read page by page, a batch of rows at a time, through parquet's own column readers,
-//! without Arrow. Memory: one page and one batch of each of the two columns.
+//! without Arrow. Memory: one page and one batch of each column that is
+//! used. `member` has the columns that become records.
+
+mod member;
 
 use std::fs::File;
 use std::path::Path;
@@ -15,6 +18,8 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescPtr;
 use voisin::AnyKey;
 
+use self::member::Member;
+use super::columns::record_of;
 use super::{Name, Row, Rows, Wanted};
 use crate::failure::{Failure, Result};
 
@@ -27,6 +32,7 @@ struct Parquet {
     vector: usize,
     key: Option<usize>,
     record: Option<usize>,
+    members: Vec<Member>,
     /// The definition level of a component that is there.
     defined: i16,
     /// Whether keys are unsigned numbers.
@@ -46,6 +52,7 @@ struct Group {
     vector: ColumnReader,
     key: Option<ColumnReader>,
     record: Option<ColumnReader>,
+    members: Vec<ColumnReader>,
     left: usize,
 }
 
@@ -56,7 +63,7 @@ pub(super) fn open(path: &Path, name: Name, wanted: Wanted) -> Result<Box<dyn Ro
     let metadata = file.metadata().file_metadata();
     let schema = metadata.schema_descr();
     let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
-    let (mut vector, mut key, mut record) = (None, None, None);
+    let (mut vector, mut key, mut record, mut members) = (None, None, None, Vec::new());
     for column in 0..schema.num_columns() {
         let described = schema.column(column);
         let root = described.path().parts().first().cloned().unwrap_or_default();
@@ -69,13 +76,19 @@ pub(super) fn open(path: &Path, name: Name, wanted: Wanted) -> Result<Box<dyn Ro
         } else if wanted.is_record(&root) {
             check_record(&name, &described)?;
             record = Some(column);
+        } else if wanted.is_member(&root) {
+            let member = Member::new(column, root, &described);
+            members.push(member.map_err(|what| name.wrong(what))?);
         } else if !wanted.shape.only_vectors {
-            return Err(name.wrong(format_args!(
-                "the column {root:?} has no place in the index: name the columns of the key, \
-                 the vector and the record (--key-field, --vector-field, --record-field), or leave \
-                 out all others (--only-vectors)"
-            )));
+            return Err(name.wrong(wanted.no_place("column", &root)));
         }
+    }
+    if let (Some(_), Some(member)) = (record, members.first()) {
+        return Err(name.wrong(format_args!(
+            "it has a column of records, and the column {:?} that would become one: give one of \
+             the two",
+            member.name
+        )));
     }
     let vector = vector.ok_or_else(|| {
         name.wrong(format_args!(
@@ -95,6 +108,7 @@ pub(super) fn open(path: &Path, name: Name, wanted: Wanted) -> Result<Box<dyn Ro
         vector,
         key,
         record,
+        members,
         defined,
         is_unsigned,
         wanted,
@@ -180,7 +194,9 @@ impl Parquet {
             self.group += 1;
             let key = self.key.map(|key| group.get_column_reader(key)).transpose();
             let record = self.record.map(|record| group.get_column_reader(record)).transpose();
+            let members = self.members.iter().map(|member| group.get_column_reader(member.column));
             self.current = Some(Group {
+                members: members.collect::<Result<_, _>>().map_err(sound)?,
                 vector: group.get_column_reader(self.vector).map_err(sound)?,
                 key: key.map_err(sound)?,
                 record: record.map_err(sound)?,
@@ -204,6 +220,11 @@ impl Parquet {
         let mut keys = keys.transpose().map_err(sound)?.map(Vec::into_iter);
         let records = group.record.as_mut().map(|records| records_of(records, vectors.len()));
         let mut records = records.transpose().map_err(sound)?.map(Vec::into_iter);
+        let mut members = Vec::new();
+        for (member, column) in self.members.iter().zip(&mut group.members) {
+            let values = member.values(column, vectors.len()).map_err(sound)?;
+            members.push((member, values.into_iter()));
+        }
         group.left -= vectors.len();
         for (row, vector) in vectors.into_iter().enumerate() {
             let vector = vector.map_err(|what| self.name.wrong_at("row", at(row), what))?;
@@ -218,11 +239,29 @@ impl Parquet {
                 }
             };
             let record = records.as_mut().and_then(|records| records.next()?.ok());
+            let record = match record {
+                Some(record) => Some(record),
+                None => record_of_members(&mut members)
+                    .map_err(|what| self.name.wrong_at("row", at(row), what))?,
+            };
             self.batch.push(Row { key, vector, record });
         }
         self.batch.reverse();
         Ok(true)
     }
+}
+
+/// The record of the next value of each member.
+fn record_of_members(
+    members: &mut [(&Member, std::vec::IntoIter<Value<Option<serde_json::Value>>>)],
+) -> Value<Option<Vec<u8>>> {
+    let mut record = serde_json::Map::new();
+    for (member, values) in members {
+        if let Some(value) = values.next().transpose()?.flatten() {
+            record.insert(member.name.clone(), value);
+        }
+    }
+    Ok(record_of(record))
 }
 
 /// A value of a column, or what is wrong with it.

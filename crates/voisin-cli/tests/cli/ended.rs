@@ -10,13 +10,13 @@ use crate::{Place, floats};
 /// Long enough for anything here.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
 }
 
 /// Waits for an event.
-fn until(mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < PATIENCE, "it does not happen");
@@ -85,43 +85,27 @@ fn a_load_that_is_interrupted_keeps_what_is_committed_and_goes_on_later() {
     }
 }
 
-/// Commands that change or copy the index, stopped at many moments.
+/// What `matrix` does not do to each subcommand.
 #[test]
 fn whatever_is_stopped_at_any_moment_leaves_a_sound_index() {
     let place = Place::with_notes();
     std::fs::write(place.path("many.f32"), floats(0..4000, 8)).unwrap();
-    crate::more::hannoy(&place.path("old"), None, 0, 2000);
     for (line, name) in [
-        ("load notes many.f32", "-INT"),
         ("load notes many.f32 --memory 20M", "-KILL"),
-        ("optimize notes --codes 8", "-INT"),
         ("optimize notes --codes none", "-KILL"),
         ("repair notes --rebuild-graph", "-TERM"),
-        ("repair notes --rebuild-graph", "-KILL"),
-        ("delete notes 7", "-INT"),
-        ("check notes --deep", "-INT"),
-        ("search notes --file many.f32 --exact", "-INT"),
-        ("stats notes", "-KILL"),
-        ("copy notes backup", "-INT"),
-        ("export notes out.parquet --format parquet", "-INT"),
+        ("export notes out.parquet --format parquet", "-HUP"),
         ("export notes out.npy --keys out.keys", "-TERM"),
-        ("report notes out.html", "-INT"),
-        ("bench notes --ef 10,20", "-INT"),
-        ("import taken old", "-INT"),
     ] {
-        for delay in [0, 5, 20, 60, 150] {
+        for delay in [0, 20, 60, 150] {
             let mut child = place.command(line.split(' ')).stdout(Stdio::null()).spawn().unwrap();
             std::thread::sleep(Duration::from_millis(delay));
             signal(&child, name);
             let status = child.wait().unwrap();
             // Before its handler is there, a signal ends it without a code.
-            assert!(matches!(status.code(), None | Some(0 | 1 | 130)), "{line}: {status:?}");
+            assert!(matches!(status.code(), None | Some(0 | 130)), "{line}: {status:?}");
             let left = place.sound("notes");
-            assert!((499..=4000).contains(&left), "{line}: {left}");
-            if place.path("taken").exists() {
-                assert!([0, 2000].contains(&place.sound("taken")));
-                std::fs::remove_dir_all(place.path("taken")).unwrap();
-            }
+            assert!((500..=4000).contains(&left), "{line}: {left}");
             for file in ["out.parquet", "out.npy"].map(|file| place.path(file)) {
                 if file.exists() {
                     let name = file.to_str().unwrap();
@@ -132,18 +116,9 @@ fn whatever_is_stopped_at_any_moment_leaves_a_sound_index() {
                     _ = std::fs::remove_file(place.path("out.keys"));
                 }
             }
-            if let Ok(page) = std::fs::read_to_string(place.path("out.html")) {
-                assert!(page.ends_with("</body></html>\n"));
-                std::fs::remove_file(place.path("out.html")).unwrap();
-            }
-            if place.path("backup").exists() {
-                assert_eq!(place.sound("backup"), left);
-                std::fs::remove_dir_all(place.path("backup")).unwrap();
-            }
         }
     }
-    let names = place.names();
-    assert_eq!(names, ["many.f32", "more.f32", "notes", "old", "rows.f32"], "left behind");
+    assert_eq!(place.names(), ["many.f32", "more.f32", "notes", "rows.f32"], "left behind");
     place.line("load notes many.f32").done();
     assert_eq!(place.sound("notes"), 4000);
 }

@@ -76,11 +76,16 @@ fn records_are_loaded_shown_and_exported() {
     place.line("load notes a.jsonl --records lines").failed(2, &["leave --records out"]);
     let mixed = "{\"id\":4,\"vector\":[1,0],\"record\":\"r\"}\n{\"id\":5,\"vector\":[0,1]}\n";
     std::fs::write(place.path("mixed.jsonl"), mixed).unwrap();
-    place.line("load notes mixed.jsonl").failed(2, &["row 2", "to each or to none"]);
+    place.line("load notes mixed.jsonl").done();
+    assert_eq!(place.line("get notes 4 5 --json").done().json()[1].get("record"), None);
     std::fs::write(place.path("a.csv"), "id,vector,record\n7,1 2,seven\n").unwrap();
     place.line("load notes a.csv").done();
     assert_eq!(place.line("get notes 7 --json").done().json()[0]["record"], "seven");
-    assert_eq!(place.sound("notes"), 4);
+    // A vector without a record keeps the one that its item has.
+    std::fs::write(place.path("bare.jsonl"), "{\"id\":7,\"vector\":[3,4]}\n").unwrap();
+    place.line("load notes bare.jsonl").done();
+    assert_eq!(place.line("get notes 7").done().out, "7  [3.0, 4.0]  seven\n");
+    assert_eq!(place.sound("notes"), 6);
 }
 
 #[test]
@@ -111,6 +116,17 @@ fn a_parquet_file_of_another_shape_is_refused() {
 
 /// An index in the layout of hannoy 0.3, of `rows` rows of two components.
 pub(crate) fn hannoy(path: &Path, database: Option<&str>, number: u16, rows: u32) {
+    hannoy_of(path, database, number, rows, ("cosine", 2));
+}
+
+/// The same, of a metric and a number of dimensions that its rows may not have.
+pub(crate) fn hannoy_of(
+    path: &Path,
+    database: Option<&str>,
+    number: u16,
+    rows: u32,
+    (metric, dimensions): (&str, u32),
+) {
     std::fs::create_dir_all(path).unwrap();
     // SAFETY: a fresh folder that nobody else opens.
     let env = unsafe { EnvOpenOptions::new().map_size(1 << 24).max_dbs(4).open(path).unwrap() };
@@ -129,7 +145,8 @@ pub(crate) fn hannoy(path: &Path, database: Option<&str>, number: u16, rows: u32
     });
     let theirs = opened.unwrap().commit().unwrap();
     wtxn = env.write_txn().unwrap();
-    let metadata = [b"cosine\0", &2u32.to_be_bytes()[..], &0u32.to_be_bytes(), &[9]].concat();
+    let dimensions = dimensions.to_be_bytes();
+    let metadata = [metric.as_bytes(), &[0], &dimensions, &0u32.to_be_bytes(), &[9]].concat();
     theirs.put(&mut wtxn, &key(0, 0), &metadata).unwrap();
     let version: Vec<u8> = [0u32, 3, 0].into_iter().flat_map(u32::to_be_bytes).collect();
     theirs.put(&mut wtxn, &key(0, 1), &version).unwrap();

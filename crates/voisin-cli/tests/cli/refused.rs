@@ -149,6 +149,41 @@ fn errors_are_json_where_that_is_asked_for() {
 }
 
 #[test]
+fn names_that_are_no_text_are_names_of_files() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = Place::with_notes();
+    let name = |end: &str| OsStr::from_bytes(&[b"caf\xe9 ", end.as_bytes()].concat()).to_owned();
+    std::fs::copy(place.path("rows.f32"), place.0.path().join(name("rows.f32"))).unwrap();
+    let run = |words: &[&OsStr]| place.run(words);
+    let word = OsStr::new;
+    let (folder, rows) = (name("notes"), name("rows.f32"));
+    let kind = ["--metric", "l2", "-d", "8"].map(word);
+    run(&[&[word("create"), &folder], &kind[..]].concat()).done();
+    run(&[word("load"), &folder, &rows]).done();
+    run(&[word("export"), &folder, &name("a.npy")]).done();
+    run(&[word("copy"), &folder, &name("copy")]).done();
+    run(&[word("report"), &folder, &name("a.html"), word("--no-recall")]).done();
+    run(&[word("man"), &name("pages")]).done();
+    let loaded = run(&[word("load"), &folder, &rows, word("--json")]).done().json();
+    assert!(loaded[0]["folder"].as_str().unwrap().contains("caf\u{fffd} notes"), "{loaded:?}");
+    run(&[word("load"), &folder, &name("none.npy")]).failed(3, &["none.npy", "check the path"]);
+}
+
+#[test]
+fn a_number_that_no_item_can_have_is_told() {
+    let place = Place::with_notes();
+    let huge = "load huge rows.f32 --metric l2 -d 8 --names numbers --first-id";
+    place.line(&format!("{huge} 18446744073709551610")).failed(2, &["row 7", "--first-id"]);
+    assert_eq!(place.sound("huge"), 0);
+    place.line("load notes rows.f32 --first-id 4294967290").failed(2, &["row 7", "4294967295"]);
+    let ids = "{\"id\": 18446744073709551616, \"vector\": [1, 2]}";
+    std::fs::write(place.path("ids.jsonl"), ids).unwrap();
+    place.line("load ids ids.jsonl --metric l2").failed(2, &["2^64 - 1"]);
+    assert_eq!(place.sound("notes"), 500);
+}
+
+#[test]
 fn damage_is_a_no_of_check_and_data_for_all_others() {
     let place = Place::with_notes();
     let data = place.path("notes").join("data.mdb");

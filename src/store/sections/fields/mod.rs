@@ -3,11 +3,13 @@
 //!
 //! Items are item ids, as for records: a replaced vector, a build and new slots change nothing
 //! here.
-//! `edit`: the write buffer; `view`: conditions, and counts by value; `check`: the invariant
-//! `fields` of `docs/format.md`.
+//! `edit`: the write buffer; `view`: conditions, and counts by value; `rows`: what these read, and
+//! `gathered` the sets that they make; `check`: the invariant `fields` of `docs/format.md`.
 
 pub(crate) mod check;
 pub(crate) mod edit;
+mod gathered;
+mod rows;
 pub(crate) mod view;
 
 use super::relabel::{Relabel, Relabelled};
