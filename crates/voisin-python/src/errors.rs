@@ -106,9 +106,7 @@ fn value_and_limit(error: &Error) -> (Value, Value) {
         Error::InvalidRecord { item, .. } | Error::ItemExists { item } => {
             (Text(item.clone()), None)
         }
-        Error::QueryMetric { requested, can, .. } => {
-            (Text((*requested).into()), Text(can.clone()))
-        }
+        Error::QueryMetric { requested, can, .. } => (Text((*requested).into()), Text(can.clone())),
         Error::InvalidField { field, .. } => (Text(field.clone()), None),
         Error::UnknownField { field, known } => (Text(field.clone()), Text(known.join(", "))),
         Error::FieldMismatch { field, stored, .. } => (Text(field.clone()), Text((*stored).into())),
