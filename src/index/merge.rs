@@ -237,7 +237,7 @@ impl<D, K: ItemKey + ?Sized> Loader<'_, D, K> {
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("vectors");
     /// let notes = Index::<Cosine, str>::create(&path, Options::new(2).name("notes"))?;
-    /// notes.write(|batch| batch.add("a", &[1.0, 0.0]).and_then(|()| batch.add("b", &[0.0, 1.0])))?;
+    /// notes.write(|batch| batch.add_items(&["a", "b"], &[1.0, 0.0, 0.0, 1.0]))?;
     /// let all = Index::<Cosine, str>::create(&path, Options::new(2).name("all"))?;
     /// let key = |key: &String| Some(format!("note {key}"));
     /// assert_eq!(all.loader().copy_from(&notes.snapshot()?, key)?, 2);
