@@ -229,7 +229,8 @@ pub enum Error {
     },
     /// A query asks for a metric that vectors of this element type are not compared by.
     #[error(
-        "vectors that are stored as {form} cannot be searched by the metric {requested:?}: use {can}"
+        "vectors that are stored as {form} cannot be searched by the metric {requested:?}: use \
+         {can}"
     )]
     QueryMetric {
         /// The metric.
