@@ -63,6 +63,8 @@ const USUAL_COMPARED: f64 = 0.02;
 const USUAL_ENTRIES: f64 = 80.0;
 /// Pieces are fetched this many ahead.
 const AHEAD: usize = 8;
+/// The number of pieces between two looks at the clock: some 50 microseconds.
+const CHECKED_PIECES: usize = 512;
 
 /// Searches the tables of hashes.
 pub(crate) struct Lsh;
@@ -259,6 +261,9 @@ impl<'a, 'q, 'v, 's, 't> Probing<'a, 'q, 'v, 's, 't> {
         for (nth, (table, left, piece)) in pieces.iter().enumerate() {
             if let Some((_, _, (_, value))) = pieces.get(nth + AHEAD) {
                 prefetch(value);
+            }
+            if nth % CHECKED_PIECES == 0 && self.search.context.stop() {
+                break;
             }
             ranked += self.rank_piece(odds, *table, *left, *piece)?;
             if self.compared + ranked > self.most {

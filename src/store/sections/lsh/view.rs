@@ -50,8 +50,10 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         let [first, last] =
             [first, first.last_of_region()].map(|at| at.key(self.snapshot.index, table));
         let values = self.source.values(first, last, usize::MAX)?.into_iter();
-        let pieces = values.map(|(key, value)| (Position::of_key(key).1, value)).collect();
-        Ok(match kept {
+        let pieces: Vec<Found<'t>> =
+            values.map(|(key, value)| (Position::of_key(key).1, value)).collect();
+        // A source that can look up single values only lists none: that is not remembered.
+        Ok(match kept.filter(|_| !pieces.is_empty()) {
             Some(kept) => Cow::Borrowed(kept.get_or_init(|| pieces)),
             None => Cow::Owned(pieces),
         })
