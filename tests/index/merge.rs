@@ -26,7 +26,7 @@ fn check<D: Distance>(index: &Index<D>) {
 #[test]
 fn a_merged_index_has_the_vectors_and_records_of_both_and_answers_like_one() {
     let folder = tempfile::tempdir().unwrap();
-    let (a, b) = (create::<Euclidean>(folder.path(), "a"), create(folder.path(), "b"));
+    let (a, b) = (create::<Euclidean>(folder.path(), "a"), create::<Euclidean>(folder.path(), "b"));
     let rows = |items: std::ops::Range<u32>| {
         items.map(|item| (item, vector(item), (item % 3 == 0).then(|| item.to_string())))
     };
