@@ -37,6 +37,8 @@ const MAX_PIECE_BYTES: usize = 1 << 20;
 /// From this vector size on, in bytes, a scan compares one vector at a time: a single sequential
 /// stream suits the hardware prefetcher better than four. Four shorter vectors are one stream.
 const SEQUENTIAL_MIN_BYTES: usize = 512;
+/// Scattered codes are fetched so many at a time, while as many before them are compared.
+const TOGETHER: usize = 16;
 /// A scan of at least this many slots estimates distances by codes first, and reranks.
 pub(crate) const CODES_MIN_SLOTS: usize = 1000;
 /// After this many estimates, a scan stops using codes if it had to rerank more than half of the
@@ -203,6 +205,10 @@ struct State<'t> {
     without_codes: bool,
     slots: Vec<u32>,
     estimates: Vec<f32>,
+    /// Some of these.
+    some: Vec<f32>,
+    /// The slots that estimates do not rule out, with the least distances that they can have.
+    left: Vec<(u32, f32)>,
     /// The estimate in use, the number of pairs it has judged, and the number of its false
     /// positives.
     estimate: usize,
@@ -220,11 +226,14 @@ impl<'t> State<'t> {
         let panels = pass.rule_out.map_or(0, |rule_out| rule_out.panels.len());
         let limits = vec![Estimate::no_limits(); panels];
         let (vectors, slots, estimates) = (Vec::new(), Vec::new(), Vec::new());
+        let (some, left) = (Vec::new(), Vec::new());
         Self {
             found,
             without_codes: pass.codes.is_empty(),
             slots,
             estimates,
+            some,
+            left,
             estimate: 0,
             pairs: 0,
             false_positives: 0,
@@ -279,24 +288,41 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
 
     /// Compares each query with the vectors that their codes do not rule out.
     fn compare_by_codes<F: Finish>(&self, state: &mut State<'t>) -> Result<()> {
-        let State { found, slots, estimates, .. } = state;
+        let State { found, slots, estimates, some, left, .. } = state;
         for ((query, codes), found) in self.queries.iter().zip(self.codes).zip(found) {
-            codes.distances(slots, estimates)?;
-            found.estimates += slots.len() as u64;
-            if self.view.cold().is_some() {
-                let mut left = Vec::new();
-                for (slot, estimate) in slots.iter().zip(&*estimates) {
-                    if found.top_k.may_keep(estimate - codes.bound(Slot(*slot))?) {
-                        left.push(*slot);
-                    }
+            if self.is_scattered() {
+                estimates.clear();
+                let mut groups = slots.chunks(TOGETHER).peekable();
+                groups.peek().into_iter().for_each(|first| codes.prefetch(first));
+                while let Some(group) = groups.next() {
+                    groups.peek().into_iter().for_each(|next| codes.prefetch(next));
+                    codes.distances(group, some)?;
+                    estimates.append(some);
                 }
+            } else {
+                codes.distances(slots, estimates)?;
+            }
+            found.estimates += slots.len() as u64;
+            left.clear();
+            for (slot, estimate) in slots.iter().zip(&*estimates) {
+                let least = estimate - codes.bound(Slot(*slot))?;
+                if found.top_k.may_keep(least) {
+                    left.push((*slot, least));
+                }
+            }
+            if self.view.cold().is_some() {
+                let left: Vec<u32> = left.iter().map(|(slot, _)| *slot).collect();
                 query.fetch_rows(&left);
             }
-            for (slot, estimate) in slots.iter().map(|slot| Slot(*slot)).zip(&*estimates) {
-                if found.top_k.may_keep(estimate - codes.bound(slot)?) {
+            for (at, (slot, least)) in left.iter().enumerate() {
+                if let Some((next, _)) = left.get(at + 1) {
+                    query.prefetch(&[*next]);
+                }
+                // What has been kept meanwhile may have ruled it out.
+                if found.top_k.may_keep(*least) {
                     found.distances += 1;
-                    let distance = query.distance::<F>(self.view.vector(slot)?);
-                    self.offer::<F>(query, slot, distance, &mut found.top_k)?;
+                    let distance = query.distance::<F>(self.view.vector(Slot(*slot))?);
+                    self.offer::<F>(query, Slot(*slot), distance, &mut found.top_k)?;
                 }
             }
             state.without_codes |= found.estimates > CODES_TRIAL
@@ -370,6 +396,12 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
             });
         }
         Ok(())
+    }
+
+    /// Whether codes are compared that do not follow each other, so that the processor does not
+    /// fetch them ahead.
+    fn is_scattered(&self) -> bool {
+        matches!(self.slots, Slots::Only(_))
     }
 
     /// Whether the vectors of a block are contiguous, and best read sequentially.

@@ -19,7 +19,7 @@ use crate::search::effort::ef_for;
 use crate::search::request::Cancel;
 use crate::search::{AnyView, Request, Search, SearchContext, Strategy};
 use crate::store::sections::ivf::part;
-use crate::store::sections::ivf::view::Lists;
+use crate::store::sections::ivf::view::{Lists, Order};
 use crate::store::source::Warm;
 use crate::store::view::View;
 use crate::threads;
@@ -88,21 +88,16 @@ impl AccessPath for InvertedLists {
         let Some(lists) = view.lists()? else { return Flat.search(search, k) };
         let meta = &view.snapshot.meta;
         let count = probes(&context.request, &lists.part, k, meta.items);
-        let orders = queries.iter().map(|query| lists.order(&view.center_query(query)));
-        let orders: Vec<Vec<u32>> = orders.collect();
+        let orders = queries.iter().map(|query| lists.order(&view.center_query(query), count));
+        let mut orders: Vec<Order> = orders.collect();
         let mut probing = Probing { view, context, lists, slots: BTreeMap::new() };
-        for list in orders.iter().flat_map(|order| order.iter().take(count)) {
-            probing.read(*list)?;
-        }
-        let first: Vec<Vec<u32>> = orders
-            .iter()
-            .map(|order| probing.candidates(&order[..count.min(order.len())]))
-            .collect();
+        let first = orders.iter_mut().map(|order| probing.candidates(order.get(0..count)));
+        let first = first.collect::<Result<Vec<_>>>()?;
         let mut found = match queries {
             [_] => search.scan(k, Slots::Only(&first[0]))?,
             _ => many(search, k, &first)?,
         };
-        for (nth, (order, found)) in orders.iter().zip(&mut found).enumerate() {
+        for (nth, (order, found)) in orders.iter_mut().zip(&mut found).enumerate() {
             let one = Search { view, queries: &queries[nth..=nth], context };
             probing.go_on(&one, k, order, count, found)?;
             found.distances += order.len() as u64;
@@ -174,13 +169,16 @@ impl Probing<'_, '_, '_, '_> {
         Ok(())
     }
 
-    /// The slots of lists that have been read, ascending.
-    fn candidates(&self, lists: &[u32]) -> Vec<u32> {
-        let slots = lists.iter().filter_map(|list| self.slots.get(list));
-        let mut slots: Vec<u32> = slots.flatten().copied().collect();
+    /// The slots of lists, ascending.
+    fn candidates(&mut self, lists: impl Iterator<Item = u32>) -> Result<Vec<u32>> {
+        let mut slots = Vec::new();
+        for list in lists {
+            self.read(list)?;
+            slots.extend(self.slots.get(&list).into_iter().flatten());
+        }
         // Runs that ascend, which a stable sort merges.
         slots.sort();
-        slots
+        Ok(slots)
     }
 
     /// Probes more lists after the first `count` of a query, while there are fewer than `k`
@@ -189,7 +187,7 @@ impl Probing<'_, '_, '_, '_> {
         &mut self,
         one: &Search<'_, '_, '_, '_>,
         k: usize,
-        order: &[u32],
+        order: &mut Order,
         count: usize,
         found: &mut Found,
     ) -> Result<()> {
@@ -200,15 +198,14 @@ impl Probing<'_, '_, '_, '_> {
             if self.context.stop() {
                 break;
             }
-            let next = &order[probed..(2 * probed).min(order.len())];
-            next.iter().try_for_each(|list| self.read(*list))?;
-            let candidates = self.candidates(next);
+            let next = (2 * probed).min(order.len());
+            let candidates = self.candidates(order.get(probed..next))?;
             for more in one.scan(k, Slots::Only(&candidates))? {
                 let query = &one.queries[0];
                 let before = std::mem::replace(found, Found::nothing(wanted, query.resolution()));
                 *found = before.merge(query, more)?;
             }
-            probed += next.len();
+            probed = next;
         }
         found.lists += probed as u64;
         Ok(())
@@ -246,9 +243,8 @@ fn calibrate(
     // For each query, the number of lists that a search must probe for each neighbor.
     let mut needed: Vec<Vec<usize>> = Vec::with_capacity(queries.len());
     for ((query, slot), answer) in queries.iter().zip(&slots).zip(answers) {
-        let order = lists.order(&view.center_query(query));
-        let ranks: BTreeMap<u32, usize> =
-            order.iter().zip(1..).map(|(list, rank)| (*list, rank)).collect();
+        let mut order = lists.order(&view.center_query(query), usize::MAX);
+        let ranks: BTreeMap<u32, usize> = order.get(0..usize::MAX).zip(1..).collect();
         let own = view.item(Slot(*slot))?;
         let others = answer.nns.iter().filter(|(item, _)| *item != own).take(most);
         let rank = |(item, _): &(ItemId, f32)| -> Result<usize> {

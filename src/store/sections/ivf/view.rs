@@ -1,5 +1,7 @@
 //! What searches read of the lists: centers, sizes and slots.
 
+use std::ops::Range;
+
 use super::{Space, part};
 use crate::distance::{Form, Kernels};
 use crate::error::{Error, Result};
@@ -131,18 +133,55 @@ impl<'t> Lists<'t> {
         found.ok_or(Error::corrupt(key, "a block of centers is cut short"))
     }
 
-    /// The lists in the order in which a search for this query probes them: by the distance of
-    /// their centers, ties by number.
-    pub(crate) fn order(&self, query: &[f32]) -> Vec<u32> {
+    /// The lists in the order in which a search for this query probes them, by the distance of
+    /// their centers, ties by number: the first `count` of them.
+    pub(crate) fn order(&self, query: &[f32], count: usize) -> Order {
         let query: &[u8] = bytemuck::cast_slice(query);
         let sign = if self.are_products { -1.0 } else { 1.0 };
         let distance = |list: u32| {
             let center = self.center(list)?;
             Some((sign * self.kernels.one(query, center), list))
         };
-        let mut order: Vec<(f32, u32)> =
+        let order: Vec<(f32, u32)> =
             self.all().filter(|list| self.size(*list) > 0).filter_map(distance).collect();
-        order.sort_unstable_by(|(a, x), (b, y)| a.total_cmp(b).then(x.cmp(y)));
-        order.into_iter().map(|(_, list)| list).collect()
+        let mut order = Order { lists: order, sorted: 0 };
+        order.sort(count);
+        order
+    }
+}
+
+/// The lists of a search by the distance of their centers, of which as many are sorted as it has
+/// asked for.
+#[derive(Debug)]
+pub(crate) struct Order {
+    lists: Vec<(f32, u32)>,
+    sorted: usize,
+}
+
+impl Order {
+    /// How many lists there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// Sorts the first `count`.
+    fn sort(&mut self, count: usize) {
+        let (from, to) = (self.sorted, count.min(self.lists.len()));
+        if from >= to {
+            return;
+        }
+        let nearer = |(a, x): &(f32, u32), (b, y): &(f32, u32)| a.total_cmp(b).then(x.cmp(y));
+        if to < self.lists.len() {
+            self.lists[from..].select_nth_unstable_by(to - from, nearer);
+        }
+        self.lists[from..to].sort_unstable_by(nearer);
+        self.sorted = to;
+    }
+
+    /// The lists at some places of the order, as far as it goes.
+    pub(crate) fn get(&mut self, places: Range<usize>) -> impl Iterator<Item = u32> + '_ {
+        self.sort(places.end);
+        let end = places.end.min(self.lists.len());
+        self.lists.get(places.start..end).unwrap_or_default().iter().map(|(_, list)| *list)
     }
 }
