@@ -320,7 +320,8 @@ impl<'a, S> Query<'a, S> {
     /// Compares vectors by another metric than that of the index, over its element type. The search
     /// is exact, whatever kinds the index has, scans all vectors that may be results, and takes two
     /// to three times as long as one by the metric of the index. Stored vectors that the metric
-    /// cannot compare are no results: those of length 0 under the cosine distance.
+    /// cannot compare are no results: those of length 0 under the cosine distance. The metric of the
+    /// index itself changes nothing.
     ///
     /// ```
     /// use voisin::{Error, Index, Options, distances::{Cosine, Euclidean, Hamming, Manhattan}};

@@ -85,8 +85,10 @@ fn clashes_of_ids_metrics_and_dimensions_are_errors_that_change_nothing() {
         "{refused:?}"
     );
     let elsewhere = create::<Euclidean>(&folder.path().join("elsewhere"), "c");
-    let refused = source.split_into(&[b.clone(), elsewhere], |item| item as usize % 2);
+    let empty = create::<Euclidean>(folder.path(), "empty");
+    let refused = source.split_into(&[empty.clone(), elsewhere], |item| item as usize % 2);
     assert!(matches!(refused, Err(Error::OtherFolder { .. })), "{refused:?}");
+    assert!(empty.snapshot().unwrap().is_empty());
     assert_eq!(b.snapshot().unwrap().ids().unwrap(), before.ids().unwrap());
     assert!(angles.snapshot().unwrap().is_empty() && longer.snapshot().unwrap().is_empty());
     check(&b);

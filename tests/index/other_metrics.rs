@@ -118,7 +118,7 @@ fn every_metric_of_numbers_searches_an_index_of_every_other_one() {
     each::<F16>();
     by_metric::<Euclidean, Cosine>(Some(Codes::Bits4));
     by_metric::<Cosine, Manhattan>(Some(Codes::Bits4));
-    by_metric::<Euclidean, Euclidean>(Some(Codes::Bits4));
+    by_metric::<DotProduct, Euclidean>(Some(Codes::Bits8));
 }
 
 #[test]
