@@ -9,8 +9,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -252,7 +252,7 @@ fn kind_samples(kind: IndexKind, size: u32) -> [Sample; 3] {
 
 /// Compares the changes of a kind in a small and in a large index.
 fn compare_kind(kind: IndexKind) {
-    let _alone = ALONE.lock().unwrap();
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let all = [10_000, 100_000].map(|size| kind_samples(kind, size));
     for (i, change) in ["add", "delete", "replace"].iter().enumerate() {
         for (size, samples) in ["10 000", "100 000"].iter().zip(&all) {
@@ -271,7 +271,9 @@ fn compare_kind(kind: IndexKind) {
         assert!(large.values_read <= growth * small.values_read, "{change}");
         let most = if *change == "replace" { 40_000.0 } else { 20_000.0 };
         assert!(large.bytes_written <= most, "{change}: {} B", large.bytes_written);
-        let most = if *change == "replace" { 320_000.0 } else { 160_000.0 };
+        // Of tables, 16 leaves of LMDB's tree and the pages above them.
+        let usual = if kind == IndexKind::Lsh { 170_000.0 } else { 160_000.0 };
+        let most = if *change == "replace" { 2.0 * usual } else { usual };
         assert!(large.file_bytes <= most, "{change}: {} B", large.file_bytes);
     }
 }

@@ -35,8 +35,9 @@ const WINDOW_DIVISOR: u32 = 8;
 /// A new center pays if it is this fraction of the mean squared distance away from the old one:
 /// all tables are then made anew, where codes follow block by block.
 const LEAST_GAIN: f64 = 0.1;
-/// The maximum number of entries of a new piece, which leaves room for some more.
-const FILLED: usize = 96;
+/// The maximum number of entries of a new piece: six such values fill a page, and one in each of 16
+/// tables is 10 kB.
+const FILLED: usize = 80;
 /// Slots that a thread hashes at a time.
 const TASK: usize = 1024;
 
