@@ -180,7 +180,8 @@ impl<D> Loader<'_, D> {
     ///
     /// Both indexes have the same metric and dimensions; element types, codes and kinds may differ,
     /// and vectors are rounded to the element type of this index. It may lie in the same folder as
-    /// the other one.
+    /// the other one; but then its map cannot grow while the snapshot is held, so make that large
+    /// enough for both ([`Options::map_size_bytes`](crate::Options::map_size_bytes)).
     ///
     /// ```
     /// use voisin::{Error, Index, IndexKind, Options, distances::Euclidean};
@@ -204,8 +205,9 @@ impl<D> Loader<'_, D> {
     /// # Errors
     /// [`MetricMismatch`](Error::MetricMismatch), [`DimensionMismatch`](Error::DimensionMismatch),
     /// [`ItemExists`](Error::ItemExists) if this index has an item with one of the ids, or two get
-    /// the same one, those of reading the snapshot, and those of [`load`](Self::load): nothing has
-    /// changed, unless the load has [several commits](Self::commit_every).
+    /// the same one, [`MapBusy`](Error::MapBusy) where the map would have to grow under the
+    /// snapshot, those of reading it, and those of [`load`](Self::load): nothing has changed,
+    /// unless the load has [several commits](Self::commit_every).
     pub fn copy_from<E>(
         &self,
         source: &Snapshot<E>,
