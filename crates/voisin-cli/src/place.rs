@@ -31,7 +31,7 @@ pub(crate) struct Means {
     #[arg(long, value_name = "BYTES", value_parser = size)]
     pub(crate) memory: Option<u64>,
     /// The number of threads; as many as the machine has unless given
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = threads)]
     pub(crate) threads: Option<usize>,
     /// The folder for temporary files, which take up to the bytes of all vectors; that of the index
     /// unless given
@@ -119,6 +119,15 @@ impl Place {
     }
 }
 
+/// The most threads that a command can be given: more are a mistake, and starting them takes long.
+const MAX_THREADS: usize = 1024;
+
+/// A number of threads.
+pub(crate) fn threads(text: &str) -> Result<usize, String> {
+    let threads = text.parse().ok().filter(|threads| (1..=MAX_THREADS).contains(threads));
+    threads.ok_or_else(|| format!("give a number of threads from 1 to {MAX_THREADS}"))
+}
+
 /// A number of bytes, with a unit.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
@@ -162,6 +171,8 @@ mod tests {
         assert_eq!(size("1000"), Ok(1000));
         assert_eq!(size("512M"), Ok(512 << 20));
         assert_eq!(size("1.5 GiB"), Ok(3 << 29));
+        assert_eq!((threads("4"), threads("0").is_err()), (Ok(4), true));
+        assert!(threads("1025").unwrap_err().contains("1024"));
         assert!(size("G").is_err() && size("5X").is_err() && size("99999999999T").is_err());
     }
 }

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Result};
 use crate::interrupt::{self, complete_at, has_parent};
 use crate::keys::Key;
 use crate::measure::{EFFORTS, ENOUGH, Queries, Truth, in_one_call, one_by_one};
-use crate::place::Place;
+use crate::place::{Place, threads};
 use crate::rows::{Shape, read_all};
 use crate::ui::{Bar, Ui, number, table, time};
 
@@ -46,7 +46,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N,...", value_delimiter = ',')]
     ef: Vec<usize>,
     /// The number of threads
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = threads)]
     threads: usize,
     /// How often to measure: the median counts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = some())]

@@ -29,7 +29,8 @@ pub(crate) struct Count {
     #[arg(long, requires = "vector", value_name = "DISTANCE", allow_hyphen_values = true)]
     within: Option<f32>,
     /// Estimate the number from a sample of so many items, in place of comparing all
-    #[arg(long, requires = "vector", value_name = "N")]
+    #[arg(long, requires = "vector", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
     sample: Option<u32>,
 }
 

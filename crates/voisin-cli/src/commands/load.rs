@@ -56,7 +56,7 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", default_value_t = 0)]
     first_id: u64,
     /// Commit after every N items
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     commit_every: Option<u64>,
     /// Number the items by locality at the end
     #[arg(long)]

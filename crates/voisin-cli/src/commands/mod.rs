@@ -82,12 +82,9 @@ impl Command {
             Self::Check(_) | Self::Count(_) | Self::Facet(_) | Self::Completions(_) => false,
             Self::Bench(bench) => bench.draws(),
             Self::Export(export) => !export.prints(),
+            Self::Report(report) => !report.prints(),
             Self::Create(_) | Self::Load(_) | Self::Delete(_) | Self::Repair(_) => true,
-            Self::Optimize(_)
-            | Self::Alter(_)
-            | Self::Copy(_)
-            | Self::Import(_)
-            | Self::Report(_) => true,
+            Self::Optimize(_) | Self::Alter(_) | Self::Copy(_) | Self::Import(_) => true,
             Self::Man(_) => true,
         }
     }

@@ -14,9 +14,10 @@ use super::inspect::{HEADS, name_of, row_of};
 use super::stats::{LAYER_HEADS, layers as layers_of, rows_of};
 use crate::chart::{Line, bars, curves, escape, histogram};
 use crate::failure::{Failure, Result, in_our_words};
-use crate::interrupt::{self, complete_at};
+use crate::interrupt::{self, complete_at, has_parent};
 use crate::measure::{EFFORTS, ENOUGH};
 use crate::place::on_index;
+use crate::rows::is_pipe;
 use crate::ui::{Bar, Ui, bytes, number, path, time};
 
 /// The number of neighbors for which recall is measured.
@@ -39,7 +40,7 @@ pub(crate) struct Report {
     /// The folder of the index
     #[arg(value_name = "FOLDER")]
     path: PathBuf,
-    /// The page, which must not exist
+    /// The page, which must not exist, or - for the standard output
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Only this index
@@ -54,9 +55,14 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// Whether the page goes to the standard output.
+    pub(crate) fn prints(&self) -> bool {
+        is_pipe(&self.file)
+    }
+
     pub(crate) fn run(self, ui: &mut Ui) -> Result<()> {
         let began = Instant::now();
-        if self.file.exists() {
+        if !is_pipe(&self.file) && self.file.exists() {
             let file = self.file.display();
             return Err(Failure::environment(format!(
                 "{file} is there already: choose another name, or remove it first"
@@ -65,6 +71,9 @@ impl Report {
         if !self.path.exists() {
             let path = self.path.display();
             return Err(Failure::environment(format!("there is no folder {path}: check the path")));
+        }
+        if !is_pipe(&self.file) {
+            has_parent(&self.file)?;
         }
         let bar = ui.bar();
         let found = inspect(&self.path)?;
@@ -81,6 +90,10 @@ impl Report {
             )));
         }
         let html = interrupt::asking(|| self.page(&found, &bar))?;
+        bar.finish();
+        if is_pipe(&self.file) {
+            return ui.bytes(html.as_bytes());
+        }
         complete_at(&self.file, |part| {
             use std::io::Write as _;
             let mut file = create(part, &self.file)?;
@@ -88,7 +101,6 @@ impl Report {
             written.map_err(|error| Failure::io("write", &self.file, &error))?;
             finish(file, &self.file)
         })?;
-        bar.finish();
         let (length, took) = (html.len() as u64, began.elapsed());
         let value = json!({
             "report": path(&self.file), "bytes": length, "indexes": found.len(),

@@ -56,8 +56,9 @@ pub(crate) struct Search {
     ])]
     group_by: Option<String>,
     /// The number of items of a group, at most
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "group_by")]
-    per_group: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "group_by",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    per_group: u32,
     /// Print the vectors of the items, too
     #[arg(long)]
     with_vectors: bool,
@@ -205,7 +206,9 @@ impl Search {
             return streams::page(query, &vector, page);
         }
         Ok(match &self.group_by {
-            Some(field) => Shown::Groups(query.groups_by_field(&vector, self.per_group, field)?),
+            Some(field) => {
+                Shown::Groups(query.groups_by_field(&vector, self.per_group as usize, field)?)
+            }
             None if self.explain => Shown::Explained(query.explain(&vector)?),
             None => Shown::Answers(vec![query.by_vector(&vector)?]),
         })

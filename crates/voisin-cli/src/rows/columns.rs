@@ -21,6 +21,19 @@ impl Columns {
             || self.fields.iter().any(|field| field.name() == name)
     }
 
+    /// Checks that columns which were named are there.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(super) fn check(&self, is_there: impl Fn(&str) -> bool) -> Result<(), String> {
+        match self.named.iter().find(|name| !is_there(name)) {
+            None => Ok(()),
+            Some(name) => {
+                Err(format!("it has no column {name:?}: give the name of one (--columns)"))
+            }
+        }
+    }
+
     /// The type of the field of the index, if it has one of this name.
     pub(crate) fn type_of(&self, name: &str) -> Option<FieldType> {
         self.fields.iter().find(|field| field.name() == name).map(Field::field_type)

@@ -103,6 +103,8 @@ impl Csv {
         let members = names().filter(|(_, name)| is_member(name));
         let members: Vec<(usize, String)> =
             members.map(|(column, name)| (column, name.to_owned())).collect();
+        let is_there = |wanted: &str| members.iter().any(|(_, name)| name == wanted);
+        self.wanted.columns.check(is_there).map_err(|what| self.name.wrong(what))?;
         let mut others = names().filter(|(_, name)| !is_member(name)).map(|(column, _)| column);
         let vector = match vector {
             Some(vector) => {

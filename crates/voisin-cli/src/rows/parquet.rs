@@ -77,12 +77,15 @@ pub(super) fn open(path: &Path, name: Name, wanted: Wanted) -> Result<Box<dyn Ro
             check_record(&name, &described)?;
             record = Some(column);
         } else if wanted.is_member(&root) {
-            let member = Member::new(column, root, &described);
+            let is_another = members.iter().any(|member: &Member| member.name == root);
+            let member = Member::new(column, root, &described, is_another);
             members.push(member.map_err(|what| name.wrong(what))?);
         } else if !wanted.shape.only_vectors {
             return Err(name.wrong(wanted.no_place("column", &root)));
         }
     }
+    let is_there = |wanted: &str| members.iter().any(|member| member.name == wanted);
+    wanted.columns.check(is_there).map_err(|what| name.wrong(what))?;
     if let (Some(_), Some(member)) = (record, members.first()) {
         return Err(name.wrong(format_args!(
             "it has a column of records, and the column {:?} that would become one: give one of \

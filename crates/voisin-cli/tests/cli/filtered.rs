@@ -118,6 +118,7 @@ fn columns_become_records_in_every_format() {
     place.line(&format!("load csv a.csv {load} {fields}")).done();
     assert_eq!(record("csv", "b/3"), expected);
     assert_eq!(record("csv", "b/5"), json!({"year": 1985}));
+    place.line("load csv a.csv --columns tilte --only-vectors").failed(2, &["\"tilte\""]);
     // Components in columns of their own, beside a field.
     std::fs::write(place.path("each.csv"), "key,x,year,y\nb/3,3,1983,1\n").unwrap();
     place.line("load each each.csv --metric l2 --names texts --field year:integer").done();
@@ -162,7 +163,8 @@ fn columns_of_parquet_become_records_by_their_types() {
         open; OPTIONAL INT32 year; REQUIRED INT64 big (INTEGER(64, false)); REQUIRED DOUBLE score; \
         REQUIRED FLOAT weight; REQUIRED INT64 at (TIMESTAMP(MICROS, true)); REQUIRED INT32 day \
         (DATE); OPTIONAL GROUP tags (LIST) { REPEATED GROUP list { OPTIONAL BYTE_ARRAY element \
-        (STRING); } } REQUIRED FIXED_LEN_BYTE_ARRAY (2) code; }";
+        (STRING); } } REQUIRED FIXED_LEN_BYTE_ARRAY (2) code; REQUIRED GROUP map \
+        { REPEATED GROUP entry { REQUIRED INT32 key; REQUIRED INT32 value; } } }";
     let schema = Arc::new(parquet::schema::parser::parse_message_type(schema).unwrap());
     let file = std::fs::File::create(place.path("a.parquet")).unwrap();
     let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
@@ -184,6 +186,9 @@ fn columns_of_parquet_become_records_by_their_types() {
     put::<ByteArrayType>(&mut group, &tags, Some(&defined), Some(&repeated));
     let codes = [b"ab", b"cd", b"ef"].map(|code| FixedLenByteArray::from(code.to_vec()));
     put::<FixedLenByteArrayType>(&mut group, &codes, None, None);
+    for _ in ["key", "value"] {
+        put::<Int32Type>(&mut group, &[1, 2, 3], Some(&[1; 3]), Some(&[0; 3]));
+    }
     group.close().unwrap();
     writer.close().unwrap();
 
@@ -191,6 +196,9 @@ fn columns_of_parquet_become_records_by_their_types() {
     let load = format!("load rows a.parquet --metric l2 {columns}");
     place.line(&load).failed(2, &["\"code\"", "--columns code", "--only-vectors"]);
     place.line(&format!("{load},code")).failed(2, &["\"code\"", "leave it out"]);
+    let map = place.line(&format!("{load},map --only-vectors"));
+    map.failed(2, &["map.entry.value", "leave it out"]);
+    place.line(&format!("{load},tilte --only-vectors")).failed(2, &["\"tilte\"", "no column"]);
     place.line(&format!("{load} --only-vectors --field tags:keyword --field at:timestamp")).done();
     let got = place.line("get rows 1 2 3 --json").done().json();
     let record = |row: usize| -> Value {

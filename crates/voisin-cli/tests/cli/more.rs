@@ -228,6 +228,8 @@ fn recall_and_speed_are_measured_against_the_truth() {
     // Nothing is asked of a network, and nothing runs.
     let without = page.replace("http://www.w3.org/2000/svg", "");
     assert!(!without.contains("http") && !without.contains("<script") && page.len() < 100_000);
+    let printed = place.line("report notes - --no-recall").done().out;
+    assert!(printed.starts_with("<!doctype html>") && !place.path("-").exists());
     place.line("report notes notes.html").failed(3, &["there already"]);
     place.line("report missing x.html").failed(3, &["missing", "check the path"]);
     place.line("report notes x.html --index other").failed(2, &["voisin inspect"]);

@@ -124,6 +124,9 @@ fn a_wrong_command_line_is_one_line() {
     place.line("search notes").failed(2, &["--vector"]);
     place.line("search notes --item 1 --file rows.f32").failed(2, &["--file"]);
     place.line("search notes --item 1 -k x").failed(2, &["'x'"]);
+    place.line("load notes rows.f32 --threads 0").failed(2, &["'0'", "1 to 1024"]);
+    place.line("bench notes --threads 99999999").failed(2, &["99999999", "1 to 1024"]);
+    place.line("load notes rows.f32 --commit-every 0").failed(2, &["0 is not in 1.."]);
     place.line("load notes rows.f32 --memory 5X").failed(2, &["5X", "binary"]);
     place.line("delete notes").failed(2, &["KEY"]);
 }

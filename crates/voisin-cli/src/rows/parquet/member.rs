@@ -35,12 +35,15 @@ enum Of {
 }
 
 impl Member {
+    /// `is_another` is whether it is a part of a column of which there has been one, such as a map.
+    ///
     /// # Errors
     /// Why such a column cannot be a member.
     pub(super) fn new(
         column: usize,
         name: String,
         described: &ColumnDescPtr,
+        is_another: bool,
     ) -> Result<Self, String> {
         let of = match described.logical_type_ref() {
             None
@@ -66,7 +69,7 @@ impl Member {
         let parts = described.path().parts().len();
         let is_flat = if levels == 0 { parts == 1 } else { parts <= 3 };
         match of {
-            Some(of) if is_value && levels <= 1 && is_flat => {
+            Some(of) if is_value && levels <= 1 && is_flat && !is_another => {
                 let defined = described.max_def_level();
                 Ok(Self { column, name, is_list: levels == 1, defined, of })
             }
