@@ -271,9 +271,11 @@ impl<'e> Build<'_, 'e> {
         go_on: &GoOn<'_>,
     ) -> Result<()> {
         let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
+        // What other codes find by an `ef` is not known.
+        let is_outdated = meta.calibration.is_some() && meta.lacks_codes(self.codes_from);
         self.encode(wtxn, &meta, linked, go_on)?;
         self.keep_up(wtxn, makes, go_on)?;
-        if is_due(&meta, linked, anew) {
+        if is_due(&meta, linked, anew) || is_outdated && meta.pending == 0 {
             self.measure(wtxn)?;
         }
         self.measure_others(wtxn, false)
@@ -307,6 +309,9 @@ impl<'e> Build<'_, 'e> {
         };
         let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
         (edit.meta.is_coded, edit.meta.training) = (true, training);
+        if lacks_codes {
+            edit.meta.calibration = None;
+        }
         edit.finish_with(puts)
     }
 

@@ -163,7 +163,10 @@ fn gather<S: Searchable, G: Eq + Hash + Clone>(
         let ids: Vec<ItemId> = page.nns.iter().map(|(id, _)| *id).collect();
         let page = named::<S::Key>(view.snapshot.index, names, page)?;
         for (id, (item, distance)) in ids.into_iter().zip(page.nns) {
-            if gathered.is_full() {
+            // The closure of a caller may take long.
+            cost.timed_out |= request.due().is_over();
+            cost.did_cancel |= cost.timed_out || (request.cancel)();
+            if gathered.is_full() || cost.did_cancel {
                 break;
             }
             for group in groups_of(id, &item)? {

@@ -48,7 +48,9 @@ impl<S: Searchable> Query<'_, S> {
     /// those that pass it. O(sample * items * dimensions), on all threads.
     ///
     /// Queries of another kind than the items may be harder to answer: compare with an
-    /// [`exact`](Self::exact) search of your own sample then. Searches within a radius are measured
+    /// [`exact`](Self::exact) search of your own sample then. Of vectors without any structure, as
+    /// independent normal components in 64 dimensions, it says up to .04 too much: the graph was
+    /// built with its items in it. Searches within a radius are measured
     /// on the whole graph, where these items are a little easier to find.
     ///
     /// # Errors

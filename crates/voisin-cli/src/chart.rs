@@ -1,6 +1,7 @@
 //! Charts as SVG, for files and for the report: a curve with logarithmic speed, and bars.
 //!
-//! Text is in the page's font, and colors are variables of the page where there is one.
+//! Colors can be seen on light and on dark; those of text and paper are variables of the page,
+//! where there is one.
 
 use std::fmt::Write as _;
 
@@ -123,8 +124,13 @@ pub(crate) fn curves(title: &str, across: (&str, f64), upward: &str, lines: &[Li
         (TOP + HEIGHT - BOTTOM) / 2.0,
         escape(upward)
     );
+    let is_risen = |line: &Line| match line.points[..] {
+        [(_, first, _), .., (_, last, _)] => last > first,
+        _ => false,
+    };
+    let rises = lines.iter().any(is_risen);
     for (number, line) in lines.iter().enumerate() {
-        line_of(&mut svg, number, line, &x, &y);
+        line_of(&mut svg, number, line, rises, (&x, &y));
     }
     svg + "</svg>"
 }
@@ -133,28 +139,29 @@ fn line_of(
     svg: &mut String,
     number: usize,
     line: &Line,
-    x: &impl Fn(f64) -> f64,
-    y: &impl Fn(f64) -> f64,
+    rises: bool,
+    (x, y): (&impl Fn(f64) -> f64, &impl Fn(f64) -> f64),
 ) {
     let points: Vec<String> =
         line.points.iter().map(|point| format!("{:.1},{:.1}", x(point.0), y(point.1))).collect();
-    _ = write!(svg, "<polyline class=\"l{}\" points=\"{}\"/>", number % 3, points.join(" "));
+    _ = write!(svg, "<polyline class=\"l{}\" points=\"{}\"/>", number % 4, points.join(" "));
     for (across, upward, label) in &line.points {
         let (x, y) = (x(*across), y(*upward));
         _ = write!(
             svg,
             "<circle class=\"d{}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\"><title>{}</title>\
              </circle>",
-            number % 3,
+            number % 4,
             escape(&format!("{}: {label}", line.name))
         );
     }
+    // Where no line ends.
     let top = TOP + 14.0 + 16.0 * number as f64;
+    let (x, anchor) = if rises { (LEFT + 8.0, "start") } else { (WIDTH - RIGHT - 8.0, "end") };
     _ = write!(
         svg,
-        "<text class=\"t{}\" x=\"{:.1}\" y=\"{top:.1}\" text-anchor=\"end\">{}</text>",
-        number % 3,
-        WIDTH - RIGHT - 8.0,
+        "<text class=\"t{}\" x=\"{x:.1}\" y=\"{top:.1}\" text-anchor=\"{anchor}\">{}</text>",
+        number % 4,
         escape(&line.name)
     );
 }
@@ -230,13 +237,20 @@ pub(crate) fn histogram(title: &str, across: &str, counts: &[u64]) -> String {
     svg + "</svg>"
 }
 
+/// What a picture begins with. Its styles are for itself alone: it may stand in any page, whose
+/// `--vo-back` and `--vo-text` are its colors then.
 fn begin(title: &str, height: f64) -> String {
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" \
-         role=\"img\"><style>svg{{background:#fff;font:13px system-ui,sans-serif;fill:#333}}\
-         .g{{stroke:#ddd}}.b{{fill:#2a6fb0}}polyline{{fill:none;stroke-width:2}}\
-         .l0{{stroke:#2a6fb0}}.l1{{stroke:#c4572a}}.l2{{stroke:#3b8640}}.d0,.t0{{fill:#2a6fb0}}\
-         .d1,.t1{{fill:#c4572a}}.d2,.t2{{fill:#3b8640}}.h{{font-weight:600;fill:#111}}</style>\
+        "<svg class=\"vo\" xmlns=\"http://www.w3.org/2000/svg\" \
+         viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\">\
+         <style>svg.vo{{background:var(--vo-back,#fff);\
+         font:13px system-ui,sans-serif;fill:var(--vo-text,#333)}}\
+         .vo .g{{stroke:rgba(128,128,128,.35)}}.vo .b{{fill:#2f7fc1}}\
+         .vo polyline{{fill:none;stroke-width:2}}\
+         .vo .l0{{stroke:#2f7fc1}}.vo .l1{{stroke:#d0622f}}.vo .l2{{stroke:#3f9a48}}\
+         .vo .d0,.vo .t0{{fill:#2f7fc1}}.vo .d1,.vo .t1{{fill:#d0622f}}\
+         .vo .d2,.vo .t2{{fill:#3f9a48}}.vo .d3,.vo .t3{{fill:#8d62c4}}\
+         .vo .h{{font-weight:600}}</style>\
          <text class=\"h\" x=\"8\" y=\"20\">{}</text>",
         escape(title)
     )

@@ -21,6 +21,12 @@ static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Handles signals from now on. `is_json` is the form of the last line.
 pub(crate) fn install(is_json: bool) {
+    // With a handler, to write beyond the limit of the size of a file is an error.
+    #[cfg(unix)]
+    {
+        use signal_hook::{consts::signal::SIGXFSZ, flag};
+        _ = flag::register(SIGXFSZ, std::sync::Arc::default());
+    }
     // It fails only if there is a handler already: another run in this process has installed it.
     _ = ctrlc::set_handler(move || {
         let is_first = !REQUESTED.swap(true, Ordering::Relaxed);

@@ -2,12 +2,14 @@
 //! terminal or a script. It stands on `AnyIndex` and adds nothing to the engine.
 //!
 //! `docs/command.md` documents subcommands, formats, exit codes and the JSON of `--json`. [`run`]
-//! is the whole command, for programs that ship it under a name of their own.
+//! is the whole command, for programs that ship it under a name of their own, and [`page`]
+//! describes an index to them as HTML.
 //!
 //! One file a concern: `failure` has the exit codes and messages, `interrupt` the signals, `ui` the
 //! output, `place` the opening of indexes, `keys` the names of items, `record` their records,
 //! `fields` the fields of these and the kinds of index, `rows` the formats that are read, `measure`
-//! recall and speed, `chart` pictures, and `commands` a file for each subcommand.
+//! recall and speed, `chart` pictures, `page` an index as HTML, and `commands` a file for each
+//! subcommand.
 
 mod chart;
 mod commands;
@@ -16,6 +18,7 @@ mod fields;
 mod interrupt;
 mod keys;
 mod measure;
+pub mod page;
 mod place;
 mod record;
 mod rows;
@@ -66,6 +69,11 @@ pub(crate) fn definition() -> clap::Command {
 /// Runs the command with these arguments, of which the first is the name of the program. Handles
 /// Ctrl-C from then on: call it once, as the work of a process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    ExitCode::from(exit_code(arguments))
+}
+
+/// As [`run`], with the exit code as a number, for a process that another runtime ends.
+pub fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     // Before parsing, which may fail.
     let is_json = arguments.iter().any(|argument| argument == "--json");
@@ -90,7 +98,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(error) => refuse(is_json, &error),
     };
-    ExitCode::from(exit as u8)
+    exit as u8
 }
 
 fn end(is_json: bool, done: Result<()>) -> Exit {

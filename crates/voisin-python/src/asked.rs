@@ -13,7 +13,8 @@ use voisin::{
 use crate::conditions::condition_of;
 use crate::errors::refused;
 use crate::filters::KeptFilter;
-use crate::found::{Found, FoundMany, Many, One};
+use crate::found::{Found, Many, One};
+use crate::found_many::FoundMany;
 use crate::names::Name;
 use crate::vectors::{Given, Raw};
 use crate::watch::Watch;
@@ -115,6 +116,10 @@ fn set<K: Name + ?Sized>(items: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
 impl<K: Name + ?Sized> Asked<K> {
     pub(crate) fn new(py: Python<'_>, options: Options<'_>) -> PyResult<Self> {
         check_prefix(py, options.prefix.as_deref(), K::HAS_PREFIX)?;
+        if let (Some(ef), Some(recall)) = (options.ef, options.recall) {
+            let message = format!("ef {ef} and recall {recall} are both given: give one of both");
+            return Err(refused(py, "InvalidParameter", &message));
+        }
         let (mut candidates, mut predicate) = (None, None);
         if let Some(filter) = options.filter {
             match filter.is_callable() && !filter.is_instance_of::<KeptFilter>() {

@@ -7,9 +7,21 @@ use pyo3::basic::CompareOp;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyTuple};
-use voisin::Condition;
+use voisin::{Condition, FieldValue};
 
 use crate::errors::{raised, refused};
+
+/// The value of a field, as Python has it: timestamps are milliseconds since 1970.
+pub(crate) fn value<'py>(py: Python<'py>, value: &FieldValue) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match value {
+        FieldValue::Text(text) => PyString::new(py, text).into_any(),
+        FieldValue::Integer(value) => value.into_pyobject(py)?.into_any(),
+        FieldValue::Float(value) => value.into_pyobject(py)?.into_any(),
+        FieldValue::Bool(value) => value.into_pyobject(py)?.to_owned().into_any(),
+        // Every value of voisin's can be shown.
+        other => PyString::new(py, &other.to_string()).into_any(),
+    })
+}
 
 /// A condition and its JSON.
 struct Part {

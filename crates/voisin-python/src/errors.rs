@@ -4,6 +4,7 @@
 //! kind of the error, its value, the limit, and the remedy, in words of Python's functions.
 //! Nothing panics across the border: what panics in voisin becomes an `InternalError`.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyFloat;
@@ -22,6 +23,7 @@ const NAMES: &[(&str, &str)] = &[
     ("(Options::max_readers)", "(max_readers=)"),
     ("(Options::any_file_system)", "(any_file_system=True)"),
     (", or pass your own to Options::metric", ""),
+    (" that stores vectors as \"any form\"", ""),
     (
         "open it with Options::metric, or as an Index of that metric, to add vectors, to link or \
          to search",
@@ -74,6 +76,11 @@ impl<'py> IntoPyObject<'py> for Value {
             Self::Text(value) => value.into_pyobject(py)?.into_any(),
         })
     }
+}
+
+/// The answer of `__reduce__` for what cannot go to another process, with what can.
+pub(crate) fn not_pickled<T>(what: &str, remedy: &str) -> PyResult<T> {
+    Err(PyTypeError::new_err(format!("a {what} cannot be pickled: pass {remedy} instead")))
 }
 
 fn int(value: usize) -> Value {

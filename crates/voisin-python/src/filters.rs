@@ -6,6 +6,7 @@ use voisin::{Filter, ItemId};
 use crate::conditions::condition_of;
 use crate::errors::{raised, refused};
 use crate::names::Name;
+use crate::write::some_names;
 
 /// A filter by whatever names items.
 #[derive(Clone)]
@@ -32,9 +33,9 @@ pub(crate) struct KeptFilter {
 }
 
 impl KeptFilter {
-    /// The set of the items of an iterable of names.
+    /// The set of an item, or of the items of an iterable of names.
     pub(crate) fn set<K: Name + ?Sized>(names: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
-        K::filter(K::take(names)?).map_err(|error| raised(names.py(), &error))
+        K::filter(some_names::<K>(names)?).map_err(|error| raised(names.py(), &error))
     }
 
     pub(crate) fn new<K: Name + ?Sized>(names: &Bound<'_, PyAny>) -> PyResult<Self> {
@@ -44,7 +45,7 @@ impl KeptFilter {
             let what = format!("all items with {}", condition.shown(py)?);
             return Ok(Self { kept: K::keep(filter), what });
         }
-        let names = K::take(names)?;
+        let names = some_names::<K>(names)?;
         let what = format!("{} items", names.len());
         let filter = K::filter(names).map_err(|error| raised(py, &error))?;
         Ok(Self { kept: K::keep(filter), what })

@@ -1,13 +1,13 @@
-//! Answers: of one vector, which print well, and of a matrix, as arrays.
+//! The answer to one vector, which prints well. Those to a matrix are in `found_many.rs`.
 
-use numpy::ndarray::{Array2, Array3};
-use numpy::{PyArray1, PyArray2, PyArray3};
+use numpy::{PyArray1, PyArray2};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyIterator, PyList};
 use voisin::{ItemId, Searched};
 
+use crate::errors::not_pickled;
 use crate::facts::{self, strategy_name};
 use crate::names::Name;
 use crate::records::{self, Record};
@@ -36,7 +36,7 @@ macro_rules! each {
     ($of:ident, $self:expr, $found:ident, $K:ident => $work:expr) => {
         match $self {
             $of::Ids($found) => {
-                type $K = ItemId;
+                type $K = voisin::ItemId;
                 $work
             }
             $of::Numbers($found) => {
@@ -51,8 +51,10 @@ macro_rules! each {
     };
 }
 
+pub(crate) use each;
+
 /// A hit of Python's: a named tuple.
-fn hit<'py>(
+pub(crate) fn hit<'py>(
     py: Python<'py>,
     name: Bound<'py, PyAny>,
     distance: f32,
@@ -248,6 +250,10 @@ impl Found {
         each!(One, &self.one, found, K => hits::<K>(py, &found.nns)?.try_iter())
     }
 
+    fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        not_pickled("Found", "its ids and distances, or list(found)")
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let (lines, count) = self.lines(py)?;
         let width = lines.iter().map(|(id, _)| id.chars().count()).max().unwrap_or(0).max(4);
@@ -331,155 +337,5 @@ impl Found {
             text += ", there are more";
         }
         text
-    }
-}
-
-/// The answers to the rows of a matrix.
-///
-/// `ids` and `distances` are arrays of shape `(rows, k)`; `found[row]` is the answer to one row.
-///
-/// >>> import tempfile, voisin
-/// >>> index = voisin.create(tempfile.mkdtemp(), 2, metric="euclidean")
-/// >>> index.add([1, 2, 3], [[0.0, 0.0], [1.0, 0.0], [5.0, 0.0]])
-/// >>> found = index.search([[0.75, 0.0], [5.0, 0.0]], k=2)
-/// >>> found.ids
-/// array([[2, 1],
-///        [3, 2]])
-/// >>> found.distances.shape, found.counts
-/// ((2, 2), array([2, 2]))
-/// >>> found[1][0]
-/// Hit(id=3, distance=0.0)
-#[pyclass(module = "voisin", frozen)]
-pub(crate) struct FoundMany {
-    pub(crate) many: Many,
-    pub(crate) k: usize,
-    pub(crate) dimensions: usize,
-    pub(crate) has_vectors: bool,
-    pub(crate) has_records: bool,
-    pub(crate) ids: PyOnceLock<Py<PyAny>>,
-    pub(crate) distances: PyOnceLock<Py<PyArray2<f32>>>,
-}
-
-#[pymethods]
-impl FoundMany {
-    /// The ids of the items, of shape `(rows, k)`, the nearest first: as those of `Found`. Where a
-    /// row has found fewer than `k`, it is filled up with -1, with `2**64 - 1` where items are
-    /// named by `"u64"`, and with None where they are named by `str`; `counts` tells.
-    #[getter]
-    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let ids = self.ids.get_or_try_init(py, || {
-            let ids = each!(Many, &self.many, rows, K => <K as Name>::matrix(py, rows, self.k));
-            ids.map(Bound::unbind)
-        })?;
-        Ok(ids.bind(py).clone())
-    }
-
-    /// The distances of the items, of shape `(rows, k)` and type `float32`, filled up with `inf`.
-    #[getter]
-    fn distances<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray2<f32>> {
-        let distances = self.distances.get_or_init(py, || {
-            let mut table = Array2::from_elem((self.__len__(), self.k), f32::INFINITY);
-            each!(Many, &self.many, rows, _K => {
-                for (mut to, from) in table.rows_mut().into_iter().zip(rows) {
-                    to.iter_mut().zip(&from.nns).for_each(|(to, (_, from))| *to = *from);
-                }
-            });
-            PyArray2::from_owned_array(py, table).unbind()
-        });
-        distances.bind(py).clone()
-    }
-
-    /// The number of items that each row has found, of shape `(rows,)`: `k`, or fewer.
-    #[getter]
-    fn counts<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<i64>> {
-        each!(Many, &self.many, rows, _K => {
-            PyArray1::from_iter(py, rows.iter().map(|row| row.nns.len() as i64))
-        })
-    }
-
-    /// The vectors of the items as stored, of shape `(rows, k, dimensions)`, filled up with `nan`,
-    /// if the search was asked for them by `vectors=True`; else None.
-    #[getter]
-    fn vectors<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray3<f32>>> {
-        if !self.has_vectors {
-            return None;
-        }
-        let shape = (self.__len__(), self.k, self.dimensions);
-        let mut table = Array3::from_elem(shape, f32::NAN);
-        each!(Many, &self.many, rows, _K => {
-            for (row, found) in rows.iter().enumerate() {
-                for (column, vector) in found.vectors.iter().enumerate() {
-                    let to = table.slice_mut(numpy::ndarray::s![row, column, ..]);
-                    to.into_iter().zip(vector).for_each(|(to, from)| *to = *from);
-                }
-            }
-        });
-        Some(PyArray3::from_owned_array(py, table))
-    }
-
-    /// The records of the items of each row, if the search was asked for them by `records=True`;
-    /// else None. A list of as many lists as there are rows: see `Found.records`.
-    #[getter]
-    fn records<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        self.listed(py, false)
-    }
-
-    /// The records as they are stored: see `Found.raw_records`.
-    #[getter]
-    fn raw_records<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyList>>> {
-        self.listed(py, true)
-    }
-
-    /// Whether all rows were answered exactly and completely: see `Found.is_complete`.
-    #[getter]
-    fn is_complete(&self) -> bool {
-        each!(Many, &self.many, rows, _K => rows.iter().all(Searched::is_complete))
-    }
-
-    /// Whether a `CancelToken` or the deadline ended the search of any row.
-    #[getter]
-    fn is_cancelled(&self) -> bool {
-        each!(Many, &self.many, rows, _K => rows.iter().any(|row| row.did_cancel))
-    }
-
-    /// Whether the deadline ended the search of any row.
-    #[getter]
-    fn timed_out(&self) -> bool {
-        each!(Many, &self.many, rows, _K => rows.iter().any(|row| row.timed_out))
-    }
-
-    /// The number of rows.
-    fn __len__(&self) -> usize {
-        each!(Many, &self.many, rows, _K => rows.len())
-    }
-
-    /// The answer to one row.
-    fn __getitem__(&self, at: isize) -> PyResult<Found> {
-        let count = self.__len__();
-        let i = if at < 0 { at.checked_add_unsigned(count) } else { Some(at) };
-        let i = i.and_then(|i| usize::try_from(i).ok()).filter(|i| *i < count);
-        let i = i.ok_or_else(|| PyIndexError::new_err(format!("row {at} of {count}")))?;
-        let one = match &self.many {
-            Many::Ids(rows) => One::Ids(rows[i].clone()),
-            Many::Numbers(rows) => One::Numbers(rows[i].clone()),
-            Many::Texts(rows) => One::Texts(rows[i].clone()),
-        };
-        Ok(Found { one, has_records: self.has_records })
-    }
-
-    fn __repr__(&self) -> String {
-        format!("<{} answers, k {}>", self.__len__(), self.k)
-    }
-}
-
-impl FoundMany {
-    fn listed<'py>(&self, py: Python<'py>, raw: bool) -> PyResult<Option<Bound<'py, PyList>>> {
-        if !self.has_records {
-            return Ok(None);
-        }
-        let rows: PyResult<Vec<_>> = each!(Many, &self.many, rows, _K => {
-            rows.iter().map(|row| records::list(py, &row.records, raw)).collect()
-        });
-        PyList::new(py, rows?).map(Some)
     }
 }

@@ -1,22 +1,21 @@
-//! An index: how it is opened and changed. Searches are in `handle.rs`, what looks after an index
-//! is in `upkeep.rs`.
+//! An index and its changes. How it is opened is in `opening.rs`, searches are in `handle.rs`, what
+//! looks after an index is in `upkeep.rs`.
 
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use voisin::{AnyIndex, Error};
+use voisin::AnyIndex;
 
 use crate::batch::PyBatch;
 use crate::conditions::condition;
-use crate::errors::raised;
 use crate::handle::{Held, Searcher};
 use crate::load::{Load, load};
 use crate::names::{Handle, Name};
 use crate::records::{self, Record};
 use crate::settings::{self, Settings};
 use crate::vectors::{Shape, given};
-use crate::watch::{CancelToken, Watch, detached};
+use crate::watch::{CancelToken, detached};
 use crate::write::{
     Change, Deleted, names_for, one_of, set_for, some_names, update_matching, write,
 };
@@ -67,9 +66,9 @@ pub(crate) fn held(slf: &Bound<'_, Index>) -> PyResult<Held> {
 macro_rules! each_index {
     ($slf:expr, $index:ident => $work:expr) => {
         match &$crate::index::held($slf)? {
-            Held::Ids($index) => $work,
-            Held::Numbers($index) => $work,
-            Held::Texts($index) => $work,
+            $crate::handle::Held::Ids($index) => $work,
+            $crate::handle::Held::Numbers($index) => $work,
+            $crate::handle::Held::Texts($index) => $work,
             // A snapshot, which an index never holds.
             _ => return Err($crate::handle::closed($slf.py())),
         }
@@ -405,14 +404,4 @@ impl Index {
             of.id_type()
         ))
     }
-}
-
-/// Opens or creates a handle, detached.
-pub(crate) fn opened(
-    py: Python<'_>,
-    settings: Settings,
-    open: impl FnOnce() -> Result<AnyIndex, Error> + Send,
-) -> PyResult<Py<Index>> {
-    let index = Watch::new(None).run_any(py, open)?.map_err(|error| raised(py, &error))?;
-    Index::new(py, &index, settings)
 }

@@ -2,9 +2,11 @@
 //! kinds of names, with the methods of voisin that have a signature for each.
 
 use numpy::ndarray::{Array1, Array2};
-use numpy::{PyArray1, PyArray2, PyArrayMethods};
+use numpy::{
+    PyArray1, PyArray2, PyArrayDescrMethods, PyArrayMethods, PyUntypedArray, PyUntypedArrayMethods,
+};
 use pyo3::prelude::*;
-use pyo3::types::{PyInt, PyString};
+use pyo3::types::{PyBool, PyInt, PyString};
 use voisin::codec::Component;
 use voisin::{
     AnyMetric, Batch, Condition, Filter, Index, ItemId, ItemName, Loader, Pages, Query, Result,
@@ -15,8 +17,10 @@ use crate::batch::Names;
 use crate::errors::{refused, refused_value};
 use crate::filters::Kept;
 use crate::found::{Many, One};
+use crate::found_many::filled;
 use crate::pages::Any;
 use crate::records::Record;
+use crate::unless::Unless;
 
 /// A handle that names items by `K`.
 pub(crate) type Handle<K> = Index<AnyMetric, K>;
@@ -103,6 +107,13 @@ pub(crate) trait Name: ItemName {
         record: &[u8],
     ) -> Result<bool>;
     fn remove_record(batch: &mut Batch<'_, AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
+    /// Adds an item unless there is one near. Returns the one that was near.
+    fn add_unless(
+        batch: &mut Batch<'_, AnyMetric, Self>,
+        name: &Self::Owned,
+        vector: &[impl Component],
+        unless: Unless,
+    ) -> Result<Option<(Self::Owned, f32)>>;
     fn delete(batch: &mut Batch<'_, AnyMetric, Self>, names: &[Self::Owned]) -> Result<u64>;
     fn delete_matching(
         batch: &mut Batch<'_, AnyMetric, Self>,
@@ -133,6 +144,8 @@ fn not_an_int(name: &Bound<'_, PyAny>) -> PyErr {
 /// An integer from 0 to `max`.
 fn take_int(name: &Bound<'_, PyAny>, max: u64) -> PyResult<u64> {
     match name.extract::<u64>() {
+        // True would be 1.
+        _ if name.is_instance_of::<PyBool>() => Err(not_an_int(name)),
         Ok(value) if value <= max => Ok(value),
         Ok(value) => Err(too_large(name.py(), value, max)),
         Err(_) if name.is_instance_of::<PyInt>() || name.hasattr("__index__")? => {
@@ -156,6 +169,11 @@ fn too_large(py: Python<'_>, value: u64, max: u64) -> PyErr {
 /// Integers from 0 to `max`.
 fn take_ints(names: &Bound<'_, PyAny>, max: u64) -> PyResult<Vec<u64>> {
     let py = names.py();
+    if names.cast::<PyUntypedArray>().is_ok_and(|array| array.dtype().kind() == b'b') {
+        let message = "a mask of booleans names no items: give ids, as numpy.flatnonzero(mask) has \
+                       them where rows are ids";
+        return Err(refused(py, "NamingMismatch", message));
+    }
     let check = |value: u64| if value <= max { Ok(value) } else { Err(too_large(py, value, max)) };
     if let Ok(array) = names.cast::<PyArray1<i64>>() {
         let array = array.readonly();
@@ -191,16 +209,17 @@ fn take_text(name: &Bound<'_, PyAny>) -> PyResult<String> {
 
 /// A table of answers, of `k` columns.
 fn table<I, T: Clone>(
+    py: Python<'_>,
     rows: &[Searched<I>],
     k: usize,
     fill: T,
     cell: impl Fn(&I) -> T,
-) -> Array2<T> {
-    let mut table = Array2::from_elem((rows.len(), k), fill);
+) -> PyResult<Array2<T>> {
+    let mut table = filled(py, (rows.len(), k), fill)?;
     for (mut to, from) in table.rows_mut().into_iter().zip(rows) {
         to.iter_mut().zip(&from.nns).for_each(|(to, (item, _))| *to = cell(item));
     }
-    table
+    Ok(table)
 }
 
 /// What the three kinds have in common: calls by a name that `$borrow` makes of an owned one.
@@ -309,6 +328,20 @@ macro_rules! calls {
             batch.remove_record($borrow)
         }
 
+        fn add_unless(
+            batch: &mut Batch<'_, AnyMetric, Self>,
+            $name: &$owned,
+            vector: &[impl Component],
+            unless: Unless,
+        ) -> Result<Option<($owned, f32)>> {
+            let near = batch.unless_within(unless.radius);
+            let mut near = if unless.is_approximate { near.approximate() } else { near };
+            match unless.replaces {
+                true => near.add_or_replace($borrow, vector),
+                false => near.add($borrow, vector),
+            }
+        }
+
         fn delete(batch: &mut Batch<'_, AnyMetric, Self>, names: &[$owned]) -> Result<u64> {
             batch.delete_items(names.iter().map(|$name| $borrow))
         }
@@ -363,7 +396,7 @@ impl Name for ItemId {
         rows: &[Searched<ItemId>],
         k: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let table = table(rows, k, -1i64, |item| i64::from(*item));
+        let table = table(py, rows, k, -1i64, |item| i64::from(*item))?;
         Ok(PyArray2::from_owned_array(py, table).into_any())
     }
 
@@ -415,7 +448,7 @@ impl Name for u64 {
         rows: &[Searched<u64>],
         k: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let table = table(rows, k, Self::MAX, |item| *item);
+        let table = table(py, rows, k, Self::MAX, |item| *item)?;
         Ok(PyArray2::from_owned_array(py, table).into_any())
     }
 
@@ -475,11 +508,16 @@ impl Name for str {
         rows: &[Searched<String>],
         k: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let shape = (rows.len(), k);
-        let table = Array2::from_shape_fn(shape, |(row, column)| {
-            let found = rows[row].nns.get(column);
-            found.map_or_else(|| py.None(), |(name, _)| Self::show(py, name).unbind())
-        });
+        // A pointer of Python's cannot be cloned without the interpreter.
+        let mut table = filled(py, (rows.len(), k), None::<&String>)?;
+        for (mut to, from) in table.rows_mut().into_iter().zip(rows) {
+            to.iter_mut().zip(&from.nns).for_each(|(to, (name, _))| *to = Some(name));
+        }
+        let show = |name: &Option<&String>| match name {
+            Some(name) => Self::show(py, name).unbind(),
+            None => py.None(),
+        };
+        let table = table.map(show);
         Ok(PyArray2::from_owned_object_array(py, table).into_any())
     }
 

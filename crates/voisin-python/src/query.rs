@@ -1,18 +1,17 @@
 //! A query: options of a search that are kept for many, and the questions that need more than one
-//! vector and an answer: pages, groups, several vectors, counts, recall, explanations.
+//! vector and an answer: pages, several vectors, counts, recall, explanations. Groups are in
+//! `groups.rs`.
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 use voisin::{AnyMetric, Explanation, ItemId, Query, Result, Searched, Snapshot};
 
 use crate::asked::{self, Asked, Options, Owned, Start, one};
-use crate::errors::refused;
+use crate::errors::{not_pickled, refused};
 use crate::facts;
-use crate::found::hits;
-use crate::handle::{Held, Searcher, closed};
+use crate::handle::{Searcher, closed};
 use crate::names::Name;
 use crate::pages::{self, PyPages};
-use crate::vectors::{Given, Raw, Shape, given};
+use crate::vectors::{Given, Shape, given};
 use crate::watch::{CancelToken, Watch};
 
 /// The options of a query, by whatever names items.
@@ -37,8 +36,8 @@ pub(crate) enum Kept {
 /// 4
 #[pyclass(name = "Query", module = "voisin", frozen)]
 pub(crate) struct PyQuery {
-    searcher: Py<Searcher>,
-    kept: Kept,
+    pub(crate) searcher: Py<Searcher>,
+    pub(crate) kept: Kept,
     cancel: Option<Py<CancelToken>>,
 }
 
@@ -46,17 +45,23 @@ pub(crate) struct PyQuery {
 macro_rules! each {
     ($query:expr, $py:expr, ($searched:ident, $asked:ident) => $work:expr) => {
         match (&$query.searcher.get().held($py)?, &$query.kept) {
-            (Held::Ids($searched), Kept::Ids($asked)) => $work,
-            (Held::Numbers($searched), Kept::Numbers($asked)) => $work,
-            (Held::Texts($searched), Kept::Texts($asked)) => $work,
-            (Held::IdsAt($searched), Kept::Ids($asked)) => $work,
-            (Held::NumbersAt($searched), Kept::Numbers($asked)) => $work,
-            (Held::TextsAt($searched), Kept::Texts($asked)) => $work,
+            ($crate::handle::Held::Ids($searched), $crate::query::Kept::Ids($asked)) => $work,
+            ($crate::handle::Held::Numbers($searched), $crate::query::Kept::Numbers($asked)) => {
+                $work
+            }
+            ($crate::handle::Held::Texts($searched), $crate::query::Kept::Texts($asked)) => $work,
+            ($crate::handle::Held::IdsAt($searched), $crate::query::Kept::Ids($asked)) => $work,
+            ($crate::handle::Held::NumbersAt($searched), $crate::query::Kept::Numbers($asked)) => {
+                $work
+            }
+            ($crate::handle::Held::TextsAt($searched), $crate::query::Kept::Texts($asked)) => $work,
             // An index has one kind of names.
-            _ => return Err(closed($py)),
+            _ => return Err($crate::handle::closed($py)),
         }
     };
 }
+
+pub(crate) use each;
 
 impl PyQuery {
     pub(crate) fn new(
@@ -73,11 +78,11 @@ impl PyQuery {
         Ok(Self { searcher: searcher.clone().unbind(), kept, cancel })
     }
 
-    fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         self.searcher.get().shape()
     }
 
-    fn watch(&self) -> Watch {
+    pub(crate) fn watch(&self) -> Watch {
         Watch::new(self.cancel.as_ref().map(Py::get))
     }
 
@@ -86,7 +91,7 @@ impl PyQuery {
     }
 
     /// One vector.
-    fn one<'py>(&self, vector: &Bound<'py, PyAny>) -> PyResult<Given<'py>> {
+    pub(crate) fn one<'py>(&self, vector: &Bound<'py, PyAny>) -> PyResult<Given<'py>> {
         let given = given(vector, self.shape())?;
         match given.rows {
             None => Ok(given),
@@ -114,8 +119,8 @@ impl PyQuery {
 macro_rules! with_components {
     ($given:expr, $dimensions:expr, $all:ident => $work:expr) => {
         match $given {
-            (Raw::F32($all), _) => $work,
-            (Raw::F64($all), _) => $work,
+            ($crate::vectors::Raw::F32($all), _) => $work,
+            ($crate::vectors::Raw::F64($all), _) => $work,
             (raw, count) => {
                 let $all = &*raw.floats(0..count, $dimensions);
                 $work
@@ -123,6 +128,8 @@ macro_rules! with_components {
         }
     };
 }
+
+pub(crate) use with_components;
 
 /// Asks a question that has one answer.
 fn answered<'py, S: Start>(
@@ -202,44 +209,6 @@ impl PyQuery {
             start(searched, asked, id, (&watch, self.cancel(py)))
         })?;
         pages.ok_or_else(|| asked::missing(id))
-    }
-
-    /// The `k` groups whose nearest items are the nearest to a vector, each with its nearest items:
-    /// see `Groups`.
-    ///
-    /// Args:
-    ///     vector: an array of shape `(dimensions,)`.
-    ///     by: a function of an id that returns the group, anything that can be the key of a dict.
-    ///         It is called once for each item in the order of distances, until `k` groups are full
-    ///         or there are no more items.
-    ///     per_group: the largest number of items of a group. A group that has fewer is full only
-    ///         when all items were looked at: set a `deadline` or a `radius` where that is likely.
-    ///
-    /// >>> import tempfile, voisin
-    /// >>> index = voisin.create(tempfile.mkdtemp(), 1, metric="euclidean")
-    /// >>> index.add(range(300), [[float(i)] for i in range(300)])
-    /// >>> query = index.query(k=2)
-    /// >>> for group in query.groups([198.0], by=lambda id: id // 100, per_group=2):
-    /// ...     print(group.group, [hit.id for hit in group.hits])
-    /// 1 [198, 197]
-    /// 2 [200, 201]
-    #[pyo3(signature = (vector, *, by, per_group = 1))]
-    fn groups<'py>(
-        &self,
-        vector: &Bound<'py, PyAny>,
-        by: &Bound<'py, PyAny>,
-        per_group: usize,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let (given, watch) = (self.one(vector)?, self.watch());
-        let grouping = Grouping {
-            raw: given.raw(),
-            dimensions: self.shape().dimensions,
-            by: by.as_unbound(),
-            per_group,
-        };
-        each!(self, vector.py(), (searched, asked) => {
-            grouping.groups(vector.py(), searched, asked, &watch)
-        })
     }
 
     /// Finds the items that are nearest to any of several vectors: by the smallest of their
@@ -411,55 +380,12 @@ impl PyQuery {
         }))
     }
 
+    fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        not_pickled("Query", "the index and the options")
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let index = self.searcher.bind(py).repr()?;
         Ok(format!("<Query of {index}>"))
-    }
-}
-
-/// Groups of a caller's.
-struct Grouping<'a> {
-    raw: Raw<'a>,
-    dimensions: usize,
-    by: &'a Py<PyAny>,
-    per_group: usize,
-}
-
-impl Grouping<'_> {
-    fn groups<'py, S: Start>(
-        &self,
-        py: Python<'py>,
-        searched: &S,
-        asked: &Asked<S::Key>,
-        watch: &Watch,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        // Python compares the groups: voisin knows them by their number.
-        let numbers = PyDict::new(py).unbind();
-        let of = |name: &Owned<S>| {
-            let number = Python::attach(|py| -> PyResult<usize> {
-                let group = self.by.bind(py).call1((S::Key::show_owned(py, name),))?;
-                let numbers = numbers.bind(py);
-                numbers.call_method1("setdefault", (group, numbers.len()))?.extract()
-            });
-            number.unwrap_or_else(|error| {
-                watch.fail(error);
-                usize::MAX
-            })
-        };
-        let (components, dimensions) = ((self.raw, 1), self.dimensions);
-        let found = watch.run(py, || {
-            asked.with_query(searched, watch, |query| {
-                with_components!(components, dimensions, vector => {
-                    query.groups(vector, self.per_group, of)
-                })
-            })
-        })?;
-        let names: Vec<_> = numbers.bind(py).keys().iter().collect();
-        let named = found.groups.iter().filter_map(|group| {
-            let name = names.get(group.group)?.clone();
-            Some(hits::<S::Key>(py, &group.nns).map(|hits| (name, hits)))
-        });
-        let groups = named.collect::<PyResult<Vec<_>>>()?;
-        facts::groups(py, groups, (found.did_cancel, found.timed_out), found.strategy)
     }
 }

@@ -74,11 +74,11 @@ impl Settings {
 pub(crate) struct Creation<'a, 'py> {
     pub(crate) dimensions: usize,
     pub(crate) metric: &'a str,
-    pub(crate) dtype: Option<&'a str>,
+    pub(crate) dtype: Option<Dtype>,
     pub(crate) ids: Option<Bound<'py, PyAny>>,
     pub(crate) codes: AskedCodes,
     pub(crate) fields: Option<Bound<'py, PyDict>>,
-    pub(crate) kinds: Option<Vec<String>>,
+    pub(crate) kinds: Option<Kinds>,
     pub(crate) m: Option<usize>,
     pub(crate) m0: Option<usize>,
     pub(crate) ef_construction: Option<usize>,
@@ -101,8 +101,8 @@ fn full<'a>(names: &[(&str, &'static str)], name: &'a str) -> &'a str {
 impl Creation<'_, '_> {
     pub(crate) fn of_type(&self, py: Python<'_>) -> PyResult<AnyType> {
         let of = AnyType::new(full(METRICS, self.metric)).names(self.names(py)?);
-        Ok(match self.dtype {
-            Some(dtype) => of.form(full(DTYPES, dtype)),
+        Ok(match &self.dtype {
+            Some(Dtype(dtype)) => of.form(full(DTYPES, dtype)),
             None => of,
         })
     }
@@ -166,7 +166,7 @@ impl Creation<'_, '_> {
         if let Some(seed) = self.seed {
             options = options.seed(seed);
         }
-        if let Some(kinds) = &self.kinds {
+        if let Some(Kinds(kinds)) = &self.kinds {
             let kinds = kinds.iter().map(|name| kind(py, name));
             options = options.kinds(kinds.collect::<PyResult<Vec<_>>>()?);
         }
@@ -219,6 +219,35 @@ pub(crate) fn field(name: &str, of: &Bound<'_, PyAny>) -> PyResult<Field> {
                 of.repr()?
             );
             Err(refused(py, "InvalidParameter", &message))
+        }
+    }
+}
+
+/// An element type: its name, or a type of numpy's.
+pub(crate) struct Dtype(pub(crate) String);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Dtype {
+    type Error = PyErr;
+
+    fn extract(asked: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(name) = asked.extract::<String>() {
+            return Ok(Self(name));
+        }
+        let dtype = asked.py().import("numpy")?.getattr("dtype")?.call1((asked,))?;
+        Ok(Self(dtype.getattr("name")?.extract()?))
+    }
+}
+
+/// Kinds of index: a list of names, or one.
+pub(crate) struct Kinds(pub(crate) Vec<String>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Kinds {
+    type Error = PyErr;
+
+    fn extract(asked: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        match asked.extract::<String>() {
+            Ok(name) => Ok(Self(vec![name])),
+            Err(_) => asked.extract().map(Self),
         }
     }
 }

@@ -2,11 +2,10 @@
 
 use numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
-use voisin::FieldValue;
+use pyo3::types::{PyDict, PyIterator, PyList};
 
 use crate::asked::{self, Start};
-use crate::conditions::{PyCondition, condition};
+use crate::conditions::{PyCondition, condition, value};
 use crate::facts::kind_names;
 use crate::handle::{Held, Searcher, each_held};
 use crate::names::Name;
@@ -97,6 +96,11 @@ impl Searcher {
     /// The number of items.
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         each_held!(&self.held(py)?, held => detached(py, || Ok(held.now()?.len() as usize)))
+    }
+
+    /// The ids of all items, in their order, as those of a dict: of the commit of this call.
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        self.ids(py, None)?.call_method0("tolist")?.try_iter()
     }
 
     /// An index is true, whether or not it has items.
@@ -196,15 +200,8 @@ impl Searcher {
             None => held.now()?.facet(field),
         }))?;
         let dict = PyDict::new(py);
-        for (value, count) in values {
-            match value {
-                FieldValue::Text(text) => dict.set_item(text, count)?,
-                FieldValue::Integer(value) => dict.set_item(value, count)?,
-                FieldValue::Float(value) => dict.set_item(value, count)?,
-                FieldValue::Bool(value) => dict.set_item(value, count)?,
-                // Every value of voisin's can be shown.
-                other => dict.set_item(other.to_string(), count)?,
-            }
+        for (of, count) in values {
+            dict.set_item(value(py, &of)?, count)?;
         }
         Ok(dict)
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::asked;
+use crate::errors::not_pickled;
 use crate::facts;
 use crate::handle::{Held, Searcher};
 use crate::index::{Index, each_index, held, searcher};
@@ -213,6 +214,10 @@ impl Snapshot {
         _traceback: &Bound<'_, PyAny>,
     ) {
         Self::close(slf);
+    }
+
+    fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        not_pickled("Snapshot", "the index")
     }
 
     fn __repr__(&self) -> String {

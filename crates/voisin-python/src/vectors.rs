@@ -79,6 +79,8 @@ fn borrowed<'py>(vectors: &Bound<'py, PyAny>, shape: Shape) -> PyResult<Option<G
     }
     let Some(data) = Data::of(vectors) else { return Ok(None) };
     let (rows, width) = match *array.shape() {
+        // An empty list, as vectors have components: none of them.
+        [0] => (Some(0), shape.dimensions),
         [width] => (None, width),
         [rows, width] => (Some(rows), width),
         _ => {

@@ -189,10 +189,7 @@ pub(crate) fn names_for<K: Name + ?Sized>(
     ids: &Bound<'_, PyAny>,
     given: &Given<'_>,
 ) -> PyResult<Vec<K::Owned>> {
-    let names = match given.rows {
-        None => vec![K::take_one(ids)?],
-        Some(_) => K::take(ids)?,
-    };
+    let names = some_names::<K>(ids)?;
     if names.len() == given.count() {
         return Ok(names);
     }

@@ -181,9 +181,11 @@ def test_ids_are_checked(folder, index):
     assert index.ids().tolist() == [1, 2, 7] and np.uint8(7) in index
     texts = voisin.create(folder, 4, ids=str, name="texts")
     texts.add(np.array(["a", "bc"]), vectors)
-    for wrong in ([1, 2], "ab", [b"a", b"b"]):
+    for wrong in ([1, 2], [b"a", b"b"]):
         with pytest.raises(voisin.NamingMismatch):
             texts.add(wrong, vectors)
+    with pytest.raises(voisin.LengthMismatch):
+        texts.add("ab", vectors)
     with pytest.raises(voisin.InvalidId) as raised:
         texts.add("x" * 500, vectors[0])
     assert (raised.value.value, raised.value.limit) == (500, 480)

@@ -321,3 +321,33 @@ def test_names_of_fields_print(index):
         repr(index.filter(field("tag") == "a"))
         == "<Filter of all items with {'field': 'tag', 'eq': 'a'}>"
     )
+
+
+def test_groups_are_the_values_of_a_field(folder):
+    """As by a function of the ids that looks the records up, and by a plain loop."""
+    fields = {"author": "keyword", "year": "integer"}
+    index = voisin.create(folder, 4, metric="euclidean", fields=fields)
+    data, of = rows(600), np.random.default_rng(3).integers(0, 9, size=(600, 2))
+    records = [{"author": [f"a{one}", f"a{two}"], "year": int(one)} for one, two in of]
+    index.add(range(600), data, records)
+    query = index.query(k=3, exact=True)
+    vector = rows(1, seed=9)[0]
+    order = np.argsort(((data - vector) ** 2).sum(axis=1), kind="stable")
+    expected: dict[str, list[int]] = {}
+    for row in order:
+        for author in sorted(set(records[row]["author"])):
+            if len(expected) < 3 or author in expected:
+                expected.setdefault(author, []).append(int(row))
+    found = query.groups(vector, by="author", per_group=2)
+    assert [group.group for group in found] == list(expected)
+    assert [[hit.id for hit in group.hits] for group in found] == [
+        ids[:2] for ids in expected.values()
+    ]
+    by_year = query.groups(vector, by="year")
+    by_function = query.groups(vector, by=lambda id: int(of[id][0]))
+    assert [(group.group, group.hits) for group in by_year] == [
+        (group.group, group.hits) for group in by_function
+    ]
+    with pytest.raises(voisin.UnknownField):
+        query.groups(vector, by="nothing")
+    assert index.check() == []

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,16 @@ fn a_search_ends_at_its_deadline_with_what_it_has_seen() {
     assert!(index.search(3).deadline(Instant::now()).by_item(7).unwrap().unwrap().timed_out);
     let groups = index.search(3).deadline(Instant::now()).groups(&query, 1, |item| *item).unwrap();
     assert!(groups.timed_out && groups.did_cancel);
+    let asked = AtomicUsize::new(0);
+    let slow = |item: &u32| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(5));
+        *item
+    };
+    let mut search = index.search(usize::MAX);
+    let groups = search.deadline(Duration::from_millis(50)).groups(&query, 1, slow).unwrap();
+    assert!(groups.timed_out && !groups.groups.is_empty());
+    assert!(asked.load(Ordering::Relaxed) <= 11, "each call of the closure is before the deadline");
     let counted = index.search(3).deadline(Instant::now()).count_within(&query, 1.0).unwrap();
     assert!(counted.did_cancel && counted.low == 0 && counted.high == all);
 }

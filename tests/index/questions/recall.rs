@@ -119,6 +119,23 @@ fn the_calibration_is_in_the_index() {
     assert_eq!((nothing.nns.len(), nothing.is_complete()), (0, true));
 }
 
+/// Other codes find less or more by the same `ef`.
+#[test]
+fn other_codes_are_measured_anew() {
+    let (_folder, index) = index::<Cosine>(Options::new(DIMENSIONS), &vectors(1, 6000));
+    let before = ef(&index.snapshot().unwrap(), 10, 0.9);
+    for codes in [Some(Codes::Bits1), Some(Codes::Bits8), None] {
+        index.write(|batch| batch.set_codes(codes)).unwrap();
+        let snapshot = index.snapshot().unwrap();
+        let reached = recall(&snapshot, 10, 0.9);
+        assert!(reached >= 0.86, "{codes:?}: {reached}");
+        if codes == Some(Codes::Bits1) {
+            assert!(ef(&snapshot, 10, 0.9) > 2 * before, "one bit tells little");
+        }
+    }
+    assert_eq!(index.check().unwrap(), []);
+}
+
 /// What was never measured is searched exactly, until it is.
 #[test]
 fn an_index_that_was_never_measured_is_searched_exactly() {

@@ -104,7 +104,8 @@ impl Load {
         let bar = ui.bar();
         let stop = Stop::default();
         let feed = Feed { rows, keys, records, row: 0, stop: &stop };
-        let loaded = interrupt::asking(|| match &index {
+        // Its progress says from when on it asks.
+        let loaded = interrupt::waiting(|| match &index {
             AnyIndex::Ids(ids) => {
                 self.prepare(ids.loader(), &bar, &stop).load_given(feed.of::<u32>())
             }

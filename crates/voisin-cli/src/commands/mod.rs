@@ -18,7 +18,7 @@ mod optimize;
 mod repair;
 mod report;
 mod search;
-mod stats;
+pub(crate) mod stats;
 
 use clap::Subcommand;
 

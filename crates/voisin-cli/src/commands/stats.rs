@@ -52,7 +52,7 @@ impl Stats {
     }
 }
 
-pub(super) fn rows_of(stats: &Figures, fields: &[Field]) -> Vec<(&'static str, String)> {
+pub(crate) fn rows_of(stats: &Figures, fields: &[Field]) -> Vec<(&'static str, String)> {
     let environment = &stats.environment;
     let mut rows = vec![
         ("items", number(stats.items)),
@@ -141,11 +141,11 @@ fn kinds_and_records(stats: &Figures, fields: &[Field]) -> Vec<(&'static str, St
 }
 
 /// The columns of [`layers`].
-pub(super) const LAYER_HEADS: [&str; 6] =
+pub(crate) const LAYER_HEADS: [&str; 6] =
     ["layer", "nodes", "edges a node", "one-way edges", "bytes a list", "tree depth"];
 
 /// The layers of the graph, from the base.
-pub(super) fn layers(stats: &Figures) -> Vec<Vec<String>> {
+pub(crate) fn layers(stats: &Figures) -> Vec<Vec<String>> {
     let mut rows = Vec::new();
     for (number_of_layer, layer) in stats.layers.iter().enumerate() {
         let nodes = layer.nodes.max(1) as f64;

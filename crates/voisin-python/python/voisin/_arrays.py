@@ -20,6 +20,8 @@ def as_vectors(data: Any) -> np.ndarray[Any, Any]:
     it must be."""
     if not isinstance(data, np.ndarray):
         data = _as_array(data)
+    if data.dtype == object:
+        data = _stacked(data)
     if data.dtype not in _TAKEN:
         data = data.astype(_nearest(data.dtype), copy=False)
     return np.require(data, requirements=["C_CONTIGUOUS", "ALIGNED"])
@@ -35,14 +37,26 @@ def _as_array(data: Any) -> np.ndarray[Any, Any]:
     try:
         return np.asarray(data)
     except ValueError as error:
-        # Rows of several lengths.
-        raise _exception(
-            "InvalidVector",
-            "caller",
-            f"this is no vector or matrix ({error}): give rows of one length",
-            None,
-            None,
-        ) from error
+        raise _uneven(error) from error
+
+
+def _stacked(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Numbers, or vectors that are elements of an array, as those of a column of pandas."""
+    try:
+        return np.asarray(data.tolist())
+    except ValueError as error:
+        raise _uneven(error) from error
+
+
+def _uneven(error: ValueError) -> Exception:
+    """Rows of several lengths."""
+    return _exception(
+        "InvalidVector",
+        "caller",
+        f"this is no vector or matrix ({error}): give rows of one length",
+        None,
+        None,
+    )
 
 
 def _nearest(dtype: np.dtype[Any]) -> type[np.generic]:

@@ -21,6 +21,8 @@ _BATCH_ROWS = 8192
 
 def opened(data: Any, ids: Any, vectors: str | None, records: Any) -> _Opened:
     """What the native module loads of what a caller gives."""
+    if data is None:
+        raise _refused("None has no rows: give a matrix, a file, a table or an iterable")
     if isinstance(data, (str, os.PathLike)):
         return _file(os.fspath(data), ids, vectors, records)
     if _is_table(data):

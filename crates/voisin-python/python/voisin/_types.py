@@ -131,6 +131,11 @@ class Groups(Sequence[Group]):
     def __len__(self) -> int:
         return len(self.groups)
 
+    def _repr_html_(self) -> str:
+        from voisin._html import groups
+
+        return groups(self)
+
 
 @dataclass(frozen=True)
 class Way:
@@ -174,6 +179,11 @@ class Explanation:
 
     def __repr__(self) -> str:
         return self.text
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.text)}</pre>"
 
 
 @dataclass(frozen=True)
@@ -301,6 +311,11 @@ class Stats:
         ]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join(lines) + ">"
+
+    def _repr_html_(self) -> str:
+        from voisin._html import stats
+
+        return stats(self)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ _IdType: TypeAlias = Literal["int", "u32", "u64", "str"]
 _Names: TypeAlias = Iterable[Any]
 # A condition: of `field`, or as JSON has it.
 _Condition: TypeAlias = Condition | dict[str, Any]
-_Set: TypeAlias = Iterable[Any] | Filter | _Condition
+_Set: TypeAlias = Iterable[Any] | _Id | Filter | _Condition
 _Restriction: TypeAlias = _Set | Callable[[Any], object]
 # A dict is stored as JSON.
 _Record: TypeAlias = Mapping[str, Any] | bytes | bytearray | memoryview | None
@@ -40,8 +40,8 @@ _FieldType: TypeAlias = (
     | type[float]
     | type[bool]
 )
-# The number of dimensions of an array is not known by its type, so what it finds is `Any`: a `Found`
-# or a `FoundMany`.
+# The number of dimensions of an array is not known by its type, so what it finds is `Any`: a
+# `Found` or a `FoundMany`.
 _Vector: TypeAlias = list[float] | tuple[float, ...]
 _Matrix: TypeAlias = list[list[float]] | list[tuple[float, ...]]
 # Whatever becomes an array: of numpy, Arrow, DLPack; or lists.
@@ -57,9 +57,11 @@ __all__ = [
     "Index",
     "Pages",
     "Query",
+    "Report",
     "Searcher",
     "Snapshot",
     "__version__",
+    "_run_command",
     "create",
     "inspect",
     "open",
@@ -128,6 +130,7 @@ class Found:
     def __getitem__(self, at: int, /) -> Hit: ...
     def __iter__(self) -> Iterator[Hit]: ...
     def _repr_html_(self) -> str: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
 @final
 class FoundMany:
@@ -151,6 +154,8 @@ class FoundMany:
     def timed_out(self) -> bool: ...
     def __len__(self) -> int: ...
     def __getitem__(self, at: int, /) -> Found: ...
+    def _repr_html_(self) -> str: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
 
 @final
 class Query:
@@ -164,7 +169,7 @@ class Query:
     def pages(self, vector: _Vectors, *, after: str | None = None) -> Pages: ...
     def similar_pages(self, id: _Id) -> Pages: ...
     def groups(
-        self, vector: _Vectors, *, by: Callable[[Any], Hashable], per_group: int = 1
+        self, vector: _Vectors, *, by: str | Callable[[Any], Hashable], per_group: int = 1
     ) -> Groups: ...
     def nearest_of(self, vectors: _Vectors) -> Found: ...
     def weighted(self, vectors: _Vectors, weights: Iterable[float] | None = None) -> Found: ...
@@ -174,6 +179,14 @@ class Query:
     ) -> Count: ...
     def measure_recall(self, sample: int = 200) -> Recall: ...
     def explain(self, vector: _Vectors) -> Explanation: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
+
+@final
+class Report:
+    @property
+    def html(self) -> str: ...
+    def save(self, path: _Path) -> None: ...
+    def _repr_html_(self) -> str: ...
 
 @final
 class Pages:
@@ -329,6 +342,7 @@ class Searcher:
     def __getitem__(self, id: _Id, /) -> npt.NDArray[np.float32]: ...
     def __contains__(self, id: _Id, /) -> bool: ...
     def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Any]: ...
     def __bool__(self) -> bool: ...
 
 @final
@@ -356,6 +370,42 @@ class Index(Searcher):
         *,
         link: bool = True,
     ) -> None: ...
+    @overload
+    def insert_unless_within(
+        self,
+        ids: _Id,
+        vectors: _Vector,
+        records: _Record = None,
+        *,
+        radius: float,
+        replace: bool = False,
+        approximate: bool = False,
+        link: bool = True,
+    ) -> Hit | None: ...
+    @overload
+    def insert_unless_within(
+        self,
+        ids: _Names,
+        vectors: _Matrix,
+        records: Iterable[_Record] | None = None,
+        *,
+        radius: float,
+        replace: bool = False,
+        approximate: bool = False,
+        link: bool = True,
+    ) -> list[Hit | None]: ...
+    @overload
+    def insert_unless_within(
+        self,
+        ids: _Id | _Names,
+        vectors: _Vectors,
+        records: _Records = None,
+        *,
+        radius: float,
+        replace: bool = False,
+        approximate: bool = False,
+        link: bool = True,
+    ) -> Any: ...
     def set_record(self, ids: _Id | _Names, records: _Records) -> None: ...
     def update_records(
         self,
@@ -394,6 +444,8 @@ class Index(Searcher):
     @property
     def pending(self) -> int: ...
     def stats(self) -> Stats: ...
+    def report(self, *, recall: bool = True, cancel: CancelToken | None = None) -> Report: ...
+    def _repr_html_(self) -> str: ...
     def check(self) -> list[Finding]: ...
     def repair(self) -> bool: ...
     def copy_to(self, path: _Path) -> int: ...
@@ -415,6 +467,7 @@ class Snapshot(Searcher):
     @property
     def commit(self) -> int: ...
     def close(self) -> None: ...
+    def __reduce__(self) -> tuple[Any, ...]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -454,11 +507,11 @@ def create(
     dimensions: int,
     *,
     metric: str = "cosine",
-    dtype: str | None = None,
+    dtype: npt.DTypeLike | None = None,
     ids: type[int] | type[str] | _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
     fields: dict[str, _FieldType] | None = None,
-    kinds: Sequence[str] | None = None,
+    kinds: Sequence[str] | str | None = None,
     name: str | None = None,
     m: int | None = None,
     m0: int | None = None,
@@ -479,11 +532,11 @@ def open_or_create(
     dimensions: int,
     *,
     metric: str = "cosine",
-    dtype: str | None = None,
+    dtype: npt.DTypeLike | None = None,
     ids: type[int] | type[str] | _IdType | None = None,
     codes: Literal["auto", "fast", 1, 2, 4, 7, 8] | None = ...,
     fields: dict[str, _FieldType] | None = None,
-    kinds: Sequence[str] | None = None,
+    kinds: Sequence[str] | str | None = None,
     name: str | None = None,
     m: int | None = None,
     m0: int | None = None,
@@ -513,4 +566,5 @@ def open(
     any_file_system: bool = False,
 ) -> Index: ...
 def inspect(path: _Path) -> list[Inspected]: ...
+def _run_command(arguments: Sequence[str | bytes]) -> int: ...
 def verify_file(path: _Path) -> list[str]: ...

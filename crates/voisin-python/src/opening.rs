@@ -1,0 +1,226 @@
+//! How indexes are created and opened: the functions of the package that return an `Index`.
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use voisin::{AnyIndex, Error, Options};
+
+use crate::errors::raised;
+use crate::index::Index;
+use crate::settings::{AskedCodes, Creation, Dtype, Kinds, Settings};
+use crate::watch::Watch;
+
+/// Opens or creates a handle, detached.
+fn opened(
+    py: Python<'_>,
+    settings: Settings,
+    open: impl FnOnce() -> Result<AnyIndex, Error> + Send,
+) -> PyResult<Py<Index>> {
+    let index = Watch::new(None).run_any(py, open)?.map_err(|error| raised(py, &error))?;
+    Index::new(py, &index, settings)
+}
+
+/// Options of creation and settings of the handle.
+fn create_or_open(
+    py: Python<'_>,
+    path: PathBuf,
+    creation: &Creation<'_, '_>,
+    settings: Settings,
+    opens: bool,
+) -> PyResult<Py<Index>> {
+    let of = creation.of_type(py)?;
+    let any_codes = settings.of(py, creation.options_but_codes(py)?)?;
+    let options = settings.of(py, creation.options(py)?)?;
+    let is_auto = matches!(creation.codes, AskedCodes::Auto);
+    opened(py, settings, || match opens {
+        true => match AnyIndex::open_or_create(&path, &of, options) {
+            // `"auto"` is for a new index. One that exists has what it has, and differs in nothing
+            // else.
+            Err(Error::OptionMismatch { option: "codes of", .. }) if is_auto => {
+                AnyIndex::open(&path, any_codes)
+            }
+            index => index,
+        },
+        false => AnyIndex::create(path, &of, options),
+    })
+}
+
+/// Defines a function with the keywords of a new index: so they are listed once, and `help` and
+/// editors show all of them.
+macro_rules! creates {
+    ($(#[$doc:meta])* $name:ident, opens: $opens:literal) => {
+        $(#[$doc])*
+        #[pyfunction]
+        #[pyo3(signature = (
+            path, dimensions, *, metric = "cosine", dtype = None, ids = None,
+            codes = AskedCodes::Auto, fields = None, kinds = None, name = None, m = None, m0 = None,
+            ef_construction = None, alpha = None, seed = None, threads = 0, memory = None, temp_dir = None,
+            map_size = None, max_readers = None, growth_wait = None, any_file_system = false
+        ))]
+        #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+        pub(crate) fn $name(
+            py: Python<'_>,
+            path: PathBuf,
+            dimensions: usize,
+            metric: &str,
+            dtype: Option<Dtype>,
+            ids: Option<Bound<'_, PyAny>>,
+            codes: AskedCodes,
+            fields: Option<Bound<'_, PyDict>>,
+            kinds: Option<Kinds>,
+            name: Option<String>,
+            m: Option<usize>,
+            m0: Option<usize>,
+            ef_construction: Option<usize>,
+            alpha: Option<f32>,
+            seed: Option<u64>,
+            threads: usize,
+            memory: Option<u64>,
+            temp_dir: Option<PathBuf>,
+            map_size: Option<u64>,
+            max_readers: Option<u32>,
+            growth_wait: Option<f64>,
+            any_file_system: bool,
+        ) -> PyResult<Py<Index>> {
+            let creation = Creation {
+                dimensions,
+                metric,
+                dtype,
+                ids,
+                codes,
+                fields,
+                kinds,
+                m,
+                m0,
+                ef_construction,
+                alpha,
+                seed,
+            };
+            let settings = Settings {
+                name,
+                read_only: false,
+                threads,
+                memory,
+                temp_dir,
+                map_size,
+                max_readers,
+                growth_wait,
+                any_file_system,
+            };
+            create_or_open(py, path, &creation, settings, $opens)
+        }
+    };
+}
+
+creates! {
+    /// Creates an index in a folder, and the folder if it is missing.
+    ///
+    /// Args:
+    ///     path: the folder.
+    ///     dimensions: the number of components of every vector, 1 to 65 535.
+    ///     metric: `"cosine"`, `"euclidean"` (squared; also `"l2"`), `"dot product"` (also
+    ///         `"dot"`), `"manhattan"`, `"hamming"`, or `"binary quantized cosine"`, `"...
+    ///         euclidean"` or `"... manhattan"`.
+    ///     dtype: how vectors are stored: `"f32"`, `"f16"`, `"bf16"` or `"i8"` (also by the types
+    ///         of numpy); `"bits"` under `"hamming"` and `"signs"` under binary quantized metrics.
+    ///         The first one that the metric has unless given.
+    ///     ids: what names items: `int` for numbers below 2**32, `"u64"` for those below 2**64,
+    ///         `str` for strings of at most 480 bytes.
+    ///     codes: quantized copies of the vectors, by which searches are several times as fast:
+    ///         `"fast"`, 1, 2, 4, 7 or 8 bits a component, None; `"auto"` is `"fast"` where the
+    ///         metric can have codes.
+    ///     fields: the fields of records to filter by, a dict of names and types: `"keyword"` (or
+    ///         `str`), `"integer"` (`int`), `"float"` (`float`), `"bool"` (`bool`) or
+    ///         `"timestamp"`. Records are dicts then: see `Index.add_field`.
+    ///     kinds: the kinds of index, a list of names such as `"hnsw"` and `"ivf"`: `["hnsw"]`
+    ///         unless given. Every index has `"flat"`; with that alone a write stores its vectors
+    ///         and is done, and every answer is exact. `docs/kinds.md` of the repository says which
+    ///         one is for what.
+    ///     name: the name of the index, where a folder has several.
+    ///     m, m0: the maximum degree of an item on each layer above the base, and on the base.
+    ///     ef_construction: how many candidates the search for an item's neighbors keeps.
+    ///     alpha: the pruning factor, 1 to 10.
+    ///     seed: of the random generator: one seed and one sequence of changes give one graph.
+    ///     threads: the number of threads that build, all unless given.
+    ///     memory: the memory, in bytes, that the index should make do with: see `load`.
+    ///     temp_dir: the folder for temporary files; that of the index unless given.
+    ///     map_size: address space for the file, in bytes; a full one is doubled.
+    ///     max_readers: the number of read transactions at a time, of all processes.
+    ///     growth_wait: seconds for which a write waits for held snapshots when the map must grow.
+    ///     any_file_system: True opens it where LMDB is known to lose data, too.
+    ///
+    /// Raises:
+    ///     AlreadyThere: there is an index of this name.
+    ///
+    /// >>> import tempfile, voisin
+    /// >>> index = voisin.create(tempfile.mkdtemp(), 384, dtype="f16", ids=str)
+    /// >>> index.metric, index.dtype, index.id_type
+    /// ('cosine', 'f16', 'str')
+    create, opens: false
+}
+
+creates! {
+    /// Opens an index, or creates it if there is none: of several processes that do so at once, one
+    /// creates it. The arguments are those of `create`. An index that is opened must have the
+    /// `fields`, and can have more; `codes="auto"` takes those that it has.
+    ///
+    /// Raises:
+    ///     Mismatch: there is an index that was created with other values.
+    open_or_create, opens: true
+}
+
+/// Opens an index, whatever its metric, dtype and ids are.
+///
+/// Args:
+///     path: the folder.
+///     name: the name of the index, where the folder has several.
+///     read_only: True for searches only: needs no permission to write the file.
+///     threads, memory, temp_dir, map_size, max_readers, growth_wait, any_file_system: as for
+///         `create`.
+///
+/// Raises:
+///     NotThere: there is no such folder, or no such index in it.
+///
+/// >>> import tempfile, voisin
+/// >>> folder = tempfile.mkdtemp()
+/// >>> voisin.create(folder, 2).add(7, [0.5, 0.5])
+/// >>> index = voisin.open(folder, read_only=True)
+/// >>> index.search([0.5, 0.4])[0].id
+/// 7
+#[pyfunction]
+#[pyo3(signature = (
+    path, *, name = None, read_only = false, threads = 0, memory = None, temp_dir = None,
+    map_size = None, max_readers = None, growth_wait = None, any_file_system = false
+))]
+#[expect(clippy::too_many_arguments, reason = "keywords of Python")]
+pub(crate) fn open(
+    py: Python<'_>,
+    path: PathBuf,
+    name: Option<String>,
+    read_only: bool,
+    threads: usize,
+    memory: Option<u64>,
+    temp_dir: Option<PathBuf>,
+    map_size: Option<u64>,
+    max_readers: Option<u32>,
+    growth_wait: Option<f64>,
+    any_file_system: bool,
+) -> PyResult<Py<Index>> {
+    let settings = Settings {
+        name,
+        read_only,
+        threads,
+        memory,
+        temp_dir,
+        map_size,
+        max_readers,
+        growth_wait,
+        any_file_system,
+    };
+    let options = settings.of(py, Options::default())?;
+    opened(py, settings, || match read_only {
+        true => AnyIndex::open_read_only(path, options),
+        false => AnyIndex::open(path, options),
+    })
+}
