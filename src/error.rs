@@ -130,6 +130,16 @@ pub enum Error {
         /// The dimensions of the index.
         dimensions: usize,
     },
+    /// An item that is copied from another index, and whose name the index has already, or another
+    /// one that is copied.
+    #[error(
+        "item {item} is there already, or two items would have that name: copy it under another \
+         name, leave it out, or delete the other one first"
+    )]
+    ItemExists {
+        /// The id or the key.
+        item: String,
+    },
     /// A build parameter out of its range.
     #[error("{name} is {value}: {remedy}")]
     InvalidParameter {
@@ -216,6 +226,19 @@ pub enum Error {
         form: &'static str,
         /// What it can be used with.
         can: &'static str,
+    },
+    /// A query asks for a metric that vectors of this element type are not compared by.
+    #[error(
+        "vectors that are stored as {form} cannot be searched by the metric {requested:?}: use \
+         {can}"
+    )]
+    QueryMetric {
+        /// The metric.
+        requested: &'static str,
+        /// The element type of the vectors.
+        form: &'static str,
+        /// The metrics of that element type.
+        can: String,
     },
     /// A query asks for a kind that the index does not have, or the kind that every index has was
     /// to be dropped.

@@ -16,11 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use roaring::RoaringBitmap;
 
 use crate::distance::{Estimate, Finish, Limits, PANEL, Panel, ROWS, Row, by_finish, prefetch};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::DistanceComputer;
 use crate::store::prepared_query::PreparedQuery;
 use crate::store::sections::codes::search::CodeEstimator;
-use crate::store::snapshot::Snapshot;
 use crate::store::source::{Source, Warm};
 use crate::store::view::{Address, ROWS_AHEAD, View};
 use crate::threads;
@@ -117,6 +116,7 @@ pub(crate) fn scan<'s, 't, S: Source<'t>>(
             view.resolve_codes()?;
         }
         let warm = View::new(view.snapshot, Warm::default()).with_cold(view.cold());
+        let warm = warm.by_metric(view.metric);
         let queries: Vec<_> = queries.iter().map(|query| query.on(&warm)).collect();
         let codes = if by_codes { code_queries(&warm, &queries)? } else { Vec::new() };
         let (view, queries, codes) = (&warm, &queries[..], &codes[..]);
@@ -266,7 +266,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         } else {
             self.list(piece, &mut state.slots);
         }
-        by_finish!(self.view.snapshot.metric, F => self.scan_by::<F>(state))
+        by_finish!(self.view.metric, F => self.scan_by::<F>(state))
     }
 
     fn scan_by<F: Finish>(&self, state: &mut State<'t>) -> Result<()> {
@@ -382,12 +382,20 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
         let start = piece * self.piece;
         let end = (start + self.piece).min(self.slots.count(self.view));
         match self.slots {
-            Slots::Except(gaps) => self.view.vectors(start as u32..end as u32, gaps, vectors),
+            Slots::Except(gaps) => self.view.vectors(start as u32..end as u32, gaps, vectors)?,
             Slots::Only(slots) => slots[start..end].iter().try_for_each(|&slot| {
                 vectors.push((Slot(slot), self.view.vector(Slot(slot))?));
-                Ok(())
-            }),
+                Ok::<_, Error>(())
+            })?,
         }
+        if self.view.has_other_metric() {
+            // What it cannot compare is no result.
+            vectors.retain_mut(|(_, address)| {
+                let other = self.view.in_other_metric(*address);
+                other.map(|other| *address = other).is_ok()
+            });
+        }
+        Ok(())
     }
 
     /// Whether codes are compared that do not follow each other, so that the processor does not
@@ -448,7 +456,7 @@ impl<'t, S: Source<'t>> Pass<'_, '_, 't, S> {
     ) -> Result<()> {
         let State { found, limits, vectors, .. } = state;
         let estimate = &estimates[state.estimate];
-        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let (metric, meta) = (self.view.metric, &self.view.snapshot.meta);
         let decoded: Vec<_> =
             vectors.iter().map(|(_, address)| metric.decode(address.bytes, meta.scale)).collect();
         let rows = vectors

@@ -15,6 +15,7 @@ use heed::RoTxn;
 
 use self::pinned::{Pinned, Work, look_by_ids};
 use crate::codec::{Component, Components};
+use crate::distance::{Distance, Metric};
 use crate::error::Result;
 use crate::filter::{AsCandidates, Named, NoKeys};
 use crate::item_key::{AsKey, ItemName, PrefixedKey, bytes_of, sealed};
@@ -315,6 +316,39 @@ impl<'a, S> Query<'a, S> {
     /// ```
     pub fn kind(&mut self, kind: IndexKind) -> &mut Self {
         self.request.kind = Some(kind);
+        self
+    }
+
+    /// Compares vectors by another metric than that of the index, over its element type. The search
+    /// is exact, whatever kinds the index has, scans all vectors that may be results, and takes two
+    /// to three times as long as one by the metric of the index. Stored vectors that the metric
+    /// cannot compare are no results: those of length 0 under the cosine distance. The metric of
+    /// the index itself changes nothing.
+    ///
+    /// ```
+    /// use voisin::{Error, Index, Options, distances::{Cosine, Euclidean, Hamming, Manhattan}};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), Options::new(2))?;
+    /// index.write(|batch| batch.add_items(&[1, 2, 3], &[2.0, 0.0, 0.5, 0.5, 0.9, -0.1]))?;
+    /// let query = [1.0, 1.0];
+    /// let found = index.search(1).metric::<Manhattan>().by_vector(&query)?;
+    /// assert_eq!(found.certificate().map(|certificate| certificate.compared), Some(3));
+    /// assert_eq!(found.into_nns(), [(2, 1.0)]);
+    /// let by_angle = index.search(1).metric::<Cosine>().by_vector(&[1.0, -0.1])?.into_nns();
+    /// assert_eq!(by_angle[0].0, 3);
+    /// let wrong = index.search(1).metric::<Hamming>().by_vector(&query);
+    /// assert!(matches!(wrong, Err(Error::QueryMetric { requested: "hamming", .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Of the search: [`QueryMetric`](crate::Error::QueryMetric) if vectors of the element type of
+    /// the index have no such metric.
+    pub fn metric<E: Distance>(&mut self) -> &mut Self {
+        self.request.metric = Some(Metric::of::<E>());
         self
     }
 

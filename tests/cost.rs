@@ -9,8 +9,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -215,8 +215,8 @@ fn one_change_costs_the_same_in_a_small_and_in_a_large_index() {
     assert_eq!(missed, [""; 0]);
 }
 
-/// An index with inverted lists and no graph: an added, a deleted and a replaced item.
-fn list_samples(size: u32) -> [Sample; 3] {
+/// An index with a kind and no graph: an added, a deleted and a replaced item.
+fn kind_samples(kind: IndexKind, size: u32) -> [Sample; 3] {
     let folder = tempfile::tempdir().unwrap();
     let env = open(folder.path());
     let database = create(&env);
@@ -226,7 +226,7 @@ fn list_samples(size: u32) -> [Sample; 3] {
         writer.builder(&mut StdRng::seed_from_u64(5)).build::<16, 32>(wtxn).unwrap();
     };
     let mut wtxn = env.write_txn().unwrap();
-    writer.add_kind(&mut wtxn, IndexKind::Ivf).unwrap();
+    writer.add_kind(&mut wtxn, kind).unwrap();
     writer.drop_kind(&mut wtxn, IndexKind::Hnsw).unwrap();
     writer.add_items_from(&mut wtxn, (0..size).map(|item| (item, vector(&mut rng)))).unwrap();
     build(&mut wtxn);
@@ -250,26 +250,42 @@ fn list_samples(size: u32) -> [Sample; 3] {
     [add, delete, replace]
 }
 
-#[test]
-fn one_change_of_inverted_lists_writes_as_much_in_a_small_and_in_a_large_index() {
-    let _alone = ALONE.lock().unwrap();
-    let all = [10_000, 100_000].map(list_samples);
+/// Compares the changes of a kind in a small and in a large index.
+fn compare_kind(kind: IndexKind) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = [10_000, 100_000].map(|size| kind_samples(kind, size));
     for (i, change) in ["add", "delete", "replace"].iter().enumerate() {
         for (size, samples) in ["10 000", "100 000"].iter().zip(&all) {
             let Sample { values_read, values_written, bytes_written, heap, file_bytes } =
                 samples[i];
             println!(
-                "{change} 1 of {size} in lists: {values_read:.0} values read, \
+                "{change} 1 of {size}, {kind:?}: {values_read:.0} values read, \
                  {values_written:.1} of {bytes_written:.0} B written, heap {heap:.0} B, \
                  file {file_bytes:.0} B"
             );
         }
         let [small, large] = [all[0][i], all[1][i]];
         assert!(large.values_written <= 1.2 * small.values_written, "{change}");
+        // The number of lists, whose centers are all read, grows with the square root.
+        let growth = if kind == IndexKind::Ivf { 4.0 } else { 1.2 };
+        assert!(large.values_read <= growth * small.values_read, "{change}");
         let most = if *change == "replace" { 40_000.0 } else { 20_000.0 };
         assert!(large.bytes_written <= most, "{change}: {} B", large.bytes_written);
-        assert!(large.file_bytes <= 160_000.0, "{change}: {} B", large.file_bytes);
+        // Of tables, 16 leaves of LMDB's tree and the pages above them.
+        let usual = if kind == IndexKind::Lsh { 170_000.0 } else { 160_000.0 };
+        let most = if *change == "replace" { 2.0 * usual } else { usual };
+        assert!(large.file_bytes <= most, "{change}: {} B", large.file_bytes);
     }
+}
+
+#[test]
+fn one_change_of_inverted_lists_writes_as_much_in_a_small_and_in_a_large_index() {
+    compare_kind(IndexKind::Ivf);
+}
+
+#[test]
+fn one_change_of_tables_of_hashes_writes_as_much_in_a_small_and_in_a_large_index() {
+    compare_kind(IndexKind::Lsh);
 }
 
 #[test]

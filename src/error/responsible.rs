@@ -61,6 +61,8 @@ impl Error {
             | Self::UnevenRows { .. }
             | Self::LengthMismatch { .. }
             | Self::InvalidParameter { .. }
+            | Self::ItemExists { .. }
+            | Self::QueryMetric { .. }
             | Self::InvalidRecord { .. }
             | Self::InvalidField { .. }
             | Self::UnknownField { .. }

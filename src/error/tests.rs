@@ -39,6 +39,8 @@ fn examples() -> Vec<Error> {
         Error::InvalidItemKey { bytes: 0, max: 480 },
         Error::UnevenRows { components: 7, dimensions: 3 },
         Error::LengthMismatch { ids: 3, components: 5, dimensions: 2 },
+        Error::ItemExists { item: "7".into() },
+        Error::QueryMetric { requested: "cosine", form: "bits", can: name() },
         Error::InvalidParameter { name: "M", value: 1.0, remedy: "use 2 to 2048" },
         Error::InvalidRecord { item: "7".into(), what: "its field \"n\" is true".into() },
         Error::InvalidField { field: name(), what: "its name is empty: use 1 to 64 bytes" },

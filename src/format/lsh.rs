@@ -1,214 +1,193 @@
 //! LSH: tables of hashes, and their training.
 //!
-//! A table is a trie. An item goes by the digits of its hash, and beyond them by those of its slot,
-//! so that many items with one hash do not share one value. A node is a **leaf**, which lists the
-//! hash and the slot of each item that comes there, or, once these were more than [`MAX_LEAF`], a
-//! **split**, which says which of its children exist. There is no root: the nodes of the first
-//! level have one digit.
+//! A table lists the slots of all vectors in the order of their hashes. Equal hashes go by the
+//! lowest bits of the slots: both together are the *position* of an entry. The list is cut into
+//! **pieces**, values whose key has the first position that may be in it; a piece ends where the
+//! next one begins. All entries of a piece have the same first digit, and there is a piece that
+//! begins with each digit that any has. So an entry has one place, which a search of the greatest
+//! key finds, and a change rewrites one piece.
 
 use super::{Damage, Key, Kind, take, take_u32};
+use crate::lsh::{DIGIT_BITS, DIGITS};
 
 /// The sub of the key of the training, a [`Trained`](super::codes::Trained) like that of the codes.
 pub(crate) const TRAINED: u8 = u8::MAX;
 /// The maximum number of tables: a sub has 5 bits for them.
 pub(crate) const MAX_TABLES: usize = 31;
-const TABLE_BITS: u32 = 5;
-/// The number of digits of a hash, and the bits of a digit.
-pub(crate) const DIGITS: u32 = crate::lsh::DIGITS as u32;
-pub(crate) const DIGIT_BITS: u32 = crate::lsh::DIGIT_BITS;
-/// The last level. The two levels after the digits of the hash go by those of the slot.
-pub(crate) const LAST: u32 = DIGITS + 2;
-/// The maximum number of items of a leaf, except on the last level: a value then has about 1 kB.
-pub(crate) const MAX_LEAF: usize = 128;
-/// The length of the value, and the number of items.
-const HEADER_BYTES: usize = 8;
-/// In place of the number of items: the node is split.
-const SPLIT: u32 = u32::MAX;
+/// The maximum number of entries of a piece, if they are not all at one position: 1 kB.
+pub(crate) const MAX_ENTRIES: usize = 128;
+/// The number of bits of a hash, and of the slot that are part of a position.
+const HASH_BITS: u32 = DIGIT_BITS * DIGITS as u32;
+const SLOT_BITS: u32 = 10;
+/// The number of bits of a position below the first digit.
+const REGION_BITS: u32 = HASH_BITS + SLOT_BITS - DIGIT_BITS;
+/// The number of regions of a table: positions with the same first digit.
+pub(crate) const REGIONS: usize = 1 << DIGIT_BITS;
+/// The bits of a position in the sub of a key.
+const SUB_BITS: u32 = HASH_BITS + SLOT_BITS - u32::BITS;
+/// The digits that a piece lists: all but the first.
+pub(crate) const PLANES: usize = DIGITS - 1;
+/// The layout of tables: before the first release, there was another one.
+const LAYOUT: u8 = 1;
+/// The bytes of an entry.
+const ENTRY_BYTES: usize = PLANES + size_of::<u32>();
 
 /// An item in a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) hash: u32,
     pub(crate) slot: u32,
 }
 
-impl Entry {
-    /// The digit that tells the children of a node above `level` apart.
-    pub(crate) fn digit(self, level: u32) -> u32 {
-        let digits = |number: u32, at: u32| number >> (DIGIT_BITS * at) & ((1 << DIGIT_BITS) - 1);
-        match level {
-            0..=DIGITS => digits(self.hash, DIGITS.saturating_sub(level.max(1))),
-            _ => digits(self.slot, level - DIGITS - 1) & ((1 << bits(level)) - 1),
-        }
-    }
-}
-
-/// The bits of the digit of a level: the last one has 4, so that a number fits a key.
-fn bits(level: u32) -> u32 {
-    if level == LAST { 4 } else { DIGIT_BITS }
-}
-
-/// A node: its level, from 1, and the digits that lead to it.
+/// A place in a table: see the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Node {
-    pub(crate) level: u32,
-    pub(crate) prefix: u64,
+pub(crate) struct Position(u64);
+
+impl Entry {
+    /// Where it is in its table.
+    pub(crate) fn position(self) -> Position {
+        let low = self.slot & ((1 << SLOT_BITS) - 1);
+        Position(u64::from(self.hash) << SLOT_BITS | u64::from(low))
+    }
+
+    /// By what the entries of a piece ascend.
+    pub(crate) fn order(self) -> (Position, u32) {
+        (self.position(), self.slot)
+    }
 }
 
-impl Node {
-    /// The number of nodes of a level.
-    fn count(level: u32) -> u64 {
-        1 << (1..=level).map(bits).sum::<u32>()
+impl Position {
+    /// The first position of a region.
+    pub(crate) fn first_of(region: usize) -> Self {
+        Self((region as u64 % REGIONS as u64) << REGION_BITS)
     }
 
-    /// The number of nodes on the levels above one.
-    pub(crate) fn first(level: u32) -> u64 {
-        (1..level).map(Self::count).sum()
+    /// The first position of a hash.
+    pub(crate) fn of_hash(hash: u32) -> Self {
+        Self(u64::from(hash) << SLOT_BITS)
     }
 
-    /// Its number: the levels one after the other.
-    pub(crate) fn number(self) -> u64 {
-        Self::first(self.level) + self.prefix
+    /// The last position of the same region.
+    pub(crate) fn last_of_region(self) -> Self {
+        Self(self.0 | ((1 << REGION_BITS) - 1))
     }
 
-    /// The node of the first level that an item goes to.
-    pub(crate) fn top(entry: Entry) -> Self {
-        Self { level: 1, prefix: entry.digit(1).into() }
+    /// The first digit.
+    pub(crate) fn region(self) -> usize {
+        (self.0 >> REGION_BITS) as usize
     }
 
-    pub(crate) fn child(self, digit: u32) -> Self {
-        let level = self.level + 1;
-        Self { level, prefix: self.prefix << bits(level) | u64::from(digit) }
+    /// The hash at this position.
+    pub(crate) fn hash(self) -> u32 {
+        (self.0 >> SLOT_BITS) as u32
     }
 
-    /// The parent, and the digit that leads from it. `None` on the first level.
-    pub(crate) fn parent(self) -> Option<(Self, u32)> {
-        let bits = bits(self.level);
-        let digit = self.prefix & ((1 << bits) - 1);
-        (self.level > 1)
-            .then(|| (Self { level: self.level - 1, prefix: self.prefix >> bits }, digit as u32))
+    /// Whether no position of the region is before it.
+    pub(crate) fn is_first(self) -> bool {
+        self == Self::first_of(self.region())
     }
 
-    /// The node on the same level that an item would come to.
-    pub(crate) fn of(entry: Entry, level: u32) -> Self {
-        (2..=level).fold(Self::top(entry), |node, level| node.child(entry.digit(level)))
+    /// The position before. Not asked of the very first.
+    pub(crate) fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
     }
 
-    /// Its key. The high bits of the number are in the sub.
+    /// The key of the piece that begins here.
     pub(crate) fn key(self, index: u16, table: usize) -> Key {
-        let number = self.number();
-        let sub = table as u8 | ((number >> 32) as u8) << TABLE_BITS;
-        Key::new(index, Kind::LSH, sub, number as u32)
+        let sub = (table as u8) << SUB_BITS | (self.0 >> u32::BITS) as u8;
+        Key::new(index, Kind::LSH, sub, self.0 as u32)
     }
 
-    /// The table and the node of a key. `None` if there is no such node.
-    pub(crate) fn of_key(key: Key) -> Option<(usize, Self)> {
-        let table = usize::from(key.sub & ((1 << TABLE_BITS) - 1));
-        let number = u64::from(key.sub >> TABLE_BITS) << 32 | u64::from(key.n);
-        let level = (1..=LAST).find(|level| number < Self::first(level + 1))?;
-        Some((table, Self { level, prefix: number - Self::first(level) }))
+    /// The table and the position of a key.
+    pub(crate) fn of_key(key: Key) -> (usize, Self) {
+        let (table, high) = (key.sub >> SUB_BITS, key.sub & ((1 << SUB_BITS) - 1));
+        (table.into(), Self(u64::from(high) << u32::BITS | u64::from(key.n)))
     }
 }
 
-/// The content of a node, as a search reads it.
+/// A piece, as a search reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content<'t> {
-    /// A bit for each child that exists.
-    Split(u32),
-    /// The hashes of the items, and their slots, ordered by both.
-    Leaf { hashes: &'t [[u8; 4]], slots: &'t [[u8; 4]] },
+pub(crate) struct Piece<'t> {
+    /// The digits of all entries but the first ones, one after the other: those of one digit of all
+    /// entries, then those of the next.
+    pub(crate) planes: &'t [u8],
+    pub(crate) slots: &'t [[u8; 4]],
+    /// The first digit of all entries.
+    pub(crate) region: usize,
 }
 
-impl<'t> Content<'t> {
-    /// Decodes a body. Its order is not verified.
-    pub(crate) fn decode(body: &'t [u8]) -> Result<Self, Damage> {
-        const LENGTH: Damage = "it does not have the length that it says";
-        let length = take_u32(body, 0).ok_or(LENGTH)? as usize;
-        let count = take_u32(body, 4).ok_or(LENGTH)?;
-        let rest = body.get(HEADER_BYTES..).ok_or(LENGTH)?;
-        if length != body.len() + super::checksum::BYTES {
+impl<'t> Piece<'t> {
+    /// Decodes the body of a piece of a region. Its digits and its order are not verified.
+    pub(crate) fn decode(region: usize, body: &'t [u8]) -> Result<Self, Damage> {
+        const LENGTH: Damage = "it does not have the length of a piece";
+        let count = body.len() / ENTRY_BYTES;
+        let (planes, slots) = body.split_at_checked(count * PLANES).ok_or(LENGTH)?;
+        let (slots, left) = slots.as_chunks();
+        if slots.len() != count || count == 0 || !left.is_empty() {
             return Err(LENGTH);
         }
-        if count == SPLIT {
-            let mask = take(rest, 0).filter(|_| rest.len() == 4).map(u32::from_le_bytes);
-            return mask.filter(|mask| *mask > 0).map(Self::Split).ok_or(LENGTH);
-        }
-        let (words, left) = rest.as_chunks();
-        if !left.is_empty() || count == 0 || words.len() != 2 * count as usize {
-            return Err(LENGTH);
-        }
-        let (hashes, slots) = words.split_at(count as usize);
-        Ok(Self::Leaf { hashes, slots })
+        Ok(Self { planes, slots, region })
     }
 
-    /// The items of a leaf.
+    /// Its entries.
     pub(crate) fn entries(self) -> impl Iterator<Item = Entry> + 't {
-        let (hashes, slots) = match self {
-            Self::Split(_) => (&[][..], &[][..]),
-            Self::Leaf { hashes, slots } => (hashes, slots),
-        };
-        let pairs = hashes.iter().zip(slots);
-        pairs.map(|(hash, slot)| Entry {
-            hash: u32::from_le_bytes(*hash),
-            slot: u32::from_le_bytes(*slot),
-        })
-    }
-}
-
-/// A node in memory, to be changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Body {
-    Split(u32),
-    /// Ascending.
-    Leaf(Vec<Entry>),
-}
-
-impl Body {
-    pub(crate) fn decode(body: &[u8]) -> Result<Self, Damage> {
-        Ok(match Content::decode(body)? {
-            Content::Split(mask) => Self::Split(mask),
-            leaf => Self::Leaf(leaf.entries().collect()),
+        let count = self.slots.len();
+        (0..count).zip(self.slots).map(move |(at, slot)| {
+            let digits = self.planes.chunks_exact(count).map(|plane| u32::from(plane[at]));
+            let hash = digits.fold(self.region as u32, |hash, digit| hash << DIGIT_BITS | digit);
+            Entry { hash, slot: u32::from_le_bytes(*slot) }
         })
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let words = match self {
-            Self::Split(_) => 1,
-            Self::Leaf(entries) => 2 * entries.len(),
+    /// Whether its digits are digits, and its entries ascend, in a piece that begins at `first`.
+    pub(crate) fn check(self, first: Position) -> Result<(), Damage> {
+        if self.planes.iter().any(|digit| usize::from(*digit) >= REGIONS) {
+            return Err("a digit is too large");
+        }
+        if !self.entries().is_sorted_by(|a, b| a.order() < b.order()) {
+            return Err("its entries do not ascend");
+        }
+        if self.entries().next().is_some_and(|entry| entry.position() < first) {
+            return Err("an entry is before its first position");
+        }
+        let is_one = || {
+            let mut positions = self.entries().map(Entry::position);
+            let first = positions.next();
+            positions.all(|position| Some(position) == first)
         };
-        let length = HEADER_BYTES + 4 * words + super::checksum::BYTES;
-        let mut out = Vec::with_capacity(length);
-        out.extend((length as u32).to_le_bytes());
-        match self {
-            Self::Split(mask) => {
-                out.extend(SPLIT.to_le_bytes());
-                out.extend(mask.to_le_bytes());
-            }
-            Self::Leaf(entries) => {
-                out.extend((entries.len() as u32).to_le_bytes());
-                out.extend(entries.iter().flat_map(|entry| entry.hash.to_le_bytes()));
-                out.extend(entries.iter().flat_map(|entry| entry.slot.to_le_bytes()));
-            }
+        if self.slots.len() > MAX_ENTRIES && !is_one() {
+            return Err("it has more entries than a piece may have");
         }
-        out
+        Ok(())
     }
+}
 
-    /// Passes the nodes of a subtree with these items, ascending and not none, to `put`.
-    pub(crate) fn subtree(node: Node, entries: Vec<Entry>, put: &mut impl FnMut(Node, Self)) {
-        if entries.len() <= MAX_LEAF || node.level == LAST {
-            return put(node, Self::Leaf(entries));
-        }
-        let mut parts: Vec<Vec<Entry>> = vec![Vec::new(); 1 << bits(node.level + 1)];
-        for entry in entries {
-            parts[entry.digit(node.level + 1) as usize].push(entry);
-        }
-        let children = (0..).zip(parts).filter(|(_, part)| !part.is_empty());
-        let mask = children.fold(0, |mask, (digit, part)| {
-            Self::subtree(node.child(digit), part, put);
-            mask | 1 << digit
-        });
-        put(node, Self::Split(mask));
+/// The body of a piece with these entries, ascending and not none, of one region.
+pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(entries.len() * ENTRY_BYTES);
+    for shift in (0..PLANES as u32).rev().map(|digit| digit * DIGIT_BITS) {
+        out.extend(entries.iter().map(|entry| (entry.hash >> shift) as u8 % REGIONS as u8));
     }
+    out.extend(entries.iter().flat_map(|entry| entry.slot.to_le_bytes()));
+    out
+}
+
+/// Cuts entries of one region, ascending, into as few and as even parts of at most `most` as
+/// possible; more only where all are at one position.
+pub(crate) fn cut(mut entries: &[Entry], most: usize) -> Vec<&[Entry]> {
+    let mut parts = Vec::new();
+    while entries.len() > most {
+        let wanted = entries.len().div_ceil(entries.len().div_ceil(most));
+        // Where a position ends: before the place that is wanted, or else after it.
+        let is_cut = |at: &usize| entries[at - 1].position() != entries[*at].position();
+        let before = (1..=wanted).rev().find(is_cut);
+        let Some(at) = before.or_else(|| (wanted..entries.len()).find(is_cut)) else { break };
+        let (part, rest) = entries.split_at(at);
+        parts.push(part);
+        entries = rest;
+    }
+    parts.push(entries);
+    parts
 }
 
 /// The part of META: what an index has of tables.
@@ -235,7 +214,7 @@ impl Part {
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(Self::BYTES);
-        out.extend([u8::from(self.is_built), self.tables, 0, 0]);
+        out.extend([u8::from(self.is_built), self.tables, LAYOUT, 0]);
         out.extend(self.items.to_le_bytes());
         out.extend(self.added.to_le_bytes());
         out.extend(self.squares.to_le_bytes());
@@ -244,7 +223,10 @@ impl Part {
 
     pub(crate) fn decode(part: &[u8]) -> Result<Self, Damage> {
         const WRONG: Damage = "what it says of the tables of hashes is impossible";
-        let [is_built, tables, 0, 0] = take(part, 0).ok_or(WRONG)? else { return Err(WRONG) };
+        let [is_built, tables, layout, 0] = take(part, 0).ok_or(WRONG)? else { return Err(WRONG) };
+        if layout != LAYOUT {
+            return Err("its tables of hashes are of another layout");
+        }
         let squares = take(part, 12).map(f64::from_le_bytes).ok_or(WRONG)?;
         let count = |at| take_u32(part, at).ok_or(WRONG);
         let found =
@@ -264,70 +246,64 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_node_has_a_number_of_its_own_and_comes_back_from_its_key() {
-        let entry = Entry { hash: 0x01FF_FFFF, slot: u32::MAX };
-        for (entry, table) in [(entry, 30), (Entry { hash: 0, slot: 0 }, 0)] {
-            for level in 1..=LAST {
-                let node = Node::of(entry, level);
-                assert_eq!(Node::of_key(node.key(3, table)), Some((table, node)), "{node:?}");
-                assert!(node.number() < Node::first(level + 1));
-                if let Some((parent, digit)) = node.parent() {
-                    assert_eq!((parent.child(digit), digit), (node, entry.digit(level)));
-                }
-            }
+    fn positions_are_in_the_order_of_their_keys_and_come_back_from_them() {
+        let entries = [(0, 0), (0, 1023), (0, 1024), (1, 0), (1 << 20, 7), (0x01FF_FFFF, u32::MAX)];
+        let mut before = None;
+        for (table, (hash, slot)) in [0, 30].into_iter().flat_map(|t| entries.map(|e| (t, e))) {
+            let position = Entry { hash, slot }.position();
+            let key = position.key(3, table);
+            assert_eq!(Position::of_key(key), (table, position));
+            assert_eq!((position.hash(), position.region()), (hash, (hash >> 20) as usize));
+            assert!(key.sub != TRAINED && (slot == 1024 || before < Some(key)), "{key:?}");
+            before = Some(key);
+            let first = Position::first_of(position.region());
+            assert!(first <= position && first.is_first() && position <= first.last_of_region());
         }
-        let beyond = Node { level: LAST, prefix: Node::first(LAST) << 4 };
-        assert!(Node::first(LAST + 1) < 1 << 35 && beyond.number() < 1 << 35);
-        assert_eq!(Node::of_key(Key::new(0, Kind::LSH, TRAINED, 0)), None);
+        assert_eq!(Position::first_of(1).before(), Position::first_of(0).last_of_region());
     }
 
     #[test]
-    fn a_subtree_has_each_item_once_in_small_leaves() {
-        let entries: Vec<Entry> =
-            (0..5000).map(|slot| Entry { hash: (7 << 20) | (slot % 3), slot }).collect();
-        let mut sorted = entries.clone();
-        sorted.sort_unstable();
-        let mut nodes = std::collections::BTreeMap::new();
-        Body::subtree(Node::top(entries[0]), sorted.clone(), &mut |node, body| {
-            nodes.insert(node, body);
-        });
-        let mut found: Vec<Entry> = Vec::new();
-        for (node, body) in &nodes {
-            assert_eq!(Body::decode(&body.encode()).as_ref(), Ok(body));
-            assert!(Body::decode(&[&body.encode()[..], &[0; 4]].concat()).is_err());
-            match body {
-                Body::Leaf(leaf) => {
-                    assert!(leaf.len() <= MAX_LEAF && leaf.is_sorted());
-                    assert!(leaf.iter().all(|entry| Node::of(*entry, node.level) == *node));
-                    found.extend(leaf.iter().copied());
-                }
-                Body::Split(mask) => {
-                    let has = |digit: &u32| nodes.contains_key(&node.child(*digit));
-                    let children = (0..32).filter(has).fold(0u32, |mask, digit| mask | 1 << digit);
-                    assert_eq!(*mask, children);
-                }
-            }
+    fn a_list_is_cut_into_even_pieces_that_come_back_and_only_equal_positions_make_large_ones() {
+        let hash = 7 << 20;
+        let mut entries: Vec<Entry> = (0..5000u32)
+            .map(|slot| Entry { hash: hash | (slot % 3), slot })
+            .chain((0..300).map(|nth| Entry { hash: hash | 9, slot: nth * 1024 }))
+            .collect();
+        entries.sort_unstable_by_key(|entry| entry.order());
+        let parts = cut(&entries, MAX_ENTRIES);
+        assert_eq!(parts.concat(), entries);
+        for part in &parts {
+            let body = encode(part);
+            let piece = Piece::decode(7, &body).unwrap();
+            assert_eq!(piece.entries().collect::<Vec<_>>(), *part);
+            assert_eq!(piece.check(part[0].position()), Ok(()));
+            assert!(piece.check(Position(part[0].position().0 + 1)).is_err());
+            let is_one = part[0].position() == part[part.len() - 1].position();
+            assert!(part.len() <= MAX_ENTRIES || is_one && part.len() == 300, "{}", part.len());
         }
-        found.sort_unstable();
-        assert_eq!(found, sorted);
+        assert!(
+            parts
+                .windows(2)
+                .all(|two| { two[0][two[0].len() - 1].position() < two[1][0].position() })
+        );
+        assert!(parts.len() <= 5000usize.div_ceil(MAX_ENTRIES) + 3, "{}", parts.len());
     }
 
     #[test]
     fn damage_is_told() {
-        let value = |words: &[u32]| -> Vec<u8> {
-            words.iter().flat_map(|word| word.to_le_bytes()).collect()
-        };
-        for words in
-            [&[12][..], &[12, 0], &[16, SPLIT, 0], &[20, SPLIT, 1, 2], &[20, 1, 5], &[24, 2, 5, 6]]
-        {
-            assert!(Content::decode(&value(words)).is_err(), "{words:?}");
+        for length in [0, 7, 9, 12] {
+            assert!(Piece::decode(0, &vec![0; length]).is_err(), "{length}");
         }
-        assert_eq!(Content::decode(&value(&[16, SPLIT, 6])), Ok(Content::Split(6)));
-        let leaf = value(&[20, 1, 5, 6]);
-        assert_eq!(
-            Content::decode(&leaf).unwrap().entries().collect::<Vec<_>>(),
-            [Entry { hash: 5, slot: 6 }]
-        );
+        let entries = [5, 6].map(|slot| Entry { hash: 3 << 20 | 77, slot });
+        let body = encode(&entries);
+        for (at, bits) in [(0, 32), (0, 1), (6, 1), (8, 4)] {
+            let mut body = body.clone();
+            body[at] ^= bits;
+            let piece = Piece::decode(3, &body).unwrap();
+            assert!(piece.check(entries[0].position()).is_err(), "{at}");
+        }
+        let many: Vec<Entry> = (0..129).map(|slot| Entry { hash: 1, slot }).collect();
+        assert!(Piece::decode(0, &encode(&many)).unwrap().check(Position(0)).is_err());
         let part = Part { is_built: true, tables: 16, items: 9, added: 2, squares: 1.5 };
         assert_eq!(Part::decode(&part.encode()), Ok(part));
         assert_eq!(Part::decode(&Part::NONE.encode()), Ok(Part::NONE));

@@ -95,8 +95,8 @@ pub(super) fn missing(env: &SharedEnv, name: &str, known: Vec<String>) -> Error 
 }
 
 /// Removes an index from its folder, with all its items. Its space in the file is reused. O(values
-/// of the index), in one commit: .16 s and 4 MB written for a million items of 384 dimensions, since
-/// LMDB frees pages without reading them.
+/// of the index), in one commit: .16 s and 4 MB written for a million items of 384 dimensions,
+/// since LMDB frees pages without reading them.
 ///
 /// The options identify it by their [`name`](Options::name); any other option that is set must
 /// match, as with [`Index::open`](crate::Index::open). Neither its metric nor its kind of names

@@ -133,6 +133,11 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         self.keys().id(self.writes.txn(), &key)
     }
 
+    /// Whether there is an item with the key of these bytes.
+    pub(super) fn has_key(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.keys().id(self.writes.txn(), key)?.is_some())
+    }
+
     /// Adds an item, or replaces its vector; an item that has a record keeps it. O(dimensions);
     /// writes a few values.
     ///
@@ -260,7 +265,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     }
 
     /// Adds rows that can be stored, in chunks, up to the first error.
-    fn add_rows<T: Component>(
+    pub(super) fn add_rows<T: Component>(
         &mut self,
         rows: impl IntoIterator<Item = Result<Loaded<T>>>,
     ) -> Result<u64> {
@@ -462,12 +467,12 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
         }))
     }
 
-    fn components(&self, id: ItemId) -> Result<Option<Vec<f32>>> {
+    pub(super) fn components(&self, id: ItemId) -> Result<Option<Vec<f32>>> {
         let view = self.view()?;
         view.slot(id)?.map(|slot| view.components(slot)).transpose()
     }
 
-    fn names(&self) -> Result<Names<'_, K>> {
+    pub(super) fn names(&self) -> Result<Names<'_, K>> {
         self.check_process()?;
         let held = self.held();
         Ok(Names {
@@ -483,7 +488,7 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
 
 /// The keys and ids of a snapshot, in key order. Its transaction is borrowed for a chunk of them at
 /// a time.
-struct Names<'a, K: ?Sized> {
+pub(super) struct Names<'a, K: ?Sized> {
     held: &'a OwnedSnapshot<'static>,
     keys: ItemKeys<'static>,
     ahead: VecDeque<(Vec<u8>, ItemId)>,

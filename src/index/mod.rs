@@ -37,6 +37,7 @@ mod inspect;
 mod keyed;
 mod load;
 mod matching;
+mod merge;
 mod options;
 mod registry;
 mod rounds;

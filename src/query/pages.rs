@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::pinned::{Names, Pinned, Work, named};
 use super::{Query, Searchable};
 use crate::codec::{Component, Components};
+use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::filter::Named;
 use crate::item_key::{AsKey, bytes_of, sealed};
@@ -40,6 +41,7 @@ struct Options {
     exact: Option<bool>,
     kind: Option<IndexKind>,
     codes: bool,
+    metric: Option<&'static Metric>,
     beside: Beside,
     deadline: Option<Deadline>,
     within: Option<f32>,
@@ -48,8 +50,8 @@ struct Options {
 impl Options {
     fn of(request: Request<'_>) -> Self {
         let Request { k, ef_search, efforts, recall, exact, kind, codes, .. } = request;
-        let Request { beside, deadline, within, .. } = request;
-        Self { k, ef_search, efforts, recall, exact, kind, codes, beside, deadline, within }
+        let Request { metric, beside, deadline, within, .. } = request;
+        Self { k, ef_search, efforts, recall, exact, kind, codes, metric, beside, deadline, within }
     }
 
     fn request(&self) -> Request<'static> {
@@ -60,6 +62,7 @@ impl Options {
             exact: self.exact,
             kind: self.kind,
             codes: self.codes,
+            metric: self.metric,
             beside: self.beside,
             deadline: self.deadline,
             within: self.within,
@@ -107,6 +110,7 @@ fn question_of(near: &Near, options: &Options, settled: &Settled) -> u64 {
     hash = options.recall.iter().fold(hash, |hash, recall| hash.add(&recall.to_le_bytes()));
     hash = hash.add(&[u8::from(options.codes), options.exact.map_or(2, u8::from)]);
     hash = options.kind.iter().fold(hash, |hash, kind| hash.add(kind.name().as_bytes()));
+    hash = options.metric.iter().fold(hash, |hash, metric| hash.add(metric.name().as_bytes()));
     hash = hash.add(&options.within.unwrap_or(f32::NAN).to_le_bytes());
     for (name, slots) in [&b"among"[..], b"without"].into_iter().zip(settled.slots()) {
         if let Some(slots) = slots {

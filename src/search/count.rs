@@ -47,8 +47,8 @@ pub(crate) fn count_within(
     vector: Components<'_>,
     radius: f32,
 ) -> Result<Count> {
-    begin(view, |view| {
-        check_radius(view.snapshot.metric.form, radius)?;
+    begin(view, &request, |view| {
+        check_radius(view.metric.form, radius)?;
         let query = view.query(vector)?;
         let request = Request { within: Some(radius), counts: true, exact: Some(true), ..request };
         let context = SearchContext::new(view, request, None)?;
@@ -81,8 +81,8 @@ pub(crate) fn estimate_within(
     radius: f32,
     size: u32,
 ) -> Result<Count> {
-    let estimate = begin(view, |view| {
-        check_radius(view.snapshot.metric.form, radius)?;
+    let estimate = begin(view, &request, |view| {
+        check_radius(view.metric.form, radius)?;
         let query = view.query(vector)?;
         let context = SearchContext::new(view, request, None)?;
         let population = Population::of(view, &context)?;

@@ -62,7 +62,7 @@ pub(crate) fn explain(
     request: Request<'_>,
     vector: Components<'_>,
 ) -> Result<Explanation> {
-    begin(view, |view| {
+    begin(view, &request, |view| {
         let query = view.query(vector)?;
         let began = Instant::now();
         let context = SearchContext::new(view, request, None)?;

@@ -42,6 +42,7 @@ pub use self::searched::{Certificate, Searched, Strategy};
 pub(crate) use self::selection::{Items, Predicate, Restrictions, Settled};
 pub(crate) use self::slot_set::SlotSet;
 use crate::codec::Components;
+use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::flat::{Slots, scan};
 use crate::store::prepared_query::PreparedQuery;
@@ -69,9 +70,14 @@ pub(crate) fn by_vector<'t, S: Source<'t>>(
 /// index is cold.
 fn begin<'v, 's, 't, T>(
     view: AnyView<'v, 's, 't>,
+    request: &Request<'_>,
     search: impl FnOnce(&AnyView<'v, 's, 't>) -> Result<T>,
 ) -> Result<T> {
     Error::unless_known(view.snapshot.metric, view.snapshot.index)?;
+    let view = match request.metric {
+        Some(metric) => view.by_metric(comparable(&view, metric)?),
+        None => view,
+    };
     let temperature = view.snapshot.temperature();
     let view = match &temperature {
         Temperature::Cold(residency) => match is_warm(&view, residency) {
@@ -91,12 +97,29 @@ fn begin<'v, 's, 't, T>(
     found
 }
 
+/// A metric, over the element type of an index.
+///
+/// # Errors
+/// [`Error::QueryMetric`] if there is none.
+fn comparable(view: &AnyView<'_, '_, '_>, metric: &'static Metric) -> Result<&'static Metric> {
+    let stored = view.snapshot.metric;
+    let same = if metric.codec == stored.codec { Some(metric) } else { None };
+    same.or_else(|| Metric::built_in(metric.name(), stored.codec)).ok_or_else(|| {
+        let all = Metric::all_built_in().filter(|metric| metric.codec == stored.codec);
+        Error::QueryMetric {
+            requested: metric.name(),
+            form: stored.codec_name,
+            can: all.map(Metric::name).collect::<Vec<_>>().join(", "),
+        }
+    })
+}
+
 fn search_vector(
     view: AnyView<'_, '_, '_>,
     request: Request<'_>,
     vector: Components<'_>,
 ) -> Result<Searched> {
-    begin(view, |view| {
+    begin(view, &request, |view| {
         let query = view.query(vector)?;
         glance::one(view, request, query, None)
     })
@@ -116,7 +139,7 @@ fn search_vectors(
     request: Request<'_>,
     rows: Components<'_>,
 ) -> Result<Vec<Searched>> {
-    begin(view, |view| {
+    begin(view, &request, |view| {
         let dimensions = view.snapshot.meta.dimensions as usize;
         if !rows.len().is_multiple_of(dimensions) {
             return Err(Error::UnevenRows { components: rows.len(), dimensions });
@@ -147,7 +170,7 @@ fn search_item(
     request: Request<'_>,
     item: ItemId,
 ) -> Result<Option<Searched>> {
-    begin(view, |view| {
+    begin(view, &request, |view| {
         let Some(slot) = view.slot(item)? else { return Ok(None) };
         let query = view.query_of(slot)?;
         glance::one(view, request, query, Some(slot)).map(Some)

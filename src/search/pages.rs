@@ -161,9 +161,9 @@ impl Stream {
         view: AnyView<'_, '_, '_>,
         request: Request<'_>,
     ) -> Result<Searched> {
-        begin(view, |view| {
+        begin(view, &request, |view| {
             if let Some(radius) = request.within {
-                check_radius(view.snapshot.metric.form, radius)?;
+                check_radius(view.metric.form, radius)?;
             }
             // The slot of an item is not yielded itself.
             let (query, own) = match &self.near {
@@ -183,7 +183,7 @@ impl Stream {
             self.settle(&context);
             let queries = [query];
             let search = Search { view, queries: &queries, context: &context };
-            let code = if request.codes { view.code_queries()? } else { None };
+            let code = if context.request.codes { view.code_queries()? } else { None };
             let mut cost = Found::nothing(0, queries[0].resolution());
             match &code {
                 Some(code) => self.fill(&search, &code.of(&queries[0]), &mut cost)?,

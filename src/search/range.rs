@@ -46,7 +46,7 @@ const RERANKED: usize = 16;
 impl Search<'_, '_, '_, '_> {
     /// The answers of a search within a radius.
     pub(super) fn within(&self, radius: f32) -> Result<Vec<Searched>> {
-        check_radius(self.view.snapshot.metric.form, radius)?;
+        check_radius(self.view.metric.form, radius)?;
         let possible = self.context.selection.len();
         let cap = self.context.request.k.min(possible);
         // One more tells whether there are more.
@@ -100,7 +100,9 @@ impl Search<'_, '_, '_, '_> {
         } else {
             // A transaction cannot be shared between threads, fully resolved tables can.
             view.resolve_all()?;
-            let warm = View::new(view.snapshot, Warm::default()).with_cold(view.cold());
+            let warm = View::new(view.snapshot, Warm::default())
+                .with_cold(view.cold())
+                .by_metric(view.metric);
             let queries: Vec<_> = queries.iter().map(|query| query.on(&warm)).collect();
             Walk { view: &warm, context, costs, k, radius, budget }.many(&queries, &mut found)?
         };

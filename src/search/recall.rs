@@ -53,7 +53,7 @@ pub(crate) fn measure_recall(
     request: Request<'_>,
     size: u32,
 ) -> Result<Recall> {
-    begin(view, |view| {
+    begin(view, &request, |view| {
         let sample = Sample::new(view, size)?;
         let probes = Probes::new(view, &sample, request)?;
         let shares = probes.shares(request, request.k, usize::MAX)?;
@@ -200,7 +200,10 @@ impl<'s, 't> Sample<'s, 't> {
         let slots: Vec<Slot> = (0..count).map(|at| nodes[at * nodes.len() / count]).collect();
         view.resolve_all()?;
         let warm = Warm::new(view.in_values(&slots)?, []);
-        Ok(Self { slots, warm: View::new(view.snapshot, warm).with_cold(view.cold()) })
+        Ok(Self {
+            slots,
+            warm: View::new(view.snapshot, warm).with_cold(view.cold()).by_metric(view.metric),
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use super::effort::{check_goal, ef_for};
 use super::paths::PATHS;
 use super::selection::{Items, Restrictions, Selection};
 use crate::defaults;
+use crate::distance::Metric;
 use crate::error::{Error, Result};
 use crate::format::meta::Meta;
 use crate::graph::working::Working;
@@ -55,6 +56,8 @@ pub(crate) struct Request<'a> {
     pub(crate) restrictions: Restrictions<'a>,
     /// Whether to use the quantized codes of the index, if it has any.
     pub(crate) codes: bool,
+    /// Compares by this metric instead of that of the index: by the exact paths, without codes.
+    pub(crate) metric: Option<&'static Metric>,
     pub(crate) cancel: Cancel<'a>,
     pub(crate) deadline: Option<Deadline>,
     /// Only items no farther than this may be results.
@@ -76,6 +79,7 @@ impl Request<'_> {
             kind: None,
             restrictions: Restrictions::default(),
             codes: true,
+            metric: None,
             cancel: &|| false,
             deadline: None,
             within: None,
@@ -181,6 +185,11 @@ impl<'a> SearchContext<'a> {
     ) -> Result<Self> {
         let meta = &view.snapshot.meta;
         let request = request.of_kind(view.snapshot.index, meta)?.with_effort(meta)?;
+        // Graphs, lists, hashes and codes are those of the metric of the index.
+        let request = match view.has_other_metric() {
+            true => Request { exact: Some(true), codes: false, ..request },
+            false => request,
+        };
         let due = request.due();
         let selection = Selection::of(view, request.restrictions, own, due)?;
         let mut context = Self { due, ..Self::with(request, selection) };

@@ -125,7 +125,7 @@ pub(crate) fn by_nearest_of(
     request: Request<'_>,
     rows: &[Components<'_>],
 ) -> Result<Searched> {
-    begin(view, |view| {
+    begin(view, &request, |view| {
         let queries = prepare(view, rows)?;
         let each = Request { beside: Beside::NOTHING, ..request };
         let context = SearchContext::new(view, each, None)?;
@@ -191,7 +191,7 @@ pub(crate) fn by_sum(
     rows: &[Components<'_>],
     weights: &[f32],
 ) -> Result<Searched> {
-    begin(view, |view| {
+    begin(view, &request, |view| {
         let invalid = |value: f32, remedy| Error::InvalidParameter {
             name: "a weight",
             value: value.into(),
@@ -211,7 +211,7 @@ pub(crate) fn by_sum(
         let (k, blend) = (request.k.saturating_add(1), Blend::Sum(weights));
         let single = Request { within: None, beside: Beside::NOTHING, ..request };
         let floats: Vec<Vec<f64>> = rows.iter().map(|row| floats(*row)).collect();
-        let Some(sum) = combine(view.snapshot.metric, &floats, weights)? else {
+        let Some(sum) = combine(view.metric, &floats, weights)? else {
             if let Some(weight) = weights.iter().find(|weight| **weight < 0.0) {
                 let remedy = "use weights of at least 0 under this metric, where no single vector \
                               stands for several";
@@ -292,7 +292,7 @@ pub(crate) fn by_relevance_and_diversity(
             remedy: "use 0, for diversity alone, to 1, for nearness alone",
         });
     }
-    begin(view, |view| {
+    begin(view, &request, |view| {
         let query = view.query(vector)?;
         let each = Request { k: among.max(request.k), beside: Beside::NOTHING, ..request };
         let context = SearchContext::new(view, each, None)?;

@@ -131,6 +131,39 @@ impl<'e> Place<'e> {
         Ok(ahead(self.entries(rtxn, first, last)?, bytes))
     }
 
+    /// The first value with a key from `first` to `last`, both included, verified.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if its checksum does not match.
+    pub(crate) fn first_sound<'t>(
+        &self,
+        rtxn: &'t RoTxn<'_>,
+        first: Key,
+        last: Key,
+    ) -> Result<Option<(Key, Sound<'t>)>> {
+        meter::read();
+        let found = self.entries(rtxn, first, last)?.next().transpose()?;
+        found.map(|(key, value)| Ok((key, Sound::of(key, value)?))).transpose()
+    }
+
+    /// The last value with a key from `first` to `last`, as
+    /// [`first_sound`](Self::first_sound) finds the first.
+    pub(crate) fn last_sound<'t>(
+        &self,
+        rtxn: &'t RoTxn<'_>,
+        first: Key,
+        last: Key,
+    ) -> Result<Option<(Key, Sound<'t>)>> {
+        meter::read();
+        let (first, last) = (first.to_bytes(), last.to_bytes());
+        let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
+        let Some(entry) = self.raw.rev_range(rtxn, &range)?.next() else { return Ok(None) };
+        let (key, value) = entry?;
+        // All keys between two of a kind that has no long ones are of that kind.
+        let Some(key) = Key::from_bytes(key) else { return Ok(None) };
+        Ok(Some((key, Sound::of(key, value)?)))
+    }
+
     /// As [`range`](Self::range), without reading ahead.
     fn entries<'t>(
         &self,

@@ -8,7 +8,6 @@ use std::borrow::Cow;
 
 use super::address::Address;
 use super::meter;
-use super::snapshot::Snapshot;
 use super::source::Source;
 use super::strided::prefetch_places;
 use super::view::{Parts, View, check_dimensions};
@@ -29,35 +28,34 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     /// [`Error::DimensionMismatch`], [`Error::InvalidQuery`].
     pub(crate) fn query(&self, vector: Components<'_>) -> Result<PreparedQuery<'_, 's, 't, S>> {
         check_dimensions(vector.len(), self.snapshot.meta.dimensions as usize)?;
-        let (bytes, factor) = self
-            .snapshot
-            .metric
-            .prepare(vector)
-            .map_err(|defect| Error::InvalidQuery { defect })?;
+        let (bytes, factor) =
+            self.metric.prepare(vector).map_err(|defect| Error::InvalidQuery { defect })?;
         Ok(PreparedQuery { view: self, bytes: Cow::Owned(bytes), factor })
     }
 
     /// The vector of a slot as a prepared query.
     #[inline]
     pub(crate) fn query_of(&self, slot: Slot) -> Result<PreparedQuery<'_, 's, 't, S>> {
-        let Address { bytes, factor } = self.vector(slot)?;
-        Ok(PreparedQuery {
-            view: self,
-            bytes: self.snapshot.metric.decode(bytes, self.snapshot.meta.scale),
-            factor,
-        })
+        let mut address = self.vector(slot)?;
+        if self.has_other_metric() {
+            let other = self.in_other_metric(address);
+            address = other.map_err(|defect| Error::InvalidQuery { defect })?;
+        }
+        let Address { bytes, factor } = address;
+        let bytes = self.metric.decode(bytes, self.snapshot.meta.scale);
+        Ok(PreparedQuery { view: self, bytes, factor })
     }
 
     /// The components of a slot's vector, decoded.
     pub(crate) fn components(&self, slot: Slot) -> Result<Vec<f32>> {
-        let probe = self.query_of(slot)?;
-        let Snapshot { metric, meta, .. } = self.snapshot;
-        Ok(metric.floats(&probe.bytes, meta.dimensions as usize))
+        let (metric, meta) = (self.snapshot.metric, &self.snapshot.meta);
+        let decoded = metric.decode(self.vector(slot)?.bytes, meta.scale);
+        Ok(metric.floats(&decoded, meta.dimensions as usize))
     }
 
     /// The estimates that rule out most pairs of many queries and vectors, if the metric has any.
     pub(crate) fn estimates(&self) -> Vec<Estimate> {
-        let Snapshot { metric, meta, .. } = self.snapshot;
+        let (metric, meta) = (self.metric, &self.snapshot.meta);
         Estimate::of(metric.form, &self.kernels, meta.dimensions as usize)
     }
 
@@ -87,7 +85,7 @@ impl<'t, S: Source<'t> + Sync> Vectors for View<'_, 't, S> {
     }
 
     fn are_products(&self) -> bool {
-        self.snapshot.metric.form == Form::NegatedProducts
+        self.metric.form == Form::NegatedProducts
     }
 }
 
@@ -102,7 +100,7 @@ pub(crate) struct PreparedQuery<'v, 's, 't, S> {
 impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
     #[inline(always)]
     fn finish<F: Finish>(&self, raw: f32, factor: f32) -> f32 {
-        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let (metric, meta) = (self.view.metric, &self.view.snapshot.meta);
         F::finish(metric, raw, [self.factor, factor], meta.dimensions as usize)
     }
 
@@ -127,7 +125,7 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
     #[cold]
     pub(crate) fn cold_distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         self.wait(slots);
-        by_finish!(self.view.snapshot.metric, F => {
+        by_finish!(self.view.metric, F => {
             out.clear();
             for slot in slots {
                 out.push(self.cold_distance::<F>(self.view.row(Slot(*slot))?));
@@ -138,7 +136,7 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
 
     /// The distance to a stored vector whose factor has not been read.
     pub(crate) fn cold_distance<F: Finish>(&self, bytes: &[u8]) -> f32 {
-        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let (metric, meta) = (self.view.metric, &self.view.snapshot.meta);
         let address = Address { bytes, factor: metric.factor(&metric.decode(bytes, meta.scale)) };
         let distance = self.distance::<F>(address);
         if F::is_vague(distance) { self.small_angle(address) } else { distance }
@@ -151,8 +149,10 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
 
     /// How far distances may be from their definition.
     pub(crate) fn resolution(&self) -> Resolution {
-        let Snapshot { metric, meta, .. } = self.view.snapshot;
-        let bound = if meta.norm_bound > 0.0 { meta.norm_bound.into() } else { f64::INFINITY };
+        let (metric, meta) = (self.view.metric, &self.view.snapshot.meta);
+        // The bound is that of what the metric of the index accepts.
+        let is_known = meta.norm_bound > 0.0 && !self.view.has_other_metric();
+        let bound = if is_known { meta.norm_bound.into() } else { f64::INFINITY };
         Resolution::of(metric, &self.bytes, meta.dimensions as usize, bound)
     }
 
@@ -167,7 +167,7 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
     #[cold]
     #[inline(never)]
     fn small_angle(&self, to: Address<'_>) -> f32 {
-        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let (metric, meta) = (self.view.metric, &self.view.snapshot.meta);
         small_angle(&self.bytes, &metric.decode(to.bytes, meta.scale))
     }
 
@@ -197,8 +197,8 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
 
     fn distances_by<F: Finish>(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
         out.clear();
-        let Snapshot { vectors, metric, .. } = self.view.snapshot;
-        let places = vectors.places();
+        let (vectors, metric) = (&self.view.snapshot.vectors, self.view.metric);
+        let (places, is_other) = (vectors.places(), self.view.has_other_metric());
         for slots in slots.chunks(PREFETCH_BATCH) {
             let mut few = [Address { bytes: &[], factor: 0.0 }; PREFETCH_BATCH];
             // Prefetch all before the first is compared.
@@ -212,6 +212,9 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
                     }
                     None => self.view.vector_elsewhere(Slot(*slot))?,
                 };
+                if is_other && let Ok(other) = self.view.in_other_metric(*address) {
+                    *address = other;
+                }
                 prefetch(address.bytes);
             }
             let (fours, rest) = few[..slots.len()].as_chunks::<4>();
@@ -239,13 +242,13 @@ impl<'s, 't, S: Source<'t>> PreparedQuery<'_, 's, 't, S> {
 impl<'t, S: Source<'t>> Refine for PreparedQuery<'_, '_, 't, S> {
     // Neither reads the factor, which is on another page of a cold index.
     fn precise(&self, slot: Slot) -> Result<f64> {
-        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let (metric, meta) = (self.view.metric, &self.view.snapshot.meta);
         let stored = metric.decode(self.view.row(slot)?, meta.scale);
         Ok(metric.precise(&self.bytes, &stored, meta.dimensions as usize))
     }
 
     fn norm(&self, slot: Slot) -> Result<f64> {
-        let Snapshot { metric, meta, .. } = self.view.snapshot;
+        let (metric, meta) = (self.view.metric, &self.view.snapshot.meta);
         Ok(norm(&metric.decode(self.view.row(slot)?, meta.scale)))
     }
 
@@ -256,7 +259,7 @@ impl<'t, S: Source<'t>> Refine for PreparedQuery<'_, '_, 't, S> {
 
 impl<'t, S: Source<'t>> DistanceComputer for PreparedQuery<'_, '_, 't, S> {
     fn distances(&self, slots: &[u32], out: &mut Vec<f32>) -> Result<()> {
-        by_finish!(self.view.snapshot.metric, F => self.distances_by::<F>(slots, out))
+        by_finish!(self.view.metric, F => self.distances_by::<F>(slots, out))
     }
 
     #[inline]

@@ -17,8 +17,9 @@ use super::readahead::{WINDOW_BYTES, ask_for, ask_for_window};
 use super::snapshot::Snapshot;
 use super::source::{AnySource, SoundSource, Source};
 use super::strided::Strided;
-use crate::distance::Kernels;
-use crate::error::{Error, Result};
+use crate::codec::Components;
+use crate::distance::{Kernels, Metric};
+use crate::error::{Error, Result, VectorDefect};
 use crate::format::block::Geometry;
 use crate::format::checksum::Sound;
 use crate::format::{Key, Kind, set};
@@ -41,6 +42,8 @@ pub(crate) enum Parts {
 pub(crate) struct View<'s, 't, S> {
     pub(crate) snapshot: &'s Snapshot<'t>,
     pub(crate) source: S,
+    /// The metric that vectors are compared by: that of the index, unless a query has another one.
+    pub(crate) metric: &'static Metric,
     pub(super) kernels: Kernels,
     /// What is in memory, if a search must ask for the rest.
     pub(super) cold: Option<&'s Residency>,
@@ -51,6 +54,7 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         Self {
             snapshot,
             source,
+            metric: snapshot.metric,
             kernels: snapshot
                 .metric
                 .kernels(snapshot.meta.dimensions as usize, snapshot.meta.scale),
@@ -61,6 +65,35 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     /// The same for a search of a cold index, or one that is warm.
     pub(crate) fn with_cold(self, cold: Option<&'s Residency>) -> Self {
         Self { cold, ..self }
+    }
+
+    /// The same for comparisons by another metric of the same element type.
+    pub(crate) fn by_metric(self, metric: &'static Metric) -> Self {
+        let meta = &self.snapshot.meta;
+        Self { metric, kernels: metric.kernels(meta.dimensions as usize, meta.scale), ..self }
+    }
+
+    /// Whether vectors are compared by another metric than that of the index, whose factors and
+    /// codes are of no use then.
+    #[inline(always)]
+    pub(crate) fn has_other_metric(&self) -> bool {
+        !std::ptr::eq(self.metric, self.snapshot.metric) && self.metric != self.snapshot.metric
+    }
+
+    /// A vector with the factor of the other metric.
+    ///
+    /// # Errors
+    /// Why that cannot compare it, as the cosine distance cannot compare zeros.
+    pub(crate) fn in_other_metric<'a>(
+        &self,
+        address: Address<'a>,
+    ) -> Result<Address<'a>, VectorDefect> {
+        let (metric, meta) = (self.metric, &self.snapshot.meta);
+        let decoded = metric.decode(address.bytes, meta.scale);
+        let floats = metric.floats(&decoded, meta.dimensions as usize);
+        metric.check_given(Components::F32(&floats))?;
+        let factor = if metric.has_factor { metric.factor(&decoded) } else { 0.0 };
+        Ok(Address { factor, ..address })
     }
 
     /// See [`with_cold`](Self::with_cold).
@@ -74,8 +107,8 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
     where
         't: 'v,
     {
-        let Self { snapshot, ref source, kernels, cold } = *self;
-        View { snapshot, source, kernels, cold }
+        let Self { snapshot, ref source, metric, kernels, cold } = *self;
+        View { snapshot, source, metric, kernels, cold }
     }
 
     /// The same with a type-erased source that verifies, for builds.
@@ -84,8 +117,8 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         S: SoundSource<'t> + Sync,
         't: 'v,
     {
-        let Self { snapshot, ref source, kernels, cold } = *self;
-        View { snapshot, source, kernels, cold }
+        let Self { snapshot, ref source, metric, kernels, cold } = *self;
+        View { snapshot, source, metric, kernels, cold }
     }
 
     /// The slots that are not free.

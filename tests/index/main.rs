@@ -28,6 +28,8 @@ mod keyed;
 mod kinds;
 mod lists;
 mod loads;
+mod merge;
+mod other_metrics;
 mod processes;
 mod questions;
 mod readers;

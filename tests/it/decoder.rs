@@ -672,7 +672,8 @@ impl Meta {
                     let is_built = part.u8();
                     meta.tables = part.u8();
                     assert!(meta.tables < 32 && is_built == u8::from(meta.tables > 0));
-                    part.zeros(2);
+                    assert_eq!(part.u8(), 1, "META: the layout of tables of hashes");
+                    part.zeros(1);
                     _ = part.u32s(2);
                     let squares = f64::from_bits(part.u64());
                     assert!(squares >= 0.0 && squares.is_finite(), "META: squares {squares}");
@@ -970,10 +971,7 @@ fn decode_hashes(
     let rotations: Vec<Rotation> =
         split_mix(seed).take(rotations).map(|seed| Rotation::new(seed, n)).collect();
     for table in 0..meta.tables {
-        let mut found = BTreeMap::new();
-        for digit in 0..32 {
-            decode_node(values, table, &[digit], &mut found);
-        }
+        let found = decode_table(values, table);
         assert!(found.keys().eq(by_slot.keys()), "LSH: table {table} has the slots {found:?}");
         for (slot, hash) in found {
             let (vector, factor) = &by_slot[&slot];
@@ -998,40 +996,42 @@ fn decode_hashes(
     }
 }
 
-/// A node of a table with all below it, section 17. Adds the hashes of its items by slot.
-fn decode_node(values: &mut Values, table: u8, digits: &[u32], found: &mut BTreeMap<u32, u32>) {
-    let bits = |level: usize| if level == 7 { 4 } else { 5 };
-    let levels = digits.iter().zip(1..);
-    let prefix = levels.fold(0, |prefix, (digit, level)| prefix << bits(level) | u64::from(*digit));
-    let first: u64 = (1..digits.len()).map(|level| 1 << (1..=level).map(bits).sum::<u32>()).sum();
-    let number = first + prefix;
-    let key = (LSH, table | ((number >> 32) as u8) << 5, number as u32);
-    if digits.len() == 1 && !values.0.contains_key(&key) {
-        return;
-    }
-    let mut value = values.expect(key.0, key.1, key.2);
-    assert_eq!(value.u32() as usize, value.bytes.len() + 4, "LSH {number}: length");
-    let count = value.u32();
-    if count == u32::MAX {
-        let mask = value.u32();
+/// A table, section 17: the hashes of its items by slot.
+fn decode_table(values: &mut Values, table: u8) -> BTreeMap<u32, u32> {
+    let range = (LSH, table << 3, 0)..=(LSH, table << 3 | 7, u32::MAX);
+    let keys: Vec<Key> = values.0.range(range).map(|(key, _)| *key).collect();
+    let first = |key: Key| u64::from(key.1 & 7) << 32 | u64::from(key.2);
+    let mut found = BTreeMap::new();
+    let mut before = None;
+    for (nth, key) in keys.iter().enumerate() {
+        let mut value = values.expect(key.0, key.1, key.2);
+        let (own, what) = (first(*key), format!("LSH: the piece {key:?}"));
+        let next = keys.get(nth + 1).map_or(u64::MAX, |next| first(*next));
+        let count = value.bytes.len() / 8;
+        let digits: Vec<Vec<u8>> =
+            (0..4).map(|_| (0..count).map(|_| value.u8()).collect()).collect();
+        let slots = value.u32s(count);
         value.end();
-        assert!(mask > 0 && digits.len() < 7, "LSH {number}: a split node");
-        for digit in (0..32).filter(|digit| mask >> digit & 1 == 1) {
-            decode_node(values, table, &[digits, &[digit]].concat(), found);
+        assert!(count > 0, "{what}: no items");
+        let is_first = before.is_none_or(|before: u64| before >> 30 != own >> 30);
+        assert!(!is_first || own & ((1 << 30) - 1) == 0, "{what}: where its digit begins");
+        let mut last = None;
+        let mut positions = BTreeSet::new();
+        for (at, slot) in slots.into_iter().enumerate() {
+            let hash = digits.iter().fold((own >> 30) as u32, |hash, digit| {
+                assert!(digit[at] < 32, "{what}: {digit:?}");
+                hash << 5 | u32::from(digit[at])
+            });
+            let position = u64::from(hash) << 10 | u64::from(slot & 1023);
+            assert!((own..next).contains(&position), "{what}: slot {slot} at {position}");
+            assert!(last < Some((position, slot)), "{what}: slot {slot} is not after {last:?}");
+            (last, _) = (Some((position, slot)), positions.insert(position));
+            assert!(found.insert(slot, hash).is_none(), "{what}: slot {slot} is there twice");
         }
-        return;
+        assert!(count <= 128 || positions.len() == 1, "{what}: {count} items");
+        before = Some(own);
     }
-    assert!(count > 0 && (count <= 128 || digits.len() == 7), "LSH {number}: {count} items");
-    let (hashes, slots) = (value.u32s(count as usize), value.u32s(count as usize));
-    value.end();
-    let items: Vec<(u32, u32)> = hashes.into_iter().zip(slots).collect();
-    assert!(items.is_sorted_by(|a, b| a < b), "LSH {number}: {items:?}");
-    for (hash, slot) in items {
-        let own = [20, 15, 10, 5, 0].map(|at| hash >> at & 31);
-        let own = own.into_iter().chain([slot & 31, slot >> 5 & 15]);
-        assert!(own.take(digits.len()).eq(digits.iter().copied()), "LSH {number}: {hash} {slot}");
-        assert!(found.insert(slot, hash).is_none(), "LSH {number}: slot {slot} is there twice");
-    }
+    found
 }
 
 /// The components of a stored vector, section 4, of a form of numbers.
@@ -1828,7 +1828,7 @@ fn tables_of_hashes_decode_when_built_changed_and_renumbered_with_a_graph_and_wi
         let writer = Writer::<Cosine>::new(db, 0, dimensions);
         let mut rng = StdRng::seed_from_u64(9);
         let mut expected = random_vectors(&mut rng, 0..1500, dimensions);
-        // More equal vectors than a leaf holds, so that slots tell them apart.
+        // More equal vectors than a piece holds, so that slots tell them apart.
         for id in 0..400 {
             let first = expected[&0].clone();
             expected.insert(id, first);

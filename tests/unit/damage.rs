@@ -407,39 +407,44 @@ fn a_wrong_factor_is_found() {
     });
 }
 
-/// The first leaf of the first table, which is on the first or the second level.
-fn leaf(wtxn: &RwTxn<'_>, place: Place<'_>) -> Key {
-    let nodes = place.range(wtxn, key(Kind::LSH, 0, 0), key(Kind::LSH, 0, u32::MAX)).unwrap();
-    let mut keys = nodes.map(|entry| entry.unwrap().0);
-    keys.find(|key| body(wtxn, place, *key).get(4..8) != Some(&[0xFF; 4])).unwrap()
+/// The first piece of the first table.
+fn piece(wtxn: &RwTxn<'_>, place: Place<'_>) -> Key {
+    let mut pieces = place.range(wtxn, key(Kind::LSH, 0, 0), key(Kind::LSH, 7, u32::MAX)).unwrap();
+    pieces.next().unwrap().unwrap().0
 }
 
 #[test]
 fn wrong_missing_and_superfluous_hashes_are_found() {
     let word = |body: &[u8], at: usize| u32::from_le_bytes(body[at..at + 4].try_into().unwrap());
-    // A slot that is not in the table, and one that has the hash of another vector.
+    // Slots that are not in the table, and one that has the hash of another vector.
     Patient::expect(Invariant::Hashes, |wtxn, place| {
-        let leaf = leaf(wtxn, place);
-        place.delete(wtxn, leaf).unwrap();
+        let piece = piece(wtxn, place);
+        place.delete(wtxn, piece).unwrap();
     });
     Patient::expect(Invariant::Hashes, |wtxn, place| {
-        let leaf = leaf(wtxn, place);
-        change(wtxn, place, leaf, |body| {
+        let piece = piece(wtxn, place);
+        change(wtxn, place, piece, |body| {
             let slot = body.len() - 4;
             let other = word(body, slot) + 1;
             body[slot..].copy_from_slice(&other.to_le_bytes());
         });
     });
+    // The first digit that a piece lists, and a piece of another length.
     Patient::expect(Invariant::Layout, |wtxn, place| {
-        let leaf = leaf(wtxn, place);
-        change(wtxn, place, leaf, |body| body[8 + 3] ^= 1);
+        let piece = piece(wtxn, place);
+        change(wtxn, place, piece, |body| body[0] ^= 32);
     });
-    for at in [0, 4] {
-        Patient::expect(Invariant::Layout, |wtxn, place| {
-            let leaf = leaf(wtxn, place);
-            change(wtxn, place, leaf, |body| body[at] ^= 1);
-        });
-    }
+    Patient::expect(Invariant::Layout, |wtxn, place| {
+        let piece = piece(wtxn, place);
+        change(wtxn, place, piece, |body| body.push(0));
+    });
+    // A piece that does not begin where its digit does.
+    Patient::expect(Invariant::Hashes, |wtxn, place| {
+        let piece = piece(wtxn, place);
+        let body = body(wtxn, place, piece);
+        place.delete(wtxn, piece).unwrap();
+        place.put(wtxn, Key { n: piece.n + 1, ..piece }, body).unwrap();
+    });
     let trained = key(Kind::LSH, crate::format::lsh::TRAINED, 0);
     Patient::expect(Invariant::Hashes, |wtxn, place| {
         change(wtxn, place, trained, |body| body[0] ^= 1)
@@ -448,17 +453,15 @@ fn wrong_missing_and_superfluous_hashes_are_found() {
     Patient::expect(Invariant::Layout, |wtxn, place| {
         change_meta(wtxn, place, |meta| meta.set_part(Kind::LSH, Some(vec![1; 20])));
     });
-    // A table that there is not, a child that nobody has, and another training.
-    let node = [12u32, u32::MAX, 1].map(u32::to_le_bytes).concat();
+    // A table that there is not, a piece with another one's slot, and another training.
+    let slot = vec![0, 0, 0, 0, 1, 0, 0, 0];
     for (superfluous, invariant) in [
-        (key(Kind::LSH, 30, 0), Invariant::Keys),
+        (key(Kind::LSH, 30 << 3, 0), Invariant::Keys),
         (key(Kind::LSH, crate::format::lsh::TRAINED, 1), Invariant::Keys),
-        (key(Kind::LSH, 0, 1_082_400), Invariant::Hashes),
+        (key(Kind::LSH, 1 << 3, 1), Invariant::Hashes),
     ] {
         Patient::expect(invariant, |wtxn, place| {
-            let mut node = node.clone();
-            node[0] += 4;
-            place.put(wtxn, superfluous, node).unwrap()
+            place.put(wtxn, superfluous, slot.clone()).unwrap()
         });
     }
 }

@@ -110,7 +110,10 @@ fn value_and_limit(error: &Error) -> (Value, Value) {
         Error::KindUnsupported { kind, .. } => (Text(kind.to_string()), None),
         Error::KindMismatch { kind, has, .. } => (Text(kind.to_string()), Text(has.clone())),
         Error::InvalidParameters { part, remedy } => (Text(part.clone()), Text(remedy.clone())),
-        Error::InvalidRecord { item, .. } => (Text(item.clone()), None),
+        Error::InvalidRecord { item, .. } | Error::ItemExists { item } => {
+            (Text(item.clone()), None)
+        }
+        Error::QueryMetric { requested, can, .. } => (Text((*requested).into()), Text(can.clone())),
         Error::InvalidField { field, .. } => (Text(field.clone()), None),
         Error::UnknownField { field, known } => (Text(field.clone()), Text(known.join(", "))),
         Error::FieldMismatch { field, stored, .. } => (Text(field.clone()), Text((*stored).into())),

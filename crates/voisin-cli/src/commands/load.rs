@@ -45,8 +45,8 @@ pub(crate) struct Load {
     /// A file with the records of the vectors, one a line, where the vectors have none
     #[arg(long, value_name = "FILE")]
     records: Option<PathBuf>,
-    /// Keep these fields or columns in the records, as members of a JSON object; those that have the
-    /// name of a field of the index are kept without being named
+    /// Keep these fields or columns in the records, as members of a JSON object; those that have
+    /// the name of a field of the index are kept without being named
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     columns: Vec<String>,
     /// Keep all fields and columns that have no other place in the records

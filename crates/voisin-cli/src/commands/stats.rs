@@ -122,11 +122,11 @@ fn kinds_and_records(stats: &Figures, fields: &[Field]) -> Vec<(&'static str, St
     }
     if let Some(lsh) = &stats.lsh {
         let text = format!(
-            "{} tables, {} leaves of {:.1} items, the largest of {}",
+            "{} tables, {} pieces of {:.1} items, the largest of {}",
             lsh.tables,
-            number(lsh.leaves),
-            lsh.items_per_leaf,
-            number(lsh.largest_leaf)
+            number(lsh.pieces),
+            lsh.items_per_piece,
+            number(lsh.largest_piece)
         );
         rows.push(("lsh", text));
     }
@@ -209,8 +209,8 @@ pub(super) fn value_of(index: &AnyIndex, stats: &Figures, fields: &[Field]) -> V
     });
     let lsh = stats.lsh.as_ref().map(|lsh| {
         json!({
-            "tables": lsh.tables, "trained_on": lsh.trained_on, "leaves": lsh.leaves,
-            "items_per_leaf": lsh.items_per_leaf, "largest_leaf": lsh.largest_leaf,
+            "tables": lsh.tables, "trained_on": lsh.trained_on, "pieces": lsh.pieces,
+            "items_per_piece": lsh.items_per_piece, "largest_piece": lsh.largest_piece,
         })
     });
     let more = json!({

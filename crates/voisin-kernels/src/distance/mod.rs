@@ -27,7 +27,7 @@ use std::fmt;
 pub use self::kernels::{
     ByteKernels, Bytes, CodeQuery, Estimates, FACTOR_BYTES, Factors, Kernels, LINE_BYTES,
     MAX_PREFETCH_LINES, PANEL, ROWS, Row, code_bytes, norm, prefetch, prefetch_early,
-    prefetch_line, prefetch_lines, prefetches_early, small_angle,
+    prefetch_line, prefetch_lines, prefetches_early, sift, small_angle,
 };
 pub(crate) use self::kernels::{Rotation, estimates, fills_lines, split_mix};
 pub use self::metric::{AsItIs, Called, Encoded, Finish, HalfAngle, Metric, Negated, by_finish};

@@ -16,8 +16,9 @@ mod gauss;
 mod odds;
 mod shape;
 
-pub use self::odds::{Odds, Point};
+pub use self::odds::{Chances, Odds, Point, Reach, STEPS, Steps};
 pub use self::shape::{DIGIT_BITS, DIGITS, VALUES, WIDTH};
+pub use crate::distance::sift;
 use crate::distance::{Form, Metric, Rotation};
 
 /// Whether a metric can be searched by hashes: its distances are those of points in space.

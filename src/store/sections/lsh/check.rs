@@ -7,11 +7,11 @@ use roaring::RoaringBitmap;
 
 use super::training::part;
 use crate::error::Result;
+use crate::format::Key;
 use crate::format::checksum::unverified;
 use crate::format::codes::Trained;
-use crate::format::lsh::{Body, Content, LAST, MAX_LEAF, Node, TRAINED};
+use crate::format::lsh::{Piece, Position, REGIONS, TRAINED};
 use crate::format::set::SetKind;
-use crate::format::{Key, Kind};
 use crate::store::checker::{Checker, Invariant};
 use crate::types::Slot;
 
@@ -27,8 +27,9 @@ impl Checker<'_, '_, '_> {
             self.layout(key, Trained::decode(body, dimensions).map(drop));
             return Ok(true);
         }
-        let Some((table, node)) = Node::of_key(key) else { return Ok(false) };
-        self.layout(key, check_node(node, body));
+        let (table, first) = Position::of_key(key);
+        let piece = Piece::decode(first.region(), body);
+        self.layout(key, piece.and_then(|piece| piece.check(first)));
         Ok(table < usize::from(part.tables))
     }
 
@@ -61,33 +62,31 @@ impl Checker<'_, '_, '_> {
     }
 
     fn check_table(&mut self, table: usize, hashes: &BTreeMap<u32, Vec<u32>>) -> Result<()> {
-        let mut nodes = BTreeMap::new();
-        let (first, last) = Key::all_of(self.place.index, Kind::LSH);
+        let mut pieces = Vec::new();
+        let [first, last] = [Position::first_of(0), Position::first_of(REGIONS - 1)];
+        let (first, last) = (first, last.last_of_region());
+        let [first, last] = [first, last].map(|at| at.key(self.place.index, table));
         for entry in self.place.range(self.rtxn, first, last)? {
             let (key, value) = entry?;
-            if let Some((of, node)) = Node::of_key(key)
-                && of == table
-                && let Ok(content) = Content::decode(unverified(value))
-            {
-                nodes.insert(node, content);
+            let first = Position::of_key(key).1;
+            if let Ok(piece) = Piece::decode(first.region(), unverified(value)) {
+                pieces.push((first, piece));
             }
         }
         let mut seen = RoaringBitmap::new();
         let mut wrong = Vec::new();
-        for (node, content) in &nodes {
-            let is_child = node.parent().is_none_or(|(parent, digit)| {
-                let parent = nodes.get(&parent);
-                matches!(parent, Some(Content::Split(mask)) if mask >> digit & 1 > 0)
-            });
-            if !is_child {
-                wrong.push(format!("{node:?} of table {table} is not a child of its parent"));
+        for (nth, (first, piece)) in pieces.iter().enumerate() {
+            let previous = nth.checked_sub(1).and_then(|nth| pieces.get(nth));
+            if previous.is_none_or(|(before, _)| before.region() != first.region())
+                && !first.is_first()
+            {
+                wrong.push(format!("no piece of table {table} is before that of {first:?}"));
             }
-            if let Content::Split(mask) = content {
-                let children = (0..u32::BITS).filter(|digit| mask >> digit & 1 > 0);
-                let lost = children.map(|digit| node.child(digit)).find(|n| !nodes.contains_key(n));
-                wrong.extend(lost.map(|lost| format!("{lost:?} of table {table} does not exist")));
-            }
-            for entry in content.entries() {
+            let end = match pieces.get(nth + 1) {
+                Some((next, _)) if next.region() == first.region() => next.before(),
+                _ => first.last_of_region(),
+            };
+            for entry in piece.entries() {
                 let expected = hashes.get(&entry.slot).and_then(|hashes| hashes.get(table));
                 if expected != Some(&entry.hash) {
                     wrong.push(format!("slot {} is in table {table} by a wrong hash", entry.slot));
@@ -95,32 +94,14 @@ impl Checker<'_, '_, '_> {
                 if !seen.insert(entry.slot) {
                     wrong.push(format!("slot {} is in table {table} twice", entry.slot));
                 }
+                if entry.position() < *first || entry.position() > end {
+                    wrong.push(format!("slot {} is in a wrong piece of {table}", entry.slot));
+                }
             }
         }
         let lost = hashes.keys().find(|slot| !seen.contains(**slot));
         wrong.extend(lost.map(|slot| format!("slot {slot} is not in table {table}")));
         wrong.into_iter().for_each(|what| self.findings.add(Invariant::Hashes, what));
         Ok(())
-    }
-}
-
-/// Checks what a node says by itself.
-fn check_node(node: Node, body: &[u8]) -> Result<(), &'static str> {
-    match Body::decode(body)? {
-        Body::Split(_) if node.level == LAST => Err("a node of the last level is split"),
-        Body::Split(mask) if node.level + 1 == LAST && mask >> 16 > 0 => {
-            Err("a child of it is not possible")
-        }
-        Body::Split(_) => Ok(()),
-        Body::Leaf(entries) if entries.len() > MAX_LEAF && node.level < LAST => {
-            Err("it has more items than a leaf may have")
-        }
-        Body::Leaf(entries) if !entries.is_sorted_by(|a, b| a < b) => {
-            Err("its items do not ascend")
-        }
-        Body::Leaf(entries) if entries.iter().any(|entry| Node::of(*entry, node.level) != node) => {
-            Err("an item of it belongs to another node")
-        }
-        Body::Leaf(_) => Ok(()),
     }
 }

@@ -1,7 +1,8 @@
-//! The write buffer of the tables: hashes vectors as they are stored, and changes the nodes at the
+//! The write buffer of the tables: hashes vectors as they are stored, and changes the pieces at the
 //! end of an edit, table by table.
 //!
-//! Cost per item: for each table one leaf, of 1 kB at most, and now and then a split. Memory: 64
+//! Cost per item: for each table one piece, of 1 kB at most, and now and then another one, where
+//! a piece is split or becomes so small that it takes the next one in. Memory: 64
 //! bytes or so per item and 16 tables until the end.
 
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::collections::BTreeMap;
 use super::training::{decode, hasher, part, trained_key};
 use crate::error::{Error, Result};
 use crate::format::checksum::Sound;
-use crate::format::lsh::{Body, Entry, LAST, MAX_LEAF, Node};
+use crate::format::lsh::{Entry, MAX_ENTRIES, Piece, Position, cut, encode};
 use crate::format::meta::Meta;
 use crate::format::take;
 use crate::format::{Key, Kind};
@@ -20,6 +21,9 @@ use crate::store::sections::section::SectionEdit;
 use crate::store::sections::vectors;
 use crate::store::target::{Put, Target};
 use crate::types::Slot;
+
+/// A piece with fewer entries takes in the next one, if that leaves it within the maximum.
+const MIN_ENTRIES: usize = 32;
 
 /// The hashes of vectors by slot.
 type Hashes = BTreeMap<u32, Vec<u32>>;
@@ -149,25 +153,25 @@ impl SectionEdit for LshEdit {
         Ok(())
     }
 
-    /// Reads and changes all nodes: what is left to write then overwrites no vector.
+    /// Reads and changes all pieces: what is left to write then overwrites no vector.
     fn check_late(&mut self, target: &Target<'_, '_, '_>) -> Result<()> {
         for slot in std::mem::take(&mut self.released) {
             self.remove_stored(target, slot)?;
         }
         let tables = self.hasher.as_ref().map_or(0, Hasher::tables);
-        for table in 0..tables {
-            let mut trie = Trie { target, table, nodes: BTreeMap::new() };
-            let entries = |hashes: &Hashes| {
+        for nth in 0..tables {
+            let changes = |hashes: &Hashes, is_added| -> Vec<Change> {
                 let entry = |(slot, hashes): (&u32, &Vec<u32>)| {
-                    hashes.get(table).map(|hash| Entry { hash: *hash, slot: *slot })
+                    hashes.get(nth).map(|hash| (Entry { hash: *hash, slot: *slot }, is_added))
                 };
-                let mut entries: Vec<Entry> = hashes.iter().filter_map(entry).collect();
-                entries.sort_unstable();
-                entries
+                hashes.iter().filter_map(entry).collect()
             };
-            entries(&self.removed).into_iter().try_for_each(|entry| trie.remove(entry))?;
-            entries(&self.added).into_iter().try_for_each(|entry| trie.insert(entry))?;
-            self.puts.extend(trie.puts());
+            let mut all = changes(&self.removed, false);
+            all.extend(changes(&self.added, true));
+            all.sort_by_key(|(entry, is_added)| (entry.order(), *is_added));
+            let mut table = Table { target, table: nth, puts: Vec::new() };
+            table.change(&all)?;
+            self.puts.extend(table.puts);
         }
         self.added.clear();
         self.removed.clear();
@@ -191,128 +195,150 @@ impl SectionEdit for LshEdit {
     }
 }
 
-/// A node in memory, and whether it has changed. `None` if it does not exist.
-type Loaded = (Option<Body>, bool);
+/// A change of a table: an entry, and whether it is added.
+type Change = (Entry, bool);
 
-/// A table that is being changed.
-struct Trie<'a, 'b, 'e, 'p> {
-    target: &'a Target<'b, 'e, 'p>,
-    table: usize,
-    nodes: BTreeMap<Node, Loaded>,
+/// A piece that is being changed.
+struct Open {
+    first: Position,
+    entries: Vec<Entry>,
+    /// The first positions of the pieces whose entries these are.
+    old: Vec<Position>,
 }
 
-impl Trie<'_, '_, '_, '_> {
-    fn key(&self, node: Node) -> Key {
-        node.key(self.target.place.index, self.table)
+/// A table that is being changed.
+struct Table<'a, 'b, 'e, 'p> {
+    target: &'a Target<'b, 'e, 'p>,
+    table: usize,
+    puts: Vec<Put>,
+}
+
+impl Table<'_, '_, '_, '_> {
+    fn key(&self, first: Position) -> Key {
+        first.key(self.target.place.index, self.table)
     }
 
-    /// A node, verified if it comes from disk.
-    fn load(&mut self, node: Node) -> Result<&mut Loaded> {
-        let key = self.key(node);
-        match self.nodes.entry(node) {
-            std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let body = self.target.place.sound(self.target.wtxn, key)?;
-                let body = body.map(|body| Body::decode(body.body())).transpose();
-                let body = body.map_err(|what| Error::corrupt(key, what))?;
-                Ok(entry.insert((body, false)))
-            }
-        }
-    }
-
-    fn set(&mut self, node: Node, body: Option<Body>) {
-        self.nodes.insert(node, (body, true));
-    }
-
-    fn insert(&mut self, new: Entry) -> Result<()> {
-        let mut node = Node::top(new);
-        loop {
-            let key = self.key(node);
-            let (body, has_changed) = self.load(node)?;
-            match body {
-                None if node.level > 1 => return Err(missing(key)),
-                None => {
-                    (*body, *has_changed) = (Some(Body::Leaf(vec![new])), true);
-                    return Ok(());
-                }
-                Some(Body::Leaf(entries)) => {
-                    let Err(at) = entries.binary_search(&new) else { return Ok(()) };
-                    entries.insert(at, new);
-                    *has_changed = true;
-                    if entries.len() > MAX_LEAF && node.level < LAST {
-                        let entries = std::mem::take(entries);
-                        Body::subtree(node, entries, &mut |node, body| self.set(node, Some(body)));
-                    }
-                    return Ok(());
-                }
-                Some(Body::Split(mask)) => {
-                    let digit = new.digit(node.level + 1);
-                    let child = node.child(digit);
-                    if *mask & 1 << digit == 0 {
-                        (*mask, *has_changed) = (*mask | 1 << digit, true);
-                        self.set(child, Some(Body::Leaf(vec![new])));
-                        return Ok(());
-                    }
-                    node = child;
+    /// Makes changes, which ascend.
+    fn change(&mut self, mut changes: &[Change]) -> Result<()> {
+        while let Some((entry, _)) = changes.first() {
+            let mut open = self.open(entry.position())?;
+            let mut has_changed = false;
+            loop {
+                // Where the piece ends matters if it is small, or if there are more changes.
+                let may_be_small = open.entries.len() <= MIN_ENTRIES;
+                let end = match changes.len() > 1 || may_be_small {
+                    true => self.end(open.first, &open.old)?,
+                    false => None,
+                };
+                let last = match end {
+                    Some(end) => end.before(),
+                    None => open.first.last_of_region(),
+                };
+                let own = changes.iter().take_while(|(entry, _)| entry.position() <= last).count();
+                let (own, others) = changes.split_at(own);
+                has_changed |= apply(&mut open.entries, own);
+                changes = others;
+                let is_done = match end.filter(|_| open.entries.len() < MIN_ENTRIES) {
+                    Some(end) if has_changed => !self.absorb(&mut open, end)?,
+                    _ => true,
+                };
+                if is_done {
+                    break;
                 }
             }
-        }
-    }
-
-    /// Removes an item, if the table has it: a slot that was free before the edit is in none.
-    fn remove(&mut self, old: Entry) -> Result<()> {
-        let mut node = Node::top(old);
-        loop {
-            let key = self.key(node);
-            let (body, has_changed) = self.load(node)?;
-            match body {
-                None if node.level > 1 => return Err(missing(key)),
-                None => return Ok(()),
-                Some(Body::Leaf(entries)) => {
-                    let Ok(at) = entries.binary_search(&old) else { return Ok(()) };
-                    entries.remove(at);
-                    *has_changed = true;
-                    let is_empty = entries.is_empty();
-                    return if is_empty { self.delete(node) } else { Ok(()) };
-                }
-                Some(Body::Split(mask)) => {
-                    let digit = old.digit(node.level + 1);
-                    if *mask & 1 << digit == 0 {
-                        return Ok(());
-                    }
-                    node = node.child(digit);
-                }
+            if has_changed {
+                self.close(&open);
             }
-        }
-    }
-
-    /// Deletes a node, and those above it that have no other child.
-    fn delete(&mut self, node: Node) -> Result<()> {
-        self.set(node, None);
-        let mut below = node;
-        while let Some((node, digit)) = below.parent() {
-            let (body, has_changed) = self.load(node)?;
-            let Some(Body::Split(mask)) = body else { break };
-            (*mask, *has_changed) = (*mask & !(1 << digit), true);
-            if *mask > 0 {
-                break;
-            }
-            *body = None;
-            below = node;
         }
         Ok(())
     }
 
-    /// The puts of all nodes that have changed.
-    fn puts(self) -> Vec<Put> {
-        let (index, table) = (self.target.place.index, self.table);
-        let changed = self.nodes.into_iter().filter(|(_, (_, has_changed))| *has_changed);
-        changed
-            .map(|(node, (body, _))| (node.key(index, table), body.map(|body| body.encode())))
-            .collect()
+    /// The piece of a position. An empty one if there is none of its region.
+    fn open(&self, position: Position) -> Result<Open> {
+        let Target { place, wtxn, .. } = self.target;
+        let first = Position::first_of(position.region());
+        let found = place.last_sound(wtxn, self.key(first), self.key(position))?;
+        let Some((key, body)) = found else {
+            return Ok(Open { first, entries: Vec::new(), old: Vec::new() });
+        };
+        let (first, entries) = decoded(key, &body)?;
+        Ok(Open { first, entries, old: vec![first] })
+    }
+
+    /// Where the piece ends that begins at `first`, and has those of `old`: where the next one of
+    /// its region begins.
+    fn end(&self, first: Position, old: &[Position]) -> Result<Option<Position>> {
+        let Target { place, wtxn, .. } = self.target;
+        let last = first.last_of_region();
+        let Some(after) = self.key(old.last().copied().unwrap_or(first)).next() else {
+            return Ok(None);
+        };
+        let found = place.first_sound(wtxn, after, self.key(last))?;
+        Ok(found.map(|(key, _)| Position::of_key(key).1))
+    }
+
+    /// Appends the entries of the piece that begins at `next` to one that is small, if they are not
+    /// too many for it. The first piece of a region cannot go, so that it takes any if it is empty.
+    fn absorb(&self, open: &mut Open, next: Position) -> Result<bool> {
+        let key = self.key(next);
+        let Some(body) = self.target.place.sound(self.target.wtxn, key)? else { return Ok(false) };
+        let (_, entries) = decoded(key, &body)?;
+        let is_needed = open.entries.is_empty() && open.first.is_first();
+        if !is_needed
+            && (open.entries.is_empty() || open.entries.len() + entries.len() > MAX_ENTRIES)
+        {
+            return Ok(false);
+        }
+        open.entries.extend(entries);
+        open.old.push(next);
+        Ok(true)
+    }
+
+    /// Writes a piece, or several if it has become too large.
+    fn close(&mut self, open: &Open) {
+        let parts = cut(&open.entries, MAX_ENTRIES).into_iter().filter(|part| !part.is_empty());
+        let puts = parts.enumerate().map(|(nth, part)| {
+            let first = if nth == 0 { open.first } else { part[0].position() };
+            (first, Some(encode(part)))
+        });
+        let mut puts: BTreeMap<Position, Option<Vec<u8>>> = puts.collect();
+        for old in &open.old {
+            puts.entry(*old).or_insert(None);
+        }
+        let puts: Vec<Put> =
+            puts.into_iter().map(|(first, body)| (self.key(first), body)).collect();
+        self.puts.extend(puts);
     }
 }
 
-fn missing(key: Key) -> Error {
-    Error::corrupt(key, "it is missing")
+/// The first position and the entries of a verified piece.
+fn decoded(key: Key, body: &Sound<'_>) -> Result<(Position, Vec<Entry>)> {
+    let (_, first) = Position::of_key(key);
+    let piece = Piece::decode(first.region(), body.body());
+    let piece = piece.map_err(|what| Error::corrupt(key, what))?;
+    Ok((first, piece.entries().collect()))
+}
+
+/// Adds and removes entries; both ascend. Returns whether that has changed anything: a slot that
+/// was free before the edit is in no table.
+fn apply(entries: &mut Vec<Entry>, changes: &[Change]) -> bool {
+    let mut has_changed = false;
+    let old = std::mem::take(entries);
+    let mut left = old.iter().copied().peekable();
+    for (entry, is_added) in changes {
+        while let Some(before) = left.next_if(|other| other.order() < entry.order()) {
+            entries.push(before);
+        }
+        let is_again = entries.last() == Some(entry);
+        let was_there = is_again || left.next_if(|other| other == entry).is_some();
+        if is_again {
+            entries.pop();
+        }
+        has_changed |= was_there != *is_added;
+        if *is_added {
+            entries.push(*entry);
+        }
+    }
+    entries.extend(left);
+    has_changed
 }

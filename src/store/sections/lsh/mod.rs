@@ -2,12 +2,12 @@
 //! are computed around.
 //!
 //! An index that has the kind has tables from its first build on that finds an item (`upkeep`);
-//! from then on edits keep them in step (`edit`), one leaf a table for each item. A
+//! from then on edits keep them in step (`edit`), one piece a table for each item. A
 //! slot is in every table, with the hash of its vector, unless it is free. When the vectors have
 //! moved away from the center, a build makes the tables anew.
 //!
-//! `training`: what META and the training say; `tables`: the nodes that a snapshot has found;
-//! `view`: looks nodes up; `check`: verifies them.
+//! `training`: what META and the training say; `tables`: the pieces that a snapshot has found;
+//! `view`: looks pieces up; `check`: verifies them.
 
 mod check;
 mod edit;
@@ -24,7 +24,7 @@ use super::section::{AnyView, Section, SectionEdit};
 use super::upkeep::{Upkeep, Upkept};
 use crate::distance::Metric;
 use crate::error::Result;
-use crate::format::lsh::{Content, Part};
+use crate::format::lsh::Part;
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
 use crate::lsh::is_sound;
@@ -66,7 +66,7 @@ impl Section for LshSection {
         view: &AnyView<'_, '_, 't>,
         visit: &mut dyn FnMut(&'t [u8]) -> bool,
     ) -> Result<bool> {
-        view.each_hash_node(visit)
+        view.each_hash_piece(visit)
     }
 
     fn edit(&self, meta: &Meta) -> Option<Box<dyn SectionEdit>> {
@@ -115,21 +115,19 @@ impl Section for LshSection {
         let meta = &view.snapshot.meta;
         let Some(part) = part(view.snapshot.index, meta)? else { return Ok(()) };
         let trained = view.hash_training()?;
-        let [mut leaves, mut items, mut largest] = [0u64; 3];
-        view.each_hash_content(|_, _, content| {
-            if let Content::Leaf { slots, .. } = content {
-                leaves += 1;
-                items += slots.len() as u64;
-                largest = largest.max(slots.len() as u64);
-            }
+        let [mut pieces, mut items, mut largest] = [0u64; 3];
+        view.each_hash_content(|_, piece| {
+            pieces += 1;
+            items += piece.slots.len() as u64;
+            largest = largest.max(piece.slots.len() as u64);
             Ok(())
         })?;
         stats.lsh = Some(LshStats {
             tables: part.tables.into(),
             trained_on: trained.sample.into(),
-            leaves,
-            items_per_leaf: items as f64 / leaves.max(1) as f64,
-            largest_leaf: largest,
+            pieces,
+            items_per_piece: items as f64 / pieces.max(1) as f64,
+            largest_piece: largest,
         });
         Ok(())
     }

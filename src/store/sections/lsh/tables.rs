@@ -1,39 +1,32 @@
-//! The nodes of the tables in a snapshot: a pointer table for those of the upper levels of each
-//! table, and a map for the others, which are rare.
+//! The pieces of the tables that a snapshot has found: a list for each first digit of each table,
+//! on first use.
 //!
-//! Nodes share pages with others, which may move with any commit: a snapshot looks each up anew,
-//! and DELTA lists none.
+//! Pieces share pages with other values, which may move with any commit: a snapshot lists them
+//! anew, and DELTA lists none.
 
-use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 use super::training::hasher;
-use crate::format::Key;
 use crate::format::codes::Trained;
-use crate::format::lsh::{Node, Part};
+use crate::format::lsh::{Part, Position, REGIONS};
 use crate::lsh::Hasher;
-use crate::store::table::{Memory, Table};
+use crate::store::table::Memory;
 
-/// The last level whose nodes are in the pointer table: that of most leaves of up to some 3 million
-/// items, and of larger indexes.
-const UPPER: u32 = 3;
-const UPPER_OF_LARGE: u32 = 4;
-const LARGE: u32 = 2_000_000;
+/// A piece that has been found: the first position of it, and its value.
+pub(crate) type Found<'t> = (Position, &'t [u8]);
 
 /// What a snapshot has found of the tables so far.
 #[derive(Debug)]
 pub(crate) struct HashTables<'t> {
     pub(crate) hasher: Hasher,
-    pub(super) upper: Vec<Table<'t>>,
-    /// The nodes of lower levels, once all have been looked up.
-    pub(super) lower: OnceLock<BTreeMap<Key, &'t [u8]>>,
+    /// The pieces by table and first digit. None where memory must not grow with the index.
+    pub(super) regions: Vec<OnceLock<Vec<Found<'t>>>>,
 }
 
-impl<'t> HashTables<'t> {
-    pub(super) fn new(memory: Memory, items: u32, trained: &Trained, part: Part) -> Self {
-        let last = if items < LARGE { UPPER } else { UPPER_OF_LARGE };
-        let count = Node::first(last + 1) as usize;
-        let tables = (0..part.tables).map(|_| Table::prefixed(memory, count, true));
-        Self { hasher: hasher(trained, part), upper: tables.collect(), lower: OnceLock::new() }
+impl HashTables<'_> {
+    pub(super) fn new(memory: Memory, trained: &Trained, part: Part) -> Self {
+        let count = if memory == Memory::Full { usize::from(part.tables) * REGIONS } else { 0 };
+        let regions = std::iter::repeat_with(OnceLock::new).take(count).collect();
+        Self { hasher: hasher(trained, part), regions }
     }
 }

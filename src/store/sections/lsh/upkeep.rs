@@ -7,7 +7,7 @@ use super::training::{decode, hasher, part, trained_key};
 use crate::error::Result;
 use crate::format::checksum::Sound;
 use crate::format::codes::Trained;
-use crate::format::lsh::{Body, Entry, Node, Part};
+use crate::format::lsh::{Entry, Part, Position, REGIONS, cut, encode};
 use crate::format::meta::Meta;
 use crate::format::{Key, Kind};
 use crate::lsh::Hasher;
@@ -35,6 +35,9 @@ const WINDOW_DIVISOR: u32 = 8;
 /// A new center pays if it is this fraction of the mean squared distance away from the old one:
 /// all tables are then made anew, where codes follow block by block.
 const LEAST_GAIN: f64 = 0.1;
+/// The maximum number of entries of a new piece: six such values fill a page, and one in each of 16
+/// tables is 10 kB.
+const FILLED: usize = 80;
 /// Slots that a thread hashes at a time.
 const TASK: usize = 1024;
 
@@ -122,15 +125,16 @@ fn puts<'t>(
         go_on()?;
         let all = hashes.chunks_exact(tables).zip(numbers);
         let entries = all.map(|(hashes, slot)| Entry { hash: hashes[table], slot: slot.0 });
-        let mut tops: Vec<Vec<Entry>> = vec![Vec::new(); 1 << crate::format::lsh::DIGIT_BITS];
-        entries.for_each(|entry| tops[entry.digit(1) as usize].push(entry));
+        let mut regions: Vec<Vec<Entry>> = vec![Vec::new(); REGIONS];
+        entries.for_each(|entry| regions[entry.position().region()].push(entry));
         let mut puts = Vec::new();
-        for mut entries in tops {
-            entries.sort_unstable();
-            let Some(first) = entries.first() else { continue };
-            Body::subtree(Node::top(*first), entries, &mut |node, body| {
-                puts.push((node.key(index, table), Some(body.encode())));
-            });
+        for (region, mut entries) in regions.into_iter().enumerate() {
+            entries.sort_unstable_by_key(|entry| entry.order());
+            let parts = cut(&entries, FILLED).into_iter().filter(|part| !part.is_empty());
+            puts.extend(parts.enumerate().map(|(nth, part)| {
+                let first = if nth == 0 { Position::first_of(region) } else { part[0].position() };
+                (first.key(index, table), Some(encode(part)))
+            }));
         }
         Ok(puts)
     };

@@ -1,18 +1,17 @@
-//! Looking up the nodes of the tables.
+//! Looking up the pieces of the tables.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use super::tables::HashTables;
+use super::tables::{Found, HashTables};
 use super::training::{decode, part, trained_key};
 use crate::error::{Error, Result};
 use crate::format::checksum::{Sound, unverified};
 use crate::format::codes::Trained;
-use crate::format::lsh::{Content, Node};
+use crate::format::lsh::{Piece, Position, REGIONS, TRAINED};
 use crate::format::{Key, Kind};
 use crate::store::meter;
 use crate::store::snapshot::Snapshot;
 use crate::store::source::Source;
-use crate::store::table::Memory;
 use crate::store::view::View;
 
 impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
@@ -32,73 +31,76 @@ impl<'s, 't, S: Source<'t>> View<'s, 't, S> {
         }
         let Some(part) = part(snapshot.index, &snapshot.meta)? else { return Ok(None) };
         let trained = self.hash_training()?;
-        let new = || HashTables::new(snapshot.memory, snapshot.meta.items, &trained, part);
+        let new = || HashTables::new(snapshot.memory, &trained, part);
         Ok(Some(snapshot.hash_tables.get_or_init(new)))
     }
 
-    /// The content of a node of a table. `None` if there is no such node.
-    pub(crate) fn hash_node(
+    /// The pieces of a table whose entries have this first digit, ascending.
+    pub(crate) fn hash_pieces(
         &self,
-        tables: &HashTables<'t>,
+        tables: &'s HashTables<'t>,
         table: usize,
-        node: Node,
-    ) -> Result<Option<Content<'t>>> {
-        meter::read();
-        let (number, key) = (node.number() as usize, node.key(self.snapshot.index, table));
-        let upper = tables.upper.get(table).filter(|upper| number < upper.len());
-        let value = match (upper.and_then(|upper| upper.get(number)), upper, tables.lower.get()) {
-            (Some(value), ..) => value,
-            (None, Some(upper), _) => match self.source.get(key)? {
-                Some(value) => upper.set(number, value),
-                None => upper.set_absent(number),
-            }
-            .ok_or(Error::corrupt(key, "it does not have the length that it says"))?,
-            (None, None, Some(lower)) => lower.get(&key).copied().unwrap_or_default(),
-            (None, None, None) => self.source.get(key)?.unwrap_or_default(),
-        };
-        let body = unverified(value);
-        match body.is_empty() {
-            true => Ok(None),
-            false => Content::decode(body).map(Some).map_err(|what| Error::corrupt(key, what)),
+        region: usize,
+    ) -> Result<Cow<'s, [Found<'t>]>> {
+        let kept = tables.regions.get(table * REGIONS + region);
+        if let Some(pieces) = kept.and_then(|kept| kept.get()) {
+            return Ok(Cow::Borrowed(pieces));
         }
+        let first = Position::first_of(region);
+        let [first, last] =
+            [first, first.last_of_region()].map(|at| at.key(self.snapshot.index, table));
+        let values = self.source.values(first, last, usize::MAX)?.into_iter();
+        let pieces: Vec<Found<'t>> =
+            values.map(|(key, value)| (Position::of_key(key).1, value)).collect();
+        // A source that can look up single values only lists none: that is not remembered.
+        Ok(match kept.filter(|_| !pieces.is_empty()) {
+            Some(kept) => Cow::Borrowed(kept.get_or_init(|| pieces)),
+            None => Cow::Owned(pieces),
+        })
     }
 
-    /// Looks up all nodes, and passes each value to `go_on`, until it returns `false`. Returns
+    /// Decodes a piece of a table.
+    pub(crate) fn hash_piece(&self, table: usize, found: Found<'t>) -> Result<Piece<'t>> {
+        meter::read();
+        let (first, value) = found;
+        Piece::decode(first.region(), unverified(value))
+            .map_err(|what| Error::corrupt(first.key(self.snapshot.index, table), what))
+    }
+
+    /// Lists all pieces, and passes each value to `go_on`, until it returns `false`. Returns
     /// whether all were visited.
-    pub(super) fn each_hash_node(&self, go_on: &mut dyn FnMut(&'t [u8]) -> bool) -> Result<bool> {
+    pub(super) fn each_hash_piece(&self, go_on: &mut dyn FnMut(&'t [u8]) -> bool) -> Result<bool> {
         let Some(tables) = self.hash_tables()? else { return Ok(true) };
-        let mut lower = BTreeMap::new();
         let (first, last) = Key::all_of(self.snapshot.index, Kind::LSH);
         let values = self.source.values(first, last, usize::MAX)?;
         // Where only single values can be looked up, all have been found before.
         let is_whole = !values.is_empty();
-        for (key, value) in values {
-            let Some((table, node)) = Node::of_key(key) else { continue };
-            let (number, upper) = (node.number() as usize, tables.upper.get(table));
-            match upper.filter(|upper| number < upper.len()) {
-                Some(upper) => drop(upper.set(number, value)),
-                None => drop(lower.insert(key, value)),
+        let mut regions: Vec<Vec<Found<'t>>> = vec![Vec::new(); tables.regions.len()];
+        for (key, value) in values.into_iter().filter(|(key, _)| key.sub != TRAINED) {
+            let (table, first) = Position::of_key(key);
+            if let Some(region) = regions.get_mut(table * REGIONS + first.region()) {
+                region.push((first, value));
             }
             if !go_on(value) {
                 return Ok(false);
             }
         }
-        if self.snapshot.memory == Memory::Full && is_whole {
-            tables.lower.get_or_init(|| lower);
+        for (kept, pieces) in tables.regions.iter().zip(regions).filter(|_| is_whole) {
+            kept.get_or_init(|| pieces);
         }
         Ok(true)
     }
 
-    /// Passes the content of all nodes to `each`, in key order.
+    /// Passes the table of each piece, and the piece, to `each`, in key order.
     pub(super) fn each_hash_content(
         &self,
-        mut each: impl FnMut(usize, Node, Content<'t>) -> Result<()>,
+        mut each: impl FnMut(usize, Piece<'t>) -> Result<()>,
     ) -> Result<()> {
         let (first, last) = Key::all_of(self.snapshot.index, Kind::LSH);
         for (key, value) in self.source.values(first, last, usize::MAX)? {
-            if let Some((table, node)) = Node::of_key(key) {
-                let content = Content::decode(unverified(value));
-                each(table, node, content.map_err(|what| Error::corrupt(key, what))?)?;
+            if key.sub != TRAINED {
+                let (table, first) = Position::of_key(key);
+                each(table, self.hash_piece(table, (first, value))?)?;
             }
         }
         Ok(())

@@ -30,6 +30,7 @@ mod portable;
 pub(super) mod precise;
 mod prefetch;
 mod rotation;
+mod sift;
 mod sum;
 
 pub use self::bytes::{ByteKernels, Bytes};
@@ -42,6 +43,7 @@ pub use self::prefetch::{
     prefetches_early,
 };
 pub(crate) use self::rotation::{Rotation, split_mix};
+pub use self::sift::sift;
 use self::sum::{AbsoluteDifferences, Load, Products, SquaredDifferences, Sum};
 use super::Distance;
 use crate::codec::{Bf16, Codec, F16, F32, Floats, I8, Scale, VectorRef};
