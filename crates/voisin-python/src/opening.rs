@@ -56,7 +56,8 @@ macro_rules! creates {
             path, dimensions, *, metric = "cosine", dtype = None, ids = None,
             codes = AskedCodes::Auto, fields = None, kinds = None, name = None, m = None, m0 = None,
             ef_construction = None, alpha = None, seed = None, threads = 0, memory = None,
-            temp_dir = None, map_size = None, max_readers = None, growth_wait = None, any_file_system = false
+            temp_dir = None, map_size = None, max_readers = None, growth_wait = None,
+            any_file_system = false
         ))]
         #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
         pub(crate) fn $name(
