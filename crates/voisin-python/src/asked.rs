@@ -30,6 +30,8 @@ pub(crate) type At<S> = Snapshot<AnyMetric, <S as Searchable>::Key>;
 pub(crate) trait Start: Searchable<Key: Name> + HasRecords + Sync {
     fn start(&self, k: usize) -> Query<'_, Self>;
     fn now(&self) -> Result<Snapshot<AnyMetric, Self::Key>>;
+    /// The number of components of a vector.
+    fn width(&self) -> usize;
 }
 
 impl<K: ?Sized> Start for Index<AnyMetric, K>
@@ -44,6 +46,10 @@ where
     fn now(&self) -> Result<Snapshot<AnyMetric, K>> {
         self.snapshot()
     }
+
+    fn width(&self) -> usize {
+        self.dimensions()
+    }
 }
 
 impl<K: ?Sized> Start for Snapshot<AnyMetric, K>
@@ -57,6 +63,10 @@ where
 
     fn now(&self) -> Result<Self> {
         Ok(self.clone())
+    }
+
+    fn width(&self) -> usize {
+        self.dimensions()
     }
 }
 
@@ -114,6 +124,12 @@ fn set<K: Name + ?Sized>(items: &Bound<'_, PyAny>) -> PyResult<Filter<K>> {
 }
 
 impl<K: Name + ?Sized> Asked<K> {
+    /// What its answers have.
+    pub(crate) fn beside<S: Start>(&self, searched: &S) -> BesideItems {
+        let vectors_of = self.vectors.then(|| searched.width());
+        BesideItems { has_records: self.records, vectors_of }
+    }
+
     pub(crate) fn new(py: Python<'_>, options: Options<'_>) -> PyResult<Self> {
         check_prefix(py, options.prefix.as_deref(), K::HAS_PREFIX)?;
         if let (Some(ef), Some(recall)) = (options.ef, options.recall) {
@@ -269,7 +285,7 @@ where
                 raw => query.by_vector(&raw.floats(0..1, dimensions)),
             })
         })?;
-        return one::<S::Key>(py, found, asked.records);
+        return one::<S::Key>(py, found, asked.beside(searched));
     };
     let rows = watch.run(py, || many_rows(searched, asked, (raw, count, dimensions), watch))?;
     let many: Many = S::Key::many(rows);
@@ -350,7 +366,7 @@ pub(crate) fn similar<'py, S: Start>(
     let found = watch
         .run(py, || asked.with_query(searched, watch, |query| S::Key::by_item(query, &item)))?;
     match found {
-        Some(found) => one::<S::Key>(py, found, asked.records),
+        Some(found) => one::<S::Key>(py, found, asked.beside(searched)),
         None => Err(missing(name)),
     }
 }
@@ -362,12 +378,20 @@ pub(crate) fn missing(name: &Bound<'_, PyAny>) -> PyErr {
     refused(name.py(), "MissingItem", &message)
 }
 
+/// What an answer has beside items and distances.
+#[derive(Clone, Copy)]
+pub(crate) struct BesideItems {
+    pub(crate) has_records: bool,
+    /// The number of components of the vectors, if it has these.
+    pub(crate) vectors_of: Option<usize>,
+}
+
 /// An answer.
 pub(crate) fn one<'py, K: Name + ?Sized>(
     py: Python<'py>,
     found: Searched<K::Owned>,
-    has_records: bool,
+    BesideItems { has_records, vectors_of }: BesideItems,
 ) -> PyResult<Bound<'py, PyAny>> {
     let one: One = K::one(found);
-    Ok(Bound::new(py, Found { one, has_records })?.into_any())
+    Ok(Bound::new(py, Found { one, has_records, vectors_of })?.into_any())
 }

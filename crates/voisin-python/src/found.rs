@@ -123,6 +123,8 @@ fn lines<K: Name + ?Sized>(
 pub(crate) struct Found {
     pub(crate) one: One,
     pub(crate) has_records: bool,
+    /// The number of components of the vectors, if the search was asked for them.
+    pub(crate) vectors_of: Option<usize>,
 }
 
 #[pymethods]
@@ -149,11 +151,10 @@ impl Found {
     /// them by `vectors=True`; else None.
     #[getter]
     fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray2<f32>>>> {
-        each!(One, &self.one, found, _K => {
-            if found.vectors.is_empty() {
-                return Ok(None);
-            }
-            Ok(Some(PyArray2::from_vec2(py, &found.vectors)?))
+        let Some(dimensions) = self.vectors_of else { return Ok(None) };
+        each!(One, &self.one, found, _K => match &found.vectors[..] {
+            [] => Ok(Some(PyArray2::zeros(py, (0, dimensions), false))),
+            vectors => Ok(Some(PyArray2::from_vec2(py, vectors)?)),
         })
     }
 

@@ -172,7 +172,8 @@ impl FoundMany {
             Many::Bytes(rows) => One::Bytes(rows[i].clone()),
             Many::Uuids(rows) => One::Uuids(rows[i].clone()),
         };
-        Ok(Found { one, has_records: self.has_records })
+        let vectors_of = self.has_vectors.then_some(self.dimensions);
+        Ok(Found { one, has_records: self.has_records, vectors_of })
     }
 
     fn __reduce__(&self) -> PyResult<(Py<PyAny>, Py<PyAny>)> {

@@ -68,6 +68,25 @@ fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Bound<'_, PyAny>>> {
     found.iter().map(|inspected| facts::inspected(py, inspected)).collect()
 }
 
+/// Removes an index from its folder, with all its items, in one commit. Its space in the file is
+/// used again. Other handles on it raise from then on; snapshots that are held keep their view.
+///
+/// Raises:
+///     NotThere: there is no such index.
+///
+/// >>> import tempfile, voisin
+/// >>> folder = tempfile.mkdtemp()
+/// >>> for name in ("old", "new"):
+/// ...     voisin.create(folder, 3, name=name).close()
+/// >>> voisin.remove_index(folder, "old")
+/// >>> [found.name for found in voisin.inspect(folder)]
+/// ['new']
+#[pyfunction]
+#[pyo3(signature = (path, name = "main"))]
+fn remove_index(py: Python<'_>, path: PathBuf, name: &str) -> PyResult<()> {
+    detached(py, || voisin::remove_index(path, voisin::Options::default().name(name)))
+}
+
 /// Verifies the pages of a folder or a data file by plain reads, without opening it, whatever they
 /// contain. Returns what is wrong, in words; an empty list if LMDB's own pages are sound.
 /// `Index.check` does this, and verifies what is in the pages.
@@ -110,7 +129,7 @@ mod _voisin {
     #[pymodule_export]
     use super::watch::CancelToken;
     #[pymodule_export]
-    use super::{inspect, verify_file};
+    use super::{inspect, remove_index, verify_file};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -175,7 +175,7 @@ creates! {
 ///
 /// Args:
 ///     path: the folder.
-///     name: the name of the index, where the folder has several.
+///     name: the name of the index: `"main"`, or that of the only one of the folder, unless given.
 ///     read_only: True for searches only: needs no permission to write the file.
 ///     threads, memory, temp_dir, map_size, max_readers, growth_wait, any_file_system: as for
 ///         `create`.
@@ -220,8 +220,16 @@ pub(crate) fn open(
         any_file_system,
     };
     let options = settings.of(py, Options::default())?;
-    opened(py, settings, || match read_only {
-        true => AnyIndex::open_read_only(path, options),
-        false => AnyIndex::open(path, options),
+    let is_named = settings.name.is_some();
+    let open = move |options| match read_only {
+        true => AnyIndex::open_read_only(&path, options),
+        false => AnyIndex::open(&path, options),
+    };
+    opened(py, settings, || match open(options.clone()) {
+        // The only one of a folder need not be named.
+        Err(Error::MissingName { known, .. }) if !is_named && known.len() == 1 => {
+            open(options.name(&known[0]))
+        }
+        index => index,
     })
 }

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use pyo3::prelude::*;
 use voisin::{ItemId, PageToken, Query, Result};
 
-use crate::asked::{Asked, At, Start, one};
+use crate::asked::{Asked, At, BesideItems, Start, one};
 use crate::errors::{raised, refused};
 use crate::names::{Name, PagesOf};
 use crate::watch::{CancelToken, Watch};
@@ -42,7 +42,7 @@ pub(crate) struct PyPages {
     /// None while a thread asks for a page.
     pages: Mutex<Option<Any>>,
     k: usize,
-    has_records: bool,
+    beside: BesideItems,
     cancel: Option<Py<CancelToken>>,
 }
 
@@ -74,7 +74,7 @@ impl PyPages {
         })?;
         Ok(pages.map(|pages| {
             let pages = Mutex::new(Some(S::Key::pages(pages)));
-            Self { pages, k: asked.k, has_records: asked.records, cancel }
+            Self { pages, k: asked.k, beside: asked.beside(searched), cancel }
         }))
     }
 
@@ -104,7 +104,7 @@ fn next<'py, K: Name + ?Sized>(
     // An empty page that was cancelled says so.
     match page.nns.is_empty() && !page.did_cancel {
         true => Ok(None),
-        false => one::<K>(py, page, of.has_records).map(Some),
+        false => one::<K>(py, page, of.beside).map(Some),
     }
 }
 

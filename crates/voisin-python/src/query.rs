@@ -148,7 +148,7 @@ fn answered<'py, S: Start>(
     question: impl FnOnce(&Query<'_, S>) -> Result<Searched<Owned<S>>> + Send,
 ) -> PyResult<Bound<'py, PyAny>> {
     let found = watch.run(py, || asked.with_query(searched, watch, question))?;
-    one::<S::Key>(py, found, asked.records)
+    one::<S::Key>(py, found, asked.beside(searched))
 }
 
 #[pymethods]
@@ -377,7 +377,7 @@ impl PyQuery {
                 resolved_in: found.resolved_in.as_secs_f64(),
                 ways: found.ways,
             };
-            let answer = one::<S::Key>(py, found.answer, asked.records)?;
+            let answer = one::<S::Key>(py, found.answer, asked.beside(searched))?;
             facts::explanation(py, &explained, answer)
         }
         let (py, dimensions, watch) = (vector.py(), self.shape().dimensions, self.watch());

@@ -280,6 +280,10 @@ impl<'a, 'py> FromPyObject<'a, 'py> for AskedCodes {
         if asked.is_none() {
             return Ok(Self::None);
         }
+        if asked.is_instance_of::<PyBool>() {
+            // It would be a number.
+            return Ok(Self::Other(asked.repr()?.to_string()));
+        }
         Ok(match (asked.extract::<&str>(), asked.extract::<usize>()) {
             (Ok("auto"), _) => Self::Auto,
             (Ok("fast"), _) => Self::Fast,

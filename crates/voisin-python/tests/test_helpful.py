@@ -128,3 +128,53 @@ def test_what_cannot_be_pickled_says_what_can(filled):
         with pytest.raises(TypeError, match=remedy):
             pickle.dumps(it)
     assert len(pickle.loads(pickle.dumps(filled))) == 300
+
+
+def test_a_search_that_finds_nothing_has_vectors_of_a_shape(filled):
+    vector = rows(1)[0]
+    for found in (
+        filled.search(vector, filter=[], vectors=True, records=True),
+        filled.search(vector, k=0, vectors=True, records=True),
+        filled.search(vector.reshape(1, 4), filter=[], vectors=True, records=True)[0],
+        filled.snapshot().search(
+            vector, radius=0.0, exclude=filled.ids(), vectors=True, records=True
+        ),
+    ):
+        assert (found.vectors.shape, found.records, len(found)) == ((0, 4), [], 0)
+    assert filled.search(vector, filter=[]).vectors is None
+
+
+def test_the_only_index_of_a_folder_need_not_be_named(tmp_path):
+    voisin.create(tmp_path / "one", 4, name="only").add([7], rows(1))
+    assert voisin.open(tmp_path / "one").ids().tolist() == [7]
+    assert voisin.open(tmp_path / "one", read_only=True).name == "only"
+    voisin.create(tmp_path / "one", 4, name="other")
+    with pytest.raises(voisin.NotThere, match="only.*other"):
+        voisin.open(tmp_path / "one")
+    voisin.remove_index(tmp_path / "one", "only")
+    assert voisin.open(tmp_path / "one").name == "other"
+    with pytest.raises(voisin.NotThere):
+        voisin.remove_index(tmp_path / "one", "only")
+
+
+def test_true_is_no_number_of_bits(tmp_path, filled):
+    with pytest.raises(voisin.InvalidParameter, match="no codes of True"):
+        voisin.create(tmp_path / "bits", 4, codes=True)
+    with pytest.raises(voisin.InvalidParameter, match="no codes of True"):
+        filled.set_codes(True)
+
+
+def test_a_data_frame_is_a_matrix(filled):
+    class Frame:
+        """As pandas and polars have it."""
+
+        columns = ("a", "b", "c", "d")
+
+        def to_numpy(self):
+            return rows(3, seed=5).astype(np.float64)
+
+        def __arrow_c_stream__(self):
+            raise AssertionError("columns are no vectors")
+
+    filled.add([900, 901, 902], Frame())
+    assert filled.search(Frame(), k=1).ids.tolist() == [[900], [901], [902]]

@@ -48,6 +48,7 @@ from voisin._voisin import (
     inspect,
     open,
     open_or_create,
+    remove_index,
     verify_file,
 )
 from voisin.errors import (
@@ -152,5 +153,6 @@ __all__ = [
     "inspect",
     "open",
     "open_or_create",
+    "remove_index",
     "verify_file",
 ]

@@ -10,9 +10,7 @@ import numpy as np
 from voisin.errors import _exception
 
 # What the native module reads in place.
-_TAKEN = tuple(
-    np.dtype(name) for name in ("float32", "float64", "float16", "int8", "uint8")
-)
+_TAKEN = tuple(np.dtype(name) for name in ("float32", "float64", "float16", "int8", "uint8"))
 
 
 def as_vectors(data: Any) -> np.ndarray[Any, Any]:
@@ -28,6 +26,9 @@ def as_vectors(data: Any) -> np.ndarray[Any, Any]:
 
 
 def _as_array(data: Any) -> np.ndarray[Any, Any]:
+    if hasattr(data, "columns") and hasattr(data, "to_numpy"):
+        # A data frame, each row of which is a vector.
+        return np.asarray(data.to_numpy())
     if hasattr(data, "__arrow_c_array__") or hasattr(data, "__arrow_c_stream__"):
         from voisin._sources import arrow_matrix
 
