@@ -45,7 +45,7 @@ use crate::store::target::Put;
 use crate::store::view::View;
 use crate::store::{GoOn, Place};
 use crate::threads;
-use crate::types::Slot;
+use crate::types::{Calibration, Slot};
 
 /// If more than one in this many nodes must be deleted, rebuilding the graph is faster than
 /// repairing it, and gives a better one.
@@ -272,7 +272,9 @@ impl<'e> Build<'_, 'e> {
     ) -> Result<()> {
         let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
         // What other codes find by an `ef` is not known.
-        let is_outdated = meta.calibration.is_some() && meta.lacks_codes(self.codes_from);
+        let lacks_codes = meta.lacks_codes(self.codes_from);
+        let is_outdated =
+            meta.calibration.as_ref().is_some_and(|known| lacks_codes || known.is_outdated());
         self.encode(wtxn, &meta, linked, go_on)?;
         self.keep_up(wtxn, makes, go_on)?;
         if is_due(&meta, linked, anew) || is_outdated && meta.pending == 0 {
@@ -310,7 +312,7 @@ impl<'e> Build<'_, 'e> {
         let mut edit = Edit::begin(place, wtxn, self.dimensions)?;
         (edit.meta.is_coded, edit.meta.training) = (true, training);
         if lacks_codes {
-            edit.meta.calibration = None;
+            edit.meta.calibration.iter_mut().for_each(Calibration::outdate);
         }
         edit.finish_with(puts)
     }

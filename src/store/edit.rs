@@ -38,7 +38,7 @@ use crate::format::item_keys::{Naming, Row as KeyRow};
 use crate::format::meta::{MAX_DIMENSIONS, Meta, Training};
 use crate::format::set::SetKind;
 use crate::format::{Key, Kind};
-use crate::types::{IndexKind, ItemId, Scale, Slot, names};
+use crate::types::{Calibration, IndexKind, ItemId, Scale, Slot, names};
 
 /// Bytes of encoded rows that are buffered. User code (iterator, `AsRef`, metric) produces them,
 /// and runs before any of them is stored.
@@ -602,6 +602,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     pub(crate) fn set_codes(&mut self, bits: u8) -> Result<()> {
         if self.meta.code_bits != bits {
             self.delete_codes()?;
+            self.meta.calibration.iter_mut().for_each(Calibration::outdate);
         }
         self.meta.code_bits = bits;
         Ok(())

@@ -59,6 +59,17 @@ impl Calibration {
         if rest.is_empty() && found.is_possible() { Ok(Some(found)) } else { Err(DAMAGE) }
     }
 
+    /// Notes that the index has other codes than it was measured with: as if it had been measured
+    /// when it had one item, which asks for more effort meanwhile.
+    pub(crate) fn outdate(&mut self) {
+        self.items = 1;
+    }
+
+    /// Whether builds are to measure anew, however little they link.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.items == 1
+    }
+
     fn is_possible(&self) -> bool {
         // From 1 on.
         let ascend = |numbers: Vec<u32>| numbers[0] > 0 && numbers.is_sorted_by(|a, b| a < b);

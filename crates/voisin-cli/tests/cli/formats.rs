@@ -98,9 +98,9 @@ fn bytes_and_uuids_name_items_in_all_commands() {
             .map(|(at, row)| (Value::from(keys[at].clone()), row.to_vec()));
         assert_eq!(items(&place, &index), expected);
         // Exported files have the same keys.
-        for file in ["copy.jsonl", "copy.parquet"] {
+        for form in ["jsonl", "parquet"] {
+            let (file, again) = (format!("{names}.{form}"), format!("{names}.of.{form}"));
             place.line(&format!("export {index} {file}")).done();
-            let again = format!("{names}.{file}");
             place.line(&format!("load {again} {file} --metric cosine --names {names}")).done();
             assert_eq!(items(&place, &again), expected);
         }
