@@ -4,6 +4,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -75,8 +76,15 @@ impl Ui {
     }
 }
 
+/// Whether it was told that the command was interrupted: by the handler of signals, or by the work
+/// that has ended in order while a second signal came.
+static WAS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
 /// The last line of a command that has not succeeded.
 pub(crate) fn tell(is_json: bool, exit: Exit, message: &str) {
+    if exit == Exit::Interrupted && WAS_INTERRUPTED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     if is_json {
         let value = serde_json::json!({
             "error": message, "kind": exit.name(), "exit": exit as i32,
