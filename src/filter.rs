@@ -27,12 +27,12 @@ use crate::types::ItemId;
 /// and [`Query::exclude`](crate::Query::exclude) take it by reference.
 ///
 /// A query looks the items of a set up in the index, about 3 nanoseconds for each of many ids, and
-/// up to a microsecond for a key. A filter does that once for a snapshot: searches of an
-/// [`Index`](crate::Index) do it again after a commit, those of a [`Reader`](crate::Reader) or
-/// [`Snapshot`](crate::Snapshot) never. In a write transaction, each query does it, and sees what
-/// is not committed yet. Used with another index or snapshot, it is resolved for that; it takes up
-/// to 5 bytes of memory for each item of the index. Clones share all of that, and threads can use
-/// it at the same time.
+/// up to a microsecond for a key. A filter keeps that, from its second use on a snapshot on:
+/// searches of an [`Index`](crate::Index) do it again after a commit, those of a
+/// [`Reader`](crate::Reader) or [`Snapshot`](crate::Snapshot) never. In a write transaction, each
+/// query does it, and sees what is not committed yet. Used with another index or snapshot, it is
+/// resolved for that; it takes up to 5 bytes of memory for each item of the index. Clones share all
+/// of that, and threads can use it at the same time.
 ///
 /// ```
 /// use voisin::roaring::RoaringBitmap;
@@ -80,7 +80,7 @@ impl<K: ItemName + ?Sized> fmt::Debug for Filter<K> {
 
 impl<K: ItemName + ?Sized> Filter<K> {
     fn of(set: Set) -> Self {
-        Self { kept: Arc::new(Kept { set, resolved: Mutex::default() }), names: PhantomData }
+        Self { kept: Arc::new(Kept { set, used: Mutex::default() }), names: PhantomData }
     }
 }
 
@@ -129,23 +129,13 @@ enum Set {
     Matching(Condition),
 }
 
-/// The slots of items.
-fn slots_of<'t, S: Source<'t>>(view: &View<'_, 't, S>, ids: Ids, due: Due) -> Result<SlotSet> {
-    Ok(match ids {
-        Ids::Only(ids) => SlotSet::of(view, &ids, due)?,
-        Ids::AllBut(ids) => {
-            let others = SlotSet::of(view, &ids, due)?;
-            SlotSet::all(view)?.without(&others, &view.snapshot.pending)
-        }
-    })
-}
-
 /// The shared state of the clones of a filter.
 #[doc(hidden)]
 pub struct Kept {
     set: Set,
-    /// What it was resolved to last, and the serial number of the snapshot.
-    resolved: Mutex<Option<(u64, Arc<SlotSet>)>>,
+    /// The serial number of the snapshot that it was used on last, and what it was resolved to for
+    /// that: from its second use on, as the first may not need all of it.
+    used: Mutex<Option<(u64, Option<Arc<SlotSet>>)>>,
 }
 
 impl fmt::Debug for Kept {
@@ -155,31 +145,48 @@ impl fmt::Debug for Kept {
 }
 
 impl Kept {
-    fn resolve<'t, S: Source<'t>>(
+    /// Looks the names up. From the second use on a snapshot, it is resolved, and that is kept.
+    fn known<'t, S: Source<'t>>(
         &self,
         view: &View<'_, 't, S>,
         keys: &impl Keys,
         due: Due,
-    ) -> Result<Arc<SlotSet>> {
+    ) -> Result<Known<'_>> {
         let serial = view.snapshot.serial;
-        let lock = || self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, slots)) = &*lock()
-            && *of == serial
-        {
-            return Ok(Arc::clone(slots));
-        }
+        let lock = || self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = {
+            let mut used = lock();
+            match &*used {
+                Some((of, Some(slots))) if *of == serial => {
+                    return Ok(Known::Slots(Arc::clone(slots)));
+                }
+                Some((of, None)) if *of == serial => false,
+                _ => {
+                    *used = Some((serial, None));
+                    true
+                }
+            }
+        };
         // Not under the lock: others may be at work on other snapshots.
-        let slots = Arc::new(match &self.set {
-            Set::Ids(ids) => SlotSet::of(view, ids, due)?,
-            Set::Keys(all) => SlotSet::of(view, &keys.ids(all, due)?, due)?,
-            Set::Prefix(prefix) => SlotSet::of(view, &with_prefix(prefix, keys, due)?, due)?,
-            Set::Matching(condition) => slots_of(view, view.matching(condition)?, due)?,
-        });
+        let known = match &self.set {
+            Set::Ids(ids) => Known::Borrowed(ids),
+            Set::Keys(all) => Known::Ids(keys.ids(all, due)?),
+            Set::Prefix(prefix) => Known::Ids(with_prefix(prefix, keys, due)?),
+            Set::Matching(condition) => Known::matching(view, condition, due)?,
+        };
+        if is_first {
+            return Ok(known);
+        }
+        let slots = match known {
+            Known::Borrowed(ids) => Arc::new(SlotSet::of(view, ids, due)?),
+            Known::Ids(ids) => Arc::new(SlotSet::of(view, &ids, due)?),
+            Known::Slots(slots) => slots,
+        };
         // These may be some of them otherwise.
         if !due.is_over() {
-            *lock() = Some((serial, Arc::clone(&slots)));
+            *lock() = Some((serial, Some(Arc::clone(&slots))));
         }
-        Ok(slots)
+        Ok(Known::Slots(slots))
     }
 }
 
@@ -290,14 +297,27 @@ impl<'a> Known<'a> {
             None => None,
             Some(Candidates::Ids(ids)) => Some(Self::Borrowed(ids)),
             Some(Candidates::Keys(all)) => Some(Self::Ids(keys.ids(all, due)?)),
-            Some(Candidates::Matching(condition)) => Some(match view.matching(condition)? {
-                // As if they were given: they may not have to be resolved.
-                Ids::Only(ids) => Self::Ids(ids),
-                ids => Self::Slots(Arc::new(slots_of(view, ids, due)?)),
-            }),
-            Some(Candidates::Kept(kept)) => Some(Self::Slots(kept.resolve(view, keys, due)?)),
+            Some(Candidates::Matching(condition)) => Some(Self::matching(view, condition, due)?),
+            Some(Candidates::Kept(kept)) => Some(kept.known(view, keys, due)?),
             Some(Candidates::Invalid(bytes)) => {
                 return Err(Error::InvalidItemKey { bytes: *bytes, max: MAX_KEY_BYTES });
+            }
+        })
+    }
+
+    /// The items for which a condition holds, as if they were given: they may not have to be
+    /// resolved.
+    fn matching<'t, S: Source<'t>>(
+        view: &View<'_, 't, S>,
+        condition: &Condition,
+        due: Due,
+    ) -> Result<Self> {
+        Ok(match view.matching(condition)? {
+            Ids::Only(ids) => Self::Ids(ids),
+            Ids::AllBut(ids) => {
+                let others = SlotSet::of(view, &ids, due)?;
+                let left = SlotSet::all(view)?.without(&others, &view.snapshot.pending);
+                Self::Slots(Arc::new(left))
             }
         })
     }
