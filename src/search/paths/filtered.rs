@@ -13,8 +13,9 @@ use crate::types::Slot;
 /// results.
 const SEEDS: usize = 16;
 
-/// The share of the nodes around a query that a glance expects to be candidates at least.
-const DENSE_RATE: f32 = 0.5;
+/// The share of the nodes around a query that a glance expects to be candidates: it gives up where
+/// fewer than a quarter of that are. Among sparser ones it would cost as much as what follows.
+const DENSE_RATE: f32 = 1.0;
 
 /// What the searches of a filter share.
 pub(super) struct Filtering<'q> {
@@ -77,7 +78,7 @@ impl<'q> Filtering<'q> {
             admitted: usize::MAX,
             is_through: false,
             is_thorough: request.recall.is_some(),
-            pass_rate: (rows as f32 / meta.linked().max(1) as f32).clamp(DENSE_RATE, 1.0),
+            pass_rate: DENSE_RATE,
         };
         let bits = context.selection.only().map(|only| only.bits());
         Self { budget, seeds: Vec::new(), bits }
