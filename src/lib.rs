@@ -114,6 +114,10 @@ mod kinds {}
 #[doc = include_str!("../docs/erasure.md")]
 mod erasure {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tenants.md")]
+mod tenants {}
+
 mod build;
 mod builder;
 mod check;
