@@ -314,7 +314,11 @@ fn a_kept_filter_is_of_the_tenant_that_it_is_used_on() {
         }
     }
     let condition = field("n").eq(1);
-    assert_eq!(snapshot.tenant("bolt").unwrap().count(&condition).unwrap(), 20);
+    let bolt = snapshot.tenant("bolt").unwrap();
+    assert_eq!(bolt.count(&condition).unwrap(), 20);
+    let keys = bolt.keys().unwrap().map(Result::unwrap);
+    assert!(keys.eq(bolt.keys_of(&condition).unwrap()));
+    assert!(bolt.keys_of(&condition.not()).unwrap().is_empty());
 }
 
 /// Pages go on with a token, in the tenant that they are of.

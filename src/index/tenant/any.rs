@@ -14,11 +14,11 @@ use crate::search::Searched;
 /// It is one of two handles, each with all methods of a [`Tenant`]. The methods here work on both,
 /// with items named by [`AnyKey`].
 #[derive(Debug, Clone)]
-pub enum AnyTenant<'a> {
+pub enum AnyTenant {
     /// Items are named by strings.
-    Texts(Tenant<'a, Index<AnyMetric, str>>),
+    Texts(Tenant<Index<AnyMetric, str>>),
     /// Items are named by bytes.
-    Bytes(Tenant<'a, Index<AnyMetric, [u8]>>),
+    Bytes(Tenant<Index<AnyMetric, [u8]>>),
 }
 
 /// Evaluates the same expression on each of the handles. With a key, it is one of the type of the
@@ -96,7 +96,7 @@ impl AnyIndex {
     /// [`NoTenants`](Error::NoTenants) if items are not named by strings or bytes,
     /// [`NamingMismatch`](Error::NamingMismatch) if the name is not of their type, and as
     /// [`Index::tenant`].
-    pub fn tenant(&self, name: impl Into<AnyKey>) -> Result<AnyTenant<'_>> {
+    pub fn tenant(&self, name: impl Into<AnyKey>) -> Result<AnyTenant> {
         let name = name.into();
         match self {
             Self::Texts(index) => Ok(AnyTenant::Texts(index.tenant(name.text(index.name())?)?)),
@@ -170,7 +170,7 @@ impl AnyIndex {
     }
 }
 
-impl AnyTenant<'_> {
+impl AnyTenant {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &[u8] {

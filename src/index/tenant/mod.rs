@@ -22,7 +22,6 @@ use crate::error::{Error, Result};
 use crate::filter::{Kept, Named};
 use crate::format::tenant;
 use crate::item_key::{AsKey, MAX_KEY_BYTES, PrefixedKey, sealed};
-use crate::query::pinned::{Pinned, Work};
 use crate::query::{Answer, HasRecords, Query, Searchable, Target};
 
 /// The longest name of a tenant, which leaves one byte to the key.
@@ -30,11 +29,13 @@ const MAX_NAME_BYTES: usize = MAX_KEY_BYTES - 4;
 
 /// A tenant of an index or of a snapshot: see [`Index::tenant`].
 ///
-/// The handle keeps the name, and from its second search of a commit on which items the tenant has:
-/// 4 bytes each. For a tenant of many items, keep the handle for several searches; of one with few,
-/// they are looked up in some microseconds.
-pub struct Tenant<'a, S> {
-    of: &'a S,
+/// A handle can be cloned, and used from any thread. It keeps the name, and from its second search
+/// of a commit on which items the tenant has: 4 bytes each, which clones share. For a tenant of many
+/// items, keep the handle for several searches; of one with few, they are looked up in some
+/// microseconds.
+#[derive(Clone)]
+pub struct Tenant<S> {
+    of: S,
     space: Arc<Space>,
 }
 
@@ -88,13 +89,7 @@ fn take<K: PrefixedKey + ?Sized>(bytes: &[u8]) -> Option<K::Owned> {
     <K as sealed::Bytes>::take(bytes)
 }
 
-impl<S> Clone for Tenant<'_, S> {
-    fn clone(&self) -> Self {
-        Self { of: self.of, space: Arc::clone(&self.space) }
-    }
-}
-
-impl<S> fmt::Debug for Tenant<'_, S> {
+impl<S> fmt::Debug for Tenant<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.space.name.escape_ascii().to_string();
         f.debug_struct("Tenant").field("name", &name).finish_non_exhaustive()
@@ -150,8 +145,8 @@ impl<D, K: PrefixedKey + ?Sized> Index<D, K> {
     ///
     /// # Errors
     /// [`InvalidTenant`](Error::InvalidTenant) for a name that is empty, or longer than 476 bytes.
-    pub fn tenant(&self, name: impl AsKey<K>) -> Result<Tenant<'_, Self>> {
-        Ok(Tenant { of: self, space: Space::new(&name)? })
+    pub fn tenant(&self, name: impl AsKey<K>) -> Result<Tenant<Self>> {
+        Ok(Tenant { of: self.clone(), space: Space::new(&name)? })
     }
 }
 
@@ -160,8 +155,8 @@ impl<D, K: PrefixedKey + ?Sized> Snapshot<D, K> {
     ///
     /// # Errors
     /// As [`Index::tenant`].
-    pub fn tenant(&self, name: impl AsKey<K>) -> Result<Tenant<'_, Self>> {
-        Ok(Tenant { of: self, space: Space::new(&name)? })
+    pub fn tenant(&self, name: impl AsKey<K>) -> Result<Tenant<Self>> {
+        Ok(Tenant { of: self.clone(), space: Space::new(&name)? })
     }
 }
 
@@ -174,7 +169,7 @@ pub fn tenant_of<K: PrefixedKey + ?Sized>(key: &K) -> Option<(K::Owned, K::Owned
     take::<K>(&name).zip(take::<K>(key.get(prefix..)?))
 }
 
-impl<S: Searchable<Key: PrefixedKey>> Tenant<'_, S> {
+impl<S: Searchable<Key: PrefixedKey>> Tenant<S> {
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &[u8] {
@@ -254,7 +249,7 @@ impl<S: Searchable<Key: PrefixedKey>> Tenant<'_, S> {
     }
 }
 
-impl<S: HasRecords> HasRecords for Tenant<'_, S> {}
+impl<S: HasRecords> HasRecords for Tenant<S> {}
 
 /// Answers a query of a tenant of `of`: its restrictions say which.
 fn answer<S: Searchable, T>(
@@ -266,44 +261,19 @@ fn answer<S: Searchable, T>(
     S::answer(&Query { searched: of, request, named }, target)
 }
 
-impl<S: Searchable<Key: PrefixedKey>> Searchable for Tenant<'_, S> {
+impl<S: Searchable<Key: PrefixedKey>> Searchable for Tenant<S> {
     type Key = S::Key;
 
     fn answer(query: &Query<'_, Self>, target: Target<'_>) -> Result<Option<Vec<Answer<Self>>>> {
-        answer(query.searched.of, query, target)
+        answer(&query.searched.of, query, target)
     }
 
     type Pinned<'a>
-        = TenantPinned<S::Pinned<'a>>
+        = S::Pinned<'a>
     where
         Self: 'a;
 
     fn pin(&self) -> Result<Self::Pinned<'_>> {
-        Ok(TenantPinned { pinned: self.of.pin()?, space: Arc::clone(&self.space) })
-    }
-}
-
-/// One state of what has a tenant, whose keys are the tenant's.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct TenantPinned<P> {
-    pinned: P,
-    space: Arc<Space>,
-}
-
-impl<P: Pinned> Pinned for TenantPinned<P> {
-    fn look(&self, work: Work<'_>) -> Result<()> {
-        let Work { named, request, run } = work;
-        // Work without restrictions names items, too.
-        let named = Named { space: &self.space.prefix, ..named.clone() };
-        self.pinned.look(Work { named: &named, request, run })
-    }
-
-    fn commit(&self) -> Result<Option<u64>> {
-        self.pinned.commit()
-    }
-
-    fn is_same_as(&self, commit: u64) -> Result<bool> {
-        self.pinned.is_same_as(commit)
+        self.of.pin()
     }
 }

@@ -69,8 +69,7 @@ impl<D, K: PrefixedKey + ?Sized> TenantBatch<'_, '_, D, K> {
     /// let (here, there): (Index<Euclidean, str>, Index<Euclidean, str>) =
     ///     (create("here")?, create("there")?);
     /// here.tenant("acme")?.add_with_record("doc-1", &[0.5], b"its text")?;
-    /// let snapshot = here.snapshot()?;
-    /// let acme = snapshot.tenant("acme")?;
+    /// let acme = here.snapshot()?.tenant("acme")?;
     /// assert_eq!(there.tenant("acme")?.write(|batch| batch.copy_from(&acme))?, 1);
     /// assert_eq!(there.tenant("acme")?.record("doc-1")?, Some(b"its text".to_vec()));
     /// # Ok(())
@@ -82,9 +81,9 @@ impl<D, K: PrefixedKey + ?Sized> TenantBatch<'_, '_, D, K> {
     /// nothing has changed. [`ItemExists`](Error::ItemExists) if this tenant has an item with one
     /// of the keys, [`InvalidItemKey`](Error::InvalidItemKey) if one is too long beside the name of
     /// this one, and those of [`add`](Self::add): items before it have been added, so return it.
-    pub fn copy_from<E>(&mut self, source: &Tenant<'_, Snapshot<E, K>>) -> Result<u64> {
+    pub fn copy_from<E>(&mut self, source: &Tenant<Snapshot<E, K>>) -> Result<u64> {
         let writes = &self.batch.writes;
-        check_source(source.of, writes.place().metric, writes.dimensions())?;
+        check_source(&source.of, writes.place().metric, writes.dimensions())?;
         let space = Arc::clone(&self.space);
         let rows = source.names()?.map(|entry| -> Result<Row<f32>> {
             let (key, id) = entry?;
@@ -95,7 +94,7 @@ impl<D, K: PrefixedKey + ?Sized> TenantBatch<'_, '_, D, K> {
     }
 
     /// Deletes the items that another tenant has, too, with equal vectors and records.
-    fn delete_equal(&mut self, copied: &Tenant<'_, Snapshot<D, K>>) -> Result<u64> {
+    fn delete_equal(&mut self, copied: &Tenant<Snapshot<D, K>>) -> Result<u64> {
         let mut equal = Vec::new();
         for entry in copied.names()? {
             let (key, id) = entry?;
@@ -169,7 +168,7 @@ impl<D, K: PrefixedKey + ?Sized> Index<D, K> {
             return self.rename_tenant(name, new);
         }
         let (old, new) = (Space::new(&name)?, Space::new(&new)?);
-        let copy = |batch: &mut Batch<'_, E, K>, from: &Tenant<'_, Snapshot<D, K>>| {
+        let copy = |batch: &mut Batch<'_, E, K>, from: &Tenant<Snapshot<D, K>>| {
             let mut tenant = TenantBatch::of(batch, &new);
             match tenant.is_empty()? {
                 true => tenant.copy_from(from),
@@ -179,15 +178,13 @@ impl<D, K: PrefixedKey + ?Sized> Index<D, K> {
         if is_here {
             return self.folder().write(|txn| {
                 // Of the newest commit: no other writer adds one before this one ends.
-                let snapshot = self.snapshot()?;
-                let from = Tenant { of: &snapshot, space: Arc::clone(&old) };
+                let from = Tenant { of: self.snapshot()?, space: Arc::clone(&old) };
                 txn.index(target, |batch| copy(batch, &from))?;
                 txn.index(self, |batch| TenantBatch::of(batch, &old).clear())
             });
         }
         shared.writable()?;
-        let snapshot = self.snapshot()?;
-        let from = Tenant { of: &snapshot, space: Arc::clone(&old) };
+        let from = Tenant { of: self.snapshot()?, space: Arc::clone(&old) };
         target.write(|batch| copy(batch, &from))?;
         self.write(|batch| TenantBatch::of(batch, &old).delete_equal(&from))
     }

@@ -23,7 +23,7 @@ const KEYS_AHEAD: usize = 1024;
 /// The same for tenants, each of which is a descent of the B-tree.
 const TENANTS_AHEAD: usize = 128;
 
-impl<D, K: PrefixedKey + ?Sized> Tenant<'_, Snapshot<D, K>> {
+impl<D, K: PrefixedKey + ?Sized> Tenant<Snapshot<D, K>> {
     fn id(&self, key: &impl AsKey<K>) -> Result<Option<ItemId>> {
         self.of.id_of_key(&self.space.key(key)?)
     }
@@ -131,6 +131,20 @@ impl<D, K: PrefixedKey + ?Sized> Tenant<'_, Snapshot<D, K>> {
     /// As [`len`](Self::len) and [`Snapshot::count`].
     pub fn count(&self, condition: &Condition) -> Result<u64> {
         Ok(self.of.matching(condition)?.intersection_len(&self.ids()?))
+    }
+
+    /// The keys of its items for which a condition holds, in the order of their bytes. O(its items),
+    /// beside what the condition costs.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn keys_of(&self, condition: &Condition) -> Result<Vec<K::Owned>> {
+        let matching = self.of.matching(condition)?;
+        let names = self.names()?.filter_map(|entry| match entry {
+            Ok((key, id)) => matching.contains(id).then_some(Ok(key)),
+            Err(error) => Some(Err(error)),
+        });
+        names.collect()
     }
 
     /// The vector of an item that a key names.

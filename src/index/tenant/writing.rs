@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::erase::erase;
 use super::super::{Batch, Index, Snapshot};
-use super::{Space, Tenant, TenantPinned, answer, take};
+use super::{Space, Tenant, answer, take};
 use crate::codec::Component;
 use crate::error::{Error, Result};
 use crate::item_key::{AsKey, PrefixedKey};
@@ -299,12 +299,12 @@ impl<'w, D, K: PrefixedKey + ?Sized> Searchable for TenantBatch<'_, 'w, D, K> {
     }
 
     type Pinned<'a>
-        = TenantPinned<&'a Batch<'w, D, K>>
+        = &'a Batch<'w, D, K>
     where
         Self: 'a;
 
     fn pin(&self) -> Result<Self::Pinned<'_>> {
-        Ok(TenantPinned { pinned: self.batch, space: Arc::clone(&self.space) })
+        Ok(self.batch)
     }
 }
 
@@ -337,14 +337,13 @@ impl<D, K: PrefixedKey + ?Sized> Index<D, K> {
     }
 }
 
-impl<D, K: PrefixedKey + ?Sized> Tenant<'_, Index<D, K>> {
+impl<D, K: PrefixedKey + ?Sized> Tenant<Index<D, K>> {
     /// The tenant at the newest commit.
     fn with_snapshot<T>(
         &self,
-        work: impl FnOnce(&Tenant<'_, Snapshot<D, K>>) -> Result<T>,
+        work: impl FnOnce(&Tenant<Snapshot<D, K>>) -> Result<T>,
     ) -> Result<T> {
-        let snapshot = self.of.snapshot()?;
-        work(&Tenant { of: &snapshot, space: Arc::clone(&self.space) })
+        work(&Tenant { of: self.of.snapshot()?, space: Arc::clone(&self.space) })
     }
 
     /// Changes the tenant in one write transaction of the index: see [`Index::write`]. To change
