@@ -167,8 +167,8 @@ pub use self::filter::{AsCandidates, Filter};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    AnyIndex, AnyKey, AnyMetric, AnyTenant, AnyType, Batch, Folder, FolderSnapshot, FolderTxn, Index,
-    Inspected, LoadPhase, LoadProgress, Loader, Metadata, Names, Options, Snapshot, Tenant,
+    AnyIndex, AnyKey, AnyMetric, AnyTenant, AnyType, Batch, Folder, FolderSnapshot, FolderTxn,
+    Index, Inspected, LoadPhase, LoadProgress, Loader, Metadata, Names, Options, Snapshot, Tenant,
     TenantBatch, UnlessWithin, inspect, remove_index, tenant_of,
 };
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, PrefixedKey};

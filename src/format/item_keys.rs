@@ -235,9 +235,9 @@ mod tests {
         assert_eq!(Naming::Uuid.show(&uuid), shown);
         assert_eq!(Naming::Uuid.show(&[1, 255]), "01ff");
         assert_eq!(Naming::Bytes.show(&[0, 16, 255]), "0010ff");
-        let of_a_tenant = [&tenant::prefix(b"acme").unwrap()[..], b"\xFF"].concat();
+        let of_a_tenant = [&tenant::prefix(b"acme", MAX_BYTES).unwrap()[..], b"\xFF"].concat();
         assert_eq!(Naming::Bytes.show(&of_a_tenant), "ff of the tenant 61636d65");
-        let of_a_tenant = [&tenant::prefix(b"acme").unwrap()[..], b"doc-1"].concat();
+        let of_a_tenant = [&tenant::prefix(b"acme", MAX_BYTES).unwrap()[..], b"doc-1"].concat();
         assert_eq!(Naming::Text.show(&of_a_tenant), r#""doc-1" of the tenant "acme""#);
         for byte in 0..=u8::MAX {
             let naming = Naming::from_byte(byte);

@@ -6,8 +6,6 @@
 //! are one range, too, before any key that does not begin with a NUL. All added bytes are ASCII: of
 //! names and keys that are UTF-8, the whole is UTF-8.
 
-use super::item_keys::MAX_BYTES;
-
 /// The first byte of the keys of tenants' items.
 const MARK: u8 = 0;
 /// The end of a name. A NUL in a name becomes [`ESCAPED`].
@@ -17,10 +15,10 @@ const ESCAPED: [u8; 2] = [0, 2];
 /// The first bytes of the keys of any tenant's items.
 pub(crate) const ALL: &[u8] = &[MARK];
 
-/// The prefix of the keys of a tenant's items. `None` if no tenant can have this name: it is empty,
-/// or so long that there is no room for a key.
-pub(crate) fn prefix(name: &[u8]) -> Option<Vec<u8>> {
-    if name.is_empty() || name.len() >= MAX_BYTES {
+/// The prefix of the keys of a tenant's items, which have at most `max` bytes. `None` if no tenant
+/// can have this name: it is empty, or so long that there is no room for a key.
+pub(crate) fn prefix(name: &[u8], max: usize) -> Option<Vec<u8>> {
+    if name.is_empty() || name.len() >= max {
         return None;
     }
     let mut prefix = vec![MARK];
@@ -31,7 +29,7 @@ pub(crate) fn prefix(name: &[u8]) -> Option<Vec<u8>> {
         }
     }
     prefix.extend(END);
-    (prefix.len() < MAX_BYTES).then_some(prefix)
+    (prefix.len() < max).then_some(prefix)
 }
 
 /// The name of the tenant of an item, and the length of its prefix. `None` if the key is not one of
@@ -70,6 +68,8 @@ pub(crate) fn after(mut prefix: Vec<u8>) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    const MAX_BYTES: usize = 480;
+
     const NAMES: &[&[u8]] = &[
         b"\0",
         b"\0\0",
@@ -96,7 +96,7 @@ mod tests {
     fn prefixes_sort_like_names_and_none_begins_another() {
         let mut names = NAMES.to_vec();
         names.sort_unstable();
-        let prefixes: Vec<_> = names.iter().map(|name| prefix(name).unwrap()).collect();
+        let prefixes: Vec<_> = names.iter().map(|name| prefix(name, MAX_BYTES).unwrap()).collect();
         assert!(prefixes.is_sorted());
         let keys: [&[u8]; 5] = [b"\0", b"\0\x01", b"key", b"\xFF", b"\x02"];
         for (at, (name, first)) in names.iter().zip(&prefixes).enumerate() {
@@ -130,10 +130,11 @@ mod tests {
         for key in plain {
             assert_eq!(name_in(key), None, "{key:x?}");
         }
-        assert_eq!(prefix(b""), None);
-        assert_eq!(prefix(&[b'a'; MAX_BYTES - 4]).map(|prefix| prefix.len()), Some(MAX_BYTES - 1));
-        assert_eq!(prefix(&[b'a'; MAX_BYTES - 3]), None);
-        assert_eq!(prefix(&[0; MAX_BYTES / 2 - 1]), None);
-        assert_eq!(prefix(&[0; 2 * MAX_BYTES]), None);
+        let length = |name: &[u8]| prefix(name, MAX_BYTES).map(|prefix| prefix.len());
+        assert_eq!(length(b""), None);
+        assert_eq!(length(&[b'a'; MAX_BYTES - 4]), Some(MAX_BYTES - 1));
+        assert_eq!(length(&[b'a'; MAX_BYTES - 3]), None);
+        assert_eq!(length(&[0; MAX_BYTES / 2 - 1]), None);
+        assert_eq!(length(&[0; 2 * MAX_BYTES]), None);
     }
 }

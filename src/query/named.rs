@@ -75,22 +75,10 @@ impl<'a, 's, 't, S: Source<'t>, L: Lend> LentKeys<'a, 's, 't, S, L> {
         Ok(Self { keys, view, known, txn, space })
     }
 
-    /// The key of an item in the space, if it is in the space.
-    fn key<'v, V: Source<'t>>(
-        &self,
-        view: &View<'v, 't, V>,
-        id: ItemId,
-    ) -> Result<Option<&'t [u8]>> {
-        Ok(self.keys.key(view, self.known, id)?.strip_prefix(self.space))
-    }
-
-    /// The key of a result, which is in the space.
-    fn key_of_result<'v, V: Source<'t>>(
-        &self,
-        view: &View<'v, 't, V>,
-        id: ItemId,
-    ) -> Result<&'t [u8]> {
-        self.key(view, id)?.ok_or_else(|| mistyped(self.keys.place.index, id))
+    /// The key of a result, which is in the space, without the prefix.
+    fn key_of_result<V: Source<'t>>(&self, view: &View<'_, 't, V>, id: ItemId) -> Result<&'t [u8]> {
+        let key = self.keys.key(view, self.known, id)?;
+        key.strip_prefix(self.space).ok_or_else(|| mistyped(self.keys.place.index, id))
     }
 }
 
@@ -164,11 +152,13 @@ where
     N: Source<'t> + Sync,
     L: Lend,
 {
+    let LentKeys { keys: rows, view: names, known, space, .. } = *keys;
     let ask = named.predicate.map(|predicate: NamePredicate<'_>| {
         move |id| {
             // An item of another tenant is no result.
-            let Some(key) = keys.key(keys.view, id)? else { return Ok(false) };
-            predicate.ask(key).ok_or_else(|| mistyped(keys.keys.place.index, id))
+            let key = rows.key(names, known, id)?.strip_prefix(space);
+            let accepts = key.map_or(Some(false), |key| predicate.ask(key));
+            accepts.ok_or_else(|| mistyped(rows.place.index, id))
         }
     });
     let ask = ask.as_ref().map(|ask| ask as Predicate<'_>);

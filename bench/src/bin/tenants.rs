@@ -143,10 +143,14 @@ fn bytes(folder: &Path, index: &Texts, shape: Shape, report: &mut Report) {
     }
     let alone = used(&plain) / few.tenants as f64;
     println!(
-        "bytes a tenant: {each:.0}, of which vectors {vectors:.0}, keys and ids {named:.0}; as many \
-         items of none: {alone:.0}"
+        "bytes a tenant: {each:.0}, of which vectors {vectors:.0}, keys and ids {named:.0}; as \
+         many items of none: {alone:.0}"
     );
-    report.at_most("bytes a tenant beyond vectors, keys and ids", each - vectors - named, MAX_BYTES);
+    report.at_most(
+        "bytes a tenant beyond vectors, keys and ids",
+        each - vectors - named,
+        MAX_BYTES,
+    );
     report.at_most("bytes a tenant beyond as many items of none", each - alone, MAX_BYTES);
 }
 

@@ -1,9 +1,9 @@
 //! A tenant of an index whose metric and naming are known when it is opened, not when the program
 //! is compiled.
 
+use super::super::Index;
 use super::super::any::{AnyIndex, AnyMetric};
 use super::super::any_key::AnyKey;
-use super::super::Index;
 use super::Tenant;
 use crate::codec::Component;
 use crate::error::{Error, Result};

@@ -30,8 +30,8 @@ const MAX_NAME_BYTES: usize = MAX_KEY_BYTES - 4;
 /// A tenant of an index or of a snapshot: see [`Index::tenant`].
 ///
 /// A handle can be cloned, and used from any thread. It keeps the name, and from its second search
-/// of a commit on which items the tenant has: 4 bytes each, which clones share. For a tenant of many
-/// items, keep the handle for several searches; of one with few, they are looked up in some
+/// of a commit on which items the tenant has: 4 bytes each, which clones share. For a tenant of
+/// many items, keep the handle for several searches; of one with few, they are looked up in some
 /// microseconds.
 #[derive(Clone)]
 pub struct Tenant<S> {
@@ -54,7 +54,7 @@ impl Space {
     /// [`Error::InvalidTenant`].
     fn new<K: PrefixedKey + ?Sized>(name: &impl AsKey<K>) -> Result<Arc<Self>> {
         let name = name.as_key().as_prefix().to_vec();
-        let prefix = tenant::prefix(&name);
+        let prefix = tenant::prefix(&name, MAX_KEY_BYTES);
         let prefix =
             prefix.ok_or(Error::InvalidTenant { bytes: name.len(), max: MAX_NAME_BYTES })?;
         Ok(Arc::new(Self { name, prefix, all: Kept::all() }))
@@ -126,7 +126,7 @@ impl<D, K: PrefixedKey + ?Sized> Index<D, K> {
     /// bolt.add("doc-1", &[0.0, 1.0])?;
     ///
     /// assert_eq!(acme.search(5).by_vector(&[0.0, 1.0])?.nns[0].0, "doc-2");
-    /// assert_eq!(bolt.search(5).by_vector(&[1.0, 0.0])?.into_nns(), [("doc-1".to_owned(), 1.0)]);
+    /// assert_eq!(bolt.search(5).by_vector(&[1.0, 0.0])?.into_nns(), [("doc-1".to_owned(), 0.5)]);
     /// assert_eq!((acme.len()?, acme.vector("doc-1")?), (2, Some(vec![1.0, 0.0])));
     /// assert_eq!(index.tenants()?, ["acme", "bolt"]);
     ///
@@ -167,6 +167,14 @@ pub fn tenant_of<K: PrefixedKey + ?Sized>(key: &K) -> Option<(K::Owned, K::Owned
     let key = key.as_prefix();
     let (name, prefix) = tenant::name_in(key)?;
     take::<K>(&name).zip(take::<K>(key.get(prefix..)?))
+}
+
+impl<S> Tenant<S> {
+    /// The index or snapshot that it is a tenant of.
+    #[must_use]
+    pub fn of(&self) -> &S {
+        &self.of
+    }
 }
 
 impl<S: Searchable<Key: PrefixedKey>> Tenant<S> {

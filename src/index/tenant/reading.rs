@@ -133,8 +133,8 @@ impl<D, K: PrefixedKey + ?Sized> Tenant<Snapshot<D, K>> {
         Ok(self.of.matching(condition)?.intersection_len(&self.ids()?))
     }
 
-    /// The keys of its items for which a condition holds, in the order of their bytes. O(its items),
-    /// beside what the condition costs.
+    /// The keys of its items for which a condition holds, in the order of their bytes. O(its
+    /// items), beside what the condition costs.
     ///
     /// # Errors
     /// As [`count`](Self::count).

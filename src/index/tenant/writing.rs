@@ -7,7 +7,7 @@ use super::super::erase::erase;
 use super::super::{Batch, Index, Snapshot};
 use super::{Space, Tenant, answer, take};
 use crate::codec::Component;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::item_key::{AsKey, PrefixedKey};
 use crate::query::{Answer, HasRecords, Query, Searchable, Target};
 use crate::store::sections::item_keys::rows::mistyped;
@@ -121,8 +121,8 @@ impl<'b, 'w, D, K: PrefixedKey + ?Sized> TenantBatch<'b, 'w, D, K> {
     /// Adds an item, or replaces its vector; an item that has a record keeps it.
     ///
     /// # Errors
-    /// As [`Batch::add`]; [`InvalidItemKey`](Error::InvalidItemKey) if the key is too long beside
-    /// the name of the tenant.
+    /// As [`Batch::add`]; [`InvalidItemKey`](crate::Error::InvalidItemKey) if the key is too long
+    /// beside the name of the tenant.
     pub fn add(&mut self, key: impl AsKey<K>, vector: &[impl Component]) -> Result<()> {
         self.batch.writes.check_process()?;
         self.batch.add_named(&self.space.key(&key)?, vector, None)
@@ -304,7 +304,7 @@ impl<'w, D, K: PrefixedKey + ?Sized> Searchable for TenantBatch<'_, 'w, D, K> {
         Self: 'a;
 
     fn pin(&self) -> Result<Self::Pinned<'_>> {
-        Ok(self.batch)
+        Ok(&*self.batch)
     }
 }
 
@@ -338,12 +338,12 @@ impl<D, K: PrefixedKey + ?Sized> Index<D, K> {
 }
 
 impl<D, K: PrefixedKey + ?Sized> Tenant<Index<D, K>> {
-    /// The tenant at the newest commit.
-    fn with_snapshot<T>(
-        &self,
-        work: impl FnOnce(&Tenant<Snapshot<D, K>>) -> Result<T>,
-    ) -> Result<T> {
-        work(&Tenant { of: self.of.snapshot()?, space: Arc::clone(&self.space) })
+    /// The tenant at the newest commit, for as long as it is held: see [`Index::snapshot`].
+    ///
+    /// # Errors
+    /// As [`Index::snapshot`].
+    pub fn snapshot(&self) -> Result<Tenant<Snapshot<D, K>>> {
+        Ok(Tenant { of: self.of.snapshot()?, space: Arc::clone(&self.space) })
     }
 
     /// Changes the tenant in one write transaction of the index: see [`Index::write`]. To change
@@ -400,12 +400,12 @@ impl<D, K: PrefixedKey + ?Sized> Tenant<Index<D, K>> {
     }
 
     /// The number of its items at the newest commit: O(them), a tenth of a microsecond each. A
-    /// [`snapshot`](Snapshot::tenant) of the index has all of what follows at one commit.
+    /// [`snapshot`](Self::snapshot) has all of what follows at one commit.
     ///
     /// # Errors
     /// As [`Index::snapshot`].
     pub fn len(&self) -> Result<u64> {
-        self.with_snapshot(Tenant::len)
+        self.snapshot()?.len()
     }
 
     /// Whether it has no items: then there is no such tenant. One lookup.
@@ -413,7 +413,7 @@ impl<D, K: PrefixedKey + ?Sized> Tenant<Index<D, K>> {
     /// # Errors
     /// As [`Index::snapshot`].
     pub fn is_empty(&self) -> Result<bool> {
-        self.with_snapshot(Tenant::is_empty)
+        self.snapshot()?.is_empty()
     }
 
     /// Whether it has such an item.
@@ -421,15 +421,15 @@ impl<D, K: PrefixedKey + ?Sized> Tenant<Index<D, K>> {
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn contains(&self, key: impl AsKey<K>) -> Result<bool> {
-        self.with_snapshot(|tenant| tenant.contains(key))
+        self.snapshot()?.contains(key)
     }
 
     /// The vector of an item as stored. `None` if there is no such item.
     ///
     /// # Errors
-    /// [`InvalidItemKey`](Error::InvalidItemKey), and as [`Index::snapshot`].
+    /// [`InvalidItemKey`](crate::Error::InvalidItemKey), and as [`Index::snapshot`].
     pub fn vector(&self, key: impl AsKey<K>) -> Result<Option<Vec<f32>>> {
-        self.with_snapshot(|tenant| tenant.vector(key))
+        self.snapshot()?.vector(key)
     }
 
     /// The record of an item. `None` if it has none, or if there is no such item.
@@ -437,7 +437,7 @@ impl<D, K: PrefixedKey + ?Sized> Tenant<Index<D, K>> {
     /// # Errors
     /// As [`vector`](Self::vector).
     pub fn record(&self, key: impl AsKey<K>) -> Result<Option<Vec<u8>>> {
-        self.with_snapshot(|tenant| tenant.record(key))
+        self.snapshot()?.record(key)
     }
 
     /// The keys of its items, in the order of their bytes.
@@ -445,6 +445,6 @@ impl<D, K: PrefixedKey + ?Sized> Tenant<Index<D, K>> {
     /// # Errors
     /// As [`Index::snapshot`].
     pub fn keys(&self) -> Result<Vec<K::Owned>> {
-        self.with_snapshot(|tenant| tenant.keys()?.collect())
+        self.snapshot()?.keys()?.collect()
     }
 }
