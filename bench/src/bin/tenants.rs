@@ -276,7 +276,7 @@ fn changing(folder: &Path, index: &Texts, shape: Shape) {
     let options = shape.options().name("other");
     let other = Texts::open_or_create(folder.join("tenants"), options).expect("an index");
     let io = Path::new("/proc/self/io");
-    let mut timed = |what: &str, work: &dyn Fn(usize) -> u64| {
+    let timed = |what: &str, work: &dyn Fn(usize) -> u64| {
         let before = written_bytes(io).unwrap_or(0);
         let times = (0..CHANGED).map(|nth| {
             let began = Instant::now();
