@@ -93,6 +93,37 @@ pub enum Error {
         /// The maximum length in bytes.
         max: usize,
     },
+    /// A name that no tenant can have.
+    #[error(
+        "a tenant cannot have a name of {bytes} bytes: use 1 to {max} bytes, fewer where some are \
+         NUL, and leave room to the keys of its items"
+    )]
+    InvalidTenant {
+        /// The length of the name in bytes.
+        bytes: usize,
+        /// The maximum length in bytes.
+        max: usize,
+    },
+    /// A tenant was to get the name of another one.
+    #[error(
+        "there is a tenant {tenant} already: use another name, drop that one first, or copy the \
+         items to it"
+    )]
+    TenantExists {
+        /// The name.
+        tenant: String,
+    },
+    /// The items of the index are not named by strings or bytes, which tenants need.
+    #[error(
+        "the items of the index {index:?} are named by {stored}, and tenants need string or byte \
+         keys: create an index with these, and copy the items to it"
+    )]
+    NoTenants {
+        /// The name of the index.
+        index: String,
+        /// The stored kind of item names.
+        stored: &'static str,
+    },
     /// A query that cannot be compared.
     #[error("the query: {}", defect.of(Role::Query))]
     InvalidQuery {

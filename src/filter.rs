@@ -80,7 +80,7 @@ impl<K: ItemName + ?Sized> fmt::Debug for Filter<K> {
 
 impl<K: ItemName + ?Sized> Filter<K> {
     fn of(set: Set) -> Self {
-        Self { kept: Arc::new(Kept { set, used: Mutex::default() }), names: PhantomData }
+        Self { kept: Arc::new(Kept::of(set)), names: PhantomData }
     }
 }
 
@@ -133,9 +133,18 @@ enum Set {
 #[doc(hidden)]
 pub struct Kept {
     set: Set,
-    /// The serial number of the snapshot that it was used on last, and what it was resolved to for
-    /// that: from its second use on, as the first may not need all of it.
-    used: Mutex<Option<(u64, Option<Arc<SlotSet>>)>>,
+    used: Mutex<Option<Used>>,
+}
+
+/// What a filter was used on last.
+struct Used {
+    /// The serial number of the snapshot.
+    serial: u64,
+    /// The space of keys.
+    space: Vec<u8>,
+    /// What it was resolved to for that: from its second use on, as the first may not need all of
+    /// it.
+    slots: Option<Arc<SlotSet>>,
 }
 
 impl fmt::Debug for Kept {
@@ -145,6 +154,15 @@ impl fmt::Debug for Kept {
 }
 
 impl Kept {
+    fn of(set: Set) -> Self {
+        Self { set, used: Mutex::default() }
+    }
+
+    /// All items of a space of keys.
+    pub(crate) fn all() -> Self {
+        Self::of(Set::Prefix(Vec::new()))
+    }
+
     /// Looks the names up. From the second use on a snapshot, it is resolved, and that is kept.
     fn known<'t, S: Source<'t>>(
         &self,
@@ -156,13 +174,14 @@ impl Kept {
         let lock = || self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = {
             let mut used = lock();
-            match &*used {
-                Some((of, Some(slots))) if *of == serial => {
+            let is_of = |used: &&Used| used.serial == serial && used.space == keys.space();
+            match used.as_ref().filter(is_of) {
+                Some(Used { slots: Some(slots), .. }) => {
                     return Ok(Known::Slots(Arc::clone(slots)));
                 }
-                Some((of, None)) if *of == serial => false,
-                _ => {
-                    *used = Some((serial, None));
+                Some(Used { slots: None, .. }) => false,
+                None => {
+                    *used = Some(Used { serial, space: keys.space().to_vec(), slots: None });
                     true
                 }
             }
@@ -171,7 +190,7 @@ impl Kept {
         let known = match &self.set {
             Set::Ids(ids) => Known::Borrowed(ids),
             Set::Keys(all) => Known::Ids(keys.ids(all, due)?),
-            Set::Prefix(prefix) => Known::Ids(with_prefix(prefix, keys, due)?),
+            Set::Prefix(prefix) => Known::Ids(keys.with_prefix(prefix, due)?),
             Set::Matching(condition) => Known::matching(view, condition, due)?,
         };
         if is_first {
@@ -184,7 +203,8 @@ impl Kept {
         };
         // These may be some of them otherwise.
         if !due.is_over() {
-            *lock() = Some((serial, Some(Arc::clone(&slots))));
+            let (space, slots) = (keys.space().to_vec(), Some(Arc::clone(&slots)));
+            *lock() = Some(Used { serial, space, slots });
         }
         Ok(Known::Slots(slots))
     }
@@ -247,10 +267,18 @@ pub(crate) struct Named<'a> {
     pub(crate) excluded: Option<Candidates<'a>>,
     pub(crate) prefix: Option<&'a [u8]>,
     pub(crate) predicate: Option<NamePredicate<'a>>,
+    /// The space of keys that all names are in: the prefix of the keys of a tenant's items, or
+    /// nothing.
+    pub(crate) space: &'a [u8],
+    /// If results are restricted to that space: all of its items.
+    pub(crate) tenant: Option<&'a Kept>,
 }
 
 /// Looks up the keys of an index, if its items have any.
 pub(crate) trait Keys {
+    /// The prefix of the keys in the index, which those here are without.
+    fn space(&self) -> &[u8];
+
     /// The ids of the items that have these keys: some of them, if the time is over.
     fn ids(&self, keys: &[Vec<u8>], due: Due) -> Result<RoaringBitmap>;
 
@@ -262,6 +290,10 @@ pub(crate) trait Keys {
 pub(crate) struct NoKeys;
 
 impl Keys for NoKeys {
+    fn space(&self) -> &[u8] {
+        &[]
+    }
+
     fn ids(&self, _: &[Vec<u8>], _: Due) -> Result<RoaringBitmap> {
         Ok(RoaringBitmap::new())
     }
@@ -269,14 +301,6 @@ impl Keys for NoKeys {
     fn with_prefix(&self, _: &[u8], _: Due) -> Result<RoaringBitmap> {
         Ok(RoaringBitmap::new())
     }
-}
-
-fn with_prefix(prefix: &[u8], keys: &impl Keys, due: Due) -> Result<RoaringBitmap> {
-    if prefix.len() > MAX_KEY_BYTES {
-        // No key is as long, and LMDB refuses to look for one.
-        return Ok(RoaringBitmap::new());
-    }
-    keys.with_prefix(prefix, due)
 }
 
 /// A set of items whose names have been looked up.
@@ -300,7 +324,8 @@ impl<'a> Known<'a> {
             Some(Candidates::Matching(condition)) => Some(Self::matching(view, condition, due)?),
             Some(Candidates::Kept(kept)) => Some(kept.known(view, keys, due)?),
             Some(Candidates::Invalid(bytes)) => {
-                return Err(Error::InvalidItemKey { bytes: *bytes, max: MAX_KEY_BYTES });
+                let max = MAX_KEY_BYTES - keys.space().len();
+                return Err(Error::InvalidItemKey { bytes: *bytes, max });
             }
         })
     }
@@ -333,7 +358,27 @@ impl<'a> Known<'a> {
 
 impl Named<'_> {
     fn has_sets(&self) -> bool {
-        self.candidates.is_some() || self.excluded.is_some() || self.prefix.is_some()
+        self.candidates.is_some()
+            || self.excluded.is_some()
+            || self.prefix.is_some()
+            || self.tenant.is_some()
+    }
+
+    /// The items whose keys begin with the prefix, or else those of the tenant, unless nothing but
+    /// these can be candidates.
+    fn prefixed<'t, S: Source<'t>>(
+        &self,
+        view: &View<'_, 't, S>,
+        keys: &impl Keys,
+        due: Due,
+    ) -> Result<Option<Known<'_>>> {
+        if let Some(prefix) = self.prefix.filter(|prefix| !prefix.is_empty()) {
+            return Ok(Some(Known::Ids(keys.with_prefix(prefix, due)?)));
+        }
+        match (self.tenant, &self.candidates) {
+            (None, _) | (Some(_), Some(Candidates::Keys(_))) => Ok(None),
+            (Some(tenant), _) => tenant.known(view, keys, due).map(Some),
+        }
     }
 
     /// Runs `search` with the request that these restrictions, of names, add to `request`.
@@ -354,12 +399,11 @@ impl Named<'_> {
         let due = request.due();
         let candidates = Known::of(&self.candidates, view, keys, due)?;
         let excluded = Known::of(&self.excluded, view, keys, due)?;
-        let prefix = self.prefix.filter(|prefix| !prefix.is_empty());
-        let prefix = prefix.map(|prefix| with_prefix(prefix, keys, due)).transpose()?;
+        let prefix = self.prefixed(view, keys, due)?;
         let before = request.restrictions;
         let mut restrictions = Restrictions {
             candidates: candidates.as_ref().map(Known::items).or(before.candidates),
-            prefix: prefix.as_ref().map(Items::Ids).or(before.prefix),
+            prefix: prefix.as_ref().map(Known::items).or(before.prefix),
             excluded: excluded.as_ref().map(Known::items).or(before.excluded),
             predicate: predicate.or(before.predicate),
         };

@@ -114,6 +114,10 @@ mod kinds {}
 #[doc = include_str!("../docs/erasure.md")]
 mod erasure {}
 
+#[cfg(doctest)]
+#[doc = include_str!("../docs/tenants.md")]
+mod tenants {}
+
 mod build;
 mod builder;
 mod check;
@@ -163,9 +167,9 @@ pub use self::filter::{AsCandidates, Filter};
 pub use self::format::{Key, Kind};
 pub use self::import::Import;
 pub use self::index::{
-    AnyIndex, AnyKey, AnyMetric, AnyType, Batch, Folder, FolderSnapshot, FolderTxn, Index,
-    Inspected, LoadPhase, LoadProgress, Loader, Metadata, Names, Options, Snapshot, UnlessWithin,
-    inspect, remove_index,
+    AnyIndex, AnyKey, AnyMetric, AnyTenant, AnyType, Batch, Folder, FolderSnapshot, FolderTxn,
+    Index, Inspected, LoadPhase, LoadProgress, Loader, Metadata, Names, Options, Snapshot, Tenant,
+    TenantBatch, UnlessWithin, inspect, remove_index, tenant_of,
 };
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, PrefixedKey};
 pub use self::query::groups::{Group, Groups};

@@ -376,6 +376,25 @@ impl<'e, D, K: ?Sized> Writer<'e, D, K> {
         Ok(count)
     }
 
+    /// Gives items other keys, which name none: pairs of the key that one has and the new one.
+    /// Returns how many of them existed.
+    pub(crate) fn rename_keys(
+        &self,
+        wtxn: &mut RwTxn<'_>,
+        keys: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> Result<u64> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut edit = self.edit(wtxn)?;
+        let mut count = 0;
+        for (key, new) in keys {
+            count += u64::from(edit.rename(&key, &new)?);
+        }
+        edit.finish()?;
+        Ok(count)
+    }
+
     /// Whether the index must be trained before its first item, and is not.
     pub(crate) fn needs_training(&self, rtxn: &RoTxn<'_>) -> Result<bool> {
         if !self.place.metric.is_trained {

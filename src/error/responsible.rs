@@ -56,6 +56,9 @@ impl Error {
             | Self::InvalidItem { .. }
             | Self::InvalidKeyedItem { .. }
             | Self::InvalidItemKey { .. }
+            | Self::InvalidTenant { .. }
+            | Self::TenantExists { .. }
+            | Self::NoTenants { .. }
             | Self::InvalidQuery { .. }
             | Self::InvalidRow { .. }
             | Self::UnevenRows { .. }

@@ -6,7 +6,7 @@
 //! UTF-8; byte strings and UUIDs are the bytes themselves. META and the catalog say which of these
 //! an index has.
 
-use super::{Damage, Key, Kind, checksum, take_u32};
+use super::{Damage, Key, Kind, checksum, take_u32, tenant};
 use crate::types::ItemId;
 
 /// Maximum length of an item key in bytes: the 511 bytes of an LMDB key less our prefix, with some
@@ -80,6 +80,16 @@ impl Naming {
 
     /// Formats an item key for messages; any bytes are accepted.
     pub(crate) fn show(self, key: &[u8]) -> String {
+        match tenant::name_in(key) {
+            Some((name, prefix)) if matches!(self, Self::Text | Self::Bytes) => {
+                let [key, name] = [&key[prefix..], &name].map(|part| self.show_plain(part));
+                format!("{key} of the tenant {name}")
+            }
+            _ => self.show_plain(key),
+        }
+    }
+
+    fn show_plain(self, key: &[u8]) -> String {
         match (self, <[u8; 8]>::try_from(key), std::str::from_utf8(key)) {
             (Self::U64, Ok(bytes), _) => u64::from_be_bytes(bytes).to_string(),
             (Self::Text, _, Ok(text)) => format!("{text:?}"),
@@ -225,6 +235,10 @@ mod tests {
         assert_eq!(Naming::Uuid.show(&uuid), shown);
         assert_eq!(Naming::Uuid.show(&[1, 255]), "01ff");
         assert_eq!(Naming::Bytes.show(&[0, 16, 255]), "0010ff");
+        let of_a_tenant = [&tenant::prefix(b"acme", MAX_BYTES).unwrap()[..], b"\xFF"].concat();
+        assert_eq!(Naming::Bytes.show(&of_a_tenant), "ff of the tenant 61636d65");
+        let of_a_tenant = [&tenant::prefix(b"acme", MAX_BYTES).unwrap()[..], b"doc-1"].concat();
+        assert_eq!(Naming::Text.show(&of_a_tenant), r#""doc-1" of the tenant "acme""#);
         for byte in 0..=u8::MAX {
             let naming = Naming::from_byte(byte);
             assert_eq!(naming.map(|naming| naming as u8), (byte < 5).then_some(byte));

@@ -23,6 +23,7 @@ pub(crate) mod lsh;
 pub(crate) mod meta;
 pub(crate) mod records;
 pub(crate) mod set;
+pub(crate) mod tenant;
 
 pub use self::key::{Key, Kind};
 

@@ -77,7 +77,8 @@ impl<D, K: ItemKey + ?Sized> Index<D, K> {
     }
 }
 
-fn erase<D, K: ?Sized>(
+/// Deletes items and erases what they leave: `vectors` are theirs, and `delete` deletes them.
+pub(super) fn erase<D, K: ?Sized>(
     index: &Index<D, K>,
     vectors: impl Fn(&Batch<'_, D, K>) -> Result<Vec<Vec<f32>>>,
     delete: impl Fn(&mut Batch<'_, D, K>) -> Result<u64>,

@@ -133,9 +133,14 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         self.keys().id(self.writes.txn(), &key)
     }
 
+    /// The id of the item with the key of these bytes.
+    pub(super) fn id_named(&self, key: &[u8]) -> Result<Option<ItemId>> {
+        self.keys().id(self.writes.txn(), key)
+    }
+
     /// Whether there is an item with the key of these bytes.
     pub(super) fn has_key(&self, key: &[u8]) -> Result<bool> {
-        Ok(self.keys().id(self.writes.txn(), key)?.is_some())
+        Ok(self.id_named(key)?.is_some())
     }
 
     /// Adds an item, or replaces its vector; an item that has a record keeps it. O(dimensions);
@@ -202,6 +207,15 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// As [`add`](Self::add), and [`LengthMismatch`](Error::LengthMismatch). All keys and vectors
     /// are checked first: a bad one changes nothing.
     pub fn add_items<Q: AsKey<K>>(&mut self, keys: &[Q], vectors: &[impl Component]) -> Result<()> {
+        self.add_items_named(keys.iter().map(bytes_of).collect::<Result<_>>()?, vectors)
+    }
+
+    /// The same by the bytes of keys.
+    pub(super) fn add_items_named(
+        &mut self,
+        keys: Vec<Vec<u8>>,
+        vectors: &[impl Component],
+    ) -> Result<()> {
         let dimensions = self.writes.dimensions();
         if keys.len().checked_mul(dimensions) != Some(vectors.len()) {
             return Err(Error::LengthMismatch {
@@ -210,9 +224,7 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
                 dimensions,
             });
         }
-        let rows = keys.iter().zip(vectors.chunks(dimensions));
-        let rows: Vec<_> =
-            rows.map(|(key, row)| Ok((bytes_of(key)?, row))).collect::<Result<_>>()?;
+        let rows: Vec<_> = keys.into_iter().zip(vectors.chunks(dimensions)).collect();
         let (metric, scale) = (self.writes.place().metric, self.writes.scale()?);
         rows.iter().try_for_each(|(key, row)| {
             check_row::<K>(metric, key, Components::of(row), dimensions, scale)
@@ -228,7 +240,8 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         &mut self,
         items: impl IntoIterator<Item = (Q, V)>,
     ) -> Result<u64> {
-        self.add_given(items.into_iter().map(|(key, vector)| (key, vector, NO_RECORD)))
+        let items = items.into_iter();
+        self.add_given(items.map(|(key, vector)| (bytes_of(&key), vector, NO_RECORD)))
     }
 
     /// As [`add_items_from`](Self::add_items_from), for items with records, which replace those
@@ -241,19 +254,20 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
         &mut self,
         items: impl IntoIterator<Item = (Q, V, R)>,
     ) -> Result<u64> {
-        let items = items.into_iter().map(|(key, vector, record)| (key, vector, Some(record)));
-        self.add_given(items)
+        let items = items.into_iter();
+        self.add_given(items.map(|(key, vector, record)| (bytes_of(&key), vector, Some(record))))
     }
 
-    fn add_given<Q: AsKey<K>, T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
+    /// The same by the bytes of keys.
+    pub(super) fn add_given<T: Component, V: AsRef<[T]>, R: AsRef<[u8]>>(
         &mut self,
-        items: impl Iterator<Item = (Q, V, Option<R>)>,
+        items: impl Iterator<Item = (Result<Vec<u8>>, V, Option<R>)>,
     ) -> Result<u64> {
         let (metric, dimensions, scale) =
             (self.writes.place().metric, self.writes.dimensions(), self.writes.scale()?);
         let schema = self.writes.schema()?;
         self.add_rows(items.map(|(key, vector, record)| {
-            let (key, vector) = (bytes_of(&key)?, vector.as_ref());
+            let (key, vector) = (key?, vector.as_ref());
             check_row::<K>(metric, &key, Components::of(vector), dimensions, scale)?;
             let record = record.as_ref().map(AsRef::as_ref);
             if let Some(record) = record {
@@ -310,8 +324,12 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// changed. And those of [`delete`](Self::delete).
     pub fn set_record(&mut self, key: impl AsKey<K>, record: &[u8]) -> Result<bool> {
         self.writes.check_process()?;
-        let key = bytes_of(&key)?;
-        self.writes.change(|writer, txn| writer.set_record_of(txn, &key, record))
+        self.set_record_named(&bytes_of(&key)?, record)
+    }
+
+    /// The same by the bytes of a key.
+    pub(super) fn set_record_named(&mut self, key: &[u8], record: &[u8]) -> Result<bool> {
+        self.writes.change(|writer, txn| writer.set_record_of(txn, key, record))
     }
 
     /// Deletes the record of an item, and leaves the item. `false` if it has none.
@@ -320,8 +338,12 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
     /// As [`delete`](Self::delete).
     pub fn remove_record(&mut self, key: impl AsKey<K>) -> Result<bool> {
         self.writes.check_process()?;
-        let key = bytes_of(&key)?;
-        self.writes.change(|writer, txn| writer.remove_record_of(txn, &key))
+        self.remove_record_named(&bytes_of(&key)?)
+    }
+
+    /// The same by the bytes of a key.
+    pub(super) fn remove_record_named(&mut self, key: &[u8]) -> Result<bool> {
+        self.writes.change(|writer, txn| writer.remove_record_of(txn, key))
     }
 
     /// The record of an item. `None` if it has none, or if there is no such item.
@@ -368,10 +390,15 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
 
     /// The same by a key.
     pub(super) fn vector_of(&self, key: &K) -> Result<Option<Vec<f32>>> {
-        let (reader, mut bytes) = (self.writes.reader()?, Vec::new());
+        let mut bytes = Vec::new();
         sealed::Bytes::put(key, &mut bytes)?;
-        let id = self.keys().id(self.writes.txn(), &bytes)?;
-        id.map_or(Ok(None), |id| reader.sound_vector(self.writes.txn(), id))
+        self.vector_named(&bytes)
+    }
+
+    /// The same by the bytes of a key.
+    pub(super) fn vector_named(&self, key: &[u8]) -> Result<Option<Vec<f32>>> {
+        let reader = self.writes.reader()?;
+        self.id_named(key)?.map_or(Ok(None), |id| reader.sound_vector(self.writes.txn(), id))
     }
 
     /// Whether there is such an item.
@@ -386,9 +413,14 @@ impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
 
 impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
     fn id(&self, key: impl AsKey<K>) -> Result<Option<ItemId>> {
+        self.id_of_key(&bytes_of(&key)?)
+    }
+
+    /// The id of the item with the key of these bytes.
+    pub(super) fn id_of_key(&self, key: &[u8]) -> Result<Option<ItemId>> {
         self.check_process()?;
-        let (key, held) = (bytes_of(&key)?, self.held());
-        held.lend(|txn| item_keys::<K>(held.place()).id(txn, &key))
+        let held = self.held();
+        held.lend(|txn| item_keys::<K>(held.place()).id(txn, key))
     }
 
     /// The vector of an item as stored: the vector that was added, bit for bit, or rounded to [the
@@ -473,11 +505,17 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
     }
 
     pub(super) fn names(&self) -> Result<Names<'_, K>> {
+        self.names_in(&[])
+    }
+
+    /// The keys that begin with `prefix`, without it, and their ids.
+    pub(super) fn names_in(&self, prefix: &[u8]) -> Result<Names<'_, K>> {
         self.check_process()?;
         let held = self.held();
         Ok(Names {
             held,
             keys: item_keys::<K>(held.place()),
+            prefix: prefix.to_vec(),
             ahead: VecDeque::new(),
             last: None,
             is_over: false,
@@ -486,11 +524,13 @@ impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
     }
 }
 
-/// The keys and ids of a snapshot, in key order. Its transaction is borrowed for a chunk of them at
+/// Keys and ids of a snapshot, in key order. Its transaction is borrowed for a chunk of them at
 /// a time.
 pub(super) struct Names<'a, K: ?Sized> {
     held: &'a OwnedSnapshot<'static>,
     keys: ItemKeys<'static>,
+    /// What the keys begin with, and are given without.
+    prefix: Vec<u8>,
     ahead: VecDeque<(Vec<u8>, ItemId)>,
     last: Option<Vec<u8>>,
     is_over: bool,
@@ -502,7 +542,8 @@ impl<K: ItemKey + ?Sized> Iterator for Names<'_, K> {
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.ahead.is_empty() && !self.is_over {
-            match self.held.lend(|txn| self.keys.after(txn, self.last.as_deref(), KEYS_AHEAD)) {
+            let Self { held, keys, prefix, last, .. } = &*self;
+            match held.lend(|txn| keys.after(txn, prefix, last.as_deref(), KEYS_AHEAD)) {
                 Ok(found) => self.ahead = found.into(),
                 Err(error) => {
                     self.is_over = true;
@@ -519,6 +560,7 @@ impl<K: ItemKey + ?Sized> Iterator for Names<'_, K> {
                 "its key is not of the type of the index",
             )
         };
-        Some(<K as sealed::Bytes>::take(&key).map(|key| (key, id)).ok_or_else(corrupt))
+        let key = key.strip_prefix(&self.prefix[..]).and_then(<K as sealed::Bytes>::take);
+        Some(key.map(|key| (key, id)).ok_or_else(corrupt))
     }
 }

@@ -203,7 +203,7 @@ impl<D, K: ?Sized> Snapshot<D, K> {
     }
 
     /// The ids of the items for which a condition holds.
-    fn matching(&self, condition: &Condition) -> Result<RoaringBitmap> {
+    pub(super) fn matching(&self, condition: &Condition) -> Result<RoaringBitmap> {
         Ok(match self.view()?.matching(condition)? {
             Ids::Only(ids) => ids,
             Ids::AllBut(ids) => {

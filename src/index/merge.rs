@@ -19,7 +19,7 @@ use crate::types::ItemId;
 const CHUNK_ITEMS: usize = 1024;
 
 /// Checks that the items of an index can be those of another one.
-fn check_source<E, K: ?Sized>(
+pub(super) fn check_source<E, K: ?Sized>(
     source: &Snapshot<E, K>,
     metric: &Metric,
     expected: usize,
@@ -152,7 +152,8 @@ impl<D> Batch<'_, D> {
 }
 
 impl<D, K: ItemKey + ?Sized> Batch<'_, D, K> {
-    fn add_new(&mut self, rows: impl Iterator<Item = Result<Row<f32>>>) -> Result<u64> {
+    /// Adds rows of which there are none yet.
+    pub(super) fn add_new(&mut self, rows: impl Iterator<Item = Result<Row<f32>>>) -> Result<u64> {
         let show = |name: &[u8]| <K as sealed::Name>::NAMING.show(name);
         add_new(self, rows, Self::has_key, show, |batch, rows| {
             batch.add_rows(rows.into_iter().map(Ok))

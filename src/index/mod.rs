@@ -11,7 +11,7 @@
 //!   `batch`: one write transaction. `load`: bulk loads.
 //! - `catalog`: the names and numbers of the indexes of an environment.
 //! - `item_key`: the names of items; `keyed`: the same methods with keys instead of ids; `answer`:
-//!   queries, by ids or by keys; `matching`: conditions on fields.
+//!   queries, by ids or by keys; `matching`: conditions on fields; `tenant/`: tenants.
 //!
 //! This room owns the invariant that this process has no transaction while the map is moved.
 
@@ -43,6 +43,7 @@ mod registry;
 mod rounds;
 mod shared;
 mod snapshot;
+mod tenant;
 mod unless;
 mod writes;
 
@@ -66,6 +67,7 @@ pub use self::load::{LoadPhase, LoadProgress, Loader};
 pub use self::options::Options;
 use self::shared::{Expected, Hooks, Shared};
 pub use self::snapshot::Snapshot;
+pub use self::tenant::{AnyTenant, Tenant, TenantBatch, tenant_of};
 pub use self::unless::UnlessWithin;
 use self::writes::{Writes, build_now};
 use crate::build::Goal;

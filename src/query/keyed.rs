@@ -121,7 +121,7 @@ impl<D, K: ItemKey + ?Sized> ReaderOn<'_, '_, D, K> {
         let (mut ahead, mut last, mut is_over) = (Vec::new().into_iter(), None, false);
         std::iter::from_fn(move || {
             if ahead.len() == 0 && !is_over {
-                let found = match keys.after(self.txn(), last.as_deref(), KEYS_AHEAD) {
+                let found = match keys.after(self.txn(), &[], last.as_deref(), KEYS_AHEAD) {
                     Ok(found) => found,
                     Err(error) => {
                         is_over = true;

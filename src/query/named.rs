@@ -6,10 +6,10 @@ use roaring::RoaringBitmap;
 
 use super::pinned::{Names, Work, look_by_ids};
 use super::{Query, Target, answer_by_ids, answer_target};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::filter::{Keys, Named};
 use crate::format::item_keys::Naming;
-use crate::item_key::{NamePredicate, sealed};
+use crate::item_key::{MAX_KEY_BYTES, NamePredicate, sealed};
 use crate::search::{Due, Predicate, Request, Searched};
 use crate::store::Place;
 use crate::store::owned_snapshot::OwnedSnapshot;
@@ -59,6 +59,8 @@ struct LentKeys<'a, 's, 't, S, L> {
     view: &'a View<'s, 't, S>,
     known: &'a Table<'t>,
     txn: &'a L,
+    /// The prefix that the keys here are without.
+    space: &'a [u8],
 }
 
 impl<'a, 's, 't, S: Source<'t>, L: Lend> LentKeys<'a, 's, 't, S, L> {
@@ -66,25 +68,43 @@ impl<'a, 's, 't, S: Source<'t>, L: Lend> LentKeys<'a, 's, 't, S, L> {
         view: &'a View<'s, 't, S>,
         place: Place<'a>,
         txn: &'a L,
+        space: &'a [u8],
     ) -> Result<Self> {
         let keys = ItemKeys { place, naming: K::NAMING };
         let known = keys.known(view.snapshot, || txn.lend(|txn| keys.bound(txn)))?;
-        Ok(Self { keys, view, known, txn })
+        Ok(Self { keys, view, known, txn, space })
+    }
+
+    /// The key of a result, which is in the space, without the prefix.
+    fn key_of_result<V: Source<'t>>(&self, view: &View<'_, 't, V>, id: ItemId) -> Result<&'t [u8]> {
+        let key = self.keys.key(view, self.known, id)?;
+        key.strip_prefix(self.space).ok_or_else(|| mistyped(self.keys.place.index, id))
     }
 }
 
 impl<'t, S: Source<'t>, L: Lend> Names for LentKeys<'_, '_, 't, S, L> {
     // Lent anew for each key: others wait for it.
     fn id(&self, key: &[u8]) -> Result<Option<ItemId>> {
-        self.txn.lend(|txn| self.keys.id(txn, key))
+        if self.space.is_empty() {
+            return self.txn.lend(|txn| self.keys.id(txn, key));
+        }
+        let max = MAX_KEY_BYTES - self.space.len();
+        if key.len() > max {
+            return Err(Error::InvalidItemKey { bytes: key.len(), max });
+        }
+        self.txn.lend(|txn| self.keys.id(txn, &[self.space, key].concat()))
     }
 
     fn name(&self, id: ItemId) -> Result<Vec<u8>> {
-        Ok(self.keys.key(self.view, self.known, id)?.to_vec())
+        self.key_of_result(self.view, id).map(<[u8]>::to_vec)
     }
 }
 
 impl<'t, S: Source<'t>, L: Lend> Keys for LentKeys<'_, '_, 't, S, L> {
+    fn space(&self) -> &[u8] {
+        self.space
+    }
+
     fn ids(&self, keys: &[Vec<u8>], due: Due) -> Result<RoaringBitmap> {
         let mut ids = RoaringBitmap::new();
         for keys in keys.chunks(KEYS_BETWEEN_STOPS) {
@@ -99,10 +119,15 @@ impl<'t, S: Source<'t>, L: Lend> Keys for LentKeys<'_, '_, 't, S, L> {
     }
 
     fn with_prefix(&self, prefix: &[u8], due: Due) -> Result<RoaringBitmap> {
+        let prefix = [self.space, prefix].concat();
         let (mut ids, mut last) = (RoaringBitmap::new(), None);
+        if prefix.len() > MAX_KEY_BYTES {
+            // No key is as long, and LMDB refuses to look for one.
+            return Ok(ids);
+        }
         loop {
             let next = |txn: &RoTxn<'_>| {
-                self.keys.with_prefix(txn, prefix, last.as_deref(), KEYS_AHEAD, |id| {
+                self.keys.with_prefix(txn, &prefix, last.as_deref(), KEYS_AHEAD, |id| {
                     ids.insert(id);
                 })
             };
@@ -127,10 +152,12 @@ where
     N: Source<'t> + Sync,
     L: Lend,
 {
-    let LentKeys { keys: rows, view: names, known, .. } = *keys;
+    let LentKeys { keys: rows, view: names, known, space, .. } = *keys;
     let ask = named.predicate.map(|predicate: NamePredicate<'_>| {
         move |id| {
-            let accepts = predicate.ask(rows.key(names, known, id)?);
+            // An item of another tenant is no result.
+            let key = rows.key(names, known, id)?.strip_prefix(space);
+            let accepts = key.map_or(Some(false), |key| predicate.ask(key));
             accepts.ok_or_else(|| mistyped(rows.place.index, id))
         }
     });
@@ -157,12 +184,12 @@ where
         let found = answer_by_ids(view, query, target)?;
         return found.map(|all| all.into_iter().map(|one| one.name(own)).collect()).transpose();
     }
-    let keys = LentKeys::new::<K>(names, place, txn)?;
+    let keys = LentKeys::new::<K>(names, place, txn, query.named.space)?;
     let found = by_keys(view, &keys, &query.named, query.request, |request| {
         answer_target(view, request, target, |key| keys.id(key))
     })?;
     // By the view that has a transaction.
-    let key = |id| keys.keys.key(view, keys.known, id);
+    let key = |id| keys.key_of_result(view, id);
     let name = |id| K::take(key(id)?).ok_or_else(|| mistyped(place.index, id));
     found.map(|all| all.into_iter().map(|one| one.name(name)).collect()).transpose()
 }
@@ -182,9 +209,9 @@ where
     if K::NAMING == Naming::Ids {
         return look_by_ids(view, work);
     }
-    let keys = LentKeys::new::<K>(names, place, txn)?;
     let Work { named, request, run } = work;
+    let keys = LentKeys::new::<K>(names, place, txn, named.space)?;
     // By the view that has a transaction.
-    let shown = LentKeys { keys: keys.keys, view, known: keys.known, txn };
+    let shown = LentKeys { keys: keys.keys, view, known: keys.known, txn, space: keys.space };
     by_keys(view, &keys, named, request, |request| run(view.on_any_source(), request, &shown))
 }

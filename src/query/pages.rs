@@ -28,6 +28,8 @@ pub struct Pages<P, K: ?Sized = ItemId> {
     question: u64,
     /// Whether the last page of the iterator had no time for a single item.
     is_stalled: bool,
+    /// The space of keys that the query is in.
+    space: Vec<u8>,
     key: PhantomData<fn(&K)>,
 }
 
@@ -282,7 +284,8 @@ impl<'a, S: Searchable> Query<'a, S> {
             Ok(())
         };
         let request = Options::of(self.request).request();
-        pinned.look(Work { named: &Named::default(), request, run })?;
+        let named = Named { space: self.named.space, ..Named::default() };
+        pinned.look(Work { named: &named, request, run })?;
         id.map(|item| self.pages_on(pinned, Near::Item(item))).transpose()
     }
 
@@ -329,8 +332,9 @@ impl<'a, S: Searchable> Query<'a, S> {
         let cancel = self.request.cancel;
         let request = Request { deadline: None, cancel, ..options.request() };
         pinned.look(Work { named: &self.named, request, run })?;
-        let (commit, key) = (pinned.commit()?, PhantomData);
-        Ok(Pages { pinned, options, stream, index, commit, question, is_stalled: false, key })
+        let (commit, space, key) = (pinned.commit()?, self.named.space.to_vec(), PhantomData);
+        let is_stalled = false;
+        Ok(Pages { pinned, options, stream, index, commit, question, is_stalled, space, key })
     }
 }
 
@@ -342,14 +346,15 @@ impl<P: Pinned, K: sealed::Bytes + ?Sized> Pages<P, K> {
     /// # Errors
     /// As [`Query::by_vector`].
     pub fn next_page(&mut self, cancel: &(dyn Fn() -> bool + Sync)) -> Result<Searched<K::Owned>> {
-        let Self { pinned, options, stream, index, .. } = self;
+        let Self { pinned, options, stream, index, space, .. } = self;
+        let named_in = Named { space, ..Named::default() };
         let request = Request { cancel, ..options.request() };
         let mut page = Searched::empty();
         let run = &mut |view: AnyView<'_, '_, '_>, request: Request<'_>, names: &dyn Names| {
             page = named::<K>(*index, names, stream.take(view, request)?)?;
             Ok(())
         };
-        pinned.look(Work { named: &Named::default(), request, run })?;
+        pinned.look(Work { named: &named_in, request, run })?;
         Ok(page)
     }
 

@@ -509,6 +509,12 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         }
     }
 
+    /// Gives the item that a key names another key, which names none. `false` if there is no such
+    /// item.
+    pub(crate) fn rename(&mut self, key: &[u8], new: &[u8]) -> Result<bool> {
+        self.keys.rename(self.place, self.wtxn, key, new)
+    }
+
     /// Takes the slot of an item away from it. `false` if there is no such item.
     fn take_slot(&mut self, item: ItemId) -> Result<bool> {
         let Some(slot) = self.ids.slot(self.place, self.wtxn, item, self.meta.slots)? else {

@@ -36,6 +36,7 @@ mod readers;
 mod records;
 mod removal;
 mod searches;
+mod tenants;
 
 use tempfile::TempDir;
 use voisin::distances::Euclidean;

@@ -99,9 +99,11 @@ fn value_and_limit(error: &Error) -> (Value, Value) {
         Error::InvalidDimensions { found, max } => (int(*found), int(*max)),
         Error::InvalidItem { item, .. } => (Int((*item).into()), None),
         Error::InvalidKeyedItem { key, .. } => (Text(key.clone()), None),
-        Error::InvalidItemKey { bytes, max } | Error::InvalidName { bytes, max } => {
-            (int(*bytes), int(*max))
-        }
+        Error::InvalidItemKey { bytes, max }
+        | Error::InvalidName { bytes, max }
+        | Error::InvalidTenant { bytes, max } => (int(*bytes), int(*max)),
+        Error::TenantExists { tenant } => (Text(tenant.clone()), None),
+        Error::NoTenants { stored, .. } => (Text((*stored).into()), None),
         Error::InvalidRow { row, .. } | Error::InvalidSample { row, .. } => (int(*row), None),
         Error::UnevenRows { components, dimensions } => (int(*components), int(*dimensions)),
         Error::LengthMismatch { ids, components, dimensions } => {

@@ -83,6 +83,21 @@ impl KeysEdit {
         Ok(found)
     }
 
+    /// Gives the item that a key names another key, which names none. `false` if there is no such
+    /// item.
+    pub(in crate::store) fn rename(
+        &mut self,
+        place: Place<'_>,
+        rtxn: &RoTxn<'_>,
+        key: &[u8],
+        new: &[u8],
+    ) -> Result<bool> {
+        let Some(id) = self.id(place, rtxn, key)? else { return Ok(false) };
+        self.ids.insert(key.to_vec(), None);
+        self.set(new, id, true);
+        Ok(true)
+    }
+
     fn set(&mut self, key: &[u8], id: ItemId, is_there: bool) {
         self.ids.insert(key.to_vec(), is_there.then_some(id));
         self.keys.insert(id, is_there.then(|| key.to_vec()));

@@ -150,30 +150,60 @@ impl<'e> ItemKeys<'e> {
         }
     }
 
-    /// The keys after `last` and the item [`ids`](Self::id) they map to, in key order, at most
-    /// `count` of them.
+    /// The keys that begin with `prefix` and come after `last`, and the item [`ids`](Self::id)
+    /// they map to, in key order, at most `count` of them.
     pub(crate) fn after(
         &self,
         rtxn: &RoTxn<'_>,
+        prefix: &[u8],
         last: Option<&[u8]>,
         count: usize,
     ) -> Result<Vec<(Vec<u8>, ItemId)>> {
-        let [first, end] = bounds(self.place.index, Row::Id(&[]));
-        let last = last.map(|key| Row::Id(key).to_bytes(self.place.index));
-        let from = last.as_deref().map_or(Bound::Included(&first[..]), Bound::Excluded);
+        let [_, end] = bounds(self.place.index, Row::Id(&[]));
+        let first = Row::Id(last.unwrap_or(prefix)).to_bytes(self.place.index);
+        let from = if last.is_some() { Bound::Excluded(&*first) } else { Bound::Included(&*first) };
+        meter::read();
         let rows = self.place.raw.range(rtxn, &(from, Bound::Excluded(&end[..])))?;
-        let rows = rows.take(count).map(|entry| {
+        let mut found = Vec::new();
+        for entry in rows.take(count) {
             let (row, value) = entry?;
-            let Some(Row::Id(key)) = Row::from_bytes(row) else {
-                return Err(Error::Foreign {
-                    index: self.place.index,
-                    what: "a key of it is not one of ours",
-                });
-            };
+            let key = self.key_of(row)?;
+            if !key.starts_with(prefix) {
+                break;
+            }
             self.naming.check(key).map_err(|what| self.corrupt(key, what))?;
-            Ok((key.to_vec(), self.id_in(key, row, value)?))
-        });
-        rows.collect()
+            found.push((key.to_vec(), self.id_in(key, row, value)?));
+        }
+        Ok(found)
+    }
+
+    /// The first key that is not less than `from` and begins with `prefix`.
+    pub(crate) fn first_from(
+        &self,
+        rtxn: &RoTxn<'_>,
+        from: &[u8],
+        prefix: &[u8],
+    ) -> Result<Option<Vec<u8>>> {
+        let [_, end] = bounds(self.place.index, Row::Id(&[]));
+        let first = Row::Id(from).to_bytes(self.place.index);
+        meter::read();
+        let range = (Bound::Included(&*first), Bound::Excluded(&end[..]));
+        let Some((row, _)) = self.place.raw.range(rtxn, &range)?.next().transpose()? else {
+            return Ok(None);
+        };
+        let key = self.key_of(row)?;
+        Ok(key.starts_with(prefix).then(|| key.to_vec()))
+    }
+
+    /// The item key that a row of sub 0 is about.
+    fn key_of<'r>(&self, row: &'r [u8]) -> Result<&'r [u8]> {
+        match Row::from_bytes(row) {
+            Some(Row::Id(key)) => Ok(key),
+            _ => Err(Error::Foreign {
+                index: self.place.index,
+                what: "a key of it is not one of ours",
+            }),
+        }
     }
 
     /// Passes the ids of the keys that begin with `prefix` and come after `last` to `found`, in key
@@ -193,12 +223,7 @@ impl<'e> ItemKeys<'e> {
         let mut rows = self.place.raw.range(rtxn, &(from, Bound::Excluded(&end[..])))?;
         for nth in 1..=count {
             let Some((row, value)) = rows.next().transpose()? else { break };
-            let Some(Row::Id(key)) = Row::from_bytes(row) else {
-                return Err(Error::Foreign {
-                    index: self.place.index,
-                    what: "a key of it is not one of ours",
-                });
-            };
+            let key = self.key_of(row)?;
             if !key.starts_with(prefix) {
                 break;
             }
