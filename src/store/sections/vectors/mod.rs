@@ -42,6 +42,10 @@ impl Section for VectorsSection {
         &[Kind::VECTORS, Kind::TAIL]
     }
 
+    fn is_hot(&self, _kind: Kind, meta: &Meta) -> bool {
+        !meta.is_coded
+    }
+
     fn index_kind(&self) -> Option<IndexKind> {
         Some(IndexKind::Flat)
     }
