@@ -95,14 +95,14 @@ impl Place<'_> {
             costs.push((kind, made));
         }
         let ways: Vec<_> = found.iter().map(|(snapshot, kind)| (snapshot, *kind)).collect();
-        let measured = measure(set, &ways, &exact);
+        let measured = measure(set, &ways, &exact, 0.0);
         table(page, "Without codes", &measured);
         self.pictures(short, set, "no codes", "", &measured);
 
         let all = self.made::<D>(short, set, set.rows().len(), IndexKind::ALL, Some(codes));
         let snapshot = all.index.snapshot().expect("a snapshot");
         let ways: Vec<_> = IndexKind::ALL.iter().map(|kind| (&snapshot, *kind)).collect();
-        let measured = measure(set, &ways, &exact);
+        let measured = measure(set, &ways, &exact, code_bytes(&all.index));
         let what = format!("codes of {} bits", codes.bits());
         table(page, &format!("With {what}"), &measured);
         self.pictures(short, set, &what, "-codes", &measured);
@@ -181,7 +181,7 @@ impl Place<'_> {
             let index = self.made::<D>(short, set, rows, IndexKind::ALL, None).index;
             let snapshot = index.snapshot().expect("a snapshot");
             let ways: Vec<_> = IndexKind::ALL.iter().map(|kind| (&snapshot, *kind)).collect();
-            let found = measure(set, &ways, &exact);
+            let found = measure(set, &ways, &exact, 0.0);
             _ = write!(page, "| {rows} |");
             for kind in IndexKind::ALL {
                 let of_kind = |way: &&Measured| way.kind == *kind && way.recall >= GOAL;
@@ -226,6 +226,7 @@ fn measure<D: Distance>(
     set: &DataSet,
     ways: &[(&Snapshot<D>, IndexKind)],
     exact: &[f32],
+    code: f64,
 ) -> Vec<Measured> {
     let mut found = Vec::new();
     let mut queries = Vec::new();
@@ -234,7 +235,7 @@ fn measure<D: Distance>(
         for effort in kind.efforts() {
             let mut query = snapshot.search(K);
             query.kind(*kind).parameters(effort).expect("an effort");
-            let one = judged(&query, set, *kind, effort, exact, snapshot);
+            let one = judged(&query, set, (*kind, effort), exact, code);
             let is_enough = one.recall >= ENOUGH;
             found.push(one);
             queries.push(query);
@@ -267,10 +268,9 @@ fn measure<D: Distance>(
 fn judged<D: Distance>(
     query: &Query<'_, Snapshot<D>>,
     set: &DataSet,
-    kind: IndexKind,
-    effort: &'static str,
+    (kind, effort): (IndexKind, &'static str),
     exact: &[f32],
-    snapshot: &Snapshot<D>,
+    code: f64,
 ) -> Measured {
     let answers = query.by_vectors(&set.queries).expect("answers");
     let count = answers.len() as f64;
@@ -282,7 +282,7 @@ fn judged<D: Distance>(
     let is_exact = |found: &&voisin::Searched| found.strategy.is_exact();
     let elsewhere =
         if kind == IndexKind::Flat { 0 } else { answers.iter().filter(is_exact).count() };
-    let (vector, code) = bytes_of(snapshot, set);
+    let vector = 4.0 * set.dimensions as f64;
     Measured {
         kind,
         effort,
@@ -294,12 +294,11 @@ fn judged<D: Distance>(
     }
 }
 
-/// The bytes of a vector and of a code.
-fn bytes_of<D: Distance>(snapshot: &Snapshot<D>, set: &DataSet) -> (f64, f64) {
-    let stats = snapshot.stats().expect("statistics");
+/// The bytes of a code.
+fn code_bytes<D: Distance>(index: &Index<D>) -> f64 {
+    let stats = index.stats().expect("statistics");
     let codes = stats.kinds.iter().find(|values| values.kind == voisin::Kind::CODES);
-    let codes = codes.map_or(0, |values| values.bytes) as f64 / stats.items as f64;
-    (4.0 * set.dimensions as f64, codes)
+    codes.map_or(0, |values| values.bytes) as f64 / stats.items as f64
 }
 
 fn name_of(effort: &str) -> String {
