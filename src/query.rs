@@ -147,8 +147,8 @@ impl<'a, S> Query<'a, S> {
     }
 
     /// Sets parameters by name, from a string such as a configuration has: `"ef=80,nprobe=16"`.
-    /// `ef` is [`ef_search`](Self::ef_search); `recall`, `codes` (0 or 1) and what else a kind of index
-    /// has, such as `nprobe`, are what the methods of these names set.
+    /// `ef` is [`ef_search`](Self::ef_search); `recall`, `codes` (0 or 1) and what else a kind of
+    /// index has, such as `nprobe`, are what the methods of these names set.
     ///
     /// ```
     /// # use voisin::{Index, Options, distances::Euclidean};

@@ -27,8 +27,8 @@ macro_rules! invariants {
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Invariant {
-            /// LMDB's own pages are consistent: see [`PageInvariant`](crate::PageInvariant). Verified by
-            /// [`Index::check`](crate::Index::check) only.
+            /// LMDB's own pages are consistent: see [`PageInvariant`](crate::PageInvariant).
+            /// Verified by [`Index::check`](crate::Index::check) only.
             Pages,
             /// Every key belongs to something that exists.
             Keys,
@@ -46,7 +46,8 @@ macro_rules! invariants {
             Sets,
             /// The two maps between items and slots agree.
             Ids,
-            /// Where items are named by keys, every item has one key, and every key belongs to one item.
+            /// Where items are named by keys, every item has one key, and every key belongs to one
+            /// item.
             ItemKeys,
             /// Every record belongs to an item, and the metadata counts them.
             Records,
@@ -56,14 +57,16 @@ macro_rules! invariants {
             Counts,
             /// Every code is the encoding of its vector.
             Codes,
-            /// The nodes of layer 0 are the linked slots, and the nodes of a layer above are on the one
-            /// below.
+            /// The nodes of layer 0 are the linked slots, and the nodes of a layer above are on the
+            /// one below.
             Nodes,
-            /// Neighbor lists respect the maximum degree, and contain only other nodes of their layer.
+            /// Neighbor lists respect the maximum degree, and contain only other nodes of their
+            /// layer.
             Lists,
             /// The in-neighbors of every node are complete and correct.
             InNeighbors,
-            /// Spanning tree: every node but the root has a parent of lower rank with a child edge to it.
+            /// Spanning tree: every node but the root has a parent of lower rank with a child edge
+            /// to it.
             Tree,
             /// Every node can be reached from the root.
             Reachable,

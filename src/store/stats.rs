@@ -45,13 +45,13 @@ macro_rules! stats {
             pub items: u64,
             /// Pending items, which no build has linked yet: every search compares each of them.
             pub pending: u64,
-            /// Removed slots (tombstones): nodes of the graph whose item was deleted or replaced since the
-            /// last build.
+            /// Removed slots (tombstones): nodes of the graph whose item was deleted or replaced
+            /// since the last build.
             pub removed: u64,
             /// Slots allocated, in use or not.
             pub slots: u64,
-            /// Free slots, which will be reused: [`optimize`](crate::Builder::optimize) gives back their
-            /// space.
+            /// Free slots, which will be reused: [`optimize`](crate::Builder::optimize) gives back
+            /// their space.
             pub free_slots: u64,
             /// The element type: see [`Reader::form`](crate::Reader::form).
             pub form: &'static str,
@@ -64,13 +64,13 @@ macro_rules! stats {
             pub index_kinds: Vec<IndexKind>,
             /// Vectors in the tail, in values of their own, because the last block is not full.
             pub tail: u64,
-            /// M: the maximum degree of a node on each layer above the base. 0 until the first build, as
-            /// are the next three.
+            /// M: the maximum degree of a node on each layer above the base. 0 until the first
+            /// build, as are the next three.
             pub m: usize,
             /// M0: the maximum degree of a node on the base layer.
             pub m0: usize,
-            /// The number of candidates that the last build kept while it searched for the neighbors of an
-            /// item.
+            /// The number of candidates that the last build kept while it searched for the
+            /// neighbors of an item.
             pub ef_construction: usize,
             /// The pruning factor of the last build.
             pub alpha: f32,

@@ -1,5 +1,5 @@
-//! The kinds of index, by the structures that an index may have over its vectors: the public names of
-//! the list of kinds.
+//! The kinds of index, by the structures that an index may have over its vectors: the public names
+//! of the list of kinds.
 
 use std::fmt;
 
@@ -11,10 +11,11 @@ macro_rules! index_kind {
         efforts { $($effort:literal)* }
         stats $stats:tt invariants $invariants:tt)*
     ) => {
-        /// A kind of index: a way to search that is stored with the vectors, and kept in step with them.
+        /// A kind of index: a way to search that is stored with the vectors, and kept in step with
+        /// them.
         ///
-        /// An index has one or several: see [`Options::kinds`](crate::Options::kinds). `docs/kinds.md` says
-        /// which one is for what.
+        /// An index has one or several: see [`Options::kinds`](crate::Options::kinds).
+        /// `docs/kinds.md` says which one is for what.
         ///
         /// ```
         /// use voisin::{Index, IndexKind, Options, distances::Euclidean};
@@ -23,7 +24,8 @@ macro_rules! index_kind {
         /// # let folder = tempfile::tempdir().unwrap();
         /// let options = Options::new(2).kinds([IndexKind::Flat]);
         /// let index = Index::<Euclidean>::create(folder.path().join("vectors"), options)?;
-        /// index.write(|batch| batch.add_items_from((0..1000).map(|item| (item, [item as f32, 1.0]))))?;
+        /// let row = |item: u32| (item, [item as f32, 1.0]);
+        /// index.write(|batch| batch.add_items_from((0..1000).map(row)))?;
         /// assert_eq!((index.kinds()?, index.pending()?), (vec![IndexKind::Flat], 0));
         /// assert!(index.search(3).by_vector(&[5.0, 1.0])?.is_complete());
         ///

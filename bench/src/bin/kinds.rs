@@ -2,8 +2,8 @@
 //! vectors compared and against the bytes read for that; what it takes to build, to store and to
 //! change; and the same for indexes of several sizes. `docs/kinds.md` has the pictures.
 //!
-//! Indexes are kept in a folder, so that a second run, on an idle machine, only searches. Builds and
-//! changes are counted in seconds of the processor, which other programs hardly change.
+//! Indexes are kept in a folder, so that a second run, on an idle machine, only searches. Builds
+//! and changes are counted in seconds of the processor, which other programs hardly change.
 #![allow(clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -172,8 +172,8 @@ impl Place<'_> {
         let heads: String = IndexKind::ALL.iter().map(|kind| format!(" {kind} |")).collect();
         _ = writeln!(
             page,
-            "\nMilliseconds a query at the least effort whose recall is {GOAL}, and that effort, by \
-             the number of vectors, without codes:\n\n| vectors |{heads}\n|{}",
+            "\nMilliseconds a query at the least effort whose recall is {GOAL}, and that effort, \
+             by the number of vectors, without codes:\n\n| vectors |{heads}\n|{}",
             "---|".repeat(IndexKind::ALL.len() + 1)
         );
         for rows in SIZES.iter().copied().filter(|rows| *rows <= set.rows().len()) {
@@ -333,8 +333,8 @@ fn changes<D: Distance>(set: &DataSet, costs: &[(IndexKind, Made<D>)], page: &mu
         page,
         "An index of one kind, without codes: seconds of the processor for a load of all vectors, \
          bytes an item beside the vector, and what one item takes that is deleted and added again, \
-         in commits of {COMMIT}:\n\n| kind | load, s | bytes an item | ms of the processor a change \
-         | KB written a change |\n|---|---|---|---|---|"
+         in commits of {COMMIT}:\n\n| kind | load, s | bytes an item | ms of the processor a \
+         change | KB written a change |\n|---|---|---|---|---|"
     );
     let vectors = |index: &Index<D>| {
         let kinds = index.stats().expect("statistics").kinds;

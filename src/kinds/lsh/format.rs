@@ -11,7 +11,8 @@ use voisin_kernels::lsh::{DIGIT_BITS, DIGITS};
 
 use crate::format::{Damage, Key, Kind, take, take_u32};
 
-/// The sub of the key of the training, a [`Trained`](crate::format::codes::Trained) like that of the codes.
+/// The sub of the key of the training, a [`Trained`](crate::format::codes::Trained) like that of
+/// the codes.
 pub(crate) const TRAINED: u8 = u8::MAX;
 /// The maximum number of tables: a sub has 5 bits for them.
 pub(crate) const MAX_TABLES: usize = 31;
