@@ -96,6 +96,8 @@ impl Place<'_> {
         }
         let ways: Vec<_> = found.iter().map(|(snapshot, kind)| (snapshot, *kind)).collect();
         let measured = measure(set, &ways, &exact, 0.0);
+        drop(ways);
+        drop(found);
         table(page, "Without codes", &measured);
         self.pictures(short, set, "no codes", "", &measured);
 
@@ -107,7 +109,6 @@ impl Place<'_> {
         table(page, &format!("With {what}"), &measured);
         self.pictures(short, set, &what, "-codes", &measured);
 
-        drop((ways, snapshot, found));
         changes(set, &costs, page);
         self.sizes::<D>(short, set, page);
     }
@@ -155,7 +156,7 @@ impl Place<'_> {
             range: 0.7..1.0,
             label: &|recall| format!("{recall:.2}"),
         };
-        let mut picture = |name: &str, upward: &str, of: fn(&Measured) -> f64| {
+        let picture = |name: &str, upward: &str, of: fn(&Measured) -> f64| {
             let curves = curves_of(found, of, across.range.start);
             let title = format!("{}, {what}", set.name);
             let path = self.into.join(format!("{short}{end}-{name}.svg"));
