@@ -47,9 +47,11 @@ struct Measured {
 }
 
 fn main() -> ExitCode {
-    let folders: Vec<PathBuf> = std::env::args().skip(1).map(PathBuf::from).collect();
+    let (options, folders): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let folders: Vec<PathBuf> = folders.into_iter().map(PathBuf::from).collect();
     let [data, indexes, into] = &folders[..] else {
-        eprintln!("usage: kinds FOLDER_OF_DATA FOLDER_FOR_INDEXES FOLDER_FOR_PAGES");
+        eprintln!("usage: kinds FOLDER_OF_DATA FOLDER_FOR_INDEXES FOLDER_FOR_PAGES [--make-only]");
         return ExitCode::FAILURE;
     };
     for folder in [indexes, into] {
@@ -57,19 +59,34 @@ fn main() -> ExitCode {
     }
     let mut page = PAGE.to_owned();
     let place = Place { indexes, into };
-    place.run::<Euclidean>("photos", &DataSet::photos(data), Codes::Bits8, &mut page);
-    place.run::<Cosine>("glosses", &DataSet::glosses(data), Codes::Bits4, &mut page);
+    let (photos, glosses) = (DataSet::photos(data), DataSet::glosses(data));
+    place.make::<Euclidean>("photos", &photos, Codes::Bits8);
+    place.make::<Cosine>("glosses", &glosses, Codes::Bits4);
+    if options.iter().any(|option| option == "--make-only") {
+        return ExitCode::SUCCESS;
+    }
+    place.run::<Euclidean>("photos", &photos, Codes::Bits8, &mut page);
+    place.run::<Cosine>("glosses", &glosses, Codes::Bits4, &mut page);
     fs::write(into.join("README.md"), page).expect("a page");
     ExitCode::SUCCESS
 }
 
-const PAGE: &str = "# Kinds of index, measured\n\nWritten by the program `kinds` of \
-`bench` (`cargo run --release -p voisin-bench --bin kinds -- FOLDER INDEXES \
-docs/benchmarks/kinds`); [kinds.md](../../kinds.md) says what follows. 10 results, 1 000 queries \
-that are not in the index.\nTimes are medians of three passes over 200 queries, one after the \
-other, alternating between all ways; a scan of all uses both cores, all other searches one.\n\
-Compared are vectors and codes, centers of lists included; their bytes do not include neighbor \
-lists and tables.\n";
+const PAGE: &str = "# Kinds of index, measured
+
+Written by the program `kinds` of `bench` (`cargo run --release -p voisin-bench --bin kinds --
+FOLDER INDEXES docs/benchmarks/kinds`); [kinds.md](../../kinds.md) says what follows. 10 results,
+1 000 queries that are not in the index. Times are medians of three passes over 200 queries, one
+after the other, alternating between all ways; a scan of all uses both cores, all other searches
+one. Compared are vectors and codes, centers of lists included; their bytes do not include neighbor
+lists and tables.
+";
+
+/// An axis upward, and its figure.
+type Upward = (&'static str, fn(&Measured) -> f64);
+
+const TIME: Upward = ("milliseconds a query", |way| way.ms);
+const COMPARED: Upward = ("vectors compared by a query", |way| way.compared);
+const BYTES: Upward = ("kilobytes of vectors read by a query", |way| way.bytes / 1e3);
 
 struct Place<'a> {
     indexes: &'a Path,
@@ -83,6 +100,19 @@ struct Made<D> {
 }
 
 impl Place<'_> {
+    /// Makes all indexes that are not there.
+    fn make<D: Distance>(&self, short: &str, set: &DataSet, codes: Codes) {
+        let rows = set.rows().len();
+        for kind in IndexKind::ALL {
+            drop(self.made::<D>(short, set, rows, &[*kind], None));
+        }
+        drop(self.made::<D>(short, set, rows, IndexKind::ALL, Some(codes)));
+        for rows in SIZES.iter().copied().filter(|size| *size <= rows) {
+            drop(self.made::<D>(short, set, rows, IndexKind::ALL, None));
+            drop(self.made::<D>(short, set, rows, &[IndexKind::Flat], None));
+        }
+    }
+
     fn run<D: Distance>(&self, short: &str, set: &DataSet, codes: Codes, page: &mut String) {
         println!("{}", set.name);
         _ = writeln!(page, "\n## {}\n", set.name);
@@ -99,7 +129,9 @@ impl Place<'_> {
         drop(ways);
         drop(found);
         table(page, "Without codes", &measured);
-        self.pictures(short, set, "no codes", "", &measured);
+        for (name, upward) in [("-time", TIME), ("-compared", COMPARED), ("-bytes", BYTES)] {
+            self.picture(short, set, "no codes", name, upward, &measured);
+        }
 
         let all = self.made::<D>(short, set, set.rows().len(), IndexKind::ALL, Some(codes));
         let snapshot = all.index.snapshot().expect("a snapshot");
@@ -107,7 +139,7 @@ impl Place<'_> {
         let measured = measure(set, &ways, &exact, code_bytes(&all.index));
         let what = format!("codes of {} bits", codes.bits());
         table(page, &format!("With {what}"), &measured);
-        self.pictures(short, set, &what, "-codes", &measured);
+        self.picture(short, set, &what, "-codes-time", TIME, &measured);
 
         changes(set, &costs, page);
         self.sizes::<D>(short, set, page);
@@ -150,21 +182,23 @@ impl Place<'_> {
         found.iter().map(|found| found.nns.last().map_or(f32::INFINITY, |(_, d)| *d)).collect()
     }
 
-    fn pictures(&self, short: &str, set: &DataSet, what: &str, end: &str, found: &[Measured]) {
+    fn picture(
+        &self,
+        short: &str,
+        set: &DataSet,
+        what: &str,
+        name: &str,
+        (upward, of): Upward,
+        found: &[Measured],
+    ) {
         let across = Across {
             name: "recall of the 10 nearest",
             range: 0.7..1.0,
             label: &|recall| format!("{recall:.2}"),
         };
-        let picture = |name: &str, upward: &str, of: fn(&Measured) -> f64| {
-            let curves = curves_of(found, of, across.range.start);
-            let title = format!("{}, {what}", set.name);
-            let path = self.into.join(format!("{short}{end}-{name}.svg"));
-            draw(&path, &title, &across, upward, &curves);
-        };
-        picture("time", "milliseconds a query", |way| way.ms);
-        picture("compared", "vectors and codes compared by a query", |way| way.compared);
-        picture("bytes", "kilobytes of vectors and codes read by a query", |way| way.bytes / 1e3);
+        let curves = curves_of(found, of, across.range.start);
+        let title = format!("{}, {what}", set.name);
+        draw(&self.into.join(format!("{short}{name}.svg")), &title, &across, upward, &curves);
     }
 
     /// The time of a search at the goal of recall, by the size of the index.
@@ -174,7 +208,7 @@ impl Place<'_> {
         _ = writeln!(
             page,
             "\nMilliseconds a query at the least effort whose recall is {GOAL}, and that effort, \
-             by the number of vectors, without codes:\n\n| vectors |{heads}\n|{}",
+             by the number of\nvectors, without codes:\n\n| vectors |{heads}\n|{}",
             "---|".repeat(IndexKind::ALL.len() + 1)
         );
         for rows in SIZES.iter().copied().filter(|rows| *rows <= set.rows().len()) {
@@ -278,8 +312,13 @@ fn judged<D: Distance>(
     let near = |(found, farthest): (&voisin::Searched, &f32)| {
         found.nns.iter().filter(|(_, distance)| distance <= farthest).count().min(K) as f64
     };
-    let sum = |of: &dyn Fn(&voisin::Searched) -> u64| answers.iter().map(of).sum::<u64>() as f64;
-    let (distances, estimates) = (sum(&|found| found.distances), sum(&|found| found.estimates));
+    // A batch may be compared in another way than one query at a time.
+    let ones = set.query_rows().take(TIMED).map(|row| query.by_vector(row).expect("an answer"));
+    let ones: Vec<voisin::Searched> = ones.collect();
+    let mean = |of: &dyn Fn(&voisin::Searched) -> u64| {
+        ones.iter().map(of).sum::<u64>() as f64 / ones.len() as f64
+    };
+    let (distances, estimates) = (mean(&|found| found.distances), mean(&|found| found.estimates));
     let is_exact = |found: &&voisin::Searched| found.strategy.is_exact();
     let elsewhere =
         if kind == IndexKind::Flat { 0 } else { answers.iter().filter(is_exact).count() };
@@ -289,8 +328,8 @@ fn judged<D: Distance>(
         effort,
         recall: answers.iter().zip(exact).map(near).sum::<f64>() / (K as f64 * count),
         ms: 0.0,
-        compared: (distances + estimates) / count,
-        bytes: (distances * vector + estimates * code) / count,
+        compared: distances + estimates,
+        bytes: distances * vector + estimates * code,
         elsewhere: elsewhere as f64 / count,
     }
 }
@@ -333,7 +372,7 @@ fn changes<D: Distance>(set: &DataSet, costs: &[(IndexKind, Made<D>)], page: &mu
     _ = writeln!(
         page,
         "An index of one kind, without codes: seconds of the processor for a load of all vectors, \
-         bytes an item beside the vector, and what one item takes that is deleted and added again, \
+         bytes an\nitem beside the vector, and what one item takes that is deleted and added again, \
          in commits of {COMMIT}:\n\n| kind | load, s | bytes an item | ms of the processor a \
          change | KB written a change |\n|---|---|---|---|---|"
     );
