@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use voisin::{Explanation, FieldValue, Groups, PageToken, Searched, Strategy};
+use voisin::{Explanation, FieldValue, Groups, PageToken, Searched};
 
 use crate::failure::Result;
 use crate::fields::{value_json, value_text};
