@@ -271,11 +271,10 @@ impl<'e> Build<'_, 'e> {
         go_on: &GoOn<'_>,
     ) -> Result<()> {
         let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
+        let has_new_codes = self.encode(wtxn, &meta, linked, go_on)?;
         // What other codes find by an `ef` is not known.
-        let lacks_codes = meta.lacks_codes(self.codes_from);
         let is_outdated =
-            meta.calibration.as_ref().is_some_and(|known| lacks_codes || known.is_outdated());
-        self.encode(wtxn, &meta, linked, go_on)?;
+            meta.calibration.as_ref().is_some_and(|known| has_new_codes || known.is_outdated());
         self.keep_up(wtxn, makes, go_on)?;
         if is_due(&meta, linked, anew) || is_outdated && meta.pending == 0 {
             self.measure(wtxn)?;
@@ -284,18 +283,19 @@ impl<'e> Build<'_, 'e> {
     }
 
     /// Computes the codes that are requested and missing, or those that have not followed the
-    /// newest training, in a build that has linked this many items.
+    /// newest training, in a build that has linked this many items. Returns whether they were
+    /// missing.
     fn encode(
         &mut self,
         wtxn: &mut RwTxn<'_>,
         meta: &Meta,
         linked: u64,
         go_on: &GoOn<'_>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let place = self.place;
         let lacks_codes = meta.lacks_codes(self.codes_from);
         if !lacks_codes && !meta.training.has_older() && !training::is_due(meta) {
-            return Ok(());
+            return Ok(false);
         }
         let (training, puts) = {
             let memory = if lacks_codes { Memory::Full } else { Memory::Bounded };
@@ -314,7 +314,8 @@ impl<'e> Build<'_, 'e> {
         if lacks_codes {
             edit.meta.calibration.iter_mut().for_each(Calibration::outdate);
         }
-        edit.finish_with(puts)
+        edit.finish_with(puts)?;
+        Ok(lacks_codes)
     }
 
     /// Does what sections leave to the end of a build, one after the other.
@@ -392,7 +393,7 @@ impl<'e> Build<'_, 'e> {
         let cancel = self.cancel;
         threads::building(self.threads, || {
             let Some(meta) = read_meta(self.place, wtxn)? else { return Ok(()) };
-            self.encode(wtxn, &meta, 0, &|| go_on(cancel))
+            self.encode(wtxn, &meta, 0, &|| go_on(cancel)).map(drop)
         })
     }
 

@@ -15,7 +15,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use self::remedy::{of_lmdb, of_system};
+use self::remedy::{of_lmdb, of_name, of_system};
 pub use self::responsible::Responsible;
 use crate::defect::Role;
 pub(crate) use crate::defect::VectorDefect;
@@ -528,8 +528,8 @@ pub enum Error {
     },
     /// The folder has no index of this name.
     #[error(
-        "there is no index {name:?} in {}, which has {known:?}: create it first",
-        path.display()
+        "there is no index {name:?} in {}, which has {}",
+        path.display(), of_name(known)
     )]
     MissingName {
         /// The name.

@@ -170,7 +170,7 @@ pub use self::import::Import;
 pub use self::index::{
     AnyIndex, AnyKey, AnyMetric, AnyTenant, AnyType, Batch, Folder, FolderSnapshot, FolderTxn,
     Index, Inspected, LoadPhase, LoadProgress, Loader, Metadata, Names, Options, Snapshot, Tenant,
-    TenantBatch, UnlessWithin, inspect, remove_index, tenant_of,
+    TenantBatch, UnlessWithin, cancel_waits, inspect, remove_index, tenant_of,
 };
 pub use self::item_key::{AsKey, ItemKey, ItemName, MAX_KEY_BYTES, PrefixedKey};
 pub use self::kinds::exports::*;

@@ -1,4 +1,5 @@
-//! The remedies of errors of the system or of LMDB: the ends of messages that depend on a value.
+//! The remedies of errors of the system, of LMDB and of names: the ends of messages that depend on
+//! a value.
 //!
 //! Invariant: each of them says what the reader can do. Error numbers are those of Unix; elsewhere
 //! only the kinds of errors are known.
@@ -53,6 +54,14 @@ pub(super) fn of_system(source: &io::Error) -> &'static str {
              is damaged"
         }
         _ => "look up the error in the manual of the system, remove its cause, and try again",
+    }
+}
+
+/// What a folder has that lacks an index of some name, and the remedy.
+pub(super) fn of_name(known: &[String]) -> String {
+    match known {
+        [] => "none: check the path, or create it first".to_owned(),
+        known => format!("{known:?}: name one of these (Options::name), or create it first"),
     }
 }
 

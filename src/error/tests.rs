@@ -91,6 +91,7 @@ fn examples() -> Vec<Error> {
         Error::TooManyIndexes { path: path(), max: 65_535 },
         Error::InvalidName { bytes: 0, max: 255 },
         Error::MissingName { name: name(), path: path(), known: vec![name()] },
+        Error::MissingName { name: name(), path: path(), known: Vec::new() },
         Error::NameTaken { name: name(), path: path() },
         Error::ReadOnly { path: path() },
         Error::NestedWrite { path: path() },

@@ -348,6 +348,14 @@ impl AnyIndex {
         each!(self, index, key key => Ok(index.erase([key])? > 0))
     }
 
+    /// Erases all items for which a condition holds: see [`Index::erase_matching`].
+    ///
+    /// # Errors
+    /// As [`Index::erase_matching`].
+    pub fn erase_matching(&self, condition: &Condition) -> Result<u64> {
+        each!(self, index => index.erase_matching(condition))
+    }
+
     /// Trains the scale of an index that stores `i8`: see [`Index::train`].
     ///
     /// # Errors
@@ -508,6 +516,14 @@ impl AnyIndex {
     /// As [`Index::calibrate`], and [`UnknownMetric`](Error::UnknownMetric).
     pub fn calibrate(&self) -> Result<()> {
         each!(self, index => index.calibrate())
+    }
+
+    /// See [`Index::remove_if_empty`].
+    ///
+    /// # Errors
+    /// As [`Index::remove_if_empty`].
+    pub fn remove_if_empty(&self) -> Result<bool> {
+        each!(self, index => index.remove_if_empty())
     }
 
     /// See [`Index::repair`].

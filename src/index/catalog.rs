@@ -132,10 +132,15 @@ pub fn remove_index(path: impl AsRef<Path>, options: Options) -> Result<()> {
             return Err(missing(&env, name, names(&env, &txn)?).into());
         };
         options.check_stored(name, &found)?;
-        let highest = highest(&env, &txn)?.unwrap_or(found.number);
-        delete_index(env.indexes, found.number, &mut txn)?;
-        env.catalog.delete(&mut txn, name.as_bytes()).map_err(Error::from)?;
-        env.catalog.put(&mut txn, &HIGHEST, &encode_highest(highest)).map_err(Error::from)?;
+        remove(&env, &mut txn, name, found.number)?;
         Ok(((), txn))
     })
+}
+
+/// Removes the index of a name and a number.
+pub(super) fn remove(env: &SharedEnv, wtxn: &mut RwTxn<'_>, name: &str, number: u16) -> Result<()> {
+    let highest = highest(env, wtxn)?.unwrap_or(number);
+    delete_index(env.indexes, number, wtxn)?;
+    env.catalog.delete(wtxn, name.as_bytes())?;
+    Ok(env.catalog.put(wtxn, &HIGHEST, &encode_highest(highest))?)
 }

@@ -2,12 +2,12 @@
 //!
 //! Invariant: nothing is removed that another program may have started to use. The folder was
 //! created by this call, it holds LMDB's two files and nothing else, no other process has them
-//! open, and no index was ever committed to them.
+//! open, and no index was ever committed to them, or the newest commit has removed the last one.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::filesystem;
 use super::registry::DATA;
@@ -29,6 +29,8 @@ pub(super) struct Created {
     parents: Vec<PathBuf>,
     process: u32,
     is_kept: AtomicBool,
+    /// The last commit that has left nothing in it.
+    empty: AtomicU64,
     /// Whether this process alone opens its files, which the entry in the registry ensures.
     pub(super) is_ours: bool,
 }
@@ -57,7 +59,8 @@ impl Created {
                 let parents =
                     folder.ancestors().skip(1).take(parents.len()).map(Path::to_owned).collect();
                 let (process, is_kept) = (std::process::id(), AtomicBool::new(false));
-                Ok(Some(Self { folder, parents, process, is_kept, is_ours: false }))
+                let empty = AtomicU64::new(EMPTY_COMMIT);
+                Ok(Some(Self { folder, parents, process, is_kept, empty, is_ours: false }))
             }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
             Err(error) => Err(failed(error)),
@@ -69,6 +72,12 @@ impl Created {
         self.is_kept.store(true, Ordering::Relaxed);
     }
 
+    /// No longer keeps the folder: a commit has removed all that was in it.
+    pub(super) fn empty(&self, commit: u64) {
+        self.empty.store(commit, Ordering::Relaxed);
+        self.is_kept.store(false, Ordering::Relaxed);
+    }
+
     /// Removes LMDB's files, if no other process can have them.
     fn remove_files(&self) -> io::Result<()> {
         let mut names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name()));
@@ -77,7 +86,7 @@ impl Created {
         }
         let (data, lock) = (self.folder.join(DATA), self.folder.join(LOCK));
         let Some(_locked) = filesystem::lock_alone(&lock) else { return Ok(()) };
-        if newest_commit(&data).is_some_and(|commit| commit > EMPTY_COMMIT) {
+        if newest_commit(&data).is_some_and(|commit| commit > self.empty.load(Ordering::Relaxed)) {
             return Ok(());
         }
         // Renamed first, as a whole: a process that comes by the path now finds nothing, and

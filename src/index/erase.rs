@@ -5,6 +5,7 @@ use super::writes::Writes;
 use super::{Batch, Index};
 use crate::build::Goal;
 use crate::error::{Error, Result};
+use crate::field::Condition;
 use crate::item_key::{AsKey, ItemKey, bytes_of};
 use crate::store::open::read_meta;
 use crate::types::ItemId;
@@ -54,6 +55,15 @@ impl<D> Index<D> {
             |batch| batch.delete_items(items.iter().copied()),
         )
     }
+
+    /// Erases all items for which a condition holds: see [`erase`](Self::erase). Returns how many
+    /// there were.
+    ///
+    /// # Errors
+    /// As [`erase`](Self::erase) and [`Batch::delete_matching`].
+    pub fn erase_matching(&self, condition: &Condition) -> Result<u64> {
+        erase(self, |batch| matching(batch, condition), |batch| batch.delete_matching(condition))
+    }
 }
 
 impl<D, K: ItemKey + ?Sized> Index<D, K> {
@@ -75,6 +85,38 @@ impl<D, K: ItemKey + ?Sized> Index<D, K> {
             |batch| batch.delete_named(&named),
         )
     }
+
+    /// Erases all items for which a condition holds. Returns how many there were.
+    ///
+    /// ```
+    /// # use voisin::{Field, Index, Options, distances::Euclidean, field};
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("notes");
+    /// let options = Options::new(1).fields([Field::keyword("user")]);
+    /// let notes = Index::<Euclidean, str>::create(&path, options)?;
+    /// notes.write(|batch| {
+    ///     batch.add_with_record("a", &[1.0], br#"{"user": "ann"}"#)?;
+    ///     batch.add_with_record("b", &[2.0], br#"{"user": "bob"}"#)
+    /// })?;
+    /// assert_eq!(notes.erase_matching(&field("user").eq("ann"))?, 1);
+    /// assert!(!notes.snapshot()?.contains("a")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`erase`](Index::erase) and [`Batch::delete_matching`].
+    pub fn erase_matching(&self, condition: &Condition) -> Result<u64> {
+        erase(self, |batch| matching(batch, condition), |batch| batch.delete_matching(condition))
+    }
+}
+
+/// The vectors of the items for which a condition holds.
+fn matching<D, K: ?Sized>(batch: &Batch<'_, D, K>, condition: &Condition) -> Result<Vec<Vec<f32>>> {
+    let (reader, items) = (batch.writes.reader()?, batch.matching(condition)?.into_iter());
+    let vectors = items.map(|item| reader.sound_vector(batch.writes.txn(), item));
+    vectors.filter_map(Result::transpose).collect()
 }
 
 /// Deletes items and erases what they leave: `vectors` are theirs, and `delete` deletes them.

@@ -67,7 +67,7 @@ impl<D, K: ?Sized> Batch<'_, D, K> {
     }
 
     /// The ids of the items for which a condition holds.
-    fn matching(&self, condition: &Condition) -> Result<RoaringBitmap> {
+    pub(super) fn matching(&self, condition: &Condition) -> Result<RoaringBitmap> {
         self.writes.reader()?.ids_of(self.writes.txn(), condition)
     }
 

@@ -369,13 +369,54 @@ impl<D> Snapshot<D> {
         targets: &[Index<E>],
         choose: impl Fn(ItemId) -> usize,
     ) -> Result<Vec<u64>> {
-        let Some(first) = targets.first() else { return Ok(Vec::new()) };
-        first.folder().write(|txn| {
-            let copy = |(nth, target): (usize, &Index<E>)| {
-                let id = |item| (choose(item) == nth).then_some(item);
-                txn.index(target, |batch| batch.copy_from(self, id))
-            };
-            targets.iter().enumerate().map(copy).collect()
+        split(targets, |batch, nth| {
+            batch.copy_from(self, |item| (choose(item) == nth).then_some(item))
         })
     }
+}
+
+impl<D, K: ItemKey + ?Sized> Snapshot<D, K> {
+    /// Copies each item into one of several indexes of one folder, under the same key: as for items
+    /// with ids.
+    ///
+    /// ```
+    /// use voisin::{Index, Options, distances::Cosine};
+    ///
+    /// # fn main() -> voisin::Result<()> {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = folder.path().join("vectors");
+    /// let create = |name: &str| Index::<Cosine, str>::create(&path, Options::new(2).name(name));
+    /// let all = create("all")?;
+    /// all.write(|batch| batch.add_items(&["en/a", "de/a", "en/b"], &[0.1; 6]))?;
+    /// let parts = [create("de")?, create("en")?];
+    /// let counts = all.snapshot()?.split_into(&parts, |key| key.starts_with("en/").into())?;
+    /// assert_eq!(counts, [1, 2]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Batch::copy_from`], and [`OtherFolder`](Error::OtherFolder) if the targets are not in
+    /// one folder: nothing has changed.
+    pub fn split_into<E>(
+        &self,
+        targets: &[Index<E, K>],
+        choose: impl Fn(&K::Owned) -> usize,
+    ) -> Result<Vec<u64>> {
+        split(targets, |batch, nth| {
+            batch.copy_from(self, |key| (choose(key) == nth).then(|| key.clone()))
+        })
+    }
+}
+
+/// Copies into each target, all in one commit.
+fn split<E, K: ?Sized>(
+    targets: &[Index<E, K>],
+    copy: impl Fn(&mut Batch<'_, E, K>, usize) -> Result<u64>,
+) -> Result<Vec<u64>> {
+    let Some(first) = targets.first() else { return Ok(Vec::new()) };
+    first.folder().write(|txn| {
+        let targets = targets.iter().enumerate();
+        targets.map(|(nth, target)| txn.index(target, |batch| copy(batch, nth))).collect()
+    })
 }

@@ -15,11 +15,12 @@ use roaring::RoaringBitmap;
 
 use super::Place;
 use super::address::Address;
-use super::open::read_for_change;
+use super::open::{naming_of, read_for_change};
 use super::recode::{self, Recoded, Recoding};
 use super::sections::fields::edit::FieldsEdit;
 use super::sections::ids::edit::IdMaps;
 use super::sections::item_keys::edit::KeysEdit;
+use super::sections::item_keys::rows::ItemKeys;
 use super::sections::list::{SECTIONS, index_kinds, is_listed, section_for};
 use super::sections::records::edit::{RecordsEdit, check_record};
 use super::sections::records::view::records_in;
@@ -271,12 +272,26 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
     /// # Errors
     /// [`Error::InvalidParameter`] and [`Error::InvalidRecord`].
     pub(crate) fn set_record(&mut self, item: ItemId, record: &[u8]) -> Result<bool> {
-        let record = self.record(&RowName::Id(item), record)?;
+        check_record(record)?;
         if self.ids.slot(self.place, self.wtxn, item, self.meta.slots)?.is_none() {
             return Ok(false);
         }
-        self.change_record(item, Some(record))?;
+        let values = self.fields.schema.values(record);
+        let values = values.map_err(|what| self.invalid_record_of(item, what))?;
+        self.change_record(item, Some((record.to_vec(), values)))?;
         Ok(true)
+    }
+
+    /// The error for a record that an item cannot have: it names the key of the item, if it has
+    /// one, even where the caller has found the item by its id, as conditions do.
+    fn invalid_record_of(&self, item: ItemId, what: String) -> Error {
+        let naming = naming_of(self.place, self.wtxn, &self.meta).unwrap_or(Naming::Ids);
+        let key = match naming {
+            Naming::Ids => None,
+            _ => ItemKeys::of(self.place).key_in(self.wtxn, item).ok(),
+        };
+        let name = key.map_or(RowName::Id(item), RowName::Key);
+        name.invalid_record(naming, what)
     }
 
     /// Deletes the record of an item, and nothing else. `false` if it has none.
@@ -328,8 +343,7 @@ impl<'w, 'e, 'p> Edit<'w, 'e, 'p> {
         for entry in records_in(self.place, self.wtxn, 0)? {
             let (item, record) = entry?;
             let values = added.values(record);
-            let values =
-                values.map_err(|what| Error::InvalidRecord { item: item.to_string(), what })?;
+            let values = values.map_err(|what| self.invalid_record_of(item, what))?;
             self.fields.change(item, &[], &values);
         }
         Ok(())

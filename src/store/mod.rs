@@ -143,8 +143,7 @@ impl<'e> Place<'e> {
         last: Key,
     ) -> Result<Option<(Key, Sound<'t>)>> {
         meter::read();
-        let found = self.entries(rtxn, first, last)?.next().transpose()?;
-        found.map(|(key, value)| Ok((key, Sound::of(key, value)?))).transpose()
+        sound_entry(self.entries(rtxn, first, last)?.next())
     }
 
     /// The last value with a key from `first` to `last`, as
@@ -158,11 +157,7 @@ impl<'e> Place<'e> {
         meter::read();
         let (first, last) = (first.to_bytes(), last.to_bytes());
         let range = (Bound::Included(&first[..]), Bound::Included(&last[..]));
-        let Some(entry) = self.raw.rev_range(rtxn, &range)?.next() else { return Ok(None) };
-        let (key, value) = entry?;
-        // All keys between two of a kind that has no long ones are of that kind.
-        let Some(key) = Key::from_bytes(key) else { return Ok(None) };
-        Ok(Some((key, Sound::of(key, value)?)))
+        sound_entry(self.raw.rev_range(rtxn, &range)?.next().map(entry))
     }
 
     /// As [`range`](Self::range), without reading ahead.
@@ -175,14 +170,7 @@ impl<'e> Place<'e> {
         let (first, last) = (first.to_bytes(), last.to_bytes());
         let values =
             self.raw.range(rtxn, &(Bound::Included(&first[..]), Bound::Included(&last[..])))?;
-        Ok(values.map(|entry| {
-            let (key, value) = entry?;
-            let key = Key::from_bytes(key).ok_or(Error::Foreign {
-                index: first_index(key),
-                what: "a key of it is not one of ours",
-            })?;
-            Ok((key, value))
-        }))
+        Ok(values.map(entry))
     }
 
     /// All keys and values of the index in key order, known or not. Values to come are read ahead.
@@ -204,6 +192,28 @@ impl<'e> Place<'e> {
     pub(crate) fn first<'t>(&self, rtxn: &'t RoTxn<'_>) -> Result<Option<(&'t [u8], &'t [u8])>> {
         self.all(rtxn)?.next().transpose()
     }
+}
+
+/// An entry of LMDB's, with its key decoded.
+///
+/// # Errors
+/// [`Error::Foreign`], and those of LMDB.
+fn entry<'t>(found: heed::Result<(&'t [u8], &'t [u8])>) -> Result<(Key, &'t [u8])> {
+    let (key, value) = found?;
+    let decoded = Key::from_bytes(key).ok_or(Error::Foreign {
+        index: first_index(key),
+        what: "a key of it is not one of ours",
+    })?;
+    Ok((decoded, value))
+}
+
+/// An entry, if there is one, verified.
+///
+/// # Errors
+/// [`Error::Corrupt`] if its checksum does not match.
+fn sound_entry<'t>(found: Option<Result<(Key, &'t [u8])>>) -> Result<Option<(Key, Sound<'t>)>> {
+    let Some((key, value)) = found.transpose()? else { return Ok(None) };
+    Ok(Some((key, Sound::of(key, value)?)))
 }
 
 fn first_index(key: &[u8]) -> u16 {

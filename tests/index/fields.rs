@@ -394,6 +394,31 @@ fn many_values_are_found_and_rows_split_and_shrink() {
     check(&index);
 }
 
+/// What finds items by conditions, or reads all records, knows only their ids.
+#[test]
+fn a_record_that_does_not_fit_is_told_by_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vectors");
+    let index = Index::<Euclidean, str>::create(&path, Options::new(DIMENSIONS)).unwrap();
+    index.write(|batch| batch.add_field(Field::integer("n"))).unwrap();
+    let rows = (0..9).map(|item| {
+        (format!("key {item}"), vector(item, 1), json!({"n": item, "at": "noon"}).to_string())
+    });
+    index.loader().load_with_records(rows).unwrap();
+    let named = |result: voisin::Result<()>| match result {
+        Err(Error::InvalidRecord { item, .. }) => item,
+        other => panic!("{other:?}"),
+    };
+    let wrong = |_: Option<&[u8]>| Some(br#"{"n": true}"#.to_vec());
+    let one = field("n").eq(5);
+    let updated = index.write(|batch| batch.update_matching(&one, wrong).map(drop));
+    assert_eq!(named(updated), "\"key 5\"");
+    // The first one that does not fit, in the order of ids.
+    let added = index.write(|batch| batch.add_field(Field::bool("at")));
+    assert_eq!(named(added), "\"key 0\"");
+    assert!(index.check().unwrap().is_empty());
+}
+
 #[test]
 fn what_does_not_fit_is_an_error_that_changes_nothing() {
     let (_folder, index) = create(Options::new(DIMENSIONS));

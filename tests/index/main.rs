@@ -37,6 +37,7 @@ mod records;
 mod removal;
 mod searches;
 mod tenants;
+mod waits;
 
 use tempfile::TempDir;
 use voisin::distances::Euclidean;

@@ -119,6 +119,35 @@ fn a_split_index_has_each_item_in_one_part_in_one_commit() {
 }
 
 #[test]
+fn items_with_keys_are_split_in_one_commit_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vectors");
+    let open = |name: &str| {
+        Index::<Euclidean, u64>::create(&path, Options::new(DIMENSIONS).name(name)).unwrap()
+    };
+    let all = open("all");
+    let rows = (0..3000u32).map(|item| (u64::from(item) << 20, vector(item), item.to_string()));
+    all.loader().load_with_records(rows).unwrap();
+    let (source, parts) = (all.snapshot().unwrap(), ["a", "b", "c"].map(open));
+    let place = |key: &u64| (*key >> 20) as usize % 4;
+    let before = all.snapshot().unwrap().commit();
+    assert_eq!(source.split_into(&parts, place).unwrap(), [750; 3]);
+    for (nth, part) in parts.iter().enumerate() {
+        let found = part.snapshot().unwrap();
+        assert_eq!((found.commit(), part.pending().unwrap()), (before + 1, 0));
+        assert!(found.keys().unwrap().all(|key| place(&key.unwrap()) == nth));
+        let key = (nth as u64 + 400) << 20;
+        assert_eq!(found.vector(key).unwrap(), Some(vector(nth as u32 + 400)));
+        assert_eq!(found.record(key).unwrap(), Some((nth + 400).to_string().into_bytes()));
+        assert!(part.check().unwrap().is_empty());
+    }
+    let refused = source.split_into(&parts, |key| usize::from(place(key) != 3));
+    assert!(matches!(refused, Err(Error::ItemExists { .. })), "{refused:?}");
+    assert!(parts.iter().all(|part| part.snapshot().unwrap().len() == 750));
+    assert!(source.split_into::<Euclidean>(&[], place).unwrap().is_empty());
+}
+
+#[test]
 fn items_with_keys_are_copied_under_keys_within_a_memory_budget_too() {
     let folder = tempfile::tempdir().unwrap();
     let options = |name: &str| Options::new(DIMENSIONS).name(name);

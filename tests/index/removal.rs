@@ -281,3 +281,78 @@ fn a_folder_has_so_many_indexes_and_what_remembers_them_is_checked() {
     catalog(&|_| before.borrow().clone());
     check(&create().unwrap());
 }
+
+/// An index that was created for items that could not be added takes its folder with it, unless
+/// there is anything else in it, or anybody else has come.
+#[test]
+fn an_index_without_items_is_removed_with_the_folder_that_was_made_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a").join("vectors");
+    let new = || Vectors::create(&path, Options::new(DIMENSIONS)).unwrap();
+    let index = new();
+    add(&index, 0..3, 0).unwrap();
+    assert!(!index.remove_if_empty().unwrap());
+    index.write(|batch| batch.delete_items(0..3)).unwrap();
+    let second = index.clone();
+    assert!(index.remove_if_empty().unwrap());
+    is_removed(&second);
+    assert!(matches!(second.remove_if_empty(), Err(Error::Removed { .. })));
+    drop((index, second));
+    assert!(!folder.path().join("a").exists());
+
+    // Another index in it.
+    let index = new();
+    let other = Vectors::create(&path, Options::new(DIMENSIONS).name("other")).unwrap();
+    assert!(index.remove_if_empty().unwrap());
+    drop((index, other));
+    let other = Vectors::open(&path, named("other")).unwrap();
+    // Opened, and not created by this handle.
+    assert!(other.remove_if_empty().unwrap());
+    drop(other);
+    assert!(path.exists());
+    std::fs::remove_dir_all(&path).unwrap();
+
+    // A database of the caller's.
+    let index = new();
+    index.folder().database::<Bytes, Bytes>("mine").unwrap();
+    assert!(index.remove_if_empty().unwrap());
+    drop(index);
+    assert!(path.exists());
+    std::fs::remove_dir_all(&path).unwrap();
+
+    // What is created after it keeps the folder.
+    let index = new();
+    assert!(index.remove_if_empty().unwrap());
+    let after = Vectors::create(&path, Options::new(DIMENSIONS).name("after")).unwrap();
+    add(&after, 0..3, 0).unwrap();
+    drop((index, after));
+    check(&Vectors::open(&path, named("after")).unwrap());
+    std::fs::remove_dir_all(&path).unwrap();
+
+    // Another process has opened it meanwhile.
+    let index = new();
+    let mut child = Running::start("removal::opener", &[path.to_str().unwrap()]);
+    child.expect("open");
+    assert!(index.remove_if_empty().unwrap());
+    drop(index);
+    assert!(path.exists());
+    child.kill();
+    std::fs::remove_dir_all(&path).unwrap();
+
+    let index = new();
+    let reader = Vectors::open_read_only(&path, Options::default()).unwrap();
+    assert!(matches!(reader.remove_if_empty(), Err(Error::ReadOnly { .. })));
+    check(&index);
+}
+
+/// The child that has an index open.
+#[test]
+fn opener() {
+    let Some(told) = told() else { return };
+    let index = Vectors::open(&told[0], Options::default()).unwrap();
+    tell("open");
+    loop {
+        std::thread::park();
+        assert!(index.names().is_ok());
+    }
+}

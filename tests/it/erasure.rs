@@ -37,6 +37,13 @@ struct Item {
     record: String,
 }
 
+impl Item {
+    /// The value of its field `n`.
+    fn number(&self) -> i64 {
+        self.record.split(&[':', ','][..]).nth(3).unwrap().parse().unwrap()
+    }
+}
+
 fn letters(rng: &mut StdRng, count: usize) -> String {
     (0..count).map(|_| char::from(rng.random_range(b'a'..=b'z'))).collect()
 }
@@ -143,8 +150,7 @@ fn holds(index: &Texts, items: &BTreeMap<String, Item>, vectors: &BTreeMap<Strin
         assert_eq!(snapshot.vector(key).unwrap().as_ref(), vectors.get(key), "{key}");
         assert_eq!(snapshot.record(key).unwrap().unwrap(), item.record.as_bytes(), "{key}");
         if n % 50 == 0 {
-            let n: u64 = item.record.split(&[':', ','][..]).nth(3).unwrap().parse().unwrap();
-            let condition = field("n").eq(n as i64);
+            let condition = field("n").eq(item.number());
             assert_eq!(snapshot.keys_of(&condition).unwrap(), std::slice::from_ref(key));
             let query: &mut Query<'_, _> = &mut index.search(1);
             assert_eq!(query.exact().by_vector(&item.vector).unwrap().nns[0].0, *key);
@@ -207,7 +213,12 @@ fn run(case: &Case) {
     index.copy_to(at("deleted")).unwrap();
     assert!(found(&at("deleted"), &runs) > 0, "a delete leaves vectors in blocks");
 
-    assert_eq!(index.erase(&erased).unwrap(), erased.len() as u64);
+    // Some by their keys, others by a condition.
+    let (by_key, by_condition) = erased.split_at(erased.len() / 2);
+    assert_eq!(index.erase(by_key).unwrap(), by_key.len() as u64);
+    let numbers = by_condition.iter().map(|key| items[key].number());
+    let condition = field("n").is_in(numbers.collect::<Vec<_>>());
+    assert_eq!(any.erase_matching(&condition).unwrap(), by_condition.len() as u64);
     erased.iter().for_each(|key| _ = items.remove(key));
     let stored = vectors(index, &items);
     holds(index, &items, &stored);

@@ -156,6 +156,11 @@ fn message_of(error: &Error) -> String {
             "there is an index {name:?} in {} already: use it, or choose another name (--index)",
             path.display()
         ),
+        Error::MissingName { name, path, known } if known.is_empty() => format!(
+            "there is no index {name:?} in {}, which has none: check the path, or create it with \
+             voisin create",
+            path.display()
+        ),
         Error::MissingName { name, path, known } => format!(
             "there is no index {name:?} in {}, which has {known:?}: give the name of one of those \
              (--index), or create it first",
@@ -233,6 +238,7 @@ const WORDS: &[(&str, &str)] = &[
         "give another record, or drop the field (voisin alter --drop-field)",
     ),
     ("set codes of", "set codes (voisin optimize --codes) of"),
+    ("copy it under another name", "copy it under another name (--offset, --add-prefix)"),
 ];
 
 /// A message of the engine with the names of the command in the place of those of the interface.

@@ -6,17 +6,19 @@
 //! describes an index to them as HTML.
 //!
 //! One file a concern: `failure` has the exit codes and messages, `interrupt` the signals, `ui` the
-//! output, `place` the opening of indexes, `keys` the names of items, `record` their records,
-//! `fields` the fields of these and the kinds of index, `rows` the formats that are read, `measure`
-//! recall and speed, `chart` pictures, `page` an index as HTML, and `commands` a file for each
-//! subcommand.
+//! output, `place` the opening of indexes, `like` new ones that are like others, `keys` the names
+//! of items, `chosen` those that are deleted or erased, `record` their records, `fields` the fields
+//! of these and the kinds of index, `rows` the formats that are read, `measure` recall and speed,
+//! `chart` pictures, `page` an index as HTML, and `commands` a file for each subcommand.
 
 mod chart;
+mod chosen;
 mod commands;
 mod failure;
 mod fields;
 mod interrupt;
 mod keys;
+mod like;
 mod measure;
 pub mod page;
 mod place;

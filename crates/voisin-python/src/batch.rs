@@ -60,7 +60,7 @@ impl Rows {
 /// Records that a batch keeps.
 type Records = Option<Vec<Record>>;
 
-enum Queued {
+pub(crate) enum Queued {
     Add(Names, Rows, Records),
     Update(Names, Rows, Records),
     Delete(Names),
@@ -93,13 +93,30 @@ enum Queued {
 pub(crate) struct PyBatch {
     pub(crate) index: Py<Index>,
     pub(crate) links: bool,
+    /// Whether it is a part of a write to a folder, which commits it.
+    is_part: bool,
     /// `None` once it was committed or discarded.
     queued: Mutex<Option<Vec<Queued>>>,
 }
 
 impl PyBatch {
     pub(crate) fn new(index: Py<Index>, links: bool) -> Self {
-        Self { index, links, queued: Mutex::new(Some(Vec::new())) }
+        Self { index, links, is_part: false, queued: Mutex::new(Some(Vec::new())) }
+    }
+
+    /// A part of a write to a folder.
+    pub(crate) fn part(index: Py<Index>, links: bool) -> Self {
+        Self { is_part: true, ..Self::new(index, links) }
+    }
+
+    /// # Errors
+    /// `InvalidParameter` for a part of a write to a folder.
+    fn check_whole(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.is_part {
+            return Ok(());
+        }
+        let message = "this batch is a part of Folder.write: end that, which commits all of it";
+        Err(refused(py, "InvalidParameter", message))
     }
 
     fn searcher<'py>(&self, py: Python<'py>) -> Bound<'py, Searcher> {
@@ -145,20 +162,16 @@ impl PyBatch {
         Ok((self.names(ids, Some(&given))?, Rows::of(&given, shape.dimensions), records))
     }
 
-    fn take(&self) -> Option<Vec<Queued>> {
+    pub(crate) fn take(&self) -> Option<Vec<Queued>> {
         self.queued.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
-fn write_queued<K: Name + ?Sized>(
-    py: Python<'_>,
-    index: &Handle<K>,
-    queued: &[Queued],
-    links: bool,
-) -> PyResult<u64> {
+/// The changes that wait, of an index whose items are named by `K`.
+pub(crate) fn changes<K: Name + ?Sized>(queued: &[Queued]) -> Vec<Change<'_, K>> {
     // An index has one kind of names.
     let names = |names| K::of_names(names).unwrap_or_default();
-    let changes: Vec<_> = queued
+    queued
         .iter()
         .map(|change| match change {
             Queued::Add(of, rows, records) => {
@@ -171,8 +184,16 @@ fn write_queued<K: Name + ?Sized>(
             Queued::DeleteMatching(condition) => Change::DeleteMatching(condition),
             Queued::SetRecords(of, records) => Change::SetRecords(names(of), records),
         })
-        .collect();
-    write(py, index, &changes, links)
+        .collect()
+}
+
+fn write_queued<K: Name + ?Sized>(
+    py: Python<'_>,
+    index: &Handle<K>,
+    queued: &[Queued],
+    links: bool,
+) -> PyResult<u64> {
+    write(py, index, &changes(queued), links)
 }
 
 #[pymethods]
@@ -230,6 +251,7 @@ impl PyBatch {
     /// Commits the changes, as the end of the `with` block does, and ends the batch. Returns how
     /// many items were deleted. If it raises, nothing has changed.
     fn commit(&self, py: Python<'_>) -> PyResult<u64> {
+        self.check_whole(py)?;
         let Some(queued) = self.take() else {
             let message = "this batch has been committed or discarded: begin another one";
             return Err(refused(py, "Closed", message));
@@ -246,12 +268,15 @@ impl PyBatch {
     }
 
     /// Drops the changes.
-    fn discard(&self) {
+    fn discard(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_whole(py)?;
         drop(self.take());
+        Ok(())
     }
 
-    fn __enter__(slf: Py<Self>) -> Py<Self> {
-        slf
+    fn __enter__(slf: Py<Self>, py: Python<'_>) -> PyResult<Py<Self>> {
+        slf.get().check_whole(py)?;
+        Ok(slf)
     }
 
     fn __exit__(
@@ -264,10 +289,7 @@ impl PyBatch {
         let is_open = self.queued.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         match (error.is_none(), is_open) {
             (true, true) => self.commit(py).map(drop),
-            _ => {
-                self.discard();
-                Ok(())
-            }
+            _ => self.discard(py),
         }
     }
 

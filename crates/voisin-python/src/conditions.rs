@@ -103,6 +103,11 @@ impl PyCondition {
     }
 }
 
+/// Whether this is a condition: a `Condition`, or a dict.
+pub(crate) fn is_condition(given: &Bound<'_, PyAny>) -> bool {
+    given.is_instance_of::<PyCondition>() || given.is_instance_of::<PyDict>()
+}
+
 /// The condition, if this is one: a `Condition`, or a dict.
 ///
 /// # Errors

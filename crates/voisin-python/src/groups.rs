@@ -12,6 +12,7 @@ use crate::names::Name;
 use crate::query::{PyQuery, each, with_components};
 use crate::vectors::Raw;
 use crate::watch::Watch;
+use crate::whole;
 
 #[pymethods]
 impl PyQuery {
@@ -48,7 +49,7 @@ impl PyQuery {
         &self,
         vector: &Bound<'py, PyAny>,
         by: &Bound<'py, PyAny>,
-        per_group: usize,
+        #[pyo3(from_py_with = whole::per_group)] per_group: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = vector.py();
         let (given, watch) = (self.one(vector)?, self.watch());

@@ -14,6 +14,7 @@ use crate::names::Handle;
 use crate::query::PyQuery;
 use crate::vectors::{Shape, given};
 use crate::watch::{CancelToken, Watch};
+use crate::whole;
 
 /// An index or a snapshot, whatever names its items.
 #[derive(Clone)]
@@ -211,12 +212,12 @@ impl Searcher {
     fn search<'py>(
         &self,
         vector: &Bound<'py, PyAny>,
-        k: usize,
-        ef: Option<usize>,
+        #[pyo3(from_py_with = whole::k)] k: usize,
+        #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
         kind: Option<String>,
-        nprobe: Option<usize>,
+        #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
         parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
@@ -273,12 +274,12 @@ impl Searcher {
     fn similar<'py>(
         &self,
         id: &Bound<'py, PyAny>,
-        k: usize,
-        ef: Option<usize>,
+        #[pyo3(from_py_with = whole::k)] k: usize,
+        #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
         kind: Option<String>,
-        nprobe: Option<usize>,
+        #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
         parameters: Option<String>,
         filter: Option<Bound<'py, PyAny>>,
         exclude: Option<Bound<'py, PyAny>>,
@@ -324,12 +325,12 @@ impl Searcher {
     #[expect(clippy::too_many_arguments, reason = "keywords of Python")]
     fn query(
         slf: &Bound<'_, Self>,
-        k: usize,
-        ef: Option<usize>,
+        #[pyo3(from_py_with = whole::k)] k: usize,
+        #[pyo3(from_py_with = whole::ef)] ef: Option<usize>,
         recall: Option<f64>,
         exact: Option<bool>,
         kind: Option<String>,
-        nprobe: Option<usize>,
+        #[pyo3(from_py_with = whole::nprobe)] nprobe: Option<usize>,
         parameters: Option<String>,
         filter: Option<Bound<'_, PyAny>>,
         exclude: Option<Bound<'_, PyAny>>,
@@ -373,7 +374,7 @@ impl Searcher {
     fn asearch<'py>(
         slf: &Bound<'py, Self>,
         vector: &Bound<'py, PyAny>,
-        k: usize,
+        #[pyo3(from_py_with = whole::k)] k: usize,
         options: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work = slf.py().import("voisin._aio")?.getattr("search")?;

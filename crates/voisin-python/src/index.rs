@@ -15,7 +15,8 @@ use crate::names::{Handle, Name};
 use crate::records::{self, Record};
 use crate::settings::{self, Settings};
 use crate::vectors::{Shape, given};
-use crate::watch::{CancelToken, detached};
+use crate::watch::{CancelToken, detached, detached_write};
+use crate::whole;
 use crate::write::{
     Change, Deleted, names_for, one_of, set_for, some_names, update_matching, write,
 };
@@ -50,6 +51,15 @@ impl Index {
         let (path, name) = (index.path().to_owned(), index.name().to_owned());
         let base = PyClassInitializer::from(Searcher::of(index));
         Py::new(py, base.add_subclass(Self { path, name, settings }))
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Its name in its folder.
+    pub(crate) fn index_name(&self) -> &str {
+        &self.name
     }
 }
 
@@ -253,7 +263,7 @@ impl Index {
     fn add_field(slf: &Bound<'_, Self>, name: &str, r#type: &Bound<'_, PyAny>) -> PyResult<()> {
         let field = settings::field(name, r#type)?;
         each_index!(slf, index => {
-            detached(slf.py(), || index.write(|batch| batch.add_field(field.clone())))
+            detached_write(slf.py(), || index.write(|batch| batch.add_field(field.clone())))
         })
     }
 
@@ -263,12 +273,12 @@ impl Index {
     ///     UnknownField: there is no such field.
     fn drop_field(slf: &Bound<'_, Self>, name: &str) -> PyResult<()> {
         each_index!(slf, index => {
-            detached(slf.py(), || index.write(|batch| batch.drop_field(name)))
+            detached_write(slf.py(), || index.write(|batch| batch.drop_field(name)))
         })
     }
 
     /// Deletes an item or many, or all for which a condition holds, and commits. Returns how many
-    /// there were.
+    /// there were. `ids` can be a condition, too. `erase` also clears what they leave in the file.
     ///
     /// >>> import tempfile, voisin
     /// >>> index = voisin.create(tempfile.mkdtemp(), 2, fields={"tag": "keyword"})
@@ -350,10 +360,10 @@ impl Index {
         records: Option<Bound<'py, PyAny>>,
         progress: Option<Bound<'py, PyAny>>,
         optimize: bool,
-        commit_every: Option<u64>,
-        memory: Option<u64>,
+        #[pyo3(from_py_with = whole::commit_every)] commit_every: Option<u64>,
+        #[pyo3(from_py_with = whole::memory)] memory: Option<u64>,
         temp_dir: Option<PathBuf>,
-        threads: usize,
+        #[pyo3(from_py_with = whole::threads)] threads: usize,
         cancel: Option<&CancelToken>,
     ) -> PyResult<u64> {
         let shape = searcher(slf).shape();

@@ -10,9 +10,11 @@
 //! | `asked`, `found`, `found_many` | the options of a search; its answers |
 //! | `query`, `pages`, `groups` | options that are kept, and the questions that only they answer |
 //! | `write`, `batch`, `load` | changes in one transaction; batches; loads |
+//! | `folder`, `folder_write`, `tables` | several indexes, and tables, in one commit |
+//! | `copies` | copies of items of one index in another |
 //! | `vectors`, `names`, `records` | arrays of vectors, ids, and records, from and to Python |
 //! | `conditions`, `filters` | conditions on fields; kept sets of items |
-//! | `settings`, `facts` | options to open with; statistics |
+//! | `settings`, `whole`, `facts` | options to open with; whole numbers; statistics |
 //! | `watch` | signals and cancellation, and how calls detach from the interpreter |
 //! | `errors` | errors as exceptions |
 //! | `command`, `report` | the command `voisin`, and its report for notebooks |
@@ -25,9 +27,12 @@ mod asked;
 mod batch;
 mod command;
 mod conditions;
+mod copies;
 mod errors;
 mod facts;
 mod filters;
+mod folder;
+mod folder_write;
 mod found;
 mod found_many;
 mod groups;
@@ -42,17 +47,19 @@ mod records;
 mod report;
 mod settings;
 mod stored;
+mod tables;
 mod unless;
 mod upkeep;
 mod vectors;
 mod watch;
+mod whole;
 mod write;
 
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use crate::watch::detached;
+use crate::watch::{detached, detached_write};
 
 /// Lists the indexes in a folder, or in any environment of LMDB: a list of `Inspected`. It needs no
 /// metric, and changes nothing.
@@ -84,7 +91,7 @@ fn inspect(py: Python<'_>, path: PathBuf) -> PyResult<Vec<Bound<'_, PyAny>>> {
 #[pyfunction]
 #[pyo3(signature = (path, name = "main"))]
 fn remove_index(py: Python<'_>, path: PathBuf, name: &str) -> PyResult<()> {
-    detached(py, || voisin::remove_index(path, voisin::Options::default().name(name)))
+    detached_write(py, || voisin::remove_index(path, voisin::Options::default().name(name)))
 }
 
 /// Verifies the pages of a folder or a data file by plain reads, without opening it, whatever they
@@ -109,6 +116,10 @@ mod _voisin {
     #[pymodule_export]
     use super::filters::KeptFilter;
     #[pymodule_export]
+    use super::folder::{Folder, FolderSnapshot};
+    #[pymodule_export]
+    use super::folder_write::FolderWrite;
+    #[pymodule_export]
     use super::found::Found;
     #[pymodule_export]
     use super::found_many::FoundMany;
@@ -124,6 +135,8 @@ mod _voisin {
     use super::query::PyQuery;
     #[pymodule_export]
     use super::report::PyReport;
+    #[pymodule_export]
+    use super::tables::{Table, TableWrite};
     #[pymodule_export]
     use super::upkeep::Snapshot;
     #[pymodule_export]

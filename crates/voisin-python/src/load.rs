@@ -70,7 +70,7 @@ pub(crate) fn load<'py, K: Name + ?Sized>(
             let names = names_of_rows::<K>(ids.as_ref(), &given, py)?;
             let records = records::Pull::new(records.as_ref(), &watch)?;
             let raw = given.raw();
-            watch.run(py, || {
+            watch.write(py, || {
                 let loader = prepared
                     .loader(index)
                     .cancel(|| watch.is_over())
@@ -80,7 +80,7 @@ pub(crate) fn load<'py, K: Name + ?Sized>(
         }
         (None, Some(rows)) => {
             let rows = rows.try_iter()?.unbind();
-            watch.run(py, || {
+            watch.write(py, || {
                 let loader = prepared
                     .loader(index)
                     .cancel(|| watch.is_over())
@@ -265,7 +265,7 @@ fn row_of<'py>(row: &Bound<'py, PyAny>) -> PyResult<Row<'py>> {
 }
 
 /// The caller's function that is told how far a load is.
-struct Report {
+pub(crate) struct Report {
     function: Option<Py<PyAny>>,
     /// Whether it is our own, which ends its line.
     is_ours: bool,
@@ -287,7 +287,7 @@ fn phase_name(phase: LoadPhase) -> (u64, &'static str) {
 }
 
 impl Report {
-    fn new(progress: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+    pub(crate) fn new(progress: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let (mut function, mut is_ours) = (None, false);
         if let Some(progress) = progress {
             if progress.is_instance_of::<PyBool>() {
@@ -305,7 +305,7 @@ impl Report {
     }
 
     /// Tells the caller, unless it was told a moment ago. Called from any thread.
-    fn call(&self, watch: &Watch, progress: LoadProgress) {
+    pub(crate) fn call(&self, watch: &Watch, progress: LoadProgress) {
         let Some(function) = &self.function else { return };
         let now = self.began.elapsed().as_millis() as u64;
         let (number, phase) = phase_name(progress.phase);
@@ -339,7 +339,7 @@ impl Report {
         }
     }
 
-    fn end(&self, py: Python<'_>, is_done: bool) -> PyResult<()> {
+    pub(crate) fn end(&self, py: Python<'_>, is_done: bool) -> PyResult<()> {
         match &self.function {
             Some(function) if self.is_ours => {
                 function.bind(py).call_method1("end", (is_done,)).map(drop)

@@ -1,6 +1,6 @@
 //! How indexes are created and opened: the functions of the package that return an `Index`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -10,6 +10,7 @@ use crate::errors::raised;
 use crate::index::Index;
 use crate::settings::{AskedCodes, Creation, Dtype, Kinds, Settings};
 use crate::watch::Watch;
+use crate::whole;
 
 /// Opens or creates a handle, detached.
 fn opened(
@@ -17,7 +18,7 @@ fn opened(
     settings: Settings,
     open: impl FnOnce() -> Result<AnyIndex, Error> + Send,
 ) -> PyResult<Py<Index>> {
-    let index = Watch::new(None).run_any(py, open)?.map_err(|error| raised(py, &error))?;
+    let index = Watch::new(None).write_any(py, open)?.map_err(|error| raised(py, &error))?;
     Index::new(py, &index, settings)
 }
 
@@ -63,7 +64,7 @@ macro_rules! creates {
         pub(crate) fn $name(
             py: Python<'_>,
             path: PathBuf,
-            dimensions: usize,
+            #[pyo3(from_py_with = whole::dimensions)] dimensions: usize,
             metric: &str,
             dtype: Option<Dtype>,
             ids: Option<Bound<'_, PyAny>>,
@@ -71,16 +72,16 @@ macro_rules! creates {
             fields: Option<Bound<'_, PyDict>>,
             kinds: Option<Kinds>,
             name: Option<String>,
-            m: Option<usize>,
-            m0: Option<usize>,
-            ef_construction: Option<usize>,
+            #[pyo3(from_py_with = whole::m)] m: Option<usize>,
+            #[pyo3(from_py_with = whole::m0)] m0: Option<usize>,
+            #[pyo3(from_py_with = whole::ef_construction)] ef_construction: Option<usize>,
             alpha: Option<f32>,
-            seed: Option<u64>,
-            threads: usize,
-            memory: Option<u64>,
+            #[pyo3(from_py_with = whole::seed)] seed: Option<u64>,
+            #[pyo3(from_py_with = whole::threads)] threads: usize,
+            #[pyo3(from_py_with = whole::memory)] memory: Option<u64>,
             temp_dir: Option<PathBuf>,
-            map_size: Option<u64>,
-            max_readers: Option<u32>,
+            #[pyo3(from_py_with = whole::map_size)] map_size: Option<u64>,
+            #[pyo3(from_py_with = whole::max_readers)] max_readers: Option<u32>,
             growth_wait: Option<f64>,
             any_file_system: bool,
         ) -> PyResult<Py<Index>> {
@@ -200,11 +201,11 @@ pub(crate) fn open(
     path: PathBuf,
     name: Option<String>,
     read_only: bool,
-    threads: usize,
-    memory: Option<u64>,
+    #[pyo3(from_py_with = whole::threads)] threads: usize,
+    #[pyo3(from_py_with = whole::memory)] memory: Option<u64>,
     temp_dir: Option<PathBuf>,
-    map_size: Option<u64>,
-    max_readers: Option<u32>,
+    #[pyo3(from_py_with = whole::map_size)] map_size: Option<u64>,
+    #[pyo3(from_py_with = whole::max_readers)] max_readers: Option<u32>,
     growth_wait: Option<f64>,
     any_file_system: bool,
 ) -> PyResult<Py<Index>> {
@@ -219,11 +220,16 @@ pub(crate) fn open(
         growth_wait,
         any_file_system,
     };
+    open_in(py, &path, settings)
+}
+
+/// Opens an index with settings.
+pub(crate) fn open_in(py: Python<'_>, path: &Path, settings: Settings) -> PyResult<Py<Index>> {
     let options = settings.of(py, Options::default())?;
-    let is_named = settings.name.is_some();
-    let open = move |options| match read_only {
-        true => AnyIndex::open_read_only(&path, options),
-        false => AnyIndex::open(&path, options),
+    let (is_named, read_only) = (settings.name.is_some(), settings.read_only);
+    let open = |options| match read_only {
+        true => AnyIndex::open_read_only(path, options),
+        false => AnyIndex::open(path, options),
     };
     opened(py, settings, || match open(options.clone()) {
         // The only one of a folder need not be named.

@@ -13,6 +13,7 @@ use crate::names::Name;
 use crate::pages::{self, PyPages};
 use crate::vectors::{Given, Shape, given};
 use crate::watch::{CancelToken, Watch};
+use crate::whole;
 
 /// The options of a query, by whatever names items.
 pub(crate) enum Kept {
@@ -297,7 +298,7 @@ impl PyQuery {
         &self,
         vector: &Bound<'py, PyAny>,
         relevance: f32,
-        among: usize,
+        #[pyo3(from_py_with = whole::among)] among: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, dimensions, watch) = (vector.py(), self.shape().dimensions, self.watch());
         let given = self.one(vector)?;
@@ -327,7 +328,7 @@ impl PyQuery {
         &self,
         vector: &Bound<'py, PyAny>,
         radius: f32,
-        sample: Option<u32>,
+        #[pyo3(from_py_with = whole::sample_if)] sample: Option<u32>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (py, dimensions, watch) = (vector.py(), self.shape().dimensions, self.watch());
         let given = self.one(vector)?;
@@ -350,7 +351,11 @@ impl PyQuery {
     /// Args:
     ///     sample: the number of items to measure by; one in 40 of the items, if that is less.
     #[pyo3(signature = (sample = 200))]
-    fn measure_recall<'py>(&self, py: Python<'py>, sample: u32) -> PyResult<Bound<'py, PyAny>> {
+    fn measure_recall<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = whole::sample)] sample: u32,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let watch = self.watch();
         let recall = each!(self, py, (searched, asked) => watch.run(py, || {
             asked.with_query(searched, &watch, |query| query.measure_recall(sample))

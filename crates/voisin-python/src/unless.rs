@@ -65,7 +65,7 @@ fn add<'py, K: Name + ?Sized>(
     let (names, raw) = (names_for::<K>(ids, given)?, given.raw());
     let (count, dimensions) = (given.count(), index.dimensions());
     let watch = Arc::new(Watch::new(None));
-    let near = watch.run_any(py, || {
+    let near = watch.write_any(py, || {
         index.write(|batch| {
             let cancel = Arc::clone(&watch);
             batch.cancel(move || cancel.is_over());

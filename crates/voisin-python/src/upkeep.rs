@@ -1,4 +1,5 @@
-//! What looks after an index: linking, optimizing, codes, statistics, checks, copies. Snapshots.
+//! What looks after an index: linking, optimizing, codes, statistics, checks, erasure, copies.
+//! Snapshots.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,14 +7,17 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use crate::asked;
+use crate::conditions::condition;
 use crate::errors::not_pickled;
 use crate::facts;
+use crate::folder::Folder;
 use crate::handle::{Held, Searcher};
 use crate::index::{Index, each_index, held, searcher};
 use crate::names::{Handle, Name};
 use crate::settings::AskedCodes;
 use crate::vectors::{Raw, given};
-use crate::watch::{CancelToken, Watch, detached};
+use crate::watch::{CancelToken, Watch, detached, detached_write};
+use crate::write::{Deleted, one_of, some_names};
 
 #[pymethods]
 impl Index {
@@ -23,7 +27,7 @@ impl Index {
     fn link(slf: &Bound<'_, Self>, cancel: Option<&CancelToken>) -> PyResult<u64> {
         let watch = Watch::new(cancel);
         each_index!(slf, index => {
-            watch.run(slf.py(), || index.loader().cancel(|| watch.is_over()).resume())
+            watch.write(slf.py(), || index.loader().cancel(|| watch.is_over()).resume())
         })
     }
 
@@ -36,7 +40,7 @@ impl Index {
             index: &Handle<K>,
             watch: &Watch,
         ) -> PyResult<()> {
-            watch.run(py, || {
+            watch.write(py, || {
                 let loader = index.loader().optimize(true).cancel(|| watch.is_over());
                 K::load::<f32, Vec<f32>>(&loader, std::iter::empty()).map(drop)
             })
@@ -47,13 +51,13 @@ impl Index {
 
     /// Builds the graph anew from the vectors. It cannot be interrupted.
     fn rebuild(slf: &Bound<'_, Self>) -> PyResult<()> {
-        each_index!(slf, index => detached(slf.py(), || index.force_rebuild()))
+        each_index!(slf, index => detached_write(slf.py(), || index.force_rebuild()))
     }
 
     /// Measures the recall of searches, for `search(recall=)`, and commits that. Loads and large
     /// writes do it by themselves.
     fn calibrate(slf: &Bound<'_, Self>) -> PyResult<()> {
-        each_index!(slf, index => detached(slf.py(), || index.calibrate()))
+        each_index!(slf, index => detached_write(slf.py(), || index.calibrate()))
     }
 
     /// Trains the range of an index of `dtype="i8"` on a sample, a matrix of vectors like those to
@@ -62,7 +66,7 @@ impl Index {
         let shape = searcher(slf).shape();
         let given = given(sample, shape)?;
         let (raw, rows) = (given.raw(), 0..given.count());
-        each_index!(slf, index => detached(slf.py(), || {
+        each_index!(slf, index => detached_write(slf.py(), || {
             match raw {
                 Raw::F64(all) => index.train(all),
                 raw => index.train(&raw.floats(rows, shape.dimensions)),
@@ -78,7 +82,7 @@ impl Index {
         let py = slf.py();
         let codes = codes.get(py, searcher(slf).shape().dimensions)?;
         let watch = Arc::new(Watch::new(None));
-        each_index!(slf, index => watch.run(py, || {
+        each_index!(slf, index => watch.write(py, || {
             index.write(|batch| {
                 let cancel = Arc::clone(&watch);
                 batch.cancel(move || cancel.is_over());
@@ -98,7 +102,7 @@ impl Index {
     fn add_kind(slf: &Bound<'_, Self>, kind: &str) -> PyResult<bool> {
         let (py, watch) = (slf.py(), Arc::new(Watch::new(None)));
         let kind = asked::kind(py, kind)?;
-        each_index!(slf, index => watch.run(py, || {
+        each_index!(slf, index => watch.write(py, || {
             index.write(|batch| {
                 let cancel = Arc::clone(&watch);
                 batch.cancel(move || cancel.is_over());
@@ -114,7 +118,7 @@ impl Index {
     ///     InvalidParameter: for `"flat"`, which every index has.
     fn drop_kind(slf: &Bound<'_, Self>, kind: &str) -> PyResult<bool> {
         let kind = asked::kind(slf.py(), kind)?;
-        each_index!(slf, index => detached(slf.py(), || index.drop_kind(kind)))
+        each_index!(slf, index => detached_write(slf.py(), || index.drop_kind(kind)))
     }
 
     /// The number of pending items, which are not in the graph yet. O(1).
@@ -145,7 +149,47 @@ impl Index {
     /// Undoes an edit that another program has left half-way (`TornEdit`), and commits. False if
     /// there is none.
     fn repair(slf: &Bound<'_, Self>) -> PyResult<bool> {
-        each_index!(slf, index => detached(slf.py(), || index.repair()))
+        each_index!(slf, index => detached_write(slf.py(), || index.repair()))
+    }
+
+    /// Deletes an item or many, or all for which a condition holds, and erases what they leave, and
+    /// what earlier deletes have left: their vectors and codes in blocks, and centers that are one
+    /// of their vectors. Commits, and returns how many there were. The arguments are those of
+    /// `delete`.
+    ///
+    /// The file keeps old pages until they are used again: `copy_to` then makes a file in which no
+    /// 16 bytes in a row of an erased item are. `docs/erasure.md` of the repository says what else
+    /// may have them. It reads all blocks with free places, and cannot be interrupted.
+    ///
+    /// >>> import pathlib, tempfile, voisin
+    /// >>> folder = pathlib.Path(tempfile.mkdtemp())
+    /// >>> index = voisin.create(folder / "notes", 2, ids=str)
+    /// >>> index.add(["ann", "bob"], [[0.9, 0.1], [0.1, 0.9]], [b"what ann wrote", b"hers"])
+    /// >>> index.erase("ann")
+    /// 1
+    /// >>> size = index.copy_to(folder / "clean")
+    /// >>> b"what ann wrote" in (folder / "clean" / "data.mdb").read_bytes()
+    /// False
+    #[pyo3(signature = (ids = None, *, filter = None))]
+    fn erase(
+        slf: &Bound<'_, Self>,
+        ids: Option<&Bound<'_, PyAny>>,
+        filter: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        fn erase<K: Name + ?Sized>(index: &Handle<K>, of: &Deleted<'_, '_>) -> PyResult<u64> {
+            match of {
+                Deleted::Ids(ids) => {
+                    let names = some_names::<K>(ids)?;
+                    detached_write(ids.py(), || K::erase(index, &names))
+                }
+                Deleted::Matching(filter) => {
+                    let of = condition(filter)?;
+                    detached_write(filter.py(), || K::erase_matching(index, of.condition()))
+                }
+            }
+        }
+        let of = one_of(slf.py(), ids, filter)?;
+        each_index!(slf, index => erase(index, &of))
     }
 
     /// Writes a compacted copy of all indexes of the folder to another folder, while others read
@@ -174,7 +218,13 @@ impl Index {
             Held::UuidsAt(at) => at.commit(),
             _ => 0,
         };
-        Py::new(py, PyClassInitializer::from(of.at(at)).add_subclass(Snapshot { commit }))
+        Snapshot::of(py, of, at, commit)
+    }
+
+    /// The folder of the index, to change several of its indexes in one commit, with tables of your
+    /// own: see `Folder`.
+    fn folder(slf: &Bound<'_, Self>) -> PyResult<Folder> {
+        each_index!(slf, index => Ok(Folder::of(index.folder(), slf.get().settings().clone())))
     }
 }
 
@@ -192,6 +242,13 @@ impl Index {
 #[pyclass(module = "voisin", extends = Searcher, frozen)]
 pub(crate) struct Snapshot {
     commit: u64,
+}
+
+impl Snapshot {
+    /// The object of a snapshot of what `of` searches.
+    pub(crate) fn of(py: Python<'_>, of: &Searcher, at: Held, commit: u64) -> PyResult<Py<Self>> {
+        Py::new(py, PyClassInitializer::from(of.at(at)).add_subclass(Self { commit }))
+    }
 }
 
 #[pymethods]

@@ -2,7 +2,8 @@
 //!
 //! A call detaches from the interpreter, so that other threads run Python meanwhile. voisin asks
 //! its cancel closure every few microseconds; the thread of the call then looks for signals, if it
-//! has not done so for a while. Invariant: no lock of voisin's is waited for while attached.
+//! has not done so for a while. What waits for other writers is asked every 20 ms (`write`).
+//! Invariant: no lock of voisin's is waited for while attached.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -188,7 +189,40 @@ impl Watch {
         }
     }
 
+    /// The same for work that writes: a wait for other writers ends by a signal or a token, too.
+    pub(crate) fn write_any<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce() -> T + Send,
+    ) -> PyResult<T> {
+        let raised = Arc::new(Mutex::new(None));
+        let (token, ours) = (self.token.clone(), Arc::clone(&raised));
+        let ends = move || {
+            if token.as_ref().is_some_and(|token| token.load(Ordering::Relaxed)) {
+                return true;
+            }
+            let looked = Python::attach(|py| py.check_signals());
+            let is_over = looked.is_err();
+            if let Err(error) = looked {
+                ours.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+            is_over
+        };
+        let done = self.run_any(py, || voisin::cancel_waits(ends, work));
+        let raised = raised.lock().unwrap_or_else(PoisonError::into_inner).take();
+        raised.map_or(done, Err)
+    }
+
     /// The same for work that can fail.
+    pub(crate) fn write<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce() -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        self.write_any(py, work)?.map_err(|error| raised(py, &error))
+    }
+
+    /// As [`run_any`](Self::run_any), for work that can fail.
     pub(crate) fn run<T: Send>(
         &self,
         py: Python<'_>,
@@ -204,4 +238,12 @@ pub(crate) fn detached<T: Send>(
     work: impl FnOnce() -> Result<T, Error> + Send,
 ) -> PyResult<T> {
     Watch::new(None).run(py, work)
+}
+
+/// The same for work that writes: its wait for other writers can be ended.
+pub(crate) fn detached_write<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    Watch::new(None).write(py, work)
 }

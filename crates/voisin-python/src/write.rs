@@ -7,6 +7,7 @@ use voisin::codec::Component;
 use voisin::{AnyMetric, Batch, Condition, Error};
 
 use crate::asked::missing;
+use crate::conditions::is_condition;
 use crate::errors::{raised, refused};
 use crate::names::{Handle, Name, is_one};
 use crate::records::{self, Record};
@@ -29,15 +30,30 @@ pub(crate) enum Change<'a, K: Name + ?Sized> {
 }
 
 /// Why a write has changed nothing.
-enum Failure<N> {
+pub(crate) enum Failure {
     Voisin(Error),
-    /// There is no such item.
-    Missing(N),
+    /// Of a check that is ours: an item is missing.
+    Ours(PyErr),
 }
 
-impl<N> From<Error> for Failure<N> {
+impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Voisin(error)
+    }
+}
+
+impl Failure {
+    pub(crate) fn raised(self, py: Python<'_>) -> PyErr {
+        match self {
+            Self::Voisin(error) => raised(py, &error),
+            Self::Ours(error) => error,
+        }
+    }
+
+    fn missing<K: Name + ?Sized>(name: &K::Owned) -> Self {
+        Self::Ours(Python::attach(|py| {
+            K::show_owned(py, name).map_or_else(|error| error, |name| missing(&name))
+        }))
     }
 }
 
@@ -49,26 +65,29 @@ pub(crate) fn write<K: Name + ?Sized>(
     links: bool,
 ) -> PyResult<u64> {
     let watch = Arc::new(Watch::new(None));
-    let written = watch.run_any(py, || {
-        index.try_write(|batch| {
-            let cancel = Arc::clone(&watch);
-            batch.cancel(move || cancel.is_over());
-            if !links {
-                batch.link_later();
-            }
-            let mut deleted = 0;
-            for change in changes {
-                deleted += make(batch, change, index.dimensions(), &watch)?;
-            }
-            Ok(deleted)
-        })
+    let written = watch.write_any(py, || {
+        index.try_write(|batch| make_all(batch, changes, (links, index.dimensions()), &watch))
     })?;
-    written.map_err(|failure| match failure {
-        Failure::Voisin(error) => raised(py, &error),
-        Failure::Missing(name) => {
-            K::show_owned(py, &name).map_or_else(|error| error, |name| missing(&name))
-        }
-    })
+    written.map_err(|failure| failure.raised(py))
+}
+
+/// Makes changes of one index. Returns how many items were deleted.
+pub(crate) fn make_all<K: Name + ?Sized>(
+    batch: &mut Batch<'_, AnyMetric, K>,
+    changes: &[Change<'_, K>],
+    (links, dimensions): (bool, usize),
+    watch: &Arc<Watch>,
+) -> Result<u64, Failure> {
+    let cancel = Arc::clone(watch);
+    batch.cancel(move || cancel.is_over());
+    if !links {
+        batch.link_later();
+    }
+    let mut deleted = 0;
+    for change in changes {
+        deleted += make(batch, change, dimensions, watch)?;
+    }
+    Ok(deleted)
 }
 
 fn make<K: Name + ?Sized>(
@@ -76,7 +95,7 @@ fn make<K: Name + ?Sized>(
     change: &Change<'_, K>,
     dimensions: usize,
     watch: &Watch,
-) -> Result<u64, Failure<K::Owned>> {
+) -> Result<u64, Failure> {
     match change {
         Change::Add(names, raw, records) => {
             add(batch, names, *raw, *records, (dimensions, watch))?;
@@ -84,7 +103,7 @@ fn make<K: Name + ?Sized>(
         Change::Update(names, raw, records) => {
             for name in *names {
                 if !K::has(batch, name)? {
-                    return Err(Failure::Missing(name.clone()));
+                    return Err(Failure::missing::<K>(name));
                 }
             }
             add(batch, names, *raw, *records, (dimensions, watch))?;
@@ -96,7 +115,7 @@ fn make<K: Name + ?Sized>(
                     None => K::remove_record(batch, name)? || K::has(batch, name)?,
                 };
                 if !is_there {
-                    return Err(Failure::Missing(name.clone()));
+                    return Err(Failure::missing::<K>(name));
                 }
             }
         }
@@ -163,7 +182,7 @@ pub(crate) fn update_matching<K: Name + ?Sized>(
 ) -> PyResult<u64> {
     let watch = Arc::new(Watch::new(None));
     let update = update.as_unbound();
-    watch.run(py, || {
+    watch.write(py, || {
         index.write(|batch| {
             let cancel = Arc::clone(&watch);
             batch.cancel(move || cancel.is_over());
@@ -208,7 +227,7 @@ pub(crate) fn some_names<K: Name + ?Sized>(ids: &Bound<'_, PyAny>) -> PyResult<V
     if is_one(ids) { Ok(vec![K::take_one(ids)?]) } else { K::take(ids) }
 }
 
-/// What to delete.
+/// What to delete, to erase or to copy.
 pub(crate) enum Deleted<'a, 'py> {
     Ids(&'a Bound<'py, PyAny>),
     Matching(&'a Bound<'py, PyAny>),
@@ -224,10 +243,12 @@ pub(crate) fn one_of<'a, 'py>(
     filter: Option<&'a Bound<'py, PyAny>>,
 ) -> PyResult<Deleted<'a, 'py>> {
     match (ids, filter) {
+        // A dict would be the names that it has as keys.
+        (Some(ids), None) if is_condition(ids) => Ok(Deleted::Matching(ids)),
         (Some(ids), None) => Ok(Deleted::Ids(ids)),
         (None, Some(filter)) => Ok(Deleted::Matching(filter)),
         _ => {
-            let message = "items are deleted by their ids, or by a filter: give one of both";
+            let message = "items are named by their ids, or by a filter: give one of both";
             Err(refused(py, "InvalidParameter", message))
         }
     }

@@ -32,7 +32,7 @@ def test_every_kind_of_error_that_has_a_class_exists():
     ours = set(
         re.findall(
             r"refused(?:_value)?\(\s*[\w.()]+,\s*\"(\w+)\"",
-            "".join(it.read_text() for it in (ROOT / "crates/voisin-python/src").glob("*.rs")),
+            "".join(it.read_text() for it in (ROOT / "crates/voisin-python/src").rglob("*.rs")),
         )
     )
     assert {"DimensionMismatch", "MapBusy", "Cancelled"} <= known

@@ -291,9 +291,35 @@ def test_what_is_no_condition_is_refused(index):
     with pytest.raises(voisin.InvalidCondition):
         index.search(query, filter=(field("n") == 3) and (field("n") == 4))
     for arguments in ({}, {"ids": [1], "filter": field("n") == 3}):
-        with pytest.raises(voisin.InvalidParameter):
-            index.delete(**arguments)
+        for call in (index.delete, index.erase):
+            with pytest.raises(voisin.InvalidParameter):
+                call(**arguments)
     assert len(index) == 1
+
+
+def test_a_condition_is_as_good_as_ids(folder):
+    index = voisin.create(folder, 4, ids=str, fields={"n": "integer"})
+    index.add([f"key {i}" for i in range(10)], rows(10), [{"n": i} for i in range(10)])
+    assert index.delete(field("n") == 3) == 1
+    assert index.delete({"field": "n", "in": [3, 4]}) == 1
+    with index.batch() as batch:
+        batch.delete(field("n") == 5)
+    assert index.erase({"field": "n", "eq": 6}) == 1 and len(index) == 6
+    # The keys of a dict are no ids.
+    with pytest.raises(voisin.InvalidCondition):
+        index.delete({"key 0": 1})
+    assert len(index) == 6 and index.check() == []
+
+
+def test_a_record_that_does_not_fit_is_told_by_its_id(folder):
+    index = voisin.create(folder, 4, ids=str, fields={"n": "integer"})
+    index.add(["a", "b"], rows(2), [{"n": 1, "at": "noon"}, {"n": 2, "at": "noon"}])
+    with pytest.raises(voisin.InvalidRecord, match='"b"') as raised:
+        index.update_records(field("n") == 2, {"n": "two"})
+    assert raised.value.value == '"b"'
+    with pytest.raises(voisin.InvalidRecord, match='"a"'):
+        index.add_field("at", "timestamp")
+    assert index.get_record("b") == {"n": 2, "at": "noon"}
 
 
 def test_long_chains_of_conditions_are_one_list(index):

@@ -2,7 +2,6 @@
 to do. Each was tried by hand first."""
 
 import pickle
-import sys
 
 import numpy as np
 import pytest
@@ -85,10 +84,43 @@ def test_a_k_that_no_memory_holds_ends_no_process(filled):
         with pytest.raises(voisin.InvalidParameter, match="smaller k"):
             getattr(many, arrays)
     assert len(many[1].ids) == 300
-    with pytest.raises(OverflowError) as raised:
-        filled.search(rows(1)[0], k=-1)
-    # Python 3.10 has no notes.
-    assert sys.version_info < (3, 11) or "'k'" in raised.value.__notes__[0]
+
+
+def test_a_number_that_cannot_be_is_told_with_the_name_of_its_argument(filled, tmp_path):
+    vector = rows(1)[0]
+    query = filled.query(k=3)
+    for name, call in (
+        ("k", lambda it: filled.search(vector, k=it)),
+        ("k", lambda it: filled.similar(1, it)),
+        ("ef", lambda it: filled.search(vector, ef=it)),
+        ("nprobe", lambda it: filled.query(nprobe=it)),
+        ("per_group", lambda it: query.groups(vector, by=int, per_group=it)),
+        ("among", lambda it: query.diverse(vector, among=it)),
+        ("sample", lambda it: query.count_within(vector, 1.0, sample=it)),
+        ("sample", lambda it: query.measure_recall(it)),
+        ("commit_every", lambda it: filled.load(rows(2), commit_every=it)),
+        ("memory", lambda it: filled.load(rows(2), memory=it)),
+        ("threads", lambda it: filled.load(rows(2), threads=it)),
+        ("offset", lambda it: filled.merge(filled, offset=it)),
+        ("dimensions", lambda it: voisin.create(tmp_path / "new", it)),
+        ("m", lambda it: voisin.create(tmp_path / "new", 4, m=it)),
+        ("seed", lambda it: voisin.open_or_create(tmp_path / "new", 4, seed=it)),
+        ("max_readers", lambda it: voisin.open(tmp_path / "new", max_readers=it)),
+        ("map_size", lambda it: voisin.Folder(tmp_path / "new", map_size=it)),
+    ):
+        for wrong in (-1, 2**70, np.int64(-7), True):
+            with pytest.raises(voisin.InvalidParameter) as raised:
+                call(wrong)
+            assert str(raised.value).startswith(f"{name} is {wrong}: use a whole number"), name
+        for wrong in ("x", 1.5, [1]):
+            with pytest.raises(TypeError, match=f"'{name}'"):
+                call(wrong)
+    with pytest.raises(voisin.InvalidParameter) as raised:
+        voisin.open(tmp_path, max_readers=2**32)
+    assert (raised.value.value, raised.value.limit) == (2**32, 2**32 - 1)
+    with pytest.raises(TypeError, match="'radius'"):
+        filled.search(vector, radius="x")
+    assert not (tmp_path / "new").exists()
 
 
 def test_ef_and_recall_are_not_given_together(filled):
@@ -149,12 +181,15 @@ def test_the_only_index_of_a_folder_need_not_be_named(tmp_path):
     assert voisin.open(tmp_path / "one").ids().tolist() == [7]
     assert voisin.open(tmp_path / "one", read_only=True).name == "only"
     voisin.create(tmp_path / "one", 4, name="other")
-    with pytest.raises(voisin.NotThere, match="only.*other"):
+    with pytest.raises(voisin.NotThere, match=r"only.*other.*name one of these \(name=\)"):
         voisin.open(tmp_path / "one")
     voisin.remove_index(tmp_path / "one", "only")
     assert voisin.open(tmp_path / "one").name == "other"
     with pytest.raises(voisin.NotThere):
         voisin.remove_index(tmp_path / "one", "only")
+    voisin.remove_index(tmp_path / "one", "other")
+    with pytest.raises(voisin.NotThere, match="which has none: check the path, or create it first"):
+        voisin.open(tmp_path / "one")
 
 
 def test_true_is_no_number_of_bits(tmp_path, filled):

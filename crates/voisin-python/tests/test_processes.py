@@ -217,6 +217,96 @@ def test_control_c_ends_a_call_with_nothing_half_done(index, call):
     assert len(index) == 3000
 
 
+HOLDS = """
+import sys, time, voisin
+index = voisin.open(sys.argv[1])
+def slow(record):
+    print("it writes", flush=True)
+    time.sleep(600)
+index.update_records({"field": "n", "eq": 1}, slow)
+"""
+
+WAITS = """
+import os, signal, sys, threading, time, voisin
+signal.signal(signal.SIGINT, signal.default_int_handler)
+index = voisin.open(sys.argv[1])
+calls = {
+    "add": lambda: index.add(8, [0.0] * 4),
+    "load": lambda: index.load([[0.0] * 4] * 3),
+    "delete": lambda: index.delete(1),
+    "erase": lambda: index.erase(1),
+    "link": lambda: index.link(),
+    "folder": lambda: index.folder().table("new"),
+    "create": lambda: voisin.create(sys.argv[1], 4, name="new"),
+}
+for name, call in calls.items():
+    began = time.monotonic()
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        call()
+        print(name, "ended")
+    except KeyboardInterrupt:
+        print(name, "interrupted" if time.monotonic() - began < 60 else "late")
+print(len(index), flush=True)
+sys.stdin.readline()
+index.add(9, [0.0] * 4)
+print(index.ids().tolist(), index.check())
+"""
+
+
+def test_control_c_ends_a_wait_for_a_writing_process(index):
+    index.add_field("n", int)
+    index.add([1, 2], rows(2), [{"n": 1}, {"n": 2}])
+    index.add(3, rows(1), link=False)
+
+    def start(program: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", program, str(index.path)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    holder = start(HOLDS)
+    assert holder.stdout.readline() == "it writes\n"
+    waiter = start(WAITS)
+    for name in ("add", "load", "delete", "erase", "link", "folder", "create"):
+        assert waiter.stdout.readline() == f"{name} interrupted\n"
+    assert waiter.stdout.readline() == "3\n"
+    # The writer is gone, and its lock with it.
+    holder.kill()
+    holder.communicate()
+    out, _ = waiter.communicate("go on\n", timeout=120)
+    assert out == "[1, 2, 3, 9] []\n" and waiter.returncode == 0
+    assert voisin.Folder(index.path).names() == ["main"]
+
+
+def test_a_signal_ends_a_wait_for_a_writing_thread(index):
+    index.add_field("n", int)
+    index.add(1, rows(1), [{"n": 1}])
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(record: object) -> None:
+        entered.set()
+        leave.wait(120)
+
+    thread = threading.Thread(target=lambda: index.update_records({"field": "n", "eq": 1}, slow))
+    thread.start()
+    assert entered.wait(120)
+
+    def handler(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(TimeoutError):
+            index.add(2, rows(1))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        leave.set()
+        thread.join()
+    index.add(3, rows(1))
+    assert index.ids().tolist() == [1, 3]
+
+
 def test_a_killed_process_leaves_a_whole_index(index):
     """The short form of `killed.py`."""
     count = os.environ.get("VOISIN_KILLS", "10")

@@ -66,6 +66,19 @@ def program(vectors: npt.NDArray[np.float32]) -> None:
         assert_type(query.count_within(vectors[0], 0.5), voisin.Count)
         assert_type(query.explain(vectors[0]).ways[0], voisin.Way)
         assert_type(query.measure_recall(10), voisin.Recall)
+        assert_type(kinds.merge(index.snapshot(), offset=7), int)
+        assert_type(kinds.copy_from(kinds, [1], rename=lambda id: id + 1), int)
+        assert_type(kinds.split_into([index], lambda id: id % 2), list[int])
+        assert_type(kinds.erase(recent), int)
+        with voisin.Folder("kinds") as folder, folder.write() as txn:
+            txn["main"].add(7, vectors[0])
+            txn[kinds].delete(field("n") == 7)
+            txn.table("users")["ann"] = b"red"
+        with kinds.folder().snapshot() as at:
+            assert_type(at["main"], voisin.Snapshot)
+            assert_type(at.table("users").get("ann"), bytes | None)
+            assert_type(at.table("users").get("ann", 7), bytes | int)
+            assert_type(folder["main"], voisin.Index)
     try:
         voisin.open("vectors", name="other")
     except voisin.NotThere as error:

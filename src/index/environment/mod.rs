@@ -13,14 +13,16 @@
 //! the write lock, of which there is one, moves the map.
 //!
 //! Lock order: the write lock, `refreshing`, the resize lock, a cache, `newest`, the counts. A
-//! thread that holds `refreshing` takes the write lock only if it is free. The unsafe code here
-//! opens the environment (`open`) and moves its map (`resize`); no other code may.
+//! thread that holds `refreshing` takes the write lock only if it is free. Waits for other writers
+//! can be ended (`waiting`). The unsafe code here opens the environment (`open`) and moves its map
+//! (`resize`); no other code may.
 
 mod databases;
 mod live;
 mod open;
 mod resize;
 mod searching;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +35,7 @@ use heed::{Env, MdbError, RoTxn, RwTxn, WithoutTls};
 
 use self::live::Live;
 pub(super) use self::searching::Searching;
+pub use self::waiting::cancel_waits;
 use super::cache::Cache;
 use super::created::Created;
 use super::filesystem;
@@ -46,6 +49,8 @@ use crate::threads;
 
 /// The database that holds the indexes, as `docs/format.md` specifies them.
 pub(super) const INDEXES: &str = "voisin";
+/// The number of databases that voisin creates in an environment: the indexes, and their catalog.
+const OUR_DATABASES: usize = 2;
 /// The number of commits of this process between two searches for entries of dead processes.
 const COMMITS_BETWEEN_CLEARINGS: u64 = 64;
 /// How often a transaction is retried because another process has grown the map.
@@ -111,6 +116,8 @@ pub(super) struct SharedEnv {
     /// Whether a write of this process has checked the pages of the file.
     has_checked_pages: AtomicBool,
     writing: Mutex<Option<Writing>>,
+    /// Notified when a write of this process has ended.
+    written: Condvar,
     /// The caches of indexes, by number.
     caches: Mutex<BTreeMap<u16, Weak<Cache>>>,
     /// The transaction that caches may hold.
@@ -256,6 +263,17 @@ impl SharedEnv {
         self.created.iter().for_each(Created::keep);
     }
 
+    /// Whether there are only the databases of the indexes, and none of the caller's.
+    pub(super) fn is_without_tables(&self) -> bool {
+        self.env.unnamed_database_stat().entries == OUR_DATABASES
+    }
+
+    /// Removes the folder when it is closed, if this process has created it, and no process commits
+    /// after `commit`, which has removed all that was in it.
+    pub(super) fn discard(&self, commit: usize) {
+        self.created.iter().for_each(|created| created.empty(commit as u64));
+    }
+
     /// Frees unneeded entries of the reader table: those of idle snapshots, and of dead processes.
     fn free_readers(&self) -> Result<()> {
         self.drop_cached();
@@ -309,7 +327,7 @@ impl SharedEnv {
     ///
     /// # Errors
     /// [`Error::NestedWrite`] if this thread has it already, or helps the thread that has it, which
-    /// waits for it.
+    /// waits for it; [`Error::Cancelled`].
     fn lock_writes(&self) -> Result<WriteGuard<'_>> {
         let is_nested = |writing: &Writing| {
             let is_helped = writing.has_help && Some(writing.thread) == threads::helped();
@@ -318,7 +336,7 @@ impl SharedEnv {
         if lock(&self.writing).as_ref().is_some_and(is_nested) {
             return Err(Error::NestedWrite { path: self.folder.clone() });
         }
-        Ok(self.begin_write_guard(lock(&self.write_lock)))
+        Ok(self.begin_write_guard(self.write_lock()?))
     }
 
     fn begin_write_guard<'a>(&'a self, guard: MutexGuard<'a, ()>) -> WriteGuard<'a> {
@@ -334,7 +352,7 @@ impl SharedEnv {
     /// Those of `work`, and [`Error::Forked`], [`Error::ReadOnly`], [`Error::NestedWrite`],
     /// [`Error::MapBusy`], [`Error::MapLost`].
     pub(super) fn write<T, E: From<Error>>(
-        &self,
+        self: &Arc<Self>,
         mut work: impl for<'e> FnMut(WriteTxn<'e>) -> Result<(T, WriteTxn<'e>), Interrupted<E>>,
     ) -> Result<T, E> {
         self.check_process()?;
@@ -364,7 +382,7 @@ impl SharedEnv {
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub(super) fn enlarge(&self) -> Result<()> {
+    pub(super) fn enlarge(self: &Arc<Self>) -> Result<()> {
         let mut is_enlarged = false;
         self.write(|txn| match std::mem::replace(&mut is_enlarged, true) {
             true => Ok(((), txn)),
@@ -377,8 +395,9 @@ impl SharedEnv {
         filesystem::explain(error, "write to the environment in", &self.folder)
     }
 
-    fn begin_write(&self, guard: &WriteGuard<'_>) -> Result<WriteTxn<'_>> {
+    fn begin_write(self: &Arc<Self>, guard: &WriteGuard<'_>) -> Result<WriteTxn<'_>> {
         let mut adoptions = 0;
+        self.await_processes()?;
         loop {
             // The resize lock is not kept: only the thread with the write lock moves the map, and a
             // wait for a writer of another process must not block searches.
@@ -465,6 +484,7 @@ struct WriteGuard<'a> {
 impl Drop for WriteGuard<'_> {
     fn drop(&mut self) {
         *lock(&self.env.writing) = None;
+        self.env.written.notify_one();
     }
 }
 

@@ -149,6 +149,7 @@ impl SharedEnv {
             write_lock: Mutex::new(()),
             has_checked_pages: AtomicBool::new(false),
             writing: Mutex::new(None),
+            written: Condvar::new(),
             caches: Mutex::default(),
             newest: Mutex::default(),
             refreshing: Mutex::new(()),

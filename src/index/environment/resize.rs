@@ -131,7 +131,8 @@ impl SharedEnv {
         self.caches().iter().for_each(|cache| cache.forget());
         // SAFETY: there is no transaction in this process: no read transaction begins behind the
         // resize lock, and earlier ones have ended; write transactions begin on the thread that has
-        // the write lock, which is this one, and here it has none.
+        // the write lock, which is this one, and here it has none, or are counted like those that
+        // read (`waiting`), before they begin, on that thread.
         if unsafe { self.env.resize(bytes) }.is_err() {
             *resize_lock = false;
             return Err(self.map_lost(bytes));

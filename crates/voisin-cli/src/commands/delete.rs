@@ -1,16 +1,12 @@
 //! `voisin delete`.
 
-use std::path::PathBuf;
-
 use clap::{ArgGroup, Args};
 use serde_json::json;
-use voisin::{AnyIndex, AnyMetric, Batch, Condition, remove_index};
+use voisin::{AnyIndex, AnyMetric, Batch, remove_index};
 
-use crate::failure::{Failure, Result};
-use crate::fields::condition;
-use crate::keys::given;
+use crate::chosen::{Chosen, all_were_there, named};
+use crate::failure::Result;
 use crate::place::{Means, Place};
-use crate::rows::Lines;
 use crate::ui::{Ui, count, number};
 
 /// Delete items, all in one commit, or a whole index.
@@ -26,15 +22,8 @@ use crate::ui::{Ui, count, number};
 pub(crate) struct Delete {
     #[command(flatten)]
     place: Place,
-    /// The items
-    #[arg(group = "what", value_name = "KEY")]
-    keys: Vec<String>,
-    /// A file with a key on each line, or - for the standard input
-    #[arg(long, group = "what", value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// The items for whose fields this condition holds, as JSON
-    #[arg(long, group = "what", value_name = "CONDITION", value_parser = condition)]
-    filter: Option<Condition>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Delete the index itself, with all its items
     #[arg(long, group = "what", requires = "index")]
     whole_index: bool,
@@ -54,56 +43,39 @@ impl Delete {
                 format!("deleted the index {name} with its {} items", number(items))
             });
         }
-        if let Some(condition) = &self.filter {
+        if let Some(condition) = &self.chosen.filter {
             let (deleted, items) = (index.delete_matching(condition)?, index.len()?);
             return told(ui, &index, deleted, 0, items);
         }
-        let keys = self.all_keys()?;
-        let deleted = match &index {
-            AnyIndex::Ids(index) => {
-                let ids: Vec<u32> =
-                    keys.iter().map(|key| given::<u32>(key)).collect::<Result<_>>()?;
-                index.write(|batch: &mut Batch<'_, AnyMetric>| {
-                    batch.delete_items(ids.iter().copied())
-                })?
-            }
-            AnyIndex::Numbers(index) => {
-                let keys: Vec<u64> =
-                    keys.iter().map(|key| given::<u64>(key)).collect::<Result<_>>()?;
-                index.write(|batch| batch.delete_items(&keys))?
-            }
-            AnyIndex::Texts(index) => index.write(|batch| batch.delete_items(&keys))?,
-            AnyIndex::Bytes(index) => {
-                let keys: Vec<Vec<u8>> =
-                    keys.iter().map(|key| given::<[u8]>(key)).collect::<Result<_>>()?;
-                index.write(|batch| batch.delete_items(&keys))?
-            }
-            AnyIndex::Uuids(index) => {
-                let keys: Vec<[u8; 16]> =
-                    keys.iter().map(|key| given::<[u8; 16]>(key)).collect::<Result<_>>()?;
-                index.write(|batch| batch.delete_items(&keys))?
-            }
-        };
+        let keys = self.chosen.keys()?;
+        let deleted = delete(&index, &keys)?;
         let (asked, items) = (keys.len() as u64, index.len()?);
         told(ui, &index, deleted, asked - deleted, items)?;
-        if deleted < asked {
-            return Err(Failure::no(format!(
-                "{} of {asked} items were not there (or given twice): the others are deleted",
-                asked - deleted
-            )));
-        }
-        Ok(())
+        all_were_there(asked, deleted, "deleted")
     }
+}
 
-    fn all_keys(&self) -> Result<Vec<String>> {
-        let Some(file) = &self.file else { return Ok(self.keys.clone()) };
-        let mut lines = Lines::open(file)?;
-        let mut keys = Vec::new();
-        while let Some((_, key)) = lines.next_line()? {
-            keys.push(key.to_owned());
+fn delete(index: &AnyIndex, keys: &[String]) -> Result<u64> {
+    Ok(match index {
+        AnyIndex::Ids(index) => {
+            let ids = named::<u32>(keys)?;
+            index
+                .write(|batch: &mut Batch<'_, AnyMetric>| batch.delete_items(ids.iter().copied()))?
         }
-        Ok(keys)
-    }
+        AnyIndex::Numbers(index) => {
+            let keys = named::<u64>(keys)?;
+            index.write(|batch| batch.delete_items(&keys))?
+        }
+        AnyIndex::Texts(index) => index.write(|batch| batch.delete_items(keys))?,
+        AnyIndex::Bytes(index) => {
+            let keys = named::<[u8]>(keys)?;
+            index.write(|batch| batch.delete_items(&keys))?
+        }
+        AnyIndex::Uuids(index) => {
+            let keys = named::<[u8; 16]>(keys)?;
+            index.write(|batch| batch.delete_items(&keys))?
+        }
+    })
 }
 
 fn told(ui: &mut Ui, index: &AnyIndex, deleted: u64, missing: u64, items: u64) -> Result<()> {

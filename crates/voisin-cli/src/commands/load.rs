@@ -96,6 +96,7 @@ impl Load {
             None => Keys::From(self.first_id),
         };
         let records = self.records.as_deref().map(Lines::open).transpose()?;
+        let is_new = existing.is_none();
         let index = match existing {
             Some(index) => index,
             None => self.create(rows.dimensions.or(dimensions))?,
@@ -124,10 +125,15 @@ impl Load {
         });
         bar.finish();
         let loaded = match (stop.take_failure(), loaded) {
-            (Some(failure), _) => return Err(failure),
-            (None, Err(Error::Cancelled)) => return Err(ended(&index, before)),
-            (None, loaded) => loaded?,
+            (Some(failure), _) => Err(failure),
+            (None, Err(Error::Cancelled)) => Err(ended(&index, before)),
+            (None, loaded) => loaded.map_err(Failure::from),
         };
+        if loaded.is_err() && is_new {
+            // The next load may have another metric, or other fields. The first failure is told.
+            _ = index.remove_if_empty();
+        }
+        let loaded = loaded?;
         self.told(ui, &index, loaded, began.elapsed())
     }
 

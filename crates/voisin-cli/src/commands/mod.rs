@@ -6,18 +6,21 @@ mod check;
 mod completions;
 mod copy;
 mod count;
-mod create;
+pub(crate) mod create;
 mod delete;
+mod erase;
 mod export;
 mod get;
 mod import;
 mod inspect;
 mod list;
 mod load;
+mod merge;
 mod optimize;
 mod repair;
 mod report;
 mod search;
+mod split;
 pub(crate) mod stats;
 
 use clap::Subcommand;
@@ -38,6 +41,8 @@ pub(crate) enum Command {
     Get(get::Get),
     /// Delete items
     Delete(delete::Delete),
+    /// Delete items, and clear what they leave in the file
+    Erase(erase::Erase),
     /// Print the keys of items
     List(list::List),
     /// Count items
@@ -58,6 +63,10 @@ pub(crate) enum Command {
     Alter(alter::Alter),
     /// Write a compact copy of a folder, while others use it
     Copy(copy::Copy),
+    /// Add the items of another index
+    Merge(merge::Merge),
+    /// Copy the items of an index into several others
+    Split(split::Split),
     /// Take over an index of hannoy or arroy
     Import(import::Import),
     /// Write the items to a file: npy, parquet or jsonl
@@ -83,7 +92,8 @@ impl Command {
             Self::Bench(bench) => bench.draws(),
             Self::Export(export) => !export.prints(),
             Self::Report(report) => !report.prints(),
-            Self::Create(_) | Self::Load(_) | Self::Delete(_) | Self::Repair(_) => true,
+            Self::Create(_) | Self::Load(_) | Self::Delete(_) | Self::Erase(_) => true,
+            Self::Repair(_) | Self::Merge(_) | Self::Split(_) => true,
             Self::Optimize(_) | Self::Alter(_) | Self::Copy(_) | Self::Import(_) => true,
             Self::Man(_) => true,
         }
@@ -96,6 +106,7 @@ impl Command {
             Self::Search(search) => search.run(ui),
             Self::Get(get) => get.run(ui),
             Self::Delete(delete) => delete.run(ui),
+            Self::Erase(erase) => erase.run(ui),
             Self::List(list) => list.run(ui),
             Self::Count(count) => count.run(ui),
             Self::Facet(facet) => facet.run(ui),
@@ -106,6 +117,8 @@ impl Command {
             Self::Optimize(optimize) => optimize.run(ui),
             Self::Alter(alter) => alter.run(ui),
             Self::Copy(copy) => copy.run(ui),
+            Self::Merge(merge) => merge.run(ui),
+            Self::Split(split) => split.run(ui),
             Self::Import(import) => import.run(ui),
             Self::Export(export) => export.run(ui),
             Self::Bench(bench) => bench.run(ui),

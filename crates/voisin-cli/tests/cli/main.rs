@@ -2,12 +2,13 @@
 //! afterwards.
 //!
 //! `session` uses every subcommand, `formats` loads every format, `more` writes files and measures,
-//! `filtered` uses fields and kinds, `refused` gives wrong paths, metrics and shapes,
-//! `surroundings` limits the length of files, `ended` sends signals, `matrix` does each of that to
-//! every subcommand, `browser` opens the report in one.
+//! `filtered` uses fields and kinds, `between` copies items, splits and erases, `refused` gives
+//! wrong paths, metrics and shapes, `surroundings` limits the length of files, `ended` sends
+//! signals, `matrix` does each of that to every subcommand, `browser` opens the report in one.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod between;
 mod browser;
 mod ended;
 mod filtered;

@@ -7,7 +7,8 @@ transactions. Several processes share an index: readers keep reading while one p
 >>> index.search([0.1, 0.9, 0.0], k=1)[0].id
 11
 
-`create`, `open` and `open_or_create` return an `Index`; `inspect` tells what a folder holds.
+`create`, `open` and `open_or_create` return an `Index`; `inspect` tells what a folder holds, and
+`Folder` changes several indexes in one commit.
 """
 
 from voisin._fields import FieldRef, field
@@ -35,6 +36,9 @@ from voisin._voisin import (
     CancelToken,
     Condition,
     Filter,
+    Folder,
+    FolderSnapshot,
+    FolderWrite,
     Found,
     FoundMany,
     Index,
@@ -43,6 +47,8 @@ from voisin._voisin import (
     Report,
     Searcher,
     Snapshot,
+    Table,
+    TableWrite,
     __version__,
     create,
     inspect,
@@ -105,6 +111,9 @@ __all__ = [
     "FileStats",
     "Filter",
     "Finding",
+    "Folder",
+    "FolderSnapshot",
+    "FolderWrite",
     "Forked",
     "FormatVersion",
     "Found",
@@ -144,6 +153,8 @@ __all__ = [
     "Searcher",
     "Snapshot",
     "Stats",
+    "Table",
+    "TableWrite",
     "UnknownField",
     "VoisinError",
     "Way",

@@ -1,0 +1,190 @@
+//! Writes to a folder: calls for several indexes and tables that are written as a whole.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+use voisin::FolderTxn;
+
+use crate::batch::{PyBatch, Queued, changes};
+use crate::errors::refused;
+use crate::folder::{Folder, Which};
+use crate::handle::Held;
+use crate::names::{Handle, Name};
+use crate::tables::{Row, Rows, TableWrite};
+use crate::watch::Watch;
+use crate::write::{Failure, make_all};
+
+/// Changes of several indexes and tables of a folder, which are committed as a whole when the
+/// `with` block ends, or not at all, if it ends with an exception. `Folder.write` makes one.
+///
+/// They wait until then, as those of a `Batch` do, and are made in one write transaction, those of
+/// each index and of each table in the order of the calls.
+///
+/// >>> import tempfile, voisin
+/// >>> path = tempfile.mkdtemp()
+/// >>> one = voisin.create(path, 2, name="one")
+/// >>> two = voisin.create(path, 2, name="two")
+/// >>> with one.folder().write() as txn:
+/// ...     txn[one].add(1, [0.9, 0.1])
+/// ...     txn["two"].add(1, [0.1, 0.9])
+/// >>> len(one), len(two), one.snapshot().commit == two.snapshot().commit
+/// (1, 1, True)
+/// >>> with one.folder().write() as txn:
+/// ...     txn[one].delete(1)
+/// ...     raise ValueError("nothing of this is committed")
+/// Traceback (most recent call last):
+/// ...
+/// ValueError: nothing of this is committed
+/// >>> 1 in one
+/// True
+#[pyclass(module = "voisin", frozen)]
+pub(crate) struct FolderWrite {
+    folder: Py<Folder>,
+    links: bool,
+    /// The indexes, by name; `None` once it was committed or discarded.
+    parts: Mutex<Option<Vec<(String, Py<PyBatch>)>>>,
+    rows: Rows,
+}
+
+/// The changes of an index.
+struct Part {
+    held: Held,
+    queued: Vec<Queued>,
+}
+
+fn ended(py: Python<'_>) -> PyErr {
+    refused(py, "Closed", "this write has been committed or discarded: begin another one")
+}
+
+impl FolderWrite {
+    pub(crate) fn new(folder: Py<Folder>, links: bool) -> Self {
+        let rows = Arc::new(Mutex::new(Some(Vec::new())));
+        Self { folder, links, parts: Mutex::new(Some(Vec::new())), rows }
+    }
+
+    fn take(&self) -> Option<(Vec<(String, Py<PyBatch>)>, Vec<Row>)> {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner).take();
+        parts.zip(rows)
+    }
+}
+
+/// Makes the changes of an index.
+fn make<K: Name + ?Sized>(
+    txn: &mut FolderTxn<'_>,
+    index: &Handle<K>,
+    queued: &[Queued],
+    links: bool,
+    watch: &Arc<Watch>,
+) -> Result<u64, Failure> {
+    let how = (links, index.dimensions());
+    txn.index(index, |batch| make_all(batch, &changes::<K>(queued), how, watch))
+}
+
+#[pymethods]
+impl FolderWrite {
+    /// The changes of an index of the folder, by its handle or its name: a `Batch`, which is
+    /// committed with all others.
+    fn __getitem__(&self, py: Python<'_>, index: Which<'_>) -> PyResult<Py<PyBatch>> {
+        let name = match &index {
+            Which::Handle(index) => index.get().index_name().to_owned(),
+            Which::Name(name) => name.clone(),
+        };
+        let known = |parts: &[(String, Py<PyBatch>)]| {
+            let part = parts.iter().find(|(known, _)| *known == name);
+            part.map(|(_, part)| part.clone_ref(py))
+        };
+        let parts = || self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = parts().as_deref().map(known);
+        if let Some(part) = found.ok_or_else(|| ended(py))? {
+            return Ok(part);
+        }
+        // Without the lock: opening an index detaches.
+        let index = self.folder.bind(py).get().index(py, index)?;
+        let part = Py::new(py, PyBatch::part(index, self.links))?;
+        let mut parts = parts();
+        let parts = parts.as_mut().ok_or_else(|| ended(py))?;
+        if let Some(part) = known(parts) {
+            return Ok(part);
+        }
+        parts.push((name, part.clone_ref(py)));
+        Ok(part)
+    }
+
+    /// The changes of a table: `txn.table("users")["ann"] = b"..."`, and `del`. Creates it, in a
+    /// commit of its own, if it is missing.
+    fn table(&self, py: Python<'_>, name: &str) -> PyResult<TableWrite> {
+        let database = self.folder.bind(py).get().database(py, name)?;
+        Ok(TableWrite { database, rows: Arc::clone(&self.rows) })
+    }
+
+    /// Commits the changes, as the end of the `with` block does, and ends the write. Returns how
+    /// many items were deleted. If it raises, nothing has changed.
+    fn commit(&self, py: Python<'_>) -> PyResult<u64> {
+        let (parts, rows) = self.take().ok_or_else(|| ended(py))?;
+        let (folder, links) = (self.folder.bind(py).get().get(py)?, self.links);
+        let part = |(_, batch): &(String, Py<PyBatch>)| -> PyResult<Part> {
+            let batch = batch.bind(py).get();
+            let held = batch.index.bind(py).as_super().get().held(py)?;
+            Ok(Part { held, queued: batch.take().unwrap_or_default() })
+        };
+        let parts = parts.iter().map(part).collect::<PyResult<Vec<_>>>()?;
+        let watch = Arc::new(Watch::new(None));
+        let written = watch.write_any(py, || {
+            folder.try_write(|txn| -> Result<u64, Failure> {
+                let mut deleted = 0;
+                for Part { held, queued } in &parts {
+                    deleted += match held {
+                        Held::Ids(index) => make(txn, index, queued, links, &watch)?,
+                        Held::Numbers(index) => make(txn, index, queued, links, &watch)?,
+                        Held::Texts(index) => make(txn, index, queued, links, &watch)?,
+                        Held::Bytes(index) => make(txn, index, queued, links, &watch)?,
+                        Held::Uuids(index) => make(txn, index, queued, links, &watch)?,
+                        // An index is no snapshot.
+                        _ => 0,
+                    };
+                }
+                txn.databases(|wtxn| {
+                    for (database, key, value) in &rows {
+                        match value {
+                            Some(value) => database.put(wtxn, key, value)?,
+                            None => drop(database.delete(wtxn, key)?),
+                        }
+                    }
+                    Ok(())
+                })?;
+                Ok(deleted)
+            })
+        })?;
+        written.map_err(|failure| failure.raised(py))
+    }
+
+    /// Drops the changes.
+    fn discard(&self) {
+        drop(self.take());
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        error: &Bound<'_, PyAny>,
+        _value: &Bound<'_, PyAny>,
+        _traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let is_open = self.parts.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if error.is_none() && is_open {
+            return self.commit(py).map(drop);
+        }
+        self.discard();
+        Ok(())
+    }
+
+    fn __repr__(&self) -> String {
+        let parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        format!("<FolderWrite to {} indexes>", parts.as_ref().map_or(0, Vec::len))
+    }
+}
