@@ -42,6 +42,7 @@ mod records;
 mod report;
 mod settings;
 mod stored;
+mod tenants;
 mod unless;
 mod upkeep;
 mod vectors;
@@ -124,6 +125,8 @@ mod _voisin {
     use super::query::PyQuery;
     #[pymodule_export]
     use super::report::PyReport;
+    #[pymodule_export]
+    use super::tenants::PyTenant;
     #[pymodule_export]
     use super::upkeep::Snapshot;
     #[pymodule_export]

@@ -11,7 +11,7 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyInt, PyString, PyType};
 use voisin::codec::Component;
 use voisin::{
     AnyMetric, Batch, Condition, Filter, Index, ItemId, ItemName, Loader, Pages, Query, Result,
-    Searchable, Searched, Snapshot,
+    Searchable, Searched, Snapshot, tenant_of,
 };
 
 use crate::batch::Names;
@@ -68,15 +68,20 @@ pub(crate) trait Name: ItemName {
         query: &Query<'_, S>,
         name: &Self::Owned,
     ) -> Result<Option<Searched<Self::Owned>>>;
-    fn pages_by_item(
-        query: &Query<'_, Snapshot<AnyMetric, Self>>,
+    fn pages_by_item<'a, S: Searchable<Key = Self>>(
+        query: &Query<'a, S>,
         name: &Self::Owned,
-    ) -> Result<Option<PagesOf<Self>>>;
+    ) -> Result<Option<Pages<S::Pinned<'a>, Self>>>;
     fn pages(pages: PagesOf<Self>) -> Any;
     fn next_page(
         pages: &mut PagesOf<Self>,
         cancel: &(dyn Fn() -> bool + Sync),
     ) -> Result<Searched<Self::Owned>>;
+
+    /// A name within its tenant, if it is that of a tenant's item in the index.
+    fn within(name: Self::Owned) -> Self::Owned {
+        name
+    }
 
     fn all(snapshot: &Snapshot<AnyMetric, Self>) -> Result<Vec<Self::Owned>>;
     fn contains(snapshot: &Snapshot<AnyMetric, Self>, name: &Self::Owned) -> Result<bool>;
@@ -334,10 +339,10 @@ macro_rules! calls {
             query.by_item($borrow)
         }
 
-        fn pages_by_item(
-            query: &Query<'_, Snapshot<AnyMetric, Self>>,
+        fn pages_by_item<'a, S: Searchable<Key = Self>>(
+            query: &Query<'a, S>,
             $name: &$owned,
-        ) -> Result<Option<PagesOf<Self>>> {
+        ) -> Result<Option<Pages<S::Pinned<'a>, Self>>> {
             query.pages_by_item($borrow)
         }
 
@@ -550,6 +555,10 @@ impl Name for str {
 
     const HAS_PREFIX: bool = true;
 
+    fn within(name: String) -> String {
+        tenant_of::<str>(&name).map_or(name, |(_, key)| key)
+    }
+
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<String> {
         take_text(name)
     }
@@ -603,6 +612,10 @@ impl Name for str {
 
 impl Name for [u8] {
     calls!(Bytes, Vec<u8>, |name| name.as_slice());
+
+    fn within(name: Vec<u8>) -> Vec<u8> {
+        tenant_of::<[u8]>(&name).map_or(name, |(_, key)| key)
+    }
 
     fn take_one(name: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         take_bytes(name)

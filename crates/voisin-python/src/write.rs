@@ -66,7 +66,7 @@ pub(crate) fn write<K: Name + ?Sized>(
     written.map_err(|failure| match failure {
         Failure::Voisin(error) => raised(py, &error),
         Failure::Missing(name) => {
-            K::show_owned(py, &name).map_or_else(|error| error, |name| missing(&name))
+            K::show_owned(py, &K::within(name)).map_or_else(|error| error, |name| missing(&name))
         }
     })
 }
